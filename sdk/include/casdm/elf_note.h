@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace casdm {
+
+/// Name, type and layout of a plugin's ELF note: what `plugins list` reads instead of loading.
+inline constexpr const char* kNoteName = "casdm";
+inline constexpr std::uint32_t kNoteType = 0x63617364;  // "casd"
+inline constexpr std::uint32_t kNoteLayout = 1;
+
+/// What a library says of itself without being loaded.
+struct ElfNote {
+  std::string json;      ///< stamp, plugin and components; see plugin_description.h
+  std::string build_id;  ///< hexadecimal GNU build id; empty when the library has none
+};
+
+/// Reads the note of the ELF64 shared library `path` with every access checked against the
+/// file's size. Returns nothing when the file is a shared library without a casdm note.
+/// Throws PluginError when it is no ELF shared library of this machine, is truncated or
+/// inconsistent, or its note has another layout.
+std::optional<ElfNote> read_elf_note(const std::filesystem::path& path);
+
+/// The same from memory, for a file's whole content.
+std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size, const std::string& name);
+
+}  // namespace casdm

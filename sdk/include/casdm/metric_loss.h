@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include "casdm/component.h"
+#include "casdm/module.h"
+
+namespace casdm {
+
+/// What a metric declares about itself; checked by the conformance tests.
+struct MetricInfo {
+  double lowest = 0.0;                                      ///< smallest possible value
+  double highest = std::numeric_limits<double>::infinity();  ///< largest possible value
+  std::int64_t minimum_size = 1;   ///< pixels: smaller height or width is refused by the host
+  std::int64_t channels = 0;       ///< number of channels it needs; 0: any
+  bool is_symmetric = true;        ///< d(a, b) == d(b, a)
+  bool is_zero_at_identity = true;  ///< d(a, a) == lowest
+};
+
+/// A distance between a predicted and a true image, used as a training loss: lower is better.
+///
+/// Both are float tensors [B, C, H, W] in [-1, 1]; predictions may leave that range at high noise
+/// levels, and a metric must neither assert on it nor return anything infinite. Gradients flow to
+/// the prediction alone; a metric's own weights are buffers, not parameters, and never change.
+/// Values and gradients must be finite everywhere, at identity and on constant images too.
+/// One thread calls it at a time. It must not touch the global generator or grad mode.
+class MetricLoss : public Module {
+ public:
+  using Interface = MetricLoss;
+  static constexpr std::string_view kind = "metric_loss";
+  static constexpr int interface_version = 1;
+
+  struct Spec {
+    std::int64_t channels = 3;
+    std::int64_t image_size = 32;               ///< after the host's resize, in pixels
+    const ComponentFactory* factory = nullptr;  ///< for metrics made of metrics
+  };
+
+  ~MetricLoss() override;
+
+  virtual MetricInfo info() const = 0;
+
+  /// Whatever can be computed from the target alone; called without gradient, once a batch.
+  /// The default keeps the target itself.
+  virtual std::vector<Tensor> prepare(const Tensor& target);
+
+  /// @param prediction  [B, C, H, W]
+  /// @param target      what `prepare` returned for the same images
+  /// @return            [B], one distance per image (mean over its elements where the metric is one)
+  virtual Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) = 0;
+
+  /// prepare and distance in one.
+  Tensor operator()(const Tensor& prediction, const Tensor& target);
+};
+
+}  // namespace casdm

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+/// Randomness as pure functions. Nothing in a run draws from a global or long-lived generator:
+/// each purpose ("t", "noise", "dropout/phi", ...) of each step has a seed of its own, so a resumed run
+/// repeats the uninterrupted one and two experiments with one seed share their noise.
+namespace casdm {
+
+/// One round of splitmix64 (Steele et al. 2014): a good 64-bit hash of a counter.
+std::uint64_t splitmix64(std::uint64_t x);
+
+/// A seed that depends on all three and, for practical purposes, on nothing else.
+std::uint64_t derive_seed(std::uint64_t seed, std::string_view purpose, std::uint64_t index = 0);
+
+/// A fresh generator on `device`, seeded; draws on one device type repeat exactly.
+at::Generator make_generator(std::uint64_t seed, c10::Device device = c10::Device(c10::kCPU));
+
+/// A uniformly random order of 0..size-1 (Fisher-Yates), the same on every platform.
+std::vector<std::int64_t> permutation(std::int64_t size, std::uint64_t seed);
+
+/// A number in [0, 1) with 53 random bits, the same on every platform.
+double uniform(std::uint64_t seed);
+
+}  // namespace casdm

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "casdm/module.h"
+
+namespace casdm {
+
+/// The content of a safetensors file.
+struct TensorFile {
+  NamedTensors tensors;                         ///< in the order of their offsets in the file
+  std::map<std::string, std::string> metadata;  ///< the header's `__metadata__`
+
+  /// The tensor `name`; throws Error with the nearest names when there is none.
+  const Tensor& at(std::string_view name) const;
+  bool contains(std::string_view name) const;
+};
+
+/// Reads all tensors of `path` to the CPU. Dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
+/// Throws Error naming the file when it is missing, truncated, or its header is inconsistent.
+TensorFile read_safetensors(const std::filesystem::path& path);
+
+/// Writes contiguous CPU copies of `tensors` to a temporary file beside `path`, syncs it and
+/// renames it. Throws Error (and removes the temporary file) when writing fails.
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+/// Copies `tensors` into the module's parameters and buffers. Names and shapes must agree
+/// exactly: otherwise throws Error listing what is missing, unexpected and of another shape,
+/// and nothing is copied. `source` names the origin in the message.
+void load_state(const Module& module, const NamedTensors& tensors, std::string_view source);
+
+/// The file `name` of pretrained weights: as given when it is a path to a file, else looked up in
+/// the folders of CASDM_WEIGHTS_PATH, then in `$XDG_CACHE_HOME/casdm/weights` (or
+/// `~/.cache/casdm/weights`), where tools/setup.sh puts them. Throws Error that lists the places
+/// and says how to get the file.
+std::filesystem::path find_weights(const std::string& name);
+
+}  // namespace casdm

@@ -1,0 +1,137 @@
+#include "casdm/elf_note.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace {
+
+/// A file's bytes; every read is checked against their end.
+class Bytes {
+ public:
+  Bytes(const unsigned char* data, std::size_t size, const std::string& name) : data_(data), size_(size), name_(name) {}
+
+  template <class T>
+  T read(std::uint64_t offset) const {
+    T value;
+    std::memcpy(&value, span(offset, sizeof(T)), sizeof(T));
+    return value;
+  }
+
+  const unsigned char* span(std::uint64_t offset, std::uint64_t length) const {
+    if (offset > size_ || length > size_ - offset) fail("is truncated");
+    return data_ + offset;
+  }
+
+  [[noreturn]] void fail(std::string_view what) const { throw PluginError(text(name_, " ", what)); }
+
+ private:
+  const unsigned char* data_;
+  std::uint64_t size_;
+  const std::string& name_;
+};
+
+std::uint64_t aligned(std::uint64_t value, std::uint64_t alignment) {
+  return (value + alignment - 1) / alignment * alignment;
+}
+
+std::string hexadecimal(const unsigned char* data, std::size_t size) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string result;
+  for (std::size_t i = 0; i < size; ++i) {
+    result += digits[data[i] >> 4];
+    result += digits[data[i] & 15];
+  }
+  return result;
+}
+
+constexpr Elf64_Half native_machine() {
+#if defined(__aarch64__)
+  return EM_AARCH64;
+#else
+  return EM_X86_64;
+#endif
+}
+
+/// Visits the notes of one PT_NOTE segment.
+void read_segment(const Bytes& bytes, const Elf64_Phdr& segment, ElfNote& note, bool& found) {
+  const std::uint64_t alignment = segment.p_align == 8 ? 8 : 4;
+  bytes.span(segment.p_offset, segment.p_filesz);
+  std::uint64_t at = 0;
+  while (at + sizeof(Elf64_Nhdr) <= segment.p_filesz) {
+    const auto header = bytes.read<Elf64_Nhdr>(segment.p_offset + at);
+    const std::uint64_t name_at = at + sizeof(Elf64_Nhdr);
+    const std::uint64_t content_at = aligned(name_at + header.n_namesz, alignment);
+    const std::uint64_t next = aligned(content_at + header.n_descsz, alignment);
+    if (content_at + header.n_descsz > segment.p_filesz) bytes.fail("has a note that reaches past its segment");
+    const auto* name = bytes.span(segment.p_offset + name_at, header.n_namesz);
+    const auto* content = bytes.span(segment.p_offset + content_at, header.n_descsz);
+    const auto is_named = [&](std::string_view expected) {
+      return header.n_namesz == expected.size() + 1 && std::memcmp(name, expected.data(), expected.size() + 1) == 0;
+    };
+    if (is_named("GNU") && header.n_type == NT_GNU_BUILD_ID) note.build_id = hexadecimal(content, header.n_descsz);
+    if (is_named(kNoteName) && header.n_type == kNoteType) {
+      if (found) bytes.fail("has two casdm notes");
+      if (header.n_descsz < 8) bytes.fail("has a casdm note that is too short");
+      const auto layout = bytes.read<std::uint32_t>(segment.p_offset + content_at);
+      if (layout != kNoteLayout) {
+        bytes.fail(text("has a casdm note of layout ", layout, "; this host reads layout ", kNoteLayout));
+      }
+      const auto length = bytes.read<std::uint32_t>(segment.p_offset + content_at + 4);
+      if (length > header.n_descsz - 8) bytes.fail("has a casdm note that is cut short");
+      note.json.assign(reinterpret_cast<const char*>(content) + 8, length);
+      found = true;
+    }
+    at = next;
+  }
+}
+
+}  // namespace
+
+std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size, const std::string& name) {
+  const Bytes bytes(data, size, name);
+  if (size < SELFMAG || std::memcmp(data, ELFMAG, SELFMAG) != 0) bytes.fail("is no shared library (no ELF header)");
+  const auto header = bytes.read<Elf64_Ehdr>(0);
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN) {
+    bytes.fail("is no 64-bit little-endian shared library");
+  }
+  if (header.e_machine != native_machine()) bytes.fail("is built for another machine");
+  if (header.e_phentsize != sizeof(Elf64_Phdr)) bytes.fail("has program headers of an unknown size");
+  ElfNote note;
+  bool found = false;
+  for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
+    const auto segment = bytes.read<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr));
+    if (segment.p_type == PT_NOTE) read_segment(bytes, segment, note, found);
+  }
+  if (!found) return std::nullopt;
+  return note;
+}
+
+std::optional<ElfNote> read_elf_note(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw PluginError(text(name, " cannot be read: ", std::strerror(errno)));
+  struct stat status {};
+  const bool is_file = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
+  const auto size = is_file ? static_cast<std::size_t>(status.st_size) : 0;
+  void* data = size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
+  ::close(file);
+  if (data == MAP_FAILED) throw PluginError(text(name, is_file && size == 0 ? " is empty" : " is no regular file"));
+  struct Unmap {
+    void* data;
+    std::size_t size;
+    ~Unmap() { ::munmap(data, size); }
+  } unmap{data, size};
+  return read_elf_note(static_cast<const unsigned char*>(data), size, name);
+}
+
+}  // namespace casdm
