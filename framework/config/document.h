@@ -8,16 +8,39 @@
 
 namespace casdm {
 
-/// The experiment in `file`: its `include`d pieces merged under it (later wins, tables merge key by
-/// key, arrays replace, a table whose `type` changes replaces the old one whole), then
-/// `overrides` ("train.batch_size=8") on top. Every value carries file, line, column and key path.
+/// The experiment in `file`: the pieces it `include`s (a string or an array of them, relative to
+/// the including file) merged in order, the file itself over them, `overrides` on top. Every value
+/// carries file, line, column and key path.
+///
+/// Merging: later wins; tables merge key by key; everything else, arrays of tables too, is
+/// replaced. A table whose `type` changes loses the keys of its old component, since they mean
+/// nothing or something else to the new one; the keys that the host itself declares there
+/// (`data.image_size`, `metrics.0.weight`) stay.
+///
+/// An override is "key.path=value": elements of arrays as `metrics.0.weight` or
+/// `metrics[0].weight`, one past the end appends; the value as in TOML, or else a bare string.
+/// Overrides of a `type` are applied before the others, whatever their order.
+///
 /// Throws ConfigError on syntax errors, include cycles, missing files and malformed overrides.
 Value load_document(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
-/// The same from text; `name` stands for the file in messages, relative paths are relative to `folder`.
+/// The same from text; `name` stands for the file in messages (after `folder`, when that is not
+/// the working directory), relative paths are relative to `folder`.
 Value parse_document(const std::string& toml, const std::string& name, const std::filesystem::path& folder);
 
-/// `value` (a table) as a TOML document that load_document reads back to an equal value.
+/// The path that the string `value` is: relative ones from the folder of the file they stand in,
+/// or from the working directory when they come from an override. An empty one, and one without a
+/// place (a default), stays as it is.
+std::string absolute_path(const Value& value);
+
+/// `value` (a table) as a TOML document that load_document reads back to an equal value, up to the
+/// order of keys: in each table the plain ones come before tables. Nulls are left out.
 std::string to_toml(const Value& value);
+
+/// One value as it stands right of `=`, on one line: `[1, 2]`, `{ a = "b" }`.
+std::string to_toml_value(const Value& value);
+
+/// `key` as it stands left of `=`.
+std::string to_toml_key(const std::string& key);
 
 }  // namespace casdm

@@ -6,51 +6,70 @@
 
 #include "casdm/plugin_description.h"
 #include "framework/config/resolve.h"
+#include "framework/host/stamp.h"
 
 namespace casdm {
 
 /// One plugin library that was found, usable or not.
 struct FoundPlugin {
-  std::filesystem::path path;     ///< canonical
+  std::filesystem::path path;     ///< canonical, where the file exists
   std::string origin;             ///< the place it was found in: "--plugin", "[plugins] paths", ...
-  PluginDescription description;  ///< from its note; empty when `problem` says why
+  PluginDescription description;  ///< from its note; empty when that could not be read
   std::string build_id;
-  std::string problem;            ///< why it cannot be used; empty: usable
+  std::string problem;  ///< why it cannot be used; empty: usable
 };
 
-/// Where to look, in this order; within a place files are taken by name. The current directory is never searched by itself.
-struct SearchPaths {
-  std::vector<std::filesystem::path> files;    ///< `--plugin`
-  std::vector<std::filesystem::path> config;   ///< `[plugins] paths`: libraries or folders
-  std::vector<std::filesystem::path> places(std::vector<std::string>* origins) const;
+/// One place of the search path: a library, or a folder whose `*.so` are taken by name.
+struct SearchPlace {
+  std::filesystem::path path;
+  std::string origin;
 };
+
+/// Where to look beyond the environment.
+struct SearchPaths {
+  std::vector<std::filesystem::path> files;   ///< `--plugin`
+  std::vector<std::filesystem::path> config;  ///< `[plugins] paths`: libraries or folders
+
+  /// All places in their order: `files`, `config`, the entries of CASDM_PLUGIN_PATH (separated by
+  /// colons, absolute), the user's folder ($XDG_DATA_HOME/casdm/plugins or
+  /// ~/.local/share/casdm/plugins), the installed folder (../lib/casdm/plugins of the running
+  /// program). The current directory is never among them by itself.
+  std::vector<SearchPlace> places() const;
+};
+
+/// `[plugins] paths` of a document that has not been validated yet, absolute. What is wrong in it
+/// is skipped here and reported by resolve().
+std::vector<std::filesystem::path> plugin_paths(const Value& document);
 
 /// The plugins known to the host, from their notes alone: nothing is loaded.
 class PluginCatalog final : public ComponentCatalog {
  public:
-  /// Reads the notes of everything on the search path: files, config, CASDM_PLUGIN_PATH, the
-  /// user's folder ($XDG_DATA_HOME/casdm/plugins), the installed folder (../lib/casdm/plugins of
-  /// the running program). A bad file is kept with its problem and never stops the others.
+  /// Reads the notes of everything in the search places. A bad file is kept with its problem and
+  /// never stops the others: one that is no regular file, that someone else than root and the user
+  /// could change, whose note is missing or damaged, whose stamp is another host's. Two libraries
+  /// with one id are both refused; one library that is found twice counts once.
   static PluginCatalog discover(const SearchPaths& search);
 
+  /// The one library `path`, wherever it lies.
+  static PluginCatalog of_library(const std::filesystem::path& path);
+
   const std::vector<FoundPlugin>& plugins() const { return plugins_; }
+
+  /// What is wrong with libraries that `--plugin` or `[plugins] paths` name: the user meant those.
+  std::vector<std::string> warnings() const;
 
   /// The plugin that owns the component; throws ConfigError as `component` does.
   const FoundPlugin& owner(std::string_view kind, const std::string& type) const;
 
   const ComponentEntry& component(std::string_view kind, const std::string& type) const override;
   std::string full_name(std::string_view kind, const std::string& type) const override;
+  std::vector<std::string> names(std::string_view kind) const override;
 
  private:
+  [[noreturn]] void fail_unknown(std::string_view kind, const std::string& type) const;
+
   std::vector<FoundPlugin> plugins_;
   std::vector<std::string> searched_;  ///< places, for messages
 };
-
-/// The stamp of this host.
-const char* host_stamp();
-
-/// The fields in which a plugin's stamp and the host's differ in a way that matters, as a table
-/// (field, plugin, host, rule, what to do); empty when they agree.
-std::string compare_stamps(std::string_view plugin, std::string_view host);
 
 }  // namespace casdm

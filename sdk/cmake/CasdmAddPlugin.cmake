@@ -1,19 +1,36 @@
-# casdm_add_plugin(<name> SOURCES <file>... [VERSION <x.y.z>] [LIBRARIES <target>...])
+# The build of a plugin, for the author of one and for the plugins of casdm itself.
 #
-# A plugin library <name>.so: module, hidden visibility, one exported symbol, no LibTorch in its
-# RPATH, and an ELF note with its stamp and option schemas. The note is made of what the compiled
-# code declares: the objects are linked once without it, asked, linked again with it, and the
-# result is compared with the code after linking.
-
-set(CASDM_ADD_PLUGIN_DIR "${CMAKE_CURRENT_LIST_DIR}")
+# casdm_add_plugin(<name> SOURCES <file>... [VERSION <x.y.z>] [LIBRARIES <target>...]
+#                  [CHECK_SET <component>/<key>=<value>...])
+#
+#   A plugin library <name>.so: module, hidden visibility, one exported symbol, no LibTorch in its
+#   RPATH, and an ELF note with its stamp and option schemas. The note is made of what the compiled
+#   code declares: the objects are linked once without it, asked, linked again with it, and the
+#   result is compared with the code after linking. Then the library itself is checked; see
+#   CasdmCheckPlugin.cmake. It is written to CASDM_PLUGIN_OUTPUT_DIRECTORY (default: the current
+#   binary folder) and installed to CASDM_PLUGIN_INSTALL_DIR (default: lib/casdm/plugins;
+#   empty: not at all). Outside of casdm's own tree, ctest runs `casdm plugins check` on it, with
+#   CHECK_SET for options that have no default.
+#
+# casdm_add_plugin_test(<plugin> SOURCES <file>...)
+#
+#   A test program <plugin>_test of the plugin's own code, run by ctest. It reaches the components
+#   through `casdm_plugin_entry`, as the host does; a failed test exits with another status than 0.
 
 function(casdm_add_plugin name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "VERSION" "SOURCES;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "VERSION" "SOURCES;LIBRARIES;CHECK_SET")
   if(NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "casdm_add_plugin(<name> SOURCES <file>... [VERSION <x.y.z>] [LIBRARIES <target>...])")
+    message(FATAL_ERROR "casdm_add_plugin(<name> SOURCES <file>... [VERSION <x.y.z>] [LIBRARIES <target>...] "
+      "[CHECK_SET <component>/<key>=<value>...])")
   endif()
   if(NOT arg_VERSION)
     set(arg_VERSION "${PROJECT_VERSION}")
+  endif()
+  if(NOT CASDM_PLUGIN_OUTPUT_DIRECTORY)
+    set(CASDM_PLUGIN_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
+  endif()
+  if(NOT DEFINED CASDM_PLUGIN_INSTALL_DIR)
+    set(CASDM_PLUGIN_INSTALL_DIR lib/casdm/plugins)
   endif()
 
   add_library(${name}_objects OBJECT ${arg_SOURCES})
@@ -22,7 +39,7 @@ function(casdm_add_plugin name)
   target_compile_definitions(${name}_objects PRIVATE
     CASDM_PLUGIN_ID="${name}" CASDM_PLUGIN_VERSION="${arg_VERSION}" CASDM_BUILD_TYPE="$<CONFIG>")
   set_target_properties(${name}_objects PROPERTIES
-    POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+    CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(TARGET casdm_aten_pch)
     target_precompile_headers(${name}_objects REUSE_FROM casdm_aten_pch)
   endif()
@@ -32,9 +49,10 @@ function(casdm_add_plugin name)
     add_library(${target} MODULE $<TARGET_OBJECTS:${name}_objects>)
     target_link_libraries(${target} PRIVATE casdm::sdk ${arg_LIBRARIES})
     target_link_options(${target} PRIVATE
-      "LINKER:--version-script=${CASDM_ADD_PLUGIN_DIR}/plugin.map" LINKER:-z,defs LINKER:--build-id=sha1
+      "LINKER:--version-script=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map" LINKER:-z,defs LINKER:--build-id=sha1
       LINKER:--gc-sections)
-    set_target_properties(${target} PROPERTIES PREFIX "" SKIP_BUILD_RPATH ON INSTALL_RPATH "")
+    set_target_properties(${target} PROPERTIES PREFIX "" SKIP_BUILD_RPATH ON
+      INSTALL_RPATH "" INSTALL_RPATH_USE_LINK_PATH OFF)
   endforeach()
   set_target_properties(${name}_without_note PROPERTIES
     LIBRARY_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/${name}_without_note")
@@ -45,5 +63,26 @@ function(casdm_add_plugin name)
   target_sources(${name} PRIVATE "${note}")
   set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CASDM_PLUGIN_OUTPUT_DIRECTORY}")
   add_custom_command(TARGET ${name} POST_BUILD
-    COMMAND casdm::note verify "$<TARGET_FILE:${name}>" VERBATIM)
+    COMMAND casdm::note verify "$<TARGET_FILE:${name}>"
+    COMMAND "${CMAKE_COMMAND}" -D "PLUGIN=$<TARGET_FILE:${name}>" -D "NM=${CMAKE_NM}" -D "OBJDUMP=${CMAKE_OBJDUMP}"
+      -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/CasdmCheckPlugin.cmake"
+    VERBATIM)
+  if(CASDM_PLUGIN_INSTALL_DIR)
+    install(TARGETS ${name} LIBRARY DESTINATION "${CASDM_PLUGIN_INSTALL_DIR}")
+  endif()
+  if(TARGET casdm::command)
+    list(TRANSFORM arg_CHECK_SET PREPEND "--set=")
+    add_test(NAME ${name}_conformance
+      COMMAND casdm::command plugins check "$<TARGET_FILE:${name}>" ${arg_CHECK_SET})
+  endif()
+endfunction()
+
+function(casdm_add_plugin_test plugin)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES")
+  if(NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "casdm_add_plugin_test(<plugin> SOURCES <file>...)")
+  endif()
+  add_executable(${plugin}_test ${arg_SOURCES})
+  target_link_libraries(${plugin}_test PRIVATE ${plugin}_objects)
+  add_test(NAME ${plugin}_test COMMAND ${plugin}_test)
 endfunction()

@@ -1,0 +1,109 @@
+#include <ATen/ATen.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "casdm/cascade_head.h"
+#include "casdm/plugin_description.h"
+
+extern "C" const casdm_plugin* casdm_plugin_entry();
+
+namespace {
+
+using at::Tensor;
+
+int failures = 0;
+
+void check(bool holds, const std::string& what) {
+  if (holds) return;
+  std::cerr << "FAILED: " << what << '\n';
+  ++failures;
+}
+
+/// A network of one parameter: `factor` times the first channels of its input.
+class OneFactor : public casdm::Backbone {
+ public:
+  explicit OneFactor(const Spec& spec) : out_channels_(spec.out_channels) {}
+  Tensor factor = at::full({1}, 0.5, at::kDouble).requires_grad_(true);
+  casdm::NamedTensors parameters() const override { return {{"factor", factor}}; }
+  Tensor forward(const Tensor& x, const Tensor&, const casdm::Condition&) override {
+    return factor * x.narrow(1, 0, out_channels_);
+  }
+
+ private:
+  std::int64_t out_channels_;
+};
+
+class Factory : public casdm::ComponentFactory {
+  std::shared_ptr<void> make_any(std::string_view, const casdm::ComponentConfig&, const void* spec) const override {
+    const auto& backbone = *static_cast<const casdm::Backbone::Spec*>(spec);
+    return std::static_pointer_cast<void>(std::shared_ptr<casdm::Backbone>(std::make_shared<OneFactor>(backbone)));
+  }
+};
+
+/// One metric, |prediction - x0|.
+class OneMetric : public casdm::MetricTerms {
+  std::vector<casdm::LossTerm> evaluate(const Tensor& prediction, const casdm::TrainingBatch& batch,
+                                        const std::string& module) const override {
+    return {{"metric.l1", (prediction - batch.x0).abs().flatten(1).mean(1), 0.1, module}};
+  }
+};
+
+bool has_gradient(const casdm::NamedModule& module) {
+  const Tensor gradient = module.module->parameters()[0].second.grad();
+  return gradient.defined() && gradient.abs().item<double>() > 0;
+}
+
+struct Fixture {
+  Factory factory;
+  casdm::CascadeHead::Spec spec;
+  std::shared_ptr<casdm::CascadeHead> head;
+  casdm::TrainingBatch batch;
+
+  Fixture() {
+    spec.schedule = std::make_shared<casdm::NoiseScheduler>(std::vector<double>(100, 0.03));
+    spec.factory = &factory;
+    const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
+    head = std::static_pointer_cast<casdm::CascadeHead>(
+        plugin.find("cascade_head", "x0_residual")->make(casdm::Value::Table{}, &spec));
+    batch.x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4, at::kDouble).reshape({2, 3, 4, 4});
+    batch.eps = batch.x0.flip(0) + 0.1;
+    batch.t = at::arange(2, at::kLong) * 50;
+    batch.x_t = spec.schedule->q_sample(batch.x0, batch.t, batch.eps);
+  }
+};
+
+/// Each term must train the module it names and no other.
+void test_routing() {
+  Fixture all;
+  const std::size_t terms = all.head->losses(all.batch, OneMetric()).terms.size();
+  check(terms == 3, "the terms are the metric, v and x0");
+  for (std::size_t i = 0; i < terms; ++i) {
+    Fixture one;
+    const casdm::LossTerm term = one.head->losses(one.batch, OneMetric()).terms[i];
+    term.value.mean().backward();
+    for (const casdm::NamedModule& module : one.head->modules()) {
+      check(has_gradient(module) == (module.name == term.module), term.name + " trains " + term.module + " alone");
+    }
+  }
+}
+
+/// float64 through some square roots: 1e-12 leaves two digits.
+void test_estimate() {
+  Fixture f;
+  const casdm::Estimate estimate = f.head->estimate(f.batch.x_t, f.batch.t, {});
+  const Tensor implied = f.spec.schedule->predict_x0_from_eps(f.batch.x_t, f.batch.t, estimate.eps);
+  check((implied - estimate.x0_from_eps).abs().max().item<double>() < 1e-12, "eps and x0* belong together");
+  f.head->modules()[1].module->parameters()[0].second.detach().zero_();
+  const casdm::Estimate uncorrected = f.head->estimate(f.batch.x_t, f.batch.t, {});
+  check(uncorrected.x0.equal(uncorrected.x0_from_eps), "when phi is zero nothing is corrected");
+  check(!estimate.x0.equal(estimate.x0_from_eps), "else phi corrects");
+}
+
+}  // namespace
+
+int main() {
+  test_routing();
+  test_estimate();
+  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

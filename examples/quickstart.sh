@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# From a bare machine to samples of a model trained there. See --help.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: examples/quickstart.sh [--quick] [--runs DIR]
+
+Installs what is missing (tools/setup.sh), builds casdm, trains Cas-DM with a perceptual metric on
+1,419 emoji for about five minutes (configs/quickstart.toml), and draws 36 images from it.
+Stopped (Ctrl-C) and started again, it goes on where it was.
+
+  --quick     train for some seconds only: shows that everything works, not what it can do
+  --runs DIR  folder for the run (default: runs/ in the source tree)
+TEXT
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+runs=$root/runs
+name=quickstart
+settings=()
+
+while (($# > 0)); do
+  case $1 in
+    --quick)
+      name=quickstart-quick
+      settings+=(--set train.total_images=640 --set log.every_images=128 --set log.sample_every_images=0)
+      ;;
+    --runs)
+      mkdir -p "${2:?"--runs needs a folder"}"
+      runs=$(cd "$2" && pwd) && shift
+      ;;
+    --help | -h) usage && exit 0 ;;
+    *) echo "quickstart: unknown argument '$1'; see examples/quickstart.sh --help" >&2 && exit 2 ;;
+  esac
+  shift
+done
+
+stage() { echo "== $1"; }
+
+stage "1/4 set-up"
+bash "$root/tools/setup.sh"
+
+stage "2/4 build (some minutes the first time)"
+cmake --preset release -S "$root" -DCASDM_BUILD_TESTS=ON >/dev/null
+(cd "$root" && cmake --build --preset release --target casdm_all)
+casdm=$root/build/release/bin/casdm
+
+run=$runs/$name
+stage "3/4 training into $run"
+if [[ -d $run ]]; then
+  "$casdm" train --resume "$run"
+else
+  "$casdm" train "$root/configs/quickstart.toml" --set run.name="$name" --set run.directory="$runs" "${settings[@]}"
+fi
+
+stage "4/4 sampling"
+"$casdm" sample "$run" --num 36 --out "$run/generated" --overwrite >/dev/null
+
+echo
+echo "The samples: $run/generated/grid.png"

@@ -1,0 +1,59 @@
+#include "framework/commands/arguments.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace po = boost::program_options;
+
+std::optional<po::variables_map> parse_arguments(ArgumentRules rules, const std::vector<std::string>& arguments) {
+  rules.visible.add_options()("help,h", "print this");
+  po::options_description all;
+  all.add(rules.visible);
+  po::positional_options_description positional;
+  for (const std::string& name : rules.positional) {
+    all.add_options()(name.c_str(), po::value<std::vector<std::string>>());
+    positional.add(name.c_str(), 1);
+  }
+  try {
+    const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+    po::variables_map parsed;
+    po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), parsed);
+    po::notify(parsed);
+    if (parsed.count("help") == 0) return parsed;
+  } catch (const po::error& error) {
+    throw ConfigError(text(rules.command, ": ", error.what(), "; see `casdm ", rules.command, " --help`"));
+  }
+  std::cout << rules.usage << '\n' << rules.visible;
+  return std::nullopt;
+}
+
+std::vector<std::string> words(const po::variables_map& parsed, const std::string& name) {
+  return parsed.count(name) > 0 ? parsed[name].as<std::vector<std::string>>() : std::vector<std::string>();
+}
+
+std::string chosen_verb(const po::variables_map& parsed, const std::string& command,
+                        const std::vector<std::string>& verbs) {
+  const std::vector<std::string> found = words(parsed, "verb");
+  if (!found.empty() && std::find(verbs.begin(), verbs.end(), found.front()) != verbs.end()) return found.front();
+  std::string message = text(command, ": expected ");
+  for (std::size_t i = 0; i < verbs.size(); ++i) {
+    message += text(i == 0 ? "" : i + 1 < verbs.size() ? ", " : " or ", verbs[i]);
+  }
+  if (found.empty()) throw ConfigError(text(message, "; see `casdm ", command, " --help`"));
+  const std::vector<std::string> near = nearest(found.front(), verbs, 1);
+  const std::string hint = near.empty() ? "; see" : text("; did you mean '", near.front(), "'? See");
+  throw ConfigError(text(message, ", got '", found.front(), "'", hint, " `casdm ", command, " --help`"));
+}
+
+std::string word(const po::variables_map& parsed, const std::string& name, const std::string& command) {
+  const std::vector<std::string> found = words(parsed, name);
+  if (found.empty()) throw ConfigError(text(command, ": ", name, " is missing; see `casdm ", command, " --help`"));
+  return found.front();
+}
+
+}  // namespace casdm

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace casdm {
+
+/// One subcommand's words: `visible` options are listed by --help, `positional` names are filled in
+/// order by the words that are no options (the last takes all that remain when `takes_many`).
+struct ArgumentRules {
+  std::string command;  ///< "config", for messages
+  std::string usage;    ///< what --help prints above the options
+  boost::program_options::options_description visible{"options"};
+  std::vector<std::string> positional;
+};
+
+/// The parsed words, or nothing after --help was printed to stdout. Abbreviated options are not
+/// taken. Throws ConfigError on wrong use, with a pointer to --help.
+std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRules rules,
+                                                                     const std::vector<std::string>& arguments);
+
+/// The words of a positional or repeated string option; empty when absent.
+std::vector<std::string> words(const boost::program_options::variables_map& parsed, const std::string& name);
+
+/// The positional "verb". Throws ConfigError when it is none of `verbs`.
+std::string chosen_verb(const boost::program_options::variables_map& parsed, const std::string& command,
+                        const std::vector<std::string>& verbs);
+
+/// The one word of an option. Throws ConfigError when it was left out.
+std::string word(const boost::program_options::variables_map& parsed, const std::string& name,
+                 const std::string& command);
+
+}  // namespace casdm

@@ -1,0 +1,89 @@
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/conformance/runner.h"
+
+namespace casdm {
+
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = R"(usage: casdm plugins check FILE [--strict] [--filter TEXT] [--json]
+
+Runs the conformance tests on every component of a plugin library: the contract of its interface,
+gradients against central differences, finiteness, state, randomness, threads. Each test has a
+process and a time limit of its own, so a plugin that crashes or hangs fails that test alone.
+
+  casdm plugins check build/metric_mine.so
+  casdm plugins check build/metric_mine.so --strict --filter mine/gradient --seed 3
+  casdm plugins check build/dataset_mine.so --set mine/path=images
+)";
+
+Value to_value(const conformance::Result& result) {
+  Value value{Value::Table{}};
+  value.set("component", result.component);
+  value.set("kind", result.kind);
+  value.set("test", result.test);
+  value.set("outcome", result.outcome);
+  value.set("message", result.message);
+  value.set("seconds", result.seconds);
+  return value;
+}
+
+void print(const conformance::Result& result) {
+  std::string message = result.message;
+  for (std::size_t at = 0; (at = message.find('\n', at)) != std::string::npos; at += 7) message.replace(at, 1, "\n      ");
+  std::cout << "  " << result.outcome << std::string(result.outcome.size() < 10 ? 10 - result.outcome.size() : 1, ' ')
+            << result.component << '/' << result.test << (message.empty() ? "" : "\n      " + message) << std::endl;
+}
+
+int check_command(const std::vector<std::string>& arguments) {
+  ArgumentRules rules{"plugins check", kUsage, po::options_description("options"), {"file"}};
+  rules.visible.add_options()  //
+      ("strict", "the strict level: what our own plugins keep")
+      ("filter", po::value<std::string>()->value_name("TEXT"), "only tests whose component/test contains TEXT")
+      ("seed", po::value<std::uint64_t>()->default_value(0), "of the random images and directions, to reproduce a failure")
+      ("timeout", po::value<double>()->default_value(120), "seconds a test may take")
+      ("set", po::value<std::vector<std::string>>()->value_name("C/KEY=VALUE"), "an option of component C; repeatable")
+      ("json", "print JSON");
+  const auto parsed = parse_arguments(std::move(rules), arguments);
+  if (!parsed) return 0;
+  conformance::RunOptions options;
+  options.library = word(*parsed, "file", "plugins check");
+  options.is_strict = parsed->count("strict") > 0;
+  if (parsed->count("filter") > 0) options.filter = (*parsed)["filter"].as<std::string>();
+  options.overrides = words(*parsed, "set");
+  options.seed = (*parsed)["seed"].as<std::uint64_t>();
+  options.timeout = (*parsed)["timeout"].as<double>();
+  const bool as_json = parsed->count("json") > 0;
+  const std::vector<conformance::Result> results = conformance::run(options, as_json ? nullptr : print);
+  std::size_t bad = 0;
+  std::size_t skipped = 0;
+  Value::Array all;
+  for (const conformance::Result& result : results) {
+    bad += !result.is_good();
+    skipped += result.outcome == "skipped";
+    all.push_back(to_value(result));
+  }
+  if (as_json) {
+    std::cout << to_json(all, 2) << '\n';
+  } else {
+    std::cout << results.size() - bad - skipped << " passed, " << bad << " failed, " << skipped << " skipped\n";
+    if (bad > 0) {
+      std::cout << "reproduce one with --filter COMPONENT/TEST --seed " << options.seed << (options.is_strict ? " --strict" : "") << '\n';
+    }
+  }
+  if (results.empty()) throw ConfigError(text("plugins check: no test matches --filter '", options.filter, "'"));
+  return bad == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace casdm
+
+int casdm_plugins_check_command(const std::vector<std::string>& arguments) { return casdm::check_command(arguments); }

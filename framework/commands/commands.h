@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace casdm {
+
+/// Each command takes the words after its name and returns the exit status. They throw
+/// ConfigError for wrong use (exit 2) and other exceptions for failures (exit 1); `main` prints both.
+int config_command(const std::vector<std::string>& arguments);
+int plugins_command(const std::vector<std::string>& arguments);
+
+}  // namespace casdm
+
+extern "C" {
+
+/// The commands that compute, in libcasdm_framework.so. The status is main's; messages are printed.
+int casdm_train_command(const std::vector<std::string>& arguments);
+int casdm_sample_command(const std::vector<std::string>& arguments);
+int casdm_plugins_check_command(const std::vector<std::string>& arguments);
+}

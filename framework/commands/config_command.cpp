@@ -1,0 +1,126 @@
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
+#include "framework/config/json_schema.h"
+#include "framework/config/key_path.h"
+#include "framework/config/starter.h"
+#include "framework/host/discovery.h"
+#include "framework/host/files.h"
+
+namespace casdm {
+
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr const char* kCommand = "config";
+constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]...
+       casdm config show FILE [--set KEY=VALUE]... [--json]
+       casdm config init [--type TABLE=NAME]... [--out FILE]
+       casdm config schema [--out FILE]
+
+check   validates an experiment: every problem at once, with its place; prints a summary
+show    prints the experiment as a run would save it: includes merged, defaults filled in
+init    prints a new experiment with every key explained, from the plugins found
+schema  prints a JSON Schema for editors
+
+  casdm config check configs/quickstart.toml --set train.batch_size=32
+  casdm config show configs/quickstart.toml --set metrics[0].type=l1
+  casdm config init --type data=zip --type metrics=lpips --out configs/mine.toml
+  casdm config schema --out casdm.schema.json
+)";
+
+/// Like a run: what the file and `--plugin` name is searched first.
+PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed) {
+  SearchPaths search;
+  for (const std::string& file : words(parsed, "plugin")) search.files.emplace_back(file);
+  search.config = plugin_paths(document);
+  PluginCatalog catalog = PluginCatalog::discover(search);
+  for (const std::string& warning : catalog.warnings()) std::cerr << "warning: " << warning << '\n';
+  return catalog;
+}
+
+Value resolved(const po::variables_map& parsed) {
+  const Value document = load_document(word(parsed, "file", kCommand), words(parsed, "set"));
+  return resolve(document, schema_of<Experiment>(), catalog_for(document, parsed));
+}
+
+void collect_types(const Value& value, const std::string& path, std::vector<std::string>& found) {
+  if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      collect_types(value.as_array()[i], key_path(path, std::to_string(i)), found);
+    }
+  }
+  if (!value.is_table()) return;
+  const Value* type = value.find("type");
+  if (type != nullptr && type->is_string()) found.push_back(text("  ", path, ": ", type->as_string()));
+  for (const auto& [key, member] : value.as_table()) collect_types(member, key_path(path, key), found);
+}
+
+void check(const po::variables_map& parsed) {
+  const Value experiment = resolved(parsed);
+  std::vector<std::string> types;
+  collect_types(experiment, "", types);
+  std::cout << words(parsed, "file").front() << " is valid\n" << join(types, "\n") << '\n';
+}
+
+void show(const po::variables_map& parsed) {
+  const Value experiment = resolved(parsed);
+  std::cout << (parsed.count("json") > 0 ? to_json(experiment, 2) + "\n" : to_toml(experiment));
+}
+
+void write_result(const std::string& content, const po::variables_map& parsed) {
+  if (parsed.count("out") == 0) {
+    std::cout << content;
+    return;
+  }
+  const std::filesystem::path file = parsed["out"].as<std::string>();
+  if (std::filesystem::exists(file))
+    throw ConfigError(text(file.string(), " exists; choose another name or remove it"));
+  write_file(file, content);
+  std::cerr << "wrote " << file.string() << '\n';
+}
+
+void init(const po::variables_map& parsed) {
+  std::map<std::string, std::string> chosen;
+  for (const std::string& choice : words(parsed, "type")) {
+    const std::size_t equals = choice.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw ConfigError(text("--type ", choice, ": expected TABLE=NAME, as in head.theta=unet"));
+    }
+    chosen[choice.substr(0, equals)] = choice.substr(equals + 1);
+  }
+  write_result(starter_experiment(schema_of<Experiment>(), catalog_for(Value(), parsed), chosen), parsed);
+}
+
+void schema(const po::variables_map& parsed) {
+  write_result(to_json(json_schema(schema_of<Experiment>(), catalog_for(Value(), parsed)), 2) + "\n", parsed);
+}
+
+}  // namespace
+
+int config_command(const std::vector<std::string>& arguments) {
+  ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"verb", "file"}};
+  const auto many = [] { return po::value<std::vector<std::string>>(); };
+  rules.visible.add_options()                                                                        //
+      ("set", many()->value_name("KEY=VALUE"), "set one key over the file's; repeatable")            //
+      ("plugin", many()->value_name("FILE"), "also this library or folder of them; repeatable")      //
+      ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")       //
+      ("out", po::value<std::string>()->value_name("FILE"), "init, schema: write to this new file")  //
+      ("json", "show: print JSON");
+  const auto parsed = parse_arguments(std::move(rules), arguments);
+  if (!parsed) return 0;
+  const std::string verb = chosen_verb(*parsed, kCommand, {"check", "show", "init", "schema"});
+  if (verb == "check") check(*parsed);
+  if (verb == "show") show(*parsed);
+  if (verb == "init") init(*parsed);
+  if (verb == "schema") schema(*parsed);
+  return 0;
+}
+
+}  // namespace casdm

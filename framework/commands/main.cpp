@@ -1,0 +1,67 @@
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <map>
+
+#include "casdm/build_info.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/commands.h"
+#include "framework/host/framework_library.h"
+
+namespace {
+
+constexpr const char* kHelp = R"(casdm - metric functions in diffusion training, by plugins
+
+usage: casdm COMMAND [ARGUMENT]...
+
+  train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
+  sample RUN              draw images from a trained run
+  config check|show|init|schema
+                          validate an experiment, show it resolved, start a new one
+  plugins list|inspect|paths|check|new
+                          what plugins are found and offer; test one; start a new one
+
+`casdm COMMAND --help` tells more of each. Results go to stdout, everything else to stderr.
+Exit status: 0 done, 1 failed at run time, 2 wrong use or configuration.
+)";
+
+int dispatch(const std::string& command, const std::vector<std::string>& arguments) {
+  const std::map<std::string, std::function<int()>> commands = {
+      {"train", [&] { return casdm::run_in_framework("casdm_train_command", arguments); }},
+      {"sample", [&] { return casdm::run_in_framework("casdm_sample_command", arguments); }},
+      {"config", [&] { return casdm::config_command(arguments); }},
+      {"plugins", [&] { return casdm::plugins_command(arguments); }},
+  };
+  const auto found = commands.find(command);
+  if (found != commands.end()) return found->second();
+  std::vector<std::string> names;
+  for (const auto& [name, run] : commands) names.push_back(name);
+  const std::vector<std::string> near = casdm::nearest(command, names, 1);
+  throw casdm::ConfigError(casdm::text("there is no command '", command, "'", near.empty() ? "" : "; did you mean '",
+                                       near.empty() ? "" : near[0], near.empty() ? "" : "'?",
+                                       " `casdm --help` lists them"));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  try {
+    if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+      std::cout << kHelp;
+      return words.empty() ? 2 : 0;
+    }
+    if (words[0] == "--version") {
+      std::cout << "casdm " CASDM_SDK_VERSION "\n";
+      return 0;
+    }
+    return dispatch(words[0], {words.begin() + 1, words.end()});
+  } catch (const casdm::ConfigError& error) {
+    std::cerr << "casdm: " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "casdm: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,211 @@
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/commands/plugins_new.h"
+#include "framework/config/document.h"
+#include "framework/config/wording.h"
+#include "framework/host/discovery.h"
+#include "framework/host/framework_library.h"
+#include "framework/host/text_table.h"
+
+namespace casdm {
+
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr const char* kUsage = R"(usage: casdm plugins list [--json]
+       casdm plugins inspect NAME [--json]
+       casdm plugins paths [--json]
+       casdm plugins check FILE [--strict]
+       casdm plugins new --kind KIND NAME
+
+Shows what plugins are found and what they offer, from the notes in their files: no plugin is
+loaded. NAME is a plugin, a component (`unet`, `backbone_unet/unet`) or a library file.
+
+  casdm plugins list
+  casdm plugins inspect unet
+  casdm plugins inspect ./build/metric_mine.so
+  casdm plugins paths --config configs/quickstart.toml
+)";
+
+using Rows = std::vector<std::vector<std::string>>;
+
+SearchPaths search_of(const po::variables_map& parsed) {
+  SearchPaths search;
+  for (const std::string& file : words(parsed, "plugin")) search.files.emplace_back(file);
+  if (parsed.count("config") > 0) search.config = plugin_paths(load_document(parsed["config"].as<std::string>()));
+  return search;
+}
+
+Value to_value(const FoundPlugin& plugin) {
+  Value value = plugin.description.info.id.empty() ? Value(Value::Table{}) : from_json(to_json(plugin.description));
+  value.set("path", plugin.path.string());
+  value.set("origin", plugin.origin);
+  value.set("build_id", plugin.build_id);
+  value.set("usable", plugin.problem.empty());
+  if (!plugin.problem.empty()) value.set("problem", plugin.problem);
+  return value;
+}
+
+void list(const std::vector<FoundPlugin>& plugins, bool as_json) {
+  if (as_json) {
+    Value::Array all;
+    for (const FoundPlugin& plugin : plugins) all.push_back(to_value(plugin));
+    std::cout << to_json(all, 2) << '\n';
+    return;
+  }
+  Rows usable{{"PLUGIN", "VERSION", "KIND", "COMPONENTS"}};
+  Rows unusable;
+  for (const FoundPlugin& plugin : plugins) {
+    if (!plugin.problem.empty()) {
+      unusable.push_back({plugin.path.string(), plugin.problem});
+      continue;
+    }
+    std::vector<std::pair<std::string, std::vector<std::string>>> kinds;
+    for (const ComponentEntry& component : plugin.description.components) {
+      if (kinds.empty() || kinds.back().first != component.kind) kinds.push_back({component.kind, {}});
+      kinds.back().second.push_back(component.name);
+    }
+    for (std::size_t i = 0; i < kinds.size(); ++i) {
+      usable.push_back({i == 0 ? plugin.description.info.id : "", i == 0 ? plugin.description.info.version : "",
+                        kinds[i].first, join(kinds[i].second, ", ")});
+    }
+  }
+  std::cout << (usable.size() > 1 ? text_table(usable)
+                                  : "no usable plugin; `casdm plugins paths` tells where was looked\n");
+  if (unusable.empty()) return;
+  std::cout << "\ncannot be used:\n";
+  for (const auto& row : unusable) std::cout << "  " << row[0] << ' ' << row[1] << '\n';
+}
+
+std::string default_of(const OptionSpec& option) {
+  if (option.is_required) return "(required)";
+  if (option.default_value.is_null()) return option.component_kind.empty() ? "(none)" : "a " + option.component_kind;
+  return option.type == OptionType::table ? "" : to_toml_value(option.default_value);
+}
+
+void add_rows(Rows& rows, const OptionSchema& options, const std::string& prefix) {
+  for (const OptionSpec& option : options) {
+    const std::string unit = option.unit.empty() ? "" : " [" + option.unit + "]";
+    const std::string takes =
+        option.component_kind.empty() ? expected(option) : text("a table with `type`, a ", option.component_kind);
+    rows.push_back({prefix + option.name, default_of(option), text(option.doc, "\n", takes, unit)});
+    add_rows(rows, option.fields, prefix + option.name + ".");
+    if (!option.element.empty()) add_rows(rows, option.element.front().fields, prefix + option.name + ".N.");
+  }
+}
+
+void print(const FoundPlugin& plugin, const std::string& only) {
+  const PluginDescription& description = plugin.description;
+  std::string stamp;
+  for (const auto& [field, value] : parse_stamp(description.stamp))
+    stamp += text(stamp.empty() ? "" : "\n", field, " ", value);
+  std::cout << text_table({{"plugin", text(description.info.id, " ", description.info.version)},
+                           {"summary", description.info.summary},
+                           {"licence", description.info.licence},
+                           {"file", plugin.path.string()},
+                           {"found by", plugin.origin},
+                           {"build id", plugin.build_id.empty() ? "(none)" : plugin.build_id},
+                           {"built with", stamp},
+                           {"usable", plugin.problem.empty() ? "yes" : "no: " + plugin.problem}});
+  for (const ComponentEntry& component : description.components) {
+    if (!only.empty() && component.name != only) continue;
+    std::cout << text("\n", component.kind, " ", component.name, "\n  ", component.doc, "\n");
+    Rows rows;
+    add_rows(rows, component.options, "");
+    std::cout << (rows.empty() ? "  (no options)\n" : text_table(rows, 2));
+  }
+}
+
+/// Does `name` mean `plugin`, or one of its components? Sets `only` to that component.
+bool is_meant(const FoundPlugin& plugin, const std::string& name, std::string& only) {
+  only.clear();
+  const std::string& id = plugin.description.info.id;
+  if (name == id || plugin.path == std::filesystem::weakly_canonical(name)) return true;
+  const std::string component = name.starts_with(id + "/") ? name.substr(id.size() + 1) : name;
+  for (const ComponentEntry& entry : plugin.description.components) {
+    if (entry.name == component) only = component;
+  }
+  return !only.empty();
+}
+
+void inspect(const std::vector<FoundPlugin>& plugins, const std::string& name, bool as_json) {
+  std::vector<std::string> known;
+  Value::Array found;
+  for (const FoundPlugin& plugin : plugins) {
+    std::string only;
+    known.push_back(plugin.description.info.id);
+    for (const ComponentEntry& component : plugin.description.components) known.push_back(component.name);
+    if (!is_meant(plugin, name, only)) continue;
+    if (!as_json) {
+      std::cout << (found.empty() ? "" : "\n");
+      print(plugin, only);
+    }
+    found.push_back(to_value(plugin));
+  }
+  if (found.empty()) {
+    const std::vector<std::string> likely = nearest(name, known);
+    throw ConfigError(text("no plugin, component or library is named '", name, "'",
+                           likely.empty() ? "" : text("; did you mean '", join(likely, "' or '"), "'?"),
+                           "; `casdm plugins list` shows all"));
+  }
+  if (as_json) std::cout << to_json(found.size() == 1 ? found.front() : Value(found), 2) << '\n';
+}
+
+void paths(const SearchPaths& search, const std::vector<FoundPlugin>& plugins, bool as_json) {
+  Rows rows{{"PLACE", "FROM", "LIBRARIES"}};
+  Value::Array all;
+  for (const SearchPlace& place : search.places()) {
+    std::error_code error;
+    const bool exists = std::filesystem::exists(place.path, error);
+    const std::filesystem::path canonical = std::filesystem::weakly_canonical(place.path, error);
+    std::int64_t count = 0;
+    for (const FoundPlugin& plugin : plugins) {
+      count += plugin.origin == place.origin && (plugin.path == canonical || plugin.path.parent_path() == canonical);
+    }
+    rows.push_back({place.path.string(), place.origin, exists ? std::to_string(count) : "(does not exist)"});
+    Value item{Value::Table{}};
+    item.set("path", place.path.string());
+    item.set("origin", place.origin);
+    item.set("exists", exists);
+    item.set("libraries", count);
+    all.push_back(std::move(item));
+  }
+  std::cout << (as_json ? to_json(all, 2) + "\n" : text_table(rows));
+}
+
+}  // namespace
+
+int plugins_command(const std::vector<std::string>& arguments) {
+  if (!arguments.empty() && arguments[0] == "check") {
+    return run_in_framework("casdm_plugins_check_command", {arguments.begin() + 1, arguments.end()});
+  }
+  if (!arguments.empty() && arguments[0] == "new") return plugins_new_command({arguments.begin() + 1, arguments.end()});
+  const std::string command = "plugins";
+  ArgumentRules rules{command, kUsage, po::options_description("options"), {"verb", "name"}};
+  rules.visible.add_options()  //
+      ("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
+       "also this library or folder; repeatable")                                                                //
+      ("config", po::value<std::string>()->value_name("FILE"), "also the `[plugins] paths` of this experiment")  //
+      ("json", "print JSON");
+  const auto parsed = parse_arguments(std::move(rules), arguments);
+  if (!parsed) return 0;
+  const bool as_json = parsed->count("json") > 0;
+  const std::string verb = chosen_verb(*parsed, command, {"list", "inspect", "paths"});
+  const std::vector<std::string> name = words(*parsed, "name");
+  if (verb != "inspect" && !name.empty())
+    throw ConfigError(text(command, ": ", verb, " takes no '", name.front(), "'; see `casdm ", command, " --help`"));
+  SearchPaths search = search_of(*parsed);
+  if (verb == "inspect" && !name.empty() && name.front().ends_with(".so")) search.files.emplace_back(name.front());
+  const std::vector<FoundPlugin> plugins = PluginCatalog::discover(search).plugins();
+  if (verb == "list") list(plugins, as_json);
+  if (verb == "inspect") inspect(plugins, word(*parsed, "name", command), as_json);
+  if (verb == "paths") paths(search, plugins, as_json);
+  return 0;
+}
+
+}  // namespace casdm

@@ -1,0 +1,171 @@
+#include "framework/commands/plugins_new.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr const char* kCommand = "plugins new";
+constexpr const char* kUsage = R"(usage: casdm plugins new --kind KIND NAME [--out DIR]
+
+Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, an experiment
+that trains with it, and a README with the next steps. It builds against an installed casdm alone.
+
+KIND is metric_loss (or metric), cascade_head (head), backbone, noise_scheduler (noise), sampler or
+dataset. NAME is in snake_case; it names the plugin, the component and the folder.
+
+  casdm plugins new --kind metric charbonnier_fft
+)";
+
+struct Kind {
+  std::string_view name;
+  std::string_view short_name;
+  std::string_view suffix;  ///< what the template adds to a class's name
+};
+
+constexpr Kind kKinds[] = {
+    {"metric_loss", "metric", "Loss"},     {"cascade_head", "head", "Head"},  {"backbone", "backbone", "Backbone"},
+    {"noise_scheduler", "noise", "Noise"}, {"sampler", "sampler", "Sampler"}, {"dataset", "dataset", "Dataset"},
+};
+
+/// Names that a C++ compiler, CMake or a template of ours means something else by.
+const std::set<std::string_view> kReserved = {"all",     "casdm",  "clean",         "edit_cache",    "help", "install",
+                                              "package", "plugin", "rebuild_cache", "template_name", "test"};
+
+bool is_snake_case(std::string_view name) {
+  const auto is_allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  return !name.empty() && name.front() >= 'a' && name.front() <= 'z' && name.back() != '_' &&
+         std::all_of(name.begin(), name.end(), is_allowed) && name.find("__") == std::string_view::npos;
+}
+
+std::string camel_case(std::string_view name) {
+  std::string result;
+  bool is_start = true;
+  for (const char c : name) {
+    if (c != '_') result += is_start && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    is_start = c == '_';
+  }
+  return result;
+}
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+}
+
+void write_filled_in(const fs::path& source, const fs::path& target, const PluginNames& names) {
+  std::ifstream input(source, std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(input), {}};
+  if (!input) throw Error(text(source.string(), " cannot be read; is this casdm installed completely?"));
+  std::ofstream output(target, std::ios::binary);
+  output << filled_in(content, names);
+  output.close();
+  if (!output) throw Error(text(target.string(), " cannot be written"));
+}
+
+/// The prefix this program runs from: <prefix>/bin/casdm.
+fs::path prefix() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path(); }
+
+/// A word of a command line, for a shell.
+std::string quoted(const std::string& word) {
+  return word.find_first_of(" '\"$\\&()*;<>?[]`|~#") == std::string::npos ? word : text('\'', word, '\'');
+}
+
+void print_next_steps(const fs::path& folder, const PluginNames& names) {
+  const bool is_installed = fs::exists(prefix() / "lib" / "cmake" / "casdm" / "casdmConfig.cmake");
+  const std::string place = is_installed ? quoted(prefix().string()) : "<prefix>";
+  std::cerr << "made " << folder.string() << "; next:\n"
+            << "  cd " << quoted(folder.string()) << '\n'
+            << "  cmake -S . -B build -DCMAKE_PREFIX_PATH=" << place << '\n'
+            << "  cmake --build build && ctest --test-dir build --output-on-failure\n"
+            << "  casdm train experiment.toml\n";
+  if (!is_installed) {
+    std::cerr << "<prefix> is where casdm is installed: cmake --install " << quoted(prefix().string())
+              << " --prefix <prefix>\n";
+  }
+  std::cerr << "The component is in " << names.name << ".cpp.\n";
+}
+
+}  // namespace
+
+PluginNames plugin_names(std::string_view kind, std::string_view name) {
+  const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& candidate) {
+    return kind == candidate.name || kind == candidate.short_name;
+  });
+  if (found == std::end(kKinds)) {
+    std::vector<std::string> known, candidates;
+    for (const Kind& candidate : kKinds) {
+      known.emplace_back(candidate.name);
+      candidates.emplace_back(candidate.name);
+      candidates.emplace_back(candidate.short_name);
+    }
+    const std::vector<std::string> near = nearest(kind, candidates, 1);
+    throw ConfigError(text(kCommand, ": there is no kind '", kind, "'",
+                           near.empty() ? "" : text("; did you mean '", near.front(), "'?"), "; expected one of ",
+                           join(known, ", ")));
+  }
+  if (!is_snake_case(name) || kReserved.count(name) > 0) {
+    throw ConfigError(text(kCommand, ": '", name,
+                           "' cannot name a plugin; expected snake_case such as charbonnier_fft: "
+                           "lower-case letters, digits and single underscores, a letter first",
+                           kReserved.count(name) > 0 ? text(" (", name, " is reserved)") : ""));
+  }
+  std::string stem = camel_case(name);
+  if (stem.size() > found->suffix.size() && stem.ends_with(found->suffix))
+    stem.resize(stem.size() - found->suffix.size());
+  return {std::string(found->name), std::string(name), stem};
+}
+
+std::string filled_in(std::string text, const PluginNames& names) {
+  replace_all(text, "TemplateName", names.class_stem);
+  replace_all(text, "template_name", names.name);
+  replace_all(text, "template_kind", names.kind);
+  return text;
+}
+
+void write_plugin_tree(const fs::path& templates, const PluginNames& names, const fs::path& folder) {
+  if (fs::exists(fs::symlink_status(folder))) {
+    throw ConfigError(text(folder.string(), " exists; choose another name or --out, or remove it"));
+  }
+  const fs::path common = templates / "common";
+  const fs::path own = templates / names.kind;
+  fs::create_directories(folder);
+  write_filled_in(common / "CMakeLists.txt", folder / "CMakeLists.txt", names);
+  write_filled_in(common / "README.md", folder / "README.md", names);
+  write_filled_in(common / "gitignore", folder / ".gitignore", names);
+  write_filled_in(own / "plugin.cpp", folder / (names.name + ".cpp"), names);
+  write_filled_in(own / "test.cpp", folder / (names.name + "_test.cpp"), names);
+  write_filled_in(own / "experiment.toml", folder / "experiment.toml", names);
+}
+
+int plugins_new_command(const std::vector<std::string>& arguments) {
+  ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"name"}};
+  rules.visible.add_options()                                                          //
+      ("kind", po::value<std::string>()->value_name("KIND"), "what the plugin holds")  //
+      ("out", po::value<std::string>()->value_name("DIR"), "folder to write (default: NAME, in the working directory)");
+  const auto parsed = parse_arguments(std::move(rules), arguments);
+  if (!parsed) return 0;
+  if (parsed->count("kind") == 0)
+    throw ConfigError(text(kCommand, ": --kind is missing; see `casdm ", kCommand, " --help`"));
+  const PluginNames names = plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kCommand));
+  const fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
+  write_plugin_tree(prefix() / "share" / "casdm" / "templates", names, folder);
+  std::cout << folder.string() << '\n';
+  print_next_steps(folder, names);
+  return 0;
+}
+
+}  // namespace casdm

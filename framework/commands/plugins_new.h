@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace casdm {
+
+/// The names a template is filled in with.
+struct PluginNames {
+  std::string kind;        ///< an interface's kind: "metric_loss"
+  std::string name;        ///< plugin, component and folder: "huber_fft"
+  std::string class_stem;  ///< of the classes: "HuberFft", without the word that the template adds ("Loss")
+};
+
+/// `kind` may be an interface's kind or a short form of it: metric, head, noise.
+/// Throws ConfigError when there is no such kind, or when `name` is no snake_case identifier that
+/// can name a C++ class and a CMake target.
+PluginNames plugin_names(std::string_view kind, std::string_view name);
+
+/// `text` with the template's placeholders (template_kind, template_name, TemplateName) filled in.
+std::string filled_in(std::string text, const PluginNames& names);
+
+/// Writes a plugin's starting tree into the new folder `folder`, from the templates in
+/// `templates`: one folder per kind, and `common`. Throws ConfigError when `folder` exists, Error
+/// when something cannot be read or written.
+void write_plugin_tree(const std::filesystem::path& templates, const PluginNames& names,
+                       const std::filesystem::path& folder);
+
+/// `casdm plugins new`: takes the words after `new`, returns the exit status.
+int plugins_new_command(const std::vector<std::string>& arguments);
+
+}  // namespace casdm

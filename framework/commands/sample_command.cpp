@@ -1,0 +1,172 @@
+#include <ATen/ATen.h>
+
+#include <boost/program_options.hpp>
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/commands.h"
+#include "framework/config/overrides.h"
+#include "framework/data/image_transform.h"
+#include "framework/device/device.h"
+#include "framework/host/model.h"
+#include "framework/reporting/image_files.h"
+#include "framework/reporting/progress.h"
+#include "framework/sampling/generate.h"
+#include "framework/training/checkpoint.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+struct SampleArguments {
+  std::string run;
+  std::string out;
+  std::string weights = "ema";
+  std::string device = "auto";
+  std::string sampler;
+  std::vector<std::string> overrides;
+  std::vector<std::string> plugins;
+  std::int64_t num = 0;
+  std::int64_t batch = 64;
+  std::int64_t steps = 0;
+  std::int64_t label = -1;
+  std::uint64_t seed = 0;
+  double eta = -1;
+  bool overwrite = false;
+  bool no_png = false;
+  bool allow_rebuilt = false;
+};
+
+constexpr const char* kUsage = R"(usage: casdm sample RUN --num N --out DIR [--sampler NAME] [--steps N] [--eta X]
+
+Draws images from a run, or from one of its checkpoints, with its averaged weights. Writes
+DIR/000000.png and on, DIR/grid.png (the first 64) and DIR/samples.npz (guided-diffusion's layout:
+arr_0 uint8 NHWC, arr_1 labels). The noise of an image depends on the seed and its index alone.
+
+  casdm sample runs/quickstart --num 64 --out samples
+  casdm sample runs/quickstart --num 50000 --out many --no-png --steps 100 --eta 1
+  casdm sample runs/quickstart --num 16 --out ancestral --sampler ddpm --set sampler.variance=fixed_small
+)";
+
+constexpr std::int64_t kGridImages = 64;
+
+po::options_description described(SampleArguments& a) {
+  po::options_description options("options");
+  options.add_options()
+      ("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")
+      ("num", po::value(&a.num), "number of images")
+      ("out", po::value(&a.out), "folder to write to")
+      ("sampler", po::value(&a.sampler), "another sampler than the run's; `casdm plugins list` shows them")
+      ("steps", po::value(&a.steps), "number of steps; short for --set sampler.num_inference_steps=N")
+      ("eta", po::value(&a.eta), "noise of a step; short for --set sampler.eta=X")
+      ("set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: sampler.spacing=trailing")
+      ("seed", po::value(&a.seed)->default_value(0), "seed of the images' noise")
+      ("batch", po::value(&a.batch)->default_value(64), "images drawn at once; does not change their noise")
+      ("label", po::value(&a.label), "class of all images, of a conditional run; default: all classes in turn")
+      ("weights", po::value(&a.weights)->default_value("ema"), "ema, or raw for the weights themselves")
+      ("device", po::value(&a.device)->default_value("auto"), "auto, cpu or cuda")
+      ("plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")
+      ("no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")
+      ("overwrite", po::bool_switch(&a.overwrite), "write into a folder that holds samples already")
+      ("allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint")
+      ("help,h", "this text");
+  return options;
+}
+
+void check(const SampleArguments& a) {
+  const std::string hint = "; see `casdm sample --help`";
+  if (a.run.empty() || a.out.empty() || a.num < 1) throw ConfigError("sample: give a run, --num N (at least 1) and --out DIR" + hint);
+  if (a.batch < 1) throw ConfigError(text("sample: --batch must be at least 1, got ", a.batch, hint));
+  if (a.weights != "ema" && a.weights != "raw") throw ConfigError(text("sample: --weights is ema or raw, got ", a.weights, hint));
+  if (!a.overwrite && fs::exists(fs::path(a.out) / "samples.npz")) {
+    throw ConfigError(text("sample: ", a.out, " holds samples already; choose another folder or pass --overwrite"));
+  }
+}
+
+/// The run's experiment with the sampler that was asked for.
+LoadedExperiment with_sampler(const Checkpoint& checkpoint, const SampleArguments& a) {
+  std::vector<std::string> overrides;
+  if (!a.sampler.empty()) overrides.push_back("sampler={type=\"" + a.sampler + "\"}");
+  if (a.steps > 0) overrides.push_back(text("sampler.num_inference_steps=", a.steps));
+  if (a.eta >= 0) overrides.push_back("sampler.eta=" + number(a.eta));
+  overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
+  Value document = checkpoint.config();
+  apply_overrides(document, overrides);
+  return resolve_experiment(document, {a.plugins.begin(), a.plugins.end()});
+}
+
+int sample_command(const std::vector<std::string>& words) {
+  SampleArguments a;
+  const po::options_description options = described(a);
+  po::variables_map given;
+  try {
+    po::positional_options_description positional;
+    positional.add("run", 1);
+    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
+    po::notify(given);
+  } catch (const po::error& error) {
+    throw ConfigError(text("sample: ", error.what(), "; see `casdm sample --help`"));
+  }
+  if (given.contains("help")) {
+    std::cout << kUsage << '\n' << options;
+    return 0;
+  }
+  check(a);
+  catch_signals();
+
+  Checkpoint checkpoint = Checkpoint::open(a.run);
+  const LoadedExperiment experiment = with_sampler(checkpoint, a);
+  const std::int64_t classes = checkpoint.progression().num_classes;
+  if (a.label >= classes && a.label >= 0) {
+    throw ConfigError(text("sample: --label ", a.label, " but the run has ", classes, " classes"));
+  }
+  const Model model = make_model(experiment, classes);
+  if (a.allow_rebuilt) checkpoint.accept_plugins();
+  checkpoint.check_plugins(experiment.host->used());
+  checkpoint.load_weights(model.head->modules(), a.weights == "ema");
+  GenerateOptions generate_options;
+  generate_options.device = select_device(a.device);
+  generate_options.seed = a.seed;
+  generate_options.channels = experiment.options.data.channels;
+  generate_options.image_size = experiment.options.data.image_size;
+  generate_options.precision = experiment.options.run.precision;
+  generate_options.is_cancelled = interrupted;
+  for (const NamedModule& module : model.head->modules()) move_to(*module.module, generate_options.device);
+
+  const fs::path out = a.out;
+  fs::create_directories(out);
+  std::vector<Tensor> images;
+  Tensor labels;
+  if (classes > 0) {
+    labels = a.label >= 0 ? at::full({a.num}, a.label, at::kLong) : at::arange(a.num, at::kLong).remainder(classes);
+  }
+  const auto steps = static_cast<std::int64_t>(model.sampler->plan().size());
+  Progress progress("sampling", a.num * steps, "image steps");
+  for (std::int64_t first = 0; first < a.num; first += a.batch) {
+    generate_options.first = first;
+    generate_options.count = std::min(a.batch, a.num - first);
+    if (classes > 0) generate_options.labels = labels.narrow(0, first, generate_options.count);
+    generate_options.on_step = [&](std::size_t step, std::size_t) {
+      progress.update(first * steps + generate_options.count * static_cast<std::int64_t>(step));
+    };
+    const Tensor batch = to_uint8(generate(model, generate_options));
+    if (!a.no_png) write_pngs(out, batch, first);
+    images.push_back(batch);
+  }
+  const Tensor all = at::cat(images);
+  write_npz(out / "samples.npz", all, labels);
+  write_png(out / "grid.png", image_grid(all.narrow(0, 0, std::min(a.num, kGridImages)), 2));
+  std::cout << (out / "grid.png").string() << '\n';
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace casdm
+
+int casdm_sample_command(const std::vector<std::string>& arguments) { return casdm::sample_command(arguments); }

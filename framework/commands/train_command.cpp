@@ -1,0 +1,143 @@
+#include <boost/program_options.hpp>
+
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/commands.h"
+#include "framework/device/device.h"
+#include "framework/host/model.h"
+#include "framework/training/checkpoint.h"
+#include "framework/training/metric_terms.h"
+#include "framework/training/run_folder.h"
+#include "framework/training/signals.h"
+#include "framework/training/trainer.h"
+
+namespace casdm {
+
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+struct TrainArguments {
+  std::string config;
+  std::string resume;
+  std::vector<std::string> overrides;
+  std::vector<std::string> plugins;
+  bool dry_run = false;
+  bool allow_rebuilt = false;
+};
+
+constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]... [--dry-run]
+       casdm train --resume RUN [--set KEY=VALUE]...
+
+Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
+checkpoint. Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 0.
+
+  casdm train configs/quickstart.toml
+  casdm train configs/cifar10_casdm_lpips.toml --set data.path=cifar10.tar.gz --set run.seed=1
+  casdm train --resume runs/quickstart --set train.total_images=200k
+)";
+
+po::options_description described(TrainArguments& arguments) {
+  po::options_description options("options");
+  options.add_options()
+      ("config", po::value(&arguments.config), "the experiment file (also as the first word)")
+      ("set", po::value(&arguments.overrides)->composing(), "set one key of the experiment: train.batch_size=8")
+      ("resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")
+      ("plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")
+      ("dry-run", po::bool_switch(&arguments.dry_run), "build everything, print the networks' sizes, do not train")
+      ("allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
+       "continue although a plugin was rebuilt since the checkpoint was saved")
+      ("help,h", "this text");
+  return options;
+}
+
+std::vector<fs::path> paths(const std::vector<std::string>& words) { return {words.begin(), words.end()}; }
+
+void print_model(const LoadedExperiment& experiment) {
+  std::int64_t classes = 0;
+  if (experiment.options.data.use_labels) classes = make_dataset(experiment)->num_classes();
+  const Model model = make_model(experiment, classes);
+  const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
+  std::cout << experiment.options.run.name << ": everything fits together\n" << describe(model);
+}
+
+int finish(const TrainingEnd& end, const RunFolder& run) {
+  if (end.is_complete) {
+    std::cerr << "done: " << end.progression.images << " images. Draw samples with\n  casdm sample " << run.path().string()
+              << " --num 64 --out samples\n";
+  } else {
+    std::cerr << "stopped at " << end.progression.images << " images; the state is saved. Continue with\n  casdm train --resume "
+              << run.path().string() << '\n';
+  }
+  std::cout << run.path().string() << '\n';
+  return 0;
+}
+
+int start_run(const TrainArguments& arguments) {
+  LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
+  if (arguments.dry_run) {
+    print_model(experiment);
+    return 0;
+  }
+  const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
+  RunFolder run = RunFolder::create(folder, experiment.resolved);
+  run.lock();
+  return finish(train(experiment, run, std::nullopt), run);
+}
+
+int resume_run(const TrainArguments& arguments) {
+  const fs::path given = arguments.resume;
+  const bool is_checkpoint = fs::exists(given / "state.json");
+  RunFolder run = RunFolder::open(is_checkpoint ? fs::canonical(given).parent_path().parent_path() : given);
+  run.lock();
+  const LoadedExperiment experiment = load_experiment(run.config(), arguments.overrides, paths(arguments.plugins));
+  std::optional<Checkpoint> checkpoint;
+  try {
+    checkpoint = Checkpoint::open(given);
+  } catch (const NoCheckpoint&) {
+    std::cerr << run.path().string() << " has no checkpoint yet: starting from the beginning\n";
+  }
+  if (checkpoint) {
+    std::cerr << "continuing from " << checkpoint->path().string() << '\n';
+    if (arguments.allow_rebuilt) checkpoint->accept_plugins();
+    if (checkpoint->progression().images >= experiment.options.train.total_images) {
+      std::cerr << "the run is complete (" << checkpoint->progression().images
+                << " images). To train on: --set train.total_images=N\n";
+      std::cout << run.path().string() << '\n';
+      return 0;
+    }
+  }
+  return finish(train(experiment, run, checkpoint), run);
+}
+
+int train_command(const std::vector<std::string>& words) {
+  TrainArguments arguments;
+  const po::options_description options = described(arguments);
+  po::variables_map given;
+  try {
+    po::positional_options_description positional;
+    positional.add("config", 1);
+    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
+    po::notify(given);
+  } catch (const po::error& error) {
+    throw ConfigError(text("train: ", error.what(), "; see `casdm train --help`"));
+  }
+  if (given.contains("help")) {
+    std::cout << kUsage << '\n' << options;
+    return 0;
+  }
+  if (arguments.config.empty() == arguments.resume.empty()) {
+    throw ConfigError("train: give either an experiment file or --resume RUN; see `casdm train --help`");
+  }
+  catch_signals();
+  return arguments.resume.empty() ? start_run(arguments) : resume_run(arguments);
+}
+
+}  // namespace
+
+}  // namespace casdm
+
+int casdm_train_command(const std::vector<std::string>& arguments) { return casdm::train_command(arguments); }

@@ -1,0 +1,279 @@
+#include "framework/config/resolve.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+#include "framework/config/parse_toml.h"
+#include "framework/config/wording.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::string_view kWorkingDirectoryKey = "run.directory";
+
+/// One walk over a document; collects problems instead of stopping at the first.
+class Resolver {
+ public:
+  explicit Resolver(const ComponentCatalog& catalog) : catalog_(catalog) {}
+
+  /// @param owner  who declares the keys that are not of a component, for messages
+  Value table(const Value& value, const OptionSpec& spec, const Value& defaults, const std::string& owner) {
+    if (!value.is_table()) {
+      problem(value.location(), text("expected a table, got ", got(value)));
+      return value;
+    }
+    const Component chosen = component(value, spec);
+    Value result{Value::Table{}};
+    result.set_location(value.location());
+    if (chosen.entry != nullptr) {
+      Value type = chosen.full_name;
+      type.set_location(value.find("type")->location());
+      result.set("type", std::move(type));
+    }
+    fields(value, spec.fields, defaults, owner, result);
+    if (chosen.entry != nullptr) fields(value, chosen.entry->options, Value(), chosen.owner, result);
+    unknown_keys(value, spec, chosen, owner);
+    return result;
+  }
+
+  void finish() {
+    if (problems_.empty()) return;
+    std::stable_sort(problems_.begin(), problems_.end(), [](const Problem& a, const Problem& b) {
+      return std::tie(a.location.file, a.location.line, a.location.column) <
+             std::tie(b.location.file, b.location.line, b.location.column);
+    });
+    if (problems_.size() == 1) throw ConfigError(problems_.front().message);
+    std::string all = text(problems_.size(), " problems:");
+    std::vector<std::string> tails;
+    for (std::size_t i = 0; i < problems_.size(); ++i) {
+      // What follows a first line (where components were looked for) is often the same: said once.
+      const std::string& message = problems_[i].message;
+      const std::size_t newline = std::min(message.find('\n'), message.size());
+      const std::string tail = message.substr(newline);
+      if (std::find(tails.begin(), tails.end(), tail) == tails.end()) tails.push_back(tail);
+      all += text("\n  ", i + 1, ". ", message.substr(0, newline));
+    }
+    all += join(tails, "");
+    throw ConfigError(all);
+  }
+
+ private:
+  struct Problem {
+    Location location;
+    std::string message;
+  };
+
+  /// What a table's `type` names; no entry where there is none to be had.
+  struct Component {
+    const ComponentEntry* entry = nullptr;
+    std::string full_name;
+    std::string owner;  ///< "unet (plugin backbone_unet)"
+  };
+
+  void problem(const Location& location, const std::string& message) {
+    problems_.push_back({location, placed(location, message)});
+  }
+
+  std::string available(const std::string& kind) const {
+    const std::vector<std::string> names = catalog_.names(kind);
+    return names.empty() ? "no plugin with one was found" : join(names, ", ");
+  }
+
+  Component component(const Value& table, const OptionSpec& spec) {
+    if (spec.component_kind.empty()) return {};
+    const Value* type = table.find("type");
+    if (type == nullptr) {
+      problem(table.location(),
+              text("`type` is missing; it chooses the ", spec.component_kind, ": ", available(spec.component_kind)));
+      return {};
+    }
+    if (!type->is_string()) {
+      problem(type->location(), text("expected a string, got ", got(*type)));
+      return {};
+    }
+    try {
+      Component result;
+      result.entry = &catalog_.component(spec.component_kind, type->as_string());
+      result.full_name = catalog_.full_name(spec.component_kind, type->as_string());
+      const std::string plugin = result.full_name.substr(0, result.full_name.find('/'));
+      result.owner = text(result.entry->name, " (plugin ", plugin, ")");
+      collisions(*result.entry, spec, plugin, type->location());
+      return result;
+    } catch (const Error& error) {
+      problem(type->location(), error.what());
+      return {};
+    }
+  }
+
+  void collisions(const ComponentEntry& entry, const OptionSpec& spec, const std::string& plugin,
+                  const Location& location) {
+    for (const OptionSpec& option : entry.options) {
+      const bool is_host = option.name == "type" || std::any_of(spec.fields.begin(), spec.fields.end(),
+                                                                [&](const auto& f) { return f.name == option.name; });
+      if (!is_host) continue;
+      problem(location, text("plugin ", plugin, " is at fault: ", entry.name, " declares the option '", option.name,
+                             "', which is a key of the host in this table; the plugin must rename it"));
+    }
+  }
+
+  void fields(const Value& table, const OptionSchema& specs, const Value& defaults, const std::string& owner,
+              Value& result) {
+    for (const OptionSpec& spec : specs) {
+      const Value* value = table.find(spec.name);
+      const Value* outer = defaults.find(spec.name);
+      const Value& default_value = outer != nullptr ? *outer : spec.default_value;
+      if (value != nullptr) {
+        result.set(spec.name, one(*value, spec, default_value));
+      } else if (spec.is_required) {
+        missing(table, spec, owner);
+      } else if (default_value.is_table() && spec.component_kind.empty()) {
+        Value empty{Value::Table{}};
+        empty.set_location({"", 0, 0, key_path(table.location().key, spec.name)});
+        result.set(spec.name, one(empty, spec, default_value));
+      } else if (!default_value.is_null()) {
+        result.set(spec.name, default_value);
+      }
+    }
+  }
+
+  void missing(const Value& table, const OptionSpec& spec, const std::string& owner) {
+    Location location = table.location();
+    location.key = key_path(location.key, spec.name);
+    std::string what =
+        spec.component_kind.empty() ? expected(spec) : text("a table that chooses a ", spec.component_kind);
+    if (!spec.component_kind.empty()) what += text(" by `type`: ", available(spec.component_kind));
+    problem(location, text("missing; ", owner.empty() ? "an experiment" : owner, " needs it: ", what));
+  }
+
+  void unknown_keys(const Value& table, const OptionSpec& spec, const Component& chosen, const std::string& owner) {
+    if (!spec.component_kind.empty() && chosen.entry == nullptr) return;
+    std::vector<std::string> known;
+    if (!spec.component_kind.empty()) known.push_back("type");
+    for (const OptionSpec& field : spec.fields) known.push_back(field.name);
+    if (chosen.entry != nullptr) {
+      for (const OptionSpec& option : chosen.entry->options) known.push_back(option.name);
+    }
+    std::string of = chosen.owner;
+    if (of.empty() || !spec.fields.empty())
+      of += text(of.empty() ? "" : " and of ", owner.empty() ? "an experiment" : owner);
+    for (const auto& [key, value] : table.as_table()) {
+      if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+      const std::vector<std::string> likely = nearest(key, known, 1);
+      const std::string hint = !likely.empty() ? text("; did you mean '", likely.front(), "'?")
+                               : known.empty() ? "; it takes none"
+                                               : text("; known are ", join(known, ", "));
+      problem(key_location(value.location()), text("unknown key of ", of, hint));
+    }
+  }
+
+  Value one(const Value& value, const OptionSpec& spec, const Value& defaults) {
+    Value result = value;
+    switch (spec.type) {
+      case OptionType::table:
+        return table(value, spec, defaults, table_name(value.location().key));
+      case OptionType::array:
+        return array(value, spec);
+      case OptionType::boolean:
+        if (!value.is_boolean()) wrong(value, spec);
+        return result;
+      case OptionType::integer:
+        if (!value.is_integer() || !is_within(value.as_number(), spec)) wrong(value, spec);
+        return result;
+      case OptionType::number:
+        if (!value.is_number() || !is_within(value.as_number(), spec)) return wrong(value, spec);
+        result = Value(value.as_number());
+        break;
+      case OptionType::count:
+        try {
+          const Count count = read_count(value);
+          if (!is_within(static_cast<double>(count.value), spec)) return wrong(value, spec);
+          result = Value(count.value);
+        } catch (const ConfigError&) {
+          return wrong(value, spec);
+        }
+        break;
+      case OptionType::string:
+        if (!value.is_string() || !is_allowed(value.as_string(), spec)) wrong(value, spec);
+        return result;
+      case OptionType::path:
+        if (!value.is_string()) return wrong(value, spec);
+        result = Value(value.location().key == kWorkingDirectoryKey ? value.as_string() : absolute_path(value));
+        break;
+    }
+    result.set_location(value.location());
+    return result;
+  }
+
+  Value array(const Value& value, const OptionSpec& spec) {
+    if (!value.is_array()) return wrong(value, spec);
+    const Value::Array& elements = value.as_array();
+    if (spec.length && elements.size() != *spec.length) {
+      problem(value.location(), text("expected ", expected(spec), ", got ", elements.size(),
+                                     elements.size() == 1 ? " element" : " elements"));
+      return value;
+    }
+    const OptionSpec element = element_of(spec);
+    Value::Array result;
+    for (const Value& item : elements) result.push_back(one(item, element, Value()));
+    Value checked(std::move(result));
+    checked.set_location(value.location());
+    return checked;
+  }
+
+  static bool is_within(double value, const OptionSpec& spec) {
+    if (std::isnan(value)) return false;
+    if (spec.minimum && (spec.exclusive_minimum ? value <= *spec.minimum : value < *spec.minimum)) return false;
+    return !spec.maximum || value <= *spec.maximum;
+  }
+
+  static bool is_allowed(const std::string& value, const OptionSpec& spec) {
+    return spec.allowed.empty() || std::find(spec.allowed.begin(), spec.allowed.end(), value) != spec.allowed.end();
+  }
+
+  Value wrong(const Value& value, const OptionSpec& spec) {
+    std::string hint;
+    if (value.is_string() && !spec.allowed.empty()) {
+      const std::vector<std::string> likely = nearest(value.as_string(), spec.allowed, 1);
+      if (!likely.empty()) hint = text("; did you mean ", quoted_list(likely), "?");
+    }
+    const bool wants_text = spec.type == OptionType::string || spec.type == OptionType::path;
+    if (wants_text && (value.is_boolean() || value.is_number()))
+      hint = text("; in quotes it is one: \"", to_toml_value(value), "\"");
+    problem(value.location(), text("expected ", expected(spec), ", got ", got(value), hint));
+    return value;
+  }
+
+  const ComponentCatalog& catalog_;
+  std::vector<Problem> problems_;
+};
+
+Value resolve_table(const Value& value, const OptionSpec& spec, const ComponentCatalog& catalog) {
+  Resolver resolver(catalog);
+  Value result = resolver.table(value, spec, Value(), "");
+  resolver.finish();
+  return result;
+}
+
+}  // namespace
+
+Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog) {
+  OptionSpec root;
+  root.type = OptionType::table;
+  root.fields = schema;
+  return resolve_table(document, root, catalog);
+}
+
+Value resolve_component(const Value& table, std::string_view kind, const ComponentCatalog& catalog) {
+  OptionSpec spec;
+  spec.type = OptionType::table;
+  spec.component_kind = kind;
+  return resolve_table(table, spec, catalog);
+}
+
+}  // namespace casdm

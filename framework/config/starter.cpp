@@ -1,0 +1,168 @@
+#include "framework/config/starter.h"
+
+#include <algorithm>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+#include "framework/config/wording.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::size_t kLineWidth = 100;
+
+/// Taken where they exist: together they train without any file.
+constexpr std::string_view kPreferred[] = {"shapes", "cosine", "cascade", "unet", "ssim", "ddim"};
+
+/// `words` as comment lines, `hang` before all but the first.
+std::string comment(const std::string& words, const std::string& hang = "") {
+  std::string result;
+  std::string line = "#";
+  std::istringstream stream(words);
+  for (std::string word; stream >> word;) {
+    if (line.size() + 1 + word.size() > kLineWidth) {
+      result += line + "\n";
+      line = "#" + hang;
+    }
+    line += " " + word;
+  }
+  return result + line + "\n";
+}
+
+std::string commented_out(const std::string& block) {
+  std::string result;
+  std::istringstream lines(block);
+  for (std::string line; std::getline(lines, line);) {
+    result += line.empty() || line.front() == '#' ? line + "\n" : "# " + line + "\n";
+  }
+  return result;
+}
+
+/// A value of the right type where the schema has no default.
+Value placeholder(const OptionSpec& option) {
+  if (!option.examples.empty()) return option.examples.front();
+  if (!option.allowed.empty()) return option.allowed.front();
+  switch (option.type) {
+    case OptionType::boolean:
+      return false;
+    case OptionType::integer:
+    case OptionType::count:
+      return static_cast<std::int64_t>(option.minimum.value_or(1));
+    case OptionType::number:
+      return option.minimum.value_or(0.0) + (option.exclusive_minimum ? 1.0 : 0.0);
+    case OptionType::string:
+      return "name";
+    case OptionType::path:
+      return "path/to/it";
+    case OptionType::table:
+      return Value::Table{};
+    case OptionType::array:
+      break;
+  }
+  return Value::Array(option.length.value_or(0),
+                      option.element.empty() ? Value() : placeholder(option.element.front()));
+}
+
+bool is_table_array(const OptionSpec& option) {
+  return option.type == OptionType::array && !option.element.empty() &&
+         option.element.front().type == OptionType::table;
+}
+
+class Starter {
+ public:
+  Starter(const ComponentCatalog& catalog, const std::map<std::string, std::string>& chosen)
+      : catalog_(catalog), chosen_(chosen) {}
+
+  std::string keys_and_tables(const OptionSchema& options, const std::string& path, const Value& defaults) {
+    std::string result;
+    for (const OptionSpec& option : options) {
+      if (option.type != OptionType::table && !is_table_array(option)) result += key(option, defaults);
+    }
+    for (const OptionSpec& option : options) {
+      const std::string inner = key_path(path, option.name);
+      const Value* own = defaults.find(option.name);
+      if (option.type == OptionType::table) {
+        result += block(option, text("[", inner, "]"), inner, option.doc, own != nullptr ? *own : option.default_value);
+      } else if (is_table_array(option)) {
+        result += block(option.element.front(), text("[[", inner, "]]"), inner, option.doc, Value());
+      }
+    }
+    return result;
+  }
+
+  void finish() const {
+    for (const auto& [path, type] : chosen_) {
+      if (!used_.contains(path))
+        throw ConfigError(text(path, ": no table of this experiment chooses a component there"));
+    }
+  }
+
+ private:
+  std::string key(const OptionSpec& option, const Value& defaults) const {
+    const Value* own = defaults.find(option.name);
+    const Value& value = own != nullptr ? *own : option.default_value;
+    std::string words = text(option.doc, option.is_required ? " Required: " : " (", expected(option),
+                             option.unit.empty() ? "" : ", " + option.unit, option.is_required ? "." : ")");
+    const bool is_absent = value.is_null() && !option.is_required;
+    return text(comment(words), is_absent ? "# " : "", to_toml_key(option.name), " = ",
+                to_toml_value(value.is_null() ? placeholder(option) : value), "\n");
+  }
+
+  /// A table with its header; commented out when it is an element nobody asked for.
+  std::string block(const OptionSpec& table, const std::string& header, const std::string& path, const std::string& doc,
+                    const Value& defaults) {
+    std::string result = text("\n", comment(doc));
+    std::string type_line;
+    OptionSchema options = table.fields;
+    if (!table.component_kind.empty()) {
+      const std::string type = choose(table.component_kind, path);
+      if (type.empty())
+        return text(result, comment(text("No plugin with a ", table.component_kind, " was found.")), "# ", header,
+                    "\n");
+      const ComponentEntry& component = catalog_.component(table.component_kind, type);
+      for (const std::string& name : catalog_.names(table.component_kind)) {
+        result += comment(text(name, ": ", catalog_.component(table.component_kind, name).doc), "  ");
+      }
+      type_line = text("type = ", to_toml_value(type), "\n");
+      options.insert(options.end(), component.options.begin(), component.options.end());
+    }
+    const std::string body = text(header, "\n", type_line, keys_and_tables(options, path, defaults));
+    const bool is_asked_for = !header.starts_with("[[") || !table.component_kind.empty();
+    return result + (is_asked_for ? body : commented_out(body));
+  }
+
+  std::string choose(const std::string& kind, const std::string& path) {
+    const auto wanted = chosen_.find(path);
+    if (wanted != chosen_.end()) {
+      used_.insert(path);
+      return wanted->second;
+    }
+    const std::vector<std::string> names = catalog_.names(kind);
+    for (const std::string_view preferred : kPreferred) {
+      if (std::find(names.begin(), names.end(), preferred) != names.end()) return std::string(preferred);
+    }
+    return names.empty() ? "" : names.front();
+  }
+
+  const ComponentCatalog& catalog_;
+  const std::map<std::string, std::string>& chosen_;
+  std::set<std::string> used_;
+};
+
+}  // namespace
+
+std::string starter_experiment(const OptionSchema& schema, const ComponentCatalog& catalog,
+                               const std::map<std::string, std::string>& chosen) {
+  Starter starter(catalog, chosen);
+  const std::string tables = starter.keys_and_tables(schema, "", Value());
+  starter.finish();
+  return "# An experiment with every key at its default; what you leave out keeps it.\n"
+         "# Pieces can be shared: include = [\"base/data.toml\"], relative to this file, later wins.\n" +
+         tables;
+}
+
+}  // namespace casdm

@@ -1,0 +1,110 @@
+#include "framework/config/wording.h"
+
+#include <cmath>
+
+#include "casdm/text.h"
+#include "framework/config/document.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::size_t kLongestShown = 60;
+
+std::string limits(const OptionSpec& spec) {
+  if (spec.minimum && spec.maximum && !spec.exclusive_minimum) {
+    return text(" in ", limit(*spec.minimum), "..", limit(*spec.maximum));
+  }
+  std::string result;
+  if (spec.minimum) result = text(spec.exclusive_minimum ? " greater than " : " of at least ", limit(*spec.minimum));
+  if (spec.maximum) result += text(spec.minimum ? " and" : " of", " at most ", limit(*spec.maximum));
+  return result;
+}
+
+/// "integers", or "elements, each an integer in 1..8".
+std::string elements(const OptionSpec& element) {
+  const bool is_limited = element.minimum || element.maximum || !element.allowed.empty();
+  switch (element.type) {
+    case OptionType::table:
+      return "tables";
+    case OptionType::array:
+      return "arrays";
+    case OptionType::integer:
+    case OptionType::number:
+    case OptionType::string:
+    case OptionType::path:
+      if (is_limited) break;
+      return element.type == OptionType::number ? "numbers" : text(to_string(element.type), "s");
+    case OptionType::boolean:
+    case OptionType::count:
+      break;
+  }
+  return text("elements, each ", expected(element));
+}
+
+}  // namespace
+
+std::string limit(double value) {
+  if (value == std::floor(value) && std::abs(value) < 1e15) return std::to_string(static_cast<std::int64_t>(value));
+  return number(value);
+}
+
+std::string expected(const OptionSpec& spec) {
+  if (!spec.allowed.empty() && spec.type == OptionType::string) return "one of " + quoted_list(spec.allowed);
+  switch (spec.type) {
+    case OptionType::boolean:
+      return "true or false";
+    case OptionType::integer:
+      return "an integer" + limits(spec);
+    case OptionType::number:
+      return "a number" + limits(spec);
+    case OptionType::count:
+      return text("a whole number", limits(spec), ", also as \"200k\" or \"1.5M\"");
+    case OptionType::string:
+      return "a string";
+    case OptionType::path:
+      return "a path (a string)";
+    case OptionType::table:
+      return "a table";
+    case OptionType::array:
+      break;
+  }
+  return text("an array of ", spec.length ? text(*spec.length, " ") : "", elements(element_of(spec)));
+}
+
+std::string got(const Value& value) {
+  if (value.is_array()) return "an array";
+  if (value.is_table()) return "a table";
+  std::string shown = to_toml_value(value);
+  if (shown.size() > kLongestShown) {
+    std::size_t end = kLongestShown;
+    while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xc0) == 0x80) --end;  // whole UTF-8 characters
+    shown = shown.substr(0, end) + "...\"";
+  }
+  return text(shown, " (", value.is_integer() ? "an " : "a ", value.type_name(), ")");
+}
+
+std::string quoted_list(const std::vector<std::string>& words) {
+  std::vector<std::string> quoted;
+  for (const std::string& word : words) quoted.push_back(to_toml_value(word));
+  return join(quoted, ", ");
+}
+
+std::string table_name(const std::string& key) {
+  const std::size_t dot = key.rfind('.');
+  const bool is_element = dot != std::string::npos && key.find_first_not_of("0123456789", dot + 1) == std::string::npos;
+  return is_element ? text("[[", key.substr(0, dot), "]]") : text("[", key, "]");
+}
+
+OptionSpec element_of(const OptionSpec& spec) {
+  OptionSpec element = spec.element.empty() ? OptionSpec{} : spec.element.front();
+  if (element.allowed.empty()) element.allowed = spec.allowed;
+  if (!element.minimum && !element.maximum) {
+    element.minimum = spec.minimum;
+    element.maximum = spec.maximum;
+    element.exclusive_minimum = spec.exclusive_minimum;
+  }
+  return element;
+}
+
+}  // namespace casdm

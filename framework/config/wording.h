@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "casdm/options.h"
+
+/// The words in which messages, starters and `plugins inspect` speak of options.
+namespace casdm {
+
+/// What a value for `spec` must be: "an integer in 1..1024", "one of \"a\", \"b\"".
+std::string expected(const OptionSpec& spec);
+
+/// What was found instead: "\"64\" (a string)"; long strings are cut.
+std::string got(const Value& value);
+
+/// `"a", "b", "c"`.
+std::string quoted_list(const std::vector<std::string>& words);
+
+/// "[train]", "[[metrics]]": how the table at a key path ("train", "metrics.0") is written.
+std::string table_name(const std::string& key);
+
+/// The spec of an array's elements. Limits and choices written on the array are meant for them.
+OptionSpec element_of(const OptionSpec& spec);
+
+/// 1 as "1", 0.5 as "0.5": a limit as it reads best.
+std::string limit(double value);
+
+}  // namespace casdm

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <ATen/core/grad_mode.h>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "casdm/component.h"
+#include "casdm/noise_scheduler.h"
+#include "casdm/module.h"
+#include "casdm/error.h"
+#include "framework/host/plugin_host.h"
+
+/// The conformance tests behind `casdm plugins check`: what every plugin must keep, whoever wrote it.
+namespace casdm::conformance {
+
+/// A broken contract; its text says what was expected and what was found.
+class Failure : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A test that does not apply; its text says why.
+class Skip : public Error {
+ public:
+  using Error::Error;
+};
+
+/// One component under test.
+class Subject {
+ public:
+  /// @param overrides  "component/option=value" or "option=value", for options without a usable default
+  Subject(const PluginHost& host, const FoundPlugin& plugin, const ComponentEntry& entry,
+          const std::vector<std::string>& overrides, std::uint64_t seed);
+
+  const ComponentEntry& entry() const { return entry_; }
+  std::uint64_t seed() const { return seed_; }
+
+  /// The component with the options of `table` over the defaults; slots for other components hold
+  /// small stand-ins. Throws Skip when an option has neither default nor example.
+  template <class K>
+  std::shared_ptr<K> make(const typename K::Spec& spec, const Value& table = Value(Value::Table{})) const {
+    return factory().make<K>(config(table), spec);
+  }
+
+  /// The same with the Spec that suits its kind, type-erased: for tests that serve all kinds.
+  std::shared_ptr<void> make_default(const Value& table = Value(Value::Table{})) const;
+
+  /// The component as a Module; null when its kind holds no tensors.
+  std::shared_ptr<Module> make_module() const;
+
+  ComponentConfig config(const Value& table = Value(Value::Table{})) const;
+
+  /// Makes the plugin's own components, and the stand-ins "conformance/<kind>".
+  const ComponentFactory& factory() const { return *factory_; }
+
+ private:
+  const FoundPlugin& plugin_;
+  const ComponentEntry& entry_;
+  std::vector<std::string> overrides_;
+  std::uint64_t seed_;
+  std::shared_ptr<ComponentFactory> factory_;
+};
+
+/// One test; it passes by returning and fails by throwing Failure.
+struct Test {
+  std::string_view kind;  ///< of the components it is for; empty: all
+  std::string_view name;
+  bool is_strict = false;  ///< only at the strict level
+  void (*run)(const Subject&) = nullptr;
+};
+
+/// All tests, those of all kinds first.
+std::vector<Test> tests();
+
+std::vector<Test> common_tests();
+std::vector<Test> metric_tests();
+std::vector<Test> noise_tests();
+std::vector<Test> sampler_tests();
+std::vector<Test> network_tests();  ///< backbones and heads
+std::vector<Test> dataset_tests();
+
+/// Throws Failure with the message when `good` is false.
+void require(bool good, const std::string& message);
+
+/// Image and batch sizes the tests use.
+inline constexpr std::int64_t kImageSize = 32;
+inline constexpr std::int64_t kBatch = 2;
+inline constexpr std::int64_t kChannels = 3;
+
+/// Repeatable images [batch, kChannels, size, size] in [-1, 1], smooth enough to look like images.
+Tensor images(std::uint64_t seed, std::int64_t size = kImageSize, std::int64_t batch = kBatch);
+
+/// A schedule for components that need one: linear, 100 steps.
+std::shared_ptr<const NoiseScheduler> stand_in_schedule();
+
+}  // namespace casdm::conformance

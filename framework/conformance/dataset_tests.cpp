@@ -1,0 +1,79 @@
+#include <future>
+
+#include "casdm/dataset.h"
+#include "casdm/text.h"
+#include "framework/conformance/conformance.h"
+
+namespace casdm::conformance {
+
+namespace {
+
+constexpr std::int64_t kLooks = 16;
+
+std::shared_ptr<Dataset> dataset(const Subject& subject) { return subject.make<Dataset>({kImageSize, kChannels}); }
+
+/// Indices spread over the whole set.
+std::vector<std::int64_t> some_indices(const Dataset& data) {
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 0; i < std::min(kLooks, data.size()); ++i) indices.push_back(i * data.size() / std::min(kLooks, data.size()));
+  return indices;
+}
+
+void holds_whole_images(const Subject& subject) {
+  const auto data = dataset(subject);
+  require(data->size() > 0, "the data set is empty");
+  for (const std::int64_t index : some_indices(*data)) {
+    const Example example = data->get(index);
+    const Image& image = example.image;
+    require(image.width > 0 && image.height > 0 && image.channels == kChannels,
+            text("image ", index, " is ", image.width, "x", image.height, "x", image.channels, "; ", kChannels, " channels were asked for"));
+    require(static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * image.channels,
+            text("image ", index, " has ", image.pixels.size(), " bytes, not width * height * channels"));
+    const std::int64_t classes = data->num_classes();
+    require(classes == 0 || (example.label >= 0 && example.label < classes), text("image ", index, " has label ", example.label, " of ", classes, " classes"));
+    require(!data->describe(index).empty(), text("describe(", index, ") is empty"));
+  }
+}
+
+bool same(const Example& a, const Example& b) { return a.label == b.label && a.image.pixels == b.image.pixels; }
+
+void is_a_function_of_the_index(const Subject& subject) {
+  const auto data = dataset(subject);
+  const auto other = dataset(subject);
+  for (const std::int64_t index : some_indices(*data)) {
+    const Example first = data->get(index);
+    require(same(first, data->get(index)), text("image ", index, " differs when read twice"));
+    require(same(first, other->get(index)), text("image ", index, " differs between two instances"));
+  }
+}
+
+void can_be_read_by_several_threads(const Subject& subject) {
+  const auto data = dataset(subject);
+  const std::vector<std::int64_t> indices = some_indices(*data);
+  std::vector<Example> expected;
+  for (const std::int64_t index : indices) expected.push_back(data->get(index));
+  std::vector<std::future<bool>> readers;
+  for (int thread = 0; thread < 4; ++thread) {
+    readers.push_back(std::async(std::launch::async, [&] {
+      bool good = true;
+      for (int round = 0; round < 4; ++round) {
+        for (std::size_t i = 0; i < indices.size(); ++i) good = same(data->get(indices[i]), expected[i]) && good;
+      }
+      return good;
+    }));
+  }
+  bool good = true;
+  for (auto& reader : readers) good = reader.get() && good;
+  require(good, "several threads read other images than one thread alone");
+}
+
+}  // namespace
+
+std::vector<Test> dataset_tests() {
+  const auto kind = Dataset::kind;
+  return {{kind, "holds_whole_images", false, holds_whole_images},
+          {kind, "is_a_function_of_the_index", false, is_a_function_of_the_index},
+          {kind, "can_be_read_by_several_threads", false, can_be_read_by_several_threads}};
+}
+
+}  // namespace casdm::conformance

@@ -1,0 +1,178 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "casdm/metric_loss.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/conformance/conformance.h"
+
+namespace casdm::conformance {
+
+namespace {
+
+/// Gradient checks perturb along random directions; the step balances truncation and rounding in fp64.
+constexpr double kStep = 1e-6;
+constexpr double kGradientTolerance = 1e-5;
+constexpr int kDirections = 4;
+
+/// A metric on images as large as it needs; in double precision when asked for.
+struct MetricUnderTest {
+  explicit MetricUnderTest(const Subject& subject, bool in_double = false) {
+    size = kImageSize;
+    metric = subject.make<MetricLoss>({kChannels, size, &subject.factory()});
+    if (metric->info().minimum_size > size) {
+      size = metric->info().minimum_size;
+      metric = subject.make<MetricLoss>({kChannels, size, &subject.factory()});
+    }
+    if (!in_double) return;
+    at::NoGradGuard no_grad;
+    for (auto& [name, tensor] : state(*metric)) {
+      if (tensor.is_floating_point()) Tensor(tensor).set_data(tensor.to(at::kDouble));
+    }
+  }
+
+  Tensor operator()(const Tensor& a, const Tensor& b) { return (*metric)(a, b); }
+
+  std::shared_ptr<MetricLoss> metric;
+  std::int64_t size;
+};
+
+/// distances and their gradient with respect to the prediction
+std::pair<Tensor, Tensor> with_gradient(MetricUnderTest& metric, const Tensor& prediction, const Tensor& target) {
+  const Tensor leaf = prediction.detach().clone().requires_grad_(true);
+  const Tensor value = metric(leaf, target);
+  require(value.requires_grad(), "the distance has no gradient with respect to the prediction");
+  value.sum().backward();
+  require(leaf.grad().defined(), "the prediction received no gradient");
+  return {value.detach(), leaf.grad()};
+}
+
+void returns_one_distance_per_image(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  const Tensor value = metric(images(1, metric.size, 3), images(2, metric.size, 3));
+  require(value.dim() == 1 && value.size(0) == 3, text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [3]"));
+}
+
+void gradient_is_the_derivative(const Subject& subject) {
+  MetricUnderTest metric(subject, true);
+  const Tensor target = images(subject.seed() + 2, metric.size).to(at::kDouble);
+  const Tensor prediction = images(subject.seed() + 1, metric.size).to(at::kDouble);
+  const Tensor gradient = with_gradient(metric, prediction, target).second;
+  at::Generator generator = make_generator(derive_seed(subject.seed(), "directions"));
+  for (int i = 0; i < kDirections; ++i) {
+    Tensor direction = at::empty_like(prediction).normal_(0, 1, generator);
+    direction = direction / direction.norm();
+    const Tensor above = metric(prediction + kStep * direction, target).sum();
+    const Tensor below = metric(prediction - kStep * direction, target).sum();
+    const double numeric = ((above - below) / (2 * kStep)).item<double>();
+    const double analytic = (gradient * direction).sum().item<double>();
+    const double scale = std::max({std::abs(numeric), std::abs(analytic), gradient.norm().item<double>() * 1e-2, 1e-7});
+    require(std::abs(numeric - analytic) <= kGradientTolerance * scale,
+            text("along direction ", i, " backward gives ", number(analytic), " but central differences give ", number(numeric),
+                 " (ratio ", number(analytic / numeric), ")"));
+  }
+}
+
+void is_finite_everywhere(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  const Tensor image = images(1, metric.size);
+  const auto constant = [&](double value) { return at::full_like(image, value); };
+  const std::vector<std::tuple<const char*, Tensor, Tensor>> cases = {
+      {"identical images", image, image},
+      {"identical constant images", constant(0.3), constant(0.3)},
+      {"constant images at the ends of the range", constant(1), constant(-1)},
+      {"an image against a constant one", image, constant(-1)},
+      {"a constant image against an image", constant(-1), image},
+      {"a prediction far outside [-1, 1]", image * 20, image}};
+  for (const auto& [name, prediction, target] : cases) {
+    const auto [value, gradient] = with_gradient(metric, prediction, target);
+    require(value.isfinite().all().item<bool>(), text("for ", name, " the distance is ", number(value[0].item<double>())));
+    require(gradient.isfinite().all().item<bool>(), text("for ", name, " the gradient is not finite"));
+  }
+}
+
+void keeps_its_declared_properties(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  const MetricInfo info = metric.metric->info();
+  const Tensor a = images(1, metric.size);
+  const Tensor b = images(2, metric.size);
+  at::NoGradGuard no_grad;
+  const Tensor ab = metric(a, b);
+  const double tolerance = 1e-5 * std::max(1.0, ab.abs().max().item<double>());
+  require(ab.min().item<double>() >= info.lowest - tolerance && ab.max().item<double>() <= info.highest + tolerance,
+          text("a distance of ", number(ab[0].item<double>()), " lies outside the declared range"));
+  if (info.is_symmetric) {
+    const double difference = (metric(b, a) - ab).abs().max().item<double>();
+    require(difference <= tolerance, text("it is declared symmetric, but d(a,b) and d(b,a) differ by ", number(difference)));
+  }
+  if (info.is_zero_at_identity) {
+    const double identity = (metric(a, a) - info.lowest).abs().max().item<double>();
+    require(identity <= tolerance, text("d(a,a) is ", number(identity), " above the declared lowest value"));
+    require((ab - info.lowest).min().item<double>() > 0, "two different images have the distance of identical ones");
+  }
+}
+
+void treats_images_alone(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  const Tensor a = images(1, metric.size, 3);
+  const Tensor b = images(2, metric.size, 3);
+  at::NoGradGuard no_grad;
+  const Tensor together = metric(a, b);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const double alone = metric(a.narrow(0, i, 1), b.narrow(0, i, 1))[0].item<double>();
+    const double batched = together[i].item<double>();
+    require(std::abs(alone - batched) <= 1e-5 * std::max(1.0, std::abs(batched)),
+            text("image ", i, " of a batch has distance ", number(batched), ", alone ", number(alone)));
+  }
+}
+
+void repeats_itself(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  MetricUnderTest other(subject);
+  const Tensor a = images(1, metric.size);
+  const Tensor b = images(2, metric.size);
+  at::NoGradGuard no_grad;
+  const Tensor generator = at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state().clone();
+  const Tensor first = metric(a, b);
+  other(b * 0.5, a);
+  require(at::equal(first, metric(a, b)), "the same images gave two different distances");
+  require(at::equal(first, other(a, b)), "two instances give different distances: do they share state?");
+  require(at::equal(generator, at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state()),
+          "it drew from the global random generator");
+  require(at::GradMode::is_enabled() == false, "it changed the global grad mode");
+}
+
+void trains_nothing(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  require(metric.metric->parameters().empty(), "a metric's weights are buffers: parameters() must be empty");
+  with_gradient(metric, images(1, metric.size), images(2, metric.size));
+  for (const auto& [name, buffer] : metric.metric->buffers()) {
+    require(!buffer.grad().defined(), text("buffer ", name, " received a gradient"));
+  }
+}
+
+void is_safe_in_bfloat16(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  const Tensor a = images(1, metric.size).to(at::kBFloat16).to(at::kFloat);
+  const Tensor b = images(2, metric.size);
+  const auto [value, gradient] = with_gradient(metric, a, b);
+  require(value.isfinite().all().item<bool>() && gradient.isfinite().all().item<bool>(),
+          "an image that was rounded to bfloat16 gives values that are not finite");
+}
+
+}  // namespace
+
+std::vector<Test> metric_tests() {
+  const auto kind = MetricLoss::kind;
+  return {{kind, "returns_one_distance_per_image", false, returns_one_distance_per_image},
+          {kind, "gradient_is_the_derivative", false, gradient_is_the_derivative},
+          {kind, "is_finite_everywhere", false, is_finite_everywhere},
+          {kind, "keeps_its_declared_properties", false, keeps_its_declared_properties},
+          {kind, "treats_images_alone", false, treats_images_alone},
+          {kind, "repeats_itself", false, repeats_itself},
+          {kind, "trains_nothing", false, trains_nothing},
+          {kind, "is_safe_in_bfloat16", true, is_safe_in_bfloat16}};
+}
+
+}  // namespace casdm::conformance

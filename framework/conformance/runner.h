@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace casdm::conformance {
+
+struct RunOptions {
+  std::filesystem::path library;
+  std::string filter;                  ///< part of "component/test"; empty: all
+  std::vector<std::string> overrides;  ///< "component/option=value"
+  std::uint64_t seed = 0;
+  double timeout = 60;                 ///< seconds a test may take
+  bool is_strict = false;
+};
+
+struct Result {
+  std::string component;
+  std::string kind;
+  std::string test;
+  std::string outcome;  ///< "passed", "failed", "skipped", "crashed", "timed out"
+  std::string message;  ///< why, and what the plugin printed when it died
+  double seconds = 0;
+
+  bool is_good() const { return outcome == "passed" || outcome == "skipped"; }
+};
+
+/// Runs every test that applies to every component of a library, each in a process of its own, so
+/// that a crash or a hang ends that test alone. Nothing of the plugin is loaded into this process.
+/// Throws PluginError when the library cannot be examined at all (no note, another stamp).
+std::vector<Result> run(const RunOptions& options, void (*on_result)(const Result&) = nullptr);
+
+}  // namespace casdm::conformance

@@ -1,0 +1,79 @@
+#include "framework/device/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <boost/dll/shared_library.hpp>
+#include <filesystem>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/device/cuda_backend.h"
+
+namespace casdm {
+
+namespace {
+
+namespace dll = boost::dll;
+
+/// Loads libcasdm_cuda.so from beside this library; null, with the reason, when it cannot be.
+const casdm_cuda_backend* load_backend(std::string& reason) {
+  const std::filesystem::path path = dll::this_line_location().parent_path() / "libcasdm_cuda.so";
+  if (!std::filesystem::exists(path)) {
+    reason = text(path.string(), " is missing: this build is without CUDA");
+    return nullptr;
+  }
+  try {
+    // Global, as Python loads it: the kernels of libtorch_cuda register with the libtorch already here.
+    static const auto* library =
+        new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
+    return library->get<const casdm_cuda_backend*()>("casdm_cuda_backend_entry")();
+  } catch (const std::exception& error) {
+    reason = text("the CUDA libraries cannot be loaded (", error.what(), "); run `tools/setup.sh --cuda`");
+    return nullptr;
+  }
+}
+
+bool has_driver() {
+  return std::filesystem::exists("/proc/driver/nvidia/version") || std::filesystem::exists("/dev/nvidiactl");
+}
+
+}  // namespace
+
+c10::Device select_device(const std::string& name) {
+  const c10::Device cpu(c10::kCPU);
+  if (name == "cpu" || (name == "auto" && !has_driver())) return cpu;
+  std::string reason;
+  const casdm_cuda_backend* backend = load_backend(reason);
+  if (backend != nullptr && backend->device_count() > 0) {
+    at::globalContext().setBenchmarkCuDNN(false);
+    at::globalContext().setDeterministicCuDNN(true);
+    return c10::Device(c10::kCUDA, 0);
+  }
+  if (backend != nullptr) {
+    reason = has_driver() ? "the driver offers no device" : "there is no NVIDIA driver on this machine";
+  }
+  if (name == "auto") return cpu;
+  throw Error(text("run.device = \"cuda\": no CUDA device can be used: ", reason,
+                   ". Use run.device = \"cpu\" or \"auto\" to train on the CPU"));
+}
+
+Autocast::Autocast(c10::Device device, const std::string& precision)
+    : type_(device.type()), is_active_(precision != "fp32") {
+  if (!is_active_) return;
+  if (precision == "fp16" && device.is_cpu()) {
+    throw ConfigError("run.precision: fp16 is for CUDA; use \"bf16\" or \"fp32\" on the CPU");
+  }
+  at::autocast::set_autocast_dtype(type_, precision == "fp16" ? at::kHalf : at::kBFloat16);
+  at::autocast::set_autocast_enabled(type_, true);
+  at::autocast::increment_nesting();
+}
+
+Autocast::~Autocast() {
+  if (!is_active_) return;
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(type_, false);
+}
+
+}  // namespace casdm

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace casdm {
+
+/// The device that `name` ("cpu", "cuda", "auto") means on this machine. `cuda` loads the CUDA
+/// backend and throws Error saying what is missing when it or a device is absent; `auto` takes
+/// CUDA where a driver and a device are present and the CPU otherwise.
+c10::Device select_device(const std::string& name);
+
+/// Runs the networks in lower precision while it lives: autocast to bf16 or fp16, or nothing for fp32.
+/// Throws ConfigError for fp16 on the CPU.
+class Autocast {
+ public:
+  Autocast(c10::Device device, const std::string& precision);
+  ~Autocast();
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  c10::DeviceType type_;
+  bool is_active_;
+};
+
+}  // namespace casdm

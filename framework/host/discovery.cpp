@@ -1,0 +1,293 @@
+#include "framework/host/discovery.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <set>
+
+#include "casdm/elf_note.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kCommandOrigin = "--plugin";
+constexpr const char* kConfigOrigin = "[plugins] paths";
+constexpr const char* kEnvironmentOrigin = "CASDM_PLUGIN_PATH";
+
+bool is_chosen(const std::string& origin) { return origin == kCommandOrigin || origin == kConfigOrigin; }
+
+/// A group of the user alone, as many distributions give every user, is not "others".
+bool is_private_group(gid_t group) {
+  const passwd* user = ::getpwuid(::geteuid());
+  if (user == nullptr || user->pw_gid != group) return false;
+  const std::string name = user->pw_name;
+  const struct group* entry = ::getgrgid(group);
+  return entry != nullptr && name == entry->gr_name && (entry->gr_mem == nullptr || *entry->gr_mem == nullptr);
+}
+
+/// Why code from `path` cannot be trusted; empty when only root and the user can change it.
+std::string distrust(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return text(path.string(), " cannot be read: ", std::strerror(errno));
+  if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
+    return text(path.string(), " belongs to another user (uid ", status.st_uid,
+                "); plugins must belong to you or to root");
+  }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    return text(path.string(), " can be changed by every user; chmod o-w it");
+  }
+  if ((status.st_mode & S_IWGRP) != 0 && status.st_gid != 0 && !is_private_group(status.st_gid)) {
+    return text(path.string(), " can be changed by its group; chmod g-w it");
+  }
+  return "";
+}
+
+std::string unusable_component(const PluginDescription& description) {
+  for (const ComponentEntry& component : description.components) {
+    const int version = host_interface_version(component.kind);
+    if (version == component.interface_version) continue;
+    if (version == 0)
+      return text("holds the component '", component.name, "' of kind '", component.kind,
+                  "', which this host does not know; rebuild host and plugin with one SDK");
+    return text("holds the ", component.kind, " '", component.name, "' of interface version ",
+                component.interface_version, "; this host calls version ", version,
+                ": rebuild the plugin with this host's SDK");
+  }
+  return "";
+}
+
+/// What is known of the library at the canonical `path` without loading it.
+FoundPlugin examine(const fs::path& path, const std::string& origin) {
+  FoundPlugin plugin;
+  plugin.path = path;
+  plugin.origin = origin;
+  if (!fs::is_regular_file(path)) {
+    plugin.problem = "is no regular file";
+    return plugin;
+  }
+  for (const fs::path& checked : {path, path.parent_path()}) {
+    plugin.problem = distrust(checked);
+    if (!plugin.problem.empty()) return plugin;
+  }
+  try {
+    const std::optional<ElfNote> note = read_elf_note(path);
+    if (!note) {
+      plugin.problem = "is no casdm plugin: it has no casdm note, which casdm_add_plugin writes";
+      return plugin;
+    }
+    plugin.build_id = note->build_id;
+    plugin.description = description_from_json(note->json);
+  } catch (const Error& error) {
+    plugin.problem = error.what();
+    const std::string name = path.string() + " ";
+    if (plugin.problem.starts_with(name)) plugin.problem.erase(0, name.size());
+    return plugin;
+  }
+  const std::string difference = compare_stamps(plugin.description.stamp, host_stamp());
+  plugin.problem =
+      difference.empty() ? unusable_component(plugin.description) : "was built for another host:\n" + difference;
+  return plugin;
+}
+
+/// The libraries of a place, in the order of their names.
+std::vector<fs::path> libraries_in(const SearchPlace& place) {
+  std::error_code error;
+  if (!fs::is_directory(place.path, error)) return {place.path};
+  std::vector<fs::path> result;
+  for (fs::directory_iterator entry(place.path, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() == ".so") result.push_back(entry->path());
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+/// An id in two files: neither wins silently.
+void refuse_duplicates(std::vector<FoundPlugin>& plugins) {
+  std::vector<std::string> problems(plugins.size());
+  for (std::size_t i = 0; i < plugins.size(); ++i) {
+    for (std::size_t j = 0; j < plugins.size(); ++j) {
+      if (i == j || !plugins[i].problem.empty() || !plugins[j].problem.empty()) continue;
+      if (plugins[i].description.info.id != plugins[j].description.info.id) continue;
+      problems[i] = text("has the plugin id '", plugins[i].description.info.id, "', as has ", plugins[j].path.string(),
+                         "; remove one of them from the search path");
+    }
+  }
+  for (std::size_t i = 0; i < plugins.size(); ++i) {
+    if (!problems[i].empty()) plugins[i].problem = problems[i];
+  }
+}
+
+std::optional<fs::path> user_folder() {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data != nullptr && fs::path(data).is_absolute()) return fs::path(data) / "casdm" / "plugins";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || !fs::path(home).is_absolute()) return std::nullopt;
+  return fs::path(home) / ".local" / "share" / "casdm" / "plugins";
+}
+
+std::optional<fs::path> installed_folder() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error) return std::nullopt;
+  return (program.parent_path().parent_path() / "lib" / "casdm" / "plugins").lexically_normal();
+}
+
+/// Does `type` ("plugin/component" or "component") name `component` of `plugin`?
+bool is_named(const std::string& type, const FoundPlugin& plugin, const ComponentEntry& component) {
+  return type == component.name || type == plugin.description.info.id + "/" + component.name;
+}
+
+}  // namespace
+
+std::vector<SearchPlace> SearchPaths::places() const {
+  std::vector<SearchPlace> result;
+  for (const fs::path& path : files) result.push_back({path, kCommandOrigin});
+  for (const fs::path& path : config) result.push_back({path, kConfigOrigin});
+  const char* environment = std::getenv("CASDM_PLUGIN_PATH");
+  std::istringstream entries(environment != nullptr ? environment : "");
+  for (std::string entry; std::getline(entries, entry, ':');) {
+    if (!entry.empty()) result.push_back({entry, kEnvironmentOrigin});
+  }
+  if (const auto folder = user_folder()) result.push_back({*folder, "the user's folder"});
+  if (const auto folder = installed_folder()) result.push_back({*folder, "the installed folder"});
+  return result;
+}
+
+std::vector<fs::path> plugin_paths(const Value& document) {
+  const Value* plugins = document.find("plugins");
+  const Value* paths = plugins != nullptr ? plugins->find("paths") : nullptr;
+  std::vector<fs::path> result;
+  if (paths == nullptr || !paths->is_array()) return result;
+  for (const Value& path : paths->as_array()) {
+    if (path.is_string() && !path.as_string().empty()) result.push_back(absolute_path(path));
+  }
+  return result;
+}
+
+PluginCatalog PluginCatalog::discover(const SearchPaths& search) {
+  PluginCatalog catalog;
+  std::set<fs::path> known;
+  for (const SearchPlace& place : search.places()) {
+    catalog.searched_.push_back(text(place.path.string(), " (", place.origin, ")"));
+    std::error_code error;
+    if (place.origin == kEnvironmentOrigin && place.path.is_relative()) {
+      catalog.plugins_.push_back(
+          {place.path, place.origin, {}, "", "is relative; CASDM_PLUGIN_PATH takes absolute paths"});
+      continue;
+    }
+    if (!fs::exists(place.path, error)) {
+      if (is_chosen(place.origin)) catalog.plugins_.push_back({place.path, place.origin, {}, "", "does not exist"});
+      continue;
+    }
+    for (const fs::path& library : libraries_in(place)) {
+      const fs::path canonical = fs::canonical(library, error);
+      if (!known.insert(error ? library : canonical).second) continue;
+      if (error) {
+        catalog.plugins_.push_back({library, place.origin, {}, "", "cannot be read: " + error.message()});
+      } else {
+        catalog.plugins_.push_back(examine(canonical, place.origin));
+      }
+    }
+  }
+  refuse_duplicates(catalog.plugins_);
+  return catalog;
+}
+
+PluginCatalog PluginCatalog::of_library(const fs::path& path) {
+  PluginCatalog catalog;
+  std::error_code error;
+  const fs::path canonical = fs::canonical(path, error);
+  catalog.plugins_.push_back(error ? FoundPlugin{path, "", {}, "", "cannot be read: " + error.message()}
+                                   : examine(canonical, "the command line"));
+  return catalog;
+}
+
+std::vector<std::string> PluginCatalog::warnings() const {
+  std::vector<std::string> result;
+  for (const FoundPlugin& plugin : plugins_) {
+    if (plugin.problem.empty() || !is_chosen(plugin.origin)) continue;
+    result.push_back(text(plugin.path.string(), " (", plugin.origin, ") cannot be used: ", plugin.problem));
+  }
+  return result;
+}
+
+const FoundPlugin& PluginCatalog::owner(std::string_view kind, const std::string& type) const {
+  std::vector<const FoundPlugin*> owners;
+  for (const FoundPlugin& plugin : plugins_) {
+    if (!plugin.problem.empty()) continue;
+    for (const ComponentEntry& component : plugin.description.components) {
+      if (component.kind == kind && is_named(type, plugin, component)) owners.push_back(&plugin);
+    }
+  }
+  if (owners.size() == 1) return *owners.front();
+  if (owners.empty()) fail_unknown(kind, type);
+  std::vector<std::string> choices;
+  for (const FoundPlugin* plugin : owners) {
+    choices.push_back(text("\"", plugin->description.info.id, "/", type, "\" (", plugin->path.string(), ")"));
+  }
+  throw ConfigError(text("several plugins have the ", kind, " '", type, "'; write ", join(choices, " or ")));
+}
+
+void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type) const {
+  std::string message = text("no usable plugin has the ", kind, " '", type, "'");
+  std::vector<std::string> candidates = names(kind);
+  std::string unusable;
+  for (const FoundPlugin& plugin : plugins_) {
+    const bool is_usable = plugin.problem.empty();
+    if (!is_usable) unusable += text("\n    cannot be used: ", plugin.path.string(), " ", plugin.problem);
+    for (const ComponentEntry& component : plugin.description.components) {
+      if (is_usable && component.kind != kind && is_named(type, plugin, component)) {
+        message += text("; it is a ", component.kind);
+      }
+      if (is_usable && component.kind == kind) candidates.push_back(plugin.description.info.id + "/" + component.name);
+    }
+  }
+  const std::vector<std::string> likely = nearest(type, candidates);
+  if (!likely.empty()) message += text("; did you mean '", join(likely, "' or '"), "'?");
+  const std::vector<std::string> available = names(kind);
+  message += text(likely.empty() ? "; " : " ", "available: ", available.empty() ? "none" : join(available, ", "));
+  message += text("\n    looked in: ", join(searched_, ", "), unusable);
+  throw ConfigError(message);
+}
+
+const ComponentEntry& PluginCatalog::component(std::string_view kind, const std::string& type) const {
+  return *owner(kind, type).description.find(kind, type.substr(type.find('/') + 1));
+}
+
+std::string PluginCatalog::full_name(std::string_view kind, const std::string& type) const {
+  return owner(kind, type).description.info.id + "/" + type.substr(type.find('/') + 1);
+}
+
+std::vector<std::string> PluginCatalog::names(std::string_view kind) const {
+  std::multiset<std::string> bare;
+  for (const FoundPlugin& plugin : plugins_) {
+    for (const ComponentEntry& component : plugin.description.components) {
+      if (plugin.problem.empty() && component.kind == kind) bare.insert(component.name);
+    }
+  }
+  std::vector<std::string> result;
+  for (const FoundPlugin& plugin : plugins_) {
+    for (const ComponentEntry& component : plugin.description.components) {
+      if (!plugin.problem.empty() || component.kind != kind) continue;
+      const bool is_unique = bare.count(component.name) == 1;
+      result.push_back(is_unique ? component.name : plugin.description.info.id + "/" + component.name);
+    }
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+}  // namespace casdm

@@ -1,0 +1,85 @@
+#include "framework/host/model.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/reporting/progress.h"
+
+namespace casdm {
+
+LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files) {
+  SearchPaths search;
+  search.files = plugin_files;
+  search.config = plugin_paths(document);
+  auto host = std::make_shared<PluginHost>(PluginCatalog::discover(search));
+  for (const std::string& warning : host->catalog().warnings()) std::cerr << "warning: " << warning << '\n';
+  Value resolved = resolve(document, schema_of<Experiment>(), host->catalog());
+  Experiment options = read_options<Experiment>(resolved);
+  return {std::move(resolved), std::move(options), std::move(host)};
+}
+
+LoadedExperiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                                 const std::vector<std::filesystem::path>& plugin_files) {
+  return resolve_experiment(load_document(file, overrides), plugin_files);
+}
+
+std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
+  const DataOptions& data = experiment.options.data;
+  const auto dataset = experiment.host->make<Dataset>(data.dataset, {data.image_size, data.channels});
+  if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' holds no image"));
+  if (data.use_labels && dataset->num_classes() < 1) {
+    throw ConfigError(text("data.use_labels: the data set '", data.dataset.type, "' has no labels"));
+  }
+  return dataset;
+}
+
+const Module& Model::module(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const NamedModule& candidate : head->modules()) {
+    if (candidate.name == name) return *candidate.module;
+    names.push_back(candidate.name);
+  }
+  throw ConfigError(text("the head has no module '", name, "'; it has ", join(names, ", ")));
+}
+
+Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
+  const Experiment& options = experiment.options;
+  const PluginHost& host = *experiment.host;
+  Model model;
+  model.schedule = host.make<NoiseScheduler>(options.noise, {});
+  CascadeHead::Spec spec;
+  spec.channels = options.data.channels;
+  spec.image_size = options.data.image_size;
+  spec.num_classes = options.data.use_labels ? num_classes : 0;
+  spec.schedule = model.schedule;
+  spec.factory = &host;
+  spec.seed = static_cast<std::uint64_t>(options.run.seed);
+  model.head = host.make<CascadeHead>(options.head, spec);
+  model.sampler = host.make<Sampler>(options.sampler, {model.schedule});
+  model.head_config = options.head;
+  model.sampler_config = options.sampler;
+  return model;
+}
+
+void move_to(const Module& module, c10::Device device) {
+  at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : state(module)) Tensor(tensor).set_data(tensor.detach().to(device));
+}
+
+std::string describe(const Model& model) {
+  std::string result;
+  for (const NamedModule& module : model.head->modules()) {
+    std::int64_t count = 0;
+    for (const auto& [name, tensor] : module.module->parameters()) count += tensor.numel();
+    result += text("  ", module.name, ": ", short_count(static_cast<double>(count)), " parameters",
+                   module.is_trainable ? "" : ", frozen", "\n");
+  }
+  return result;
+}
+
+}  // namespace casdm

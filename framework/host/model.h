@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "casdm/cascade_head.h"
+#include "casdm/dataset.h"
+#include "casdm/noise_scheduler.h"
+#include "casdm/sampler.h"
+#include "framework/config/experiment.h"
+#include "framework/host/plugin_host.h"
+
+namespace casdm {
+
+/// An experiment file with everything resolved, and the host that makes its components.
+struct LoadedExperiment {
+  Value resolved;       ///< as written into the run folder
+  Experiment options;
+  std::shared_ptr<PluginHost> host;
+};
+
+/// Reads and validates an experiment; plugins are found, none is loaded.
+/// @param plugin_files  of `--plugin`
+LoadedExperiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                                 const std::vector<std::filesystem::path>& plugin_files);
+
+/// The same of a document already read.
+LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files);
+
+/// The data set of an experiment. Throws ConfigError when it holds no image.
+std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment);
+
+/// The networks, on the CPU, and what they are used with.
+struct Model {
+  std::shared_ptr<const NoiseScheduler> schedule;
+  std::shared_ptr<CascadeHead> head;
+  std::shared_ptr<Sampler> sampler;
+  ComponentConfig head_config;     ///< for messages
+  ComponentConfig sampler_config;
+
+  const Module& module(const std::string& name) const;
+};
+
+/// @param num_classes  of the data set; used when the experiment conditions on labels, else 0
+Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes);
+
+/// Moves every parameter and buffer of `module` in place.
+void move_to(const Module& module, c10::Device device);
+
+/// A table of the head's modules and their sizes, for people.
+std::string describe(const Model& model);
+
+}  // namespace casdm

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace casdm {
+
+/// The stamp of this host; see casdm/stamp.h.
+const char* host_stamp();
+
+/// The fields in which a plugin's stamp and the host's differ in a way that matters, as a table
+/// (field, plugin, host, rule) and what to do; empty when they agree. The build type and CUDA do
+/// not matter: they change no class that crosses the boundary.
+std::string compare_stamps(std::string_view plugin, std::string_view host);
+
+/// The version of the interface `kind` that this host calls; 0 when it knows no such kind.
+int host_interface_version(std::string_view kind);
+
+}  // namespace casdm

@@ -1,0 +1,123 @@
+#include "framework/training/metric_terms.h"
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+
+#include <algorithm>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/host/plugin_call.h"
+
+namespace casdm {
+
+namespace {
+
+/// Metrics are computed in the precision of what they are given, never lower.
+class WithoutAutocast {
+ public:
+  explicit WithoutAutocast(c10::DeviceType type) : type_(type), was_(at::autocast::is_autocast_enabled(type)) {
+    at::autocast::set_autocast_enabled(type_, false);
+  }
+  ~WithoutAutocast() { at::autocast::set_autocast_enabled(type_, was_); }
+
+ private:
+  c10::DeviceType type_;
+  bool was_;
+};
+
+/// What the metric is fed: resized, and mapped from [-1, 1] to its input range.
+Tensor fitted(Tensor image, const MetricOptions& options) {
+  const std::int64_t size = options.resize;
+  if (size > 0 && image.size(-1) != size) {
+    image = size < image.size(-1) ? at::_upsample_bilinear2d_aa(image, {size, size}, /*align_corners=*/false)
+                                  : at::upsample_bilinear2d(image, {size, size}, /*align_corners=*/false);
+  }
+  const auto [low, high] = options.input_range;
+  if (low == -1 && high == 1) return image;
+  return (image + 1) * ((high - low) / 2) + low;
+}
+
+std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
+
+void check(const MetricOptions& options, const MetricLoss& metric, const std::string& name, const DataOptions& data) {
+  const MetricInfo info = metric.info();
+  const std::int64_t size = options.resize > 0 ? options.resize : data.image_size;
+  const std::string place = place_of(options.metric) + "metric '" + name + "' ";
+  if (size < info.minimum_size) {
+    throw ConfigError(text(place, "needs images of at least ", info.minimum_size, " px and would get ", size,
+                           " px; set resize = ", info.minimum_size, " (or more) beside it, or use larger images"));
+  }
+  if (info.channels != 0 && info.channels != data.channels) {
+    throw ConfigError(text(place, "needs ", info.channels, " channels and would get data.channels = ", data.channels));
+  }
+}
+
+}  // namespace
+
+ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule,
+                                     c10::Device device)
+    : alphas_cumprod_(at::tensor(schedule.alphas_cumprod(), at::kDouble).to(device)),
+      num_train_timesteps_(static_cast<double>(schedule.num_train_timesteps())) {
+  std::set<std::string> names;
+  const DataOptions& data = experiment.options.data;
+  for (const MetricOptions& options : experiment.options.metrics) {
+    const std::string name = options.name.empty() ? bare_name(options.metric.type) : options.name;
+    if (!names.insert(name).second) {
+      throw ConfigError(text("metrics: two are named '", name, "'; set name = \"...\" in one of them"));
+    }
+    if (options.t_range[0] < 0 || options.t_range[1] > 1 || options.t_range[0] >= options.t_range[1]) {
+      throw ConfigError(text("metrics: t_range of '", name, "' must rise within [0, 1], got [", options.t_range[0], ", ",
+                             options.t_range[1], "]"));
+    }
+    MetricLoss::Spec spec;
+    spec.channels = data.channels;
+    spec.image_size = options.resize > 0 ? options.resize : data.image_size;
+    spec.factory = experiment.host.get();
+    auto metric = experiment.host->make<MetricLoss>(options.metric, spec);
+    check(options, *metric, name, data);
+    move_to(*metric, device);
+    metric->train(false);
+    terms_.push_back({options, std::move(metric), name});
+  }
+}
+
+double ExperimentMetrics::weight(const Term& term) const {
+  const auto warmup = static_cast<double>(term.options.warmup_images);
+  return term.options.weight * (warmup > 0 ? std::min(1.0, static_cast<double>(images_) / warmup) : 1.0);
+}
+
+Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const {
+  const auto distance = [&](const Tensor& predicted, const Tensor& target) {
+    return (*term.metric)(fitted(predicted, term.options), fitted(target, term.options));
+  };
+  const auto [low, high] = term.options.t_range;
+  if (low == 0 && high == 1) return distance(prediction, batch.x0);
+  const Tensor part = (batch.t + 1).to(at::kDouble) / num_train_timesteps_;
+  const Tensor chosen = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1);
+  Tensor values = at::zeros({prediction.size(0)}, prediction.options());
+  if (chosen.numel() == 0) return values;
+  return values.index_put({chosen}, distance(prediction.index_select(0, chosen), batch.x0.index_select(0, chosen)));
+}
+
+std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
+                                                  const std::string& module) const {
+  const WithoutAutocast full_precision(prediction.device().type());
+  std::vector<LossTerm> result;
+  for (const Term& term : terms_) {
+    const double factor = weight(term);
+    Tensor value = call_plugin(term.options.metric, [&] { return distances(term, prediction, batch); });
+    if (value.dim() != 1 || value.size(0) != prediction.size(0)) {
+      throw PluginError(text("metric '", term.name, "' (", term.options.metric.type, ") returned ", value.sizes(),
+                             "; it must return one distance per image, [", prediction.size(0), "]"));
+    }
+    if (term.options.t_weight == "alpha_bar") {
+      value = value * alphas_cumprod_.index_select(0, batch.t).to(value.scalar_type());
+    }
+    result.push_back({"metric." + term.name, value, factor, module});
+  }
+  return result;
+}
+
+}  // namespace casdm

@@ -1,0 +1,119 @@
+#include "framework/training/module_state.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/host/model.h"
+
+namespace casdm {
+
+namespace {
+
+/// Each parameter begins on a cache line.
+constexpr std::int64_t kAlignment = 16;
+
+std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+ModuleState::ModuleState(NamedModule module, const OptimizerOptions& optimizer, const EmaOptions& ema,
+                         c10::Device device)
+    : module_(std::move(module)), optimizer_(optimizer), ema_options_(ema) {
+  at::NoGradGuard no_grad;
+  move_to(*module_.module, device);
+  std::int64_t total = 0;
+  for (const auto& [name, parameter] : module_.module->parameters()) {
+    if (parameter.scalar_type() != at::kFloat) {
+      throw PluginError(text("parameter ", module_.name, ".", name, " is ", at::toString(parameter.scalar_type()),
+                             "; parameters must be float32"));
+    }
+    total += aligned(parameter.numel());
+  }
+  const auto options = at::TensorOptions(device).dtype(at::kFloat);
+  weights_ = at::zeros({total}, options);
+  gradients_ = is_trainable() ? at::zeros({total}, options) : Tensor();
+  const NamedTensors weights = views(weights_);
+  const NamedTensors gradients = is_trainable() ? views(gradients_) : NamedTensors();
+  const NamedTensors parameters = module_.module->parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    Tensor parameter = parameters[i].second;
+    weights[i].second.copy_(parameter);
+    parameter.set_data(weights[i].second);
+    parameter.requires_grad_(is_trainable());
+    if (is_trainable()) parameter.mutable_grad() = gradients[i].second;
+  }
+  reset();
+}
+
+void ModuleState::reset() {
+  ema_ = weights_.clone();
+  if (!is_trainable()) return;
+  exp_avg_ = at::zeros_like(weights_);
+  exp_avg_sq_ = at::zeros_like(weights_);
+  adam_step_ = at::zeros({}, weights_.options());
+}
+
+NamedTensors ModuleState::views(const Tensor& flat) const {
+  NamedTensors result;
+  std::int64_t offset = 0;
+  for (const auto& [name, parameter] : module_.module->parameters()) {
+    result.emplace_back(name, flat.narrow(0, offset, parameter.numel()).view(parameter.sizes()));
+    offset += aligned(parameter.numel());
+  }
+  return result;
+}
+
+void ModuleState::zero_grad() {
+  if (is_trainable()) gradients_.zero_();
+}
+
+Tensor ModuleState::grad_norm() const {
+  return is_trainable() ? gradients_.norm() : at::zeros({}, weights_.options());
+}
+
+void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
+  if (!is_trainable()) return;
+  at::NoGradGuard no_grad;
+  gradients_.mul_(scale);
+  adam_step_.add_(1);
+  at::_fused_adamw_({weights_}, {gradients_}, {exp_avg_}, {exp_avg_sq_}, {}, {adam_step_}, learning_rate,
+                    optimizer_.betas[0], optimizer_.betas[1], optimizer_.weight_decay, optimizer_.eps,
+                    /*amsgrad=*/false, /*maximize=*/false);
+}
+
+void ModuleState::update_ema(std::int64_t step) {
+  if (!is_trainable()) return;
+  at::NoGradGuard no_grad;
+  const double count = static_cast<double>(step);
+  const double decay =
+      ema_options_.warmup ? std::min(ema_options_.decay, (1 + count) / (10 + count)) : ema_options_.decay;
+  ema_.lerp_(weights_, 1 - decay);
+}
+
+void ModuleState::swap_ema() {
+  at::NoGradGuard no_grad;
+  const Tensor kept = weights_.clone();
+  weights_.copy_(ema_);
+  ema_.copy_(kept);
+}
+
+NamedTensors ModuleState::weights() const { return state(*module_.module); }
+
+NamedTensors ModuleState::average() const {
+  NamedTensors result = views(ema_);
+  for (auto& buffer : module_.module->buffers()) result.push_back(std::move(buffer));
+  return result;
+}
+
+NamedTensors ModuleState::moments() const {
+  NamedTensors result;
+  if (!is_trainable()) return result;
+  for (auto& [name, tensor] : views(exp_avg_)) result.emplace_back("exp_avg." + name, tensor);
+  for (auto& [name, tensor] : views(exp_avg_sq_)) result.emplace_back("exp_avg_sq." + name, tensor);
+  result.emplace_back("step", adam_step_);
+  return result;
+}
+
+}  // namespace casdm

@@ -1,0 +1,249 @@
+#include "framework/training/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "casdm/error.h"
+#include "casdm/random.h"
+#include "casdm/safetensors.h"
+#include "casdm/text.h"
+#include "framework/data/batch_loader.h"
+#include "framework/data/image_transform.h"
+#include "framework/device/device.h"
+#include "framework/host/plugin_call.h"
+#include "framework/reporting/image_files.h"
+#include "framework/reporting/progress.h"
+#include "framework/sampling/generate.h"
+#include "framework/training/loss_scaler.h"
+#include "framework/training/metric_terms.h"
+#include "framework/training/signals.h"
+#include "framework/training/step_record.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::int64_t kGridScale = 2;
+
+double learning_rate(const OptimizerOptions& options, std::int64_t images, std::int64_t total) {
+  const auto warmup = static_cast<double>(options.warmup_images);
+  const auto seen = static_cast<double>(images);
+  if (seen < warmup) return options.learning_rate * seen / warmup;
+  const double part = std::clamp((seen - warmup) / std::max(1.0, static_cast<double>(total) - warmup), 0.0, 1.0);
+  if (options.schedule == "linear") return options.learning_rate * (1 - part);
+  if (options.schedule == "cosine") return options.learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * part));
+  return options.learning_rate;
+}
+
+/// t of each image, from (seed, the image's position in the run): the same whatever the batch size.
+Tensor draw_t(std::uint64_t seed, std::int64_t first_position, std::int64_t count, std::int64_t num_train_timesteps) {
+  Tensor t = at::empty({count}, at::kLong);
+  const std::uint64_t stream = derive_seed(seed, "t");
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double u = uniform(stream + static_cast<std::uint64_t>(first_position + i));
+    t.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(u * static_cast<double>(num_train_timesteps));
+  }
+  return t;
+}
+
+Tensor draw_noise(std::uint64_t seed, std::int64_t step, const Tensor& like) {
+  at::Generator generator = make_generator(derive_seed(seed, "noise", static_cast<std::uint64_t>(step)), like.device());
+  return at::empty_like(like).normal_(0, 1, generator);
+}
+
+/// Images start..start+length-1 of a batch.
+TrainingBatch narrowed(const TrainingBatch& batch, std::int64_t start, std::int64_t length,
+                       std::function<at::Generator(std::string_view)> dropout) {
+  const auto part = [&](const Tensor& tensor) { return tensor.defined() ? tensor.narrow(0, start, length) : tensor; };
+  return {part(batch.x0), part(batch.eps), part(batch.x_t), part(batch.t), part(batch.labels), std::move(dropout)};
+}
+
+/// Sum of weight * mean(value), each term scaled for the module it trains; undefined when no term
+/// has a gradient.
+Tensor objective(const Losses& losses, std::int64_t batch_size, const LossScaler& scaler) {
+  Tensor total;
+  for (const LossTerm& term : losses.terms) {
+    if (!term.value.requires_grad() || term.weight == 0) continue;
+    const Tensor part = term.value.sum() * (term.weight * scaler.scale(term.module) / static_cast<double>(batch_size));
+    total = total.defined() ? total + part : part;
+  }
+  return total;
+}
+
+/// What each module's gradients are multiplied by: unscaling and clipping.
+std::vector<Tensor> gradient_factors(const std::vector<Tensor>& norms, const OptimizerOptions& options) {
+  std::vector<Tensor> limits = norms;
+  if (options.grouping == "joint") {
+    const Tensor joint = at::stack(norms).norm();
+    limits.assign(norms.size(), joint);
+  }
+  std::vector<Tensor> factors;
+  for (const Tensor& norm : limits) {
+    factors.push_back(options.clip_norm > 0 ? (options.clip_norm / (norm + 1e-6)).clamp_max(1.0) : at::ones_like(norm));
+  }
+  return factors;
+}
+
+void save_grid(const Model& model, const LoadedExperiment& experiment, std::int64_t num_classes, c10::Device device,
+               const std::filesystem::path& path) {
+  GenerateOptions options;
+  options.seed = static_cast<std::uint64_t>(experiment.options.run.seed);
+  options.count = experiment.options.log.sample_count;
+  options.channels = experiment.options.data.channels;
+  options.image_size = experiment.options.data.image_size;
+  options.device = device;
+  options.precision = experiment.options.run.precision;
+  if (num_classes > 0) options.labels = at::arange(options.count, at::kLong).remainder(num_classes);
+  write_png(path, image_grid(to_uint8(generate(model, options)), kGridScale));
+}
+
+void initialise(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts) {
+  for (const InitOptions& start : starts) {
+    const auto found = std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == start.module; });
+    if (found == modules.end()) throw ConfigError(text("init: the head has no module '", start.module, "'"));
+    load_state(*found->module, pretrained(start.from, start.module), start.from.string());
+    if (start.freeze) found->is_trainable = false;
+  }
+}
+
+}  // namespace
+
+TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std::optional<Checkpoint>& start) {
+  const Experiment& options = experiment.options;
+  const auto seed = static_cast<std::uint64_t>(options.run.seed);
+  const std::int64_t batch_size = options.train.batch_size;
+  const std::int64_t total = options.train.total_images;
+  if (batch_size % options.train.accumulate != 0) {
+    throw ConfigError(text("train.accumulate = ", options.train.accumulate, " does not divide train.batch_size = ", batch_size));
+  }
+
+  // Device, data, networks, metrics.
+  const c10::Device device = select_device(options.run.device);
+  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
+  const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
+  const std::int64_t num_classes = options.data.use_labels ? dataset->num_classes() : 0;
+  const Model model = make_model(experiment, num_classes);
+  const std::int64_t T = model.schedule->num_train_timesteps();
+  ExperimentMetrics metrics(experiment, *model.schedule, device);
+  std::vector<NamedModule> named = model.head->modules();
+  if (!start) initialise(named, options.init);
+  std::vector<ModuleState> modules;
+  for (const NamedModule& module : named) modules.emplace_back(module, options.optimizer, options.ema, device);
+  LossScaler scaler(named, options.run.precision, model.head->gradients_are_separate());
+
+  // Where we are.
+  Progression now;
+  now.num_classes = num_classes;
+  if (start) {
+    start->check_plugins(experiment.host->used());
+    start->restore(modules);
+    now = start->progression();
+    scaler.restore(now.loss_scales);
+  }
+  Progress progress("training", total, "images", now.images);
+  BatchLoader loader(dataset, options.data, batch_size, seed, now.step, [&](const std::string& line) { progress.say(line); });
+  StepStatistics statistics(T);
+  const std::vector<UsedPlugin> plugins = experiment.host->used();
+  std::int64_t saved_at = start ? now.images : -1;
+  const auto save = [&] {
+    now.loss_scales = scaler.state();
+    Checkpoint::save(run, experiment.resolved, plugins, modules, now, options.checkpoint.keep_last);
+    saved_at = now.images;
+  };
+  const auto draw_samples = [&] {
+    if (options.log.sample_count == 0) return;
+    for (ModuleState& module : modules) module.swap_ema();
+    save_grid(model, experiment, num_classes, device, run.samples() / text(now.images, ".png"));
+    for (ModuleState& module : modules) module.swap_ema();
+  };
+  const auto crossed = [&](std::int64_t interval) {
+    return interval > 0 && now.images / interval > (now.images - batch_size) / interval;
+  };
+
+  while (now.images < total && !interrupted()) {
+    // A batch at random timesteps; every draw is a function of (seed, step or position, purpose).
+    const ImageBatch images = loader.next();
+    StepRecord record;
+    record.step = now.step + 1;
+    record.t = draw_t(seed, images.first_position, batch_size, T);
+    TrainingBatch batch;
+    batch.x0 = to_float(images.images.to(device));
+    batch.t = record.t.to(device);
+    batch.eps = draw_noise(seed, record.step, batch.x0);
+    batch.x_t = model.schedule->q_sample(batch.x0, batch.t, batch.eps);
+    if (num_classes > 0) batch.labels = images.labels.to(device);
+
+    // The head's losses and their gradients, part by part.
+    for (ModuleState& module : modules) module.zero_grad();
+    for (const NamedModule& module : named) module.module->train(true);
+    metrics.set_images(now.images);
+    const std::int64_t part_size = batch_size / options.train.accumulate;
+    for (std::int64_t part = 0; part < options.train.accumulate; ++part) {
+      const auto draw = static_cast<std::uint64_t>(now.step * options.train.accumulate + part);
+      const TrainingBatch piece = narrowed(batch, part * part_size, part_size, [&](std::string_view module) {
+        return make_generator(derive_seed(seed, text("dropout/", module), draw), device);
+      });
+      Losses losses;
+      {
+        const Autocast autocast(device, options.run.precision);
+        losses = call_plugin(options.head, [&] { return model.head->losses(piece, metrics); });
+      }
+      record.add_part(losses);
+      const Tensor loss = objective(losses, batch_size, scaler);
+      if (loss.defined()) loss.backward();
+    }
+
+    // Gradient norms, clipping, a finite check before anything changes.
+    std::vector<Tensor> norms;
+    for (ModuleState& module : modules) {
+      norms.push_back(module.grad_norm() / scaler.scale(module.name()));
+      record.modules.push_back(module.name());
+    }
+    record.grad_norms = at::stack(norms);
+    record.fetch();
+    record.check_finite(!scaler.is_active());
+    statistics.add(record);
+
+    // One optimiser and one average a module.
+    const std::vector<Tensor> factors = gradient_factors(norms, options.optimizer);
+    const double rate = learning_rate(options.optimizer, now.images + batch_size, total);
+    scaler.observe(record);
+    for (std::size_t i = 0; i < modules.size(); ++i) {
+      if (scaler.has_overflowed(modules[i].name())) continue;
+      modules[i].optimizer_step(rate, factors[i] / scaler.scale(modules[i].name()));
+      modules[i].update_ema(record.step);
+    }
+    scaler.update();
+    now.step += 1;
+    now.images += batch_size;
+
+    // Records.
+    std::string note;
+    for (const std::string& term : statistics.terms()) note += text(note.empty() ? "" : " ", term, " ", significant(statistics.mean(term)));
+    progress.update(std::min(now.images, total), note);
+    if (crossed(options.log.every_images) || now.images >= total) {
+      Value line{Value::Table{}};
+      line.set("images", now.images);
+      line.set("step", now.step);
+      line.set("learning_rate", rate);
+      line.set("images_per_second", progress.rate());
+      const Value sums = statistics.json();
+      for (const auto& [key, value] : sums.as_table()) line.set(key, value);
+      run.append(line);
+      statistics.clear();
+    }
+    if (crossed(options.log.sample_every_images) && now.images < total) draw_samples();
+    if (crossed(options.checkpoint.every_images) && now.images < total) save();
+  }
+
+  const bool is_complete = now.images >= total;
+  if (saved_at != now.images) save();
+  if (is_complete) draw_samples();
+  return {now, is_complete};
+}
+
+}  // namespace casdm

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+
+#include "framework/host/model.h"
+#include "framework/training/checkpoint.h"
+#include "framework/training/run_folder.h"
+
+namespace casdm {
+
+/// How a training ended.
+struct TrainingEnd {
+  Progression progression;
+  bool is_complete = false;  ///< false: stopped by a signal, after a checkpoint
+};
+
+/// Trains the experiment in `run`, from `start` when given. Returns early, after finishing the step
+/// and saving a checkpoint, once `interrupted()` (see signals.h) is true.
+TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std::optional<Checkpoint>& start);
+
+}  // namespace casdm

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "layers.h"
+
+namespace casdm::unet {
+
+/// What blocks are told besides the image.
+struct BlockInput {
+  Tensor embedding;                      ///< silu of the embedded time (and class), [B, 4 channels]
+  std::optional<at::Generator> dropout;  ///< absent: no dropout
+};
+
+/// One part of an `input_blocks.i`, `middle_block` or `output_blocks.i` of the reference.
+class Block {
+ public:
+  virtual ~Block();
+  virtual Tensor forward(const Tensor& x, const BlockInput& input) const = 0;
+  /// Whether it has enough inside to be worth evaluating twice under gradient checkpointing.
+  virtual bool is_checkpointable() const { return false; }
+};
+
+enum class Resample { none, down, up };
+
+struct ResBlockOptions {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::int64_t embedding = 0;
+  std::int64_t groups = 32;
+  double dropout = 0.0;
+  bool use_scale_shift_norm = true;
+  Resample resample = Resample::none;
+};
+
+/// norm, silu, (resample), conv, time, norm, silu, dropout, conv (zero at the start), plus the
+/// (resampled) input through a 1x1 convolution where the width changes.
+class ResBlock : public Block {
+ public:
+  ResBlock(ParameterMaker& make, const std::string& name, const ResBlockOptions& options);
+  Tensor forward(const Tensor& x, const BlockInput& input) const override;
+  bool is_checkpointable() const override { return true; }
+
+ private:
+  ResBlockOptions options_;
+  GroupNorm in_norm_;
+  Conv2d in_conv_;
+  Linear emb_linear_;
+  GroupNorm out_norm_;
+  Conv2d out_conv_;
+  std::optional<Conv2d> skip_;
+};
+
+/// How the channels of q, k, v are laid out: heads outermost, or q, k, v outermost.
+enum class AttentionOrder { legacy, new_ };
+
+/// Self-attention over all positions, added to its input; the projection is zero at the start.
+class AttentionBlock : public Block {
+ public:
+  AttentionBlock(ParameterMaker& make, const std::string& name, std::int64_t channels, std::int64_t heads,
+                 std::int64_t groups, AttentionOrder order);
+  Tensor forward(const Tensor& x, const BlockInput& input) const override;
+  bool is_checkpointable() const override { return true; }
+
+ private:
+  std::int64_t heads_;
+  AttentionOrder order_;
+  GroupNorm norm_;
+  PointwiseConv qkv_;
+  PointwiseConv proj_out_;
+};
+
+/// The first convolution.
+class ConvBlock : public Block {
+ public:
+  ConvBlock(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out);
+  Tensor forward(const Tensor& x, const BlockInput& input) const override;
+
+ private:
+  Conv2d conv_;
+};
+
+/// Halves (strided 3x3 convolution `op`, or average pooling) or doubles (nearest neighbour, then
+/// a 3x3 convolution `conv`, or nothing) height and width.
+class ResampleBlock : public Block {
+ public:
+  ResampleBlock(ParameterMaker& make, const std::string& name, std::int64_t channels, Resample resample, bool use_conv);
+  Tensor forward(const Tensor& x, const BlockInput& input) const override;
+
+ private:
+  Resample resample_;
+  std::optional<Conv2d> conv_;
+};
+
+}  // namespace casdm::unet

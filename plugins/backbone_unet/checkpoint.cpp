@@ -1,0 +1,121 @@
+#include "checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <utility>
+
+#include "casdm/error.h"
+
+namespace casdm::unet {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// The autocast state of a device type; applied for its own lifetime.
+class Autocast {
+ public:
+  static Autocast of(at::DeviceType device) {
+    return {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+  }
+  at::DeviceType device;
+  bool is_enabled;
+  at::ScalarType dtype;
+};
+
+/// Sets an autocast state with its weight cache off. The first evaluation runs without gradients
+/// and would leave weights in the cache that have none, for the second to pick up.
+class AutocastGuard {
+ public:
+  explicit AutocastGuard(const Autocast& state)
+      : before_(Autocast::of(state.device)), cache_before_(at::autocast::is_autocast_cache_enabled()) {
+    apply(state);
+    at::autocast::set_autocast_cache_enabled(false);
+  }
+  ~AutocastGuard() {
+    apply(before_);
+    at::autocast::set_autocast_cache_enabled(cache_before_);
+  }
+  AutocastGuard(const AutocastGuard&) = delete;
+  AutocastGuard& operator=(const AutocastGuard&) = delete;
+
+ private:
+  static void apply(const Autocast& state) {
+    at::autocast::set_autocast_dtype(state.device, state.dtype);
+    at::autocast::set_autocast_enabled(state.device, state.is_enabled);
+  }
+  Autocast before_;
+  bool cache_before_;
+};
+
+/// What the second evaluation needs besides tensors.
+struct Recipe : torch::CustomClassHolder {
+  BlockFunction block;
+  std::optional<at::Generator> dropout;  ///< as before the first evaluation
+  Autocast autocast{};
+  std::vector<Tensor> parameters;
+};
+
+class Checkpoint : public torch::autograd::Function<Checkpoint> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Recipe>& recipe,
+                        const std::optional<at::Generator>& dropout, const Tensor& x, const Tensor& embedding,
+                        at::TensorList /*parameters: edges of the graph*/) {
+    const AutocastGuard guard(recipe->autocast);
+    ctx->saved_data["recipe"] = c10::IValue::make_capsule(recipe);
+    ctx->save_for_backward({x, embedding});
+    return recipe->block(x, embedding, dropout);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    if (c10::GradMode::is_enabled()) {
+      throw Error("a network with checkpoint = true cannot be differentiated twice: set checkpoint = false");
+    }
+    const auto recipe = c10::static_intrusive_pointer_cast<Recipe>(ctx->saved_data["recipe"].toCapsule());
+    const variable_list saved = ctx->get_saved_variables();
+    variable_list inputs;
+    for (const Tensor& tensor : saved) inputs.push_back(tensor.detach().requires_grad_(tensor.requires_grad()));
+    Tensor output;
+    {
+      const AutocastGuard guard(recipe->autocast);
+      const c10::AutoGradMode with_gradients(true);
+      const auto dropout = recipe->dropout ? std::optional(recipe->dropout->clone()) : std::nullopt;
+      output = recipe->block(inputs[0], inputs[1], dropout);
+    }
+    return gradients(output, grads[0], inputs, recipe->parameters);
+  }
+
+ private:
+  /// One gradient per argument of `forward`, undefined for those that need none.
+  static variable_list gradients(const Tensor& output, const Tensor& grad_output, variable_list inputs,
+                                 const std::vector<Tensor>& parameters) {
+    inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+    variable_list wanted;
+    for (const Tensor& input : inputs) {
+      if (input.requires_grad()) wanted.push_back(input);
+    }
+    const variable_list found = torch::autograd::grad({output}, wanted, {grad_output}, false, false, true);
+    variable_list result(2);  // recipe and generator
+    std::size_t next = 0;
+    for (const Tensor& input : inputs) result.push_back(input.requires_grad() ? found[next++] : Tensor());
+    return result;
+  }
+};
+
+}  // namespace
+
+Tensor checkpoint(BlockFunction block, const Tensor& x, const Tensor& embedding,
+                  const std::optional<at::Generator>& dropout, const std::vector<Tensor>& parameters) {
+  if (!c10::GradMode::is_enabled()) return block(x, embedding, dropout);
+  auto recipe = c10::make_intrusive<Recipe>();
+  recipe->block = std::move(block);
+  if (dropout) recipe->dropout = dropout->clone();
+  recipe->autocast = Autocast::of(x.device().type());
+  recipe->parameters = parameters;
+  return Checkpoint::apply(recipe, dropout, x, embedding, at::TensorList(parameters));
+}
+
+}  // namespace casdm::unet

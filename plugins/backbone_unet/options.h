@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "casdm/backbone.h"
+#include "casdm/options.h"
+
+namespace casdm::unet {
+
+/// Options of the U-Net of Nichol & Dhariwal 2021 (improved-diffusion) and Dhariwal & Nichol 2021
+/// (guided-diffusion, "ADM"). The defaults are DDPM's CIFAR-10 network with scale-shift norms.
+struct UNetOptions {
+  std::int64_t channels = 128;
+  std::vector<double> channel_mult = {1, 2, 2, 2};
+  std::int64_t num_res_blocks = 2;
+  std::vector<std::int64_t> attention_resolutions = {16};
+  std::int64_t num_heads = 1;
+  std::int64_t num_head_channels = -1;
+  std::int64_t num_heads_upsample = -1;
+  std::string attention_order = "legacy";
+  bool use_scale_shift_norm = true;
+  bool resblock_updown = false;
+  bool conv_resample = true;
+  double dropout = 0.0;
+  std::int64_t groups = 32;
+  double timestep_scale = 1.0;
+  bool checkpoint = false;
+
+  static void describe(Schema<UNetOptions>& s);
+};
+
+/// One resolution of the U-Net, from the image down.
+struct Level {
+  std::int64_t channels = 0;
+  std::int64_t size = 0;  ///< height and width of its feature maps, in pixels
+  bool has_attention = false;
+};
+
+/// The resolutions of the network that `options` describe, first the image's.
+/// Throws ConfigError when the options contradict each other or `spec`; makes no tensor.
+std::vector<Level> plan_levels(const UNetOptions& options, const Backbone::Spec& spec);
+
+/// Attention heads for `channels`, in the encoder and middle or, with `upsampling`, the decoder.
+std::int64_t attention_heads(const UNetOptions& options, std::int64_t channels, bool upsampling);
+
+}  // namespace casdm::unet

@@ -1,0 +1,105 @@
+#include "unet.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <utility>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "checkpoint.h"
+
+namespace casdm::unet {
+namespace {
+
+/// 10000^(-i / half) for i in 0..half-1, in the reference's float32 arithmetic: at t of some
+/// hundreds, the last bits of a frequency show in the embedding.
+Tensor make_frequencies(std::int64_t channels) {
+  const std::int64_t half = channels / 2;
+  return at::exp(at::arange(half, at::kFloat) * -std::log(10000.0) / static_cast<double>(half));
+}
+
+/// Sinusoidal embedding of t [B], float32 [B, channels] (Vaswani et al. 2017, cosines first).
+Tensor timestep_embedding(const Tensor& t, const Tensor& frequencies, std::int64_t channels) {
+  const Tensor angles = t.unsqueeze(-1) * frequencies;
+  const Tensor embedding = at::cat({angles.cos(), angles.sin()}, -1);
+  return channels % 2 == 0 ? embedding : at::constant_pad_nd(embedding, {0, 1});
+}
+
+}  // namespace
+
+UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec)
+    : UNetBackbone(options, spec, plan_levels(options, spec), ParameterMaker(spec.seed)) {}
+
+UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec, std::vector<Level> levels, ParameterMaker make)
+    : options_(options),
+      spec_(spec),
+      factor_(std::int64_t{1} << (levels.size() - 1)),
+      net_(make, options, spec, levels),
+      parameters_(make.made()),
+      frequencies_(make_frequencies(options.channels)) {}
+
+Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& condition) {
+  check(x, t, condition.labels);
+  BlockInput input{embed(t, condition.labels), {}};
+  if (is_training_) input.dropout = condition.dropout;
+
+  const bool is_channels_last = x.is_cpu() && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
+  Tensor h = is_channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+  std::vector<Tensor> skips;
+  for (const Stage& stage : net_.input_blocks) {
+    h = run(stage, h, input);
+    skips.push_back(h);
+  }
+  h = run(net_.middle_block, h, input);
+  for (const Stage& stage : net_.output_blocks) {
+    h = run(stage, at::cat({h, skips.back()}, 1), input);
+    skips.pop_back();
+  }
+  h = net_.out_2(net_.out_0.silu(h));
+  return is_channels_last ? h.contiguous() : h;
+}
+
+void UNetBackbone::check(const Tensor& x, const Tensor& t, const Tensor& labels) const {
+  if (x.dim() != 4 || x.size(1) != spec_.in_channels || x.size(2) % factor_ != 0 || x.size(3) % factor_ != 0) {
+    throw Error(text("the U-Net takes images [B, ", spec_.in_channels, ", H, W] with H and W multiples of ", factor_,
+                     ", got ", x.sizes()));
+  }
+  if (t.dim() != 1 || t.size(0) != x.size(0)) {
+    throw Error(text("the U-Net takes one timestep per image: expected t of [", x.size(0), "], got ", t.sizes()));
+  }
+  if (labels.defined() != (spec_.num_classes > 0)) {
+    throw Error(labels.defined() ? "the U-Net is unconditional (num_classes = 0), but was given labels"
+                                 : text("the U-Net has ", spec_.num_classes, " classes, but was given no labels"));
+  }
+}
+
+Tensor UNetBackbone::embed(const Tensor& t, const Tensor& labels) {
+  if (frequencies_.device() != t.device()) frequencies_ = frequencies_.to(t.device());
+  const Tensor scaled = t.to(at::kFloat) * options_.timestep_scale;
+  const Tensor sinusoids = timestep_embedding(scaled, frequencies_, options_.channels);
+  Tensor embedding =
+      net_.time_embed_2(at::silu(net_.time_embed_0(sinusoids.to(net_.time_embed_0.weight.scalar_type()))));
+  if (labels.defined()) embedding = embedding + at::embedding(net_.label_emb, labels);
+  return at::silu(embedding);
+}
+
+Tensor UNetBackbone::run(const Stage& stage, Tensor x, const BlockInput& input) const {
+  for (const Node& node : stage) {
+    const std::shared_ptr<const Block>& block = node.block;
+    if (options_.checkpoint && block->is_checkpointable()) {
+      const auto evaluate = [block](const Tensor& image, const Tensor& embedding,
+                                    std::optional<at::Generator> dropout) {
+        return block->forward(image, {embedding, std::move(dropout)});
+      };
+      x = checkpoint(evaluate, x, input.embedding, input.dropout, node.parameters);
+    } else {
+      // The alias adds up a block's gradients before they join those of other uses of x: the order
+      // in which gradient checkpointing adds them, so that both give the same bits.
+      x = block->forward(block->is_checkpointable() ? at::alias(x) : x, input);
+    }
+  }
+  return x;
+}
+
+}  // namespace casdm::unet

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <vector>
+
+#include "architecture.h"
+#include "casdm/backbone.h"
+#include "options.h"
+
+namespace casdm::unet {
+
+/// The U-Net of Dhariwal & Nichol 2021 with all its options; state names are theirs
+/// (`time_embed.0.weight`, `input_blocks.1.0.in_layers.0.weight`, ...).
+///
+/// Height and width may differ from the Spec's image size, as long as they can be halved as often
+/// as the network does. On the CPU, images are channels-last inside, where its convolutions are
+/// fastest; elsewhere they keep the format of x.
+class UNetBackbone : public Backbone {
+ public:
+  using Options = UNetOptions;
+
+  /// Throws ConfigError, before any tensor is made, when `options` contradict each other or `spec`.
+  UNetBackbone(const UNetOptions& options, const Spec& spec);
+
+  NamedTensors parameters() const override { return parameters_; }
+  void train(bool on) override { is_training_ = on; }
+
+  /// Throws Error when x, t or the labels do not fit the network.
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override;
+
+ private:
+  UNetBackbone(const UNetOptions& options, const Spec& spec, std::vector<Level> levels, ParameterMaker make);
+
+  void check(const Tensor& x, const Tensor& t, const Tensor& labels) const;
+  Tensor embed(const Tensor& t, const Tensor& labels);
+  Tensor run(const Stage& stage, Tensor x, const BlockInput& input) const;
+
+  UNetOptions options_;
+  Spec spec_;
+  std::int64_t factor_;  ///< height and width must be multiples of it
+  Architecture net_;
+  NamedTensors parameters_;
+  bool is_training_ = true;
+  Tensor frequencies_;  ///< of the time embedding, on the device of the last t
+};
+
+}  // namespace casdm::unet

@@ -1,0 +1,104 @@
+#include "files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <system_error>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm::dataset_images {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void collect(const fs::path& folder, const std::string& prefix, std::set<fs::path>& open,
+             std::vector<FoundFile>& files) {
+  if (!open.insert(fs::canonical(folder)).second) return;  // a link to a folder that contains it
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with('.')) continue;
+    if (entry.is_directory()) {
+      collect(entry.path(), prefix + name + "/", open, files);
+    } else if (entry.is_regular_file()) {
+      files.push_back({prefix + name, entry.path()});
+    }
+  }
+  open.erase(fs::canonical(folder));
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, failure)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with('.')) names.push_back(name + (entry.is_directory(failure) ? "/" : ""));
+  }
+  return names;
+}
+
+}  // namespace
+
+void require_exists(const fs::path& path, const std::string& what) {
+  std::error_code failure;
+  if (fs::exists(path, failure)) return;
+  if (failure && failure != std::errc::no_such_file_or_directory && failure != std::errc::not_a_directory) {
+    throw ConfigError(text("path = '", path.string(), "': ", failure.message()));
+  }
+  fs::path existing = fs::absolute(path, failure).parent_path();
+  while (!fs::is_directory(existing, failure) && existing.has_relative_path()) existing = existing.parent_path();
+  const std::vector<std::string> close = nearest(path.filename().string(), names_in(existing), 1);
+  throw ConfigError(text("path = '", path.string(), "': expected ", what, ", but there is no such file or folder. ",
+                         existing.string(), " holds ", contents_of(existing),
+                         close.empty() ? "" : text("; did you mean ", close.front(), "?")));
+}
+
+std::vector<FoundFile> list_files(const fs::path& folder) {
+  std::vector<FoundFile> files;
+  std::set<fs::path> open;
+  try {
+    collect(folder, "", open, files);
+  } catch (const fs::filesystem_error& error) {
+    throw Error(text(error.path1().string(), " cannot be read: ", error.code().message()));
+  }
+  std::sort(files.begin(), files.end(), [](const FoundFile& a, const FoundFile& b) { return a.name < b.name; });
+  return files;
+}
+
+std::string some_of(std::vector<std::string> names) {
+  constexpr std::size_t most = 6;
+  if (names.empty()) return "nothing";
+  const std::size_t shown = std::min(names.size(), most);
+  std::partial_sort(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), names.end());
+  const std::size_t rest = names.size() - shown;
+  names.resize(shown);
+  return join(names, ", ") + (rest > 0 ? text(" and ", rest, " more") : "");
+}
+
+std::string contents_of(const fs::path& folder) { return some_of(names_in(folder)); }
+
+std::vector<std::uint8_t> read_bytes(const fs::path& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::error_code failure;
+  const std::uintmax_t size = fs::file_size(path, failure);
+  if (!file || failure)
+    throw Error(text(path.string(), " cannot be read: ", failure ? failure.message() : std::strerror(errno)));
+  std::vector<std::uint8_t> bytes(size);
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
+    throw Error(text(path.string(), " cannot be read to its end"));
+  }
+  return bytes;
+}
+
+void require_channels(std::int64_t channels) {
+  if (channels != 1 && channels != 3) {
+    throw ConfigError(text("channels = ", channels, ": expected 3 (RGB) or 1 (grey)"));
+  }
+}
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace casdm::dataset_images {
+
+/// A file below a folder.
+struct FoundFile {
+  std::string name;  ///< relative to the folder, with forward slashes
+  std::filesystem::path path;
+};
+
+/// Throws ConfigError when there is nothing at `path`, naming what lies beside it.
+/// @param what  what was looked for: "the zip archive"
+void require_exists(const std::filesystem::path& path, const std::string& what);
+
+/// The files below `folder` in the bytewise order of their names. Links are followed, names that
+/// begin with a point are left out. Throws Error when a folder cannot be read.
+std::vector<FoundFile> list_files(const std::filesystem::path& folder);
+
+/// The names in `folder`, for messages: "a, b, c and 12 more", or "nothing".
+std::string contents_of(const std::filesystem::path& folder);
+
+/// The first few of `names`, for messages: "a, b, c and 12 more", or "nothing".
+std::string some_of(std::vector<std::string> names);
+
+/// The whole file; throws Error naming it when it cannot be read.
+std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path);
+
+/// Throws ConfigError unless images of `channels` channels can be delivered: 3 RGB, 1 grey.
+void require_channels(std::int64_t channels);
+
+}  // namespace casdm::dataset_images

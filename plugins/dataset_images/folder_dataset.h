@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "casdm/dataset.h"
+#include "casdm/options.h"
+#include "files.h"
+#include "labels.h"
+
+namespace casdm::dataset_images {
+
+struct FolderOptions {
+  std::filesystem::path path;
+  std::string labels = "none";
+
+  static void describe(Schema<FolderOptions>& s) {
+    s.option("path", &FolderOptions::path, "The folder.").required();
+    s.option("labels", &FolderOptions::labels,
+             "Class labels: `none`; `folders`, the sub-folders of `path` in the order of their names; `json`, the file "
+             "dataset.json in `path` (EDM's layout).")
+        .choices({"none", "folders", "json"});
+  }
+};
+
+/// The images of a folder and of all folders below it, in the bytewise order of their relative names.
+class FolderDataset : public Dataset {
+ public:
+  using Options = FolderOptions;
+
+  /// Throws ConfigError when there is no such folder, Error when it cannot be read, holds no
+  /// image, or its labels do not fit its images.
+  FolderDataset(const FolderOptions& options, const Spec& spec);
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
+  Example get(std::int64_t index) const override;
+  std::int64_t num_classes() const override { return labels_.num_classes; }
+  std::string describe(std::int64_t index) const override {
+    return images_.at(static_cast<std::size_t>(index)).path.string();
+  }
+
+ private:
+  std::int64_t channels_;
+  std::vector<FoundFile> images_;
+  Labels labels_;
+};
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,85 @@
+#include "labels.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "files.h"
+
+namespace casdm::dataset_images {
+
+namespace {
+
+/// Labels are class numbers; a damaged file must not make a network of a billion classes.
+constexpr std::int64_t kMaxClasses = 1'000'000;
+
+std::unordered_map<std::string, std::int64_t> read_pairs(const Value& list) {
+  if (!list.is_array()) throw Error(text("'labels' is of type ", list.type_name(), ", expected a list or null"));
+  std::unordered_map<std::string, std::int64_t> labels;
+  for (const Value& pair : list.as_array()) {
+    const bool is_pair = pair.is_array() && pair.as_array().size() == 2 && pair.as_array()[0].is_string();
+    if (!is_pair) throw Error("an entry of 'labels' is not of the form [\"file\", class]");
+    const std::string& name = pair.as_array()[0].as_string();
+    const Value& label = pair.as_array()[1];
+    if (!label.is_integer() || label.as_integer() < 0 || label.as_integer() >= kMaxClasses) {
+      throw Error(text("the label of ", name, " is no class number from 0 to ", kMaxClasses - 1));
+    }
+    if (!labels.emplace(name, label.as_integer()).second) throw Error(text(name, " is labelled twice"));
+  }
+  return labels;
+}
+
+Labels match(std::unordered_map<std::string, std::int64_t> pairs, const std::vector<std::string>& names) {
+  Labels labels;
+  std::vector<std::string> unlabelled;
+  for (const std::string& name : names) {
+    const auto found = pairs.find(name);
+    if (found == pairs.end()) {
+      unlabelled.push_back(name);
+      continue;
+    }
+    labels.values.push_back(found->second);
+    labels.num_classes = std::max(labels.num_classes, found->second + 1);
+    pairs.erase(found);
+  }
+  std::vector<std::string> unknown;
+  for (const auto& [name, label] : pairs) unknown.push_back(name);
+  if (!unknown.empty()) throw Error(text("labels files that are no images of the data set: ", some_of(unknown)));
+  if (!unlabelled.empty()) throw Error(text("has no label for ", some_of(unlabelled)));
+  return labels;
+}
+
+}  // namespace
+
+Labels labels_from_json(std::string_view json, const std::vector<std::string>& names, const std::string& source) {
+  try {
+    const Value root = from_json(json);
+    if (!root.is_table()) throw Error("is no JSON object");
+    const Value* list = root.find("labels");
+    if (list == nullptr || list->is_null()) return {};
+    return match(read_pairs(*list), names);
+  } catch (const Error& error) {
+    throw Error(text(source, ": ", error.what()));
+  }
+}
+
+Labels labels_from_folders(const std::vector<std::string>& names, const std::string& source) {
+  std::map<std::string, std::int64_t> classes;
+  for (const std::string& name : names) {
+    const std::size_t end = name.find('/');
+    if (end == std::string::npos) {
+      throw Error(
+          text(source, ": ", name, " lies in no sub-folder, so it has no class; use labels = \"none\" or move it"));
+    }
+    classes.emplace(name.substr(0, end), 0);
+  }
+  Labels labels;
+  for (auto& [folder, label] : classes) label = labels.num_classes++;
+  for (const std::string& name : names) labels.values.push_back(classes.at(name.substr(0, name.find('/'))));
+  return labels;
+}
+
+}  // namespace casdm::dataset_images

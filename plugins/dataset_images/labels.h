@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace casdm::dataset_images {
+
+/// Class labels of a data set's images.
+struct Labels {
+  std::vector<std::int64_t> values;  ///< one per image; empty when unlabelled
+  std::int64_t num_classes = 0;
+
+  std::int64_t at(std::int64_t index) const { return values.empty() ? -1 : values.at(static_cast<std::size_t>(index)); }
+};
+
+/// The labels of `names` from the text of EDM's dataset.json: {"labels": [["00000/img.png", 3], ...]} or null.
+/// Throws Error, whose text begins with `source`, when the text has another form, labels a file that
+/// is not in `names`, or leaves out one that is.
+Labels labels_from_json(std::string_view json, const std::vector<std::string>& names, const std::string& source);
+
+/// Labels by the first folder of each name, numbered in bytewise order of the folders.
+/// Throws Error, whose text begins with `source`, when an image lies in no folder.
+Labels labels_from_folders(const std::vector<std::string>& names, const std::string& source);
+
+}  // namespace casdm::dataset_images

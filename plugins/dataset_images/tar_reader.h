@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace casdm::dataset_images {
+
+/// Reads a tar archive (ustar, GNU or pax long names), plain or gzipped, once from beginning to
+/// end, and hands over the content of each regular file whose name `wanted` accepts.
+/// Throws Error naming the archive when it is damaged, ends too early, or is no tar.
+void read_tar(const std::filesystem::path& path, const std::function<bool(const std::string& name)>& wanted,
+              const std::function<void(std::string name, std::vector<std::uint8_t> content)>& receive);
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,114 @@
+#include "zip_dataset.h"
+
+#include <zip.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <span>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "files.h"
+#include "image_decoder.h"
+
+namespace casdm::dataset_images {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// No image file is larger; a damaged directory may claim anything.
+constexpr std::uint64_t kMaxEntry = std::uint64_t{1} << 30;
+
+std::shared_ptr<zip> open_archive(const fs::path& path) {
+  require_exists(path, "a zip archive");
+  if (fs::is_directory(path)) {
+    throw ConfigError(
+        text("path = '", path.string(), "': expected a zip archive, got a folder; type = \"folder\" reads folders"));
+  }
+  int code = 0;
+  zip* archive = zip_open(path.c_str(), ZIP_RDONLY, &code);
+  if (archive == nullptr) {
+    zip_error_t error;
+    zip_error_init_with_code(&error, code);
+    const std::string reason = zip_error_strerror(&error);
+    zip_error_fini(&error);
+    throw Error(text(path.string(), " cannot be read as a zip archive (is it whole?): ", reason));
+  }
+  return {archive, zip_discard};
+}
+
+/// The part of an entry's name that people do not want to see as an image: folders of archivers and hidden files.
+bool is_hidden(std::string_view name) {
+  return name.starts_with('.') || name.starts_with("__MACOSX/") || name.find("/.") != std::string_view::npos;
+}
+
+}  // namespace
+
+ZipDataset::ZipDataset(const ZipOptions& options, const Spec& spec)
+    : path_(options.path), channels_(spec.channels), archive_(open_archive(options.path)) {
+  require_channels(channels_);
+  std::map<std::string, std::uint64_t> images;
+  std::vector<std::string> others;
+  std::optional<std::uint64_t> labels_entry;
+  const auto count = static_cast<std::uint64_t>(zip_get_num_entries(archive_.get(), 0));
+  for (std::uint64_t entry = 0; entry < count; ++entry) {
+    const char* raw_name = zip_get_name(archive_.get(), entry, ZIP_FL_ENC_GUESS);
+    const std::string name = raw_name != nullptr ? raw_name : "";
+    if (name == "dataset.json") {
+      labels_entry = entry;
+    } else if (is_image_name(name) && !is_hidden(name)) {
+      images.emplace(name, entry);
+    } else {
+      others.push_back(name);
+    }
+  }
+  if (images.empty()) {
+    throw Error(text(path_.string(), " holds no image (", kImageEndings, "); it holds ", some_of(others)));
+  }
+  for (const auto& [name, entry] : images) {
+    names_.push_back(name);
+    entries_.push_back(entry);
+  }
+  if (labels_entry) {
+    const std::string source = text(path_.string(), ":dataset.json");
+    const std::vector<std::uint8_t> json = read_entry(*labels_entry, source);
+    labels_ = labels_from_json({reinterpret_cast<const char*>(json.data()), json.size()}, names_, source);
+  }
+}
+
+std::vector<std::uint8_t> ZipDataset::read_entry(std::uint64_t entry, const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto fail = [&](const char* reason) { throw Error(text(name, " cannot be read: ", reason)); };
+  zip_stat_t status;
+  if (zip_stat_index(archive_.get(), entry, 0, &status) != 0 || (status.valid & ZIP_STAT_SIZE) == 0) {
+    fail(zip_strerror(archive_.get()));
+  }
+  if (status.size > kMaxEntry) fail("the archive claims more than 1 GiB for it");
+  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen_index(archive_.get(), entry, 0), zip_fclose);
+  if (!file) fail(zip_strerror(archive_.get()));
+  std::vector<std::uint8_t> bytes(status.size + 1);  // one more, so that the read meets the end and checks the CRC
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const zip_int64_t got = zip_fread(file.get(), bytes.data() + filled, bytes.size() - filled);
+    if (got < 0) fail(zip_file_strerror(file.get()));
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  if (filled != status.size) fail("its length differs from the archive's directory");
+  bytes.resize(filled);
+  return bytes;
+}
+
+Example ZipDataset::get(std::int64_t index) const {
+  const std::string name = describe(index);
+  const std::vector<std::uint8_t> bytes = read_entry(entries_.at(static_cast<std::size_t>(index)), name);
+  return {decode_image(bytes, channels_, name), labels_.at(index)};
+}
+
+std::string ZipDataset::describe(std::int64_t index) const {
+  return text(path_.string(), ":", names_.at(static_cast<std::size_t>(index)));
+}
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "casdm/dataset.h"
+#include "casdm/options.h"
+#include "labels.h"
+
+struct zip;
+
+namespace casdm::dataset_images {
+
+struct ZipOptions {
+  std::filesystem::path path;
+
+  static void describe(Schema<ZipOptions>& s) {
+    s.option("path", &ZipOptions::path, "The zip archive.").required().example("examples/data/emoji32.zip");
+  }
+};
+
+/// The images of a zip archive in the bytewise order of their names, as the data set tools of StyleGAN and EDM
+/// write it: images in any folders, and in `dataset.json`, where there is one, class labels or null.
+class ZipDataset : public Dataset {
+ public:
+  using Options = ZipOptions;
+
+  /// Throws ConfigError when there is no such file, Error when it is no zip archive, holds no
+  /// image, or its labels do not fit its images.
+  ZipDataset(const ZipOptions& options, const Spec& spec);
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(names_.size()); }
+  Example get(std::int64_t index) const override;
+  std::int64_t num_classes() const override { return labels_.num_classes; }
+  std::string describe(std::int64_t index) const override;
+
+ private:
+  std::vector<std::uint8_t> read_entry(std::uint64_t entry, const std::string& name) const;
+
+  std::filesystem::path path_;
+  std::int64_t channels_;
+  mutable std::mutex mutex_;  ///< libzip's handles serve one thread at a time; decoding is outside
+  std::shared_ptr<zip> archive_;
+  std::vector<std::string> names_;
+  std::vector<std::uint64_t> entries_;  ///< of the names, in the archive
+  Labels labels_;
+};
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,60 @@
+#include "gate_network.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "casdm/random.h"
+
+namespace casdm::head_diffusion {
+
+namespace {
+
+constexpr std::int64_t kHiddenChannels = 32;
+constexpr std::int64_t kKernel = 3;
+
+/// Uniform in +-1/sqrt(fan in), as LibTorch's convolutions start.
+Tensor uniform_weight(at::IntArrayRef shape, std::uint64_t seed) {
+  const double bound = 1 / std::sqrt(static_cast<double>(shape[1] * shape[2] * shape[3]));
+  return at::empty(shape, at::kFloat).uniform_(-bound, bound, make_generator(seed));
+}
+
+}  // namespace
+
+GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, const NoiseScheduler& schedule,
+                         std::uint64_t seed) {
+  for (const double a : schedule.alphas_cumprod())
+    log_snr_.push_back(std::clamp(std::log(a / (1 - a)) / 10, -2.0, 2.0));
+  in_weight_ =
+      add_parameter("in.weight", uniform_weight({kHiddenChannels, 2 * image_channels + 1, kKernel, kKernel}, seed));
+  in_bias_ = add_parameter("in.bias", at::zeros({kHiddenChannels}, at::kFloat));
+  out_weight_ = add_parameter("out.weight", at::zeros({gate_channels, kHiddenChannels, 1, 1}, at::kFloat));
+  out_bias_ = add_parameter("out.bias", at::zeros({gate_channels}, at::kFloat));
+}
+
+Tensor GateNetwork::forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& t) const {
+  const Tensor level = NoiseScheduler::gather(log_snr_, t, x0).expand({-1, 1, x0.size(2), x0.size(3)});
+  const Tensor seen = at::cat({x0.detach(), x0_from_eps.detach(), level}, 1);
+  const Tensor hidden = at::silu(at::conv2d(seen, in_weight_, in_bias_, 1, kKernel / 2));
+  return at::conv2d(hidden, out_weight_, out_bias_).to(x0.scalar_type());
+}
+
+ExtendedModule::ExtendedModule(std::shared_ptr<Module> module, std::string prefix, std::shared_ptr<Module> extension)
+    : module_(std::move(module)), prefix_(std::move(prefix)), extension_(std::move(extension)) {}
+
+NamedTensors ExtendedModule::joined(NamedTensors own, const NamedTensors& extension) const {
+  for (const auto& [name, tensor] : extension) own.emplace_back(prefix_ + name, tensor);
+  return own;
+}
+
+NamedTensors ExtendedModule::parameters() const { return joined(module_->parameters(), extension_->parameters()); }
+
+NamedTensors ExtendedModule::buffers() const { return joined(module_->buffers(), extension_->buffers()); }
+
+void ExtendedModule::train(bool on) {
+  module_->train(on);
+  extension_->train(on);
+}
+
+}  // namespace casdm::head_diffusion

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "casdm/module.h"
+#include "casdm/noise_scheduler.h"
+
+namespace casdm::head_diffusion {
+
+/// A small network for a gate that must not train the network beside it.
+///
+/// A backbone gives its output as a whole: a gradient into the gate's channels always reaches the trunk. Where that is
+/// unwanted the gate gets two convolutions of its own, which see the two clean images to choose between and the noise
+/// level. The last one starts at zero, so the gate starts where a zero-initialised backbone's does.
+class GateNetwork : public Network {
+ public:
+  GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, const NoiseScheduler& schedule,
+              std::uint64_t seed);
+
+  /// @param x0, x0_from_eps  [B, C, H, W]; no gradient flows to them
+  /// @return                 [B, gate_channels, H, W] in the dtype of x0
+  Tensor forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& t) const;
+
+ private:
+  std::vector<double> log_snr_;  ///< by t: log(A / (1-A)) / 10, within [-2, 2]
+  Tensor in_weight_, in_bias_, out_weight_, out_bias_;
+};
+
+/// A module and another one whose names get `prefix`, as one.
+class ExtendedModule : public Module {
+ public:
+  ExtendedModule(std::shared_ptr<Module> module, std::string prefix, std::shared_ptr<Module> extension);
+  NamedTensors parameters() const override;
+  NamedTensors buffers() const override;
+  void train(bool on) override;
+
+ private:
+  NamedTensors joined(NamedTensors own, const NamedTensors& extension) const;
+
+  std::shared_ptr<Module> module_;
+  std::string prefix_;
+  std::shared_ptr<Module> extension_;
+};
+
+}  // namespace casdm::head_diffusion

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "casdm/cascade_head.h"
+
+namespace casdm::head_diffusion {
+
+/// Factors of the terms that are not metrics.
+struct LossWeights {
+  double eps = 1.0;
+  double x0 = 1.0;
+  double mu = 1.0;
+
+  static void describe(Schema<LossWeights>& s);
+};
+
+/// Options of a head that mixes x0' with x0*.
+struct MixtureOptions {
+  LossWeights weights;
+  std::string gate_shape = "spatial";
+  std::string gate_activation = "sigmoid";
+  std::string mu_space = "ddpm";
+  std::string mu_weight = "none";
+
+  template <class T>
+  static void describe_to(Schema<T>& s) {
+    s.option("weights", static_cast<LossWeights T::*>(&T::weights), "Factors of the loss terms eps, x0 and mu.");
+    s.option("gate_shape", static_cast<std::string T::*>(&T::gate_shape),
+             "What the gate r varies over within an image: pixels (1xHxW), nothing (1x1x1) or channels (Cx1x1).")
+        .choices({"spatial", "scalar", "channel"});
+    s.option("gate_activation", static_cast<std::string T::*>(&T::gate_activation),
+             "From the network's output g to r: sigmoid(g), g + 1/2 clamped to [0, 1], or g + 1/2. All start at 1/2.")
+        .choices({"sigmoid", "clamp", "linear"});
+    s.option("mu_space", static_cast<std::string T::*>(&T::mu_space),
+             "Mean that the mu loss compares: of the DDPM posterior or of the deterministic DDIM step.")
+        .choices({"ddpm", "ddim"});
+    s.option(
+         "mu_weight", static_cast<std::string T::*>(&T::mu_weight),
+         "inv_c1sq divides the mu loss by the square of the mean's coefficient of x0, so that all t train the gate.")
+        .choices({"none", "inv_c1sq"});
+  }
+};
+
+/// The mixture of two beliefs about the clean image, mu = r mu(x0') + (1-r) mu(x0*), and its objective
+/// (Benny & Wolf 2022; An et al. 2024):
+///
+///     L_eps = |eps - eps'|^2      L_x0 = |x0 - x0'|^2
+///     L_mu  = |mu(x0) - (r sg(mu(x0')) + (1-r) sg(mu(x0*)))|^2,  sg = detach
+class Mixture {
+ public:
+  Mixture(const MixtureOptions& options, std::int64_t channels, std::shared_ptr<const NoiseScheduler> schedule);
+
+  /// Channels the network must give for the gate.
+  std::int64_t gate_channels() const;
+
+  /// r from the network's output [B, gate_channels, H, W], broadcastable to an image.
+  Tensor gate(const Tensor& output) const;
+
+  /// The terms eps, x0, mu and those of the metrics (on x0'), and what is worth recording.
+  /// @param eps_module, x0_module  the modules that eps' and (x0', gate) come from
+  Losses losses(const Estimate& estimate, const TrainingBatch& batch, const MetricTerms& metrics,
+                const std::string& eps_module, const std::string& x0_module) const;
+
+ private:
+  Tensor mu_loss(const Estimate& estimate, const TrainingBatch& batch) const;
+
+  MixtureOptions options_;
+  std::int64_t channels_;
+  std::shared_ptr<const NoiseScheduler> schedule_;
+  std::vector<double> mu_scale_;  ///< by t: factor of |x0 - mixture|^2 in L_mu
+};
+
+}  // namespace casdm::head_diffusion

@@ -1,0 +1,20 @@
+#include "casdm/plugin.h"
+
+#include "cas_dm_head.h"
+#include "dual_head.h"
+#include "single_head.h"
+
+CASDM_PLUGIN(plugin) {
+  using namespace casdm::head_diffusion;
+  plugin.describe({.id = {},
+                   .version = {},
+                   .summary = "Cas-DM and the diffusion models it is compared with",
+                   .licence = "Apache-2.0"});
+  plugin.add<CasDmHead>(
+      "cascade",
+      "Cas-DM: theta predicts the noise, phi cleans the image that this noise implies, and the metric "
+      "trains phi alone (An et al. 2024).");
+  plugin.add<DualHead>("dual",
+                       "One network predicts the noise, the clean image and a gate between them (Benny & Wolf 2022).");
+  plugin.add<SingleHead>("single", "DDPM: one network predicts the noise, the clean image or v (Ho et al. 2020).");
+}

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "casdm/cascade_head.h"
+#include "head_network.h"
+
+namespace casdm::head_diffusion {
+
+struct SingleOptions {
+  ComponentConfig theta;
+  std::string prediction_type = "epsilon";
+  std::string t_weight = "uniform";
+  double snr_gamma = 5.0;
+  std::string variance = "fixed";
+  std::string objective = "simple";
+  double vlb_weight = 0.001;
+
+  static void describe(Schema<SingleOptions>& s);
+};
+
+/// DDPM (Ho et al. 2020): one network theta that predicts the noise, the clean image, or
+/// v = sqrt(A_t) eps - sqrt(1-A_t) x0 (Salimans & Ho 2022); with learned variance (Nichol & Dhariwal 2021) it has
+/// twice the channels. A metric acts on the clean image that the prediction implies, so it trains theta: for
+/// "epsilon" through x0* = (x_t - sqrt(1-A_t) eps') / sqrt(A_t), unclipped.
+class SingleHead : public CascadeHead {
+ public:
+  using Options = SingleOptions;
+
+  SingleHead(const SingleOptions& options, const Spec& spec);
+
+  std::vector<NamedModule> modules() const override;
+  /// x0_from_eps is defined for every prediction type; x0 and no gate only for "sample", where both are equal.
+  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override;
+  /// The term eps, x0 or v (or none with objective = "vlb"), metric.*, and vlb where the variance is learned.
+  Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
+
+ private:
+  struct Prediction {
+    Tensor output;  ///< what prediction_type says, [B, C, H, W]
+    Estimate estimate;
+  };
+
+  bool learns_variance() const { return options_.variance == "learned_range"; }
+  Prediction predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
+  LossTerm simple_term(const Tensor& output, const TrainingBatch& batch) const;
+  LossTerm vlb_term(const Estimate& estimate, const TrainingBatch& batch) const;
+
+  SingleOptions options_;
+  std::int64_t channels_;
+  std::shared_ptr<const NoiseScheduler> schedule_;
+  HeadNetwork theta_;
+  std::vector<double> weights_;  ///< by t, of the simple loss; empty: all 1
+};
+
+}  // namespace casdm::head_diffusion

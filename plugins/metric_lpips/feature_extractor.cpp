@@ -1,0 +1,114 @@
+#include "feature_extractor.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "casdm/text.h"
+
+namespace casdm::metric_lpips {
+namespace {
+
+/// The positions -padding..size-1+padding mirrored into 0..size-1 without repeating the edge, as often as needed.
+Tensor mirrored_positions(std::int64_t size, std::int64_t padding, const at::Device& device) {
+  const std::int64_t period = std::max<std::int64_t>(2 * (size - 1), 1);
+  const Tensor position = at::arange(-padding, size + padding, at::kLong).remainder(period);
+  return at::minimum(position, (period - position).remainder(period)).to(device);
+}
+
+/// Reflection padding. at::reflection_pad2d refuses maps of `padding` pixels or fewer, which small images shrink to;
+/// those are mirrored repeatedly.
+Tensor reflect(const Tensor& x, std::int64_t padding) {
+  if (std::min(x.size(2), x.size(3)) > padding) return at::reflection_pad2d(x, {padding, padding, padding, padding});
+  return x.index_select(2, mirrored_positions(x.size(2), padding, x.device()))
+      .index_select(3, mirrored_positions(x.size(3), padding, x.device()));
+}
+
+}  // namespace
+
+FeatureExtractor::FeatureExtractor(const Trunk& trunk) {
+  for (std::size_t k = 0; k < trunk.slices.size(); ++k) {
+    slices_.emplace_back();
+    for (const Layer& layer : trunk.slices[k]) {
+      slices_.back().push_back({layer, weights_.size()});
+      add_weights(text("slice", k + 1, "."), layer);
+    }
+  }
+}
+
+void FeatureExtractor::add_convolution(const std::string& name, std::int64_t in, std::int64_t out,
+                                       std::int64_t kernel) {
+  weights_.emplace_back(name + ".weight", at::empty({out, in, kernel, kernel}));
+  weights_.emplace_back(name + ".bias", at::empty({out}));
+}
+
+void FeatureExtractor::add_weights(const std::string& slice, const Layer& layer) {
+  const std::string name = text(slice, layer.index);
+  switch (layer.kind) {
+    case Layer::Kind::convolution:
+      add_convolution(name, layer.in, layer.out, layer.kernel);
+      break;
+    case Layer::Kind::blur:
+      weights_.emplace_back(name + ".filt", at::empty({layer.in, 1, layer.kernel, layer.kernel}));
+      break;
+    case Layer::Kind::fire:
+      add_convolution(name + ".squeeze", layer.in, layer.squeeze, 1);
+      add_convolution(name + ".expand1x1", layer.squeeze, layer.out / 2, 1);
+      add_convolution(name + ".expand3x3", layer.squeeze, layer.out / 2, 3);
+      break;
+    default:
+      break;
+  }
+}
+
+std::vector<Tensor> FeatureExtractor::operator()(const Tensor& x) const {
+  std::vector<Tensor> taps;
+  Tensor h = x;
+  for (const auto& slice : slices_) {
+    for (const Step& step : slice) h = apply(step, h);
+    taps.push_back(h);
+  }
+  return taps;
+}
+
+Tensor FeatureExtractor::apply(const Step& step, const Tensor& x) const {
+  const Layer& layer = step.layer;
+  switch (layer.kind) {
+    case Layer::Kind::convolution:
+      return convolve(step.first_weight, x, layer.stride, layer.padding);
+    case Layer::Kind::max_pool:
+      return at::max_pool2d(x, layer.kernel, layer.stride, 0, 1, layer.ceil_mode);
+    case Layer::Kind::average_pool:
+      return at::avg_pool2d(x, layer.kernel, layer.stride);
+    case Layer::Kind::blur:
+      return blur(step, x);
+    case Layer::Kind::fire:
+      return fire(step, x);
+    case Layer::Kind::relu:
+      break;
+  }
+  // In place: what comes before a ReLU is a convolution or a blur, and their gradients need no output of theirs.
+  return Tensor(x).relu_();
+}
+
+Tensor FeatureExtractor::convolve(std::size_t weight, const Tensor& x, std::int64_t stride,
+                                  std::int64_t padding) const {
+  return at::conv2d(x, weights_[weight].second.to(x.scalar_type()), weights_[weight + 1].second.to(x.scalar_type()),
+                    stride, padding);
+}
+
+Tensor FeatureExtractor::blur(const Step& step, const Tensor& x) const {
+  const Tensor padded = reflect(x, step.layer.padding);
+  const std::int64_t no_padding = 0;
+  return at::conv2d(padded, weights_[step.first_weight].second.to(x.scalar_type()), {}, step.layer.stride, no_padding,
+                    /*dilation=*/1, /*groups=*/x.size(1));
+}
+
+Tensor FeatureExtractor::fire(const Step& step, const Tensor& x) const {
+  const Tensor squeezed = convolve(step.first_weight, x, 1, 0).relu_();
+  const Tensor narrow = convolve(step.first_weight + 2, squeezed, 1, 0);
+  const Tensor wide = convolve(step.first_weight + 4, squeezed, 1, 1);
+  return at::cat({narrow, wide}, 1).relu_();
+}
+
+}  // namespace casdm::metric_lpips

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <vector>
+
+#include "casdm/module.h"
+#include "trunks.h"
+
+namespace casdm::metric_lpips {
+
+/// A trunk with its weights, which are fixed: gradients flow to the images alone.
+class FeatureExtractor {
+ public:
+  /// Weights are left uninitialised for load_state.
+  explicit FeatureExtractor(const Trunk& trunk);
+
+  /// The weights under their published names ("slice1.0.weight"), shared with this object.
+  const NamedTensors& weights() const { return weights_; }
+
+  /// @param x  [B, 3, H, W], normalised as the network was trained; any floating dtype
+  /// @return   the taps, [B, channels, h, w] each
+  std::vector<Tensor> operator()(const Tensor& x) const;
+
+ private:
+  /// A layer with the positions of its weights in weights_.
+  struct Step {
+    Layer layer;
+    std::size_t first_weight = 0;
+  };
+
+  void add_convolution(const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel);
+  void add_weights(const std::string& slice, const Layer& layer);
+  Tensor apply(const Step& step, const Tensor& x) const;
+  Tensor convolve(std::size_t weight, const Tensor& x, std::int64_t stride, std::int64_t padding) const;
+  Tensor blur(const Step& step, const Tensor& x) const;
+  Tensor fire(const Step& step, const Tensor& x) const;
+
+  std::vector<std::vector<Step>> slices_;
+  NamedTensors weights_;
+};
+
+}  // namespace casdm::metric_lpips

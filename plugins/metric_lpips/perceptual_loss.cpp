@@ -1,0 +1,123 @@
+#include "perceptual_loss.h"
+
+#include <ATen/ATen.h>
+
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "casdm/text.h"
+
+namespace casdm::metric_lpips {
+namespace {
+
+constexpr double kEpsilon = 1e-10;
+
+Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
+
+}  // namespace
+
+PerceptualLoss::PerceptualLoss(const Setup& setup, const Spec& spec)
+    : extract_(setup.trunk), setup_(setup), channels_(spec.channels) {
+  if (spec.channels != 1 && spec.channels != 3) {
+    throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.channels,
+                           " channels; use a metric without a network, such as ssim or l1"));
+  }
+  for (const auto& [name, tensor] : extract_.weights()) buffers_.emplace_back("net." + name, tensor);
+  for (std::size_t k = 0; k < setup.trunk.channels.size(); ++k) {
+    heads_.push_back(at::empty({1, setup.trunk.channels[k], 1, 1}));
+    buffers_.emplace_back(text("lin", k, ".model.1.weight"), heads_.back());
+  }
+  shift_ = at::empty({1, 3, 1, 1});
+  scale_ = at::empty({1, 3, 1, 1});
+  buffers_.emplace_back("scaling_layer.shift", shift_);
+  buffers_.emplace_back("scaling_layer.scale", scale_);
+  const std::filesystem::path file = find_weights(setup.weights);
+  load_state(*this, read_safetensors(file).tensors, file.string());
+}
+
+MetricInfo PerceptualLoss::info() const {
+  MetricInfo info;
+  info.minimum_size = setup_.resize_to > 0 ? 1 : setup_.trunk.minimum_size;
+  info.channels = channels_;
+  return info;
+}
+
+std::vector<Tensor> PerceptualLoss::prepare(const Tensor& target) { return unit_features(target); }
+
+Tensor PerceptualLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+  const std::vector<Tensor> features = unit_features(prediction);
+  Tensor sum;
+  for (std::size_t k = 0; k < features.size(); ++k) {
+    const Tensor squared = (features[k] - target[k]).square();
+    const Tensor weighted = setup_.has_heads ? at::conv2d(squared, heads_[k].to(squared.scalar_type()))
+                                             : squared.sum(1, /*keepdim=*/true);
+    const Tensor value = weighted.mean({1, 2, 3});
+    sum = sum.defined() ? sum + value : value;
+  }
+  return sum;
+}
+
+std::vector<Tensor> PerceptualLoss::unit_features(const Tensor& images) const {
+  std::vector<Tensor> taps = extract_(network_input(images));
+  for (Tensor& tap : taps) tap = normalise(at_least_float(tap));
+  return taps;
+}
+
+Tensor PerceptualLoss::network_input(const Tensor& images) const {
+  Tensor x = images;
+  if (x.size(3) < setup_.resize_to) {
+    x = at::upsample_bilinear2d(x, {setup_.resize_to, setup_.resize_to}, /*align_corners=*/false);
+  }
+  if (x.size(1) == 1) x = x.expand({-1, 3, -1, -1});
+  return (x - shift_.to(x.scalar_type())) / scale_.to(x.scalar_type());
+}
+
+Tensor PerceptualLoss::normalise(const Tensor& features) const {
+  const Tensor squares = features.square().sum(1, /*keepdim=*/true);
+  return setup_.is_safe ? features / (squares + kEpsilon).sqrt() : features / (squares.sqrt() + kEpsilon);
+}
+
+LpipsLoss::LpipsLoss(const Options& options, const Spec& spec)
+    : PerceptualLoss({.trunk = lpips_trunk(options.net, options.profile == "consistency-models"),
+                      .weights = options.weights.value_or("lpips_" + options.net + ".safetensors"),
+                      .has_heads = options.lin,
+                      .is_safe = options.normalisation == "safe",
+                      .resize_to = options.profile == "consistency-models" ? 224 : 0},
+                     spec) {}
+
+StLpipsLoss::StLpipsLoss(const Options& options, const Spec& spec)
+    : PerceptualLoss({.trunk = st_lpips_trunk(options.net),
+                      .weights = options.weights.value_or("st_lpips_" + options.net + ".safetensors"),
+                      .is_safe = options.normalisation == "safe"},
+                     spec) {}
+
+namespace {
+
+constexpr const char* kWeightsDoc =
+    "Safetensors file of the network and its heads: a path, or a name looked up in CASDM_WEIGHTS_PATH and the cache. "
+    "docs/weights.md says how to make it. Default: ";
+constexpr const char* kNormalisationDoc =
+    "How features are scaled to length 1. safe: finite gradients everywhere; upstream: the published form, for numbers "
+    "to compare, whose gradient is NaN where all channels are 0.";
+
+}  // namespace
+
+void LpipsOptions::describe(Schema<LpipsOptions>& s) {
+  s.option("net", &LpipsOptions::net, "Trunk.").choices({"vgg16", "alexnet", "squeezenet"});
+  s.option("weights", &LpipsOptions::weights, text(kWeightsDoc, "lpips_<net>.safetensors."))
+      .example("lpips_vgg16.safetensors");
+  s.option("lin", &LpipsOptions::lin, "Weight the channels by the learned heads; false: all equally.");
+  s.option("profile", &LpipsOptions::profile,
+           "lpips: as published. consistency-models: average pools, and images narrower than 256 resized to 224 "
+           "(bilinear), as in Song et al. 2023; vgg16 only.")
+      .choices({"lpips", "consistency-models"});
+  s.option("normalisation", &LpipsOptions::normalisation, kNormalisationDoc).choices({"safe", "upstream"});
+}
+
+void StLpipsOptions::describe(Schema<StLpipsOptions>& s) {
+  s.option("net", &StLpipsOptions::net, "Trunk.").choices({"vgg16", "alexnet"});
+  s.option("weights", &StLpipsOptions::weights, text(kWeightsDoc, "st_lpips_<net>.safetensors."))
+      .example("st_lpips_vgg16.safetensors");
+  s.option("normalisation", &StLpipsOptions::normalisation, kNormalisationDoc).choices({"safe", "upstream"});
+}
+
+}  // namespace casdm::metric_lpips

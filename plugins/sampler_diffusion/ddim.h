@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "casdm/options.h"
+#include "casdm/sampler.h"
+#include "clean_image.h"
+
+namespace casdm::sampler_diffusion {
+
+struct DdimOptions : CleanImageOptions {
+  std::int64_t num_inference_steps = 50;
+  std::string spacing = "leading";
+  std::string timestep_respacing;
+  double eta = 0;
+  std::string previous = "kept";
+
+  static void describe(Schema<DdimOptions>& s);
+};
+
+/// Denoising diffusion implicit models (Song et al. 2021, equation 12), from t to the next kept
+/// timestep p, with A_p = 1 after the last:
+///
+///     x_p = sqrt(A_p) h + sqrt(1 - A_p - s^2) e(h) + s z,     e(h) = (x_t - sqrt(A_t) h) / sqrt(1-A_t)
+///     s   = eta sqrt((1-A_p) / (1-A_t)) sqrt(1 - A_t/A_p)
+///
+/// h is the mixed clean image, and e is derived from it: by linearity this is the mixture of the two
+/// DDIM means (An et al. 2024). eta = 0 is deterministic, eta = 1 has the mean and variance of DDPM
+/// with variance beta~. Also defined where A_t = 0.
+class DdimSampler : public Sampler {
+ public:
+  using Options = DdimOptions;
+
+  /// Throws ConfigError when the steps asked for cannot be taken of the schedule.
+  DdimSampler(const Options& options, const Spec& spec);
+
+  const std::vector<SampleStep>& plan() const override { return plan_; }
+  Tensor step(const StepInput& input) override;
+
+ private:
+  /// x_p = of_x0 h + of_x_t x_t + of_noise z.
+  struct Coefficients {
+    double of_x0;
+    double of_x_t;
+    double of_noise;
+  };
+
+  static Coefficients coefficients(double alpha_cumprod, double alpha_cumprod_next, double eta);
+
+  CleanImage clean_image_;
+  std::vector<SampleStep> plan_;
+  std::vector<Coefficients> coefficients_;
+};
+
+}  // namespace casdm::sampler_diffusion

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "casdm/options.h"
+#include "casdm/sampler.h"
+#include "clean_image.h"
+
+namespace casdm::sampler_diffusion {
+
+struct DdpmOptions : CleanImageOptions {
+  std::int64_t num_inference_steps = 0;
+  std::string spacing = "linspace";
+  std::string timestep_respacing;
+  std::string variance = "fixed_large";
+
+  static void describe(Schema<DdpmOptions>& s);
+};
+
+/// Ancestral sampling (Ho et al. 2020, algorithm 2):
+///
+///     x_{t-1} = c1 h + c2 x_t + sqrt(variance) z,    z = 0 at the last step
+///
+/// h is the mixed clean image, so the mean is r mu_x0 + (1-r) mu_eps. With fewer steps than the
+/// schedule has, c1, c2 and the variances are those of the respaced process
+/// (Nichol & Dhariwal 2021, section 4). The variance is
+///     fixed_small    beta~_t = beta_t (1-A_{t-1}) / (1-A_t)
+///     fixed_large    beta_t, at the first timestep beta~ of the second
+///     learned_range  exp(f log beta_t + (1-f) log beta~_t), f = (v+1)/2, v from the head (eq. 15 there)
+class DdpmSampler : public Sampler {
+ public:
+  using Options = DdpmOptions;
+
+  /// Throws ConfigError when the steps asked for cannot be taken of the schedule.
+  DdpmSampler(const Options& options, const Spec& spec);
+
+  const std::vector<SampleStep>& plan() const override { return plan_; }
+
+  /// Throws Error when the variance is to be learned and the estimate has none.
+  Tensor step(const StepInput& input) override;
+
+ private:
+  /// sqrt(variance) at `row` of the respaced tables: a scalar or a tensor like x_t.
+  Tensor standard_deviation(const Estimate& estimate, std::size_t row, const Tensor& like) const;
+
+  std::string variance_;
+  CleanImage clean_image_;
+  std::vector<std::int64_t> timesteps_;
+  NoiseScheduler schedule_;  ///< the process that visits only timesteps_
+  std::vector<SampleStep> plan_;
+};
+
+}  // namespace casdm::sampler_diffusion

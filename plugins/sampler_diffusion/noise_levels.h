@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "casdm/options.h"
+#include "casdm/sampler.h"
+#include "clean_image.h"
+
+namespace casdm::sampler_diffusion {
+
+/// A level of noise: x = alpha x0 + sigma eps, alpha^2 + sigma^2 = 1.
+struct NoiseLevel {
+  double t;  ///< timestep, possibly fractional; -1: no noise
+  double alpha;
+  double sigma;
+
+  /// Noise to signal, the sigma of Karras et al. 2022; infinite where A_t = 0.
+  double ratio() const { return sigma / alpha; }
+  /// Half the log signal-to-noise ratio, the lambda of Lu et al. 2022.
+  double log_ratio() const;
+};
+
+/// Which levels a sampler in terms of noise levels visits.
+struct NoiseLevelOptions : CleanImageOptions {
+  std::int64_t num_inference_steps = 20;
+  std::string spacing = "karras";
+  double rho = 7;
+  double sigma_min = 0;
+  double sigma_max = 0;
+};
+
+std::vector<std::string> level_spacing_names();
+
+/// Declares them as T's own; T derives from NoiseLevelOptions.
+template <class T>
+void describe_noise_levels(Schema<T>& s, const std::string& steps_doc) {
+  s.template option<std::int64_t>("num_inference_steps", &T::num_inference_steps, steps_doc).at_least(1);
+  s.template option<std::string>("spacing", &T::spacing,
+                                 "How levels are spread: over the timesteps (leading, linspace, trailing, as diffusers "
+                                 "has them for this sampler), or evenly in sigma^(1/rho) (karras, EDM).")
+      .choices(level_spacing_names());
+  s.template option<double>("rho", &T::rho, "karras: larger puts more levels at little noise.").greater_than(0);
+  s.template option<double>("sigma_min", &T::sigma_min, "karras: last noise-to-signal ratio; 0: the schedule's least.")
+      .at_least(0);
+  s.template option<double>("sigma_max", &T::sigma_max, "karras: first noise-to-signal ratio; 0: the schedule's most.")
+      .at_least(0);
+}
+
+/// How the spacings over timesteps are meant.
+enum class LevelGrid {
+  /// Whole timesteps; leading and linspace spread one level more and leave out the one at t = 0, as
+  /// the final level without noise follows directly.
+  whole,
+  /// linspace is not rounded: from T-1 to 0 in equal, fractional steps.
+  fractional,
+};
+
+/// The levels from the noisiest to the one without noise (t = -1): num_inference_steps + 1 of them.
+/// Between timesteps sigma/alpha is linear in t (linspace) or its logarithm is (karras).
+/// Throws ConfigError when the schedule cannot give them.
+std::vector<NoiseLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options, LevelGrid grid);
+
+/// The clean image of an estimate made at `level`, where input.x_t is `scale` times x0 + sigma/alpha eps.
+Tensor clean_image_at(const NoiseLevel& level, const CleanImage& clean_image, const StepInput& input, double scale);
+
+/// The plan that evaluates the model at every level but the last.
+std::vector<SampleStep> plan_of(const std::vector<NoiseLevel>& levels, bool draws_noise);
+
+}  // namespace casdm::sampler_diffusion

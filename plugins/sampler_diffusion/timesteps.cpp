@@ -1,0 +1,109 @@
+#include "timesteps.h"
+
+#include <cmath>
+#include <optional>
+#include <sstream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm::sampler_diffusion {
+namespace {
+
+using Timesteps = std::vector<std::int64_t>;
+
+/// Halves to even, as NumPy and Python round.
+std::int64_t rounded(double value) { return static_cast<std::int64_t>(std::nearbyint(value)); }
+
+std::optional<std::int64_t> whole_number(const std::string& word) {
+  if (word.empty() || word.size() > 9 || word.find_first_not_of("0123456789") != std::string::npos) return {};
+  return std::stoll(word);
+}
+
+[[noreturn]] void refuse(const std::string& respacing, const std::string& why) {
+  throw ConfigError(text("timestep_respacing = \"", respacing, "\": ", why));
+}
+
+/// The stride is added up, not multiplied, as the reference does: the two can round differently.
+void append_section(Timesteps& timesteps, std::int64_t start, std::int64_t size, std::int64_t count) {
+  const double stride = count > 1 ? static_cast<double>(size - 1) / static_cast<double>(count - 1) : 1.0;
+  double position = 0;
+  for (std::int64_t i = 0; i < count; ++i, position += stride) timesteps.push_back(start + rounded(position));
+}
+
+Timesteps whole_stride(std::int64_t total, std::int64_t count, const std::string& respacing) {
+  for (std::int64_t stride = 1; stride <= total; ++stride) {
+    if ((total + stride - 1) / stride != count) continue;
+    Timesteps timesteps;
+    for (std::int64_t t = 0; t < total; t += stride) timesteps.push_back(t);
+    return timesteps;
+  }
+  refuse(respacing, text("no whole stride keeps exactly ", count, " of ", total,
+                         " timesteps; use num_inference_steps with a spacing, which takes any number"));
+}
+
+}  // namespace
+
+std::vector<std::string> spacing_names() { return {"leading", "linspace", "trailing"}; }
+
+Timesteps spaced_timesteps(std::int64_t total, std::int64_t count, const std::string& spacing) {
+  if (count < 1 || count > total) {
+    throw ConfigError(text("num_inference_steps = ", count, " is not in 1..", total,
+                           ", the number of timesteps of the noise schedule"));
+  }
+  const double stride = static_cast<double>(total) / static_cast<double>(count);
+  Timesteps timesteps;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto position = static_cast<double>(i);
+    if (spacing == "leading") {
+      timesteps.push_back(i * (total / count));
+    } else if (spacing == "trailing") {
+      timesteps.push_back(rounded(static_cast<double>(total) - static_cast<double>(count - 1 - i) * stride) - 1);
+    } else if (spacing == "linspace") {
+      const double gap = count > 1 ? static_cast<double>(total - 1) / static_cast<double>(count - 1) : 0.0;
+      timesteps.push_back(rounded(position * gap));
+    } else {
+      throw ConfigError(text("spacing '", spacing, "' is none of ", join(spacing_names(), ", ")));
+    }
+  }
+  return timesteps;
+}
+
+Timesteps respaced_timesteps(std::int64_t total, const std::string& respacing) {
+  if (respacing.starts_with("ddim")) {
+    const auto count = whole_number(respacing.substr(4));
+    if (!count || *count < 1) refuse(respacing, "expected a number after \"ddim\", as in \"ddim50\"");
+    return whole_stride(total, *count, respacing);
+  }
+  std::vector<std::int64_t> counts;
+  std::istringstream words(respacing);
+  for (std::string word; std::getline(words, word, ',');) {
+    const auto count = whole_number(word);
+    if (!count || *count < 1) refuse(respacing, "expected \"50\", \"ddim50\" or numbers with commas like \"10,15,20\"");
+    counts.push_back(*count);
+  }
+  if (counts.empty() || respacing.ends_with(',')) refuse(respacing, "a number is missing");
+
+  const auto sections = static_cast<std::int64_t>(counts.size());
+  Timesteps timesteps;
+  std::int64_t start = 0;
+  for (std::int64_t i = 0; i < sections; ++i) {
+    const std::int64_t size = total / sections + (i < total % sections ? 1 : 0);
+    const std::int64_t count = counts[static_cast<std::size_t>(i)];
+    if (count > size) refuse(respacing, text("cannot keep ", count, " of the ", size, " timesteps of section ", i));
+    append_section(timesteps, start, size, count);
+    start += size;
+  }
+  return timesteps;
+}
+
+std::vector<SampleStep> descending_plan(const Timesteps& timesteps, bool draws_noise) {
+  std::vector<SampleStep> plan;
+  for (auto t = timesteps.rbegin(); t != timesteps.rend(); ++t) {
+    const bool is_last = t + 1 == timesteps.rend();
+    plan.push_back({static_cast<double>(*t), is_last ? -1.0 : static_cast<double>(*(t + 1)), draws_noise && !is_last});
+  }
+  return plan;
+}
+
+}  // namespace casdm::sampler_diffusion

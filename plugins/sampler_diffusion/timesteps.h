@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "casdm/options.h"
+#include "casdm/sampler.h"
+
+namespace casdm::sampler_diffusion {
+
+/// The names that `spaced_timesteps` knows.
+std::vector<std::string> spacing_names();
+
+/// `count` of the timesteps 0..total-1, rising. With s = total / count:
+///   leading    0, floor(s), 2 floor(s), ...              as diffusers; ends below total-1
+///   linspace   round(i (total-1) / (count-1))            first and last are kept
+///   trailing   round(total - i s) - 1, i = 0..count-1    the last is kept (Lin et al. 2024)
+/// Halves round to even. Throws ConfigError when count is not in 1..total.
+std::vector<std::int64_t> spaced_timesteps(std::int64_t total, std::int64_t count, const std::string& spacing);
+
+/// The timesteps that guided-diffusion's `timestep_respacing` keeps, rising:
+///   "250"        round(i (total-1) / 249)
+///   "10,15,20"   the schedule cut into three equal sections, so many spread over each, ends included
+///   "ddim50"     0, k, 2k, ... for the whole stride k that gives exactly 50
+/// Throws ConfigError when it is none of these, when a section is shorter than its count, or when
+/// no whole stride gives the number.
+std::vector<std::int64_t> respaced_timesteps(std::int64_t total, const std::string& respacing);
+
+/// `timesteps` (rising) as the plan of a sampler that evaluates each once, from the noisiest down.
+/// @param draws_noise  whether the steps need noise; the last never does
+std::vector<SampleStep> descending_plan(const std::vector<std::int64_t>& timesteps, bool draws_noise);
+
+}  // namespace casdm::sampler_diffusion

@@ -1,0 +1,117 @@
+#include "unipc.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace casdm::sampler_diffusion {
+namespace {
+
+/// The solution of a x = b by elimination with pivoting; at most 3 unknowns.
+std::vector<double> solve(std::vector<std::vector<double>> a, std::vector<double> b) {
+  const std::size_t n = b.size();
+  for (std::size_t k = 0; k < n; ++k) {
+    std::size_t pivot = k;
+    for (std::size_t i = k + 1; i < n; ++i) {
+      if (std::abs(a[i][k]) > std::abs(a[pivot][k])) pivot = i;
+    }
+    std::swap(a[k], a[pivot]);
+    std::swap(b[k], b[pivot]);
+    for (std::size_t i = k + 1; i < n; ++i) {
+      const double factor = a[i][k] / a[k][k];
+      for (std::size_t j = k; j < n; ++j) a[i][j] -= factor * a[k][j];
+      b[i] -= factor * b[k];
+    }
+  }
+  for (std::size_t k = n; k-- > 0;) {
+    for (std::size_t j = k + 1; j < n; ++j) b[k] -= a[k][j] * b[j];
+    b[k] /= a[k][k];
+  }
+  return b;
+}
+
+/// The weights of the differences at the points `r` (in units of the step) that make the update
+/// exact for polynomials (equation 5 there): sum_m weight_m r_m^(n-1) = n! phi_n / B(h).
+std::vector<double> weights(const std::vector<double>& r, double minus_h, double b_h) {
+  std::vector<std::vector<double>> powers;
+  std::vector<double> right;
+  double phi = std::expm1(minus_h) / minus_h - 1;
+  double factorial = 1;
+  for (std::size_t n = 1; n <= r.size(); ++n) {
+    std::vector<double> row;
+    for (const double point : r) row.push_back(std::pow(point, static_cast<double>(n - 1)));
+    powers.push_back(std::move(row));
+    right.push_back(phi * factorial / b_h);
+    phi = phi / minus_h - 1 / (factorial * static_cast<double>(n + 1));
+    factorial *= static_cast<double>(n + 1);
+  }
+  return solve(std::move(powers), std::move(right));
+}
+
+}  // namespace
+
+void UniPcOptions::describe(Schema<UniPcOptions>& s) {
+  describe_noise_levels(s, "Steps of one trajectory, one evaluation each.");
+  s.option("order", &UniPcOptions::order, "Order of the proposals; with the corrector one more is reached.")
+      .range(1, 3);
+  s.option("variant", &UniPcOptions::variant, "The paper's B(h): bh1 is h, bh2 is e^h - 1.").choices({"bh1", "bh2"});
+  s.option("corrector", &UniPcOptions::corrector, "Correct each step by the evaluation at its end (UniC).");
+  describe_clean_image(s);
+}
+
+UniPcSampler::UniPcSampler(const Options& options, const Spec& spec)
+    : clean_image_(options),
+      options_(options),
+      levels_(noise_levels(*spec.schedule, options, LevelGrid::whole)),
+      plan_(plan_of(levels_, false)) {}
+
+void UniPcSampler::start() {
+  history_.clear();
+  x_before_.reset();
+}
+
+std::size_t UniPcSampler::order_of(std::size_t index) const {
+  // A level of pure noise (A_T = 0) lies infinitely far back and is no point to interpolate from.
+  const std::size_t usable = levels_.front().alpha > 0 || index == 0 ? index + 1 : index;
+  return std::min({static_cast<std::size_t>(options_.order), usable, plan_.size() - index});
+}
+
+Tensor UniPcSampler::update(const Tensor& x, std::size_t index, std::size_t order, const Tensor& x0_at_end) const {
+  const NoiseLevel& s = levels_[index];
+  const NoiseLevel& t = levels_[index + 1];
+  const double h = t.log_ratio() - s.log_ratio();
+  const double b_h = options_.variant == "bh1" && std::isfinite(h) ? -h : std::expm1(-h);
+  const Tensor& x0 = history_[index];
+
+  std::vector<double> points;
+  std::vector<Tensor> differences;
+  for (std::size_t back = 1; back < order; ++back) {
+    points.push_back((levels_[index - back].log_ratio() - s.log_ratio()) / h);
+    differences.push_back((history_[index - back] - x0) / points.back());
+  }
+  if (x0_at_end.defined()) {
+    points.push_back(1);
+    differences.push_back(x0_at_end - x0);
+  }
+
+  Tensor result = t.sigma / s.sigma * x - t.alpha * std::expm1(-h) * x0;
+  if (points.empty()) return result;
+  // A single difference has the weight 1/2 whatever B(h), as in the authors' code.
+  const std::vector<double> weight = points.size() == 1 ? std::vector{0.5} : weights(points, -h, b_h);
+  for (std::size_t i = 0; i < points.size(); ++i) result = result - t.alpha * b_h * weight[i] * differences[i];
+  return result;
+}
+
+Tensor UniPcSampler::step(const StepInput& input) {
+  const std::size_t index = input.index;
+  const NoiseLevel& s = levels_[index];
+  const Tensor x0 = clean_image_at(s, clean_image_, input, s.alpha);
+  Tensor x = input.x_t;
+  if (options_.corrector && index > 0) x = update(x_before_, index - 1, order_of(index - 1), x0);
+  history_.push_back(x0);
+  x_before_ = x;
+  return update(x, index, order_of(index), {});
+}
+
+}  // namespace casdm::sampler_diffusion

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "noise_levels.h"
+
+namespace casdm::sampler_diffusion {
+
+struct UniPcOptions : NoiseLevelOptions {
+  std::int64_t order = 2;
+  std::string variant = "bh2";
+  bool corrector = true;
+
+  UniPcOptions() { spacing = "trailing"; }
+  static void describe(Schema<UniPcOptions>& s);
+};
+
+/// UniPC (Zhao et al. 2023, algorithms 1 and 2) predicting clean images: each new evaluation first
+/// corrects the step that led to it (UniC), then proposes the next (UniP), at no extra evaluation.
+/// x is alpha x0 + sigma eps as in the forward process; orders rise from 1 at the start and fall
+/// to 1 at the end. What `step` returns is the proposal.
+class UniPcSampler final : public Sampler {
+ public:
+  using Options = UniPcOptions;
+  UniPcSampler(const Options& options, const Spec& spec);
+
+  const std::vector<SampleStep>& plan() const override { return plan_; }
+  void start() override;
+  Tensor step(const StepInput& input) override;
+
+ private:
+  /// x at level `index + 1` from x at level `index`, by the clean images up to `index` in history_
+  /// and, for the corrector, the one evaluated at the end of the step.
+  Tensor update(const Tensor& x, std::size_t index, std::size_t order, const Tensor& x0_at_end) const;
+  std::size_t order_of(std::size_t index) const;
+
+  CleanImage clean_image_;
+  UniPcOptions options_;
+  std::vector<NoiseLevel> levels_;
+  std::vector<SampleStep> plan_;
+  std::vector<Tensor> history_;  ///< clean images, one for each evaluation so far
+  Tensor x_before_;              ///< corrected x that the last step started from
+};
+
+}  // namespace casdm::sampler_diffusion

@@ -1,0 +1,100 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "casdm/backbone.h"
+#include "casdm/error.h"
+#include "casdm/plugin.h"
+#include "casdm/random.h"
+
+namespace {
+
+using at::Tensor;
+
+struct TemplateNameOptions {
+  std::int64_t channels = 32;
+  std::int64_t depth = 4;
+
+  static void describe(casdm::Schema<TemplateNameOptions>& s) {
+    s.option("channels", &TemplateNameOptions::channels, "Width of the network.").range(2, 4096);
+    s.option("depth", &TemplateNameOptions::depth, "Number of residual blocks.").range(1, 256);
+  }
+};
+
+struct Layer {
+  Tensor weight, bias;
+};
+
+struct Block {
+  Layer first, time, second;
+};
+
+/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each told the time.
+class TemplateNameBackbone : public casdm::Backbone {
+ public:
+  using Options = TemplateNameOptions;
+
+  TemplateNameBackbone(const Options& options, const Spec& spec) : channels_(options.channels), seed_(spec.seed) {
+    if (spec.num_classes > 0) throw casdm::ConfigError("this network takes no labels; set data.use_labels = false");
+    in_ = layer("in", {channels_, spec.in_channels, 3, 3});
+    for (std::int64_t i = 0; i < options.depth; ++i) {
+      const std::string name = "blocks." + std::to_string(i);
+      blocks_.push_back({layer(name + ".first", {channels_, channels_, 3, 3}),
+                         layer(name + ".time", {channels_, 2 * half()}),
+                         layer(name + ".second", {channels_, channels_, 3, 3})});
+    }
+    out_ = layer("out", {spec.out_channels, channels_, 3, 3});
+  }
+
+  casdm::NamedTensors parameters() const override { return parameters_; }
+
+  Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition&) override {
+    const Tensor time = embedding(t).to(x.scalar_type());
+    Tensor h = convolve(x, in_);
+    for (const Block& block : blocks_) {
+      const Tensor shift = at::linear(time, block.time.weight, block.time.bias).unsqueeze(-1).unsqueeze(-1);
+      h = h + convolve(at::silu(convolve(at::silu(h), block.first) + shift), block.second);
+    }
+    return convolve(at::silu(h), out_);
+  }
+
+ private:
+  std::int64_t half() const { return channels_ / 2; }
+
+  static Tensor convolve(const Tensor& x, const Layer& layer) {
+    return at::conv2d(x, layer.weight, layer.bias, /*stride=*/1, /*padding=*/1);
+  }
+
+  /// Cosines and sines of t at frequencies from 1 down to 1/10000 (Vaswani et al. 2017): [B, 2 half].
+  Tensor embedding(const Tensor& t) const {
+    const Tensor frequencies = at::exp(at::arange(half(), t.options()) * (-std::log(10000.0) / half()));
+    const Tensor angles = t.unsqueeze(1) * frequencies;
+    return at::cat({angles.cos(), angles.sin()}, 1);
+  }
+
+  /// Draws depend on the seed and the parameter's name alone; the global generator stays untouched.
+  Layer layer(const std::string& name, at::IntArrayRef shape) {
+    const double bound = 1 / std::sqrt(static_cast<double>(c10::multiply_integers(shape.slice(1))));
+    return {uniform(name + ".weight", shape, bound), uniform(name + ".bias", shape.slice(0, 1), bound)};
+  }
+
+  Tensor uniform(const std::string& name, at::IntArrayRef shape, double bound) {
+    const auto generator = casdm::make_generator(casdm::derive_seed(seed_, name));
+    const Tensor parameter = at::empty(shape).uniform_(-bound, bound, generator).requires_grad_(true);
+    parameters_.emplace_back(name, parameter);
+    return parameter;
+  }
+
+  std::int64_t channels_;
+  std::uint64_t seed_;
+  Layer in_, out_;
+  std::vector<Block> blocks_;
+  casdm::NamedTensors parameters_;
+};
+
+}  // namespace
+
+CASDM_PLUGIN(plugin) {
+  plugin.describe({.summary = "A network of my own", .licence = "Apache-2.0"});
+  plugin.add<TemplateNameBackbone>("template_name", "A residual network at one resolution.");
+}

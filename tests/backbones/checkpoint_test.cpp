@@ -1,0 +1,87 @@
+#include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
+#include <doctest/doctest.h>
+
+#include "backbones/networks.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+/// bfloat16 autocast on the CPU for its own lifetime, as the host's mixed precision sets it.
+class Autocast {
+ public:
+  Autocast() {
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::increment_nesting();
+  }
+  ~Autocast() {
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+  }
+};
+
+/// Forward under autocast, backward outside it or within.
+Evaluation evaluate_lowered(Backbone& network, bool backward_within, const Condition& condition) {
+  const Input input;
+  const Tensor x = input.x.clone().requires_grad_(true);
+  NamedTensors parameters = network.parameters();
+  for (auto& [name, parameter] : parameters) parameter.mutable_grad().reset();
+  Tensor out;
+  {
+    const Autocast autocast;
+    out = network.forward(x, input.t, condition);
+    if (backward_within) out.backward(input.out_grad.to(out.scalar_type()));
+  }
+  if (!backward_within) out.backward(input.out_grad.to(out.scalar_type()));
+  Evaluation result{out.detach(), {x.grad()}};
+  for (auto& [name, parameter] : parameters) result.gradients.push_back(parameter.grad());
+  return result;
+}
+
+const char* const kVariants[] = {"", "use_scale_shift_norm = false\nresblock_updown = true", "num_heads = 4"};
+
+}  // namespace
+
+TEST_CASE("gradient checkpointing changes no bit of output and gradients") {
+  for (const char* variant : kVariants) {
+    CAPTURE(variant);
+    const auto plain = small_unet(variant);
+    const auto checkpointed = small_unet(std::string(variant) + "\n" + "checkpoint = true");
+    CHECK(is_equal(evaluate(*checkpointed), evaluate(*plain)));
+  }
+}
+
+TEST_CASE("gradient checkpointing repeats dropout") {
+  for (const char* variant : kVariants) {
+    CAPTURE(variant);
+    const auto plain = small_unet(std::string(variant) + "\n" + "dropout = 0.3");
+    const auto checkpointed = small_unet(std::string(variant) + "\n" + "dropout = 0.3\ncheckpoint = true");
+    Condition a = with_dropout(5), b = with_dropout(5);
+    CHECK(is_equal(evaluate(*checkpointed, {}, a), evaluate(*plain, {}, b)));
+    CHECK(at::equal(a.dropout->get_state(), b.dropout->get_state()));
+  }
+}
+
+TEST_CASE("gradient checkpointing repeats autocast, wherever backward runs") {
+  const auto plain = small_unet("dropout = 0.3");
+  const auto checkpointed = small_unet("dropout = 0.3\ncheckpoint = true");
+  const Evaluation expected = evaluate_lowered(*plain, false, with_dropout(5));
+  CHECK(expected.out.scalar_type() == at::kBFloat16);
+  CHECK(is_equal(evaluate_lowered(*checkpointed, false, with_dropout(5)), expected));
+  CHECK(is_equal(evaluate_lowered(*checkpointed, true, with_dropout(5)), expected));
+  CHECK_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
+  CHECK(at::autocast::is_autocast_cache_enabled());
+}
+
+TEST_CASE("gradient checkpointing costs nothing without gradients") {
+  const auto plain = small_unet();
+  const auto checkpointed = small_unet("checkpoint = true");
+  const Input input;
+  const at::NoGradGuard no_grad;
+  const Tensor out = checkpointed->forward(input.x, input.t, {});
+  CHECK_FALSE(out.requires_grad());
+  CHECK(at::equal(out, plain->forward(input.x, input.t, {})));
+}

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "casdm/backbone.h"
+#include "casdm/random.h"
+#include "support/components.h"
+
+/// Small U-Nets for the tests, and one evaluation with all its gradients.
+namespace casdm::testing {
+
+inline constexpr const char* kSmall =
+    "channels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [4]\n";
+
+/// A U-Net for 8 pixel images; its parameters are filled, so that none is zero.
+inline std::shared_ptr<Backbone> small_unet(const std::string& options = "", Backbone::Spec spec = {}) {
+  spec.image_size = 8;
+  auto network = make<Backbone>("unet", kSmall + options, spec);
+  fill_state(network->parameters());
+  return network;
+}
+
+struct Input {
+  Tensor x = fill(1001, {3, 3, 8, 8});
+  Tensor t = at::arange(3, at::kFloat) * 400 + 7;
+  Tensor out_grad = fill(1002, {3, 3, 8, 8});
+};
+
+struct Evaluation {
+  Tensor out;
+  std::vector<Tensor> gradients;  ///< of x, then of the parameters
+};
+
+/// Output and gradients of sum(out * out_grad).
+inline Evaluation evaluate(Backbone& network, const Input& input = {}, const Condition& condition = {}) {
+  const Tensor x = input.x.detach().clone().requires_grad_(true);
+  NamedTensors parameters = network.parameters();
+  for (auto& [name, parameter] : parameters) parameter.mutable_grad().reset();
+  const Tensor out = network.forward(x, input.t, condition);
+  out.backward(input.out_grad.to(out.scalar_type()));
+  Evaluation result{out.detach(), {x.grad()}};
+  for (auto& [name, parameter] : parameters) result.gradients.push_back(parameter.grad());
+  return result;
+}
+
+inline bool is_equal(const Evaluation& a, const Evaluation& b) {
+  bool equal = at::equal(a.out, b.out) && a.gradients.size() == b.gradients.size();
+  for (std::size_t i = 0; equal && i < a.gradients.size(); ++i) equal = at::equal(a.gradients[i], b.gradients[i]);
+  return equal;
+}
+
+inline Condition with_dropout(std::uint64_t seed) {
+  Condition condition;
+  condition.dropout = make_generator(seed);
+  return condition;
+}
+
+}  // namespace casdm::testing

@@ -1,0 +1,117 @@
+#include <ATen/autocast_mode.h>
+#include <doctest/doctest.h>
+
+#include "backbones/networks.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+/// The network in float64, which takes other code: LibTorch's operators in place of our fused norms.
+std::shared_ptr<Backbone> in_double(const std::shared_ptr<Backbone>& network) {
+  for (auto& [name, parameter] : network->parameters()) parameter.set_data(parameter.detach().to(at::kDouble));
+  return network;
+}
+
+Input double_input() {
+  Input input;
+  return {input.x.to(at::kDouble), input.t, input.out_grad.to(at::kDouble)};
+}
+
+const char* const kVariants[] = {"", "use_scale_shift_norm = false\ngroups = 8",
+                                 "resblock_updown = true\nnum_heads = 2"};
+
+/// The gradient of |d sum(out * out_grad) / dx|^2 by x and by one weight.
+std::vector<Tensor> second_gradients(Backbone& network, const Input& input) {
+  const Tensor x = input.x.clone().requires_grad_(true);
+  const Tensor out = network.forward(x, input.t, {});
+  out.backward(input.out_grad, /*retain_graph=*/true, /*create_graph=*/true);
+  const Tensor penalty = x.grad().square().sum();
+  x.mutable_grad().reset();
+  std::vector<Tensor> result;
+  for (auto& [name, parameter] : network.parameters()) parameter.mutable_grad().reset();
+  penalty.backward();
+  result.push_back(x.grad());
+  for (auto& [name, parameter] : network.parameters()) {
+    if (name == "middle_block.0.out_layers.0.weight" || name == "input_blocks.1.0.emb_layers.1.weight") {
+      result.push_back(parameter.grad());
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("float32 agrees with float64, in outputs and gradients") {
+  for (const char* options : kVariants) {
+    CAPTURE(options);
+    const Evaluation single = evaluate(*small_unet(options));
+    const Evaluation exact = evaluate(*in_double(small_unet(options)), double_input());
+    REQUIRE(exact.out.scalar_type() == at::kDouble);
+    // 1e-5: float32 rounding through some twenty layers; largest gradient as scale, because some vanish.
+    CHECK(max_relative_difference(single.out, exact.out) < 1e-5);
+    double scale = 0;
+    for (const Tensor& gradient : exact.gradients) scale = std::max(scale, gradient.abs().max().item<double>());
+    double worst = 0;
+    for (std::size_t i = 0; i < exact.gradients.size(); ++i) {
+      worst = std::max(worst, (single.gradients[i] - exact.gradients[i]).abs().max().item<double>() / scale);
+    }
+    MESSAGE("largest gradient difference ", worst);
+    CHECK(worst < 1e-5);
+  }
+}
+
+TEST_CASE("gradients agree with central differences") {
+  const auto network = in_double(small_unet("groups = 8\nnum_heads = 2"));
+  const Input input = double_input();
+  const Evaluation result = evaluate(*network, input);
+  const Tensor direction = fill(77, {3, 3, 8, 8}).to(at::kDouble);
+  const double step = 1e-5;
+  const auto value = [&](double h) {
+    return (network->forward(input.x + h * direction, input.t, {}) * input.out_grad).sum().item<double>();
+  };
+  const double slope = (value(step) - value(-step)) / (2 * step);
+  // 1e-7: the third derivative times step^2, and float64 rounding over step.
+  CHECK((result.gradients[0] * direction).sum().item<double>() == doctest::Approx(slope).epsilon(1e-7));
+}
+
+TEST_CASE("gradients can be differentiated again") {
+  for (const char* options : kVariants) {
+    CAPTURE(options);
+    const auto single = second_gradients(*small_unet(options), {});
+    const auto exact = second_gradients(*in_double(small_unet(options)), double_input());
+    REQUIRE(single.size() == 3);
+    for (std::size_t i = 0; i < single.size(); ++i) CHECK(max_relative_difference(single[i], exact[i]) < 1e-4);
+  }
+}
+
+TEST_CASE("a large common offset of x does not spoil the norms") {
+  const auto network = small_unet();
+  Input input;
+  input.x = input.x + 1000;
+  Input exact = double_input();
+  exact.x = input.x.to(at::kDouble);
+  const Tensor single = network->forward(input.x, input.t, {}).detach();
+  const Tensor expected = in_double(small_unet())->forward(exact.x, exact.t, {}).detach();
+  // The first convolution alone loses three digits at this offset: 1000 * 2^-24 of deviations near 1.
+  CHECK(max_relative_difference(single, expected) < 2e-3);
+}
+
+TEST_CASE("bfloat16 autocast stays near float32, and gives float32 gradients") {
+  const auto network = small_unet();
+  const Evaluation expected = evaluate(*network);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const Evaluation lowered = evaluate(*network);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  CHECK(lowered.out.scalar_type() == at::kBFloat16);
+  // 2^-8 a rounding, adding up like noise over some thirty operations.
+  CHECK(max_relative_difference(lowered.out, expected.out) < 0.05);
+  for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
+    REQUIRE(lowered.gradients[i].scalar_type() == at::kFloat);
+    CHECK(lowered.gradients[i].isfinite().all().item<bool>());
+  }
+  CHECK(max_relative_difference(lowered.gradients[0], expected.gradients[0]) < 0.1);
+}

@@ -1,0 +1,125 @@
+#include "framework/commands/commands.h"
+
+#include <doctest/doctest.h>
+#include <stdlib.h>
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "casdm/value.h"
+#include "framework/config/document.h"
+#include "support.h"
+
+using namespace casdm;
+using casdm::testing::message_of;
+using casdm::testing::TemporaryFolder;
+
+namespace {
+
+/// What a command writes to stdout; stderr is dropped.
+template <class Command>
+std::string output_of(Command command, const std::vector<std::string>& arguments) {
+  std::ostringstream out, err;
+  auto* const old_out = std::cout.rdbuf(out.rdbuf());
+  auto* const old_err = std::cerr.rdbuf(err.rdbuf());
+  try {
+    command(arguments);
+  } catch (...) {
+    std::cout.rdbuf(old_out);
+    std::cerr.rdbuf(old_err);
+    throw;
+  }
+  std::cout.rdbuf(old_out);
+  std::cerr.rdbuf(old_err);
+  return out.str();
+}
+
+std::string config(const std::vector<std::string>& arguments) { return output_of(config_command, arguments); }
+std::string plugins(const std::vector<std::string>& arguments) { return output_of(plugins_command, arguments); }
+
+/// A folder in which the fixture is the only plugin.
+class Place : public TemporaryFolder {
+ public:
+  Place() {
+    ::setenv("XDG_DATA_HOME", (path() / "data").c_str(), 1);
+    ::setenv("CASDM_PLUGIN_PATH", std::filesystem::path(CASDM_FIXTURE).parent_path().c_str(), 1);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("help and wrong use") {
+  const Place place;
+  for (const std::string& help : {config({"--help"}), config({"check", "-h"})}) {
+    CHECK(help.starts_with("usage: casdm config check FILE"));
+    CHECK(help.find("--set KEY=VALUE") != std::string::npos);
+  }
+  CHECK(plugins({"--help"}).starts_with("usage: casdm plugins list"));
+  CHECK(message_of([] { config({}); }) == "config: expected check, show, init or schema; see `casdm config --help`");
+  CHECK(message_of([] {
+          config({"shwo", "x"});
+        }) ==
+        "config: expected check, show, init or schema, got 'shwo'; did you mean 'show'? See `casdm config --help`");
+  CHECK(message_of([] { config({"check"}); }) == "config: file is missing; see `casdm config --help`");
+  CHECK(message_of([] { config({"check", "a", "b"}); }).ends_with("; see `casdm config --help`"));
+  CHECK(message_of([] {
+          config({"check", "--se", "a=b"});
+        }) == "config: unrecognised option '--se'; see `casdm config --help`");
+  CHECK(message_of([] { plugins({"list", "unet"}); }) == "plugins: list takes no 'unet'; see `casdm plugins --help`");
+  CHECK(message_of([] { plugins({"inspect"}); }) == "plugins: name is missing; see `casdm plugins --help`");
+}
+
+TEST_CASE("plugins list, inspect and paths show what is found") {
+  const Place place;
+  CHECK(plugins({"list"}) ==
+        "PLUGIN           VERSION  KIND     COMPONENTS\n"
+        "dataset_fixture  0.1.0    dataset  fixture\n");
+  const Value all = from_json(plugins({"list", "--json"}));
+  REQUIRE(all.as_array().size() == 1);
+  CHECK(*all.as_array()[0].find("usable") == Value(true));
+  for (const char* name : {"fixture", "dataset_fixture", "dataset_fixture/fixture", CASDM_FIXTURE}) {
+    CAPTURE(name);
+    const std::string shown = plugins({"inspect", name});
+    CHECK(shown.find("dataset fixture\n  Black images.\n") != std::string::npos);
+    CHECK(shown.find("num_images  4") != std::string::npos);
+    CHECK(shown.find("an integer of at least 1 [images]") != std::string::npos);
+  }
+  CHECK(from_json(plugins({"inspect", "fixture", "--json"})).find("components")->as_array().size() == 1);
+  CHECK(message_of([] {
+          plugins({"inspect", "fixtrue"});
+        }).starts_with("no plugin, component or library is named 'fixtrue'; did you mean 'fixture'"));
+  CHECK(plugins({"paths"}).find("CASDM_PLUGIN_PATH  1\n") != std::string::npos);
+  const std::filesystem::path bad = place.write("bad.so", "x");
+  CHECK(plugins({"list", "--plugin", bad.string()}).find("\ncannot be used:\n  " + bad.string() + " is no shared") !=
+        std::string::npos);
+}
+
+TEST_CASE("an experiment that lacks plugins is refused as a whole, with every place") {
+  const Place place;
+  place.write("x.toml", "[data]\ntype = 'fixture'\nnum_images = 0\n[noise]\ntype = 'cosine'\n");
+  const std::string message = message_of([] { config({"check", "x.toml"}); });
+  CHECK(message.starts_with("4 problems:\n  1. x.toml:1:1: head: missing; an experiment needs it: "));
+  CHECK(message.find("\n  3. x.toml:3:14: data.num_images: expected an integer of at least 1, got 0 (an integer)\n") !=
+        std::string::npos);
+  CHECK(
+      message.find("\n  4. x.toml:5:8: noise.type: no usable plugin has the noise_scheduler 'cosine'; available: none\n"
+                   "    looked in: ") != std::string::npos);
+}
+
+TEST_CASE("init and schema write what was found, and no file over another") {
+  const Place place;
+  const std::string starter = config({"init"});
+  CHECK(starter.find("\n[data]\ntype = \"fixture\"\n") != std::string::npos);
+  CHECK(starter.find("\n# How many images there are. (an integer of at least 1, images)\nnum_images = 4\n") !=
+        std::string::npos);
+  CHECK(config({"init", "--out", "mine.toml"}) == "");
+  CHECK(load_document("mine.toml") == parse_document(starter, "x", place.path()));
+  CHECK(message_of([] {
+          config({"init", "--out", "mine.toml"});
+        }) == "mine.toml exists; choose another name or remove it");
+  CHECK(message_of([] {
+          config({"init", "--type", "data=fixtrue"});
+        }).starts_with("no usable plugin has the dataset 'fixtrue'; did you mean 'fixture'?"));
+  CHECK(from_json(config({"schema"})).find("$schema") != nullptr);
+}

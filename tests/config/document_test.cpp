@@ -1,0 +1,247 @@
+#include "framework/config/document.h"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <random>
+
+#include "framework/config/key_path.h"
+#include "framework/config/parse_toml.h"
+#include "support.h"
+
+using namespace casdm;
+using casdm::testing::message_of;
+using casdm::testing::TemporaryFolder;
+
+namespace {
+
+Value at(const Value& root, const std::string& path) {
+  const Value* value = &root;
+  for (const std::string& part : split_key_path(path)) {
+    value = value->is_array() ? &value->as_array().at(*index_of(part)) : value->find(part);
+    REQUIRE_MESSAGE(value != nullptr, path);
+  }
+  return *value;
+}
+
+std::string place_of(const Value& root, const std::string& path) {
+  const Location location = at(root, path).location();
+  return to_string(location) + " " + location.key;
+}
+
+}  // namespace
+
+TEST_CASE("values carry file, line, column and key path, and keys keep their order") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "zeta = 1\nalpha = 'a'\n[b]\n  list = [1.5, true]\n[[c]]\nd = { e = 2 }\n");
+  const Value root = load_document("x.toml");
+  CHECK(place_of(root, "zeta") == "x.toml:1:8 zeta");
+  CHECK(place_of(root, "alpha") == "x.toml:2:9 alpha");
+  CHECK(place_of(root, "b") == "x.toml:3:1 b");
+  CHECK(place_of(root, "b.list[1]") == "x.toml:4:16 b.list.1");
+  CHECK(place_of(root, "c[0].d.e") == "x.toml:6:11 c.0.d.e");
+  CHECK(root.as_table().front().first == "zeta");
+  CHECK(at(root, "b.list.0") == Value(1.5));
+}
+
+TEST_CASE("the place of a key is found beside that of its value") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[head.theta]\n  chanels = 3\nlist = [ { k = 1 } ]\n");
+  const Value root = load_document("x.toml");
+  CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:3");
+  CHECK(to_string(key_location(at(root, "head.theta").location())) == "x.toml:1:7");
+  CHECK(to_string(key_location(at(root, "head.theta.list[0].k").location())) == "x.toml:3:12");
+  const Location gone{"gone.toml", 2, 13, "head.theta.chanels"};
+  CHECK(to_string(key_location(gone)) == "gone.toml:2:13");
+  folder.write("x.toml", "\n[head.theta]\n  chanels = 3\n");
+  CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
+}
+
+TEST_CASE("included pieces are merged in order, the file last") {
+  const TemporaryFolder folder;
+  folder.write("base/a.toml",
+               "[train]\nbatch_size = 1\nkept = 1\n[[metrics]]\ntype = 'l1'\n[[metrics]]\ntype = 'l2'\n");
+  folder.write("base/b.toml", "include = 'c.toml'\n[train]\nbatch_size = 2\n");
+  folder.write("base/c.toml", "[train]\nbatch_size = 3\nfrom_c = true\n");
+  folder.write("x.toml", "include = ['base/a.toml', 'base/b.toml']\n[[metrics]]\ntype = 'ssim'\n");
+  const Value root = load_document("x.toml");
+  CHECK(root.find("include") == nullptr);
+  CHECK(place_of(root, "train.batch_size") == "base/b.toml:3:14 train.batch_size");
+  CHECK(at(root, "train.kept") == Value(1));
+  CHECK(place_of(root, "train.from_c") == "base/c.toml:3:10 train.from_c");
+  CHECK(at(root, "metrics").as_array().size() == 1);
+}
+
+TEST_CASE("a table whose type changes loses the old component's keys and keeps the host's") {
+  const TemporaryFolder folder;
+  folder.write("base.toml",
+               "[data]\ntype = 'zip'\npath = 'x.zip'\nimage_size = 16\n"
+               "[head]\ntype = 'cascade'\n[head.theta]\ntype = 'backbone_unet/unet'\nchannels = 8\n"
+               "[noise]\ntype = 'linear'\nbeta_start = 0.1\n");
+  folder.write(
+      "x.toml",
+      "include = 'base.toml'\n[data]\ntype = 'shapes'\n[head.theta]\ntype = 'unet'\n[noise]\ntype = 'cosine'\n");
+  const Value root = load_document("x.toml");
+  CHECK(at(root, "data").find("path") == nullptr);
+  CHECK(at(root, "data.image_size") == Value(16));
+  CHECK(at(root, "noise").as_table().size() == 1);
+  CHECK(at(root, "head.theta.channels") == Value(8));  // one component, named in two ways
+}
+
+TEST_CASE("include errors name the files and who includes them") {
+  const TemporaryFolder folder;
+  folder.write("a.toml", "include = 'b.toml'\n");
+  folder.write("b.toml", "\ninclude = ['c.toml']\n");
+  folder.write("c.toml", "include = 'a.toml'\n");
+  CHECK(message_of([] { load_document("a.toml"); }) ==
+        "c.toml:1:11: include: files include each other: a.toml -> b.toml -> c.toml -> a.toml");
+  folder.write("d.toml", "include = ['base/emoij.toml']\n");
+  folder.write("base/emoji.toml", "");
+  CHECK(message_of([] { load_document("d.toml"); }) ==
+        "d.toml:1:12: include.0: base/emoij.toml cannot be read: No such file or directory; did you mean "
+        "'base/emoji.toml'?");
+  folder.write("e.toml", "include = 3\n");
+  CHECK(message_of([] { load_document("e.toml"); }) ==
+        "e.toml:1:11: include: expected a file name or an array of them, got integer");
+  CHECK(message_of([] { load_document("quite_another.toml"); }) ==
+        "quite_another.toml cannot be read: No such file or directory");
+  CHECK(message_of([] { load_document("base"); }) == "base is a folder, not an experiment file");
+}
+
+TEST_CASE("a piece may be included twice when it does not include itself") {
+  const TemporaryFolder folder;
+  folder.write("a.toml", "[train]\nx = 1\n");
+  folder.write("b.toml", "include = 'a.toml'\n");
+  folder.write("c.toml", "include = ['a.toml', 'b.toml', './a.toml']\n");
+  CHECK(at(load_document("c.toml"), "train.x") == Value(1));
+}
+
+TEST_CASE("syntax errors and dates have their place") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[train]\nbatch_size = = 3\n");
+  CHECK(message_of([] { load_document("x.toml"); }).starts_with("x.toml:2:14: no valid TOML: "));
+  folder.write("y.toml", "[run]\nname = 2024-01-01\n");
+  CHECK(message_of([] { load_document("y.toml"); }) ==
+        "y.toml:2:8: run.name: dates and times have no use here; for a string, put it in quotes");
+}
+
+TEST_CASE("overrides are parsed as TOML, else taken as bare strings") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[train]\nbatch_size = 64\n[[metrics]]\ntype = 'l1'\nweight = 0.5\n");
+  const Value root = load_document(
+      "x.toml", {"train.batch_size=8", "train.total_images = 10k", "metrics[0].weight=1e-1", "data.path=~/a b.zip",
+                 "run.name='x # y'", "head.mult=[1, 2]", "run.day=2024-01-01", "ema.warmup=true", "a.t={ b = 1 }"});
+  CHECK(at(root, "train.batch_size") == Value(8));
+  CHECK(at(root, "train.total_images") == Value("10k"));
+  CHECK(at(root, "metrics.0.weight") == Value(0.1));
+  CHECK(at(root, "metrics.0.type") == Value("l1"));
+  CHECK(at(root, "data.path") == Value("~/a b.zip"));
+  CHECK(at(root, "run.name") == Value("x # y"));
+  CHECK(at(root, "head.mult") == Value(Value::Array{1, 2}));
+  CHECK(at(root, "run.day") == Value("2024-01-01"));
+  CHECK(at(root, "ema.warmup") == Value(true));
+  CHECK(place_of(root, "train.batch_size") == "--set train.batch_size=8 train.batch_size");
+  CHECK(place_of(root, "a.t.b") == "--set a.t={ b = 1 } a.t.b");
+}
+
+TEST_CASE("overriding a type drops the old component's keys, in whatever order") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[[metrics]]\ntype = 'lpips'\nweight = 0.5\nnet = 'alexnet'\n");
+  const Value root = load_document("x.toml", {"metrics.0.profile=p", "metrics.0.type=l1", "metrics.1.type=ssim"});
+  CHECK(at(root, "metrics.0").find("net") == nullptr);
+  CHECK(at(root, "metrics.0.weight") == Value(0.5));
+  CHECK(at(root, "metrics.0.profile") == Value("p"));
+  CHECK(at(root, "metrics.1.type") == Value("ssim"));
+}
+
+TEST_CASE("malformed overrides are refused with the words they came in") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[train]\nbatch_size = 64\n[[metrics]]\ntype = 'l1'\n");
+  const auto message = [](const std::string& override) {
+    return message_of([&] { load_document("x.toml", {override}); });
+  };
+  CHECK(message("train.batch_size") == "--set train.batch_size: expected KEY=VALUE, as in train.batch_size=64");
+  for (const char* key : {"", ".", "a..b", "a.", "a[", "a[x]", "a[]", "a[0]b", "[0]", "\"a"}) {
+    CHECK(message(std::string(key) + "=1") == std::string("--set ") + key +
+                                                  "=1: the key before '=' is malformed; write it as in "
+                                                  "train.batch_size or metrics[0].weight");
+  }
+  CHECK(
+      message("metrics.2.weight=1") ==
+      "--set metrics.2.weight=1: metrics.2.weight: 'metrics' is an array of 1; expected an index up to that, got '2'");
+  CHECK(message("train.batch_size.x=1") ==
+        "--set train.batch_size.x=1: train.batch_size.x: 'train.batch_size' is integer, and has no key 'x'");
+  CHECK(message("a.b=[1").starts_with("--set a.b=[1: a.b: no valid TOML value: "));
+  CHECK(message("include=y.toml") == "--set include=y.toml: include belongs into a file");
+}
+
+TEST_CASE("paths are resolved against the file they stand in, or the working directory") {
+  const TemporaryFolder folder;
+  folder.write("configs/x.toml", "a = '../data/x.zip'\nb = '/abs/./y'\nc = ''\n");
+  const Value root = load_document("configs/x.toml", {"d=here/z"});
+  CHECK(absolute_path(at(root, "a")) == (folder.path() / "data/x.zip").string());
+  CHECK(absolute_path(at(root, "b")) == "/abs/y");
+  CHECK(absolute_path(at(root, "c")) == "");
+  CHECK(absolute_path(at(root, "d")) == (folder.path() / "here/z").string());
+  CHECK(absolute_path(Value("runs")) == "runs");
+  const Value parsed = parse_document("a = 'x'", "text", folder.path() / "elsewhere");
+  CHECK(absolute_path(at(parsed, "a")) == (folder.path() / "elsewhere/x").string());
+}
+
+TEST_CASE("what to_toml writes reads back as equal") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  Value root{Value::Table{}};
+  root.set("text", "quote \" backslash \\ newline \n tab \t bell \a delete \x7f umlaut \u00e4");
+  root.set("floats", Value::Array{0.1, 1.0, -1e-30, 1e300, infinity});
+  root.set("integers", Value::Array{0, std::int64_t{-9223372036854775807}});
+  root.set("empty", Value::Array{});
+  root.set("mixed", Value::Array{1, "a", Value::Table{{"b", 2}}, Value::Array{true}});
+  root.set("key with space", true);
+  root.set("table", Value::Table{{"x", 1}, {"inner.dotted", Value::Table{{"y", 2}}}, {"none", Value::Table{}}});
+  root.set("tables", Value::Array{Value::Table{{"a", 1}, {"sub", Value::Table{{"b", 2}}}}, Value::Table{}});
+  const std::string toml = to_toml(root);
+  CAPTURE(toml);
+  CHECK(parse_toml(toml, "x") == root);
+}
+
+TEST_CASE("random documents survive writing and reading") {
+  std::mt19937 random(1);
+  const auto make = [&](auto&& self, int depth) -> Value {
+    switch (random() % (depth > 3 ? 4 : 6)) {
+      case 0:
+        return static_cast<std::int64_t>(random()) - 2000000000;
+      case 1:
+        return std::ldexp(static_cast<double>(random()), static_cast<int>(random() % 200) - 100);
+      case 2:
+        return random() % 2 == 0;
+      case 3: {
+        std::string text;
+        for (unsigned i = random() % 12; i > 0; --i) text += static_cast<char>(random() % 127 + 1);
+        return text;
+      }
+      case 4: {
+        Value::Array array;
+        for (unsigned i = random() % 4; i > 0; --i) array.push_back(self(self, depth + 1));
+        return array;
+      }
+      default: {
+        // Plain keys first, as to_toml writes them: comparison minds the order.
+        Value table{Value::Table{}};
+        for (int pass = 0; pass < 2; ++pass) {
+          for (unsigned i = random() % 3; i > 0; --i) {
+            const std::string key = std::string(1, static_cast<char>('a' + random() % 26)) + std::to_string(pass);
+            table.set(key, pass == 0 ? Value(static_cast<std::int64_t>(random()))
+                                     : Value(Value::Table{{"k", self(self, 4)}}));
+          }
+        }
+        return table;
+      }
+    }
+  };
+  for (int i = 0; i < 500; ++i) {
+    const Value root{Value::Table{{"v", make(make, 0)}}};
+    const std::string toml = to_toml(root);
+    CAPTURE(toml);
+    REQUIRE(parse_toml(toml, "x") == root);
+  }
+}

@@ -1,0 +1,217 @@
+#include "framework/config/resolve.h"
+
+#include <doctest/doctest.h>
+
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
+#include "framework/config/json_schema.h"
+#include "framework/config/starter.h"
+#include "support.h"
+
+using namespace casdm;
+using casdm::testing::fake_catalog;
+using casdm::testing::kSmallExperiment;
+using casdm::testing::message_of;
+using casdm::testing::TemporaryFolder;
+
+namespace {
+
+Value experiment(const std::string& more) {
+  return resolve(parse_document(kSmallExperiment + more, "x", std::filesystem::current_path()), schema_of<Experiment>(),
+                 fake_catalog());
+}
+
+Value component(std::string_view kind, const std::string& toml) {
+  return resolve_component(parse_document(toml, "x", std::filesystem::current_path()), kind, fake_catalog());
+}
+
+/// What is said of a `unet` with one more line.
+std::string unet_problem(const std::string& line) {
+  return message_of([&] { component("backbone", "type = 'unet'\n" + line); });
+}
+
+}  // namespace
+
+TEST_CASE("defaults are filled in, names completed, numbers in their plain form") {
+  const Value unet = component("backbone", "type = 'unet'\ndropout = 1\nchannel_mult = [1, 4]\n");
+  CHECK(*unet.find("type") == Value("backbone_fake/unet"));
+  CHECK(*unet.find("channels") == Value(64));
+  CHECK(*unet.find("dropout") == Value(1.0));
+  CHECK(*unet.find("channel_mult") == Value(Value::Array{1, 4}));
+  CHECK(*unet.find("weights") == Value(""));
+  CHECK(unet.find("num_heads") == nullptr);
+  CHECK(*component("dataset", "type = 'shapes'\nnum_images = '1.5k'").find("num_images") == Value(1500));
+}
+
+TEST_CASE("a table's own default applies to what is left out of it") {
+  const Value head = component("cascade_head", "type = 'cascade'\ntheta = { type = 'unet' }\nweights = { eps = 3 }");
+  CHECK(*head.find("weights") == Value(Value::Table{{"eps", 3.0}, {"x0", 2.0}}));
+  CHECK(*component("cascade_head", "type = 'cascade'\ntheta = { type = 'unet' }").find("weights") ==
+        Value(Value::Table{{"eps", 1.0}, {"x0", 2.0}}));
+  CHECK(head.find("phi") == nullptr);
+}
+
+TEST_CASE("each wrong value is described by place, key, what is expected and what was found") {
+  CHECK(unet_problem("channels = '64'") == "x:2:12: channels: expected an integer in 1..4096, got \"64\" (a string)");
+  CHECK(unet_problem("channels = 0") == "x:2:12: channels: expected an integer in 1..4096, got 0 (an integer)");
+  CHECK(unet_problem("channels = 1.0") == "x:2:12: channels: expected an integer in 1..4096, got 1.0 (a float)");
+  CHECK(unet_problem("dropout = true") == "x:2:11: dropout: expected a number in 0..1, got true (a boolean)");
+  CHECK(unet_problem("dropout = nan") == "x:2:11: dropout: expected a number in 0..1, got nan (a float)");
+  CHECK(unet_problem("dropout = [0]") == "x:2:11: dropout: expected a number in 0..1, got an array");
+  CHECK(unet_problem("num_heads = 0") == "x:2:13: num_heads: expected an integer greater than 0, got 0 (an integer)");
+  CHECK(unet_problem("order = 'legcy'") ==
+        "x:2:9: order: expected one of \"legacy\", \"new\", got \"legcy\" (a string); did you mean \"legacy\"?");
+  CHECK(unet_problem("weights = 5") ==
+        "x:2:11: weights: expected a path (a string), got 5 (an integer); in quotes it is one: \"5\"");
+  CHECK(unet_problem("channel_mult = 2") ==
+        "x:2:16: channel_mult: expected an array of elements, each an integer of at least 1, got 2 (an integer)");
+  CHECK(unet_problem("channel_mult = [1, 0]") ==
+        "x:2:20: channel_mult.1: expected an integer of at least 1, got 0 (an integer)");
+  CHECK(message_of([] { component("dataset", "type = 'shapes'\nnum_images = '10q'"); }) ==
+        "x:2:14: num_images: expected a whole number of at least 1, also as \"200k\" or \"1.5M\", got \"10q\" (a "
+        "string)");
+  CHECK(message_of([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
+        "x:12:9: optimizer.betas: expected an array of 2 numbers, got 1 element");
+  CHECK(message_of([] { experiment("train = 3"); }) ==
+        "x:11:1: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps");
+  CHECK(message_of([] { experiment("[[train]]\nbatch_size = 3"); }) == "x:11:1: train: expected a table, got an array");
+  CHECK(message_of([] { experiment("[metrics]\ntype = 'l1'"); }) ==
+        "x:11:1: metrics: expected an array of tables, got a table");
+}
+
+TEST_CASE("unknown keys are met with the nearest name and the owner") {
+  CHECK(unet_problem("chanels = 3") ==
+        "x:2:11: chanels: unknown key of unet (plugin backbone_fake); did you mean "
+        "'channels'?");
+  CHECK(unet_problem("zzzzzzzz = 3") ==
+        "x:2:12: zzzzzzzz: unknown key of unet (plugin backbone_fake); known are type, channels, channel_mult, order, "
+        "dropout, weights, num_heads");
+  CHECK(message_of([] { experiment("[train]\nbatchsize = 3"); }) ==
+        "x:12:13: train.batchsize: unknown key of [train]; did you mean 'batch_size'?");
+  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'l1'\nwieght = 3"); }) ==
+        "x:13:10: metrics.0.wieght: unknown key of l1 (plugin metric_loss_fake) and of [[metrics]]; did you mean "
+        "'weight'?");
+  CHECK(message_of([] { experiment("[trian]"); }) ==
+        "x:11:1: trian: unknown key of an experiment; did you mean 'train'?");
+}
+
+TEST_CASE("in a file, an unknown key is pointed at itself") {
+  const TemporaryFolder folder;
+  folder.write("configs/x.toml", "type = \"unet\"\n  chanels = 3\n");
+  const Value document = load_document("configs/x.toml");
+  CHECK(message_of([&] { resolve_component(document, "backbone", fake_catalog()); }) ==
+        "configs/x.toml:2:3: chanels: unknown key of unet (plugin backbone_fake); did you mean 'channels'?");
+}
+
+TEST_CASE("missing keys and types say what is needed") {
+  CHECK(message_of([] { component("dataset", "type = 'zip'"); }) ==
+        "x:1:1: path: missing; zip (plugin dataset_fake) needs it: a path (a string)");
+  CHECK(message_of([] { component("cascade_head", "type = 'cascade'"); }) ==
+        "x:1:1: theta: missing; cascade (plugin cascade_head_fake) needs it: a table that chooses a backbone by "
+        "`type`: unet");
+  CHECK(message_of([] { component("dataset", "num_images = 3"); }) ==
+        "x:1:1: `type` is missing; it chooses the dataset: zip, shapes");
+  CHECK(message_of([] { component("dataset", "type = 3"); }) == "x:1:8: type: expected a string, got 3 (an integer)");
+  CHECK(message_of([] { component("sampler", "type = 'ddmi'"); }) ==
+        "x:1:8: type: no sampler 'ddmi'\n    looked nowhere");
+}
+
+TEST_CASE("all problems are listed in one pass, in the order of the file") {
+  CHECK(message_of([] {
+          experiment(
+              "[[metrics]]\nweight = -1\n[train]\nbatch_size = '64'\n[[init]]\nfreeze = 1\n[head.phi]\ntype = 'dit'\n");
+        }) ==
+        "6 problems:\n"
+        "  1. x:11:1: metrics.0: `type` is missing; it chooses the metric_loss: l1, lpips, sum\n"
+        "  2. x:12:10: metrics.0.weight: expected a number of at least 0, got -1 (an integer)\n"
+        "  3. x:14:14: train.batch_size: expected an integer in 1..1048576, got \"64\" (a string)\n"
+        "  4. x:15:1: init.0.module: missing; [[init]] needs it: a string\n"
+        "  5. x:15:1: init.0.from: missing; [[init]] needs it: a path (a string)\n"
+        "  6. x:16:10: init.0.freeze: expected true or false, got 1 (an integer)\n"
+        "  7. x:18:8: head.phi.type: no backbone 'dit'\n"
+        "    looked nowhere");
+}
+
+TEST_CASE("an override is pointed at by its words") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", kSmallExperiment);
+  const Value document = load_document("x.toml", {"train.batch_size=x"});
+  CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+        "--set train.batch_size=x: train.batch_size: expected an integer in 1..1048576, got \"x\" (a string)");
+}
+
+TEST_CASE("components nest, in tables and in arrays of tables") {
+  const Value root = experiment(
+      "[[metrics]]\ntype = 'sum'\nweight = 2\n"
+      "[[metrics.parts]]\ntype = 'lpips'\nnet = 'alexnet'\n"
+      "[[metrics.parts]]\ntype = 'sum'\nfactor = 3\nparts = [{ type = 'l1' }]\n");
+  const Experiment options = read_options<Experiment>(root);
+  REQUIRE(options.metrics.size() == 1);
+  CHECK(options.metrics[0].weight == 2);
+  CHECK(options.metrics[0].metric.type == "metric_loss_fake/sum");
+  const Value& parts = *options.metrics[0].metric.table.find("parts");
+  CHECK(*parts.as_array()[0].find("net") == Value("alexnet"));
+  CHECK(*parts.as_array()[0].find("factor") == Value(1.0));
+  CHECK(*parts.as_array()[1].find("parts")->as_array()[0].find("type") == Value("metric_loss_fake/l1"));
+  CHECK(message_of([] {
+          experiment("[[metrics]]\ntype = 'sum'\nparts = [{ type = 'sum', parts = [{ type = 'lpips', nett = 1 }] }]");
+        }) ==
+        "x:13:69: metrics.0.parts.0.parts.0.nett: unknown key of lpips (plugin metric_loss_fake) and of "
+        "[[metrics.0.parts.0.parts]]; did you mean 'net'?");
+}
+
+TEST_CASE("a component that takes a key of the host is reported as the plugin's fault") {
+  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'colliding'"); }) ==
+        "x:12:8: metrics.0.type: plugin metric_loss_fake is at fault: colliding declares the option 'weight', which is "
+        "a key of the host in this table; the plugin must rename it");
+}
+
+TEST_CASE("paths become absolute, except run.directory and defaults") {
+  const TemporaryFolder folder;
+  folder.write("configs/x.toml", std::string(kSmallExperiment) +
+                                     "[run]\ndirectory = 'out'\n[[init]]\nmodule = 'theta'\nfrom = '../runs/a'\n"
+                                     "[plugins]\npaths = ['mine']\n");
+  const Value root = resolve(load_document("configs/x.toml"), schema_of<Experiment>(), fake_catalog());
+  const Experiment options = read_options<Experiment>(root);
+  CHECK(options.run.directory == "out");
+  CHECK(options.init.at(0).from == folder.path() / "runs/a");
+  CHECK(options.plugins.paths.at(0) == folder.path() / "configs/mine");
+  CHECK(read_options<Experiment>(experiment("")).run.directory == "runs");
+}
+
+TEST_CASE("a resolved experiment, saved and read again, resolves to itself") {
+  const TemporaryFolder folder;
+  const Value root = experiment("[[metrics]]\ntype = 'lpips'\n[train]\ntotal_images = '10k'\n");
+  folder.write("run/config.toml", to_toml(root));
+  CHECK(resolve(load_document("run/config.toml"), schema_of<Experiment>(), fake_catalog()) == root);
+}
+
+TEST_CASE("a starter experiment is complete and valid, whatever is chosen") {
+  const OptionSchema schema = schema_of<Experiment>();
+  const auto resolved = [&](const std::map<std::string, std::string>& chosen) {
+    const std::string toml = starter_experiment(schema, fake_catalog(), chosen);
+    CAPTURE(toml);
+    return resolve(parse_document(toml, "x", std::filesystem::current_path()), schema, fake_catalog());
+  };
+  const Value plain = resolved({});
+  CHECK(*plain.find("data")->find("type") == Value("dataset_fake/shapes"));
+  CHECK(plain.find("metrics")->as_array().size() == 1);
+  CHECK(*resolved({{"data", "zip"}}).find("data")->find("type") == Value("dataset_fake/zip"));
+  CHECK(message_of([&] {
+          resolved({{"haed", "cascade"}});
+        }) == "haed: no table of this experiment chooses a component there");
+}
+
+TEST_CASE("the JSON Schema has a branch per component, and one for pieces without type") {
+  const Value schema = json_schema(schema_of<Experiment>(), fake_catalog());
+  const Value& definitions = *schema.find("definitions");
+  const Value::Array& heads = definitions.find("cascade_head")->find("oneOf")->as_array();
+  REQUIRE(heads.size() == 2);
+  const Value& properties = *heads[0].find("properties");
+  CHECK(*properties.find("type")->find("enum") == Value(Value::Array{"cascade", "cascade_head_fake/cascade"}));
+  CHECK(to_json(*properties.find("theta")).find("#/definitions/backbone") != std::string::npos);
+  CHECK(*schema.find("properties")->find("train")->find("properties")->find("batch_size")->find("minimum") == Value(1));
+  // Metrics within metrics: a definition that refers to itself.
+  const std::string parts = to_json(*definitions.find("metric_loss.factor"));
+  CHECK(parts.find("#/definitions/metric_loss.factor") != std::string::npos);
+}

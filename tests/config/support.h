@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "casdm/error.h"
+#include "framework/config/resolve.h"
+
+/// What the tests of the configuration share; without LibTorch.
+namespace casdm::testing {
+
+/// A folder that is the working directory while the object lives, and is removed with it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  /// Writes a file (and the folders it needs); returns its absolute path.
+  std::filesystem::path write(const std::string& name, const std::string& content) const;
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path previous_;
+};
+
+/// What `action` throws as an E; "nothing thrown" when it does not throw.
+template <class E = ConfigError, class Action>
+std::string message_of(Action&& action) {
+  try {
+    action();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "nothing thrown";
+}
+
+/// Components that exist only as schemas: backbone unet; cascade_head cascade (weights, theta);
+/// metric_loss l1, lpips, sum (parts: nested metrics), colliding (an option named like a host's);
+/// dataset zip and shapes; noise_scheduler linear; sampler ddim; each in a plugin "<kind>_fake".
+const ComponentCatalog& fake_catalog();
+
+/// The smallest document that resolves with `fake_catalog` as an experiment.
+extern const char* const kSmallExperiment;
+
+}  // namespace casdm::testing

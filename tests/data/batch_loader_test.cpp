@@ -1,0 +1,223 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "casdm/error.h"
+#include "casdm/random.h"
+#include "framework/data/batch_loader.h"
+
+using namespace casdm;
+
+namespace {
+
+constexpr std::int64_t kSide = 4;
+
+/// Image i has the value i in all pixels but the first column, which is 255; some indices cannot be read.
+class Numbered : public Dataset {
+ public:
+  explicit Numbered(std::int64_t size, std::set<std::int64_t> broken = {}) : size_(size), broken_(std::move(broken)) {}
+
+  std::int64_t size() const override { return size_; }
+  std::int64_t num_classes() const override { return 100; }
+  std::string describe(std::int64_t index) const override { return "number " + std::to_string(index); }
+  Example get(std::int64_t index) const override {
+    ++reads;
+    // Later images overtake earlier ones unless the loader keeps them in order.
+    std::this_thread::sleep_for(std::chrono::microseconds(splitmix64(static_cast<std::uint64_t>(index)) % 300));
+    if (broken_.contains(index)) throw Error(describe(index) + " cannot be decoded");
+    Image image{kSide, kSide, 3, std::vector<std::uint8_t>(kSide * kSide * 3, static_cast<std::uint8_t>(index))};
+    for (std::int64_t y = 0; y < kSide; ++y) {
+      for (std::int64_t c = 0; c < 3; ++c) image.pixels[static_cast<std::size_t>(y * kSide * 3 + c)] = 255;
+    }
+    return {image, index};
+  }
+
+  mutable std::atomic<int> reads{0};
+
+ private:
+  std::int64_t size_;
+  std::set<std::int64_t> broken_;
+};
+
+DataOptions options_with(std::int64_t workers, const std::string& cache = "auto") {
+  DataOptions options;
+  options.image_size = kSide;
+  options.workers = workers;
+  options.cache = cache;
+  options.random_flip = true;
+  options.use_labels = true;
+  return options;
+}
+
+/// The labels of `steps` batches, which are the indices of the images; checks the pixels against them.
+std::vector<std::int64_t> read(BatchLoader& loader, std::int64_t steps) {
+  std::vector<std::int64_t> indices;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const ImageBatch batch = loader.next();
+    for (std::int64_t i = 0; i < batch.labels.size(0); ++i) {
+      indices.push_back(batch.labels[i].item<std::int64_t>());
+      CHECK(batch.images[i][1][2][1].item<int>() == indices.back());
+    }
+  }
+  return indices;
+}
+
+at::Tensor pixels_of(std::int64_t workers, const std::string& cache, std::int64_t first_step, std::int64_t steps) {
+  BatchLoader loader(std::make_shared<Numbered>(11), options_with(workers, cache), 4, 5, first_step, nullptr);
+  std::vector<at::Tensor> images;
+  for (std::int64_t step = 0; step < steps; ++step) images.push_back(loader.next().images);
+  return at::cat(images);
+}
+
+}  // namespace
+
+TEST_CASE("the stream is each epoch's own permutation, one after another") {
+  BatchLoader loader(std::make_shared<Numbered>(10), options_with(3), 4, 42, 0, nullptr);
+  const std::vector<std::int64_t> indices = read(loader, 10);
+  for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
+    const auto begin = indices.begin() + epoch * 10;
+    CHECK(std::vector<std::int64_t>(begin, begin + 10) ==
+          permutation(10, derive_seed(42, "order", static_cast<std::uint64_t>(epoch))));
+  }
+}
+
+TEST_CASE("a batch may be larger than the data set") {
+  BatchLoader loader(std::make_shared<Numbered>(3), options_with(2), 8, 1, 0, nullptr);
+  const std::vector<std::int64_t> indices = read(loader, 3);
+  for (std::size_t epoch = 0; epoch < 8; ++epoch) {
+    CHECK(std::set<std::int64_t>(indices.begin() + epoch * 3, indices.begin() + epoch * 3 + 3).size() == 3);
+  }
+}
+
+TEST_CASE("threads, cache and the step it starts at do not change the stream") {
+  const at::Tensor expected = pixels_of(1, "never", 0, 20);
+  for (const std::int64_t workers : {1, 2, 7}) {
+    for (const char* cache : {"auto", "always", "never"}) {
+      CHECK(at::equal(pixels_of(workers, cache, 0, 20), expected));
+      CHECK(at::equal(pixels_of(workers, cache, 13, 7), expected.slice(0, 13 * 4)));
+    }
+  }
+}
+
+TEST_CASE("a flip depends on seed and position and happens to half the images") {
+  const at::Tensor images = pixels_of(2, "auto", 0, 250);
+  const at::Tensor flipped = images.select(3, kSide - 1).select(2, 0).select(1, 0).eq(255);
+  for (std::int64_t position = 0; position < 1000; ++position) {
+    REQUIRE(flipped[position].item<bool>() ==
+            (uniform(derive_seed(5, "flip", static_cast<std::uint64_t>(position))) < 0.5));
+  }
+  // 1000 fair coins: 500 with a standard deviation of 16; four of them.
+  CHECK(std::abs(flipped.sum().item<std::int64_t>() - 500) < 64);
+}
+
+TEST_CASE("a batch says where it stands") {
+  BatchLoader loader(std::make_shared<Numbered>(10), options_with(2), 4, 1, 6, nullptr);
+  CHECK(loader.next().first_position == 24);
+  const ImageBatch batch = loader.next();
+  CHECK(batch.first_position == 28);
+  CHECK(batch.images.sizes() == at::IntArrayRef({4, 3, kSide, kSide}));
+  CHECK((batch.images.scalar_type() == at::kByte));
+  CHECK((batch.labels.scalar_type() == at::kLong));
+}
+
+TEST_CASE("without use_labels there are no labels") {
+  DataOptions options = options_with(2);
+  options.use_labels = false;
+  BatchLoader loader(std::make_shared<Numbered>(10), options, 4, 1, 0, nullptr);
+  CHECK_FALSE(loader.next().labels.defined());
+}
+
+TEST_CASE("the cache reads each image once") {
+  const auto dataset = std::make_shared<Numbered>(10);
+  {
+    BatchLoader loader(dataset, options_with(1, "always"), 4, 1, 0, nullptr);
+    read(loader, 50);
+  }
+  CHECK(dataset->reads == 10);
+}
+
+TEST_CASE("decoding runs ahead of training, but not far") {
+  const auto dataset = std::make_shared<Numbered>(1000);
+  BatchLoader loader(dataset, options_with(2, "never"), 10, 1, 0, nullptr);
+  loader.next();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  CHECK(dataset->reads > 10);
+  CHECK(dataset->reads <= 40);
+}
+
+TEST_CASE("an unreadable image stops the batch it belongs to, again and again") {
+  const std::vector<std::int64_t> order = permutation(20, derive_seed(3, "order", 0));
+  const auto dataset = std::make_shared<Numbered>(20, std::set<std::int64_t>{order[9], order[10]});
+  BatchLoader loader(dataset, options_with(4), 4, 3, 0, nullptr);
+  read(loader, 2);
+  const std::string expected = dataset->describe(order[9]) + " cannot be decoded";
+  for (int time = 0; time < 2; ++time) CHECK_THROWS_WITH_AS(loader.next(), expected.c_str(), Error);
+}
+
+TEST_CASE("skip_unreadable takes the next readable image and names the skipped one once") {
+  DataOptions options = options_with(3, "never");
+  options.skip_unreadable = true;
+  options.random_flip = false;
+  std::vector<std::string> warnings;
+  BatchLoader loader(std::make_shared<Numbered>(6, std::set<std::int64_t>{2, 4, 5}), options, 6, 9, 0,
+                     [&](const std::string& line) { warnings.push_back(line); });
+  const std::vector<std::int64_t> indices = read(loader, 4);
+  const std::int64_t replacement[] = {0, 1, 3, 3, 0, 0};
+  for (std::size_t epoch = 0; epoch < 4; ++epoch) {
+    const std::vector<std::int64_t> order = permutation(6, derive_seed(9, "order", epoch));
+    for (std::size_t i = 0; i < 6; ++i) CHECK(indices[epoch * 6 + i] == replacement[order[i]]);
+  }
+  std::sort(warnings.begin(), warnings.end());
+  CHECK(warnings == std::vector<std::string>{"skipped an image: number 2 cannot be decoded",
+                                             "skipped an image: number 4 cannot be decoded",
+                                             "skipped an image: number 5 cannot be decoded"});
+}
+
+TEST_CASE("a data set without a readable image is an error, not an endless search") {
+  DataOptions options = options_with(2);
+  options.skip_unreadable = true;
+  BatchLoader loader(std::make_shared<Numbered>(2, std::set<std::int64_t>{0, 1}), options, 2, 1, 0, nullptr);
+  CHECK_THROWS_WITH_AS(loader.next(), "none of the 2 images of the data set can be read; the first is number 0", Error);
+}
+
+TEST_CASE("an empty data set, missing labels and two channels are refused") {
+  CHECK_THROWS_AS(BatchLoader(std::make_shared<Numbered>(0), options_with(1), 1, 1, 0, nullptr), ConfigError);
+  DataOptions options = options_with(1);
+  options.channels = 2;
+  CHECK_THROWS_AS(BatchLoader(std::make_shared<Numbered>(1), options, 1, 1, 0, nullptr), ConfigError);
+  class Unlabelled : public Numbered {
+   public:
+    using Numbered::Numbered;
+    std::int64_t num_classes() const override { return 0; }
+  };
+  CHECK_THROWS_AS(BatchLoader(std::make_shared<Unlabelled>(1), options_with(1), 1, 1, 0, nullptr), ConfigError);
+}
+
+TEST_CASE("a plugin's invalid image is the plugin's error, also when unreadable images are skipped") {
+  class Broken : public Numbered {
+   public:
+    using Numbered::Numbered;
+    Example get(std::int64_t) const override { return {Image{4, 4, 3, {1, 2, 3}}, 0}; }
+  };
+  DataOptions options = options_with(1);
+  options.skip_unreadable = true;
+  BatchLoader loader(std::make_shared<Broken>(3), options, 1, 1, 0, nullptr);
+  CHECK_THROWS_AS(loader.next(), PluginError);
+}
+
+TEST_CASE("a plugin's exception of another kind becomes an error that says whose it is") {
+  class Foreign : public Numbered {
+   public:
+    using Numbered::Numbered;
+    Example get(std::int64_t) const override { throw std::out_of_range("vector::at"); }
+  };
+  DataOptions options = options_with(1);
+  options.dataset.type = "foreign";
+  BatchLoader loader(std::make_shared<Foreign>(3), options, 1, 1, 0, nullptr);
+  CHECK_THROWS_WITH_AS(loader.next(), "foreign: failed: vector::at", PluginError);
+}

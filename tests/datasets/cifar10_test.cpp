@@ -1,0 +1,191 @@
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<Dataset> open_cifar10(const fs::path& path, const std::string& split = "train",
+                                      std::int64_t channels = 3) {
+  return make<Dataset>("cifar10", "path = \"" + path.string() + "\"\nsplit = \"" + split + "\"",
+                       {.image_size = 32, .channels = channels});
+}
+
+/// A batch of one record per label: planes filled with 10, 20, 30 plus the label.
+Bytes batch_of(const std::vector<std::uint8_t>& labels) {
+  Bytes bytes;
+  for (const std::uint8_t label : labels) {
+    bytes.push_back(label);
+    for (const int plane : {10, 20, 30}) bytes.insert(bytes.end(), 1024, static_cast<std::uint8_t>(plane + label));
+  }
+  return bytes;
+}
+
+NamedBytes binary_members() {
+  return {{"cifar-10-batches-bin/", {}},
+          {"cifar-10-batches-bin/data_batch_2.bin", batch_of({9})},
+          {"cifar-10-batches-bin/data_batch_1.bin", batch_of({3, 0})},
+          {"cifar-10-batches-bin/batches.meta.txt", bytes_of("airplane\n")},
+          {"cifar-10-batches-bin/test_batch.bin", batch_of({5})}};
+}
+
+NamedBytes tree_members() {
+  const auto image = [](std::uint8_t grey) { return png_of(plain(32, 32, {grey, grey, grey})); };
+  return {{"train/", {}},
+          {"train/truck/0000.png", image(90)},
+          {"train/cat/0001.png", image(31)},
+          {"train/cat/0000.png", image(30)},
+          {"test/ship/0000.png", image(80)}};
+}
+
+void unpack(const fs::path& folder, const NamedBytes& members) {
+  for (const auto& [name, bytes] : members) {
+    if (!name.ends_with('/')) write_bytes(folder / name, bytes);
+  }
+}
+
+void check_binary(const fs::path& path) {
+  const auto train = open_cifar10(path);
+  REQUIRE(train->size() == 3);
+  CHECK(train->num_classes() == 10);
+  CHECK(train->get(0).label == 3);
+  CHECK(train->get(1).label == 0);
+  CHECK(train->get(2).label == 9);
+  CHECK(train->get(0).image.pixels == plain(32, 32, {13, 23, 33}).pixels);
+  CHECK(train->get(2).image.pixels == plain(32, 32, {19, 29, 39}).pixels);
+  CHECK(train->describe(1).ends_with("data_batch_1.bin record 1"));
+  const auto test = open_cifar10(path, "test");
+  REQUIRE(test->size() == 1);
+  CHECK(test->get(0).label == 5);
+}
+
+void check_tree(const fs::path& path) {
+  const auto train = open_cifar10(path);
+  REQUIRE(train->size() == 3);
+  CHECK(train->num_classes() == 10);
+  CHECK(train->get(0).label == 3);
+  CHECK(train->get(0).image.pixels[0] == 30);
+  CHECK(train->get(1).image.pixels[0] == 31);
+  CHECK(train->get(2).label == 9);
+  CHECK(train->describe(2).ends_with("train/truck/0000.png"));
+  const auto test = open_cifar10(path, "test");
+  REQUIRE(test->size() == 1);
+  CHECK(test->get(0).label == 8);
+}
+
+}  // namespace
+
+TEST_CASE("CIFAR-10's binary version is read from a folder, a tar and a tar.gz") {
+  const TemporaryFolder folder;
+  unpack(folder.path() / "all", binary_members());
+  check_binary(folder.path() / "all");
+  check_binary(folder.path() / "all" / "cifar-10-batches-bin" / "..");
+  write_bytes(folder.path() / "set.tar", tar_of(binary_members()));
+  check_binary(folder.path() / "set.tar");
+  write_bytes(folder.path() / "set.tar.gz", gzip_of(tar_of(binary_members())));
+  check_binary(folder.path() / "set.tar.gz");
+}
+
+TEST_CASE("CIFAR-10 as a tree of image files is read from a folder, a tar and a tar.gz") {
+  const TemporaryFolder folder;
+  unpack(folder.path() / "all", tree_members());
+  check_tree(folder.path() / "all");
+  write_bytes(folder.path() / "set.tar", tar_of(tree_members()));
+  check_tree(folder.path() / "set.tar");
+  write_bytes(folder.path() / "set.tgz", gzip_of(tar_of(tree_members())));
+  check_tree(folder.path() / "set.tgz");
+}
+
+TEST_CASE("members with long names are found under them") {
+  const TemporaryFolder folder;
+  const std::string name = std::string(120, 'x') + "/train/dog/0000.png";
+  write_bytes(folder.path() / "set.tar", tar_of({{name, png_of(plain(32, 32, {1, 2, 3}))}}));
+  const auto dataset = open_cifar10(folder.path() / "set.tar");
+  CHECK(dataset->get(0).label == 5);
+  CHECK(dataset->describe(0).ends_with(name));
+}
+
+TEST_CASE("channels = 1 gives grey CIFAR-10") {
+  const TemporaryFolder folder;
+  unpack(folder.path(), binary_members());
+  const Image image = open_cifar10(folder.path(), "train", 1)->get(1).image;
+  CHECK(image.channels == 1);
+  CHECK(image.pixels == Bytes(1024, 18));  // (299 * 10 + 587 * 20 + 114 * 30) / 1000 = 18.15
+}
+
+TEST_CASE("damaged CIFAR-10 is refused by name") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.tar.gz";
+  const Bytes packed = gzip_of(tar_of(binary_members()));
+  const auto complaint = [&](const Bytes& bytes) {
+    write_bytes(path, bytes);
+    return message_of<Error>([&] { open_cifar10(path); });
+  };
+
+  std::string message =
+      complaint(Bytes(packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(packed.size() / 2)));
+  CHECK_MESSAGE(message.find("set.tar.gz cannot be read as a tar archive: it ends too early") != std::string::npos,
+                message);
+
+  Bytes flipped = packed;
+  flipped[flipped.size() - 6] ^= 0x55;  // in gzip's checksum
+  message = complaint(flipped);
+  CHECK_MESSAGE(message.find("set.tar.gz cannot be read as a tar archive: ") != std::string::npos, message);
+
+  Bytes tar = tar_of(binary_members());
+  tar[513] ^= 1;  // in the name of the first file
+  message = complaint(tar);
+  CHECK_MESSAGE(message.find("a header is damaged") != std::string::npos, message);
+
+  Bytes cut = tar_of(binary_members());
+  cut.resize(3000);
+  message = complaint(cut);
+  CHECK_MESSAGE(message.find("it ends too early") != std::string::npos, message);
+
+  message = complaint(bytes_of(std::string(2000, 'x')));
+  CHECK_MESSAGE(message.find("it is none, plain or gzipped") != std::string::npos, message);
+
+  message = complaint({});
+  CHECK_MESSAGE(message.find("it is too short to be one") != std::string::npos, message);
+
+  Bytes batch = batch_of({1, 2});
+  batch.pop_back();
+  message = complaint(tar_of({{"data_batch_1.bin", batch}}));
+  CHECK_MESSAGE(
+      message.find("data_batch_1.bin is truncated or no CIFAR-10 batch: it has 6145 bytes") != std::string::npos,
+      message);
+
+  message = complaint(tar_of({{"data_batch_1.bin", batch_of({1, 77})}}));
+  CHECK_MESSAGE(message.find("record 1 has the label 77") != std::string::npos, message);
+
+  message = complaint(tar_of({{"train/cta/0.png", png_of(plain(32, 32, {1, 1, 1}))}}));
+  CHECK_MESSAGE(message.find("CIFAR-10 has no class 'cta'") != std::string::npos, message);
+
+  message = complaint(tar_of({{"train/cat/0.png", bytes_of("no image")}, {"train/cat/1.png", {}}}));
+  CHECK(message.empty());
+  message = message_of<Error>([&] { open_cifar10(path)->get(0); });
+  CHECK_MESSAGE(message.find("set.tar.gz:train/cat/0.png cannot be decoded: it is neither") != std::string::npos,
+                message);
+  message = message_of<Error>([&] { open_cifar10(path)->get(1); });
+  CHECK_MESSAGE(message.find("set.tar.gz:train/cat/1.png cannot be decoded: the file is empty") != std::string::npos,
+                message);
+}
+
+TEST_CASE("CIFAR-10 that is not there says what was looked for") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "cifar-10-batches-py" / "data_batch_1", bytes_of("pickle"));
+  std::string message = message_of<Error>([&] { open_cifar10(folder.path()); });
+  CHECK_MESSAGE(
+      message.find("looked for data_batch_*.bin and train/<class>/*.jpg; it holds cifar-10-batches-py/data_batch_1") !=
+          std::string::npos,
+      message);
+  CHECK_MESSAGE(message.find("This is the Python version") != std::string::npos, message);
+
+  message = message_of<ConfigError>([&] { open_cifar10(folder.path() / "none.tar.gz"); });
+  CHECK_MESSAGE(message.find("expected CIFAR-10, as a folder or a tar archive") != std::string::npos, message);
+}

@@ -1,0 +1,174 @@
+#include <doctest/doctest.h>
+#include <png.h>
+
+#include <cstdlib>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<Dataset> open_folder(const fs::path& path, const std::string& more = "", std::int64_t channels = 3) {
+  return make<Dataset>("folder", "path = \"" + path.string() + "\"\n" + more, {.image_size = 8, .channels = channels});
+}
+
+/// The only image of a folder with one file.
+Image decoded(const std::string& name, const Bytes& bytes, std::int64_t channels = 3) {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / name, bytes);
+  return open_folder(folder.path(), "", channels)->get(0).image;
+}
+
+int largest_difference(const Image& a, const Image& b) {
+  REQUIRE(a.pixels.size() == b.pixels.size());
+  int largest = 0;
+  for (std::size_t i = 0; i < a.pixels.size(); ++i) largest = std::max(largest, std::abs(a.pixels[i] - b.pixels[i]));
+  return largest;
+}
+
+/// What reading the only image of a folder says.
+std::string complaint(const std::string& name, const Bytes& bytes) {
+  return message_of<Error>([&] { decoded(name, bytes); });
+}
+
+}  // namespace
+
+TEST_CASE("a folder's images come from all depths, in the order of their names") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "b.PNG", png_of(plain(2, 2, {1, 1, 1})));
+  write_bytes(folder.path() / "a" / "deep" / "z.png", png_of(plain(2, 2, {2, 2, 2})));
+  write_bytes(folder.path() / "a" / "notes.txt", bytes_of("no image"));
+  write_bytes(folder.path() / ".hidden" / "x.png", png_of(plain(2, 2, {3, 3, 3})));
+  const auto dataset = open_folder(folder.path());
+  REQUIRE(dataset->size() == 2);
+  CHECK(dataset->get(0).image.pixels[0] == 2);
+  CHECK(dataset->get(1).image.pixels[0] == 1);
+  CHECK(dataset->get(0).label == -1);
+  CHECK(dataset->num_classes() == 0);
+  CHECK(dataset->describe(0) == (folder.path() / "a/deep/z.png").string());
+}
+
+TEST_CASE("a link that leads back into its own folder is followed once") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "a" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
+  fs::create_directory_symlink(folder.path(), folder.path() / "a" / "loop");
+  CHECK(open_folder(folder.path())->size() == 1);
+}
+
+TEST_CASE("labels = folders numbers the first-level folders by name") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "dog" / "sub" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
+  write_bytes(folder.path() / "cat" / "x.png", png_of(plain(2, 2, {2, 2, 2})));
+  const auto dataset = open_folder(folder.path(), "labels = \"folders\"");
+  CHECK(dataset->num_classes() == 2);
+  CHECK(dataset->get(0).label == 0);
+  CHECK(dataset->get(1).label == 1);
+
+  write_bytes(folder.path() / "stray.png", png_of(plain(2, 2, {1, 1, 1})));
+  const std::string message = message_of<Error>([&] { open_folder(folder.path(), "labels = \"folders\""); });
+  CHECK_MESSAGE(message.find("stray.png lies in no sub-folder") != std::string::npos, message);
+}
+
+TEST_CASE("labels = json reads dataset.json beside the images") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "0" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
+  write_bytes(folder.path() / "dataset.json", bytes_of(R"({"labels": [["0/x.png", 4]]})"));
+  const auto dataset = open_folder(folder.path(), "labels = \"json\"");
+  CHECK(dataset->num_classes() == 5);
+  CHECK(dataset->get(0).label == 4);
+}
+
+TEST_CASE("PNG comes back exactly, JPEG within its loss") {
+  const Image image = pattern(24, 17, 3);
+  const Image from_png = decoded("x.png", png_of(image));
+  CHECK(from_png.width == 24);
+  CHECK(from_png.height == 17);
+  CHECK(from_png.pixels == image.pixels);
+  const Image from_jpeg = decoded("x.jpeg", jpeg_of(image));
+  CHECK(from_jpeg.width == 24);
+  // Quality 95 without chroma subsampling quantises a smooth image in steps of a few grey levels.
+  CHECK(largest_difference(from_jpeg, image) <= 8);
+}
+
+TEST_CASE("the content decides the decoder, not the name") {
+  const Image image = pattern(9, 9, 1);
+  CHECK(decoded("x.jpg", png_of(image)).pixels == image.pixels);
+}
+
+TEST_CASE("grey, palette, 16-bit and transparent PNGs become RGB on white") {
+  CHECK(decoded("x.png", png_of(2, 1, 8, PNG_COLOR_TYPE_GRAY, {7, 200})).pixels == Bytes{7, 7, 7, 200, 200, 200});
+  CHECK(decoded("x.png", png_of(2, 1, 8, PNG_COLOR_TYPE_PALETTE, {0, 1})).pixels == Bytes{255, 0, 0, 0, 0, 255});
+  CHECK(decoded("x.png", png_of(1, 1, 16, PNG_COLOR_TYPE_GRAY, {0x80, 0x80})).pixels == Bytes{128, 128, 128});
+  const Bytes rgba = {10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 0, 51};
+  // The last pixel: a fifth of black over white.
+  CHECK(decoded("x.png", png_of(3, 1, 8, PNG_COLOR_TYPE_RGB_ALPHA, rgba)).pixels ==
+        Bytes{10, 20, 30, 255, 255, 255, 204, 204, 204});
+  CHECK(decoded("x.png", png_of(1, 1, 8, PNG_COLOR_TYPE_GRAY_ALPHA, {0, 0})).pixels == Bytes{255, 255, 255});
+}
+
+TEST_CASE("CMYK JPEGs become RGB") {
+  const Bytes red = {255, 0, 0, 255};  // as Adobe stores it: the light that each ink lets through
+  Bytes cmyk;
+  for (int i = 0; i < 64; ++i) cmyk.insert(cmyk.end(), red.begin(), red.end());
+  CHECK(largest_difference(decoded("x.jpg", cmyk_jpeg_of(8, 8, cmyk)), plain(8, 8, {255, 0, 0})) <= 2);
+}
+
+TEST_CASE("channels = 1 gives the luma") {
+  const Image grey = decoded("x.png", png_of(plain(2, 2, {255, 0, 0})), 1);
+  CHECK(grey.channels == 1);
+  CHECK(grey.pixels == Bytes(4, 76));  // 0.299 * 255
+  CHECK(decoded("x.png", png_of(2, 1, 8, PNG_COLOR_TYPE_GRAY, {7, 200}), 1).pixels == Bytes{7, 200});
+}
+
+TEST_CASE("a damaged image is named with the reason") {
+  const Bytes png = png_of(pattern(32, 32, 1));
+  const Bytes jpeg = jpeg_of(pattern(32, 32, 1));
+  const auto half = [](const Bytes& bytes) {
+    return Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(bytes.size() / 2));
+  };
+
+  std::string message = complaint("cut.png", half(png));
+  CHECK_MESSAGE(message.find("cut.png cannot be decoded: the file ends too early") != std::string::npos, message);
+
+  message = complaint("cut.jpg", half(jpeg));
+  CHECK_MESSAGE(message.find("cut.jpg cannot be decoded: ") != std::string::npos, message);
+
+  Bytes flipped = png;
+  flipped[flipped.size() / 2] ^= 0x55;
+  message = complaint("flipped.png", flipped);
+  CHECK_MESSAGE(message.find("flipped.png cannot be decoded: ") != std::string::npos, message);
+
+  message = complaint("empty.png", {});
+  CHECK_MESSAGE(message.find("empty.png cannot be decoded: the file is empty") != std::string::npos, message);
+
+  message = complaint("text.png", bytes_of("hello, I am no image"));
+  CHECK_MESSAGE(message.find("it is neither PNG nor JPEG") != std::string::npos, message);
+}
+
+TEST_CASE("a header that claims an enormous image is refused before memory is taken") {
+  Bytes png = png_of(plain(2, 2, {1, 1, 1}));
+  for (const std::size_t at : {16U, 20U}) png[at + 1] = 0x0E;  // a width and a height of 917,506
+  const std::string message = complaint("bomb.png", png);
+  CHECK_MESSAGE(message.find("bomb.png cannot be decoded: ") != std::string::npos, message);
+}
+
+TEST_CASE("an unusable path says what was looked for and what is there") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "images" / "readme.txt", bytes_of("x"));
+  std::string message = message_of<ConfigError>([&] { open_folder(folder.path() / "image"); });
+  CHECK_MESSAGE(message.find("expected a folder of images") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("did you mean images/?") != std::string::npos, message);
+
+  message = message_of<Error>([&] { open_folder(folder.path() / "images"); });
+  CHECK_MESSAGE(
+      message.find("holds no image (.png, .jpg or .jpeg) at any depth; it holds readme.txt") != std::string::npos,
+      message);
+
+  message = message_of<ConfigError>([&] { open_folder(folder.path() / "images" / "readme.txt"); });
+  CHECK_MESSAGE(message.find("expected a folder, got a file") != std::string::npos, message);
+}

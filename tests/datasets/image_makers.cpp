@@ -1,0 +1,167 @@
+#include "image_makers.h"
+
+#include <png.h>
+#include <turbojpeg.h>
+#include <zip.h>
+#include <zlib.h>
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+
+namespace casdm::testing {
+
+namespace {
+
+void require(bool good, const char* what) {
+  if (!good) throw std::runtime_error(what);
+}
+
+Bytes compress(const Bytes& pixels, std::int64_t width, std::int64_t height, int format, int subsampling) {
+  tjhandle handle = tjInitCompress();
+  unsigned char* data = nullptr;
+  unsigned long size = 0;
+  const int result = tjCompress2(handle, pixels.data(), static_cast<int>(width), 0, static_cast<int>(height), format,
+                                 &data, &size, subsampling, 95, 0);
+  const Bytes bytes(data, data + size);
+  tjFree(data);
+  tjDestroy(handle);
+  require(result == 0, "no JPEG");
+  return bytes;
+}
+
+/// The header block of a member.
+Bytes tar_header(const std::string& name, std::size_t size, char type) {
+  std::array<char, 512> block{};
+  std::strncpy(block.data(), name.c_str(), 100);
+  std::snprintf(block.data() + 100, 8, "%07o", 0644);
+  std::snprintf(block.data() + 124, 12, "%011zo", size);
+  block[156] = type;
+  std::memcpy(block.data() + 257,
+              "ustar\0"
+              "00",
+              8);
+  std::memset(block.data() + 148, ' ', 8);
+  unsigned sum = 0;
+  for (const char byte : block) sum += static_cast<unsigned char>(byte);
+  std::snprintf(block.data() + 148, 8, "%06o", sum);
+  return {block.begin(), block.end()};
+}
+
+void append_member(Bytes& archive, const std::string& name, const Bytes& content, char type) {
+  const Bytes header = tar_header(name, content.size(), type);
+  archive.insert(archive.end(), header.begin(), header.end());
+  archive.insert(archive.end(), content.begin(), content.end());
+  archive.resize((archive.size() + 511) / 512 * 512);
+}
+
+}  // namespace
+
+Image pattern(std::int64_t width, std::int64_t height, int seed) {
+  Image image{width, height, 3, {}};
+  for (std::int64_t y = 0; y < height; ++y) {
+    for (std::int64_t x = 0; x < width; ++x) {
+      image.pixels.push_back(static_cast<std::uint8_t>(255 * x / width));
+      image.pixels.push_back(static_cast<std::uint8_t>(255 * y / height));
+      image.pixels.push_back(static_cast<std::uint8_t>((seed * 40) % 256));
+    }
+  }
+  return image;
+}
+
+Image plain(std::int64_t width, std::int64_t height, std::vector<std::uint8_t> colour) {
+  Image image{width, height, static_cast<std::int64_t>(colour.size()), {}};
+  for (std::int64_t i = 0; i < width * height; ++i)
+    image.pixels.insert(image.pixels.end(), colour.begin(), colour.end());
+  return image;
+}
+
+Bytes png_of(std::int64_t width, std::int64_t height, int depth, int colour_type, Bytes samples) {
+  Bytes bytes;
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(png);
+  png_set_write_fn(
+      png, &bytes,
+      [](png_structp writer, png_bytep data, std::size_t size) {
+        auto& target = *static_cast<Bytes*>(png_get_io_ptr(writer));
+        target.insert(target.end(), data, data + size);
+      },
+      nullptr);
+  png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), depth, colour_type,
+               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (colour_type == PNG_COLOR_TYPE_PALETTE) {
+    const png_color palette[] = {{255, 0, 0}, {0, 0, 255}};
+    png_set_PLTE(png, info, palette, 2);
+  }
+  png_write_info(png, info);
+  const std::size_t stride = samples.size() / static_cast<std::size_t>(height);
+  for (std::int64_t y = 0; y < height; ++y) png_write_row(png, samples.data() + static_cast<std::size_t>(y) * stride);
+  png_write_end(png, nullptr);
+  png_destroy_write_struct(&png, &info);
+  return bytes;
+}
+
+Bytes png_of(const Image& image) {
+  return png_of(image.width, image.height, 8, image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
+                image.pixels);
+}
+
+Bytes jpeg_of(const Image& rgb) { return compress(rgb.pixels, rgb.width, rgb.height, TJPF_RGB, TJSAMP_444); }
+
+Bytes cmyk_jpeg_of(std::int64_t width, std::int64_t height, const Bytes& cmyk) {
+  return compress(cmyk, width, height, TJPF_CMYK, TJSAMP_444);
+}
+
+Bytes bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
+
+void write_bytes(const std::filesystem::path& path, const Bytes& bytes) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  require(file.good(), "a test's file could not be written");
+}
+
+Bytes read_bytes(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_zip(const std::filesystem::path& path, const NamedBytes& members) {
+  zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+  for (const auto& [name, bytes] : members) {
+    zip_source_t* source = zip_source_buffer(archive, bytes.data(), bytes.size(), 0);
+    const zip_int64_t entry = zip_file_add(archive, name.c_str(), source, 0);
+    require(entry >= 0, "no zip entry");
+    zip_set_file_compression(archive, static_cast<zip_uint64_t>(entry), ZIP_CM_STORE, 0);
+  }
+  require(zip_close(archive) == 0, "no zip archive");
+}
+
+Bytes tar_of(const NamedBytes& members) {
+  Bytes archive;
+  for (const auto& [name, content] : members) {
+    if (name.size() > 99) append_member(archive, "././@LongLink", bytes_of(name + '\0'), 'L');
+    append_member(archive, name, content, name.ends_with('/') ? '5' : '0');
+  }
+  archive.resize(archive.size() + 1024);
+  return archive;
+}
+
+Bytes gzip_of(const Bytes& bytes) {
+  z_stream stream{};
+  require(deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, "no gzip");
+  Bytes result(deflateBound(&stream, bytes.size()) + 32);
+  stream.next_in = const_cast<Bytef*>(bytes.data());
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = result.data();
+  stream.avail_out = static_cast<uInt>(result.size());
+  require(deflate(&stream, Z_FINISH) == Z_STREAM_END, "no gzip");
+  result.resize(stream.total_out);
+  deflateEnd(&stream);
+  return result;
+}
+
+}  // namespace casdm::testing

@@ -1,0 +1,134 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<Dataset> open_zip(const fs::path& path) {
+  return make<Dataset>("zip", "path = \"" + path.string() + "\"", {.image_size = 8, .channels = 3});
+}
+
+/// Opens a zip of two images and this dataset.json.
+std::shared_ptr<Dataset> open_labelled(const std::string& json) {
+  const TemporaryFolder folder;
+  write_zip(folder.path() / "set.zip", {{"00000/b.png", png_of(plain(2, 2, {2, 2, 2}))},
+                                        {"00000/a.jpg", jpeg_of(plain(8, 8, {90, 90, 90}))},
+                                        {"dataset.json", bytes_of(json)}});
+  return open_zip(folder.path() / "set.zip");
+}
+
+std::string complaint(const std::string& json) {
+  return message_of<Error>([&] { open_labelled(json); });
+}
+
+}  // namespace
+
+TEST_CASE("a zip's images come in the order of their names, with the labels of dataset.json") {
+  const auto dataset = open_labelled(R"({"labels": [["00000/b.png", 0], ["00000/a.jpg", 6]]})");
+  REQUIRE(dataset->size() == 2);
+  CHECK(dataset->num_classes() == 7);
+  CHECK(dataset->get(0).label == 6);
+  CHECK(dataset->get(0).image.width == 8);
+  CHECK(dataset->get(1).label == 0);
+  CHECK(dataset->get(1).image.pixels == Bytes(12, 2));
+  CHECK(dataset->describe(1).ends_with("set.zip:00000/b.png"));
+}
+
+TEST_CASE("labels null, or no labels at all, is an unlabelled set") {
+  for (const char* json : {R"({"labels": null})", R"({})"}) {
+    const auto dataset = open_labelled(json);
+    CHECK(dataset->num_classes() == 0);
+    CHECK(dataset->get(0).label == -1);
+  }
+}
+
+TEST_CASE("labels that do not fit the images are refused") {
+  std::string message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/a.jpg", 6], ["00000/c.png", 1]]})");
+  CHECK_MESSAGE(
+      message.find("dataset.json: labels files that are no images of the data set: 00000/c.png") != std::string::npos,
+      message);
+  message = complaint(R"({"labels": [["00000/b.png", 0]]})");
+  CHECK_MESSAGE(message.find("has no label for 00000/a.jpg") != std::string::npos, message);
+  message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/a.jpg", -1]]})");
+  CHECK_MESSAGE(message.find("the label of 00000/a.jpg is no class number") != std::string::npos, message);
+  message = complaint(R"({"labels": [["00000/b.png", [0, 1]]]})");
+  CHECK_MESSAGE(message.find("is no class number") != std::string::npos, message);
+  message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/b.png", 0]]})");
+  CHECK_MESSAGE(message.find("00000/b.png is labelled twice") != std::string::npos, message);
+  message = complaint(R"({"labels": 3})");
+  CHECK_MESSAGE(message.find("expected a list or null") != std::string::npos, message);
+  message = complaint("{");
+  CHECK_MESSAGE(message.find("dataset.json: not JSON") != std::string::npos, message);
+}
+
+TEST_CASE("a zip that is none, is cut, or holds no image is refused by name") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.zip";
+  std::string message = message_of<ConfigError>([&] { open_zip(path); });
+  CHECK_MESSAGE(message.find("expected a zip archive, but there is no such file") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("holds nothing") != std::string::npos, message);
+
+  message = message_of<ConfigError>([&] { open_zip(folder.path()); });
+  CHECK_MESSAGE(message.find("got a folder; type = \"folder\"") != std::string::npos, message);
+
+  write_zip(path, {{"a.txt", bytes_of("x")}, {"b.webp", bytes_of("x")}});
+  message = message_of<Error>([&] { open_zip(path); });
+  CHECK_MESSAGE(
+      message.find("set.zip holds no image (.png, .jpg or .jpeg); it holds a.txt, b.webp") != std::string::npos,
+      message);
+
+  write_zip(path, {{"a.png", png_of(pattern(32, 32, 1))}});
+  Bytes bytes = read_bytes(path);
+  bytes.resize(bytes.size() / 2);
+  write_bytes(path, bytes);
+  message = message_of<Error>([&] { open_zip(path); });
+  CHECK_MESSAGE(message.find("set.zip cannot be read as a zip archive") != std::string::npos, message);
+}
+
+TEST_CASE("an image damaged inside a zip is named") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.zip";
+  const Bytes png = png_of(pattern(32, 32, 1));
+  write_zip(path, {{"a.png", png}, {"b.png", bytes_of("no image")}});
+  Bytes bytes = read_bytes(path);
+  const auto inside = std::search(bytes.begin(), bytes.end(), png.begin(), png.end());
+  REQUIRE(inside != bytes.end());
+  inside[static_cast<std::ptrdiff_t>(png.size() / 2)] ^= 0x55;
+  write_bytes(path, bytes);
+  const auto dataset = open_zip(path);
+  std::string message = message_of<Error>([&] { dataset->get(0); });
+  CHECK_MESSAGE(message.find("set.zip:a.png cannot be read: ") != std::string::npos, message);
+  message = message_of<Error>([&] { dataset->get(1); });
+  CHECK_MESSAGE(message.find("set.zip:b.png cannot be decoded: it is neither PNG nor JPEG") != std::string::npos,
+                message);
+}
+
+TEST_CASE("a zip is read by several threads at once") {
+  const TemporaryFolder folder;
+  NamedBytes members;
+  for (int i = 0; i < 20; ++i)
+    members.emplace_back("img" + std::to_string(10 + i) + ".png", png_of(pattern(16, 16, i)));
+  write_zip(folder.path() / "set.zip", members);
+  const auto dataset = open_zip(folder.path() / "set.zip");
+  std::vector<int> wrong(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 200; ++i) {
+        const int index = (i * 7 + static_cast<int>(t)) % 20;
+        wrong[t] += dataset->get(index).image.pixels != pattern(16, 16, index).pixels;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == std::vector<int>(4, 0));
+}

@@ -1,0 +1,244 @@
+#include <doctest/doctest.h>
+
+#include "fixture.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+const std::vector<std::int64_t> kTimes = {0, 3, 20, 49};
+
+/// A row of the gradient matrix: some parameters, or some rows (outputs) of one.
+struct Cell {
+  Tensor parameter;
+  std::int64_t from = 0;
+  std::int64_t to = -1;
+
+  Tensor values() const { return to < 0 ? parameter : parameter.narrow(0, from, to - from); }
+  bool has_gradient() const {
+    if (!parameter.grad().defined()) return false;
+    const Tensor gradient = to < 0 ? parameter.grad() : parameter.grad().narrow(0, from, to - from);
+    return gradient.ne(0).any().item<bool>();
+  }
+};
+using Row = std::vector<Cell>;
+
+Row all(const NamedTensors& parameters) {
+  Row row;
+  for (const auto& [name, tensor] : parameters) row.push_back({tensor});
+  return row;
+}
+
+Row outputs(const TinyBackbone& network, std::int64_t from, std::int64_t to) {
+  return {{network.out_weight, from, to}, {network.out_bias, from, to}};
+}
+
+bool any(const Row& row) {
+  return std::any_of(row.begin(), row.end(), [](const Cell& cell) { return cell.has_gradient(); });
+}
+bool every(const Row& row) {
+  return std::all_of(row.begin(), row.end(), [](const Cell& cell) { return cell.has_gradient(); });
+}
+
+/// Runs backward from the mean of one term alone.
+void differentiate(const Bench& bench, const TrainingBatch& batch, const std::string& name) {
+  for (const NamedModule& module : bench.head->modules()) zero_gradients(*module.module);
+  term(bench.head->losses(batch, FakeMetric()), name).value.mean().backward();
+}
+
+/// Largest difference between the gradients left by backward and central differences of `loss`.
+double gradient_error(const NamedTensors& parameters, const std::function<Tensor()>& loss) {
+  constexpr double kStep = 1e-5;
+  const at::NoGradGuard no_grad;
+  double error = 0;
+  for (const auto& [name, parameter] : parameters) {
+    const Tensor flat = parameter.view({-1});
+    for (std::int64_t i = 0; i < flat.numel(); ++i) {
+      const double value = flat[i].item<double>();
+      flat[i].fill_(value + kStep);
+      const double above = loss().mean().item<double>();
+      flat[i].fill_(value - kStep);
+      const double below = loss().mean().item<double>();
+      flat[i].fill_(value);
+      const double gradient = parameter.grad().defined() ? parameter.grad().view({-1})[i].item<double>() : 0.0;
+      error = std::max(error, std::abs(gradient - (above - below) / (2 * kStep)));
+    }
+  }
+  return error;
+}
+
+/// The truncation of central differences is h^2 = 1e-10, their rounding 1e-16 / h = 1e-11, times losses below 100.
+constexpr double kDifferenceBound = 1e-8;
+
+/// The four losses as functions of the networks, with what the method stops gradients at held fixed.
+struct Reference {
+  Reference(const Bench& bench, const TrainingBatch& batch)
+      : bench(bench), batch(batch), fixed(bench.estimate(batch)) {}
+
+  Tensor eps() const { return mean_per_image((batch.eps - bench.estimate(batch).eps).square()); }
+  Tensor x0() const { return mean_per_image((batch.x0 - bench.estimate(batch).x0).square()); }
+  Tensor metric() const { return FakeMetric().evaluate(bench.estimate(batch).x0, batch, "")[0].value; }
+  Tensor mu() const {
+    const NoiseScheduler& s = *bench.schedule;
+    const Tensor r = bench.estimate(batch).gate;
+    const Tensor mu_x0 = s.posterior_mean(fixed.x0, batch.x_t, batch.t);
+    const Tensor mu_eps = s.posterior_mean(fixed.x0_from_eps, batch.x_t, batch.t);
+    const Tensor mu = r * mu_x0 + (1 - r) * mu_eps;
+    return mean_per_image((s.posterior_mean(batch.x0, batch.x_t, batch.t) - mu).square());
+  }
+
+  const Bench& bench;
+  const TrainingBatch& batch;
+  Estimate fixed;
+};
+
+}  // namespace
+
+TEST_CASE("cascade: each loss trains what the paper says and nothing else") {
+  for (const std::string& options :
+       {std::string(), std::string("output = \"residual\"\nsees_x_t = true\ngate_activation = \"linear\""),
+        std::string("gate_shape = \"channel\"\ninput_clip = \"none\""), std::string("gate_shape = \"scalar\"")}) {
+    CAPTURE(options);
+    const Bench bench("cascade", options, linear_schedule(50));
+    const TrainingBatch batch = bench.batch(kTimes);
+    const Reference reference(bench, batch);
+    const TinyBackbone &theta = bench.network("theta"), &phi = bench.network("phi");
+    const Row trunk = all(phi.trunk());
+    const Row x0_output = outputs(phi, 0, kChannels);
+    const Row gate_output = outputs(phi, kChannels, phi.spec.out_channels);
+    CHECK(bench.head->gradients_are_separate());
+
+    differentiate(bench, batch, "eps");
+    CHECK(every(all(theta.parameters())));
+    CHECK(gradient_error(theta.parameters(), [&] { return reference.eps(); }) < kDifferenceBound);
+    CHECK_FALSE(any(all(phi.parameters())));
+
+    differentiate(bench, batch, "x0");
+    CHECK_FALSE(any(all(theta.parameters())));
+    CHECK(every(trunk));
+    CHECK(every(x0_output));
+    CHECK_FALSE(any(gate_output));
+    CHECK(gradient_error(phi.parameters(), [&] { return reference.x0(); }) < kDifferenceBound);
+
+    differentiate(bench, batch, "metric.fake");
+    CHECK_FALSE(any(all(theta.parameters())));
+    CHECK(every(trunk));
+    CHECK(every(x0_output));
+    CHECK_FALSE(any(gate_output));
+    CHECK(gradient_error(phi.parameters(), [&] { return reference.metric(); }) < kDifferenceBound);
+
+    differentiate(bench, batch, "mu");
+    CHECK_FALSE(any(all(theta.parameters())));
+    CHECK(every(trunk));
+    CHECK_FALSE(any(x0_output));
+    CHECK(every(gate_output));
+    CHECK(gradient_error(phi.parameters(), [&] { return reference.mu(); }) < kDifferenceBound);
+  }
+}
+
+TEST_CASE("cascade: without the block the metric does reach theta") {
+  const Bench bench("cascade", "detach_input = false\ninput_clip = \"none\"", linear_schedule(50));
+  const TrainingBatch batch = bench.batch(kTimes);
+  const Reference reference(bench, batch);
+  const TinyBackbone& theta = bench.network("theta");
+  CHECK_FALSE(bench.head->gradients_are_separate());
+  for (const std::string name : {"x0", "metric.fake", "mu"}) {
+    CAPTURE(name);
+    differentiate(bench, batch, name);
+    CHECK(every(all(theta.parameters())));
+  }
+  differentiate(bench, batch, "metric.fake");
+  CHECK(gradient_error(theta.parameters(), [&] { return reference.metric(); }) < kDifferenceBound);
+}
+
+TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which the mu loss alone trains") {
+  const Bench bench("cascade", "gate_detach_trunk = true", linear_schedule(50));
+  const Module& phi_module = *bench.head->modules().at(1).module;
+  const TinyBackbone& phi = bench.network("phi");
+  REQUIRE(phi.spec.out_channels == kChannels);
+
+  NamedTensors gate;
+  for (auto& [name, tensor] : phi_module.parameters()) {
+    tensor.set_data(tensor.to(at::kDouble));
+    if (name.starts_with("gate_network.")) gate.emplace_back(name, tensor);
+  }
+  REQUIRE(gate.size() == 4);
+  REQUIRE(phi_module.parameters().size() == gate.size() + phi.parameters().size());
+  const TrainingBatch batch = bench.batch(kTimes);
+  CHECK(largest_difference(bench.estimate(batch).gate, at::full({1}, 0.5, at::kDouble)) == 0);
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, tensor] : gate) tensor.copy_(randn(derive_seed(3, name), tensor.sizes()) * 0.3);
+  }
+
+  const Reference reference(bench, batch);
+  differentiate(bench, batch, "mu");
+  CHECK_FALSE(any(all(bench.network("theta").parameters())));
+  CHECK_FALSE(any(all(phi.parameters())));
+  CHECK(every(all(gate)));
+  CHECK(gradient_error(gate, [&] { return reference.mu(); }) < kDifferenceBound);
+
+  for (const std::string name : {"x0", "metric.fake"}) {
+    differentiate(bench, batch, name);
+    CHECK(every(all(phi.parameters())));
+    CHECK_FALSE(any(all(gate)));
+  }
+}
+
+TEST_CASE("cascade: a frozen theta has no graph, no dropout, and a loss that is only recorded") {
+  const Bench bench("cascade", "train_mode = \"frozen_theta\"\ndetach_input = false", linear_schedule(50));
+  TrainingBatch batch = bench.batch(kTimes);
+  batch.dropout = [](std::string_view name) { return make_generator(derive_seed(1, name)); };
+  const Losses losses = bench.head->losses(batch, FakeMetric());
+  CHECK_FALSE(bench.head->modules().at(0).is_trainable);
+  CHECK(bench.head->modules().at(1).is_trainable);
+  CHECK(bench.head->gradients_are_separate());
+  CHECK_FALSE(term(losses, "eps").value.requires_grad());
+  CHECK_FALSE(bench.backbone("theta").had_dropout);
+  CHECK(bench.backbone("phi").had_dropout);
+  objective(losses).backward();
+  CHECK_FALSE(any(all(bench.network("theta").parameters())));
+  CHECK(every(all(bench.network("phi").parameters())));
+}
+
+TEST_CASE("dual: the metric reaches the network that predicts the noise") {
+  const Bench bench("dual", "", linear_schedule(50));
+  const TrainingBatch batch = bench.batch(kTimes);
+  const Reference reference(bench, batch);
+  const TinyBackbone& theta = bench.network("theta");
+  const Row trunk = all(theta.trunk());
+  const Row eps = outputs(theta, 0, kChannels), x0 = outputs(theta, kChannels, 2 * kChannels),
+            gate = outputs(theta, 2 * kChannels, 2 * kChannels + 1);
+  struct Expected {
+    std::string name;
+    bool eps, x0, gate;
+    std::function<Tensor()> loss;
+  };
+  for (const Expected& expected : {Expected{"eps", true, false, false, [&] { return reference.eps(); }},
+                                   Expected{"x0", false, true, false, [&] { return reference.x0(); }},
+                                   Expected{"metric.fake", false, true, false, [&] { return reference.metric(); }},
+                                   Expected{"mu", false, false, true, [&] { return reference.mu(); }}}) {
+    CAPTURE(expected.name);
+    differentiate(bench, batch, expected.name);
+    CHECK(every(trunk));
+    CHECK(any(eps) == expected.eps);
+    CHECK(any(x0) == expected.x0);
+    CHECK(any(gate) == expected.gate);
+    CHECK(gradient_error(theta.parameters(), expected.loss) < kDifferenceBound);
+  }
+}
+
+TEST_CASE("single: the metric trains theta through the clean image that its prediction implies") {
+  for (const std::string type : {"epsilon", "sample", "v_prediction"}) {
+    CAPTURE(type);
+    const Bench bench("single", "prediction_type = \"" + type + "\"", linear_schedule(50));
+    const TrainingBatch batch = bench.batch(kTimes);
+    const TinyBackbone& theta = bench.network("theta");
+    differentiate(bench, batch, "metric.fake");
+    CHECK(every(all(theta.parameters())));
+    CHECK(gradient_error(theta.parameters(), [&] {
+            return FakeMetric().evaluate(bench.estimate(batch).x0_from_eps, batch, "")[0].value;
+          }) < kDifferenceBound);
+  }
+}

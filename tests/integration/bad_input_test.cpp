@@ -1,0 +1,103 @@
+#include <doctest/doctest.h>
+
+#include <csignal>
+
+#include "framework/host/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Trains the small experiment with these words and expects a refusal before anything is written.
+void refuses(const std::string& words, int status, const std::vector<std::string>& expected) {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome outcome = shell("casdm train small.toml " + words, folder.path());
+  CHECK_MESSAGE(outcome.status == status, words << "\n" << outcome.err);
+  for (const std::string& part : expected) CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, words << "\n" << outcome.err);
+}
+
+}  // namespace
+
+TEST_CASE("wrong options are refused with key, expectation and what was given") {
+  refuses("--set train.batchsize=8", 2, {"train.batchsize", "batch_size"});
+  refuses("--set train.batch_size='\"many\"'", 2, {"train.batch_size", "many"});
+  refuses("--set train.batch_size=0", 2, {"train.batch_size", "0"});
+  refuses("--set noise.type=linaer", 2, {"linaer", "linear"});
+  refuses("--set head.theta.channels=10", 2, {"channels", "10"});
+  refuses("--set head.theta.attention_resolutions=[5]", 2, {"attention_resolutions", "5"});
+  refuses("--set data.image_size=15", 2, {"15"});
+  refuses("--set metrics.0.type=ssim --set data.image_size=8 --set head.theta.attention_resolutions=[4] "
+          "--set head.phi.attention_resolutions=[4]", 2, {"needs images of at least"});
+  refuses("--set sampler.num_inference_steps=101", 2, {"101", "100"});
+  refuses("--set train.accumulate=3", 2, {"accumulate"});
+}
+
+TEST_CASE("data that cannot be read is named") {
+  refuses("--set 'data={type=\"folder\", path=\"nowhere\", image_size=16}'", 2, {"nowhere"});
+  refuses("--set 'data={type=\"zip\", path=\"small.toml\", image_size=16}'", 2, {"small.toml"});
+}
+
+TEST_CASE("an unreadable image stops the run by name, or is skipped when that was asked for") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  fs::create_directories(folder.path() / "images");
+  REQUIRE(shell("casdm train small.toml --set train.total_images=4 --set run.name=first && casdm sample runs/first --num 5 --out s && "
+                "cp s/00000*.png images/ && head -c 60 s/000001.png > images/broken.png", folder.path()).status == 0);
+  const std::string data = " --set 'data={type=\"folder\", path=\"images\", image_size=16}'";
+  const Outcome stopped = shell("casdm train small.toml" + data, folder.path());
+  CHECK(stopped.status == 1);
+  CHECK_MESSAGE(stopped.err.find("broken.png") != std::string::npos, stopped.err);
+  const Outcome skipped = shell("casdm train small.toml --set run.name=skips" + data + " --set data.skip_unreadable=true", folder.path());
+  CHECK_MESSAGE(skipped.status == 0, skipped.err);
+  CHECK(skipped.err.find("broken.png") != std::string::npos);
+}
+
+TEST_CASE("a run folder that exists is refused and left as it was") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  REQUIRE(shell("casdm train small.toml --set train.total_images=4", folder.path()).status == 0);
+  const std::string before = read_file(folder.path() / "runs/small/metrics.jsonl");
+  const Outcome second = shell("casdm train small.toml", folder.path());
+  CHECK(second.status == 2);
+  CHECK(second.err.find("--resume") != std::string::npos);
+  CHECK(read_file(folder.path() / "runs/small/metrics.jsonl") == before);
+}
+
+TEST_CASE("a full disk ends the run with a clear word and keeps what was saved") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  REQUIRE(shell("casdm train small.toml --set train.total_images=8", folder.path()).status == 0);
+  // The limit on file sizes stands for the full disk.
+  const Outcome full = shell("trap '' XFSZ; ulimit -f 20; casdm train --resume runs/small --set train.total_images=16", folder.path());
+  CHECK(full.status == 1);
+  CHECK_MESSAGE(full.err.find("could not be saved (earlier ones are kept)") != std::string::npos, full.err);
+  CHECK(fs::exists(folder.path() / "runs/small/checkpoints/000000000008/state.json"));
+  for (const auto& entry : fs::recursive_directory_iterator(folder.path() / "runs")) {
+    CHECK_MESSAGE(entry.path().string().find(".tmp") == std::string::npos, entry.path().string());
+  }
+  CHECK(shell("casdm train --resume runs/small --set train.total_images=16", folder.path()).status == 0);
+}
+
+TEST_CASE("cuda is refused with a clear word where there is no device") {
+  if (fs::exists("/dev/nvidiactl")) {
+    MESSAGE("skipped: this machine has an NVIDIA driver");
+    return;
+  }
+  refuses("--set run.device=cuda", 1, {"no CUDA device can be used", "cpu"});
+}
+
+TEST_CASE("a library that is no plugin is named and stops nothing else") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), "[plugins]\npaths = [\"bad\"]\n");
+  fs::create_directories(folder.path() / "bad");
+  write_file(folder.path() / "bad/garbage.so", "not a library");
+  CHECK(shell("casdm train small.toml --set train.total_images=4", folder.path()).status == 0);
+  const Outcome list = shell("CASDM_PLUGIN_PATH=\"$PWD/bad\" casdm plugins list", folder.path());
+  CHECK(list.status == 0);
+  CHECK_MESSAGE((list.out + list.err).find("garbage.so") != std::string::npos, list.out << list.err);
+}

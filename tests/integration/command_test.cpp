@@ -1,0 +1,80 @@
+#include <doctest/doctest.h>
+
+#include "framework/host/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+TEST_CASE("train and sample leave a run that explains itself") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome train = shell("casdm train small.toml", folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  CHECK(train.out == "runs/small\n");
+  const fs::path run = folder.path() / "runs" / "small";
+  CHECK(fs::exists(run / "config.toml"));
+  CHECK(fs::exists(run / "metrics.jsonl"));
+  CHECK(fs::exists(run / "samples" / "24.png"));
+  CHECK(fs::exists(run / "checkpoints" / "000000000024" / "state.json"));
+
+  // The resolved config is a valid experiment of its own.
+  CHECK(shell("casdm config check runs/small/config.toml", folder.path()).status == 0);
+
+  const Outcome sample = shell("casdm sample runs/small --num 6 --batch 6 --out a", folder.path());
+  REQUIRE_MESSAGE(sample.status == 0, sample.err);
+  CHECK(sample.out == "a/grid.png\n");
+  for (const char* file : {"000000.png", "000005.png", "grid.png", "samples.npz"}) CHECK(fs::exists(folder.path() / "a" / file));
+  CHECK_FALSE(fs::exists(folder.path() / "a" / "000006.png"));
+
+  // Another sampler, other steps, raw weights.
+  const Outcome other = shell("casdm sample runs/small --num 2 --out b --sampler ddpm --weights raw", folder.path());
+  CHECK_MESSAGE(other.status == 0, other.err);
+  const Outcome steps = shell("casdm sample runs/small --num 2 --out c --steps 3 --eta 0.5", folder.path());
+  CHECK_MESSAGE(steps.status == 0, steps.err);
+  CHECK(shell("casdm sample runs/small --num 2 --out a", folder.path()).status == 2);
+
+  // A finished run has nothing to resume, and can be made longer.
+  const Outcome again = shell("casdm train --resume runs/small", folder.path());
+  CHECK(again.status == 0);
+  CHECK(again.err.find("complete") != std::string::npos);
+  const Outcome longer = shell("casdm train --resume runs/small --set train.total_images=32", folder.path());
+  CHECK_MESSAGE(longer.status == 0, longer.err);
+  CHECK(fs::exists(run / "checkpoints" / "000000000032" / "state.json"));
+}
+
+TEST_CASE("an interrupted run saves, says how to go on, and ends with 0") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome stopped = shell(
+      "casdm train small.toml --set train.total_images=100M & p=$!\n"
+      "while [ ! -s runs/small/metrics.jsonl ]; do sleep 0.1; done\nkill -TERM $p; wait $p",
+      folder.path());
+  CHECK_MESSAGE(stopped.status == 0, stopped.err);
+  CHECK(stopped.err.find("casdm train --resume runs/small") != std::string::npos);
+}
+
+TEST_CASE("a dry run builds everything and writes nothing") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome outcome = shell("casdm train small.toml --dry-run", folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(outcome.out.find("theta: ") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}
+
+TEST_CASE("every command explains itself") {
+  const TemporaryFolder folder;
+  for (const char* command : {"--help", "train --help", "sample --help", "config --help", "config check --help",
+                              "config show --help", "config init --help", "plugins --help", "plugins list --help"}) {
+    const Outcome outcome = shell(std::string("casdm ") + command, folder.path());
+    CHECK_MESSAGE(outcome.status == 0, command);
+    CHECK_MESSAGE(outcome.out.find("usage: casdm") != std::string::npos, command);
+    CHECK_MESSAGE(outcome.err.empty(), command);
+  }
+  const Outcome typo = shell("casdm trian x.toml", folder.path());
+  CHECK(typo.status == 2);
+  CHECK(typo.err.find("did you mean 'train'") != std::string::npos);
+}

@@ -1,0 +1,24 @@
+#include <doctest/doctest.h>
+
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+TEST_CASE("every shipped config is valid and builds its networks") {
+  const TemporaryFolder folder;
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(source_dir() / "configs")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++count;
+    const std::string path = entry.path().string();
+    const Outcome check = shell("casdm config check '" + path + "'", folder.path());
+    CHECK_MESSAGE(check.status == 0, path << "\n" << check.err);
+    // Networks need labels from a data set only where the config asks for them.
+    const Outcome build = shell("casdm train '" + path + "' --dry-run", folder.path());
+    CHECK_MESSAGE(build.status == 0, path << "\n" << build.err);
+  }
+  CHECK(count >= 12);
+}

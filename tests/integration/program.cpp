@@ -1,0 +1,66 @@
+#include "integration/program.h"
+
+#include <sys/wait.h>
+
+#include <cstdlib>
+
+#include "framework/host/files.h"
+
+namespace casdm::testing {
+
+namespace fs = std::filesystem;
+
+Outcome shell(const std::string& command_line, const fs::path& folder) {
+  const fs::path out = folder / ".stdout";
+  const fs::path err = folder / ".stderr";
+  const std::string line = "cd '" + folder.string() + "' && casdm() { '" CASDM_PROGRAM "' \"$@\"; } && { " + command_line +
+                           "\n} > '" + out.string() + "' 2> '" + err.string() + "'";
+  const int status = std::system(line.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+}
+
+fs::path write_small_config(const fs::path& folder, const std::string& more) {
+  const fs::path path = folder / "small.toml";
+  write_file(path, R"([run]
+name = "small"
+device = "cpu"
+[data]
+type = "shapes"
+image_size = 16
+[noise]
+type = "cosine"
+num_train_timesteps = 100
+[head]
+type = "cascade"
+[head.theta]
+type = "unet"
+channels = 8
+channel_mult = [1, 2]
+num_res_blocks = 1
+attention_resolutions = [8]
+groups = 4
+[head.phi]
+type = "unet"
+channels = 8
+channel_mult = [1, 2]
+num_res_blocks = 1
+attention_resolutions = [8]
+groups = 4
+[[metrics]]
+type = "l1"
+[sampler]
+type = "ddim"
+num_inference_steps = 4
+[train]
+batch_size = 4
+total_images = 24
+[log]
+every_images = 8
+sample_count = 4
+[checkpoint]
+every_images = 8
+)" + more);
+  return path;
+}
+
+}  // namespace casdm::testing

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace casdm::testing {
+
+/// What a command left behind.
+struct Outcome {
+  int status = -1;
+  std::string out;
+  std::string err;
+};
+
+/// Runs a shell command line in `folder`, with `casdm` standing for the program of this build.
+Outcome shell(const std::string& command_line, const std::filesystem::path& folder);
+
+/// An experiment of seconds (shapes at 16 px, Cas-DM with l1), written to folder/small.toml.
+std::filesystem::path write_small_config(const std::filesystem::path& folder, const std::string& more = "");
+
+}  // namespace casdm::testing

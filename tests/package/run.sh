@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# casdm as a stranger has it: installed, moved, and nothing else. From another folder, builds, tests and trains with a
+# plugin of every kind that `casdm plugins new` makes, and with the plugins of examples/.
+#
+#   tests/package/run.sh BUILD     BUILD is a build folder of casdm in which everything is built
+set -euo pipefail
+
+build=${1:?"usage: tests/package/run.sh BUILD"}
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+prefix="$scratch/moved prefix"
+casdm="$prefix/bin/casdm"
+umask 022
+unset CASDM_PLUGIN_PATH CASDM_TORCH_DIR
+export XDG_DATA_HOME=$scratch/data
+if command -v ccache >/dev/null; then
+  export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=1
+fi
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+# quietly COMMAND...: shows what the command printed only if it fails.
+quietly() {
+  "$@" >"$scratch/log" 2>&1 || {
+    cat "$scratch/log" >&2
+    fail "$*"
+  }
+}
+
+# refused TEXT... -- COMMAND...: the command must fail, and say each of the texts.
+refused() {
+  local texts=()
+  while [[ $1 != -- ]]; do texts+=("$1") && shift; done
+  shift
+  if "$@" >"$scratch/log" 2>&1; then fail "not refused: $*"; fi
+  local text
+  # CMake breaks lines where it likes.
+  for text in "${texts[@]}"; do
+    tr -s '[:space:]' ' ' <"$scratch/log" | grep -qF -- "$text" || {
+      cat "$scratch/log" >&2
+      fail "refused, but without the words '$text': $*"
+    }
+  done
+}
+
+install_and_move() {
+  quietly cmake --install "$build" --prefix "$scratch/installed"
+  mv "$scratch/installed" "$prefix"
+  local file
+  while IFS= read -r -d '' file; do
+    if objdump -p "$file" | grep -E 'R(UN)?PATH' | grep -qF -e "$scratch" -e "$build" -e "$source"; then
+      fail "$file has a RUNPATH into the build: $(objdump -p "$file" | grep -E 'R(UN)?PATH')"
+    fi
+  done < <(find "$prefix/bin" "$prefix/lib" "$prefix/libexec" -type f \( -name '*.so' -o -perm -u+x \) -print0)
+  if grep -rlF -e "$scratch/installed" -e "$build" -e "$source" "$prefix/lib/cmake" "$prefix/share"; then
+    fail "the files above name folders of the build"
+  fi
+  quietly "$casdm" --version
+  "$casdm" plugins list --json >"$scratch/plugins.json"
+  if grep -q '"problem"' "$scratch/plugins.json"; then fail "plugins cannot be used: $(cat "$scratch/plugins.json")"; fi
+  grep -q '"id": "backbone_unet"' "$scratch/plugins.json" || fail "the installed plugins are not found"
+}
+
+# use_plugin FOLDER NAME: configures, builds, tests, inspects and trains.
+use_plugin() {
+  local started=$SECONDS
+  cd "$1"
+  quietly cmake -S . -B build -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
+  quietly cmake --build build
+  quietly ctest --test-dir build --output-on-failure
+  "$casdm" plugins inspect --json "build/$2.so" >"$scratch/inspect.json"
+  grep -q '"usable": true' "$scratch/inspect.json" || fail "$2 cannot be used: $(cat "$scratch/inspect.json")"
+  quietly "$casdm" train experiment.toml --set run.directory="$scratch/runs" --set run.name="$2" --set run.threads=2 \
+    --set train.total_images=32 --set log.every_images=16 --set log.sample_count=4 --set sampler.num_inference_steps=2
+  test -s "$scratch/runs/$2/metrics.jsonl" || fail "$2 left no metrics.jsonl"
+  cd "$scratch"
+  echo "ok: $2 ($((SECONDS - started)) s)"
+}
+
+new_plugins() {
+  local kind
+  for kind in metric_loss cascade_head backbone noise_scheduler sampler dataset; do
+    quietly "$casdm" plugins new --kind "$kind" "my_$kind" --out "$scratch/new/my_$kind"
+    use_plugin "$scratch/new/my_$kind" "my_$kind"
+  done
+  refused "exists" -- "$casdm" plugins new --kind sampler my_sampler --out "$scratch/new/my_sampler"
+  refused "cannot name a plugin" -- "$casdm" plugins new --kind sampler MySampler
+  refused "cannot name a plugin" -- "$casdm" plugins new --kind sampler 2nd
+  refused "no kind 'metrik'" "metric_loss" -- "$casdm" plugins new --kind metrik my_metric
+  refused "--kind is missing" -- "$casdm" plugins new my_metric
+}
+
+examples() {
+  local name
+  for name in metric_random_features head_x0_residual; do
+    cp -r "$source/examples/$name" "$scratch/$name"
+    rm -rf "$scratch/$name/build"
+    use_plugin "$scratch/$name" "$name"
+  done
+}
+
+# The code of docs/plugins/tutorial.md, in the tree that its first step makes.
+tutorial() {
+  local tree=$scratch/charbonnier_fft page=$source/docs/plugins/tutorial.md
+  quietly "$casdm" plugins new --kind metric charbonnier_fft
+  sed -n '/^<!-- tests/,/^Three things/s/^    //p' "$page" >"$tree/charbonnier_fft.cpp"
+  (($(grep -c . "$tree/charbonnier_fft.cpp") <= 40)) || fail "the tutorial's metric has more than 40 lines"
+  grep -e '^    const auto spectral' -A 1 "$page" | sed 's/^    //' >"$scratch/check"
+  sed -i -e 's/{{"epsilon", 1e-3}}/{{"fft_weight", 0.0}}/' -e "/is finite at identity/r $scratch/check" \
+    "$tree/charbonnier_fft_test.cpp"
+  use_plugin "$tree" charbonnier_fft
+}
+
+# An installed plugin is found without `[plugins] paths`.
+install_a_plugin() {
+  quietly cmake --install "$scratch/metric_random_features/build" --prefix "$prefix"
+  "$casdm" plugins list | grep -q random_features || fail "an installed plugin is not found"
+}
+
+another_libtorch() {
+  mkdir -p "$scratch/torch/lib"
+  touch "$scratch/torch/lib/libtorch_cpu.so"
+  printf "__version__ = '9.8.7+cpu'\ncuda: Optional[str] = None\n" >"$scratch/torch/version.py"
+  refused "built with LibTorch 2." "found is 9.8.7" -- \
+    cmake -S "$scratch/new/my_sampler" -B "$scratch/other" -DCMAKE_PREFIX_PATH="$prefix" -DCASDM_TORCH_DIR="$scratch/torch"
+}
+
+# What the check after linking must refuse, as the smallest libraries that show it.
+bad_links() {
+  local entry='extern "C" int casdm_plugin_entry() { return 0; }'
+  local check=(cmake -D NM=nm -D OBJDUMP=objdump -D "PLUGIN=$scratch/bad.so"
+    -P "$prefix/lib/cmake/casdm/CasdmCheckPlugin.cmake")
+  library() { g++ -shared -fPIC -x c++ - -o "$scratch/bad.so" "${@:2}" <<<"$1"; }
+  library "$entry"
+  quietly "${check[@]}"
+  library "$entry int leaked() { return 1; }"
+  refused "exports other symbols" "leaked" -- "${check[@]}"
+  library "$entry" -Wl,--no-as-needed -fopenmp
+  refused "links the OpenMP runtime libgomp" -- "${check[@]}"
+  library "$entry" -Wl,-rpath,/nowhere
+  refused "has the RUNPATH /nowhere" -- "${check[@]}"
+}
+
+cd "$scratch"
+install_and_move
+echo "ok: installed and moved"
+new_plugins
+examples
+tutorial
+install_a_plugin
+another_libtorch
+bad_links
+echo "package: all passed in $SECONDS s"

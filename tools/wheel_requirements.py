@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""What a LibTorch made of PyPI wheels still lacks, as requirements for pip, one a line.
+
+    wheel_requirements.py slim|full TORCH_VERSION
+
+Run it with the python of the virtual environment in question. It follows the installed wheels' own
+metadata (torch -> cuda-toolkit[extras] -> nvidia-*), so no version is written down here. Metadata of
+a wheel that is not installed cannot be read: install what is printed (with `pip install --no-deps`)
+and ask again, until nothing is printed.
+
+slim: torch and the libraries that libtorch_cpu.so itself needs (the CUDA runtime and CUPTI).
+full: torch and all its NVIDIA libraries. Python packages that torch imports are never needed.
+"""
+
+import sys
+from importlib import metadata
+
+from pip._vendor.packaging.requirements import Requirement
+from pip._vendor.packaging.utils import canonicalize_name
+
+SLIM = ("cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-cupti")
+FULL = ("cuda-toolkit", "nvidia-")
+
+
+def installed_distributions():
+    """Completely installed distributions by name: pip writes INSTALLER after all other files."""
+    distributions = {}
+    for distribution in metadata.distributions():
+        if distribution.read_text("INSTALLER") and distribution.read_text("RECORD"):
+            distributions[canonicalize_name(distribution.metadata["Name"])] = distribution
+    return distributions
+
+
+def applies(requirement, extras):
+    if requirement.marker is None:
+        return True
+    return any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def missing(root, wanted, distributions):
+    """Requirements reachable from `root` through names that begin as in `wanted`, not installed."""
+    lacking, seen, waiting = [], set(), [root]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        key = (name, frozenset(requirement.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        distribution = distributions.get(name)
+        if distribution is None or not requirement.specifier.contains(distribution.version, prereleases=True):
+            lacking.append(f"{requirement.name}{requirement.specifier}")
+            continue
+        for line in distribution.requires or []:
+            dependency = Requirement(line)
+            if canonicalize_name(dependency.name).startswith(wanted) and applies(dependency, requirement.extras):
+                waiting.append(dependency)
+    return sorted(set(lacking))
+
+
+def main(arguments):
+    if len(arguments) != 2 or arguments[0] not in ("slim", "full"):
+        sys.exit(__doc__)
+    wanted = SLIM if arguments[0] == "slim" else FULL
+    root = Requirement(f"torch=={arguments[1]}")
+    print("\n".join(missing(root, wanted, installed_distributions())), end="")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
