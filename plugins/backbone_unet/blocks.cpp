@@ -69,7 +69,7 @@ Tensor AttentionBlock::forward(const Tensor& x, const BlockInput& /*input*/) con
   const Tensor attended =
       at::scaled_dot_product_attention(parts[0].transpose(1, 2), parts[1].transpose(1, 2), parts[2].transpose(1, 2));
   const Tensor update = proj_out_(attended.transpose(1, 2).reshape({batch, positions, channels}));
-  return residual(update.transpose(1, 2).unflatten(2, {x.size(2), x.size(3)}), x);
+  return x + update.transpose(1, 2).unflatten(2, {x.size(2), x.size(3)});
 }
 
 ConvBlock::ConvBlock(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out)

@@ -7,9 +7,14 @@
 #include <cmath>
 #include <vector>
 
-// The loops run over neighbouring channels, so that the compiler can vectorise them; they are
-// compiled for AVX2 beside the baseline, and the processor decides.
+// The loops run over neighbouring channels, so that the compiler can vectorise them: no two arrays of
+// a loop overlap. They are compiled for AVX2 beside the baseline, and the processor decides.
 #define CASDM_INLINE inline __attribute__((always_inline))
+#if defined(__GNUC__) && !defined(__clang__)
+#define CASDM_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define CASDM_INDEPENDENT
+#endif
 #if defined(__x86_64__)
 #define CASDM_AVX2 __attribute__((target("avx2,fma")))
 #endif
@@ -21,12 +26,14 @@ constexpr double kEpsilon = 1e-5;
 /// Pixels summed in float32 before they go to float64.
 constexpr std::int64_t kBlock = 64;
 
-/// e^x to about 1e-7 relative for |x| < 87, saturating beyond: a degree-6 polynomial on
-/// [-ln 2 / 2, ln 2 / 2] (the coefficients of Cephes' expf) times a power of two.
+/// e^x to about 1e-7 relative for |x| <= 87, and as at 87 beyond: a polynomial on [-ln 2 / 2, ln 2 / 2]
+/// (the coefficients of Cephes' expf) times a power of two. The bound is taken on integers, because
+/// the compiler turns comparisons of floats into branches, and loops with branches stay scalar.
 CASDM_INLINE float exponential(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
-  x = x > 87.0f ? 87.0f : x;
-  x = x < -87.0f ? -87.0f : x;
+  constexpr std::int32_t kMagnitude = 0x7FFFFFFF;
+  const auto bits = std::bit_cast<std::int32_t>(x);
+  x = std::bit_cast<float>(std::min(bits & kMagnitude, std::bit_cast<std::int32_t>(87.0f)) | (bits & ~kMagnitude));
   const float rounded = x * 1.44269504088896341f + kRound;
   const float n = rounded - kRound;
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -76,6 +83,7 @@ CASDM_INLINE void moments(const NormSlice<T>& s, Scratch& scratch) {
     const std::int64_t end = std::min(begin + kBlock, s.pixels);
     for (std::int64_t p = begin; p < end; ++p) {
       const T* __restrict x = s.x + p * s.stride;
+      CASDM_INDEPENDENT
       for (std::int64_t c = 0; c < s.channels; ++c) {
         const float d = static_cast<float>(x[c]) - origin[c];
         sum[c] += d;
@@ -124,6 +132,7 @@ CASDM_INLINE void forward(const NormSlice<T>& s, T* y) {
   for (std::int64_t p = 0; p < s.pixels; ++p) {
     const T* __restrict from = s.x + p * s.stride;
     T* __restrict to = y + p * s.stride;
+    CASDM_INDEPENDENT
     for (std::int64_t c = 0; c < s.channels; ++c) {
       const float z = static_cast<float>(from[c]) * factor[c] + offset[c];
       to[c] = static_cast<T>(kSilu ? z * sigmoid(z) : z);
@@ -147,6 +156,7 @@ CASDM_INLINE void gradient_sums(const NormSlice<T>& s, const T* grad_y, T* grad_
       const T* __restrict from = s.x + p * s.stride;
       const T* __restrict g = grad_y + p * s.stride;
       T* __restrict to = grad_x + p * s.stride;
+      CASDM_INDEPENDENT
       for (std::int64_t c = 0; c < s.channels; ++c) {
         const auto x = static_cast<float>(from[c]);
         auto grad = static_cast<float>(g[c]);
@@ -200,6 +210,7 @@ CASDM_INLINE void backward(const NormSlice<T>& s, const T* grad_y, const NormGra
   for (std::int64_t p = 0; p < s.pixels; ++p) {
     const T* __restrict from = s.x + p * s.stride;
     T* __restrict grad = out.x + p * s.stride;
+    CASDM_INDEPENDENT
     for (std::int64_t c = 0; c < s.channels; ++c) {
       const float x = static_cast<float>(from[c]) - mean[c];
       grad[c] = static_cast<T>(static_cast<float>(grad[c]) * factor[c] + (x * slope[c] + constant[c]));

@@ -48,8 +48,8 @@ Tensor PerceptualLoss::distance(const Tensor& prediction, const std::vector<Tens
   Tensor sum;
   for (std::size_t k = 0; k < features.size(); ++k) {
     const Tensor squared = (features[k] - target[k]).square();
-    const Tensor weighted = setup_.has_heads ? at::conv2d(squared, heads_[k].to(squared.scalar_type()))
-                                             : squared.sum(1, /*keepdim=*/true);
+    const Tensor weighted =
+        setup_.has_heads ? at::conv2d(squared, heads_[k].to(squared.scalar_type())) : squared.sum(1, /*keepdim=*/true);
     const Tensor value = weighted.mean({1, 2, 3});
     sum = sum.defined() ? sum + value : value;
   }

@@ -30,8 +30,8 @@ class PerceptualLoss : public MetricLoss {
  protected:
   struct Setup {
     Trunk trunk;
-    std::string weights;         ///< file name or path of the safetensors file
-    bool has_heads = true;       ///< false: every w_k,c is 1
+    std::string weights;    ///< file name or path of the safetensors file
+    bool has_heads = true;  ///< false: every w_k,c is 1
     bool is_safe = true;
     std::int64_t resize_to = 0;  ///< images whose width is smaller are resized to this; 0: never
   };

@@ -23,7 +23,8 @@ Layer pool(Kind kind, std::int64_t kernel, std::int64_t stride, bool ceil_mode =
 }
 
 Layer blur(int index, std::int64_t channels, std::int64_t stride) {
-  return {.kind = Kind::blur, .index = index, .in = channels, .out = channels, .kernel = 3, .stride = stride, .padding = 2};
+  return {
+      .kind = Kind::blur, .index = index, .in = channels, .out = channels, .kernel = 3, .stride = stride, .padding = 2};
 }
 
 Layer fire(int index, std::int64_t in, std::int64_t squeeze, std::int64_t out) {

@@ -118,7 +118,8 @@ TEST_CASE("what follows the networks keeps the images' precision, even when auto
   const TrainingBatch batch = bench.batch({0, 500, 999}, at::kFloat);
   const Estimate estimate = bench.estimate(batch);
   for (const Tensor& tensor : {estimate.eps, estimate.x0_from_eps, estimate.x0, estimate.gate}) {
-    CHECK(tensor.scalar_type() == at::kFloat);
+    const bool keeps_dtype = tensor.scalar_type() == at::kFloat;
+    CHECK(keeps_dtype);
   }
   const Tensor eps = batch.x_t.narrow(1, 0, 1).to(at::kBFloat16).to(at::kFloat).expand_as(batch.x_t);
   CHECK(at::equal(estimate.x0_from_eps, bench.schedule->predict_x0_from_eps(batch.x_t, batch.t, eps)));

@@ -1,0 +1,183 @@
+#include "decorators.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm::metric_compose {
+namespace {
+
+std::shared_ptr<MetricLoss> make_metric(const ComponentConfig& config, const MetricLoss::Spec& spec) {
+  auto metric = spec.factory->make<MetricLoss>(config, spec);
+  const MetricInfo info = metric->info();
+  if (spec.image_size < info.minimum_size) {
+    throw ConfigError(text("the metric '", config.type, "' needs images of at least ", info.minimum_size,
+                           " px, it would be given ", spec.image_size, " px; resize to more, or choose another"));
+  }
+  if (info.channels != 0 && info.channels != spec.channels) {
+    throw ConfigError(text("the metric '", config.type, "' needs images of ", info.channels, " channels, these have ",
+                           spec.channels));
+  }
+  return metric;
+}
+
+void append(NamedTensors& list, const std::string& prefix, const NamedTensors& tensors) {
+  for (const auto& [name, tensor] : tensors) list.emplace_back(prefix + name, tensor);
+}
+
+}  // namespace
+
+void SumTerm::describe(Schema<SumTerm>& s) {
+  s.option("weight", &SumTerm::weight, "Factor of this metric in the sum.").at_least(0);
+  s.flatten_component(&SumTerm::metric, MetricLoss::kind);
+}
+
+void SumOptions::describe(Schema<SumOptions>& s) {
+  s.option("terms", &SumOptions::terms, "The metrics to add: each a table with `type`, `weight` and its own options.")
+      .required();
+}
+
+SumLoss::SumLoss(const Options& options, const Spec& spec) {
+  if (options.terms.empty()) {
+    throw ConfigError("terms: expected at least one metric, as in terms = [{type = \"l1\"}, {type = \"ssim\"}]");
+  }
+  info_.highest = 0;
+  for (const SumTerm& term : options.terms) {
+    terms_.push_back({make_metric(term.metric, spec), term.weight});
+    const MetricInfo info = terms_.back().metric->info();
+    info_.lowest += term.weight * info.lowest;
+    if (term.weight > 0) info_.highest += term.weight * info.highest;
+    info_.minimum_size = std::max(info_.minimum_size, info.minimum_size);
+    if (info.channels != 0) info_.channels = info.channels;
+    info_.is_symmetric = info_.is_symmetric && info.is_symmetric;
+    info_.is_zero_at_identity = info_.is_zero_at_identity && info.is_zero_at_identity;
+  }
+}
+
+NamedTensors SumLoss::parameters() const {
+  NamedTensors result;
+  for (std::size_t i = 0; i < terms_.size(); ++i) append(result, text(i, "."), terms_[i].metric->parameters());
+  return result;
+}
+
+NamedTensors SumLoss::buffers() const {
+  NamedTensors result;
+  for (std::size_t i = 0; i < terms_.size(); ++i) append(result, text(i, "."), terms_[i].metric->buffers());
+  return result;
+}
+
+void SumLoss::train(bool on) {
+  for (const Term& term : terms_) term.metric->train(on);
+}
+
+std::vector<Tensor> SumLoss::prepare(const Tensor& target) {
+  std::vector<Tensor> result;
+  for (Term& term : terms_) {
+    const std::vector<Tensor> prepared = term.metric->prepare(target);
+    term.prepared = prepared.size();
+    result.insert(result.end(), prepared.begin(), prepared.end());
+  }
+  return result;
+}
+
+Tensor SumLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+  Tensor sum;
+  auto next = target.begin();
+  for (const Term& term : terms_) {
+    const auto end = next + static_cast<std::ptrdiff_t>(term.prepared);
+    const Tensor value = term.weight * term.metric->distance(prediction, std::vector<Tensor>(next, end));
+    sum = sum.defined() ? sum + value : value;
+    next = end;
+  }
+  return sum;
+}
+
+Decorator::Decorator(const ComponentConfig& config, Spec spec, std::int64_t image_size) {
+  spec.image_size = image_size;
+  metric_ = make_metric(config, spec);
+}
+
+NamedTensors Decorator::parameters() const { return metric_->parameters(); }
+
+NamedTensors Decorator::buffers() const { return metric_->buffers(); }
+
+void ResizedOptions::describe(Schema<ResizedOptions>& s) {
+  s.component("metric", &ResizedOptions::metric, MetricLoss::kind, "The metric of the resized images.").required();
+  s.option("size", &ResizedOptions::size, "Height and width the metric is given.")
+      .at_least(1)
+      .required()
+      .in_unit("pixels");
+  s.option("mode", &ResizedOptions::mode,
+           "Interpolation; area: means of whole pixels, for shrinking by a whole factor.")
+      .choices({"bilinear", "bicubic", "area"});
+}
+
+ResizedLoss::ResizedLoss(const Options& options, const Spec& spec)
+    : Decorator(options.metric, spec, options.size), size_(options.size), mode_(options.mode) {}
+
+MetricInfo ResizedLoss::info() const {
+  MetricInfo info = metric_->info();
+  info.minimum_size = 1;
+  return info;
+}
+
+std::vector<Tensor> ResizedLoss::prepare(const Tensor& target) { return metric_->prepare(resized(target)); }
+
+Tensor ResizedLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+  return metric_->distance(resized(prediction), target);
+}
+
+Tensor ResizedLoss::resized(const Tensor& images) const {
+  const std::array<std::int64_t, 2> size = {size_, size_};
+  if (images.size(2) == size_ && images.size(3) == size_) return images;
+  if (mode_ == "area") return at::adaptive_avg_pool2d(images, size);
+  // The antialiased forms equal the plain ones where images grow.
+  if (mode_ == "bicubic") return at::_upsample_bicubic2d_aa(images, size, /*align_corners=*/false);
+  return at::_upsample_bilinear2d_aa(images, size, /*align_corners=*/false);
+}
+
+void PatchOptions::describe(Schema<PatchOptions>& s) {
+  s.component("metric", &PatchOptions::metric, MetricLoss::kind, "The metric of the patches.").required();
+  s.option("size", &PatchOptions::size, "Side of a patch.").at_least(1).required().in_unit("pixels");
+  s.option("stride", &PatchOptions::stride, "Distance between patches; 0: their size, so that they do not overlap.")
+      .at_least(0)
+      .in_unit("pixels");
+}
+
+PatchLoss::PatchLoss(const Options& options, const Spec& spec)
+    : Decorator(options.metric, spec, options.size),
+      size_(options.size),
+      stride_(options.stride > 0 ? options.stride : options.size) {}
+
+MetricInfo PatchLoss::info() const {
+  MetricInfo info = metric_->info();
+  info.minimum_size = size_;
+  return info;
+}
+
+std::vector<Tensor> PatchLoss::prepare(const Tensor& target) { return metric_->prepare(patches(target)); }
+
+Tensor PatchLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+  return metric_->distance(patches(prediction), target).reshape({prediction.size(0), -1}).mean(1);
+}
+
+Tensor PatchLoss::patches(const Tensor& images) const {
+  const auto starts = [this](std::int64_t length) {
+    std::vector<std::int64_t> result;
+    for (std::int64_t start = 0; start + size_ < length; start += stride_) result.push_back(start);
+    result.push_back(length - size_);
+    return result;
+  };
+  std::vector<Tensor> result;
+  for (const std::int64_t top : starts(images.size(2))) {
+    for (const std::int64_t left : starts(images.size(3))) {
+      result.push_back(images.narrow(2, top, size_).narrow(3, left, size_));
+    }
+  }
+  return at::stack(result, 1).flatten(0, 1);
+}
+
+}  // namespace casdm::metric_compose

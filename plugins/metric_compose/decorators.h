@@ -1,0 +1,114 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "casdm/metric_loss.h"
+#include "casdm/options.h"
+
+/// Metrics made of other metrics; they nest.
+namespace casdm::metric_compose {
+
+struct SumTerm {
+  ComponentConfig metric;
+  double weight = 1.0;
+
+  static void describe(Schema<SumTerm>& s);
+};
+
+struct SumOptions {
+  std::vector<SumTerm> terms;
+
+  static void describe(Schema<SumOptions>& s);
+};
+
+/// sum_i weight_i d_i(x, y). For terms that only make sense together; metrics whose curves should be recorded
+/// one by one are better listed one by one in the experiment.
+class SumLoss : public MetricLoss {
+ public:
+  using Options = SumOptions;
+  SumLoss(const Options& options, const Spec& spec);
+  NamedTensors parameters() const override;
+  NamedTensors buffers() const override;
+  void train(bool on) override;
+  MetricInfo info() const override { return info_; }
+  std::vector<Tensor> prepare(const Tensor& target) override;
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+
+ private:
+  struct Term {
+    std::shared_ptr<MetricLoss> metric;
+    double weight = 1.0;
+    std::size_t prepared = 0;  ///< number of tensors its `prepare` returns
+  };
+  std::vector<Term> terms_;
+  MetricInfo info_;
+};
+
+/// A metric that hands changed images to one other metric.
+class Decorator : public MetricLoss {
+ public:
+  NamedTensors parameters() const override;
+  NamedTensors buffers() const override;
+  void train(bool on) override { metric_->train(on); }
+
+ protected:
+  /// Makes the metric that `config` chooses, for images of `image_size`. Throws ConfigError when its minimum size is
+  /// larger.
+  Decorator(const ComponentConfig& config, Spec spec, std::int64_t image_size);
+
+  std::shared_ptr<MetricLoss> metric_;
+};
+
+struct ResizedOptions {
+  ComponentConfig metric;
+  std::int64_t size = 0;
+  std::string mode = "bilinear";
+
+  static void describe(Schema<ResizedOptions>& s);
+};
+
+/// The metric of both images resized to size x size, with antialiasing where they shrink.
+class ResizedLoss : public Decorator {
+ public:
+  using Options = ResizedOptions;
+  ResizedLoss(const Options& options, const Spec& spec);
+  MetricInfo info() const override;
+  std::vector<Tensor> prepare(const Tensor& target) override;
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+
+ private:
+  Tensor resized(const Tensor& images) const;
+
+  std::int64_t size_;
+  std::string mode_;
+};
+
+struct PatchOptions {
+  ComponentConfig metric;
+  std::int64_t size = 0;
+  std::int64_t stride = 0;
+
+  static void describe(Schema<PatchOptions>& s);
+};
+
+/// The mean of the metric over square patches on a grid, the last of each row and column flush with the edge, so that
+/// every pixel counts.
+class PatchLoss : public Decorator {
+ public:
+  using Options = PatchOptions;
+  PatchLoss(const Options& options, const Spec& spec);
+  MetricInfo info() const override;
+  std::vector<Tensor> prepare(const Tensor& target) override;
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+
+ private:
+  /// [B, C, H, W] -> [B * patches, C, size, size], an image's patches one after another
+  Tensor patches(const Tensor& images) const;
+
+  std::int64_t size_;
+  std::int64_t stride_;
+};
+
+}  // namespace casdm::metric_compose

@@ -1,0 +1,49 @@
+#include "ssim_window.h"
+
+#include <ATen/ATen.h>
+
+namespace casdm::metric_ssim {
+namespace {
+
+/// Each plane of [B, C, H, W] filtered along both axes, without padding.
+Tensor filter(const Tensor& images, const Tensor& window) {
+  const Tensor taps = window.to(images.scalar_type());
+  const Tensor planes = images.reshape({-1, 1, images.size(2), images.size(3)});
+  const Tensor rows = at::conv2d(planes, taps.view({1, 1, 1, -1}));
+  const Tensor result = at::conv2d(rows, taps.view({1, 1, -1, 1}));
+  return result.view({images.size(0), images.size(1), result.size(2), result.size(3)});
+}
+
+}  // namespace
+
+Tensor gaussian(std::int64_t size, double sigma) {
+  const Tensor position = at::arange(size, at::kDouble) - static_cast<double>(size - 1) / 2;
+  const Tensor weight = (position.square() / (-2 * sigma * sigma)).exp();
+  return (weight / weight.sum()).to(at::kFloat);
+}
+
+Moments moments(const Tensor& images, const Tensor& window) {
+  Moments result;
+  // Detached: variances do not depend on the centre, and means have it added back.
+  result.centre = images.detach().mean({2, 3}, /*keepdim=*/true);
+  result.centred = images - result.centre;
+  const Tensor both = filter(at::cat({result.centred, result.centred.square()}), window);
+  result.mean = both.narrow(0, 0, images.size(0));
+  result.variance = (both.narrow(0, images.size(0), images.size(0)) - result.mean.square()).clamp_min(0);
+  return result;
+}
+
+Tensor covariance(const Moments& x, const Moments& y, const Tensor& window) {
+  return filter(x.centred * y.centred, window) - x.mean * y.mean;
+}
+
+Similarity similarity(const Moments& x, const Moments& y, const Tensor& window, const Stabilisers& stabilisers) {
+  const Tensor mean_x = x.mean + x.centre, mean_y = y.mean + y.centre;
+  const Tensor luminance =
+      (2 * mean_x * mean_y + stabilisers.luminance) / (mean_x.square() + mean_y.square() + stabilisers.luminance);
+  const Tensor contrast_structure =
+      (2 * covariance(x, y, window) + stabilisers.contrast) / (x.variance + y.variance + stabilisers.contrast);
+  return {(luminance * contrast_structure).mean({2, 3}), contrast_structure.mean({2, 3})};
+}
+
+}  // namespace casdm::metric_ssim
