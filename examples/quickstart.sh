@@ -43,7 +43,7 @@ bash "$root/tools/setup.sh"
 
 stage "2/4 build (some minutes the first time)"
 cmake --preset release -S "$root" -DCASDM_BUILD_TESTS=ON >/dev/null
-(cd "$root" && cmake --build --preset release --target casdm_all)
+(cd "$root" && cmake --build --preset release --target casdm_all plugins/all)
 casdm=$root/build/release/bin/casdm
 
 run=$runs/$name

@@ -48,6 +48,9 @@ LPIPS_SLICES = {
     "squeezenet": [[0], [3, 4], [6, 7], [9], [10], [11], [12]],
 }
 
+# LPIPS's mapping of [-1, 1] to what the trunks were trained on: (x - shift) / scale.
+LPIPS_SCALING = {"scaling_layer.shift": (-0.030, -0.088, -0.188), "scaling_layer.scale": (0.458, 0.448, 0.450)}
+
 # Storage class of PyTorch -> (dtype of safetensors, bytes an element).
 STORAGES = {
     "DoubleStorage": ("F64", 8),
@@ -314,6 +317,8 @@ def convert_lpips(arguments):
     tensors = lpips_trunk(net, read_torch_file(trunk_data, arguments.trunk))
     heads = read_torch_file(heads_data, name)
     tensors.update(heads)
+    for key, values in LPIPS_SCALING.items():
+        tensors[key] = ("F32", (1, 3, 1, 1), struct.pack("<3f", *values))
     if len(heads) != len(LPIPS_SLICES[net]):
         raise ConversionError(f"{name} holds {len(heads)} heads, expected {len(LPIPS_SLICES[net])}")
     suffix = "" if arguments.heads_version == "0.1" else "_v" + arguments.heads_version

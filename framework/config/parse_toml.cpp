@@ -13,6 +13,7 @@ namespace casdm {
 namespace {
 
 constexpr int kDeepest = 64;
+constexpr std::ptrdiff_t kMostDots = 2000;
 
 Location locate(const toml::source_region& source, const std::string& file, const std::string& key) {
   return {file, static_cast<int>(source.begin.line), static_cast<int>(source.begin.column), key};
@@ -64,9 +65,22 @@ Value convert(const toml::node& node, const std::string& file, const std::string
   return value;
 }
 
+/// toml++ limits how deep values nest, but not dotted keys, and overflows the stack on many.
+void refuse_endless_keys(const std::string& toml, const std::string& file) {
+  int line = 1;
+  for (std::size_t begin = 0; begin < toml.size(); ++line) {
+    const std::size_t end = std::min(toml.find('\n', begin), toml.size());
+    if (std::count(toml.begin() + begin, toml.begin() + end, '.') > kMostDots) {
+      fail_at({file, line, 1, ""}, text("a line has more than ", kMostDots, " dots"));
+    }
+    begin = end + 1;
+  }
+}
+
 }  // namespace
 
 Value parse_toml(const std::string& toml, const std::string& file) {
+  refuse_endless_keys(toml, file);
   try {
     return convert(toml::parse(toml, file), file, "");
   } catch (const toml::parse_error& error) {
@@ -76,6 +90,7 @@ Value parse_toml(const std::string& toml, const std::string& file) {
 
 Value parse_toml_value(const std::string& toml) {
   try {
+    refuse_endless_keys(toml, "");
     const toml::table table = toml::parse("value = " + toml);
     if (table.size() != 1) throw ConfigError("more than one value");
     return convert(*table.get("value"), "", "");

@@ -47,6 +47,7 @@ struct Tap {
 std::vector<Tap> make_taps(std::int64_t from, std::int64_t to, const Filter& filter) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double stretch = std::max(scale, 1.0);
+  const double shrink = 1 / stretch;  // multiplied by, as the reference does: it decides ties at the box's edge
   const double reach = filter.support * stretch;
   std::vector<Tap> taps(static_cast<std::size_t>(to));
   for (std::int64_t i = 0; i < to; ++i) {
@@ -56,7 +57,7 @@ std::vector<Tap> make_taps(std::int64_t from, std::int64_t to, const Filter& fil
     std::vector<double> weights;
     double sum = 0;
     for (std::int64_t k = first; k < end; ++k) {
-      weights.push_back(filter.weight((static_cast<double>(k) - centre + 0.5) / stretch));
+      weights.push_back(filter.weight((static_cast<double>(k) - centre + 0.5) * shrink));
       sum += weights.back();
     }
     Tap& tap = taps[static_cast<std::size_t>(i)];

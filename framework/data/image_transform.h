@@ -12,7 +12,7 @@ namespace casdm {
 ///
 /// Resizes as guided-diffusion's center_crop_arr does, in its order of operations: box-filtered halves while the
 /// shorter side is at least twice the target, then an antialiased bicubic filter (a = -0.5), 8 bits between the
-/// passes, then the crop. An image of the right size comes back unchanged. Grey becomes RGB by repetition, RGB
+/// passes, rows first, then the crop. Bitwise what Pillow 11.3 gives; newer ones take the columns of tall images first. An image of the right size comes back unchanged. Grey becomes RGB by repetition, RGB
 /// grey by the luma of ITU-R BT.601.
 /// Throws Error when the sides, channels and number of pixels of `image` contradict each other.
 Image prepare_image(const Image& image, std::int64_t image_size, std::int64_t channels);

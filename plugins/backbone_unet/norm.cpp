@@ -18,8 +18,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr double kEpsilon = 1e-5;
-
 /// Calls task(0) ... task(count - 1) on LibTorch's threads. at::parallel_for would run in this
 /// thread alone: its OpenMP part is compiled where it is used, and plugins bring no OpenMP of their own.
 template <class Task>
@@ -54,7 +52,7 @@ struct Parts {
   std::int64_t count() const { return batch * splits; }
 };
 
-/// Part `index` as a slice. Tensors must be as `fused` takes them.
+/// Part `index` as a slice. Tensors must be as `is_fusable` demands.
 template <class T>
 struct Part {
   std::int64_t image, channel;
@@ -181,7 +179,7 @@ bool is_fusable(const Tensor& x, const NormArguments& a) {
 
 Tensor composed_group_norm(const Tensor& x, const NormArguments& a) {
   const at::ScalarType dtype = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  Tensor y = at::group_norm(x.to(dtype), a.groups, a.weight.to(dtype), a.bias.to(dtype), kEpsilon);
+  Tensor y = at::group_norm(x.to(dtype), a.groups, a.weight.to(dtype), a.bias.to(dtype), kNormEpsilon);
   if (a.scale_shift.defined()) {
     const std::vector<Tensor> parts = a.scale_shift.to(dtype).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
     y = at::addcmul(parts[1], y, parts[0] + 1);

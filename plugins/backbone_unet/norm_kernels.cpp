@@ -22,7 +22,6 @@
 namespace casdm::unet {
 namespace {
 
-constexpr double kEpsilon = 1e-5;
 /// Pixels summed in float32 before they go to float64.
 constexpr std::int64_t kBlock = 64;
 
@@ -106,7 +105,7 @@ CASDM_INLINE void moments(const NormSlice<T>& s, Scratch& scratch) {
     }
     variance = std::max(variance / static_cast<double>(width), 0.0);
     s.mean[g] = static_cast<float>(mean);
-    s.rstd[g] = static_cast<float>(1.0 / std::sqrt(variance + kEpsilon));
+    s.rstd[g] = static_cast<float>(1.0 / std::sqrt(variance + kNormEpsilon));
   }
 }
 

@@ -4,6 +4,9 @@
 
 namespace casdm::unet {
 
+/// Added to variances.
+inline constexpr double kNormEpsilon = 1e-5;
+
 /// Consecutive whole groups of channels of one channels-last image: loops only, no tensors and no
 /// threads. T is float or c10::BFloat16; arithmetic is float32, long sums float64.
 template <class T>

@@ -32,13 +32,6 @@ Image empty_rgb(std::int64_t width, std::int64_t height) {
   return image;
 }
 
-/// One decompressor per thread: making one costs more than decoding a small image.
-tjhandle jpeg_decompressor() {
-  thread_local const std::unique_ptr<void, int (*)(tjhandle)> handle(tjInitDecompress(), tjDestroy);
-  if (!handle) throw Error("libturbojpeg cannot start");
-  return handle.get();
-}
-
 /// Adobe's CMYK is stored inverted: every channel is the amount of light that its ink lets through.
 void cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, std::vector<std::uint8_t>& rgb) {
   for (std::size_t pixel = 0; pixel < cmyk.size() / 4; ++pixel) {
@@ -50,8 +43,7 @@ void cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, std::vector<std::uint8_t
 }
 
 /// libjpeg fills in what a damaged file lacks and only warns. Bytes between segments harm nothing; all else is damage.
-void decompress(Bytes bytes, std::uint8_t* pixels, int width, int height, int format) {
-  const tjhandle handle = jpeg_decompressor();
+void decompress(tjhandle handle, Bytes bytes, std::uint8_t* pixels, int width, int height, int format) {
   if (tjDecompress2(handle, bytes.data(), bytes.size(), pixels, width, 0, height, format, TJFLAG_ACCURATEDCT) == 0)
     return;
   const std::string reason = tjGetErrorStr2(handle);
@@ -60,7 +52,10 @@ void decompress(Bytes bytes, std::uint8_t* pixels, int width, int height, int fo
 }
 
 Image decode_jpeg(Bytes bytes) {
-  const tjhandle handle = jpeg_decompressor();
+  // A new one for each image: a damaged image leaves state behind that spoils the next.
+  const std::unique_ptr<void, int (*)(tjhandle)> owner(tjInitDecompress(), tjDestroy);
+  const tjhandle handle = owner.get();
+  if (handle == nullptr) throw Error("libturbojpeg cannot start");
   int width = 0, height = 0, subsampling = 0, colorspace = 0;
   if (tjDecompressHeader3(handle, bytes.data(), bytes.size(), &width, &height, &subsampling, &colorspace) != 0) {
     throw Error(tjGetErrorStr2(handle));
@@ -68,10 +63,10 @@ Image decode_jpeg(Bytes bytes) {
   Image image = empty_rgb(width, height);
   if (colorspace == TJCS_CMYK || colorspace == TJCS_YCCK) {
     std::vector<std::uint8_t> cmyk(image.pixels.size() / 3 * 4);
-    decompress(bytes, cmyk.data(), width, height, TJPF_CMYK);
+    decompress(handle, bytes, cmyk.data(), width, height, TJPF_CMYK);
     cmyk_to_rgb(cmyk, image.pixels);
   } else {
-    decompress(bytes, image.pixels.data(), width, height, TJPF_RGB);
+    decompress(handle, bytes, image.pixels.data(), width, height, TJPF_RGB);
   }
   return image;
 }

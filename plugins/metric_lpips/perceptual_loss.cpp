@@ -11,6 +11,15 @@ namespace {
 
 constexpr double kEpsilon = 1e-10;
 
+Trunk trunk_of(const LpipsOptions& options) {
+  const bool average_pool = options.profile == "consistency-models";
+  if (average_pool && options.net != "vgg16") {
+    throw ConfigError(text("profile = \"consistency-models\" is defined for net = \"vgg16\" alone, got \"", options.net,
+                           "\"; choose vgg16 or profile = \"lpips\""));
+  }
+  return lpips_trunk(options.net, average_pool);
+}
+
 Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
 }  // namespace
@@ -77,7 +86,7 @@ Tensor PerceptualLoss::normalise(const Tensor& features) const {
 }
 
 LpipsLoss::LpipsLoss(const Options& options, const Spec& spec)
-    : PerceptualLoss({.trunk = lpips_trunk(options.net, options.profile == "consistency-models"),
+    : PerceptualLoss({.trunk = trunk_of(options),
                       .weights = options.weights.value_or("lpips_" + options.net + ".safetensors"),
                       .has_heads = options.lin,
                       .is_safe = options.normalisation == "safe",
@@ -97,7 +106,7 @@ constexpr const char* kWeightsDoc =
     "docs/weights.md says how to make it. Default: ";
 constexpr const char* kNormalisationDoc =
     "How features are scaled to length 1. safe: finite gradients everywhere; upstream: the published form, for numbers "
-    "to compare, whose gradient is NaN where all channels are 0.";
+    "to compare, whose gradient is NaN where their squares vanish.";
 
 }  // namespace
 

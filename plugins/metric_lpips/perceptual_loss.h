@@ -19,7 +19,7 @@ namespace casdm::metric_lpips {
 /// Two forms of n:
 ///  - "safe", f / sqrt(sum f^2 + 1e-10): its gradient is finite everywhere; the form to train with;
 ///  - "upstream", f / (sqrt(sum f^2) + 1e-10): the form published numbers are made with; its gradient
-///    is NaN wherever all channels of a tap are 0, as they are on some constant images.
+///    is NaN where features are so small that their squares are 0.
 class PerceptualLoss : public MetricLoss {
  public:
   NamedTensors buffers() const override { return buffers_; }

@@ -26,8 +26,10 @@ void DdpmOptions::describe(Schema<DdpmOptions>& s) {
   s.option("timestep_respacing", &DdpmOptions::timestep_respacing,
            "guided-diffusion's way to say both, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .example("250");
-  s.option("variance", &DdpmOptions::variance, "Of a step: beta~_t, beta_t, or what the head learned between the two.")
-      .choices({"fixed_small", "fixed_large", "learned_range"});
+  s.option("variance", &DdpmOptions::variance,
+           "Of a step: beta~_t, beta_t, what the head learned between the two, or that where there is one and else "
+           "beta_t.")
+      .choices({"auto", "fixed_small", "fixed_large", "learned_range"});
   describe_clean_image(s);
 }
 
@@ -41,9 +43,10 @@ DdpmSampler::DdpmSampler(const Options& options, const Spec& spec)
 Tensor DdpmSampler::standard_deviation(const Estimate& estimate, std::size_t row, const Tensor& like) const {
   const double log_small = schedule_.posterior_log_variance_clipped()[row];
   const double log_beta = std::log(schedule_.betas()[row]);
-  if (variance_ == "fixed_small") return at::full({}, std::exp(0.5 * log_small), like.options());
-  if (variance_ == "fixed_large")
-    return at::full({}, std::exp(0.5 * (row == 0 ? log_small : log_beta)), like.options());
+  const bool is_learned = variance_ == "learned_range" || (variance_ == "auto" && estimate.variance.defined());
+  if (!is_learned) {
+    return at::full({}, std::exp(0.5 * (variance_ == "fixed_small" ? log_small : log_beta)), like.options());
+  }
   if (!estimate.variance.defined()) {
     throw Error(
         "sampler ddpm: variance = \"learned_range\", but the head predicts no variance; "

@@ -14,7 +14,7 @@ struct DdpmOptions : CleanImageOptions {
   std::int64_t num_inference_steps = 0;
   std::string spacing = "linspace";
   std::string timestep_respacing;
-  std::string variance = "fixed_large";
+  std::string variance = "auto";
 
   static void describe(Schema<DdpmOptions>& s);
 };
@@ -27,8 +27,9 @@ struct DdpmOptions : CleanImageOptions {
 /// schedule has, c1, c2 and the variances are those of the respaced process
 /// (Nichol & Dhariwal 2021, section 4). The variance is
 ///     fixed_small    beta~_t = beta_t (1-A_{t-1}) / (1-A_t)
-///     fixed_large    beta_t, at the first timestep beta~ of the second
+///     fixed_large    beta_t
 ///     learned_range  exp(f log beta_t + (1-f) log beta~_t), f = (v+1)/2, v from the head (eq. 15 there)
+///     auto           learned_range where the head learns one, else fixed_large
 class DdpmSampler : public Sampler {
  public:
   using Options = DdpmOptions;

@@ -101,14 +101,17 @@ Configuration translate(const Value& config) {
 }
 
 void check_state(const Backbone& network, const TensorFile& golden) {
-  std::set<std::string> expected, found;
-  for (const Value& key : from_json(golden.metadata.at("state_keys")).as_array()) expected.insert(key.as_string());
+  const Value keys = from_json(golden.metadata.at("state_keys"));
+  std::set<std::string> missing;
+  for (const Value& key : keys.as_array()) missing.insert(key.as_string());
+  std::vector<std::string> unexpected;
   std::int64_t count = 0;
   for (const auto& [name, value] : state(network)) {
-    found.insert(name);
+    if (missing.erase(name) == 0) unexpected.push_back(name);
     count += value.numel();
   }
-  CHECK(found == expected);
+  CHECK(join({missing.begin(), missing.end()}, ", ") == "");
+  CHECK(join(unexpected, ", ") == "");
   CHECK(std::to_string(count) == golden.metadata.at("num_parameters"));
 }
 

@@ -69,7 +69,7 @@ TEST_CASE("gradient checkpointing repeats autocast, wherever backward runs") {
   const auto plain = small_unet("dropout = 0.3");
   const auto checkpointed = small_unet("dropout = 0.3\ncheckpoint = true");
   const Evaluation expected = evaluate_lowered(*plain, false, with_dropout(5));
-  CHECK(expected.out.scalar_type() == at::kBFloat16);
+  CHECK((expected.out.scalar_type() == at::kBFloat16));
   CHECK(is_equal(evaluate_lowered(*checkpointed, false, with_dropout(5)), expected));
   CHECK(is_equal(evaluate_lowered(*checkpointed, true, with_dropout(5)), expected));
   CHECK_FALSE(at::autocast::is_autocast_enabled(at::kCPU));

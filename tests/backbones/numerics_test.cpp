@@ -48,7 +48,7 @@ TEST_CASE("float32 agrees with float64, in outputs and gradients") {
     CAPTURE(options);
     const Evaluation single = evaluate(*small_unet(options));
     const Evaluation exact = evaluate(*in_double(small_unet(options)), double_input());
-    REQUIRE(exact.out.scalar_type() == at::kDouble);
+    REQUIRE((exact.out.scalar_type() == at::kDouble));
     // 1e-5: float32 rounding through some twenty layers; largest gradient as scale, because some vanish.
     CHECK(max_relative_difference(single.out, exact.out) < 1e-5);
     double scale = 0;
@@ -106,11 +106,11 @@ TEST_CASE("bfloat16 autocast stays near float32, and gives float32 gradients") {
   const Evaluation lowered = evaluate(*network);
   at::autocast::set_autocast_enabled(at::kCPU, false);
   at::autocast::clear_cache();
-  CHECK(lowered.out.scalar_type() == at::kBFloat16);
+  CHECK((lowered.out.scalar_type() == at::kBFloat16));
   // 2^-8 a rounding, adding up like noise over some thirty operations.
   CHECK(max_relative_difference(lowered.out, expected.out) < 0.05);
   for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
-    REQUIRE(lowered.gradients[i].scalar_type() == at::kFloat);
+    REQUIRE((lowered.gradients[i].scalar_type() == at::kFloat));
     CHECK(lowered.gradients[i].isfinite().all().item<bool>());
   }
   CHECK(max_relative_difference(lowered.gradients[0], expected.gradients[0]) < 0.1);

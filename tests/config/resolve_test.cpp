@@ -73,7 +73,7 @@ TEST_CASE("each wrong value is described by place, key, what is expected and wha
   CHECK(message_of([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
         "x:12:9: optimizer.betas: expected an array of 2 numbers, got 1 element");
   CHECK(message_of([] { experiment("train = 3"); }) ==
-        "x:11:1: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps");
+        "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps");
   CHECK(message_of([] { experiment("[[train]]\nbatch_size = 3"); }) == "x:11:1: train: expected a table, got an array");
   CHECK(message_of([] { experiment("[metrics]\ntype = 'l1'"); }) ==
         "x:11:1: metrics: expected an array of tables, got a table");
@@ -121,7 +121,7 @@ TEST_CASE("all problems are listed in one pass, in the order of the file") {
           experiment(
               "[[metrics]]\nweight = -1\n[train]\nbatch_size = '64'\n[[init]]\nfreeze = 1\n[head.phi]\ntype = 'dit'\n");
         }) ==
-        "6 problems:\n"
+        "7 problems:\n"
         "  1. x:11:1: metrics.0: `type` is missing; it chooses the metric_loss: l1, lpips, sum\n"
         "  2. x:12:10: metrics.0.weight: expected a number of at least 0, got -1 (an integer)\n"
         "  3. x:14:14: train.batch_size: expected an integer in 1..1048576, got \"64\" (a string)\n"
@@ -156,7 +156,7 @@ TEST_CASE("components nest, in tables and in arrays of tables") {
   CHECK(message_of([] {
           experiment("[[metrics]]\ntype = 'sum'\nparts = [{ type = 'sum', parts = [{ type = 'lpips', nett = 1 }] }]");
         }) ==
-        "x:13:69: metrics.0.parts.0.parts.0.nett: unknown key of lpips (plugin metric_loss_fake) and of "
+        "x:13:60: metrics.0.parts.0.parts.0.nett: unknown key of lpips (plugin metric_loss_fake) and of "
         "[[metrics.0.parts.0.parts]]; did you mean 'net'?");
 }
 

@@ -23,7 +23,7 @@ class Numbered : public Dataset {
   explicit Numbered(std::int64_t size, std::set<std::int64_t> broken = {}) : size_(size), broken_(std::move(broken)) {}
 
   std::int64_t size() const override { return size_; }
-  std::int64_t num_classes() const override { return 100; }
+  std::int64_t num_classes() const override { return size_; }
   std::string describe(std::int64_t index) const override { return "number " + std::to_string(index); }
   Example get(std::int64_t index) const override {
     ++reads;

@@ -73,14 +73,14 @@ TEST_CASE("the bicubic filter keeps a ramp a ramp") {
 }
 
 TEST_CASE("the result equals guided-diffusion's center_crop_arr") {
-  // Adler-32 of the pixels that Pillow 13's resize gives in that order of operations for noise(width, height, 3).
+  // Adler-32 of the pixels that Pillow 11.3's resize gives in that order of operations for noise(width, height, 3).
   struct Case {
     std::int64_t width, height, size;
     std::uint32_t checksum;
   };
   for (const Case& c : {Case{32, 32, 16, 0x660A7E72U}, Case{48, 48, 32, 0x6934F414U}, Case{61, 47, 32, 0x7EBCF84CU},
                         Case{47, 61, 16, 0xB6AA7EEDU}, Case{101, 67, 16, 0xCD9380A6U}, Case{7, 5, 16, 0x2B4CB503U},
-                        Case{131, 64, 32, 0xE43DF9CCU}, Case{33, 200, 8, 0x18296222U}, Case{16, 16, 16, 0xAFE47C89U}}) {
+                        Case{131, 64, 32, 0xE43DF9CCU}, Case{33, 200, 8, 0x18DA6226U}, Case{16, 16, 16, 0xAFE47C89U}}) {
     std::uint32_t a = 1, b = 0;
     for (const std::uint8_t byte : prepare_image(noise(c.width, c.height, 3), c.size, 3).pixels) {
       a = (a + byte) % 65521;

@@ -150,6 +150,22 @@ TEST_CASE("a damaged image is named with the reason") {
   CHECK_MESSAGE(message.find("it is neither PNG nor JPEG") != std::string::npos, message);
 }
 
+TEST_CASE("however an image is cut, it is refused and the next one decodes as ever") {
+  const TemporaryFolder folder;
+  const Image image = pattern(8, 8, 1);
+  for (const Bytes& whole : {jpeg_of(image), png_of(image)}) {
+    write_bytes(folder.path() / "1.jpg", whole);
+    write_bytes(folder.path() / "2.jpg", whole);
+    const auto dataset = open_folder(folder.path());
+    const Bytes expected = dataset->get(1).image.pixels;
+    for (std::size_t length = 0; length < whole.size(); ++length) {
+      write_bytes(folder.path() / "1.jpg", Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)));
+      REQUIRE_THROWS_AS(dataset->get(0), Error);
+      REQUIRE(dataset->get(1).image.pixels == expected);
+    }
+  }
+}
+
 TEST_CASE("a header that claims an enormous image is refused before memory is taken") {
   Bytes png = png_of(plain(2, 2, {1, 1, 1}));
   for (const std::size_t at : {16U, 20U}) png[at + 1] = 0x0E;  // a width and a height of 917,506

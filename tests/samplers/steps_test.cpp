@@ -194,6 +194,7 @@ TEST_CASE("DDPM variances: posterior, beta, learned between the two, none at the
   const Tensor ones = at::ones_like(m.x_t);
   CHECK(max_relative_difference(deviation("fixed_small", 98), small * ones) < 1e-12);
   CHECK(max_relative_difference(deviation("fixed_large", 98), large * ones) < 1e-12);
+  CHECK(deviation("auto", 98).equal(deviation("learned_range", 98)));
   m.estimate.variance = -ones;
   CHECK(max_relative_difference(deviation("learned_range", 98), small * ones) < 1e-12);
   m.estimate.variance = ones;
@@ -204,6 +205,7 @@ TEST_CASE("DDPM variances: posterior, beta, learned between the two, none at the
     CHECK(deviation(variance, 99).equal(0 * ones));
   }
   m.estimate.variance.reset();
+  CHECK(deviation("auto", 98).equal(deviation("fixed_large", 98)));
   CHECK_THROWS_AS(m.step("ddpm", "variance = \"learned_range\"", 50), Error);
 }
 

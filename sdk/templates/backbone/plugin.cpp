@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "casdm/backbone.h"
-#include "casdm/error.h"
 #include "casdm/plugin.h"
 #include "casdm/random.h"
 
@@ -26,21 +25,21 @@ struct Layer {
 };
 
 struct Block {
-  Layer first, time, second;
+  Layer first, told, second;
 };
 
-/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each told the time.
+/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each told the time and the label.
 class TemplateNameBackbone : public casdm::Backbone {
  public:
   using Options = TemplateNameOptions;
 
   TemplateNameBackbone(const Options& options, const Spec& spec) : channels_(options.channels), seed_(spec.seed) {
-    if (spec.num_classes > 0) throw casdm::ConfigError("this network takes no labels; set data.use_labels = false");
+    if (spec.num_classes > 0) labels_ = uniform("labels.weight", {spec.num_classes, 2 * half()}, 1.0);
     in_ = layer("in", {channels_, spec.in_channels, 3, 3});
     for (std::int64_t i = 0; i < options.depth; ++i) {
       const std::string name = "blocks." + std::to_string(i);
       blocks_.push_back({layer(name + ".first", {channels_, channels_, 3, 3}),
-                         layer(name + ".time", {channels_, 2 * half()}),
+                         layer(name + ".told", {channels_, 2 * half()}),
                          layer(name + ".second", {channels_, channels_, 3, 3})});
     }
     out_ = layer("out", {spec.out_channels, channels_, 3, 3});
@@ -48,11 +47,12 @@ class TemplateNameBackbone : public casdm::Backbone {
 
   casdm::NamedTensors parameters() const override { return parameters_; }
 
-  Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition&) override {
-    const Tensor time = embedding(t).to(x.scalar_type());
+  Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
+    Tensor told = embedding(t).to(x.scalar_type());
+    if (labels_.defined()) told = told + at::embedding(labels_, condition.labels);
     Tensor h = convolve(x, in_);
     for (const Block& block : blocks_) {
-      const Tensor shift = at::linear(time, block.time.weight, block.time.bias).unsqueeze(-1).unsqueeze(-1);
+      const Tensor shift = at::linear(told, block.told.weight, block.told.bias).unsqueeze(-1).unsqueeze(-1);
       h = h + convolve(at::silu(convolve(at::silu(h), block.first) + shift), block.second);
     }
     return convolve(at::silu(h), out_);
@@ -87,6 +87,7 @@ class TemplateNameBackbone : public casdm::Backbone {
 
   std::int64_t channels_;
   std::uint64_t seed_;
+  Tensor labels_;  ///< undefined: unconditional
   Layer in_, out_;
   std::vector<Block> blocks_;
   casdm::NamedTensors parameters_;

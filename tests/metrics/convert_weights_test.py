@@ -1,0 +1,190 @@
+"""tools/convert_weights.py on files made here in the two forms of torch.save, sound and unsound."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import tempfile
+import types
+import unittest
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "convert_weights.py"
+sys.path.insert(0, str(TOOL.parent))
+import convert_weights  # noqa: E402
+
+
+def stand_in(module, name):
+    """Something that pickles as a reference to `module`.`name` without that module being installed."""
+    for part in (module.split(".")[0], module):
+        sys.modules.setdefault(part, types.ModuleType(part))
+    value = type(name, (), {"__module__": module, "__qualname__": name})
+    setattr(sys.modules[module], name, value)
+    return value
+
+
+FLOAT_STORAGE = stand_in("torch", "FloatStorage")
+REBUILD = stand_in("torch._utils", "_rebuild_tensor_v2")
+
+
+class StorageReference:
+    def __init__(self, key, count):
+        self.key, self.count = key, count
+
+
+class TensorStandIn:
+    def __init__(self, key, values, shape, strides=None, offset=0):
+        dense = [1]
+        for size in reversed(shape[1:]):
+            dense.insert(0, dense[0] * size)
+        self.key, self.values = key, values
+        self.arguments = (StorageReference(key, len(values)), offset, shape, tuple(strides or dense), False, OrderedDict())
+
+    def __reduce__(self):
+        return REBUILD, self.arguments
+
+
+class Pickler(pickle.Pickler):
+    def __init__(self, file, is_legacy):
+        super().__init__(file, protocol=2)
+        self.is_legacy = is_legacy
+
+    def persistent_id(self, value):
+        if not isinstance(value, StorageReference):
+            return None
+        return ("storage", FLOAT_STORAGE, value.key, "cpu", value.count) + ((None,) if self.is_legacy else ())
+
+
+def dump(value, is_legacy):
+    file = io.BytesIO()
+    Pickler(file, is_legacy).dump(value)
+    return file.getvalue()
+
+
+def bytes_of(tensor):
+    return struct.pack(f"<{len(tensor.values)}f", *tensor.values)
+
+
+def zip_form(state):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("name/data.pkl", dump(state, False))
+        for tensor in state.values():
+            if isinstance(tensor, TensorStandIn):
+                archive.writestr(f"name/data/{tensor.key}", bytes_of(tensor))
+    return file.getvalue()
+
+
+def legacy_form(state):
+    tensors = [tensor for tensor in state.values() if isinstance(tensor, TensorStandIn)]
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, state, [tensor.key for tensor in tensors]]
+    result = b"".join(dump(part, True) for part in head)
+    return result + b"".join(struct.pack("<q", len(tensor.values)) + bytes_of(tensor) for tensor in tensors)
+
+
+def state():
+    return OrderedDict(a=TensorStandIn("0", [1, 2, 3, 4, 5, 6], (2, 3)), b=TensorStandIn("1", [7, 8, 9], (2,), offset=1))
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("echo executed",)
+
+
+def read_safetensors(path):
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    metadata = header.pop("__metadata__")
+    return {key: (entry, data[8 + size :][slice(*entry["data_offsets"])]) for key, entry in header.items()}, metadata
+
+
+class ReadTorchFile(unittest.TestCase):
+    def test_both_forms_give_shapes_and_values(self):
+        for form in (zip_form, legacy_form):
+            tensors = convert_weights.read_torch_file(form(state()), "file")
+            self.assertEqual(tensors["a"], ("F32", (2, 3), struct.pack("<6f", 1, 2, 3, 4, 5, 6)))
+            self.assertEqual(tensors["b"], ("F32", (2,), struct.pack("<2f", 8, 9)))
+
+    def refused(self, data, message):
+        with self.assertRaisesRegex(convert_weights.ConversionError, message):
+            convert_weights.read_torch_file(data, "file")
+
+    def test_a_pickle_that_calls_anything_else_is_refused_by_name(self):
+        for form in (zip_form, legacy_form):
+            self.refused(form(OrderedDict(a=Evil())), "system: only tensors")
+
+    def test_truncated_files_are_refused(self):
+        for form in (zip_form, legacy_form):
+            data = form(state())
+            for size in (0, 10, len(data) // 2, len(data) - 1):
+                self.refused(data[:size], "file: ")
+
+    def test_a_tensor_that_is_not_dense_or_leaves_its_storage_is_refused(self):
+        for form in (zip_form, legacy_form):
+            self.refused(form({"a": TensorStandIn("0", [1, 2, 3, 4], (2, 2), strides=(1, 2))}), "dense")
+            self.refused(form({"a": TensorStandIn("0", [1, 2, 3], (2, 2))}), "beyond")
+            self.refused(form({"a": TensorStandIn("0", [1, 2, 3], (2,), offset=-2)}), "beyond")
+
+
+class Lpips(unittest.TestCase):
+    def convert(self, folder, trunk):
+        folder = Path(folder)
+        heads = legacy_form(OrderedDict((f"lin{k}.model.1.weight", TensorStandIn(str(k), [k], (1, 1, 1, 1))) for k in range(5)))
+        with zipfile.ZipFile(folder / "lpips.whl", "w") as wheel:
+            wheel.writestr("lpips/weights/v0.1/alex.pth", heads)
+        (folder / "trunk.pth").write_bytes(zip_form(trunk))
+        command = [sys.executable, TOOL, "lpips", "--net", "alexnet", "--trunk", folder / "trunk.pth", "--heads",
+                   folder / "lpips.whl", "--out", folder / "out"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def test_the_trunk_gets_the_names_of_lpips_and_the_classifier_is_left_out(self):
+        layers = [f"features.{i}.{part}" for i in (0, 3, 6, 8, 10) for part in ("weight", "bias")] + ["classifier.1.weight"]
+        trunk = OrderedDict((name, TensorStandIn(str(k), [k], (1,))) for k, name in enumerate(layers))
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.convert(folder, trunk)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(os.listdir(Path(folder) / "out"), ["lpips_alexnet.safetensors"])
+            tensors, metadata = read_safetensors(Path(folder) / "out" / "lpips_alexnet.safetensors")
+        slices = {f"net.slice{k}.{i}.{part}" for k, i in ((1, 0), (2, 3), (3, 6), (4, 8), (5, 10)) for part in ("weight", "bias")}
+        heads = {f"lin{k}.model.1.weight" for k in range(5)}
+        self.assertEqual(set(tensors), slices | heads | {"scaling_layer.shift", "scaling_layer.scale"})
+        self.assertEqual(tensors["net.slice3.6.weight"][1], struct.pack("<f", 4))
+        self.assertEqual((metadata["net"], metadata["heads"], metadata["trunk"]), ("alexnet", "0.1", "trunk.pth"))
+
+    def test_another_networks_trunk_is_refused_and_nothing_is_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.convert(folder, OrderedDict({"features.0.weight": TensorStandIn("0", [1], (1,))}))
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("holds no features.3.*: it is not torchvision's alexnet", done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+            self.assertFalse((Path(folder) / "out").exists())
+
+
+class StLpips(unittest.TestCase):
+    def test_both_files_are_made_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            with zipfile.ZipFile(folder / "st.whl", "w") as wheel:
+                for net in ("vgg", "alex"):
+                    wheel.writestr(f"stlpips_pytorch/weights/vST0.0/{net}_shift_tolerant.pth", zip_form(state()))
+            command = [sys.executable, TOOL, "st-lpips", "--wheel", folder / "st.whl", "--out", folder / "out"]
+            first = subprocess.run(command, capture_output=True, text=True)
+            self.assertEqual(first.returncode, 0, first.stderr)
+            self.assertEqual(sorted(os.listdir(folder / "out")),
+                             ["st_lpips_alexnet.safetensors", "st_lpips_vgg16.safetensors"])
+            self.assertIn("already", subprocess.run(command, capture_output=True, text=True).stdout)
+            damaged = folder / "out" / "st_lpips_vgg16.safetensors"
+            damaged.write_bytes(damaged.read_bytes()[:-1])
+            self.assertIn("made", subprocess.run(command, capture_output=True, text=True).stdout)
+            self.assertEqual(set(read_safetensors(damaged)[0]), {"a", "b"})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,117 @@
+#include <cmath>
+
+#include "casdm/safetensors.h"
+#include "metrics/lpips_weights.h"
+#include "metrics/metrics.h"
+
+namespace casdm {
+namespace {
+
+using namespace testing;
+
+/// LPIPS with SqueezeNet, the smallest trunk, filled with made-up weights; `alter` changes its state first.
+std::shared_ptr<MetricLoss> small_lpips(
+    const std::string& options = "", void (*alter)(NamedTensors&) = [](NamedTensors&) {}, std::int64_t channels = 3) {
+  NamedTensors state = lpips_state("squeezenet");
+  alter(state);
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "weights.safetensors";
+  write_safetensors(path, state);
+  return make_metric("lpips", "net = \"squeezenet\"\nweights = \"" + path.string() + "\"\n" + options, 32, channels);
+}
+
+/// Features of the first tap around 1e-30: above 0, so the ReLU lets gradients pass, but with squares that are 0 in
+/// float32. (Features of exactly 0 do no harm: the gradient of ReLU is 0 there, whatever comes back.)
+void whisper(NamedTensors& state) {
+  for (auto& [name, tensor] : state) {
+    if (name == "net.slice1.0.weight") tensor.mul_(1e-30);
+    if (name == "net.slice1.0.bias") tensor.zero_();
+  }
+}
+
+TEST_CASE("where features are too small to be squared the published form has no finite gradient, the safe one has") {
+  const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
+  const Tensor published = gradient_of(*small_lpips("normalisation = \"upstream\"", whisper), x, y);
+  CHECK_FALSE(is_finite(published));
+  CHECK(published.isnan().any().item<bool>());
+  CHECK(is_finite(gradient_of(*small_lpips("normalisation = \"safe\"", whisper), x, y)));
+}
+
+TEST_CASE("both forms of the normalisation have one value where channels speak") {
+  const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
+  CHECK(max_relative_difference(measure(*small_lpips("normalisation = \"safe\""), x, y),
+                                measure(*small_lpips("normalisation = \"upstream\""), x, y)) < 1e-5);
+}
+
+TEST_CASE("without heads every channel counts once") {
+  const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
+  const Tensor unweighted = measure(*small_lpips("lin = false"), x, y);
+  CHECK(max_relative_difference(measure(*small_lpips(), x, y), unweighted) < 1e-5);  // the heads here are 1
+  const auto doubled = small_lpips("", [](NamedTensors& state) {
+    for (auto& [name, tensor] : state) {
+      if (name.starts_with("lin")) tensor.fill_(2);
+    }
+  });
+  CHECK(max_relative_difference(measure(*doubled, x, y), 2 * unweighted) < 1e-5);
+}
+
+TEST_CASE("a grey image counts as an RGB image of equal channels") {
+  const Tensor x = fill(1, {2, 1, 32, 32}), y = fill(2, {2, 1, 32, 32});
+  const auto grey = small_lpips(
+      "", [](NamedTensors&) {}, 1);
+  CHECK(grey->info().channels == 1);
+  CHECK(at::equal(measure(*grey, x, y), measure(*small_lpips(), x.expand({2, 3, 32, 32}), y.expand({2, 3, 32, 32}))));
+  CHECK_THROWS_AS(small_lpips(
+                      "", [](NamedTensors&) {}, 4),
+                  ConfigError);
+}
+
+TEST_CASE("weights are buffers that gradients do not reach") {
+  const auto metric = small_lpips();
+  CHECK(metric->parameters().empty());
+  const Tensor x = fill(1, {1, 3, 32, 32});
+  gradient_of(*metric, x, -x);
+  for (const auto& [name, tensor] : metric->buffers()) {
+    CHECK_FALSE(tensor.requires_grad());
+    CHECK_FALSE(tensor.grad().defined());
+  }
+}
+
+TEST_CASE("the smallest image a trunk says it takes is the smallest it takes") {
+  const auto metric = small_lpips();
+  const std::int64_t size = metric->info().minimum_size;
+  const Tensor x = fill(1, {1, 3, size, size});
+  CHECK(is_finite(measure(*metric, x, -x)));
+  const Tensor smaller = fill(1, {1, 3, size - 1, size - 1});
+  CHECK_THROWS(measure(*metric, smaller, -smaller));
+}
+
+TEST_CASE("a weights file that does not fit is refused with what is missing, unexpected and misshapen") {
+  const auto message = [](void (*alter)(NamedTensors&)) {
+    try {
+      small_lpips("", alter);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string text = message([](NamedTensors& state) {
+    state.front().first = "net.slice1.0.kernel";
+    state.back().second = at::ones({1, 4, 1, 1});
+  });
+  CHECK(text.find("missing net.slice1.0.weight") != std::string::npos);
+  CHECK(text.find("unexpected net.slice1.0.kernel") != std::string::npos);
+  CHECK(text.find("scaling_layer.scale has shape [1, 4, 1, 1], expected [1, 3, 1, 1]") != std::string::npos);
+}
+
+TEST_CASE("a weights file that is not there is named together with the places that were searched") {
+  CHECK_THROWS_WITH_AS(make_metric("lpips", "weights = \"nowhere.safetensors\"", 32),
+                       doctest::Contains("no weights file 'nowhere.safetensors'; looked in"), Error);
+}
+
+TEST_CASE("the profile of consistency models is VGG16's alone") {
+  CHECK_THROWS_AS(make_metric("lpips", "net = \"alexnet\"\nprofile = \"consistency-models\"", 32), ConfigError);
+}
+
+}  // namespace
+}  // namespace casdm

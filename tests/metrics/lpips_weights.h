@@ -1,0 +1,14 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "casdm/module.h"
+
+namespace casdm::testing {
+
+/// The state of LPIPS with the trunk `net` (vgg16, alexnet, squeezenet), after the published layout: the trunk filled
+/// as the goldens' was (fill_state on the trunk alone), the input scaling, and every head 1.
+NamedTensors lpips_state(const std::string& net);
+
+}  // namespace casdm::testing

@@ -1,0 +1,107 @@
+#include <cmath>
+
+#include "metrics/metrics.h"
+
+namespace casdm {
+namespace {
+
+using namespace testing;
+
+/// SSIM as its paper writes it, for one plane in [0, range], place by place in double precision.
+double ssim_by_hand(const Tensor& x, const Tensor& y, std::int64_t k, double sigma, double range) {
+  const auto a = x.to(at::kDouble).contiguous(), b = y.to(at::kDouble).contiguous();
+  const auto* p = a.data_ptr<double>();
+  const auto* q = b.data_ptr<double>();
+  const std::int64_t height = a.size(0), width = a.size(1);
+  std::vector<double> g(static_cast<std::size_t>(k));
+  double norm = 0;
+  for (std::int64_t i = 0; i < k; ++i) {
+    const double z = (static_cast<double>(i) - static_cast<double>(k - 1) / 2) / sigma;
+    norm += g[static_cast<std::size_t>(i)] = std::exp(-z * z / 2);
+  }
+  const double c1 = std::pow(0.01 * range, 2), c2 = std::pow(0.03 * range, 2);
+  double sum = 0;
+  for (std::int64_t top = 0; top + k <= height; ++top) {
+    for (std::int64_t left = 0; left + k <= width; ++left) {
+      double mx = 0, my = 0, xx = 0, yy = 0, xy = 0;
+      for (std::int64_t i = 0; i < k; ++i) {
+        for (std::int64_t j = 0; j < k; ++j) {
+          const double w = g[static_cast<std::size_t>(i)] * g[static_cast<std::size_t>(j)] / (norm * norm);
+          const double u = p[(top + i) * width + left + j], v = q[(top + i) * width + left + j];
+          mx += w * u, my += w * v, xx += w * u * u, yy += w * v * v, xy += w * u * v;
+        }
+      }
+      sum += (2 * mx * my + c1) * (2 * (xy - mx * my) + c2) /
+             ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2));
+    }
+  }
+  return sum / static_cast<double>((height - k + 1) * (width - k + 1));
+}
+
+TEST_CASE("ssim equals the paper's sums place by place") {
+  const Tensor x = fill(1, {1, 1, 13, 15}), y = x * 0.6 + fill(2, {1, 1, 13, 15}) * 0.3;
+  const Tensor p = (x + 1)[0][0], q = (y + 1)[0][0];
+  CHECK(measure(*make_metric("ssim", "", 13, 1), y, x).item<double>() ==
+        doctest::Approx(1 - ssim_by_hand(q, p, 11, 1.5, 2)).epsilon(1e-5));
+  CHECK(measure(*make_metric("ssim", "kernel_size = 5\nkernel_sigma = 0.8\ndata_range = 1", 13, 1), y, x)
+            .item<double>() == doctest::Approx(1 - ssim_by_hand(q, p, 5, 0.8, 1)).epsilon(1e-5));
+}
+
+TEST_CASE("ssim of two constants is its luminance term") {
+  const Tensor x = at::full({1, 3, 16, 16}, 0.5), y = at::full({1, 3, 16, 16}, -0.5);  // intensities 1.5 and 0.5
+  const double c1 = 0.02 * 0.02;
+  CHECK(measure(*make_metric("ssim"), x, y).item<double>() ==
+        doctest::Approx(1 - (2 * 0.75 + c1) / (2.25 + 0.25 + c1)).epsilon(1e-6));
+}
+
+TEST_CASE("ssim keeps its digits where predictions are far out of range") {
+  const Tensor target = fill(3, {1, 3, 16, 16});
+  const Tensor prediction = target.to(at::kDouble) * 0.1 + 300;
+  const auto metric = make_metric("ssim");
+  const double exact = measure(*metric, prediction, target.to(at::kDouble)).item<double>();
+  CHECK(measure(*metric, prediction.to(at::kFloat), target).item<double>() == doctest::Approx(exact).epsilon(1e-4));
+}
+
+TEST_CASE("ssim needs an image as large as its window") {
+  CHECK(make_metric("ssim")->info().minimum_size == 11);
+  CHECK(make_metric("ssim", "kernel_size = 7")->info().minimum_size == 7);
+}
+
+TEST_CASE("ms_ssim uses all five scales from 161 px, fewer below, and one with a smaller window below its window") {
+  // Of two constants only the coarsest scale's luminance differs from 1, so the exponent of that scale shows.
+  const double c1 = 0.02 * 0.02, luminance = (2 * 0.75 + c1) / (2.25 + 0.25 + c1);
+  const std::vector<double> w = {.0448, .2856, .3001, .2363, .1333};
+  const double all = 1.0001;
+  const auto exponent = [&](std::int64_t size) {
+    const auto metric = make_metric("ms_ssim", "", size);
+    const Tensor x = at::full({1, 3, size, size}, 0.5), y = at::full({1, 3, size, size}, -0.5);
+    return std::log(1 - measure(*metric, x, y).item<double>()) / std::log(luminance);
+  };
+  CHECK(exponent(161) == doctest::Approx(w[4]).epsilon(1e-4));
+  CHECK(exponent(160) == doctest::Approx(w[3] / (w[0] + w[1] + w[2] + w[3]) * all).epsilon(1e-4));
+  CHECK(exponent(32) == doctest::Approx(w[1] / (w[0] + w[1]) * all).epsilon(1e-4));
+  CHECK(exponent(16) == doctest::Approx(all).epsilon(1e-4));
+  CHECK(exponent(8) == doctest::Approx(all).epsilon(1e-4));
+  CHECK(exponent(3) == doctest::Approx(all).epsilon(1e-4));
+}
+
+TEST_CASE("ms_ssim of one scale is ssim with the window that fits") {
+  const Tensor x = fill(4, {2, 3, 8, 8}), y = x * 0.8 + 0.1;
+  const Tensor expected = measure(*make_metric("ssim", "kernel_size = 7\nkernel_sigma = 0.954545454545", 8), x, y);
+  CHECK(max_relative_difference(measure(*make_metric("ms_ssim", "scale_weights = [1.0]", 8), x, y), expected) < 1e-5);
+}
+
+TEST_CASE("ms_ssim has a finite gradient where images are anticorrelated") {
+  const Tensor x = fill(5, {2, 3, 32, 32});
+  const auto metric = make_metric("ms_ssim", "", 32);
+  CHECK(is_finite(gradient_of(*metric, -x, x)));
+  CHECK(measure(*metric, -x, x).max().item<double>() <= 1);
+}
+
+TEST_CASE("ms_ssim refuses weights that leave nothing") {
+  CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = []", 32), ConfigError);
+  CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = [0.0, 0.0, 1.0]", 32), ConfigError);
+}
+
+}  // namespace
+}  // namespace casdm
