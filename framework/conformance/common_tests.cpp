@@ -2,6 +2,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <c10/core/DefaultDtype.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -16,7 +17,9 @@ namespace {
 
 constexpr double kMegabyte = 1024.0 * 1024.0;
 
+/// Memory in use, after what was freed has gone back to the system.
 double resident_megabytes() {
+  ::malloc_trim(0);
   std::ifstream status("/proc/self/statm");
   double pages = 0;
   status >> pages >> pages;

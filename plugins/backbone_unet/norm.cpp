@@ -3,13 +3,13 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <optional>
 #include <vector>
 
+#include "casdm/error.h"
 #include "norm_kernels.h"
 
 namespace casdm::unet {
@@ -135,36 +135,16 @@ class FusedNorm : public torch::autograd::Function<FusedNorm> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    if (c10::GradMode::is_enabled()) throw Error("the U-Net's gradients cannot be differentiated again");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor& x = saved[0];
     const NormArguments arguments{saved[1], saved[2], saved[3], ctx->saved_data["groups"].toInt(),
                                   ctx->saved_data["silu"].toBool() ? Activation::silu : Activation::none};
-    variable_list result;
-    if (c10::GradMode::is_enabled()) {  // create_graph: the gradient must itself be differentiable
-      result = differentiable(x, arguments, grads[0]);
-    } else {
-      const Tensor grad_y = grads[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
-      const Normalised norm{{}, saved[4], saved[5]};
-      result = x.scalar_type() == at::kFloat ? fused_backward<float>(x, arguments, norm, grad_y)
-                                             : fused_backward<at::BFloat16>(x, arguments, norm, grad_y);
-    }
+    const Normalised norm{{}, saved[4], saved[5]};
+    const Tensor grad_y = grads[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
+    variable_list result = x.scalar_type() == at::kFloat ? fused_backward<float>(x, arguments, norm, grad_y)
+                                                         : fused_backward<at::BFloat16>(x, arguments, norm, grad_y);
     result.resize(6);  // groups and silu have no gradient
-    return result;
-  }
-
- private:
-  static variable_list differentiable(const Tensor& x, const NormArguments& a, const Tensor& grad_y) {
-    variable_list inputs{x, a.weight, a.bias, a.scale_shift};
-    variable_list wanted;
-    for (const Tensor& input : inputs) {
-      if (input.defined() && input.requires_grad()) wanted.push_back(input);
-    }
-    const variable_list found = torch::autograd::grad({composed_group_norm(x, a)}, wanted, {grad_y}, true, true);
-    variable_list result;
-    std::size_t next = 0;
-    for (const Tensor& input : inputs) {
-      result.push_back(input.defined() && input.requires_grad() ? found[next++] : Tensor());
-    }
     return result;
   }
 };
@@ -174,8 +154,6 @@ bool is_fusable(const Tensor& x, const NormArguments& a) {
          a.weight.scalar_type() == at::kFloat && a.bias.scalar_type() == at::kFloat && a.weight.is_contiguous() &&
          a.bias.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast) && x.numel() > 0;
 }
-
-}  // namespace
 
 Tensor composed_group_norm(const Tensor& x, const NormArguments& a) {
   const at::ScalarType dtype = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -187,6 +165,8 @@ Tensor composed_group_norm(const Tensor& x, const NormArguments& a) {
   if (a.activation == Activation::silu) y = at::silu(y);
   return y.to(x.scalar_type());
 }
+
+}  // namespace
 
 Tensor group_norm(const Tensor& x, const NormArguments& a) {
   if (!is_fusable(x, a)) return composed_group_norm(x, a);

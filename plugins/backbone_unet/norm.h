@@ -24,11 +24,9 @@ struct NormArguments {
 ///
 /// LibTorch's own GroupNorm on the CPU is slow for channels-last images, the format in which its
 /// convolutions are fastest: there this is one fused pass of our own, and needs no memory for the
-/// values between normalisation and activation. Elsewhere it is composed of LibTorch's operators.
+/// values between normalisation and activation; its gradient cannot be differentiated again, like that of
+/// LibTorch's attention there. Elsewhere it is composed of LibTorch's operators.
 /// @param x  [B, C, H, W]
 Tensor group_norm(const Tensor& x, const NormArguments& arguments);
-
-/// The same, always of LibTorch's operators.
-Tensor composed_group_norm(const Tensor& x, const NormArguments& arguments);
 
 }  // namespace casdm::unet

@@ -13,7 +13,7 @@ namespace casdm::unet {
 ///
 /// Height and width may differ from the Spec's image size, as long as they can be halved as often
 /// as the network does. On the CPU, images are channels-last inside, where its convolutions are
-/// fastest; elsewhere they keep the format of x.
+/// fastest; elsewhere they keep the format of x. Gradients cannot be differentiated again.
 class UNetBackbone : public Backbone {
  public:
   using Options = UNetOptions;

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kBlock = 512;
 /// No member of a data set's archive is larger; a damaged header may claim anything.
-constexpr std::uint64_t kMaxMember = std::uint64_t{1} << 32;
+constexpr std::uint64_t kMaxMember = std::uint64_t{1} << 30;
 
 /// Bytes of a gzip file, or of a plain one: zlib tells them apart.
 class GzipStream {

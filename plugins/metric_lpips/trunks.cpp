@@ -87,7 +87,7 @@ Trunk shift_tolerant_alexnet() {
                      {convolution(11, 384, 256), relu()},
                      {convolution(13, 256, 256), relu()}},
           .channels = {64, 192, 384, 256, 256},
-          .minimum_size = 31};
+          .minimum_size = 16};
 }
 
 }  // namespace

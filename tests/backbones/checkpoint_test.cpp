@@ -41,24 +41,24 @@ Evaluation evaluate_lowered(Backbone& network, bool backward_within, const Condi
   return result;
 }
 
-const char* const kVariants[] = {"", "use_scale_shift_norm = false\nresblock_updown = true", "num_heads = 4"};
+const std::string kVariants[] = {"", "use_scale_shift_norm = false\nresblock_updown = true", "num_heads = 4"};
 
 }  // namespace
 
 TEST_CASE("gradient checkpointing changes no bit of output and gradients") {
-  for (const char* variant : kVariants) {
+  for (const std::string& variant : kVariants) {
     CAPTURE(variant);
     const auto plain = small_unet(variant);
-    const auto checkpointed = small_unet(std::string(variant) + "\n" + "checkpoint = true");
+    const auto checkpointed = small_unet(variant + "\n" + "checkpoint = true");
     CHECK(is_equal(evaluate(*checkpointed), evaluate(*plain)));
   }
 }
 
 TEST_CASE("gradient checkpointing repeats dropout") {
-  for (const char* variant : kVariants) {
+  for (const std::string& variant : kVariants) {
     CAPTURE(variant);
-    const auto plain = small_unet(std::string(variant) + "\n" + "dropout = 0.3");
-    const auto checkpointed = small_unet(std::string(variant) + "\n" + "dropout = 0.3\ncheckpoint = true");
+    const auto plain = small_unet(variant + "\n" + "dropout = 0.3");
+    const auto checkpointed = small_unet(variant + "\n" + "dropout = 0.3\ncheckpoint = true");
     Condition a = with_dropout(5), b = with_dropout(5);
     CHECK(is_equal(evaluate(*checkpointed, {}, a), evaluate(*plain, {}, b)));
     CHECK(at::equal(a.dropout->get_state(), b.dropout->get_state()));

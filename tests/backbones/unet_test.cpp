@@ -80,17 +80,17 @@ TEST_CASE("names are unique, and handles share storage with the network") {
 }
 
 TEST_CASE("every parameter receives a gradient, whatever the options") {
-  const char* variants[] = {"",
-                            "use_scale_shift_norm = false",
-                            "resblock_updown = true\ngroups = 8",
-                            "conv_resample = false",
-                            "attention_order = \"new\"\nnum_head_channels = 16",
-                            "num_heads = 2\nnum_heads_upsample = 4",
-                            "checkpoint = true"};
-  for (const char* options : variants) {
+  const std::string variants[] = {"",
+                                  "use_scale_shift_norm = false",
+                                  "resblock_updown = true\ngroups = 8",
+                                  "conv_resample = false",
+                                  "attention_order = \"new\"\nnum_head_channels = 16",
+                                  "num_heads = 2\nnum_heads_upsample = 4",
+                                  "checkpoint = true"};
+  for (const std::string& options : variants) {
     CAPTURE(options);
     // 16 groups: with one channel a group, biases before a norm have no effect and no gradient.
-    const std::string groups = std::string(options).find("groups") == std::string::npos ? "\ngroups = 16" : "";
+    const std::string groups = options.find("groups") == std::string::npos ? "\ngroups = 16" : "";
     const auto network = small_unet(options + groups, {.num_classes = 3});
     Condition condition;
     condition.labels = at::arange(3, at::kLong);

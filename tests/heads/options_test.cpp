@@ -58,10 +58,10 @@ TEST_CASE("labels reach every network, dropout none in sampling, and fractional 
 TEST_CASE("the gate's shapes and activations") {
   const auto schedule = linear_schedule(50);
   for (const auto& [shape, channels, sizes] :
-       {std::tuple{"spatial", 1, std::vector<std::int64_t>{3, 1, kSize, kSize}},
-        std::tuple{"scalar", 1, std::vector<std::int64_t>{3, 1, 1, 1}},
-        std::tuple{"channel", 2, std::vector<std::int64_t>{3, kChannels, 1, 1}}}) {
-    const std::string options = std::string("gate_shape = \"") + shape + "\"";
+       {std::tuple{std::string("spatial"), 1, std::vector<std::int64_t>{3, 1, kSize, kSize}},
+        std::tuple{std::string("scalar"), 1, std::vector<std::int64_t>{3, 1, 1, 1}},
+        std::tuple{std::string("channel"), 2, std::vector<std::int64_t>{3, kChannels, 1, 1}}}) {
+    const std::string options = "gate_shape = \"" + shape + "\"";
     for (const std::string type : {"cascade", "dual"}) {
       const Bench bench(type, options, schedule);
       const std::int64_t images = type == "dual" ? 2 * kChannels : kChannels;

@@ -8,6 +8,9 @@ using namespace casdm::testing;
 
 namespace {
 
+/// A component's type and options.
+using Choice = std::pair<std::string, std::string>;
+
 const std::string kUNet =
     "type = \"unet\"\nchannels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n";
 
@@ -51,10 +54,9 @@ Tensor sample(CascadeHead& head, Sampler& sampler, Tensor x) {
 
 TEST_CASE("every head trains every parameter of real networks, with finite losses") {
   const auto schedule = linear_schedule(100);
-  for (const auto& [type, options] :
-       {std::pair{"cascade", ""}, std::pair{"cascade", "gate_detach_trunk = true"},
-        std::pair{"cascade", "sees_x_t = true\noutput = \"residual\""}, std::pair{"dual", ""}, std::pair{"single", ""},
-        std::pair{"single", "variance = \"learned_range\""}}) {
+  for (const auto& [type, options] : {Choice{"cascade", ""}, Choice{"cascade", "gate_detach_trunk = true"},
+                                      Choice{"cascade", "sees_x_t = true\noutput = \"residual\""}, Choice{"dual", ""},
+                                      Choice{"single", ""}, Choice{"single", "variance = \"learned_range\""}}) {
     CAPTURE(type);
     CAPTURE(options);
     const auto head = real_head(type, options, schedule);
@@ -87,7 +89,7 @@ TEST_CASE("a fresh Cas-DM with residual output samples the images of its theta a
   }
   const Tensor x = randn(9, {2, 3, 16, 16}, at::kFloat);
   for (const auto& [type, options] :
-       {std::pair{"ddim", "num_inference_steps = 10"}, std::pair{"ddpm", "num_inference_steps = 20"}}) {
+       {Choice{"ddim", "num_inference_steps = 10"}, Choice{"ddpm", "num_inference_steps = 20"}}) {
     CAPTURE(type);
     const auto sampler = make<Sampler>(type, options, {schedule});
     const Tensor expected = sample(*single, *sampler, x);

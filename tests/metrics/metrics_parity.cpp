@@ -36,7 +36,8 @@ std::string network(const std::string& name) {
 /// "[\"a\", \"b\"]" of the metadata.
 std::vector<std::string> strings(const std::string& json) {
   std::vector<std::string> result;
-  for (const Value& value : from_json(json).as_array()) result.push_back(value.as_string());
+  const Value list = from_json(json);
+  for (const Value& value : list.as_array()) result.push_back(value.as_string());
   return result;
 }
 
