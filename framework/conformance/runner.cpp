@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -92,6 +93,7 @@ Result run_apart(const FoundPlugin& plugin, const PluginCatalog& catalog, const 
   const Capture out("stdout");
   const Capture err("stderr");
   const auto start = std::chrono::steady_clock::now();
+  std::fflush(nullptr);  // else the child would write what this process has buffered
   const pid_t child = ::fork();
   if (child < 0) throw Error(text("no process for a test: ", std::strerror(errno)));
   if (child == 0) {

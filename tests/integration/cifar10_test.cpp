@@ -21,7 +21,8 @@ TEST_CASE("Cas-DM with a perceptual metric learns real CIFAR-10: every term fini
           (*shared / "data/cifar10-jpeg.tar.gz").string() +
           "' --set run.name=c --set run.device=cpu --set train.batch_size=8 --set train.total_images=640 --set log.every_images=160"
           " --set log.sample_count=0 --set optimizer.warmup_images=0 --set optimizer.learning_rate=1e-3"
-          " --set 'head.theta={channels=32, num_res_blocks=1, channel_mult=[1,2]}' --set 'head.phi={channels=32, num_res_blocks=1, channel_mult=[1,2]}'",
+          " --set head.theta.channels=32 --set head.theta.num_res_blocks=1 --set head.theta.channel_mult=[1,2]"
+          " --set head.phi.channels=32 --set head.phi.num_res_blocks=1 --set head.phi.channel_mult=[1,2]",
       folder.path());
   REQUIRE_MESSAGE(train.status == 0, train.err);
   std::istringstream lines(read_file(folder.path() / "runs/c/metrics.jsonl"));
