@@ -160,7 +160,7 @@ int sample_command(const std::vector<std::string>& words) {
   }
   const Tensor all = at::cat(images);
   write_npz(out / "samples.npz", all, labels);
-  write_png(out / "grid.png", image_grid(all.narrow(0, 0, std::min(a.num, kGridImages)), 2));
+  write_png(out / "grid.png", image_grid(all.narrow(0, 0, std::min(a.num, kGridImages))));
   std::cout << (out / "grid.png").string() << '\n';
   return 0;
 }

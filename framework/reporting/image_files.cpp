@@ -23,6 +23,8 @@ namespace casdm {
 
 namespace {
 
+constexpr std::int64_t kLeastWidth = 64;  // of an image in a grid, for people
+
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kPadding = 2;
@@ -136,6 +138,7 @@ void write_pngs(const fs::path& folder, const at::Tensor& images, std::int64_t f
 
 Image image_grid(const at::Tensor& images, std::int64_t scale) {
   at::Tensor all = checked(images, 4);
+  if (scale == 0) scale = (kLeastWidth + images.size(3) - 1) / images.size(3);
   all = all.repeat_interleave(scale, 2).repeat_interleave(scale, 3);
   const std::int64_t count = all.size(0);
   const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));

@@ -22,8 +22,8 @@ void write_pngs(const std::filesystem::path& folder, const at::Tensor& images, s
 
 /// All images in one: rows from the top, about as many columns as rows, 2 white pixels between and around them.
 /// @param images  uint8 [N, C, H, W], N >= 1, C = 1 or 3, on any device
-/// @param scale   each pixel becomes scale x scale pixels, so that small images can be seen
-Image image_grid(const at::Tensor& images, std::int64_t scale = 1);
+/// @param scale   each pixel becomes scale x scale pixels; 0: as many as make an image at least 64 pixels wide
+Image image_grid(const at::Tensor& images, std::int64_t scale = 0);
 
 /// Writes samples as guided-diffusion's scripts do, for evaluators to read: a NumPy .npz (stored, not compressed)
 /// with `arr_0` uint8 [N, H, W, C] and, when labels are given, `arr_1` int64 [N]. Written under a temporary name,

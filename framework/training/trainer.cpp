@@ -27,8 +27,6 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kGridScale = 2;
-
 double learning_rate(const OptimizerOptions& options, std::int64_t images, std::int64_t total) {
   const auto warmup = static_cast<double>(options.warmup_images);
   const auto seen = static_cast<double>(images);
@@ -98,7 +96,7 @@ void save_grid(const Model& model, const LoadedExperiment& experiment, std::int6
   options.device = device;
   options.precision = experiment.options.run.precision;
   if (num_classes > 0) options.labels = at::arange(options.count, at::kLong).remainder(num_classes);
-  write_png(path, image_grid(to_uint8(generate(model, options)), kGridScale));
+  write_png(path, image_grid(to_uint8(generate(model, options))));
 }
 
 void initialise(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts) {

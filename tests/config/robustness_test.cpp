@@ -118,11 +118,12 @@ TEST_CASE("program headers and notes of extreme sizes are refused") {
 TEST_CASE("a damaged experiment is read or refused with ConfigError, never worse") {
   const std::filesystem::path here = std::filesystem::current_path();
   const std::string whole = kExperiment;
-  REQUIRE_NOTHROW(resolve(parse_document(whole, "x", here), schema_of<Experiment>(), fake_catalog()));
+  const OptionSchema schema = schema_of<Experiment>();
+  REQUIRE_NOTHROW(resolve(parse_document(whole, "x", here), schema, fake_catalog()));
   const std::string alphabet = "[]{}=.,\"'#\n 0129eE+-_axtype\\\xff";
   std::mt19937 random(3);
   int valid = 0;
-  for (int i = 0; i < 4000; ++i) {
+  for (int i = 0; i < 2000; ++i) {
     std::string toml = whole;
     for (unsigned changes = random() % 3 + 1; changes > 0; --changes) {
       const std::size_t at = random() % toml.size();
@@ -141,14 +142,14 @@ TEST_CASE("a damaged experiment is read or refused with ConfigError, never worse
       }
     }
     try {
-      const Value resolved = resolve(parse_document(toml, "x", here), schema_of<Experiment>(), fake_catalog());
+      const Value resolved = resolve(parse_document(toml, "x", here), schema, fake_catalog());
       REQUIRE(parse_toml(to_toml(resolved), "x").is_table());
       ++valid;
     } catch (const ConfigError& error) {
       CHECK(std::strlen(error.what()) > 0);
     }
   }
-  CHECK(valid > 100);
+  CHECK(valid > 50);
 }
 
 TEST_CASE("nesting without end is refused") {
@@ -171,7 +172,7 @@ TEST_CASE("overrides of any bytes are applied or refused with ConfigError") {
   folder.write("x.toml", kExperiment);
   const std::string alphabet = "ab.[]0\"'= {},\n#type";
   std::mt19937 random(5);
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 500; ++i) {
     std::string override = random() % 2 == 0 ? "metrics.0." : "";
     for (unsigned length = random() % 12; length > 0; --length) override += alphabet[random() % alphabet.size()];
     try {
