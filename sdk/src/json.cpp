@@ -28,7 +28,10 @@ Json to_tree(const Value& value) {
   return nullptr;
 }
 
-Value from_tree(const Json& tree) {
+constexpr int kDeepest = 64;
+
+Value from_tree(const Json& tree, int depth = 0) {
+  if (depth > kDeepest) throw Error(text("JSON nests deeper than ", kDeepest));
   switch (tree.type()) {
     case Json::value_t::boolean: return tree.get<bool>();
     case Json::value_t::number_integer:
@@ -37,12 +40,12 @@ Value from_tree(const Json& tree) {
     case Json::value_t::string: return tree.get<std::string>();
     case Json::value_t::array: {
       Value::Array array;
-      for (const Json& element : tree) array.push_back(from_tree(element));
+      for (const Json& element : tree) array.push_back(from_tree(element, depth + 1));
       return array;
     }
     case Json::value_t::object: {
       Value::Table table;
-      for (const auto& [key, member] : tree.items()) table.emplace_back(key, from_tree(member));
+      for (const auto& [key, member] : tree.items()) table.emplace_back(key, from_tree(member, depth + 1));
       return table;
     }
     default: return {};
@@ -56,12 +59,8 @@ std::string to_json(const Value& value, int indent) {
 }
 
 Value from_json(std::string_view json) {
-  const auto limit_depth = [](int depth, Json::parse_event_t, Json&) {
-    if (depth > 64) throw Error("JSON nests deeper than 64");
-    return true;
-  };
   try {
-    return from_tree(Json::parse(json, limit_depth));
+    return from_tree(Json::parse(json));
   } catch (const Json::exception& error) {
     throw Error(text("not JSON: ", error.what()));
   }

@@ -1,4 +1,4 @@
-#include <cmath>
+#include <map>
 
 #include "casdm/safetensors.h"
 #include "metrics/lpips_weights.h"
@@ -107,6 +107,45 @@ TEST_CASE("a weights file that does not fit is refused with what is missing, une
 TEST_CASE("a weights file that is not there is named together with the places that were searched") {
   CHECK_THROWS_WITH_AS(make_metric("lpips", "weights = \"nowhere.safetensors\"", 32),
                        doctest::Contains("no weights file 'nowhere.safetensors'; looked in"), Error);
+}
+
+/// LPIPS of consistency models written out: the images resized to 224, VGG16 with average pools, heads of 1.
+double consistency_models_lpips(const NamedTensors& state, const Tensor& x, const Tensor& y) {
+  const at::NoGradGuard no_grad;
+  std::map<std::string, Tensor> weights(state.begin(), state.end());
+  const std::vector<std::vector<int>> slices = {{0, 2}, {5, 7}, {10, 12, 14}, {17, 19, 21}, {24, 26, 28}};
+  const auto resized = [&](const Tensor& image) {
+    const Tensor larger = at::upsample_bilinear2d(image, {224, 224}, /*align_corners=*/false);
+    return (larger - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"];
+  };
+  Tensor a = resized(x), b = resized(y);
+  double sum = 0;
+  for (std::size_t k = 0; k < slices.size(); ++k) {
+    const auto advance = [&](Tensor image) {
+      if (k > 0) image = at::avg_pool2d(image, 2);
+      for (const int layer : slices[k]) {
+        const std::string name = "net.slice" + std::to_string(k + 1) + "." + std::to_string(layer);
+        const std::int64_t one = 1;
+        image = at::conv2d(image, weights[name + ".weight"], weights[name + ".bias"], one, one).relu();
+      }
+      return image;
+    };
+    const auto unit = [](const Tensor& f) { return f / f.square().sum(1, true).sqrt(); };
+    a = advance(a), b = advance(b);
+    sum += (unit(a) - unit(b)).square().sum(1).mean().item<double>();
+  }
+  return sum;
+}
+
+TEST_CASE("the profile of consistency models resizes to 224 and pools by averages") {
+  const NamedTensors state = lpips_state("vgg16");
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "weights.safetensors";
+  write_safetensors(path, state);
+  const auto metric = make_metric("lpips", "profile = \"consistency-models\"\nweights = \"" + path.string() + "\"", 8);
+  CHECK(metric->info().minimum_size == 1);
+  const Tensor x = fill(1, {1, 3, 8, 8}), y = fill(2, {1, 3, 8, 8});
+  CHECK(measure(*metric, x, y).item<double>() == doctest::Approx(consistency_models_lpips(state, x, y)).epsilon(1e-5));
 }
 
 TEST_CASE("the profile of consistency models is VGG16's alone") {
