@@ -37,7 +37,8 @@ Value to_value(const conformance::Result& result) {
 
 void print(const conformance::Result& result) {
   std::string message = result.message;
-  for (std::size_t at = 0; (at = message.find('\n', at)) != std::string::npos; at += 7) message.replace(at, 1, "\n      ");
+  for (std::size_t at = 0; (at = message.find('\n', at)) != std::string::npos; at += 7)
+    message.replace(at, 1, "\n      ");
   std::cout << "  " << result.outcome << std::string(result.outcome.size() < 10 ? 10 - result.outcome.size() : 1, ' ')
             << result.component << '/' << result.test << (message.empty() ? "" : "\n      " + message) << std::endl;
 }
@@ -45,12 +46,13 @@ void print(const conformance::Result& result) {
 int check_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{"plugins check", kUsage, po::options_description("options"), {"file"}};
   rules.visible.add_options()  //
-      ("strict", "the strict level: what our own plugins keep")
-      ("filter", po::value<std::string>()->value_name("TEXT"), "only tests whose component/test contains TEXT")
-      ("seed", po::value<std::uint64_t>()->default_value(0), "of the random images and directions, to reproduce a failure")
-      ("timeout", po::value<double>()->default_value(120), "seconds a test may take")
-      ("set", po::value<std::vector<std::string>>()->value_name("C/KEY=VALUE"), "an option of component C; repeatable")
-      ("json", "print JSON");
+      ("strict", "the strict level: what our own plugins keep")("filter", po::value<std::string>()->value_name("TEXT"),
+                                                                "only tests whose component/test contains TEXT")(
+          "seed", po::value<std::uint64_t>()->default_value(0),
+          "of the random images and directions, to reproduce a failure")(
+          "timeout", po::value<double>()->default_value(120), "seconds a test may take")(
+          "set", po::value<std::vector<std::string>>()->value_name("C/KEY=VALUE"),
+          "an option of component C; repeatable")("json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   conformance::RunOptions options;
@@ -75,7 +77,8 @@ int check_command(const std::vector<std::string>& arguments) {
   } else {
     std::cout << results.size() - bad - skipped << " passed, " << bad << " failed, " << skipped << " skipped\n";
     if (bad > 0) {
-      std::cout << "reproduce one with --filter COMPONENT/TEST --seed " << options.seed << (options.is_strict ? " --strict" : "") << '\n';
+      std::cout << "reproduce one with --filter COMPONENT/TEST --seed " << options.seed
+                << (options.is_strict ? " --strict" : "") << '\n';
     }
   }
   if (results.empty()) throw ConfigError(text("plugins check: no test matches --filter '", options.filter, "'"));

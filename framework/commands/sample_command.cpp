@@ -57,32 +57,32 @@ constexpr std::int64_t kGridImages = 64;
 
 po::options_description described(SampleArguments& a) {
   po::options_description options("options");
-  options.add_options()
-      ("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")
-      ("num", po::value(&a.num), "number of images")
-      ("out", po::value(&a.out), "folder to write to")
-      ("sampler", po::value(&a.sampler), "another sampler than the run's; `casdm plugins list` shows them")
-      ("steps", po::value(&a.steps), "number of steps; short for --set sampler.num_inference_steps=N")
-      ("eta", po::value(&a.eta), "noise of a step; short for --set sampler.eta=X")
-      ("set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: sampler.spacing=trailing")
-      ("seed", po::value(&a.seed)->default_value(0), "seed of the images' noise")
-      ("batch", po::value(&a.batch)->default_value(64), "images drawn at once; does not change their noise")
-      ("label", po::value(&a.label), "class of all images, of a conditional run; default: all classes in turn")
-      ("weights", po::value(&a.weights)->default_value("ema"), "ema, or raw for the weights themselves")
-      ("device", po::value(&a.device)->default_value("auto"), "auto, cpu or cuda")
-      ("plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")
-      ("no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")
-      ("overwrite", po::bool_switch(&a.overwrite), "write into a folder that holds samples already")
-      ("allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint")
-      ("help,h", "this text");
+  options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")(
+      "num", po::value(&a.num), "number of images")("out", po::value(&a.out), "folder to write to")(
+      "sampler", po::value(&a.sampler), "another sampler than the run's; `casdm plugins list` shows them")(
+      "steps", po::value(&a.steps), "number of steps; short for --set sampler.num_inference_steps=N")(
+      "eta", po::value(&a.eta), "noise of a step; short for --set sampler.eta=X")(
+      "set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: sampler.spacing=trailing")(
+      "seed", po::value(&a.seed)->default_value(0), "seed of the images' noise")(
+      "batch", po::value(&a.batch)->default_value(64), "images drawn at once; does not change their noise")(
+      "label", po::value(&a.label), "class of all images, of a conditional run; default: all classes in turn")(
+      "weights", po::value(&a.weights)->default_value("ema"), "ema, or raw for the weights themselves")(
+      "device", po::value(&a.device)->default_value("auto"), "auto, cpu or cuda")(
+      "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
+      "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
+      "overwrite", po::bool_switch(&a.overwrite), "write into a folder that holds samples already")(
+      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint")(
+      "help,h", "this text");
   return options;
 }
 
 void check(const SampleArguments& a) {
   const std::string hint = "; see `casdm sample --help`";
-  if (a.run.empty() || a.out.empty() || a.num < 1) throw ConfigError("sample: give a run, --num N (at least 1) and --out DIR" + hint);
+  if (a.run.empty() || a.out.empty() || a.num < 1)
+    throw ConfigError("sample: give a run, --num N (at least 1) and --out DIR" + hint);
   if (a.batch < 1) throw ConfigError(text("sample: --batch must be at least 1, got ", a.batch, hint));
-  if (a.weights != "ema" && a.weights != "raw") throw ConfigError(text("sample: --weights is ema or raw, got ", a.weights, hint));
+  if (a.weights != "ema" && a.weights != "raw")
+    throw ConfigError(text("sample: --weights is ema or raw, got ", a.weights, hint));
   if (!a.overwrite && fs::exists(fs::path(a.out) / "samples.npz")) {
     throw ConfigError(text("sample: ", a.out, " holds samples already; choose another folder or pass --overwrite"));
   }

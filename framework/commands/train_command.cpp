@@ -42,15 +42,13 @@ checkpoint. Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits wi
 
 po::options_description described(TrainArguments& arguments) {
   po::options_description options("options");
-  options.add_options()
-      ("config", po::value(&arguments.config), "the experiment file (also as the first word)")
-      ("set", po::value(&arguments.overrides)->composing(), "set one key of the experiment: train.batch_size=8")
-      ("resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")
-      ("plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")
-      ("dry-run", po::bool_switch(&arguments.dry_run), "build everything, print the networks' sizes, do not train")
-      ("allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
-       "continue although a plugin was rebuilt since the checkpoint was saved")
-      ("help,h", "this text");
+  options.add_options()("config", po::value(&arguments.config), "the experiment file (also as the first word)")(
+      "set", po::value(&arguments.overrides)->composing(), "set one key of the experiment: train.batch_size=8")(
+      "resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")(
+      "plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")(
+      "dry-run", po::bool_switch(&arguments.dry_run), "build everything, print the networks' sizes, do not train")(
+      "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
+      "continue although a plugin was rebuilt since the checkpoint was saved")("help,h", "this text");
   return options;
 }
 
@@ -66,11 +64,11 @@ void print_model(const LoadedExperiment& experiment) {
 
 int finish(const TrainingEnd& end, const RunFolder& run) {
   if (end.is_complete) {
-    std::cerr << "done: " << end.progression.images << " images. Draw samples with\n  casdm sample " << run.path().string()
-              << " --num 64 --out samples\n";
+    std::cerr << "done: " << end.progression.images << " images. Draw samples with\n  casdm sample "
+              << run.path().string() << " --num 64 --out samples\n";
   } else {
-    std::cerr << "stopped at " << end.progression.images << " images; the state is saved. Continue with\n  casdm train --resume "
-              << run.path().string() << '\n';
+    std::cerr << "stopped at " << end.progression.images
+              << " images; the state is saved. Continue with\n  casdm train --resume " << run.path().string() << '\n';
   }
   std::cout << run.path().string() << '\n';
   return 0;

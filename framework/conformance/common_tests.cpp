@@ -58,7 +58,8 @@ void declares_sound_options(const Subject& subject) {
     require(!option.doc.empty(), text("option '", option.name, "' has no documentation"));
     if (option.default_value.is_number()) {
       const double value = option.default_value.as_number();
-      const bool low = !option.minimum || value > *option.minimum || (!option.exclusive_minimum && value == *option.minimum);
+      const bool low =
+          !option.minimum || value > *option.minimum || (!option.exclusive_minimum && value == *option.minimum);
       const bool high = !option.maximum || value <= *option.maximum;
       require(low && high, text("the default of '", option.name, "' is outside its own range"));
     }
@@ -76,7 +77,8 @@ void does_not_grow(const Subject& subject) {
   constexpr int kRounds = 24;
   for (int i = 0; i < kRounds; ++i) subject.make_default();
   const double growth = resident_megabytes() - before;
-  require(growth < 16, text("making and destroying it ", kRounds, " times left ", static_cast<int>(growth), " MB behind"));
+  require(growth < 16,
+          text("making and destroying it ", kRounds, " times left ", static_cast<int>(growth), " MB behind"));
 }
 
 /// What a component must leave as it finds it.
@@ -91,7 +93,8 @@ void leaves_global_state_alone(const Subject& subject) {
   const GlobalState before;
   const auto component = subject.make_default();
   const GlobalState after;
-  require(before.threads == after.threads, text("it changed the number of threads from ", before.threads, " to ", after.threads));
+  require(before.threads == after.threads,
+          text("it changed the number of threads from ", before.threads, " to ", after.threads));
   require(before.grad_mode == after.grad_mode, "it changed the global grad mode");
   require(before.dtype == after.dtype, "it changed the default dtype");
   require(at::equal(before.generator, after.generator),
@@ -107,7 +110,8 @@ void keeps_state_names(const Subject& subject) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < a.size(); ++i) {
     require(a[i].first == b[i].first, text("state names differ between instances: ", a[i].first, " and ", b[i].first));
-    require(at::equal(a[i].second, b[i].second), text("tensor ", a[i].first, " differs between instances made with one seed"));
+    require(at::equal(a[i].second, b[i].second),
+            text("tensor ", a[i].first, " differs between instances made with one seed"));
     names.push_back(a[i].first);
   }
   std::sort(names.begin(), names.end());
@@ -132,7 +136,8 @@ void survives_save_and_load(const Subject& subject) {
   const NamedTensors a = state(*module);
   const NamedTensors b = state(*other);
   for (std::size_t i = 0; i < a.size(); ++i) {
-    require(at::equal(a[i].second, b[i].second), text("tensor ", a[i].first, " is not what was saved; does state() return copies?"));
+    require(at::equal(a[i].second, b[i].second),
+            text("tensor ", a[i].first, " is not what was saved; does state() return copies?"));
   }
 }
 

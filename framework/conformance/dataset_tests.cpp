@@ -15,7 +15,8 @@ std::shared_ptr<Dataset> dataset(const Subject& subject) { return subject.make<D
 /// Indices spread over the whole set.
 std::vector<std::int64_t> some_indices(const Dataset& data) {
   std::vector<std::int64_t> indices;
-  for (std::int64_t i = 0; i < std::min(kLooks, data.size()); ++i) indices.push_back(i * data.size() / std::min(kLooks, data.size()));
+  for (std::int64_t i = 0; i < std::min(kLooks, data.size()); ++i)
+    indices.push_back(i * data.size() / std::min(kLooks, data.size()));
   return indices;
 }
 
@@ -26,11 +27,13 @@ void holds_whole_images(const Subject& subject) {
     const Example example = data->get(index);
     const Image& image = example.image;
     require(image.width > 0 && image.height > 0 && image.channels == kChannels,
-            text("image ", index, " is ", image.width, "x", image.height, "x", image.channels, "; ", kChannels, " channels were asked for"));
+            text("image ", index, " is ", image.width, "x", image.height, "x", image.channels, "; ", kChannels,
+                 " channels were asked for"));
     require(static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * image.channels,
             text("image ", index, " has ", image.pixels.size(), " bytes, not width * height * channels"));
     const std::int64_t classes = data->num_classes();
-    require(classes == 0 || (example.label >= 0 && example.label < classes), text("image ", index, " has label ", example.label, " of ", classes, " classes"));
+    require(classes == 0 || (example.label >= 0 && example.label < classes),
+            text("image ", index, " has label ", example.label, " of ", classes, " classes"));
     require(!data->describe(index).empty(), text("describe(", index, ") is empty"));
   }
 }

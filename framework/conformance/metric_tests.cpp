@@ -51,7 +51,8 @@ std::pair<Tensor, Tensor> with_gradient(MetricUnderTest& metric, const Tensor& p
 void returns_one_distance_per_image(const Subject& subject) {
   MetricUnderTest metric(subject);
   const Tensor value = metric(images(1, metric.size, 3), images(2, metric.size, 3));
-  require(value.dim() == 1 && value.size(0) == 3, text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [3]"));
+  require(value.dim() == 1 && value.size(0) == 3,
+          text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [3]"));
 }
 
 void gradient_is_the_derivative(const Subject& subject) {
@@ -69,8 +70,8 @@ void gradient_is_the_derivative(const Subject& subject) {
     const double analytic = (gradient * direction).sum().item<double>();
     const double scale = std::max({std::abs(numeric), std::abs(analytic), gradient.norm().item<double>() * 1e-2, 1e-7});
     require(std::abs(numeric - analytic) <= kGradientTolerance * scale,
-            text("along direction ", i, " backward gives ", number(analytic), " but central differences give ", number(numeric),
-                 " (ratio ", number(analytic / numeric), ")"));
+            text("along direction ", i, " backward gives ", number(analytic), " but central differences give ",
+                 number(numeric), " (ratio ", number(analytic / numeric), ")"));
   }
 }
 
@@ -87,7 +88,8 @@ void is_finite_everywhere(const Subject& subject) {
       {"a prediction far outside [-1, 1]", image * 20, image}};
   for (const auto& [name, prediction, target] : cases) {
     const auto [value, gradient] = with_gradient(metric, prediction, target);
-    require(value.isfinite().all().item<bool>(), text("for ", name, " the distance is ", number(value[0].item<double>())));
+    require(value.isfinite().all().item<bool>(),
+            text("for ", name, " the distance is ", number(value[0].item<double>())));
     require(gradient.isfinite().all().item<bool>(), text("for ", name, " the gradient is not finite"));
   }
 }
@@ -104,7 +106,8 @@ void keeps_its_declared_properties(const Subject& subject) {
           text("a distance of ", number(ab[0].item<double>()), " lies outside the declared range"));
   if (info.is_symmetric) {
     const double difference = (metric(b, a) - ab).abs().max().item<double>();
-    require(difference <= tolerance, text("it is declared symmetric, but d(a,b) and d(b,a) differ by ", number(difference)));
+    require(difference <= tolerance,
+            text("it is declared symmetric, but d(a,b) and d(b,a) differ by ", number(difference)));
   }
   if (info.is_zero_at_identity) {
     const double identity = (metric(a, a) - info.lowest).abs().max().item<double>();

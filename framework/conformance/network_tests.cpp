@@ -41,7 +41,8 @@ void keeps_the_shape_contract(const Subject& subject) {
       const Tensor x = images(1, kImageSize, batch).repeat({1, (in + 2) / 3, 1, 1}).narrow(1, 0, in);
       const Tensor y = network->forward(x, times(batch), {});
       const std::vector<std::int64_t> expected = {batch, out, kImageSize, kImageSize};
-      require(y.sizes() == at::IntArrayRef(expected), text("in ", in, ", out ", out, ": it returned ", y.sizes(), ", expected ", at::IntArrayRef(expected)));
+      require(y.sizes() == at::IntArrayRef(expected),
+              text("in ", in, ", out ", out, ": it returned ", y.sizes(), ", expected ", at::IntArrayRef(expected)));
       require(y.scalar_type() == x.scalar_type(), "the output has another dtype than x");
       require(y.isfinite().all().item<bool>(), "the output is not finite");
     }
@@ -55,7 +56,8 @@ void gives_every_parameter_a_gradient(const Subject& subject) {
   network->forward(x, times(), with_dropout(1)).square().sum().backward();
   require(x.grad().defined() && x.grad().abs().sum().item<double>() > 0, "x receives no gradient");
   for (const auto& [name, parameter] : network->parameters()) {
-    require(parameter.grad().defined() && parameter.grad().abs().sum().item<double>() > 0, text("parameter ", name, " receives no gradient"));
+    require(parameter.grad().defined() && parameter.grad().abs().sum().item<double>() > 0,
+            text("parameter ", name, " receives no gradient"));
     require(parameter.grad().isfinite().all().item<bool>(), text("the gradient of ", name, " is not finite"));
   }
 }
@@ -67,11 +69,14 @@ void draws_only_from_what_it_is_given(const Subject& subject) {
   const Tensor x = images(1);
   const Tensor state = at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state().clone();
   const Tensor first = network->forward(x, times(), with_dropout(1));
-  require(at::equal(first, network->forward(x, times(), with_dropout(1))), "in training mode one dropout seed gives two outputs");
+  require(at::equal(first, network->forward(x, times(), with_dropout(1))),
+          "in training mode one dropout seed gives two outputs");
   network->train(false);
   const Tensor evaluated = network->forward(x, times(), {});
-  require(at::equal(evaluated, network->forward(x, times(), with_dropout(2))), "in evaluation mode the dropout seed changes the output");
-  require(at::equal(state, at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state()), "it drew from the global random generator");
+  require(at::equal(evaluated, network->forward(x, times(), with_dropout(2))),
+          "in evaluation mode the dropout seed changes the output");
+  require(at::equal(state, at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state()),
+          "it drew from the global random generator");
 }
 
 void depends_on_time_and_labels(const Subject& subject) {
@@ -86,7 +91,8 @@ void depends_on_time_and_labels(const Subject& subject) {
   const Tensor x = images(1);
   const Tensor y = network->forward(x, times(), a);
   require(!at::equal(y, network->forward(x, times() + 20, a)), "the output does not depend on t");
-  require(!at::equal(y, network->forward(x, times(), b)), "with num_classes = 5 the output does not depend on the label");
+  require(!at::equal(y, network->forward(x, times(), b)),
+          "with num_classes = 5 the output does not depend on the label");
 }
 
 void treats_images_alone(const Subject& subject) {
@@ -98,7 +104,8 @@ void treats_images_alone(const Subject& subject) {
   const Tensor together = network->forward(x, times(3), {});
   const Tensor alone = network->forward(x.narrow(0, 1, 1), times(3).narrow(0, 1, 1), {});
   const double difference = (together.narrow(0, 1, 1) - alone).abs().max().item<double>();
-  require(difference <= 1e-4 * std::max(1.0, together.abs().max().item<double>()), text("an image alone and in a batch differ by ", number(difference)));
+  require(difference <= 1e-4 * std::max(1.0, together.abs().max().item<double>()),
+          text("an image alone and in a batch differ by ", number(difference)));
 }
 
 std::shared_ptr<CascadeHead> head(const Subject& subject) {
@@ -120,7 +127,8 @@ TrainingBatch batch(const Subject& subject) {
 /// One L1-like metric.
 class OneMetric final : public MetricTerms {
  public:
-  std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch, const std::string& module) const override {
+  std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
+                                 const std::string& module) const override {
     return {{"metric.conformance", (prediction - batch.x0).abs().mean({1, 2, 3}), 0.1, module}};
   }
 };
@@ -132,13 +140,18 @@ void estimates_every_image(const Subject& subject) {
   for (const Tensor& t : {input.t, input.t.to(at::kFloat), input.t.to(at::kFloat) - 0.5}) {
     const Estimate estimate = model->estimate(input.x_t, t, {});
     require(estimate.x0_from_eps.defined() || estimate.x0.defined(), "the estimate holds no clean image");
-    for (const auto& [name, tensor] : {std::pair<const char*, Tensor>{"eps", estimate.eps}, {"x0_from_eps", estimate.x0_from_eps}, {"x0", estimate.x0}, {"variance", estimate.variance}}) {
+    for (const auto& [name, tensor] : {std::pair<const char*, Tensor>{"eps", estimate.eps},
+                                       {"x0_from_eps", estimate.x0_from_eps},
+                                       {"x0", estimate.x0},
+                                       {"variance", estimate.variance}}) {
       if (!tensor.defined()) continue;
-      require(tensor.sizes() == input.x_t.sizes(), text(name, " has shape ", tensor.sizes(), ", expected ", input.x_t.sizes()));
+      require(tensor.sizes() == input.x_t.sizes(),
+              text(name, " has shape ", tensor.sizes(), ", expected ", input.x_t.sizes()));
       require(tensor.isfinite().all().item<bool>(), text(name, " is not finite"));
     }
     if (estimate.gate.defined()) {
-      require(at::broadcast_tensors({estimate.gate, input.x_t})[0].sizes() == input.x_t.sizes(), "the gate does not broadcast to the image");
+      require(at::broadcast_tensors({estimate.gate, input.x_t})[0].sizes() == input.x_t.sizes(),
+              "the gate does not broadcast to the image");
     }
   }
 }
@@ -156,8 +169,10 @@ void routes_losses_to_its_modules(const Subject& subject) {
   require(!losses.terms.empty(), "the head returned no loss term");
   bool has_metric = false;
   for (const LossTerm& term : losses.terms) {
-    require(names.contains(term.module), text("term '", term.name, "' names the module '", term.module, "', which the head lacks"));
-    require(term.value.dim() == 1 && term.value.size(0) == kBatch, text("term '", term.name, "' has shape ", term.value.sizes(), ", expected [", kBatch, "]"));
+    require(names.contains(term.module),
+            text("term '", term.name, "' names the module '", term.module, "', which the head lacks"));
+    require(term.value.dim() == 1 && term.value.size(0) == kBatch,
+            text("term '", term.name, "' has shape ", term.value.sizes(), ", expected [", kBatch, "]"));
     require(term.value.isfinite().all().item<bool>(), text("term '", term.name, "' is not finite"));
     has_metric = has_metric || term.name == "metric.conformance";
   }
@@ -172,8 +187,9 @@ void routes_losses_to_its_modules(const Subject& subject) {
     for (const NamedModule& module : modules) {
       if (module.name == term.module) continue;
       for (const auto& [name, parameter] : module.module->parameters()) {
-        require(!parameter.grad().defined() || parameter.grad().abs().sum().item<double>() == 0,
-                text("term '", term.name, "' trains ", term.module, " but sends a gradient to ", module.name, ".", name));
+        require(
+            !parameter.grad().defined() || parameter.grad().abs().sum().item<double>() == 0,
+            text("term '", term.name, "' trains ", term.module, " but sends a gradient to ", module.name, ".", name));
       }
     }
   }
@@ -192,7 +208,8 @@ void trains_every_module(const Subject& subject) {
   for (const NamedModule& module : model->modules()) {
     if (!module.is_trainable) continue;
     for (const auto& [name, parameter] : module.module->parameters()) {
-      require(parameter.grad().defined() && parameter.grad().isfinite().all().item<bool>(), text("parameter ", module.name, ".", name, " receives no finite gradient"));
+      require(parameter.grad().defined() && parameter.grad().isfinite().all().item<bool>(),
+              text("parameter ", module.name, ".", name, " receives no finite gradient"));
     }
   }
 }
@@ -206,7 +223,8 @@ void names_its_modules_alike(const Subject& subject) {
     const NamedTensors theirs = state(*b[i].module);
     require(a[i].name == b[i].name && ours.size() == theirs.size(), "module names or sizes differ between instances");
     for (std::size_t k = 0; k < ours.size(); ++k) {
-      require(ours[k].first == theirs[k].first, text("state names differ between instances: ", ours[k].first, " and ", theirs[k].first));
+      require(ours[k].first == theirs[k].first,
+              text("state names differ between instances: ", ours[k].first, " and ", theirs[k].first));
     }
   }
 }

@@ -19,11 +19,13 @@ void tables_are_sound(const Subject& subject) {
     require(std::isfinite(beta) && beta > 0 && beta <= 1, text("beta of timestep ", t, " is ", number(beta)));
     const double before = product;
     product *= 1 - beta;
-    require(std::abs(schedule->alphas_cumprod()[t] - product) <= 1e-12, text("A at timestep ", t, " is not the product of 1 - beta"));
+    require(std::abs(schedule->alphas_cumprod()[t] - product) <= 1e-12,
+            text("A at timestep ", t, " is not the product of 1 - beta"));
     require(product < before, text("A does not fall at timestep ", t));
     const double c1 = schedule->posterior_mean_coef1()[t];
     const double c2 = schedule->posterior_mean_coef2()[t];
-    require(std::abs(c1 + c2 * std::sqrt(product) - std::sqrt(before)) <= 1e-9, text("c1 + c2 sqrt(A_t) is not sqrt(A_{t-1}) at timestep ", t));
+    require(std::abs(c1 + c2 * std::sqrt(product) - std::sqrt(before)) <= 1e-9,
+            text("c1 + c2 sqrt(A_t) is not sqrt(A_{t-1}) at timestep ", t));
   }
 }
 
@@ -40,14 +42,16 @@ void forward_process_has_its_moments(const Subject& subject) {
     const double mean = x.mean().item<double>();
     const double variance = x.var().item<double>();
     const double error = std::sqrt((1 - kept) / kSamples);
-    require(std::abs(mean - 0.5 * std::sqrt(kept)) <= 5 * error + 1e-12, text("at timestep ", step, " the mean of x_t is ", number(mean)));
+    require(std::abs(mean - 0.5 * std::sqrt(kept)) <= 5 * error + 1e-12,
+            text("at timestep ", step, " the mean of x_t is ", number(mean)));
     require(std::abs(variance - (1 - kept)) <= 5 * std::sqrt(2.0 / kSamples) * (1 - kept) + 1e-12,
             text("at timestep ", step, " the variance of x_t is ", number(variance), ", expected ", number(1 - kept)));
   }
 }
 
 void repeats_its_tables(const Subject& subject) {
-  require(subject.make<NoiseScheduler>({})->betas() == subject.make<NoiseScheduler>({})->betas(), "two instances have different betas");
+  require(subject.make<NoiseScheduler>({})->betas() == subject.make<NoiseScheduler>({})->betas(),
+          "two instances have different betas");
 }
 
 std::shared_ptr<Sampler> sampler_of(const Subject& subject) { return subject.make<Sampler>({stand_in_schedule()}); }
@@ -59,10 +63,12 @@ void plans_a_way_to_the_image(const Subject& subject) {
   require(!plan.empty(), "the plan is empty");
   require(plan.back().t_next == -1, "the last step does not end at the clean image (t_next = -1)");
   for (std::size_t i = 0; i < plan.size(); ++i) {
-    require(plan[i].t >= 0 && plan[i].t <= last, text("step ", i, " is at t = ", number(plan[i].t), ", outside 0..", number(last)));
+    require(plan[i].t >= 0 && plan[i].t <= last,
+            text("step ", i, " is at t = ", number(plan[i].t), ", outside 0..", number(last)));
     require(plan[i].t_next < plan[i].t || i + 1 < plan.size(), text("step ", i, " does not lead to less noise"));
   }
-  require(std::isfinite(sampler->initial_scale()) && sampler->initial_scale() > 0, "initial_scale is not a positive number");
+  require(std::isfinite(sampler->initial_scale()) && sampler->initial_scale() > 0,
+          "initial_scale is not a positive number");
 }
 
 /// A trajectory under a model that knows the one clean image.
@@ -101,8 +107,10 @@ void repeats_a_trajectory(const Subject& subject) {
   const Tensor clean = images(3) * 0.9;
   const Tensor first = trajectory(*sampler, clean, 5);
   trajectory(*sampler, -clean, 6);
-  require(at::equal(trajectory(*sampler, clean, 5), first), "after another trajectory the same noise gives another image: start() must clear the history");
-  require(at::equal(trajectory(*sampler_of(subject), clean, 5), first), "a second instance gives another image for the same noise");
+  require(at::equal(trajectory(*sampler, clean, 5), first),
+          "after another trajectory the same noise gives another image: start() must clear the history");
+  require(at::equal(trajectory(*sampler_of(subject), clean, 5), first),
+          "a second instance gives another image for the same noise");
 }
 
 }  // namespace

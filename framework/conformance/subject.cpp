@@ -72,7 +72,8 @@ class StandInFactory final : public ComponentFactory {
   explicit StandInFactory(const PluginHost& host) : host_(host) {}
 
  protected:
-  std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config, const void* spec) const override {
+  std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config,
+                                 const void* spec) const override {
     if (config.type != kStandIn) return host_.make_erased(kind, config, spec);
     if (kind == Backbone::kind) {
       return std::shared_ptr<Backbone>(std::make_shared<StandInBackbone>(*static_cast<const Backbone::Spec*>(spec)));
@@ -183,7 +184,8 @@ std::shared_ptr<const NoiseScheduler> stand_in_schedule() {
 
 std::vector<Test> tests() {
   std::vector<Test> all;
-  for (const auto& part : {common_tests(), metric_tests(), noise_tests(), sampler_tests(), network_tests(), dataset_tests()}) {
+  for (const auto& part :
+       {common_tests(), metric_tests(), noise_tests(), sampler_tests(), network_tests(), dataset_tests()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

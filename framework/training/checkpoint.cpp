@@ -77,7 +77,8 @@ void check_file(const fs::path& path, const Value& expected) {
   const auto size = static_cast<std::int64_t>(fs::file_size(path));
   const std::int64_t wanted = member(expected, "bytes").as_integer();
   if (size != wanted) {
-    throw Error(text(path.string(), size < wanted ? " is truncated: " : " is altered: ", size, " bytes, ", wanted, " were written"));
+    throw Error(text(path.string(), size < wanted ? " is truncated: " : " is altered: ", size, " bytes, ", wanted,
+                     " were written"));
   }
   if (sha256_of_file(path) != member(expected, "sha256").as_string()) {
     throw Error(text(path.string(), " is altered: its SHA-256 is not the one recorded in state.json"));
@@ -158,7 +159,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   try {
     const Value record = from_json(read_file(file));
     if (member(record, "format").as_integer() != kFormat) {
-      throw Error(text("format ", member(record, "format").as_integer(), " is not the format ", kFormat, " of this program"));
+      throw Error(
+          text("format ", member(record, "format").as_integer(), " is not the format ", kFormat, " of this program"));
     }
     checkpoint.progression_.step = member(record, "step").as_integer();
     checkpoint.progression_.images = member(record, "images").as_integer();
@@ -172,7 +174,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     checkpoint.config_ = member(record, "config");
     for (const char* name : kFiles) check_file(checkpoint.path_ / name, member(member(record, "files"), name));
   } catch (const Error& error) {
-    throw Error(text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
+    throw Error(
+        text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
   }
   return checkpoint;
 }
@@ -200,14 +203,16 @@ void Checkpoint::load_weights(const std::vector<NamedModule>& modules, bool ema)
 void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
   std::vector<std::string> differences;
   for (const UsedPlugin& plugin : now) {
-    const auto before = std::find_if(plugins_.begin(), plugins_.end(), [&](const UsedPlugin& p) { return p.id == plugin.id; });
+    const auto before =
+        std::find_if(plugins_.begin(), plugins_.end(), [&](const UsedPlugin& p) { return p.id == plugin.id; });
     if (before == plugins_.end() || before->build_id == plugin.build_id) continue;
     differences.push_back(text(plugin.id, ": checkpoint ", before->version, " build ", before->build_id.substr(0, 12),
                                ", now ", plugin.version, " build ", plugin.build_id.substr(0, 12)));
   }
   if (differences.empty()) return;
   throw PluginError(text("checkpoint ", path_.string(), " was made by other builds of its plugins:\n  ",
-                         join(differences, "\n  "), "\nPass --allow-rebuilt to go on with the plugins as they are now"));
+                         join(differences, "\n  "),
+                         "\nPass --allow-rebuilt to go on with the plugins as they are now"));
 }
 
 NamedTensors pretrained(const fs::path& from, const std::string& module) {

@@ -39,7 +39,8 @@ void LossScaler::observe(const StepRecord& record) {
     Scale& scale = scales_.at(is_separate_ ? record.modules[i] : "");
     scale.overflowed = true;
     if (scale.value > kSmallestScale) continue;
-    throw Error(text("step ", record.step, ": the gradient of module ", record.modules[i], " is not finite even at the ",
+    throw Error(text("step ", record.step, ": the gradient of module ", record.modules[i],
+                     " is not finite even at the ",
                      "smallest fp16 loss scale; the last checkpoint is kept. Try bf16 or fp32"));
   }
 }

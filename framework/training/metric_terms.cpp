@@ -68,8 +68,8 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
       throw ConfigError(text("metrics: two are named '", name, "'; set name = \"...\" in one of them"));
     }
     if (options.t_range[0] < 0 || options.t_range[1] > 1 || options.t_range[0] >= options.t_range[1]) {
-      throw ConfigError(text("metrics: t_range of '", name, "' must rise within [0, 1], got [", options.t_range[0], ", ",
-                             options.t_range[1], "]"));
+      throw ConfigError(text("metrics: t_range of '", name, "' must rise within [0, 1], got [", options.t_range[0],
+                             ", ", options.t_range[1], "]"));
     }
     MetricLoss::Spec spec;
     spec.channels = data.channels;

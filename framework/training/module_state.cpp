@@ -69,9 +69,7 @@ void ModuleState::zero_grad() {
   if (is_trainable()) gradients_.zero_();
 }
 
-Tensor ModuleState::grad_norm() const {
-  return is_trainable() ? gradients_.norm() : at::zeros({}, weights_.options());
-}
+Tensor ModuleState::grad_norm() const { return is_trainable() ? gradients_.norm() : at::zeros({}, weights_.options()); }
 
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (!is_trainable()) return;

@@ -42,12 +42,14 @@ void StepRecord::fetch() {
 }
 
 void StepRecord::check_finite(bool check_gradients) const {
-  const std::string advice = "; the last checkpoint is kept. Try a smaller learning rate or term weight, fp32, or a t_range";
+  const std::string advice =
+      "; the last checkpoint is kept. Try a smaller learning rate or term weight, fp32, or a t_range";
   if (!values.isfinite().all().item<bool>()) {
     const Tensor bad = values.isfinite().logical_not().nonzero();
     const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
     const std::int64_t image = bad[0][1].item<std::int64_t>();
-    throw Error(text("step ", step, ": loss term '", terms[term], "' is ", values[static_cast<std::int64_t>(term)][image].item<float>(),
+    throw Error(text("step ", step, ": loss term '", terms[term], "' is ",
+                     values[static_cast<std::int64_t>(term)][image].item<float>(),
                      " at t = ", t[image].item<std::int64_t>(), " (image ", image, " of the batch)", advice));
   }
   if (!check_gradients || grad_norms.isfinite().all().item<bool>()) return;
@@ -56,13 +58,14 @@ void StepRecord::check_finite(bool check_gradients) const {
     if (!std::isfinite(grad_norms[static_cast<std::int64_t>(i)].item<float>())) names.push_back(modules[i]);
   }
   throw Error(text("step ", step, ": all loss terms (", join(terms, ", "), ") are finite, but the gradient of module ",
-                   join(names, ", "), " is not (t = ", t.min().item<std::int64_t>(), "..", t.max().item<std::int64_t>(), ")",
-                   advice));
+                   join(names, ", "), " is not (t = ", t.min().item<std::int64_t>(), "..", t.max().item<std::int64_t>(),
+                   ")", advice));
 }
 
 void StepStatistics::add(const StepRecord& record) {
   if (order_.empty()) order_ = record.terms;
-  const auto add_rows = [&](const std::vector<std::string>& names, const Tensor& values, std::map<std::string, Sum>& sums) {
+  const auto add_rows = [&](const std::vector<std::string>& names, const Tensor& values,
+                            std::map<std::string, Sum>& sums) {
     const auto at = values.accessor<float, 2>();
     const auto t = record.t.accessor<std::int64_t, 1>();
     for (std::size_t row = 0; row < names.size(); ++row) {

@@ -101,7 +101,8 @@ void save_grid(const Model& model, const LoadedExperiment& experiment, std::int6
 
 void initialise(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts) {
   for (const InitOptions& start : starts) {
-    const auto found = std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == start.module; });
+    const auto found =
+        std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == start.module; });
     if (found == modules.end()) throw ConfigError(text("init: the head has no module '", start.module, "'"));
     load_state(*found->module, pretrained(start.from, start.module), start.from.string());
     if (start.freeze) found->is_trainable = false;
@@ -116,7 +117,8 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   const std::int64_t batch_size = options.train.batch_size;
   const std::int64_t total = options.train.total_images;
   if (batch_size % options.train.accumulate != 0) {
-    throw ConfigError(text("train.accumulate = ", options.train.accumulate, " does not divide train.batch_size = ", batch_size));
+    throw ConfigError(
+        text("train.accumulate = ", options.train.accumulate, " does not divide train.batch_size = ", batch_size));
   }
 
   // Device, data, networks, metrics.
@@ -143,7 +145,8 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
     scaler.restore(now.loss_scales);
   }
   Progress progress("training", total, "images", now.images);
-  BatchLoader loader(dataset, options.data, batch_size, seed, now.step, [&](const std::string& line) { progress.say(line); });
+  BatchLoader loader(dataset, options.data, batch_size, seed, now.step,
+                     [&](const std::string& line) { progress.say(line); });
   StepStatistics statistics(T);
   const std::vector<UsedPlugin> plugins = experiment.host->used();
   std::int64_t saved_at = start ? now.images : -1;
@@ -221,7 +224,8 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
 
     // Records.
     std::string note;
-    for (const std::string& term : statistics.terms()) note += text(note.empty() ? "" : " ", term, " ", significant(statistics.mean(term)));
+    for (const std::string& term : statistics.terms())
+      note += text(note.empty() ? "" : " ", term, " ", significant(statistics.mean(term)));
     progress.update(std::min(now.images, total), note);
     if (crossed(options.log.every_images) || now.images >= total) {
       Value line{Value::Table{}};

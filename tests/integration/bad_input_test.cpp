@@ -18,7 +18,8 @@ void refuses(const std::string& words, int status, const std::vector<std::string
   write_small_config(folder.path());
   const Outcome outcome = shell("casdm train small.toml " + words, folder.path());
   CHECK_MESSAGE(outcome.status == status, words << "\n" << outcome.err);
-  for (const std::string& part : expected) CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, words << "\n" << outcome.err);
+  for (const std::string& part : expected)
+    CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, words << "\n" << outcome.err);
 }
 
 }  // namespace
@@ -31,8 +32,10 @@ TEST_CASE("wrong options are refused with key, expectation and what was given") 
   refuses("--set head.theta.channels=10", 2, {"channels", "10"});
   refuses("--set head.theta.attention_resolutions=[5]", 2, {"attention_resolutions", "5"});
   refuses("--set data.image_size=15", 2, {"15"});
-  refuses("--set metrics.0.type=ssim --set data.image_size=8 --set head.theta.attention_resolutions=[4] "
-          "--set head.phi.attention_resolutions=[4]", 2, {"needs images of at least"});
+  refuses(
+      "--set metrics.0.type=ssim --set data.image_size=8 --set head.theta.attention_resolutions=[4] "
+      "--set head.phi.attention_resolutions=[4]",
+      2, {"needs images of at least"});
   refuses("--set sampler.num_inference_steps=101", 2, {"101", "100"});
   refuses("--set train.accumulate=3", 2, {"accumulate"});
 }
@@ -46,13 +49,17 @@ TEST_CASE("an unreadable image stops the run by name, or is skipped when that wa
   const TemporaryFolder folder;
   write_small_config(folder.path());
   fs::create_directories(folder.path() / "images");
-  REQUIRE(shell("casdm train small.toml --set train.total_images=4 --set run.name=first && casdm sample runs/first --num 5 --out s && "
-                "cp s/00000*.png images/ && head -c 60 s/000001.png > images/broken.png", folder.path()).status == 0);
+  REQUIRE(shell("casdm train small.toml --set train.total_images=4 --set run.name=first && casdm sample runs/first "
+                "--num 5 --out s && "
+                "cp s/00000*.png images/ && head -c 60 s/000001.png > images/broken.png",
+                folder.path())
+              .status == 0);
   const std::string data = " --set 'data={type=\"folder\", path=\"images\", image_size=16}'";
   const Outcome stopped = shell("casdm train small.toml" + data, folder.path());
   CHECK(stopped.status == 1);
   CHECK_MESSAGE(stopped.err.find("broken.png") != std::string::npos, stopped.err);
-  const Outcome skipped = shell("casdm train small.toml --set run.name=skips" + data + " --set data.skip_unreadable=true", folder.path());
+  const Outcome skipped =
+      shell("casdm train small.toml --set run.name=skips" + data + " --set data.skip_unreadable=true", folder.path());
   CHECK_MESSAGE(skipped.status == 0, skipped.err);
   CHECK(skipped.err.find("broken.png") != std::string::npos);
 }
@@ -73,7 +80,8 @@ TEST_CASE("a full disk ends the run with a clear word and keeps what was saved")
   write_small_config(folder.path());
   REQUIRE(shell("casdm train small.toml --set train.total_images=8", folder.path()).status == 0);
   // The limit on file sizes stands for the full disk.
-  const Outcome full = shell("trap '' XFSZ; ulimit -f 20; casdm train --resume runs/small --set train.total_images=16", folder.path());
+  const Outcome full =
+      shell("trap '' XFSZ; ulimit -f 20; casdm train --resume runs/small --set train.total_images=16", folder.path());
   CHECK(full.status == 1);
   CHECK_MESSAGE(full.err.find("could not be saved (earlier ones are kept)") != std::string::npos, full.err);
   CHECK(fs::exists(folder.path() / "runs/small/checkpoints/000000000008/state.json"));

@@ -26,7 +26,8 @@ TEST_CASE("train and sample leave a run that explains itself") {
   const Outcome sample = shell("casdm sample runs/small --num 6 --batch 6 --out a", folder.path());
   REQUIRE_MESSAGE(sample.status == 0, sample.err);
   CHECK(sample.out == "a/grid.png\n");
-  for (const char* file : {"000000.png", "000005.png", "grid.png", "samples.npz"}) CHECK(fs::exists(folder.path() / "a" / file));
+  for (const char* file : {"000000.png", "000005.png", "grid.png", "samples.npz"})
+    CHECK(fs::exists(folder.path() / "a" / file));
   CHECK_FALSE(fs::exists(folder.path() / "a" / "000006.png"));
 
   // Another sampler, other steps, raw weights.

@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 Outcome shell(const std::string& command_line, const fs::path& folder) {
   const fs::path out = folder / ".stdout";
   const fs::path err = folder / ".stderr";
-  const std::string line = "cd '" + folder.string() + "' && PATH='" + fs::path(CASDM_PROGRAM).parent_path().string() + "':$PATH && { " + command_line +
-                           "\n} > '" + out.string() + "' 2> '" + err.string() + "'";
+  const std::string line = "cd '" + folder.string() + "' && PATH='" + fs::path(CASDM_PROGRAM).parent_path().string() +
+                           "':$PATH && { " + command_line + "\n} > '" + out.string() + "' 2> '" + err.string() + "'";
   const int status = std::system(line.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
 }

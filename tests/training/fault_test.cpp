@@ -10,14 +10,16 @@ using namespace casdm::testing;
 namespace {
 
 std::string faulty(const std::string& fault, int after) {
-  return cascade_head() + "[[metrics]]\ntype = \"faulty\"\nfault = \"" + fault + "\"\nafter = " + std::to_string(after) + "\n";
+  return cascade_head() + "[[metrics]]\ntype = \"faulty\"\nfault = \"" + fault +
+         "\"\nafter = " + std::to_string(after) + "\n";
 }
 
 }  // namespace
 
 TEST_CASE("a loss that turns NaN names term, t and step and keeps the last checkpoint") {
   const TemporaryFolder folder;
-  const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan", 6), {"checkpoint.every_images=8"});
+  const LoadedExperiment experiment =
+      small_experiment(folder.path(), "run", faulty("nan", 6), {"checkpoint.every_images=8"});
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("step 7: loss term 'metric.faulty' is nan at t = "), Error);
   CHECK(Checkpoint::open(folder.path() / "run").progression().images == 24);
 }
@@ -43,7 +45,8 @@ TEST_CASE("a metric that throws is named") {
 TEST_CASE("a metric larger than the images is refused before training") {
   const TemporaryFolder folder;
   const std::string toml = single_head() + "[[metrics]]\ntype = \"ssim\"\nresize = 8\n";
-  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", toml)), doctest::Contains("needs images of at least"), ConfigError);
+  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", toml)), doctest::Contains("needs images of at least"),
+                       ConfigError);
 }
 
 TEST_CASE("a run folder is never overwritten") {

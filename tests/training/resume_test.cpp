@@ -55,7 +55,8 @@ TEST_CASE("a truncated or altered checkpoint is refused and the others are named
 
   write_file(file, content.substr(0, content.size() - 100));
   CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("is truncated"), Error);
-  CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("other checkpoints of the run"), Error);
+  CHECK_THROWS_WITH_AS(Checkpoint::open(folder.path() / "run"), doctest::Contains("other checkpoints of the run"),
+                       Error);
 
   std::string flipped = content;
   flipped[flipped.size() - 5] = static_cast<char>(flipped[flipped.size() - 5] ^ 1);
@@ -80,7 +81,8 @@ TEST_CASE("only the newest checkpoints are kept") {
 TEST_CASE("a module can start from another run and stay frozen") {
   const TemporaryFolder folder;
   const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
-  const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
+  const std::string init =
+      "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
   const Checkpoint phi = run(small_experiment(folder.path(), "phi", kHead + init));
   const auto average = tensors(theta, "ema.safetensors");
   for (const auto& [name, tensor] : tensors(phi, "weights.safetensors")) {

@@ -33,7 +33,8 @@ LoadedExperiment small_experiment(const std::filesystem::path& folder, const std
   const std::string common = text(R"([run]
 seed = 3
 device = "cpu"
-name = ")", name, "\"\ndirectory = \"", folder.string(), R"("
+name = ")",
+                                  name, "\"\ndirectory = \"", folder.string(), R"("
 [data]
 type = "shapes"
 image_size = 16
@@ -56,14 +57,16 @@ sample_count = 0
 [checkpoint]
 every_images = 16
 [plugins]
-paths = [")", CASDM_TEST_PLUGIN_DIR, "\"]\n", toml);
+paths = [")",
+                                  CASDM_TEST_PLUGIN_DIR, "\"]\n", toml);
   Value document = parse_document(common, "test.toml", folder);
   apply_overrides(document, overrides);
   return resolve_experiment(document, {});
 }
 
 Checkpoint run(const LoadedExperiment& experiment) {
-  RunFolder folder = RunFolder::create(experiment.options.run.directory / experiment.options.run.name, experiment.resolved);
+  RunFolder folder =
+      RunFolder::create(experiment.options.run.directory / experiment.options.run.name, experiment.resolved);
   train(experiment, folder, std::nullopt);
   return Checkpoint::open(folder.path());
 }
