@@ -24,6 +24,19 @@ Tensor reflect(const Tensor& x, std::int64_t padding) {
       .index_select(3, mirrored_positions(x.size(3), padding, x.device()));
 }
 
+/// Max pooling with stride 1, by axes: at::max_pool2d, which also records where each maximum was, takes 25 times as
+/// long.
+Tensor dense_max_pool(const Tensor& x, std::int64_t kernel) {
+  Tensor result = x;
+  for (const std::int64_t axis : {2, 3}) {
+    const Tensor input = result;
+    const std::int64_t size = input.size(axis) - kernel + 1;
+    result = input.narrow(axis, 0, size);
+    for (std::int64_t i = 1; i < kernel; ++i) result = at::maximum(result, input.narrow(axis, i, size));
+  }
+  return result;
+}
+
 }  // namespace
 
 FeatureExtractor::FeatureExtractor(const Trunk& trunk) {
@@ -77,6 +90,7 @@ Tensor FeatureExtractor::apply(const Step& step, const Tensor& x) const {
     case Layer::Kind::convolution:
       return convolve(step.first_weight, x, layer.stride, layer.padding);
     case Layer::Kind::max_pool:
+      if (layer.stride == 1) return dense_max_pool(x, layer.kernel);
       return at::max_pool2d(x, layer.kernel, layer.stride, 0, 1, layer.ceil_mode);
     case Layer::Kind::average_pool:
       return at::avg_pool2d(x, layer.kernel, layer.stride);

@@ -48,10 +48,13 @@ TEST_CASE("ssim equals the paper's sums place by place") {
 }
 
 TEST_CASE("ssim of two constants is its luminance term") {
-  const Tensor x = at::full({1, 3, 16, 16}, 0.5), y = at::full({1, 3, 16, 16}, -0.5);  // intensities 1.5 and 0.5
-  const double c1 = 0.02 * 0.02;
-  CHECK(measure(*make_metric("ssim"), x, y).item<double>() ==
-        doctest::Approx(1 - (2 * 0.75 + c1) / (2.25 + 0.25 + c1)).epsilon(1e-6));
+  // Intensities 0.03 and 0.01, dark enough for k1 to show.
+  const Tensor x = at::full({1, 3, 16, 16}, -0.97, at::kDouble), y = at::full({1, 3, 16, 16}, -0.99, at::kDouble);
+  const double c1 = 0.02 * 0.02, luminance = (2 * 0.03 * 0.01 + c1) / (0.03 * 0.03 + 0.01 * 0.01 + c1);
+  for (const std::string metric : {"ssim", "ms_ssim"}) {
+    CHECK(measure(*make_metric(metric, metric == "ssim" ? "" : "scale_weights = [1.0]"), x, y).item<double>() ==
+          doctest::Approx(1 - luminance).epsilon(1e-6));
+  }
 }
 
 TEST_CASE("ssim keeps its digits where predictions are far out of range") {
