@@ -15,47 +15,37 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// The autocast state of a device type; applied for its own lifetime.
-class Autocast {
- public:
-  static Autocast of(at::DeviceType device) {
-    return {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
-  }
-  at::DeviceType device;
-  bool is_enabled;
-  at::ScalarType dtype;
+struct AutocastState {
+  at::DeviceType device = at::kCPU;
+  bool is_enabled = false;
+  at::ScalarType dtype = at::kFloat;
 };
 
-/// Sets an autocast state with its weight cache off. The first evaluation runs without gradients
-/// and would leave weights in the cache that have none, for the second to pick up.
+AutocastState autocast_state(at::DeviceType device) {
+  return {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+}
+
+/// Sets an autocast state for its own lifetime.
 class AutocastGuard {
  public:
-  explicit AutocastGuard(const Autocast& state)
-      : before_(Autocast::of(state.device)), cache_before_(at::autocast::is_autocast_cache_enabled()) {
-    apply(state);
-    at::autocast::set_autocast_cache_enabled(false);
-  }
-  ~AutocastGuard() {
-    apply(before_);
-    at::autocast::set_autocast_cache_enabled(cache_before_);
-  }
+  explicit AutocastGuard(const AutocastState& state) : before_(autocast_state(state.device)) { apply(state); }
+  ~AutocastGuard() { apply(before_); }
   AutocastGuard(const AutocastGuard&) = delete;
   AutocastGuard& operator=(const AutocastGuard&) = delete;
 
  private:
-  static void apply(const Autocast& state) {
+  static void apply(const AutocastState& state) {
     at::autocast::set_autocast_dtype(state.device, state.dtype);
     at::autocast::set_autocast_enabled(state.device, state.is_enabled);
   }
-  Autocast before_;
-  bool cache_before_;
+  AutocastState before_;
 };
 
 /// What the second evaluation needs besides tensors.
 struct Recipe : torch::CustomClassHolder {
   BlockFunction block;
   std::optional<at::Generator> dropout;  ///< as before the first evaluation
-  Autocast autocast{};
+  AutocastState autocast;
   std::vector<Tensor> parameters;
 };
 
@@ -64,7 +54,6 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
   static Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Recipe>& recipe,
                         const std::optional<at::Generator>& dropout, const Tensor& x, const Tensor& embedding,
                         at::TensorList /*parameters: edges of the graph*/) {
-    const AutocastGuard guard(recipe->autocast);
     ctx->saved_data["recipe"] = c10::IValue::make_capsule(recipe);
     ctx->save_for_backward({x, embedding});
     return recipe->block(x, embedding, dropout);
@@ -113,7 +102,7 @@ Tensor checkpoint(BlockFunction block, const Tensor& x, const Tensor& embedding,
   auto recipe = c10::make_intrusive<Recipe>();
   recipe->block = std::move(block);
   if (dropout) recipe->dropout = dropout->clone();
-  recipe->autocast = Autocast::of(x.device().type());
+  recipe->autocast = autocast_state(x.device().type());
   recipe->parameters = parameters;
   return Checkpoint::apply(recipe, dropout, x, embedding, at::TensorList(parameters));
 }

@@ -180,3 +180,12 @@ TEST_CASE("the attention orders differ by a permutation of the projection") {
   }
   CHECK(max_relative_difference(output_of(*reordered), output_of(*legacy)) < 1e-5);
 }
+
+TEST_CASE("num_heads_upsample is for the decoder alone") {
+  const Tensor one = output_of(*small_unet("num_heads = 1"));
+  const Tensor four = output_of(*small_unet("num_heads = 4"));
+  const Tensor mixed = output_of(*small_unet("num_heads = 1\nnum_heads_upsample = 4"));
+  CHECK(at::equal(output_of(*small_unet("num_heads = 4\nnum_heads_upsample = 4")), four));
+  CHECK(max_relative_difference(mixed, one) > 1e-3);
+  CHECK(max_relative_difference(mixed, four) > 1e-3);
+}

@@ -55,6 +55,8 @@ TEST_CASE("the place of a key is found beside that of its value") {
   CHECK(to_string(key_location(gone)) == "gone.toml:2:13");
   folder.write("x.toml", "\n[head.theta]\n  chanels = 3\n");
   CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
+  folder.write("x.toml", "[head.theta]\n    chanels = 3\n");
+  CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
 }
 
 TEST_CASE("included pieces are merged in order, the file last") {
