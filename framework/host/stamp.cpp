@@ -60,8 +60,9 @@ struct Interface {
   int version;
 };
 
-constexpr Interface kInterfaces[] = {{"backbone", 1},    {"cascade_head", 1},    {"dataset", 1},
-                                     {"metric_loss", 1}, {"noise_scheduler", 1}, {"sampler", 1}};
+constexpr Interface kInterfaces[] = {{"augmentation", 1}, {"backbone", 1},        {"cascade_head", 1}, {"dataset", 1},
+                                     {"metric_loss", 1},  {"noise_scheduler", 1}, {"sampler", 1},
+                                     {"timestep_sampler", 1}};
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 

@@ -57,7 +57,8 @@ Tensor draw_noise(std::uint64_t seed, std::int64_t step, const Tensor& like) {
 TrainingBatch narrowed(const TrainingBatch& batch, std::int64_t start, std::int64_t length,
                        std::function<at::Generator(std::string_view)> dropout) {
   const auto part = [&](const Tensor& tensor) { return tensor.defined() ? tensor.narrow(0, start, length) : tensor; };
-  return {part(batch.x0), part(batch.eps), part(batch.x_t), part(batch.t), part(batch.labels), std::move(dropout)};
+  return {part(batch.x0), part(batch.eps), part(batch.x_t), part(batch.t), part(batch.labels), part(batch.augment),
+          std::move(dropout)};
 }
 
 /// Sum of weight * mean(value), each term scaled for the module it trains; undefined when no term

@@ -3,7 +3,7 @@
 #include "shapes_dataset.h"
 
 CASDM_PLUGIN(plugin) {
-  plugin.describe({.id = {}, .version = {}, .summary = "Images made by a formula", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Images made by a formula", .licence = "Apache-2.0"});
   plugin.add<casdm::dataset_shapes::ShapesDataset>(
       "shapes", "Coloured circles, squares, triangles, rings and crosses, labelled by their form; needs no file.");
 }

@@ -15,7 +15,8 @@ HeadNetwork::HeadNetwork(std::string name, const ComponentConfig& config, const 
                                                     .out_channels = out_channels,
                                                     .image_size = head.image_size,
                                                     .num_classes = head.num_classes,
-                                                    .seed = derive_seed(head.seed, name_)});
+                                                    .seed = derive_seed(head.seed, name_),
+                                                    .augment_size = head.augment_size});
 }
 
 Tensor HeadNetwork::operator()(const Tensor& x, const Tensor& t, const Condition& condition) const {

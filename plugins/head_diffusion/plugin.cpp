@@ -6,9 +6,7 @@
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::head_diffusion;
-  plugin.describe({.id = {},
-                   .version = {},
-                   .summary = "Cas-DM and the diffusion models it is compared with",
+  plugin.describe({.summary = "Cas-DM and the diffusion models it is compared with",
                    .licence = "Apache-2.0"});
   plugin.add<CasDmHead>(
       "cascade",

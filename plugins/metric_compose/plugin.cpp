@@ -4,7 +4,7 @@
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::metric_compose;
-  plugin.describe({.id = {}, .version = {}, .summary = "Metrics made of other metrics", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Metrics made of other metrics", .licence = "Apache-2.0"});
   plugin.add<SumLoss>("sum", "Weighted sum of metrics.");
   plugin.add<ResizedLoss>("resized", "A metric of the images resized.");
   plugin.add<PatchLoss>("patch", "Mean of a metric over patches of the images.");

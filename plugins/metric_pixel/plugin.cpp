@@ -5,9 +5,7 @@
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::metric_pixel;
-  plugin.describe({.id = {},
-                   .version = {},
-                   .summary = "Distances between pixels, their slopes and their spectra",
+  plugin.describe({.summary = "Distances between pixels, their slopes and their spectra",
                    .licence = "Apache-2.0"});
   plugin.add<L1Loss>("l1", "Mean absolute difference.");
   plugin.add<L2Loss>("l2", "Mean squared difference.");

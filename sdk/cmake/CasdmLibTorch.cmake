@@ -50,6 +50,7 @@ message(STATUS "LibTorch ${CASDM_TORCH_VERSION} (CUDA ${CASDM_CUDA_VERSION}) in 
 set(_casdm_torch_lib "${CASDM_TORCH_DIR}/lib")
 get_filename_component(_casdm_site_packages "${CASDM_TORCH_DIR}" DIRECTORY)
 file(GLOB _casdm_cuda_lib "${_casdm_site_packages}/nvidia/cu*/lib")
+list(JOIN _casdm_cuda_lib ":" _casdm_cuda_lib)
 file(GLOB _casdm_cuda_include "${_casdm_site_packages}/nvidia/cu*/include")
 
 foreach(_casdm_library c10 torch_cpu)

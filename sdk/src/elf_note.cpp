@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "casdm/error.h"
@@ -95,10 +96,53 @@ void read_segment(const Bytes& bytes, const Elf64_Phdr& segment, ElfNote& note, 
   }
 }
 
-}  // namespace
+/// The offset in the file of the address `address` of the loaded library.
+std::uint64_t offset_of(const Bytes& bytes, const std::vector<Elf64_Phdr>& segments, std::uint64_t address) {
+  for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_type != PT_LOAD || address < segment.p_vaddr || address - segment.p_vaddr >= segment.p_filesz) continue;
+    return segment.p_offset + (address - segment.p_vaddr);
+  }
+  bytes.fail("has a dynamic section that points outside of the file");
+}
 
-std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size, const std::string& name) {
-  const Bytes bytes(data, size, name);
+std::string c_string(const Bytes& bytes, std::uint64_t offset, std::uint64_t end) {
+  std::string result;
+  for (; offset < end; ++offset) {
+    const auto c = bytes.read<char>(offset);
+    if (c == '\0') return result;
+    result += c;
+  }
+  bytes.fail("has a string that is cut short");
+}
+
+/// The DT_NEEDED entries of the library.
+std::vector<std::string> needed_libraries(const Bytes& bytes, const std::vector<Elf64_Phdr>& segments) {
+  std::vector<std::uint64_t> names;
+  std::uint64_t strings = 0;
+  std::uint64_t strings_size = 0;
+  for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_type != PT_DYNAMIC) continue;
+    for (std::uint64_t at = 0; at + sizeof(Elf64_Dyn) <= segment.p_filesz; at += sizeof(Elf64_Dyn)) {
+      const auto entry = bytes.read<Elf64_Dyn>(segment.p_offset + at);
+      if (entry.d_tag == DT_NULL) break;
+      if (entry.d_tag == DT_NEEDED) names.push_back(entry.d_un.d_val);
+      if (entry.d_tag == DT_STRTAB) strings = entry.d_un.d_ptr;
+      if (entry.d_tag == DT_STRSZ) strings_size = entry.d_un.d_val;
+    }
+  }
+  std::vector<std::string> result;
+  if (names.empty()) return result;
+  const std::uint64_t table = offset_of(bytes, segments, strings);
+  bytes.span(table, strings_size);
+  for (const std::uint64_t name : names) {
+    if (name >= strings_size) bytes.fail("has a string that is cut short");
+    result.push_back(c_string(bytes, table + name, table + strings_size));
+  }
+  return result;
+}
+
+/// The program headers, after the checks that this is a shared library of this machine.
+std::vector<Elf64_Phdr> program_headers(const Bytes& bytes, const unsigned char* data, std::size_t size) {
   if (size < SELFMAG || std::memcmp(data, ELFMAG, SELFMAG) != 0) bytes.fail("is no shared library (no ELF header)");
   const auto header = bytes.read<Elf64_Ehdr>(0);
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN) {
@@ -106,32 +150,64 @@ std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size
   }
   if (header.e_machine != native_machine()) bytes.fail("is built for another machine");
   if (header.e_phentsize != sizeof(Elf64_Phdr)) bytes.fail("has program headers of an unknown size");
+  std::vector<Elf64_Phdr> segments;
+  for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
+    segments.push_back(bytes.read<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr)));
+  }
+  return segments;
+}
+
+/// A file mapped into memory for as long as this lives.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path) {
+    const std::string name = path.string();
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) throw PluginError(text(name, " cannot be read: ", std::strerror(errno)));
+    struct stat status {};
+    const bool is_file = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
+    size_ = is_file ? static_cast<std::size_t>(status.st_size) : 0;
+    data_ = size_ > 0 ? ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
+    ::close(file);
+    if (data_ == MAP_FAILED) throw PluginError(text(name, is_file && size_ == 0 ? " is empty" : " is no regular file"));
+  }
+  ~MappedFile() { ::munmap(data_, size_); }
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const unsigned char* data() const { return static_cast<const unsigned char*>(data_); }
+  std::size_t size() const { return size_; }
+
+ private:
+  void* data_ = MAP_FAILED;
+  std::size_t size_ = 0;
+};
+
+}  // namespace
+
+std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size, const std::string& name) {
+  const Bytes bytes(data, size, name);
+  const std::vector<Elf64_Phdr> segments = program_headers(bytes, data, size);
   ElfNote note;
   bool found = false;
-  for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
-    const auto segment = bytes.read<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr));
+  for (const Elf64_Phdr& segment : segments) {
     if (segment.p_type == PT_NOTE) read_segment(bytes, segment, note, found);
   }
   if (!found) return std::nullopt;
+  note.needed = needed_libraries(bytes, segments);
   return note;
 }
 
 std::optional<ElfNote> read_elf_note(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return read_elf_note(file.data(), file.size(), path.string());
+}
+
+std::vector<std::string> read_needed(const std::filesystem::path& path) {
+  const MappedFile file(path);
   const std::string name = path.string();
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw PluginError(text(name, " cannot be read: ", std::strerror(errno)));
-  struct stat status {};
-  const bool is_file = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
-  const auto size = is_file ? static_cast<std::size_t>(status.st_size) : 0;
-  void* data = size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
-  ::close(file);
-  if (data == MAP_FAILED) throw PluginError(text(name, is_file && size == 0 ? " is empty" : " is no regular file"));
-  struct Unmap {
-    void* data;
-    std::size_t size;
-    ~Unmap() { ::munmap(data, size); }
-  } unmap{data, size};
-  return read_elf_note(static_cast<const unsigned char*>(data), size, name);
+  const Bytes bytes(file.data(), file.size(), name);
+  return needed_libraries(bytes, program_headers(bytes, file.data(), file.size()));
 }
 
 }  // namespace casdm

@@ -1,3 +1,4 @@
+#include "casdm/augmentation.h"
 #include "casdm/backbone.h"
 #include "casdm/cascade_head.h"
 #include "casdm/dataset.h"
@@ -5,12 +6,14 @@
 #include "casdm/metric_loss.h"
 #include "casdm/sampler.h"
 #include "casdm/text.h"
+#include "casdm/timestep_sampler.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
 namespace casdm {
 
+Augmentation::~Augmentation() = default;
 Backbone::~Backbone() = default;
 CascadeHead::~CascadeHead() = default;
 ComponentFactory::~ComponentFactory() = default;
@@ -18,10 +21,12 @@ Dataset::~Dataset() = default;
 MetricLoss::~MetricLoss() = default;
 MetricTerms::~MetricTerms() = default;
 Sampler::~Sampler() = default;
+TimestepSampler::~TimestepSampler() = default;
 
 Condition TrainingBatch::condition(std::string_view module) const {
   Condition condition;
   condition.labels = labels;
+  condition.augment = augment;
   if (dropout) condition.dropout = dropout(module);
   return condition;
 }

@@ -36,7 +36,7 @@ class FixtureDataset final : public Dataset {
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
-  plugin.describe({.id = {}, .version = {}, .summary = "For the tests of discovery", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "For the tests of discovery", .licence = "Apache-2.0"});
   plugin.add<FixtureDataset>("fixture", "Black images.");
 }
 

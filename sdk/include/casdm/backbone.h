@@ -15,6 +15,9 @@ namespace casdm {
 struct Condition {
   /// Class labels, int64 [B], on the images' device; undefined for unconditional networks.
   Tensor labels;
+  /// What an augmentation did to the images, floating point [B, augment_size] (Karras et al. 2022, appendix F.2);
+  /// undefined: nothing, as zeros.
+  Tensor augment;
   /// The generator that dropout must draw from in training mode; absent: no dropout is applied.
   /// One per module and step, so that no module's draws depend on another's.
   std::optional<at::Generator> dropout;
@@ -39,6 +42,7 @@ class Backbone : public Module {
     std::int64_t image_size = 32;  ///< height and width in pixels
     std::int64_t num_classes = 0;  ///< 0: unconditional; else labels are in 0..num_classes-1
     std::uint64_t seed = 0;        ///< of the weights' initialisation; the global one stays untouched
+    std::int64_t augment_size = 0;  ///< numbers per image in Condition::augment; 0: none
   };
 
   ~Backbone() override;

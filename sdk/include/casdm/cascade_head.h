@@ -29,10 +29,11 @@ struct TrainingBatch {
   Tensor x_t;     ///< q_sample(x0, t, eps)
   Tensor t;       ///< int64 [B], from 0
   Tensor labels;  ///< int64 [B]; undefined when unconditional
+  Tensor augment;  ///< see Condition::augment; undefined without an augmentation
   /// The dropout generator of a module in this step; empty: no dropout.
   std::function<at::Generator(std::string_view module)> dropout;
 
-  /// Labels and dropout for the network `module`.
+  /// Labels, augmentation and dropout for the network `module`.
   Condition condition(std::string_view module) const;
 };
 
@@ -94,6 +95,7 @@ class CascadeHead {
     /// Of the initialisation. Use derive_seed(seed, module name) for each backbone, so that a
     /// module starts the same whatever other modules a head has.
     std::uint64_t seed = 0;
+    std::int64_t augment_size = 0;  ///< of every backbone's Spec
   };
 
   virtual ~CascadeHead();

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace casdm {
 
@@ -16,6 +17,7 @@ inline constexpr std::uint32_t kNoteLayout = 1;
 struct ElfNote {
   std::string json;      ///< stamp, plugin and components; see plugin_description.h
   std::string build_id;  ///< hexadecimal GNU build id; empty when the library has none
+  std::vector<std::string> needed;  ///< names of the libraries it is linked to (DT_NEEDED), in their order
 };
 
 /// Reads the note of the ELF64 shared library `path` with every access checked against the
@@ -24,7 +26,11 @@ struct ElfNote {
 /// inconsistent, or its note has another layout.
 std::optional<ElfNote> read_elf_note(const std::filesystem::path& path);
 
-/// The same from memory, for a file's whole content.
+/// The libraries that the ELF64 file `path` is linked to (DT_NEEDED), in their order; for files that are no plugins.
+/// Throws PluginError as read_elf_note does.
+std::vector<std::string> read_needed(const std::filesystem::path& path);
+
+/// The same as the first from memory, for a file's whole content.
 std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size, const std::string& name);
 
 }  // namespace casdm

@@ -37,11 +37,13 @@ class Module {
 /// Parameters, then buffers.
 NamedTensors state(const Module& module);
 
-/// A Module that keeps its own tensors; the convenient base of a network written with ATen
-/// functions (`at::conv2d`, `at::group_norm`, ...).
-class Network : public Module {
+/// An interface derived from Module, with its tensors kept: the convenient base of what is written with
+/// ATen functions (`at::conv2d`, `at::group_norm`, ...).
+///
+///     class MyBackbone : public casdm::NetworkOf<casdm::Backbone> { ... };
+template <class Base>
+class NetworkOf : public Base {
  public:
-  ~Network() override;
   NamedTensors parameters() const override { return parameters_; }
   NamedTensors buffers() const override { return buffers_; }
   void train(bool on) override { training_ = on; }
@@ -49,13 +51,21 @@ class Network : public Module {
 
  protected:
   /// Registers `value` under `name` and returns the handle to compute with.
-  Tensor add_parameter(std::string name, Tensor value);
-  Tensor add_buffer(std::string name, Tensor value);
+  Tensor add_parameter(std::string name, Tensor value) {
+    value.requires_grad_(true);
+    return parameters_.emplace_back(std::move(name), std::move(value)).second;
+  }
+  Tensor add_buffer(std::string name, Tensor value) {
+    return buffers_.emplace_back(std::move(name), std::move(value)).second;
+  }
 
  private:
   NamedTensors parameters_;
   NamedTensors buffers_;
   bool training_ = true;
 };
+
+/// A part of a network, of no interface itself.
+using Network = NetworkOf<Module>;
 
 }  // namespace casdm

@@ -22,10 +22,10 @@ namespace casdm {
 
 /// What a plugin says about itself. Its id and version are set by casdm_add_plugin.
 struct PluginInfo {
-  std::string id;
-  std::string version;
-  std::string summary;
-  std::string licence;
+  std::string id = {};
+  std::string version = {};
+  std::string summary = {};
+  std::string licence = {};
 };
 
 /// One component as the host keeps it.

@@ -76,7 +76,7 @@ class BrokenLoss final : public MetricLoss {
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
-  plugin.describe({.id = {}, .version = {}, .summary = "Metrics that break the contract", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Metrics that break the contract", .licence = "Apache-2.0"});
   plugin.add<BrokenLoss<WrongGradient>>("wrong_gradient", "Its backward is wrong by a factor of 2.");
   plugin.add<BrokenLoss<NanAtIdentity>>("nan_at_identity", "Its gradient is not finite at identity.");
   plugin.add<BrokenLoss<GlobalRandom>>("global_random", "It draws from the global generator.");

@@ -46,7 +46,7 @@ class FaultyLoss final : public MetricLoss {
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
-  plugin.describe({.id = {}, .version = {}, .summary = "A metric that fails on request", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "A metric that fails on request", .licence = "Apache-2.0"});
   plugin.add<FaultyLoss>("faulty", "L2 that turns bad after some calls.");
 }
 
