@@ -104,6 +104,7 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                                   const std::string& module) const {
   const WithoutAutocast full_precision(prediction.device().type());
+  if (!terms_.empty() && !has_remarked_) extreme_ = prediction.detach().abs().max();
   std::vector<LossTerm> result;
   for (const Term& term : terms_) {
     const double factor = weight(term);
@@ -118,6 +119,16 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
     result.push_back({"metric." + term.name, value, factor, module});
   }
   return result;
+}
+
+std::string ExperimentMetrics::remark() {
+  if (has_remarked_ || !extreme_.defined()) return {};
+  const double extreme = extreme_.item<double>();
+  extreme_.reset();
+  if (!(extreme > 1)) return {};
+  has_remarked_ = true;
+  return text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
+              "; they take them as they are (usual at high noise, said once)");
 }
 
 }  // namespace casdm

@@ -22,6 +22,10 @@ class ExperimentMetrics final : public MetricTerms {
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
 
+  /// What the user should know of the predictions compared since the last call: that some lay outside [-1, 1].
+  /// Said once; empty from then on, and while there is nothing to say. Waits for the device until then.
+  std::string remark();
+
  private:
   struct Term {
     MetricOptions options;
@@ -36,6 +40,8 @@ class ExperimentMetrics final : public MetricTerms {
   Tensor alphas_cumprod_;
   double num_train_timesteps_;
   std::int64_t images_ = 0;
+  mutable Tensor extreme_;  ///< largest |prediction| of the last evaluation, until the remark is made
+  bool has_remarked_ = false;
 };
 
 }  // namespace casdm

@@ -209,6 +209,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
     record.fetch();
     record.check_finite(!scaler.is_active());
     statistics.add(record);
+    if (const std::string remark = metrics.remark(); !remark.empty()) progress.say(remark);
 
     // One optimiser and one average a module.
     const std::vector<Tensor> factors = gradient_factors(norms, options.optimizer);

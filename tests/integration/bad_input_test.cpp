@@ -37,7 +37,23 @@ TEST_CASE("wrong options are refused with key, expectation and what was given") 
       "--set head.phi.attention_resolutions=[4]",
       2, {"needs images of at least"});
   refuses("--set sampler.num_inference_steps=101", 2, {"101", "100"});
+  refuses("--set sampler.num_inference_steps=0", 2, {"sampler.num_inference_steps", "at least 1", "0"});
   refuses("--set train.accumulate=3", 2, {"accumulate"});
+}
+
+TEST_CASE("a training says once that predictions leave the range of images") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  // At high noise x0* of a network that has learned nothing lies far outside.
+  const Outcome outcome = shell(
+      "casdm train small.toml --set 'head={type=\"single\", theta={type=\"unet\", channels=8, channel_mult=[1, 2], "
+      "num_res_blocks=1, attention_resolutions=[8], groups=4}}'",
+      folder.path());
+  const std::string words = "predictions outside [-1, 1]";
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  const std::size_t first = outcome.err.find(words);
+  REQUIRE_MESSAGE(first != std::string::npos, outcome.err);
+  CHECK_MESSAGE(outcome.err.find(words, first + 1) == std::string::npos, outcome.err);
 }
 
 TEST_CASE("data that cannot be read is named") {
