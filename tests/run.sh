@@ -2,26 +2,41 @@
 # Set-up, build, all tests. See --help.
 set -euo pipefail
 
-if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+usage() {
   cat <<'TEXT'
-Usage: tests/run.sh [CTEST ARGUMENT]...
+Usage: tests/run.sh [--torch VERSION] [CTEST ARGUMENT]...
 
 Installs what is missing (tools/setup.sh), builds build/release, runs the tests.
-Arguments are ctest's:
+
+  --torch VERSION                   with another LibTorch than the default, in build/torch-VERSION
+
+The other arguments are ctest's:
 
   tests/run.sh -L fast              only tests that take less than a minute together
   tests/run.sh -L 'slow|parity'     only these
   tests/run.sh -R gradient -V       only tests with this in their names, with all output
 TEXT
-  exit 0
-fi
+}
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
+build=build/release
+setup=() configure=()
 
-bash tools/setup.sh
-cmake --preset release -DCASDM_BUILD_TESTS=ON
+case ${1:-} in
+  --help | -h) usage && exit 0 ;;
+  --torch)
+    version=${2:?"--torch needs a version such as 2.15.0"}
+    build=build/torch-$version
+    setup=(--torch "$version")
+    configure=(-B "$build" "-DCASDM_TORCH_RELEASE=$version")
+    shift 2
+    ;;
+esac
+
+bash tools/setup.sh "${setup[@]}"
+cmake --preset release -DCASDM_BUILD_TESTS=ON "${configure[@]}"
 SECONDS=0
-cmake --build --preset release
+cmake --build "$build"
 echo "tests/run.sh: built in $SECONDS s"
-exec ctest --preset release --no-tests=error "$@"
+exec ctest --test-dir "$build" --output-on-failure --no-tests=error "$@"

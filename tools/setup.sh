@@ -16,7 +16,7 @@ It can be interrupted and run again at any time; when all is there it takes less
 
   --cuda           LibTorch with all NVIDIA libraries (3.9 GB); the default where there is an NVIDIA driver
   --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
-  --torch VERSION  version of the wheel (default: 2.11.0)
+  --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
   --check          only say what is missing; exit status 1 when something is
   --help           this text
 TEXT
@@ -30,7 +30,8 @@ debian_packages=(
   libpng-dev libturbojpeg0-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 
-torch_version=2.11.0
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+torch_version=$(sed -n 's/^set(CASDM_TORCH_RELEASE \([0-9.]*\) .*/\1/p' "$tools/../CMakeLists.txt")
 libraries=auto
 check_only=false
 
@@ -50,7 +51,6 @@ if [[ ! $torch_version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
   exit 2
 fi
 
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${CASDM_CACHE:-${XDG_CACHE_HOME:-${HOME:?"HOME is not set; set it or CASDM_CACHE"}/.cache}/casdm}
 venv=$cache/venv-$torch_version
 python=$venv/bin/python

@@ -6,35 +6,39 @@
 # The wheel's find_package(Torch) stops without a CUDA toolkit and, with one, asks for its
 # architectures; neither is needed to link against the wheel.
 #
-# Input: CASDM_TORCH_DIR, the folder `torch` of the wheel (cache variable or environment). Its
-# default is the virtual environment that tools/setup.sh makes.
+# Input: CASDM_TORCH_DIR, the folder `torch` of the wheel (cache variable or environment). Without
+# it, the wheel of version CASDM_TORCH_RELEASE that tools/setup.sh installs.
 # Output: CASDM_TORCH_VERSION ("2.11.0"), CASDM_CUDA_VERSION ("13.0", or "none").
 
 if(TARGET casdm::libtorch)
   return()
 endif()
 
-set(CASDM_TORCH_DIR "$ENV{CASDM_TORCH_DIR}" CACHE PATH "The folder `torch` inside the wheel's site-packages")
+if(NOT DEFINED CASDM_TORCH_DIR)
+  set(CASDM_TORCH_DIR "$ENV{CASDM_TORCH_DIR}" CACHE PATH "The folder `torch` inside the wheel's site-packages")
+endif()
 if(NOT CASDM_TORCH_DIR)
   if(DEFINED ENV{CASDM_CACHE})
-    set(_casdm_cache "$ENV{CASDM_CACHE}")
+    set(_casdm_venv "$ENV{CASDM_CACHE}")
   elseif(DEFINED ENV{XDG_CACHE_HOME})
-    set(_casdm_cache "$ENV{XDG_CACHE_HOME}/casdm")
+    set(_casdm_venv "$ENV{XDG_CACHE_HOME}/casdm")
   else()
-    set(_casdm_cache "$ENV{HOME}/.cache/casdm")
+    set(_casdm_venv "$ENV{HOME}/.cache/casdm")
   endif()
-  file(GLOB _casdm_torch_candidates "${_casdm_cache}/venv-*/lib/python3*/site-packages/torch")
-  list(SORT _casdm_torch_candidates COMPARE NATURAL)
-  if(_casdm_torch_candidates)
-    list(GET _casdm_torch_candidates 0 _casdm_torch_first)
-    set_property(CACHE CASDM_TORCH_DIR PROPERTY VALUE "${_casdm_torch_first}")
+  string(APPEND _casdm_venv "/venv-${CASDM_TORCH_RELEASE}")
+  file(GLOB CASDM_TORCH_DIR "${_casdm_venv}/lib/python3*/site-packages/torch")
+  if(NOT CASDM_TORCH_DIR)
+    message(FATAL_ERROR
+      "No LibTorch ${CASDM_TORCH_RELEASE} in ${_casdm_venv}.\n"
+      "Run `tools/setup.sh --torch ${CASDM_TORCH_RELEASE}`, or pass -DCASDM_TORCH_DIR=<site-packages>/torch of a wheel of "
+      "your own.")
   endif()
 endif()
 
 if(NOT EXISTS "${CASDM_TORCH_DIR}/lib/libtorch_cpu.so")
   message(FATAL_ERROR
     "No LibTorch: '${CASDM_TORCH_DIR}' holds no lib/libtorch_cpu.so.\n"
-    "Run tools/setup.sh, or pass -DCASDM_TORCH_DIR=<site-packages>/torch of a wheel of your own.")
+    "CASDM_TORCH_DIR must be the folder <site-packages>/torch of an installed wheel.")
 endif()
 
 file(STRINGS "${CASDM_TORCH_DIR}/version.py" _casdm_version_lines REGEX "^(__version__|cuda)")

@@ -5,7 +5,7 @@
 #   tests/package/run.sh BUILD     BUILD is a build folder of casdm in which everything is built
 set -euo pipefail
 
-build=${1:?"usage: tests/package/run.sh BUILD"}
+build=$(cd "${1:?"usage: tests/package/run.sh BUILD"}" && pwd)
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -82,8 +82,11 @@ use_plugin() {
 }
 
 new_plugins() {
-  local kind
-  for kind in metric_loss cascade_head backbone noise_scheduler sampler dataset; do
+  local kind kinds
+  refused "expected one of" -- "$casdm" plugins new --kind none my_plugin
+  kinds=$(sed -n 's/.*expected one of //p' "$scratch/log" | tr -d ',')
+  [[ $(tr ' ' '\n' <<<"common $kinds" | sort) == "$(ls "$prefix/share/casdm/templates")" ]] || fail "kinds with templates: $kinds"
+  for kind in $kinds; do
     quietly "$casdm" plugins new --kind "$kind" "my_$kind" --out "$scratch/new/my_$kind"
     use_plugin "$scratch/new/my_$kind" "my_$kind"
   done

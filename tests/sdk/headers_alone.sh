@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Each public header of the SDK compiles alone, without a warning, and includes of LibTorch what ATen/core/Tensor.h,
+# ATen/core/Generator.h and the version macros bring, at most: authors pay for every header in every file.
+#
+#   tests/sdk/headers_alone.sh COMPILER SDK_INCLUDE BUILD_INCLUDE TORCH_INCLUDE
+set -euo pipefail
+
+export compiler=$1 sdk=$2 build=$3 torch=$4
+scratch=$(mktemp -d)
+export scratch
+trap 'rm -rf "$scratch"' EXIT
+
+# compile NAME HEADER...: compiles a file that includes the headers; all files it includes go to NAME.includes.
+compile() {
+  local name=$1 header
+  shift
+  for header in "$@"; do echo "#include <$header>"; done >"$scratch/$name.cpp"
+  "$compiler" -std=c++20 -Wall -Wextra -Werror -Wno-unused-parameter -fsyntax-only -MD -MF "$scratch/$name.d" \
+    -I "$sdk" -I "$build" -isystem "$torch" "$scratch/$name.cpp" || return 1
+  tr -s ' \\\n' '\n' <"$scratch/$name.d" | sort -u >"$scratch/$name.includes"
+}
+
+# check HEADER: the header alone; prints nothing when all is well.
+check() {
+  local name more
+  name=$(basename "$1" .h)
+  compile "$name" "casdm/$name.h" || { echo "FAILED: casdm/$name.h does not compile alone" && return 1; }
+  more=$(comm -23 "$scratch/$name.includes" "$scratch/allowed.includes" |
+    grep -F -e "$torch/" -e /usr/include/nlohmann -e /usr/include/boost) || return 0
+  echo "FAILED: casdm/$name.h includes more than ATen/core/Tensor.h brings: $(head -n 3 <<<"$more" | tr '\n' ' ')"
+  return 1
+}
+export -f compile check
+
+compile allowed ATen/core/Tensor.h ATen/core/Generator.h torch/headeronly/version.h
+# shellcheck disable=SC2016  # for the inner shell
+find "$sdk/casdm" -name '*.h' -print0 | xargs -0 -n 1 -P 2 bash -c 'check "$1"' _
+echo "headers: $(find "$sdk/casdm" -name '*.h' | wc -l) compile alone"
