@@ -129,6 +129,10 @@ void survives_save_and_load(const Subject& subject) {
   {
     at::NoGradGuard no_grad;
     for (auto& [name, tensor] : state(*other)) Tensor(tensor).zero_();
+    for (const auto& [name, tensor] : state(*other)) {
+      require(!tensor.any().item<bool>(),
+              text("tensor ", name, " is a copy: return the handle that the module computes with"));
+    }
   }
   const TensorFile file = read_safetensors(path);
   std::filesystem::remove(path);
@@ -137,7 +141,7 @@ void survives_save_and_load(const Subject& subject) {
   const NamedTensors b = state(*other);
   for (std::size_t i = 0; i < a.size(); ++i) {
     require(at::equal(a[i].second, b[i].second),
-            text("tensor ", a[i].first, " is not what was saved; does state() return copies?"));
+            text("tensor ", a[i].first, " is not what was saved"));
   }
 }
 

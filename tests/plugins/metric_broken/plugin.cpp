@@ -73,6 +73,20 @@ class BrokenLoss final : public MetricLoss {
   }
 };
 
+class HandsOutCopies final : public MetricLoss {
+ public:
+  using Options = NoOptions;
+  HandsOutCopies(const Options&, const Spec&) {}
+  MetricInfo info() const override { return {}; }
+  NamedTensors buffers() const override { return {{"scale", scale_.clone()}}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return scale_ * l2(prediction, target);
+  }
+
+ private:
+  Tensor scale_ = at::full({1}, 2.0);
+};
+
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
@@ -87,6 +101,7 @@ CASDM_PLUGIN(plugin) {
   plugin.add<BrokenLoss<Crashes>>("crashes", "It aborts the process.");
   plugin.add<BrokenLoss<Hangs>>("hangs", "It does not return.");
   plugin.add<BrokenLoss<ThrowsAnInt>>("throws_an_int", "It throws what is no exception.");
+  plugin.add<HandsOutCopies>("hands_out_copies", "Its handles are copies of the tensors that it computes with.");
 }
 
 }  // namespace casdm
