@@ -4,6 +4,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/option_list.h"
 #include "framework/commands/plugins_new.h"
 #include "framework/config/document.h"
 #include "framework/config/wording.h"
@@ -20,8 +21,8 @@ namespace {
 constexpr const char* kUsage = R"(usage: casdm plugins list [--json]
        casdm plugins inspect NAME [--json]
        casdm plugins paths [--json]
-       casdm plugins check FILE [--strict]
-       casdm plugins new --kind KIND NAME
+       casdm plugins check FILE [--strict] [--json]
+       casdm plugins new --kind KIND NAME [--json]
 
 Shows what plugins are found and what they offer, from the notes in their files: no plugin is
 loaded. NAME is a plugin, a component (`unet`, `backbone_unet/unet`) or a library file.
@@ -51,10 +52,20 @@ Value to_value(const FoundPlugin& plugin) {
   return value;
 }
 
+/// Without the components' options, which a listing does not read.
+Value summary(const FoundPlugin& plugin) {
+  Value value = to_value(plugin);
+  const auto is_options = [](const Value::Member& member) { return member.first == "options"; };
+  if (Value* components = value.find("components")) {
+    for (Value& component : components->as_array()) std::erase_if(component.as_table(), is_options);
+  }
+  return value;
+}
+
 void list(const std::vector<FoundPlugin>& plugins, bool as_json) {
   if (as_json) {
     Value::Array all;
-    for (const FoundPlugin& plugin : plugins) all.push_back(to_value(plugin));
+    for (const FoundPlugin& plugin : plugins) all.push_back(summary(plugin));
     std::cout << to_json(all, 2) << '\n';
     return;
   }
@@ -82,23 +93,6 @@ void list(const std::vector<FoundPlugin>& plugins, bool as_json) {
   for (const auto& row : unusable) std::cout << "  " << row[0] << ' ' << row[1] << '\n';
 }
 
-std::string default_of(const OptionSpec& option) {
-  if (option.is_required) return "(required)";
-  if (option.default_value.is_null()) return option.component_kind.empty() ? "(none)" : "a " + option.component_kind;
-  return option.type == OptionType::table ? "" : to_toml_value(option.default_value);
-}
-
-void add_rows(Rows& rows, const OptionSchema& options, const std::string& prefix) {
-  for (const OptionSpec& option : options) {
-    const std::string unit = option.unit.empty() ? "" : " [" + option.unit + "]";
-    const std::string takes =
-        option.component_kind.empty() ? expected(option) : text("a table with `type`, a ", option.component_kind);
-    rows.push_back({prefix + option.name, default_of(option), text(option.doc, "\n", takes, unit)});
-    add_rows(rows, option.fields, prefix + option.name + ".");
-    if (!option.element.empty()) add_rows(rows, option.element.front().fields, prefix + option.name + ".N.");
-  }
-}
-
 void print(const FoundPlugin& plugin, const std::string& only) {
   const PluginDescription& description = plugin.description;
   std::string stamp;
@@ -114,10 +108,10 @@ void print(const FoundPlugin& plugin, const std::string& only) {
                            {"usable", plugin.problem.empty() ? "yes" : "no: " + plugin.problem}});
   for (const ComponentEntry& component : description.components) {
     if (!only.empty() && component.name != only) continue;
-    std::cout << text("\n", component.kind, " ", component.name, "\n  ", component.doc, "\n");
-    Rows rows;
-    add_rows(rows, component.options, "");
-    std::cout << (rows.empty() ? "  (no options)\n" : text_table(rows, 2));
+    const std::string options = option_list(component.options, terminal_width());
+    std::cout << text("\n", component.kind, " ", component.name, "\n")
+              << text_table({{wrapped(component.doc, terminal_width() - 2)}}, 2) << '\n'
+              << (options.empty() ? "  (no options)\n" : options);
   }
 }
 
@@ -133,6 +127,13 @@ bool is_meant(const FoundPlugin& plugin, const std::string& name, std::string& o
   return !only.empty();
 }
 
+/// Of the components, the one called `name`; all when it is empty.
+Value only_component(Value plugin, const std::string& name) {
+  const auto is_other = [&](const Value& component) { return *component.find("name") != Value(name); };
+  if (!name.empty()) std::erase_if(plugin.find("components")->as_array(), is_other);
+  return plugin;
+}
+
 void inspect(const std::vector<FoundPlugin>& plugins, const std::string& name, bool as_json) {
   std::vector<std::string> known;
   Value::Array found;
@@ -145,7 +146,7 @@ void inspect(const std::vector<FoundPlugin>& plugins, const std::string& name, b
       std::cout << (found.empty() ? "" : "\n");
       print(plugin, only);
     }
-    found.push_back(to_value(plugin));
+    found.push_back(only_component(to_value(plugin), only));
   }
   if (found.empty()) {
     const std::vector<std::string> likely = nearest(name, known);
@@ -201,7 +202,8 @@ int plugins_command(const std::vector<std::string>& arguments) {
     throw ConfigError(text(command, ": ", verb, " takes no '", name.front(), "'; see `casdm ", command, " --help`"));
   SearchPaths search = search_of(*parsed);
   if (verb == "inspect" && !name.empty() && name.front().ends_with(".so")) search.files.emplace_back(name.front());
-  const std::vector<FoundPlugin> plugins = PluginCatalog::discover(search).plugins();
+  const NoteDetail detail = verb == "inspect" ? NoteDetail::options : NoteDetail::summary;
+  const std::vector<FoundPlugin> plugins = PluginCatalog::discover(search, detail).plugins();
   if (verb == "list") list(plugins, as_json);
   if (verb == "inspect") inspect(plugins, word(*parsed, "name", command), as_json);
   if (verb == "paths") paths(search, plugins, as_json);

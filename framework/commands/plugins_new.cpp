@@ -8,6 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "casdm/value.h"
 #include "framework/commands/arguments.h"
 
 namespace casdm {
@@ -18,7 +19,7 @@ namespace po = boost::program_options;
 namespace {
 
 constexpr const char* kCommand = "plugins new";
-constexpr const char* kUsage = R"(usage: casdm plugins new --kind KIND NAME [--out DIR]
+constexpr const char* kUsage = R"(usage: casdm plugins new --kind KIND NAME [--out DIR] [--json]
 
 Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, an experiment
 that trains with it, and a README with the next steps. It builds against an installed casdm alone.
@@ -82,6 +83,18 @@ fs::path prefix() { return fs::read_symlink("/proc/self/exe").parent_path().pare
 /// A word of a command line, for a shell.
 std::string quoted(const std::string& word) {
   return word.find_first_of(" '\"$\\&()*;<>?[]`|~#") == std::string::npos ? word : text('\'', word, '\'');
+}
+
+Value described(const fs::path& folder, const PluginNames& names) {
+  std::vector<std::string> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) files.push_back(entry.path().filename());
+  std::sort(files.begin(), files.end());
+  Value value{Value::Table{}};
+  value.set("folder", folder.string());
+  value.set("kind", names.kind);
+  value.set("name", names.name);
+  value.set("files", Value::Array(files.begin(), files.end()));
+  return value;
 }
 
 void print_next_steps(const fs::path& folder, const PluginNames& names) {
@@ -155,7 +168,9 @@ int plugins_new_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"name"}};
   rules.visible.add_options()                                                          //
       ("kind", po::value<std::string>()->value_name("KIND"), "what the plugin holds")  //
-      ("out", po::value<std::string>()->value_name("DIR"), "folder to write (default: NAME, in the working directory)");
+      ("out", po::value<std::string>()->value_name("DIR"),
+       "folder to write (default: NAME, in the working directory)")  //
+      ("json", "print JSON: what was written and where");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   if (parsed->count("kind") == 0)
@@ -163,7 +178,7 @@ int plugins_new_command(const std::vector<std::string>& arguments) {
   const PluginNames names = plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kCommand));
   const fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
   write_plugin_tree(prefix() / "share" / "casdm" / "templates", names, folder);
-  std::cout << folder.string() << '\n';
+  std::cout << (parsed->count("json") > 0 ? to_json(described(folder, names), 2) : folder.string()) << '\n';
   print_next_steps(folder, names);
   return 0;
 }

@@ -21,16 +21,9 @@ constexpr std::string_view kPreferred[] = {"shapes", "cosine", "cascade", "unet"
 /// `words` as comment lines, `hang` before all but the first.
 std::string comment(const std::string& words, const std::string& hang = "") {
   std::string result;
-  std::string line = "#";
-  std::istringstream stream(words);
-  for (std::string word; stream >> word;) {
-    if (line.size() + 1 + word.size() > kLineWidth) {
-      result += line + "\n";
-      line = "#" + hang;
-    }
-    line += " " + word;
-  }
-  return result + line + "\n";
+  std::istringstream lines(wrapped(words, kLineWidth - 2 - hang.size()));
+  for (std::string line; std::getline(lines, line);) result += text("# ", result.empty() ? "" : hang, line, "\n");
+  return result;
 }
 
 std::string commented_out(const std::string& block) {
@@ -105,8 +98,7 @@ class Starter {
   std::string key(const OptionSpec& option, const Value& defaults) const {
     const Value* own = defaults.find(option.name);
     const Value& value = own != nullptr ? *own : option.default_value;
-    std::string words = text(option.doc, option.is_required ? " Required: " : " (", expected(option),
-                             option.unit.empty() ? "" : ", " + option.unit, option.is_required ? "." : ")");
+    const std::string words = text(option.doc, " (", join(option_facts(option), "; "), ")");
     const bool is_absent = value.is_null() && !option.is_required;
     return text(comment(words), is_absent ? "# " : "", to_toml_key(option.name), " = ",
                 to_toml_value(value.is_null() ? placeholder(option) : value), "\n");
@@ -131,8 +123,15 @@ class Starter {
       options.insert(options.end(), component.options.begin(), component.options.end());
     }
     const std::string body = text(header, "\n", type_line, keys_and_tables(options, path, defaults));
-    const bool is_asked_for = !header.starts_with("[[") || !table.component_kind.empty();
-    return result + (is_asked_for ? body : commented_out(body));
+    return result + (is_written(table, path, header.starts_with("[[")) ? body : commented_out(body));
+  }
+
+  /// A component that may be left out, and an element that is none, are shown as comments until they are asked for;
+  /// metrics, the point of it all, are elements with components.
+  bool is_written(const OptionSpec& table, const std::string& path, bool is_element) const {
+    const bool is_component = !table.component_kind.empty();
+    if (is_element) return is_component;
+    return !is_component || table.is_required || chosen_.contains(path);
   }
 
   std::string choose(const std::string& kind, const std::string& path) {

@@ -1,5 +1,6 @@
 #include "framework/config/wording.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "casdm/text.h"
@@ -19,6 +20,12 @@ std::string limits(const OptionSpec& spec) {
   if (spec.minimum) result = text(spec.exclusive_minimum ? " greater than " : " of at least ", limit(*spec.minimum));
   if (spec.maximum) result += text(spec.minimum ? " and" : " of", " at most ", limit(*spec.maximum));
   return result;
+}
+
+/// Of UTF-8, all bytes but the continuing ones.
+std::size_t characters(std::string_view utf8) {
+  return static_cast<std::size_t>(
+      std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 /// "integers", or "elements, each an integer in 1..8".
@@ -82,6 +89,38 @@ std::string got(const Value& value) {
     shown = shown.substr(0, end) + "...\"";
   }
   return text(shown, " (", value.is_integer() ? "an " : "a ", value.type_name(), ")");
+}
+
+std::vector<std::string> option_facts(const OptionSpec& spec) {
+  const bool is_component = !spec.component_kind.empty();
+  const std::string unit = spec.unit.empty() ? "" : text(" [", spec.unit, "]");
+  std::vector<std::string> facts{is_component ? text("a table with `type`, a ", spec.component_kind)
+                                              : text(expected(spec), unit)};
+  if (spec.is_required) {
+    facts.push_back("required");
+  } else if (spec.default_value.is_null()) {
+    facts.push_back("no default");
+  } else if (spec.type != OptionType::table) {
+    facts.push_back(text("default ", to_toml_value(spec.default_value)));
+  }
+  std::vector<std::string> examples;
+  for (const Value& example : spec.examples) examples.push_back(to_toml_value(example));
+  if (!examples.empty()) facts.push_back(text("for example ", join(examples, ", ")));
+  return facts;
+}
+
+std::string wrapped(const std::string& words, std::size_t width) {
+  std::string result;
+  std::size_t used = 0;
+  std::istringstream stream(words);
+  for (std::string word; stream >> word;) {
+    const std::size_t length = characters(word);
+    const bool fits = used > 0 && used + 1 + length <= width;
+    if (used > 0) result += fits ? ' ' : '\n';
+    used = fits ? used + 1 + length : length;
+    result += word;
+  }
+  return result;
 }
 
 std::string quoted_list(const std::vector<std::string>& words) {

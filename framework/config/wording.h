@@ -14,6 +14,14 @@ std::string expected(const OptionSpec& spec);
 /// What was found instead: "\"64\" (a string)"; long strings are cut.
 std::string got(const Value& value);
 
+/// What is known of an option beside its documentation: what it takes with its unit, "default 64" or
+/// "required", "for example 32, 128".
+std::vector<std::string> option_facts(const OptionSpec& spec);
+
+/// `words` with newlines in place of spaces, so that no line has more than `width` characters; a longer word has a
+/// line of its own.
+std::string wrapped(const std::string& words, std::size_t width);
+
 /// `"a", "b", "c"`.
 std::string quoted_list(const std::vector<std::string>& words);
 

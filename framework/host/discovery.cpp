@@ -16,6 +16,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/host/note_summary.h"
 
 namespace casdm {
 
@@ -70,7 +71,7 @@ std::string unusable_component(const PluginDescription& description) {
 }
 
 /// What is known of the library at the canonical `path` without loading it.
-FoundPlugin examine(const fs::path& path, const std::string& origin) {
+FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail detail = NoteDetail::options) {
   FoundPlugin plugin;
   plugin.path = path;
   plugin.origin = origin;
@@ -89,7 +90,8 @@ FoundPlugin examine(const fs::path& path, const std::string& origin) {
       return plugin;
     }
     plugin.build_id = note->build_id;
-    plugin.description = description_from_json(note->json);
+    plugin.description =
+        detail == NoteDetail::options ? description_from_json(note->json) : summary_from_json(note->json);
   } catch (const Error& error) {
     plugin.problem = error.what();
     const std::string name = path.string() + " ";
@@ -102,13 +104,14 @@ FoundPlugin examine(const fs::path& path, const std::string& origin) {
   return plugin;
 }
 
-/// The libraries of a place, in the order of their names.
-std::vector<fs::path> libraries_in(const SearchPlace& place) {
+/// The libraries of a place, in the order of their names; those of a folder as entries of its canonical path.
+std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
   std::error_code error;
-  if (!fs::is_directory(place.path, error)) return {place.path};
-  std::vector<fs::path> result;
-  for (fs::directory_iterator entry(place.path, error), end; !error && entry != end; entry.increment(error)) {
-    if (entry->path().extension() == ".so") result.push_back(entry->path());
+  if (!fs::is_directory(place.path, error)) return {fs::directory_entry(place.path, error)};
+  std::vector<fs::directory_entry> result;
+  for (fs::directory_iterator entry(fs::canonical(place.path, error), error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() == ".so") result.push_back(*entry);
   }
   std::sort(result.begin(), result.end());
   return result;
@@ -177,7 +180,7 @@ std::vector<fs::path> plugin_paths(const Value& document) {
   return result;
 }
 
-PluginCatalog PluginCatalog::discover(const SearchPaths& search) {
+PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail detail) {
   PluginCatalog catalog;
   std::set<fs::path> known;
   for (const SearchPlace& place : search.places()) {
@@ -192,13 +195,17 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search) {
       if (is_chosen(place.origin)) catalog.plugins_.push_back({place.path, place.origin, {}, "", "does not exist"});
       continue;
     }
-    for (const fs::path& library : libraries_in(place)) {
-      const fs::path canonical = fs::canonical(library, error);
-      if (!known.insert(error ? library : canonical).second) continue;
+    const bool is_folder = fs::is_directory(place.path, error);
+    for (const fs::directory_entry& library : libraries_in(place)) {
+      // An entry of a canonical folder that is no link is canonical itself.
+      const bool is_canonical = is_folder && !library.is_symlink(error);
+      error.clear();
+      const fs::path canonical = is_canonical ? library.path() : fs::canonical(library.path(), error);
+      if (!known.insert(error ? library.path() : canonical).second) continue;
       if (error) {
-        catalog.plugins_.push_back({library, place.origin, {}, "", "cannot be read: " + error.message()});
+        catalog.plugins_.push_back({library.path(), place.origin, {}, "", "cannot be read: " + error.message()});
       } else {
-        catalog.plugins_.push_back(examine(canonical, place.origin));
+        catalog.plugins_.push_back(examine(canonical, place.origin, detail));
       }
     }
   }

@@ -41,6 +41,9 @@ struct SearchPaths {
 /// is skipped here and reported by resolve().
 std::vector<std::filesystem::path> plugin_paths(const Value& document);
 
+/// How much of a note is read: a listing needs no options.
+enum class NoteDetail { summary, options };
+
 /// The plugins known to the host, from their notes alone: nothing is loaded.
 class PluginCatalog final : public ComponentCatalog {
  public:
@@ -48,7 +51,7 @@ class PluginCatalog final : public ComponentCatalog {
   /// never stops the others: one that is no regular file, that someone else than root and the user
   /// could change, whose note is missing or damaged, whose stamp is another host's. Two libraries
   /// with one id are both refused; one library that is found twice counts once.
-  static PluginCatalog discover(const SearchPaths& search);
+  static PluginCatalog discover(const SearchPaths& search, NoteDetail detail = NoteDetail::options);
 
   /// The one library `path`, wherever it lies.
   static PluginCatalog of_library(const std::filesystem::path& path);

@@ -1,4 +1,6 @@
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -28,29 +30,70 @@ Json to_tree(const Value& value) {
   return nullptr;
 }
 
-constexpr int kDeepest = 64;
+constexpr std::size_t kDeepest = 64;
 
-Value from_tree(const Json& tree, int depth = 0) {
-  if (depth > kDeepest) throw Error(text("JSON nests deeper than ", kDeepest));
-  switch (tree.type()) {
-    case Json::value_t::boolean: return tree.get<bool>();
-    case Json::value_t::number_integer:
-    case Json::value_t::number_unsigned: return tree.get<std::int64_t>();
-    case Json::value_t::number_float: return tree.get<double>();
-    case Json::value_t::string: return tree.get<std::string>();
-    case Json::value_t::array: {
-      Value::Array array;
-      for (const Json& element : tree) array.push_back(from_tree(element, depth + 1));
-      return array;
+/// Builds a Value while the text is read, without a tree of the parser's own between them: the notes
+/// of many plugins are read at each start. Throws Error on what a Value cannot hold.
+class ValueBuilder final : public nlohmann::json_sax<Json> {
+ public:
+  explicit ValueBuilder(Value& root) : root_(root) {}
+
+  bool null() override { return add({}); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(std::int64_t value) override { return add(value); }
+  bool number_unsigned(std::uint64_t value) override {
+    if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      throw Error(text("not JSON that can be used: ", value, " does not fit into 64 bits with a sign"));
     }
-    case Json::value_t::object: {
-      Value::Table table;
-      for (const auto& [key, member] : tree.items()) table.emplace_back(key, from_tree(member, depth + 1));
-      return table;
-    }
-    default: return {};
+    return add(static_cast<std::int64_t>(value));
   }
-}
+  bool number_float(double value, const std::string&) override { return add(value); }
+  bool string(std::string& value) override { return add(std::move(value)); }
+  bool binary(Json::binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return open(Value::Table{}); }
+  bool key(std::string& name) override {
+    keys_.back() = std::move(name);
+    return true;
+  }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(Value::Array{}); }
+  bool end_array() override { return close(); }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
+    throw Error(text("not JSON: ", error.what()));
+  }
+
+ private:
+  /// Puts `value` where the text is; the place stays valid until its parent gets another member.
+  Value& place(Value value) {
+    if (open_.empty()) return root_ = std::move(value);
+    Value& parent = *open_.back();
+    if (parent.is_array()) return parent.as_array().emplace_back(std::move(value));
+    if (Value* old = parent.find(keys_.back())) return *old = std::move(value);
+    return parent.as_table().emplace_back(std::move(keys_.back()), std::move(value)).second;
+  }
+
+  bool add(Value value) {
+    place(std::move(value));
+    return true;
+  }
+
+  bool open(Value container) {
+    if (open_.size() >= kDeepest) throw Error(text("JSON nests deeper than ", kDeepest));
+    open_.push_back(&place(std::move(container)));
+    keys_.emplace_back();
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    keys_.pop_back();
+    return true;
+  }
+
+  Value& root_;
+  std::vector<Value*> open_;
+  std::vector<std::string> keys_;  ///< of each open container, the key that is read
+};
 
 }  // namespace
 
@@ -59,11 +102,10 @@ std::string to_json(const Value& value, int indent) {
 }
 
 Value from_json(std::string_view json) {
-  try {
-    return from_tree(Json::parse(json));
-  } catch (const Json::exception& error) {
-    throw Error(text("not JSON: ", error.what()));
-  }
+  Value result;
+  ValueBuilder builder(result);
+  Json::sax_parse(json, &builder);
+  return result;
 }
 
 }  // namespace casdm

@@ -78,14 +78,27 @@ TEST_CASE("plugins list, inspect and paths show what is found") {
   const Value all = from_json(plugins({"list", "--json"}));
   REQUIRE(all.as_array().size() == 1);
   CHECK(*all.as_array()[0].find("usable") == Value(true));
+  const Value& component = all.as_array()[0].find("components")->as_array().at(0);
+  CHECK(*component.find("name") == Value("fixture"));
+  CHECK(component.find("options") == nullptr);  // not read for a listing
   for (const char* name : {"fixture", "dataset_fixture", "dataset_fixture/fixture", CASDM_FIXTURE}) {
     CAPTURE(name);
     const std::string shown = plugins({"inspect", name});
-    CHECK(shown.find("dataset fixture\n  Black images.\n") != std::string::npos);
-    CHECK(shown.find("num_images  4") != std::string::npos);
-    CHECK(shown.find("an integer of at least 1 [images]") != std::string::npos);
+    CHECK(
+        shown.ends_with("\ndataset fixture\n"
+                        "  Black images.\n"
+                        "\n"
+                        "  num_images  How many images there are.\n"
+                        "              an integer of at least 1 [images]; default 4; for example 12\n"
+                        "  colour      What they look like.\n"
+                        "              one of \"red\", \"green\"; default \"red\"\n"));
   }
-  CHECK(from_json(plugins({"inspect", "fixture", "--json"})).find("components")->as_array().size() == 1);
+  const Value inspected = from_json(plugins({"inspect", "fixture", "--json"}));
+  REQUIRE(inspected.find("components")->as_array().size() == 1);
+  CHECK(to_json(*inspected.find("components")->as_array()[0].find("options")) ==
+        R"([{"name":"num_images","type":"integer","doc":"How many images there are.","unit":"images","default":4,)"
+        R"("minimum":1.0,"examples":[12]},{"name":"colour","type":"string","doc":"What they look like.",)"
+        R"("default":"red","choices":["red","green"]}])");
   CHECK(message_of([] {
           plugins({"inspect", "fixtrue"});
         }).starts_with("no plugin, component or library is named 'fixtrue'; did you mean 'fixture'"));
@@ -111,8 +124,8 @@ TEST_CASE("init and schema write what was found, and no file over another") {
   const Place place;
   const std::string starter = config({"init"});
   CHECK(starter.find("\n[data]\ntype = \"fixture\"\n") != std::string::npos);
-  CHECK(starter.find("\n# How many images there are. (an integer of at least 1, images)\nnum_images = 4\n") !=
-        std::string::npos);
+  CHECK(starter.find("\n# How many images there are. (an integer of at least 1 [images]; default 4; for example "
+                     "12)\nnum_images = 4\n") != std::string::npos);
   CHECK(config({"init", "--out", "mine.toml"}) == "");
   CHECK(load_document("mine.toml") == parse_document(starter, "x", place.path()));
   CHECK(message_of([] {

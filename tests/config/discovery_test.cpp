@@ -10,6 +10,7 @@
 
 #include "casdm/elf_note.h"
 #include "framework/config/document.h"
+#include "framework/host/note_summary.h"
 #include "support.h"
 
 using namespace casdm;
@@ -92,6 +93,27 @@ TEST_CASE("a plugin is known by its note, without being loaded") {
   CHECK(catalog.names("dataset") == std::vector<std::string>{"fixture"});
   CHECK(catalog.component("dataset", "dataset_fixture/fixture").options.at(1).allowed.size() == 2);
   CHECK(content_of("/proc/self/maps").find(file.string()) == std::string::npos);
+}
+
+TEST_CASE("a listing reads a note without its options") {
+  OptionSpec tricky;
+  tricky.name = "options";
+  tricky.doc = R"(Ends with a \ and a quote: "options":[{ ]}} \")";
+  tricky.default_value = Value::Array{"]", Value::Array{}, "\\"};
+  tricky.element = {OptionSpec{}};
+  tricky.type = OptionType::array;
+  PluginDescription description{{"id", "1.0", R"(A "options":[ summary)", "MIT"}, "machine=x\n", {}};
+  description.components.push_back({"sampler", "plain", "None.", 1, {}, nullptr});
+  description.components.push_back({"sampler", "tricky", R"(Doc with "options":[1)", 2, {tricky, tricky}, nullptr});
+  const std::string json = to_json(description);
+  REQUIRE(to_json(description_from_json(json)) == json);
+  for (ComponentEntry& component : description.components) component.options.clear();
+  CHECK(to_json(summary_from_json(json)) == to_json(description));
+  // What is cut off anywhere is refused, not listed.
+  for (std::size_t length = 0; length < json.size(); ++length) {
+    CAPTURE(json.substr(0, length));
+    CHECK_THROWS_AS(summary_from_json(json.substr(0, length)), PluginError);
+  }
 }
 
 TEST_CASE("the note survives strip --strip-all") {

@@ -10,7 +10,10 @@ struct FixtureOptions {
   std::string colour = "red";
 
   static void describe(Schema<FixtureOptions>& s) {
-    s.option("num_images", &FixtureOptions::num_images, "How many images there are.").at_least(1).in_unit("images");
+    s.option("num_images", &FixtureOptions::num_images, "How many images there are.")
+        .at_least(1)
+        .in_unit("images")
+        .example(12);
     s.option("colour", &FixtureOptions::colour, "What they look like.").choices({"red", "green"});
   }
 };

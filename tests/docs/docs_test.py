@@ -48,7 +48,9 @@ def components():
     assert status == 0, text
     found = {}
     for plugin in json.loads(text):
-        for component in plugin["components"]:
+        status, text = casdm("plugins", "inspect", plugin["id"], "--json")
+        assert status == 0, text
+        for component in json.loads(text)["components"]:
             found[component["kind"], component["name"]] = dict(defaults(component["options"]))
     return found
 

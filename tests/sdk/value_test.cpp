@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "casdm/value.h"
@@ -27,7 +29,19 @@ TEST_CASE("JSON reads back to the same value") {
   const std::string json = R"({"a":[1,2.5,"x",true,null],"b":{"c":-7}})";
   CHECK(to_json(from_json(json)) == json);
   CHECK_THROWS_AS(from_json("{\"a\": "), Error);
-  CHECK_THROWS_AS(from_json(std::string(100, '[') + std::string(100, ']')), Error);
+  CHECK_THROWS_AS(from_json("1 2"), Error);
+  CHECK_THROWS_AS(from_json(""), Error);
+  CHECK(from_json(R"({"a":1,"b":{"a":2},"a":3})") == from_json(R"({"a":3,"b":{"a":2}})"));
+}
+
+TEST_CASE("JSON that a value cannot hold is refused") {
+  const auto nested = [](std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  CHECK(to_json(from_json(nested(64))) == nested(64));
+  CHECK_THROWS_AS(from_json(nested(65)), Error);
+  CHECK_THROWS_AS(from_json(std::string(1000000, '[')), Error);
+  CHECK(from_json("-9223372036854775808") == Value(std::numeric_limits<std::int64_t>::min()));
+  CHECK(from_json("9223372036854775807") == Value(std::numeric_limits<std::int64_t>::max()));
+  CHECK_THROWS_AS(from_json("9223372036854775808"), Error);
 }
 
 TEST_CASE("numbers are written in the shortest form that reads back") {
