@@ -46,7 +46,8 @@ po::options_description described(TrainArguments& arguments) {
       "set", po::value(&arguments.overrides)->composing(), "set one key of the experiment: train.batch_size=8")(
       "resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")(
       "plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")(
-      "dry-run", po::bool_switch(&arguments.dry_run), "build everything, print the networks' sizes, do not train")(
+      "dry-run", po::bool_switch(&arguments.dry_run),
+      "build networks and metrics, print their sizes, write nothing; the data are not opened")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
       "continue although a plugin was rebuilt since the checkpoint was saved")("help,h", "this text");
   return options;
@@ -83,7 +84,12 @@ int start_run(const TrainArguments& arguments) {
   const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
   RunFolder run = RunFolder::create(folder, experiment.resolved);
   run.lock();
-  return finish(train(experiment, run, std::nullopt), run);
+  try {
+    return finish(train(experiment, run, std::nullopt), run);
+  } catch (...) {
+    run.remove_if_unused();
+    throw;
+  }
 }
 
 int resume_run(const TrainArguments& arguments) {

@@ -38,6 +38,12 @@ RunFolder RunFolder::open(const fs::path& path) {
   return run;
 }
 
+void RunFolder::remove_if_unused() const {
+  std::error_code ignored;
+  if (fs::exists(path_ / "metrics.jsonl", ignored) || !fs::is_empty(checkpoints(), ignored)) return;
+  fs::remove_all(path_, ignored);
+}
+
 void RunFolder::lock() {
   const fs::path file = path_ / ".lock";
   // Kept open, and so locked, until the process ends.

@@ -26,6 +26,9 @@ class RunFolder {
   std::filesystem::path samples() const { return path_ / "samples"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 
+  /// Removes the folder of a run that failed before it recorded or saved anything, so that its name is free again.
+  void remove_if_unused() const;
+
   /// Held while a process trains in the folder. Throws Error when another one does.
   void lock();
 

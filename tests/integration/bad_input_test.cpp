@@ -20,6 +20,7 @@ void refuses(const std::string& words, int status, const std::vector<std::string
   CHECK_MESSAGE(outcome.status == status, words << "\n" << outcome.err);
   for (const std::string& part : expected)
     CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, words << "\n" << outcome.err);
+  CHECK_MESSAGE(!fs::exists(folder.path() / "runs/small"), words);
 }
 
 }  // namespace
