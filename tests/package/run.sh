@@ -5,6 +5,9 @@
 #   tests/package/run.sh BUILD     BUILD is a build folder of casdm in which everything is built
 set -euo pipefail
 
+# Nothing of the caller's environment.
+if [[ -z ${IS_ALONE:-} ]]; then exec env -i HOME="$HOME" PATH="$PATH" IS_ALONE=1 bash "$0" "$@"; fi
+
 build=$(cd "${1:?"usage: tests/package/run.sh BUILD"}" && pwd)
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 scratch=$(mktemp -d)
@@ -12,7 +15,6 @@ trap 'rm -rf "$scratch"' EXIT
 prefix="$scratch/moved prefix"
 casdm="$prefix/bin/casdm"
 umask 022
-unset CASDM_PLUGIN_PATH CASDM_TORCH_DIR
 export XDG_DATA_HOME=$scratch/data
 if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=1
@@ -106,16 +108,42 @@ examples() {
   done
 }
 
-# The code of docs/plugins/tutorial.md, in the tree that its first step makes.
+# block TEXT: the indented block of docs/plugins/tutorial.md that has the text.
+block() {
+  awk -v text="$1" '
+    /^    / || /^$/ { lines = lines $0 "\n"; next }
+    { if (index(lines, text)) { printf "%s", lines; found = 1 }; lines = "" }
+    END { exit !found }' "$source/docs/plugins/tutorial.md" | sed 's/^    //'
+}
+
+# The tutorial's files and commands, word for word but for the length of the training.
 tutorial() {
-  local tree=$scratch/charbonnier_fft page=$source/docs/plugins/tutorial.md
+  local tree=$scratch/charbonnier_fft
   quietly "$casdm" plugins new --kind metric charbonnier_fft
-  sed -n '/^<!-- tests/,/^Three things/s/^    //p' "$page" >"$tree/charbonnier_fft.cpp"
+  block '#include' >"$tree/charbonnier_fft.cpp"
   (($(grep -c . "$tree/charbonnier_fft.cpp") <= 40)) || fail "the tutorial's metric has more than 40 lines"
-  grep -e '^    const auto spectral' -A 1 "$page" | sed 's/^    //' >"$scratch/check"
-  sed -i -e 's/{{"epsilon", 1e-3}}/{{"fft_weight", 0.0}}/' -e "/is finite at identity/r $scratch/check" \
-    "$tree/charbonnier_fft_test.cpp"
+  block 'const auto spectral' | sed 's/^/  /' >"$scratch/check"
+  sed -i -e "s/.*const auto metric = .*/  $(block 'const auto metric' | tr -d '\n')/" \
+    -e "/^  return failures/e cat '$scratch/check'" "$tree/charbonnier_fft_test.cpp"
   use_plugin "$tree" charbonnier_fft
+  compare_runs "$tree"
+}
+
+# compare_runs FOLDER: the tutorial's comparison. The first network, which no metric reaches, is the same in both runs.
+compare_runs() {
+  cd "$1"
+  block '/configs/quickstart.toml' | sed "s|/home/me/casdm|$prefix|" >with_fft.toml
+  block 'include = ["with_fft.toml"]' >without_fft.toml
+  block 'casdm train with_fft.toml' | sed 's/=2k/=48 --set log.every_images=16 --set log.sample_count=0/' >commands
+  block 'casdm sample' | sed 's/--num 36/--num 4 --steps 2/' >>commands
+  block 'python3' >numbers
+  PATH=$prefix/bin:$PATH quietly bash -e commands
+  bash -e numbers >compared
+  [[ $(wc -l <compared) == 2 && $(cut -d ' ' -f 2- compared | grep -o 'eps [^ ]*' | sort -u | wc -l) == 1 ]] ||
+    fail "the two runs cannot be compared: $(cat compared)"
+  [[ $(grep -o 'x0 .*' compared | sort -u | wc -l) == 2 ]] || fail "the metric changed nothing: $(cat compared)"
+  cd "$scratch"
+  echo "ok: the tutorial's comparison"
 }
 
 # An installed plugin is found without `[plugins] paths`.
