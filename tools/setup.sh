@@ -10,8 +10,9 @@ Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
   2. LibTorch: the PyPI wheel `torch` in a virtual environment of its own
   3. weights of the ST-LPIPS metric, as safetensors    (needs 2's pip; 59 MB)
+  4. the PyPI wheels of jsonschema, for the tests      (needs 2's pip; 0.3 MB)
 
-2 and 3 are kept under $CASDM_CACHE (default: $XDG_CACHE_HOME/casdm, then ~/.cache/casdm).
+2 to 4 are kept under $CASDM_CACHE (default: $XDG_CACHE_HOME/casdm, then ~/.cache/casdm).
 It can be interrupted and run again at any time; when all is there it takes less than a second.
 
   --cuda           LibTorch with all NVIDIA libraries (3.9 GB); the default where there is an NVIDIA driver
@@ -29,6 +30,7 @@ debian_packages=(
   libtomlplusplus-dev doctest-dev nlohmann-json3-dev
   libpng-dev libturbojpeg0-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
+test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0)
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 torch_version=$(sed -n 's/^set(CASDM_TORCH_RELEASE \([0-9.]*\) .*/\1/p' "$tools/../CMakeLists.txt")
@@ -178,6 +180,43 @@ set_up_libtorch() {
   say "LibTorch $torch_version ($libraries): ready in $venv"
 }
 
+# What the tests lack of jsonschema and the two packages it imports.
+missing_test_wheels() {
+  "$python" -c '
+import sys
+from importlib import metadata
+for wheel in sys.argv[1:]:
+    name, _, version = wheel.partition("==")
+    try:
+        there = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        there = ""
+    if there != version:
+        print(wheel)' "${test_wheels[@]}"
+}
+
+set_up_test_wheels() {
+  local names=()
+  if [[ ! -x $venv/bin/pip ]]; then
+    lacking "jsonschema, for the tests" "tools/setup.sh installs it into $venv"
+    return
+  fi
+  mapfile -t names < <(missing_test_wheels)
+  if ((${#names[@]} > 0)) && $check_only; then
+    lacking "wheels for the tests: ${names[*]}" "tools/setup.sh installs them into $venv"
+    return
+  fi
+  if ((${#names[@]} > 0)); then
+    say "wheels for the tests: installing ${names[*]}"
+    if ! quietly "pip install" "$python" -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
+      --no-input "${names[@]}"; then
+      lacking "wheels for the tests: ${names[*]}" "run tools/setup.sh again when the package index can be reached"
+      return
+    fi
+  fi
+  say "wheels for the tests: all there, in $venv"
+}
+
 set_up_weights() {
   local how="python3 tools/convert_weights.py st-lpips --download --out $weights --pip $venv/bin/pip"
   local is_there=false
@@ -210,8 +249,9 @@ fi
 set_up_debian_packages
 set_up_libtorch
 set_up_weights
+set_up_test_wheels
 
 if ((${#incomplete[@]} > 0)); then
-  say "incomplete: ${#incomplete[@]} of 3 parts are missing; see above"
+  say "incomplete: ${#incomplete[@]} of 4 parts are missing; see above"
   exit 1
 fi

@@ -8,6 +8,7 @@
 #include "framework/config/experiment.h"
 #include "framework/config/json_schema.h"
 #include "framework/config/key_path.h"
+#include "framework/config/reference.h"
 #include "framework/config/starter.h"
 #include "framework/host/discovery.h"
 #include "framework/host/files.h"
@@ -22,12 +23,16 @@ constexpr const char* kCommand = "config";
 constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]...
        casdm config show FILE [--set KEY=VALUE]... [--json]
        casdm config init [--type TABLE=NAME]... [--out FILE]
-       casdm config schema [--out FILE]
+       casdm config schema [--whole] [--out FILE]
+       casdm config reference [--out DIR]
 
-check   validates an experiment: every problem at once, with its place; prints a summary
-show    prints the experiment as a run would save it: includes merged, defaults filled in
-init    prints a new experiment with every key explained, from the plugins found
-schema  prints a JSON Schema for editors
+check      validates an experiment: every problem at once, with its place; prints a summary
+show       prints the experiment as a run would save it: includes merged, defaults filled in
+init       prints a new experiment with every key explained, from the plugins found
+schema     prints a JSON Schema for editors, of files that may be pieces of an experiment;
+           --whole: of experiments after merging, with all keys that they need
+reference  prints pages in Markdown about every key and component; --out writes a file for each,
+           over those of the same names
 
   casdm config check configs/quickstart.toml --set train.batch_size=32
   casdm config show configs/quickstart.toml --set metrics[0].type=l1
@@ -99,7 +104,22 @@ void init(const po::variables_map& parsed) {
 }
 
 void schema(const po::variables_map& parsed) {
-  write_result(to_json(json_schema(schema_of<Experiment>(), catalog_for(Value(), parsed)), 2) + "\n", parsed);
+  const SchemaOf of = parsed.count("whole") > 0 ? SchemaOf::whole : SchemaOf::piece;
+  write_result(to_json(json_schema(schema_of<Experiment>(), catalog_for(Value(), parsed), of), 2) + "\n", parsed);
+}
+
+void reference(const po::variables_map& parsed) {
+  const auto pages = reference_pages(schema_of<Experiment>(), catalog_for(Value(), parsed));
+  if (parsed.count("out") == 0) {
+    for (const auto& [name, content] : pages) std::cout << content << '\n';
+    return;
+  }
+  const std::filesystem::path folder = parsed["out"].as<std::string>();
+  std::filesystem::create_directories(folder);
+  for (const auto& [name, content] : pages) {
+    write_file(folder / name, content);
+    std::cerr << "wrote " << (folder / name).string() << '\n';
+  }
 }
 
 }  // namespace
@@ -107,19 +127,22 @@ void schema(const po::variables_map& parsed) {
 int config_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"verb", "file"}};
   const auto many = [] { return po::value<std::vector<std::string>>(); };
-  rules.visible.add_options()                                                                        //
-      ("set", many()->value_name("KEY=VALUE"), "set one key over the file's; repeatable")            //
-      ("plugin", many()->value_name("FILE"), "also this library or folder of them; repeatable")      //
-      ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")       //
-      ("out", po::value<std::string>()->value_name("FILE"), "init, schema: write to this new file")  //
+  rules.visible.add_options()                                                                    //
+      ("set", many()->value_name("KEY=VALUE"), "set one key over the file's; repeatable")        //
+      ("plugin", many()->value_name("FILE"), "also this library or folder of them; repeatable")  //
+      ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")   //
+      ("out", po::value<std::string>()->value_name("FILE"),
+       "init, schema: write to this new file; reference: to this folder")  //
+      ("whole", "schema: of experiments after merging")                    //
       ("json", "show: print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
-  const std::string verb = chosen_verb(*parsed, kCommand, {"check", "show", "init", "schema"});
+  const std::string verb = chosen_verb(*parsed, kCommand, {"check", "show", "init", "schema", "reference"});
   if (verb == "check") check(*parsed);
   if (verb == "show") show(*parsed);
   if (verb == "init") init(*parsed);
   if (verb == "schema") schema(*parsed);
+  if (verb == "reference") reference(*parsed);
   return 0;
 }
 

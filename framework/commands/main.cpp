@@ -17,7 +17,7 @@ usage: casdm COMMAND [ARGUMENT]...
 
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
-  config check|show|init|schema
+  config check|show|init|schema|reference
                           validate an experiment, show it resolved, start a new one
   plugins list|inspect|paths|check|new
                           what plugins are found and offer; test one; start a new one

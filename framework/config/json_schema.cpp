@@ -1,6 +1,9 @@
 #include "framework/config/json_schema.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "casdm/text.h"
 #include "framework/config/wording.h"
@@ -9,16 +12,46 @@ namespace casdm {
 
 namespace {
 
+constexpr const char* kCountPattern = "^[0-9]+(\\.[0-9]+)?[kMG]?$";
+
 Value object(Value::Table members) { return Value(std::move(members)); }
+
+/// The type-less branch of a component: keys of any of them.
+class AnyOf {
+ public:
+  void add(const std::string& key, Value value) {
+    Value::Array& known = values_[key];
+    if (std::find(known.begin(), known.end(), value) == known.end()) known.push_back(std::move(value));
+    if (known.size() == 1) order_.push_back(key);
+  }
+
+  Value::Table properties() const {
+    Value::Table result;
+    for (const std::string& key : order_) {
+      const Value::Array& known = values_.at(key);
+      result.emplace_back(key, known.size() == 1 ? known.front() : object({{"anyOf", known}}));
+    }
+    return result;
+  }
+
+ private:
+  std::map<std::string, Value::Array> values_;
+  std::vector<std::string> order_;
+};
 
 class SchemaWriter {
  public:
-  explicit SchemaWriter(const ComponentCatalog& catalog) : catalog_(catalog) {}
+  SchemaWriter(const ComponentCatalog& catalog, SchemaOf of) : catalog_(catalog), is_whole_(of == SchemaOf::whole) {}
 
-  Value table(const OptionSchema& options, Value::Table properties = {}) {
+  Value table(const OptionSchema& options, Value::Table properties = {}, std::vector<std::string> required = {}) {
     Value members{std::move(properties)};
-    for (const OptionSpec& option : options) members.set(option.name, described(option));
-    return object({{"type", "object"}, {"properties", std::move(members)}, {"additionalProperties", false}});
+    for (const OptionSpec& option : options) {
+      members.set(option.name, described(option));
+      if (option.is_required && is_whole_) required.push_back(option.name);
+    }
+    Value result = object({{"type", "object"}, {"properties", std::move(members)}, {"additionalProperties", false}});
+    if (!required.empty()) result.set("required", Value::Array(required.begin(), required.end()));
+    return result;
   }
 
   const Value& definitions() const { return definitions_; }
@@ -26,13 +59,12 @@ class SchemaWriter {
  private:
   Value described(const OptionSpec& option) {
     Value result = plain(option);
-    const std::string unit = option.unit.empty() ? "" : text(" [", option.unit, "]");
-    // Draft-07 ignores what stands beside a $ref.
+    // What stands beside a $ref is ignored.
     if (result.find("$ref") != nullptr) result = object({{"allOf", Value::Array{std::move(result)}}});
-    if (!option.doc.empty()) result.set("description", option.doc + unit);
+    const std::string facts = join(option_facts(option), "; ");
+    result.set("description", option.doc.empty() ? facts : text(option.doc, " (", facts, ")"));
     if (!option.default_value.is_null() && option.type != OptionType::table)
       result.set("default", option.default_value);
-    if (!option.examples.empty()) result.set("examples", option.examples);
     return result;
   }
 
@@ -45,9 +77,9 @@ class SchemaWriter {
       case OptionType::number:
         return limited(object({{"type", "number"}}), option);
       case OptionType::count:
-        return object(
-            {{"anyOf", Value::Array{limited(object({{"type", "integer"}}), option),
-                                    object({{"type", "string"}, {"pattern", "^[0-9]+(\\.[0-9]+)?[kMG]?$"}})}}});
+        // 1e5 is a float in TOML, and no integer to draft-04.
+        return object({{"anyOf", Value::Array{limited(object({{"type", "number"}, {"multipleOf", 1}}), option),
+                                              object({{"type", "string"}, {"pattern", kCountPattern}})}}});
       case OptionType::path:
         return object({{"type", "string"}});
       case OptionType::string:
@@ -61,13 +93,16 @@ class SchemaWriter {
     return option.component_kind.empty() ? table(option.fields) : component(option);
   }
 
+  /// Arrays are replaced as a whole when pieces are merged, so that their elements are complete in any piece.
   Value array(const OptionSpec& option) {
+    const bool was_whole = std::exchange(is_whole_, true);
     Value result = object({{"type", "array"}});
     if (!option.element.empty()) result.set("items", described(element_of(option)));
     if (option.length) {
       result.set("minItems", static_cast<std::int64_t>(*option.length));
       result.set("maxItems", static_cast<std::int64_t>(*option.length));
     }
+    is_whole_ = was_whole;
     return result;
   }
 
@@ -76,49 +111,67 @@ class SchemaWriter {
       const bool is_whole = limit == std::floor(limit) && std::abs(limit) < 1e15;
       return is_whole ? Value(static_cast<std::int64_t>(limit)) : Value(limit);
     };
-    if (option.minimum) result.set(option.exclusive_minimum ? "exclusiveMinimum" : "minimum", plain(*option.minimum));
+    if (option.minimum) result.set("minimum", plain(*option.minimum));
+    if (option.minimum && option.exclusive_minimum) result.set("exclusiveMinimum", true);
     if (option.maximum) result.set("maximum", plain(*option.maximum));
     return result;
   }
 
   /// A reference: components contain components, also of their own kind.
   Value component(const OptionSpec& option) {
-    std::string name = option.component_kind;
+    std::string name = (is_whole_ ? "whole." : "piece.") + option.component_kind;
     for (const OptionSpec& field : option.fields) name += "." + field.name;
     if (definitions_.find(name) == nullptr) {
       definitions_.set(name, object({}));
       Value::Array branches;
+      AnyOf any;
+      for (const OptionSpec& field : option.fields) any.add(field.name, described(field));
       for (const std::string& type : catalog_.names(option.component_kind)) {
         const ComponentEntry& entry = catalog_.component(option.component_kind, type);
-        OptionSchema keys = option.fields;
-        keys.insert(keys.end(), entry.options.begin(), entry.options.end());
-        const Value types = Value::Array{type, catalog_.full_name(option.component_kind, type)};
-        Value branch = table(keys, {{"type", object({{"enum", types}, {"description", entry.doc}})}});
-        branch.set("title", type);
-        branch.set("required", Value::Array{"type"});
-        branches.push_back(std::move(branch));
+        branches.push_back(branch(entry, type, catalog_.full_name(option.component_kind, type), option.fields));
+        for (const OptionSpec& key : entry.options) any.add(key.name, described(key));
       }
       // A piece may leave `type` to another file.
-      branches.push_back(object({{"type", "object"}, {"not", object({{"required", Value::Array{"type"}}})}}));
+      if (!is_whole_) branches.push_back(without_type(any.properties()));
       definitions_.set(name, object({{"oneOf", std::move(branches)}}));
     }
     return object({{"$ref", "#/definitions/" + name}});
   }
 
+  Value branch(const ComponentEntry& entry, const std::string& type, const std::string& full_name,
+               const OptionSchema& fields) {
+    OptionSchema keys = fields;
+    keys.insert(keys.end(), entry.options.begin(), entry.options.end());
+    Value::Array types{type};
+    if (type != full_name) types.push_back(full_name);
+    Value result = table(keys, {{"type", object({{"enum", std::move(types)}, {"description", entry.doc}})}}, {"type"});
+    result.set("title", type);
+    return result;
+  }
+
+  static Value without_type(Value::Table properties) {
+    return object({{"title", "type in another file"},
+                   {"type", "object"},
+                   {"properties", std::move(properties)},
+                   {"additionalProperties", false},
+                   {"not", object({{"required", Value::Array{"type"}}})}});
+  }
+
   const ComponentCatalog& catalog_;
+  bool is_whole_;
   Value definitions_{Value::Table{}};
 };
 
 }  // namespace
 
-Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog) {
-  SchemaWriter writer(catalog);
+Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, SchemaOf of) {
+  SchemaWriter writer(catalog, of);
   const Value name = object({{"type", "string"}});
   const Value include = object({{"anyOf", Value::Array{name, object({{"type", "array"}, {"items", name}})}},
                                 {"description", "Pieces merged under this file, in order; relative to it."}});
   Value root = writer.table(schema, {{"include", include}});
   root.set("definitions", writer.definitions());
-  Value result = object({{"$schema", "http://json-schema.org/draft-07/schema#"}, {"title", "casdm experiment"}});
+  Value result = object({{"$schema", "http://json-schema.org/draft-04/schema#"}, {"title", "casdm experiment"}});
   for (const auto& [key, value] : root.as_table()) result.set(key, value);
   return result;
 }

@@ -4,8 +4,12 @@
 
 namespace casdm {
 
-/// A JSON Schema (draft-07) of experiment files, for editors: completion, documentation and most of
-/// what resolve() checks. Files may be pieces of an experiment, so nothing but `type` is required.
-Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog);
+/// What a JSON Schema describes: any file, which may be a piece of an experiment and leave keys, and the `type` of a
+/// table, to the files it is merged with; or an experiment after merging.
+enum class SchemaOf { piece, whole };
+
+/// A JSON Schema (draft-04) of experiment files, for editors: completion, documentation and most of what resolve()
+/// checks. What it refuses, resolve() refuses too.
+Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, SchemaOf of = SchemaOf::piece);
 
 }  // namespace casdm

@@ -6,6 +6,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/example.h"
 #include "framework/config/key_path.h"
 #include "framework/config/wording.h"
 
@@ -33,36 +34,6 @@ std::string commented_out(const std::string& block) {
     result += line.empty() || line.front() == '#' ? line + "\n" : "# " + line + "\n";
   }
   return result;
-}
-
-/// A value of the right type where the schema has no default.
-Value placeholder(const OptionSpec& option) {
-  if (!option.examples.empty()) return option.examples.front();
-  if (!option.allowed.empty()) return option.allowed.front();
-  switch (option.type) {
-    case OptionType::boolean:
-      return false;
-    case OptionType::integer:
-    case OptionType::count:
-      return static_cast<std::int64_t>(option.minimum.value_or(1));
-    case OptionType::number:
-      return option.minimum.value_or(0.0) + (option.exclusive_minimum ? 1.0 : 0.0);
-    case OptionType::string:
-      return "name";
-    case OptionType::path:
-      return "path/to/it";
-    case OptionType::table:
-      return Value::Table{};
-    case OptionType::array:
-      break;
-  }
-  return Value::Array(option.length.value_or(0),
-                      option.element.empty() ? Value() : placeholder(option.element.front()));
-}
-
-bool is_table_array(const OptionSpec& option) {
-  return option.type == OptionType::array && !option.element.empty() &&
-         option.element.front().type == OptionType::table;
 }
 
 class Starter {
@@ -101,7 +72,7 @@ class Starter {
     const std::string words = text(option.doc, " (", join(option_facts(option), "; "), ")");
     const bool is_absent = value.is_null() && !option.is_required;
     return text(comment(words), is_absent ? "# " : "", to_toml_key(option.name), " = ",
-                to_toml_value(value.is_null() ? placeholder(option) : value), "\n");
+                to_toml_value(value.is_null() ? example_value(option, catalog_) : value), "\n");
   }
 
   /// A table with its header; commented out when it is an element nobody asked for.
@@ -144,7 +115,7 @@ class Starter {
     for (const std::string_view preferred : kPreferred) {
       if (std::find(names.begin(), names.end(), preferred) != names.end()) return std::string(preferred);
     }
-    return names.empty() ? "" : names.front();
+    return simplest_component(kind, catalog_);
   }
 
   const ComponentCatalog& catalog_;
@@ -160,6 +131,8 @@ std::string starter_experiment(const OptionSchema& schema, const ComponentCatalo
   const std::string tables = starter.keys_and_tables(schema, "", Value());
   starter.finish();
   return "# An experiment with every key at its default; what you leave out keeps it.\n"
+         "# For an editor: `casdm config schema --out casdm.schema.json`, and #:schema ./casdm.schema.json as first "
+         "line.\n"
          "# Pieces can be shared: include = [\"base/data.toml\"], relative to this file, later wins.\n" +
          tables;
 }

@@ -56,11 +56,13 @@ TEST_CASE("help and wrong use") {
     CHECK(help.find("--set KEY=VALUE") != std::string::npos);
   }
   CHECK(plugins({"--help"}).starts_with("usage: casdm plugins list"));
-  CHECK(message_of([] { config({}); }) == "config: expected check, show, init or schema; see `casdm config --help`");
+  CHECK(message_of([] { config({}); }) ==
+        "config: expected check, show, init, schema or reference; see `casdm config --help`");
   CHECK(message_of([] {
           config({"shwo", "x"});
         }) ==
-        "config: expected check, show, init or schema, got 'shwo'; did you mean 'show'? See `casdm config --help`");
+        "config: expected check, show, init, schema or reference, got 'shwo'; did you mean 'show'? See `casdm config "
+        "--help`");
   CHECK(message_of([] { config({"check"}); }) == "config: file is missing; see `casdm config --help`");
   CHECK(message_of([] { config({"check", "a", "b"}); }).ends_with("; see `casdm config --help`"));
   CHECK(message_of([] {

@@ -1,0 +1,84 @@
+#include "framework/config/example.h"
+
+#include <algorithm>
+
+#include "framework/config/wording.h"
+
+namespace casdm {
+
+namespace {
+
+Value example_table(const OptionSpec& table, const ComponentCatalog& catalog) {
+  if (!table.component_kind.empty()) {
+    return example_component(table.component_kind, simplest_component(table.component_kind, catalog), table.fields,
+                             catalog);
+  }
+  Value result{Value::Table{}};
+  for (const OptionSpec& field : table.fields) {
+    if (field.is_required) result.set(field.name, example_value(field, catalog));
+  }
+  return result;
+}
+
+Value example_array(const OptionSpec& option, const ComponentCatalog& catalog) {
+  if (option.element.empty()) return Value::Array{};
+  return Value::Array(option.length.value_or(1), example_value(element_of(option), catalog));
+}
+
+}  // namespace
+
+Value example_value(const OptionSpec& option, const ComponentCatalog& catalog) {
+  if (!option.examples.empty()) return option.examples.front();
+  if (!option.default_value.is_null()) return option.default_value;
+  if (!option.allowed.empty() && option.type == OptionType::string) return option.allowed.front();
+  switch (option.type) {
+    case OptionType::boolean:
+      return false;
+    case OptionType::integer:
+    case OptionType::count:
+      return static_cast<std::int64_t>(option.minimum.value_or(1)) + (option.exclusive_minimum ? 1 : 0);
+    case OptionType::number:
+      return option.minimum.value_or(0.0) + (option.exclusive_minimum ? 1.0 : 0.0);
+    case OptionType::string:
+      return "name";
+    case OptionType::path:
+      return "path/to/it";
+    case OptionType::table:
+      return example_table(option, catalog);
+    case OptionType::array:
+      break;
+  }
+  return example_array(option, catalog);
+}
+
+Value example_component(std::string_view kind, const std::string& type, const OptionSchema& fields,
+                        const ComponentCatalog& catalog) {
+  Value result{Value::Table{}};
+  result.set("type", type);
+  const auto add = [&](const OptionSchema& options) {
+    for (const OptionSpec& option : options) {
+      if (option.is_required || !option.examples.empty()) result.set(option.name, example_value(option, catalog));
+    }
+  };
+  if (!type.empty()) add(catalog.component(kind, type).options);
+  add(fields);
+  return result;
+}
+
+std::string simplest_component(std::string_view kind, const ComponentCatalog& catalog) {
+  const std::vector<std::string> names = catalog.names(kind);
+  const auto needs_more = [&](const std::string& name) {
+    const OptionSchema& options = catalog.component(kind, name).options;
+    return std::any_of(options.begin(), options.end(),
+                       [](const OptionSpec& option) { return option.is_required || !option.component_kind.empty(); });
+  };
+  const auto found = std::find_if_not(names.begin(), names.end(), needs_more);
+  return found != names.end() ? *found : names.empty() ? "" : names.front();
+}
+
+bool is_table_array(const OptionSpec& option) {
+  return option.type == OptionType::array && !option.element.empty() &&
+         option.element.front().type == OptionType::table;
+}
+
+}  // namespace casdm

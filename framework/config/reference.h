@@ -1,0 +1,15 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "framework/config/resolve.h"
+
+namespace casdm {
+
+/// The reference pages, Markdown by file name, made of the schemas alone: README.md (all kinds and components),
+/// experiment.md (the host's keys) and a page for each kind of component, with a table of the options and an example
+/// of each component. The same schemas give the same text on every machine.
+std::map<std::string, std::string> reference_pages(const OptionSchema& schema, const ComponentCatalog& catalog);
+
+}  // namespace casdm

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Writes what is generated from the schemas: docs/reference/ and configs/casdm.schema.json. See --help.
+set -euo pipefail
+
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+  cat <<'TEXT'
+Usage: tools/update_generated.sh [--check] [BUILD]
+
+Asks the program of the build folder BUILD (default: build/release) about the plugins beside it, and
+writes docs/reference/ and configs/casdm.schema.json. Run it when a schema or a plugin has changed.
+
+  --check    write nothing; show what differs and exit with status 1 when something does
+TEXT
+  exit 0
+fi
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+check_only=false
+if [[ ${1:-} == --check ]]; then check_only=true && shift; fi
+build=${1:-$root/build/release}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+unset CASDM_PLUGIN_PATH
+export XDG_DATA_HOME=$scratch/none # no plugins but the program's own
+
+"$build/bin/casdm" config reference --out "$scratch/reference" 2>/dev/null
+"$build/bin/casdm" config schema >"$scratch/casdm.schema.json"
+
+if $check_only; then
+  status=0
+  diff -ru "$root/docs/reference" "$scratch/reference" || status=1
+  diff -u "$root/configs/casdm.schema.json" "$scratch/casdm.schema.json" || status=1
+  if ((status != 0)); then
+    echo "generated files differ from what the program tells; run tools/update_generated.sh" >&2
+  fi
+  exit "$status"
+fi
+mkdir -p "$root/docs/reference"
+rm -f "$root/docs/reference/"*.md
+cp "$scratch/reference/"*.md "$root/docs/reference/"
+cp "$scratch/casdm.schema.json" "$root/configs/casdm.schema.json"
+echo "wrote docs/reference/ and configs/casdm.schema.json"
