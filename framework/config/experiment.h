@@ -78,7 +78,8 @@ struct MetricOptions {
     s.option("name", &MetricOptions::name, "Name in logs (`metric.<name>`); empty: the component's name.");
     s.option("weight", &MetricOptions::weight, "Factor of the metric in the objective.").at_least(0);
     s.option("t_range", &MetricOptions::t_range,
-             "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.");
+             "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.")
+        .range(0, 1);
     s.option("t_weight", &MetricOptions::t_weight, "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).")
         .choices({"uniform", "alpha_bar"});
     s.option("warmup_images", &MetricOptions::warmup_images, "The weight rises linearly from 0 over this many images.")
@@ -118,7 +119,7 @@ struct OptimizerOptions {
 
   static void describe(Schema<OptimizerOptions>& s) {
     s.option("learning_rate", &OptimizerOptions::learning_rate, "Adam's step size after warm-up.").greater_than(0);
-    s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.");
+    s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.").range(0, 1);
     s.option("eps", &OptimizerOptions::eps, "Adam's term for numerical stability.").greater_than(0);
     s.option("weight_decay", &OptimizerOptions::weight_decay, "Decoupled weight decay (AdamW).").at_least(0);
     s.option("warmup_images", &OptimizerOptions::warmup_images, "The learning rate rises linearly over this many images.")

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <tuple>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -25,7 +26,7 @@ class Resolver {
   /// @param owner  who declares the keys that are not of a component, for messages
   Value table(const Value& value, const OptionSpec& spec, const Value& defaults, const std::string& owner) {
     if (!value.is_table()) {
-      problem(value.location(), text("expected a table, got ", got(value)));
+      problem(value.location(), text("expected a table, got ", got(value), declared()));
       return value;
     }
     const Component chosen = component(value, spec);
@@ -37,7 +38,11 @@ class Resolver {
       result.set("type", std::move(type));
     }
     fields(value, spec.fields, defaults, owner, result);
-    if (chosen.entry != nullptr) fields(value, chosen.entry->options, Value(), chosen.owner, result);
+    if (chosen.entry != nullptr) {
+      const std::string outer = std::exchange(plugin_, chosen.owner);
+      fields(value, chosen.entry->options, Value(), chosen.owner, result);
+      plugin_ = outer;
+    }
     unknown_keys(value, spec, chosen, owner);
     return result;
   }
@@ -78,6 +83,12 @@ class Resolver {
 
   void problem(const Location& location, const std::string& message) {
     problems_.push_back({location, placed(location, message)});
+  }
+
+  /// Who declares the option that is looked at, where it is not the host: the end of a message.
+  std::string declared(const std::string& hint = "") const {
+    if (plugin_.empty()) return hint;
+    return text(hint, hint.ends_with('?') ? " It is an option of " : "; it is an option of ", plugin_);
   }
 
   std::string available(const std::string& kind) const {
@@ -176,7 +187,8 @@ class Resolver {
     Value result = value;
     switch (spec.type) {
       case OptionType::table:
-        return table(value, spec, defaults, table_name(value.location().key));
+        return table(value, spec, defaults,
+                     text(table_name(value.location().key), plugin_.empty() ? "" : " of ", plugin_));
       case OptionType::array:
         return array(value, spec);
       case OptionType::boolean:
@@ -215,7 +227,7 @@ class Resolver {
     const Value::Array& elements = value.as_array();
     if (spec.length && elements.size() != *spec.length) {
       problem(value.location(), text("expected ", expected(spec), ", got ", elements.size(),
-                                     elements.size() == 1 ? " element" : " elements"));
+                                     elements.size() == 1 ? " element" : " elements", declared()));
       return value;
     }
     const OptionSpec element = element_of(spec);
@@ -245,12 +257,13 @@ class Resolver {
     const bool wants_text = spec.type == OptionType::string || spec.type == OptionType::path;
     if (wants_text && (value.is_boolean() || value.is_number()))
       hint = text("; in quotes it is one: \"", to_toml_value(value), "\"");
-    problem(value.location(), text("expected ", expected(spec), ", got ", got(value), hint));
+    problem(value.location(), text("expected ", expected(spec), ", got ", got(value), declared(hint)));
     return value;
   }
 
   const ComponentCatalog& catalog_;
   std::vector<Problem> problems_;
+  std::string plugin_;  ///< "unet (plugin backbone_unet)" while its options are looked at; empty: the host's
 };
 
 Value resolve_table(const Value& value, const OptionSpec& spec, const ComponentCatalog& catalog) {

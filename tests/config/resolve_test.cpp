@@ -54,26 +54,43 @@ TEST_CASE("a table's own default applies to what is left out of it") {
 }
 
 TEST_CASE("each wrong value is described by place, key, what is expected and what was found") {
-  CHECK(unet_problem("channels = '64'") == "x:2:12: channels: expected an integer in 1..4096, got \"64\" (a string)");
-  CHECK(unet_problem("channels = 0") == "x:2:12: channels: expected an integer in 1..4096, got 0 (an integer)");
-  CHECK(unet_problem("channels = 1.0") == "x:2:12: channels: expected an integer in 1..4096, got 1.0 (a float)");
-  CHECK(unet_problem("dropout = true") == "x:2:11: dropout: expected a number in 0..1, got true (a boolean)");
-  CHECK(unet_problem("dropout = nan") == "x:2:11: dropout: expected a number in 0..1, got nan (a float)");
-  CHECK(unet_problem("dropout = [0]") == "x:2:11: dropout: expected a number in 0..1, got an array");
-  CHECK(unet_problem("num_heads = 0") == "x:2:13: num_heads: expected an integer greater than 0, got 0 (an integer)");
+  CHECK(unet_problem("channels = '64'") ==
+        "x:2:12: channels: expected an integer in 1..4096, got \"64\" (a string); it is an option of unet (plugin "
+        "backbone_fake)");
+  CHECK(unet_problem("channels = 0") ==
+        "x:2:12: channels: expected an integer in 1..4096, got 0 (an integer); it is an option of unet (plugin "
+        "backbone_fake)");
+  CHECK(unet_problem("channels = 1.0") ==
+        "x:2:12: channels: expected an integer in 1..4096, got 1.0 (a float); it is an option of unet (plugin "
+        "backbone_fake)");
+  CHECK(unet_problem("dropout = true") ==
+        "x:2:11: dropout: expected a number in 0..1, got true (a boolean); it is an option of unet (plugin "
+        "backbone_fake)");
+  CHECK(
+      unet_problem("dropout = nan") ==
+      "x:2:11: dropout: expected a number in 0..1, got nan (a float); it is an option of unet (plugin backbone_fake)");
+  CHECK(unet_problem("dropout = [0]") ==
+        "x:2:11: dropout: expected a number in 0..1, got an array; it is an option of unet (plugin backbone_fake)");
+  CHECK(unet_problem("num_heads = 0") ==
+        "x:2:13: num_heads: expected an integer greater than 0, got 0 (an integer); it is an option of unet (plugin "
+        "backbone_fake)");
   CHECK(unet_problem("order = 'legcy'") ==
-        "x:2:9: order: expected one of \"legacy\", \"new\", got \"legcy\" (a string); did you mean \"legacy\"?");
+        "x:2:9: order: expected one of \"legacy\", \"new\", got \"legcy\" (a string); did you mean \"legacy\"? It is "
+        "an option of unet (plugin backbone_fake)");
   CHECK(unet_problem("weights = 5") ==
-        "x:2:11: weights: expected a path (a string), got 5 (an integer); in quotes it is one: \"5\"");
+        "x:2:11: weights: expected a path (a string), got 5 (an integer); in quotes it is one: \"5\"; it is an option "
+        "of unet (plugin backbone_fake)");
   CHECK(unet_problem("channel_mult = 2") ==
-        "x:2:16: channel_mult: expected an array of elements, each an integer of at least 1, got 2 (an integer)");
+        "x:2:16: channel_mult: expected an array of elements, each an integer of at least 1, got 2 (an integer); it is "
+        "an option of unet (plugin backbone_fake)");
   CHECK(unet_problem("channel_mult = [1, 0]") ==
-        "x:2:20: channel_mult.1: expected an integer of at least 1, got 0 (an integer)");
+        "x:2:20: channel_mult.1: expected an integer of at least 1, got 0 (an integer); it is an option of unet "
+        "(plugin backbone_fake)");
   CHECK(message_of([] { component("dataset", "type = 'shapes'\nnum_images = '10q'"); }) ==
         "x:2:14: num_images: expected a whole number of at least 1, also as \"200k\" or \"1.5M\", got \"10q\" (a "
-        "string)");
+        "string); it is an option of shapes (plugin dataset_fake)");
   CHECK(message_of([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
-        "x:12:9: optimizer.betas: expected an array of 2 numbers, got 1 element");
+        "x:12:9: optimizer.betas: expected an array of 2 elements, each a number in 0..1, got 1 element");
   CHECK(message_of([] { experiment("train = 3"); }) ==
         "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps");
   CHECK(message_of([] { experiment("[[train]]\nbatch_size = 3"); }) == "x:11:1: train: expected a table, got an array");
@@ -95,6 +112,25 @@ TEST_CASE("unknown keys are met with the nearest name and the owner") {
         "'weight'?");
   CHECK(message_of([] { experiment("[trian]"); }) ==
         "x:11:1: trian: unknown key of an experiment; did you mean 'train'?");
+}
+
+TEST_CASE("in the tables of a component, keys and values name the component too") {
+  const auto problem = [](const std::string& weights) {
+    return message_of(
+        [&] { component("cascade_head", "type = 'cascade'\ntheta = { type = 'unet' }\nweights = " + weights); });
+  };
+  CHECK(problem("{ esp = 1 }") ==
+        "x:3:19: weights.esp: unknown key of [weights] of cascade (plugin cascade_head_fake); did you mean 'eps'?");
+  CHECK(problem("{ eps = -1 }") ==
+        "x:3:19: weights.eps: expected a number of at least 0, got -1 (an integer); it is an option of cascade (plugin "
+        "cascade_head_fake)");
+  CHECK(problem("3") ==
+        "x:3:11: weights: expected a table, got 3 (an integer); it is an option of cascade (plugin cascade_head_fake)");
+  // The host's keys beside those of a component are the host's.
+  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'lpips'\nweight = -1"); }) ==
+        "x:13:10: metrics.0.weight: expected a number of at least 0, got -1 (an integer)");
+  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'l1'\nt_range = [0, 2]"); }) ==
+        "x:13:15: metrics.0.t_range.1: expected a number in 0..1, got 2 (an integer)");
 }
 
 TEST_CASE("in a file, an unknown key is pointed at itself") {
@@ -159,7 +195,7 @@ TEST_CASE("components nest, in tables and in arrays of tables") {
           experiment("[[metrics]]\ntype = 'sum'\nparts = [{ type = 'sum', parts = [{ type = 'lpips', nett = 1 }] }]");
         }) ==
         "x:13:60: metrics.0.parts.0.parts.0.nett: unknown key of lpips (plugin metric_loss_fake) and of "
-        "[[metrics.0.parts.0.parts]]; did you mean 'net'?");
+        "[[metrics.0.parts.0.parts]] of sum (plugin metric_loss_fake); did you mean 'net'?");
 }
 
 TEST_CASE("a component that takes a key of the host is reported as the plugin's fault") {
