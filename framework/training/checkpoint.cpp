@@ -215,12 +215,12 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
                          "\nPass --allow-rebuilt to go on with the plugins as they are now"));
 }
 
-NamedTensors pretrained(const fs::path& from, const std::string& module) {
-  if (fs::is_regular_file(from)) return read_safetensors(from).tensors;
+TensorFile pretrained(const fs::path& from, const std::string& module) {
+  if (fs::is_regular_file(from)) return read_safetensors(from);
   const Checkpoint checkpoint = Checkpoint::open(from);
-  const NamedTensors tensors = part_of(read_safetensors(checkpoint.path() / kFiles[1]).tensors, module);
+  NamedTensors tensors = part_of(read_safetensors(checkpoint.path() / kFiles[1]).tensors, module);
   if (tensors.empty()) throw Error(text(checkpoint.path().string(), " holds no module '", module, "'"));
-  return tensors;
+  return {std::move(tensors), {}};
 }
 
 }  // namespace casdm

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "casdm/error.h"
+#include "casdm/safetensors.h"
 #include "framework/config/experiment.h"
 #include "framework/training/module_state.h"
 #include "framework/training/run_folder.h"
@@ -70,7 +71,8 @@ class Checkpoint {
   std::vector<UsedPlugin> plugins_;
 };
 
-/// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names.
-NamedTensors pretrained(const std::filesystem::path& from, const std::string& module);
+/// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names,
+/// whose metadata are kept.
+TensorFile pretrained(const std::filesystem::path& from, const std::string& module);
 
 }  // namespace casdm

@@ -15,6 +15,7 @@
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
 #include "framework/host/plugin_call.h"
+#include "framework/interchange/recorded_options.h"
 #include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
 #include "framework/sampling/generate.h"
@@ -100,12 +101,17 @@ void save_grid(const Model& model, const LoadedExperiment& experiment, std::int6
   write_png(path, image_grid(to_uint8(generate(model, options))));
 }
 
-void initialise(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts) {
+/// @param head  its table in the experiment, where each module has one of its own
+void initialise(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts, const Value& head) {
   for (const InitOptions& start : starts) {
     const auto found =
         std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == start.module; });
     if (found == modules.end()) throw ConfigError(text("init: the head has no module '", start.module, "'"));
-    load_state(*found->module, pretrained(start.from, start.module), start.from.string());
+    const TensorFile weights = pretrained(start.from, start.module);
+    if (const Value* table = head.find(start.module)) {
+      check_recorded_options(weights.metadata, *table, start.from.string(), "head." + start.module);
+    }
+    load_state(*found->module, weights.tensors, start.from.string());
     if (start.freeze) found->is_trainable = false;
   }
 }
@@ -131,7 +137,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   const std::int64_t T = model.schedule->num_train_timesteps();
   ExperimentMetrics metrics(experiment, *model.schedule, device);
   std::vector<NamedModule> named = model.head->modules();
-  if (!start) initialise(named, options.init);
+  if (!start) initialise(named, options.init, options.head.table);
   std::vector<ModuleState> modules;
   for (const NamedModule& module : named) modules.emplace_back(module, options.optimizer, options.ema, device);
   LossScaler scaler(named, options.run.precision, model.head->gradients_are_separate());

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "casdm/module.h"
+#include "casdm/value.h"
+
+/// States of the U-Nets of improved-diffusion and guided-diffusion ("ADM": Dhariwal & Nichol 2021), read from names and
+/// shapes alone: whichever network has these names can be imported, exported and described.
+namespace casdm {
+
+/// What the shapes tell of such a network.
+struct AdmLayout {
+  std::int64_t channels = 0;  ///< of the time embedding's input
+  std::int64_t in_channels = 0;
+  std::int64_t out_channels = 0;
+  std::int64_t num_classes = 0;  ///< 0: unconditional
+  std::int64_t num_res_blocks = 0;
+  std::vector<std::int64_t> widths;  ///< channels of each resolution, from the image down
+  std::vector<bool> has_attention;   ///< of each resolution
+  bool use_scale_shift_norm = false;
+  bool resblock_updown = false;
+  bool conv_resample = true;
+
+  bool operator==(const AdmLayout&) const = default;
+};
+
+/// One block, in the order of evaluation.
+struct AdmBlock {
+  enum class Kind { convolution, residual, attention, downsample, upsample };
+  Kind kind;
+  std::string name;  ///< "input_blocks.1.0"
+  std::string peer;  ///< the same block of diffusers' UNet2DModel: "down_blocks.0.resnets.0"
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+};
+
+std::vector<AdmBlock> blocks_of(const AdmLayout& layout);
+
+/// A parameter's name and shape.
+struct AdmParameter {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// All parameters of a network of this layout.
+std::vector<AdmParameter> parameters_of(const AdmLayout& layout);
+
+/// The layout of `state`, or nothing when it is of no such network. A state that has the layout's first names but not
+/// exactly all of its parameters gets nothing too, and `why` says what differs.
+std::optional<AdmLayout> recognise_adm(const NamedTensors& state, std::string& why);
+
+/// The layout as options under guided-diffusion's names, attention by the size of its feature maps.
+/// @param image_size  in pixels; 0: unknown, attention is left out
+Value options_of(const AdmLayout& layout, std::int64_t image_size);
+
+/// Options that change what weights mean and no shape shows.
+const std::vector<std::string>& unseen_adm_options();
+
+}  // namespace casdm

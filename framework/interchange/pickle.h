@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <istream>
+#include <map>
+#include <string>
+
+#include "framework/interchange/pickle_values.h"
+
+/// A reader of the pickles that `torch.save` writes, which executes nothing.
+///
+/// A pickle is a program: it may name any function of Python and call it. This reader knows the few names that
+/// tensors and plain containers need and refuses every other one, by name, before it could have an effect.
+namespace casdm {
+
+/// Bytes of a stream, counted, so that nothing is allocated or read beyond them.
+class PickleSource {
+ public:
+  /// @param size  bytes that the stream still holds
+  PickleSource(std::istream& stream, std::uint64_t size) : stream_(stream), left_(size) {}
+
+  /// Throws Error when fewer are left.
+  std::string bytes(std::uint64_t count);
+  std::uint8_t byte();
+  /// A little-endian unsigned integer of `count` <= 8 bytes.
+  std::uint64_t integer(int count);
+  /// Up to a newline, which is taken too.
+  std::string line();
+
+  std::uint64_t left() const { return left_; }
+
+ private:
+  std::istream& stream_;
+  std::uint64_t left_;
+};
+
+/// A value and all that it refers to.
+class Pickle {
+ public:
+  /// Reads one pickle, protocol 2 to 5, leaving the source behind its end.
+  /// Throws Error (without the file's name) when it is truncated, damaged, too large, or names anything but tensors
+  /// and plain containers.
+  explicit Pickle(PickleSource& source);
+
+  const PickledNode& root() const { return *root_; }
+
+  /// Every storage that is referred to, by key. Two tensors may share one.
+  const std::map<std::string, PickledStorage>& storages() const { return storages_; }
+
+ private:
+  friend class PickleMachine;
+  std::deque<PickledNode> nodes_;
+  std::map<std::string, PickledStorage> storages_;
+  PickledNode* root_ = nullptr;
+};
+
+}  // namespace casdm

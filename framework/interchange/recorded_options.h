@@ -1,0 +1,24 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "casdm/value.h"
+
+namespace casdm {
+
+/// Options that weights depend on although no shape shows them, kept in a safetensors file's metadata as
+/// "option.<name>" with the value as JSON.
+using Metadata = std::map<std::string, std::string>;
+
+/// Adds those of `names` that `options` has.
+void record_options(Metadata& metadata, const Value& options, const std::vector<std::string>& names);
+
+/// Throws ConfigError when `options`, the table `where` of an experiment, has another value of an option that `source`
+/// recorded. What only one of the two has is not compared.
+void check_recorded_options(const Metadata& metadata, const Value& options, std::string_view source,
+                            std::string_view where);
+
+}  // namespace casdm

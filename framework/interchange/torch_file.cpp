@@ -1,0 +1,154 @@
+#include "framework/interchange/torch_file.h"
+
+#include <ATen/ops/as_strided.h>
+
+#include <map>
+#include <optional>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/interchange/torch_archive.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kMaxDepth = 8;                    // of dicts in dicts, when looking for states
+constexpr std::size_t kMaxVisited = 1'000'000;  // dicts may refer to each other in circles
+constexpr std::size_t kMaxSharing = 16;         // tensors in the same place of a storage
+
+struct Candidate {
+  std::string key;
+  const PickledDict* dict;
+};
+
+/// Whether it is a dict of tensors alone.
+bool is_state(const PickledDict& dict) {
+  if (dict.items.empty()) return false;
+  for (const auto& [key, value] : dict.items) {
+    if (key->as<std::string>() == nullptr || value->as<PickledTensor>() == nullptr) return false;
+  }
+  return true;
+}
+
+/// The states in `node`, with the way to each.
+class StateFinder {
+ public:
+  std::vector<Candidate> find(const PickledNode& root) {
+    visit(root, "", 0);
+    return std::move(found_);
+  }
+
+ private:
+  void visit(const PickledNode& node, const std::string& key, int depth) {
+    const auto* dict = node.as<PickledDict>();
+    if (dict == nullptr || depth > kMaxDepth) return;
+    if (is_state(*dict)) {
+      found_.push_back({key, dict});
+      return;
+    }
+    for (const auto& [name, value] : dict->items) {
+      if (++visited_ > kMaxVisited) throw Error("nests its dicts too much");
+      if (const auto* word = name->as<std::string>()) visit(*value, key.empty() ? *word : key + "." + *word, depth + 1);
+    }
+  }
+
+  std::vector<Candidate> found_;
+  std::size_t visited_ = 0;
+};
+
+Candidate choose(const PickledNode& root, const std::string& key) {
+  const std::vector<Candidate> found = StateFinder().find(root);
+  std::vector<std::string> names;
+  for (const Candidate& candidate : found) {
+    if (candidate.key == key || (key.empty() && found.size() == 1)) return candidate;
+    names.push_back(text("'", candidate.key, "' (", candidate.dict->items.size(), " tensors)"));
+  }
+  if (found.empty()) throw Error(text("holds no dict of tensors: it is ", describe(root)));
+  throw Error(text(key.empty() ? "holds several states" : text("holds no state '", key, "'"),
+                   "; choose with --key: ", join(names, ", ")));
+}
+
+/// The tensor's view of `storage`. Throws Error when it leaves the storage or is larger than it.
+Tensor view_of(const PickledTensor& tensor, const Tensor& storage, const std::string& name) {
+  const auto fail = [&](const char* why) { throw Error(text("is damaged: tensor '", name, "' ", why)); };
+  if (tensor.sizes.size() != tensor.strides.size()) fail("has not as many strides as sizes");
+  const std::int64_t most = storage.numel();
+  std::int64_t count = 1;
+  for (const std::int64_t size : tensor.sizes) {
+    if (size < 0) fail("has a negative size");
+    if (size == 0) count = 0;
+  }
+  for (const std::int64_t size : tensor.sizes) {
+    if (count > 0 && count > most / size) fail("is larger than its storage");
+    count *= size;
+  }
+  if (tensor.offset < 0 || tensor.storage.offset < 0 || tensor.offset > most - tensor.storage.offset) {
+    fail("begins outside its storage");
+  }
+  const std::int64_t offset = tensor.offset + tensor.storage.offset;
+  std::int64_t last = offset;
+  for (std::size_t i = 0; i < tensor.sizes.size() && count > 0; ++i) {
+    const std::int64_t steps = tensor.sizes[i] - 1;
+    if (tensor.strides[i] < 0) fail("has a negative stride");
+    if (steps > 0 && tensor.strides[i] > (most - last) / steps) fail("leaves its storage");
+    last += steps * tensor.strides[i];
+  }
+  if (count > 0 && last >= most) fail("leaves its storage");
+  return count > 0 ? at::as_strided(storage, tensor.sizes, tensor.strides, offset)
+                   : storage.narrow(0, 0, 0).view(tensor.sizes);
+}
+
+NamedTensors tensors_of(const PickledDict& state, TorchArchive& archive) {
+  NamedTensors result;
+  std::map<std::string, Tensor> storages;
+  std::set<std::string> names;
+  std::size_t stored = 0, viewed = 0;
+  for (const auto& [key, value] : state.items) {
+    const std::string& name = *key->as<std::string>();
+    const PickledTensor& tensor = *value->as<PickledTensor>();
+    if (!names.insert(name).second) throw Error(text("is damaged: it holds tensor '", name, "' twice"));
+    const PickledStorage& whole = archive.pickle().storages().at(tensor.storage.key);
+    const auto [storage, is_new] = storages.try_emplace(whole.key);
+    if (is_new) {
+      storage->second = archive.load(whole);
+      stored += storage->second.nbytes();
+    }
+    result.emplace_back(name, view_of(tensor, storage->second, name));
+    viewed += result.back().second.nbytes();
+  }
+  if (viewed / kMaxSharing > stored)
+    throw Error(text("has ", viewed, " bytes of tensors in ", stored, " bytes of storages"));
+  return result;
+}
+
+std::unique_ptr<TorchArchive> open_archive(const fs::path& path) {
+  switch (torch_format(path)) {
+    case TorchFormat::zip:
+      return open_torch_zip(path);
+    case TorchFormat::legacy:
+      return open_torch_legacy(path);
+    case TorchFormat::none:
+      break;
+  }
+  throw Error("is no file of torch.save");
+}
+
+}  // namespace
+
+bool is_torch_file(const fs::path& path) { return torch_format(path) != TorchFormat::none; }
+
+TorchState read_torch_state(const fs::path& path, const std::string& key) {
+  try {
+    const std::unique_ptr<TorchArchive> archive = open_archive(path);
+    const Candidate chosen = choose(archive->pickle().root(), key);
+    return {tensors_of(*chosen.dict, *archive), archive->format(), chosen.key};
+  } catch (const Error& error) {
+    throw Error(text(path.string(), " ", error.what()));
+  }
+}
+
+}  // namespace casdm

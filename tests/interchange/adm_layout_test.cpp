@@ -1,0 +1,155 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "casdm/backbone.h"
+#include "casdm/safetensors.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/interchange/adm_layout.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+Backbone::Spec spec_of(std::int64_t size, std::int64_t in = 3, std::int64_t out = 3, std::int64_t classes = 0) {
+  Backbone::Spec spec;
+  spec.image_size = size;
+  spec.in_channels = in;
+  spec.out_channels = out;
+  spec.num_classes = classes;
+  return spec;
+}
+
+std::set<std::string> shapes_of(const NamedTensors& tensors) {
+  std::set<std::string> result;
+  for (const auto& [name, tensor] : tensors) result.insert(text(name, " ", tensor.sizes()));
+  return result;
+}
+
+/// The layout of a U-Net with these options; a network with the options that it tells has the same state.
+AdmLayout round_trip(const std::string& options, const Backbone::Spec& spec) {
+  CAPTURE(options);
+  const NamedTensors tensors = state(*make<Backbone>("unet", options, spec));
+  std::string why;
+  const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
+  REQUIRE_MESSAGE(layout, why);
+  CHECK(layout->in_channels == spec.in_channels);
+  CHECK(layout->out_channels == spec.out_channels);
+  CHECK(layout->num_classes == spec.num_classes);
+  Backbone::Spec told = spec_of(spec.image_size, layout->in_channels, layout->out_channels, layout->num_classes);
+  const std::string groups = options.find("groups = 8") != std::string::npos ? "groups = 8\n" : "";
+  const auto again = make<Backbone>("unet", to_toml(options_of(*layout, spec.image_size)) + groups, told);
+  CHECK(shapes_of(state(*again)) == shapes_of(tensors));
+  return *layout;
+}
+
+}  // namespace
+
+TEST_CASE("the options of a U-Net are read from its names and shapes") {
+  const std::string base = "groups = 8\nchannels = 16\n";
+  const AdmLayout plain =
+      round_trip(base + "channel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n", spec_of(16));
+  CHECK(plain.channels == 16);
+  CHECK(plain.widths == std::vector<std::int64_t>{16, 32});
+  CHECK(plain.has_attention == std::vector<bool>{false, true});
+  CHECK(plain.num_res_blocks == 1);
+  CHECK(plain.use_scale_shift_norm);
+  CHECK(plain.conv_resample);
+  CHECK_FALSE(plain.resblock_updown);
+
+  const std::string deep = base + "channel_mult = [1, 1, 2.5]\nnum_res_blocks = 3\n";
+  CHECK(round_trip(deep + "attention_resolutions = []\nuse_scale_shift_norm = false\n", spec_of(16)).num_res_blocks ==
+        3);
+  CHECK(round_trip(deep + "attention_resolutions = [16, 4]\nresblock_updown = true\n", spec_of(16, 1, 2, 7))
+            .resblock_updown);
+  CHECK_FALSE(round_trip(deep + "attention_resolutions = [8]\nconv_resample = false\n", spec_of(16)).conv_resample);
+  CHECK(round_trip(deep + "attention_resolutions = []\nresblock_updown = true\n", spec_of(16)).resblock_updown);
+  const AdmLayout single =
+      round_trip(base + "channel_mult = [2]\nnum_res_blocks = 4\nattention_resolutions = [8]\n", spec_of(8));
+  CHECK(single.num_res_blocks == 4);
+  CHECK(single.widths == std::vector<std::int64_t>{32});
+  CHECK(round_trip(base + "channel_mult = [1]\nnum_res_blocks = 1\nattention_resolutions = []\n", spec_of(8))
+            .num_res_blocks == 1);
+}
+
+TEST_CASE("the options of guided-diffusion's golden networks are read exactly") {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(parity_dir())) {
+    if (!entry.path().filename().string().starts_with("adm_")) continue;
+    ++count;
+    CAPTURE(entry.path().filename().string());
+    const TensorFile golden = read_safetensors(entry.path());
+    const Value config = from_json(golden.metadata.at("config"));
+    const std::int64_t size = config.find("image_size")->as_integer();
+    const auto flag = [&](const char* name, bool otherwise) {
+      const Value* value = config.find(name);
+      return value != nullptr ? value->as_boolean() : otherwise;
+    };
+    Value options{Value::Table{}};
+    options.set("channels", *config.find("model_channels"));
+    options.set("channel_mult", *config.find("channel_mult"));
+    options.set("num_res_blocks", *config.find("num_res_blocks"));
+    Value::Array attention;
+    std::int64_t rate = 1;
+    for (std::size_t level = 0; level < config.find("channel_mult")->as_array().size(); ++level, rate *= 2) {
+      for (const Value& given : config.find("attention_resolutions")->as_array()) {
+        if (given.as_integer() == rate) attention.emplace_back(size / rate);
+      }
+    }
+    options.set("attention_resolutions", attention);
+    options.set("use_scale_shift_norm", flag("use_scale_shift_norm", false));
+    options.set("resblock_updown", flag("resblock_updown", false));
+    const Value* classes = config.find("num_classes");
+    const Backbone::Spec spec = spec_of(size, 3, config.find("out_channels")->as_integer(),
+                                        classes != nullptr && classes->is_integer() ? classes->as_integer() : 0);
+    const NamedTensors tensors = state(*make<Backbone>("unet", to_toml(options), spec));
+    std::set<std::string> names, golden_names;
+    for (const auto& [name, tensor] : tensors) names.insert(name);
+    const Value golden_keys = from_json(golden.metadata.at("state_keys"));
+    for (const Value& name : golden_keys.as_array()) golden_names.insert(name.as_string());
+    CHECK(names == golden_names);
+
+    std::string why;
+    const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
+    REQUIRE_MESSAGE(layout, why);
+    const Value told = options_of(*layout, size);
+    for (const auto& [name, value] : options.as_table()) {
+      const auto number_text = [](const Value& v) { return to_json(v); };
+      if (name == "channel_mult") {
+        for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+          CHECK(value.as_array()[i].as_number() == told.find(name)->as_array()[i].as_number());
+        }
+      } else {
+        CHECK_MESSAGE(number_text(value) == number_text(*told.find(name)), name);
+      }
+    }
+  }
+  CHECK(count >= 3);
+}
+
+TEST_CASE("a state that is almost such a network is not taken for one") {
+  const NamedTensors whole = state(*make<Backbone>(
+      "unet", "groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
+      spec_of(16)));
+  std::string why;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    NamedTensors without = whole;
+    without.erase(without.begin() + static_cast<std::ptrdiff_t>(i));
+    CHECK_MESSAGE(!recognise_adm(without, why), whole[i].first);
+    NamedTensors reshaped = whole;
+    reshaped[i].second = at::zeros({3});
+    CHECK_MESSAGE(!recognise_adm(reshaped, why), whole[i].first);
+  }
+  NamedTensors more = whole;
+  more.emplace_back("map_augment.weight", at::zeros({1}));
+  CHECK_FALSE(recognise_adm(more, why));
+  CHECK(why == "such a network has no map_augment.weight");
+  CHECK_FALSE(recognise_adm({}, why));
+  CHECK(why.empty());
+  CHECK_FALSE(recognise_adm({{"time_embed.0.weight", at::empty({0, std::int64_t{1} << 62})}}, why));
+}

@@ -1,0 +1,158 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/backbone.h"
+#include "casdm/safetensors.h"
+#include "framework/host/files.h"
+#include "integration/program.h"
+#include "interchange/torch_files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The network of write_small_config, filled.
+NamedTensors small_state() {
+  Backbone::Spec spec;
+  spec.image_size = 16;
+  const auto network = make<Backbone>(
+      "unet", "channels = 8\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\ngroups = 4\n",
+      spec);
+  fill_state(network->parameters());
+  NamedTensors result;
+  for (const auto& [name, tensor] : network->parameters()) result.emplace_back(name, tensor.detach());
+  return result;
+}
+
+/// A legacy .pt file of float32 tensors, as PyTorch would write it.
+void write_torch(const fs::path& path, const NamedTensors& tensors) {
+  using namespace pickled;
+  std::vector<std::pair<std::string, std::string>> items;
+  std::vector<Numbers> storages;
+  for (const auto& [name, tensor_of] : tensors) {
+    const Tensor flat = tensor_of.contiguous();
+    const float* data = flat.data_ptr<float>();
+    storages.push_back({std::to_string(storages.size()), {data, data + flat.numel()}});
+    std::vector<std::int32_t> sizes(flat.sizes().begin(), flat.sizes().end());
+    std::vector<std::int32_t> strides(flat.strides().begin(), flat.strides().end());
+    items.emplace_back(
+        name, tensor(storage(storages.back().key, static_cast<std::int32_t>(flat.numel())), 0, sizes, strides));
+  }
+  write_bytes(path, legacy_file(dict(items), storages));
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("weights saved by PyTorch are imported bitwise, described, and trained from") {
+  const TemporaryFolder folder;
+  const NamedTensors tensors = small_state();
+  write_torch(folder.path() / "openai.pt", tensors);
+  write_small_config(folder.path(), "[[init]]\nmodule = \"theta\"\nfrom = \"theta.safetensors\"\nfreeze = true\n");
+
+  const Outcome import =
+      shell("casdm import openai.pt --out theta.safetensors --attention legacy --config small.toml --module theta",
+            folder.path());
+  REQUIRE_MESSAGE(import.status == 0, import.err);
+  CHECK(has(import.out, "PyTorch legacy (before 1.6)"));
+  CHECK(has(import.out, "type = \"unet\"\n"));
+  CHECK(has(import.out, "channel_mult = [1.0, 2.0]\n"));
+  CHECK(has(import.out, "attention_resolutions = [8]\n"));
+  CHECK(has(import.out, "attention_order = \"legacy\"\n"));
+  CHECK(import.out.ends_with("theta.safetensors\n"));
+  const TensorFile file = read_safetensors(folder.path() / "theta.safetensors");
+  REQUIRE(file.tensors.size() == tensors.size());
+  for (const auto& [name, tensor] : tensors) CHECK_MESSAGE(at::equal(file.at(name), tensor), name);
+
+  const Outcome train = shell("casdm train small.toml", folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  const TensorFile trained =
+      read_safetensors(folder.path() / "runs/small/checkpoints/000000000024/weights.safetensors");
+  for (const auto& [name, tensor] : tensors) CHECK_MESSAGE(at::equal(trained.at("theta." + name), tensor), name);
+
+  // An imported file is a source too, and keeps what was said of it.
+  const Outcome again = shell("casdm import theta.safetensors --out copy.safetensors", folder.path());
+  REQUIRE_MESSAGE(again.status == 0, again.err);
+  CHECK(read_file(folder.path() / "copy.safetensors") == read_file(folder.path() / "theta.safetensors"));
+  CHECK(shell("casdm import theta.safetensors --out other.safetensors --attention new", folder.path()).status == 2);
+}
+
+TEST_CASE("the order of q, k and v is asked for, recorded, and compared with the network's") {
+  const TemporaryFolder folder;
+  write_torch(folder.path() / "openai.pt", small_state());
+  write_small_config(folder.path(), "[[init]]\nmodule = \"theta\"\nfrom = \"theta.safetensors\"\n");
+  const Outcome silent = shell("casdm import openai.pt --out theta.safetensors", folder.path());
+  CHECK(silent.status == 2);
+  CHECK(has(silent.err, "--attention legacy or --attention new"));
+  CHECK_FALSE(fs::exists(folder.path() / "theta.safetensors"));
+
+  const Outcome compared =
+      shell("casdm import openai.pt --out theta.safetensors --attention new --config small.toml --module theta",
+            folder.path());
+  CHECK(compared.status == 2);
+  CHECK(has(compared.err, "attention_order = \"new\", head.theta has \"legacy\""));
+  CHECK_FALSE(fs::exists(folder.path() / "theta.safetensors"));
+
+  REQUIRE(shell("casdm import openai.pt --out theta.safetensors --attention new", folder.path()).status == 0);
+  const Outcome train = shell("casdm train small.toml", folder.path());
+  CHECK(train.status == 2);
+  CHECK(has(train.err, "attention_order = \"new\", head.theta has \"legacy\""));
+  const Outcome agreed =
+      shell("casdm train small.toml --set head.theta.attention_order=new --set run.name=agreed", folder.path());
+  CHECK_MESSAGE(agreed.status == 0, agreed.err);
+}
+
+TEST_CASE("weights that do not fit the network are listed and not written") {
+  const TemporaryFolder folder;
+  NamedTensors tensors = small_state();
+  const std::string missing = tensors[3].first, reshaped = tensors[5].first;
+  tensors[5].second = at::zeros({2, 2});
+  tensors.erase(tensors.begin() + 3);
+  tensors.emplace_back("surplus.weight", at::zeros({2}));
+  write_torch(folder.path() / "other.pt", tensors);
+  write_small_config(folder.path());
+  const Outcome outcome =
+      shell("casdm import other.pt --out theta.safetensors --config small.toml --module theta", folder.path());
+  CHECK(outcome.status == 1);
+  CHECK(has(outcome.err, "missing " + missing));
+  CHECK(has(outcome.err, reshaped + " has shape [2, 2]"));
+  CHECK(has(outcome.err, "unexpected surplus.weight"));
+  CHECK_FALSE(fs::exists(folder.path() / "theta.safetensors"));
+  // A network of nobody's names is imported as it is, and why it is no known one is said.
+  const Outcome alone = shell("casdm import other.pt --out theta.safetensors", folder.path());
+  CHECK_MESSAGE(alone.status == 0, alone.err);
+  CHECK(has(alone.err, "though it begins as one"));
+}
+
+TEST_CASE("a prefix is taken off, and wrong use of import is told") {
+  const TemporaryFolder folder;
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : small_state()) tensors.emplace_back("module." + name, tensor);
+  tensors.emplace_back("other", at::zeros({1}));
+  write_torch(folder.path() / "parallel.pt", tensors);
+  const Outcome outcome =
+      shell("casdm import parallel.pt --out a.safetensors --strip module. --attention legacy", folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(has(outcome.out, "# attention_resolutions: give --image-size"));
+  CHECK(read_safetensors(folder.path() / "a.safetensors").tensors.size() == tensors.size() - 1);
+
+  const auto refused = [&](const std::string& arguments, int status, const std::string& why) {
+    CAPTURE(arguments);
+    const Outcome wrong = shell("casdm import " + arguments, folder.path());
+    CHECK(wrong.status == status);
+    CHECK_MESSAGE(has(wrong.err, why), wrong.err);
+  };
+  refused("parallel.pt --out b.safetensors --strip none.", 2, "'none.'");
+  refused("parallel.pt --out a.safetensors", 2, "--overwrite");
+  refused("parallel.pt --out b.safetensors --attention newest", 2, "legacy or new, got newest");
+  refused("parallel.pt --out b.safetensors --config small.toml", 2, "go together");
+  refused("parallel.pt", 2, "--out");
+  refused("none.pt --out b.safetensors", 1, "none.pt is no file");
+  refused("parallel.pt --out b.safetensors --key ema", 1, "no state 'ema'");
+  CHECK(has(shell("casdm import --help", folder.path()).out, "usage: casdm import"));
+  CHECK_FALSE(fs::exists(folder.path() / "b.safetensors"));
+}
