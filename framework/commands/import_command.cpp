@@ -9,6 +9,7 @@
 #include "framework/config/document.h"
 #include "framework/host/model.h"
 #include "framework/interchange/adm_layout.h"
+#include "framework/interchange/diffusers_layout.h"
 #include "framework/interchange/weights_file.h"
 
 namespace casdm {
@@ -35,9 +36,9 @@ constexpr const char* kUsage =
     R"(usage: casdm import FILE --out OUT.safetensors [--attention legacy|new] [--config EXPERIMENT --module NAME]
 
 Reads weights of others: a state_dict saved by PyTorch's torch.save (zip or legacy format), as OpenAI publishes its
-diffusion models, or a safetensors file. Nothing of the file is executed. Writes them as safetensors, prints what they
-are and, for a U-Net of guided-diffusion's names, the options of the network that has them. Training starts from
-the result by
+diffusion models, a safetensors file, or a folder with a UNet2DModel of diffusers. Nothing of the file is executed.
+Writes them as safetensors, prints what they are and, for a U-Net of guided-diffusion's names, the options of the
+network that has them. Training starts from the result by
 
   [[init]]
   module = "theta"
@@ -52,7 +53,7 @@ which: it is "new" for models trained with use_new_attention_order, "legacy" for
 
 po::options_description described(ImportArguments& a) {
   po::options_description options("options");
-  options.add_options()("file", po::value(&a.file), "the file to read (also as the first word)")(
+  options.add_options()("file", po::value(&a.file), "the file or diffusers folder to read (also as the first word)")(
       "out", po::value(&a.out), "the safetensors file to write")(
       "attention", po::value(&a.attention),
       "legacy or new: the order of q, k, v; kept in the file and compared in training")(
@@ -81,6 +82,21 @@ void check(const ImportArguments& a) {
 
 constexpr const char* kAttention = "attention_order";
 
+/// What there is at a.file, and in a diffusers folder the size of its images.
+Weights read(const ImportArguments& a, std::int64_t& image_size) {
+  if (!is_diffusers_folder(a.file)) return read_weights(a.file, a.key);
+  if (a.attention.empty()) {
+    throw ConfigError(
+        "import: diffusers keeps q, k and v apart; say --attention legacy or --attention new for the network "
+        "that is to have them");
+  }
+  const AdmModel model = from_diffusers(read_diffusers(a.file), a.attention);
+  Weights weights{model.tensors, {}, "diffusers"};
+  record_options(weights.metadata, model.options, unseen_adm_options(model.options));
+  image_size = model.image_size;
+  return weights;
+}
+
 /// Records the order of q, k, v that the user says; throws ConfigError when it is needed and nobody tells it.
 void settle_attention(Weights& weights, const std::string& said) {
   const auto recorded = weights.metadata.find(text("option.", kAttention));
@@ -89,10 +105,8 @@ void settle_attention(Weights& weights, const std::string& said) {
     if (is_recorded) return;
     throw ConfigError(
         "import: say --attention legacy or --attention new. The two orders of q, k and v have equal shapes, and with "
-        "the "
-        "wrong one the network gives noise. \"new\" is right for models trained with use_new_attention_order, "
-        "\"legacy\" "
-        "for all others");
+        "the wrong one the network gives noise. \"new\" is right for models trained with use_new_attention_order, "
+        "\"legacy\" for all others");
   }
   if (is_recorded && recorded->second != to_json(said)) {
     throw ConfigError(
@@ -130,19 +144,26 @@ std::string backbone_with(const Value& options, const std::vector<std::string>& 
   return "";
 }
 
-void print_layout(const AdmLayout& layout, const ImportArguments& a, const Metadata& metadata,
-                  std::int64_t image_size) {
-  Value options = options_of(layout, image_size);
-  options.set(kAttention, from_json(metadata.at(text("option.", kAttention))));
-  const std::string type = backbone_with(options, a.plugins);
+/// Options that the file records although no shape shows them.
+void add_recorded(Value& options, const Metadata& metadata) {
+  for (const std::string& name : unseen_adm_options()) {
+    const auto found = metadata.find("option." + name);
+    if (found != metadata.end()) options.set(name, from_json(found->second));
+  }
+}
+
+void print_layout(const AdmLayout& layout, const std::string& type, const Value& options, bool is_size_known) {
   std::cout << "\nA U-Net of guided-diffusion's names, " << layout.in_channels << " -> " << layout.out_channels
             << " channels" << (layout.out_channels == 2 * layout.in_channels ? " (a mean and a learned variance)" : "")
             << ", " << (layout.num_classes > 0 ? text(layout.num_classes, " classes") : "unconditional")
             << ". Its options:\n\n";
   if (!type.empty()) std::cout << "type = " << to_toml_value(type) << '\n';
   std::cout << to_toml(options);
-  if (image_size == 0) std::cout << "# attention_resolutions: give --image-size\n";
-  std::cout << "# num_heads or num_head_channels, groups, timestep_scale and dropout leave no trace in the weights\n\n";
+  if (!is_size_known) std::cout << "# attention_resolutions: give --image-size\n";
+  if (options.find("groups") == nullptr) {
+    std::cout << "# num_heads or num_head_channels, groups, timestep_scale leave no trace in the weights\n";
+  }
+  std::cout << '\n';
 }
 
 int import_command(const std::vector<std::string>& words) {
@@ -163,16 +184,21 @@ int import_command(const std::vector<std::string>& words) {
   }
   check(a);
 
-  Weights weights = read_weights(a.file, a.key);
+  std::int64_t image_size = a.image_size;
+  Weights weights = read(a, image_size);
   if (!a.strip.empty()) weights.tensors = without_prefix(weights.tensors, a.strip);
   std::string why;
   const std::optional<AdmLayout> layout = recognise_adm(weights.tensors, why);
   if (layout || !a.attention.empty()) settle_attention(weights, a.attention);
-  const std::int64_t image_size = a.config.empty() ? 0 : compare(a, weights);
+  if (!a.config.empty()) image_size = compare(a, weights);
   write_safetensors(a.out, weights.tensors, weights.metadata);
 
   std::cout << a.file << ": " << weights.format << '\n' << summary_of(weights.tensors);
-  if (layout) print_layout(*layout, a, weights.metadata, a.image_size > 0 ? a.image_size : image_size);
+  if (layout) {
+    Value told = options_of(*layout, image_size);
+    add_recorded(told, weights.metadata);
+    print_layout(*layout, backbone_with(told, a.plugins), told, image_size > 0);
+  }
   if (!why.empty()) std::cerr << "no U-Net of guided-diffusion's names, though it begins as one: " << why << '\n';
   std::cout << a.out << '\n';
   return 0;

@@ -17,7 +17,8 @@ usage: casdm COMMAND [ARGUMENT]...
 
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
-  import FILE             read a network's weights from PyTorch's .pt files or safetensors
+  import FILE             read a network's weights from PyTorch's .pt files, safetensors or diffusers
+  export RUN              write a network's weights for guided-diffusion or diffusers
   config check|show|init|schema|reference
                           validate an experiment, show it resolved, start a new one
   plugins list|inspect|paths|check|new
@@ -32,6 +33,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"train", [&] { return casdm::run_in_framework("casdm_train_command", arguments); }},
       {"sample", [&] { return casdm::run_in_framework("casdm_sample_command", arguments); }},
       {"import", [&] { return casdm::run_in_framework("casdm_import_command", arguments); }},
+      {"export", [&] { return casdm::run_in_framework("casdm_export_command", arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
   };

@@ -116,6 +116,7 @@ class LayoutReader {
       result.has_attention.push_back(has(text("input_blocks.", at, ".1.qkv.weight")));
       if (!is_width(result.widths.back())) return std::nullopt;
     }
+    if (result.widths.empty()) return std::nullopt;
     return result;
   }
 
@@ -249,9 +250,13 @@ Value options_of(const AdmLayout& layout, std::int64_t image_size) {
   return options;
 }
 
-const std::vector<std::string>& unseen_adm_options() {
-  static const std::vector<std::string> names = {"attention_order",    "num_heads", "num_head_channels",
-                                                 "num_heads_upsample", "groups",    "timestep_scale"};
+std::vector<std::string> unseen_adm_options(const Value& options) {
+  std::vector<std::string> names = {"attention_order", "num_head_channels", "groups", "timestep_scale"};
+  const Value* head_channels = options.find("num_head_channels");
+  if (head_channels == nullptr || head_channels->as_integer() == -1) {
+    names.emplace_back("num_heads");
+    names.emplace_back("num_heads_upsample");
+  }
   return names;
 }
 

@@ -57,7 +57,8 @@ std::optional<AdmLayout> recognise_adm(const NamedTensors& state, std::string& w
 /// @param image_size  in pixels; 0: unknown, attention is left out
 Value options_of(const AdmLayout& layout, std::int64_t image_size);
 
-/// Options that change what weights mean and no shape shows.
-const std::vector<std::string>& unseen_adm_options();
+/// Options that change what weights mean and no shape shows. Of those of `options`, without the ones that have no
+/// effect: where num_head_channels is given, num_heads has none.
+std::vector<std::string> unseen_adm_options(const Value& options = {});
 
 }  // namespace casdm

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
@@ -200,6 +201,16 @@ void Checkpoint::load_weights(const std::vector<NamedModule>& modules, bool ema)
   }
 }
 
+NamedTensors Checkpoint::weights(const std::string& module, bool ema) const {
+  const TensorFile content = read_safetensors(path_ / kFiles[ema ? 1 : 0]);
+  NamedTensors result = part_of(content.tensors, module);
+  if (!result.empty()) return result;
+  std::set<std::string> modules;
+  for (const auto& [name, tensor] : content.tensors) modules.insert(name.substr(0, name.find('.')));
+  throw ConfigError(text(path_.string(), " has no module '", module, "'; it has ",
+                         join({modules.begin(), modules.end()}, ", ")));
+}
+
 void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
   std::vector<std::string> differences;
   for (const UsedPlugin& plugin : now) {
@@ -217,10 +228,7 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
 
 TensorFile pretrained(const fs::path& from, const std::string& module) {
   if (fs::is_regular_file(from)) return read_safetensors(from);
-  const Checkpoint checkpoint = Checkpoint::open(from);
-  NamedTensors tensors = part_of(read_safetensors(checkpoint.path() / kFiles[1]).tensors, module);
-  if (tensors.empty()) throw Error(text(checkpoint.path().string(), " holds no module '", module, "'"));
-  return {std::move(tensors), {}};
+  return {Checkpoint::open(from).weights(module, /*ema=*/true), {}};
 }
 
 }  // namespace casdm

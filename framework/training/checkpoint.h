@@ -58,6 +58,9 @@ class Checkpoint {
   /// Loads the averaged (or, without `ema`, the raw) weights of a head's modules.
   void load_weights(const std::vector<NamedModule>& modules, bool ema) const;
 
+  /// The averaged (or, without `ema`, the raw) weights of one module. Throws ConfigError when there is none of the name.
+  NamedTensors weights(const std::string& module, bool ema) const;
+
   /// Throws PluginError when a plugin of `now` differs from the one that made the checkpoint.
   void check_plugins(const std::vector<UsedPlugin>& now) const;
 

@@ -142,7 +142,7 @@ TEST_CASE("a state that is almost such a network is not taken for one") {
     without.erase(without.begin() + static_cast<std::ptrdiff_t>(i));
     CHECK_MESSAGE(!recognise_adm(without, why), whole[i].first);
     NamedTensors reshaped = whole;
-    reshaped[i].second = at::zeros({3});
+    reshaped[i].second = at::zeros({5});
     CHECK_MESSAGE(!recognise_adm(reshaped, why), whole[i].first);
   }
   NamedTensors more = whole;

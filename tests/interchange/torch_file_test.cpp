@@ -98,7 +98,7 @@ TEST_CASE("both formats of torch.save give the tensors that PyTorch saved, strid
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const auto& [name, tensor] = state.tensors[i];
       CHECK(name == expected[i].first);
-      CHECK(tensor.scalar_type() == expected[i].second.scalar_type());
+      CHECK(tensor.dtype() == expected[i].second.dtype());
       CHECK_MESSAGE(at::equal(tensor, expected[i].second), name);
     }
   }
@@ -228,16 +228,17 @@ TEST_CASE("a pickle that is no program of values is refused") {
     CHECK_THROWS_AS(read_object(object), Error);
   }
   // A dict within itself, and tuples that double at every step: neither loops nor grows.
-  CHECK_THROWS_WITH_AS(read_object("}q\x01(" + word("a") + "h\x01u"), doctest::Contains("no dict of tensors"), Error);
+  CHECK_THROWS_WITH_AS(read_object("}q\x01(" + word("a") + "h\x01u", {}), doctest::Contains("no dict of tensors"),
+                       Error);
   std::string doubled = "}q\x01";
   for (int i = 0; i < 40; ++i) doubled += "0}(" + word("a") + "h\x01" + word("b") + "h\x01uq\x01";
   CHECK_THROWS_AS(read_object(doubled), Error);
   // The same tensor under many names would be written many times.
   std::vector<std::pair<std::string, std::string>> many;
-  for (int i = 0; i < 40; ++i) many.emplace_back("n" + std::to_string(i), good());
+  for (int i = 0; i < 40; ++i) many.emplace_back(std::to_string(i), good());
   CHECK_THROWS_WITH_AS(read_object(dict(many)), doctest::Contains("bytes of tensors"), Error);
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}, {"a", good()}})), doctest::Contains("'a' twice"), Error);
-  CHECK_THROWS_WITH_AS(read_object(dict({{"a", integer(1)}})), doctest::Contains("no dict of tensors"), Error);
+  CHECK_THROWS_WITH_AS(read_object(dict({{"a", integer(1)}}), {}), doctest::Contains("no dict of tensors"), Error);
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}}), {}), doctest::Contains("no storage 0"), Error);
 }
 

@@ -1,0 +1,310 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <map>
+
+#include "casdm/backbone.h"
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/interchange/diffusers_config.h"
+#include "framework/interchange/diffusers_layout.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A U-Net that UNet2DModel can express.
+struct NetworkCase {
+  std::string name;
+  std::string options;
+  Backbone::Spec spec;
+};
+
+std::vector<NetworkCase> networks() {
+  const auto spec = [](std::int64_t in, std::int64_t out, std::int64_t classes) {
+    Backbone::Spec result;
+    result.image_size = 16;
+    result.in_channels = in;
+    result.out_channels = out;
+    result.num_classes = classes;
+    return result;
+  };
+  const std::string base = "groups = 8\nchannels = 16\nnum_res_blocks = 1\n";
+  return {
+      {"legacy_heads", base + "channel_mult = [1, 2]\nattention_resolutions = [8]\nnum_head_channels = 8\n",
+       spec(3, 3, 0)},
+      {"new_heads",
+       base +
+           "channel_mult = [1, 2]\nattention_resolutions = [16, 8]\nnum_head_channels = 8\nattention_order = \"new\"\n",
+       spec(3, 6, 0)},
+      {"added_time",
+       base + "channel_mult = [1, 2, 4]\nattention_resolutions = []\nnum_heads = 4\nuse_scale_shift_norm = false\n",
+       spec(1, 1, 0)},
+      {"one_head", base + "channel_mult = [1, 2]\nattention_resolutions = [16, 8]\n", spec(3, 3, 0)},
+      {"updown_class",
+       base + "channel_mult = [1, 1.5, 2]\nattention_resolutions = [8, 4]\nnum_head_channels = 8\nresblock_updown = "
+              "true\n",
+       spec(3, 3, 7)},
+      {"single_level",
+       base + "channel_mult = [1]\nattention_resolutions = [16]\nnum_heads = 2\nconv_resample = false\n",
+       spec(3, 3, 0)},
+  };
+}
+
+/// The component's table, defaults filled in.
+Value table_of(const std::string& options) { return component(Backbone::kind, "type = \"unet\"\n" + options).table; }
+
+std::shared_ptr<Backbone> filled(const NetworkCase& network) {
+  auto result = make<Backbone>("unet", network.options, network.spec);
+  fill_state(result->parameters());
+  result->train(false);
+  return result;
+}
+
+NamedTensors detached(const Module& module) {
+  NamedTensors result;
+  for (const auto& [name, tensor] : state(module)) result.emplace_back(name, tensor.detach());
+  return result;
+}
+
+AdmLayout layout_of(const NamedTensors& tensors) {
+  std::string why;
+  const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
+  REQUIRE_MESSAGE(layout, why);
+  return *layout;
+}
+
+DiffusersModel exported(const NetworkCase& network) {
+  const NamedTensors tensors = detached(*filled(network));
+  return to_diffusers(layout_of(tensors), tensors, table_of(network.options), network.spec.image_size);
+}
+
+void check_equal(const NamedTensors& a, const NamedTensors& b) {
+  const std::map<std::string, Tensor> others(b.begin(), b.end());
+  CHECK(a.size() == others.size());
+  for (const auto& [name, tensor] : a) {
+    REQUIRE_MESSAGE(others.contains(name), name);
+    CHECK_MESSAGE(at::equal(tensor, others.at(name)), name);
+  }
+}
+
+/// A model of the golden file: its parameters are filled in the order of diffusers' names.
+DiffusersModel golden_model(const Value& golden) {
+  DiffusersModel model{*golden.find("config"), {}};
+  for (const auto& [name, shape] : golden.find("shapes")->as_table()) {
+    std::vector<std::int64_t> sizes;
+    for (const Value& size : shape.as_array()) sizes.push_back(size.as_integer());
+    model.tensors.emplace_back(name, at::empty(sizes));
+  }
+  fill_state(model.tensors);
+  return model;
+}
+
+std::shared_ptr<Backbone> network_of(const AdmModel& model) {
+  Value options = options_of(model.layout, model.image_size);
+  for (const auto& [name, value] : model.options.as_table()) options.set(name, value);
+  Backbone::Spec spec;
+  spec.image_size = model.image_size;
+  spec.in_channels = model.layout.in_channels;
+  spec.out_channels = model.layout.out_channels;
+  spec.num_classes = model.layout.num_classes;
+  const auto network = make<Backbone>("unet", to_toml(options), spec);
+  load_state(*network, model.tensors, "golden");
+  network->train(false);
+  return network;
+}
+
+}  // namespace
+
+TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers computes") {
+  const fs::path file = parity_dir() / "diffusers_unet.safetensors";
+  if (!fs::exists(file)) {
+    MESSAGE("no ", file.string(), ": diffusers' U-Nets are not compared");
+    return;
+  }
+  at::NoGradGuard no_grad;
+  const TensorFile golden = read_safetensors(file);
+  const Value cases = from_json(golden.metadata.at("cases"));
+  REQUIRE_FALSE(cases.as_array().empty());
+  for (const Value& item : cases.as_array()) {
+    const std::string key = item.find("key")->as_string();
+    CAPTURE(key);
+    const DiffusersModel peer = golden_model(item);
+    for (const std::string order : {"legacy", "new"}) {
+      const AdmModel model = from_diffusers(peer, order);
+      Condition condition;
+      if (golden.contains(key + ".y")) condition.labels = golden.at(key + ".y");
+      const Tensor out = network_of(model)->forward(golden.at(key + ".x"), golden.at(key + ".t"), condition);
+      const double difference = max_relative_difference(out, golden.at(key + ".out"));
+      MESSAGE(key, ", attention ", order, ": largest relative difference ", difference);
+      CHECK(difference < 1e-5);
+      // Back again: the same tensors, and a config that asks for the same network.
+      Value options = model.options;
+      const DiffusersModel back = to_diffusers(model.layout, model.tensors, options, model.image_size);
+      check_equal(back.tensors, peer.tensors);
+      CHECK(read_diffusers_config(back.config).layout == model.layout);
+      for (const auto& [name, value] : back.config.as_table()) {
+        const Value* theirs = peer.config.find(name);
+        if (name == "_class_name" || name == "attn_norm_num_groups" || theirs == nullptr) continue;
+        CHECK_MESSAGE(
+            (to_json(*theirs) == to_json(value) || (value.is_number() && theirs->as_number() == value.as_number())),
+            name);
+      }
+    }
+  }
+}
+
+TEST_CASE("export to diffusers and import are each other's inverse, bitwise") {
+  for (const NetworkCase& network : networks()) {
+    CAPTURE(network.name);
+    const NamedTensors tensors = detached(*filled(network));
+    const Value table = table_of(network.options);
+    const AdmModel back = from_diffusers(exported(network), table.find("attention_order")->as_string());
+    CHECK(back.layout == layout_of(tensors));
+    check_equal(back.tensors, tensors);
+  }
+}
+
+TEST_CASE("the order of q, k and v matters to the exported weights when there are several heads") {
+  NetworkCase network = networks().front();
+  const DiffusersModel legacy = exported(network);
+  network.options += "attention_order = \"new\"\n";
+  const DiffusersModel other = exported(network);
+  int different = 0;
+  for (std::size_t i = 0; i < legacy.tensors.size(); ++i) {
+    REQUIRE(legacy.tensors[i].first == other.tensors[i].first);
+    different += !at::equal(legacy.tensors[i].second, other.tensors[i].second);
+  }
+  CHECK(different > 0);
+}
+
+TEST_CASE("what UNet2DModel cannot express is refused with every reason") {
+  const auto refused = [](const std::string& options, const char* why) {
+    Backbone::Spec spec;
+    spec.image_size = 16;
+    CAPTURE(options);
+    CHECK_THROWS_WITH_AS(exported({"", "groups = 8\nchannels = 16\nnum_res_blocks = 1\n" + options, spec}),
+                         doctest::Contains(why), ConfigError);
+  };
+  const std::string two = "channel_mult = [1, 2]\nattention_resolutions = [16]\n";
+  refused(two + "conv_resample = false\n", "conv_resample is false");
+  refused(two + "timestep_scale = 0.25\n", "timestep_scale is not 1");
+  refused(two + "num_heads = 2\n", "heads have different widths");
+  refused("channel_mult = [2]\nattention_resolutions = []\n", "the first width, 32, is not `channels` = 16");
+  refused(two + "conv_resample = false\ntimestep_scale = 0.25\n", "timestep_scale");
+}
+
+TEST_CASE("a model of diffusers that is no such U-Net is refused with every reason") {
+  const DiffusersModel good = exported(networks().front());
+  const auto refused = [&](const char* key, const Value& value, const char* why) {
+    DiffusersModel bad = good;
+    bad.config.set(key, value);
+    CAPTURE(key);
+    CHECK_THROWS_WITH_AS(from_diffusers(bad, "legacy"), doctest::Contains(why), Error);
+  };
+  refused("_class_name", "UNet2DConditionModel", "_class_name is \"UNet2DConditionModel\"");
+  refused("freq_shift", 1, "freq_shift is 1, not 0");
+  refused("flip_sin_to_cos", false, "flip_sin_to_cos is false, not true");
+  refused("downsample_padding", 0, "downsample_padding is 0");
+  refused("norm_eps", 1e-6, "norm_eps");
+  refused("resnet_time_scale_shift", "spatial", "resnet_time_scale_shift is spatial");
+  refused("attn_norm_num_groups", Value(), "norm of the middle's attention");
+  refused("upsample_type", "resnet", "in different ways");
+  refused("down_block_types", Value::Array{"SkipDownBlock2D", "AttnDownBlock2D"}, "SkipDownBlock2D");
+  refused("block_out_channels", Value::Array{16, -32}, "none of a network");
+  refused("layers_per_block", std::int64_t{1} << 40, "none of a network");
+  refused("layers_per_block", 2, "has no tensor");
+  refused("attention_head_dim", 7, "attention_head_dim 7");
+  refused("block_out_channels", "wide", "array");
+  DiffusersModel more = good;
+  more.tensors.emplace_back("more", at::zeros({1}));
+  CHECK_THROWS_WITH_AS(from_diffusers(more, "legacy"), doctest::Contains("a tensor too many: more"), Error);
+  for (std::size_t i = 0; i < good.tensors.size(); ++i) {
+    DiffusersModel reshaped = good;
+    reshaped.tensors[i].second = at::zeros({5});
+    CHECK_THROWS_AS(from_diffusers(reshaped, "legacy"), Error);
+    reshaped.tensors[i].second = at::zeros({});
+    CHECK_THROWS_AS(from_diffusers(reshaped, "legacy"), Error);
+  }
+}
+
+TEST_CASE("export and import of a run give its weights back, bitwise, in both layouts") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto run = [&](const std::string& line) {
+    const Outcome outcome = shell(line, folder.path());
+    REQUIRE_MESSAGE(outcome.status == 0, line << "\n" << outcome.err);
+    return outcome.out;
+  };
+  run("casdm train small.toml --set head.theta.num_head_channels=4");
+  const fs::path checkpoint = folder.path() / "runs/small/checkpoints/000000000024";
+  for (const std::string weights : {"ema", "raw"}) {
+    run("casdm export runs/small --module theta --out " + weights + ".safetensors --weights " + weights);
+    run("casdm import " + weights + ".safetensors --out " + weights + "2.safetensors");
+    run("casdm export " + checkpoint.string() + " --module theta --out " + weights + " --layout diffusers --weights " +
+        weights);
+    run("casdm import " + weights + " --out " + weights + "3.safetensors --attention legacy");
+    const TensorFile saved =
+        read_safetensors(checkpoint / (weights == "ema" ? "ema.safetensors" : "weights.safetensors"));
+    for (const char* number : {"", "2", "3"}) {
+      const TensorFile file = read_safetensors(folder.path() / (weights + number + ".safetensors"));
+      CHECK(file.metadata.at("option.attention_order") == "\"legacy\"");
+      CHECK(file.metadata.at("option.num_head_channels") == "4");
+      std::size_t count = 0;
+      for (const auto& [name, tensor] : saved.tensors) {
+        if (!name.starts_with("theta.")) continue;
+        ++count;
+        CHECK_MESSAGE(at::equal(file.at(name.substr(6)), tensor), name);
+      }
+      CHECK(count == file.tensors.size());
+    }
+  }
+  // The network of the file has other heads: the export recorded its own.
+  const Outcome other = shell("casdm import ema.safetensors --out x --config small.toml --module theta", folder.path());
+  CHECK(other.status == 2);
+  CHECK_MESSAGE(other.err.find("num_head_channels = 4, head.theta has -1") != std::string::npos, other.err);
+
+  const auto refused = [&](const std::string& arguments, const char* why) {
+    const Outcome outcome = shell("casdm export " + arguments, folder.path());
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(outcome.err.find(why) != std::string::npos, outcome.err);
+  };
+  refused("runs/small --module psi --out x", "no module 'psi'; it has phi, theta");
+  refused("runs/small --module theta --out ema", "--overwrite");
+  refused("runs/small --module theta --out x --layout onnx", "reference or diffusers, got onnx");
+  refused("runs/small --module theta", "--out");
+  CHECK_FALSE(fs::exists(folder.path() / "x"));
+  CHECK(run("casdm export --help").find("usage: casdm export") != std::string::npos);
+}
+
+TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for them") {
+  const char* folder = std::getenv("CASDM_EXPORT_DIR");
+  if (folder == nullptr) {
+    MESSAGE("CASDM_EXPORT_DIR is not set: nothing is written");
+    return;
+  }
+  at::NoGradGuard no_grad;
+  for (const NetworkCase& network : networks()) {
+    const fs::path to = fs::path(folder) / network.name;
+    write_diffusers(to, exported(network));
+    const std::int64_t size = network.spec.image_size;
+    const Tensor x = fill(11, {2, network.spec.in_channels, size, size});
+    const Tensor t = at::arange(2, at::kFloat) * 700 + 20;
+    NamedTensors evaluation = {{"x", x}, {"t", t}};
+    Condition condition;
+    if (network.spec.num_classes > 0) {
+      condition.labels = at::arange(1, 3, at::kLong);
+      evaluation.emplace_back("y", condition.labels);
+    }
+    evaluation.emplace_back("out", filled(network)->forward(x, t, condition));
+    write_safetensors(to / "evaluation.safetensors", evaluation);
+  }
+}
