@@ -73,6 +73,7 @@ class X0ResidualHead : public casdm::CascadeHead {
     spec.out_channels = head.channels;
     spec.image_size = head.image_size;
     spec.num_classes = head.num_classes;
+    spec.augment_size = head.augment_size;
     spec.seed = casdm::derive_seed(head.seed, name);
     return head.factory->make<casdm::Backbone>(config, spec);
   }

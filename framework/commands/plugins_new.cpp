@@ -24,8 +24,9 @@ constexpr const char* kUsage = R"(usage: casdm plugins new --kind KIND NAME [--o
 Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, an experiment
 that trains with it, and a README with the next steps. It builds against an installed casdm alone.
 
-KIND is metric_loss (or metric), cascade_head (head), backbone, noise_scheduler (noise), sampler or
-dataset. NAME is in snake_case; it names the plugin, the component and the folder.
+KIND is metric_loss (or metric), cascade_head (head), backbone, noise_scheduler (noise), sampler,
+dataset, timestep_sampler (timesteps) or augmentation. NAME is in snake_case; it names the plugin,
+the component and the folder.
 
   casdm plugins new --kind metric charbonnier_fft
 )";
@@ -37,8 +38,14 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"metric_loss", "metric", "Loss"},     {"cascade_head", "head", "Head"},  {"backbone", "backbone", "Backbone"},
-    {"noise_scheduler", "noise", "Noise"}, {"sampler", "sampler", "Sampler"}, {"dataset", "dataset", "Dataset"},
+    {"metric_loss", "metric", "Loss"},
+    {"cascade_head", "head", "Head"},
+    {"backbone", "backbone", "Backbone"},
+    {"noise_scheduler", "noise", "Noise"},
+    {"sampler", "sampler", "Sampler"},
+    {"dataset", "dataset", "Dataset"},
+    {"timestep_sampler", "timesteps", "Timesteps"},
+    {"augmentation", "augmentation", "Augmentation"},
 };
 
 /// Names that a C++ compiler, CMake or a template of ours means something else by.

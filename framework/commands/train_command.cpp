@@ -7,6 +7,7 @@
 #include "framework/commands/commands.h"
 #include "framework/device/device.h"
 #include "framework/host/model.h"
+#include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/run_folder.h"
@@ -60,6 +61,7 @@ void print_model(const LoadedExperiment& experiment) {
   if (experiment.options.data.use_labels) classes = make_dataset(experiment)->num_classes();
   const Model model = make_model(experiment, classes);
   const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
+  const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
   std::cout << experiment.options.run.name << ": everything fits together\n" << describe(model);
 }
 

@@ -214,7 +214,9 @@ struct PluginOptions {
 struct Experiment {
   RunOptions run;
   DataOptions data;
+  ComponentConfig augmentation;  ///< no `type`: none
   ComponentConfig noise;
+  ComponentConfig timesteps;  ///< no `type`: every timestep equally likely
   ComponentConfig head;
   std::vector<MetricOptions> metrics;
   ComponentConfig sampler;
@@ -229,7 +231,11 @@ struct Experiment {
   static void describe(Schema<Experiment>& s) {
     s.option("run", &Experiment::run, "Name, seed, device and precision.");
     s.option("data", &Experiment::data, "The images: a data set and how they are prepared.").required();
+    s.component("augmentation", &Experiment::augmentation, "augmentation",
+                "A random change of the training images that the networks are told of; left out: none.");
     s.component("noise", &Experiment::noise, "noise_scheduler", "The forward process.").required();
+    s.component("timesteps", &Experiment::timesteps, "timestep_sampler",
+                "Which timesteps the networks are trained at; left out: each is equally likely.");
     s.component("head", &Experiment::head, "cascade_head", "How networks become a diffusion model.").required();
     s.option("metrics", &Experiment::metrics, "Metric losses on the predicted clean image, one table each.");
     s.component("sampler", &Experiment::sampler, "sampler", "How images are drawn, in training's grids and by `casdm sample`.")

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kLineWidth = 100;
 
 /// Taken where they exist: together they train without any file.
-constexpr std::string_view kPreferred[] = {"shapes", "cosine", "cascade", "unet", "ssim", "ddim"};
+constexpr std::string_view kPreferred[] = {"shapes", "cosine", "cascade", "unet", "ssim", "ddim", "uniform"};
 
 /// `words` as comment lines, `hang` before all but the first.
 std::string comment(const std::string& words, const std::string& hang = "") {

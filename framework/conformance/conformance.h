@@ -81,6 +81,8 @@ std::vector<Test> noise_tests();
 std::vector<Test> sampler_tests();
 std::vector<Test> network_tests();  ///< backbones and heads
 std::vector<Test> dataset_tests();
+std::vector<Test> timestep_tests();
+std::vector<Test> augmentation_tests();
 
 /// Throws Failure with the message when `good` is false.
 void require(bool good, const std::string& message);
@@ -89,6 +91,9 @@ void require(bool good, const std::string& message);
 inline constexpr std::int64_t kImageSize = 32;
 inline constexpr std::int64_t kBatch = 2;
 inline constexpr std::int64_t kChannels = 3;
+
+/// The parameter of a stand-in backbone that its augmentation labels go through.
+inline constexpr const char* kAugmentWeight = "augment.weight";
 
 /// Repeatable images [batch, kChannels, size, size] in [-1, 1], smooth enough to look like images.
 Tensor images(std::uint64_t seed, std::int64_t size = kImageSize, std::int64_t batch = kBatch);

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <set>
 
 #include "casdm/cascade_head.h"
@@ -93,6 +94,26 @@ void depends_on_time_and_labels(const Subject& subject) {
   require(!at::equal(y, network->forward(x, times() + 20, a)), "the output does not depend on t");
   require(!at::equal(y, network->forward(x, times(), b)),
           "with num_classes = 5 the output does not depend on the label");
+}
+
+void is_told_of_augmentations(const Subject& subject) {
+  Backbone::Spec spec{kChannels, kChannels, kImageSize, 0, subject.seed()};
+  spec.augment_size = 9;
+  const auto network = subject.make<Backbone>(spec);
+  perturb(*network, subject.seed());
+  network->train(false);
+  at::NoGradGuard no_grad;
+  const Tensor x = images(1);
+  const auto output = [&](const Tensor& augment) {
+    Condition condition;
+    condition.augment = augment;
+    return network->forward(x, times(), condition);
+  };
+  const Tensor plain = output({});
+  require((output(at::zeros({kBatch, 9})) - plain).abs().max().item<double>() <= 1e-5,
+          "augmentation labels of zero give another output than none");
+  require(!at::equal(output(at::ones({kBatch, 9})), plain),
+          "with augment_size = 9 the output does not depend on the augmentation labels");
 }
 
 void treats_images_alone(const Subject& subject) {
@@ -214,6 +235,29 @@ void trains_every_module(const Subject& subject) {
   }
 }
 
+void tells_its_networks_of_augmentations(const Subject& subject) {
+  CascadeHead::Spec spec{kChannels, kImageSize, 0, stand_in_schedule(), &subject.factory(), subject.seed()};
+  spec.augment_size = 3;
+  const auto model = subject.make<CascadeHead>(spec);
+  TrainingBatch input = batch(subject);
+  input.augment = at::ones({kBatch, 3});
+  for (const LossTerm& term : model->losses(input, OneMetric()).terms) {
+    if (term.value.requires_grad()) term.value.sum().backward({}, /*retain_graph=*/true);
+  }
+  for (const NamedModule& module : model->modules()) {
+    for (const auto& [name, parameter] : module.module->parameters()) {
+      if (name != kAugmentWeight || !module.is_trainable) continue;
+      require(parameter.grad().defined() && parameter.grad().abs().sum().item<double>() > 0,
+              text("the network '", module.name, "' is not given the batch's augmentation labels"));
+    }
+    const NamedTensors own = state(*module.module);
+    const bool is_backbone =
+        std::any_of(own.begin(), own.end(), [](const auto& p) { return p.first == "first.weight"; });
+    const bool is_told = std::any_of(own.begin(), own.end(), [](const auto& p) { return p.first == kAugmentWeight; });
+    require(is_told || !is_backbone, text("the network '", module.name, "' was made without the head's augment_size"));
+  }
+}
+
 void names_its_modules_alike(const Subject& subject) {
   const auto a = head(subject)->modules();
   const auto b = head(subject)->modules();
@@ -238,10 +282,12 @@ std::vector<Test> network_tests() {
           {network, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
           {network, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},
           {network, "depends_on_time_and_labels", false, depends_on_time_and_labels},
+          {network, "is_told_of_augmentations", false, is_told_of_augmentations},
           {network, "treats_images_alone", false, treats_images_alone},
           {model, "estimates_every_image", false, estimates_every_image},
           {model, "routes_losses_to_its_modules", false, routes_losses_to_its_modules},
           {model, "trains_every_module", false, trains_every_module},
+          {model, "tells_its_networks_of_augmentations", false, tells_its_networks_of_augmentations},
           {model, "names_its_modules_alike", false, names_its_modules_alike}};
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "casdm/augmentation.h"
 #include "casdm/backbone.h"
 #include "casdm/cascade_head.h"
 #include "casdm/dataset.h"
@@ -9,6 +10,7 @@
 #include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "casdm/text.h"
+#include "casdm/timestep_sampler.h"
 #include "framework/config/overrides.h"
 #include "framework/conformance/conformance.h"
 
@@ -18,7 +20,7 @@ namespace {
 
 const std::string kStandIn = "conformance/stand_in";
 
-/// The smallest network that keeps a backbone's contract: two convolutions and a time bias.
+/// The smallest network that keeps a backbone's contract: two convolutions, told the time and the augmentation.
 class StandInBackbone final : public Backbone {
  public:
   explicit StandInBackbone(const Spec& spec) {
@@ -29,14 +31,18 @@ class StandInBackbone final : public Backbone {
     first_ = normal({8, spec.in_channels, 3, 3}, 0.2).requires_grad_(true);
     time_ = normal({8}, 0.1).requires_grad_(true);
     second_ = normal({spec.out_channels, 8, 3, 3}, 0.1).requires_grad_(true);
+    if (spec.augment_size > 0) augment_ = normal({8, spec.augment_size}, 0.1).requires_grad_(true);
   }
 
   NamedTensors parameters() const override {
-    return {{"first.weight", first_}, {"time.weight", time_}, {"second.weight", second_}};
+    NamedTensors result = {{"first.weight", first_}, {"time.weight", time_}, {"second.weight", second_}};
+    if (augment_.defined()) result.emplace_back(kAugmentWeight, augment_);
+    return result;
   }
 
-  Tensor forward(const Tensor& x, const Tensor& t, const Condition&) override {
-    const Tensor phase = t.to(x.scalar_type()).view({-1, 1, 1, 1}) * 0.01 * time_.view({1, -1, 1, 1});
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
+    Tensor phase = t.to(x.scalar_type()).view({-1, 1, 1, 1}) * 0.01 * time_.view({1, -1, 1, 1});
+    if (condition.augment.defined()) phase = phase + at::linear(condition.augment, augment_).view({-1, 8, 1, 1});
     return at::conv2d(at::tanh(at::conv2d(x, first_, {}, 1, 1) + phase), second_, {}, 1, 1);
   }
 
@@ -44,6 +50,7 @@ class StandInBackbone final : public Backbone {
   Tensor first_;
   Tensor time_;
   Tensor second_;
+  Tensor augment_;  ///< undefined: no augmentation
 };
 
 class StandInMetric final : public MetricLoss {
@@ -154,6 +161,8 @@ std::shared_ptr<void> Subject::make_default(const Value& table) const {
   if (kind == NoiseScheduler::kind) return make<NoiseScheduler>({}, table);
   if (kind == Sampler::kind) return make<Sampler>({stand_in_schedule()}, table);
   if (kind == Dataset::kind) return make<Dataset>({kImageSize, kChannels}, table);
+  if (kind == TimestepSampler::kind) return make<TimestepSampler>({stand_in_schedule()}, table);
+  if (kind == Augmentation::kind) return make<Augmentation>({kImageSize, kChannels}, table);
   if (kind == CascadeHead::kind) {
     return make<CascadeHead>({kChannels, kImageSize, 0, stand_in_schedule(), &factory(), seed_}, table);
   }
@@ -163,6 +172,7 @@ std::shared_ptr<void> Subject::make_default(const Value& table) const {
 std::shared_ptr<Module> Subject::make_module() const {
   if (entry_.kind == Backbone::kind) return make<Backbone>({kChannels, kChannels, kImageSize, 0, seed_});
   if (entry_.kind == MetricLoss::kind) return make<MetricLoss>({kChannels, kImageSize, &factory()});
+  if (entry_.kind == TimestepSampler::kind) return make<TimestepSampler>({stand_in_schedule()});
   return nullptr;
 }
 
@@ -184,8 +194,8 @@ std::shared_ptr<const NoiseScheduler> stand_in_schedule() {
 
 std::vector<Test> tests() {
   std::vector<Test> all;
-  for (const auto& part :
-       {common_tests(), metric_tests(), noise_tests(), sampler_tests(), network_tests(), dataset_tests()}) {
+  for (const auto& part : {common_tests(), metric_tests(), noise_tests(), sampler_tests(), network_tests(),
+                           dataset_tests(), timestep_tests(), augmentation_tests()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

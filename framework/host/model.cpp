@@ -52,6 +52,10 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   const PluginHost& host = *experiment.host;
   Model model;
   model.schedule = host.make<NoiseScheduler>(options.noise, {});
+  if (!options.augmentation.type.empty()) {
+    model.augmentation =
+        host.make<Augmentation>(options.augmentation, {options.data.image_size, options.data.channels});
+  }
   CascadeHead::Spec spec;
   spec.channels = options.data.channels;
   spec.image_size = options.data.image_size;
@@ -59,6 +63,7 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   spec.schedule = model.schedule;
   spec.factory = &host;
   spec.seed = static_cast<std::uint64_t>(options.run.seed);
+  spec.augment_size = model.augmentation ? model.augmentation->label_size() : 0;
   model.head = host.make<CascadeHead>(options.head, spec);
   model.sampler = host.make<Sampler>(options.sampler, {model.schedule});
   model.head_config = options.head;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "casdm/augmentation.h"
 #include "casdm/cascade_head.h"
 #include "casdm/dataset.h"
 #include "casdm/noise_scheduler.h"
@@ -36,6 +37,7 @@ struct Model {
   std::shared_ptr<const NoiseScheduler> schedule;
   std::shared_ptr<CascadeHead> head;
   std::shared_ptr<Sampler> sampler;
+  std::shared_ptr<Augmentation> augmentation;  ///< of the training images; null: none
   ComponentConfig head_config;     ///< for messages
   ComponentConfig sampler_config;
 

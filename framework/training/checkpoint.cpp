@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::int64_t kFormat = 1;
 constexpr const char* kFiles[] = {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"};
+constexpr const char* kTimesteps = "timesteps.safetensors";
 
 NamedTensors prefixed(const std::vector<ModuleState>& modules, NamedTensors (ModuleState::*part)() const) {
   NamedTensors all;
@@ -98,8 +99,8 @@ std::string others(const fs::path& checkpoint) {
 }  // namespace
 
 Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const std::vector<UsedPlugin>& plugins,
-                            const std::vector<ModuleState>& modules, const Progression& progression,
-                            std::int64_t keep_last) {
+                            const std::vector<ModuleState>& modules, const NamedTensors& timesteps,
+                            const Progression& progression, std::int64_t keep_last) {
   std::string name = std::to_string(progression.images);
   name.insert(0, 12 - std::min<std::size_t>(12, name.size()), '0');
   const fs::path final = run.checkpoints() / name;
@@ -110,8 +111,13 @@ Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const s
     write_safetensors(temporary / kFiles[0], prefixed(modules, &ModuleState::weights));
     write_safetensors(temporary / kFiles[1], prefixed(modules, &ModuleState::average));
     write_safetensors(temporary / kFiles[2], prefixed(modules, &ModuleState::moments));
+    std::vector<std::string> names(std::begin(kFiles), std::end(kFiles));
+    if (!timesteps.empty()) {
+      names.emplace_back(kTimesteps);
+      write_safetensors(temporary / kTimesteps, timesteps);
+    }
     Value files{Value::Table{}};
-    for (const char* file : kFiles) {
+    for (const std::string& file : names) {
       Value entry{Value::Table{}};
       entry.set("bytes", static_cast<std::int64_t>(fs::file_size(temporary / file)));
       entry.set("sha256", sha256_of_file(temporary / file));
@@ -145,6 +151,7 @@ Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const s
   saved.progression_ = progression;
   saved.config_ = resolved;
   saved.plugins_ = plugins;
+  saved.has_timesteps_ = !timesteps.empty();
   return saved;
 }
 
@@ -173,7 +180,10 @@ Checkpoint Checkpoint::open(const fs::path& path) {
       checkpoint.plugins_.push_back(read_options<UsedPlugin>(plugin));
     }
     checkpoint.config_ = member(record, "config");
-    for (const char* name : kFiles) check_file(checkpoint.path_ / name, member(member(record, "files"), name));
+    const Value& files = member(record, "files");
+    for (const char* name : kFiles) member(files, name);
+    for (const auto& [name, expected] : files.as_table()) check_file(checkpoint.path_ / name, expected);
+    checkpoint.has_timesteps_ = files.find(kTimesteps) != nullptr;
   } catch (const Error& error) {
     throw Error(
         text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
@@ -181,7 +191,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   return checkpoint;
 }
 
-void Checkpoint::restore(std::vector<ModuleState>& modules) const {
+void Checkpoint::restore(std::vector<ModuleState>& modules, const NamedTensors& timesteps) const {
+  restore_timesteps(timesteps);
   const TensorFile files[] = {read_safetensors(path_ / kFiles[0]), read_safetensors(path_ / kFiles[1]),
                               read_safetensors(path_ / kFiles[2])};
   for (ModuleState& module : modules) {
@@ -191,6 +202,17 @@ void Checkpoint::restore(std::vector<ModuleState>& modules) const {
                  text((path_ / kFiles[i]).string(), ", module ", module.name()));
     }
   }
+}
+
+void Checkpoint::restore_timesteps(const NamedTensors& timesteps) const {
+  if (has_timesteps_ == timesteps.empty()) {
+    throw Error(text("checkpoint ", path_.string(), has_timesteps_ ? " holds" : " holds no",
+                     " state of a timestep sampler, and the one of this experiment has ",
+                     timesteps.empty() ? "none" : "some", "; resume with the `timesteps` that made the checkpoint"));
+  }
+  if (!has_timesteps_) return;
+  const fs::path file = path_ / kTimesteps;
+  load_state(Handles(timesteps), read_safetensors(file).tensors, file.string());
 }
 
 void Checkpoint::load_weights(const std::vector<NamedModule>& modules, bool ema) const {

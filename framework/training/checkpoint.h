@@ -32,6 +32,7 @@ class NoCheckpoint : public Error {
 ///     weights.safetensors    every module's parameters and buffers, "theta.<name>"
 ///     ema.safetensors        the averaged parameters, same names
 ///     optimizer.safetensors  Adam's moments
+///     timesteps.safetensors  what the timestep sampler has learned; only where it learns
 ///     state.json             progression, resolved config, plugins with their build ids, LibTorch
 ///                            version, and size and SHA-256 of each file
 ///
@@ -39,9 +40,10 @@ class NoCheckpoint : public Error {
 class Checkpoint {
  public:
   /// Saves, then removes all but the newest `keep_last`.
+  /// @param timesteps  the timestep sampler's buffers
   static Checkpoint save(const RunFolder& run, const Value& resolved, const std::vector<UsedPlugin>& plugins,
-                         const std::vector<ModuleState>& modules, const Progression& progression,
-                         std::int64_t keep_last);
+                         const std::vector<ModuleState>& modules, const NamedTensors& timesteps,
+                         const Progression& progression, std::int64_t keep_last);
 
   /// The newest of a run, or the one in `path` when that is a checkpoint folder itself. Throws
   /// Error when there is none or when a file is missing, truncated or altered.
@@ -52,8 +54,9 @@ class Checkpoint {
   const Value& config() const { return config_; }
   const std::vector<UsedPlugin>& plugins() const { return plugins_; }
 
-  /// Restores everything training needs; all or nothing a module.
-  void restore(std::vector<ModuleState>& modules) const;
+  /// Restores everything training needs; all or nothing a module. Throws Error when the timestep sampler of the
+  /// checkpoint is not the one whose buffers `timesteps` are.
+  void restore(std::vector<ModuleState>& modules, const NamedTensors& timesteps) const;
 
   /// Loads the averaged (or, without `ema`, the raw) weights of a head's modules.
   void load_weights(const std::vector<NamedModule>& modules, bool ema) const;
@@ -68,10 +71,13 @@ class Checkpoint {
   void accept_plugins() { plugins_.clear(); }
 
  private:
+  void restore_timesteps(const NamedTensors& timesteps) const;
+
   std::filesystem::path path_;
   Progression progression_;
   Value config_;
   std::vector<UsedPlugin> plugins_;
+  bool has_timesteps_ = false;
 };
 
 /// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names,

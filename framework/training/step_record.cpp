@@ -20,6 +20,12 @@ void StepRecord::add_row(std::vector<std::string>& names, std::vector<std::vecto
 }
 
 void StepRecord::add_part(const Losses& losses) {
+  term_weights.clear();
+  term_modules.clear();
+  for (const LossTerm& term : losses.terms) {
+    term_weights.push_back(term.weight);
+    term_modules.push_back(term.module);
+  }
   for (std::size_t i = 0; i < losses.terms.size(); ++i) {
     add_row(terms, term_parts_, i, losses.terms[i].name, losses.terms[i].value);
   }
@@ -39,6 +45,14 @@ void StepRecord::fetch() {
   grad_norms = grad_norms.to(at::kCPU);
   term_parts_.clear();
   statistic_parts_.clear();
+}
+
+std::vector<LossTerm> StepRecord::loss_terms() const {
+  std::vector<LossTerm> result;
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    result.push_back({terms[i], values[static_cast<std::int64_t>(i)], term_weights[i], term_modules[i]});
+  }
+  return result;
 }
 
 void StepRecord::check_finite(bool check_gradients) const {

@@ -15,6 +15,8 @@ struct StepRecord {
   std::int64_t step = 0;  ///< counts from 1
   Tensor t;               ///< int64 [B], CPU
   std::vector<std::string> terms;
+  std::vector<double> term_weights;        ///< factors in the objective, as in the last part
+  std::vector<std::string> term_modules;   ///< what each term trains
   Tensor values;          ///< [terms, B]
   std::vector<std::string> statistics;
   Tensor statistic_values;  ///< [statistics, B]
@@ -26,6 +28,9 @@ struct StepRecord {
 
   /// Brings everything to the CPU.
   void fetch();
+
+  /// The terms of the whole batch, on the CPU; after `fetch`.
+  std::vector<LossTerm> loss_terms() const;
 
   /// Throws Error naming the first term that is not finite, its t and the step, or the module
   /// whose gradient is not.

@@ -19,6 +19,7 @@
 #include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
 #include "framework/sampling/generate.h"
+#include "framework/training/batch_draws.h"
 #include "framework/training/loss_scaler.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/signals.h"
@@ -38,37 +39,23 @@ double learning_rate(const OptimizerOptions& options, std::int64_t images, std::
   return options.learning_rate;
 }
 
-/// t of each image, from (seed, the image's position in the run): the same whatever the batch size.
-Tensor draw_t(std::uint64_t seed, std::int64_t first_position, std::int64_t count, std::int64_t num_train_timesteps) {
-  Tensor t = at::empty({count}, at::kLong);
-  const std::uint64_t stream = derive_seed(seed, "t");
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double u = uniform(stream + static_cast<std::uint64_t>(first_position + i));
-    t.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(u * static_cast<double>(num_train_timesteps));
-  }
-  return t;
-}
-
-Tensor draw_noise(std::uint64_t seed, std::int64_t step, const Tensor& like) {
-  at::Generator generator = make_generator(derive_seed(seed, "noise", static_cast<std::uint64_t>(step)), like.device());
-  return at::empty_like(like).normal_(0, 1, generator);
-}
-
 /// Images start..start+length-1 of a batch.
 TrainingBatch narrowed(const TrainingBatch& batch, std::int64_t start, std::int64_t length,
                        std::function<at::Generator(std::string_view)> dropout) {
   const auto part = [&](const Tensor& tensor) { return tensor.defined() ? tensor.narrow(0, start, length) : tensor; };
-  return {part(batch.x0), part(batch.eps), part(batch.x_t), part(batch.t), part(batch.labels), part(batch.augment),
-          std::move(dropout)};
+  return {part(batch.x0),     part(batch.eps),     part(batch.x_t),   part(batch.t),
+          part(batch.labels), part(batch.augment), std::move(dropout)};
 }
 
-/// Sum of weight * mean(value), each term scaled for the module it trains; undefined when no term
+/// Sum of weight * mean(image_weight * value), each term scaled for the module it trains; undefined when no term
 /// has a gradient.
-Tensor objective(const Losses& losses, std::int64_t batch_size, const LossScaler& scaler) {
+/// @param image_weight  [B] of the part; undefined: 1 each
+Tensor objective(const Losses& losses, const Tensor& image_weight, std::int64_t batch_size, const LossScaler& scaler) {
   Tensor total;
   for (const LossTerm& term : losses.terms) {
     if (!term.value.requires_grad() || term.weight == 0) continue;
-    const Tensor part = term.value.sum() * (term.weight * scaler.scale(term.module) / static_cast<double>(batch_size));
+    const Tensor value = image_weight.defined() ? term.value * image_weight.to(term.value.scalar_type()) : term.value;
+    const Tensor part = value.sum() * (term.weight * scaler.scale(term.module) / static_cast<double>(batch_size));
     total = total.defined() ? total + part : part;
   }
   return total;
@@ -136,6 +123,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   const Model model = make_model(experiment, num_classes);
   const std::int64_t T = model.schedule->num_train_timesteps();
   ExperimentMetrics metrics(experiment, *model.schedule, device);
+  BatchDraws draws(experiment, model, device);
   std::vector<NamedModule> named = model.head->modules();
   if (!start) initialise(named, options.init, options.head.table);
   std::vector<ModuleState> modules;
@@ -147,7 +135,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   now.num_classes = num_classes;
   if (start) {
     start->check_plugins(experiment.host->used());
-    start->restore(modules);
+    start->restore(modules, draws.state());
     now = start->progression();
     scaler.restore(now.loss_scales);
   }
@@ -159,7 +147,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   std::int64_t saved_at = start ? now.images : -1;
   const auto save = [&] {
     now.loss_scales = scaler.state();
-    Checkpoint::save(run, experiment.resolved, plugins, modules, now, options.checkpoint.keep_last);
+    Checkpoint::save(run, experiment.resolved, plugins, modules, draws.state(), now, options.checkpoint.keep_last);
     saved_at = now.images;
   };
   const auto draw_samples = [&] {
@@ -177,12 +165,9 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
     const ImageBatch images = loader.next();
     StepRecord record;
     record.step = now.step + 1;
-    record.t = draw_t(seed, images.first_position, batch_size, T);
-    TrainingBatch batch;
-    batch.x0 = to_float(images.images.to(device));
-    batch.t = record.t.to(device);
-    batch.eps = draw_noise(seed, record.step, batch.x0);
-    batch.x_t = model.schedule->q_sample(batch.x0, batch.t, batch.eps);
+    DrawnBatch drawn = draws.draw(images, record.step);
+    TrainingBatch& batch = drawn.batch;
+    record.t = drawn.t;
     if (num_classes > 0) batch.labels = images.labels.to(device);
 
     // The head's losses and their gradients, part by part.
@@ -201,7 +186,9 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
         losses = call_plugin(options.head, [&] { return model.head->losses(piece, metrics); });
       }
       record.add_part(losses);
-      const Tensor loss = objective(losses, batch_size, scaler);
+      const Tensor image_weight =
+          drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size, part_size) : Tensor();
+      const Tensor loss = objective(losses, image_weight, batch_size, scaler);
       if (loss.defined()) loss.backward();
     }
 
@@ -216,6 +203,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
     record.check_finite(!scaler.is_active());
     statistics.add(record);
     if (const std::string remark = metrics.remark(); !remark.empty()) progress.say(remark);
+    draws.observe(record);
 
     // One optimiser and one average a module.
     const std::vector<Tensor> factors = gradient_factors(norms, options.optimizer);

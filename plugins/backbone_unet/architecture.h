@@ -24,6 +24,7 @@ struct Architecture {
   Linear time_embed_0;
   Linear time_embed_2;
   Tensor label_emb;                         ///< [num_classes, 4 channels]; undefined when unconditional
+  Tensor augment_emb;                       ///< [4 channels, augment_size]; undefined without an augmentation
   std::vector<std::int64_t> skip_channels;  ///< of each input block's output
   std::vector<Stage> input_blocks;
   Stage middle_block;

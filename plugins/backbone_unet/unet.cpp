@@ -40,8 +40,8 @@ UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec, std::ve
       frequencies_(make_frequencies(options.channels)) {}
 
 Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& condition) {
-  check(x, t, condition.labels);
-  BlockInput input{embed(t, condition.labels), {}};
+  check(x, t, condition);
+  BlockInput input{embed(t, condition), {}};
   if (is_training_) input.dropout = condition.dropout;
 
   const bool is_channels_last = x.is_cpu() && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
@@ -60,7 +60,7 @@ Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& 
   return is_channels_last ? h.contiguous() : h;
 }
 
-void UNetBackbone::check(const Tensor& x, const Tensor& t, const Tensor& labels) const {
+void UNetBackbone::check(const Tensor& x, const Tensor& t, const Condition& condition) const {
   if (x.dim() != 4 || x.size(1) != spec_.in_channels || x.size(2) % factor_ != 0 || x.size(3) % factor_ != 0) {
     throw Error(text("the U-Net takes images [B, ", spec_.in_channels, ", H, W] with H and W multiples of ", factor_,
                      ", got ", x.sizes()));
@@ -68,19 +68,29 @@ void UNetBackbone::check(const Tensor& x, const Tensor& t, const Tensor& labels)
   if (t.dim() != 1 || t.size(0) != x.size(0)) {
     throw Error(text("the U-Net takes one timestep per image: expected t of [", x.size(0), "], got ", t.sizes()));
   }
-  if (labels.defined() != (spec_.num_classes > 0)) {
-    throw Error(labels.defined() ? "the U-Net is unconditional (num_classes = 0), but was given labels"
-                                 : text("the U-Net has ", spec_.num_classes, " classes, but was given no labels"));
+  if (condition.labels.defined() != (spec_.num_classes > 0)) {
+    throw Error(condition.labels.defined()
+                    ? "the U-Net is unconditional (num_classes = 0), but was given labels"
+                    : text("the U-Net has ", spec_.num_classes, " classes, but was given no labels"));
+  }
+  const Tensor& augment = condition.augment;
+  if (augment.defined() &&
+      (augment.dim() != 2 || augment.size(0) != x.size(0) || augment.size(1) != spec_.augment_size)) {
+    throw Error(text("the U-Net takes augmentation labels of [", x.size(0), ", ", spec_.augment_size, "], got ",
+                     augment.sizes()));
   }
 }
 
-Tensor UNetBackbone::embed(const Tensor& t, const Tensor& labels) {
+Tensor UNetBackbone::embed(const Tensor& t, const Condition& condition) {
   if (frequencies_.device() != t.device()) frequencies_ = frequencies_.to(t.device());
   const Tensor scaled = t.to(at::kFloat) * options_.timestep_scale;
   const Tensor sinusoids = timestep_embedding(scaled, frequencies_, options_.channels);
   Tensor embedding =
       net_.time_embed_2(at::silu(net_.time_embed_0(sinusoids.to(net_.time_embed_0.weight.scalar_type()))));
-  if (labels.defined()) embedding = embedding + at::embedding(net_.label_emb, labels);
+  if (condition.labels.defined()) embedding = embedding + at::embedding(net_.label_emb, condition.labels);
+  if (condition.augment.defined() && spec_.augment_size > 0) {
+    embedding = embedding + at::linear(condition.augment.to(net_.augment_emb.scalar_type()), net_.augment_emb);
+  }
   return at::silu(embedding);
 }
 

@@ -9,7 +9,9 @@
 namespace casdm::unet {
 
 /// The U-Net of Dhariwal & Nichol 2021 with all its options; state names are theirs
-/// (`time_embed.0.weight`, `input_blocks.1.0.in_layers.0.weight`, ...).
+/// (`time_embed.0.weight`, `input_blocks.1.0.in_layers.0.weight`, ...). Beside them there is `augment_emb.weight` where
+/// the Spec has an augment_size: a linear map of Condition::augment without bias, from zero, added to the embedding of
+/// the time (as in Karras et al. 2022, appendix F.2).
 ///
 /// Height and width may differ from the Spec's image size, as long as they can be halved as often
 /// as the network does. On the CPU, images are channels-last inside, where its convolutions are
@@ -24,14 +26,14 @@ class UNetBackbone : public Backbone {
   NamedTensors parameters() const override { return parameters_; }
   void train(bool on) override { is_training_ = on; }
 
-  /// Throws Error when x, t or the labels do not fit the network.
+  /// Throws Error when x, t or the condition do not fit the network.
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override;
 
  private:
   UNetBackbone(const UNetOptions& options, const Spec& spec, std::vector<Level> levels, ParameterMaker make);
 
-  void check(const Tensor& x, const Tensor& t, const Tensor& labels) const;
-  Tensor embed(const Tensor& t, const Tensor& labels);
+  void check(const Tensor& x, const Tensor& t, const Condition& condition) const;
+  Tensor embed(const Tensor& t, const Condition& condition);
   Tensor run(const Stage& stage, Tensor x, const BlockInput& input) const;
 
   UNetOptions options_;

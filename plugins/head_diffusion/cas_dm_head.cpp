@@ -49,7 +49,9 @@ std::vector<NamedModule> CasDmHead::modules() const {
 Tensor CasDmHead::predict_eps(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
   if (!is_theta_frozen()) return theta_(x_t, t, condition);
   const at::NoGradGuard no_grad;
-  return theta_(x_t, t, sampling_condition(condition.labels));
+  Condition without_dropout = condition;
+  without_dropout.dropout.reset();
+  return theta_(x_t, t, without_dropout);
 }
 
 Estimate CasDmHead::predict(const Tensor& x_t, const Tensor& t, const Condition& for_theta,

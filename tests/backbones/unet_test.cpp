@@ -1,3 +1,4 @@
+#include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -188,4 +189,47 @@ TEST_CASE("num_heads_upsample is for the decoder alone") {
   CHECK(at::equal(output_of(*small_unet("num_heads = 4\nnum_heads_upsample = 4")), four));
   CHECK(max_relative_difference(mixed, one) > 1e-3);
   CHECK(max_relative_difference(mixed, four) > 1e-3);
+}
+
+TEST_CASE("augmentation labels move the embedding by a linear map, and zeros are as none") {
+  const auto network = small_unet("", {.augment_size = 9});
+  const Tensor told = fill(5, {3, 9});
+  Condition condition;
+  condition.augment = told;
+  const Tensor plain = output_of(*network);
+  CHECK_FALSE(at::equal(output_of(*network, {}, condition), plain));
+  condition.augment = at::zeros({3, 9});
+  CHECK(at::equal(output_of(*network, {}, condition), plain));
+
+  // W a added to the embedding is W a added to the bias of its last layer, one image at a time.
+  Tensor map;
+  Tensor bias;
+  for (auto& [name, parameter] : network->parameters()) {
+    if (name == "augment_emb.weight") map = parameter;
+    if (name == "time_embed.2.bias") bias = parameter;
+  }
+  REQUIRE(map.sizes() == at::IntArrayRef({128, 9}));
+  condition.augment = told[1].expand({3, 9});
+  const Tensor expected = output_of(*network, {}, condition);
+  {
+    at::NoGradGuard no_grad;
+    bias.add_(at::linear(told[1], map));
+  }
+  CHECK(max_relative_difference(output_of(*network), expected) < 1e-5);
+}
+
+TEST_CASE("a network that may be told of augmentations starts as one that may not") {
+  const State plain = fresh_state("");
+  const State told = fresh_state("", {.augment_size = 9});
+  CHECK(told.size() == plain.size() + 1);
+  for (const auto& [name, value] : plain) CHECK_MESSAGE(at::equal(told.at(name), value), name);
+  CHECK(told.at("augment_emb.weight").abs().max().item<double>() == 0);
+}
+
+TEST_CASE("augmentation labels of another size are refused") {
+  Condition condition;
+  condition.augment = at::zeros({3, 9});
+  CHECK_THROWS_WITH_AS(output_of(*small_unet(), {}, condition), doctest::Contains("augmentation labels of [3, 0]"), Error);
+  CHECK_THROWS_WITH_AS(output_of(*small_unet("", {.augment_size = 4}), {}, condition),
+                       doctest::Contains("augmentation labels of [3, 4], got [3, 9]"), Error);
 }

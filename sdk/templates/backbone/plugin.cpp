@@ -28,13 +28,15 @@ struct Block {
   Layer first, told, second;
 };
 
-/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each told the time and the label.
+/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each told the time, the label and
+/// what an augmentation did.
 class TemplateNameBackbone : public casdm::Backbone {
  public:
   using Options = TemplateNameOptions;
 
   TemplateNameBackbone(const Options& options, const Spec& spec) : channels_(options.channels), seed_(spec.seed) {
     if (spec.num_classes > 0) labels_ = uniform("labels.weight", {spec.num_classes, 2 * half()}, 1.0);
+    if (spec.augment_size > 0) augment_ = uniform("augment.weight", {2 * half(), spec.augment_size}, 0.1);
     in_ = layer("in", {channels_, spec.in_channels, 3, 3});
     for (std::int64_t i = 0; i < options.depth; ++i) {
       const std::string name = "blocks." + std::to_string(i);
@@ -50,6 +52,7 @@ class TemplateNameBackbone : public casdm::Backbone {
   Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
     Tensor told = embedding(t).to(x.scalar_type());
     if (labels_.defined()) told = told + at::embedding(labels_, condition.labels);
+    if (augment_.defined() && condition.augment.defined()) told = told + at::linear(condition.augment, augment_);
     Tensor h = convolve(x, in_);
     for (const Block& block : blocks_) {
       const Tensor shift = at::linear(told, block.told.weight, block.told.bias).unsqueeze(-1).unsqueeze(-1);
@@ -87,7 +90,8 @@ class TemplateNameBackbone : public casdm::Backbone {
 
   std::int64_t channels_;
   std::uint64_t seed_;
-  Tensor labels_;  ///< undefined: unconditional
+  Tensor labels_;   ///< undefined: unconditional
+  Tensor augment_;  ///< undefined: no augmentation
   Layer in_, out_;
   std::vector<Block> blocks_;
   casdm::NamedTensors parameters_;

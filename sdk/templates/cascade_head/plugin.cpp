@@ -27,6 +27,7 @@ class TemplateNameHead : public casdm::CascadeHead {
     network.out_channels = spec.channels;
     network.image_size = spec.image_size;
     network.num_classes = spec.num_classes;
+    network.augment_size = spec.augment_size;
     network.seed = casdm::derive_seed(spec.seed, "theta");
     theta_ = spec.factory->make<casdm::Backbone>(options.theta, network);
   }

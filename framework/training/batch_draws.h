@@ -1,0 +1,50 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "casdm/timestep_sampler.h"
+#include "framework/data/batch_loader.h"
+#include "framework/host/model.h"
+#include "framework/training/step_record.h"
+
+namespace casdm {
+
+/// A training batch, and what each of its images counts in the objective.
+struct DrawnBatch {
+  TrainingBatch batch;  ///< without labels and dropout
+  Tensor t;             ///< batch.t on the CPU
+  Tensor weight;        ///< [B] float32, from the timestep sampler; undefined: 1 each
+};
+
+/// What the host draws for a step: augmentation, timesteps, noise. Each draw is a function of the run's seed, the
+/// step or the image's position in the run, and a purpose; timesteps also depend on what their sampler has learned.
+class BatchDraws {
+ public:
+  /// Makes the experiment's timestep sampler, if it names one.
+  BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device);
+
+  /// The images of step `step` (from 1), augmented and noised. Throws PluginError when a component breaks its contract.
+  DrawnBatch draw(const ImageBatch& images, std::int64_t step) const;
+
+  /// Tells the timestep sampler the losses of the step that was just drawn.
+  void observe(const StepRecord& record);
+
+  /// The timestep sampler's buffers; handles to them.
+  NamedTensors state() const;
+
+ private:
+  void augment(TrainingBatch& batch, std::int64_t first_position) const;
+  void draw_t(DrawnBatch& drawn, std::int64_t first_position) const;
+
+  const Experiment& options_;
+  std::uint64_t seed_;
+  c10::Device device_;
+  std::shared_ptr<const NoiseScheduler> schedule_;
+  std::shared_ptr<Augmentation> augmentation_;  ///< null: none
+  std::shared_ptr<TimestepSampler> timesteps_;  ///< null: every timestep equally likely
+};
+
+}  // namespace casdm

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "options.h"
+
+namespace casdm::augmentation_edm {
+
+/// Rows of a matrix.
+using Matrix3 = std::array<std::array<double, 3>, 3>;
+using Matrix4 = std::array<std::array<double, 4>, 4>;
+
+/// What happens to one image; as constructed, nothing.
+struct ImageDraw {
+  bool is_x_flipped = false;
+  bool is_y_flipped = false;
+  std::int64_t quarter_turns = 0;                ///< anticlockwise
+  std::array<std::int64_t, 2> pixel_shift = {};  ///< to the right, upwards
+  double scale = 0;                              ///< log2 of the enlargement, in units of scale_std
+  double angle = 0;                              ///< radians
+  double aniso = 0;                              ///< log2 of the stretch, in units of aniso_std
+  double aniso_angle = 0;                        ///< radians
+  std::array<double, 2> shift = {};              ///< in units of translate_frac_std sizes of the image
+  double brightness = 0;                         ///< in units of brightness_std
+  double contrast = 0;                           ///< log2, in units of contrast_std
+  bool is_luma_flipped = false;
+  double hue = 0;         ///< radians
+  double saturation = 0;  ///< log2, in units of saturation_std
+
+  bool moves_between_pixels() const { return scale != 0 || angle != 0 || aniso != 0 || shift[0] != 0 || shift[1] != 0; }
+  bool changes_colour() const {
+    return brightness != 0 || contrast != 0 || is_luma_flipped || hue != 0 || saturation != 0;
+  }
+};
+
+/// The draw of an image: a function of its seed and the options, each transformation with a stream of its own.
+ImageDraw draw_image(const EdmAugmentationOptions& options, std::uint64_t seed, std::int64_t image_size);
+
+/// What the networks are told of `draw`: for each transformation that the options allow, in their order, one number, or
+/// two for those of a plane (x and y; cos - 1 and sin of an angle). 0 where nothing was done.
+std::vector<double> labels_of(const EdmAugmentationOptions& options, const ImageDraw& draw, std::int64_t image_size);
+
+/// From a place in the augmented image to the place in the image it shows, in pixels from the centre, x to the right
+/// and y down, homogeneous:
+///
+///     S(1/s) R(angle) R(-r) diag(1/a, a) R(r) T(-shift)
+Matrix3 geometry_of(const EdmAugmentationOptions& options, const ImageDraw& draw, std::int64_t image_size);
+
+/// From a colour (r, g, b, 1) to the colour it becomes.
+Matrix4 colour_of(const EdmAugmentationOptions& options, const ImageDraw& draw);
+
+}  // namespace casdm::augmentation_edm

@@ -1,0 +1,51 @@
+#include "distribution.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm::timesteps_diffusion {
+
+Distribution::Distribution(std::vector<double> probabilities) : probabilities_(std::move(probabilities)) {
+  const double total = std::accumulate(probabilities_.begin(), probabilities_.end(), 0.0);
+  if (!std::isfinite(total) || total <= 0) {
+    throw Error(text("the probabilities of the timesteps sum to ", number(total), "; expected a positive number"));
+  }
+  for (double& probability : probabilities_) probability /= total;
+  sums_.resize(probabilities_.size());
+  std::partial_sum(probabilities_.begin(), probabilities_.end(), sums_.begin());
+}
+
+std::int64_t Distribution::at(double u) const {
+  // The last sum may miss 1 by rounding; scaling u by it keeps every draw inside.
+  const auto found = std::upper_bound(sums_.begin(), sums_.end(), u * sums_.back());
+  auto t = static_cast<std::size_t>(std::min<std::ptrdiff_t>(found - sums_.begin(), std::ssize(sums_) - 1));
+  while (probabilities_[t] == 0) --t;
+  return static_cast<std::int64_t>(t);
+}
+
+TimestepDraw Distribution::draw(const std::vector<double>& u, bool is_importance_weighted) const {
+  TimestepDraw draw;
+  for (const double number : u) {
+    const std::int64_t t = at(number);
+    draw.t.push_back(t);
+    draw.weight.push_back(is_importance_weighted ? 1 / (static_cast<double>(probabilities_.size()) * probability(t))
+                                                 : 1);
+  }
+  return draw;
+}
+
+TimestepDraw uniform_draw(const std::vector<double>& u, std::int64_t num_train_timesteps) {
+  TimestepDraw draw;
+  draw.weight.assign(u.size(), 1);
+  for (const double number : u) {
+    const auto t = static_cast<std::int64_t>(number * static_cast<double>(num_train_timesteps));
+    draw.t.push_back(std::min(t, num_train_timesteps - 1));
+  }
+  return draw;
+}
+
+}  // namespace casdm::timesteps_diffusion

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+
+#include "casdm/timestep_sampler.h"
+
+namespace casdm::timesteps_diffusion {
+
+struct UniformOptions {
+  std::string spread = "independent";
+
+  static void describe(Schema<UniformOptions>& s);
+};
+
+/// Every timestep equally likely, t = floor(T v) with v_i for image i of a batch of B:
+///
+///     independent       v_i = u_i
+///     stratified        v_i = (i + u_i) / B
+///     low_discrepancy   v_i = (i / B + u_0) mod 1   (Kingma et al. 2021, appendix I.1)
+///
+/// The last two spread each batch evenly over the diffusion, which lowers the variance of its loss; the mean over a
+/// batch keeps its expectation.
+class UniformTimesteps : public TimestepSampler {
+ public:
+  using Options = UniformOptions;
+
+  UniformTimesteps(const UniformOptions& options, const Spec& spec);
+
+  TimestepDraw draw(const std::vector<double>& u) const override;
+
+ private:
+  UniformOptions options_;
+  std::int64_t num_train_timesteps_;
+};
+
+}  // namespace casdm::timesteps_diffusion

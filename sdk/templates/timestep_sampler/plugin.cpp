@@ -1,0 +1,55 @@
+#include <algorithm>
+#include <cmath>
+
+#include "casdm/plugin.h"
+#include "casdm/timestep_sampler.h"
+
+namespace {
+
+struct TemplateNameOptions {
+  double power = 2;
+  bool importance = true;
+
+  static void describe(casdm::Schema<TemplateNameOptions>& s) {
+    s.option("power", &TemplateNameOptions::power, "How strongly little noise is preferred; 1: not at all.")
+        .range(1, 8);
+    s.option("importance", &TemplateNameOptions::importance,
+             "Weight each image by 1 / (T p(t)), which keeps the objective of uniform timesteps.");
+  }
+};
+
+/// t = floor(T u^power), so that a timestep's share is p(t) = ((t+1) / T)^(1/power) - (t / T)^(1/power).
+class TemplateNameTimesteps : public casdm::TimestepSampler {
+ public:
+  using Options = TemplateNameOptions;
+
+  TemplateNameTimesteps(const Options& options, const Spec& spec)
+      : options_(options), count_(spec.schedule->num_train_timesteps()) {}
+
+  /// A function of `u` alone: the host draws the random numbers.
+  casdm::TimestepDraw draw(const std::vector<double>& u) const override {
+    casdm::TimestepDraw draw;
+    for (const double number : u) {
+      const auto t = static_cast<std::int64_t>(std::pow(number, options_.power) * static_cast<double>(count_));
+      draw.t.push_back(std::min(t, count_ - 1));
+      draw.weight.push_back(options_.importance ? 1 / (static_cast<double>(count_) * share(draw.t.back())) : 1);
+    }
+    return draw;
+  }
+
+ private:
+  double share(std::int64_t t) const { return below(t + 1) - below(t); }
+  double below(std::int64_t t) const {
+    return std::pow(static_cast<double>(t) / static_cast<double>(count_), 1 / options_.power);
+  }
+
+  Options options_;
+  std::int64_t count_;
+};
+
+}  // namespace
+
+CASDM_PLUGIN(plugin) {
+  plugin.describe({.summary = "Timesteps of my own", .licence = "Apache-2.0"});
+  plugin.add<TemplateNameTimesteps>("template_name", "Little noise more often than much.");
+}
