@@ -25,7 +25,7 @@ Tensor recoloured(const Tensor& image, const Matrix4& map) {
   std::vector<double> linear;
   std::vector<double> offset;
   for (std::size_t i = 0; i < 3; ++i) {
-    linear.insert(linear.end(), map[i].begin(), map[i].begin() + 3);
+    for (std::size_t j = 0; j < 3; ++j) linear.push_back(map[i][j]);
     offset.push_back(map[i][3]);
   }
   const Tensor matrix = at::tensor(linear, at::kDouble).view({3, 3});
@@ -69,8 +69,7 @@ Augmented EdmAugmentation::apply(const Tensor& images, const std::vector<std::ui
   for (std::size_t i = 0; i < seeds.size(); ++i) {
     const ImageDraw draw = draw_image(options_, seeds[i], image_size_);
     transformed_images.push_back(transformed(images[static_cast<std::int64_t>(i)], draw));
-    const std::vector<double> own = labels_of(options_, draw, image_size_);
-    labels.insert(labels.end(), own.begin(), own.end());
+    for (const double label : labels_of(options_, draw, image_size_)) labels.push_back(label);
   }
   result.images = at::stack(transformed_images);
   if (label_size_ > 0) result.labels = at::tensor(labels, at::kDouble).view({-1, label_size_}).to(images.options());

@@ -117,7 +117,8 @@ ImageDraw draw_image(const EdmAugmentationOptions& options, std::uint64_t seed, 
 std::vector<double> labels_of(const EdmAugmentationOptions& options, const ImageDraw& draw, std::int64_t image_size) {
   std::vector<double> labels;
   const auto add = [&](double multiplier, std::initializer_list<double> values) {
-    if (multiplier > 0) labels.insert(labels.end(), values);
+    if (multiplier <= 0) return;
+    for (const double value : values) labels.push_back(value);
   };
   const double largest_shift = static_cast<double>(image_size) * options.translate_int_max;
   const auto turns = draw.quarter_turns;

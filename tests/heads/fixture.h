@@ -46,12 +46,13 @@ class TestBackbone : public Backbone {
     last_x = x;
     last_t = t;
     last_labels = condition.labels;
+    last_augment = condition.augment;
     had_dropout = condition.dropout.has_value();
     return compute(x, t, condition);
   }
 
   const Spec spec;
-  Tensor last_x, last_t, last_labels;
+  Tensor last_x, last_t, last_labels, last_augment;
   bool had_dropout = false;
 
  protected:

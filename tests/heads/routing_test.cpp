@@ -190,7 +190,10 @@ TEST_CASE("cascade: a frozen theta has no graph, no dropout, and a loss that is 
   const Bench bench("cascade", "train_mode = \"frozen_theta\"\ndetach_input = false", linear_schedule(50));
   TrainingBatch batch = bench.batch(kTimes);
   batch.dropout = [](std::string_view name) { return make_generator(derive_seed(1, name)); };
+  batch.augment = at::ones({batch.x0.size(0), 3});
   const Losses losses = bench.head->losses(batch, FakeMetric());
+  CHECK(bench.backbone("theta").last_augment.is_same(batch.augment));
+  CHECK(bench.backbone("phi").last_augment.is_same(batch.augment));
   CHECK_FALSE(bench.head->modules().at(0).is_trainable);
   CHECK(bench.head->modules().at(1).is_trainable);
   CHECK(bench.head->gradients_are_separate());
