@@ -23,7 +23,7 @@ void StepRecord::add_part(const Losses& losses) {
   term_weights.clear();
   term_modules.clear();
   for (const LossTerm& term : losses.terms) {
-    term_weights.push_back(term.weight);
+    term_weights.push_back(term.value.requires_grad() ? term.weight : 0);
     term_modules.push_back(term.module);
   }
   for (std::size_t i = 0; i < losses.terms.size(); ++i) {

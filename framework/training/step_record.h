@@ -15,7 +15,7 @@ struct StepRecord {
   std::int64_t step = 0;  ///< counts from 1
   Tensor t;               ///< int64 [B], CPU
   std::vector<std::string> terms;
-  std::vector<double> term_weights;        ///< factors in the objective, as in the last part
+  std::vector<double> term_weights;        ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;   ///< what each term trains
   Tensor values;          ///< [terms, B]
   std::vector<std::string> statistics;
