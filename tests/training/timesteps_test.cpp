@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "framework/host/files.h"
 #include "training/small_run.h"
 
@@ -16,7 +17,12 @@ namespace {
 const std::vector<std::string> kShort = {"noise.num_train_timesteps=4", "train.total_images=48"};
 
 std::string loss_aware(const std::string& more = "") {
-  return "[timesteps]\ntype = \"loss_second_moment\"\nhistory_per_term = 2\nuniform_prob = 0.1\n" + more;
+  return text("[timesteps]\ntype = \"loss_second_moment\"\nhistory_per_term = 2\nuniform_prob = 0.1\n", more);
+}
+
+std::vector<std::string> with(std::vector<std::string> overrides, const std::string& one_more) {
+  overrides.push_back(one_more);
+  return overrides;
 }
 
 const std::string kMetric = "[[metrics]]\ntype = \"l1\"\nweight = 50.0\n";
@@ -63,8 +69,7 @@ TEST_CASE("a run with learning timesteps, stopped and resumed, is bitwise the un
   const TemporaryFolder folder;
   const std::string toml = single_head() + loss_aware();
   const Checkpoint whole = run(small_experiment(folder.path(), "whole", toml, kShort));
-  std::vector<std::string> first_part = kShort;
-  first_part.push_back("train.total_images=24");
+  const std::vector<std::string> first_part = with(kShort, "train.total_images=24");
   const Checkpoint half = run(small_experiment(folder.path(), "parts", toml, first_part));
   resume(small_experiment(folder.path(), "parts", toml, kShort), half);
   check_equal(Checkpoint::open(folder.path() / "parts"), whole,
@@ -78,8 +83,7 @@ TEST_CASE("a run with learning timesteps, stopped and resumed, is bitwise the un
 
 TEST_CASE("what a sampler has learned is never started anew in silence") {
   const TemporaryFolder folder;
-  std::vector<std::string> first_part = kShort;
-  first_part.push_back("train.total_images=8");
+  const std::vector<std::string> first_part = with(kShort, "train.total_images=8");
   const Checkpoint without = run(small_experiment(folder.path(), "without", single_head(), first_part));
   CHECK_THROWS_WITH_AS(
       resume(small_experiment(folder.path(), "without", single_head() + loss_aware(), kShort), without),
@@ -111,11 +115,10 @@ TEST_CASE("an image's weight scales its gradient and leaves the record as it is"
   // All of this distribution is at t = 25 of 50, where an importance weight is 1 / 50.
   const std::string narrow = "[timesteps]\ntype = \"logit_normal\"\nmean = 0.04\nstd = 0.001\n";
   const std::vector<std::string> one_step = {"train.total_images=4", "log.every_images=4"};
-  std::vector<std::string> in_parts = one_step;
-  in_parts.push_back("train.accumulate=2");
   run(small_experiment(folder.path(), "plain", single_head() + narrow, one_step));
   run(small_experiment(folder.path(), "weighted", single_head() + narrow + "importance = true\n", one_step));
-  run(small_experiment(folder.path(), "parts", single_head() + narrow + "importance = true\n", in_parts));
+  run(small_experiment(folder.path(), "parts", single_head() + narrow + "importance = true\n",
+                       with(one_step, "train.accumulate=2")));
   const Value plain = first_record(folder.path() / "plain");
   for (const char* name : {"weighted", "parts"}) {
     const Value record = first_record(folder.path() / name);
