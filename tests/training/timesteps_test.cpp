@@ -14,7 +14,8 @@ using namespace casdm::testing;
 namespace {
 
 /// Few timesteps and a short history, so that the sampler leaves its warm-up within the run.
-const std::vector<std::string> kShort = {"noise.num_train_timesteps=4", "train.total_images=48"};
+const std::vector<std::string> kShort = {"noise.num_train_timesteps=4", "noise.scale_with_timesteps=false",
+                                         "train.total_images=48"};
 
 std::string loss_aware(const std::string& more = "") {
   return text("[timesteps]\ntype = \"loss_second_moment\"\nhistory_per_term = 2\nuniform_prob = 0.1\n", more);
@@ -92,7 +93,7 @@ TEST_CASE("what a sampler has learned is never started anew in silence") {
   CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "with", single_head(), kShort), with),
                        doctest::Contains("holds state of a timestep sampler"), Error);
   CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "with", single_head() + loss_aware(),
-                                               {"noise.num_train_timesteps=4", "timesteps.history_per_term=3"}),
+                                               with(kShort, "timesteps.history_per_term=3")),
                               with),
                        doctest::Contains("history"), Error);
   std::filesystem::remove(with.path() / "timesteps.safetensors");
