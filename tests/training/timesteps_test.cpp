@@ -21,7 +21,7 @@ std::string loss_aware(const std::string& more = "") {
   return text("[timesteps]\ntype = \"loss_second_moment\"\nhistory_per_term = 2\nuniform_prob = 0.1\n", more);
 }
 
-std::vector<std::string> with(std::vector<std::string> overrides, const std::string& one_more) {
+std::vector<std::string> extended(std::vector<std::string> overrides, const std::string& one_more) {
   overrides.push_back(one_more);
   return overrides;
 }
@@ -70,7 +70,7 @@ TEST_CASE("a run with learning timesteps, stopped and resumed, is bitwise the un
   const TemporaryFolder folder;
   const std::string toml = single_head() + loss_aware();
   const Checkpoint whole = run(small_experiment(folder.path(), "whole", toml, kShort));
-  const std::vector<std::string> first_part = with(kShort, "train.total_images=24");
+  const std::vector<std::string> first_part = extended(kShort, "train.total_images=24");
   const Checkpoint half = run(small_experiment(folder.path(), "parts", toml, first_part));
   resume(small_experiment(folder.path(), "parts", toml, kShort), half);
   check_equal(Checkpoint::open(folder.path() / "parts"), whole,
@@ -84,7 +84,7 @@ TEST_CASE("a run with learning timesteps, stopped and resumed, is bitwise the un
 
 TEST_CASE("what a sampler has learned is never started anew in silence") {
   const TemporaryFolder folder;
-  const std::vector<std::string> first_part = with(kShort, "train.total_images=8");
+  const std::vector<std::string> first_part = extended(kShort, "train.total_images=8");
   const Checkpoint without = run(small_experiment(folder.path(), "without", single_head(), first_part));
   CHECK_THROWS_WITH_AS(
       resume(small_experiment(folder.path(), "without", single_head() + loss_aware(), kShort), without),
@@ -93,7 +93,7 @@ TEST_CASE("what a sampler has learned is never started anew in silence") {
   CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "with", single_head(), kShort), with),
                        doctest::Contains("holds state of a timestep sampler"), Error);
   CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "with", single_head() + loss_aware(),
-                                               with(kShort, "timesteps.history_per_term=3")),
+                                               extended(kShort, "timesteps.history_per_term=3")),
                               with),
                        doctest::Contains("history"), Error);
   std::filesystem::remove(with.path() / "timesteps.safetensors");
@@ -119,7 +119,7 @@ TEST_CASE("an image's weight scales its gradient and leaves the record as it is"
   run(small_experiment(folder.path(), "plain", single_head() + narrow, one_step));
   run(small_experiment(folder.path(), "weighted", single_head() + narrow + "importance = true\n", one_step));
   run(small_experiment(folder.path(), "parts", single_head() + narrow + "importance = true\n",
-                       with(one_step, "train.accumulate=2")));
+                       extended(one_step, "train.accumulate=2")));
   const Value plain = first_record(folder.path() / "plain");
   for (const char* name : {"weighted", "parts"}) {
     const Value record = first_record(folder.path() / name);
