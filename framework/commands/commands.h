@@ -20,4 +20,5 @@ int casdm_sample_command(const std::vector<std::string>& arguments);
 int casdm_export_command(const std::vector<std::string>& arguments);
 int casdm_import_command(const std::vector<std::string>& arguments);
 int casdm_plugins_check_command(const std::vector<std::string>& arguments);
+int casdm_plugins_doctor_command(const std::vector<std::string>& arguments);
 }

@@ -12,6 +12,7 @@
 #include "framework/config/starter.h"
 #include "framework/host/discovery.h"
 #include "framework/host/files.h"
+#include "framework/host/lock.h"
 
 namespace casdm {
 
@@ -52,7 +53,10 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
 
 Value resolved(const po::variables_map& parsed) {
   const Value document = load_document(word(parsed, "file", kCommand), words(parsed, "set"));
-  return resolve(document, schema_of<Experiment>(), catalog_for(document, parsed));
+  const PluginCatalog catalog = catalog_for(document, parsed);
+  Value experiment = resolve(document, schema_of<Experiment>(), catalog);
+  check_lock(experiment, catalog);
+  return experiment;
 }
 
 void collect_types(const Value& value, const std::string& path, std::vector<std::string>& found) {

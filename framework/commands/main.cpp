@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include <exception>
 #include <functional>
 #include <iostream>
@@ -7,6 +9,8 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/commands.h"
+#include "framework/host/crash_message.h"
+#include "framework/host/discovery.h"
 #include "framework/host/framework_library.h"
 
 namespace {
@@ -21,8 +25,12 @@ usage: casdm COMMAND [ARGUMENT]...
   export RUN              write a network's weights for guided-diffusion or diffusers
   config check|show|init|schema|reference
                           validate an experiment, show it resolved, start a new one
-  plugins list|inspect|paths|check|new
-                          what plugins are found and offer; test one; start a new one
+  plugins list|inspect|paths|check|new|lock|doctor
+                          what plugins are found and offer; test one; start a new one;
+                          pin the files an experiment uses; look for what is wrong
+
+  --safe-mode             with any command: use the plugins installed with casdm alone
+  --version               print the version
 
 `casdm COMMAND --help` tells more of each. Results go to stdout, everything else to stderr.
 Exit status: 0 done, 1 failed at run time, 2 wrong use or configuration.
@@ -50,7 +58,9 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (std::erase(words, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);
+  casdm::explain_crashes();
   try {
     if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
       std::cout << kHelp;

@@ -7,9 +7,11 @@
 #include "framework/commands/option_list.h"
 #include "framework/commands/plugins_new.h"
 #include "framework/config/document.h"
+#include "framework/config/experiment.h"
 #include "framework/config/wording.h"
 #include "framework/host/discovery.h"
 #include "framework/host/framework_library.h"
+#include "framework/host/lock.h"
 #include "framework/host/text_table.h"
 
 namespace casdm {
@@ -23,14 +25,18 @@ constexpr const char* kUsage = R"(usage: casdm plugins list [--json]
        casdm plugins paths [--json]
        casdm plugins check FILE [--strict] [--json]
        casdm plugins new --kind KIND NAME [--json]
+       casdm plugins lock --config FILE [--json]
+       casdm plugins doctor [--json]
 
-Shows what plugins are found and what they offer, from the notes in their files: no plugin is
-loaded. NAME is a plugin, a component (`unet`, `backbone_unet/unet`) or a library file.
+list, inspect, paths and lock read the notes in the plugins' files: no plugin is loaded. check, new
+and doctor have a --help of their own; lock prints the `[[plugins.lock]]` that pins the experiment to
+the plugin files it uses now. NAME is a plugin, a component (`unet`, `backbone_unet/unet`) or a library file.
 
   casdm plugins list
   casdm plugins inspect unet
   casdm plugins inspect ./build/metric_mine.so
   casdm plugins paths --config configs/quickstart.toml
+  casdm plugins lock --config configs/quickstart.toml >> configs/quickstart.toml
 )";
 
 using Rows = std::vector<std::vector<std::string>>;
@@ -49,6 +55,7 @@ Value to_value(const FoundPlugin& plugin) {
   value.set("build_id", plugin.build_id);
   value.set("usable", plugin.problem.empty());
   if (!plugin.problem.empty()) value.set("problem", plugin.problem);
+  if (!plugin.remark().empty()) value.set("warning", plugin.remark());
   return value;
 }
 
@@ -106,6 +113,7 @@ void print(const FoundPlugin& plugin, const std::string& only) {
                            {"build id", plugin.build_id.empty() ? "(none)" : plugin.build_id},
                            {"built with", stamp},
                            {"usable", plugin.problem.empty() ? "yes" : "no: " + plugin.problem}});
+  if (!plugin.remark().empty()) std::cout << "warning: it " << plugin.remark() << '\n';
   for (const ComponentEntry& component : description.components) {
     if (!only.empty() && component.name != only) continue;
     const std::string options = option_list(component.options, terminal_width());
@@ -179,11 +187,28 @@ void paths(const SearchPaths& search, const std::vector<FoundPlugin>& plugins, b
   std::cout << (as_json ? to_json(all, 2) + "\n" : text_table(rows));
 }
 
+void lock(const po::variables_map& parsed) {
+  if (parsed.count("config") == 0) throw ConfigError("plugins: lock needs --config FILE, the experiment to lock");
+  const Value document = load_document(parsed["config"].as<std::string>());
+  const PluginCatalog catalog = PluginCatalog::discover(search_of(parsed));
+  const Value resolved = resolve(document, schema_of<Experiment>(), catalog);
+  Value::Array entries;
+  std::string toml;  // without a [plugins] of its own, so that it can be appended to the experiment
+  for (const LockedPlugin& entry : lock_of(plugins_of(resolved, catalog))) {
+    entries.push_back(write_options(entry));
+    toml += text("\n[[plugins.lock]]\n", to_toml(entries.back()));
+  }
+  std::cout << (parsed.count("json") > 0 ? to_json(entries, 2) + "\n" : toml);
+}
+
 }  // namespace
 
 int plugins_command(const std::vector<std::string>& arguments) {
   if (!arguments.empty() && arguments[0] == "check") {
     return run_in_framework("casdm_plugins_check_command", {arguments.begin() + 1, arguments.end()});
+  }
+  if (!arguments.empty() && arguments[0] == "doctor") {
+    return run_in_framework("casdm_plugins_doctor_command", {arguments.begin() + 1, arguments.end()});
   }
   if (!arguments.empty() && arguments[0] == "new") return plugins_new_command({arguments.begin() + 1, arguments.end()});
   const std::string command = "plugins";
@@ -196,10 +221,14 @@ int plugins_command(const std::vector<std::string>& arguments) {
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   const bool as_json = parsed->count("json") > 0;
-  const std::string verb = chosen_verb(*parsed, command, {"list", "inspect", "paths"});
+  const std::string verb = chosen_verb(*parsed, command, {"list", "inspect", "paths", "lock"});
   const std::vector<std::string> name = words(*parsed, "name");
   if (verb != "inspect" && !name.empty())
     throw ConfigError(text(command, ": ", verb, " takes no '", name.front(), "'; see `casdm ", command, " --help`"));
+  if (verb == "lock") {
+    lock(*parsed);
+    return 0;
+  }
   SearchPaths search = search_of(*parsed);
   if (verb == "inspect" && !name.empty() && name.front().ends_with(".so")) search.files.emplace_back(name.front());
   const NoteDetail detail = verb == "inspect" ? NoteDetail::options : NoteDetail::summary;

@@ -199,13 +199,27 @@ struct UsedPlugin {
   }
 };
 
+/// One of [[plugins.lock]]: the only file of a plugin that the experiment may use.
+struct LockedPlugin {
+  std::string id;
+  std::string sha256;
+
+  static void describe(Schema<LockedPlugin>& s) {
+    s.option("id", &LockedPlugin::id, "The plugin's id.").required();
+    s.option("sha256", &LockedPlugin::sha256, "SHA-256 of its library, in hexadecimal.").required();
+  }
+};
+
 /// [plugins]
 struct PluginOptions {
   std::vector<std::filesystem::path> paths;
+  std::vector<LockedPlugin> lock;
   std::vector<UsedPlugin> used;
 
   static void describe(Schema<PluginOptions>& s) {
     s.option("paths", &PluginOptions::paths, "Plugin libraries or folders of them, searched before the installed ones.");
+    s.option("lock", &PluginOptions::lock,
+             "With entries, only these files may be used; `casdm plugins lock --config FILE` prints them.");
     s.option("used", &PluginOptions::used, "Written by the host into a run's config: the plugins that made it.");
   }
 };

@@ -16,6 +16,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/host/load_record.h"
 #include "framework/host/note_summary.h"
 
 namespace casdm {
@@ -27,6 +28,7 @@ namespace {
 constexpr const char* kCommandOrigin = "--plugin";
 constexpr const char* kConfigOrigin = "[plugins] paths";
 constexpr const char* kEnvironmentOrigin = "CASDM_PLUGIN_PATH";
+constexpr const char* kInstalledOrigin = "the installed folder";
 
 bool is_chosen(const std::string& origin) { return origin == kCommandOrigin || origin == kConfigOrigin; }
 
@@ -70,6 +72,14 @@ std::string unusable_component(const PluginDescription& description) {
   return "";
 }
 
+/// Why a plugin that crashed before is left alone; empty when it did not.
+std::string remembered_crash(const std::string& build_id) {
+  const std::string crash = LoadRecord(build_id).crash();
+  if (crash.empty()) return "";
+  return text("is left alone: ", crash, ". Rebuild it, or run `casdm plugins doctor --forget-crashes` to try it again; ",
+              "--safe-mode runs with the installed plugins alone");
+}
+
 /// What is known of the library at the canonical `path` without loading it.
 FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail detail = NoteDetail::options) {
   FoundPlugin plugin;
@@ -90,6 +100,7 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail 
       return plugin;
     }
     plugin.build_id = note->build_id;
+    plugin.needed = note->needed;
     plugin.description =
         detail == NoteDetail::options ? description_from_json(note->json) : summary_from_json(note->json);
   } catch (const Error& error) {
@@ -101,6 +112,7 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail 
   const std::string difference = compare_stamps(plugin.description.stamp, host_stamp());
   plugin.problem =
       difference.empty() ? unusable_component(plugin.description) : "was built for another host:\n" + difference;
+  if (plugin.problem.empty()) plugin.problem = remembered_crash(plugin.build_id);
   return plugin;
 }
 
@@ -155,8 +167,28 @@ bool is_named(const std::string& type, const FoundPlugin& plugin, const Componen
 
 }  // namespace
 
+std::string FoundPlugin::remark() const {
+  for (const std::string& library : needed) {
+    for (const std::string_view runtime : {"libgomp", "libomp", "libiomp5"}) {
+      if (!library.starts_with(runtime)) continue;
+      return text("links the OpenMP runtime ", library, " beside the one LibTorch brings: two thread pools, slower; ",
+                  "build it with casdm_add_plugin and without -fopenmp");
+    }
+  }
+  return "";
+}
+
+bool is_safe_mode() {
+  const char* value = std::getenv(kSafeMode);
+  return value != nullptr && *value != '\0';
+}
+
 std::vector<SearchPlace> SearchPaths::places() const {
   std::vector<SearchPlace> result;
+  if (is_safe_mode()) {
+    if (const auto folder = installed_folder()) result.push_back({*folder, kInstalledOrigin});
+    return result;
+  }
   for (const fs::path& path : files) result.push_back({path, kCommandOrigin});
   for (const fs::path& path : config) result.push_back({path, kConfigOrigin});
   const char* environment = std::getenv("CASDM_PLUGIN_PATH");
@@ -165,7 +197,7 @@ std::vector<SearchPlace> SearchPaths::places() const {
     if (!entry.empty()) result.push_back({entry, kEnvironmentOrigin});
   }
   if (const auto folder = user_folder()) result.push_back({*folder, "the user's folder"});
-  if (const auto folder = installed_folder()) result.push_back({*folder, "the installed folder"});
+  if (const auto folder = installed_folder()) result.push_back({*folder, kInstalledOrigin});
   return result;
 }
 
@@ -254,7 +286,7 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
   std::string unusable;
   for (const FoundPlugin& plugin : plugins_) {
     const bool is_usable = plugin.problem.empty();
-    if (!is_usable) unusable += text("\n    cannot be used: ", plugin.path.string(), " ", plugin.problem);
+    if (!is_usable) unusable += text("\n    cannot be used: ", plugin.path.string(), ": ", plugin.problem);
     for (const ComponentEntry& component : plugin.description.components) {
       if (is_usable && component.kind != kind && is_named(type, plugin, component)) {
         message += text("; it is a ", component.kind);
@@ -266,7 +298,7 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
   if (!likely.empty()) message += text("; did you mean '", join(likely, "' or '"), "'?");
   const std::vector<std::string> available = names(kind);
   message += text(likely.empty() ? "; " : " ", "available: ", available.empty() ? "none" : join(available, ", "));
-  message += text("\n    looked in: ", join(searched_, ", "), unusable);
+  message += text("\n    looked in: ", join(searched_, ", "), is_safe_mode() ? "; nowhere else, in safe mode" : "", unusable);
   throw ConfigError(message);
 }
 

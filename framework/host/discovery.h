@@ -17,6 +17,10 @@ struct FoundPlugin {
   PluginDescription description;  ///< from its note; empty when that could not be read
   std::string build_id;
   std::string problem;  ///< why it cannot be used; empty: usable
+  std::vector<std::string> needed = {};  ///< libraries it is linked to
+
+  /// What the user should know of a plugin that can be used; empty: nothing.
+  std::string remark() const;
 };
 
 /// One place of the search path: a library, or a folder whose `*.so` are taken by name.
@@ -24,6 +28,10 @@ struct SearchPlace {
   std::filesystem::path path;
   std::string origin;
 };
+
+/// The environment variable that `--safe-mode` sets: not empty, only the installed folder is searched.
+inline constexpr const char* kSafeMode = "CASDM_SAFE_MODE";
+bool is_safe_mode();
 
 /// Where to look beyond the environment.
 struct SearchPaths {
@@ -33,7 +41,7 @@ struct SearchPaths {
   /// All places in their order: `files`, `config`, the entries of CASDM_PLUGIN_PATH (separated by
   /// colons, absolute), the user's folder ($XDG_DATA_HOME/casdm/plugins or
   /// ~/.local/share/casdm/plugins), the installed folder (../lib/casdm/plugins of the running
-  /// program). The current directory is never among them by itself.
+  /// program). The current directory is never among them by itself. In safe mode: the last alone.
   std::vector<SearchPlace> places() const;
 };
 

@@ -5,22 +5,38 @@
 #include <filesystem>
 
 #include "casdm/error.h"
+#include "casdm/stamp.h"
 #include "casdm/text.h"
+#include "framework/host/dependencies.h"
 
 namespace casdm {
 
-int run_in_framework(const char* symbol, const std::vector<std::string>& arguments) {
-  namespace dll = boost::dll;
+namespace {
+
+namespace dll = boost::dll;
+
+/// Global, as a program linked to it would have it; never closed.
+const dll::shared_library& open_framework() {
   const std::filesystem::path library = dll::this_line_location().parent_path() / "libcasdm_framework.so";
-  // Global, as a program linked to it would have it; never closed.
-  static const auto* framework = [&] {
-    try {
-      return new dll::shared_library(library, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
-    } catch (const std::exception& error) {
-      throw Error(text(library.string(), " cannot be loaded: ", error.what()));
-    }
-  }();
-  return framework->get<int(const std::vector<std::string>&)>(symbol)(arguments);
+  try {
+    return *new dll::shared_library(library, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
+  } catch (const std::exception& error) {
+    const std::string words = explain_load_failure(library, error.what());
+    const bool is_other = words.find("undefined symbol") != std::string::npos;
+    throw Error(text(library.string(), " cannot be loaded: ", words,
+                     is_other ? ". It was built with LibTorch " TORCH_VERSION
+                                "; does LD_LIBRARY_PATH or LD_PRELOAD lead to another one?"
+                              : ""));
+  }
+}
+
+}  // namespace
+
+int run_in_framework(const char* symbol, const std::vector<std::string>& arguments) {
+  static const dll::shared_library& framework = open_framework();
+  const char* difference = framework.get<const char*()>("casdm_libtorch_difference")();
+  if (difference != nullptr) throw Error(difference);
+  return framework.get<int(const std::vector<std::string>&)>(symbol)(arguments);
 }
 
 }  // namespace casdm

@@ -8,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/host/lock.h"
 #include "framework/reporting/progress.h"
 
 namespace casdm {
@@ -19,6 +20,7 @@ LoadedExperiment resolve_experiment(const Value& document, const std::vector<std
   auto host = std::make_shared<PluginHost>(PluginCatalog::discover(search));
   for (const std::string& warning : host->catalog().warnings()) std::cerr << "warning: " << warning << '\n';
   Value resolved = resolve(document, schema_of<Experiment>(), host->catalog());
+  check_lock(resolved, host->catalog());
   Experiment options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};
 }

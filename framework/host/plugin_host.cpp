@@ -1,9 +1,16 @@
 #include "framework/host/plugin_host.h"
 
+#include <ATen/Parallel.h>
+
 #include <boost/dll/shared_library.hpp>
+#include <csignal>
+#include <cstdlib>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/host/apart.h"
+#include "framework/host/dependencies.h"
+#include "framework/host/load_record.h"
 #include "framework/host/plugin_call.h"
 
 namespace casdm {
@@ -12,12 +19,23 @@ namespace {
 
 namespace dll = boost::dll;
 
+constexpr const char* kLoading = "load";
+constexpr double kLongestTrial = 60;  // seconds; a network of many parameters takes some to initialise
+
+double longest_trial() {
+  const char* given = std::getenv("CASDM_PROBE_TIMEOUT");
+  const double seconds = given != nullptr ? std::atof(given) : 0;
+  return seconds > 0 ? seconds : kLongestTrial;
+}
+
+std::string trimmed(const std::string& text) { return text.substr(0, text.find_last_not_of(" \n") + 1); }
+
 /// Loads bound now and local, and leaks the handle: a plugin is never closed.
 const dll::shared_library& open_forever(const std::filesystem::path& path) {
   try {
     return *new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
   } catch (const std::exception& error) {
-    throw PluginError(text(path.string(), " cannot be loaded: ", error.what()));
+    throw PluginError(text(path.string(), " cannot be loaded: ", explain_load_failure(path, error.what())));
   }
 }
 
@@ -32,15 +50,55 @@ const casdm_plugin& entry_of(const dll::shared_library& library, const std::file
   return *entry;
 }
 
-}  // namespace
-
-std::string place_of(const ComponentConfig& component) {
-  const Location& location = component.table.location();
-  const std::string file = to_string(location);
-  return text(file, file.empty() ? "" : ": ", location.key, location.key.empty() ? "" : ": ", component.type, ": ");
+/// Loads the library into this process and compares its code with its note.
+PluginDescription load_here(const FoundPlugin& plugin) {
+  PluginDescription description;
+  try {
+    description = describe_plugin(entry_of(open_forever(plugin.path), plugin.path));
+  } catch (const PluginError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw PluginError(text(plugin.path.string(), " cannot be loaded: it threw: ", error.what()));
+  } catch (...) {
+    throw PluginError(text(plugin.path.string(), " cannot be loaded: it threw ", current_exception_type()));
+  }
+  if (to_json(description) != to_json(plugin.description)) {
+    throw PluginError(text(plugin.path.string(), " declares other components in its code than in its note; build it ",
+                           "with casdm_add_plugin, which writes the note"));
+  }
+  return description;
 }
 
-PluginHost::PluginHost(PluginCatalog catalog) : catalog_(std::move(catalog)) {}
+/// Runs `work`, code of the plugin, in a process of its own; returns the message of what it threw, if it did. Throws
+/// PluginError, and remembers it, when the process crashed or hung.
+std::string try_apart(const FoundPlugin& plugin, const std::string& what, const std::function<void()>& work) {
+  const ApartResult result = run_apart(
+      [&](std::string& message) {
+        at::set_num_threads(1);
+        try {
+          work();
+        } catch (const std::exception& error) {
+          message = error.what();
+        } catch (...) {
+          message = "it threw " + current_exception_type();
+        }
+        return 0;
+      },
+      longest_trial());
+  if (result.end == ApartResult::End::returned) return result.message;
+  const std::string words = text("it ", result.words, " while ", what);
+  // Whoever sends these meant the process, not the plugin.
+  if (result.signal != SIGKILL && result.signal != SIGTERM && result.signal != SIGINT) {
+    LoadRecord(plugin.build_id).set_crash(words);
+  }
+  throw PluginError(text(plugin.path.string(), " cannot be used: ", words, ", in a process of its own",
+                         result.err.empty() ? "" : "; its last words:\n" + trimmed(result.err)));
+}
+
+}  // namespace
+
+PluginHost::PluginHost(PluginCatalog catalog, Probing probing)
+    : catalog_(std::move(catalog)), is_probing_(probing == Probing::on) {}
 
 PluginHost::~PluginHost() = default;
 
@@ -53,25 +111,52 @@ std::vector<UsedPlugin> PluginHost::used() const {
   return result;
 }
 
+void PluginHost::try_loading(const FoundPlugin& plugin) {
+  const std::string failure = try_apart(plugin, "it was being loaded", [&] { load_here(plugin); });
+  if (!failure.empty()) throw PluginError(failure);
+}
+
 const PluginDescription& PluginHost::load(const FoundPlugin& plugin) const {
   const auto known = loaded_.find(plugin.path);
   if (known != loaded_.end()) return known->second;
-  const casdm_plugin& entry = entry_of(open_forever(plugin.path), plugin.path);
-  PluginDescription description = describe_plugin(entry);
-  if (to_json(description) != to_json(plugin.description)) {
-    throw PluginError(text(plugin.path.string(), " declares other components in its code than in its note; build it ",
-                           "with casdm_add_plugin, which writes the note"));
+  LoadRecord record(plugin.build_id);
+  if (is_probing_ && !record.is_good(kLoading)) {
+    try_loading(plugin);
+    PluginDescription description = load_here(plugin);
+    record.add_good({kLoading});
+    return loaded_.emplace(plugin.path, std::move(description)).first->second;
   }
-  return loaded_.emplace(plugin.path, std::move(description)).first->second;
+  return loaded_.emplace(plugin.path, load_here(plugin)).first->second;
+}
+
+void PluginHost::try_making(const FoundPlugin& plugin, std::string_view kind, const ComponentConfig& config,
+                            const void* spec) const {
+  const std::string component = text(kind, "/", config.type.substr(config.type.find('/') + 1));
+  if (LoadRecord(plugin.build_id).is_good(component)) return;
+  // What it throws is thrown again, to whom it concerns, when it is made here.
+  try_apart(plugin, text("the ", kind, " '", config.type, "' was being made"), [&] {
+    is_probing_ = false;
+    make_any(kind, config, spec);
+    for (const auto& [build_id, made] : made_) LoadRecord(build_id).add_good({made});
+  });
 }
 
 std::shared_ptr<void> PluginHost::make_any(std::string_view kind, const ComponentConfig& config,
                                            const void* spec) const {
   const FoundPlugin& plugin = catalog_.owner(kind, config.type);
-  const std::string name = config.type.substr(config.type.find('/') + 1);
-  const ComponentEntry* component = load(plugin).find(kind, name);
+  load(plugin);
+  if (is_probing_) try_making(plugin, kind, config, spec);
+  std::shared_ptr<void> component = make_here(plugin, kind, config, spec);
+  if (!is_probing_) made_.emplace_back(plugin.build_id, text(kind, "/", config.type.substr(config.type.find('/') + 1)));
+  return component;
+}
+
+std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::string_view kind,
+                                            const ComponentConfig& config, const void* spec) const {
+  const ComponentEntry* component = load(plugin).find(kind, config.type.substr(config.type.find('/') + 1));
   if (component == nullptr || component->make == nullptr) {
-    throw PluginError(text(plugin.path.string(), " cannot make the ", kind, " '", name, "' that its note lists"));
+    throw PluginError(
+        text(plugin.path.string(), " cannot make the ", kind, " '", config.type, "' that its note lists"));
   }
   try {
     return component->make(config.table, spec);
@@ -81,6 +166,8 @@ std::shared_ptr<void> PluginHost::make_any(std::string_view kind, const Componen
     throw Error(place_of(config) + error.what());
   } catch (const std::exception& error) {
     throw PluginError(text(place_of(config), "could not be made: ", error.what()));
+  } catch (...) {
+    throw PluginError(text(place_of(config), "could not be made: it threw ", current_exception_type()));
   }
 }
 

@@ -16,9 +16,15 @@ namespace casdm {
 ///
 /// A library is loaded when its first component is made, after its stamp was compared, and stays
 /// loaded until the process ends: autograd nodes owned by tensors outlive the plugin's objects.
+///
+/// The first load of a build, and the first making of each of its components, is tried in a process of its own, so that
+/// a plugin that crashes or hangs is told in words and harms nothing; what went well is remembered (LoadRecord).
 class PluginHost final : public ComponentFactory {
  public:
-  explicit PluginHost(PluginCatalog catalog);
+  enum class Probing { on, off };
+
+  /// @param probing  off where this process is itself a trial (conformance tests)
+  explicit PluginHost(PluginCatalog catalog, Probing probing = Probing::on);
   ~PluginHost() override;
 
   const PluginCatalog& catalog() const { return catalog_; }
@@ -31,15 +37,23 @@ class PluginHost final : public ComponentFactory {
   /// The plugins loaded so far.
   std::vector<UsedPlugin> used() const;
 
+  /// Loads the library in a process of its own. Throws PluginError when it cannot be loaded, crashes or hangs.
+  static void try_loading(const FoundPlugin& plugin);
+
  protected:
-  std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config,
-                                 const void* spec) const override;
+  std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config, const void* spec) const override;
 
  private:
   const PluginDescription& load(const FoundPlugin& plugin) const;
+  std::shared_ptr<void> make_here(const FoundPlugin& plugin, std::string_view kind, const ComponentConfig& config,
+                                  const void* spec) const;
+  void try_making(const FoundPlugin& plugin, std::string_view kind, const ComponentConfig& config,
+                  const void* spec) const;
 
   PluginCatalog catalog_;
+  mutable bool is_probing_;
   mutable std::map<std::filesystem::path, PluginDescription> loaded_;
+  mutable std::vector<std::pair<std::string, std::string>> made_;  ///< build id and component, in a trial
 };
 
 }  // namespace casdm

@@ -1,0 +1,150 @@
+#include <unistd.h>
+
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/config/document.h"
+#include "framework/device/device.h"
+#include "framework/host/libtorch.h"
+#include "framework/host/load_record.h"
+#include "framework/host/plugin_host.h"
+#include "framework/host/stamp.h"
+
+namespace casdm {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = R"(usage: casdm plugins doctor [--config FILE] [--json]
+       casdm plugins doctor --forget-crashes
+
+Looks for whatever keeps plugins from working: the LibTorch that is really loaded, the device, the
+places that are searched, and every plugin found there: trust, note, stamp, libraries it needs, and
+whether it loads, tried in a process of its own. Exit status 1 when something must be mended.
+
+A plugin that crashed or hung is left alone until it is rebuilt; --forget-crashes tries it again.
+
+  casdm plugins doctor
+  casdm plugins doctor --plugin build/metric_mine.so
+)";
+
+enum class Grade { ok, warning, bad };
+
+constexpr std::string_view kGradeNames[] = {"ok", "warning", "bad"};
+
+struct Finding {
+  Grade grade;
+  std::string subject;
+  std::string words;
+};
+
+Finding examine_libtorch() {
+  const LoadedLibTorch loaded = loaded_libtorch();
+  std::string ours;
+  for (const auto& [field, value] : parse_stamp(host_stamp())) {
+    if (field == "libtorch") ours = value;
+  }
+  return {Grade::ok, "LibTorch", text(loaded.version, " from ", loaded.path.string(), "; built with ", ours)};
+}
+
+Finding examine_device() {
+  const c10::Device device = select_device("auto");
+  if (device.is_cuda()) return {Grade::ok, "device", "CUDA can be used"};
+  try {
+    select_device("cuda");
+  } catch (const Error& error) {
+    return {Grade::ok, "device", text("the CPU; ", error.what())};
+  }
+  return {Grade::ok, "device", "the CPU"};
+}
+
+Finding examine_place(const SearchPlace& place) {
+  const std::string subject = text(place.origin, ": ", place.path.string());
+  std::error_code error;
+  if (!fs::exists(place.path, error)) return {Grade::ok, subject, "does not exist"};
+  if (::access(place.path.c_str(), R_OK) != 0) return {Grade::bad, subject, "cannot be read by you"};
+  return {Grade::ok, subject, "is searched"};
+}
+
+Finding examine_plugin(const FoundPlugin& plugin) {
+  const std::string& id = plugin.description.info.id;
+  const std::string subject = text(id, id.empty() ? "" : " ", "(", plugin.path.string(), ")");
+  if (!plugin.problem.empty()) return {Grade::bad, subject, plugin.problem};
+  try {
+    PluginHost::try_loading(plugin);
+  } catch (const Error& error) {
+    return {Grade::bad, subject, error.what()};
+  }
+  if (!plugin.remark().empty()) return {Grade::warning, subject, plugin.remark()};
+  return {Grade::ok, subject, text("loads; ", plugin.description.components.size(), " components")};
+}
+
+std::vector<Finding> examine(const SearchPaths& search) {
+  std::vector<Finding> findings{examine_libtorch(), examine_device()};
+  if (is_safe_mode()) findings.push_back({Grade::ok, "safe mode", "only the installed folder is searched"});
+  for (const SearchPlace& place : search.places()) findings.push_back(examine_place(place));
+  const PluginCatalog catalog = PluginCatalog::discover(search);
+  for (const FoundPlugin& plugin : catalog.plugins()) findings.push_back(examine_plugin(plugin));
+  const auto folder = LoadRecord::folder();
+  if (folder) findings.push_back({Grade::ok, "records", text("of first loads are in ", folder->string())});
+  return findings;
+}
+
+Value to_value(const Finding& finding) {
+  Value value{Value::Table{}};
+  value.set("grade", std::string(kGradeNames[static_cast<std::size_t>(finding.grade)]));
+  value.set("subject", finding.subject);
+  value.set("message", finding.words);
+  return value;
+}
+
+void print(const Finding& finding) {
+  std::string words = finding.words;
+  for (std::size_t at = 0; (at = words.find('\n', at)) != std::string::npos; at += 10)
+    words.replace(at, 1, "\n         ");
+  const std::string grade(kGradeNames[static_cast<std::size_t>(finding.grade)]);
+  std::cout << grade << std::string(9 - grade.size(), ' ') << finding.subject << ": " << words << '\n';
+}
+
+int doctor_command(const std::vector<std::string>& arguments) {
+  ArgumentRules rules{"plugins doctor", kUsage, po::options_description("options"), {}};
+  rules.visible.add_options()("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
+                              "also this library or folder; repeatable")(
+      "config", po::value<std::string>()->value_name("FILE"), "also the `[plugins] paths` of this experiment")(
+      "forget-crashes", "try plugins again that crashed or hung before")("json", "print JSON");
+  const auto parsed = parse_arguments(std::move(rules), arguments);
+  if (!parsed) return 0;
+  if (parsed->count("forget-crashes") > 0) {
+    std::cerr << "forgot " << LoadRecord::forget_crashes() << " crashes\n";
+    return 0;
+  }
+  SearchPaths search;
+  for (const std::string& file : words(*parsed, "plugin")) search.files.emplace_back(file);
+  if (parsed->count("config") > 0) search.config = plugin_paths(load_document((*parsed)["config"].as<std::string>()));
+  const std::vector<Finding> findings = examine(search);
+  std::size_t bad = 0;
+  Value::Array all;
+  for (const Finding& finding : findings) {
+    bad += finding.grade == Grade::bad;
+    all.push_back(to_value(finding));
+    if (parsed->count("json") == 0) print(finding);
+  }
+  if (parsed->count("json") > 0) {
+    std::cout << to_json(all, 2) << '\n';
+  } else {
+    std::cout << (bad == 0 ? "nothing is wrong" : text(bad, bad == 1 ? " thing is" : " things are", " to be mended"))
+              << '\n';
+  }
+  return bad == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace casdm
+
+int casdm_plugins_doctor_command(const std::vector<std::string>& arguments) { return casdm::doctor_command(arguments); }

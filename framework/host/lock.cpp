@@ -1,0 +1,65 @@
+#include "framework/host/lock.h"
+
+#include <algorithm>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/host/files.h"
+
+namespace casdm {
+
+namespace {
+
+/// The plugins in the `type = "plugin/component"` of every table.
+void collect_ids(const Value& value, std::set<std::string>& ids) {
+  if (value.is_array()) {
+    for (const Value& element : value.as_array()) collect_ids(element, ids);
+  }
+  if (!value.is_table()) return;
+  const Value* type = value.find("type");
+  if (type != nullptr && type->is_string()) ids.insert(type->as_string().substr(0, type->as_string().find('/')));
+  for (const auto& [key, member] : value.as_table()) collect_ids(member, ids);
+}
+
+}  // namespace
+
+std::vector<const FoundPlugin*> plugins_of(const Value& resolved, const PluginCatalog& catalog) {
+  std::set<std::string> ids;
+  collect_ids(resolved, ids);
+  std::vector<const FoundPlugin*> result;
+  for (const FoundPlugin& plugin : catalog.plugins()) {
+    if (plugin.problem.empty() && ids.contains(plugin.description.info.id)) result.push_back(&plugin);
+  }
+  return result;
+}
+
+std::vector<LockedPlugin> lock_of(const std::vector<const FoundPlugin*>& plugins) {
+  std::vector<LockedPlugin> lock;
+  for (const FoundPlugin* plugin : plugins) lock.push_back({plugin->description.info.id, sha256_of_file(plugin->path)});
+  return lock;
+}
+
+void check_lock(const Value& resolved, const PluginCatalog& catalog) {
+  const std::vector<LockedPlugin> lock = read_options<Experiment>(resolved).plugins.lock;
+  if (lock.empty()) return;
+  std::vector<std::string> problems;
+  for (const FoundPlugin* plugin : plugins_of(resolved, catalog)) {
+    const std::string& id = plugin->description.info.id;
+    const auto entry = std::find_if(lock.begin(), lock.end(), [&](const LockedPlugin& p) { return p.id == id; });
+    if (entry == lock.end()) {
+      problems.push_back(text(id, " (", plugin->path.string(), ") is not in the lock"));
+      continue;
+    }
+    const std::string now = sha256_of_file(plugin->path);
+    if (now == entry->sha256) continue;
+    problems.push_back(
+        text(id, " (", plugin->path.string(), ") has the SHA-256 ", now, ", the lock says ", entry->sha256));
+  }
+  if (problems.empty()) return;
+  throw PluginError(
+      text("[[plugins.lock]] of the experiment does not allow these plugins:\n  ", join(problems, "\n  "),
+           "\nIf they are what you want, write the lock anew: `casdm plugins lock --config FILE` prints it"));
+}
+
+}  // namespace casdm

@@ -1,0 +1,248 @@
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <regex>
+
+#include "casdm/plugin_description.h"
+#include "framework/host/files.h"
+#include "framework/host/stamp.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+/// Plugins that do what they must not, and the whole text that the user is told. The texts are in golden/<case>.txt;
+/// CASDM_UPDATE_GOLDEN=1 writes them anew, to be read before they are committed.
+namespace {
+
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+}
+
+std::string stamp_value(std::string_view stamp, const std::string& field) {
+  for (const auto& [name, value] : parse_stamp(stamp)) {
+    if (name == field) return value;
+  }
+  return "";
+}
+
+/// One case: a folder with an experiment that uses the metric "zoo", found in plugins/.
+class Cage {
+ public:
+  Cage() {
+    const fs::path file = write_small_config(folder_.path(), "[plugins]\npaths = [\"plugins\"]\n");
+    std::string config = read_file(file);
+    replace_all(config, "type = \"l1\"", "type = \"zoo\"");
+    write_file(file, config);
+    fs::create_directory(folder_.path() / "plugins");
+  }
+
+  const fs::path& path() const { return folder_.path(); }
+  fs::path plugin() const { return path() / "plugins" / "zoo.so"; }
+
+  /// Puts the plugin there, with `from` in its bytes replaced by `to` of the same length.
+  void admit(const std::string& from = "", const std::string& to = "") const {
+    std::string bytes = read_file(CASDM_ZOO_PLUGIN);
+    REQUIRE(from.size() == to.size());
+    if (!from.empty()) {
+      REQUIRE(bytes.find(from) != std::string::npos);
+      replace_all(bytes, from, to);
+    }
+    write_file(plugin(), bytes);
+  }
+
+  Outcome run(const std::string& command, const std::string& wish = "") const {
+    return shell("export XDG_STATE_HOME=\"$PWD/state\" XDG_DATA_HOME=\"$PWD/data\" CASDM_PROBE_TIMEOUT=2 CASDM_ZOO='" +
+                     wish + "'; unset CASDM_PLUGIN_PATH; " + command,
+                 path());
+  }
+
+  /// `text` with what differs between machines and runs replaced.
+  std::string settled(std::string text) const {
+    replace_all(text, path().string(), "FOLDER");
+    replace_all(text, fs::path(CASDM_PROGRAM).parent_path().parent_path().string(), "PREFIX");
+    replace_all(text, stamp_value(host_stamp(), "sdk_headers"), "HEADERS");
+    replace_all(text, "LibTorch " + stamp_value(host_stamp(), "libtorch"), "LibTorch X.Y.Z");
+    text = std::regex_replace(text, std::regex("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ"), "TIME");
+    text = std::regex_replace(text, std::regex("available: [^\n]*"), "available: ...");
+    return std::regex_replace(text, std::regex("\\b[0-9a-f]{64}\\b"), "SHA256");
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+/// The command must fail with this status and exactly the words of golden/<name>.txt on stderr.
+void says(const Cage& cage, const std::string& name, int status, const std::string& command,
+          const std::string& wish = "") {
+  CAPTURE(name);
+  const Outcome outcome = cage.run(command, wish);
+  CHECK(outcome.status == status);
+  const std::string text = cage.settled(outcome.err);
+  const fs::path golden = fs::path(CASDM_GOLDEN) / (name + ".txt");
+  if (std::getenv("CASDM_UPDATE_GOLDEN") != nullptr) write_file(golden, text);
+  REQUIRE(fs::exists(golden));
+  CHECK(text == read_file(golden));
+}
+
+const std::string kTrain = "casdm train small.toml --set train.total_images=4";
+
+}  // namespace
+
+TEST_CASE("the zoo's plugin is a good one as long as nobody asks for more") {
+  const Cage cage;
+  cage.admit();
+  const Outcome outcome = cage.run(kTrain);
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+}
+
+TEST_CASE("a plugin of another build is refused before its code runs") {
+  const auto refused = [](const std::string& name, const std::string& from, const std::string& to) {
+    const Cage cage;
+    cage.admit(from, to);
+    says(cage, name, 2, kTrain, "static_crash");
+    CHECK_FALSE(fs::exists(cage.path() / "runs"));
+  };
+  const std::string libtorch = stamp_value(host_stamp(), "libtorch");
+  const std::string headers = stamp_value(host_stamp(), "sdk_headers");
+  refused("other_abi", "cxx11_abi=1", "cxx11_abi=0");
+  refused("older_sdk", "sdk_headers=" + headers, "sdk_headers=0123456789abcdef");
+  std::string other = libtorch;
+  other[2] = other[2] == '9' ? '8' : '9';
+  refused("other_libtorch", "libtorch=" + libtorch, "libtorch=" + other);
+  refused("other_interface", "\"interface_version\":1", "\"interface_version\":7");
+}
+
+TEST_CASE("a library that nobody should load is refused with its reason") {
+  const auto refused = [](const std::string& name, const std::function<void(const Cage&)>& spoil) {
+    const Cage cage;
+    cage.admit();
+    spoil(cage);
+    says(cage, name, 2, kTrain);
+  };
+  refused("writable_by_others", [](const Cage& cage) { ::chmod(cage.plugin().c_str(), 0666); });
+  refused("folder_writable_by_others", [](const Cage& cage) { ::chmod((cage.path() / "plugins").c_str(), 0777); });
+  refused("truncated", [](const Cage& cage) { fs::resize_file(cage.plugin(), 3000); });
+  refused("no_library", [](const Cage& cage) { write_file(cage.plugin(), "hello"); });
+  refused("other_machine", [](const Cage& cage) {
+    std::string bytes = read_file(cage.plugin());
+    bytes[18] = 8;  // e_machine: MIPS
+    write_file(cage.plugin(), bytes);
+  });
+  refused("duplicate_id", [](const Cage& cage) { fs::copy_file(cage.plugin(), cage.path() / "plugins" / "twin.so"); });
+}
+
+TEST_CASE("a plugin that crashes, ends the process, hangs or throws while it is loaded harms nothing") {
+  const auto refused = [](const std::string& wish) {
+    const Cage cage;
+    cage.admit();
+    says(cage, wish, 1, kTrain, wish);
+  };
+  for (const char* wish : {"static_crash", "static_abort", "static_exit", "static_hang", "static_throw",
+                           "static_foreign", "entry_crash", "entry_throw", "note_lies"}) {
+    refused(wish);
+  }
+}
+
+TEST_CASE("a component that crashes, ends the process, hangs or throws while it is made harms nothing") {
+  for (const char* wish : {"factory_crash", "factory_exit", "factory_hang", "factory_throw", "factory_foreign"}) {
+    const Cage cage;
+    cage.admit();
+    says(cage, wish, 1, kTrain, wish);
+  }
+}
+
+TEST_CASE("a component that throws in training is named with its place in the experiment") {
+  for (const char* wish : {"distance_throw", "distance_foreign"}) {
+    const Cage cage;
+    cage.admit();
+    says(cage, wish, 1, kTrain, wish);
+  }
+}
+
+TEST_CASE("a crash in training names the component, and the run goes on from its checkpoint") {
+  const Cage cage;
+  cage.admit();
+  REQUIRE(cage.run(kTrain).status == 0);
+  const std::string resume = "casdm train --resume runs/small --set train.total_images=12";
+  const Outcome crashed = cage.run("ulimit -c 0; " + resume, "distance_crash");
+  CHECK(crashed.status == 128 + 11);
+  CHECK_MESSAGE(
+      crashed.err.find("casdm: crashed (SIGSEGV) in code that the component 'metric_zoo/zoo' called. Test its "
+                       "plugin with `casdm plugins check`; --safe-mode runs with the installed plugins alone\n") !=
+          std::string::npos,
+      crashed.err);
+  CHECK(cage.run(resume).status == 0);
+}
+
+TEST_CASE("a crash is remembered until the plugin is rebuilt or forgiven, and safe mode does without it") {
+  const Cage cage;
+  cage.admit();
+  CHECK(cage.run(kTrain, "static_crash").status == 1);
+  says(cage, "remembered_crash", 2, kTrain);
+  says(cage, "safe_mode", 2, "casdm --safe-mode train small.toml");
+  CHECK(cage.run(kTrain + " --safe-mode --set metrics.0.type=l1").status == 0);
+  CHECK(cage.run("casdm plugins doctor --plugin plugins/zoo.so").status == 1);
+  CHECK(cage.run("casdm plugins doctor --forget-crashes").err == "forgot 1 crashes\n");
+  CHECK(cage.run(kTrain + " --set run.name=again").status == 0);
+}
+
+TEST_CASE("a missing library is named with the library that needs it") {
+  const Cage cage;
+  cage.admit("libcasdm_sdk.so", "libcasdm_off.so");
+  says(cage, "missing_library", 1, kTrain);
+
+  // One step away: a copy of a library that the plugin needs, which itself needs one that is not there.
+  const fs::path sdk = fs::path(CASDM_PROGRAM).parent_path().parent_path() / "lib" / "libcasdm_sdk.so";
+  std::string bytes = read_file(sdk);
+  REQUIRE(bytes.find("libstdc++.so.6") != std::string::npos);
+  replace_all(bytes, "libstdc++.so.6", "libstdc--.so.6");
+  write_file(cage.path() / "libcasdm_off.so", bytes);
+  says(cage, "missing_library_of_a_library", 1, "LD_LIBRARY_PATH=\"$PWD\" " + kTrain);
+}
+
+TEST_CASE("a locked experiment uses the files it was locked to, and no others") {
+  const Cage cage;
+  cage.admit();
+  REQUIRE(cage.run("casdm plugins lock --config small.toml > lock.toml && cat lock.toml >> small.toml").status == 0);
+  CHECK(cage.run(kTrain).status == 0);
+  CHECK(cage.run("casdm config check small.toml").status == 0);
+  cage.admit("the zoo is closed", "the zoo is opened");
+  says(cage, "locked_file_changed", 1, kTrain + " --set run.name=again");
+  says(cage, "locked_file_changed", 1, "casdm config check small.toml");
+  CHECK_FALSE(fs::exists(cage.path() / "runs/again"));
+  cage.admit();
+  says(cage, "not_in_lock", 1, kTrain + " --set run.name=again --set metrics.0.type=l1");
+}
+
+TEST_CASE("a LibTorch of another version is told apart from a plugin's") {
+  const Cage cage;
+  cage.admit();
+  const std::string library =
+      "echo 'extern \"C\" unsigned long aoti_torch_abi_version() { return 0x0209080000000000; }' "
+      "| c++ -x c++ -shared -fPIC -o other.so -";
+  if (cage.run(library).status != 0) {
+    MESSAGE("skipped: no C++ compiler in PATH");
+    return;
+  }
+  says(cage, "other_libtorch_loaded", 1, "LD_PRELOAD=\"$PWD/other.so\" " + kTrain);
+}
+
+TEST_CASE("the doctor finds what is wrong, and only that") {
+  const Cage cage;
+  cage.admit();
+  const std::string doctor = "casdm plugins doctor --config small.toml";
+  const Outcome healthy = cage.run(doctor);
+  CHECK_MESSAGE(healthy.status == 0, healthy.out);
+  CHECK(healthy.out.find("nothing is wrong") != std::string::npos);
+  CHECK(healthy.out.find("metric_zoo (" + cage.plugin().string() + "): loads; 1 components") != std::string::npos);
+  const Outcome ill = cage.run(doctor + " --json", "static_hang");
+  CHECK(ill.status == 1);
+  CHECK_MESSAGE(ill.out.find("it did not end within 2 s while it was being loaded") != std::string::npos, ill.out);
+}
