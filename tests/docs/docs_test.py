@@ -158,6 +158,12 @@ class Documentation(unittest.TestCase):
                     problems.append(f"{name_of(page)}: there is no {path}")
         self.expect_none(problems)
 
+    def test_every_experiment_is_listed(self):
+        page = ROOT / "docs" / "experiments.md"
+        listed = {(page.parent / link).resolve() for link in links(read(page)) if link.endswith(".toml")}
+        there = set((ROOT / "configs").rglob("*.toml"))
+        self.expect_none(f"docs/experiments.md does not list {name_of(file)}" for file in there - listed)
+
     def test_every_piece_of_an_experiment_is_valid(self):
         """Pieces that include nothing are laid over the quick start."""
         problems = []
