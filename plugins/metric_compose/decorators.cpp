@@ -109,7 +109,8 @@ void ResizedOptions::describe(Schema<ResizedOptions>& s) {
   s.option("size", &ResizedOptions::size, "Height and width the metric is given.")
       .at_least(1)
       .required()
-      .in_unit("pixels");
+      .in_unit("pixels")
+      .example(64);
   s.option("mode", &ResizedOptions::mode,
            "Interpolation; area: means of whole pixels, for shrinking by a whole factor.")
       .choices({"bilinear", "bicubic", "area"});
@@ -141,7 +142,7 @@ Tensor ResizedLoss::resized(const Tensor& images) const {
 
 void PatchOptions::describe(Schema<PatchOptions>& s) {
   s.component("metric", &PatchOptions::metric, MetricLoss::kind, "The metric of the patches.").required();
-  s.option("size", &PatchOptions::size, "Side of a patch.").at_least(1).required().in_unit("pixels");
+  s.option("size", &PatchOptions::size, "Side of a patch.").at_least(1).required().in_unit("pixels").example(16);
   s.option("stride", &PatchOptions::stride, "Distance between patches; 0: their size, so that they do not overlap.")
       .at_least(0)
       .in_unit("pixels");

@@ -11,6 +11,7 @@
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/parse_toml.h"
+#include "framework/host/note_summary.h"
 #include "support.h"
 
 using namespace casdm;
@@ -32,7 +33,9 @@ Outcome read(const std::string& bytes) {
   try {
     const auto note = read_elf_note(exact.data(), exact.size(), "library");
     if (!note) return Outcome::no_note;
-    description_from_json(note->json);
+    PluginDescription description = description_from_json(note->json);
+    for (ComponentEntry& component : description.components) component.options.clear();
+    CHECK(to_json(summary_from_json(note->json)) == to_json(description));
     return Outcome::description;
   } catch (const PluginError& error) {
     CHECK(std::strlen(error.what()) > 0);

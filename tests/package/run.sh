@@ -76,6 +76,8 @@ use_plugin() {
   quietly ctest --test-dir build --output-on-failure
   "$casdm" plugins inspect --json "build/$2.so" >"$scratch/inspect.json"
   grep -q '"usable": true' "$scratch/inspect.json" || fail "$2 cannot be used: $(cat "$scratch/inspect.json")"
+  "$casdm" config schema --plugin "build/$2.so" >"$scratch/schema.json"
+  grep -q "\"$2/" "$scratch/schema.json" || fail "the schema for editors does not know $2"
   quietly "$casdm" train experiment.toml --set run.directory="$scratch/runs" --set run.name="$2" --set run.threads=2 \
     --set train.total_images=32 --set log.every_images=16 --set log.sample_count=4 --set sampler.num_inference_steps=2
   test -s "$scratch/runs/$2/metrics.jsonl" || fail "$2 left no metrics.jsonl"
