@@ -29,8 +29,9 @@ export XDG_DATA_HOME=$scratch/none # no plugins but the program's own
 
 if $check_only; then
   status=0
-  diff -ru "$root/docs/reference" "$scratch/reference" || status=1
-  diff -u "$root/configs/casdm.schema.json" "$scratch/casdm.schema.json" || status=1
+  diff -ruN "$root/docs/reference" "$scratch/reference" >"$scratch/diff" || status=1
+  diff -u "$root/configs/casdm.schema.json" "$scratch/casdm.schema.json" >>"$scratch/diff" || status=1
+  head -n 100 "$scratch/diff"
   if ((status != 0)); then
     echo "generated files differ from what the program tells; run tools/update_generated.sh" >&2
   fi

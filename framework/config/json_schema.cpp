@@ -61,8 +61,8 @@ class SchemaWriter {
     Value result = plain(option);
     // What stands beside a $ref is ignored.
     if (result.find("$ref") != nullptr) result = object({{"allOf", Value::Array{std::move(result)}}});
-    const std::string facts = join(option_facts(option), "; ");
-    result.set("description", option.doc.empty() ? facts : text(option.doc, " (", facts, ")"));
+    // The elements of an array have no words of their own.
+    if (!option.doc.empty()) result.set("description", text(option.doc, " (", join(option_facts(option), "; "), ")"));
     if (!option.default_value.is_null() && option.type != OptionType::table)
       result.set("default", option.default_value);
     return result;
