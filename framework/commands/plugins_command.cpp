@@ -159,8 +159,8 @@ void inspect(const std::vector<FoundPlugin>& plugins, const std::string& name, b
   if (found.empty()) {
     const std::vector<std::string> likely = nearest(name, known);
     throw ConfigError(text("no plugin, component or library is named '", name, "'",
-                           likely.empty() ? "" : text("; did you mean '", join(likely, "' or '"), "'?"),
-                           "; `casdm plugins list` shows all"));
+                           likely.empty() ? "; " : text("; did you mean '", join(likely, "' or '"), "'? "),
+                           "`casdm plugins list` shows all"));
   }
   if (as_json) std::cout << to_json(found.size() == 1 ? found.front() : Value(found), 2) << '\n';
 }

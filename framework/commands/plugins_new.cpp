@@ -134,8 +134,8 @@ PluginNames plugin_names(std::string_view kind, std::string_view name) {
     }
     const std::vector<std::string> near = nearest(kind, candidates, 1);
     throw ConfigError(text(kCommand, ": there is no kind '", kind, "'",
-                           near.empty() ? "" : text("; did you mean '", near.front(), "'?"), "; expected one of ",
-                           join(known, ", ")));
+                           near.empty() ? "; expected" : text("; did you mean '", near.front(), "'? Expected"),
+                           " one of ", join(known, ", ")));
   }
   if (!is_snake_case(name) || kReserved.count(name) > 0) {
     throw ConfigError(text(kCommand, ": '", name,
