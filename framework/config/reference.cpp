@@ -179,8 +179,9 @@ class Reference {
       const std::string title = code(header({{option.name, is_element}}));
       result += text("\n## ", title, "\n\n", prose(option.doc), "\n");
       if (!table.component_kind.empty()) {
-        result += text("\nChooses a ", link(table.component_kind), " by `type`", option.is_required ? "; required" : "",
-                       ".", table.fields.empty() ? "\n" : text(" ", kOfComponents));
+        result +=
+            text("\nIts `type` chooses a component of the kind ", link(table.component_kind),
+                 option.is_required ? "; required" : "", ".", table.fields.empty() ? "\n" : text(" ", kOfComponents));
       }
       if (!table.fields.empty()) result += text("\n", option_table(table.fields, "key of " + title));
     }
