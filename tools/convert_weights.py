@@ -3,6 +3,7 @@
 
     convert_weights.py st-lpips (--download | --wheel FILE.whl) --out DIR
     convert_weights.py lpips --net vgg16 --trunk vgg16-397923af.pth (--download | --heads FILE.whl) --out DIR
+    convert_weights.py dists --trunk vgg16-397923af.pth (--download | --wheel FILE.whl) --out DIR
 
 Needs the Python standard library alone. The authors' files are pickles; they are read by a
 restricted unpickler that makes tensors and plain containers and refuses everything else by name,
@@ -40,6 +41,13 @@ LPIPS = {
     "sha256": "fd537af5828b69d2e6ffc0a397bd506dbc28ca183543617690844c08e102ec5e",
     "nets": {"vgg16": "vgg", "alexnet": "alex", "squeezenet": "squeeze"},
 }
+DISTS = {
+    "package": "DISTS-pytorch",
+    "version": "0.1",
+    "licence": "MIT",
+    "sha256": "73e54ce13e7cf3ca962ee8e433d129884ec3dc75e00a27af90525e1da760ac61",
+    "net": "vgg16",
+}
 
 # Which modules of torchvision's `features` belong to which slice, a slice ending at an LPIPS tap.
 LPIPS_SLICES = {
@@ -50,6 +58,9 @@ LPIPS_SLICES = {
 
 # LPIPS's mapping of [-1, 1] to what the trunks were trained on: (x - shift) / scale.
 LPIPS_SCALING = {"scaling_layer.shift": (-0.030, -0.088, -0.188), "scaling_layer.scale": (0.458, 0.448, 0.450)}
+
+# DISTS's mapping of [0, 1] to the same: (x - mean) / std.
+DISTS_SCALING = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 # Storage class of PyTorch -> (dtype of safetensors, bytes an element).
 STORAGES = {
@@ -304,16 +315,46 @@ def lpips_trunk(net, features):
     return result
 
 
+def read_trunk(arguments):
+    try:
+        return Path(arguments.trunk).read_bytes()
+    except OSError as error:
+        raise ConversionError(f"cannot read the trunk: {error}") from None
+
+
+def trunk_metadata(arguments, data):
+    return {
+        "trunk": Path(arguments.trunk).name,
+        "trunk_source": "torchvision",
+        "trunk_licence": "BSD-3-Clause",
+        "trunk_sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def convert_dists(arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = download(DISTS, arguments.pip, folder) if arguments.download else arguments.wheel
+        data = wheel_member(wheel, "DISTS_pytorch/weights.pt")
+    trunk_data = read_trunk(arguments)
+    tensors = lpips_trunk(DISTS["net"], read_torch_file(trunk_data, arguments.trunk))
+    weights = read_torch_file(data, "weights.pt")
+    if set(weights) != {"alpha", "beta"}:
+        raise ConversionError(f"weights.pt holds {sorted(weights)}, expected alpha and beta")
+    tensors.update(weights)
+    for key, values in DISTS_SCALING.items():
+        tensors[key] = ("F32", (1, 3, 1, 1), struct.pack("<3f", *values))
+    path = Path(arguments.out) / f"dists_{DISTS['net']}.safetensors"
+    write_safetensors(path, tensors, metadata_of(DISTS, data, net=DISTS["net"], **trunk_metadata(arguments, trunk_data)))
+    return f"made {path}"
+
+
 def convert_lpips(arguments):
     net = arguments.net
     with tempfile.TemporaryDirectory() as folder:
         wheel = download(LPIPS, arguments.pip, folder) if arguments.download else arguments.heads
         name = f"weights/v{arguments.heads_version}/{LPIPS['nets'][net]}.pth"
         heads_data = wheel_member(wheel, name)
-    try:
-        trunk_data = Path(arguments.trunk).read_bytes()
-    except OSError as error:
-        raise ConversionError(f"cannot read the trunk: {error}") from None
+    trunk_data = read_trunk(arguments)
     tensors = lpips_trunk(net, read_torch_file(trunk_data, arguments.trunk))
     heads = read_torch_file(heads_data, name)
     tensors.update(heads)
@@ -331,10 +372,7 @@ def convert_lpips(arguments):
             heads_data,
             net=net,
             heads=arguments.heads_version,
-            trunk=Path(arguments.trunk).name,
-            trunk_source="torchvision",
-            trunk_licence="BSD-3-Clause",
-            trunk_sha256=hashlib.sha256(trunk_data).hexdigest(),
+            **trunk_metadata(arguments, trunk_data),
         ),
     )
     return f"made {path}"
@@ -355,7 +393,12 @@ def main():
     lpips_source = lpips.add_mutually_exclusive_group(required=True)
     lpips_source.add_argument("--heads", metavar="FILE", help="the wheel of lpips 0.1.4")
     lpips.set_defaults(convert=convert_lpips)
-    for command, group in ((st_lpips, source), (lpips, lpips_source)):
+    dists = commands.add_parser("dists", help="DISTS: torchvision's VGG16 with the authors' alpha and beta")
+    dists.add_argument("--trunk", metavar="FILE", required=True, help="torchvision's state file of VGG16")
+    dists_source = dists.add_mutually_exclusive_group(required=True)
+    dists_source.add_argument("--wheel", metavar="FILE", help="the wheel of DISTS-pytorch 0.1")
+    dists.set_defaults(convert=convert_dists)
+    for command, group in ((st_lpips, source), (lpips, lpips_source), (dists, dists_source)):
         group.add_argument("--download", action="store_true", help="let pip download the pinned wheel")
         command.add_argument("--pip", metavar="PIP", type=lambda path: [path], help="the pip to download with",
                              default=[sys.executable, "-m", "pip"])

@@ -37,6 +37,22 @@ Tensor dense_max_pool(const Tensor& x, std::int64_t kernel) {
   return result;
 }
 
+/// Every second average of three neighbours with weights 1/4, 1/2, 1/4 and zeros around.
+Tensor halved(const Tensor& x, std::int64_t axis) {
+  const Tensor even = x.slice(axis, 0, {}, 2), odd = x.slice(axis, 1, {}, 2);
+  const std::int64_t missing = even.size(axis) - odd.size(axis);
+  const auto shifted = [&](std::int64_t before, std::int64_t after) {
+    return axis == 3 ? at::constant_pad_nd(odd, {before, after}) : at::constant_pad_nd(odd, {0, 0, before, after});
+  };
+  return 0.5 * even + 0.25 * (shifted(1, missing - 1) + shifted(0, missing));
+}
+
+/// In float32 at least, where 1e-12 is not lost: it keeps the gradient of the root finite at 0.
+Tensor l2_pool(const Tensor& x) {
+  const Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
+  return (halved(halved(wide.square(), 2), 3) + 1e-12).sqrt().to(x.scalar_type());
+}
+
 }  // namespace
 
 FeatureExtractor::FeatureExtractor(const Trunk& trunk) {
@@ -94,6 +110,8 @@ Tensor FeatureExtractor::apply(const Step& step, const Tensor& x) const {
       return at::max_pool2d(x, layer.kernel, layer.stride, 0, 1, layer.ceil_mode);
     case Layer::Kind::average_pool:
       return at::avg_pool2d(x, layer.kernel, layer.stride);
+    case Layer::Kind::l2_pool:
+      return l2_pool(x);
     case Layer::Kind::blur:
       return blur(step, x);
     case Layer::Kind::fire:

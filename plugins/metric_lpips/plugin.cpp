@@ -1,5 +1,6 @@
 #include "casdm/plugin.h"
 
+#include "dists_loss.h"
 #include "perceptual_loss.h"
 
 CASDM_PLUGIN(plugin) {
@@ -8,4 +9,5 @@ CASDM_PLUGIN(plugin) {
                    .licence = "Apache-2.0"});
   plugin.add<LpipsLoss>("lpips", "Learned perceptual image patch similarity (Zhang et al. 2018).");
   plugin.add<StLpipsLoss>("st_lpips", "Shift-tolerant LPIPS (Ghildyal & Liu 2022).");
+  plugin.add<DistsLoss>("dists", "Deep image structure and texture similarity (Ding et al. 2020).");
 }

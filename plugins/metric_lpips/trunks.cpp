@@ -90,17 +90,23 @@ Trunk shift_tolerant_alexnet() {
           .minimum_size = 16};
 }
 
-}  // namespace
-
-Trunk lpips_trunk(const std::string& net, bool average_pool) {
-  if (net == "squeezenet") return squeezenet();
-  if (net == "alexnet") return alexnet();
-  const Layer down = pool(average_pool ? Kind::average_pool : Kind::max_pool, 2, 2);
+/// VGG16 with one layer before each block but the first.
+Trunk vgg16_between(const Layer& down) {
   return vgg16([&](std::int64_t, int& index) {
     index += 1;
     return std::vector<Layer>{down};
   });
 }
+
+}  // namespace
+
+Trunk lpips_trunk(const std::string& net, bool average_pool) {
+  if (net == "squeezenet") return squeezenet();
+  if (net == "alexnet") return alexnet();
+  return vgg16_between(pool(average_pool ? Kind::average_pool : Kind::max_pool, 2, 2));
+}
+
+Trunk dists_trunk() { return vgg16_between(pool(Kind::l2_pool, 3, 2)); }
 
 Trunk st_lpips_trunk(const std::string& net) {
   if (net == "alexnet") return shift_tolerant_alexnet();

@@ -14,6 +14,7 @@ struct Layer {
     relu,          ///< its output ends a slice or feeds the next layer
     max_pool,      ///< no padding
     average_pool,  ///< no padding
+    l2_pool,       ///< root of the average of squares under a 3x3 Hann window, stride 2, zeros around
     blur,          ///< 3x3 binomial filter per channel, mirrored at the edges
     fire,          ///< SqueezeNet: 1x1 to `squeeze` channels, then 1x1 and 3x3 side by side, ReLU after each
   };
@@ -38,6 +39,9 @@ struct Trunk {
 /// The trunks of LPIPS (Zhang et al. 2018): "vgg16" (relu1_2, 2_2, 3_3, 4_3, 5_3), "alexnet" (relu1..5),
 /// "squeezenet" (1.1, seven taps). `average_pool` replaces the max pools of vgg16.
 Trunk lpips_trunk(const std::string& net, bool average_pool);
+
+/// The trunk of DISTS (Ding et al. 2020): "vgg16" with L2 pools, which keep what max pools alias.
+Trunk dists_trunk();
 
 /// The trunks of ST-LPIPS (Ghildyal & Liu 2022): "vgg16" and "alexnet" whose strides are taken by
 /// blur pooling (Zhang 2019).

@@ -11,8 +11,9 @@ namespace fs = std::filesystem;
 
 TEST_CASE("every shipped config is valid and builds its networks") {
   const TemporaryFolder folder;
-  // LPIPS's own weights can be neither shipped nor fetched: made-up ones stand in.
+  // LPIPS's and DISTS's own weights can be neither shipped nor fetched: made-up ones stand in.
   write_safetensors(folder.path() / "lpips_vgg16.safetensors", lpips_state("vgg16"));
+  write_safetensors(folder.path() / "dists_vgg16.safetensors", dists_state());
   int count = 0;
   for (const auto& entry : fs::directory_iterator(source_dir() / "configs")) {
     if (entry.path().extension() != ".toml") continue;

@@ -167,6 +167,39 @@ class Lpips(unittest.TestCase):
             self.assertFalse((Path(folder) / "out").exists())
 
 
+class Dists(unittest.TestCase):
+    def convert(self, folder, weights):
+        folder = Path(folder)
+        with zipfile.ZipFile(folder / "dists.whl", "w") as wheel:
+            wheel.writestr("DISTS_pytorch/weights.pt", legacy_form(weights))
+        layers = [f"features.{i}.{part}" for modules in convert_weights.LPIPS_SLICES["vgg16"] for i in modules
+                  for part in ("weight", "bias")]
+        trunk = OrderedDict((name, TensorStandIn(str(k), [k], (1,))) for k, name in enumerate(layers + ["classifier.0.bias"]))
+        (folder / "trunk.pth").write_bytes(zip_form(trunk))
+        command = [sys.executable, TOOL, "dists", "--trunk", folder / "trunk.pth", "--wheel", folder / "dists.whl", "--out",
+                   folder / "out"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def test_the_trunk_alpha_beta_and_the_scaling_are_put_together(self):
+        weights = OrderedDict((name, TensorStandIn(name, [1, 2], (1, 2, 1, 1))) for name in ("alpha", "beta"))
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.convert(folder, weights)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            tensors, metadata = read_safetensors(Path(folder) / "out" / "dists_vgg16.safetensors")
+        self.assertEqual(len(tensors), 26 + 4)
+        self.assertEqual(tensors["net.slice5.28.bias"][1], struct.pack("<f", 25))
+        self.assertEqual(tensors["alpha"][1], struct.pack("<2f", 1, 2))
+        self.assertEqual(tensors["std"][1], struct.pack("<3f", 0.229, 0.224, 0.225))
+        self.assertEqual((metadata["licence"], metadata["trunk"]), ("MIT", "trunk.pth"))
+
+    def test_other_weights_are_refused_and_nothing_is_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.convert(folder, {"alpha": TensorStandIn("0", [1], (1,))})
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("expected alpha and beta", done.stderr)
+            self.assertFalse((Path(folder) / "out").exists())
+
+
 class StLpips(unittest.TestCase):
     def test_both_files_are_made_once(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -65,7 +65,10 @@ const std::map<std::string, std::vector<std::int64_t>> kTaps = {
 
 }  // namespace
 
-NamedTensors lpips_state(const std::string& net) {
+namespace {
+
+/// The trunk as the goldens' was filled, under "net.".
+NamedTensors filled_trunk(const std::string& net) {
   NamedTensors trunk;
   for (const Convolution& c : kTrunks.at(net)) {
     trunk.emplace_back(c.name + ".weight", at::empty({c.out, c.in, c.kernel, c.kernel}));
@@ -74,12 +77,32 @@ NamedTensors lpips_state(const std::string& net) {
   fill_state(trunk);
   NamedTensors state;
   for (const auto& [name, tensor] : trunk) state.emplace_back("net." + name, tensor);
+  return state;
+}
+
+Tensor per_channel(at::ArrayRef<float> values) { return at::tensor(values).view({1, 3, 1, 1}); }
+
+}  // namespace
+
+NamedTensors lpips_state(const std::string& net) {
+  NamedTensors state = filled_trunk(net);
   const std::vector<std::int64_t>& taps = kTaps.at(net);
   for (std::size_t k = 0; k < taps.size(); ++k) {
     state.emplace_back(text("lin", k, ".model.1.weight"), at::ones({1, taps[k], 1, 1}));
   }
-  state.emplace_back("scaling_layer.shift", at::tensor({-.030F, -.088F, -.188F}).view({1, 3, 1, 1}));
-  state.emplace_back("scaling_layer.scale", at::tensor({.458F, .448F, .450F}).view({1, 3, 1, 1}));
+  state.emplace_back("scaling_layer.shift", per_channel({-.030F, -.088F, -.188F}));
+  state.emplace_back("scaling_layer.scale", per_channel({.458F, .448F, .450F}));
+  return state;
+}
+
+NamedTensors dists_state() {
+  NamedTensors state = filled_trunk("vgg16");
+  std::int64_t channels = 3;
+  for (const std::int64_t tap : kTaps.at("vgg16")) channels += tap;
+  state.emplace_back("alpha", at::ones({1, channels, 1, 1}));
+  state.emplace_back("beta", at::full({1, channels, 1, 1}, 0.5F));
+  state.emplace_back("mean", per_channel({.485F, .456F, .406F}));
+  state.emplace_back("std", per_channel({.229F, .224F, .225F}));
   return state;
 }
 

@@ -11,4 +11,7 @@ namespace casdm::testing {
 /// as the goldens' was (fill_state on the trunk alone), the input scaling, and every head 1.
 NamedTensors lpips_state(const std::string& net);
 
+/// The same for DISTS with VGG16: the trunk filled in the same way, alpha 1 and beta 1/2 everywhere.
+NamedTensors dists_state();
+
 }  // namespace casdm::testing
