@@ -170,6 +170,16 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
   {
     const at::NoGradGuard no_grad;
     for (auto& [name, tensor] : gate) tensor.copy_(randn(derive_seed(3, name), tensor.sizes()) * 0.3);
+
+    // What it sees: both clean images and a tenth of the log signal-to-noise ratio.
+    const Estimate estimate = bench.estimate(batch);
+    const Tensor a = at_t(bench.schedule->alphas_cumprod(), batch.t);
+    const Tensor level = ((a / (1 - a)).log() / 10).expand({-1, 1, kSize, kSize});
+    const Tensor seen = at::cat({estimate.x0, estimate.x0_from_eps.clamp(-1, 1), level}, 1);
+    const std::int64_t one = 1;
+    const Tensor hidden = at::silu(at::conv2d(seen, gate[0].second, gate[1].second, one, one));
+    const Tensor expected = at::conv2d(hidden, gate[2].second, gate[3].second).sigmoid();
+    CHECK(largest_difference(estimate.gate, expected) < 1e-12);
   }
 
   const Reference reference(bench, batch);

@@ -151,3 +151,13 @@ TEST_CASE("single: options that contradict each other are refused") {
       Bench("single", "objective = \"vlb\"\nvariance = \"learned_range\"\nt_weight = \"min_snr\"", schedule),
       ConfigError);
 }
+
+TEST_CASE("single: min-SNR caps at 5 unless told otherwise") {
+  const auto schedule = linear_schedule(50);
+  const auto loss = [&](const std::string& options) {
+    const Bench bench("single", "prediction_type = \"sample\"\nt_weight = \"min_snr\"\n" + options, schedule);
+    return term(bench.head->losses(bench.batch(kTimes), NoMetric()), "x0").value;
+  };
+  CHECK(at::equal(loss(""), loss("snr_gamma = 5.0")));
+  CHECK_FALSE(at::equal(loss(""), loss("snr_gamma = 5.005")));
+}

@@ -37,6 +37,35 @@ TEST_CASE("where features are too small to be squared the published form has no 
   CHECK(is_finite(gradient_of(*small_lpips("normalisation = \"safe\"", whisper), x, y)));
 }
 
+/// A constant image's first tap is one feature of about `level` in channel 0 at every place, and 0 in the others.
+/// What LPIPS makes of it against a black image whose tap is 0, in double precision.
+double distance_of_feature(double level, const std::string& normalisation) {
+  NamedTensors state = lpips_state("squeezenet");
+  for (auto& [name, tensor] : state) {
+    if (name.starts_with("net.")) tensor.zero_();
+    if (name.starts_with("lin")) tensor.fill_(name.starts_with("lin0") ? 1 : 0);
+    if (name == "net.slice1.0.weight") tensor[0][0][1][1].fill_(level);
+  }
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "weights.safetensors";
+  write_safetensors(path, state);
+  const auto metric = make_metric(
+      "lpips", "net = \"squeezenet\"\nweights = \"" + path.string() + "\"\nnormalisation = \"" + normalisation + "\"",
+      32);
+  // Red of 0.428 is 1 after the input's scaling, of -0.030 is 0.
+  Tensor lit = at::zeros({1, 3, 32, 32}, at::kDouble), dark = lit.clone();
+  lit.select(1, 0).fill_(0.428);
+  dark.select(1, 0).fill_(-0.030);
+  return measure(*metric, lit, dark).item<double>();
+}
+
+TEST_CASE("the two forms add 1e-10 to the squares and to the root") {
+  const double level = 1e-5;
+  CHECK(distance_of_feature(level, "safe") == doctest::Approx(level * level / (level * level + 1e-10)).epsilon(1e-5));
+  const double faint = 1e-10;
+  CHECK(distance_of_feature(faint, "upstream") == doctest::Approx(0.25).epsilon(1e-5));
+}
+
 TEST_CASE("both forms of the normalisation have one value where channels speak") {
   const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
   CHECK(max_relative_difference(measure(*small_lpips("normalisation = \"safe\""), x, y),

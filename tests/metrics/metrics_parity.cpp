@@ -1,17 +1,20 @@
+#include <cmath>
 #include <map>
+#include <set>
 
 #include "casdm/safetensors.h"
+#include "casdm/text.h"
+#include "casdm/value.h"
 #include "metrics/lpips_weights.h"
 #include "metrics/metrics.h"
-#include "samplers/golden.h"
+#include "support/golden.h"
 
 namespace casdm {
 namespace {
 
 using namespace testing;
 
-constexpr double kBound = 1e-5;       // two fp32 implementations that sum in different orders
-constexpr double kBoundOfPiq = 2e-5;  // see check_ssim
+constexpr double kBound = 1e-5;  // two fp32 implementations that sum in different orders
 
 /// A golden's name in its parts: "lpips.vgg.32.layer0" -> lpips, vgg, 32, layer0.
 std::vector<std::string> parts_of(const std::string& name) {
@@ -84,9 +87,12 @@ void check_lpips(GoldenFile& file, const std::string& normalisation) {
     auto& metric = metrics[parts[1]];
     if (!metric) metric = golden_lpips(file, parts[1], normalisation, std::stoll(parts[2]));
     const Tensor prediction = file["b" + parts[2]], target = file["a" + parts[2]];
-    const Tensor value = parts.size() > 3 ? one_layer(*metric, std::stoll(parts[3].substr(5)), prediction, target)
-                                          : measure(*metric, prediction, target);
-    file.compare(value, name, kBound);
+    const bool is_layer = parts.size() > 3;
+    const Tensor value = is_layer ? one_layer(*metric, std::stoll(parts[3].substr(5)), prediction, target)
+                                  : measure(*metric, prediction, target);
+    const std::string quantity = text(is_layer ? "each layer" : "distance", ", ", network(parts[1]), ", ",
+                                      normalisation == "safe" ? "form to train with" : "published form");
+    file.compare(value, name, {"lpips", quantity, "lpips", kBound});
   }
 }
 
@@ -105,9 +111,23 @@ void check_st_lpips(GoldenFile& file) {
     for (const std::string normalisation : {"safe", "upstream"}) {
       const auto metric = make_metric("st_lpips", "net = \"" + net + "\"\nnormalisation = \"" + normalisation + "\"",
                                       std::stoll(parts[2]));
-      file.compare(measure(*metric, file["b" + parts[2]], file["a" + parts[2]]), name, kBound);
+      const std::string quantity =
+          text("distance, ", net, ", ", normalisation == "safe" ? "form to train with" : "published form");
+      file.compare(measure(*metric, file["b" + parts[2]], file["a" + parts[2]]), name,
+                   {"st_lpips", quantity, "stlpips-pytorch", kBound});
     }
   }
+}
+
+/// The only or, of several, the 32 px pair's size.
+std::string size_to_enlarge(GoldenFile& file) {
+  if (file.contains("a32")) return "32";
+  std::vector<std::string> sizes;
+  for (const auto& [name, tensor] : file.tensors()) {
+    if (name.starts_with("a") && name.find('.') == std::string::npos) sizes.push_back(name.substr(1));
+  }
+  REQUIRE_MESSAGE(sizes.size() == 1, "which of the pairs (" << join(sizes, ", ") << ") was enlarged is not known");
+  return sizes.front();
 }
 
 /// The pair of `size` as piq was given it, in [-1, 1]: b clamped; where the file has no pair of that size, the 32 px
@@ -119,36 +139,88 @@ std::pair<Tensor, Tensor> pair_for_piq(GoldenFile& file, const std::string& size
   const auto resized = [&](const Tensor& x) {
     return at::upsample_bicubic2d(unit(x), {side, side}, /*align_corners=*/false).clamp(0, 1) * 2 - 1;
   };
-  return {resized(file["b32"]), resized(file["a32"])};
+  const std::string small = size_to_enlarge(file);
+  return {resized(file["b" + small]), resized(file["a" + small])};
 }
 
+/// SSIM and its contrast-structure factor as piq takes them: variances as E[x^2] - E[x]^2, in the images' precision.
+/// [B, C] each, of images in [0, 1].
+std::pair<Tensor, Tensor> similarity_of_piq(const Tensor& x, const Tensor& y) {
+  // Made in the images' precision too: that its sum is not quite 1 is most of the rounding.
+  const Tensor squares = (at::arange(11, x.options()) - 5).square();
+  const Tensor window = ((squares.unsqueeze(0) + squares.unsqueeze(1)) / -(2 * 1.5 * 1.5)).exp();
+  const Tensor kernel = (window / window.sum()).repeat({x.size(1), 1, 1, 1});
+  const std::int64_t one = 1, no_padding = 0;
+  const auto local_mean = [&](const Tensor& image) {
+    return at::conv2d(image, kernel, {}, one, no_padding, one, image.size(1));
+  };
+  const double c1 = 0.01 * 0.01, c2 = 0.03 * 0.03;
+  const Tensor mean_x = local_mean(x), mean_y = local_mean(y);
+  const Tensor variance_x = local_mean(x * x) - mean_x * mean_x, variance_y = local_mean(y * y) - mean_y * mean_y;
+  const Tensor covariance = local_mean(x * y) - mean_x * mean_y;
+  const Tensor structure = (2 * covariance + c2) / (variance_x + variance_y + c2);
+  const Tensor luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1);
+  return {(luminance * structure).mean({2, 3}), structure.mean({2, 3})};
+}
+
+/// SSIM, or MS-SSIM at the sizes that have room for all five scales.
+Tensor formula_of_piq(const std::string& name, Tensor x, Tensor y) {
+  if (name == "ssim") return similarity_of_piq(x, y).first.mean(1);
+  const std::vector<double> weights = {.0448, .2856, .3001, .2363, .1333};
+  Tensor product = at::ones({x.size(0), x.size(1)}, x.options());
+  for (std::size_t scale = 0; scale < weights.size(); ++scale) {
+    const auto [whole, structure] = similarity_of_piq(x, y);
+    product = product * (scale + 1 == weights.size() ? whole : structure).relu().pow(weights[scale]);
+    const std::int64_t odd = x.size(2) % 2;
+    for (Tensor* image : {&x, &y}) *image = at::avg_pool2d(at::replication_pad2d(*image, {odd, 0, odd, 0}), 2);
+  }
+  return product.mean(1);
+}
+
+/// piq's SSIM is of images shrunk to about 256 px where they are larger.
+Tensor shrunk(const std::string& name, const Tensor& x) {
+  const auto factor = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(x.size(2)) / 256));
+  return name == "ssim" && factor > 1 ? at::avg_pool2d(x, factor) : x;
+}
+
+/// Our similarity in float32 against the golden, whose own rounding (E[x^2] - E[x]^2 cancels where images are smooth;
+/// ours centres them first) is added to the bound, as measured by its formula in both precisions; and in double
+/// precision against that formula.
 void check_ssim(GoldenFile& file) {
   for (const auto& [name, tensor] : file.tensors()) {
     const auto parts = parts_of(name);
     if (parts[0] != "ssim" && parts[0] != "ms_ssim") continue;
-    const auto [prediction, target] = pair_for_piq(file, parts.at(2));
-    const auto metric = make_metric(parts[0], "", std::stoll(parts[2]));
-    const Tensor value = 1 - measure(*metric, prediction, target);
-    // piq takes variances as E[x^2] - E[x]^2 in fp32: its own SSIM at 64 px is 1.14e-5 off the same formula in fp64.
-    file.compare(value, name, parts[0] == "ssim" ? kBoundOfPiq : kBound);
+    const auto [b, a] = pair_for_piq(file, parts.at(2));
+    const Tensor prediction = shrunk(parts[0], b), target = shrunk(parts[0], a);
+    const auto metric = make_metric(parts[0], "", prediction.size(2));
+    const auto formula = [&, type = parts[0]](at::ScalarType precision) {
+      return formula_of_piq(type, (prediction.to(precision) + 1) / 2, (target.to(precision) + 1) / 2);
+    };
     const Tensor exact = 1 - measure(*metric, prediction.to(at::kDouble), target.to(at::kDouble));
+    const std::string peer = "piq";
+    measured({parts[0], "similarity, in double precision against the peer's formula", peer, 1e-6}, file.version(peer),
+             file.name() + ": " + name, max_relative_difference(exact, formula(at::kDouble)));
+    const double rounding = max_relative_difference(formula(at::kFloat), formula(at::kDouble));
+    const Tensor value = 1 - measure(*metric, prediction, target);
     CHECK(max_relative_difference(value, exact) < kBound);
+    file.compare(value, name, {parts[0], "similarity", peer, kBound}, rounding);
   }
 }
 
-TEST_CASE("metrics agree with lpips 0.1.4, stlpips-pytorch 0.0.2 and piq 0.8.0") {
+TEST_CASE("metrics agree with lpips, stlpips-pytorch and piq") {
   for (const auto& path : golden_files("metrics", ".safetensors")) {
     GoldenFile file(path);
-    SUBCASE("LPIPS and the rest, normalised as published") {
-      check_lpips(file, "upstream");
-      check_st_lpips(file);
-      check_ssim(file);
-      file.finish({""});
-    }
-    SUBCASE("LPIPS in the form safe to train with, whose values agree too") {
-      check_lpips(file, "safe");
-      file.finish({});
-    }
+    check_lpips(file, "upstream");
+    check_st_lpips(file);
+    check_ssim(file);
+    file.finish({""});
+  }
+}
+
+TEST_CASE("LPIPS in the form safe to train with agrees with lpips too") {
+  for (const auto& path : golden_files("metrics", ".safetensors")) {
+    GoldenFile file(path);
+    check_lpips(file, "safe");
   }
 }
 

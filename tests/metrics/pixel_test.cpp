@@ -37,6 +37,12 @@ TEST_CASE("elementwise metrics equal their definitions") {
         doctest::Approx(mean(std::hypot(0.25, epsilon), std::hypot(1.5, epsilon)) - epsilon).epsilon(kFloatBound));
 }
 
+TEST_CASE("charbonnier turns linear at a thousandth by default") {
+  const Tensor target = at::zeros({1, 3, 8, 8}, at::kDouble);
+  const double d = 1e-3;
+  CHECK(value("charbonnier", "", {target + d, target}) == doctest::Approx((std::sqrt(2) - 1) * d).epsilon(1e-9));
+}
+
 TEST_CASE("huber and at::huber_loss agree") {
   const Tensor x = fill(2, {4, 3, 8, 8}) * 3, y = fill(3, {4, 3, 8, 8});
   const Tensor expected = at::huber_loss(x, y, at::Reduction::None, 0.7).flatten(1).mean(1);

@@ -1,11 +1,14 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <map>
 
-#include "samplers/golden.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
 #include "samplers/guided_cases.h"
 #include "samplers/run_sampler.h"
+#include "support/golden.h"
 
 namespace casdm {
 namespace {
@@ -15,98 +18,158 @@ using namespace testing;
 // Agreement in float32: 1e-5 for one evaluation, 1e-4 for chains.
 constexpr double kSingle = 1e-5;
 constexpr double kChain = 1e-4;
+constexpr double kTable = 1e-7;  // timesteps that the peer keeps in float32
+
+/// Runs `check(case)` for each case of the files; what it throws is a failure of that case alone.
+template <class Check>
+void for_each_case(GoldenFile& file, const Check& check) {
+  for (const GuidedCase& c : guided_cases(file)) {
+    try {
+      check(c);
+    } catch (const std::exception& error) {
+      FAIL_CHECK(c.key, ": ", std::string(error.what()));
+    }
+  }
+}
 
 TEST_CASE("guided-diffusion: DDIM chains") {
   for (const auto& path : golden_files("diffusion_steps", ".safetensors")) {
     GoldenFile file(path);
-    for (const GuidedCase& c : guided_cases(file)) {
+    for_each_case(file, [&](const GuidedCase& c) {
       const auto sampler = make_sampler("ddim", "timestep_respacing = \"" + c.respacing + "\"", c.schedule);
-      file.compare(run_sampler(*sampler, guided_model(c, file), file["input.x_T"]), c.key + ".ddim", kChain);
-    }
+      file.compare(run_sampler(*sampler, guided_model(c, file), file["input.x_T"]), c.key + ".ddim",
+                   {"ddim", "last sample of a chain", "guided-diffusion", kChain});
+    });
     file.finish({".ddim"});
   }
 }
 
 /// Means, variances and clean images of the DDPM steps t_mean[b] from x_T[b], read off the sampler by
 /// the noise 0 and 1. In double precision, as the variance is a small difference of the two.
-struct PMeanVariance {
-  Tensor mean;
-  Tensor variance;
-  Tensor x0;
-
-  PMeanVariance(const GuidedCase& c, GoldenFile& file) {
-    const std::map<std::string, std::string> names = {
-        {"FIXED_SMALL", "fixed_small"}, {"FIXED_LARGE", "fixed_large"}, {"LEARNED_RANGE", "learned_range"}};
-    const auto sampler = make_sampler(
-        "ddpm", "timestep_respacing = \"" + c.respacing + "\"\nvariance = \"" + names.at(c.variance) + "\"",
-        c.schedule);
+class PMeanVariance {
+ public:
+  PMeanVariance(const GuidedCase& c, GoldenFile& file)
+      : case_(c),
+        schedule_(respaced(*c.schedule, kept_timesteps(c))),
+        sampler_(make_sampler(
+            "ddpm", text("timestep_respacing = \"", c.respacing, "\"\nvariance = \"", names().at(c.variance), "\""),
+            c.schedule)) {
     const EstimateFn model = guided_model(c, file);
-    std::vector<Tensor> means;
-    std::vector<Tensor> variances;
-    std::vector<Tensor> images;
+    std::vector<Tensor> means, log_variances, images;
     for (std::size_t b = 0; b < c.t_mean.size(); ++b) {
-      const std::size_t index = sampler->plan().size() - 1 - static_cast<std::size_t>(c.t_mean[b]);
-      REQUIRE_MESSAGE(sampler->plan()[index].needs_noise, "the last step has no variance to read off");
+      const auto row = static_cast<std::size_t>(c.t_mean[b]);
+      const std::size_t index = sampler_->plan().size() - 1 - row;
       const Tensor x_t = file["input.x_T"].narrow(0, static_cast<std::int64_t>(b), 1).to(at::kDouble);
-      means.push_back(run_step(*sampler, index, model, x_t, at::zeros_like(x_t)));
-      variances.push_back((run_step(*sampler, index, model, x_t, at::ones_like(x_t)) - means.back()).square());
-      images.push_back(mixed_x0(model(x_t, at::full({1}, sampler->plan()[index].t, at::kDouble)), Clip::each));
+      const Estimate estimate = model(x_t, at::full({1}, sampler_->plan().at(index).t, at::kDouble));
+      means.push_back(run_step(*sampler_, index, model, x_t, at::zeros_like(x_t)));
+      images.push_back(mixed_x0(estimate, Clip::each));
+      if (sampler_->plan()[index].needs_noise) {
+        const Tensor deviation = run_step(*sampler_, index, model, x_t, at::ones_like(x_t)) - means.back();
+        log_variances.push_back(deviation.square().log());
+      } else {
+        log_variances.push_back(last_log_variance(estimate, row).expand_as(x_t));
+      }
     }
     mean = at::cat(means);
-    variance = at::cat(variances);
+    log_variance = at::cat(log_variances);
+    variance = log_variance.exp();
+    for (std::size_t b = 0; b < c.t_mean.size(); ++b) {
+      // The peer's variance is exactly 0 there, and only its logarithm is clipped.
+      if (c.t_mean[b] == 0 && c.variance == "FIXED_SMALL") variance[static_cast<std::int64_t>(b)].zero_();
+    }
     x0 = at::cat(images);
   }
+
+  Tensor mean, variance, log_variance, x0;
+
+ private:
+  static const std::map<std::string, std::string>& names() {
+    static const std::map<std::string, std::string> all = {
+        {"FIXED_SMALL", "fixed_small"}, {"FIXED_LARGE", "fixed_large"}, {"LEARNED_RANGE", "learned_range"}};
+    return all;
+  }
+
+  /// Of the last step, where the sampler draws no noise: what the schedule's tables make of it.
+  Tensor last_log_variance(const Estimate& estimate, std::size_t row) const {
+    const double small = schedule_.posterior_log_variance_clipped()[row];
+    if (!case_.learns_variance()) return at::full({1, 1, 1, 1}, small, at::kDouble);
+    const Tensor part = (estimate.variance + 1) / 2;
+    return part * std::log(schedule_.betas()[row]) + (1 - part) * small;
+  }
+
+  const GuidedCase& case_;
+  NoiseScheduler schedule_;
+  std::shared_ptr<Sampler> sampler_;
 };
 
 TEST_CASE("guided-diffusion: p_mean_variance with fixed and learned variance") {
   for (const auto& path : golden_files("diffusion_steps", ".safetensors")) {
     GoldenFile file(path);
-    for (const GuidedCase& c : guided_cases(file)) {
+    for_each_case(file, [&](const GuidedCase& c) {
       const PMeanVariance p(c, file);
-      file.compare(p.mean, c.key + ".p.mean", kSingle);
-      file.compare(p.variance, c.key + ".p.variance", kSingle);
-      file.compare(p.variance.log(), c.key + ".p.log_variance", kSingle);
-      file.compare(p.x0, c.key + ".p.pred_xstart", kSingle);
-    }
+      const auto compare = [&](const Tensor& ours, const char* name, const std::string& quantity) {
+        file.compare(ours, c.key + ".p." + name, {"ddpm", quantity, "guided-diffusion", kSingle});
+      };
+      const std::string kind = c.learns_variance() ? "learned" : c.variance == "FIXED_SMALL" ? "beta~" : "beta";
+      compare(p.mean, "mean", "mean of a step");
+      compare(p.variance, "variance", "variance of a step, " + kind);
+      compare(p.log_variance, "log_variance", "log variance of a step, " + kind);
+      compare(p.x0, "pred_xstart", "clean image of a step");
+    });
     file.finish({".p.mean", ".p.variance", ".p.log_variance", ".p.pred_xstart"});
   }
 }
 
-/// Our name and options for a scheduler class of diffusers with the options of the parity README.
+/// Our name and options for a scheduler class of diffusers with the options of tests/parity/README.md.
 std::pair<std::string, std::string> ours(const std::string& scheduler) {
   const std::map<std::string, std::pair<std::string, std::string>> names = {
       {"DDIMScheduler", {"ddim", "previous = \"stride\"\n"}},
       {"DPMSolverMultistepScheduler", {"dpmpp_2m", ""}},
+      {"DPMSolverMultistepScheduler-sde", {"dpmpp_2m_sde", ""}},
       {"UniPCMultistepScheduler", {"unipc", "order = 2\n"}},
+      {"UniPCMultistepScheduler-order3", {"unipc", "order = 3\n"}},
       {"HeunDiscreteScheduler", {"heun", ""}},
       {"EulerDiscreteScheduler", {"euler", ""}}};
   const auto found = names.find(scheduler);
-  REQUIRE_MESSAGE(found != names.end(), "no sampler corresponds to ", scheduler);
+  if (found == names.end()) throw Error("no sampler corresponds to " + scheduler);
   return found->second;
+}
+
+/// The noise of step i in goldens of stochastic samplers.
+Tensor golden_noise(std::size_t step, at::IntArrayRef shape) { return fill(1000 + step, shape); }
+
+/// A golden of the name {class}.{spacing}.{n}, such as "DDIMScheduler.trailing.25".
+void compare_sampler(const std::string& key, GoldenFile& file) {
+  const std::size_t first = key.find('.');
+  const std::size_t last = key.rfind('.');
+  if (first == std::string::npos || first == last) throw Error("the name is not {class}.{spacing}.{steps}");
+  const auto schedule = make_schedule("linear", 1000);
+  const auto& [type, options] = ours(key.substr(0, first));
+  const auto sampler =
+      make_sampler(type,
+                   options + "clip = \"none\"\nspacing = \"" + key.substr(first + 1, last - first - 1) +
+                       "\"\nnum_inference_steps = " + key.substr(last + 1),
+                   schedule);
+  std::vector<double> times;
+  for (const SampleStep& step : sampler->plan()) times.push_back(step.t);
+  file.compare(at::tensor(times, at::kDouble), key + ".timesteps", {type, "timesteps", "diffusers", kTable});
+  const Tensor x_T = file["input.x_T"];
+  const Tensor x = run_sampler_with(*sampler, gaussian_model(schedule), x_T,
+                                    [&](std::size_t step) { return golden_noise(step, x_T.sizes()); });
+  file.compare(x, key, {type, "last sample of a chain", "diffusers", kChain});
 }
 
 TEST_CASE("diffusers: chains and timesteps of its samplers") {
   for (const auto& path : golden_files("diffusers_samplers", ".safetensors")) {
     GoldenFile file(path);
-    const auto schedule = make_schedule("linear", 1000);
     for (const auto& [key, tensor] : file.tensors()) {
       if (key.ends_with(".timesteps") || key.starts_with("input.")) continue;
       INFO(key);
-      const std::size_t first = key.find('.');
-      const std::size_t last = key.rfind('.');
-      REQUIRE((first != std::string::npos && first < last));
-      const auto& [type, options] = ours(key.substr(0, first));
-      const auto sampler =
-          make_sampler(type,
-                       options + "clip = \"none\"\nspacing = \"" + key.substr(first + 1, last - first - 1) +
-                           "\"\nnum_inference_steps = " + key.substr(last + 1),
-                       schedule);
-      std::vector<double> times;
-      for (const SampleStep& step : sampler->plan()) times.push_back(step.t);
-      file.compare(at::tensor(times, at::kDouble), key + ".timesteps", 1e-7);  // theirs are float32
-      const Tensor x = run_sampler(*sampler, gaussian_model(schedule), file["input.x_T"]);
-      MESSAGE(key, ": ", max_relative_difference(x, tensor));
-      file.compare(x, key, kChain);
+      try {
+        compare_sampler(key, file);
+      } catch (const std::exception& error) {
+        FAIL_CHECK(key, ": ", std::string(error.what()));
+      }
     }
     file.finish({""});
   }

@@ -34,20 +34,23 @@ inline Tensor run_step(Sampler& sampler, std::size_t index, const EstimateFn& es
   return sampler.step({index, x_t, estimate(sampler.model_input(x_t, index), t), noise});
 }
 
-/// A whole trajectory from x_T ~ N(0, I), as the host runs it; the noise of step i is drawn from
-/// (noise_seed, i).
-inline Tensor run_sampler(Sampler& sampler, const EstimateFn& estimate, const Tensor& x_T,
-                          std::uint64_t noise_seed = 0) {
+/// A whole trajectory from x_T ~ N(0, I), as the host runs it; step i that needs noise gets noise(i).
+inline Tensor run_sampler_with(Sampler& sampler, const EstimateFn& estimate, const Tensor& x_T,
+                               const std::function<Tensor(std::size_t)>& noise) {
   Tensor x = x_T * sampler.initial_scale();
   sampler.start();
   for (std::size_t i = 0; i < sampler.plan().size(); ++i) {
-    Tensor noise;
-    if (sampler.plan()[i].needs_noise) {
-      noise = at::empty_like(x).normal_(0, 1, make_generator(derive_seed(noise_seed, "noise", i)));
-    }
-    x = run_step(sampler, i, estimate, x, noise);
+    x = run_step(sampler, i, estimate, x, sampler.plan()[i].needs_noise ? noise(i) : Tensor());
   }
   return x;
+}
+
+/// The same with the noise of step i drawn from (noise_seed, i).
+inline Tensor run_sampler(Sampler& sampler, const EstimateFn& estimate, const Tensor& x_T,
+                          std::uint64_t noise_seed = 0) {
+  return run_sampler_with(sampler, estimate, x_T, [&](std::size_t i) {
+    return at::empty_like(x_T).normal_(0, 1, make_generator(derive_seed(noise_seed, "noise", i)));
+  });
 }
 
 /// The estimate of a head that predicts `eps`.
