@@ -2,7 +2,8 @@
 
 #include "augmentations/edm.h"
 #include "casdm/text.h"
-#include "samplers/golden.h"
+#include "casdm/value.h"
+#include "support/golden.h"
 
 namespace casdm {
 namespace {
@@ -36,8 +37,8 @@ TEST_CASE("the pipeline does to an image what EDM's does with the same random nu
       const Tensor& images = golden[name + ".images"];
       const auto augmentation = edm(toml(*value.find("options")), images.size(2), images.size(1));
       const Augmented result = augmentation->apply(fill(11, images.sizes()), image_seeds(images.size(0), name));
-      golden.compare(result.images, name + ".images", kBound);
-      golden.compare(result.labels, name + ".labels", 1e-6);
+      golden.compare(result.images, name + ".images", {"edm", "augmented images", "NVlabs/edm", kBound});
+      golden.compare(result.labels, name + ".labels", {"edm", "labels of the augmentation", "NVlabs/edm", 1e-6});
       ++cases;
     }
     CHECK(cases > 0);

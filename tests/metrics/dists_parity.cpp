@@ -1,7 +1,7 @@
 #include "casdm/safetensors.h"
 #include "metrics/lpips_weights.h"
 #include "metrics/metrics.h"
-#include "samplers/golden.h"
+#include "support/golden.h"
 
 namespace casdm {
 namespace {
@@ -34,6 +34,7 @@ TEST_CASE("DISTS agrees with DISTS-pytorch 0.1: values in single and double prec
   for (const auto& path : golden_files("dists", ".safetensors")) {
     GoldenFile file(path);
     const TensorFile pairs = images();
+    const std::string peer = "DISTS-pytorch";
     for (const auto& [name, tensor] : file.tensors()) {
       if (!name.starts_with("dists.")) continue;
       const std::string size = name.substr(name.rfind('.') + 1);
@@ -41,14 +42,14 @@ TEST_CASE("DISTS agrees with DISTS-pytorch 0.1: values in single and double prec
       const Tensor prediction = pairs.at("b" + size), target = pairs.at("a" + size);
       if (name.starts_with("dists.double.")) {
         const Tensor exact = measure(*metric, prediction.to(at::kDouble), target.to(at::kDouble));
-        file.compare(exact, name, kBoundDouble);
+        file.compare(exact, name, {"dists", "distance, in double precision", peer, kBoundDouble});
         CHECK(max_relative_difference(measure(*metric, prediction, target), exact) < kBound);
       } else if (name.starts_with("dists.gradient.")) {
-        file.compare(gradient_of(*metric, prediction, target), name, kBound);
+        file.compare(gradient_of(*metric, prediction, target), name, {"dists", "gradient", peer, kBound});
         const Tensor exact = gradient_of(*metric, prediction.to(at::kDouble), target.to(at::kDouble));
         CHECK(max_relative_difference(gradient_of(*metric, prediction, target), exact) < kBound);
       } else {
-        file.compare(measure(*metric, prediction, target), name, kBound);
+        file.compare(measure(*metric, prediction, target), name, {"dists", "distance", peer, kBound});
       }
     }
     file.finish({""});

@@ -100,11 +100,9 @@ std::vector<fs::path> golden_files(const std::string& prefix, const std::string&
 }
 
 std::string peer_version(const std::map<std::string, std::string>& metadata, const std::string& peer) {
-  static const std::map<std::string, std::string> committed = {{"guided-diffusion", "22e0df8"},
-                                                               {"lpips", "0.1.4"},
-                                                               {"stlpips-pytorch", "0.0.2"},
-                                                               {"piq", "0.8.0"},
-                                                               {"diffusers", "0.42.1"}};
+  static const std::map<std::string, std::string> committed = {
+      {"guided-diffusion", "22e0df8"}, {"lpips", "0.1.4"},        {"stlpips-pytorch", "0.0.2"}, {"piq", "0.8.0"},
+      {"diffusers", "0.42.1"},         {"NVlabs/edm", "008a4e5"}, {"DISTS-pytorch", "0.1"}};
   if (const auto peers = metadata.find("peers"); peers != metadata.end()) {
     const Value versions = from_json(peers->second);
     if (const Value* version = versions.find(peer)) return version->as_string();
