@@ -1,7 +1,9 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "casdm/error.h"
@@ -157,6 +159,19 @@ void compare_sampler(const std::string& key, GoldenFile& file) {
   const Tensor x = run_sampler_with(*sampler, gaussian_model(schedule), x_T,
                                     [&](std::size_t step) { return golden_noise(step, x_T.sizes()); });
   file.compare(x, key, {type, "last sample of a chain", "diffusers", kChain});
+}
+
+TEST_CASE("every golden file of the folder is one that a suite reads") {
+  const std::vector<std::string> read_by_suites = {
+      "adm_",    "diffusion_tables", "diffusion_steps", "diffusers_samplers",
+      "metrics", "edm_augmentation", "diffusers_unet",  "dists"};
+  for (const auto& entry : std::filesystem::directory_iterator(parity_dir())) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() != ".safetensors" && entry.path().extension() != ".json") continue;
+    const bool is_read = std::any_of(read_by_suites.begin(), read_by_suites.end(),
+                                     [&](const std::string& prefix) { return name.starts_with(prefix); });
+    CHECK_MESSAGE(is_read, name << " is read by no suite");
+  }
 }
 
 TEST_CASE("diffusers: chains and timesteps of its samplers") {
