@@ -29,6 +29,7 @@ struct SampleArguments {
   std::string weights = "ema";
   std::string device = "auto";
   std::string sampler;
+  std::string guidance;
   std::vector<std::string> overrides;
   std::vector<std::string> plugins;
   std::int64_t num = 0;
@@ -43,6 +44,7 @@ struct SampleArguments {
 };
 
 constexpr const char* kUsage = R"(usage: casdm sample RUN --num N --out DIR [--sampler NAME] [--steps N] [--eta X]
+                        [--guidance X]
 
 Draws images from a run, or from one of its checkpoints, with its averaged weights. Writes
 DIR/000000.png and on, DIR/grid.png (the first 64) and DIR/samples.npz (guided-diffusion's layout:
@@ -62,6 +64,7 @@ po::options_description described(SampleArguments& a) {
       "sampler", po::value(&a.sampler), "another sampler than the run's; `casdm plugins list` shows them")(
       "steps", po::value(&a.steps), "number of steps; short for --set sampler.num_inference_steps=N")(
       "eta", po::value(&a.eta), "noise of a step; short for --set sampler.eta=X")(
+      "guidance", po::value(&a.guidance), "classifier-free guidance; short for --set guidance.scale=X")(
       "set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: sampler.spacing=trailing")(
       "seed", po::value(&a.seed)->default_value(0), "seed of the images' noise")(
       "batch", po::value(&a.batch)->default_value(64), "images drawn at once; does not change their noise")(
@@ -94,6 +97,7 @@ LoadedExperiment with_sampler(const Checkpoint& checkpoint, const SampleArgument
   if (!a.sampler.empty()) overrides.push_back("sampler={type=\"" + a.sampler + "\"}");
   if (a.steps > 0) overrides.push_back(text("sampler.num_inference_steps=", a.steps));
   if (a.eta >= 0) overrides.push_back("sampler.eta=" + number(a.eta));
+  if (!a.guidance.empty()) overrides.push_back("guidance.scale=" + a.guidance);
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
   Value document = checkpoint.config();
   apply_overrides(document, overrides);

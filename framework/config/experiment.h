@@ -45,6 +45,7 @@ struct DataOptions {
   std::string cache = "auto";
   bool skip_unreadable = false;
   bool use_labels = false;
+  double label_dropout = 0.0;
 
   static void describe(Schema<DataOptions>& s) {
     s.flatten_component(&DataOptions::dataset, "dataset");
@@ -59,6 +60,9 @@ struct DataOptions {
     s.option("skip_unreadable", &DataOptions::skip_unreadable,
              "Replace an image that cannot be decoded by the next one (named in the log) instead of stopping.");
     s.option("use_labels", &DataOptions::use_labels, "Condition the networks on the data set's class labels.");
+    s.option("label_dropout", &DataOptions::label_dropout,
+             "Probability that an image's label is replaced by one more class, \"no label\", which guidance needs.")
+        .range(0, 1);
   }
 };
 
@@ -142,6 +146,20 @@ struct EmaOptions {
   static void describe(Schema<EmaOptions>& s) {
     s.option("decay", &EmaOptions::decay, "Per-step decay of the averaged weights that sampling uses.").range(0, 1);
     s.option("warmup", &EmaOptions::warmup, "Use min(decay, (1 + step) / (10 + step)), so that early averages are not the noise of the start.");
+  }
+};
+
+/// [guidance]: see framework/sampling/guidance.h.
+struct GuidanceOptions {
+  double scale = 1.0;
+  std::array<double, 2> interval = {0.0, 1.0};
+
+  static void describe(Schema<GuidanceOptions>& s) {
+    s.option("scale", &GuidanceOptions::scale,
+             "Classifier-free guidance in sampling: 1 the estimate at the label, 0 the one without, above 1 beyond it.")
+        .at_least(0);
+    s.option("interval", &GuidanceOptions::interval,
+             "Part of the diffusion that is guided, as fractions of T; elsewhere the estimate at the label is used.");
   }
 };
 
@@ -234,6 +252,7 @@ struct Experiment {
   ComponentConfig head;
   std::vector<MetricOptions> metrics;
   ComponentConfig sampler;
+  GuidanceOptions guidance;
   TrainOptions train;
   OptimizerOptions optimizer;
   EmaOptions ema;
@@ -254,6 +273,7 @@ struct Experiment {
     s.option("metrics", &Experiment::metrics, "Metric losses on the predicted clean image, one table each.");
     s.component("sampler", &Experiment::sampler, "sampler", "How images are drawn, in training's grids and by `casdm sample`.")
         .required();
+    s.option("guidance", &Experiment::guidance, "How strongly samples follow their class labels.");
     s.option("train", &Experiment::train, "Length and batch of the training.");
     s.option("optimizer", &Experiment::optimizer, "Adam, learning rate and gradient clipping.");
     s.option("ema", &Experiment::ema, "The average of the weights that sampling uses.");

@@ -216,6 +216,7 @@ class BatchLoader::Stream {
         seed_(seed),
         warn_(std::move(warn)),
         order_(dataset->size(), seed),
+        null_label_(dataset->num_classes()),
         reader_(std::move(dataset), options),
         step_(first_step),
         next_position_(first_step * batch_size) {
@@ -303,7 +304,13 @@ class BatchLoader::Stream {
     const std::int64_t place = position % batch_size_;
     std::memcpy(slot.images.data_ptr<std::uint8_t>() + static_cast<std::size_t>(place) * image.pixels.size(),
                 image.pixels.data(), image.pixels.size());
-    if (options_.use_labels) slot.labels.data_ptr<std::int64_t>()[place] = image.label;
+    if (options_.use_labels)
+      slot.labels.data_ptr<std::int64_t>()[place] = is_dropped(position) ? null_label_ : image.label;
+  }
+
+  bool is_dropped(std::int64_t position) const {
+    return options_.label_dropout > 0 &&
+           uniform(derive_seed(seed_, "label_dropout", static_cast<std::uint64_t>(position))) < options_.label_dropout;
   }
 
   void stop() {
@@ -321,6 +328,7 @@ class BatchLoader::Stream {
   std::uint64_t seed_;
   std::function<void(const std::string&)> warn_;
   Order order_;
+  std::int64_t null_label_;
   Reader reader_;
 
   std::mutex mutex_;  ///< guards all below

@@ -15,16 +15,16 @@ namespace casdm {
 /// The images of one training step, on the CPU.
 struct ImageBatch {
   at::Tensor images;                ///< uint8 [B, C, H, W]
-  at::Tensor labels;                ///< int64 [B]; undefined unless data.use_labels
+  at::Tensor labels;                ///< int64 [B]; undefined unless data.use_labels; num_classes: a dropped label
   std::int64_t first_position = 0;  ///< of the batch's first image in the endless stream of images
 };
 
 /// The endless stream of training images, cut into batches and decoded ahead on threads.
 ///
 /// Position p of the stream is image permutation[p mod N] of epoch p / N; each epoch has its own random order, and
-/// batches run on across the end of an epoch. The batch of step k holds positions k*B to k*B + B - 1. Order and
-/// flips are functions of (seed, position) alone, so the stream does not depend on the number of threads, nor on
-/// the step at which it starts.
+/// batches run on across the end of an epoch. The batch of step k holds positions k*B to k*B + B - 1. Order,
+/// flips and dropped labels are functions of (seed, position) alone, so the stream does not depend on the number of
+/// threads, nor on the step at which it starts.
 class BatchLoader {
  public:
   /// @param seed        of the run; the loader derives its own

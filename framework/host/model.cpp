@@ -40,6 +40,26 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   return dataset;
 }
 
+namespace {
+
+void check_guidance(const Experiment& options) {
+  const auto& [scale, interval] = options.guidance;
+  if (options.data.label_dropout > 0 && !options.data.use_labels) {
+    throw ConfigError(text("data.label_dropout = ", options.data.label_dropout, ": there are no labels to drop; set ",
+                           "data.use_labels = true"));
+  }
+  if (interval[0] < 0 || interval[1] > 1 || interval[0] >= interval[1]) {
+    throw ConfigError(text("guidance.interval must rise within [0, 1], got [", interval[0], ", ", interval[1], "]"));
+  }
+  if (scale == 1 || options.data.label_dropout > 0) return;
+  throw ConfigError(
+      text("guidance.scale = ", scale, ": the networks know no \"no label\" to be guided away from",
+           options.data.use_labels ? "" : ", and no labels",
+           "; train with data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1"));
+}
+
+}  // namespace
+
 const Module& Model::module(const std::string& name) const {
   std::vector<std::string> names;
   for (const NamedModule& candidate : head->modules()) {
@@ -52,7 +72,10 @@ const Module& Model::module(const std::string& name) const {
 Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   const Experiment& options = experiment.options;
   const PluginHost& host = *experiment.host;
+  check_guidance(options);
   Model model;
+  model.guidance = options.guidance;
+  if (options.data.label_dropout > 0) model.null_label = num_classes;
   model.schedule = host.make<NoiseScheduler>(options.noise, {});
   if (!options.augmentation.type.empty()) {
     model.augmentation =
@@ -61,7 +84,7 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   CascadeHead::Spec spec;
   spec.channels = options.data.channels;
   spec.image_size = options.data.image_size;
-  spec.num_classes = options.data.use_labels ? num_classes : 0;
+  spec.num_classes = options.data.use_labels ? num_classes + (model.null_label >= 0 ? 1 : 0) : 0;
   spec.schedule = model.schedule;
   spec.factory = &host;
   spec.seed = static_cast<std::uint64_t>(options.run.seed);

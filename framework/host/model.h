@@ -38,13 +38,17 @@ struct Model {
   std::shared_ptr<CascadeHead> head;
   std::shared_ptr<Sampler> sampler;
   std::shared_ptr<Augmentation> augmentation;  ///< of the training images; null: none
+  GuidanceOptions guidance;
+  std::int64_t null_label = -1;    ///< the class that stands for "no label"; -1: the networks have none
   ComponentConfig head_config;     ///< for messages
   ComponentConfig sampler_config;
 
   const Module& module(const std::string& name) const;
 };
 
-/// @param num_classes  of the data set; used when the experiment conditions on labels, else 0
+/// @param num_classes  of the data set; used when the experiment conditions on labels, else 0. With
+///                     data.label_dropout the networks have one class more.
+/// Throws ConfigError when label dropout or guidance lacks what it needs.
 Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes);
 
 /// Moves every parameter and buffer of `module` in place.

@@ -8,6 +8,7 @@
 #include "casdm/text.h"
 #include "framework/device/device.h"
 #include "framework/host/plugin_call.h"
+#include "framework/sampling/guidance.h"
 
 namespace casdm {
 
@@ -43,7 +44,6 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
   sampler.start();
   const std::vector<SampleStep>& plan = sampler.plan();
   const Tensor labels = options.labels.defined() ? options.labels.to(options.device) : Tensor();
-  const auto t_options = at::TensorOptions(options.device).dtype(at::kFloat);
   Tensor x = noise.next() * sampler.initial_scale();
   for (std::size_t i = 0; i < plan.size(); ++i) {
     if (options.is_cancelled && options.is_cancelled()) throw Error("sampling was interrupted");
@@ -52,9 +52,9 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
     input.x_t = x;
     {
       const Autocast autocast(options.device, options.precision);
-      const Tensor t = at::full({options.count}, plan[i].t, t_options);
       const Tensor model_input = call_plugin(model.sampler_config, [&] { return sampler.model_input(x, i); });
-      input.estimate = call_plugin(model.head_config, [&] { return model.head->estimate(model_input, t, labels); });
+      input.estimate =
+          call_plugin(model.head_config, [&] { return guided_estimate(model, model_input, plan[i].t, labels); });
     }
     if (plan[i].needs_noise) input.noise = noise.next();
     x = call_plugin(model.sampler_config, [&] { return sampler.step(input); });

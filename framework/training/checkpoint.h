@@ -18,7 +18,7 @@ struct Progression {
   std::int64_t step = 0;    ///< optimiser steps done
   std::int64_t images = 0;  ///< images seen
   std::vector<double> loss_scales;  ///< fp16: see LossScaler
-  std::int64_t num_classes = 0;     ///< of the networks; 0: unconditional
+  std::int64_t num_classes = 0;     ///< of the data set; 0: unconditional
 };
 
 /// A run without any checkpoint.

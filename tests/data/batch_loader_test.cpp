@@ -221,3 +221,28 @@ TEST_CASE("a plugin's exception of another kind becomes an error that says whose
   BatchLoader loader(std::make_shared<Foreign>(3), options, 1, 1, 0, nullptr);
   CHECK_THROWS_WITH_AS(loader.next(), "foreign: failed: vector::at", PluginError);
 }
+
+TEST_CASE("labels are dropped with the given probability, by position, and nothing else changes") {
+  const std::int64_t count = 40;
+  const auto loaded = [&](double probability, std::int64_t workers, std::int64_t first_step) {
+    DataOptions options = options_with(workers);
+    options.label_dropout = probability;
+    BatchLoader loader(std::make_shared<Numbered>(count), options, 50, 5, first_step, nullptr);
+    std::vector<at::Tensor> images, labels;
+    for (std::int64_t step = first_step; step < 80; ++step) {
+      const ImageBatch batch = loader.next();
+      images.push_back(batch.images);
+      labels.push_back(batch.labels);
+    }
+    return std::pair(at::cat(images), at::cat(labels));
+  };
+  const auto [images, labels] = loaded(0, 3, 0);
+  const auto [same_images, dropped] = loaded(0.2, 2, 0);
+  CHECK(at::equal(images, same_images));
+  const at::Tensor is_null = dropped.eq(count);
+  CHECK(at::equal(dropped.masked_select(is_null.logical_not()), labels.masked_select(is_null.logical_not())));
+  // 4,000 draws: a standard deviation of 0.0063.
+  CHECK(is_null.to(at::kDouble).mean().item<double>() == doctest::Approx(0.2).epsilon(0.1));
+  CHECK(at::equal(loaded(0.2, 1, 30).second, dropped.slice(0, 30 * 50)));
+  CHECK(loaded(1, 1, 70).second.eq(count).all().item<bool>());
+}

@@ -21,8 +21,12 @@ TEST_CASE("every shipped config is valid and builds its networks") {
     const std::string path = entry.path().string();
     const Outcome check = shell("casdm config check '" + path + "'", folder.path());
     CHECK_MESSAGE(check.status == 0, path << "\n" << check.err);
-    // Networks need labels from a data set only where the config asks for them.
-    const Outcome build = shell("CASDM_WEIGHTS_PATH=\"$PWD\" casdm train '" + path + "' --dry-run", folder.path());
+    // Where networks are conditioned on labels, their number is the data set's; shapes stand in for it.
+    const bool has_labels =
+        shell("casdm config show '" + path + "' | grep -q 'use_labels = true'", folder.path()).status == 0;
+    const std::string data = has_labels ? " --set 'data={type=\"shapes\", use_labels=true, label_dropout=0.1}'" : "";
+    const Outcome build =
+        shell("CASDM_WEIGHTS_PATH=\"$PWD\" casdm train '" + path + "' --dry-run" + data, folder.path());
     CHECK_MESSAGE(build.status == 0, path << "\n" << build.err);
   }
   CHECK(count >= 12);

@@ -36,6 +36,17 @@ TEST_CASE("Cas-DM with metrics trains theta bitwise as DDPM-eps does") {
   }
 }
 
+TEST_CASE("with class labels, some of them dropped, the metric still does not reach theta") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> labels = {"data.use_labels=true", "data.label_dropout=0.3"};
+  const Checkpoint single = run(small_experiment(folder.path(), "single", single_head(), labels));
+  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kMetric, labels));
+  CHECK(different(cascade, single, "weights.safetensors").empty());
+  // The five forms and "no label".
+  CHECK(tensors(single, "weights.safetensors").at("theta.label_emb.weight").size(0) == 6);
+  CHECK(single.progression().num_classes == 5);
+}
+
 TEST_CASE("a joint gradient norm couples theta to the metric, so the leak test can fail") {
   const TemporaryFolder folder;
   const std::vector<std::string> joint = {"optimizer.grouping=joint", "optimizer.clip_norm=0.01"};

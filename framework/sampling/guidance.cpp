@@ -1,0 +1,48 @@
+#include "framework/sampling/guidance.h"
+
+#include <ATen/ATen.h>
+
+namespace casdm {
+
+namespace {
+
+/// The first B of a batch of 2B; what has no batch dimension belongs to both halves.
+Tensor at_labels(const Tensor& both, std::int64_t count) {
+  return both.defined() && both.size(0) == 2 * count ? both.narrow(0, 0, count) : both;
+}
+
+Tensor extrapolated(const Tensor& both, std::int64_t count, double scale) {
+  if (!both.defined()) return both;
+  const Tensor with_label = both.narrow(0, 0, count);
+  const Tensor without = both.narrow(0, count, count);
+  return without + scale * (with_label - without);
+}
+
+}  // namespace
+
+double guidance_scale(const GuidanceOptions& options, double t, std::int64_t num_train_timesteps) {
+  const double part = (t + 1) / static_cast<double>(num_train_timesteps);
+  return part >= options.interval[0] && part <= options.interval[1] ? options.scale : 1.0;
+}
+
+Estimate guided_estimate(const Model& model, const Tensor& x_t, double t, const Tensor& labels) {
+  const std::int64_t count = x_t.size(0);
+  const auto estimate = [&](const Tensor& x, const Tensor& classes) {
+    return model.head->estimate(x, at::full({x.size(0)}, t, x.options()), classes);
+  };
+  const double scale = guidance_scale(model.guidance, t, model.schedule->num_train_timesteps());
+  if (scale == 1) return estimate(x_t, labels);
+  const Tensor no_label = at::full_like(labels, model.null_label);
+  if (scale == 0) return estimate(x_t, no_label);
+
+  const Estimate both = estimate(at::cat({x_t, x_t}), at::cat({labels, no_label}));
+  Estimate guided;
+  guided.eps = extrapolated(both.eps, count, scale);
+  guided.x0_from_eps = extrapolated(both.x0_from_eps, count, scale);
+  guided.x0 = extrapolated(both.x0, count, scale);
+  guided.gate = at_labels(both.gate, count);
+  guided.variance = at_labels(both.variance, count);
+  return guided;
+}
+
+}  // namespace casdm
