@@ -3,33 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "casdm/error.h"
 #include "variational_bound.h"
 
 namespace casdm::head_diffusion {
 
 namespace {
-
-/// Min-SNR weights (Hang et al. 2023, section 3.4), SNR = A/(1-A): min(SNR, gamma) on |x0 - x0'|^2, expressed in
-/// the loss of `prediction_type`.
-std::vector<double> min_snr_weights(const NoiseScheduler& schedule, const std::string& prediction_type, double gamma) {
-  std::vector<double> weights;
-  for (const double a : schedule.alphas_cumprod()) {
-    const double snr = a / (1 - a);
-    const double capped = std::min(snr, gamma);
-    if (prediction_type == "epsilon") {
-      weights.push_back(capped / snr);
-    } else if (prediction_type == "sample") {
-      weights.push_back(capped);
-    } else {
-      weights.push_back(capped / (snr + 1));
-    }
-  }
-  return weights;
-}
 
 const SingleOptions& checked(const SingleOptions& options) {
   if (options.objective != "vlb") return options;
@@ -48,10 +27,7 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
   s.component("theta", &SingleOptions::theta, Backbone::kind, "The network.").required();
   s.option("prediction_type", &SingleOptions::prediction_type, "What theta predicts: noise, clean image or v.")
       .choices({"epsilon", "sample", "v_prediction"});
-  s.option("t_weight", &SingleOptions::t_weight,
-           "Factor of the simple loss by t; min_snr: min(SNR, snr_gamma) in terms of x0 (Hang et al. 2023).")
-      .choices({"uniform", "min_snr"});
-  s.option("snr_gamma", &SingleOptions::snr_gamma, "Cap of t_weight = \"min_snr\".").greater_than(0);
+  TimeWeightOptions::describe_to(s);
   s.option("variance", &SingleOptions::variance,
            "learned_range: theta also predicts the log variance between beta~_t and beta_t (Nichol & Dhariwal 2021).")
       .choices({"fixed", "learned_range"});
@@ -69,11 +45,8 @@ SingleHead::SingleHead(const SingleOptions& options, const Spec& spec)
       schedule_(options.prediction_type == "epsilon" ? with_signal(spec.schedule, "prediction_type = \"epsilon\"")
                                                      : spec.schedule),
       theta_("theta", options.theta, spec, spec.channels,
-             options.variance == "learned_range" ? 2 * spec.channels : spec.channels) {
-  if (options_.t_weight == "min_snr") {
-    weights_ = min_snr_weights(*schedule_, options_.prediction_type, options_.snr_gamma);
-  }
-}
+             options.variance == "learned_range" ? 2 * spec.channels : spec.channels),
+      weights_(time_weights(options, *schedule_, options.prediction_type)) {}
 
 std::vector<NamedModule> SingleHead::modules() const { return {{theta_.name(), theta_.backbone(), true}}; }
 

@@ -6,14 +6,13 @@
 
 #include "casdm/cascade_head.h"
 #include "head_network.h"
+#include "t_weight.h"
 
 namespace casdm::head_diffusion {
 
-struct SingleOptions {
+struct SingleOptions : TimeWeightOptions {
   ComponentConfig theta;
   std::string prediction_type = "epsilon";
-  std::string t_weight = "uniform";
-  double snr_gamma = 5.0;
   std::string variance = "fixed";
   std::string objective = "simple";
   double vlb_weight = 0.001;

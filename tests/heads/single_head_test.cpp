@@ -69,12 +69,26 @@ TEST_CASE("single: the losses of the prediction types differ by the signal-to-no
   CHECK(max_relative_difference(loss("epsilon", ""), snr * error) < 1e-11);
   CHECK(max_relative_difference(loss("v_prediction", ""), (snr + 1) * error) < 1e-11);
 
-  INFO("so min-SNR weights make them one loss (Hang et al. 2023)");
+  INFO("so a weight of the clean image makes them one loss");
+  const std::map<std::string, Tensor> expected = {
+      {"t_weight = \"snr\"", snr},
+      {"t_weight = \"snr_plus_one\"", snr + 1},
+      {"t_weight = \"truncated_snr\"", snr.clamp_min(1)},
+      {"t_weight = \"min_snr\"\nsnr_gamma = 3.0", snr.clamp_max(3)},
+      {"t_weight = \"p2\"", snr / (1 + snr)},
+      {"t_weight = \"p2\"\np2_k = 2.0\np2_gamma = 0.5", snr / (2 + snr).sqrt()},
+      {"t_weight = \"p2\"\np2_gamma = 0.0", snr},
+  };
+  REQUIRE(snr.min().item<double>() < 1);
+  REQUIRE(snr.max().item<double>() > 3);
   for (const std::string& type : kPredictionTypes) {
-    CAPTURE(type);
-    CHECK(max_relative_difference(loss(type, "t_weight = \"min_snr\"\nsnr_gamma = 3.0"), snr.clamp_max(3) * error) <
-          1e-11);
+    for (const auto& [options, weight] : expected) {
+      CAPTURE(type);
+      CAPTURE(options);
+      CHECK(max_relative_difference(loss(type, options), weight * error) < 1e-11);
+    }
   }
+  CHECK(at::equal(loss("epsilon", "t_weight = \"uniform\""), loss("epsilon", "")));
 }
 
 TEST_CASE("single: the bound of a learned variance has its closed form") {

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "casdm/noise_scheduler.h"
+#include "casdm/options.h"
+
+namespace casdm::head_diffusion {
+
+/// How the simple loss weights timesteps, S = A/(1-A).
+struct TimeWeightOptions {
+  std::string t_weight = "uniform";
+  double snr_gamma = 5.0;
+  double p2_k = 1.0;
+  double p2_gamma = 1.0;
+
+  template <class T>
+  static void describe_to(Schema<T>& s) {
+    s.option("t_weight", static_cast<std::string T::*>(&T::t_weight),
+             "Factor of the simple loss by t: uniform in the loss as it is, or of |x0 - x0'|^2 by the signal-to-noise "
+             "ratio S: snr S, snr_plus_one S+1, truncated_snr max(S, 1), min_snr min(S, snr_gamma), p2 S/(p2_k + "
+             "S)^p2_gamma.")
+        .choices({"uniform", "snr", "snr_plus_one", "truncated_snr", "min_snr", "p2"});
+    s.option("snr_gamma", static_cast<double T::*>(&T::snr_gamma), "Cap of t_weight = \"min_snr\".").greater_than(0);
+    s.option("p2_k", static_cast<double T::*>(&T::p2_k), "Of t_weight = \"p2\": where its weight begins to fall, in S.")
+        .greater_than(0);
+    s.option("p2_gamma", static_cast<double T::*>(&T::p2_gamma), "Of t_weight = \"p2\": how much it falls; 0: not.")
+        .at_least(0);
+  }
+};
+
+/// The factor of the loss in `prediction_type` ("epsilon", "sample", "v_prediction") by t; empty: all 1.
+/// |x0 - x0'|^2 = |eps - eps'|^2 / S = |v - v'|^2 / (S + 1), so one weight of the clean image serves all three.
+///   snr, snr_plus_one, truncated_snr   Salimans & Ho 2022, section 4
+///   min_snr                            Hang et al. 2023, section 3.4
+///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2
+std::vector<double> time_weights(const TimeWeightOptions& options, const NoiseScheduler& schedule,
+                                 const std::string& prediction_type);
+
+}  // namespace casdm::head_diffusion
