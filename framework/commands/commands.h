@@ -19,6 +19,7 @@ int casdm_train_command(const std::vector<std::string>& arguments);
 int casdm_sample_command(const std::vector<std::string>& arguments);
 int casdm_export_command(const std::vector<std::string>& arguments);
 int casdm_import_command(const std::vector<std::string>& arguments);
+int casdm_ema_command(const std::vector<std::string>& arguments);
 int casdm_plugins_check_command(const std::vector<std::string>& arguments);
 int casdm_plugins_doctor_command(const std::vector<std::string>& arguments);
 }

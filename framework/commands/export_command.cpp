@@ -28,7 +28,7 @@ struct ExportArguments {
 };
 
 constexpr const char* kUsage =
-    R"(usage: casdm export RUN --module NAME --out OUT [--weights ema|raw] [--layout reference|diffusers]
+    R"(usage: casdm export RUN --module NAME --out OUT [--weights NAME] [--layout reference|diffusers]
 
 Writes the weights of one network of a run, or of one of its checkpoints, for other programs.
 
@@ -46,7 +46,8 @@ po::options_description described(ExportArguments& a) {
   options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")(
       "module", po::value(&a.module), "which network: theta, phi")("out", po::value(&a.out),
                                                                    "the safetensors file, or the folder, to write")(
-      "weights", po::value(&a.weights)->default_value("ema"), "ema, or raw for the weights themselves")(
+      "weights", po::value(&a.weights)->default_value("ema"),
+      "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "layout", po::value(&a.layout)->default_value("reference"), "reference or diffusers")(
       "overwrite", po::bool_switch(&a.overwrite), "replace what OUT holds")("help,h", "this text");
   return options;
@@ -56,9 +57,6 @@ void check(const ExportArguments& a) {
   const std::string hint = "; see `casdm export --help`";
   if (a.run.empty() || a.module.empty() || a.out.empty()) {
     throw ConfigError("export: give a run, --module NAME and --out OUT" + hint);
-  }
-  if (a.weights != "ema" && a.weights != "raw") {
-    throw ConfigError(text("export: --weights is ema or raw, got ", a.weights, hint));
   }
   if (a.layout != "reference" && a.layout != "diffusers") {
     throw ConfigError(text("export: --layout is reference or diffusers, got ", a.layout, hint));
@@ -117,7 +115,7 @@ int export_command(const std::vector<std::string>& words) {
   check(a);
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);
-  const NamedTensors tensors = checkpoint.weights(a.module, a.weights == "ema");
+  const NamedTensors tensors = checkpoint.weights(a.module, a.weights);
   const Value table = options_of_module(checkpoint, a.module);
   if (a.layout == "reference") export_reference(a, tensors, table);
   if (a.layout == "diffusers") export_diffusers(a, tensors, table, checkpoint.config());

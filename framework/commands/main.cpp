@@ -21,6 +21,7 @@ usage: casdm COMMAND [ARGUMENT]...
 
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
+  ema RUN                 make another average of a run's weights after training
   import FILE             read a network's weights from PyTorch's .pt files, safetensors or diffusers
   export RUN              write a network's weights for guided-diffusion or diffusers
   config check|show|init|schema|reference
@@ -42,6 +43,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"sample", [&] { return casdm::run_in_framework("casdm_sample_command", arguments); }},
       {"import", [&] { return casdm::run_in_framework("casdm_import_command", arguments); }},
       {"export", [&] { return casdm::run_in_framework("casdm_export_command", arguments); }},
+      {"ema", [&] { return casdm::run_in_framework("casdm_ema_command", arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
   };

@@ -69,7 +69,8 @@ po::options_description described(SampleArguments& a) {
       "seed", po::value(&a.seed)->default_value(0), "seed of the images' noise")(
       "batch", po::value(&a.batch)->default_value(64), "images drawn at once; does not change their noise")(
       "label", po::value(&a.label), "class of all images, of a conditional run; default: all classes in turn")(
-      "weights", po::value(&a.weights)->default_value("ema"), "ema, or raw for the weights themselves")(
+      "weights", po::value(&a.weights)->default_value("ema"),
+      "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "device", po::value(&a.device)->default_value("auto"), "auto, cpu or cuda")(
       "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
@@ -84,8 +85,6 @@ void check(const SampleArguments& a) {
   if (a.run.empty() || a.out.empty() || a.num < 1)
     throw ConfigError("sample: give a run, --num N (at least 1) and --out DIR" + hint);
   if (a.batch < 1) throw ConfigError(text("sample: --batch must be at least 1, got ", a.batch, hint));
-  if (a.weights != "ema" && a.weights != "raw")
-    throw ConfigError(text("sample: --weights is ema or raw, got ", a.weights, hint));
   if (!a.overwrite && fs::exists(fs::path(a.out) / "samples.npz")) {
     throw ConfigError(text("sample: ", a.out, " holds samples already; choose another folder or pass --overwrite"));
   }
@@ -132,7 +131,7 @@ int sample_command(const std::vector<std::string>& words) {
   const Model model = make_model(experiment, classes);
   if (a.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
-  checkpoint.load_weights(model.head->modules(), a.weights == "ema");
+  checkpoint.load_weights(model.head->modules(), a.weights);
   GenerateOptions generate_options;
   generate_options.device = select_device(a.device);
   generate_options.seed = a.seed;

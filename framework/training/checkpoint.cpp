@@ -21,15 +21,14 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kFormat = 1;
-constexpr const char* kFiles[] = {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"};
+constexpr const char* kWeights = "weights.safetensors";
+constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kTimesteps = "timesteps.safetensors";
+constexpr std::string_view kAveragePrefix = "ema-";
+constexpr std::string_view kSuffix = ".safetensors";
 
-NamedTensors prefixed(const std::vector<ModuleState>& modules, NamedTensors (ModuleState::*part)() const) {
-  NamedTensors all;
-  for (const ModuleState& module : modules) {
-    for (auto& [name, tensor] : (module.*part)()) all.emplace_back(module.name() + "." + name, tensor);
-  }
-  return all;
+std::string average_file(const std::string& name) {
+  return name == "ema" ? "ema.safetensors" : text(kAveragePrefix, name, kSuffix);
 }
 
 /// The tensors whose names begin with "<module>.", without it.
@@ -96,6 +95,23 @@ std::string others(const fs::path& checkpoint) {
   return names.empty() ? "; the run has no other checkpoint" : "; other checkpoints of the run: " + join(names, ", ");
 }
 
+/// Writes the tensors of a checkpoint; returns the names of the files.
+std::vector<std::string> write_tensors(const fs::path& folder, const std::vector<ModuleState>& modules,
+                                       const NamedTensors& timesteps) {
+  std::vector<std::string> files = {kWeights, kOptimizer};
+  write_safetensors(folder / kWeights, prefixed(modules, [](const ModuleState& module) { return module.weights(); }));
+  write_safetensors(folder / kOptimizer, prefixed(modules, [](const ModuleState& module) { return module.moments(); }));
+  for (std::size_t i = 0; i < modules.front().rules().size(); ++i) {
+    files.push_back(average_file(modules.front().rules()[i].name()));
+    write_safetensors(folder / files.back(), average_of(modules, i));
+  }
+  if (!timesteps.empty()) {
+    files.emplace_back(kTimesteps);
+    write_safetensors(folder / kTimesteps, timesteps);
+  }
+  return files;
+}
+
 }  // namespace
 
 Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const std::vector<UsedPlugin>& plugins,
@@ -105,19 +121,13 @@ Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const s
   name.insert(0, 12 - std::min<std::size_t>(12, name.size()), '0');
   const fs::path final = run.checkpoints() / name;
   const fs::path temporary = run.checkpoints() / (".tmp-" + name);
+  Checkpoint saved;
   try {
     fs::remove_all(temporary);
     fs::create_directories(temporary);
-    write_safetensors(temporary / kFiles[0], prefixed(modules, &ModuleState::weights));
-    write_safetensors(temporary / kFiles[1], prefixed(modules, &ModuleState::average));
-    write_safetensors(temporary / kFiles[2], prefixed(modules, &ModuleState::moments));
-    std::vector<std::string> names(std::begin(kFiles), std::end(kFiles));
-    if (!timesteps.empty()) {
-      names.emplace_back(kTimesteps);
-      write_safetensors(temporary / kTimesteps, timesteps);
-    }
+    saved.files_ = write_tensors(temporary, modules, timesteps);
     Value files{Value::Table{}};
-    for (const std::string& file : names) {
+    for (const std::string& file : saved.files_) {
       Value entry{Value::Table{}};
       entry.set("bytes", static_cast<std::int64_t>(fs::file_size(temporary / file)));
       entry.set("sha256", sha256_of_file(temporary / file));
@@ -146,12 +156,10 @@ Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const s
   }
   std::vector<fs::path> all = checkpoints_in(run.checkpoints());
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < all.size(); ++i) fs::remove_all(all[i]);
-  Checkpoint saved;
   saved.path_ = final;
   saved.progression_ = progression;
   saved.config_ = resolved;
   saved.plugins_ = plugins;
-  saved.has_timesteps_ = !timesteps.empty();
   return saved;
 }
 
@@ -181,9 +189,13 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     }
     checkpoint.config_ = member(record, "config");
     const Value& files = member(record, "files");
-    for (const char* name : kFiles) member(files, name);
-    for (const auto& [name, expected] : files.as_table()) check_file(checkpoint.path_ / name, expected);
-    checkpoint.has_timesteps_ = files.find(kTimesteps) != nullptr;
+    for (const std::string& name : {std::string(kWeights), average_file("ema"), std::string(kOptimizer)}) {
+      member(files, name);
+    }
+    for (const auto& [name, expected] : files.as_table()) {
+      check_file(checkpoint.path_ / name, expected);
+      checkpoint.files_.push_back(name);
+    }
   } catch (const Error& error) {
     throw Error(
         text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
@@ -193,44 +205,68 @@ Checkpoint Checkpoint::open(const fs::path& path) {
 
 void Checkpoint::restore(std::vector<ModuleState>& modules, const NamedTensors& timesteps) const {
   restore_timesteps(timesteps);
-  const TensorFile files[] = {read_safetensors(path_ / kFiles[0]), read_safetensors(path_ / kFiles[1]),
-                              read_safetensors(path_ / kFiles[2])};
-  for (ModuleState& module : modules) {
-    const NamedTensors targets[] = {module.weights(), module.average(), module.moments()};
-    for (std::size_t i = 0; i < std::size(targets); ++i) {
-      load_state(Handles(targets[i]), part_of(files[i].tensors, module.name()),
-                 text((path_ / kFiles[i]).string(), ", module ", module.name()));
+  const auto load = [&](const std::string& name, auto&& part) {
+    if (!has(name)) {
+      throw Error(text("checkpoint ", path_.string(), " has no ", name,
+                       ": the average is not as old as the run; leave it out of [[ema.also]], or train a new run"));
     }
+    const TensorFile content = read_safetensors(path_ / name);
+    for (ModuleState& module : modules) {
+      load_state(Handles(part(module)), part_of(content.tensors, module.name()),
+                 text((path_ / name).string(), ", module ", module.name()));
+    }
+  };
+  load(kWeights, [](const ModuleState& module) { return module.weights(); });
+  load(kOptimizer, [](const ModuleState& module) { return module.moments(); });
+  for (std::size_t i = 0; i < modules.front().rules().size(); ++i) {
+    load(average_file(modules.front().rules()[i].name()), [i](const ModuleState& module) { return module.average(i); });
   }
 }
 
 void Checkpoint::restore_timesteps(const NamedTensors& timesteps) const {
-  if (has_timesteps_ == timesteps.empty()) {
-    throw Error(text("checkpoint ", path_.string(), has_timesteps_ ? " holds" : " holds no",
+  if (has(kTimesteps) == timesteps.empty()) {
+    throw Error(text("checkpoint ", path_.string(), has(kTimesteps) ? " holds" : " holds no",
                      " state of a timestep sampler, and the one of this experiment has ",
                      timesteps.empty() ? "none" : "some", "; resume with the `timesteps` that made the checkpoint"));
   }
-  if (!has_timesteps_) return;
+  if (timesteps.empty()) return;
   const fs::path file = path_ / kTimesteps;
   load_state(Handles(timesteps), read_safetensors(file).tensors, file.string());
 }
 
-void Checkpoint::load_weights(const std::vector<NamedModule>& modules, bool ema) const {
-  const fs::path file = path_ / kFiles[ema ? 1 : 0];
+bool Checkpoint::has(const std::string& file) const {
+  return std::find(files_.begin(), files_.end(), file) != files_.end();
+}
+
+fs::path Checkpoint::file_of(const std::string& weights) const {
+  if (weights == "raw") return path_ / kWeights;
+  std::vector<std::string> names = {"raw", "ema"};
+  for (const std::string& file : files_) {
+    if (!file.starts_with(kAveragePrefix)) continue;
+    names.push_back(file.substr(kAveragePrefix.size(), file.size() - kAveragePrefix.size() - kSuffix.size()));
+  }
+  if (std::find(names.begin(), names.end(), weights) != names.end()) return path_ / average_file(weights);
+  if (fs::is_regular_file(weights)) return weights;
+  throw ConfigError(text("there are no weights \"", weights, "\": ", path_.string(), " has ", join(names, ", "),
+                         ", and no file has that name"));
+}
+
+void Checkpoint::load_weights(const std::vector<NamedModule>& modules, const std::string& which) const {
+  const fs::path file = file_of(which);
   const TensorFile content = read_safetensors(file);
   for (const NamedModule& module : modules) {
     load_state(*module.module, part_of(content.tensors, module.name), text(file.string(), ", module ", module.name));
   }
 }
 
-NamedTensors Checkpoint::weights(const std::string& module, bool ema) const {
-  const TensorFile content = read_safetensors(path_ / kFiles[ema ? 1 : 0]);
+NamedTensors Checkpoint::weights(const std::string& module, const std::string& which) const {
+  const TensorFile content = read_safetensors(file_of(which));
   NamedTensors result = part_of(content.tensors, module);
   if (!result.empty()) return result;
   std::set<std::string> modules;
   for (const auto& [name, tensor] : content.tensors) modules.insert(name.substr(0, name.find('.')));
-  throw ConfigError(text(path_.string(), " has no module '", module, "'; it has ",
-                         join({modules.begin(), modules.end()}, ", ")));
+  throw ConfigError(
+      text(path_.string(), " has no module '", module, "'; it has ", join({modules.begin(), modules.end()}, ", ")));
 }
 
 void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
@@ -249,8 +285,11 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
 }
 
 TensorFile pretrained(const fs::path& from, const std::string& module) {
-  if (fs::is_regular_file(from)) return read_safetensors(from);
-  return {Checkpoint::open(from).weights(module, /*ema=*/true), {}};
+  if (!fs::is_regular_file(from)) return {Checkpoint::open(from).weights(module, "ema"), {}};
+  TensorFile file = read_safetensors(from);
+  NamedTensors of_module = part_of(file.tensors, module);
+  if (!of_module.empty()) file.tensors = std::move(of_module);
+  return file;
 }
 
 }  // namespace casdm

@@ -31,6 +31,7 @@ class NoCheckpoint : public Error {
 ///
 ///     weights.safetensors    every module's parameters and buffers, "theta.<name>"
 ///     ema.safetensors        the averaged parameters, same names
+///     ema-<name>.safetensors an average of [[ema.also]], likewise
 ///     optimizer.safetensors  Adam's moments
 ///     timesteps.safetensors  what the timestep sampler has learned; only where it learns
 ///     state.json             progression, resolved config, plugins with their build ids, LibTorch
@@ -58,11 +59,13 @@ class Checkpoint {
   /// checkpoint is not the one whose buffers `timesteps` are.
   void restore(std::vector<ModuleState>& modules, const NamedTensors& timesteps) const;
 
-  /// Loads the averaged (or, without `ema`, the raw) weights of a head's modules.
-  void load_weights(const std::vector<NamedModule>& modules, bool ema) const;
+  /// Loads the weights of a head's modules.
+  /// @param which  "ema", "raw", the name of an average of [[ema.also]], or a safetensors file in the layout of
+  ///               ema.safetensors. Throws ConfigError that lists what there is when it is none of these.
+  void load_weights(const std::vector<NamedModule>& modules, const std::string& which) const;
 
-  /// The averaged (or, without `ema`, the raw) weights of one module. Throws ConfigError when there is none of the name.
-  NamedTensors weights(const std::string& module, bool ema) const;
+  /// The weights of one module, `which` as above. Throws ConfigError when there is none of the name.
+  NamedTensors weights(const std::string& module, const std::string& which) const;
 
   /// Throws PluginError when a plugin of `now` differs from the one that made the checkpoint.
   void check_plugins(const std::vector<UsedPlugin>& now) const;
@@ -71,17 +74,19 @@ class Checkpoint {
   void accept_plugins() { plugins_.clear(); }
 
  private:
+  bool has(const std::string& file) const;
+  std::filesystem::path file_of(const std::string& weights) const;
   void restore_timesteps(const NamedTensors& timesteps) const;
 
   std::filesystem::path path_;
+  std::vector<std::string> files_;
   Progression progression_;
   Value config_;
   std::vector<UsedPlugin> plugins_;
-  bool has_timesteps_ = false;
 };
 
-/// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names,
-/// whose metadata are kept.
+/// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names
+/// or in the layout of ema.safetensors, whose metadata are kept.
 TensorFile pretrained(const std::filesystem::path& from, const std::string& module);
 
 }  // namespace casdm

@@ -20,7 +20,7 @@ std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAl
 
 ModuleState::ModuleState(NamedModule module, const OptimizerOptions& optimizer, const EmaOptions& ema,
                          c10::Device device)
-    : module_(std::move(module)), optimizer_(optimizer), ema_options_(ema) {
+    : module_(std::move(module)), optimizer_(optimizer), rules_(average_rules(ema)) {
   at::NoGradGuard no_grad;
   move_to(*module_.module, device);
   std::int64_t total = 0;
@@ -48,7 +48,8 @@ ModuleState::ModuleState(NamedModule module, const OptimizerOptions& optimizer, 
 }
 
 void ModuleState::reset() {
-  ema_ = weights_.clone();
+  averages_.clear();
+  for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(weights_.clone());
   if (!is_trainable()) return;
   exp_avg_ = at::zeros_like(weights_);
   exp_avg_sq_ = at::zeros_like(weights_);
@@ -81,26 +82,23 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
                     /*amsgrad=*/false, /*maximize=*/false);
 }
 
-void ModuleState::update_ema(std::int64_t step) {
+void ModuleState::update_averages(const AverageTime& now) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
-  const double count = static_cast<double>(step);
-  const double decay =
-      ema_options_.warmup ? std::min(ema_options_.decay, (1 + count) / (10 + count)) : ema_options_.decay;
-  ema_.lerp_(weights_, 1 - decay);
+  for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(weights_, 1 - rules_[i].keep(now));
 }
 
 void ModuleState::swap_ema() {
   at::NoGradGuard no_grad;
   const Tensor kept = weights_.clone();
-  weights_.copy_(ema_);
-  ema_.copy_(kept);
+  weights_.copy_(averages_.front());
+  averages_.front().copy_(kept);
 }
 
 NamedTensors ModuleState::weights() const { return state(*module_.module); }
 
-NamedTensors ModuleState::average() const {
-  NamedTensors result = views(ema_);
+NamedTensors ModuleState::average(std::size_t index) const {
+  NamedTensors result = views(averages_[index]);
   for (auto& buffer : module_.module->buffers()) result.push_back(std::move(buffer));
   return result;
 }
@@ -112,6 +110,19 @@ NamedTensors ModuleState::moments() const {
   for (auto& [name, tensor] : views(exp_avg_sq_)) result.emplace_back("exp_avg_sq." + name, tensor);
   result.emplace_back("step", adam_step_);
   return result;
+}
+
+NamedTensors prefixed(const std::vector<ModuleState>& modules,
+                      const std::function<NamedTensors(const ModuleState&)>& part) {
+  NamedTensors all;
+  for (const ModuleState& module : modules) {
+    for (auto& [name, tensor] : part(module)) all.emplace_back(module.name() + "." + name, tensor);
+  }
+  return all;
+}
+
+NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index) {
+  return prefixed(modules, [&](const ModuleState& module) { return module.average(index); });
 }
 
 }  // namespace casdm

@@ -1,17 +1,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "casdm/cascade_head.h"
 #include "framework/config/experiment.h"
+#include "framework/training/average_rule.h"
 
 namespace casdm {
 
 /// Everything the training keeps for one module of the head: weights, gradients, Adam's moments
-/// and the moving average.
+/// and the moving averages.
 ///
-/// The parameters are views into one flat tensor (so are the gradients, moments and average), so
+/// The parameters are views into one flat tensor (so are the gradients, moments and averages), so
 /// that norm, clip, optimiser and average are one operation each, whatever the number of layers.
 /// Nothing here depends on any other module.
 class ModuleState {
@@ -27,18 +30,21 @@ class ModuleState {
   Tensor grad_norm() const;  ///< L2 norm of all gradients, scalar, before clipping
   /// One Adam step with the gradients times `scale` (scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
-  /// ema += (1 - decay) (weights - ema); `step` counts from 1.
-  void update_ema(std::int64_t step);
+  /// average += (1 - keep) (weights - average), for each average.
+  void update_averages(const AverageTime& now);
 
-  /// Exchanges weights and their average; twice is nothing.
+  /// Exchanges weights and their main average; twice is nothing.
   void swap_ema();
+
+  /// The averages there are, the main one first.
+  const std::vector<AverageRule>& rules() const { return rules_; }
 
   /// The state by name; handles to it: copying into them restores it.
   NamedTensors weights() const;
-  NamedTensors average() const;
+  NamedTensors average(std::size_t index = 0) const;  ///< of rules()[index]; parameters and buffers
   NamedTensors moments() const;
 
-  /// Starts the average and the moments anew from the weights.
+  /// Starts the averages and the moments anew from the weights.
   void reset();
 
  private:
@@ -46,13 +52,20 @@ class ModuleState {
 
   NamedModule module_;
   OptimizerOptions optimizer_;
-  EmaOptions ema_options_;
+  std::vector<AverageRule> rules_;
   Tensor weights_;
   Tensor gradients_;
   Tensor exp_avg_;
   Tensor exp_avg_sq_;
-  Tensor ema_;
+  std::vector<Tensor> averages_;
   Tensor adam_step_;
 };
+
+/// What `part` gives of each module, its names as "<module>.<name>".
+NamedTensors prefixed(const std::vector<ModuleState>& modules,
+                      const std::function<NamedTensors(const ModuleState&)>& part);
+
+/// One average of all modules, likewise.
+NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index);
 
 }  // namespace casdm

@@ -13,6 +13,7 @@ namespace casdm {
 ///     metrics.jsonl    one JSON object a line, appended only
 ///     samples/         grids drawn while training
 ///     checkpoints/     one folder each, see checkpoint.h
+///     ema/             snapshots of averages, see ema_snapshots.h
 class RunFolder {
  public:
   /// A new folder. Throws ConfigError when it exists: a run is never overwritten.
@@ -25,6 +26,8 @@ class RunFolder {
   std::filesystem::path config() const { return path_ / "config.toml"; }
   std::filesystem::path samples() const { return path_ / "samples"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
+  std::filesystem::path ema() const { return path_ / "ema"; }
 
   /// Removes the folder of a run that failed before it recorded or saved anything, so that its name is free again.
   void remove_if_unused() const;

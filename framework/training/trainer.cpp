@@ -20,6 +20,7 @@
 #include "framework/reporting/progress.h"
 #include "framework/sampling/generate.h"
 #include "framework/training/batch_draws.h"
+#include "framework/training/ema_snapshots.h"
 #include "framework/training/loss_scaler.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/signals.h"
@@ -210,9 +211,10 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
     const double rate = learning_rate(options.optimizer, now.images + batch_size, total);
     scaler.observe(record);
     for (std::size_t i = 0; i < modules.size(); ++i) {
-      if (scaler.has_overflowed(modules[i].name())) continue;
-      modules[i].optimizer_step(rate, factors[i] / scaler.scale(modules[i].name()));
-      modules[i].update_ema(record.step);
+      if (!scaler.has_overflowed(modules[i].name())) {
+        modules[i].optimizer_step(rate, factors[i] / scaler.scale(modules[i].name()));
+      }
+      modules[i].update_averages({record.step, now.images + batch_size, batch_size});
     }
     scaler.update();
     now.step += 1;
@@ -235,10 +237,12 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
       statistics.clear();
     }
     if (crossed(options.log.sample_every_images) && now.images < total) draw_samples();
+    if (crossed(options.ema.snapshot_every_images) && now.images < total) save_ema_snapshots(run, modules, now.images);
     if (crossed(options.checkpoint.every_images) && now.images < total) save();
   }
 
   const bool is_complete = now.images >= total;
+  if (is_complete && options.ema.snapshot_every_images > 0) save_ema_snapshots(run, modules, now.images);
   if (saved_at != now.images) save();
   if (is_complete) draw_samples();
   return {now, is_complete};

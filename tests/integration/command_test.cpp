@@ -68,8 +68,9 @@ TEST_CASE("a dry run builds everything and writes nothing") {
 
 TEST_CASE("every command explains itself") {
   const TemporaryFolder folder;
-  for (const char* command : {"--help", "train --help", "sample --help", "import --help", "export --help", "config --help", "config check --help",
-                              "config show --help", "config init --help", "plugins --help", "plugins list --help"}) {
+  for (const char* command :
+       {"--help", "train --help", "sample --help", "ema --help", "import --help", "export --help", "config --help",
+        "config check --help", "config show --help", "config init --help", "plugins --help", "plugins list --help"}) {
     const Outcome outcome = shell(std::string("casdm ") + command, folder.path());
     CHECK_MESSAGE(outcome.status == 0, command);
     CHECK_MESSAGE(outcome.out.find("usage: casdm") != std::string::npos, command);

@@ -56,7 +56,7 @@ TEST_CASE("the flat optimiser and average agree with their formulas") {
     module.optimizer_step(1e-2, at::ones({}) * 0.25);
     value = adam.step(value, 0.25 * gradient, t, 1e-2, 0.1);
     CHECK(network->weight[1][2].item<double>() == doctest::Approx(value).epsilon(1e-6));
-    module.update_ema(t);
+    module.update_averages({t, t, 1});
     const double decay = std::min(0.5, (1.0 + t) / (10.0 + t));
     average = decay * average + (1 - decay) * value;
   }

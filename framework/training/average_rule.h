@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/config/experiment.h"
+
+namespace casdm {
+
+/// Where a training stands when its averages take in the weights.
+struct AverageTime {
+  std::int64_t step = 1;        ///< optimiser steps done, this one included
+  std::int64_t images = 1;      ///< images seen, this step's included
+  std::int64_t batch_size = 1;  ///< images of this step
+};
+
+/// How one average of the weights forgets: average <- keep average + (1 - keep) weights after each step.
+class AverageRule {
+ public:
+  AverageRule(const EmaOptions& main);
+  /// Throws ConfigError unless exactly one of decay, half_life and sigma_rel is given and in range.
+  AverageRule(const AverageOptions& options, bool warmup);
+
+  const std::string& name() const { return name_; }
+
+  /// Of a power function; absent for the others.
+  std::optional<double> sigma_rel() const { return sigma_rel_; }
+
+  /// decay:      min(decay, (1 + step) / (10 + step)), or decay without warm-up.
+  /// half_life:  2^(-batch_size / min(half_life, rampup_ratio * images before the step)) (Karras et al. 2022, EDM).
+  /// sigma_rel:  (1 - batch_size / images)^(gamma + 1) (Karras et al. 2024, EDM2, section 3.1).
+  double keep(const AverageTime& now) const;
+
+ private:
+  std::string name_;
+  double decay_ = 0;
+  bool warmup_ = false;
+  std::int64_t half_life_ = 0;  ///< 0: not this form
+  double rampup_ratio_ = 0;
+  std::optional<double> sigma_rel_;
+  double gamma_ = 0;
+};
+
+/// The main average, named "ema", then those of [[ema.also]]. Throws ConfigError when names or widths repeat, or
+/// snapshots are wanted and there is no power function.
+std::vector<AverageRule> average_rules(const EmaOptions& options);
+
+}  // namespace casdm

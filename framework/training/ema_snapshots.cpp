@@ -1,0 +1,107 @@
+#include "framework/training/ema_snapshots.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <charconv>
+#include <tuple>
+
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kSuffix = ".safetensors";
+
+std::string snapshot_name(std::int64_t images, double sigma_rel) {
+  std::string count = std::to_string(images);
+  count.insert(0, 12 - std::min<std::size_t>(12, count.size()), '0');
+  return text(count, "-", number(sigma_rel), kSuffix);
+}
+
+template <class T>
+bool read_number(std::string_view digits, T& value) {
+  const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return failure == std::errc() && end == digits.data() + digits.size();
+}
+
+bool read_name(const std::string& name, EmaSnapshot& snapshot) {
+  const std::size_t dash = name.find('-');
+  if (dash == std::string::npos || !name.ends_with(kSuffix)) return false;
+  const std::string_view digits(name);
+  return read_number(digits.substr(0, dash), snapshot.images) &&
+         read_number(digits.substr(dash + 1, name.size() - kSuffix.size() - dash - 1), snapshot.sigma_rel);
+}
+
+/// Adds coefficient * content to the sums of floating-point tensors.
+void add(NamedTensors& sums, const NamedTensors& content, double coefficient, const fs::path& file) {
+  const bool is_first = sums.empty();
+  if (!is_first && sums.size() != content.size()) {
+    throw Error(text(file.string(), " holds ", content.size(), " tensors, the snapshots before it ", sums.size()));
+  }
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    const auto& [name, tensor] = content[i];
+    const bool is_averaged = at::isFloatingType(tensor.scalar_type());
+    const Tensor part = is_averaged ? tensor.to(at::kDouble) * coefficient : tensor;
+    if (is_first) {
+      sums.emplace_back(name, part);
+      continue;
+    }
+    auto& [expected, sum] = sums[i];
+    if (name != expected || tensor.sizes() != sum.sizes()) {
+      throw Error(text(file.string(), " holds ", name, " ", tensor.sizes(), ", the snapshots before it ", expected, " ",
+                       sum.sizes(), " in its place"));
+    }
+    sum = is_averaged ? sum + part : part;
+  }
+}
+
+}  // namespace
+
+void save_ema_snapshots(const RunFolder& run, const std::vector<ModuleState>& modules, std::int64_t images) {
+  const std::vector<AverageRule>& rules = modules.front().rules();
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (!rules[i].sigma_rel()) continue;
+    fs::create_directories(run.ema());
+    write_safetensors(run.ema() / snapshot_name(images, *rules[i].sigma_rel()), average_of(modules, i));
+  }
+}
+
+std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run) {
+  std::vector<EmaSnapshot> result;
+  if (!fs::is_directory(run.ema())) return result;
+  for (const auto& entry : fs::directory_iterator(run.ema())) {
+    EmaSnapshot snapshot{entry.path()};
+    if (read_name(entry.path().filename().string(), snapshot)) result.push_back(std::move(snapshot));
+  }
+  std::sort(result.begin(), result.end(), [](const EmaSnapshot& a, const EmaSnapshot& b) {
+    return std::tie(a.images, a.sigma_rel) < std::tie(b.images, b.sigma_rel);
+  });
+  return result;
+}
+
+Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double sigma_rel, std::int64_t images) {
+  std::vector<PowerProfile> profiles;
+  for (const EmaSnapshot& snapshot : snapshots) {
+    profiles.push_back({gamma_of(snapshot.sigma_rel), static_cast<double>(snapshot.images)});
+  }
+  const Combination combination = combine(profiles, {gamma_of(sigma_rel), static_cast<double>(images)});
+  Reconstruction result;
+  result.error = combination.error;
+  std::vector<at::ScalarType> types;
+  for (std::size_t i = 0; i < snapshots.size(); ++i) {
+    const NamedTensors content = read_safetensors(snapshots[i].path).tensors;
+    add(result.tensors, content, combination.coefficients[i], snapshots[i].path);
+    types.clear();
+    for (const auto& [name, tensor] : content) types.push_back(tensor.scalar_type());
+  }
+  for (std::size_t i = 0; i < types.size(); ++i) result.tensors[i].second = result.tensors[i].second.to(types[i]);
+  return result;
+}
+
+}  // namespace casdm

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <vector>
+
+namespace casdm {
+
+/// The weighting of a power-function average (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
+/// Diffusion Models", section 3.1): at training length `end` it holds the weights of each moment s <= end by
+///
+///     p(s) = (gamma + 1) s^gamma / end^(gamma + 1).
+///
+/// Its width sigma_rel, the standard deviation of p as a fraction of `end`, is the same at every length.
+struct PowerProfile {
+  double gamma = 0;
+  double end = 0;  ///< in images (or any one unit), > 0
+};
+
+/// The largest width, that of the uniform average (gamma = 0): 12^(-1/2).
+constexpr double kLargestSigmaRel = 0.28867513459481287;
+
+/// (gamma + 1)^(1/2) (gamma + 2)^(-1) (gamma + 3)^(-1/2), for gamma >= 0.
+double sigma_rel_of(double gamma);
+
+/// The gamma of a width: the largest root of gamma^3 + 7 gamma^2 + (16 - sigma^-2) gamma + (12 - sigma^-2) (appendix
+/// C). Throws ConfigError unless 0 < sigma_rel <= kLargestSigmaRel.
+double gamma_of(double sigma_rel);
+
+/// Integral of p_a p_b over all moments.
+double inner_product(const PowerProfile& a, const PowerProfile& b);
+
+/// Post-hoc reconstruction (appendix C): the combination of averages with the profiles `from` that comes nearest to one
+/// with the profile `to`, in the integral of squares.
+struct Combination {
+  std::vector<double> coefficients;  ///< one per profile; they add up to 1
+  double error = 0;                  ///< |combined profile - to| / |to|, in the same norm
+};
+
+/// Throws Error when `from` is empty.
+Combination combine(const std::vector<PowerProfile>& from, const PowerProfile& to);
+
+}  // namespace casdm

@@ -1,0 +1,68 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "framework/host/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+void refuses(const fs::path& folder, const std::string& words, const std::vector<std::string>& expected) {
+  const Outcome outcome = shell("casdm " + words, folder);
+  CHECK_MESSAGE(outcome.status == 2, words << "\n" << outcome.err);
+  for (const std::string& part : expected)
+    CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, words << "\n" << outcome.err);
+}
+
+}  // namespace
+
+TEST_CASE("an average of another width is made after training and sampled from") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), R"([ema]
+snapshot_every_images = 8
+[[ema.also]]
+name = "p05"
+sigma_rel = 0.05
+[[ema.also]]
+name = "p10"
+sigma_rel = 0.1
+)");
+  const Outcome train = shell("casdm train small.toml --set checkpoint.keep_last=1", folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  const fs::path snapshots = folder.path() / "runs/small/ema";
+  CHECK(std::distance(fs::directory_iterator(snapshots), fs::directory_iterator()) == 6);
+
+  const Outcome ema = shell("casdm ema runs/small --sigma-rel 0.08 --out p08.safetensors", folder.path());
+  REQUIRE_MESSAGE(ema.status == 0, ema.err);
+  CHECK(ema.out == "p08.safetensors\n");
+  CHECK_MESSAGE(ema.err.find("sigma_rel 0.08 at 24 images from 6 snapshots") != std::string::npos, ema.err);
+  for (const char* weights : {"p08.safetensors", "p05", "p10", "ema", "raw"}) {
+    const Outcome sample =
+        shell(std::string("casdm sample runs/small --num 2 --overwrite --out s --weights ") + weights, folder.path());
+    CHECK_MESSAGE(sample.status == 0, sample.err);
+  }
+  refuses(folder.path(), "sample runs/small --num 2 --out t --weights p07", {"\"p07\"", "raw, ema, p05, p10"});
+
+  // As of an earlier moment, and in a network that starts from it.
+  const Outcome earlier = shell("casdm ema runs/small --sigma-rel 0.1 --at 16 --out early.safetensors", folder.path());
+  CHECK_MESSAGE(earlier.err.find("at 16 images from 4 snapshots") != std::string::npos, earlier.err);
+  const Outcome started = shell(
+      "casdm train small.toml --set run.name=started --set train.total_images=4 --set log.sample_count=0"
+      " --set 'init=[{module=\"theta\", from=\"early.safetensors\"}]'",
+      folder.path());
+  CHECK_MESSAGE(started.status == 0, started.err);
+
+  refuses(folder.path(), "ema runs/small --sigma-rel 0.08 --out p08.safetensors", {"exists", "--overwrite"});
+  refuses(folder.path(), "ema runs/small --sigma-rel 0.4 --out x", {"sigma_rel = 0.4", "0 < sigma_rel <= 0.28"});
+  refuses(folder.path(), "ema runs/small --sigma-rel 0.1 --at 9 --out x", {"--at 9", "one of 8, 16, 24"});
+  refuses(folder.path(), "ema runs/small --out x", {"--sigma-rel", "casdm ema --help"});
+  refuses(folder.path(), "ema nowhere --sigma-rel 0.1 --out x", {"nowhere"});
+  REQUIRE(shell("casdm train small.toml --set run.name=plain --set 'ema={}' --set train.total_images=4", folder.path())
+              .status == 0);
+  refuses(folder.path(), "ema runs/plain --sigma-rel 0.1 --out x", {"no snapshots", "ema.snapshot_every_images"});
+}
