@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/config/experiment.h"
+#include "framework/config/ema_options.h"
 
 namespace casdm {
 
