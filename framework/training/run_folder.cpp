@@ -40,7 +40,8 @@ RunFolder RunFolder::open(const fs::path& path) {
 
 void RunFolder::remove_if_unused() const {
   std::error_code ignored;
-  if (fs::exists(path_ / "metrics.jsonl", ignored) || !fs::is_empty(checkpoints(), ignored)) return;
+  if (fs::exists(path_ / "metrics.jsonl", ignored) || fs::exists(ema(), ignored)) return;
+  if (!fs::is_empty(checkpoints(), ignored)) return;
   fs::remove_all(path_, ignored);
 }
 
