@@ -61,7 +61,7 @@ TEST_CASE("sampling from an augmented run asks for images that nothing was done 
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", single_head() + kAugmentation);
   const Checkpoint trained = run(experiment);
   const Model model = make_model(experiment, 0);
-  trained.load_weights(model.head->modules(), /*ema=*/true);
+  trained.load_weights(model.head->modules(), /*ema=*/"ema");
   GenerateOptions options;
   options.count = 2;
   options.image_size = 16;
