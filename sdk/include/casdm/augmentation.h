@@ -12,7 +12,7 @@ using at::Tensor;
 
 /// Images after an augmentation, and what was done to each.
 struct Augmented {
-  Tensor images;  ///< [B, C, H, W] in [-1, 1], like the input
+  Tensor images;  ///< [B, C, H, W], like the input; what resampling or colours do may leave [-1, 1]
   Tensor labels;  ///< [B, label_size()], 0 where nothing was done; undefined when label_size() is 0
 };
 
