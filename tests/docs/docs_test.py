@@ -69,7 +69,7 @@ def host_defaults(table):
     status, text = casdm("config", "schema")
     assert status == 0, text
     schema = json.loads(text)
-    found = schema["properties"][table]
+    found = schema["properties"].get(table, {"properties": {}})
     found = found.get("items", found)
     if "allOf" in found:
         found = schema["definitions"][found["allOf"][0]["$ref"].rpartition("/")[2]]["oneOf"][0]
