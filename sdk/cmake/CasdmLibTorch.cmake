@@ -30,8 +30,8 @@ if(NOT CASDM_TORCH_DIR)
   if(NOT CASDM_TORCH_DIR)
     message(FATAL_ERROR
       "No LibTorch ${CASDM_TORCH_RELEASE} in ${_casdm_venv}.\n"
-      "Run `tools/setup.sh --torch ${CASDM_TORCH_RELEASE}`, or pass -DCASDM_TORCH_DIR=<site-packages>/torch of a wheel of "
-      "your own.")
+      "Run `tools/setup.sh --torch ${CASDM_TORCH_RELEASE}` of casdm's source tree, or have pip install "
+      "torch==${CASDM_TORCH_RELEASE} and pass -DCASDM_TORCH_DIR=<site-packages>/torch.")
   endif()
 endif()
 
