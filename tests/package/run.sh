@@ -87,9 +87,10 @@ use_plugin() {
 
 new_plugins() {
   local kind kinds
-  refused "expected one of" -- "$casdm" plugins new --kind none my_plugin
-  kinds=$(sed -n 's/.*expected one of //p' "$scratch/log" | tr -d ',')
-  [[ $(tr ' ' '\n' <<<"common $kinds" | sort) == "$(ls "$prefix/share/casdm/templates")" ]] || fail "kinds with templates: $kinds"
+  refused "xpected one of" -- "$casdm" plugins new --kind none my_plugin
+  kinds=$(sed -n 's/.*xpected one of //p' "$scratch/log" | tr -d ',')
+  [[ $(tr ' ' '\n' <<<"common $kinds" | sort) == "$(ls "$prefix/share/casdm/templates")" ]] ||
+    fail "the kinds of plugins new ($kinds) are not those with templates"
   for kind in $kinds; do
     quietly "$casdm" plugins new --kind "$kind" "my_$kind" --out "$scratch/new/my_$kind"
     use_plugin "$scratch/new/my_$kind" "my_$kind"
