@@ -168,7 +168,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   checkpoint.path_ = path;
   if (!fs::exists(path / "state.json")) {
     const std::vector<fs::path> all = checkpoints_in(path / "checkpoints");
-    if (all.empty()) throw NoCheckpoint(text(path.string(), " holds no checkpoint"));
+    if (all.empty())
+      throw NoCheckpoint(text(path.string(), fs::exists(path) ? " holds no checkpoint" : " does not exist"));
     checkpoint.path_ = all.back();
   }
   const fs::path file = checkpoint.path_ / "state.json";
