@@ -118,6 +118,22 @@ TEST_CASE("the Karras grid is even in sigma^(1/rho), between the ends asked for"
   CHECK_THROWS_AS(make_sampler("euler", "sigma_min = 0.001", schedule), ConfigError);
 }
 
+TEST_CASE(
+    "between timesteps linspace levels have sigma linear in t, and the Karras grid starts at the schedule's most") {
+  const auto schedule = make_schedule("linear", 1000);
+  const auto sigma = [&](double t) {
+    const double a = schedule->alphas_cumprod()[static_cast<std::size_t>(t)];
+    return std::sqrt((1 - a) / a);
+  };
+  const auto sampler = make_sampler("euler", "spacing = \"linspace\"\nnum_inference_steps = 7", schedule);
+  const double t = sampler->plan()[3].t;
+  REQUIRE(t == doctest::Approx(499.5).epsilon(1e-12));
+  const double between = 0.5 * (sigma(499) + sigma(500));
+  const Tensor fed = sampler->model_input(at::ones({1, 1, 1, 1}, at::kDouble), 3);
+  CHECK(fed.item<double>() == doctest::Approx(1 / std::hypot(1, between)).epsilon(1e-9));
+  CHECK(make_sampler("heun", "", schedule)->initial_scale() == doctest::Approx(sigma(999)).epsilon(1e-12));
+}
+
 TEST_CASE("I4: DDIM with eta 1 is DDPM with the posterior variance, also respaced") {
   const Middle m;
   for (const std::string steps : {"100", "10", "7"}) {
