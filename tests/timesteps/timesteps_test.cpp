@@ -16,8 +16,8 @@ namespace {
 using Sampler = std::shared_ptr<TimestepSampler>;
 
 Sampler sampler(const std::string& type, std::int64_t T, const std::string& options = "") {
-  const auto schedule =
-      testing::make<NoiseScheduler>("linear", "num_train_timesteps = " + std::to_string(T), NoiseScheduler::Spec{});
+  const auto schedule = testing::make<NoiseScheduler>(
+      "linear", "scale_with_timesteps = false\nnum_train_timesteps = " + std::to_string(T), NoiseScheduler::Spec{});
   return testing::make<TimestepSampler>(type, options, {schedule});
 }
 
