@@ -47,6 +47,7 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
   for (const std::string& file : words(parsed, "plugin")) search.files.emplace_back(file);
   search.config = plugin_paths(document);
   PluginCatalog catalog = PluginCatalog::discover(search);
+  catalog.require_files();
   for (const std::string& warning : catalog.warnings()) std::cerr << "warning: " << warning << '\n';
   return catalog;
 }

@@ -224,7 +224,9 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail deta
       continue;
     }
     if (!fs::exists(place.path, error)) {
-      if (is_chosen(place.origin)) catalog.plugins_.push_back({place.path, place.origin, {}, "", "does not exist"});
+      if (!is_chosen(place.origin)) continue;
+      catalog.plugins_.push_back({place.path, place.origin, {}, "", "does not exist"});
+      catalog.plugins_.back().is_named = place.origin == kCommandOrigin;
       continue;
     }
     const bool is_folder = fs::is_directory(place.path, error);
@@ -239,6 +241,7 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail deta
       } else {
         catalog.plugins_.push_back(examine(canonical, place.origin, detail));
       }
+      catalog.plugins_.back().is_named = place.origin == kCommandOrigin && !is_folder;
     }
   }
   refuse_duplicates(catalog.plugins_);
@@ -252,6 +255,15 @@ PluginCatalog PluginCatalog::of_library(const fs::path& path) {
   catalog.plugins_.push_back(error ? FoundPlugin{path, "", {}, "", "cannot be read: " + error.message()}
                                    : examine(canonical, "the command line"));
   return catalog;
+}
+
+void PluginCatalog::require_files() const {
+  std::vector<std::string> problems;
+  for (const FoundPlugin& plugin : plugins_) {
+    if (!plugin.is_named || plugin.problem.empty()) continue;
+    problems.push_back(text(plugin.path.string(), " (", plugin.origin, ") cannot be used: ", plugin.problem));
+  }
+  if (!problems.empty()) throw PluginError(join(problems, "\n"));
 }
 
 std::vector<std::string> PluginCatalog::warnings() const {

@@ -18,6 +18,7 @@ struct FoundPlugin {
   std::string build_id;
   std::string problem;  ///< why it cannot be used; empty: usable
   std::vector<std::string> needed = {};  ///< libraries it is linked to
+  bool is_named = false;                 ///< the file itself was given by `--plugin`
 
   /// What the user should know of a plugin that can be used; empty: nothing.
   std::string remark() const;
@@ -65,6 +66,9 @@ class PluginCatalog final : public ComponentCatalog {
   static PluginCatalog of_library(const std::filesystem::path& path);
 
   const std::vector<FoundPlugin>& plugins() const { return plugins_; }
+
+  /// Throws PluginError that lists the files of `--plugin` that cannot be used: the user meant exactly these.
+  void require_files() const;
 
   /// What is wrong with libraries that `--plugin` or `[plugins] paths` name: the user meant those.
   std::vector<std::string> warnings() const;

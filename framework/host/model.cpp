@@ -18,6 +18,7 @@ LoadedExperiment resolve_experiment(const Value& document, const std::vector<std
   search.files = plugin_files;
   search.config = plugin_paths(document);
   auto host = std::make_shared<PluginHost>(PluginCatalog::discover(search));
+  host->catalog().require_files();
   for (const std::string& warning : host->catalog().warnings()) std::cerr << "warning: " << warning << '\n';
   Value resolved = resolve(document, schema_of<Experiment>(), host->catalog());
   check_lock(resolved, host->catalog());

@@ -221,6 +221,15 @@ TEST_CASE("a locked experiment uses the files it was locked to, and no others") 
   says(cage, "not_in_lock", 1, kTrain + " --set run.name=again --set metrics.0.type=l1");
 }
 
+TEST_CASE("a file that --plugin names is used or the command fails") {
+  const Cage cage;
+  cage.admit("libtorch=", "libtorch_");
+  says(cage, "named_file", 1, kTrain + " --plugin plugins/zoo.so --set metrics.0.type=l1");
+  says(cage, "named_file", 1, "casdm config check small.toml --plugin plugins/zoo.so --set metrics.0.type=l1");
+  says(cage, "named_file_missing", 1, kTrain + " --plugin nowhere.so --set metrics.0.type=l1");
+  CHECK(cage.run("casdm plugins list --plugin plugins/zoo.so").status == 0);
+}
+
 TEST_CASE("a LibTorch of another version is told apart from a plugin's") {
   const Cage cage;
   cage.admit();
