@@ -10,26 +10,43 @@ namespace casdm {
 
 namespace po = boost::program_options;
 
-std::optional<po::variables_map> parse_arguments(ArgumentRules rules, const std::vector<std::string>& arguments) {
-  rules.visible.add_options()("help,h", "print this");
-  po::options_description all;
-  all.add(rules.visible);
+namespace {
+
+/// Parses `words` as options of `all`; false after --help was printed. Values bound to variables are set.
+bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& words,
+           po::variables_map& parsed) {
   po::positional_options_description positional;
-  for (const std::string& name : rules.positional) {
-    all.add_options()(name.c_str(), po::value<std::vector<std::string>>());
-    positional.add(name.c_str(), 1);
-  }
+  for (const std::string& name : rules.positional) positional.add(name.c_str(), 1);
   try {
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-    po::variables_map parsed;
-    po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), parsed);
+    po::store(po::command_line_parser(words).options(all).positional(positional).style(style).run(), parsed);
     po::notify(parsed);
-    if (parsed.count("help") == 0) return parsed;
+    if (parsed.count("help") == 0) return true;
   } catch (const po::error& error) {
     throw ConfigError(text(rules.command, ": ", error.what(), "; see `casdm ", rules.command, " --help`"));
   }
   std::cout << rules.usage << '\n' << rules.visible;
-  return std::nullopt;
+  return false;
+}
+
+}  // namespace
+
+std::optional<po::variables_map> parse_arguments(ArgumentRules rules, const std::vector<std::string>& arguments) {
+  rules.visible.add_options()("help,h", "print this");
+  po::options_description all;
+  all.add(rules.visible);
+  for (const std::string& name : rules.positional) {
+    all.add_options()(name.c_str(), po::value<std::vector<std::string>>());
+  }
+  po::variables_map parsed;
+  if (!parse(rules, all, arguments, parsed)) return std::nullopt;
+  return parsed;
+}
+
+bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments) {
+  rules.visible.add_options()("help,h", "print this");
+  po::variables_map parsed;
+  return parse(rules, rules.visible, arguments, parsed);
 }
 
 std::vector<std::string> words(const po::variables_map& parsed, const std::string& name) {

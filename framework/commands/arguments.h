@@ -22,6 +22,10 @@ struct ArgumentRules {
 std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRules rules,
                                                                      const std::vector<std::string>& arguments);
 
+/// The same for options that are bound to variables, which it sets; the positional names are among `visible`.
+/// Returns false after --help was printed.
+bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments);
+
 /// The words of a positional or repeated string option; empty when absent.
 std::vector<std::string> words(const boost::program_options::variables_map& parsed, const std::string& name);
 

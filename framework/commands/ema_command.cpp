@@ -1,5 +1,3 @@
-#include <boost/program_options.hpp>
-
 #include <algorithm>
 #include <iostream>
 #include <set>
@@ -7,6 +5,7 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/reporting/progress.h"
 #include "framework/training/ema_snapshots.h"
@@ -42,7 +41,7 @@ po::options_description described(EmaArguments& a) {
       "sigma-rel", po::value(&a.sigma_rel), "width of the average, above 0 and at most 0.2886")(
       "out", po::value(&a.out), "file to write")("at", po::value(&a.at),
                                                  "the average as of this many images; default: of the newest snapshot")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace the file when it exists")("help,h", "this text");
+      "overwrite", po::bool_switch(&a.overwrite), "replace the file when it exists");
   return options;
 }
 
@@ -79,20 +78,7 @@ std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::int64_t at) 
 
 int ema_command(const std::vector<std::string>& words) {
   EmaArguments a;
-  const po::options_description options = described(a);
-  po::variables_map given;
-  try {
-    po::positional_options_description positional;
-    positional.add("run", 1);
-    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
-    po::notify(given);
-  } catch (const po::error& error) {
-    throw ConfigError(text("ema: ", error.what(), "; see `casdm ema --help`"));
-  }
-  if (given.contains("help")) {
-    std::cout << kUsage << '\n' << options;
-    return 0;
-  }
+  if (!fill_arguments({"ema", kUsage, described(a), {"run"}}, words)) return 0;
   check(a);
   const std::vector<EmaSnapshot> snapshots = snapshots_until(RunFolder::open(a.run), a.at);
   const std::int64_t images = snapshots.back().images;

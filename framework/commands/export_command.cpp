@@ -1,10 +1,10 @@
-#include <boost/program_options.hpp>
 #include <iostream>
 #include <optional>
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/interchange/adm_layout.h"
 #include "framework/interchange/diffusers_layout.h"
@@ -49,7 +49,7 @@ po::options_description described(ExportArguments& a) {
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "layout", po::value(&a.layout)->default_value("reference"), "reference or diffusers")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace what OUT holds")("help,h", "this text");
+      "overwrite", po::bool_switch(&a.overwrite), "replace what OUT holds");
   return options;
 }
 
@@ -98,20 +98,7 @@ void export_diffusers(const ExportArguments& a, const NamedTensors& tensors, con
 
 int export_command(const std::vector<std::string>& words) {
   ExportArguments a;
-  const po::options_description options = described(a);
-  po::variables_map given;
-  try {
-    po::positional_options_description positional;
-    positional.add("run", 1);
-    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
-    po::notify(given);
-  } catch (const po::error& error) {
-    throw ConfigError(text("export: ", error.what(), "; see `casdm export --help`"));
-  }
-  if (given.contains("help")) {
-    std::cout << kUsage << '\n' << options;
-    return 0;
-  }
+  if (!fill_arguments({"export", kUsage, described(a), {"run"}}, words)) return 0;
   check(a);
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);

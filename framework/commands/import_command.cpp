@@ -1,10 +1,10 @@
-#include <boost/program_options.hpp>
 #include <iostream>
 #include <optional>
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/config/document.h"
 #include "framework/host/model.h"
@@ -63,7 +63,7 @@ po::options_description described(ImportArguments& a) {
       "config", po::value(&a.config), "compare names, shapes and options with a network of this experiment")(
       "module", po::value(&a.module), "which of its networks: theta, phi")(
       "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace OUT when it exists")("help,h", "this text");
+      "overwrite", po::bool_switch(&a.overwrite), "replace OUT when it exists");
   return options;
 }
 
@@ -168,20 +168,7 @@ void print_layout(const AdmLayout& layout, const std::string& type, const Value&
 
 int import_command(const std::vector<std::string>& words) {
   ImportArguments a;
-  const po::options_description options = described(a);
-  po::variables_map given;
-  try {
-    po::positional_options_description positional;
-    positional.add("file", 1);
-    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
-    po::notify(given);
-  } catch (const po::error& error) {
-    throw ConfigError(text("import: ", error.what(), "; see `casdm import --help`"));
-  }
-  if (given.contains("help")) {
-    std::cout << kUsage << '\n' << options;
-    return 0;
-  }
+  if (!fill_arguments({"import", kUsage, described(a), {"file"}}, words)) return 0;
   check(a);
 
   std::int64_t image_size = a.image_size;

@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
 
-#include <boost/program_options.hpp>
 #include <iostream>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/config/overrides.h"
 #include "framework/data/image_transform.h"
@@ -75,8 +75,7 @@ po::options_description described(SampleArguments& a) {
       "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
       "overwrite", po::bool_switch(&a.overwrite), "write into a folder that holds samples already")(
-      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint")(
-      "help,h", "this text");
+      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint");
   return options;
 }
 
@@ -105,20 +104,7 @@ LoadedExperiment with_sampler(const Checkpoint& checkpoint, const SampleArgument
 
 int sample_command(const std::vector<std::string>& words) {
   SampleArguments a;
-  const po::options_description options = described(a);
-  po::variables_map given;
-  try {
-    po::positional_options_description positional;
-    positional.add("run", 1);
-    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
-    po::notify(given);
-  } catch (const po::error& error) {
-    throw ConfigError(text("sample: ", error.what(), "; see `casdm sample --help`"));
-  }
-  if (given.contains("help")) {
-    std::cout << kUsage << '\n' << options;
-    return 0;
-  }
+  if (!fill_arguments({"sample", kUsage, described(a), {"run"}}, words)) return 0;
   check(a);
   catch_signals();
 

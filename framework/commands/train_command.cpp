@@ -1,9 +1,8 @@
-#include <boost/program_options.hpp>
-
 #include <iostream>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/device/device.h"
 #include "framework/host/model.h"
@@ -50,7 +49,7 @@ po::options_description described(TrainArguments& arguments) {
       "dry-run", po::bool_switch(&arguments.dry_run),
       "build networks and metrics, print their sizes, write nothing; the data are not opened")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
-      "continue although a plugin was rebuilt since the checkpoint was saved")("help,h", "this text");
+      "continue although a plugin was rebuilt since the checkpoint was saved");
   return options;
 }
 
@@ -121,20 +120,7 @@ int resume_run(const TrainArguments& arguments) {
 
 int train_command(const std::vector<std::string>& words) {
   TrainArguments arguments;
-  const po::options_description options = described(arguments);
-  po::variables_map given;
-  try {
-    po::positional_options_description positional;
-    positional.add("config", 1);
-    po::store(po::command_line_parser(words).options(options).positional(positional).run(), given);
-    po::notify(given);
-  } catch (const po::error& error) {
-    throw ConfigError(text("train: ", error.what(), "; see `casdm train --help`"));
-  }
-  if (given.contains("help")) {
-    std::cout << kUsage << '\n' << options;
-    return 0;
-  }
+  if (!fill_arguments({"train", kUsage, described(arguments), {"config"}}, words)) return 0;
   if (arguments.config.empty() == arguments.resume.empty()) {
     throw ConfigError("train: give either an experiment file or --resume RUN; see `casdm train --help`");
   }
