@@ -165,6 +165,13 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
   }
   REQUIRE(gate.size() == 4);
   REQUIRE(phi_module.parameters().size() == gate.size() + phi.parameters().size());
+  // Its first weights are uniform in +-1/sqrt(fan in): the numbers of its generator on [-1, 1], scaled.
+  REQUIRE(gate.front().first == "gate_network.in.weight");
+  const Tensor weight = gate.front().second;
+  const Tensor unit =
+      at::empty(weight.sizes(), at::kFloat).uniform_(-1, 1, make_generator(derive_seed(Bench::kSeed, "gate_network")));
+  const double fan_in = static_cast<double>(weight[0].numel());
+  CHECK(largest_difference(weight * std::sqrt(fan_in), unit.to(at::kDouble)) < 1e-6);  // both rounded to float32
   const TrainingBatch batch = bench.batch(kTimes);
   CHECK(largest_difference(bench.estimate(batch).gate, at::full({1}, 0.5, at::kDouble)) == 0);
   {
