@@ -10,9 +10,9 @@
 #include "framework/config/key_path.h"
 #include "framework/config/reference.h"
 #include "framework/config/starter.h"
-#include "framework/host/discovery.h"
-#include "framework/host/files.h"
-#include "framework/host/lock.h"
+#include "framework/loading/discovery.h"
+#include "framework/loading/lock.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 

@@ -8,10 +8,10 @@
 #include "framework/commands/commands.h"
 #include "framework/config/document.h"
 #include "framework/device/device.h"
-#include "framework/host/libtorch.h"
-#include "framework/host/load_record.h"
-#include "framework/host/plugin_host.h"
-#include "framework/host/stamp.h"
+#include "framework/loading/libtorch.h"
+#include "framework/loading/load_record.h"
+#include "framework/loading/plugin_host.h"
+#include "framework/loading/stamp.h"
 
 namespace casdm {
 

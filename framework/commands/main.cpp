@@ -9,9 +9,9 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/commands.h"
-#include "framework/host/crash_message.h"
-#include "framework/host/discovery.h"
-#include "framework/host/framework_library.h"
+#include "framework/loading/crash_message.h"
+#include "framework/loading/discovery.h"
+#include "framework/loading/framework_library.h"
 
 namespace {
 

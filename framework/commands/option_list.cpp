@@ -9,7 +9,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/wording.h"
-#include "framework/host/text_table.h"
+#include "framework/support/text_table.h"
 
 namespace casdm {
 

@@ -9,10 +9,10 @@
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/wording.h"
-#include "framework/host/discovery.h"
-#include "framework/host/framework_library.h"
-#include "framework/host/lock.h"
-#include "framework/host/text_table.h"
+#include "framework/loading/discovery.h"
+#include "framework/loading/framework_library.h"
+#include "framework/loading/lock.h"
+#include "framework/support/text_table.h"
 
 namespace casdm {
 

@@ -32,7 +32,8 @@ struct RunOptions {
              "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.")
         .choices({"fp32", "bf16", "fp16"});
     s.option("threads", &RunOptions::threads, "Threads of one CPU operation; 0: all cores.").range(0, 1024);
-    s.option("directory", &RunOptions::directory, "Folder that holds the run folders; relative to the working directory.");
+    s.option("directory", &RunOptions::directory,
+             "Folder that holds the run folders; relative to the working directory.");
   }
 };
 
@@ -85,12 +86,14 @@ struct MetricOptions {
     s.option("t_range", &MetricOptions::t_range,
              "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.")
         .range(0, 1);
-    s.option("t_weight", &MetricOptions::t_weight, "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).")
+    s.option("t_weight", &MetricOptions::t_weight,
+             "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).")
         .choices({"uniform", "alpha_bar"});
     s.option("warmup_images", &MetricOptions::warmup_images, "The weight rises linearly from 0 over this many images.")
         .at_least(0)
         .in_unit("images");
-    s.option("resize", &MetricOptions::resize, "Resize both images bilinearly to this before the metric; 0: as they are.")
+    s.option("resize", &MetricOptions::resize,
+             "Resize both images bilinearly to this before the metric; 0: as they are.")
         .range(0, 4096)
         .in_unit("px");
     s.option("input_range", &MetricOptions::input_range, "Range that [-1, 1] is mapped to before the metric.");
@@ -104,8 +107,11 @@ struct TrainOptions {
   Count total_images = 100000;
 
   static void describe(Schema<TrainOptions>& s) {
-    s.option("batch_size", &TrainOptions::batch_size, "Images of one optimiser step.").range(1, 1 << 20).in_unit("images");
-    s.option("accumulate", &TrainOptions::accumulate, "Parts a batch is computed in; their gradients add up to the batch's.")
+    s.option("batch_size", &TrainOptions::batch_size, "Images of one optimiser step.")
+        .range(1, 1 << 20)
+        .in_unit("images");
+    s.option("accumulate", &TrainOptions::accumulate,
+             "Parts a batch is computed in; their gradients add up to the batch's.")
         .range(1, 1 << 16);
     s.option("total_images", &TrainOptions::total_images, "Length of the training.").at_least(1).in_unit("images");
   }
@@ -127,14 +133,17 @@ struct OptimizerOptions {
     s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.").range(0, 1);
     s.option("eps", &OptimizerOptions::eps, "Adam's term for numerical stability.").greater_than(0);
     s.option("weight_decay", &OptimizerOptions::weight_decay, "Decoupled weight decay (AdamW).").at_least(0);
-    s.option("warmup_images", &OptimizerOptions::warmup_images, "The learning rate rises linearly over this many images.")
+    s.option("warmup_images", &OptimizerOptions::warmup_images,
+             "The learning rate rises linearly over this many images.")
         .at_least(0)
         .in_unit("images");
     s.option("schedule", &OptimizerOptions::schedule, "After warm-up: `constant`, or down to 0 at the end of training.")
         .choices({"constant", "linear", "cosine"});
-    s.option("clip_norm", &OptimizerOptions::clip_norm, "Gradients are scaled down to this L2 norm; 0: never.").at_least(0);
+    s.option("clip_norm", &OptimizerOptions::clip_norm, "Gradients are scaled down to this L2 norm; 0: never.")
+        .at_least(0);
     s.option("grouping", &OptimizerOptions::grouping,
-             "What one gradient norm is taken over: each `module` of the head, or all of them `joint`ly, which couples them.")
+             "What one gradient norm is taken over: each `module` of the head, or all of them `joint`ly, which couples "
+             "them.")
         .choices({"module", "joint"});
   }
 };
@@ -160,8 +169,11 @@ struct LogOptions {
   std::int64_t sample_count = 36;
 
   static void describe(Schema<LogOptions>& s) {
-    s.option("every_images", &LogOptions::every_images, "A line in metrics.jsonl this often.").at_least(1).in_unit("images");
-    s.option("sample_every_images", &LogOptions::sample_every_images, "A grid of samples this often; 0: only at the end.")
+    s.option("every_images", &LogOptions::every_images, "A line in metrics.jsonl this often.")
+        .at_least(1)
+        .in_unit("images");
+    s.option("sample_every_images", &LogOptions::sample_every_images,
+             "A grid of samples this often; 0: only at the end.")
         .at_least(0)
         .in_unit("images");
     s.option("sample_count", &LogOptions::sample_count, "Samples in a grid; 0: none.").range(0, 4096);
@@ -225,7 +237,8 @@ struct PluginOptions {
   std::vector<UsedPlugin> used;
 
   static void describe(Schema<PluginOptions>& s) {
-    s.option("paths", &PluginOptions::paths, "Plugin libraries or folders of them, searched before the installed ones.");
+    s.option("paths", &PluginOptions::paths,
+             "Plugin libraries or folders of them, searched before the installed ones.");
     s.option("lock", &PluginOptions::lock,
              "With entries, only these files may be used; `casdm plugins lock --config FILE` prints them.");
     s.option("used", &PluginOptions::used, "Written by the host into a run's config: the plugins that made it.");
@@ -261,7 +274,8 @@ struct Experiment {
                 "Which timesteps the networks are trained at; left out: each is equally likely.");
     s.component("head", &Experiment::head, "cascade_head", "How networks become a diffusion model.").required();
     s.option("metrics", &Experiment::metrics, "Metric losses on the predicted clean image, one table each.");
-    s.component("sampler", &Experiment::sampler, "sampler", "How images are drawn, in training's grids and by `casdm sample`.")
+    s.component("sampler", &Experiment::sampler, "sampler",
+                "How images are drawn, in training's grids and by `casdm sample`.")
         .required();
     s.option("guidance", &Experiment::guidance, "How strongly samples follow their class labels.");
     s.option("train", &Experiment::train, "Length and batch of the training.");

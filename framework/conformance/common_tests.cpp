@@ -140,8 +140,7 @@ void survives_save_and_load(const Subject& subject) {
   const NamedTensors a = state(*module);
   const NamedTensors b = state(*other);
   for (std::size_t i = 0; i < a.size(); ++i) {
-    require(at::equal(a[i].second, b[i].second),
-            text("tensor ", a[i].first, " is not what was saved"));
+    require(at::equal(a[i].second, b[i].second), text("tensor ", a[i].first, " is not what was saved"));
   }
 }
 

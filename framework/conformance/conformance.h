@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "casdm/component.h"
-#include "casdm/noise_scheduler.h"
-#include "casdm/module.h"
 #include "casdm/error.h"
-#include "framework/host/plugin_host.h"
+#include "casdm/module.h"
+#include "casdm/noise_scheduler.h"
+#include "framework/loading/plugin_host.h"
 
 /// The conformance tests behind `casdm plugins check`: what every plugin must keep, whoever wrote it.
 namespace casdm::conformance {

@@ -2,8 +2,8 @@
 
 #include "casdm/text.h"
 #include "framework/conformance/conformance.h"
-#include "framework/host/apart.h"
-#include "framework/host/plugin_call.h"
+#include "framework/loading/child_process.h"
+#include "framework/loading/plugin_call.h"
 
 namespace casdm::conformance {
 
@@ -33,13 +33,13 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
 
 Result run_one(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
                const RunOptions& options) {
-  const ApartResult apart = run_apart(
+  const ChildResult apart = run_in_child_process(
       [&](std::string& message) { return run_here(plugin, catalog, entry, test, options, message); }, options.timeout);
   Result result{entry.name, entry.kind, std::string(test.name), "passed", apart.message, apart.seconds};
-  if (apart.end == ApartResult::End::timed_out) {
+  if (apart.end == ChildResult::End::timed_out) {
     result.outcome = "timed out";
     result.message = "it " + apart.words;
-  } else if (apart.end == ApartResult::End::died) {
+  } else if (apart.end == ChildResult::End::died) {
     result.outcome = "crashed";
     result.message = "it " + apart.words + (apart.err.empty() ? "" : "; its last words:\n" + apart.err);
   } else if (apart.status == kSkipped) {

@@ -11,7 +11,7 @@ struct RunOptions {
   std::string filter;                  ///< part of "component/test"; empty: all
   std::vector<std::string> overrides;  ///< "component/option=value"
   std::uint64_t seed = 0;
-  double timeout = 60;                 ///< seconds a test may take
+  double timeout = 60;  ///< seconds a test may take
   bool is_strict = false;
 };
 

@@ -17,7 +17,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/data/image_transform.h"
-#include "framework/host/plugin_call.h"
+#include "framework/loading/plugin_call.h"
 
 namespace casdm {
 

@@ -1,8 +1,8 @@
 #include "framework/device/cuda_backend.h"
 
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
 
 #include <string>
 
@@ -29,6 +29,7 @@ void synchronize() { c10::cuda::device_synchronize(); }
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const casdm_cuda_backend* casdm_cuda_backend_entry() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device_name, peak_memory, synchronize};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device_name, peak_memory,
+                                             synchronize};
   return &backend;
 }

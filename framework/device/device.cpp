@@ -26,8 +26,7 @@ const casdm_cuda_backend* load_backend(std::string& reason) {
   }
   try {
     // Global, as Python loads it: the kernels of libtorch_cuda register with the libtorch already here.
-    static const auto* library =
-        new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
+    static const auto* library = new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
     return library->get<const casdm_cuda_backend*()>("casdm_cuda_backend_entry")();
   } catch (const std::exception& error) {
     reason = text("the CUDA libraries cannot be loaded (", error.what(), "); run `tools/setup.sh --cuda`");

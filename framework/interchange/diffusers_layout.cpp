@@ -8,8 +8,8 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
-#include "framework/host/files.h"
 #include "framework/interchange/diffusers_config.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 

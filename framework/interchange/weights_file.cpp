@@ -7,9 +7,9 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
-#include "framework/host/text_table.h"
 #include "framework/interchange/torch_file.h"
 #include "framework/reporting/progress.h"
+#include "framework/support/text_table.h"
 
 namespace casdm {
 

@@ -26,7 +26,8 @@ std::string duration(double seconds) {
   } else if (total < 3600) {
     std::snprintf(buffer, sizeof(buffer), "%dm%02ds", static_cast<int>(total / 60), static_cast<int>(total % 60));
   } else {
-    std::snprintf(buffer, sizeof(buffer), "%dh%02dm", static_cast<int>(total / 3600), static_cast<int>(total / 60 % 60));
+    std::snprintf(buffer, sizeof(buffer), "%dh%02dm", static_cast<int>(total / 3600),
+                  static_cast<int>(total / 60 % 60));
   }
   return buffer;
 }
@@ -42,12 +43,17 @@ std::string short_count(double value) {
   const double scaled = value >= 1e9 ? value / 1e9 : value >= 1e6 ? value / 1e6 : value >= 1e4 ? value / 1e3 : value;
   char buffer[32];
   const int decimals = *suffix == '\0' ? (value < 100 ? 1 : 0) : scaled < 10 ? 2 : scaled < 100 ? 1 : 0;
-  std::snprintf(buffer, sizeof(buffer), "%.*f%s", value == std::floor(value) && *suffix == '\0' ? 0 : decimals, scaled, suffix);
+  std::snprintf(buffer, sizeof(buffer), "%.*f%s", value == std::floor(value) && *suffix == '\0' ? 0 : decimals, scaled,
+                suffix);
   return buffer;
 }
 
 Progress::Progress(std::string title, std::int64_t total, std::string unit, std::int64_t first)
-    : title_(std::move(title)), unit_(std::move(unit)), total_(total), first_(first), done_(first),
+    : title_(std::move(title)),
+      unit_(std::move(unit)),
+      total_(total),
+      first_(first),
+      done_(first),
       is_terminal_(isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() {
@@ -79,8 +85,10 @@ void Progress::draw() {
            short_count(speed), " ", unit_, "/s  ", left, note_.empty() ? "" : "  ", note_);
   if (is_terminal_) {
     const int filled = static_cast<int>(part * kBarWidth);
-    const std::string bar = std::string(static_cast<std::size_t>(filled), '#') + std::string(static_cast<std::size_t>(kBarWidth - filled), '.');
-    std::fprintf(stderr, "\r\033[K%s [%s] %3d%%  %s", title_.c_str(), bar.c_str(), static_cast<int>(part * 100), numbers.c_str());
+    const std::string bar = std::string(static_cast<std::size_t>(filled), '#') +
+                            std::string(static_cast<std::size_t>(kBarWidth - filled), '.');
+    std::fprintf(stderr, "\r\033[K%s [%s] %3d%%  %s", title_.c_str(), bar.c_str(), static_cast<int>(part * 100),
+                 numbers.c_str());
   } else {
     std::fprintf(stderr, "%s %3d%%  %s\n", title_.c_str(), static_cast<int>(part * 100), numbers.c_str());
   }

@@ -7,7 +7,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/device/device.h"
-#include "framework/host/plugin_call.h"
+#include "framework/loading/plugin_call.h"
 #include "framework/sampling/guidance.h"
 
 namespace casdm {
@@ -19,12 +19,14 @@ class ImageNoise {
  public:
   explicit ImageNoise(const GenerateOptions& options) : options_(options) {
     for (std::int64_t i = 0; i < options.count; ++i) {
-      generators_.push_back(make_generator(derive_seed(options.seed, "sample", static_cast<std::uint64_t>(options.first + i))));
+      generators_.push_back(
+          make_generator(derive_seed(options.seed, "sample", static_cast<std::uint64_t>(options.first + i))));
     }
   }
 
   Tensor next() {
-    const Tensor noise = at::empty({options_.count, options_.channels, options_.image_size, options_.image_size}, at::kFloat);
+    const Tensor noise =
+        at::empty({options_.count, options_.channels, options_.image_size, options_.image_size}, at::kFloat);
     for (std::int64_t i = 0; i < options_.count; ++i) noise[i].normal_(0, 1, generators_[static_cast<std::size_t>(i)]);
     return noise.to(options_.device);
   }

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 
 namespace casdm {
 
@@ -16,7 +16,7 @@ struct GenerateOptions {
   std::int64_t count = 1;
   std::int64_t channels = 3;
   std::int64_t image_size = 32;
-  Tensor labels;           ///< int64 [count]; undefined when unconditional
+  Tensor labels;  ///< int64 [count]; undefined when unconditional
   c10::Device device = c10::Device(c10::kCPU);
   std::string precision = "fp32";
   std::function<void(std::size_t step, std::size_t steps)> on_step;  ///< may be empty

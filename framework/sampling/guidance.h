@@ -1,6 +1,6 @@
 #pragma once
 
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 
 namespace casdm {
 

@@ -7,7 +7,7 @@
 
 #include "casdm/timestep_sampler.h"
 #include "framework/data/batch_loader.h"
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 #include "framework/training/step_record.h"
 
 namespace casdm {

@@ -12,7 +12,7 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 

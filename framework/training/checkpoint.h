@@ -15,8 +15,8 @@ namespace casdm {
 
 /// Where a training stands, apart from its tensors.
 struct Progression {
-  std::int64_t step = 0;    ///< optimiser steps done
-  std::int64_t images = 0;  ///< images seen
+  std::int64_t step = 0;            ///< optimiser steps done
+  std::int64_t images = 0;          ///< images seen
   std::vector<double> loss_scales;  ///< fp16: see LossScaler
   std::int64_t num_classes = 0;     ///< of the data set; 0: unconditional
 };

@@ -8,7 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/host/plugin_call.h"
+#include "framework/loading/plugin_call.h"
 
 namespace casdm {
 

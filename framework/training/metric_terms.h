@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "casdm/metric_loss.h"
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 
 namespace casdm {
 

@@ -5,7 +5,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 
 namespace casdm {
 

@@ -10,7 +10,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 

@@ -15,13 +15,13 @@ struct StepRecord {
   std::int64_t step = 0;  ///< counts from 1
   Tensor t;               ///< int64 [B], CPU
   std::vector<std::string> terms;
-  std::vector<double> term_weights;        ///< factors in the objective; 0: only recorded
-  std::vector<std::string> term_modules;   ///< what each term trains
-  Tensor values;          ///< [terms, B]
+  std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
+  std::vector<std::string> term_modules;  ///< what each term trains
+  Tensor values;                          ///< [terms, B]
   std::vector<std::string> statistics;
   Tensor statistic_values;  ///< [statistics, B]
   std::vector<std::string> modules;
-  Tensor grad_norms;      ///< [modules]
+  Tensor grad_norms;  ///< [modules]
 
   /// Appends the terms and statistics of one part of the batch.
   void add_part(const Losses& losses);

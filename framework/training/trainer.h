@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/run_folder.h"
 

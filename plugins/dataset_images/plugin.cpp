@@ -6,8 +6,7 @@
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::dataset_images;
-  plugin.describe(
-      {.summary = "Images from zip archives, folders and CIFAR-10", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Images from zip archives, folders and CIFAR-10", .licence = "Apache-2.0"});
   plugin.add<ZipDataset>("zip",
                          "PNG and JPEG images of a zip archive, with the labels of its dataset.json (EDM's layout).");
   plugin.add<FolderDataset>("folder", "PNG and JPEG images of a folder and of all folders below it.");

@@ -6,8 +6,7 @@
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::head_diffusion;
-  plugin.describe({.summary = "Cas-DM and the diffusion models it is compared with",
-                   .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Cas-DM and the diffusion models it is compared with", .licence = "Apache-2.0"});
   plugin.add<CasDmHead>(
       "cascade",
       "Cas-DM: theta predicts the noise, phi cleans the image that this noise implies, and the metric "

@@ -5,8 +5,7 @@
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::metric_pixel;
-  plugin.describe({.summary = "Distances between pixels, their slopes and their spectra",
-                   .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Distances between pixels, their slopes and their spectra", .licence = "Apache-2.0"});
   plugin.add<L1Loss>("l1", "Mean absolute difference.");
   plugin.add<L2Loss>("l2", "Mean squared difference.");
   plugin.add<HuberLoss>("huber", "Squared for small differences, absolute for large ones (Huber 1964).");

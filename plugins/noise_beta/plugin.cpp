@@ -19,8 +19,7 @@ class BetaSchedule : public NoiseScheduler {
 
 CASDM_PLUGIN(plugin) {
   using namespace casdm::noise_beta;
-  plugin.describe(
-      {.summary = "Noise schedules given by their betas", .licence = "Apache-2.0"});
+  plugin.describe({.summary = "Noise schedules given by their betas", .licence = "Apache-2.0"});
   plugin.add<BetaSchedule<LinearOptions>>("linear", "Betas rise linearly (Ho et al. 2020).");
   plugin.add<BetaSchedule<CosineOptions>>("cosine",
                                           "A_t falls like a squared cosine (Nichol & Dhariwal 2021, eq. 17).");

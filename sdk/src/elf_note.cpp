@@ -99,7 +99,8 @@ void read_segment(const Bytes& bytes, const Elf64_Phdr& segment, ElfNote& note, 
 /// The offset in the file of the address `address` of the loaded library.
 std::uint64_t offset_of(const Bytes& bytes, const std::vector<Elf64_Phdr>& segments, std::uint64_t address) {
   for (const Elf64_Phdr& segment : segments) {
-    if (segment.p_type != PT_LOAD || address < segment.p_vaddr || address - segment.p_vaddr >= segment.p_filesz) continue;
+    if (segment.p_type != PT_LOAD || address < segment.p_vaddr || address - segment.p_vaddr >= segment.p_filesz)
+      continue;
     return segment.p_offset + (address - segment.p_vaddr);
   }
   bytes.fail("has a dynamic section that points outside of the file");

@@ -65,7 +65,8 @@ std::vector<Entry> entries_of(const Json& header, std::uint64_t size) {
       }
       bytes *= static_cast<std::uint64_t>(extent);
     }
-    if (entry.end > size) throw Error(text("is truncated: tensor '", name, "' ends ", entry.end - size, " bytes past its end"));
+    if (entry.end > size)
+      throw Error(text("is truncated: tensor '", name, "' ends ", entry.end - size, " bytes past its end"));
     if (entry.begin > entry.end || entry.end - entry.begin != bytes) {
       throw Error(text("is damaged: shape and offsets of tensor '", name, "' disagree"));
     }
@@ -77,7 +78,8 @@ std::vector<Entry> entries_of(const Json& header, std::uint64_t size) {
 
 TensorFile read_file(std::ifstream& file, std::uint64_t file_size) {
   std::uint64_t header_size = 0;
-  if (file_size < 8 || !file.read(reinterpret_cast<char*>(&header_size), 8)) throw Error("is truncated: it has no header");
+  if (file_size < 8 || !file.read(reinterpret_cast<char*>(&header_size), 8))
+    throw Error("is truncated: it has no header");
   if (header_size > kMaxHeader || header_size > file_size - 8) throw Error("is truncated, or no safetensors file");
   std::string text_of_header(header_size, ' ');
   file.read(text_of_header.data(), static_cast<std::streamsize>(header_size));
@@ -117,7 +119,8 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::error_code failure;
   const std::uintmax_t size = std::filesystem::file_size(path, failure);
-  if (!file || failure) throw Error(text(path.string(), " cannot be read: ", failure ? failure.message() : std::strerror(errno)));
+  if (!file || failure)
+    throw Error(text(path.string(), " cannot be read: ", failure ? failure.message() : std::strerror(errno)));
   try {
     return read_file(file, size);
   } catch (const Json::exception& error) {
@@ -134,7 +137,8 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const std::uint64_t end = offset + tensor.nbytes();
-    header[name] = {{"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    header[name] = {
+        {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text_of_header = header.dump();

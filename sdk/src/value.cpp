@@ -21,8 +21,8 @@ namespace {
 
 [[noreturn]] void wrong_type(const Value& value, std::string_view expected) {
   const std::string place = to_string(value.location());
-  throw ConfigError(text(place, place.empty() ? "" : ": ", value.location().key, value.location().key.empty() ? "" : ": ",
-                         "expected ", expected, ", got ", value.type_name()));
+  throw ConfigError(text(place, place.empty() ? "" : ": ", value.location().key,
+                         value.location().key.empty() ? "" : ": ", "expected ", expected, ", got ", value.type_name()));
 }
 
 template <class T, class Variant>
@@ -51,7 +51,8 @@ Value::Table& Value::as_table() { return held<Table>(*this, data_, "a table"); }
 const Value* Value::find(std::string_view key) const {
   const auto* table = std::get_if<Table>(&data_);
   if (table == nullptr) return nullptr;
-  const auto found = std::find_if(table->begin(), table->end(), [&](const Member& member) { return member.first == key; });
+  const auto found =
+      std::find_if(table->begin(), table->end(), [&](const Member& member) { return member.first == key; });
   return found == table->end() ? nullptr : &found->second;
 }
 

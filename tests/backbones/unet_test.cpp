@@ -229,7 +229,8 @@ TEST_CASE("a network that may be told of augmentations starts as one that may no
 TEST_CASE("augmentation labels of another size are refused") {
   Condition condition;
   condition.augment = at::zeros({3, 9});
-  CHECK_THROWS_WITH_AS(output_of(*small_unet(), {}, condition), doctest::Contains("augmentation labels of [3, 0]"), Error);
+  CHECK_THROWS_WITH_AS(output_of(*small_unet(), {}, condition), doctest::Contains("augmentation labels of [3, 0]"),
+                       Error);
   CHECK_THROWS_WITH_AS(output_of(*small_unet("", {.augment_size = 4}), {}, condition),
                        doctest::Contains("augmentation labels of [3, 4], got [3, 9]"), Error);
 }

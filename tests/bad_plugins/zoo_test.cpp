@@ -6,8 +6,8 @@
 #include <regex>
 
 #include "casdm/plugin_description.h"
-#include "framework/host/files.h"
-#include "framework/host/stamp.h"
+#include "framework/loading/stamp.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

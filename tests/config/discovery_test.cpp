@@ -1,4 +1,4 @@
-#include "framework/host/discovery.h"
+#include "framework/loading/discovery.h"
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "casdm/elf_note.h"
 #include "framework/config/document.h"
-#include "framework/host/note_summary.h"
+#include "framework/loading/note_summary.h"
 #include "support.h"
 
 using namespace casdm;

@@ -11,7 +11,7 @@
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/parse_toml.h"
-#include "framework/host/note_summary.h"
+#include "framework/loading/note_summary.h"
 #include "support.h"
 
 using namespace casdm;

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "casdm/value.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

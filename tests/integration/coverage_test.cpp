@@ -5,7 +5,7 @@
 #include <set>
 
 #include "casdm/value.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

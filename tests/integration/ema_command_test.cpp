@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

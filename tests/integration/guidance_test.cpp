@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 
@@ -30,8 +30,7 @@ TEST_CASE("a conditional run samples with guidance of any scale") {
   const std::string own = grid(folder.path(), "");
   CHECK(own == grid(folder.path(), "--guidance 2"));
   CHECK(own != grid(folder.path(), "--guidance 1"));
-  CHECK(grid(folder.path(), "--guidance 1") ==
-        grid(folder.path(), "--guidance 8 --set guidance.interval=[0.99,1.0]"));
+  CHECK(grid(folder.path(), "--guidance 1") == grid(folder.path(), "--guidance 8 --set guidance.interval=[0.99,1.0]"));
   // Without a label, no label matters.
   CHECK(grid(folder.path(), "--guidance 0 --label 1") == grid(folder.path(), "--guidance 0 --label 3"));
   CHECK(grid(folder.path(), "--guidance 1 --label 1") != grid(folder.path(), "--guidance 1 --label 3"));

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

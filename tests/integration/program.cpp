@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 
 namespace casdm::testing {
 

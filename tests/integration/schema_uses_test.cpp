@@ -4,7 +4,7 @@
 
 #include "casdm/text.h"
 #include "casdm/value.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

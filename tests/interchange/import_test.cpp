@@ -3,7 +3,7 @@
 
 #include "casdm/backbone.h"
 #include "casdm/safetensors.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "interchange/torch_files.h"
 #include "support/components.h"

@@ -35,7 +35,8 @@ TEST_CASE("tensors of every dtype come back as they were") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   NamedTensors tensors;
-  for (const auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte, at::kBool}) {
+  for (const auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar,
+                          at::kByte, at::kBool}) {
     tensors.emplace_back(std::string("t") + at::toString(type), at::arange(6).reshape({2, 3}).to(type));
   }
   tensors.emplace_back("strided", at::arange(6).reshape({2, 3}).t());
@@ -91,7 +92,8 @@ TEST_CASE("when the disk is full the old file stays and no partial one remains")
   getrlimit(RLIMIT_FSIZE, &old);
   const rlimit small{1000, old.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  CHECK_THROWS_WITH_AS(write_safetensors(path, {{"a", at::zeros({4000})}}), doctest::Contains("cannot be written"), Error);
+  CHECK_THROWS_WITH_AS(write_safetensors(path, {{"a", at::zeros({4000})}}), doctest::Contains("cannot be written"),
+                       Error);
   setrlimit(RLIMIT_FSIZE, &old);
   CHECK(content(path) == before);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()) == 1);
@@ -100,7 +102,8 @@ TEST_CASE("when the disk is full the old file stays and no partial one remains")
 TEST_CASE("a state that does not fit is refused as a whole with every difference") {
   const Pair pair;
   const NamedTensors wrong = {{"a", at::zeros({5})}, {"c", at::zeros({1})}};
-  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("a has shape [5], expected [2]"), Error);
+  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("a has shape [5], expected [2]"),
+                       Error);
   CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("missing b"), Error);
   CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("unexpected c"), Error);
   CHECK(at::equal(pair.a.detach(), at::ones({2})));

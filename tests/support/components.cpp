@@ -10,7 +10,7 @@
 #include "casdm/random.h"
 #include "framework/config/document.h"
 #include "framework/config/resolve.h"
-#include "framework/host/plugin_host.h"
+#include "framework/loading/plugin_host.h"
 
 namespace casdm::testing {
 

@@ -2,8 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
-#include "framework/host/files.h"
 #include "framework/sampling/generate.h"
+#include "framework/support/files.h"
 #include "training/small_run.h"
 
 using namespace casdm;

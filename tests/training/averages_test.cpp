@@ -6,7 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "framework/training/average_rule.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/module_state.h"

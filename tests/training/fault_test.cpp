@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "casdm/error.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "training/small_run.h"
 
 using namespace casdm;

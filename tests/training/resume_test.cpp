@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "casdm/safetensors.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "training/small_run.h"
 
 using namespace casdm;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 #include "framework/training/trainer.h"
 #include "support/components.h"
 

@@ -5,7 +5,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 #include "training/small_run.h"
 
 using namespace casdm;

@@ -39,9 +39,9 @@ class Backbone : public Module {
   struct Spec {
     std::int64_t in_channels = 3;
     std::int64_t out_channels = 3;
-    std::int64_t image_size = 32;  ///< height and width in pixels
-    std::int64_t num_classes = 0;  ///< 0: unconditional; else labels are in 0..num_classes-1
-    std::uint64_t seed = 0;        ///< of the weights' initialisation; the global one stays untouched
+    std::int64_t image_size = 32;   ///< height and width in pixels
+    std::int64_t num_classes = 0;   ///< 0: unconditional; else labels are in 0..num_classes-1
+    std::uint64_t seed = 0;         ///< of the weights' initialisation; the global one stays untouched
     std::int64_t augment_size = 0;  ///< numbers per image in Condition::augment; 0: none
   };
 

@@ -24,11 +24,11 @@ struct Estimate {
 
 /// One batch at one timestep per image, noised by the host.
 struct TrainingBatch {
-  Tensor x0;      ///< clean images in [-1, 1]
-  Tensor eps;     ///< the noise that was added
-  Tensor x_t;     ///< q_sample(x0, t, eps)
-  Tensor t;       ///< int64 [B], from 0
-  Tensor labels;  ///< int64 [B]; undefined when unconditional
+  Tensor x0;       ///< clean images in [-1, 1]
+  Tensor eps;      ///< the noise that was added
+  Tensor x_t;      ///< q_sample(x0, t, eps)
+  Tensor t;        ///< int64 [B], from 0
+  Tensor labels;   ///< int64 [B]; undefined when unconditional
   Tensor augment;  ///< see Condition::augment; undefined without an augmentation
   /// The dropout generator of a module in this step; empty: no dropout.
   std::function<at::Generator(std::string_view module)> dropout;
@@ -39,9 +39,9 @@ struct TrainingBatch {
 
 /// One named part of the training objective.
 struct LossTerm {
-  std::string name;   ///< "eps", "x0", "mu", "metric.<name>", ...
-  Tensor value;       ///< [B], without its weight; requires gradients, or is only recorded
-  double weight = 1;  ///< its factor in the objective; each term counts as its mean over the batch
+  std::string name;    ///< "eps", "x0", "mu", "metric.<name>", ...
+  Tensor value;        ///< [B], without its weight; requires gradients, or is only recorded
+  double weight = 1;   ///< its factor in the objective; each term counts as its mean over the batch
   std::string module;  ///< the module it trains
 };
 

@@ -15,8 +15,8 @@ inline constexpr std::uint32_t kNoteLayout = 1;
 
 /// What a library says of itself without being loaded.
 struct ElfNote {
-  std::string json;      ///< stamp, plugin and components; see plugin_description.h
-  std::string build_id;  ///< hexadecimal GNU build id; empty when the library has none
+  std::string json;                 ///< stamp, plugin and components; see plugin_description.h
+  std::string build_id;             ///< hexadecimal GNU build id; empty when the library has none
   std::vector<std::string> needed;  ///< names of the libraries it is linked to (DT_NEEDED), in their order
 };
 

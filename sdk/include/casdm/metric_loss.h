@@ -12,12 +12,12 @@ namespace casdm {
 
 /// What a metric declares about itself; checked by the conformance tests.
 struct MetricInfo {
-  double lowest = 0.0;                                      ///< smallest possible value
+  double lowest = 0.0;                                       ///< smallest possible value
   double highest = std::numeric_limits<double>::infinity();  ///< largest possible value
-  std::int64_t minimum_size = 1;   ///< pixels: smaller height or width is refused by the host
-  std::int64_t channels = 0;       ///< number of channels it needs; 0: any
-  bool is_symmetric = true;        ///< d(a, b) == d(b, a)
-  bool is_zero_at_identity = true;  ///< d(a, a) == lowest
+  std::int64_t minimum_size = 1;                             ///< pixels: smaller height or width is refused by the host
+  std::int64_t channels = 0;                                 ///< number of channels it needs; 0: any
+  bool is_symmetric = true;                                  ///< d(a, b) == d(b, a)
+  bool is_zero_at_identity = true;                           ///< d(a, a) == lowest
 };
 
 /// A distance between a predicted and a true image, used as a training loss: lower is better.

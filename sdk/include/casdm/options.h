@@ -50,12 +50,12 @@ struct OptionSpec {
   OptionType type = OptionType::string;
   std::string doc;
   std::string unit;
-  Value default_value;     ///< null: the key may be absent and has no default
+  Value default_value;  ///< null: the key may be absent and has no default
   bool is_required = false;
   std::optional<double> minimum;  ///< inclusive, unless `exclusive_minimum`
   std::optional<double> maximum;  ///< inclusive
   bool exclusive_minimum = false;
-  std::vector<std::string> allowed;   ///< strings: the only values taken
+  std::vector<std::string> allowed;  ///< strings: the only values taken
   std::vector<Value> examples;
   std::optional<std::size_t> length;  ///< arrays: exact number of elements
   std::vector<OptionSpec> element;    ///< arrays: exactly one entry, the element's spec
@@ -99,7 +99,9 @@ class Schema;
 
 /// T declares its options by a static `describe(Schema<T>&)`.
 template <class T>
-concept Describable = requires(Schema<T>& schema) { T::describe(schema); };
+concept Describable = requires(Schema<T>& schema) {
+  T::describe(schema);
+};
 
 template <class T>
 OptionSchema schema_of();

@@ -55,8 +55,8 @@ class PluginRegistrar {
     static_assert(std::is_base_of_v<Interface, T>);
     add_entry({std::string(T::kind), std::move(name), std::move(doc), T::interface_version,
                schema_of<typename T::Options>(), [](const Value& options, const void* spec) {
-                 std::shared_ptr<Interface> component = std::make_shared<T>(
-                     read_options<typename T::Options>(options), *static_cast<const Spec*>(spec));
+                 std::shared_ptr<Interface> component =
+                     std::make_shared<T>(read_options<typename T::Options>(options), *static_cast<const Spec*>(spec));
                  return std::static_pointer_cast<void>(component);
                }});
   }
@@ -86,12 +86,15 @@ struct casdm_plugin {
 #define CASDM_PLUGIN_LAYOUT 1
 
 /// Defines the library's entry; the block that follows registers the components.
-#define CASDM_PLUGIN(registrar)                                                                        \
-  static void casdm_register_components(::casdm::PluginRegistrar& registrar);                          \
-  extern "C" __attribute__((visibility("default"))) const casdm_plugin* casdm_plugin_entry() {         \
-    static const casdm_plugin entry = {                                                                \
-        sizeof(casdm_plugin), CASDM_PLUGIN_LAYOUT, CASDM_STAMP, CASDM_PLUGIN_ID, CASDM_PLUGIN_VERSION, \
-        [](void* target) { casdm_register_components(*static_cast<::casdm::PluginRegistrar*>(target)); }}; \
-    return &entry;                                                                                     \
-  }                                                                                                    \
+#define CASDM_PLUGIN(registrar)                                                                \
+  static void casdm_register_components(::casdm::PluginRegistrar& registrar);                  \
+  extern "C" __attribute__((visibility("default"))) const casdm_plugin* casdm_plugin_entry() { \
+    static const casdm_plugin entry = {sizeof(casdm_plugin),                                   \
+                                       CASDM_PLUGIN_LAYOUT,                                    \
+                                       CASDM_STAMP,                                            \
+                                       CASDM_PLUGIN_ID,                                        \
+                                       CASDM_PLUGIN_VERSION,                                   \
+                                       [](void* target) { casdm_register_components(*static_cast<::casdm::PluginRegistrar*>(target)); }};                                  \
+    return &entry;                                                                             \
+  }                                                                                            \
   static void casdm_register_components(::casdm::PluginRegistrar& registrar)

@@ -13,8 +13,8 @@ namespace casdm {
 
 /// One evaluation of the model on the way from noise to image.
 struct SampleStep {
-  double t = 0;            ///< timestep the model is evaluated at, from 0, in the unspaced schedule
-  double t_next = -1;      ///< timestep after the step; -1: the clean image
+  double t = 0;              ///< timestep the model is evaluated at, from 0, in the unspaced schedule
+  double t_next = -1;        ///< timestep after the step; -1: the clean image
   bool needs_noise = false;  ///< whether `step` draws on StepInput::noise
 };
 
@@ -62,7 +62,7 @@ class Sampler {
 /// How an estimate's clean images are kept in the range of images.
 enum class Clip {
   none,
-  each,  ///< x0* and x0' each to [-1, 1], then mixed
+  each,   ///< x0* and x0' each to [-1, 1], then mixed
   mixed,  ///< the mixture to [-1, 1]
 };
 

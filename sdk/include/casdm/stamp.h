@@ -10,18 +10,13 @@
 #define CASDM_STRING_OF(x) #x
 #define CASDM_STRING(x) CASDM_STRING_OF(x)
 
-#define CASDM_STAMP                                            \
-  "sdk_version=" CASDM_SDK_VERSION                             \
-  "\nsdk_headers=" CASDM_SDK_HEADERS                           \
-  "\nlibtorch=" TORCH_VERSION                                  \
-  "\ncxx11_abi=" CASDM_STRING(_GLIBCXX_USE_CXX11_ABI)          \
-  "\ncompiler=" CASDM_COMPILER                                 \
-  "\nstdlib=libstdc++ " CASDM_STRING(_GLIBCXX_RELEASE)         \
-  "\ncxx_standard=" CASDM_STRING(__cplusplus)                  \
-  "\ncuda=" CASDM_CUDA_VERSION                                 \
-  "\ncuda_architectures=" CASDM_CUDA_ARCHITECTURES             \
-  "\nbuild_type=" CASDM_BUILD_TYPE                             \
-  "\nmachine=" CASDM_MACHINE "\n"
+#define CASDM_STAMP                                                                                                    \
+  "sdk_version=" CASDM_SDK_VERSION "\nsdk_headers=" CASDM_SDK_HEADERS "\nlibtorch=" TORCH_VERSION                      \
+  "\ncxx11_abi=" CASDM_STRING(_GLIBCXX_USE_CXX11_ABI) "\ncompiler=" CASDM_COMPILER "\nstdlib=libstdc++ " CASDM_STRING( \
+      _GLIBCXX_RELEASE) "\ncxx_standard=" CASDM_STRING(__cplusplus) "\ncuda=" CASDM_CUDA_VERSION                       \
+                                                                    "\ncuda_architectures=" CASDM_CUDA_ARCHITECTURES   \
+                                                                    "\nbuild_type=" CASDM_BUILD_TYPE                   \
+                                                                    "\nmachine=" CASDM_MACHINE "\n"
 
 #ifdef __clang__
 #define CASDM_COMPILER "clang " CASDM_STRING(__clang_major__) "." CASDM_STRING(__clang_minor__)

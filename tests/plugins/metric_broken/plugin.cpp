@@ -25,7 +25,9 @@ struct NanAtIdentity {
 };
 
 struct GlobalRandom {
-  static Tensor apply(const Tensor& a, const std::vector<Tensor>& b) { return l2(a, b) + 0 * at::rand({a.size(0)}, a.options()); }
+  static Tensor apply(const Tensor& a, const std::vector<Tensor>& b) {
+    return l2(a, b) + 0 * at::rand({a.size(0)}, a.options());
+  }
 };
 
 struct WrongShape {

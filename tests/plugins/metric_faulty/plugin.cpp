@@ -15,8 +15,7 @@ struct FaultyOptions {
   std::int64_t after = 0;
 
   static void describe(Schema<FaultyOptions>& s) {
-    s.option("fault", &FaultyOptions::fault, "What goes wrong.")
-        .choices({"nan", "nan_gradient", "shape", "throw"});
+    s.option("fault", &FaultyOptions::fault, "What goes wrong.").choices({"nan", "nan_gradient", "shape", "throw"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
   }
 };

@@ -8,7 +8,7 @@
 
 #include "casdm/component.h"
 #include "framework/config/experiment.h"
-#include "framework/host/discovery.h"
+#include "framework/loading/discovery.h"
 
 namespace casdm {
 

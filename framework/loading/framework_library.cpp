@@ -1,4 +1,4 @@
-#include "framework/host/framework_library.h"
+#include "framework/loading/framework_library.h"
 
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
@@ -7,7 +7,7 @@
 #include "casdm/error.h"
 #include "casdm/stamp.h"
 #include "casdm/text.h"
-#include "framework/host/dependencies.h"
+#include "framework/loading/dependencies.h"
 
 namespace casdm {
 

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "framework/config/experiment.h"
-#include "framework/host/discovery.h"
+#include "framework/loading/discovery.h"
 
 namespace casdm {
 

@@ -1,4 +1,4 @@
-#include "framework/host/apart.h"
+#include "framework/loading/child_process.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -81,8 +81,8 @@ bool wait_for(pid_t child, double timeout, int& status) {
   return true;
 }
 
-void judge(ApartResult& result, bool has_ended, int status, double timeout) {
-  using End = ApartResult::End;
+void judge(ChildResult& result, bool has_ended, int status, double timeout) {
+  using End = ChildResult::End;
   if (!has_ended) {
     result.end = End::timed_out;
     result.words = text("did not end within ", timeout, " s");
@@ -104,7 +104,7 @@ void judge(ApartResult& result, bool has_ended, int status, double timeout) {
 
 }  // namespace
 
-ApartResult run_apart(const std::function<int(std::string& message)>& work, double timeout) {
+ChildResult run_in_child_process(const std::function<int(std::string& message)>& work, double timeout) {
   const Capture message("message");
   const Capture out("stdout");
   const Capture err("stderr");
@@ -117,7 +117,7 @@ ApartResult run_apart(const std::function<int(std::string& message)>& work, doub
   ::setpgid(child, child);
   int status = 0;
   const bool has_ended = wait_for(child, timeout, status);
-  ApartResult result;
+  ChildResult result;
   result.message = message.content(1 << 20);
   result.out = out.content(kMostOutput);
   result.err = err.content(kMostOutput);

@@ -1,4 +1,4 @@
-#include "framework/host/plugin_host.h"
+#include "framework/loading/plugin_host.h"
 
 #include <ATen/Parallel.h>
 
@@ -8,10 +8,10 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/host/apart.h"
-#include "framework/host/dependencies.h"
-#include "framework/host/load_record.h"
-#include "framework/host/plugin_call.h"
+#include "framework/loading/child_process.h"
+#include "framework/loading/dependencies.h"
+#include "framework/loading/load_record.h"
+#include "framework/loading/plugin_call.h"
 
 namespace casdm {
 
@@ -71,8 +71,9 @@ PluginDescription load_here(const FoundPlugin& plugin) {
 
 /// Runs `work`, code of the plugin, in a process of its own; returns the message of what it threw, if it did. Throws
 /// PluginError, and remembers it, when the process crashed or hung.
-std::string try_apart(const FoundPlugin& plugin, const std::string& what, const std::function<void()>& work) {
-  const ApartResult result = run_apart(
+std::string try_in_child_process(const FoundPlugin& plugin, const std::string& what,
+                                 const std::function<void()>& work) {
+  const ChildResult result = run_in_child_process(
       [&](std::string& message) {
         at::set_num_threads(1);
         try {
@@ -85,7 +86,7 @@ std::string try_apart(const FoundPlugin& plugin, const std::string& what, const 
         return 0;
       },
       longest_trial());
-  if (result.end == ApartResult::End::returned) return result.message;
+  if (result.end == ChildResult::End::returned) return result.message;
   const std::string words = text("it ", result.words, " while ", what);
   // Whoever sends these meant the process, not the plugin.
   if (result.signal != SIGKILL && result.signal != SIGTERM && result.signal != SIGINT) {
@@ -112,7 +113,7 @@ std::vector<UsedPlugin> PluginHost::used() const {
 }
 
 void PluginHost::try_loading(const FoundPlugin& plugin) {
-  const std::string failure = try_apart(plugin, "it was being loaded", [&] { load_here(plugin); });
+  const std::string failure = try_in_child_process(plugin, "it was being loaded", [&] { load_here(plugin); });
   if (!failure.empty()) throw PluginError(failure);
 }
 
@@ -134,7 +135,7 @@ void PluginHost::try_making(const FoundPlugin& plugin, std::string_view kind, co
   const std::string component = text(kind, "/", config.type.substr(config.type.find('/') + 1));
   if (LoadRecord(plugin.build_id).is_good(component)) return;
   // What it throws is thrown again, to whom it concerns, when it is made here.
-  try_apart(plugin, text("the ", kind, " '", config.type, "' was being made"), [&] {
+  try_in_child_process(plugin, text("the ", kind, " '", config.type, "' was being made"), [&] {
     is_probing_ = false;
     make_any(kind, config, spec);
     for (const auto& [build_id, made] : made_) LoadRecord(build_id).add_good({made});

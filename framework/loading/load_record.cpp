@@ -1,4 +1,4 @@
-#include "framework/host/load_record.h"
+#include "framework/loading/load_record.h"
 
 #include <algorithm>
 #include <chrono>
@@ -7,7 +7,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 

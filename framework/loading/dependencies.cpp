@@ -1,4 +1,4 @@
-#include "framework/host/dependencies.h"
+#include "framework/loading/dependencies.h"
 
 #include <link.h>
 

@@ -1,4 +1,4 @@
-#include "framework/host/libtorch.h"
+#include "framework/loading/libtorch.h"
 
 #include <dlfcn.h>
 #include <torch/headeronly/version.h>

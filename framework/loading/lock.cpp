@@ -1,11 +1,11 @@
-#include "framework/host/lock.h"
+#include "framework/loading/lock.h"
 
 #include <algorithm>
 #include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 

@@ -6,7 +6,7 @@
 namespace casdm {
 
 /// How a piece of work ended that ran in a process of its own.
-struct ApartResult {
+struct ChildResult {
   enum class End {
     returned,   ///< by itself, with `status`
     died,       ///< by `signal`, or by ending the process itself
@@ -28,6 +28,6 @@ struct ApartResult {
 /// seconds. The work's return value and its message come back; exceptions must not leave it. Of the threads of this
 /// process only the calling one exists there: set LibTorch's number of threads to 1 before computing.
 /// Throws Error when no process can be made.
-ApartResult run_apart(const std::function<int(std::string& message)>& work, double timeout);
+ChildResult run_in_child_process(const std::function<int(std::string& message)>& work, double timeout);
 
 }  // namespace casdm

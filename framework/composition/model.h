@@ -10,13 +10,13 @@
 #include "casdm/noise_scheduler.h"
 #include "casdm/sampler.h"
 #include "framework/config/experiment.h"
-#include "framework/host/plugin_host.h"
+#include "framework/loading/plugin_host.h"
 
 namespace casdm {
 
 /// An experiment file with everything resolved, and the host that makes its components.
 struct LoadedExperiment {
-  Value resolved;       ///< as written into the run folder
+  Value resolved;  ///< as written into the run folder
   Experiment options;
   std::shared_ptr<PluginHost> host;
 };
@@ -39,8 +39,8 @@ struct Model {
   std::shared_ptr<Sampler> sampler;
   std::shared_ptr<Augmentation> augmentation;  ///< of the training images; null: none
   GuidanceOptions guidance;
-  std::int64_t null_label = -1;    ///< the class that stands for "no label"; -1: the networks have none
-  ComponentConfig head_config;     ///< for messages
+  std::int64_t null_label = -1;  ///< the class that stands for "no label"; -1: the networks have none
+  ComponentConfig head_config;   ///< for messages
   ComponentConfig sampler_config;
 
   const Module& module(const std::string& name) const;

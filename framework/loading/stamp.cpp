@@ -1,4 +1,4 @@
-#include "framework/host/stamp.h"
+#include "framework/loading/stamp.h"
 
 #include "casdm/stamp.h"
 
@@ -9,7 +9,7 @@
 
 #include "casdm/plugin_description.h"
 #include "casdm/text.h"
-#include "framework/host/text_table.h"
+#include "framework/support/text_table.h"
 
 namespace casdm {
 
@@ -60,9 +60,9 @@ struct Interface {
   int version;
 };
 
-constexpr Interface kInterfaces[] = {{"augmentation", 1}, {"backbone", 1},        {"cascade_head", 1}, {"dataset", 1},
-                                     {"metric_loss", 1},  {"noise_scheduler", 1}, {"sampler", 1},
-                                     {"timestep_sampler", 1}};
+constexpr Interface kInterfaces[] = {{"augmentation", 1}, {"backbone", 1},        {"cascade_head", 1},
+                                     {"dataset", 1},      {"metric_loss", 1},     {"noise_scheduler", 1},
+                                     {"sampler", 1},      {"timestep_sampler", 1}};
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 

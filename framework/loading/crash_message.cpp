@@ -1,4 +1,4 @@
-#include "framework/host/crash_message.h"
+#include "framework/loading/crash_message.h"
 
 #include <signal.h>
 #include <unistd.h>

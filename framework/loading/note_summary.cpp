@@ -1,4 +1,4 @@
-#include "framework/host/note_summary.h"
+#include "framework/loading/note_summary.h"
 
 namespace casdm {
 

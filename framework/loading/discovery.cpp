@@ -1,4 +1,4 @@
-#include "framework/host/discovery.h"
+#include "framework/loading/discovery.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -16,8 +16,8 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
-#include "framework/host/load_record.h"
-#include "framework/host/note_summary.h"
+#include "framework/loading/load_record.h"
+#include "framework/loading/note_summary.h"
 
 namespace casdm {
 
@@ -76,7 +76,8 @@ std::string unusable_component(const PluginDescription& description) {
 std::string remembered_crash(const std::string& build_id) {
   const std::string crash = LoadRecord(build_id).crash();
   if (crash.empty()) return "";
-  return text("is left alone: ", crash, ". Rebuild it, or run `casdm plugins doctor --forget-crashes` to try it again; ",
+  return text("is left alone: ", crash,
+              ". Rebuild it, or run `casdm plugins doctor --forget-crashes` to try it again; ",
               "--safe-mode runs with the installed plugins alone");
 }
 
@@ -310,7 +311,8 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
   if (!likely.empty()) message += text("; did you mean '", join(likely, "' or '"), "'?");
   const std::vector<std::string> available = names(kind);
   message += text(likely.empty() ? "; " : " ", "available: ", available.empty() ? "none" : join(available, ", "));
-  message += text("\n    looked in: ", join(searched_, ", "), is_safe_mode() ? "; nowhere else, in safe mode" : "", unusable);
+  message +=
+      text("\n    looked in: ", join(searched_, ", "), is_safe_mode() ? "; nowhere else, in safe mode" : "", unusable);
   throw ConfigError(message);
 }
 

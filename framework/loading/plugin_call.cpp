@@ -1,4 +1,4 @@
-#include "framework/host/plugin_call.h"
+#include "framework/loading/plugin_call.h"
 
 #include <cxxabi.h>
 
@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "casdm/text.h"
-#include "framework/host/crash_message.h"
+#include "framework/loading/crash_message.h"
 
 namespace casdm {
 

@@ -1,4 +1,4 @@
-#include "framework/host/text_table.h"
+#include "framework/support/text_table.h"
 
 #include <algorithm>
 

@@ -6,7 +6,7 @@
 
 #include "casdm/plugin_description.h"
 #include "framework/config/resolve.h"
-#include "framework/host/stamp.h"
+#include "framework/loading/stamp.h"
 
 namespace casdm {
 
@@ -16,7 +16,7 @@ struct FoundPlugin {
   std::string origin;             ///< the place it was found in: "--plugin", "[plugins] paths", ...
   PluginDescription description;  ///< from its note; empty when that could not be read
   std::string build_id;
-  std::string problem;  ///< why it cannot be used; empty: usable
+  std::string problem;                   ///< why it cannot be used; empty: usable
   std::vector<std::string> needed = {};  ///< libraries it is linked to
   bool is_named = false;                 ///< the file itself was given by `--plugin`
 

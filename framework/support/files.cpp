@@ -1,4 +1,4 @@
-#include "framework/host/files.h"
+#include "framework/support/files.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>

@@ -1,4 +1,4 @@
-#include "framework/host/model.h"
+#include "framework/composition/model.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -8,7 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
-#include "framework/host/lock.h"
+#include "framework/loading/lock.h"
 #include "framework/reporting/progress.h"
 
 namespace casdm {
