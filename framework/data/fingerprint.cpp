@@ -1,0 +1,107 @@
+#include "framework/data/fingerprint.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "casdm/error.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/loading/plugin_call.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
+
+std::string hex(std::uint64_t number) {
+  std::ostringstream out;
+  out << std::hex << std::setw(16) << std::setfill('0') << number;
+  return out.str();
+}
+
+/// How many characters of every name are the place that all images come from.
+std::size_t shared_place(const Dataset& dataset, std::int64_t names, std::int64_t count) {
+  std::string shared = dataset.describe(0);
+  for (std::int64_t i = 1; i < names; ++i) {
+    const std::string name = dataset.describe(i * count / names);
+    const auto end = std::mismatch(shared.begin(), shared.end(), name.begin(), name.end()).first;
+    shared.erase(end, shared.end());
+  }
+  const std::size_t separator = shared.find_last_of("/:");
+  return separator == std::string::npos ? 0 : separator + 1;
+}
+
+std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
+  const std::int64_t names = std::min(count, kMostNames);
+  const std::size_t place = shared_place(dataset, names, count);
+  std::uint64_t hash = 0;
+  for (std::int64_t i = 0; i < names; ++i) {
+    const std::string name = dataset.describe(i * count / names);
+    hash = derive_seed(hash, std::string_view(name).substr(place));
+  }
+  return hex(hash);
+}
+
+std::string to_text(const std::array<std::int64_t, 3>& shape) {
+  return text(shape[2], " x ", shape[1], " pixels in ", shape[0], " channels");
+}
+
+std::int64_t count_at(const Value& table, std::string_view key) {
+  const Value* number = table.find(key);
+  if (number == nullptr || !number->is_integer() || number->as_integer() < 0) {
+    throw Error(text("the record of the data has no count '", key, "'"));
+  }
+  return number->as_integer();
+}
+
+}  // namespace
+
+DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options) {
+  return call_plugin(options.dataset, [&] {
+    const std::int64_t count = dataset.size();
+    return DataFingerprint{count,
+                           dataset.num_classes(),
+                           {options.channels, options.image_size, options.image_size},
+                           hash_of_names(dataset, count)};
+  });
+}
+
+Value to_value(const DataFingerprint& data) {
+  Value value{Value::Table{}};
+  value.set("count", data.count);
+  value.set("classes", data.classes);
+  value.set("shape", Value::Array(data.shape.begin(), data.shape.end()));
+  value.set("hash", data.hash);
+  return value;
+}
+
+DataFingerprint fingerprint_from(const Value& value) {
+  DataFingerprint data;
+  data.count = count_at(value, "count");
+  data.classes = count_at(value, "classes");
+  const Value* shape = value.find("shape");
+  if (shape == nullptr || !shape->is_array() || shape->as_array().size() != data.shape.size()) {
+    throw Error("the record of the data has no 'shape' of three numbers");
+  }
+  for (std::size_t i = 0; i < data.shape.size(); ++i) data.shape[i] = shape->as_array()[i].as_integer();
+  const Value* hash = value.find("hash");
+  if (hash == nullptr || !hash->is_string()) throw Error("the record of the data has no 'hash'");
+  data.hash = hash->as_string();
+  return data;
+}
+
+std::string difference(const DataFingerprint& then, const DataFingerprint& now) {
+  std::vector<std::string> parts;
+  if (now.count != then.count) parts.push_back(text(now.count, " images instead of ", then.count));
+  if (now.classes != then.classes) parts.push_back(text(now.classes, " classes instead of ", then.classes));
+  if (now.shape != then.shape) parts.push_back(text(to_text(now.shape), " instead of ", to_text(then.shape)));
+  if (now.count == then.count && now.hash != then.hash)
+    parts.push_back(text("the same number of images, but of other names"));
+  return parts.empty() ? "" : "the data are not those of the checkpoint: " + join(parts, ", ");
+}
+
+}  // namespace casdm
