@@ -1,0 +1,259 @@
+"""What the drivers share: the experiment, the commands under test, trials that can be repeated, counts."""
+
+import collections
+import functools
+import pathlib
+import random
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+
+from comparison import difference
+from program import Program, copy
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+UNET = """type = "unet"
+channels = 8
+channel_mult = [1]
+num_res_blocks = 1
+attention_resolutions = []
+groups = 4
+"""
+
+# 8 steps of about 10 ms. The log's interval is no multiple of the checkpoint's, so that means cross a resume.
+EXPERIMENT = f"""[run]
+name = "t"
+device = "cpu"
+threads = 1
+[data]
+type = "shapes"
+image_size = 16
+workers = 1
+[noise]
+type = "linear"
+[timesteps]
+type = "loss_second_moment"
+[head]
+type = "cascade"
+[head.theta]
+{UNET}[head.phi]
+{UNET}[[metrics]]
+type = "l1"
+[sampler]
+type = "ddim"
+num_inference_steps = 2
+[train]
+batch_size = 4
+total_images = 32
+[ema]
+decay = 0.9
+snapshot_every_images = 16
+[[ema.also]]
+name = "p05"
+sigma_rel = 0.05
+[[ema.also]]
+name = "p10"
+sigma_rel = 0.1
+[log]
+every_images = 12
+sample_every_images = 16
+sample_count = 2
+[checkpoint]
+every_images = 8
+keep_last = 2
+"""
+
+RUN = "runs/t"
+
+
+@dataclass
+class Case:
+    """A command that writes. `start` is the template its folder begins as; `again` is what goes on after a stop."""
+
+    name: str
+    arguments: list
+    start: str = "run"
+
+    @property
+    def is_training(self):
+        return self.arguments[0] == "train"
+
+
+# One line is all that a new command needs.
+CASES = [
+    Case("train", ["train", "tiny.toml"], "experiment"),
+    Case("resume", ["train", "--resume", RUN], "part"),
+    Case("sample", ["sample", RUN, "--num", "5", "--batch", "2", "--out", "o"]),
+    Case("ema", ["ema", RUN, "--sigma-rel", "0.08", "--out", "p08.safetensors"]),
+    Case("import", ["import", "zip.pt", "--out", "imported.safetensors"], "experiment"),
+    Case("export", ["export", RUN, "--module", "theta", "--out", "theta.safetensors"]),
+    Case("diffusers", ["export", RUN, "--module", "theta", "--out", "theta", "--layout", "diffusers"]),
+    Case("init", ["config", "init", "--out", "mine.toml"], "experiment"),
+    Case("schema", ["config", "schema", "--out", "schema.json"], "experiment"),
+    Case("reference", ["config", "reference", "--out", "pages"], "experiment"),
+    Case("new", ["plugins", "new", "--kind", "metric", "gap"], "experiment"),
+    Case("lock", ["plugins", "lock", "--config", "tiny.toml"], "experiment"),
+]
+
+
+class Loss(Exception):
+    """Something was lost, accepted in silence, or said without its name. The kind groups what has one cause."""
+
+    def __init__(self, kind, details=""):
+        super().__init__(f"{kind}: {details}" if details else kind)
+        self.kind = kind
+
+
+@dataclass
+class Trial:
+    number: int
+    folder: pathlib.Path
+    random: random.Random
+    notes: list = field(default_factory=list)
+
+    def note(self, text):
+        """Said when the trial is lost."""
+        self.notes.append(str(text))
+
+
+class Bench:
+    def __init__(self, build, scratch, options):
+        self.scratch = scratch
+        self.options = options
+        self.program = Program(build, scratch, is_warm=not options.cold)
+        self.losses = collections.Counter()
+        self.templates = scratch / "templates"
+        self.templates.mkdir(parents=True)
+
+    # Templates.
+
+    @functools.cache
+    def template(self, name):
+        """A folder with the experiment alone, a finished run ("run"), or one that was killed on its way ("part")."""
+        folder = self.templates / name
+        if name == "experiment":
+            folder.mkdir()
+            (folder / "tiny.toml").write_text(EXPERIMENT)
+            shutil.copy(ROOT / "tests/interchange/files/zip.pt", folder)
+            return folder
+        copy(self.template("experiment"), folder)
+        outcome = self.program.run(["train", "tiny.toml"], folder)
+        if outcome.status != 0:
+            raise RuntimeError(f"the experiment of the drivers does not train: {outcome.err}")
+        if name == "part":
+            second = [number for number, (call, path) in self.calls("train")
+                      if call == "rename" and path.endswith("checkpoints/000000000016")][0]
+            shutil.rmtree(folder)
+            copy(self.template("experiment"), folder)
+            self.program.run(["train", "tiny.toml"], folder, f"under={folder} at={second} kill=after")
+        return folder
+
+    def case(self, name):
+        return next(case for case in CASES if case.name == name)
+
+    @functools.cache
+    def calls(self, name):
+        """(number, (call, path in the folder)) of a case that is let alone."""
+        case = self.case(name)
+        folder = self.scratch / "recorded" / name
+        copy(self.template(case.start), folder)
+        report = self.scratch / "recorded" / f"{name}.calls"
+        self.run_whole(case, folder, f"under={folder} report={report}")
+        lines = [line.split(" ", 2) for line in report.read_text().splitlines()] if report.exists() else []
+        return [(int(number), (call, path[len(str(folder)) + 1:])) for number, call, path in lines]
+
+    @functools.cache
+    def whole(self, name):
+        """The folder and the seconds of a case that is let alone."""
+        case = self.case(name)
+        folder = self.scratch / "whole" / name
+        copy(self.template(case.start), folder)
+        self.run_whole(case, folder, "")
+        again = self.scratch / "whole" / f"{name}-again"
+        copy(self.template(case.start), again)
+        seconds = self.run_whole(case, again, "").seconds
+        shutil.rmtree(again)
+        return folder, seconds
+
+    def run_whole(self, case, folder, plan):
+        outcome = self.program.run(case.arguments, folder, plan)
+        if outcome.status != 0:
+            raise RuntimeError(f"{case.name} fails by itself: {outcome.err}")
+        return outcome
+
+    # Going on after a stop.
+
+    def again(self, case, folder):
+        """What a user types next."""
+        if case.is_training and (folder / RUN / "config.toml").exists():
+            return ["train", "--resume", RUN]
+        return self.case("train").arguments if case.is_training else case.arguments
+
+    def recover(self, trial, case, variables=None):
+        """Goes on, and raises Loss unless the folder is then that of the command that was let alone."""
+        arguments = self.again(case, trial.folder)
+        outcome = self.program.run(arguments, trial.folder, variables=variables)
+        trial.note(f"again: {' '.join(arguments)}: status {outcome.status}: {outcome.last_words}")
+        found = self.difference(case, trial.folder)
+        if outcome.status != 0 and (outcome.status != 2 or found):
+            raise Loss(f"{case.name} cannot go on", outcome.last_words)
+        if found:
+            raise Loss(f"{case.name} is not as if let alone: {kind_of(found)}", found)
+        return "resumed" if case.is_training else "repeated"
+
+    def difference(self, case, folder):
+        return difference(self.whole(case.name)[0], folder)
+
+    # Trials and counts.
+
+    def each(self, driver, numbers, function):
+        """Runs these trials (or --trial alone), prints their counts and the first loss of each kind."""
+        counts = collections.Counter()
+        lost = collections.Counter()
+        numbers = numbers if self.options.trial is None else [self.options.trial]
+        begun = time.monotonic()
+        for number in numbers:
+            folder = self.scratch / "trial" / f"{driver}-{number}"
+            trial = Trial(number, folder, random.Random(f"{self.options.seed}/{driver}/{number}"))
+            try:
+                counts[function(trial)] += 1
+            except Loss as loss:
+                lost[loss.kind] += 1
+                if lost[loss.kind] == 1:
+                    self.print_loss(driver, trial, loss)
+            if not self.options.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+        words = ", ".join(f"{word} {count}" for word, count in counts.most_common())
+        print(f"{driver} {len(numbers)}: {words}{', ' if words else ''}lost {sum(lost.values())} "
+              f"({time.monotonic() - begun:.0f} s)", flush=True)
+        for kind, number in lost.most_common():
+            print(f"  {number} x {kind}", flush=True)
+        self.losses.update(lost)
+
+    def print_loss(self, driver, trial, loss):
+        print(f"LOST {driver} {trial.number}: {loss}")
+        for note in trial.notes:
+            print(f"    {note}")
+        print(f"    repeat it: tests/faults/run.sh --seed {self.options.seed} --trial {trial.number} --keep {driver}",
+              flush=True)
+
+    def begin(self, trial, case):
+        copy(self.template(case.start), trial.folder)
+        trial.note(f"{case.name}: casdm {' '.join(case.arguments)}")
+
+
+def kind_of(found):
+    """A difference without what varies from trial to trial."""
+    return " ".join(word for word in found.replace(",", " ").split(" ")[:2] if word)
+
+
+def check_end(outcome, allowed, what):
+    """Raises Loss unless the process ended by itself, in time, with an exit status that is allowed."""
+    if outcome.timed_out:
+        raise Loss(f"{what} does not end", outcome.last_words)
+    if outcome.status < 0:
+        raise Loss(f"{what} ends by signal {-outcome.status}", outcome.last_words)
+    if outcome.status not in allowed:
+        raise Loss(f"{what} ends with status {outcome.status}", outcome.last_words)

@@ -1,0 +1,70 @@
+"""Whether two folders hold the same, as far as a user can tell."""
+
+import json
+import re
+
+# What a clock, not the experiment, decides.
+VARYING_KEYS = {"images_per_second", "seconds", "time", "wall_time", "started", "hostname", "pid"}
+UNCOMPARED = {".lock"}
+
+
+def listing(folder):
+    """Paths below the folder, folders with a / at the end."""
+    return sorted(str(path.relative_to(folder)) + ("/" if path.is_dir() else "")
+                  for path in folder.rglob("*") if path.name not in UNCOMPARED)
+
+
+def without_clock(value):
+    if isinstance(value, dict):
+        return {key: without_clock(member) for key, member in value.items() if key not in VARYING_KEYS}
+    if isinstance(value, list):
+        return [without_clock(member) for member in value]
+    return value
+
+
+def log_lines(path):
+    """The records of a metrics.jsonl without times, and without the marks of a resume."""
+    lines = [without_clock(json.loads(line)) for line in path.read_text().splitlines()]
+    return [line for line in lines if "loss" in line or any(key.startswith("loss") for key in line)]
+
+
+def content(path):
+    if path.name == "metrics.jsonl":
+        return json.dumps(log_lines(path))
+    if path.suffix == ".json":
+        return json.dumps(without_clock(json.loads(path.read_text())), sort_keys=True)
+    return path.read_bytes()
+
+
+def first_line_that_differs(a, b):
+    a_lines = re.split(r"\n|(?<=}), ", a if isinstance(a, str) else a.decode(errors="replace"))
+    b_lines = re.split(r"\n|(?<=}), ", b if isinstance(b, str) else b.decode(errors="replace"))
+    if len(a_lines) != len(b_lines):
+        return f"{len(b_lines)} lines for {len(a_lines)}"
+    for index, (left, right) in enumerate(zip(a_lines, b_lines)):
+        if left != right:
+            return f"line {index + 1}: {right[:300]!r} for {left[:300]!r}"
+    return "nothing"
+
+
+def difference(expected, actual, ignored=()):
+    """What of `expected` another folder does not repeat, in words; empty: nothing."""
+    skipped = {str(path) for path in ignored}
+    wanted = [path for path in listing(expected) if path not in skipped]
+    found = [path for path in listing(actual) if path not in skipped]
+    missing = [path for path in wanted if path not in found]
+    extra = [path for path in found if path not in wanted]
+    if missing or extra:
+        return "; ".join(f"{what} {', '.join(paths[:6])}" for what, paths in (("missing", missing), ("left over", extra))
+                         if paths)
+    for path in wanted:
+        if path.endswith("/"):
+            continue
+        try:
+            left, right = content(expected / path), content(actual / path)
+        except ValueError as error:
+            return f"{path} cannot be read: {error}"
+        if left != right:
+            is_text = (expected / path).suffix in {".json", ".jsonl", ".toml", ".txt"}
+            return f"{path} differs" + (f", {first_line_that_differs(left, right)}" if is_text else "")
+    return ""

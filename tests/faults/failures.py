@@ -1,0 +1,44 @@
+"""Every call that changes a folder fails, is the last one, or loses its power; then the command again, or --resume."""
+
+import itertools
+
+from bench import CASES, Loss, check_end
+from program import control_characters
+
+# How a call goes wrong; one line is all that a new way needs.
+WAYS = ["fail=ENOSPC", "fail=ENOSPC last=1000000", "fail=EIO", "fail=EACCES", "kill=before", "kill=within",
+        "kill=after", "cut=ordered", "cut=strict"]
+
+
+def run(bench, is_long):
+    points = [(case, number, call, way) for case in CASES for number, call in telling(bench.calls(case.name))
+              for way in WAYS if way != "kill=within" or call[0] == "write"]
+    # The short form spreads over all of them; numbers stay those of the long one.
+    step = 1 if is_long else max(1, len(points) // 110)
+    bench.each("failures", range(bench.options.seed % step, len(points), step),
+               lambda trial: fail(bench, trial, *points[trial.number]))
+
+
+def telling(calls):
+    """Of the writes in a row to one file the first, one amid and the last; all other calls."""
+    rows = [list(row) for _, row in itertools.groupby(calls, key=lambda entry: entry[1])]
+    return [row[index] for row in rows for index in sorted({0, len(row) // 2, len(row) - 1})]
+
+
+def fail(bench, trial, case, number, call, way):
+    bench.begin(trial, case)
+    trial.note(f"call {number} ({call[0]} {call[1]}): {way}")
+    shadow = bench.scratch / "shadow"
+    shadow.mkdir(exist_ok=True)
+    plan = f"under={trial.folder} at={number} {way} shadow={shadow}"
+    outcome = bench.program.run(case.arguments, trial.folder, plan)
+    trial.note(f"status {outcome.status}: {outcome.last_words}")
+    if way.startswith("fail"):
+        check_end(outcome, {0, 1, 2}, f"{case.name} with a failing {call[0]}")
+        if control_characters(outcome.err):
+            raise Loss("control characters on stderr", repr(outcome.err))
+        if outcome.status == 0 and bench.difference(case, trial.folder):
+            raise Loss(f"{case.name} takes a failing {call[0]} for success", bench.difference(case, trial.folder))
+    elif outcome.status != -9:
+        raise Loss(f"{case.name} is not deterministic", f"it makes other calls than before: call {number} is missing")
+    return bench.recover(trial, case)

@@ -1,0 +1,50 @@
+"""Runs the drivers of this folder; see run.sh."""
+
+import argparse
+import importlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from bench import ROOT, Bench
+
+DRIVERS = ["kills", "failures"]
+
+
+def parsed():
+    parser = argparse.ArgumentParser(prog="tests/faults/run.sh", description=(
+        "Kills, failing calls, power cuts, full disks, flipped bits and damaged input against the program. Prints "
+        "counts; exit status 1 when anything was lost or accepted in silence."))
+    parser.add_argument("drivers", nargs="*", metavar="NAME", help=f"{', '.join(DRIVERS)}, pairwise; default: all but it")
+    parser.add_argument("--long", action="store_true", help="all trials: more than an hour; default: two minutes")
+    parser.add_argument("--short", dest="long", action="store_false", help="the default")
+    parser.add_argument("--seed", type=int, default=1, help="of the trials")
+    parser.add_argument("--trial", type=int, help="this one alone, as a loss is printed")
+    parser.add_argument("--keep", action="store_true", help="leave the folders of the trials")
+    parser.add_argument("--cold", action="store_true", help="start every process anew instead of by fork")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--scratch", type=pathlib.Path, help="where trials run; default: memory (/dev/shm)")
+    return parser.parse_args()
+
+
+def main():
+    options = parsed()
+    base = options.scratch or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="casdm-faults-", dir=base))
+    bench = Bench(options.build.resolve(), scratch, options)
+    try:
+        for name in options.drivers or DRIVERS:
+            importlib.import_module(name).run(bench, options.long)
+    finally:
+        bench.program.close()
+        if options.keep:
+            print(f"kept: {scratch}")
+        else:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return 1 if bench.losses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
