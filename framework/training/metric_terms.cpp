@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 
 #include <algorithm>
+#include <iostream>
 #include <set>
 
 #include "casdm/error.h"
@@ -39,6 +40,8 @@ Tensor fitted(Tensor image, const MetricOptions& options) {
   return (image + 1) * ((high - low) / 2) + low;
 }
 
+std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
+
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 void check(const MetricOptions& options, const MetricLoss& metric, const std::string& name, const DataOptions& data) {
@@ -51,6 +54,13 @@ void check(const MetricOptions& options, const MetricLoss& metric, const std::st
   }
   if (info.channels != 0 && info.channels != data.channels) {
     throw ConfigError(text(place, "needs ", info.channels, " channels and would get data.channels = ", data.channels));
+  }
+  if (!(options.input_range[0] < options.input_range[1])) {
+    throw ConfigError(text(place, "has input_range = ", range(options.input_range), ", which does not rise"));
+  }
+  if (info.input_range && *info.input_range != options.input_range) {
+    std::cerr << "warning: " << place << "is made for pixels in " << range(*info.input_range) << " and is given "
+              << range(options.input_range) << "; set input_range = " << range(*info.input_range) << '\n';
   }
 }
 

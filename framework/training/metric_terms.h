@@ -12,8 +12,9 @@ namespace casdm {
 /// The `[[metrics]]` of an experiment, applied to whatever prediction the head hands over.
 class ExperimentMetrics final : public MetricTerms {
  public:
-  /// Makes the metrics and moves them to `device`. Throws ConfigError when a metric needs larger
-  /// images or other channels than it would be given.
+  /// Makes the metrics and moves them to `device`. Throws ConfigError when a metric needs larger images or other
+  /// channels than it would be given, or its input_range does not rise; warns on stderr when that is not the range the
+  /// metric is made for.
   ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device);
 
   /// Sets the number of images seen, on which warm-ups depend.

@@ -24,6 +24,8 @@ std::shared_ptr<MetricLoss> make_metric(const ComponentConfig& config, const Met
   return metric;
 }
 
+std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
+
 void append(NamedTensors& list, const std::string& prefix, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) list.emplace_back(prefix + name, tensor);
 }
@@ -45,6 +47,7 @@ SumLoss::SumLoss(const Options& options, const Spec& spec) {
     throw ConfigError("terms: expected at least one metric, as in terms = [{type = \"l1\"}, {type = \"ssim\"}]");
   }
   info_.highest = 0;
+  info_.input_range.reset();
   for (const SumTerm& term : options.terms) {
     terms_.push_back({make_metric(term.metric, spec), term.weight});
     const MetricInfo info = terms_.back().metric->info();
@@ -54,6 +57,13 @@ SumLoss::SumLoss(const Options& options, const Spec& spec) {
     if (info.channels != 0) info_.channels = info.channels;
     info_.is_symmetric = info_.is_symmetric && info.is_symmetric;
     info_.is_zero_at_identity = info_.is_zero_at_identity && info.is_zero_at_identity;
+    if (!info.input_range) continue;
+    if (info_.input_range && info_.input_range != info.input_range) {
+      throw ConfigError(text("terms: '", term.metric.type, "' is made for pixels in ", range(*info.input_range),
+                             ", the terms before it for ", range(*info_.input_range),
+                             "; list them one by one under [[metrics]], each with its own input_range"));
+    }
+    info_.input_range = info.input_range;
   }
 }
 

@@ -14,7 +14,7 @@ class L1Loss : public MetricLoss {
  public:
   using Options = NoOptions;
   L1Loss(const Options& options, const Spec& spec);
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 };
 
@@ -23,7 +23,7 @@ class L2Loss : public MetricLoss {
  public:
   using Options = NoOptions;
   L2Loss(const Options& options, const Spec& spec);
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 };
 
@@ -38,7 +38,7 @@ class HuberLoss : public MetricLoss {
  public:
   using Options = HuberOptions;
   HuberLoss(const Options& options, const Spec& spec);
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 
  private:
@@ -57,7 +57,7 @@ class PseudoHuberLoss : public MetricLoss {
  public:
   using Options = PseudoHuberOptions;
   PseudoHuberLoss(const Options& options, const Spec& spec);
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 
  private:
@@ -75,7 +75,7 @@ class CharbonnierLoss : public MetricLoss {
  public:
   using Options = CharbonnierOptions;
   CharbonnierLoss(const Options& options, const Spec& spec);
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 
  private:

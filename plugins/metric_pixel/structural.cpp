@@ -10,11 +10,7 @@ GradientLoss::GradientLoss(const Options& /*options*/, const Spec& /*spec*/) {
   sobel_ = at::stack({at::outer(smooth, slope), at::outer(slope, smooth)}).unsqueeze(1);
 }
 
-MetricInfo GradientLoss::info() const {
-  MetricInfo info;
-  info.minimum_size = 3;
-  return info;
-}
+MetricInfo GradientLoss::info() const { return {.minimum_size = 3, .input_range = std::nullopt}; }
 
 Tensor GradientLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
   // The operators are linear: one pass over the difference serves both images.

@@ -33,7 +33,7 @@ class SpectralLoss : public MetricLoss {
  public:
   using Options = SpectralOptions;
   SpectralLoss(const Options& options, const Spec& spec);
-  MetricInfo info() const override { return {}; }
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
   std::vector<Tensor> prepare(const Tensor& target) override;
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 

@@ -28,6 +28,13 @@ TEST_CASE("sum declares what its terms imply") {
   CHECK(info.highest == doctest::Approx(2));
 }
 
+TEST_CASE("a metric of metrics is made for the range of pixels that they are made for") {
+  const std::array<double, 2> whole = {-1, 1};
+  CHECK(make_metric("sum", "terms = [{type = \"l1\"}, {type = \"ssim\"}]")->info().input_range == whole);
+  CHECK(make_metric("resized", "size = 16\nmetric = {type = \"ssim\"}")->info().input_range == whole);
+  CHECK_FALSE(make_metric("sum", "terms = [{type = \"l1\"}, {type = \"l2\"}]")->info().input_range.has_value());
+}
+
 TEST_CASE("patch is the mean of its metric over the patches, the last flush with the edge") {
   const auto patch = [](std::int64_t top, std::int64_t left) {
     const auto cut = [&](const Tensor& x) { return x.narrow(2, top, 12).narrow(3, left, 12); };

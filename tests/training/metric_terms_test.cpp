@@ -4,6 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
+#include <iostream>
+#include <sstream>
 
 #include "training/small_run.h"
 
@@ -12,11 +15,13 @@ using namespace casdm::testing;
 
 namespace {
 
-/// The metrics of a small experiment, given predictions of one image.
+/// The metric of a small experiment, given predictions of one image.
 struct Metrics {
+  explicit Metrics(const std::string& metric = "type = \"l1\"\nweight = 0.5\n")
+      : experiment(small_experiment(folder.path(), "metrics", single_head() + "[[metrics]]\n" + metric)) {}
+
   TemporaryFolder folder;
-  LoadedExperiment experiment =
-      small_experiment(folder.path(), "metrics", single_head() + "[[metrics]]\ntype = \"l1\"\nweight = 0.5\n");
+  LoadedExperiment experiment;
   Model model = make_model(experiment, 0);
   ExperimentMetrics metrics{experiment, *model.schedule, c10::Device(c10::kCPU)};
 
@@ -27,6 +32,20 @@ struct Metrics {
     return metrics.evaluate(prediction, batch, "theta");
   }
 };
+
+/// What is written to stderr while `work` runs.
+std::string stderr_of(const std::function<void()>& work) {
+  std::ostringstream captured;
+  std::streambuf* const before = std::cerr.rdbuf(captured.rdbuf());
+  try {
+    work();
+  } catch (...) {
+    std::cerr.rdbuf(before);
+    throw;
+  }
+  std::cerr.rdbuf(before);
+  return captured.str();
+}
 
 }  // namespace
 
@@ -49,4 +68,24 @@ TEST_CASE("predictions outside [-1, 1] reach the metrics as they are, and that i
   CHECK(m.metrics.remark().find("outside [-1, 1], here up to 3.5") != std::string::npos);
   m.evaluate(outside);
   CHECK(m.metrics.remark().empty());
+}
+
+TEST_CASE("images are mapped to a metric's input range before it sees them") {
+  Metrics m("type = \"l1\"\ninput_range = [0, 1]\n");
+  const std::vector<LossTerm> terms = m.evaluate(at::ones({1, 3, 16, 16}));
+  REQUIRE(terms.size() == 1);
+  CHECK(terms[0].value[0].item<double>() == doctest::Approx(0.5));  // 1 against 0, of a range half as wide
+}
+
+TEST_CASE("an input range that does not rise is refused, and another than the metric is made for is reported") {
+  for (const std::string range : {"[0, 0]", "[1, -1]"}) {
+    CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\ninput_range = " + range), doctest::Contains("which does not rise"),
+                         ConfigError);
+  }
+  const auto said = [](const std::string& metric) { return stderr_of([&] { Metrics m(metric); }); };
+  CHECK(said("type = \"ssim\"\ninput_range = [0, 1]\n")
+            .find("'ssim' is made for pixels in [-1.0, 1.0] and is given "
+                  "[0.0, 1.0]") != std::string::npos);
+  CHECK(said("type = \"ssim\"\n").find("made for") == std::string::npos);
+  CHECK(said("type = \"l1\"\ninput_range = [0, 1]\n").find("made for") == std::string::npos);
 }

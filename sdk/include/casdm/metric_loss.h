@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -18,15 +20,18 @@ struct MetricInfo {
   std::int64_t channels = 0;                                 ///< number of channels it needs; 0: any
   bool is_symmetric = true;                                  ///< d(a, b) == d(b, a)
   bool is_zero_at_identity = true;                           ///< d(a, a) == lowest
+  /// Pixel values it is made for, lowest and highest; nullopt: any. When the experiment's `input_range` feeds it
+  /// another range, the host warns the user.
+  std::optional<std::array<double, 2>> input_range = {{-1.0, 1.0}};
 };
 
 /// A distance between a predicted and a true image, used as a training loss: lower is better.
 ///
-/// Both are float tensors [B, C, H, W] in [-1, 1]; predictions may leave that range at high noise
-/// levels, and a metric must neither assert on it nor return anything infinite. Gradients flow to
-/// the prediction alone; a metric's own weights are buffers, not parameters, and never change.
-/// Values and gradients must be finite everywhere, at identity and on constant images too.
-/// One thread calls it at a time. It must not touch the global generator or grad mode.
+/// Both are float tensors [B, C, H, W] in [-1, 1], or in the `input_range` of the experiment; predictions may leave
+/// that range at high noise levels, and a metric must neither assert on it nor return anything infinite. Gradients flow
+/// to the prediction alone; a metric's own weights are buffers, not parameters, and never change. Values and gradients
+/// must be finite everywhere, at identity and on constant images too. One thread calls it at a time. It must not touch
+/// the global generator or grad mode.
 class MetricLoss : public Module {
  public:
   using Interface = MetricLoss;
