@@ -1,10 +1,10 @@
 #include "framework/interchange/diffusers_layout.h"
 
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <map>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
@@ -215,16 +215,17 @@ DiffusersModel read_diffusers(const fs::path& folder) {
 }
 
 void write_diffusers(const fs::path& folder, const DiffusersModel& model) {
-  const bool is_new = !fs::exists(folder);
-  const fs::path to = is_new ? fs::path(text(folder.string(), ".tmp-", ::getpid())) : folder;
-  try {
-    fs::create_directories(to);
+  const auto write_into = [&](const fs::path& to) {
     write_safetensors(to / kWeights, model.tensors, {{"format", "pt"}});
     write_file(to / "config.json", to_json(model.config, 2) + "\n");
-    if (is_new) fs::rename(to, folder);
+  };
+  try {
+    if (fs::exists(folder)) return write_into(folder);
+    if (folder.has_parent_path()) fs::create_directories(folder.parent_path());
+    AtomicFolder made(folder);
+    write_into(made.temporary());
+    made.commit();
   } catch (const std::exception& error) {
-    std::error_code ignored;
-    if (is_new) fs::remove_all(to, ignored);
     throw Error(text(folder.string(), " cannot be written: ", error.what()));
   }
 }

@@ -1,9 +1,7 @@
 #include "framework/reporting/image_files.h"
 
 #include <ATen/ATen.h>
-#include <fcntl.h>
 #include <png.h>
-#include <unistd.h>
 #include <zip.h>
 
 #include <array>
@@ -15,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/support/files.h"
 
 namespace casdm {
 
@@ -84,14 +82,6 @@ void write_archive(const fs::path& path, const std::vector<std::unique_ptr<NpyAr
   archive.release();
 }
 
-void sync_and_rename(const fs::path& from, const fs::path& to) {
-  const int file = ::open(from.c_str(), O_RDWR | O_CLOEXEC);
-  const bool good = file >= 0 && ::fsync(file) == 0 && ::rename(from.c_str(), to.c_str()) == 0;
-  const int reason = errno;
-  if (file >= 0) ::close(file);
-  if (!good) throw Error(std::strerror(reason));
-}
-
 at::Tensor checked(const at::Tensor& images, std::int64_t dimensions) {
   const bool good = images.scalar_type() == at::kByte && images.dim() == dimensions &&
                     (images.size(-3) == 1 || images.size(-3) == 3) && images.numel() > 0;
@@ -116,7 +106,9 @@ void write_png(const fs::path& path, const Image& image) {
     throw Error(text(path.string(), " cannot be written: ", header.message));
   }
   content.resize(size);
-  write_file(path, content);
+  AtomicFile file(path);
+  file.write(content);
+  file.commit(false);
 }
 
 Image to_image(const at::Tensor& chw) {
@@ -157,14 +149,14 @@ void write_npz(const fs::path& path, const at::Tensor& images, const at::Tensor&
   std::vector<std::unique_ptr<NpyArray>> arrays;
   arrays.push_back(std::make_unique<NpyArray>("arr_0.npy", "|u1", checked(images, 4).permute({0, 2, 3, 1})));
   if (labels.defined()) arrays.push_back(std::make_unique<NpyArray>("arr_1.npy", "<i8", labels.to(at::kLong)));
-  const fs::path temporary = path.string() + text(".tmp-", ::getpid());
+  AtomicFile file(path);
   try {
-    write_archive(temporary, arrays);
-    sync_and_rename(temporary, path);
+    write_archive(file.temporary(), arrays);
   } catch (const Error& error) {
-    ::unlink(temporary.c_str());
     throw Error(text(path.string(), " cannot be written: ", error.what()));
   }
+  file.reopen();  // libzip has renamed a file of its own
+  file.commit();
 }
 
 }  // namespace casdm

@@ -9,8 +9,7 @@
 
 namespace casdm {
 
-/// Writes an 8-bit PNG, RGB or grey, under a temporary name and renames it. Throws Error naming the file, and
-/// leaves nothing under its name, when writing fails.
+/// Writes an 8-bit PNG, RGB or grey, as an AtomicFile. Throws Error naming the file when writing fails.
 void write_png(const std::filesystem::path& path, const Image& image);
 
 /// The image of a tensor: uint8 [C, H, W], C = 1 or 3, on any device.
@@ -26,8 +25,8 @@ void write_pngs(const std::filesystem::path& folder, const at::Tensor& images, s
 Image image_grid(const at::Tensor& images, std::int64_t scale = 0);
 
 /// Writes samples as guided-diffusion's scripts do, for evaluators to read: a NumPy .npz (stored, not compressed)
-/// with `arr_0` uint8 [N, H, W, C] and, when labels are given, `arr_1` int64 [N]. Written under a temporary name,
-/// synced and renamed. Throws Error naming the file, and leaves nothing under its name, when writing fails.
+/// with `arr_0` uint8 [N, H, W, C] and, when labels are given, `arr_1` int64 [N]. Written as an
+/// AtomicFile. Throws Error naming the file when writing fails.
 /// @param images  uint8 [N, C, H, W], on any device
 /// @param labels  int64 [N], or undefined
 void write_npz(const std::filesystem::path& path, const at::Tensor& images, const at::Tensor& labels = {});

@@ -1,8 +1,6 @@
 #include "framework/support/files.h"
 
-#include <fcntl.h>
 #include <openssl/evp.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -10,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 
@@ -38,21 +37,9 @@ std::string sha256_of_file(const std::filesystem::path& path) {
 }
 
 void write_file(const std::filesystem::path& path, std::string_view content) {
-  const std::filesystem::path temporary = path.string() + text(".tmp-", ::getpid());
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  bool good = file >= 0;
-  while (good && !content.empty()) {
-    const ssize_t written = ::write(file, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    good = written >= 0;
-    if (good) content.remove_prefix(static_cast<std::size_t>(written));
-  }
-  good = good && ::fsync(file) == 0 && ::rename(temporary.c_str(), path.c_str()) == 0;
-  const int reason = errno;
-  if (file >= 0) ::close(file);
-  if (good) return;
-  ::unlink(temporary.c_str());
-  throw Error(text(path.string(), " cannot be written: ", std::strerror(reason)));
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
 }
 
 std::string read_file(const std::filesystem::path& path) {

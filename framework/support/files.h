@@ -9,8 +9,7 @@ namespace casdm {
 /// SHA-256 of a file's content, hexadecimal. Throws Error when it cannot be read.
 std::string sha256_of_file(const std::filesystem::path& path);
 
-/// Writes `content` to a temporary file beside `path`, syncs it and renames it. Throws Error and
-/// leaves no partial file when writing fails.
+/// Writes `content` as an AtomicFile. Throws Error when writing fails.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
 /// The whole content of `path`; throws Error when it cannot be read.

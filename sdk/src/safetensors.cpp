@@ -1,8 +1,5 @@
 #include "casdm/safetensors.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
@@ -13,6 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 
@@ -144,41 +142,15 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   std::string text_of_header = header.dump();
   text_of_header.resize((text_of_header.size() + 7) / 8 * 8, ' ');
 
-  std::filesystem::path temporary = path;
-  temporary += text(".tmp-", ::getpid());
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  const auto fail = [&](const std::filesystem::path& what) {
-    const int reason = errno;
-    if (file >= 0) ::close(file);
-    ::unlink(temporary.c_str());
-    throw Error(text(what.string(), " cannot be written: ", std::strerror(reason)));
-  };
-  if (file < 0) fail(path);
-  const auto put = [&](const void* data, std::size_t size) {
-    const char* at = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t written = ::write(file, at, size);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail(path);
-      at += written;
-      size -= static_cast<std::size_t>(written);
-    }
-  };
+  AtomicFile file(path);
   const std::uint64_t header_size = text_of_header.size();
-  put(&header_size, 8);
-  put(text_of_header.data(), text_of_header.size());
+  file.write(&header_size, sizeof(header_size));
+  file.write(text_of_header);
   for (const auto& [name, tensor] : tensors) {
     const Tensor flat = tensor.detach().to(at::kCPU).contiguous();
-    put(flat.data_ptr(), flat.nbytes());
+    file.write(flat.data_ptr(), flat.nbytes());
   }
-  if (::fsync(file) != 0) fail(path);
-  ::close(file);
-  std::error_code failure;
-  std::filesystem::rename(temporary, path, failure);
-  if (failure) {
-    ::unlink(temporary.c_str());
-    throw Error(text(path.string(), " cannot be written: ", failure.message()));
-  }
+  file.commit();
 }
 
 void load_state(const Module& module, const NamedTensors& tensors, std::string_view source) {

@@ -22,8 +22,7 @@ struct TensorFile {
 /// Throws Error naming the file when it is missing, truncated, or its header is inconsistent.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
-/// Writes contiguous CPU copies of `tensors` to a temporary file beside `path`, syncs it and
-/// renames it. Throws Error (and removes the temporary file) when writing fails.
+/// Writes contiguous CPU copies of `tensors` as an AtomicFile. Throws Error when writing fails.
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
