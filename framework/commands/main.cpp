@@ -12,6 +12,7 @@
 #include "framework/loading/crash_message.h"
 #include "framework/loading/discovery.h"
 #include "framework/loading/framework_library.h"
+#include "framework/support/printable_stream.h"
 
 namespace {
 
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   if (std::erase(words, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);
   casdm::explain_crashes();
+  const casdm::PrintableStream printable_errors(std::cerr);
   try {
     if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
       std::cout << kHelp;

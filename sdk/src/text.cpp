@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 namespace casdm {
@@ -29,6 +31,92 @@ std::string number(double value) {
 
 namespace {
 
+struct CodePoint {
+  std::optional<char32_t> value;  ///< none: the byte is not UTF-8
+  std::size_t length = 1;
+};
+
+/// The first of `text`, which is not empty.
+CodePoint first_code_point(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const char32_t lead = byte(0);
+  if (lead < 0x80) return {lead};
+  const std::size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  if (length == 0 || text.size() < length) return {};
+  char32_t value = lead & (0x7fu >> length);
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return {};
+    value = value << 6 | (byte(i) & 0x3f);
+  }
+  const bool is_overlong = (length == 3 && value < 0x800) || (length == 4 && value < 0x10000);
+  const bool is_surrogate = value >= 0xd800 && value < 0xe000;
+  if (is_overlong || is_surrogate || value > 0x10ffff) return {};
+  return {value, length};
+}
+
+/// Neither a control character, nor a separator of lines, nor a mark that changes the direction of writing.
+bool is_harmless(char32_t c) {
+  if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return false;
+  return c != 0x61c && !(c >= 0x200e && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
+}
+
+/// `first`, which stands at the front of `text`, as it may be shown.
+std::string shown(const CodePoint& first, std::string_view text) {
+  if (first.value && is_harmless(*first.value)) return std::string(text.substr(0, first.length));
+  char buffer[16];
+  if (first.value && *first.value >= 0x80) {
+    std::snprintf(buffer, sizeof(buffer), "\\u%04x", static_cast<unsigned>(*first.value));
+  } else {
+    std::snprintf(buffer, sizeof(buffer), "\\x%02x", static_cast<unsigned char>(text.front()));
+  }
+  return buffer;
+}
+
+std::string_view short_escape(char c) {
+  switch (c) {
+    case '\n':
+      return "\\n";
+    case '\t':
+      return "\\t";
+    case '\r':
+      return "\\r";
+    case '"':
+      return "\\\"";
+    case '\\':
+      return "\\\\";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (CodePoint first; !text.empty(); text.remove_prefix(first.length)) {
+    first = first_code_point(text);
+    const bool is_kept = text.front() == '\n' || text.front() == '\t';
+    result += is_kept ? std::string(1, text.front()) : shown(first, text);
+  }
+  return result;
+}
+
+std::string quoted(std::string_view text, std::size_t most) {
+  std::string result = "\"";
+  std::size_t count = 0;
+  for (CodePoint first; !text.empty() && count < most; text.remove_prefix(first.length), ++count) {
+    first = first_code_point(text);
+    const std::string_view escape = short_escape(text.front());
+    result += escape.empty() ? shown(first, text) : std::string(escape);
+  }
+  return result + (text.empty() ? "\"" : "...\"");
+}
+
+namespace {
+
+constexpr std::size_t kLongestName = 100;
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -46,6 +134,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::vector<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates, std::size_t most) {
+  if (word.size() > kLongestName) return {};
   std::vector<std::pair<std::size_t, std::string>> ranked;
   for (const std::string& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
