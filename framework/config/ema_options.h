@@ -18,7 +18,9 @@ struct AverageOptions {
   double rampup_ratio = 0.05;
 
   static void describe(Schema<AverageOptions>& s) {
-    s.option("name", &AverageOptions::name, "Name in checkpoints, and of `casdm sample --weights NAME`.").required();
+    s.option("name", &AverageOptions::name, "Name in checkpoints, and of `casdm sample --weights NAME`.")
+        .file_name()
+        .required();
     s.option("decay", &AverageOptions::decay, "Per-step decay, with [ema]'s warmup.").range(0, 1);
     s.option("half_life", &AverageOptions::half_life, "The weights of this long ago count half.")
         .at_least(1)

@@ -30,7 +30,7 @@ Value example_array(const OptionSpec& option, const ComponentCatalog& catalog) {
 Value example_value(const OptionSpec& option, const ComponentCatalog& catalog) {
   if (!option.examples.empty()) return option.examples.front();
   if (!option.default_value.is_null()) return option.default_value;
-  if (!option.allowed.empty() && option.type == OptionType::string) return option.allowed.front();
+  if (!option.allowed.empty()) return option.allowed.front();
   switch (option.type) {
     case OptionType::boolean:
       return false;

@@ -23,7 +23,7 @@ struct RunOptions {
   std::filesystem::path directory = "runs";
 
   static void describe(Schema<RunOptions>& s) {
-    s.option("name", &RunOptions::name, "Name of the run, and of its folder in `directory`.");
+    s.option("name", &RunOptions::name, "Name of the run, and of its folder in `directory`.").file_name();
     s.option("seed", &RunOptions::seed, "Every draw of the run is a function of this, the step and the draw's purpose.")
         .at_least(0);
     s.option("device", &RunOptions::device, "Where to compute; `auto` takes CUDA when a device is present.")
@@ -54,7 +54,7 @@ struct DataOptions {
     s.option("image_size", &DataOptions::image_size, "Images are cropped to their central square and resized to this.")
         .range(1, 4096)
         .in_unit("px");
-    s.option("channels", &DataOptions::channels, "3 for RGB, 1 for grey.").range(1, 3);
+    s.option("channels", &DataOptions::channels, "3 for RGB, 1 for grey.").choices({1, 3});
     s.option("random_flip", &DataOptions::random_flip, "Mirror each image left to right with probability 1/2.");
     s.option("workers", &DataOptions::workers, "Threads that decode images ahead of training.").range(1, 256);
     s.option("cache", &DataOptions::cache, "Keep decoded images in memory; `auto`: when they take less than 1 GiB.")
@@ -130,7 +130,7 @@ struct OptimizerOptions {
 
   static void describe(Schema<OptimizerOptions>& s) {
     s.option("learning_rate", &OptimizerOptions::learning_rate, "Adam's step size after warm-up.").greater_than(0);
-    s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.").range(0, 1);
+    s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.").at_least(0).less_than(1);
     s.option("eps", &OptimizerOptions::eps, "Adam's term for numerical stability.").greater_than(0);
     s.option("weight_decay", &OptimizerOptions::weight_decay, "Decoupled weight decay (AdamW).").at_least(0);
     s.option("warmup_images", &OptimizerOptions::warmup_images,

@@ -13,6 +13,7 @@ namespace casdm {
 namespace {
 
 constexpr const char* kCountPattern = "^[0-9]+(\\.[0-9]+)?[kMG]?$";
+constexpr const char* kFileNamePattern = "^(?!\\.{1,2}$)[^/]+$";
 
 Value object(Value::Table members) { return Value(std::move(members)); }
 
@@ -73,6 +74,7 @@ class SchemaWriter {
       case OptionType::boolean:
         return object({{"type", "boolean"}});
       case OptionType::integer:
+        if (!option.allowed.empty()) return object({{"enum", option.allowed}});
         return limited(object({{"type", "integer"}}), option);
       case OptionType::number:
         return limited(object({{"type", "number"}}), option);
@@ -83,8 +85,10 @@ class SchemaWriter {
       case OptionType::path:
         return object({{"type", "string"}});
       case OptionType::string:
-        if (option.allowed.empty()) return object({{"type", "string"}});
-        return object({{"enum", Value::Array(option.allowed.begin(), option.allowed.end())}});
+        if (!option.allowed.empty()) return object({{"enum", option.allowed}});
+        if (option.is_file_name) return object({{"type", "string"}, {"pattern", kFileNamePattern}});
+        if (!option.pattern.empty()) return object({{"type", "string"}, {"pattern", text("^(", option.pattern, ")$")}});
+        return object({{"type", "string"}});
       case OptionType::array:
         return array(option);
       case OptionType::table:
@@ -114,6 +118,7 @@ class SchemaWriter {
     if (option.minimum) result.set("minimum", plain(*option.minimum));
     if (option.minimum && option.exclusive_minimum) result.set("exclusiveMinimum", true);
     if (option.maximum) result.set("maximum", plain(*option.maximum));
+    if (option.maximum && option.exclusive_maximum) result.set("exclusiveMaximum", true);
     return result;
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <regex>
 #include <tuple>
 #include <utility>
 
@@ -17,6 +18,14 @@ namespace casdm {
 namespace {
 
 constexpr std::string_view kWorkingDirectoryKey = "run.directory";
+constexpr std::size_t kLongestMatched = 200;  // std::regex recurses over what it matches
+constexpr std::size_t kLongestFileName = 200;
+constexpr std::string_view kTemporaryPrefix = ".tmp-";  // such files are removed when their writer is gone
+
+bool is_file_name(const std::string& name) {
+  if (name.empty() || name == "." || name == ".." || name.starts_with(kTemporaryPrefix)) return false;
+  return name.size() <= kLongestFileName && name.find_first_of("/\n\t") == std::string::npos && printable(name) == name;
+}
 
 /// One walk over a document; collects problems instead of stopping at the first.
 class Resolver {
@@ -195,7 +204,7 @@ class Resolver {
         if (!value.is_boolean()) wrong(value, spec);
         return result;
       case OptionType::integer:
-        if (!value.is_integer() || !is_within(value.as_number(), spec)) wrong(value, spec);
+        if (!value.is_integer() || !is_within(value.as_number(), spec) || !is_allowed(value, spec)) wrong(value, spec);
         return result;
       case OptionType::number:
         if (!value.is_number() || !is_within(value.as_number(), spec)) return wrong(value, spec);
@@ -211,7 +220,7 @@ class Resolver {
         }
         break;
       case OptionType::string:
-        if (!value.is_string() || !is_allowed(value.as_string(), spec)) wrong(value, spec);
+        if (!value.is_string() || !is_allowed(value, spec) || !is_formed(value.as_string(), spec)) wrong(value, spec);
         return result;
       case OptionType::path:
         if (!value.is_string()) return wrong(value, spec);
@@ -241,19 +250,31 @@ class Resolver {
   static bool is_within(double value, const OptionSpec& spec) {
     if (std::isnan(value)) return false;
     if (spec.minimum && (spec.exclusive_minimum ? value <= *spec.minimum : value < *spec.minimum)) return false;
-    return !spec.maximum || value <= *spec.maximum;
+    if (std::isinf(value) && !spec.allows_infinite) return false;
+    return !spec.maximum || (spec.exclusive_maximum ? value < *spec.maximum : value <= *spec.maximum);
   }
 
-  static bool is_allowed(const std::string& value, const OptionSpec& spec) {
+  static bool is_allowed(const Value& value, const OptionSpec& spec) {
     return spec.allowed.empty() || std::find(spec.allowed.begin(), spec.allowed.end(), value) != spec.allowed.end();
+  }
+
+  static bool is_formed(const std::string& value, const OptionSpec& spec) {
+    if (spec.is_file_name && !is_file_name(value)) return false;
+    if (spec.pattern.empty() || value.empty()) return true;
+    return value.size() <= kLongestMatched && std::regex_match(value, std::regex(spec.pattern));
   }
 
   Value wrong(const Value& value, const OptionSpec& spec) {
     std::string hint;
     if (value.is_string() && !spec.allowed.empty()) {
-      const std::vector<std::string> likely = nearest(value.as_string(), spec.allowed, 1);
+      std::vector<std::string> choices;
+      for (const Value& choice : spec.allowed) {
+        if (choice.is_string()) choices.push_back(choice.as_string());
+      }
+      const std::vector<std::string> likely = nearest(value.as_string(), choices, 1);
       if (!likely.empty()) hint = text("; did you mean ", quoted_list(likely), "?");
     }
+    if (value.is_floating() && !std::isfinite(value.as_number())) hint = "; it must be finite";
     const bool wants_text = spec.type == OptionType::string || spec.type == OptionType::path;
     if (wants_text && (value.is_boolean() || value.is_number()))
       hint = text("; in quotes it is one: \"", to_toml_value(value), "\"");

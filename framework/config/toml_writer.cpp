@@ -13,7 +13,7 @@ bool is_bare(const std::string& key) {
   });
 }
 
-std::string quoted(const std::string& value) {
+std::string toml_string(const std::string& value) {
   std::string result = "\"";
   for (const char c : value) {
     const auto byte = static_cast<unsigned char>(c);
@@ -59,13 +59,13 @@ void write_table(std::string& out, const Value& table, const std::string& path) 
 
 }  // namespace
 
-std::string to_toml_key(const std::string& key) { return is_bare(key) ? key : quoted(key); }
+std::string to_toml_key(const std::string& key) { return is_bare(key) ? key : toml_string(key); }
 
 std::string to_toml_value(const Value& value) {
   if (value.is_boolean()) return value.as_boolean() ? "true" : "false";
   if (value.is_integer()) return std::to_string(value.as_integer());
   if (value.is_floating()) return number(value.as_number());
-  if (value.is_string()) return quoted(value.as_string());
+  if (value.is_string()) return toml_string(value.as_string());
   std::vector<std::string> parts;
   if (value.is_array()) {
     for (const Value& element : value.as_array()) parts.push_back(to_toml_value(element));

@@ -13,12 +13,16 @@ namespace {
 constexpr std::size_t kLongestShown = 60;
 
 std::string limits(const OptionSpec& spec) {
-  if (spec.minimum && spec.maximum && !spec.exclusive_minimum) {
+  if (spec.minimum && spec.maximum && !spec.exclusive_minimum && !spec.exclusive_maximum) {
     return text(" in ", limit(*spec.minimum), "..", limit(*spec.maximum));
   }
   std::string result;
   if (spec.minimum) result = text(spec.exclusive_minimum ? " greater than " : " of at least ", limit(*spec.minimum));
-  if (spec.maximum) result += text(spec.minimum ? " and" : " of", " at most ", limit(*spec.maximum));
+  if (spec.maximum && spec.exclusive_maximum) {
+    result += text(spec.minimum ? " and" : "", " less than ", limit(*spec.maximum));
+  } else if (spec.maximum) {
+    result += text(spec.minimum ? " and" : " of", " at most ", limit(*spec.maximum));
+  }
   return result;
 }
 
@@ -57,7 +61,11 @@ std::string limit(double value) {
 }
 
 std::string expected(const OptionSpec& spec) {
-  if (!spec.allowed.empty() && spec.type == OptionType::string) return "one of " + quoted_list(spec.allowed);
+  if (!spec.allowed.empty() && (spec.type == OptionType::string || spec.type == OptionType::integer)) {
+    std::vector<std::string> choices;
+    for (const Value& choice : spec.allowed) choices.push_back(to_toml_value(choice));
+    return "one of " + join(choices, ", ");
+  }
   switch (spec.type) {
     case OptionType::boolean:
       return "true or false";
@@ -68,7 +76,8 @@ std::string expected(const OptionSpec& spec) {
     case OptionType::count:
       return text("a whole number", limits(spec), ", also as \"200k\" or \"1.5M\"");
     case OptionType::string:
-      return "a string";
+      if (spec.is_file_name) return "a name for a file or folder (no '/', not \".\" or \"..\")";
+      return spec.pattern.empty() ? "a string" : text("a string of the form ", spec.pattern);
     case OptionType::path:
       return "a path (a string)";
     case OptionType::table:
@@ -142,7 +151,10 @@ OptionSpec element_of(const OptionSpec& spec) {
     element.minimum = spec.minimum;
     element.maximum = spec.maximum;
     element.exclusive_minimum = spec.exclusive_minimum;
+    element.exclusive_maximum = spec.exclusive_maximum;
   }
+  element.allows_infinite |= spec.allows_infinite;
+  element.must_exist |= spec.must_exist;
   return element;
 }
 

@@ -1,6 +1,9 @@
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -12,10 +15,31 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* kNumberKey = "$numberDouble";
+constexpr std::pair<const char*, double> kNotFinite[] = {{"Infinity", std::numeric_limits<double>::infinity()},
+                                                         {"-Infinity", -std::numeric_limits<double>::infinity()},
+                                                         {"NaN", std::numeric_limits<double>::quiet_NaN()}};
+
+Json number_tree(double value) {
+  if (std::isfinite(value)) return value;
+  const char* name = std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+  return Json::object({{kNumberKey, name}});
+}
+
+/// The number that `table`, read from JSON, stands for; null when it is a table like others.
+const double* number_in(const Value& table) {
+  const Value::Table& members = table.as_table();
+  if (members.size() != 1 || members.front().first != kNumberKey || !members.front().second.is_string()) return nullptr;
+  for (const auto& [name, value] : kNotFinite) {
+    if (members.front().second.as_string() == name) return &value;
+  }
+  return nullptr;
+}
+
 Json to_tree(const Value& value) {
   if (value.is_boolean()) return value.as_boolean();
   if (value.is_integer()) return value.as_integer();
-  if (value.is_floating()) return value.as_number();
+  if (value.is_floating()) return number_tree(value.as_number());
   if (value.is_string()) return value.as_string();
   if (value.is_array()) {
     Json array = Json::array();
@@ -23,14 +47,17 @@ Json to_tree(const Value& value) {
     return array;
   }
   if (value.is_table()) {
+    // The list behind an ordered object: its own way to add a member compares all keys before.
     Json object = Json::object();
-    for (const auto& [key, member] : value.as_table()) object[key] = to_tree(member);
+    auto& members = static_cast<std::vector<Json::object_t::value_type>&>(object.get_ref<Json::object_t&>());
+    for (const auto& [key, member] : value.as_table()) members.emplace_back(key, to_tree(member));
     return object;
   }
   return nullptr;
 }
 
 constexpr std::size_t kDeepest = 64;
+constexpr std::size_t kMostCompared = 32;
 
 /// Builds a Value while the text is read, without a tree of the parser's own between them: the notes
 /// of many plugins are read at each start. Throws Error on what a Value cannot hold.
@@ -52,10 +79,14 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
   bool binary(Json::binary_t&) override { return false; }
   bool start_object(std::size_t) override { return open(Value::Table{}); }
   bool key(std::string& name) override {
-    keys_.back() = std::move(name);
+    open_.back().key = std::move(name);
     return true;
   }
-  bool end_object() override { return close(); }
+  bool end_object() override {
+    Value& table = *open_.back().container;
+    if (const double* number = number_in(table)) table = *number;
+    return close();
+  }
   bool start_array(std::size_t) override { return open(Value::Array{}); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
@@ -63,13 +94,28 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
   }
 
  private:
-  /// Puts `value` where the text is; the place stays valid until its parent gets another member.
+  struct Open {
+    Value* container;
+    std::string key = {};                                      ///< of a table: the one that is read
+    std::unordered_map<std::string, std::size_t> places = {};  ///< of a large table: where each key is
+  };
+
+  /// Puts `value` where the text is; the reference stays valid until its parent gets another member.
   Value& place(Value value) {
     if (open_.empty()) return root_ = std::move(value);
-    Value& parent = *open_.back();
-    if (parent.is_array()) return parent.as_array().emplace_back(std::move(value));
-    if (Value* old = parent.find(keys_.back())) return *old = std::move(value);
-    return parent.as_table().emplace_back(std::move(keys_.back()), std::move(value)).second;
+    Open& parent = open_.back();
+    if (parent.container->is_array()) return parent.container->as_array().emplace_back(std::move(value));
+    if (Value* old = member(parent)) return *old = std::move(value);
+    return parent.container->as_table().emplace_back(std::move(parent.key), std::move(value)).second;
+  }
+
+  /// What `table` holds already at the key that is read: few keys are compared, many are looked up.
+  static Value* member(Open& table) {
+    Value::Table& members = table.container->as_table();
+    if (members.size() < kMostCompared) return table.container->find(table.key);
+    for (std::size_t i = table.places.size(); i < members.size(); ++i) table.places.emplace(members[i].first, i);
+    const auto found = table.places.find(table.key);
+    return found == table.places.end() ? nullptr : &members[found->second].second;
   }
 
   bool add(Value value) {
@@ -79,20 +125,17 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
 
   bool open(Value container) {
     if (open_.size() >= kDeepest) throw Error(text("JSON nests deeper than ", kDeepest));
-    open_.push_back(&place(std::move(container)));
-    keys_.emplace_back();
+    open_.push_back({&place(std::move(container))});
     return true;
   }
 
   bool close() {
     open_.pop_back();
-    keys_.pop_back();
     return true;
   }
 
   Value& root_;
-  std::vector<Value*> open_;
-  std::vector<std::string> keys_;  ///< of each open container, the key that is read
+  std::vector<Open> open_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "casdm/options.h"
 
+#include <charconv>
 #include <cmath>
 
 #include "casdm/error.h"
@@ -40,8 +41,44 @@ OptionSpec& OptionSpec::greater_than(double low) {
   return *this;
 }
 
+OptionSpec& OptionSpec::less_than(double high) {
+  maximum = high;
+  exclusive_maximum = true;
+  return *this;
+}
+
+OptionSpec& OptionSpec::may_be_infinite() {
+  allows_infinite = true;
+  return *this;
+}
+
 OptionSpec& OptionSpec::choices(std::vector<std::string> values) {
-  allowed = std::move(values);
+  allowed.assign(values.begin(), values.end());
+  return *this;
+}
+
+OptionSpec& OptionSpec::choices(std::initializer_list<std::int64_t> values) {
+  allowed.assign(values.begin(), values.end());
+  return *this;
+}
+
+OptionSpec& OptionSpec::matching(std::string regular_expression) {
+  pattern = std::move(regular_expression);
+  return *this;
+}
+
+OptionSpec& OptionSpec::at_most(std::string key) {
+  at_most_key = std::move(key);
+  return *this;
+}
+
+OptionSpec& OptionSpec::existing_path() {
+  must_exist = true;
+  return *this;
+}
+
+OptionSpec& OptionSpec::file_name() {
+  is_file_name = true;
   return *this;
 }
 
@@ -68,6 +105,9 @@ Count read_count(const Value& value) {
   }
   if (value.is_string()) {
     const std::string& written = value.as_string();
+    std::int64_t whole = 0;
+    const auto [end, error] = std::from_chars(written.data(), written.data() + written.size(), whole);
+    if (error == std::errc() && end == written.data() + written.size()) return whole;
     std::size_t used = 0;
     double number = 0;
     try {
@@ -98,7 +138,13 @@ Value to_value(const OptionSchema& schema) {
     if (spec.minimum) item.set("minimum", *spec.minimum);
     if (spec.maximum) item.set("maximum", *spec.maximum);
     if (spec.exclusive_minimum) item.set("exclusive_minimum", true);
-    if (!spec.allowed.empty()) item.set("choices", Value::Array(spec.allowed.begin(), spec.allowed.end()));
+    if (spec.exclusive_maximum) item.set("exclusive_maximum", true);
+    if (spec.allows_infinite) item.set("infinite", true);
+    if (!spec.allowed.empty()) item.set("choices", spec.allowed);
+    if (!spec.pattern.empty()) item.set("pattern", spec.pattern);
+    if (!spec.at_most_key.empty()) item.set("at_most", spec.at_most_key);
+    if (spec.must_exist) item.set("must_exist", true);
+    if (spec.is_file_name) item.set("file_name", true);
     if (!spec.examples.empty()) item.set("examples", spec.examples);
     if (spec.length) item.set("length", static_cast<std::int64_t>(*spec.length));
     if (!spec.element.empty()) item.set("element", to_value(spec.element).as_array().front());
@@ -124,9 +170,13 @@ OptionSchema schema_from_value(const Value& value) {
     if (const Value* v = item.find("minimum")) spec.minimum = v->as_number();
     if (const Value* v = item.find("maximum")) spec.maximum = v->as_number();
     if (const Value* v = item.find("exclusive_minimum")) spec.exclusive_minimum = v->as_boolean();
-    if (const Value* v = item.find("choices")) {
-      for (const Value& choice : v->as_array()) spec.allowed.push_back(choice.as_string());
-    }
+    if (const Value* v = item.find("exclusive_maximum")) spec.exclusive_maximum = v->as_boolean();
+    if (const Value* v = item.find("infinite")) spec.allows_infinite = v->as_boolean();
+    if (const Value* v = item.find("choices")) spec.allowed = v->as_array();
+    if (const Value* v = item.find("pattern")) spec.pattern = v->as_string();
+    if (const Value* v = item.find("at_most")) spec.at_most_key = v->as_string();
+    if (const Value* v = item.find("must_exist")) spec.must_exist = v->as_boolean();
+    if (const Value* v = item.find("file_name")) spec.is_file_name = v->as_boolean();
     if (const Value* v = item.find("examples")) spec.examples = v->as_array();
     if (const Value* v = item.find("length")) spec.length = static_cast<std::size_t>(v->as_integer());
     if (const Value* v = item.find("element")) spec.element = schema_from_value(Value::Array{*v});

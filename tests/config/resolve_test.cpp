@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/json_schema.h"
@@ -66,9 +68,9 @@ TEST_CASE("each wrong value is described by place, key, what is expected and wha
   CHECK(unet_problem("dropout = true") ==
         "x:2:11: dropout: expected a number in 0..1, got true (a boolean); it is an option of unet (plugin "
         "backbone_fake)");
-  CHECK(
-      unet_problem("dropout = nan") ==
-      "x:2:11: dropout: expected a number in 0..1, got nan (a float); it is an option of unet (plugin backbone_fake)");
+  CHECK(unet_problem("dropout = nan") ==
+        "x:2:11: dropout: expected a number in 0..1, got nan (a float); it must be finite; it is an option of unet "
+        "(plugin backbone_fake)");
   CHECK(unet_problem("dropout = [0]") ==
         "x:2:11: dropout: expected a number in 0..1, got an array; it is an option of unet (plugin backbone_fake)");
   CHECK(unet_problem("num_heads = 0") ==
@@ -90,12 +92,49 @@ TEST_CASE("each wrong value is described by place, key, what is expected and wha
         "x:2:14: num_images: expected a whole number of at least 1, also as \"200k\" or \"1.5M\", got \"10q\" (a "
         "string); it is an option of shapes (plugin dataset_fake)");
   CHECK(message_of([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
-        "x:12:9: optimizer.betas: expected an array of 2 elements, each a number in 0..1, got 1 element");
+        "x:12:9: optimizer.betas: expected an array of 2 elements, each a number of at least 0 and less than 1, got 1 "
+        "element");
   CHECK(message_of([] { experiment("train = 3"); }) ==
         "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps");
   CHECK(message_of([] { experiment("[[train]]\nbatch_size = 3"); }) == "x:11:1: train: expected a table, got an array");
   CHECK(message_of([] { experiment("[metrics]\ntype = 'l1'"); }) ==
         "x:11:1: metrics: expected an array of tables, got a table");
+}
+
+TEST_CASE("numbers that are not finite, and those at an open end, are refused") {
+  const auto optimizer = [](const std::string& line) {
+    return message_of([&] { experiment("[optimizer]\n" + line); });
+  };
+  CHECK(optimizer("clip_norm = inf") ==
+        "x:12:13: optimizer.clip_norm: expected a number of at least 0, got inf (a float); it must be finite");
+  CHECK(optimizer("learning_rate = inf").find("it must be finite") != std::string::npos);
+  CHECK(optimizer("learning_rate = 1e400") != "nothing thrown");
+  CHECK(optimizer("learning_rate = 1.7976931348623157e308") == "nothing thrown");
+  CHECK(optimizer("betas = [0.9, 1]") ==
+        "x:12:15: optimizer.betas.1: expected a number of at least 0 and less than 1, got 1 (an integer)");
+  CHECK(message_of([] { experiment("[guidance]\nscale = nan"); }).find("it must be finite") != std::string::npos);
+  CHECK(message_of([] { experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
+  CHECK(*experiment("[run]\nseed = 9223372036854775807").find("run")->find("seed") ==
+        Value(std::numeric_limits<std::int64_t>::max()));
+}
+
+TEST_CASE("an integer may be one of a few") {
+  CHECK(message_of([] { component("dataset", "type = 'shapes'\nchannels = 2"); }) != "nothing thrown");
+  Value document = parse_document(kSmallExperiment, "x", std::filesystem::current_path());
+  document.find("data")->set("channels", 2);
+  CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+        "expected one of 1, 3, got 2 (an integer)");
+}
+
+TEST_CASE("a run's name is one component of a path") {
+  const auto named = [](const std::string& name) { return message_of([&] { experiment("[run]\nname = " + name); }); };
+  for (const char* bad :
+       {"''", "'.'", "'..'", "'../x'", "'a/b'", "'/a'", "'.tmp-1'", R"("a\u0000b")", R"("\u001b[2J")"}) {
+    CAPTURE(bad);
+    CHECK(named(bad).find("run.name: expected a name for a file or folder") != std::string::npos);
+  }
+  CHECK(named("'" + std::string(201, 'a') + "'") != "nothing thrown");
+  for (const char* good : {"'a'", "'...'", "'a.b c'", "'\u00e9'"}) CHECK(named(good) == "nothing thrown");
 }
 
 TEST_CASE("unknown keys are met with the nearest name and the owner") {

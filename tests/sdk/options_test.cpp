@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "casdm/error.h"
 #include "casdm/options.h"
 
@@ -19,6 +22,11 @@ struct Outer {
   Count images = 1000;
   Inner weights;
   ComponentConfig child;
+  double scale = std::numeric_limits<double>::infinity();
+  std::int64_t planes = 3;
+  std::string sections;
+  std::filesystem::path source;
+  std::string folder = "a";
 
   static void describe(Schema<Outer>& s) {
     s.option("channels", &Outer::channels, "Width.").range(1, 4096);
@@ -27,6 +35,11 @@ struct Outer {
     s.option("images", &Outer::images, "Length.").in_unit("images");
     s.option("weights", &Outer::weights, "Weights.");
     s.component("child", &Outer::child, "backbone", "A network.");
+    s.option("scale", &Outer::scale, "Scale.").at_least(0).less_than(1).may_be_infinite();
+    s.option("planes", &Outer::planes, "Planes.").choices({1, 3}).at_most("noise.levels");
+    s.option("sections", &Outer::sections, "Sections.").matching("[0-9]+");
+    s.option("source", &Outer::source, "Source.").existing_path();
+    s.option("folder", &Outer::folder, "Folder.").file_name();
   }
 };
 
@@ -50,12 +63,22 @@ TEST_CASE("a schema survives its way through JSON") {
   CHECK(written.as_array()[0].find("default")->as_integer() == 128);
   CHECK(written.as_array()[4].find("fields")->as_array().size() == 1);
   CHECK(written.as_array()[5].find("component")->as_string() == "backbone");
+  const OptionSchema read = schema_from_value(from_json(to_json(written)));
+  CHECK(read[6].exclusive_maximum);
+  CHECK(read[6].allows_infinite);
+  CHECK(std::isinf(read[6].default_value.as_number()));
+  CHECK(read[7].allowed == std::vector<Value>{1, 3});
+  CHECK(read[7].at_most_key == "noise.levels");
+  CHECK(read[8].pattern == "[0-9]+");
+  CHECK(read[9].must_exist);
+  CHECK(read[10].is_file_name);
 }
 
 TEST_CASE("counts take suffixes and refuse fractions and other units") {
   CHECK(read_count("200k") == 200000);
   CHECK(read_count("1.5M") == 1500000);
   CHECK(read_count(7) == 7);
+  CHECK(read_count("9007199254740993") == 9007199254740993);
   for (const char* bad : {"", "k", "1.0001k5", "5 k", "2kk", "1.00005k"}) CHECK_THROWS_AS(read_count(bad), ConfigError);
   CHECK_THROWS_AS(read_count(1.5), ConfigError);
 }

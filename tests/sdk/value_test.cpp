@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <ctime>
+#include <iomanip>
 #include <limits>
 
 #include "casdm/error.h"
@@ -44,6 +47,48 @@ TEST_CASE("JSON that a value cannot hold is refused") {
   CHECK_THROWS_AS(from_json("9223372036854775808"), Error);
 }
 
+TEST_CASE("JSON keeps infinite and extreme numbers") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const Value extremes(Value::Array{infinity, -infinity, 5e-324, 1.7976931348623157e308, -0.0, 0.1});
+  CHECK(from_json(to_json(extremes)) == extremes);
+  CHECK(to_json(Value(infinity)) == R"({"$numberDouble":"Infinity"})");
+  CHECK(std::signbit(from_json(to_json(Value(-0.0))).as_number()));
+  CHECK(std::isnan(from_json(to_json(Value(std::nan("")))).as_number()));
+  CHECK(to_json(extremes).find("null") == std::string::npos);
+  CHECK_THROWS_AS(from_json("1e400"), Error);
+  CHECK(from_json(R"({"$numberDouble":"x"})").is_table());
+  CHECK(from_json(R"({"$numberDouble":"NaN","more":1})").is_table());
+}
+
+TEST_CASE("JSON of very many keys takes linear time") {
+  std::string json = "{\"k0\":0";
+  for (int i = 1; i < 300000; ++i) json += text(",\"k", i, "\":", i);
+  json += "}";
+  const std::clock_t start = std::clock();
+  CHECK(to_json(from_json(json)) == json);
+  CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 5);
+  json.back() = ',';
+  CHECK(*from_json(json + "\"k299999\":7}").find("k299999") == Value(7));
+}
+
+TEST_CASE("text from elsewhere is quoted, escaped and cut") {
+  CHECK(quoted("plain") == "\"plain\"");
+  CHECK(quoted("a\"b\\c\n\t\r") == R"("a\"b\\c\n\t\r")");
+  CHECK(quoted("\x1b[31m\x7f") == R"("\x1b[31m\x7f")");
+  CHECK(quoted(std::string("nul\0in", 6)) == R"("nul\x00in")");
+  CHECK(quoted("caf\u00e9 \u732b") == "\"caf\u00e9 \u732b\"");
+  CHECK(quoted("\xc2\x9b"
+               "31m \u202e") == R"("\u009b31m \u202e")");  // a control character and a mark of two and three bytes
+  CHECK(quoted("\xff\xc3") == R"("\xff\xc3")");
+  CHECK(quoted("\xc0\x80\xed\xa0\x80") == R"("\xc0\x80\xed\xa0\x80")");
+  CHECK(quoted(std::string(100000, 'a')) == "\"" + std::string(80, 'a') + "...\"");
+  CHECK(quoted("\u00e9\u00e9\u00e9", 2) == "\"\u00e9\u00e9...\"");
+  std::string held = "\x1b";
+  CHECK(text(quoted(held), quoted(std::as_const(held)), quoted(std::string_view(held))) == R"("\x1b""\x1b""\x1b")");
+  CHECK(printable("two\nlines\tand \"\\\" \x1b]0;title\x07\r") == R"(two
+lines	and "\" \x1b]0;title\x07\x0d)");
+}
+
 TEST_CASE("numbers are written in the shortest form that reads back") {
   CHECK(number(0.1) == "0.1");
   CHECK(number(1) == "1.0");
@@ -56,4 +101,5 @@ TEST_CASE("the nearest names come first and far ones not at all") {
   CHECK(nearest("chanels", names).front() == "channels");
   CHECK(nearest("lpips", names) == std::vector<std::string>{"lpips", "st_lpips"});
   CHECK(nearest("zzzzzz", names).empty());
+  CHECK(nearest("lpips" + std::string(100000, 's'), names).empty());
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,9 +54,15 @@ struct OptionSpec {
   Value default_value;  ///< null: the key may be absent and has no default
   bool is_required = false;
   std::optional<double> minimum;  ///< inclusive, unless `exclusive_minimum`
-  std::optional<double> maximum;  ///< inclusive
+  std::optional<double> maximum;  ///< inclusive, unless `exclusive_maximum`
   bool exclusive_minimum = false;
-  std::vector<std::string> allowed;  ///< strings: the only values taken
+  bool exclusive_maximum = false;
+  bool allows_infinite = false;  ///< numbers: else only finite ones are taken; NaN never is
+  std::vector<Value> allowed;    ///< strings or integers: the only values taken
+  std::string pattern;  ///< strings: a regular expression (ECMAScript) that all of the value matches; "" always does
+  std::string at_most_key;    ///< see `at_most`
+  bool must_exist = false;    ///< paths: see `existing_path`
+  bool is_file_name = false;  ///< strings: see `file_name`
   std::vector<Value> examples;
   std::optional<std::size_t> length;  ///< arrays: exact number of elements
   std::vector<OptionSpec> element;    ///< arrays: exactly one entry, the element's spec
@@ -65,7 +72,23 @@ struct OptionSpec {
   OptionSpec& range(double low, double high);
   OptionSpec& at_least(double low);
   OptionSpec& greater_than(double low);
+  OptionSpec& less_than(double high);
+  OptionSpec& may_be_infinite();
   OptionSpec& choices(std::vector<std::string> values);
+  OptionSpec& choices(std::initializer_list<std::int64_t> values);
+  OptionSpec& matching(std::string regular_expression);
+
+  /// An experiment that has a number at the key path `key` ("noise.num_train_timesteps") refuses a
+  /// greater one here. Of a string, the sum of the whole numbers in it counts: "10,15,20" is 45.
+  OptionSpec& at_most(std::string key);
+
+  /// There must be a file or folder at the path when a training starts; `config check` looks, too.
+  /// An empty path is not looked for.
+  OptionSpec& existing_path();
+
+  /// The string names a file or folder: it is one component of a path, no more than 200 bytes.
+  OptionSpec& file_name();
+
   OptionSpec& in_unit(std::string value);
   OptionSpec& example(Value value);
   OptionSpec& required();

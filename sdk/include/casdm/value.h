@@ -79,8 +79,10 @@ class Value {
   Location location_;
 };
 
-/// `value` as a compact JSON text (locations are left out), and back.
-/// Throws Error on text that is no JSON or nests deeper than 64.
+/// `value` as a compact JSON text (locations are left out), and back. What JSON has no number for is
+/// written as MongoDB's Extended JSON has it: {"$numberDouble":"Infinity"}, "-Infinity", "NaN".
+/// Throws Error on text that is not JSON, that nests deeper than 64 or holds a number that does not
+/// fit into 64 bits.
 std::string to_json(const Value& value, int indent = -1);
 Value from_json(std::string_view json);
 
