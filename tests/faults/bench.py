@@ -126,8 +126,28 @@ class Bench:
         self.losses = collections.Counter()
         self.templates = scratch / "templates"
         self.templates.mkdir(parents=True)
+        # Everything happens under one path, which a run may record; what is compared later is moved away.
+        self.work = scratch / "trial/work"
+        self.work.parent.mkdir()
 
     # Templates.
+
+    def made(self, target, start, *steps):
+        """A copy of the folder `start` in which commands ran, kept at `target`."""
+        aside = self.scratch / "aside"
+        if self.work.exists():  # of a trial that turns out to need this
+            shutil.move(self.work, aside)
+        copy(start, self.work)
+        outcomes = []
+        for arguments, plan, allowed in steps:
+            outcomes.append(self.program.run(arguments, self.work, plan))
+            if outcomes[-1].status not in allowed:
+                raise RuntimeError(f"casdm {' '.join(arguments)} fails by itself: {outcomes[-1].err}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.work, target)
+        if aside.exists():
+            shutil.move(aside, self.work)
+        return outcomes
 
     @functools.cache
     def template(self, name):
@@ -138,16 +158,12 @@ class Bench:
             (folder / "tiny.toml").write_text(EXPERIMENT)
             shutil.copy(ROOT / "tests/interchange/files/zip.pt", folder)
             return folder
-        copy(self.template("experiment"), folder)
-        outcome = self.program.run(["train", "tiny.toml"], folder)
-        if outcome.status != 0:
-            raise RuntimeError(f"the experiment of the drivers does not train: {outcome.err}")
+        plan, allowed = "", {0}
         if name == "part":
-            second = [number for number, (call, path) in self.calls("train")
-                      if call == "rename" and path.endswith("checkpoints/000000000016")][0]
-            shutil.rmtree(folder)
-            copy(self.template("experiment"), folder)
-            self.program.run(["train", "tiny.toml"], folder, f"under={folder} at={second} kill=after")
+            second = next(number for number, (call, path) in self.calls("train")
+                          if call == "rename" and path.endswith("checkpoints/000000000016"))
+            plan, allowed = f"under={self.work} at={second} kill=after", {-9}
+        self.made(folder, self.template("experiment"), (self.case("train").arguments, plan, allowed))
         return folder
 
     def case(self, name):
@@ -157,31 +173,31 @@ class Bench:
     def calls(self, name):
         """(number, (call, path in the folder)) of a case that is let alone."""
         case = self.case(name)
-        folder = self.scratch / "recorded" / name
-        copy(self.template(case.start), folder)
-        report = self.scratch / "recorded" / f"{name}.calls"
-        self.run_whole(case, folder, f"under={folder} report={report}")
+        report = self.scratch / f"{name}.calls"
+        start = self.template(case.start)
+        self.made(self.scratch / "recorded" / name, start,
+                  (case.arguments, f"under={self.work} report={report}", {0}))
         lines = [line.split(" ", 2) for line in report.read_text().splitlines()] if report.exists() else []
-        return [(int(number), (call, path[len(str(folder)) + 1:])) for number, call, path in lines]
+        return [(int(number), (call, path[len(str(self.work)) + 1:])) for number, call, path in lines]
 
     @functools.cache
     def whole(self, name):
         """The folder and the seconds of a case that is let alone."""
         case = self.case(name)
+        start = self.template(case.start)
+        first = self.made(self.scratch / "warm-up" / name, start, (case.arguments, "", {0}))[0]
         folder = self.scratch / "whole" / name
-        copy(self.template(case.start), folder)
-        self.run_whole(case, folder, "")
-        again = self.scratch / "whole" / f"{name}-again"
-        copy(self.template(case.start), again)
-        seconds = self.run_whole(case, again, "").seconds
-        shutil.rmtree(again)
-        return folder, seconds
+        second = self.made(folder, start, (case.arguments, "", {0}))[0]
+        return folder, min(first.seconds, second.seconds)
 
-    def run_whole(self, case, folder, plan):
-        outcome = self.program.run(case.arguments, folder, plan)
-        if outcome.status != 0:
-            raise RuntimeError(f"{case.name} fails by itself: {outcome.err}")
-        return outcome
+    @functools.cache
+    def writes_stdout(self, case_name):
+        case = self.case(case_name)
+        target = self.scratch / "stdout" / case_name
+        return self.made(target, self.template(case.start), (case.arguments, "", {0}))[0].out != ""
+
+    def remove(self, folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
     # Going on after a stop.
 
@@ -215,16 +231,16 @@ class Bench:
         numbers = numbers if self.options.trial is None else [self.options.trial]
         begun = time.monotonic()
         for number in numbers:
-            folder = self.scratch / "trial" / f"{driver}-{number}"
-            trial = Trial(number, folder, random.Random(f"{self.options.seed}/{driver}/{number}"))
+            trial = Trial(number, self.work, random.Random(f"{self.options.seed}/{driver}/{number}"))
             try:
                 counts[function(trial)] += 1
             except Loss as loss:
                 lost[loss.kind] += 1
                 if lost[loss.kind] == 1:
                     self.print_loss(driver, trial, loss)
-            if not self.options.keep:
-                shutil.rmtree(folder, ignore_errors=True)
+            if self.options.keep and self.work.exists():
+                shutil.move(self.work, self.scratch / f"{driver}-{number}")
+            self.remove(self.work)
         words = ", ".join(f"{word} {count}" for word, count in counts.most_common())
         print(f"{driver} {len(numbers)}: {words}{', ' if words else ''}lost {sum(lost.values())} "
               f"({time.monotonic() - begun:.0f} s)", flush=True)

@@ -5,7 +5,9 @@
 //   report=FILE          a line for each of them: number, call, path
 //   at=N                 the call that goes wrong
 //   fail=ERRNO [last=M]  calls N to M (N alone) return this error
-//   kill=before|after|within   SIGKILL before or after call N, or after half of what it writes; delay=MICROSECONDS more
+//   kill=before|after|within   SIGKILL before or after call N, or after half of what it writes; delay=MICROSECONDS
+//   more;
+//                        signal=NUMBER: another signal, after which the process may go on
 //   cut=ordered|strict shadow=DIR   a power cut before call N. Files shrink to what was synced. Names go back to their
 //                        last synced state: in `ordered` any fsync keeps every earlier name, as ext4 and XFS do, in
 //                        `strict` only that of their own folder does. DIR, on the same disk, keeps what names held.
@@ -36,7 +38,7 @@ namespace {
 
 struct Plan {
   std::string under, report, fail, kill, cut, shadow;
-  long at = 0, last = 0, delay = 0;
+  long at = 0, last = 0, delay = 0, signal = SIGKILL;
 };
 
 /// A name that changed since its folder was synced.
@@ -79,10 +81,7 @@ bool is_under(const std::string& path) {
 
 std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
-[[noreturn]] void die() {
-  syscall(SYS_kill, getpid(), SIGKILL);
-  for (;;) pause();
-}
+void die() { syscall(SYS_kill, getpid(), plan.signal); }
 
 void undo(const NameChange& change) {
   switch (change.kind) {
@@ -104,7 +103,7 @@ void undo(const NameChange& change) {
   if (!change.shadow.empty()) syscall(SYS_link, change.shadow.c_str(), change.path.c_str());
 }
 
-[[noreturn]] void cut_power() {
+void cut_power() {
   for (const auto& [path, size] : synced_sizes) {
     struct stat now {};
     if (stat(path.c_str(), &now) == 0 && now.st_size > size) syscall(SYS_truncate, path.c_str(), size);
@@ -261,6 +260,7 @@ void set_fault_plan(const std::string& text) {
     if (key == "shadow") plan.shadow = value;
     if (key == "at") plan.at = plan.last = std::stol(value);
     if (key == "last") plan.last = std::stol(value);
+    if (key == "signal") plan.signal = std::stol(value);
     if (key == "delay") plan.delay = std::stol(value);
   }
   if (report_file >= 0) close(report_file);

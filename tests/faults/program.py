@@ -17,12 +17,13 @@ WARM_COMMANDS = {"train", "sample", "ema", "import", "export"}
 
 @dataclass
 class Outcome:
-    """What a process left: exit status, or minus the signal that ended it; memory in MiB."""
+    """What a process left: exit status, or minus the signal that ended it; seconds of processor time; memory in MiB."""
 
     status: int
     out: str
     err: str
     seconds: float
+    processor: float
     memory: float
     timed_out: bool = False
 
@@ -34,9 +35,10 @@ class Outcome:
 class Running:
     """A process that was started and whose end is awaited by `wait`."""
 
-    def __init__(self, wait, process):
+    def __init__(self, wait, process, is_running):
         self.wait = wait
         self.process = process
+        self.is_running = is_running
 
     def kill(self, number=signal.SIGKILL):
         try:
@@ -102,17 +104,17 @@ class Program:
             "OMP_WAIT_POLICY": "passive",
         }
 
-    def start(self, arguments, folder, plan="", variables=None, limit=120):
-        """Starts `casdm ARGUMENTS` in `folder`; its end is awaited by .wait()."""
+    def start(self, arguments, folder, plan="", variables=None, limit=120, stdout=None):
+        """Starts `casdm ARGUMENTS` in `folder`; its end is awaited by .wait(). stdout: a device to write to."""
         self.count += 1
-        out, err = self.outputs / f"{self.count}.out", self.outputs / f"{self.count}.err"
+        out, err = stdout or self.outputs / f"{self.count}.out", self.outputs / f"{self.count}.err"
         variables = variables or {}
         is_warm = self.is_warm and arguments[0] in WARM_COMMANDS
         starter = self.start_warm if is_warm else self.start_cold
         return starter(arguments, folder, plan, variables, limit, out, err)
 
-    def run(self, arguments, folder, plan="", variables=None, limit=120, kill_after=None):
-        running = self.start(arguments, folder, plan, variables, limit)
+    def run(self, arguments, folder, plan="", variables=None, limit=120, kill_after=None, stdout=None):
+        running = self.start(arguments, folder, plan, variables, limit, stdout)
         return running.wait(kill_after)
 
     def start_warm(self, arguments, folder, plan, variables, limit, out, err):
@@ -127,12 +129,12 @@ class Program:
             if is_late:
                 os.kill(process, signal.SIGKILL)
                 answer = server.line(60)
-            status, memory = answer.split()
+            status, memory, processor = answer.split()
             self.idle.append(server)
-            return self.outcome(os.waitstatus_to_exitcode(int(status)), int(memory) / 1024, begun, out, err,
+            return self.outcome(int(status), int(memory), float(processor), begun, out, err,
                                 is_late and kill_after is None)
 
-        return Running(wait, process)
+        return Running(wait, process, lambda: not select.select([server.socket], [], [], 0)[0])
 
     def start_cold(self, arguments, folder, plan, variables, limit, out, err):
         environment = {**self.environment, "CASDM_FAULTS": plan, **variables}
@@ -153,16 +155,21 @@ class Program:
                     process.kill()
                 time.sleep(0.002)
             process.returncode = os.waitstatus_to_exitcode(status)
-            return self.outcome(process.returncode, usage.ru_maxrss / 1024, begun, out, err,
+            return self.outcome(status, usage.ru_maxrss, usage.ru_utime + usage.ru_stime, begun, out, err,
                                 is_late and kill_after is None)
 
-        return Running(wait, process.pid)
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return Running(wait, process.pid, lambda: os.waitid(os.P_PID, process.pid, flags) is None)
 
-    def outcome(self, status, memory, begun, out, err, timed_out):
-        texts = [path.read_bytes().decode(errors="surrogateescape") if path.exists() else "" for path in (out, err)]
+    def outcome(self, status, memory, processor, begun, out, err, timed_out):
+        texts = []
         for path in (out, err):
-            path.unlink(missing_ok=True)
-        return Outcome(status, *texts, time.monotonic() - begun, memory, timed_out)
+            is_ours = isinstance(path, pathlib.Path) and path.exists()  # a device is read by nobody
+            texts.append(path.read_bytes().decode(errors="surrogateescape") if is_ours else "")
+            if is_ours:
+                path.unlink()
+        return Outcome(os.waitstatus_to_exitcode(status), *texts, time.monotonic() - begun, processor, memory / 1024,
+                       timed_out)
 
     def close(self):
         for server in self.idle:

@@ -10,7 +10,7 @@ import tempfile
 
 from bench import ROOT, Bench
 
-DRIVERS = ["kills", "failures"]
+DRIVERS = ["kills", "failures", "full_disk", "flips", "inputs", "together"]
 
 
 def parsed():
