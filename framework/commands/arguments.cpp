@@ -1,6 +1,8 @@
 #include "framework/commands/arguments.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <iostream>
 
 #include "casdm/error.h"
@@ -47,6 +49,48 @@ bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& argumen
   rules.visible.add_options()("help,h", "print this");
   po::variables_map parsed;
   return parse(rules, rules.visible, arguments, parsed);
+}
+
+namespace {
+
+/// `written` as a number of type T, if it is one to its last letter.
+template <class T>
+std::optional<T> parsed_number(const std::string& written) {
+  T value{};
+  const char* end = written.data() + written.size();
+  const auto [rest, failure] = std::from_chars(written.data(), end, value);
+  if (failure != std::errc() || rest != end) return std::nullopt;
+  return value;
+}
+
+/// An option whose words `parse` turns into a number, or refuses.
+template <class T, class Parse>
+po::typed_value<std::string>* number_option(const std::string& name, std::optional<T>& target, const char* placeholder,
+                                            const std::string& allowed, Parse parse) {
+  return po::value<std::string>()->value_name(placeholder)->notifier([=, &target](const std::string& written) {
+    target = parse(written);
+    if (!target) throw po::error(text("--", name, ": expected ", allowed, ", got '", written, "'"));
+  });
+}
+
+}  // namespace
+
+po::typed_value<std::string>* whole_number(const std::string& name, std::optional<std::int64_t>& target,
+                                           std::int64_t least, std::int64_t most) {
+  const bool is_bounded = most != std::numeric_limits<std::int64_t>::max();
+  const std::string allowed =
+      is_bounded ? text("a whole number from ", least, " to ", most) : text("a whole number of at least ", least);
+  return number_option(name, target, "N", allowed, [=](const std::string& written) {
+    const auto value = parsed_number<std::int64_t>(written);
+    return value && *value >= least && *value <= most ? value : std::nullopt;
+  });
+}
+
+po::typed_value<std::string>* real_number(const std::string& name, std::optional<double>& target, double above) {
+  return number_option(name, target, "X", text("a number above ", number(above)), [=](const std::string& written) {
+    const auto value = parsed_number<double>(written);
+    return value && std::isfinite(*value) && *value > above ? value : std::nullopt;
+  });
 }
 
 std::vector<std::string> words(const po::variables_map& parsed, const std::string& name) {

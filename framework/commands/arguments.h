@@ -1,7 +1,9 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +27,17 @@ std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRul
 /// The same for options that are bound to variables, which it sets; the positional names are among `visible`.
 /// Returns false after --help was printed.
 bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments);
+
+/// The value of the option `--name` that takes a whole number, for `add_options`. It is left out of `target` while the
+/// option is not given; a word that is not a whole number, and one outside of [least, most], is refused with what is
+/// allowed.
+boost::program_options::typed_value<std::string>* whole_number(
+    const std::string& name, std::optional<std::int64_t>& target, std::int64_t least,
+    std::int64_t most = std::numeric_limits<std::int64_t>::max());
+
+/// The same of an option that takes a finite number above `above`, such as 0.08.
+boost::program_options::typed_value<std::string>* real_number(const std::string& name, std::optional<double>& target,
+                                                              double above);
 
 /// The words of a positional or repeated string option; empty when absent.
 std::vector<std::string> words(const boost::program_options::variables_map& parsed, const std::string& name);

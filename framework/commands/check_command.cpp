@@ -44,13 +44,14 @@ void print(const conformance::Result& result) {
 }
 
 int check_command(const std::vector<std::string>& arguments) {
+  std::optional<std::int64_t> seed;
+  std::optional<double> timeout;
   ArgumentRules rules{"plugins check", kUsage, po::options_description("options"), {"file"}};
   rules.visible.add_options()  //
       ("strict", "the strict level: what our own plugins keep")("filter", po::value<std::string>()->value_name("TEXT"),
                                                                 "only tests whose component/test contains TEXT")(
-          "seed", po::value<std::uint64_t>()->default_value(0),
-          "of the random images and directions, to reproduce a failure")(
-          "timeout", po::value<double>()->default_value(120), "seconds a test may take")(
+          "seed", whole_number("seed", seed, 0), "of the random images and directions, to reproduce a failure")(
+          "timeout", real_number("timeout", timeout, 0), "seconds a test may take; default: 120")(
           "set", po::value<std::vector<std::string>>()->value_name("C/KEY=VALUE"),
           "an option of component C; repeatable")("json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
@@ -60,8 +61,8 @@ int check_command(const std::vector<std::string>& arguments) {
   options.is_strict = parsed->count("strict") > 0;
   if (parsed->count("filter") > 0) options.filter = (*parsed)["filter"].as<std::string>();
   options.overrides = words(*parsed, "set");
-  options.seed = (*parsed)["seed"].as<std::uint64_t>();
-  options.timeout = (*parsed)["timeout"].as<double>();
+  options.seed = static_cast<std::uint64_t>(seed.value_or(0));
+  options.timeout = timeout.value_or(120);
   const bool as_json = parsed->count("json") > 0;
   const std::vector<conformance::Result> results = conformance::run(options, as_json ? nullptr : print);
   std::size_t bad = 0;

@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 struct EmaArguments {
   std::string run;
   std::string out;
-  double sigma_rel = 0;
-  std::int64_t at = 0;
+  std::optional<double> sigma_rel;
+  std::optional<std::int64_t> at;
   bool overwrite = false;
 };
 
@@ -38,8 +38,8 @@ average's standard deviation as a fraction of the training so far: 0.05 is short
 po::options_description described(EmaArguments& a) {
   po::options_description options("options");
   options.add_options()("run", po::value(&a.run), "the run folder (also as the first word)")(
-      "sigma-rel", po::value(&a.sigma_rel), "width of the average, above 0 and at most 0.2886")(
-      "out", po::value(&a.out), "file to write")("at", po::value(&a.at),
+      "sigma-rel", real_number("sigma-rel", a.sigma_rel, 0), "width of the average, above 0 and at most 0.2886")(
+      "out", po::value(&a.out), "file to write")("at", whole_number("at", a.at, 1),
                                                  "the average as of this many images; default: of the newest snapshot")(
       "overwrite", po::bool_switch(&a.overwrite), "replace the file when it exists");
   return options;
@@ -47,32 +47,32 @@ po::options_description described(EmaArguments& a) {
 
 void check(const EmaArguments& a) {
   const std::string hint = "; see `casdm ema --help`";
-  if (a.run.empty() || a.out.empty() || a.sigma_rel == 0) {
+  if (a.run.empty() || a.out.empty() || !a.sigma_rel) {
     throw ConfigError("ema: give a run, --sigma-rel X and --out FILE" + hint);
   }
-  gamma_of(a.sigma_rel);
+  gamma_of(*a.sigma_rel);
   if (!a.overwrite && fs::exists(a.out)) {
     throw ConfigError(text("ema: ", a.out, " exists; choose another file or pass --overwrite"));
   }
 }
 
-/// The snapshots up to `at` images; up to the newest for 0.
-std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::int64_t at) {
+/// The snapshots up to `at` images; all when it is not given.
+std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std::int64_t> at) {
   std::vector<EmaSnapshot> snapshots = ema_snapshots(run);
   if (snapshots.empty()) {
     throw ConfigError(
         text("ema: ", run.path().string(), " has no snapshots of averages; train with ",
              "ema.snapshot_every_images = N and two [[ema.also]] with a sigma_rel, such as 0.05 and 0.1"));
   }
-  if (at == 0) return snapshots;
+  if (!at) return snapshots;
   std::set<std::int64_t> moments;
   for (const EmaSnapshot& snapshot : snapshots) moments.insert(snapshot.images);
-  if (!moments.contains(at)) {
+  if (!moments.contains(*at)) {
     std::vector<std::string> names;
     for (const std::int64_t moment : moments) names.push_back(std::to_string(moment));
-    throw ConfigError(text("ema: --at ", at, ": expected the images of a snapshot, one of ", join(names, ", ")));
+    throw ConfigError(text("ema: --at ", *at, ": expected the images of a snapshot, one of ", join(names, ", ")));
   }
-  std::erase_if(snapshots, [&](const EmaSnapshot& snapshot) { return snapshot.images > at; });
+  std::erase_if(snapshots, [&](const EmaSnapshot& snapshot) { return snapshot.images > *at; });
   return snapshots;
 }
 
@@ -82,11 +82,11 @@ int ema_command(const std::vector<std::string>& words) {
   check(a);
   const std::vector<EmaSnapshot> snapshots = snapshots_until(RunFolder::open(a.run), a.at);
   const std::int64_t images = snapshots.back().images;
-  const Reconstruction average = reconstruct_ema(snapshots, a.sigma_rel, images);
+  const Reconstruction average = reconstruct_ema(snapshots, *a.sigma_rel, images);
   write_safetensors(a.out, average.tensors,
-                    {{"sigma_rel", number(a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}});
-  std::cerr << "average of sigma_rel " << number(a.sigma_rel) << " at " << images << " images from " << snapshots.size()
-            << " snapshots; its profile is met to " << significant(100 * average.error) << " %\n";
+                    {{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}});
+  std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
+            << snapshots.size() << " snapshots; its profile is met to " << significant(100 * average.error) << " %\n";
   std::cout << a.out << '\n';
   return 0;
 }

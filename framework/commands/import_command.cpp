@@ -28,7 +28,7 @@ struct ImportArguments {
   std::string config;
   std::string module;
   std::vector<std::string> plugins;
-  std::int64_t image_size = 0;
+  std::optional<std::int64_t> image_size;
   bool overwrite = false;
 };
 
@@ -59,7 +59,8 @@ po::options_description described(ImportArguments& a) {
       "legacy or new: the order of q, k, v; kept in the file and compared in training")(
       "key", po::value(&a.key), "which dict of a file that holds several: model, ema, ...")(
       "strip", po::value(&a.strip), "take the tensors whose names begin so, without it: module.")(
-      "image-size", po::value(&a.image_size), "pixels of its images; tells attention's sizes (default: --config's)")(
+      "image-size", whole_number("image-size", a.image_size, 1, 4096),
+      "pixels of its images; tells attention's sizes (default: --config's)")(
       "config", po::value(&a.config), "compare names, shapes and options with a network of this experiment")(
       "module", po::value(&a.module), "which of its networks: theta, phi")(
       "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
@@ -74,7 +75,6 @@ void check(const ImportArguments& a) {
   if (!a.attention.empty() && a.attention != "legacy" && a.attention != "new") {
     throw ConfigError(text("import: --attention is legacy or new, got ", a.attention, hint));
   }
-  if (a.image_size < 0) throw ConfigError(text("import: --image-size must be at least 1, got ", a.image_size, hint));
   if (!a.overwrite && fs::exists(a.out)) {
     throw ConfigError(text("import: ", a.out, " exists; choose another name or pass --overwrite"));
   }
@@ -171,7 +171,7 @@ int import_command(const std::vector<std::string>& words) {
   if (!fill_arguments({"import", kUsage, described(a), {"file"}}, words)) return 0;
   check(a);
 
-  std::int64_t image_size = a.image_size;
+  std::int64_t image_size = a.image_size.value_or(0);
   Weights weights = read(a, image_size);
   if (!a.strip.empty()) weights.tensors = without_prefix(weights.tensors, a.strip);
   std::string why;

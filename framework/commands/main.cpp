@@ -1,5 +1,8 @@
 #include <stdlib.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <iostream>
@@ -58,6 +61,27 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
                                        " `casdm --help` lists them"));
 }
 
+int run(const std::vector<std::string>& words) {
+  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    std::cout << kHelp;
+    return words.empty() ? 2 : 0;
+  }
+  if (words[0] == "--version") {
+    std::cout << "casdm " CASDM_SDK_VERSION "\n";
+    return 0;
+  }
+  return dispatch(words[0], {words.begin() + 1, words.end()});
+}
+
+/// Throws Error when a result written to stdout did not arrive, as on a full disk.
+void finish_output() {
+  errno = 0;
+  std::cout.flush();
+  if (std::cout && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw casdm::Error(
+      casdm::text("the output cannot be written to stdout: ", errno != 0 ? std::strerror(errno) : "is the disk full?"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -66,15 +90,9 @@ int main(int argc, char** argv) {
   casdm::explain_crashes();
   const casdm::PrintableStream printable_errors(std::cerr);
   try {
-    if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
-      std::cout << kHelp;
-      return words.empty() ? 2 : 0;
-    }
-    if (words[0] == "--version") {
-      std::cout << "casdm " CASDM_SDK_VERSION "\n";
-      return 0;
-    }
-    return dispatch(words[0], {words.begin() + 1, words.end()});
+    const int status = run(words);
+    finish_output();
+    return status;
   } catch (const casdm::ConfigError& error) {
     std::cerr << "casdm: " << error.what() << '\n';
     return 2;

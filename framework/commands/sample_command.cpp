@@ -7,6 +7,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/composition/model.h"
+#include "framework/config/document.h"
 #include "framework/config/overrides.h"
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
@@ -28,16 +29,16 @@ struct SampleArguments {
   std::string out;
   std::string weights = "ema";
   std::string device = "auto";
-  std::string sampler;
-  std::string guidance;
+  std::optional<std::string> sampler;
+  std::optional<std::string> steps;
+  std::optional<std::string> eta;
+  std::optional<std::string> guidance;
   std::vector<std::string> overrides;
   std::vector<std::string> plugins;
-  std::int64_t num = 0;
-  std::int64_t batch = 64;
-  std::int64_t steps = 0;
-  std::int64_t label = -1;
-  std::uint64_t seed = 0;
-  double eta = -1;
+  std::optional<std::int64_t> num;
+  std::optional<std::int64_t> batch;
+  std::optional<std::int64_t> label;
+  std::optional<std::int64_t> seed;
   bool overwrite = false;
   bool no_png = false;
   bool allow_rebuilt = false;
@@ -56,19 +57,29 @@ arr_0 uint8 NHWC, arr_1 labels). The noise of an image depends on the seed and i
 )";
 
 constexpr std::int64_t kGridImages = 64;
+constexpr std::int64_t kMostImages = 1000000000;
+constexpr std::int64_t kLargestBatch = 1 << 20;
+
+/// An option whose words go on to the checks of --set; absent while it is not given.
+po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
+  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& words) { target = words; });
+}
 
 po::options_description described(SampleArguments& a) {
   po::options_description options("options");
   options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")(
-      "num", po::value(&a.num), "number of images")("out", po::value(&a.out), "folder to write to")(
-      "sampler", po::value(&a.sampler), "another sampler than the run's; `casdm plugins list` shows them")(
-      "steps", po::value(&a.steps), "number of steps; short for --set sampler.num_inference_steps=N")(
-      "eta", po::value(&a.eta), "noise of a step; short for --set sampler.eta=X")(
-      "guidance", po::value(&a.guidance), "classifier-free guidance; short for --set guidance.scale=X")(
+      "num", whole_number("num", a.num, 1, kMostImages), "number of images")("out", po::value(&a.out),
+                                                                             "folder to write to")(
+      "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
+      "steps", said(a.steps, "N"), "number of steps; short for --set sampler.num_inference_steps=N")(
+      "eta", said(a.eta, "X"), "noise of a step; short for --set sampler.eta=X")(
+      "guidance", said(a.guidance, "X"), "classifier-free guidance; short for --set guidance.scale=X")(
       "set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: sampler.spacing=trailing")(
-      "seed", po::value(&a.seed)->default_value(0), "seed of the images' noise")(
-      "batch", po::value(&a.batch)->default_value(64), "images drawn at once; does not change their noise")(
-      "label", po::value(&a.label), "class of all images, of a conditional run; default: all classes in turn")(
+      "seed", whole_number("seed", a.seed, 0), "seed of the images' noise; default: 0")(
+      "batch", whole_number("batch", a.batch, 1, kLargestBatch),
+      "images drawn at once; does not change their noise; default: 64")(
+      "label", whole_number("label", a.label, 0),
+      "class of all images, of a conditional run; default: all classes in turn")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "device", po::value(&a.device)->default_value("auto"), "auto, cpu or cuda")(
@@ -81,9 +92,8 @@ po::options_description described(SampleArguments& a) {
 
 void check(const SampleArguments& a) {
   const std::string hint = "; see `casdm sample --help`";
-  if (a.run.empty() || a.out.empty() || a.num < 1)
+  if (a.run.empty() || a.out.empty() || !a.num)
     throw ConfigError("sample: give a run, --num N (at least 1) and --out DIR" + hint);
-  if (a.batch < 1) throw ConfigError(text("sample: --batch must be at least 1, got ", a.batch, hint));
   if (!a.overwrite && fs::exists(fs::path(a.out) / "samples.npz")) {
     throw ConfigError(text("sample: ", a.out, " holds samples already; choose another folder or pass --overwrite"));
   }
@@ -92,10 +102,10 @@ void check(const SampleArguments& a) {
 /// The run's experiment with the sampler that was asked for.
 LoadedExperiment with_sampler(const Checkpoint& checkpoint, const SampleArguments& a) {
   std::vector<std::string> overrides;
-  if (!a.sampler.empty()) overrides.push_back("sampler={type=\"" + a.sampler + "\"}");
-  if (a.steps > 0) overrides.push_back(text("sampler.num_inference_steps=", a.steps));
-  if (a.eta >= 0) overrides.push_back("sampler.eta=" + number(a.eta));
-  if (!a.guidance.empty()) overrides.push_back("guidance.scale=" + a.guidance);
+  if (a.sampler) overrides.push_back("sampler={type=" + to_toml_value(*a.sampler) + "}");
+  if (a.steps) overrides.push_back("sampler.num_inference_steps=" + *a.steps);
+  if (a.eta) overrides.push_back("sampler.eta=" + *a.eta);
+  if (a.guidance) overrides.push_back("guidance.scale=" + *a.guidance);
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
   Value document = checkpoint.config();
   apply_overrides(document, overrides);
@@ -111,16 +121,19 @@ int sample_command(const std::vector<std::string>& words) {
   Checkpoint checkpoint = Checkpoint::open(a.run);
   const LoadedExperiment experiment = with_sampler(checkpoint, a);
   const std::int64_t classes = checkpoint.progression().num_classes;
-  if (a.label >= classes && a.label >= 0) {
-    throw ConfigError(text("sample: --label ", a.label, " but the run has ", classes, " classes"));
+  if (a.label && *a.label >= classes) {
+    throw ConfigError(text("sample: --label ", *a.label, ": the run has ", classes, " classes",
+                           classes > 0 ? text("; expected 0 to ", classes - 1) : ""));
   }
+  const std::int64_t num = *a.num;
+  const std::int64_t batch_size = a.batch.value_or(64);
   const Model model = make_model(experiment, classes);
   if (a.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
   checkpoint.load_weights(model.head->modules(), a.weights);
   GenerateOptions generate_options;
   generate_options.device = select_device(a.device);
-  generate_options.seed = a.seed;
+  generate_options.seed = static_cast<std::uint64_t>(a.seed.value_or(0));
   generate_options.channels = experiment.options.data.channels;
   generate_options.image_size = experiment.options.data.image_size;
   generate_options.precision = experiment.options.run.precision;
@@ -132,13 +145,13 @@ int sample_command(const std::vector<std::string>& words) {
   std::vector<Tensor> images;
   Tensor labels;
   if (classes > 0) {
-    labels = a.label >= 0 ? at::full({a.num}, a.label, at::kLong) : at::arange(a.num, at::kLong).remainder(classes);
+    labels = a.label ? at::full({num}, *a.label, at::kLong) : at::arange(num, at::kLong).remainder(classes);
   }
   const auto steps = static_cast<std::int64_t>(model.sampler->plan().size());
-  Progress progress("sampling", a.num * steps, "image steps");
-  for (std::int64_t first = 0; first < a.num; first += a.batch) {
+  Progress progress("sampling", num * steps, "image steps");
+  for (std::int64_t first = 0; first < num; first += batch_size) {
     generate_options.first = first;
-    generate_options.count = std::min(a.batch, a.num - first);
+    generate_options.count = std::min(batch_size, num - first);
     if (classes > 0) generate_options.labels = labels.narrow(0, first, generate_options.count);
     generate_options.on_step = [&](std::size_t step, std::size_t) {
       progress.update(first * steps + generate_options.count * static_cast<std::int64_t>(step));
@@ -149,7 +162,7 @@ int sample_command(const std::vector<std::string>& words) {
   }
   const Tensor all = at::cat(images);
   write_npz(out / "samples.npz", all, labels);
-  write_png(out / "grid.png", image_grid(all.narrow(0, 0, std::min(a.num, kGridImages))));
+  write_png(out / "grid.png", image_grid(all.narrow(0, 0, std::min(num, kGridImages))));
   std::cout << (out / "grid.png").string() << '\n';
   return 0;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "casdm/error.h"
 #include "framework/composition/model.h"
 
 namespace casdm {
@@ -23,8 +24,16 @@ struct GenerateOptions {
   std::function<bool()> is_cancelled;                                ///< may be empty; polled once a step
 };
 
-/// Images [count, C, H, W] from noise by the model's sampler, float32 on the CPU, not clamped.
-/// Puts the modules into evaluation mode and leaves them there. Throws Error when cancelled.
+/// `is_cancelled` ended the sampling.
+class SamplingCancelled : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Images [count, C, H, W] from noise by the model's sampler, float32 on the CPU, finite, not clamped.
+/// Puts the modules into evaluation mode and leaves them there. Throws SamplingCancelled; PluginError when the head or
+/// the sampler returns tensors of another shape or type than it must; Error that names sampler, step and image when an
+/// image is not finite.
 Tensor generate(const Model& model, const GenerateOptions& options);
 
 }  // namespace casdm

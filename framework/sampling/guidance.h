@@ -17,6 +17,7 @@ double guidance_scale(const GuidanceOptions& options, double t, std::int64_t num
 /// Scale 1 is the head's estimate at `labels`, scale 0 its estimate at "no label", each from one evaluation and to the
 /// last bit; other scales evaluate the head once on a batch of both.
 ///
+/// Throws PluginError when a tensor of the head's estimate has another shape than it must, or is not floating point.
 /// @param x_t     [B, C, H, W]
 /// @param t       of all images, from 0, may be fractional
 /// @param labels  int64 [B] on the device of x_t; undefined for unconditional networks

@@ -36,6 +36,21 @@ TEST_CASE("train and sample leave a run that explains itself") {
   const Outcome steps = shell("casdm sample runs/small --num 2 --out c --steps 3 --eta 0.5", folder.path());
   CHECK_MESSAGE(steps.status == 0, steps.err);
   CHECK(shell("casdm sample runs/small --num 2 --out a", folder.path()).status == 2);
+  const auto refuses = [&](const std::string& words, const std::string& expected) {
+    const Outcome outcome = shell("casdm sample runs/small --num 2 --out d " + words, folder.path());
+    CHECK_MESSAGE(outcome.status == 2, words << "\n" << outcome.err);
+    CHECK_MESSAGE(outcome.err.find(expected) != std::string::npos, words << "\n" << outcome.err);
+    CHECK_FALSE(fs::exists(folder.path() / "d"));
+  };
+  refuses("--steps 0", "sampler.num_inference_steps: expected an integer of at least 1");
+  refuses("--steps -5", "sampler.num_inference_steps");
+  refuses("--steps ''", "sampler.num_inference_steps");
+  refuses("--sampler ddpm --steps -1", "sampler.num_inference_steps");
+  refuses("--eta -1", "sampler.eta");
+  refuses("--eta nan", "sampler.eta");
+  refuses("--guidance ''", "guidance.scale");
+  refuses("--sampler ''", "sampler.type");
+  refuses("--label 0", "--label 0: the run has 0 classes");
 
   // A finished run has nothing to resume, and can be made longer.
   const Outcome again = shell("casdm train --resume runs/small", folder.path());

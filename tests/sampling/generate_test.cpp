@@ -1,0 +1,145 @@
+#include "framework/sampling/generate.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <limits>
+
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+/// A head whose estimate is what a test says.
+class SaidHead final : public CascadeHead {
+ public:
+  explicit SaidHead(std::function<Estimate(const Tensor& x_t)> estimate) : estimate_(std::move(estimate)) {}
+  std::vector<NamedModule> modules() const override { return {}; }
+  Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
+  Estimate estimate(const Tensor& x_t, const Tensor&, const Tensor&) override { return estimate_(x_t); }
+
+ private:
+  std::function<Estimate(const Tensor&)> estimate_;
+};
+
+/// Four steps to the clean image of the estimate; `change` alters what a step returns.
+class FourSteps final : public Sampler {
+ public:
+  const std::vector<SampleStep>& plan() const override { return plan_; }
+  Tensor step(const StepInput& input) override { return change(input.index, mixed_x0(input.estimate, Clip::none)); }
+
+  std::function<Tensor(std::size_t, const Tensor&)> change = [](std::size_t, const Tensor& x) { return x; };
+  std::vector<SampleStep> plan_ = {{80, 60}, {60, 40}, {40, 20}, {20, -1}};
+};
+
+Estimate half_of(const Tensor& x_t) {
+  Estimate estimate;
+  estimate.eps = x_t;
+  estimate.x0_from_eps = 0.5 * x_t;
+  return estimate;
+}
+
+struct Setting {
+  Model model;
+  std::shared_ptr<FourSteps> sampler = std::make_shared<FourSteps>();
+  GenerateOptions options;
+
+  explicit Setting(std::function<Estimate(const Tensor&)> estimate = half_of) {
+    model.schedule = make<NoiseScheduler>("cosine", "num_train_timesteps = 100", {});
+    model.head = std::make_shared<SaidHead>(std::move(estimate));
+    model.sampler = sampler;
+    model.head_config.type = "mine/head";
+    model.sampler_config.type = "mine/steps";
+    options.count = 3;
+    options.image_size = 4;
+  }
+
+  Tensor draw() const { return generate(model, options); }
+
+  void fails(const std::vector<std::string>& expected) const {
+    std::string message = "nothing was thrown";
+    try {
+      draw();
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    for (const std::string& part : expected) CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an image that is not finite is an error that names sampler, step, t and image") {
+  Setting setting;
+  setting.options.first = 10;
+  REQUIRE(setting.draw().isfinite().all().item<bool>());
+  for (const double value : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    setting.sampler->change = [&](std::size_t index, const Tensor& x) {
+      Tensor changed = x.clone();
+      if (index == 2) changed[1][0][3][3] = value;
+      return changed;
+    };
+    setting.fails({"mine/steps", "image 11 is not finite after step 3 of 4 (t = 40)"});
+  }
+}
+
+TEST_CASE("the error says which part of the estimate was not finite") {
+  Setting setting([](const Tensor& x_t) {
+    Estimate estimate = half_of(x_t);
+    estimate.x0 = at::full_like(x_t, std::numeric_limits<double>::quiet_NaN());
+    estimate.gate = at::full({x_t.size(0), 1, 1, 1}, 0.5);
+    return estimate;
+  });
+  setting.fails({"image 0 is not finite after step 1 of 4", "the head's estimate is not finite in x0"});
+}
+
+TEST_CASE("an estimate of a wrong shape is refused by name, not broadcast to images") {
+  const auto with = [](auto&& change) {
+    return Setting([change](const Tensor& x_t) {
+      Estimate estimate = half_of(x_t);
+      change(estimate, x_t);
+      return estimate;
+    });
+  };
+  with([](Estimate& e, const Tensor& x) {
+    e.x0_from_eps = x.select(1, 0).select(0, 0);
+  }).fails({"mine/head", "[3, 3, 4, 4]", "x0_from_eps", "[4, 4]"});
+  with([](Estimate& e, const Tensor& x) { e.x0 = x.mean(1); }).fails({"mine/head", "x0 of Float [3, 4, 4]"});
+  with([](Estimate& e, const Tensor& x) { e.eps = x.narrow(1, 0, 1); }).fails({"eps of Float [3, 1, 4, 4]"});
+  with([](Estimate& e, const Tensor& x) { e.eps = x.to(at::kLong); }).fails({"eps of Long", "floating point"});
+  with([](Estimate& e, const Tensor& x) {
+    e.x0 = x;
+    e.gate = at::full({5, 3, 4, 4}, 0.5);
+  }).fails({"gate of Float [5, 3, 4, 4]", "broadcasts"});
+  with([](Estimate& e, const Tensor&) { e.x0_from_eps = Tensor(); }).fails({"mine/head", "no clean image"});
+  // A gate for each image, or one for all, is as the interface says.
+  with([](Estimate& e, const Tensor& x) {
+    e.x0 = x;
+    e.gate = at::full({3, 1, 1, 1}, 0.5);
+  }).draw();
+}
+
+TEST_CASE("what a sampler returns is looked at") {
+  Setting setting;
+  setting.sampler->change = [](std::size_t, const Tensor& x) { return x.narrow(0, 0, 1); };
+  setting.fails({"mine/steps", "step() returned Float [1, 3, 4, 4]", "[3, 3, 4, 4]"});
+  setting.sampler->change = [](std::size_t, const Tensor& x) { return x.to(at::kDouble); };
+  setting.fails({"step() returned Double", "expected Float"});
+  setting.sampler->change = [](std::size_t, const Tensor&) { return Tensor(); };
+  setting.fails({"an undefined tensor"});
+  setting.sampler->plan_.back().t_next = 0;
+  setting.fails({"mine/steps", "plan()", "t_next must be -1"});
+  setting.sampler->plan_.clear();
+  setting.fails({"plan() is empty"});
+}
+
+TEST_CASE("sampling stops within a step once it is cancelled") {
+  Setting setting;
+  std::size_t steps = 0;
+  setting.options.on_step = [&](std::size_t step, std::size_t) { steps = step; };
+  setting.options.is_cancelled = [&] { return steps == 2; };
+  CHECK_THROWS_AS(setting.draw(), SamplingCancelled);
+  CHECK(steps == 2);
+}
