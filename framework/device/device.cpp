@@ -66,12 +66,13 @@ Autocast::Autocast(c10::Device device, const std::string& precision)
   }
   at::autocast::set_autocast_dtype(type_, precision == "fp16" ? at::kHalf : at::kBFloat16);
   at::autocast::set_autocast_enabled(type_, true);
-  at::autocast::increment_nesting();
+  was_caching_ = at::autocast::is_autocast_cache_enabled();
+  at::autocast::set_autocast_cache_enabled(false);
 }
 
 Autocast::~Autocast() {
   if (!is_active_) return;
-  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_cache_enabled(was_caching_);
   at::autocast::set_autocast_enabled(type_, false);
 }
 

@@ -12,7 +12,8 @@ namespace casdm {
 c10::Device select_device(const std::string& name);
 
 /// Runs the networks in lower precision while it lives: autocast to bf16 or fp16, or nothing for fp32.
-/// Throws ConfigError for fp16 on the CPU.
+/// Casts of weights are not cached: a cached cast could outlive an update of its weight, or lack the gradient
+/// when the weight was first used without. Throws ConfigError for fp16 on the CPU.
 class Autocast {
  public:
   Autocast(c10::Device device, const std::string& precision);
@@ -23,6 +24,7 @@ class Autocast {
  private:
   c10::DeviceType type_;
   bool is_active_;
+  bool was_caching_ = true;
 };
 
 }  // namespace casdm

@@ -19,10 +19,12 @@ struct AutocastState {
   at::DeviceType device = at::kCPU;
   bool is_enabled = false;
   at::ScalarType dtype = at::kFloat;
+  bool is_caching = true;
 };
 
 AutocastState autocast_state(at::DeviceType device) {
-  return {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+  return {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device),
+          at::autocast::is_autocast_cache_enabled()};
 }
 
 /// Sets an autocast state for its own lifetime.
@@ -37,6 +39,7 @@ class AutocastGuard {
   static void apply(const AutocastState& state) {
     at::autocast::set_autocast_dtype(state.device, state.dtype);
     at::autocast::set_autocast_enabled(state.device, state.is_enabled);
+    at::autocast::set_autocast_cache_enabled(state.is_caching);
   }
   AutocastState before_;
 };
@@ -45,6 +48,8 @@ class AutocastGuard {
 struct Recipe : torch::CustomClassHolder {
   BlockFunction block;
   std::optional<at::Generator> dropout;  ///< as before the first evaluation
+  /// Of the first evaluation, but without its cache: the casts of a backward pass belong to no autocast region
+  /// that would clear them, and would outlive the weights.
   AutocastState autocast;
   std::vector<Tensor> parameters;
 };
@@ -103,6 +108,7 @@ Tensor checkpoint(BlockFunction block, const Tensor& x, const Tensor& embedding,
   recipe->block = std::move(block);
   if (dropout) recipe->dropout = dropout->clone();
   recipe->autocast = autocast_state(x.device().type());
+  recipe->autocast.is_caching = false;
   recipe->parameters = parameters;
   return Checkpoint::apply(recipe, dropout, x, embedding, at::TensorList(parameters));
 }

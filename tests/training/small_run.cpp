@@ -1,9 +1,12 @@
 #include "training/small_run.h"
 
+#include <sstream>
+
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/overrides.h"
+#include "framework/support/files.h"
 
 namespace casdm::testing {
 
@@ -69,6 +72,19 @@ Checkpoint run(const LoadedExperiment& experiment) {
       RunFolder::create(experiment.options.run.directory / experiment.options.run.name, experiment.resolved);
   train(experiment, folder, std::nullopt);
   return Checkpoint::open(folder.path());
+}
+
+Checkpoint resume(const LoadedExperiment& experiment, const Checkpoint& from) {
+  RunFolder folder = RunFolder::open(experiment.options.run.directory / experiment.options.run.name);
+  train(experiment, folder, from);
+  return Checkpoint::open(folder.path());
+}
+
+std::vector<Value> records(const std::filesystem::path& run) {
+  std::vector<Value> result;
+  std::istringstream lines(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) result.push_back(from_json(line));
+  return result;
 }
 
 std::map<std::string, Tensor> tensors(const Checkpoint& checkpoint, const std::string& file) {

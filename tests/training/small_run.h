@@ -22,6 +22,12 @@ std::string single_head();
 /// Trains it in a new folder `folder/name` and returns the final checkpoint.
 Checkpoint run(const LoadedExperiment& experiment);
 
+/// Continues `from` in the folder of `experiment` and returns the final checkpoint.
+Checkpoint resume(const LoadedExperiment& experiment, const Checkpoint& from);
+
+/// The lines of a run's metrics.jsonl.
+std::vector<Value> records(const std::filesystem::path& run);
+
 /// The tensors of one file of a checkpoint, by name.
 std::map<std::string, Tensor> tensors(const Checkpoint& checkpoint, const std::string& file);
 

@@ -50,11 +50,6 @@ Value first_record(const std::filesystem::path& run) {
   return from_json(line);
 }
 
-void resume(const LoadedExperiment& experiment, const Checkpoint& from) {
-  RunFolder folder = RunFolder::open(experiment.options.run.directory / experiment.options.run.name);
-  train(experiment, folder, from);
-}
-
 }  // namespace
 
 TEST_CASE("a run with uniform timesteps is bitwise the run without a sampler") {
