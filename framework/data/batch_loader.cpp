@@ -210,7 +210,7 @@ void check(const Dataset& dataset, const DataOptions& options) {
 class BatchLoader::Stream {
  public:
   Stream(std::shared_ptr<const Dataset> dataset, const DataOptions& options, std::int64_t batch_size,
-         std::uint64_t seed, std::int64_t first_step, std::function<void(const std::string&)> warn)
+         std::uint64_t seed, std::int64_t first_position, std::function<void(const std::string&)> warn)
       : options_(options),
         batch_size_(batch_size),
         seed_(seed),
@@ -218,8 +218,8 @@ class BatchLoader::Stream {
         order_(dataset->size(), seed),
         null_label_(dataset->num_classes()),
         reader_(std::move(dataset), options),
-        step_(first_step),
-        next_position_(first_step * batch_size) {
+        first_position_(first_position),
+        next_position_(first_position) {
     // Enough for every thread to have an image in hand while a whole batch waits.
     const std::int64_t ahead = 1 + (options.workers + batch_size - 1) / batch_size;
     ring_.resize(static_cast<std::size_t>(std::max<std::int64_t>(ahead, 2)));
@@ -236,17 +236,17 @@ class BatchLoader::Stream {
 
   ImageBatch next() {
     std::unique_lock lock(mutex_);
-    Slot& slot = slot_of(step_);
+    Slot& slot = slot_of(batch_);
     filled_.wait(lock, [&] { return slot.missing == 0; });
     lock.unlock();
     for (const std::string& warning : reader_.take_warnings()) {
       if (warn_) warn_(warning);
     }
     if (slot.failure) std::rethrow_exception(slot.failure);
-    ImageBatch batch{slot.images, slot.labels, step_ * batch_size_};
+    ImageBatch batch{slot.images, slot.labels, first_position_ + batch_ * batch_size_};
     lock.lock();
     reset(slot);
-    ++step_;
+    ++batch_;
     lock.unlock();
     room_.notify_all();
     return batch;
@@ -261,7 +261,7 @@ class BatchLoader::Stream {
     std::exception_ptr failure;  ///< of the lowest position, so that it does not depend on timing
   };
 
-  Slot& slot_of(std::int64_t step) { return ring_[static_cast<std::size_t>(step) % ring_.size()]; }
+  Slot& slot_of(std::int64_t batch) { return ring_[static_cast<std::size_t>(batch) % ring_.size()]; }
 
   void reset(Slot& slot) {
     const auto side = options_.image_size;
@@ -275,11 +275,12 @@ class BatchLoader::Stream {
     std::unique_lock lock(mutex_);
     while (true) {
       room_.wait(lock, [&] {
-        return stopping_ || next_position_ < (step_ + static_cast<std::int64_t>(ring_.size())) * batch_size_;
+        const std::int64_t ahead = batch_ + static_cast<std::int64_t>(ring_.size());
+        return stopping_ || next_position_ < first_position_ + ahead * batch_size_;
       });
       if (stopping_) return;
       const std::int64_t position = next_position_++;
-      Slot& slot = slot_of(position / batch_size_);
+      Slot& slot = slot_of((position - first_position_) / batch_size_);
       lock.unlock();
       std::exception_ptr failure;
       try {
@@ -301,7 +302,7 @@ class BatchLoader::Stream {
     const bool flip =
         options_.random_flip && uniform(derive_seed(seed_, "flip", static_cast<std::uint64_t>(position))) < 0.5;
     if (flip) mirror(image.pixels, options_.image_size);
-    const std::int64_t place = position % batch_size_;
+    const std::int64_t place = (position - first_position_) % batch_size_;
     std::memcpy(slot.images.data_ptr<std::uint8_t>() + static_cast<std::size_t>(place) * image.pixels.size(),
                 image.pixels.data(), image.pixels.size());
     if (options_.use_labels)
@@ -335,16 +336,18 @@ class BatchLoader::Stream {
   std::condition_variable room_;
   std::condition_variable filled_;
   std::vector<Slot> ring_;
-  std::int64_t step_;
+  std::int64_t first_position_;
+  std::int64_t batch_ = 0;  ///< of this process; the one that `next` delivers
   std::int64_t next_position_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
 
 BatchLoader::BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, std::int64_t batch_size,
-                         std::uint64_t seed, std::int64_t first_step, std::function<void(const std::string&)> warn) {
+                         std::uint64_t seed, std::int64_t first_position,
+                         std::function<void(const std::string&)> warn) {
   check(*dataset, options);
-  stream_ = std::make_unique<Stream>(std::move(dataset), options, batch_size, seed, first_step, std::move(warn));
+  stream_ = std::make_unique<Stream>(std::move(dataset), options, batch_size, seed, first_position, std::move(warn));
 }
 
 BatchLoader::~BatchLoader() = default;

@@ -72,6 +72,8 @@ void ModuleState::zero_grad() {
 
 Tensor ModuleState::grad_norm() const { return is_trainable() ? gradients_.norm() : at::zeros({}, weights_.options()); }
 
+bool ModuleState::has_finite_weights() const { return weights_.norm().isfinite().item<bool>(); }
+
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;

@@ -27,7 +27,8 @@ class ModuleState {
   bool is_trainable() const { return module_.is_trainable; }
 
   void zero_grad();
-  Tensor grad_norm() const;  ///< L2 norm of all gradients, scalar, before clipping
+  Tensor grad_norm() const;         ///< L2 norm of all gradients, scalar, before clipping
+  bool has_finite_weights() const;  ///< waits for the device
   /// One Adam step with the gradients times `scale` (scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
   /// average += (1 - keep) (weights - average), for each average.

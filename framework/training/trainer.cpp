@@ -89,18 +89,38 @@ void save_grid(const Model& model, const LoadedExperiment& experiment, std::int6
   write_png(path, image_grid(to_uint8(generate(model, options))));
 }
 
+NamedModule& module_of(std::vector<NamedModule>& modules, const InitOptions& init) {
+  const auto found =
+      std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == init.module; });
+  if (found == modules.end()) throw ConfigError(text("init: the head has no module '", init.module, "'"));
+  return *found;
+}
+
+/// Loads the weights that a new run starts from.
 /// @param head  its table in the experiment, where each module has one of its own
 void initialise(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts, const Value& head) {
   for (const InitOptions& start : starts) {
-    const auto found =
-        std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == start.module; });
-    if (found == modules.end()) throw ConfigError(text("init: the head has no module '", start.module, "'"));
     const TensorFile weights = pretrained(start.from, start.module);
     if (const Value* table = head.find(start.module)) {
       check_recorded_options(weights.metadata, *table, start.from.string(), "head." + start.module);
     }
-    load_state(*found->module, weights.tensors, start.from.string());
-    if (start.freeze) found->is_trainable = false;
+    load_state(*module_of(modules, start).module, weights.tensors, start.from.string());
+  }
+}
+
+void freeze(std::vector<NamedModule>& modules, const std::vector<InitOptions>& starts) {
+  for (const InitOptions& start : starts) {
+    NamedModule& module = module_of(modules, start);
+    if (start.freeze) module.is_trainable = false;
+  }
+}
+
+void check_weights(const std::vector<ModuleState>& modules, std::int64_t step, const std::string& last_checkpoint) {
+  for (const ModuleState& module : modules) {
+    if (module.has_finite_weights()) continue;
+    throw Error(text("step ", step, ": the weights of module ", module.name(),
+                     " are not finite; no checkpoint of them was saved. ", last_checkpoint,
+                     ". Try a smaller learning rate"));
   }
 }
 
@@ -126,10 +146,12 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   ExperimentMetrics metrics(experiment, *model.schedule, device);
   BatchDraws draws(experiment, model, device);
   std::vector<NamedModule> named = model.head->modules();
+  freeze(named, options.init);
   if (!start) initialise(named, options.init, options.head.table);
   std::vector<ModuleState> modules;
   for (const NamedModule& module : named) modules.emplace_back(module, options.optimizer, options.ema, device);
-  LossScaler scaler(named, options.run.precision, model.head->gradients_are_separate());
+  LossScaler scaler(named, options.run.precision,
+                    model.head->gradients_are_separate() && options.optimizer.grouping == "module");
 
   // Where we are.
   Progression now;
@@ -141,14 +163,19 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
     scaler.restore(now.loss_scales);
   }
   Progress progress("training", total, "images", now.images);
-  BatchLoader loader(dataset, options.data, batch_size, seed, now.step,
+  BatchLoader loader(dataset, options.data, batch_size, seed, now.images,
                      [&](const std::string& line) { progress.say(line); });
   StepStatistics statistics(T);
   const std::vector<UsedPlugin> plugins = experiment.host->used();
   std::int64_t saved_at = start ? now.images : -1;
+  std::string last_checkpoint =
+      start ? "The last good checkpoint is " + start->path().string() : "The run has no checkpoint yet";
   const auto save = [&] {
+    check_weights(modules, now.step, last_checkpoint);
     now.loss_scales = scaler.state();
-    Checkpoint::save(run, experiment.resolved, plugins, modules, draws.state(), now, options.checkpoint.keep_last);
+    const Checkpoint saved =
+        Checkpoint::save(run, experiment.resolved, plugins, modules, draws.state(), now, options.checkpoint.keep_last);
+    last_checkpoint = "The last good checkpoint is " + saved.path().string();
     saved_at = now.images;
   };
   const auto draw_samples = [&] {

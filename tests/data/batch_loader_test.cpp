@@ -68,7 +68,7 @@ std::vector<std::int64_t> read(BatchLoader& loader, std::int64_t steps) {
 }
 
 at::Tensor pixels_of(std::int64_t workers, const std::string& cache, std::int64_t first_step, std::int64_t steps) {
-  BatchLoader loader(std::make_shared<Numbered>(11), options_with(workers, cache), 4, 5, first_step, nullptr);
+  BatchLoader loader(std::make_shared<Numbered>(11), options_with(workers, cache), 4, 5, first_step * 4, nullptr);
   std::vector<at::Tensor> images;
   for (std::int64_t step = 0; step < steps; ++step) images.push_back(loader.next().images);
   return at::cat(images);
@@ -104,6 +104,16 @@ TEST_CASE("threads, cache and the step it starts at do not change the stream") {
   }
 }
 
+TEST_CASE("batches of another size go on at the same image") {
+  const at::Tensor expected = pixels_of(2, "auto", 0, 10);
+  BatchLoader loader(std::make_shared<Numbered>(11), options_with(2), 6, 5, 10, nullptr);
+  for (std::int64_t first = 10; first < 34; first += 6) {
+    const ImageBatch batch = loader.next();
+    CHECK(batch.first_position == first);
+    CHECK(at::equal(batch.images, expected.narrow(0, first, 6)));
+  }
+}
+
 TEST_CASE("a flip depends on seed and position and happens to half the images") {
   const at::Tensor images = pixels_of(2, "auto", 0, 250);
   const at::Tensor flipped = images.select(3, kSide - 1).select(2, 0).select(1, 0).eq(255);
@@ -116,7 +126,7 @@ TEST_CASE("a flip depends on seed and position and happens to half the images") 
 }
 
 TEST_CASE("a batch says where it stands") {
-  BatchLoader loader(std::make_shared<Numbered>(10), options_with(2), 4, 1, 6, nullptr);
+  BatchLoader loader(std::make_shared<Numbered>(10), options_with(2), 4, 1, 24, nullptr);
   CHECK(loader.next().first_position == 24);
   const ImageBatch batch = loader.next();
   CHECK(batch.first_position == 28);
@@ -227,7 +237,7 @@ TEST_CASE("labels are dropped with the given probability, by position, and nothi
   const auto loaded = [&](double probability, std::int64_t workers, std::int64_t first_step) {
     DataOptions options = options_with(workers);
     options.label_dropout = probability;
-    BatchLoader loader(std::make_shared<Numbered>(count), options, 50, 5, first_step, nullptr);
+    BatchLoader loader(std::make_shared<Numbered>(count), options, 50, 5, first_step * 50, nullptr);
     std::vector<at::Tensor> images, labels;
     for (std::int64_t step = first_step; step < 80; ++step) {
       const ImageBatch batch = loader.next();

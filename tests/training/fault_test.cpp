@@ -30,6 +30,21 @@ TEST_CASE("a gradient that turns NaN under finite losses names the module") {
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("but the gradient of module phi is not"), Error);
 }
 
+TEST_CASE("weights that are not finite are never saved, and the last good checkpoint is named") {
+  const TemporaryFolder folder;
+  std::vector<std::string> wild = {"optimizer.learning_rate=1e38", "optimizer.warmup_images=0", "train.total_images=12",
+                                   "train.batch_size=12"};
+  const LoadedExperiment at_once = small_experiment(folder.path(), "at_once", single_head(), wild);
+  CHECK_THROWS_WITH_AS(run(at_once), doctest::Contains("the weights of module theta are not finite"), Error);
+  CHECK_THROWS_AS(Checkpoint::open(folder.path() / "at_once"), NoCheckpoint);
+
+  wild.back() = "train.batch_size=4";
+  const Checkpoint good = run(small_experiment(folder.path(), "later", single_head(), {"train.total_images=8"}));
+  CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "later", single_head(), wild), good),
+                       doctest::Contains(good.path().c_str()), Error);
+  CHECK(Checkpoint::open(folder.path() / "later").progression().images == 8);
+}
+
 TEST_CASE("a metric that returns the wrong shape is named") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", faulty("shape", 0))),

@@ -26,10 +26,7 @@ TEST_CASE("a run stopped and resumed is bitwise the uninterrupted run") {
   const Checkpoint whole = run(small_experiment(folder.path(), "whole", kHead));
   const Checkpoint half = run(small_experiment(folder.path(), "parts", kHead, {"train.total_images=12"}));
   CHECK(half.progression().images == 12);
-  const LoadedExperiment rest = small_experiment(folder.path(), "parts", kHead);
-  RunFolder run_folder = RunFolder::open(folder.path() / "parts");
-  train(rest, run_folder, half);
-  check_equal(Checkpoint::open(run_folder.path()), whole);
+  check_equal(resume(small_experiment(folder.path(), "parts", kHead), half), whole);
 }
 
 TEST_CASE("accumulated parts see the same noise and give the same gradients up to rounding") {
@@ -88,6 +85,37 @@ TEST_CASE("a module can start from another run and stay frozen") {
   for (const auto& [name, tensor] : tensors(phi, "weights.safetensors")) {
     if (name.starts_with("theta.")) CHECK_MESSAGE(at::equal(tensor, average.at(name)), name);
   }
+}
+
+TEST_CASE("a run with a frozen module, stopped and resumed, is bitwise the uninterrupted run") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=8"}));
+  const std::string toml =
+      kHead + "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
+  const Checkpoint whole = run(small_experiment(folder.path(), "whole", toml));
+  const Checkpoint half = run(small_experiment(folder.path(), "parts", toml, {"train.total_images=12"}));
+  // What a module started from is needed at the start alone.
+  std::filesystem::remove_all(folder.path() / "theta");
+  check_equal(resume(small_experiment(folder.path(), "parts", toml), half), whole);
+}
+
+TEST_CASE("a resumed run with another batch size goes on at the image where it stopped") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> still = {"optimizer.learning_rate=1e-30", "log.every_images=4",
+                                          "train.total_images=12"};
+  std::vector<std::string> longer = still;
+  longer.insert(longer.end(), {"train.batch_size=8", "train.total_images=20"});
+  const Checkpoint half = run(small_experiment(folder.path(), "changed", cascade_head(), still));
+  CHECK(resume(small_experiment(folder.path(), "changed", cascade_head(), longer), half).progression().images == 20);
+  longer.back() = "train.total_images=32";
+  run(small_experiment(folder.path(), "eights", cascade_head(), longer));
+  const Value fourth = records(folder.path() / "changed").back();
+  const Value other = records(folder.path() / "eights").back();
+  CHECK(fourth.find("step")->as_integer() == 4);
+  CHECK(other.find("step")->as_integer() == 4);
+  // Images 13 to 20 in one, 25 to 32 in the other, under the same noise.
+  const auto loss = [](const Value& record) { return record.find("loss")->find("x0")->find("mean")->as_number(); };
+  CHECK(loss(fourth) != loss(other));
 }
 
 TEST_CASE("another build of a plugin is refused unless allowed") {
