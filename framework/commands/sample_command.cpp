@@ -120,7 +120,7 @@ int sample_command(const std::vector<std::string>& words) {
 
   Checkpoint checkpoint = Checkpoint::open(a.run);
   const LoadedExperiment experiment = with_sampler(checkpoint, a);
-  const std::int64_t classes = checkpoint.progression().num_classes;
+  const std::int64_t classes = checkpoint.num_classes();
   if (a.label && *a.label >= classes) {
     throw ConfigError(text("sample: --label ", *a.label, ": the run has ", classes, " classes",
                            classes > 0 ? text("; expected 0 to ", classes - 1) : ""));

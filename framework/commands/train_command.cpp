@@ -108,14 +108,14 @@ int resume_run(const TrainArguments& arguments) {
   if (checkpoint) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
-    if (checkpoint->progression().images >= experiment.options.train.total_images) {
-      std::cerr << "the run is complete (" << checkpoint->progression().images
+    if (checkpoint->images() >= experiment.options.train.total_images) {
+      std::cerr << "the run is complete (" << checkpoint->images()
                 << " images). To train on: --set train.total_images=N\n";
       std::cout << run.path().string() << '\n';
       return 0;
     }
   }
-  return finish(train(experiment, run, checkpoint), run);
+  return finish(train(experiment, run, std::move(checkpoint)), run);
 }
 
 int train_command(const std::vector<std::string>& words) {

@@ -6,7 +6,10 @@
 
 namespace casdm {
 
-/// SHA-256 of a file's content, hexadecimal. Throws Error when it cannot be read.
+/// SHA-256 of `content`, hexadecimal.
+std::string sha256(std::string_view content);
+
+/// The same of a file's content. Throws Error when it cannot be read.
 std::string sha256_of_file(const std::filesystem::path& path);
 
 /// Writes `content` as an AtomicFile. Throws Error when writing fails.

@@ -1,18 +1,17 @@
 #include "framework/training/checkpoint.h"
 
-#include <fcntl.h>
 #include <torch/headeronly/version.h>
-#include <unistd.h>
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <set>
 
-#include "casdm/error.h"
+#include "casdm/atomic_file.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/support/files.h"
+#include "framework/training/module_state.h"
 
 namespace casdm {
 
@@ -20,71 +19,75 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::int64_t kFormat = 1;
-constexpr const char* kWeights = "weights.safetensors";
-constexpr const char* kOptimizer = "optimizer.safetensors";
-constexpr const char* kTimesteps = "timesteps.safetensors";
+constexpr std::int64_t kFormat = 2;
+constexpr std::size_t kDigits = 12;
+constexpr const char* kState = "state.json";
+constexpr const char* kStateSum = "state.json.sha256";
 constexpr std::string_view kAveragePrefix = "ema-";
 constexpr std::string_view kSuffix = ".safetensors";
 
-std::string average_file(const std::string& name) {
-  return name == "ema" ? "ema.safetensors" : text(kAveragePrefix, name, kSuffix);
+std::string name_of(std::int64_t images) {
+  std::string name = std::to_string(images);
+  return name.insert(0, kDigits - std::min(kDigits, name.size()), '0');
 }
 
-/// The tensors whose names begin with "<module>.", without it.
-NamedTensors part_of(const NamedTensors& all, const std::string& module) {
-  NamedTensors result;
-  for (const auto& [name, tensor] : all) {
-    if (name.starts_with(module + ".")) result.emplace_back(name.substr(module.size() + 1), tensor);
-  }
-  return result;
+bool is_name(const std::string& name) {
+  return name.size() == kDigits && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// A view of named tensors as a module, for load_state's checks.
-class Handles final : public Module {
- public:
-  explicit Handles(NamedTensors tensors) : tensors_(std::move(tensors)) {}
-  NamedTensors parameters() const override { return tensors_; }
+/// Of tensors: it becomes a file name.
+bool is_word(const std::string& name) {
+  return !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
+  });
+}
 
- private:
-  NamedTensors tensors_;
-};
-
+/// The checkpoints in a run's folder of them, oldest first.
 std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   std::vector<fs::path> result;
-  if (!fs::is_directory(folder)) return result;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_directory() && fs::exists(entry.path() / "state.json")) result.push_back(entry.path());
+  std::error_code failure;
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+    std::error_code ignored;
+    if (is_name(entry->path().filename().string()) && fs::exists(entry->path() / kState, ignored)) {
+      result.push_back(entry->path());
+    }
   }
   std::sort(result.begin(), result.end());
   return result;
 }
 
-void sync_folder(const fs::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-}
-
-const Value& member(const Value& table, std::string_view key) {
+/// A member of state.json. Throws Error unless it is there and `is` of it is true.
+const Value& member(const Value& table, const std::string& key, bool (Value::*is)() const, const char* expected) {
   const Value* value = table.find(key);
-  if (value == nullptr) throw Error(text("key '", key, "' is missing"));
-  return *value;
+  if (value == nullptr) throw Error(text("state.json has no '", key, "'"));
+  if ((value->*is)()) return *value;
+  throw Error(text("state.json has a ", value->type_name(), " as '", key, "': expected ", expected));
 }
 
 void check_file(const fs::path& path, const Value& expected) {
-  if (!fs::exists(path)) throw Error(text(path.string(), " is missing from the checkpoint"));
-  const auto size = static_cast<std::int64_t>(fs::file_size(path));
-  const std::int64_t wanted = member(expected, "bytes").as_integer();
+  std::error_code failure;
+  const auto size = static_cast<std::int64_t>(fs::file_size(path, failure));
+  if (failure) throw Error(text(path.string(), " is missing from the checkpoint: ", failure.message()));
+  const std::int64_t wanted = member(expected, "bytes", &Value::is_integer, "an integer").as_integer();
   if (size != wanted) {
     throw Error(text(path.string(), size < wanted ? " is truncated: " : " is altered: ", size, " bytes, ", wanted,
                      " were written"));
   }
-  if (sha256_of_file(path) != member(expected, "sha256").as_string()) {
+  if (sha256_of_file(path) != member(expected, "sha256", &Value::is_string, "a string").as_string()) {
     throw Error(text(path.string(), " is altered: its SHA-256 is not the one recorded in state.json"));
   }
 }
+
+/// Renames what has the name of a new checkpoint: it was not saved by the line of training that goes on.
+void make_way(const fs::path& path) {
+  if (!fs::exists(fs::symlink_status(path))) return;
+  for (int i = 1;; ++i) {
+    const fs::path aside = text(path.string(), ".set-aside-", i);
+    if (!fs::exists(fs::symlink_status(aside))) return fs::rename(path, aside);
+  }
+}
+
+std::string state_sum(std::string_view state) { return text(sha256(state), "  ", kState, "\n"); }
 
 /// What to do about a damaged checkpoint: the others that the run has.
 std::string others(const fs::path& checkpoint) {
@@ -95,108 +98,82 @@ std::string others(const fs::path& checkpoint) {
   return names.empty() ? "; the run has no other checkpoint" : "; other checkpoints of the run: " + join(names, ", ");
 }
 
-/// Writes the tensors of a checkpoint; returns the names of the files.
-std::vector<std::string> write_tensors(const fs::path& folder, const std::vector<ModuleState>& modules,
-                                       const NamedTensors& timesteps) {
-  std::vector<std::string> files = {kWeights, kOptimizer};
-  write_safetensors(folder / kWeights, prefixed(modules, [](const ModuleState& module) { return module.weights(); }));
-  write_safetensors(folder / kOptimizer, prefixed(modules, [](const ModuleState& module) { return module.moments(); }));
-  for (std::size_t i = 0; i < modules.front().rules().size(); ++i) {
-    files.push_back(average_file(modules.front().rules()[i].name()));
-    write_safetensors(folder / files.back(), average_of(modules, i));
+Value state_of(const CheckpointContent& content, const fs::path& folder) {
+  Value files{Value::Table{}};
+  for (const auto& [name, tensors] : content.tensors) {
+    const std::string file = text(name, kSuffix);
+    Value entry{Value::Table{}};
+    entry.set("bytes", static_cast<std::int64_t>(fs::file_size(folder / file)));
+    entry.set("sha256", sha256_of_file(folder / file));
+    files.set(file, std::move(entry));
   }
-  if (!timesteps.empty()) {
-    files.emplace_back(kTimesteps);
-    write_safetensors(folder / kTimesteps, timesteps);
-  }
-  return files;
+  Value::Array used;
+  for (const UsedPlugin& plugin : content.plugins) used.push_back(write_options(plugin));
+  Value record{Value::Table{}};
+  record.set("format", kFormat);
+  record.set("libtorch", TORCH_VERSION);
+  record.set("numbers", content.numbers);
+  record.set("plugins", std::move(used));
+  record.set("files", std::move(files));
+  record.set("config", content.config);
+  return record;
 }
 
 }  // namespace
 
-Checkpoint Checkpoint::save(const RunFolder& run, const Value& resolved, const std::vector<UsedPlugin>& plugins,
-                            const std::vector<ModuleState>& modules, const NamedTensors& timesteps,
-                            const Progression& progression, std::int64_t keep_last) {
-  std::string name = std::to_string(progression.images);
-  name.insert(0, 12 - std::min<std::size_t>(12, name.size()), '0');
-  const fs::path final = run.checkpoints() / name;
-  const fs::path temporary = run.checkpoints() / (".tmp-" + name);
-  Checkpoint saved;
+fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content) {
+  const fs::path final = run.checkpoints() / name_of(content.numbers.find("images")->as_integer());
   try {
-    fs::remove_all(temporary);
-    fs::create_directories(temporary);
-    saved.files_ = write_tensors(temporary, modules, timesteps);
-    Value files{Value::Table{}};
-    for (const std::string& file : saved.files_) {
-      Value entry{Value::Table{}};
-      entry.set("bytes", static_cast<std::int64_t>(fs::file_size(temporary / file)));
-      entry.set("sha256", sha256_of_file(temporary / file));
-      files.set(file, std::move(entry));
+    run.sync_log();
+    fs::create_directory(run.checkpoints());
+    AtomicFolder folder(final);
+    for (const auto& [name, tensors] : content.tensors) {
+      if (!is_word(name)) throw Error(text("'", name, "' cannot be the name of a file"));
+      write_safetensors(folder.temporary() / text(name, kSuffix), tensors);
     }
-    Value record{Value::Table{}};
-    record.set("format", kFormat);
-    record.set("libtorch", TORCH_VERSION);
-    record.set("step", progression.step);
-    record.set("images", progression.images);
-    record.set("num_classes", progression.num_classes);
-    record.set("loss_scales", Value::Array(progression.loss_scales.begin(), progression.loss_scales.end()));
-    Value::Array used;
-    for (const UsedPlugin& plugin : plugins) used.push_back(write_options(plugin));
-    record.set("plugins", std::move(used));
-    record.set("files", std::move(files));
-    record.set("config", resolved);
-    write_file(temporary / "state.json", to_json(record, 1) + "\n");
-    fs::remove_all(final);
-    fs::rename(temporary, final);
-    sync_folder(run.checkpoints());
+    const std::string state = to_json(state_of(content, folder.temporary()), 1) + "\n";
+    write_file(folder.temporary() / kState, state);
+    write_file(folder.temporary() / kStateSum, state_sum(state));
+    make_way(final);
+    folder.commit();
   } catch (const std::exception& error) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
     throw Error(text("checkpoint ", final.string(), " could not be saved (earlier ones are kept): ", error.what()));
   }
-  std::vector<fs::path> all = checkpoints_in(run.checkpoints());
-  for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < all.size(); ++i) fs::remove_all(all[i]);
-  saved.path_ = final;
-  saved.progression_ = progression;
-  saved.config_ = resolved;
-  saved.plugins_ = plugins;
-  return saved;
+  return final;
+}
+
+void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::int64_t keep_last,
+                            const std::function<void(const std::string&)>& warn) {
+  const std::vector<fs::path> all = checkpoints_in(run.checkpoints());
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < all.size(); ++i) {
+    if (all[i] == saved) continue;
+    try {
+      remove_unless_held(all[i]);
+    } catch (const Error& error) {
+      warn(text("an old checkpoint stays: ", error.what()));
+    }
+  }
 }
 
 Checkpoint Checkpoint::open(const fs::path& path) {
   Checkpoint checkpoint;
-  checkpoint.path_ = path;
-  if (!fs::exists(path / "state.json")) {
-    const std::vector<fs::path> all = checkpoints_in(path / "checkpoints");
-    if (all.empty())
-      throw NoCheckpoint(text(path.string(), fs::exists(path) ? " holds no checkpoint" : " does not exist"));
+  std::error_code failure;
+  const bool is_checkpoint = fs::exists(path / kState, failure);
+  while (!checkpoint.hold_) {
+    const std::vector<fs::path> all = is_checkpoint ? std::vector{path} : checkpoints_in(path / "checkpoints");
+    if (all.empty()) {
+      const bool exists = fs::exists(path, failure);
+      throw NoCheckpoint(text(path.string(), exists ? " holds no checkpoint" : " does not exist"));
+    }
     checkpoint.path_ = all.back();
+    try {
+      checkpoint.hold_ = std::make_shared<const FolderHold>(checkpoint.path_);
+    } catch (const Error&) {
+      if (is_checkpoint || fs::exists(checkpoint.path_)) throw;  // else it was the newest of a moment ago
+    }
   }
-  const fs::path file = checkpoint.path_ / "state.json";
   try {
-    const Value record = from_json(read_file(file));
-    if (member(record, "format").as_integer() != kFormat) {
-      throw Error(
-          text("format ", member(record, "format").as_integer(), " is not the format ", kFormat, " of this program"));
-    }
-    checkpoint.progression_.step = member(record, "step").as_integer();
-    checkpoint.progression_.images = member(record, "images").as_integer();
-    checkpoint.progression_.num_classes = member(record, "num_classes").as_integer();
-    for (const Value& scale : member(record, "loss_scales").as_array()) {
-      checkpoint.progression_.loss_scales.push_back(scale.as_number());
-    }
-    for (const Value& plugin : member(record, "plugins").as_array()) {
-      checkpoint.plugins_.push_back(read_options<UsedPlugin>(plugin));
-    }
-    checkpoint.config_ = member(record, "config");
-    const Value& files = member(record, "files");
-    for (const std::string& name : {std::string(kWeights), average_file("ema"), std::string(kOptimizer)}) {
-      member(files, name);
-    }
-    for (const auto& [name, expected] : files.as_table()) {
-      check_file(checkpoint.path_ / name, expected);
-      checkpoint.files_.push_back(name);
-    }
+    checkpoint.read_state(read_file(checkpoint.path_ / kState));
   } catch (const Error& error) {
     throw Error(
         text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
@@ -204,59 +181,80 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   return checkpoint;
 }
 
-void Checkpoint::restore(std::vector<ModuleState>& modules, const NamedTensors& timesteps) const {
-  restore_timesteps(timesteps);
-  const auto load = [&](const std::string& name, auto&& part) {
-    if (!has(name)) {
-      throw Error(text("checkpoint ", path_.string(), " has no ", name,
-                       ": the average is not as old as the run; leave it out of [[ema.also]], or train a new run"));
+void Checkpoint::read_state(const std::string& json) {
+  const bool has_sum = fs::exists(path_ / kStateSum);
+  if (has_sum && read_file(path_ / kStateSum) != state_sum(json)) {
+    throw Error(text((path_ / kState).string(), " is altered: its SHA-256 is not the one in ", kStateSum));
+  }
+  const Value record = from_json(json);
+  const std::int64_t format = member(record, "format", &Value::is_integer, "an integer").as_integer();
+  if (format != 1 && format != kFormat) {
+    throw Error(text("format ", format, " is not one of this program, which reads 1 and ", kFormat));
+  }
+  if (format == kFormat && !has_sum) throw Error(text((path_ / kStateSum).string(), " is missing"));
+  if (format == 1) {
+    for (const char* key : {"step", "images", "num_classes"}) {
+      numbers_.set(key, member(record, key, &Value::is_integer, "an integer"));
     }
-    const TensorFile content = read_safetensors(path_ / name);
-    for (ModuleState& module : modules) {
-      load_state(Handles(part(module)), part_of(content.tensors, module.name()),
-                 text((path_ / name).string(), ", module ", module.name()));
-    }
-  };
-  load(kWeights, [](const ModuleState& module) { return module.weights(); });
-  load(kOptimizer, [](const ModuleState& module) { return module.moments(); });
-  for (std::size_t i = 0; i < modules.front().rules().size(); ++i) {
-    load(average_file(modules.front().rules()[i].name()), [i](const ModuleState& module) { return module.average(i); });
+    numbers_.set("loss_scales", member(record, "loss_scales", &Value::is_array, "an array"));
+  } else {
+    numbers_ = member(record, "numbers", &Value::is_table, "a table");
+  }
+  config_ = member(record, "config", &Value::is_table, "a table");
+  for (const Value& plugin : member(record, "plugins", &Value::is_array, "an array").as_array()) {
+    plugins_.push_back(read_options<UsedPlugin>(plugin));
+  }
+  for (const auto& [name, expected] : member(record, "files", &Value::is_table, "a table").as_table()) {
+    if (!is_word(name) || !name.ends_with(kSuffix)) throw Error(text("state.json names a file '", name, "'"));
+    check_file(path_ / name, expected);
+    const std::string& sum = member(expected, "sha256", &Value::is_string, "a string").as_string();
+    files_.emplace(name.substr(0, name.size() - kSuffix.size()), sum);
+  }
+  for (const char* name : {"weights", "ema"}) {
+    if (!has(name)) throw Error(text("state.json names no ", name, kSuffix));
+  }
+  const std::string name = path_.filename().string();
+  if (is_name(name) && name != name_of(images())) {
+    throw Error(text("its name says ", name, " images and state.json ", images(), ": was it renamed?"));
   }
 }
 
-void Checkpoint::restore_timesteps(const NamedTensors& timesteps) const {
-  if (has(kTimesteps) == timesteps.empty()) {
-    throw Error(text("checkpoint ", path_.string(), has(kTimesteps) ? " holds" : " holds no",
-                     " state of a timestep sampler, and the one of this experiment has ",
-                     timesteps.empty() ? "none" : "some", "; resume with the `timesteps` that made the checkpoint"));
-  }
-  if (timesteps.empty()) return;
-  const fs::path file = path_ / kTimesteps;
-  load_state(Handles(timesteps), read_safetensors(file).tensors, file.string());
+std::int64_t Checkpoint::count(const std::string& key, std::int64_t most) const {
+  const Value* value = numbers_.find(key);
+  const bool good = value != nullptr && value->is_integer() && value->as_integer() >= 0 && value->as_integer() <= most;
+  if (good) return value->as_integer();
+  throw Error(text("checkpoint ", path_.string(), ": '", key, "' is ",
+                   value == nullptr      ? "missing"
+                   : value->is_integer() ? std::to_string(value->as_integer())
+                                         : std::string(value->type_name()),
+                   ": expected an integer from 0 to ", most));
 }
 
-bool Checkpoint::has(const std::string& file) const {
-  return std::find(files_.begin(), files_.end(), file) != files_.end();
+fs::path Checkpoint::file(const std::string& tensors) const { return path_ / text(tensors, kSuffix); }
+
+NamedTensors Checkpoint::tensors(const std::string& name) const {
+  if (!has(name)) throw Error(text("checkpoint ", path_.string(), " has no ", name, kSuffix));
+  return read_safetensors(file(name)).tensors;
 }
 
 fs::path Checkpoint::file_of(const std::string& weights) const {
-  if (weights == "raw") return path_ / kWeights;
+  if (weights == "raw") return file("weights");
   std::vector<std::string> names = {"raw", "ema"};
-  for (const std::string& file : files_) {
-    if (!file.starts_with(kAveragePrefix)) continue;
-    names.push_back(file.substr(kAveragePrefix.size(), file.size() - kAveragePrefix.size() - kSuffix.size()));
+  for (const auto& [name, sum] : files_) {
+    if (name.starts_with(kAveragePrefix)) names.push_back(name.substr(kAveragePrefix.size()));
   }
-  if (std::find(names.begin(), names.end(), weights) != names.end()) return path_ / average_file(weights);
+  if (weights == "ema") return file("ema");
+  if (std::find(names.begin(), names.end(), weights) != names.end()) return file(text(kAveragePrefix, weights));
   if (fs::is_regular_file(weights)) return weights;
   throw ConfigError(text("there are no weights \"", weights, "\": ", path_.string(), " has ", join(names, ", "),
                          ", and no file has that name"));
 }
 
 void Checkpoint::load_weights(const std::vector<NamedModule>& modules, const std::string& which) const {
-  const fs::path file = file_of(which);
-  const TensorFile content = read_safetensors(file);
+  const fs::path from = file_of(which);
+  const TensorFile content = read_safetensors(from);
   for (const NamedModule& module : modules) {
-    load_state(*module.module, part_of(content.tensors, module.name), text(file.string(), ", module ", module.name));
+    load_state(*module.module, part_of(content.tensors, module.name), text(from.string(), ", module ", module.name));
   }
 }
 

@@ -2,23 +2,31 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "casdm/cascade_head.h"
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "framework/config/experiment.h"
-#include "framework/training/module_state.h"
+#include "framework/support/folder_hold.h"
 #include "framework/training/run_folder.h"
 
 namespace casdm {
 
-/// Where a training stands, apart from its tensors.
-struct Progression {
-  std::int64_t step = 0;            ///< optimiser steps done
-  std::int64_t images = 0;          ///< images seen
-  std::vector<double> loss_scales;  ///< fp16: see LossScaler
-  std::int64_t num_classes = 0;     ///< of the data set; 0: unconditional
+/// What a checkpoint keeps. It does not know what the training makes of it.
+struct CheckpointContent {
+  /// A table: where the training stands. `images` (seen so far) names the checkpoint; readers ask for `num_classes`
+  /// (of the data set, 0: unconditional). Infinite and undefined numbers are kept.
+  Value numbers;
+  /// By the name of their file: "weights", "ema", "ema-NAME" for the averages, as "<module>.<name>"; and whatever
+  /// else the training needs to go on. A name is letters, digits, '-', '_' and '.'.
+  std::map<std::string, NamedTensors> tensors;
+  Value config;  ///< the resolved experiment
+  std::vector<UsedPlugin> plugins;
 };
 
 /// A run without any checkpoint.
@@ -29,35 +37,44 @@ class NoCheckpoint : public Error {
 
 /// A saved state: RUN/checkpoints/<images>/ with
 ///
-///     weights.safetensors    every module's parameters and buffers, "theta.<name>"
-///     ema.safetensors        the averaged parameters, same names
-///     ema-<name>.safetensors an average of [[ema.also]], likewise
-///     optimizer.safetensors  Adam's moments
-///     timesteps.safetensors  what the timestep sampler has learned; only where it learns
-///     state.json             progression, resolved config, plugins with their build ids, LibTorch
-///                            version, and size and SHA-256 of each file
+///     <name>.safetensors     each of CheckpointContent::tensors
+///     state.json             numbers, resolved config, plugins with their build ids, LibTorch version, and size and
+///                            SHA-256 of each file
+///     state.json.sha256      of state.json, in sha256sum's form
 ///
-/// It is written under a temporary name, synced and renamed, so it is whole or absent.
+/// <images> has twelve digits; folders of other names are nothing to us. A checkpoint is written under a temporary
+/// name, synced and renamed, so it is whole or absent.
 class Checkpoint {
  public:
-  /// Saves, then removes all but the newest `keep_last`.
-  /// @param timesteps  the timestep sampler's buffers
-  static Checkpoint save(const RunFolder& run, const Value& resolved, const std::vector<UsedPlugin>& plugins,
-                         const std::vector<ModuleState>& modules, const NamedTensors& timesteps,
-                         const Progression& progression, std::int64_t keep_last);
+  /// Saves a checkpoint of `run`, after its log has reached the disk. What has its name already is renamed to
+  /// <images>.set-aside-<n>. Returns its folder. Throws Error; earlier ones are never touched.
+  static std::filesystem::path save(const RunFolder& run, const CheckpointContent& content);
 
-  /// The newest of a run, or the one in `path` when that is a checkpoint folder itself. Throws
-  /// Error when there is none or when a file is missing, truncated or altered.
+  /// Removes all but the newest `keep_last` of the run; never `saved`, nor one that somebody reads.
+  /// @param warn  told of each that cannot be removed
+  static void remove_old(const RunFolder& run, const std::filesystem::path& saved, std::int64_t keep_last,
+                         const std::function<void(const std::string&)>& warn);
+
+  /// The newest of a run, or the one in `path` when that is a checkpoint folder itself. Nobody removes it as long as
+  /// the object or a copy of it lives. Throws Error when there is none, when a file is missing, truncated or altered,
+  /// or a number cannot be.
   static Checkpoint open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  const Progression& progression() const { return progression_; }
+  const Value& numbers() const { return numbers_; }
+  std::int64_t images() const { return count("images"); }
+  std::int64_t num_classes() const { return count("num_classes", 1 << 24); }
   const Value& config() const { return config_; }
   const std::vector<UsedPlugin>& plugins() const { return plugins_; }
 
-  /// Restores everything training needs; all or nothing a module. Throws Error when the timestep sampler of the
-  /// checkpoint is not the one whose buffers `timesteps` are.
-  void restore(std::vector<ModuleState>& modules, const NamedTensors& timesteps) const;
+  /// An integer of `numbers`. Throws Error, naming it, unless it is there and in 0..most.
+  std::int64_t count(const std::string& key, std::int64_t most = kMostImages) const;
+
+  bool has(const std::string& tensors) const { return files_.contains(tensors); }
+  std::filesystem::path file(const std::string& tensors) const;
+
+  /// One of CheckpointContent::tensors. Throws Error when there is none of the name.
+  NamedTensors tensors(const std::string& name) const;
 
   /// Loads the weights of a head's modules.
   /// @param which  "ema", "raw", the name of an average of [[ema.also]], or a safetensors file in the layout of
@@ -73,14 +90,16 @@ class Checkpoint {
   /// From now on any build of the plugins will do.
   void accept_plugins() { plugins_.clear(); }
 
+  static constexpr std::int64_t kMostImages = 1'000'000'000'000'000;
+
  private:
-  bool has(const std::string& file) const;
+  void read_state(const std::string& json);
   std::filesystem::path file_of(const std::string& weights) const;
-  void restore_timesteps(const NamedTensors& timesteps) const;
 
   std::filesystem::path path_;
-  std::vector<std::string> files_;
-  Progression progression_;
+  std::shared_ptr<const FolderHold> hold_;
+  std::map<std::string, std::string> files_;  ///< name of the tensors: SHA-256
+  Value numbers_;
   Value config_;
   std::vector<UsedPlugin> plugins_;
 };

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "casdm/error.h"
+#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/composition/model.h"
 
@@ -13,6 +14,16 @@ namespace {
 
 /// Each parameter begins on a cache line.
 constexpr std::int64_t kAlignment = 16;
+
+/// Named tensors as a module, for load_state's checks.
+class Handles final : public Module {
+ public:
+  explicit Handles(const NamedTensors& tensors) : tensors_(tensors) {}
+  NamedTensors parameters() const override { return tensors_; }
+
+ private:
+  const NamedTensors& tensors_;
+};
 
 std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -121,6 +132,18 @@ NamedTensors prefixed(const std::vector<ModuleState>& modules,
     for (auto& [name, tensor] : part(module)) all.emplace_back(module.name() + "." + name, tensor);
   }
   return all;
+}
+
+NamedTensors part_of(const NamedTensors& all, const std::string& module) {
+  NamedTensors result;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(module + ".")) result.emplace_back(name.substr(module.size() + 1), tensor);
+  }
+  return result;
+}
+
+void copy_into(const NamedTensors& handles, const NamedTensors& values, std::string_view source) {
+  load_state(Handles(handles), values, source);
 }
 
 NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index) {

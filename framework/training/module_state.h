@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "casdm/cascade_head.h"
@@ -65,6 +66,12 @@ class ModuleState {
 /// What `part` gives of each module, its names as "<module>.<name>".
 NamedTensors prefixed(const std::vector<ModuleState>& modules,
                       const std::function<NamedTensors(const ModuleState&)>& part);
+
+/// The tensors of `all` whose names begin with "<module>.", without it.
+NamedTensors part_of(const NamedTensors& all, const std::string& module);
+
+/// Copies `values` into the tensors that `handles` are; throws as load_state does.
+void copy_into(const NamedTensors& handles, const NamedTensors& values, std::string_view source);
 
 /// One average of all modules, likewise.
 NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
@@ -65,6 +66,17 @@ void RunFolder::append(const Value& record) const {
   if (descriptor >= 0) ::close(descriptor);
   if (written == static_cast<ssize_t>(line.size())) return;
   throw Error(text(file.string(), " cannot be written: ", written < 0 ? std::strerror(reason) : "the disk is full"));
+}
+
+void RunFolder::sync_log() const {
+  const fs::path file = path_ / "metrics.jsonl";
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0 && errno == ENOENT) return;
+  const bool good = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int reason = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!good) throw Error(text(file.string(), " cannot be synced: ", std::strerror(reason)));
+  sync_folder(path_);
 }
 
 }  // namespace casdm

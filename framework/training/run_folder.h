@@ -38,6 +38,9 @@ class RunFolder {
   /// Appends one line to metrics.jsonl. Throws Error when it cannot be written in full.
   void append(const Value& record) const;
 
+  /// Returns when all lines are on the disk. Throws Error.
+  void sync_log() const;
+
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
   std::filesystem::path path_;

@@ -124,9 +124,43 @@ void check_weights(const std::vector<ModuleState>& modules, std::int64_t step, c
   }
 }
 
+std::string average_name(const AverageRule& rule) {
+  return rule.name() == "ema" ? rule.name() : text("ema-", rule.name());
+}
+
+/// The tensors of a checkpoint; handles to them.
+/// @param timesteps  the timestep sampler's buffers
+std::map<std::string, NamedTensors> tensors_of(const std::vector<ModuleState>& modules, const NamedTensors& timesteps) {
+  std::map<std::string, NamedTensors> result;
+  result["weights"] = prefixed(modules, [](const ModuleState& module) { return module.weights(); });
+  result["optimizer"] = prefixed(modules, [](const ModuleState& module) { return module.moments(); });
+  const std::vector<AverageRule>& rules = modules.front().rules();
+  for (std::size_t i = 0; i < rules.size(); ++i) result[average_name(rules[i])] = average_of(modules, i);
+  if (!timesteps.empty()) result["timesteps"] = timesteps;
+  return result;
+}
+
+/// Restores everything that training needs; all or nothing a file.
+void restore(const Checkpoint& checkpoint, const std::map<std::string, NamedTensors>& state) {
+  const std::string path = checkpoint.path().string();
+  if (checkpoint.has("timesteps") != state.contains("timesteps")) {
+    throw Error(text("checkpoint ", path, checkpoint.has("timesteps") ? " holds" : " holds no",
+                     " state of a timestep sampler, and the one of this experiment has ",
+                     state.contains("timesteps") ? "some" : "none",
+                     "; resume with the `timesteps` that made the checkpoint"));
+  }
+  for (const auto& [name, handles] : state) {
+    if (!checkpoint.has(name) && name.starts_with("ema-")) {
+      throw Error(text("checkpoint ", path, " has no ", name, ".safetensors: the average is not as old as the run; ",
+                       "leave it out of [[ema.also]], or train a new run"));
+    }
+    copy_into(handles, checkpoint.tensors(name), checkpoint.file(name).string());
+  }
+}
+
 }  // namespace
 
-TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std::optional<Checkpoint>& start) {
+TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start) {
   const Experiment& options = experiment.options;
   const auto seed = static_cast<std::uint64_t>(options.run.seed);
   const std::int64_t batch_size = options.train.batch_size;
@@ -158,8 +192,8 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   now.num_classes = num_classes;
   if (start) {
     start->check_plugins(experiment.host->used());
-    start->restore(modules, draws.state());
-    now = start->progression();
+    now = Progression::of(*start);
+    restore(*start, tensors_of(modules, draws.state()));
     scaler.restore(now.loss_scales);
   }
   Progress progress("training", total, "images", now.images);
@@ -170,13 +204,16 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std:
   std::int64_t saved_at = start ? now.images : -1;
   std::string last_checkpoint =
       start ? "The last good checkpoint is " + start->path().string() : "The run has no checkpoint yet";
+  start.reset();
   const auto save = [&] {
     check_weights(modules, now.step, last_checkpoint);
     now.loss_scales = scaler.state();
-    const Checkpoint saved =
-        Checkpoint::save(run, experiment.resolved, plugins, modules, draws.state(), now, options.checkpoint.keep_last);
-    last_checkpoint = "The last good checkpoint is " + saved.path().string();
+    const std::filesystem::path saved =
+        Checkpoint::save(run, {now.numbers(), tensors_of(modules, draws.state()), experiment.resolved, plugins});
+    last_checkpoint = "The last good checkpoint is " + saved.string();
     saved_at = now.images;
+    Checkpoint::remove_old(run, saved, options.checkpoint.keep_last,
+                           [&](const std::string& line) { progress.say("warning: " + line); });
   };
   const auto draw_samples = [&] {
     if (options.log.sample_count == 0) return;

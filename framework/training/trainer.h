@@ -4,6 +4,7 @@
 
 #include "framework/composition/model.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/progression.h"
 #include "framework/training/run_folder.h"
 
 namespace casdm {
@@ -14,8 +15,8 @@ struct TrainingEnd {
   bool is_complete = false;  ///< false: stopped by a signal, after a checkpoint
 };
 
-/// Trains the experiment in `run`, from `start` when given. Returns early, after finishing the step
-/// and saving a checkpoint, once `interrupted()` (see signals.h) is true.
-TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, const std::optional<Checkpoint>& start);
+/// Trains the experiment in `run`, from `start` when given; `start` is let go once it is restored. Returns early, after
+/// finishing the step and saving a checkpoint, once `interrupted()` (see signals.h) is true.
+TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start);
 
 }  // namespace casdm

@@ -21,7 +21,7 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   const LoadedExperiment experiment =
       small_experiment(folder.path(), "run", faulty("nan", 6), {"checkpoint.every_images=8"});
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("step 7: loss term 'metric.faulty' is nan at t = "), Error);
-  CHECK(Checkpoint::open(folder.path() / "run").progression().images == 24);
+  CHECK(Checkpoint::open(folder.path() / "run").images() == 24);
 }
 
 TEST_CASE("a gradient that turns NaN under finite losses names the module") {
@@ -42,7 +42,7 @@ TEST_CASE("weights that are not finite are never saved, and the last good checkp
   const Checkpoint good = run(small_experiment(folder.path(), "later", single_head(), {"train.total_images=8"}));
   CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "later", single_head(), wild), good),
                        doctest::Contains(good.path().c_str()), Error);
-  CHECK(Checkpoint::open(folder.path() / "later").progression().images == 8);
+  CHECK(Checkpoint::open(folder.path() / "later").images() == 8);
 }
 
 TEST_CASE("a metric that returns the wrong shape is named") {

@@ -44,7 +44,7 @@ TEST_CASE("with class labels, some of them dropped, the metric still does not re
   CHECK(different(cascade, single, "weights.safetensors").empty());
   // The five forms and "no label".
   CHECK(tensors(single, "weights.safetensors").at("theta.label_emb.weight").size(0) == 6);
-  CHECK(single.progression().num_classes == 5);
+  CHECK(single.num_classes() == 5);
 }
 
 TEST_CASE("a joint gradient norm couples theta to the metric, so the leak test can fail") {
