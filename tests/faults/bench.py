@@ -119,11 +119,12 @@ class Trial:
 
 
 class Bench:
-    def __init__(self, build, scratch, options):
+    def __init__(self, scratch, options):
         self.scratch = scratch
         self.options = options
-        self.program = Program(build, scratch, is_warm=not options.cold)
+        self.program = Program(options.build, options.library, scratch, is_warm=not options.cold)
         self.losses = collections.Counter()
+        self.only = None  # a part of a driver
         self.templates = scratch / "templates"
         self.templates.mkdir(parents=True)
         # Everything happens under one path, which a run may record; what is compared later is moved away.
@@ -226,6 +227,8 @@ class Bench:
 
     def each(self, driver, numbers, function):
         """Runs these trials (or --trial alone), prints their counts and the first loss of each kind."""
+        if self.only not in (None, driver):
+            return
         counts = collections.Counter()
         lost = collections.Counter()
         numbers = numbers if self.options.trial is None else [self.options.trial]
@@ -252,7 +255,8 @@ class Bench:
         print(f"LOST {driver} {trial.number}: {loss}")
         for note in trial.notes:
             print(f"    {note}")
-        print(f"    repeat it: tests/faults/run.sh --seed {self.options.seed} --trial {trial.number} --keep {driver}",
+        form = " --long" if self.options.long else ""
+        print(f"    repeat it: tests/faults/run.sh{form} --seed {self.options.seed} --trial {trial.number} --keep {driver}",
               flush=True)
 
     def begin(self, trial, case):

@@ -5,16 +5,28 @@ import itertools
 from bench import CASES, Loss, check_end
 from program import control_characters
 
-# How a call goes wrong; one line is all that a new way needs.
-WAYS = ["fail=ENOSPC", "fail=ENOSPC last=1000000", "fail=EIO", "fail=EACCES", "kill=before", "kill=within",
-        "kill=after", "cut=ordered", "cut=strict"]
+# How a call goes wrong, and which calls can; one line is all that a new way needs.
+NAMES = {"open", "mkdir", "rename", "link", "unlink", "rmdir"}
+GROWING = {"open", "mkdir", "rename", "link", "write", "fsync", "ftruncate"}
+ALL = NAMES | GROWING
+WAYS = {
+    "fail=ENOSPC": GROWING,
+    "fail=ENOSPC last=1000000": GROWING,
+    "fail=EIO": ALL,
+    "fail=EACCES": NAMES,
+    "kill=before": ALL,
+    "kill=within": {"write"},
+    "kill=after": ALL,
+    "cut=ordered": ALL,
+    "cut=strict": ALL,
+}
 
 
 def run(bench, is_long):
     points = [(case, number, call, way) for case in CASES for number, call in telling(bench.calls(case.name))
-              for way in WAYS if way != "kill=within" or call[0] == "write"]
+              for way, calls in WAYS.items() if call[0] in calls]
     # The short form spreads over all of them; numbers stay those of the long one.
-    step = 1 if is_long else max(1, len(points) // 110)
+    step = 1 if is_long else max(1, len(points) // 70)
     bench.each("failures", range(bench.options.seed % step, len(points), step),
                lambda trial: fail(bench, trial, *points[trial.number]))
 

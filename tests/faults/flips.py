@@ -46,7 +46,7 @@ PICTURES = {"pictures": {f"pictures/{name}": content for name, content in media.
 
 def run(bench, is_long):
     uses = [use for use in USES for _ in range(use.weight)]
-    bench.each("flips", range(2400 if is_long else 120), lambda trial: flip(bench, trial, uses[trial.number % len(uses)]))
+    bench.each("flips", range(2400 if is_long else 80), lambda trial: flip(bench, trial, uses[trial.number % len(uses)]))
 
 
 @functools.cache

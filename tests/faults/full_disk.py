@@ -22,7 +22,7 @@ def run(bench, is_long):
     for name in ["train", "resume", "sample", "export", "diffusers", "ema", "new"]:
         start = used(bench.template(bench.case(name).start))
         end = max(used(bench.whole(name)[0]), start) + 64
-        count = (60 if name in ("train", "resume") else 20) if is_long else (6 if name in ("train", "resume") else 2)
+        count = (60 if name in ("train", "resume") else 20) if is_long else (5 if name in ("train", "resume") else 2)
         points += [(name, start + (end - start) * step // count) for step in range(1, count)]
     bench.each("full_disk", range(len(points)), lambda trial: fill(bench, trial, disk, *points[trial.number]))
 

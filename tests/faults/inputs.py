@@ -136,7 +136,7 @@ MADE = {"doubling includes": includes, "a pipe without a writer": fifo}
 
 def run(bench, is_long):
     bench.each("hostile", range(len(BOMBS) + len(MADE)), lambda trial: hostile(bench, trial))
-    bench.each("inputs", range(2000 if is_long else 80),
+    bench.each("damaged", range(2000 if is_long else 50),
                lambda trial: damaged(bench, trial, KINDS[trial.number % len(KINDS)]))
 
 

@@ -87,7 +87,7 @@ class WarmProgram:
 class Program:
     """`casdm` of a build folder, every process of it with the library of faults preloaded."""
 
-    def __init__(self, build, scratch, is_warm=True):
+    def __init__(self, build, library, scratch, is_warm=True):
         self.command = str(build / "bin/casdm")
         self.scratch = scratch
         self.is_warm = is_warm
@@ -97,7 +97,7 @@ class Program:
         self.outputs.mkdir(parents=True, exist_ok=True)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("CASDM_")},
-            "LD_PRELOAD": str(build / "tests/libcasdm_faults.so"),
+            "LD_PRELOAD": str(library),
             "XDG_STATE_HOME": str(scratch / "state"),
             "XDG_DATA_HOME": str(scratch / "data"),
             "OMP_NUM_THREADS": "1",

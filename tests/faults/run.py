@@ -10,14 +10,25 @@ import tempfile
 
 from bench import ROOT, Bench
 
-DRIVERS = ["kills", "failures", "full_disk", "flips", "inputs", "together"]
+# Modules of this folder and the trials that each makes.
+DRIVERS = {
+    "kills": ["kills"],
+    "failures": ["failures"],
+    "full_disk": ["full_disk"],
+    "flips": ["flips"],
+    "inputs": ["hostile", "damaged"],
+    "together": ["starts", "resumes", "beside", "stdout"],
+    "pairwise": ["pairwise"],
+}
+NAMES = {part: module for module, parts in DRIVERS.items() for part in [module, *parts]}
 
 
 def parsed():
     parser = argparse.ArgumentParser(prog="tests/faults/run.sh", description=(
         "Kills, failing calls, power cuts, full disks, flipped bits and damaged input against the program. Prints "
         "counts; exit status 1 when anything was lost or accepted in silence."))
-    parser.add_argument("drivers", nargs="*", metavar="NAME", help=f"{', '.join(DRIVERS)}, pairwise; default: all but it")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*NAMES, []], help=(
+        f"{', '.join(NAMES)}; default: all but pairwise"))
     parser.add_argument("--long", action="store_true", help="all trials: more than an hour; default: two minutes")
     parser.add_argument("--short", dest="long", action="store_false", help="the default")
     parser.add_argument("--seed", type=int, default=1, help="of the trials")
@@ -25,6 +36,7 @@ def parsed():
     parser.add_argument("--keep", action="store_true", help="leave the folders of the trials")
     parser.add_argument("--cold", action="store_true", help="start every process anew instead of by fork")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--library", type=pathlib.Path, help="the preloaded one; default: that of the build")
     parser.add_argument("--scratch", type=pathlib.Path, help="where trials run; default: memory (/dev/shm)")
     return parser.parse_args()
 
@@ -33,10 +45,13 @@ def main():
     options = parsed()
     base = options.scratch or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="casdm-faults-", dir=base))
-    bench = Bench(options.build.resolve(), scratch, options)
+    options.build = options.build.resolve()
+    options.library = options.library or options.build / "tests/libcasdm_faults.so"
+    bench = Bench(scratch, options)
     try:
-        for name in options.drivers or DRIVERS:
-            importlib.import_module(name).run(bench, options.long)
+        for name in options.names or [name for name in DRIVERS if name != "pairwise"]:
+            bench.only = None if name in DRIVERS else name
+            importlib.import_module(NAMES[name]).run(bench, options.long)
     finally:
         bench.program.close()
         if options.keep:

@@ -6,10 +6,10 @@ from bench import CASES, RUN, Loss, check_end
 
 
 def run(bench, is_long):
-    bench.each("two starts", range(100 if is_long else 5), lambda trial: two_starts(bench, trial))
-    bench.each("two resumes", range(100 if is_long else 5), lambda trial: two_resumes(bench, trial))
-    bench.each("sampling beside", range(40 if is_long else 2), lambda trial: sampling_beside(bench, trial))
-    bench.each("full stdout", range(len(CASES)), lambda trial: full_stdout(bench, trial, CASES[trial.number]))
+    bench.each("starts", range(100 if is_long else 3), lambda trial: two_starts(bench, trial))
+    bench.each("resumes", range(100 if is_long else 3), lambda trial: two_resumes(bench, trial))
+    bench.each("beside", range(40 if is_long else 1), lambda trial: sampling_beside(bench, trial))
+    bench.each("stdout", range(len(CASES)), lambda trial: full_stdout(bench, trial, CASES[trial.number]))
 
 
 def race(bench, trial, case):
