@@ -3,11 +3,11 @@
 #include <set>
 
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/reporting/progress.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/training/ema_snapshots.h"
 
 namespace casdm {
@@ -83,8 +83,8 @@ int ema_command(const std::vector<std::string>& words) {
   const std::vector<EmaSnapshot> snapshots = snapshots_until(RunFolder::open(a.run), a.at);
   const std::int64_t images = snapshots.back().images;
   const Reconstruction average = reconstruct_ema(snapshots, *a.sigma_rel, images);
-  write_safetensors(a.out, average.tensors,
-                    {{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}});
+  write_checked_tensors(a.out, average.tensors,
+                        {{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}});
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is met to " << significant(100 * average.error) << " %\n";
   std::cout << a.out << '\n';

@@ -347,6 +347,7 @@ BatchLoader::BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptio
                          std::uint64_t seed, std::int64_t first_position,
                          std::function<void(const std::string&)> warn) {
   check(*dataset, options);
+  if (first_position < 0) throw Error(text("the stream of images cannot start at position ", first_position));
   stream_ = std::make_unique<Stream>(std::move(dataset), options, batch_size, seed, first_position, std::move(warn));
 }
 

@@ -10,6 +10,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/training/module_state.h"
 
@@ -155,6 +156,14 @@ void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::in
   }
 }
 
+std::vector<std::pair<std::int64_t, fs::path>> Checkpoint::all(const RunFolder& run) {
+  std::vector<std::pair<std::int64_t, fs::path>> result;
+  for (const fs::path& path : checkpoints_in(run.checkpoints())) {
+    result.emplace_back(std::stoll(path.filename().string()), path);
+  }
+  return result;
+}
+
 Checkpoint Checkpoint::open(const fs::path& path) {
   Checkpoint checkpoint;
   std::error_code failure;
@@ -213,6 +222,7 @@ void Checkpoint::read_state(const std::string& json) {
   for (const char* name : {"weights", "ema"}) {
     if (!has(name)) throw Error(text("state.json names no ", name, kSuffix));
   }
+  num_classes();
   const std::string name = path_.filename().string();
   if (is_name(name) && name != name_of(images())) {
     throw Error(text("its name says ", name, " images and state.json ", images(), ": was it renamed?"));
@@ -252,14 +262,14 @@ fs::path Checkpoint::file_of(const std::string& weights) const {
 
 void Checkpoint::load_weights(const std::vector<NamedModule>& modules, const std::string& which) const {
   const fs::path from = file_of(which);
-  const TensorFile content = read_safetensors(from);
+  const TensorFile content = read_checked_tensors(from);
   for (const NamedModule& module : modules) {
     load_state(*module.module, part_of(content.tensors, module.name), text(from.string(), ", module ", module.name));
   }
 }
 
 NamedTensors Checkpoint::weights(const std::string& module, const std::string& which) const {
-  const TensorFile content = read_safetensors(file_of(which));
+  const TensorFile content = read_checked_tensors(file_of(which));
   NamedTensors result = part_of(content.tensors, module);
   if (!result.empty()) return result;
   std::set<std::string> modules;
@@ -285,7 +295,7 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
 
 TensorFile pretrained(const fs::path& from, const std::string& module) {
   if (!fs::is_regular_file(from)) return {Checkpoint::open(from).weights(module, "ema"), {}};
-  TensorFile file = read_safetensors(from);
+  TensorFile file = read_checked_tensors(from);
   NamedTensors of_module = part_of(file.tensors, module);
   if (!of_module.empty()) file.tensors = std::move(of_module);
   return file;

@@ -55,6 +55,9 @@ class Checkpoint {
   static void remove_old(const RunFolder& run, const std::filesystem::path& saved, std::int64_t keep_last,
                          const std::function<void(const std::string&)>& warn);
 
+  /// The checkpoints of a run by images, oldest first.
+  static std::vector<std::pair<std::int64_t, std::filesystem::path>> all(const RunFolder& run);
+
   /// The newest of a run, or the one in `path` when that is a checkpoint folder itself. Nobody removes it as long as
   /// the object or a copy of it lives. Throws Error when there is none, when a file is missing, truncated or altered,
   /// or a number cannot be.

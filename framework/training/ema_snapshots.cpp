@@ -7,8 +7,8 @@
 #include <tuple>
 
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/support/checked_tensors.h"
 
 namespace casdm {
 
@@ -30,12 +30,28 @@ bool read_number(std::string_view digits, T& value) {
   return failure == std::errc() && end == digits.data() + digits.size();
 }
 
+/// Whether the name is one of `snapshot_name`.
 bool read_name(const std::string& name, EmaSnapshot& snapshot) {
   const std::size_t dash = name.find('-');
   if (dash == std::string::npos || !name.ends_with(kSuffix)) return false;
   const std::string_view digits(name);
   return read_number(digits.substr(0, dash), snapshot.images) &&
-         read_number(digits.substr(dash + 1, name.size() - kSuffix.size() - dash - 1), snapshot.sigma_rel);
+         read_number(digits.substr(dash + 1, name.size() - kSuffix.size() - dash - 1), snapshot.sigma_rel) &&
+         snapshot.images > 0 && snapshot.sigma_rel > 0 && snapshot.sigma_rel < 1 &&
+         name == snapshot_name(snapshot.images, snapshot.sigma_rel);
+}
+
+std::map<std::string, std::string> metadata_of(std::int64_t images, double sigma_rel) {
+  return {{"images", std::to_string(images)}, {"sigma_rel", number(sigma_rel)}};
+}
+
+/// Throws Error unless the file is what was written under its name. Snapshots of version 0.1 have no metadata.
+NamedTensors read_snapshot(const EmaSnapshot& snapshot) {
+  TensorFile file = read_checked_tensors(snapshot.path);
+  if (file.metadata.empty()) return std::move(file.tensors);
+  const bool has_sum = file.metadata.erase("sha256") == 1;
+  if (has_sum && file.metadata == metadata_of(snapshot.images, snapshot.sigma_rel)) return std::move(file.tensors);
+  throw Error(text(snapshot.path.string(), " is altered: it does not record the images and the width of its name"));
 }
 
 /// Adds coefficient * content to the sums of floating-point tensors.
@@ -68,7 +84,8 @@ void save_ema_snapshots(const RunFolder& run, const std::vector<ModuleState>& mo
   for (std::size_t i = 0; i < rules.size(); ++i) {
     if (!rules[i].sigma_rel()) continue;
     fs::create_directories(run.ema());
-    write_safetensors(run.ema() / snapshot_name(images, *rules[i].sigma_rel()), average_of(modules, i));
+    write_checked_tensors(run.ema() / snapshot_name(images, *rules[i].sigma_rel()), average_of(modules, i),
+                          metadata_of(images, *rules[i].sigma_rel()));
   }
 }
 
@@ -95,7 +112,7 @@ Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double
   result.error = combination.error;
   std::vector<at::ScalarType> types;
   for (std::size_t i = 0; i < snapshots.size(); ++i) {
-    const NamedTensors content = read_safetensors(snapshots[i].path).tensors;
+    const NamedTensors content = read_snapshot(snapshots[i]);
     add(result.tensors, content, combination.coefficients[i], snapshots[i].path);
     types.clear();
     for (const auto& [name, tensor] : content) types.push_back(tensor.scalar_type());

@@ -4,78 +4,159 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <ctime>
+#include <set>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/support/files.h"
+#include "framework/training/log_file.h"
 
 namespace casdm {
 
 namespace fs = std::filesystem;
 
-RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
-  if (fs::exists(path)) {
-    throw ConfigError(text("the run folder ", path.string(), " exists. Continue it with `casdm train --resume ",
-                           path.string(), "`, or choose another name: --set run.name=NAME"));
-  }
+namespace {
+
+const std::set<std::string> kFolders = {"checkpoints", "samples"};
+constexpr const char* kLock = ".lock";
+
+std::string reason_of(int code) { return std::strerror(code); }
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
   std::error_code failure;
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+    names.push_back(entry->path().filename().string());
+  }
+  return names;
+}
+
+/// Whether a folder holds nothing but checkpoints/ and samples/, both empty, and files of these names.
+bool is_unused(const fs::path& folder, const std::set<std::string>& files) {
+  const std::vector<std::string> names = names_in(folder);
+  return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    const fs::file_status status = fs::symlink_status(folder / name);
+    if (fs::is_regular_file(status)) return files.contains(name);
+    return kFolders.contains(name) && fs::is_directory(status) && names_in(folder / name).empty();
+  });
+}
+
+/// Makes the folder and those above; returns the ones that did not exist, outermost first.
+std::vector<fs::path> make_folders(const fs::path& folder) {
+  std::vector<fs::path> made;
+  for (fs::path at = folder; !at.empty() && !fs::exists(at); at = at.parent_path()) made.insert(made.begin(), at);
+  std::erase_if(made, [](const fs::path& at) { return !fs::create_directory(at); });
+  return made;
+}
+
+std::string now_in_utc() {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  char buffer[32];
+  return {buffer, std::strftime(buffer, sizeof(buffer), "%Y-%m-%d %H:%M:%S UTC", &parts)};
+}
+
+/// Who holds a lock, for the next one who wants it.
+std::string holder() {
+  char host[256] = {};
+  ::gethostname(host, sizeof(host) - 1);
+  return text("process ", ::getpid(), " on ", host, " since ", now_in_utc());
+}
+
+/// What the holder wrote, cut and without anything that is not printable: the file may be anybody's.
+std::string holder_in(int descriptor) {
+  char buffer[200];
+  const ssize_t size = ::pread(descriptor, buffer, sizeof(buffer), 0);
+  std::string line(buffer, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  line = line.substr(0, line.find('\n'));
+  return line.empty() ? "" : ": " + printable(line);
+}
+
+}  // namespace
+
+RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
   RunFolder run(path);
-  fs::create_directories(run.checkpoints(), failure);
-  if (!failure) fs::create_directories(run.samples(), failure);
-  if (failure) throw Error(text(path.string(), " cannot be made: ", failure.message()));
-  write_file(run.config(), to_toml(resolved));
+  try {
+    run.made_ = make_folders(path.parent_path());
+    remove_leftovers(path.has_parent_path() ? path.parent_path() : ".");
+    if (is_unused(path, {})) {
+      for (const std::string& name : kFolders) ::rmdir((path / name).c_str());
+    }
+    AtomicFolder folder(path);
+    RunFolder temporary(folder.temporary());
+    for (const std::string& name : kFolders) fs::create_directory(temporary.path() / name);
+    write_file(temporary.config(), to_toml(resolved));
+    run.lock_ = temporary.locked(temporary.path());
+    folder.commit();
+  } catch (const NameTaken&) {
+    const bool is_run = fs::exists(run.config());
+    throw ConfigError(text(is_run ? "the run folder " : "", path.string(), " exists",
+                           is_run ? text(". Continue it with `casdm train --resume ", path.string(), "`, or choose")
+                                  : " and is not a run folder; choose",
+                           " another name: --set run.name=NAME"));
+  } catch (const fs::filesystem_error& error) {
+    throw Error(text(path.string(), " cannot be made: ", error.code().message()));
+  }
   return run;
 }
 
 RunFolder RunFolder::open(const fs::path& path) {
   RunFolder run(path);
-  if (!fs::is_regular_file(run.config())) {
-    throw ConfigError(text(path.string(), " is no run folder: it holds no config.toml"));
+  std::error_code failure;
+  if (!fs::is_regular_file(run.config(), failure)) {
+    throw ConfigError(text(path.string(), " is not a run folder: it holds no config.toml"));
   }
   return run;
 }
 
 void RunFolder::remove_if_unused() const {
+  if (!is_unused(path_, {"config.toml", kLock})) return;
   std::error_code ignored;
-  if (fs::exists(path_ / "metrics.jsonl", ignored) || fs::exists(ema(), ignored)) return;
-  if (!fs::is_empty(checkpoints(), ignored)) return;
-  fs::remove_all(path_, ignored);
+  const fs::path gone = temporary_beside(path_);
+  fs::rename(path_, gone, ignored);
+  if (ignored) return;
+  fs::remove_all(gone, ignored);
+  for (auto above = made_.rbegin(); above != made_.rend(); ++above) ::rmdir(above->c_str());
 }
 
 void RunFolder::lock() {
-  const fs::path file = path_ / ".lock";
-  // Kept open, and so locked, until the process ends.
-  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor < 0) throw Error(text(file.string(), " cannot be written: ", std::strerror(errno)));
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
-    ::close(descriptor);
-    throw Error(text("another process is training in ", path_.string()));
-  }
+  if (lock_) return;
+  lock_ = locked(path_);
+  for (const fs::path& folder : {path_, checkpoints(), samples(), ema()}) remove_leftovers(folder);
 }
 
-void RunFolder::append(const Value& record) const {
-  const fs::path file = path_ / "metrics.jsonl";
-  const std::string line = to_json(record) + "\n";
-  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  const ssize_t written = descriptor < 0 ? -1 : ::write(descriptor, line.data(), line.size());
-  const int reason = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (written == static_cast<ssize_t>(line.size())) return;
-  throw Error(text(file.string(), " cannot be written: ", written < 0 ? std::strerror(reason) : "the disk is full"));
+std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
+  const fs::path file = folder / kLock;
+  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+  if (descriptor < 0) throw Error(text(file.string(), " cannot be written: ", reason_of(errno)));
+  std::shared_ptr<const int> lock(new int(descriptor), [](const int* held) {
+    ::close(*held);
+    delete held;
+  });
+  // A file system without locks: nothing can be known.
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw Error(text("another process is training in ", folder.string(), holder_in(descriptor),
+                     ". Wait until it ends, or end it"));
+  }
+  const std::string words = holder() + "\n";
+  if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, words.data(), words.size(), 0) < 0) {
+    throw Error(text(file.string(), " cannot be written: ", reason_of(errno)));
+  }
+  return lock;
 }
+
+void RunFolder::append(const Value& record) const { append_line(log(), to_json(record)); }
 
 void RunFolder::sync_log() const {
-  const fs::path file = path_ / "metrics.jsonl";
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0 && errno == ENOENT) return;
-  const bool good = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int reason = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!good) throw Error(text(file.string(), " cannot be synced: ", std::strerror(reason)));
+  sync_lines(log());
   sync_folder(path_);
 }
 

@@ -23,6 +23,7 @@
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/loss_scaler.h"
 #include "framework/training/metric_terms.h"
+#include "framework/training/rewind.h"
 #include "framework/training/signals.h"
 #include "framework/training/step_record.h"
 
@@ -196,6 +197,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     restore(*start, tensors_of(modules, draws.state()));
     scaler.restore(now.loss_scales);
   }
+  rewind(run, now.images, !start || start->config() == experiment.resolved);
   Progress progress("training", total, "images", now.images);
   BatchLoader loader(dataset, options.data, batch_size, seed, now.images,
                      [&](const std::string& line) { progress.say(line); });

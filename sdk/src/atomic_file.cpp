@@ -119,6 +119,7 @@ AtomicFolder::AtomicFolder(fs::path path) : path_(path.has_filename() ? std::mov
     const bool is_made = ::mkdir(temporary_.c_str(), 0755) == 0;
     if (!is_made && errno == EEXIST) continue;
     descriptor_ = is_made ? ::open(temporary_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (is_made && descriptor_ < 0 && errno == ENOENT) continue;  // taken for a leftover
     if (descriptor_ < 0) {
       const int reason = errno;
       if (is_made) ::rmdir(temporary_.c_str());

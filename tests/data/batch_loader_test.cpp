@@ -256,3 +256,8 @@ TEST_CASE("labels are dropped with the given probability, by position, and nothi
   CHECK(at::equal(loaded(0.2, 1, 30).second, dropped.slice(0, 30 * 50)));
   CHECK(loaded(1, 1, 70).second.eq(count).all().item<bool>());
 }
+
+TEST_CASE("a stream cannot start before its first image") {
+  CHECK_THROWS_WITH_AS(BatchLoader(std::make_shared<Numbered>(11), options_with(1, "never"), 4, 5, -4, nullptr),
+                       doctest::Contains("cannot start at position -4"), Error);
+}

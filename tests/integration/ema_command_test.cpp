@@ -57,6 +57,27 @@ sigma_rel = 0.1
       folder.path());
   CHECK_MESSAGE(started.status == 0, started.err);
 
+  // A snapshot in which a bit has flipped, or that has another's name, is refused.
+  const fs::path snapshot = snapshots / "000000000016-0.05.safetensors";
+  const std::string whole = read_file(snapshot);
+  std::string flipped = whole;
+  flipped[flipped.size() - 2] = static_cast<char>(flipped[flipped.size() - 2] ^ 16);
+  for (const std::string& content : {flipped, read_file(snapshots / "000000000008-0.05.safetensors")}) {
+    write_file(snapshot, content);
+    const Outcome altered = shell("casdm ema runs/small --sigma-rel 0.08 --out altered.safetensors", folder.path());
+    CHECK(altered.status == 1);
+    CHECK_MESSAGE(altered.err.find("000000000016-0.05.safetensors is altered") != std::string::npos, altered.err);
+    CHECK_FALSE(fs::exists(folder.path() / "altered.safetensors"));
+  }
+  write_file(snapshot, whole);
+  // So is a flipped bit of an average that was made of them.
+  std::string average = read_file(folder.path() / "p08.safetensors");
+  average[average.size() - 2] = static_cast<char>(average[average.size() - 2] ^ 16);
+  write_file(folder.path() / "bad.safetensors", average);
+  const Outcome bad = shell("casdm sample runs/small --num 1 --out bad --weights bad.safetensors", folder.path());
+  CHECK(bad.status == 1);
+  CHECK_MESSAGE(bad.err.find("bad.safetensors is altered") != std::string::npos, bad.err);
+
   refuses(folder.path(), "ema runs/small --sigma-rel 0.08 --out p08.safetensors", {"exists", "--overwrite"});
   refuses(folder.path(), "ema runs/small --sigma-rel 0.4 --out x", {"sigma_rel = 0.4", "0 < sigma_rel <= 0.28"});
   refuses(folder.path(), "ema runs/small --sigma-rel 0.1 --at 9 --out x", {"--at 9", "one of 8, 16, 24"});

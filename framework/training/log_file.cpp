@@ -1,0 +1,119 @@
+#include "framework/training/log_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Closes it; throws Error with the system's reason.
+class OpenFile {
+ public:
+  OpenFile(const fs::path& path, int flags) : path_(path) {
+    descriptor_ = ::open(path.c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+  }
+  ~OpenFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  int descriptor() const { return descriptor_; }
+
+  void check(bool good) const {
+    if (!good) throw Error(text(path_.string(), " cannot be written: ", std::strerror(errno)));
+  }
+
+ private:
+  const fs::path& path_;
+  int descriptor_;
+};
+
+/// Where the last whole line ends.
+off_t end_of_whole_lines(const OpenFile& file, off_t size) {
+  char block[4096];
+  while (size > 0) {
+    const off_t start = std::max<off_t>(0, size - static_cast<off_t>(sizeof(block)));
+    const ssize_t got = ::pread(file.descriptor(), block, static_cast<std::size_t>(size - start), start);
+    file.check(got == size - start);
+    const std::string_view read(block, static_cast<std::size_t>(got));
+    const std::size_t newline = read.rfind('\n');
+    if (newline != std::string_view::npos) return start + static_cast<off_t>(newline) + 1;
+    size = start;
+  }
+  return 0;
+}
+
+std::int64_t images_of(std::string_view line) {
+  try {
+    const Value record = from_json(line);
+    const Value* images = record.find("images");
+    return images != nullptr && images->is_integer() ? images->as_integer() : -1;
+  } catch (const Error&) {
+    return -1;
+  }
+}
+
+}  // namespace
+
+void append_line(const fs::path& path, const std::string& line) {
+  const OpenFile file(path, O_RDWR | O_CREAT);
+  file.check(file.descriptor() >= 0);
+  struct stat now {};
+  file.check(::fstat(file.descriptor(), &now) == 0);
+  if (!S_ISREG(now.st_mode)) throw Error(text(path.string(), " cannot be written: it is not a regular file"));
+  const off_t end = end_of_whole_lines(file, now.st_size);
+  if (end < now.st_size) file.check(::ftruncate(file.descriptor(), end) == 0);
+  const std::string bytes = line + "\n";
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t written =
+        ::pwrite(file.descriptor(), bytes.data() + done, bytes.size() - done, end + static_cast<off_t>(done));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const int reason = errno;
+      // Where this fails as well, the next line removes the part.
+      [[maybe_unused]] const int cut = ::ftruncate(file.descriptor(), end);
+      errno = reason;
+      file.check(false);
+    }
+    done += static_cast<std::size_t>(written);
+  }
+}
+
+void sync_lines(const fs::path& path) {
+  const OpenFile file(path, O_RDONLY);
+  if (file.descriptor() < 0 && errno == ENOENT) return;
+  file.check(file.descriptor() >= 0 && ::fsync(file.descriptor()) == 0);
+}
+
+std::uintmax_t end_of_lines(const fs::path& path, std::int64_t images) {
+  if (!fs::exists(path)) return 0;
+  const std::string content = read_file(path);
+  // From the end: the lines before were looked at by those who wrote after them.
+  std::size_t end = content.rfind('\n') + 1;
+  std::size_t keep = content.size();
+  for (std::size_t at = content.size(); at > 0;) {
+    const std::size_t newline = at > 1 ? content.rfind('\n', at - 2) : std::string::npos;
+    const std::size_t begin = newline == std::string::npos ? 0 : newline + 1;
+    const std::int64_t seen = images_of(std::string_view(content).substr(begin, at - begin));
+    if (seen > images) keep = begin;
+    if (seen >= 0 && seen <= images) break;
+    at = begin;
+  }
+  return std::min(end, keep);
+}
+
+}  // namespace casdm

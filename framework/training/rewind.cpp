@@ -1,0 +1,90 @@
+#include "framework/training/rewind.h"
+
+#include <unistd.h>
+
+#include <charconv>
+#include <vector>
+
+#include "casdm/atomic_file.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/support/files.h"
+#include "framework/training/checkpoint.h"
+#include "framework/training/ema_snapshots.h"
+#include "framework/training/log_file.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The grids of a run: samples/<images>.png.
+std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
+  std::vector<std::pair<std::int64_t, fs::path>> result;
+  if (!fs::is_directory(run.samples())) return result;
+  for (const auto& entry : fs::directory_iterator(run.samples())) {
+    const std::string name = entry.path().filename().string();
+    std::int64_t images = 0;
+    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), images);
+    if (failure == std::errc() && name.substr(static_cast<std::size_t>(end - name.data())) == ".png") {
+      result.emplace_back(images, entry.path());
+    }
+  }
+  return result;
+}
+
+/// The file in another folder as well; a copy where the file system has no links.
+void link_into(const fs::path& folder, const fs::path& file) {
+  fs::create_directories(folder);
+  std::error_code failure;
+  fs::create_hard_link(file, folder / file.filename(), failure);
+  if (failure) write_file(folder / file.filename(), read_file(file));
+}
+
+fs::path free_name(const RunFolder& run) {
+  for (int i = 1;; ++i) {
+    const fs::path path = run.path() / text("set-aside-", i);
+    if (!fs::exists(fs::symlink_status(path))) return path;
+  }
+}
+
+/// Files at first, then checkpoints from the oldest: until the last one is moved, the newest is what it was.
+void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, const std::vector<fs::path>& files) {
+  const fs::path path = free_name(run);
+  AtomicFolder folder(path);
+  const fs::path& to = folder.temporary();
+  for (const fs::path& file : files) link_into(to / file.lexically_relative(run.path()).parent_path(), file);
+  fs::create_directory(to / "checkpoints");
+  if (fs::exists(run.log())) write_file(to / "metrics.jsonl", read_file(run.log()));
+  if (!checkpoints.empty()) write_file(to / "config.toml", read_file(run.config()));
+  folder.commit();
+  for (const fs::path& checkpoint : checkpoints) fs::rename(checkpoint, path / "checkpoints" / checkpoint.filename());
+  sync_folder(path / "checkpoints");
+  sync_folder(run.checkpoints());
+}
+
+}  // namespace
+
+void rewind(const RunFolder& run, std::int64_t images, bool repeats) {
+  std::vector<fs::path> checkpoints, files, later;
+  for (const auto& [seen, path] : Checkpoint::all(run)) {
+    if (seen > images) checkpoints.push_back(path);
+  }
+  const auto add = [&](std::int64_t seen, const fs::path& path) {
+    files.push_back(path);
+    if (seen > images) later.push_back(path);
+  };
+  for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path);
+  for (const auto& [seen, path] : grids_in(run)) add(seen, path);
+  const std::uintmax_t end = end_of_lines(run.log(), images);
+  const bool is_log_longer = fs::exists(run.log()) && fs::file_size(run.log()) > end;
+  if (checkpoints.empty() && later.empty() && !is_log_longer) return;
+
+  if (!checkpoints.empty() || !repeats) set_aside(run, checkpoints, files);
+  if (is_log_longer) fs::resize_file(run.log(), end);
+  for (const fs::path& path : later) fs::remove(path);
+  run.sync_log();
+}
+
+}  // namespace casdm

@@ -1,0 +1,95 @@
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+bool holds(const std::string& content, const std::string& part) { return content.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a run's name never leads out of its folder, and nothing of the user's is removed") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  fs::create_directory(folder.path() / "exp1");
+  std::ofstream(folder.path() / "exp1" / "notes.txt") << "mine";
+  for (const char* name : {"../exp1", "..", ".", "", "a/b", "/etc/x", "x/"}) {
+    const Outcome outcome =
+        shell(std::string("casdm train small.toml --set train.accumulate=3 --set 'run.name=\"") + name + "\"'",
+              folder.path());
+    CHECK_MESSAGE(outcome.status == 2, name);
+    CHECK_MESSAGE(holds(outcome.err, "run.name: expected"), outcome.err);
+  }
+  CHECK(read_file(folder.path() / "exp1" / "notes.txt") == "mine");
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+
+  // A name that is taken by something else, and a failure after the folder was made.
+  fs::create_directories(folder.path() / "runs" / "taken");
+  std::ofstream(folder.path() / "runs" / "taken" / "notes.txt") << "mine";
+  const Outcome taken = shell("casdm train small.toml --set run.name=taken", folder.path());
+  CHECK(taken.status == 2);
+  CHECK_MESSAGE(holds(taken.err, "runs/taken exists and is not a run folder; choose another name"), taken.err);
+  const Outcome failed = shell("casdm train small.toml --set run.name=fails --set train.accumulate=3", folder.path());
+  CHECK(failed.status == 2);
+  CHECK(std::distance(fs::directory_iterator(folder.path() / "runs"), fs::directory_iterator()) == 1);
+  CHECK(read_file(folder.path() / "runs" / "taken" / "notes.txt") == "mine");
+}
+
+TEST_CASE("going back to an older checkpoint starts a branch that resume, sample and export follow") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const fs::path run = folder.path() / "runs" / "small";
+  const std::string keep = " --set checkpoint.keep_last=3 --set log.sample_count=0";
+  const Outcome train = shell("casdm train small.toml --set train.total_images=40" + keep, folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);  // 24 32 40
+  const std::string old = sha256_of_file(run / "checkpoints/000000000032/weights.safetensors");
+  const Outcome branch = shell(
+      "casdm train --resume runs/small/checkpoints/000000000024 --set optimizer.learning_rate=1e-5 "
+      "--set train.total_images=32" +
+          keep,
+      folder.path());
+  REQUIRE_MESSAGE(branch.status == 0, branch.err);
+  CHECK(fs::exists(run / "checkpoints/000000000024"));
+  CHECK(sha256_of_file(run / "checkpoints/000000000032/weights.safetensors") != old);
+  CHECK_FALSE(fs::exists(run / "checkpoints/000000000040"));
+
+  const Outcome exported = shell("casdm export runs/small --module theta --out a.safetensors", folder.path());
+  CHECK_MESSAGE(holds(exported.out, "runs/small/checkpoints/000000000032, theta"), exported.out);
+  const Outcome resumed = shell("casdm train --resume runs/small --set train.total_images=32", folder.path());
+  CHECK_MESSAGE(holds(resumed.err, "continuing from runs/small/checkpoints/000000000032"), resumed.err);
+
+  // What was left is a run of its own.
+  CHECK(sha256_of_file(run / "set-aside-1/checkpoints/000000000032/weights.safetensors") == old);
+  const Outcome left = shell("casdm export runs/small/set-aside-1 --module theta --out b.safetensors", folder.path());
+  CHECK_MESSAGE(holds(left.out, "set-aside-1/checkpoints/000000000040, theta"), left.err);
+  const Outcome sample = shell("casdm sample runs/small/set-aside-1 --num 1 --out s", folder.path());
+  CHECK_MESSAGE(sample.status == 0, sample.err);
+}
+
+TEST_CASE("a second training of a run is refused and says who holds it, and sampling holds what it reads") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome outcome = shell(
+      "casdm train small.toml --set train.total_images=100M --set checkpoint.every_images=4 "
+      "--set checkpoint.keep_last=1 2> training & p=$!\n"
+      "while ! ls runs/small/checkpoints/0*/state.json; do sleep 0.1; done\n"
+      "casdm train --resume runs/small; echo \"status $? of $p\"\n"
+      "for i in 1 2 3 4 5 6; do casdm sample runs/small --num 1 --steps 1 --out s$i || echo failed; done\n"
+      "kill -TERM $p; wait $p; echo \"ended with $?\"",
+      folder.path());
+  CHECK_MESSAGE(holds(outcome.err, "another process is training in runs/small: process "), outcome.err);
+  CHECK_MESSAGE(holds(outcome.out, "status 1 of "), outcome.out);
+  const std::size_t at = outcome.out.find("status 1 of ") + 12;
+  const std::string pid = outcome.out.substr(at, outcome.out.find('\n', at) - at);
+  CHECK_MESSAGE(holds(outcome.err, "process " + pid + " on "), outcome.err);
+  CHECK_MESSAGE(!holds(outcome.out, "failed"), outcome.err);
+  CHECK_MESSAGE(holds(outcome.out, "ended with 0"), outcome.out);
+}
