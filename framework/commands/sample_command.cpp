@@ -1,19 +1,22 @@
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/headeronly/version.h>
 
 #include <iostream>
 
+#include "casdm/build_info.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
-#include "framework/composition/model.h"
 #include "framework/config/document.h"
-#include "framework/config/overrides.h"
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
-#include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
+#include "framework/sampling/experiment.h"
 #include "framework/sampling/generate.h"
+#include "framework/sampling/sample_folder.h"
+#include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/signals.h"
 
@@ -28,7 +31,7 @@ struct SampleArguments {
   std::string run;
   std::string out;
   std::string weights = "ema";
-  std::string device = "auto";
+  std::optional<std::string> device;
   std::optional<std::string> sampler;
   std::optional<std::string> steps;
   std::optional<std::string> eta;
@@ -48,17 +51,21 @@ constexpr const char* kUsage = R"(usage: casdm sample RUN --num N --out DIR [--s
                         [--guidance X]
 
 Draws images from a run, or from one of its checkpoints, with its averaged weights. Writes
-DIR/000000.png and on, DIR/grid.png (the first 64) and DIR/samples.npz (guided-diffusion's layout:
-arr_0 uint8 NHWC, arr_1 labels). The noise of an image depends on the seed and its index alone.
+DIR/000000.png and on, DIR/grid.png (the first 64), DIR/samples.npz (guided-diffusion's layout:
+arr_0 uint8 NHWC, arr_1 labels) and DIR/sampling.json, which says what made them. The noise of an
+image depends on the seed and its index alone.
+
+Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1. The same command goes on after
+the last whole batch, and the result is that of the uninterrupted one; so it does after a crash.
 
   casdm sample runs/quickstart --num 64 --out samples
   casdm sample runs/quickstart --num 50000 --out many --no-png --steps 100 --eta 1
   casdm sample runs/quickstart --num 16 --out ancestral --sampler ddpm --set sampler.variance=fixed_small
 )";
 
-constexpr std::int64_t kGridImages = 64;
 constexpr std::int64_t kMostImages = 1000000000;
 constexpr std::int64_t kLargestBatch = 1 << 20;
+constexpr std::int64_t kBatch = 64;
 
 /// An option whose words go on to the checks of --set; absent while it is not given.
 po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
@@ -78,92 +85,167 @@ po::options_description described(SampleArguments& a) {
       "seed", whole_number("seed", a.seed, 0), "seed of the images' noise; default: 0")(
       "batch", whole_number("batch", a.batch, 1, kLargestBatch),
       "images drawn at once; does not change their noise; default: 64")(
-      "label", whole_number("label", a.label, 0),
-      "class of all images, of a conditional run; default: all classes in turn")(
+      "label", whole_number("label", a.label, 0), "class of all images, of a conditional run; default: all in turn")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
-      "device", po::value(&a.device)->default_value("auto"), "auto, cpu or cuda")(
+      "device", said(a.device, "NAME"), "auto, cpu or cuda; short for --set run.device=NAME; default: auto")(
       "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
-      "overwrite", po::bool_switch(&a.overwrite), "write into a folder that holds samples already")(
+      "overwrite", po::bool_switch(&a.overwrite), "replace the sampling that DIR holds")(
       "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint");
   return options;
 }
 
-void check(const SampleArguments& a) {
-  const std::string hint = "; see `casdm sample --help`";
-  if (a.run.empty() || a.out.empty() || !a.num)
-    throw ConfigError("sample: give a run, --num N (at least 1) and --out DIR" + hint);
-  if (!a.overwrite && fs::exists(fs::path(a.out) / "samples.npz")) {
-    throw ConfigError(text("sample: ", a.out, " holds samples already; choose another folder or pass --overwrite"));
-  }
+/// An unfinished sampling goes on with its checkpoint, while the run has it, although the run may have a newer one.
+Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
+  const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint();
+  const fs::path before = fs::path(a.run) / "checkpoints" / name;
+  std::error_code ignored;
+  return Checkpoint::open(!name.empty() && fs::exists(before, ignored) ? before : fs::path(a.run));
 }
 
-/// The run's experiment with the sampler that was asked for.
-LoadedExperiment with_sampler(const Checkpoint& checkpoint, const SampleArguments& a) {
-  std::vector<std::string> overrides;
+LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArguments& a) {
+  std::vector<std::string> overrides = {text("run.device=", to_toml_value(a.device.value_or("auto")))};
   if (a.sampler) overrides.push_back("sampler={type=" + to_toml_value(*a.sampler) + "}");
   if (a.steps) overrides.push_back("sampler.num_inference_steps=" + *a.steps);
   if (a.eta) overrides.push_back("sampler.eta=" + *a.eta);
   if (a.guidance) overrides.push_back("guidance.scale=" + *a.guidance);
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
-  Value document = checkpoint.config();
-  apply_overrides(document, overrides);
-  return resolve_experiment(document, {a.plugins.begin(), a.plugins.end()});
+  return sampling_experiment(checkpoint.config(), overrides, {a.plugins.begin(), a.plugins.end()});
+}
+
+/// How the images are drawn, as far as it is the same for all batches.
+GenerateOptions generate_options(const Experiment& experiment, const SampleArguments& a) {
+  GenerateOptions options;
+  options.device = select_device(experiment.run.device);
+  options.seed = static_cast<std::uint64_t>(a.seed.value_or(0));
+  options.channels = experiment.data.channels;
+  options.image_size = experiment.data.image_size;
+  options.precision = experiment.run.precision;
+  options.is_cancelled = interrupted;
+  if (options.precision == "fp16" && options.device.is_cpu()) {
+    std::cerr << "run.precision = \"fp16\" is for CUDA: sampling in fp32 on the CPU\n";
+    options.precision = "fp32";
+  }
+  return options;
+}
+
+Model ready_model(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SampleArguments& a,
+                  c10::Device device) {
+  Model model = make_model(experiment, checkpoint.num_classes());
+  if (a.allow_rebuilt) checkpoint.accept_plugins();
+  checkpoint.check_plugins(experiment.host->used());
+  checkpoint.load_weights(model.head->modules(), a.weights);
+  for (const NamedModule& module : model.head->modules()) move_to(*module.module, device);
+  return model;
+}
+
+Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
+
+/// SHA-256 over the names and values of all weights.
+std::string digest_of(const std::vector<NamedModule>& modules) {
+  std::string all;
+  for (const NamedModule& module : modules) {
+    for (const auto& [name, tensor] : state(*module.module)) {
+      const Tensor values = tensor.detach().cpu().contiguous();
+      const std::string_view bytes(static_cast<const char*>(values.data_ptr()), values.nbytes());
+      all += text(module.name, ".", name, " ", sha256(bytes), "\n");
+    }
+  }
+  return sha256(all);
+}
+
+/// All that decides what the images are.
+Value settings_of(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
+                  const GenerateOptions& options, const SampleArguments& a) {
+  const std::int64_t classes = checkpoint.num_classes();
+  Value plugins{Value::Table{}};
+  for (const UsedPlugin& plugin : experiment.host->used()) {
+    plugins.set(plugin.id, text(plugin.version, " ", plugin.build_id));
+  }
+  return table({
+      {"program", "casdm " CASDM_SDK_VERSION},
+      {"libtorch", TORCH_VERSION},
+      {"plugins", plugins},
+      {"weights", table({{"name", a.weights}, {"sha256", digest_of(model.head->modules())}})},
+      {"sampler", experiment.options.sampler.table},
+      {"steps", static_cast<std::int64_t>(model.sampler->plan().size())},
+      {"guidance", write_options(experiment.options.guidance)},
+      {"labels", classes == 0 ? Value("none")
+                 : a.label    ? Value(*a.label)
+                              : Value("all in turn")},
+      {"classes", classes},
+      {"seed", a.seed.value_or(0)},
+      {"images", *a.num},
+      {"batch", a.batch.value_or(kBatch)},
+      {"channels", options.channels},
+      {"image_size", options.image_size},
+      {"precision", options.precision},
+      {"device", options.device.str()},
+      {"threads", std::int64_t{at::get_num_threads()}},
+      {"png", !a.no_png},
+  });
+}
+
+Sampling sampling_of(const Checkpoint& checkpoint, const GenerateOptions& options, const SampleArguments& a,
+                     Value settings) {
+  Sampling sampling{*a.num, options.channels, options.image_size, !a.no_png, {}, {}, std::move(settings)};
+  const std::int64_t classes = checkpoint.num_classes();
+  if (classes > 0) sampling.label = [&a, classes](std::int64_t index) { return a.label ? *a.label : index % classes; };
+  sampling.origin = table(
+      {{"run", a.run}, {"checkpoint", table({{"path", checkpoint.path().string()}, {"images", checkpoint.images()}})}});
+  return sampling;
+}
+
+/// Draws what the folder lacks, batch by batch. The batches of an interrupted sampling are those of a whole one.
+void draw(const Model& model, GenerateOptions options, const Sampling& sampling, std::int64_t batch,
+          SampleFolder& folder) {
+  const auto steps = static_cast<std::int64_t>(model.sampler->plan().size());
+  Progress progress("sampling", sampling.count * steps, "image steps", folder.images() * steps);
+  while (folder.images() < sampling.count) {
+    options.first = folder.images();
+    options.count = std::min(batch, sampling.count - options.first);
+    if (sampling.label) {
+      options.labels = at::empty({options.count}, at::kLong);
+      for (std::int64_t i = 0; i < options.count; ++i) options.labels[i] = sampling.label(options.first + i);
+    }
+    options.on_step = [&](std::size_t step, std::size_t) {
+      progress.update(options.first * steps + options.count * static_cast<std::int64_t>(step));
+    };
+    folder.add(to_uint8(generate(model, options)));
+  }
+  folder.finish();
 }
 
 int sample_command(const std::vector<std::string>& words) {
   SampleArguments a;
   if (!fill_arguments({"sample", kUsage, described(a), {"run"}}, words)) return 0;
-  check(a);
+  if (a.run.empty() || a.out.empty() || !a.num) {
+    throw ConfigError("sample: give a run, --num N and --out DIR; see `casdm sample --help`");
+  }
   catch_signals();
 
-  Checkpoint checkpoint = Checkpoint::open(a.run);
-  const LoadedExperiment experiment = with_sampler(checkpoint, a);
+  SampleFolder folder(a.out);
+  Checkpoint checkpoint = open_checkpoint(a, folder);
   const std::int64_t classes = checkpoint.num_classes();
   if (a.label && *a.label >= classes) {
     throw ConfigError(text("sample: --label ", *a.label, ": the run has ", classes, " classes",
                            classes > 0 ? text("; expected 0 to ", classes - 1) : ""));
   }
-  const std::int64_t num = *a.num;
-  const std::int64_t batch_size = a.batch.value_or(64);
-  const Model model = make_model(experiment, classes);
-  if (a.allow_rebuilt) checkpoint.accept_plugins();
-  checkpoint.check_plugins(experiment.host->used());
-  checkpoint.load_weights(model.head->modules(), a.weights);
-  GenerateOptions generate_options;
-  generate_options.device = select_device(a.device);
-  generate_options.seed = static_cast<std::uint64_t>(a.seed.value_or(0));
-  generate_options.channels = experiment.options.data.channels;
-  generate_options.image_size = experiment.options.data.image_size;
-  generate_options.precision = experiment.options.run.precision;
-  generate_options.is_cancelled = interrupted;
-  for (const NamedModule& module : model.head->modules()) move_to(*module.module, generate_options.device);
-
-  const fs::path out = a.out;
-  fs::create_directories(out);
-  std::vector<Tensor> images;
-  Tensor labels;
-  if (classes > 0) {
-    labels = a.label ? at::full({num}, *a.label, at::kLong) : at::arange(num, at::kLong).remainder(classes);
+  const LoadedExperiment experiment = experiment_of(checkpoint, a);
+  const GenerateOptions options = generate_options(experiment.options, a);
+  if (experiment.options.run.threads > 0) at::set_num_threads(static_cast<int>(experiment.options.run.threads));
+  const Model model = ready_model(experiment, checkpoint, a, options.device);
+  const Sampling sampling = sampling_of(checkpoint, options, a, settings_of(experiment, model, checkpoint, options, a));
+  const std::string remark = folder.begin(sampling, a.overwrite);
+  if (!remark.empty()) std::cerr << remark << '\n';
+  try {
+    if (!folder.is_complete()) draw(model, options, sampling, a.batch.value_or(kBatch), folder);
+  } catch (const SamplingCancelled&) {
+    throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
+                     " images. The same command goes on from there"));
   }
-  const auto steps = static_cast<std::int64_t>(model.sampler->plan().size());
-  Progress progress("sampling", num * steps, "image steps");
-  for (std::int64_t first = 0; first < num; first += batch_size) {
-    generate_options.first = first;
-    generate_options.count = std::min(batch_size, num - first);
-    if (classes > 0) generate_options.labels = labels.narrow(0, first, generate_options.count);
-    generate_options.on_step = [&](std::size_t step, std::size_t) {
-      progress.update(first * steps + generate_options.count * static_cast<std::int64_t>(step));
-    };
-    const Tensor batch = to_uint8(generate(model, generate_options));
-    if (!a.no_png) write_pngs(out, batch, first);
-    images.push_back(batch);
-  }
-  const Tensor all = at::cat(images);
-  write_npz(out / "samples.npz", all, labels);
-  write_png(out / "grid.png", image_grid(all.narrow(0, 0, std::min(num, kGridImages))));
-  std::cout << (out / "grid.png").string() << '\n';
+  std::cout << folder.grid().string() << '\n';
   return 0;
 }
 

@@ -13,14 +13,15 @@
 
 namespace casdm {
 
-LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files) {
+LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files,
+                                    const OptionSchema& schema) {
   SearchPaths search;
   search.files = plugin_files;
   search.config = plugin_paths(document);
   auto host = std::make_shared<PluginHost>(PluginCatalog::discover(search));
   host->catalog().require_files();
   for (const std::string& warning : host->catalog().warnings()) std::cerr << "warning: " << warning << '\n';
-  Value resolved = resolve(document, schema_of<Experiment>(), host->catalog());
+  Value resolved = resolve(document, schema, host->catalog());
   check_lock(resolved, host->catalog());
   Experiment options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};

@@ -27,7 +27,9 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
                                  const std::vector<std::filesystem::path>& plugin_files);
 
 /// The same of a document already read.
-LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files);
+/// @param schema  the keys it may have; by default those of an experiment
+LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files,
+                                    const OptionSchema& schema = schema_of<Experiment>());
 
 /// The data set of an experiment. Throws ConfigError when it holds no image.
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment);

@@ -2,16 +2,10 @@
 
 #include <ATen/ATen.h>
 #include <png.h>
-#include <zip.h>
+#include <zlib.h>
 
-#include <array>
-#include <cerrno>
+#include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <memory>
-#include <string>
-#include <vector>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
@@ -26,60 +20,25 @@ constexpr std::int64_t kLeastWidth = 64;  // of an image in a grid, for people
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kPadding = 2;
+constexpr std::size_t kAfterHeader = 8 + 25;  // a PNG's signature and its first chunk
 
-/// The header of NumPy's .npy format, version 1.0, for an array in C order.
-std::string npy_header(const std::string& type, at::IntArrayRef shape) {
-  std::string sizes;
-  for (const std::int64_t size : shape) sizes += text(size, ",");
-  std::string header = text("{'descr': '", type, "', 'fortran_order': False, 'shape': (", sizes, "), }");
-  constexpr std::size_t kPrefix = 10, kAlignment = 64;
-  const std::size_t total = (kPrefix + header.size() + 1 + kAlignment - 1) / kAlignment * kAlignment;
-  header.resize(total - kPrefix - 1, ' ');
-  header += '\n';
-  const std::size_t length = header.size();
-  return std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(length & 0xFF) + static_cast<char>(length >> 8) +
-         header;
+/// A PNG's chunk: length, type, content and CRC-32 of type and content; numbers have the highest byte first.
+std::string chunk(const std::string& type, const std::string& content) {
+  const auto number = [](std::uint64_t value) {
+    std::string bytes;
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift & 0xFF);
+    return bytes;
+  };
+  const std::string checked = type + content;
+  return number(content.size()) + checked +
+         number(::crc32_z(0, reinterpret_cast<const Bytef*>(checked.data()), checked.size()));
 }
 
-/// An array as it is put into the archive: its header, then its bytes. Lives until the archive is closed.
-struct NpyArray {
-  std::string name;
-  std::string header;
-  at::Tensor values;
-  zip_buffer_fragment_t parts[2];
-
-  NpyArray(std::string array_name, const char* type, const at::Tensor& tensor)
-      : name(std::move(array_name)), header(npy_header(type, tensor.sizes())), values(tensor.cpu().contiguous()) {
-    parts[0] = {reinterpret_cast<zip_uint8_t*>(header.data()), header.size()};
-    parts[1] = {static_cast<zip_uint8_t*>(values.data_ptr()), static_cast<zip_uint64_t>(values.nbytes())};
-  }
-  NpyArray(const NpyArray&) = delete;
-  NpyArray& operator=(const NpyArray&) = delete;
-};
-
-/// Throws Error with libzip's reason when a step fails.
-void write_archive(const fs::path& path, const std::vector<std::unique_ptr<NpyArray>>& arrays) {
-  int code = 0;
-  std::unique_ptr<zip_t, void (*)(zip_t*)> archive(zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code),
-                                                   zip_discard);
-  if (!archive) throw Error(std::strerror(errno));
-  const auto check = [&](bool good) {
-    if (!good) throw Error(zip_strerror(archive.get()));
-  };
-  for (const std::unique_ptr<NpyArray>& array : arrays) {
-    zip_source_t* source =
-        zip_source_buffer_fragment(archive.get(), array->parts, array->values.nbytes() > 0 ? 2 : 1, 0);
-    check(source != nullptr);
-    const zip_int64_t entry = zip_file_add(archive.get(), array->name.c_str(), source, ZIP_FL_ENC_UTF_8);
-    if (entry < 0) zip_source_free(source);
-    check(entry >= 0);
-    const auto number = static_cast<zip_uint64_t>(entry);
-    check(zip_set_file_compression(archive.get(), number, ZIP_CM_STORE, 0) == 0);
-    // The same samples make the same file: no time of writing.
-    check(zip_file_set_dostime(archive.get(), number, 0, 0x21, 0) == 0);
-  }
-  check(zip_close(archive.get()) == 0);
-  archive.release();
+/// Text as tEXt, which every reader knows; as iTXt where it is not plain ASCII.
+std::string text_chunk(const std::string& keyword, const std::string& content) {
+  const bool is_plain = std::all_of(content.begin(), content.end(), [](char c) { return c > 0; });
+  if (is_plain) return chunk("tEXt", keyword + '\0' + content);
+  return chunk("iTXt", keyword + std::string(5, '\0') + content);  // not compressed, no language, no translation
 }
 
 at::Tensor checked(const at::Tensor& images, std::int64_t dimensions) {
@@ -94,7 +53,7 @@ at::Tensor checked(const at::Tensor& images, std::int64_t dimensions) {
 
 }  // namespace
 
-void write_png(const fs::path& path, const Image& image) {
+std::string encode_png(const Image& image, const PngText& about) {
   png_image header{};
   header.version = PNG_IMAGE_VERSION;
   header.width = static_cast<png_uint_32>(image.width);
@@ -103,11 +62,17 @@ void write_png(const fs::path& path, const Image& image) {
   std::string content(PNG_IMAGE_PNG_SIZE_MAX(header), '\0');
   png_alloc_size_t size = content.size();
   if (png_image_write_to_memory(&header, content.data(), &size, 0, image.pixels.data(), 0, nullptr) == 0) {
-    throw Error(text(path.string(), " cannot be written: ", header.message));
+    throw Error(text("an image cannot be made a PNG: ", header.message));
   }
   content.resize(size);
+  std::string chunks;
+  for (const auto& [keyword, words] : about) chunks += text_chunk(keyword, words);
+  return content.insert(kAfterHeader, chunks);
+}
+
+void write_png(const fs::path& path, const Image& image, const PngText& about) {
   AtomicFile file(path);
-  file.write(content);
+  file.write(encode_png(image, about));
   file.commit(false);
 }
 
@@ -117,15 +82,6 @@ Image to_image(const at::Tensor& chw) {
   const std::uint8_t* bytes = hwc.data_ptr<std::uint8_t>();
   image.pixels.assign(bytes, bytes + hwc.numel());
   return image;
-}
-
-void write_pngs(const fs::path& folder, const at::Tensor& images, std::int64_t first) {
-  const at::Tensor all = checked(images, 4);
-  for (std::int64_t i = 0; i < all.size(0); ++i) {
-    std::array<char, 32> name;
-    std::snprintf(name.data(), name.size(), "%06lld.png", static_cast<long long>(first + i));
-    write_png(folder / name.data(), to_image(all[i]));
-  }
 }
 
 Image image_grid(const at::Tensor& images, std::int64_t scale) {
@@ -143,20 +99,6 @@ Image image_grid(const at::Tensor& images, std::int64_t scale) {
         .copy_(all[i]);
   }
   return to_image(grid);
-}
-
-void write_npz(const fs::path& path, const at::Tensor& images, const at::Tensor& labels) {
-  std::vector<std::unique_ptr<NpyArray>> arrays;
-  arrays.push_back(std::make_unique<NpyArray>("arr_0.npy", "|u1", checked(images, 4).permute({0, 2, 3, 1})));
-  if (labels.defined()) arrays.push_back(std::make_unique<NpyArray>("arr_1.npy", "<i8", labels.to(at::kLong)));
-  AtomicFile file(path);
-  try {
-    write_archive(file.temporary(), arrays);
-  } catch (const Error& error) {
-    throw Error(text(path.string(), " cannot be written: ", error.what()));
-  }
-  file.reopen();  // libzip has renamed a file of its own
-  file.commit();
 }
 
 }  // namespace casdm

@@ -12,13 +12,11 @@
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/data/batch_loader.h"
-#include "framework/data/image_transform.h"
 #include "framework/device/device.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/loading/plugin_call.h"
-#include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
-#include "framework/sampling/generate.h"
+#include "framework/sampling/training_grid.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/loss_scaler.h"
@@ -75,19 +73,6 @@ std::vector<Tensor> gradient_factors(const std::vector<Tensor>& norms, const Opt
     factors.push_back(options.clip_norm > 0 ? (options.clip_norm / (norm + 1e-6)).clamp_max(1.0) : at::ones_like(norm));
   }
   return factors;
-}
-
-void save_grid(const Model& model, const LoadedExperiment& experiment, std::int64_t num_classes, c10::Device device,
-               const std::filesystem::path& path) {
-  GenerateOptions options;
-  options.seed = static_cast<std::uint64_t>(experiment.options.run.seed);
-  options.count = experiment.options.log.sample_count;
-  options.channels = experiment.options.data.channels;
-  options.image_size = experiment.options.data.image_size;
-  options.device = device;
-  options.precision = experiment.options.run.precision;
-  if (num_classes > 0) options.labels = at::arange(options.count, at::kLong).remainder(num_classes);
-  write_png(path, image_grid(to_uint8(generate(model, options))));
 }
 
 NamedModule& module_of(std::vector<NamedModule>& modules, const InitOptions& init) {
@@ -220,7 +205,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const auto draw_samples = [&] {
     if (options.log.sample_count == 0) return;
     for (ModuleState& module : modules) module.swap_ema();
-    save_grid(model, experiment, num_classes, device, run.samples() / text(now.images, ".png"));
+    draw_training_grid(model, experiment, num_classes, device, now.images, run.samples() / text(now.images, ".png"));
     for (ModuleState& module : modules) module.swap_ema();
   };
   const auto crossed = [&](std::int64_t interval) {

@@ -3,13 +3,14 @@
 #include <png.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <zip.h>
 
-#include <fstream>
+#include <cstdio>
 #include <iterator>
+#include <map>
 
 #include "casdm/error.h"
 #include "framework/reporting/image_files.h"
+#include "framework/support/files.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -28,21 +29,22 @@ Image read_png(const fs::path& path, std::int64_t channels) {
   return image;
 }
 
-/// An uncompressed member of a zip.
-std::string read_member(const fs::path& path, const char* name) {
-  zip_t* archive = zip_open(path.c_str(), ZIP_RDONLY, nullptr);
-  REQUIRE(archive != nullptr);
-  zip_stat_t status;
-  std::string content;
-  if (zip_stat(archive, name, 0, &status) == 0) {
-    CHECK(status.comp_method == ZIP_CM_STORE);
-    content.resize(status.size);
-    zip_file_t* file = zip_fopen(archive, name, 0);
-    CHECK(zip_fread(file, content.data(), content.size()) == static_cast<zip_int64_t>(content.size()));
-    zip_fclose(file);
-  }
-  zip_discard(archive);
-  return content;
+/// What a PNG carries as text: keyword and content.
+std::map<std::string, std::string> text_of(const fs::path& path) {
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  REQUIRE(file != nullptr);
+  png_structp reader = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(reader);
+  png_init_io(reader, file);
+  png_read_info(reader, info);
+  png_textp texts = nullptr;
+  int count = 0;
+  png_get_text(reader, info, &texts, &count);
+  std::map<std::string, std::string> result;
+  for (int i = 0; i < count; ++i) result[texts[i].key] = texts[i].text;
+  png_destroy_read_struct(&reader, &info, nullptr);
+  std::fclose(file);
+  return result;
 }
 
 /// Makes writes beyond `bytes` fail, as a full disk does.
@@ -90,12 +92,15 @@ TEST_CASE("a PNG comes back as it was written") {
   CHECK(files_in(folder.path()) == 1);
 }
 
-TEST_CASE("images are numbered files") {
+TEST_CASE("a PNG carries text, in any language, and its pixels stay as they are") {
   const TemporaryFolder folder;
-  const at::Tensor images = some_images(3, 3, 2, 2);
-  write_pngs(folder.path(), images, 99);
-  CHECK(files_in(folder.path()) == 3);
-  CHECK(read_png(folder.path() / "000101.png", 3).pixels == to_image(images[2]).pixels);
+  const Image image = to_image(some_images(1, 3, 5, 7)[0]);
+  const std::map<std::string, std::string> about = {{"casdm", R"({"seed":1,"run":"runs/a"})"},
+                                                    {"Comment", "L\u00e4ufe/\u732b"}};
+  write_png(folder.path() / "x.png", image, {about.begin(), about.end()});
+  CHECK(text_of(folder.path() / "x.png") == about);
+  CHECK(read_png(folder.path() / "x.png", 3).pixels == image.pixels);
+  CHECK(read_file(folder.path() / "x.png") == encode_png(image, {about.begin(), about.end()}));
 }
 
 TEST_CASE("to_image turns planes into pixels") {
@@ -122,65 +127,24 @@ TEST_CASE("a grid lays images out row by row with white between them") {
   CHECK(pixel(10, 8) == 255);  // no fourth image
 }
 
-TEST_CASE("an npz has guided-diffusion's arrays") {
-  const TemporaryFolder folder;
-  const fs::path path = folder.path() / "samples.npz";
-  const at::Tensor images = some_images(3, 3, 4, 5);
-  write_npz(path, images, at::tensor({7, -1, 300}, at::kLong));
-
-  const std::string first = read_member(path, "arr_0.npy");
-  const std::size_t start = 10 + static_cast<std::size_t>(static_cast<unsigned char>(first.at(8)));
-  CHECK(first.substr(0, 6) == "\x93NUMPY");
-  CHECK(start % 64 == 0);
-  CHECK(first.substr(10, 60) == "{'descr': '|u1', 'fortran_order': False, 'shape': (3,4,5,3,)");
-  CHECK(first.at(start - 1) == '\n');
-  const at::Tensor nhwc = images.permute({0, 2, 3, 1}).contiguous();
-  CHECK(first.substr(start) == std::string(reinterpret_cast<const char*>(nhwc.data_ptr()), nhwc.nbytes()));
-
-  const std::string second = read_member(path, "arr_1.npy");
-  CHECK(second.find("'descr': '<i8'") != std::string::npos);
-  CHECK(second.find("'shape': (3,)") != std::string::npos);
-  CHECK(second.substr(second.size() - 8, 2) == std::string("\x2C\x01", 2));  // 300
-}
-
-TEST_CASE("an npz without labels has one array, and the same samples make the same bytes") {
-  const TemporaryFolder folder;
-  write_npz(folder.path() / "a.npz", some_images(1, 1, 2, 2));
-  write_npz(folder.path() / "b.npz", some_images(1, 1, 2, 2));
-  CHECK(read_member(folder.path() / "a.npz", "arr_1.npy").empty());
-  const auto content = [&](const char* name) {
-    std::ifstream file(folder.path() / name, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  };
-  CHECK(content("a.npz") == content("b.npz"));
-}
-
 TEST_CASE("a full disk leaves nothing behind, and an older file as it was") {
   const TemporaryFolder folder;
   const at::Tensor small = some_images(1, 3, 2, 2), large = at::randint(256, {4, 3, 64, 64}, at::kByte);
   write_png(folder.path() / "x.png", to_image(small[0]));
-  write_npz(folder.path() / "x.npz", small);
-  const auto size = fs::file_size(folder.path() / "x.npz");
   {
     const FullDisk full(4096);
     CHECK_THROWS_AS(write_png(folder.path() / "x.png", to_image(large[0])), Error);
-    CHECK_THROWS_AS(write_npz(folder.path() / "x.npz", large), Error);
-    CHECK_THROWS_AS(write_npz(folder.path() / "new.npz", large), Error);
   }
   CHECK(read_png(folder.path() / "x.png", 3).pixels == to_image(small[0]).pixels);
-  CHECK(fs::file_size(folder.path() / "x.npz") == size);
-  CHECK(files_in(folder.path()) == 2);
+  CHECK(files_in(folder.path()) == 1);
 }
 
-TEST_CASE("files in a folder that is not there fail by name") {
+TEST_CASE("a PNG in a folder that is not there fails by name") {
   const Image image{1, 1, 1, {0}};
   CHECK_THROWS_WITH_AS(write_png("/nonexistent/x.png", image), doctest::Contains("/nonexistent/x.png"), Error);
-  CHECK_THROWS_WITH_AS(write_npz("/nonexistent/x.npz", some_images(1, 1, 2, 2)),
-                       doctest::Contains("/nonexistent/x.npz"), Error);
 }
 
 TEST_CASE("tensors that are no images are refused") {
   CHECK_THROWS_AS(image_grid(at::zeros({1, 3, 2, 2})), Error);
   CHECK_THROWS_AS(image_grid(at::zeros({0, 3, 2, 2}, at::kByte)), Error);
-  CHECK_THROWS_AS(write_npz("unused.npz", at::zeros({1, 2, 2, 2}, at::kByte)), Error);
 }

@@ -1,0 +1,64 @@
+#include "framework/sampling/experiment.h"
+
+#include <algorithm>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/key_path.h"
+#include "framework/config/overrides.h"
+
+namespace casdm {
+
+namespace {
+
+/// The part of the experiment's schema that sampling uses, with the host's keys alone in [data].
+OptionSchema sampling_schema() {
+  OptionSchema schema = schema_of<Experiment>();
+  std::erase_if(schema, [](const OptionSpec& option) {
+    const std::vector<std::string> used = {"run",  "data",    "augmentation", "noise",
+                                           "head", "sampler", "guidance",     "plugins"};
+    return std::find(used.begin(), used.end(), option.name) == used.end();
+  });
+  for (OptionSpec& option : schema) {
+    if (option.name == "data") option.component_kind.clear();
+  }
+  return schema;
+}
+
+const OptionSpec* find(const OptionSchema& schema, const std::string& name) {
+  const auto found = std::find_if(schema.begin(), schema.end(), [&](const OptionSpec& o) { return o.name == name; });
+  return found != schema.end() ? &*found : nullptr;
+}
+
+void keep_known(Value& table, const OptionSchema& schema) {
+  std::erase_if(table.as_table(), [&](const Value::Member& member) { return find(schema, member.first) == nullptr; });
+}
+
+/// Refuses keys of an experiment that sampling does not look at; what is no key at all is left to the schema's check.
+void check_override(const std::string& written, const OptionSchema& used) {
+  const std::vector<std::string> path = split_key_path(written.substr(0, written.find('=')));
+  if (path.empty() || find(schema_of<Experiment>(), path.front()) == nullptr) return;
+  const OptionSpec* table = find(used, path.front());
+  const bool is_of_data = path.front() == "data" && path.size() > 1 && find(table->fields, path[1]) == nullptr;
+  const std::vector<std::string> unused = {"name", "seed", "directory"};
+  const bool is_of_run =
+      path.front() == "run" && path.size() > 1 && std::find(unused.begin(), unused.end(), path[1]) != unused.end();
+  if (table != nullptr && !is_of_data && !is_of_run) return;
+  throw ConfigError(text("--set ", quoted(written), ": sampling does not use this key",
+                         is_of_run && path[1] == "seed" ? "; the seed of the images is --seed N" : ""));
+}
+
+}  // namespace
+
+LoadedExperiment sampling_experiment(const Value& config, const std::vector<std::string>& overrides,
+                                     const std::vector<std::filesystem::path>& plugin_files) {
+  const OptionSchema schema = sampling_schema();
+  for (const std::string& written : overrides) check_override(written, schema);
+  Value document = config;
+  keep_known(document, schema);
+  if (Value* data = document.find("data")) keep_known(*data, find(schema, "data")->fields);
+  apply_overrides(document, overrides);
+  return resolve_experiment(document, plugin_files, schema);
+}
+
+}  // namespace casdm

@@ -1,0 +1,302 @@
+#include "framework/sampling/sample_folder.h"
+
+#include <ATen/ATen.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <vector>
+
+#include "casdm/atomic_file.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/reporting/image_files.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kGridImages = 64;
+constexpr std::int64_t kPiece = 64;  // images read back at once
+constexpr const char* kRecord = "sampling.json";
+constexpr const char* kGrid = "grid.png";
+constexpr const char* kNpz = "samples.npz";
+constexpr const char* kPart = "samples.npz.part";
+constexpr std::size_t kDigits = 6;
+
+std::string png_name(std::int64_t index) {
+  std::array<char, 32> name;
+  std::snprintf(name.data(), name.size(), "%06lld.png", static_cast<long long>(index));
+  return name.data();
+}
+
+/// The index of the image that a file of this name is.
+std::optional<std::int64_t> png_index(const std::string& name) {
+  const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+  if (digits < kDigits || digits > 18 || name.substr(digits) != ".png") return std::nullopt;
+  return std::stoll(name.substr(0, digits));
+}
+
+/// Whether a sampling of `count` images has a file of this name, sampling.json apart.
+bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs) {
+  if (name == kGrid || name == kNpz || name == kPart) return true;
+  const std::optional<std::int64_t> index = png_index(name);
+  return with_pngs && index && *index < count && png_name(*index) == name;
+}
+
+const Value& member(const Value& table, std::string_view key) {
+  const Value* value = table.find(key);
+  if (value == nullptr) throw Error(text("key '", key, "' is missing"));
+  return *value;
+}
+
+bool is_of_sampling(const std::string& name, const Value& record) {
+  const Value& settings = member(record, "settings");
+  return is_of_sampling(name, member(settings, "images").as_integer(), member(settings, "png").as_boolean());
+}
+
+void collect_differences(const Value& there, const Value& now, const std::string& path,
+                         std::vector<std::string>& lines) {
+  if (!there.is_table() || !now.is_table()) {
+    if (!(there == now)) lines.push_back(text("  ", path, ": ", to_json(there), " there, ", to_json(now), " now"));
+    return;
+  }
+  const auto name = [&](const std::string& key) { return path.empty() ? key : path + "." + key; };
+  for (const auto& [key, value] : there.as_table()) {
+    const Value* other = now.find(key);
+    collect_differences(value, other != nullptr ? *other : Value(), name(key), lines);
+  }
+  for (const auto& [key, value] : now.as_table()) {
+    if (there.find(key) == nullptr) collect_differences(Value(), value, name(key), lines);
+  }
+}
+
+/// What an image carries of its sampling.
+PngText png_text(const Sampling& sampling, std::optional<std::int64_t> index) {
+  Value about = sampling.origin;
+  for (const char* key : {"weights", "sampler", "guidance", "seed", "precision"}) {
+    if (const Value* value = sampling.settings.find(key)) about.set(key, *value);
+  }
+  if (index) about.set("index", *index);
+  if (index && sampling.label) about.set("label", sampling.label(*index));
+  return {{"Software", member(sampling.settings, "program").as_string()}, {"casdm", to_json(about)}};
+}
+
+Value record_of(const Sampling& sampling) {
+  Value record{Value::Table{}};
+  record.set("format", kFormat);
+  for (const auto& [key, value] : sampling.origin.as_table()) record.set(key, value);
+  record.set("settings", sampling.settings);
+  return record;
+}
+
+}  // namespace
+
+SampleFolder::SampleFolder(fs::path path) : path_(std::move(path)) {
+  std::error_code ignored;
+  if (fs::exists(path_, ignored) && !fs::is_directory(path_, ignored)) {
+    throw ConfigError(text("sample: ", quoted(path_.string()), " is not a folder; choose another one with --out"));
+  }
+  try {
+    earlier_ = read_record();
+  } catch (const Error&) {  // reported by `begin`, unless it is to be replaced
+  }
+}
+
+SampleFolder::~SampleFolder() {
+  std::error_code ignored;
+  if (is_new_folder_ && !is_started_) fs::remove(path_, ignored);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::optional<Value> SampleFolder::read_record() const {
+  const fs::path file = path_ / kRecord;
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return std::nullopt;
+  Value record = from_json(read_file(file));
+  if (member(record, "format").as_integer() != kFormat) {
+    throw Error(
+        text("format ", member(record, "format").as_integer(), " is not the format ", kFormat, " of this program"));
+  }
+  is_of_sampling(kGrid, record);
+  member(member(record, "checkpoint"), "path").as_string();
+  const Value& drawn = member(record, "drawn");
+  if (!member(drawn, "complete").as_boolean()) {
+    member(drawn, "images").as_integer();
+    member(drawn, "crc32").as_integer();
+  }
+  return record;
+}
+
+std::string SampleFolder::unfinished_checkpoint() const {
+  if (!earlier_ || member(member(*earlier_, "drawn"), "complete").as_boolean()) return "";
+  return fs::path(member(member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
+}
+
+void SampleFolder::hold() {
+  std::error_code failure;
+  is_new_folder_ = fs::create_directories(path_, failure);
+  if (failure) throw Error(text("folder ", quoted(path_.string()), " cannot be made: ", failure.message()));
+  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw Error(text("another process is drawing into ", quoted(path_.string())));
+  }
+}
+
+std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
+  sampling_ = std::move(sampling);
+  sampling_.settings = from_json(to_json(sampling_.settings));  // as it will be read back
+  npz_.emplace(path_ / kNpz, sampling_.count, sampling_.channels, sampling_.image_size);
+  hold();
+  try {
+    earlier_ = read_record();
+  } catch (const Error& error) {
+    earlier_ = std::nullopt;
+    if (!overwrite) {
+      throw ConfigError(text("sample: ", quoted((path_ / kRecord).string()), " cannot be used: ", error.what(),
+                             ". Choose another folder, or pass --overwrite"));
+    }
+  }
+  std::vector<std::string> differences;
+  if (earlier_) collect_differences(member(*earlier_, "settings"), sampling_.settings, "", differences);
+  if (!differences.empty() && !overwrite) {
+    throw ConfigError(text("sample: ", quoted(path_.string()), " holds ",
+                           unfinished_checkpoint().empty() ? "another sampling" : "another sampling, unfinished", ":\n",
+                           join(differences, "\n"), "\nChoose another folder, or pass --overwrite"));
+  }
+  refuse_strangers(overwrite);
+  return earlier_ && !overwrite ? go_on() : "";
+}
+
+/// Files of a sampling's names that are not of the earlier one. Without a sampling.json nobody knows what made them.
+void SampleFolder::refuse_strangers(bool overwrite) const {
+  std::vector<std::string> strangers;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_like_ours = png_index(name) || name == kGrid || name == kNpz || name == kPart;
+    if (!is_like_ours || (earlier_ && is_of_sampling(name, *earlier_))) continue;
+    if (overwrite && is_of_sampling(name, sampling_.count, sampling_.with_pngs)) continue;
+    strangers.push_back(name);
+  }
+  if (strangers.empty()) return;
+  std::sort(strangers.begin(), strangers.end());
+  const std::size_t count = strangers.size();
+  if (count > 3) strangers.resize(3);
+  throw ConfigError(text("sample: ", quoted(path_.string()), " holds ", join(strangers, ", "),
+                         count > 3 ? text(" and ", count - 3, " more") : "", ", which ",
+                         earlier_ ? "its sampling.json does not account for" : "no sampling.json accounts for",
+                         ". Choose another folder, or move them away",
+                         overwrite ? "" : ", or pass --overwrite to replace what the new sampling writes"));
+}
+
+/// Takes over what the earlier sampling of the same settings has drawn.
+std::string SampleFolder::go_on() {
+  remove_leftovers(path_);
+  const Value& drawn = member(*earlier_, "drawn");
+  const bool is_complete = member(drawn, "complete").as_boolean();
+  const std::int64_t images = is_complete ? sampling_.count : member(drawn, "images").as_integer();
+  // The NPZ has its name once everything else is written.
+  const bool is_named = images == sampling_.count && fs::exists(path_ / kNpz) && !fs::exists(npz_->part());
+  if (is_complete || is_named) {
+    check_complete();
+    if (!is_complete) write_record(true);
+    is_complete_ = true;
+    return text("the sampling is complete: ", sampling_.count, " images");
+  }
+  if (images == 0) return "";
+  const auto checksum = static_cast<std::uint32_t>(member(drawn, "crc32").as_integer());
+  is_started_ = npz_->resume(images, checksum);
+  if (!is_started_) {
+    return text(npz_->part().string(), " does not hold the ", images,
+                " images that sampling.json counts: drawing from the beginning");
+  }
+  for (std::int64_t first = 0; first < images; first += kPiece) {
+    write_pngs(first, npz_->read(first, std::min(kPiece, images - first)));
+  }
+  return text("going on after ", images, " of ", sampling_.count, " images");
+}
+
+void SampleFolder::check_complete() const {
+  const auto check = [&](const std::string& name) {
+    if (fs::exists(path_ / name)) return;
+    throw ConfigError(text("sample: ", quoted((path_ / name).string()),
+                           " is missing from a sampling that was complete. ",
+                           "Choose another folder, or pass --overwrite to draw it again"));
+  };
+  check(kNpz);
+  check(kGrid);
+  for (std::int64_t i = 0; sampling_.with_pngs && i < sampling_.count; ++i) check(png_name(i));
+}
+
+/// Makes the folder that of this sampling.
+void SampleFolder::start() {
+  remove_leftovers(path_);
+  std::vector<fs::path> obsolete;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    if (!earlier_ || entry.is_directory() || !is_of_sampling(entry.path().filename().string(), *earlier_)) continue;
+    obsolete.push_back(entry.path());
+  }
+  for (const fs::path& file : obsolete) fs::remove(file);
+  write_record(false);
+  try {
+    npz_->start();
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(path_ / kRecord, ignored);
+    throw;
+  }
+  is_started_ = true;
+}
+
+void SampleFolder::write_record(bool is_complete) const {
+  Value record = record_of(sampling_);
+  Value drawn{Value::Table{}};
+  if (!is_complete) {
+    drawn.set("images", npz_->images());
+    drawn.set("crc32", static_cast<std::int64_t>(npz_->checksum()));
+  }
+  drawn.set("complete", is_complete);
+  record.set("drawn", std::move(drawn));
+  write_file(path_ / kRecord, to_json(record, 1) + "\n");
+}
+
+void SampleFolder::add(const at::Tensor& images) {
+  if (!is_started_) start();
+  const std::int64_t first = npz_->images();
+  npz_->append(images);
+  write_record(false);
+  write_pngs(first, images);
+}
+
+/// What is there already, byte for byte, stays.
+void SampleFolder::write_pngs(std::int64_t first, const at::Tensor& images) const {
+  if (!sampling_.with_pngs) return;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const fs::path file = path_ / png_name(first + i);
+    const std::string content = encode_png(to_image(images[i]), png_text(sampling_, first + i));
+    std::error_code missing;
+    if (fs::file_size(file, missing) == content.size() && !missing && read_file(file) == content) continue;
+    AtomicFile out(file);
+    out.write(content);
+    out.commit(false);
+  }
+}
+
+void SampleFolder::finish() {
+  sync_folder(path_);
+  const std::int64_t shown = std::min(sampling_.count, kGridImages);
+  write_png(path_ / kGrid, image_grid(npz_->read(0, shown)), png_text(sampling_, std::nullopt));
+  npz_->finish(sampling_.label, kRecord, to_json(record_of(sampling_), 1) + "\n");
+  write_record(true);
+  is_complete_ = true;
+}
+
+}  // namespace casdm

@@ -1,0 +1,213 @@
+#include "framework/sampling/sample_folder.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+
+#include "casdm/error.h"
+#include "framework/support/files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::int64_t kBatch = 4;
+
+Sampling sampling(std::int64_t count = 10, std::int64_t seed = 0, bool with_pngs = true) {
+  Sampling result;
+  result.count = count;
+  result.image_size = 8;
+  result.with_pngs = with_pngs;
+  result.label = [](std::int64_t index) { return index % 3; };
+  const auto table = [](Value::Table members) { return Value(std::move(members)); };
+  result.origin =
+      table({{"run", "runs/a"}, {"checkpoint", table({{"path", "runs/a/checkpoints/000000000008"}, {"images", 8}})}});
+  result.settings = table({{"program", "casdm test"},
+                           {"sampler", table({{"type", "mine/steps"}, {"eta", 0.5}})},
+                           {"seed", seed},
+                           {"images", count},
+                           {"png", with_pngs}});
+  return result;
+}
+
+/// The images of a seed from `first` on, as a model would draw them.
+at::Tensor drawn(std::int64_t first, std::int64_t count, std::int64_t seed = 0) {
+  return (at::arange(first * 192, (first + count) * 192, at::kLong) * (seed + 1))
+      .remainder(253)
+      .to(at::kByte)
+      .reshape({count, 3, 8, 8});
+}
+
+/// Draws at most `batches` batches of what the folder lacks. Returns the remark.
+std::string draw(const fs::path& path, const Sampling& said, bool overwrite = false, int batches = 100) {
+  const std::int64_t seed = said.settings.find("seed")->as_integer();
+  SampleFolder folder(path);
+  const std::string remark = folder.begin(said, overwrite);
+  while (folder.images() < said.count && !folder.is_complete() && batches-- > 0) {
+    folder.add(drawn(folder.images(), std::min(kBatch, said.count - folder.images()), seed));
+  }
+  if (folder.images() == said.count && !folder.is_complete()) folder.finish();
+  return remark;
+}
+
+/// Name and content of every file.
+std::map<std::string, std::string> files(const fs::path& folder) {
+  std::map<std::string, std::string> result;
+  for (const auto& entry : fs::directory_iterator(folder))
+    result[entry.path().filename().string()] = read_file(entry.path());
+  return result;
+}
+
+void refuses(const fs::path& path, const Sampling& said, bool overwrite, const std::vector<std::string>& expected) {
+  const auto before = files(path);
+  std::string message = "nothing was thrown";
+  try {
+    draw(path, said, overwrite);
+  } catch (const ConfigError& error) {
+    message = error.what();
+  }
+  for (const std::string& part : expected) CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  CHECK(files(path) == before);
+}
+
+}  // namespace
+
+TEST_CASE("a sampling interrupted after any batch ends as the uninterrupted one, file by file and bit by bit") {
+  const TemporaryFolder folder;
+  draw(folder.path() / "whole", sampling());
+  const auto whole = files(folder.path() / "whole");
+  CHECK(whole.size() == 13);
+  for (const int batches : {0, 1, 2, 3}) {
+    const fs::path path = folder.path() / std::to_string(batches);
+    draw(path, sampling(), false, batches);
+    CHECK(fs::exists(path) == (batches > 0));
+    const std::string remark = draw(path, sampling());
+    CHECK((remark.find("going on after") != std::string::npos) == (batches == 1 || batches == 2));
+    CHECK(files(path) == whole);
+  }
+}
+
+TEST_CASE("what a crash leaves of a batch that was not counted, or lost of one that was, is mended") {
+  const TemporaryFolder folder;
+  draw(folder.path() / "whole", sampling());
+  const auto whole = files(folder.path() / "whole");
+  const fs::path path = folder.path() / "cut";
+  draw(path, sampling(), false, 2);
+  fs::remove(path / "000001.png");
+  write_file(path / "000003.png", "half of a PN");
+  write_file(path / "000009.png", "of the batch that was not counted");
+  draw(path, sampling());
+  CHECK(files(path) == whole);
+  // Counted images that are not there are drawn again.
+  for (const bool is_removed : {true, false}) {
+    const fs::path damaged = folder.path() / (is_removed ? "removed" : "altered");
+    draw(damaged, sampling(), false, 2);
+    if (is_removed) {
+      fs::remove(damaged / "samples.npz.part");
+    } else {
+      std::string content = read_file(damaged / "samples.npz.part");
+      content.at(400) ^= 1;
+      write_file(damaged / "samples.npz.part", content);
+    }
+    CHECK(draw(damaged, sampling()).find("drawing from the beginning") != std::string::npos);
+    CHECK(files(damaged) == whole);
+  }
+}
+
+TEST_CASE("a sampling that ended before it was called complete is complete, and stays as it is") {
+  const TemporaryFolder folder;
+  draw(folder.path(), sampling());
+  const auto whole = files(folder.path());
+  std::string record = whole.at("sampling.json");
+  const std::size_t at = record.find("\"drawn\"");
+  REQUIRE(at != std::string::npos);
+  write_file(folder.path() / "sampling.json",
+             record.substr(0, at) + R"("drawn": {"images": 10, "crc32": 0, "complete": false}})");
+  CHECK(draw(folder.path(), sampling()).find("complete: 10 images") != std::string::npos);
+  CHECK(files(folder.path()) == whole);
+  CHECK(draw(folder.path(), sampling()).find("complete: 10 images") != std::string::npos);
+  CHECK(files(folder.path()) == whole);
+  fs::remove(folder.path() / "000004.png");
+  refuses(folder.path(), sampling(), false, {"000004.png", "missing", "--overwrite"});
+}
+
+TEST_CASE("another sampling in the folder is refused with the differences") {
+  const TemporaryFolder folder;
+  draw(folder.path(), sampling(10, 0), false, 1);
+  refuses(folder.path(), sampling(12, 5), false,
+          {"another sampling, unfinished", "seed: 0 there, 5 now", "images: 10 there, 12 now", "--overwrite"});
+  Sampling other = sampling();
+  other.settings.find("sampler")->set("eta", 0.25);
+  refuses(folder.path(), other, false, {"sampler.eta: 0.5 there, 0.25 now"});
+}
+
+TEST_CASE("--overwrite removes what the earlier sampling made, and nothing else") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "notes.txt", "mine");
+  draw(folder.path(), sampling(10, 0));
+  draw(folder.path(), sampling(6, 1), true);
+  std::set<std::string> names;
+  for (const auto& [name, content] : files(folder.path())) names.insert(name);
+  CHECK(names == std::set<std::string>{"000000.png", "000001.png", "000002.png", "000003.png", "000004.png",
+                                       "000005.png", "grid.png", "notes.txt", "samples.npz", "sampling.json"});
+  // An image of a number beyond the earlier sampling is not of it.
+  write_file(folder.path() / "000006.png", "mine");
+  refuses(folder.path(), sampling(4, 2), true, {"000006.png", "sampling.json does not account for", "move them away"});
+  fs::remove(folder.path() / "000006.png");
+  draw(folder.path(), sampling(2, 2, false), true);
+  CHECK(files(folder.path()).size() == 4);
+}
+
+TEST_CASE("the earlier sampling stays until there is something to put in its place") {
+  const TemporaryFolder folder;
+  draw(folder.path(), sampling(6, 0));
+  const auto before = files(folder.path());
+  draw(folder.path(), sampling(6, 1), true, 0);
+  CHECK(files(folder.path()) == before);
+}
+
+TEST_CASE("images that no sampling.json accounts for are never mixed in or written over by themselves") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "000002.png", "mine");
+  refuses(folder.path(), sampling(2), false, {"000002.png", "no sampling.json accounts for", "--overwrite"});
+  refuses(folder.path(), sampling(2), true, {"000002.png", "move them away"});
+  // Samples of a program that wrote no sampling.json can be replaced by as many.
+  draw(folder.path(), sampling(3), true);
+  CHECK(files(folder.path()).size() == 6);
+
+  write_file(folder.path() / "sampling.json", "{\"format\": 1");
+  refuses(folder.path(), sampling(3), false, {"sampling.json\" cannot be used", "--overwrite"});
+  draw(folder.path(), sampling(3), true);
+  CHECK(files(folder.path()).size() == 6);
+  refuses(folder.path(), sampling(2), false, {"another sampling:\n"});
+  CHECK_THROWS_WITH_AS(SampleFolder(folder.path() / "grid.png"), doctest::Contains("is not a folder"), ConfigError);
+}
+
+TEST_CASE("two processes cannot draw into one folder") {
+  const TemporaryFolder folder;
+  SampleFolder first(folder.path() / "s");
+  first.begin(sampling(), false);
+  SampleFolder second(folder.path() / "s");
+  CHECK_THROWS_WITH_AS(second.begin(sampling(), false), doctest::Contains("another process is drawing into"), Error);
+  first.add(drawn(0, kBatch));
+  CHECK(SampleFolder(folder.path() / "s").unfinished_checkpoint() == "000000000008");
+}
+
+TEST_CASE("each image says what made it, and the NPZ too") {
+  const TemporaryFolder folder;
+  draw(folder.path(), sampling());
+  const std::string image = read_file(folder.path() / "000004.png");
+  for (const char* part : {"tEXtSoftware", "casdm test", "tEXtcasdm", R"("run":"runs/a")", R"("seed":0)",
+                           R"("eta":0.5)", R"("index":4)", R"("label":1)", "000000000008"}) {
+    CHECK_MESSAGE(image.find(part) != std::string::npos, part);
+  }
+  CHECK(read_file(folder.path() / "grid.png").find(R"("seed":0)") != std::string::npos);
+  const std::string npz = read_file(folder.path() / "samples.npz");
+  CHECK(npz.find("sampling.json") != std::string::npos);
+  CHECK(npz.find("\"settings\": {") != std::string::npos);
+}
