@@ -123,22 +123,39 @@ void note_name(NameChange::Kind kind, const std::string& path, const std::string
   if (!plan.cut.empty()) name_changes.push_back({kind, path, from, shadow});
 }
 
+bool is_part(const std::string& path, const std::string& folder) {
+  return path == folder || path.compare(0, folder.size() + 1, folder + "/") == 0;
+}
+
+std::string moved(const std::string& path, const std::string& from, const std::string& to) {
+  return is_part(path, from) ? to + path.substr(from.size()) : path;
+}
+
 void note_sync(const std::string& path) {
   struct stat now {};
   if (stat(path.c_str(), &now) != 0) return;
   if (S_ISREG(now.st_mode)) synced_sizes[path] = now.st_size;
   const bool is_ordered = plan.cut == "ordered";
-  std::erase_if(name_changes, [&](const NameChange& change) { return is_ordered || parent(change.path) == path; });
+  std::vector<NameChange> open;
+  for (const NameChange& change : name_changes) {
+    if (!is_ordered && parent(change.path) != path) {
+      open.push_back(change);
+    } else if (change.kind == NameChange::kMoved) {
+      // It is there for good: what changed in it before is to be undone where it is now.
+      for (NameChange& before : open) {
+        before.path = moved(before.path, change.from, change.path);
+        before.from = moved(before.from, change.from, change.path);
+      }
+    }
+  }
+  name_changes = std::move(open);
 }
 
 /// A path moved: what is known of it and of what it holds moves with it.
 void note_move(const std::string& from, const std::string& to) {
-  std::map<std::string, off_t> moved;
-  for (const auto& [path, size] : synced_sizes) {
-    const bool is_part = path == from || path.compare(0, from.size() + 1, from + "/") == 0;
-    moved[is_part ? to + path.substr(from.size()) : path] = size;
-  }
-  synced_sizes = std::move(moved);
+  std::map<std::string, off_t> sizes;
+  for (const auto& [path, size] : synced_sizes) sizes[moved(path, from, to)] = size;
+  synced_sizes = std::move(sizes);
 }
 
 void kill_if(const char* when) {
