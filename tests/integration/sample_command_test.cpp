@@ -22,7 +22,7 @@ std::map<std::string, std::string> files(const fs::path& folder) {
 }
 
 /// The value at `path` of a JSON file.
-Value at(const fs::path& file, const std::vector<std::string>& path) {
+Value entry_of(const fs::path& file, const std::vector<std::string>& path) {
   Value value = from_json(read_file(file));
   for (const std::string& key : path) {
     const Value* next = value.find(key);
@@ -59,18 +59,18 @@ TEST_CASE("a folder of samples says what made it") {
   const std::map<std::string, Value> expected = {
       {"seed", 7},       {"images", 3},         {"labels", 2},      {"steps", 4},    {"batch", 64},
       {"device", "cpu"}, {"precision", "fp32"}, {"image_size", 16}, {"channels", 3}, {"png", true}};
-  for (const auto& [key, value] : expected) CHECK_MESSAGE(at(record, {"settings", key}) == value, key);
-  CHECK(at(record, {"run"}) == Value("runs/small"));
-  CHECK(at(record, {"checkpoint", "path"}) == Value("runs/small/checkpoints/000000000008"));
-  CHECK(at(record, {"checkpoint", "images"}) == Value(8));
-  CHECK(at(record, {"settings", "weights", "name"}) == Value("raw"));
-  CHECK(at(record, {"settings", "sampler", "eta"}) == Value(0.5));
-  CHECK(at(record, {"settings", "sampler", "spacing"}).is_string());
-  CHECK(at(record, {"settings", "guidance", "scale"}) == Value(1.0));
-  CHECK(at(record, {"settings", "threads"}).as_integer() >= 1);
-  CHECK(at(record, {"settings", "program"}).as_string().starts_with("casdm "));
-  CHECK(at(record, {"settings", "plugins"}).find("sampler_diffusion") != nullptr);
-  CHECK(at(record, {"drawn", "complete"}) == Value(true));
+  for (const auto& [key, value] : expected) CHECK_MESSAGE(entry_of(record, {"settings", key}) == value, key);
+  CHECK(entry_of(record, {"run"}) == Value("runs/small"));
+  CHECK(entry_of(record, {"checkpoint", "path"}) == Value("runs/small/checkpoints/000000000008"));
+  CHECK(entry_of(record, {"checkpoint", "images"}) == Value(8));
+  CHECK(entry_of(record, {"settings", "weights", "name"}) == Value("raw"));
+  CHECK(entry_of(record, {"settings", "sampler", "eta"}) == Value(0.5));
+  CHECK(entry_of(record, {"settings", "sampler", "spacing"}).is_string());
+  CHECK(entry_of(record, {"settings", "guidance", "scale"}) == Value(1.0));
+  CHECK(entry_of(record, {"settings", "threads"}).as_integer() >= 1);
+  CHECK(entry_of(record, {"settings", "program"}).as_string().starts_with("casdm "));
+  CHECK(entry_of(record, {"settings", "plugins"}).find("sampler_diffusion") != nullptr);
+  CHECK(entry_of(record, {"drawn", "complete"}) == Value(true));
   CHECK(read_file(folder.path() / "s/000001.png").find("\"label\":2") != std::string::npos);
   // The grid of a training, too.
   REQUIRE(shell("casdm train --resume runs/small --set train.total_images=12 --set log.sample_count=2", folder.path())
@@ -166,7 +166,7 @@ TEST_CASE("a run of fp16 is sampled in fp32 on a CPU, with a word") {
       shell("casdm sample runs/small --num 1 --out s --device cpu --set run.precision=fp16", folder.path());
   CHECK_MESSAGE(sample.status == 0, sample.err);
   CHECK_MESSAGE(sample.err.find("sampling in fp32 on the CPU") != std::string::npos, sample.err);
-  CHECK(at(folder.path() / "s/sampling.json", {"settings", "precision"}) == Value("fp32"));
+  CHECK(entry_of(folder.path() / "s/sampling.json", {"settings", "precision"}) == Value("fp32"));
   const Outcome device = shell("casdm sample runs/small --num 1 --out t --device gpu", folder.path());
   CHECK(device.status == 2);
   CHECK_MESSAGE(device.err.find("run.device") != std::string::npos, device.err);
@@ -180,6 +180,6 @@ TEST_CASE("sampling obeys run.threads") {
     const Outcome sample =
         shell("casdm sample runs/small --num 1 --out s" + count + " --set run.threads=" + count, folder.path());
     CHECK_MESSAGE(sample.status == 0, sample.err);
-    CHECK(at(folder.path() / ("s" + count) / "sampling.json", {"settings", "threads"}) == Value(threads));
+    CHECK(entry_of(folder.path() / ("s" + count) / "sampling.json", {"settings", "threads"}) == Value(threads));
   }
 }
