@@ -7,10 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "casdm/component.h"
 #include "casdm/error.h"
 #include "casdm/module.h"
-#include "casdm/noise_scheduler.h"
+#include "framework/conformance/stand_ins.h"
 #include "framework/loading/plugin_host.h"
 
 /// The conformance tests behind `casdm plugins check`: what every plugin must keep, whoever wrote it.
@@ -28,6 +27,12 @@ class Skip : public Error {
   using Error::Error;
 };
 
+/// The component could not be made for want of an option; the text says which, and how to give it.
+class NotTested : public Error {
+ public:
+  using Error::Error;
+};
+
 /// One component under test.
 class Subject {
  public:
@@ -39,7 +44,7 @@ class Subject {
   std::uint64_t seed() const { return seed_; }
 
   /// The component with the options of `table` over the defaults; slots for other components hold
-  /// small stand-ins. Throws Skip when an option has neither default nor example.
+  /// small stand-ins. Throws NotTested when an option has neither default nor example.
   template <class K>
   std::shared_ptr<K> make(const typename K::Spec& spec, const Value& table = Value(Value::Table{})) const {
     return factory().make<K>(config(table), spec);
@@ -53,15 +58,16 @@ class Subject {
 
   ComponentConfig config(const Value& table = Value(Value::Table{})) const;
 
-  /// Makes the plugin's own components, and the stand-ins "conformance/<kind>".
-  const ComponentFactory& factory() const { return *factory_; }
+  /// Makes the plugin's own components, and the stand-ins.
+  const StandInFactory& factory() const { return *factory_; }
 
  private:
   const FoundPlugin& plugin_;
   const ComponentEntry& entry_;
   std::vector<std::string> overrides_;
   std::uint64_t seed_;
-  std::shared_ptr<ComponentFactory> factory_;
+  std::filesystem::path folder_;  ///< that relative paths are meant in
+  std::shared_ptr<StandInFactory> factory_;
 };
 
 /// One test; it passes by returning and fails by throwing Failure.
@@ -79,26 +85,13 @@ std::vector<Test> common_tests();
 std::vector<Test> metric_tests();
 std::vector<Test> noise_tests();
 std::vector<Test> sampler_tests();
-std::vector<Test> network_tests();  ///< backbones and heads
+std::vector<Test> backbone_tests();
+std::vector<Test> head_tests();
 std::vector<Test> dataset_tests();
 std::vector<Test> timestep_tests();
 std::vector<Test> augmentation_tests();
 
 /// Throws Failure with the message when `good` is false.
 void require(bool good, const std::string& message);
-
-/// Image and batch sizes the tests use.
-inline constexpr std::int64_t kImageSize = 32;
-inline constexpr std::int64_t kBatch = 2;
-inline constexpr std::int64_t kChannels = 3;
-
-/// The parameter of a stand-in backbone that its augmentation labels go through.
-inline constexpr const char* kAugmentWeight = "augment.weight";
-
-/// Repeatable images [batch, kChannels, size, size] in [-1, 1], smooth enough to look like images.
-Tensor images(std::uint64_t seed, std::int64_t size = kImageSize, std::int64_t batch = kBatch);
-
-/// A schedule for components that need one: linear, 100 steps.
-std::shared_ptr<const NoiseScheduler> stand_in_schedule();
 
 }  // namespace casdm::conformance

@@ -10,7 +10,9 @@ namespace {
 
 constexpr std::int64_t kLooks = 16;
 
-std::shared_ptr<Dataset> dataset(const Subject& subject) { return subject.make<Dataset>({kImageSize, kChannels}); }
+std::shared_ptr<Dataset> dataset(const Subject& subject, std::int64_t channels = kChannels) {
+  return subject.make<Dataset>({kImageSize, channels});
+}
 
 /// Indices spread over the whole set.
 std::vector<std::int64_t> some_indices(const Dataset& data) {
@@ -20,29 +22,45 @@ std::vector<std::int64_t> some_indices(const Dataset& data) {
   return indices;
 }
 
+void require_whole(const Image& image, std::int64_t channels, std::int64_t index) {
+  require(image.width > 0 && image.height > 0 && image.channels == channels,
+          text("image ", index, " is ", image.width, "x", image.height, "x", image.channels, "; ", channels,
+               " channels were asked for"));
+  require(static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * image.channels,
+          text("image ", index, " has ", image.pixels.size(), " bytes, not width * height * channels"));
+}
+
 void holds_whole_images(const Subject& subject) {
   const auto data = dataset(subject);
   require(data->size() > 0, "the data set is empty");
+  const std::int64_t classes = data->num_classes();
+  require(classes >= 0, text("num_classes() is ", classes, "; 0 means that there are no labels"));
   for (const std::int64_t index : some_indices(*data)) {
     const Example example = data->get(index);
-    const Image& image = example.image;
-    require(image.width > 0 && image.height > 0 && image.channels == kChannels,
-            text("image ", index, " is ", image.width, "x", image.height, "x", image.channels, "; ", kChannels,
-                 " channels were asked for"));
-    require(static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * image.channels,
-            text("image ", index, " has ", image.pixels.size(), " bytes, not width * height * channels"));
-    const std::int64_t classes = data->num_classes();
+    require_whole(example.image, kChannels, index);
+    require(classes > 0 || example.label == -1,
+            text("image ", index, " has label ", example.label, ", but num_classes() is 0; without classes it is -1"));
     require(classes == 0 || (example.label >= 0 && example.label < classes),
             text("image ", index, " has label ", example.label, " of ", classes, " classes"));
     require(!data->describe(index).empty(), text("describe(", index, ") is empty"));
   }
 }
 
-bool same(const Example& a, const Example& b) { return a.label == b.label && a.image.pixels == b.image.pixels; }
+void gives_the_channels_asked_for(const Subject& subject) {
+  const auto data = dataset(subject, 1);
+  for (const std::int64_t index : some_indices(*data)) require_whole(data->get(index).image, 1, index);
+}
+
+bool same(const Example& a, const Example& b) {
+  return a.label == b.label && a.image.width == b.image.width && a.image.height == b.image.height &&
+         a.image.pixels == b.image.pixels;
+}
 
 void is_a_function_of_the_index(const Subject& subject) {
   const auto data = dataset(subject);
   const auto other = dataset(subject);
+  require(data->size() == other->size() && data->num_classes() == other->num_classes(),
+          "two instances differ in their number of images or classes");
   for (const std::int64_t index : some_indices(*data)) {
     const Example first = data->get(index);
     require(same(first, data->get(index)), text("image ", index, " differs when read twice"));
@@ -75,6 +93,7 @@ void can_be_read_by_several_threads(const Subject& subject) {
 std::vector<Test> dataset_tests() {
   const auto kind = Dataset::kind;
   return {{kind, "holds_whole_images", false, holds_whole_images},
+          {kind, "gives_the_channels_asked_for", false, gives_the_channels_asked_for},
           {kind, "is_a_function_of_the_index", false, is_a_function_of_the_index},
           {kind, "can_be_read_by_several_threads", false, can_be_read_by_several_threads}};
 }

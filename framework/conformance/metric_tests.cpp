@@ -16,7 +16,7 @@ constexpr double kStep = 1e-6;
 constexpr double kGradientTolerance = 1e-5;
 constexpr int kDirections = 4;
 
-/// A metric on images as large as it needs; in double precision when asked for.
+/// A metric on images as large as it needs, in the range it is made for; in double precision when asked for.
 struct MetricUnderTest {
   explicit MetricUnderTest(const Subject& subject, bool in_double = false) {
     size = kImageSize;
@@ -32,7 +32,13 @@ struct MetricUnderTest {
     }
   }
 
-  Tensor operator()(const Tensor& a, const Tensor& b) { return (*metric)(a, b); }
+  /// Of images in [-1, 1].
+  Tensor operator()(const Tensor& a, const Tensor& b) { return (*metric)(fitted(a), fitted(b)); }
+
+  Tensor fitted(const Tensor& image) const {
+    const auto [low, high] = metric->info().input_range.value_or(std::array<double, 2>{-1, 1});
+    return low == -1 && high == 1 ? image : (image + 1) * ((high - low) / 2) + low;
+  }
 
   std::shared_ptr<MetricLoss> metric;
   std::int64_t size;
@@ -42,17 +48,82 @@ struct MetricUnderTest {
 std::pair<Tensor, Tensor> with_gradient(MetricUnderTest& metric, const Tensor& prediction, const Tensor& target) {
   const Tensor leaf = prediction.detach().clone().requires_grad_(true);
   const Tensor value = metric(leaf, target);
-  require(value.requires_grad(), "the distance has no gradient with respect to the prediction");
+  require(
+      value.requires_grad(),
+      "the distance has no gradient with respect to the prediction, so it would train nothing: has it been detached, "
+      "computed without gradient, or turned into a number and back?");
   value.sum().backward();
   require(leaf.grad().defined(), "the prediction received no gradient");
   return {value.detach(), leaf.grad()};
 }
 
 void returns_one_distance_per_image(const Subject& subject) {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    MetricUnderTest metric(subject, type == at::kDouble);
+    const Tensor prediction = images(1, metric.size, 3).to(type);
+    const Tensor target = images(2, metric.size, 3).to(type);
+    const Tensor value = metric(prediction, target);
+    require(value.defined() && value.dim() == 1 && value.size(0) == 3,
+            text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [3]"));
+    require(value.scalar_type() == type, text("for images of type ", at::toString(type), " it returned ",
+                                              at::toString(value.scalar_type()), "; keep the precision you are given"));
+    require(at::equal(prediction, images(1, metric.size, 3).to(type)) &&
+                at::equal(target, images(2, metric.size, 3).to(type)),
+            "it changed the images it was given; compute with copies");
+  }
+}
+
+/// Predictions near their targets: far away a metric may be constant, as where a similarity cannot fall further.
+void gives_every_image_a_gradient(const Subject& subject) {
   MetricUnderTest metric(subject);
-  const Tensor value = metric(images(1, metric.size, 3), images(2, metric.size, 3));
-  require(value.dim() == 1 && value.size(0) == 3,
-          text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [3]"));
+  const Tensor target = images(2, metric.size, 3);
+  const auto [value, gradient] = with_gradient(metric, 0.8 * target + 0.2 * images(1, metric.size, 3), target);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    require(gradient[i].abs().max().item<double>() > 0,
+            text("image ", i,
+                 " differs from its target, but its gradient is 0, so it would train nothing: is a step "
+                 "of it constant, such as rounding?"));
+  }
+}
+
+/// The target's part, made once, serves any number of predictions.
+void keeps_what_it_prepared(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  const at::NoGradGuard no_grad;
+  const Tensor a = metric.fitted(images(1, metric.size));
+  const Tensor b = metric.fitted(images(2, metric.size));
+  const std::vector<Tensor> prepared = metric.metric->prepare(b);
+  const Tensor first = metric.metric->distance(a, prepared);
+  metric.metric->distance(b, prepared);
+  require(at::equal(first, metric.metric->distance(a, prepared)),
+          "distance changes what prepare returned, so a second prediction has another distance");
+  require(at::equal(first, metric.metric->distance(a, metric.metric->prepare(b))),
+          "what prepare returns depends on what was prepared before");
+}
+
+/// What info() promises of sizes and channels is served.
+void serves_what_it_declares(const Subject& subject) {
+  const MetricInfo info = subject.make<MetricLoss>({kChannels, kImageSize, &subject.factory()})->info();
+  require(info.lowest <= info.highest,
+          text("info(): lowest, ", number(info.lowest), ", is above highest, ", number(info.highest)));
+  require(info.minimum_size >= 1, text("info(): minimum_size is ", info.minimum_size, "; 1 means any"));
+  require(!info.input_range || (*info.input_range)[0] < (*info.input_range)[1], "info(): input_range does not rise");
+  const std::int64_t size = info.minimum_size;
+  for (const std::int64_t channels : {kChannels, std::int64_t{1}}) {
+    if (info.channels != 0 && info.channels != channels) continue;
+    std::shared_ptr<MetricLoss> metric;
+    try {
+      metric = subject.make<MetricLoss>({channels, size, &subject.factory()});
+    } catch (const ConfigError& error) {
+      throw Failure(text("info() promises images of ", size, " px and ", channels, " channels, but: ", error.what()));
+    }
+    if (metric->info().minimum_size > size) continue;
+    const Tensor prediction = images(1, size, kBatch, channels).requires_grad_(true);
+    const Tensor value = (*metric)(prediction, images(2, size, kBatch, channels));
+    value.sum().backward();
+    require(value.isfinite().all().item<bool>() && prediction.grad().isfinite().all().item<bool>(),
+            text("for images of ", size, " px and ", channels, " channels, which info() promises, it is not finite"));
+  }
 }
 
 void gradient_is_the_derivative(const Subject& subject) {
@@ -136,14 +207,10 @@ void repeats_itself(const Subject& subject) {
   const Tensor a = images(1, metric.size);
   const Tensor b = images(2, metric.size);
   at::NoGradGuard no_grad;
-  const Tensor generator = at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state().clone();
   const Tensor first = metric(a, b);
   other(b * 0.5, a);
   require(at::equal(first, metric(a, b)), "the same images gave two different distances");
   require(at::equal(first, other(a, b)), "two instances give different distances: do they share state?");
-  require(at::equal(generator, at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state()),
-          "it drew from the global random generator");
-  require(at::GradMode::is_enabled() == false, "it changed the global grad mode");
 }
 
 void trains_nothing(const Subject& subject) {
@@ -169,7 +236,10 @@ void is_safe_in_bfloat16(const Subject& subject) {
 std::vector<Test> metric_tests() {
   const auto kind = MetricLoss::kind;
   return {{kind, "returns_one_distance_per_image", false, returns_one_distance_per_image},
+          {kind, "gives_every_image_a_gradient", false, gives_every_image_a_gradient},
           {kind, "gradient_is_the_derivative", false, gradient_is_the_derivative},
+          {kind, "keeps_what_it_prepared", false, keeps_what_it_prepared},
+          {kind, "serves_what_it_declares", false, serves_what_it_declares},
           {kind, "is_finite_everywhere", false, is_finite_everywhere},
           {kind, "keeps_its_declared_properties", false, keeps_its_declared_properties},
           {kind, "treats_images_alone", false, treats_images_alone},

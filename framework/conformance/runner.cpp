@@ -4,6 +4,7 @@
 #include "framework/conformance/conformance.h"
 #include "framework/loading/child_process.h"
 #include "framework/loading/plugin_call.h"
+#include "framework/support/exception_text.h"
 
 namespace casdm::conformance {
 
@@ -12,6 +13,7 @@ namespace {
 constexpr int kPassed = 0;
 constexpr int kFailed = 1;
 constexpr int kSkipped = 2;
+constexpr int kNotTested = 3;
 
 /// In a process of its own: the one test.
 int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
@@ -23,10 +25,13 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
   } catch (const Skip& skip) {
     message = skip.what();
     return kSkipped;
+  } catch (const NotTested& reason) {
+    message = reason.what();
+    return kNotTested;
   } catch (const std::exception& error) {
-    message = error.what();
+    message = exception_text(error);
   } catch (...) {
-    message = "it threw something that is no std::exception: " + current_exception_type();
+    message = "it threw " + current_exception_type();
   }
   return kFailed;
 }
@@ -44,6 +49,8 @@ Result run_one(const FoundPlugin& plugin, const PluginCatalog& catalog, const Co
     result.message = "it " + apart.words + (apart.err.empty() ? "" : "; its last words:\n" + apart.err);
   } else if (apart.status == kSkipped) {
     result.outcome = "skipped";
+  } else if (apart.status == kNotTested) {
+    result.outcome = "not tested";
   } else if (apart.status == kFailed) {
     result.outcome = "failed";
   } else if (!apart.out.empty()) {

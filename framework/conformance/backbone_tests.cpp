@@ -1,0 +1,186 @@
+#include <ATen/ATen.h>
+
+#include "casdm/backbone.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/conformance/conformance.h"
+
+namespace casdm::conformance {
+
+namespace {
+
+constexpr std::int64_t kClasses = 5;
+
+std::shared_ptr<Backbone> backbone(const Subject& subject, std::int64_t in = kChannels, std::int64_t out = kChannels,
+                                   std::int64_t classes = 0) {
+  return subject.make<Backbone>({in, out, kImageSize, classes, subject.seed()});
+}
+
+Tensor times(std::int64_t batch = kBatch) { return at::arange(batch, at::kFloat) * 7 + 3; }
+
+Condition with_dropout(std::uint64_t seed) {
+  Condition condition;
+  condition.dropout = make_generator(seed);
+  return condition;
+}
+
+Condition with_labels(std::int64_t label) {
+  Condition condition;
+  condition.labels = at::full({kBatch}, label, at::kLong);
+  return condition;
+}
+
+void require_image(const Tensor& y, const Tensor& x, std::int64_t out, const std::string& what) {
+  const std::vector<std::int64_t> expected = {x.size(0), out, x.size(2), x.size(3)};
+  require(y.defined(), what + "it returned an undefined tensor");
+  require(y.sizes() == at::IntArrayRef(expected),
+          text(what, "it returned ", y.sizes(), ", expected ", at::IntArrayRef(expected)));
+  require(y.scalar_type() == x.scalar_type(),
+          text(what, "it returned ", at::toString(y.scalar_type()), " for ", at::toString(x.scalar_type())));
+  require(y.isfinite().all().item<bool>(), what + "the output is not finite");
+}
+
+void keeps_the_shape_contract(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [in, out] : {std::pair<std::int64_t, std::int64_t>{3, 3}, {3, 7}, {6, 4}, {1, 1}}) {
+    const auto network = backbone(subject, in, out);
+    const std::string what = text("in ", in, ", out ", out, ": ");
+    for (const std::int64_t batch : {std::int64_t{1}, std::int64_t{3}}) {
+      const Tensor x = images(1, kImageSize, batch).repeat({1, (in + 2) / 3, 1, 1}).narrow(1, 0, in);
+      const Tensor before = x.clone();
+      require_image(network->forward(x, times(batch), {}), x, out, what);
+      require_image(network->forward(x, times(batch) + 0.37, {}), x, out, what + "at a fractional t ");
+      require(at::equal(x, before), "it changed the images it was given; compute with copies");
+    }
+  }
+}
+
+/// As the identities of the heads are verified: state and images in double.
+void computes_in_double(const Subject& subject) {
+  const auto network = backbone(subject);
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : state(*network)) {
+    if (tensor.is_floating_point()) Tensor(tensor).set_data(tensor.to(at::kDouble));
+  }
+  const Tensor x = images(1).to(at::kDouble);
+  require_image(network->forward(x, times().to(at::kDouble), {}), x, kChannels, "with state and images in double, ");
+}
+
+void gives_every_parameter_a_gradient(const Subject& subject) {
+  const auto network = backbone(subject);
+  perturb(*network, subject.seed());
+  const Tensor x = images(1).requires_grad_(true);
+  network->forward(x, times(), with_dropout(1)).square().sum().backward();
+  require(x.grad().defined() && x.grad().abs().sum().item<double>() > 0, "x receives no gradient");
+  for (const auto& [name, parameter] : network->parameters()) {
+    require(parameter.grad().defined() && parameter.grad().abs().sum().item<double>() > 0,
+            text("parameter ", name, " receives no gradient"));
+    require(parameter.grad().isfinite().all().item<bool>(), text("the gradient of ", name, " is not finite"));
+  }
+}
+
+void draws_only_from_what_it_is_given(const Subject& subject) {
+  const auto network = backbone(subject);
+  perturb(*network, subject.seed());
+  const at::NoGradGuard no_grad;
+  const Tensor x = images(1);
+  const Tensor first = network->forward(x, times(), with_dropout(1));
+  require(at::equal(first, network->forward(x, times(), with_dropout(1))),
+          "in training mode one dropout seed gives two outputs");
+  const Tensor undropped = network->forward(x, times(), {});
+  network->train(false);
+  const Tensor evaluated = network->forward(x, times(), {});
+  require(at::equal(undropped, evaluated),
+          "in training mode without a dropout generator it gives another output than in evaluation: no generator, "
+          "no dropout, and no statistics of the batch");
+  require(at::equal(evaluated, network->forward(x, times(), with_dropout(2))),
+          "in evaluation mode the dropout seed changes the output");
+}
+
+void starts_from_its_seed(const Subject& subject) {
+  const auto seeded = [&](std::uint64_t seed) {
+    return state(*subject.make<Backbone>({kChannels, kChannels, kImageSize, 0, seed}));
+  };
+  const NamedTensors a = seeded(subject.seed() + 1);
+  const NamedTensors b = seeded(subject.seed() + 2);
+  bool differs = false;
+  for (std::size_t i = 0; i < a.size(); ++i) differs = differs || !at::equal(a[i].second, b[i].second);
+  require(differs || a.empty(), "two seeds make one network: draw the weights from make_generator(spec.seed)");
+}
+
+void repeats_itself(const Subject& subject) {
+  const auto network = backbone(subject);
+  const auto other = subject.make<Backbone>({kChannels, kChannels, kImageSize, 0, subject.seed() + 1});
+  perturb(*network, subject.seed());
+  network->train(false);
+  const at::NoGradGuard no_grad;
+  const Tensor first = network->forward(images(1), times(), {});
+  network->forward(images(2), times() + 11, {});
+  other->forward(images(3), times(), {});
+  require(at::equal(first, network->forward(images(1), times(), {})),
+          "after other images, or in another instance, the same image gives another output: what does it keep?");
+}
+
+void depends_on_time_and_labels(const Subject& subject) {
+  const auto network = backbone(subject, kChannels, kChannels, kClasses);
+  perturb(*network, subject.seed());
+  network->train(false);
+  const at::NoGradGuard no_grad;
+  const Tensor x = images(1);
+  const Tensor y = network->forward(x, times(), with_labels(0));
+  require(!at::equal(y, network->forward(x, times() + 20, with_labels(0))), "the output does not depend on t");
+  require(!at::equal(y, network->forward(x, times() + 0.4, with_labels(0))),
+          "the output does not depend on the fraction of t; samplers ask between timesteps");
+  require(!at::equal(y, network->forward(x, times(), with_labels(kClasses - 1))),
+          "with num_classes = 5 the output does not depend on the label");
+}
+
+void is_told_of_augmentations(const Subject& subject) {
+  Backbone::Spec spec{kChannels, kChannels, kImageSize, 0, subject.seed()};
+  spec.augment_size = 9;
+  const auto network = subject.make<Backbone>(spec);
+  perturb(*network, subject.seed());
+  network->train(false);
+  const at::NoGradGuard no_grad;
+  const Tensor x = images(1);
+  const auto output = [&](const Tensor& augment) {
+    Condition condition;
+    condition.augment = augment;
+    return network->forward(x, times(), condition);
+  };
+  const Tensor plain = output({});
+  require((output(at::zeros({kBatch, 9})) - plain).abs().max().item<double>() <= 1e-5,
+          "augmentation labels of zero give another output than none");
+  require(!at::equal(output(at::ones({kBatch, 9})), plain),
+          "with augment_size = 9 the output does not depend on the augmentation labels");
+}
+
+void treats_images_alone(const Subject& subject) {
+  const auto network = backbone(subject);
+  perturb(*network, subject.seed());
+  network->train(false);
+  const at::NoGradGuard no_grad;
+  const Tensor x = images(1, kImageSize, 3);
+  const Tensor together = network->forward(x, times(3), {});
+  const Tensor alone = network->forward(x.narrow(0, 1, 1), times(3).narrow(0, 1, 1), {});
+  const double difference = (together.narrow(0, 1, 1) - alone).abs().max().item<double>();
+  require(difference <= 1e-4 * std::max(1.0, together.abs().max().item<double>()),
+          text("an image alone and in a batch differ by ", number(difference)));
+}
+
+}  // namespace
+
+std::vector<Test> backbone_tests() {
+  const auto kind = Backbone::kind;
+  return {{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
+          {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
+          {kind, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},
+          {kind, "starts_from_its_seed", false, starts_from_its_seed},
+          {kind, "repeats_itself", false, repeats_itself},
+          {kind, "depends_on_time_and_labels", false, depends_on_time_and_labels},
+          {kind, "is_told_of_augmentations", false, is_told_of_augmentations},
+          {kind, "treats_images_alone", false, treats_images_alone},
+          {kind, "computes_in_double", true, computes_in_double}};
+}
+
+}  // namespace casdm::conformance

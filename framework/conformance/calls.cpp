@@ -1,0 +1,226 @@
+#include "framework/conformance/calls.h"
+
+#include <ATen/ATen.h>
+#include <sys/mman.h>
+
+#include <new>
+
+#include "casdm/augmentation.h"
+#include "casdm/dataset.h"
+#include "casdm/metric_loss.h"
+#include "casdm/random.h"
+#include "casdm/sampler.h"
+#include "casdm/timestep_sampler.h"
+
+namespace casdm::conformance {
+
+namespace {
+
+/// A Spec on a page of its own, which is closed with it.
+template <class Spec>
+class Vanishing {
+ public:
+  explicit Vanishing(const Spec& spec)
+      : page_(::mmap(nullptr, sizeof(Spec), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    if (page_ == MAP_FAILED) throw std::bad_alloc();
+    spec_ = new (page_) Spec(spec);
+  }
+  ~Vanishing() {
+    spec_->~Spec();
+    ::mprotect(page_, sizeof(Spec), PROT_NONE);
+  }
+  Vanishing(const Vanishing&) = delete;
+  Vanishing& operator=(const Vanishing&) = delete;
+
+  const Spec& get() const { return *spec_; }
+
+ private:
+  void* page_;
+  Spec* spec_;
+};
+
+/// The calls of one component.
+struct Caller {
+  const Subject& subject;
+  const CallRunner& run;
+  bool keeps_spec;
+  std::vector<Tensor> results = {};
+
+  template <class K>
+  std::shared_ptr<K> make(const typename K::Spec& spec) {
+    std::shared_ptr<K> component;
+    run("the constructor",
+        [&] { component = keeps_spec ? subject.make<K>(spec) : subject.make<K>(Vanishing(spec).get()); });
+    return component;
+  }
+
+  template <class K>
+  void destroy(std::shared_ptr<K>& component) {
+    run("the destructor", [&] { component.reset(); });
+  }
+
+  void keep(const Tensor& tensor) {
+    if (tensor.defined()) results.push_back(tensor.detach().clone());
+  }
+
+  void read_state(const Module& module) {
+    run("parameters", [&] { module.parameters(); });
+    run("buffers", [&] { module.buffers(); });
+  }
+};
+
+void call_backbone(Caller& caller) {
+  auto network = caller.make<Backbone>({kChannels, kChannels, kImageSize, 0, caller.subject.seed()});
+  caller.read_state(*network);
+  caller.run("train", [&] { network->train(true); });
+  const Tensor x = images(1).requires_grad_(true);
+  const Tensor t = at::arange(kBatch, at::kFloat) * 7 + 3;
+  Condition condition;
+  condition.dropout = make_generator(1);
+  Tensor y;
+  caller.run("forward", [&] { y = network->forward(x, t, condition); });
+  caller.keep(y);
+  caller.run("the backward of forward", [&] { y.square().sum().backward(); });
+  caller.keep(x.grad());
+  caller.run("train", [&] { network->train(false); });
+  const at::NoGradGuard no_grad;
+  caller.run("forward", [&] { y = network->forward(x, t, {}); });
+  caller.keep(y);
+  caller.destroy(network);
+}
+
+void call_head(Caller& caller) {
+  const Subject& subject = caller.subject;
+  auto head =
+      caller.make<CascadeHead>({kChannels, kImageSize, 0, stand_in_schedule(), &subject.factory(), subject.seed()});
+  caller.run("modules", [&] { head->modules(); });
+  caller.run("gradients_are_separate", [&] { head->gradients_are_separate(); });
+  const TrainingBatch batch = training_batch(subject.seed());
+  Tensor total;
+  caller.run("losses", [&] {
+    for (const LossTerm& term : head->losses(batch, OneMetric()).terms) {
+      caller.keep(term.value);
+      if (!term.value.requires_grad()) continue;
+      total = total.defined() ? total + term.value.sum() : term.value.sum();
+    }
+  });
+  if (total.defined()) caller.run("the backward of losses", [&] { total.backward(); });
+  const at::NoGradGuard no_grad;
+  caller.run("estimate", [&] {
+    const Estimate estimate = head->estimate(batch.x_t, batch.t, {});
+    for (const Tensor& tensor : {estimate.eps, estimate.x0_from_eps, estimate.x0, estimate.gate, estimate.variance}) {
+      caller.keep(tensor);
+    }
+  });
+  caller.destroy(head);
+}
+
+void call_metric(Caller& caller) {
+  std::int64_t size = kImageSize;
+  auto metric = caller.make<MetricLoss>({kChannels, size, &caller.subject.factory()});
+  caller.run("info", [&] { size = std::max(size, metric->info().minimum_size); });
+  if (size > kImageSize) metric = caller.make<MetricLoss>({kChannels, size, &caller.subject.factory()});
+  caller.read_state(*metric);
+  caller.run("train", [&] { metric->train(false); });
+  const Tensor prediction = images(1, size).requires_grad_(true);
+  std::vector<Tensor> target;
+  {
+    const at::NoGradGuard no_grad;
+    caller.run("prepare", [&] { target = metric->prepare(images(2, size)); });
+  }
+  Tensor value;
+  caller.run("distance", [&] { value = metric->distance(prediction, target); });
+  caller.keep(value);
+  if (value.requires_grad()) caller.run("the backward of distance", [&] { value.sum().backward(); });
+  caller.keep(prediction.grad());
+  caller.destroy(metric);
+}
+
+void call_noise(Caller& caller) {
+  auto schedule = caller.make<NoiseScheduler>({});
+  caller.keep(at::tensor(schedule->betas(), at::kDouble));
+  caller.destroy(schedule);
+}
+
+void call_sampler(Caller& caller) {
+  const at::NoGradGuard no_grad;
+  auto sampler = caller.make<Sampler>({stand_in_schedule()});
+  std::vector<SampleStep> plan;
+  double scale = 1;
+  caller.run("plan", [&] { plan = sampler->plan(); });
+  caller.run("initial_scale", [&] { scale = sampler->initial_scale(); });
+  caller.run("start", [&] { sampler->start(); });
+  const Tensor clean = images(3) * 0.9;
+  Tensor x = images(4) * scale;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    Tensor input;
+    caller.run("model_input", [&] { input = sampler->model_input(x, i); });
+    StepInput step{i, x, {}, {}};
+    step.estimate.eps =
+        stand_in_schedule()->predict_eps_from_x0(input, at::full({clean.size(0)}, plan[i].t, clean.options()), clean);
+    step.estimate.x0_from_eps = clean;
+    if (plan[i].needs_noise) step.noise = images(5 + i);
+    caller.run("step", [&] { x = sampler->step(step); });
+  }
+  caller.keep(x);
+  caller.destroy(sampler);
+}
+
+void call_dataset(Caller& caller) {
+  auto data = caller.make<Dataset>({kImageSize, kChannels});
+  std::int64_t size = 0;
+  caller.run("size", [&] { size = data->size(); });
+  caller.run("num_classes", [&] { data->num_classes(); });
+  for (const std::int64_t index : {std::int64_t{0}, size / 2, size - 1}) {
+    caller.run("describe", [&] { data->describe(index); });
+    caller.run("get", [&] {
+      const Example example = data->get(index);
+      caller.keep(at::tensor(example.image.pixels));
+    });
+  }
+  caller.destroy(data);
+}
+
+void call_timesteps(Caller& caller) {
+  const at::NoGradGuard no_grad;
+  auto sampler = caller.make<TimestepSampler>({stand_in_schedule()});
+  caller.read_state(*sampler);
+  for (int round = 0; round < 3; ++round) {
+    TimestepDraw draw;
+    caller.run("draw", [&] { draw = sampler->draw({0.1, 0.4, 0.9}); });
+    caller.keep(at::tensor(draw.t));
+    caller.keep(at::tensor(draw.weight));
+    const Tensor t = at::tensor(draw.t);
+    caller.run("observe", [&] { sampler->observe(t, {{"eps", t.to(at::kFloat) + 1, 1.0, "theta"}}); });
+  }
+  caller.destroy(sampler);
+}
+
+void call_augmentation(Caller& caller) {
+  const at::NoGradGuard no_grad;
+  auto augmentation = caller.make<Augmentation>({kImageSize, kChannels});
+  caller.run("label_size", [&] { augmentation->label_size(); });
+  Augmented result;
+  caller.run("apply", [&] { result = augmentation->apply(images(1), {1, 2}); });
+  caller.keep(result.images);
+  caller.keep(result.labels);
+  caller.destroy(augmentation);
+}
+
+}  // namespace
+
+std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec) {
+  Caller caller{subject, run, keeps_spec};
+  const std::string& kind = subject.entry().kind;
+  if (kind == Backbone::kind) call_backbone(caller);
+  if (kind == CascadeHead::kind) call_head(caller);
+  if (kind == MetricLoss::kind) call_metric(caller);
+  if (kind == NoiseScheduler::kind) call_noise(caller);
+  if (kind == Sampler::kind) call_sampler(caller);
+  if (kind == Dataset::kind) call_dataset(caller);
+  if (kind == TimestepSampler::kind) call_timesteps(caller);
+  if (kind == Augmentation::kind) call_augmentation(caller);
+  return std::move(caller.results);
+}
+
+}  // namespace casdm::conformance

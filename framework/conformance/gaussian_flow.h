@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "casdm/sampler.h"
+#include "framework/conformance/conformance.h"
+
+namespace casdm::conformance {
+
+/// A sampler on pixels N(0.3, 0.25), for which the ideal network is known in closed form:
+///     eps = sqrt(1-A_t) (x_t - 0.3 sqrt(A_t)) / (0.25 A_t + 1 - A_t)
+/// In units of x_t's own distribution, z = (x_t - 0.3 sqrt(A_t)) / sqrt(0.25 A_t + 1 - A_t), the exact flow leaves
+/// every pixel where it is, and noise leaves z at N(0, 1). Both hold from the first evaluation to the last, whatever
+/// the timesteps in between, so that is where they are compared.
+class GaussianFlow {
+ public:
+  /// @param steps  the option num_inference_steps; without such an option, the length of the schedule
+  GaussianFlow(const Subject& subject, std::int64_t steps);
+
+  std::size_t steps() const { return plan_.size(); }
+
+  /// Whether any step draws noise.
+  bool draws_noise() const;
+
+  /// Whether a step depends on the estimates of steps before it.
+  bool keeps_history() const;
+
+  /// Largest distance from the exact flow; with noise, of the mean from 0 and the variance from 1.
+  double error() const;
+
+ private:
+  /// x at the evaluation `last`, for rows of z at the first evaluation and the noise of each step, [rows, steps].
+  Tensor run(const Tensor& z, const Tensor& noise, std::size_t last) const;
+
+  /// `x` one step on, with the estimate moved by `bias`.
+  Tensor step(const Tensor& x, std::size_t index, const Tensor& noise, double bias = 0) const;
+
+  /// A at the timestep of an evaluation.
+  double signal(std::size_t index) const;
+
+  /// x at evaluation `index` as the model sees it, in units of its distribution, and back.
+  Tensor to_z(const Tensor& x, std::size_t index) const;
+  Tensor from_z(const Tensor& z, std::size_t index) const;
+
+  std::shared_ptr<const NoiseScheduler> schedule_;
+  std::shared_ptr<Sampler> sampler_;
+  std::vector<SampleStep> plan_;
+};
+
+}  // namespace casdm::conformance

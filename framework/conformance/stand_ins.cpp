@@ -1,0 +1,108 @@
+#include "framework/conformance/stand_ins.h"
+
+#include <ATen/ATen.h>
+
+#include "casdm/metric_loss.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/conformance/conformance.h"
+
+namespace casdm::conformance {
+
+namespace {
+
+class StandInMetric final : public MetricLoss {
+ public:
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return (prediction - target.at(0)).square().mean({1, 2, 3});
+  }
+};
+
+std::vector<double> linear_betas(int count) {
+  std::vector<double> betas;
+  for (int i = 0; i < count; ++i) betas.push_back(1e-3 + (0.2 - 1e-3) * i / (count - 1));
+  return betas;
+}
+
+}  // namespace
+
+Tensor images(std::uint64_t seed, std::int64_t size, std::int64_t batch, std::int64_t channels) {
+  at::Generator generator = make_generator(derive_seed(seed, "conformance images"));
+  const Tensor coarse = at::empty({batch, channels, 6, 6}, at::kFloat).uniform_(-1, 1, generator);
+  const Tensor fine = at::empty({batch, channels, size, size}, at::kFloat).normal_(0, 0.05, generator);
+  return (at::upsample_bilinear2d(coarse, {size, size}, false) + fine).clamp(-1, 1);
+}
+
+std::shared_ptr<const NoiseScheduler> stand_in_schedule() {
+  static const auto schedule = std::make_shared<const NoiseScheduler>(linear_betas(100));
+  return schedule;
+}
+
+StandInBackbone::StandInBackbone(const Spec& spec) : spec_(spec) {
+  first_ = add("first.weight", {8, spec.in_channels, 3, 3}, 0.2);
+  time_ = add("time.weight", {8}, 0.1);
+  second_ = add("second.weight", {spec.out_channels, 8, 3, 3}, 0.1);
+  if (spec.num_classes > 0) labels_ = add("labels.weight", {spec.num_classes, 8}, 0.1);
+  if (spec.augment_size > 0) augment_ = add("augment.weight", {8, spec.augment_size}, 0.1);
+}
+
+Tensor StandInBackbone::add(const char* name, at::IntArrayRef shape, double deviation) {
+  at::Generator generator = make_generator(derive_seed(spec_.seed, name));
+  return parameters_.emplace_back(name, at::empty(shape, at::kFloat).normal_(0, deviation, generator))
+      .second.requires_grad_(true);
+}
+
+Tensor StandInBackbone::forward(const Tensor& x, const Tensor& t, const Condition& condition) {
+  conditions_.push_back(condition);
+  Tensor shift = t.to(at::kFloat).unsqueeze(1) * 0.01 * time_;
+  if (labels_.defined() && condition.labels.defined()) shift = shift + at::embedding(labels_, condition.labels);
+  if (augment_.defined() && condition.augment.defined()) shift = shift + at::linear(condition.augment, augment_);
+  const Tensor hidden = at::tanh(at::conv2d(x.to(at::kFloat), first_, {}, 1, 1) + shift.unsqueeze(-1).unsqueeze(-1));
+  const Tensor result = at::conv2d(hidden, second_, {}, 1, 1);
+  return x.scalar_type() == at::kDouble ? result.to(at::kDouble) : result;
+}
+
+std::shared_ptr<void> StandInFactory::make_any(std::string_view kind, const ComponentConfig& config,
+                                               const void* spec) const {
+  if (config.type != kStandIn) return host_.make_erased(kind, config, spec);
+  if (kind == Backbone::kind) {
+    backbones_.push_back(std::make_shared<StandInBackbone>(*static_cast<const Backbone::Spec*>(spec)));
+    return std::static_pointer_cast<void>(std::shared_ptr<Backbone>(backbones_.back()));
+  }
+  if (kind == MetricLoss::kind) {
+    return std::static_pointer_cast<void>(std::shared_ptr<MetricLoss>(std::make_shared<StandInMetric>()));
+  }
+  if (kind == NoiseScheduler::kind) {
+    return std::static_pointer_cast<void>(std::make_shared<NoiseScheduler>(linear_betas(100)));
+  }
+  throw Skip(text("there is no stand-in for the ", kind, " it is made of"));
+}
+
+std::vector<LossTerm> OneMetric::evaluate(const Tensor& prediction, const TrainingBatch& batch,
+                                          const std::string& module) const {
+  require(prediction.sizes() == batch.x0.sizes(),
+          text("it gives the metrics a prediction of shape ", prediction.sizes(), ", expected ", batch.x0.sizes()));
+  return {{kName, (prediction - batch.x0).abs().mean({1, 2, 3}), kWeight, module}};
+}
+
+TrainingBatch training_batch(std::uint64_t seed) {
+  at::Generator generator = make_generator(derive_seed(seed, "head batch"));
+  TrainingBatch batch;
+  batch.x0 = images(1);
+  batch.t = at::arange(kBatch, at::kLong) * 30 + 20;
+  batch.eps = at::empty_like(batch.x0).normal_(0, 1, generator);
+  batch.x_t = stand_in_schedule()->q_sample(batch.x0, batch.t, batch.eps);
+  batch.dropout = [](std::string_view module) { return make_generator(derive_seed(1, module)); };
+  return batch;
+}
+
+void perturb(const Module& module, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  at::Generator generator = make_generator(derive_seed(seed, "perturbation"));
+  for (const auto& [name, parameter] : module.parameters()) {
+    Tensor(parameter).add_(at::empty_like(parameter).normal_(0, 0.05, generator));
+  }
+}
+
+}  // namespace casdm::conformance

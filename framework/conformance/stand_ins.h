@@ -1,0 +1,85 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "casdm/backbone.h"
+#include "casdm/cascade_head.h"
+#include "casdm/component.h"
+#include "casdm/noise_scheduler.h"
+#include "framework/loading/plugin_host.h"
+
+/// The small components and inputs that a component under test is given.
+namespace casdm::conformance {
+
+/// Image and batch sizes the tests use.
+inline constexpr std::int64_t kImageSize = 32;
+inline constexpr std::int64_t kBatch = 2;
+inline constexpr std::int64_t kChannels = 3;
+
+/// The `type` of a stand-in, whatever its kind.
+inline constexpr const char* kStandIn = "conformance/stand_in";
+
+/// Repeatable images [batch, channels, size, size] in [-1, 1], smooth enough to look like images.
+Tensor images(std::uint64_t seed, std::int64_t size = kImageSize, std::int64_t batch = kBatch,
+              std::int64_t channels = kChannels);
+
+/// A schedule for components that need one: linear, 100 steps.
+std::shared_ptr<const NoiseScheduler> stand_in_schedule();
+
+/// The smallest network that keeps a backbone's contract: two convolutions, conditioned on everything it is given.
+/// It remembers what it was made with and called with.
+class StandInBackbone final : public Backbone {
+ public:
+  explicit StandInBackbone(const Spec& spec);
+  NamedTensors parameters() const override { return parameters_; }
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override;
+
+  const Spec& spec() const { return spec_; }
+  const std::vector<Condition>& conditions() const { return conditions_; }
+
+ private:
+  Tensor add(const char* name, at::IntArrayRef shape, double deviation);
+
+  Spec spec_;
+  NamedTensors parameters_;
+  Tensor first_, time_, second_;
+  Tensor labels_;   ///< undefined: unconditional
+  Tensor augment_;  ///< undefined: no augmentation
+  std::vector<Condition> conditions_;
+};
+
+/// The host's factory, with stand-ins for the components that others are made of.
+class StandInFactory final : public ComponentFactory {
+ public:
+  explicit StandInFactory(const PluginHost& host) : host_(host) {}
+
+  /// The backbones made so far.
+  const std::vector<std::shared_ptr<StandInBackbone>>& backbones() const { return backbones_; }
+
+ protected:
+  std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config, const void* spec) const override;
+
+ private:
+  const PluginHost& host_;
+  mutable std::vector<std::shared_ptr<StandInBackbone>> backbones_;
+};
+
+/// One L1-like metric.
+class OneMetric final : public MetricTerms {
+ public:
+  static constexpr const char* kName = "metric.conformance";
+  static constexpr double kWeight = 0.1;
+
+  std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
+                                 const std::string& module) const override;
+};
+
+/// A batch for heads, with a dropout generator for each module that asks.
+TrainingBatch training_batch(std::uint64_t seed);
+
+/// Fills every parameter with small noise, so that zero-initialised layers pass gradients on.
+void perturb(const Module& module, std::uint64_t seed);
+
+}  // namespace casdm::conformance

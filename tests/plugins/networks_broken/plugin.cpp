@@ -1,0 +1,154 @@
+#include "casdm/plugin.h"
+
+#include <ATen/ATen.h>
+
+#include "casdm/backbone.h"
+#include "casdm/cascade_head.h"
+#include "casdm/random.h"
+#include "plugins/meddle.h"
+
+/// A backbone and a head that break the clause of their contract that the option `fault` names.
+namespace casdm {
+
+namespace {
+
+struct FaultyBackboneOptions {
+  std::string fault = "none";
+  std::string change = "none";
+
+  static void describe(Schema<FaultyBackboneOptions>& s) {
+    s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
+        .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "one_seed", "remembers", "shared",
+                  "double_weights"});
+    s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
+        .choices(testing::all_changes());
+  }
+};
+
+/// One convolution, shifted by time, label and augmentation.
+class FaultyBackbone final : public Backbone {
+ public:
+  using Options = FaultyBackboneOptions;
+  FaultyBackbone(const Options& options, const Spec& spec) : fault_(options.fault), change_(options.change) {
+    at::Generator generator = make_generator(is("one_seed") ? 0 : spec.seed);
+    const auto add = [&](const char* name, at::IntArrayRef shape) {
+      const auto type = is("double_weights") ? at::kDouble : at::kFloat;
+      return parameters_.emplace_back(name, at::empty(shape, type).normal_(0, 0.2, generator)).second.requires_grad_();
+    };
+    weight_ = add("weight", {spec.out_channels, spec.in_channels, 3, 3});
+    time_ = add("time", {spec.out_channels});
+    if (spec.num_classes > 0) labels_ = add("labels", {spec.num_classes, spec.out_channels});
+    if (spec.augment_size > 0) augment_ = add("augment", {spec.out_channels, spec.augment_size});
+    if (is("shared")) parameters_.emplace_back("again", weight_);
+  }
+
+  NamedTensors parameters() const override { return parameters_; }
+  void train(bool on) override { training_ = on; }
+
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override {
+    testing::meddle(change_);
+    if (is("in_place")) Tensor(x.detach()).mul_(0.5);
+    const Tensor time = is("whole_t") ? t.floor() : t;
+    Tensor shift = (time.to(weight_.scalar_type()) * 0.01).sin().unsqueeze(1) * time_;
+    if (labels_.defined()) shift = shift + at::embedding(labels_, condition.labels);
+    if (condition.augment.defined()) shift = shift + at::linear(condition.augment, augment_);
+    Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight_, {}, 1, 1) + shift.unsqueeze(-1).unsqueeze(-1);
+    if (is("batch_statistics") && training_) y = y - y.mean();
+    if (is("remembers")) y = y + 0.1 * static_cast<double>(calls_++);
+    return is("single") ? y.to(at::kFloat) : y;
+  }
+
+ private:
+  bool is(std::string_view fault) const { return fault_ == fault; }
+
+  std::string fault_;
+  std::string change_;
+  NamedTensors parameters_;
+  Tensor weight_, time_, labels_, augment_;
+  bool training_ = true;
+  std::int64_t calls_ = 0;
+};
+
+struct FaultyHeadOptions {
+  ComponentConfig theta;
+  std::string fault = "none";
+  std::string change = "none";
+
+  static void describe(Schema<FaultyHeadOptions>& s) {
+    s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
+    s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
+        .choices({"none", "other_eps", "two_names", "half", "own_seed", "forgets_classes", "forgets_labels",
+                  "forgets_dropout", "own_weight", "statistic", "gate_alone", "remembers", "in_place"});
+    s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
+        .choices(testing::all_changes());
+  }
+};
+
+/// DDPM predicting the noise.
+class FaultyHead final : public CascadeHead {
+ public:
+  using Options = FaultyHeadOptions;
+  FaultyHead(const Options& options, const Spec& spec)
+      : fault_(options.fault), change_(options.change), schedule_(spec.schedule) {
+    Backbone::Spec network{
+        spec.channels,    spec.channels, spec.image_size, spec.num_classes, derive_seed(spec.seed, "theta"),
+        spec.augment_size};
+    if (is("own_seed")) network.seed = spec.seed;
+    if (is("forgets_classes")) network.num_classes = 0;
+    theta_ = spec.factory->make<Backbone>(options.theta, network);
+  }
+
+  std::vector<NamedModule> modules() const override { return {{"theta", theta_}}; }
+
+  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override {
+    testing::meddle(change_);
+    if (is("in_place")) Tensor(x_t).mul_(0.9);
+    return predict(x_t, t, {is("forgets_labels") ? Tensor() : labels, {}, {}});
+  }
+
+  Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override {
+    testing::meddle(change_);
+    calls_ += 1;
+    Condition condition = batch.condition("theta");
+    if (is("forgets_dropout")) condition.dropout.reset();
+    const Estimate estimate = predict(batch.x_t, batch.t, condition);
+    const Tensor error = (batch.eps - estimate.eps).square().flatten(1).mean(1);
+    Losses losses;
+    losses.terms = metrics.evaluate(estimate.x0_from_eps, batch, "theta");
+    if (is("own_weight")) losses.terms.front().weight *= 2;
+    losses.terms.push_back({"eps", error, 1.0, "theta"});
+    if (is("two_names")) losses.terms.push_back({"eps", error * error, 1.0, "theta"});
+    if (is("statistic")) losses.statistics.push_back({"error", error});
+    return losses;
+  }
+
+ private:
+  bool is(std::string_view fault) const { return fault_ == fault; }
+
+  Estimate predict(const Tensor& x_t, const Tensor& t, const Condition& condition) {
+    const Tensor answer = theta_->forward(x_t, t.to(x_t.scalar_type()), condition);
+    Estimate estimate;
+    estimate.eps = is("half") ? answer : answer.to(x_t.scalar_type());
+    if (is("remembers")) estimate.eps = estimate.eps + 0.1 * static_cast<double>(calls_);
+    estimate.x0_from_eps = schedule_->predict_x0_from_eps(x_t, t, estimate.eps);
+    if (is("other_eps")) estimate.eps = 0.9 * estimate.eps;
+    if (is("gate_alone")) estimate.gate = at::full_like(x_t, 0.5);
+    return estimate;
+  }
+
+  std::string fault_;
+  std::string change_;
+  std::shared_ptr<const NoiseScheduler> schedule_;
+  std::shared_ptr<Backbone> theta_;
+  std::int64_t calls_ = 0;
+};
+
+}  // namespace
+
+CASDM_PLUGIN(plugin) {
+  plugin.describe({.summary = "Networks and heads that break their contract on request", .licence = "Apache-2.0"});
+  plugin.add<FaultyBackbone>("faulty_network", "One convolution.");
+  plugin.add<FaultyHead>("faulty_head", "DDPM.");
+}
+
+}  // namespace casdm
