@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <set>
 
 #include "casdm/error.h"
@@ -163,12 +164,18 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
   const fs::path common = templates / "common";
   const fs::path own = templates / names.kind;
   fs::create_directories(folder);
-  write_filled_in(common / "CMakeLists.txt", folder / "CMakeLists.txt", names);
-  write_filled_in(common / "README.md", folder / "README.md", names);
-  write_filled_in(common / "gitignore", folder / ".gitignore", names);
-  write_filled_in(own / "plugin.cpp", folder / (names.name + ".cpp"), names);
-  write_filled_in(own / "test.cpp", folder / (names.name + "_test.cpp"), names);
-  write_filled_in(own / "experiment.toml", folder / "experiment.toml", names);
+  std::map<std::string, fs::path> files;
+  for (const fs::path& part : {common, own}) {  // a kind's own file takes the place of the common one
+    for (const fs::directory_entry& entry : fs::directory_iterator(part)) {
+      files[entry.path().filename()] = entry.path();
+    }
+  }
+  const std::map<std::string, std::string> renamed = {
+      {"gitignore", ".gitignore"}, {"plugin.cpp", names.name + ".cpp"}, {"test.cpp", names.name + "_test.cpp"}};
+  for (const auto& [name, source] : files) {
+    const auto target = renamed.find(name);
+    write_filled_in(source, folder / (target == renamed.end() ? name : target->second), names);
+  }
 }
 
 int plugins_new_command(const std::vector<std::string>& arguments) {

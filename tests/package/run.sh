@@ -104,7 +104,7 @@ new_plugins() {
 
 examples() {
   local name
-  for name in metric_random_features head_x0_residual; do
+  for name in backbone_torch_nn head_x0_residual metric_random_features noise_rectified_flow; do
     cp -r "$source/examples/$name" "$scratch/$name"
     rm -rf "$scratch/$name/build"
     use_plugin "$scratch/$name" "$name"

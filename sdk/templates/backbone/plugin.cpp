@@ -25,11 +25,11 @@ struct Layer {
 };
 
 struct Block {
-  Layer first, told, second;
+  Layer conv1, conditioning, conv2;
 };
 
-/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each told the time, the label and
-/// what an augmentation did.
+/// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each conditioned on the time, the
+/// label and what an augmentation did.
 class TemplateNameBackbone : public casdm::Backbone {
  public:
   using Options = TemplateNameOptions;
@@ -40,9 +40,9 @@ class TemplateNameBackbone : public casdm::Backbone {
     in_ = layer("in", {channels_, spec.in_channels, 3, 3});
     for (std::int64_t i = 0; i < options.depth; ++i) {
       const std::string name = "blocks." + std::to_string(i);
-      blocks_.push_back({layer(name + ".first", {channels_, channels_, 3, 3}),
-                         layer(name + ".told", {channels_, 2 * half()}),
-                         layer(name + ".second", {channels_, channels_, 3, 3})});
+      blocks_.push_back({layer(name + ".conv1", {channels_, channels_, 3, 3}),
+                         layer(name + ".conditioning", {channels_, 2 * half()}),
+                         layer(name + ".conv2", {channels_, channels_, 3, 3})});
     }
     out_ = layer("out", {spec.out_channels, channels_, 3, 3});
   }
@@ -50,13 +50,15 @@ class TemplateNameBackbone : public casdm::Backbone {
   casdm::NamedTensors parameters() const override { return parameters_; }
 
   Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
-    Tensor told = embedding(t).to(x.scalar_type());
-    if (labels_.defined()) told = told + at::embedding(labels_, condition.labels);
-    if (augment_.defined() && condition.augment.defined()) told = told + at::linear(condition.augment, augment_);
+    Tensor embedded = embedding(t).to(x.scalar_type());
+    if (labels_.defined()) embedded = embedded + at::embedding(labels_, condition.labels);
+    if (augment_.defined() && condition.augment.defined())
+      embedded = embedded + at::linear(condition.augment, augment_);
     Tensor h = convolve(x, in_);
     for (const Block& block : blocks_) {
-      const Tensor shift = at::linear(told, block.told.weight, block.told.bias).unsqueeze(-1).unsqueeze(-1);
-      h = h + convolve(at::silu(convolve(at::silu(h), block.first) + shift), block.second);
+      const Tensor shift =
+          at::linear(embedded, block.conditioning.weight, block.conditioning.bias).unsqueeze(-1).unsqueeze(-1);
+      h = h + convolve(at::silu(convolve(at::silu(h), block.conv1) + shift), block.conv2);
     }
     return convolve(at::silu(h), out_);
   }

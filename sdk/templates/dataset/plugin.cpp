@@ -1,71 +1,107 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numbers>
+#include <cstring>
+#include <fstream>
+#include <string>
 
 #include "casdm/dataset.h"
 #include "casdm/error.h"
 #include "casdm/plugin.h"
-#include "casdm/random.h"
 #include "casdm/text.h"
 
 namespace {
 
 struct TemplateNameOptions {
-  casdm::Count num_images = 1000;
-  std::int64_t seed = 0;
+  std::filesystem::path path;
 
   static void describe(casdm::Schema<TemplateNameOptions>& s) {
-    s.option("num_images", &TemplateNameOptions::num_images, "Size of the data set.").at_least(1).in_unit("images");
-    s.option("seed", &TemplateNameOptions::seed, "Another seed makes other images.").at_least(0);
+    s.option("path", &TemplateNameOptions::path, "File of images: np.save(path, array), uint8 [N, H, W, 3 or 1].")
+        .required();
   }
 };
 
-/// Stripes of random direction, width and colour. `get` is a pure function of the index: several threads call it.
+/// Images of a NumPy file. `get` is called by several threads at once, so each call opens the file for itself.
 class TemplateNameDataset : public casdm::Dataset {
  public:
   using Options = TemplateNameOptions;
 
-  TemplateNameDataset(const Options& options, const Spec& spec) : options_(options), spec_(spec) {}
+  TemplateNameDataset(const Options& options, const Spec& spec) : path_(options.path), spec_(spec) { read_header(); }
 
-  std::int64_t size() const override { return options_.num_images; }
+  std::int64_t size() const override { return shape_[0]; }
 
   casdm::Example get(std::int64_t index) const override {
     if (index < 0 || index >= size()) throw casdm::Error(casdm::text("there is no ", describe(index)));
-    const std::uint64_t seed =
-        casdm::derive_seed(static_cast<std::uint64_t>(options_.seed), "image", static_cast<std::uint64_t>(index));
-    const double angle = std::numbers::pi * casdm::uniform(casdm::derive_seed(seed, "angle"));
-    const double frequency = 1 + 3 * casdm::uniform(casdm::derive_seed(seed, "frequency"));
-    std::array<double, 3> colour{};
-    for (std::size_t c = 0; c < 3; ++c) colour[c] = casdm::uniform(casdm::derive_seed(seed, "colour", c));
-
-    const std::int64_t side = spec_.image_size;
-    casdm::Image image{side, side, spec_.channels, {}};
-    for (std::int64_t y = 0; y < side; ++y) {
-      for (std::int64_t x = 0; x < side; ++x) {
-        const double along = (std::cos(angle) * x + std::sin(angle) * y) / static_cast<double>(side);
-        const double wave = 0.5 + 0.5 * std::sin(2 * std::numbers::pi * frequency * along);
-        for (std::int64_t c = 0; c < spec_.channels; ++c) {
-          const double value = wave * colour[static_cast<std::size_t>(c)];
-          image.pixels.push_back(static_cast<std::uint8_t>(std::lround(255 * std::clamp(value, 0.0, 1.0))));
-        }
-      }
+    const auto bytes = static_cast<std::size_t>(image_bytes());
+    std::vector<std::uint8_t> pixels(bytes);
+    std::ifstream file(path_, std::ios::binary);
+    file.seekg(first_image_ + index * image_bytes());
+    if (!file.read(reinterpret_cast<char*>(pixels.data()), image_bytes())) {
+      throw casdm::Error(casdm::text(describe(index), " cannot be read"));
     }
-    return {std::move(image), -1};
+    return {{shape_[2], shape_[1], spec_.channels, in_channels(pixels)}, -1};
   }
 
   std::string describe(std::int64_t index) const override {
-    return casdm::text("stripes ", index, " of seed ", options_.seed);
+    return casdm::text("image ", index, " of ", path_.string());
   }
 
  private:
-  TemplateNameOptions options_;
+  std::int64_t image_bytes() const { return shape_[1] * shape_[2] * shape_[3]; }
+
+  /// The file begins with "\x93NUMPY", two bytes of version, the length of the header, and the header, a Python
+  /// dictionary: {'descr': '|u1', 'fortran_order': False, 'shape': (1000, 32, 32, 3), }
+  void read_header() {
+    std::ifstream file(path_, std::ios::binary);
+    std::array<char, 10> start{};
+    if (!file.read(start.data(), start.size())) throw casdm::Error(casdm::text(path_.string(), " cannot be read"));
+    const auto byte = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(start[i])); };
+    if (std::memcmp(start.data(), "\x93NUMPY\x01", 7) != 0) refuse("it is not a NumPy file of version 1");
+    std::string header(byte(8) + 256 * byte(9), ' ');
+    if (!file.read(header.data(), static_cast<std::streamsize>(header.size()))) refuse("it is cut short");
+    first_image_ = file.tellg();
+    if (header.find("'|u1'") == std::string::npos) refuse("it does not hold bytes; save array.astype(np.uint8)");
+    if (header.find("'fortran_order': False") == std::string::npos) refuse("it is in Fortran order");
+    const std::size_t shape = header.find("'shape': (");
+    if (shape == std::string::npos || std::sscanf(header.c_str() + shape, "'shape': (%ld, %ld, %ld, %ld)", &shape_[0],
+                                                  &shape_[1], &shape_[2], &shape_[3]) != 4) {
+      refuse("its shape is not [N, H, W, C]");
+    }
+    if (*std::min_element(shape_.begin(), shape_.end()) < 1 || (shape_[3] != 1 && shape_[3] != 3)) {
+      refuse("it must hold at least one image of 3 channels, or of 1");
+    }
+    const auto expected = static_cast<std::uintmax_t>(first_image_ + shape_[0] * image_bytes());
+    if (std::filesystem::file_size(path_) != expected) refuse("its size is not that of its images");
+  }
+
+  [[noreturn]] void refuse(const std::string& reason) const {
+    throw casdm::Error(casdm::text(path_.string(), ": ", reason));
+  }
+
+  /// The channels that the host asked for: grey becomes RGB by repetition, RGB grey by its luma (ITU-R BT.601).
+  std::vector<std::uint8_t> in_channels(const std::vector<std::uint8_t>& pixels) const {
+    if (shape_[3] == spec_.channels) return pixels;
+    std::vector<std::uint8_t> result;
+    if (shape_[3] == 1) {
+      for (const std::uint8_t grey : pixels) result.insert(result.end(), 3, grey);
+    } else {
+      for (std::size_t i = 0; i < pixels.size(); i += 3) {
+        const double luma = 0.299 * pixels[i] + 0.587 * pixels[i + 1] + 0.114 * pixels[i + 2];
+        result.push_back(static_cast<std::uint8_t>(std::lround(luma)));
+      }
+    }
+    return result;
+  }
+
+  std::filesystem::path path_;
   Spec spec_;
+  std::array<std::int64_t, 4> shape_{};  ///< N, H, W, C
+  std::int64_t first_image_ = 0;         ///< its position in the file
 };
 
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "A data set of my own", .licence = "Apache-2.0"});
-  plugin.add<TemplateNameDataset>("template_name", "Stripes of random direction, width and colour.");
+  plugin.add<TemplateNameDataset>("template_name", "Images of a NumPy file.");
 }

@@ -1,0 +1,199 @@
+#include <torch/nn.h>
+
+#include <mutex>
+#include <utility>
+
+#include "casdm/backbone.h"
+#include "casdm/error.h"
+#include "casdm/plugin.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+
+namespace {
+
+using at::Tensor;
+namespace nn = torch::nn;
+
+/// While it lives, LibTorch's global generator draws from `seed`: layers of torch::nn initialise themselves with it.
+/// Afterwards the generator is where it was.
+class SeededInitialisation {
+ public:
+  explicit SeededInitialisation(std::uint64_t seed)
+      : lock_(mutex()), generator_(at::globalContext().defaultGenerator(at::kCPU)), state_(generator_.get_state()) {
+    generator_.set_current_seed(seed);
+  }
+  ~SeededInitialisation() { generator_.set_state(state_); }
+  SeededInitialisation(const SeededInitialisation&) = delete;
+  SeededInitialisation& operator=(const SeededInitialisation&) = delete;
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex instance;
+    return instance;
+  }
+
+  std::lock_guard<std::mutex> lock_;
+  at::Generator generator_;
+  Tensor state_;
+};
+
+struct TransformerOptions {
+  std::int64_t width = 64;
+  std::int64_t depth = 4;
+  std::int64_t heads = 4;
+  std::int64_t patch = 4;
+  double dropout = 0;
+
+  static void describe(casdm::Schema<TransformerOptions>& s) {
+    s.option("width", &TransformerOptions::width, "Numbers per patch.").range(2, 4096);
+    s.option("depth", &TransformerOptions::depth, "Number of blocks.").range(1, 256);
+    s.option("heads", &TransformerOptions::heads, "Attention heads; they divide the width.").range(1, 64);
+    s.option("patch", &TransformerOptions::patch, "Side of a patch; it divides the image size.").range(1, 64);
+    s.option("dropout", &TransformerOptions::dropout, "Share of the numbers dropped in each block.").range(0, 0.99);
+  }
+};
+
+/// nn::Dropout draws from the global generator alone, so dropout is two lines of its own.
+Tensor drop(const Tensor& x, double share, const std::optional<at::Generator>& generator) {
+  if (share == 0 || !generator) return x;
+  return x * at::empty_like(x).bernoulli_(1 - share, *generator) / (1 - share);
+}
+
+Tensor modulated(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+  return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1);
+}
+
+/// A transformer block conditioned by adaLN-zero: its last layers start at zero, so that it starts as the identity
+/// (Peebles & Xie 2023, section 3.2).
+struct BlockImpl : nn::Module {
+  BlockImpl(std::int64_t width, std::int64_t heads) : heads(heads) {
+    const auto plain = nn::LayerNormOptions({width}).elementwise_affine(false);
+    norm1 = register_module("norm1", nn::LayerNorm(plain));
+    norm2 = register_module("norm2", nn::LayerNorm(plain));
+    qkv = register_module("qkv", nn::Linear(width, 3 * width));
+    out = register_module("out", nn::Linear(width, width));
+    mlp1 = register_module("mlp1", nn::Linear(width, 4 * width));
+    mlp2 = register_module("mlp2", nn::Linear(4 * width, width));
+    modulation = register_module("modulation", nn::Linear(width, 6 * width));
+    nn::init::zeros_(modulation->weight);
+    nn::init::zeros_(modulation->bias);
+  }
+
+  Tensor forward(const Tensor& x, const Tensor& conditioning, double dropout,
+                 const std::optional<at::Generator>& generator) {
+    const auto m = modulation(at::silu(conditioning)).chunk(6, 1);
+    Tensor h = x + m[2].unsqueeze(1) * drop(attention(modulated(norm1(x), m[0], m[1])), dropout, generator);
+    const Tensor wide = at::gelu(mlp1(modulated(norm2(h), m[3], m[4])));
+    return h + m[5].unsqueeze(1) * drop(mlp2(wide), dropout, generator);
+  }
+
+  Tensor attention(const Tensor& x) {
+    const auto parts = qkv(x).reshape({x.size(0), x.size(1), 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
+    const Tensor mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
+    return out(mixed.transpose(1, 2).flatten(2));
+  }
+
+  std::int64_t heads;
+  nn::LayerNorm norm1{nullptr}, norm2{nullptr};
+  nn::Linear qkv{nullptr}, out{nullptr}, mlp1{nullptr}, mlp2{nullptr}, modulation{nullptr};
+};
+TORCH_MODULE(Block);
+
+/// A small DiT: patches, blocks, patches.
+struct TransformerImpl : nn::Module {
+  TransformerImpl(const TransformerOptions& options, const casdm::Backbone::Spec& spec) : options(options) {
+    const std::int64_t width = options.width;
+    const std::int64_t side = spec.image_size / options.patch;
+    const auto patches = nn::Conv2dOptions(spec.in_channels, width, options.patch).stride(options.patch);
+    in = register_module("in", nn::Conv2d(patches));
+    position = register_parameter("position", 0.02 * torch::randn({1, side * side, width}));
+    time1 = register_module("time1", nn::Linear(width, width));
+    time2 = register_module("time2", nn::Linear(width, width));
+    if (spec.num_classes > 0) label = register_module("label", nn::Embedding(spec.num_classes, width));
+    if (spec.augment_size > 0) {
+      augment = register_module("augment", nn::Linear(nn::LinearOptions(spec.augment_size, width).bias(false)));
+    }
+    for (std::int64_t i = 0; i < options.depth; ++i) blocks->push_back(Block(width, options.heads));
+    register_module("blocks", blocks);
+    norm = register_module("norm", nn::LayerNorm(nn::LayerNormOptions({width}).elementwise_affine(false)));
+    last = register_module("last", nn::Linear(width, spec.out_channels * options.patch * options.patch));
+    nn::init::zeros_(last->weight);
+    nn::init::zeros_(last->bias);
+  }
+
+  Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) {
+    Tensor conditioning = time2(at::silu(time1(embedded(t).to(x.scalar_type()))));
+    if (label) conditioning = conditioning + label(condition.labels);
+    if (augment && condition.augment.defined()) conditioning = conditioning + augment(condition.augment);
+    Tensor h = in(x).flatten(2).transpose(1, 2) + position;
+    const auto dropout = is_training() ? condition.dropout : std::nullopt;
+    for (const auto& block : *blocks) h = block->as<Block>()->forward(h, conditioning, options.dropout, dropout);
+    const Tensor patches = last(norm(h)).transpose(1, 2);  // [B, out * patch^2, patches]
+    return at::pixel_shuffle(patches.unflatten(2, {x.size(2) / options.patch, x.size(3) / options.patch}),
+                             options.patch);
+  }
+
+  /// Cosines and sines of t at frequencies from 1 down to 1/10000.
+  Tensor embedded(const Tensor& t) const {
+    const std::int64_t half = options.width / 2;
+    const Tensor frequencies =
+        at::exp(at::arange(half, t.options()) * (-std::log(10000.0) / static_cast<double>(half)));
+    const Tensor angles = t.unsqueeze(1) * frequencies;
+    return at::cat({angles.cos(), angles.sin()}, 1);
+  }
+
+  TransformerOptions options;
+  nn::Conv2d in{nullptr};
+  Tensor position;
+  nn::Linear time1{nullptr}, time2{nullptr}, augment{nullptr}, last{nullptr};
+  nn::Embedding label{nullptr};
+  nn::ModuleList blocks;
+  nn::LayerNorm norm{nullptr};
+};
+TORCH_MODULE(Transformer);
+
+/// A module of torch::nn as a backbone of casdm.
+class TransformerBackbone : public casdm::Backbone {
+ public:
+  using Options = TransformerOptions;
+
+  TransformerBackbone(const Options& options, const Spec& spec) : network_(made(options, spec)) {}
+
+  // The names of torch::nn are the keys of checkpoints: "blocks.0.qkv.weight".
+  casdm::NamedTensors parameters() const override { return named(network_->named_parameters()); }
+  casdm::NamedTensors buffers() const override { return named(network_->named_buffers()); }
+  void train(bool on) override { network_->train(on); }
+
+  Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
+    return network_->forward(x, t, condition);
+  }
+
+ private:
+  static Transformer made(const Options& options, const Spec& spec) {
+    if (options.width % (2 * options.heads) != 0) {
+      throw casdm::ConfigError(
+          casdm::text("width = ", options.width, " cannot be split into ", options.heads, " heads of even width"));
+    }
+    if (spec.image_size % options.patch != 0) {
+      throw casdm::ConfigError(
+          casdm::text("patch = ", options.patch, " does not divide the image size, ", spec.image_size));
+    }
+    const SeededInitialisation seeded(spec.seed);
+    return Transformer(options, spec);
+  }
+
+  static casdm::NamedTensors named(const torch::OrderedDict<std::string, Tensor>& tensors) {
+    casdm::NamedTensors result;
+    for (const auto& entry : tensors) result.emplace_back(entry.key(), entry.value());
+    return result;
+  }
+
+  Transformer network_;
+};
+
+}  // namespace
+
+CASDM_PLUGIN(plugin) {
+  plugin.describe({.summary = "A transformer written with torch::nn", .licence = "Apache-2.0"});
+  plugin.add<TransformerBackbone>("transformer", "A small DiT (Peebles & Xie 2023) written with torch::nn.");
+}
