@@ -67,8 +67,10 @@ std::vector<std::int64_t> read(BatchLoader& loader, std::int64_t steps) {
   return indices;
 }
 
-at::Tensor pixels_of(std::int64_t workers, const std::string& cache, std::int64_t first_step, std::int64_t steps) {
-  BatchLoader loader(std::make_shared<Numbered>(11), options_with(workers, cache), 4, 5, first_step * 4, nullptr);
+at::Tensor pixels_of(std::int64_t workers, const std::string& cache, std::int64_t first_position, std::int64_t steps,
+                     std::int64_t batch_size = 4) {
+  BatchLoader loader(std::make_shared<Numbered>(11), options_with(workers, cache), batch_size, 5, first_position,
+                     nullptr);
   std::vector<at::Tensor> images;
   for (std::int64_t step = 0; step < steps; ++step) images.push_back(loader.next().images);
   return at::cat(images);
@@ -94,12 +96,14 @@ TEST_CASE("a batch may be larger than the data set") {
   }
 }
 
-TEST_CASE("threads, cache and the step it starts at do not change the stream") {
+TEST_CASE("threads, cache, batch size and the position it starts at do not change the stream") {
   const at::Tensor expected = pixels_of(1, "never", 0, 20);
   for (const std::int64_t workers : {1, 2, 7}) {
     for (const char* cache : {"auto", "always", "never"}) {
       CHECK(at::equal(pixels_of(workers, cache, 0, 20), expected));
-      CHECK(at::equal(pixels_of(workers, cache, 13, 7), expected.slice(0, 13 * 4)));
+      CHECK(at::equal(pixels_of(workers, cache, 13 * 4, 7), expected.slice(0, 13 * 4)));
+      CHECK(at::equal(pixels_of(workers, cache, 37, 5, 3), expected.slice(0, 37, 37 + 15)));
+      CHECK(at::equal(pixels_of(workers, cache, 1, 2, 30), expected.slice(0, 1, 61)));
     }
   }
 }
@@ -126,10 +130,10 @@ TEST_CASE("a flip depends on seed and position and happens to half the images") 
 }
 
 TEST_CASE("a batch says where it stands") {
-  BatchLoader loader(std::make_shared<Numbered>(10), options_with(2), 4, 1, 24, nullptr);
-  CHECK(loader.next().first_position == 24);
+  BatchLoader loader(std::make_shared<Numbered>(10), options_with(2), 4, 1, 25, nullptr);
+  CHECK(loader.next().first_position == 25);
   const ImageBatch batch = loader.next();
-  CHECK(batch.first_position == 28);
+  CHECK(batch.first_position == 29);
   CHECK(batch.images.sizes() == at::IntArrayRef({4, 3, kSide, kSide}));
   CHECK((batch.images.scalar_type() == at::kByte));
   CHECK((batch.labels.scalar_type() == at::kLong));
@@ -169,7 +173,7 @@ TEST_CASE("an unreadable image stops the batch it belongs to, again and again") 
   for (int time = 0; time < 2; ++time) CHECK_THROWS_WITH_AS(loader.next(), expected.c_str(), Error);
 }
 
-TEST_CASE("skip_unreadable takes the next readable image and names the skipped one once") {
+TEST_CASE("skip_unreadable takes the next readable image, names the skipped one once and counts them after an epoch") {
   DataOptions options = options_with(3, "never");
   options.skip_unreadable = true;
   options.random_flip = false;
@@ -182,17 +186,26 @@ TEST_CASE("skip_unreadable takes the next readable image and names the skipped o
     const std::vector<std::int64_t> order = permutation(6, derive_seed(9, "order", epoch));
     for (std::size_t i = 0; i < 6; ++i) CHECK(indices[epoch * 6 + i] == replacement[order[i]]);
   }
+  loader.summarise();
   std::sort(warnings.begin(), warnings.end());
-  CHECK(warnings == std::vector<std::string>{"skipped an image: number 2 cannot be decoded",
+  CHECK(warnings == std::vector<std::string>{"left out 3 of 6 images: 3 cannot be decoded",
+                                             "skipped an image: number 2 cannot be decoded",
                                              "skipped an image: number 4 cannot be decoded",
                                              "skipped an image: number 5 cannot be decoded"});
 }
 
-TEST_CASE("a data set without a readable image is an error, not an endless search") {
-  DataOptions options = options_with(2);
+TEST_CASE("a training that ends within an epoch hears what was left out when it asks") {
+  DataOptions options = options_with(1, "never");
   options.skip_unreadable = true;
-  BatchLoader loader(std::make_shared<Numbered>(2, std::set<std::int64_t>{0, 1}), options, 2, 1, 0, nullptr);
-  CHECK_THROWS_WITH_AS(loader.next(), "none of the 2 images of the data set can be read; the first is number 0", Error);
+  const std::int64_t first = permutation(100, derive_seed(9, "order", 0))[0];
+  std::vector<std::string> warnings;
+  BatchLoader loader(std::make_shared<Numbered>(100, std::set<std::int64_t>{first}), options, 2, 9, 0,
+                     [&](const std::string& line) { warnings.push_back(line); });
+  loader.next();
+  CHECK(warnings.size() == 1);
+  loader.summarise();
+  REQUIRE(warnings.size() == 2);
+  CHECK(warnings[1] == "left out 1 of 100 images: 1 cannot be decoded");
 }
 
 TEST_CASE("an empty data set, missing labels and two channels are refused") {
@@ -208,28 +221,9 @@ TEST_CASE("an empty data set, missing labels and two channels are refused") {
   CHECK_THROWS_AS(BatchLoader(std::make_shared<Unlabelled>(1), options_with(1), 1, 1, 0, nullptr), ConfigError);
 }
 
-TEST_CASE("a plugin's invalid image is the plugin's error, also when unreadable images are skipped") {
-  class Broken : public Numbered {
-   public:
-    using Numbered::Numbered;
-    Example get(std::int64_t) const override { return {Image{4, 4, 3, {1, 2, 3}}, 0}; }
-  };
-  DataOptions options = options_with(1);
-  options.skip_unreadable = true;
-  BatchLoader loader(std::make_shared<Broken>(3), options, 1, 1, 0, nullptr);
-  CHECK_THROWS_AS(loader.next(), PluginError);
-}
-
-TEST_CASE("a plugin's exception of another kind becomes an error that says whose it is") {
-  class Foreign : public Numbered {
-   public:
-    using Numbered::Numbered;
-    Example get(std::int64_t) const override { throw std::out_of_range("vector::at"); }
-  };
-  DataOptions options = options_with(1);
-  options.dataset.type = "foreign";
-  BatchLoader loader(std::make_shared<Foreign>(3), options, 1, 1, 0, nullptr);
-  CHECK_THROWS_WITH_AS(loader.next(), "foreign: failed: vector::at", PluginError);
+TEST_CASE("a stream does not start before its beginning") {
+  CHECK_THROWS_WITH_AS(BatchLoader(std::make_shared<Numbered>(3), options_with(1), 2, 1, -4, nullptr),
+                       "the stream of images cannot start at position -4: expected 0 or more", Error);
 }
 
 TEST_CASE("labels are dropped with the given probability, by position, and nothing else changes") {

@@ -19,12 +19,17 @@ struct Image {
 struct Example {
   Image image;
   std::int64_t label = -1;  ///< 0..num_classes-1; -1: unlabelled
+
+  /// What the user should know of this image, as the end of a sentence: "have an orientation that is not applied"
+  /// becomes "12 of 100 images have an orientation ...", once. The same words for the same reason; empty: nothing.
+  std::string remark = {};
 };
 
 /// A finite collection of images, addressed by index.
 ///
-/// Cropping, resizing, flipping, caching and batching are the host's. `get` is called from
-/// several threads at once and must be a pure function of the index.
+/// Cropping, resizing, flipping, caching and batching are the host's; an image that is prepared already
+/// (prepare_image.h), which spares memory when it is large, is left as it is. `get` is called from several threads at
+/// once and must be a pure function of the index.
 class Dataset {
  public:
   using Interface = Dataset;
@@ -50,6 +55,10 @@ class Dataset {
 
   /// Where image `index` comes from, for messages.
   virtual std::string describe(std::int64_t index) const = 0;
+
+  /// What lies beside the images and is not read, for the line at the start of a training:
+  /// "38 other files left out (.webp)"; empty: nothing.
+  virtual std::string left_out() const { return {}; }
 };
 
 }  // namespace casdm

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace casdm {
+
+/// An image as the networks see it, with its label.
+struct PreparedImage {
+  std::vector<std::uint8_t> pixels;  ///< in the order of a tensor, [C, H, W]
+  std::int64_t label = -1;
+};
+
+/// Prepared images by index, each written once. Thread-safe without locks.
+class ImageCache {
+ public:
+  /// @param count        of images
+  /// @param image_bytes  of each of them
+  /// Throws std::bad_alloc when there is no room for them.
+  ImageCache(std::int64_t count, std::size_t image_bytes);
+
+  /// False when the image was not written yet.
+  bool read(std::int64_t index, PreparedImage& image) const;
+
+  /// Does nothing when another thread is writing or has written the image.
+  void write(std::int64_t index, const PreparedImage& image);
+
+ private:
+  enum class State : std::uint8_t { absent, writing, ready };
+  std::size_t image_bytes_;
+  std::unique_ptr<std::uint8_t[]> pixels_;  ///< uninitialised, so that memory is taken only as images arrive
+  std::vector<std::int64_t> labels_;
+  std::vector<std::atomic<State>> states_;
+};
+
+}  // namespace casdm

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace casdm {
+
+/// Which image stands at a position of the endless stream: image permutation[p mod N] of epoch p / N, each epoch in a
+/// random order of its own. A function of (size, seed, position) alone. Thread-safe.
+class ImageOrder {
+ public:
+  /// @param size  of the data set, at least 1
+  ImageOrder(std::int64_t size, std::uint64_t seed) : size_(size), seed_(seed) {}
+
+  /// @param position  at least 0
+  std::int64_t index_at(std::int64_t position);
+
+ private:
+  using Permutation = std::shared_ptr<const std::vector<std::int64_t>>;
+
+  Permutation epoch(std::int64_t number);
+
+  static constexpr std::size_t kKept = 3;
+  std::int64_t size_;
+  std::uint64_t seed_;
+  std::mutex mutex_;
+  std::map<std::int64_t, Permutation> epochs_;
+};
+
+}  // namespace casdm

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "casdm/dataset.h"
+#include "framework/config/experiment.h"
+#include "framework/data/image_cache.h"
+#include "framework/data/reading_record.h"
+
+namespace casdm {
+
+/// Reads images by index and prepares them; remembers them, where data.cache says so, and those that cannot be read.
+/// Thread-safe.
+class ImageReader {
+ public:
+  /// Throws ConfigError when data.cache is "always" and the images do not fit into the machine's memory.
+  ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptions& options);
+
+  /// Image `index`, or with data.skip_unreadable the next one that can be read.
+  ///
+  /// Throws Error, which names the image, when it cannot be read, or when none can; PluginError when the data set
+  /// breaks its contract, whether unreadable images are skipped or not. An image that needs more memory than there is
+  /// is unreadable.
+  PreparedImage read(std::int64_t index);
+
+  ReadingRecord& record() { return record_; }
+
+ private:
+  PreparedImage read_one(std::int64_t index);
+  Example get(std::int64_t index) const;
+  [[noreturn]] void throw_no_memory(std::int64_t index) const;
+  std::string name_of(std::int64_t index) const;
+
+  std::shared_ptr<const Dataset> dataset_;
+  DataOptions options_;
+  std::int64_t size_;
+  std::int64_t num_classes_;
+  std::unique_ptr<ImageCache> cache_;
+  ReadingRecord record_;
+};
+
+}  // namespace casdm

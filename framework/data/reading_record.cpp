@@ -1,0 +1,49 @@
+#include "framework/data/reading_record.h"
+
+#include <utility>
+
+#include "casdm/text.h"
+
+namespace casdm {
+
+bool ReadingRecord::is_unreadable(std::int64_t index) const {
+  const std::lock_guard lock(mutex_);
+  return unreadable_.contains(index);
+}
+
+void ReadingRecord::leave_out(std::int64_t index, const std::string& name, const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  if (!unreadable_.insert(index).second) return;
+  warnings_.push_back(text("skipped an image: ", message));
+  // What is left of the message without the image's name is the same for all images of one fault.
+  const std::size_t found = message.find(name);
+  const std::size_t reason = found == std::string::npos ? 0 : message.find_first_not_of(": ", found + name.size());
+  ++reasons_[reason == std::string::npos ? message : message.substr(reason)];
+}
+
+void ReadingRecord::remark(std::int64_t index, const std::string& words) {
+  const std::lock_guard lock(mutex_);
+  remarks_[words].insert(index);
+}
+
+std::vector<std::string> ReadingRecord::take_warnings() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(warnings_, {});
+}
+
+std::vector<std::string> ReadingRecord::take_summary() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> lines;
+  if (!unreadable_.empty()) lines.push_back(left_out());
+  for (const auto& [words, images] : remarks_) lines.push_back(text(images.size(), " of ", size_, " images ", words));
+  std::erase_if(lines, [&](const std::string& line) { return !said_.insert(line).second; });
+  return lines;
+}
+
+std::string ReadingRecord::left_out() const {
+  std::vector<std::string> parts;
+  for (const auto& [reason, count] : reasons_) parts.push_back(text(count, " ", reason));
+  return text("left out ", unreadable_.size(), " of ", size_, " images: ", join(parts, "; "));
+}
+
+}  // namespace casdm

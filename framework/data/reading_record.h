@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace casdm {
+
+/// What was noticed about images while they were read: which cannot be read and why, and remarks about others. Each
+/// image counts once, however often it is read. Thread-safe.
+class ReadingRecord {
+ public:
+  /// @param size  of the data set
+  explicit ReadingRecord(std::int64_t size) : size_(size) {}
+
+  bool is_unreadable(std::int64_t index) const;
+
+  /// Image `index`, called `name`, is left out because of `message`, which may begin with the name.
+  void leave_out(std::int64_t index, const std::string& name, const std::string& message);
+
+  /// @param words  the same for the same reason, after "N of M images": "have an orientation that is not applied"
+  void remark(std::int64_t index, const std::string& words);
+
+  /// A line for each image that was left out since the last call.
+  std::vector<std::string> take_warnings();
+
+  /// Lines for the whole: "left out 3 of 100 images: 2 cannot be decoded: the file ends too early; 1 ...".
+  /// Only those that differ from what the last call said.
+  std::vector<std::string> take_summary();
+
+ private:
+  std::string left_out() const;
+
+  std::int64_t size_;
+  mutable std::mutex mutex_;
+  std::set<std::int64_t> unreadable_;
+  std::map<std::string, std::int64_t> reasons_;
+  std::map<std::string, std::set<std::int64_t>> remarks_;
+  std::vector<std::string> warnings_;
+  std::set<std::string> said_;
+};
+
+}  // namespace casdm

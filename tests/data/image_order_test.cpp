@@ -1,0 +1,23 @@
+#include "framework/data/image_order.h"
+
+#include <doctest/doctest.h>
+
+#include "casdm/random.h"
+
+using namespace casdm;
+
+TEST_CASE("each position has its image, in whatever order positions are asked for") {
+  ImageOrder order(7, 42);
+  // From epoch 20 back to 0 and forth again: more epochs than are remembered.
+  for (const std::int64_t epoch : {20, 3, 0, 1, 2, 20}) {
+    const std::vector<std::int64_t> expected =
+        permutation(7, derive_seed(42, "order", static_cast<std::uint64_t>(epoch)));
+    for (std::int64_t i = 6; i >= 0; --i) CHECK(order.index_at(epoch * 7 + i) == expected[static_cast<std::size_t>(i)]);
+  }
+}
+
+TEST_CASE("a data set of one image is that image for ever") {
+  ImageOrder order(1, 3);
+  CHECK(order.index_at(0) == 0);
+  CHECK(order.index_at(std::int64_t{1} << 40) == 0);
+}

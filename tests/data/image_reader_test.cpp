@@ -1,0 +1,119 @@
+#include "framework/data/image_reader.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <new>
+
+#include "casdm/error.h"
+
+using namespace casdm;
+
+namespace {
+
+/// Images of one pixel that `get` makes.
+class Made : public Dataset {
+ public:
+  explicit Made(std::function<Example(std::int64_t)> get, std::int64_t size = 3) : get_(std::move(get)), size_(size) {}
+
+  std::int64_t size() const override { return size_; }
+  std::int64_t num_classes() const override { return 2; }
+  std::string describe(std::int64_t index) const override { return "number " + std::to_string(index); }
+  Example get(std::int64_t index) const override { return get_(index); }
+
+ private:
+  std::function<Example(std::int64_t)> get_;
+  std::int64_t size_;
+};
+
+Example pixel(std::uint8_t red, std::string remark = {}) { return {Image{1, 1, 3, {red, 8, 9}}, 1, std::move(remark)}; }
+
+DataOptions options_with(bool skip_unreadable) {
+  DataOptions options;
+  options.dataset.type = "made";
+  options.image_size = 1;
+  options.skip_unreadable = skip_unreadable;
+  return options;
+}
+
+ImageReader reader_of(std::function<Example(std::int64_t)> get, const DataOptions& options) {
+  return {std::make_shared<Made>(std::move(get)), options};
+}
+
+}  // namespace
+
+TEST_CASE("an image is read as planes with its label") {
+  DataOptions options = options_with(false);
+  options.image_size = 2;
+  ImageReader reader = reader_of(
+      [](std::int64_t) {
+        return Example{Image{2, 2, 3, {0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32}}, 1};
+      },
+      options);
+  const PreparedImage image = reader.read(0);
+  CHECK(image.pixels == std::vector<std::uint8_t>{0, 10, 20, 30, 1, 11, 21, 31, 2, 12, 22, 32});
+  CHECK(image.label == 1);
+}
+
+TEST_CASE("an image that needs more memory than there is is named, and left out where unreadable ones are") {
+  const auto get = [](std::int64_t index) -> Example {
+    if (index == 1) throw std::bad_alloc();
+    return pixel(static_cast<std::uint8_t>(index));
+  };
+  ImageReader strict = reader_of(get, options_with(false));
+  CHECK_THROWS_WITH_AS(strict.read(1), "number 1 cannot be read: there is not enough memory", Error);
+  ImageReader skipping = reader_of(get, options_with(true));
+  CHECK(skipping.read(1).pixels[0] == 2);
+  CHECK(skipping.record().take_summary() ==
+        std::vector<std::string>{"left out 1 of 3 images: 1 cannot be read: there is not enough memory"});
+}
+
+TEST_CASE("a plugin's invalid image is the plugin's error, also when unreadable images are skipped") {
+  for (const bool skip : {false, true}) {
+    ImageReader reader = reader_of(
+        [](std::int64_t) {
+          return Example{Image{4, 4, 3, {1, 2, 3}}, 0};
+        },
+        options_with(skip));
+    CHECK_THROWS_AS(reader.read(0), PluginError);
+  }
+}
+
+TEST_CASE("a plugin's exception of another kind becomes an error that says whose it is and at which image") {
+  ImageReader reader =
+      reader_of([](std::int64_t) -> Example { throw std::out_of_range("vector::at"); }, options_with(true));
+  CHECK_THROWS_WITH_AS(reader.read(2), "made: failed: vector::at (reading number 2)", PluginError);
+}
+
+TEST_CASE("a label outside the promised classes is the plugin's error where labels are used") {
+  const auto get = [](std::int64_t) { return Example{Image{1, 1, 3, {1, 2, 3}}, 7}; };
+  DataOptions options = options_with(true);
+  CHECK(reader_of(get, options).read(0).label == 7);
+  options.use_labels = true;
+  CHECK_THROWS_WITH_AS(reader_of(get, options).read(0), "number 0 has the label 7; the data set promises 0 to 1",
+                       PluginError);
+}
+
+TEST_CASE("what a data set remarks of images is counted over the images that were read") {
+  ImageReader reader =
+      reader_of([](std::int64_t index) { return pixel(1, index == 1 ? "" : "are upside down"); }, options_with(false));
+  for (const std::int64_t index : {0, 1, 2, 0}) reader.read(index);
+  CHECK(reader.record().take_summary() == std::vector<std::string>{"2 of 3 images are upside down"});
+}
+
+TEST_CASE("a cache that cannot fit is refused with what to change") {
+  DataOptions options = options_with(false);
+  options.image_size = 4096;
+  options.cache = "always";
+  const auto huge = std::make_shared<Made>([](std::int64_t) { return pixel(1); }, 100'000'000);
+  std::string message;
+  try {
+    ImageReader(huge, options);
+  } catch (const ConfigError& error) {
+    message = error.what();
+  }
+  for (const char* part : {"data.cache = \"always\": 100000000 images of 4096 x 4096 pixels take 5033165 GB",
+                           "set data.cache = \"never\", or use a smaller data.image_size or fewer images"}) {
+    CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  }
+}

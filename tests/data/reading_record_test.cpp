@@ -1,0 +1,38 @@
+#include "framework/data/reading_record.h"
+
+#include <doctest/doctest.h>
+
+using namespace casdm;
+
+using Lines = std::vector<std::string>;
+
+TEST_CASE("images that are left out are named once and counted by reason, whatever they are called") {
+  ReadingRecord record(100);
+  CHECK(record.take_summary().empty());
+  record.leave_out(3, "a/3.jpg", "a/3.jpg cannot be decoded: the file ends too early");
+  record.leave_out(3, "a/3.jpg", "a/3.jpg cannot be decoded: the file ends too early");
+  record.leave_out(5, "a/5.jpg", "mine/folder: a/5.jpg cannot be decoded: the file ends too early");
+  record.leave_out(7, "a/7.jpg", "a/7.jpg: there is not enough memory");
+  record.leave_out(8, "number 8", "a lamp is broken");
+  CHECK(record.is_unreadable(5));
+  CHECK_FALSE(record.is_unreadable(6));
+  CHECK(record.take_warnings() ==
+        Lines{"skipped an image: a/3.jpg cannot be decoded: the file ends too early",
+              "skipped an image: mine/folder: a/5.jpg cannot be decoded: the file ends too early",
+              "skipped an image: a/7.jpg: there is not enough memory", "skipped an image: a lamp is broken"});
+  CHECK(record.take_warnings().empty());
+  CHECK(record.take_summary() ==
+        Lines{"left out 4 of 100 images: 1 a lamp is broken; 2 cannot be decoded: the file ends too early; 1 there is "
+              "not enough memory"});
+  CHECK(record.take_summary().empty());
+}
+
+TEST_CASE("remarks count images, not readings, and are said when they change") {
+  ReadingRecord record(9);
+  for (const std::int64_t index : {4, 2, 4}) record.remark(index, "are upside down");
+  CHECK(record.take_summary() == Lines{"2 of 9 images are upside down"});
+  record.remark(2, "are upside down");
+  CHECK(record.take_summary().empty());
+  record.remark(1, "are upside down");
+  CHECK(record.take_summary() == Lines{"3 of 9 images are upside down"});
+}
