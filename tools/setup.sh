@@ -28,7 +28,7 @@ debian_packages=(
   g++ cmake ninja-build ccache pkg-config
   libboost-dev libboost-program-options-dev libboost-filesystem-dev
   libtomlplusplus-dev doctest-dev nlohmann-json3-dev
-  libpng-dev libturbojpeg0-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
+  libjpeg62-turbo-dev libpng-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0)
 

@@ -47,7 +47,7 @@ po::options_description described(TrainArguments& arguments) {
       "resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")(
       "plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")(
       "dry-run", po::bool_switch(&arguments.dry_run),
-      "build networks and metrics, print their sizes, write nothing; the data are not opened")(
+      "open the data, build networks and metrics, print their sizes, write nothing")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
       "continue although a plugin was rebuilt since the checkpoint was saved");
   return options;
@@ -56,12 +56,12 @@ po::options_description described(TrainArguments& arguments) {
 std::vector<fs::path> paths(const std::vector<std::string>& words) { return {words.begin(), words.end()}; }
 
 void print_model(const LoadedExperiment& experiment) {
-  std::int64_t classes = 0;
-  if (experiment.options.data.use_labels) classes = make_dataset(experiment)->num_classes();
-  const Model model = make_model(experiment, classes);
+  const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
+  const Model model = make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0);
   const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
   const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
-  std::cout << experiment.options.run.name << ": everything fits together\n" << describe(model);
+  std::cout << experiment.options.run.name << ": everything fits together\n  data: " << describe(*dataset) << '\n'
+            << describe(model);
 }
 
 int finish(const TrainingEnd& end, const RunFolder& run) {

@@ -103,6 +103,16 @@ void move_to(const Module& module, c10::Device device) {
   for (const auto& [name, tensor] : state(module)) Tensor(tensor).set_data(tensor.detach().to(device));
 }
 
+std::string describe(const Dataset& dataset) {
+  const auto counted = [](std::int64_t count, const char* one, const char* more) {
+    return text(count, " ", count == 1 ? one : more);
+  };
+  std::string result = counted(dataset.size(), "image", "images");
+  if (dataset.num_classes() > 0) result += ", " + counted(dataset.num_classes(), "class", "classes");
+  const std::string left_out = dataset.left_out();
+  return left_out.empty() ? result : result + "; " + left_out;
+}
+
 std::string describe(const Model& model) {
   std::string result;
   for (const NamedModule& module : model.head->modules()) {

@@ -56,6 +56,9 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes);
 /// Moves every parameter and buffer of `module` in place.
 void move_to(const Module& module, c10::Device device);
 
+/// What a data set holds and what it leaves out, for people: "12 images, 3 classes; 38 other files left out (.webp)".
+std::string describe(const Dataset& dataset);
+
 /// A table of the head's modules and their sizes, for people.
 std::string describe(const Model& model);
 

@@ -184,6 +184,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   }
   rewind(run, now.images, !start || start->config() == experiment.resolved);
   Progress progress("training", total, "images", now.images);
+  progress.say("data: " + describe(*dataset));
   BatchLoader loader(dataset, options.data, batch_size, seed, now.images,
                      [&](const std::string& line) { progress.say(line); });
   StepStatistics statistics(T);
@@ -292,6 +293,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     if (crossed(options.checkpoint.every_images) && now.images < total) save();
   }
 
+  loader.summarise();
   const bool is_complete = now.images >= total;
   if (is_complete && options.ema.snapshot_every_images > 0) save_ema_snapshots(run, modules, now.images);
   if (saved_at != now.images) save();

@@ -5,8 +5,8 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "decoding.h"
 #include "files.h"
-#include "image_decoder.h"
 #include "tar_reader.h"
 
 namespace casdm::dataset_images {
@@ -18,6 +18,8 @@ namespace {
 constexpr std::int64_t kSide = 32;
 constexpr std::int64_t kPlane = kSide * kSide;
 constexpr std::int64_t kRecord = 1 + 3 * kPlane;
+/// Bytes of a split in memory; the larger one has 154 MB.
+constexpr std::uint64_t kMaxHeld = std::uint64_t{1} << 29;
 
 constexpr std::array<std::string_view, 10> kClasses = {"airplane", "automobile", "bird",  "cat",  "deer",
                                                        "dog",      "frog",       "horse", "ship", "truck"};
@@ -43,8 +45,8 @@ std::string_view class_folder(std::string_view name, std::string_view split) {
 std::int64_t class_number(std::string_view folder, const std::string& source) {
   const auto found = std::find(kClasses.begin(), kClasses.end(), folder);
   if (found == kClasses.end()) {
-    throw Error(text(source, ": CIFAR-10 has no class '", folder,
-                     "'; type = \"folder\" with labels = \"folders\" reads any classes"));
+    throw Error(text(source, ": CIFAR-10 has no class ", quoted(folder),
+                     "; type = \"folder\" with labels = \"folders\" reads any classes"));
   }
   return found - kClasses.begin();
 }
@@ -54,8 +56,8 @@ std::int64_t class_number(std::string_view folder, const std::string& source) {
 std::int64_t Cifar10Dataset::Batch::size() const { return static_cast<std::int64_t>(bytes.size()) / kRecord; }
 
 Cifar10Dataset::Cifar10Dataset(const Cifar10Options& options, const Spec& spec)
-    : path_(options.path), split_(options.split), channels_(spec.channels) {
-  require_channels(channels_);
+    : path_(options.path), split_(options.split), form_{spec} {
+  require_channels(spec.channels);
   require_exists(path_, "CIFAR-10, as a folder or a tar archive");
   std::vector<std::string> seen;
   if (fs::is_directory(path_)) {
@@ -63,7 +65,7 @@ Cifar10Dataset::Cifar10Dataset(const Cifar10Options& options, const Spec& spec)
       seen.push_back(file.name);
       if (!is_wanted(file.name)) continue;
       std::vector<std::uint8_t> bytes;
-      if (is_batch(file.name, split_)) bytes = read_bytes(file.path);
+      if (is_batch(file.name, split_)) bytes = read_bytes(file.path, kMaxFileBytes);
       take(std::move(file.name), std::move(bytes), std::move(file.path));
     }
   } else {
@@ -77,6 +79,7 @@ Cifar10Dataset::Cifar10Dataset(const Cifar10Options& options, const Spec& spec)
   }
   if (size() == 0) fail_empty(seen);
   sort();
+  require_all_batches();
 }
 
 bool Cifar10Dataset::is_wanted(const std::string& name) const {
@@ -84,6 +87,7 @@ bool Cifar10Dataset::is_wanted(const std::string& name) const {
 }
 
 void Cifar10Dataset::take(std::string name, std::vector<std::uint8_t> bytes, fs::path path) {
+  hold(bytes.size());
   if (is_batch(name, split_)) {
     add_batch(name, std::move(bytes));
   } else {
@@ -106,6 +110,28 @@ void Cifar10Dataset::add_batch(const std::string& name, std::vector<std::uint8_t
     }
   }
   batches_.push_back({name, std::move(bytes)});
+}
+
+void Cifar10Dataset::hold(std::size_t bytes) {
+  held_ += bytes;
+  if (held_ <= kMaxHeld) return;
+  throw Error(
+      text(path_.string(), " is not CIFAR-10: its ", split_, " images take more than ", kMaxHeld >> 20, " MiB"));
+}
+
+void Cifar10Dataset::require_all_batches() const {
+  if (batches_.empty() || split_ == "test") return;
+  std::vector<std::string> missing, found;
+  for (const Batch& batch : batches_) found.push_back(batch.name);
+  for (int number = 1; number <= 5; ++number) {
+    const std::string name = text("data_batch_", number, ".bin");
+    const bool is_there =
+        std::any_of(found.begin(), found.end(), [&](const std::string& path) { return file_name(path) == name; });
+    if (!is_there) missing.push_back(name);
+  }
+  if (missing.empty()) return;
+  throw Error(text(path_.string(), " lacks ", join(missing, ", "), " of CIFAR-10's five training batches; it holds ",
+                   some_of(found)));
 }
 
 void Cifar10Dataset::sort() {
@@ -142,9 +168,11 @@ Cifar10Dataset::Record Cifar10Dataset::record(std::int64_t index) const {
 Example Cifar10Dataset::get(std::int64_t index) const {
   if (batches_.empty()) {
     const File& file = files_.at(static_cast<std::size_t>(index));
-    return {decode_image(file.bytes.empty() && !file.path.empty() ? read_bytes(file.path) : file.bytes, channels_,
-                         describe(index)),
-            file.label};
+    const bool is_on_disk = file.bytes.empty() && !file.path.empty();
+    Example example =
+        decode_image(is_on_disk ? read_bytes(file.path, kMaxFileBytes) : file.bytes, form_, describe(index));
+    example.label = file.label;
+    return example;
   }
   const auto [batch, number] = record(index);
   const std::uint8_t* bytes = batch->bytes.data() + number * kRecord;
@@ -154,7 +182,7 @@ Example Cifar10Dataset::get(std::int64_t index) const {
       image.pixels[static_cast<std::size_t>(pixel * 3 + c)] = bytes[1 + c * kPlane + pixel];
     }
   }
-  return {channels_ == 1 ? to_grey(image) : std::move(image), bytes[0]};
+  return {form_.spec.channels == 1 ? to_grey(image) : std::move(image), bytes[0]};
 }
 
 std::string Cifar10Dataset::describe(std::int64_t index) const {

@@ -8,6 +8,7 @@
 
 #include "casdm/dataset.h"
 #include "casdm/options.h"
+#include "image_decoder.h"
 
 namespace casdm::dataset_images {
 
@@ -36,8 +37,8 @@ class Cifar10Dataset : public Dataset {
  public:
   using Options = Cifar10Options;
 
-  /// Throws ConfigError when there is nothing at the path, Error when it holds neither version, is
-  /// damaged, or has a class that CIFAR-10 has not.
+  /// Throws ConfigError when there is nothing at the path, Error when it holds neither version, is damaged, lacks
+  /// one of the five training batches, has a class that CIFAR-10 has not, or is larger than CIFAR-10 can be.
   Cifar10Dataset(const Cifar10Options& options, const Spec& spec);
 
   std::int64_t size() const override;
@@ -68,13 +69,16 @@ class Cifar10Dataset : public Dataset {
   bool is_wanted(const std::string& name) const;
   void take(std::string name, std::vector<std::uint8_t> bytes, std::filesystem::path path);
   void add_batch(const std::string& name, std::vector<std::uint8_t> bytes);
+  void hold(std::size_t bytes);
   void sort();
+  void require_all_batches() const;
   Record record(std::int64_t index) const;
   [[noreturn]] void fail_empty(const std::vector<std::string>& seen) const;
 
   std::filesystem::path path_;
   std::string split_;
-  std::int64_t channels_;
+  ImageForm form_;
+  std::uint64_t held_ = 0;  ///< bytes in memory
   std::vector<Batch> batches_;
   std::vector<File> files_;
 };

@@ -4,8 +4,10 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -70,24 +72,46 @@ std::vector<FoundFile> list_files(const fs::path& folder) {
 }
 
 std::string some_of(std::vector<std::string> names) {
-  constexpr std::size_t most = 6;
+  constexpr std::size_t most = 6, longest = 200;
   if (names.empty()) return "nothing";
   const std::size_t shown = std::min(names.size(), most);
   std::partial_sort(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), names.end());
   const std::size_t rest = names.size() - shown;
   names.resize(shown);
+  for (std::string& name : names) {
+    if (name.size() > longest) name = name.substr(0, longest) + "...";
+  }
   return join(names, ", ") + (rest > 0 ? text(" and ", rest, " more") : "");
 }
 
 std::string contents_of(const fs::path& folder) { return some_of(names_in(folder)); }
 
-std::vector<std::uint8_t> read_bytes(const fs::path& path) {
+std::string left_out_files(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 5;
+  if (names.empty()) return {};
+  std::map<std::string, std::size_t> counts;
+  for (const std::string& name : names) {
+    const std::string ending = fs::path(name).extension().string();
+    ++counts[ending.empty() ? "without ending" : ending];
+  }
+  std::vector<std::pair<std::size_t, std::string>> order;
+  for (const auto& [ending, count] : counts) order.emplace_back(count, ending);
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<std::string> endings;
+  for (const auto& [count, ending] : order) endings.push_back(endings.size() < most ? ending : "...");
+  if (endings.size() > most) endings.resize(most + 1);
+  return text(names.size(), names.size() == 1 ? " other file" : " other files", " left out (", join(endings, ", "),
+              ")");
+}
+
+std::vector<std::uint8_t> read_bytes(const fs::path& path, std::uint64_t limit) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::error_code failure;
   const std::uintmax_t size = fs::file_size(path, failure);
   if (!file || failure)
     throw Error(text(path.string(), " cannot be read: ", failure ? failure.message() : std::strerror(errno)));
+  if (size > limit) throw Error(text(path.string(), " has ", size, " bytes; the limit is ", limit));
   std::vector<std::uint8_t> bytes(size);
   if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
     throw Error(text(path.string(), " cannot be read to its end"));

@@ -27,8 +27,11 @@ std::string contents_of(const std::filesystem::path& folder);
 /// The first few of `names`, for messages: "a, b, c and 12 more", or "nothing".
 std::string some_of(std::vector<std::string> names);
 
-/// The whole file; throws Error naming it when it cannot be read.
-std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path);
+/// Files that are not read, for Dataset::left_out: "38 other files left out (.webp, .gif)"; empty when there are none.
+std::string left_out_files(const std::vector<std::string>& names);
+
+/// The whole file; throws Error naming it when it cannot be read or is larger than `limit` bytes.
+std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path, std::uint64_t limit);
 
 /// Throws ConfigError unless images of `channels` channels can be delivered: 3 RGB, 1 grey.
 void require_channels(std::int64_t channels);

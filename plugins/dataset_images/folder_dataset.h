@@ -7,6 +7,7 @@
 #include "casdm/dataset.h"
 #include "casdm/options.h"
 #include "files.h"
+#include "image_decoder.h"
 #include "labels.h"
 
 namespace casdm::dataset_images {
@@ -14,6 +15,7 @@ namespace casdm::dataset_images {
 struct FolderOptions {
   std::filesystem::path path;
   std::string labels = "none";
+  std::string exif_orientation = "ignore";
 
   static void describe(Schema<FolderOptions>& s) {
     s.option("path", &FolderOptions::path, "The folder.").required().example("images");
@@ -21,6 +23,7 @@ struct FolderOptions {
              "Class labels: `none`; `folders`, the sub-folders of `path` in the order of their names; `json`, the file "
              "dataset.json in `path` (EDM's layout).")
         .choices({"none", "folders", "json"});
+    s.option("exif_orientation", &FolderOptions::exif_orientation, kOrientationHelp).choices({"ignore", "apply"});
   }
 };
 
@@ -30,7 +33,7 @@ class FolderDataset : public Dataset {
   using Options = FolderOptions;
 
   /// Throws ConfigError when there is no such folder, Error when it cannot be read, holds no
-  /// image, or its labels do not fit its images.
+  /// image, its labels do not fit its images, or, with labels = "folders", a class has no image.
   FolderDataset(const FolderOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
@@ -39,11 +42,13 @@ class FolderDataset : public Dataset {
   std::string describe(std::int64_t index) const override {
     return images_.at(static_cast<std::size_t>(index)).path.string();
   }
+  std::string left_out() const override { return left_out_; }
 
  private:
-  std::int64_t channels_;
+  ImageForm form_;
   std::vector<FoundFile> images_;
   Labels labels_;
+  std::string left_out_;
 };
 
 }  // namespace casdm::dataset_images

@@ -25,9 +25,9 @@ std::unordered_map<std::string, std::int64_t> read_pairs(const Value& list) {
     const std::string& name = pair.as_array()[0].as_string();
     const Value& label = pair.as_array()[1];
     if (!label.is_integer() || label.as_integer() < 0 || label.as_integer() >= kMaxClasses) {
-      throw Error(text("the label of ", name, " is no class number from 0 to ", kMaxClasses - 1));
+      throw Error(text("the label of ", quoted(name), " is not a class number from 0 to ", kMaxClasses - 1));
     }
-    if (!labels.emplace(name, label.as_integer()).second) throw Error(text(name, " is labelled twice"));
+    if (!labels.emplace(name, label.as_integer()).second) throw Error(text(quoted(name), " is labelled twice"));
   }
   return labels;
 }
@@ -47,17 +47,23 @@ Labels match(std::unordered_map<std::string, std::int64_t> pairs, const std::vec
   }
   std::vector<std::string> unknown;
   for (const auto& [name, label] : pairs) unknown.push_back(name);
-  if (!unknown.empty()) throw Error(text("labels files that are no images of the data set: ", some_of(unknown)));
+  if (!unknown.empty()) throw Error(text("labels files that are not images of the data set: ", some_of(unknown)));
   if (!unlabelled.empty()) throw Error(text("has no label for ", some_of(unlabelled)));
   return labels;
 }
 
 }  // namespace
 
+std::uint64_t json_limit(const std::vector<std::string>& names) {
+  std::uint64_t limit = 1 << 20;
+  for (const std::string& name : names) limit += 6 * name.size() + 256;  // each character as \uXXXX, and white space
+  return limit;
+}
+
 Labels labels_from_json(std::string_view json, const std::vector<std::string>& names, const std::string& source) {
   try {
     const Value root = from_json(json);
-    if (!root.is_table()) throw Error("is no JSON object");
+    if (!root.is_table()) throw Error("is not a JSON object");
     const Value* list = root.find("labels");
     if (list == nullptr || list->is_null()) return {};
     return match(read_pairs(*list), names);

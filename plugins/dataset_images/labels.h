@@ -15,6 +15,9 @@ struct Labels {
   std::int64_t at(std::int64_t index) const { return values.empty() ? -1 : values.at(static_cast<std::size_t>(index)); }
 };
 
+/// Bytes that a dataset.json can need to label `names`; a larger one labels files that are not there.
+std::uint64_t json_limit(const std::vector<std::string>& names);
+
 /// The labels of `names` from the text of EDM's dataset.json: {"labels": [["00000/img.png", 3], ...]} or null.
 /// Throws Error, whose text begins with `source`, when the text has another form, labels a file that
 /// is not in `names`, or leaves out one that is.

@@ -11,14 +11,15 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "decoding.h"
 
 namespace casdm::dataset_images {
 
 namespace {
 
 constexpr std::size_t kBlock = 512;
-/// No member of a data set's archive is larger; a damaged header may claim anything.
-constexpr std::uint64_t kMaxMember = std::uint64_t{1} << 30;
+/// Of a long name; a damaged header may claim anything.
+constexpr std::uint64_t kMaxName = std::uint64_t{1} << 20;
 
 /// Bytes of a gzip file, or of a plain one: zlib tells them apart.
 class GzipStream {
@@ -141,8 +142,8 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     if (!header.checksum_fits()) stream.fail(is_first ? "it is none, plain or gzipped" : "a header is damaged");
 
     const std::uint64_t size = header.size();
-    const auto read_content = [&] {
-      if (size > kMaxMember) stream.fail(text("a member claims ", size, " bytes"));
+    const auto read_content = [&](std::uint64_t limit) {
+      if (size > limit) stream.fail(text("a member claims ", size, " bytes; the limit is ", limit));
       std::vector<std::uint8_t> content(size);
       stream.read_all(content.data(), content.size());
       stream.skip(padding(size));
@@ -150,7 +151,7 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     };
     const char type = header.type();
     if (type == 'L' || type == 'x') {  // the name of the next member: GNU's form, pax's form
-      const std::vector<std::uint8_t> content = read_content();
+      const std::vector<std::uint8_t> content = read_content(kMaxName);
       const std::string_view name(reinterpret_cast<const char*>(content.data()), content.size());
       const std::string given = type == 'L' ? std::string(name.substr(0, name.find('\0'))) : pax_value(name, "path");
       if (!given.empty()) long_name = given;
@@ -160,7 +161,7 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     long_name.clear();
     const bool is_file = type == '0' || type == '\0';
     if (is_file && wanted(name)) {
-      receive(std::move(name), read_content());
+      receive(std::move(name), read_content(kMaxFileBytes));
     } else {
       stream.skip(size);
       stream.skip(padding(size));

@@ -9,17 +9,14 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "decoding.h"
 #include "files.h"
-#include "image_decoder.h"
 
 namespace casdm::dataset_images {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-/// No image file is larger; a damaged directory may claim anything.
-constexpr std::uint64_t kMaxEntry = std::uint64_t{1} << 30;
 
 std::shared_ptr<zip> open_archive(const fs::path& path) {
   require_exists(path, "a zip archive");
@@ -47,8 +44,8 @@ bool is_hidden(std::string_view name) {
 }  // namespace
 
 ZipDataset::ZipDataset(const ZipOptions& options, const Spec& spec)
-    : path_(options.path), channels_(spec.channels), archive_(open_archive(options.path)) {
-  require_channels(channels_);
+    : path_(options.path), form_{spec, options.exif_orientation == "apply"}, archive_(open_archive(options.path)) {
+  require_channels(spec.channels);
   std::map<std::string, std::uint64_t> images;
   std::vector<std::string> others;
   std::optional<std::uint64_t> labels_entry;
@@ -60,32 +57,34 @@ ZipDataset::ZipDataset(const ZipOptions& options, const Spec& spec)
       labels_entry = entry;
     } else if (is_image_name(name) && !is_hidden(name)) {
       images.emplace(name, entry);
-    } else {
+    } else if (!name.ends_with('/') && !is_hidden(name)) {
       others.push_back(name);
     }
   }
   if (images.empty()) {
     throw Error(text(path_.string(), " holds no image (", kImageEndings, "); it holds ", some_of(others)));
   }
+  left_out_ = left_out_files(others);
   for (const auto& [name, entry] : images) {
     names_.push_back(name);
     entries_.push_back(entry);
   }
   if (labels_entry) {
     const std::string source = text(path_.string(), ":dataset.json");
-    const std::vector<std::uint8_t> json = read_entry(*labels_entry, source);
+    const std::vector<std::uint8_t> json = read_entry(*labels_entry, source, json_limit(names_));
     labels_ = labels_from_json({reinterpret_cast<const char*>(json.data()), json.size()}, names_, source);
   }
 }
 
-std::vector<std::uint8_t> ZipDataset::read_entry(std::uint64_t entry, const std::string& name) const {
+std::vector<std::uint8_t> ZipDataset::read_entry(std::uint64_t entry, const std::string& name,
+                                                 std::uint64_t limit) const {
   const std::lock_guard lock(mutex_);
-  const auto fail = [&](const char* reason) { throw Error(text(name, " cannot be read: ", reason)); };
+  const auto fail = [&](const std::string& reason) { throw Error(text(name, " cannot be read: ", reason)); };
   zip_stat_t status;
   if (zip_stat_index(archive_.get(), entry, 0, &status) != 0 || (status.valid & ZIP_STAT_SIZE) == 0) {
     fail(zip_strerror(archive_.get()));
   }
-  if (status.size > kMaxEntry) fail("the archive claims more than 1 GiB for it");
+  if (status.size > limit) fail(text("it has ", status.size, " bytes; the limit is ", limit));
   const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen_index(archive_.get(), entry, 0), zip_fclose);
   if (!file) fail(zip_strerror(archive_.get()));
   std::vector<std::uint8_t> bytes(status.size + 1);  // one more, so that the read meets the end and checks the CRC
@@ -103,8 +102,10 @@ std::vector<std::uint8_t> ZipDataset::read_entry(std::uint64_t entry, const std:
 
 Example ZipDataset::get(std::int64_t index) const {
   const std::string name = describe(index);
-  const std::vector<std::uint8_t> bytes = read_entry(entries_.at(static_cast<std::size_t>(index)), name);
-  return {decode_image(bytes, channels_, name), labels_.at(index)};
+  Example example =
+      decode_image(read_entry(entries_.at(static_cast<std::size_t>(index)), name, kMaxFileBytes), form_, name);
+  example.label = labels_.at(index);
+  return example;
 }
 
 std::string ZipDataset::describe(std::int64_t index) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -8,6 +9,7 @@
 
 #include "casdm/dataset.h"
 #include "casdm/options.h"
+#include "image_decoder.h"
 #include "labels.h"
 
 struct zip;
@@ -16,9 +18,11 @@ namespace casdm::dataset_images {
 
 struct ZipOptions {
   std::filesystem::path path;
+  std::string exif_orientation = "ignore";
 
   static void describe(Schema<ZipOptions>& s) {
     s.option("path", &ZipOptions::path, "The zip archive.").required().example("examples/data/emoji32.zip");
+    s.option("exif_orientation", &ZipOptions::exif_orientation, kOrientationHelp).choices({"ignore", "apply"});
   }
 };
 
@@ -36,17 +40,19 @@ class ZipDataset : public Dataset {
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
   std::string describe(std::int64_t index) const override;
+  std::string left_out() const override { return left_out_; }
 
  private:
-  std::vector<std::uint8_t> read_entry(std::uint64_t entry, const std::string& name) const;
+  std::vector<std::uint8_t> read_entry(std::uint64_t entry, const std::string& name, std::uint64_t limit) const;
 
   std::filesystem::path path_;
-  std::int64_t channels_;
+  ImageForm form_;
   mutable std::mutex mutex_;  ///< libzip's handles serve one thread at a time; decoding is outside
   std::shared_ptr<zip> archive_;
   std::vector<std::string> names_;
   std::vector<std::uint64_t> entries_;  ///< of the names, in the archive
   Labels labels_;
+  std::string left_out_;
 };
 
 }  // namespace casdm::dataset_images

@@ -221,11 +221,6 @@ TEST_CASE("an empty data set, missing labels and two channels are refused") {
   CHECK_THROWS_AS(BatchLoader(std::make_shared<Unlabelled>(1), options_with(1), 1, 1, 0, nullptr), ConfigError);
 }
 
-TEST_CASE("a stream does not start before its beginning") {
-  CHECK_THROWS_WITH_AS(BatchLoader(std::make_shared<Numbered>(3), options_with(1), 2, 1, -4, nullptr),
-                       "the stream of images cannot start at position -4: expected 0 or more", Error);
-}
-
 TEST_CASE("labels are dropped with the given probability, by position, and nothing else changes") {
   const std::int64_t count = 40;
   const auto loaded = [&](double probability, std::int64_t workers, std::int64_t first_step) {

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <cstdio>
+#include <cstring>
+
 #include "casdm/error.h"
 #include "image_makers.h"
 #include "support/components.h"
@@ -30,6 +33,9 @@ NamedBytes binary_members() {
   return {{"cifar-10-batches-bin/", {}},
           {"cifar-10-batches-bin/data_batch_2.bin", batch_of({9})},
           {"cifar-10-batches-bin/data_batch_1.bin", batch_of({3, 0})},
+          {"cifar-10-batches-bin/data_batch_3.bin", batch_of({1})},
+          {"cifar-10-batches-bin/data_batch_4.bin", batch_of({2})},
+          {"cifar-10-batches-bin/data_batch_5.bin", batch_of({4, 6})},
           {"cifar-10-batches-bin/batches.meta.txt", bytes_of("airplane\n")},
           {"cifar-10-batches-bin/test_batch.bin", batch_of({5})}};
 }
@@ -51,7 +57,8 @@ void unpack(const fs::path& folder, const NamedBytes& members) {
 
 void check_binary(const fs::path& path) {
   const auto train = open_cifar10(path);
-  REQUIRE(train->size() == 3);
+  REQUIRE(train->size() == 7);
+  CHECK(train->get(6).label == 6);
   CHECK(train->num_classes() == 10);
   CHECK(train->get(0).label == 3);
   CHECK(train->get(1).label == 0);
@@ -164,7 +171,7 @@ TEST_CASE("damaged CIFAR-10 is refused by name") {
   CHECK_MESSAGE(message.find("record 1 has the label 77") != std::string::npos, message);
 
   message = complaint(tar_of({{"train/cta/0.png", png_of(plain(32, 32, {1, 1, 1}))}}));
-  CHECK_MESSAGE(message.find("CIFAR-10 has no class 'cta'") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("CIFAR-10 has no class \"cta\"") != std::string::npos, message);
 
   message = complaint(tar_of({{"train/cat/0.png", bytes_of("no image")}, {"train/cat/1.png", {}}}));
   CHECK(message.empty());
@@ -174,6 +181,42 @@ TEST_CASE("damaged CIFAR-10 is refused by name") {
   message = message_of<Error>([&] { open_cifar10(path)->get(1); });
   CHECK_MESSAGE(message.find("set.tar.gz:train/cat/1.png cannot be decoded: the file is empty") != std::string::npos,
                 message);
+}
+
+TEST_CASE("a training batch of CIFAR-10 that is missing is named") {
+  const TemporaryFolder folder;
+  NamedBytes members = binary_members();
+  std::erase_if(members, [](const auto& member) {
+    return member.first.ends_with("batch_2.bin") || member.first.ends_with("batch_5.bin");
+  });
+  unpack(folder.path(), members);
+  const std::string message = message_of<Error>([&] { open_cifar10(folder.path()); });
+  CHECK_MESSAGE(message.find("lacks data_batch_2.bin, data_batch_5.bin of CIFAR-10's five training batches; it holds "
+                             "cifar-10-batches-bin/data_batch_1.bin, ") != std::string::npos,
+                message);
+  CHECK(open_cifar10(folder.path(), "test")->size() == 1);
+}
+
+TEST_CASE("an archive or folder that claims more than CIFAR-10 can be is refused") {
+  const TemporaryFolder folder;
+  Bytes tar = tar_of({{"data_batch_1.bin", {}}});
+  std::snprintf(reinterpret_cast<char*>(tar.data()) + 124, 12, "%011o", 0x7FFFFFFF);
+  std::memset(tar.data() + 148, ' ', 8);
+  unsigned sum = 0;
+  for (std::size_t i = 0; i < 512; ++i) sum += tar[i];
+  std::snprintf(reinterpret_cast<char*>(tar.data()) + 148, 8, "%06o", sum);
+  write_bytes(folder.path() / "set.tar.gz", gzip_of(tar));
+  std::string message = message_of<Error>([&] { open_cifar10(folder.path() / "set.tar.gz"); });
+  CHECK_MESSAGE(message.find("a member claims 2147483647 bytes; the limit is 268435456") != std::string::npos, message);
+
+  // Sparse files of 130 MB each, whose records are all of the class 0.
+  for (int number = 1; number <= 5; ++number) {
+    const fs::path batch = folder.path() / "all" / ("data_batch_" + std::to_string(number) + ".bin");
+    write_bytes(batch, {});
+    fs::resize_file(batch, std::uintmax_t{3073} * 42'400);
+  }
+  message = message_of<Error>([&] { open_cifar10(folder.path() / "all"); });
+  CHECK_MESSAGE(message.ends_with("is not CIFAR-10: its train images take more than 512 MiB"), message);
 }
 
 TEST_CASE("CIFAR-10 that is not there says what was looked for") {

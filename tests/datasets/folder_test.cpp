@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "casdm/error.h"
+#include "casdm/prepare_image.h"
 #include "image_makers.h"
 #include "support/components.h"
 
@@ -13,15 +14,24 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::shared_ptr<Dataset> open_folder(const fs::path& path, const std::string& more = "", std::int64_t channels = 3) {
-  return make<Dataset>("folder", "path = \"" + path.string() + "\"\n" + more, {.image_size = 8, .channels = channels});
+std::shared_ptr<Dataset> open_folder(const fs::path& path, const std::string& more = "", std::int64_t size = 8,
+                                     std::int64_t channels = 3) {
+  return make<Dataset>("folder", "path = \"" + path.string() + "\"\n" + more,
+                       {.image_size = size, .channels = channels});
 }
 
-/// The only image of a folder with one file.
-Image decoded(const std::string& name, const Bytes& bytes, std::int64_t channels = 3) {
+/// The only image of a folder with one file, which has `size` x `size` pixels.
+Image decoded(const std::string& name, const Bytes& bytes, std::int64_t size = 8, std::int64_t channels = 3) {
   const TemporaryFolder folder;
   write_bytes(folder.path() / name, bytes);
-  return open_folder(folder.path(), "", channels)->get(0).image;
+  return open_folder(folder.path(), "", size, channels)->get(0).image;
+}
+
+/// `row` once for each row of a square image.
+Bytes square(const Bytes& row, int rows) {
+  Bytes result;
+  for (int y = 0; y < rows; ++y) result.insert(result.end(), row.begin(), row.end());
+  return result;
 }
 
 int largest_difference(const Image& a, const Image& b) {
@@ -74,6 +84,35 @@ TEST_CASE("labels = folders numbers the first-level folders by name") {
   CHECK_MESSAGE(message.find("stray.png lies in no sub-folder") != std::string::npos, message);
 }
 
+TEST_CASE("a class folder without an image is refused, not left out of the classes") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "cat" / "x.png", png_of(plain(2, 2, {2, 2, 2})));
+  write_bytes(folder.path() / "dog" / "x.webp", bytes_of("x"));
+  const auto opened = [&] { open_folder(folder.path(), "labels = \"folders\""); };
+  std::string message = message_of<Error>(opened);
+  CHECK_MESSAGE(message.find("the class folder dog holds no image (.png, .jpg or .jpeg); it holds x.webp; convert or "
+                             "remove it") != std::string::npos,
+                message);
+  fs::create_directories(folder.path() / "eel");
+  message = message_of<Error>(opened);
+  CHECK_MESSAGE(message.ends_with("convert or remove it, and eel"), message);
+  CHECK(open_folder(folder.path())->size() == 1);
+}
+
+TEST_CASE("files that are not read are counted, with their endings, the most frequent first") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "x.png", png_of(plain(2, 2, {1, 1, 1})));
+  write_bytes(folder.path() / "dataset.json", bytes_of("{}"));
+  write_bytes(folder.path() / ".hidden", bytes_of("x"));
+  CHECK(open_folder(folder.path())->left_out().empty());
+  write_bytes(folder.path() / "a" / "LICENCE", bytes_of("x"));
+  CHECK(open_folder(folder.path())->left_out() == "1 other file left out (without ending)");
+  for (int i = 0; i < 38; ++i) write_bytes(folder.path() / (std::to_string(i) + ".webp"), bytes_of("x"));
+  CHECK(open_folder(folder.path())->left_out() == "39 other files left out (.webp, without ending)");
+  for (const char* name : {"1.a", "1.b", "1.c", "1.d", "1.e"}) write_bytes(folder.path() / name, bytes_of("x"));
+  CHECK(open_folder(folder.path())->left_out() == "44 other files left out (.webp, .a, .b, .c, .d, ...)");
+}
+
 TEST_CASE("labels = json reads dataset.json beside the images") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "0" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
@@ -84,45 +123,54 @@ TEST_CASE("labels = json reads dataset.json beside the images") {
 }
 
 TEST_CASE("PNG comes back exactly, JPEG within its loss") {
-  const Image image = pattern(24, 17, 3);
-  const Image from_png = decoded("x.png", png_of(image));
+  const Image image = pattern(24, 24, 3);
+  const Image from_png = decoded("x.png", png_of(image), 24);
   CHECK(from_png.width == 24);
-  CHECK(from_png.height == 17);
+  CHECK(from_png.height == 24);
   CHECK(from_png.pixels == image.pixels);
-  const Image from_jpeg = decoded("x.jpeg", jpeg_of(image));
+  const Image from_jpeg = decoded("x.jpeg", jpeg_of(image), 24);
   CHECK(from_jpeg.width == 24);
   // Quality 95 without chroma subsampling quantises a smooth image in steps of a few grey levels.
   CHECK(largest_difference(from_jpeg, image) <= 8);
 }
 
+TEST_CASE("an image of another size comes prepared for the networks") {
+  const Image image = pattern(61, 47, 3);
+  const Image result = decoded("x.png", png_of(image), 16);
+  CHECK(result.width == 16);
+  CHECK(result.height == 16);
+  CHECK(result.pixels == prepare_image(image, {16, 3}).pixels);
+}
+
 TEST_CASE("the content decides the decoder, not the name") {
   const Image image = pattern(9, 9, 1);
-  CHECK(decoded("x.jpg", png_of(image)).pixels == image.pixels);
+  CHECK(decoded("x.jpg", png_of(image), 9).pixels == image.pixels);
 }
 
 TEST_CASE("grey, palette, 16-bit and transparent PNGs become RGB on white") {
-  CHECK(decoded("x.png", png_of(2, 1, 8, PNG_COLOR_TYPE_GRAY, {7, 200})).pixels == Bytes{7, 7, 7, 200, 200, 200});
-  CHECK(decoded("x.png", png_of(2, 1, 8, PNG_COLOR_TYPE_PALETTE, {0, 1})).pixels == Bytes{255, 0, 0, 0, 0, 255});
-  CHECK(decoded("x.png", png_of(1, 1, 16, PNG_COLOR_TYPE_GRAY, {0x80, 0x80})).pixels == Bytes{128, 128, 128});
+  CHECK(decoded("x.png", png_of(2, 2, 8, PNG_COLOR_TYPE_GRAY, square({7, 200}, 2)), 2).pixels ==
+        square({7, 7, 7, 200, 200, 200}, 2));
+  CHECK(decoded("x.png", png_of(2, 2, 8, PNG_COLOR_TYPE_PALETTE, square({0, 1}, 2)), 2).pixels ==
+        square({255, 0, 0, 0, 0, 255}, 2));
+  CHECK(decoded("x.png", png_of(1, 1, 16, PNG_COLOR_TYPE_GRAY, {0x80, 0x80}), 1).pixels == Bytes{128, 128, 128});
   const Bytes rgba = {10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 0, 51};
   // The last pixel: a fifth of black over white.
-  CHECK(decoded("x.png", png_of(3, 1, 8, PNG_COLOR_TYPE_RGB_ALPHA, rgba)).pixels ==
-        Bytes{10, 20, 30, 255, 255, 255, 204, 204, 204});
-  CHECK(decoded("x.png", png_of(1, 1, 8, PNG_COLOR_TYPE_GRAY_ALPHA, {0, 0})).pixels == Bytes{255, 255, 255});
+  CHECK(decoded("x.png", png_of(3, 3, 8, PNG_COLOR_TYPE_RGB_ALPHA, square(rgba, 3)), 3).pixels ==
+        square({10, 20, 30, 255, 255, 255, 204, 204, 204}, 3));
+  CHECK(decoded("x.png", png_of(1, 1, 8, PNG_COLOR_TYPE_GRAY_ALPHA, {0, 0}), 1).pixels == Bytes{255, 255, 255});
 }
 
 TEST_CASE("CMYK JPEGs become RGB") {
   const Bytes red = {255, 0, 0, 255};  // as Adobe stores it: the light that each ink lets through
-  Bytes cmyk;
-  for (int i = 0; i < 64; ++i) cmyk.insert(cmyk.end(), red.begin(), red.end());
-  CHECK(largest_difference(decoded("x.jpg", cmyk_jpeg_of(8, 8, cmyk)), plain(8, 8, {255, 0, 0})) <= 2);
+  CHECK(largest_difference(decoded("x.jpg", cmyk_jpeg_of(8, 8, square(red, 64))), plain(8, 8, {255, 0, 0})) <= 2);
 }
 
 TEST_CASE("channels = 1 gives the luma") {
-  const Image grey = decoded("x.png", png_of(plain(2, 2, {255, 0, 0})), 1);
+  const Image grey = decoded("x.png", png_of(plain(2, 2, {255, 0, 0})), 2, 1);
   CHECK(grey.channels == 1);
   CHECK(grey.pixels == Bytes(4, 76));  // 0.299 * 255
-  CHECK(decoded("x.png", png_of(2, 1, 8, PNG_COLOR_TYPE_GRAY, {7, 200}), 1).pixels == Bytes{7, 200});
+  CHECK(decoded("x.png", png_of(2, 2, 8, PNG_COLOR_TYPE_GRAY, square({7, 200}, 2)), 2, 1).pixels ==
+        Bytes{7, 200, 7, 200});
 }
 
 TEST_CASE("a damaged image is named with the reason") {

@@ -1,16 +1,20 @@
 #include "image_makers.h"
 
 #include <png.h>
-#include <turbojpeg.h>
+#include <sys/resource.h>
 #include <zip.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <array>
-#include <cstdio>
+#include <cstdio>  // jpeglib.h needs it
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+
+#include <jpeglib.h>
 
 namespace casdm::testing {
 
@@ -20,18 +24,55 @@ void require(bool good, const char* what) {
   if (!good) throw std::runtime_error(what);
 }
 
-Bytes compress(const Bytes& pixels, std::int64_t width, std::int64_t height, int format, int subsampling) {
-  tjhandle handle = tjInitCompress();
+Bytes compress(const Bytes& pixels, std::int64_t width, std::int64_t height, J_COLOR_SPACE space, JpegScans scans,
+               const Bytes& exif) {
+  jpeg_compress_struct jpeg{};
+  jpeg_error_mgr errors{};
+  jpeg.err = jpeg_std_error(&errors);  // which ends the program
+  jpeg_create_compress(&jpeg);
   unsigned char* data = nullptr;
   unsigned long size = 0;
-  const int result = tjCompress2(handle, pixels.data(), static_cast<int>(width), 0, static_cast<int>(height), format,
-                                 &data, &size, subsampling, 95, 0);
+  jpeg_mem_dest(&jpeg, &data, &size);
+  jpeg.image_width = static_cast<JDIMENSION>(width);
+  jpeg.image_height = static_cast<JDIMENSION>(height);
+  jpeg.input_components = space == JCS_CMYK ? 4 : 3;
+  jpeg.in_color_space = space;
+  jpeg_set_defaults(&jpeg);
+  if (space == JCS_CMYK) jpeg_set_colorspace(&jpeg, JCS_YCCK);
+  jpeg_set_quality(&jpeg, 95, TRUE);
+  for (int i = 0; i < jpeg.num_components; ++i) jpeg.comp_info[i].h_samp_factor = jpeg.comp_info[i].v_samp_factor = 1;
+  if (scans == JpegScans::progressive) jpeg_simple_progression(&jpeg);
+  const std::array<jpeg_scan_info, 3> channels = {
+      {{1, {0}, 0, 63, 0, 0}, {1, {1}, 0, 63, 0, 0}, {1, {2}, 0, 63, 0, 0}}};
+  if (scans == JpegScans::one_per_channel) {
+    jpeg.scan_info = channels.data();
+    jpeg.num_scans = 3;
+  }
+  jpeg_start_compress(&jpeg, TRUE);
+  if (!exif.empty()) jpeg_write_marker(&jpeg, JPEG_APP0 + 1, exif.data(), static_cast<unsigned>(exif.size()));
+  const std::size_t stride = pixels.size() / static_cast<std::size_t>(height);
+  for (std::int64_t y = 0; y < height; ++y) {
+    auto* row = const_cast<JSAMPROW>(pixels.data() + static_cast<std::size_t>(y) * stride);
+    jpeg_write_scanlines(&jpeg, &row, 1);
+  }
+  jpeg_finish_compress(&jpeg);
   const Bytes bytes(data, data + size);
-  tjFree(data);
-  tjDestroy(handle);
-  require(result == 0, "no JPEG");
+  std::free(data);
+  jpeg_destroy_compress(&jpeg);
   return bytes;
 }
+
+void put_number(std::uint8_t* target, std::uint32_t number) {
+  for (int i = 0; i < 4; ++i) target[i] = static_cast<std::uint8_t>(number >> (24 - 8 * i));
+}
+
+/// Behind the `size` bytes of a PNG's chunk, which begins with length and name.
+void put_checksum(std::uint8_t* chunk, std::size_t size) {
+  put_number(chunk + 8 + size, static_cast<std::uint32_t>(crc32(0, chunk + 4, static_cast<uInt>(size + 4))));
+}
+
+constexpr std::ptrdiff_t kHeaderBegin = 8;  ///< of a PNG's IHDR, which has 13 bytes beside length, name and checksum
+constexpr std::ptrdiff_t kHeaderEnd = 33;
 
 /// The header block of a member.
 Bytes tar_header(const std::string& name, std::size_t size, char type) {
@@ -79,7 +120,7 @@ Image plain(std::int64_t width, std::int64_t height, std::vector<std::uint8_t> c
   return image;
 }
 
-Bytes png_of(std::int64_t width, std::int64_t height, int depth, int colour_type, Bytes samples) {
+Bytes png_of(std::int64_t width, std::int64_t height, int depth, int colour_type, Bytes samples, bool is_interlaced) {
   Bytes bytes;
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
   png_infop info = png_create_info_struct(png);
@@ -91,28 +132,65 @@ Bytes png_of(std::int64_t width, std::int64_t height, int depth, int colour_type
       },
       nullptr);
   png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), depth, colour_type,
-               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+               is_interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
   if (colour_type == PNG_COLOR_TYPE_PALETTE) {
     const png_color palette[] = {{255, 0, 0}, {0, 0, 255}};
     png_set_PLTE(png, info, palette, 2);
   }
   png_write_info(png, info);
   const std::size_t stride = samples.size() / static_cast<std::size_t>(height);
-  for (std::int64_t y = 0; y < height; ++y) png_write_row(png, samples.data() + static_cast<std::size_t>(y) * stride);
+  for (int pass = png_set_interlace_handling(png); pass > 0; --pass) {
+    for (std::int64_t y = 0; y < height; ++y) png_write_row(png, samples.data() + static_cast<std::size_t>(y) * stride);
+  }
   png_write_end(png, nullptr);
   png_destroy_write_struct(&png, &info);
   return bytes;
 }
 
-Bytes png_of(const Image& image) {
+Bytes png_of(const Image& image, bool is_interlaced) {
   return png_of(image.width, image.height, 8, image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
-                image.pixels);
+                image.pixels, is_interlaced);
 }
 
-Bytes jpeg_of(const Image& rgb) { return compress(rgb.pixels, rgb.width, rgb.height, TJPF_RGB, TJSAMP_444); }
+Bytes with_chunk(const Bytes& png, std::string_view name, const Bytes& content) {
+  Bytes chunk(content.size() + 12);
+  put_number(chunk.data(), static_cast<std::uint32_t>(content.size()));
+  std::memcpy(chunk.data() + 4, name.data(), 4);
+  std::memcpy(chunk.data() + 8, content.data(), content.size());
+  put_checksum(chunk.data(), content.size());
+  Bytes result = png;
+  result.insert(result.begin() + kHeaderEnd, chunk.begin(), chunk.end());
+  return result;
+}
+
+Bytes with_sides(Bytes png, std::uint32_t width, std::uint32_t height) {
+  std::uint8_t* header = png.data() + kHeaderBegin;
+  put_number(header + 8, width);
+  put_number(header + 12, height);
+  put_checksum(header, 13);
+  return png;
+}
+
+Bytes jpeg_of(const Image& rgb, JpegScans scans, const Bytes& exif) {
+  return compress(rgb.pixels, rgb.width, rgb.height, JCS_RGB, scans, exif);
+}
 
 Bytes cmyk_jpeg_of(std::int64_t width, std::int64_t height, const Bytes& cmyk) {
-  return compress(cmyk, width, height, TJPF_CMYK, TJSAMP_444);
+  return compress(cmyk, width, height, JCS_CMYK, JpegScans::one, {});
+}
+
+Bytes exif_of(int orientation) {
+  // A big-endian TIFF whose only entry is tag 0x0112, one short number.
+  return {'E', 'x', 'i', 'f', 0,    0, 'M', 'M', 0, 42, 0, 0, 0,
+          8,   0,   1,   1,   0x12, 0, 3,   0,   0, 0,  1, 0, static_cast<std::uint8_t>(orientation),
+          0,   0,   0,   0,   0,    0};
+}
+
+long peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
 }
 
 Bytes bytes_of(std::string_view text) { return {text.begin(), text.end()}; }

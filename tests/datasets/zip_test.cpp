@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::shared_ptr<Dataset> open_zip(const fs::path& path) {
-  return make<Dataset>("zip", "path = \"" + path.string() + "\"", {.image_size = 8, .channels = 3});
+std::shared_ptr<Dataset> open_zip(const fs::path& path, std::int64_t size = 8) {
+  return make<Dataset>("zip", "path = \"" + path.string() + "\"", {.image_size = size, .channels = 3});
 }
 
 /// Opens a zip of two images and this dataset.json.
@@ -39,7 +39,7 @@ TEST_CASE("a zip's images come in the order of their names, with the labels of d
   CHECK(dataset->get(0).label == 6);
   CHECK(dataset->get(0).image.width == 8);
   CHECK(dataset->get(1).label == 0);
-  CHECK(dataset->get(1).image.pixels == Bytes(12, 2));
+  CHECK(dataset->get(1).image.pixels == Bytes(8 * 8 * 3, 2));
   CHECK(dataset->describe(1).ends_with("set.zip:00000/b.png"));
 }
 
@@ -54,16 +54,16 @@ TEST_CASE("labels null, or no labels at all, is an unlabelled set") {
 TEST_CASE("labels that do not fit the images are refused") {
   std::string message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/a.jpg", 6], ["00000/c.png", 1]]})");
   CHECK_MESSAGE(
-      message.find("dataset.json: labels files that are no images of the data set: 00000/c.png") != std::string::npos,
+      message.find("dataset.json: labels files that are not images of the data set: 00000/c.png") != std::string::npos,
       message);
   message = complaint(R"({"labels": [["00000/b.png", 0]]})");
   CHECK_MESSAGE(message.find("has no label for 00000/a.jpg") != std::string::npos, message);
   message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/a.jpg", -1]]})");
-  CHECK_MESSAGE(message.find("the label of 00000/a.jpg is no class number") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("the label of \"00000/a.jpg\" is not a class number") != std::string::npos, message);
   message = complaint(R"({"labels": [["00000/b.png", [0, 1]]]})");
-  CHECK_MESSAGE(message.find("is no class number") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("is not a class number") != std::string::npos, message);
   message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/b.png", 0]]})");
-  CHECK_MESSAGE(message.find("00000/b.png is labelled twice") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("\"00000/b.png\" is labelled twice") != std::string::npos, message);
   message = complaint(R"({"labels": 3})");
   CHECK_MESSAGE(message.find("expected a list or null") != std::string::npos, message);
   message = complaint("{");
@@ -112,13 +112,29 @@ TEST_CASE("an image damaged inside a zip is named") {
                 message);
 }
 
+TEST_CASE("what a zip holds beside images is counted") {
+  const TemporaryFolder folder;
+  write_zip(folder.path() / "set.zip", {{"a/", {}},
+                                        {"a/b.png", png_of(plain(2, 2, {2, 2, 2}))},
+                                        {"a/c.webp", bytes_of("x")},
+                                        {"__MACOSX/b.png", bytes_of("x")},
+                                        {"dataset.json", bytes_of("{}")}});
+  CHECK(open_zip(folder.path() / "set.zip")->left_out() == "1 other file left out (.webp)");
+}
+
+TEST_CASE("a dataset.json that is larger than labels of the images can be is refused unread") {
+  const std::string message = complaint(std::string(3 << 20, ' '));
+  CHECK_MESSAGE(message.find("dataset.json cannot be read: it has 3145728 bytes; the limit is ") != std::string::npos,
+                message);
+}
+
 TEST_CASE("a zip is read by several threads at once") {
   const TemporaryFolder folder;
   NamedBytes members;
   for (int i = 0; i < 20; ++i)
     members.emplace_back("img" + std::to_string(10 + i) + ".png", png_of(pattern(16, 16, i)));
   write_zip(folder.path() / "set.zip", members);
-  const auto dataset = open_zip(folder.path() / "set.zip");
+  const auto dataset = open_zip(folder.path() / "set.zip", 16);
   std::vector<int> wrong(4);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < wrong.size(); ++t) {

@@ -79,6 +79,8 @@ TEST_CASE("an unreadable image stops the run by name, or is skipped when that wa
       shell("casdm train small.toml --set run.name=skips" + data + " --set data.skip_unreadable=true", folder.path());
   CHECK_MESSAGE(skipped.status == 0, skipped.err);
   CHECK(skipped.err.find("broken.png") != std::string::npos);
+  CHECK_MESSAGE(skipped.err.find("left out 1 of ") != std::string::npos, skipped.err);
+  CHECK_MESSAGE(skipped.err.find("1 cannot be decoded: the file ends too early") != std::string::npos, skipped.err);
 }
 
 TEST_CASE("a run folder that exists is refused and left as it was") {

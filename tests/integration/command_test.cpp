@@ -78,7 +78,24 @@ TEST_CASE("a dry run builds everything and writes nothing") {
   const Outcome outcome = shell("casdm train small.toml --dry-run", folder.path());
   CHECK_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(outcome.out.find("theta: ") != std::string::npos);
+  CHECK(outcome.out.find("data: 10000 images, 5 classes\n") != std::string::npos);
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}
+
+TEST_CASE("a dry run opens the data and says what it leaves out") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string images =
+      "casdm train small.toml --dry-run --set 'data={type=\"folder\", path=\"images\", image_size=16}'";
+  const Outcome missing = shell(images, folder.path());
+  CHECK(missing.status == 2);
+  CHECK_MESSAGE(
+      missing.err.find("expected a folder of images, but there is no such file or folder") != std::string::npos,
+      missing.err);
+  const Outcome there =
+      shell("mkdir images && echo > images/a.PNG && echo > images/b.webp && " + images, folder.path());
+  CHECK_MESSAGE(there.status == 0, there.err);
+  CHECK_MESSAGE(there.out.find("data: 1 image; 1 other file left out (.webp)\n") != std::string::npos, there.out);
 }
 
 TEST_CASE("every command explains itself") {

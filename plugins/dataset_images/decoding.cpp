@@ -1,0 +1,81 @@
+#include "decoding.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm::dataset_images {
+
+void check_sides(std::int64_t width, std::int64_t height) {
+  if (width >= 1 && height >= 1 && width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height) return;
+  throw Error(text("its header claims ", width, " x ", height, " pixels; the limit is ", kMaxPixels,
+                   " pixels and a side of ", kMaxSide));
+}
+
+void check_working_bytes(std::uint64_t bytes, std::int64_t width, std::int64_t height, const char* cause) {
+  if (bytes <= kMaxWorkingBytes) return;
+  throw Error(text("its ", width, " x ", height, " pixels are ", cause, ", so they take ", bytes >> 20,
+                   " MiB at once; the limit is ", kMaxWorkingBytes >> 20, " MiB"));
+}
+
+namespace {
+
+/// Numbers of a TIFF block, in its byte order; 0 outside of it.
+class Tiff {
+ public:
+  Tiff(Bytes bytes, bool is_little) : bytes_(bytes), is_little_(is_little) {}
+
+  std::uint32_t number(std::size_t at, std::size_t size) const {
+    if (at > bytes_.size() || size > bytes_.size() - at) return 0;
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < size; ++i) value = value << 8 | bytes_[is_little_ ? at + size - 1 - i : at + i];
+    return value;
+  }
+
+ private:
+  Bytes bytes_;
+  bool is_little_;
+};
+
+}  // namespace
+
+int orientation_of(Bytes exif) {
+  constexpr std::string_view header("Exif\0\0", 6);
+  if (exif.size() > header.size() && std::equal(header.begin(), header.end(), exif.begin())) {
+    exif = exif.subspan(header.size());
+  }
+  if (exif.size() < 8 || exif[0] != exif[1] || (exif[0] != 'I' && exif[0] != 'M')) return 1;
+  constexpr std::uint32_t orientation = 0x0112;
+  const Tiff tiff(exif, exif[0] == 'I');
+  const std::size_t directory = tiff.number(4, 4);
+  const std::size_t entries = tiff.number(directory, 2);
+  for (std::size_t i = 0; i < entries; ++i) {
+    const std::size_t entry = directory + 2 + 12 * i;
+    if (tiff.number(entry, 2) != orientation) continue;
+    const auto value = static_cast<int>(tiff.number(entry + 8, 2));
+    return value >= 1 && value <= 8 ? value : 1;
+  }
+  return 1;
+}
+
+Image turned(const Image& square, int orientation) {
+  const std::int64_t last = square.width - 1;
+  Image result{square.width, square.height, square.channels, {}};
+  result.pixels.reserve(square.pixels.size());
+  for (std::int64_t y = 0; y <= last; ++y) {
+    for (std::int64_t x = 0; x <= last; ++x) {
+      // From 5 on rows and columns change places.
+      const std::int64_t u = orientation >= 5 ? y : x, v = orientation >= 5 ? x : y;
+      const bool flips_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+      const bool flips_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+      const std::int64_t source = (flips_v ? last - v : v) * square.width + (flips_u ? last - u : u);
+      const auto pixel = square.pixels.begin() + source * square.channels;
+      result.pixels.insert(result.pixels.end(), pixel, pixel + square.channels);
+    }
+  }
+  return result;
+}
+
+}  // namespace casdm::dataset_images
