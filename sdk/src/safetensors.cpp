@@ -2,98 +2,80 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "safetensors_header.h"
 
 namespace casdm {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr std::pair<const char*, at::ScalarType> kTypes[] = {
-    {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
-    {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
-
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the format's own limit
+constexpr std::size_t kMostShown = 12;             // differences in a message
 
-at::ScalarType type_named(const std::string& name) {
-  for (const auto& [known, type] : kTypes) {
-    if (name == known) return type;
+/// A regular file that is read at places. Never waits for a pipe or device. Throws Error without its name.
+class InputFile {
+ public:
+  explicit InputFile(const std::filesystem::path& path)
+      : descriptor_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {
+    if (descriptor_ < 0) throw Error(text("cannot be read: ", std::strerror(errno)));
+    struct stat status {};
+    if (::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode)) {
+      size_ = static_cast<std::uint64_t>(status.st_size);
+      return;
+    }
+    ::close(descriptor_);
+    throw Error("is not a regular file");
   }
-  throw Error(text("has a tensor of unknown dtype '", name, "'"));
-}
+  ~InputFile() { ::close(descriptor_); }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
 
-std::string name_of(at::ScalarType type) {
-  for (const auto& [known, candidate] : kTypes) {
-    if (type == candidate) return known;
+  std::uint64_t size() const { return size_; }
+
+  void read(void* to, std::uint64_t count, std::uint64_t at) const {
+    for (char* next = static_cast<char*>(to); count > 0;) {
+      const ssize_t got = ::pread(descriptor_, next, count, static_cast<off_t>(at));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw Error(text("cannot be read: ", std::strerror(errno)));
+      if (got == 0) throw Error("became shorter while it was read");
+      next += got;
+      at += static_cast<std::uint64_t>(got);
+      count -= static_cast<std::uint64_t>(got);
+    }
   }
-  throw Error(text("safetensors cannot hold dtype ", at::toString(type)));
-}
 
-struct Entry {
-  std::string name;
-  at::ScalarType type;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin;
-  std::uint64_t end;
+ private:
+  int descriptor_;
+  std::uint64_t size_ = 0;
 };
 
-/// The header's tensors by offset; throws Error (without the path) when they do not fit `size`.
-std::vector<Entry> entries_of(const Json& header, std::uint64_t size) {
-  std::vector<Entry> entries;
-  for (const auto& [name, item] : header.items()) {
-    if (name == "__metadata__") continue;
-    Entry entry{name, type_named(item.at("dtype").get<std::string>()),
-                item.at("shape").get<std::vector<std::int64_t>>(), item.at("data_offsets").at(0).get<std::uint64_t>(),
-                item.at("data_offsets").at(1).get<std::uint64_t>()};
-    std::uint64_t bytes = at::elementSize(entry.type);
-    for (const std::int64_t extent : entry.shape) {
-      if (extent < 0 || (extent > 0 && bytes > (std::uint64_t{1} << 46) / static_cast<std::uint64_t>(extent))) {
-        throw Error(text("gives tensor '", name, "' an impossible shape"));
-      }
-      bytes *= static_cast<std::uint64_t>(extent);
-    }
-    if (entry.end > size)
-      throw Error(text("is truncated: tensor '", name, "' ends ", entry.end - size, " bytes past its end"));
-    if (entry.begin > entry.end || entry.end - entry.begin != bytes) {
-      throw Error(text("is damaged: shape and offsets of tensor '", name, "' disagree"));
-    }
-    entries.push_back(std::move(entry));
-  }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
-  return entries;
-}
-
-TensorFile read_file(std::ifstream& file, std::uint64_t file_size) {
+TensorFile read_file(const InputFile& file) {
   std::uint64_t header_size = 0;
-  if (file_size < 8 || !file.read(reinterpret_cast<char*>(&header_size), 8))
-    throw Error("is truncated: it has no header");
-  if (header_size > kMaxHeader || header_size > file_size - 8) throw Error("is truncated, or no safetensors file");
-  std::string text_of_header(header_size, ' ');
-  file.read(text_of_header.data(), static_cast<std::streamsize>(header_size));
-  const Json header = Json::parse(text_of_header);
+  if (file.size() < sizeof(header_size)) throw Error("is truncated: it has no header");
+  file.read(&header_size, sizeof(header_size), 0);
+  const std::uint64_t rest = file.size() - sizeof(header_size);
+  if (header_size > kMaxHeader || header_size > rest) throw Error("is truncated, or not a safetensors file");
+  std::string json(header_size, ' ');
+  file.read(json.data(), header_size, sizeof(header_size));
+  TensorHeader header = read_tensor_header(json, rest - header_size);
   TensorFile result;
-  if (header.contains("__metadata__")) {
-    result.metadata = header.at("__metadata__").get<std::map<std::string, std::string>>();
-  }
-  const std::uint64_t start = 8 + header_size;
-  for (const Entry& entry : entries_of(header, file_size - start)) {
+  result.metadata = std::move(header.metadata);
+  for (TensorEntry& entry : header.entries) {
     Tensor tensor = at::empty(entry.shape, entry.type);
-    file.seekg(static_cast<std::streamoff>(start + entry.begin));
-    if (!file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(entry.end - entry.begin))) {
-      throw Error(text("cannot be read at tensor '", entry.name, "'"));
-    }
-    result.tensors.emplace_back(entry.name, std::move(tensor));
+    file.read(tensor.data_ptr(), entry.end - entry.begin, sizeof(header_size) + header_size + entry.begin);
+    result.tensors.emplace_back(std::move(entry.name), std::move(tensor));
   }
   return result;
 }
@@ -105,24 +87,19 @@ bool TensorFile::contains(std::string_view name) const {
 }
 
 const Tensor& TensorFile::at(std::string_view name) const {
-  std::vector<std::string> names;
   for (const auto& [known, tensor] : tensors) {
     if (known == name) return tensor;
-    names.push_back(known);
   }
-  throw Error(text("there is no tensor '", name, "'; nearest: ", join(nearest(name, names), ", ")));
+  std::vector<std::string> names;
+  for (const auto& [known, tensor] : tensors) names.push_back(known);
+  std::vector<std::string> near = nearest(name, names);
+  for (std::string& candidate : near) candidate = quoted(candidate);
+  throw Error(text("there is no tensor ", quoted(name), near.empty() ? "" : "; nearest: ", join(near, ", ")));
 }
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code failure;
-  const std::uintmax_t size = std::filesystem::file_size(path, failure);
-  if (!file || failure)
-    throw Error(text(path.string(), " cannot be read: ", failure ? failure.message() : std::strerror(errno)));
   try {
-    return read_file(file, size);
-  } catch (const Json::exception& error) {
-    throw Error(text(path.string(), " is damaged: its header is no JSON of the format (", error.what(), ")"));
+    return read_file(InputFile(path));
   } catch (const Error& error) {
     throw Error(text(path.string(), " ", error.what()));
   }
@@ -130,22 +107,18 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const std::uint64_t end = offset + tensor.nbytes();
-    header[name] = {
-        {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
-    offset = end;
+  std::string header;
+  try {
+    header = write_tensor_header(tensors, metadata);
+  } catch (const Error& error) {
+    throw Error(text(path.string(), " ", error.what()));
   }
-  std::string text_of_header = header.dump();
-  text_of_header.resize((text_of_header.size() + 7) / 8 * 8, ' ');
+  header.resize((header.size() + 7) / 8 * 8, ' ');
 
   AtomicFile file(path);
-  const std::uint64_t header_size = text_of_header.size();
+  const std::uint64_t header_size = header.size();
   file.write(&header_size, sizeof(header_size));
-  file.write(text_of_header);
+  file.write(header);
   for (const auto& [name, tensor] : tensors) {
     const Tensor flat = tensor.detach().to(at::kCPU).contiguous();
     file.write(flat.data_ptr(), flat.nbytes());
@@ -169,13 +142,13 @@ void load_state(const Module& module, const NamedTensors& tensors, std::string_v
   std::map<std::string, bool> wanted;
   for (const auto& [name, tensor] : target) wanted[name] = true;
   for (const auto& [name, tensor] : tensors) {
-    if (!wanted.contains(name)) problems.push_back(text("unexpected ", name));
+    if (!wanted.contains(name)) problems.push_back(text("unexpected ", quoted(name)));
   }
   if (!problems.empty()) {
     const std::size_t count = problems.size();
-    if (count > 12) problems.resize(12);
+    if (count > kMostShown) problems.resize(kMostShown);
     throw Error(text(source, " does not fit the network; nothing was loaded. ", count, " differences",
-                     count > 12 ? " (the first 12)" : "", ":\n  ", join(problems, "\n  ")));
+                     count > kMostShown ? text(" (the first ", kMostShown, ")") : "", ":\n  ", join(problems, "\n  ")));
   }
   at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : target) Tensor(tensor).copy_(*given.at(name));
@@ -204,7 +177,7 @@ std::filesystem::path find_weights(const std::string& name) {
     const fs::path candidate = fs::path(folder) / name;
     if (fs::is_regular_file(candidate)) return candidate;
   }
-  throw Error(text("there is no weights file '", name, "'; looked in ", join(folders, ", "),
+  throw Error(text("there is no weights file ", quoted(name), "; looked in ", join(folders, ", "),
                    ". tools/setup.sh makes the ST-LPIPS weights; docs/weights.md says how to make the others"));
 }
 

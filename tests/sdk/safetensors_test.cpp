@@ -1,8 +1,10 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
+#include <ctime>
 #include <fstream>
 
 #include "casdm/error.h"
@@ -81,6 +83,79 @@ TEST_CASE("a file with any byte changed is read or refused, never worse") {
   CHECK(refused > 100);
 }
 
+TEST_CASE("headers that do not follow the format are refused by name") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  const auto refusal = [&](const std::string& header, const std::string& data) {
+    const std::uint64_t size = header.size();
+    std::ofstream(path, std::ios::binary) << std::string(reinterpret_cast<const char*>(&size), 8) << header << data;
+    try {
+      read_safetensors(path);
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).starts_with(path.string() + " "));
+      return std::string(error.what()).substr(path.string().size() + 1);
+    }
+    return std::string();
+  };
+  const std::string a = R"("a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]})";
+  CHECK(refusal("{" + a + "}", "xx").empty());
+  CHECK(refusal("{" + a + "}", "xxx") == "is damaged: 1 bytes follow its last tensor");
+  CHECK(refusal("{" + a + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", "xxx") ==
+        "is damaged: tensor \"b\" begins at byte 1, the one before it ends at 2");
+  CHECK(refusal("{" + a + "," + a + "}", "xx") == "is damaged: its header has \"a\" twice");
+  CHECK(refusal(R"({"\u001b[2J":{"dtype":"U8","shape":[2]}})", "") ==
+        R"(is damaged: tensor "\x1b[2J" has no dtype, shape or data_offsets)");
+  CHECK(refusal(R"({"a":{"dtype":"\u001b","shape":[2]}})", "") == R"(has a tensor of unknown dtype "\x1b")");
+  CHECK(refusal(R"({"a":{"dtype":"U8","shape":[0,70368744177665,70368744177665],"data_offsets":[0,0]}})", "") ==
+        "gives tensor \"a\" an impossible shape");
+  for (const char* bad : {"[]", "3", "{\"a\":[]}", "{\"a\":{\"shape\":[[1]]}}", "{\"a\":{\"shape\":[-1]}}",
+                          "{\"a\":{\"shape\":[1.5]}}", "{\"a\":{\"shape\":{}}}", "{\"__metadata__\":{\"a\":1}}",
+                          "{\"a\":{\"more\":\"x\"}}", "{\"a\":null}", "{\"a\"", ""}) {
+    CAPTURE(bad);
+    CHECK(refusal(bad, "").starts_with("is damaged: "));
+  }
+  CHECK(refusal("\"" + std::string(1000000, 'a'), "").size() < 400);
+}
+
+TEST_CASE("a header of very many keys takes linear time") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  std::map<std::string, std::string> metadata;
+  for (int i = 0; i < 200000; ++i) metadata["key" + std::to_string(i)] = "";
+  NamedTensors tensors;
+  for (int i = 0; i < 50000; ++i) tensors.emplace_back("t" + std::to_string(i), at::zeros({1}, at::kByte));
+  const std::clock_t start = std::clock();
+  write_safetensors(path, tensors, metadata);
+  const TensorFile file = read_safetensors(path);
+  CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 5);
+  CHECK(file.metadata == metadata);
+  CHECK(file.tensors.size() == tensors.size());
+  for (int i = 200000; i < 300000; ++i) metadata["key" + std::to_string(i)] = "";
+  write_safetensors(path, {}, metadata);
+  CHECK_THROWS_WITH_AS(read_safetensors(path), doctest::Contains("more than 262144"), Error);
+}
+
+TEST_CASE("names that the format cannot hold are refused before anything is written") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  const Tensor one = at::ones({1});
+  CHECK_THROWS_WITH_AS(write_safetensors(path, {{"__metadata__", one}}), doctest::Contains("is reserved by the format"),
+                       Error);
+  CHECK_THROWS_WITH_AS(write_safetensors(path, {{"a", one}, {"a", one}}), doctest::Contains("\"a\" comes twice"),
+                       Error);
+  CHECK_THROWS_WITH_AS(write_safetensors(path, {{"\xff", one}}), doctest::Contains("\"\\xff\" is not UTF-8"), Error);
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("what is not a regular file is refused, and not waited for") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  CHECK_THROWS_WITH_AS(read_safetensors(path), doctest::Contains("is not a regular file"), Error);
+  CHECK_THROWS_WITH_AS(read_safetensors("/dev/zero"), doctest::Contains("is not a regular file"), Error);
+  CHECK_THROWS_WITH_AS(read_safetensors(folder.path()), doctest::Contains("is not a regular file"), Error);
+}
+
 TEST_CASE("when the disk is full the old file stays and no partial one remains") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
@@ -105,7 +180,7 @@ TEST_CASE("a state that does not fit is refused as a whole with every difference
   CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("a has shape [5], expected [2]"),
                        Error);
   CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("missing b"), Error);
-  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("unexpected c"), Error);
+  CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("unexpected \"c\""), Error);
   CHECK(at::equal(pair.a.detach(), at::ones({2})));
   load_state(pair, {{"b", at::zeros({3})}, {"a", at::zeros({2})}}, "w");
   CHECK(at::equal(pair.b, at::zeros({3})));
