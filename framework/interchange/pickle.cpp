@@ -274,7 +274,7 @@ class PickleMachine {
   bool push_name(const std::string& module, const std::string& name) {
     std::string full = module + "." + name;
     if (!is_known_name(full)) {
-      throw Error(text("names ", full,
+      throw Error(text("names ", quoted(full),
                        ", which is refused: only tensors and plain containers are read, and nothing is ",
                        "executed. Save the state_dict alone"));
     }
@@ -316,7 +316,7 @@ class PickleMachine {
     PickledStorage storage = storage_of(*pop());
     const auto [known, is_new] = result_.storages_.emplace(storage.key, storage);
     if (!is_new && (known->second.type != storage.type || known->second.size != storage.size)) {
-      throw Error(text("is damaged: storage ", storage.key, " has two sizes or types"));
+      throw Error(text("is damaged: storage ", quoted(storage.key), " has two sizes or types"));
     }
     return push(std::move(storage));
   }

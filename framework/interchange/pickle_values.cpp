@@ -96,7 +96,7 @@ PickledStorage storage_of(const PickledNode& id_node) {
   const at::ScalarType* type = name != nullptr ? storage_type(name->name) : nullptr;
   if (type == nullptr) throw Error(text("is damaged: ", describe(*id[1]), " is no class of storages"));
   PickledStorage storage{string_of(*id[2], "a storage's key"), *type, integer_of(*id[4], "a storage's size"), 0};
-  if (storage.size < 0) throw Error(text("is damaged: storage ", storage.key, " has a negative size"));
+  if (storage.size < 0) throw Error(text("is damaged: storage ", quoted(storage.key), " has a negative size"));
   if (id.size() == 6 && id[5]->as<std::monostate>() == nullptr) {
     const std::vector<PickledNode*>& view = items_of(*id[5], "a view of a storage");
     if (view.size() != 3) throw Error("is damaged: a view of a storage has not three parts");
@@ -123,8 +123,8 @@ std::string describe(const PickledNode& node) {
     std::string operator()(bool value) const { return value ? "True" : "False"; }
     std::string operator()(std::int64_t value) const { return text("the integer ", value); }
     std::string operator()(double value) const { return text("the number ", number(value)); }
-    std::string operator()(const std::string& value) const { return text("the string '", value.substr(0, 40), "'"); }
-    std::string operator()(const PickledName& value) const { return value.name; }
+    std::string operator()(const std::string& value) const { return text("the string ", quoted(value, 40)); }
+    std::string operator()(const PickledName& value) const { return quoted(value.name); }
     std::string operator()(const PickledList& value) const { return value.is_tuple ? "a tuple" : "a list"; }
     std::string operator()(const PickledDict&) const { return "a dict"; }
     std::string operator()(const PickledStorage&) const { return "a storage"; }

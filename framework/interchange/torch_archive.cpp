@@ -30,7 +30,7 @@ constexpr std::int64_t kProtocol = 1001;
 at::Tensor room_for(const PickledStorage& storage, std::uint64_t available) {
   const auto width = static_cast<std::uint64_t>(at::elementSize(storage.type));
   if (static_cast<std::uint64_t>(storage.size) > available / width) {
-    throw Error(text("is truncated: storage ", storage.key, " has ", storage.size, " elements of ", width,
+    throw Error(text("is truncated: storage ", quoted(storage.key), " has ", storage.size, " elements of ", width,
                      " bytes, and ", available, " bytes are there"));
   }
   return at::empty({storage.size}, storage.type);
@@ -65,7 +65,7 @@ class ZipArchive final : public TorchArchive {
     const std::uint64_t size = size_of(name);
     at::Tensor result = room_for(storage, size);
     if (result.nbytes() != size) {
-      throw Error(text("is damaged: ", name, " has ", size, " bytes, its pickle says ", result.nbytes()));
+      throw Error(text("is damaged: ", quoted(name), " has ", size, " bytes, its pickle says ", result.nbytes()));
     }
     fill(name, static_cast<char*>(result.data_ptr()), size);
     return result;
@@ -89,17 +89,18 @@ class ZipArchive final : public TorchArchive {
   std::uint64_t size_of(const std::string& name) const {
     zip_stat_t status;
     if (zip_stat(archive_.get(), (root_ + name).c_str(), 0, &status) != 0 || (status.valid & ZIP_STAT_SIZE) == 0) {
-      throw Error(text("is damaged: it has no ", name));
+      throw Error(text("is damaged: it has no ", quoted(name)));
     }
     if ((status.valid & ZIP_STAT_COMP_METHOD) != 0 && status.comp_method != ZIP_CM_STORE) {
-      throw Error(text("is damaged: ", name, " is compressed, which torch.save never does"));
+      throw Error(text("is damaged: ", quoted(name), " is compressed, which torch.save never does"));
     }
     return status.size;
   }
 
   std::string read(const std::string& name, std::uint64_t most) const {
     const std::uint64_t size = size_of(name);
-    if (size > most) throw Error(text("is damaged: ", name, " has ", size, " bytes; at most ", most, " are read"));
+    if (size > most)
+      throw Error(text("is damaged: ", quoted(name), " has ", size, " bytes; at most ", most, " are read"));
     std::string content(size, '\0');
     fill(name, content.data(), size);
     return content;
@@ -109,14 +110,15 @@ class ZipArchive final : public TorchArchive {
   void fill(const std::string& name, char* to, std::uint64_t size) const {
     const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen(archive_.get(), (root_ + name).c_str(), 0),
                                                                  zip_fclose);
-    if (!file) throw Error(text("is damaged: ", name, ": ", zip_strerror(archive_.get())));
+    if (!file) throw Error(text("is damaged: ", quoted(name), ": ", zip_strerror(archive_.get())));
     std::uint64_t filled = 0;
     char beyond = 0;
     while (true) {
       const bool is_full = filled == size;
       const zip_int64_t got = zip_fread(file.get(), is_full ? &beyond : to + filled, is_full ? 1 : size - filled);
-      if (got < 0) throw Error(text("is damaged: ", name, ": ", zip_file_strerror(file.get())));
-      if (is_full ? got > 0 : got == 0) throw Error(text("is damaged: ", name, " has another length than it says"));
+      if (got < 0) throw Error(text("is damaged: ", quoted(name), ": ", zip_file_strerror(file.get())));
+      if (is_full ? got > 0 : got == 0)
+        throw Error(text("is damaged: ", quoted(name), " has another length than it says"));
       if (is_full) return;
       filled += static_cast<std::uint64_t>(got);
     }
@@ -147,12 +149,12 @@ class LegacyArchive final : public TorchArchive {
 
   at::Tensor load(const PickledStorage& storage) override {
     const auto begin = begins_.find(storage.key);
-    if (begin == begins_.end()) throw Error(text("is damaged: it has no storage ", storage.key));
+    if (begin == begins_.end()) throw Error(text("is damaged: it has no storage ", quoted(storage.key)));
     at::Tensor result = room_for(storage, size_ - begin->second);
     file_.clear();
     file_.seekg(static_cast<std::streamoff>(begin->second));
     if (!file_.read(static_cast<char*>(result.data_ptr()), static_cast<std::streamsize>(result.nbytes()))) {
-      throw Error(text("cannot be read at storage ", storage.key));
+      throw Error(text("cannot be read at storage ", quoted(storage.key)));
     }
     return result;
   }
@@ -185,19 +187,20 @@ class LegacyArchive final : public TorchArchive {
     for (const PickledNode* node : items_of(keys.root(), "the keys of storages")) {
       const std::string& key = string_of(*node, "a storage's key");
       const auto storage = pickle_->storages().find(key);
-      if (storage == pickle_->storages().end()) throw Error(text("is damaged: no tensor uses its storage ", key));
+      if (storage == pickle_->storages().end())
+        throw Error(text("is damaged: no tensor uses its storage ", quoted(key)));
       std::uint64_t count = 0;
       file_.seekg(static_cast<std::streamoff>(at));
       if (size_ - at < 8 || !file_.read(reinterpret_cast<char*>(&count), 8)) {
-        throw Error(text("is truncated before storage ", key));
+        throw Error(text("is truncated before storage ", quoted(key)));
       }
       at += 8;
       if (count != static_cast<std::uint64_t>(storage->second.size)) {
-        throw Error(
-            text("is damaged: storage ", key, " has ", count, " elements, its pickle says ", storage->second.size));
+        throw Error(text("is damaged: storage ", quoted(key), " has ", count, " elements, its pickle says ",
+                         storage->second.size));
       }
       const auto width = static_cast<std::uint64_t>(at::elementSize(storage->second.type));
-      if (count > (size_ - at) / width) throw Error(text("is truncated in storage ", key));
+      if (count > (size_ - at) / width) throw Error(text("is truncated in storage ", quoted(key)));
       begins_[key] = at;
       at += count * width;
     }

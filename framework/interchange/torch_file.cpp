@@ -1,8 +1,10 @@
 #include "framework/interchange/torch_file.h"
 
 #include <ATen/ops/as_strided.h>
+#include <c10/util/Exception.h>
 
 #include <map>
+#include <new>
 #include <optional>
 #include <set>
 
@@ -65,16 +67,16 @@ Candidate choose(const PickledNode& root, const std::string& key) {
   std::vector<std::string> names;
   for (const Candidate& candidate : found) {
     if (candidate.key == key || (key.empty() && found.size() == 1)) return candidate;
-    names.push_back(text("'", candidate.key, "' (", candidate.dict->items.size(), " tensors)"));
+    names.push_back(text(quoted(candidate.key), " (", candidate.dict->items.size(), " tensors)"));
   }
   if (found.empty()) throw Error(text("holds no dict of tensors: it is ", describe(root)));
-  throw Error(text(key.empty() ? "holds several states" : text("holds no state '", key, "'"),
+  throw Error(text(key.empty() ? "holds several states" : text("holds no state ", quoted(key)),
                    "; choose with --key: ", join(names, ", ")));
 }
 
 /// The tensor's view of `storage`. Throws Error when it leaves the storage or is larger than it.
 Tensor view_of(const PickledTensor& tensor, const Tensor& storage, const std::string& name) {
-  const auto fail = [&](const char* why) { throw Error(text("is damaged: tensor '", name, "' ", why)); };
+  const auto fail = [&](const char* why) { throw Error(text("is damaged: tensor ", quoted(name), " ", why)); };
   if (tensor.sizes.size() != tensor.strides.size()) fail("has not as many strides as sizes");
   const std::int64_t most = storage.numel();
   std::int64_t count = 1;
@@ -110,7 +112,7 @@ NamedTensors tensors_of(const PickledDict& state, TorchArchive& archive) {
   for (const auto& [key, value] : state.items) {
     const std::string& name = *key->as<std::string>();
     const PickledTensor& tensor = *value->as<PickledTensor>();
-    if (!names.insert(name).second) throw Error(text("is damaged: it holds tensor '", name, "' twice"));
+    if (!names.insert(name).second) throw Error(text("is damaged: it holds tensor ", quoted(name), " twice"));
     const PickledStorage& whole = archive.pickle().storages().at(tensor.storage.key);
     const auto [storage, is_new] = storages.try_emplace(whole.key);
     if (is_new) {
@@ -148,6 +150,12 @@ TorchState read_torch_state(const fs::path& path, const std::string& key) {
     return {tensors_of(*chosen.dict, *archive), archive->format(), chosen.key};
   } catch (const Error& error) {
     throw Error(text(path.string(), " ", error.what()));
+  } catch (const c10::Error& error) {
+    throw Error(text(path.string(), " is damaged: ", error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    throw Error(text(path.string(), " is damaged, or too large for this machine's memory"));
+  } catch (const std::exception& error) {
+    throw Error(text(path.string(), " is damaged: ", error.what()));
   }
 }
 

@@ -48,7 +48,8 @@ NamedTensors without_prefix(const NamedTensors& tensors, const std::string& pref
     if (name.starts_with(prefix)) result.emplace_back(name.substr(prefix.size()), tensor);
   }
   if (result.empty() && !tensors.empty()) {
-    throw ConfigError(text("no tensor's name begins with '", prefix, "'; the first is '", tensors.front().first, "'"));
+    throw ConfigError(
+        text("no tensor's name begins with ", quoted(prefix), "; the first is ", quoted(tensors.front().first)));
   }
   return result;
 }
