@@ -1,9 +1,7 @@
 #include "framework/config/document.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <climits>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -11,6 +9,7 @@
 #include "framework/config/merge.h"
 #include "framework/config/overrides.h"
 #include "framework/config/parse_toml.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 
@@ -18,22 +17,27 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kLargestFile = std::size_t{16} << 20;
-
 /// Reads files and what they include; knows the chain of files being read.
 class Loader {
  public:
   Value load(const fs::path& file, const Location& includer) {
-    const fs::path canonical = fs::weakly_canonical(file);
+    budget_.add_file(includer);
+    const std::string problem = path_problem(file.string());
+    if (!problem.empty()) fail_at(includer, text(quoted(file.string()), " ", problem));
+    std::error_code error;
+    fs::path canonical = fs::weakly_canonical(file, error);
+    if (error) canonical = file;
     for (const auto& [known, shown] : chain_) {
       if (known == canonical) fail_at(includer, text("files include each other: ", chain(), " -> ", file.string()));
     }
-    std::string content = read(file, includer);
+    const std::string content = read(file, includer);
     chain_.emplace_back(canonical, file.string());
-    Value value = compose(parse_toml(content, file.string()), file.parent_path());
+    Value value = compose(parse_toml(content, file.string(), budget_), file.parent_path());
     chain_.pop_back();
     return value;
   }
+
+  Value parse(const std::string& toml, const std::string& file) { return parse_toml(toml, file, budget_); }
 
   /// `document` merged over what it includes.
   Value compose(Value document, const fs::path& folder) {
@@ -59,36 +63,33 @@ class Loader {
     return join(names, " -> ");
   }
 
-  static std::string read(const fs::path& file, const Location& includer) {
+  std::string read(const fs::path& file, const Location& includer) const {
     std::error_code ignored;
     if (fs::is_directory(file, ignored)) fail_at(includer, text(file.string(), " is a folder, not an experiment file"));
-    errno = 0;
-    std::ifstream stream(file, std::ios::binary);
-    if (!stream) fail_at(includer, text(file.string(), " cannot be read: ", std::strerror(errno), near(file)));
-    std::string content(kLargestFile + 1, '\0');
-    stream.read(content.data(), static_cast<std::streamsize>(content.size()));
-    if (stream.bad()) fail_at(includer, text(file.string(), " cannot be read to its end"));
-    content.resize(static_cast<std::size_t>(stream.gcount()));
-    if (content.size() > kLargestFile)
-      fail_at(includer, text(file.string(), " is larger than 16 MiB, no experiment file"));
-    return content;
-  }
-
-  static std::string near(const fs::path& file) {
-    std::error_code error;
-    std::vector<std::string> names;
-    const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-    for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-      if (entry->path().extension() == ".toml") names.push_back(entry->path().filename().string());
+    try {
+      return read_regular_file(file, budget_.bytes_left());
+    } catch (const Error& error) {
+      const std::string near = fs::exists(file, ignored) ? "" : near_path(file, ".toml");
+      fail_at(includer, text(error.what(), near.empty() ? "" : text("; did you mean '", near, "'?")));
     }
-    const std::vector<std::string> likely = nearest(file.filename().string(), names, 1);
-    return likely.empty() ? "" : text("; did you mean '", (file.parent_path() / likely.front()).string(), "'?");
   }
 
+  ReadingBudget budget_;
   std::vector<std::pair<fs::path, std::string>> chain_;
 };
 
 }  // namespace
+
+std::string path_problem(const std::string& path) {
+  if (path.find('\0') != std::string::npos) return "is not a path: it holds a character NUL";
+  if (path.size() >= PATH_MAX) return text("is not a path: it is longer than ", PATH_MAX - 1, " bytes");
+  for (const fs::path& part : fs::path(path)) {
+    if (part.native().size() > NAME_MAX) {
+      return text("is not a path: a name in it is longer than ", NAME_MAX, " bytes");
+    }
+  }
+  return "";
+}
 
 std::string absolute_path(const Value& value) {
   const std::string& written = value.as_string();
@@ -107,7 +108,8 @@ Value load_document(const fs::path& file, const std::vector<std::string>& overri
 Value parse_document(const std::string& toml, const std::string& name, const fs::path& folder) {
   const bool is_here = fs::weakly_canonical(fs::absolute(folder)) == fs::current_path();
   const std::string file = is_here ? name : (folder / name).string();
-  return Loader().compose(parse_toml(toml, file), is_here ? fs::path() : folder);
+  Loader loader;
+  return loader.compose(loader.parse(toml, file), is_here ? fs::path() : folder);
 }
 
 }  // namespace casdm

@@ -21,12 +21,16 @@ namespace casdm {
 /// `metrics[0].weight`, one past the end appends; the value as in TOML, or else a bare string.
 /// Overrides of a `type` are applied before the others, whatever their order.
 ///
-/// Throws ConfigError on syntax errors, include cycles, missing files and malformed overrides.
+/// Throws ConfigError on syntax errors, include cycles, files that are missing or not regular,
+/// malformed overrides, and beyond the limits of limits.h.
 Value load_document(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
 /// The same from text; `name` stands for the file in messages (after `folder`, when that is not
 /// the working directory), relative paths are relative to `folder`.
 Value parse_document(const std::string& toml, const std::string& name, const std::filesystem::path& folder);
+
+/// Why no file can have the path `path`, as the end of a sentence ("is not a path: ..."); empty: one can.
+std::string path_problem(const std::string& path);
 
 /// The path that the string `value` is: relative ones from the folder of the file they stand in,
 /// or from the working directory when they come from an override. An empty one, and one without a

@@ -87,7 +87,8 @@ class SchemaWriter {
       case OptionType::string:
         if (!option.allowed.empty()) return object({{"enum", option.allowed}});
         if (option.is_file_name) return object({{"type", "string"}, {"pattern", kFileNamePattern}});
-        if (!option.pattern.empty()) return object({{"type", "string"}, {"pattern", text("^(", option.pattern, ")$")}});
+        if (!option.pattern.empty())
+          return object({{"type", "string"}, {"pattern", text("^(", option.pattern, ")?$")}});
         return object({{"type", "string"}});
       case OptionType::array:
         return array(option);

@@ -8,42 +8,49 @@
 
 namespace casdm {
 
+namespace {
+
+constexpr std::size_t kLongestShown = 200;  // of a key path in a message
+
+}  // namespace
+
 std::string key_path(const std::string& path, const std::string& key) {
   return text(path, path.empty() ? "" : ".", to_toml_key(key));
 }
 
-std::vector<std::string> split_key_path(const std::string& path) {
-  std::vector<std::string> parts{""};
+std::vector<KeyPart> split_key_path(const std::string& path) {
+  std::vector<KeyPart> parts(1);
   bool is_quoted = false;
   bool is_closed = false;  // after ] or a closing quote: only . or [ may follow
   for (std::size_t i = 0; i < path.size(); ++i) {
     const char c = path[i];
+    std::string& name = parts.back().name;
     if (is_quoted) {
       if (c == '"') {
         is_quoted = false;
         is_closed = true;
       } else {
-        parts.back() += c;
+        name += c;
       }
-    } else if (c == '"' && parts.back().empty() && !is_closed) {
+    } else if (c == '"' && name.empty() && !is_closed) {
       is_quoted = true;
     } else if (c == '.') {
-      if (parts.back().empty() && !is_closed) return {};
+      if (name.empty() && !is_closed) return {};
       parts.emplace_back();
       is_closed = false;
     } else if (c == '[') {
       const std::size_t end = path.find(']', i);
-      if (end == std::string::npos || end == i + 1 || (parts.back().empty() && !is_closed)) return {};
-      parts.push_back(path.substr(i + 1, end - i - 1));
-      if (parts.back().find_first_not_of("0123456789") != std::string::npos) return {};
+      if (end == std::string::npos || end == i + 1 || (name.empty() && !is_closed)) return {};
+      parts.push_back({path.substr(i + 1, end - i - 1), true});
+      if (parts.back().name.find_first_not_of("0123456789") != std::string::npos) return {};
       i = end;
       is_closed = true;
     } else {
       if (is_closed) return {};
-      parts.back() += c;
+      name += c;
     }
   }
-  if (is_quoted || (parts.back().empty() && !is_closed)) return {};
+  if (is_quoted || (parts.back().name.empty() && !is_closed)) return {};
   return parts;
 }
 
@@ -54,9 +61,24 @@ std::optional<std::size_t> index_of(const std::string& part) {
   return index;
 }
 
+void set_locations(Value& value, const Location& location) {
+  value.set_location(location);
+  if (value.is_table()) {
+    for (auto& [key, member] : value.as_table()) {
+      set_locations(member, {location.file, 0, 0, key_path(location.key, key)});
+    }
+  } else if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      set_locations(value.as_array()[i], {location.file, 0, 0, key_path(location.key, std::to_string(i))});
+    }
+  }
+}
+
 std::string placed(const Location& location, const std::string& message) {
   const std::string place = to_string(location);
-  return text(place, place.empty() ? "" : ": ", location.key, location.key.empty() ? "" : ": ", message);
+  const bool is_long = location.key.size() > kLongestShown;
+  return text(place, place.empty() ? "" : ": ", location.key.substr(0, kLongestShown), is_long ? "..." : "",
+              location.key.empty() ? "" : ": ", message);
 }
 
 void fail_at(const Location& location, const std::string& message) { throw ConfigError(placed(location, message)); }

@@ -12,11 +12,19 @@ namespace casdm {
 /// Quoted when it is no bare key of TOML.
 std::string key_path(const std::string& path, const std::string& key);
 
+struct KeyPart {
+  std::string name;
+  bool in_brackets = false;  ///< "[0]": an index, whatever the part before it is
+};
+
 /// "metrics[0].weight" and "metrics.0.weight" as {metrics, 0, weight}; empty when malformed.
-std::vector<std::string> split_key_path(const std::string& path);
+std::vector<KeyPart> split_key_path(const std::string& path);
 
 /// A part of a key path as an index into an array, if it is a whole number.
 std::optional<std::size_t> index_of(const std::string& part);
+
+/// Gives `value` the location, and everything in it the same file with its own key path.
+void set_locations(Value& value, const Location& location);
 
 /// "file:line:column: key path: message", as much of it as is known.
 std::string placed(const Location& location, const std::string& message);

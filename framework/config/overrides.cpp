@@ -5,6 +5,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
+#include "framework/config/limits.h"
 #include "framework/config/merge.h"
 #include "framework/config/parse_toml.h"
 
@@ -12,36 +13,26 @@ namespace casdm {
 
 namespace {
 
+constexpr std::size_t kLongestShown = 200;  // of an override in messages; each of its values holds it
+
 struct Override {
-  std::vector<std::string> path;
+  std::vector<KeyPart> path;
   Value value;
 };
-
-void place(Value& value, const Location& location) {
-  value.set_location(location);
-  if (value.is_table()) {
-    for (auto& [key, member] : value.as_table()) {
-      place(member, {location.file, 0, 0, key_path(location.key, key)});
-    }
-  } else if (value.is_array()) {
-    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
-      place(value.as_array()[i], {location.file, 0, 0, key_path(location.key, std::to_string(i))});
-    }
-  }
-}
 
 /// As TOML, else as a bare string. What begins like a string, array or table but is none is a slip.
 Value parse_value(const std::string& written, const Location& location) {
   try {
     return parse_toml_value(written);
   } catch (const ConfigError& error) {
-    if (written.find_first_of("\"'[{") == 0) fail_at(location, text("no valid TOML value: ", error.what()));
+    if (written.find_first_of("\"'[{") == 0) fail_at(location, text("not a valid TOML value: ", error.what()));
     return written;
   }
 }
 
 Override parse_override(const std::string& written) {
-  Location location{text("--set ", written), 0, 0, ""};
+  const bool is_long = written.size() > kLongestShown;
+  Location location{text("--set ", printable(written.substr(0, kLongestShown)), is_long ? "..." : ""), 0, 0, ""};
   const std::size_t equals = written.find('=');
   if (equals == std::string::npos) fail_at(location, "expected KEY=VALUE, as in train.batch_size=64");
   const auto trimmed = [](std::string value) {
@@ -53,48 +44,91 @@ Override parse_override(const std::string& written) {
   result.path = split_key_path(trimmed(written.substr(0, equals)));
   if (result.path.empty())
     fail_at(location, "the key before '=' is malformed; write it as in train.batch_size or metrics[0].weight");
-  if (result.path.front() == "include") fail_at(location, "include belongs into a file");
-  for (const std::string& part : result.path) location.key = key_path(location.key, part);
+  if (result.path.front().name == "include") fail_at(location, "`include` is only allowed in files");
+  if (result.path.size() > kDeepestNesting)
+    fail_at(location, text("the key has more than ", kDeepestNesting, " parts"));
+  for (const KeyPart& part : result.path) location.key = key_path(location.key, part.name);
+  if (location.key.size() > kLongestKeyPath)
+    fail_at({location.file, 0, 0, ""}, text("the key is longer than ", kLongestKeyPath, " bytes"));
   result.value = parse_value(trimmed(written.substr(equals + 1)), location);
-  place(result.value, location);
+  set_locations(result.value, location);
   return result;
 }
 
+std::string a_type(const Value& value) {
+  const std::string_view name = value.type_name();
+  return text(name == "integer" || name == "array" ? "an " : "a ", name);
+}
+
 /// The element or member `part` of `parent`, made when there is none.
-Value& child(Value& parent, const std::string& part, const Location& location) {
+Value& child(Value& parent, const KeyPart& part, const Location& location) {
+  const std::string& parent_key = parent.location().key;
   if (parent.is_array()) {
     Value::Array& array = parent.as_array();
-    const std::optional<std::size_t> index = index_of(part);
+    const std::optional<std::size_t> index = index_of(part.name);
     if (!index || *index > array.size()) {
-      fail_at(location, text("'", parent.location().key, "' is an array of ", array.size(),
-                             "; expected an index up to that, got '", part, "'"));
+      const std::string range = array.empty() ? text("has no element yet; begin with ", parent_key, "[0]")
+                                              : text("has ", array.size(), array.size() == 1 ? " element" : " elements",
+                                                     "; expected an index up to ", array.size(), ", which appends");
+      fail_at(location, text("'", parent_key, "' is an array and ", range, ", got ", quoted(part.name)));
     }
     if (*index == array.size()) array.emplace_back();
     return array[*index];
   }
-  if (!parent.is_table() && !parent.is_null()) {
-    fail_at(location, text("'", parent.location().key, "' is ", parent.type_name(), ", and has no key '", part, "'"));
+  if (!parent.is_table() || part.in_brackets) {
+    fail_at(location, text("'", parent_key, "' is ", a_type(parent), ", and has no ",
+                           part.in_brackets ? "element [" : "key '", part.name, part.in_brackets ? "]" : "'"));
   }
-  if (parent.find(part) == nullptr) parent.set(part, Value());
-  return *parent.find(part);
+  if (parent.find(part.name) == nullptr) parent.set(part.name, Value());
+  return *parent.find(part.name);
+}
+
+/// What holds `part` where there is nothing yet: for an index the host's default array, else a table.
+/// @param spec  how the host declares it; null: it does not
+Value container_for(const KeyPart& part, bool is_last, const OptionSpec* spec, const Location& location) {
+  const bool is_host_array = spec != nullptr && spec->type == OptionType::array;
+  if (is_host_array && (part.in_brackets || index_of(part.name))) {
+    return spec->default_value.is_array() ? spec->default_value : Value(Value::Array{});
+  }
+  if (!part.in_brackets) return Value::Table{};
+  if (is_last) {
+    fail_at(location, text("it is not set, and only its plugin knows the default; set the whole array: ", location.key,
+                           "=[...]"));
+  }
+  return Value::Array{};
+}
+
+const OptionSpec* member_spec(const OptionSchema* fields, const std::string& key) {
+  if (fields == nullptr) return nullptr;
+  const auto found = std::find_if(fields->begin(), fields->end(), [&](const OptionSpec& s) { return s.name == key; });
+  return found == fields->end() ? nullptr : &*found;
 }
 
 void apply(Value& document, const Override& override) {
   const Location& location = override.value.location();
-  const OptionSchema* host = &host_schema();
+  const OptionSchema* fields =
+      &host_schema();                ///< that the host declares in the table, or the array's tables, `target`
+  const OptionSpec* spec = nullptr;  ///< of `target`
   Value* target = &document;
   std::string path;
-  for (std::size_t i = 0; i + 1 < override.path.size(); ++i) {
-    if (!target->is_array()) host = host_fields(host, override.path[i]);
-    target = &child(*target, override.path[i], location);
-    path = key_path(path, override.path[i]);
+  for (const KeyPart& part : override.path) {
+    const bool is_last = &part == &override.path.back();
     if (target->is_null()) {
-      *target = Value(Value::Table{});
-      target->set_location({location.file, 0, 0, path});
+      *target = container_for(part, is_last, spec, {location.file, 0, 0, path});
+      set_locations(*target, {location.file, 0, 0, path});
     }
+    if (is_last && target->is_table() && part.name == "type") drop_old_component(*target, override.value, fields);
+    const bool is_element = target->is_array();
+    target = &child(*target, part, location);
+    if (is_element) {
+      spec = spec != nullptr && !spec->element.empty() ? &spec->element.front() : nullptr;
+    } else {
+      spec = member_spec(fields, part.name);
+      fields = spec == nullptr ? nullptr : spec->element.empty() ? &spec->fields : &spec->element.front().fields;
+    }
+    path = key_path(path, part.name);
   }
-  if (target->is_table() && override.path.back() == "type") drop_old_component(*target, override.value, host);
-  child(*target, override.path.back(), location) = override.value;
+  *target = override.value;
 }
 
 }  // namespace
@@ -102,7 +136,7 @@ void apply(Value& document, const Override& override) {
 void apply_overrides(Value& document, const std::vector<std::string>& overrides) {
   std::vector<Override> parsed;
   for (const std::string& override : overrides) parsed.push_back(parse_override(override));
-  std::stable_partition(parsed.begin(), parsed.end(), [](const Override& o) { return o.path.back() == "type"; });
+  std::stable_partition(parsed.begin(), parsed.end(), [](const Override& o) { return o.path.back().name == "type"; });
   for (const Override& override : parsed) apply(document, override);
 }
 

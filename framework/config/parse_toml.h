@@ -1,21 +1,37 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "casdm/value.h"
+#include "framework/config/limits.h"
 
 namespace casdm {
 
 /// The TOML document `toml`, keys in the order they were written, every value with its place in
-/// `file`. Throws ConfigError on syntax errors, dates, and nesting deeper than 64.
+/// `file`. Throws ConfigError on syntax errors, dates, and beyond the limits of limits.h.
 Value parse_toml(const std::string& toml, const std::string& file);
 
-/// What stands right of `=` in TOML, without places. Throws ConfigError (the parser's words) when
-/// it is none.
+/// The same as one of the files of an experiment, which share a budget.
+Value parse_toml(const std::string& toml, const std::string& file, ReadingBudget& budget);
+
+/// What stands right of `=` in TOML, without places. Throws ConfigError (the parser's message) when
+/// it is not one value.
 Value parse_toml_value(const std::string& toml);
 
-/// Where the key of the value at `value` stands: the file is read again, since a Value keeps its
-/// own place alone. `value` itself when it comes from no file or the file has changed.
-Location key_location(const Location& value);
+/// Finds keys in files again, since a Value keeps its own place alone. Each file is read once.
+class KeyFinder {
+ public:
+  KeyFinder();
+  ~KeyFinder();
+
+  /// Where the key of the value at `value` stands; `value` itself when it comes from no file or the
+  /// file has changed.
+  Location location(const Location& value);
+
+ private:
+  struct Files;
+  std::unique_ptr<Files> files_;
+};
 
 }  // namespace casdm

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <regex>
-#include <tuple>
 #include <utility>
 
 #include "casdm/error.h"
@@ -11,6 +10,7 @@
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/config/parse_toml.h"
+#include "framework/config/problems.h"
 #include "framework/config/wording.h"
 
 namespace casdm {
@@ -35,7 +35,7 @@ class Resolver {
   /// @param owner  who declares the keys that are not of a component, for messages
   Value table(const Value& value, const OptionSpec& spec, const Value& defaults, const std::string& owner) {
     if (!value.is_table()) {
-      problem(value.location(), text("expected a table, got ", got(value), declared()));
+      problems_.add(value.location(), text("expected a table, got ", got(value), declared()));
       return value;
     }
     const Component chosen = component(value, spec);
@@ -56,43 +56,15 @@ class Resolver {
     return result;
   }
 
-  void finish() {
-    if (problems_.empty()) return;
-    std::stable_sort(problems_.begin(), problems_.end(), [](const Problem& a, const Problem& b) {
-      return std::tie(a.location.file, a.location.line, a.location.column) <
-             std::tie(b.location.file, b.location.line, b.location.column);
-    });
-    if (problems_.size() == 1) throw ConfigError(problems_.front().message);
-    std::string all = text(problems_.size(), " problems:");
-    std::vector<std::string> tails;
-    for (std::size_t i = 0; i < problems_.size(); ++i) {
-      // What follows a first line (where components were looked for) is often the same: said once.
-      const std::string& message = problems_[i].message;
-      const std::size_t newline = std::min(message.find('\n'), message.size());
-      const std::string tail = message.substr(newline);
-      if (std::find(tails.begin(), tails.end(), tail) == tails.end()) tails.push_back(tail);
-      all += text("\n  ", i + 1, ". ", message.substr(0, newline));
-    }
-    all += join(tails, "");
-    throw ConfigError(all);
-  }
+  void finish() { problems_.finish(); }
 
  private:
-  struct Problem {
-    Location location;
-    std::string message;
-  };
-
   /// What a table's `type` names; no entry where there is none to be had.
   struct Component {
     const ComponentEntry* entry = nullptr;
     std::string full_name;
     std::string owner;  ///< "unet (plugin backbone_unet)"
   };
-
-  void problem(const Location& location, const std::string& message) {
-    problems_.push_back({location, placed(location, message)});
-  }
 
   /// Who declares the option that is looked at, where it is not the host: the end of a message.
   std::string declared(const std::string& hint = "") const {
@@ -109,12 +81,12 @@ class Resolver {
     if (spec.component_kind.empty()) return {};
     const Value* type = table.find("type");
     if (type == nullptr) {
-      problem(table.location(),
-              text("`type` is missing; it chooses the ", spec.component_kind, ": ", available(spec.component_kind)));
+      problems_.add(table.location(), text("`type` is missing; it chooses the ", spec.component_kind, ": ",
+                                           available(spec.component_kind)));
       return {};
     }
     if (!type->is_string()) {
-      problem(type->location(), text("expected a string, got ", got(*type)));
+      problems_.add(type->location(), text("expected a string, got ", got(*type)));
       return {};
     }
     try {
@@ -126,7 +98,7 @@ class Resolver {
       collisions(*result.entry, spec, plugin, type->location());
       return result;
     } catch (const Error& error) {
-      problem(type->location(), error.what());
+      problems_.add(type->location(), error.what());
       return {};
     }
   }
@@ -137,8 +109,9 @@ class Resolver {
       const bool is_host = option.name == "type" || std::any_of(spec.fields.begin(), spec.fields.end(),
                                                                 [&](const auto& f) { return f.name == option.name; });
       if (!is_host) continue;
-      problem(location, text("plugin ", plugin, " is at fault: ", entry.name, " declares the option '", option.name,
-                             "', which is a key of the host in this table; the plugin must rename it"));
+      problems_.add(location,
+                    text("plugin ", plugin, " is at fault: ", entry.name, " declares the option '", option.name,
+                         "', which is a key of the host in this table; the plugin must rename it"));
     }
   }
 
@@ -168,7 +141,7 @@ class Resolver {
     std::string what =
         spec.component_kind.empty() ? expected(spec) : text("a table that chooses a ", spec.component_kind);
     if (!spec.component_kind.empty()) what += text(" by `type`: ", available(spec.component_kind));
-    problem(location, text("missing; ", owner.empty() ? "an experiment" : owner, " needs it: ", what));
+    problems_.add(location, text("missing; ", owner.empty() ? "an experiment" : owner, " needs it: ", what));
   }
 
   void unknown_keys(const Value& table, const OptionSpec& spec, const Component& chosen, const std::string& owner) {
@@ -188,7 +161,7 @@ class Resolver {
       const std::string hint = !likely.empty() ? text("; did you mean '", likely.front(), "'?")
                                : known.empty() ? "; it takes none"
                                                : text("; known are ", join(known, ", "));
-      problem(key_location(value.location()), text("unknown key of ", of, hint));
+      problems_.add(keys_.location(value.location()), text("unknown key of ", of, hint));
     }
   }
 
@@ -224,6 +197,10 @@ class Resolver {
         return result;
       case OptionType::path:
         if (!value.is_string()) return wrong(value, spec);
+        if (const std::string problem = path_problem(absolute_path(value)); !problem.empty()) {
+          problems_.add(value.location(), text(quoted(value.as_string()), " ", problem, declared()));
+          return value;
+        }
         result = Value(value.location().key == kWorkingDirectoryKey ? value.as_string() : absolute_path(value));
         break;
     }
@@ -235,8 +212,8 @@ class Resolver {
     if (!value.is_array()) return wrong(value, spec);
     const Value::Array& elements = value.as_array();
     if (spec.length && elements.size() != *spec.length) {
-      problem(value.location(), text("expected ", expected(spec), ", got ", elements.size(),
-                                     elements.size() == 1 ? " element" : " elements", declared()));
+      problems_.add(value.location(), text("expected ", expected(spec), ", got ", elements.size(),
+                                           elements.size() == 1 ? " element" : " elements", declared()));
       return value;
     }
     const OptionSpec element = element_of(spec);
@@ -278,16 +255,30 @@ class Resolver {
     const bool wants_text = spec.type == OptionType::string || spec.type == OptionType::path;
     if (wants_text && (value.is_boolean() || value.is_number()))
       hint = text("; in quotes it is one: \"", to_toml_value(value), "\"");
-    problem(value.location(), text("expected ", expected(spec), ", got ", got(value), declared(hint)));
+    problems_.add(value.location(), text("expected ", expected(spec), ", got ", got(value), declared(hint)));
     return value;
   }
 
   const ComponentCatalog& catalog_;
-  std::vector<Problem> problems_;
+  Problems problems_;
+  KeyFinder keys_;
   std::string plugin_;  ///< "unet (plugin backbone_unet)" while its options are looked at; empty: the host's
 };
 
-Value resolve_table(const Value& value, const OptionSpec& spec, const ComponentCatalog& catalog) {
+/// Gives what comes from JSON, and so has no location, its key path at least.
+void name_keys(Value& value, const std::string& key) {
+  if (value.location().file.empty()) value.set_location({"", 0, 0, key});
+  if (value.is_table()) {
+    for (auto& [name, member] : value.as_table()) name_keys(member, key_path(key, name));
+  } else if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      name_keys(value.as_array()[i], key_path(key, std::to_string(i)));
+    }
+  }
+}
+
+Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog& catalog) {
+  if (value.location().file.empty()) name_keys(value, "");
   Resolver resolver(catalog);
   Value result = resolver.table(value, spec, Value(), "");
   resolver.finish();

@@ -15,7 +15,8 @@ bool is_bare(const std::string& key) {
 
 std::string toml_string(const std::string& value) {
   std::string result = "\"";
-  for (const char c : value) {
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const char c = value[i];
     const auto byte = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') {
       result += {'\\', c};
@@ -23,6 +24,12 @@ std::string toml_string(const std::string& value) {
       result += "\\n";
     } else if (c == '\t') {
       result += "\\t";
+    } else if (byte >= 0x80) {
+      const auto is_ascii = [](char next) { return static_cast<unsigned char>(next) < 0x80; };
+      const auto end = std::find_if(value.begin() + static_cast<std::ptrdiff_t>(i), value.end(), is_ascii);
+      const auto length = static_cast<std::size_t>(end - value.begin()) - i;
+      result += printable(std::string_view(value).substr(i, length));  // its escapes are those of TOML
+      i += length - 1;
     } else if (byte < 0x20 || byte == 0x7f) {
       constexpr char digits[] = "0123456789ABCDEF";
       result += {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};

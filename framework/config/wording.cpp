@@ -89,6 +89,7 @@ std::string expected(const OptionSpec& spec) {
 }
 
 std::string got(const Value& value) {
+  if (value.is_null()) return "nothing";
   if (value.is_array()) return "an array";
   if (value.is_table()) return "a table";
   std::string shown = to_toml_value(value);

@@ -208,7 +208,9 @@ std::vector<fs::path> plugin_paths(const Value& document) {
   std::vector<fs::path> result;
   if (paths == nullptr || !paths->is_array()) return result;
   for (const Value& path : paths->as_array()) {
-    if (path.is_string() && !path.as_string().empty()) result.push_back(absolute_path(path));
+    if (!path.is_string() || path.as_string().empty()) continue;
+    const std::string absolute = absolute_path(path);
+    if (path_problem(absolute).empty()) result.push_back(absolute);
   }
   return result;
 }

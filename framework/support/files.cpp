@@ -1,8 +1,13 @@
 #include "framework/support/files.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <vector>
 
 #include "casdm/atomic_file.h"
@@ -11,6 +16,12 @@
 #include "framework/support/sha256.h"
 
 namespace casdm {
+
+namespace {
+
+constexpr int kMostNeighbours = 1000;
+
+}  // namespace
 
 std::string sha256(std::string_view content) {
   Sha256 hash;
@@ -42,6 +53,39 @@ std::string read_file(const std::filesystem::path& path) {
   if (file) content << file.rdbuf();
   if (!file) throw Error(text(path.string(), " cannot be read: ", std::strerror(errno)));
   return content.str();
+}
+
+std::string near_path(const std::filesystem::path& path, std::string_view extension) {
+  namespace fs = std::filesystem;
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code error;
+  std::vector<std::string> names;
+  fs::directory_iterator entry(folder, error);
+  for (int i = 0; i < kMostNeighbours && !error && entry != fs::directory_iterator(); ++i, entry.increment(error)) {
+    const fs::path& candidate = entry->path();
+    if (extension.empty() || candidate.extension() == extension) names.push_back(candidate.filename().string());
+  }
+  const std::vector<std::string> likely = nearest(path.filename().string(), names, 1);
+  return likely.empty() ? "" : (path.parent_path() / likely.front()).string();
+}
+
+std::string read_regular_file(const std::filesystem::path& path, std::size_t most) {
+  const auto fail = [&](const std::string& why) { throw Error(text(path.string(), " ", why)); };
+  const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) fail(text("cannot be read: ", std::strerror(errno)));
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&file, [](const int* open) { ::close(*open); });
+  struct stat status {};
+  if (::fstat(file, &status) != 0) fail(text("cannot be read: ", std::strerror(errno)));
+  if (!S_ISREG(status.st_mode)) fail("is not a regular file");
+  std::string content;
+  char buffer[1 << 16];
+  for (ssize_t count; (count = ::read(file, buffer, sizeof(buffer))) != 0;) {
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(text("cannot be read: ", std::strerror(errno)));
+    content.append(buffer, static_cast<std::size_t>(count));
+    if (content.size() > most) fail(text("is larger than ", most, " bytes, the most that is read"));
+  }
+  return content;
 }
 
 }  // namespace casdm

@@ -2,9 +2,14 @@
 
 #include <algorithm>
 
+#include "casdm/text.h"
+
 namespace casdm {
 
-std::string text_table(const std::vector<std::vector<std::string>>& rows, std::size_t indent) {
+std::string text_table(std::vector<std::vector<std::string>> rows, std::size_t indent) {
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = printable(cell);
+  }
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));

@@ -90,7 +90,7 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
   bool start_array(std::size_t) override { return open(Value::Array{}); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
-    throw Error(text("not JSON: ", error.what()));
+    throw Error(text("not JSON: ", quoted(error.what(), 200)));
   }
 
  private:

@@ -17,8 +17,8 @@ namespace {
 
 Value at(const Value& root, const std::string& path) {
   const Value* value = &root;
-  for (const std::string& part : split_key_path(path)) {
-    value = value->is_array() ? &value->as_array().at(*index_of(part)) : value->find(part);
+  for (const auto& [name, in_brackets] : split_key_path(path)) {
+    value = value->is_array() ? &value->as_array().at(*index_of(name)) : value->find(name);
     REQUIRE_MESSAGE(value != nullptr, path);
   }
   return *value;
@@ -48,15 +48,15 @@ TEST_CASE("the place of a key is found beside that of its value") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[head.theta]\n  chanels = 3\nlist = [ { k = 1 } ]\n");
   const Value root = load_document("x.toml");
-  CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:3");
-  CHECK(to_string(key_location(at(root, "head.theta").location())) == "x.toml:1:7");
-  CHECK(to_string(key_location(at(root, "head.theta.list[0].k").location())) == "x.toml:3:12");
+  CHECK(to_string(KeyFinder().location(at(root, "head.theta.chanels").location())) == "x.toml:2:3");
+  CHECK(to_string(KeyFinder().location(at(root, "head.theta").location())) == "x.toml:1:7");
+  CHECK(to_string(KeyFinder().location(at(root, "head.theta.list[0].k").location())) == "x.toml:3:12");
   const Location gone{"gone.toml", 2, 13, "head.theta.chanels"};
-  CHECK(to_string(key_location(gone)) == "gone.toml:2:13");
+  CHECK(to_string(KeyFinder().location(gone)) == "gone.toml:2:13");
   folder.write("x.toml", "\n[head.theta]\n  chanels = 3\n");
-  CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
+  CHECK(to_string(KeyFinder().location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
   folder.write("x.toml", "[head.theta]\n    chanels = 3\n");
-  CHECK(to_string(key_location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
+  CHECK(to_string(KeyFinder().location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
 }
 
 TEST_CASE("included pieces are merged in order, the file last") {
@@ -121,7 +121,7 @@ TEST_CASE("a piece may be included twice when it does not include itself") {
 TEST_CASE("syntax errors and dates have their place") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = = 3\n");
-  CHECK(message_of([] { load_document("x.toml"); }).starts_with("x.toml:2:14: no valid TOML: "));
+  CHECK(message_of([] { load_document("x.toml"); }).starts_with("x.toml:2:14: not valid TOML: "));
   folder.write("y.toml", "[run]\nname = 2024-01-01\n");
   CHECK(message_of([] { load_document("y.toml"); }) ==
         "y.toml:2:8: run.name: dates and times have no use here; for a string, put it in quotes");
@@ -170,11 +170,44 @@ TEST_CASE("malformed overrides are refused with the words they came in") {
   }
   CHECK(
       message("metrics.2.weight=1") ==
-      "--set metrics.2.weight=1: metrics.2.weight: 'metrics' is an array of 1; expected an index up to that, got '2'");
+      "--set metrics.2.weight=1: metrics.2.weight: 'metrics' is an array and has 1 element; expected an index up to 1, "
+      "which appends, got \"2\"");
   CHECK(message("train.batch_size.x=1") ==
-        "--set train.batch_size.x=1: train.batch_size.x: 'train.batch_size' is integer, and has no key 'x'");
-  CHECK(message("a.b=[1").starts_with("--set a.b=[1: a.b: no valid TOML value: "));
-  CHECK(message("include=y.toml") == "--set include=y.toml: include belongs into a file");
+        "--set train.batch_size.x=1: train.batch_size.x: 'train.batch_size' is an integer, and has no key 'x'");
+  CHECK(message("a.b=[1").starts_with("--set a.b=[1: a.b: not a valid TOML value: "));
+  CHECK(message("include=y.toml") == "--set include=y.toml: `include` is only allowed in files");
+}
+
+TEST_CASE("an index in brackets makes the array that is not there") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[head]\ntype = 'cascade'\n[train]\nbatch_size = 1\n");
+  const Value root = load_document(
+      "x.toml", {"metrics[0].type=st_lpips", "metrics[0].t_range[1]=0.7", "metrics[1].type=ssim", "ema.also[0].name=a",
+                 "init[0].from=runs/a", "plugins.paths[0]=p", "head.parts[0].type=l1"});
+  CHECK(at(root, "metrics").as_array().size() == 2);
+  CHECK(at(root, "metrics.0.type") == Value("st_lpips"));
+  CHECK(at(root, "metrics.0.t_range") == Value(Value::Array{0.0, 0.7}));
+  CHECK(place_of(root, "metrics.0.t_range.1") == "--set metrics[0].t_range[1]=0.7 metrics.0.t_range.1");
+  CHECK(at(root, "ema.also.0.name") == Value("a"));
+  CHECK(at(root, "init.0.from") == Value("runs/a"));
+  CHECK(at(root, "plugins.paths") == Value(Value::Array{"p"}));
+  CHECK(at(root, "head.parts.0.type") == Value("l1"));
+  CHECK(at(load_document("x.toml", {"metrics.0.type=l1"}), "metrics").is_array());
+  CHECK(at(load_document("x.toml", {"optimizer.betas[1]=0.99"}), "optimizer.betas") == Value(Value::Array{0.9, 0.99}));
+  CHECK(at(load_document("x.toml", {"optimizer.betas.0=0.5"}), "optimizer.betas") == Value(Value::Array{0.5, 0.999}));
+
+  const auto message = [](const std::string& override) {
+    return message_of([&] { load_document("x.toml", {override}); });
+  };
+  CHECK(
+      message("metrics[1].type=l1") ==
+      "--set metrics[1].type=l1: metrics.1.type: 'metrics' is an array and has no element yet; begin with metrics[0], "
+      "got \"1\"");
+  CHECK(message("head.theta.channel_mult[1]=4") ==
+        "--set head.theta.channel_mult[1]=4: head.theta.channel_mult: it is not set, and only its plugin knows the "
+        "default; set the whole array: head.theta.channel_mult=[...]");
+  CHECK(message("train[0]=4") == "--set train[0]=4: train.0: 'train' is a table, and has no element [0]");
+  CHECK(message("metrics[18446744073709551616].type=a").find("begin with metrics[0]") != std::string::npos);
 }
 
 TEST_CASE("paths are resolved against the file they stand in, or the working directory") {

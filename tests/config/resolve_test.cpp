@@ -8,6 +8,7 @@
 #include "framework/config/experiment.h"
 #include "framework/config/json_schema.h"
 #include "framework/config/merge.h"
+#include "framework/config/overrides.h"
 #include "framework/config/reference.h"
 #include "framework/config/starter.h"
 #include "support.h"
@@ -95,7 +96,8 @@ TEST_CASE("each wrong value is described by place, key, what is expected and wha
         "x:12:9: optimizer.betas: expected an array of 2 elements, each a number of at least 0 and less than 1, got 1 "
         "element");
   CHECK(message_of([] { experiment("train = 3"); }) ==
-        "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps");
+        "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps, "
+        "respacing");
   CHECK(message_of([] { experiment("[[train]]\nbatch_size = 3"); }) == "x:11:1: train: expected a table, got an array");
   CHECK(message_of([] { experiment("[metrics]\ntype = 'l1'"); }) ==
         "x:11:1: metrics: expected an array of tables, got a table");
@@ -116,6 +118,22 @@ TEST_CASE("numbers that are not finite, and those at an open end, are refused") 
   CHECK(message_of([] { experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
   CHECK(*experiment("[run]\nseed = 9223372036854775807").find("run")->find("seed") ==
         Value(std::numeric_limits<std::int64_t>::max()));
+}
+
+TEST_CASE("what comes from JSON is refused with its key") {
+  Value document = from_json(to_json(parse_document(kSmallExperiment, "x", std::filesystem::current_path())));
+  document.set("optimizer", from_json(R"({"clip_norm":null})"));
+  CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+        "optimizer.clip_norm: expected a number of at least 0, got nothing");
+  document.set("optimizer", Value(Value::Table{}));
+  apply_overrides(document, {"run.precision=fp31", "init[0].module=theta", "init[0].from=here"});
+  CHECK(message_of([&] {
+          resolve(document, schema_of<Experiment>(), fake_catalog());
+        }).starts_with("--set run.precision=fp31: run.precision: expected one of"));
+  apply_overrides(document, {"run.precision=fp32"});
+  const Value resolved = resolve(document, schema_of<Experiment>(), fake_catalog());
+  CHECK(resolved.find("init")->as_array()[0].find("from")->as_string() ==
+        (std::filesystem::current_path() / "here").string());
 }
 
 TEST_CASE("an integer may be one of a few") {
@@ -333,7 +351,8 @@ TEST_CASE("reference pages describe every option and show an example that resolv
         "- `[sampler]` of the [experiment](experiment.md)\n\n"
         "## `ddim`\n\nThe ddim.\n\nIn full `sampler_fake/ddim`.\n\n"
         "| option | takes | default | meaning |\n| --- | --- | --- | --- |\n"
-        "| `num_inference_steps` | an integer of at least 1 | `50` | Steps. |\n\n"
+        "| `num_inference_steps` | an integer of at least 1 | `50` | Steps. |\n"
+        "| `respacing` | a string of the form [0-9]+(,[0-9]+)\\* | `\"\"` | Which are kept. |\n\n"
         "```toml\n[sampler]\ntype = \"ddim\"\n```\n");
   const std::string& metrics = pages.at("metric_loss.md");
   CHECK(metrics.find("- `[[parts]]` of [`sum`](metric_loss.md#sum)\n") != std::string::npos);

@@ -122,7 +122,9 @@ struct CollidingOptions {
 struct ZipOptions {
   std::filesystem::path path;
 
-  static void describe(Schema<ZipOptions>& s) { s.option("path", &ZipOptions::path, "The archive.").required(); }
+  static void describe(Schema<ZipOptions>& s) {
+    s.option("path", &ZipOptions::path, "The archive.").existing_path().required();
+  }
 };
 
 struct ShapesOptions {
@@ -133,11 +135,25 @@ struct ShapesOptions {
   }
 };
 
+struct LinearOptions {
+  std::int64_t num_train_timesteps = 1000;
+
+  static void describe(Schema<LinearOptions>& s) {
+    s.option("num_train_timesteps", &LinearOptions::num_train_timesteps, "T.").at_least(1);
+  }
+};
+
 struct DdimOptions {
   std::int64_t num_inference_steps = 50;
+  std::string respacing;
 
   static void describe(Schema<DdimOptions>& s) {
-    s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps.").at_least(1);
+    s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps.")
+        .at_least(1)
+        .at_most("noise.num_train_timesteps");
+    s.option("respacing", &DdimOptions::respacing, "Which are kept.")
+        .matching("[0-9]+(,[0-9]+)*")
+        .at_most("noise.num_train_timesteps");
   }
 };
 
@@ -152,7 +168,7 @@ class FakeCatalog final : public ComponentCatalog {
     add<CollidingOptions>("metric_loss", "colliding");
     add<ZipOptions>("dataset", "zip");
     add<ShapesOptions>("dataset", "shapes");
-    add<NoOptions>("noise_scheduler", "linear");
+    add<LinearOptions>("noise_scheduler", "linear");
     add<DdimOptions>("sampler", "ddim");
   }
 

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <string>
+
+namespace casdm {
+
+/// Throws ConfigError when tables, arrays and dotted keys of the TOML document `toml` nest so deep that parsing it, or
+/// destroying what was parsed, could overflow the stack: far beyond kDeepestNesting. Reads words and brackets alone;
+/// what is not TOML is left to the parser.
+void refuse_deep_nesting(const std::string& toml, const std::string& file);
+
+}  // namespace casdm
