@@ -14,6 +14,8 @@ namespace po = boost::program_options;
 
 namespace {
 
+constexpr std::size_t kLongestMessage = 300;
+
 /// Parses `words` as options of `all`; false after --help was printed. Values bound to variables are set.
 bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& words,
            po::variables_map& parsed) {
@@ -25,7 +27,9 @@ bool parse(const ArgumentRules& rules, const po::options_description& all, const
     po::notify(parsed);
     if (parsed.count("help") == 0) return true;
   } catch (const po::error& error) {
-    throw ConfigError(text(rules.command, ": ", error.what(), "; see `casdm ", rules.command, " --help`"));
+    const std::string_view message = error.what();  // repeats the word it is about
+    throw ConfigError(text(rules.command, ": ", message.substr(0, kLongestMessage),
+                           message.size() > kLongestMessage ? "..." : "", "; see `casdm ", rules.command, " --help`"));
   }
   std::cout << rules.usage << '\n' << rules.visible;
   return false;
@@ -69,7 +73,7 @@ po::typed_value<std::string>* number_option(const std::string& name, std::option
                                             const std::string& allowed, Parse parse) {
   return po::value<std::string>()->value_name(placeholder)->notifier([=, &target](const std::string& written) {
     target = parse(written);
-    if (!target) throw po::error(text("--", name, ": expected ", allowed, ", got '", written, "'"));
+    if (!target) throw po::error(text("--", name, ": expected ", allowed, ", got ", quoted(written)));
   });
 }
 
@@ -108,7 +112,7 @@ std::string chosen_verb(const po::variables_map& parsed, const std::string& comm
   if (found.empty()) throw ConfigError(text(message, "; see `casdm ", command, " --help`"));
   const std::vector<std::string> near = nearest(found.front(), verbs, 1);
   const std::string hint = near.empty() ? "; see" : text("; did you mean '", near.front(), "'? See");
-  throw ConfigError(text(message, ", got '", found.front(), "'", hint, " `casdm ", command, " --help`"));
+  throw ConfigError(text(message, ", got ", quoted(found.front()), hint, " `casdm ", command, " --help`"));
 }
 
 std::string word(const po::variables_map& parsed, const std::string& name, const std::string& command) {

@@ -11,7 +11,7 @@
 namespace casdm {
 
 /// One subcommand's words: `visible` options are listed by --help, `positional` names are filled in
-/// order by the words that are no options (the last takes all that remain when `takes_many`).
+/// order by the words that are no options.
 struct ArgumentRules {
   std::string command;  ///< "config", for messages
   std::string usage;    ///< what --help prints above the options

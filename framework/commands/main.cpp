@@ -56,9 +56,9 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
   std::vector<std::string> names;
   for (const auto& [name, run] : commands) names.push_back(name);
   const std::vector<std::string> near = casdm::nearest(command, names, 1);
-  throw casdm::ConfigError(casdm::text("there is no command '", command, "'", near.empty() ? "" : "; did you mean '",
-                                       near.empty() ? "" : near[0], near.empty() ? "" : "'?",
-                                       " `casdm --help` lists them"));
+  throw casdm::ConfigError(casdm::text("there is no command ", casdm::quoted(command),
+                                       near.empty() ? "" : "; did you mean '", near.empty() ? "" : near[0],
+                                       near.empty() ? "" : "'?", " `casdm --help` lists them"));
 }
 
 int run(const std::vector<std::string>& words) {

@@ -61,7 +61,7 @@ TEST_CASE("help and wrong use") {
   CHECK(message_of([] {
           config({"shwo", "x"});
         }) ==
-        "config: expected check, show, init, schema or reference, got 'shwo'; did you mean 'show'? See `casdm config "
+        "config: expected check, show, init, schema or reference, got \"shwo\"; did you mean 'show'? See `casdm config "
         "--help`");
   CHECK(message_of([] { config({"check"}); }) == "config: file is missing; see `casdm config --help`");
   CHECK(message_of([] { config({"check", "a", "b"}); }).ends_with("; see `casdm config --help`"));
