@@ -4,6 +4,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/json_schema.h"
@@ -27,7 +28,8 @@ constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALU
        casdm config schema [--whole] [--out FILE]
        casdm config reference [--out DIR]
 
-check      validates an experiment: every problem at once, with its place; prints a summary
+check      validates an experiment and looks for its data, without computing: every problem at once,
+           with its place; prints a summary
 show       prints the experiment as a run would save it: includes merged, defaults filled in
 init       prints a new experiment with every key explained, from the plugins found
 schema     prints a JSON Schema for editors, of files that may be pieces of an experiment;
@@ -52,10 +54,12 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
   return catalog;
 }
 
-Value resolved(const po::variables_map& parsed) {
+/// @param to_train  also look for what a training needs
+Value resolved(const po::variables_map& parsed, bool to_train) {
   const Value document = load_document(word(parsed, "file", kCommand), words(parsed, "set"));
   const PluginCatalog catalog = catalog_for(document, parsed);
-  Value experiment = resolve(document, schema_of<Experiment>(), catalog);
+  Value experiment = checked_experiment(document, schema_of<Experiment>(), catalog);
+  if (to_train) check_before_training(experiment, catalog);
   check_lock(experiment, catalog);
   return experiment;
 }
@@ -73,14 +77,14 @@ void collect_types(const Value& value, const std::string& path, std::vector<std:
 }
 
 void check(const po::variables_map& parsed) {
-  const Value experiment = resolved(parsed);
+  const Value experiment = resolved(parsed, true);
   std::vector<std::string> types;
   collect_types(experiment, "", types);
   std::cout << words(parsed, "file").front() << " is valid\n" << join(types, "\n") << '\n';
 }
 
 void show(const po::variables_map& parsed) {
-  const Value experiment = resolved(parsed);
+  const Value experiment = resolved(parsed, false);
   std::cout << (parsed.count("json") > 0 ? to_json(experiment, 2) + "\n" : to_toml(experiment));
 }
 

@@ -5,6 +5,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/composition/model.h"
+#include "framework/config/cross_checks.h"
 #include "framework/device/device.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
@@ -78,6 +79,7 @@ int finish(const TrainingEnd& end, const RunFolder& run) {
 
 int start_run(const TrainArguments& arguments) {
   LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
+  check_before_training(experiment.resolved, experiment.host->catalog());
   if (arguments.dry_run) {
     print_model(experiment);
     return 0;

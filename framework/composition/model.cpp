@@ -7,6 +7,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/loading/lock.h"
 #include "framework/reporting/progress.h"
@@ -21,7 +22,7 @@ LoadedExperiment resolve_experiment(const Value& document, const std::vector<std
   auto host = std::make_shared<PluginHost>(PluginCatalog::discover(search));
   host->catalog().require_files();
   for (const std::string& warning : host->catalog().warnings()) std::cerr << "warning: " << warning << '\n';
-  Value resolved = resolve(document, schema, host->catalog());
+  Value resolved = checked_experiment(document, schema, host->catalog());
   check_lock(resolved, host->catalog());
   Experiment options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};
@@ -42,26 +43,6 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   return dataset;
 }
 
-namespace {
-
-void check_guidance(const Experiment& options) {
-  const auto& [scale, interval] = options.guidance;
-  if (options.data.label_dropout > 0 && !options.data.use_labels) {
-    throw ConfigError(text("data.label_dropout = ", options.data.label_dropout, ": there are no labels to drop; set ",
-                           "data.use_labels = true"));
-  }
-  if (interval[0] < 0 || interval[1] > 1 || interval[0] >= interval[1]) {
-    throw ConfigError(text("guidance.interval must rise within [0, 1], got [", interval[0], ", ", interval[1], "]"));
-  }
-  if (scale == 1 || options.data.label_dropout > 0) return;
-  throw ConfigError(
-      text("guidance.scale = ", scale, ": the networks know no \"no label\" to be guided away from",
-           options.data.use_labels ? "" : ", and no labels",
-           "; train with data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1"));
-}
-
-}  // namespace
-
 const Module& Model::module(const std::string& name) const {
   std::vector<std::string> names;
   for (const NamedModule& candidate : head->modules()) {
@@ -74,7 +55,6 @@ const Module& Model::module(const std::string& name) const {
 Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   const Experiment& options = experiment.options;
   const PluginHost& host = *experiment.host;
-  check_guidance(options);
   Model model;
   model.guidance = options.guidance;
   if (options.data.label_dropout > 0) model.null_label = num_classes;

@@ -36,16 +36,17 @@ void keep_known(Value& table, const OptionSchema& schema) {
 
 /// Refuses keys of an experiment that sampling does not look at; what is no key at all is left to the schema's check.
 void check_override(const std::string& written, const OptionSchema& used) {
-  const std::vector<std::string> path = split_key_path(written.substr(0, written.find('=')));
-  if (path.empty() || find(schema_of<Experiment>(), path.front()) == nullptr) return;
-  const OptionSpec* table = find(used, path.front());
-  const bool is_of_data = path.front() == "data" && path.size() > 1 && find(table->fields, path[1]) == nullptr;
+  const std::vector<KeyPart> path = split_key_path(written.substr(0, written.find('=')));
+  if (path.empty() || find(schema_of<Experiment>(), path.front().name) == nullptr) return;
+  const OptionSpec* table = find(used, path.front().name);
+  const bool is_of_data =
+      path.front().name == "data" && path.size() > 1 && find(table->fields, path[1].name) == nullptr;
   const std::vector<std::string> unused = {"name", "seed", "directory"};
-  const bool is_of_run =
-      path.front() == "run" && path.size() > 1 && std::find(unused.begin(), unused.end(), path[1]) != unused.end();
+  const bool is_of_run = path.front().name == "run" && path.size() > 1 &&
+                         std::find(unused.begin(), unused.end(), path[1].name) != unused.end();
   if (table != nullptr && !is_of_data && !is_of_run) return;
   throw ConfigError(text("--set ", quoted(written), ": sampling does not use this key",
-                         is_of_run && path[1] == "seed" ? "; the seed of the images is --seed N" : ""));
+                         is_of_run && path[1].name == "seed" ? "; the seed of the images is --seed N" : ""));
 }
 
 }  // namespace

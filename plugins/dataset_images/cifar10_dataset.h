@@ -20,6 +20,7 @@ struct Cifar10Options {
     s.option("path", &Cifar10Options::path,
              "A folder or a tar archive, plain or gzipped, that holds data_batch_1.bin to data_batch_5.bin and "
              "test_batch.bin (the binary version), or train/<class>/ and test/<class>/ with image files.")
+        .existing_path()
         .required()
         .example("cifar-10-binary.tar.gz");
     s.option("split", &Cifar10Options::split, "The 50,000 images for training or the 10,000 for testing.")

@@ -18,7 +18,7 @@ struct FolderOptions {
   std::string exif_orientation = "ignore";
 
   static void describe(Schema<FolderOptions>& s) {
-    s.option("path", &FolderOptions::path, "The folder.").required().example("images");
+    s.option("path", &FolderOptions::path, "The folder.").existing_path().required().example("images");
     s.option("labels", &FolderOptions::labels,
              "Class labels: `none`; `folders`, the sub-folders of `path` in the order of their names; `json`, the file "
              "dataset.json in `path` (EDM's layout).")

@@ -21,7 +21,10 @@ struct ZipOptions {
   std::string exif_orientation = "ignore";
 
   static void describe(Schema<ZipOptions>& s) {
-    s.option("path", &ZipOptions::path, "The zip archive.").required().example("examples/data/emoji32.zip");
+    s.option("path", &ZipOptions::path, "The zip archive.")
+        .existing_path()
+        .required()
+        .example("examples/data/emoji32.zip");
     s.option("exif_orientation", &ZipOptions::exif_orientation, kOrientationHelp).choices({"ignore", "apply"});
   }
 };

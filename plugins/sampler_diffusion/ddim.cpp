@@ -18,10 +18,14 @@ std::vector<std::int64_t> kept_timesteps(const DdimOptions& options, std::int64_
 }  // namespace
 
 void DdimOptions::describe(Schema<DdimOptions>& s) {
-  s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.").at_least(1);
+  s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.")
+      .at_least(1)
+      .at_most(kTimestepsKey);
   s.option("spacing", &DdimOptions::spacing, "Which timesteps are kept.").choices(spacing_names());
   s.option("timestep_respacing", &DdimOptions::timestep_respacing,
            "guided-diffusion's way to say both, instead: \"250\", \"ddim50\", \"10,15,20\".")
+      .matching(kRespacingPattern)
+      .at_most(kTimestepsKey)
       .example("ddim50");
   s.option("eta", &DdimOptions::eta, "Noise of a step: 0 deterministic, 1 like DDPM.").range(0, 1);
   s.option("previous", &DdimOptions::previous,

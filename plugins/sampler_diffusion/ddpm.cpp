@@ -21,10 +21,13 @@ std::vector<std::int64_t> kept_timesteps(const DdpmOptions& options, std::int64_
 
 void DdpmOptions::describe(Schema<DdpmOptions>& s) {
   s.option("num_inference_steps", &DdpmOptions::num_inference_steps, "Steps of one trajectory; 0: every timestep.")
-      .at_least(0);
+      .at_least(0)
+      .at_most(kTimestepsKey);
   s.option("spacing", &DdpmOptions::spacing, "Which timesteps are kept.").choices(spacing_names());
   s.option("timestep_respacing", &DdpmOptions::timestep_respacing,
            "guided-diffusion's way to say both, instead: \"250\", \"ddim50\", \"10,15,20\".")
+      .matching(kRespacingPattern)
+      .at_most(kTimestepsKey)
       .example("250");
   s.option("variance", &DdpmOptions::variance,
            "Of a step: beta~_t, beta_t, what the head learned between the two, or that where there is one and else "

@@ -9,6 +9,10 @@
 
 namespace casdm::sampler_diffusion {
 
+/// For the schemas: what a number of steps is at most, and the form of a respacing.
+inline constexpr const char* kTimestepsKey = "noise.num_train_timesteps";
+inline constexpr const char* kRespacingPattern = "(ddim)?[1-9][0-9]*|[1-9][0-9]*(,[1-9][0-9]*)+";
+
 /// The names that `spaced_timesteps` knows.
 std::vector<std::string> spacing_names();
 

@@ -1,0 +1,257 @@
+#include "framework/config/cross_checks.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
+#include "framework/config/key_path.h"
+#include "framework/config/merge.h"
+#include "framework/config/problems.h"
+#include "framework/config/wording.h"
+#include "framework/support/files.h"
+#include "framework/training/power_profile.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kLongestPathShown = 200;
+
+using Visitor = std::function<void(const Value&, const OptionSpec&, const Location&)>;
+
+/// Calls `visit` for each value below `table` that is neither a table nor an array, with how it is declared.
+class Walk {
+ public:
+  Walk(const ComponentCatalog& catalog, Visitor visit) : catalog_(catalog), visit_(std::move(visit)) {}
+
+  void members(const Value& table, const OptionSchema& schema, const Location& location) const {
+    for (const OptionSpec& spec : schema) {
+      if (const Value* value = table.find(spec.name)) one(*value, spec, inside(location, *value, spec.name));
+    }
+  }
+
+ private:
+  /// Where `value` stands; a default stands where its table does.
+  static Location inside(Location table, const Value& value, const std::string& key) {
+    if (!value.location().file.empty()) return value.location();
+    table.key = key_path(table.key, key);
+    return table;
+  }
+
+  void one(const Value& value, const OptionSpec& spec, const Location& location) const {
+    if (value.is_array()) {
+      const OptionSpec element = element_of(spec);
+      for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+        one(value.as_array()[i], element, inside(location, value.as_array()[i], std::to_string(i)));
+      }
+    } else if (value.is_table()) {
+      members(value, spec.fields, location);
+      const Value* type = value.find("type");
+      if (spec.component_kind.empty() || type == nullptr) return;
+      members(value, catalog_.component(spec.component_kind, type->as_string()).options, location);
+    } else {
+      visit_(value, spec, location);
+    }
+  }
+
+  const ComponentCatalog& catalog_;
+  Visitor visit_;
+};
+
+std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
+
+std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
+
+std::string does_not_rise(const std::array<double, 2>& ends, std::string_view within = "") {
+  return text("expected a lower and a higher number", within, ", got ", range(ends), ", which does not rise", within);
+}
+
+bool is_word(const std::string& name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(),
+                                      [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
+}
+
+/// The sum of the whole numbers in `words`.
+double sum_of_numbers(const std::string& words) {
+  double sum = 0;
+  for (std::size_t i = 0; i < words.size();) {
+    const std::size_t end = std::min(words.find_first_not_of("0123456789", i), words.size());
+    double number = 0;
+    for (; i < end; ++i) number = 10 * number + (words[i] - '0');
+    sum += number;
+    ++i;
+  }
+  return sum;
+}
+
+class CrossChecks {
+ public:
+  CrossChecks(const Value& experiment, Problems& problems)
+      : experiment_(experiment), options_(read_options<Experiment>(experiment)), problems_(problems) {}
+
+  void run() const {
+    metrics();
+    averages();
+    guidance();
+    const TrainOptions& train = options_.train;
+    if (train.batch_size % train.accumulate != 0) {
+      problem("train.accumulate",
+              text("expected a divisor of train.batch_size = ", train.batch_size, ", got ", train.accumulate));
+    }
+  }
+
+  void no_more_than_another_key(const Value& value, const OptionSpec& spec, const Location& location) const {
+    const Value* limit = spec.at_most_key.empty() ? nullptr : find(spec.at_most_key);
+    if (limit == nullptr || !limit->is_number() || !(value.is_number() || value.is_string())) return;
+    if (value.location().file.empty()) return;  // a default may give way to another key
+    const double given = value.is_string() ? sum_of_numbers(value.as_string()) : value.as_number();
+    if (given <= limit->as_number()) return;
+    problems_.add(location, text("expected ", value.is_string() ? "numbers that sum up to at most " : "at most ",
+                                 spec.at_most_key, " = ", to_toml_value(*limit), ", got ", got(value)));
+  }
+
+ private:
+  const Value* find(const std::string& path) const {
+    const Value* value = &experiment_;
+    for (const auto& [name, in_brackets] : split_key_path(path)) {
+      const std::optional<std::size_t> index = value->is_array() ? index_of(name) : std::nullopt;
+      value = index ? (*index < value->as_array().size() ? &value->as_array()[*index] : nullptr) : value->find(name);
+      if (value == nullptr) return nullptr;
+    }
+    return value;
+  }
+
+  /// At `path`, or where the nearest table above it stands.
+  void problem(const std::string& path, const std::string& message) const {
+    Location location;
+    for (std::string above = path; location.file.empty() && !above.empty();) {
+      if (const Value* value = find(above)) location = value->location();
+      above.resize(above.find('.') == std::string::npos ? 0 : above.rfind('.'));
+    }
+    location.key = path;
+    problems_.add(location, message);
+  }
+
+  void metrics() const {
+    std::map<std::string, std::size_t> names;
+    for (std::size_t i = 0; i < options_.metrics.size(); ++i) {
+      const MetricOptions& metric = options_.metrics[i];
+      const std::string path = text("metrics.", i);
+      const std::string name = metric.name.empty() ? bare_name(metric.metric.type) : metric.name;
+      const auto [first, is_new] = names.try_emplace(name, i);
+      if (!is_new) {
+        problem(path + ".name", text("metrics.", first->second, " is named ", quoted(name),
+                                     ", too; set name = \"...\" in one of them"));
+      }
+      if (metric.t_range[0] >= metric.t_range[1]) {
+        problem(path + ".t_range", does_not_rise(metric.t_range));
+      }
+      if (metric.input_range[0] >= metric.input_range[1]) {
+        problem(path + ".input_range", does_not_rise(metric.input_range));
+      }
+    }
+  }
+
+  void averages() const {
+    std::set<std::string> names;
+    std::set<double> widths;
+    for (std::size_t i = 0; i < options_.ema.also.size(); ++i) {
+      const AverageOptions& also = options_.ema.also[i];
+      const std::string path = text("ema.also.", i);
+      const int forms = also.decay.has_value() + also.half_life.has_value() + also.sigma_rel.has_value();
+      if (forms != 1) problem(path, text("expected exactly one of decay, half_life and sigma_rel, got ", forms));
+      if (!is_word(also.name) || also.name == "ema" || also.name == "raw") {
+        problem(path + ".name",
+                text("expected letters, digits, _ and -, and neither \"ema\" nor \"raw\", got ", quoted(also.name)));
+      }
+      if (!names.insert(also.name).second) {
+        problem(path + ".name", text("another average is named ", quoted(also.name), ", too"));
+      }
+      if (also.sigma_rel && *also.sigma_rel > kLargestSigmaRel) {
+        problem(path + ".sigma_rel", text("expected at most ", number(kLargestSigmaRel), ", the uniform average, got ",
+                                          number(*also.sigma_rel), "; 0.05 to 0.15 are usual"));
+      }
+      if (also.sigma_rel && !widths.insert(*also.sigma_rel).second) {
+        problem(path + ".sigma_rel", text("another average has ", number(*also.sigma_rel), ", too"));
+      }
+    }
+    if (options_.ema.snapshot_every_images > 0 && widths.empty()) {
+      problem("ema.snapshot_every_images",
+              "snapshots are of averages with sigma_rel, and there is none; add two, such as [[ema.also]] name = "
+              "\"p05\" sigma_rel = 0.05 and [[ema.also]] name = \"p10\" sigma_rel = 0.1");
+    }
+  }
+
+  void guidance() const {
+    const std::array<double, 2>& interval = options_.guidance.interval;
+    const DataOptions& data = options_.data;
+    if (data.label_dropout > 0 && !data.use_labels) {
+      problem("data.label_dropout", "there are no labels to drop; set data.use_labels = true");
+    }
+    if (interval[0] < 0 || interval[1] > 1 || interval[0] >= interval[1]) {
+      problem("guidance.interval", does_not_rise(interval, " within [0, 1]"));
+    }
+    if (options_.guidance.scale == 1 || data.label_dropout > 0) return;
+    problem("guidance.scale",
+            text("the networks know no \"no label\" to be guided away from", data.use_labels ? "" : ", and no labels",
+                 "; train with data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1"));
+  }
+
+  const Value& experiment_;
+  const Experiment options_;
+  Problems& problems_;
+};
+
+}  // namespace
+
+Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog) {
+  Value experiment = resolve(document, schema, catalog);
+  Problems problems;
+  const CrossChecks checks(experiment, problems);
+  checks.run();
+  const Walk walk(catalog, [&](const Value& value, const OptionSpec& spec, const Location& location) {
+    checks.no_more_than_another_key(value, spec, location);
+  });
+  walk.members(experiment, schema, experiment.location());
+  problems.finish();
+  return experiment;
+}
+
+void check_before_training(const Value& experiment, const ComponentCatalog& catalog) {
+  Problems problems;
+  const auto look_for = [&](const std::string& path, const Location& location) {
+    std::error_code error;
+    if (path.empty() || fs::exists(path, error)) return;
+    const std::string why = error ? text("cannot be looked at: ", error.message()) : "does not exist";
+    const std::string near = near_path(path);
+    problems.add(location, text(quoted(path, kLongestPathShown), " ", why,
+                                near.empty() ? "" : text("; did you mean ", quoted(near, kLongestPathShown), "?")));
+  };
+  const Walk walk(catalog, [&](const Value& value, const OptionSpec& spec, const Location& location) {
+    if (spec.must_exist && value.is_string()) look_for(value.as_string(), location);
+  });
+  walk.members(experiment, host_schema(), experiment.location());
+  if (const Value* starts = experiment.find("init")) {
+    for (const Value& start : starts->as_array()) {
+      look_for(start.find("from")->as_string(), start.find("from")->location());
+    }
+  }
+  const Value& run = *experiment.find("run");
+  if (run.find("device")->as_string() == "cpu" && run.find("precision")->as_string() == "fp16") {
+    problems.add(run.find("precision")->location(),
+                 "fp16 is for CUDA, and run.device is \"cpu\"; use \"bf16\" or \"fp32\"");
+  }
+  problems.finish();
+}
+
+}  // namespace casdm

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "framework/config/resolve.h"
+
+namespace casdm {
+
+/// `document` resolved as an experiment (see resolve.h) whose keys fit each other: what a schema says of another key
+/// (`at_most` of casdm/options.h), the ranges of metrics and guidance, names that come twice, and the like. Needs no
+/// plugin's code and no LibTorch. Throws one ConfigError that lists every problem.
+/// @param schema  the keys it may have: those of an experiment, or some of them
+Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog);
+
+/// What a training needs besides: that there is something at each `existing_path`, and that its device can do its
+/// precision. `experiment` is resolved. Throws one ConfigError that lists every problem.
+void check_before_training(const Value& experiment, const ComponentCatalog& catalog);
+
+}  // namespace casdm

@@ -1,0 +1,105 @@
+#include "framework/config/cross_checks.h"
+
+#include <doctest/doctest.h>
+
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
+#include "support.h"
+
+using namespace casdm;
+using casdm::testing::fake_catalog;
+using casdm::testing::kSmallExperiment;
+using casdm::testing::message_of;
+using casdm::testing::TemporaryFolder;
+
+namespace {
+
+Value checked(const std::string& more) {
+  return checked_experiment(parse_document(kSmallExperiment + more, "x", std::filesystem::current_path()),
+                            schema_of<Experiment>(), fake_catalog());
+}
+
+std::string problem(const std::string& more) {
+  return message_of([&] { checked(more); });
+}
+
+}  // namespace
+
+TEST_CASE("keys that do not fit each other are found together, each at its place") {
+  CHECK(problem("") == "nothing thrown");
+  CHECK(problem("[train]\nbatch_size = 10\naccumulate = 3") ==
+        "x:13:14: train.accumulate: expected a divisor of train.batch_size = 10, got 3");
+  const std::string two = problem("[guidance]\ninterval = [0.5, 0.2]\n[[metrics]]\ntype = 'l1'\nt_range = [0.5, 0.5]");
+  CHECK(two ==
+        "2 problems:\n  1. x:12:12: guidance.interval: expected a lower and a higher number within [0, 1], got [0.5, "
+        "0.2], which does not rise within [0, 1]\n"
+        "  2. x:15:11: metrics.0.t_range: expected a lower and a higher number, got [0.5, 0.5], which does not rise");
+}
+
+TEST_CASE("metrics have different names and ranges that rise") {
+  CHECK(problem("[[metrics]]\ntype = 'l1'\n[[metrics]]\ntype = 'lpips'\nname = 'l1'") ==
+        "x:15:8: metrics.1.name: metrics.0 is named \"l1\", too; set name = \"...\" in one of them");
+  CHECK(problem("[[metrics]]\ntype = 'l1'\n[[metrics]]\ntype = 'metric_loss_fake/l1'").find("metrics.1.name") !=
+        std::string::npos);
+  CHECK(problem("[[metrics]]\ntype = 'l1'\ninput_range = [1, 0]") ==
+        "x:13:15: metrics.0.input_range: expected a lower and a higher number, got [1.0, 0.0], which does not rise");
+}
+
+TEST_CASE("averages have one form, and names that the command line can tell apart") {
+  CHECK(problem("[[ema.also]]\nname = 'a'\ndecay = 0.9\nsigma_rel = 0.1") ==
+        "x:11:1: ema.also.0: expected exactly one of decay, half_life and sigma_rel, got 2");
+  CHECK(problem("[[ema.also]]\nname = 'raw'\ndecay = 0.9").find("neither \"ema\" nor \"raw\"") != std::string::npos);
+  CHECK(problem("[[ema.also]]\nname = 'a.b'\ndecay = 0.9").find("expected letters, digits, _ and -") !=
+        std::string::npos);
+  CHECK(problem("[[ema.also]]\nname = 'a'\ndecay = 0.9\n[[ema.also]]\nname = 'a'\ndecay = 0.5") ==
+        "x:15:8: ema.also.1.name: another average is named \"a\", too");
+  CHECK(problem("[[ema.also]]\nname = 'a'\nsigma_rel = 0.3").find("expected at most 0.2886") != std::string::npos);
+  CHECK(problem("[ema]\nsnapshot_every_images = 8").starts_with("x:12:25: ema.snapshot_every_images: snapshots are"));
+}
+
+TEST_CASE("guidance needs labels and their absence") {
+  CHECK(problem("[guidance]\nscale = 2") ==
+        "x:12:9: guidance.scale: the networks know no \"no label\" to be guided away from, and no labels; train with "
+        "data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1");
+}
+
+TEST_CASE("a number is compared with the key that its schema names") {
+  // Of the fake catalog: ddim's num_inference_steps, at most noise.num_train_timesteps; its respacing too.
+  const auto with = [](const std::string& steps, const std::string& total) {
+    Value document =
+        parse_document(kSmallExperiment + ("num_inference_steps = " + steps), "x", std::filesystem::current_path());
+    if (!total.empty()) document.find("noise")->set("num_train_timesteps", from_json(total));
+    return message_of([&] { checked_experiment(document, schema_of<Experiment>(), fake_catalog()); });
+  };
+  CHECK(with("1000", "1000") == "nothing thrown");
+  CHECK(with("1001", "1000") ==
+        "x:11:23: sampler.num_inference_steps: expected at most noise.num_train_timesteps = 1000, got 1001 (an "
+        "integer)");
+  CHECK(problem("respacing = '10,15,20'\n[train]\nbatch_size = 1") == "nothing thrown");
+  CHECK(problem("respacing = '500,501'") ==
+        "x:11:13: sampler.respacing: expected numbers that sum up to at most noise.num_train_timesteps = 1000, got "
+        "\"500,501\" (a string)");
+  CHECK(problem("respacing = '5, 6'").find("expected a string of the form [0-9]+(,[0-9]+)*, got \"5, 6\"") !=
+        std::string::npos);
+}
+
+TEST_CASE("a training needs what its paths lead to, and a device for its precision") {
+  const TemporaryFolder folder;
+  folder.write("data.zip", "");
+  const auto before = [](const std::string& toml) {
+    return message_of([&] {
+      const Value document = parse_document(toml, "x", std::filesystem::current_path());
+      check_before_training(checked_experiment(document, schema_of<Experiment>(), fake_catalog()), fake_catalog());
+    });
+  };
+  const std::string rest = std::string(kSmallExperiment).substr(std::string("[data]\ntype = \"shapes\"\n").size());
+  CHECK(before("[data]\ntype = 'zip'\npath = 'data.zip'\n" + rest) == "nothing thrown");
+  CHECK(before("[data]\ntype = 'zip'\npath = 'date.zip'\n" + rest) ==
+        "x:3:8: data.path: \"" + (folder.path() / "date.zip").string() + "\" does not exist; did you mean \"" +
+            (folder.path() / "data.zip").string() + "\"?");
+  CHECK(before(kSmallExperiment + std::string("[[init]]\nmodule = 'theta'\nfrom = 'runs/none'"))
+            .starts_with("x:13:8: init.0.from: "));
+  CHECK(before(kSmallExperiment + std::string("[run]\ndevice = 'cpu'\nprecision = 'fp16'")) ==
+        "x:13:13: run.precision: fp16 is for CUDA, and run.device is \"cpu\"; use \"bf16\" or \"fp32\"");
+  CHECK(before(kSmallExperiment + std::string("[run]\nprecision = 'fp16'")) == "nothing thrown");
+}
