@@ -234,7 +234,9 @@ int sample_command(const std::vector<std::string>& words) {
   }
   const LoadedExperiment experiment = experiment_of(checkpoint, a);
   const GenerateOptions options = generate_options(experiment.options, a);
-  if (experiment.options.run.threads > 0) at::set_num_threads(static_cast<int>(experiment.options.run.threads));
+  std::int64_t threads = experiment.options.run.threads;
+  if (threads == 0 && !a.overwrite) threads = folder.earlier_threads();
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   const Model model = ready_model(experiment, checkpoint, a, options.device);
   const Sampling sampling = sampling_of(checkpoint, options, a, settings_of(experiment, model, checkpoint, options, a));
   const std::string remark = folder.begin(sampling, a.overwrite);

@@ -141,6 +141,11 @@ std::string SampleFolder::unfinished_checkpoint() const {
   return fs::path(member(member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
 }
 
+std::int64_t SampleFolder::earlier_threads() const {
+  const Value* threads = earlier_ ? member(*earlier_, "settings").find("threads") : nullptr;
+  return threads != nullptr && threads->is_integer() ? std::clamp<std::int64_t>(threads->as_integer(), 0, 1024) : 0;
+}
+
 void SampleFolder::hold() {
   std::error_code failure;
   is_new_folder_ = fs::create_directories(path_, failure);

@@ -44,6 +44,9 @@ class SampleFolder {
   /// The name of the checkpoint that an unfinished sampling draws from; empty when there is no such sampling.
   std::string unfinished_checkpoint() const;
 
+  /// The number of threads that the earlier sampling took, on which the last bits of images depend; 0: there is none.
+  std::int64_t earlier_threads() const;
+
   /// Takes the folder for `sampling`, alone: a new one, or an earlier one of the same settings, which goes on. Nothing
   /// is written before the first `add`. Returns a remark for the user, or nothing.
   ///
