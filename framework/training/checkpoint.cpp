@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::int64_t kFormat = 2;
 constexpr std::size_t kDigits = 12;
+constexpr std::uintmax_t kLargestState = 64 << 20;
 constexpr const char* kState = "state.json";
 constexpr const char* kStateSum = "state.json.sha256";
 constexpr std::string_view kAveragePrefix = "ema-";
@@ -89,6 +90,14 @@ void make_way(const fs::path& path) {
 }
 
 std::string state_sum(std::string_view state) { return text(sha256(state), "  ", kState, "\n"); }
+
+/// A file of the state, which may come from anywhere: a pipe must not make us wait, nor a huge file take all memory.
+std::string read_bounded(const fs::path& path) {
+  if (!fs::is_regular_file(path)) throw Error(text(path.string(), " is not a regular file"));
+  if (fs::file_size(path) > kLargestState)
+    throw Error(text(path.string(), " is larger than ", kLargestState, " bytes"));
+  return read_file(path);
+}
 
 /// What to do about a damaged checkpoint: the others that the run has.
 std::string others(const fs::path& checkpoint) {
@@ -182,7 +191,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     }
   }
   try {
-    checkpoint.read_state(read_file(checkpoint.path_ / kState));
+    checkpoint.read_state(read_bounded(checkpoint.path_ / kState));
   } catch (const Error& error) {
     throw Error(
         text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
@@ -192,7 +201,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
 
 void Checkpoint::read_state(const std::string& json) {
   const bool has_sum = fs::exists(path_ / kStateSum);
-  if (has_sum && read_file(path_ / kStateSum) != state_sum(json)) {
+  if (has_sum && read_bounded(path_ / kStateSum) != state_sum(json)) {
     throw Error(text((path_ / kState).string(), " is altered: its SHA-256 is not the one in ", kStateSum));
   }
   const Value record = from_json(json);

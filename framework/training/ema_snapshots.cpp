@@ -94,7 +94,8 @@ std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run) {
   if (!fs::is_directory(run.ema())) return result;
   for (const auto& entry : fs::directory_iterator(run.ema())) {
     EmaSnapshot snapshot{entry.path()};
-    if (read_name(entry.path().filename().string(), snapshot)) result.push_back(std::move(snapshot));
+    if (entry.is_regular_file() && read_name(entry.path().filename().string(), snapshot))
+      result.push_back(std::move(snapshot));
   }
   std::sort(result.begin(), result.end(), [](const EmaSnapshot& a, const EmaSnapshot& b) {
     return std::tie(a.images, a.sigma_rel) < std::tie(b.images, b.sigma_rel);

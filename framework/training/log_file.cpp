@@ -100,7 +100,9 @@ void sync_lines(const fs::path& path) {
 }
 
 std::uintmax_t end_of_lines(const fs::path& path, std::int64_t images) {
-  if (!fs::exists(path)) return 0;
+  const fs::file_status status = fs::symlink_status(path);
+  if (!fs::exists(status)) return 0;
+  if (!fs::is_regular_file(status)) throw Error(text(path.string(), " is not a regular file"));
   const std::string content = read_file(path);
   // From the end: the lines before were looked at by those who wrote after them.
   std::size_t end = content.rfind('\n') + 1;

@@ -16,7 +16,8 @@ void append_line(const std::filesystem::path& file, const std::string& line);
 void sync_lines(const std::filesystem::path& file);
 
 /// Where the lines end that were written until `images` images were seen: up to the first one whose "images" is
-/// larger. Lines that cannot be read belong to the one before them.
+/// larger. Lines that cannot be read belong to the one before them. Throws Error unless the file is a regular one, or
+/// there is none.
 std::uintmax_t end_of_lines(const std::filesystem::path& file, std::int64_t images);
 
 }  // namespace casdm

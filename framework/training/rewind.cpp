@@ -27,7 +27,8 @@ std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
     const std::string name = entry.path().filename().string();
     std::int64_t images = 0;
     const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), images);
-    if (failure == std::errc() && name.substr(static_cast<std::size_t>(end - name.data())) == ".png") {
+    if (failure == std::errc() && entry.is_regular_file() &&
+        name.substr(static_cast<std::size_t>(end - name.data())) == ".png") {
       result.emplace_back(images, entry.path());
     }
   }
@@ -64,16 +65,15 @@ void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, c
   sync_folder(run.checkpoints());
 }
 
-}  // namespace
-
-void rewind(const RunFolder& run, std::int64_t images, bool repeats) {
+void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   std::vector<fs::path> checkpoints, files, later;
   for (const auto& [seen, path] : Checkpoint::all(run)) {
     if (seen > images) checkpoints.push_back(path);
   }
   const auto add = [&](std::int64_t seen, const fs::path& path) {
     files.push_back(path);
-    if (seen > images) later.push_back(path);
+    // A folder that is a link leads to what may be anybody's: there files are only replaced by those of their name.
+    if (seen > images && fs::is_directory(fs::symlink_status(path.parent_path()))) later.push_back(path);
   };
   for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path);
   for (const auto& [seen, path] : grids_in(run)) add(seen, path);
@@ -85,6 +85,17 @@ void rewind(const RunFolder& run, std::int64_t images, bool repeats) {
   if (is_log_longer) fs::resize_file(run.log(), end);
   for (const fs::path& path : later) fs::remove(path);
   run.sync_log();
+}
+
+}  // namespace
+
+void rewind(const RunFolder& run, std::int64_t images, bool repeats) {
+  try {
+    go_back(run, images, repeats);
+  } catch (const fs::filesystem_error& error) {
+    throw Error(text("what ", run.path().string(), " holds of later than ", images,
+                     " images cannot be set aside: ", error.path1().string(), ": ", error.code().message()));
+  }
 }
 
 }  // namespace casdm

@@ -1,5 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
@@ -22,6 +26,13 @@ TEST_CASE("a run killed at any moment and resumed is bitwise the uninterrupted r
   shell("set -- 000000000160\ncasdm train --resume runs/parts & p=$!\n" + kill_after, folder.path());
   const Outcome last = shell("casdm train --resume runs/parts", folder.path());
   REQUIRE_MESSAGE(last.status == 0, last.err);
+  // What came again was not set aside, and nothing half-written is left.
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder.path() / "runs/parts")) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{".lock", "checkpoints", "config.toml", "metrics.jsonl", "samples"});
   for (const char* file : {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"}) {
     const fs::path end = fs::path("checkpoints") / "000000000240" / file;
     CHECK_MESSAGE(

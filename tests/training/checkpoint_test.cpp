@@ -237,3 +237,24 @@ TEST_CASE("what has the name of a new checkpoint is kept beside it") {
   CHECK(read_file(run.checkpoints() / "000000000016.set-aside-1" / "notes.txt") == "one");
   CHECK(read_file(run.checkpoints() / "000000000016.set-aside-2" / "notes.txt") == "two");
 }
+
+TEST_CASE("a state that is a pipe, a folder or huge is refused at once") {
+  const TemporaryFolder folder;
+  const RunFolder run = new_run(folder);
+  const fs::path path = Checkpoint::save(run, content(16));
+  for (const char* name : {"state.json", "state.json.sha256"}) {
+    const std::string whole = read_file(path / name);
+    fs::remove(path / name);
+    REQUIRE(::mkfifo((path / name).c_str(), 0600) == 0);
+    CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains("is not a regular file"), Error);
+    fs::remove(path / name);
+    fs::create_directory(path / name);
+    CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains("is not a regular file"), Error);
+    fs::remove(path / name);
+    put(path / name, whole);
+    fs::resize_file(path / name, std::uintmax_t{1} << 40);
+    CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains("is larger than"), Error);
+    put(path / name, whole);
+  }
+  CHECK_NOTHROW(Checkpoint::open(run.path()));
+}

@@ -2,10 +2,16 @@
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <fstream>
+#include <thread>
 
+#include "casdm/error.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
 #include "support/components.h"
@@ -110,4 +116,57 @@ TEST_CASE("going back to an older checkpoint keeps the later ones as a run of it
   CHECK(read_file(run.path() / "set-aside-2" / "metrics.jsonl") == kTwoLines + std::string("{\"images\":24}\n"));
   CHECK_FALSE(fs::exists(run.path() / "set-aside-2" / "config.toml"));
   CHECK(read_file(run.log()) == kTwoLines);
+}
+
+TEST_CASE(
+    "a process that is killed while it goes back loses nothing, and the newest checkpoint is the old or the new") {
+  const TemporaryFolder folder;
+  constexpr int kKills = 30;
+  std::chrono::microseconds whole{};
+  for (int kill = kKills; kill >= 0; --kill) {
+    const fs::path path = folder.path() / std::to_string(kill);
+    const RunFolder run = run_of(path, 48, {16, 32, 48});
+    const std::string log = read_file(run.log());
+    const pid_t child = ::fork();
+    if (child == 0) {
+      rewind(run, 16, true);
+      ::_exit(0);
+    }
+    // The first one ends by itself, and says how long it takes; the last one is killed at once.
+    const auto start = std::chrono::steady_clock::now();
+    if (kill < kKills) std::this_thread::sleep_for(whole * kill / kKills);
+    if (kill < kKills) ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    if (kill == kKills) {
+      whole = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+      CHECK(Checkpoint::open(path).images() == 16);
+    }
+    const std::int64_t newest = Checkpoint::open(path).images();
+    const fs::path aside = path / "set-aside-1";
+    CHECK((newest == 16 || newest == 48));
+    CHECK(read_file((newest == 48 ? path : aside) / "metrics.jsonl") == log);
+    for (const char* name : {"000000000032", "000000000048"}) {
+      CHECK((fs::exists(path / "checkpoints" / name) || fs::exists(aside / "checkpoints" / name)));
+    }
+    CHECK((fs::exists(run.samples() / "48.png") || fs::exists(aside / "samples" / "48.png")));
+    RunFolder again = RunFolder::open(path);
+    rewind(again, 16, true);
+    CHECK(Checkpoint::open(path).images() == 16);
+    CHECK(read_file(run.log()) == kTwoLines);
+  }
+}
+
+TEST_CASE("going back never reaches through a link") {
+  const TemporaryFolder folder;
+  const RunFolder run = run_of(folder.path() / "a", 32, {16});
+  put(folder.path() / "theirs" / "32.png", "theirs");
+  fs::remove_all(run.samples());
+  fs::create_directory_symlink(folder.path() / "theirs", run.samples());
+  rewind(run, 16, true);
+  CHECK(read_file(folder.path() / "theirs" / "32.png") == "theirs");
+  put(folder.path() / "log", "{\"images\":99}\n");
+  fs::remove(run.log());
+  fs::create_symlink(folder.path() / "log", run.log());
+  CHECK_THROWS_WITH_AS(rewind(run, 16, true), doctest::Contains("metrics.jsonl is not a regular file"), Error);
+  CHECK(read_file(folder.path() / "log") == "{\"images\":99}\n");
 }
