@@ -13,6 +13,7 @@
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
+#include "framework/config/limits.h"
 #include "framework/config/merge.h"
 #include "framework/config/problems.h"
 #include "framework/config/wording.h"
@@ -103,6 +104,10 @@ class CrossChecks {
     metrics();
     averages();
     guidance();
+    if (options_.plugins.paths.size() > kMostPluginPaths) {
+      problem("plugins.paths",
+              text("expected at most ", kMostPluginPaths, " paths, got ", options_.plugins.paths.size()));
+    }
     const TrainOptions& train = options_.train;
     if (train.batch_size % train.accumulate != 0) {
       problem("train.accumulate",

@@ -15,6 +15,7 @@ inline constexpr std::size_t kMostValues = 10'000;     ///< of all files, tables
 inline constexpr std::size_t kDeepestNesting = 64;     ///< tables and arrays in each other; they are walked recursively
 inline constexpr std::size_t kLongestKeyPath = 1'000;  ///< bytes; each value holds its own
 inline constexpr double kMostSeconds = 2;              ///< of processor time, whatever took it
+inline constexpr std::size_t kMostPluginPaths = 64;    ///< that an experiment may add to the search
 inline constexpr std::size_t kMostProblems = 50;       ///< that are shown of one experiment
 
 /// What reading one experiment has cost so far. Each call throws ConfigError at `location` when it goes beyond a limit.

@@ -16,6 +16,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/limits.h"
 #include "framework/loading/load_record.h"
 #include "framework/loading/note_summary.h"
 
@@ -29,6 +30,7 @@ constexpr const char* kCommandOrigin = "--plugin";
 constexpr const char* kConfigOrigin = "[plugins] paths";
 constexpr const char* kEnvironmentOrigin = "CASDM_PLUGIN_PATH";
 constexpr const char* kInstalledOrigin = "the installed folder";
+constexpr std::size_t kMostShown = 20;  // files that cannot be used, in a message
 
 bool is_chosen(const std::string& origin) { return origin == kCommandOrigin || origin == kConfigOrigin; }
 
@@ -208,6 +210,7 @@ std::vector<fs::path> plugin_paths(const Value& document) {
   std::vector<fs::path> result;
   if (paths == nullptr || !paths->is_array()) return result;
   for (const Value& path : paths->as_array()) {
+    if (result.size() == kMostPluginPaths) break;
     if (!path.is_string() || path.as_string().empty()) continue;
     const std::string absolute = absolute_path(path);
     if (path_problem(absolute).empty()) result.push_back(absolute);
@@ -275,6 +278,11 @@ std::vector<std::string> PluginCatalog::warnings() const {
     if (plugin.problem.empty() || !is_chosen(plugin.origin)) continue;
     result.push_back(text(plugin.path.string(), " (", plugin.origin, ") cannot be used: ", plugin.problem));
   }
+  if (result.size() > kMostShown) {
+    const std::size_t more = result.size() - kMostShown;
+    result.resize(kMostShown);
+    result.push_back(text(more, " more files cannot be used; `casdm plugins list` shows them all"));
+  }
   return result;
 }
 
@@ -296,12 +304,14 @@ const FoundPlugin& PluginCatalog::owner(std::string_view kind, const std::string
 }
 
 void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type) const {
-  std::string message = text("no usable plugin has the ", kind, " '", type, "'");
+  std::string message = text("no usable plugin has the ", kind, " ", quoted(type));
   std::vector<std::string> candidates = names(kind);
   std::string unusable;
+  std::size_t count = 0;
   for (const FoundPlugin& plugin : plugins_) {
     const bool is_usable = plugin.problem.empty();
-    if (!is_usable) unusable += text("\n    cannot be used: ", plugin.path.string(), ": ", plugin.problem);
+    if (!is_usable && ++count <= kMostShown)
+      unusable += text("\n    cannot be used: ", plugin.path.string(), ": ", plugin.problem);
     for (const ComponentEntry& component : plugin.description.components) {
       if (is_usable && component.kind != kind && is_named(type, plugin, component)) {
         message += text("; it is a ", component.kind);
@@ -309,6 +319,7 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
       if (is_usable && component.kind == kind) candidates.push_back(plugin.description.info.id + "/" + component.name);
     }
   }
+  if (count > kMostShown) unusable += text("\n    and ", count - kMostShown, " more files that cannot be used");
   const std::vector<std::string> likely = nearest(type, candidates);
   if (!likely.empty()) message += text("; did you mean '", join(likely, "' or '"), "'?");
   const std::vector<std::string> available = names(kind);

@@ -117,9 +117,9 @@ TEST_CASE("an experiment that lacks plugins is refused as a whole, with every pl
   CHECK(message.starts_with("4 problems:\n  1. x.toml:1:1: head: missing; an experiment needs it: "));
   CHECK(message.find("\n  3. x.toml:3:14: data.num_images: expected an integer of at least 1, got 0 (an integer); it "
                      "is an option of fixture (plugin dataset_fixture)\n") != std::string::npos);
-  CHECK(
-      message.find("\n  4. x.toml:5:8: noise.type: no usable plugin has the noise_scheduler 'cosine'; available: none\n"
-                   "    looked in: ") != std::string::npos);
+  CHECK(message.find(
+            "\n  4. x.toml:5:8: noise.type: no usable plugin has the noise_scheduler \"cosine\"; available: none\n"
+            "    looked in: ") != std::string::npos);
 }
 
 TEST_CASE("init and schema write what was found, and no file over another") {
@@ -135,6 +135,6 @@ TEST_CASE("init and schema write what was found, and no file over another") {
         }) == "mine.toml exists; choose another name or remove it");
   CHECK(message_of([] {
           config({"init", "--type", "data=fixtrue"});
-        }).starts_with("no usable plugin has the dataset 'fixtrue'; did you mean 'fixture'?"));
+        }).starts_with("no usable plugin has the dataset \"fixtrue\"; did you mean 'fixture'?"));
   CHECK(from_json(config({"schema"})).find("$schema") != nullptr);
 }

@@ -4,6 +4,7 @@
 
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
+#include "framework/loading/discovery.h"
 #include "support.h"
 
 using namespace casdm;
@@ -55,6 +56,14 @@ TEST_CASE("averages have one form, and names that the command line can tell apar
         "x:15:8: ema.also.1.name: another average is named \"a\", too");
   CHECK(problem("[[ema.also]]\nname = 'a'\nsigma_rel = 0.3").find("expected at most 0.2886") != std::string::npos);
   CHECK(problem("[ema]\nsnapshot_every_images = 8").starts_with("x:12:25: ema.snapshot_every_images: snapshots are"));
+}
+
+TEST_CASE("an experiment adds a bounded number of places to the search for plugins") {
+  std::string paths = "[plugins]\npaths = [";
+  for (int i = 0; i < 70; ++i) paths += "'p" + std::to_string(i) + "', ";
+  CHECK(problem(paths + "]") == "x:12:9: plugins.paths: expected at most 64 paths, got 70");
+  Value document = parse_document(kSmallExperiment + paths + "]", "x", std::filesystem::current_path());
+  CHECK(plugin_paths(document).size() == 64);
 }
 
 TEST_CASE("guidance needs labels and their absence") {

@@ -183,13 +183,13 @@ TEST_CASE("an unknown component is met with near names, all names, and where was
   const fs::path bad = place.write("b.so", "no library");
   const std::string message = message_of([&] { place.discover().component("dataset", "fixtrue"); });
   CHECK(
-      message.starts_with("no usable plugin has the dataset 'fixtrue'; did you mean 'fixture'? available: fixture\n"
+      message.starts_with("no usable plugin has the dataset \"fixtrue\"; did you mean 'fixture'? available: fixture\n"
                           "    looked in: " +
                           place.path().string() + " ([plugins] paths), "));
   CHECK(message.ends_with("\n    cannot be used: " + bad.string() + ": is no shared library (no ELF header)"));
   CHECK(message_of([&] {
           place.discover().component("sampler", "fixture");
-        }).starts_with("no usable plugin has the sampler 'fixture'; it is a dataset; available: none\n"));
+        }).starts_with("no usable plugin has the sampler \"fixture\"; it is a dataset; available: none\n"));
 }
 
 TEST_CASE("a bad file is kept with its reason, and does not stop the others") {
