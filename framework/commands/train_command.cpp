@@ -6,10 +6,14 @@
 #include "framework/commands/commands.h"
 #include "framework/composition/model.h"
 #include "framework/config/cross_checks.h"
+#include "framework/config/document.h"
+#include "framework/config/overrides.h"
 #include "framework/device/device.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/metric_terms.h"
+#include "framework/training/remove_run.h"
+#include "framework/training/resume.h"
 #include "framework/training/run_folder.h"
 #include "framework/training/signals.h"
 #include "framework/training/trainer.h"
@@ -27,14 +31,17 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::vector<std::string> plugins;
   bool dry_run = false;
+  bool overwrite = false;
   bool allow_rebuilt = false;
+  bool allow_other_data = false;
 };
 
 constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]... [--dry-run]
        casdm train --resume RUN [--set KEY=VALUE]...
 
 Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
-checkpoint. Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 0.
+checkpoint, with the experiment as it was and what --set changes in it from then on. Ctrl-C,
+SIGTERM, SIGHUP and SIGUSR1 finish the step, save a checkpoint and exit with 0.
 
   casdm train configs/quickstart.toml
   casdm train configs/cifar10_casdm_lpips.toml --set data.path=cifar10.tar.gz --set run.seed=1
@@ -49,29 +56,49 @@ po::options_description described(TrainArguments& arguments) {
       "plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")(
       "dry-run", po::bool_switch(&arguments.dry_run),
       "open the data, build networks and metrics, print their sizes, write nothing")(
+      "overwrite", po::bool_switch(&arguments.overwrite),
+      "remove the run folder of this name first, if it holds nothing but a run")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
-      "continue although a plugin was rebuilt since the checkpoint was saved");
+      "continue although a plugin was rebuilt since the checkpoint was saved")(
+      "allow-other-data", po::bool_switch(&arguments.allow_other_data),
+      "continue although the data set is not the one that the checkpoint was trained on");
   return options;
+}
+
+/// Refuses options that mean nothing together.
+void check(const TrainArguments& arguments) {
+  if (arguments.config.empty() == arguments.resume.empty()) {
+    throw ConfigError("train: give either an experiment file or --resume RUN; see `casdm train --help`");
+  }
+  const bool is_resume = !arguments.resume.empty();
+  if (is_resume && (arguments.dry_run || arguments.overwrite)) {
+    throw ConfigError(text("train: ", arguments.dry_run ? "--dry-run" : "--overwrite",
+                           " is for a new run and does not go with --resume"));
+  }
+  if (!is_resume && (arguments.allow_rebuilt || arguments.allow_other_data)) {
+    throw ConfigError(text("train: ", arguments.allow_rebuilt ? "--allow-rebuilt" : "--allow-other-data",
+                           " is for --resume and means nothing for a new run"));
+  }
 }
 
 std::vector<fs::path> paths(const std::vector<std::string>& words) { return {words.begin(), words.end()}; }
 
-void print_model(const LoadedExperiment& experiment) {
+/// Makes every component and describes them. Throws what training would throw before its first step.
+std::string compose(const LoadedExperiment& experiment) {
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0);
   const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
   const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
-  std::cout << experiment.options.run.name << ": everything fits together\n  data: " << describe(*dataset) << '\n'
-            << describe(model);
+  return text("  data: ", describe(*dataset), '\n', describe(model));
 }
 
 int finish(const TrainingEnd& end, const RunFolder& run) {
   if (end.is_complete) {
-    std::cerr << "done: " << end.progression.images << " images. Draw samples with\n  casdm sample "
-              << run.path().string() << " --num 64 --out samples\n";
+    std::cerr << "done: " << end.images << " images. Draw samples with\n  casdm sample " << run.path().string()
+              << " --num 64 --out samples\n";
   } else {
-    std::cerr << "stopped at " << end.progression.images
-              << " images; the state is saved. Continue with\n  casdm train --resume " << run.path().string() << '\n';
+    std::cerr << "stopped at " << end.images << " images; the state is saved. Continue with\n  casdm train --resume "
+              << run.path().string() << '\n';
   }
   std::cout << run.path().string() << '\n';
   return 0;
@@ -81,10 +108,14 @@ int start_run(const TrainArguments& arguments) {
   LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
   check_before_training(experiment.resolved, experiment.host->catalog());
   if (arguments.dry_run) {
-    print_model(experiment);
+    std::cout << experiment.options.run.name << ": everything fits together\n" << compose(experiment);
     return 0;
   }
   const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
+  if (arguments.overwrite && fs::exists(folder)) {
+    compose(experiment);
+    remove_run(folder);
+  }
   RunFolder run = RunFolder::create(folder, experiment.resolved);
   run.lock();
   try {
@@ -95,37 +126,43 @@ int start_run(const TrainArguments& arguments) {
   }
 }
 
+/// Whether nothing is left to be done: every image was seen, and the last grid drawn.
+bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const Experiment& options) {
+  if (checkpoint.images() < options.train.total_images) return false;
+  return options.log.sample_count == 0 || fs::exists(run.samples() / text(checkpoint.images(), ".png"));
+}
+
 int resume_run(const TrainArguments& arguments) {
   const fs::path given = arguments.resume;
   const bool is_checkpoint = fs::exists(given / "state.json");
   RunFolder run = RunFolder::open(is_checkpoint ? fs::canonical(given).parent_path().parent_path() : given);
   run.lock();
-  const LoadedExperiment experiment = load_experiment(run.config(), arguments.overrides, paths(arguments.plugins));
   std::optional<Checkpoint> checkpoint;
   try {
     checkpoint = Checkpoint::open(given);
   } catch (const NoCheckpoint&) {
     std::cerr << run.path().string() << " has no checkpoint yet: starting from the beginning\n";
   }
+  Value document = checkpoint ? experiment_to_resume(run, *checkpoint, !is_checkpoint) : load_document(run.config());
+  apply_overrides(document, arguments.overrides);
+  const LoadedExperiment experiment = resolve_experiment(document, paths(arguments.plugins));
   if (checkpoint) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
-    if (checkpoint->images() >= experiment.options.train.total_images) {
+    if (is_done(run, *checkpoint, experiment.options)) {
       std::cerr << "the run is complete (" << checkpoint->images()
                 << " images). To train on: --set train.total_images=N\n";
       std::cout << run.path().string() << '\n';
       return 0;
     }
   }
-  return finish(train(experiment, run, std::move(checkpoint)), run);
+  return finish(train(experiment, run, std::move(checkpoint), arguments.allow_other_data), run);
 }
 
 int train_command(const std::vector<std::string>& words) {
   TrainArguments arguments;
   if (!fill_arguments({"train", kUsage, described(arguments), {"config"}}, words)) return 0;
-  if (arguments.config.empty() == arguments.resume.empty()) {
-    throw ConfigError("train: give either an experiment file or --resume RUN; see `casdm train --help`");
-  }
+  check(arguments);
   catch_signals();
   return arguments.resume.empty() ? start_run(arguments) : resume_run(arguments);
 }

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "casdm/timestep_sampler.h"
-#include "framework/data/batch_loader.h"
 #include "framework/composition/model.h"
+#include "framework/data/batch_loader.h"
 #include "framework/training/step_record.h"
 
 namespace casdm {

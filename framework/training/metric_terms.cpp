@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <iostream>
 #include <set>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -98,14 +101,37 @@ double ExperimentMetrics::weight(const Term& term) const {
   return term.options.weight * (warmup > 0 ? std::min(1.0, static_cast<double>(images_) / warmup) : 1.0);
 }
 
+void ExperimentMetrics::set_part(std::int64_t images, const Tensor& t, const Tensor& t_on_cpu) {
+  images_ = images;
+  t_ = t;
+  t_on_cpu_ = t_on_cpu;
+}
+
+Tensor ExperimentMetrics::on_cpu(const Tensor& t) const { return t.is_same(t_) ? t_on_cpu_ : t.to(at::kCPU); }
+
+void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const {
+  if (term.is_checked || term.options.weight == 0 || !prediction.requires_grad() || !at::GradMode::is_enabled()) return;
+  term.is_checked = true;
+  if (distance.requires_grad()) {
+    const Tensor gradient = torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
+                                                  /*create_graph=*/false, /*allow_unused=*/true)[0];
+    if (gradient.defined() && gradient.ne(0).any().item<bool>()) return;
+  }
+  without_gradient_.push_back(text("warning: metric '", term.name,
+                                   "' gives the prediction no gradient in this batch and ",
+                                   "so trains nothing: is its result detached, rounded, or made from numbers?"));
+}
+
 Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const {
   const auto distance = [&](const Tensor& predicted, const Tensor& target) {
-    return (*term.metric)(fitted(predicted, term.options), fitted(target, term.options));
+    const Tensor value = (*term.metric)(fitted(predicted, term.options), fitted(target, term.options));
+    check_gradient(term, value, predicted);
+    return value;
   };
   const auto [low, high] = term.options.t_range;
   if (low == 0 && high == 1) return distance(prediction, batch.x0);
-  const Tensor part = (batch.t + 1).to(at::kDouble) / num_train_timesteps_;
-  const Tensor chosen = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1);
+  const Tensor part = (on_cpu(batch.t) + 1).to(at::kDouble) / num_train_timesteps_;
+  const Tensor chosen = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1).to(prediction.device());
   Tensor values = at::zeros({prediction.size(0)}, prediction.options());
   if (chosen.numel() == 0) return values;
   return values.index_put({chosen}, distance(prediction.index_select(0, chosen), batch.x0.index_select(0, chosen)));
@@ -114,7 +140,10 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                                   const std::string& module) const {
   const WithoutAutocast full_precision(prediction.device().type());
-  if (!terms_.empty() && !has_remarked_) extreme_ = prediction.detach().abs().max();
+  if (!terms_.empty() && !has_remarked_) {
+    const Tensor extreme = prediction.detach().abs().max();
+    extreme_ = extreme_.defined() ? at::maximum(extreme_, extreme) : extreme;
+  }
   std::vector<LossTerm> result;
   for (const Term& term : terms_) {
     const double factor = weight(term);
@@ -132,13 +161,15 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
 }
 
 std::string ExperimentMetrics::remark() {
-  if (has_remarked_ || !extreme_.defined()) return {};
-  const double extreme = extreme_.item<double>();
+  std::vector<std::string> lines = std::exchange(without_gradient_, {});
+  const double extreme = extreme_.defined() ? extreme_.item<double>() : 0;
   extreme_.reset();
-  if (!(extreme > 1)) return {};
-  has_remarked_ = true;
-  return text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
-              "; they take them as they are (usual at high noise, said once)");
+  if (extreme > 1) {
+    has_remarked_ = true;
+    lines.push_back(text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
+                         "; they take them as they are (usual at high noise, said once)"));
+  }
+  return join(lines, "\n");
 }
 
 }  // namespace casdm

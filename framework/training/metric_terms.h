@@ -17,14 +17,15 @@ class ExperimentMetrics final : public MetricTerms {
   /// metric is made for.
   ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device);
 
-  /// Sets the number of images seen, on which warm-ups depend.
-  void set_images(std::int64_t images) { images_ = images; }
+  /// Before the losses of a part of a batch: the number of images seen, on which warm-ups depend, and t of the part
+  /// with its copy on the CPU, so that a range of t is chosen without waiting for the device.
+  void set_part(std::int64_t images, const Tensor& t, const Tensor& t_on_cpu);
 
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
 
-  /// What the user should know of the predictions compared since the last call: that some lay outside [-1, 1].
-  /// Said once; empty from then on, and while there is nothing to say. Waits for the device until then.
+  /// Lines to report, each once: that predictions have left [-1, 1], and metrics whose distances carry no gradient to
+  /// the prediction, found at the first batch. Empty: nothing new. Waits for the device.
   std::string remark();
 
  private:
@@ -32,8 +33,11 @@ class ExperimentMetrics final : public MetricTerms {
     MetricOptions options;
     std::shared_ptr<MetricLoss> metric;
     std::string name;
+    mutable bool is_checked = false;  ///< whether its gradient was looked at
   };
 
+  Tensor on_cpu(const Tensor& t) const;
+  void check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const;
   Tensor distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;
   double weight(const Term& term) const;
 
@@ -41,8 +45,11 @@ class ExperimentMetrics final : public MetricTerms {
   Tensor alphas_cumprod_;
   double num_train_timesteps_;
   std::int64_t images_ = 0;
-  mutable Tensor extreme_;  ///< largest |prediction| of the last evaluation, until the remark is made
+  Tensor t_;  ///< of the part
+  Tensor t_on_cpu_;
+  mutable Tensor extreme_;  ///< largest |prediction| since the last remark, until it is made
   bool has_remarked_ = false;
+  mutable std::vector<std::string> without_gradient_;  ///< to be reported
 };
 
 }  // namespace casdm

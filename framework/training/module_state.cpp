@@ -1,6 +1,7 @@
 #include "framework/training/module_state.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 
 #include "casdm/error.h"
@@ -88,6 +89,7 @@ bool ModuleState::has_finite_weights() const { return weights_.norm().isfinite()
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
+  at::autocast::clear_cache();  // casts of the weights as they were
   gradients_.mul_(scale);
   adam_step_.add_(1);
   at::_fused_adamw_({weights_}, {gradients_}, {exp_avg_}, {exp_avg_sq_}, {}, {adam_step_}, learning_rate,
@@ -103,6 +105,7 @@ void ModuleState::update_averages(const AverageTime& now) {
 
 void ModuleState::swap_ema() {
   at::NoGradGuard no_grad;
+  at::autocast::clear_cache();
   const Tensor kept = weights_.clone();
   weights_.copy_(averages_.front());
   averages_.front().copy_(kept);

@@ -8,7 +8,9 @@ namespace {
 
 volatile std::sig_atomic_t g_interrupted = 0;
 
-void on_signal(int signal) {
+void ask_for_end(int /*signal*/) { g_interrupted = 1; }
+
+void ask_once(int signal) {
   g_interrupted = 1;
   std::signal(signal, SIG_DFL);
 }
@@ -17,8 +19,13 @@ void on_signal(int signal) {
 
 void catch_signals() {
   g_interrupted = 0;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  std::signal(SIGINT, ask_once);
+  std::signal(SIGTERM, ask_once);
+  // A terminal that closes sends SIGHUP more than once, and a batch system may repeat SIGUSR1.
+  if (std::signal(SIGHUP, ask_for_end) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+  std::signal(SIGUSR1, ask_for_end);
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool interrupted() { return g_interrupted != 0; }

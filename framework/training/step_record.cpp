@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -10,32 +11,54 @@
 
 namespace casdm {
 
-void StepRecord::add_row(std::vector<std::string>& names, std::vector<std::vector<Tensor>>& rows, std::size_t row,
-                         const std::string& name, const Tensor& value) {
-  if (row == names.size()) {
-    names.push_back(name);
-    rows.emplace_back();
+namespace {
+
+std::size_t row_of(const std::vector<std::string>& names, const std::string& name) {
+  return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+/// Appends `values`, terms or statistics of one part of the batch, to the rows of their names.
+/// @param what  "loss term"
+template <class Named>
+void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>& rows, const std::vector<Named>& values,
+              const std::string& what) {
+  const std::size_t parts = rows.empty() ? 0 : rows.front().size();
+  for (const Named& value : values) {
+    const std::size_t row = row_of(names, value.name);
+    if (row == names.size()) {
+      if (parts > 0)
+        throw PluginError(text("the head has the ", what, " '", value.name, "' in one part of a batch alone"));
+      names.push_back(value.name);
+      rows.emplace_back();
+    }
+    rows[row].push_back(value.value.detach().to(at::kFloat));
   }
-  rows[row].push_back(value.detach().to(at::kFloat));
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    if (rows[row].size() > parts) continue;
+    throw PluginError(text("the head lacks the ", what, " '", names[row], "' in one part of a batch alone"));
+  }
+}
+
+}  // namespace
+
+std::string advice_on_not_finite() {
+  return "; the last checkpoint is kept. Try a smaller learning rate or term weight, fp32, or a t_range";
 }
 
 void StepRecord::add_part(const Losses& losses) {
-  term_weights.clear();
-  term_modules.clear();
+  add_rows(terms, term_parts_, losses.terms, "loss term");
+  add_rows(statistics, statistic_parts_, losses.statistics, "statistic");
+  term_weights.resize(terms.size());
+  term_modules.resize(terms.size());
   for (const LossTerm& term : losses.terms) {
-    term_weights.push_back(term.value.requires_grad() ? term.weight : 0);
-    term_modules.push_back(term.module);
-  }
-  for (std::size_t i = 0; i < losses.terms.size(); ++i) {
-    add_row(terms, term_parts_, i, losses.terms[i].name, losses.terms[i].value);
-  }
-  for (std::size_t i = 0; i < losses.statistics.size(); ++i) {
-    add_row(statistics, statistic_parts_, i, losses.statistics[i].name, losses.statistics[i].value);
+    const std::size_t row = row_of(terms, term.name);
+    if (term.value.requires_grad()) term_weights[row] = term.weight;
+    term_modules[row] = term.module;
   }
 }
 
 void StepRecord::fetch() {
-  const auto stacked = [](const std::vector<std::vector<Tensor>>& rows) {
+  const auto stacked = [](const Parts& rows) {
     std::vector<Tensor> whole;
     for (const auto& parts : rows) whole.push_back(at::cat(parts));
     return whole.empty() ? at::empty({0, 0}) : at::stack(whole).to(at::kCPU);
@@ -55,48 +78,56 @@ std::vector<LossTerm> StepRecord::loss_terms() const {
   return result;
 }
 
-void StepRecord::check_finite(bool check_gradients) const {
-  const std::string advice =
-      "; the last checkpoint is kept. Try a smaller learning rate or term weight, fp32, or a t_range";
-  if (!values.isfinite().all().item<bool>()) {
-    const Tensor bad = values.isfinite().logical_not().nonzero();
-    const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
-    const std::int64_t image = bad[0][1].item<std::int64_t>();
-    throw Error(text("step ", step, ": loss term '", terms[term], "' is ",
-                     values[static_cast<std::int64_t>(term)][image].item<float>(),
-                     " at t = ", t[image].item<std::int64_t>(), " (image ", image, " of the batch)", advice));
-  }
-  if (!check_gradients || grad_norms.isfinite().all().item<bool>()) return;
-  std::vector<std::string> names;
+bool StepRecord::has_finite_terms() const { return values.isfinite().all().item<bool>(); }
+
+void StepRecord::check_terms() const {
+  if (has_finite_terms()) return;
+  const Tensor bad = values.isfinite().logical_not().nonzero();
+  const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
+  const std::int64_t image = bad[0][1].item<std::int64_t>();
+  throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
+                       values[static_cast<std::int64_t>(term)][image].item<float>(), " at t = ",
+                       t[image].item<std::int64_t>(), " (image ", image, " of the batch)", advice_on_not_finite()));
+}
+
+std::vector<std::string> StepRecord::modules_without_finite_gradient() const {
+  std::vector<std::string> result;
   for (std::size_t i = 0; i < modules.size(); ++i) {
-    if (!std::isfinite(grad_norms[static_cast<std::int64_t>(i)].item<float>())) names.push_back(modules[i]);
+    if (!std::isfinite(grad_norms[static_cast<std::int64_t>(i)].item<float>())) result.push_back(modules[i]);
   }
-  throw Error(text("step ", step, ": all loss terms (", join(terms, ", "), ") are finite, but the gradient of module ",
-                   join(names, ", "), " is not (t = ", t.min().item<std::int64_t>(), "..", t.max().item<std::int64_t>(),
-                   ")", advice));
+  return result;
+}
+
+StepStatistics::Sum& StepStatistics::sum_of(Sums& sums, const std::string& name) {
+  const auto found = std::find_if(sums.begin(), sums.end(), [&](const auto& entry) { return entry.first == name; });
+  return found != sums.end() ? found->second : sums.emplace_back(name, Sum()).second;
+}
+
+void StepStatistics::add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t,
+                         bool skip_not_finite) {
+  const auto quarter_of = [&](std::int64_t at) { return static_cast<std::size_t>(at * 4 / num_train_timesteps_); };
+  const auto timesteps = t.accessor<std::int64_t, 1>();
+  for (std::size_t row = 0; row < names.size(); ++row) {
+    Sum& sum = sum_of(sums, names[row]);
+    const Tensor of_row = values[static_cast<std::int64_t>(row)];
+    const auto value = of_row.accessor<float, 1>();
+    for (std::int64_t i = 0; i < timesteps.size(0); ++i) {
+      if (skip_not_finite && !std::isfinite(value[i])) continue;
+      sum.value[quarter_of(timesteps[i])] += value[i];
+      ++sum.count[quarter_of(timesteps[i])];
+    }
+  }
 }
 
 void StepStatistics::add(const StepRecord& record) {
-  if (order_.empty()) order_ = record.terms;
-  const auto add_rows = [&](const std::vector<std::string>& names, const Tensor& values,
-                            std::map<std::string, Sum>& sums) {
-    const auto at = values.accessor<float, 2>();
-    const auto t = record.t.accessor<std::int64_t, 1>();
-    for (std::size_t row = 0; row < names.size(); ++row) {
-      Sum& sum = sums[names[row]];
-      for (std::int64_t i = 0; i < t.size(0); ++i) {
-        const auto quarter = static_cast<std::size_t>(t[i] * 4 / num_train_timesteps_);
-        sum.value[quarter] += at[static_cast<std::int64_t>(row)][i];
-        ++sum.count[quarter];
-      }
-    }
-  };
-  add_rows(record.terms, record.values, losses_);
-  if (!record.statistics.empty()) add_rows(record.statistics, record.statistic_values, statistics_);
+  add(losses_, record.terms, record.values, record.t, true);
+  add(statistics_, record.statistics, record.statistic_values, record.t, false);
   for (std::size_t i = 0; i < record.modules.size(); ++i) {
-    auto& [sum, count] = grad_norms_[record.modules[i]];
-    sum += record.grad_norms[static_cast<std::int64_t>(i)].item<float>();
-    ++count;
+    const float norm = record.grad_norms[static_cast<std::int64_t>(i)].item<float>();
+    if (!std::isfinite(norm)) continue;
+    Sum& sum = sum_of(grad_norms_, record.modules[i]);
+    sum.value[0] += norm;
+    ++sum.count[0];
   }
 }
 
@@ -105,38 +136,98 @@ double StepStatistics::Sum::mean() const {
   return total > 0 ? std::accumulate(value.begin(), value.end(), 0.0) / static_cast<double>(total) : 0;
 }
 
-Value StepStatistics::Sum::json() const {
-  Value::Array quarters;
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    quarters.push_back(count[i] > 0 ? Value(value[i] / static_cast<double>(count[i])) : Value());
-  }
+Value StepStatistics::json(const Sums& sums) {
   Value result{Value::Table{}};
-  result.set("mean", mean());
-  result.set("by_t", std::move(quarters));
+  for (const auto& [name, sum] : sums) {
+    Value::Array quarters;
+    for (std::size_t i = 0; i < sum.value.size(); ++i) {
+      quarters.push_back(sum.count[i] > 0 ? Value(sum.value[i] / static_cast<double>(sum.count[i])) : Value());
+    }
+    Value entry{Value::Table{}};
+    entry.set("mean", sum.mean());
+    entry.set("by_t", std::move(quarters));
+    result.set(name, std::move(entry));
+  }
   return result;
 }
 
 Value StepStatistics::json() const {
-  Value loss{Value::Table{}};
-  for (const std::string& name : order_) loss.set(name, losses_.at(name).json());
-  Value result{Value::Table{}};
-  result.set("loss", std::move(loss));
-  for (const auto& [name, sum] : statistics_) result.set(name, sum.json());
   Value norms{Value::Table{}};
-  for (const auto& [name, sum] : grad_norms_) norms.set(name, sum.first / static_cast<double>(sum.second));
+  for (const auto& [name, sum] : grad_norms_) norms.set(name, sum.mean());
+  Value result{Value::Table{}};
+  result.set("loss", json(losses_));
+  result.set("statistic", json(statistics_));
   result.set("grad_norm", std::move(norms));
   return result;
 }
 
 double StepStatistics::mean(const std::string& term) const {
-  const auto found = losses_.find(term);
-  return found == losses_.end() ? 0 : found->second.mean();
+  for (const auto& [name, sum] : losses_) {
+    if (name == term) return sum.mean();
+  }
+  return 0;
+}
+
+std::vector<std::string> StepStatistics::terms() const {
+  std::vector<std::string> result;
+  for (const auto& [name, sum] : losses_) result.push_back(name);
+  return result;
 }
 
 void StepStatistics::clear() {
   losses_.clear();
   statistics_.clear();
   grad_norms_.clear();
+}
+
+Value StepStatistics::state(const Sums& sums) {
+  Value result{Value::Table{}};
+  for (const auto& [name, sum] : sums) {
+    Value entry{Value::Table{}};
+    entry.set("sum", Value::Array(sum.value.begin(), sum.value.end()));
+    entry.set("count", Value::Array(sum.count.begin(), sum.count.end()));
+    result.set(name, std::move(entry));
+  }
+  return result;
+}
+
+StepStatistics::Sums StepStatistics::restored(const Value& state) {
+  Sums result;
+  for (const auto& [name, entry] : state.as_table()) {
+    Sum& sum = sum_of(result, name);
+    const Value* values = entry.find("sum");
+    const Value* counts = entry.find("count");
+    if (values == nullptr || counts == nullptr || values->as_array().size() != sum.value.size() ||
+        counts->as_array().size() != sum.count.size()) {
+      throw Error(text("the sums of '", name, "' are not those of four quarters of t"));
+    }
+    for (std::size_t i = 0; i < sum.value.size(); ++i) {
+      const Value& value = values->as_array()[i];
+      sum.value[i] = value.is_null() ? std::nan("") : value.as_number();  // JSON has no NaN
+      sum.count[i] = counts->as_array()[i].as_integer();
+      if (sum.count[i] < 0) throw Error(text("the sums of '", name, "' count ", sum.count[i], " images"));
+    }
+  }
+  return result;
+}
+
+Value StepStatistics::state() const {
+  Value result{Value::Table{}};
+  result.set("loss", state(losses_));
+  result.set("statistic", state(statistics_));
+  result.set("grad_norm", state(grad_norms_));
+  return result;
+}
+
+void StepStatistics::restore(const Value& state) {
+  const auto part = [&](const char* key) {
+    const Value* value = state.find(key);
+    if (value == nullptr) throw Error(text("the sums since the last line lack '", key, "'"));
+    return restored(*value);
+  };
+  losses_ = part("loss");
+  statistics_ = part("statistic");
+  grad_norms_ = part("grad_norm");
 }
 
 }  // namespace casdm

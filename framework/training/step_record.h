@@ -2,18 +2,27 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "casdm/cascade_head.h"
+#include "casdm/error.h"
+#include "casdm/value.h"
 
 namespace casdm {
 
-/// The numbers of one step, still on the device until `check` or `StepStatistics::add` reads them.
+/// A loss, a gradient or a weight is not finite: going on, or saving what there is, would make it worse.
+class NotFinite : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The numbers of one step, on the device until `fetch`.
 struct StepRecord {
   std::int64_t step = 0;  ///< counts from 1
-  Tensor t;               ///< int64 [B], CPU
+  double learning_rate = 0;
+  Tensor t;  ///< int64 [B], CPU
   std::vector<std::string> terms;
   std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;  ///< what each term trains
@@ -23,7 +32,8 @@ struct StepRecord {
   std::vector<std::string> modules;
   Tensor grad_norms;  ///< [modules]
 
-  /// Appends the terms and statistics of one part of the batch.
+  /// Appends the terms and statistics of one part of the batch, by name. Throws PluginError when another part has other
+  /// names.
   void add_part(const Losses& losses);
 
   /// Brings everything to the CPU.
@@ -32,47 +42,66 @@ struct StepRecord {
   /// The terms of the whole batch, on the CPU; after `fetch`.
   std::vector<LossTerm> loss_terms() const;
 
-  /// Throws Error naming the first term that is not finite, its t and the step, or the module
-  /// whose gradient is not.
-  void check_finite(bool check_gradients) const;
+  /// Whether every term is finite.
+  bool has_finite_terms() const;
+
+  /// Throws NotFinite with the first term that is not finite, its t and the step.
+  void check_terms() const;
+
+  /// The modules whose gradient is not finite.
+  std::vector<std::string> modules_without_finite_gradient() const;
 
  private:
-  void add_row(std::vector<std::string>& names, std::vector<std::vector<Tensor>>& rows, std::size_t row,
-               const std::string& name, const Tensor& value);
-  std::vector<std::vector<Tensor>> term_parts_;
-  std::vector<std::vector<Tensor>> statistic_parts_;
+  /// The values of the terms, or of the statistics, part by part; rows as in the list of names.
+  using Parts = std::vector<std::vector<Tensor>>;
+  Parts term_parts_;
+  Parts statistic_parts_;
 };
+
+/// How a message ends that reports a value which is not finite.
+std::string advice_on_not_finite();
 
 /// Sums over the steps of one logging interval.
 class StepStatistics {
  public:
   explicit StepStatistics(std::int64_t num_train_timesteps) : num_train_timesteps_(num_train_timesteps) {}
 
+  /// Values of terms that are not finite, which only fp16 goes on with, are left out.
   void add(const StepRecord& record);
 
-  /// {"loss": {name: {"mean", "by_t": [4]}}, "gate": ..., "grad_norm": {module: mean}}; null where
-  /// an interval had no image in a quarter of t.
+  /// {"loss": {name: {"mean", "by_t": [4]}}, "statistic": likewise, "grad_norm": {module: mean}}; null where an
+  /// interval had no image in a quarter of t.
   Value json() const;
 
   /// Mean of one term, for the progress line; 0 before any step.
   double mean(const std::string& term) const;
-  const std::vector<std::string>& terms() const { return order_; }
+  std::vector<std::string> terms() const;
 
   void clear();
+
+  /// The sums, and back. Throws Error when `state` is not what `state()` makes.
+  Value state() const;
+  void restore(const Value& state);
 
  private:
   struct Sum {
     std::array<double, 4> value{};  ///< by quarter of t, least noise first
     std::array<std::int64_t, 4> count{};
     double mean() const;
-    Value json() const;
   };
+  /// By name, in the order of their first appearance.
+  using Sums = std::vector<std::pair<std::string, Sum>>;
+
+  static Sum& sum_of(Sums& sums, const std::string& name);
+  static Value json(const Sums& sums);
+  static Value state(const Sums& sums);
+  static Sums restored(const Value& state);
+  void add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t, bool skip);
 
   std::int64_t num_train_timesteps_;
-  std::vector<std::string> order_;
-  std::map<std::string, Sum> losses_;
-  std::map<std::string, Sum> statistics_;
-  std::map<std::string, std::pair<double, std::int64_t>> grad_norms_;
+  Sums losses_;
+  Sums statistics_;
+  Sums grad_norms_;  ///< without t: all in the first quarter
 };
 
 }  // namespace casdm

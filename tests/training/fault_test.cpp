@@ -2,6 +2,7 @@
 
 #include "casdm/error.h"
 #include "framework/support/files.h"
+#include "framework/training/step_record.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -24,10 +25,12 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   CHECK(Checkpoint::open(folder.path() / "run").images() == 24);
 }
 
-TEST_CASE("a gradient that turns NaN under finite losses names the module") {
+TEST_CASE("a gradient that turns NaN under finite losses names the module and the term") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan_gradient", 1));
-  CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("but the gradient of module phi is not"), Error);
+  CHECK_THROWS_WITH_AS(run(experiment),
+                       doctest::Contains("but the gradient of module phi is not; it comes from 'metric.faulty' (t = "),
+                       NotFinite);
 }
 
 TEST_CASE("weights that are not finite are never saved, and the last good checkpoint is named") {
@@ -84,9 +87,10 @@ TEST_CASE("every line of the record holds each term by quarters of t, norms and 
       CHECK(loss->find("mean")->as_number() >= 0);
       CHECK(loss->find("by_t")->as_array().size() == 4);
     }
+    CHECK(record.find("seconds")->as_number() > 0);
     CHECK(record.find("grad_norm")->find("theta")->as_number() > 0);
     CHECK(record.find("grad_norm")->find("phi")->as_number() > 0);
-    CHECK(record.find("gate")->find("mean")->as_number() > 0);
+    CHECK(record.find("statistic")->find("gate")->find("mean")->as_number() > 0);
   }
   CHECK(count == 4);
 }

@@ -89,3 +89,24 @@ TEST_CASE("an input range that does not rise is refused, and another than the me
   CHECK(said("type = \"ssim\"\n").find("made for") == std::string::npos);
   CHECK(said("type = \"l1\"\ninput_range = [0, 1]\n").find("made for") == std::string::npos);
 }
+
+TEST_CASE("a metric that gives the prediction no gradient is reported at its first batch, once") {
+  const auto said = [](const std::string& metric) {
+    Metrics m(metric);
+    const auto remark = [&] {
+      m.evaluate(fill(1, {2, 3, 16, 16}).requires_grad_(true));
+      return m.metrics.remark();
+    };
+    const std::string first = remark();
+    CHECK(remark().empty());
+    return first;
+  };
+  for (const std::string fault : {"detach", "round"}) {
+    CHECK(said("type = \"faulty\"\nfault = \"" + fault + "\"\n").find("'faulty' gives the prediction no gradient") !=
+          std::string::npos);
+  }
+  CHECK(said("type = \"l1\"\n").empty());
+  CHECK(said("type = \"faulty\"\nfault = \"detach\"\nweight = 0.0\n").empty());
+  // A range of t without an image of the batch says nothing of the metric.
+  CHECK(said("type = \"l1\"\nt_range = [0.9, 1.0]\n").empty());
+}

@@ -15,7 +15,8 @@ struct FaultyOptions {
   std::int64_t after = 0;
 
   static void describe(Schema<FaultyOptions>& s) {
-    s.option("fault", &FaultyOptions::fault, "What goes wrong.").choices({"nan", "nan_gradient", "shape", "throw"});
+    s.option("fault", &FaultyOptions::fault, "What goes wrong.")
+        .choices({"nan", "nan_gradient", "shape", "throw", "detach", "round"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
   }
 };
@@ -33,6 +34,8 @@ class FaultyLoss final : public MetricLoss {
     if (calls_++ < options_.after) return good;
     if (options_.fault == "shape") return good.mean();
     if (options_.fault == "throw") throw std::runtime_error("the metric gave up");
+    if (options_.fault == "detach") return good.detach();
+    if (options_.fault == "round") return good.round();
     if (options_.fault == "nan_gradient") return good + (prediction - prediction).mean({1, 2, 3}).sqrt();
     return good * std::nan("");
   }

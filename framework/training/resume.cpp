@@ -1,0 +1,99 @@
+#include "framework/training/resume.h"
+
+#include <iostream>
+#include <optional>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/training/experiment_change.h"
+#include "framework/training/learning_rate.h"
+#include "framework/training/rewind.h"
+#include "framework/training/run_config.h"
+
+namespace casdm {
+
+namespace {
+
+void check_data(const Checkpoint& checkpoint, const TrainingState& state, bool allow_other_data) {
+  const std::optional<DataFingerprint> before = data_of(checkpoint);
+  if (!before || *before == state.data()) return;
+  const std::string message = difference(*before, state.data());
+  if (!allow_other_data) {
+    throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to go on with these"));
+  }
+  std::cerr << "warning: " << message << '\n';
+}
+
+/// The learning rate that a resolved experiment has after `images`.
+double rate_of(const Value& config, std::int64_t images) {
+  const auto optimizer = config.find("optimizer");
+  const auto training = config.find("train");
+  if (optimizer == nullptr || training == nullptr) throw Error("the checkpoint's experiment has no learning rate");
+  return learning_rate(read_options<OptimizerOptions>(*optimizer), images,
+                       read_options<TrainOptions>(*training).total_images);
+}
+
+Value from_to(double before, double after) {
+  Value result{Value::Table{}};
+  result.set("from", before);
+  result.set("to", after);
+  return result;
+}
+
+}  // namespace
+
+Value with_used_plugins(const LoadedExperiment& experiment) {
+  Value config = experiment.resolved;
+  Value plugins = config.find("plugins") == nullptr ? Value(Value::Table{}) : *config.find("plugins");
+  Value::Array used;
+  for (const UsedPlugin& plugin : experiment.host->used()) used.push_back(write_options(plugin));
+  plugins.set("used", std::move(used));
+  config.set("plugins", std::move(plugins));
+  return config;
+}
+
+Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest) {
+  const std::string file = run.config().string();
+  if (is_newest && is_run_config_intact(file)) return load_document(file);
+  std::vector<std::string> lines;
+  try {
+    for (const ExperimentChange& change : changes(checkpoint.config(), load_document(file))) {
+      lines.push_back("\n  " + to_string(change));
+    }
+  } catch (const Error& error) {
+    lines.push_back(text(" it cannot be read: ", error.what()));
+  }
+  if (!lines.empty()) {
+    std::cerr << "the checkpoint's experiment is used. " << file << " differs:" << join(lines, "")
+              << "\nTo change a key at a resume: --set KEY=VALUE\n";
+  }
+  return checkpoint.config();
+}
+
+void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
+            bool allow_other_data, TrainingState& state) {
+  checkpoint.check_plugins(experiment.host->used());
+  check_data(checkpoint, state, allow_other_data);
+  state.restore(checkpoint);
+
+  const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
+  rewind(run, state.images(), changed.empty());
+  for (const ExperimentChange& change : changed)
+    std::cerr << "changed at " << state.images() << " images: " << to_string(change) << '\n';
+  Value line{Value::Table{}};
+  line.set("resumed", true);
+  line.set("images", state.images());
+  line.set("step", state.step());
+  line.set("seconds", state.seconds());
+  line.set("changed", to_value(changed));
+  const double before = rate_of(checkpoint.config(), state.images());
+  const double now = rate_of(config, state.images());
+  if (before != now) {
+    std::cerr << "the learning rate goes from " << number(before) << " to " << number(now) << '\n';
+    line.set("learning_rate", from_to(before, now));
+  }
+  run.append(line);
+}
+
+}  // namespace casdm

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "framework/composition/model.h"
+#include "framework/training/checkpoint.h"
+#include "framework/training/run_folder.h"
+#include "framework/training/training_state.h"
+
+namespace casdm {
+
+/// The resolved experiment with the plugins that were loaded for it: what a run's config.toml and checkpoints hold.
+Value with_used_plugins(const LoadedExperiment& experiment);
+
+/// The experiment that the run goes on with from `checkpoint`, before `--set`: its config.toml, which holds what
+/// `--set` has changed since; or the checkpoint's own when that was asked for by name, or config.toml is not as this
+/// program wrote it, which is reported on stderr with the keys that differ.
+/// @param is_newest  whether the checkpoint is the run's newest and was not asked for by name
+Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest);
+
+/// Restores `state` from `checkpoint`, and the run's folder as it was then. Reports on stderr, and in a line of
+/// metrics.jsonl, which keys of the experiment have changed and how the learning rate jumps. Throws PluginError when
+/// plugins were rebuilt, Error when the data are others and that is not allowed.
+void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
+            bool allow_other_data, TrainingState& state);
+
+}  // namespace casdm

@@ -1,0 +1,135 @@
+#include "framework/training/training_state.h"
+
+#include <cmath>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/training/initial_weights.h"
+
+namespace casdm {
+
+namespace {
+
+std::string file_name(const AverageRule& average) {
+  return average.name() == "ema" ? average.name() : text("ema-", average.name());
+}
+
+std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const Experiment& options,
+                                c10::Device device) {
+  std::vector<ModuleState> result;
+  for (const NamedModule& module : modules) result.emplace_back(module, options.optimizer, options.ema, device);
+  return result;
+}
+
+/// The seconds of a checkpoint; one of version 0.1 has none.
+double seconds_of(const Checkpoint& checkpoint) {
+  const Value* seconds = checkpoint.numbers().find("seconds");
+  if (seconds == nullptr) return 0;
+  if (std::isfinite(seconds->as_number()) && seconds->as_number() >= 0) return seconds->as_number();
+  throw Error(text("its seconds are ", number(seconds->as_number())));
+}
+
+}  // namespace
+
+TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset,
+                             c10::Device device, bool is_new)
+    : modules(states(initial_modules(model, experiment.options, is_new), experiment.options, device)),
+      scaler(model.head->modules(), experiment.options.run.precision,
+             model.head->gradients_are_separate() && experiment.options.optimizer.grouping == "module"),
+      draws(experiment, model, device),
+      statistics(model.schedule->num_train_timesteps()),
+      last_batch_(experiment.options.train.batch_size),
+      total_images_(experiment.options.train.total_images),
+      num_classes_(experiment.options.data.use_labels ? dataset.num_classes() : 0),
+      data_(fingerprint(dataset, experiment.options.data)) {}
+
+double TrainingState::seconds() const {
+  return seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+void TrainingState::end_update(std::int64_t batch_size) {
+  step_ += 1;
+  images_ += batch_size;
+  last_batch_ = batch_size;
+  is_whole_ = true;
+}
+
+void TrainingState::check_weights() const {
+  for (const ModuleState& module : modules) {
+    if (module.has_finite_weights()) continue;
+    throw NotFinite(text("step ", step_, ": the weights of module ", module.name(),
+                         " are not finite, and no checkpoint of them is saved"));
+  }
+}
+
+CheckpointContent TrainingState::content() const {
+  CheckpointContent content;
+  content.tensors = tensors();
+  content.numbers = numbers();
+  return content;
+}
+
+std::map<std::string, NamedTensors> TrainingState::tensors() const {
+  std::map<std::string, NamedTensors> result;
+  result["weights"] = prefixed(modules, [](const ModuleState& module) { return module.weights(); });
+  result["optimizer"] = prefixed(modules, [](const ModuleState& module) { return module.moments(); });
+  const std::vector<AverageRule>& averages = modules.front().rules();
+  for (std::size_t i = 0; i < averages.size(); ++i) result[file_name(averages[i])] = average_of(modules, i);
+  if (NamedTensors learned = draws.state(); !learned.empty()) result["timesteps"] = std::move(learned);
+  return result;
+}
+
+Value TrainingState::numbers() const {
+  Value result{Value::Table{}};
+  result.set("step", step_);
+  result.set("images", images_);
+  result.set("last_batch", last_batch_);
+  result.set("num_classes", num_classes_);
+  result.set("seconds", seconds());
+  result.set("loss_scales", scaler.state());
+  result.set("statistics", statistics.state());
+  result.set("data", to_value(data_));
+  return result;
+}
+
+void TrainingState::restore(const Checkpoint& checkpoint) {
+  const std::string path = checkpoint.path().string();
+  const std::map<std::string, NamedTensors> parts = tensors();
+  if (checkpoint.has("timesteps") != parts.contains("timesteps")) {
+    throw Error(text("checkpoint ", path, checkpoint.has("timesteps") ? " holds" : " holds no",
+                     " state of a timestep sampler, and the one of this experiment has ",
+                     parts.contains("timesteps") ? "some" : "none",
+                     "; resume with the `timesteps` that made the checkpoint"));
+  }
+  for (const auto& [name, handles] : parts) {
+    if (!checkpoint.has(name) && name.starts_with("ema-")) {
+      throw Error(text("checkpoint ", path, " has no ", name, ".safetensors: the average is not as old as the run; ",
+                       "leave it out of [[ema.also]], or train a new run"));
+    }
+    copy_into(handles, checkpoint.tensors(name), checkpoint.file(name).string());
+  }
+  try {
+    const Value& numbers = checkpoint.numbers();
+    step_ = checkpoint.count("step");
+    images_ = checkpoint.count("images");
+    // Version 0.1 kept neither the last batch nor the sums.
+    if (numbers.find("last_batch") != nullptr) last_batch_ = checkpoint.count("last_batch");
+    if (const Value* scales = numbers.find("loss_scales")) scaler.restore(*scales);
+    if (const Value* sums = numbers.find("statistics")) statistics.restore(*sums);
+    seconds_before_ = seconds_of(checkpoint);
+  } catch (const Error& error) {
+    throw Error(text("checkpoint ", path, " cannot be used: ", error.what()));
+  }
+}
+
+std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint) {
+  const Value* data = checkpoint.numbers().find("data");
+  if (data == nullptr) return std::nullopt;
+  try {
+    return fingerprint_from(*data);
+  } catch (const Error& error) {
+    throw Error(text("checkpoint ", checkpoint.path().string(), " cannot be used: ", error.what()));
+  }
+}
+
+}  // namespace casdm

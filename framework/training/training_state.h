@@ -1,0 +1,74 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/composition/model.h"
+#include "framework/data/fingerprint.h"
+#include "framework/training/batch_draws.h"
+#include "framework/training/checkpoint.h"
+#include "framework/training/loss_scaler.h"
+#include "framework/training/module_state.h"
+#include "framework/training/step_record.h"
+
+namespace casdm {
+
+/// Everything that a training carries from one step to the next: what a checkpoint keeps.
+class TrainingState {
+ public:
+  /// @param is_new  whether modules start from the weights of [[init]]; else `restore` follows
+  TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset, c10::Device device,
+                bool is_new);
+
+  std::vector<ModuleState> modules;
+  LossScaler scaler;
+  BatchDraws draws;
+  StepStatistics statistics;  ///< since the last line of metrics.jsonl
+
+  std::int64_t step() const { return step_; }                           ///< optimiser steps done
+  std::int64_t images() const { return images_; }                       ///< seen so far: the next one's position
+  std::int64_t images_before() const { return images_ - last_batch_; }  ///< before the last step
+  std::int64_t total_images() const { return total_images_; }
+  bool is_complete() const { return images_ >= total_images_; }
+  double seconds() const;  ///< of training, in all processes of the run
+  const DataFingerprint& data() const { return data_; }
+
+  /// A step begins to change the state; until it ends, the state cannot be saved.
+  void begin_update() { is_whole_ = false; }
+  void end_update(std::int64_t batch_size);
+  bool is_whole() const { return is_whole_; }
+
+  /// Throws NotFinite, naming the module, when weights are not finite. Waits for the device.
+  void check_weights() const;
+
+  /// What a checkpoint keeps, without config and plugins.
+  CheckpointContent content() const;
+
+  /// Takes over what a checkpoint kept. Throws Error when a part is missing or does not fit, or a number cannot be.
+  void restore(const Checkpoint& checkpoint);
+
+ private:
+  std::map<std::string, NamedTensors> tensors() const;
+  Value numbers() const;
+
+  std::int64_t step_ = 0;
+  std::int64_t images_ = 0;
+  std::int64_t last_batch_;
+  std::int64_t total_images_;
+  std::int64_t num_classes_;
+  DataFingerprint data_;
+  double seconds_before_ = 0;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  bool is_whole_ = true;
+};
+
+/// The data that a checkpoint was trained on; nullopt: it does not say.
+std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint);
+
+}  // namespace casdm

@@ -1,0 +1,177 @@
+#include "framework/training/training_step.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "casdm/error.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/device/device.h"
+#include "framework/loading/plugin_call.h"
+#include "framework/training/learning_rate.h"
+
+namespace casdm {
+
+namespace {
+
+/// Sum of weight * mean(image_weight * value), each term scaled for the module it trains; undefined when no term
+/// has a gradient.
+/// @param image_weight  [B] of the part; undefined: 1 each
+Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight, std::int64_t batch_size,
+                 const LossScaler& scaler) {
+  Tensor total;
+  for (const LossTerm& term : terms) {
+    if (!term.value.requires_grad() || term.weight == 0) continue;
+    const Tensor value = image_weight.defined() ? term.value * image_weight.to(term.value.scalar_type()) : term.value;
+    const Tensor part = value.sum() * (term.weight * scaler.scale(term.module) / static_cast<double>(batch_size));
+    total = total.defined() ? total + part : part;
+  }
+  return total;
+}
+
+}  // namespace
+
+std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const OptimizerOptions& options) {
+  std::vector<Tensor> limits = norms;
+  if (options.grouping == "joint") {
+    const Tensor joint = at::stack(norms).norm();
+    limits.assign(norms.size(), joint);
+  }
+  std::vector<Tensor> factors;
+  for (const Tensor& norm : limits) {
+    factors.push_back(options.clip_norm > 0 ? (options.clip_norm / (norm + 1e-6)).clamp_max(1.0) : at::ones_like(norm));
+  }
+  return factors;
+}
+
+TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics,
+                           TrainingState& state, c10::Device device)
+    : options_(experiment.options),
+      model_(model),
+      metrics_(metrics),
+      state_(state),
+      device_(device),
+      part_size_(options_.train.batch_size / options_.train.accumulate) {
+  const Autocast possible(device, options_.run.precision);
+  if (options_.train.batch_size % options_.train.accumulate == 0) return;
+  throw ConfigError(text("train.accumulate = ", options_.train.accumulate,
+                         " does not divide train.batch_size = ", options_.train.batch_size));
+}
+
+StepRecord TrainingStep::run(const ImageBatch& images) {
+  StepRecord record;
+  record.step = state_.step() + 1;
+  record.learning_rate =
+      learning_rate(options_.optimizer, state_.images() + options_.train.batch_size, options_.train.total_images);
+  const DrawnBatch drawn = noised(images);
+  record.t = drawn.t;
+  gradients(drawn, record);
+  record.fetch();
+  check(record, drawn);
+  state_.begin_update();
+  update(record);
+  state_.end_update(options_.train.batch_size);
+  return record;
+}
+
+DrawnBatch TrainingStep::noised(const ImageBatch& images) const {
+  DrawnBatch drawn = state_.draws.draw(images, state_.step() + 1);
+  if (options_.data.use_labels) drawn.batch.labels = images.labels.to(device_);
+  return drawn;
+}
+
+TrainingBatch TrainingStep::part_of(const DrawnBatch& drawn, std::int64_t part) const {
+  const auto cut = [&](const Tensor& tensor) {
+    return tensor.defined() ? tensor.narrow(0, part * part_size_, part_size_) : tensor;
+  };
+  const TrainingBatch& batch = drawn.batch;
+  const auto draw = static_cast<std::uint64_t>(state_.step() * options_.train.accumulate + part);
+  const auto dropout = [this, draw](std::string_view module) {
+    const auto seed = static_cast<std::uint64_t>(options_.run.seed);
+    return make_generator(derive_seed(seed, text("dropout/", module), draw), device_);
+  };
+  return {cut(batch.x0), cut(batch.eps), cut(batch.x_t), cut(batch.t), cut(batch.labels), cut(batch.augment), dropout};
+}
+
+Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
+  const TrainingBatch piece = part_of(drawn, part);
+  metrics_.set_part(state_.images(), piece.t, drawn.t.narrow(0, part * part_size_, part_size_));
+  const Autocast autocast(device_, options_.run.precision);
+  return call_plugin(options_.head, [&] { return model_.head->losses(piece, metrics_); });
+}
+
+void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const {
+  const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
+  const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
+  if (loss.defined()) loss.backward();
+}
+
+void TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
+  for (ModuleState& module : state_.modules) module.zero_grad();
+  for (const NamedModule& module : model_.head->modules()) module.module->train(true);
+  for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
+    const Losses found = losses(drawn, part);
+    record.add_part(found);
+    backward(found.terms, drawn, part);
+  }
+  norms_.clear();
+  record.modules.clear();
+  for (const ModuleState& module : state_.modules) {
+    norms_.push_back(module.grad_norm() / state_.scaler.scale(module.name()));
+    record.modules.push_back(module.name());
+  }
+  record.grad_norms = at::stack(norms_);
+}
+
+void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {
+  if (state_.scaler.is_active()) return;
+  record.check_terms();
+  const std::vector<std::string> modules = record.modules_without_finite_gradient();
+  if (modules.empty()) return;
+  const std::vector<std::string> terms = terms_without_finite_gradient(drawn);
+  throw NotFinite(text("step ", record.step, ": all loss terms (", join(record.terms, ", "),
+                       ") are finite, but the gradient of module ", join(modules, ", "), " is not",
+                       terms.empty() ? "" : text("; it comes from ", join(terms, ", ")),
+                       " (t = ", record.t.min().item<std::int64_t>(), "..", record.t.max().item<std::int64_t>(), ")",
+                       advice_on_not_finite()));
+}
+
+std::vector<std::string> TrainingStep::terms_without_finite_gradient(const DrawnBatch& drawn) {
+  std::vector<std::string> names;
+  const std::size_t count = losses(drawn, 0).terms.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    for (ModuleState& module : state_.modules) module.zero_grad();
+    std::string name;
+    for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
+      const Losses found = losses(drawn, part);
+      const LossTerm& term = found.terms.at(i);
+      name = term.name;
+      backward({term}, drawn, part);
+    }
+    for (const ModuleState& module : state_.modules) {
+      if (module.grad_norm().isfinite().item<bool>()) continue;
+      names.push_back("'" + name + "'");
+      break;
+    }
+  }
+  return names;
+}
+
+void TrainingStep::update(const StepRecord& record) {
+  state_.statistics.add(record);
+  if (record.has_finite_terms()) state_.draws.observe(record);
+  state_.scaler.observe(record);
+  const std::vector<Tensor> factors = clipping_factors(norms_, options_.optimizer);
+  const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};
+  for (std::size_t i = 0; i < state_.modules.size(); ++i) {
+    ModuleState& module = state_.modules[i];
+    if (!state_.scaler.has_overflowed(module.name())) {
+      module.optimizer_step(record.learning_rate, factors[i] / state_.scaler.scale(module.name()));
+    }
+    module.update_averages(now);
+  }
+  state_.scaler.update();
+}
+
+}  // namespace casdm

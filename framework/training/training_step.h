@@ -1,0 +1,49 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+#include <vector>
+
+#include "framework/composition/model.h"
+#include "framework/training/batch_draws.h"
+#include "framework/training/metric_terms.h"
+#include "framework/training/training_state.h"
+
+namespace casdm {
+
+/// One optimiser step: noised images, the head's losses and their gradients, clipping, update.
+class TrainingStep {
+ public:
+  /// Keeps references to all of them. Throws ConfigError when train.accumulate does not divide train.batch_size, or the
+  /// device lacks the precision.
+  TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics, TrainingState& state,
+               c10::Device device);
+
+  /// Takes the step. What it throws before the update leaves the state as it was: NotFinite when a loss or gradient is
+  /// not finite (fp16 skips the module's step instead), PluginError when a component breaks its contract.
+  StepRecord run(const ImageBatch& images);
+
+ private:
+  DrawnBatch noised(const ImageBatch& images) const;
+  TrainingBatch part_of(const DrawnBatch& drawn, std::int64_t part) const;
+  Losses losses(const DrawnBatch& drawn, std::int64_t part) const;
+  void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const;
+  void gradients(const DrawnBatch& drawn, StepRecord& record);
+  void check(const StepRecord& record, const DrawnBatch& drawn);
+  std::vector<std::string> terms_without_finite_gradient(const DrawnBatch& drawn);
+  void update(const StepRecord& record);
+
+  const Experiment& options_;
+  const Model& model_;
+  ExperimentMetrics& metrics_;
+  TrainingState& state_;
+  c10::Device device_;
+  std::int64_t part_size_;
+  std::vector<Tensor> norms_;  ///< of the gradients, by module, on the device
+};
+
+/// What each module's gradients are multiplied by to have at most the norm clip_norm, each or jointly.
+std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const OptimizerOptions& options);
+
+}  // namespace casdm

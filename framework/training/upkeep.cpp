@@ -1,0 +1,151 @@
+#include "framework/training/upkeep.h"
+
+#include <algorithm>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/sampling/generate.h"
+#include "framework/sampling/training_grid.h"
+#include "framework/training/ema_snapshots.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+/// Puts the main average in the place of the weights while it lives.
+class AveragedWeights {
+ public:
+  explicit AveragedWeights(std::vector<ModuleState>& modules) : modules_(modules) { swap(); }
+  ~AveragedWeights() { swap(); }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+
+ private:
+  void swap() {
+    for (ModuleState& module : modules_) module.swap_ema();
+  }
+  std::vector<ModuleState>& modules_;
+};
+
+}  // namespace
+
+std::filesystem::path SampleGrids::path() const { return run_.samples() / text(state_.images(), ".png"); }
+
+bool SampleGrids::is_drawn() const {
+  return experiment_.options.log.sample_count == 0 || std::filesystem::exists(path());
+}
+
+void SampleGrids::draw() {
+  if (experiment_.options.log.sample_count == 0 || interrupted()) return;
+  const std::int64_t classes = experiment_.options.data.use_labels ? state_.data().classes : 0;
+  try {
+    const AveragedWeights averaged(state_.modules);
+    draw_training_grid(model_, experiment_, classes, device_, state_.images(), path(), interrupted);
+  } catch (const SamplingCancelled&) {
+    // The resume draws it.
+  } catch (const Error& error) {
+    throw Error(text("the samples at ", state_.images(), " images could not be drawn: ", error.what(),
+                     ". To train without: --set log.sample_count=0"));
+  }
+}
+
+Checkpoints::Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config,
+                         TrainingState& state, std::string restored_from, Progress& progress)
+    : run_(run),
+      experiment_(experiment),
+      config_(config),
+      state_(state),
+      last_(std::move(restored_from)),
+      saved_at_(last_.empty() ? -1 : state.images()),
+      progress_(progress) {}
+
+void Checkpoints::check_weights() const {
+  try {
+    state_.check_weights();
+  } catch (const NotFinite& error) {
+    throw NotFinite(text(error.what(),
+                         last_.empty() ? "; the run has no checkpoint yet" : "; the last good one is " + last_,
+                         ". Try a smaller learning rate"));
+  }
+}
+
+void Checkpoints::save() {
+  if (saved_at_ == state_.images()) return;
+  check_weights();
+  has_failed_ = true;
+  CheckpointContent content = state_.content();
+  content.config = config_;
+  content.plugins = experiment_.host->used();
+  const std::filesystem::path saved = Checkpoint::save(run_, content);
+  has_failed_ = false;
+  last_ = saved.string();
+  saved_at_ = state_.images();
+  Checkpoint::remove_old(run_, saved, experiment_.options.checkpoint.keep_last,
+                         [&](const std::string& line) { progress_.say("warning: " + line); });
+}
+
+void Checkpoints::save_after(const std::exception& failure) {
+  const bool is_new = state_.images() > std::max<std::int64_t>(saved_at_, 0);
+  if (has_failed_ || !is_new || !state_.is_whole() || dynamic_cast<const NotFinite*>(&failure) != nullptr) return;
+  try {
+    save();
+    progress_.say(text("the state at ", state_.images(), " images is saved"));
+  } catch (const Error& error) {
+    progress_.say(text("the state at ", state_.images(), " images could not be saved: ", error.what()));
+  }
+}
+
+Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
+               TrainingState& state, c10::Device device, std::string last, Progress& progress)
+    : run_(run),
+      state_(state),
+      progress_(progress),
+      checkpoints_(run, experiment, config, state, std::move(last), progress),
+      grids_(run, experiment, model, state, device) {
+  const Experiment& options = experiment.options;
+  const std::int64_t snapshots = options.ema.snapshot_every_images;
+  const auto save_snapshots = [this] {
+    checkpoints_.check_weights();
+    save_ema_snapshots(run_, state_.modules, state_.images());
+  };
+  tasks_ = {{options.log.every_images, true, [this] { write_record(); }},
+            {snapshots, snapshots > 0, save_snapshots},
+            {options.checkpoint.every_images, true, [this] { checkpoints_.save(); }},
+            {options.log.sample_every_images, true, [this] { grids_.draw(); }}};
+}
+
+bool Upkeep::is_due(const Periodic& task) const {
+  return task.is_due(state_.images_before(), state_.images(), state_.total_images());
+}
+
+void Upkeep::catch_up() {
+  if (state_.images() > 0 && is_due(tasks_.back()) && !grids_.is_drawn()) grids_.draw();
+}
+
+void Upkeep::run(const StepRecord& record) {
+  learning_rate_ = record.learning_rate;
+  for (const Periodic& task : tasks_) {
+    if (is_due(task)) task.work();
+  }
+}
+
+bool Upkeep::finish() {
+  checkpoints_.save();
+  return state_.is_complete() && grids_.is_drawn();
+}
+
+void Upkeep::write_record() {
+  Value line{Value::Table{}};
+  line.set("images", state_.images());
+  line.set("step", state_.step());
+  line.set("seconds", state_.seconds());
+  line.set("learning_rate", learning_rate_);
+  line.set("images_per_second", progress_.rate());
+  const Value means = state_.statistics.json();
+  for (const auto& [key, value] : means.as_table()) line.set(key, value);
+  run_.append(line);
+  state_.statistics.clear();
+}
+
+}  // namespace casdm

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "framework/composition/model.h"
+#include "framework/reporting/progress.h"
+#include "framework/training/periodic.h"
+#include "framework/training/run_folder.h"
+#include "framework/training/training_state.h"
+
+/// What a training does between steps: lines of metrics.jsonl, snapshots of averages, checkpoints, grids of samples.
+namespace casdm {
+
+/// Grids of samples, drawn with the main average: RUN/samples/<images>.png.
+class SampleGrids {
+ public:
+  SampleGrids(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, TrainingState& state,
+              c10::Device device)
+      : run_(run), experiment_(experiment), model_(model), state_(state), device_(device) {}
+
+  /// Draws the grid of the state; stops without one when `interrupted()`. Throws Error.
+  void draw();
+
+  /// Whether the grid of the state has been drawn, or none is wanted.
+  bool is_drawn() const;
+
+ private:
+  std::filesystem::path path() const;
+
+  const RunFolder& run_;
+  const LoadedExperiment& experiment_;
+  const Model& model_;
+  TrainingState& state_;
+  c10::Device device_;
+};
+
+/// The checkpoints of a training.
+class Checkpoints {
+ public:
+  /// @param config  of the run, as a checkpoint keeps it
+  /// @param last    the checkpoint that the state was restored from; empty: none
+  Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
+              std::string last, Progress& progress);
+
+  /// Saves the state, unless that was done. Throws NotFinite, naming the last good checkpoint, when weights are not
+  /// finite; Error when it cannot be written.
+  void save();
+
+  /// Throws the same when weights are not finite.
+  void check_weights() const;
+
+  /// After `failure` has ended the training: saves the state between two steps, if it can be, and reports it.
+  void save_after(const std::exception& failure);
+
+ private:
+  const RunFolder& run_;
+  const LoadedExperiment& experiment_;
+  const Value& config_;
+  TrainingState& state_;
+  std::string last_;
+  std::int64_t saved_at_;
+  bool has_failed_ = false;
+  Progress& progress_;
+};
+
+/// All of it, each in its time. A checkpoint is saved before a grid is drawn, which may take long or fail.
+class Upkeep {
+ public:
+  /// Keeps references; `last` as above.
+  Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
+         TrainingState& state, c10::Device device, std::string last, Progress& progress);
+
+  /// Draws the grid that was due where the run stopped, if it was not.
+  void catch_up();
+
+  /// What is due after a step.
+  void run(const StepRecord& record);
+
+  /// Saves what was not saved. Returns whether the training is complete, the last grid included.
+  bool finish();
+
+  void save_after(const std::exception& failure) { checkpoints_.save_after(failure); }
+
+ private:
+  void write_record();
+  bool is_due(const Periodic& task) const;
+
+  const RunFolder& run_;
+  TrainingState& state_;
+  Progress& progress_;
+  Checkpoints checkpoints_;
+  SampleGrids grids_;
+  double learning_rate_ = 0;
+  std::vector<Periodic> tasks_;
+};
+
+}  // namespace casdm

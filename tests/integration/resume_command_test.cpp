@@ -1,0 +1,226 @@
+#include <doctest/doctest.h>
+
+#include <sstream>
+
+#include "casdm/value.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kResume = "casdm train --resume runs/small";
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::vector<Value> records(const fs::path& folder) {
+  std::vector<Value> result;
+  std::istringstream lines(read_file(folder / "runs/small/metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) result.push_back(from_json(line));
+  return result;
+}
+
+/// The marks that resumes have left in the log.
+std::vector<Value> marks(const fs::path& folder) {
+  std::vector<Value> result;
+  for (const Value& record : records(folder)) {
+    if (record.find("resumed") != nullptr) result.push_back(record);
+  }
+  return result;
+}
+
+/// A folder in which the small experiment has been trained.
+struct Trained {
+  explicit Trained(const std::string& set = "") {
+    write_small_config(folder.path());
+    const Outcome outcome = run("casdm train small.toml " + set);
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  }
+  Outcome run(const std::string& command) const { return shell(command, folder.path()); }
+  TemporaryFolder folder;
+};
+
+}  // namespace
+
+TEST_CASE("what --set changes at a resume holds at the next one, in config.toml and in the log") {
+  const Trained trained;
+  const Outcome first =
+      trained.run(std::string(kResume) + " --set train.total_images=32 --set optimizer.learning_rate=5e-4");
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  CHECK(contains(first.err, "optimizer.learning_rate: 1e-04 -> 5e-04"));
+  CHECK(contains(first.err, "the learning rate goes from 1e-04 to 5e-04"));
+  const Outcome second = trained.run(std::string(kResume) + " --set train.total_images=40");
+  REQUIRE_MESSAGE(second.status == 0, second.err);
+  CHECK_FALSE(contains(second.err, "optimizer.learning_rate"));
+
+  const std::vector<Value> found = marks(trained.folder.path());
+  REQUIRE(found.size() == 2);
+  const Value* change = found[0].find("changed")->find("optimizer.learning_rate");
+  REQUIRE(change != nullptr);
+  CHECK(to_json(*change) == R"({"from":0.0001,"to":0.0005})");
+  CHECK(found[0].find("images")->as_integer() == 24);
+  CHECK(found[1].find("changed")->as_table().size() == 1);
+  CHECK(records(trained.folder.path()).back().find("learning_rate")->as_number() == 5e-4);
+
+  const Outcome shown = trained.run("casdm config show runs/small/config.toml");
+  CHECK(contains(shown.out, "learning_rate = 5e-04"));
+  CHECK(contains(shown.out, "total_images = 40"));
+}
+
+TEST_CASE("what --set changes holds although the resumed run is killed before its first checkpoint") {
+  const Trained trained;
+  trained.run(std::string(kResume) +
+              " --set train.total_images=100k --set checkpoint.every_images=100k --set optimizer.learning_rate=5e-4 & "
+              "for i in $(seq 600); do test $(wc -l < runs/small/metrics.jsonl) -gt 5 && break; sleep 0.1; done; "
+              "kill -9 $!; wait");
+  const Outcome next = trained.run(std::string(kResume) + " --set train.total_images=32");
+  REQUIRE_MESSAGE(next.status == 0, next.err);
+  CHECK(contains(next.err, "optimizer.learning_rate: 1e-04 -> 5e-04"));
+  CHECK(records(trained.folder.path()).back().find("learning_rate")->as_number() == 5e-4);
+}
+
+TEST_CASE("a config.toml that was edited is reported and does not change the run") {
+  const Trained trained;
+  const fs::path config = trained.folder.path() / "runs/small/config.toml";
+  std::string toml = read_file(config);
+  const std::size_t at = toml.find("learning_rate = 1e-04");
+  REQUIRE(at != std::string::npos);
+  write_file(config, toml.replace(at, 21, "learning_rate = 0.900"));
+  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=32");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.err, "optimizer.learning_rate: 1e-04 -> 0.9"));
+  CHECK(contains(outcome.err, "--set KEY=VALUE"));
+  CHECK(records(trained.folder.path()).back().find("learning_rate")->as_number() == 1e-4);
+}
+
+TEST_CASE("a longer training that moves the schedule says what the learning rate becomes") {
+  const Trained trained("--set optimizer.schedule=linear");
+  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=48");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.err, "the learning rate goes from 0.0 to 5e-05"));
+}
+
+TEST_CASE("a grid that a run still owes is drawn at the resume") {
+  const Trained trained;
+  const fs::path grid = trained.folder.path() / "runs/small/samples/24.png";
+  const std::string drawn = read_file(grid);
+  fs::remove(grid);
+  const Outcome outcome = trained.run(kResume);
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(read_file(grid) == drawn);
+  CHECK(contains(trained.run(kResume).err, "the run is complete (24 images)"));
+}
+
+TEST_CASE("SIGHUP, SIGUSR1 and SIGTERM end a training with a checkpoint, and a closed pipe does not end it") {
+  for (const std::string signal : {"HUP", "USR1", "TERM"}) {
+    CAPTURE(signal);
+    const TemporaryFolder folder;
+    write_small_config(folder.path());
+    const Outcome outcome = shell(
+        "casdm train small.toml --set train.total_images=100k --set checkpoint.every_images=100k & "
+        "for i in $(seq 600); do test -s runs/small/metrics.jsonl && break; sleep 0.1; done; kill -" +
+            signal + " $!; wait $!",
+        folder.path());
+    CHECK_MESSAGE(outcome.status == 0, outcome.err);
+    CHECK(contains(outcome.err, "the state is saved"));
+    CHECK_FALSE(fs::is_empty(folder.path() / "runs/small/checkpoints"));
+  }
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  shell("casdm train small.toml 2>&1 >/dev/null | true", folder.path());
+  CHECK(fs::exists(folder.path() / "runs/small/checkpoints/000000000024/state.json"));
+}
+
+TEST_CASE("a signal while a grid is drawn stops the drawing, and the resume draws it") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  // A grid that would take minutes.
+  const std::string slow = " --set log.sample_count=512 --set sampler.num_inference_steps=100";
+  const Outcome outcome = shell("casdm train small.toml" + slow +
+                                    " & for i in $(seq 600); do test -e runs/small/checkpoints/000000000024/state.json "
+                                    "&& break; sleep 0.1; done; "
+                                    "kill -TERM $!; wait $!",
+                                folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.err, "stopped at 24 images"));
+  CHECK_FALSE(fs::exists(folder.path() / "runs/small/samples/24.png"));
+  const Outcome resumed = shell(std::string(kResume) + " --set log.sample_count=2", folder.path());
+  CHECK_MESSAGE(resumed.status == 0, resumed.err);
+  CHECK(fs::exists(folder.path() / "runs/small/samples/24.png"));
+}
+
+TEST_CASE("an image that cannot be read ends a training with the state saved") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  fs::create_directories(folder.path() / "images");
+  REQUIRE(shell("casdm sample --help > /dev/null", folder.path()).status == 0);
+  const Trained source;
+  for (int i = 0; i < 24; ++i) {
+    fs::copy_file(source.folder.path() / "runs/small/samples/24.png",
+                  folder.path() / "images" / (std::to_string(100 + i) + ".png"));
+  }
+  write_file(folder.path() / "images/111.png", "no image");
+  const Outcome outcome = shell(
+      "casdm train small.toml --set 'data={type=\"folder\",path=\"images\",image_size=16}' "
+      "--set train.batch_size=1 --set checkpoint.every_images=100k --set log.sample_count=0",
+      folder.path());
+  CHECK(outcome.status == 1);
+  CHECK(contains(outcome.err, "111.png"));
+  CHECK(contains(outcome.err, "is saved"));
+  CHECK_FALSE(fs::is_empty(folder.path() / "runs/small/checkpoints"));
+}
+
+TEST_CASE("a grid that cannot be written ends a training with the state saved") {
+  const Trained trained;
+  fs::remove_all(trained.folder.path() / "runs/small/samples");
+  write_file(trained.folder.path() / "runs/small/samples", "in the way");
+  const Outcome outcome = trained.run(std::string(kResume) +
+                                      " --set train.total_images=100k --set log.sample_every_images=12 "
+                                      "--set checkpoint.every_images=100k");
+  CHECK(outcome.status == 1);
+  CHECK(contains(outcome.err, "the samples at 24 images could not be drawn"));
+  const Outcome without = trained.run(std::string(kResume) + " --set log.sample_count=0 --set train.total_images=32");
+  CHECK_MESSAGE(without.status == 0, without.err);
+}
+
+TEST_CASE("a run's config.toml says which builds of the plugins made it") {
+  const Trained trained;
+  const std::string toml = read_file(trained.folder.path() / "runs/small/config.toml");
+  CHECK(contains(toml, "[[plugins.used]]"));
+  CHECK(contains(toml, "id = \"backbone_unet\""));
+  CHECK(contains(toml, "build_id = \""));
+}
+
+TEST_CASE("--overwrite removes a run and nothing else") {
+  const Trained trained;
+  CHECK(trained.run("casdm train small.toml").status == 2);
+  const fs::path folder = trained.folder.path() / "runs/small";
+  write_file(folder / "notes.txt", "mine");
+  const Outcome refused = trained.run("casdm train small.toml --overwrite");
+  CHECK(refused.status == 2);
+  CHECK(contains(refused.err, "notes.txt"));
+  CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
+  fs::remove(folder / "notes.txt");
+  CHECK(trained.run("casdm train small.toml --overwrite --set head.theta.channels=7").status == 2);
+  CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
+  const Outcome again = trained.run("casdm train small.toml --overwrite --set train.total_images=8");
+  CHECK_MESSAGE(again.status == 0, again.err);
+  CHECK(records(trained.folder.path()).size() == 1);
+  fs::create_directories(trained.folder.path() / "runs/other");
+  write_file(trained.folder.path() / "runs/other/notes.txt", "mine");
+  CHECK(trained.run("casdm train small.toml --overwrite --set run.name=other").status == 2);
+  CHECK(read_file(trained.folder.path() / "runs/other/notes.txt") == "mine");
+}
+
+TEST_CASE("options of train that mean nothing together are refused") {
+  const Trained trained;
+  for (const char* options : {"--resume runs/small --dry-run", "--resume runs/small --overwrite",
+                              "small.toml --allow-rebuilt", "small.toml --allow-other-data"}) {
+    CHECK_MESSAGE(trained.run(std::string("casdm train ") + options).status == 2, options);
+  }
+}

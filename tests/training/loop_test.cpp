@@ -1,0 +1,202 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "casdm/error.h"
+#include "framework/training/learning_rate.h"
+#include "framework/training/loss_scaler.h"
+#include "framework/training/periodic.h"
+#include "framework/training/step_record.h"
+#include "framework/training/training_step.h"
+
+using namespace casdm;
+
+namespace {
+
+OptimizerOptions with_schedule(const std::string& schedule) {
+  OptimizerOptions options;
+  options.learning_rate = 0.5;
+  options.warmup_images = 100;
+  options.schedule = schedule;
+  return options;
+}
+
+Losses one_part(std::vector<std::string> names, double value) {
+  Losses losses;
+  for (const std::string& name : names) losses.terms.push_back({name, at::full({2}, value), 1, "theta"});
+  return losses;
+}
+
+/// A step of two images at t = 1 and 30 of 40, with the term "eps" and the statistic "gate".
+StepRecord step_with(float eps) {
+  StepRecord record;
+  record.step = 1;
+  record.t = at::tensor({1, 30}, at::kLong);
+  Losses losses = one_part({"eps"}, eps);
+  losses.statistics.push_back({"gate", at::tensor({0.25, 0.75})});
+  record.add_part(losses);
+  record.modules = {"theta"};
+  record.grad_norms = at::tensor({3.0}, at::kFloat);
+  record.fetch();
+  return record;
+}
+
+}  // namespace
+
+TEST_CASE("the learning rate rises to its value, stays, or falls to zero at the end") {
+  for (const char* schedule : {"constant", "linear", "cosine"}) {
+    CHECK(learning_rate(with_schedule(schedule), 0, 1100) == 0);
+    CHECK(learning_rate(with_schedule(schedule), 25, 1100) == doctest::Approx(0.125));
+    CHECK(learning_rate(with_schedule(schedule), 100, 1100) == doctest::Approx(0.5));
+  }
+  CHECK(learning_rate(with_schedule("constant"), 1100, 1100) == 0.5);
+  CHECK(learning_rate(with_schedule("linear"), 350, 1100) == doctest::Approx(0.375));
+  CHECK(learning_rate(with_schedule("cosine"), 350, 1100) ==
+        doctest::Approx(0.25 * (1 + std::cos(std::numbers::pi / 4))));
+  CHECK(learning_rate(with_schedule("cosine"), 600, 1100) == doctest::Approx(0.25));
+  for (const char* schedule : {"linear", "cosine"}) {
+    CHECK(learning_rate(with_schedule(schedule), 1100, 1100) == doctest::Approx(0));
+    CHECK(learning_rate(with_schedule(schedule), 1200, 1100) == doctest::Approx(0));
+  }
+  // Longer than the training: warm-up only.
+  CHECK(learning_rate(with_schedule("cosine"), 50, 60) == doctest::Approx(0.25));
+}
+
+TEST_CASE("periodic work is due when a multiple was reached or passed, and at the end if it wants") {
+  const Periodic task{10, true, {}};
+  CHECK_FALSE(task.is_due(0, 4, 100));
+  CHECK_FALSE(task.is_due(4, 8, 100));
+  CHECK(task.is_due(8, 12, 100));
+  CHECK(task.is_due(6, 10, 100));
+  CHECK_FALSE(task.is_due(10, 14, 100));
+  CHECK(task.is_due(4, 64, 100));
+  CHECK(task.is_due(99, 103, 100));
+  CHECK_FALSE(Periodic{0, false, {}}.is_due(8, 12, 100));
+  CHECK_FALSE(Periodic{0, false, {}}.is_due(96, 100, 100));
+  CHECK(Periodic{0, true, {}}.is_due(96, 100, 100));
+}
+
+TEST_CASE("clipping is of each module's norm, or of the norm of all") {
+  OptimizerOptions options;
+  options.clip_norm = 2;
+  const std::vector<Tensor> norms = {at::full({}, 3.0), at::full({}, 4.0), at::full({}, 0.5)};
+  std::vector<Tensor> factors = clipping_factors(norms, options);
+  CHECK(factors[0].item<double>() == doctest::Approx(2.0 / 3).epsilon(1e-5));
+  CHECK(factors[1].item<double>() == doctest::Approx(0.5).epsilon(1e-5));
+  CHECK(factors[2].item<double>() == 1);
+  options.grouping = "joint";
+  factors = clipping_factors(norms, options);
+  for (const Tensor& factor : factors) {
+    CHECK(factor.item<double>() == doctest::Approx(2 / std::sqrt(25.25)).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("parts of a batch are matched by the names of their terms") {
+  StepRecord record;
+  record.add_part(one_part({"eps", "x0"}, 1));
+  Losses swapped = one_part({"x0", "eps"}, 2);
+  swapped.terms[0].value = at::full({2}, 3.0);
+  record.add_part(swapped);
+  record.grad_norms = at::zeros({0});
+  record.fetch();
+  CHECK(record.terms == std::vector<std::string>{"eps", "x0"});
+  CHECK(at::equal(record.values, at::tensor({1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 3.0, 3.0}, at::kFloat).view({2, 4})));
+
+  StepRecord incomplete;
+  incomplete.add_part(one_part({"eps", "x0"}, 1));
+  CHECK_THROWS_WITH_AS(incomplete.add_part(one_part({"eps"}, 1)), doctest::Contains("'x0'"), PluginError);
+  StepRecord surplus;
+  surplus.add_part(one_part({"eps"}, 1));
+  CHECK_THROWS_WITH_AS(surplus.add_part(one_part({"eps", "x0"}, 1)), doctest::Contains("'x0'"), PluginError);
+}
+
+TEST_CASE("a term without a gradient in one part keeps the weight it has in the other") {
+  StepRecord record;
+  Losses first = one_part({"metric.l1"}, 1);
+  first.terms[0].value.requires_grad_(true);
+  first.terms[0].weight = 0.5;
+  record.add_part(first);
+  record.add_part(one_part({"metric.l1"}, 0));
+  CHECK(record.term_weights == std::vector<double>{0.5});
+}
+
+TEST_CASE("terms that come and go between steps are each averaged over the steps that have them") {
+  StepStatistics statistics(40);
+  statistics.add(step_with(1));
+  StepRecord other = step_with(5);
+  other.terms = {"x0"};
+  statistics.add(other);
+  const Value json = statistics.json();
+  CHECK(json.find("loss")->find("eps")->find("mean")->as_number() == 1);
+  CHECK(json.find("loss")->find("x0")->find("mean")->as_number() == 5);
+  CHECK(json.find("statistic")->find("gate")->find("by_t")->as_array()[0].as_number() == 0.25);
+  CHECK(json.find("statistic")->find("gate")->find("by_t")->as_array()[1].is_null());
+  CHECK(json.find("grad_norm")->find("theta")->as_number() == 3);
+}
+
+TEST_CASE("sums go through a checkpoint's JSON without loss") {
+  StepStatistics whole(40), parts(40);
+  whole.add(step_with(0.1F));
+  whole.add(step_with(0.7F));
+  parts.add(step_with(0.1F));
+  StepStatistics later(40);
+  later.restore(from_json(to_json(parts.state())));
+  later.add(step_with(0.7F));
+  CHECK(to_json(later.json()) == to_json(whole.json()));
+  CHECK(to_json(later.state()) == to_json(whole.state()));
+  for (const char* broken : {"{}", R"({"loss": {"eps": {}}, "statistic": {}, "grad_norm": {}})",
+                             R"({"loss": {"eps": {"sum": [1, 2, 3, 4], "count": [1, 1, 1, -1]}}, "statistic": {},
+                                 "grad_norm": {}})"}) {
+    CHECK_THROWS_AS(later.restore(from_json(broken)), Error);
+  }
+}
+
+TEST_CASE("loss scales are restored by module, one for all by the smallest, and never half") {
+  const std::vector<NamedModule> modules = {{"theta", nullptr, true}, {"phi", nullptr, true}};
+  LossScaler trained(modules, "fp16", true);
+  StepRecord record;
+  record.modules = {"theta", "phi"};
+  record.grad_norms = at::tensor({1.0, INFINITY}, at::kFloat);
+  trained.observe(record);
+  trained.update();
+
+  LossScaler again(modules, "fp16", true);
+  again.restore(from_json(to_json(trained.state())));
+  CHECK(again.scale("theta") == 65536);
+  CHECK(again.scale("phi") == 32768);
+  CHECK(to_json(again.state()) == to_json(trained.state()));
+
+  LossScaler joint(modules, "fp16", false);
+  joint.restore(trained.state());
+  CHECK(joint.scale("theta") == 32768);
+  LossScaler separate(modules, "fp16", true);
+  separate.restore(joint.state());
+  CHECK(separate.scale("theta") == 32768);
+
+  // As version 0.1 wrote it: scale and good steps, in the order of names.
+  LossScaler old(modules, "fp16", true);
+  old.restore(from_json("[32768, 0, 65536, 7]"));
+  CHECK(old.scale("phi") == 32768);
+  CHECK(old.scale("theta") == 65536);
+
+  LossScaler plain(modules, "fp32", true);
+  plain.restore(trained.state());
+  CHECK(plain.scale("phi") == 1);
+
+  for (const char* broken :
+       {R"({"theta": {"scale": 65536, "good_steps": 0}})", R"({"theta": {"scale": 65536}})",
+        R"({"theta": {"scale": 0, "good_steps": 0}, "phi": {"scale": 1, "good_steps": 0}})", "[1, 2, 3]"}) {
+    CHECK_THROWS_AS(LossScaler(modules, "fp16", true).restore(from_json(broken)), Error);
+  }
+}
+
+TEST_CASE("an overflow in fp16 leaves losses that are not finite out of the means") {
+  StepStatistics statistics(40);
+  statistics.add(step_with(1));
+  statistics.add(step_with(INFINITY));
+  CHECK(statistics.mean("eps") == 1);
+  CHECK_THROWS_WITH_AS(step_with(INFINITY).check_terms(), doctest::Contains("loss term 'eps' is inf at t = 1"),
+                       NotFinite);
+}

@@ -1,0 +1,92 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "framework/support/files.h"
+#include "framework/training/experiment_change.h"
+#include "framework/training/training_state.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+std::vector<std::string> keys(const std::vector<ExperimentChange>& changes) {
+  std::vector<std::string> result;
+  for (const ExperimentChange& change : changes) result.push_back(change.key);
+  return result;
+}
+
+/// The lines with means, without what a clock decides.
+std::vector<std::string> means(const std::filesystem::path& run) {
+  std::vector<std::string> result;
+  for (const Value& record : records(run)) {
+    if (record.find("loss") == nullptr) continue;
+    Value kept{Value::Table{}};
+    for (const auto& [key, value] : record.as_table()) {
+      if (key != "seconds" && key != "images_per_second") kept.set(key, value);
+    }
+    result.push_back(to_json(kept));
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("with one norm over all modules, an fp16 overflow in one keeps all from stepping") {
+  const TemporaryFolder folder;
+  for (const std::string grouping : {"joint", "module"}) {
+    const std::vector<std::string> overrides = {"run.precision=fp16", "optimizer.grouping=" + grouping};
+    const LoadedExperiment experiment = small_experiment(folder.path(), "run", cascade_head(), overrides);
+    const Model model = make_model(experiment, 0);
+    TrainingState state(experiment, model, *make_dataset(experiment), c10::Device(c10::kCPU), true);
+    StepRecord record;
+    record.modules = {"theta", "phi"};
+    record.grad_norms = at::tensor({1.0, NAN}, at::kFloat);
+    state.scaler.observe(record);
+    CHECK(state.scaler.has_overflowed("phi"));
+    CHECK(state.scaler.has_overflowed("theta") == (grouping == "joint"));
+  }
+}
+
+TEST_CASE("the lines of a resumed run are those of the uninterrupted one") {
+  const TemporaryFolder folder;
+  // A line every 12 images and a checkpoint every 8: sums are open when the run is stopped.
+  const std::vector<std::string> all = {"log.every_images=12", "checkpoint.every_images=8"};
+  std::vector<std::string> part = all;
+  part.emplace_back("train.total_images=20");
+  run(small_experiment(folder.path(), "whole", cascade_head(), all));
+  const LoadedExperiment first = small_experiment(folder.path(), "parts", cascade_head(), part);
+  run(first);
+  const Checkpoint middle = Checkpoint::open(folder.path() / "parts" / "checkpoints" / "000000000016");
+  std::filesystem::resize_file(folder.path() / "parts" / "metrics.jsonl", 0);
+  resume(small_experiment(folder.path(), "parts", cascade_head(), all), middle);
+  std::vector<std::string> expected = means(folder.path() / "whole");
+  REQUIRE(expected.size() == 3);
+  expected.erase(expected.begin());
+  CHECK(means(folder.path() / "parts") == expected);
+}
+
+TEST_CASE("a resume on other data is refused, or says so when they are allowed") {
+  const TemporaryFolder folder;
+  const Checkpoint half = run(small_experiment(folder.path(), "run", single_head(), {"train.total_images=12"}));
+  const LoadedExperiment other = small_experiment(folder.path(), "run", single_head(), {"data.num_images=7"});
+  CHECK_THROWS_WITH_AS(resume(other, half), doctest::Contains("--allow-other-data"), Error);
+  RunFolder run_folder = RunFolder::open(folder.path() / "run");
+  CHECK(train(other, run_folder, half, /*allow_other_data=*/true).images == 32);
+}
+
+TEST_CASE("changes name each key that differs, whatever its depth, but for what the host writes") {
+  const auto value = [](const char* json) { return from_json(json); };
+  CHECK(changes(value("{}"), value("{}")).empty());
+  const std::vector<ExperimentChange> found =
+      changes(value(R"({"a": 1, "b": {"c": [1, 2], "d": "x"}, "m": [{"w": 0.1}], "n": [1], "plugins": {"used": []}})"),
+              value(R"({"a": 1.0, "b": {"c": [1, 3], "e": true}, "m": [{"w": 0.5}], "n": [],
+                        "plugins": {"used": [{"id": "p"}]}})"));
+  CHECK(keys(found) == std::vector<std::string>{"b.c[1]", "b.d", "b.e", "m[0].w", "n"});
+  CHECK(to_string(found[0]) == "b.c[1]: 2 -> 3");
+  CHECK(to_string(found[1]) == "b.d: \"x\" -> not set");
+  CHECK(to_string(found[3]) == "m[0].w: 0.1 -> 0.5");
+  CHECK(to_json(*to_value(found).find("m[0].w")) == R"({"from":0.1,"to":0.5})");
+}
