@@ -182,7 +182,7 @@ class Documentation(unittest.TestCase):
                 with tempfile.TemporaryDirectory() as folder:
                     file = Path(folder) / "piece.toml"
                     file.write_text(f'include = ["{ROOT}/configs/quickstart.toml"]\n{block}\n', encoding="utf-8")
-                    status, said = casdm("config", "check", str(file))
+                    status, said = casdm("config", "show", str(file))  # `check` looks for the data
                 if status != 0:
                     problems.append(f"{name_of(page)}: {said}\nin\n{block}")
         self.expect_none(problems)

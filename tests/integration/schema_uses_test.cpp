@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <map>
 
 #include "casdm/text.h"
@@ -41,6 +42,10 @@ std::vector<std::pair<std::string, std::string>> our_components(const fs::path& 
 
 TEST_CASE("a new experiment with any component is valid, and explains each of its keys") {
   const TemporaryFolder folder;
+  // What the examples of data sets lead to.
+  fs::create_directories(folder.path() / "examples/data");
+  fs::create_directories(folder.path() / "images");
+  for (const char* file : {"examples/data/emoji32.zip", "cifar-10-binary.tar.gz"}) std::ofstream(folder.path() / file);
   int count = 0;
   for (const auto& [kind, name] : our_components(folder.path())) {
     CAPTURE(name);
