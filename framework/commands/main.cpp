@@ -82,6 +82,12 @@ void finish_output() {
       casdm::text("the output cannot be written to stdout: ", errno != 0 ? std::strerror(errno) : "is the disk full?"));
 }
 
+int report(const std::exception& error, int status) {
+  const std::string message = error.what();
+  std::cerr << "casdm: " << message.substr(0, message.find_last_not_of(" \n") + 1) << '\n';
+  return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -94,10 +100,8 @@ int main(int argc, char** argv) {
     finish_output();
     return status;
   } catch (const casdm::ConfigError& error) {
-    std::cerr << "casdm: " << error.what() << '\n';
-    return 2;
+    return report(error, 2);
   } catch (const std::exception& error) {
-    std::cerr << "casdm: " << error.what() << '\n';
-    return 1;
+    return report(error, 1);
   }
 }

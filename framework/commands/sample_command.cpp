@@ -12,10 +12,12 @@
 #include "framework/config/document.h"
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
+#include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
 #include "framework/sampling/experiment.h"
 #include "framework/sampling/generate.h"
 #include "framework/sampling/sample_folder.h"
+#include "framework/support/exception_message.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/signals.h"
@@ -199,9 +201,10 @@ Sampling sampling_of(const Checkpoint& checkpoint, const GenerateOptions& option
 
 /// Draws what the folder lacks, batch by batch. The batches of an interrupted sampling are those of a whole one.
 void draw(const Model& model, GenerateOptions options, const Sampling& sampling, std::int64_t batch,
-          SampleFolder& folder) {
+          CpuThreads& threads, SampleFolder& folder) {
   const auto steps = static_cast<std::int64_t>(model.sampler->plan().size());
   Progress progress("sampling", sampling.count * steps, "image steps", folder.images() * steps);
+  progress.say(threads.describe());
   while (folder.images() < sampling.count) {
     options.first = folder.images();
     options.count = std::min(batch, sampling.count - options.first);
@@ -210,6 +213,7 @@ void draw(const Model& model, GenerateOptions options, const Sampling& sampling,
       for (std::int64_t i = 0; i < options.count; ++i) options.labels[i] = sampling.label(options.first + i);
     }
     options.on_step = [&](std::size_t step, std::size_t) {
+      threads.update();
       progress.update(options.first * steps + options.count * static_cast<std::int64_t>(step));
     };
     folder.add(to_uint8(generate(model, options)));
@@ -234,18 +238,23 @@ int sample_command(const std::vector<std::string>& words) {
   }
   const LoadedExperiment experiment = experiment_of(checkpoint, a);
   const GenerateOptions options = generate_options(experiment.options, a);
-  std::int64_t threads = experiment.options.run.threads;
-  if (threads == 0 && !a.overwrite) threads = folder.earlier_threads();
-  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  std::int64_t asked = experiment.options.run.threads;
+  if (asked == 0 && !a.overwrite) asked = folder.earlier_threads();
+  // One number for all images: the last bits depend on it.
+  CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
   const Model model = ready_model(experiment, checkpoint, a, options.device);
   const Sampling sampling = sampling_of(checkpoint, options, a, settings_of(experiment, model, checkpoint, options, a));
   const std::string remark = folder.begin(sampling, a.overwrite);
   if (!remark.empty()) std::cerr << remark << '\n';
   try {
-    if (!folder.is_complete()) draw(model, options, sampling, a.batch.value_or(kBatch), folder);
+    if (!folder.is_complete()) draw(model, options, sampling, a.batch.value_or(kBatch), threads, folder);
   } catch (const SamplingCancelled&) {
     throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
                      " images. The same command goes on from there"));
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    throw OutOfMemory(
+        text(exception_message(error), ". A smaller --batch than ", a.batch.value_or(kBatch), " needs less"));
   }
   std::cout << folder.grid().string() << '\n';
   return 0;

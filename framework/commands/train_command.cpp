@@ -4,6 +4,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/composition/memory_advice.h"
 #include "framework/composition/model.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
@@ -104,6 +105,12 @@ int finish(const TrainingEnd& end, const RunFolder& run) {
   return 0;
 }
 
+TrainingEnd trained(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
+                    bool allow_other_data) {
+  return with_memory_advice(experiment.options,
+                            [&] { return train(experiment, run, std::move(start), allow_other_data); });
+}
+
 int start_run(const TrainArguments& arguments) {
   LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
   check_before_training(experiment.resolved, experiment.host->catalog());
@@ -119,7 +126,7 @@ int start_run(const TrainArguments& arguments) {
   RunFolder run = RunFolder::create(folder, experiment.resolved);
   run.lock();
   try {
-    return finish(train(experiment, run, std::nullopt), run);
+    return finish(trained(experiment, run, std::nullopt, false), run);
   } catch (...) {
     run.remove_if_unused();
     throw;
@@ -156,7 +163,7 @@ int resume_run(const TrainArguments& arguments) {
       return 0;
     }
   }
-  return finish(train(experiment, run, std::move(checkpoint), arguments.allow_other_data), run);
+  return finish(trained(experiment, run, std::move(checkpoint), arguments.allow_other_data), run);
 }
 
 int train_command(const std::vector<std::string>& words) {

@@ -4,7 +4,7 @@
 #include "framework/conformance/conformance.h"
 #include "framework/loading/child_process.h"
 #include "framework/loading/plugin_call.h"
-#include "framework/support/exception_text.h"
+#include "framework/support/exception_message.h"
 
 namespace casdm::conformance {
 
@@ -29,7 +29,7 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
     message = reason.what();
     return kNotTested;
   } catch (const std::exception& error) {
-    message = exception_text(error);
+    message = exception_message(error);
   } catch (...) {
     message = "it threw " + current_exception_type();
   }

@@ -36,6 +36,7 @@ int run_in_framework(const char* symbol, const std::vector<std::string>& argumen
   static const dll::shared_library& framework = open_framework();
   const char* difference = framework.get<const char*()>("casdm_libtorch_difference")();
   if (difference != nullptr) throw Error(difference);
+  framework.get<void()>("casdm_hide_stack_traces")();
   return framework.get<int(const std::vector<std::string>&)>(symbol)(arguments);
 }
 

@@ -6,7 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/options.h"
-#include "framework/support/exception_text.h"
+#include "framework/support/exception_message.h"
 
 namespace casdm {
 
@@ -38,7 +38,7 @@ auto call_plugin(const ComponentConfig& component, Call&& call) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    throw PluginError(place_of(component) + "failed: " + exception_text(error));
+    throw PluginError(place_of(component) + "failed: " + exception_message(error));
   } catch (...) {
     throw PluginError(place_of(component) + "failed: it threw " + current_exception_type());
   }

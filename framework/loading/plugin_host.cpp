@@ -58,7 +58,7 @@ PluginDescription load_here(const FoundPlugin& plugin) {
   } catch (const PluginError&) {
     throw;
   } catch (const std::exception& error) {
-    throw PluginError(text(plugin.path.string(), " cannot be loaded: it threw: ", exception_text(error)));
+    throw PluginError(text(plugin.path.string(), " cannot be loaded: it threw: ", exception_message(error)));
   } catch (...) {
     throw PluginError(text(plugin.path.string(), " cannot be loaded: it threw ", current_exception_type()));
   }
@@ -79,7 +79,7 @@ std::string try_in_child_process(const FoundPlugin& plugin, const std::string& w
         try {
           work();
         } catch (const std::exception& error) {
-          message = exception_text(error);
+          message = exception_message(error);
         } catch (...) {
           message = "it threw " + current_exception_type();
         }
@@ -166,7 +166,7 @@ std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::stri
   } catch (const Error& error) {
     throw Error(place_of(config) + error.what());
   } catch (const std::exception& error) {
-    throw PluginError(text(place_of(config), "could not be made: ", exception_text(error)));
+    throw PluginError(text(place_of(config), "could not be made: ", exception_message(error)));
   } catch (...) {
     throw PluginError(text(place_of(config), "could not be made: it threw ", current_exception_type()));
   }

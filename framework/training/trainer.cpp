@@ -1,13 +1,12 @@
 #include "framework/training/trainer.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "casdm/text.h"
 #include "framework/data/batch_loader.h"
 #include "framework/device/device.h"
+#include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
@@ -38,7 +37,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const Experiment& options = experiment.options;
   // Device, data, networks, metrics.
   const c10::Device device = select_device(options.run.device);
-  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
+  CpuThreads threads(options.run.threads);
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0);
   ExperimentMetrics metrics(experiment, *model.schedule, device);
@@ -57,6 +56,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   write_run_config(run.config(), config);
   Progress progress("training", state.total_images(), "images", state.images());
   progress.say("data: " + describe(*dataset));
+  progress.say(threads.describe());
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
   Upkeep upkeep(run, experiment, model, config, state, device, from, progress);
@@ -66,7 +66,9 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     while (!state.is_complete() && !interrupted()) {
       const StepRecord record = step.run(loader.next());
       progress.update(std::min(state.images(), state.total_images()), means(state.statistics));
-      if (const std::string remark = metrics.remark(); !remark.empty()) progress.say(remark);
+      for (const std::string& remark : {metrics.remark(), threads.update()}) {
+        if (!remark.empty()) progress.say(remark);
+      }
       upkeep.run(record);
     }
     loader.summarise();

@@ -1,5 +1,7 @@
 #include "framework/training/upkeep.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 
 #include "casdm/error.h"
@@ -142,6 +144,7 @@ void Upkeep::write_record() {
   line.set("seconds", state_.seconds());
   line.set("learning_rate", learning_rate_);
   line.set("images_per_second", progress_.rate());
+  line.set("threads", std::int64_t{at::get_num_threads()});
   const Value means = state_.statistics.json();
   for (const auto& [key, value] : means.as_table()) line.set(key, value);
   run_.append(line);

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "framework/config/experiment.h"
+#include "framework/support/exception_message.h"
+
+namespace casdm {
+
+/// The options of an experiment that decide how much memory it takes, with their values.
+std::string memory_advice(const Experiment& options);
+
+/// `work()` of an experiment. Memory that runs out becomes an OutOfMemory with memory_advice; other exceptions pass.
+template <class Work>
+auto with_memory_advice(const Experiment& options, Work&& work) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    throw OutOfMemory(exception_message(error) + memory_advice(options));
+  }
+}
+
+}  // namespace casdm

@@ -1,0 +1,190 @@
+#include "framework/config/experiment.h"
+
+namespace casdm {
+
+void RunOptions::describe(Schema<RunOptions>& s) {
+  s.option("name", &RunOptions::name, "Name of the run, and of its folder in `directory`.").file_name();
+  s.option("seed", &RunOptions::seed, "Every draw of the run is a function of this, the step and the draw's purpose.")
+      .at_least(0);
+  s.option("device", &RunOptions::device, "Where to compute; `auto` takes CUDA when a device is present.")
+      .choices({"auto", "cpu", "cuda"});
+  s.option("precision", &RunOptions::precision,
+           "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.")
+      .choices({"fp32", "bf16", "fp16"});
+  s.option("threads", &RunOptions::threads,
+           "Threads of one CPU operation; 0: one per CPU that other processes leave free.")
+      .range(0, 1024);
+  s.option("directory", &RunOptions::directory,
+           "Folder that holds the run folders; relative to the working directory.");
+}
+
+void DataOptions::describe(Schema<DataOptions>& s) {
+  s.flatten_component(&DataOptions::dataset, "dataset");
+  s.option("image_size", &DataOptions::image_size, "Images are cropped to their central square and resized to this.")
+      .range(1, 4096)
+      .in_unit("px");
+  s.option("channels", &DataOptions::channels, "3 for RGB, 1 for grey.").choices({1, 3});
+  s.option("random_flip", &DataOptions::random_flip, "Mirror each image left to right with probability 1/2.");
+  s.option("workers", &DataOptions::workers, "Threads that decode images ahead of training.").range(1, 256);
+  s.option("cache", &DataOptions::cache, "Keep decoded images in memory; `auto`: when they take less than 1 GiB.")
+      .choices({"auto", "always", "never"});
+  s.option("skip_unreadable", &DataOptions::skip_unreadable,
+           "Replace an image that cannot be decoded by the next one (named in the log) instead of stopping.");
+  s.option("use_labels", &DataOptions::use_labels, "Condition the networks on the data set's class labels.");
+  s.option("label_dropout", &DataOptions::label_dropout,
+           "Probability that an image's label is replaced by one more class, \"no label\", which guidance needs.")
+      .range(0, 1);
+}
+
+void MetricOptions::describe(Schema<MetricOptions>& s) {
+  s.flatten_component(&MetricOptions::metric, "metric_loss");
+  s.option("name", &MetricOptions::name, "Name in logs (`metric.<name>`); empty: the component's name.");
+  s.option("weight", &MetricOptions::weight, "Factor of the metric in the objective.").at_least(0);
+  s.option("t_range", &MetricOptions::t_range,
+           "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.")
+      .range(0, 1);
+  s.option("t_weight", &MetricOptions::t_weight,
+           "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).")
+      .choices({"uniform", "alpha_bar"});
+  s.option("warmup_images", &MetricOptions::warmup_images, "The weight rises linearly from 0 over this many images.")
+      .at_least(0)
+      .in_unit("images");
+  s.option("resize", &MetricOptions::resize, "Resize both images bilinearly to this before the metric; 0: as they are.")
+      .range(0, 4096)
+      .in_unit("px");
+  s.option("input_range", &MetricOptions::input_range, "Range that [-1, 1] is mapped to before the metric.");
+}
+
+void TrainOptions::describe(Schema<TrainOptions>& s) {
+  s.option("batch_size", &TrainOptions::batch_size, "Images of one optimiser step.")
+      .range(1, 1 << 20)
+      .in_unit("images");
+  s.option("accumulate", &TrainOptions::accumulate,
+           "Parts a batch is computed in; their gradients add up to the batch's.")
+      .range(1, 1 << 16);
+  s.option("total_images", &TrainOptions::total_images, "Length of the training.").at_least(1).in_unit("images");
+}
+
+void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
+  s.option("learning_rate", &OptimizerOptions::learning_rate, "Adam's step size after warm-up.").greater_than(0);
+  s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.").at_least(0).less_than(1);
+  s.option("eps", &OptimizerOptions::eps, "Adam's term for numerical stability.").greater_than(0);
+  s.option("weight_decay", &OptimizerOptions::weight_decay, "Decoupled weight decay (AdamW).").at_least(0);
+  s.option("warmup_images", &OptimizerOptions::warmup_images, "The learning rate rises linearly over this many images.")
+      .at_least(0)
+      .in_unit("images");
+  s.option("schedule", &OptimizerOptions::schedule, "After warm-up: `constant`, or down to 0 at the end of training.")
+      .choices({"constant", "linear", "cosine"});
+  s.option("clip_norm", &OptimizerOptions::clip_norm, "Gradients are scaled down to this L2 norm; 0: never.")
+      .at_least(0);
+  s.option("grouping", &OptimizerOptions::grouping,
+           "What one gradient norm is taken over: each `module` of the head, or all of them `joint`ly, which couples "
+           "them.")
+      .choices({"module", "joint"});
+}
+
+void GuidanceOptions::describe(Schema<GuidanceOptions>& s) {
+  s.option("scale", &GuidanceOptions::scale,
+           "Classifier-free guidance in sampling: 1 the estimate at the label, 0 the one without, above 1 beyond it.")
+      .at_least(0);
+  s.option("interval", &GuidanceOptions::interval,
+           "Part of the diffusion that is guided, as fractions of T; elsewhere the estimate at the label is used.");
+}
+
+void LogOptions::describe(Schema<LogOptions>& s) {
+  s.option("every_images", &LogOptions::every_images, "A line in metrics.jsonl this often.")
+      .at_least(1)
+      .in_unit("images");
+  s.option("sample_every_images", &LogOptions::sample_every_images, "A grid of samples this often; 0: only at the end.")
+      .at_least(0)
+      .in_unit("images");
+  s.option("sample_count", &LogOptions::sample_count, "Samples in a grid; 0: none.").range(0, 4096);
+}
+
+void CheckpointOptions::describe(Schema<CheckpointOptions>& s) {
+  s.option("every_images", &CheckpointOptions::every_images, "A checkpoint this often, and at the end.")
+      .at_least(1)
+      .in_unit("images");
+  s.option("keep_last", &CheckpointOptions::keep_last, "Older checkpoints are removed.").range(1, 1000000);
+}
+
+void InitOptions::describe(Schema<InitOptions>& s) {
+  s.option("module", &InitOptions::module, "A module of the head, such as `theta`.").required();
+  s.option("from", &InitOptions::from, "A run folder (its newest EMA weights) or a safetensors file.").required();
+  s.option("freeze", &InitOptions::freeze, "Keep the module as it is: train the others on top of it.");
+}
+
+void UsedPlugin::describe(Schema<UsedPlugin>& s) {
+  s.option("id", &UsedPlugin::id, "The plugin's id.").required();
+  s.option("version", &UsedPlugin::version, "Its version.");
+  s.option("build_id", &UsedPlugin::build_id, "GNU build id of the library.");
+}
+
+void LockedPlugin::describe(Schema<LockedPlugin>& s) {
+  s.option("id", &LockedPlugin::id, "The plugin's id.").required();
+  s.option("sha256", &LockedPlugin::sha256, "SHA-256 of its library, in hexadecimal.").required();
+}
+
+void PluginOptions::describe(Schema<PluginOptions>& s) {
+  s.option("paths", &PluginOptions::paths, "Plugin libraries or folders of them, searched before the installed ones.");
+  s.option("lock", &PluginOptions::lock,
+           "With entries, only these files may be used; `casdm plugins lock --config FILE` prints them.");
+  s.option("used", &PluginOptions::used, "Written by the host into a run's config: the plugins that made it.");
+}
+
+void Experiment::describe(Schema<Experiment>& s) {
+  s.option("run", &Experiment::run, "Name, seed, device and precision.");
+  s.option("data", &Experiment::data, "The images: a data set and how they are prepared.").required();
+  s.component("augmentation", &Experiment::augmentation, "augmentation",
+              "A random change of the training images that the networks are told of; left out: none.");
+  s.component("noise", &Experiment::noise, "noise_scheduler", "The forward process.").required();
+  s.component("timesteps", &Experiment::timesteps, "timestep_sampler",
+              "Which timesteps the networks are trained at; left out: each is equally likely.");
+  s.component("head", &Experiment::head, "cascade_head", "How networks become a diffusion model.").required();
+  s.option("metrics", &Experiment::metrics, "Metric losses on the predicted clean image, one table each.");
+  s.component("sampler", &Experiment::sampler, "sampler",
+              "How images are drawn, in training's grids and by `casdm sample`.")
+      .required();
+  s.option("guidance", &Experiment::guidance, "How strongly samples follow their class labels.");
+  s.option("train", &Experiment::train, "Length and batch of the training.");
+  s.option("optimizer", &Experiment::optimizer, "Adam, learning rate and gradient clipping.");
+  s.option("ema", &Experiment::ema, "The average of the weights that sampling uses.");
+  s.option("log", &Experiment::log, "What is recorded, and how often.");
+  s.option("checkpoint", &Experiment::checkpoint, "When states are saved.");
+  s.option("init", &Experiment::init, "Weights to start from, one table a module.");
+  s.option("plugins", &Experiment::plugins, "Where plugins are found.");
+}
+
+void AverageOptions::describe(Schema<AverageOptions>& s) {
+  s.option("name", &AverageOptions::name, "Name in checkpoints, and of `casdm sample --weights NAME`.")
+      .file_name()
+      .required();
+  s.option("decay", &AverageOptions::decay, "Per-step decay, with [ema]'s warmup.").range(0, 1);
+  s.option("half_life", &AverageOptions::half_life, "The weights of this long ago count half.")
+      .at_least(1)
+      .in_unit("images");
+  s.option("sigma_rel", &AverageOptions::sigma_rel,
+           "Power function of this width, as a fraction of the training so far (Karras et al. 2024).")
+      .greater_than(0);
+  s.option("rampup_ratio", &AverageOptions::rampup_ratio, "See [ema]; of half_life.").at_least(0);
+}
+
+void EmaOptions::describe(Schema<EmaOptions>& s) {
+  s.option("decay", &EmaOptions::decay, "Per-step decay of the averaged weights that sampling uses.").range(0, 1);
+  s.option("warmup", &EmaOptions::warmup,
+           "Use min(decay, (1 + step) / (10 + step)), so that early averages are not the noise of the start.");
+  s.option("half_life", &EmaOptions::half_life,
+           "The weights of this long ago count half, in place of `decay`; 0: `decay`.")
+      .at_least(0)
+      .in_unit("images");
+  s.option("rampup_ratio", &EmaOptions::rampup_ratio,
+           "half_life is at most this fraction of the images seen so far (Karras et al. 2022); 0: no such limit.")
+      .at_least(0);
+  s.option("also", &EmaOptions::also, "More averages, one table each.");
+  s.option("snapshot_every_images", &EmaOptions::snapshot_every_images,
+           "Snapshots of the averages with sigma_rel this often, and at the end, for `casdm ema`; 0: never.")
+      .at_least(0)
+      .in_unit("images");
+}
+
+}  // namespace casdm
