@@ -24,6 +24,7 @@ fs::path write_small_config(const fs::path& folder, const std::string& more) {
   write_file(path, R"([run]
 name = "small"
 device = "cpu"
+threads = 1
 [data]
 type = "shapes"
 image_size = 16

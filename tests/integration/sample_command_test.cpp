@@ -174,7 +174,7 @@ TEST_CASE("a run of fp16 is sampled in fp32 on a CPU, with a word") {
 
 TEST_CASE("sampling obeys run.threads") {
   const TemporaryFolder folder;
-  train_small(folder.path());
+  train_small(folder.path(), "--set run.threads=0");
   for (const int threads : {1, 2}) {
     const std::string count = std::to_string(threads);
     const Outcome sample =
