@@ -67,7 +67,7 @@ TEST_CASE("a schema survives its way through JSON") {
   CHECK(read[6].exclusive_maximum);
   CHECK(read[6].allows_infinite);
   CHECK(std::isinf(read[6].default_value.as_number()));
-  CHECK(read[7].allowed == std::vector<Value>{1, 3});
+  CHECK((read[7].allowed == std::vector<Value>{1, 3}));
   CHECK(read[7].at_most_key == "noise.levels");
   CHECK(read[8].pattern == "[0-9]+");
   CHECK(read[9].must_exist);

@@ -9,6 +9,7 @@
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
+#include "casdm/text.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -121,16 +122,16 @@ TEST_CASE("a header of very many keys takes linear time") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   std::map<std::string, std::string> metadata;
-  for (int i = 0; i < 200000; ++i) metadata["key" + std::to_string(i)] = "";
+  for (int i = 0; i < 200000; ++i) metadata[text("key", i)] = "";
   NamedTensors tensors;
-  for (int i = 0; i < 50000; ++i) tensors.emplace_back("t" + std::to_string(i), at::zeros({1}, at::kByte));
+  for (int i = 0; i < 50000; ++i) tensors.emplace_back(text("t", i), at::zeros({1}, at::kByte));
   const std::clock_t start = std::clock();
   write_safetensors(path, tensors, metadata);
   const TensorFile file = read_safetensors(path);
   CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 5);
   CHECK(file.metadata == metadata);
   CHECK(file.tensors.size() == tensors.size());
-  for (int i = 200000; i < 300000; ++i) metadata["key" + std::to_string(i)] = "";
+  for (int i = 200000; i < 300000; ++i) metadata[text("key", i)] = "";
   write_safetensors(path, {}, metadata);
   CHECK_THROWS_WITH_AS(read_safetensors(path), doctest::Contains("more than 262144"), Error);
 }
