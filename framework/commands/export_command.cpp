@@ -2,13 +2,13 @@
 #include <optional>
 
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/interchange/adm_layout.h"
 #include "framework/interchange/diffusers_layout.h"
 #include "framework/interchange/weights_file.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
 
 namespace casdm {
@@ -76,7 +76,7 @@ Value options_of_module(const Checkpoint& checkpoint, const std::string& module)
 void export_reference(const ExportArguments& a, const NamedTensors& tensors, const Value& options) {
   Metadata metadata{{"format", "pt"}};
   record_options(metadata, options, unseen_adm_options(options));
-  write_safetensors(a.out, tensors, metadata);
+  write_checked_tensors(a.out, tensors, metadata);
 }
 
 void export_diffusers(const ExportArguments& a, const NamedTensors& tensors, const Value& options,

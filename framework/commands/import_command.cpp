@@ -2,7 +2,6 @@
 #include <optional>
 
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
@@ -11,6 +10,7 @@
 #include "framework/interchange/adm_layout.h"
 #include "framework/interchange/diffusers_layout.h"
 #include "framework/interchange/weights_file.h"
+#include "framework/support/checked_tensors.h"
 
 namespace casdm {
 
@@ -178,7 +178,7 @@ int import_command(const std::vector<std::string>& words) {
   const std::optional<AdmLayout> layout = recognise_adm(weights.tensors, why);
   if (layout || !a.attention.empty()) settle_attention(weights, a.attention);
   if (!a.config.empty()) image_size = compare(a, weights);
-  write_safetensors(a.out, weights.tensors, weights.metadata);
+  write_checked_tensors(a.out, weights.tensors, weights.metadata);
 
   std::cout << a.file << ": " << weights.format << '\n' << summary_of(weights.tensors);
   if (layout) {

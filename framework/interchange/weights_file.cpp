@@ -5,10 +5,10 @@
 #include <map>
 
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/interchange/torch_file.h"
 #include "framework/reporting/progress.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {
@@ -38,7 +38,7 @@ Weights read_weights(const fs::path& path, const std::string& key) {
   }
   if (!key.empty())
     throw ConfigError("--key chooses among the states of a file of torch.save; a safetensors file has one");
-  TensorFile file = read_safetensors(path);
+  TensorFile file = read_checked_tensors(path);
   return {std::move(file.tensors), std::move(file.metadata), "safetensors"};
 }
 

@@ -47,7 +47,9 @@ TensorFile read_checked_tensors(const std::filesystem::path& path) {
   TensorFile file = read_safetensors(path);
   const auto sum = file.metadata.find(kSum);
   if (sum == file.metadata.end() || sum->second == sum_of(file.tensors, file.metadata)) return file;
-  throw Error(text(path.string(), " is altered: its SHA-256 is not the one it records"));
+  throw Error(text(path.string(),
+                   " is altered: its SHA-256 is not the one it records. If the change is yours, write the file ",
+                   "without 'sha256' in its metadata"));
 }
 
 }  // namespace casdm

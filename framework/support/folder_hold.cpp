@@ -52,14 +52,22 @@ FolderHold::~FolderHold() { ::close(descriptor_); }
 bool remove_unless_held(const fs::path& folder) {
   const int descriptor = open_folder(folder);
   const bool is_held = ::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  std::error_code failure;
+  std::string failure;
   if (!is_held) {
-    const fs::path gone = temporary_beside(folder);
-    fs::rename(folder, gone, failure);
-    if (!failure) fs::remove_all(gone, failure);
+    try {
+      const fs::path gone = temporary_beside(folder);
+      fs::rename(folder, gone);
+      // The name at first: a power cut must not leave a part of the folder under it.
+      sync_folder(gone.parent_path());
+      fs::remove_all(gone);
+    } catch (const fs::filesystem_error& error) {
+      failure = error.code().message();
+    } catch (const Error& error) {
+      failure = error.what();
+    }
   }
   ::close(descriptor);
-  if (failure) throw Error(text(folder.string(), " cannot be removed: ", failure.message()));
+  if (!failure.empty()) throw Error(text(folder.string(), " cannot be removed: ", failure));
   return !is_held;
 }
 

@@ -134,7 +134,7 @@ Value state_of(const CheckpointContent& content, const fs::path& folder) {
 fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content) {
   const fs::path final = run.checkpoints() / name_of(content.numbers.find("images")->as_integer());
   try {
-    run.sync_log();
+    run.sync();
     fs::create_directory(run.checkpoints());
     AtomicFolder folder(final);
     for (const auto& [name, tensors] : content.tensors) {

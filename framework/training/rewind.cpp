@@ -84,7 +84,7 @@ void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   if (!checkpoints.empty() || !repeats) set_aside(run, checkpoints, files);
   if (is_log_longer) fs::resize_file(run.log(), end);
   for (const fs::path& path : later) fs::remove(path);
-  run.sync_log();
+  run.sync();
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ std::vector<fs::path> make_folders(const fs::path& folder) {
   std::vector<fs::path> made;
   for (fs::path at = folder; !at.empty() && !fs::exists(at); at = at.parent_path()) made.insert(made.begin(), at);
   std::erase_if(made, [](const fs::path& at) { return !fs::create_directory(at); });
+  for (const fs::path& at : made) sync_folder(at.parent_path());
   return made;
 }
 
@@ -155,8 +156,9 @@ std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
 
 void RunFolder::append(const Value& record) const { append_line(log(), to_json(record)); }
 
-void RunFolder::sync_log() const {
+void RunFolder::sync() const {
   sync_lines(log());
+  if (fs::is_directory(samples())) sync_folder(samples());
   sync_folder(path_);
 }
 

@@ -47,8 +47,8 @@ class RunFolder {
   /// line that cannot be written in full nothing stays. Throws Error.
   void append(const Value& record) const;
 
-  /// Returns when all lines are on the disk. Throws Error.
-  void sync_log() const;
+  /// Returns when the lines, and the names of grids and other files, are on the disk. Throws Error.
+  void sync() const;
 
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}

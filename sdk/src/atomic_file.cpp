@@ -25,8 +25,6 @@ namespace {
 constexpr std::string_view kPrefix = ".tmp-";
 constexpr std::size_t kDigits = 16;
 
-fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : "."; }
-
 /// Whether a name is one of `temporary_beside`.
 bool is_temporary(std::string_view name) {
   if (!name.starts_with(kPrefix)) return false;
@@ -105,7 +103,7 @@ void AtomicFile::commit(bool sync) {
   if (::fsync(descriptor_) != 0) fail(errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
   is_committed_ = true;
-  if (sync) sync_folder(folder_of(path_));
+  if (sync) sync_folder(path_.parent_path());
 }
 
 void AtomicFile::fail(int reason) const {
@@ -144,10 +142,11 @@ void AtomicFolder::commit() {
     throw Error(text(path_.string(), " cannot be made: ", reason_of(reason)));
   }
   is_committed_ = true;
-  sync_folder(folder_of(path_));
+  sync_folder(path_.parent_path());
 }
 
-void sync_folder(const fs::path& folder) {
+void sync_folder(const fs::path& named) {
+  const fs::path folder = named.empty() ? "." : named;
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool good = descriptor >= 0 && (::fsync(descriptor) == 0 || errno == EINVAL);
   const int reason = errno;

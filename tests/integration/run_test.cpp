@@ -93,3 +93,27 @@ TEST_CASE("a second training of a run is refused and says who holds it, and samp
   CHECK_MESSAGE(!holds(outcome.out, "failed"), outcome.err);
   CHECK_MESSAGE(holds(outcome.out, "ended with 0"), outcome.out);
 }
+
+TEST_CASE("weights in which a bit has flipped are refused by every command that reads them") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome train =
+      shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0", folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  REQUIRE(shell("casdm export runs/small --module theta --out theta.safetensors", folder.path()).status == 0);
+  CHECK(shell("casdm import theta.safetensors --out again.safetensors", folder.path()).status == 0);
+  for (const char* name : {"theta.safetensors", "again.safetensors"}) {
+    std::string content = read_file(folder.path() / name);
+    content[content.size() - 2] = static_cast<char>(content[content.size() - 2] ^ 16);
+    write_file(folder.path() / name, content);
+    for (const std::string& command :
+         {std::string("casdm import ") + name + " --out c.safetensors",
+          std::string("casdm train small.toml --set run.name=b --set 'init=[{module=\"theta\", from=\"") + name +
+              "\"}]'"}) {
+      const Outcome outcome = shell(command, folder.path());
+      CHECK_MESSAGE(outcome.status == 1, command);
+      CHECK_MESSAGE(holds(outcome.err, std::string(name) + " is altered"), outcome.err);
+    }
+  }
+  CHECK_FALSE(fs::exists(folder.path() / "runs" / "b"));
+}

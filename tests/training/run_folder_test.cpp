@@ -179,7 +179,7 @@ TEST_CASE("what killed processes left half-written in a run is removed when it i
 TEST_CASE("a line of the log is whole or absent") {
   const TemporaryFolder folder;
   const RunFolder run = RunFolder::create(folder.path() / "a", Value::Table{});
-  CHECK_NOTHROW(run.sync_log());
+  CHECK_NOTHROW(run.sync());
   run.append(line(8));
   // A process that was killed while it wrote; the part may be longer than a block of reading.
   for (const std::size_t size : {std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{10000}}) {
@@ -187,7 +187,7 @@ TEST_CASE("a line of the log is whole or absent") {
     run.append(line(16));
   }
   CHECK(read_file(run.log()) == "{\"images\":8}\n{\"images\":16}\n{\"images\":16}\n{\"images\":16}\n{\"images\":16}\n");
-  CHECK_NOTHROW(run.sync_log());
+  CHECK_NOTHROW(run.sync());
 
   // A full disk.
   const std::string before = read_file(run.log());
