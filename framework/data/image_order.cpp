@@ -1,6 +1,11 @@
 #include "framework/data/image_order.h"
 
+#include <new>
+#include <stdexcept>
+
+#include "casdm/error.h"
 #include "casdm/random.h"
+#include "casdm/text.h"
 
 namespace casdm {
 
@@ -12,13 +17,20 @@ std::int64_t ImageOrder::index_at(std::int64_t position) {
 ImageOrder::Permutation ImageOrder::epoch(std::int64_t number) {
   const std::lock_guard lock(mutex_);
   Permutation& order = epochs_[number];
-  if (!order) {
-    order = std::make_shared<std::vector<std::int64_t>>(
-        permutation(size_, derive_seed(seed_, "order", static_cast<std::uint64_t>(number))));
-  }
+  if (!order) order = shuffled(number);
   const Permutation result = order;
   while (epochs_.size() > kKept) epochs_.erase(epochs_.begin());
   return result;
+}
+
+ImageOrder::Permutation ImageOrder::shuffled(std::int64_t epoch) const {
+  const std::uint64_t seed = derive_seed(seed_, "order", static_cast<std::uint64_t>(epoch));
+  try {
+    return std::make_shared<std::vector<std::int64_t>>(permutation(size_, seed));
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {  // more than any memory could hold
+  }
+  throw Error(text("there is not enough memory for the order of ", size_, " images, which takes 8 bytes for each"));
 }
 
 }  // namespace casdm

@@ -16,12 +16,14 @@ class ImageOrder {
   ImageOrder(std::int64_t size, std::uint64_t seed) : size_(size), seed_(seed) {}
 
   /// @param position  at least 0
+  /// Throws Error when there is no memory for the order of an epoch.
   std::int64_t index_at(std::int64_t position);
 
  private:
   using Permutation = std::shared_ptr<const std::vector<std::int64_t>>;
 
   Permutation epoch(std::int64_t number);
+  Permutation shuffled(std::int64_t epoch) const;
 
   static constexpr std::size_t kKept = 3;
   std::int64_t size_;

@@ -61,17 +61,8 @@ class JpegReader {
   void read_header(Bytes bytes) {
     run([&] {
       jpeg_mem_src(&jpeg_, bytes.data(), bytes.size());
-      jpeg_save_markers(&jpeg_, JPEG_APP0 + 1, 0xFFFF);
       jpeg_read_header(&jpeg_, TRUE);
     });
-  }
-
-  int orientation() const {
-    for (jpeg_saved_marker_ptr marker = jpeg_.marker_list; marker != nullptr; marker = marker->next) {
-      const int orientation = orientation_of({marker->data, marker->data_length});
-      if (orientation != 1) return orientation;
-    }
-    return 1;
   }
 
   /// Files of several scans are decoded from all of their coefficients.
@@ -115,6 +106,20 @@ void cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, std::vector<std::uint8_t
   }
 }
 
+/// The orientation of the EXIF segments before the image.
+int orientation_in(Bytes jpeg) {
+  constexpr std::uint8_t exif = 0xE1, scan = 0xDA;
+  std::size_t at = 2;
+  while (at + 4 <= jpeg.size() && jpeg[at] == 0xFF && jpeg[at + 1] != scan) {
+    const std::size_t length = static_cast<std::size_t>(jpeg[at + 2]) << 8 | jpeg[at + 3];  // with its own two bytes
+    if (length < 2 || at + 2 + length > jpeg.size()) break;
+    const int orientation = jpeg[at + 1] == exif ? orientation_of(jpeg.subspan(at + 4, length - 2)) : 1;
+    if (orientation != 1) return orientation;
+    at += 2 + length;
+  }
+  return 1;
+}
+
 }  // namespace
 
 DecodedImage decode_jpeg(Bytes bytes, const Dataset::Spec& spec) {
@@ -132,9 +137,8 @@ DecodedImage decode_jpeg(Bytes bytes, const Dataset::Spec& spec) {
     if (is_cmyk) cmyk_to_rgb(row, rgb);
     preparer.add_row(is_cmyk ? rgb : row);
   }
-  const int orientation = jpeg.orientation();  // which the next call forgets
   jpeg.run([&] { jpeg_finish_decompress(jpeg.operator->()); });
-  return {preparer.finish(), orientation};
+  return {preparer.finish(), orientation_in(bytes)};
 }
 
 }  // namespace casdm::dataset_images

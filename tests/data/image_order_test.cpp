@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "casdm/error.h"
 #include "casdm/random.h"
 
 using namespace casdm;
@@ -20,4 +21,14 @@ TEST_CASE("a data set of one image is that image for ever") {
   ImageOrder order(1, 3);
   CHECK(order.index_at(0) == 0);
   CHECK(order.index_at(std::int64_t{1} << 40) == 0);
+}
+
+TEST_CASE("an order that no memory can hold is an error that says how many images it is for") {
+  ImageOrder order(std::int64_t{1} << 62, 3);
+  for (int time = 0; time < 2; ++time) {
+    CHECK_THROWS_WITH_AS(order.index_at(0),
+                         "there is not enough memory for the order of 4611686018427387904 images, which takes 8 bytes "
+                         "for each",
+                         Error);
+  }
 }
