@@ -22,25 +22,25 @@ void refuses(const std::string& arguments, const std::vector<std::string>& expec
 
 TEST_CASE("every option that takes a number refuses what it cannot mean, and says what it takes") {
   const std::string sample = "sample runs/x --out o --num 1 ";
-  refuses("sample runs/x --out o --num 0", {"--num", "a whole number from 1 to", "'0'", "casdm sample --help"});
-  refuses("sample runs/x --out o --num -5", {"--num", "'-5'"});
-  refuses("sample runs/x --out o --num 1e3", {"--num", "'1e3'"});
+  refuses("sample runs/x --out o --num 0", {"--num", "a whole number from 1 to", "\"0\"", "casdm sample --help"});
+  refuses("sample runs/x --out o --num -5", {"--num", "\"-5\""});
+  refuses("sample runs/x --out o --num 1e3", {"--num", "\"1e3\""});
   refuses("sample runs/x --out o --num 99999999999999999999", {"--num"});
-  refuses(sample + "--seed -1", {"--seed", "a whole number of at least 0", "'-1'"});
+  refuses(sample + "--seed -1", {"--seed", "a whole number of at least 0", "\"-1\""});
   refuses(sample + "--seed 1.5", {"--seed"});
   refuses(sample + "--batch 0", {"--batch", "a whole number from 1 to"});
-  refuses(sample + "--batch -64", {"--batch", "'-64'"});
-  refuses(sample + "--label -1", {"--label", "a whole number of at least 0", "'-1'"});
-  refuses("ema runs/x --out o --sigma-rel 0", {"--sigma-rel", "a number above 0", "'0'", "casdm ema --help"});
-  refuses("ema runs/x --out o --sigma-rel nan", {"--sigma-rel", "'nan'"});
-  refuses("ema runs/x --out o --sigma-rel -0.1", {"--sigma-rel", "'-0.1'"});
-  refuses("ema runs/x --out o --sigma-rel 0.1 --at 0", {"--at", "a whole number of at least 1", "'0'"});
-  refuses("ema runs/x --out o --sigma-rel 0.1 --at -8", {"--at", "'-8'"});
-  refuses("import x.pt --out o --image-size 0", {"--image-size", "a whole number from 1 to 4096", "'0'"});
-  refuses("import x.pt --out o --image-size -64", {"--image-size", "'-64'"});
+  refuses(sample + "--batch -64", {"--batch", "\"-64\""});
+  refuses(sample + "--label -1", {"--label", "a whole number of at least 0", "\"-1\""});
+  refuses("ema runs/x --out o --sigma-rel 0", {"--sigma-rel", "a number above 0", "\"0\"", "casdm ema --help"});
+  refuses("ema runs/x --out o --sigma-rel nan", {"--sigma-rel", "\"nan\""});
+  refuses("ema runs/x --out o --sigma-rel -0.1", {"--sigma-rel", "\"-0.1\""});
+  refuses("ema runs/x --out o --sigma-rel 0.1 --at 0", {"--at", "a whole number of at least 1", "\"0\""});
+  refuses("ema runs/x --out o --sigma-rel 0.1 --at -8", {"--at", "\"-8\""});
+  refuses("import x.pt --out o --image-size 0", {"--image-size", "a whole number from 1 to 4096", "\"0\""});
+  refuses("import x.pt --out o --image-size -64", {"--image-size", "\"-64\""});
   refuses("plugins check x.so --seed -1", {"--seed", "a whole number of at least 0", "casdm plugins check --help"});
   refuses("plugins check x.so --timeout 0", {"--timeout", "a number above 0"});
-  refuses("plugins check x.so --timeout inf", {"--timeout", "'inf'"});
+  refuses("plugins check x.so --timeout inf", {"--timeout", "\"inf\""});
 }
 
 TEST_CASE("a result that does not arrive at stdout is a failure") {

@@ -146,13 +146,13 @@ TEST_CASE("a prefix is taken off, and wrong use of import is told") {
     CHECK(wrong.status == status);
     CHECK_MESSAGE(has(wrong.err, why), wrong.err);
   };
-  refused("parallel.pt --out b.safetensors --strip none.", 2, "'none.'");
+  refused("parallel.pt --out b.safetensors --strip none.", 2, "\"none.\"");
   refused("parallel.pt --out a.safetensors", 2, "--overwrite");
   refused("parallel.pt --out b.safetensors --attention newest", 2, "legacy or new, got newest");
   refused("parallel.pt --out b.safetensors --config small.toml", 2, "go together");
   refused("parallel.pt", 2, "--out");
   refused("none.pt --out b.safetensors", 1, "none.pt is no file");
-  refused("parallel.pt --out b.safetensors --key ema", 1, "no state 'ema'");
+  refused("parallel.pt --out b.safetensors --key ema", 1, "no state \"ema\"");
   CHECK(has(shell("casdm import --help", folder.path()).out, "usage: casdm import"));
   CHECK_FALSE(fs::exists(folder.path() / "b.safetensors"));
 }

@@ -240,11 +240,11 @@ TEST_CASE("a pickle that is no program of values is refused") {
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}, {"a", good()}})), doctest::Contains("\"a\" twice"), Error);
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", integer(1)}}), {}), doctest::Contains("no dict of tensors"), Error);
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}}), {}), doctest::Contains("no storage \"0\""), Error);
-  // Without elements, and of a shape that LibTorch refuses.
+  // Without elements, and of a shape whose sizes have no product.
   const std::string huge("\x8a\x08\0\0\0\0\0\0\0\x40", 10);
   const std::string shape = tuple({integer(0), huge, integer(8)});
   const std::string empty = call(name("torch._utils", "_rebuild_tensor"), {six(), integer(0), shape, shape});
-  CHECK_THROWS_WITH_AS(read_object(dict({{"a", empty}})), doctest::Contains("made.pt is damaged: "), Error);
+  CHECK_THROWS_WITH_AS(read_object(dict({{"a", empty}})), doctest::Contains("too large for any tensor"), Error);
 }
 
 TEST_CASE("files of a big-endian machine are refused") {
