@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# No library is looked for in the current directory: the RUNPATH of every program and library below the folders has no
+# empty and no relative entry, and a library there that has the name of one the program needs is not loaded.
+#
+#   tests/package/runpath.sh CASDM FOLDER...
+set -euo pipefail
+
+casdm=$(readlink -f "${1:?"usage: tests/package/runpath.sh CASDM FOLDER..."}")
+shift
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+count=0
+while IFS= read -r -d '' file; do
+  [[ $(head -c 4 "$file") == $'\x7fELF' ]] || continue
+  count=$((count + 1))
+  path=$(readelf -d "$file" | sed -n 's/.*R\(UN\)\?PATH.*\[\(.*\)\]$/\2/p')
+  [[ -z $path || ":$path:" != *::* ]] || fail "$file has an empty entry in its RUNPATH: $path"
+  while IFS= read -r entry; do
+    [[ -z $entry || $entry == /* || $entry == '$ORIGIN'* ]] || fail "$file has a relative RUNPATH: $path"
+  done < <(tr ':' '\n' <<<"$path")
+done < <(find "$@" -type f \( -name '*.so' -o -perm -u+x \) -not -path '*/CMakeFiles/*' -print0)
+((count > 10)) || fail "only $count programs and libraries below $*"
+
+cd "$scratch"
+cc -shared -fPIC -x c -o decoy.so - <<<'#include <unistd.h>
+__attribute__((constructor)) static void here() { write(2, "decoy loaded\n", 13); _exit(42); }'
+while read -r name; do cp decoy.so "$name"; done < <(
+  find "$(dirname "$casdm")/../lib" -name '*.so' -exec readelf -d {} + "$casdm" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' |
+    sort -u
+)
+"$casdm" --version >/dev/null || fail "a library in the current directory was loaded"
+"$casdm" plugins list >/dev/null || fail "a library in the current directory was loaded"
+echo "ok: $count files"
