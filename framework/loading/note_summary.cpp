@@ -7,8 +7,8 @@ namespace {
 /// Ends a key. Within a JSON string a quote has a backslash, so this is never part of one.
 constexpr std::string_view kKey = "\"options\":";
 
-/// Where the array or object that starts at `at` ends; `at` itself when it does not end, or when
-/// another value is there.
+/// Where the array or object that starts at `at` ends; `at` itself when another value is there, the end of the text
+/// when it does not end.
 std::size_t end_of_container(std::string_view json, std::size_t at) {
   int depth = 0;
   bool is_string = false;
@@ -24,7 +24,7 @@ std::size_t end_of_container(std::string_view json, std::size_t at) {
     if (c == ']' || c == '}') --depth;
     if (depth == 0) return c == ']' || c == '}' ? i + 1 : at;
   }
-  return at;
+  return json.size();
 }
 
 std::string without_options(std::string_view json) {

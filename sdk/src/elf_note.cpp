@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -15,6 +16,12 @@
 namespace casdm {
 
 namespace {
+
+/// More than any honest plugin has; what is read of a file stays small whatever the file says.
+constexpr std::uint64_t kMostNoteBytes = std::uint64_t{1} << 20;  ///< in all note segments together
+constexpr std::size_t kMostNeeded = 1000;
+constexpr std::uint64_t kMostDynamicEntries = 10000;
+constexpr std::uint64_t kLongestName = 4096;
 
 /// A file's bytes; every read is checked against their end.
 class Bytes {
@@ -108,7 +115,7 @@ std::uint64_t offset_of(const Bytes& bytes, const std::vector<Elf64_Phdr>& segme
 
 std::string c_string(const Bytes& bytes, std::uint64_t offset, std::uint64_t end) {
   std::string result;
-  for (; offset < end; ++offset) {
+  for (end = std::min(end, offset + kLongestName); offset < end; ++offset) {
     const auto c = bytes.read<char>(offset);
     if (c == '\0') return result;
     result += c;
@@ -121,12 +128,15 @@ std::vector<std::string> needed_libraries(const Bytes& bytes, const std::vector<
   std::vector<std::uint64_t> names;
   std::uint64_t strings = 0;
   std::uint64_t strings_size = 0;
+  std::uint64_t entries = 0;
   for (const Elf64_Phdr& segment : segments) {
     if (segment.p_type != PT_DYNAMIC) continue;
     for (std::uint64_t at = 0; at + sizeof(Elf64_Dyn) <= segment.p_filesz; at += sizeof(Elf64_Dyn)) {
       const auto entry = bytes.read<Elf64_Dyn>(segment.p_offset + at);
       if (entry.d_tag == DT_NULL) break;
+      if (++entries > kMostDynamicEntries) bytes.fail("has a dynamic section that is too long");
       if (entry.d_tag == DT_NEEDED) names.push_back(entry.d_un.d_val);
+      if (names.size() > kMostNeeded) bytes.fail("needs too many libraries");
       if (entry.d_tag == DT_STRTAB) strings = entry.d_un.d_ptr;
       if (entry.d_tag == DT_STRSZ) strings_size = entry.d_un.d_val;
     }
@@ -191,8 +201,12 @@ std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size
   const std::vector<Elf64_Phdr> segments = program_headers(bytes, data, size);
   ElfNote note;
   bool found = false;
+  std::uint64_t note_bytes = 0;
   for (const Elf64_Phdr& segment : segments) {
-    if (segment.p_type == PT_NOTE) read_segment(bytes, segment, note, found);
+    if (segment.p_type != PT_NOTE) continue;
+    note_bytes += std::min(segment.p_filesz, kMostNoteBytes + 1);
+    if (note_bytes > kMostNoteBytes) bytes.fail(text("has notes of more than ", kMostNoteBytes, " bytes"));
+    read_segment(bytes, segment, note, found);
   }
   if (!found) return std::nullopt;
   note.needed = needed_libraries(bytes, segments);

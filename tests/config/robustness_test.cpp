@@ -1,5 +1,6 @@
 // Damaged input never crashes and never gives anything but a clear refusal.
 #include <doctest/doctest.h>
+#include <elf.h>
 
 #include <sys/stat.h>
 
@@ -45,6 +46,50 @@ Outcome read(const std::string& bytes) {
     CHECK(std::strlen(error.what()) > 0);
     return Outcome::refused;
   }
+}
+
+template <class T>
+void append(std::string& bytes, const T& value) {
+  bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+/// A library of `segments`, whose offsets count from the end of the headers, and `content`.
+std::string library(std::vector<Elf64_Phdr> segments, const std::string& content) {
+  std::string bytes = fixture().substr(0, sizeof(Elf64_Ehdr));
+  Elf64_Ehdr header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  header.e_phoff = sizeof(header);
+  header.e_phnum = static_cast<Elf64_Half>(segments.size());
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  const std::size_t headers = sizeof(header) + segments.size() * sizeof(Elf64_Phdr);
+  for (Elf64_Phdr& segment : segments) {
+    segment.p_offset += headers;
+    append(bytes, segment);
+  }
+  return bytes + content;
+}
+
+Elf64_Phdr segment(Elf64_Word type, std::size_t size) {
+  Elf64_Phdr result{};
+  result.p_type = type;
+  result.p_filesz = size;
+  result.p_align = 4;
+  return result;
+}
+
+std::string note(const std::string& json) {
+  std::string bytes;
+  append(bytes, Elf64_Nhdr{sizeof("casdm"), static_cast<Elf64_Word>(json.size() + 8), kNoteType});
+  bytes.append("casdm\0\0\0", 8);
+  append(bytes, kNoteLayout);
+  append(bytes, static_cast<std::uint32_t>(json.size()));
+  return bytes + json + std::string((4 - json.size() % 4) % 4, '\0');
+}
+
+std::string repeated(const std::string& text, std::size_t count) {
+  std::string result;
+  for (std::size_t i = 0; i < count; ++i) result += text;
+  return result;
 }
 
 const char* const kExperiment = R"(# An experiment
@@ -120,6 +165,37 @@ TEST_CASE("program headers and notes of extreme sizes are refused") {
       read(bytes);
     }
   }
+}
+
+TEST_CASE("a library that claims too much is refused at once") {
+  const auto is_refused_at_once = [](const std::string& bytes) {
+    const std::clock_t start = std::clock();
+    try {
+      const auto found = read_elf_note(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), "library");
+      if (found) summary_from_json(found->json);
+      return false;
+    } catch (const PluginError&) {
+    }
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 1;
+  };
+  // Sixty thousand segments of notes, all over the same megabytes.
+  const std::string small_notes(8 << 20, '\0');
+  CHECK(is_refused_at_once(library(std::vector(60000, segment(PT_NOTE, small_notes.size())), small_notes)));
+  // Notes of many megabytes, and of many keys that never end.
+  for (const std::string& json :
+       {repeated("[", 64 << 20), repeated("{\"a\":", 10 << 20), repeated("\"options\":[", 80000)}) {
+    const std::string bytes = note(json);
+    CHECK(is_refused_at_once(library({segment(PT_NOTE, bytes.size())}, bytes)));
+  }
+  // Each of a million libraries that it needs has a name of a megabyte.
+  std::string dynamic;
+  for (int i = 0; i < 1000000; ++i) append(dynamic, Elf64_Dyn{DT_NEEDED, {0}});
+  const std::string good = note("{}");
+  Elf64_Phdr strings = segment(PT_LOAD, 1 << 20);
+  std::string bytes = good + repeated("a", 1 << 20) + dynamic;
+  Elf64_Phdr table = segment(PT_DYNAMIC, dynamic.size());
+  table.p_offset = good.size() + (1 << 20);
+  CHECK(is_refused_at_once(library({segment(PT_NOTE, good.size()), strings, table}, bytes)));
 }
 
 TEST_CASE("a damaged experiment is read or refused with ConfigError, never worse") {
