@@ -15,6 +15,7 @@
 #include "framework/loading/crash_message.h"
 #include "framework/loading/discovery.h"
 #include "framework/loading/framework_library.h"
+#include "framework/loading/trusted_path.h"
 #include "framework/support/printable_stream.h"
 
 namespace {
@@ -35,6 +36,8 @@ usage: casdm COMMAND [ARGUMENT]...
                           pin the files an experiment uses; look for what is wrong
 
   --safe-mode             with any command: use the plugins installed with casdm alone
+  --trust-plugins         with any command: run the code that [plugins] paths of the experiment or run names;
+                          it is remembered for these files
   --version               print the version
 
 `casdm COMMAND --help` tells more of each. Results go to stdout, everything else to stderr.
@@ -93,6 +96,7 @@ int report(const std::exception& error, int status) {
 int main(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   if (std::erase(words, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);
+  if (std::erase(words, "--trust-plugins") > 0) ::setenv(casdm::kTrustPlugins, "1", 1);
   casdm::explain_crashes();
   const casdm::PrintableStream printable_errors(std::cerr);
   try {

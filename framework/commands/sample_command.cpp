@@ -137,8 +137,8 @@ Model ready_model(const LoadedExperiment& experiment, Checkpoint& checkpoint, co
   Model model = make_model(experiment, checkpoint.num_classes());
   if (a.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
-  checkpoint.load_weights(model.head->modules(), a.weights);
-  for (const NamedModule& module : model.head->modules()) move_to(*module.module, device);
+  checkpoint.load_weights(model.modules, a.weights);
+  for (const NamedModule& module : model.modules) move_to(*module.module, device);
   return model;
 }
 
@@ -169,9 +169,9 @@ Value settings_of(const LoadedExperiment& experiment, const Model& model, const 
       {"program", "casdm " CASDM_SDK_VERSION},
       {"libtorch", TORCH_VERSION},
       {"plugins", plugins},
-      {"weights", table({{"name", a.weights}, {"sha256", digest_of(model.head->modules())}})},
+      {"weights", table({{"name", a.weights}, {"sha256", digest_of(model.modules)}})},
       {"sampler", experiment.options.sampler.table},
-      {"steps", static_cast<std::int64_t>(model.sampler->plan().size())},
+      {"steps", static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size())},
       {"guidance", write_options(experiment.options.guidance)},
       {"labels", classes == 0 ? Value("none")
                  : a.label    ? Value(*a.label)
@@ -202,7 +202,7 @@ Sampling sampling_of(const Checkpoint& checkpoint, const GenerateOptions& option
 /// Draws what the folder lacks, batch by batch. The batches of an interrupted sampling are those of a whole one.
 void draw(const Model& model, GenerateOptions options, const Sampling& sampling, std::int64_t batch,
           CpuThreads& threads, SampleFolder& folder) {
-  const auto steps = static_cast<std::int64_t>(model.sampler->plan().size());
+  const auto steps = static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size());
   Progress progress("sampling", sampling.count * steps, "image steps", folder.images() * steps);
   progress.say(threads.describe());
   while (folder.images() < sampling.count) {

@@ -7,6 +7,8 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/composition/attributed.h"
+#include "framework/composition/contract.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/loading/lock.h"
@@ -35,7 +37,8 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
 
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   const DataOptions& data = experiment.options.data;
-  const auto dataset = experiment.host->make<Dataset>(data.dataset, {data.image_size, data.channels});
+  auto dataset = std::make_shared<AttributedDataset>(
+      experiment.host->create<Dataset>(data.dataset, {data.image_size, data.channels}));
   if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' holds no image"));
   if (data.use_labels && dataset->num_classes() < 1) {
     throw ConfigError(text("data.use_labels: the data set '", data.dataset.type, "' has no labels"));
@@ -45,7 +48,7 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
 
 const Module& Model::module(const std::string& name) const {
   std::vector<std::string> names;
-  for (const NamedModule& candidate : head->modules()) {
+  for (const NamedModule& candidate : modules) {
     if (candidate.name == name) return *candidate.module;
     names.push_back(candidate.name);
   }
@@ -61,7 +64,7 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   model.schedule = host.make<NoiseScheduler>(options.noise, {});
   if (!options.augmentation.type.empty()) {
     model.augmentation =
-        host.make<Augmentation>(options.augmentation, {options.data.image_size, options.data.channels});
+        host.create<Augmentation>(options.augmentation, {options.data.image_size, options.data.channels});
   }
   CascadeHead::Spec spec;
   spec.channels = options.data.channels;
@@ -70,11 +73,11 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
   spec.schedule = model.schedule;
   spec.factory = &host;
   spec.seed = static_cast<std::uint64_t>(options.run.seed);
-  spec.augment_size = model.augmentation ? model.augmentation->label_size() : 0;
-  model.head = host.make<CascadeHead>(options.head, spec);
-  model.sampler = host.make<Sampler>(options.sampler, {model.schedule});
-  model.head_config = options.head;
-  model.sampler_config = options.sampler;
+  spec.augment_size = model.augmentation ? model.augmentation.call(&Augmentation::label_size) : 0;
+  if (spec.augment_size < 0) model.augmentation.fail(text("label_size is ", spec.augment_size));
+  model.head = host.create<CascadeHead>(options.head, spec);
+  model.modules = checked_modules(model.head);
+  model.sampler = host.create<Sampler>(options.sampler, {model.schedule});
   return model;
 }
 
@@ -95,7 +98,7 @@ std::string describe(const Dataset& dataset) {
 
 std::string describe(const Model& model) {
   std::string result;
-  for (const NamedModule& module : model.head->modules()) {
+  for (const NamedModule& module : model.modules) {
     std::int64_t count = 0;
     for (const auto& [name, tensor] : module.module->parameters()) count += tensor.numel();
     result += text("  ", module.name, ": ", short_count(static_cast<double>(count)), " parameters",

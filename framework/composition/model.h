@@ -31,19 +31,18 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
 LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files,
                                     const OptionSchema& schema = schema_of<Experiment>());
 
-/// The data set of an experiment. Throws ConfigError when it holds no image.
+/// The data set of an experiment; errors name its component. Throws ConfigError when it holds no image.
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment);
 
-/// The networks, on the CPU, and what they are used with.
+/// The networks, on the CPU, and what they are used with. The schedule runs no code of a plugin once it is made.
 struct Model {
   std::shared_ptr<const NoiseScheduler> schedule;
-  std::shared_ptr<CascadeHead> head;
-  std::shared_ptr<Sampler> sampler;
-  std::shared_ptr<Augmentation> augmentation;  ///< of the training images; null: none
+  Component<CascadeHead> head;
+  std::vector<NamedModule> modules;  ///< the head's, checked
+  Component<Sampler> sampler;
+  Component<Augmentation> augmentation;  ///< of the training images; none: false
   GuidanceOptions guidance;
   std::int64_t null_label = -1;  ///< the class that stands for "no label"; -1: the networks have none
-  ComponentConfig head_config;   ///< for messages
-  ComponentConfig sampler_config;
 
   const Module& module(const std::string& name) const;
 };

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,7 +52,9 @@ class Capture {
 };
 
 [[noreturn]] void run_here(const std::function<int(std::string&)>& work, const Capture& message, const Capture& out,
-                           const Capture& err) {
+                           const Capture& err, pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(1);  // it died before
   ::setpgid(0, 0);
   ::dup2(out.descriptor(), STDOUT_FILENO);
   ::dup2(err.descriptor(), STDERR_FILENO);
@@ -111,9 +114,10 @@ ChildResult run_in_child_process(const std::function<int(std::string& message)>&
   const auto start = std::chrono::steady_clock::now();
   std::cout.flush();
   std::fflush(nullptr);  // else the child would write what this process has buffered
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) throw Error(text("no process can be made: ", std::strerror(errno)));
-  if (child == 0) run_here(work, message, out, err);
+  if (child == 0) run_here(work, message, out, err, parent);
   ::setpgid(child, child);
   int status = 0;
   const bool has_ended = wait_for(child, timeout, status);

@@ -26,8 +26,8 @@ struct ChildResult {
 
 /// Runs `work` in a forked process, whose memory, standard output and fate are its own, and waits at most `timeout`
 /// seconds. The work's return value and its message come back; exceptions must not leave it. Of the threads of this
-/// process only the calling one exists there: set LibTorch's number of threads to 1 before computing.
-/// Throws Error when no process can be made.
+/// process only the calling one exists there; it is killed when this one dies: set LibTorch's number of threads to 1
+/// before computing. Throws Error when no process can be made.
 ChildResult run_in_child_process(const std::function<int(std::string& message)>& work, double timeout);
 
 }  // namespace casdm

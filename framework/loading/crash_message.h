@@ -6,7 +6,17 @@ namespace casdm {
 /// component was running, before the process ends as the system would end it.
 void explain_crashes();
 
-/// What runs now, a text that outlives the call; null: the host. Returns what ran before. One a thread.
+/// Whether `function` (exit, _exit, quick_exit), called with `status` in the process that called explain_crashes, was
+/// called by code of a plugin. Says so on stderr, with the component.
+bool is_exit_of_plugin(const char* function, int status);
+
+/// Records which component this thread is running (null: host code). The string must stay valid. Returns the previous
+/// value.
 const char* set_running(const char* component);
+
+/// Records where the code of a plugin lies, so that it is recognised on the stack of any thread.
+/// @param handle  of dlopen
+/// @param plugin  its name for messages; must stay valid
+void remember_code(void* handle, const char* plugin, bool is_installed);
 
 }  // namespace casdm

@@ -1,14 +1,7 @@
 #include "framework/loading/discovery.h"
 
-#include <grp.h>
-#include <pwd.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <set>
 
@@ -19,6 +12,8 @@
 #include "framework/config/limits.h"
 #include "framework/loading/load_record.h"
 #include "framework/loading/note_summary.h"
+#include "framework/loading/origins.h"
+#include "framework/loading/trusted_path.h"
 
 namespace casdm {
 
@@ -26,42 +21,24 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kCommandOrigin = "--plugin";
-constexpr const char* kConfigOrigin = "[plugins] paths";
-constexpr const char* kEnvironmentOrigin = "CASDM_PLUGIN_PATH";
-constexpr const char* kInstalledOrigin = "the installed folder";
 constexpr std::size_t kMostShown = 20;  // files that cannot be used, in a message
 
 bool is_chosen(const std::string& origin) { return origin == kCommandOrigin || origin == kConfigOrigin; }
 
-/// A group of the user alone, as many distributions give every user, is not "others".
-bool is_private_group(gid_t group) {
-  const passwd* user = ::getpwuid(::geteuid());
-  if (user == nullptr || user->pw_gid != group) return false;
-  const std::string name = user->pw_name;
-  const struct group* entry = ::getgrgid(group);
-  return entry != nullptr && name == entry->gr_name && (entry->gr_mem == nullptr || *entry->gr_mem == nullptr);
-}
-
-/// Why code from `path` cannot be trusted; empty when only root and the user can change it.
-std::string distrust(const fs::path& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return text(path.string(), " cannot be read: ", std::strerror(errno));
-  if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
-    return text(path.string(), " belongs to another user (uid ", status.st_uid,
-                "); plugins must belong to you or to root");
-  }
-  if ((status.st_mode & S_IWOTH) != 0) {
-    return text(path.string(), " can be changed by every user; chmod o-w it");
-  }
-  if ((status.st_mode & S_IWGRP) != 0 && status.st_gid != 0 && !is_private_group(status.st_gid)) {
-    return text(path.string(), " can be changed by its group; chmod g-w it");
-  }
-  return "";
+/// Ids and names stand in messages, experiments and names of files.
+bool is_name(const std::string& name) {
+  constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  return !name.empty() && name.size() <= 100 && name.find_first_not_of(allowed) == std::string::npos;
 }
 
 std::string unusable_component(const PluginDescription& description) {
+  if (!is_name(description.info.id)) {
+    return text("has the id ", quoted(description.info.id), "; an id has letters, digits, '_', '-' and '.'");
+  }
   for (const ComponentEntry& component : description.components) {
+    if (!is_name(component.name)) {
+      return text("holds a component named ", quoted(component.name), "; a name has letters, digits, '_', '-' and '.'");
+    }
     const int version = host_interface_version(component.kind);
     if (version == component.interface_version) continue;
     if (version == 0)
@@ -92,10 +69,8 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail 
     plugin.problem = "is no regular file";
     return plugin;
   }
-  for (const fs::path& checked : {path, path.parent_path()}) {
-    plugin.problem = distrust(checked);
-    if (!plugin.problem.empty()) return plugin;
-  }
+  plugin.problem = distrust(path);
+  if (!plugin.problem.empty()) return plugin;
   try {
     const std::optional<ElfNote> note = read_elf_note(path);
     if (!note) {
@@ -132,6 +107,11 @@ std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
   return result;
 }
 
+/// Whether the experiment brings it, and the user has not allowed it: it must not stand in the way of another.
+bool is_guest(const FoundPlugin& plugin) {
+  return plugin.origin == kConfigOrigin && std::getenv(kTrustPlugins) == nullptr && !is_allowed(plugin.path);
+}
+
 /// An id in two files: neither wins silently.
 void refuse_duplicates(std::vector<FoundPlugin>& plugins) {
   std::vector<std::string> problems(plugins.size());
@@ -139,6 +119,7 @@ void refuse_duplicates(std::vector<FoundPlugin>& plugins) {
     for (std::size_t j = 0; j < plugins.size(); ++j) {
       if (i == j || !plugins[i].problem.empty() || !plugins[j].problem.empty()) continue;
       if (plugins[i].description.info.id != plugins[j].description.info.id) continue;
+      if (is_guest(plugins[j]) && !is_guest(plugins[i])) continue;
       problems[i] = text("has the plugin id '", plugins[i].description.info.id, "', as has ", plugins[j].path.string(),
                          "; remove one of them from the search path");
     }
@@ -259,7 +240,7 @@ PluginCatalog PluginCatalog::of_library(const fs::path& path) {
   std::error_code error;
   const fs::path canonical = fs::canonical(path, error);
   catalog.plugins_.push_back(error ? FoundPlugin{path, "", {}, "", "cannot be read: " + error.message()}
-                                   : examine(canonical, "the command line"));
+                                   : examine(canonical, kCommandOrigin));
   return catalog;
 }
 

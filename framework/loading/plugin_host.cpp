@@ -1,17 +1,28 @@
 #include "framework/loading/plugin_host.h"
 
 #include <ATen/Parallel.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/dll/shared_library.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
+#include <optional>
 
+#include "casdm/elf_note.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/loading/child_process.h"
+#include "framework/loading/crash_message.h"
 #include "framework/loading/dependencies.h"
 #include "framework/loading/load_record.h"
+#include "framework/loading/origins.h"
 #include "framework/loading/plugin_call.h"
+#include "framework/loading/trusted_path.h"
+#include "framework/support/exception_message.h"
 
 namespace casdm {
 
@@ -50,11 +61,69 @@ const casdm_plugin& entry_of(const dll::shared_library& library, const std::file
   return *entry;
 }
 
+/// The file behind a path, held while it is checked and loaded.
+class HeldFile {
+ public:
+  explicit HeldFile(const std::filesystem::path& path)
+      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {
+    if (descriptor_ < 0) throw PluginError(text(path.string(), " cannot be read: ", std::strerror(errno)));
+  }
+  ~HeldFile() { ::close(descriptor_); }
+  HeldFile(const HeldFile&) = delete;
+  HeldFile& operator=(const HeldFile&) = delete;
+
+  /// Whether the path still leads to it.
+  bool is_there() const {
+    struct stat held {};
+    struct stat there {};
+    return ::fstat(descriptor_, &held) == 0 && ::stat(path_.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
+           held.st_ino == there.st_ino && held.st_size == there.st_size &&
+           held.st_mtim.tv_sec == there.st_mtim.tv_sec && held.st_mtim.tv_nsec == there.st_mtim.tv_nsec;
+  }
+
+ private:
+  const std::filesystem::path& path_;
+  int descriptor_;
+};
+
+/// Loads what the catalog found, and nothing else. When this has looked at the path again, only root and the user can
+/// change where it leads; a file that the user replaces meanwhile is noticed.
+const dll::shared_library& open_checked(const FoundPlugin& plugin) {
+  const HeldFile file(plugin.path);
+  const std::string problem = distrust(plugin.path);
+  if (!problem.empty()) throw PluginError(text(plugin.path.string(), " cannot be used: ", problem));
+  const std::optional<ElfNote> note = read_elf_note(plugin.path);
+  const bool is_found = note && note->build_id == plugin.build_id;
+  if (is_found && file.is_there()) {
+    const dll::shared_library& library = open_forever(plugin.path);
+    if (file.is_there()) return library;
+  }
+  throw PluginError(text(plugin.path.string(), " was replaced while it was loaded; run the command again"));
+}
+
+/// A plugin that the experiment brings is code from wherever the experiment is from.
+void require_consent(const FoundPlugin& plugin) {
+  const char* trust = std::getenv(kTrustPlugins);
+  const bool is_brought = plugin.origin == kConfigOrigin;
+  if (is_brought && trust == nullptr && !is_allowed(plugin.path)) {
+    throw PluginError(text(
+        plugin.path.string(), " is named by [plugins] paths of the experiment and has not been allowed to run. If ",
+        "you trust it as you trust a program, pass --trust-plugins once; it is remembered for this path"));
+  }
+  const bool is_named = is_brought || plugin.origin == kCommandOrigin;
+  if (is_named) allow(plugin.path);
+}
+
 /// Loads the library into this process and compares its code with its note.
 PluginDescription load_here(const FoundPlugin& plugin) {
+  require_consent(plugin);
   PluginDescription description;
   try {
-    description = describe_plugin(entry_of(open_forever(plugin.path), plugin.path));
+    const dll::shared_library& library = open_checked(plugin);
+    remember_code(library.native(),
+                  immortal(printable(text(plugin.description.info.id, " (", plugin.path.string(), ")"))),
+                  plugin.origin == kInstalledOrigin);
+    description = describe_plugin(entry_of(library, plugin.path));
   } catch (const PluginError&) {
     throw;
   } catch (const std::exception& error) {
@@ -88,11 +157,14 @@ std::string try_in_child_process(const FoundPlugin& plugin, const std::string& w
       longest_trial());
   if (result.end == ChildResult::End::returned) return result.message;
   const std::string words = text("it ", result.words, " while ", what);
-  // Whoever sends these meant the process, not the plugin.
-  if (result.signal != SIGKILL && result.signal != SIGTERM && result.signal != SIGINT) {
-    LoadRecord(plugin.build_id).set_crash(words);
-  }
-  throw PluginError(text(plugin.path.string(), " cannot be used: ", words, ", in a process of its own",
+  // Whoever sends these meant the process, not the plugin; and a machine that is busy makes anything late.
+  const bool is_of_plugin = result.end == ChildResult::End::died && result.signal != SIGKILL &&
+                            result.signal != SIGTERM && result.signal != SIGINT;
+  if (is_of_plugin) LoadRecord(plugin.build_id).set_crash(words);
+  const char* advice = result.end == ChildResult::End::timed_out
+                           ? "; set CASDM_PROBE_TIMEOUT to more seconds if the machine is busy"
+                           : "";
+  throw PluginError(text(plugin.path.string(), " cannot be used: ", words, ", in a process of its own", advice,
                          result.err.empty() ? "" : "; its last words:\n" + trimmed(result.err)));
 }
 
@@ -159,16 +231,14 @@ std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::stri
     throw PluginError(
         text(plugin.path.string(), " cannot make the ", kind, " '", config.type, "' that its note lists"));
   }
+  const char* previous = set_running(immortal(config.type));
   try {
-    return component->make(config.table, spec);
-  } catch (const ConfigError& error) {
-    throw ConfigError(place_of(config) + error.what());
-  } catch (const Error& error) {
-    throw Error(place_of(config) + error.what());
-  } catch (const std::exception& error) {
-    throw PluginError(text(place_of(config), "could not be made: ", exception_message(error)));
+    std::shared_ptr<void> made = component->make(config.table, spec);
+    set_running(previous);
+    return made;
   } catch (...) {
-    throw PluginError(text(place_of(config), "could not be made: it threw ", current_exception_type()));
+    set_running(previous);
+    throw_attributed(config, "could not be made");
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "casdm/component.h"
 #include "framework/config/experiment.h"
+#include "framework/loading/component.h"
 #include "framework/loading/discovery.h"
 
 namespace casdm {
@@ -28,6 +29,12 @@ class PluginHost final : public ComponentFactory {
   ~PluginHost() override;
 
   const PluginCatalog& catalog() const { return catalog_; }
+
+  /// A new component of interface K for the host itself: the way in is `Component::call`.
+  template <class K>
+  Component<K> create(const ComponentConfig& config, const typename K::Spec& spec) const {
+    return {make<K>(config, spec), config};
+  }
 
   /// `make` for a kind known at run time only.
   std::shared_ptr<void> make_erased(std::string_view kind, const ComponentConfig& config, const void* spec) const {

@@ -6,8 +6,9 @@
 #include "casdm/error.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
+#include "framework/composition/contract.h"
 #include "framework/device/device.h"
-#include "framework/loading/plugin_call.h"
+#include "framework/loading/global_state.h"
 #include "framework/sampling/guidance.h"
 
 namespace casdm {
@@ -36,22 +37,6 @@ class ImageNoise {
   std::vector<at::Generator> generators_;
 };
 
-/// Throws PluginError when `x`, what the sampler made of images `like`, is of another shape or type.
-Tensor checked(const Tensor& x, const Tensor& like, const char* what, const ComponentConfig& sampler) {
-  if (x.defined() && x.sizes() == like.sizes() && x.scalar_type() == like.scalar_type()) return x;
-  const std::string found = x.defined() ? text(x.scalar_type(), " ", x.sizes()) : "an undefined tensor";
-  throw PluginError(text(place_of(sampler), what, " returned ", found, "; expected ", like.scalar_type(), " ",
-                         like.sizes(), ", as the images it was given"));
-}
-
-const std::vector<SampleStep>& checked_plan(const Model& model) {
-  const std::vector<SampleStep>& plan = model.sampler->plan();
-  if (!plan.empty() && plan.back().t_next == -1) return plan;
-  throw PluginError(text(place_of(model.sampler_config), "plan() ",
-                         plan.empty() ? "is empty; expected at least one step"
-                                      : "does not end at the clean image: its last t_next must be -1"));
-}
-
 /// The names of the estimate's tensors that are not finite.
 std::vector<std::string> broken_parts(const Estimate& estimate) {
   std::vector<std::string> names;
@@ -73,7 +58,7 @@ class FiniteImages {
 
   /// Throws Error that names the first step and image.
   void look(const Tensor& x, const Estimate& estimate) {
-    const std::vector<SampleStep>& plan = model_.sampler->plan();
+    const std::vector<SampleStep> plan = model_.sampler.call(&Sampler::plan);
     finite_.push_back(x.isfinite().flatten(1).all(1));
     if (!x.is_cpu() && looked_at_ + finite_.size() < plan.size()) return;
     const Tensor broken = at::stack(finite_).logical_not().nonzero().cpu();  // rows of (step, image)
@@ -84,7 +69,7 @@ class FiniteImages {
     const std::size_t step = before + static_cast<std::size_t>(broken[0][0].item<std::int64_t>());
     const bool is_now = step + 1 == looked_at_;
     const std::string parts = is_now ? join(broken_parts(estimate), ", ") : "";
-    throw Error(text(place_of(model_.sampler_config), "image ", first_ + broken[0][1].item<std::int64_t>(),
+    throw Error(text(error_prefix(model_.sampler.config()), "image ", first_ + broken[0][1].item<std::int64_t>(),
                      " is not finite after step ", step + 1, " of ", plan.size(), " (t = ", plan[step].t, ")",
                      parts.empty() ? "" : text(", where the head's estimate is not finite in ", parts),
                      ". Look at the training's losses; other weights, more steps or less guidance may help"));
@@ -101,29 +86,28 @@ class FiniteImages {
 
 Tensor generate(const Model& model, const GenerateOptions& options) {
   at::NoGradGuard no_grad;
-  for (const NamedModule& module : model.head->modules()) module.module->train(false);
+  for (const NamedModule& module : model.modules) module.module->train(false);
   ImageNoise noise(options);
   FiniteImages finite(model, options);
-  Sampler& sampler = *model.sampler;
-  call_plugin(model.sampler_config, [&] { sampler.start(); });
-  const std::vector<SampleStep>& plan = checked_plan(model);
+  const Component<Sampler>& sampler = model.sampler;
+  sampler.call(&Sampler::start);
+  const std::vector<SampleStep> plan = checked_plan(sampler, model.schedule->num_train_timesteps());
   const Tensor labels = options.labels.defined() ? options.labels.to(options.device) : Tensor();
-  Tensor x = noise.next() * sampler.initial_scale();
+  Tensor x = noise.next() * checked_initial_scale(sampler);
   for (std::size_t i = 0; i < plan.size(); ++i) {
+    const CallTime time(text("sampling step ", i + 1, " of ", plan.size(), ", t = ", plan[i].t));
     if (options.is_cancelled && options.is_cancelled()) throw SamplingCancelled("sampling was interrupted");
     StepInput input;
     input.index = i;
     input.x_t = x;
     {
       const Autocast autocast(options.device, options.precision);
-      const Tensor model_input = call_plugin(model.sampler_config, [&] { return sampler.model_input(x, i); });
-      checked(model_input, x, "model_input()", model.sampler_config);
-      input.estimate =
-          call_plugin(model.head_config, [&] { return guided_estimate(model, model_input, plan[i].t, labels); });
+      const Tensor model_input = checked_images(sampler, sampler.call(&Sampler::model_input, x, i), x, "model_input()");
+      input.estimate = guided_estimate(model, model_input, plan[i].t, labels);
     }
     if (plan[i].needs_noise) input.noise = noise.next();
-    x = checked(call_plugin(model.sampler_config, [&] { return sampler.step(input); }), x, "step()",
-                model.sampler_config);
+    x = checked_images(sampler, sampler.call(&Sampler::step, input), x, "step()");
+    require_unchanged_state();
     finite.look(x, input.estimate);
     if (options.on_step) options.on_step(i + 1, plan.size());
   }

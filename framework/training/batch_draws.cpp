@@ -9,8 +9,8 @@
 #include "casdm/error.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
+#include "framework/composition/contract.h"
 #include "framework/data/image_transform.h"
-#include "framework/loading/plugin_call.h"
 
 namespace casdm {
 
@@ -34,18 +34,19 @@ TimestepDraw plain_draw(const std::vector<double>& u, std::int64_t num_train_tim
   return draw;
 }
 
-void check(const TimestepDraw& draw, std::size_t count, std::int64_t num_train_timesteps, const std::string& place) {
+void check(const TimestepDraw& draw, std::size_t count, std::int64_t num_train_timesteps,
+           const Component<TimestepSampler>& timesteps) {
   if (draw.t.size() != count || draw.weight.size() != count) {
-    throw PluginError(
-        text(place, "drew ", draw.t.size(), " timesteps with ", draw.weight.size(), " weights for ", count, " images"));
+    timesteps.fail(
+        text("drew ", draw.t.size(), " timesteps with ", draw.weight.size(), " weights for ", count, " images"));
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (draw.t[i] < 0 || draw.t[i] >= num_train_timesteps) {
-      throw PluginError(text(place, "drew t = ", draw.t[i], "; expected 0..", num_train_timesteps - 1));
+      timesteps.fail(text("drew t = ", draw.t[i], "; expected 0..", num_train_timesteps - 1));
     }
     if (!std::isfinite(draw.weight[i]) || draw.weight[i] < 0) {
-      throw PluginError(text(place, "gave t = ", draw.t[i], " the weight ", number(draw.weight[i]),
-                             "; a weight is finite and not negative"));
+      timesteps.fail(text("gave t = ", draw.t[i], " the weight ", number(draw.weight[i]),
+                          "; a weight is finite and not negative"));
     }
   }
 }
@@ -64,7 +65,7 @@ BatchDraws::BatchDraws(const LoadedExperiment& experiment, const Model& model, c
       schedule_(model.schedule),
       augmentation_(model.augmentation) {
   if (options_.timesteps.type.empty()) return;
-  timesteps_ = experiment.host->make<TimestepSampler>(options_.timesteps, {model.schedule});
+  timesteps_ = experiment.host->create<TimestepSampler>(options_.timesteps, {model.schedule});
 }
 
 DrawnBatch BatchDraws::draw(const ImageBatch& images, std::int64_t step) const {
@@ -81,48 +82,44 @@ DrawnBatch BatchDraws::draw(const ImageBatch& images, std::int64_t step) const {
 }
 
 void BatchDraws::augment(TrainingBatch& batch, std::int64_t first_position) const {
-  if (augmentation_ == nullptr) return;
+  if (!augmentation_) return;
   std::vector<std::uint64_t> seeds;
   for (std::int64_t i = 0; i < batch.x0.size(0); ++i) {
     seeds.push_back(derive_seed(seed_, "augmentation", static_cast<std::uint64_t>(first_position + i)));
   }
-  const Augmented augmented = call_plugin(options_.augmentation, [&] { return augmentation_->apply(batch.x0, seeds); });
-  if (!augmented.images.defined() || augmented.images.sizes() != batch.x0.sizes()) {
-    throw PluginError(
-        text(place_of(options_.augmentation), "returned images of another shape; expected ", batch.x0.sizes()));
-  }
+  const Augmented augmented = augmentation_.call(&Augmentation::apply, batch.x0, seeds);
+  checked_images(augmentation_, augmented.images, batch.x0, "apply()");
   batch.x0 = augmented.images.to(batch.x0.options());
-  const std::int64_t size = augmentation_->label_size();
+  const std::int64_t size = augmentation_.call(&Augmentation::label_size);
   if (size == 0) return;
-  const std::vector<std::int64_t> expected = {batch.x0.size(0), size};
-  if (!augmented.labels.defined() || augmented.labels.sizes() != at::IntArrayRef(expected)) {
-    throw PluginError(text(place_of(options_.augmentation), "returned labels of another shape; expected ",
-                           at::IntArrayRef(expected)));
-  }
-  batch.augment = augmented.labels.to(batch.x0.options());
+  const Tensor expected = at::empty({batch.x0.size(0), size}, batch.x0.options());
+  const Tensor labels = augmented.labels.defined() ? augmented.labels.to(batch.x0.options()) : augmented.labels;
+  batch.augment = checked_images(augmentation_, labels, expected, "apply(), as labels,");
 }
 
 void BatchDraws::draw_t(DrawnBatch& drawn, std::int64_t first_position) const {
   const std::int64_t count = drawn.batch.x0.size(0);
   const std::vector<double> u = uniform_numbers(seed_, first_position, count);
   const std::int64_t T = schedule_->num_train_timesteps();
-  if (timesteps_ == nullptr) {
+  if (!timesteps_) {
     drawn.t = at::tensor(plain_draw(u, T).t, at::kLong);
     return;
   }
-  const TimestepDraw draw = call_plugin(options_.timesteps, [&] { return timesteps_->draw(u); });
-  check(draw, u.size(), T, place_of(options_.timesteps));
+  const TimestepDraw draw = timesteps_.call(&TimestepSampler::draw, u);
+  check(draw, u.size(), T, timesteps_);
   drawn.t = at::tensor(draw.t, at::kLong);
   const bool is_plain = std::all_of(draw.weight.begin(), draw.weight.end(), [](double weight) { return weight == 1; });
   if (!is_plain) drawn.weight = at::tensor(draw.weight, at::kDouble).to(at::kFloat).to(device_);
 }
 
 void BatchDraws::observe(const StepRecord& record) {
-  if (timesteps_ == nullptr) return;
+  if (!timesteps_) return;
   const at::NoGradGuard no_grad;
-  call_plugin(options_.timesteps, [&] { timesteps_->observe(record.t, record.loss_terms()); });
+  timesteps_.call(&TimestepSampler::observe, record.t, record.loss_terms());
 }
 
-NamedTensors BatchDraws::state() const { return timesteps_ == nullptr ? NamedTensors() : timesteps_->buffers(); }
+NamedTensors BatchDraws::state() const {
+  return timesteps_ ? timesteps_.call(&TimestepSampler::buffers) : NamedTensors();
+}
 
 }  // namespace casdm

@@ -43,8 +43,8 @@ class BatchDraws {
   std::uint64_t seed_;
   c10::Device device_;
   std::shared_ptr<const NoiseScheduler> schedule_;
-  std::shared_ptr<Augmentation> augmentation_;  ///< null: none
-  std::shared_ptr<TimestepSampler> timesteps_;  ///< null: every timestep equally likely
+  Component<Augmentation> augmentation_;  ///< false: none
+  Component<TimestepSampler> timesteps_;  ///< false: every timestep equally likely
 };
 
 }  // namespace casdm

@@ -11,7 +11,7 @@
 namespace casdm {
 
 std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options, bool is_new) {
-  std::vector<NamedModule> modules = model.head->modules();
+  std::vector<NamedModule> modules = model.modules;
   for (const InitOptions& init : options.init) {
     const auto module =
         std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == init.module; });

@@ -12,7 +12,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/loading/plugin_call.h"
+#include "framework/composition/attributed.h"
 
 namespace casdm {
 
@@ -47,10 +47,25 @@ std::string range(const std::array<double, 2>& ends) { return text('[', number(e
 
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
-void check(const MetricOptions& options, const MetricLoss& metric, const std::string& name, const DataOptions& data) {
-  const MetricInfo info = metric.info();
+/// One distance for each image.
+Tensor distance_of(const Component<MetricLoss>& metric, const Tensor& prediction, const Tensor& target) {
+  Tensor value = metric.call([&](MetricLoss& m) { return m(prediction, target); });
+  if (!value.defined() || value.dim() != 1 || value.size(0) != prediction.size(0) || !value.is_floating_point() ||
+      value.device() != prediction.device()) {
+    metric.fail(text(
+        "returned ",
+        value.defined() ? text(at::toString(value.scalar_type()), ' ', value.sizes(), " on ", value.device())
+                        : "an undefined tensor",
+        "; it must return one distance per image, floating point [", prediction.size(0), "] on ", prediction.device()));
+  }
+  return value;
+}
+
+void check(const MetricOptions& options, const Component<MetricLoss>& metric, const std::string& name,
+           const DataOptions& data) {
+  const MetricInfo info = metric.call(&MetricLoss::info);
   const std::int64_t size = options.resize > 0 ? options.resize : data.image_size;
-  const std::string place = place_of(options.metric) + "metric '" + name + "' ";
+  const std::string place = error_prefix(options.metric) + "metric '" + name + "' ";
   if (size < info.minimum_size) {
     throw ConfigError(text(place, "needs images of at least ", info.minimum_size, " px and would get ", size,
                            " px; set resize = ", info.minimum_size, " (or more) beside it, or use larger images"));
@@ -88,10 +103,11 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     spec.channels = data.channels;
     spec.image_size = options.resize > 0 ? options.resize : data.image_size;
     spec.factory = experiment.host.get();
-    auto metric = experiment.host->make<MetricLoss>(options.metric, spec);
-    check(options, *metric, name, data);
-    move_to(*metric, device);
-    metric->train(false);
+    Component<MetricLoss> metric = experiment.host->create<MetricLoss>(options.metric, spec);
+    check(options, metric, name, data);
+    AttributedModule module(Component<Module>(metric.object(), options.metric));
+    move_to(module, device);
+    module.train(false);
     terms_.push_back({options, std::move(metric), name});
   }
 }
@@ -124,7 +140,7 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
 
 Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const {
   const auto distance = [&](const Tensor& predicted, const Tensor& target) {
-    const Tensor value = (*term.metric)(fitted(predicted, term.options), fitted(target, term.options));
+    const Tensor value = distance_of(term.metric, fitted(predicted, term.options), fitted(target, term.options));
     check_gradient(term, value, predicted);
     return value;
   };
@@ -147,11 +163,7 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
   std::vector<LossTerm> result;
   for (const Term& term : terms_) {
     const double factor = weight(term);
-    Tensor value = call_plugin(term.options.metric, [&] { return distances(term, prediction, batch); });
-    if (value.dim() != 1 || value.size(0) != prediction.size(0)) {
-      throw PluginError(text("metric '", term.name, "' (", term.options.metric.type, ") returned ", value.sizes(),
-                             "; it must return one distance per image, [", prediction.size(0), "]"));
-    }
+    Tensor value = distances(term, prediction, batch);
     if (term.options.t_weight == "alpha_bar") {
       value = value * alphas_cumprod_.index_select(0, batch.t).to(value.scalar_type());
     }

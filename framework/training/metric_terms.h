@@ -31,7 +31,7 @@ class ExperimentMetrics final : public MetricTerms {
  private:
   struct Term {
     MetricOptions options;
-    std::shared_ptr<MetricLoss> metric;
+    Component<MetricLoss> metric;
     std::string name;
     mutable bool is_checked = false;  ///< whether its gradient was looked at
   };

@@ -34,8 +34,9 @@ double seconds_of(const Checkpoint& checkpoint) {
 TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset,
                              c10::Device device, bool is_new)
     : modules(states(initial_modules(model, experiment.options, is_new), experiment.options, device)),
-      scaler(model.head->modules(), experiment.options.run.precision,
-             model.head->gradients_are_separate() && experiment.options.optimizer.grouping == "module"),
+      scaler(
+          model.modules, experiment.options.run.precision,
+          model.head.call(&CascadeHead::gradients_are_separate) && experiment.options.optimizer.grouping == "module"),
       draws(experiment, model, device),
       statistics(model.schedule->num_train_timesteps()),
       last_batch_(experiment.options.train.batch_size),

@@ -7,8 +7,9 @@
 #include "casdm/error.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
+#include "framework/composition/contract.h"
 #include "framework/device/device.h"
-#include "framework/loading/plugin_call.h"
+#include "framework/loading/global_state.h"
 #include "framework/training/learning_rate.h"
 
 namespace casdm {
@@ -28,6 +29,16 @@ Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight,
     total = total.defined() ? total + part : part;
   }
   return total;
+}
+
+void run_backward(const Tensor& loss, const Experiment& options) {
+  try {
+    loss.backward();
+  } catch (...) {
+    std::vector<ComponentConfig> components{options.head};
+    for (const MetricOptions& metric : options.metrics) components.push_back(metric.metric);
+    throw_attributed("the backward pass", components);
+  }
 }
 
 }  // namespace
@@ -64,9 +75,13 @@ StepRecord TrainingStep::run(const ImageBatch& images) {
   record.step = state_.step() + 1;
   record.learning_rate =
       learning_rate(options_.optimizer, state_.images() + options_.train.batch_size, options_.train.total_images);
+  const CallTime drawing(text("step ", record.step));
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t;
+  const CallTime computing(text("step ", record.step, ", t ", record.t.min().item<std::int64_t>(), " to ",
+                                record.t.max().item<std::int64_t>()));
   gradients(drawn, record);
+  require_unchanged_state();
   record.fetch();
   check(record, drawn);
   state_.begin_update();
@@ -98,18 +113,20 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const TrainingBatch piece = part_of(drawn, part);
   metrics_.set_part(state_.images(), piece.t, drawn.t.narrow(0, part * part_size_, part_size_));
   const Autocast autocast(device_, options_.run.precision);
-  return call_plugin(options_.head, [&] { return model_.head->losses(piece, metrics_); });
+  Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
+  check_losses(model_.head, losses, piece, model_.modules);
+  return losses;
 }
 
 void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const {
   const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
   const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
-  if (loss.defined()) loss.backward();
+  if (loss.defined()) run_backward(loss, options_);
 }
 
 void TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
   for (ModuleState& module : state_.modules) module.zero_grad();
-  for (const NamedModule& module : model_.head->modules()) module.module->train(true);
+  for (const NamedModule& module : model_.modules) module.module->train(true);
   for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
     const Losses found = losses(drawn, part);
     record.add_part(found);

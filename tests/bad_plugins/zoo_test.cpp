@@ -65,9 +65,11 @@ class Cage {
   }
 
   Outcome run(const std::string& command, const std::string& wish = "") const {
-    return shell("export XDG_STATE_HOME=\"$PWD/state\" XDG_DATA_HOME=\"$PWD/data\" CASDM_PROBE_TIMEOUT=2 CASDM_ZOO='" +
-                     wish + "'; unset CASDM_PLUGIN_PATH; " + command,
-                 path());
+    return shell(
+        "export CASDM_TRUST_PLUGINS=1 XDG_STATE_HOME=\"$PWD/state\" XDG_DATA_HOME=\"$PWD/data\" CASDM_PROBE_TIMEOUT=2 "
+        "CASDM_ZOO='" +
+            wish + "'; unset CASDM_PLUGIN_PATH; " + command,
+        path());
   }
 
   /// `text` with what differs between machines and runs replaced.
@@ -79,6 +81,7 @@ class Cage {
     replace_all(text, other_libtorch(), "X.99.Z");
     text = std::regex_replace(text, std::regex("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ"), "TIME");
     text = std::regex_replace(text, std::regex("available: [^\n]*"), "available: ...");
+    text = std::regex_replace(text, std::regex("threads, from \\d+ to \\d+"), "threads, from N to M");
     return std::regex_replace(text, std::regex("\\b[0-9a-f]{64}\\b"), "SHA256");
   }
 
@@ -134,6 +137,7 @@ TEST_CASE("a library that nobody should load is refused with its reason") {
   };
   refused("writable_by_others", [](const Cage& cage) { ::chmod(cage.plugin().c_str(), 0666); });
   refused("folder_writable_by_others", [](const Cage& cage) { ::chmod((cage.path() / "plugins").c_str(), 0777); });
+  refused("folder_above_writable_by_others", [](const Cage& cage) { ::chmod(cage.path().c_str(), 0777); });
   refused("truncated", [](const Cage& cage) { fs::resize_file(cage.plugin(), 3000); });
   refused("no_library", [](const Cage& cage) { write_file(cage.plugin(), "hello"); });
   refused("other_machine", [](const Cage& cage) {
@@ -165,11 +169,39 @@ TEST_CASE("a component that crashes, ends the process, hangs or throws while it 
 }
 
 TEST_CASE("a component that throws in training is named with its place in the experiment") {
-  for (const char* wish : {"distance_throw", "distance_foreign"}) {
+  for (const char* wish : {"distance_throw", "distance_foreign", "distance_own", "backward_own", "buffers_throw",
+                           "info_foreign", "backward_throw"}) {
     const Cage cage;
     cage.admit();
     says(cage, wish, 1, kTrain, wish);
   }
+  const Cage cage;
+  cage.admit();
+  says(cage, "distance_config", 2, kTrain, "distance_config");
+}
+
+TEST_CASE("a component that ends the program in training is named, and the status is not 0") {
+  const Cage cage;
+  cage.admit();
+  REQUIRE(cage.run(kTrain).status == 0);
+  const std::string resume = "casdm train --resume runs/small --set train.total_images=12";
+  for (const char* wish : {"distance_exit", "distance_stdexit", "distance_quickexit", "distance_threadexit",
+                           "backward_exit", "info_stdexit"}) {
+    says(cage, wish, 1, resume, wish);
+  }
+  CHECK(cage.run(resume).status == 0);
+}
+
+TEST_CASE("a change of global state in training is named with its component") {
+  const Cage cage;
+  cage.admit();
+  REQUIRE(cage.run(kTrain).status == 0);
+  const std::string resume = "casdm train --resume runs/small --set train.total_images=12";
+  for (const char* wish : {"distance_dtype", "distance_grad", "distance_threads", "distance_generator",
+                           "distance_signal", "distance_folder", "distance_locale", "distance_rounding"}) {
+    says(cage, wish, 1, resume, wish);
+  }
+  CHECK(cage.run(resume).status == 0);
 }
 
 TEST_CASE("a crash in training names the component, and the run goes on from its checkpoint") {
@@ -184,7 +216,38 @@ TEST_CASE("a crash in training names the component, and the run goes on from its
                        "plugin with `casdm plugins check`; --safe-mode runs with the installed plugins alone\n") !=
           std::string::npos,
       crashed.err);
-  CHECK(cage.run(resume).status == 0);
+  const std::pair<const char*, const char*> others[] = {
+      {"info_crash", "in code that the component 'metric_zoo/zoo' called"},
+      {"buffers_abort", "in code that the component 'metric_zoo/zoo' called"},
+      {"backward_crash", "in code of the plugin metric_zoo ("},
+      {"distance_thread", "in code of the plugin metric_zoo ("},
+      {"destructor_crash", "in code that the component 'metric_zoo/zoo' called"}};  // after the last step
+  for (const auto& [wish, words] : others) {
+    CAPTURE(wish);
+    const Outcome outcome = cage.run("ulimit -c 0; " + resume, wish);
+    CHECK(outcome.status > 128);
+    CHECK_MESSAGE(outcome.err.find(words) != std::string::npos, outcome.err);
+  }
+  CHECK(cage.run(resume + " --set train.total_images=16").status == 0);
+}
+
+TEST_CASE("a plugin that did not load in time is tried again") {
+  const Cage cage;
+  cage.admit();
+  CHECK(cage.run(kTrain, "static_hang").status == 1);
+  CHECK(cage.run(kTrain).status == 0);
+}
+
+TEST_CASE("a trial ends when the program that waits for it dies") {
+  const Cage cage;
+  cage.admit();
+  const Outcome outcome =
+      cage.run("export CASDM_PROBE_TIMEOUT=60; " + kTrain +
+                   " & program=$!; for i in $(seq 200); do trial=$(pgrep -P $program) && break; sleep 0.1; done\n"
+                   "kill -9 $program; for i in $(seq 100); do kill -0 $trial 2>/dev/null || break; sleep 0.1; done\n"
+                   "[ -n \"$trial\" ] && ! kill -0 $trial 2>/dev/null && echo ended",
+               "static_hang");
+  CHECK(outcome.out.find("ended") != std::string::npos);
 }
 
 TEST_CASE("a crash is remembered until the plugin is rebuilt or forgiven, and safe mode does without it") {
@@ -197,6 +260,34 @@ TEST_CASE("a crash is remembered until the plugin is rebuilt or forgiven, and sa
   CHECK(cage.run("casdm plugins doctor --plugin plugins/zoo.so").status == 1);
   CHECK(cage.run("casdm plugins doctor --forget-crashes").err == "forgot 1 crashes\n");
   CHECK(cage.run(kTrain + " --set run.name=again").status == 0);
+}
+
+TEST_CASE("a library that an experiment brings runs only when the user has allowed it") {
+  const Cage cage;
+  cage.admit();
+  const std::string plain = "unset CASDM_TRUST_PLUGINS; ";
+  says(cage, "not_allowed", 1, plain + kTrain, "static_crash");
+  CHECK(cage.run(plain + "casdm config check small.toml", "static_crash").status == 0);
+  CHECK(cage.run(plain + "casdm plugins list --config small.toml", "static_crash").status == 0);
+  CHECK(cage.run(plain + "casdm plugins doctor --config small.toml", "static_crash").status == 1);
+  REQUIRE(cage.run(plain + kTrain + " --trust-plugins").status == 0);
+  const std::string sample = "casdm sample runs/small --num 1 --out out";
+  CHECK(cage.run(plain + sample).status == 0);
+
+  // The run on a machine where nobody has allowed its plugin.
+  const std::string stranger = plain + "export XDG_STATE_HOME=$PWD/stranger; ";
+  for (const char* command :
+       {"casdm train --resume runs/small --set train.total_images=8", "casdm train small.toml --set run.name=b"}) {
+    const Outcome outcome = cage.run(stranger + command, "static_crash");
+    CAPTURE(command);
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(outcome.err.find("pass --trust-plugins once") != std::string::npos, outcome.err);
+  }
+  CHECK(cage.run(stranger + sample + "2", "static_crash").err.find("Segmentation") == std::string::npos);
+
+  // Naming the file allows it.
+  CHECK(cage.run(stranger + "casdm plugins check plugins/zoo.so --filter constructs").status == 0);
+  CHECK(cage.run(stranger + "casdm train --resume runs/small --set train.total_images=8").status == 0);
 }
 
 TEST_CASE("a missing library is named with the library that needs it") {

@@ -11,6 +11,7 @@
 #include "casdm/elf_note.h"
 #include "framework/config/document.h"
 #include "framework/loading/note_summary.h"
+#include "framework/loading/trusted_path.h"
 #include "support.h"
 
 using namespace casdm;
@@ -32,6 +33,7 @@ class Place : public TemporaryFolder {
  public:
   Place() {
     ::setenv("XDG_DATA_HOME", (path() / "data").c_str(), 1);
+    ::setenv("XDG_STATE_HOME", (path() / "state").c_str(), 1);
     ::unsetenv("CASDM_PLUGIN_PATH");
   }
 
@@ -165,6 +167,18 @@ TEST_CASE("two libraries with one id are both refused, each naming the other") {
   CHECK(message_of([&] { catalog.owner("dataset", "fixture"); }).find(b.string()) != std::string::npos);
 }
 
+TEST_CASE("a plugin that an experiment brings does not push out one with the same id") {
+  const Place place;
+  const fs::path brought = place.plugin("brought/x.so");
+  const fs::path own = place.plugin("data/casdm/plugins/x.so");
+  const PluginCatalog catalog = place.discover({place.path() / "brought"});
+  CHECK(catalog.owner("dataset", "fixture").path == own);
+  CHECK(catalog.plugins()[0].problem ==
+        "has the plugin id 'dataset_fixture', as has " + own.string() + "; remove one of them from the search path");
+  allow(brought);
+  CHECK(message_of([&] { place.discover({place.path() / "brought"}).owner("dataset", "fixture"); }) != "");
+}
+
 TEST_CASE("a component of two plugins must be named in full") {
   const Place place;
   const fs::path a = place.plugin("a.so");
@@ -226,10 +240,11 @@ TEST_CASE("what others could have changed is refused") {
   const Place place;
   const fs::path file = place.plugin("a.so");
   ::chmod(file.c_str(), 0666);
-  CHECK(place.problem() == file.string() + " can be changed by every user; chmod o-w it");
+  CHECK(place.problem() == "can be changed by every user; chmod o-w it");
   ::chmod(file.c_str(), 0644);
   ::chmod(place.path().c_str(), 0777);
-  CHECK(place.problem() == place.path().string() + " can be changed by every user; chmod o-w it");
+  CHECK(place.problem() ==
+        "lies in the folder " + place.path().string() + ", which can be changed by every user; chmod o-w it");
   ::chmod(place.path().c_str(), 0700);
   CHECK(place.problem() == "");
   if (::geteuid() != 0) {
@@ -237,11 +252,10 @@ TEST_CASE("what others could have changed is refused") {
     return;
   }
   REQUIRE(::chown(file.c_str(), 1234, 0) == 0);
-  CHECK(place.problem() ==
-        file.string() + " belongs to another user (uid 1234); plugins must belong to you or to root");
+  CHECK(place.problem() == "belongs to another user (uid 1234); plugins must belong to you or to root");
   REQUIRE(::chown(file.c_str(), 0, 1234) == 0);
   ::chmod(file.c_str(), 0664);
-  CHECK(place.problem() == file.string() + " can be changed by its group; chmod g-w it");
+  CHECK(place.problem() == "can be changed by its group; chmod g-w it");
 }
 
 TEST_CASE("a plugin of another build is refused with a table of the differences") {

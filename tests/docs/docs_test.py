@@ -251,7 +251,7 @@ class Documentation(unittest.TestCase):
         for source in (ROOT / "tests").rglob("*.cpp"):
             cases |= set(re.findall(r'TEST_CASE(?:_TEMPLATE)?\(\s*"((?:[^"\\]|\\.)*)"', read(source)))
         problems = []
-        for page in pages(ROOT / "docs"):
+        for page in [*pages(ROOT / "docs"), ROOT / "SECURITY.md"]:
             for _, header, rows in tables(split(read(page))[0]):
                 if "shown by" not in header:
                     continue

@@ -147,7 +147,7 @@ TEST_CASE("sampling needs no metric, no data set and no timestep sampler") {
   fs::copy_file(fs::path(CASDM_TEST_PLUGIN_DIR) / "metric_faulty.so", folder.path() / "mine/metric_faulty.so");
   train_small(folder.path(),
               "--set 'metrics=[{type=\"faulty\",after=1000}]' --set 'plugins.paths=[\"mine\"]' --set "
-              "timesteps.type=logit_normal");
+              "timesteps.type=logit_normal --trust-plugins");
   fs::remove_all(folder.path() / "mine");
   const Outcome sample = shell("casdm sample runs/small --num 1 --out s", folder.path());
   CHECK_MESSAGE(sample.status == 0, sample.err);

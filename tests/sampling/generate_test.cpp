@@ -48,10 +48,8 @@ struct Setting {
 
   explicit Setting(std::function<Estimate(const Tensor&)> estimate = half_of) {
     model.schedule = make<NoiseScheduler>("cosine", "num_train_timesteps = 100", {});
-    model.head = std::make_shared<SaidHead>(std::move(estimate));
-    model.sampler = sampler;
-    model.head_config.type = "mine/head";
-    model.sampler_config.type = "mine/steps";
+    model.head = {std::make_shared<SaidHead>(std::move(estimate)), ComponentConfig{"mine/head", {}}};
+    model.sampler = {sampler, ComponentConfig{"mine/steps", {}}};
     options.count = 3;
     options.image_size = 4;
   }

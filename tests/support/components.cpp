@@ -21,7 +21,7 @@ namespace {
 const PluginHost& host() {
   static const PluginHost host = [] {
     SearchPaths search;
-    search.config = {CASDM_PLUGIN_DIR};
+    search.files = {CASDM_PLUGIN_DIR};
     return PluginHost(PluginCatalog::discover(search));
   }();
   return host;

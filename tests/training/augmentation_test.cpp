@@ -61,7 +61,7 @@ TEST_CASE("sampling from an augmented run asks for images that nothing was done 
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", single_head() + kAugmentation);
   const Checkpoint trained = run(experiment);
   const Model model = make_model(experiment, 0);
-  trained.load_weights(model.head->modules(), /*ema=*/"ema");
+  trained.load_weights(model.modules, /*ema=*/"ema");
   GenerateOptions options;
   options.count = 2;
   options.image_size = 16;
@@ -70,7 +70,7 @@ TEST_CASE("sampling from an augmented run asks for images that nothing was done 
 
   // Without the map of the labels, nothing changes: it was not used.
   at::NoGradGuard no_grad;
-  for (auto& [name, parameter] : model.head->modules()[0].module->parameters()) {
+  for (auto& [name, parameter] : model.modules[0].module->parameters()) {
     if (name == "augment_emb.weight") Tensor(parameter).fill_(100);
   }
   CHECK(at::equal(generate(model, options), images));

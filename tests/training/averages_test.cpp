@@ -283,9 +283,9 @@ TEST_CASE("weights are chosen by name or file, and others are refused by listing
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", single_head() + kAverages);
   const Checkpoint checkpoint = run(experiment);
   const Model model = make_model(experiment, 0);
-  const NamedTensors parameters = model.head->modules()[0].module->parameters();
+  const NamedTensors parameters = model.modules[0].module->parameters();
   const auto loaded = [&](const std::string& which) {
-    checkpoint.load_weights(model.head->modules(), which);
+    checkpoint.load_weights(model.modules, which);
     return parameters[0].second.detach().clone();
   };
   const std::string name = "theta." + parameters[0].first;

@@ -59,12 +59,11 @@ every_images = 8
 sample_count = 0
 [checkpoint]
 every_images = 16
-[plugins]
-paths = [")",
-                                  CASDM_TEST_PLUGIN_DIR, "\"]\n", toml);
+)",
+                                  toml);
   Value document = parse_document(common, "test.toml", folder);
   apply_overrides(document, overrides);
-  return resolve_experiment(document, {});
+  return resolve_experiment(document, {CASDM_TEST_PLUGIN_DIR});
 }
 
 Checkpoint run(const LoadedExperiment& experiment) {

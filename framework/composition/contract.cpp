@@ -1,0 +1,164 @@
+#include "framework/composition/contract.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "casdm/text.h"
+#include "framework/composition/attributed.h"
+
+namespace casdm {
+
+namespace {
+
+/// A name that stands in names of files, tensors and keys.
+bool is_plain(const std::string& name) {
+  constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  return !name.empty() && name.size() <= 64 && name.find_first_not_of(allowed) == std::string::npos;
+}
+
+/// Printable, so that it can be a key of the log.
+bool is_printable(const std::string& name) {
+  const auto is_bad = [](unsigned char c) { return c <= ' ' || c == 0x7f; };
+  return !name.empty() && name.size() <= 200 && std::none_of(name.begin(), name.end(), is_bad);
+}
+
+void check_tensors(const Component<Module>& component, const std::string& module, const NamedTensors& tensors,
+                   std::set<std::string>& names) {
+  for (const auto& [name, tensor] : tensors) {
+    if (name.empty() || !names.insert(name).second) {
+      component.fail(text("module '", module, "' has ",
+                          name.empty() ? "a tensor without a name" : "two tensors named '", name,
+                          name.empty() ? "" : "'"));
+    }
+    if (!tensor.defined()) component.fail(text("the tensor '", name, "' of module '", module, "' is undefined"));
+  }
+}
+
+/// Whether `shape` is that of an image, with any of its sides 1: broadcasting makes an image of it and nothing larger.
+bool is_broadcastable(at::IntArrayRef shape, at::IntArrayRef image) {
+  if (shape.size() > image.size()) return false;
+  const at::IntArrayRef sides = image.slice(image.size() - shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != sides[i] && shape[i] != 1) return false;
+  }
+  return true;
+}
+
+std::string described(const Tensor& tensor) {
+  return text(tensor.scalar_type(), ' ', tensor.sizes(), " on ", tensor.device());
+}
+
+/// One number for each image.
+void check_per_image(const Component<CascadeHead>& head, const std::string& what, const Tensor& value,
+                     const TrainingBatch& batch) {
+  const std::int64_t count = batch.x0.size(0);
+  if (!value.defined()) head.fail(what + " is undefined");
+  if (value.dim() == 1 && value.size(0) == count && value.is_floating_point() && value.device() == batch.x0.device()) {
+    return;
+  }
+  head.fail(text(what, " is ", described(value), "; expected one floating-point number for each image, [", count,
+                 "] on ", batch.x0.device()));
+}
+
+}  // namespace
+
+std::string difference(const Tensor& images, const Tensor& like) {
+  if (!images.defined()) return text("an undefined tensor; expected ", described(like));
+  const bool is_alike =
+      images.sizes() == like.sizes() && images.scalar_type() == like.scalar_type() && images.device() == like.device();
+  return is_alike ? "" : text(described(images), "; expected ", described(like), ", as what it was given");
+}
+
+std::vector<NamedModule> checked_modules(const Component<CascadeHead>& head) {
+  std::vector<NamedModule> modules = head.call(&CascadeHead::modules);
+  if (modules.empty()) head.fail("the head has no module");
+  std::set<std::string> names;
+  for (NamedModule& module : modules) {
+    if (!is_plain(module.name)) {
+      head.fail("a module's name holds something else than letters, digits, '_' and '-', or is empty or too long");
+    }
+    if (!names.insert(module.name).second) head.fail(text("two modules are named '", module.name, "'"));
+    if (module.module == nullptr) head.fail(text("module '", module.name, "' is null"));
+    const Value* table = head.config().table.find(module.name);
+    const Value* type = table != nullptr && table->is_table() ? table->find("type") : nullptr;
+    const Component<Module> component(module.module, type != nullptr && type->is_string()
+                                                         ? ComponentConfig{type->as_string(), *table}
+                                                         : head.config());
+    std::set<std::string> tensors;
+    check_tensors(component, module.name, component.call(&Module::parameters), tensors);
+    check_tensors(component, module.name, component.call(&Module::buffers), tensors);
+    module.module = std::make_shared<AttributedModule>(component);
+  }
+  return modules;
+}
+
+void check_estimate(const Component<CascadeHead>& head, const Estimate& estimate, const Tensor& x_t) {
+  const auto check = [&](const char* name, const Tensor& tensor, bool may_broadcast) {
+    if (!tensor.defined()) return;
+    const bool fits = may_broadcast ? is_broadcastable(tensor.sizes(), x_t.sizes()) : tensor.sizes() == x_t.sizes();
+    if (fits && tensor.is_floating_point() && tensor.device() == x_t.device()) return;
+    head.fail(
+        text("its estimate of images ", x_t.sizes(), " on ", x_t.device(), " has ", name, " of ", described(tensor),
+             "; expected ",
+             may_broadcast ? "floating point that broadcasts to the images" : "floating point of the images' shape"));
+  };
+  check("eps", estimate.eps, false);
+  check("x0_from_eps", estimate.x0_from_eps, false);
+  check("x0", estimate.x0, false);
+  check("gate", estimate.gate, true);
+  check("variance", estimate.variance, true);
+  if (estimate.x0.defined() || estimate.x0_from_eps.defined()) return;
+  head.fail("its estimate holds no clean image: x0_from_eps or x0 must be defined");
+}
+
+void check_losses(const Component<CascadeHead>& head, const Losses& losses, const TrainingBatch& batch,
+                  const std::vector<NamedModule>& modules) {
+  std::set<std::string> names;
+  const auto check_name = [&](const std::string& name, const char* what) {
+    if (!is_printable(name)) head.fail(text("a ", what, " has a name that is empty, too long, or holds a blank"));
+    if (!names.insert(text(what, ' ', name)).second) head.fail(text("two ", what, "s are named '", name, "'"));
+  };
+  for (const LossTerm& term : losses.terms) {
+    check_name(term.name, "loss term");
+    check_per_image(head, "the loss term '" + term.name + "'", term.value, batch);
+    if (!std::isfinite(term.weight)) head.fail(text("the loss term '", term.name, "' has the weight ", term.weight));
+    const auto is_named = [&](const NamedModule& module) { return module.name == term.module; };
+    if (std::none_of(modules.begin(), modules.end(), is_named)) {
+      head.fail(text("the loss term '", term.name, "' trains the module '", term.module, "', which the head does not ",
+                     "have"));
+    }
+  }
+  for (const Statistic& statistic : losses.statistics) {
+    check_name(statistic.name, "statistic");
+    check_per_image(head, "the statistic '" + statistic.name + "'", statistic.value, batch);
+  }
+}
+
+std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, std::int64_t num_train_timesteps) {
+  std::vector<SampleStep> plan = sampler.call(&Sampler::plan);
+  if (plan.empty()) sampler.fail("plan() is empty; expected at least one step");
+  const auto last = static_cast<double>(num_train_timesteps - 1);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const auto [t, t_next, needs_noise] = plan[i];
+    if (t >= 0 && t <= last && t_next >= -1 && t_next <= last) continue;
+    sampler.fail(text("step ", i, " of plan() leads from t = ", t, " to ", t_next, "; expected 0 to ", last,
+                      ", and -1 for the clean image"));
+  }
+  if (plan.back().t_next != -1) {
+    sampler.fail("plan() does not end at the clean image: its last t_next must be -1");
+  }
+  return plan;
+}
+
+double checked_initial_scale(const Component<Sampler>& sampler) {
+  const double scale = sampler.call(&Sampler::initial_scale);
+  if (!std::isfinite(scale) || scale <= 0) {
+    sampler.fail(text("initial_scale is ", scale, "; expected a positive number"));
+  }
+  return scale;
+}
+
+}  // namespace casdm

@@ -1,0 +1,180 @@
+#include "framework/loading/global_state.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <c10/core/DefaultDtype.h>
+#include <c10/core/GradMode.h>
+#include <locale.h>
+#include <signal.h>
+#include <unistd.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+#include <array>
+#include <cfenv>
+#include <locale>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::array kSignals = {SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIGBUS,  SIGFPE,
+                                 SIGSEGV, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD};
+
+/// Rounding, and on x86 the treatment of denormals and the exceptions that trap; the flags of what happened are left
+/// out.
+unsigned int floating_point_control() {
+  auto control = static_cast<unsigned int>(std::fegetround());
+#ifdef __SSE2__
+  constexpr unsigned int flags = 0x3f;
+  control |= (_mm_getcsr() & ~flags) << 16;
+#endif
+  return control;
+}
+
+struct ThreadState {
+  bool has_gradients = c10::GradMode::is_enabled();
+  unsigned int control = floating_point_control();
+  std::fenv_t environment{};
+  sigset_t mask{};
+  locale_t locale = ::uselocale(nullptr);
+
+  ThreadState() {
+    std::fegetenv(&environment);
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  }
+};
+
+using Handler = void (*)(int, siginfo_t*, void*);
+
+struct ProcessState {
+  caffe2::TypeMeta dtype = c10::get_default_dtype();
+  int threads = at::get_num_threads();
+  at::mt19937 engine;
+  std::array<struct sigaction, kSignals.size()> handlers{};
+  std::string folder;
+  std::string c_locale = ::setlocale(LC_ALL, nullptr);
+  std::locale locale;
+
+  ProcessState() {
+    at::Generator generator = at::detail::getDefaultCPUGenerator();
+    const std::lock_guard lock(generator.mutex());
+    engine = at::check_generator<at::CPUGeneratorImpl>(generator)->engine();
+    for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], nullptr, &handlers[i]);
+    std::array<char, 4096> buffer;
+    if (::getcwd(buffer.data(), buffer.size()) != nullptr) folder = buffer.data();
+  }
+};
+
+struct Watch {
+  ThreadState thread;
+  std::optional<ProcessState> process;
+};
+
+thread_local std::vector<Watch> t_watches;
+thread_local int t_calls = 0;
+
+std::mutex g_mutex;
+std::string g_change;  ///< the first change that the host was not told of
+
+bool is_same(const at::mt19937& a, const at::mt19937& b) {
+  const at::mt19937_data_pod x = a.data();
+  const at::mt19937_data_pod y = b.data();
+  return x.seed_ == y.seed_ && x.left_ == y.left_ && x.next_ == y.next_ && x.state_ == y.state_;
+}
+
+/// Each returns what was changed, after it put it back; empty when nothing was.
+std::string restored(const ThreadState& before) {
+  const ThreadState now;
+  if (now.has_gradients != before.has_gradients) {
+    c10::GradMode::set_enabled(before.has_gradients);
+    return text("grad mode, now ", now.has_gradients ? "on" : "off");
+  }
+  if (now.control != before.control) {
+    std::fesetenv(&before.environment);
+    return "the rounding, denormals or traps of floating-point numbers";
+  }
+  for (const int number : kSignals) {
+    if (::sigismember(&now.mask, number) == ::sigismember(&before.mask, number)) continue;
+    ::pthread_sigmask(SIG_SETMASK, &before.mask, nullptr);
+    return text("the signal mask (SIG", ::sigabbrev_np(number), ")");
+  }
+  if (now.locale != before.locale) {
+    ::uselocale(before.locale);
+    return "the thread's locale";
+  }
+  return "";
+}
+
+std::string restored(const ProcessState& before) {
+  const ProcessState now;
+  if (now.dtype != before.dtype) {
+    c10::set_default_dtype(before.dtype);
+    return text("the default dtype, now ", now.dtype.name());
+  }
+  if (now.threads != before.threads) {
+    at::set_num_threads(before.threads);
+    return text("the number of threads, from ", before.threads, " to ", now.threads);
+  }
+  if (!is_same(now.engine, before.engine)) {
+    at::Generator generator = at::detail::getDefaultCPUGenerator();
+    const std::lock_guard lock(generator.mutex());
+    at::check_generator<at::CPUGeneratorImpl>(generator)->set_engine(before.engine);
+    return "the global random generator, by a draw without a generator of its own or by a seed";
+  }
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    const struct sigaction& old = before.handlers[i];
+    if (now.handlers[i].sa_handler == old.sa_handler && now.handlers[i].sa_flags == old.sa_flags) continue;
+    ::sigaction(kSignals[i], &old, nullptr);
+    return text("the handler of SIG", ::sigabbrev_np(kSignals[i]));
+  }
+  if (now.folder != before.folder) {
+    const bool is_back = ::chdir(before.folder.c_str()) == 0;
+    return text("the working folder, to ", now.folder, is_back ? "" : ", and it cannot be set back");
+  }
+  if (now.c_locale != before.c_locale) {
+    ::setlocale(LC_ALL, before.c_locale.c_str());
+    return text("the locale, to ", now.c_locale);
+  }
+  if (now.locale != before.locale) {
+    std::locale::global(before.locale);
+    return "the global std::locale";
+  }
+  return "";
+}
+
+}  // namespace
+
+void begin_watch() {
+  constexpr int kFirstCalls = 2;
+  const bool is_watched = ::gettid() == ::getpid() || ++t_calls <= kFirstCalls;
+  Watch& watch = t_watches.emplace_back();
+  if (is_watched) watch.process.emplace();
+}
+
+void end_watch(const char* component) {
+  const Watch watch = std::move(t_watches.back());
+  t_watches.pop_back();
+  std::string change = restored(watch.thread);
+  if (change.empty() && watch.process) change = restored(*watch.process);
+  if (change.empty()) return;
+  const std::lock_guard lock(g_mutex);
+  if (g_change.empty()) g_change = text("the component '", component, "' changed ", change);
+}
+
+void require_unchanged_state() {
+  const std::lock_guard lock(g_mutex);
+  if (g_change.empty()) return;
+  throw PluginError(std::exchange(g_change, {}) +
+                    ". A component leaves the state of the process as it found it; "
+                    "`casdm plugins check` tests its plugin");
+}
+
+}  // namespace casdm

@@ -1,0 +1,102 @@
+#include "framework/loading/trusted_path.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "framework/loading/load_record.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A group of the user alone, as many distributions give every user, is not "others".
+bool is_private_group(gid_t group) {
+  const passwd* user = ::getpwuid(::geteuid());
+  if (user == nullptr || user->pw_gid != group) return false;
+  const std::string name = user->pw_name;
+  const struct group* entry = ::getgrgid(group);
+  return entry != nullptr && name == entry->gr_name && (entry->gr_mem == nullptr || *entry->gr_mem == nullptr);
+}
+
+/// The group's bits are then the most that any entry of the list allows.
+bool has_access_list(const fs::path& path) {
+  return ::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
+}
+
+/// What is wrong with this one file or folder.
+std::string problem_of(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return text("cannot be read: ", std::strerror(errno));
+  if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
+    return text("belongs to another user (uid ", status.st_uid, "); plugins must belong to you or to root");
+  }
+  if (S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0) return "";
+  if ((status.st_mode & S_IWOTH) != 0) return "can be changed by every user; chmod o-w it";
+  if ((status.st_mode & S_IWGRP) == 0) return "";
+  if (has_access_list(path)) return "can be changed by the users of its access list; chmod g-w it";
+  if (status.st_gid == 0 || is_private_group(status.st_gid)) return "";
+  return "can be changed by its group; chmod g-w it";
+}
+
+std::optional<fs::path> list_of_allowed() {
+  const auto records = LoadRecord::folder();
+  if (!records) return std::nullopt;
+  return records->parent_path() / "trusted_plugins.json";
+}
+
+Value::Array allowed() {
+  const auto file = list_of_allowed();
+  std::error_code error;
+  if (!file || !fs::exists(*file, error)) return {};
+  try {
+    const Value list = from_json(read_file(*file));
+    if (list.is_array()) return list.as_array();
+  } catch (const Error&) {  // a damaged list allows nothing
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string distrust(const fs::path& path) {
+  std::string problem = problem_of(path);
+  if (!problem.empty()) return problem;
+  for (fs::path folder = path.parent_path();; folder = folder.parent_path()) {
+    problem = problem_of(folder);
+    if (!problem.empty()) return text("lies in the folder ", folder.string(), ", which ", problem);
+    if (folder == folder.parent_path()) return "";
+  }
+}
+
+bool is_allowed(const fs::path& library) {
+  const Value::Array list = allowed();
+  return std::find(list.begin(), list.end(), Value(library.string())) != list.end();
+}
+
+void allow(const fs::path& library) {
+  const auto file = list_of_allowed();
+  Value::Array list = allowed();
+  if (!file || std::find(list.begin(), list.end(), Value(library.string())) != list.end()) return;
+  list.emplace_back(library.string());
+  try {
+    fs::create_directories(file->parent_path());
+    write_file(*file, to_json(list, 1) + "\n");
+  } catch (const std::exception&) {  // what cannot be remembered is asked for again
+  }
+}
+
+}  // namespace casdm

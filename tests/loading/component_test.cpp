@@ -1,0 +1,95 @@
+#include "framework/loading/component.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <doctest/doctest.h>
+
+#include "casdm/dataset.h"
+#include "framework/composition/attributed.h"
+#include "framework/loading/global_state.h"
+
+using namespace casdm;
+
+namespace {
+
+/// Throws what it is told to in every method.
+class ThrowingDataset final : public Dataset {
+ public:
+  explicit ThrowingDataset(std::function<void()> act) : act_(std::move(act)) {}
+  std::int64_t size() const override { return act_(), 1; }
+  Example get(std::int64_t) const override { return act_(), Example(); }
+  std::int64_t num_classes() const override { return act_(), 0; }
+  std::string describe(std::int64_t) const override { return act_(), ""; }
+  std::string left_out() const override { return act_(), ""; }
+
+ private:
+  std::function<void()> act_;
+};
+
+Component<Dataset> throwing(std::function<void()> act) {
+  Value table{Value::Table{}};
+  Location location{"a.toml", 3, 1, "data"};
+  table.set_location(location);
+  return {std::make_shared<ThrowingDataset>(std::move(act)), ComponentConfig{"mine/pictures", table}};
+}
+
+template <class E>
+std::string message_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "nothing of the type was thrown";
+}
+
+}  // namespace
+
+TEST_CASE("whatever a component throws says file, key and component, and keeps its kind") {
+  const std::string place = "a.toml:3:1: data: mine/pictures: ";
+  const auto size_of = [](const Component<Dataset>& dataset) { return [&] { dataset.call(&Dataset::size); }; };
+  const auto own = throwing([] { throw Error("no disk"); });
+  CHECK(message_of<Error>(size_of(own)) == place + "no disk");
+  CHECK_THROWS_AS(own.call(&Dataset::size), Error);
+  const auto config = throwing([] { throw ConfigError("48 is odd"); });
+  CHECK(message_of<ConfigError>(size_of(config)) == place + "48 is odd");
+  const auto other = throwing([] { throw std::runtime_error("oops"); });
+  CHECK(message_of<PluginError>(size_of(other)) == place + "failed: oops");
+  const auto foreign = throwing([] { throw 3; });
+  CHECK(message_of<PluginError>(size_of(foreign)) == place + "failed: it threw a 'int', which is no std::exception");
+  const auto torch = throwing([] { at::zeros({2}).add(at::zeros({3})); });
+  CHECK(message_of<PluginError>(size_of(torch)).find("frame #") == std::string::npos);
+}
+
+TEST_CASE("memory that runs out in a component stays what it is, for whoever says what to lower") {
+  CHECK_THROWS_AS(throwing([] { throw std::bad_alloc(); }).call(&Dataset::size), std::bad_alloc);
+}
+
+TEST_CASE("an error in a step says when it was, and is attributed once, to the innermost component") {
+  const auto inner = throwing([] { throw std::runtime_error("oops"); });
+  const Component<Dataset> outer(std::make_shared<ThrowingDataset>([&] { inner.call(&Dataset::size); }),
+                                 ComponentConfig{"mine/outer", {}});
+  const CallTime time("step 12, t 3 to 977");
+  CHECK(message_of<PluginError>([&] { outer.call(&Dataset::size); }) ==
+        "a.toml:3:1: data: mine/pictures: failed at step 12, t 3 to 977: oops");
+}
+
+TEST_CASE("every method of a data set and of a module is attributed") {
+  const AttributedDataset dataset(throwing([] { throw Error("no disk"); }));
+  const std::string expected = "a.toml:3:1: data: mine/pictures: no disk";
+  CHECK(message_of<Error>([&] { dataset.size(); }) == expected);
+  CHECK(message_of<Error>([&] { dataset.get(0); }) == expected);
+  CHECK(message_of<Error>([&] { dataset.num_classes(); }) == expected);
+  CHECK(message_of<Error>([&] { dataset.describe(0); }) == expected);
+  CHECK(message_of<Error>([&] { dataset.left_out(); }) == expected);
+}
+
+TEST_CASE("a change of global state is put back and reported once") {
+  const Component<Dataset> careless(std::make_shared<ThrowingDataset>([] { c10::GradMode::set_enabled(false); }),
+                                    ComponentConfig{"mine/careless", {}});
+  CHECK_NOTHROW(require_unchanged_state());
+  careless.call(&Dataset::size);
+  CHECK(c10::GradMode::is_enabled());
+  CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/careless' changed grad mode") == 0);
+  CHECK_NOTHROW(require_unchanged_state());
+}

@@ -1,0 +1,142 @@
+#include "framework/composition/contract.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <limits>
+
+#include "casdm/error.h"
+
+using namespace casdm;
+
+namespace {
+
+/// A head with the given modules; the checks call nothing else.
+class FakeHead final : public CascadeHead {
+ public:
+  explicit FakeHead(std::vector<NamedModule> modules = {}) : modules_(std::move(modules)) {}
+  std::vector<NamedModule> modules() const override { return modules_; }
+  Estimate estimate(const Tensor&, const Tensor&, const Tensor&) override { return {}; }
+  Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
+
+ private:
+  std::vector<NamedModule> modules_;
+};
+
+class FakeSampler final : public Sampler {
+ public:
+  explicit FakeSampler(std::vector<SampleStep> plan, double scale = 1) : plan_(std::move(plan)), scale_(scale) {}
+  const std::vector<SampleStep>& plan() const override { return plan_; }
+  double initial_scale() const override { return scale_; }
+  Tensor step(const StepInput& input) override { return input.x_t; }
+
+ private:
+  std::vector<SampleStep> plan_;
+  double scale_;
+};
+
+class Tensors final : public Module {
+ public:
+  explicit Tensors(NamedTensors parameters) : parameters_(std::move(parameters)) {}
+  NamedTensors parameters() const override { return parameters_; }
+
+ private:
+  NamedTensors parameters_;
+};
+
+const Tensor x_t = at::zeros({2, 3, 4, 4});
+
+/// The message about an estimate whose `member` is `value`; empty when it is taken.
+std::string refusal(Tensor Estimate::*member, const Tensor& value) {
+  Estimate estimate{x_t, x_t, x_t, at::ones({2, 1, 1, 1}), {}};
+  estimate.*member = value;
+  try {
+    check_estimate({std::make_shared<FakeHead>(), {"mine/head", {}}}, estimate, x_t);
+  } catch (const PluginError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::string refusal(const LossTerm& term, const LossTerm& other = {"other", at::zeros({2}), 1, "theta"}) {
+  TrainingBatch batch;
+  batch.x0 = x_t;
+  try {
+    check_losses({std::make_shared<FakeHead>(), {"mine/head", {}}}, {{other, term}, {}}, batch,
+                 {{"theta", std::make_shared<Tensors>(NamedTensors()), true}});
+  } catch (const PluginError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool is_refused(const std::vector<NamedModule>& modules) {
+  try {
+    checked_modules({std::make_shared<FakeHead>(modules), {"mine/head", {}}});
+  } catch (const PluginError&) {
+    return true;
+  }
+  return false;
+}
+
+bool is_refused(const std::vector<SampleStep>& plan) {
+  try {
+    checked_plan({std::make_shared<FakeSampler>(plan)}, 100);
+  } catch (const PluginError&) {
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("an estimate of another shape, type or device is refused, not broadcast") {
+  CHECK(refusal(&Estimate::x0, x_t).empty());
+  CHECK(refusal(&Estimate::x0, at::zeros({2, 4, 4})) ==
+        "mine/head: its estimate of images [2, 3, 4, 4] on cpu has x0 of Float [2, 4, 4] on cpu; expected floating "
+        "point of the images' shape");
+  CHECK(refusal(&Estimate::x0, Tensor()).empty());
+  CHECK(refusal(&Estimate::x0, x_t.to(at::kBFloat16)).empty());
+  CHECK_FALSE(refusal(&Estimate::x0, x_t.to(at::kLong)).empty());
+  CHECK_FALSE(refusal(&Estimate::x0, x_t.to(at::kMeta)).empty());
+  CHECK_FALSE(refusal(&Estimate::eps, at::zeros({1, 3, 4, 4})).empty());
+  CHECK_FALSE(refusal(&Estimate::x0_from_eps, at::zeros({2, 1, 4, 4})).empty());
+  CHECK_FALSE(refusal(&Estimate::variance, at::zeros({6, 4, 4})).empty());
+  CHECK(refusal(&Estimate::gate, at::ones({2, 3, 4, 4})).empty());
+  CHECK_FALSE(refusal(&Estimate::gate, at::ones({2})).empty());
+}
+
+TEST_CASE("a loss term without one number for each image, a known module and a name of its own is refused") {
+  CHECK(refusal({"eps", at::zeros({2}), 1, "theta"}).empty());
+  CHECK(refusal({"eps", at::zeros({}), 1, "theta"}).find("expected one floating-point number for each image, [2]") !=
+        std::string::npos);
+  CHECK_FALSE(refusal({"eps", at::zeros({2, 1}), 1, "theta"}).empty());
+  CHECK_FALSE(refusal({"eps", Tensor(), 1, "theta"}).empty());
+  CHECK_FALSE(refusal({"eps", at::zeros({2}), std::numeric_limits<double>::quiet_NaN(), "theta"}).empty());
+  CHECK_FALSE(refusal({"eps", at::zeros({2}), 1, "phi"}).empty());
+  CHECK_FALSE(refusal({"", at::zeros({2}), 1, "theta"}).empty());
+  CHECK_FALSE(refusal({"a\x1b[31m", at::zeros({2}), 1, "theta"}).empty());
+  CHECK(refusal({"other", at::zeros({2}), 1, "theta"}) == "mine/head: two loss terms are named 'other'");
+}
+
+TEST_CASE("modules need names of their own that can stand in a file's name, and defined tensors") {
+  const auto module = std::make_shared<Tensors>(NamedTensors{{"weight", at::ones({2})}});
+  CHECK_FALSE(is_refused({{"theta", module, true}, {"phi_2", module, true}}));
+  CHECK(is_refused(std::vector<NamedModule>()));
+  CHECK(is_refused({{"theta", module, true}, {"theta", module, true}}));
+  CHECK(is_refused({{"../theta", module, true}}));
+  CHECK(is_refused({{"", module, true}}));
+  CHECK(is_refused({{"theta", nullptr, true}}));
+  CHECK(is_refused(
+      {{"theta", std::make_shared<Tensors>(NamedTensors{{"a", at::ones({1})}, {"a", at::ones({1})}}), true}}));
+  CHECK(is_refused({{"theta", std::make_shared<Tensors>(NamedTensors{{"a", Tensor()}}), true}}));
+}
+
+TEST_CASE("a plan that is empty, leaves the schedule or does not end at the image is refused") {
+  CHECK_FALSE(is_refused({{99, 50, false}, {50, -1, false}}));
+  CHECK(is_refused(std::vector<SampleStep>()));
+  CHECK(is_refused({{100, -1, false}}));
+  CHECK(is_refused({{99, 50, false}}));
+  CHECK(is_refused({{std::numeric_limits<double>::quiet_NaN(), -1, false}}));
+  CHECK_THROWS_AS(checked_initial_scale({std::make_shared<FakeSampler>(std::vector<SampleStep>(), 0)}), PluginError);
+}
