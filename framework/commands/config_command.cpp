@@ -1,5 +1,6 @@
 #include <iostream>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
@@ -96,6 +97,7 @@ void write_result(const std::string& content, const po::variables_map& parsed) {
   const std::filesystem::path file = parsed["out"].as<std::string>();
   if (std::filesystem::exists(file))
     throw ConfigError(text(file.string(), " exists; choose another name or remove it"));
+  remove_leftovers(std::filesystem::absolute(file).parent_path());
   write_file(file, content);
   std::cerr << "wrote " << file.string() << '\n';
 }
@@ -125,6 +127,7 @@ void reference(const po::variables_map& parsed) {
   }
   const std::filesystem::path folder = parsed["out"].as<std::string>();
   std::filesystem::create_directories(folder);
+  remove_leftovers(folder);
   for (const auto& [name, content] : pages) {
     write_file(folder / name, content);
     std::cerr << "wrote " << (folder / name).string() << '\n';

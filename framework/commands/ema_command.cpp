@@ -2,6 +2,7 @@
 #include <iostream>
 #include <set>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
@@ -83,6 +84,7 @@ int ema_command(const std::vector<std::string>& words) {
   const std::vector<EmaSnapshot> snapshots = snapshots_until(RunFolder::open(a.run), a.at);
   const std::int64_t images = snapshots.back().images;
   const Reconstruction average = reconstruct_ema(snapshots, *a.sigma_rel, images);
+  remove_leftovers(fs::absolute(a.out).parent_path());
   write_checked_tensors(a.out, average.tensors,
                         {{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}});
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "

@@ -1,6 +1,7 @@
 #include <iostream>
 #include <optional>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
@@ -104,6 +105,7 @@ int export_command(const std::vector<std::string>& words) {
   const Checkpoint checkpoint = Checkpoint::open(a.run);
   const NamedTensors tensors = checkpoint.weights(a.module, a.weights);
   const Value table = options_of_module(checkpoint, a.module);
+  remove_leftovers(fs::absolute(a.out).parent_path());
   if (a.layout == "reference") export_reference(a, tensors, table);
   if (a.layout == "diffusers") export_diffusers(a, tensors, table, checkpoint.config());
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'

@@ -1,6 +1,7 @@
 #include <iostream>
 #include <optional>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
@@ -178,6 +179,7 @@ int import_command(const std::vector<std::string>& words) {
   const std::optional<AdmLayout> layout = recognise_adm(weights.tensors, why);
   if (layout || !a.attention.empty()) settle_attention(weights, a.attention);
   if (!a.config.empty()) image_size = compare(a, weights);
+  remove_leftovers(fs::absolute(a.out).parent_path());
   write_checked_tensors(a.out, weights.tensors, weights.metadata);
 
   std::cout << a.file << ": " << weights.format << '\n' << summary_of(weights.tensors);

@@ -154,7 +154,9 @@ void note_sync(const std::string& path) {
 /// A path moved: what is known of it and of what it holds moves with it.
 void note_move(const std::string& from, const std::string& to) {
   std::map<std::string, off_t> sizes;
-  for (const auto& [path, size] : synced_sizes) sizes[moved(path, from, to)] = size;
+  for (const auto& [path, size] : synced_sizes) {
+    if (!is_part(path, to)) sizes[moved(path, from, to)] = size;
+  }
   synced_sizes = std::move(sizes);
 }
 

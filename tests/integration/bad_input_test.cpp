@@ -118,6 +118,15 @@ TEST_CASE("cuda is refused with a clear word where there is no device") {
   refuses("--set run.device=cuda", 1, {"no CUDA device can be used", "cpu"});
 }
 
+TEST_CASE("a command that writes a file removes what a killed one left beside it") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / ".tmp-1-0123456789abcdef", "half");
+  write_file(folder.path() / ".tmp-notes", "the user's");
+  REQUIRE(shell("casdm config schema --out schema.json", folder.path()).status == 0);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / ".tmp-1-0123456789abcdef"));
+  CHECK(std::filesystem::exists(folder.path() / ".tmp-notes"));
+}
+
 TEST_CASE("a library that is no plugin is named and stops nothing else") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), "[plugins]\npaths = [\"bad\"]\n");
