@@ -7,10 +7,12 @@
 #include <map>
 #include <set>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/commands/arguments.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 
@@ -79,10 +81,7 @@ void write_filled_in(const fs::path& source, const fs::path& target, const Plugi
   std::ifstream input(source, std::ios::binary);
   const std::string content{std::istreambuf_iterator<char>(input), {}};
   if (!input) throw Error(text(source.string(), " cannot be read; is this casdm installed completely?"));
-  std::ofstream output(target, std::ios::binary);
-  output << filled_in(content, names);
-  output.close();
-  if (!output) throw Error(text(target.string(), " cannot be written"));
+  write_file(target, filled_in(content, names));
 }
 
 /// The prefix this program runs from: <prefix>/bin/casdm.
@@ -163,7 +162,10 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
   }
   const fs::path common = templates / "common";
   const fs::path own = templates / names.kind;
-  fs::create_directories(folder);
+  const fs::path above = fs::absolute(folder).parent_path();
+  fs::create_directories(above);
+  remove_leftovers(above);
+  AtomicFolder made(folder);
   std::map<std::string, fs::path> files;
   for (const fs::path& part : {common, own}) {  // a kind's own file takes the place of the common one
     for (const fs::directory_entry& entry : fs::directory_iterator(part)) {
@@ -174,8 +176,9 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
       {"gitignore", ".gitignore"}, {"plugin.cpp", names.name + ".cpp"}, {"test.cpp", names.name + "_test.cpp"}};
   for (const auto& [name, source] : files) {
     const auto target = renamed.find(name);
-    write_filled_in(source, folder / (target == renamed.end() ? name : target->second), names);
+    write_filled_in(source, made.temporary() / (target == renamed.end() ? name : target->second), names);
   }
+  made.commit();
 }
 
 int plugins_new_command(const std::vector<std::string>& arguments) {
@@ -190,7 +193,8 @@ int plugins_new_command(const std::vector<std::string>& arguments) {
   if (parsed->count("kind") == 0)
     throw ConfigError(text(kCommand, ": --kind is missing; see `casdm ", kCommand, " --help`"));
   const PluginNames names = plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kCommand));
-  const fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
+  fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
+  if (!folder.has_filename()) folder = folder.parent_path();  // DIR/
   write_plugin_tree(prefix() / "share" / "casdm" / "templates", names, folder);
   std::cout << (parsed->count("json") > 0 ? to_json(described(folder, names), 2) : folder.string()) << '\n';
   print_next_steps(folder, names);
