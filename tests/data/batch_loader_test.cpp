@@ -46,6 +46,7 @@ class Numbered : public Dataset {
 
 DataOptions options_with(std::int64_t workers, const std::string& cache = "auto") {
   DataOptions options;
+  options.dataset.type = "numbered";
   options.image_size = kSide;
   options.workers = workers;
   options.cache = cache;
@@ -169,7 +170,7 @@ TEST_CASE("an unreadable image stops the batch it belongs to, again and again") 
   const auto dataset = std::make_shared<Numbered>(20, std::set<std::int64_t>{order[9], order[10]});
   BatchLoader loader(dataset, options_with(4), 4, 3, 0, nullptr);
   read(loader, 2);
-  const std::string expected = dataset->describe(order[9]) + " cannot be decoded";
+  const std::string expected = "numbered: " + dataset->describe(order[9]) + " cannot be decoded";
   for (int time = 0; time < 2; ++time) CHECK_THROWS_WITH_AS(loader.next(), expected.c_str(), Error);
 }
 
@@ -189,9 +190,9 @@ TEST_CASE("skip_unreadable takes the next readable image, names the skipped one 
   loader.summarise();
   std::sort(warnings.begin(), warnings.end());
   CHECK(warnings == std::vector<std::string>{"left out 3 of 6 images: 3 cannot be decoded",
-                                             "skipped an image: number 2 cannot be decoded",
-                                             "skipped an image: number 4 cannot be decoded",
-                                             "skipped an image: number 5 cannot be decoded"});
+                                             "skipped an image: numbered: number 2 cannot be decoded",
+                                             "skipped an image: numbered: number 4 cannot be decoded",
+                                             "skipped an image: numbered: number 5 cannot be decoded"});
 }
 
 TEST_CASE("a training that ends within an epoch hears what was left out when it asks") {

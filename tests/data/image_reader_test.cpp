@@ -61,7 +61,7 @@ TEST_CASE("an image that needs more memory than there is is named, and left out 
     return pixel(static_cast<std::uint8_t>(index));
   };
   ImageReader strict = reader_of(get, options_with(false));
-  CHECK_THROWS_WITH_AS(strict.read(1), "number 1 cannot be read: there is not enough memory", Error);
+  CHECK_THROWS_WITH_AS(strict.read(1), "made: number 1 cannot be read: there is not enough memory", Error);
   ImageReader skipping = reader_of(get, options_with(true));
   CHECK(skipping.read(1).pixels[0] == 2);
   CHECK(skipping.record().take_summary() ==
