@@ -111,10 +111,10 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
   }
   try {
     const Value& numbers = checkpoint.numbers();
-    step_ = checkpoint.count("step");
-    images_ = checkpoint.count("images");
+    images_ = checkpoint.images();
+    step_ = checkpoint.count("step", images_);
     // Version 0.1 kept neither the last batch nor the sums.
-    if (numbers.find("last_batch") != nullptr) last_batch_ = checkpoint.count("last_batch");
+    if (numbers.find("last_batch") != nullptr) last_batch_ = checkpoint.count("last_batch", images_);
     if (const Value* scales = numbers.find("loss_scales")) scaler.restore(*scales);
     if (const Value* sums = numbers.find("statistics")) statistics.restore(*sums);
     seconds_before_ = seconds_of(checkpoint);
