@@ -18,9 +18,14 @@ namespace casdm {
 namespace {
 
 constexpr std::string_view kWorkingDirectoryKey = "run.directory";
-constexpr std::size_t kLongestMatched = 200;  // std::regex recurses over what it matches
+constexpr std::int64_t kLargestExact = std::int64_t{1} << 53;  // beyond, floats skip integers
+constexpr std::size_t kLongestMatched = 200;                   // std::regex recurses over what it matches
 constexpr std::size_t kLongestFileName = 200;
 constexpr std::string_view kTemporaryPrefix = ".tmp-";  // such files are removed when their writer is gone
+
+bool has_no_float(const Value& value) {
+  return value.is_integer() && (value.as_integer() > kLargestExact || value.as_integer() < -kLargestExact);
+}
 
 bool is_file_name(const std::string& name) {
   if (name.empty() || name == "." || name == ".." || name.starts_with(kTemporaryPrefix)) return false;
@@ -181,6 +186,7 @@ class Resolver {
         return result;
       case OptionType::number:
         if (!value.is_number() || !is_within(value.as_number(), spec)) return wrong(value, spec);
+        if (has_no_float(value)) return wrong(value, spec);
         result = Value(value.as_number());
         break;
       case OptionType::count:
@@ -252,6 +258,9 @@ class Resolver {
       if (!likely.empty()) hint = text("; did you mean ", quoted_list(likely), "?");
     }
     if (value.is_floating() && !std::isfinite(value.as_number())) hint = "; it must be finite";
+    if (spec.type == OptionType::number && has_no_float(value)) {
+      hint = "; such integers have no float of the same value, so write a float";
+    }
     const bool wants_text = spec.type == OptionType::string || spec.type == OptionType::path;
     if (wants_text && (value.is_boolean() || value.is_number()))
       hint = text("; in quotes it is one: \"", to_toml_value(value), "\"");

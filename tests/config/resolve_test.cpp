@@ -114,6 +114,11 @@ TEST_CASE("numbers that are not finite, and those at an open end, are refused") 
   CHECK(optimizer("learning_rate = 1.7976931348623157e308") == "nothing thrown");
   CHECK(optimizer("betas = [0.9, 1]") ==
         "x:12:15: optimizer.betas.1: expected a number of at least 0 and less than 1, got 1 (an integer)");
+  CHECK(
+      optimizer("clip_norm = 9007199254740993") ==
+      "x:12:13: optimizer.clip_norm: expected a number of at least 0, got 9007199254740993 (an integer); such integers "
+      "have no float of the same value, so write a float");
+  CHECK(optimizer("clip_norm = 9007199254740992") == "nothing thrown");
   CHECK(message_of([] { experiment("[guidance]\nscale = nan"); }).find("it must be finite") != std::string::npos);
   CHECK(message_of([] { experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
   CHECK(*experiment("[run]\nseed = 9223372036854775807").find("run")->find("seed") ==
