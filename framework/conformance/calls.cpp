@@ -171,6 +171,7 @@ void call_dataset(Caller& caller) {
   std::int64_t size = 0;
   caller.run("size", [&] { size = data->size(); });
   caller.run("num_classes", [&] { data->num_classes(); });
+  caller.run("left_out", [&] { data->left_out(); });
   for (const std::int64_t index : {std::int64_t{0}, size / 2, size - 1}) {
     caller.run("describe", [&] { data->describe(index); });
     caller.run("get", [&] {

@@ -33,6 +33,7 @@ void require_whole(const Image& image, std::int64_t channels, std::int64_t index
 void holds_whole_images(const Subject& subject) {
   const auto data = dataset(subject);
   require(data->size() > 0, "the data set is empty");
+  require(data->left_out().find('\n') == std::string::npos, "left_out() has several lines; it becomes part of one");
   const std::int64_t classes = data->num_classes();
   require(classes >= 0, text("num_classes() is ", classes, "; 0 means that there are no labels"));
   for (const std::int64_t index : some_indices(*data)) {
@@ -53,7 +54,7 @@ void gives_the_channels_asked_for(const Subject& subject) {
 
 bool same(const Example& a, const Example& b) {
   return a.label == b.label && a.image.width == b.image.width && a.image.height == b.image.height &&
-         a.image.pixels == b.image.pixels;
+         a.image.pixels == b.image.pixels && a.remark == b.remark;
 }
 
 void is_a_function_of_the_index(const Subject& subject) {

@@ -104,7 +104,7 @@ struct FaultyDatasetOptions {
 
   static void describe(Schema<FaultyDatasetOptions>& s) {
     s.option("fault", &FaultyDatasetOptions::fault, "What goes wrong.")
-        .choices({"none", "label_without_classes", "always_rgb"});
+        .choices({"none", "label_without_classes", "always_rgb", "two_lines"});
     s.option("change", &FaultyDatasetOptions::change, "What `get` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -124,6 +124,7 @@ class FaultyDataset final : public Dataset {
             options_.fault == "label_without_classes" ? 0 : -1};
   }
   std::string describe(std::int64_t index) const override { return "grey " + std::to_string(index); }
+  std::string left_out() const override { return options_.fault == "two_lines" ? "a.txt\nb.txt" : ""; }
 
  private:
   Options options_;
