@@ -53,14 +53,9 @@ Finding examine_libtorch() {
 }
 
 Finding examine_device() {
-  const c10::Device device = select_device("auto");
-  if (device.is_cuda()) return {Grade::ok, "device", "CUDA can be used"};
-  try {
-    select_device("cuda");
-  } catch (const Error& error) {
-    return {Grade::ok, "device", text("the CPU; ", error.what())};
-  }
-  return {Grade::ok, "device", "the CPU"};
+  const SelectedDevice selected = describe_selection("auto");
+  const bool is_second_choice = selected.device.is_cpu() && selected.description != "cpu";
+  return {is_second_choice ? Grade::warning : Grade::ok, "device", selected.description};
 }
 
 Finding examine_place(const SearchPlace& place) {

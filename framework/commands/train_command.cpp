@@ -118,6 +118,7 @@ int start_run(const TrainArguments& arguments) {
     std::cout << experiment.options.run.name << ": everything fits together\n" << compose(experiment);
     return 0;
   }
+  require_precision(select_device(experiment.options.run.device), experiment.options.run.precision);
   const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
   if (arguments.overwrite && fs::exists(folder)) {
     compose(experiment);

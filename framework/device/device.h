@@ -11,6 +11,17 @@ namespace casdm {
 /// CUDA where a driver and a device are present and the CPU otherwise.
 c10::Device select_device(const std::string& name);
 
+struct SelectedDevice {
+  c10::Device device;
+  std::string description;  ///< "cpu", "cuda:0, NVIDIA H100", or why `auto` is the CPU although a driver is there
+};
+
+/// select_device with what a user should see of the choice.
+SelectedDevice describe_selection(const std::string& name);
+
+/// Throws ConfigError when the networks cannot run in `precision` on `device`: fp16 is for CUDA.
+void require_precision(c10::Device device, const std::string& precision);
+
 /// Runs the networks in lower precision while it lives: autocast to bf16 or fp16, or nothing for fp32.
 /// Casts of weights are not cached: a cached cast could outlive an update of its weight, or lack the gradient
 /// when the weight was first used without. Throws ConfigError for fp16 on the CPU.

@@ -36,7 +36,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
                   bool allow_other_data) {
   const Experiment& options = experiment.options;
   // Device, data, networks, metrics.
-  const c10::Device device = select_device(options.run.device);
+  const auto [device, device_name] = describe_selection(options.run.device);
   CpuThreads threads(options.run.threads);
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0);
@@ -56,7 +56,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   write_run_config(run.config(), config);
   Progress progress("training", state.total_images(), "images", state.images());
   progress.say("data: " + describe(*dataset));
-  progress.say(threads.describe());
+  progress.say(text("device: ", device_name, "; ", threads.describe()));
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
   Upkeep upkeep(run, experiment, model, config, state, device, from, progress);
