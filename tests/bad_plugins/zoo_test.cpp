@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <regex>
+#include <sstream>
 
 #include "casdm/plugin_description.h"
 #include "framework/loading/stamp.h"
@@ -37,6 +38,17 @@ std::string other_libtorch() {
   std::string version = stamp_value(host_stamp(), "libtorch");
   version[2] = version[2] == '9' ? '8' : '9';
   return version;
+}
+
+/// Without what a training says of its data and threads.
+std::string without_start(const std::string& text) {
+  static const std::regex start("data: .*|[0-9]+ threads?( .*|,.*)?");
+  std::istringstream lines(text);
+  std::string result;
+  for (std::string line; std::getline(lines, line);) {
+    if (!std::regex_match(line, start)) result += line + "\n";
+  }
+  return result;
 }
 
 /// One case: a folder with an experiment that uses the metric "zoo", found in plugins/.
@@ -74,6 +86,7 @@ class Cage {
 
   /// `text` with what differs between machines and runs replaced.
   std::string settled(std::string text) const {
+    text = without_start(text);
     replace_all(text, path().string(), "FOLDER");
     replace_all(text, fs::path(CASDM_PROGRAM).parent_path().parent_path().string(), "PREFIX");
     replace_all(text, stamp_value(host_stamp(), "sdk_headers"), "HEADERS");
