@@ -61,6 +61,7 @@ void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, c
   if (!checkpoints.empty()) write_file(to / "config.toml", read_file(run.config()));
   folder.commit();
   for (const fs::path& checkpoint : checkpoints) fs::rename(checkpoint, path / "checkpoints" / checkpoint.filename());
+  if (checkpoints.empty()) return;
   sync_folder(path / "checkpoints");
   sync_folder(run.checkpoints());
 }

@@ -8,6 +8,7 @@
 #include "framework/device/device.h"
 #include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
+#include "framework/training/log_file.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
 #include "framework/training/rewind.h"
@@ -50,7 +51,9 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   if (start) {
     resume(run, *start, experiment, config, allow_other_data, state);
   } else {
-    rewind(run, 0, true);
+    // What went on past the first checkpoint had one, which somebody has moved: it is kept.
+    const std::int64_t first = options.checkpoint.every_images + options.train.batch_size;
+    rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
   }
   start.reset();
   write_run_config(run.config(), config);

@@ -117,3 +117,17 @@ TEST_CASE("weights in which a bit has flipped are refused by every command that 
   }
   CHECK_FALSE(fs::exists(folder.path() / "runs" / "b"));
 }
+
+TEST_CASE("a run whose checkpoints were moved away starts anew and keeps its log and grids") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const fs::path run = folder.path() / "runs" / "small";
+  REQUIRE(shell("casdm train small.toml", folder.path()).status == 0);
+  const std::string log = read_file(run / "metrics.jsonl");
+  fs::rename(run / "checkpoints", folder.path() / "moved");
+  const Outcome outcome = shell("casdm train --resume runs/small", folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(read_file(run / "set-aside-1" / "metrics.jsonl") == log);
+  CHECK(fs::exists(run / "set-aside-1" / "samples" / "24.png"));
+  CHECK(fs::exists(run / "checkpoints" / "000000000024"));
+}
