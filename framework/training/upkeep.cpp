@@ -109,7 +109,9 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
   const std::int64_t snapshots = options.ema.snapshot_every_images;
   const auto save_snapshots = [this] {
     checkpoints_.check_weights();
+    is_recorded_ = false;
     save_ema_snapshots(run_, state_.modules, state_.images());
+    is_recorded_ = true;
   };
   tasks_ = {{options.log.every_images, true, [this] { write_record(); }},
             {snapshots, snapshots > 0, save_snapshots},
@@ -147,7 +149,9 @@ void Upkeep::write_record() {
   line.set("threads", std::int64_t{at::get_num_threads()});
   const Value means = state_.statistics.json();
   for (const auto& [key, value] : means.as_table()) line.set(key, value);
+  is_recorded_ = false;
   run_.append(line);
+  is_recorded_ = true;
   state_.statistics.clear();
 }
 

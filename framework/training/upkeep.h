@@ -85,7 +85,11 @@ class Upkeep {
   /// Saves what was not saved. Returns whether the training is complete, the last grid included.
   bool finish();
 
-  void save_after(const std::exception& failure) { checkpoints_.save_after(failure); }
+  /// What a step is due to leave, its record and snapshots, is written before its checkpoint; where that failed, the
+  /// resume repeats the steps from the checkpoint before.
+  void save_after(const std::exception& failure) {
+    if (is_recorded_) checkpoints_.save_after(failure);
+  }
 
  private:
   void write_record();
@@ -97,6 +101,7 @@ class Upkeep {
   Checkpoints checkpoints_;
   SampleGrids grids_;
   double learning_rate_ = 0;
+  bool is_recorded_ = true;
   std::vector<Periodic> tasks_;
 };
 
