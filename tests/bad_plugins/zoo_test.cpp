@@ -42,7 +42,7 @@ std::string other_libtorch() {
 
 /// Without what a training says of its data and threads.
 std::string without_start(const std::string& text) {
-  static const std::regex start("(data|device): .*|changed at .*|,.*)?");
+  static const std::regex start("(data|device): .*|changed at .*|[0-9]+ threads?( .*|,.*)?");
   std::istringstream lines(text);
   std::string result;
   for (std::string line; std::getline(lines, line);) {
