@@ -129,8 +129,10 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
   if (term.is_checked || term.options.weight == 0 || !prediction.requires_grad() || !at::GradMode::is_enabled()) return;
   term.is_checked = true;
   if (distance.requires_grad()) {
-    const Tensor gradient = torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
-                                                  /*create_graph=*/false, /*allow_unused=*/true)[0];
+    const Tensor gradient = term.metric.call([&](const MetricLoss&) {
+      return torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
+                                   /*create_graph=*/false, /*allow_unused=*/true)[0];
+    });
     if (gradient.defined() && gradient.ne(0).any().item<bool>()) return;
   }
   without_gradient_.push_back(text("warning: metric '", term.name,
