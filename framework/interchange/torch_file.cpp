@@ -81,11 +81,13 @@ Tensor view_of(const PickledTensor& tensor, const Tensor& storage, const std::st
   const std::int64_t most = storage.numel();
   std::int64_t count = 1;
   std::int64_t extent = 1;
+  bool is_too_large = false;
   for (const std::int64_t size : tensor.sizes) {
     if (size < 0) fail("has a negative size");
     if (size == 0) count = 0;
-    if (size > 0 && __builtin_mul_overflow(extent, size, &extent)) fail("has a shape too large for any tensor");
+    if (size > 0) is_too_large = is_too_large || __builtin_mul_overflow(extent, size, &extent);
   }
+  if (count == 0 && is_too_large) fail("has a shape too large for any tensor");
   for (const std::int64_t size : tensor.sizes) {
     if (count > 0 && count > most / size) fail("is larger than its storage");
     count *= size;

@@ -7,18 +7,26 @@ namespace casdm {
 namespace {
 
 volatile std::sig_atomic_t g_interrupted = 0;
+volatile std::sig_atomic_t g_asked_once = 0;
 
 void ask_for_end(int /*signal*/) { g_interrupted = 1; }
 
+/// The second time, as the system does it. The handler stays while there is one to come: a change of handlers in the
+/// midst of a component's call would count as the component's.
 void ask_once(int signal) {
+  if (g_asked_once != 0) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  g_asked_once = 1;
   g_interrupted = 1;
-  std::signal(signal, SIG_DFL);
 }
 
 }  // namespace
 
 void catch_signals() {
   g_interrupted = 0;
+  g_asked_once = 0;
   std::signal(SIGINT, ask_once);
   std::signal(SIGTERM, ask_once);
   // A terminal that closes sends SIGHUP more than once, and a batch system may repeat SIGUSR1.

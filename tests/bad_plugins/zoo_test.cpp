@@ -232,7 +232,7 @@ TEST_CASE("a crash in training names the component, and the run goes on from its
   const std::pair<const char*, const char*> others[] = {
       {"info_crash", "in code that the component 'metric_zoo/zoo' called"},
       {"buffers_abort", "in code that the component 'metric_zoo/zoo' called"},
-      {"backward_crash", "in code of the plugin metric_zoo ("},
+      {"backward_crash", "in code that the component 'metric_zoo/zoo' called"},
       {"distance_thread", "in code of the plugin metric_zoo ("},
       {"destructor_crash", "in code that the component 'metric_zoo/zoo' called"}};  // after the last step
   for (const auto& [wish, words] : others) {

@@ -51,7 +51,7 @@ TEST_CASE("weights that are not finite are never saved, and the last good checkp
 TEST_CASE("a metric that returns the wrong shape is named") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", faulty("shape", 0))),
-                       doctest::Contains("metric 'faulty'"), PluginError);
+                       doctest::Contains("metric_faulty/faulty: at step 1"), PluginError);
 }
 
 TEST_CASE("a metric that throws is named") {
