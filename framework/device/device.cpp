@@ -10,6 +10,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/device/cuda_backend.h"
+#include "framework/loading/dependencies.h"
 
 namespace casdm {
 
@@ -29,7 +30,8 @@ const casdm_cuda_backend* load_backend(std::string& reason) {
     static const auto* library = new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
     return library->get<const casdm_cuda_backend*()>("casdm_cuda_backend_entry")();
   } catch (const std::exception& error) {
-    reason = text("the CUDA libraries cannot be loaded (", error.what(), "); run `tools/setup.sh --cuda`");
+    reason = text("the CUDA libraries cannot be loaded (", explain_load_failure(path, error.what()),
+                  "); run `tools/setup.sh --cuda`");
     return nullptr;
   }
 }

@@ -79,11 +79,15 @@ void Checkpoints::save() {
   CheckpointContent content = state_.content();
   content.config = config_;
   content.plugins = experiment_.host->used();
-  const std::filesystem::path saved = Checkpoint::save(run_, content);
+  last_ = Checkpoint::save(run_, content).string();
   has_failed_ = false;
-  last_ = saved.string();
   saved_at_ = state_.images();
-  Checkpoint::remove_old(run_, saved, experiment_.options.checkpoint.keep_last,
+  remove_old();
+}
+
+void Checkpoints::remove_old() {
+  if (last_.empty()) return;
+  Checkpoint::remove_old(run_, last_, experiment_.options.checkpoint.keep_last,
                          [&](const std::string& line) { progress_.say("warning: " + line); });
 }
 
@@ -124,6 +128,7 @@ bool Upkeep::is_due(const Periodic& task) const {
 }
 
 void Upkeep::catch_up() {
+  checkpoints_.remove_old();
   if (state_.images() > 0 && is_due(tasks_.back()) && !grids_.is_drawn()) grids_.draw();
 }
 

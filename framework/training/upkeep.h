@@ -52,6 +52,9 @@ class Checkpoints {
   /// finite; Error when it cannot be written.
   void save();
 
+  /// Removes the checkpoints that `keep_last` does not keep; one that cannot be removed is a warning.
+  void remove_old();
+
   /// Throws the same when weights are not finite.
   void check_weights() const;
 
@@ -76,7 +79,7 @@ class Upkeep {
   Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
          TrainingState& state, c10::Device device, std::string last, Progress& progress);
 
-  /// Draws the grid that was due where the run stopped, if it was not.
+  /// Does what was due where the run stopped and is not done: draws the grid, removes old checkpoints.
   void catch_up();
 
   /// What is due after a step.
