@@ -15,10 +15,12 @@ namespace casdm {
 
 namespace {
 
-void check_data(const Checkpoint& checkpoint, const TrainingState& state, bool allow_other_data) {
+void check_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
+                bool allow_other_data) {
   const std::optional<DataFingerprint> before = data_of(checkpoint);
   if (!before || *before == state.data()) return;
-  const std::string message = difference(*before, state.data());
+  const std::string message =
+      text(difference(*before, state.data()), ". They come from ", data.type, " ", to_json(data.table));
   if (!allow_other_data) {
     throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to go on with these"));
   }
@@ -74,7 +76,7 @@ Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, b
 void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
             bool allow_other_data, TrainingState& state) {
   checkpoint.check_plugins(experiment.host->used());
-  check_data(checkpoint, state, allow_other_data);
+  check_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   state.restore(checkpoint);
 
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
