@@ -5,10 +5,9 @@
 namespace casdm {
 
 std::string memory_advice(const Experiment& options) {
-  std::string result =
-      text(". What needs less: a smaller train.batch_size (", options.train.batch_size, ") or data.image_size (",
-           options.data.image_size, "), a larger train.accumulate (", options.train.accumulate,
-           "; a batch is computed in as many parts), smaller networks");
+  std::string result = text(". What needs less: a smaller train.batch_size (", options.train.batch_size,
+                            ") or data.image_size (", options.data.image_size, "), a larger train.accumulate (",
+                            options.train.accumulate, "; a batch is computed in as many parts), smaller networks");
   if (options.data.cache != "never") {
     result += text(", data.cache = \"never\" (\"", options.data.cache, "\" keeps decoded images in memory)");
   }
