@@ -12,6 +12,7 @@
 #include "framework/config/document.h"
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
+#include "framework/device/heap.h"
 #include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
 #include "framework/sampling/experiment.h"
@@ -228,6 +229,7 @@ int sample_command(const std::vector<std::string>& words) {
     throw ConfigError("sample: give a run, --num N and --out DIR; see `casdm sample --help`");
   }
   catch_signals();
+  keep_freed_memory();
 
   SampleFolder folder(a.out);
   Checkpoint checkpoint = open_checkpoint(a, folder);

@@ -6,6 +6,7 @@
 #include "casdm/text.h"
 #include "framework/data/batch_loader.h"
 #include "framework/device/device.h"
+#include "framework/device/heap.h"
 #include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
 #include "framework/training/log_file.h"
@@ -37,6 +38,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
                   bool allow_other_data) {
   const Experiment& options = experiment.options;
   // Device, data, networks, metrics.
+  keep_freed_memory();
   const auto [device, device_name] = describe_selection(options.run.device);
   CpuThreads threads(options.run.threads);
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
