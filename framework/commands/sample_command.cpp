@@ -171,6 +171,8 @@ Value settings_of(const LoadedExperiment& experiment, const Model& model, const 
       {"libtorch", TORCH_VERSION},
       {"plugins", plugins},
       {"weights", table({{"name", a.weights}, {"sha256", digest_of(model.modules)}})},
+      {"noise", experiment.options.noise.table},
+      {"head", experiment.options.head.table},
       {"sampler", experiment.options.sampler.table},
       {"steps", static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size())},
       {"guidance", write_options(experiment.options.guidance)},

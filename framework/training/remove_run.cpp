@@ -29,6 +29,7 @@ bool is_ours(const std::string& place, const fs::path& entry) {
     const std::string images = name.substr(0, name.find('.'));
     return images.size() == 12 && is_number(images) && fs::is_directory(entry);
   }
+  if (place == "checkpoint") return entry.extension() == ".safetensors" || name.starts_with("state.json");
   if (place == "samples") return entry.extension() == ".png" && is_number(entry.stem().string());
   if (place == "ema") return entry.extension() == ".safetensors";
   const std::string known[] = {"config.toml", "metrics.jsonl", ".lock", "samples", "checkpoints", "ema"};
@@ -44,12 +45,22 @@ void check(const fs::path& folder, const std::string& place) {
   }
 }
 
+/// All of a run, also of those set aside within it.
+void check_run(const fs::path& path) {
+  check(path, "");
+  for (const char* place : {"checkpoints", "samples", "ema"}) check(path / place, place);
+  if (!fs::is_directory(path / "checkpoints")) return;
+  for (const auto& entry : fs::directory_iterator(path / "checkpoints")) check(entry.path(), "checkpoint");
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().filename().string().starts_with("set-aside-")) check_run(entry.path());
+  }
+}
+
 }  // namespace
 
 void remove_run(const fs::path& path) {
   RunFolder run = RunFolder::open(path);
-  check(path, "");
-  for (const char* place : {"checkpoints", "samples", "ema"}) check(path / place, place);
+  check_run(path);
   run.lock();
   // Under another name first: a folder that is half removed is never taken for a run.
   const fs::path doomed = temporary_beside(path);
