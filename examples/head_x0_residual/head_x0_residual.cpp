@@ -92,7 +92,7 @@ class X0ResidualHead : public casdm::CascadeHead {
     casdm::Estimate estimate;
     estimate.x0_from_eps = x0;
     estimate.x0 = x0 + casdm::NoiseScheduler::gather(noise_, t, x_t) * residual;  // without a gate, x0' alone counts
-    estimate.eps = schedule_->velocity(-x_t, t, v.detach());                      // sqrt(A_t) v + sqrt(1-A_t) x_t
+    estimate.eps = schedule_->predict_eps_from_x0(x_t, t, x0);
     return {v, estimate};
   }
 
