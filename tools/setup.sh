@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--check]
+Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--lint] [--check]
 
 Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
@@ -18,6 +18,7 @@ It can be interrupted and run again at any time; when all is there it takes less
   --cuda           LibTorch with all NVIDIA libraries (3.9 GB); the default where there is an NVIDIA driver
   --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
+  --lint           also the Debian packages that tools/lint.sh needs
   --check          only say what is missing; exit status 1 when something is
   --help           this text
 TEXT
@@ -30,6 +31,7 @@ debian_packages=(
   libtomlplusplus-dev doctest-dev nlohmann-json3-dev
   libjpeg62-turbo-dev libpng-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
+lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0)
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -42,6 +44,7 @@ while (($# > 0)); do
     --cuda) libraries=full ;;
     --cpu) libraries=slim ;;
     --torch) torch_version=${2:-} && shift ;;
+    --lint) debian_packages+=("${lint_packages[@]}") ;;
     --check) check_only=true ;;
     --help | -h) usage && exit 0 ;;
     *) echo "setup: unknown argument '$1'; see tools/setup.sh --help" >&2 && exit 2 ;;

@@ -5,7 +5,6 @@ import functools
 import pathlib
 import random
 import shutil
-import sys
 import time
 from dataclasses import dataclass, field
 
