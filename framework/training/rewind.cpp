@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <limits>
 #include <vector>
 
 #include "casdm/atomic_file.h"
@@ -79,7 +80,7 @@ void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path);
   for (const auto& [seen, path] : grids_in(run)) add(seen, path);
   const std::uintmax_t end = end_of_lines(run.log(), images);
-  const bool is_log_longer = fs::exists(run.log()) && fs::file_size(run.log()) > end;
+  const bool is_log_longer = end_of_lines(run.log(), std::numeric_limits<std::int64_t>::max()) > end;
   if (checkpoints.empty() && later.empty() && !is_log_longer) return;
 
   if (!checkpoints.empty() || !repeats) set_aside(run, checkpoints, files);

@@ -69,6 +69,16 @@ TEST_CASE("a run that goes on where it ended stays as it is") {
   CHECK(names_in(run.samples()) == std::vector<std::string>{"16.png", "32.png", "mine.png"});
 }
 
+TEST_CASE("a last line that was cut off is nothing to set aside, however the run goes on") {
+  const TemporaryFolder folder;
+  const RunFolder run = run_of(folder.path() / "a", 32, {32});
+  put(run.log(), kTwoLines + std::string("{\"images\":2"));
+  rewind(run, 32, false);
+  CHECK_FALSE(fs::exists(run.path() / "set-aside-1"));
+  run.append(Value::Table{{"images", 32}});
+  CHECK(read_file(run.log()) == kTwoLines + std::string("{\"images\":32}\n"));
+}
+
 TEST_CASE("what a killed run will write again is removed") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 40, {16});
