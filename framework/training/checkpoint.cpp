@@ -154,6 +154,7 @@ fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content
 
 void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::int64_t keep_last,
                             const std::function<void(const std::string&)>& warn) {
+  remove_leftovers(run.checkpoints());
   const std::vector<fs::path> all = checkpoints_in(run.checkpoints());
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < all.size(); ++i) {
     if (all[i] == saved) continue;

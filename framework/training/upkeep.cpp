@@ -141,6 +141,7 @@ void Upkeep::run(const StepRecord& record) {
 
 bool Upkeep::finish() {
   checkpoints_.save();
+  checkpoints_.remove_old();  // once more: nobody else comes back to what could not be removed
   return state_.is_complete() && grids_.is_drawn();
 }
 

@@ -6,8 +6,7 @@ from bench import CASES, Loss, check_end
 from program import control_characters
 
 # How a call goes wrong, and which calls can; one line is all that a new way needs.
-REMOVING = {"unlink", "rmdir"}
-NAMES = {"open", "mkdir", "rename", "link"} | REMOVING
+NAMES = {"open", "mkdir", "rename", "link", "unlink", "rmdir"}
 GROWING = {"open", "mkdir", "rename", "link", "write", "fsync", "ftruncate"}
 ALL = NAMES | GROWING
 WAYS = {
@@ -51,8 +50,7 @@ def fail(bench, trial, case, number, call, way):
         if control_characters(outcome.err):
             raise Loss("control characters on stderr", repr(outcome.err))
         found = bench.difference(case, trial.folder) if outcome.status == 0 else ""
-        # What cannot be removed stays for now, and that is said.
-        if found and not (call[0] in REMOVING and "removed" in outcome.err):
+        if found:
             raise Loss(f"{case.name} takes a failing {call[0]} for success", found)
     elif outcome.status != -9:
         raise Loss(f"{case.name} is not deterministic", f"it makes other calls than before: call {number} is missing")

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <limits>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "framework/support/files.h"
 #include "support/components.h"
@@ -203,6 +204,15 @@ TEST_CASE("old checkpoints are removed, but never the one just saved, nor one th
   }
   Checkpoint::remove_old(run, run.checkpoints() / "000000000032", 1, ignore);
   CHECK(names_in(run.checkpoints()) == std::vector<std::string>{"000000000032"});
+}
+
+TEST_CASE("what is left of an old checkpoint that was removed in part goes with the next one") {
+  const TemporaryFolder folder;
+  const RunFolder run = new_run(folder);
+  for (const std::int64_t images : {8, 16}) Checkpoint::save(run, content(images));
+  fs::rename(run.checkpoints() / "000000000008", temporary_beside(run.checkpoints() / "000000000008"));
+  Checkpoint::remove_old(run, run.checkpoints() / "000000000016", 1, ignore);
+  CHECK(names_in(run.checkpoints()) == std::vector<std::string>{"000000000016"});
 }
 
 TEST_CASE("an old checkpoint that cannot be removed is a warning") {
