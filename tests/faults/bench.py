@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import math
 import pathlib
 import random
 import shutil
@@ -123,7 +124,8 @@ class Bench:
         self.options = options
         self.program = Program(options.build, options.library, scratch, is_warm=not options.cold)
         self.losses = collections.Counter()
-        self.only = None  # a part of a driver
+        self.drivers = {}  # that run, in this order, and the seconds that their short form takes
+        self.end = time.monotonic() + options.seconds
         self.templates = scratch / "templates"
         self.templates.mkdir(parents=True)
         # Everything happens under one path, which a run may record; what is compared later is moved away.
@@ -224,15 +226,30 @@ class Bench:
 
     # Trials and counts.
 
+    def is_late(self):
+        return time.monotonic() > self.end
+
+    def end_of(self, driver):
+        """When a driver that begins now has had its share of the time that is left."""
+        now = time.monotonic()
+        to_come = list(self.drivers.values())[list(self.drivers).index(driver):]
+        return now + (self.end - now) * to_come[0] / sum(to_come)
+
     def each(self, driver, numbers, function):
         """Runs these trials (or --trial alone), prints their counts and the first loss of each kind."""
-        if self.only not in (None, driver):
+        if driver not in self.drivers:
             return
         counts = collections.Counter()
         lost = collections.Counter()
-        numbers = numbers if self.options.trial is None else [self.options.trial]
-        begun = time.monotonic()
+        numbers = list(numbers) if self.options.trial is None else [self.options.trial]
+        begun, end = time.monotonic(), self.end_of(driver)
+        if end < math.inf:  # what is left out is a part of everything
+            random.Random(self.options.seed).shuffle(numbers)
+        done = 0
         for number in numbers:
+            if time.monotonic() > end:
+                break
+            done += 1
             trial = Trial(number, self.work, random.Random(f"{self.options.seed}/{driver}/{number}"))
             try:
                 counts[function(trial)] += 1
@@ -244,8 +261,9 @@ class Bench:
                 shutil.move(self.work, self.scratch / f"{driver}-{number}")
             self.remove(self.work)
         words = ", ".join(f"{word} {count}" for word, count in counts.most_common())
-        print(f"{driver} {len(numbers)}: {words}{', ' if words else ''}lost {sum(lost.values())} "
-              f"({time.monotonic() - begun:.0f} s)", flush=True)
+        left_out = f"; {len(numbers) - done} left out, time is up" if done < len(numbers) else ""
+        print(f"{driver} {done}: {words}{', ' if words else ''}lost {sum(lost.values())} "
+              f"({time.monotonic() - begun:.0f} s){left_out}", flush=True)
         for kind, number in lost.most_common():
             print(f"  {number} x {kind}", flush=True)
         self.losses.update(lost)

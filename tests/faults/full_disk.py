@@ -18,6 +18,14 @@ def run(bench, is_long):
     if os.geteuid() != 0 or libc.unshare(CLONE_NEWNS) != 0 or not mounted(disk):
         print("full_disk: SKIPPED, it needs root and the right to mount a tmpfs")
         return
+    try:
+        each(bench, disk, is_long)
+    finally:
+        bench.program.close()
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def each(bench, disk, is_long):
     points = []
     for name in ["train", "resume", "sample", "export", "diffusers", "ema", "new"]:
         start = used(bench.template(bench.case(name).start))

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import math
 import os
 import pathlib
 import shutil
@@ -10,15 +11,15 @@ import tempfile
 
 from bench import ROOT, Bench
 
-# Modules of this folder and the trials that each makes.
+# Modules of this folder, the trials that each makes, and the seconds that these take in the short form.
 DRIVERS = {
-    "kills": ["kills"],
-    "failures": ["failures"],
-    "full_disk": ["full_disk"],
-    "flips": ["flips"],
-    "inputs": ["hostile", "damaged"],
-    "together": ["starts", "resumes", "beside", "stdout"],
-    "pairwise": ["pairwise"],
+    "kills": {"kills": 16},
+    "failures": {"failures": 16},
+    "full_disk": {"full_disk": 4},
+    "flips": {"flips": 7},
+    "inputs": {"hostile": 3, "damaged": 3},
+    "together": {"starts": 2, "resumes": 2, "beside": 4, "stdout": 1},
+    "pairwise": {"pairwise": 40},
 }
 NAMES = {part: module for module, parts in DRIVERS.items() for part in [module, *parts]}
 
@@ -31,6 +32,8 @@ def parsed():
         f"{', '.join(NAMES)}; default: all but pairwise"))
     parser.add_argument("--long", action="store_true", help="all trials: more than an hour; default: two minutes")
     parser.add_argument("--short", dest="long", action="store_false", help="the default")
+    parser.add_argument("--seconds", type=float, default=math.inf, help=(
+        "after which no trial begins; those left out are counted; default: no limit"))
     parser.add_argument("--seed", type=int, default=1, help="of the trials")
     parser.add_argument("--trial", type=int, help="this one alone, as a loss is printed")
     parser.add_argument("--keep", action="store_true", help="leave the folders of the trials")
@@ -48,10 +51,13 @@ def main():
     options.build = options.build.resolve()
     options.library = options.library or options.build / "tests/libcasdm_faults.so"
     bench = Bench(scratch, options)
+    names = options.names or [name for name in DRIVERS if name != "pairwise"]
+    for name in names:
+        parts = DRIVERS[NAMES[name]]
+        bench.drivers.update(parts if name in DRIVERS else {name: parts[name]})
     try:
-        for name in options.names or [name for name in DRIVERS if name != "pairwise"]:
-            bench.only = None if name in DRIVERS else name
-            importlib.import_module(NAMES[name]).run(bench, options.long)
+        for module in dict.fromkeys(NAMES[name] for name in names):
+            importlib.import_module(module).run(bench, options.long)
     finally:
         bench.program.close()
         if options.keep:

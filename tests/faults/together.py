@@ -51,7 +51,7 @@ def sampling_beside(bench, trial):
         [*bench.case("train").arguments, "--set", "checkpoint.keep_last=1", "--set", "checkpoint.every_images=4",
          "--set", "train.total_images=160", "--set", "log.sample_every_images=0"], trial.folder)
     drawn = 0
-    while training.is_running() and drawn < 20:
+    while training.is_running() and drawn < 20 and not bench.is_late():
         if not list(trial.folder.glob(f"{RUN}/checkpoints/0*/state.json")):
             time.sleep(0.01)
             continue
