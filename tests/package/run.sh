@@ -61,7 +61,8 @@ install_and_move() {
   if grep -rlF -e "$scratch/installed" -e "$build" -e "$source" "$prefix/lib/cmake" "$prefix/share"; then
     fail "the files above name folders of the build"
   fi
-  quietly "$source/tests/package/runpath.sh" "$casdm" "$prefix"
+  quietly bash "$source/tests/package/runpath.sh" "$casdm" "$prefix"
+  quietly bash "$source/tests/package/exports.sh" "$prefix/lib"
   quietly "$casdm" --version
   "$casdm" plugins list --json >"$scratch/plugins.json"
   if grep -q '"problem"' "$scratch/plugins.json"; then fail "plugins cannot be used: $(cat "$scratch/plugins.json")"; fi
