@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/TensorIterator.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "casdm/error.h"
+#include "casdm/parallel.h"
 #include "norm_kernels.h"
 
 namespace casdm::unet {
@@ -17,23 +17,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-/// Calls task(0) ... task(count - 1) on LibTorch's threads. at::parallel_for would run in this
-/// thread alone: its OpenMP part is compiled where it is used, and plugins bring no OpenMP of their own.
-template <class Task>
-void run_parallel(std::int64_t count, const Task& task) {
-  Tensor indices = at::arange(count, at::kLong);
-  at::TensorIterator::nullary_op(indices).for_each(
-      [&task](char** data, const std::int64_t* strides, std::int64_t inner, std::int64_t outer) {
-        for (std::int64_t j = 0; j < outer; ++j) {
-          const char* index = data[0] + j * strides[1];
-          for (std::int64_t i = 0; i < inner; ++i, index += strides[0]) {
-            task(*reinterpret_cast<const std::int64_t*>(index));
-          }
-        }
-      },
-      /*grain_size=*/1);
-}
 
 struct Normalised {
   Tensor y, mean, rstd;  // mean and rstd: [B, groups]

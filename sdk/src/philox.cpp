@@ -1,0 +1,218 @@
+#include "casdm/philox.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "casdm/error.h"
+#include "casdm/parallel.h"
+#include "casdm/text.h"
+#include "philox_kernels.h"
+
+namespace casdm {
+namespace {
+
+constexpr std::int64_t kMostElements = std::int64_t{1} << 34;  // of an image: the counter's first word counts them by 4
+constexpr std::int64_t kPiece = 64 * philox::kBlock;           // elements that are worth a thread's while
+
+/// Elements of an image of `x`; throws Error where seeds and images do not fit each other.
+std::int64_t elements_of_image(const char* what, const Tensor& x, const std::vector<std::uint64_t>& seeds) {
+  if (!x.is_floating_point() || x.dim() == 0 || static_cast<std::size_t>(x.size(0)) != seeds.size()) {
+    throw Error(text(what, " takes a floating-point tensor with one seed for each of its images, got ", x.scalar_type(),
+                     " ", x.sizes(), " and ", seeds.size(), " seeds"));
+  }
+  const std::int64_t elements = x.size(0) == 0 ? 0 : x.numel() / x.size(0);
+  if (elements > kMostElements) throw Error(text(what, ": an image has ", elements, " elements, more than 2^34"));
+  return elements;
+}
+
+/// work(image, first, count) for pieces of at most `piece` of the `count` parts of each image.
+template <class Work>
+void for_pieces(std::int64_t images, std::int64_t count, std::int64_t piece, const Work& work) {
+  const std::int64_t pieces = (count + piece - 1) / piece;
+  run_parallel(images * pieces, [&](std::int64_t index) {
+    const std::int64_t first = index % pieces * piece;
+    work(index / pieces, first, std::min(piece, count - first));
+  });
+}
+
+Tensor low_half(const Tensor& x) { return x.bitwise_and(0xFFFFFFFFLL); }
+Tensor high_half(const Tensor& x) { return low_half(x.bitwise_right_shift(32)); }
+
+/// A column of numbers, one an image.
+template <class Number>
+Tensor column(const std::vector<std::uint64_t>& seeds, c10::Device device, const Number& number) {
+  std::vector<std::int64_t> numbers;
+  for (const std::uint64_t seed : seeds) numbers.push_back(static_cast<std::int64_t>(number(seed)));
+  return at::tensor(numbers, at::kLong).unsqueeze(1).to(device);
+}
+
+/// What an element that is kept is multiplied by, and the words that drop theirs: those below the second.
+struct Odds {
+  double scale;
+  std::uint32_t threshold;
+};
+
+Odds odds(double p) {
+  if (!(p >= 0 && p < 1)) throw Error(text("dropout with probability ", number(p), ": expected 0 <= p < 1"));
+  return {1 / (1 - p), static_cast<std::uint32_t>(std::min(std::round(p * 0x1p32), 0x1p32 - 1))};
+}
+
+template <class T>
+void drop_in_order(const Tensor& x, const Tensor& y, const std::vector<philox::DropoutRule>& rules) {
+  const T* from = x.const_data_ptr<T>();
+  T* to = y.mutable_data_ptr<T>();
+  const std::int64_t elements = x.numel() / x.size(0);
+  for_pieces(x.size(0), elements, kPiece, [&](std::int64_t image, std::int64_t first, std::int64_t count) {
+    const std::int64_t at = image * elements + first;
+    philox::dropout(philox::best_instruction_set(), rules[image], first, count, from + at, to + at);
+  });
+}
+
+template <class T>
+void drop_channels_last(const Tensor& x, const Tensor& y, const std::vector<philox::DropoutRule>& rules) {
+  const T* from = x.const_data_ptr<T>();
+  T* to = y.mutable_data_ptr<T>();
+  const std::int64_t channels = x.size(1), pixels = x.size(2) * x.size(3);
+  const std::int64_t piece = std::max<std::int64_t>(kPiece / (4 * channels), 1);
+  for_pieces(x.size(0), pixels / 4, piece, [&](std::int64_t image, std::int64_t first, std::int64_t count) {
+    for (std::int64_t pixel = 4 * first; pixel < 4 * (first + count); pixel += 4) {
+      const std::int64_t at = (image * pixels + pixel) * channels;
+      philox::dropout_channels_last(philox::best_instruction_set(), rules[image], pixel, pixels, channels, from + at,
+                                    to + at);
+    }
+  });
+}
+
+/// On the CPU; y has the memory format of x.
+Tensor dropped_on_cpu(const Tensor& x, const std::vector<philox::DropoutRule>& rules) {
+  const bool is_channels_last = x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast);
+  const bool has_fours = is_channels_last && x.size(2) * x.size(3) % 4 == 0;
+  if (is_channels_last && !has_fours) {
+    return dropped_on_cpu(x.contiguous(), rules).contiguous(at::MemoryFormat::ChannelsLast);
+  }
+  const Tensor from = has_fours ? x : x.contiguous();
+  const Tensor y = at::empty_like(from);
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "dropout", [&] {
+    has_fours ? drop_channels_last<scalar_t>(from, y, rules) : drop_in_order<scalar_t>(from, y, rules);
+  });
+  return y;
+}
+
+/// Dropout on the CPU; its gradient is the dropout of the gradient.
+class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const std::vector<std::int64_t>& seeds,
+                        std::int64_t layer, double p) {
+    ctx->saved_data["seeds"] = seeds;
+    ctx->saved_data["layer"] = layer;
+    ctx->saved_data["p"] = p;
+    const auto [scale, threshold] = odds(p);
+    std::vector<philox::DropoutRule> rules;
+    for (const std::int64_t seed : seeds) {
+      const philox::Stream stream{static_cast<std::uint64_t>(seed), static_cast<std::uint64_t>(layer)};
+      rules.push_back({stream, threshold, static_cast<float>(scale)});
+    }
+    return dropped_on_cpu(x, rules);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& grads) {
+    const Tensor grad = apply(grads[0], ctx->saved_data["seeds"].toIntVector(), ctx->saved_data["layer"].toInt(),
+                              ctx->saved_data["p"].toDouble());
+    return {grad, Tensor(), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor philox_words(const std::vector<std::uint64_t>& seeds, std::uint64_t stream, std::int64_t count,
+                    c10::Device device) {
+  const Tensor key0 = column(seeds, device, [](std::uint64_t seed) { return seed & 0xFFFFFFFF; });
+  const Tensor key1 = column(seeds, device, [](std::uint64_t seed) { return seed >> 32; });
+  const at::TensorOptions options = at::TensorOptions(at::kLong).device(device);
+  Tensor c0 = at::arange((count + 3) / 4, options).unsqueeze(0);
+  Tensor c1 = at::zeros({1, 1}, options);
+  Tensor c2 = at::full({1, 1}, static_cast<std::int64_t>(stream & 0xFFFFFFFF), options);
+  Tensor c3 = at::full({1, 1}, static_cast<std::int64_t>(stream >> 32), options);
+  for (int round = 0; round < philox::kRounds; ++round) {
+    // Products of 64 bits: as signed numbers they wrap around to the same bits.
+    const Tensor p0 = c0 * static_cast<std::int64_t>(philox::kFactor0);
+    const Tensor p1 = c2 * static_cast<std::int64_t>(philox::kFactor1);
+    const Tensor k0 = low_half(key0 + static_cast<std::int64_t>(philox::kStep0) * round);
+    const Tensor k1 = low_half(key1 + static_cast<std::int64_t>(philox::kStep1) * round);
+    c0 = high_half(p1).bitwise_xor(c1).bitwise_xor(k0);
+    c2 = high_half(p0).bitwise_xor(c3).bitwise_xor(k1);
+    c1 = low_half(p1);
+    c3 = low_half(p0);
+  }
+  return at::stack({c0, c1, c2, c3}, -1).flatten(1).narrow(1, 0, count);
+}
+
+Tensor normal_from_words(const Tensor& words) {
+  const Tensor pairs = words.unflatten(-1, {-1, 2});
+  // sqrt(-2 ln u), as in philox_kernels.cpp, where the constants are explained.
+  const Tensor w = pairs.select(-1, 0);
+  const Tensor whole = w.bitwise_right_shift(16).to(at::kFloat) * 65536.0 + w.bitwise_and(0xFFFF).to(at::kFloat);
+  const Tensor bits = ((whole + 0.5) * 0x1p-32).view(at::kInt) - 0x3F3504F3;
+  const Tensor exponent = bits.bitwise_right_shift(23).to(at::kFloat);
+  const Tensor x = (bits.bitwise_and(0x7FFFFF) + 0x3F3504F3).view(at::kFloat) - 1.0;
+  const Tensor z = x * x;
+  Tensor p = x * 7.0376836292e-2f - 1.1514610310e-1f;
+  for (const float coefficient : {1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f,
+                                  2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f}) {
+    p = p * x + coefficient;
+  }
+  p = p * x * z - exponent * 2.12194440e-4f;
+  const Tensor radius = (((x + (p - z * 0.5)) + exponent * 0.693359375) * -2.0).sqrt();
+
+  const Tensor turned = (pairs.select(-1, 1) + 0x20000000).bitwise_and(0xFFFFFFFFLL);
+  const Tensor quadrant = turned.bitwise_right_shift(30);
+  const Tensor angle = (turned.bitwise_and(0x3FFFFFFF) - 0x20000000).to(at::kFloat) * 1.46291807926715968e-9f;
+  const Tensor square = angle * angle;
+  const Tensor sine =
+      ((square * -1.9515295891e-4f + 8.3321608736e-3f) * square - 1.6666654611e-1f) * square * angle + angle;
+  const Tensor cosine =
+      ((square * 2.443315711809948e-5f - 1.388731625493765e-3f) * square + 4.166664568298827e-2f) * square * square -
+      square * 0.5 + 1.0;
+  const Tensor is_swapped = quadrant.bitwise_and(1).to(at::kBool);
+  const Tensor along_sign = 1 - (quadrant + 1).bitwise_and(2);
+  const Tensor across_sign = 1 - quadrant.bitwise_and(2);
+  const Tensor along = radius * (at::where(is_swapped, sine, cosine) * along_sign);
+  const Tensor across = radius * (at::where(is_swapped, cosine, sine) * across_sign);
+  return at::stack({along, across}, -1).flatten(-2);
+}
+
+Tensor normal_like(const Tensor& like, const std::vector<std::uint64_t>& seeds) {
+  const std::int64_t elements = elements_of_image("normal_like", like, seeds);
+  Tensor noise;
+  if (like.is_cpu()) {
+    noise = at::empty(like.sizes(), like.options().dtype(at::kFloat).memory_format(at::MemoryFormat::Contiguous));
+    float* out = noise.mutable_data_ptr<float>();
+    for_pieces(like.size(0), elements, kPiece, [&](std::int64_t image, std::int64_t first, std::int64_t count) {
+      philox::normal(philox::best_instruction_set(), {seeds[static_cast<std::size_t>(image)], 0}, first, count,
+                     out + image * elements + first);
+    });
+  } else {
+    const Tensor words = philox_words(seeds, 0, elements + elements % 2, like.device());
+    noise = normal_from_words(words).narrow(1, 0, elements).reshape(like.sizes());
+  }
+  return like.is_contiguous() ? noise.to(like.scalar_type()) : at::empty_like(like).copy_(noise);
+}
+
+Tensor Dropout::apply(const Tensor& x, double p, std::uint64_t layer) const {
+  const auto [scale, threshold] = odds(p);
+  if (p == 0 || seeds.empty()) return x;
+  const std::int64_t elements = elements_of_image("dropout", x, seeds);
+  if (elements == 0) return x;
+  if (x.is_cpu()) {
+    return DropoutFunction::apply(x, std::vector<std::int64_t>(seeds.begin(), seeds.end()),
+                                  static_cast<std::int64_t>(layer), p);
+  }
+  const Tensor kept = philox_words(seeds, layer, elements, x.device()) >= static_cast<std::int64_t>(threshold);
+  return at::where(kept.reshape(x.sizes()), x * scale, 0);
+}
+
+}  // namespace casdm

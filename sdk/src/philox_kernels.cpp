@@ -1,0 +1,257 @@
+#include "philox_kernels.h"
+
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <type_traits>
+
+#include "casdm/philox.h"
+
+// The loops run over neighbouring lanes, so that the compiler can vectorise them. They are compiled for AVX2 and
+// AVX-512 beside the baseline, and the processor decides. No multiplication and addition may be contracted: this file
+// is compiled with -ffp-contract=off.
+#define CASDM_INLINE inline __attribute__((always_inline))
+#if defined(__x86_64__)
+#define CASDM_AVX2 __attribute__((target("avx2")))
+#define CASDM_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#endif
+
+namespace casdm::philox {
+namespace {
+
+/// Counters that are worked on side by side.
+constexpr int kLanes = 64;
+static_assert(kBlock == 4 * kLanes);
+
+using Row = std::uint32_t[kLanes];
+
+/// The rounds from `kRound` on, unrolled: a loop of rounds within the lanes' loop would keep that from being
+/// vectorised.
+template <int kRound>
+CASDM_INLINE void rounds(std::uint32_t& c0, std::uint32_t& c1, std::uint32_t& c2, std::uint32_t& c3, std::uint32_t k0,
+                         std::uint32_t k1) {
+  if constexpr (kRound < kRounds) {
+    const std::uint64_t p0 = static_cast<std::uint64_t>(kFactor0) * c0;
+    const std::uint64_t p1 = static_cast<std::uint64_t>(kFactor1) * c2;
+    c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    c1 = static_cast<std::uint32_t>(p1);
+    c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c3 = static_cast<std::uint32_t>(p0);
+    rounds<kRound + 1>(c0, c1, c2, c3, k0 + kStep0, k1 + kStep1);
+  }
+}
+
+/// The words of counters first, first + stride, ...
+CASDM_INLINE void words(const Stream& s, std::uint32_t first, std::uint32_t stride, Row* __restrict out) {
+  const auto s0 = static_cast<std::uint32_t>(s.stream), s1 = static_cast<std::uint32_t>(s.stream >> 32);
+  const auto k0 = static_cast<std::uint32_t>(s.seed), k1 = static_cast<std::uint32_t>(s.seed >> 32);
+  for (int j = 0; j < kLanes; ++j) {
+    std::uint32_t c0 = first + static_cast<std::uint32_t>(j) * stride, c1 = 0, c2 = s0, c3 = s1;
+    rounds<0>(c0, c1, c2, c3, k0, k1);
+    out[0][j] = c0;
+    out[1][j] = c1;
+    out[2][j] = c2;
+    out[3][j] = c3;
+  }
+}
+
+/// sqrt(-2 ln u) for u = (w + 1/2) / 2^32: a polynomial on [sqrt(1/2), sqrt(2)) (the coefficients of Cephes' logf) and
+/// the exponent. The word becomes a float in halves, each of which is exact.
+CASDM_INLINE float radius(std::uint32_t w) {
+  const float high = static_cast<float>(static_cast<std::int32_t>(w >> 16)) * 65536.0f;
+  const float u = ((high + static_cast<float>(static_cast<std::int32_t>(w & 0xFFFF))) + 0.5f) * 0x1p-32f;
+  constexpr std::int32_t kRootOfHalf = 0x3F3504F3;
+  const std::int32_t bits = std::bit_cast<std::int32_t>(u) - kRootOfHalf;
+  const auto exponent = static_cast<float>(bits >> 23);
+  const float x = std::bit_cast<float>((bits & 0x7FFFFF) + kRootOfHalf) - 1.0f;
+  const float z = x * x;
+  float p = 7.0376836292e-2f;
+  p = p * x - 1.1514610310e-1f;
+  p = p * x + 1.1676998740e-1f;
+  p = p * x - 1.2420140846e-1f;
+  p = p * x + 1.4249322787e-1f;
+  p = p * x - 1.6668057665e-1f;
+  p = p * x + 2.0000714765e-1f;
+  p = p * x - 2.4999993993e-1f;
+  p = p * x + 3.3333331174e-1f;
+  p = p * x * z - exponent * 2.12194440e-4f;
+  const float log = (x + (p - z * 0.5f)) + exponent * 0.693359375f;
+  return std::sqrt(log * -2.0f);
+}
+
+/// cos and sin of 2 pi w / 2^32, each times `radius`: the quadrant from the upper bits, polynomials on [-pi/4, pi/4]
+/// (the coefficients of Cephes' sinf and cosf) from the rest.
+CASDM_INLINE void on_circle(std::uint32_t w, float radius, float& along, float& across) {
+  const std::uint32_t turned = w + 0x20000000u;
+  const std::uint32_t quadrant = turned >> 30;
+  const auto rest = static_cast<std::int32_t>(turned & 0x3FFFFFFFu) - 0x20000000;
+  const float x = static_cast<float>(rest) * 1.46291807926715968e-9f;
+  const float z = x * x;
+  const float sine = ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * x + x;
+  const float cosine =
+      ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - z * 0.5f + 1.0f;
+  const auto s = std::bit_cast<std::uint32_t>(sine), c = std::bit_cast<std::uint32_t>(cosine);
+  const std::uint32_t swapped = 0u - (quadrant & 1u);
+  const std::uint32_t cosine_bits = (s & swapped) | (c & ~swapped), sine_bits = (c & swapped) | (s & ~swapped);
+  along = radius * std::bit_cast<float>(cosine_bits ^ (((quadrant + 1u) & 2u) << 30));
+  across = radius * std::bit_cast<float>(sine_bits ^ ((quadrant & 2u) << 30));
+}
+
+CASDM_INLINE void normal_block(const Stream& stream, std::uint32_t counter, float* __restrict out) {
+  Row w[4];
+  words(stream, counter, 1, w);
+  for (int j = 0; j < kLanes; ++j) {
+    on_circle(w[1][j], radius(w[0][j]), out[4 * j], out[4 * j + 1]);
+    on_circle(w[3][j], radius(w[2][j]), out[4 * j + 2], out[4 * j + 3]);
+  }
+}
+
+CASDM_INLINE void normal_of(const Stream& stream, std::int64_t first, std::int64_t count, float* out) {
+  for (std::int64_t i = 0; i < count; i += kBlock) {
+    const auto counter = static_cast<std::uint32_t>((first + i) / 4);
+    if (count - i >= kBlock) {
+      normal_block(stream, counter, out + i);
+    } else {
+      float block[kBlock];
+      normal_block(stream, counter, block);
+      std::copy_n(block, count - i, out + i);
+    }
+  }
+}
+
+/// `count` elements, whose words are side by side.
+template <class T>
+CASDM_INLINE void drop(const DropoutRule& rule, const std::uint32_t* __restrict w, std::int64_t count,
+                       const T* __restrict x, T* __restrict y) {
+  using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  const std::uint32_t threshold = rule.threshold;
+  const auto scale = std::bit_cast<std::uint32_t>(rule.scale);
+  for (std::int64_t j = 0; j < count; ++j) {
+    const std::uint32_t kept = w[j] < threshold ? 0u : ~0u;
+    y[j] = static_cast<T>(static_cast<Real>(x[j]) * static_cast<Real>(std::bit_cast<float>(scale & kept)));
+  }
+}
+
+template <class T>
+CASDM_INLINE void dropout_of(const DropoutRule& rule, std::int64_t first, std::int64_t count, const T* x, T* y) {
+  for (std::int64_t i = 0; i < count; i += kBlock) {
+    Row w[4];
+    words(rule.stream, static_cast<std::uint32_t>((first + i) / 4), 1, w);
+    std::uint32_t in_order[kBlock];
+    for (int j = 0; j < kLanes; ++j) {
+      in_order[4 * j] = w[0][j];
+      in_order[4 * j + 1] = w[1][j];
+      in_order[4 * j + 2] = w[2][j];
+      in_order[4 * j + 3] = w[3][j];
+    }
+    drop(rule, in_order, std::min(count - i, kBlock), x + i, y + i);
+  }
+}
+
+template <class T>
+CASDM_INLINE void channels_last_of(const DropoutRule& rule, std::int64_t first, std::int64_t pixels,
+                                   std::int64_t channels, const T* x, T* y) {
+  for (std::int64_t c = 0; c < channels; c += kLanes) {
+    Row w[4];
+    words(rule.stream, static_cast<std::uint32_t>((c * pixels + first) / 4), static_cast<std::uint32_t>(pixels / 4), w);
+    for (int k = 0; k < 4; ++k) {
+      const std::int64_t at = k * channels + c;
+      drop(rule, w[k], std::min<std::int64_t>(channels - c, kLanes), x + at, y + at);
+    }
+  }
+}
+
+#ifdef CASDM_AVX2
+CASDM_AVX2 void normal_avx2(const Stream& s, std::int64_t first, std::int64_t count, float* out) {
+  normal_of(s, first, count, out);
+}
+CASDM_AVX512 void normal_avx512(const Stream& s, std::int64_t first, std::int64_t count, float* out) {
+  normal_of(s, first, count, out);
+}
+template <class T>
+CASDM_AVX2 void dropout_avx2(const DropoutRule& r, std::int64_t first, std::int64_t count, const T* x, T* y) {
+  dropout_of(r, first, count, x, y);
+}
+template <class T>
+CASDM_AVX512 void dropout_avx512(const DropoutRule& r, std::int64_t first, std::int64_t count, const T* x, T* y) {
+  dropout_of(r, first, count, x, y);
+}
+template <class T>
+CASDM_AVX2 void channels_last_avx2(const DropoutRule& r, std::int64_t first, std::int64_t pixels, std::int64_t channels,
+                                   const T* x, T* y) {
+  channels_last_of(r, first, pixels, channels, x, y);
+}
+template <class T>
+CASDM_AVX512 void channels_last_avx512(const DropoutRule& r, std::int64_t first, std::int64_t pixels,
+                                       std::int64_t channels, const T* x, T* y) {
+  channels_last_of(r, first, pixels, channels, x, y);
+}
+#endif
+
+}  // namespace
+
+InstructionSet best_instruction_set() {
+#ifdef CASDM_AVX2
+  static const InstructionSet best = [] {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
+      return InstructionSet::avx512;
+    }
+    return __builtin_cpu_supports("avx2") ? InstructionSet::avx2 : InstructionSet::baseline;
+  }();
+  return best;
+#else
+  return InstructionSet::baseline;
+#endif
+}
+
+void normal(InstructionSet set, const Stream& stream, std::int64_t first, std::int64_t count, float* out) {
+#ifdef CASDM_AVX2
+  if (set == InstructionSet::avx512) return normal_avx512(stream, first, count, out);
+  if (set == InstructionSet::avx2) return normal_avx2(stream, first, count, out);
+#endif
+  normal_of(stream, first, count, out);
+}
+
+template <class T>
+void dropout(InstructionSet set, const DropoutRule& rule, std::int64_t first, std::int64_t count, const T* x, T* y) {
+#ifdef CASDM_AVX2
+  if (set == InstructionSet::avx512) return dropout_avx512(rule, first, count, x, y);
+  if (set == InstructionSet::avx2) return dropout_avx2(rule, first, count, x, y);
+#endif
+  dropout_of(rule, first, count, x, y);
+}
+
+template <class T>
+void dropout_channels_last(InstructionSet set, const DropoutRule& rule, std::int64_t first, std::int64_t pixels,
+                           std::int64_t channels, const T* x, T* y) {
+#ifdef CASDM_AVX2
+  if (set == InstructionSet::avx512) return channels_last_avx512(rule, first, pixels, channels, x, y);
+  if (set == InstructionSet::avx2) return channels_last_avx2(rule, first, pixels, channels, x, y);
+#endif
+  channels_last_of(rule, first, pixels, channels, x, y);
+}
+
+#define CASDM_INSTANTIATE(T)                                                                                        \
+  template void dropout(InstructionSet, const DropoutRule&, std::int64_t, std::int64_t, const T*, T*);              \
+  template void dropout_channels_last(InstructionSet, const DropoutRule&, std::int64_t, std::int64_t, std::int64_t, \
+                                      const T*, T*);
+CASDM_INSTANTIATE(float)
+CASDM_INSTANTIATE(double)
+CASDM_INSTANTIATE(c10::BFloat16)
+CASDM_INSTANTIATE(c10::Half)
+
+}  // namespace casdm::philox
+
+namespace casdm {
+
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> c, std::array<std::uint32_t, 2> key) {
+  philox::rounds<0>(c[0], c[1], c[2], c[3], key[0], key[1]);
+  return c;
+}
+
+}  // namespace casdm
