@@ -12,6 +12,7 @@
 #include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/commands/arguments.h"
+#include "framework/loading/kinds.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -22,34 +23,17 @@ namespace po = boost::program_options;
 namespace {
 
 constexpr const char* kCommand = "plugins new";
-constexpr const char* kUsage = R"(usage: casdm plugins new --kind KIND NAME [--out DIR] [--json]
+constexpr const char* kUsageBefore = R"(usage: casdm plugins new --kind KIND NAME [--out DIR] [--json]
 
 Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, an experiment
 that trains with it, and a README with the next steps. It builds against an installed casdm alone.
 
-KIND is metric_loss (or metric), cascade_head (head), backbone, noise_scheduler (noise), sampler,
-dataset, timestep_sampler (timesteps) or augmentation. NAME is in snake_case; it names the plugin,
-the component and the folder.
+NAME is in snake_case; it names the plugin, the component and the folder. KIND is one of
 
+)";
+constexpr const char* kUsageAfter = R"(
   casdm plugins new --kind metric charbonnier_fft
 )";
-
-struct Kind {
-  std::string_view name;
-  std::string_view short_name;
-  std::string_view suffix;  ///< what the template adds to a class's name
-};
-
-constexpr Kind kKinds[] = {
-    {"metric_loss", "metric", "Loss"},
-    {"cascade_head", "head", "Head"},
-    {"backbone", "backbone", "Backbone"},
-    {"noise_scheduler", "noise", "Noise"},
-    {"sampler", "sampler", "Sampler"},
-    {"dataset", "dataset", "Dataset"},
-    {"timestep_sampler", "timesteps", "Timesteps"},
-    {"augmentation", "augmentation", "Augmentation"},
-};
 
 /// Names that a C++ compiler, CMake or a template of ours means something else by.
 const std::set<std::string_view> kReserved = {"all",     "casdm",  "clean",         "edit_cache",    "help", "install",
@@ -119,15 +103,23 @@ void print_next_steps(const fs::path& folder, const PluginNames& names) {
   std::cerr << "The component is in " << names.name << ".cpp.\n";
 }
 
+std::string usage() {
+  std::string list;
+  for (const Kind& kind : kinds()) {
+    list += text("  ", kind.name, kind.short_name == kind.name ? "" : text(" or ", kind.short_name), '\n');
+  }
+  return text(kUsageBefore, list, kUsageAfter);
+}
+
 }  // namespace
 
 PluginNames plugin_names(std::string_view kind, std::string_view name) {
-  const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& candidate) {
+  const auto found = std::find_if(kinds().begin(), kinds().end(), [&](const Kind& candidate) {
     return kind == candidate.name || kind == candidate.short_name;
   });
-  if (found == std::end(kKinds)) {
+  if (found == kinds().end()) {
     std::vector<std::string> known, candidates;
-    for (const Kind& candidate : kKinds) {
+    for (const Kind& candidate : kinds()) {
       known.emplace_back(candidate.name);
       candidates.emplace_back(candidate.name);
       candidates.emplace_back(candidate.short_name);
@@ -182,7 +174,7 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
 }
 
 int plugins_new_command(const std::vector<std::string>& arguments) {
-  ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"name"}};
+  ArgumentRules rules{kCommand, usage(), po::options_description("options"), {"name"}};
   rules.visible.add_options()                                                          //
       ("kind", po::value<std::string>()->value_name("KIND"), "what the plugin holds")  //
       ("out", po::value<std::string>()->value_name("DIR"),

@@ -8,6 +8,7 @@
 #include "framework/config/example.h"
 #include "framework/config/key_path.h"
 #include "framework/config/wording.h"
+#include "framework/loading/kinds.h"
 
 namespace casdm {
 
@@ -22,6 +23,7 @@ shows the same of the plugins found on a machine, `casdm config init` writes it 
 | kind | component | |
 | --- | --- | --- |
 )";
+constexpr const char* kNotChosen = "\nNo table of an experiment chooses a component of this kind.\n";
 constexpr const char* kOfComponents = "The options of the component that `type` names stand beside these.\n";
 
 /// Words as Markdown shows them, within a table too: what is in backquotes stays code.
@@ -65,7 +67,7 @@ std::string header(const std::vector<Step>& path) {
   return path.back().is_element ? text("[[", keys, "]]") : text("[", keys, "]");
 }
 
-struct Kind {
+struct PlacedKind {
   std::string name;
   std::vector<Place> places;
 };
@@ -82,11 +84,12 @@ class Reference {
         find_places(catalog_.component(kind, name).options, path, {kind, name, path});
       }
     }
+    for (const Kind& kind : kinds()) places_of(std::string(kind.name));
   }
 
   std::map<std::string, std::string> pages() const {
     std::map<std::string, std::string> result{{"README.md", index()}, {"experiment.md", experiment()}};
-    for (const Kind& kind : kinds_) result[kind.name + ".md"] = page(kind);
+    for (const PlacedKind& kind : kinds_) result[kind.name + ".md"] = page(kind);
     return result;
   }
 
@@ -107,7 +110,7 @@ class Reference {
   }
 
   std::vector<Place>& places_of(const std::string& kind) {
-    for (Kind& known : kinds_) {
+    for (PlacedKind& known : kinds_) {
       if (known.name == kind) return known.places;
     }
     kinds_.push_back({kind, {}});
@@ -154,7 +157,7 @@ class Reference {
 
   std::string index() const {
     std::string result = text("# Reference\n\n", kGenerated, kIndex);
-    for (const Kind& kind : kinds_) {
+    for (const PlacedKind& kind : kinds_) {
       for (const std::string& name : catalog_.names(kind.name)) {
         result += text("| ", link(kind.name), " | [", code(name), "](", kind.name, ".md#", anchor(name), ") | ",
                        prose(catalog_.component(kind.name, name).doc), " |\n");
@@ -188,7 +191,7 @@ class Reference {
     return result;
   }
 
-  std::string page(const Kind& kind) const {
+  std::string page(const PlacedKind& kind) const {
     std::vector<std::string> own, nested;
     for (const Place& place : kind.places) {
       const Parent& parent = place.parent;
@@ -204,19 +207,21 @@ class Reference {
     std::vector<std::string> chosen;
     if (!own.empty()) chosen.push_back(text(join(own, ", "), " of the [experiment](experiment.md)"));
     chosen.insert(chosen.end(), nested.begin(), nested.end());
-    std::string result = text("# ", kind.name, "\n\n", kGenerated, "\nChosen by `type` in\n");
+    std::string result =
+        text("# ", kind.name, "\n\n", kGenerated, chosen.empty() ? kNotChosen : "\nChosen by `type` in\n");
     for (const std::string& place : chosen) result += text("\n- ", place);
-    result += "\n";
+    result += chosen.empty() ? "" : "\n";
     for (const std::string& name : catalog_.names(kind.name)) result += section(kind, name);
     return result;
   }
 
-  std::string section(const Kind& kind, const std::string& name) const {
+  std::string section(const PlacedKind& kind, const std::string& name) const {
     const ComponentEntry& component = catalog_.component(kind.name, name);
     const std::string full_name = catalog_.full_name(kind.name, name);
     std::string result = text("\n## ", code(name), "\n\n", prose(component.doc), "\n\nIn full ", code(full_name), ".");
     result +=
         component.options.empty() ? " It has no options.\n" : text("\n\n", option_table(component.options, "option"));
+    if (kind.places.empty()) return result;
     return text(result, "\n```toml\n", example(kind.places.front(), kind.name, name), "```\n");
   }
 
@@ -235,7 +240,7 @@ class Reference {
 
   const OptionSchema& schema_;
   const ComponentCatalog& catalog_;
-  std::vector<Kind> kinds_;
+  std::vector<PlacedKind> kinds_;
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include "casdm/augmentation.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -100,14 +100,17 @@ void labels_of_zero_mean_untouched(const Subject& subject) {
   }
 }
 
+Augmentation::Spec spec_for(const Subject&) { return {kImageSize, kChannels}; }
+
 }  // namespace
 
-std::vector<Test> augmentation_tests() {
+Suite augmentation_suite() {
   const auto kind = Augmentation::kind;
-  return {{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
-          {kind, "is_a_function_of_the_seeds", false, is_a_function_of_the_seeds},
-          {kind, "treats_images_alone", false, treats_images_alone},
-          {kind, "labels_of_zero_mean_untouched", false, labels_of_zero_mean_untouched}};
+  return suite<Augmentation, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
+                                        {kind, "is_a_function_of_the_seeds", false, is_a_function_of_the_seeds},
+                                        {kind, "treats_images_alone", false, treats_images_alone},
+                                        {kind, "labels_of_zero_mean_untouched", false, labels_of_zero_mean_untouched}},
+                                       call_augmentation);
 }
 
 }  // namespace casdm::conformance

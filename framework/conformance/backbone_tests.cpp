@@ -3,7 +3,7 @@
 #include "casdm/backbone.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -168,19 +168,26 @@ void treats_images_alone(const Subject& subject) {
           text("an image alone and in a batch differ by ", number(difference)));
 }
 
+Backbone::Spec spec_for(const Subject& subject) { return {kChannels, kChannels, kImageSize, 0, subject.seed()}; }
+
+std::shared_ptr<void> stand_in(const void* spec) {
+  return std::shared_ptr<Backbone>(std::make_shared<StandInBackbone>(*static_cast<const Backbone::Spec*>(spec)));
+}
+
 }  // namespace
 
-std::vector<Test> backbone_tests() {
+Suite backbone_suite() {
   const auto kind = Backbone::kind;
-  return {{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
-          {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
-          {kind, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},
-          {kind, "starts_from_its_seed", false, starts_from_its_seed},
-          {kind, "repeats_itself", false, repeats_itself},
-          {kind, "depends_on_time_and_labels", false, depends_on_time_and_labels},
-          {kind, "is_told_of_augmentations", false, is_told_of_augmentations},
-          {kind, "treats_images_alone", false, treats_images_alone},
-          {kind, "computes_in_double", true, computes_in_double}};
+  return suite<Backbone, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
+                                    {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
+                                    {kind, "draws_only_from_what_it_is_given", false, draws_only_from_what_it_is_given},
+                                    {kind, "starts_from_its_seed", false, starts_from_its_seed},
+                                    {kind, "repeats_itself", false, repeats_itself},
+                                    {kind, "depends_on_time_and_labels", false, depends_on_time_and_labels},
+                                    {kind, "is_told_of_augmentations", false, is_told_of_augmentations},
+                                    {kind, "treats_images_alone", false, treats_images_alone},
+                                    {kind, "computes_in_double", true, computes_in_double}},
+                                   call_backbone, stand_in);
 }
 
 }  // namespace casdm::conformance

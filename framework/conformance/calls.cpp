@@ -1,9 +1,6 @@
 #include "framework/conformance/calls.h"
 
 #include <ATen/ATen.h>
-#include <sys/mman.h>
-
-#include <new>
 
 #include "casdm/augmentation.h"
 #include "casdm/dataset.h"
@@ -11,63 +8,9 @@
 #include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "casdm/timestep_sampler.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
-
-namespace {
-
-/// A Spec on a page of its own, which is closed with it.
-template <class Spec>
-class Vanishing {
- public:
-  explicit Vanishing(const Spec& spec)
-      : page_(::mmap(nullptr, sizeof(Spec), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
-    if (page_ == MAP_FAILED) throw std::bad_alloc();
-    spec_ = new (page_) Spec(spec);
-  }
-  ~Vanishing() {
-    spec_->~Spec();
-    ::mprotect(page_, sizeof(Spec), PROT_NONE);
-  }
-  Vanishing(const Vanishing&) = delete;
-  Vanishing& operator=(const Vanishing&) = delete;
-
-  const Spec& get() const { return *spec_; }
-
- private:
-  void* page_;
-  Spec* spec_;
-};
-
-/// The calls of one component.
-struct Caller {
-  const Subject& subject;
-  const CallRunner& run;
-  bool keeps_spec;
-  std::vector<Tensor> results = {};
-
-  template <class K>
-  std::shared_ptr<K> make(const typename K::Spec& spec) {
-    std::shared_ptr<K> component;
-    run("the constructor",
-        [&] { component = keeps_spec ? subject.make<K>(spec) : subject.make<K>(Vanishing(spec).get()); });
-    return component;
-  }
-
-  template <class K>
-  void destroy(std::shared_ptr<K>& component) {
-    run("the destructor", [&] { component.reset(); });
-  }
-
-  void keep(const Tensor& tensor) {
-    if (tensor.defined()) results.push_back(tensor.detach().clone());
-  }
-
-  void read_state(const Module& module) {
-    run("parameters", [&] { module.parameters(); });
-    run("buffers", [&] { module.buffers(); });
-  }
-};
 
 void call_backbone(Caller& caller) {
   auto network = caller.make<Backbone>({kChannels, kChannels, kImageSize, 0, caller.subject.seed()});
@@ -208,19 +151,9 @@ void call_augmentation(Caller& caller) {
   caller.destroy(augmentation);
 }
 
-}  // namespace
-
 std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec) {
   Caller caller{subject, run, keeps_spec};
-  const std::string& kind = subject.entry().kind;
-  if (kind == Backbone::kind) call_backbone(caller);
-  if (kind == CascadeHead::kind) call_head(caller);
-  if (kind == MetricLoss::kind) call_metric(caller);
-  if (kind == NoiseScheduler::kind) call_noise(caller);
-  if (kind == Sampler::kind) call_sampler(caller);
-  if (kind == Dataset::kind) call_dataset(caller);
-  if (kind == TimestepSampler::kind) call_timesteps(caller);
-  if (kind == Augmentation::kind) call_augmentation(caller);
+  if (const Suite* suite = find_suite(subject.entry().kind)) suite->call(caller);
   return std::move(caller.results);
 }
 

@@ -50,7 +50,7 @@ class Subject {
     return factory().make<K>(config(table), spec);
   }
 
-  /// The same with the Spec that suits its kind, type-erased: for tests that serve all kinds.
+  /// The same with the Spec of the kind's suite, type-erased: for tests that serve all kinds.
   std::shared_ptr<void> make_default(const Value& table = Value(Value::Table{})) const;
 
   /// The component as a Module; null when its kind holds no tensors.
@@ -78,18 +78,11 @@ struct Test {
   void (*run)(const Subject&) = nullptr;
 };
 
-/// All tests, those of all kinds first.
-std::vector<Test> tests();
-
+/// The tests that suit every kind.
 std::vector<Test> common_tests();
-std::vector<Test> metric_tests();
-std::vector<Test> noise_tests();
-std::vector<Test> sampler_tests();
-std::vector<Test> backbone_tests();
-std::vector<Test> head_tests();
-std::vector<Test> dataset_tests();
-std::vector<Test> timestep_tests();
-std::vector<Test> augmentation_tests();
+
+/// Those, and the tests of each kind.
+std::vector<Test> tests();
 
 /// Throws Failure with the message when `good` is false.
 void require(bool good, const std::string& message);

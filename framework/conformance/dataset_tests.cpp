@@ -2,7 +2,7 @@
 
 #include "casdm/dataset.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -89,14 +89,17 @@ void can_be_read_by_several_threads(const Subject& subject) {
   require(good, "several threads read other images than one thread alone");
 }
 
+Dataset::Spec spec_for(const Subject&) { return {kImageSize, kChannels}; }
+
 }  // namespace
 
-std::vector<Test> dataset_tests() {
+Suite dataset_suite() {
   const auto kind = Dataset::kind;
-  return {{kind, "holds_whole_images", false, holds_whole_images},
-          {kind, "gives_the_channels_asked_for", false, gives_the_channels_asked_for},
-          {kind, "is_a_function_of_the_index", false, is_a_function_of_the_index},
-          {kind, "can_be_read_by_several_threads", false, can_be_read_by_several_threads}};
+  return suite<Dataset, spec_for>({{kind, "holds_whole_images", false, holds_whole_images},
+                                   {kind, "gives_the_channels_asked_for", false, gives_the_channels_asked_for},
+                                   {kind, "is_a_function_of_the_index", false, is_a_function_of_the_index},
+                                   {kind, "can_be_read_by_several_threads", false, can_be_read_by_several_threads}},
+                                  call_dataset);
 }
 
 }  // namespace casdm::conformance

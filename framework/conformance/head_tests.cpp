@@ -7,7 +7,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -280,19 +280,25 @@ void repeats_itself(const Subject& subject) {
   }
 }
 
+CascadeHead::Spec spec_for(const Subject& subject) {
+  return {kChannels, kImageSize, 0, stand_in_schedule(), &subject.factory(), subject.seed()};
+}
+
 }  // namespace
 
-std::vector<Test> head_tests() {
+Suite head_suite() {
   const auto kind = CascadeHead::kind;
-  return {{kind, "estimates_every_image", false, estimates_every_image},
-          {kind, "eps_and_x0_imply_each_other", false, eps_and_x0_imply_each_other},
-          {kind, "keeps_the_precision_of_the_images", false, keeps_the_precision_of_the_images},
-          {kind, "routes_losses_to_its_modules", false, routes_losses_to_its_modules},
-          {kind, "trains_every_module", false, trains_every_module},
-          {kind, "makes_its_networks_by_its_spec", false, makes_its_networks_by_its_spec},
-          {kind, "gives_its_networks_their_conditions", false, gives_its_networks_their_conditions},
-          {kind, "names_its_modules_alike", false, names_its_modules_alike},
-          {kind, "repeats_itself", false, repeats_itself}};
+  return suite<CascadeHead, spec_for>(
+      {{kind, "estimates_every_image", false, estimates_every_image},
+       {kind, "eps_and_x0_imply_each_other", false, eps_and_x0_imply_each_other},
+       {kind, "keeps_the_precision_of_the_images", false, keeps_the_precision_of_the_images},
+       {kind, "routes_losses_to_its_modules", false, routes_losses_to_its_modules},
+       {kind, "trains_every_module", false, trains_every_module},
+       {kind, "makes_its_networks_by_its_spec", false, makes_its_networks_by_its_spec},
+       {kind, "gives_its_networks_their_conditions", false, gives_its_networks_their_conditions},
+       {kind, "names_its_modules_alike", false, names_its_modules_alike},
+       {kind, "repeats_itself", false, repeats_itself}},
+      call_head);
 }
 
 }  // namespace casdm::conformance

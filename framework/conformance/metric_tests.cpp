@@ -5,7 +5,7 @@
 #include "casdm/metric_loss.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -231,21 +231,34 @@ void is_safe_in_bfloat16(const Subject& subject) {
           "an image that was rounded to bfloat16 gives values that are not finite");
 }
 
+MetricLoss::Spec spec_for(const Subject& subject) { return {kChannels, kImageSize, &subject.factory()}; }
+
+class StandInMetric final : public MetricLoss {
+ public:
+  MetricInfo info() const override { return {.input_range = std::nullopt}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return (prediction - target.at(0)).square().mean({1, 2, 3});
+  }
+};
+
+std::shared_ptr<void> stand_in(const void*) { return std::shared_ptr<MetricLoss>(std::make_shared<StandInMetric>()); }
+
 }  // namespace
 
-std::vector<Test> metric_tests() {
+Suite metric_suite() {
   const auto kind = MetricLoss::kind;
-  return {{kind, "returns_one_distance_per_image", false, returns_one_distance_per_image},
-          {kind, "gives_every_image_a_gradient", false, gives_every_image_a_gradient},
-          {kind, "gradient_is_the_derivative", false, gradient_is_the_derivative},
-          {kind, "keeps_what_it_prepared", false, keeps_what_it_prepared},
-          {kind, "serves_what_it_declares", false, serves_what_it_declares},
-          {kind, "is_finite_everywhere", false, is_finite_everywhere},
-          {kind, "keeps_its_declared_properties", false, keeps_its_declared_properties},
-          {kind, "treats_images_alone", false, treats_images_alone},
-          {kind, "repeats_itself", false, repeats_itself},
-          {kind, "trains_nothing", false, trains_nothing},
-          {kind, "is_safe_in_bfloat16", true, is_safe_in_bfloat16}};
+  return suite<MetricLoss, spec_for>({{kind, "returns_one_distance_per_image", false, returns_one_distance_per_image},
+                                      {kind, "gives_every_image_a_gradient", false, gives_every_image_a_gradient},
+                                      {kind, "gradient_is_the_derivative", false, gradient_is_the_derivative},
+                                      {kind, "keeps_what_it_prepared", false, keeps_what_it_prepared},
+                                      {kind, "serves_what_it_declares", false, serves_what_it_declares},
+                                      {kind, "is_finite_everywhere", false, is_finite_everywhere},
+                                      {kind, "keeps_its_declared_properties", false, keeps_its_declared_properties},
+                                      {kind, "treats_images_alone", false, treats_images_alone},
+                                      {kind, "repeats_itself", false, repeats_itself},
+                                      {kind, "trains_nothing", false, trains_nothing},
+                                      {kind, "is_safe_in_bfloat16", true, is_safe_in_bfloat16}},
+                                     call_metric, stand_in);
 }
 
 }  // namespace casdm::conformance

@@ -7,7 +7,7 @@
 #include "casdm/noise_scheduler.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -66,14 +66,20 @@ void computes_in_double(const Subject& subject) {
   require(!is_single || is_constant, "every beta is a float32 number: tables are computed in double");
 }
 
+NoiseScheduler::Spec spec_for(const Subject&) { return {}; }
+
+std::shared_ptr<void> stand_in(const void*) { return std::make_shared<NoiseScheduler>(stand_in_schedule()->betas()); }
+
 }  // namespace
 
-std::vector<Test> noise_tests() {
+Suite noise_suite() {
   const auto kind = NoiseScheduler::kind;
-  return {{kind, "tables_are_sound", false, tables_are_sound},
-          {kind, "forward_process_has_its_moments", false, forward_process_has_its_moments},
-          {kind, "computes_in_double", false, computes_in_double},
-          {kind, "repeats_its_tables", false, repeats_its_tables}};
+  return suite<NoiseScheduler, spec_for>(
+      {{kind, "tables_are_sound", false, tables_are_sound},
+       {kind, "forward_process_has_its_moments", false, forward_process_has_its_moments},
+       {kind, "computes_in_double", false, computes_in_double},
+       {kind, "repeats_its_tables", false, repeats_its_tables}},
+      call_noise, stand_in);
 }
 
 }  // namespace casdm::conformance

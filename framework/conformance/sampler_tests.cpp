@@ -6,8 +6,8 @@
 #include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
 #include "framework/conformance/gaussian_flow.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -133,15 +133,18 @@ void converges_to_the_exact_flow(const Subject& subject) {
                number(least), ". Is a coefficient wrong?"));
 }
 
+Sampler::Spec spec_for(const Subject&) { return {stand_in_schedule()}; }
+
 }  // namespace
 
-std::vector<Test> sampler_tests() {
+Suite sampler_suite() {
   const auto kind = Sampler::kind;
-  return {{kind, "plans_a_way_to_the_image", false, plans_a_way_to_the_image},
-          {kind, "recovers_a_known_image", false, recovers_a_known_image},
-          {kind, "takes_the_mixed_image", false, takes_the_mixed_image},
-          {kind, "converges_to_the_exact_flow", false, converges_to_the_exact_flow},
-          {kind, "repeats_a_trajectory", false, repeats_a_trajectory}};
+  return suite<Sampler, spec_for>({{kind, "plans_a_way_to_the_image", false, plans_a_way_to_the_image},
+                                   {kind, "recovers_a_known_image", false, recovers_a_known_image},
+                                   {kind, "takes_the_mixed_image", false, takes_the_mixed_image},
+                                   {kind, "converges_to_the_exact_flow", false, converges_to_the_exact_flow},
+                                   {kind, "repeats_a_trajectory", false, repeats_a_trajectory}},
+                                  call_sampler);
 }
 
 }  // namespace casdm::conformance

@@ -2,22 +2,13 @@
 
 #include <ATen/ATen.h>
 
-#include "casdm/metric_loss.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
 namespace {
-
-class StandInMetric final : public MetricLoss {
- public:
-  MetricInfo info() const override { return {.input_range = std::nullopt}; }
-  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
-    return (prediction - target.at(0)).square().mean({1, 2, 3});
-  }
-};
 
 std::vector<double> linear_betas(int count) {
   std::vector<double> betas;
@@ -66,17 +57,15 @@ Tensor StandInBackbone::forward(const Tensor& x, const Tensor& t, const Conditio
 std::shared_ptr<void> StandInFactory::make_any(std::string_view kind, const ComponentConfig& config,
                                                const void* spec) const {
   if (config.type != kStandIn) return host_.make_erased(kind, config, spec);
+  const Suite* suite = find_suite(kind);
+  if (suite == nullptr || suite->stand_in == nullptr) {
+    throw Skip(text("there is no stand-in for the ", kind, " it is made of"));
+  }
+  std::shared_ptr<void> made = suite->stand_in(spec);
   if (kind == Backbone::kind) {
-    backbones_.push_back(std::make_shared<StandInBackbone>(*static_cast<const Backbone::Spec*>(spec)));
-    return std::static_pointer_cast<void>(std::shared_ptr<Backbone>(backbones_.back()));
+    backbones_.push_back(std::static_pointer_cast<StandInBackbone>(std::static_pointer_cast<Backbone>(made)));
   }
-  if (kind == MetricLoss::kind) {
-    return std::static_pointer_cast<void>(std::shared_ptr<MetricLoss>(std::make_shared<StandInMetric>()));
-  }
-  if (kind == NoiseScheduler::kind) {
-    return std::static_pointer_cast<void>(std::make_shared<NoiseScheduler>(linear_betas(100)));
-  }
-  throw Skip(text("there is no stand-in for the ", kind, " it is made of"));
+  return made;
 }
 
 std::vector<LossTerm> OneMetric::evaluate(const Tensor& prediction, const TrainingBatch& batch,

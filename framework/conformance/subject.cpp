@@ -1,18 +1,9 @@
-#include <ATen/ATen.h>
+#include <filesystem>
 
-#include <cmath>
-
-#include "casdm/augmentation.h"
-#include "casdm/backbone.h"
-#include "casdm/cascade_head.h"
-#include "casdm/dataset.h"
-#include "casdm/metric_loss.h"
-#include "casdm/random.h"
-#include "casdm/sampler.h"
 #include "casdm/text.h"
-#include "casdm/timestep_sampler.h"
 #include "framework/config/overrides.h"
 #include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -100,38 +91,18 @@ ComponentConfig Subject::config(const Value& table) const {
 }
 
 std::shared_ptr<void> Subject::make_default(const Value& table) const {
-  const std::string& kind = entry_.kind;
-  if (kind == Backbone::kind) return make<Backbone>({kChannels, kChannels, kImageSize, 0, seed_}, table);
-  if (kind == MetricLoss::kind) return make<MetricLoss>({kChannels, kImageSize, &factory()}, table);
-  if (kind == NoiseScheduler::kind) return make<NoiseScheduler>({}, table);
-  if (kind == Sampler::kind) return make<Sampler>({stand_in_schedule()}, table);
-  if (kind == Dataset::kind) return make<Dataset>({kImageSize, kChannels}, table);
-  if (kind == TimestepSampler::kind) return make<TimestepSampler>({stand_in_schedule()}, table);
-  if (kind == Augmentation::kind) return make<Augmentation>({kImageSize, kChannels}, table);
-  if (kind == CascadeHead::kind) {
-    return make<CascadeHead>({kChannels, kImageSize, 0, stand_in_schedule(), &factory(), seed_}, table);
-  }
-  throw Failure(text("kind '", kind, "' is not one this host knows"));
+  const Suite* suite = find_suite(entry_.kind);
+  if (suite == nullptr) throw Failure(text("there are no conformance tests for the kind '", entry_.kind, "'"));
+  return suite->make(*this, table);
 }
 
 std::shared_ptr<Module> Subject::make_module() const {
-  if (entry_.kind == Backbone::kind) return make<Backbone>({kChannels, kChannels, kImageSize, 0, seed_});
-  if (entry_.kind == MetricLoss::kind) return make<MetricLoss>({kChannels, kImageSize, &factory()});
-  if (entry_.kind == TimestepSampler::kind) return make<TimestepSampler>({stand_in_schedule()});
-  return nullptr;
+  const Suite* suite = find_suite(entry_.kind);
+  return suite == nullptr || suite->make_module == nullptr ? nullptr : suite->make_module(*this);
 }
 
 void require(bool good, const std::string& message) {
   if (!good) throw Failure(message);
-}
-
-std::vector<Test> tests() {
-  std::vector<Test> all;
-  for (const auto& part : {common_tests(), metric_tests(), noise_tests(), sampler_tests(), backbone_tests(),
-                           head_tests(), dataset_tests(), timestep_tests(), augmentation_tests()}) {
-    all.insert(all.end(), part.begin(), part.end());
-  }
-  return all;
 }
 
 }  // namespace casdm::conformance

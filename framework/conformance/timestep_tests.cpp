@@ -6,7 +6,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "casdm/timestep_sampler.h"
-#include "framework/conformance/conformance.h"
+#include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
 
@@ -140,15 +140,19 @@ void weights_keep_the_objective(const Subject& subject) {
                number(error), "; a weight that keeps the objective is 1 / (T p(t))"));
 }
 
+TimestepSampler::Spec spec_for(const Subject&) { return {stand_in_schedule()}; }
+
 }  // namespace
 
-std::vector<Test> timestep_tests() {
+Suite timestep_suite() {
   const auto kind = TimestepSampler::kind;
-  return {{kind, "draws_timesteps_in_range", false, draws_timesteps_in_range},
-          {kind, "is_a_function_of_numbers_and_buffers", false, is_a_function_of_numbers_and_buffers},
-          {kind, "ignores_what_is_only_recorded", false, ignores_what_is_only_recorded},
-          {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
-          {kind, "weights_keep_the_objective", false, weights_keep_the_objective}};
+  return suite<TimestepSampler, spec_for>(
+      {{kind, "draws_timesteps_in_range", false, draws_timesteps_in_range},
+       {kind, "is_a_function_of_numbers_and_buffers", false, is_a_function_of_numbers_and_buffers},
+       {kind, "ignores_what_is_only_recorded", false, ignores_what_is_only_recorded},
+       {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
+       {kind, "weights_keep_the_objective", false, weights_keep_the_objective}},
+      call_timesteps);
 }
 
 }  // namespace casdm::conformance

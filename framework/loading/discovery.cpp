@@ -10,6 +10,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/limits.h"
+#include "framework/loading/kinds.h"
 #include "framework/loading/load_record.h"
 #include "framework/loading/note_summary.h"
 #include "framework/loading/origins.h"
@@ -39,13 +40,13 @@ std::string unusable_component(const PluginDescription& description) {
     if (!is_name(component.name)) {
       return text("holds a component named ", quoted(component.name), "; a name has letters, digits, '_', '-' and '.'");
     }
-    const int version = host_interface_version(component.kind);
-    if (version == component.interface_version) continue;
-    if (version == 0)
+    const Kind* kind = find_kind(component.kind);
+    if (kind == nullptr)
       return text("holds the component '", component.name, "' of kind '", component.kind,
                   "', which this host does not know; rebuild host and plugin with one SDK");
+    if (kind->version == component.interface_version) continue;
     return text("holds the ", component.kind, " '", component.name, "' of interface version ",
-                component.interface_version, "; this host calls version ", version,
+                component.interface_version, "; this host calls version ", kind->version,
                 ": rebuild the plugin with this host's SDK");
   }
   return "";

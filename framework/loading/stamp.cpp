@@ -2,9 +2,7 @@
 
 #include "casdm/stamp.h"
 
-#include <algorithm>
 #include <charconv>
-#include <iterator>
 #include <vector>
 
 #include "casdm/plugin_description.h"
@@ -55,15 +53,6 @@ constexpr Rule kRules[] = {
     {"machine", "the same", is_same},
 };
 
-struct Interface {
-  std::string_view kind;
-  int version;
-};
-
-constexpr Interface kInterfaces[] = {{"augmentation", 1}, {"backbone", 1},        {"cascade_head", 1},
-                                     {"dataset", 1},      {"metric_loss", 1},     {"noise_scheduler", 1},
-                                     {"sampler", 1},      {"timestep_sampler", 1}};
-
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
 std::string value_of(const Fields& fields, std::string_view name) {
@@ -76,12 +65,6 @@ std::string value_of(const Fields& fields, std::string_view name) {
 }  // namespace
 
 const char* host_stamp() { return CASDM_STAMP; }
-
-int host_interface_version(std::string_view kind) {
-  const auto* found = std::find_if(std::begin(kInterfaces), std::end(kInterfaces),
-                                   [&](const Interface& interface) { return interface.kind == kind; });
-  return found == std::end(kInterfaces) ? 0 : found->version;
-}
 
 std::string compare_stamps(std::string_view plugin, std::string_view host) {
   const Fields theirs = parse_stamp(plugin);

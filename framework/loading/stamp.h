@@ -13,7 +13,4 @@ const char* host_stamp();
 /// not matter: they change no class that crosses the boundary.
 std::string compare_stamps(std::string_view plugin, std::string_view host);
 
-/// The version of the interface `kind` that this host calls; 0 when it knows no such kind.
-int host_interface_version(std::string_view kind);
-
 }  // namespace casdm

@@ -19,7 +19,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COMMITTED = HERE / "interfaces.txt"
 HEADERS = HERE.parent.parent / "sdk" / "include" / "casdm"
-KINDS = ("Augmentation", "Backbone", "CascadeHead", "Dataset", "MetricLoss", "NoiseScheduler", "Sampler", "TimestepSampler")
 
 
 def pure_methods():
@@ -31,6 +30,13 @@ def pure_methods():
             found = re.findall(r"virtual ([^;{}]*?) = 0;", body)
             methods[name] = [" ".join(signature.split()) for signature in found]
     return methods
+
+
+def kinds():
+    """The classes of the kinds of component."""
+    pattern = r"^class (\w+)[^;{]*\{(?:(?!^\};).)*?static constexpr std::string_view kind ="
+    found = [name for header in HEADERS.glob("*.h") for name in re.findall(pattern, header.read_text(), re.M | re.S)]
+    return found or sys.exit(f"no header in {HEADERS} declares a kind")
 
 
 def vtables(compiler, arguments):
@@ -67,7 +73,7 @@ def main(arguments):
     build_info, compiler, *flags = arguments[1:] if update else arguments
     headers_hash = re.search(r'CASDM_SDK_HEADERS "(\w+)"', Path(build_info).read_text())[1]
     tables = vtables(compiler, flags)
-    missing = [name for name in KINDS if name not in tables]
+    missing = [name for name in kinds() if name not in tables]
     if missing:
         sys.exit(f"the compiler's dump has no vtable of {', '.join(missing)}")
     now = rendered(tables, headers_hash)

@@ -17,16 +17,6 @@ from markdown import anchors, code_spans, links, pages, read, split, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ""
-KINDS = {
-    "backbone": "backbone",
-    "head": "cascade_head",
-    "metric": "metric_loss",
-    "noise schedule": "noise_scheduler",
-    "sampler": "sampler",
-    "data set": "dataset",
-    "timestep sampler": "timestep_sampler",
-    "augmentation": "augmentation",
-}
 REQUIRED = object()
 
 
@@ -40,6 +30,17 @@ def casdm(*arguments):
 
 def name_of(path):
     return str(path.relative_to(ROOT))
+
+
+def kinds():
+    """{kind: (class, header)} of the components that the SDK's headers declare."""
+    pattern = r'^class (\w+)[^;{]*\{(?:(?!^\};).)*?static constexpr std::string_view kind = "(\w+)"'
+    found = {}
+    for header in (ROOT / "sdk" / "include" / "casdm").glob("*.h"):
+        for name, kind in re.findall(pattern, read(header), re.MULTILINE | re.DOTALL):
+            found[kind] = name, header.name
+    assert found
+    return found
 
 
 def components():
@@ -192,8 +193,7 @@ class Documentation(unittest.TestCase):
         for _, header, rows in tables(split(read(ROOT / "README.md"))[0]):
             if header[:2] == ["kind", "components"]:
                 for row in rows:
-                    label = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", row[0])
-                    listed |= {(KINDS.get(label, label), name) for name in code_spans(row[1])}
+                    listed |= {(Path(page).stem, name) for page in links(row[0]) for name in code_spans(row[1])}
         there = set(components())
         self.expect_none(
             [f"README.md does not list the {kind} '{name}'" for kind, name in there - listed]
@@ -225,6 +225,21 @@ class Documentation(unittest.TestCase):
             for option in options:
                 if (kind, name, option) not in stated:
                     problems.append(f"docs/interfaces/{kind}.md has no row for {option} of {name}")
+        self.expect_none(problems)
+
+    def test_every_kind_has_its_pages(self):
+        """A row among the interfaces, contracts under a heading, a page of its own and one of the reference."""
+        problems = []
+        contracts = read(ROOT / "docs" / "plugins" / "contracts.md")
+        for kind, (name, header) in sorted(kinds().items()):
+            for page in (f"interfaces/{kind}.md", f"reference/{kind}.md"):
+                if not (ROOT / "docs" / page).exists():
+                    problems.append(f"there is no docs/{page}")
+            if f"\n## {name}\n\n`casdm/{header}`" not in contracts:
+                problems.append(f"docs/plugins/contracts.md: `casdm/{header}` does not begin a section '{name}'")
+            for page, row in (("README.md", f"| `{name}` | ["), ("concepts.md", f"| `{name}` | `{kind}` |")):
+                if row not in read(ROOT / "docs" / page):
+                    problems.append(f"docs/{page} lists no interface `{name}`")
         self.expect_none(problems)
 
     def test_keys_of_the_host_have_the_defaults_that_are_stated(self):

@@ -5,6 +5,7 @@
 
 #include "casdm/text.h"
 #include "casdm/value.h"
+#include "framework/config/experiment.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
@@ -15,13 +16,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The table of a new experiment that chooses a component of the kind.
-const std::map<std::string, std::string> kTables = {
-    {"augmentation", "augmentation"}, {"backbone", "head.theta"},
-    {"cascade_head", "head"},         {"dataset", "data"},
-    {"metric_loss", "metrics"},       {"noise_scheduler", "noise"},
-    {"sampler", "sampler"},           {"timestep_sampler", "timesteps"},
-};
+/// The tables of a new experiment that choose a component, by its kind.
+std::map<std::string, std::string> tables() {
+  std::map<std::string, std::string> result = {{"backbone", "head.theta"}};  // of the head that it chooses itself
+  for (const OptionSpec& option : schema_of<Experiment>()) {
+    const OptionSpec& table = option.element.empty() ? option : option.element.front();
+    if (!table.component_kind.empty()) result[table.component_kind] = option.name;
+  }
+  return result;
+}
 
 /// The kind and the full name of every component of this build.
 std::vector<std::pair<std::string, std::string>> our_components(const fs::path& folder) {
@@ -47,16 +50,17 @@ TEST_CASE("a new experiment with any component is valid, and explains each of it
   fs::create_directories(folder.path() / "images");
   for (const char* file : {"examples/data/emoji32.zip", "cifar-10-binary.tar.gz"}) std::ofstream(folder.path() / file);
   int count = 0;
+  const std::map<std::string, std::string> table_of = tables();
   for (const auto& [kind, name] : our_components(folder.path())) {
     CAPTURE(name);
-    REQUIRE(kTables.contains(kind));
+    REQUIRE(table_of.contains(kind));
     const std::string file = text(++count, ".toml");
     const Outcome made =
-        shell(text("casdm config init --type ", kTables.at(kind), "=", name, " --out ", file), folder.path());
+        shell(text("casdm config init --type ", table_of.at(kind), "=", name, " --out ", file), folder.path());
     CHECK_MESSAGE(made.status == 0, made.err);
     const Outcome check = shell("casdm config check " + file, folder.path());
     CHECK_MESSAGE(check.status == 0, check.err);
-    CHECK(check.out.find(text(kTables.at(kind), kind == "metric_loss" ? ".0: " : ": ", name, "\n")) !=
+    CHECK(check.out.find(text(table_of.at(kind), kind == "metric_loss" ? ".0: " : ": ", name, "\n")) !=
           std::string::npos);
     std::string comment;
     std::istringstream lines(read_file(folder.path() / file));

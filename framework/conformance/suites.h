@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "framework/conformance/calls.h"
+
+namespace casdm::conformance {
+
+/// The conformance tests of one kind, and what the tests of all kinds need of it.
+struct Suite {
+  std::string_view kind;
+  std::vector<Test> tests;
+  std::shared_ptr<void> (*make)(const Subject&, const Value& table) = nullptr;  ///< with the Spec of the suite
+  std::shared_ptr<Module> (*make_module)(const Subject&) = nullptr;             ///< null: this kind holds no tensors
+  void (*call)(Caller&) = nullptr;  ///< makes every call the host makes, constructor first, destructor last
+  /// What `type = "conformance/stand_in"` makes for components that contain one of this kind; null: there is none.
+  std::shared_ptr<void> (*stand_in)(const void* spec) = nullptr;
+};
+
+/// The suite of kind K, whose components `kSpec` makes a Spec for.
+template <class K, typename K::Spec (*kSpec)(const Subject&)>
+Suite suite(std::vector<Test> tests, void (*call)(Caller&),
+            std::shared_ptr<void> (*stand_in)(const void* spec) = nullptr) {
+  Suite suite{K::kind, std::move(tests), [](const Subject& subject, const Value& table) {
+                return std::static_pointer_cast<void>(subject.make<K>(kSpec(subject), table));
+              }};
+  if constexpr (std::is_base_of_v<Module, K>) {
+    suite.make_module = [](const Subject& subject) -> std::shared_ptr<Module> {
+      return subject.make<K>(kSpec(subject));
+    };
+  }
+  suite.call = call;
+  suite.stand_in = stand_in;
+  return suite;
+}
+
+/// Each in a file of its own.
+Suite augmentation_suite();
+Suite backbone_suite();
+Suite dataset_suite();
+Suite head_suite();
+Suite metric_suite();
+Suite noise_suite();
+Suite sampler_suite();
+Suite timestep_suite();
+
+/// One for each row of framework/loading/kinds.h.
+const std::vector<Suite>& suites();
+
+/// The suite of `kind`, or null.
+const Suite* find_suite(std::string_view kind);
+
+}  // namespace casdm::conformance

@@ -1,0 +1,45 @@
+#include "framework/loading/kinds.h"
+
+#include <algorithm>
+
+// Their constants alone are used: this file is part of the library that needs no LibTorch.
+#include "casdm/augmentation.h"
+#include "casdm/backbone.h"
+#include "casdm/cascade_head.h"
+#include "casdm/dataset.h"
+#include "casdm/metric_loss.h"
+#include "casdm/noise_scheduler.h"
+#include "casdm/sampler.h"
+#include "casdm/timestep_sampler.h"
+
+namespace casdm {
+
+namespace {
+
+template <class K>
+constexpr Kind row(std::string_view short_name, std::string_view suffix) {
+  return {K::kind, K::interface_version, short_name, suffix};
+}
+
+}  // namespace
+
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> rows = {
+      row<Augmentation>("augmentation", "Augmentation"),
+      row<Backbone>("backbone", "Backbone"),
+      row<CascadeHead>("head", "Head"),
+      row<Dataset>("dataset", "Dataset"),
+      row<MetricLoss>("metric", "Loss"),
+      row<NoiseScheduler>("noise", "Noise"),
+      row<Sampler>("sampler", "Sampler"),
+      row<TimestepSampler>("timesteps", "Timesteps"),
+  };
+  return rows;
+}
+
+const Kind* find_kind(std::string_view name) {
+  const auto found = std::find_if(kinds().begin(), kinds().end(), [&](const Kind& kind) { return kind.name == name; });
+  return found == kinds().end() ? nullptr : &*found;
+}
+
+}  // namespace casdm

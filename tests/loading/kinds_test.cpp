@@ -1,0 +1,107 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "casdm/text.h"
+#include "framework/commands/plugins_new.h"
+#include "framework/config/experiment.h"
+#include "framework/conformance/suites.h"
+#include "framework/loading/kinds.h"
+#include "framework/support/files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path kSdk = source_dir() / "sdk";
+
+/// The kinds that the SDK's headers declare, and the versions of their interfaces.
+std::map<std::string, int> declared_kinds() {
+  const std::regex declaration(
+      R"re(std::string_view kind = "(\w+)";\s*static constexpr int interface_version = (\d+);)re");
+  std::map<std::string, int> result;
+  for (const fs::directory_entry& header : fs::directory_iterator(kSdk / "include" / "casdm")) {
+    const std::string content = read_file(header.path());
+    for (std::sregex_iterator found(content.begin(), content.end(), declaration), end; found != end; ++found) {
+      result[(*found)[1]] = std::stoi((*found)[2]);
+    }
+  }
+  return result;
+}
+
+/// The kinds that tables of an experiment choose a component of.
+std::set<std::string> chosen_kinds(const OptionSchema& options) {
+  std::set<std::string> result;
+  for (const OptionSpec& option : options) {
+    if (!option.component_kind.empty()) result.insert(option.component_kind);
+    result.merge(chosen_kinds(option.fields));
+    result.merge(chosen_kinds(option.element));
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("the host has a row for every kind that a header of the SDK declares, with its version") {
+  std::map<std::string, int> rows;
+  for (const Kind& kind : kinds()) rows[std::string(kind.name)] = kind.version;
+  CHECK(rows.size() == kinds().size());
+  CHECK(rows == declared_kinds());
+  CHECK(rows.size() >= 8);
+}
+
+TEST_CASE("a kind of component is found by its name and by its short name, and no two kinds share one") {
+  std::set<std::string_view> names;
+  for (const Kind& kind : kinds()) {
+    CHECK(find_kind(kind.name) == &kind);
+    CHECK(plugin_names(kind.name, "mine").kind == kind.name);
+    CHECK(plugin_names(kind.short_name, "mine").kind == kind.name);
+    CHECK(names.insert(kind.name).second);
+    CHECK((kind.short_name == kind.name || names.insert(kind.short_name).second));
+  }
+  CHECK(find_kind("upscaler") == nullptr);
+}
+
+TEST_CASE("every kind has a suite of conformance tests, and every suite belongs to a kind") {
+  CHECK(conformance::suites().size() == kinds().size());
+  for (const Kind& kind : kinds()) {
+    CAPTURE(kind.name);
+    const conformance::Suite* suite = conformance::find_suite(kind.name);
+    REQUIRE(suite != nullptr);
+    CHECK(!suite->tests.empty());
+    for (const conformance::Test& test : suite->tests) CHECK(test.kind == suite->kind);
+  }
+}
+
+TEST_CASE("every kind has a template of a plugin, whose names and class are filled in") {
+  const TemporaryFolder folder;
+  std::set<std::string> templates = {"common"};
+  for (const Kind& kind : kinds()) {
+    CAPTURE(kind.name);
+    const std::string name = "mine_" + std::string(kind.name);
+    const fs::path tree = folder.path() / name;
+    const PluginNames names = plugin_names(kind.name, name);
+    write_plugin_tree(kSdk / "templates", names, tree);
+    for (const std::string& file : {std::string("CMakeLists.txt"), std::string("README.md"),
+                                    std::string("experiment.toml"), name + ".cpp", name + "_test.cpp"}) {
+      CHECK_MESSAGE(read_file(tree / file).find("emplate_") == std::string::npos, file);
+    }
+    const std::string source = read_file(tree / (name + ".cpp"));
+    CHECK(source.find("TemplateName") == std::string::npos);
+    CHECK(source.find(text("class ", names.class_stem, kind.suffix, " ")) != std::string::npos);
+    templates.insert(std::string(kind.name));
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(kSdk / "templates")) {
+    CHECK_MESSAGE(templates.contains(entry.path().filename().string()), entry.path().string());
+  }
+}
+
+TEST_CASE("the tables of an experiment choose components of kinds that have a row") {
+  for (const std::string& kind : chosen_kinds(schema_of<Experiment>())) CHECK_MESSAGE(find_kind(kind) != nullptr, kind);
+}
