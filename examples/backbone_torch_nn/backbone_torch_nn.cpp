@@ -103,15 +103,17 @@ TORCH_MODULE(Block);
 struct TransformerImpl : nn::Module {
   TransformerImpl(const TransformerOptions& options, const casdm::Backbone::Spec& spec) : options(options) {
     const std::int64_t width = options.width;
-    const std::int64_t side = spec.image_size / options.patch;
-    const auto patches = nn::Conv2dOptions(spec.in_channels, width, options.patch).stride(options.patch);
+    const std::int64_t side = spec.image.height / options.patch;
+    const auto patches = nn::Conv2dOptions(spec.image.channels, width, options.patch).stride(options.patch);
     in = register_module("in", nn::Conv2d(patches));
     position = register_parameter("position", 0.02 * torch::randn({1, side * side, width}));
     time1 = register_module("time1", nn::Linear(width, width));
     time2 = register_module("time2", nn::Linear(width, width));
-    if (spec.num_classes > 0) label = register_module("label", nn::Embedding(spec.num_classes, width));
-    if (spec.augment_size > 0) {
-      augment = register_module("augment", nn::Linear(nn::LinearOptions(spec.augment_size, width).bias(false)));
+    if (spec.condition.num_classes > 0)
+      label = register_module("label", nn::Embedding(spec.condition.num_classes, width));
+    if (spec.condition.augment_size > 0) {
+      augment =
+          register_module("augment", nn::Linear(nn::LinearOptions(spec.condition.augment_size, width).bias(false)));
     }
     for (std::int64_t i = 0; i < options.depth; ++i) blocks->push_back(Block(width, options.heads));
     register_module("blocks", blocks);
@@ -174,9 +176,9 @@ class TransformerBackbone : public casdm::Backbone {
       throw casdm::ConfigError(
           casdm::text("width = ", options.width, " cannot be split into ", options.heads, " heads of even width"));
     }
-    if (spec.image_size % options.patch != 0) {
+    if (spec.image.height % options.patch != 0) {
       throw casdm::ConfigError(
-          casdm::text("patch = ", options.patch, " does not divide the image size, ", spec.image_size));
+          casdm::text("patch = ", options.patch, " does not divide the image size, ", spec.image.height));
     }
     const SeededInitialisation seeded(spec.seed);
     return Transformer(options, spec);

@@ -37,7 +37,7 @@ void perturb(const casdm::Backbone& network) {
 }  // namespace
 
 int main() {
-  const casdm::Backbone::Spec spec{.in_channels = 3, .out_channels = 4, .image_size = 8, .num_classes = 0, .seed = 7};
+  const casdm::Backbone::Spec spec{.image = {3, 8, 8}, .out_channels = 4, .seed = 7};
   const casdm::Value options = casdm::Value::Table{{"width", 16}, {"depth", 2}, {"heads", 2}, {"patch", 2}};
   const auto network = make(options, spec);
   const at::Tensor x = at::linspace(-1, 1, 2 * 3 * 8 * 8).reshape({2, 3, 8, 8});

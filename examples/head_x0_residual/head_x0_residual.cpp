@@ -1,10 +1,7 @@
 #include <ATen/ATen.h>
 
-#include <cmath>
-
-#include "casdm/cascade_head.h"
+#include "casdm/head_network.h"
 #include "casdm/plugin.h"
-#include "casdm/random.h"
 
 namespace {
 
@@ -27,8 +24,8 @@ struct X0ResidualOptions {
 /// A cascade without a gate. Stage 1 predicts v (Salimans & Ho 2022), stage 2 corrects the clean image that v implies,
 /// by an amount that fades with the noise, as x_t itself becomes the answer:
 ///
-///     v'  = theta(x_t, t)                  x0* = sqrt(A_t) x_t - sqrt(1-A_t) v'
-///     x0' = x0* + sqrt(1-A_t) phi([sg(x0*), x_t], t)
+///     v'  = theta(x_t, t)                  x0* = alpha_t x_t - sigma_t v'
+///     x0' = x0* + sigma_t phi([sg(x0*), x_t], t)
 ///
 /// The v loss trains theta; the x0 loss and all metrics act on x0' and train phi.
 class X0ResidualHead : public casdm::CascadeHead {
@@ -38,25 +35,23 @@ class X0ResidualHead : public casdm::CascadeHead {
   X0ResidualHead(const Options& options, const Spec& spec)
       : options_(options),
         schedule_(spec.schedule),
-        theta_(network("theta", options.theta, spec, spec.channels)),
-        phi_(network("phi", options.phi, spec, 2 * spec.channels)) {
-    for (const double a : schedule_->alphas_cumprod()) noise_.push_back(std::sqrt(1 - a));
-  }
+        theta_("theta", options.theta, spec, spec.image.channels, spec.image.channels),
+        phi_("phi", options.phi, spec, 2 * spec.image.channels, spec.image.channels) {}
 
-  std::vector<casdm::NamedModule> modules() const override { return {{"theta", theta_}, {"phi", phi_}}; }
+  std::vector<casdm::NamedModule> modules() const override { return {theta_.module(), phi_.module()}; }
 
-  casdm::Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override {
-    return predict(x_t, t, {labels, {}}, {labels, {}}).estimate;
+  casdm::Estimate estimate(const casdm::EstimateInput& input) override {
+    return predict(input.x_t, input.t, input.condition, input.condition).estimate;
   }
 
   casdm::Losses losses(const casdm::TrainingBatch& batch, const casdm::MetricTerms& metrics) override {
-    const auto [v, estimate] = predict(batch.x_t, batch.t, batch.condition("theta"), batch.condition("phi"));
+    const auto [v, estimate] = predict(batch.x_t, batch.t, batch.condition_for("theta"), batch.condition_for("phi"));
     const Tensor true_v = schedule_->velocity(batch.x0, batch.t, batch.eps);
     casdm::Losses losses;
     losses.terms = metrics.evaluate(estimate.x0, batch, "phi");
-    losses.terms.push_back({"v", squared_error(true_v, v), options_.v_weight, "theta"});
-    losses.terms.push_back({"x0", squared_error(batch.x0, estimate.x0), options_.x0_weight, "phi"});
-    losses.statistics.push_back({"correction", squared_error(estimate.x0, estimate.x0_from_eps).detach()});
+    losses.terms.push_back({"v", casdm::squared_error(true_v, v), options_.v_weight, "theta"});
+    losses.terms.push_back({"x0", casdm::squared_error(batch.x0, estimate.x0), options_.x0_weight, "phi"});
+    losses.statistics.push_back({"correction", casdm::squared_error(estimate.x0, estimate.x0_from_eps).detach()});
     return losses;
   }
 
@@ -66,41 +61,25 @@ class X0ResidualHead : public casdm::CascadeHead {
     casdm::Estimate estimate;
   };
 
-  static std::shared_ptr<casdm::Backbone> network(const std::string& name, const casdm::ComponentConfig& config,
-                                                  const Spec& head, std::int64_t in_channels) {
-    casdm::Backbone::Spec spec;
-    spec.in_channels = in_channels;
-    spec.out_channels = head.channels;
-    spec.image_size = head.image_size;
-    spec.num_classes = head.num_classes;
-    spec.augment_size = head.augment_size;
-    spec.seed = casdm::derive_seed(head.seed, name);
-    return head.factory->make<casdm::Backbone>(config, spec);
-  }
-
-  static Tensor squared_error(const Tensor& a, const Tensor& b) { return (a - b).square().flatten(1).mean(1); }
-
-  // Under autocast a network may answer in bf16; the diffusion's own algebra stays in the precision of x_t.
   Prediction predict(const Tensor& x_t, const Tensor& t, const casdm::Condition& for_theta,
                      const casdm::Condition& for_phi) {
-    const Tensor time = t.to(x_t.scalar_type());
-    const Tensor v = theta_->forward(x_t, time, for_theta).to(x_t.scalar_type());
+    const Tensor seen = schedule_->network_input(x_t, t);
+    const Tensor v = theta_(seen, t, for_theta);
     // Nothing that phi is trained with gets past this line.
     const Tensor x0 = schedule_->predict_x0_from_v(x_t, t, v.detach());
-    const Tensor residual = phi_->forward(at::cat({x0.clamp(-1, 1), x_t}, 1), time, for_phi).to(x_t.scalar_type());
+    const Tensor residual = phi_(at::cat({x0.clamp(-1, 1), seen}, 1), t, for_phi);
 
     casdm::Estimate estimate;
     estimate.x0_from_eps = x0;
-    estimate.x0 = x0 + casdm::NoiseScheduler::gather(noise_, t, x_t) * residual;  // without a gate, x0' alone counts
+    estimate.x0 = x0 + casdm::per_image(schedule_->sigma(t), x_t) * residual;  // without a gate, x0' alone counts
     estimate.eps = schedule_->predict_eps_from_x0(x_t, t, x0);
     return {v, estimate};
   }
 
   Options options_;
   std::shared_ptr<const casdm::NoiseScheduler> schedule_;
-  std::shared_ptr<casdm::Backbone> theta_;
-  std::shared_ptr<casdm::Backbone> phi_;
-  std::vector<double> noise_;  ///< sqrt(1-A_t)
+  casdm::HeadNetwork theta_;
+  casdm::HeadNetwork phi_;
 };
 
 }  // namespace

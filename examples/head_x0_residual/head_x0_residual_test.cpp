@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/cascade_head.h"
 #include "casdm/plugin_description.h"
 
@@ -45,7 +46,7 @@ class Factory : public casdm::ComponentFactory {
 class OneMetric : public casdm::MetricTerms {
   std::vector<casdm::LossTerm> evaluate(const Tensor& prediction, const casdm::TrainingBatch& batch,
                                         const std::string& module) const override {
-    return {{"metric.l1", (prediction - batch.x0).abs().flatten(1).mean(1), 0.1, module}};
+    return {{"metric.l1", (prediction - batch.target).abs().flatten(1).mean(1), 0.1, module}};
   }
 };
 
@@ -61,15 +62,13 @@ struct Fixture {
   casdm::TrainingBatch batch;
 
   Fixture() {
-    spec.schedule = std::make_shared<casdm::NoiseScheduler>(std::vector<double>(100, 0.03));
+    spec.schedule = std::make_shared<casdm::BetaSchedule>(std::vector<double>(100, 0.03));
     spec.factory = &factory;
     const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
     head = std::static_pointer_cast<casdm::CascadeHead>(
         plugin.find("cascade_head", "x0_residual")->make(casdm::Value::Table{}, &spec));
-    batch.x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4, at::kDouble).reshape({2, 3, 4, 4});
-    batch.eps = batch.x0.flip(0) + 0.1;
-    batch.t = at::arange(2, at::kLong) * 50;
-    batch.x_t = spec.schedule->q_sample(batch.x0, batch.t, batch.eps);
+    const Tensor x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4, at::kDouble).reshape({2, 3, 4, 4});
+    batch = casdm::noised_batch(*spec.schedule, x0, at::arange(2, at::kLong) * 50, x0.flip(0) + 0.1);
   }
 };
 
@@ -91,11 +90,11 @@ void test_routing() {
 /// float64 through some square roots: 1e-12 leaves two digits.
 void test_estimate() {
   Fixture f;
-  const casdm::Estimate estimate = f.head->estimate(f.batch.x_t, f.batch.t, {});
+  const casdm::Estimate estimate = f.head->estimate({f.batch.x_t, f.batch.t});
   const Tensor implied = f.spec.schedule->predict_x0_from_eps(f.batch.x_t, f.batch.t, estimate.eps);
   check((implied - estimate.x0_from_eps).abs().max().item<double>() < 1e-12, "eps and x0* belong together");
   f.head->modules()[1].module->parameters()[0].second.detach().zero_();
-  const casdm::Estimate uncorrected = f.head->estimate(f.batch.x_t, f.batch.t, {});
+  const casdm::Estimate uncorrected = f.head->estimate({f.batch.x_t, f.batch.t});
   check(uncorrected.x0.equal(uncorrected.x0_from_eps), "when phi is zero nothing is corrected");
   check(!estimate.x0.equal(estimate.x0_from_eps), "else phi corrects");
 }

@@ -41,10 +41,10 @@ class RandomFeaturesLoss : public casdm::MetricLoss {
  public:
   using Options = RandomFeaturesOptions;
 
-  RandomFeaturesLoss(const Options& options, const Spec& spec) : channels_(spec.channels) {
+  RandomFeaturesLoss(const Options& options, const Spec& spec) : channels_(spec.image.channels) {
     const auto seed = static_cast<std::uint64_t>(options.seed);
     for (std::int64_t level = 0; level < options.levels; ++level) {
-      const std::int64_t inputs = level == 0 ? spec.channels : options.channels;
+      const std::int64_t inputs = level == 0 ? spec.image.channels : options.channels;
       const std::string name = casdm::text("levels.", level);
       // He et al. 2015: the variance of the features stays the same from level to level.
       layers_.push_back(

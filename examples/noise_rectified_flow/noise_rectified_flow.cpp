@@ -1,43 +1,45 @@
-#include <cmath>
+#include <ATen/ATen.h>
 
 #include "casdm/noise_scheduler.h"
 #include "casdm/plugin.h"
 
 namespace {
 
+using at::Tensor;
+
 struct RectifiedFlowOptions {
-  std::int64_t num_train_timesteps = 1000;
+  double t_min = 1e-3;
+  double t_max = 1.0;
 
   static void describe(casdm::Schema<RectifiedFlowOptions>& s) {
-    s.option("num_train_timesteps", &RectifiedFlowOptions::num_train_timesteps, "Number of times T of the flow.")
-        .at_least(2);
+    s.option("t_min", &RectifiedFlowOptions::t_min, "Least noise that networks are trained at.")
+        .greater_than(0)
+        .less_than(1);
+    s.option("t_max", &RectifiedFlowOptions::t_max,
+             "Most noise that networks are trained at; heads that predict the noise need some signal there: 0.999.")
+        .greater_than(0)
+        .range(0, 1);
   }
 };
 
-/// The straight path x_s = (1 - s) x0 + s eps of a rectified flow (Liu et al. 2023), scaled to variance 1:
-///     x_t = (sqrt(A) + sqrt(1-A)) x_s,    A = (1-s)^2 / ((1-s)^2 + s^2),    s = (t+1) / (T+1)
-std::vector<double> betas_of(const RectifiedFlowOptions& options) {
-  std::vector<double> betas;
-  double before = 1;
-  for (std::int64_t t = 0; t < options.num_train_timesteps; ++t) {
-    const double s = static_cast<double>(t + 1) / static_cast<double>(options.num_train_timesteps + 1);
-    const double signal = (1 - s) * (1 - s) / ((1 - s) * (1 - s) + s * s);
-    betas.push_back(1 - signal / before);
-    before = signal;
-  }
-  return betas;
-}
-
-class RectifiedFlowNoise : public casdm::NoiseScheduler {
+/// The straight path x_t = (1 - t) x0 + t eps of a rectified flow (Liu et al. 2023), t anywhere in 0..1.
+class RectifiedFlow : public casdm::NoiseScheduler {
  public:
   using Options = RectifiedFlowOptions;
 
-  RectifiedFlowNoise(const Options& options, const Spec&) : NoiseScheduler(betas_of(options)) {}
+  RectifiedFlow(const Options& options, const Spec&) : options_(options) {}
+
+  casdm::TimeRange range() const override { return {.first = options_.t_min, .last = options_.t_max, .clean = 0}; }
+  Tensor alpha(const Tensor& t) const override { return 1 - t.to(at::kDouble); }
+  Tensor sigma(const Tensor& t) const override { return t.to(at::kDouble); }
+
+ private:
+  Options options_;
 };
 
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "Rectified flow as a noise schedule", .licence = "Apache-2.0"});
-  plugin.add<RectifiedFlowNoise>("rectified_flow", "The straight path of a rectified flow, scaled to variance 1.");
+  plugin.add<RectifiedFlow>("rectified_flow", "The straight path of a rectified flow, in continuous time.");
 }

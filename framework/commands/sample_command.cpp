@@ -107,6 +107,9 @@ Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder)
   return Checkpoint::open(!name.empty() && fs::exists(before, ignored) ? before : fs::path(a.run));
 }
 
+/// Whether the networks are conditioned on more than labels.
+bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find("has_extras") != nullptr; }
+
 LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArguments& a) {
   std::vector<std::string> overrides = {text("run.device=", to_toml_value(a.device.value_or("auto")))};
   if (a.sampler) overrides.push_back("sampler={type=" + to_toml_value(*a.sampler) + "}");
@@ -114,7 +117,8 @@ LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArgumen
   if (a.eta) overrides.push_back("sampler.eta=" + *a.eta);
   if (a.guidance) overrides.push_back("guidance.scale=" + *a.guidance);
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
-  return sampling_experiment(checkpoint.config(), overrides, {a.plugins.begin(), a.plugins.end()});
+  return sampling_experiment(checkpoint.config(), has_extras(checkpoint), overrides,
+                             {a.plugins.begin(), a.plugins.end()});
 }
 
 /// How the images are drawn, as far as it is the same for all batches.
@@ -135,7 +139,9 @@ GenerateOptions generate_options(const Experiment& experiment, const SampleArgum
 
 Model ready_model(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SampleArguments& a,
                   c10::Device device) {
-  Model model = make_model(experiment, checkpoint.num_classes());
+  // What images are conditioned on comes from the data set.
+  const std::shared_ptr<Dataset> conditions = has_extras(checkpoint) ? make_dataset(experiment) : nullptr;
+  Model model = make_model(experiment, checkpoint.num_classes(), conditions);
   if (a.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
   checkpoint.load_weights(model.modules, a.weights);

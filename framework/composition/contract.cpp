@@ -72,6 +72,33 @@ std::string difference(const Tensor& images, const Tensor& like) {
   return is_alike ? "" : text(described(images), "; expected ", described(like), ", as what it was given");
 }
 
+namespace {
+
+/// `module` averages, if any, another module that has the same tensors and is no average itself.
+void check_average(const Component<CascadeHead>& head, const NamedModule& module,
+                   const std::vector<NamedModule>& modules) {
+  if (module.average_of.empty()) return;
+  const std::string what = text("module '", module.name, "', the average of '", module.average_of, "', ");
+  const auto source = std::find_if(modules.begin(), modules.end(), [&](const NamedModule& candidate) {
+    return candidate.name == module.average_of && candidate.name != module.name;
+  });
+  if (source == modules.end()) head.fail(what + "averages a module that the head does not have");
+  if (!source->average_of.empty()) head.fail(what + "averages a module that is an average itself");
+  if (module.is_trainable) head.fail(what + "is trainable; an average is not");
+  if (!(module.average_decay >= 0 && module.average_decay <= 1)) {
+    head.fail(text(what, "keeps the part ", number(module.average_decay), " at each step; expected 0 to 1"));
+  }
+  const NamedTensors own = state(*module.module);
+  const NamedTensors theirs = state(*source->module);
+  const bool is_alike = own.size() == theirs.size() &&
+                        std::equal(own.begin(), own.end(), theirs.begin(), [](const auto& a, const auto& b) {
+                          return a.first == b.first && a.second.sizes() == b.second.sizes();
+                        });
+  if (!is_alike) head.fail(what + "has other tensors than that one");
+}
+
+}  // namespace
+
 std::vector<NamedModule> checked_modules(const Component<CascadeHead>& head) {
   std::vector<NamedModule> modules = head.call(&CascadeHead::modules);
   if (modules.empty()) head.fail("the head has no module");
@@ -82,16 +109,17 @@ std::vector<NamedModule> checked_modules(const Component<CascadeHead>& head) {
     }
     if (!names.insert(module.name).second) head.fail(text("two modules are named '", module.name, "'"));
     if (module.module == nullptr) head.fail(text("module '", module.name, "' is null"));
-    const Value* table = head.config().table.find(module.name);
-    const Value* type = table != nullptr && table->is_table() ? table->find("type") : nullptr;
-    const Component<Module> component(module.module, type != nullptr && type->is_string()
-                                                         ? ComponentConfig{type->as_string(), *table}
-                                                         : head.config());
+    if (module.config.type.empty()) module.config = head.config();
+    const Component<Module> component(module.module, module.config);
     std::set<std::string> tensors;
     check_tensors(component, module.name, component.call(&Module::parameters), tensors);
     check_tensors(component, module.name, component.call(&Module::buffers), tensors);
     module.module = std::make_shared<AttributedModule>(component);
+    if (module.update_every < 1)
+      head.fail(text("module '", module.name, "' is to be stepped every ", module.update_every,
+                     " steps; expected at least 1"));
   }
+  for (const NamedModule& module : modules) check_average(head, module, modules);
   return modules;
 }
 
@@ -137,18 +165,55 @@ void check_losses(const Component<CascadeHead>& head, const Losses& losses, cons
   }
 }
 
-std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, std::int64_t num_train_timesteps) {
+std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& component) {
+  constexpr std::int64_t kMostTimes = 100000;
+  auto schedule = std::make_shared<AttributedSchedule>(component);
+  const auto [first, last, clean, is_whole] = schedule->range();
+  const bool goes_one_way =
+      (clean <= first && first <= last && clean < last) || (clean >= first && first >= last && clean > last);
+  if (!std::isfinite(first + last + clean) || !goes_one_way ||
+      (is_whole && !(std::floor(first) == first && std::floor(last) == last))) {
+    component.fail(text("its times do not go one way from the clean image at ", number(clean), " over the first at ",
+                        number(first), " to the last at ", number(last), is_whole ? ", all of them whole" : ""));
+  }
+  const std::int64_t count = is_whole ? std::min(schedule->num_train_timesteps(), kMostTimes) : 1001;
+  const Tensor t = at::linspace(first, last, count, at::kDouble);
+  const Tensor times = is_whole ? t.round() : t;
+  for (const auto& [name, values] :
+       {std::pair("alpha", schedule->alpha(times)), std::pair("sigma", schedule->sigma(times))}) {
+    if (!values.defined() || values.sizes() != times.sizes() || values.scalar_type() != at::kDouble) {
+      component.fail(text(name, "() returned ", values.defined() ? described(values) : "an undefined tensor",
+                          "; expected float64 of the shape of t, ", times.sizes()));
+    }
+    const Tensor bad = values.isfinite().logical_and(values.ge(0)).logical_not().nonzero();
+    if (bad.size(0) == 0) continue;
+    const Tensor row = bad[0][0];
+    component.fail(text(name, " is ", number(values[row.item<std::int64_t>()].item<double>()),
+                        " at t = ", number(times[row.item<std::int64_t>()].item<double>()),
+                        "; expected a finite number, at least 0"));
+  }
+  const Tensor ratio = schedule->log_snr(times);
+  const Tensor rises = (ratio.narrow(0, 1, count - 1) < ratio.narrow(0, 0, count - 1)).logical_not().nonzero();
+  if (rises.size(0) == 0) return schedule;
+  component.fail(text("the signal-to-noise ratio does not fall from t = ",
+                      number(times[rises[0][0].item<std::int64_t>()].item<double>()), " to ",
+                      number(times[rises[0][0].item<std::int64_t>() + 1].item<double>())));
+}
+
+std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, const TimeRange& times) {
   std::vector<SampleStep> plan = sampler.call(&Sampler::plan);
   if (plan.empty()) sampler.fail("plan() is empty; expected at least one step");
-  const auto last = static_cast<double>(num_train_timesteps - 1);
+  const double low = std::min(times.first, times.last);
+  const double high = std::max(times.first, times.last);
+  const auto is_inside = [&](double t) { return t >= low && t <= high; };
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const auto [t, t_next, needs_noise] = plan[i];
-    if (t >= 0 && t <= last && t_next >= -1 && t_next <= last) continue;
-    sampler.fail(text("step ", i, " of plan() leads from t = ", t, " to ", t_next, "; expected 0 to ", last,
-                      ", and -1 for the clean image"));
+    if (is_inside(t) && (is_inside(t_next) || t_next == times.clean)) continue;
+    sampler.fail(text("step ", i, " of plan() leads from t = ", t, " to ", t_next, "; expected ", low, " to ", high,
+                      ", and ", times.clean, " for the clean image"));
   }
-  if (plan.back().t_next != -1) {
-    sampler.fail("plan() does not end at the clean image: its last t_next must be -1");
+  if (plan.back().t_next != times.clean) {
+    sampler.fail(text("plan() does not end at the clean image: its last t_next must be ", times.clean));
   }
   return plan;
 }

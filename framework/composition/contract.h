@@ -23,8 +23,11 @@ void check_estimate(const Component<CascadeHead>& head, const Estimate& estimate
 void check_losses(const Component<CascadeHead>& head, const Losses& losses, const TrainingBatch& batch,
                   const std::vector<NamedModule>& modules);
 
-/// The sampler's plan and scale. T: number of training timesteps.
-std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, std::int64_t num_train_timesteps);
+/// The path, as AttributedSchedule: its times go one way, alpha and sigma are finite there, and their ratio falls.
+std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& schedule);
+
+/// The sampler's plan and scale.
+std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, const TimeRange& times);
 double checked_initial_scale(const Component<Sampler>& sampler);
 
 /// What is wrong with `images`, which should be like `like`; empty when nothing is.

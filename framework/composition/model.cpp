@@ -38,7 +38,7 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   const DataOptions& data = experiment.options.data;
   auto dataset = std::make_shared<AttributedDataset>(
-      experiment.host->create<Dataset>(data.dataset, {data.image_size, data.channels}));
+      experiment.host->create<Dataset>(data.dataset, {ImageShape::square(data.channels, data.image_size)}));
   if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' holds no image"));
   if (data.use_labels && dataset->num_classes() < 1) {
     throw ConfigError(text("data.use_labels: the data set '", data.dataset.type, "' has no labels"));
@@ -55,29 +55,30 @@ const Module& Model::module(const std::string& name) const {
   throw ConfigError(text("the head has no module '", name, "'; it has ", join(names, ", ")));
 }
 
-Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes) {
+Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, std::shared_ptr<const Dataset> dataset) {
   const Experiment& options = experiment.options;
   const PluginHost& host = *experiment.host;
   Model model;
   model.guidance = options.guidance;
+  model.image = ImageShape::square(options.data.channels, options.data.image_size);
   if (options.data.label_dropout > 0) model.null_label = num_classes;
-  model.schedule = host.make<NoiseScheduler>(options.noise, {});
+  model.schedule = checked_schedule(host.create<NoiseScheduler>(options.noise, {}));
   if (!options.augmentation.type.empty()) {
-    model.augmentation =
-        host.create<Augmentation>(options.augmentation, {options.data.image_size, options.data.channels});
+    model.augmentation = host.create<Augmentation>(options.augmentation, {model.image});
   }
   CascadeHead::Spec spec;
-  spec.channels = options.data.channels;
-  spec.image_size = options.data.image_size;
-  spec.num_classes = options.data.use_labels ? num_classes + (model.null_label >= 0 ? 1 : 0) : 0;
+  spec.image = model.image;
+  spec.condition.num_classes = options.data.use_labels ? num_classes + (model.null_label >= 0 ? 1 : 0) : 0;
+  if (dataset) spec.condition.extras = dataset->extras();
+  if (!spec.condition.extras.empty()) model.conditions = std::move(dataset);
   spec.schedule = model.schedule;
   spec.factory = &host;
   spec.seed = static_cast<std::uint64_t>(options.run.seed);
-  spec.augment_size = model.augmentation ? model.augmentation.call(&Augmentation::label_size) : 0;
-  if (spec.augment_size < 0) model.augmentation.fail(text("label_size is ", spec.augment_size));
+  spec.condition.augment_size = model.augmentation ? model.augmentation.call(&Augmentation::label_size) : 0;
+  if (spec.condition.augment_size < 0) model.augmentation.fail(text("label_size is ", spec.condition.augment_size));
   model.head = host.create<CascadeHead>(options.head, spec);
   model.modules = checked_modules(model.head);
-  model.sampler = host.create<Sampler>(options.sampler, {model.schedule});
+  model.sampler = host.create<Sampler>(options.sampler, {model.schedule, model.image});
   return model;
 }
 

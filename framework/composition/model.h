@@ -34,23 +34,27 @@ LoadedExperiment resolve_experiment(const Value& document, const std::vector<std
 /// The data set of an experiment; errors name its component. Throws ConfigError when it holds no image.
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment);
 
-/// The networks, on the CPU, and what they are used with. The schedule runs no code of a plugin once it is made.
+/// The networks, on the CPU, and what they are used with.
 struct Model {
-  std::shared_ptr<const NoiseScheduler> schedule;
+  ImageShape image;
+  std::shared_ptr<const NoiseScheduler> schedule;  ///< an AttributedSchedule, checked
   Component<CascadeHead> head;
   std::vector<NamedModule> modules;  ///< the head's, checked
   Component<Sampler> sampler;
   Component<Augmentation> augmentation;  ///< of the training images; none: false
   GuidanceOptions guidance;
-  std::int64_t null_label = -1;  ///< the class that stands for "no label"; -1: the networks have none
+  std::shared_ptr<const Dataset> conditions;  ///< whose extras images are conditioned on; null: it has none
+  std::int64_t null_label = -1;               ///< the class that stands for "no label"; -1: the networks have none
 
   const Module& module(const std::string& name) const;
 };
 
+/// @param dataset      for its extras; null: there are none
 /// @param num_classes  of the data set; used when the experiment conditions on labels, else 0. With
 ///                     data.label_dropout the networks have one class more.
 /// Throws ConfigError when label dropout or guidance lacks what it needs.
-Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes);
+Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes,
+                 std::shared_ptr<const Dataset> dataset = nullptr);
 
 /// Moves every parameter and buffer of `module` in place.
 void move_to(const Module& module, c10::Device device);

@@ -15,7 +15,7 @@ constexpr std::int64_t kMany = 32;
 constexpr double kLargestPixel = 5;
 
 std::shared_ptr<Augmentation> augmentation(const Subject& subject, std::int64_t channels = kChannels) {
-  return subject.make<Augmentation>({kImageSize, channels});
+  return subject.make<Augmentation>({ImageShape::square(channels, kImageSize)});
 }
 
 std::vector<std::uint64_t> seeds(std::uint64_t seed, std::int64_t count) {
@@ -100,7 +100,7 @@ void labels_of_zero_mean_untouched(const Subject& subject) {
   }
 }
 
-Augmentation::Spec spec_for(const Subject&) { return {kImageSize, kChannels}; }
+Augmentation::Spec spec_for(const Subject&) { return {kImage}; }
 
 }  // namespace
 

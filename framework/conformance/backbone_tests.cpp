@@ -13,7 +13,7 @@ constexpr std::int64_t kClasses = 5;
 
 std::shared_ptr<Backbone> backbone(const Subject& subject, std::int64_t in = kChannels, std::int64_t out = kChannels,
                                    std::int64_t classes = 0) {
-  return subject.make<Backbone>({in, out, kImageSize, classes, subject.seed()});
+  return subject.make<Backbone>({ImageShape::square(in, kImageSize), out, {.num_classes = classes}, subject.seed()});
 }
 
 Tensor times(std::int64_t batch = kBatch) { return at::arange(batch, at::kFloat) * 7 + 3; }
@@ -98,9 +98,7 @@ void draws_only_from_what_it_is_given(const Subject& subject) {
 }
 
 void starts_from_its_seed(const Subject& subject) {
-  const auto seeded = [&](std::uint64_t seed) {
-    return state(*subject.make<Backbone>({kChannels, kChannels, kImageSize, 0, seed}));
-  };
+  const auto seeded = [&](std::uint64_t seed) { return state(*subject.make<Backbone>({kImage, kChannels, {}, seed})); };
   const NamedTensors a = seeded(subject.seed() + 1);
   const NamedTensors b = seeded(subject.seed() + 2);
   bool differs = false;
@@ -110,7 +108,7 @@ void starts_from_its_seed(const Subject& subject) {
 
 void repeats_itself(const Subject& subject) {
   const auto network = backbone(subject);
-  const auto other = subject.make<Backbone>({kChannels, kChannels, kImageSize, 0, subject.seed() + 1});
+  const auto other = subject.make<Backbone>({kImage, kChannels, {}, subject.seed() + 1});
   perturb(*network, subject.seed());
   network->train(false);
   const at::NoGradGuard no_grad;
@@ -136,8 +134,8 @@ void depends_on_time_and_labels(const Subject& subject) {
 }
 
 void is_told_of_augmentations(const Subject& subject) {
-  Backbone::Spec spec{kChannels, kChannels, kImageSize, 0, subject.seed()};
-  spec.augment_size = 9;
+  Backbone::Spec spec{kImage, kChannels, {}, subject.seed()};
+  spec.condition.augment_size = 9;
   const auto network = subject.make<Backbone>(spec);
   perturb(*network, subject.seed());
   network->train(false);
@@ -168,7 +166,7 @@ void treats_images_alone(const Subject& subject) {
           text("an image alone and in a batch differ by ", number(difference)));
 }
 
-Backbone::Spec spec_for(const Subject& subject) { return {kChannels, kChannels, kImageSize, 0, subject.seed()}; }
+Backbone::Spec spec_for(const Subject& subject) { return {kImage, kChannels, {}, subject.seed()}; }
 
 std::shared_ptr<void> stand_in(const void* spec) {
   return std::shared_ptr<Backbone>(std::make_shared<StandInBackbone>(*static_cast<const Backbone::Spec*>(spec)));

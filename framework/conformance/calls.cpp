@@ -13,7 +13,7 @@
 namespace casdm::conformance {
 
 void call_backbone(Caller& caller) {
-  auto network = caller.make<Backbone>({kChannels, kChannels, kImageSize, 0, caller.subject.seed()});
+  auto network = caller.make<Backbone>({kImage, kChannels, {}, caller.subject.seed()});
   caller.read_state(*network);
   caller.run("train", [&] { network->train(true); });
   const Tensor x = images(1).requires_grad_(true);
@@ -34,8 +34,7 @@ void call_backbone(Caller& caller) {
 
 void call_head(Caller& caller) {
   const Subject& subject = caller.subject;
-  auto head =
-      caller.make<CascadeHead>({kChannels, kImageSize, 0, stand_in_schedule(), &subject.factory(), subject.seed()});
+  auto head = caller.make<CascadeHead>({kImage, {}, stand_in_schedule(), &subject.factory(), subject.seed()});
   caller.run("modules", [&] { head->modules(); });
   caller.run("gradients_are_separate", [&] { head->gradients_are_separate(); });
   const TrainingBatch batch = training_batch(subject.seed());
@@ -50,7 +49,7 @@ void call_head(Caller& caller) {
   if (total.defined()) caller.run("the backward of losses", [&] { total.backward(); });
   const at::NoGradGuard no_grad;
   caller.run("estimate", [&] {
-    const Estimate estimate = head->estimate(batch.x_t, batch.t, {});
+    const Estimate estimate = head->estimate({batch.x_t, batch.t, {}, {}});
     for (const Tensor& tensor : {estimate.eps, estimate.x0_from_eps, estimate.x0, estimate.gate, estimate.variance}) {
       caller.keep(tensor);
     }
@@ -60,9 +59,10 @@ void call_head(Caller& caller) {
 
 void call_metric(Caller& caller) {
   std::int64_t size = kImageSize;
-  auto metric = caller.make<MetricLoss>({kChannels, size, &caller.subject.factory()});
+  auto metric = caller.make<MetricLoss>({ImageShape::square(kChannels, size), &caller.subject.factory()});
   caller.run("info", [&] { size = std::max(size, metric->info().minimum_size); });
-  if (size > kImageSize) metric = caller.make<MetricLoss>({kChannels, size, &caller.subject.factory()});
+  if (size > kImageSize)
+    metric = caller.make<MetricLoss>({ImageShape::square(kChannels, size), &caller.subject.factory()});
   caller.read_state(*metric);
   caller.run("train", [&] { metric->train(false); });
   const Tensor prediction = images(1, size).requires_grad_(true);
@@ -72,7 +72,7 @@ void call_metric(Caller& caller) {
     caller.run("prepare", [&] { target = metric->prepare(images(2, size)); });
   }
   Tensor value;
-  caller.run("distance", [&] { value = metric->distance(prediction, target); });
+  caller.run("distance", [&] { value = metric->distance_in(prediction, target, {}); });
   caller.keep(value);
   if (value.requires_grad()) caller.run("the backward of distance", [&] { value.sum().backward(); });
   caller.keep(prediction.grad());
@@ -81,13 +81,19 @@ void call_metric(Caller& caller) {
 
 void call_noise(Caller& caller) {
   auto schedule = caller.make<NoiseScheduler>({});
-  caller.keep(at::tensor(schedule->betas(), at::kDouble));
+  TimeRange times;
+  caller.run("range", [&] { times = schedule->range(); });
+  const Tensor t = at::linspace(times.first, times.last, 7, at::kDouble);
+  caller.run("alpha", [&] { caller.keep(schedule->alpha(t)); });
+  caller.run("sigma", [&] { caller.keep(schedule->sigma(t)); });
+  caller.run("time_at", [&] { caller.keep(schedule->time_at(schedule->log_snr(t))); });
+  caller.run("network_time", [&] { caller.keep(schedule->network_time(t)); });
   caller.destroy(schedule);
 }
 
 void call_sampler(Caller& caller) {
   const at::NoGradGuard no_grad;
-  auto sampler = caller.make<Sampler>({stand_in_schedule()});
+  auto sampler = caller.make<Sampler>({stand_in_schedule(), kImage});
   std::vector<SampleStep> plan;
   double scale = 1;
   caller.run("plan", [&] { plan = sampler->plan(); });
@@ -98,7 +104,11 @@ void call_sampler(Caller& caller) {
   for (std::size_t i = 0; i < plan.size(); ++i) {
     Tensor input;
     caller.run("model_input", [&] { input = sampler->model_input(x, i); });
-    StepInput step{i, x, {}, {}};
+    StepInput step;
+    step.index = i;
+    step.x_t = x;
+    step.level = stand_in_schedule()->level(plan[i].t);
+    step.next_level = stand_in_schedule()->level(plan[i].t_next);
     step.estimate.eps =
         stand_in_schedule()->predict_eps_from_x0(input, at::full({clean.size(0)}, plan[i].t, clean.options()), clean);
     step.estimate.x0_from_eps = clean;
@@ -110,11 +120,12 @@ void call_sampler(Caller& caller) {
 }
 
 void call_dataset(Caller& caller) {
-  auto data = caller.make<Dataset>({kImageSize, kChannels});
+  auto data = caller.make<Dataset>({kImage});
   std::int64_t size = 0;
   caller.run("size", [&] { size = data->size(); });
   caller.run("num_classes", [&] { data->num_classes(); });
   caller.run("left_out", [&] { data->left_out(); });
+  caller.run("extras", [&] { data->extras(); });
   for (const std::int64_t index : {std::int64_t{0}, size / 2, size - 1}) {
     caller.run("describe", [&] { data->describe(index); });
     caller.run("get", [&] {
@@ -134,7 +145,7 @@ void call_timesteps(Caller& caller) {
     caller.run("draw", [&] { draw = sampler->draw({0.1, 0.4, 0.9}); });
     caller.keep(at::tensor(draw.t));
     caller.keep(at::tensor(draw.weight));
-    const Tensor t = at::tensor(draw.t);
+    const Tensor t = at::tensor(draw.t, at::kDouble);
     caller.run("observe", [&] { sampler->observe(t, {{"eps", t.to(at::kFloat) + 1, 1.0, "theta"}}); });
   }
   caller.destroy(sampler);
@@ -142,7 +153,7 @@ void call_timesteps(Caller& caller) {
 
 void call_augmentation(Caller& caller) {
   const at::NoGradGuard no_grad;
-  auto augmentation = caller.make<Augmentation>({kImageSize, kChannels});
+  auto augmentation = caller.make<Augmentation>({kImage});
   caller.run("label_size", [&] { augmentation->label_size(); });
   Augmented result;
   caller.run("apply", [&] { result = augmentation->apply(images(1), {1, 2}); });

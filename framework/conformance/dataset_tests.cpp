@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kLooks = 16;
 
 std::shared_ptr<Dataset> dataset(const Subject& subject, std::int64_t channels = kChannels) {
-  return subject.make<Dataset>({kImageSize, channels});
+  return subject.make<Dataset>({ImageShape::square(channels, kImageSize)});
 }
 
 /// Indices spread over the whole set.
@@ -89,7 +89,7 @@ void can_be_read_by_several_threads(const Subject& subject) {
   require(good, "several threads read other images than one thread alone");
 }
 
-Dataset::Spec spec_for(const Subject&) { return {kImageSize, kChannels}; }
+Dataset::Spec spec_for(const Subject&) { return {kImage}; }
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/text.h"
 
 namespace casdm::conformance {
@@ -25,10 +26,10 @@ std::shared_ptr<const NoiseScheduler> linear_schedule(std::int64_t count) {
   for (std::int64_t t = 0; t < count; ++t) {
     betas.push_back(1000 / T * (1e-4 + (0.02 - 1e-4) * static_cast<double>(t) / (T - 1)));
   }
-  return std::make_shared<const NoiseScheduler>(std::move(betas));
+  return std::make_shared<const BetaSchedule>(std::move(betas));
 }
 
-double deviation(double signal) { return std::sqrt(kVariance * signal + 1 - signal); }
+double variance(const NoiseLevel& level) { return kVariance * level.alpha * level.alpha + level.sigma * level.sigma; }
 
 bool has_steps_option(const Subject& subject) {
   const OptionSchema& options = subject.entry().options;
@@ -45,7 +46,7 @@ GaussianFlow::GaussianFlow(const Subject& subject, std::int64_t steps)
     : schedule_(linear_schedule(has_steps_option(subject) ? kFinest : steps)) {
   Value table{Value::Table{}};
   if (has_steps_option(subject)) table.set(kStepsOption, steps);
-  sampler_ = subject.make<Sampler>({schedule_}, table);
+  sampler_ = subject.make<Sampler>({schedule_, kImage}, table);
   plan_ = sampler_->plan();
 }
 
@@ -53,29 +54,28 @@ bool GaussianFlow::draws_noise() const {
   return std::any_of(plan_.begin(), plan_.end(), [](const SampleStep& step) { return step.needs_noise; });
 }
 
-double GaussianFlow::signal(std::size_t index) const {
-  const Tensor t = at::full({1}, plan_[index].t, at::kDouble);
-  return NoiseScheduler::gather(schedule_->alphas_cumprod(), t, t).item<double>();
-}
-
 Tensor GaussianFlow::to_z(const Tensor& x, std::size_t index) const {
-  const double A = signal(index);
-  return (sampler_->model_input(x, index) - kMean * std::sqrt(A)) / deviation(A);
+  const NoiseLevel now = level(index);
+  return (sampler_->model_input(x, index) - kMean * now.alpha) / std::sqrt(variance(now));
 }
 
 Tensor GaussianFlow::from_z(const Tensor& z, std::size_t index) const {
-  const double A = signal(index);
-  const Tensor seen = kMean * std::sqrt(A) + deviation(A) * z;
+  const NoiseLevel now = level(index);
+  const Tensor seen = kMean * now.alpha + std::sqrt(variance(now)) * z;
   // The model sees x times a factor.
   return seen / sampler_->model_input(at::ones_like(z), index);
 }
 
 Tensor GaussianFlow::step(const Tensor& x, std::size_t index, const Tensor& noise, double bias) const {
-  const double A = signal(index);
+  const NoiseLevel now = level(index);
   const Tensor seen = sampler_->model_input(x, index);
-  StepInput input{index, x, {}, {}};
-  input.estimate.eps = std::sqrt(1 - A) * (seen - kMean * std::sqrt(A)) / (kVariance * A + 1 - A) + bias;
-  input.estimate.x0_from_eps = (seen - std::sqrt(1 - A) * input.estimate.eps) / std::sqrt(A);
+  StepInput input;
+  input.index = index;
+  input.x_t = x;
+  input.level = now;
+  input.next_level = schedule_->level(plan_[index].t_next);
+  input.estimate.eps = now.sigma * (seen - kMean * now.alpha) / variance(now) + bias;
+  input.estimate.x0_from_eps = (seen - now.sigma * input.estimate.eps) / now.alpha;
   if (plan_[index].needs_noise) input.noise = as_images(noise.select(1, static_cast<std::int64_t>(index)));
   return sampler_->step(input);
 }

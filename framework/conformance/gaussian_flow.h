@@ -9,10 +9,10 @@
 namespace casdm::conformance {
 
 /// A sampler on pixels N(0.3, 0.25), for which the ideal network is known in closed form:
-///     eps = sqrt(1-A_t) (x_t - 0.3 sqrt(A_t)) / (0.25 A_t + 1 - A_t)
-/// In units of x_t's own distribution, z = (x_t - 0.3 sqrt(A_t)) / sqrt(0.25 A_t + 1 - A_t), the exact flow leaves
-/// every pixel where it is, and noise leaves z at N(0, 1). Both hold from the first evaluation to the last, whatever
-/// the timesteps in between, so that is where they are compared.
+///     eps = sigma_t (x_t - 0.3 alpha_t) / (0.25 alpha_t^2 + sigma_t^2)
+/// In units of x_t's own distribution, z = (x_t - 0.3 alpha_t) / sqrt(0.25 alpha_t^2 + sigma_t^2), the exact flow
+/// leaves every pixel where it is, and noise leaves z at N(0, 1). Both hold from the first evaluation to the last,
+/// whatever the timesteps in between, so that is where they are compared.
 class GaussianFlow {
  public:
   /// @param steps  the option num_inference_steps; without such an option, the length of the schedule
@@ -36,8 +36,7 @@ class GaussianFlow {
   /// `x` one step on, with the estimate moved by `bias`.
   Tensor step(const Tensor& x, std::size_t index, const Tensor& noise, double bias = 0) const;
 
-  /// A at the timestep of an evaluation.
-  double signal(std::size_t index) const;
+  NoiseLevel level(std::size_t index) const { return schedule_->level(plan_[index].t); }
 
   /// x at evaluation `index` as the model sees it, in units of its distribution, and back.
   Tensor to_z(const Tensor& x, std::size_t index) const;

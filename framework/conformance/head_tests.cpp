@@ -50,7 +50,7 @@ void estimates_every_image(const Subject& subject) {
   const TrainingBatch batch = training_batch(subject.seed());
   const Tensor before = batch.x_t.clone();
   for (const Tensor& t : kinds_of_t(batch)) {
-    const Estimate estimate = model->estimate(batch.x_t, t, {});
+    const Estimate estimate = model->estimate({batch.x_t, t, {}, {}});
     require(estimate.x0_from_eps.defined() || estimate.x0.defined(), "the estimate holds no clean image");
     require(!estimate.gate.defined() || estimate.x0.defined(), "it has a gate, but no x0 for the gate to weigh");
     for (const auto& [name, tensor] : parts_of(estimate)) {
@@ -73,7 +73,7 @@ void eps_and_x0_imply_each_other(const Subject& subject) {
   const at::NoGradGuard no_grad;
   const TrainingBatch batch = training_batch(subject.seed());
   for (const Tensor& t : kinds_of_t(batch)) {
-    const Estimate estimate = model->estimate(batch.x_t, t, {});
+    const Estimate estimate = model->estimate({batch.x_t, t, {}, {}});
     if (!estimate.eps.defined() || !estimate.x0_from_eps.defined())
       throw Skip("it has only one of eps and x0_from_eps");
     const Tensor rebuilt = stand_in_schedule()->q_sample(estimate.x0_from_eps, t, estimate.eps);
@@ -97,7 +97,8 @@ void keeps_the_precision_of_the_images(const Subject& subject) {
                  " under bf16 autocast; convert what the networks answer to the type of x_t"));
   };
   at::autocast::set_autocast_enabled(at::kCPU, true);
-  for (const auto& [name, tensor] : parts_of(model->estimate(batch.x_t, batch.t, {}))) require_float(name, tensor);
+  for (const auto& [name, tensor] : parts_of(model->estimate({batch.x_t, batch.t, {}, {}})))
+    require_float(name, tensor);
   for (const LossTerm& term : model->losses(batch, OneMetric()).terms) {
     require_float(text("term '", term.name, "'"), term.value);
   }
@@ -184,8 +185,8 @@ void trains_every_module(const Subject& subject) {
 }
 
 CascadeHead::Spec conditional_spec(const Subject& subject) {
-  CascadeHead::Spec spec{kChannels, kImageSize, kClasses, stand_in_schedule(), &subject.factory(), subject.seed()};
-  spec.augment_size = kAugmentSize;
+  CascadeHead::Spec spec{kImage, {.num_classes = kClasses}, stand_in_schedule(), &subject.factory(), subject.seed()};
+  spec.condition.augment_size = kAugmentSize;
   return spec;
 }
 
@@ -205,26 +206,27 @@ void gives_its_networks_their_conditions(const Subject& subject) {
   const std::vector<NamedModule> modules = model->modules();
   const auto& networks = subject.factory().backbones();
   TrainingBatch batch = training_batch(subject.seed());
-  batch.labels = at::tensor({kClasses - 1, std::int64_t{2}});
-  batch.augment = at::ones({kBatch, kAugmentSize});
+  batch.condition.labels = at::tensor({kClasses - 1, std::int64_t{2}});
+  batch.condition.augment = at::ones({kBatch, kAugmentSize});
   model->losses(batch, OneMetric());
   std::vector<std::size_t> calls;
   for (const auto& network : networks) {
     const NamedModule* module = module_of(*network, modules, subject.seed());
     for (const Condition& condition : network->conditions()) {
-      require(same(condition.labels, batch.labels), "in losses a network is not given the batch's labels");
-      require(same(condition.augment, batch.augment), "a network is not given the batch's augmentation labels");
+      require(same(condition.labels, batch.condition.labels), "in losses a network is not given the batch's labels");
+      require(same(condition.augment, batch.condition.augment),
+              "a network is not given the batch's augmentation labels");
       require(condition.dropout.has_value() || module == nullptr || !module->is_trainable,
-              "in losses a network is not given its dropout generator: use batch.condition(name)");
+              "in losses a network is not given its dropout generator: use batch.condition_for(name)");
     }
     calls.push_back(network->conditions().size());
   }
   const at::NoGradGuard no_grad;
-  model->estimate(batch.x_t, batch.t, batch.labels);
+  model->estimate({batch.x_t, batch.t, {}, {.labels = batch.condition.labels}});
   for (std::size_t i = 0; i < networks.size(); ++i) {
     for (std::size_t k = calls[i]; k < networks[i]->conditions().size(); ++k) {
       const Condition& condition = networks[i]->conditions()[k];
-      require(same(condition.labels, batch.labels), "in estimate a network is not given the labels");
+      require(same(condition.labels, batch.condition.labels), "in estimate a network is not given the labels");
       require(!condition.augment.defined() || !condition.augment.any().item<bool>(),
               "in estimate a network is given augmentation labels that are not zero");
     }
@@ -236,9 +238,10 @@ void makes_its_networks_by_its_spec(const Subject& subject) {
   std::set<std::uint64_t> seeds;
   for (const auto& network : subject.factory().backbones()) {
     const Backbone::Spec& spec = network->spec();
-    require(spec.num_classes == kClasses, "a network was made without the head's num_classes");
-    require(spec.augment_size == kAugmentSize, "a network was made without the head's augment_size");
-    require(spec.image_size == kImageSize, text("a network was made for ", spec.image_size, " px, not ", kImageSize));
+    require(spec.condition.num_classes == kClasses, "a network was made without the head's num_classes");
+    require(spec.condition.augment_size == kAugmentSize, "a network was made without the head's augment_size");
+    require(spec.image.height == kImageSize,
+            text("a network was made for ", spec.image.height, " px, not ", kImageSize));
     require(seeds.insert(spec.seed).second, "two networks were made with one seed, so they start alike");
     require(module_of(*network, model->modules(), subject.seed()) != nullptr,
             "a network's seed is not derive_seed(spec.seed, name of a module), so it would start otherwise in a head "
@@ -268,7 +271,7 @@ void repeats_itself(const Subject& subject) {
   const auto model = perturbed_head(subject);
   const at::NoGradGuard no_grad;
   const TrainingBatch batch = training_batch(subject.seed());
-  const auto estimated = [&] { return model->estimate(batch.x_t, batch.t, {}); };
+  const auto estimated = [&] { return model->estimate({batch.x_t, batch.t, {}, {}}); };
   const Estimate first = estimated();
   model->losses(training_batch(subject.seed() + 1), OneMetric());
   const Estimate second = estimated();
@@ -281,7 +284,7 @@ void repeats_itself(const Subject& subject) {
 }
 
 CascadeHead::Spec spec_for(const Subject& subject) {
-  return {kChannels, kImageSize, 0, stand_in_schedule(), &subject.factory(), subject.seed()};
+  return {kImage, {}, stand_in_schedule(), &subject.factory(), subject.seed()};
 }
 
 }  // namespace

@@ -20,10 +20,10 @@ constexpr int kDirections = 4;
 struct MetricUnderTest {
   explicit MetricUnderTest(const Subject& subject, bool in_double = false) {
     size = kImageSize;
-    metric = subject.make<MetricLoss>({kChannels, size, &subject.factory()});
+    metric = subject.make<MetricLoss>({ImageShape::square(kChannels, size), &subject.factory()});
     if (metric->info().minimum_size > size) {
       size = metric->info().minimum_size;
-      metric = subject.make<MetricLoss>({kChannels, size, &subject.factory()});
+      metric = subject.make<MetricLoss>({ImageShape::square(kChannels, size), &subject.factory()});
     }
     if (!in_double) return;
     at::NoGradGuard no_grad;
@@ -103,7 +103,7 @@ void keeps_what_it_prepared(const Subject& subject) {
 
 /// What info() promises of sizes and channels is served.
 void serves_what_it_declares(const Subject& subject) {
-  const MetricInfo info = subject.make<MetricLoss>({kChannels, kImageSize, &subject.factory()})->info();
+  const MetricInfo info = subject.make<MetricLoss>({kImage, &subject.factory()})->info();
   require(info.lowest <= info.highest,
           text("info(): lowest, ", number(info.lowest), ", is above highest, ", number(info.highest)));
   require(info.minimum_size >= 1, text("info(): minimum_size is ", info.minimum_size, "; 1 means any"));
@@ -113,7 +113,7 @@ void serves_what_it_declares(const Subject& subject) {
     if (info.channels != 0 && info.channels != channels) continue;
     std::shared_ptr<MetricLoss> metric;
     try {
-      metric = subject.make<MetricLoss>({channels, size, &subject.factory()});
+      metric = subject.make<MetricLoss>({ImageShape::square(channels, size), &subject.factory()});
     } catch (const ConfigError& error) {
       throw Failure(text("info() promises images of ", size, " px and ", channels, " channels, but: ", error.what()));
     }
@@ -231,7 +231,7 @@ void is_safe_in_bfloat16(const Subject& subject) {
           "an image that was rounded to bfloat16 gives values that are not finite");
 }
 
-MetricLoss::Spec spec_for(const Subject& subject) { return {kChannels, kImageSize, &subject.factory()}; }
+MetricLoss::Spec spec_for(const Subject& subject) { return {kImage, &subject.factory()}; }
 
 class StandInMetric final : public MetricLoss {
  public:

@@ -13,72 +13,123 @@ namespace casdm::conformance {
 
 namespace {
 
-void tables_are_sound(const Subject& subject) {
+/// Times to look at: all where they are whole, else irregular ones from first to last.
+Tensor times_of(const NoiseScheduler& schedule) {
+  const TimeRange times = schedule.range();
+  if (times.is_whole) return at::arange(times.first, times.last + 1, 1, at::kDouble);
+  const Tensor part = at::linspace(0, 1, 1009, at::kDouble).pow(1.1);
+  return times.first + (times.last - times.first) * part;
+}
+
+void range_is_sound(const Subject& subject) {
   const auto schedule = subject.make<NoiseScheduler>({});
-  double product = 1;
-  for (std::size_t t = 0; t < schedule->betas().size(); ++t) {
-    const double beta = schedule->betas()[t];
-    require(std::isfinite(beta) && beta > 0 && beta <= 1, text("beta of timestep ", t, " is ", number(beta)));
-    const double before = product;
-    product *= 1 - beta;
-    require(std::abs(schedule->alphas_cumprod()[t] - product) <= 1e-12,
-            text("A at timestep ", t, " is not the product of 1 - beta"));
-    require(product < before, text("A does not fall at timestep ", t));
-    const double c1 = schedule->posterior_mean_coef1()[t];
-    const double c2 = schedule->posterior_mean_coef2()[t];
-    require(std::abs(c1 + c2 * std::sqrt(product) - std::sqrt(before)) <= 1e-9,
-            text("c1 + c2 sqrt(A_t) is not sqrt(A_{t-1}) at timestep ", t));
+  const auto [first, last, clean, is_whole] = schedule->range();
+  require(std::isfinite(first) && std::isfinite(last) && std::isfinite(clean),
+          text("the range ", number(first), "..", number(last), " from ", number(clean), " is not finite"));
+  require((clean <= first && first <= last && clean < last) || (clean >= first && first >= last && clean > last),
+          text("the times clean = ", number(clean), ", first = ", number(first), ", last = ", number(last),
+               " do not go one way"));
+  require(!is_whole || (first == std::floor(first) && last == std::floor(last)), "is_whole, but the ends are not");
+  const NoiseLevel level = schedule->level(clean);
+  require(std::abs(level.alpha - 1) <= 1e-12 && std::abs(level.sigma) <= 1e-12,
+          text("at the clean image alpha is ", number(level.alpha), " and sigma ", number(level.sigma),
+               "; expected 1 and 0"));
+}
+
+void signal_falls(const Subject& subject) {
+  const auto schedule = subject.make<NoiseScheduler>({});
+  const Tensor t = times_of(*schedule);
+  for (const Tensor& values : {schedule->alpha(t), schedule->sigma(t)}) {
+    require(values.sizes() == t.sizes() && values.scalar_type() == at::kDouble,
+            "alpha and sigma must be float64, shaped like t");
+    require(values.isfinite().all().item<bool>() && values.ge(0).all().item<bool>(),
+            "alpha and sigma must be finite and not negative");
   }
+  const Tensor ratio = schedule->log_snr(t);
+  const Tensor rises = (ratio.narrow(0, 1, ratio.size(0) - 1) >= ratio.narrow(0, 0, ratio.size(0) - 1)).nonzero();
+  const std::int64_t at = rises.size(0) > 0 ? rises[0][0].item<std::int64_t>() + 1 : 0;
+  require(rises.size(0) == 0, text("the signal-to-noise ratio does not fall at t = ", number(t[at].item<double>())));
+}
+
+void posterior_is_consistent(const Subject& subject) {
+  const auto schedule = subject.make<NoiseScheduler>({});
+  const TimeRange times = schedule->range();
+  const Tensor all = times_of(*schedule);
+  const Tensor t = all.narrow(0, 1, all.size(0) - 1);
+  for (const Tensor& s : {schedule->previous(t), at::full_like(t, times.first), at::full_like(t, times.clean)}) {
+    const Posterior posterior = schedule->posterior(t, s);
+    const Tensor mean_error = posterior.of_x0 + posterior.of_x_t * schedule->alpha(t) - schedule->alpha(s);
+    require(mean_error.abs().max().item<double>() <= 1e-9, "the posterior's mean of x_s is not alpha_s x0");
+    const Tensor variance_error =
+        posterior.variance + (posterior.of_x_t * schedule->sigma(t)).square() - schedule->sigma(s).square();
+    const double scale = std::max(1.0, schedule->sigma(t).square().max().item<double>());
+    require(variance_error.abs().max().item<double>() <= 1e-9 * scale,
+            "the posterior's variance does not add up to that of x_s");
+  }
+}
+
+void time_inverts_the_ratio(const Subject& subject) {
+  const auto schedule = subject.make<NoiseScheduler>({});
+  const TimeRange times = schedule->range();
+  const Tensor t = times_of(*schedule);
+  const Tensor inside = t.narrow(0, 0, t.size(0) - 1);
+  const Tensor error = (schedule->time_at(schedule->log_snr(inside)) - inside).abs().max();
+  require(error.item<double>() <= 1e-6 * std::abs(times.last - times.first) + 1e-9,
+          text("time_at(log_snr(t)) misses t by ", number(error.item<double>())));
 }
 
 void forward_process_has_its_moments(const Subject& subject) {
   const auto schedule = subject.make<NoiseScheduler>({});
   at::Generator generator = make_generator(derive_seed(subject.seed(), "moments"));
   constexpr std::int64_t kSamples = 40000;
-  const std::int64_t last = schedule->num_train_timesteps() - 1;
-  for (const std::int64_t step : {std::int64_t{0}, last / 2, last}) {
+  const Tensor all = times_of(*schedule);
+  for (const std::int64_t row : {std::int64_t{0}, all.size(0) / 2, all.size(0) - 1}) {
+    const Tensor t = all.narrow(0, row, 1);
     const Tensor eps = at::empty({1, kSamples}, at::kDouble).normal_(0, 1, generator);
-    const Tensor t = at::full({1}, step, at::kLong);
     const Tensor x = schedule->q_sample(at::full({1, kSamples}, 0.5, at::kDouble), t, eps);
-    const double kept = schedule->alphas_cumprod()[static_cast<std::size_t>(step)];
+    const NoiseLevel level = schedule->level(t.item<double>());
     const double mean = x.mean().item<double>();
     const double variance = x.var().item<double>();
-    const double error = std::sqrt((1 - kept) / kSamples);
-    require(std::abs(mean - 0.5 * std::sqrt(kept)) <= 5 * error + 1e-12,
-            text("at timestep ", step, " the mean of x_t is ", number(mean)));
-    require(std::abs(variance - (1 - kept)) <= 5 * std::sqrt(2.0 / kSamples) * (1 - kept) + 1e-12,
-            text("at timestep ", step, " the variance of x_t is ", number(variance), ", expected ", number(1 - kept)));
+    const double expected = level.sigma * level.sigma;
+    require(std::abs(mean - 0.5 * level.alpha) <= 5 * level.sigma / std::sqrt(kSamples) + 1e-12,
+            text("at t = ", number(level.t), " the mean of x_t is ", number(mean)));
+    require(std::abs(variance - expected) <= 5 * std::sqrt(2.0 / kSamples) * expected + 1e-12,
+            text("at t = ", number(level.t), " the variance of x_t is ", number(variance), ", expected ",
+                 number(expected)));
   }
 }
 
-void repeats_its_tables(const Subject& subject) {
-  require(subject.make<NoiseScheduler>({})->betas() == subject.make<NoiseScheduler>({})->betas(),
-          "two instances have different betas");
+void repeats_its_levels(const Subject& subject) {
+  const auto one = subject.make<NoiseScheduler>({});
+  const Tensor t = times_of(*one);
+  require(at::equal(one->alpha(t), subject.make<NoiseScheduler>({})->alpha(t)), "two instances have different levels");
 }
 
-/// Betas that are all exact in float32 were computed in it.
+/// Levels that are all exact in float32 were computed in it.
 void computes_in_double(const Subject& subject) {
   const auto schedule = subject.make<NoiseScheduler>({});
-  const std::vector<double>& betas = schedule->betas();
-  const bool is_single = std::all_of(betas.begin(), betas.end(),
-                                     [](double beta) { return static_cast<double>(static_cast<float>(beta)) == beta; });
-  const bool is_constant = std::adjacent_find(betas.begin(), betas.end(), std::not_equal_to<>()) == betas.end();
-  require(!is_single || is_constant, "every beta is a float32 number: tables are computed in double");
+  const Tensor alpha = schedule->alpha(times_of(*schedule));
+  const bool is_constant = alpha.eq(alpha[0]).all().item<bool>();
+  require(is_constant || !at::equal(alpha.to(at::kFloat).to(at::kDouble), alpha),
+          "every alpha is a float32 number: levels are computed in double");
 }
 
 NoiseScheduler::Spec spec_for(const Subject&) { return {}; }
 
-std::shared_ptr<void> stand_in(const void*) { return std::make_shared<NoiseScheduler>(stand_in_schedule()->betas()); }
+std::shared_ptr<void> stand_in(const void*) { return std::const_pointer_cast<NoiseScheduler>(stand_in_schedule()); }
 
 }  // namespace
 
 Suite noise_suite() {
   const auto kind = NoiseScheduler::kind;
   return suite<NoiseScheduler, spec_for>(
-      {{kind, "tables_are_sound", false, tables_are_sound},
+      {{kind, "range_is_sound", false, range_is_sound},
+       {kind, "signal_falls", false, signal_falls},
+       {kind, "posterior_is_consistent", false, posterior_is_consistent},
+       {kind, "time_inverts_the_ratio", false, time_inverts_the_ratio},
        {kind, "forward_process_has_its_moments", false, forward_process_has_its_moments},
        {kind, "computes_in_double", false, computes_in_double},
-       {kind, "repeats_its_tables", false, repeats_its_tables}},
+       {kind, "repeats_its_levels", false, repeats_its_levels}},
       call_noise, stand_in);
 }
 

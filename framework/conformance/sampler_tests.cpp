@@ -13,7 +13,9 @@ namespace casdm::conformance {
 
 namespace {
 
-std::shared_ptr<Sampler> sampler_of(const Subject& subject) { return subject.make<Sampler>({stand_in_schedule()}); }
+std::shared_ptr<Sampler> sampler_of(const Subject& subject) {
+  return subject.make<Sampler>({stand_in_schedule(), kImage});
+}
 
 bool same(const std::vector<SampleStep>& a, const std::vector<SampleStep>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const SampleStep& x, const SampleStep& y) {
@@ -65,7 +67,9 @@ std::vector<Tensor> trajectory(Sampler& sampler, const Tensor& clean, std::uint6
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const Tensor before = x.clone();
     const Tensor input = sampler.model_input(x, i);
-    StepInput step{i, x, model(input, at::full({clean.size(0)}, plan[i].t, clean.options()), clean), {}};
+    StepInput step{i, x, model(input, at::full({clean.size(0)}, plan[i].t, clean.options()), clean)};
+    step.level = stand_in_schedule()->level(plan[i].t);
+    step.next_level = stand_in_schedule()->level(plan[i].t_next);
     if (plan[i].needs_noise) step.noise = at::empty_like(clean).normal_(0, 1, generator);
     const Tensor next = sampler.step(step);
     require(next.sizes() == clean.sizes(), text("step ", i, " returned shape ", next.sizes(), " for ", clean.sizes()));
@@ -133,7 +137,7 @@ void converges_to_the_exact_flow(const Subject& subject) {
                number(least), ". Is a coefficient wrong?"));
 }
 
-Sampler::Spec spec_for(const Subject&) { return {stand_in_schedule()}; }
+Sampler::Spec spec_for(const Subject&) { return {stand_in_schedule(), kImage}; }
 
 }  // namespace
 

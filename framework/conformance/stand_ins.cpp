@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
@@ -26,16 +27,16 @@ Tensor images(std::uint64_t seed, std::int64_t size, std::int64_t batch, std::in
 }
 
 std::shared_ptr<const NoiseScheduler> stand_in_schedule() {
-  static const auto schedule = std::make_shared<const NoiseScheduler>(linear_betas(100));
+  static const auto schedule = std::make_shared<const BetaSchedule>(linear_betas(100));
   return schedule;
 }
 
 StandInBackbone::StandInBackbone(const Spec& spec) : spec_(spec) {
-  first_ = add("first.weight", {8, spec.in_channels, 3, 3}, 0.2);
+  first_ = add("first.weight", {8, spec.image.channels, 3, 3}, 0.2);
   time_ = add("time.weight", {8}, 0.1);
   second_ = add("second.weight", {spec.out_channels, 8, 3, 3}, 0.1);
-  if (spec.num_classes > 0) labels_ = add("labels.weight", {spec.num_classes, 8}, 0.1);
-  if (spec.augment_size > 0) augment_ = add("augment.weight", {8, spec.augment_size}, 0.1);
+  if (spec.condition.num_classes > 0) labels_ = add("labels.weight", {spec.condition.num_classes, 8}, 0.1);
+  if (spec.condition.augment_size > 0) augment_ = add("augment.weight", {8, spec.condition.augment_size}, 0.1);
 }
 
 Tensor StandInBackbone::add(const char* name, at::IntArrayRef shape, double deviation) {
@@ -70,18 +71,16 @@ std::shared_ptr<void> StandInFactory::make_any(std::string_view kind, const Comp
 
 std::vector<LossTerm> OneMetric::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                           const std::string& module) const {
-  require(prediction.sizes() == batch.x0.sizes(),
-          text("it gives the metrics a prediction of shape ", prediction.sizes(), ", expected ", batch.x0.sizes()));
-  return {{kName, (prediction - batch.x0).abs().mean({1, 2, 3}), kWeight, module}};
+  require(prediction.sizes() == batch.target.sizes(),
+          text("it gives the metrics a prediction of shape ", prediction.sizes(), ", expected ", batch.target.sizes()));
+  return {{kName, (prediction - batch.target).abs().mean({1, 2, 3}), kWeight, module}};
 }
 
 TrainingBatch training_batch(std::uint64_t seed) {
   at::Generator generator = make_generator(derive_seed(seed, "head batch"));
-  TrainingBatch batch;
-  batch.x0 = images(1);
-  batch.t = at::arange(kBatch, at::kLong) * 30 + 20;
-  batch.eps = at::empty_like(batch.x0).normal_(0, 1, generator);
-  batch.x_t = stand_in_schedule()->q_sample(batch.x0, batch.t, batch.eps);
+  const Tensor x0 = images(1);
+  const Tensor t = at::arange(kBatch, at::kLong) * 30 + 20;
+  TrainingBatch batch = noised_batch(*stand_in_schedule(), x0, t, at::empty_like(x0).normal_(0, 1, generator));
   batch.dropout = [](std::string_view module) { return make_generator(derive_seed(1, module)); };
   return batch;
 }

@@ -17,6 +17,7 @@ namespace casdm::conformance {
 inline constexpr std::int64_t kImageSize = 32;
 inline constexpr std::int64_t kBatch = 2;
 inline constexpr std::int64_t kChannels = 3;
+inline constexpr ImageShape kImage{kChannels, kImageSize, kImageSize};
 
 /// The `type` of a stand-in, whatever its kind.
 inline constexpr const char* kStandIn = "conformance/stand_in";

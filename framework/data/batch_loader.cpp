@@ -20,8 +20,12 @@ namespace casdm {
 
 namespace {
 
-void mirror(std::vector<std::uint8_t>& pixels, std::int64_t width) {
-  for (auto row = pixels.begin(); row != pixels.end(); row += width) std::reverse(row, row + width);
+template <class T>
+void mirror(std::vector<std::uint8_t>& bytes, std::int64_t width) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  for (auto row = values.begin(); row != values.end(); row += width) std::reverse(row, row + width);
+  std::memcpy(bytes.data(), values.data(), bytes.size());
 }
 
 void check(const Dataset& dataset, const DataOptions& options, std::int64_t first_position) {
@@ -31,6 +35,12 @@ void check(const Dataset& dataset, const DataOptions& options, std::int64_t firs
   }
   if (options.use_labels && dataset.num_classes() <= 0) {
     throw ConfigError("data.use_labels = true, but the data set has no labels");
+  }
+  for (const ExtraInfo& extra : dataset.extras()) {
+    if (extra.is_image && (extra.is_integer || extra.shape.size() != 3)) {
+      throw PluginError(
+          text("the extra ", quoted(extra.name), " of the data set is an image without [C, H, W] of float32"));
+    }
   }
   if (first_position < 0) {
     throw Error(text("the stream of images cannot start at position ", first_position, ": expected 0 or more"));
@@ -50,8 +60,9 @@ class BatchLoader::Stream {
         null_label_(dataset->num_classes()),
         warn_(warn ? std::move(warn) : [](const std::string&) {}),
         order_(size_, seed),
+        content_{dataset->is_floating_point(), dataset->extras()},
         reader_(std::move(dataset), options),
-        ring_(options, batch_size, first_position) {
+        ring_(options, batch_size, first_position, content_) {
     threads_.reserve(static_cast<std::size_t>(options.workers));
     try {
       for (std::int64_t i = 0; i < options.workers; ++i) threads_.emplace_back([this] { work(); });
@@ -92,12 +103,26 @@ class BatchLoader::Stream {
 
   void fill(const BatchRing::Place& place) {
     PreparedImage image = reader_.read(order_.index_at(place.position));
-    if (options_.random_flip && draw("flip", place.position) < 0.5) mirror(image.pixels, options_.image_size);
+    if (options_.random_flip && draw("flip", place.position) < 0.5) flip(image);
     std::memcpy(place.pixels, image.pixels.data(), image.pixels.size());
+    for (std::size_t i = 0; i < image.extras.size(); ++i) {
+      std::memcpy(place.extras[i], image.extras[i].data(), image.extras[i].size());
+    }
     if (place.label == nullptr) return;
     const bool is_dropped =
         options_.label_dropout > 0 && draw("label_dropout", place.position) < options_.label_dropout;
     *place.label = is_dropped ? null_label_ : image.label;
+  }
+
+  void flip(PreparedImage& image) const {
+    if (content_.is_floating_point) {
+      mirror<float>(image.pixels, options_.image_size);
+    } else {
+      mirror<std::uint8_t>(image.pixels, options_.image_size);
+    }
+    for (std::size_t i = 0; i < content_.extras.size(); ++i) {
+      if (content_.extras[i].is_image) mirror<float>(image.extras[i], content_.extras[i].shape.back());
+    }
   }
 
   double draw(std::string_view purpose, std::int64_t position) const {
@@ -115,6 +140,7 @@ class BatchLoader::Stream {
   std::int64_t null_label_;
   std::function<void(const std::string&)> warn_;
   ImageOrder order_;
+  ImageContent content_;
   ImageReader reader_;
   BatchRing ring_;
   std::vector<std::thread> threads_;

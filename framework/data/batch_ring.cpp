@@ -3,11 +3,23 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace casdm {
 
-BatchRing::BatchRing(const DataOptions& options, std::int64_t batch_size, std::int64_t first_position)
+namespace {
+
+/// Where image `row` of a batch lies in `tensor`.
+std::uint8_t* bytes_at(const at::Tensor& tensor, std::int64_t row) {
+  return static_cast<std::uint8_t*>(tensor.data_ptr()) + row * tensor.stride(0) * tensor.element_size();
+}
+
+}  // namespace
+
+BatchRing::BatchRing(const DataOptions& options, std::int64_t batch_size, std::int64_t first_position,
+                     ImageContent content)
     : options_(options),
+      content_(std::move(content)),
       batch_size_(batch_size),
       origin_(first_position),
       first_(first_position),
@@ -26,8 +38,12 @@ std::optional<BatchRing::Place> BatchRing::claim() {
   const std::int64_t position = next_++;
   Slot& slot = slot_of(position);
   const std::int64_t place = (position - origin_) % batch_size_;
-  return Place{position, slot.images.data_ptr<std::uint8_t>() + place * slot.images.stride(0),
-               options_.use_labels ? slot.labels.data_ptr<std::int64_t>() + place : nullptr};
+  Place result{position,
+               bytes_at(slot.images, place),
+               options_.use_labels ? slot.labels.data_ptr<std::int64_t>() + place : nullptr,
+               {}};
+  for (const at::Tensor& extra : slot.extras) result.extras.push_back(bytes_at(extra, place));
+  return result;
 }
 
 void BatchRing::settle(std::int64_t position, std::exception_ptr failure) {
@@ -50,6 +66,7 @@ ImageBatch BatchRing::take() {
   Slot& slot = slot_of(first_);
   if (slot.failure) std::rethrow_exception(slot.failure);
   ImageBatch batch{slot.images, slot.labels, first_};
+  for (std::size_t i = 0; i < content_.extras.size(); ++i) batch.extras[content_.extras[i].name] = slot.extras[i];
   reset(slot);
   first_ += batch_size_;
   room_.notify_all();
@@ -68,7 +85,14 @@ BatchRing::Slot& BatchRing::slot_of(std::int64_t position) {
 
 void BatchRing::reset(Slot& slot) {
   const std::int64_t side = options_.image_size;
-  slot.images = at::empty({batch_size_, options_.channels, side, side}, at::kByte);
+  const at::ScalarType type = content_.is_floating_point ? at::kFloat : at::kByte;
+  slot.images = at::empty({batch_size_, options_.channels, side, side}, type);
+  slot.extras.clear();
+  for (const ExtraInfo& extra : content_.extras) {
+    std::vector<std::int64_t> shape{batch_size_};
+    shape.insert(shape.end(), extra.shape.begin(), extra.shape.end());
+    slot.extras.push_back(at::empty(shape, extra.is_integer ? at::kLong : at::kFloat));
+  }
   if (options_.use_labels) slot.labels = at::empty({batch_size_}, at::kLong);
   slot.missing = batch_size_;
   slot.failure = nullptr;

@@ -5,19 +5,29 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "casdm/condition.h"
 #include "framework/config/experiment.h"
 
 namespace casdm {
 
 /// The images of one training step, on the CPU.
 struct ImageBatch {
-  at::Tensor images;                ///< uint8 [B, C, H, W]
+  at::Tensor images;                ///< uint8 [B, C, H, W]; float32 in [-1, 1] where the data set's are
   at::Tensor labels;                ///< int64 [B]; undefined unless data.use_labels; num_classes: a dropped label
   std::int64_t first_position = 0;  ///< of the batch's first image in the endless stream of images
+  std::map<std::string, at::Tensor> extras = {};  ///< of the data set, [B, ...] float32 or int64
+};
+
+/// What a data set gives besides 8-bit images and labels.
+struct ImageContent {
+  bool is_floating_point = false;
+  std::vector<ExtraInfo> extras = {};
 };
 
 /// Batches that are filled image by image, a few at once, and delivered in the order of the stream. Thread-safe.
@@ -25,13 +35,15 @@ class BatchRing {
  public:
   /// Where an image goes.
   struct Place {
-    std::int64_t position;  ///< in the stream
-    std::uint8_t* pixels;   ///< [C, H, W]
-    std::int64_t* label;    ///< null unless data.use_labels
+    std::int64_t position;              ///< in the stream
+    std::uint8_t* pixels;               ///< [C, H, W]; bytes of float32 where images are
+    std::int64_t* label;                ///< null unless data.use_labels
+    std::vector<std::uint8_t*> extras;  ///< in the order of the content's
   };
 
   /// @param first_position  of the first image
-  BatchRing(const DataOptions& options, std::int64_t batch_size, std::int64_t first_position);
+  BatchRing(const DataOptions& options, std::int64_t batch_size, std::int64_t first_position,
+            ImageContent content = {});
 
   /// The next place to fill; waits until there is room. Nothing after `stop`.
   std::optional<Place> claim();
@@ -53,6 +65,7 @@ class BatchRing {
   struct Slot {
     at::Tensor images;
     at::Tensor labels;
+    std::vector<at::Tensor> extras;
     std::int64_t missing = 0;
     std::int64_t failed_position = 0;
     std::exception_ptr failure;
@@ -62,6 +75,7 @@ class BatchRing {
   void reset(Slot& slot);
 
   DataOptions options_;
+  ImageContent content_;
   std::int64_t batch_size_;
   std::int64_t origin_;  ///< where the first batch begins
 

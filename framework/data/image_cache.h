@@ -9,8 +9,9 @@ namespace casdm {
 
 /// An image as the networks see it, with its label.
 struct PreparedImage {
-  std::vector<std::uint8_t> pixels;  ///< in the order of a tensor, [C, H, W]
+  std::vector<std::uint8_t> pixels;  ///< in the order of a tensor, [C, H, W]: uint8, or the bytes of float32
   std::int64_t label = -1;
+  std::vector<std::vector<std::uint8_t>> extras = {};  ///< in the order of Dataset::extras; bytes of float32 or int64
 };
 
 /// Prepared images by index, each written once. Thread-safe without locks.

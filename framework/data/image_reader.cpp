@@ -1,5 +1,6 @@
 #include "framework/data/image_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
+#include "framework/data/extras.h"
 #include "framework/loading/plugin_call.h"
 #include "framework/support/memory.h"
 
@@ -19,7 +21,12 @@ constexpr double kSmall = std::size_t{1} << 30;
 
 std::int64_t gigabytes(double bytes) { return static_cast<std::int64_t>(std::ceil(bytes / 1e9)); }
 
-std::unique_ptr<ImageCache> make_cache(const DataOptions& options, std::int64_t size) {
+/// Only plain images are kept.
+std::unique_ptr<ImageCache> make_cache(const DataOptions& options, std::int64_t size, bool is_plain) {
+  if (!is_plain) {
+    if (options.cache != "always") return nullptr;
+    throw ConfigError("data.cache = \"always\": images in floating point and extras are not cached; leave it out");
+  }
   const auto image_bytes = static_cast<std::size_t>(options.channels * options.image_size * options.image_size);
   const double bytes = static_cast<double>(size) * static_cast<double>(image_bytes);
   if (options.cache == "never" || (options.cache == "auto" && bytes >= kSmall)) return nullptr;
@@ -36,14 +43,32 @@ std::unique_ptr<ImageCache> make_cache(const DataOptions& options, std::int64_t 
 }
 
 /// [H, W, C] to [C, H, W].
-std::vector<std::uint8_t> to_planes(const Image& image) {
-  const auto channels = static_cast<std::size_t>(image.channels);
-  const std::size_t plane = image.pixels.size() / channels;
-  std::vector<std::uint8_t> planes(image.pixels.size());
+template <class T>
+std::vector<T> to_planes(const std::vector<T>& pixels, std::int64_t num_channels) {
+  const auto channels = static_cast<std::size_t>(num_channels);
+  const std::size_t plane = pixels.size() / channels;
+  std::vector<T> planes(pixels.size());
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = 0; i < plane; ++i) planes[c * plane + i] = image.pixels[i * channels + c];
+    for (std::size_t i = 0; i < plane; ++i) planes[c * plane + i] = pixels[i * channels + c];
   }
   return planes;
+}
+
+/// An image in floating point, which must have the shape wanted already.
+std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& shape) {
+  const auto expected = static_cast<std::size_t>(shape.channels * shape.height * shape.width);
+  if (image.channels != shape.channels || image.height != shape.height || image.width != shape.width ||
+      image.values.size() != expected) {
+    throw Error(text("an image in floating point has ", image.channels, " x ", image.height, " x ", image.width,
+                     " and ", image.values.size(), " values; it must have the size asked for, ", shape.channels, " x ",
+                     shape.height, " x ", shape.width));
+  }
+  const bool is_finite =
+      std::all_of(image.values.begin(), image.values.end(), [](float value) { return std::isfinite(value); });
+  if (!is_finite) throw Error("an image in floating point has values that are not finite");
+  const std::vector<float> planes = to_planes(image.values, image.channels);
+  const auto* first = reinterpret_cast<const std::uint8_t*>(planes.data());
+  return {first, first + planes.size() * sizeof(float)};
 }
 
 }  // namespace
@@ -53,7 +78,9 @@ ImageReader::ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptio
       options_(options),
       size_(dataset_->size()),
       num_classes_(dataset_->num_classes()),
-      cache_(make_cache(options, size_)),
+      is_floating_point_(dataset_->is_floating_point()),
+      extras_(dataset_->extras()),
+      cache_(make_cache(options, size_, !is_floating_point_ && extras_.empty())),
       record_(size_) {}
 
 PreparedImage ImageReader::read(std::int64_t index) {
@@ -77,13 +104,27 @@ PreparedImage ImageReader::read_one(std::int64_t index) {
   const Example example = get(index);
   if (!example.remark.empty()) record_.remark(index, example.remark);
   try {
-    image = {to_planes(prepare_image(example.image, {options_.image_size, options_.channels})), example.label};
+    image = prepared(example);
   } catch (const Error& error) {
     throw PluginError(text(name_of(index), ": the data set's plugin made no valid image: ", error.what()));
   } catch (const std::bad_alloc&) {
     throw_no_memory(index);
   }
   if (cache_) cache_->write(index, image);
+  return image;
+}
+
+PreparedImage ImageReader::prepared(const Example& example) const {
+  const ImageShape shape = ImageShape::square(options_.channels, options_.image_size);
+  PreparedImage image;
+  image.label = example.label;
+  if (is_floating_point_) {
+    image.pixels = prepared_values(example.image, shape);
+  } else {
+    const Image fitted = prepare_image(example.image, {shape});
+    image.pixels = to_planes(fitted.pixels, fitted.channels);
+  }
+  for (const ExtraInfo& extra : extras_) image.extras.push_back(prepared_extra(extra, example));
   return image;
 }
 

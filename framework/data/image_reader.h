@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "casdm/dataset.h"
 #include "framework/config/experiment.h"
@@ -29,6 +30,7 @@ class ImageReader {
 
  private:
   PreparedImage read_one(std::int64_t index);
+  PreparedImage prepared(const Example& example) const;
   Example get(std::int64_t index) const;
   [[noreturn]] void throw_no_memory(std::int64_t index) const;
   std::string name_of(std::int64_t index) const;
@@ -37,6 +39,8 @@ class ImageReader {
   DataOptions options_;
   std::int64_t size_;
   std::int64_t num_classes_;
+  bool is_floating_point_;
+  std::vector<ExtraInfo> extras_;
   std::unique_ptr<ImageCache> cache_;
   ReadingRecord record_;
 };

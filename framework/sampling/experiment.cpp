@@ -11,8 +11,8 @@ namespace casdm {
 
 namespace {
 
-/// The part of the experiment's schema that sampling uses, with the host's keys alone in [data].
-OptionSchema sampling_schema() {
+/// The part of the experiment's schema that sampling uses, with the host's keys alone in [data] unless it is needed.
+OptionSchema sampling_schema(bool keeps_data) {
   OptionSchema schema = schema_of<Experiment>();
   std::erase_if(schema, [](const OptionSpec& option) {
     const std::vector<std::string> used = {"run",  "data",    "augmentation", "noise",
@@ -20,7 +20,7 @@ OptionSchema sampling_schema() {
     return std::find(used.begin(), used.end(), option.name) == used.end();
   });
   for (OptionSpec& option : schema) {
-    if (option.name == "data") option.component_kind.clear();
+    if (option.name == "data" && !keeps_data) option.component_kind.clear();
   }
   return schema;
 }
@@ -51,13 +51,14 @@ void check_override(const std::string& written, const OptionSchema& used) {
 
 }  // namespace
 
-LoadedExperiment sampling_experiment(const Value& config, const std::vector<std::string>& overrides,
+LoadedExperiment sampling_experiment(const Value& config, bool keeps_data, const std::vector<std::string>& overrides,
                                      const std::vector<std::filesystem::path>& plugin_files) {
-  const OptionSchema schema = sampling_schema();
+  const OptionSchema schema = sampling_schema(keeps_data);
   for (const std::string& written : overrides) check_override(written, schema);
   Value document = config;
   keep_known(document, schema);
-  if (Value* data = document.find("data")) keep_known(*data, find(schema, "data")->fields);
+  Value* data = document.find("data");
+  if (data != nullptr && !keeps_data) keep_known(*data, find(schema, "data")->fields);
   apply_overrides(document, overrides);
   return resolve_experiment(document, plugin_files, schema);
 }

@@ -7,6 +7,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
+#include "framework/data/extras.h"
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
 #include "framework/sampling/guidance.h"
@@ -91,8 +92,13 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
   FiniteImages finite(model, options);
   const Component<Sampler>& sampler = model.sampler;
   sampler.call(&Sampler::start);
-  const std::vector<SampleStep> plan = checked_plan(sampler, model.schedule->num_train_timesteps());
-  const Tensor labels = options.labels.defined() ? options.labels.to(options.device) : Tensor();
+  const std::vector<SampleStep> plan = checked_plan(sampler, model.schedule->range());
+  Condition condition;
+  if (options.labels.defined()) condition.labels = options.labels.to(options.device);
+  if (model.conditions) {
+    condition.extras = extras_of(*model.conditions, options.first, options.count);
+    for (auto& [name, extra] : condition.extras) extra = extra.to(options.device);
+  }
   Tensor x = noise.next() * checked_initial_scale(sampler);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const CallTime time(text("sampling step ", i + 1, " of ", plan.size(), ", t = ", plan[i].t));
@@ -100,10 +106,12 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
     StepInput input;
     input.index = i;
     input.x_t = x;
+    input.level = model.schedule->level(plan[i].t);
+    input.next_level = model.schedule->level(plan[i].t_next);
     {
       const Autocast autocast(options.device, options.precision);
       const Tensor model_input = checked_images(sampler, sampler.call(&Sampler::model_input, x, i), x, "model_input()");
-      input.estimate = guided_estimate(model, model_input, plan[i].t, labels);
+      input.estimate = guided_estimate(model, model_input, plan[i], condition);
     }
     if (plan[i].needs_noise) input.noise = noise.next();
     x = checked_images(sampler, sampler.call(&Sampler::step, input), x, "step()");

@@ -22,20 +22,28 @@ Tensor extrapolated(const Tensor& both, std::int64_t count, double scale) {
 
 }  // namespace
 
-double guidance_scale(const GuidanceOptions& options, double t, std::int64_t num_train_timesteps) {
-  const double part = (t + 1) / static_cast<double>(num_train_timesteps);
-  return part >= options.interval[0] && part <= options.interval[1] ? options.scale : 1.0;
+double guidance_scale(const GuidanceOptions& options, double fraction) {
+  return fraction >= options.interval[0] && fraction <= options.interval[1] ? options.scale : 1.0;
 }
 
-Estimate guided_estimate(const Model& model, const Tensor& x_t, double t, const Tensor& labels) {
+Estimate guided_estimate(const Model& model, const Tensor& x_t, const SampleStep& step, const Condition& condition) {
   const std::int64_t count = x_t.size(0);
+  const Tensor& labels = condition.labels;
   const auto estimate = [&](const Tensor& x, const Tensor& classes) {
-    const Tensor times = at::full({x.size(0)}, t, x.options());
-    Estimate estimate = model.head.call(&CascadeHead::estimate, x, times, classes);
+    EstimateInput input;
+    input.x_t = x;
+    input.t = at::full({x.size(0)}, step.t, x.options());
+    input.t_next = at::full({x.size(0)}, step.t_next, x.options());
+    input.condition = condition;
+    input.condition.labels = classes;
+    if (x.size(0) == 2 * count) {
+      for (auto& [name, extra] : input.condition.extras) extra = at::cat({extra, extra});
+    }
+    Estimate estimate = model.head.call(&CascadeHead::estimate, input);
     check_estimate(model.head, estimate, x);
     return estimate;
   };
-  const double scale = guidance_scale(model.guidance, t, model.schedule->num_train_timesteps());
+  const double scale = guidance_scale(model.guidance, model.schedule->fraction(step.t));
   if (scale == 1) return estimate(x_t, labels);
   const Tensor no_label = at::full_like(labels, model.null_label);
   if (scale == 0) return estimate(x_t, no_label);

@@ -4,9 +4,9 @@
 
 namespace casdm {
 
-/// The scale at timestep `t` (from 0, may be fractional): `options.scale` where (t + 1) / T is within
+/// The scale at a fraction of the path (NoiseScheduler::fraction): `options.scale` where it is within
 /// `options.interval`, else 1 (Kynkäänniemi et al. 2024).
-double guidance_scale(const GuidanceOptions& options, double t, std::int64_t num_train_timesteps);
+double guidance_scale(const GuidanceOptions& options, double fraction);
 
 /// The head's estimate at `labels` with the model's classifier-free guidance (Ho & Salimans 2022):
 ///
@@ -19,8 +19,8 @@ double guidance_scale(const GuidanceOptions& options, double t, std::int64_t num
 ///
 /// Throws PluginError when a tensor of the head's estimate has another shape than it must, or is not floating point.
 /// @param x_t     [B, C, H, W]
-/// @param t       of all images, from 0, may be fractional
-/// @param labels  int64 [B] on the device of x_t; undefined for unconditional networks
-Estimate guided_estimate(const Model& model, const Tensor& x_t, double t, const Tensor& labels);
+/// @param step    of all images
+/// @param condition  of the images, on the device of x_t; labels are undefined for unconditional networks
+Estimate guided_estimate(const Model& model, const Tensor& x_t, const SampleStep& step, const Condition& condition);
 
 }  // namespace casdm

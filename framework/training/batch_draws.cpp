@@ -25,28 +25,32 @@ std::vector<double> uniform_numbers(std::uint64_t seed, std::int64_t first_posit
   return u;
 }
 
-/// Every timestep equally likely.
-TimestepDraw plain_draw(const std::vector<double>& u, std::int64_t num_train_timesteps) {
-  TimestepDraw draw;
+/// Every time of the path equally likely.
+std::vector<double> plain_times(const std::vector<double>& u, const TimeRange& times) {
+  const double length = times.last - times.first + (times.is_whole ? 1 : 0);
+  std::vector<double> t;
   for (const double number : u) {
-    draw.t.push_back(static_cast<std::int64_t>(number * static_cast<double>(num_train_timesteps)));
+    const double at = times.first + number * length;
+    t.push_back(times.is_whole ? std::min(std::floor(at), times.last) : at);
   }
-  return draw;
+  return t;
 }
 
-void check(const TimestepDraw& draw, std::size_t count, std::int64_t num_train_timesteps,
+void check(const TimestepDraw& draw, std::size_t count, const TimeRange& times,
            const Component<TimestepSampler>& timesteps) {
   if (draw.t.size() != count || draw.weight.size() != count) {
     timesteps.fail(
         text("drew ", draw.t.size(), " timesteps with ", draw.weight.size(), " weights for ", count, " images"));
   }
+  const auto [low, high] = std::minmax(times.first, times.last);
   for (std::size_t i = 0; i < count; ++i) {
-    if (draw.t[i] < 0 || draw.t[i] >= num_train_timesteps) {
-      timesteps.fail(text("drew t = ", draw.t[i], "; expected 0..", num_train_timesteps - 1));
+    const double t = draw.t[i];
+    if (!(t >= low && t <= high) || (times.is_whole && t != std::floor(t))) {
+      timesteps.fail(text("drew t = ", t, "; expected ", times.is_whole ? "a whole number in " : "", low, "..", high));
     }
     if (!std::isfinite(draw.weight[i]) || draw.weight[i] < 0) {
-      timesteps.fail(text("gave t = ", draw.t[i], " the weight ", number(draw.weight[i]),
-                          "; a weight is finite and not negative"));
+      timesteps.fail(
+          text("gave t = ", t, " the weight ", number(draw.weight[i]), "; a weight is finite and not negative"));
     }
   }
 }
@@ -72,12 +76,18 @@ DrawnBatch BatchDraws::draw(const ImageBatch& images, std::int64_t step) const {
   const at::NoGradGuard no_grad;
   DrawnBatch drawn;
   TrainingBatch& batch = drawn.batch;
-  batch.x0 = to_float(images.images.to(device_));
+  const Tensor loaded = images.images.to(device_);
+  batch.x0 = loaded.is_floating_point() ? loaded : to_float(loaded);
+  for (const auto& [name, extra] : images.extras) batch.condition.extras[name] = extra.to(device_);
   augment(batch, images.first_position);
   draw_t(drawn, images.first_position);
-  batch.t = drawn.t.to(device_);
-  batch.eps = draw_noise(seed_, step, batch.x0);
-  batch.x_t = schedule_->q_sample(batch.x0, batch.t, batch.eps);
+  const Tensor t = drawn.t.to(schedule_->range().is_whole ? at::kLong : at::kDouble).to(device_);
+  Condition condition = std::move(batch.condition);
+  batch = noised_batch(*schedule_, batch.x0, t, draw_noise(seed_, step, batch.x0));
+  batch.condition = std::move(condition);
+  for (std::int64_t i = 0; i < batch.x0.size(0); ++i) {
+    batch.seeds.push_back(derive_seed(seed_, "image", static_cast<std::uint64_t>(images.first_position + i)));
+  }
   return drawn;
 }
 
@@ -94,20 +104,20 @@ void BatchDraws::augment(TrainingBatch& batch, std::int64_t first_position) cons
   if (size == 0) return;
   const Tensor expected = at::empty({batch.x0.size(0), size}, batch.x0.options());
   const Tensor labels = augmented.labels.defined() ? augmented.labels.to(batch.x0.options()) : augmented.labels;
-  batch.augment = checked_images(augmentation_, labels, expected, "apply(), as labels,");
+  batch.condition.augment = checked_images(augmentation_, labels, expected, "apply(), as labels,");
 }
 
 void BatchDraws::draw_t(DrawnBatch& drawn, std::int64_t first_position) const {
   const std::int64_t count = drawn.batch.x0.size(0);
   const std::vector<double> u = uniform_numbers(seed_, first_position, count);
-  const std::int64_t T = schedule_->num_train_timesteps();
+  const TimeRange times = schedule_->range();
   if (!timesteps_) {
-    drawn.t = at::tensor(plain_draw(u, T).t, at::kLong);
+    drawn.t = at::tensor(plain_times(u, times), at::kDouble);
     return;
   }
   const TimestepDraw draw = timesteps_.call(&TimestepSampler::draw, u);
-  check(draw, u.size(), T, timesteps_);
-  drawn.t = at::tensor(draw.t, at::kLong);
+  check(draw, u.size(), times, timesteps_);
+  drawn.t = at::tensor(draw.t, at::kDouble);
   const bool is_plain = std::all_of(draw.weight.begin(), draw.weight.end(), [](double weight) { return weight == 1; });
   if (!is_plain) drawn.weight = at::tensor(draw.weight, at::kDouble).to(at::kFloat).to(device_);
 }

@@ -15,7 +15,7 @@ namespace casdm {
 /// A training batch, and what each of its images counts in the objective.
 struct DrawnBatch {
   TrainingBatch batch;  ///< without labels and dropout
-  Tensor t;             ///< batch.t on the CPU
+  Tensor t;             ///< float64 [B] on the CPU
   Tensor weight;        ///< [B] float32, from the timestep sampler; undefined: 1 each
 };
 

@@ -47,23 +47,53 @@ std::string range(const std::array<double, 2>& ends) { return text('[', number(e
 
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
-/// One distance for each image.
-Tensor distance_of(const Component<MetricLoss>& metric, const Tensor& prediction, const Tensor& target) {
-  Tensor value = metric.call([&](MetricLoss& m) { return m(prediction, target); });
-  if (!value.defined() || value.dim() != 1 || value.size(0) != prediction.size(0) || !value.is_floating_point() ||
+/// One distance for each image; of a metric that compares the batch as a whole, its number for each of them.
+Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
+                   const Tensor& target, const MetricContext& context) {
+  Tensor value = metric.call([&](MetricLoss& m) { return m(prediction, target, context); });
+  const std::int64_t expected = is_per_image ? prediction.size(0) : 1;
+  if (!value.defined() || value.dim() != 1 || value.size(0) != expected || !value.is_floating_point() ||
       value.device() != prediction.device()) {
-    metric.fail(text(
-        "returned ",
-        value.defined() ? text(at::toString(value.scalar_type()), ' ', value.sizes(), " on ", value.device())
-                        : "an undefined tensor",
-        "; it must return one distance per image, floating point [", prediction.size(0), "] on ", prediction.device()));
+    metric.fail(text("returned ",
+                     value.defined()
+                         ? text(at::toString(value.scalar_type()), ' ', value.sizes(), " on ", value.device())
+                         : "an undefined tensor",
+                     "; it must return one distance ", is_per_image ? "per image" : "for the batch",
+                     ", floating point [", expected, "] on ", prediction.device()));
   }
-  return value;
+  return value.expand({prediction.size(0)});
 }
 
-void check(const MetricOptions& options, const Component<MetricLoss>& metric, const std::string& name,
-           const DataOptions& data) {
-  const MetricInfo info = metric.call(&MetricLoss::info);
+MetricContext context_of(const TrainingBatch& batch) {
+  MetricContext context;
+  context.t = batch.t;
+  context.log_snr = batch.log_snr;
+  context.labels = batch.condition.labels;
+  context.seeds = batch.seeds;
+  context.step = batch.step;
+  context.images_seen = batch.images_seen;
+  context.total_images = batch.total_images;
+  context.is_training = true;
+  return context;
+}
+
+/// The context of the images `chosen`, int64 on the device and on the CPU.
+MetricContext part_of(MetricContext context, const Tensor& chosen, const Tensor& chosen_on_cpu) {
+  for (Tensor* tensor : {&context.t, &context.log_snr, &context.labels}) {
+    if (tensor->defined()) *tensor = tensor->index_select(0, chosen);
+  }
+  const std::vector<std::uint64_t> seeds = std::move(context.seeds);
+  context.seeds.clear();
+  const auto rows = chosen_on_cpu.accessor<std::int64_t, 1>();
+  for (std::int64_t i = 0; i < rows.size(0) && !seeds.empty(); ++i) {
+    context.seeds.push_back(seeds[static_cast<std::size_t>(rows[i])]);
+  }
+  return context;
+}
+
+void check(const MetricOptions& options, const MetricInfo& info, const std::string& name,
+           const Experiment& experiment) {
+  const DataOptions& data = experiment.data;
   const std::int64_t size = options.resize > 0 ? options.resize : data.image_size;
   const std::string place = error_prefix(options.metric) + "metric '" + name + "' ";
   if (size < info.minimum_size) {
@@ -72,6 +102,10 @@ void check(const MetricOptions& options, const Component<MetricLoss>& metric, co
   }
   if (info.channels != 0 && info.channels != data.channels) {
     throw ConfigError(text(place, "needs ", info.channels, " channels and would get data.channels = ", data.channels));
+  }
+  if (!info.is_per_image && experiment.train.accumulate > 1) {
+    throw ConfigError(text(place, "compares whole batches, and train.accumulate = ", experiment.train.accumulate,
+                           " cuts them into parts; set train.accumulate = 1"));
   }
   if (!(options.input_range[0] < options.input_range[1])) {
     throw ConfigError(text(place, "has input_range = ", range(options.input_range), ", which does not rise"));
@@ -86,8 +120,7 @@ void check(const MetricOptions& options, const Component<MetricLoss>& metric, co
 
 ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule,
                                      c10::Device device)
-    : alphas_cumprod_(at::tensor(schedule.alphas_cumprod(), at::kDouble).to(device)),
-      num_train_timesteps_(static_cast<double>(schedule.num_train_timesteps())) {
+    : times_(schedule.range()) {
   std::set<std::string> names;
   const DataOptions& data = experiment.options.data;
   for (const MetricOptions& options : experiment.options.metrics) {
@@ -100,27 +133,36 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
                              ", ", options.t_range[1], "]"));
     }
     MetricLoss::Spec spec;
-    spec.channels = data.channels;
-    spec.image_size = options.resize > 0 ? options.resize : data.image_size;
+    spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
     spec.factory = experiment.host.get();
     Component<MetricLoss> metric = experiment.host->create<MetricLoss>(options.metric, spec);
-    check(options, metric, name, data);
+    const MetricInfo info = metric.call(&MetricLoss::info);
+    check(options, info, name, experiment.options);
     AttributedModule module(Component<Module>(metric.object(), options.metric));
     move_to(module, device);
     module.train(false);
-    terms_.push_back({options, std::move(metric), name});
+    terms_.push_back({options, std::move(metric), name, info});
   }
 }
 
-double ExperimentMetrics::weight(const Term& term) const {
-  const auto warmup = static_cast<double>(term.options.warmup_images);
-  return term.options.weight * (warmup > 0 ? std::min(1.0, static_cast<double>(images_) / warmup) : 1.0);
-}
-
-void ExperimentMetrics::set_part(std::int64_t images, const Tensor& t, const Tensor& t_on_cpu) {
-  images_ = images;
+void ExperimentMetrics::set_part(const Tensor& t, const Tensor& t_on_cpu) {
   t_ = t;
   t_on_cpu_ = t_on_cpu;
+}
+
+NamedTensors ExperimentMetrics::state() const {
+  NamedTensors result;
+  for (const Term& term : terms_) {
+    if (!term.info.has_state) continue;
+    for (const auto& [name, buffer] : term.metric.call(&MetricLoss::buffers)) {
+      result.emplace_back(term.name + "." + name, buffer);
+    }
+  }
+  return result;
+}
+
+Tensor ExperimentMetrics::fraction(const Tensor& t) const {
+  return (on_cpu(t).to(at::kDouble) - times_.clean) / (times_.last - times_.clean);
 }
 
 Tensor ExperimentMetrics::on_cpu(const Tensor& t) const { return t.is_same(t_) ? t_on_cpu_ : t.to(at::kCPU); }
@@ -141,18 +183,22 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
 }
 
 Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const {
-  const auto distance = [&](const Tensor& predicted, const Tensor& target) {
-    const Tensor value = distance_of(term.metric, fitted(predicted, term.options), fitted(target, term.options));
+  const auto distance = [&](const Tensor& predicted, const Tensor& target, const MetricContext& context) {
+    const Tensor value = distance_of(term.metric, term.info.is_per_image, fitted(predicted, term.options),
+                                     fitted(target, term.options), context);
     check_gradient(term, value, predicted);
     return value;
   };
+  const MetricContext context = context_of(batch);
   const auto [low, high] = term.options.t_range;
-  if (low == 0 && high == 1) return distance(prediction, batch.x0);
-  const Tensor part = (on_cpu(batch.t) + 1).to(at::kDouble) / num_train_timesteps_;
-  const Tensor chosen = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1).to(prediction.device());
+  if (low == 0 && high == 1) return distance(prediction, batch.target, context);
+  const Tensor part = fraction(batch.t);
+  const Tensor chosen_on_cpu = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1);
+  const Tensor chosen = chosen_on_cpu.to(prediction.device());
   Tensor values = at::zeros({prediction.size(0)}, prediction.options());
   if (chosen.numel() == 0) return values;
-  return values.index_put({chosen}, distance(prediction.index_select(0, chosen), batch.x0.index_select(0, chosen)));
+  return values.index_put({chosen}, distance(prediction.index_select(0, chosen), batch.target.index_select(0, chosen),
+                                             part_of(context, chosen, chosen_on_cpu)));
 }
 
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
@@ -164,12 +210,13 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
   }
   std::vector<LossTerm> result;
   for (const Term& term : terms_) {
-    const double factor = weight(term);
+    const auto warmup = static_cast<double>(term.options.warmup_images);
+    const double ramp = warmup > 0 ? std::min(1.0, static_cast<double>(batch.images_seen) / warmup) : 1.0;
     Tensor value = distances(term, prediction, batch);
     if (term.options.t_weight == "alpha_bar") {
-      value = value * alphas_cumprod_.index_select(0, batch.t).to(value.scalar_type());
+      value = value * batch.alpha.square().to(value.scalar_type());
     }
-    result.push_back({"metric." + term.name, value, factor, module});
+    result.push_back({"metric." + term.name, value, term.options.weight * ramp, module});
   }
   return result;
 }

@@ -17,9 +17,12 @@ class ExperimentMetrics final : public MetricTerms {
   /// metric is made for.
   ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device);
 
-  /// Before the losses of a part of a batch: the number of images seen, on which warm-ups depend, and t of the part
-  /// with its copy on the CPU, so that a range of t is chosen without waiting for the device.
-  void set_part(std::int64_t images, const Tensor& t, const Tensor& t_on_cpu);
+  /// Before the losses of a part of a batch: t of the part with its copy on the CPU, so that a range of t is chosen
+  /// without waiting for the device.
+  void set_part(const Tensor& t, const Tensor& t_on_cpu);
+
+  /// What the metrics remember, its names as "<metric>.<buffer>"; handles to it.
+  NamedTensors state() const;
 
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
@@ -33,18 +36,18 @@ class ExperimentMetrics final : public MetricTerms {
     MetricOptions options;
     Component<MetricLoss> metric;
     std::string name;
+    MetricInfo info;
     mutable bool is_checked = false;  ///< whether its gradient was looked at
   };
 
   Tensor on_cpu(const Tensor& t) const;
   void check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const;
   Tensor distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;
-  double weight(const Term& term) const;
+  /// float64 [B] on the CPU: where the images lie between clean and most noise.
+  Tensor fraction(const Tensor& t) const;
 
   std::vector<Term> terms_;
-  Tensor alphas_cumprod_;
-  double num_train_timesteps_;
-  std::int64_t images_ = 0;
+  TimeRange times_;
   Tensor t_;  ///< of the part
   Tensor t_on_cpu_;
   mutable Tensor extreme_;  ///< largest |prediction| since the last remark, until it is made

@@ -103,6 +103,16 @@ void ModuleState::update_averages(const AverageTime& now) {
   for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(weights_, 1 - rules_[i].keep(now));
 }
 
+void ModuleState::follow(const ModuleState& source, double decay) {
+  at::NoGradGuard no_grad;
+  at::autocast::clear_cache();
+  weights_.lerp_(source.weights_, 1 - decay);
+  for (const Tensor& average : averages_) average.copy_(weights_);
+  const NamedTensors buffers = module_.module->buffers();
+  const NamedTensors values = source.module_.module->buffers();
+  for (std::size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_(values[i].second);
+}
+
 void ModuleState::swap_ema() {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();

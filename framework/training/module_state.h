@@ -27,6 +27,15 @@ class ModuleState {
   const Module& module() const { return *module_.module; }
   bool is_trainable() const { return module_.is_trainable; }
 
+  /// The module that this one is the running average of; empty: none.
+  const std::string& average_of() const { return module_.average_of; }
+  double average_decay() const { return module_.average_decay; }
+  /// Keeps the part `decay` of the weights and takes the rest from `source`, which has the same parameters.
+  void follow(const ModuleState& source, double decay);
+
+  /// Whether the optimiser steps in the run's step `step`.
+  bool is_due(std::int64_t step) const { return step % module_.update_every == 0; }
+
   void zero_grad();
   Tensor grad_norm() const;         ///< L2 norm of all gradients, scalar, before clipping
   bool has_finite_weights() const;  ///< waits for the device

@@ -41,6 +41,8 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
 
 }  // namespace
 
+std::string times(const Tensor& t) { return text("t = ", t.min().item<double>(), "..", t.max().item<double>()); }
+
 std::string advice_on_not_finite() {
   return "; the last checkpoint is kept. Try a smaller learning rate or term weight, fp32, or a t_range";
 }
@@ -87,7 +89,7 @@ void StepRecord::check_terms() const {
   const std::int64_t image = bad[0][1].item<std::int64_t>();
   throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
                        values[static_cast<std::int64_t>(term)][image].item<float>(), " at t = ",
-                       t[image].item<std::int64_t>(), " (image ", image, " of the batch)", advice_on_not_finite()));
+                       t[image].item<double>(), " (image ", image, " of the batch)", advice_on_not_finite()));
 }
 
 std::vector<std::string> StepRecord::modules_without_finite_gradient() const {
@@ -103,18 +105,22 @@ StepStatistics::Sum& StepStatistics::sum_of(Sums& sums, const std::string& name)
   return found != sums.end() ? found->second : sums.emplace_back(name, Sum()).second;
 }
 
+std::size_t StepStatistics::quarter_of(double t) const {
+  const double length = times_.last - times_.first + (times_.is_whole ? 1 : 0);
+  return static_cast<std::size_t>(std::clamp((t - times_.first) / length * 4, 0.0, 3.0));
+}
+
 void StepStatistics::add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t,
                          bool skip_not_finite) {
-  const auto quarter_of = [&](std::int64_t at) { return static_cast<std::size_t>(at * 4 / num_train_timesteps_); };
-  const auto timesteps = t.accessor<std::int64_t, 1>();
+  const auto times = t.accessor<double, 1>();
   for (std::size_t row = 0; row < names.size(); ++row) {
     Sum& sum = sum_of(sums, names[row]);
     const Tensor of_row = values[static_cast<std::int64_t>(row)];
     const auto value = of_row.accessor<float, 1>();
-    for (std::int64_t i = 0; i < timesteps.size(0); ++i) {
+    for (std::int64_t i = 0; i < times.size(0); ++i) {
       if (skip_not_finite && !std::isfinite(value[i])) continue;
-      sum.value[quarter_of(timesteps[i])] += value[i];
-      ++sum.count[quarter_of(timesteps[i])];
+      sum.value[quarter_of(times[i])] += value[i];
+      ++sum.count[quarter_of(times[i])];
     }
   }
 }

@@ -22,7 +22,7 @@ class NotFinite : public Error {
 struct StepRecord {
   std::int64_t step = 0;  ///< counts from 1
   double learning_rate = 0;
-  Tensor t;  ///< int64 [B], CPU
+  Tensor t;  ///< float64 [B], CPU
   std::vector<std::string> terms;
   std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;  ///< what each term trains
@@ -58,13 +58,16 @@ struct StepRecord {
   Parts statistic_parts_;
 };
 
+/// "t = 12..80", for messages.
+std::string times(const Tensor& t);
+
 /// How a message ends that reports a value which is not finite.
 std::string advice_on_not_finite();
 
 /// Sums over the steps of one logging interval.
 class StepStatistics {
  public:
-  explicit StepStatistics(std::int64_t num_train_timesteps) : num_train_timesteps_(num_train_timesteps) {}
+  explicit StepStatistics(const TimeRange& times) : times_(times) {}
 
   /// Values of terms that are not finite, which only fp16 goes on with, are left out.
   void add(const StepRecord& record);
@@ -96,9 +99,10 @@ class StepStatistics {
   static Value json(const Sums& sums);
   static Value state(const Sums& sums);
   static Sums restored(const Value& state);
+  std::size_t quarter_of(double t) const;
   void add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t, bool skip);
 
-  std::int64_t num_train_timesteps_;
+  TimeRange times_;
   Sums losses_;
   Sums statistics_;
   Sums grad_norms_;  ///< without t: all in the first quarter

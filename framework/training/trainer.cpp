@@ -42,9 +42,10 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const auto [device, device_name] = describe_selection(options.run.device);
   CpuThreads threads(options.run.threads);
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
-  const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0);
+  const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0, dataset);
   ExperimentMetrics metrics(experiment, *model.schedule, device);
   TrainingState state(experiment, model, *dataset, device, !start);
+  state.keep_metrics(metrics.state());
   TrainingStep step(experiment, model, metrics, state, device);
 
   // Where we are.

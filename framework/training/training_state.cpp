@@ -1,6 +1,8 @@
 #include "framework/training/training_state.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -38,11 +40,22 @@ TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& mo
           model.modules, experiment.options.run.precision,
           model.head.call(&CascadeHead::gradients_are_separate) && experiment.options.optimizer.grouping == "module"),
       draws(experiment, model, device),
-      statistics(model.schedule->num_train_timesteps()),
+      statistics(model.schedule->range()),
       last_batch_(experiment.options.train.batch_size),
       total_images_(experiment.options.train.total_images),
       num_classes_(experiment.options.data.use_labels ? dataset.num_classes() : 0),
-      data_(fingerprint(dataset, experiment.options.data)) {}
+      has_extras_(model.conditions != nullptr),
+      data_(fingerprint(dataset, experiment.options.data)) {
+  if (!is_new) return;
+  for (ModuleState& module : modules) {
+    if (!module.average_of().empty()) module.follow(module_named(module.average_of()), 0);
+  }
+}
+
+const ModuleState& TrainingState::module_named(const std::string& name) const {
+  return *std::find_if(modules.begin(), modules.end(),
+                       [&](const ModuleState& module) { return module.name() == name; });
+}
 
 double TrainingState::seconds() const {
   return seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -77,6 +90,7 @@ std::map<std::string, NamedTensors> TrainingState::tensors() const {
   const std::vector<AverageRule>& averages = modules.front().rules();
   for (std::size_t i = 0; i < averages.size(); ++i) result[file_name(averages[i])] = average_of(modules, i);
   if (NamedTensors learned = draws.state(); !learned.empty()) result["timesteps"] = std::move(learned);
+  if (!metrics_.empty()) result["metrics"] = metrics_;
   return result;
 }
 
@@ -86,6 +100,7 @@ Value TrainingState::numbers() const {
   result.set("images", images_);
   result.set("last_batch", last_batch_);
   result.set("num_classes", num_classes_);
+  if (has_extras_) result.set("has_extras", true);
   result.set("seconds", seconds());
   result.set("loss_scales", scaler.state());
   result.set("statistics", statistics.state());
@@ -96,11 +111,11 @@ Value TrainingState::numbers() const {
 void TrainingState::restore(const Checkpoint& checkpoint) {
   const std::string path = checkpoint.path().string();
   const std::map<std::string, NamedTensors> parts = tensors();
-  if (checkpoint.has("timesteps") != parts.contains("timesteps")) {
-    throw Error(text("checkpoint ", path, checkpoint.has("timesteps") ? " holds" : " holds no",
-                     " state of a timestep sampler, and the one of this experiment has ",
-                     parts.contains("timesteps") ? "some" : "none",
-                     "; resume with the `timesteps` that made the checkpoint"));
+  for (const auto& [part, owner] : {std::pair("timesteps", "a timestep sampler"), std::pair("metrics", "metrics")}) {
+    if (checkpoint.has(part) == parts.contains(part)) continue;
+    throw Error(text("checkpoint ", path, checkpoint.has(part) ? " holds" : " holds no", " state of ", owner,
+                     ", and this experiment has ", parts.contains(part) ? "some" : "none", "; resume with the `", part,
+                     "` that made the checkpoint"));
   }
   for (const auto& [name, handles] : parts) {
     if (!checkpoint.has(name) && name.starts_with("ema-")) {

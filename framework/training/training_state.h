@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/composition/model.h"
@@ -39,6 +40,12 @@ class TrainingState {
   double seconds() const;  ///< of training, in all processes of the run
   const DataFingerprint& data() const { return data_; }
 
+  /// The module of a name that is known to exist.
+  const ModuleState& module_named(const std::string& name) const;
+
+  /// What metrics remember, handles to it: kept in checkpoints beside the rest.
+  void keep_metrics(NamedTensors state) { metrics_ = std::move(state); }
+
   /// A step begins to change the state; until it ends, the state cannot be saved.
   void begin_update() { is_whole_ = false; }
   void end_update(std::int64_t batch_size);
@@ -62,7 +69,9 @@ class TrainingState {
   std::int64_t last_batch_;
   std::int64_t total_images_;
   std::int64_t num_classes_;
+  bool has_extras_;
   DataFingerprint data_;
+  NamedTensors metrics_;
   double seconds_before_ = 0;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   bool is_whole_ = true;

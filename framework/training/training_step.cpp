@@ -78,8 +78,7 @@ StepRecord TrainingStep::run(const ImageBatch& images) {
   const CallTime drawing(text("step ", record.step));
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t;
-  const CallTime computing(text("step ", record.step, ", t ", record.t.min().item<std::int64_t>(), " to ",
-                                record.t.max().item<std::int64_t>()));
+  const CallTime computing(text("step ", record.step, ", ", times(record.t)));
   gradients(drawn, record);
   require_unchanged_state();
   record.fetch();
@@ -92,7 +91,11 @@ StepRecord TrainingStep::run(const ImageBatch& images) {
 
 DrawnBatch TrainingStep::noised(const ImageBatch& images) const {
   DrawnBatch drawn = state_.draws.draw(images, state_.step() + 1);
-  if (options_.data.use_labels) drawn.batch.labels = images.labels.to(device_);
+  TrainingBatch& batch = drawn.batch;
+  if (options_.data.use_labels) batch.condition.labels = images.labels.to(device_);
+  batch.step = state_.step() + 1;
+  batch.images_seen = state_.images();
+  batch.total_images = options_.train.total_images;
   return drawn;
 }
 
@@ -100,18 +103,25 @@ TrainingBatch TrainingStep::part_of(const DrawnBatch& drawn, std::int64_t part) 
   const auto cut = [&](const Tensor& tensor) {
     return tensor.defined() ? tensor.narrow(0, part * part_size_, part_size_) : tensor;
   };
-  const TrainingBatch& batch = drawn.batch;
+  TrainingBatch batch = drawn.batch;
+  for (Tensor* tensor : {&batch.x0, &batch.eps, &batch.x_t, &batch.t, &batch.alpha, &batch.sigma, &batch.log_snr,
+                         &batch.target, &batch.condition.labels, &batch.condition.augment}) {
+    *tensor = cut(*tensor);
+  }
+  for (auto& [name, extra] : batch.condition.extras) extra = cut(extra);
+  const auto first = batch.seeds.begin() + part * part_size_;
+  batch.seeds = {first, first + part_size_};
   const auto draw = static_cast<std::uint64_t>(state_.step() * options_.train.accumulate + part);
-  const auto dropout = [this, draw](std::string_view module) {
+  batch.dropout = [this, draw](std::string_view module) {
     const auto seed = static_cast<std::uint64_t>(options_.run.seed);
     return make_generator(derive_seed(seed, text("dropout/", module), draw), device_);
   };
-  return {cut(batch.x0), cut(batch.eps), cut(batch.x_t), cut(batch.t), cut(batch.labels), cut(batch.augment), dropout};
+  return batch;
 }
 
 Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const TrainingBatch piece = part_of(drawn, part);
-  metrics_.set_part(state_.images(), piece.t, drawn.t.narrow(0, part * part_size_, part_size_));
+  metrics_.set_part(piece.t, drawn.t.narrow(0, part * part_size_, part_size_));
   const Autocast autocast(device_, options_.run.precision);
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
   check_losses(model_.head, losses, piece, model_.modules);
@@ -149,8 +159,7 @@ void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {
   const std::vector<std::string> terms = terms_without_finite_gradient(drawn);
   throw NotFinite(text("step ", record.step, ": all loss terms (", join(record.terms, ", "),
                        ") are finite, but the gradient of module ", join(modules, ", "), " is not",
-                       terms.empty() ? "" : text("; it comes from ", join(terms, ", ")),
-                       " (t = ", record.t.min().item<std::int64_t>(), "..", record.t.max().item<std::int64_t>(), ")",
+                       terms.empty() ? "" : text("; it comes from ", join(terms, ", ")), " (", times(record.t), ")",
                        advice_on_not_finite()));
 }
 
@@ -183,10 +192,14 @@ void TrainingStep::update(const StepRecord& record) {
   const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     ModuleState& module = state_.modules[i];
-    if (!state_.scaler.has_overflowed(module.name())) {
+    if (module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
       module.optimizer_step(record.learning_rate, factors[i] / state_.scaler.scale(module.name()));
     }
+    if (!module.average_of().empty()) continue;
     module.update_averages(now);
+  }
+  for (ModuleState& module : state_.modules) {
+    if (!module.average_of().empty()) module.follow(state_.module_named(module.average_of()), module.average_decay());
   }
   state_.scaler.update();
 }

@@ -38,12 +38,13 @@ Tensor recoloured(const Tensor& image, const Matrix4& map) {
 
 EdmAugmentation::EdmAugmentation(const EdmAugmentationOptions& options, const Spec& spec)
     : options_(options),
-      image_size_(spec.image_size),
-      label_size_(static_cast<std::int64_t>(labels_of(options, ImageDraw{}, spec.image_size).size())) {
-  if (options.has_colour() && spec.channels != 1 && spec.channels != 3) {
-    throw ConfigError(text("colours can be changed in images of 3 channels (RGB) or 1 (grey), got ", spec.channels));
+      image_size_(spec.image.height),
+      label_size_(static_cast<std::int64_t>(labels_of(options, ImageDraw{}, spec.image.height).size())) {
+  if (options.has_colour() && spec.image.channels != 1 && spec.image.channels != 3) {
+    throw ConfigError(
+        text("colours can be changed in images of 3 channels (RGB) or 1 (grey), got ", spec.image.channels));
   }
-  if (options.has_geometry()) resampler_.emplace(spec.image_size);
+  if (options.has_geometry()) resampler_.emplace(spec.image.height);
 }
 
 Tensor EdmAugmentation::transformed(Tensor image, const ImageDraw& draw) const {

@@ -111,12 +111,13 @@ Architecture::Architecture(ParameterMaker& make, const UNetOptions& options, con
                            const std::vector<Level>& levels)
     : time_embed_0(make, "time_embed.0", options.channels, 4 * options.channels),
       time_embed_2(make, "time_embed.2", 4 * options.channels, 4 * options.channels),
-      label_emb(spec.num_classes > 0 ? make.normal("label_emb.weight", {spec.num_classes, 4 * options.channels})
-                                     : Tensor()),
-      augment_emb(spec.augment_size > 0
-                      ? make.constant("augment_emb.weight", {4 * options.channels, spec.augment_size}, 0.0)
+      label_emb(spec.condition.num_classes > 0
+                    ? make.normal("label_emb.weight", {spec.condition.num_classes, 4 * options.channels})
+                    : Tensor()),
+      augment_emb(spec.condition.augment_size > 0
+                      ? make.constant("augment_emb.weight", {4 * options.channels, spec.condition.augment_size}, 0.0)
                       : Tensor()),
-      input_blocks(make_encoder(make, options, spec.in_channels, levels, skip_channels)),
+      input_blocks(make_encoder(make, options, spec.image.channels, levels, skip_channels)),
       middle_block(make_middle(make, options, levels.back().channels)),
       output_blocks(make_decoder(make, options, levels, skip_channels)),
       out_0(make, "out.0", levels.front().channels, options.groups),

@@ -79,9 +79,9 @@ void check_scalars(const UNetOptions& o, const Backbone::Spec& spec) {
   if (o.attention_order != "legacy" && o.attention_order != "new") {
     throw ConfigError(text("attention_order = \"", o.attention_order, "\": expected \"legacy\" or \"new\""));
   }
-  if (spec.in_channels < 1 || spec.out_channels < 1 || spec.image_size < 1 || spec.num_classes < 0) {
-    throw ConfigError(text("a U-Net from ", spec.in_channels, " to ", spec.out_channels, " channels at ",
-                           spec.image_size, " pixels with ", spec.num_classes,
+  if (spec.image.channels < 1 || spec.out_channels < 1 || spec.image.height < 1 || spec.condition.num_classes < 0) {
+    throw ConfigError(text("a U-Net from ", spec.image.channels, " to ", spec.out_channels, " channels at ",
+                           spec.image.height, " pixels with ", spec.condition.num_classes,
                            " classes: channels and pixels must be at least 1, classes at least 0"));
   }
 }
@@ -130,19 +130,19 @@ std::vector<Level> plan_levels(const UNetOptions& options, const Backbone::Spec&
   check_scalars(options, spec);
   const std::size_t count = options.channel_mult.size();
   const std::int64_t factor = count <= 32 ? std::int64_t{1} << (count - 1) : 0;
-  if (factor == 0 || spec.image_size % factor != 0) {
-    throw ConfigError(text("image_size = ", spec.image_size, " cannot be halved ", count - 1, " times, as the ", count,
-                           " entries of channel_mult ask: choose a multiple of ",
+  if (factor == 0 || spec.image.height % factor != 0) {
+    throw ConfigError(text("image_size = ", spec.image.height, " cannot be halved ", count - 1, " times, as the ",
+                           count, " entries of channel_mult ask: choose a multiple of ",
                            factor == 0 ? "a power of two" : std::to_string(factor), " or fewer entries"));
   }
   std::vector<Level> levels;
   for (std::size_t i = 0; i < count; ++i) {
-    levels.push_back({width_of(options, i), spec.image_size >> i, false});
+    levels.push_back({width_of(options, i), spec.image.height >> i, false});
   }
   for (const std::int64_t size : options.attention_resolutions) {
     const auto level = std::find_if(levels.begin(), levels.end(), [&](const Level& l) { return l.size == size; });
     if (level == levels.end()) {
-      throw ConfigError(text("attention_resolutions holds ", size, ", but the feature maps of a ", spec.image_size,
+      throw ConfigError(text("attention_resolutions holds ", size, ", but the feature maps of a ", spec.image.height,
                              " pixel image have ", sizes_of(levels), " pixels: choose among these, or leave it out"));
     }
     level->has_attention = true;

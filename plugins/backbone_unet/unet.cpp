@@ -40,6 +40,23 @@ UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec, std::ve
       frequencies_(make_frequencies(options.channels)) {}
 
 Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& condition) {
+  return evaluate(x, t, condition).first;
+}
+
+std::vector<TapInfo> UNetBackbone::taps() const {
+  return {{"middle", {net_.skip_channels.back(), spec_.image.height / factor_, spec_.image.width / factor_}}};
+}
+
+BackboneOutput UNetBackbone::forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
+                                               const std::vector<std::string>& names) {
+  require_taps(*this, names);
+  const auto [sample, middle] = evaluate(x, t, condition);
+  BackboneOutput output{sample, {}};
+  for (const std::string& name : names) output.taps.emplace_back(name, middle);
+  return output;
+}
+
+std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& t, const Condition& condition) {
   check(x, t, condition);
   BlockInput input{embed(t, condition), {}};
   if (is_training_) input.dropout = condition.dropout;
@@ -52,32 +69,33 @@ Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& 
     skips.push_back(h);
   }
   h = run(net_.middle_block, h, input);
+  const Tensor middle = h;
   for (const Stage& stage : net_.output_blocks) {
     h = run(stage, at::cat({h, skips.back()}, 1), input);
     skips.pop_back();
   }
   h = net_.out_2(net_.out_0.silu(h));
-  return is_channels_last ? h.contiguous() : h;
+  return {is_channels_last ? h.contiguous() : h, middle};
 }
 
 void UNetBackbone::check(const Tensor& x, const Tensor& t, const Condition& condition) const {
-  if (x.dim() != 4 || x.size(1) != spec_.in_channels || x.size(2) % factor_ != 0 || x.size(3) % factor_ != 0) {
-    throw Error(text("the U-Net takes images [B, ", spec_.in_channels, ", H, W] with H and W multiples of ", factor_,
+  if (x.dim() != 4 || x.size(1) != spec_.image.channels || x.size(2) % factor_ != 0 || x.size(3) % factor_ != 0) {
+    throw Error(text("the U-Net takes images [B, ", spec_.image.channels, ", H, W] with H and W multiples of ", factor_,
                      ", got ", x.sizes()));
   }
   if (t.dim() != 1 || t.size(0) != x.size(0)) {
     throw Error(text("the U-Net takes one timestep per image: expected t of [", x.size(0), "], got ", t.sizes()));
   }
-  if (condition.labels.defined() != (spec_.num_classes > 0)) {
+  if (condition.labels.defined() != (spec_.condition.num_classes > 0)) {
     throw Error(condition.labels.defined()
                     ? "the U-Net is unconditional (num_classes = 0), but was given labels"
-                    : text("the U-Net has ", spec_.num_classes, " classes, but was given no labels"));
+                    : text("the U-Net has ", spec_.condition.num_classes, " classes, but was given no labels"));
   }
   const Tensor& augment = condition.augment;
   if (augment.defined() &&
-      (augment.dim() != 2 || augment.size(0) != x.size(0) || augment.size(1) != spec_.augment_size)) {
-    throw Error(text("the U-Net takes augmentation labels of [", x.size(0), ", ", spec_.augment_size, "], got ",
-                     augment.sizes()));
+      (augment.dim() != 2 || augment.size(0) != x.size(0) || augment.size(1) != spec_.condition.augment_size)) {
+    throw Error(text("the U-Net takes augmentation labels of [", x.size(0), ", ", spec_.condition.augment_size,
+                     "], got ", augment.sizes()));
   }
 }
 
@@ -88,7 +106,7 @@ Tensor UNetBackbone::embed(const Tensor& t, const Condition& condition) {
   Tensor embedding =
       net_.time_embed_2(at::silu(net_.time_embed_0(sinusoids.to(net_.time_embed_0.weight.scalar_type()))));
   if (condition.labels.defined()) embedding = embedding + at::embedding(net_.label_emb, condition.labels);
-  if (condition.augment.defined() && spec_.augment_size > 0) {
+  if (condition.augment.defined() && spec_.condition.augment_size > 0) {
     embedding = embedding + at::linear(condition.augment.to(net_.augment_emb.scalar_type()), net_.augment_emb);
   }
   return at::silu(embedding);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "architecture.h"
@@ -29,7 +31,15 @@ class UNetBackbone : public Backbone {
   /// Throws Error when x, t or the condition do not fit the network.
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override;
 
+  /// "middle": the features at the lowest resolution.
+  std::vector<TapInfo> taps() const override;
+  BackboneOutput forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
+                                   const std::vector<std::string>& names) override;
+
  private:
+  /// The prediction and the features of the middle block.
+  std::pair<Tensor, Tensor> evaluate(const Tensor& x, const Tensor& t, const Condition& condition);
+
   UNetBackbone(const UNetOptions& options, const Spec& spec, std::vector<Level> levels, ParameterMaker make);
 
   void check(const Tensor& x, const Tensor& t, const Condition& condition) const;

@@ -57,7 +57,7 @@ std::int64_t Cifar10Dataset::Batch::size() const { return static_cast<std::int64
 
 Cifar10Dataset::Cifar10Dataset(const Cifar10Options& options, const Spec& spec)
     : path_(options.path), split_(options.split), form_{spec} {
-  require_channels(spec.channels);
+  require_channels(spec.image.channels);
   require_exists(path_, "CIFAR-10, as a folder or a tar archive");
   std::vector<std::string> seen;
   if (fs::is_directory(path_)) {
@@ -182,7 +182,7 @@ Example Cifar10Dataset::get(std::int64_t index) const {
       image.pixels[static_cast<std::size_t>(pixel * 3 + c)] = bytes[1 + c * kPlane + pixel];
     }
   }
-  return {form_.spec.channels == 1 ? to_grey(image) : std::move(image), bytes[0]};
+  return {form_.spec.image.channels == 1 ? to_grey(image) : std::move(image), bytes[0]};
 }
 
 std::string Cifar10Dataset::describe(std::int64_t index) const {

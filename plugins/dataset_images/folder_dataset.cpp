@@ -45,7 +45,7 @@ void require_images_in_folders(const fs::path& path, const std::vector<FoundFile
 
 FolderDataset::FolderDataset(const FolderOptions& options, const Spec& spec)
     : form_{spec, options.exif_orientation == "apply"} {
-  require_channels(spec.channels);
+  require_channels(spec.image.channels);
   require_exists(options.path, "a folder of images");
   if (!fs::is_directory(options.path)) {
     throw ConfigError(text("path = '", options.path.string(), "': expected a folder, got a file",

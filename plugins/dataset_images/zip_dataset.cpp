@@ -45,7 +45,7 @@ bool is_hidden(std::string_view name) {
 
 ZipDataset::ZipDataset(const ZipOptions& options, const Spec& spec)
     : path_(options.path), form_{spec, options.exif_orientation == "apply"}, archive_(open_archive(options.path)) {
-  require_channels(spec.channels);
+  require_channels(spec.image.channels);
   std::map<std::string, std::uint64_t> images;
   std::vector<std::string> others;
   std::optional<std::uint64_t> labels_entry;

@@ -127,8 +127,8 @@ void put_pixel(std::uint8_t* target, std::int64_t channels, const Colour& colour
 }  // namespace
 
 ShapesDataset::ShapesDataset(const ShapesOptions& options, const Spec& spec) : options_(options), spec_(spec) {
-  if (spec.channels != 1 && spec.channels != 3) {
-    throw ConfigError(text("channels = ", spec.channels, ": expected 3 (RGB) or 1 (grey)"));
+  if (spec.image.channels != 1 && spec.image.channels != 3) {
+    throw ConfigError(text("channels = ", spec.image.channels, ": expected 3 (RGB) or 1 (grey)"));
   }
   std::vector<std::string> known;
   for (const Form& form : kForms) known.push_back(form.name);
@@ -150,19 +150,19 @@ Example ShapesDataset::get(std::int64_t index) const {
   const Colour ground = background_colour(options_.background, draws);
   const Pose pose(draws);
 
-  const std::int64_t side = spec_.image_size;
-  Image image{side, side, spec_.channels, {}};
-  image.pixels.resize(static_cast<std::size_t>(side * side * spec_.channels));
+  const std::int64_t side = spec_.image.height;
+  Image image{side, side, spec_.image.channels, {}};
+  image.pixels.resize(static_cast<std::size_t>(side * side * spec_.image.channels));
   std::uint8_t* target = image.pixels.data();
   for (std::int64_t y = 0; y < side; ++y) {
-    for (std::int64_t x = 0; x < side; ++x, target += spec_.channels) {
+    for (std::int64_t x = 0; x < side; ++x, target += spec_.image.channels) {
       const Point p = pose.local((static_cast<double>(x) + 0.5) / static_cast<double>(side),
                                  (static_cast<double>(y) + 0.5) / static_cast<double>(side));
       // The part of the pixel that a straight edge at this distance covers.
       const double cover = std::clamp(0.5 - form.distance(p, pose.radius) * static_cast<double>(side), 0.0, 1.0);
       Colour colour;
       for (std::size_t c = 0; c < 3; ++c) colour[c] = ground[c] + cover * (fill[c] - ground[c]);
-      put_pixel(target, spec_.channels, colour);
+      put_pixel(target, spec_.image.channels, colour);
     }
   }
   return {std::move(image), label};

@@ -28,30 +28,33 @@ void CasDmOptions::describe(Schema<CasDmOptions>& s) {
 
 CasDmHead::CasDmHead(const CasDmOptions& options, const Spec& spec)
     : options_(options),
-      channels_(spec.channels),
-      schedule_(with_signal(spec.schedule, "the head 'cascade'")),
-      mixture_(options, spec.channels, spec.schedule),
-      theta_("theta", options.theta, spec, spec.channels, spec.channels),
-      phi_("phi", options.phi, spec, options.sees_x_t ? 2 * spec.channels : spec.channels,
-           options.gate_detach_trunk ? spec.channels : spec.channels + mixture_.gate_channels()) {
+      channels_(spec.image.channels),
+      schedule_(require_final_signal(spec.schedule, "the head 'cascade'")),
+      mixture_(options, spec.image.channels, spec.schedule),
+      theta_("theta", options.theta, spec, spec.image.channels, spec.image.channels),
+      phi_("phi", options.phi, spec, options.sees_x_t ? 2 * spec.image.channels : spec.image.channels,
+           options.gate_detach_trunk ? spec.image.channels : spec.image.channels + mixture_.gate_channels()) {
   phi_module_ = phi_.backbone();
   if (options_.gate_detach_trunk) {
-    gate_network_ = std::make_shared<GateNetwork>(channels_, mixture_.gate_channels(), *schedule_,
-                                                  derive_seed(spec.seed, "gate_network"));
+    gate_network_ =
+        std::make_shared<GateNetwork>(channels_, mixture_.gate_channels(), derive_seed(spec.seed, "gate_network"));
     phi_module_ = std::make_shared<ExtendedModule>(phi_module_, "gate_network.", gate_network_);
   }
 }
 
 std::vector<NamedModule> CasDmHead::modules() const {
-  return {{theta_.name(), theta_.backbone(), !is_theta_frozen()}, {phi_.name(), phi_module_, true}};
+  NamedModule phi = phi_.module();
+  phi.module = phi_module_;
+  return {theta_.module(!is_theta_frozen()), std::move(phi)};
 }
 
 Tensor CasDmHead::predict_eps(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
-  if (!is_theta_frozen()) return theta_(x_t, t, condition);
+  const Tensor input = schedule_->network_input(x_t, t);
+  if (!is_theta_frozen()) return theta_(input, t, condition);
   const at::NoGradGuard no_grad;
   Condition without_dropout = condition;
   without_dropout.dropout.reset();
-  return theta_(x_t, t, without_dropout);
+  return theta_(input, t, without_dropout);
 }
 
 Estimate CasDmHead::predict(const Tensor& x_t, const Tensor& t, const Condition& for_theta,
@@ -64,23 +67,24 @@ Estimate CasDmHead::predict(const Tensor& x_t, const Tensor& t, const Condition&
   estimate.x0_from_eps = schedule_->predict_x0_from_eps(x_t, t, eps);
 
   const Tensor input = options_.input_clip == "unit" ? estimate.x0_from_eps.clamp(-1, 1) : estimate.x0_from_eps;
-  const Tensor output = phi_(options_.sees_x_t ? at::cat({input, x_t}, 1) : input, t, for_phi);
+  const Tensor output =
+      phi_(options_.sees_x_t ? at::cat({input, schedule_->network_input(x_t, t)}, 1) : input, t, for_phi);
   estimate.x0 = output.narrow(1, 0, channels_);
   if (options_.output == "residual") estimate.x0 = input + estimate.x0;
 
-  const Tensor gate = gate_network_ ? gate_network_->forward(estimate.x0, input, t)
+  const Tensor gate = gate_network_ ? gate_network_->forward(estimate.x0, input, schedule_->log_snr(t))
                                     : output.narrow(1, channels_, mixture_.gate_channels());
   estimate.gate = mixture_.gate(gate);
   return estimate;
 }
 
-Estimate CasDmHead::estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) {
-  const Condition condition = sampling_condition(labels);
-  return predict(x_t, t, condition, condition);
+Estimate CasDmHead::estimate(const EstimateInput& input) {
+  return predict(input.x_t, input.t, input.condition, input.condition);
 }
 
 Losses CasDmHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
-  const Estimate estimate = predict(batch.x_t, batch.t, batch.condition(theta_.name()), batch.condition(phi_.name()));
+  const Estimate estimate =
+      predict(batch.x_t, batch.t, batch.condition_for(theta_.name()), batch.condition_for(phi_.name()));
   return mixture_.losses(estimate, batch, metrics, theta_.name(), phi_.name());
 }
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
+#include "casdm/head_network.h"
 #include "gate_network.h"
-#include "head_network.h"
 #include "mixture.h"
 
 namespace casdm::head_diffusion {
@@ -46,7 +46,7 @@ class CasDmHead : public CascadeHead {
 
   /// theta, then phi. With gate_detach_trunk, phi's state has the gate's network under "gate_network.".
   std::vector<NamedModule> modules() const override;
-  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override;
+  Estimate estimate(const EstimateInput& input) override;
   /// Terms eps, x0, mu, metric.*; with train_mode = "frozen_theta", eps has no graph and is only recorded.
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
   bool gradients_are_separate() const override { return options_.detach_input || is_theta_frozen(); }

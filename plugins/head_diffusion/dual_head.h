@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
-#include "head_network.h"
+#include "casdm/head_network.h"
 #include "mixture.h"
 
 namespace casdm::head_diffusion {
@@ -25,7 +25,7 @@ class DualHead : public CascadeHead {
   DualHead(const DualOptions& options, const Spec& spec);
 
   std::vector<NamedModule> modules() const override;
-  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override;
+  Estimate estimate(const EstimateInput& input) override;
   /// Terms eps, x0, mu, metric.*.
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
 

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "casdm/random.h"
@@ -22,10 +21,7 @@ Tensor uniform_weight(at::IntArrayRef shape, std::uint64_t seed) {
 
 }  // namespace
 
-GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, const NoiseScheduler& schedule,
-                         std::uint64_t seed) {
-  for (const double a : schedule.alphas_cumprod())
-    log_snr_.push_back(std::clamp(std::log(a / (1 - a)) / 10, -2.0, 2.0));
+GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed) {
   in_weight_ =
       add_parameter("in.weight", uniform_weight({kHiddenChannels, 2 * image_channels + 1, kKernel, kKernel}, seed));
   in_bias_ = add_parameter("in.bias", at::zeros({kHiddenChannels}, at::kFloat));
@@ -33,8 +29,8 @@ GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels
   out_bias_ = add_parameter("out.bias", at::zeros({gate_channels}, at::kFloat));
 }
 
-Tensor GateNetwork::forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& t) const {
-  const Tensor level = NoiseScheduler::gather(log_snr_, t, x0).expand({-1, 1, x0.size(2), x0.size(3)});
+Tensor GateNetwork::forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& log_snr) const {
+  const Tensor level = per_image((log_snr / 10).clamp(-2, 2), x0).expand({-1, 1, x0.size(2), x0.size(3)});
   const Tensor seen = at::cat({x0.detach(), x0_from_eps.detach(), level}, 1);
   const Tensor hidden = at::silu(at::conv2d(seen, in_weight_, in_bias_, 1, kKernel / 2));
   return at::conv2d(hidden, out_weight_, out_bias_).to(x0.scalar_type());

@@ -15,15 +15,14 @@ namespace casdm::head_diffusion {
 /// level. The last one starts at zero, so the gate starts where a zero-initialised backbone's does.
 class GateNetwork : public Network {
  public:
-  GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, const NoiseScheduler& schedule,
-              std::uint64_t seed);
+  GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed);
 
   /// @param x0, x0_from_eps  [B, C, H, W]; no gradient flows to them
+  /// @param log_snr          [B]
   /// @return                 [B, gate_channels, H, W] in the dtype of x0
-  Tensor forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& t) const;
+  Tensor forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& log_snr) const;
 
  private:
-  std::vector<double> log_snr_;  ///< by t: log(A / (1-A)) / 10, within [-2, 2]
   Tensor in_weight_, in_bias_, out_weight_, out_bias_;
 };
 

@@ -3,31 +3,21 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <cmath>
-
-#include "casdm/sampler.h"
-#include "head_network.h"
+#include "casdm/estimate.h"
+#include "casdm/head_network.h"
 
 namespace casdm::head_diffusion {
 
 namespace {
 
-/// Coefficient of x0 in mu: c1 of the DDPM posterior, or that of the DDIM step t -> t-1 with eta = 0,
-///     mu(h) = sqrt(A_{t-1}) h + sqrt(1-A_{t-1}) (x_t - sqrt(A_t) h) / sqrt(1-A_t)    (Song et al. 2021, eq. 12).
-std::vector<double> x0_coefficient(const NoiseScheduler& schedule, const std::string& space) {
-  if (space == "ddpm") return schedule.posterior_mean_coef1();
-  std::vector<double> result;
-  for (std::size_t t = 0; t < schedule.betas().size(); ++t) {
-    const double a = schedule.alphas_cumprod()[t];
-    const double a_prev = schedule.alphas_cumprod_prev()[t];
-    result.push_back(std::sqrt(a_prev) - std::sqrt((1 - a_prev) * a / (1 - a)));
-  }
-  return result;
-}
-
-std::vector<double> squared(std::vector<double> values) {
-  for (double& value : values) value *= value;
-  return values;
+/// Coefficient of x0 in mu, [B]: c1 of the DDPM posterior from t to the time before it, s, or that of the DDIM step
+/// t -> s with eta = 0,
+///     mu(h) = alpha_s h + sigma_s (x_t - alpha_t h) / sigma_t    (Song et al. 2021, eq. 12),
+/// whose alpha_s - sigma_s alpha_t / sigma_t is alpha_s (1 - sqrt(SNR_t / SNR_s)).
+Tensor x0_coefficient(const NoiseScheduler& schedule, const Tensor& t, const std::string& space) {
+  const Tensor s = schedule.previous(t);
+  if (space == "ddpm") return schedule.posterior(t, s).of_x0;
+  return -schedule.alpha(s) * ((schedule.log_snr(t) - schedule.log_snr(s)) / 2).expm1();
 }
 
 }  // namespace
@@ -39,10 +29,7 @@ void LossWeights::describe(Schema<LossWeights>& s) {
 }
 
 Mixture::Mixture(const MixtureOptions& options, std::int64_t channels, std::shared_ptr<const NoiseScheduler> schedule)
-    : options_(options), channels_(channels), schedule_(std::move(schedule)) {
-  mu_scale_ = options_.mu_weight == "inv_c1sq" ? std::vector<double>(schedule_->betas().size(), 1.0)
-                                               : squared(x0_coefficient(*schedule_, options_.mu_space));
-}
+    : options_(options), channels_(channels), schedule_(std::move(schedule)) {}
 
 std::int64_t Mixture::gate_channels() const { return options_.gate_shape == "channel" ? channels_ : 1; }
 
@@ -60,7 +47,8 @@ Tensor Mixture::mu_loss(const Estimate& estimate, const TrainingBatch& batch) co
   const Tensor& r = estimate.gate;
   const Tensor mixed = r * estimate.x0.detach() + (1 - r) * estimate.x0_from_eps.detach();
   const Tensor error = squared_error(batch.x0, mixed);
-  return NoiseScheduler::gather(mu_scale_, batch.t, error) * error;
+  if (options_.mu_weight == "inv_c1sq") return error;
+  return per_image(x0_coefficient(*schedule_, batch.t, options_.mu_space).square(), error) * error;
 }
 
 Losses Mixture::losses(const Estimate& estimate, const TrainingBatch& batch, const MetricTerms& metrics,

@@ -69,7 +69,6 @@ class Mixture {
   MixtureOptions options_;
   std::int64_t channels_;
   std::shared_ptr<const NoiseScheduler> schedule_;
-  std::vector<double> mu_scale_;  ///< by t: factor of |x0 - mixture|^2 in L_mu
 };
 
 }  // namespace casdm::head_diffusion

@@ -11,6 +11,11 @@ namespace casdm::head_diffusion {
 namespace {
 
 const SingleOptions& checked(const SingleOptions& options) {
+  if (options.prediction_type == "flow" && options.t_weight != "uniform") {
+    throw ConfigError("t_weight = \"" + options.t_weight +
+                      "\" weights |x0 - x0'|^2, which prediction_type = \"flow\" " +
+                      "does not compare; leave t_weight out");
+  }
   if (options.objective != "vlb") return options;
   if (options.variance != "learned_range") {
     throw ConfigError("objective = \"vlb\" needs variance = \"learned_range\", got \"" + options.variance + "\"");
@@ -25,8 +30,9 @@ const SingleOptions& checked(const SingleOptions& options) {
 
 void SingleOptions::describe(Schema<SingleOptions>& s) {
   s.component("theta", &SingleOptions::theta, Backbone::kind, "The network.").required();
-  s.option("prediction_type", &SingleOptions::prediction_type, "What theta predicts: noise, clean image or v.")
-      .choices({"epsilon", "sample", "v_prediction"});
+  s.option("prediction_type", &SingleOptions::prediction_type,
+           "What theta predicts: noise, clean image, v or the velocity of a rectified flow, eps - x0.")
+      .choices({"epsilon", "sample", "v_prediction", "flow"});
   TimeWeightOptions::describe_to(s);
   s.option("variance", &SingleOptions::variance,
            "learned_range: theta also predicts the log variance between beta~_t and beta_t (Nichol & Dhariwal 2021).")
@@ -41,17 +47,17 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
 
 SingleHead::SingleHead(const SingleOptions& options, const Spec& spec)
     : options_(checked(options)),
-      channels_(spec.channels),
-      schedule_(options.prediction_type == "epsilon" ? with_signal(spec.schedule, "prediction_type = \"epsilon\"")
-                                                     : spec.schedule),
-      theta_("theta", options.theta, spec, spec.channels,
-             options.variance == "learned_range" ? 2 * spec.channels : spec.channels),
-      weights_(time_weights(options, *schedule_, options.prediction_type)) {}
+      channels_(spec.image.channels),
+      schedule_(options.prediction_type == "epsilon"
+                    ? require_final_signal(spec.schedule, "prediction_type = \"epsilon\"")
+                    : spec.schedule),
+      theta_("theta", options.theta, spec, spec.image.channels,
+             options.variance == "learned_range" ? 2 * spec.image.channels : spec.image.channels) {}
 
-std::vector<NamedModule> SingleHead::modules() const { return {{theta_.name(), theta_.backbone(), true}}; }
+std::vector<NamedModule> SingleHead::modules() const { return {theta_.module()}; }
 
 SingleHead::Prediction SingleHead::predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
-  const Tensor outputs = theta_(x_t, t, condition);
+  const Tensor outputs = theta_(schedule_->network_input(x_t, t), t, condition);
   Prediction prediction;
   prediction.output = outputs.narrow(1, 0, channels_);
   Estimate& estimate = prediction.estimate;
@@ -64,16 +70,21 @@ SingleHead::Prediction SingleHead::predict(const Tensor& x_t, const Tensor& t, c
     estimate.x0 = prediction.output;
     estimate.x0_from_eps = estimate.x0;
     estimate.eps = schedule_->predict_eps_from_x0(x_t, t, estimate.x0);
-  } else {
+  } else if (options_.prediction_type == "v_prediction") {
     estimate.x0_from_eps = schedule_->predict_x0_from_v(x_t, t, prediction.output);
-    // eps = sqrt(A_t) v + sqrt(1-A_t) x_t, which unlike (x_t - sqrt(A_t) x0) / sqrt(1-A_t) divides by nothing small.
-    estimate.eps = schedule_->velocity(-x_t, t, prediction.output);
+    estimate.eps = schedule_->predict_eps_from_v(x_t, t, prediction.output);
+  } else {
+    const Tensor alpha = schedule_->alpha(t);
+    const Tensor sigma = schedule_->sigma(t);
+    const Tensor x = x_t / per_image(alpha + sigma, x_t);
+    estimate.x0_from_eps = x - per_image(sigma / (alpha + sigma), x_t) * prediction.output;
+    estimate.eps = x + per_image(alpha / (alpha + sigma), x_t) * prediction.output;
   }
   return prediction;
 }
 
-Estimate SingleHead::estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) {
-  return predict(x_t, t, sampling_condition(labels)).estimate;
+Estimate SingleHead::estimate(const EstimateInput& input) {
+  return predict(input.x_t, input.t, input.condition).estimate;
 }
 
 LossTerm SingleHead::simple_term(const Tensor& output, const TrainingBatch& batch) const {
@@ -83,11 +94,16 @@ LossTerm SingleHead::simple_term(const Tensor& output, const TrainingBatch& batc
   } else if (options_.prediction_type == "sample") {
     term.name = "x0";
     term.value = squared_error(batch.x0, output);
+  } else if (options_.prediction_type == "flow") {
+    term.name = "flow";
+    term.value = squared_error(batch.eps - batch.x0, output);
   } else {
     term.name = "v";
     term.value = squared_error(schedule_->velocity(batch.x0, batch.t, batch.eps), output);
   }
-  if (!weights_.empty()) term.value = NoiseScheduler::gather(weights_, batch.t, term.value) * term.value;
+  if (options_.t_weight != "uniform") {
+    term.value = per_image(time_weight(options_, batch.log_snr, options_.prediction_type), term.value) * term.value;
+  }
   return term;
 }
 
@@ -100,7 +116,7 @@ LossTerm SingleHead::vlb_term(const Estimate& estimate, const TrainingBatch& bat
 }
 
 Losses SingleHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
-  const auto [output, estimate] = predict(batch.x_t, batch.t, batch.condition(theta_.name()));
+  const auto [output, estimate] = predict(batch.x_t, batch.t, batch.condition_for(theta_.name()));
   Losses losses;
   if (options_.objective == "simple") losses.terms.push_back(simple_term(output, batch));
   if (learns_variance()) losses.terms.push_back(vlb_term(estimate, batch));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
-#include "head_network.h"
+#include "casdm/head_network.h"
 #include "t_weight.h"
 
 namespace casdm::head_diffusion {
@@ -20,10 +20,11 @@ struct SingleOptions : TimeWeightOptions {
   static void describe(Schema<SingleOptions>& s);
 };
 
-/// DDPM (Ho et al. 2020): one network theta that predicts the noise, the clean image, or
-/// v = sqrt(A_t) eps - sqrt(1-A_t) x0 (Salimans & Ho 2022); with learned variance (Nichol & Dhariwal 2021) it has
-/// twice the channels. A metric acts on the clean image that the prediction implies, so it trains theta: for
-/// "epsilon" through x0* = (x_t - sqrt(1-A_t) eps') / sqrt(A_t), unclipped.
+/// DDPM (Ho et al. 2020): one network theta that predicts the noise, the clean image,
+/// v = alpha_t eps - sigma_t x0 (Salimans & Ho 2022), or the velocity of a rectified flow, u = eps - x0 (Liu et al.
+/// 2023), from which x0 = (x_t - sigma_t u) / (alpha_t + sigma_t) on every path; with learned variance (Nichol &
+/// Dhariwal 2021) it has twice the channels. A metric acts on the clean image that the prediction implies, so it trains
+/// theta: for "epsilon" through x0* = (x_t - sqrt(1-A_t) eps') / sqrt(A_t), unclipped.
 class SingleHead : public CascadeHead {
  public:
   using Options = SingleOptions;
@@ -32,7 +33,7 @@ class SingleHead : public CascadeHead {
 
   std::vector<NamedModule> modules() const override;
   /// x0_from_eps is defined for every prediction type; x0 and no gate only for "sample", where both are equal.
-  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override;
+  Estimate estimate(const EstimateInput& input) override;
   /// The term eps, x0 or v (or none with objective = "vlb"), metric.*, and vlb where the variance is learned.
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
 
@@ -51,7 +52,6 @@ class SingleHead : public CascadeHead {
   std::int64_t channels_;
   std::shared_ptr<const NoiseScheduler> schedule_;
   HeadNetwork theta_;
-  std::vector<double> weights_;  ///< by t, of the simple loss; empty: all 1
 };
 
 }  // namespace casdm::head_diffusion

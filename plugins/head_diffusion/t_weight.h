@@ -1,9 +1,9 @@
 #pragma once
 
-#include <string>
-#include <vector>
+#include <ATen/core/Tensor.h>
 
-#include "casdm/noise_scheduler.h"
+#include <string>
+
 #include "casdm/options.h"
 
 namespace casdm::head_diffusion {
@@ -30,12 +30,12 @@ struct TimeWeightOptions {
   }
 };
 
-/// The factor of the loss in `prediction_type` ("epsilon", "sample", "v_prediction") by t; empty: all 1.
-/// |x0 - x0'|^2 = |eps - eps'|^2 / S = |v - v'|^2 / (S + 1), so one weight of the clean image serves all three.
+/// The factor of the loss in `prediction_type` ("epsilon", "sample", "v_prediction") at `log_snr`, shaped like it; not
+/// for t_weight = "uniform". |x0 - x0'|^2 = |eps - eps'|^2 / S = |v - v'|^2 / (S + 1), so one weight of the clean image
+/// serves all three.
 ///   snr, snr_plus_one, truncated_snr   Salimans & Ho 2022, section 4
 ///   min_snr                            Hang et al. 2023, section 3.4
 ///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2
-std::vector<double> time_weights(const TimeWeightOptions& options, const NoiseScheduler& schedule,
-                                 const std::string& prediction_type);
+at::Tensor time_weight(const TimeWeightOptions& options, const at::Tensor& log_snr, const std::string& prediction_type);
 
 }  // namespace casdm::head_diffusion

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "head_network.h"
+#include "casdm/head_network.h"
 
 namespace casdm::head_diffusion {
 
@@ -31,11 +31,21 @@ Tensor discretised_log_likelihood(const Tensor& x, const Tensor& mean, const Ten
 
 }  // namespace
 
+namespace {
+
+/// log of the posterior's variance at the step from t; at the last step, where it is 0, that of the step before.
+Tensor clipped_log_variance(const NoiseScheduler& schedule, const Tensor& t) {
+  const TimeRange times = schedule.range();
+  const Tensor is_last = schedule.previous(t) == times.clean;
+  const Tensor at_t = times.is_whole ? (t + is_last.to(t.scalar_type())).clamp_max(times.last) : t;
+  return schedule.posterior(at_t, schedule.previous(at_t)).variance.clamp_min(1e-20).log();
+}
+
+}  // namespace
+
 Tensor learned_log_variance(const NoiseScheduler& schedule, const Tensor& v, const Tensor& t) {
-  std::vector<double> log_betas;
-  for (const double beta : schedule.betas()) log_betas.push_back(std::log(beta));
-  const Tensor low = NoiseScheduler::gather(schedule.posterior_log_variance_clipped(), t, v);
-  const Tensor high = NoiseScheduler::gather(log_betas, t, v);
+  const Tensor low = per_image(clipped_log_variance(schedule, t), v);
+  const Tensor high = per_image(schedule.posterior(t, schedule.previous(t)).step_variance.log(), v);
   const Tensor fraction = (v + 1) / 2;
   return fraction * high + (1 - fraction) * low;
 }
@@ -43,17 +53,19 @@ Tensor learned_log_variance(const NoiseScheduler& schedule, const Tensor& v, con
 Tensor variational_bound(const NoiseScheduler& schedule, const TrainingBatch& batch, const Tensor& x0,
                          const Tensor& v) {
   const Tensor log_variance = learned_log_variance(schedule, v, batch.t);
-  const Tensor true_log_variance = NoiseScheduler::gather(schedule.posterior_log_variance_clipped(), batch.t, x0);
+  const Tensor true_log_variance = per_image(clipped_log_variance(schedule, batch.t), x0);
+  const Tensor before = schedule.previous(batch.t);
+  const Posterior posterior = schedule.posterior(batch.t, before);
 
   // The means differ by c1 (x0 - model's x0): their x_t parts are the same.
-  const Tensor c1 = NoiseScheduler::gather(schedule.posterior_mean_coef1(), batch.t, x0);
+  const Tensor c1 = per_image(posterior.of_x0, x0);
   const Tensor distance = (c1 * (batch.x0 - x0)).square();
   const Tensor kl = 0.5 * (log_variance - true_log_variance - 1 + (true_log_variance - log_variance).exp() +
                            distance * (-log_variance).exp());
 
-  const Tensor mean = schedule.posterior_mean(x0, batch.x_t, batch.t);
+  const Tensor mean = c1 * x0 + per_image(posterior.of_x_t, x0) * batch.x_t;
   const Tensor nll = -discretised_log_likelihood(batch.x0, mean, log_variance);
-  return at::where(batch.t == 0, mean_per_image(nll), mean_per_image(kl)) / std::numbers::ln2;
+  return at::where(before == schedule.range().clean, mean_per_image(nll), mean_per_image(kl)) / std::numbers::ln2;
 }
 
 }  // namespace casdm::head_diffusion

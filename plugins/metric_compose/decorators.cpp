@@ -13,13 +13,13 @@ namespace {
 std::shared_ptr<MetricLoss> make_metric(const ComponentConfig& config, const MetricLoss::Spec& spec) {
   auto metric = spec.factory->make<MetricLoss>(config, spec);
   const MetricInfo info = metric->info();
-  if (spec.image_size < info.minimum_size) {
+  if (spec.image.height < info.minimum_size) {
     throw ConfigError(text("the metric '", config.type, "' needs images of at least ", info.minimum_size,
-                           " px, it would be given ", spec.image_size, " px; resize to more, or choose another"));
+                           " px, it would be given ", spec.image.height, " px; resize to more, or choose another"));
   }
-  if (info.channels != 0 && info.channels != spec.channels) {
+  if (info.channels != 0 && info.channels != spec.image.channels) {
     throw ConfigError(text("the metric '", config.type, "' needs images of ", info.channels, " channels, these have ",
-                           spec.channels));
+                           spec.image.channels));
   }
   return metric;
 }
@@ -106,7 +106,7 @@ Tensor SumLoss::distance(const Tensor& prediction, const std::vector<Tensor>& ta
 }
 
 Decorator::Decorator(const ComponentConfig& config, Spec spec, std::int64_t image_size) {
-  spec.image_size = image_size;
+  spec.image.height = image_size;
   metric_ = make_metric(config, spec);
 }
 

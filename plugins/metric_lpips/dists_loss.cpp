@@ -23,9 +23,9 @@ DistsLoss::DistsLoss(const Options& options, const Spec& spec)
     : extract_(dists_trunk()),
       map_channels_(dists_trunk().channels),
       minimum_size_(dists_trunk().minimum_size),
-      channels_(spec.channels) {
-  if (spec.channels != 1 && spec.channels != 3) {
-    throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.channels,
+      channels_(spec.image.channels) {
+  if (spec.image.channels != 1 && spec.image.channels != 3) {
+    throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.image.channels,
                            " channels; use a metric without a network, such as ssim or l1"));
   }
   map_channels_.insert(map_channels_.begin(), kImageChannels);

@@ -25,9 +25,9 @@ Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ?
 }  // namespace
 
 PerceptualLoss::PerceptualLoss(const Setup& setup, const Spec& spec)
-    : extract_(setup.trunk), setup_(setup), channels_(spec.channels) {
-  if (spec.channels != 1 && spec.channels != 3) {
-    throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.channels,
+    : extract_(setup.trunk), setup_(setup), channels_(spec.image.channels) {
+  if (spec.image.channels != 1 && spec.image.channels != 3) {
+    throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.image.channels,
                            " channels; use a metric without a network, such as ssim or l1"));
   }
   for (const auto& [name, tensor] : extract_.weights()) buffers_.emplace_back("net." + name, tensor);

@@ -40,7 +40,7 @@ void HuberOptions::describe(Schema<HuberOptions>& s) {
 }
 
 PseudoHuberLoss::PseudoHuberLoss(const Options& options, const Spec& spec) {
-  const auto elements = static_cast<double>(spec.channels * spec.image_size * spec.image_size);
+  const auto elements = static_cast<double>(spec.image.channels * spec.image.height * spec.image.height);
   c_ = options.c.value_or(0.00054 * std::sqrt(elements));
 }
 

@@ -94,16 +94,16 @@ MsSsimLoss::MsSsimLoss(const Options& options, const Spec& spec) : stabilisers_(
   if (all.empty() || sum <= 0) {
     throw ConfigError("scale_weights: expected at least one weight and a positive sum");
   }
-  const std::size_t count = number_of_scales(spec.image_size, options.kernel_size, all.size());
+  const std::size_t count = number_of_scales(spec.image.height, options.kernel_size, all.size());
   scale_weights_.assign(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count));
   const double used = std::accumulate(scale_weights_.begin(), scale_weights_.end(), 0.0);
   if (used <= 0) {
-    throw ConfigError(text("scale_weights: the weights of the ", count, " scales that images of ", spec.image_size,
+    throw ConfigError(text("scale_weights: the weights of the ", count, " scales that images of ", spec.image.height,
                            " px have room for must have a positive sum"));
   }
   for (double& weight : scale_weights_) weight *= sum / used;
-  const std::int64_t largest_odd = spec.image_size - (spec.image_size + 1) % 2;
-  const std::int64_t size = spec.image_size < options.kernel_size ? largest_odd : options.kernel_size;
+  const std::int64_t largest_odd = spec.image.height - (spec.image.height + 1) % 2;
+  const std::int64_t size = spec.image.height < options.kernel_size ? largest_odd : options.kernel_size;
   window_ = gaussian(size, options.kernel_sigma * static_cast<double>(size) / static_cast<double>(options.kernel_size));
 }
 

@@ -8,15 +8,6 @@
 #include "timesteps.h"
 
 namespace casdm::sampler_diffusion {
-namespace {
-
-std::vector<std::int64_t> kept_timesteps(const DdimOptions& options, std::int64_t total) {
-  return options.timestep_respacing.empty() ? spaced_timesteps(total, options.num_inference_steps, options.spacing)
-                                            : respaced_timesteps(total, options.timestep_respacing);
-}
-
-}  // namespace
-
 void DdimOptions::describe(Schema<DdimOptions>& s) {
   s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.")
       .at_least(1)
@@ -35,26 +26,29 @@ void DdimOptions::describe(Schema<DdimOptions>& s) {
   describe_clean_image(s);
 }
 
-DdimSampler::DdimSampler(const Options& options, const Spec& spec) : clean_image_(options) {
+DdimSampler::DdimSampler(const Options& options, const Spec& spec)
+    : clean_image_(options), initial_scale_(spec.schedule->prior_std()) {
   const NoiseScheduler& schedule = *spec.schedule;
-  const std::vector<double>& table = schedule.alphas_cumprod();
-  const auto timesteps = kept_timesteps(options, schedule.num_train_timesteps());
-  plan_ = descending_plan(timesteps, false);
-  const double stride = std::floor(static_cast<double>(table.size()) / static_cast<double>(timesteps.size()));
+  const double clean = schedule.range().clean;
+  plan_ = plan_of_times(
+      sampling_times(schedule, options.num_inference_steps, options.spacing, options.timestep_respacing), clean, false);
+  const bool strides = options.previous == "stride" && schedule.range().is_whole;
+  const double stride =
+      std::floor(static_cast<double>(schedule.num_train_timesteps()) / static_cast<double>(plan_.size()));
   for (SampleStep& step : plan_) {
-    const double next = options.previous == "stride" ? step.t - stride : step.t_next;
-    const double alpha_cumprod_next = next < 0 ? 1.0 : table[static_cast<std::size_t>(next)];
-    coefficients_.push_back(coefficients(table[static_cast<std::size_t>(step.t)], alpha_cumprod_next, options.eta));
+    const double next = strides ? std::max(step.t - stride, clean) : step.t_next;
+    coefficients_.push_back(coefficients(schedule, step.t, next, options.eta));
     step.needs_noise = coefficients_.back().of_noise > 0;
   }
 }
 
-DdimSampler::Coefficients DdimSampler::coefficients(double alpha_cumprod, double alpha_cumprod_next, double eta) {
-  const double variance =
-      eta * eta * (1 - alpha_cumprod_next) / (1 - alpha_cumprod) * (1 - alpha_cumprod / alpha_cumprod_next);
-  const double of_eps = std::sqrt(std::max(1 - alpha_cumprod_next - variance, 0.0));
-  const double of_x_t = of_eps / std::sqrt(1 - alpha_cumprod);
-  return {std::sqrt(alpha_cumprod_next) - of_x_t * std::sqrt(alpha_cumprod), of_x_t, std::sqrt(variance)};
+DdimSampler::Coefficients DdimSampler::coefficients(const NoiseScheduler& schedule, double t, double next, double eta) {
+  const NoiseLevel from = schedule.level(t);
+  const NoiseLevel to = schedule.level(next);
+  const double variance = eta * eta * schedule.posterior(t, next).variance;
+  const double of_eps = std::sqrt(std::max(to.sigma * to.sigma - variance, 0.0));
+  const double of_x_t = of_eps / from.sigma;
+  return {to.alpha - of_x_t * from.alpha, of_x_t, std::sqrt(variance)};
 }
 
 Tensor DdimSampler::step(const StepInput& input) {

@@ -21,14 +21,14 @@ struct DdimOptions : CleanImageOptions {
 };
 
 /// Denoising diffusion implicit models (Song et al. 2021, equation 12), from t to the next kept
-/// timestep p, with A_p = 1 after the last:
+/// time p, the clean image after the last:
 ///
-///     x_p = sqrt(A_p) h + sqrt(1 - A_p - s^2) e(h) + s z,     e(h) = (x_t - sqrt(A_t) h) / sqrt(1-A_t)
-///     s   = eta sqrt((1-A_p) / (1-A_t)) sqrt(1 - A_t/A_p)
+///     x_p = alpha_p h + sqrt(sigma_p^2 - s^2) e(h) + s z,     e(h) = (x_t - alpha_t h) / sigma_t
+///     s   = eta sqrt(posterior variance), for a table of betas eta sqrt((1-A_p) / (1-A_t)) sqrt(1 - A_t/A_p)
 ///
 /// h is the mixed clean image, and e is derived from it: by linearity this is the mixture of the two
 /// DDIM means (An et al. 2024). eta = 0 is deterministic, eta = 1 has the mean and variance of DDPM
-/// with variance beta~. Also defined where A_t = 0.
+/// with variance beta~. Also defined where alpha_t = 0.
 class DdimSampler : public Sampler {
  public:
   using Options = DdimOptions;
@@ -37,6 +37,7 @@ class DdimSampler : public Sampler {
   DdimSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
+  double initial_scale() const override { return initial_scale_; }
   Tensor step(const StepInput& input) override;
 
  private:
@@ -47,9 +48,10 @@ class DdimSampler : public Sampler {
     double of_noise;
   };
 
-  static Coefficients coefficients(double alpha_cumprod, double alpha_cumprod_next, double eta);
+  static Coefficients coefficients(const NoiseScheduler& schedule, double t, double next, double eta);
 
   CleanImage clean_image_;
+  double initial_scale_;
   std::vector<SampleStep> plan_;
   std::vector<Coefficients> coefficients_;
 };

@@ -9,16 +9,6 @@
 #include "timesteps.h"
 
 namespace casdm::sampler_diffusion {
-namespace {
-
-std::vector<std::int64_t> kept_timesteps(const DdpmOptions& options, std::int64_t total) {
-  if (!options.timestep_respacing.empty()) return respaced_timesteps(total, options.timestep_respacing);
-  const std::int64_t count = options.num_inference_steps == 0 ? total : options.num_inference_steps;
-  return spaced_timesteps(total, count, options.spacing);
-}
-
-}  // namespace
-
 void DdpmOptions::describe(Schema<DdpmOptions>& s) {
   s.option("num_inference_steps", &DdpmOptions::num_inference_steps, "Steps of one trajectory; 0: every timestep.")
       .at_least(0)
@@ -37,18 +27,21 @@ void DdpmOptions::describe(Schema<DdpmOptions>& s) {
 }
 
 DdpmSampler::DdpmSampler(const Options& options, const Spec& spec)
-    : variance_(options.variance),
-      clean_image_(options),
-      timesteps_(kept_timesteps(options, spec.schedule->num_train_timesteps())),
-      schedule_(respaced(*spec.schedule, timesteps_)),
-      plan_(descending_plan(timesteps_, true)) {}
+    : variance_(options.variance), clean_image_(options), initial_scale_(spec.schedule->prior_std()) {
+  const NoiseScheduler& schedule = *spec.schedule;
+  const std::int64_t count =
+      options.num_inference_steps == 0 ? schedule.num_train_timesteps() : options.num_inference_steps;
+  plan_ = plan_of_times(sampling_times(schedule, count, options.spacing, options.timestep_respacing),
+                        schedule.range().clean, true);
+  for (const SampleStep& step : plan_) posteriors_.push_back(schedule.posterior(step.t, step.t_next));
+}
 
-Tensor DdpmSampler::standard_deviation(const Estimate& estimate, std::size_t row, const Tensor& like) const {
-  const double log_small = schedule_.posterior_log_variance_clipped()[row];
-  const double log_beta = std::log(schedule_.betas()[row]);
+Tensor DdpmSampler::standard_deviation(const Estimate& estimate, const PosteriorLevel& posterior,
+                                       const Tensor& like) const {
   const bool is_learned = variance_ == "learned_range" || (variance_ == "auto" && estimate.variance.defined());
   if (!is_learned) {
-    return at::full({}, std::exp(0.5 * (variance_ == "fixed_small" ? log_small : log_beta)), like.options());
+    const double variance = variance_ == "fixed_small" ? posterior.variance : posterior.step_variance;
+    return at::full({}, std::sqrt(variance), like.options());
   }
   if (!estimate.variance.defined()) {
     throw Error(
@@ -56,15 +49,14 @@ Tensor DdpmSampler::standard_deviation(const Estimate& estimate, std::size_t row
         "use \"fixed_small\" or \"fixed_large\", or a head that learns it");
   }
   const Tensor fraction = (estimate.variance.to(like.scalar_type()) + 1) / 2;
-  return at::exp(0.5 * (fraction * log_beta + (1 - fraction) * log_small));
+  return at::exp(0.5 * (fraction * std::log(posterior.step_variance) + (1 - fraction) * std::log(posterior.variance)));
 }
 
 Tensor DdpmSampler::step(const StepInput& input) {
-  const std::size_t row = plan_.size() - 1 - input.index;
-  const Tensor x0 = clean_image_(input.estimate);
-  const Tensor mean = schedule_.posterior_mean_coef1()[row] * x0 + schedule_.posterior_mean_coef2()[row] * input.x_t;
+  const PosteriorLevel& posterior = posteriors_[input.index];
+  const Tensor mean = posterior.of_x0 * clean_image_(input.estimate) + posterior.of_x_t * input.x_t;
   if (!plan_[input.index].needs_noise) return mean;
-  return mean + standard_deviation(input.estimate, row, mean) * input.noise;
+  return mean + standard_deviation(input.estimate, posterior, mean) * input.noise;
 }
 
 }  // namespace casdm::sampler_diffusion

@@ -23,8 +23,8 @@ struct DdpmOptions : CleanImageOptions {
 ///
 ///     x_{t-1} = c1 h + c2 x_t + sqrt(variance) z,    z = 0 at the last step
 ///
-/// h is the mixed clean image, so the mean is r mu_x0 + (1-r) mu_eps. With fewer steps than the
-/// schedule has, c1, c2 and the variances are those of the respaced process
+/// h is the mixed clean image, so the mean is r mu_x0 + (1-r) mu_eps. c1, c2 and the variances are those of the path
+/// between the two times of the step; with fewer steps than the schedule has this is the respaced process
 /// (Nichol & Dhariwal 2021, section 4). The variance is
 ///     fixed_small    beta~_t = beta_t (1-A_{t-1}) / (1-A_t)
 ///     fixed_large    beta_t
@@ -38,19 +38,20 @@ class DdpmSampler : public Sampler {
   DdpmSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
+  double initial_scale() const override { return initial_scale_; }
 
   /// Throws Error when the variance is to be learned and the estimate has none.
   Tensor step(const StepInput& input) override;
 
  private:
-  /// sqrt(variance) at `row` of the respaced tables: a scalar or a tensor like x_t.
-  Tensor standard_deviation(const Estimate& estimate, std::size_t row, const Tensor& like) const;
+  /// sqrt(variance) of a step: a scalar or a tensor like x_t.
+  Tensor standard_deviation(const Estimate& estimate, const PosteriorLevel& posterior, const Tensor& like) const;
 
   std::string variance_;
   CleanImage clean_image_;
-  std::vector<std::int64_t> timesteps_;
-  NoiseScheduler schedule_;  ///< the process that visits only timesteps_
+  double initial_scale_;
   std::vector<SampleStep> plan_;
+  std::vector<PosteriorLevel> posteriors_;  ///< of each step
 };
 
 }  // namespace casdm::sampler_diffusion

@@ -21,12 +21,13 @@ void Dpmpp2mSdeOptions::describe(Schema<Dpmpp2mSdeOptions>& s) {
 Dpmpp2mSolver::Dpmpp2mSolver(const NoiseLevelOptions& options, double eta, const Spec& spec)
     : clean_image_(options),
       eta_(eta),
+      initial_scale_(spec.schedule->prior_std()),
       levels_(noise_levels(*spec.schedule, options, LevelGrid::whole)),
       plan_(plan_of(levels_, eta > 0)) {}
 
 Tensor Dpmpp2mSolver::step(const StepInput& input) {
-  const NoiseLevel& s = levels_[input.index];
-  const NoiseLevel& t = levels_[input.index + 1];
+  const SampledLevel& s = levels_[input.index];
+  const SampledLevel& t = levels_[input.index + 1];
   const double h = t.log_ratio() - s.log_ratio();
   const double damping = eta_ > 0 ? eta_ * h : 0.0;  // h is infinite where A_T = 0 and at the end
 

@@ -30,13 +30,15 @@ class Dpmpp2mSolver : public Sampler {
   Dpmpp2mSolver(const NoiseLevelOptions& options, double eta, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
+  double initial_scale() const override { return initial_scale_; }
   void start() override { x0_before_.reset(); }
   Tensor step(const StepInput& input) override;
 
  private:
   CleanImage clean_image_;
   double eta_;
-  std::vector<NoiseLevel> levels_;
+  double initial_scale_;
+  std::vector<SampledLevel> levels_;
   std::vector<SampleStep> plan_;
   Tensor x0_before_;
 };

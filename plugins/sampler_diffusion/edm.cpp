@@ -4,8 +4,6 @@
 
 #include <cmath>
 
-#include "casdm/error.h"
-
 namespace casdm::sampler_diffusion {
 
 void EdmOptions::describe(Schema<EdmOptions>& s) {
@@ -16,25 +14,37 @@ void EdmOptions::describe(Schema<EdmOptions>& s) {
 EdmSampler::EdmSampler(const Options& options, const Spec& spec)
     : levels_(noise_levels(*spec.schedule, options, LevelGrid::fractional)),
       plan_(plan_of(levels_, false)),
-      clean_image_(options) {
-  const double first = levels_.front().ratio();
-  if (std::isinf(first)) {
-    throw ConfigError(
-        "this sampler needs a finite sigma, but the schedule ends in pure noise (A_T = 0); "
-        "use ddim or dpmpp_2m, or a schedule without rescale_zero_terminal_snr");
-  }
+      clean_image_(options),
+      is_flow_(std::isinf(levels_.front().ratio())) {
+  const double first = q(levels_.front());
   initial_scale_ = options.spacing == "leading" ? std::hypot(1, first) : first;
 }
 
-Tensor EdmSampler::model_input(const Tensor& x_t, std::size_t index) const { return x_t * level(index).alpha; }
+double EdmSampler::q(const SampledLevel& level) const {
+  return is_flow_ ? level.sigma / (level.alpha + level.sigma) : level.ratio();
+}
+
+Tensor EdmSampler::model_input(const Tensor& x_t, std::size_t index) const {
+  const SampledLevel& now = level(index);
+  return x_t * (is_flow_ ? now.alpha + now.sigma : now.alpha);
+}
 
 Tensor EdmSampler::clean_image(const StepInput& input) const {
-  return clean_image_at(level(input.index), clean_image_, input, 1);
+  return clean_image_at(level(input.index), clean_image_, input, p(level(input.index)));
+}
+
+Tensor EdmSampler::moved(const Tensor& x, const Tensor& x0, const SampledLevel& from, const SampledLevel& to) const {
+  const double kept = q(to) / q(from);
+  return kept * x + (p(to) - kept * p(from)) * x0;
+}
+
+Tensor EdmSampler::slope(const Tensor& x, const Tensor& x0, const SampledLevel& level) const {
+  const Tensor eps = (x - p(level) * x0) / q(level);
+  return is_flow_ ? eps - x0 : eps;
 }
 
 Tensor EulerSampler::step(const StepInput& input) {
-  const double kept = levels_[input.index + 1].ratio() / levels_[input.index].ratio();
-  return kept * input.x_t + (1 - kept) * clean_image(input);
+  return moved(input.x_t, clean_image(input), levels_[input.index], levels_[input.index + 1]);
 }
 
 HeunSampler::HeunSampler(const Options& options, const Spec& spec) : EdmSampler(options, spec) {
@@ -42,7 +52,7 @@ HeunSampler::HeunSampler(const Options& options, const Spec& spec) : EdmSampler(
   plan_.clear();
   for (const SampleStep& step : steps) {
     plan_.push_back(step);
-    if (step.t_next >= 0) plan_.push_back({step.t_next, step.t_next, false});
+    if (step.t_next != levels_.back().t) plan_.push_back({step.t_next, step.t_next, false});
   }
 }
 
@@ -53,17 +63,15 @@ void HeunSampler::start() {
 
 Tensor HeunSampler::step(const StepInput& input) {
   const bool is_correction = input.index % 2 == 1;
-  const double sigma = level(input.index).ratio();
-  if (is_correction) {
-    const Tensor slope = (input.x_t - clean_image(input)) / sigma;
-    const double sigma_before = level(input.index - 1).ratio();
-    return x_before_ + 0.5 * (sigma - sigma_before) * (slope_before_ + slope);
-  }
   const Tensor x0 = clean_image(input);
-  const double kept = levels_[input.index / 2 + 1].ratio() / sigma;
+  const SampledLevel& now = level(input.index);
+  if (is_correction) {
+    const double length = q(now) - q(level(input.index - 1));
+    return x_before_ + 0.5 * length * (slope_before_ + slope(input.x_t, x0, now));
+  }
   x_before_ = input.x_t;
-  slope_before_ = (input.x_t - x0) / sigma;
-  return kept * input.x_t + (1 - kept) * x0;
+  slope_before_ = slope(input.x_t, x0, now);
+  return moved(input.x_t, x0, now, levels_[input.index / 2 + 1]);
 }
 
 }  // namespace casdm::sampler_diffusion

@@ -10,14 +10,15 @@ struct EdmOptions : NoiseLevelOptions {
   static void describe(Schema<EdmOptions>& s);
 };
 
-/// What Euler and Heun share: images in the form x = x0 + sigma eps, which the model is fed as
-/// x / sqrt(1 + sigma^2); the first image has standard deviation sigma, or sqrt(1 + sigma^2) with
-/// leading spacing, whose first level is far from pure noise (diffusers does the same).
+/// What Euler and Heun share: images in a form x = p x0 + q eps that is straight in q, so that dx/dq = eps - m x0.
+///   p = 1, q = sigma/alpha, m = 0       where the path keeps some signal; the first image has standard deviation q,
+///       or sqrt(1 + q^2) with leading spacing, whose first level is far from pure noise (diffusers does the same)
+///   p = 1 - q, q = sigma/(alpha + sigma), m = 1     where it ends in pure noise, as a rectified flow, which it then is
 class EdmSampler : public Sampler {
  public:
   using Options = EdmOptions;
 
-  /// Throws ConfigError when the schedule cannot give the levels, or ends in infinite sigma.
+  /// Throws ConfigError when the schedule cannot give the levels.
   EdmSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
@@ -26,19 +27,26 @@ class EdmSampler : public Sampler {
 
  protected:
   /// The level at which plan()[index] evaluates the model.
-  virtual const NoiseLevel& level(std::size_t index) const { return levels_[index]; }
+  virtual const SampledLevel& level(std::size_t index) const { return levels_[index]; }
+  double p(const SampledLevel& level) const { return is_flow_ ? 1 - q(level) : 1; }
+  double q(const SampledLevel& level) const;
+  /// x at the level `to`, by the straight line from `from` that x0 gives.
+  Tensor moved(const Tensor& x, const Tensor& x0, const SampledLevel& from, const SampledLevel& to) const;
+  /// dx/dq.
+  Tensor slope(const Tensor& x, const Tensor& x0, const SampledLevel& level) const;
   /// The clean image of the estimate at plan()[index].
   Tensor clean_image(const StepInput& input) const;
 
-  std::vector<NoiseLevel> levels_;
+  std::vector<SampledLevel> levels_;
   std::vector<SampleStep> plan_;
 
  private:
   CleanImage clean_image_;
+  bool is_flow_;
   double initial_scale_;
 };
 
-/// Euler's method on dx/dsigma = (x - h) / sigma (Karras et al. 2022, equation 1): one evaluation a step.
+/// Euler's method on dx/dq, with p = 1 (x - h) / sigma (Karras et al. 2022, equation 1): one evaluation per step.
 class EulerSampler final : public EdmSampler {
  public:
   using EdmSampler::EdmSampler;
@@ -54,11 +62,11 @@ class HeunSampler final : public EdmSampler {
   Tensor step(const StepInput& input) override;
 
  protected:
-  const NoiseLevel& level(std::size_t index) const override { return levels_[(index + 1) / 2]; }
+  const SampledLevel& level(std::size_t index) const override { return levels_[(index + 1) / 2]; }
 
  private:
   Tensor x_before_;      ///< x at the level the proposal started from
-  Tensor slope_before_;  ///< dx/dsigma there
+  Tensor slope_before_;  ///< dx/dq there
 };
 
 }  // namespace casdm::sampler_diffusion

@@ -12,40 +12,44 @@
 namespace casdm::sampler_diffusion {
 namespace {
 
-/// The level whose noise-to-signal ratio is `ratio`.
-NoiseLevel level_of(double t, double ratio) {
-  if (std::isinf(ratio)) return {t, 0, 1};
-  const double alpha = 1 / std::hypot(1, ratio);
-  return {t, alpha, ratio * alpha};
-}
+/// The noise-to-signal ratios that levels are chosen by.
+class Ratios {
+ public:
+  explicit Ratios(const NoiseScheduler& schedule) : schedule_(schedule), times_(schedule.range()) {}
 
-std::vector<double> ratios_of(const NoiseScheduler& schedule) {
-  std::vector<double> ratios;
-  for (const double a : schedule.alphas_cumprod()) ratios.push_back(std::sqrt((1 - a) / a));
-  return ratios;
-}
+  double least() const { return schedule_.level(times_.first).ratio(); }
+  double most() const { return schedule_.level(times_.last).ratio(); }
+  SampledLevel clean() const { return {{times_.clean, 1, 0}}; }
 
-/// `table` at the fractional index t.
-double interpolate(const std::vector<double>& table, double t) {
-  const auto below = static_cast<std::size_t>(t);
-  const double part = t - static_cast<double>(below);
-  return part == 0 ? table[below] : (1 - part) * table[below] + part * table[below + 1];
-}
+  /// The level at `t`; between timesteps the ratio is linear in t.
+  SampledLevel at_time(double t) const {
+    if (!times_.is_whole) return {schedule_.level(t)};
+    const double below = std::floor(t);
+    const double part = t - below;
+    const double low = schedule_.level(below).ratio();
+    return of_ratio(t, part == 0 ? low : (1 - part) * low + part * schedule_.level(below + 1).ratio());
+  }
 
-/// The fractional timestep at which the logarithm of `ratios`, linear in between, is log(ratio).
-double timestep_of(const std::vector<double>& ratios, double ratio) {
-  const auto above = std::lower_bound(ratios.begin(), ratios.end(), ratio);
-  if (above == ratios.begin()) return 0;
-  if (above == ratios.end()) return static_cast<double>(ratios.size() - 1);
-  const auto index = static_cast<double>(above - ratios.begin());
-  const double gap = std::log(*above) - std::log(*(above - 1));
-  return index - (std::log(*above) - std::log(ratio)) / gap;
-}
+  /// The level of `ratio`, at the time that has it.
+  SampledLevel at_ratio(double ratio) const {
+    const double t = schedule_.time_at(at::full({}, -2 * std::log(ratio), at::kDouble)).item<double>();
+    return times_.is_whole ? of_ratio(t, ratio) : SampledLevel{schedule_.level(t)};
+  }
+
+ private:
+  static SampledLevel of_ratio(double t, double ratio) {
+    const double alpha = std::isinf(ratio) ? 0 : 1 / std::hypot(1, ratio);
+    return {{t, alpha, std::isinf(ratio) ? 1 : ratio * alpha}, t != std::floor(t)};
+  }
+
+  const NoiseScheduler& schedule_;
+  TimeRange times_;
+};
 
 /// Karras et al. 2022, equation 5.
-std::vector<NoiseLevel> karras_levels(const std::vector<double>& ratios, const NoiseLevelOptions& options) {
-  const double least = ratios.front();
-  const double most = ratios.back();
+std::vector<SampledLevel> karras_levels(const Ratios& ratios, const NoiseLevelOptions& options) {
+  const double least = ratios.least();
+  const double most = ratios.most();
   if (std::isinf(most)) {
     throw ConfigError(
         "spacing = \"karras\" needs a finite sigma, but the schedule ends in pure noise (A_T = 0); "
@@ -60,20 +64,22 @@ std::vector<NoiseLevel> karras_levels(const std::vector<double>& ratios, const N
   const std::int64_t count = options.num_inference_steps;
   const double from = std::pow(high, 1 / options.rho);
   const double to = std::pow(low, 1 / options.rho);
-  std::vector<NoiseLevel> levels;
+  std::vector<SampledLevel> levels;
   for (std::int64_t i = 0; i < count; ++i) {
     const double part = count > 1 ? static_cast<double>(i) / static_cast<double>(count - 1) : 0.0;
     double ratio = std::pow(from + part * (to - from), options.rho);
     if (i == 0) ratio = high;
     if (i > 0 && i == count - 1) ratio = low;
-    levels.push_back(level_of(timestep_of(ratios, ratio), ratio));
+    levels.push_back(ratios.at_ratio(ratio));
   }
   return levels;
 }
 
 /// Timesteps from the noisiest down.
-std::vector<double> descending_times(std::int64_t total, const NoiseLevelOptions& options, LevelGrid grid) {
+std::vector<double> descending_times(const NoiseScheduler& schedule, const NoiseLevelOptions& options, LevelGrid grid) {
   const std::int64_t count = options.num_inference_steps;
+  if (!schedule.range().is_whole) return continuous_times(schedule.range(), count, options.spacing);
+  const std::int64_t total = schedule.num_train_timesteps();
   std::vector<double> times;
   if (options.spacing == "linspace" && grid == LevelGrid::fractional && count > 1 && count <= total) {
     const double gap = static_cast<double>(total - 1) / static_cast<double>(count - 1);
@@ -94,31 +100,27 @@ std::vector<double> descending_times(std::int64_t total, const NoiseLevelOptions
 
 }  // namespace
 
-double NoiseLevel::log_ratio() const { return std::log(alpha) - std::log(sigma); }
-
 std::vector<std::string> level_spacing_names() { return {"karras", "leading", "linspace", "trailing"}; }
 
-std::vector<NoiseLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options, LevelGrid grid) {
-  const std::vector<double> ratios = ratios_of(schedule);
-  std::vector<NoiseLevel> levels;
+std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options,
+                                       LevelGrid grid) {
+  const Ratios ratios(schedule);
+  std::vector<SampledLevel> levels;
   if (options.spacing == "karras") {
     levels = karras_levels(ratios, options);
   } else {
-    for (const double t : descending_times(schedule.num_train_timesteps(), options, grid)) {
-      levels.push_back(level_of(t, interpolate(ratios, t)));
-    }
+    for (const double t : descending_times(schedule, options, grid)) levels.push_back(ratios.at_time(t));
   }
-  levels.push_back({-1, 1, 0});
+  levels.push_back(ratios.clean());
   return levels;
 }
 
-Tensor clean_image_at(const NoiseLevel& level, const CleanImage& clean_image, const StepInput& input, double scale) {
-  const bool is_timestep = level.t == std::floor(level.t);
-  if (is_timestep) return clean_image(input.estimate);
+Tensor clean_image_at(const SampledLevel& level, const CleanImage& clean_image, const StepInput& input, double scale) {
+  if (!level.is_between_timesteps) return clean_image(input.estimate);
   return clean_image.between_timesteps(input.estimate, input.x_t / scale, level.ratio());
 }
 
-std::vector<SampleStep> plan_of(const std::vector<NoiseLevel>& levels, bool draws_noise) {
+std::vector<SampleStep> plan_of(const std::vector<SampledLevel>& levels, bool draws_noise) {
   std::vector<SampleStep> plan;
   for (std::size_t i = 0; i + 1 < levels.size(); ++i) {
     const bool is_last = i + 2 == levels.size();

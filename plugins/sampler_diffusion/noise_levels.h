@@ -10,16 +10,10 @@
 
 namespace casdm::sampler_diffusion {
 
-/// A level of noise: x = alpha x0 + sigma eps, alpha^2 + sigma^2 = 1.
-struct NoiseLevel {
-  double t;  ///< timestep, possibly fractional; -1: no noise
-  double alpha;
-  double sigma;
-
-  /// Noise to signal, the sigma of Karras et al. 2022; infinite where A_t = 0.
-  double ratio() const { return sigma / alpha; }
-  /// Half the log signal-to-noise ratio, the lambda of Lu et al. 2022.
-  double log_ratio() const;
+/// A level that a sampler visits.
+struct SampledLevel : NoiseLevel {
+  /// Lies between timesteps of the schedule, at a ratio that the head's tables do not have exactly.
+  bool is_between_timesteps = false;
 };
 
 /// Which levels a sampler in terms of noise levels visits.
@@ -57,15 +51,17 @@ enum class LevelGrid {
   fractional,
 };
 
-/// The levels from the noisiest to the one without noise (t = -1): num_inference_steps + 1 of them.
-/// Between timesteps sigma/alpha is linear in t (linspace) or its logarithm is (karras).
-/// Throws ConfigError when the schedule cannot give them.
-std::vector<NoiseLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options, LevelGrid grid);
+/// The levels from the noisiest to the clean image: num_inference_steps + 1 of them.
+/// Between timesteps sigma/alpha is linear in t (linspace) or its logarithm is (karras). On a path without whole
+/// timesteps every t is exact, trailing goes from its last t to the clean image in equal steps and linspace from last
+/// to first. Throws ConfigError when the schedule cannot give them.
+std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options,
+                                       LevelGrid grid);
 
 /// The clean image of an estimate made at `level`, where input.x_t is `scale` times x0 + sigma/alpha eps.
-Tensor clean_image_at(const NoiseLevel& level, const CleanImage& clean_image, const StepInput& input, double scale);
+Tensor clean_image_at(const SampledLevel& level, const CleanImage& clean_image, const StepInput& input, double scale);
 
 /// The plan that evaluates the model at every level but the last.
-std::vector<SampleStep> plan_of(const std::vector<NoiseLevel>& levels, bool draws_noise);
+std::vector<SampleStep> plan_of(const std::vector<SampledLevel>& levels, bool draws_noise);
 
 }  // namespace casdm::sampler_diffusion

@@ -1,5 +1,6 @@
 #include "timesteps.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <sstream>
@@ -97,11 +98,40 @@ Timesteps respaced_timesteps(std::int64_t total, const std::string& respacing) {
   return timesteps;
 }
 
-std::vector<SampleStep> descending_plan(const Timesteps& timesteps, bool draws_noise) {
+std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, const std::string& spacing) {
+  if (spacing != "trailing" && spacing != "linspace") {
+    throw ConfigError(text("spacing = \"", spacing,
+                           "\" counts whole timesteps, which this noise schedule does not have; ",
+                           "use \"trailing\" or \"linspace\""));
+  }
+  const bool is_trailing = spacing == "trailing";
+  const double end = is_trailing ? times.clean : times.first;
+  const auto intervals = static_cast<double>(is_trailing ? count : std::max<std::int64_t>(count - 1, 1));
+  std::vector<double> result;
+  for (std::int64_t i = 0; i < count; ++i) {
+    result.push_back(times.last + static_cast<double>(i) * ((end - times.last) / intervals));
+  }
+  return result;
+}
+
+std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, const std::string& spacing,
+                                   const std::string& respacing) {
+  const TimeRange times = schedule.range();
+  if (!times.is_whole) {
+    if (!respacing.empty()) refuse(respacing, "this noise schedule has no whole timesteps to keep some of");
+    return continuous_times(times, count, spacing);
+  }
+  const std::int64_t total = schedule.num_train_timesteps();
+  const Timesteps timesteps =
+      respacing.empty() ? spaced_timesteps(total, count, spacing) : respaced_timesteps(total, respacing);
+  return {timesteps.rbegin(), timesteps.rend()};
+}
+
+std::vector<SampleStep> plan_of_times(const std::vector<double>& times, double clean, bool draws_noise) {
   std::vector<SampleStep> plan;
-  for (auto t = timesteps.rbegin(); t != timesteps.rend(); ++t) {
-    const bool is_last = t + 1 == timesteps.rend();
-    plan.push_back({static_cast<double>(*t), is_last ? -1.0 : static_cast<double>(*(t + 1)), draws_noise && !is_last});
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const bool is_last = i + 1 == times.size();
+    plan.push_back({times[i], is_last ? clean : times[i + 1], draws_noise && !is_last});
   }
   return plan;
 }

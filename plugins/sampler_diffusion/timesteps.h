@@ -31,8 +31,18 @@ std::vector<std::int64_t> spaced_timesteps(std::int64_t total, std::int64_t coun
 /// no whole stride gives the number.
 std::vector<std::int64_t> respaced_timesteps(std::int64_t total, const std::string& respacing);
 
-/// `timesteps` (rising) as the plan of a sampler that evaluates each once, from the noisiest down.
+/// `count` times of a path without whole timesteps, falling from `last`:
+///   trailing   last + i (clean - last) / count
+///   linspace   in equal steps to `first`
+/// Throws ConfigError for leading, which would not begin at `last`.
+std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, const std::string& spacing);
+
+/// The times from the noisiest down that a respacing keeps where it is not empty, else `count` of this spacing.
+std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, const std::string& spacing,
+                                   const std::string& respacing);
+
+/// The plan of a sampler that evaluates each of `times` once, and ends at the clean image.
 /// @param draws_noise  whether the steps need noise; the last never does
-std::vector<SampleStep> descending_plan(const std::vector<std::int64_t>& timesteps, bool draws_noise);
+std::vector<SampleStep> plan_of_times(const std::vector<double>& times, double clean, bool draws_noise);
 
 }  // namespace casdm::sampler_diffusion

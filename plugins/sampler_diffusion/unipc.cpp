@@ -8,45 +8,24 @@
 namespace casdm::sampler_diffusion {
 namespace {
 
-/// The solution of a x = b by elimination with pivoting; at most 3 unknowns.
-std::vector<double> solve(std::vector<std::vector<double>> a, std::vector<double> b) {
-  const std::size_t n = b.size();
-  for (std::size_t k = 0; k < n; ++k) {
-    std::size_t pivot = k;
-    for (std::size_t i = k + 1; i < n; ++i) {
-      if (std::abs(a[i][k]) > std::abs(a[pivot][k])) pivot = i;
-    }
-    std::swap(a[k], a[pivot]);
-    std::swap(b[k], b[pivot]);
-    for (std::size_t i = k + 1; i < n; ++i) {
-      const double factor = a[i][k] / a[k][k];
-      for (std::size_t j = k; j < n; ++j) a[i][j] -= factor * a[k][j];
-      b[i] -= factor * b[k];
-    }
-  }
-  for (std::size_t k = n; k-- > 0;) {
-    for (std::size_t j = k + 1; j < n; ++j) b[k] -= a[k][j] * b[j];
-    b[k] /= a[k][k];
-  }
-  return b;
-}
-
 /// The weights of the differences at the points `r` (in units of the step) that make the update
 /// exact for polynomials (equation 5 there): sum_m weight_m r_m^(n-1) = n! phi_n / B(h).
 std::vector<double> weights(const std::vector<double>& r, double minus_h, double b_h) {
-  std::vector<std::vector<double>> powers;
+  const auto count = static_cast<std::int64_t>(r.size());
+  std::vector<double> powers;
   std::vector<double> right;
   double phi = std::expm1(minus_h) / minus_h - 1;
   double factorial = 1;
   for (std::size_t n = 1; n <= r.size(); ++n) {
-    std::vector<double> row;
-    for (const double point : r) row.push_back(std::pow(point, static_cast<double>(n - 1)));
-    powers.push_back(std::move(row));
+    for (const double point : r) powers.push_back(std::pow(point, static_cast<double>(n - 1)));
     right.push_back(phi * factorial / b_h);
     phi = phi / minus_h - 1 / (factorial * static_cast<double>(n + 1));
     factorial *= static_cast<double>(n + 1);
   }
-  return solve(std::move(powers), std::move(right));
+  const Tensor solution =
+      at::linalg_solve(at::tensor(powers, at::kDouble).view({count, count}), at::tensor(right, at::kDouble));
+  const double* first = solution.const_data_ptr<double>();
+  return {first, first + count};
 }
 
 }  // namespace
@@ -63,6 +42,7 @@ void UniPcOptions::describe(Schema<UniPcOptions>& s) {
 UniPcSampler::UniPcSampler(const Options& options, const Spec& spec)
     : clean_image_(options),
       options_(options),
+      initial_scale_(spec.schedule->prior_std()),
       levels_(noise_levels(*spec.schedule, options, LevelGrid::whole)),
       plan_(plan_of(levels_, false)) {}
 
@@ -78,8 +58,8 @@ std::size_t UniPcSampler::order_of(std::size_t index) const {
 }
 
 Tensor UniPcSampler::update(const Tensor& x, std::size_t index, std::size_t order, const Tensor& x0_at_end) const {
-  const NoiseLevel& s = levels_[index];
-  const NoiseLevel& t = levels_[index + 1];
+  const SampledLevel& s = levels_[index];
+  const SampledLevel& t = levels_[index + 1];
   const double h = t.log_ratio() - s.log_ratio();
   const double b_h = options_.variant == "bh1" && std::isfinite(h) ? -h : std::expm1(-h);
   const Tensor& x0 = history_[index];
@@ -105,7 +85,7 @@ Tensor UniPcSampler::update(const Tensor& x, std::size_t index, std::size_t orde
 
 Tensor UniPcSampler::step(const StepInput& input) {
   const std::size_t index = input.index;
-  const NoiseLevel& s = levels_[index];
+  const SampledLevel& s = levels_[index];
   const Tensor x0 = clean_image_at(s, clean_image_, input, s.alpha);
   Tensor x = input.x_t;
   if (options_.corrector && index > 0) x = update(x_before_, index - 1, order_of(index - 1), x0);

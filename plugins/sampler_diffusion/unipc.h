@@ -27,6 +27,7 @@ class UniPcSampler final : public Sampler {
   UniPcSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
+  double initial_scale() const override { return initial_scale_; }
   void start() override;
   Tensor step(const StepInput& input) override;
 
@@ -38,7 +39,8 @@ class UniPcSampler final : public Sampler {
 
   CleanImage clean_image_;
   UniPcOptions options_;
-  std::vector<NoiseLevel> levels_;
+  double initial_scale_;
+  std::vector<SampledLevel> levels_;
   std::vector<SampleStep> plan_;
   std::vector<Tensor> history_;  ///< clean images, one for each evaluation so far
   Tensor x_before_;              ///< corrected x that the last step started from

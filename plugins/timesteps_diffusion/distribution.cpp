@@ -31,19 +31,20 @@ TimestepDraw Distribution::draw(const std::vector<double>& u, bool is_importance
   TimestepDraw draw;
   for (const double number : u) {
     const std::int64_t t = at(number);
-    draw.t.push_back(t);
+    draw.t.push_back(static_cast<double>(t));
     draw.weight.push_back(is_importance_weighted ? 1 / (static_cast<double>(probabilities_.size()) * probability(t))
                                                  : 1);
   }
   return draw;
 }
 
-TimestepDraw uniform_draw(const std::vector<double>& u, std::int64_t num_train_timesteps) {
+TimestepDraw uniform_draw(const std::vector<double>& u, const TimeRange& times) {
   TimestepDraw draw;
   draw.weight.assign(u.size(), 1);
+  const double length = times.last - times.first + (times.is_whole ? 1 : 0);
   for (const double number : u) {
-    const auto t = static_cast<std::int64_t>(number * static_cast<double>(num_train_timesteps));
-    draw.t.push_back(std::min(t, num_train_timesteps - 1));
+    const double t = times.first + number * length;
+    draw.t.push_back(times.is_whole ? std::min(std::floor(t), times.last) : t);
   }
   return draw;
 }

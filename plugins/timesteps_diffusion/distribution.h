@@ -28,7 +28,7 @@ class Distribution {
   std::vector<double> sums_;  ///< of the probabilities up to and with t
 };
 
-/// t = floor(T u), each weighted 1.
-TimestepDraw uniform_draw(const std::vector<double>& u, std::int64_t num_train_timesteps);
+/// t = floor(T u) where times are whole, else first + (last - first) u; each weighted 1.
+TimestepDraw uniform_draw(const std::vector<double>& u, const TimeRange& times);
 
 }  // namespace casdm::timesteps_diffusion

@@ -1,5 +1,7 @@
 #include "logit_normal.h"
 
+#include <ATen/ATen.h>
+
 #include <cmath>
 #include <numbers>
 
@@ -35,6 +37,25 @@ void LogitNormalOptions::describe(Schema<LogitNormalOptions>& s) {
 }
 
 LogitNormalTimesteps::LogitNormalTimesteps(const LogitNormalOptions& options, const Spec& spec)
-    : options_(options), distribution_(probabilities(options, spec.schedule->num_train_timesteps())) {}
+    : options_(options),
+      times_(spec.schedule->range()),
+      distribution_(probabilities(options, spec.schedule->num_train_timesteps())) {}
+
+TimestepDraw LogitNormalTimesteps::draw(const std::vector<double>& u) const {
+  if (times_.is_whole) return distribution_.draw(u, options_.importance);
+  // u = 0 would be the normal quantile of minus infinity.
+  const at::Tensor z = at::special_ndtri(at::tensor(u, at::kDouble).clamp_min(0x1p-54)) * options_.std + options_.mean;
+  const at::Tensor s = z.sigmoid();
+  const at::Tensor deviation = (z - options_.mean) / options_.std;
+  const at::Tensor inverse_density =
+      std::sqrt(2 * std::numbers::pi) * options_.std * s * (1 - s) * (0.5 * deviation.square()).exp();
+  TimestepDraw draw;
+  for (std::size_t i = 0; i < u.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    draw.t.push_back(times_.first + (times_.last - times_.first) * s[row].item<double>());
+    draw.weight.push_back(options_.importance ? inverse_density[row].item<double>() : 1);
+  }
+  return draw;
+}
 
 }  // namespace casdm::timesteps_diffusion

@@ -18,6 +18,7 @@ struct LogitNormalOptions {
 ///
 ///     p(t) = F((t+1) / T) - F(t / T),   F(s) = Phi((logit(s) - mean) / std)
 ///
+/// and where times are not whole, t = first + (last - first) s with s of that distribution.
 /// The middle of the diffusion is drawn most; mean > 0 moves it to more noise. Without importance weights this changes
 /// the objective, as the paper means it to.
 class LogitNormalTimesteps : public TimestepSampler {
@@ -26,11 +27,12 @@ class LogitNormalTimesteps : public TimestepSampler {
 
   LogitNormalTimesteps(const LogitNormalOptions& options, const Spec& spec);
 
-  TimestepDraw draw(const std::vector<double>& u) const override { return distribution_.draw(u, options_.importance); }
+  TimestepDraw draw(const std::vector<double>& u) const override;
 
  private:
   LogitNormalOptions options_;
-  Distribution distribution_;
+  TimeRange times_;
+  Distribution distribution_;  ///< of whole timesteps
 };
 
 }  // namespace casdm::timesteps_diffusion

@@ -23,8 +23,21 @@ void LossSecondMomentOptions::describe(Schema<LossSecondMomentOptions>& s) {
       .example(Value::Array{"eps"});
 }
 
+namespace {
+
+TimeRange whole_times(const NoiseScheduler& schedule) {
+  const TimeRange times = schedule.range();
+  if (times.is_whole) return times;
+  throw ConfigError(
+      "loss_second_moment keeps a history for each timestep, but this noise schedule has no whole timesteps; use "
+      "\"uniform\" or \"logit_normal\"");
+}
+
+}  // namespace
+
 LossSecondMomentTimesteps::LossSecondMomentTimesteps(const LossSecondMomentOptions& options, const Spec& spec)
     : options_(options),
+      times_(whole_times(*spec.schedule)),
       num_train_timesteps_(spec.schedule->num_train_timesteps()),
       history_(add_buffer("history", at::zeros({num_train_timesteps_, options.history_per_term}, at::kDouble))),
       counts_(add_buffer("counts", at::zeros({num_train_timesteps_}, at::kLong))) {}
@@ -47,7 +60,7 @@ Distribution LossSecondMomentTimesteps::distribution() const {
 }
 
 TimestepDraw LossSecondMomentTimesteps::draw(const std::vector<double>& u) const {
-  return is_warm() ? distribution().draw(u, true) : uniform_draw(u, num_train_timesteps_);
+  return is_warm() ? distribution().draw(u, true) : uniform_draw(u, times_);
 }
 
 std::vector<double> LossSecondMomentTimesteps::losses(const std::vector<LossTerm>& terms, std::int64_t count) const {
@@ -72,12 +85,13 @@ std::vector<double> LossSecondMomentTimesteps::losses(const std::vector<LossTerm
 
 void LossSecondMomentTimesteps::observe(const Tensor& t, const std::vector<LossTerm>& terms) {
   const std::vector<double> seen = losses(terms, t.size(0));
-  const auto at_t = t.accessor<std::int64_t, 1>();
+  const auto at_t = t.accessor<double, 1>();
   const std::int64_t capacity = options_.history_per_term;
   auto* counts = counts_.mutable_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < t.size(0); ++i) {
-    double* row = history_.mutable_data_ptr<double>() + at_t[i] * capacity;
-    std::int64_t& count = counts[at_t[i]];
+    const auto bin = static_cast<std::int64_t>(at_t[i] - times_.first);
+    double* row = history_.mutable_data_ptr<double>() + bin * capacity;
+    std::int64_t& count = counts[bin];
     if (count == capacity) {
       std::rotate(row, row + 1, row + capacity);
     } else {

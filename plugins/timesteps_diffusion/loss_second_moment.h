@@ -45,6 +45,7 @@ class LossSecondMomentTimesteps : public NetworkOf<TimestepSampler> {
   std::vector<double> losses(const std::vector<LossTerm>& terms, std::int64_t count) const;
 
   LossSecondMomentOptions options_;
+  TimeRange times_;
   std::int64_t num_train_timesteps_;
   Tensor history_;
   Tensor counts_;

@@ -14,7 +14,7 @@ void UniformOptions::describe(Schema<UniformOptions>& s) {
 }
 
 UniformTimesteps::UniformTimesteps(const UniformOptions& options, const Spec& spec)
-    : options_(options), num_train_timesteps_(spec.schedule->num_train_timesteps()) {}
+    : options_(options), times_(spec.schedule->range()) {}
 
 TimestepDraw UniformTimesteps::draw(const std::vector<double>& u) const {
   std::vector<double> v = u;
@@ -24,7 +24,7 @@ TimestepDraw UniformTimesteps::draw(const std::vector<double>& u) const {
     if (options_.spread == "stratified") v[i] = (position + u[i]) / batch_size;
     if (options_.spread == "low_discrepancy") v[i] = std::fmod(position / batch_size + u[0], 1);
   }
-  return uniform_draw(v, num_train_timesteps_);
+  return uniform_draw(v, times_);
 }
 
 }  // namespace casdm::timesteps_diffusion

@@ -12,7 +12,8 @@ struct UniformOptions {
   static void describe(Schema<UniformOptions>& s);
 };
 
-/// Every timestep equally likely, t = floor(T v) with v_i for image i of a batch of B:
+/// Every time of the path equally likely, t = floor(T v), or linear in v where times are not whole, with v_i for
+/// image i of a batch of B:
 ///
 ///     independent       v_i = u_i
 ///     stratified        v_i = (i + u_i) / B
@@ -30,7 +31,7 @@ class UniformTimesteps : public TimestepSampler {
 
  private:
   UniformOptions options_;
-  std::int64_t num_train_timesteps_;
+  TimeRange times_;
 };
 
 }  // namespace casdm::timesteps_diffusion

@@ -4,12 +4,15 @@
 #include "casdm/dataset.h"
 #include "casdm/error.h"
 #include "casdm/metric_loss.h"
+#include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "casdm/text.h"
 #include "casdm/timestep_sampler.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+
+#include <algorithm>
 
 namespace casdm {
 
@@ -23,23 +26,75 @@ MetricTerms::~MetricTerms() = default;
 Sampler::~Sampler() = default;
 TimestepSampler::~TimestepSampler() = default;
 
-Condition TrainingBatch::condition(std::string_view module) const {
-  Condition condition;
-  condition.labels = labels;
-  condition.augment = augment;
-  if (dropout) condition.dropout = dropout(module);
-  return condition;
+Condition TrainingBatch::condition_for(std::string_view module) const {
+  Condition result = condition;
+  if (dropout) result.dropout = dropout(module);
+  return result;
+}
+
+TrainingBatch noised_batch(const NoiseScheduler& schedule, const Tensor& x0, const Tensor& t, const Tensor& eps) {
+  TrainingBatch batch;
+  batch.x0 = x0;
+  batch.target = x0;
+  batch.eps = eps;
+  batch.t = t;
+  batch.x_t = schedule.q_sample(x0, t, eps);
+  batch.alpha = schedule.alpha(t);
+  batch.sigma = schedule.sigma(t);
+  batch.log_snr = schedule.log_snr(t);
+  return batch;
+}
+
+std::shared_ptr<Backbone> CascadeHead::Spec::backbone(const std::string& name, const ComponentConfig& config,
+                                                      std::int64_t in_channels, std::int64_t out_channels) const {
+  return factory->make<Backbone>(config, {.image = {in_channels, image.height, image.width},
+                                          .out_channels = out_channels,
+                                          .condition = condition,
+                                          .seed = derive_seed(seed, name)});
+}
+
+namespace {
+
+std::vector<std::string> tap_names(const Backbone& backbone) {
+  std::vector<std::string> names;
+  for (const TapInfo& tap : backbone.taps()) names.push_back(tap.name);
+  return names;
+}
+
+}  // namespace
+
+void require_taps(const Backbone& backbone, const std::vector<std::string>& names) {
+  const std::vector<std::string> known = tap_names(backbone);
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::vector<std::string> near = nearest(name, known);
+    throw ConfigError(text("the backbone has no tap ", quoted(name), "; ",
+                           known.empty()  ? "it has none"
+                           : near.empty() ? text("it has ", join(known, ", "))
+                                          : text("did you mean ", join(near, " or "), "?")));
+  }
+}
+
+BackboneOutput Backbone::forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
+                                           const std::vector<std::string>& names) {
+  require_taps(*this, names);
+  return {forward(x, t, condition), {}};
 }
 
 std::vector<Tensor> MetricLoss::prepare(const Tensor& target) { return {target}; }
 
-Tensor MetricLoss::operator()(const Tensor& prediction, const Tensor& target) {
+Tensor MetricLoss::distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                               const MetricContext& /*context*/) {
+  return distance(prediction, target);
+}
+
+Tensor MetricLoss::operator()(const Tensor& prediction, const Tensor& target, const MetricContext& context) {
   std::vector<Tensor> prepared;
   {
     at::NoGradGuard no_grad;
     prepared = prepare(target);
   }
-  return distance(prediction, prepared);
+  return distance_in(prediction, prepared, context);
 }
 
 std::vector<std::string> clip_names() { return {"none", "each", "mixed"}; }

@@ -2,107 +2,144 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
 
 namespace casdm {
 
-NoiseScheduler::NoiseScheduler(std::vector<double> betas) : betas_(std::move(betas)) {
-  if (betas_.empty()) throw ConfigError("a noise schedule needs at least one timestep");
-  double product = 1.0;
-  double noise = 0.0;  // 1 - product, added up: the difference would cancel where betas are small
-  for (std::size_t i = 0; i < betas_.size(); ++i) {
-    const double beta = betas_[i];
-    if (!(beta > 0 && beta <= 1)) throw ConfigError(text("beta of timestep ", i, " is ", beta, ", not in (0, 1]"));
-    const double previous = product;
-    const double previous_noise = noise;
-    product *= 1 - beta;
-    if (product == 1) throw ConfigError(text("beta of timestep ", i, " is ", beta, ", too small to change anything"));
-    noise = product > 0 ? previous_noise + previous * beta : 1.0;
-    alphas_cumprod_.push_back(product);
-    alphas_cumprod_prev_.push_back(previous);
-    sqrt_alphas_cumprod_.push_back(std::sqrt(product));
-    sqrt_one_minus_alphas_cumprod_.push_back(std::sqrt(noise));
-    posterior_variance_.push_back(beta * previous_noise / noise);
-    posterior_mean_coef1_.push_back(std::sqrt(previous) * beta / noise);
-    posterior_mean_coef2_.push_back(std::sqrt(1 - beta) * previous_noise / noise);
-  }
-  for (std::size_t i = 0; i < betas_.size(); ++i) {
-    const double variance = i > 0 || betas_.size() == 1 ? posterior_variance_[i] : posterior_variance_[1];
-    posterior_log_variance_clipped_.push_back(std::log(std::max(variance, 1e-20)));
-  }
-}
+namespace {
+
+/// Bisections of a range: below the last bit of a double.
+constexpr int kHalvings = 60;
+
+/// A part of the range that counts as one training step where every time is trained at.
+constexpr std::int64_t kStepsOfContinuousPath = 1000;
+
+Tensor as_double(const Tensor& t) { return t.to(at::kDouble); }
+
+double value_at(const Tensor& scalar) { return scalar.item<double>(); }
+
+/// sigma_ts^2 / sigma_t^2, from the log signal-to-noise ratios: no difference of nearly equal numbers.
+double share_of_step(double log_snr_t, double log_snr_s) { return -std::expm1(log_snr_t - log_snr_s); }
+
+}  // namespace
+
+double NoiseLevel::log_ratio() const { return std::log(alpha) - std::log(sigma); }
 
 NoiseScheduler::~NoiseScheduler() = default;
 
-Tensor NoiseScheduler::gather(const std::vector<double>& table, const Tensor& t, const Tensor& like) {
-  const Tensor values = at::tensor(table, at::kDouble);
-  const Tensor position = t.to(at::kCPU);
-  Tensor gathered;
-  if (at::isIntegralType(position.scalar_type(), false)) {
-    gathered = values.index_select(0, position.to(at::kLong));
-  } else {
-    const Tensor exact = position.to(at::kDouble).clamp(0, static_cast<double>(table.size() - 1));
-    const Tensor below = exact.floor();
-    const Tensor above = exact.ceil();
-    gathered = at::lerp(values.index_select(0, below.to(at::kLong)), values.index_select(0, above.to(at::kLong)),
-                        exact - below);
+Tensor NoiseScheduler::log_snr(const Tensor& t) const { return 2 * (alpha(t).log() - sigma(t).log()); }
+
+Tensor NoiseScheduler::time_at(const Tensor& log_snr) const {
+  const TimeRange times = range();
+  const Tensor wanted = as_double(log_snr);
+  Tensor low = at::full_like(wanted, times.first);
+  Tensor high = at::full_like(wanted, times.last);
+  for (int i = 0; i < kHalvings; ++i) {
+    const Tensor middle = (low + high) / 2;
+    const Tensor is_cleaner = this->log_snr(middle) > wanted;
+    low = at::where(is_cleaner, middle, low);
+    high = at::where(is_cleaner, high, middle);
   }
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
-  shape[0] = gathered.size(0);
-  return gathered.reshape(shape).to(like.options().requires_grad(false));
+  return high;
 }
+
+Tensor NoiseScheduler::previous(const Tensor& t) const {
+  const TimeRange times = range();
+  if (times.is_whole) return t - 1;
+  const double step = (times.last - times.first) / static_cast<double>(kStepsOfContinuousPath);
+  return times.clean < times.last ? (t - step).clamp_min(times.clean) : (t - step).clamp_max(times.clean);
+}
+
+std::int64_t NoiseScheduler::num_train_timesteps() const {
+  const TimeRange times = range();
+  return times.is_whole ? static_cast<std::int64_t>(times.last - times.first) + 1 : kStepsOfContinuousPath;
+}
+
+Tensor NoiseScheduler::network_time(const Tensor& t) const {
+  const TimeRange times = range();
+  if (times.is_whole) return t;
+  return (t - times.clean) * (static_cast<double>(kStepsOfContinuousPath) / (times.last - times.clean));
+}
+
+Tensor NoiseScheduler::network_input(const Tensor& x_t, const Tensor& /*t*/) const { return x_t; }
 
 Tensor NoiseScheduler::q_sample(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
-  return gather(sqrt_alphas_cumprod_, t, x0) * x0 + gather(sqrt_one_minus_alphas_cumprod_, t, x0) * eps;
+  return per_image(alpha(t), x0) * x0 + per_image(sigma(t), x0) * eps;
 }
 
-// Where A_t = 0 (a beta of 1: zero terminal SNR) x_t is eps and tells nothing of x0: the result is 0, the middle
-// of the images' range, instead of 0/0. All else here is defined there: eps = x_t, x0 = -v, mu~ = sqrt(A_{t-1}) x0.
 Tensor NoiseScheduler::predict_x0_from_eps(const Tensor& x_t, const Tensor& t, const Tensor& eps) const {
-  const Tensor signal = gather(sqrt_alphas_cumprod_, t, x_t);
-  const Tensor scaled = x_t - gather(sqrt_one_minus_alphas_cumprod_, t, x_t) * eps;
-  if (alphas_cumprod_.back() > 0) return scaled / signal;
-  return at::where(signal > 0, scaled / signal.clamp_min(1e-30), at::zeros({}, scaled.options()));
+  const Tensor signal = alpha(t);
+  const Tensor divisor = at::where(signal > 0, signal, std::numeric_limits<double>::infinity());
+  return (x_t - per_image(sigma(t), x_t) * eps) / per_image(divisor, x_t);
 }
 
 Tensor NoiseScheduler::predict_eps_from_x0(const Tensor& x_t, const Tensor& t, const Tensor& x0) const {
-  return (x_t - gather(sqrt_alphas_cumprod_, t, x_t) * x0) / gather(sqrt_one_minus_alphas_cumprod_, t, x_t);
+  return (x_t - per_image(alpha(t), x_t) * x0) / per_image(sigma(t), x_t);
 }
 
 Tensor NoiseScheduler::velocity(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
-  return gather(sqrt_alphas_cumprod_, t, x0) * eps - gather(sqrt_one_minus_alphas_cumprod_, t, x0) * x0;
+  return per_image(alpha(t), x0) * eps - per_image(sigma(t), x0) * x0;
 }
 
 Tensor NoiseScheduler::predict_x0_from_v(const Tensor& x_t, const Tensor& t, const Tensor& v) const {
-  return gather(sqrt_alphas_cumprod_, t, x_t) * x_t - gather(sqrt_one_minus_alphas_cumprod_, t, x_t) * v;
+  const Tensor a = alpha(t);
+  const Tensor b = sigma(t);
+  const Tensor power = a.square() + b.square();
+  return per_image(a / power, x_t) * x_t - per_image(b / power, x_t) * v;
 }
 
-Tensor NoiseScheduler::posterior_mean(const Tensor& x0, const Tensor& x_t, const Tensor& t) const {
-  return gather(posterior_mean_coef1_, t, x_t) * x0 + gather(posterior_mean_coef2_, t, x_t) * x_t;
+Tensor NoiseScheduler::predict_eps_from_v(const Tensor& x_t, const Tensor& t, const Tensor& v) const {
+  const Tensor a = alpha(t);
+  const Tensor b = sigma(t);
+  const Tensor power = a.square() + b.square();
+  return per_image(b / power, x_t) * x_t + per_image(a / power, x_t) * v;
 }
 
-NoiseScheduler respaced(const NoiseScheduler& schedule, const std::vector<std::int64_t>& timesteps) {
-  std::vector<double> betas;
-  double previous = 1.0;
-  std::int64_t last = -1;
-  if (timesteps.empty()) throw ConfigError("a respaced schedule must keep at least one timestep");
-  for (const std::int64_t t : timesteps) {
-    if (t <= last || t >= schedule.num_train_timesteps()) {
-      throw ConfigError(
-          text("timesteps must rise within 0..", schedule.num_train_timesteps() - 1, ", got ", t, " after ", last));
-    }
-    if (previous == 0)
-      throw ConfigError(text("timestep ", t, " follows one with A = 0: no process leads on from there"));
-    const double kept = schedule.alphas_cumprod()[static_cast<std::size_t>(t)];
-    betas.push_back(1 - kept / previous);
-    previous = kept;
-    last = t;
-  }
-  return NoiseScheduler(std::move(betas));
+Posterior NoiseScheduler::posterior(const Tensor& t, const Tensor& s) const {
+  const Tensor alpha_s = alpha(s);
+  const Tensor power_t = sigma(t).square();
+  const Tensor power_s = sigma(s).square();
+  const Tensor share = -(log_snr(t) - log_snr(s)).expm1();
+  return {alpha_s * share, alpha(t) / alpha_s * power_s / power_t, power_s * share, power_t * share};
+}
+
+PosteriorLevel NoiseScheduler::posterior(double t, double s) const {
+  const NoiseLevel at_t = level(t);
+  const NoiseLevel at_s = level(s);
+  const double share = share_of_step(2 * at_t.log_ratio(), 2 * at_s.log_ratio());
+  const double power_t = at_t.sigma * at_t.sigma;
+  const double power_s = at_s.sigma * at_s.sigma;
+  return {at_s.alpha * share, at_t.alpha / at_s.alpha * power_s / power_t, power_s * share, power_t * share};
+}
+
+NoiseLevel NoiseScheduler::level(double t) const {
+  const Tensor time = at::full({}, t, at::kDouble);
+  return {t, value_at(alpha(time)), value_at(sigma(time))};
+}
+
+double NoiseScheduler::fraction(double t) const {
+  const TimeRange times = range();
+  return (t - times.clean) / (times.last - times.clean);
+}
+
+Tensor per_image(const Tensor& values, const Tensor& like) {
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
+  shape[0] = values.size(0);
+  return values.reshape(shape).to(like.options().requires_grad(false));
+}
+
+std::shared_ptr<const NoiseScheduler> require_final_signal(std::shared_ptr<const NoiseScheduler> schedule,
+                                                           std::string_view what) {
+  const double last = schedule->range().last;
+  if (schedule->level(last).alpha > 0) return schedule;
+  throw ConfigError(text("the noise schedule ends in pure noise (no signal is left at t = ", number(last), "), where ",
+                         what,
+                         " cannot recover a clean image from the predicted noise; use a schedule that keeps some "
+                         "signal, or a head that predicts v or the clean image"));
 }
 
 }  // namespace casdm

@@ -264,11 +264,11 @@ class Collector final : public PluginRegistrar {
     description_.info.summary = std::move(info.summary);
     description_.info.licence = std::move(info.licence);
   }
-  void add_entry(ComponentEntry entry) override {
+  ComponentEntry& add_entry(ComponentEntry entry) override {
     if (description_.find(entry.kind, entry.name) != nullptr) {
       throw PluginError(text("registers the ", entry.kind, " '", entry.name, "' twice"));
     }
-    description_.components.push_back(std::move(entry));
+    return description_.components.emplace_back(std::move(entry));
   }
 
  private:

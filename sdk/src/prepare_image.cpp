@@ -176,8 +176,9 @@ Range centre_of(std::int64_t side, std::int64_t target) { return {(side - target
 
 void check(std::int64_t width, std::int64_t height, std::int64_t channels, const Dataset::Spec& spec) {
   const auto is_known = [](std::int64_t count) { return count == 1 || count == 3; };
-  if (!is_known(channels) || !is_known(spec.channels)) {
-    throw Error(text("images of ", channels, " channels cannot become images of ", spec.channels, ": expected 1 or 3"));
+  if (!is_known(channels) || !is_known(spec.image.channels)) {
+    throw Error(
+        text("images of ", channels, " channels cannot become images of ", spec.image.channels, ": expected 1 or 3"));
   }
   if (width < 1 || height < 1) throw Error(text("an image of ", width, " x ", height, " pixels holds nothing"));
 }
@@ -190,14 +191,14 @@ class ImagePreparer::Chain {
       : width_(size.width),
         height_(size.height),
         channels_(channels),
-        result_{spec.image_size, spec.image_size, spec.channels, {}} {
-    result_.pixels.reserve(static_cast<std::size_t>(spec.image_size * spec.image_size * spec.channels));
-    const std::vector<Size> sizes = sizes_of(size, spec.image_size);
-    columns_ = centre_of(sizes.back().width, spec.image_size);
-    rows_ = centre_of(sizes.back().height, spec.image_size);
+        result_{spec.image.height, spec.image.height, spec.image.channels, {}} {
+    result_.pixels.reserve(static_cast<std::size_t>(spec.image.height * spec.image.height * spec.image.channels));
+    const std::vector<Size> sizes = sizes_of(size, spec.image.height);
+    columns_ = centre_of(sizes.back().width, spec.image.height);
+    rows_ = centre_of(sizes.back().height, spec.image.height);
     for (std::size_t i = sizes.size() - 1; i > 0; --i) {  // backwards: each needs what the next one takes
-      const bool is_half = std::min(sizes[i - 1].width, sizes[i - 1].height) >= 2 * spec.image_size;
-      steps_.emplace_front(sizes[i - 1], sizes[i], is_half ? kBox : kBicubic, columns_, rows_, spec.channels);
+      const bool is_half = std::min(sizes[i - 1].width, sizes[i - 1].height) >= 2 * spec.image.height;
+      steps_.emplace_front(sizes[i - 1], sizes[i], is_half ? kBox : kBicubic, columns_, rows_, spec.image.channels);
       columns_ = steps_.front().columns();
       rows_ = steps_.front().rows();
     }

@@ -17,7 +17,7 @@ inline constexpr const char* kNothing =
 
 inline std::shared_ptr<Augmentation> edm(const std::string& options, std::int64_t size = 16,
                                          std::int64_t channels = 3) {
-  return make<Augmentation>("edm", options, {size, channels});
+  return make<Augmentation>("edm", options, {ImageShape::square(channels, size)});
 }
 
 inline std::vector<std::uint64_t> image_seeds(std::int64_t count, std::string_view purpose = "augmentation") {

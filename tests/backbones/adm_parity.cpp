@@ -82,11 +82,11 @@ Configuration translate(const Value& config) {
     return [&options, name](const Value& v) { options[name] = v.as_boolean() ? "true" : "false"; };
   };
   const std::map<std::string, std::function<void(const Value&)>> known{
-      {"image_size", [&](const Value& v) { result.spec.image_size = v.as_integer(); }},
-      {"in_channels", [&](const Value& v) { result.spec.in_channels = v.as_integer(); }},
+      {"image_size", [&](const Value& v) { result.spec.image.height = result.spec.image.width = v.as_integer(); }},
+      {"in_channels", [&](const Value& v) { result.spec.image.channels = v.as_integer(); }},
       {"out_channels", [&](const Value& v) { result.spec.out_channels = v.as_integer(); }},
-      {"num_classes", [&](const Value& v) { result.spec.num_classes = v.is_null() ? 0 : v.as_integer(); }},
-      {"class_cond", [&](const Value& v) { result.spec.num_classes = v.as_boolean() ? 1000 : 0; }},
+      {"num_classes", [&](const Value& v) { result.spec.condition.num_classes = v.is_null() ? 0 : v.as_integer(); }},
+      {"class_cond", [&](const Value& v) { result.spec.condition.num_classes = v.as_boolean() ? 1000 : 0; }},
       {"learn_sigma", [&](const Value& v) { result.spec.out_channels = v.as_boolean() ? 6 : 3; }},
       {"model_channels", integer("channels")},
       {"num_channels", integer("channels")},
@@ -112,7 +112,7 @@ Configuration translate(const Value& config) {
     handler->second(value);
   }
   options["channel_mult"] = list(mult);
-  options["attention_resolutions"] = attention_pixels(rates, result.spec.image_size, mult.size());
+  options["attention_resolutions"] = attention_pixels(rates, result.spec.image.height, mult.size());
   for (const auto& [key, value] : options) result.options += key + " = " + value + "\n";
   return result;
 }
@@ -198,7 +198,7 @@ TEST_CASE("guided-diffusion's command-line arguments mean the same networks") {
       R"({"image_size": 16, "model_channels": 64, "num_res_blocks": 1, "channel_mult": [1, 2], "attention_resolutions": [2],
           "num_classes": 1000, "out_channels": 6})");
   CHECK(a.options == b.options);
-  CHECK(a.spec.num_classes == b.spec.num_classes);
+  CHECK(a.spec.condition.num_classes == b.spec.condition.num_classes);
   CHECK(a.spec.out_channels == b.spec.out_channels);
 }
 

@@ -18,7 +18,7 @@ inline constexpr const char* kSmall =
 
 /// A U-Net for 8 pixel images; its parameters are filled, so that none is zero.
 inline std::shared_ptr<Backbone> small_unet(const std::string& options = "", Backbone::Spec spec = {}) {
-  spec.image_size = 8;
+  spec.image.height = spec.image.width = 8;
   auto network = make<Backbone>("unet", kSmall + options, spec);
   fill_state(network->parameters());
   return network;

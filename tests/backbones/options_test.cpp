@@ -31,7 +31,7 @@ void check_error(const std::string& options, std::initializer_list<const char*> 
 
 TEST_CASE("the defaults make a network") {
   CHECK(error_of("") == "");
-  CHECK(error_of("channels = 32\nattention_resolutions = []", {.image_size = 8}) == "");
+  CHECK(error_of("channels = 32\nattention_resolutions = []", {.image = {3, 8, 8}}) == "");
 }
 
 TEST_CASE("an attention resolution that never occurs is refused, with those that do") {
@@ -41,7 +41,7 @@ TEST_CASE("an attention resolution that never occurs is refused, with those that
 
 TEST_CASE("an image that cannot be halved often enough is refused") {
   check_error("channels = 32\nattention_resolutions = []", {"image_size = 36", "4 entries", "multiple of 8"},
-              {.image_size = 36});
+              {.image = {3, 36, 36}});
 }
 
 TEST_CASE("widths that do not split into groups are refused") {
@@ -73,6 +73,6 @@ TEST_CASE("values outside their range are refused") {
   check_error("dropout = -0.1", {"dropout"});
   check_error("timestep_scale = 0.0", {"timestep_scale"});
   check_error("attention_order = \"newest\"", {"attention_order"});
-  check_error("", {"channels"}, {.in_channels = 0});
-  check_error("", {"classes"}, {.num_classes = -1});
+  check_error("", {"channels"}, {.image = {0, 32, 32}});
+  check_error("", {"classes"}, {.condition = {.num_classes = -1}});
 }

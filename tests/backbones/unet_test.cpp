@@ -16,7 +16,7 @@ namespace {
 using State = std::map<std::string, Tensor>;
 
 State fresh_state(const std::string& options, Backbone::Spec spec = {}) {
-  spec.image_size = 8;
+  spec.image.height = spec.image.width = 8;
   const NamedTensors parameters = make<Backbone>("unet", kSmall + options, spec)->parameters();
   return {parameters.begin(), parameters.end()};
 }
@@ -31,7 +31,7 @@ TEST_CASE("weights depend on the seed and their own name alone") {
   const State first = fresh_state("");
   const State again = fresh_state("");
   const State other = fresh_state("", {.seed = 1});
-  const State wider = fresh_state("resblock_updown = true", {.num_classes = 5});
+  const State wider = fresh_state("resblock_updown = true", {.condition = {.num_classes = 5}});
   int shared = 0;
   for (const auto& [name, value] : first) {
     CAPTURE(name);
@@ -47,7 +47,7 @@ TEST_CASE("weights depend on the seed and their own name alone") {
 }
 
 TEST_CASE("weights start as PyTorch and the reference start them") {
-  const State state = fresh_state("", {.num_classes = 50});
+  const State state = fresh_state("", {.condition = {.num_classes = 50}});
   const auto largest = [&](const char* name) { return state.at(name).abs().max().item<double>(); };
   // U(-b, b) of n values comes within 1 % of b unless (.99)^n happens: impossible for these sizes.
   const double conv = 1 / std::sqrt(32.0 * 9);
@@ -92,7 +92,7 @@ TEST_CASE("every parameter receives a gradient, whatever the options") {
     CAPTURE(options);
     // 16 groups: with one channel a group, biases before a norm have no effect and no gradient.
     const std::string groups = options.find("groups") == std::string::npos ? "\ngroups = 16" : "";
-    const auto network = small_unet(options + groups, {.num_classes = 3});
+    const auto network = small_unet(options + groups, {.condition = {.num_classes = 3}});
     Condition condition;
     condition.labels = at::arange(3, at::kLong);
     const Evaluation result = evaluate(*network, {}, condition);
@@ -157,7 +157,7 @@ TEST_CASE("timestep_scale multiplies the time") {
 }
 
 TEST_CASE("classes change the output, and are asked for") {
-  const auto network = small_unet("", {.num_classes = 4});
+  const auto network = small_unet("", {.condition = {.num_classes = 4}});
   Condition condition;
   condition.labels = at::zeros({3}, at::kLong);
   const Tensor zero = output_of(*network, {}, condition);
@@ -192,7 +192,7 @@ TEST_CASE("num_heads_upsample is for the decoder alone") {
 }
 
 TEST_CASE("augmentation labels move the embedding by a linear map, and zeros are as none") {
-  const auto network = small_unet("", {.augment_size = 9});
+  const auto network = small_unet("", {.condition = {.augment_size = 9}});
   const Tensor told = fill(5, {3, 9});
   Condition condition;
   condition.augment = told;
@@ -220,7 +220,7 @@ TEST_CASE("augmentation labels move the embedding by a linear map, and zeros are
 
 TEST_CASE("a network that may be told of augmentations starts as one that may not") {
   const State plain = fresh_state("");
-  const State told = fresh_state("", {.augment_size = 9});
+  const State told = fresh_state("", {.condition = {.augment_size = 9}});
   CHECK(told.size() == plain.size() + 1);
   for (const auto& [name, value] : plain) CHECK_MESSAGE(at::equal(told.at(name), value), name);
   CHECK(told.at("augment_emb.weight").abs().max().item<double>() == 0);
@@ -231,6 +231,6 @@ TEST_CASE("augmentation labels of another size are refused") {
   condition.augment = at::zeros({3, 9});
   CHECK_THROWS_WITH_AS(output_of(*small_unet(), {}, condition), doctest::Contains("augmentation labels of [3, 0]"),
                        Error);
-  CHECK_THROWS_WITH_AS(output_of(*small_unet("", {.augment_size = 4}), {}, condition),
+  CHECK_THROWS_WITH_AS(output_of(*small_unet("", {.condition = {.augment_size = 4}}), {}, condition),
                        doctest::Contains("augmentation labels of [3, 4], got [3, 9]"), Error);
 }

@@ -139,7 +139,7 @@ TEST_CASE("a plugin of another build is refused before its code runs") {
   refused("other_abi", "cxx11_abi=1", "cxx11_abi=0");
   refused("older_sdk", "sdk_headers=" + headers, "sdk_headers=0123456789abcdef");
   refused("other_libtorch", "libtorch=" + libtorch, "libtorch=" + other_libtorch());
-  refused("other_interface", "\"interface_version\":1", "\"interface_version\":7");
+  refused("other_interface", "\"interface_version\":2", "\"interface_version\":7");
 }
 
 TEST_CASE("a library that nobody should load is refused with its reason") {

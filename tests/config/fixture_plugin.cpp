@@ -26,8 +26,8 @@ class FixtureDataset final : public Dataset {
 
   std::int64_t size() const override { return options_.num_images; }
   Example get(std::int64_t) const override {
-    const std::int64_t size = spec_.image_size;
-    return {{size, size, spec_.channels, std::vector<std::uint8_t>(size * size * spec_.channels)}, -1};
+    const std::int64_t size = spec_.image.height;
+    return {{size, size, spec_.image.channels, std::vector<std::uint8_t>(size * size * spec_.image.channels)}, -1};
   }
   std::string describe(std::int64_t index) const override { return "fixture image " + std::to_string(index); }
 

@@ -29,11 +29,11 @@ int pixel(const Image& image, std::int64_t x, std::int64_t y, std::int64_t c = 0
 
 TEST_CASE("an image of the right size comes back unchanged") {
   const Image image = noise(16, 16, 3);
-  CHECK(prepare_image(image, {16, 3}).pixels == image.pixels);
+  CHECK(prepare_image(image, {ImageShape::square(3, 16)}).pixels == image.pixels);
 }
 
 TEST_CASE("an image of the right height is only cropped") {
-  const Image image = noise(21, 16, 3), result = prepare_image(image, {16, 3});
+  const Image image = noise(21, 16, 3), result = prepare_image(image, {ImageShape::square(3, 16)});
   for (std::int64_t y = 0; y < 16; ++y) {
     for (std::int64_t x = 0; x < 16; ++x) REQUIRE(pixel(result, x, y, 1) == pixel(image, x + 2, y, 1));
   }
@@ -44,7 +44,7 @@ TEST_CASE("one colour stays that colour at any size") {
     const std::vector<std::uint8_t> colour = {255, 131, 0};
     Image image{width, height, 3, {}};
     for (int i = 0; i < width * height; ++i) image.pixels.insert(image.pixels.end(), colour.begin(), colour.end());
-    const Image result = prepare_image(image, {16, 3});
+    const Image result = prepare_image(image, {ImageShape::square(3, 16)});
     REQUIRE(result.width == 16);
     REQUIRE(result.height == 16);
     for (std::size_t i = 0; i < result.pixels.size(); ++i) REQUIRE(result.pixels[i] == colour[i % 3]);
@@ -52,7 +52,7 @@ TEST_CASE("one colour stays that colour at any size") {
 }
 
 TEST_CASE("half the size is the mean of each two by two pixels") {
-  const Image image = noise(32, 32, 3), result = prepare_image(image, {16, 3});
+  const Image image = noise(32, 32, 3), result = prepare_image(image, {ImageShape::square(3, 16)});
   for (std::int64_t y = 0; y < 16; ++y) {
     for (std::int64_t x = 0; x < 16; ++x) {
       const double mean = (pixel(image, 2 * x, 2 * y) + pixel(image, 2 * x + 1, 2 * y) +
@@ -66,7 +66,7 @@ TEST_CASE("half the size is the mean of each two by two pixels") {
 TEST_CASE("the bicubic filter keeps a ramp a ramp") {
   Image image{48, 48, 1, {}};
   for (int i = 0; i < 48 * 48; ++i) image.pixels.push_back(static_cast<std::uint8_t>(5 * (i % 48)));
-  const Image result = prepare_image(image, {32, 1});
+  const Image result = prepare_image(image, {ImageShape::square(1, 32)});
   // Output centre x + 1/2 is input centre 1.5 (x + 1/2); the borders, where taps are cut off, are left out.
   for (std::int64_t x = 2; x < 30; ++x) {
     REQUIRE(std::abs(pixel(result, x, 7) - 5 * (1.5 * (static_cast<double>(x) + 0.5) - 0.5)) <= 1);
@@ -83,7 +83,7 @@ TEST_CASE("the result equals guided-diffusion's center_crop_arr") {
                         Case{47, 61, 16, 0xB6AA7EEDU}, Case{101, 67, 16, 0xCD9380A6U}, Case{7, 5, 16, 0x2B4CB503U},
                         Case{131, 64, 32, 0xE43DF9CCU}, Case{33, 200, 8, 0x18DA6226U}, Case{16, 16, 16, 0xAFE47C89U}}) {
     std::uint32_t a = 1, b = 0;
-    for (const std::uint8_t byte : prepare_image(noise(c.width, c.height, 3), {c.size, 3}).pixels) {
+    for (const std::uint8_t byte : prepare_image(noise(c.width, c.height, 3), {ImageShape::square(3, c.size)}).pixels) {
       a = (a + byte) % 65521;
       b = (b + a) % 65521;
     }
@@ -93,24 +93,24 @@ TEST_CASE("the result equals guided-diffusion's center_crop_arr") {
 
 TEST_CASE("channels convert: grey repeats, RGB becomes luma") {
   const Image grey{1, 1, 1, {77}};
-  CHECK(prepare_image(grey, {1, 3}).pixels == std::vector<std::uint8_t>{77, 77, 77});
+  CHECK(prepare_image(grey, {ImageShape::square(3, 1)}).pixels == std::vector<std::uint8_t>{77, 77, 77});
   const Image green{1, 1, 3, {0, 255, 0}};
-  CHECK(prepare_image(green, {1, 1}).pixels == std::vector<std::uint8_t>{150});  // 0.587 * 255
+  CHECK(prepare_image(green, {ImageShape::square(1, 1)}).pixels == std::vector<std::uint8_t>{150});  // 0.587 * 255
 }
 
 TEST_CASE("an image that contradicts itself is refused") {
-  CHECK_THROWS_AS(prepare_image(Image{2, 2, 3, {1, 2, 3}}, {2, 3}), Error);
-  CHECK_THROWS_AS(prepare_image(Image{0, 0, 3, {}}, {2, 3}), Error);
-  CHECK_THROWS_AS(prepare_image(Image{1, 1, 2, {1, 2}}, {1, 3}), Error);
+  CHECK_THROWS_AS(prepare_image(Image{2, 2, 3, {1, 2, 3}}, {ImageShape::square(3, 2)}), Error);
+  CHECK_THROWS_AS(prepare_image(Image{0, 0, 3, {}}, {ImageShape::square(3, 2)}), Error);
+  CHECK_THROWS_AS(prepare_image(Image{1, 1, 2, {1, 2}}, {ImageShape::square(3, 1)}), Error);
 }
 
 TEST_CASE("rows that are missing, too many or of another length are refused") {
   const std::vector<std::uint8_t> row(6);
-  ImagePreparer preparer(2, 2, 3, {2, 3});
+  ImagePreparer preparer(2, 2, 3, {ImageShape::square(3, 2)});
   preparer.add_row(row);
   CHECK_THROWS_WITH_AS(preparer.finish(), "an image of 2 rows has 1", Error);
   CHECK_THROWS_AS(preparer.add_row(std::vector<std::uint8_t>(7)), Error);
-  ImagePreparer full(2, 1, 3, {2, 3});
+  ImagePreparer full(2, 1, 3, {ImageShape::square(3, 2)});
   full.add_row(row);
   CHECK_THROWS_AS(full.add_row(row), Error);
 }
@@ -124,7 +124,7 @@ TEST_CASE("an image costs the memory of what is kept of it, however thin, tall o
   const long before = peak();
   // The first would be resized to 256 x 256,000,000, the last has 3 GB.
   for (const auto& [width, height] : {std::pair{1, 1'000'000}, {1'000'000, 1}, {500, 100'000}, {100'000, 10'000}}) {
-    ImagePreparer preparer(width, height, 3, {256, 3});
+    ImagePreparer preparer(width, height, 3, {ImageShape::square(3, 256)});
     const std::vector<std::uint8_t> row(static_cast<std::size_t>(width) * 3, 7);
     for (int y = 0; y < height; ++y) preparer.add_row(row);
     const Image image = preparer.finish();

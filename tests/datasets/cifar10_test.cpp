@@ -16,7 +16,7 @@ namespace {
 std::shared_ptr<Dataset> open_cifar10(const fs::path& path, const std::string& split = "train",
                                       std::int64_t channels = 3) {
   return make<Dataset>("cifar10", "path = \"" + path.string() + "\"\nsplit = \"" + split + "\"",
-                       {.image_size = 32, .channels = channels});
+                       {ImageShape::square(channels, 32)});
 }
 
 /// A batch of one record per label: planes filled with 10, 20, 30 plus the label.

@@ -18,8 +18,7 @@ namespace {
 Example example(const Bytes& bytes, std::int64_t size, const std::string& more = "") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "x.jpg", bytes);
-  return make<Dataset>("folder", "path = \"" + folder.path().string() + "\"\n" + more,
-                       {.image_size = size, .channels = 3})
+  return make<Dataset>("folder", "path = \"" + folder.path().string() + "\"\n" + more, {ImageShape::square(3, size)})
       ->get(0);
 }
 
@@ -204,8 +203,7 @@ TEST_CASE("an image file that is too large is refused unread") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "x.png", png_of(plain(8, 8, {9, 9, 9})));
   fs::resize_file(folder.path() / "x.png", 300'000'000);
-  const auto dataset =
-      make<Dataset>("folder", "path = \"" + folder.path().string() + "\"", {.image_size = 8, .channels = 3});
+  const auto dataset = make<Dataset>("folder", "path = \"" + folder.path().string() + "\"", {ImageShape::square(3, 8)});
   const std::string message = message_of<Error>([&] { dataset->get(0); });
   CHECK_MESSAGE(message.ends_with("x.png has 300000000 bytes; the limit is 268435456"), message);
 }

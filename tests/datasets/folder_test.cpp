@@ -16,8 +16,7 @@ namespace {
 
 std::shared_ptr<Dataset> open_folder(const fs::path& path, const std::string& more = "", std::int64_t size = 8,
                                      std::int64_t channels = 3) {
-  return make<Dataset>("folder", "path = \"" + path.string() + "\"\n" + more,
-                       {.image_size = size, .channels = channels});
+  return make<Dataset>("folder", "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(channels, size)});
 }
 
 /// The only image of a folder with one file, which has `size` x `size` pixels.
@@ -139,7 +138,7 @@ TEST_CASE("an image of another size comes prepared for the networks") {
   const Image result = decoded("x.png", png_of(image), 16);
   CHECK(result.width == 16);
   CHECK(result.height == 16);
-  CHECK(result.pixels == prepare_image(image, {16, 3}).pixels);
+  CHECK(result.pixels == prepare_image(image, {ImageShape::square(3, 16)}).pixels);
 }
 
 TEST_CASE("the content decides the decoder, not the name") {

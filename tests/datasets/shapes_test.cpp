@@ -13,7 +13,7 @@ using namespace casdm::testing;
 namespace {
 
 std::shared_ptr<Dataset> shapes(const std::string& options, std::int64_t size = 32, std::int64_t channels = 3) {
-  return make<Dataset>("shapes", options, {.image_size = size, .channels = channels});
+  return make<Dataset>("shapes", options, {ImageShape::square(channels, size)});
 }
 
 /// Sum of the coverage of a form on white, as a fraction of the image, from the channel it changes most.

@@ -13,7 +13,7 @@ namespace {
 
 std::shared_ptr<Dataset> open(const std::string& type, const std::filesystem::path& path,
                               const std::string& more = "") {
-  return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {.image_size = 32, .channels = 3});
+  return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(3, 32)});
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 namespace {
 
 std::shared_ptr<Dataset> open_zip(const fs::path& path, std::int64_t size = 8) {
-  return make<Dataset>("zip", "path = \"" + path.string() + "\"", {.image_size = size, .channels = 3});
+  return make<Dataset>("zip", "path = \"" + path.string() + "\"", {ImageShape::square(3, size)});
 }
 
 /// Opens a zip of two images and this dataset.json.

@@ -28,13 +28,13 @@ inline Tensor randn(std::uint64_t seed, at::IntArrayRef shape, at::ScalarType dt
 }
 
 /// Betas rising linearly from 1e-4 to 0.02 in the units of 1000 steps, kept below 1 for short schedules.
-inline std::shared_ptr<const NoiseScheduler> linear_schedule(std::int64_t steps) {
+inline std::shared_ptr<const BetaSchedule> linear_schedule(std::int64_t steps) {
   std::vector<double> betas;
   for (std::int64_t i = 0; i < steps; ++i) {
     const double fraction = steps > 1 ? static_cast<double>(i) / static_cast<double>(steps - 1) : 0.0;
     betas.push_back(std::min(0.5, (1e-4 + fraction * (0.02 - 1e-4)) * 1000.0 / static_cast<double>(steps)));
   }
-  return std::make_shared<NoiseScheduler>(betas);
+  return std::make_shared<BetaSchedule>(betas);
 }
 
 /// Remembers what it was asked for and given.
@@ -67,7 +67,7 @@ class TinyBackbone : public TestBackbone {
     const auto parameter = [&](std::uint64_t number, at::IntArrayRef shape) {
       return randn(derive_seed(spec.seed, "parameter", number), shape, dtype).mul_(0.5).requires_grad_(true);
     };
-    in_weight = parameter(0, {kHidden, spec.in_channels, 1, 1});
+    in_weight = parameter(0, {kHidden, spec.image.channels, 1, 1});
     in_time = parameter(1, {1, kHidden, 1, 1});
     out_weight = parameter(2, {spec.out_channels, kHidden, 1, 1});
     out_bias = parameter(3, {spec.out_channels});
@@ -140,7 +140,7 @@ class FakeMetric : public MetricTerms {
  public:
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override {
-    return {{"metric.fake", ((prediction - batch.x0).square() + 0.01).sqrt().flatten(1).mean(1), 0.1, module}};
+    return {{"metric.fake", ((prediction - batch.target).square() + 0.01).sqrt().flatten(1).mean(1), 0.1, module}};
   }
 };
 
@@ -156,13 +156,14 @@ struct Bench {
 
   Bench(const std::string& type, const std::string& options, std::shared_ptr<const NoiseScheduler> noise,
         std::map<std::string, FakeFactory::Maker> makers = {{"theta", tiny()}, {"phi", tiny()}})
-      : schedule(std::move(noise)), factory(std::make_unique<FakeFactory>(kSeed, std::move(makers))) {
+      : path(std::move(noise)),
+        schedule(std::dynamic_pointer_cast<const BetaSchedule>(path)),
+        factory(std::make_unique<FakeFactory>(kSeed, std::move(makers))) {
     const std::string networks =
         type == "cascade" ? "\n[theta]\ntype = \"unet\"\n[phi]\ntype = \"unet\"\n" : "\n[theta]\ntype = \"unet\"\n";
     CascadeHead::Spec spec;
-    spec.channels = kChannels;
-    spec.image_size = kSize;
-    spec.schedule = schedule;
+    spec.image = ImageShape::square(kChannels, kSize);
+    spec.schedule = path;
     spec.factory = factory.get();
     spec.seed = kSeed;
     head = make<CascadeHead>(type, options + networks, spec);
@@ -175,17 +176,16 @@ struct Bench {
   TrainingBatch batch(const std::vector<std::int64_t>& t, at::ScalarType dtype = at::kDouble,
                       std::uint64_t seed = 1) const {
     const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(t.size()), kChannels, kSize, kSize};
-    TrainingBatch batch;
-    batch.x0 = randn(seed, shape, dtype).tanh();
-    batch.eps = randn(seed + 1, shape, dtype);
-    batch.t = at::tensor(t, at::kLong);
-    batch.x_t = schedule->q_sample(batch.x0, batch.t, batch.eps);
-    return batch;
+    return noised_batch(*path, randn(seed, shape, dtype).tanh(), at::tensor(t, at::kLong),
+                        randn(seed + 1, shape, dtype));
   }
 
-  Estimate estimate(const TrainingBatch& batch) const { return head->estimate(batch.x_t, batch.t, batch.labels); }
+  Estimate estimate(const TrainingBatch& batch) const {
+    return head->estimate({batch.x_t, batch.t, {}, batch.condition});
+  }
 
-  std::shared_ptr<const NoiseScheduler> schedule;
+  std::shared_ptr<const NoiseScheduler> path;
+  std::shared_ptr<const BetaSchedule> schedule;  ///< the same; null where it is no table of betas
   std::unique_ptr<FakeFactory> factory;
   std::shared_ptr<CascadeHead> head;
 };

@@ -13,7 +13,7 @@ const std::vector<std::int64_t> kTimes = {0, 1, kSteps / 2 - 1, kSteps - 1};
 
 /// The tables of the paper's formulas at the timesteps of a batch.
 struct Coefficients {
-  Coefficients(const NoiseScheduler& schedule, const Tensor& t)
+  Coefficients(const BetaSchedule& schedule, const Tensor& t)
       : beta(at_t(schedule.betas(), t)),
         a(at_t(schedule.alphas_cumprod(), t)),
         a_prev(at_t(schedule.alphas_cumprod_prev(), t)),

@@ -35,7 +35,7 @@ TEST_CASE("cascade: phi sees the clipped x0* and t, and x_t only when asked") {
   REQUIRE(largest(x0_from_eps) > 1);
   CHECK(at::equal(standard.backbone("phi").last_x, x0_from_eps.clamp(-1, 1)));
   CHECK(at::equal(raw.backbone("phi").last_x, x0_from_eps));
-  CHECK(both.backbone("phi").spec.in_channels == 2 * kChannels);
+  CHECK(both.backbone("phi").spec.image.channels == 2 * kChannels);
   CHECK(at::equal(both.backbone("phi").last_x, at::cat({x0_from_eps.clamp(-1, 1), batch.x_t}, 1)));
   CHECK(at::equal(standard.backbone("theta").last_x, batch.x_t));
   CHECK(at::equal(standard.backbone("phi").last_t, batch.t.to(at::kDouble)));
@@ -44,11 +44,11 @@ TEST_CASE("cascade: phi sees the clipped x0* and t, and x_t only when asked") {
 TEST_CASE("labels reach every network, dropout none in sampling, and fractional timesteps pass as they are") {
   const Bench bench("cascade", "", linear_schedule(50));
   TrainingBatch batch = bench.batch(kTimes);
-  batch.labels = at::tensor({2, 0, 1}, at::kLong);
+  batch.condition.labels = at::tensor({2, 0, 1}, at::kLong);
   const Tensor t = at::tensor({0.25, 20.0, 48.5}, at::kDouble);
-  const Estimate estimate = bench.head->estimate(batch.x_t, t, batch.labels);
+  const Estimate estimate = bench.head->estimate({batch.x_t, t, {}, batch.condition});
   for (const std::string name : {"theta", "phi"}) {
-    CHECK(at::equal(bench.backbone(name).last_labels, batch.labels));
+    CHECK(at::equal(bench.backbone(name).last_labels, batch.condition.labels));
     CHECK(at::equal(bench.backbone(name).last_t, t));
     CHECK_FALSE(bench.backbone(name).had_dropout);
   }
@@ -144,7 +144,7 @@ TEST_CASE("a backbone that returns another shape is named") {
 }
 
 TEST_CASE("a schedule that ends in pure noise is refused where the noise must imply an image") {
-  const auto zero_signal = std::make_shared<NoiseScheduler>(std::vector<double>{0.1, 0.5, 1.0});
+  const auto zero_signal = std::make_shared<BetaSchedule>(std::vector<double>{0.1, 0.5, 1.0});
   CHECK_THROWS_AS(Bench("cascade", "", zero_signal), ConfigError);
   CHECK_THROWS_AS(Bench("dual", "", zero_signal), ConfigError);
   CHECK_THROWS_AS(Bench("single", "", zero_signal), ConfigError);

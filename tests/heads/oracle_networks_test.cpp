@@ -9,7 +9,7 @@ using namespace casdm::testing;
 namespace {
 
 /// The exact noise when all data is the one image `x0`.
-FakeFactory::Maker exact_noise(std::shared_ptr<const NoiseScheduler> schedule, const Tensor& x0) {
+FakeFactory::Maker exact_noise(std::shared_ptr<const BetaSchedule> schedule, const Tensor& x0) {
   return function([schedule, x0](const Tensor& x_t, const Tensor& t) {
     return schedule->predict_eps_from_x0(x_t, t, x0.expand_as(x_t));
   });
@@ -30,7 +30,7 @@ FakeFactory::Maker constant(const Tensor& output) {
 Tensor ddim(const Bench& bench, Tensor x, const std::vector<std::int64_t>& timesteps) {
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor t = at::full({x.size(0)}, timesteps[i], at::kLong);
-    const Tensor x0 = mixed_x0(bench.head->estimate(x, t, {}), Clip::none);
+    const Tensor x0 = mixed_x0(bench.head->estimate({x, t}), Clip::none);
     const double next =
         i + 1 < timesteps.size() ? bench.schedule->alphas_cumprod()[static_cast<std::size_t>(timesteps[i + 1])] : 1.0;
     x = std::sqrt(next) * x0 + std::sqrt(1 - next) * bench.schedule->predict_eps_from_x0(x, t, x0);

@@ -16,9 +16,9 @@ const std::string kUNet =
 
 /// A head of the real plugins on 16-pixel images.
 std::shared_ptr<CascadeHead> real_head(const std::string& type, const std::string& options,
-                                       std::shared_ptr<const NoiseScheduler> schedule) {
+                                       std::shared_ptr<const BetaSchedule> schedule) {
   CascadeHead::Spec spec;
-  spec.image_size = 16;
+  spec.image.height = spec.image.width = 16;
   spec.schedule = std::move(schedule);
   spec.factory = &factory();
   spec.seed = 3;
@@ -26,13 +26,9 @@ std::shared_ptr<CascadeHead> real_head(const std::string& type, const std::strin
   return make<CascadeHead>(type, options + "\n[theta]\n" + kUNet + phi, spec);
 }
 
-TrainingBatch real_batch(const NoiseScheduler& schedule) {
-  TrainingBatch batch;
-  batch.x0 = fill(1, {3, 3, 16, 16});
-  batch.eps = randn(2, {3, 3, 16, 16}, at::kFloat);
-  batch.t = at::tensor({2, 40, 90}, at::kLong);
-  batch.x_t = schedule.q_sample(batch.x0, batch.t, batch.eps);
-  return batch;
+TrainingBatch real_batch(const BetaSchedule& schedule) {
+  return noised_batch(schedule, fill(1, {3, 3, 16, 16}), at::tensor({2, 40, 90}, at::kLong),
+                      randn(2, {3, 3, 16, 16}, at::kFloat));
 }
 
 Tensor sample(CascadeHead& head, Sampler& sampler, Tensor x) {
@@ -43,7 +39,7 @@ Tensor sample(CascadeHead& head, Sampler& sampler, Tensor x) {
     input.index = i;
     input.x_t = x;
     const Tensor t = at::full({x.size(0)}, sampler.plan()[i].t, at::kFloat);
-    input.estimate = head.estimate(sampler.model_input(x, i), t, {});
+    input.estimate = head.estimate({sampler.model_input(x, i), t});
     if (sampler.plan()[i].needs_noise) input.noise = randn(100 + i, x.sizes(), at::kFloat);
     x = sampler.step(input);
   }
@@ -91,7 +87,7 @@ TEST_CASE("a fresh Cas-DM with residual output samples the images of its theta a
   for (const auto& [type, options] :
        {Choice{"ddim", "num_inference_steps = 10"}, Choice{"ddpm", "num_inference_steps = 20"}}) {
     CAPTURE(type);
-    const auto sampler = make<Sampler>(type, options, {schedule});
+    const auto sampler = make<Sampler>(type, options, {schedule, {}});
     const Tensor expected = sample(*single, *sampler, x);
     const Tensor difference = sample(*cascade, *sampler, x) - expected;
     MESSAGE(type, ": largest difference ", largest(difference));

@@ -80,7 +80,7 @@ struct Reference {
   Tensor x0() const { return mean_per_image((batch.x0 - bench.estimate(batch).x0).square()); }
   Tensor metric() const { return FakeMetric().evaluate(bench.estimate(batch).x0, batch, "")[0].value; }
   Tensor mu() const {
-    const NoiseScheduler& s = *bench.schedule;
+    const BetaSchedule& s = *bench.schedule;
     const Tensor r = bench.estimate(batch).gate;
     const Tensor mu_x0 = s.posterior_mean(fixed.x0, batch.x_t, batch.t);
     const Tensor mu_eps = s.posterior_mean(fixed.x0_from_eps, batch.x_t, batch.t);
@@ -207,10 +207,10 @@ TEST_CASE("cascade: a frozen theta has no graph, no dropout, and a loss that is 
   const Bench bench("cascade", "train_mode = \"frozen_theta\"\ndetach_input = false", linear_schedule(50));
   TrainingBatch batch = bench.batch(kTimes);
   batch.dropout = [](std::string_view name) { return make_generator(derive_seed(1, name)); };
-  batch.augment = at::ones({batch.x0.size(0), 3});
+  batch.condition.augment = at::ones({batch.x0.size(0), 3});
   const Losses losses = bench.head->losses(batch, FakeMetric());
-  CHECK(bench.backbone("theta").last_augment.is_same(batch.augment));
-  CHECK(bench.backbone("phi").last_augment.is_same(batch.augment));
+  CHECK(bench.backbone("theta").last_augment.is_same(batch.condition.augment));
+  CHECK(bench.backbone("phi").last_augment.is_same(batch.condition.augment));
   CHECK_FALSE(bench.head->modules().at(0).is_trainable);
   CHECK(bench.head->modules().at(1).is_trainable);
   CHECK(bench.head->gradients_are_separate());

@@ -18,10 +18,10 @@ namespace {
 
 Backbone::Spec spec_of(std::int64_t size, std::int64_t in = 3, std::int64_t out = 3, std::int64_t classes = 0) {
   Backbone::Spec spec;
-  spec.image_size = size;
-  spec.in_channels = in;
+  spec.image.height = spec.image.width = size;
+  spec.image.channels = in;
   spec.out_channels = out;
-  spec.num_classes = classes;
+  spec.condition.num_classes = classes;
   return spec;
 }
 
@@ -38,12 +38,12 @@ AdmLayout round_trip(const std::string& options, const Backbone::Spec& spec) {
   std::string why;
   const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
   REQUIRE_MESSAGE(layout, why);
-  CHECK(layout->in_channels == spec.in_channels);
+  CHECK(layout->in_channels == spec.image.channels);
   CHECK(layout->out_channels == spec.out_channels);
-  CHECK(layout->num_classes == spec.num_classes);
-  Backbone::Spec told = spec_of(spec.image_size, layout->in_channels, layout->out_channels, layout->num_classes);
+  CHECK(layout->num_classes == spec.condition.num_classes);
+  Backbone::Spec told = spec_of(spec.image.height, layout->in_channels, layout->out_channels, layout->num_classes);
   const std::string groups = options.find("groups = 8") != std::string::npos ? "groups = 8\n" : "";
-  const auto again = make<Backbone>("unet", to_toml(options_of(*layout, spec.image_size)) + groups, told);
+  const auto again = make<Backbone>("unet", to_toml(options_of(*layout, spec.image.height)) + groups, told);
   CHECK(shapes_of(state(*again)) == shapes_of(tensors));
   return *layout;
 }

@@ -31,10 +31,10 @@ struct NetworkCase {
 std::vector<NetworkCase> networks() {
   const auto spec = [](std::int64_t in, std::int64_t out, std::int64_t classes) {
     Backbone::Spec result;
-    result.image_size = 16;
-    result.in_channels = in;
+    result.image.height = result.image.width = 16;
+    result.image.channels = in;
     result.out_channels = out;
-    result.num_classes = classes;
+    result.condition.num_classes = classes;
     return result;
   };
   const std::string base = "groups = 8\nchannels = 16\nnum_res_blocks = 1\n";
@@ -84,7 +84,7 @@ AdmLayout layout_of(const NamedTensors& tensors) {
 
 DiffusersModel exported(const NetworkCase& network) {
   const NamedTensors tensors = detached(*filled(network));
-  return to_diffusers(layout_of(tensors), tensors, table_of(network.options), network.spec.image_size);
+  return to_diffusers(layout_of(tensors), tensors, table_of(network.options), network.spec.image.height);
 }
 
 void check_equal(const NamedTensors& a, const NamedTensors& b) {
@@ -112,10 +112,10 @@ std::shared_ptr<Backbone> network_of(const AdmModel& model) {
   Value options = options_of(model.layout, model.image_size);
   for (const auto& [name, value] : model.options.as_table()) options.set(name, value);
   Backbone::Spec spec;
-  spec.image_size = model.image_size;
-  spec.in_channels = model.layout.in_channels;
+  spec.image.height = spec.image.width = model.image_size;
+  spec.image.channels = model.layout.in_channels;
   spec.out_channels = model.layout.out_channels;
-  spec.num_classes = model.layout.num_classes;
+  spec.condition.num_classes = model.layout.num_classes;
   const auto network = make<Backbone>("unet", to_toml(options), spec);
   load_state(*network, model.tensors, "golden");
   network->train(false);
@@ -189,7 +189,7 @@ TEST_CASE("the order of q, k and v matters to the exported weights when there ar
 TEST_CASE("what UNet2DModel cannot express is refused with every reason") {
   const auto refused = [](const std::string& options, const char* why) {
     Backbone::Spec spec;
-    spec.image_size = 16;
+    spec.image.height = spec.image.width = 16;
     CAPTURE(options);
     CHECK_THROWS_WITH_AS(exported({"", "groups = 8\nchannels = 16\nnum_res_blocks = 1\n" + options, spec}),
                          doctest::Contains(why), ConfigError);
@@ -295,12 +295,12 @@ TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for
   for (const NetworkCase& network : networks()) {
     const fs::path to = fs::path(folder) / network.name;
     write_diffusers(to, exported(network));
-    const std::int64_t size = network.spec.image_size;
-    const Tensor x = fill(11, {2, network.spec.in_channels, size, size});
+    const std::int64_t size = network.spec.image.height;
+    const Tensor x = fill(11, {2, network.spec.image.channels, size, size});
     const Tensor t = at::arange(2, at::kFloat) * 700 + 20;
     NamedTensors evaluation = {{"x", x}, {"t", t}};
     Condition condition;
-    if (network.spec.num_classes > 0) {
+    if (network.spec.condition.num_classes > 0) {
       condition.labels = at::arange(1, 3, at::kLong);
       evaluation.emplace_back("y", condition.labels);
     }

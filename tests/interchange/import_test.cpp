@@ -17,7 +17,7 @@ namespace {
 /// The network of write_small_config, filled.
 NamedTensors small_state() {
   Backbone::Spec spec;
-  spec.image_size = 16;
+  spec.image.height = spec.image.width = 16;
   const auto network = make<Backbone>(
       "unet", "channels = 8\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\ngroups = 4\n",
       spec);

@@ -16,7 +16,7 @@ class FakeHead final : public CascadeHead {
  public:
   explicit FakeHead(std::vector<NamedModule> modules = {}) : modules_(std::move(modules)) {}
   std::vector<NamedModule> modules() const override { return modules_; }
-  Estimate estimate(const Tensor&, const Tensor&, const Tensor&) override { return {}; }
+  Estimate estimate(const EstimateInput&) override { return {}; }
   Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
 
  private:
@@ -81,7 +81,7 @@ bool is_refused(const std::vector<NamedModule>& modules) {
 
 bool is_refused(const std::vector<SampleStep>& plan) {
   try {
-    checked_plan({std::make_shared<FakeSampler>(plan)}, 100);
+    checked_plan({std::make_shared<FakeSampler>(plan)}, {.first = 0, .last = 99, .clean = -1, .is_whole = true});
   } catch (const PluginError&) {
     return true;
   }

@@ -15,7 +15,7 @@ namespace casdm::testing {
 
 inline std::shared_ptr<MetricLoss> make_metric(const std::string& type, const std::string& options = "",
                                                std::int64_t image_size = 16, std::int64_t channels = 3) {
-  return make<MetricLoss>(type, options, {.channels = channels, .image_size = image_size, .factory = &factory()});
+  return make<MetricLoss>(type, options, {.image = ImageShape::square(channels, image_size), .factory = &factory()});
 }
 
 /// The value without gradient.

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/error.h"
-#include "casdm/noise_scheduler.h"
 #include "casdm/value.h"
 #include "samplers/run_sampler.h"
 #include "support/golden.h"
@@ -23,7 +23,7 @@ struct GuidedCase {
   std::string variance;  ///< FIXED_SMALL, FIXED_LARGE, LEARNED_RANGE
   std::string loss;      ///< MSE, RESCALED_MSE, KL, RESCALED_KL
   std::string respacing;
-  std::shared_ptr<const NoiseScheduler> schedule;
+  std::shared_ptr<const BetaSchedule> schedule;
   std::vector<std::int64_t> t_mean;
   std::vector<std::int64_t> t_loss;
 

@@ -17,7 +17,7 @@ class StandInBackbone : public Backbone {
       : case_(c), file_(file), timesteps_(std::move(timesteps)) {}
 
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& /*condition*/) override {
-    return guided_network(case_, file_, x, NoiseScheduler::gather(timesteps_, t, at::empty({1}, at::kDouble)));
+    return guided_network(case_, file_, x, testing::gather(timesteps_, t, at::empty({1}, at::kDouble)));
   }
 
  private:
@@ -69,22 +69,18 @@ double factor(const GuidedCase& c, const LossTerm& term, std::size_t num_timeste
 
 void compare_losses(const GuidedCase& c, GoldenFile& file) {
   const std::vector<std::int64_t> kept = kept_timesteps(c);
-  const auto schedule = std::make_shared<const NoiseScheduler>(respaced(*c.schedule, kept));
+  const auto schedule = std::make_shared<const BetaSchedule>(respaced(*c.schedule, kept));
   const StandInFactory stand_ins(
       std::make_shared<StandInBackbone>(c, file, std::vector<double>(kept.begin(), kept.end())));
 
   CascadeHead::Spec spec;
-  spec.image_size = file["input.x0"].size(-1);
-  spec.channels = file["input.x0"].size(1);
+  spec.image.height = spec.image.width = file["input.x0"].size(-1);
+  spec.image.channels = file["input.x0"].size(1);
   spec.schedule = schedule;
   spec.factory = &stand_ins;
   const auto head = make<CascadeHead>("single", head_options(c, kept.size()), spec);
 
-  TrainingBatch batch;
-  batch.x0 = file["input.x0"];
-  batch.eps = file["input.noise"];
-  batch.t = at::tensor(c.t_loss);
-  batch.x_t = schedule->q_sample(batch.x0, batch.t, batch.eps);
+  const TrainingBatch batch = noised_batch(*schedule, file["input.x0"], at::tensor(c.t_loss), file["input.noise"]);
   const auto quantity = [&](const char* name) {
     return Quantity{"single", text(name, ", ", c.learns_variance() ? "learned" : "fixed", " variance"),
                     "guided-diffusion", 1e-5};

@@ -100,7 +100,7 @@ class PMeanVariance {
   }
 
   const GuidedCase& case_;
-  NoiseScheduler schedule_;
+  BetaSchedule schedule_;
   std::shared_ptr<Sampler> sampler_;
 };
 

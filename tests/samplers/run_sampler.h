@@ -17,14 +17,14 @@ namespace casdm::testing {
 /// A head's estimate at (x_t, t), t float64 [B].
 using EstimateFn = std::function<Estimate(const Tensor& x_t, const Tensor& t)>;
 
-inline std::shared_ptr<const NoiseScheduler> make_schedule(const std::string& type, std::int64_t count,
-                                                           const std::string& more = "") {
-  return make<NoiseScheduler>(type, "num_train_timesteps = " + std::to_string(count) + "\n" + more, {});
+inline std::shared_ptr<const BetaSchedule> make_schedule(const std::string& type, std::int64_t count,
+                                                         const std::string& more = "") {
+  return make_beta_schedule(type, "num_train_timesteps = " + std::to_string(count) + "\n" + more, {});
 }
 
 inline std::shared_ptr<Sampler> make_sampler(const std::string& type, const std::string& options,
                                              std::shared_ptr<const NoiseScheduler> schedule) {
-  return make<Sampler>(type, options, {std::move(schedule)});
+  return make<Sampler>(type, options, {std::move(schedule), {}});
 }
 
 /// One step of `sampler` from x_t, with the estimate made where the sampler asks for it.
@@ -66,9 +66,13 @@ inline Estimate estimate_from_eps(const NoiseScheduler& schedule, const Tensor& 
 inline EstimateFn gaussian_model(std::shared_ptr<const NoiseScheduler> schedule, double mean = 0.3,
                                  double variance = 0.25) {
   return [=](const Tensor& x_t, const Tensor& t) {
-    const Tensor a = NoiseScheduler::gather(schedule->alphas_cumprod(), t, x_t);
-    const Tensor eps = (1 - a).sqrt() * (x_t - mean * a.sqrt()) / (variance * a + 1 - a);
-    return estimate_from_eps(*schedule, x_t, t, eps);
+    const Tensor alpha = per_image(schedule->alpha(t), x_t);
+    const Tensor sigma = per_image(schedule->sigma(t), x_t);
+    const Tensor total = variance * alpha.square() + sigma.square();
+    Estimate estimate;
+    estimate.eps = sigma * (x_t - mean * alpha) / total;
+    estimate.x0_from_eps = (mean * sigma.square() + variance * alpha * x_t) / total;
+    return estimate;
   };
 }
 

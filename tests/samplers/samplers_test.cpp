@@ -264,7 +264,7 @@ TEST_CASE("stochastic DPM-Solver++ tends to the data's mean and variance, and wi
   CHECK(run_sampler(*quiet, model, x).equal(run_sampler(*plain, model, x)));
 }
 
-TEST_CASE("a schedule that ends in pure noise is sampled by those that can, and refused by the others") {
+TEST_CASE("a schedule that ends in pure noise is sampled, but not at levels spread over sigma") {
   const auto schedule = make_schedule("linear", 100, "rescale_zero_terminal_snr = true");
   const Tensor x0 = fill(11, {2, 3, 4, 4}).to(at::kDouble);
   const EstimateFn x0_model = [&](const Tensor& x_t, const Tensor& t) {
@@ -273,7 +273,7 @@ TEST_CASE("a schedule that ends in pure noise is sampled by those that can, and 
     estimate.eps = schedule->predict_eps_from_x0(x_t, t, estimate.x0_from_eps);
     return estimate;
   };
-  for (const std::string type : {"ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
+  for (const std::string type : {"ddpm", "ddim", "euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
     INFO(type);
     const std::string more = type == "unipc" ? "order = 3\nvariant = \"bh1\"" : "";
     const auto sampler = make_sampler(type, "num_inference_steps = 10\nspacing = \"trailing\"\n" + more, schedule);
@@ -282,7 +282,6 @@ TEST_CASE("a schedule that ends in pure noise is sampled by those that can, and 
     CHECK(sample.isfinite().all().item<bool>());
     CHECK((sample - 0.9 * x0).abs().max().item<double>() < 0.2);
   }
-  CHECK_THROWS_AS(make_sampler("heun", "spacing = \"trailing\"", schedule), ConfigError);
   CHECK_THROWS_AS(make_sampler("euler", "", schedule), ConfigError);
   CHECK_THROWS_AS(make_sampler("dpmpp_2m", "spacing = \"karras\"", schedule), ConfigError);
 }

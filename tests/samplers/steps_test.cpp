@@ -20,7 +20,7 @@ std::vector<double> visited(const std::string& type, const std::string& options,
 
 /// An estimate with all parts, at x_t of the middle of the schedule.
 struct Middle {
-  std::shared_ptr<const NoiseScheduler> schedule = make_schedule("linear", 100);
+  std::shared_ptr<const BetaSchedule> schedule = make_schedule("linear", 100);
   Tensor x_t = fill(1, {2, 3, 4, 4}).to(at::kDouble) * 2;
   Tensor noise = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
   Estimate estimate;
@@ -260,7 +260,7 @@ struct Levels {
   std::vector<double> sigma;
   std::vector<double> lambda;
 
-  Levels(const NoiseScheduler& schedule, const Sampler& sampler) {
+  Levels(const BetaSchedule& schedule, const Sampler& sampler) {
     for (const SampleStep& step : sampler.plan()) {
       const double a = schedule.alphas_cumprod()[static_cast<std::size_t>(step.t)];
       alpha.push_back(std::sqrt(a));

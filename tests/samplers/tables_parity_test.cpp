@@ -23,7 +23,7 @@ std::string content(const std::filesystem::path& path) {
 }
 
 /// The tables by guided-diffusion's names.
-double table_entry(const NoiseScheduler& s, const std::string& name, std::size_t i) {
+double table_entry(const BetaSchedule& s, const std::string& name, std::size_t i) {
   const double a = s.alphas_cumprod().at(i);
   const std::map<std::string, double> entries = {
       {"betas", s.betas()[i]},

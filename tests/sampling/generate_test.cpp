@@ -18,7 +18,7 @@ class SaidHead final : public CascadeHead {
   explicit SaidHead(std::function<Estimate(const Tensor& x_t)> estimate) : estimate_(std::move(estimate)) {}
   std::vector<NamedModule> modules() const override { return {}; }
   Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
-  Estimate estimate(const Tensor& x_t, const Tensor&, const Tensor&) override { return estimate_(x_t); }
+  Estimate estimate(const EstimateInput& input) override { return estimate_(input.x_t); }
 
  private:
   std::function<Estimate(const Tensor&)> estimate_;
@@ -47,7 +47,7 @@ struct Setting {
   GenerateOptions options;
 
   explicit Setting(std::function<Estimate(const Tensor&)> estimate = half_of) {
-    model.schedule = make<NoiseScheduler>("cosine", "num_train_timesteps = 100", {});
+    model.schedule = make_beta_schedule("cosine", "num_train_timesteps = 100", {});
     model.head = {std::make_shared<SaidHead>(std::move(estimate)), ComponentConfig{"mine/head", {}}};
     model.sampler = {sampler, ComponentConfig{"mine/steps", {}}};
     options.count = 3;

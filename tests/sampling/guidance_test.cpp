@@ -17,20 +17,22 @@ constexpr std::int64_t kSteps = 100;
 constexpr double kMean = 0.4;
 constexpr double kVariance = 0.04;
 
-std::shared_ptr<const NoiseScheduler> cosine() {
-  return make<NoiseScheduler>("cosine", "num_train_timesteps = " + std::to_string(kSteps), {});
+std::shared_ptr<const BetaSchedule> cosine() {
+  return make_beta_schedule("cosine", "num_train_timesteps = " + std::to_string(kSteps), {});
 }
 
 /// The exact model of pixels from two classes, N(-m, v) and N(m, v), equally frequent; label 2 is "none".
 class TwoClasses final : public CascadeHead {
  public:
-  explicit TwoClasses(std::shared_ptr<const NoiseScheduler> schedule) : schedule_(std::move(schedule)) {}
+  explicit TwoClasses(std::shared_ptr<const BetaSchedule> schedule) : schedule_(std::move(schedule)) {}
 
   std::vector<NamedModule> modules() const override { return {}; }
   Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
-  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override {
+  Estimate estimate(const EstimateInput& input) override {
+    const auto& [x_t, t, t_next, condition] = input;
+    const Tensor& labels = condition.labels;
     ++calls;
-    const Tensor a = NoiseScheduler::gather(schedule_->alphas_cumprod(), t, x_t);
+    const Tensor a = testing::gather(schedule_->alphas_cumprod(), t, x_t);
     const Tensor variance = kVariance * a + 1 - a;
     const Tensor shift = kMean * a.sqrt();
     const Tensor own = (2 * labels - 1).to(x_t.scalar_type()).reshape({-1, 1, 1, 1});
@@ -44,7 +46,7 @@ class TwoClasses final : public CascadeHead {
   int calls = 0;
 
  private:
-  std::shared_ptr<const NoiseScheduler> schedule_;
+  std::shared_ptr<const BetaSchedule> schedule_;
 };
 
 Model model_of(std::shared_ptr<CascadeHead> head, std::int64_t null_label, double scale,
@@ -68,8 +70,8 @@ std::shared_ptr<CascadeHead> cascade() {
       "type = \"unet\"\nchannels = 8\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = []\ngroups = "
       "4\n";
   CascadeHead::Spec spec;
-  spec.image_size = 16;
-  spec.num_classes = 3;
+  spec.image.height = spec.image.width = 16;
+  spec.condition.num_classes = 3;
   spec.schedule = cosine();
   spec.factory = &factory();
   auto head = make<CascadeHead>("cascade", "[theta]\n" + unet + "[phi]\n" + unet, spec);
@@ -107,7 +109,7 @@ TEST_CASE("guided noise is the score of p(x | label)^s p(x)^(1-s)") {
       const double h = 1e-5;
       const Tensor score = (log_density(x + h) - log_density(x - h)) / (2 * h);
       const Model model = model_of(std::make_shared<TwoClasses>(schedule), 2, scale);
-      const Estimate guided = guided_estimate(model, x, static_cast<double>(t), labels);
+      const Estimate guided = guided_estimate(model, x, {static_cast<double>(t)}, {.labels = labels});
       // Central differences: h^2 of truncation and 1e-16 / h of rounding, times the density's curvature.
       CHECK(max_relative_difference(guided.eps, -std::sqrt(1 - a) * score) < 1e-7);
       const Tensor implied = schedule->predict_x0_from_eps(x, at::full({2}, t, at::kLong), guided.eps);
@@ -122,10 +124,12 @@ TEST_CASE("scale 1 is the estimate at the label and scale 0 the one without, to 
   const Tensor x = draw(2, {2, 3, 16, 16});
   const Tensor labels = at::tensor({0, 1}, at::kLong);
   const Tensor t = at::full({2}, 40.0, at::kFloat);
-  check_same(guided_estimate(model_of(head, 2, 1), x, 40, labels), head->estimate(x, t, labels));
-  check_same(guided_estimate(model_of(head, 2, 0), x, 40, labels), head->estimate(x, t, at::full_like(labels, 2)));
+  check_same(guided_estimate(model_of(head, 2, 1), x, {40}, {.labels = labels}),
+             head->estimate({x, t, {}, {.labels = labels}}));
+  check_same(guided_estimate(model_of(head, 2, 0), x, {40}, {.labels = labels}),
+             head->estimate({x, t, {}, {.labels = at::full_like(labels, 2)}}));
   const auto counted = std::make_shared<TwoClasses>(cosine());
-  for (const double scale : {1.0, 0.0, 3.0}) guided_estimate(model_of(counted, 2, scale), x, 40, labels);
+  for (const double scale : {1.0, 0.0, 3.0}) guided_estimate(model_of(counted, 2, scale), x, {40}, {.labels = labels});
   CHECK(counted->calls == 3);
 }
 
@@ -134,10 +138,10 @@ TEST_CASE("both clean images are guided, and the gate is that of the label") {
   const Tensor x = draw(3, {2, 3, 16, 16});
   const Tensor labels = at::tensor({1, 0}, at::kLong);
   const Tensor t = at::full({2}, 40.0, at::kFloat);
-  const Estimate with = head->estimate(x, t, labels);
-  const Estimate without = head->estimate(x, t, at::full_like(labels, 2));
+  const Estimate with = head->estimate({x, t, {}, {.labels = labels}});
+  const Estimate without = head->estimate({x, t, {}, {.labels = at::full_like(labels, 2)}});
   REQUIRE(max_relative_difference(with.x0, without.x0) > 1e-2);
-  const Estimate guided = guided_estimate(model_of(head, 2, 3), x, 40, labels);
+  const Estimate guided = guided_estimate(model_of(head, 2, 3), x, {40}, {.labels = labels});
   // A batch of four instead of two images rounds differently in the networks.
   CHECK(max_relative_difference(guided.eps, 3 * with.eps - 2 * without.eps) < 1e-5);
   CHECK(max_relative_difference(guided.x0_from_eps, 3 * with.x0_from_eps - 2 * without.x0_from_eps) < 1e-5);
@@ -150,9 +154,10 @@ TEST_CASE("outside of the interval nothing is guided") {
   const Tensor x = draw(4, {1, 3, 16, 16});
   const Tensor labels = at::tensor({1}, at::kLong);
   const Model model = model_of(head, 2, 3, {0.2, 0.6});
-  CHECK(guidance_scale(model.guidance, 18, kSteps) == 1);
-  CHECK(guidance_scale(model.guidance, 19, kSteps) == 3);
-  CHECK(guidance_scale(model.guidance, 59, kSteps) == 3);
-  CHECK(guidance_scale(model.guidance, 59.5, kSteps) == 1);
-  check_same(guided_estimate(model, x, 80, labels), head->estimate(x, at::full({1}, 80.0, at::kFloat), labels));
+  CHECK(guidance_scale(model.guidance, model.schedule->fraction(18)) == 1);
+  CHECK(guidance_scale(model.guidance, model.schedule->fraction(19)) == 3);
+  CHECK(guidance_scale(model.guidance, model.schedule->fraction(59)) == 3);
+  CHECK(guidance_scale(model.guidance, model.schedule->fraction(59.5)) == 1);
+  check_same(guided_estimate(model, x, {80}, {.labels = labels}),
+             head->estimate({x, at::full({1}, 80.0, at::kFloat), {}, {.labels = labels}}));
 }

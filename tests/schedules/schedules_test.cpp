@@ -3,17 +3,17 @@
 
 #include <cmath>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/error.h"
-#include "casdm/noise_scheduler.h"
 #include "support/components.h"
 
 namespace casdm {
 namespace {
 
-using Schedule = std::shared_ptr<NoiseScheduler>;
+using Schedule = std::shared_ptr<BetaSchedule>;
 
 Schedule schedule(const std::string& type, std::int64_t count, const std::string& more = "") {
-  return testing::make<NoiseScheduler>(type, "num_train_timesteps = " + std::to_string(count) + "\n" + more, {});
+  return testing::make_beta_schedule(type, "num_train_timesteps = " + std::to_string(count) + "\n" + more, {});
 }
 
 /// Every schedule at lengths from tiny to the longest in use.
@@ -31,7 +31,7 @@ std::vector<Schedule> all_schedules() {
 
 /// Double-precision images, one for each of the timesteps 1, 2, T/2 and T of method.md.
 struct Images {
-  explicit Images(const NoiseScheduler& s)
+  explicit Images(const BetaSchedule& s)
       : t(at::tensor(
             {std::int64_t{0}, std::int64_t{1}, s.num_train_timesteps() / 2 - 1, s.num_train_timesteps() - 1})) {}
 
@@ -42,10 +42,10 @@ struct Images {
 };
 
 /// Largest |a - b| in units of what rounding x0* costs at each timestep: 1e-12 times amp_t.
-double in_rounding(const NoiseScheduler& s, const Tensor& t, const Tensor& a, const Tensor& b) {
+double in_rounding(const BetaSchedule& s, const Tensor& t, const Tensor& a, const Tensor& b) {
   std::vector<double> amplification;
   for (const double cumprod : s.alphas_cumprod()) amplification.push_back(1 + std::sqrt((1 - cumprod) / cumprod));
-  return ((a - b).abs() / (NoiseScheduler::gather(amplification, t, a) * 1e-12)).max().item<double>();
+  return ((a - b).abs() / (testing::gather(amplification, t, a) * 1e-12)).max().item<double>();
 }
 
 TEST_CASE("the signal falls at every timestep, from nearly all to nearly none") {
@@ -173,15 +173,15 @@ TEST_CASE("I1 and I7: the mean of the predicted noise is the posterior mean of t
       noise_coefficient.push_back(s->betas()[i] / std::sqrt(1 - s->alphas_cumprod()[i]));
       root_alpha.push_back(std::sqrt(1 - s->betas()[i]));
     }
-    const Tensor mu_eps = (im.x_t - NoiseScheduler::gather(noise_coefficient, im.t, im.x_t) * im.eps) /
-                          NoiseScheduler::gather(root_alpha, im.t, im.x_t);
+    const Tensor mu_eps = (im.x_t - testing::gather(noise_coefficient, im.t, im.x_t) * im.eps) /
+                          testing::gather(root_alpha, im.t, im.x_t);
     const Tensor x0 = s->predict_x0_from_eps(im.x_t, im.t, im.eps);
     CHECK(in_rounding(*s, im.t, s->posterior_mean(x0, im.x_t, im.t), mu_eps) < 1);
 
     const Tensor shifted = s->predict_x0_from_eps(im.x_t, im.t, im.eps + 1) - x0;
     std::vector<double> amplification;
     for (const double a : s->alphas_cumprod()) amplification.push_back(-std::sqrt((1 - a) / a));
-    CHECK(testing::max_relative_difference(shifted, NoiseScheduler::gather(amplification, im.t, x0) + 0 * x0) < 1e-11);
+    CHECK(testing::max_relative_difference(shifted, testing::gather(amplification, im.t, x0) + 0 * x0) < 1e-11);
   }
 }
 
@@ -198,20 +198,20 @@ TEST_CASE("I2: mixing posterior means is mixing clean images") {
 TEST_CASE("tables are gathered in the shape and type of the images, linearly between timesteps") {
   const std::vector<double> table = {0, 10, 40};
   const Tensor like = at::zeros({2, 3, 4, 4}, at::kFloat);
-  const Tensor whole = NoiseScheduler::gather(table, at::tensor({std::int64_t{2}, std::int64_t{0}}), like);
+  const Tensor whole = testing::gather(table, at::tensor({std::int64_t{2}, std::int64_t{0}}), like);
   CHECK(whole.sizes() == at::IntArrayRef({2, 1, 1, 1}));
   CHECK((whole.scalar_type() == at::kFloat));
   CHECK(whole.flatten().equal(at::tensor({40.0F, 0.0F})));
-  const Tensor between = NoiseScheduler::gather(table, at::tensor({0.25, 1.5}, at::kDouble), like);
+  const Tensor between = testing::gather(table, at::tensor({0.25, 1.5}, at::kDouble), like);
   CHECK(between.flatten().equal(at::tensor({2.5F, 25.0F})));
-  const Tensor exact = NoiseScheduler::gather(table, at::tensor({1.0, 2.0}, at::kDouble), like);
+  const Tensor exact = testing::gather(table, at::tensor({1.0, 2.0}, at::kDouble), like);
   CHECK(exact.flatten().equal(at::tensor({10.0F, 40.0F})));
 }
 
 TEST_CASE("a respaced schedule has the kept timesteps' signal") {
   const Schedule s = schedule("cosine", 1000);
   const std::vector<std::int64_t> kept = {0, 7, 500, 998, 999};
-  const NoiseScheduler few = respaced(*s, kept);
+  const BetaSchedule few = respaced(*s, kept);
   REQUIRE(few.num_train_timesteps() == 5);
   for (std::size_t i = 0; i < kept.size(); ++i) {
     const double expected = s->alphas_cumprod()[static_cast<std::size_t>(kept[i])];
@@ -219,7 +219,7 @@ TEST_CASE("a respaced schedule has the kept timesteps' signal") {
   }
   std::vector<std::int64_t> all(1000);
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
-  const NoiseScheduler same = respaced(*s, all);
+  const BetaSchedule same = respaced(*s, all);
   for (std::size_t i = 0; i < all.size(); ++i) CHECK(same.betas()[i] == doctest::Approx(s->betas()[i]).epsilon(1e-9));
 }
 
@@ -275,15 +275,15 @@ TEST_CASE("zero terminal SNR: what pure noise says of the image") {
   CHECK(testing::max_relative_difference(s->predict_x0_from_eps(s->q_sample(x0, earlier, eps), earlier, eps), x0) <
         1e-3);  // amp_t * 1e-6
   CHECK_NOTHROW(respaced(*s, {0, 50, 99}));
-  CHECK_THROWS_AS(respaced(NoiseScheduler({0.1, 1.0, 0.1}), {1, 2}), ConfigError);
+  CHECK_THROWS_AS(respaced(BetaSchedule({0.1, 1.0, 0.1}), {1, 2}), ConfigError);
 }
 
 TEST_CASE("betas that make no process are refused with their values") {
-  CHECK_THROWS_AS(NoiseScheduler({}), ConfigError);
-  CHECK_THROWS_WITH_AS(NoiseScheduler({0.1, 1.5}), "beta of timestep 1 is 1.5, not in (0, 1]", ConfigError);
-  CHECK_THROWS_AS(NoiseScheduler({0.0}), ConfigError);
-  CHECK_THROWS_AS(NoiseScheduler({std::nan("")}), ConfigError);
-  CHECK_THROWS_AS(NoiseScheduler({1e-20}), ConfigError);
+  CHECK_THROWS_AS(BetaSchedule({}), ConfigError);
+  CHECK_THROWS_WITH_AS(BetaSchedule({0.1, 1.5}), "beta of timestep 1 is 1.5, not in (0, 1]", ConfigError);
+  CHECK_THROWS_AS(BetaSchedule({0.0}), ConfigError);
+  CHECK_THROWS_AS(BetaSchedule({std::nan("")}), ConfigError);
+  CHECK_THROWS_AS(BetaSchedule({1e-20}), ConfigError);
   CHECK_THROWS_AS(schedule("linear", 10), ConfigError);  // 1000/T times .02 exceeds 1
   CHECK_THROWS_AS(schedule("linear", 0), ConfigError);
   CHECK_THROWS_AS(schedule("sigmoid", 10, "start = 3.0"), ConfigError);

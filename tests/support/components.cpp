@@ -45,6 +45,15 @@ ComponentConfig component(std::string_view kind, const std::string& toml) {
   return {table.find("type")->as_string(), table};
 }
 
+std::shared_ptr<BetaSchedule> make_beta_schedule(const std::string& type, const std::string& toml_options,
+                                                 const NoiseScheduler::Spec& spec) {
+  return std::dynamic_pointer_cast<BetaSchedule>(make<NoiseScheduler>(type, toml_options, spec));
+}
+
+Tensor gather(const std::vector<double>& table, const Tensor& t, const Tensor& like) {
+  return per_image(TimeTable(table)(t), like);
+}
+
 fs::path source_dir() { return CASDM_SOURCE_DIR; }
 
 fs::path parity_dir() {

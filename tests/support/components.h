@@ -6,7 +6,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/component.h"
 #include "casdm/module.h"
 
@@ -24,6 +26,13 @@ template <class K>
 std::shared_ptr<K> make(const std::string& type, const std::string& toml_options, const typename K::Spec& spec) {
   return factory().make<K>(component(K::kind, "type = \"" + type + "\"\n" + toml_options), spec);
 }
+
+/// A schedule of this build that is a table of betas.
+std::shared_ptr<BetaSchedule> make_beta_schedule(const std::string& type, const std::string& toml_options,
+                                                 const NoiseScheduler::Spec& spec = {});
+
+/// `table` at `t` [B], as a factor of `like`.
+Tensor gather(const std::vector<double>& table, const Tensor& t, const Tensor& like);
 
 /// The root of the source tree.
 std::filesystem::path source_dir();

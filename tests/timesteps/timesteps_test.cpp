@@ -16,8 +16,8 @@ namespace {
 using Sampler = std::shared_ptr<TimestepSampler>;
 
 Sampler sampler(const std::string& type, std::int64_t T, const std::string& options = "") {
-  const auto schedule = testing::make<NoiseScheduler>(
-      "linear", "scale_with_timesteps = false\nnum_train_timesteps = " + std::to_string(T), NoiseScheduler::Spec{});
+  const auto schedule = testing::make_beta_schedule(
+      "linear", "scale_with_timesteps = false\nnum_train_timesteps = " + std::to_string(T), {});
   return testing::make<TimestepSampler>(type, options, {schedule});
 }
 
@@ -36,7 +36,7 @@ std::vector<double> grid(std::int64_t count) {
 
 std::vector<double> frequencies(const TimestepDraw& draw, std::int64_t T) {
   std::vector<double> result(static_cast<std::size_t>(T), 0);
-  for (const std::int64_t t : draw.t) result[static_cast<std::size_t>(t)] += 1.0 / static_cast<double>(draw.t.size());
+  for (const double t : draw.t) result[static_cast<std::size_t>(t)] += 1.0 / static_cast<double>(draw.t.size());
   return result;
 }
 
@@ -78,7 +78,7 @@ LossTerm term(const std::string& name, const std::vector<double>& values, double
 
 /// One observation of `loss` at `t`.
 void observe(TimestepSampler& sampler, std::int64_t t, double loss) {
-  sampler.observe(at::tensor({t}, at::kLong), {term("eps", {loss})});
+  sampler.observe(at::tensor({t}, at::kLong).to(at::kDouble), {term("eps", {loss})});
 }
 
 /// Probabilities of a warm sampler as guided-diffusion computes them from a history [T, history].
@@ -114,14 +114,15 @@ TEST_CASE("spread timesteps visit every part of the diffusion once a batch") {
     const Sampler spread_out = sampler("uniform", 1000, "spread = \"" + spread + "\"");
     for (std::uint64_t seed = 0; seed < 50; ++seed) {
       std::set<std::int64_t> parts;
-      for (const std::int64_t t : spread_out->draw(uniform_numbers(8, seed)).t) parts.insert(t / 125);
+      for (const double t : spread_out->draw(uniform_numbers(8, seed)).t)
+        parts.insert(static_cast<std::int64_t>(t) / 125);
       CHECK_MESSAGE(parts.size() == 8, spread);
     }
   }
   const TimestepDraw stratified = sampler("uniform", 1000, "spread = \"stratified\"")->draw({0.5, 0.0, 0.96, 0.25});
-  CHECK(stratified.t == std::vector<std::int64_t>{125, 250, 740, 812});
+  CHECK(stratified.t == std::vector<double>{125, 250, 740, 812});
   const TimestepDraw even = sampler("uniform", 1000, "spread = \"low_discrepancy\"")->draw({0.6, 0.1, 0.2, 0.3});
-  CHECK(even.t == std::vector<std::int64_t>{600, 850, 100, 350});
+  CHECK(even.t == std::vector<double>{600, 850, 100, 350});
 }
 
 TEST_CASE("spread timesteps leave the mean of a function of t where it is, and lower its variance") {
@@ -186,7 +187,7 @@ TEST_CASE("extreme logit-normal options and numbers stay inside the timesteps") 
   for (const char* options : {"mean = 10.0\nstd = 0.01", "mean = -10.0\nstd = 0.01", "std = 10.0"}) {
     const Sampler extreme = sampler("logit_normal", 1000, options);
     for (const double u : {0.0, 0.5, std::nextafter(1.0, 0.0)}) {
-      const std::int64_t t = extreme->draw({u}).t[0];
+      const double t = extreme->draw({u}).t[0];
       CHECK(t >= 0);
       CHECK(t < 1000);
     }
@@ -212,7 +213,7 @@ TEST_CASE("loss-second-moment timesteps agree with a history worked out by hand"
   }
   const double p0 = 0.9 * 5 / 6 + 0.05;
   const TimestepDraw draw = lsm->draw({p0 - 1e-9, p0 + 1e-9});
-  CHECK(draw.t == std::vector<std::int64_t>{0, 1});
+  CHECK(draw.t == std::vector<double>{0, 1});
   CHECK(draw.weight[0] == doctest::Approx(1 / (2 * p0)));
   CHECK(draw.weight[1] == doctest::Approx(1 / (2 * (1 - p0))));
   const NamedTensors buffers = lsm->buffers();
@@ -242,7 +243,7 @@ TEST_CASE("loss-second-moment timesteps follow guided-diffusion's formula over a
 }
 
 TEST_CASE("the history sums the weighted terms it is told to, and refuses a name that is none") {
-  const at::Tensor t = at::tensor({std::int64_t{1}, std::int64_t{0}}, at::kLong);
+  const at::Tensor t = at::tensor({1.0, 0.0}, at::kDouble);
   const std::vector<LossTerm> terms = {term("eps", {1, 2}, 2), term("x0", {10, 20}),
                                        term("metric.l1", {100, 200}, 0.5)};
   const Sampler all = sampler("loss_second_moment", 2, "history_per_term = 1");
@@ -259,7 +260,7 @@ TEST_CASE("losses of zero everywhere leave the timesteps uniform") {
   const Sampler lsm = sampler("loss_second_moment", 4, "history_per_term = 1");
   for (std::int64_t t = 0; t < 4; ++t) observe(*lsm, t, 0);
   const TimestepDraw draw = lsm->draw(grid(4));
-  CHECK(draw.t == std::vector<std::int64_t>{0, 1, 2, 3});
+  CHECK(draw.t == std::vector<double>{0, 1, 2, 3});
   CHECK(draw.weight[2] == doctest::Approx(1));
 }
 

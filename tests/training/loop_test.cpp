@@ -15,6 +15,8 @@ using namespace casdm;
 
 namespace {
 
+constexpr TimeRange kTimes{.first = 0, .last = 39, .clean = -1, .is_whole = true};
+
 OptimizerOptions with_schedule(const std::string& schedule) {
   OptimizerOptions options;
   options.learning_rate = 0.5;
@@ -33,7 +35,7 @@ Losses one_part(std::vector<std::string> names, double value) {
 StepRecord step_with(float eps) {
   StepRecord record;
   record.step = 1;
-  record.t = at::tensor({1, 30}, at::kLong);
+  record.t = at::tensor({1, 30}, at::kDouble);
   Losses losses = one_part({"eps"}, eps);
   losses.statistics.push_back({"gate", at::tensor({0.25, 0.75})});
   record.add_part(losses);
@@ -123,7 +125,7 @@ TEST_CASE("a term without a gradient in one part keeps the weight it has in the 
 }
 
 TEST_CASE("terms that come and go between steps are each averaged over the steps that have them") {
-  StepStatistics statistics(40);
+  StepStatistics statistics(kTimes);
   statistics.add(step_with(1));
   StepRecord other = step_with(5);
   other.terms = {"x0"};
@@ -137,11 +139,11 @@ TEST_CASE("terms that come and go between steps are each averaged over the steps
 }
 
 TEST_CASE("sums go through a checkpoint's JSON without loss") {
-  StepStatistics whole(40), parts(40);
+  StepStatistics whole(kTimes), parts(kTimes);
   whole.add(step_with(0.1F));
   whole.add(step_with(0.7F));
   parts.add(step_with(0.1F));
-  StepStatistics later(40);
+  StepStatistics later(kTimes);
   later.restore(from_json(to_json(parts.state())));
   later.add(step_with(0.7F));
   CHECK(to_json(later.json()) == to_json(whole.json()));
@@ -193,7 +195,7 @@ TEST_CASE("loss scales are restored by module, one for all by the smallest, and 
 }
 
 TEST_CASE("an overflow in fp16 leaves losses that are not finite out of the means") {
-  StepStatistics statistics(40);
+  StepStatistics statistics(kTimes);
   statistics.add(step_with(1));
   statistics.add(step_with(INFINITY));
   CHECK(statistics.mean("eps") == 1);

@@ -26,10 +26,9 @@ struct Metrics {
   ExperimentMetrics metrics{experiment, *model.schedule, c10::Device(c10::kCPU)};
 
   std::vector<LossTerm> evaluate(const Tensor& prediction) {
-    TrainingBatch batch;
-    batch.x0 = at::zeros_like(prediction);
-    batch.t = at::zeros({prediction.size(0)}, at::kLong);
-    return metrics.evaluate(prediction, batch, "theta");
+    const Tensor x0 = at::zeros_like(prediction, at::TensorOptions().requires_grad(false));
+    const Tensor t = at::zeros({prediction.size(0)}, at::kLong);
+    return metrics.evaluate(prediction, noised_batch(*model.schedule, x0, t, x0), "theta");
   }
 };
 

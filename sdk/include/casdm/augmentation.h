@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/image_shape.h"
+
 namespace casdm {
 
 using at::Tensor;
@@ -25,11 +27,10 @@ class Augmentation {
  public:
   using Interface = Augmentation;
   static constexpr std::string_view kind = "augmentation";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
-    std::int64_t image_size = 32;  ///< height and width in pixels
-    std::int64_t channels = 3;
+    ImageShape image = {};
   };
 
   virtual ~Augmentation();

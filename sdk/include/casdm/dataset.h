@@ -2,18 +2,30 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "casdm/condition.h"
+#include "casdm/image_shape.h"
+
 namespace casdm {
 
-/// An 8-bit image: rows from the top, pixels interleaved (HWC).
+/// An image: rows from the top, pixels interleaved (HWC). 8-bit, or floating point where `values` holds it instead.
 struct Image {
   std::int64_t width = 0;
   std::int64_t height = 0;
   std::int64_t channels = 3;
   std::vector<std::uint8_t> pixels;  ///< height * width * channels
+  std::vector<float> values =
+      {};  ///< in [-1, 1], instead of pixels; must have the size asked for, as it is not resized
+};
+
+/// One image's array of an extra (ExtraInfo). Only one of the two is filled, with as many numbers as its shape has.
+struct ExtraArray {
+  std::vector<float> values = {};
+  std::vector<std::int64_t> integers = {};
 };
 
 struct Example {
@@ -23,6 +35,8 @@ struct Example {
   /// What the user should know of this image, as the end of a sentence: "have an orientation that is not applied"
   /// becomes "12 of 100 images have an orientation ...", once. The same words for the same reason; empty: nothing.
   std::string remark = {};
+
+  std::map<std::string, ExtraArray> extras = {};  ///< one for each of Dataset::extras
 };
 
 /// A finite collection of images, addressed by index.
@@ -34,11 +48,10 @@ class Dataset {
  public:
   using Interface = Dataset;
   static constexpr std::string_view kind = "dataset";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
-    std::int64_t image_size = 32;  ///< what the host will make of the images, in pixels
-    std::int64_t channels = 3;     ///< 3 RGB, 1 grey: what `get` must return
+    ImageShape image = {};  ///< what the host will make of the images; `get` must return so many channels
   };
 
   virtual ~Dataset();
@@ -52,6 +65,12 @@ class Dataset {
 
   /// Number of classes; 0 when unlabelled.
   virtual std::int64_t num_classes() const { return 0; }
+
+  /// Whether images are Image::values instead of 8-bit pixels.
+  virtual bool is_floating_point() const { return false; }
+
+  /// The arrays that come with every image, for networks to be conditioned on; none by default.
+  virtual std::vector<ExtraInfo> extras() const { return {}; }
 
   /// Where image `index` comes from, for messages.
   virtual std::string describe(std::int64_t index) const = 0;

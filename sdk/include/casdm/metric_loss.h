@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "casdm/component.h"
+#include "casdm/image_shape.h"
 #include "casdm/module.h"
 
 namespace casdm {
@@ -23,24 +24,40 @@ struct MetricInfo {
   /// Pixel values it is made for, lowest and highest; nullopt: any. When the experiment's `input_range` feeds it
   /// another range, the host warns the user.
   std::optional<std::array<double, 2>> input_range = {{-1.0, 1.0}};
+  /// Whether each image has a distance of its own. Else the metric compares the batch as a whole: `distance` returns
+  /// one number, [1], and the batch must not be cut into parts.
+  bool is_per_image = true;
+  /// Whether it remembers (a queue, a running mean): its buffers are saved in checkpoints and restored.
+  bool has_state = false;
+};
+
+/// Where in the training, and at which noise, two batches are compared. Tensors are [B] of the images compared.
+struct MetricContext {
+  Tensor t = {};                          ///< of the path; undefined outside a training
+  Tensor log_snr = {};                    ///< float64; undefined likewise
+  Tensor labels = {};                     ///< int64; undefined without labels
+  std::vector<std::uint64_t> seeds = {};  ///< one per image, for what the metric draws; empty outside a training
+  std::int64_t step = 0;                  ///< of the run, from 1
+  std::int64_t images_seen = 0;           ///< by the run before this batch
+  std::int64_t total_images = 0;          ///< that the run will see
+  bool is_training = false;               ///< false: what is remembered must not change
 };
 
 /// A distance between a predicted and a true image, used as a training loss: lower is better.
 ///
 /// Both are float tensors [B, C, H, W] in [-1, 1], or in the `input_range` of the experiment; predictions may leave
 /// that range at high noise levels, and a metric must neither assert on it nor return anything infinite. Gradients flow
-/// to the prediction alone; a metric's own weights are buffers, not parameters, and never change. Values and gradients
-/// must be finite everywhere, at identity and on constant images too. One thread calls it at a time. It must not touch
-/// the global generator or grad mode.
+/// to the prediction alone; a metric's own weights are buffers, not parameters, and change only where it has state.
+/// Values and gradients must be finite everywhere, at identity and on constant images too. One thread calls it at a
+/// time. It must not touch the global generator or grad mode.
 class MetricLoss : public Module {
  public:
   using Interface = MetricLoss;
   static constexpr std::string_view kind = "metric_loss";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
-    std::int64_t channels = 3;
-    std::int64_t image_size = 32;               ///< after the host's resize, in pixels
+    ImageShape image = {};                      ///< after the host's resize
     const ComponentFactory* factory = nullptr;  ///< for metrics made of metrics
   };
 
@@ -54,11 +71,15 @@ class MetricLoss : public Module {
 
   /// @param prediction  [B, C, H, W]
   /// @param target      what `prepare` returned for the same images
-  /// @return            [B], one distance per image (mean over its elements where the metric is one)
+  /// @return            [B], one distance per image (mean over its elements where the metric is one); [1] where
+  ///                    info().is_per_image is false
   virtual Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) = 0;
 
-  /// prepare and distance in one.
-  Tensor operator()(const Tensor& prediction, const Tensor& target);
+  /// The same for metrics that need to know the noise level, the labels or the step; `distance` by default.
+  virtual Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target, const MetricContext& context);
+
+  /// prepare and distance_in in one.
+  Tensor operator()(const Tensor& prediction, const Tensor& target, const MetricContext& context = {});
 };
 
 }  // namespace casdm

@@ -11,6 +11,17 @@ namespace casdm {
 
 using at::Tensor;
 
+/// What a parameter is to its network, for optimisers that treat kinds of parameters differently.
+enum class ParameterRole {
+  automatic,  ///< by its shape and name: 2-d matrix, 4-d convolution, 1-d bias or norm
+  matrix,
+  convolution,
+  embedding,
+  norm,
+  bias,
+  output,  ///< of the last layer
+};
+
 /// Tensors with their state names, in a stable order.
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
@@ -29,6 +40,9 @@ class Module {
 
   /// What belongs to the state without being trained: running statistics, fixed weights.
   virtual NamedTensors buffers() const { return {}; }
+
+  /// The role of one of its parameters.
+  virtual ParameterRole role(std::string_view /*parameter*/) const { return ParameterRole::automatic; }
 
   /// Training behaviour (dropout) on or off. Modules start in training mode.
   virtual void train(bool /*on*/) {}

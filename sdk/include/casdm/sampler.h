@@ -6,24 +6,28 @@
 #include <string_view>
 #include <vector>
 
-#include "casdm/cascade_head.h"
+#include "casdm/estimate.h"
+#include "casdm/image_shape.h"
 #include "casdm/noise_scheduler.h"
+#include "casdm/options.h"
 
 namespace casdm {
 
 /// One evaluation of the model on the way from noise to image.
 struct SampleStep {
-  double t = 0;              ///< timestep the model is evaluated at, from 0, in the unspaced schedule
-  double t_next = -1;        ///< timestep after the step; -1: the clean image
+  double t = 0;              ///< time the model is evaluated at; may lie between timesteps
+  double t_next = -1;        ///< time after the step; the path's `clean` (-1 for a table of betas): the clean image
   bool needs_noise = false;  ///< whether `step` draws on StepInput::noise
 };
 
 /// What a sampler is given for one step.
 struct StepInput {
-  std::size_t index = 0;  ///< position in the plan
-  Tensor x_t;             ///< [B, C, H, W]
-  Estimate estimate;      ///< the head's, at model_input(x_t) and plan[index].t
-  Tensor noise;           ///< N(0, I) like x_t; undefined unless the step needs noise
+  std::size_t index = 0;       ///< position in the plan
+  Tensor x_t = {};             ///< [B, C, H, W]
+  Estimate estimate = {};      ///< the head's, at model_input(x_t) and plan[index].t
+  Tensor noise = {};           ///< N(0, I) like x_t; undefined unless the step needs noise
+  NoiseLevel level = {};       ///< the path's, at plan[index].t
+  NoiseLevel next_level = {};  ///< at plan[index].t_next
 };
 
 /// Turns the estimates of a head into a trajectory from noise to an image.
@@ -35,15 +39,20 @@ class Sampler {
  public:
   using Interface = Sampler;
   static constexpr std::string_view kind = "sampler";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
-    std::shared_ptr<const NoiseScheduler> schedule;  ///< never null
+    std::shared_ptr<const NoiseScheduler> schedule = nullptr;  ///< never null
+    ImageShape image = {};
   };
+
+  /// Names kept for options of these meanings: `casdm sample --steps N --eta X` sets them where the sampler has them.
+  static constexpr std::string_view steps_option = "num_inference_steps";  ///< steps from noise to image
+  static constexpr std::string_view eta_option = "eta";                    ///< noise of a step: 0 none, 1 as in DDPM
 
   virtual ~Sampler();
 
-  /// The evaluations of one trajectory, first to last; at least one. The last has t_next = -1.
+  /// The evaluations of one trajectory, first to last; at least one. The last leads to the path's `clean`.
   virtual const std::vector<SampleStep>& plan() const = 0;
 
   /// Standard deviation of the first x_t.
@@ -58,20 +67,5 @@ class Sampler {
   /// x at plan()[index].t_next, same shape and dtype as x_t.
   virtual Tensor step(const StepInput& input) = 0;
 };
-
-/// How an estimate's clean images are kept in the range of images.
-enum class Clip {
-  none,
-  each,   ///< x0* and x0' each to [-1, 1], then mixed
-  mixed,  ///< the mixture to [-1, 1]
-};
-
-/// The values of a `clip` option ("none", "each", "mixed"), and their meaning.
-std::vector<std::string> clip_names();
-Clip clip_from(const std::string& name);
-
-/// The clean image that stands for the whole estimate: r x0' + (1-r) x0*, or the only one defined.
-/// Mixing clean images equals mixing posterior means or DDIM means (both are linear in x0).
-Tensor mixed_x0(const Estimate& estimate, Clip clip);
 
 }  // namespace casdm

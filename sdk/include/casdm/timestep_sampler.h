@@ -5,18 +5,20 @@
 #include <string_view>
 #include <vector>
 
-#include "casdm/cascade_head.h"
+#include "casdm/loss_term.h"
+#include "casdm/module.h"
 #include "casdm/noise_scheduler.h"
+#include "casdm/options.h"
 
 namespace casdm {
 
-/// The timesteps of a batch, and each image's factor in the objective.
+/// The times of a batch, and each image's factor in the objective.
 struct TimestepDraw {
-  std::vector<std::int64_t> t;  ///< from 0
-  std::vector<double> weight;   ///< 1 for a plain draw; 1 / (T p(t)) keeps the objective of uniform t
+  std::vector<double> t;       ///< within first..last of the path; whole numbers where it has no others
+  std::vector<double> weight;  ///< 1 for a plain draw; q(t) / p(t) keeps the objective of uniform t, density q
 };
 
-/// Chooses the timesteps that a network is trained at.
+/// Chooses the times that a network is trained at.
 ///
 /// The host draws the random numbers, each a function of the run's seed and the image's position in the run, so two
 /// experiments with one seed see the same t. What is learned from the losses is a buffer (casdm/module.h): it is
@@ -25,7 +27,7 @@ class TimestepSampler : public Module {
  public:
   using Interface = TimestepSampler;
   static constexpr std::string_view kind = "timestep_sampler";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
     std::shared_ptr<const NoiseScheduler> schedule;  ///< never null
@@ -38,7 +40,7 @@ class TimestepSampler : public Module {
   virtual TimestepDraw draw(const std::vector<double>& u) const = 0;
 
   /// Told after each batch, before the next `draw`.
-  /// @param t      int64 [B] on the CPU, what `draw` returned
+  /// @param t      float64 [B] on the CPU, what `draw` returned
   /// @param terms  of the objective, with values [B] on the CPU without the draw's weights
   virtual void observe(const Tensor& /*t*/, const std::vector<LossTerm>& /*terms*/) {}
 };

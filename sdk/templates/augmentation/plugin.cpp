@@ -30,7 +30,7 @@ class TemplateNameAugmentation : public casdm::Augmentation {
 
   TemplateNameAugmentation(const Options& options, const Spec& spec)
       : options_(options),
-        size_(spec.image_size),
+        size_(spec.image.height),
         square_(std::max<std::int64_t>(1, static_cast<std::int64_t>(options.part * static_cast<double>(size_)))) {}
 
   std::int64_t label_size() const override { return 3; }

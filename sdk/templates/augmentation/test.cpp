@@ -21,7 +21,7 @@ void check(bool holds, const char* what) {
 /// The component as the host makes it, with `options` as in the experiment file.
 std::shared_ptr<casdm::Augmentation> make(const casdm::Value& options) {
   const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  const casdm::Augmentation::Spec spec{.image_size = 8, .channels = 3};
+  const casdm::Augmentation::Spec spec{casdm::ImageShape::square(3, 8)};
   return std::static_pointer_cast<casdm::Augmentation>(
       plugin.find("augmentation", "template_name")->make(options, &spec));
 }

@@ -35,9 +35,11 @@ class TemplateNameBackbone : public casdm::Backbone {
   using Options = TemplateNameOptions;
 
   TemplateNameBackbone(const Options& options, const Spec& spec) : channels_(options.channels), seed_(spec.seed) {
-    if (spec.num_classes > 0) labels_ = uniform("labels.weight", {spec.num_classes, 2 * half()}, 1.0);
-    if (spec.augment_size > 0) augment_ = uniform("augment.weight", {2 * half(), spec.augment_size}, 0.1);
-    in_ = layer("in", {channels_, spec.in_channels, 3, 3});
+    if (spec.condition.num_classes > 0)
+      labels_ = uniform("labels.weight", {spec.condition.num_classes, 2 * half()}, 1.0);
+    if (spec.condition.augment_size > 0)
+      augment_ = uniform("augment.weight", {2 * half(), spec.condition.augment_size}, 0.1);
+    in_ = layer("in", {channels_, spec.image.channels, 3, 3});
     for (std::int64_t i = 0; i < options.depth; ++i) {
       const std::string name = "blocks." + std::to_string(i);
       blocks_.push_back({layer(name + ".conv1", {channels_, channels_, 3, 3}),

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/cascade_head.h"
 #include "casdm/plugin_description.h"
 
@@ -46,18 +47,15 @@ int main() {
   const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
   const Factory factory;
   casdm::CascadeHead::Spec spec;
-  spec.schedule = std::make_shared<casdm::NoiseScheduler>(std::vector<double>(100, 0.03));
+  spec.schedule = std::make_shared<casdm::BetaSchedule>(std::vector<double>(100, 0.03));
   spec.factory = &factory;
   const auto head = std::static_pointer_cast<casdm::CascadeHead>(
       plugin.find("cascade_head", "template_name")->make(casdm::Value::Table{}, &spec));
 
-  casdm::TrainingBatch batch;
-  batch.x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4).reshape({2, 3, 4, 4});
-  batch.eps = batch.x0.flip(0);
-  batch.t = at::arange(2, at::kLong) * 50;
-  batch.x_t = spec.schedule->q_sample(batch.x0, batch.t, batch.eps);
+  const at::Tensor x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4).reshape({2, 3, 4, 4});
+  const casdm::TrainingBatch batch = casdm::noised_batch(*spec.schedule, x0, at::arange(2, at::kLong) * 50, x0.flip(0));
 
-  const casdm::Estimate estimate = head->estimate(batch.x_t, batch.t, {});
+  const casdm::Estimate estimate = head->estimate({batch.x_t, batch.t});
   const at::Tensor again = spec.schedule->predict_x0_from_eps(batch.x_t, batch.t, estimate.eps);
   check((again - estimate.x0).abs().max().item<double>() < 1e-4, "noise and clean image belong together");
 

@@ -39,7 +39,7 @@ class TemplateNameDataset : public casdm::Dataset {
     if (!file.read(reinterpret_cast<char*>(pixels.data()), image_bytes())) {
       throw casdm::Error(casdm::text(describe(index), " cannot be read"));
     }
-    return {{shape_[2], shape_[1], spec_.channels, in_channels(pixels)}, -1};
+    return {{shape_[2], shape_[1], spec_.image.channels, in_channels(pixels)}, -1};
   }
 
   std::string describe(std::int64_t index) const override {
@@ -80,7 +80,7 @@ class TemplateNameDataset : public casdm::Dataset {
 
   /// The channels that the host asked for: grey becomes RGB by repetition, RGB grey by its luma (ITU-R BT.601).
   std::vector<std::uint8_t> in_channels(const std::vector<std::uint8_t>& pixels) const {
-    if (shape_[3] == spec_.channels) return pixels;
+    if (shape_[3] == spec_.image.channels) return pixels;
     std::vector<std::uint8_t> result;
     if (shape_[3] == 1) {
       for (const std::uint8_t grey : pixels) result.insert(result.end(), 3, grey);

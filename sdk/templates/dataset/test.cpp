@@ -39,7 +39,7 @@ void write(const std::filesystem::path& path, std::string header, std::size_t by
 bool is_refused(const std::filesystem::path& path, const std::string& header, std::size_t bytes) {
   write(path, header, bytes);
   try {
-    make(casdm::Value::Table{{"path", path.string()}}, {.image_size = 2, .channels = 3});
+    make(casdm::Value::Table{{"path", path.string()}}, {casdm::ImageShape::square(3, 2)});
   } catch (const casdm::Error&) {
     return true;
   }
@@ -64,14 +64,14 @@ int main() {
   write(path, header, 36);
   const casdm::Value options = casdm::Value::Table{{"path", path.string()}};
 
-  const auto dataset = make(options, {.image_size = 2, .channels = 3});
+  const auto dataset = make(options, {casdm::ImageShape::square(3, 2)});
   check(dataset->size() == 2, "it has as many images as the file");
   const casdm::Image image = dataset->get(1).image;
   check(image.height == 2 && image.width == 3 && image.channels == 3, "an image has the size it has in the file");
   check(image.pixels.size() == 18 && image.pixels.front() == 18 && image.pixels.back() == 35,
         "image 1 is the second half of the bytes");
   check(throws_beyond_the_end(*dataset), "an index past the end is refused");
-  const casdm::Image grey = make(options, {.image_size = 2, .channels = 1})->get(0).image;
+  const casdm::Image grey = make(options, {casdm::ImageShape::square(1, 2)})->get(0).image;
   check(grey.pixels.size() == 6 && grey.pixels.front() == 1, "a grey image is the luma: of 0, 1, 2 it is 1");
 
   check(is_refused(path, header, 35), "a file that is cut short is refused");

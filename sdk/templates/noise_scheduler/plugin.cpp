@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "casdm/noise_scheduler.h"
+#include "casdm/beta_schedule.h"
 #include "casdm/plugin.h"
 
 namespace {
@@ -30,11 +30,11 @@ std::vector<double> betas_of(const TemplateNameOptions& options) {
 }
 
 /// Everything else follows from the betas, in the base class.
-class TemplateNameNoise : public casdm::NoiseScheduler {
+class TemplateNameNoise : public casdm::BetaSchedule {
  public:
   using Options = TemplateNameOptions;
 
-  TemplateNameNoise(const Options& options, const Spec&) : NoiseScheduler(betas_of(options)) {}
+  TemplateNameNoise(const Options& options, const Spec&) : BetaSchedule(betas_of(options)) {}
 };
 
 }  // namespace

@@ -24,41 +24,41 @@ struct TemplateNameOptions {
 
 /// Follows the model's noise without adding any: DDIM with eta = 0 (Song et al. 2021, equation 12).
 ///
-///     x_next = sqrt(A_next) x0 + sqrt(1 - A_next) e,     e = (x_t - sqrt(A_t) x0) / sqrt(1 - A_t)
+///     x_next = alpha_next x0 + sigma_next e,     e = (x_t - alpha_t x0) / sigma_t
 class TemplateNameSampler : public casdm::Sampler {
  public:
   using Options = TemplateNameOptions;
 
   TemplateNameSampler(const Options& options, const Spec& spec)
-      : clip_(casdm::clip_from(options.clip)), schedule_(spec.schedule) {
-    const std::int64_t total = schedule_->num_train_timesteps();
+      : clip_(casdm::clip_from(options.clip)), initial_scale_(spec.schedule->prior_std()) {
+    const casdm::TimeRange times = spec.schedule->range();
+    const std::int64_t total = spec.schedule->num_train_timesteps();
     const std::int64_t count = options.num_inference_steps;
     if (count > total) {
       throw casdm::ConfigError(
           casdm::text("num_inference_steps = ", count, ", but there are only ", total, " timesteps"));
     }
-    for (std::int64_t i = count; i > 0; --i) {
-      const std::int64_t next = (i - 1) * total / count - 1;
-      plan_.push_back({static_cast<double>(i * total / count - 1), static_cast<double>(next), false});
-    }
+    // From the last time to the clean image in equal steps, which may have to be whole.
+    const auto time = [&](std::int64_t steps_left) {
+      const double part = static_cast<double>(steps_left) / static_cast<double>(count);
+      const double t = times.clean + part * (times.last - times.clean);
+      return times.is_whole ? std::floor(t) : t;
+    };
+    for (std::int64_t i = count; i > 0; --i) plan_.push_back({time(i), time(i - 1), false});
   }
 
   const std::vector<casdm::SampleStep>& plan() const override { return plan_; }
+  double initial_scale() const override { return initial_scale_; }
 
   Tensor step(const casdm::StepInput& input) override {
-    const double a = signal(plan_[input.index].t);
-    const double a_next = signal(plan_[input.index].t_next);
     const Tensor x0 = casdm::mixed_x0(input.estimate, clip_);
-    const Tensor eps = (input.x_t - std::sqrt(a) * x0) / std::sqrt(1 - a);
-    return std::sqrt(a_next) * x0 + std::sqrt(1 - a_next) * eps;
+    const Tensor eps = (input.x_t - input.level.alpha * x0) / input.level.sigma;
+    return input.next_level.alpha * x0 + input.next_level.sigma * eps;
   }
 
  private:
-  /// A_t; 1 after the last step.
-  double signal(double t) const { return t < 0 ? 1.0 : schedule_->alphas_cumprod()[static_cast<std::size_t>(t)]; }
-
   casdm::Clip clip_;
-  std::shared_ptr<const casdm::NoiseScheduler> schedule_;
+  double initial_scale_;
   std::vector<casdm::SampleStep> plan_;
 };
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/plugin_description.h"
 #include "casdm/sampler.h"
 
@@ -27,7 +28,7 @@ std::shared_ptr<casdm::Sampler> make(const casdm::Value& options, const casdm::S
 }  // namespace
 
 int main() {
-  const auto schedule = std::make_shared<casdm::NoiseScheduler>(std::vector<double>(100, 0.03));
+  const auto schedule = std::make_shared<casdm::BetaSchedule>(std::vector<double>(100, 0.03));
   const auto sampler = make(casdm::Value::Table{{"num_inference_steps", 10}, {"clip", "none"}}, {schedule});
   check(sampler->plan().size() == 10, "there are as many steps as asked for");
   check(sampler->plan().front().t == 99 && sampler->plan().back().t_next == -1, "it goes from noise to the image");
@@ -39,7 +40,8 @@ int main() {
   for (std::size_t i = 0; i < sampler->plan().size(); ++i) {
     casdm::Estimate estimate;
     estimate.x0_from_eps = x0;
-    x = sampler->step({i, x, estimate, {}});
+    const casdm::SampleStep& step = sampler->plan()[i];
+    x = sampler->step({i, x, estimate, {}, schedule->level(step.t), schedule->level(step.t_next)});
   }
   check((x - x0).abs().max().item<double>() < 1e-12, "an oracle's clean image is reached");
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/plugin_description.h"
 #include "casdm/timestep_sampler.h"
 
@@ -21,7 +22,7 @@ void check(bool holds, const char* what) {
 std::shared_ptr<casdm::TimestepSampler> make(const casdm::Value& options) {
   const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
   casdm::TimestepSampler::Spec spec;
-  spec.schedule = std::make_shared<casdm::NoiseScheduler>(std::vector<double>(100, 0.03));
+  spec.schedule = std::make_shared<casdm::BetaSchedule>(std::vector<double>(100, 0.03));
   return std::static_pointer_cast<casdm::TimestepSampler>(
       plugin.find("timestep_sampler", "template_name")->make(options, &spec));
 }

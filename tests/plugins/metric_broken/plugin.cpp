@@ -164,7 +164,7 @@ class KeepsItsSpec final : public MetricLoss {
   KeepsItsSpec(const Options&, const Spec& spec) : spec_(spec) {}
   MetricInfo info() const override { return {}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
-    return l2(prediction, target) * static_cast<double>(spec_.channels);
+    return l2(prediction, target) * static_cast<double>(spec_.image.channels);
   }
 
  private:

@@ -35,10 +35,10 @@ class FaultyBackbone final : public Backbone {
       const auto type = is("double_weights") ? at::kDouble : at::kFloat;
       return parameters_.emplace_back(name, at::empty(shape, type).normal_(0, 0.2, generator)).second.requires_grad_();
     };
-    weight_ = add("weight", {spec.out_channels, spec.in_channels, 3, 3});
+    weight_ = add("weight", {spec.out_channels, spec.image.channels, 3, 3});
     time_ = add("time", {spec.out_channels});
-    if (spec.num_classes > 0) labels_ = add("labels", {spec.num_classes, spec.out_channels});
-    if (spec.augment_size > 0) augment_ = add("augment", {spec.out_channels, spec.augment_size});
+    if (spec.condition.num_classes > 0) labels_ = add("labels", {spec.condition.num_classes, spec.out_channels});
+    if (spec.condition.augment_size > 0) augment_ = add("augment", {spec.out_channels, spec.condition.augment_size});
     if (is("shared")) parameters_.emplace_back("again", weight_);
   }
 
@@ -90,26 +90,25 @@ class FaultyHead final : public CascadeHead {
   using Options = FaultyHeadOptions;
   FaultyHead(const Options& options, const Spec& spec)
       : fault_(options.fault), change_(options.change), schedule_(spec.schedule) {
-    Backbone::Spec network{
-        spec.channels,    spec.channels, spec.image_size, spec.num_classes, derive_seed(spec.seed, "theta"),
-        spec.augment_size};
+    Backbone::Spec network{spec.image, spec.image.channels, spec.condition, derive_seed(spec.seed, "theta")};
     if (is("own_seed")) network.seed = spec.seed;
-    if (is("forgets_classes")) network.num_classes = 0;
+    if (is("forgets_classes")) network.condition.num_classes = 0;
     theta_ = spec.factory->make<Backbone>(options.theta, network);
   }
 
   std::vector<NamedModule> modules() const override { return {{"theta", theta_}}; }
 
-  Estimate estimate(const Tensor& x_t, const Tensor& t, const Tensor& labels) override {
+  Estimate estimate(const EstimateInput& input) override {
+    const Tensor& x_t = input.x_t;
     testing::meddle(change_);
     if (is("in_place")) Tensor(x_t).mul_(0.9);
-    return predict(x_t, t, {is("forgets_labels") ? Tensor() : labels, {}, {}});
+    return predict(x_t, input.t, {.labels = is("forgets_labels") ? Tensor() : input.condition.labels});
   }
 
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override {
     testing::meddle(change_);
     calls_ += 1;
-    Condition condition = batch.condition("theta");
+    Condition condition = batch.condition_for("theta");
     if (is("forgets_dropout")) condition.dropout.reset();
     const Estimate estimate = predict(batch.x_t, batch.t, condition);
     const Tensor error = (batch.eps - estimate.eps).square().flatten(1).mean(1);

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include "casdm/beta_schedule.h"
 #include "casdm/dataset.h"
-#include "casdm/noise_scheduler.h"
 #include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "plugins/meddle.h"
@@ -76,7 +76,7 @@ class FaultySampler final : public Sampler {
 
  private:
   bool is(std::string_view fault) const { return options_.fault == fault; }
-  double signal(double t) const { return t < 0 ? 1 : schedule_->alphas_cumprod()[static_cast<std::size_t>(t)]; }
+  double signal(double t) const { return t < 0 ? 1 : std::pow(schedule_->level(t).alpha, 2); }
 
   Options options_;
   std::shared_ptr<const NoiseScheduler> schedule_;
@@ -92,10 +92,11 @@ std::vector<double> single_betas() {
 }
 
 /// Computed in float32.
-class SingleSchedule final : public NoiseScheduler {
+class SingleSchedule final : public BetaSchedule {
  public:
   using Options = NoOptions;
-  SingleSchedule(const Options&, const Spec&) : NoiseScheduler(single_betas()) {}
+  SingleSchedule(const Options&, const Spec&) : BetaSchedule(single_betas()) {}
+  Tensor alpha(const Tensor& t) const override { return BetaSchedule::alpha(t).to(at::kFloat).to(at::kDouble); }
 };
 
 struct FaultyDatasetOptions {
@@ -115,7 +116,7 @@ class FaultyDataset final : public Dataset {
  public:
   using Options = FaultyDatasetOptions;
   FaultyDataset(const Options& options, const Spec& spec)
-      : options_(options), channels_(options.fault == "always_rgb" ? 3 : spec.channels) {}
+      : options_(options), channels_(options.fault == "always_rgb" ? 3 : spec.image.channels) {}
   std::int64_t size() const override { return 64; }
   Example get(std::int64_t index) const override {
     testing::meddle(options_.change);
@@ -140,7 +141,7 @@ struct FilesOptions {
 class FilesDataset final : public Dataset {
  public:
   using Options = FilesOptions;
-  FilesDataset(const Options& options, const Spec& spec) : path_(options.path), channels_(spec.channels) {}
+  FilesDataset(const Options& options, const Spec& spec) : path_(options.path), channels_(spec.image.channels) {}
   std::int64_t size() const override { return 1; }
   Example get(std::int64_t) const override {
     return {{1, 1, channels_, std::vector<std::uint8_t>(static_cast<std::size_t>(channels_))}, -1};

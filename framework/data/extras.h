@@ -1,0 +1,22 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "casdm/dataset.h"
+
+namespace casdm {
+
+/// The numbers of an extra, as the bytes of float32 or int64. Throws Error when they are missing, or not as many as its
+/// shape has.
+std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& example);
+
+/// The extras of `count` images of the data set from image `first` on, beginning anew after the last:
+/// each [count, ...], float32 or int64.
+std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t first, std::int64_t count);
+
+}  // namespace casdm

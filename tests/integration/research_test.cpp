@@ -1,0 +1,151 @@
+#include <doctest/doctest.h>
+
+#include <map>
+#include <string>
+
+#include "framework/support/files.h"
+#include "framework/support/sha256.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+const char* const kCommon = R"([run]
+name = "research"
+device = "cpu"
+threads = 1
+[train]
+batch_size = 4
+total_images = 24
+[log]
+every_images = 8
+sample_count = 2
+[checkpoint]
+every_images = 8
+)";
+
+const char* const kShapes = "[data]\ntype = \"shapes\"\nimage_size = 16\n";
+const char* const kCosine = "[noise]\ntype = \"cosine\"\nnum_train_timesteps = 100\n";
+const char* const kDdim = "[sampler]\ntype = \"ddim\"\nspacing = \"trailing\"\nnum_inference_steps = 3\n";
+const char* const kUnet =
+    "type = \"unet\"\nchannels = 8\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = []\ngroups = "
+    "4\n";
+
+std::string head(const std::string& type, const std::string& more = "", const std::string& network = kUnet) {
+  std::string text = "[head]\ntype = \"" + type + "\"\n" + more + "[head.theta]\n" + network;
+  if (type == "cascade") text += "[head.phi]\n" + network;
+  return text;
+}
+
+const std::string kFlow = "[noise]\ntype = \"flow\"\n[timesteps]\ntype = \"logit_normal\"\n";
+const std::string kFlowWithSignal = "[noise]\ntype = \"flow\"\nt_max = 0.999\n[timesteps]\ntype = \"logit_normal\"\n";
+const std::string kEdm = "[noise]\ntype = \"research/edm\"\n[timesteps]\ntype = \"log_normal\"\n";
+
+/// What interfaces of this version make possible, each from an experiment file alone.
+std::map<std::string, std::string> experiments() {
+  const std::string vit = "type = \"tiny_vit\"\n";
+  return {
+      {"flow matching", kShapes + kFlow + head("single", "prediction_type = \"flow\"\n") +
+                            "[sampler]\ntype = \"heun\"\nspacing = \"trailing\"\nnum_inference_steps = 3\n"},
+      {"EDM", kShapes + kEdm + head("research/edm") +
+                  "[sampler]\ntype = \"heun\"\nspacing = \"karras\"\nnum_inference_steps = 3\n"},
+      {"Cas-DM on a flow",
+       kShapes + kFlowWithSignal + head("cascade") + "[[metrics]]\ntype = \"l1\"\nt_range = [0.0, 0.5]\n" + kDdim},
+      {"Cas-DM on EDM's path", kShapes + kEdm + head("cascade") + "[[metrics]]\ntype = \"l1\"\n" + kDdim},
+      {"a transformer that predicts x0, with losses gated in flow time",
+       kShapes + kFlow + head("single", "prediction_type = \"sample\"\n", vit) +
+           "[[metrics]]\ntype = \"gated_l1\"\nt_range = [0.0, 0.7]\n" + kDdim},
+      {"feature alignment with a projector that stops",
+       std::string(kShapes) + kCosine + head("aligned", "until_images = 12\n") + kDdim},
+      {"a distribution loss with a queue",
+       std::string(kShapes) + kCosine + head("single") + "[[metrics]]\ntype = \"queued_mean\"\n" + kDdim},
+      {"a student and the running average of it",
+       std::string(kShapes) + kCosine + head("teacher") + "[[metrics]]\ntype = \"l1\"\n" + kDdim},
+      {"a data set with a conditioning image",
+       std::string("[data]\ntype = \"pairs\"\nimage_size = 16\nrandom_flip = true\n") + kCosine +
+           head("single", "", "type = \"conditioned\"\n") + kDdim},
+  };
+}
+
+const std::string kPlugin = " --plugin '" CASDM_TEST_PLUGIN_DIR "/research.so'";
+
+Outcome train(const fs::path& folder, const std::string& more) {
+  return shell("casdm train research.toml --set checkpoint.keep_last=9" + kPlugin + more, folder);
+}
+
+Outcome check(const TemporaryFolder& folder, const std::string& experiment, const std::string& more = "") {
+  write_file(folder.path() / "research.toml", kCommon + experiment);
+  return train(folder.path(), " --set train.total_images=4" + more);
+}
+
+void refused(const std::string& experiment, const std::string& message, const std::string& more = "") {
+  const TemporaryFolder folder;
+  const Outcome outcome = check(folder, experiment, more);
+  CHECK(outcome.status != 0);
+  CHECK_MESSAGE(outcome.err.find(message) != std::string::npos, outcome.err);
+  CHECK_MESSAGE(outcome.err.find("step 1") == std::string::npos, "before training: ", outcome.err);
+}
+
+}  // namespace
+
+TEST_CASE("what research may bring is a plugin and an experiment file, and resumes to the last bit") {
+  for (const auto& [what, experiment] : experiments()) {
+    INFO(what);
+    const TemporaryFolder folder;
+    write_file(folder.path() / "research.toml", kCommon + experiment);
+    const Outcome whole = train(folder.path(), " --set run.name=whole");
+    REQUIRE_MESSAGE(whole.status == 0, whole.err);
+    const Outcome half = train(folder.path(), " --set run.name=half --set train.total_images=16");
+    REQUIRE_MESSAGE(half.status == 0, half.err);
+    const Outcome resumed =
+        shell("casdm train --resume runs/half --set train.total_images=24" + kPlugin, folder.path());
+    REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+    for (const fs::directory_entry& entry :
+         fs::directory_iterator(folder.path() / "runs/whole/checkpoints/000000000024")) {
+      if (entry.path().extension() != ".safetensors") continue;
+      const fs::path other = folder.path() / "runs/half/checkpoints/000000000024" / entry.path().filename();
+      CHECK_MESSAGE(sha256_of_file(entry.path()) == sha256_of_file(other), entry.path().filename().string());
+    }
+    const Outcome sample = shell("casdm sample runs/half --num 2 --out s" + kPlugin, folder.path());
+    CHECK_MESSAGE(sample.status == 0, sample.err);
+  }
+}
+
+TEST_CASE("a path that is no path is refused before training, with its component") {
+  const std::string rest = head("single") + std::string(kDdim);
+  const auto path = [](const char* fault) {
+    return std::string("[noise]\ntype = \"faulty_path\"\nfault = \"") + fault + "\"\n";
+  };
+  refused(kShapes + path("rises") + rest, "signal-to-noise ratio does not fall");
+  refused(kShapes + path("not_finite") + rest, "sigma is ");
+  refused(kShapes + path("empty") + rest, "do not go one way");
+  refused(kShapes + path("float") + rest, "expected float64");
+}
+
+TEST_CASE("what does not fit the interfaces is refused before training, in one message") {
+  const std::string start = std::string(kShapes) + kCosine;
+  refused(start + head("aligned", "tap = \"midle\"\n") + kDdim, "did you mean middle");
+  refused(start + head("teacher", "fault = \"each_other\"\n") + kDdim, "averages a module that is an average itself");
+  refused(start + head("teacher", "fault = \"stranger\"\n") + kDdim, "averages a module that the head does not have");
+  refused(start + head("single") + "[[metrics]]\ntype = \"queued_mean\"\n" + kDdim, "train.accumulate = 2",
+          " --set train.accumulate=2");
+  refused(start + head("single", "", "type = \"conditioned\"\n") + kDdim, "needs a data set with the extra");
+  refused(kShapes + kFlow + head("cascade") + kDdim, "ends in pure noise");
+}
+
+TEST_CASE("the state of a metric belongs to the checkpoint") {
+  const TemporaryFolder folder;
+  const std::string start = std::string(kShapes) + kCosine + head("single") + kDdim;
+  write_file(folder.path() / "research.toml", kCommon + start + "[[metrics]]\ntype = \"queued_mean\"\n");
+  const Outcome first = train(folder.path(), "");
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  CHECK(fs::exists(folder.path() / "runs/research/checkpoints/000000000024/metrics.safetensors"));
+  const Outcome without = shell(
+      "casdm train --resume runs/research --set train.total_images=32 --set 'metrics=[]'" + kPlugin, folder.path());
+  CHECK(without.status == 1);
+  CHECK_MESSAGE(without.err.find("state of metrics") != std::string::npos, without.err);
+}

@@ -1,0 +1,118 @@
+#include <cmath>
+
+#include "casdm/dataset.h"
+#include "casdm/error.h"
+#include "casdm/random.h"
+#include "research.h"
+
+namespace casdm::research {
+namespace {
+
+struct WidthOptions {
+  std::int64_t width = 16;
+  static void describe(Schema<WidthOptions>& s) { s.option("width", &WidthOptions::width, "Channels.").range(1, 256); }
+};
+
+class Layers : public NetworkOf<Backbone> {
+ protected:
+  explicit Layers(std::uint64_t seed) : seed_(seed) {}
+  Tensor layer(const std::string& name, at::IntArrayRef shape) {
+    const double bound = 1 / std::sqrt(static_cast<double>(c10::multiply_integers(shape.slice(1))));
+    return add_parameter(name, at::empty(shape).uniform_(-bound, bound, make_generator(derive_seed(seed_, name))));
+  }
+
+ private:
+  std::uint64_t seed_;
+};
+
+/// A plain transformer of one block on patches of 4 pixels (the pixel transformer of JiT, Li & He 2025, in small).
+class TinyVit final : public Layers {
+ public:
+  using Options = WidthOptions;
+  static constexpr std::int64_t kPatch = 4;
+
+  TinyVit(const Options& options, const Spec& spec) : Layers(spec.seed), image_(spec.image), width_(options.width) {
+    const std::int64_t in = spec.image.channels * kPatch * kPatch;
+    in_ = layer("in.weight", {width_, in});
+    time_ = layer("time.weight", {width_, 2});
+    attention_ = layer("attention.weight", {3 * width_, width_});
+    hidden_ = layer("hidden.weight", {2 * width_, width_});
+    merge_ = layer("merge.weight", {width_, 2 * width_});
+    out_ = layer("out.weight", {spec.out_channels * kPatch * kPatch, width_});
+  }
+
+  Tensor forward(const Tensor& x, const Tensor& t, const Condition&) override {
+    const Tensor time = at::stack({(t * 0.01).sin(), (t * 0.01).cos()}, 1).to(x.scalar_type());
+    Tensor h = at::linear(at::pixel_unshuffle(x, kPatch).flatten(2).transpose(1, 2), in_);
+    h = h + at::linear(time, time_).unsqueeze(1);
+    const std::vector<Tensor> qkv = at::linear(h, attention_).chunk(3, 2);
+    const Tensor weights = (at::matmul(qkv[0], qkv[1].transpose(1, 2)) / std::sqrt(width_)).softmax(2);
+    h = h + at::matmul(weights, qkv[2]);
+    h = h + at::linear(at::silu(at::linear(h, hidden_)), merge_);
+    const Tensor patches = at::linear(h, out_).transpose(1, 2);
+    return at::pixel_shuffle(patches.unflatten(2, {x.size(2) / kPatch, x.size(3) / kPatch}), kPatch);
+  }
+
+ private:
+  ImageShape image_;
+  std::int64_t width_;
+  Tensor in_, time_, attention_, hidden_, merge_, out_;
+};
+
+/// Sees a conditioning image beside x.
+class Conditioned final : public Layers {
+ public:
+  using Options = WidthOptions;
+  Conditioned(const Options& options, const Spec& spec) : Layers(spec.seed) {
+    const auto& extras = spec.condition.extras;
+    const auto found = std::find_if(extras.begin(), extras.end(), [](const ExtraInfo& e) { return e.name == "image"; });
+    if (found == extras.end()) throw ConfigError("this network needs a data set with the extra \"image\"");
+    in_ = layer("in.weight", {options.width, spec.image.channels + found->shape.front(), 3, 3});
+    out_ = layer("out.weight", {spec.out_channels, options.width, 3, 3});
+  }
+  Tensor forward(const Tensor& x, const Tensor&, const Condition& condition) override {
+    const Tensor seen = at::cat({x, condition.extras.at("image").to(x.scalar_type())}, 1);
+    return at::conv2d(at::silu(at::conv2d(seen, in_, {}, 1, 1)), out_, {}, 1, 1);
+  }
+
+ private:
+  Tensor in_, out_;
+};
+
+/// Images in floating point, each with a blurred one to condition on.
+class Pairs final : public Dataset {
+ public:
+  using Options = NoOptions;
+  Pairs(const Options&, const Spec& spec) : shape_(spec.image) {}
+  std::int64_t size() const override { return 12; }
+  bool is_floating_point() const override { return true; }
+  std::vector<ExtraInfo> extras() const override {
+    return {{"image", {shape_.channels, shape_.height, shape_.width}, true, false}, {"number", {}, false, true}};
+  }
+  Example get(std::int64_t index) const override {
+    Example example;
+    example.image = {shape_.width, shape_.height, shape_.channels, {}, {}};
+    const auto count = static_cast<std::size_t>(shape_.channels * shape_.height * shape_.width);
+    for (std::size_t i = 0; i < count; ++i) {
+      const double wave = std::sin(0.1 * static_cast<double>(i + 7 * static_cast<std::size_t>(index)));
+      example.image.values.push_back(static_cast<float>(wave));
+      example.extras["image"].values.push_back(static_cast<float>(0.5 * wave));
+    }
+    example.extras["number"].integers = {index};
+    return example;
+  }
+  std::string describe(std::int64_t index) const override { return "pair " + std::to_string(index); }
+
+ private:
+  ImageShape shape_;
+};
+
+}  // namespace
+
+void add_networks(PluginRegistrar& plugin) {
+  plugin.add<TinyVit>("tiny_vit", "A plain transformer on patches.");
+  plugin.add<Conditioned>("conditioned", "A network that sees a conditioning image.");
+  plugin.add<Pairs>("pairs", "Images with an image to condition on.");
+}
+
+}  // namespace casdm::research

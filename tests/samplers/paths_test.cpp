@@ -1,0 +1,97 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "casdm/error.h"
+#include "samplers/run_sampler.h"
+#include "support/paths.h"
+
+namespace casdm {
+namespace {
+
+using namespace testing;
+
+std::string steps(int count, const std::string& spacing = "trailing") {
+  return "clip = \"none\"\nspacing = \"" + spacing + "\"\nnum_inference_steps = " + std::to_string(count);
+}
+
+TEST_CASE("every sampler finds the only image there is, on every path") {
+  const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
+  const Tensor x_T = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
+  for (const std::shared_ptr<const NoiseScheduler>& path :
+       {std::shared_ptr<const NoiseScheduler>(std::make_shared<FlowPath>(0.999)),
+        std::shared_ptr<const NoiseScheduler>(std::make_shared<EdmPath>())}) {
+    const EstimateFn model = single_image_model(path, x0);
+    for (const std::string type : {"ddim", "ddpm", "euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
+      INFO(type);
+      const auto sampler = make_sampler(type, steps(7), path);
+      CHECK(sampler->plan().front().t == path->range().last);
+      CHECK(sampler->plan().back().t_next == 0);
+      CHECK(max_relative_difference(run_sampler(*sampler, model, x_T), x0) < 1e-9);
+    }
+  }
+}
+
+/// The exact flow keeps where x lies in its own distribution: (x - mean alpha) / sqrt(variance alpha^2 + sigma^2).
+double error_of(const std::string& type, const std::string& options,
+                const std::shared_ptr<const NoiseScheduler>& path) {
+  const auto sampler = make_sampler(type, options, path);
+  const Tensor z = at::linspace(-2, 2, 5, at::kDouble).reshape({5, 1, 1, 1});
+  const NoiseLevel start = path->level(path->range().last);
+  const double spread = std::sqrt(0.25 * start.alpha * start.alpha + start.sigma * start.sigma);
+  // x_T in the sampler's units: its first image has the standard deviation initial_scale times that of x_T.
+  const Tensor x_T = (0.3 * start.alpha + spread * z) / path->prior_std();
+  const Tensor x = run_sampler(*sampler, gaussian_model(path), x_T);
+  return ((x - 0.3) / 0.5 - z).abs().max().item<double>();
+}
+
+TEST_CASE("the samplers follow a flow of continuous time, each with its order") {
+  const auto flow = std::make_shared<FlowPath>();
+  for (const std::string type : {"ddim", "euler"}) {
+    INFO(type);
+    CHECK(error_of(type, steps(200), flow) < 0.02);
+    CHECK(error_of(type, steps(100), flow) / error_of(type, steps(200), flow) == doctest::Approx(2).epsilon(0.15));
+  }
+  CHECK(error_of("heun", steps(100), flow) < 1e-3);
+  CHECK(error_of("heun", steps(50), flow) / error_of("heun", steps(100), flow) == doctest::Approx(4).epsilon(0.3));
+}
+
+TEST_CASE("on a rectified flow Euler's step moves x along the velocity") {
+  const auto flow = std::make_shared<FlowPath>();
+  const EstimateFn model = gaussian_model(flow);
+  const auto sampler = make_sampler("euler", steps(5), flow);
+  Tensor x = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
+  const Tensor sampled = run_sampler(*sampler, model, x);
+  for (int i = 5; i > 0; --i) {
+    const Estimate estimate = model(x, at::full({2}, i / 5.0, at::kDouble));
+    x = x - 0.2 * (estimate.eps - estimate.x0_from_eps);
+  }
+  CHECK(max_relative_difference(sampled, x) < 1e-12);
+}
+
+TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
+  const auto edm = std::make_shared<EdmPath>();
+  const auto sampler = make_sampler("heun", steps(18, "karras"), edm);
+  // Karras et al. 2022, equation 5 with rho 7, sigma from 80 to 0.002.
+  const double second = std::pow(std::pow(80, 1 / 7.0) + (std::pow(0.002, 1 / 7.0) - std::pow(80, 1 / 7.0)) / 17, 7);
+  CHECK(sampler->plan()[0].t == doctest::Approx(80));
+  CHECK(sampler->plan()[1].t == doctest::Approx(second).epsilon(1e-9));
+  CHECK(sampler->initial_scale() == doctest::Approx(80));
+  CHECK(error_of("heun", steps(160, "karras"), edm) < 2e-3);
+  const double ratio = error_of("heun", steps(80, "karras"), edm) / error_of("heun", steps(160, "karras"), edm);
+  CHECK(ratio == doctest::Approx(4).epsilon(0.3));
+}
+
+TEST_CASE("what counts whole timesteps is refused where there are none") {
+  const auto flow = std::make_shared<FlowPath>();
+  CHECK_THROWS_WITH_AS(make_sampler("ddim", "spacing = \"leading\"", flow),
+                       doctest::Contains("use \"trailing\" or \"linspace\""), ConfigError);
+  CHECK_THROWS_AS(make_sampler("ddim", "timestep_respacing = \"ddim50\"", flow), ConfigError);
+  CHECK_THROWS_WITH_AS(make_sampler("heun", "", flow), doctest::Contains("finite sigma"), ConfigError);
+}
+
+}  // namespace
+}  // namespace casdm
