@@ -43,6 +43,12 @@ Value from_to(double before, double after) {
   return result;
 }
 
+/// Whether this is the experiment of the training that went on after the checkpoint, which config.toml is of.
+bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config) {
+  const bool is_known = is_run_config_intact(run.config());
+  return changes(is_known ? load_document(run.config()) : checkpoint.config(), config).empty();
+}
+
 }  // namespace
 
 Value with_used_plugins(const LoadedExperiment& experiment) {
@@ -79,8 +85,8 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   check_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   state.restore(checkpoint);
 
+  rewind(run, state.images(), repeats(run, checkpoint, config));
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
-  rewind(run, state.images(), changed.empty());
   for (const ExperimentChange& change : changed)
     std::cerr << "changed at " << state.images() << " images: " << to_string(change) << '\n';
   Value line{Value::Table{}};

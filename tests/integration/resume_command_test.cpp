@@ -84,6 +84,20 @@ TEST_CASE("what --set changes holds although the resumed run is killed before it
   CHECK(records(trained.folder.path()).back().find("learning_rate")->as_number() == 5e-4);
 }
 
+TEST_CASE("a resumed run that is killed before its first checkpoint leaves nothing behind, whatever --set changed") {
+  const Trained trained;
+  const auto until = [&](const std::string& words, const std::string& is_there, const std::string& signal) {
+    return trained.run(kResume + words + " & for i in $(seq 600); do test " + is_there +
+                       " && break; sleep 0.1; done; kill -" + signal + " $!; wait $!");
+  };
+  until(" --set train.total_images=100k --set checkpoint.every_images=100k",
+        "$(wc -l < runs/small/metrics.jsonl) -gt 5", "KILL");
+  const Outcome next = until("", "$(grep -c resumed runs/small/metrics.jsonl) = 2", "TERM");
+  CHECK_MESSAGE(next.status == 0, next.err);
+  CHECK(contains(next.err, "changed at 24 images: train.total_images: 24 -> 100000"));
+  CHECK_FALSE(fs::exists(trained.folder.path() / "runs/small/set-aside-1"));
+}
+
 TEST_CASE("a config.toml that was edited is reported and does not change the run") {
   const Trained trained;
   const fs::path config = trained.folder.path() / "runs/small/config.toml";
