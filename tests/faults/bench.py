@@ -9,7 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 
-from comparison import difference
+from comparison import difference, listing
 from program import Program, copy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -70,11 +70,15 @@ RUN = "runs/t"
 
 @dataclass
 class Case:
-    """A command that writes. `start` is the template its folder begins as; `again` is what goes on after a stop."""
+    """A command that writes. `start` is the template its folder begins as. What goes on after a stop is `--resume RUN`
+    for a training, but the same command for one that is `repeated`. Of folders named like `aside`, a path in the folder,
+    a command that was repeated may leave more than one; all else must be the same."""
 
     name: str
     arguments: list
     start: str = "run"
+    repeated: bool = False
+    aside: str = ""
 
     @property
     def is_training(self):
@@ -85,7 +89,11 @@ class Case:
 CASES = [
     Case("train", ["train", "tiny.toml"], "experiment"),
     Case("resume", ["train", "--resume", RUN], "part"),
+    Case("longer", ["train", "--resume", RUN, "--set", "train.total_images=40"], repeated=True),
+    Case("back", ["train", "--resume", f"{RUN}/checkpoints/000000000024"], repeated=True, aside=f"{RUN}/set-aside-"),
+    Case("overwrite", ["train", "tiny.toml", "--overwrite", "--set", "train.total_images=8"], "part", repeated=True),
     Case("sample", ["sample", RUN, "--num", "5", "--batch", "2", "--out", "o"]),
+    Case("resample", ["sample", RUN, "--num", "3", "--batch", "2", "--out", "o", "--overwrite"], "sampled"),
     Case("ema", ["ema", RUN, "--sigma-rel", "0.08", "--out", "p08.safetensors"]),
     Case("import", ["import", "zip.pt", "--out", "imported.safetensors"], "experiment"),
     Case("export", ["export", RUN, "--module", "theta", "--out", "theta.safetensors"]),
@@ -153,12 +161,17 @@ class Bench:
 
     @functools.cache
     def template(self, name):
-        """A folder with the experiment alone, a finished run ("run"), or one that was killed on its way ("part")."""
+        """A folder with the experiment alone, a finished run ("run"), one that was killed on its way ("part"), or a finished
+        run and samples of it ("sampled")."""
         folder = self.templates / name
         if name == "experiment":
             folder.mkdir()
             (folder / "tiny.toml").write_text(EXPERIMENT)
             shutil.copy(ROOT / "tests/interchange/files/zip.pt", folder)
+            return folder
+        if name == "sampled":
+            self.made(folder, self.template("run"),
+                      (["sample", RUN, "--num", "5", "--batch", "2", "--seed", "7", "--out", "o"], "", {0}))
             return folder
         plan, allowed = "", {0}
         if name == "part":
@@ -205,9 +218,9 @@ class Bench:
 
     def again(self, case, folder):
         """What a user types next."""
-        if case.is_training and (folder / RUN / "config.toml").exists():
+        if case.is_training and not case.repeated and (folder / RUN / "config.toml").exists():
             return ["train", "--resume", RUN]
-        return self.case("train").arguments if case.is_training else case.arguments
+        return self.case("train").arguments if case.is_training and not case.repeated else case.arguments
 
     def recover(self, trial, case, variables=None):
         """Goes on, and raises Loss unless the folder is then that of the command that was let alone."""
@@ -222,7 +235,13 @@ class Bench:
         return "resumed" if case.is_training else "repeated"
 
     def difference(self, case, folder):
-        return difference(self.whole(case.name)[0], folder)
+        whole = self.whole(case.name)[0]
+        if not case.aside:
+            return difference(whole, folder)
+        aside = {path for each in (whole, folder) for path in listing(each) if path.startswith(case.aside)}
+        if not any(path.startswith(case.aside) for path in listing(folder)):
+            return f"missing {case.aside}1/"
+        return difference(whole, folder, aside)
 
     # Trials and counts.
 

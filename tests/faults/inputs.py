@@ -163,7 +163,7 @@ def damaged(bench, trial, kind):
 
 
 def judged(bench, trial, arguments, what):
-    outcome = bench.program.run(arguments, trial.folder, limit=60)
+    outcome = bench.program.run(arguments, trial.folder)
     trial.note(f"casdm {' '.join(arguments)[:300]}: status {outcome.status}, {outcome.processor:.1f} s, "
                f"{outcome.memory:.0f} MiB: {outcome.last_words}")
     check_end(outcome, {0, 1, 2}, what)

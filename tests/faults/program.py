@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 WARM_COMMANDS = {"train", "sample", "ema", "import", "export"}
+PATIENCE = 600  # seconds for a process to end: the machine may be busy with other things
 
 
 @dataclass
@@ -57,7 +58,7 @@ class WarmProgram:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         theirs.close()
         self.buffer = b""
-        if self.line(120) != "ready":
+        if self.line(PATIENCE) != "ready":
             raise RuntimeError(f"{command} does not start under the preloaded library")
 
     def line(self, timeout):
@@ -77,7 +78,7 @@ class WarmProgram:
     def request(self, fields):
         payload = b"".join(os.fsencode(field) + b"\0" for field in fields)
         self.socket.sendall(struct.pack("=I", len(payload)) + payload)
-        return int(self.line(60))
+        return int(self.line(PATIENCE))
 
     def close(self):
         self.socket.close()
@@ -104,7 +105,7 @@ class Program:
             "OMP_WAIT_POLICY": "passive",
         }
 
-    def start(self, arguments, folder, plan="", variables=None, limit=120, stdout=None):
+    def start(self, arguments, folder, plan="", variables=None, limit=PATIENCE, stdout=None):
         """Starts `casdm ARGUMENTS` in `folder`; its end is awaited by .wait(). stdout: a device to write to."""
         self.count += 1
         out, err = stdout or self.outputs / f"{self.count}.out", self.outputs / f"{self.count}.err"
@@ -113,7 +114,7 @@ class Program:
         starter = self.start_warm if is_warm else self.start_cold
         return starter(arguments, folder, plan, variables, limit, out, err)
 
-    def run(self, arguments, folder, plan="", variables=None, limit=120, kill_after=None, stdout=None):
+    def run(self, arguments, folder, plan="", variables=None, limit=PATIENCE, kill_after=None, stdout=None):
         running = self.start(arguments, folder, plan, variables, limit, stdout)
         return running.wait(kill_after)
 
@@ -128,7 +129,7 @@ class Program:
             is_late = answer is None
             if is_late:
                 os.kill(process, signal.SIGKILL)
-                answer = server.line(60)
+                answer = server.line(PATIENCE)
             status, memory, processor = answer.split()
             self.idle.append(server)
             return self.outcome(int(status), int(memory), float(processor), begun, out, err,
