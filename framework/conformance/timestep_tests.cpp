@@ -33,7 +33,7 @@ void observe(TimestepSampler& sampler, std::int64_t round, double recorded = 0) 
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator(derive_seed(1, "losses", static_cast<std::uint64_t>(round)));
   const std::int64_t T = num_train_timesteps();
-  const Tensor t = at::arange(T, at::kLong);
+  const Tensor t = at::arange(T, at::kDouble);
   const Tensor scale = 0.1 + t.to(at::kFloat) / static_cast<double>(T);
   std::vector<LossTerm> terms;
   for (const char* name : {"eps", "x0", "metric.conformance"}) {
@@ -47,6 +47,7 @@ bool same(const TimestepDraw& a, const TimestepDraw& b) { return a.t == b.t && a
 
 void draws_timesteps_in_range(const Subject& subject) {
   const auto sampler = sampler_of(subject);
+  const auto T = static_cast<double>(num_train_timesteps());
   for (const std::int64_t round : {std::int64_t{0}, kObservations}) {
     for (std::int64_t i = 0; i < round; ++i) observe(*sampler, i);
     for (std::vector<double> u : {std::vector<double>{0.0}, {0.0, std::nextafter(1.0, 0.0)}, uniform_numbers(1, 500)}) {
@@ -55,8 +56,8 @@ void draws_timesteps_in_range(const Subject& subject) {
           draw.t.size() == u.size() && draw.weight.size() == u.size(),
           text("for ", u.size(), " images it drew ", draw.t.size(), " timesteps and ", draw.weight.size(), " weights"));
       for (std::size_t i = 0; i < u.size(); ++i) {
-        require(draw.t[i] >= 0 && draw.t[i] < num_train_timesteps(),
-                text("it drew t = ", draw.t[i], ", outside 0..", num_train_timesteps() - 1));
+        require(draw.t[i] >= 0 && draw.t[i] <= T - 1 && draw.t[i] == std::floor(draw.t[i]),
+                text("it drew t = ", draw.t[i], "; expected a whole number in 0..", T - 1));
         require(std::isfinite(draw.weight[i]) && draw.weight[i] >= 0,
                 text("t = ", draw.t[i], " has the weight ", number(draw.weight[i])));
       }

@@ -314,7 +314,7 @@ TEST_CASE("an interface this host does not call is refused") {
   const Place place;
   place.plugin("a.so", "\"interface_version\":2", "\"interface_version\":7");
   CHECK(place.problem() ==
-        "holds the dataset 'fixture' of interface version 7; this host calls version 1: rebuild the plugin with this "
+        "holds the dataset 'fixture' of interface version 7; this host calls version 2: rebuild the plugin with this "
         "host's SDK");
   place.plugin("a.so", "\"kind\":\"dataset\"", "\"kind\":\"dataseq\"");
   CHECK(place.problem() ==

@@ -200,7 +200,7 @@ TEST_CASE("a timestep sampler or augmentation that breaks its contract fails the
   const auto fails_draws = [](const std::string& component, const std::string& test, const std::string& message) {
     fails(component, test, "failed", message, CASDM_BROKEN_DRAWS);
   };
-  fails_draws("out_of_range", "draws_timesteps_in_range", "it drew t = 100, outside 0..99");
+  fails_draws("out_of_range", "draws_timesteps_in_range", "it drew t = 100; expected a whole number in 0..99");
   fails_draws("wrong_weights", "weights_keep_the_objective", "its weights move the mean of a function of t");
   fails_draws("hidden_state", "resumes_from_its_buffers", "restored from its buffers before observation 2");
   fails_draws("own_numbers", "is_a_function_of_numbers_and_buffers", "the same numbers give two draws");
