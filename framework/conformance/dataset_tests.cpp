@@ -3,6 +3,7 @@
 #include "casdm/dataset.h"
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
+#include "framework/data/extras.h"
 
 namespace casdm::conformance {
 
@@ -22,12 +23,30 @@ std::vector<std::int64_t> some_indices(const Dataset& data) {
   return indices;
 }
 
-void require_whole(const Image& image, std::int64_t channels, std::int64_t index) {
+void require_whole(const Dataset& data, const Image& image, std::int64_t channels, std::int64_t index) {
   require(image.width > 0 && image.height > 0 && image.channels == channels,
           text("image ", index, " is ", image.width, "x", image.height, "x", image.channels, "; ", channels,
                " channels were asked for"));
-  require(static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * image.channels,
-          text("image ", index, " has ", image.pixels.size(), " bytes, not width * height * channels"));
+  const bool is_floating_point = data.is_floating_point();
+  const std::size_t count = is_floating_point ? image.values.size() : image.pixels.size();
+  require(static_cast<std::int64_t>(count) == image.width * image.height * image.channels,
+          text("image ", index, " has ", count, is_floating_point ? " values" : " bytes",
+               ", not width * height * channels"));
+  require((is_floating_point ? image.pixels.size() : image.values.size()) == 0,
+          text("image ", index, " has both pixels and values"));
+  require(!is_floating_point || (image.width == kImageSize && image.height == kImageSize),
+          text("image ", index, " is in floating point and has not the size asked for, as it must"));
+}
+
+/// The extras of an image are those that are declared, and whole.
+void holds_its_extras(const Subject& subject) {
+  const auto data = dataset(subject);
+  for (const std::int64_t index : some_indices(*data)) {
+    const Example example = data->get(index);
+    require(example.extras.size() == data->extras().size(),
+            text("image ", index, " has ", example.extras.size(), " extras, ", data->extras().size(), " are declared"));
+    for (const ExtraInfo& info : data->extras()) prepared_extra(info, example);
+  }
 }
 
 void holds_whole_images(const Subject& subject) {
@@ -38,7 +57,7 @@ void holds_whole_images(const Subject& subject) {
   require(classes >= 0, text("num_classes() is ", classes, "; 0 means that there are no labels"));
   for (const std::int64_t index : some_indices(*data)) {
     const Example example = data->get(index);
-    require_whole(example.image, kChannels, index);
+    require_whole(*data, example.image, kChannels, index);
     require(classes > 0 || example.label == -1,
             text("image ", index, " has label ", example.label, ", but num_classes() is 0; without classes it is -1"));
     require(classes == 0 || (example.label >= 0 && example.label < classes),
@@ -49,12 +68,12 @@ void holds_whole_images(const Subject& subject) {
 
 void gives_the_channels_asked_for(const Subject& subject) {
   const auto data = dataset(subject, 1);
-  for (const std::int64_t index : some_indices(*data)) require_whole(data->get(index).image, 1, index);
+  for (const std::int64_t index : some_indices(*data)) require_whole(*data, data->get(index).image, 1, index);
 }
 
 bool same(const Example& a, const Example& b) {
   return a.label == b.label && a.image.width == b.image.width && a.image.height == b.image.height &&
-         a.image.pixels == b.image.pixels && a.remark == b.remark;
+         a.image.pixels == b.image.pixels && a.image.values == b.image.values && a.remark == b.remark;
 }
 
 void is_a_function_of_the_index(const Subject& subject) {
@@ -96,6 +115,7 @@ Dataset::Spec spec_for(const Subject&) { return {kImage}; }
 Suite dataset_suite() {
   const auto kind = Dataset::kind;
   return suite<Dataset, spec_for>({{kind, "holds_whole_images", false, holds_whole_images},
+                                   {kind, "holds_its_extras", false, holds_its_extras},
                                    {kind, "gives_the_channels_asked_for", false, gives_the_channels_asked_for},
                                    {kind, "is_a_function_of_the_index", false, is_a_function_of_the_index},
                                    {kind, "can_be_read_by_several_threads", false, can_be_read_by_several_threads}},

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "casdm/metric_loss.h"
@@ -63,8 +64,9 @@ void returns_one_distance_per_image(const Subject& subject) {
     const Tensor prediction = images(1, metric.size, 3).to(type);
     const Tensor target = images(2, metric.size, 3).to(type);
     const Tensor value = metric(prediction, target);
-    require(value.defined() && value.dim() == 1 && value.size(0) == 3,
-            text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [3]"));
+    const std::int64_t expected = metric.metric->info().is_per_image ? 3 : 1;
+    require(value.defined() && value.dim() == 1 && value.size(0) == expected,
+            text("for 3 images it returned a tensor of shape ", value.sizes(), ", expected [", expected, "]"));
     require(value.scalar_type() == type, text("for images of type ", at::toString(type), " it returned ",
                                               at::toString(value.scalar_type()), "; keep the precision you are given"));
     require(at::equal(prediction, images(1, metric.size, 3).to(type)) &&
@@ -189,6 +191,7 @@ void keeps_its_declared_properties(const Subject& subject) {
 
 void treats_images_alone(const Subject& subject) {
   MetricUnderTest metric(subject);
+  if (!metric.metric->info().is_per_image) throw Skip("it compares batches, not images");
   const Tensor a = images(1, metric.size, 3);
   const Tensor b = images(2, metric.size, 3);
   at::NoGradGuard no_grad;
@@ -211,6 +214,38 @@ void repeats_itself(const Subject& subject) {
   other(b * 0.5, a);
   require(at::equal(first, metric(a, b)), "the same images gave two different distances");
   require(at::equal(first, other(a, b)), "two instances give different distances: do they share state?");
+}
+
+/// What a metric remembers changes in training alone, and lies in its buffers whole.
+void remembers_in_its_buffers(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  if (!metric.metric->info().has_state) throw Skip("it has no state");
+  const at::NoGradGuard no_grad;
+  const auto copies = [](const MetricLoss& of) {
+    std::vector<Tensor> result;
+    for (const auto& [name, buffer] : of.buffers()) result.push_back(buffer.clone());
+    return result;
+  };
+  const auto same = [](const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const Tensor& x, const Tensor& y) { return x.equal(y); });
+  };
+  const Tensor a = metric.fitted(images(1, metric.size));
+  const Tensor b = metric.fitted(images(2, metric.size));
+  const std::vector<Tensor> fresh = copies(*metric.metric);
+  (*metric.metric)(a, b);
+  require(same(fresh, copies(*metric.metric)), "its buffers change outside training");
+
+  MetricContext training;
+  training.is_training = true;
+  (*metric.metric)(a, b, training);
+  require(!same(fresh, copies(*metric.metric)), "info() says has_state, but its buffers do not change in training");
+  MetricUnderTest other(subject);
+  const std::vector<Tensor> learned = copies(*metric.metric);
+  const NamedTensors handles = other.metric->buffers();
+  for (std::size_t i = 0; i < handles.size(); ++i) Tensor(handles[i].second).copy_(learned[i]);
+  require(at::equal((*metric.metric)(b, a, training), (*other.metric)(b, a, training)),
+          "restored from its buffers it gives another distance: it remembers something elsewhere");
 }
 
 void trains_nothing(const Subject& subject) {
@@ -255,6 +290,7 @@ Suite metric_suite() {
                                       {kind, "is_finite_everywhere", false, is_finite_everywhere},
                                       {kind, "keeps_its_declared_properties", false, keeps_its_declared_properties},
                                       {kind, "treats_images_alone", false, treats_images_alone},
+                                      {kind, "remembers_in_its_buffers", false, remembers_in_its_buffers},
                                       {kind, "repeats_itself", false, repeats_itself},
                                       {kind, "trains_nothing", false, trains_nothing},
                                       {kind, "is_safe_in_bfloat16", true, is_safe_in_bfloat16}},

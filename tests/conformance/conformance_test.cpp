@@ -137,6 +137,22 @@ TEST_CASE("what is not broken passes") {
   CHECK(check("asymmetric", "gradient_is_the_derivative").outcome == "passed");
 }
 
+TEST_CASE("what the interfaces have grown for keeps the contracts") {
+  for (const char* component : {"flow/", "queued_mean/", "gated_l1/", "pairs/"}) {
+    RunOptions options;
+    options.library = CASDM_RESEARCH;
+    options.filter = component;
+    options.is_strict = true;
+    std::size_t passed = 0;
+    for (const Result& result : run(options)) {
+      CHECK_MESSAGE((result.outcome == "passed" || result.outcome == "skipped"), result.component, '/', result.test,
+                    ": ", result.message);
+      if (result.outcome == "passed") ++passed;
+    }
+    CHECK_MESSAGE(passed > 3, component);
+  }
+}
+
 TEST_CASE("a network that breaks its contract fails the test of that clause") {
   const auto faulty = [](const char* fault, const char* test, const char* message) {
     fault_fails(CASDM_BROKEN_NETWORKS, "faulty_network", fault, test, message);
