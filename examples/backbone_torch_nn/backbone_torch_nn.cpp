@@ -1,41 +1,12 @@
-#include <torch/nn.h>
-
-#include <mutex>
-#include <utility>
-
-#include "casdm/backbone.h"
 #include "casdm/error.h"
 #include "casdm/plugin.h"
-#include "casdm/random.h"
 #include "casdm/text.h"
+#include "casdm/torch_nn.h"
 
 namespace {
 
 using at::Tensor;
 namespace nn = torch::nn;
-
-/// While it lives, LibTorch's global generator draws from `seed`: layers of torch::nn initialise themselves with it.
-/// Afterwards the generator is where it was.
-class SeededInitialisation {
- public:
-  explicit SeededInitialisation(std::uint64_t seed)
-      : lock_(mutex()), generator_(at::globalContext().defaultGenerator(at::kCPU)), state_(generator_.get_state()) {
-    generator_.set_current_seed(seed);
-  }
-  ~SeededInitialisation() { generator_.set_state(state_); }
-  SeededInitialisation(const SeededInitialisation&) = delete;
-  SeededInitialisation& operator=(const SeededInitialisation&) = delete;
-
- private:
-  static std::mutex& mutex() {
-    static std::mutex instance;
-    return instance;
-  }
-
-  std::lock_guard<std::mutex> lock_;
-  at::Generator generator_;
-  Tensor state_;
-};
 
 struct TransformerOptions {
   std::int64_t width = 64;
@@ -102,6 +73,7 @@ TORCH_MODULE(Block);
 /// A small DiT: patches, blocks, patches.
 struct TransformerImpl : nn::Module {
   TransformerImpl(const TransformerOptions& options, const casdm::Backbone::Spec& spec) : options(options) {
+    check(spec);
     const std::int64_t width = options.width;
     const std::int64_t side = spec.image.height / options.patch;
     const auto patches = nn::Conv2dOptions(spec.image.channels, width, options.patch).stride(options.patch);
@@ -135,6 +107,17 @@ struct TransformerImpl : nn::Module {
                              options.patch);
   }
 
+  void check(const casdm::Backbone::Spec& spec) const {
+    if (options.width % (2 * options.heads) != 0) {
+      throw casdm::ConfigError(
+          casdm::text("width = ", options.width, " cannot be split into ", options.heads, " heads of even width"));
+    }
+    if (spec.image.height % options.patch != 0) {
+      throw casdm::ConfigError(
+          casdm::text("patch = ", options.patch, " does not divide the image size, ", spec.image.height));
+    }
+  }
+
   /// Cosines and sines of t at frequencies from 1 down to 1/10000.
   Tensor embedded(const Tensor& t) const {
     const std::int64_t half = options.width / 2;
@@ -152,50 +135,10 @@ struct TransformerImpl : nn::Module {
   nn::ModuleList blocks;
   nn::LayerNorm norm{nullptr};
 };
-TORCH_MODULE(Transformer);
-
-/// A module of torch::nn as a backbone of casdm.
-class TransformerBackbone : public casdm::Backbone {
- public:
-  using Options = TransformerOptions;
-
-  TransformerBackbone(const Options& options, const Spec& spec) : network_(made(options, spec)) {}
-
-  // The names of torch::nn are the keys of checkpoints: "blocks.0.qkv.weight".
-  casdm::NamedTensors parameters() const override { return named(network_->named_parameters()); }
-  casdm::NamedTensors buffers() const override { return named(network_->named_buffers()); }
-  void train(bool on) override { network_->train(on); }
-
-  Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
-    return network_->forward(x, t, condition);
-  }
-
- private:
-  static Transformer made(const Options& options, const Spec& spec) {
-    if (options.width % (2 * options.heads) != 0) {
-      throw casdm::ConfigError(
-          casdm::text("width = ", options.width, " cannot be split into ", options.heads, " heads of even width"));
-    }
-    if (spec.image.height % options.patch != 0) {
-      throw casdm::ConfigError(
-          casdm::text("patch = ", options.patch, " does not divide the image size, ", spec.image.height));
-    }
-    const SeededInitialisation seeded(spec.seed);
-    return Transformer(options, spec);
-  }
-
-  static casdm::NamedTensors named(const torch::OrderedDict<std::string, Tensor>& tensors) {
-    casdm::NamedTensors result;
-    for (const auto& entry : tensors) result.emplace_back(entry.key(), entry.value());
-    return result;
-  }
-
-  Transformer network_;
-};
-
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "A transformer written with torch::nn", .licence = "Apache-2.0"});
-  plugin.add<TransformerBackbone>("transformer", "A small DiT (Peebles & Xie 2023) written with torch::nn.");
+  plugin.add<casdm::TorchBackbone<TransformerImpl, TransformerOptions>>(
+      "transformer", "A small DiT (Peebles & Xie 2023) written with torch::nn.");
 }

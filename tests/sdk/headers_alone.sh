@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Each public header of the SDK compiles alone, without a warning, and includes of LibTorch what ATen/core/Tensor.h,
-# ATen/core/Generator.h and the version macros bring, at most: authors pay for every header in every file.
+# ATen/core/Generator.h and the version macros bring, at most: authors pay for every header in every file. torch_nn.h is
+# for those who use torch::nn anyway.
 #
 #   tests/sdk/headers_alone.sh COMPILER SDK_INCLUDE BUILD_INCLUDE TORCH_INCLUDE
 set -euo pipefail
@@ -16,7 +17,7 @@ compile() {
   shift
   for header in "$@"; do echo "#include <$header>"; done >"$scratch/$name.cpp"
   "$compiler" -std=c++20 -Wall -Wextra -Werror -Wno-unused-parameter -fsyntax-only -MD -MF "$scratch/$name.d" \
-    -I "$sdk" -I "$build" -isystem "$torch" "$scratch/$name.cpp" || return 1
+    -I "$sdk" -I "$build" -isystem "$torch" -isystem "$torch/torch/csrc/api/include" "$scratch/$name.cpp" || return 1
   tr -s ' \\\n' '\n' <"$scratch/$name.d" | sort -u >"$scratch/$name.includes"
 }
 
@@ -25,6 +26,7 @@ check() {
   local name more
   name=$(basename "$1" .h)
   compile "$name" "casdm/$name.h" || { echo "FAILED: casdm/$name.h does not compile alone" && return 1; }
+  [[ $name == torch_nn ]] && return 0
   more=$(comm -23 "$scratch/$name.includes" "$scratch/allowed.includes" |
     grep -F -e "$torch/" -e /usr/include/nlohmann -e /usr/include/boost) || return 0
   echo "FAILED: casdm/$name.h includes more than ATen/core/Tensor.h brings: $(head -n 3 <<<"$more" | tr '\n' ' ')"
