@@ -61,9 +61,10 @@ text_rules() {
   for rule in 'blanks at the end of the line:[ \t]+$' 'tab:^ *\t' 'carriage return:\r'; do
     if git grep --untracked -nIP -e "${rule##*:}" | sed "s/\$/   <- ${rule%%:*}/"; then status=1; fi
   done
-  while IFS= read -r -d '' file; do
-    [[ ! -s $file || -z $(tail -c 1 "$file") ]] || { echo "$file: no line break at its end" && status=1; }
-  done < <(git grep --untracked -lzI -e '')
+  git grep --untracked -lzI -e '' | python3 -c '
+import sys
+open_ended = [f for f in sys.stdin.read().split("\0") if f and not open(f, "rb").read().endswith(b"\n")]
+sys.exit("".join(f"{f}: no line break at its end\n" for f in open_ended) or None)' || status=1
   return "$status"
 }
 
