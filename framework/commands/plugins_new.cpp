@@ -89,7 +89,7 @@ Value described(const fs::path& folder, const PluginNames& names) {
 }
 
 void print_next_steps(const fs::path& folder, const PluginNames& names) {
-  const bool is_installed = fs::exists(prefix() / "lib" / "cmake" / "casdm" / "casdmConfig.cmake");
+  const bool is_installed = fs::exists(prefix() / CASDM_LIBDIR / "cmake" / "casdm" / "casdmConfig.cmake");
   const std::string place = is_installed ? quoted(prefix().string()) : "<prefix>";
   std::cerr << "made " << folder.string() << "; next:\n"
             << "  cd " << quoted(folder.string()) << '\n'
@@ -187,7 +187,7 @@ int plugins_new_command(const std::vector<std::string>& arguments) {
   const PluginNames names = plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kCommand));
   fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
   if (!folder.has_filename()) folder = folder.parent_path();  // DIR/
-  write_plugin_tree(prefix() / "share" / "casdm" / "templates", names, folder);
+  write_plugin_tree(prefix() / CASDM_DATADIR / "casdm" / "templates", names, folder);
   std::cout << (parsed->count("json") > 0 ? to_json(described(folder, names), 2) : folder.string()) << '\n';
   print_next_steps(folder, names);
   return 0;

@@ -142,7 +142,7 @@ std::optional<fs::path> installed_folder() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (error) return std::nullopt;
-  return (program.parent_path().parent_path() / "lib" / "casdm" / "plugins").lexically_normal();
+  return (program.parent_path().parent_path() / CASDM_LIBDIR / "casdm" / "plugins").lexically_normal();
 }
 
 /// Does `type` ("plugin/component" or "component") name `component` of `plugin`?

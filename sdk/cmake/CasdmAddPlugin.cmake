@@ -17,6 +17,8 @@
 #   A test program <plugin>_test of the plugin's own code, run by ctest. It reaches the components
 #   through `casdm_plugin_entry`, as the host does; a failed test exits with another status than 0.
 
+include(GNUInstallDirs)
+
 function(casdm_add_plugin name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "VERSION" "SOURCES;LIBRARIES;CHECK_SET")
   if(NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
@@ -30,7 +32,7 @@ function(casdm_add_plugin name)
     set(CASDM_PLUGIN_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}")
   endif()
   if(NOT DEFINED CASDM_PLUGIN_INSTALL_DIR)
-    set(CASDM_PLUGIN_INSTALL_DIR lib/casdm/plugins)
+    set(CASDM_PLUGIN_INSTALL_DIR ${CMAKE_INSTALL_LIBDIR}/casdm/plugins)
   endif()
 
   add_library(${name}_objects OBJECT ${arg_SOURCES})

@@ -310,8 +310,7 @@ TEST_CASE("a missing library is named with the library that needs it") {
   says(cage, "missing_library", 1, kTrain);
 
   // One step away: a copy of a library that the plugin needs, which itself needs one that is not there.
-  const fs::path sdk = fs::path(CASDM_PROGRAM).parent_path().parent_path() / "lib" / "libcasdm_sdk.so";
-  std::string bytes = read_file(sdk);
+  std::string bytes = read_file(CASDM_SDK_LIBRARY);
   REQUIRE(bytes.find("libstdc++.so.6") != std::string::npos);
   replace_all(bytes, "libstdc++.so.6", "libstdc--.so.6");
   write_file(cage.path() / "libcasdm_off.so", bytes);

@@ -14,6 +14,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 prefix="$scratch/moved prefix"
 casdm="$prefix/bin/casdm"
+libraries=$prefix/$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
 umask 022
 export XDG_DATA_HOME=$scratch/data
 if command -v ccache >/dev/null; then
@@ -50,19 +51,24 @@ refused() {
 }
 
 install_and_move() {
-  quietly cmake --install "$build" --prefix "$scratch/installed"
+  quietly cmake --install "$build" --prefix "$scratch/installed" --component casdm
+  mv "$scratch/installed" "$prefix"
+  quietly "$casdm" plugins list
+  [[ ! -e $prefix/include && ! -e $libraries/cmake ]] || fail "the component casdm holds what authors of plugins need"
+  mv "$prefix" "$scratch/installed"
+  quietly cmake --install "$build" --prefix "$scratch/installed" --component sdk
   mv "$scratch/installed" "$prefix"
   local file
   while IFS= read -r -d '' file; do
     if objdump -p "$file" | grep -E 'R(UN)?PATH' | grep -qF -e "$scratch" -e "$build" -e "$source"; then
       fail "$file has a RUNPATH into the build: $(objdump -p "$file" | grep -E 'R(UN)?PATH')"
     fi
-  done < <(find "$prefix/bin" "$prefix/lib" "$prefix/libexec" -type f \( -name '*.so' -o -perm -u+x \) -print0)
-  if grep -rlF -e "$scratch/installed" -e "$build" -e "$source" "$prefix/lib/cmake" "$prefix/share"; then
+  done < <(find "$prefix/bin" "$libraries" "$prefix/libexec" -type f \( -name '*.so' -o -perm -u+x \) -print0)
+  if grep -rlF -e "$scratch/installed" -e "$build" -e "$source" "$libraries/cmake" "$prefix/share"; then
     fail "the files above name folders of the build"
   fi
   quietly bash "$source/tests/package/runpath.sh" "$casdm" "$prefix"
-  quietly bash "$source/tests/package/exports.sh" "$prefix/lib"
+  quietly bash "$source/tests/package/exports.sh" "$libraries"
   quietly "$casdm" --version
   "$casdm" plugins list --json >"$scratch/plugins.json"
   if grep -q '"problem"' "$scratch/plugins.json"; then fail "plugins cannot be used: $(cat "$scratch/plugins.json")"; fi
@@ -169,7 +175,7 @@ another_libtorch() {
 bad_links() {
   local entry='extern "C" int casdm_plugin_entry() { return 0; }'
   local check=(cmake -D NM=nm -D OBJDUMP=objdump -D "PLUGIN=$scratch/bad.so"
-    -P "$prefix/lib/cmake/casdm/CasdmCheckPlugin.cmake")
+    -P "$libraries/cmake/casdm/CasdmCheckPlugin.cmake")
   library() { g++ -shared -fPIC -x c++ - -o "$scratch/bad.so" "${@:2}" <<<"$1"; }
   library "$entry"
   quietly "${check[@]}"

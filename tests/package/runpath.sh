@@ -27,16 +27,14 @@ while IFS= read -r -d '' file; do
 done < <(find "$@" -type f \( -name '*.so' -o -perm -u+x \) -not -path '*/CMakeFiles/*' -print0)
 ((count > 10)) || fail "only $count programs and libraries below $*"
 
+mapfile -t needed < <(find "$@" -name '*.so' -print0 | xargs -0 readelf -d "$casdm" |
+  sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' | sort -u)
+((${#needed[@]} > 5)) || fail "the program needs only ${#needed[@]} libraries"
+
 cd "$scratch"
 cc -shared -fPIC -x c -o decoy.so - <<<'#include <unistd.h>
 __attribute__((constructor)) static void here() { write(2, "decoy loaded\n", 13); _exit(42); }'
-decoys=0
-while read -r name; do
-  cp decoy.so "$name"
-  decoys=$((decoys + 1))
-done < <(find "$(dirname "$casdm")/../lib" -name '*.so' -print0 | xargs -0 readelf -d "$casdm" |
-  sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' | sort -u)
-((decoys > 5)) || fail "the program needs only $decoys libraries"
+for name in "${needed[@]}"; do cp decoy.so "$name"; done
 if LD_LIBRARY_PATH=: "$casdm" --version >/dev/null 2>&1; then fail "the decoys are not loaded where they should be"; fi
 "$casdm" --version >/dev/null || fail "a library in the current directory was loaded"
 "$casdm" plugins list >/dev/null || fail "a library in the current directory was loaded"
