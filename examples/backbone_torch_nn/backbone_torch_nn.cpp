@@ -24,12 +24,6 @@ struct TransformerOptions {
   }
 };
 
-/// nn::Dropout draws from the global generator alone, so dropout is two lines of its own.
-Tensor drop(const Tensor& x, double share, const std::optional<at::Generator>& generator) {
-  if (share == 0 || !generator) return x;
-  return x * at::empty_like(x).bernoulli_(1 - share, *generator) / (1 - share);
-}
-
 Tensor modulated(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1);
 }
@@ -50,12 +44,14 @@ struct BlockImpl : nn::Module {
     nn::init::zeros_(modulation->bias);
   }
 
-  Tensor forward(const Tensor& x, const Tensor& conditioning, double dropout,
-                 const std::optional<at::Generator>& generator) {
+  /// Drops a `share` of the numbers in layers `layer` and `layer` + 1; nn::Dropout would draw from the global
+  /// generator.
+  Tensor forward(const Tensor& x, const Tensor& conditioning, const casdm::Dropout& dropout, double share,
+                 std::uint64_t layer) {
     const auto m = modulation(at::silu(conditioning)).chunk(6, 1);
-    Tensor h = x + m[2].unsqueeze(1) * drop(attention(modulated(norm1(x), m[0], m[1])), dropout, generator);
+    Tensor h = x + m[2].unsqueeze(1) * dropout.apply(attention(modulated(norm1(x), m[0], m[1])), share, layer);
     const Tensor wide = at::gelu(mlp1(modulated(norm2(h), m[3], m[4])));
-    return h + m[5].unsqueeze(1) * drop(mlp2(wide), dropout, generator);
+    return h + m[5].unsqueeze(1) * dropout.apply(mlp2(wide), share, layer + 1);
   }
 
   Tensor attention(const Tensor& x) {
@@ -100,8 +96,12 @@ struct TransformerImpl : nn::Module {
     if (label) conditioning = conditioning + label(condition.labels);
     if (augment && condition.augment.defined()) conditioning = conditioning + augment(condition.augment);
     Tensor h = in(x).flatten(2).transpose(1, 2) + position;
-    const auto dropout = is_training() ? condition.dropout : std::nullopt;
-    for (const auto& block : *blocks) h = block->as<Block>()->forward(h, conditioning, options.dropout, dropout);
+    const casdm::Dropout dropout = is_training() ? condition.dropout : casdm::Dropout();
+    std::uint64_t layer = 0;
+    for (const auto& block : *blocks) {
+      h = block->as<Block>()->forward(h, conditioning, dropout, options.dropout, layer);
+      layer += 2;
+    }
     const Tensor patches = last(norm(h)).transpose(1, 2);  // [B, out * patch^2, patches]
     return at::pixel_shuffle(patches.unflatten(2, {x.size(2) / options.patch, x.size(3) / options.patch}),
                              options.patch);

@@ -57,13 +57,13 @@ int main() {
     check(parameter.grad().defined() && parameter.grad().abs().max().item<double>() > 0, name + " gets a gradient");
   }
 
-  // Dropout draws from the generator it is given; nothing draws from the global one.
+  // Dropout is a function of the seeds it is given; nothing draws from the global generator.
   const at::Tensor state = at::globalContext().defaultGenerator(at::kCPU).get_state().clone();
   const auto dropping = make(casdm::Value::Table{{"width", 16}, {"dropout", 0.5}}, spec);
   perturb(*dropping);
   const auto dropped = [&](std::uint64_t seed) {
     casdm::Condition condition;
-    condition.dropout = casdm::make_generator(seed);
+    for (std::int64_t i = 0; i < x.size(0); ++i) condition.dropout.seeds.push_back(seed);
     return dropping->forward(x, t, condition);
   };
   check(dropped(1).equal(dropped(1)) && !dropped(1).equal(dropped(2)), "dropout is a function of its seed");

@@ -19,7 +19,7 @@ void call_backbone(Caller& caller) {
   const Tensor x = images(1).requires_grad_(true);
   const Tensor t = at::arange(kBatch, at::kFloat) * 7 + 3;
   Condition condition;
-  condition.dropout = make_generator(1);
+  for (std::int64_t i = 0; i < kBatch; ++i) condition.dropout.seeds.push_back(static_cast<std::uint64_t>(i));
   Tensor y;
   caller.run("forward", [&] { y = network->forward(x, t, condition); });
   caller.keep(y);

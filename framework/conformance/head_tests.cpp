@@ -216,8 +216,8 @@ void gives_its_networks_their_conditions(const Subject& subject) {
       require(same(condition.labels, batch.condition.labels), "in losses a network is not given the batch's labels");
       require(same(condition.augment, batch.condition.augment),
               "a network is not given the batch's augmentation labels");
-      require(condition.dropout.has_value() || module == nullptr || !module->is_trainable,
-              "in losses a network is not given its dropout generator: use batch.condition_for(name)");
+      require(!condition.dropout.seeds.empty() || module == nullptr || !module->is_trainable,
+              "in losses a network is not given its dropout: use batch.condition_for(name)");
     }
     calls.push_back(network->conditions().size());
   }

@@ -81,7 +81,8 @@ TrainingBatch training_batch(std::uint64_t seed) {
   const Tensor x0 = images(1);
   const Tensor t = at::arange(kBatch, at::kLong) * 30 + 20;
   TrainingBatch batch = noised_batch(*stand_in_schedule(), x0, t, at::empty_like(x0).normal_(0, 1, generator));
-  batch.dropout = [](std::string_view module) { return make_generator(derive_seed(1, module)); };
+  for (std::int64_t i = 0; i < kBatch; ++i)
+    batch.seeds.push_back(derive_seed(seed, "image", static_cast<std::uint64_t>(i)));
   return batch;
 }
 

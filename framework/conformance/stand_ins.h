@@ -77,7 +77,7 @@ class OneMetric final : public MetricTerms {
                                  const std::string& module) const override;
 };
 
-/// A batch for heads, with a dropout generator for each module that asks.
+/// A batch for heads, with seeds, from which each module's dropout follows.
 TrainingBatch training_batch(std::uint64_t seed);
 
 /// Fills every parameter with small noise, so that zero-initialised layers pass gradients on.

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "casdm/error.h"
-#include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
 #include "framework/device/device.h"
@@ -111,11 +110,6 @@ TrainingBatch TrainingStep::part_of(const DrawnBatch& drawn, std::int64_t part) 
   for (auto& [name, extra] : batch.condition.extras) extra = cut(extra);
   const auto first = batch.seeds.begin() + part * part_size_;
   batch.seeds = {first, first + part_size_};
-  const auto draw = static_cast<std::uint64_t>(state_.step() * options_.train.accumulate + part);
-  batch.dropout = [this, draw](std::string_view module) {
-    const auto seed = static_cast<std::uint64_t>(options_.run.seed);
-    return make_generator(derive_seed(seed, text("dropout/", module), draw), device_);
-  };
   return batch;
 }
 

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "casdm/random.h"
+
 namespace casdm::unet {
 namespace {
 
@@ -18,17 +20,13 @@ Tensor residual(Tensor update, const Tensor& x) {
   return update.scalar_type() == x.scalar_type() ? update.add_(x) : update + x;
 }
 
-Tensor dropped_out(const Tensor& x, double probability, const at::Generator& generator) {
-  const Tensor mask = at::empty_like(x, x.options().requires_grad(false));
-  return x * mask.bernoulli_(1.0 - probability, generator).div_(1.0 - probability);
-}
-
 }  // namespace
 
 Block::~Block() = default;
 
 ResBlock::ResBlock(ParameterMaker& make, const std::string& name, const ResBlockOptions& o)
     : options_(o),
+      dropout_layer_(derive_seed(0, name)),
       in_norm_(make, name + ".in_layers.0", o.in, o.groups),
       in_conv_(make, name + ".in_layers.2", o.in, o.out, 3),
       emb_linear_(make, name + ".emb_layers.1", o.embedding, o.use_scale_shift_norm ? 2 * o.out : o.out),
@@ -45,7 +43,7 @@ Tensor ResBlock::forward(const Tensor& x, const BlockInput& input) const {
   } else {
     h = out_norm_.silu(residual(h, embedding.unsqueeze(-1).unsqueeze(-1)));
   }
-  if (options_.dropout > 0 && input.dropout) h = dropped_out(h, options_.dropout, *input.dropout);
+  h = input.dropout.apply(h, options_.dropout, dropout_layer_);
   const Tensor skip = resampled(x, options_.resample);
   return residual(out_conv_(h), skip_ ? (*skip_)(skip) : skip);
 }

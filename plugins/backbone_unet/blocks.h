@@ -1,6 +1,5 @@
 #pragma once
 
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -8,14 +7,15 @@
 #include <optional>
 #include <string>
 
+#include "casdm/philox.h"
 #include "layers.h"
 
 namespace casdm::unet {
 
 /// What blocks are told besides the image.
 struct BlockInput {
-  Tensor embedding;                      ///< silu of the embedded time (and class), [B, 4 channels]
-  std::optional<at::Generator> dropout;  ///< absent: no dropout
+  Tensor embedding;  ///< silu of the embedded time (and class), [B, 4 channels]
+  Dropout dropout;
 };
 
 /// One part of an `input_blocks.i`, `middle_block` or `output_blocks.i` of the reference.
@@ -49,6 +49,7 @@ class ResBlock : public Block {
 
  private:
   ResBlockOptions options_;
+  std::uint64_t dropout_layer_;  ///< from the name, so that no block's mask depends on which others exist
   GroupNorm in_norm_;
   Conv2d in_conv_;
   Linear emb_linear_;

@@ -47,7 +47,6 @@ class AutocastGuard {
 /// What the second evaluation needs besides tensors.
 struct Recipe : torch::CustomClassHolder {
   BlockFunction block;
-  std::optional<at::Generator> dropout;  ///< as before the first evaluation
   /// Of the first evaluation, but without its cache: the casts of a backward pass belong to no autocast region
   /// that would clear them, and would outlive the weights.
   AutocastState autocast;
@@ -56,12 +55,11 @@ struct Recipe : torch::CustomClassHolder {
 
 class Checkpoint : public torch::autograd::Function<Checkpoint> {
  public:
-  static Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Recipe>& recipe,
-                        const std::optional<at::Generator>& dropout, const Tensor& x, const Tensor& embedding,
-                        at::TensorList /*parameters: edges of the graph*/) {
+  static Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Recipe>& recipe, const Tensor& x,
+                        const Tensor& embedding, at::TensorList /*parameters: edges of the graph*/) {
     ctx->saved_data["recipe"] = c10::IValue::make_capsule(recipe);
     ctx->save_for_backward({x, embedding});
-    return recipe->block(x, embedding, dropout);
+    return recipe->block(x, embedding);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -76,8 +74,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
     {
       const AutocastGuard guard(recipe->autocast);
       const c10::AutoGradMode with_gradients(true);
-      const auto dropout = recipe->dropout ? std::optional(recipe->dropout->clone()) : std::nullopt;
-      output = recipe->block(inputs[0], inputs[1], dropout);
+      output = recipe->block(inputs[0], inputs[1]);
     }
     return gradients(output, grads[0], inputs, recipe->parameters);
   }
@@ -92,7 +89,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
       if (input.requires_grad()) wanted.push_back(input);
     }
     const variable_list found = torch::autograd::grad({output}, wanted, {grad_output}, false, false, true);
-    variable_list result(2);  // recipe and generator
+    variable_list result(1);  // the recipe
     std::size_t next = 0;
     for (const Tensor& input : inputs) result.push_back(input.requires_grad() ? found[next++] : Tensor());
     return result;
@@ -102,15 +99,14 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
 }  // namespace
 
 Tensor checkpoint(BlockFunction block, const Tensor& x, const Tensor& embedding,
-                  const std::optional<at::Generator>& dropout, const std::vector<Tensor>& parameters) {
-  if (!c10::GradMode::is_enabled()) return block(x, embedding, dropout);
+                  const std::vector<Tensor>& parameters) {
+  if (!c10::GradMode::is_enabled()) return block(x, embedding);
   auto recipe = c10::make_intrusive<Recipe>();
   recipe->block = std::move(block);
-  if (dropout) recipe->dropout = dropout->clone();
   recipe->autocast = autocast_state(x.device().type());
   recipe->autocast.is_caching = false;
   recipe->parameters = parameters;
-  return Checkpoint::apply(recipe, dropout, x, embedding, at::TensorList(parameters));
+  return Checkpoint::apply(recipe, x, embedding, at::TensorList(parameters));
 }
 
 }  // namespace casdm::unet

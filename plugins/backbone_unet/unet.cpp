@@ -116,11 +116,10 @@ Tensor UNetBackbone::run(const Stage& stage, Tensor x, const BlockInput& input) 
   for (const Node& node : stage) {
     const std::shared_ptr<const Block>& block = node.block;
     if (options_.checkpoint && block->is_checkpointable()) {
-      const auto evaluate = [block](const Tensor& image, const Tensor& embedding,
-                                    std::optional<at::Generator> dropout) {
-        return block->forward(image, {embedding, std::move(dropout)});
+      const auto evaluate = [block, dropout = input.dropout](const Tensor& image, const Tensor& embedding) {
+        return block->forward(image, {embedding, dropout});
       };
-      x = checkpoint(evaluate, x, input.embedding, input.dropout, node.parameters);
+      x = checkpoint(evaluate, x, input.embedding, node.parameters);
     } else {
       // The alias adds up a block's gradients before they join those of other uses of x: the order
       // in which gradient checkpointing adds them, so that both give the same bits.

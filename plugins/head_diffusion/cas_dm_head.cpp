@@ -53,7 +53,7 @@ Tensor CasDmHead::predict_eps(const Tensor& x_t, const Tensor& t, const Conditio
   if (!is_theta_frozen()) return theta_(input, t, condition);
   const at::NoGradGuard no_grad;
   Condition without_dropout = condition;
-  without_dropout.dropout.reset();
+  without_dropout.dropout = {};
   return theta_(input, t, without_dropout);
 }
 

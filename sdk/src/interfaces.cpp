@@ -28,7 +28,8 @@ TimestepSampler::~TimestepSampler() = default;
 
 Condition TrainingBatch::condition_for(std::string_view module) const {
   Condition result = condition;
-  if (dropout) result.dropout = dropout(module);
+  const std::string purpose = text("dropout/", module);
+  for (const std::uint64_t seed : seeds) result.dropout.seeds.push_back(derive_seed(seed, purpose));
   return result;
 }
 

@@ -12,14 +12,14 @@ Tensor global_state() { return at::globalContext().defaultGenerator(at::kCPU).ge
 
 }  // namespace
 
-TEST_CASE("dropout repeats with its generator, and differs with another") {
+TEST_CASE("dropout repeats with its seeds, and differs with others") {
   const auto network = small_unet("dropout = 0.3");
   const Evaluation first = evaluate(*network, {}, with_dropout(5));
   CHECK(is_equal(evaluate(*network, {}, with_dropout(5)), first));
   CHECK_FALSE(at::equal(evaluate(*network, {}, with_dropout(6)).out, first.out));
 }
 
-TEST_CASE("dropout is off without a generator, in evaluation, and at probability 0") {
+TEST_CASE("dropout is off without seeds, in evaluation, and at probability 0") {
   const auto plain = small_unet();
   const Evaluation expected = evaluate(*plain);
   CHECK(is_equal(evaluate(*plain, {}, with_dropout(5)), expected));
@@ -31,12 +31,29 @@ TEST_CASE("dropout is off without a generator, in evaluation, and at probability
   CHECK_FALSE(is_equal(evaluate(*network, {}, with_dropout(5)), expected));
 }
 
-TEST_CASE("dropout draws from its generator alone") {
+TEST_CASE("dropout leaves the global generator alone") {
   for (const char* options : {"dropout = 0.3", "dropout = 0.3\ncheckpoint = true"}) {
     const Tensor before = global_state();
     const auto network = small_unet(options);
     evaluate(*network, {}, with_dropout(5));
     CHECK(at::equal(global_state(), before));
+  }
+}
+
+TEST_CASE("an image's dropout is its own: the rest of the batch and its size change nothing") {
+  for (const char* options : {"dropout = 0.3", "dropout = 0.3\ncheckpoint = true"}) {
+    const auto network = small_unet(options);
+    const at::NoGradGuard no_grad;
+    const Input input;
+    const Condition all = with_dropout(5);
+    const Tensor whole = network->forward(input.x, input.t, all);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      Condition own;
+      own.dropout.seeds = {all.dropout.seeds[static_cast<std::size_t>(i)]};
+      const Tensor alone = network->forward(input.x.narrow(0, i, 1), input.t.narrow(0, i, 1), own);
+      // Rounding of sums that a batch of another size orders otherwise.
+      CHECK(at::allclose(alone, whole.narrow(0, i, 1), 1e-4, 1e-5));
+    }
   }
 }
 

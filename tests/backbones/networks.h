@@ -53,9 +53,10 @@ inline bool is_equal(const Evaluation& a, const Evaluation& b) {
   return equal;
 }
 
+/// Dropout for the three images of an Input.
 inline Condition with_dropout(std::uint64_t seed) {
   Condition condition;
-  condition.dropout = make_generator(seed);
+  for (std::uint64_t i = 0; i < 3; ++i) condition.dropout.seeds.push_back(derive_seed(seed, "image", i));
   return condition;
 }
 

@@ -161,6 +161,7 @@ TEST_CASE("a network that breaks its contract fails the test of that clause") {
   faulty("in_place", "keeps_the_shape_contract", "it changed the images it was given");
   faulty("single", "computes_in_double", "it returned Float for Double");
   faulty("batch_statistics", "draws_only_from_what_it_is_given", "another output than in evaluation");
+  faulty("batch_dropout", "draws_only_from_what_it_is_given", "depends on the rest of its batch");
   faulty("one_seed", "starts_from_its_seed", "two seeds make one network");
   faulty("remembers", "repeats_itself", "the same image gives another output");
   faulty("shared", "hands_out_what_can_be_trained", "share their memory");
@@ -179,7 +180,7 @@ TEST_CASE("a head that breaks its contract fails the test of that clause") {
   faulty("own_seed", "makes_its_networks_by_its_spec", "a network's seed is not derive_seed");
   faulty("forgets_classes", "makes_its_networks_by_its_spec", "without the head's num_classes");
   faulty("forgets_labels", "gives_its_networks_their_conditions", "in estimate a network is not given the labels");
-  faulty("forgets_dropout", "gives_its_networks_their_conditions", "not given its dropout generator");
+  faulty("forgets_dropout", "gives_its_networks_their_conditions", "not given its dropout");
   faulty("gate_alone", "estimates_every_image", "it has a gate, but no x0");
   faulty("in_place", "estimates_every_image", "it changed the images it was given");
   faulty("remembers", "repeats_itself", "after another batch");

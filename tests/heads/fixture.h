@@ -47,13 +47,13 @@ class TestBackbone : public Backbone {
     last_t = t;
     last_labels = condition.labels;
     last_augment = condition.augment;
-    had_dropout = condition.dropout.has_value();
+    last_dropout = condition.dropout;
     return compute(x, t, condition);
   }
 
   const Spec spec;
   Tensor last_x, last_t, last_labels, last_augment;
-  bool had_dropout = false;
+  Dropout last_dropout;
 
  protected:
   virtual Tensor compute(const Tensor& x, const Tensor& t, const Condition& condition) = 0;
@@ -83,7 +83,7 @@ class TinyBackbone : public TestBackbone {
  protected:
   Tensor compute(const Tensor& x, const Tensor& t, const Condition& condition) override {
     Tensor hidden = (at::conv2d(x, in_weight) + in_time * t.reshape({-1, 1, 1, 1}) * 0.01).tanh();
-    if (condition.dropout) hidden = hidden * at::empty_like(hidden).bernoulli_(0.5, condition.dropout) * 2;
+    hidden = condition.dropout.apply(hidden, 0.5, 0);
     return at::conv2d(hidden, out_weight, out_bias);
   }
 };

@@ -206,7 +206,7 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
 TEST_CASE("cascade: a frozen theta has no graph, no dropout, and a loss that is only recorded") {
   const Bench bench("cascade", "train_mode = \"frozen_theta\"\ndetach_input = false", linear_schedule(50));
   TrainingBatch batch = bench.batch(kTimes);
-  batch.dropout = [](std::string_view name) { return make_generator(derive_seed(1, name)); };
+  batch.seeds.assign(kTimes.size(), 1);
   batch.condition.augment = at::ones({batch.x0.size(0), 3});
   const Losses losses = bench.head->losses(batch, FakeMetric());
   CHECK(bench.backbone("theta").last_augment.is_same(batch.condition.augment));
@@ -215,8 +215,8 @@ TEST_CASE("cascade: a frozen theta has no graph, no dropout, and a loss that is 
   CHECK(bench.head->modules().at(1).is_trainable);
   CHECK(bench.head->gradients_are_separate());
   CHECK_FALSE(term(losses, "eps").value.requires_grad());
-  CHECK_FALSE(bench.backbone("theta").had_dropout);
-  CHECK(bench.backbone("phi").had_dropout);
+  CHECK(bench.backbone("theta").last_dropout.seeds.empty());
+  CHECK(bench.backbone("phi").last_dropout.seeds == batch.condition_for("phi").dropout.seeds);
   objective(losses).backward();
   CHECK_FALSE(any(all(bench.network("theta").parameters())));
   CHECK(every(all(bench.network("phi").parameters())));

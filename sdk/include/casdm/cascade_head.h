@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,21 +16,21 @@ namespace casdm {
 
 /// One batch, each image at a time of its own, noised by the host.
 struct TrainingBatch {
-  Tensor x0;                         ///< clean images in [-1, 1], [B, C, H, W]
-  Tensor eps;                        ///< the noise that was added
-  Tensor x_t;                        ///< q_sample(x0, t, eps)
-  Tensor t;                          ///< [B]: int64 where the path is whole, else float64
-  Tensor alpha, sigma, log_snr;      ///< the path's, at t: [B] float64
-  Tensor target;                     ///< what metrics compare with: x0, unless the head puts something else here
-  Condition condition;               ///< of the images, without dropout
-  std::vector<std::uint64_t> seeds;  ///< one per image, from its position in the run; for draws of the head's own
-  std::int64_t step = 0;             ///< of the run, from 1
-  std::int64_t images_seen = 0;      ///< by the run before this batch
-  std::int64_t total_images = 0;     ///< that the run will see
-  /// The dropout generator of a module in this step; empty: no dropout.
-  std::function<at::Generator(std::string_view module)> dropout;
+  Tensor x0;                     ///< clean images in [-1, 1], [B, C, H, W]
+  Tensor eps;                    ///< the noise that was added
+  Tensor x_t;                    ///< q_sample(x0, t, eps)
+  Tensor t;                      ///< [B]: int64 where the path is whole, else float64
+  Tensor alpha, sigma, log_snr;  ///< the path's, at t: [B] float64
+  Tensor target;                 ///< what metrics compare with: x0, unless the head puts something else here
+  Condition condition;           ///< of the images, without dropout
+  std::vector<std::uint64_t>
+      seeds;              ///< one per image, from its position in the run: for dropout and what else the head draws
+  std::int64_t step = 0;  ///< of the run, from 1
+  std::int64_t images_seen = 0;   ///< by the run before this batch
+  std::int64_t total_images = 0;  ///< that the run will see
 
-  /// `condition`, with the dropout of the network `module`.
+  /// `condition`, with the dropout of the network `module`: a function of `seeds` and of its name. Without seeds there
+  /// is none.
   Condition condition_for(std::string_view module) const;
 };
 

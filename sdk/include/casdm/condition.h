@@ -1,13 +1,13 @@
 #pragma once
 
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
+
+#include "casdm/philox.h"
 
 namespace casdm {
 
@@ -38,9 +38,9 @@ struct Condition {
   Tensor augment = {};
   /// The data set's extras, each [B, ...] on the images' device.
   std::map<std::string, Tensor> extras = {};
-  /// The generator that dropout must draw from in training mode; absent: no dropout is applied.
-  /// One per module and step, so that no module's draws depend on another's.
-  std::optional<at::Generator> dropout = {};
+  /// Dropout in training mode; as it stands here: none. Each module has seeds of its own, so that no module's draws
+  /// depend on another's.
+  Dropout dropout = {};
 };
 
 }  // namespace casdm

@@ -18,8 +18,8 @@ struct FaultyBackboneOptions {
 
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
-        .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "one_seed", "remembers", "shared",
-                  "double_weights"});
+        .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "batch_dropout", "one_seed", "remembers",
+                  "shared", "double_weights"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -54,6 +54,10 @@ class FaultyBackbone final : public Backbone {
     if (condition.augment.defined()) shift = shift + at::linear(condition.augment, augment_);
     Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight_, {}, 1, 1) + shift.unsqueeze(-1).unsqueeze(-1);
     if (is("batch_statistics") && training_) y = y - y.mean();
+    if (is("batch_dropout") && training_ && !condition.dropout.seeds.empty()) {
+      at::Generator generator = make_generator(condition.dropout.seeds.front());
+      y = y * at::empty_like(y).bernoulli_(0.5, generator);
+    }
     if (is("remembers")) y = y + 0.1 * static_cast<double>(calls_++);
     return is("single") ? y.to(at::kFloat) : y;
   }
@@ -109,7 +113,7 @@ class FaultyHead final : public CascadeHead {
     testing::meddle(change_);
     calls_ += 1;
     Condition condition = batch.condition_for("theta");
-    if (is("forgets_dropout")) condition.dropout.reset();
+    if (is("forgets_dropout")) condition.dropout = {};
     const Estimate estimate = predict(batch.x_t, batch.t, condition);
     const Tensor error = (batch.eps - estimate.eps).square().flatten(1).mean(1);
     Losses losses;
