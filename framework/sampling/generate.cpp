@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "casdm/error.h"
+#include "casdm/philox.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
@@ -16,26 +17,27 @@ namespace casdm {
 
 namespace {
 
-/// One generator an image, so that neither batch size nor neighbours change its noise.
+/// The noise of a sampling: of an image a function of (seed, its index, how many draws came before) alone, and drawn on
+/// the CPU, so that it has the same bits on every device.
 class ImageNoise {
  public:
-  explicit ImageNoise(const GenerateOptions& options) : options_(options) {
-    for (std::int64_t i = 0; i < options.count; ++i) {
-      generators_.push_back(
-          make_generator(derive_seed(options.seed, "sample", static_cast<std::uint64_t>(options.first + i))));
-    }
-  }
+  explicit ImageNoise(const GenerateOptions& options) : options_(options) {}
 
   Tensor next() {
-    const Tensor noise =
+    std::vector<std::uint64_t> seeds;
+    for (std::int64_t i = 0; i < options_.count; ++i) {
+      const auto image = static_cast<std::uint64_t>(options_.first + i);
+      seeds.push_back(derive_seed(derive_seed(options_.seed, "sample", image), "draw", draws_));
+    }
+    draws_ += 1;
+    const Tensor like =
         at::empty({options_.count, options_.channels, options_.image_size, options_.image_size}, at::kFloat);
-    for (std::int64_t i = 0; i < options_.count; ++i) noise[i].normal_(0, 1, generators_[static_cast<std::size_t>(i)]);
-    return noise.to(options_.device);
+    return normal_like(like, seeds).to(options_.device);
   }
 
  private:
   const GenerateOptions& options_;
-  std::vector<at::Generator> generators_;
+  std::uint64_t draws_ = 0;
 };
 
 /// The names of the estimate's tensors that are not finite.

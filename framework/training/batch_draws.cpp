@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/philox.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
@@ -55,9 +56,14 @@ void check(const TimestepDraw& draw, std::size_t count, const TimeRange& times,
   }
 }
 
-Tensor draw_noise(std::uint64_t seed, std::int64_t step, const Tensor& like) {
-  at::Generator generator = make_generator(derive_seed(seed, "noise", static_cast<std::uint64_t>(step)), like.device());
-  return at::empty_like(like).normal_(0, 1, generator);
+/// One seed an image, from (seed, purpose, the image's position in the run).
+std::vector<std::uint64_t> image_seeds(std::uint64_t seed, const char* purpose, std::int64_t first_position,
+                                       std::int64_t count) {
+  std::vector<std::uint64_t> seeds;
+  for (std::int64_t i = 0; i < count; ++i) {
+    seeds.push_back(derive_seed(seed, purpose, static_cast<std::uint64_t>(first_position + i)));
+  }
+  return seeds;
 }
 
 }  // namespace
@@ -72,7 +78,7 @@ BatchDraws::BatchDraws(const LoadedExperiment& experiment, const Model& model, c
   timesteps_ = experiment.host->create<TimestepSampler>(options_.timesteps, {model.schedule});
 }
 
-DrawnBatch BatchDraws::draw(const ImageBatch& images, std::int64_t step) const {
+DrawnBatch BatchDraws::draw(const ImageBatch& images) const {
   const at::NoGradGuard no_grad;
   DrawnBatch drawn;
   TrainingBatch& batch = drawn.batch;
@@ -83,20 +89,16 @@ DrawnBatch BatchDraws::draw(const ImageBatch& images, std::int64_t step) const {
   draw_t(drawn, images.first_position);
   const Tensor t = drawn.t.to(schedule_->range().is_whole ? at::kLong : at::kDouble).to(device_);
   Condition condition = std::move(batch.condition);
-  batch = noised_batch(*schedule_, batch.x0, t, draw_noise(seed_, step, batch.x0));
+  const std::int64_t first = images.first_position, count = batch.x0.size(0);
+  batch = noised_batch(*schedule_, batch.x0, t, normal_like(batch.x0, image_seeds(seed_, "noise", first, count)));
   batch.condition = std::move(condition);
-  for (std::int64_t i = 0; i < batch.x0.size(0); ++i) {
-    batch.seeds.push_back(derive_seed(seed_, "image", static_cast<std::uint64_t>(images.first_position + i)));
-  }
+  batch.seeds = image_seeds(seed_, "image", first, count);
   return drawn;
 }
 
 void BatchDraws::augment(TrainingBatch& batch, std::int64_t first_position) const {
   if (!augmentation_) return;
-  std::vector<std::uint64_t> seeds;
-  for (std::int64_t i = 0; i < batch.x0.size(0); ++i) {
-    seeds.push_back(derive_seed(seed_, "augmentation", static_cast<std::uint64_t>(first_position + i)));
-  }
+  const auto seeds = image_seeds(seed_, "augmentation", first_position, batch.x0.size(0));
   const Augmented augmented = augmentation_.call(&Augmentation::apply, batch.x0, seeds);
   checked_images(augmentation_, augmented.images, batch.x0, "apply()");
   batch.x0 = augmented.images.to(batch.x0.options());

@@ -14,20 +14,24 @@ namespace casdm {
 
 /// A training batch, and what each of its images counts in the objective.
 struct DrawnBatch {
-  TrainingBatch batch;  ///< without labels and dropout
+  TrainingBatch batch;  ///< without labels
   Tensor t;             ///< float64 [B] on the CPU
   Tensor weight;        ///< [B] float32, from the timestep sampler; undefined: 1 each
 };
 
+/// How draws follow from the seed, for checkpoints. 1, of version 0.1: noise by the step and dropout by the part of a
+/// step; 2: by the image's position.
+constexpr std::int64_t kDrawVersion = 2;
+
 /// What the host draws for a step: augmentation, timesteps, noise. Each draw is a function of the run's seed, the
-/// step or the image's position in the run, and a purpose; timesteps also depend on what their sampler has learned.
+/// image's position in the run, and a purpose; timesteps also depend on what their sampler has learned.
 class BatchDraws {
  public:
   /// Makes the experiment's timestep sampler, if it names one.
   BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device);
 
-  /// The images of step `step` (from 1), augmented and noised. Throws PluginError when a component breaks its contract.
-  DrawnBatch draw(const ImageBatch& images, std::int64_t step) const;
+  /// The images, augmented and noised. Throws PluginError when a component breaks its contract.
+  DrawnBatch draw(const ImageBatch& images) const;
 
   /// Tells the timestep sampler the losses of the step that was just drawn.
   void observe(const StepRecord& record);

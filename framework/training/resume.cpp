@@ -36,7 +36,7 @@ double rate_of(const Value& config, std::int64_t images) {
                        read_options<TrainOptions>(*training).total_images);
 }
 
-Value from_to(double before, double after) {
+Value from_to(const Value& before, const Value& after) {
   Value result{Value::Table{}};
   result.set("from", before);
   result.set("to", after);
@@ -95,6 +95,12 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   line.set("step", state.step());
   line.set("seconds", state.seconds());
   line.set("changed", to_value(changed));
+  const bool says_draws = checkpoint.numbers().find("draws") != nullptr;
+  if (const std::int64_t draws = says_draws ? checkpoint.count("draws", kDrawVersion) : 1; draws != kDrawVersion) {
+    std::cerr << "this run drew noise and dropout step by step, as version 0.1 did; from here on both are drawn by an "
+                 "image's position in the run, so they differ from what it would have drawn\n";
+    line.set("draws", from_to(draws, kDrawVersion));
+  }
   const double before = rate_of(checkpoint.config(), state.images());
   const double now = rate_of(config, state.images());
   if (before != now) {

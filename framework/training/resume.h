@@ -21,8 +21,8 @@ Value with_used_plugins(const LoadedExperiment& experiment);
 Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest);
 
 /// Restores `state` from `checkpoint`, and the run's folder as it was then. Reports on stderr, and in a line of
-/// metrics.jsonl, which keys of the experiment have changed and how the learning rate jumps. Throws PluginError when
-/// plugins were rebuilt, Error when the data are others and that is not allowed.
+/// metrics.jsonl, which keys of the experiment have changed, how the learning rate jumps, and whether draws are made in
+/// another way. Throws PluginError when plugins were rebuilt, Error when the data are others and that is not allowed.
 void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
             bool allow_other_data, TrainingState& state);
 

@@ -99,6 +99,7 @@ Value TrainingState::numbers() const {
   result.set("step", step_);
   result.set("images", images_);
   result.set("last_batch", last_batch_);
+  result.set("draws", kDrawVersion);
   result.set("num_classes", num_classes_);
   if (has_extras_) result.set("has_extras", true);
   result.set("seconds", seconds());

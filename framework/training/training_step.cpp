@@ -89,7 +89,7 @@ StepRecord TrainingStep::run(const ImageBatch& images) {
 }
 
 DrawnBatch TrainingStep::noised(const ImageBatch& images) const {
-  DrawnBatch drawn = state_.draws.draw(images, state_.step() + 1);
+  DrawnBatch drawn = state_.draws.draw(images);
   TrainingBatch& batch = drawn.batch;
   if (options_.data.use_labels) batch.condition.labels = images.labels.to(device_);
   batch.step = state_.step() + 1;

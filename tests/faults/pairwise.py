@@ -211,8 +211,8 @@ def numbers(value):
 
 
 def parts_change_rounding_alone(it):
-    """Dropout is drawn part by part, and rounding of bf16 is coarse; later records add it up."""
-    if it.row["dropout"] != "none" or it.row["precision"] != "fp32":
+    """Rounding of bf16 is coarse; later records add it up."""
+    if it.row["precision"] != "fp32":
         return
     other = dict(it.row, accumulate="1" if it.row["accumulate"] == "2" else "2")
     folder = it.folder("accumulated", other)

@@ -39,10 +39,14 @@ TEST_CASE("a run of version 0.1 is trained on, sampled and exported") {
   const std::string log = read_file(run / "metrics.jsonl");
   CHECK(log.starts_with(read_file(source_dir() / "tests/integration/run_of_0.1/metrics.jsonl")));
   CHECK(log.find("\"images\":32") != std::string::npos);
+  CHECK_MESSAGE(resumed.err.find("from here on both are drawn by an image's position") != std::string::npos,
+                resumed.err);
+  CHECK(log.find(R"("draws":{"from":1,"to":2})") != std::string::npos);
   // The cosine and the moments go on where they were: the rate at the end of a run of 32 images is 0.
   const Outcome again =
       shell("casdm train --resume runs/old --allow-rebuilt --set train.total_images=40", folder.path());
   CHECK_MESSAGE(again.status == 0, again.err);
+  CHECK_MESSAGE(again.err.find("drawn by an image's position") == std::string::npos, again.err);
 }
 
 TEST_CASE("an experiment file of version 0.1 trains as it is") {

@@ -28,9 +28,13 @@ class SaidHead final : public CascadeHead {
 class FourSteps final : public Sampler {
  public:
   const std::vector<SampleStep>& plan() const override { return plan_; }
-  Tensor step(const StepInput& input) override { return change(input.index, mixed_x0(input.estimate, Clip::none)); }
+  Tensor step(const StepInput& input) override {
+    const Tensor x = mixed_x0(input.estimate, Clip::none);
+    return change(input.index, adds_noise ? x + input.noise : x);
+  }
 
   std::function<Tensor(std::size_t, const Tensor&)> change = [](std::size_t, const Tensor& x) { return x; };
+  bool adds_noise = false;
   std::vector<SampleStep> plan_ = {{80, 60}, {60, 40}, {40, 20}, {20, -1}};
 };
 
@@ -68,6 +72,22 @@ struct Setting {
 };
 
 }  // namespace
+
+TEST_CASE("the noise of an image and a step has the same bits in any batch") {
+  const auto drawn = [](std::int64_t first, std::int64_t count) {
+    Setting setting;
+    setting.options.seed = 7;
+    setting.options.first = first;
+    setting.options.count = count;
+    for (SampleStep& step : setting.sampler->plan_) step.needs_noise = true;
+    setting.sampler->adds_noise = true;
+    return setting.draw();
+  };
+  const Tensor whole = drawn(0, 8);
+  for (std::int64_t first : {0, 1, 7}) CHECK(at::equal(drawn(first, 1)[0], whole[first]));
+  CHECK(at::equal(drawn(2, 3), whole.narrow(0, 2, 3)));
+  CHECK_FALSE(at::equal(whole[0], whole[1]));
+}
 
 TEST_CASE("an image that is not finite is an error that names sampler, step, t and image") {
   Setting setting;
