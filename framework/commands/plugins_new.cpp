@@ -25,8 +25,8 @@ namespace {
 constexpr const char* kCommand = "plugins new";
 constexpr const char* kUsageBefore = R"(usage: casdm plugins new --kind KIND NAME [--out DIR] [--json]
 
-Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, an experiment
-that trains with it, and a README with the next steps. It builds against an installed casdm alone.
+Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, a README with
+the next steps, and an experiment that trains with it, where experiments choose its kind. It builds against an installed casdm alone.
 
 NAME is in snake_case; it names the plugin, the component and the folder. KIND is one of
 
@@ -94,8 +94,8 @@ void print_next_steps(const fs::path& folder, const PluginNames& names) {
   std::cerr << "made " << folder.string() << "; next:\n"
             << "  cd " << quoted(folder.string()) << '\n'
             << "  cmake -S . -B build -DCMAKE_PREFIX_PATH=" << place << '\n'
-            << "  cmake --build build && ctest --test-dir build --output-on-failure\n"
-            << "  casdm train experiment.toml\n";
+            << "  cmake --build build && ctest --test-dir build --output-on-failure\n";
+  if (fs::exists(folder / "experiment.toml")) std::cerr << "  casdm train experiment.toml\n";
   if (!is_installed) {
     std::cerr << "<prefix> is where casdm is installed: cmake --install " << quoted(prefix().string())
               << " --prefix <prefix>\n";
@@ -152,14 +152,16 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
   if (fs::exists(fs::symlink_status(folder))) {
     throw ConfigError(text(folder.string(), " exists; choose another name or --out, or remove it"));
   }
-  const fs::path common = templates / "common";
   const fs::path own = templates / names.kind;
+  std::vector<fs::path> parts = {templates / "common", own};
+  // Of a kind that no experiment chooses: nothing to train with.
+  if (!fs::exists(own / "experiment.toml")) parts.insert(parts.begin() + 1, templates / "standalone");
   const fs::path above = fs::absolute(folder).parent_path();
   fs::create_directories(above);
   remove_leftovers(above);
   AtomicFolder made(folder);
   std::map<std::string, fs::path> files;
-  for (const fs::path& part : {common, own}) {  // a kind's own file takes the place of the common one
+  for (const fs::path& part : parts) {  // a kind's own file takes the place of the common one
     for (const fs::directory_entry& entry : fs::directory_iterator(part)) {
       files[entry.path().filename()] = entry.path();
     }

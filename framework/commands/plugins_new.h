@@ -23,8 +23,8 @@ PluginNames plugin_names(std::string_view kind, std::string_view name);
 std::string filled_in(std::string text, const PluginNames& names);
 
 /// Writes a plugin's starting tree into the new folder `folder`, from the templates in
-/// `templates`: one folder per kind, and `common`. Throws ConfigError when `folder` exists, Error
-/// when something cannot be read or written.
+/// `templates`: one folder per kind, `common`, and `standalone` for kinds without an experiment. Throws ConfigError
+/// when `folder` exists, Error when something cannot be read or written.
 void write_plugin_tree(const std::filesystem::path& templates, const PluginNames& names,
                        const std::filesystem::path& folder);
 

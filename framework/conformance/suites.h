@@ -41,10 +41,12 @@ Suite suite(std::vector<Test> tests, void (*call)(Caller&),
 Suite augmentation_suite();
 Suite backbone_suite();
 Suite dataset_suite();
+Suite feature_suite();
 Suite head_suite();
 Suite metric_suite();
 Suite noise_suite();
 Suite sampler_suite();
+Suite set_metric_suite();
 Suite timestep_suite();
 
 /// One for each row of framework/loading/kinds.h.

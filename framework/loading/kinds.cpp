@@ -7,9 +7,11 @@
 #include "casdm/backbone.h"
 #include "casdm/cascade_head.h"
 #include "casdm/dataset.h"
+#include "casdm/feature_extractor.h"
 #include "casdm/metric_loss.h"
 #include "casdm/noise_scheduler.h"
 #include "casdm/sampler.h"
+#include "casdm/set_metric.h"
 #include "casdm/timestep_sampler.h"
 
 namespace casdm {
@@ -29,9 +31,11 @@ const std::vector<Kind>& kinds() {
       row<Backbone>("backbone", "Backbone"),
       row<CascadeHead>("head", "Head"),
       row<Dataset>("dataset", "Dataset"),
+      row<FeatureExtractor>("features", "Extractor"),
       row<MetricLoss>("metric", "Loss"),
       row<NoiseScheduler>("noise", "Noise"),
       row<Sampler>("sampler", "Sampler"),
+      row<SetMetric>("set_metric", "Metric"),
       row<TimestepSampler>("timesteps", "Timesteps"),
   };
   return rows;

@@ -3,9 +3,11 @@
 #include "casdm/cascade_head.h"
 #include "casdm/dataset.h"
 #include "casdm/error.h"
+#include "casdm/feature_extractor.h"
 #include "casdm/metric_loss.h"
 #include "casdm/random.h"
 #include "casdm/sampler.h"
+#include "casdm/set_metric.h"
 #include "casdm/text.h"
 #include "casdm/timestep_sampler.h"
 
@@ -21,9 +23,11 @@ Backbone::~Backbone() = default;
 CascadeHead::~CascadeHead() = default;
 ComponentFactory::~ComponentFactory() = default;
 Dataset::~Dataset() = default;
+FeatureExtractor::~FeatureExtractor() = default;
 MetricLoss::~MetricLoss() = default;
 MetricTerms::~MetricTerms() = default;
 Sampler::~Sampler() = default;
+SetMetric::~SetMetric() = default;
 TimestepSampler::~TimestepSampler() = default;
 
 Condition TrainingBatch::condition_for(std::string_view module) const {

@@ -231,6 +231,55 @@ TEST_CASE("a timestep sampler or augmentation that breaks its contract fails the
   CHECK(check("flip", "labels_of_zero_mean_untouched", CASDM_BROKEN_DRAWS).outcome == "passed");
 }
 
+TEST_CASE("a feature extractor that breaks its contract fails the test of that clause, and passes without the fault") {
+  const auto faulty = [](const char* fault, const char* test, const char* message) {
+    fault_fails(CASDM_BROKEN_SETS, "colours", fault, test, message);
+  };
+  faulty("twin", "declares_its_features", "two features are named mean");
+  faulty("dimension", "returns_what_it_declares", "mean has shape [1, 3], expected [1, 4]");
+  faulty("all", "returns_what_is_asked_for", "asked for mean alone it returned 2 features");
+  faulty("bytes", "takes_bytes", "of bytes v and of the numbers v / 127.5 - 1 differs by");
+  faulty("batch", "treats_images_alone", "of an image alone and in a batch differs by");
+  faulty("blind", "sees_the_image", "mean is the same for two images");
+  faulty("logarithm", "is_finite_everywhere", "mean of a constant image is not finite");
+  faulty("detached", "sends_gradients_to_the_images", "mean has no gradient");
+  faulty("trains", "trains_nothing", "the weights of an extractor are buffers");
+  faulty("remembers", "repeats_itself", "mean of one image differs after another image");
+}
+
+TEST_CASE("a set metric that breaks its contract fails the test of that clause, and passes without the fault") {
+  const auto faulty = [](const char* fault, const char* test, const char* message) {
+    fault_fails(CASDM_BROKEN_SETS, "mean_distance", fault, test, message);
+  };
+  faulty("undeclared", "declares_its_scores", "it returned 2 scores, declared are 1");
+  faulty("first_come", "is_the_same_for_any_order", "with the images in another order, distance is");
+  faulty("forgets", "merges_to_one_pass", "merged from three states, distance is");
+  faulty("takes", "merges_to_one_pass", "merge changes count of the state that is added");
+  faulty("keeps_all", "keeps_its_memory_bounded", "keep sums, or the features of at most images_kept images");
+  faulty("alias", "survives_saving", "saved, loaded and continued, distance is");
+  faulty("upside_down", "finds_itself_best", "it is declared that higher is better");
+  faulty("remembers", "repeats_itself", "after another set, distance is");
+  const Result spatial = check("mean_distance", "takes_or_refuses_spatial_features", CASDM_BROKEN_SETS);
+  CHECK(spatial.outcome == "skipped");
+  CHECK(spatial.message.find("mean_distance takes no spatial features") != std::string::npos);
+  const Result broken =
+      check("mean_distance", "takes_or_refuses_spatial_features", CASDM_BROKEN_SETS, {"fault=\"spatial\""});
+  CHECK(broken.outcome == "failed");
+  CHECK_MESSAGE(broken.message.find("distance of spatial features is") != std::string::npos, broken.message);
+}
+
+TEST_CASE("a feature extractor and a set metric that keep their contracts pass every test, the strict ones too") {
+  RunOptions options;
+  options.library = CASDM_BROKEN_SETS;
+  options.is_strict = true;
+  int count = 0;
+  for (const Result& result : run(options)) {
+    CHECK_MESSAGE(result.is_good(), result.component, '/', result.test, ": ", result.message);
+    ++count;
+  }
+  CHECK(count >= 35);
+}
+
 TEST_CASE("a component whose required option is missing is not tested, which is not a success") {
   const Result result = check("files", "holds_whole_images", CASDM_BROKEN_PARTS);
   CHECK(result.outcome == "not tested");

@@ -81,17 +81,20 @@ TEST_CASE("every kind has a suite of conformance tests, and every suite belongs 
 
 TEST_CASE("every kind has a template of a plugin, whose names and class are filled in") {
   const TemporaryFolder folder;
-  std::set<std::string> templates = {"common"};
+  const std::set<std::string> chosen = chosen_kinds(schema_of<Experiment>());
+  std::set<std::string> templates = {"common", "standalone"};
   for (const Kind& kind : kinds()) {
     CAPTURE(kind.name);
     const std::string name = "mine_" + std::string(kind.name);
     const fs::path tree = folder.path() / name;
     const PluginNames names = plugin_names(kind.name, name);
     write_plugin_tree(kSdk / "templates", names, tree);
-    for (const std::string& file : {std::string("CMakeLists.txt"), std::string("README.md"),
-                                    std::string("experiment.toml"), name + ".cpp", name + "_test.cpp"}) {
-      CHECK_MESSAGE(read_file(tree / file).find("emplate_") == std::string::npos, file);
+    CHECK((fs::exists(tree / "experiment.toml") || !chosen.contains(std::string(kind.name))));
+    for (const fs::directory_entry& file : fs::directory_iterator(tree)) {
+      CHECK_MESSAGE(read_file(file.path()).find("emplate_") == std::string::npos, file.path().string());
     }
+    for (const char* file : {"CMakeLists.txt", "README.md"}) CHECK(fs::exists(tree / file));
+    CHECK(fs::exists(tree / (name + "_test.cpp")));
     const std::string source = read_file(tree / (name + ".cpp"));
     CHECK(source.find("TemplateName") == std::string::npos);
     CHECK(source.find(text("class ", names.class_stem, kind.suffix, " ")) != std::string::npos);
@@ -104,4 +107,12 @@ TEST_CASE("every kind has a template of a plugin, whose names and class are fill
 
 TEST_CASE("the tables of an experiment choose components of kinds that have a row") {
   for (const std::string& kind : chosen_kinds(schema_of<Experiment>())) CHECK_MESSAGE(find_kind(kind) != nullptr, kind);
+}
+
+TEST_CASE("the page that a plugin of an older version is referred to has a section for every kind of that version") {
+  for (const Kind& kind : kinds()) {
+    if (kind.version == 1) continue;
+    const std::string page = read_file(source_dir() / "docs/plugins" / text("version-", kind.version, ".md"));
+    CHECK_MESSAGE(page.find(text("\n## `", kind.name, "`\n")) != std::string::npos, kind.name);
+  }
 }
