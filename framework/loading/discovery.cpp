@@ -42,12 +42,15 @@ std::string unusable_component(const PluginDescription& description) {
     }
     const Kind* kind = find_kind(component.kind);
     if (kind == nullptr)
-      return text("holds the component '", component.name, "' of kind '", component.kind,
-                  "', which this host does not know; rebuild host and plugin with one SDK");
+      return text("holds the component '", component.name, "' of kind ", quoted(component.kind),
+                  ", which this host does not know; rebuild host and plugin with one SDK");
     if (kind->version == component.interface_version) continue;
     return text("holds the ", component.kind, " '", component.name, "' of interface version ",
-                component.interface_version, "; this host calls version ", kind->version,
-                ": rebuild the plugin with this host's SDK");
+                component.interface_version, "; this host calls version ", kind->version, ": ",
+                component.interface_version > kind->version
+                    ? ""
+                    : text("see docs/plugins/version-", kind->version, ".md for what changed, and "),
+                "rebuild the plugin with this host's SDK");
   }
   return "";
 }
@@ -88,9 +91,12 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail 
     if (plugin.problem.starts_with(name)) plugin.problem.erase(0, name.size());
     return plugin;
   }
-  const std::string difference = compare_stamps(plugin.description.stamp, host_stamp());
-  plugin.problem =
-      difference.empty() ? unusable_component(plugin.description) : "was built for another host:\n" + difference;
+  // The interfaces first: the stamp of a plugin for others differs as well, and says less.
+  plugin.problem = unusable_component(plugin.description);
+  if (plugin.problem.empty()) {
+    const std::string difference = compare_stamps(plugin.description.stamp, host_stamp());
+    if (!difference.empty()) plugin.problem = "was built for another host:\n" + difference;
+  }
   if (plugin.problem.empty()) plugin.problem = remembered_crash(plugin.build_id);
   return plugin;
 }

@@ -139,6 +139,7 @@ TEST_CASE("a plugin of another build is refused before its code runs") {
   refused("other_abi", "cxx11_abi=1", "cxx11_abi=0");
   refused("older_sdk", "sdk_headers=" + headers, "sdk_headers=0123456789abcdef");
   refused("other_libtorch", "libtorch=" + libtorch, "libtorch=" + other_libtorch());
+  refused("version_1", "\"interface_version\":2", "\"interface_version\":1");
   refused("other_interface", "\"interface_version\":2", "\"interface_version\":7");
 }
 

@@ -10,6 +10,7 @@
 
 #include "casdm/elf_note.h"
 #include "framework/config/document.h"
+#include "framework/loading/kinds.h"
 #include "framework/loading/note_summary.h"
 #include "framework/loading/trusted_path.h"
 #include "support.h"
@@ -37,11 +38,11 @@ class Place : public TemporaryFolder {
     ::unsetenv("CASDM_PLUGIN_PATH");
   }
 
-  /// A copy of the fixture plugin, with `from` in its bytes replaced by `to` of the same length.
-  fs::path plugin(const std::string& name, const std::string& from = "", const std::string& to = "") const {
+  /// A copy of the fixture plugin, with each text of `changes` in its bytes replaced by another of the same length.
+  fs::path plugin(const std::string& name, const std::vector<std::pair<std::string, std::string>>& changes = {}) const {
     std::string bytes = content_of(CASDM_FIXTURE);
-    REQUIRE(from.size() == to.size());
-    if (!from.empty()) {
+    for (const auto& [from, to] : changes) {
+      REQUIRE(from.size() == to.size());
       std::size_t at = bytes.find(from);
       REQUIRE(at != std::string::npos);
       for (; at != std::string::npos; at = bytes.find(from, at + 1)) bytes.replace(at, to.size(), to);
@@ -182,7 +183,7 @@ TEST_CASE("a plugin that an experiment brings does not push out one with the sam
 TEST_CASE("a component of two plugins must be named in full") {
   const Place place;
   const fs::path a = place.plugin("a.so");
-  const fs::path b = place.plugin("b.so", "dataset_fixture", "dataset_another");
+  const fs::path b = place.plugin("b.so", {{"dataset_fixture", "dataset_another"}});
   const PluginCatalog catalog = place.discover();
   CHECK(message_of([&] { catalog.component("dataset", "fixture"); }) ==
         "several plugins have the dataset 'fixture'; write \"dataset_fixture/fixture\" (" + a.string() +
@@ -263,7 +264,7 @@ TEST_CASE("a plugin of another build is refused with a table of the differences"
   const std::string libtorch = stamp_value("libtorch");
   std::string other = libtorch;
   other[2] = other[2] == '9' ? '8' : '9';
-  place.plugin("a.so", "libtorch=" + libtorch, "libtorch=" + other);
+  place.plugin("a.so", {{"libtorch=" + libtorch, "libtorch=" + other}});
   CHECK(place.problem() ==
         "was built for another host:\n"
         "  field     plugin  host    must be\n"
@@ -310,21 +311,29 @@ TEST_CASE("stamps: what must agree, and what need not") {
   CHECK(compare_stamps(host_stamp(), host_stamp()) == "");
 }
 
-TEST_CASE("an interface this host does not call is refused") {
+TEST_CASE("an interface this host does not call is refused, an older one with the page that says what changed") {
   const Place place;
-  place.plugin("a.so", "\"interface_version\":2", "\"interface_version\":7");
-  CHECK(place.problem() ==
-        "holds the dataset 'fixture' of interface version 7; this host calls version 2: rebuild the plugin with this "
-        "host's SDK");
-  place.plugin("a.so", "\"kind\":\"dataset\"", "\"kind\":\"dataseq\"");
-  CHECK(place.problem() ==
-        "holds the component 'fixture' of kind 'dataseq', which this host does not know; rebuild host and plugin with "
-        "one SDK");
+  const std::string version = std::to_string(find_kind("dataset")->version);
+  const std::string field = "\"interface_version\":";
+  place.plugin("a.so", {{field + version, field + "7"}});
+  CHECK(place.problem() == "holds the dataset 'fixture' of interface version 7; this host calls version " + version +
+                               ": rebuild the plugin with this host's SDK");
+  // It was built with other headers too, but the version says more.
+  place.plugin("a.so", {{field + version, field + "0"},
+                        {"sdk_headers=" + stamp_value("sdk_headers"), "sdk_headers=0123456789abcdef"}});
+  CHECK(place.problem() == "holds the dataset 'fixture' of interface version 0; this host calls version " + version +
+                               ": see docs/plugins/version-" + version +
+                               ".md for what changed, and rebuild the plugin with this host's SDK");
+  place.plugin("a.so", {{"\"kind\":\"dataset\"", "\"kind\":\"dataseq\""}});
+  CHECK(
+      place.problem() ==
+      "holds the component 'fixture' of kind \"dataseq\", which this host does not know; rebuild host and plugin with "
+      "one SDK");
 }
 
 TEST_CASE("a damaged description is refused") {
   const Place place;
-  place.plugin("a.so", "\"components\":[", "\"componentz\":[");
+  place.plugin("a.so", {{"\"components\":[", "\"componentz\":["}});
   CHECK(place.problem() == "the note's description is damaged: key 'components' is missing");
 }
 
