@@ -1,6 +1,5 @@
 #include "framework/config/starter.h"
 
-#include <algorithm>
 #include <set>
 
 #include "casdm/error.h"
@@ -15,9 +14,6 @@ namespace casdm {
 namespace {
 
 constexpr std::size_t kLineWidth = 100;
-
-/// Taken where they exist: together they train without any file.
-constexpr std::string_view kPreferred[] = {"shapes", "cosine", "cascade", "unet", "ssim", "ddim", "uniform"};
 
 /// `words` as comment lines, `hang` before all but the first.
 std::string comment(const std::string& words, const std::string& hang = "") {
@@ -80,6 +76,7 @@ class Starter {
                     const Value& defaults) {
     std::string result = text("\n", comment(doc));
     std::string type_line;
+    std::string own;  // of the component: it is not recommended inside itself
     OptionSchema options = table.fields;
     if (!table.component_kind.empty()) {
       const std::string type = choose(table.component_kind, path);
@@ -90,10 +87,13 @@ class Starter {
       for (const std::string& name : catalog_.names(table.component_kind)) {
         result += comment(text(name, ": ", catalog_.component(table.component_kind, name).doc), "  ");
       }
+      own = text(table.component_kind, "/", type);
       type_line = text("type = ", to_toml_value(type), "\n");
       options.insert(options.end(), component.options.begin(), component.options.end());
     }
+    const bool is_outermost = open_.insert(own).second;
     const std::string body = text(header, "\n", type_line, keys_and_tables(options, path, defaults));
+    if (is_outermost) open_.erase(own);
     return result + (is_written(table, path, header.starts_with("[[")) ? body : commented_out(body));
   }
 
@@ -111,9 +111,8 @@ class Starter {
       used_.insert(path);
       return wanted->second;
     }
-    const std::vector<std::string> names = catalog_.names(kind);
-    for (const std::string_view preferred : kPreferred) {
-      if (std::find(names.begin(), names.end(), preferred) != names.end()) return std::string(preferred);
+    for (const std::string& name : catalog_.names(kind)) {
+      if (catalog_.component(kind, name).is_recommended && !open_.contains(text(kind, "/", name))) return name;
     }
     return simplest_component(kind, catalog_);
   }
@@ -121,6 +120,7 @@ class Starter {
   const ComponentCatalog& catalog_;
   const std::map<std::string, std::string>& chosen_;
   std::set<std::string> used_;
+  std::set<std::string> open_;  ///< "kind/component" of the tables that are being written
 };
 
 }  // namespace

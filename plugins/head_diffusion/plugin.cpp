@@ -7,10 +7,11 @@
 CASDM_PLUGIN(plugin) {
   using namespace casdm::head_diffusion;
   plugin.describe({.summary = "Cas-DM and the diffusion models it is compared with", .licence = "Apache-2.0"});
-  plugin.add<CasDmHead>(
-      "cascade",
-      "Cas-DM: theta predicts the noise, phi cleans the image that this noise implies, and the metric "
-      "trains phi alone (An et al. 2024).");
+  plugin
+      .add<CasDmHead>("cascade",
+                      "Cas-DM: theta predicts the noise, phi cleans the image that this noise implies, and the metric "
+                      "trains phi alone (An et al. 2024).")
+      .recommended();
   plugin.add<DualHead>("dual",
                        "One network predicts the noise, the clean image and a gate between them (Benny & Wolf 2022).");
   plugin.add<SingleHead>("single", "DDPM: one network predicts the noise, the clean image or v (Ho et al. 2020).");

@@ -219,6 +219,7 @@ std::string to_json(const PluginDescription& description) {
     item.set("doc", component.doc);
     item.set("interface_version", component.interface_version);
     item.set("options", to_value(component.options));
+    if (component.is_recommended) item.set("recommended", true);
     components.push_back(std::move(item));
   }
   root.set("components", std::move(components));
@@ -246,6 +247,7 @@ PluginDescription description_from_json(std::string_view json) {
       if (const Value* version = item.find("interface_version")) {
         component.interface_version = static_cast<int>(version->as_integer());
       }
+      if (const Value* recommended = item.find("recommended")) component.is_recommended = recommended->as_boolean();
       if (const Value* options = item.find("options")) component.options = schema_from_value(*options);
       description.components.push_back(std::move(component));
     }

@@ -295,13 +295,15 @@ TEST_CASE("a starter experiment is complete and valid, whatever is chosen") {
   };
   const Value plain = resolved({});
   CHECK(*plain.find("data")->find("type") == Value("dataset_fake/shapes"));
-  CHECK(plain.find("metrics")->as_array().size() == 1);
+  REQUIRE(plain.find("metrics")->as_array().size() == 1);
+  // Of several metrics the recommended one, which is neither the first nor the simplest.
+  CHECK(*plain.find("metrics")->as_array()[0].find("type") == Value("metric_loss_fake/lpips"));
   CHECK(*resolved({{"data", "zip"}}).find("data")->find("type") == Value("dataset_fake/zip"));
   // What may be left out is shown as a comment until it is asked for.
   CHECK(plain.find("head")->find("phi") == nullptr);
   CHECK(*resolved({{"head.phi", "unet"}}).find("head")->find("phi")->find("type") == Value("backbone_fake/unet"));
   CHECK(*resolved({{"metrics", "sum"}}).find("metrics")->as_array()[0].find("parts")->as_array()[0].find("type") ==
-        Value("metric_loss_fake/l1"));
+        Value("metric_loss_fake/lpips"));
   CHECK(message_of([&] {
           resolved({{"haed", "cascade"}});
         }) == "haed: no table of this experiment chooses a component there");

@@ -164,6 +164,7 @@ class FakeCatalog final : public ComponentCatalog {
     add<CascadeOptions>("cascade_head", "cascade");
     add<NoOptions>("metric_loss", "l1");
     add<LpipsOptions>("metric_loss", "lpips");
+    entries_.back().is_recommended = true;
     add<SumOptions>("metric_loss", "sum");
     add<CollidingOptions>("metric_loss", "colliding");
     add<ZipOptions>("dataset", "zip");

@@ -5,6 +5,7 @@
 
 #include "casdm/error.h"
 #include "casdm/options.h"
+#include "casdm/plugin_description.h"
 
 using namespace casdm;
 
@@ -72,6 +73,23 @@ TEST_CASE("a schema survives its way through JSON") {
   CHECK(read[8].pattern == "[0-9]+");
   CHECK(read[9].must_exist);
   CHECK(read[10].is_file_name);
+}
+
+TEST_CASE("a plugin's description survives its way through JSON, recommendations too") {
+  PluginDescription description;
+  description.info.id = "mine";
+  for (const char* name : {"plain", "good"}) {
+    ComponentEntry entry;
+    entry.kind = "sampler";
+    entry.name = name;
+    entry.interface_version = 2;
+    entry.is_recommended = entry.name == "good";
+    description.components.push_back(std::move(entry));
+  }
+  const PluginDescription read = description_from_json(to_json(description));
+  CHECK(to_json(read) == to_json(description));
+  CHECK_FALSE(read.find("sampler", "plain")->is_recommended);
+  CHECK(read.find("sampler", "good")->is_recommended);
 }
 
 TEST_CASE("counts take suffixes and refuse fractions and other units") {
