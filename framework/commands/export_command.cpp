@@ -6,9 +6,10 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
-#include "framework/interchange/adm_layout.h"
-#include "framework/interchange/diffusers_layout.h"
+#include "framework/interchange/weight_layouts.h"
 #include "framework/interchange/weights_file.h"
+#include "framework/interchange/weights_folder.h"
+#include "framework/loading/find_plugins.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
 
@@ -19,24 +20,27 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
+/// The value of --layout that asks for the network's own names.
+constexpr const char* kOwnNames = "reference";
+
 struct ExportArguments {
   std::string run;
   std::string module;
   std::string out;
   std::string weights = "ema";
-  std::string layout = "reference";
+  std::string layout = kOwnNames;
+  std::vector<std::string> plugins;
   bool overwrite = false;
 };
 
 constexpr const char* kUsage =
-    R"(usage: casdm export RUN --module NAME --out OUT [--weights NAME] [--layout reference|diffusers]
+    R"(usage: casdm export RUN --module NAME --out OUT [--weights NAME] [--layout NAME]
 
 Writes the weights of one network of a run, or of one of its checkpoints, for other programs.
 
-reference  OUT is a safetensors file with the network's own names. A U-Net has those of guided-diffusion, so its
-           UNetModel loads them; `casdm import` reads them back.
-diffusers  OUT is a folder with config.json and diffusion_pytorch_model.safetensors, which diffusers loads by
-           UNet2DModel.from_pretrained(OUT). What UNet2DModel cannot express is refused with the reasons.
+reference   OUT is a safetensors file with the network's own names; `casdm import` reads it back.
+NAME        A weight layout of the network's backbone writes a file, or a folder, as another program reads it. What the
+            other program cannot express is refused with the reasons. `casdm plugins list` names the layouts.
 
   casdm export runs/quickstart --module theta --out theta.safetensors
   casdm export runs/mine/checkpoints/000000100000 --module theta --out theta --layout diffusers --weights raw
@@ -45,11 +49,13 @@ diffusers  OUT is a folder with config.json and diffusion_pytorch_model.safetens
 po::options_description described(ExportArguments& a) {
   po::options_description options("options");
   options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")(
-      "module", po::value(&a.module), "which network: theta, phi")("out", po::value(&a.out),
-                                                                   "the safetensors file, or the folder, to write")(
+      "module", po::value(&a.module), "which network, by the name of its table under [head]")(
+      "out", po::value(&a.out), "the safetensors file, or the folder, to write")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
-      "layout", po::value(&a.layout)->default_value("reference"), "reference or diffusers")(
+      "layout", po::value(&a.layout)->default_value(kOwnNames),
+      "reference, or a weight layout of the network's backbone")("plugin", po::value(&a.plugins)->composing(),
+                                                                 "a plugin library to use besides those found")(
       "overwrite", po::bool_switch(&a.overwrite), "replace what OUT holds");
   return options;
 }
@@ -58,9 +64,6 @@ void check(const ExportArguments& a) {
   const std::string hint = "; see `casdm export --help`";
   if (a.run.empty() || a.module.empty() || a.out.empty()) {
     throw ConfigError("export: give a run, --module NAME and --out OUT" + hint);
-  }
-  if (a.layout != "reference" && a.layout != "diffusers") {
-    throw ConfigError(text("export: --layout is reference or diffusers, got ", a.layout, hint));
   }
   if (!a.overwrite && fs::exists(a.out)) {
     throw ConfigError(text("export: ", a.out, " exists; choose another name or pass --overwrite"));
@@ -74,27 +77,42 @@ Value options_of_module(const Checkpoint& checkpoint, const std::string& module)
   return table != nullptr ? *table : Value(Value::Table{});
 }
 
-void export_reference(const ExportArguments& a, const NamedTensors& tensors, const Value& options) {
-  Metadata metadata{{"format", "pt"}};
-  record_options(metadata, options, unseen_adm_options(options));
-  write_checked_tensors(a.out, tensors, metadata);
+/// The layouts of a backbone. Without its plugin there is none, and only the network's own names can be written.
+std::vector<FoundLayout> layouts_of(const PluginHost& host, const std::string& type, const ExportArguments& a,
+                                    std::int64_t image_size) {
+  try {
+    return weight_layouts(host, host.catalog().full_name(Backbone::kind, type), image_size);
+  } catch (const ConfigError& error) {
+    if (a.layout != kOwnNames) throw;
+    std::cerr << "warning: options that the weights depend on are not recorded in " << a.out << ": " << error.what()
+              << '\n';
+    return {};
+  }
 }
 
-void export_diffusers(const ExportArguments& a, const NamedTensors& tensors, const Value& options,
-                      const Value& config) {
-  std::string why;
-  const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
-  if (!layout) {
-    throw ConfigError(text("export: ", a.module,
-                           " is no U-Net of guided-diffusion's names, so diffusers cannot express it",
-                           why.empty() ? "" : ": ", why));
+/// The layout that --layout asks for; null: the network's own names, without a layout.
+const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const ExportArguments& a) {
+  std::vector<std::string> names = {kOwnNames};
+  for (const FoundLayout& candidate : layouts) {
+    const std::string bare = candidate.type.substr(candidate.type.find('/') + 1);
+    if (a.layout == kOwnNames ? candidate.info.is_native : a.layout == bare || a.layout == candidate.type) {
+      return &candidate;
+    }
+    names.push_back(bare);
   }
-  for (const std::string& name : unseen_adm_options(options)) {
-    if (options.find(name) == nullptr)
-      throw ConfigError(text("export: head.", a.module, " has no option '", name, "'"));
+  if (a.layout == kOwnNames) return nullptr;
+  throw ConfigError(text("export: the layouts of ", a.module, " are ", join(names, ", "), "; got ", quoted(a.layout)));
+}
+
+void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network) {
+  const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
+                                                   : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
+  if (layout != nullptr && !layout->info.weights_file.empty()) {
+    return write_weights_folder(a.out, layout->info, foreign);
   }
-  write_diffusers(a.out,
-                  to_diffusers(*layout, tensors, options, config.find("data")->find("image_size")->as_integer()));
+  Metadata metadata{{"format", "pt"}};
+  record_options(metadata, foreign.recorded);
+  write_checked_tensors(a.out, foreign.tensors, metadata);
 }
 
 int export_command(const std::vector<std::string>& words) {
@@ -103,13 +121,21 @@ int export_command(const std::vector<std::string>& words) {
   check(a);
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);
-  const NamedTensors tensors = checkpoint.weights(a.module, a.weights);
-  const Value table = options_of_module(checkpoint, a.module);
+  BackboneWeights network;
+  network.tensors = checkpoint.weights(a.module, a.weights);
+  network.options = options_of_module(checkpoint, a.module);
+  const std::int64_t image_size = checkpoint.config().find("data")->find("image_size")->as_integer();
+  network.spec.image.height = network.spec.image.width = image_size;
+  const auto host = find_plugins(checkpoint.config(), {a.plugins.begin(), a.plugins.end()});
+  std::vector<FoundLayout> layouts;
+  if (const Value* type = network.options.find("type")) {
+    layouts = layouts_of(*host, type->as_string(), a, image_size);
+  }
+  const FoundLayout* layout = chosen_layout(layouts, a);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  if (a.layout == "reference") export_reference(a, tensors, table);
-  if (a.layout == "diffusers") export_diffusers(a, tensors, table, checkpoint.config());
+  write(a, layout, network);
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'
-            << summary_of(tensors) << a.out << '\n';
+            << summary_of(network.tensors) << a.out << '\n';
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "framework/composition/contract.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
+#include "framework/loading/find_plugins.h"
 #include "framework/loading/lock.h"
 #include "framework/reporting/progress.h"
 
@@ -18,12 +19,7 @@ namespace casdm {
 
 LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files,
                                     const OptionSchema& schema) {
-  SearchPaths search;
-  search.files = plugin_files;
-  search.config = plugin_paths(document);
-  auto host = std::make_shared<PluginHost>(PluginCatalog::discover(search));
-  host->catalog().require_files();
-  for (const std::string& warning : host->catalog().warnings()) std::cerr << "warning: " << warning << '\n';
+  std::shared_ptr<PluginHost> host = find_plugins(document, plugin_files);
   Value resolved = checked_experiment(document, schema, host->catalog());
   check_lock(resolved, host->catalog());
   Experiment options = read_options<Experiment>(resolved);

@@ -56,6 +56,9 @@ class StandInFactory final : public ComponentFactory {
  public:
   explicit StandInFactory(const PluginHost& host) : host_(host) {}
 
+  /// The components of the plugin under test.
+  const PluginCatalog& catalog() const { return host_.catalog(); }
+
   /// The backbones made so far.
   const std::vector<std::shared_ptr<StandInBackbone>>& backbones() const { return backbones_; }
 

@@ -48,6 +48,7 @@ Suite noise_suite();
 Suite sampler_suite();
 Suite set_metric_suite();
 Suite timestep_suite();
+Suite weight_layout_suite();
 
 /// One for each row of framework/loading/kinds.h.
 const std::vector<Suite>& suites();

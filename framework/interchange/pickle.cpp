@@ -68,7 +68,8 @@ class PickleMachine {
       case 0x80:
         return check_protocol();
       case 0x95:
-        return in_.integer(8), true;  // FRAME
+        in_.integer(8);  // FRAME
+        return true;
       case 0x94:
         return remember(memo_.size());
       case 'q':
@@ -80,11 +81,14 @@ class PickleMachine {
       case 'j':
         return recall(in_.integer(4));
       case '0':
-        return pop(), true;
+        pop();
+        return true;
       case '1':
-        return take_marked(), true;
+        take_marked();
+        return true;
       case '2':
-        return push(top()), true;
+        push(top());
+        return true;
       case 'c': {
         const std::string module = in_.line();
         return push_name(module, in_.line());
@@ -161,7 +165,8 @@ class PickleMachine {
         return push_tuple(code - 0x84);
       case 'a': {
         PickledNode* item = pop();
-        return list().items.push_back(item), true;
+        list().items.push_back(item);
+        return true;
       }
       case 'e': {
         const std::vector<PickledNode*> items = take_marked();
@@ -172,7 +177,8 @@ class PickleMachine {
       case 's': {
         PickledNode* value = pop();
         PickledNode* key = pop();
-        return dict().items.emplace_back(key, value), true;
+        dict().items.emplace_back(key, value);
+        return true;
       }
       case 'u': {
         const std::vector<PickledNode*> items = take_marked();

@@ -3,18 +3,19 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "casdm/value.h"
 
 namespace casdm {
 
-/// Options that weights depend on although no shape shows them, kept in a safetensors file's metadata as
-/// "option.<name>" with the value as JSON.
+/// Options that weights depend on although no shape shows them (ForeignWeights::recorded), kept in a safetensors file's
+/// metadata as "option.<name>" with the value as JSON.
 using Metadata = std::map<std::string, std::string>;
 
-/// Adds those of `names` that `options` has.
-void record_options(Metadata& metadata, const Value& options, const std::vector<std::string>& names);
+void record_options(Metadata& metadata, const Value& options);
+
+/// A table; empty when none is recorded.
+Value recorded_options(const Metadata& metadata);
 
 /// Throws ConfigError when `options`, the table `where` of an experiment, has another value of an option that `source`
 /// recorded. What only one of the two has is not compared.

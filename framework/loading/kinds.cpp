@@ -13,6 +13,7 @@
 #include "casdm/sampler.h"
 #include "casdm/set_metric.h"
 #include "casdm/timestep_sampler.h"
+#include "casdm/weight_layout.h"
 
 namespace casdm {
 
@@ -37,6 +38,7 @@ const std::vector<Kind>& kinds() {
       row<Sampler>("sampler", "Sampler"),
       row<SetMetric>("set_metric", "Metric"),
       row<TimestepSampler>("timesteps", "Timesteps"),
+      row<WeightLayout>("layout", "Layout"),
   };
   return rows;
 }

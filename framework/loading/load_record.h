@@ -17,7 +17,7 @@ class LoadRecord {
  public:
   explicit LoadRecord(std::string build_id);
 
-  /// Whether `what` ("load", "metric_loss/l1") has gone well before.
+  /// Whether `what` ("load", "metric_loss/NAME") has gone well before.
   bool is_good(const std::string& what) const;
   void add_good(const std::vector<std::string>& what);
 

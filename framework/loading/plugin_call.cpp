@@ -30,7 +30,7 @@ class AttributedError final : public E, public Attributed {
   using E::E;
 };
 
-/// @param prefix   "metrics.0: mine/l1: "; empty when `failure` says whose code ran
+/// @param prefix   "metrics.0: PLUGIN/NAME: "; empty when `failure` says whose code ran
 /// @param failure  "failed"
 [[noreturn]] void throw_with(const std::string& prefix, const std::string& failure) {
   const std::string at = t_time.empty() ? "" : "at " + t_time;

@@ -1,9 +1,15 @@
 #include "casdm/plugin.h"
 
 #include "unet.h"
+#include "weight_layouts.h"
 
 CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "U-Nets that predict images from images and a time", .licence = "Apache-2.0"});
-  plugin.add<casdm::unet::UNetBackbone>(
-      "unet", "The U-Net of improved-diffusion and guided-diffusion (ADM), with their state names and options.");
+  plugin
+      .add<casdm::unet::UNetBackbone>(
+          "unet", "The U-Net of improved-diffusion and guided-diffusion (ADM), with their state names and options.")
+      .recommended();
+  plugin.add<casdm::unet::AdmWeights>(
+      "adm", "Weights of improved-diffusion and guided-diffusion, whose names are the U-Net's own.");
+  plugin.add<casdm::unet::DiffusersWeights>("diffusers", "Weights of a UNet2DModel of diffusers: a folder.");
 }

@@ -10,6 +10,7 @@
 #include "casdm/set_metric.h"
 #include "casdm/text.h"
 #include "casdm/timestep_sampler.h"
+#include "casdm/weight_layout.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -29,6 +30,7 @@ MetricTerms::~MetricTerms() = default;
 Sampler::~Sampler() = default;
 SetMetric::~SetMetric() = default;
 TimestepSampler::~TimestepSampler() = default;
+WeightLayout::~WeightLayout() = default;
 
 Condition TrainingBatch::condition_for(std::string_view module) const {
   Condition result = condition;

@@ -213,6 +213,21 @@ TEST_CASE("a schedule or data set that breaks its contract fails the test of tha
               "1 channels were asked for");
 }
 
+TEST_CASE("a weight layout that breaks its contract fails the test of that clause") {
+  const auto faulty = [](const char* fault, const char* test, const char* message) {
+    fault_fails(CASDM_BROKEN_LAYOUTS, "faulty_layout", fault, test, message);
+  };
+  faulty("half_a_folder", "describes_itself", "name the files of a folder together");
+  faulty("not_native", "describes_itself", "calls the layout native, but what it writes has no tensor a.weight");
+  faulty("rounds", "gives_back_what_it_wrote", "what it wrote and read again has another a.weight");
+  faulty("in_place", "gives_back_what_it_wrote", "after read, what it was given has another their.a.weight");
+  faulty("wrong_width", "tells_the_network", "do not make the network of its tensors");
+  faulty("wrong_record", "tells_the_network", "write records width = 77");
+  faulty("forgets", "recognises_its_own_and_no_other", "of what it wrote it is sure to 0");
+  faulty("knows_everything", "recognises_its_own_and_no_other", "it recognises 0 tensors of no network");
+  faulty("takes_anything", "refuses_what_does_not_fit", "read takes weights with no their.a.weight");
+}
+
 TEST_CASE("a timestep sampler or augmentation that breaks its contract fails the test of that clause") {
   const auto fails_draws = [](const std::string& component, const std::string& test, const std::string& message) {
     fails(component, test, "failed", message, CASDM_BROKEN_DRAWS);

@@ -4,10 +4,11 @@
 #include <set>
 
 #include "casdm/backbone.h"
+#include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "casdm/weight_layout.h"
 #include "framework/config/document.h"
-#include "framework/interchange/adm_layout.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -31,50 +32,69 @@ std::set<std::string> shapes_of(const NamedTensors& tensors) {
   return result;
 }
 
-/// The layout of a U-Net with these options; a network with the options that it tells has the same state.
-AdmLayout round_trip(const std::string& options, const Backbone::Spec& spec) {
-  CAPTURE(options);
-  const NamedTensors tensors = state(*make<Backbone>("unet", options, spec));
-  std::string why;
-  const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
-  REQUIRE_MESSAGE(layout, why);
-  CHECK(layout->in_channels == spec.image.channels);
-  CHECK(layout->out_channels == spec.out_channels);
-  CHECK(layout->num_classes == spec.condition.num_classes);
-  Backbone::Spec told = spec_of(spec.image.height, layout->in_channels, layout->out_channels, layout->num_classes);
-  const std::string groups = options.find("groups = 8") != std::string::npos ? "groups = 8\n" : "";
-  const auto again = make<Backbone>("unet", to_toml(options_of(*layout, spec.image.height)) + groups, told);
-  CHECK(shapes_of(state(*again)) == shapes_of(tensors));
-  return *layout;
+std::shared_ptr<WeightLayout> adm_layout(std::int64_t image_size) {
+  return make<WeightLayout>("adm", "attention_order = \"legacy\"\n", {image_size});
 }
+
+/// What the names and shapes of a U-Net with these options tell; a network of that has the same state.
+Value round_trip(const std::string& options, const Backbone::Spec& spec) {
+  CAPTURE(options);
+  const ForeignWeights weights{state(*make<Backbone>("unet", options, spec)), {}};
+  const auto layout = adm_layout(spec.image.height);
+  const LayoutMatch match = layout->recognise(weights);
+  REQUIRE_MESSAGE(match.confidence == 1, match.difference);
+  const BackboneWeights told = layout->read(weights);
+  CHECK(told.spec.image.channels == spec.image.channels);
+  CHECK(told.spec.out_channels == spec.out_channels);
+  CHECK(told.spec.image.height == spec.image.height);
+  CHECK(told.spec.condition.num_classes == spec.condition.num_classes);
+  CHECK(told.spec.condition.augment_size == spec.condition.augment_size);
+  const std::string groups = options.find("groups = 8") != std::string::npos ? "groups = 8\n" : "";
+  const auto again = make<Backbone>("unet", to_toml(told.options) + groups, told.spec);
+  CHECK(shapes_of(state(*again)) == shapes_of(weights.tensors));
+  return told.options;
+}
+
+std::string toml_of(const Value& options, const char* key) { return to_toml_value(*options.find(key)); }
 
 }  // namespace
 
 TEST_CASE("the options of a U-Net are read from its names and shapes") {
   const std::string base = "groups = 8\nchannels = 16\n";
-  const AdmLayout plain =
+  const Value plain =
       round_trip(base + "channel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n", spec_of(16));
-  CHECK(plain.channels == 16);
-  CHECK(plain.widths == std::vector<std::int64_t>{16, 32});
-  CHECK(plain.has_attention == std::vector<bool>{false, true});
-  CHECK(plain.num_res_blocks == 1);
-  CHECK(plain.use_scale_shift_norm);
-  CHECK(plain.conv_resample);
-  CHECK_FALSE(plain.resblock_updown);
+  CHECK(toml_of(plain, "channels") == "16");
+  CHECK(toml_of(plain, "channel_mult") == "[1.0, 2.0]");
+  CHECK(toml_of(plain, "attention_resolutions") == "[8]");
+  CHECK(toml_of(plain, "num_res_blocks") == "1");
+  CHECK(toml_of(plain, "use_scale_shift_norm") == "true");
+  CHECK(toml_of(plain, "conv_resample") == "true");
+  CHECK(toml_of(plain, "resblock_updown") == "false");
+  CHECK(toml_of(plain, "attention_order") == "\"legacy\"");
 
   const std::string deep = base + "channel_mult = [1, 1, 2.5]\nnum_res_blocks = 3\n";
-  CHECK(round_trip(deep + "attention_resolutions = []\nuse_scale_shift_norm = false\n", spec_of(16)).num_res_blocks ==
-        3);
-  CHECK(round_trip(deep + "attention_resolutions = [16, 4]\nresblock_updown = true\n", spec_of(16, 1, 2, 7))
-            .resblock_updown);
-  CHECK_FALSE(round_trip(deep + "attention_resolutions = [8]\nconv_resample = false\n", spec_of(16)).conv_resample);
-  CHECK(round_trip(deep + "attention_resolutions = []\nresblock_updown = true\n", spec_of(16)).resblock_updown);
-  const AdmLayout single =
+  const Value added = round_trip(deep + "attention_resolutions = []\nuse_scale_shift_norm = false\n", spec_of(16));
+  CHECK(toml_of(added, "num_res_blocks") == "3");
+  CHECK(toml_of(added, "use_scale_shift_norm") == "false");
+  const std::string updown = "resblock_updown = true\n";
+  CHECK(toml_of(round_trip(deep + "attention_resolutions = [16, 4]\n" + updown, spec_of(16, 1, 2, 7)),
+                "resblock_updown") == "true");
+  CHECK(toml_of(round_trip(deep + "attention_resolutions = [8]\nconv_resample = false\n", spec_of(16)),
+                "conv_resample") == "false");
+  CHECK(toml_of(round_trip(deep + "attention_resolutions = []\n" + updown, spec_of(16)), "resblock_updown") == "true");
+  const Value single =
       round_trip(base + "channel_mult = [2]\nnum_res_blocks = 4\nattention_resolutions = [8]\n", spec_of(8));
-  CHECK(single.num_res_blocks == 4);
-  CHECK(single.widths == std::vector<std::int64_t>{32});
-  CHECK(round_trip(base + "channel_mult = [1]\nnum_res_blocks = 1\nattention_resolutions = []\n", spec_of(8))
-            .num_res_blocks == 1);
+  CHECK(toml_of(single, "num_res_blocks") == "4");
+  CHECK(toml_of(single, "channel_mult") == "[2.0]");
+  CHECK(toml_of(round_trip(base + "channel_mult = [1]\nnum_res_blocks = 1\nattention_resolutions = []\n", spec_of(8)),
+                "num_res_blocks") == "1");
+}
+
+TEST_CASE("a U-Net that is told how its images were augmented is recognised as well") {
+  Backbone::Spec spec = spec_of(16, 3, 3, 4);
+  spec.condition.augment_size = 9;
+  round_trip("groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
+             spec);
 }
 
 TEST_CASE("the options of guided-diffusion's golden networks are read exactly") {
@@ -114,10 +134,7 @@ TEST_CASE("the options of guided-diffusion's golden networks are read exactly") 
     for (const Value& name : golden_keys.as_array()) golden_names.insert(name.as_string());
     CHECK(names == golden_names);
 
-    std::string why;
-    const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
-    REQUIRE_MESSAGE(layout, why);
-    const Value told = options_of(*layout, size);
+    const Value told = adm_layout(size)->read({tensors, {}}).options;
     for (const auto& [name, value] : options.as_table()) {
       const auto number_text = [](const Value& v) { return to_json(v); };
       if (name == "channel_mult") {
@@ -136,20 +153,24 @@ TEST_CASE("a state that is almost such a network is not taken for one") {
   const NamedTensors whole = state(*make<Backbone>(
       "unet", "groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
       spec_of(16)));
-  std::string why;
+  const auto layout = adm_layout(16);
+  const auto refuse = [&](const NamedTensors& tensors, const std::string& what) {
+    const ForeignWeights weights{tensors, {}};
+    CHECK_MESSAGE(layout->recognise(weights).confidence == 0, what);
+    CHECK_THROWS_AS(layout->read(weights), Error);
+    return layout->recognise(weights).difference;
+  };
   for (std::size_t i = 0; i < whole.size(); ++i) {
     NamedTensors without = whole;
     without.erase(without.begin() + static_cast<std::ptrdiff_t>(i));
-    CHECK_MESSAGE(!recognise_adm(without, why), whole[i].first);
+    refuse(without, whole[i].first);
     NamedTensors reshaped = whole;
     reshaped[i].second = at::zeros({5});
-    CHECK_MESSAGE(!recognise_adm(reshaped, why), whole[i].first);
+    refuse(reshaped, whole[i].first);
   }
   NamedTensors more = whole;
   more.emplace_back("map_augment.weight", at::zeros({1}));
-  CHECK_FALSE(recognise_adm(more, why));
-  CHECK(why == "such a network has no map_augment.weight");
-  CHECK_FALSE(recognise_adm({}, why));
-  CHECK(why.empty());
-  CHECK_FALSE(recognise_adm({{"time_embed.0.weight", at::empty({0, std::int64_t{1} << 62})}}, why));
+  CHECK(refuse(more, "one more") == "such a network has no map_augment.weight");
+  CHECK(refuse({}, "nothing").empty());
+  refuse({{"time_embed.0.weight", at::empty({0, std::int64_t{1} << 62})}}, "a huge width");
 }

@@ -9,9 +9,9 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "casdm/weight_layout.h"
 #include "framework/config/document.h"
-#include "framework/interchange/diffusers_config.h"
-#include "framework/interchange/diffusers_layout.h"
+#include "framework/interchange/weights_folder.h"
 #include "integration/program.h"
 #include "support/components.h"
 
@@ -75,16 +75,13 @@ NamedTensors detached(const Module& module) {
   return result;
 }
 
-AdmLayout layout_of(const NamedTensors& tensors) {
-  std::string why;
-  const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
-  REQUIRE_MESSAGE(layout, why);
-  return *layout;
+/// @param order  of q, k and v, where the layout is to read; empty: not given
+std::shared_ptr<WeightLayout> diffusers_layout(const std::string& order = "") {
+  return make<WeightLayout>("diffusers", order.empty() ? "" : "attention_order = \"" + order + "\"\n", {});
 }
 
-DiffusersModel exported(const NetworkCase& network) {
-  const NamedTensors tensors = detached(*filled(network));
-  return to_diffusers(layout_of(tensors), tensors, table_of(network.options), network.spec.image.height);
+ForeignWeights exported(const NetworkCase& network) {
+  return diffusers_layout()->write({detached(*filled(network)), table_of(network.options), network.spec, "", {}});
 }
 
 void check_equal(const NamedTensors& a, const NamedTensors& b) {
@@ -97,8 +94,8 @@ void check_equal(const NamedTensors& a, const NamedTensors& b) {
 }
 
 /// A model of the golden file: its parameters are filled in the order of diffusers' names.
-DiffusersModel golden_model(const Value& golden) {
-  DiffusersModel model{*golden.find("config"), {}};
+ForeignWeights golden_model(const Value& golden) {
+  ForeignWeights model{{}, *golden.find("config")};
   for (const auto& [name, shape] : golden.find("shapes")->as_table()) {
     std::vector<std::int64_t> sizes;
     for (const Value& size : shape.as_array()) sizes.push_back(size.as_integer());
@@ -108,15 +105,8 @@ DiffusersModel golden_model(const Value& golden) {
   return model;
 }
 
-std::shared_ptr<Backbone> network_of(const AdmModel& model) {
-  Value options = options_of(model.layout, model.image_size);
-  for (const auto& [name, value] : model.options.as_table()) options.set(name, value);
-  Backbone::Spec spec;
-  spec.image.height = spec.image.width = model.image_size;
-  spec.image.channels = model.layout.in_channels;
-  spec.out_channels = model.layout.out_channels;
-  spec.condition.num_classes = model.layout.num_classes;
-  const auto network = make<Backbone>("unet", to_toml(options), spec);
+std::shared_ptr<Backbone> network_of(const BackboneWeights& model) {
+  const auto network = make<Backbone>("unet", to_toml(model.options), model.spec);
   load_state(*network, model.tensors, "golden");
   network->train(false);
   return network;
@@ -137,9 +127,9 @@ TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers compute
   for (const Value& item : cases.as_array()) {
     const std::string key = item.find("key")->as_string();
     CAPTURE(key);
-    const DiffusersModel peer = golden_model(item);
+    const ForeignWeights peer = golden_model(item);
     for (const std::string order : {"legacy", "new"}) {
-      const AdmModel model = from_diffusers(peer, order);
+      const BackboneWeights model = diffusers_layout(order)->read(peer);
       Condition condition;
       if (golden.contains(key + ".y")) condition.labels = golden.at(key + ".y");
       const Tensor out = network_of(model)->forward(golden.at(key + ".x"), golden.at(key + ".t"), condition);
@@ -147,10 +137,9 @@ TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers compute
       MESSAGE(key, ", attention ", order, ": largest relative difference ", difference);
       CHECK(difference < 1e-5);
       // Back again: the same tensors, and a config that asks for the same network.
-      Value options = model.options;
-      const DiffusersModel back = to_diffusers(model.layout, model.tensors, options, model.image_size);
+      const ForeignWeights back = diffusers_layout()->write(model);
       check_equal(back.tensors, peer.tensors);
-      CHECK(read_diffusers_config(back.config).layout == model.layout);
+      CHECK(to_toml(diffusers_layout(order)->read(back).options) == to_toml(model.options));
       for (const auto& [name, value] : back.config.as_table()) {
         const Value* theirs = peer.config.find(name);
         if (name == "_class_name" || name == "attn_norm_num_groups" || theirs == nullptr) continue;
@@ -167,17 +156,17 @@ TEST_CASE("export to diffusers and import are each other's inverse, bitwise") {
     CAPTURE(network.name);
     const NamedTensors tensors = detached(*filled(network));
     const Value table = table_of(network.options);
-    const AdmModel back = from_diffusers(exported(network), table.find("attention_order")->as_string());
-    CHECK(back.layout == layout_of(tensors));
+    const BackboneWeights back = diffusers_layout(table.find("attention_order")->as_string())->read(exported(network));
     check_equal(back.tensors, tensors);
+    check_equal(detached(*network_of(back)), tensors);
   }
 }
 
 TEST_CASE("the order of q, k and v matters to the exported weights when there are several heads") {
   NetworkCase network = networks().front();
-  const DiffusersModel legacy = exported(network);
+  const ForeignWeights legacy = exported(network);
   network.options += "attention_order = \"new\"\n";
-  const DiffusersModel other = exported(network);
+  const ForeignWeights other = exported(network);
   int different = 0;
   for (std::size_t i = 0; i < legacy.tensors.size(); ++i) {
     REQUIRE(legacy.tensors[i].first == other.tensors[i].first);
@@ -203,12 +192,12 @@ TEST_CASE("what UNet2DModel cannot express is refused with every reason") {
 }
 
 TEST_CASE("a model of diffusers that is no such U-Net is refused with every reason") {
-  const DiffusersModel good = exported(networks().front());
+  const ForeignWeights good = exported(networks().front());
   const auto refused = [&](const char* key, const Value& value, const char* why) {
-    DiffusersModel bad = good;
+    ForeignWeights bad = good;
     bad.config.set(key, value);
     CAPTURE(key);
-    CHECK_THROWS_WITH_AS(from_diffusers(bad, "legacy"), doctest::Contains(why), Error);
+    CHECK_THROWS_WITH_AS(diffusers_layout("legacy")->read(bad), doctest::Contains(why), Error);
   };
   refused("_class_name", "UNet2DConditionModel", "_class_name is \"UNet2DConditionModel\"");
   refused("freq_shift", 1, "freq_shift is 1, not 0");
@@ -224,15 +213,15 @@ TEST_CASE("a model of diffusers that is no such U-Net is refused with every reas
   refused("layers_per_block", 2, "has no tensor");
   refused("attention_head_dim", 7, "attention_head_dim 7");
   refused("block_out_channels", "wide", "array");
-  DiffusersModel more = good;
+  ForeignWeights more = good;
   more.tensors.emplace_back("more", at::zeros({1}));
-  CHECK_THROWS_WITH_AS(from_diffusers(more, "legacy"), doctest::Contains("a tensor too many: more"), Error);
+  CHECK_THROWS_WITH_AS(diffusers_layout("legacy")->read(more), doctest::Contains("a tensor too many: more"), Error);
   for (std::size_t i = 0; i < good.tensors.size(); ++i) {
-    DiffusersModel reshaped = good;
+    ForeignWeights reshaped = good;
     reshaped.tensors[i].second = at::zeros({5});
-    CHECK_THROWS_AS(from_diffusers(reshaped, "legacy"), Error);
+    CHECK_THROWS_AS(diffusers_layout("legacy")->read(reshaped), Error);
     reshaped.tensors[i].second = at::zeros({});
-    CHECK_THROWS_AS(from_diffusers(reshaped, "legacy"), Error);
+    CHECK_THROWS_AS(diffusers_layout("legacy")->read(reshaped), Error);
   }
 }
 
@@ -251,7 +240,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
     run("casdm import " + weights + ".safetensors --out " + weights + "2.safetensors");
     run("casdm export " + checkpoint.string() + " --module theta --out " + weights + " --layout diffusers --weights " +
         weights);
-    run("casdm import " + weights + " --out " + weights + "3.safetensors --attention legacy");
+    run("casdm import " + weights + " --out " + weights + "3.safetensors --set attention_order=legacy");
     const TensorFile saved =
         read_safetensors(checkpoint / (weights == "ema" ? "ema.safetensors" : "weights.safetensors"));
     for (const char* number : {"", "2", "3"}) {
@@ -279,7 +268,8 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
   };
   refused("runs/small --module psi --out x", "no module 'psi'; it has phi, theta");
   refused("runs/small --module theta --out ema", "--overwrite");
-  refused("runs/small --module theta --out x --layout onnx", "reference or diffusers, got onnx");
+  refused("runs/small --module theta --out x --layout onnx",
+          "the layouts of theta are reference, adm, diffusers; got \"onnx\"");
   refused("runs/small --module theta", "--out");
   CHECK_FALSE(fs::exists(folder.path() / "x"));
   CHECK(run("casdm export --help").find("usage: casdm export") != std::string::npos);
@@ -294,7 +284,7 @@ TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for
   at::NoGradGuard no_grad;
   for (const NetworkCase& network : networks()) {
     const fs::path to = fs::path(folder) / network.name;
-    write_diffusers(to, exported(network));
+    write_weights_folder(to, diffusers_layout()->info(), exported(network));
     const std::int64_t size = network.spec.image.height;
     const Tensor x = fill(11, {2, network.spec.image.channels, size, size});
     const Tensor t = at::arange(2, at::kFloat) * 700 + 20;

@@ -54,9 +54,9 @@ TEST_CASE("weights saved by PyTorch are imported bitwise, described, and trained
   write_torch(folder.path() / "openai.pt", tensors);
   write_small_config(folder.path(), "[[init]]\nmodule = \"theta\"\nfrom = \"theta.safetensors\"\nfreeze = true\n");
 
-  const Outcome import =
-      shell("casdm import openai.pt --out theta.safetensors --attention legacy --config small.toml --module theta",
-            folder.path());
+  const Outcome import = shell(
+      "casdm import openai.pt --out theta.safetensors --set attention_order=legacy --config small.toml --module theta",
+      folder.path());
   REQUIRE_MESSAGE(import.status == 0, import.err);
   CHECK(has(import.out, "PyTorch legacy (before 1.6)"));
   CHECK(has(import.out, "type = \"unet\"\n"));
@@ -78,7 +78,9 @@ TEST_CASE("weights saved by PyTorch are imported bitwise, described, and trained
   const Outcome again = shell("casdm import theta.safetensors --out copy.safetensors", folder.path());
   REQUIRE_MESSAGE(again.status == 0, again.err);
   CHECK(read_file(folder.path() / "copy.safetensors") == read_file(folder.path() / "theta.safetensors"));
-  CHECK(shell("casdm import theta.safetensors --out other.safetensors --attention new", folder.path()).status == 2);
+  CHECK(
+      shell("casdm import theta.safetensors --out other.safetensors --set attention_order=new", folder.path()).status ==
+      2);
 }
 
 TEST_CASE("the order of q, k and v is asked for, recorded, and compared with the network's") {
@@ -87,17 +89,17 @@ TEST_CASE("the order of q, k and v is asked for, recorded, and compared with the
   write_small_config(folder.path(), "[[init]]\nmodule = \"theta\"\nfrom = \"theta.safetensors\"\n");
   const Outcome silent = shell("casdm import openai.pt --out theta.safetensors", folder.path());
   CHECK(silent.status == 2);
-  CHECK(has(silent.err, "--attention legacy or --attention new"));
+  CHECK(has(silent.err, "--set attention_order=legacy or --set attention_order=new"));
   CHECK_FALSE(fs::exists(folder.path() / "theta.safetensors"));
 
-  const Outcome compared =
-      shell("casdm import openai.pt --out theta.safetensors --attention new --config small.toml --module theta",
-            folder.path());
+  const Outcome compared = shell(
+      "casdm import openai.pt --out theta.safetensors --set attention_order=new --config small.toml --module theta",
+      folder.path());
   CHECK(compared.status == 2);
   CHECK(has(compared.err, "attention_order = \"new\", head.theta has \"legacy\""));
   CHECK_FALSE(fs::exists(folder.path() / "theta.safetensors"));
 
-  REQUIRE(shell("casdm import openai.pt --out theta.safetensors --attention new", folder.path()).status == 0);
+  REQUIRE(shell("casdm import openai.pt --out theta.safetensors --set attention_order=new", folder.path()).status == 0);
   const Outcome train = shell("casdm train small.toml", folder.path());
   CHECK(train.status == 2);
   CHECK(has(train.err, "attention_order = \"new\", head.theta has \"legacy\""));
@@ -135,7 +137,7 @@ TEST_CASE("a prefix is taken off, and wrong use of import is told") {
   tensors.emplace_back("other", at::zeros({1}));
   write_torch(folder.path() / "parallel.pt", tensors);
   const Outcome outcome =
-      shell("casdm import parallel.pt --out a.safetensors --strip module. --attention legacy", folder.path());
+      shell("casdm import parallel.pt --out a.safetensors --strip module. --set attention_order=legacy", folder.path());
   CHECK_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(has(outcome.out, "# attention_resolutions: give --image-size"));
   CHECK(read_safetensors(folder.path() / "a.safetensors").tensors.size() == tensors.size() - 1);
@@ -148,7 +150,14 @@ TEST_CASE("a prefix is taken off, and wrong use of import is told") {
   };
   refused("parallel.pt --out b.safetensors --strip none.", 2, "\"none.\"");
   refused("parallel.pt --out a.safetensors", 2, "--overwrite");
-  refused("parallel.pt --out b.safetensors --attention newest", 2, "legacy or new, got newest");
+  refused("parallel.pt --out b.safetensors --strip module. --set attention_order=newest", 2,
+          "attention_order: expected one of \"legacy\", \"new\", got \"newest\"");
+  refused("parallel.pt --out b.safetensors --strip module. --set attenton_order=new", 2, "attention_order");
+  refused("parallel.pt --out b.safetensors --set attention_order=new", 2, "no layout found recognises parallel.pt");
+  refused("parallel.pt --out b.safetensors --attention new", 2,
+          "an option of the weight layout adm: give --set attention_order=...");
+  refused(". --out b.safetensors", 1, "is a folder that no weight layout found recognises");
+
   refused("parallel.pt --out b.safetensors --config small.toml", 2, "go together");
   refused("parallel.pt", 2, "--out");
   refused("none.pt --out b.safetensors", 1, "none.pt is no file");

@@ -1,25 +1,18 @@
-#include "framework/interchange/diffusers_layout.h"
+#include "diffusers_layout.h"
 
 #include <ATen/ATen.h>
 
 #include <map>
 
-#include "casdm/atomic_file.h"
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
-#include "framework/interchange/diffusers_config.h"
-#include "framework/support/files.h"
+#include "diffusers_config.h"
 
-namespace casdm {
-
-namespace fs = std::filesystem;
+namespace casdm::unet {
 
 namespace {
 
 using Kind = AdmBlock::Kind;
-
-constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
 
 /// A parameter's name here and there.
 struct NamePair {
@@ -67,7 +60,7 @@ constexpr const char* kParts[] = {"to_q", "to_k", "to_v"};
 std::vector<Tensor> split(const Tensor& qkv, std::int64_t heads, bool is_legacy) {
   const std::int64_t channels = qkv.size(0) / 3;
   const Tensor rows =
-      is_legacy ? qkv.view({heads, 3, channels / heads, -1}).transpose(0, 1) : qkv.view({3, channels, -1});
+      is_legacy ? qkv.reshape({heads, 3, channels / heads, -1}).transpose(0, 1) : qkv.reshape({3, channels, -1});
   return rows.reshape({3, channels, -1}).unbind(0);
 }
 
@@ -91,15 +84,13 @@ std::vector<std::pair<std::int64_t, bool>> attention_widths(const AdmLayout& lay
 }
 
 /// Channels of a head, the same everywhere; -1: one head everywhere, whatever its channels; 0: neither.
-std::int64_t head_channels(const AdmLayout& layout, const Value& options) {
-  const std::int64_t per_head = options.find("num_head_channels")->as_integer();
-  if (per_head != -1) return per_head;
-  const std::int64_t up = options.find("num_heads_upsample")->as_integer();
+std::int64_t head_channels(const AdmLayout& layout, const UNetOptions& options) {
   std::int64_t result = 0;
-  bool is_same = true, is_single = true;
+  bool is_same = true, is_single = options.num_head_channels == -1;
   for (const auto& [width, is_decoder] : attention_widths(layout)) {
-    const std::int64_t heads = is_decoder && up != -1 ? up : options.find("num_heads")->as_integer();
+    const std::int64_t heads = attention_heads(options, width, is_decoder);
     is_single = is_single && heads == 1;
+    if (heads < 1 || width % heads != 0) return 0;
     is_same = is_same && (result == 0 || result == width / heads);
     result = width / heads;
   }
@@ -107,7 +98,7 @@ std::int64_t head_channels(const AdmLayout& layout, const Value& options) {
 }
 
 /// Throws ConfigError with every reason why UNet2DModel is no such network.
-void check_expressible(const AdmLayout& layout, std::int64_t per_head, const Value& options) {
+void check_expressible(const AdmLayout& layout, std::int64_t per_head, const UNetOptions& options) {
   std::vector<std::string> reasons;
   if (layout.widths.front() != layout.channels) {
     reasons.push_back(text("the first width, ", layout.widths.front(), ", is not `channels` = ", layout.channels,
@@ -121,8 +112,9 @@ void check_expressible(const AdmLayout& layout, std::int64_t per_head, const Val
         "attention's heads have different widths: UNet2DModel has one attention_head_dim; num_head_channels gives "
         "that");
   }
-  if (options.find("timestep_scale")->as_number() != 1) {
-    reasons.emplace_back("timestep_scale is not 1: UNet2DModel embeds t itself");
+  if (options.timestep_scale != 1) reasons.emplace_back("timestep_scale is not 1: UNet2DModel embeds t itself");
+  if (layout.augment_size > 0) {
+    reasons.emplace_back("it is told how its images were augmented: UNet2DModel has no input for that");
   }
   if (reasons.empty()) return;
   throw ConfigError("diffusers' UNet2DModel cannot express this network:\n  " + join(reasons, "\n  "));
@@ -139,12 +131,12 @@ Tensor shaped(const Tensor& tensor, const AdmParameter& parameter) {
 
 }  // namespace
 
-DiffusersModel to_diffusers(const AdmLayout& layout, const NamedTensors& state, const Value& options,
+DiffusersModel to_diffusers(const AdmLayout& layout, const NamedTensors& state, const UNetOptions& options,
                             std::int64_t image_size) {
   const std::int64_t per_head = head_channels(layout, options);
   check_expressible(layout, per_head, options);
-  const bool is_legacy = options.find("attention_order")->as_string() == "legacy";
-  DiffusersModel model{diffusers_config(layout, per_head, options, image_size), {}};
+  const bool is_legacy = options.attention_order == "legacy";
+  DiffusersModel model{diffusers_config(layout, per_head, options.groups, image_size), {}};
   const std::map<std::string, Tensor> given = by_name(state);
   for (const NamePair& pair : names_of(layout)) {
     Tensor tensor = given.at(pair.adm);
@@ -164,11 +156,11 @@ DiffusersModel to_diffusers(const AdmLayout& layout, const NamedTensors& state, 
   return model;
 }
 
-AdmModel from_diffusers(const DiffusersModel& source, const std::string& attention_order) {
-  const DiffusersConfig config = read_diffusers_config(source.config);
+AdmModel from_diffusers(const Value& source, const NamedTensors& tensors, const std::string& attention_order) {
+  const DiffusersConfig config = read_diffusers_config(source);
   AdmModel model{config.layout, {}, config.options, config.image_size};
   model.options.set("attention_order", attention_order);
-  std::map<std::string, Tensor> given = by_name(source.tensors);
+  std::map<std::string, Tensor> given = by_name(tensors);
   const auto take = [&](const std::string& name) {
     const auto found = given.find(name);
     if (found == given.end()) throw Error("has no tensor " + name);
@@ -204,30 +196,4 @@ AdmModel from_diffusers(const DiffusersModel& source, const std::string& attenti
   return model;
 }
 
-bool is_diffusers_folder(const fs::path& path) { return fs::is_regular_file(path / "config.json"); }
-
-DiffusersModel read_diffusers(const fs::path& folder) {
-  try {
-    return {from_json(read_file(folder / "config.json")), read_safetensors(folder / kWeights).tensors};
-  } catch (const Error& error) {
-    throw Error(text(folder.string(), ": ", error.what()));
-  }
-}
-
-void write_diffusers(const fs::path& folder, const DiffusersModel& model) {
-  const auto write_into = [&](const fs::path& to) {
-    write_safetensors(to / kWeights, model.tensors, {{"format", "pt"}});
-    write_file(to / "config.json", to_json(model.config, 2) + "\n");
-  };
-  try {
-    if (fs::exists(folder)) return write_into(folder);
-    if (folder.has_parent_path()) fs::create_directories(folder.parent_path());
-    AtomicFolder made(folder);
-    write_into(made.temporary());
-    made.commit();
-  } catch (const std::exception& error) {
-    throw Error(text(folder.string(), " cannot be written: ", error.what()));
-  }
-}
-
-}  // namespace casdm
+}  // namespace casdm::unet

@@ -1,11 +1,11 @@
-#include "framework/interchange/diffusers_config.h"
+#include "diffusers_config.h"
 
 #include <algorithm>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
 
-namespace casdm {
+namespace casdm::unet {
 
 namespace {
 
@@ -153,7 +153,7 @@ class ConfigReader {
 
 }  // namespace
 
-Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, const Value& options, std::int64_t image_size) {
+Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, std::int64_t groups, std::int64_t image_size) {
   Value config{Value::Table{}};
   for (const FixedKey& key : fixed_keys()) config.set(key.name, key.needed);
   config.set("sample_size", image_size);
@@ -173,9 +173,9 @@ Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, const Val
   config.set("downsample_type", layout.resblock_updown ? "resnet" : "conv");
   config.set("upsample_type", layout.resblock_updown ? "resnet" : "conv");
   config.set("attention_head_dim", per_head == -1 ? Value() : Value(per_head));
-  config.set("norm_num_groups", *options.find("groups"));
+  config.set("norm_num_groups", groups);
   // Without it the middle's attention has no norm when the time scales and shifts.
-  config.set("attn_norm_num_groups", *options.find("groups"));
+  config.set("attn_norm_num_groups", groups);
   config.set("resnet_time_scale_shift", layout.use_scale_shift_norm ? "scale_shift" : "default");
   config.set("num_class_embeds", layout.num_classes > 0 ? Value(layout.num_classes) : Value());
   return config;
@@ -189,4 +189,4 @@ DiffusersConfig read_diffusers_config(const Value& config) {
               join(reader.reasons(), "\n  "));
 }
 
-}  // namespace casdm
+}  // namespace casdm::unet

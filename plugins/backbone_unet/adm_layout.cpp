@@ -1,4 +1,4 @@
-#include "framework/interchange/adm_layout.h"
+#include "adm_layout.h"
 
 #include <algorithm>
 #include <map>
@@ -6,7 +6,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 
-namespace casdm {
+namespace casdm::unet {
 
 namespace {
 
@@ -105,6 +105,7 @@ class LayoutReader {
     result.in_channels = extent("input_blocks.0.0.weight", 1);
     result.out_channels = extent("out.2.weight", 0);
     result.num_classes = extent("label_emb.weight", 0);
+    result.augment_size = extent("augment_emb.weight", 1);
     const std::int64_t first = extent("input_blocks.1.0.out_layers.3.weight", 0);
     if (!is_width(result.channels) || !is_width(first)) return std::nullopt;
     result.use_scale_shift_norm = extent("input_blocks.1.0.emb_layers.1.weight", 0) == 2 * first;
@@ -217,6 +218,7 @@ std::vector<AdmParameter> parameters_of(const AdmLayout& layout) {
   add_layer(result, "time_embed.0", {embedding, layout.channels});
   add_layer(result, "time_embed.2", {embedding, embedding});
   if (layout.num_classes > 0) result.push_back({"label_emb.weight", {layout.num_classes, embedding}});
+  if (layout.augment_size > 0) result.push_back({"augment_emb.weight", {embedding, layout.augment_size}});
   for (const AdmBlock& block : blocks_of(layout)) add_block(result, block, layout);
   add_layer(result, "out.0", {layout.widths.front()});
   add_layer(result, "out.2", {layout.out_channels, layout.widths.front(), 3, 3});
@@ -250,14 +252,17 @@ Value options_of(const AdmLayout& layout, std::int64_t image_size) {
   return options;
 }
 
-std::vector<std::string> unseen_adm_options(const Value& options) {
-  std::vector<std::string> names = {"attention_order", "num_head_channels", "groups", "timestep_scale"};
+Value unseen_options(const Value& options) {
+  std::vector<const char*> names = {"attention_order", "num_head_channels", "groups", "timestep_scale"};
   const Value* head_channels = options.find("num_head_channels");
   if (head_channels == nullptr || head_channels->as_integer() == -1) {
-    names.emplace_back("num_heads");
-    names.emplace_back("num_heads_upsample");
+    names.insert(names.end(), {"num_heads", "num_heads_upsample"});
   }
-  return names;
+  Value result{Value::Table{}};
+  for (const char* name : names) {
+    if (const Value* value = options.find(name)) result.set(name, *value);
+  }
+  return result;
 }
 
-}  // namespace casdm
+}  // namespace casdm::unet

@@ -8,16 +8,17 @@
 #include "casdm/module.h"
 #include "casdm/value.h"
 
-/// States of the U-Nets of improved-diffusion and guided-diffusion ("ADM": Dhariwal & Nichol 2021), read from names and
-/// shapes alone: whichever network has these names can be imported, exported and described.
-namespace casdm {
+/// States of the U-Nets of improved-diffusion and guided-diffusion ("ADM": Dhariwal & Nichol 2021), which are those of
+/// UNetBackbone, read from names and shapes alone.
+namespace casdm::unet {
 
 /// What the shapes tell of such a network.
 struct AdmLayout {
   std::int64_t channels = 0;  ///< of the time embedding's input
   std::int64_t in_channels = 0;
   std::int64_t out_channels = 0;
-  std::int64_t num_classes = 0;  ///< 0: unconditional
+  std::int64_t num_classes = 0;   ///< 0: unconditional
+  std::int64_t augment_size = 0;  ///< of `augment_emb`, which the reference does not have; 0: none
   std::int64_t num_res_blocks = 0;
   std::vector<std::int64_t> widths;  ///< channels of each resolution, from the image down
   std::vector<bool> has_attention;   ///< of each resolution
@@ -53,12 +54,12 @@ std::vector<AdmParameter> parameters_of(const AdmLayout& layout);
 /// exactly all of its parameters gets nothing too, and `why` says what differs.
 std::optional<AdmLayout> recognise_adm(const NamedTensors& state, std::string& why);
 
-/// The layout as options under guided-diffusion's names, attention by the size of its feature maps.
-/// @param image_size  in pixels; 0: unknown, attention is left out
+/// The layout as options of UNetBackbone.
+/// @param image_size  in pixels; 0: unknown, `attention_resolutions` is left out
 Value options_of(const AdmLayout& layout, std::int64_t image_size);
 
-/// Options that change what weights mean and no shape shows. Of those of `options`, without the ones that have no
-/// effect: where num_head_channels is given, num_heads has none.
-std::vector<std::string> unseen_adm_options(const Value& options = {});
+/// Options of `options` that change what weights mean and no shape shows, without those that have no effect: where
+/// num_head_channels is given, num_heads has none.
+Value unseen_options(const Value& options);
 
-}  // namespace casdm
+}  // namespace casdm::unet

@@ -2,15 +2,14 @@
 
 #include <cstdint>
 
+#include "adm_layout.h"
 #include "casdm/value.h"
-#include "framework/interchange/adm_layout.h"
 
-namespace casdm {
+namespace casdm::unet {
 
 /// config.json of a UNet2DModel with this layout.
 /// @param per_head  channels of a head of attention; -1: one head everywhere
-/// @param options   of the network, under guided-diffusion's names; needed is `groups`
-Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, const Value& options, std::int64_t image_size);
+Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, std::int64_t groups, std::int64_t image_size);
 
 /// What a config.json tells.
 struct DiffusersConfig {
@@ -19,7 +18,7 @@ struct DiffusersConfig {
   std::int64_t image_size = 0;
 };
 
-/// Throws Error with every reason when the U-Nets of guided-diffusion's names cannot express the model.
+/// Throws Error with every reason when UNetBackbone cannot express the model.
 DiffusersConfig read_diffusers_config(const Value& config);
 
-}  // namespace casdm
+}  // namespace casdm::unet

@@ -1,0 +1,64 @@
+#include "framework/interchange/weight_layouts.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/overrides.h"
+
+namespace casdm {
+
+namespace {
+
+bool is_plain_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+}
+
+void check(const FoundLayout& found) {
+  const WeightLayoutInfo& info = found.info;
+  if (info.backbone.empty()) found.layout.fail("info(): backbone is empty");
+  if (info.weights_file.empty() && info.config_file.empty()) return;
+  if (!is_plain_file_name(info.weights_file) || !is_plain_file_name(info.config_file)) {
+    found.layout.fail("info(): weights_file and config_file must both name a file of the folder, or both be empty");
+  }
+}
+
+}  // namespace
+
+std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::string& backbone, std::int64_t image_size) {
+  std::vector<FoundLayout> result;
+  for (const std::string& name : host.catalog().names(WeightLayout::kind)) {
+    try {
+      FoundLayout found{host.catalog().full_name(WeightLayout::kind, name), "", {}, {}};
+      found.layout = configured_layout(host, found.type, {}, image_size);
+      found.info = found.layout.call(&WeightLayout::info);
+      check(found);
+      const std::string& own = found.info.backbone;
+      const bool is_full = own.find('/') != std::string::npos;
+      found.backbone = is_full ? own : found.type.substr(0, found.type.find('/') + 1) + own;
+      if (backbone.empty() || found.backbone == backbone) result.push_back(std::move(found));
+    } catch (const Error& error) {
+      std::cerr << "warning: the weight layout " << name << " is left out: " << error.what() << '\n';
+    }
+  }
+  return result;
+}
+
+const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const std::string& backbone) {
+  const auto found = std::find_if(layouts.begin(), layouts.end(), [&](const FoundLayout& candidate) {
+    return candidate.info.is_native && candidate.backbone == backbone;
+  });
+  return found != layouts.end() ? &*found : nullptr;
+}
+
+Component<WeightLayout> configured_layout(const PluginHost& host, const std::string& type,
+                                          const std::vector<std::string>& overrides, std::int64_t image_size) {
+  Value table{Value::Table{}};
+  apply_overrides(table, overrides);
+  table.set("type", type);
+  const Value resolved = resolve_component(table, WeightLayout::kind, host.catalog());
+  return host.create<WeightLayout>({type, resolved}, {image_size});
+}
+
+}  // namespace casdm

@@ -1,0 +1,118 @@
+#include "weight_layouts.h"
+
+#include "adm_layout.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "diffusers_layout.h"
+#include "options.h"
+
+namespace casdm::unet {
+
+namespace {
+
+/// The order of q, k and v that the file records or the user says. Throws ConfigError when they differ or nobody says
+/// it.
+std::string attention_order(const ForeignWeights& weights, const UNetLayoutOptions& options) {
+  const Value* recorded = weights.recorded.find("attention_order");
+  if (recorded == nullptr && !options.attention_order) {
+    throw ConfigError(
+        "attention_order is missing: give --set attention_order=legacy or --set attention_order=new. The two orders of "
+        "q, k and v have equal shapes, and with the wrong one the network gives noise. \"new\" is right for models "
+        "trained with use_new_attention_order, \"legacy\" for all others");
+  }
+  if (recorded != nullptr && options.attention_order && recorded->as_string() != *options.attention_order) {
+    throw ConfigError(text("the file records attention_order = ", to_json(*recorded), ", the option says \"",
+                           *options.attention_order, "\""));
+  }
+  return options.attention_order ? *options.attention_order : recorded->as_string();
+}
+
+/// @param unseen  options that no shape shows
+BackboneWeights described(const AdmLayout& layout, NamedTensors tensors, const Value& unseen, std::int64_t image_size) {
+  BackboneWeights result;
+  result.tensors = std::move(tensors);
+  result.options = options_of(layout, image_size);
+  for (const auto& [name, value] : unseen.as_table()) result.options.set(name, value);
+  result.spec.image = ImageShape::square(layout.in_channels, image_size);
+  result.spec.out_channels = layout.out_channels;
+  result.spec.condition.num_classes = layout.num_classes;
+  result.spec.condition.augment_size = layout.augment_size;
+  result.summary =
+      text("A U-Net of guided-diffusion's names, ", layout.in_channels, " -> ", layout.out_channels, " channels",
+           layout.out_channels == 2 * layout.in_channels ? " (a mean and a learned variance)" : "", ", ",
+           layout.num_classes > 0 ? text(layout.num_classes, " classes") : "unconditional");
+  if (image_size == 0) result.remarks.emplace_back("attention_resolutions: give --image-size");
+  if (unseen.find("groups") == nullptr) {
+    result.remarks.emplace_back("num_heads or num_head_channels, groups, timestep_scale leave no trace in the weights");
+  }
+  return result;
+}
+
+/// Throws Error when the tensors are not exactly a U-Net's.
+AdmLayout layout_of(const NamedTensors& tensors) {
+  std::string why;
+  const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
+  if (!layout) throw Error(text("no U-Net of guided-diffusion's names", why.empty() ? "" : ": ", why));
+  return *layout;
+}
+
+}  // namespace
+
+void UNetLayoutOptions::describe(Schema<UNetLayoutOptions>& s) {
+  s.option("attention_order", &UNetLayoutOptions::attention_order,
+           "The order of the channels of q, k and v in the U-Net's weights, where the file does not tell it: \"new\" "
+           "for models trained with use_new_attention_order, \"legacy\" for all others.")
+      .choices({"legacy", "new"});
+}
+
+WeightLayoutInfo AdmWeights::info() const {
+  WeightLayoutInfo info;
+  info.backbone = "unet";
+  info.is_native = true;
+  info.sample.set("channels", 16);
+  info.sample.set("groups", 8);
+  return info;
+}
+
+LayoutMatch AdmWeights::recognise(const ForeignWeights& weights) const {
+  LayoutMatch match;
+  match.confidence = recognise_adm(weights.tensors, match.difference) ? 1 : 0;
+  return match;
+}
+
+BackboneWeights AdmWeights::read(const ForeignWeights& weights) const {
+  const AdmLayout layout = layout_of(weights.tensors);
+  Value options = weights.recorded;
+  options.set("attention_order", attention_order(weights, options_));
+  return described(layout, weights.tensors, unseen_options(options), spec_.image_size);
+}
+
+ForeignWeights AdmWeights::write(const BackboneWeights& weights) const {
+  return {weights.tensors, Value(), unseen_options(weights.options)};
+}
+
+WeightLayoutInfo DiffusersWeights::info() const {
+  WeightLayoutInfo info = AdmWeights({}, {}).info();
+  info.is_native = false;
+  info.weights_file = "diffusion_pytorch_model.safetensors";
+  info.config_file = "config.json";
+  return info;
+}
+
+LayoutMatch DiffusersWeights::recognise(const ForeignWeights& weights) const {
+  const Value* type = weights.config.find("_class_name");
+  return {type != nullptr && *type == "UNet2DModel" ? 1.0 : 0.0, ""};
+}
+
+BackboneWeights DiffusersWeights::read(const ForeignWeights& weights) const {
+  const AdmModel model = from_diffusers(weights.config, weights.tensors, attention_order(weights, options_));
+  return described(model.layout, model.tensors, unseen_options(model.options), model.image_size);
+}
+
+ForeignWeights DiffusersWeights::write(const BackboneWeights& weights) const {
+  DiffusersModel model = to_diffusers(layout_of(weights.tensors), weights.tensors,
+                                      read_options<UNetOptions>(weights.options), weights.spec.image.height);
+  return {std::move(model.tensors), std::move(model.config), Value(Value::Table{})};
+}
+
+}  // namespace casdm::unet

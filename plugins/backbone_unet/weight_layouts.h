@@ -1,0 +1,52 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "casdm/options.h"
+#include "casdm/weight_layout.h"
+
+/// UNetBackbone's weights in files of others.
+namespace casdm::unet {
+
+struct UNetLayoutOptions {
+  std::optional<std::string> attention_order;
+
+  static void describe(Schema<UNetLayoutOptions>& s);
+};
+
+/// The names of improved-diffusion and guided-diffusion, which are UNetBackbone's own: a file of tensors. Told apart
+/// from other networks by all names and shapes.
+class AdmWeights final : public WeightLayout {
+ public:
+  using Options = UNetLayoutOptions;
+
+  AdmWeights(const UNetLayoutOptions& options, const Spec& spec) : options_(options), spec_(spec) {}
+
+  WeightLayoutInfo info() const override;
+  LayoutMatch recognise(const ForeignWeights& weights) const override;
+  BackboneWeights read(const ForeignWeights& weights) const override;
+  ForeignWeights write(const BackboneWeights& weights) const override;
+
+ private:
+  UNetLayoutOptions options_;
+  Spec spec_;
+};
+
+/// UNet2DModel of diffusers: a folder of config.json and tensors.
+class DiffusersWeights final : public WeightLayout {
+ public:
+  using Options = UNetLayoutOptions;
+
+  DiffusersWeights(const UNetLayoutOptions& options, const Spec&) : options_(options) {}
+
+  WeightLayoutInfo info() const override;
+  LayoutMatch recognise(const ForeignWeights& weights) const override;
+  BackboneWeights read(const ForeignWeights& weights) const override;
+  ForeignWeights write(const BackboneWeights& weights) const override;
+
+ private:
+  UNetLayoutOptions options_;
+};
+
+}  // namespace casdm::unet
