@@ -107,7 +107,8 @@ void init(const po::variables_map& parsed) {
   for (const std::string& choice : words(parsed, "type")) {
     const std::size_t equals = choice.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw ConfigError(text("--type ", choice, ": expected TABLE=NAME, as in head.theta=unet"));
+      throw ConfigError(
+          text("--type ", choice, ": expected TABLE=NAME: a table of the experiment and the component it shall have"));
     }
     chosen[choice.substr(0, equals)] = choice.substr(equals + 1);
   }

@@ -27,8 +27,8 @@ usage: casdm COMMAND [ARGUMENT]...
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
   ema RUN                 make another average of a run's weights after training
-  import FILE             read a network's weights from PyTorch's .pt files, safetensors or diffusers
-  export RUN              write a network's weights for guided-diffusion or diffusers
+  import FILE             read weights of other programs: PyTorch's .pt files, safetensors, folders
+  export RUN              write a network's weights for other programs
   config check|show|init|schema|reference
                           validate an experiment, show it resolved, start a new one
   plugins list|inspect|paths|check|new|lock|doctor

@@ -30,10 +30,10 @@ constexpr const char* kUsage = R"(usage: casdm plugins list [--json]
 
 list, inspect, paths and lock read the notes in the plugins' files: no plugin is loaded. check, new
 and doctor have a --help of their own; lock prints the `[[plugins.lock]]` that pins the experiment to
-the plugin files it uses now. NAME is a plugin, a component (`unet`, `backbone_unet/unet`) or a library file.
+the plugin files it uses now. NAME is a plugin, a component (`NAME` or `PLUGIN/NAME`) or a library file.
 
   casdm plugins list
-  casdm plugins inspect unet
+  casdm plugins inspect backbone_mine
   casdm plugins inspect ./build/metric_mine.so
   casdm plugins paths --config configs/quickstart.toml
   casdm plugins lock --config configs/quickstart.toml >> configs/quickstart.toml

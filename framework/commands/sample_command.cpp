@@ -81,10 +81,11 @@ po::options_description described(SampleArguments& a) {
       "num", whole_number("num", a.num, 1, kMostImages), "number of images")("out", po::value(&a.out),
                                                                              "folder to write to")(
       "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
-      "steps", said(a.steps, "N"), "number of steps; short for --set sampler.num_inference_steps=N")(
-      "eta", said(a.eta, "X"), "noise of a step; short for --set sampler.eta=X")(
+      "steps", said(a.steps, "N"),
+      text("number of steps; short for --set sampler.", Sampler::steps_option, "=N").c_str())(
+      "eta", said(a.eta, "X"), text("noise of a step; short for --set sampler.", Sampler::eta_option, "=X").c_str())(
       "guidance", said(a.guidance, "X"), "classifier-free guidance; short for --set guidance.scale=X")(
-      "set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: sampler.spacing=trailing")(
+      "set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: guidance.scale=1.5")(
       "seed", whole_number("seed", a.seed, 0), "seed of the images' noise; default: 0")(
       "batch", whole_number("batch", a.batch, 1, kLargestBatch),
       "images drawn at once; does not change their noise; default: 64")(
@@ -113,8 +114,8 @@ bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find
 LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArguments& a) {
   std::vector<std::string> overrides = {text("run.device=", to_toml_value(a.device.value_or("auto")))};
   if (a.sampler) overrides.push_back("sampler={type=" + to_toml_value(*a.sampler) + "}");
-  if (a.steps) overrides.push_back("sampler.num_inference_steps=" + *a.steps);
-  if (a.eta) overrides.push_back("sampler.eta=" + *a.eta);
+  if (a.steps) overrides.push_back(text("sampler.", Sampler::steps_option, "=", *a.steps));
+  if (a.eta) overrides.push_back(text("sampler.", Sampler::eta_option, "=", *a.eta));
   if (a.guidance) overrides.push_back("guidance.scale=" + *a.guidance);
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
   return sampling_experiment(checkpoint.config(), has_extras(checkpoint), overrides,

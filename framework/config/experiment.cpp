@@ -109,7 +109,7 @@ void CheckpointOptions::describe(Schema<CheckpointOptions>& s) {
 }
 
 void InitOptions::describe(Schema<InitOptions>& s) {
-  s.option("module", &InitOptions::module, "A module of the head, such as `theta`.").required();
+  s.option("module", &InitOptions::module, "A module of the head: the name of its table under [head].").required();
   s.option("from", &InitOptions::from, "A run folder (its newest EMA weights) or a safetensors file.").required();
   s.option("freeze", &InitOptions::freeze, "Keep the module as it is: train the others on top of it.");
 }

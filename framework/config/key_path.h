@@ -8,7 +8,7 @@
 
 namespace casdm {
 
-/// `key` added to the key path `path`: "head.theta" and "channels" make "head.theta.channels".
+/// `key` added to the key path `path`: "data" and "image_size" make "data.image_size".
 /// Quoted when it is no bare key of TOML.
 std::string key_path(const std::string& path, const std::string& key);
 

@@ -60,7 +60,7 @@ struct Place {
   Parent parent;
 };
 
-/// "[noise]", "[[metrics]]", "[head.theta]".
+/// "[noise]", "[[metrics]]", "[data.source]".
 std::string header(const std::vector<Step>& path) {
   std::string keys;
   for (const Step& step : path) keys = key_path(keys, step.key);

@@ -68,7 +68,7 @@ class Resolver {
   struct Component {
     const ComponentEntry* entry = nullptr;
     std::string full_name;
-    std::string owner;  ///< "unet (plugin backbone_unet)"
+    std::string owner;  ///< "NAME (plugin ID)"
   };
 
   /// Who declares the option that is looked at, where it is not the host: the end of a message.
@@ -271,7 +271,7 @@ class Resolver {
   const ComponentCatalog& catalog_;
   Problems problems_;
   KeyFinder keys_;
-  std::string plugin_;  ///< "unet (plugin backbone_unet)" while its options are looked at; empty: the host's
+  std::string plugin_;  ///< "NAME (plugin ID)" while its options are looked at; empty: the host's
 };
 
 /// Gives what comes from JSON, and so has no location, its key path at least.

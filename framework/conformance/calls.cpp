@@ -146,7 +146,7 @@ void call_timesteps(Caller& caller) {
     caller.keep(at::tensor(draw.t));
     caller.keep(at::tensor(draw.weight));
     const Tensor t = at::tensor(draw.t, at::kDouble);
-    caller.run("observe", [&] { sampler->observe(t, {{"eps", t.to(at::kFloat) + 1, 1.0, "theta"}}); });
+    caller.run("observe", [&] { sampler->observe(t, {{"eps", t.to(at::kFloat) + 1, 1.0, "network"}}); });
   }
   caller.destroy(sampler);
 }

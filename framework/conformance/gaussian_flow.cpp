@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kMean = 0.3;
 constexpr double kVariance = 0.25;
-constexpr const char* kStepsOption = "num_inference_steps";
+constexpr std::string_view kStepsOption = Sampler::steps_option;
 
 /// Fine enough that what lies between two timesteps does not count.
 constexpr std::int64_t kFinest = 4000;

@@ -15,7 +15,7 @@ namespace casdm::conformance {
 /// whatever the timesteps in between, so that is where they are compared.
 class GaussianFlow {
  public:
-  /// @param steps  the option num_inference_steps; without such an option, the length of the schedule
+  /// @param steps  the option Sampler::steps_option; without such an option, the length of the schedule
   GaussianFlow(const Subject& subject, std::int64_t steps);
 
   std::size_t steps() const { return plan_.size(); }

@@ -37,9 +37,9 @@ void observe(TimestepSampler& sampler, std::int64_t round, double recorded = 0) 
   const Tensor scale = 0.1 + t.to(at::kFloat) / static_cast<double>(T);
   std::vector<LossTerm> terms;
   for (const char* name : {"eps", "x0", "metric.conformance"}) {
-    terms.push_back({name, scale * at::empty({T}, at::kFloat).uniform_(0.5, 1.5, generator), 1.0, "theta"});
+    terms.push_back({name, scale * at::empty({T}, at::kFloat).uniform_(0.5, 1.5, generator), 1.0, "network"});
   }
-  if (recorded != 0) terms.push_back({"recorded", at::full({T}, recorded) * t, 0.0, "theta"});
+  if (recorded != 0) terms.push_back({"recorded", at::full({T}, recorded) * t, 0.0, "network"});
   sampler.observe(t, terms);
 }
 
