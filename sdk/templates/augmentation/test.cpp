@@ -1,41 +1,22 @@
 #include <ATen/ATen.h>
 
-#include <cstdlib>
-#include <iostream>
-
 #include "casdm/augmentation.h"
-#include "casdm/plugin_description.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
-
-namespace {
-
-int failures = 0;
-
-void check(bool holds, const char* what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
-
-/// The component as the host makes it, with `options` as in the experiment file.
-std::shared_ptr<casdm::Augmentation> make(const casdm::Value& options) {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  const casdm::Augmentation::Spec spec{casdm::ImageShape::square(3, 8)};
-  return std::static_pointer_cast<casdm::Augmentation>(
-      plugin.find("augmentation", "template_name")->make(options, &spec));
-}
-
-}  // namespace
+using casdm::testing::check;
+using casdm::testing::make;
 
 int main() {
+  const casdm::Augmentation::Spec spec{casdm::ImageShape::square(3, 8)};
   const at::Tensor images = at::ones({4, 3, 8, 8});
   const std::vector<std::uint64_t> seeds = {1, 2, 3, 4};
 
-  const casdm::Augmented never = make(casdm::Value::Table{{"p", 0.0}})->apply(images, seeds);
+  const casdm::Augmented never =
+      make<casdm::Augmentation>("template_name", casdm::Value::Table{{"p", 0.0}}, spec)->apply(images, seeds);
   check(never.images.equal(images) && never.labels.equal(at::zeros({4, 3})), "at p = 0 nothing happens");
 
-  const auto augmentation = make(casdm::Value::Table{{"p", 1.0}, {"part", 0.5}});
+  const auto augmentation =
+      make<casdm::Augmentation>("template_name", casdm::Value::Table{{"p", 1.0}, {"part", 0.5}}, spec);
   const casdm::Augmented always = augmentation->apply(images, seeds);
   for (std::int64_t i = 0; i < 4; ++i) {
     const auto x = always.labels[i][1].item<double>() * 8;
@@ -47,5 +28,5 @@ int main() {
   check(images.equal(at::ones({4, 3, 8, 8})), "the images it was given stay");
   check(augmentation->apply(images.narrow(0, 2, 1), {3}).images[0].equal(always.images[2]),
         "an image depends on its seed alone");
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }

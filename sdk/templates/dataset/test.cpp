@@ -1,32 +1,17 @@
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <string>
 
 #include "casdm/dataset.h"
 #include "casdm/error.h"
-#include "casdm/plugin_description.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
+using casdm::testing::check;
+using casdm::testing::make;
 
 namespace {
-
-int failures = 0;
-
-void check(bool holds, const char* what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
-
-/// The component as the host makes it, with `options` as in the experiment file.
-std::shared_ptr<casdm::Dataset> make(const casdm::Value& options, const casdm::Dataset::Spec& spec) {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  return std::static_pointer_cast<casdm::Dataset>(plugin.find("dataset", "template_name")->make(options, &spec));
-}
 
 /// Writes a NumPy file with this header and the bytes 0, 1, 2, ...
 void write(const std::filesystem::path& path, std::string header, std::size_t bytes) {
@@ -39,7 +24,8 @@ void write(const std::filesystem::path& path, std::string header, std::size_t by
 bool is_refused(const std::filesystem::path& path, const std::string& header, std::size_t bytes) {
   write(path, header, bytes);
   try {
-    make(casdm::Value::Table{{"path", path.string()}}, {casdm::ImageShape::square(3, 2)});
+    make<casdm::Dataset>("template_name", casdm::Value::Table{{"path", path.string()}},
+                         {casdm::ImageShape::square(3, 2)});
   } catch (const casdm::Error&) {
     return true;
   }
@@ -64,14 +50,15 @@ int main() {
   write(path, header, 36);
   const casdm::Value options = casdm::Value::Table{{"path", path.string()}};
 
-  const auto dataset = make(options, {casdm::ImageShape::square(3, 2)});
+  const auto dataset = make<casdm::Dataset>("template_name", options, {casdm::ImageShape::square(3, 2)});
   check(dataset->size() == 2, "it has as many images as the file");
   const casdm::Image image = dataset->get(1).image;
   check(image.height == 2 && image.width == 3 && image.channels == 3, "an image has the size it has in the file");
   check(image.pixels.size() == 18 && image.pixels.front() == 18 && image.pixels.back() == 35,
         "image 1 is the second half of the bytes");
   check(throws_beyond_the_end(*dataset), "an index past the end is refused");
-  const casdm::Image grey = make(options, {casdm::ImageShape::square(1, 2)})->get(0).image;
+  const casdm::Image grey =
+      make<casdm::Dataset>("template_name", options, {casdm::ImageShape::square(1, 2)})->get(0).image;
   check(grey.pixels.size() == 6 && grey.pixels.front() == 1, "a grey image is the luma: of 0, 1, 2 it is 1");
 
   check(is_refused(path, header, 35), "a file that is cut short is refused");
@@ -79,5 +66,5 @@ int main() {
         "floats are refused");
   check(is_refused(path, "{'descr': '|u1', 'fortran_order': False, 'shape': (36,), }", 36), "one axis is refused");
   std::filesystem::remove(path);
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }
