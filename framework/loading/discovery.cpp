@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -25,6 +26,17 @@ namespace {
 constexpr std::size_t kMostShown = 20;  // files that cannot be used, in a message
 
 bool is_chosen(const std::string& origin) { return origin == kCommandOrigin || origin == kConfigOrigin; }
+
+// A folder may be anybody's: looking through it takes less than 2 s and 500 MB.
+constexpr std::size_t kMostLibraries = 1000;                       // of a place; of an experiment's places together
+constexpr std::size_t kMostNoteBytes = std::size_t{16} << 20;      // of their notes
+constexpr std::uintmax_t kLargestGuest = std::uintmax_t{1} << 28;  // bytes; a lock has them hashed
+
+/// What has been looked at in a place.
+struct Looked {
+  std::size_t libraries = 0;
+  std::size_t note_bytes = 0;
+};
 
 /// Ids and names stand in messages, experiments and names of files.
 bool is_name(const std::string& name) {
@@ -65,7 +77,8 @@ std::string remembered_crash(const std::string& build_id) {
 }
 
 /// What is known of the library at the canonical `path` without loading it.
-FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail detail = NoteDetail::options) {
+FoundPlugin examine(const fs::path& path, const std::string& origin, Looked& looked,
+                    NoteDetail detail = NoteDetail::options) {
   FoundPlugin plugin;
   plugin.path = path;
   plugin.origin = origin;
@@ -75,10 +88,22 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail 
   }
   plugin.problem = distrust(path);
   if (!plugin.problem.empty()) return plugin;
+  std::error_code ignored;
+  if (origin == kConfigOrigin && fs::file_size(path, ignored) > kLargestGuest) {
+    plugin.problem = text("is larger than ", kLargestGuest >> 20, " MiB, the most for a library that an experiment ",
+                          "brings; name it by --plugin");
+    return plugin;
+  }
   try {
     const std::optional<ElfNote> note = read_elf_note(path);
     if (!note) {
       plugin.problem = "is no casdm plugin: it has no casdm note, which casdm_add_plugin writes";
+      return plugin;
+    }
+    looked.note_bytes += note->json.size();
+    if (looked.note_bytes > kMostNoteBytes) {
+      plugin.problem =
+          text("is not looked at: the notes of the libraries before it fill ", kMostNoteBytes >> 20, " MiB");
       return plugin;
     }
     plugin.build_id = note->build_id;
@@ -101,7 +126,8 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, NoteDetail 
   return plugin;
 }
 
-/// The libraries of a place, in the order of their names; those of a folder as entries of its canonical path.
+/// The libraries of a place, in the order of their names; those of a folder as entries of its canonical path. Of a
+/// folder with very many, some.
 std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
   std::error_code error;
   if (!fs::is_directory(place.path, error)) return {fs::directory_entry(place.path, error)};
@@ -109,6 +135,7 @@ std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
   for (fs::directory_iterator entry(fs::canonical(place.path, error), error), end; !error && entry != end;
        entry.increment(error)) {
     if (entry->path().extension() == ".so") result.push_back(*entry);
+    if (result.size() > kMostLibraries) break;
   }
   std::sort(result.begin(), result.end());
   return result;
@@ -121,18 +148,24 @@ bool is_guest(const FoundPlugin& plugin) {
 
 /// An id in two files: neither wins silently.
 void refuse_duplicates(std::vector<FoundPlugin>& plugins) {
-  std::vector<std::string> problems(plugins.size());
+  std::map<std::string, std::vector<std::size_t>> of_id;
   for (std::size_t i = 0; i < plugins.size(); ++i) {
-    for (std::size_t j = 0; j < plugins.size(); ++j) {
-      if (i == j || !plugins[i].problem.empty() || !plugins[j].problem.empty()) continue;
-      if (plugins[i].description.info.id != plugins[j].description.info.id) continue;
-      if (is_guest(plugins[j]) && !is_guest(plugins[i])) continue;
-      problems[i] = text("has the plugin id '", plugins[i].description.info.id, "', as has ", plugins[j].path.string(),
-                         "; remove one of them from the search path");
-    }
+    if (plugins[i].problem.empty()) of_id[plugins[i].description.info.id].push_back(i);
   }
-  for (std::size_t i = 0; i < plugins.size(); ++i) {
-    if (!problems[i].empty()) plugins[i].problem = problems[i];
+  for (const auto& [id, found] : of_id) {
+    if (found.size() == 1) continue;
+    std::vector<std::size_t> guests, others;
+    for (const std::size_t i : found) (is_guest(plugins[i]) ? guests : others).push_back(i);
+    const auto refuse = [&](std::size_t i, const FoundPlugin& other) {
+      plugins[i].problem = text("has the plugin id '", id, "', as has ", other.path.string(),
+                                "; remove one of them from the search path");
+    };
+    const auto last_but = [](const std::vector<std::size_t>& from, std::size_t i) {
+      return from.back() != i ? from.back() : from[from.size() - 2];
+    };
+    for (const std::size_t i : guests) refuse(i, plugins[last_but(found, i)]);
+    if (others.size() < 2) continue;
+    for (const std::size_t i : others) refuse(i, plugins[last_but(others, i)]);
   }
 }
 
@@ -209,7 +242,10 @@ std::vector<fs::path> plugin_paths(const Value& document) {
 PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail detail) {
   PluginCatalog catalog;
   std::set<fs::path> known;
+  Looked of_config;
   for (const SearchPlace& place : search.places()) {
+    Looked of_place;
+    Looked& looked = place.origin == kConfigOrigin ? of_config : of_place;
     catalog.searched_.push_back(text(place.path.string(), " (", place.origin, ")"));
     std::error_code error;
     if (place.origin == kEnvironmentOrigin && place.path.is_relative()) {
@@ -230,10 +266,18 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail deta
       error.clear();
       const fs::path canonical = is_canonical ? library.path() : fs::canonical(library.path(), error);
       if (!known.insert(error ? library.path() : canonical).second) continue;
+      if (++looked.libraries > kMostLibraries) {
+        catalog.plugins_.push_back({place.path,
+                                    place.origin,
+                                    {},
+                                    "",
+                                    text("holds more than ", kMostLibraries, " libraries; no more are looked at")});
+        break;
+      }
       if (error) {
         catalog.plugins_.push_back({library.path(), place.origin, {}, "", "cannot be read: " + error.message()});
       } else {
-        catalog.plugins_.push_back(examine(canonical, place.origin, detail));
+        catalog.plugins_.push_back(examine(canonical, place.origin, looked, detail));
       }
       catalog.plugins_.back().is_named = place.origin == kCommandOrigin && !is_folder;
     }
@@ -245,9 +289,10 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail deta
 PluginCatalog PluginCatalog::of_library(const fs::path& path) {
   PluginCatalog catalog;
   std::error_code error;
+  Looked looked;
   const fs::path canonical = fs::canonical(path, error);
   catalog.plugins_.push_back(error ? FoundPlugin{path, "", {}, "", "cannot be read: " + error.message()}
-                                   : examine(canonical, kCommandOrigin));
+                                   : examine(canonical, kCommandOrigin, looked));
   return catalog;
 }
 

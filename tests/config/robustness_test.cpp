@@ -1,18 +1,24 @@
 // Damaged input never crashes and never gives anything but a clear refusal.
 #include <doctest/doctest.h>
 #include <elf.h>
-
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <iostream>
 #include <random>
 #include <sstream>
 
 #include "casdm/elf_note.h"
 #include "casdm/plugin_description.h"
 #include "casdm/text.h"
+#include "framework/commands/commands.h"
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/parse_toml.h"
@@ -90,6 +96,43 @@ std::string repeated(const std::string& text, std::size_t count) {
   std::string result;
   for (std::size_t i = 0; i < count; ++i) result += text;
   return result;
+}
+
+/// Runs `work` in a process of its own. Returns whether it succeeded within 2 s of processor time and 500 MB of memory.
+template <class Work>
+bool is_cheap(const std::string& what, Work work) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(60);
+    int status = 0;
+    try {
+      const int null = ::open("/dev/null", O_WRONLY);
+      ::dup2(null, STDOUT_FILENO);
+      ::dup2(null, STDERR_FILENO);
+      work();
+    } catch (const std::exception&) {
+      status = 1;
+    }
+    std::cout.flush();
+    ::_exit(status);
+  }
+  int status = 0;
+  rusage used{};
+  REQUIRE(::wait4(child, &status, 0, &used) == child);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  const double total = seconds(used.ru_utime) + seconds(used.ru_stime);
+  const std::int64_t kilobytes = used.ru_maxrss;
+  MESSAGE(what << ": " << total << " s of processor time, " << kilobytes / 1000 << " MB");
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 && total < 2 && kilobytes < 500000;
+}
+
+/// A file that claims `size` bytes and holds `content` alone.
+void write_sparse(const std::filesystem::path& path, const std::string& content, std::uintmax_t size) {
+  std::ofstream(path, std::ios::binary) << content;
+  std::filesystem::resize_file(path, size);
 }
 
 const char* const kExperiment = R"(# An experiment
@@ -196,6 +239,60 @@ TEST_CASE("a library that claims too much is refused at once") {
   Elf64_Phdr table = segment(PT_DYNAMIC, dynamic.size());
   table.p_offset = good.size() + (1 << 20);
   CHECK(is_refused_at_once(library({segment(PT_NOTE, good.size()), strings, table}, bytes)));
+}
+
+TEST_CASE("a listing of anybody's libraries takes at most 2 s and 500 MB") {
+  const casdm::testing::TemporaryFolder folder;
+  namespace fs = std::filesystem;
+  ::setenv("XDG_DATA_HOME", (folder.path() / "data").c_str(), 1);
+  ::setenv("XDG_STATE_HOME", (folder.path() / "state").c_str(), 1);
+  ::unsetenv("CASDM_PLUGIN_PATH");
+  const std::string whole = fixture();
+  const auto in = [&](const std::string& name) {
+    fs::create_directories(folder.path() / name);
+    return folder.path() / name;
+  };
+  constexpr std::uintmax_t kTerabyte = std::uintmax_t{1} << 40;
+  write_sparse(in("huge") / "plugin.so", whole, kTerabyte);
+  write_sparse(in("huge") / "headers.so", whole.substr(0, 4096), kTerabyte);
+  write_sparse(in("huge") / "notes.so", library({segment(PT_NOTE, kTerabyte / 2)}, note("{}")), kTerabyte);
+  write_sparse(in("huge") / "empty.so", "", kTerabyte);
+  const fs::path one = folder.write("one.so", whole);
+  // Many names of one file, all with one id; and beside them more than are ever read.
+  for (int i = 0; i < 3000; ++i) fs::create_hard_link(one, in("many") / text(i, ".so"));
+  // Notes cut anywhere, and notes of a megabyte that nearly end.
+  for (int i = 0; i < 300; ++i) {
+    const std::size_t length = whole.size() * static_cast<std::size_t>(i) / 300;
+    folder.write(text("cut/", i, ".so"), whole.substr(0, length));
+  }
+  const std::string head = "{\"id\":\"a\",\"components\":[";
+  for (const std::string& json : {repeated("[", 1000000), head + repeated("{\"options\":[{\"doc\":\"", 40000),
+                                  head + repeated("{\"kind\":\"a\"},", 60000) + "{}]}"}) {
+    const std::string bytes = note(json);
+    const fs::path file = folder.write("large.so", library({segment(PT_NOTE, bytes.size())}, bytes));
+    for (int i = 0; i < 1500; ++i) fs::create_hard_link(file, in("large") / text(json.size(), "-", i, ".so"));
+    fs::remove(file);
+  }
+  // What is no file.
+  ::mkfifo((in("others") / "pipe.so").c_str(), 0600);
+  fs::create_symlink("/dev/zero", in("others") / "zero.so");
+  fs::create_symlink("loop.so", in("others") / "loop.so");
+  fs::create_directory(in("others") / "folder.so");
+
+  std::string every = "[plugins]\npaths = [";
+  for (const std::string name : {"huge", "many", "cut", "large", "others"}) {
+    CHECK(is_cheap("list " + name, [&] { plugins_command({"list", "--plugin", name}); }));
+    CHECK(is_cheap("list --json " + name, [&] { plugins_command({"list", "--json", "--plugin", name}); }));
+    every += text("'", name, "', ");
+  }
+  folder.write("x.toml", every + "]\n" + kExperiment);
+  CHECK(is_cheap("paths of an experiment", [] { plugins_command({"list", "--config", "x.toml"}); }));
+  CHECK(is_cheap("check of an experiment", [] {
+    try {
+      config_command({"check", "x.toml"});
+    } catch (const ConfigError&) {
+    }
+  }));
 }
 
 TEST_CASE("a damaged experiment is read or refused with ConfigError, never worse") {
