@@ -15,6 +15,7 @@
 #include "framework/config/key_path.h"
 #include "framework/config/limits.h"
 #include "framework/config/merge.h"
+#include "framework/config/named_tables.h"
 #include "framework/config/problems.h"
 #include "framework/config/wording.h"
 #include "framework/support/files.h"
@@ -37,11 +38,21 @@ class Walk {
 
   void members(const Value& table, const OptionSchema& schema, const Location& location) const {
     for (const OptionSpec& spec : schema) {
-      if (const Value* value = table.find(spec.name)) one(*value, spec, inside(location, *value, spec.name));
+      if (is_named_tables(spec)) {
+        named(table, schema, spec, location);
+      } else if (const Value* value = table.find(spec.name)) {
+        one(*value, spec, inside(location, *value, spec.name));
+      }
     }
   }
 
  private:
+  void named(const Value& table, const OptionSchema& schema, const OptionSpec& spec, const Location& location) const {
+    for (const auto& [key, value] : table.as_table()) {
+      if (is_named_table(schema, key, value)) one(value, spec, inside(location, value, key));
+    }
+  }
+
   /// Where `value` stands; a default stands where its table does.
   static Location inside(Location table, const Value& value, const std::string& key) {
     if (!value.location().file.empty()) return value.location();
@@ -104,6 +115,7 @@ class CrossChecks {
     metrics();
     averages();
     guidance();
+    optimizer();
     if (options_.plugins.paths.size() > kMostPluginPaths) {
       problem("plugins.paths",
               text("expected at most ", kMostPluginPaths, " paths, got ", options_.plugins.paths.size()));
@@ -195,6 +207,29 @@ class CrossChecks {
               "snapshots are of averages with sigma_rel, and there is none; add two, such as [[ema.also]] name = "
               "\"p05\" sigma_rel = 0.05 and [[ema.also]] name = \"p10\" sigma_rel = 0.1");
     }
+  }
+
+  void optimizer() const {
+    const OptimizerOptions& all = options_.optimizer;
+    learning_rate(all, "optimizer");
+    for (const std::string& module : all.modules()) {
+      const std::string path = key_path("optimizer", module);
+      if (all.grouping == "joint" && find(path + ".clip_norm") != nullptr) {
+        problem(path + ".clip_norm",
+                "with optimizer.grouping = \"joint\" all modules have one norm; set "
+                "optimizer.clip_norm");
+      }
+      if (find(path + ".schedule") || find(path + ".warmup_images") || find(path + ".reference_images")) {
+        learning_rate(all.of(module), path);
+      }
+    }
+  }
+
+  void learning_rate(const OptimizerOptions& options, const std::string& path) const {
+    if (options.schedule != "inverse_sqrt" || options.reference_images > 0 || options.warmup_images > 0) return;
+    problem(path + ".schedule",
+            "\"inverse_sqrt\" falls from reference_images on, or from the end of warm-up: set "
+            "reference_images or warmup_images above 0");
   }
 
   void guidance() const {

@@ -1,5 +1,8 @@
 #include "framework/config/experiment.h"
 
+#include "framework/config/merge.h"
+#include "framework/config/named_tables.h"
+
 namespace casdm {
 
 void RunOptions::describe(Schema<RunOptions>& s) {
@@ -66,21 +69,53 @@ void TrainOptions::describe(Schema<TrainOptions>& s) {
 }
 
 void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
-  s.option("learning_rate", &OptimizerOptions::learning_rate, "Adam's step size after warm-up.").greater_than(0);
-  s.option("betas", &OptimizerOptions::betas, "Decay rates of Adam's two moments.").at_least(0).less_than(1);
-  s.option("eps", &OptimizerOptions::eps, "Adam's term for numerical stability.").greater_than(0);
-  s.option("weight_decay", &OptimizerOptions::weight_decay, "Decoupled weight decay (AdamW).").at_least(0);
+  s.flatten_component(&OptimizerOptions::component, "optimizer");
+  s.option("learning_rate", &OptimizerOptions::learning_rate, "Step size after warm-up, before it falls.")
+      .greater_than(0);
   s.option("warmup_images", &OptimizerOptions::warmup_images, "The learning rate rises linearly over this many images.")
       .at_least(0)
       .in_unit("images");
-  s.option("schedule", &OptimizerOptions::schedule, "After warm-up: `constant`, or down to 0 at the end of training.")
-      .choices({"constant", "linear", "cosine"});
+  s.option("schedule", &OptimizerOptions::schedule,
+           "The learning rate after warm-up: `constant`; `linear` or as half a `cosine` down to the end of training; "
+           "`inverse_sqrt` 1 / sqrt(images / reference_images) from there on (Karras et al. 2024); `wsd` constant and "
+           "at the end down over decay_images (Hu et al. 2024).")
+      .choices({"constant", "linear", "cosine", "inverse_sqrt", "wsd"});
+  s.option("decay_images", &OptimizerOptions::decay_images,
+           "The learning rate of `wsd` falls over so many images; 0: a fifth of the training.")
+      .at_least(0)
+      .at_most("train.total_images")
+      .in_unit("images");
+  s.option("reference_images", &OptimizerOptions::reference_images,
+           "The learning rate of `inverse_sqrt` falls from here on; 0: from the end of warm-up.")
+      .at_least(0)
+      .in_unit("images");
+  s.option("final_fraction", &OptimizerOptions::final_fraction,
+           "What `linear`, `cosine` and `wsd` fall to, as a fraction of the learning rate.")
+      .range(0, 1);
   s.option("clip_norm", &OptimizerOptions::clip_norm, "Gradients are scaled down to this L2 norm; 0: never.")
       .at_least(0);
   s.option("grouping", &OptimizerOptions::grouping,
            "What one gradient norm is taken over: each `module` of the head, or all of them `joint`ly, which couples "
            "them.")
       .choices({"module", "joint"});
+}
+
+std::vector<std::string> OptimizerOptions::modules() const {
+  std::vector<std::string> result;
+  if (!component.table.is_table()) return result;
+  for (const auto& [key, value] : component.table.as_table()) {
+    if (value.is_table()) result.push_back(key);
+  }
+  return result;
+}
+
+OptimizerOptions OptimizerOptions::of(const std::string& module) const {
+  const Value* own = component.table.find(module);
+  if (own == nullptr || !own->is_table()) return *this;
+  Value table = component.table;
+  std::erase_if(table.as_table(), [](const Value::Member& member) { return member.second.is_table(); });
+  merge(table, *own, host_fields(&host_schema(), "optimizer"));
+  return read_options<OptimizerOptions>(table);
 }
 
 void GuidanceOptions::describe(Schema<GuidanceOptions>& s) {
@@ -147,7 +182,14 @@ void Experiment::describe(Schema<Experiment>& s) {
       .required();
   s.option("guidance", &Experiment::guidance, "How strongly samples follow their class labels.");
   s.option("train", &Experiment::train, "Length and batch of the training.");
-  s.option("optimizer", &Experiment::optimizer, "Adam, learning rate and gradient clipping.");
+  OptionSpec& optimizer = s.option("optimizer", &Experiment::optimizer,
+                                   "How the weights follow their gradients, the learning rate and gradient clipping.");
+  OptionSpec of_module = named_tables(optimizer, "MODULE",
+                                      "What is different for one module of the head, such as [optimizer.phi]: keys of "
+                                      "this table but `grouping`, and of the optimizer; `type` chooses another.");
+  std::erase_if(of_module.fields, [](const OptionSpec& field) { return field.name == "grouping"; });
+  optimizer.fields.push_back(std::move(of_module));
+  optimizer.default_value.set("type", "adamw");
   s.option("ema", &Experiment::ema, "The average of the weights that sampling uses.");
   s.option("log", &Experiment::log, "What is recorded, and how often.");
   s.option("checkpoint", &Experiment::checkpoint, "When states are saved.");

@@ -63,18 +63,26 @@ struct TrainOptions {
   static void describe(Schema<TrainOptions>& s);
 };
 
-/// [optimizer]: one Adam per module of the head.
+/// [optimizer]: an optimizer component, of which each module of the head has one of its own, and its learning rate. A
+/// table [optimizer.MODULE] changes some of the keys for one module.
 struct OptimizerOptions {
+  ComponentConfig component;
   double learning_rate = 1e-4;
-  std::array<double, 2> betas = {0.9, 0.999};
-  double eps = 1e-8;
-  double weight_decay = 0.0;
   Count warmup_images = 0;
   std::string schedule = "constant";
+  Count decay_images = 0;
+  Count reference_images = 0;
+  double final_fraction = 0.0;
   double clip_norm = 1.0;
   std::string grouping = "module";
 
   static void describe(Schema<OptimizerOptions>& s);
+
+  /// The names of the tables [optimizer.MODULE].
+  std::vector<std::string> modules() const;
+
+  /// What holds for a module: its table merged over this one.
+  OptimizerOptions of(const std::string& module) const;
 };
 
 /// [guidance]: see framework/sampling/guidance.h.

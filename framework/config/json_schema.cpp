@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "casdm/text.h"
+#include "framework/config/named_tables.h"
 #include "framework/config/wording.h"
 
 namespace casdm {
@@ -46,11 +47,17 @@ class SchemaWriter {
 
   Value table(const OptionSchema& options, Value::Table properties = {}, std::vector<std::string> required = {}) {
     Value members{std::move(properties)};
+    Value others = false;
     for (const OptionSpec& option : options) {
+      if (is_named_tables(option)) {
+        others = piece(option);
+        continue;
+      }
       members.set(option.name, described(option));
       if (option.is_required && is_whole_) required.push_back(option.name);
     }
-    Value result = object({{"type", "object"}, {"properties", std::move(members)}, {"additionalProperties", false}});
+    Value result =
+        object({{"type", "object"}, {"properties", std::move(members)}, {"additionalProperties", std::move(others)}});
     if (!required.empty()) result.set("required", Value::Array(required.begin(), required.end()));
     return result;
   }
@@ -98,6 +105,14 @@ class SchemaWriter {
     return option.component_kind.empty() ? table(option.fields) : component(option);
   }
 
+  /// Of which any key may be left out.
+  Value piece(const OptionSpec& option) {
+    const bool was_whole = std::exchange(is_whole_, false);
+    Value result = described(option);
+    is_whole_ = was_whole;
+    return result;
+  }
+
   /// Arrays are replaced as a whole when pieces are merged, so that their elements are complete in any piece.
   Value array(const OptionSpec& option) {
     const bool was_whole = std::exchange(is_whole_, true);
@@ -131,14 +146,25 @@ class SchemaWriter {
       definitions_.set(name, object({}));
       Value::Array branches;
       AnyOf any;
-      for (const OptionSpec& field : option.fields) any.add(field.name, described(field));
+      Value others = false;
+      for (const OptionSpec& field : option.fields) {
+        if (is_named_tables(field)) {
+          others = piece(field);
+        } else {
+          any.add(field.name, described(field));
+        }
+      }
       for (const std::string& type : catalog_.names(option.component_kind)) {
         const ComponentEntry& entry = catalog_.component(option.component_kind, type);
         branches.push_back(branch(entry, type, catalog_.full_name(option.component_kind, type), option.fields));
         for (const OptionSpec& key : entry.options) any.add(key.name, described(key));
       }
-      // A piece may leave `type` to another file.
-      if (!is_whole_) branches.push_back(without_type(any.properties()));
+      // A piece may leave `type` to another file, and where there is a default one, anybody may.
+      const bool is_optional = option.default_value.find("type") != nullptr;
+      if (!is_whole_ || is_optional) {
+        branches.push_back(without_type(any.properties(), std::move(others),
+                                        is_optional ? "the default type" : "type in another file"));
+      }
       definitions_.set(name, object({{"oneOf", std::move(branches)}}));
     }
     return object({{"$ref", "#/definitions/" + name}});
@@ -155,11 +181,11 @@ class SchemaWriter {
     return result;
   }
 
-  static Value without_type(Value::Table properties) {
-    return object({{"title", "type in another file"},
+  static Value without_type(Value::Table properties, Value others, const char* title) {
+    return object({{"title", title},
                    {"type", "object"},
                    {"properties", std::move(properties)},
-                   {"additionalProperties", false},
+                   {"additionalProperties", std::move(others)},
                    {"not", object({{"required", Value::Array{"type"}}})}});
   }
 

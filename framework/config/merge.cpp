@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/config/experiment.h"
+#include "framework/config/named_tables.h"
 
 namespace casdm {
 
@@ -28,15 +29,17 @@ const OptionSchema* host_fields(const OptionSchema* schema, std::string_view key
   for (const OptionSpec& spec : *schema) {
     if (spec.name == key) return spec.element.empty() ? &spec.fields : &spec.element.front().fields;
   }
-  return nullptr;
+  const OptionSpec* named = find_named_tables(*schema);
+  return named == nullptr ? nullptr : &named->fields;
 }
 
 void drop_old_component(Value& table, const Value& type, const OptionSchema* host) {
   const Value* old_type = table.find("type");
   if (old_type == nullptr || !is_other_type(*old_type, type)) return;
   std::erase_if(table.as_table(), [&](const Value::Member& member) {
-    return host == nullptr ||
-           std::none_of(host->begin(), host->end(), [&](const OptionSpec& spec) { return spec.name == member.first; });
+    if (host == nullptr) return true;
+    if (is_named_table(*host, member.first, member.second)) return false;
+    return std::none_of(host->begin(), host->end(), [&](const OptionSpec& spec) { return spec.name == member.first; });
   });
 }
 

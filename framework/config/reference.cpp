@@ -7,6 +7,7 @@
 #include "framework/config/document.h"
 #include "framework/config/example.h"
 #include "framework/config/key_path.h"
+#include "framework/config/named_tables.h"
 #include "framework/config/wording.h"
 #include "framework/loading/kinds.h"
 
@@ -121,6 +122,7 @@ class Reference {
 
   std::string takes(const OptionSpec& option) const {
     const OptionSpec& table = is_table_array(option) ? option.element.front() : option;
+    if (is_named_tables(option)) return "a table";
     if (!table.component_kind.empty()) {
       const std::string what = text("a table that chooses a ", link(table.component_kind), " by `type`");
       return is_table_array(option) ? text("an array of tables, each ", what) : what;
@@ -145,6 +147,7 @@ class Reference {
     for (const OptionSpec& option : options) {
       result += text("| ", code(prefix + option.name), " | ", takes(option), " | ", default_of(option), " | ",
                      meaning(option), " |\n");
+      if (is_named_tables(option)) continue;
       result += rows(option.fields, prefix + option.name + ".");
       if (is_table_array(option)) result += rows(option.element.front().fields, prefix + option.name + ".N.");
     }

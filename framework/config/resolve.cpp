@@ -9,6 +9,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
+#include "framework/config/named_tables.h"
 #include "framework/config/parse_toml.h"
 #include "framework/config/problems.h"
 #include "framework/config/wording.h"
@@ -48,7 +49,7 @@ class Resolver {
     result.set_location(value.location());
     if (chosen.entry != nullptr) {
       Value type = chosen.full_name;
-      type.set_location(value.find("type")->location());
+      if (const Value* given = value.find("type")) type.set_location(given->location());
       result.set("type", std::move(type));
     }
     fields(value, spec.fields, defaults, owner, result);
@@ -57,6 +58,7 @@ class Resolver {
       fields(value, chosen.entry->options, Value(), chosen.owner, result);
       plugin_ = outer;
     }
+    if (const OptionSpec* named = find_named_tables(spec.fields)) named_tables(value, spec, *named, chosen, result);
     unknown_keys(value, spec, chosen, owner);
     return result;
   }
@@ -85,13 +87,15 @@ class Resolver {
   Component component(const Value& table, const OptionSpec& spec) {
     if (spec.component_kind.empty()) return {};
     const Value* type = table.find("type");
+    if (type == nullptr) type = spec.default_value.find("type");
     if (type == nullptr) {
       problems_.add(table.location(), text("`type` is missing; it chooses the ", spec.component_kind, ": ",
                                            available(spec.component_kind)));
       return {};
     }
+    const Location& location = table.find("type") != nullptr ? type->location() : table.location();
     if (!type->is_string()) {
-      problems_.add(type->location(), text("expected a string, got ", got(*type)));
+      problems_.add(location, text("expected a string, got ", got(*type)));
       return {};
     }
     try {
@@ -100,10 +104,10 @@ class Resolver {
       result.full_name = catalog_.full_name(spec.component_kind, type->as_string());
       const std::string plugin = result.full_name.substr(0, result.full_name.find('/'));
       result.owner = text(result.entry->name, " (plugin ", plugin, ")");
-      collisions(*result.entry, spec, plugin, type->location());
+      collisions(*result.entry, spec, plugin, location);
       return result;
     } catch (const Error& error) {
-      problems_.add(type->location(), error.what());
+      problems_.add(location, error.what());
       return {};
     }
   }
@@ -120,9 +124,51 @@ class Resolver {
     }
   }
 
+  bool is_option(const Component& component, const std::string& key) const {
+    if (component.entry == nullptr) return false;
+    const OptionSchema& options = component.entry->options;
+    return std::any_of(options.begin(), options.end(), [&](const OptionSpec& option) { return option.name == key; });
+  }
+
+  /// The tables in `value` under names of the user. Only what is given is written, so that the rest follows the outer
+  /// table; of another component than the outer one, all options.
+  void named_tables(const Value& value, const OptionSpec& spec, const OptionSpec& named, const Component& outer,
+                    Value& result) {
+    for (const auto& [key, table] : value.as_table()) {
+      if (!is_named_table(spec.fields, key, table) || is_option(outer, key)) continue;
+      const Component chosen = table.find("type") == nullptr ? outer : component(table, named);
+      Value own{Value::Table{}};
+      own.set_location(table.location());
+      if (const Value* type = table.find("type"); type != nullptr && chosen.entry != nullptr) {
+        own.set("type", chosen.full_name);
+        own.find("type")->set_location(type->location());
+      }
+      const std::string owner = table_name(table.location().key);
+      given_fields(table, named.fields, own);
+      if (chosen.entry != nullptr) {
+        const std::string outer_plugin = std::exchange(plugin_, chosen.owner);
+        if (chosen.full_name == outer.full_name) {
+          given_fields(table, chosen.entry->options, own);
+        } else {
+          fields(table, chosen.entry->options, Value(), chosen.owner, own);
+        }
+        plugin_ = outer_plugin;
+      }
+      unknown_keys(table, named, chosen, owner);
+      result.set(key, std::move(own));
+    }
+  }
+
+  void given_fields(const Value& table, const OptionSchema& specs, Value& result) {
+    for (const OptionSpec& spec : specs) {
+      if (const Value* value = table.find(spec.name)) result.set(spec.name, one(*value, spec, Value()));
+    }
+  }
+
   void fields(const Value& table, const OptionSchema& specs, const Value& defaults, const std::string& owner,
               Value& result) {
     for (const OptionSpec& spec : specs) {
+      if (is_named_tables(spec)) continue;
       const Value* value = table.find(spec.name);
       const Value* outer = defaults.find(spec.name);
       const Value& default_value = outer != nullptr ? *outer : spec.default_value;
@@ -130,9 +176,12 @@ class Resolver {
         result.set(spec.name, one(*value, spec, default_value));
       } else if (spec.is_required) {
         missing(table, spec, owner);
-      } else if (default_value.is_table() && spec.component_kind.empty()) {
+      } else if (default_value.is_table() && (spec.component_kind.empty() || default_value.find("type") != nullptr)) {
         Value empty{Value::Table{}};
-        empty.set_location({"", 0, 0, key_path(table.location().key, spec.name)});
+        // A default component that is not there is a problem of the table that leaves it out.
+        Location location = spec.component_kind.empty() ? Location() : table.location();
+        location.key = key_path(table.location().key, spec.name);
+        empty.set_location(std::move(location));
         result.set(spec.name, one(empty, spec, default_value));
       } else if (!default_value.is_null()) {
         result.set(spec.name, default_value);
@@ -153,7 +202,9 @@ class Resolver {
     if (!spec.component_kind.empty() && chosen.entry == nullptr) return;
     std::vector<std::string> known;
     if (!spec.component_kind.empty()) known.push_back("type");
-    for (const OptionSpec& field : spec.fields) known.push_back(field.name);
+    for (const OptionSpec& field : spec.fields) {
+      if (!is_named_tables(field)) known.push_back(field.name);
+    }
     if (chosen.entry != nullptr) {
       for (const OptionSpec& option : chosen.entry->options) known.push_back(option.name);
     }
@@ -162,6 +213,7 @@ class Resolver {
       of += text(of.empty() ? "" : " and of ", owner.empty() ? "an experiment" : owner);
     for (const auto& [key, value] : table.as_table()) {
       if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+      if (is_named_table(spec.fields, key, value)) continue;
       const std::vector<std::string> likely = nearest(key, known, 1);
       const std::string hint = !likely.empty() ? text("; did you mean '", likely.front(), "'?")
                                : known.empty() ? "; it takes none"

@@ -7,6 +7,7 @@
 #include "framework/config/document.h"
 #include "framework/config/example.h"
 #include "framework/config/key_path.h"
+#include "framework/config/named_tables.h"
 #include "framework/config/wording.h"
 
 namespace casdm {
@@ -45,7 +46,9 @@ class Starter {
     for (const OptionSpec& option : options) {
       const std::string inner = key_path(path, option.name);
       const Value* own = defaults.find(option.name);
-      if (option.type == OptionType::table) {
+      if (is_named_tables(option)) {
+        result += text("\n", comment(option.doc));
+      } else if (option.type == OptionType::table) {
         result += block(option, text("[", inner, "]"), inner, option.doc, own != nullptr ? *own : option.default_value);
       } else if (is_table_array(option)) {
         result += block(option.element.front(), text("[[", inner, "]]"), inner, option.doc, Value());
@@ -102,7 +105,7 @@ class Starter {
   bool is_written(const OptionSpec& table, const std::string& path, bool is_element) const {
     const bool is_component = !table.component_kind.empty();
     if (is_element) return is_component;
-    return !is_component || table.is_required || chosen_.contains(path);
+    return !is_component || table.is_required || table.default_value.is_table() || chosen_.contains(path);
   }
 
   std::string choose(const std::string& kind, const std::string& path) {

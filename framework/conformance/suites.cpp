@@ -6,9 +6,9 @@ namespace casdm::conformance {
 
 const std::vector<Suite>& suites() {
   static const std::vector<Suite> rows = {
-      augmentation_suite(), backbone_suite(), dataset_suite(),       feature_suite(),
-      head_suite(),         metric_suite(),   noise_suite(),         sampler_suite(),
-      set_metric_suite(),   timestep_suite(), weight_layout_suite(),
+      augmentation_suite(), backbone_suite(),   dataset_suite(),  feature_suite(),
+      head_suite(),         metric_suite(),     noise_suite(),    optimizer_suite(),
+      sampler_suite(),      set_metric_suite(), timestep_suite(), weight_layout_suite(),
   };
   return rows;
 }

@@ -45,6 +45,7 @@ Suite feature_suite();
 Suite head_suite();
 Suite metric_suite();
 Suite noise_suite();
+Suite optimizer_suite();
 Suite sampler_suite();
 Suite set_metric_suite();
 Suite timestep_suite();

@@ -10,6 +10,7 @@
 #include "casdm/feature_extractor.h"
 #include "casdm/metric_loss.h"
 #include "casdm/noise_scheduler.h"
+#include "casdm/optimizer.h"
 #include "casdm/sampler.h"
 #include "casdm/set_metric.h"
 #include "casdm/timestep_sampler.h"
@@ -35,6 +36,7 @@ const std::vector<Kind>& kinds() {
       row<FeatureExtractor>("features", "Extractor"),
       row<MetricLoss>("metric", "Loss"),
       row<NoiseScheduler>("noise", "Noise"),
+      row<Optimizer>("optimizer", "Optimizer"),
       row<Sampler>("sampler", "Sampler"),
       row<SetMetric>("set_metric", "Metric"),
       row<TimestepSampler>("timesteps", "Timesteps"),

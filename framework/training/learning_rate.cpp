@@ -2,18 +2,65 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numbers>
+#include <string_view>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
 
 namespace casdm {
+
+namespace {
+
+/// From 1 down to `end` while `part` goes from 0 to 1.
+double line(double part, double end) { return end + (1 - end) * (1 - std::clamp(part, 0.0, 1.0)); }
+
+/// The part of what follows the warm-up.
+double part_after(double warmup, double seen, double total) { return (seen - warmup) / std::max(1.0, total - warmup); }
+
+double constant(const OptimizerOptions&, double, double) { return 1; }
+
+double linear(const OptimizerOptions& o, double seen, double total) {
+  return line(part_after(static_cast<double>(o.warmup_images), seen, total), o.final_fraction);
+}
+
+double cosine(const OptimizerOptions& o, double seen, double total) {
+  const double part = std::clamp(part_after(static_cast<double>(o.warmup_images), seen, total), 0.0, 1.0);
+  return o.final_fraction + (1 - o.final_fraction) * (0.5 * (1 + std::cos(std::numbers::pi * part)));
+}
+
+double inverse_sqrt(const OptimizerOptions& o, double seen, double) {
+  const auto from = static_cast<double>(o.reference_images > 0 ? o.reference_images : o.warmup_images);
+  return 1 / std::sqrt(std::max(1.0, seen / from));
+}
+
+double warmup_stable_decay(const OptimizerOptions& o, double seen, double total) {
+  const double length = o.decay_images > 0 ? static_cast<double>(o.decay_images) : total / 5;
+  return line((seen - (total - length)) / length, o.final_fraction);
+}
+
+struct Law {
+  std::string_view name;
+  double (*factor)(const OptimizerOptions& options, double seen, double total);
+};
+
+constexpr Law kLaws[] = {{"constant", constant},
+                         {"linear", linear},
+                         {"cosine", cosine},
+                         {"inverse_sqrt", inverse_sqrt},
+                         {"wsd", warmup_stable_decay}};
+
+}  // namespace
 
 double learning_rate(const OptimizerOptions& options, std::int64_t images, std::int64_t total) {
   const auto warmup = static_cast<double>(options.warmup_images);
   const auto seen = static_cast<double>(images);
-  if (seen < warmup) return options.learning_rate * seen / warmup;
-  const double part = std::clamp((seen - warmup) / std::max(1.0, static_cast<double>(total) - warmup), 0.0, 1.0);
-  if (options.schedule == "linear") return options.learning_rate * (1 - part);
-  if (options.schedule == "cosine") return options.learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * part));
-  return options.learning_rate;
+  const double rate = seen < warmup ? options.learning_rate * seen / warmup : options.learning_rate;
+  const auto* law = std::find_if(std::begin(kLaws), std::end(kLaws),
+                                 [&](const Law& candidate) { return candidate.name == options.schedule; });
+  if (law == std::end(kLaws)) throw Error(text("there is no learning-rate schedule ", quoted(options.schedule)));
+  return rate * law->factor(options, seen, static_cast<double>(total));
 }
 
 }  // namespace casdm

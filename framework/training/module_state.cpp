@@ -8,13 +8,11 @@
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/composition/model.h"
+#include "framework/training/module_optimizer.h"
 
 namespace casdm {
 
 namespace {
-
-/// Each parameter begins on a cache line.
-constexpr std::int64_t kAlignment = 16;
 
 /// Named tensors as a module, for load_state's checks.
 class Handles final : public Module {
@@ -26,88 +24,63 @@ class Handles final : public Module {
   const NamedTensors& tensors_;
 };
 
-std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
-
 }  // namespace
 
-ModuleState::ModuleState(NamedModule module, const OptimizerOptions& optimizer, const EmaOptions& ema,
+ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer, const EmaOptions& ema,
                          c10::Device device)
-    : module_(std::move(module)), optimizer_(optimizer), rules_(average_rules(ema)) {
+    : module_(std::move(module)), rules_(average_rules(ema)) {
   at::NoGradGuard no_grad;
   move_to(*module_.module, device);
-  std::int64_t total = 0;
-  for (const auto& [name, parameter] : module_.module->parameters()) {
-    if (parameter.scalar_type() != at::kFloat) {
-      throw PluginError(text("parameter ", module_.name, ".", name, " is ", at::toString(parameter.scalar_type()),
-                             "; parameters must be float32"));
-    }
-    total += aligned(parameter.numel());
-  }
-  const auto options = at::TensorOptions(device).dtype(at::kFloat);
-  weights_ = at::zeros({total}, options);
-  gradients_ = is_trainable() ? at::zeros({total}, options) : Tensor();
-  const NamedTensors weights = views(weights_);
-  const NamedTensors gradients = is_trainable() ? views(gradients_) : NamedTensors();
   const NamedTensors parameters = module_.module->parameters();
+  for (const auto& [name, parameter] : parameters) {
+    if (parameter.scalar_type() == at::kFloat) continue;
+    throw PluginError(text("parameter ", module_.name, ".", name, " is ", at::toString(parameter.scalar_type()),
+                           "; parameters must be float32"));
+  }
+  flat_ = flat_parameters(parameters, device, is_trainable());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     Tensor parameter = parameters[i].second;
-    weights[i].second.copy_(parameter);
-    parameter.set_data(weights[i].second);
+    OptimizedParameter& flat = flat_.parameters[i];
+    const ParameterRole declared = module_.module->role(flat.name);
+    if (declared != ParameterRole::automatic) flat.role = declared;
+    flat.weight.copy_(parameter);
+    parameter.set_data(flat.weight);
     parameter.requires_grad_(is_trainable());
-    if (is_trainable()) parameter.mutable_grad() = gradients[i].second;
+    if (is_trainable()) parameter.mutable_grad() = flat.gradient;
   }
-  reset();
-}
-
-void ModuleState::reset() {
-  averages_.clear();
-  for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(weights_.clone());
-  if (!is_trainable()) return;
-  exp_avg_ = at::zeros_like(weights_);
-  exp_avg_sq_ = at::zeros_like(weights_);
-  adam_step_ = at::zeros({}, weights_.options());
-}
-
-NamedTensors ModuleState::views(const Tensor& flat) const {
-  NamedTensors result;
-  std::int64_t offset = 0;
-  for (const auto& [name, parameter] : module_.module->parameters()) {
-    result.emplace_back(name, flat.narrow(0, offset, parameter.numel()).view(parameter.sizes()));
-    offset += aligned(parameter.numel());
-  }
-  return result;
+  for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(flat_.weights.clone());
+  if (is_trainable()) optimizer_ = make_optimizer(flat_);
 }
 
 void ModuleState::zero_grad() {
-  if (is_trainable()) gradients_.zero_();
+  if (is_trainable()) flat_.gradients.zero_();
 }
 
-Tensor ModuleState::grad_norm() const { return is_trainable() ? gradients_.norm() : at::zeros({}, weights_.options()); }
+Tensor ModuleState::grad_norm() const {
+  return is_trainable() ? flat_.gradients.norm() : at::zeros({}, flat_.weights.options());
+}
 
-bool ModuleState::has_finite_weights() const { return weights_.norm().isfinite().item<bool>(); }
+bool ModuleState::has_finite_weights() const { return flat_.weights.norm().isfinite().item<bool>(); }
 
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();  // casts of the weights as they were
-  gradients_.mul_(scale);
-  adam_step_.add_(1);
-  at::_fused_adamw_({weights_}, {gradients_}, {exp_avg_}, {exp_avg_sq_}, {}, {adam_step_}, learning_rate,
-                    optimizer_.betas[0], optimizer_.betas[1], optimizer_.weight_decay, optimizer_.eps,
-                    /*amsgrad=*/false, /*maximize=*/false);
+  flat_.gradients.mul_(scale);
+  optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
 }
 
 void ModuleState::update_averages(const AverageTime& now) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(weights_, 1 - rules_[i].keep(now));
+  for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(flat_.weights, 1 - rules_[i].keep(now));
 }
 
 void ModuleState::follow(const ModuleState& source, double decay) {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
-  weights_.lerp_(source.weights_, 1 - decay);
-  for (const Tensor& average : averages_) average.copy_(weights_);
+  flat_.weights.lerp_(source.flat_.weights, 1 - decay);
+  for (const Tensor& average : averages_) average.copy_(flat_.weights);
   const NamedTensors buffers = module_.module->buffers();
   const NamedTensors values = source.module_.module->buffers();
   for (std::size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_(values[i].second);
@@ -116,26 +89,26 @@ void ModuleState::follow(const ModuleState& source, double decay) {
 void ModuleState::swap_ema() {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
-  const Tensor kept = weights_.clone();
-  weights_.copy_(averages_.front());
+  const Tensor kept = flat_.weights.clone();
+  flat_.weights.copy_(averages_.front());
   averages_.front().copy_(kept);
 }
 
 NamedTensors ModuleState::weights() const { return state(*module_.module); }
 
 NamedTensors ModuleState::average(std::size_t index) const {
-  NamedTensors result = views(averages_[index]);
+  NamedTensors result;
+  for (const OptimizedParameter& parameter : flat_.parameters) {
+    const Tensor& weight = parameter.weight;
+    result.emplace_back(parameter.name,
+                        averages_[index].narrow(0, parameter.offset, weight.numel()).view(weight.sizes()));
+  }
   for (auto& buffer : module_.module->buffers()) result.push_back(std::move(buffer));
   return result;
 }
 
-NamedTensors ModuleState::moments() const {
-  NamedTensors result;
-  if (!is_trainable()) return result;
-  for (auto& [name, tensor] : views(exp_avg_)) result.emplace_back("exp_avg." + name, tensor);
-  for (auto& [name, tensor] : views(exp_avg_sq_)) result.emplace_back("exp_avg_sq." + name, tensor);
-  result.emplace_back("step", adam_step_);
-  return result;
+NamedTensors ModuleState::optimizer_state() const {
+  return is_trainable() ? optimizer_.call(&Optimizer::buffers) : NamedTensors();
 }
 
 NamedTensors prefixed(const std::vector<ModuleState>& modules,

@@ -7,25 +7,32 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
-#include "framework/config/experiment.h"
+#include "casdm/optimizer.h"
+#include "framework/config/ema_options.h"
+#include "framework/loading/component.h"
 #include "framework/training/average_rule.h"
 
 namespace casdm {
 
-/// Everything the training keeps for one module of the head: weights, gradients, Adam's moments
-/// and the moving averages.
+/// Makes the optimizer of a module over its flat tensors.
+using MakeOptimizer = std::function<Component<Optimizer>(const Optimizer::Spec&)>;
+
+/// Everything the training keeps for one module of the head: weights, gradients, the optimizer with its state, and the
+/// moving averages.
 ///
-/// The parameters are views into one flat tensor (so are the gradients, moments and averages), so
-/// that norm, clip, optimiser and average are one operation each, whatever the number of layers.
-/// Nothing here depends on any other module.
+/// The parameters are views into one flat tensor (so are the gradients and averages), so that norm, clip and average
+/// are one operation each, whatever the number of layers. Nothing here depends on any other module.
 class ModuleState {
  public:
   /// Moves the module to `device` and flattens it.
-  ModuleState(NamedModule module, const OptimizerOptions& optimizer, const EmaOptions& ema, c10::Device device);
+  /// @param make_optimizer  called once, unless the module is frozen
+  ModuleState(NamedModule module, const MakeOptimizer& make_optimizer, const EmaOptions& ema, c10::Device device);
 
   const std::string& name() const { return module_.name; }
   const Module& module() const { return *module_.module; }
   bool is_trainable() const { return module_.is_trainable; }
+  /// "plugin/component"; empty: it has none.
+  std::string optimizer_type() const { return optimizer_ ? optimizer_.config().type : ""; }
 
   /// The module that this one is the running average of; empty: none.
   const std::string& average_of() const { return module_.average_of; }
@@ -39,7 +46,7 @@ class ModuleState {
   void zero_grad();
   Tensor grad_norm() const;         ///< L2 norm of all gradients, scalar, before clipping
   bool has_finite_weights() const;  ///< waits for the device
-  /// One Adam step with the gradients times `scale` (scalar tensor).
+  /// One step of the optimizer with the gradients times `scale` (scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
   /// average += (1 - keep) (weights - average), for each average.
   void update_averages(const AverageTime& now);
@@ -53,23 +60,14 @@ class ModuleState {
   /// The state by name; handles to it: copying into them restores it.
   NamedTensors weights() const;
   NamedTensors average(std::size_t index = 0) const;  ///< of rules()[index]; parameters and buffers
-  NamedTensors moments() const;
-
-  /// Starts the averages and the moments anew from the weights.
-  void reset();
+  NamedTensors optimizer_state() const;
 
  private:
-  NamedTensors views(const Tensor& flat) const;
-
   NamedModule module_;
-  OptimizerOptions optimizer_;
   std::vector<AverageRule> rules_;
-  Tensor weights_;
-  Tensor gradients_;
-  Tensor exp_avg_;
-  Tensor exp_avg_sq_;
+  Optimizer::Spec flat_;
+  Component<Optimizer> optimizer_;  ///< none: frozen
   std::vector<Tensor> averages_;
-  Tensor adam_step_;
 };
 
 /// What `part` gives of each module, its names as "<module>.<name>".

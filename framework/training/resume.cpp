@@ -27,13 +27,24 @@ void check_data(const Checkpoint& checkpoint, const TrainingState& state, const 
   std::cerr << "warning: " << message << '\n';
 }
 
-/// The learning rate that a resolved experiment has after `images`.
-double rate_of(const Value& config, std::int64_t images) {
+/// The learning rate that a resolved experiment has for `module` after `images`.
+double rate_of(const Value& config, const std::string& module, std::int64_t images) {
   const auto optimizer = config.find("optimizer");
   const auto training = config.find("train");
   if (optimizer == nullptr || training == nullptr) throw Error("the checkpoint's experiment has no learning rate");
-  return learning_rate(read_options<OptimizerOptions>(*optimizer), images,
+  return learning_rate(read_options<OptimizerOptions>(*optimizer).of(module), images,
                        read_options<TrainOptions>(*training).total_images);
+}
+
+struct Rates {
+  double before;
+  double now;
+  bool operator==(const Rates&) const = default;
+};
+
+/// @param module  empty: of [optimizer] itself
+Rates rates_of(const std::string& module, const Value& before, const Value& now, std::int64_t images) {
+  return {rate_of(before, module, images), rate_of(now, module, images)};
 }
 
 Value from_to(const Value& before, const Value& after) {
@@ -41,12 +52,6 @@ Value from_to(const Value& before, const Value& after) {
   result.set("from", before);
   result.set("to", after);
   return result;
-}
-
-/// Whether this is the experiment of the training that went on after the checkpoint, which config.toml is of.
-bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config) {
-  const bool is_known = is_run_config_intact(run.config());
-  return changes(is_known ? load_document(run.config()) : checkpoint.config(), config).empty();
 }
 
 }  // namespace
@@ -101,12 +106,20 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
                  "image's position in the run, so they differ from what it would have drawn\n";
     line.set("draws", from_to(draws, kDrawVersion));
   }
-  const double before = rate_of(checkpoint.config(), state.images());
-  const double now = rate_of(config, state.images());
-  if (before != now) {
-    std::cerr << "the learning rate goes from " << number(before) << " to " << number(now) << '\n';
-    line.set("learning_rate", from_to(before, now));
+  const Rates all = rates_of("", checkpoint.config(), config, state.images());
+  if (all.before != all.now) {
+    std::cerr << "the learning rate goes from " << number(all.before) << " to " << number(all.now) << '\n';
+    line.set("learning_rate", from_to(all.before, all.now));
   }
+  Value rates{Value::Table{}};
+  for (const ModuleState& module : state.modules) {
+    const Rates own = rates_of(module.name(), checkpoint.config(), config, state.images());
+    if (own.before == own.now || own == all) continue;
+    std::cerr << "the learning rate of " << module.name() << " goes from " << number(own.before) << " to "
+              << number(own.now) << '\n';
+    rates.set(module.name(), from_to(own.before, own.now));
+  }
+  if (!rates.as_table().empty()) line.set("learning_rates", std::move(rates));
   run.append(line);
 }
 

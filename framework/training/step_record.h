@@ -20,9 +20,10 @@ class NotFinite : public Error {
 
 /// The numbers of one step, on the device until `fetch`.
 struct StepRecord {
-  std::int64_t step = 0;  ///< counts from 1
-  double learning_rate = 0;
-  Tensor t;  ///< float64 [B], CPU
+  std::int64_t step = 0;               ///< counts from 1
+  double learning_rate = 0;            ///< of [optimizer]
+  std::vector<double> learning_rates;  ///< of each of `modules`
+  Tensor t;                            ///< float64 [B], CPU
   std::vector<std::string> terms;
   std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;  ///< what each term trains

@@ -7,6 +7,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/training/initial_weights.h"
+#include "framework/training/module_optimizer.h"
 
 namespace casdm {
 
@@ -16,10 +17,17 @@ std::string file_name(const AverageRule& average) {
   return average.name() == "ema" ? average.name() : text("ema-", average.name());
 }
 
-std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const Experiment& options,
+std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const LoadedExperiment& experiment,
                                 c10::Device device) {
+  const auto& [resolved, options, host] = experiment;
+  check_module_names(options.optimizer, modules);
   std::vector<ModuleState> result;
-  for (const NamedModule& module : modules) result.emplace_back(module, options.optimizer, options.ema, device);
+  for (const NamedModule& module : modules) {
+    const auto make = [&, plugins = host.get(), own = options.optimizer.of(module.name)](const Optimizer::Spec& spec) {
+      return make_optimizer(*plugins, own, module.name, spec);
+    };
+    result.emplace_back(module, make, options.ema, device);
+  }
   return result;
 }
 
@@ -35,7 +43,7 @@ double seconds_of(const Checkpoint& checkpoint) {
 
 TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset,
                              c10::Device device, bool is_new)
-    : modules(states(initial_modules(model, experiment.options, is_new), experiment.options, device)),
+    : modules(states(initial_modules(model, experiment.options, is_new), experiment, device)),
       scaler(
           model.modules, experiment.options.run.precision,
           model.head.call(&CascadeHead::gradients_are_separate) && experiment.options.optimizer.grouping == "module"),
@@ -86,7 +94,7 @@ CheckpointContent TrainingState::content() const {
 std::map<std::string, NamedTensors> TrainingState::tensors() const {
   std::map<std::string, NamedTensors> result;
   result["weights"] = prefixed(modules, [](const ModuleState& module) { return module.weights(); });
-  result["optimizer"] = prefixed(modules, [](const ModuleState& module) { return module.moments(); });
+  result["optimizer"] = prefixed(modules, [](const ModuleState& module) { return module.optimizer_state(); });
   const std::vector<AverageRule>& averages = modules.front().rules();
   for (std::size_t i = 0; i < averages.size(); ++i) result[file_name(averages[i])] = average_of(modules, i);
   if (NamedTensors learned = draws.state(); !learned.empty()) result["timesteps"] = std::move(learned);
@@ -109,8 +117,23 @@ Value TrainingState::numbers() const {
   return result;
 }
 
+void TrainingState::check_optimizers(const Checkpoint& checkpoint) const {
+  const Value* table = checkpoint.config().find("optimizer");
+  if (table == nullptr) return;
+  const auto before = read_options<OptimizerOptions>(*table);
+  for (const ModuleState& module : modules) {
+    const std::string was = before.of(module.name()).component.type, is = module.optimizer_type();
+    // Version 0.1 had one optimizer, and did not name it.
+    if (was == is || was.empty() || is.empty()) continue;
+    throw Error(text("checkpoint ", checkpoint.path().string(), ": module ", module.name(), " was trained with ", was,
+                     ", and ", is, " cannot go on with its state; resume with ", was,
+                     ", or start a new run from the weights by [[init]]"));
+  }
+}
+
 void TrainingState::restore(const Checkpoint& checkpoint) {
   const std::string path = checkpoint.path().string();
+  check_optimizers(checkpoint);
   const std::map<std::string, NamedTensors> parts = tensors();
   for (const auto& [part, owner] : {std::pair("timesteps", "a timestep sampler"), std::pair("metrics", "metrics")}) {
     if (checkpoint.has(part) == parts.contains(part)) continue;

@@ -63,6 +63,7 @@ class TrainingState {
  private:
   std::map<std::string, NamedTensors> tensors() const;
   Value numbers() const;
+  void check_optimizers(const Checkpoint& checkpoint) const;
 
   std::int64_t step_ = 0;
   std::int64_t images_ = 0;

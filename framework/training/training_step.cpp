@@ -42,15 +42,16 @@ void run_backward(const Tensor& loss, const Experiment& options) {
 
 }  // namespace
 
-std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const OptimizerOptions& options) {
+std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std::vector<OptimizerOptions>& modules) {
   std::vector<Tensor> limits = norms;
-  if (options.grouping == "joint") {
+  if (modules.front().grouping == "joint") {
     const Tensor joint = at::stack(norms).norm();
     limits.assign(norms.size(), joint);
   }
   std::vector<Tensor> factors;
-  for (const Tensor& norm : limits) {
-    factors.push_back(options.clip_norm > 0 ? (options.clip_norm / (norm + 1e-6)).clamp_max(1.0) : at::ones_like(norm));
+  for (std::size_t i = 0; i < limits.size(); ++i) {
+    const double largest = modules[i].clip_norm;
+    factors.push_back(largest > 0 ? (largest / (limits[i] + 1e-6)).clamp_max(1.0) : at::ones_like(limits[i]));
   }
   return factors;
 }
@@ -63,6 +64,7 @@ TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& mode
       state_(state),
       device_(device),
       part_size_(options_.train.batch_size / options_.train.accumulate) {
+  for (const ModuleState& module : state.modules) optimizers_.push_back(options_.optimizer.of(module.name()));
   const Autocast possible(device, options_.run.precision);
   if (options_.train.batch_size % options_.train.accumulate == 0) return;
   throw ConfigError(text("train.accumulate = ", options_.train.accumulate,
@@ -72,8 +74,11 @@ TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& mode
 StepRecord TrainingStep::run(const ImageBatch& images) {
   StepRecord record;
   record.step = state_.step() + 1;
-  record.learning_rate =
-      learning_rate(options_.optimizer, state_.images() + options_.train.batch_size, options_.train.total_images);
+  const std::int64_t seen = state_.images() + options_.train.batch_size;
+  record.learning_rate = learning_rate(options_.optimizer, seen, options_.train.total_images);
+  for (const OptimizerOptions& own : optimizers_) {
+    record.learning_rates.push_back(learning_rate(own, seen, options_.train.total_images));
+  }
   const CallTime drawing(text("step ", record.step));
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t;
@@ -182,12 +187,12 @@ void TrainingStep::update(const StepRecord& record) {
   state_.statistics.add(record);
   if (record.has_finite_terms()) state_.draws.observe(record);
   state_.scaler.observe(record);
-  const std::vector<Tensor> factors = clipping_factors(norms_, options_.optimizer);
+  const std::vector<Tensor> factors = clipping_factors(norms_, optimizers_);
   const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     ModuleState& module = state_.modules[i];
     if (module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
-      module.optimizer_step(record.learning_rate, factors[i] / state_.scaler.scale(module.name()));
+      module.optimizer_step(record.learning_rates[i], factors[i] / state_.scaler.scale(module.name()));
     }
     if (!module.average_of().empty()) continue;
     module.update_averages(now);

@@ -40,10 +40,12 @@ class TrainingStep {
   TrainingState& state_;
   c10::Device device_;
   std::int64_t part_size_;
-  std::vector<Tensor> norms_;  ///< of the gradients, by module, on the device
+  std::vector<OptimizerOptions> optimizers_;  ///< by module
+  std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
 };
 
 /// What each module's gradients are multiplied by to have at most the norm clip_norm, each or jointly.
-std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const OptimizerOptions& options);
+/// @param modules  one for each norm
+std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std::vector<OptimizerOptions>& modules);
 
 }  // namespace casdm

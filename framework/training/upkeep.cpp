@@ -107,6 +107,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
     : run_(run),
       state_(state),
       progress_(progress),
+      has_module_rates_(!experiment.options.optimizer.modules().empty()),
       checkpoints_(run, experiment, config, state, std::move(last), progress),
       grids_(run, experiment, model, state, device) {
   const Experiment& options = experiment.options;
@@ -134,6 +135,10 @@ void Upkeep::catch_up() {
 
 void Upkeep::run(const StepRecord& record) {
   learning_rate_ = record.learning_rate;
+  learning_rates_ = Value();
+  for (std::size_t i = 0; i < record.modules.size() && has_module_rates_; ++i) {
+    learning_rates_.set(record.modules[i], record.learning_rates[i]);
+  }
   for (const Periodic& task : tasks_) {
     if (is_due(task)) task.work();
   }
@@ -151,6 +156,7 @@ void Upkeep::write_record() {
   line.set("step", state_.step());
   line.set("seconds", state_.seconds());
   line.set("learning_rate", learning_rate_);
+  if (!learning_rates_.is_null()) line.set("learning_rates", learning_rates_);
   line.set("images_per_second", progress_.rate());
   line.set("threads", std::int64_t{at::get_num_threads()});
   const Value means = state_.statistics.json();

@@ -101,9 +101,11 @@ class Upkeep {
   const RunFolder& run_;
   TrainingState& state_;
   Progress& progress_;
+  bool has_module_rates_;  ///< whether a module has a learning rate of its own
   Checkpoints checkpoints_;
   SampleGrids grids_;
   double learning_rate_ = 0;
+  Value learning_rates_;  ///< by module; null without has_module_rates_
   bool is_recorded_ = true;
   std::vector<Periodic> tasks_;
 };

@@ -39,6 +39,11 @@ UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec, std::ve
       parameters_(make.made()),
       frequencies_(make_frequencies(options.channels)) {}
 
+ParameterRole UNetBackbone::role(std::string_view parameter) const {
+  if (parameter == "out.2.weight") return ParameterRole::output;
+  return parameter == "label_emb.weight" ? ParameterRole::embedding : ParameterRole::automatic;
+}
+
 Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& condition) {
   return evaluate(x, t, condition).first;
 }

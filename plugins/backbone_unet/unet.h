@@ -26,6 +26,7 @@ class UNetBackbone : public Backbone {
   UNetBackbone(const UNetOptions& options, const Spec& spec);
 
   NamedTensors parameters() const override { return parameters_; }
+  ParameterRole role(std::string_view parameter) const override;
   void train(bool on) override { is_training_ = on; }
 
   /// Throws Error when x, t or the condition do not fit the network.

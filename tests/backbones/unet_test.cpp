@@ -27,6 +27,18 @@ Tensor output_of(Backbone& network, const Input& input = {}, const Condition& co
 
 }  // namespace
 
+TEST_CASE("the last layer and the table of labels are no matrices within the network") {
+  Backbone::Spec spec;
+  spec.image.height = spec.image.width = 8;
+  spec.condition.num_classes = 3;
+  const auto network = make<Backbone>("unet", kSmall, spec);
+  std::map<ParameterRole, std::vector<std::string>> declared;
+  for (const auto& [name, parameter] : network->parameters()) declared[network->role(name)].push_back(name);
+  CHECK(declared[ParameterRole::output] == std::vector<std::string>{"out.2.weight"});
+  CHECK(declared[ParameterRole::embedding] == std::vector<std::string>{"label_emb.weight"});
+  CHECK(declared.size() == 3);
+}
+
 TEST_CASE("weights depend on the seed and their own name alone") {
   const State first = fresh_state("");
   const State again = fresh_state("");

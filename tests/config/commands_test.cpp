@@ -114,12 +114,15 @@ TEST_CASE("an experiment that lacks plugins is refused as a whole, with every pl
   const Place place;
   place.write("x.toml", "[data]\ntype = 'fixture'\nnum_images = 0\n[noise]\ntype = 'cosine'\n");
   const std::string message = message_of([] { config({"check", "x.toml"}); });
-  CHECK(message.starts_with("4 problems:\n  1. x.toml:1:1: head: missing; an experiment needs it: "));
-  CHECK(message.find("\n  3. x.toml:3:14: data.num_images: expected an integer of at least 1, got 0 (an integer); it "
+  CHECK(message.starts_with("5 problems:\n  1. x.toml:1:1: head: missing; an experiment needs it: "));
+  CHECK(message.find("\n  4. x.toml:3:14: data.num_images: expected an integer of at least 1, got 0 (an integer); it "
                      "is an option of fixture (plugin dataset_fixture)\n") != std::string::npos);
   CHECK(message.find(
-            "\n  4. x.toml:5:8: noise.type: no usable plugin has the noise_scheduler \"cosine\"; available: none\n"
-            "    looked in: ") != std::string::npos);
+            "\n  5. x.toml:5:8: noise.type: no usable plugin has the noise_scheduler \"cosine\"; available: none") !=
+        std::string::npos);
+  CHECK(message.find("\n  3. x.toml:1:1: optimizer: no usable plugin has the optimizer \"adamw\"; available: none") !=
+        std::string::npos);
+  CHECK(message.find("\n    looked in: ") != std::string::npos);
 }
 
 TEST_CASE("init and schema write what was found, and no file over another") {

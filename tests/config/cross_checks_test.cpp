@@ -46,6 +46,21 @@ TEST_CASE("metrics have different names and ranges that rise") {
         "x:13:15: metrics.0.input_range: expected a lower and a higher number, got [1.0, 0.0], which does not rise");
 }
 
+TEST_CASE("a module's clip and learning-rate law fit what holds for all") {
+  CHECK(problem("[optimizer]\ngrouping = 'joint'\n[optimizer.phi]\nclip_norm = 2") ==
+        "x:14:13: optimizer.phi.clip_norm: with optimizer.grouping = \"joint\" all modules have one norm; set "
+        "optimizer.clip_norm");
+  CHECK(problem("[optimizer]\ngrouping = 'joint'\n[optimizer.phi]\nlearning_rate = 2") == "nothing thrown");
+  const std::string from = "\"inverse_sqrt\" falls from reference_images on";
+  CHECK(problem("[optimizer]\nschedule = 'inverse_sqrt'").find("optimizer.schedule: " + from) != std::string::npos);
+  CHECK(problem("[optimizer.phi]\nschedule = 'inverse_sqrt'").find("optimizer.phi.schedule: " + from) !=
+        std::string::npos);
+  CHECK(problem("[optimizer]\nwarmup_images = 8\n[optimizer.phi]\nschedule = 'inverse_sqrt'") == "nothing thrown");
+  CHECK(problem("[optimizer]\nschedule = 'inverse_sqrt'\nreference_images = '1k'") == "nothing thrown");
+  CHECK(problem("[train]\ntotal_images = 100\n[optimizer]\ndecay_images = 200") ==
+        "x:14:16: optimizer.decay_images: expected at most train.total_images = 100, got 200 (an integer)");
+}
+
 TEST_CASE("averages have one form, and names that the command line can tell apart") {
   CHECK(problem("[[ema.also]]\nname = 'a'\ndecay = 0.9\nsigma_rel = 0.1") ==
         "x:11:1: ema.also.0: expected exactly one of decay, half_life and sigma_rel, got 2");

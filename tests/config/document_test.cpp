@@ -193,8 +193,9 @@ TEST_CASE("an index in brackets makes the array that is not there") {
   CHECK(at(root, "plugins.paths") == Value(Value::Array{"p"}));
   CHECK(at(root, "head.parts.0.type") == Value("l1"));
   CHECK(at(load_document("x.toml", {"metrics.0.type=l1"}), "metrics").is_array());
-  CHECK(at(load_document("x.toml", {"optimizer.betas[1]=0.99"}), "optimizer.betas") == Value(Value::Array{0.9, 0.99}));
-  CHECK(at(load_document("x.toml", {"optimizer.betas.0=0.5"}), "optimizer.betas") == Value(Value::Array{0.5, 0.999}));
+  CHECK(at(load_document("x.toml", {"guidance.interval[1]=0.7"}), "guidance.interval") ==
+        Value(Value::Array{0.0, 0.7}));
+  CHECK(at(load_document("x.toml", {"guidance.interval.0=0.5"}), "guidance.interval") == Value(Value::Array{0.5, 1.0}));
 
   const auto message = [](const std::string& override) {
     return message_of([&] { load_document("x.toml", {override}); });

@@ -94,7 +94,7 @@ TEST_CASE("each wrong value is described by place, key, what is expected and wha
         "string); it is an option of shapes (plugin dataset_fake)");
   CHECK(message_of([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
         "x:12:9: optimizer.betas: expected an array of 2 elements, each a number of at least 0 and less than 1, got 1 "
-        "element");
+        "element; it is an option of adamw (plugin optimizer_fake)");
   CHECK(message_of([] { experiment("train = 3"); }) ==
         "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps, "
         "respacing");
@@ -113,7 +113,8 @@ TEST_CASE("numbers that are not finite, and those at an open end, are refused") 
   CHECK(optimizer("learning_rate = 1e400") != "nothing thrown");
   CHECK(optimizer("learning_rate = 1.7976931348623157e308") == "nothing thrown");
   CHECK(optimizer("betas = [0.9, 1]") ==
-        "x:12:15: optimizer.betas.1: expected a number of at least 0 and less than 1, got 1 (an integer)");
+        "x:12:15: optimizer.betas.1: expected a number of at least 0 and less than 1, got 1 (an integer); it is an "
+        "option of adamw (plugin optimizer_fake)");
   CHECK(
       optimizer("clip_norm = 9007199254740993") ==
       "x:12:13: optimizer.clip_norm: expected a number of at least 0, got 9007199254740993 (an integer); such integers "
@@ -340,9 +341,13 @@ TEST_CASE("the JSON Schema of whole experiments requires what they need, as elem
 
 TEST_CASE("limits are draft-04's: an exclusive minimum is a flag") {
   const Value schema = json_schema(schema_of<Experiment>(), fake_catalog());
-  const Value& rate = *schema.find("properties")->find("optimizer")->find("properties")->find("learning_rate");
-  CHECK(*rate.find("minimum") == Value(0));
-  CHECK(*rate.find("exclusiveMinimum") == Value(true));
+  const Value& scale = *schema.find("properties")->find("guidance")->find("properties")->find("scale");
+  CHECK(*scale.find("minimum") == Value(0));
+  CHECK(scale.find("exclusiveMinimum") == nullptr);
+  const Value& width = *schema.find("properties")->find("ema")->find("properties")->find("also");
+  const Value& sigma_rel = *width.find("items")->find("properties")->find("sigma_rel");
+  CHECK(*sigma_rel.find("minimum") == Value(0));
+  CHECK(*sigma_rel.find("exclusiveMinimum") == Value(true));
 }
 
 TEST_CASE("reference pages describe every option and show an example that resolves") {
@@ -377,5 +382,83 @@ TEST_CASE("reference pages describe every option and show an example that resolv
       CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) == "nothing thrown");
     }
   }
-  CHECK(count == 9);
+  CHECK(count == 11);
+}
+
+TEST_CASE("an optimizer without a type is adamw, as files of version 0.1 have it") {
+  const Value none = *experiment("").find("optimizer");
+  CHECK(*none.find("type") == Value("optimizer_fake/adamw"));
+  CHECK(*none.find("eps") == Value(1e-8));
+  CHECK(*none.find("learning_rate") == Value(1e-4));
+  const Value some = *experiment("[optimizer]\nbetas = [0.8, 0.9]\nclip_norm = 2").find("optimizer");
+  CHECK(*some.find("type") == Value("optimizer_fake/adamw"));
+  CHECK(*some.find("betas") == Value(Value::Array{0.8, 0.9}));
+  CHECK(*some.find("clip_norm") == Value(2.0));
+  const Value other = *experiment("[optimizer]\ntype = 'sgd'").find("optimizer");
+  CHECK(*other.find("momentum") == Value(0.9));
+  CHECK(other.find("eps") == nullptr);
+}
+
+TEST_CASE("a module's table in [optimizer] keeps what it says, and the rest follows the table above it") {
+  const Value resolved = experiment(
+      "[optimizer]\nlearning_rate = 0.5\nbetas = [0.8, 0.9]\nschedule = 'linear'\n"
+      "[optimizer.phi]\nlearning_rate = 1\neps = 0.1\n"
+      "[optimizer.psi]\ntype = 'sgd'\nclip_norm = 0\n");
+  const Value& optimizer = *resolved.find("optimizer");
+  CHECK(to_json(*optimizer.find("phi")) == R"({"learning_rate":1.0,"eps":0.1})");
+  CHECK(to_json(*optimizer.find("psi")) == R"({"type":"optimizer_fake/sgd","clip_norm":0.0,"momentum":0.9})");
+  // As a run's folder has it.
+  CHECK(resolve(resolved, schema_of<Experiment>(), fake_catalog()) == resolved);
+
+  const auto options = read_options<Experiment>(resolved).optimizer;
+  CHECK(options.modules() == std::vector<std::string>{"phi", "psi"});
+  CHECK(options.of("theta").learning_rate == 0.5);
+  const OptimizerOptions phi = options.of("phi");
+  CHECK(phi.component.type == "optimizer_fake/adamw");
+  CHECK(phi.learning_rate == 1);
+  CHECK(phi.schedule == "linear");
+  CHECK(*phi.component.table.find("betas") == Value(Value::Array{0.8, 0.9}));
+  CHECK(*phi.component.table.find("eps") == Value(0.1));
+  const OptimizerOptions psi = options.of("psi");
+  CHECK(psi.component.type == "optimizer_fake/sgd");
+  CHECK(psi.learning_rate == 0.5);
+  CHECK(psi.clip_norm == 0);
+  CHECK(psi.component.table.find("betas") == nullptr);
+  CHECK(psi.modules().empty());
+}
+
+TEST_CASE("a module's table in [optimizer] is checked by the component it has") {
+  const auto problem = [](const std::string& toml) { return message_of([&] { experiment("[optimizer]\n" + toml); }); };
+  CHECK(problem("[optimizer.phi]\nep = 1") ==
+        "x:13:6: optimizer.phi.ep: unknown key of adamw (plugin optimizer_fake) and of [optimizer.phi]; did you mean "
+        "'eps'?");
+  CHECK(problem("[optimizer.phi]\ntype = 'sgd'\neps = 1").find("unknown key of sgd (plugin optimizer_fake)") !=
+        std::string::npos);
+  CHECK(problem("type = 'sgd'\n[optimizer.phi]\neps = 1").find("unknown key of sgd (plugin optimizer_fake)") !=
+        std::string::npos);
+  CHECK(
+      problem("[optimizer.phi]\nmomentum = 2\ntype = 'sgd'") ==
+      "x:13:12: optimizer.phi.momentum: expected a number in 0..1, got 2 (an integer); it is an option of sgd (plugin "
+      "optimizer_fake)");
+  CHECK(problem("[optimizer.phi]\ngrouping = 'joint'").find("optimizer.phi.grouping: unknown key") !=
+        std::string::npos);
+  CHECK(problem("[optimizer.phi]\ntype = 'sdg'").find("optimizer.phi.type: no optimizer 'sdg'") != std::string::npos);
+  CHECK(problem("[optimizer.phi.theta]\neps = 1").find("optimizer.phi.theta: unknown key") != std::string::npos);
+  CHECK(problem("phi = 3").find("optimizer.phi: unknown key of adamw") != std::string::npos);
+}
+
+TEST_CASE("modules' tables survive another type of the table above them") {
+  const TemporaryFolder folder;
+  folder.write("base.toml", std::string(kSmallExperiment) +
+                                "[optimizer]\ntype = 'adamw'\nbetas = [0.5, 0.5]\nlearning_rate = 0.5\n"
+                                "[optimizer.phi]\ntype = 'adamw'\neps = 0.1\nclip_norm = 3\n");
+  folder.write("over.toml", "include = 'base.toml'\n[optimizer]\ntype = 'sgd'\n[optimizer.phi]\ntype = 'sgd'\n");
+  const Value resolved =
+      resolve(load_document("over.toml", {"optimizer.phi.momentum=0.5"}), schema_of<Experiment>(), fake_catalog());
+  const OptimizerOptions options = read_options<Experiment>(resolved).optimizer;
+  CHECK(options.component.type == "optimizer_fake/sgd");
+  CHECK(options.learning_rate == 0.5);
+  CHECK(options.of("phi").component.type == "optimizer_fake/sgd");
+  CHECK(options.of("phi").clip_norm == 3);
+  CHECK(*options.of("phi").component.table.find("momentum") == Value(0.5));
 }

@@ -157,6 +157,24 @@ struct DdimOptions {
   }
 };
 
+struct AdamOptions {
+  std::array<double, 2> betas = {0.9, 0.999};
+  double eps = 1e-8;
+
+  static void describe(Schema<AdamOptions>& s) {
+    s.option("betas", &AdamOptions::betas, "Decay rates.").at_least(0).less_than(1);
+    s.option("eps", &AdamOptions::eps, "Stability.").greater_than(0);
+  }
+};
+
+struct MomentumOptions {
+  double momentum = 0.9;
+
+  static void describe(Schema<MomentumOptions>& s) {
+    s.option("momentum", &MomentumOptions::momentum, "What is kept.").range(0, 1);
+  }
+};
+
 class FakeCatalog final : public ComponentCatalog {
  public:
   FakeCatalog() {
@@ -171,6 +189,8 @@ class FakeCatalog final : public ComponentCatalog {
     add<ShapesOptions>("dataset", "shapes");
     add<LinearOptions>("noise_scheduler", "linear");
     add<DdimOptions>("sampler", "ddim");
+    add<AdamOptions>("optimizer", "adamw");
+    add<MomentumOptions>("optimizer", "sgd");
   }
 
   const ComponentEntry& component(std::string_view kind, const std::string& type) const override {

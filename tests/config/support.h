@@ -41,7 +41,8 @@ std::string message_of(Action&& action) {
 
 /// Components that exist only as schemas: backbone unet; cascade_head cascade (weights, theta);
 /// metric_loss l1, lpips, sum (parts: nested metrics), colliding (an option named like a host's);
-/// dataset zip and shapes; noise_scheduler linear; sampler ddim; each in a plugin "<kind>_fake".
+/// dataset zip and shapes; noise_scheduler linear; sampler ddim; optimizer adamw
+/// (betas, eps) and sgd (momentum); each in a plugin "<kind>_fake".
 const ComponentCatalog& fake_catalog();
 
 /// The smallest document that resolves with `fake_catalog` as an experiment.

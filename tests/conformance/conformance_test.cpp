@@ -117,6 +117,7 @@ TEST_CASE("every kind of component is watched for such changes") {
   change_fails(CASDM_BROKEN_PARTS, "faulty_dataset", "umask", "get changes the umask");
   change_fails(CASDM_BROKEN_DRAWS, "meddling_timesteps", "umask", "observe changes the umask");
   change_fails(CASDM_BROKEN_DRAWS, "meddling_augmentation", "umask", "apply changes the umask");
+  change_fails(CASDM_BROKEN_OPTIMIZERS, "meddling_optimizer", "umask", "step changes the umask");
 }
 
 TEST_CASE("a metric that crashes, hangs or throws oddly ends its own test alone") {
@@ -293,6 +294,24 @@ TEST_CASE("a feature extractor and a set metric that keep their contracts pass e
     ++count;
   }
   CHECK(count >= 35);
+}
+
+TEST_CASE("an optimizer that breaks its contract fails the test of that clause") {
+  const auto fails_step = [](const std::string& component, const std::string& test, const std::string& message) {
+    fails(component, test, "failed", message, CASDM_BROKEN_OPTIMIZERS);
+  };
+  fails_step("careless", "changes_every_parameter", "one step does not change norm.bias");
+  fails_step("forgetful", "resumes_from_its_buffers", "what it remembers must be a buffer");
+  fails_step("restless", "rests_at_learning_rate_zero", "at learning rate 0 it changes the weights");
+  fails_step("drifting", "rests_without_gradient", "with gradients of 0");
+  fails_step("dividing", "stays_finite", "the weights are not finite after steps with gradients of about 1e-30");
+  fails_step("spilling", "leaves_the_gaps_zero", "that belong to no parameter");
+  fails_step("counting", "is_the_same_for_any_order", "depends on the order of the parameters");
+  fails_step("climbing", "descends", "take |w|^2 from");
+  fails_step("tabled", "has_plain_options", "option 'inner' is a table");
+  for (const char* test : {"changes_every_parameter", "resumes_from_its_buffers", "stays_finite", "descends"}) {
+    CHECK(check("descent", test, CASDM_BROKEN_OPTIMIZERS).outcome == "passed");
+  }
 }
 
 TEST_CASE("a component whose required option is missing is not tested, which is not a success") {

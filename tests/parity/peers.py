@@ -278,3 +278,38 @@ def samplers(names, inputs):
         tensors[name] = _array(x).astype(np.float32)
         tensors[f"{name}.timesteps"] = _array(scheduler.timesteps.double())
     return tensors, {}
+
+
+# PyTorch's optimisers
+
+OPTIMIZED = {"wide": (6, 10), "tall": (9, 4), "conv": (5, 3, 3, 3), "gain": (7,), "bias": (7,)}
+
+
+def optimizers(cases, inputs):
+    """The weights OPTIMIZED after some steps. Muon has matrices alone: of a convolution it gets the matrix [out, rest],
+    the others are AdamW's; its bfloat16 is left out, so that what is compared is the formula."""
+    torch = _torch()
+    from unittest import mock
+
+    tensors = {}
+    for case in cases:
+        weights = {}
+        for k, (name, shape) in enumerate(OPTIMIZED.items()):
+            weight = torch.from_numpy(fill(k + 1, shape))
+            weights[name] = weight.reshape(shape[0], -1) if len(shape) > 2 else weight
+        is_muon = case["class"] == "Muon"
+        main = [w for w in weights.values() if w.dim() > 1 or not is_muon]
+        rest = [w for w in weights.values() if w.dim() == 1 and is_muon]
+        steppers = [getattr(torch.optim, case["class"])(main, lr=case["lr"], **case["options"])]
+        if rest:
+            steppers.append(torch.optim.AdamW(rest, lr=case["lr"], weight_decay=0.0))
+        with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.clone):
+            for step in range(case["steps"]):
+                for k, weight in enumerate(weights.values()):
+                    gradient = fill(1000 + 10 * step + k, tuple(weight.shape))
+                    weight.grad = torch.from_numpy(gradient)
+                for stepper in steppers:
+                    stepper.step()
+        for name, weight in weights.items():
+            tensors[f"{case['key']}.{name}"] = _array(weight).reshape(OPTIMIZED[name])
+    return tensors, {"cases": json.dumps(cases)}

@@ -29,6 +29,7 @@ KINDS = {
     "diffusion_steps": ("steps", ["numpy", "torch", "guided_diffusion"]),
     "metrics": ("metrics", ["numpy", "torch"]),
     "diffusers_samplers": ("samplers", ["numpy", "torch", "diffusers"]),
+    "optimizers": ("optimizers", ["numpy", "torch"]),
 }
 METRIC_MODULES = {"lpips": "lpips", "st_lpips": "stlpips_pytorch", "ssim": "piq", "ms_ssim": "piq"}
 PACKAGES = {"guided_diffusion": "guided-diffusion", "stlpips_pytorch": "stlpips-pytorch"}
@@ -82,6 +83,25 @@ CASES = {
             ("HeunDiscreteScheduler", "linspace"),
         )
         for count in (10, 25)
+    ],
+    "optimizers": [
+        {"key": key, "class": name, "lr": rate, "steps": 6, "options": options}
+        for key, name, rate, options in (
+            ("adamw", "AdamW", 1e-2, {"betas": [0.9, 0.99], "weight_decay": 0.1}),
+            ("adam", "Adam", 1e-2, {"weight_decay": 0.0}),
+            ("adam.decay", "Adam", 1e-2, {"betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.1}),
+            ("sgd", "SGD", 1e-1, {"momentum": 0.0}),
+            ("sgd.momentum", "SGD", 1e-2, {"momentum": 0.9, "dampening": 0.25, "weight_decay": 0.1}),
+            ("sgd.nesterov", "SGD", 1e-2, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+            ("muon.rms", "Muon", 1e-2, {"weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}),
+            ("muon.original", "Muon", 1e-2, {"weight_decay": 0.0, "adjust_lr_fn": "original"}),
+            (
+                "muon.plain",
+                "Muon",
+                1e-2,
+                {"weight_decay": 0.0, "momentum": 0.8, "nesterov": False, "ns_steps": 3, "adjust_lr_fn": "original"},
+            ),
+        )
     ],
 }
 
@@ -143,6 +163,8 @@ def case_of(path):
         return json.loads(metadata["config"]), {key: tensors[key] for key in ("x", "t", "y", "out_grad") if key in tensors}
     if function == "steps":
         return json.loads(metadata["cases"]), {key: v for key, v in tensors.items() if key.startswith("input.")}
+    if function == "optimizers":
+        return json.loads(metadata["cases"]), {}
     if function == "samplers":
         names = [key for key in tensors if not key.endswith(".timesteps") and not key.startswith("input.")]
         return names, {"input.x_T": tensors["input.x_T"]}

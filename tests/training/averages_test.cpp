@@ -57,7 +57,7 @@ template <class AtStep>
 void follow(const EmaOptions& ema, AtStep at_step) {
   auto scalar = std::make_shared<Scalar>();
   std::vector<ModuleState> modules;
-  modules.emplace_back(NamedModule{"theta", scalar, true}, OptimizerOptions{}, ema, c10::Device(c10::kCPU));
+  modules.emplace_back(NamedModule{"theta", scalar, true}, optimizer(), ema, c10::Device(c10::kCPU));
   for (std::int64_t step = 1; step <= kSteps; ++step) {
     {
       const at::NoGradGuard no_grad;

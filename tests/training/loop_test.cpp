@@ -66,6 +66,56 @@ TEST_CASE("the learning rate rises to its value, stays, or falls to zero at the 
   CHECK(learning_rate(with_schedule("cosine"), 50, 60) == doctest::Approx(0.25));
 }
 
+TEST_CASE("the learning rate falls as one over the root of the images from the reference on") {
+  OptimizerOptions options = with_schedule("inverse_sqrt");
+  options.reference_images = 400;
+  CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25));
+  CHECK(learning_rate(options, 400, 1100) == 0.5);
+  CHECK(learning_rate(options, 1600, 1100) == doctest::Approx(0.25));
+  CHECK(learning_rate(options, 40000, 1100) == doctest::Approx(0.05));
+  options.reference_images = 0;
+  CHECK(learning_rate(options, 400, 1100) == doctest::Approx(0.25));
+  // Within warm-up both count.
+  options.reference_images = 25;
+  CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25 / std::sqrt(2)));
+}
+
+TEST_CASE("the learning rate warms up, is stable, and decays at the end") {
+  OptimizerOptions options = with_schedule("wsd");
+  options.decay_images = 300;
+  CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25));
+  CHECK(learning_rate(options, 800, 1100) == 0.5);
+  CHECK(learning_rate(options, 950, 1100) == doctest::Approx(0.25));
+  CHECK(learning_rate(options, 1100, 1100) == 0);
+  // A fifth of the training unless it is said, which a longer training moves.
+  options.decay_images = 0;
+  CHECK(learning_rate(options, 880, 1100) == 0.5);
+  CHECK(learning_rate(options, 990, 1100) == doctest::Approx(0.25));
+  CHECK(learning_rate(options, 990, 2200) == 0.5);
+}
+
+TEST_CASE("what falls to the end falls to the final fraction") {
+  for (const char* schedule : {"linear", "cosine", "wsd"}) {
+    CAPTURE(schedule);
+    OptimizerOptions options = with_schedule(schedule);
+    options.final_fraction = 0.1;
+    CHECK(learning_rate(options, 100, 1100) == 0.5);
+    CHECK(learning_rate(options, 1100, 1100) == doctest::Approx(0.05));
+    CHECK(learning_rate(options, 1200, 1100) == doctest::Approx(0.05));
+  }
+  OptimizerOptions halfway = with_schedule("linear");
+  halfway.final_fraction = 0.1;
+  CHECK(learning_rate(halfway, 600, 1100) == doctest::Approx(0.5 * 0.55));
+}
+
+TEST_CASE("every schedule that an experiment may choose has a law") {
+  for (const OptionSpec& option : schema_of<OptimizerOptions>()) {
+    if (option.name != "schedule") continue;
+    CHECK(option.allowed.size() == 5);
+    for (const Value& name : option.allowed) CHECK(learning_rate(with_schedule(name.as_string()), 100, 1100) == 0.5);
+  }
+}
+
 TEST_CASE("periodic work is due when a multiple was reached or passed, and at the end if it wants") {
   const Periodic task{10, true, {}};
   CHECK_FALSE(task.is_due(0, 4, 100));
@@ -84,15 +134,27 @@ TEST_CASE("clipping is of each module's norm, or of the norm of all") {
   OptimizerOptions options;
   options.clip_norm = 2;
   const std::vector<Tensor> norms = {at::full({}, 3.0), at::full({}, 4.0), at::full({}, 0.5)};
-  std::vector<Tensor> factors = clipping_factors(norms, options);
+  std::vector<Tensor> factors = clipping_factors(norms, {options, options, options});
   CHECK(factors[0].item<double>() == doctest::Approx(2.0 / 3).epsilon(1e-5));
   CHECK(factors[1].item<double>() == doctest::Approx(0.5).epsilon(1e-5));
   CHECK(factors[2].item<double>() == 1);
   options.grouping = "joint";
-  factors = clipping_factors(norms, options);
+  factors = clipping_factors(norms, {options, options, options});
   for (const Tensor& factor : factors) {
     CHECK(factor.item<double>() == doctest::Approx(2 / std::sqrt(25.25)).epsilon(1e-5));
   }
+}
+
+TEST_CASE("modules with norms of their own are clipped to them") {
+  std::vector<OptimizerOptions> modules(3);
+  modules[0].clip_norm = 6;
+  modules[1].clip_norm = 1;
+  modules[2].clip_norm = 0;
+  const std::vector<Tensor> factors =
+      clipping_factors({at::full({}, 3.0), at::full({}, 4.0), at::full({}, 5.0)}, modules);
+  CHECK(factors[0].item<double>() == 1);
+  CHECK(factors[1].item<double>() == doctest::Approx(0.25).epsilon(1e-5));
+  CHECK(factors[2].item<double>() == 1);
 }
 
 TEST_CASE("parts of a batch are matched by the names of their terms") {

@@ -7,6 +7,7 @@
 #include "casdm/random.h"
 #include "framework/training/loss_scaler.h"
 #include "framework/training/module_state.h"
+#include "training/small_run.h"
 
 using namespace casdm;
 
@@ -39,12 +40,11 @@ struct Adam {
 
 TEST_CASE("the flat optimiser and average agree with their formulas") {
   auto network = std::make_shared<TwoTensors>();
-  OptimizerOptions optimizer;
-  optimizer.weight_decay = 0.1;
   EmaOptions ema;
   ema.decay = 0.5;
   double value = network->weight[1][2].item<double>();
-  ModuleState module({"theta", network, true}, optimizer, ema, c10::Device(c10::kCPU));
+  ModuleState module({"theta", network, true}, testing::optimizer("adamw", "weight_decay = 0.1"), ema,
+                     c10::Device(c10::kCPU));
   CHECK(network->weight[1][2].item<double>() == value);
   Adam adam;
   double average = value;
@@ -69,7 +69,7 @@ TEST_CASE("the flat optimiser and average agree with their formulas") {
 
 TEST_CASE("the gradient norm is that of all parameters together") {
   auto network = std::make_shared<TwoTensors>();
-  ModuleState module({"theta", network, true}, {}, {}, c10::Device(c10::kCPU));
+  ModuleState module({"theta", network, true}, testing::optimizer(), {}, c10::Device(c10::kCPU));
   module.zero_grad();
   (network->weight.sum() * 2 + network->bias.sum() * 3).backward();
   CHECK(module.grad_norm().item<double>() == doctest::Approx(std::sqrt(15 * 4.0 + 7 * 9.0)));

@@ -66,6 +66,10 @@ every_images = 16
   return resolve_experiment(document, {CASDM_TEST_PLUGIN_DIR});
 }
 
+MakeOptimizer optimizer(const std::string& type, const std::string& toml) {
+  return [=](const Optimizer::Spec& spec) { return Component<Optimizer>(make<Optimizer>(type, toml, spec)); };
+}
+
 Checkpoint run(const LoadedExperiment& experiment) {
   RunFolder folder =
       RunFolder::create(experiment.options.run.directory / experiment.options.run.name, experiment.resolved);

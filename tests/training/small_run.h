@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/composition/model.h"
+#include "framework/training/module_state.h"
 #include "framework/training/trainer.h"
 #include "support/components.h"
 
@@ -18,6 +19,9 @@ LoadedExperiment small_experiment(const std::filesystem::path& folder, const std
 /// [head] of Cas-DM and of DDPM predicting eps, over the same small networks.
 std::string cascade_head();
 std::string single_head();
+
+/// Makes the optimizer `type` with the options of `toml`, for a ModuleState without an experiment.
+MakeOptimizer optimizer(const std::string& type = "adamw", const std::string& toml = "");
 
 /// Trains it in a new folder `folder/name` and returns the final checkpoint.
 Checkpoint run(const LoadedExperiment& experiment);

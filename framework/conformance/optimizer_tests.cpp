@@ -1,0 +1,218 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "casdm/optimizer.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/conformance/suites.h"
+#include "framework/training/module_optimizer.h"
+
+namespace casdm::conformance {
+
+namespace {
+
+constexpr double kRate = 1e-2;
+constexpr int kSteps = 3;
+
+using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
+
+/// One parameter of each role, and a scalar.
+const Shapes kShapes = {{"linear.weight", {6, 4}},
+                        {"conv.weight", {4, 3, 3, 3}},
+                        {"table.weight", {5, 4}},
+                        {"norm.weight", {4}},
+                        {"norm.bias", {4}},
+                        {"last.weight", {3, 4, 3, 3}},
+                        {"scale", {}}};
+
+ParameterRole role_of(const std::string& name, at::IntArrayRef shape) {
+  if (name.starts_with("table.")) return ParameterRole::embedding;
+  if (name.starts_with("last.")) return ParameterRole::output;
+  return role_by_shape(name, shape);
+}
+
+/// Values that belong to a name, whatever the order of the parameters.
+Tensor values(const std::string& name, at::IntArrayRef shape, std::uint64_t seed) {
+  return at::randn(shape, make_generator(derive_seed(seed, name)), at::kFloat);
+}
+
+Optimizer::Spec spec_of(const Shapes& shapes, std::uint64_t seed) {
+  NamedTensors parameters;
+  for (const auto& [name, shape] : shapes) parameters.emplace_back(name, at::empty(shape));
+  Optimizer::Spec spec = flat_parameters(parameters, c10::Device(c10::kCPU));
+  for (OptimizedParameter& parameter : spec.parameters) {
+    parameter.role = role_of(parameter.name, parameter.weight.sizes());
+    parameter.weight.copy_(values(parameter.name, parameter.weight.sizes(), seed));
+  }
+  return spec;
+}
+
+Optimizer::Spec spec_for(const Subject& subject) { return spec_of(kShapes, subject.seed()); }
+
+/// The gradients of step number `step`.
+void set_gradients(const Optimizer::Spec& spec, std::uint64_t seed, int step, double scale = 1) {
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    const auto number = static_cast<std::uint64_t>(step);
+    parameter.gradient.copy_(values(parameter.name, parameter.weight.sizes(), derive_seed(seed, "gradient", number)));
+    parameter.gradient.mul_(scale);
+  }
+}
+
+void take_steps(Optimizer& optimizer, const Optimizer::Spec& spec, std::uint64_t seed, int first, int last,
+                double scale = 1) {
+  const at::NoGradGuard no_grad;
+  for (int step = first; step < last; ++step) {
+    set_gradients(spec, seed, step, scale);
+    optimizer.step({kRate});
+  }
+}
+
+void require_same(const Optimizer::Spec& ours, const Optimizer::Spec& theirs, const std::string& message) {
+  for (const OptimizedParameter& parameter : ours.parameters) {
+    const auto other = std::find_if(theirs.parameters.begin(), theirs.parameters.end(),
+                                    [&](const auto& candidate) { return candidate.name == parameter.name; });
+    require(at::allclose(parameter.weight, other->weight, 1e-5, 1e-6), text(parameter.name, " ", message));
+  }
+}
+
+void changes_every_parameter(const Subject& subject) {
+  const Optimizer::Spec spec = spec_for(subject);
+  const Component<Optimizer> optimizer(subject.make<Optimizer>(spec));
+  set_gradients(spec, subject.seed(), 0);
+  const std::vector<std::string> names = left_as_they_are(optimizer, spec);
+  require(names.empty(), text("one step does not change ", join(names, ", "), "; every parameter has a gradient"));
+}
+
+void rests_at_learning_rate_zero(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(subject);
+  const auto optimizer = subject.make<Optimizer>(spec);
+  const Tensor before = spec.weights.clone();
+  for (int step = 0; step < kSteps; ++step) {
+    set_gradients(spec, subject.seed(), step);
+    optimizer->step({0.0});
+  }
+  require(at::equal(before, spec.weights), "at learning rate 0 it changes the weights; warm-up begins there");
+}
+
+/// Every weight decay that it has, off.
+Value without_decay(const Subject& subject) {
+  Value table{Value::Table{}};
+  for (const OptionSpec& option : subject.entry().options) {
+    if (option.type == OptionType::number && option.name.ends_with("weight_decay")) table.set(option.name, 0.0);
+  }
+  return table;
+}
+
+void rests_without_gradient(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(subject);
+  const auto optimizer = subject.make<Optimizer>(spec, without_decay(subject));
+  const Tensor before = spec.weights.clone();
+  for (int step = 0; step < kSteps; ++step) {
+    spec.gradients.zero_();
+    optimizer->step({kRate});
+  }
+  require(at::equal(before, spec.weights),
+          "with gradients of 0 and options named ...weight_decay at 0 it changes the weights");
+}
+
+void stays_finite(const Subject& subject) {
+  for (const double scale : {1e-30, 1e-6, 1e6, 1e15}) {
+    const Optimizer::Spec spec = spec_for(subject);
+    take_steps(*subject.make<Optimizer>(spec), spec, subject.seed(), 0, kSteps, scale);
+    require(spec.weights.isfinite().all().item<bool>(),
+            text("the weights are not finite after steps with gradients of about ", number(scale)));
+  }
+}
+
+void leaves_the_gaps_zero(const Subject& subject) {
+  const Optimizer::Spec spec = spec_for(subject);
+  take_steps(*subject.make<Optimizer>(spec), spec, subject.seed(), 0, kSteps);
+  Tensor gaps = spec.weights.clone();
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    gaps.narrow(0, parameter.offset, parameter.weight.numel()).zero_();
+  }
+  require(!gaps.any().item<bool>(), "it changes elements of the flat weights that belong to no parameter");
+}
+
+void is_the_same_for_any_order(const Subject& subject) {
+  const Optimizer::Spec spec = spec_for(subject);
+  const Optimizer::Spec reversed = spec_of(Shapes(kShapes.rbegin(), kShapes.rend()), subject.seed());
+  take_steps(*subject.make<Optimizer>(spec), spec, subject.seed(), 0, kSteps);
+  take_steps(*subject.make<Optimizer>(reversed), reversed, subject.seed(), 0, kSteps);
+  require_same(spec, reversed, "depends on the order of the parameters in the flat tensors");
+}
+
+void resumes_from_its_buffers(const Subject& subject) {
+  const Optimizer::Spec whole = spec_for(subject);
+  const auto uninterrupted = subject.make<Optimizer>(whole);
+  take_steps(*uninterrupted, whole, subject.seed(), 0, kSteps);
+  const Optimizer::Spec resumed = spec_for(subject);
+  const auto other = subject.make<Optimizer>(resumed);
+  {
+    const at::NoGradGuard no_grad;
+    resumed.weights.copy_(whole.weights);
+    const NamedTensors from = uninterrupted->buffers();
+    const NamedTensors to = other->buffers();
+    for (std::size_t i = 0; i < from.size(); ++i) Tensor(to.at(i).second).copy_(from[i].second);
+  }
+  take_steps(*uninterrupted, whole, subject.seed(), kSteps, 2 * kSteps);
+  take_steps(*other, resumed, subject.seed(), kSteps, 2 * kSteps);
+  require(at::equal(whole.weights, resumed.weights),
+          "with the weights and buffers of another one it steps elsewhere: what it remembers must be a buffer");
+}
+
+/// A table of [optimizer] names a module.
+void has_plain_options(const Subject& subject) {
+  for (const OptionSpec& option : subject.entry().options) {
+    require(option.type != OptionType::table,
+            text("option '", option.name, "' is a table; a table in [optimizer] is of a module: use plain options"));
+  }
+}
+
+void descends(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(subject);
+  const auto optimizer = subject.make<Optimizer>(spec, without_decay(subject));
+  const double before = spec.weights.square().sum().item<double>();
+  for (int step = 0; step < 30; ++step) {
+    spec.gradients.copy_(spec.weights);
+    optimizer->step({kRate});
+  }
+  const double after = spec.weights.square().sum().item<double>();
+  require(after < before,
+          text("30 steps at learning rate ", number(kRate), " on |w|^2 / 2 take |w|^2 from ", before, " to ", after));
+}
+
+void call(Caller& caller) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(caller.subject);
+  auto optimizer = caller.make<Optimizer>(spec);
+  caller.read_state(*optimizer);
+  for (int step = 0; step < kSteps; ++step) {
+    set_gradients(spec, caller.subject.seed(), step);
+    caller.run("step", [&] { optimizer->step({kRate}); });
+    caller.keep(spec.weights);
+  }
+  caller.destroy(optimizer);
+}
+
+}  // namespace
+
+Suite optimizer_suite() {
+  const auto kind = Optimizer::kind;
+  return suite<Optimizer, spec_for>({{kind, "changes_every_parameter", false, changes_every_parameter},
+                                     {kind, "rests_at_learning_rate_zero", false, rests_at_learning_rate_zero},
+                                     {kind, "rests_without_gradient", false, rests_without_gradient},
+                                     {kind, "stays_finite", false, stays_finite},
+                                     {kind, "leaves_the_gaps_zero", false, leaves_the_gaps_zero},
+                                     {kind, "is_the_same_for_any_order", false, is_the_same_for_any_order},
+                                     {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
+                                     {kind, "has_plain_options", false, has_plain_options},
+                                     {kind, "descends", false, descends}},
+                                    call);
+}
+
+}  // namespace casdm::conformance

@@ -1,0 +1,97 @@
+#include "framework/training/module_optimizer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/config/key_path.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::int64_t kAlignment = 16;     // elements of a cache line
+constexpr std::int64_t kStandInLength = 4;  // longest dimension
+constexpr std::size_t kMostNamed = 5;
+
+std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+Optimizer::Spec flat_parameters(const NamedTensors& parameters, c10::Device device, bool is_trained) {
+  std::int64_t total = 0;
+  for (const auto& [name, parameter] : parameters) total += aligned(parameter.numel());
+  const auto options = at::TensorOptions(device).dtype(at::kFloat);
+  Optimizer::Spec spec{{}, at::zeros({total}, options), is_trained ? at::zeros({total}, options) : Tensor()};
+  std::int64_t offset = 0;
+  for (const auto& [name, parameter] : parameters) {
+    const auto view = [&, shape = parameter.sizes()](const Tensor& flat) {
+      return flat.defined() ? flat.narrow(0, offset, c10::multiply_integers(shape)).view(shape) : flat;
+    };
+    spec.parameters.push_back(
+        {name, role_by_shape(name, parameter.sizes()), offset, view(spec.weights), view(spec.gradients)});
+    offset += aligned(parameter.numel());
+  }
+  return spec;
+}
+
+void check_module_names(const OptimizerOptions& options, const std::vector<NamedModule>& modules) {
+  std::vector<std::string> names;
+  for (const NamedModule& module : modules) names.push_back(module.name);
+  for (const std::string& name : options.modules()) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    fail_at(options.component.table.find(name)->location(),
+            text("the head has no module ", quoted(name), "; it has ", join(names, ", ")));
+  }
+}
+
+Optimizer::Spec small_stand_ins(const Optimizer::Spec& spec) {
+  NamedTensors small;
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    std::vector<std::int64_t> shape = parameter.weight.sizes().vec();
+    for (std::int64_t& length : shape) length = std::min(length, kStandInLength);
+    small.emplace_back(parameter.name, at::empty(shape));
+  }
+  Optimizer::Spec result = flat_parameters(small, c10::Device(c10::kCPU));
+  at::Generator generator = make_generator(derive_seed(0, "optimizer stand-ins"));
+  for (std::size_t i = 0; i < result.parameters.size(); ++i) {
+    OptimizedParameter& parameter = result.parameters[i];
+    parameter.role = spec.parameters[i].role;
+    parameter.weight.normal_(0, 1, generator);
+    parameter.gradient.normal_(0, 1, generator);
+  }
+  return result;
+}
+
+std::vector<std::string> left_as_they_are(const Component<Optimizer>& optimizer, const Optimizer::Spec& spec) {
+  const at::NoGradGuard no_grad;
+  const Tensor before = spec.weights.clone();
+  optimizer.call(&Optimizer::step, OptimizerStep{1.0});
+  std::vector<std::string> names;
+  for (const OptimizedParameter& parameter : spec.parameters) {
+    const std::int64_t count = parameter.weight.numel();
+    const auto part = [&](const Tensor& flat) { return flat.narrow(0, parameter.offset, count); };
+    if (count > 0 && at::equal(part(before), part(spec.weights))) names.push_back(parameter.name);
+  }
+  return names;
+}
+
+Component<Optimizer> make_optimizer(const PluginHost& host, const OptimizerOptions& options, const std::string& module,
+                                    const Optimizer::Spec& spec) {
+  const Optimizer::Spec small = small_stand_ins(spec);
+  const auto trial = host.create<Optimizer>(options.component, small);
+  std::vector<std::string> names = left_as_they_are(trial, small);
+  if (!names.empty()) {
+    const std::size_t count = names.size();
+    names.resize(std::min(count, kMostNamed));
+    trial.fail(text("a step leaves ", count, " of the ", spec.parameters.size(), " parameters of module ", module,
+                    " as they are: ", join(names, ", "), count > kMostNamed ? ", ..." : "",
+                    ". An optimizer changes every parameter; what is not to be trained is frozen by [[init]]"));
+  }
+  return host.create<Optimizer>(options.component, spec);
+}
+
+}  // namespace casdm

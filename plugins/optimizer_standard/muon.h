@@ -1,0 +1,70 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "adam.h"
+#include "casdm/optimizer.h"
+#include "casdm/options.h"
+
+namespace casdm::optimizer_standard {
+
+struct MuonOptions {
+  double momentum = 0.95;
+  bool nesterov = true;
+  double weight_decay = 0.0;
+  std::int64_t iterations = 5;
+  std::string scale = "match_rms_adamw";
+  std::string precision = "auto";
+  double adamw_rate = 1.0;
+  std::array<double, 2> adamw_betas = {0.9, 0.999};
+  double adamw_eps = 1e-8;
+  double adamw_weight_decay = 0.0;
+
+  static void describe(Schema<MuonOptions>& s);
+};
+
+/// The matrix U S' V^T nearest in spirit to U V^T of `matrix` = U S V^T: `iterations` steps of Newton and Schulz's
+/// iteration in the quintic form of Jordan et al. 2024, whose singular values S' come to lie between 0.7 and 1.2.
+/// @param matrix  [m, n]
+Tensor orthogonalised(const Tensor& matrix, std::int64_t iterations, at::ScalarType precision);
+
+/// Jordan et al. 2024: momentum, orthogonalised, for weights that are a matrix or a convolution within the network; a
+/// convolution is the matrix [out, in height width]. Embeddings, norms, biases and the output layer are AdamW's.
+///
+///     m <- momentum m + (1 - momentum) g
+///     o <- orthogonalised((1 - momentum) g + momentum m if nesterov, else m)
+///     w <- (1 - learning_rate weight_decay) w - learning_rate scale o
+///
+/// scale for a matrix [m, n]:
+///     match_rms_adamw  0.2 sqrt(max(m, n)): steps as large as AdamW's, whose learning rate and decay serve unchanged
+///                      (Liu et al. 2025, "Muon is scalable for LLM training", equation 4)
+///     original         sqrt(max(1, m / n)) (Jordan et al. 2024), for learning rates about 0.02
+///
+/// Forms and names are those of PyTorch's torch.optim.Muon. State: `momentum.*` of the former, `exp_avg.*`,
+/// `exp_avg_sq.*` and `step` of the latter.
+class Muon : public Optimizer {
+ public:
+  using Options = MuonOptions;
+  Muon(const MuonOptions& options, const Spec& spec);
+  void step(const OptimizerStep& step) override;
+  NamedTensors buffers() const override;
+
+ private:
+  struct Matrix {
+    OptimizedParameter parameter;
+    Tensor momentum;
+  };
+
+  void step(const Matrix& matrix, double learning_rate) const;
+  double scale(const Tensor& matrix) const;
+
+  MuonOptions options_;
+  at::ScalarType precision_;
+  std::vector<Matrix> matrices_;
+  std::vector<OptimizedParameter> others_;
+  AdamMoments moments_;  ///< of others_
+};
+
+}  // namespace casdm::optimizer_standard

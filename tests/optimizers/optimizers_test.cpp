@@ -1,0 +1,159 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "casdm/error.h"
+#include "optimizers/parameters.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+std::vector<std::string> names(const NamedTensors& tensors) {
+  std::vector<std::string> result;
+  for (const auto& [name, tensor] : tensors) result.push_back(name);
+  return result;
+}
+
+Tensor state(const Optimizer& optimizer, const std::string& name) {
+  for (const auto& [own, tensor] : optimizer.buffers()) {
+    if (own == name) return tensor;
+  }
+  throw Error("no state " + name);
+}
+
+/// The weight after a step with this gradient.
+double lion_step(Optimizer& optimizer, const Optimizer::Spec& spec, double gradient, double learning_rate) {
+  spec.gradients.zero_();
+  spec.parameters[0].gradient.fill_(gradient);
+  optimizer.step({learning_rate});
+  return spec.parameters[0].weight.item<double>();
+}
+
+/// Singular values, largest first.
+Tensor singular_values(const Tensor& matrix) {
+  return std::get<1>(at::linalg_svd(matrix.to(at::kDouble), /*full_matrices=*/false));
+}
+
+/// What one step of Muon without momentum adds to a weight of 0 whose gradient is `gradient`, at learning rate 1.
+Tensor muon_update(const Tensor& gradient, const std::string& options) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = filled_parameters({{"weight", gradient.sizes().vec()}});
+  spec.weights.zero_();
+  spec.parameters[0].gradient.copy_(gradient);
+  make<Optimizer>("muon", "momentum = 0.0\n" + options, spec)->step({1.0});
+  return spec.parameters[0].weight.clone();
+}
+
+}  // namespace
+
+TEST_CASE("roles are told by shape and name where nobody declares them") {
+  CHECK(role_by_shape("out.weight", {8, 4}) == ParameterRole::matrix);
+  CHECK(role_by_shape("out.weight", {8, 4, 3, 3}) == ParameterRole::convolution);
+  CHECK(role_by_shape("attention.weight", {8, 4, 1}) == ParameterRole::convolution);
+  CHECK(role_by_shape("out.bias", {8}) == ParameterRole::bias);
+  CHECK(role_by_shape("bias_free.norm.weight", {8}) == ParameterRole::norm);
+  CHECK(role_by_shape("temperature", {}) == ParameterRole::norm);
+}
+
+TEST_CASE("the state of adamw has the names that checkpoints of version 0.1 know") {
+  const Optimizer::Spec spec = filled_parameters({{"conv.weight", {2, 1, 3, 3}}, {"conv.bias", {2}}});
+  const auto optimizer = make<Optimizer>("adamw", "", spec);
+  CHECK(names(optimizer->buffers()) == std::vector<std::string>{"exp_avg.conv.weight", "exp_avg.conv.bias",
+                                                                "exp_avg_sq.conv.weight", "exp_avg_sq.conv.bias",
+                                                                "step"});
+  CHECK(state(*optimizer, "exp_avg.conv.weight").sizes() == at::IntArrayRef({2, 1, 3, 3}));
+  take_steps(*optimizer, spec, 2, 1e-3);
+  CHECK(state(*optimizer, "step").item<double>() == 2);
+}
+
+TEST_CASE("lion moves by the learning rate, in the direction that the momentum and the gradient have together") {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = filled_parameters({{"bias", {1}}});
+  spec.weights.zero_();
+  spec.parameters[0].weight.fill_(1);
+  const auto lion = make<Optimizer>("lion", "betas = [0.9, 0.5]\nweight_decay = 0.2", spec);
+  // sign(0.1 * 3) = 1: 1 - 0.1 (1 + 0.2 * 1)
+  double value = lion_step(*lion, spec, 3, 0.1);
+  CHECK(value == doctest::Approx(1 - 0.1 * 1.2));
+  CHECK(state(*lion, "exp_avg.bias").item<double>() == doctest::Approx(1.5));
+  // sign(0.9 * 1.5 - 0.1 * 5) = 1, against the gradient
+  double next = lion_step(*lion, spec, -5, 0.1);
+  CHECK(next == doctest::Approx(value - 0.1 * (1 + 0.2 * value)));
+  CHECK(state(*lion, "exp_avg.bias").item<double>() == doctest::Approx(0.5 * 1.5 - 0.5 * 5));
+  // sign(0.9 * -1.75) = -1
+  value = next;
+  next = lion_step(*lion, spec, 0, 0.1);
+  CHECK(next == doctest::Approx(value - 0.1 * (-1 + 0.2 * value)));
+}
+
+TEST_CASE("sgd refuses Nesterov's form where there is no momentum") {
+  const Optimizer::Spec spec = filled_parameters({{"bias", {1}}});
+  for (const char* options : {"momentum = 0.0\nnesterov = true", "dampening = 0.5\nnesterov = true"}) {
+    CHECK_THROWS_WITH_AS(make<Optimizer>("sgd", options, spec), doctest::Contains("momentum above 0 and dampening 0"),
+                         ConfigError);
+  }
+  CHECK(make<Optimizer>("sgd", "momentum = 0.0", spec)->buffers().empty());
+}
+
+TEST_CASE("muon's step is the orthogonal factor of the gradient, its singular values near 1") {
+  for (const std::vector<std::int64_t>& shape :
+       std::vector<std::vector<std::int64_t>>{{12, 20}, {20, 12}, {12, 5, 2, 2}}) {
+    CAPTURE(shape.size());
+    const Tensor gradient = fill(7, shape);
+    const auto columns = static_cast<double>(gradient.numel() / gradient.size(0));
+    const double scale = std::sqrt(std::max(1.0, static_cast<double>(gradient.size(0)) / columns));
+    const Tensor update = -muon_update(gradient, "scale = \"original\"").flatten(1) / scale;
+    const Tensor values = singular_values(update);
+    CHECK(values.max().item<double>() < 1.25);
+    CHECK(values.min().item<double>() > 0.5);
+    // U^T update V is diagonal: the directions are the gradient's own.
+    const auto [u, s, vt] = at::linalg_svd(gradient.flatten(1).to(at::kDouble), false);
+    const Tensor core = u.t().mm(update.to(at::kDouble)).mm(vt.t());
+    CHECK(max_relative_difference(core, core.diagonal().diag()) < 1e-4);
+    CHECK(core.diagonal().min().item<double>() > 0.5);
+  }
+}
+
+TEST_CASE("muon's steps are as large as AdamW's where they are scaled to be, and in bfloat16 about the same") {
+  const Tensor gradient = fill(8, {30, 40});
+  const Tensor update = muon_update(gradient, "");
+  // AdamW's first step has root mean square 1; 0.2 is what it is in training (Liu et al. 2025, section 2.2).
+  const double size = update.square().mean().sqrt().item<double>();
+  CHECK(size > 0.15);
+  CHECK(size < 0.24);
+  CHECK(max_relative_difference(muon_update(gradient, "precision = \"bf16\""), update) < 0.05);
+  CHECK(max_relative_difference(muon_update(gradient * 1e-5, ""), update) < 1e-3);
+}
+
+TEST_CASE("muon leaves to AdamW what is no matrix within the network, at a rate of its own") {
+  const std::vector<Shape> shapes = {{"table.weight", {4, 6}},
+                                     {"conv.weight", {4, 2, 3, 3}},
+                                     {"norm.weight", {5}},
+                                     {"conv.bias", {4}},
+                                     {"out.weight", {3, 4, 3, 3}}};
+  const auto with_roles = [&] {
+    Optimizer::Spec spec = filled_parameters(shapes);
+    spec.parameters[0].role = ParameterRole::embedding;
+    spec.parameters[4].role = ParameterRole::output;
+    return spec;
+  };
+  const Optimizer::Spec ours = with_roles();
+  const auto muon =
+      make<Optimizer>("muon", "adamw_rate = 0.5\nadamw_betas = [0.8, 0.9]\nadamw_weight_decay = 0.1", ours);
+  take_steps(*muon, ours, 3, 1e-2);
+  const Optimizer::Spec theirs = with_roles();
+  take_steps(*make<Optimizer>("adamw", "betas = [0.8, 0.9]\nweight_decay = 0.1", theirs), theirs, 3, 0.5e-2);
+  for (const char* name : {"table.weight", "norm.weight", "conv.bias", "out.weight"}) {
+    CAPTURE(name);
+    CHECK(max_relative_difference(weight(ours, name), weight(theirs, name)) < 1e-6);
+  }
+  CHECK(max_relative_difference(weight(ours, "conv.weight"), weight(theirs, "conv.weight")) > 1e-3);
+  std::vector<std::string> state = names(muon->buffers());
+  CHECK(std::count_if(state.begin(), state.end(), [](const auto& name) { return name.starts_with("momentum."); }) == 1);
+  CHECK(state.size() == 1 + 2 * 4 + 1);
+}

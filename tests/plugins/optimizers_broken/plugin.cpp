@@ -1,0 +1,145 @@
+#include <ATen/ATen.h>
+
+#include "casdm/optimizer.h"
+#include "casdm/plugin.h"
+#include "plugins/meddle.h"
+
+/// Optimizers that each break one clause of their contract.
+namespace {
+
+using namespace casdm;
+
+class Descent : public Optimizer {
+ public:
+  using Options = NoOptions;
+  Descent(const Options&, const Spec& spec) : spec(spec) {}
+  void step(const OptimizerStep& step) override { spec.weights.sub_(spec.gradients, step.learning_rate); }
+
+  Spec spec;
+};
+
+class Careless : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override {
+    for (const OptimizedParameter& parameter : spec.parameters) {
+      if (parameter.role != ParameterRole::bias) parameter.weight.sub_(parameter.gradient, step.learning_rate);
+    }
+  }
+};
+
+class Forgetful : public Descent {
+ public:
+  Forgetful(const Options& options, const Spec& spec)
+      : Descent(options, spec), momentum_(at::zeros_like(spec.weights)) {}
+  void step(const OptimizerStep& step) override {
+    momentum_.mul_(0.9).add_(spec.gradients);
+    spec.weights.sub_(momentum_, step.learning_rate);
+  }
+
+ private:
+  Tensor momentum_;
+};
+
+class Restless : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override { spec.weights.sub_(spec.gradients, step.learning_rate + 1e-3); }
+};
+
+class Drifting : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override {
+    for (const OptimizedParameter& parameter : spec.parameters) {
+      parameter.weight.mul_(1 - step.learning_rate).sub_(parameter.gradient, step.learning_rate);
+    }
+  }
+};
+
+class Dividing : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override {
+    for (const OptimizedParameter& parameter : spec.parameters) {
+      parameter.weight.sub_(parameter.gradient / parameter.gradient.square().sum().sqrt(), step.learning_rate);
+    }
+  }
+};
+
+class Spilling : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override { spec.weights.sub_(spec.gradients.sub(1), step.learning_rate); }
+};
+
+class Counting : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override {
+    double rate = step.learning_rate;
+    for (const OptimizedParameter& parameter : spec.parameters) {
+      parameter.weight.sub_(parameter.gradient, rate);
+      rate *= 0.9;
+    }
+  }
+};
+
+class Climbing : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override { spec.weights.add_(spec.gradients, step.learning_rate); }
+};
+
+struct TabledOptions {
+  struct Inner {
+    double momentum = 0.9;
+    static void describe(Schema<Inner>& s) { s.option("momentum", &Inner::momentum, "Of no use."); }
+  };
+  Inner inner;
+  static void describe(Schema<TabledOptions>& s) { s.option("inner", &TabledOptions::inner, "A table."); }
+};
+
+class Tabled : public Descent {
+ public:
+  using Options = TabledOptions;
+  Tabled(const Options&, const Spec& spec) : Descent({}, spec) {}
+};
+
+struct MeddlerOptions {
+  std::string change = "none";
+  static void describe(Schema<MeddlerOptions>& s) {
+    s.option("change", &MeddlerOptions::change, "What it changes of the process.")
+        .choices(casdm::testing::all_changes());
+  }
+};
+
+class Meddling : public Descent {
+ public:
+  using Options = MeddlerOptions;
+  Meddling(const Options& options, const Spec& spec) : Descent({}, spec), change_(options.change) {}
+  void step(const OptimizerStep& step) override {
+    casdm::testing::meddle(change_);
+    Descent::step(step);
+  }
+
+ private:
+  std::string change_;
+};
+
+}  // namespace
+
+CASDM_PLUGIN(plugin) {
+  plugin.describe({.summary = "Broken optimizers", .licence = "Apache-2.0"});
+  plugin.add<Descent>("descent", "Keeps its contract.");
+  plugin.add<Careless>("careless", "Passes over biases.");
+  plugin.add<Forgetful>("forgetful", "State outside its buffers.");
+  plugin.add<Restless>("restless", "Moves at learning rate 0.");
+  plugin.add<Drifting>("drifting", "Decays weights unasked.");
+  plugin.add<Dividing>("dividing", "Divides by a norm that may be 0.");
+  plugin.add<Spilling>("spilling", "Changes what lies between parameters.");
+  plugin.add<Counting>("counting", "Later parameters move less.");
+  plugin.add<Climbing>("climbing", "Goes up.");
+  plugin.add<Tabled>("tabled", "An option that is a table.");
+  plugin.add<Meddling>("meddling_optimizer", "Changes something of the process.");
+}
