@@ -43,9 +43,7 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
 
 std::string times(const Tensor& t) { return text("t = ", t.min().item<double>(), "..", t.max().item<double>()); }
 
-std::string advice_on_not_finite() {
-  return "; the last checkpoint is kept. Try a smaller learning rate or term weight, fp32, or a t_range";
-}
+std::string advice_on_not_finite() { return ". Try a smaller learning rate or term weight, fp32, or a t_range"; }
 
 void StepRecord::add_part(const Losses& losses) {
   add_rows(terms, term_parts_, losses.terms, "loss term");

@@ -32,6 +32,12 @@ std::string means(const StepStatistics& statistics) {
   return join(parts, " ");
 }
 
+/// The images after the batch that completes the training.
+std::int64_t end_of_last_batch(const TrainingState& state, std::int64_t batch_size) {
+  const std::int64_t left = std::max<std::int64_t>(state.total_images() - state.images(), 0);
+  return state.images() + (left + batch_size - 1) / batch_size * batch_size;
+}
+
 }  // namespace
 
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
@@ -60,7 +66,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   }
   start.reset();
   write_run_config(run.config(), config);
-  Progress progress("training", state.total_images(), "images", state.images());
+  Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
   progress.say("data: " + describe(*dataset));
   progress.say(text("device: ", device_name, "; ", threads.describe()));
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
@@ -71,7 +77,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     upkeep.catch_up();
     while (!state.is_complete() && !interrupted()) {
       const StepRecord record = step.run(loader.next());
-      progress.update(std::min(state.images(), state.total_images()), means(state.statistics));
+      progress.update(state.images(), means(state.statistics));
       for (const std::string& remark : {metrics.remark(), threads.update()}) {
         if (!remark.empty()) progress.say(remark);
       }
@@ -79,6 +85,8 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     }
     loader.summarise();
     return {state.images(), upkeep.finish()};
+  } catch (const NotFinite& failure) {
+    throw NotFinite(text(failure.what(), ". ", upkeep.last_checkpoint()));
   } catch (const std::exception& failure) {
     upkeep.save_after(failure);
     throw;

@@ -80,7 +80,7 @@ void TrainingState::check_weights() const {
   for (const ModuleState& module : modules) {
     if (module.has_finite_weights()) continue;
     throw NotFinite(text("step ", step_, ": the weights of module ", module.name(),
-                         " are not finite, and no checkpoint of them is saved"));
+                         " are not finite, and no checkpoint of them is saved. Try a smaller learning rate"));
   }
 }
 

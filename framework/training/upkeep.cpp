@@ -62,19 +62,13 @@ Checkpoints::Checkpoints(const RunFolder& run, const LoadedExperiment& experimen
       saved_at_(last_.empty() ? -1 : state.images()),
       progress_(progress) {}
 
-void Checkpoints::check_weights() const {
-  try {
-    state_.check_weights();
-  } catch (const NotFinite& error) {
-    throw NotFinite(text(error.what(),
-                         last_.empty() ? "; the run has no checkpoint yet" : "; the last good one is " + last_,
-                         ". Try a smaller learning rate"));
-  }
+std::string Checkpoints::last() const {
+  return last_.empty() ? "The run has no checkpoint yet" : "The last checkpoint, whose weights are finite, is " + last_;
 }
 
 void Checkpoints::save() {
   if (saved_at_ == state_.images()) return;
-  check_weights();
+  state_.check_weights();
   has_failed_ = true;
   CheckpointContent content = state_.content();
   content.config = config_;
@@ -113,7 +107,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
   const Experiment& options = experiment.options;
   const std::int64_t snapshots = options.ema.snapshot_every_images;
   const auto save_snapshots = [this] {
-    checkpoints_.check_weights();
+    state_.check_weights();
     is_recorded_ = false;
     save_ema_snapshots(run_, state_.modules, state_.images());
     is_recorded_ = true;

@@ -48,15 +48,15 @@ class Checkpoints {
   Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
               std::string last, Progress& progress);
 
-  /// Saves the state, unless that was done. Throws NotFinite, naming the last good checkpoint, when weights are not
-  /// finite; Error when it cannot be written.
+  /// Saves the state, unless that was done. Throws NotFinite when weights are not finite, Error when it cannot be
+  /// written.
   void save();
 
   /// Removes the checkpoints that `keep_last` does not keep; one that cannot be removed is a warning.
   void remove_old();
 
-  /// Throws the same when weights are not finite.
-  void check_weights() const;
+  /// Which checkpoint a training that became NaN goes back to, in a sentence.
+  std::string last() const;
 
   /// After `failure` has ended the training: saves the state between two steps, if it can be, and reports it.
   void save_after(const std::exception& failure);
@@ -81,6 +81,9 @@ class Upkeep {
 
   /// Does what was due where the run stopped and is not done: draws the grid, removes old checkpoints.
   void catch_up();
+
+  /// As above.
+  std::string last_checkpoint() const { return checkpoints_.last(); }
 
   /// What is due after a step.
   void run(const StepRecord& record);

@@ -22,7 +22,17 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   const LoadedExperiment experiment =
       small_experiment(folder.path(), "run", faulty("nan", 6), {"checkpoint.every_images=8"});
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("step 7: loss term 'metric.faulty' is nan at t = "), Error);
-  CHECK(Checkpoint::open(folder.path() / "run").images() == 24);
+  const Checkpoint kept = Checkpoint::open(folder.path() / "run");
+  CHECK(kept.images() == 24);
+
+  // The message tells what there is to go back to.
+  const auto ends_with = [](const LoadedExperiment& failing, const std::string& words) {
+    CHECK_THROWS_WITH_AS(run(failing), doctest::Contains(words.c_str()), NotFinite);
+  };
+  ends_with(small_experiment(folder.path(), "again", faulty("nan", 6), {"checkpoint.every_images=8"}),
+            (folder.path() / "again/checkpoints/000000000024").string());
+  ends_with(small_experiment(folder.path(), "first", faulty("nan", 0)), "The run has no checkpoint yet");
+  ends_with(small_experiment(folder.path(), "gradient", faulty("nan_gradient", 0)), "The run has no checkpoint yet");
 }
 
 TEST_CASE("a gradient that turns NaN under finite losses names the module and the term") {
