@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
 #include <vector>
 
 #include "casdm/atomic_file.h"
@@ -50,6 +51,18 @@ bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs)
   if (name == kGrid || name == kNpz || name == kPart) return true;
   const std::optional<std::int64_t> index = png_index(name);
   return with_pngs && index && *index < count && png_name(*index) == name;
+}
+
+/// Whether the file says that `casdm sample` has made it, whatever sampling.json says.
+bool is_signed(const fs::path& path) {
+  constexpr std::streamoff kEnds = 1024;
+  if (path.filename() == kPart) return true;
+  std::ifstream file(path, std::ios::binary);
+  std::string end(static_cast<std::size_t>(kEnds), '\0');
+  const bool is_npz = path.filename() == kNpz;  // its directory is at the end
+  if (is_npz && fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);
+  file.read(end.data(), kEnds);
+  return end.find(is_npz ? std::string(kRecord) : std::string("Software\0casdm ", 15)) != std::string::npos;
 }
 
 const Value& member(const Value& table, std::string_view key) {
@@ -189,7 +202,8 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
     const std::string name = entry.path().filename().string();
     const bool is_like_ours = png_index(name) || name == kGrid || name == kNpz || name == kPart;
     if (!is_like_ours || (earlier_ && is_of_sampling(name, *earlier_))) continue;
-    if (overwrite && is_of_sampling(name, sampling_.count, sampling_.with_pngs)) continue;
+    const bool is_replaced = is_of_sampling(name, sampling_.count, sampling_.with_pngs);
+    if (overwrite && is_replaced && entry.is_regular_file() && is_signed(entry.path())) continue;
     strangers.push_back(name);
   }
   if (strangers.empty()) return;
@@ -200,7 +214,7 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
                          count > 3 ? text(" and ", count - 3, " more") : "", ", which ",
                          earlier_ ? "its sampling.json does not account for" : "no sampling.json accounts for",
                          ". Choose another folder, or move them away",
-                         overwrite ? "" : ", or pass --overwrite to replace what the new sampling writes"));
+                         overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
 }
 
 /// Takes over what the earlier sampling of the same settings has drawn.

@@ -51,8 +51,9 @@ class SampleFolder {
   /// is written before the first `add`. Returns a remark for the user, or nothing.
   ///
   /// Throws ConfigError when the folder holds another sampling (with the differences), or files of the names that it
-  /// would write and no sampling.json accounts for. With `overwrite` such files are replaced and what the earlier
-  /// sampling made is removed, by its sampling.json; images that neither accounts for are refused still.
+  /// would write and no sampling.json accounts for. With `overwrite` what the earlier sampling made is removed,
+  /// by its sampling.json, and files that say themselves that they are of a sampling are replaced; others are refused
+  /// still.
   /// Throws Error when another process draws into the folder.
   std::string begin(Sampling sampling, bool overwrite);
 

@@ -176,9 +176,21 @@ TEST_CASE("images that no sampling.json accounts for are never mixed in or writt
   write_file(folder.path() / "000002.png", "mine");
   refuses(folder.path(), sampling(2), false, {"000002.png", "no sampling.json accounts for", "--overwrite"});
   refuses(folder.path(), sampling(2), true, {"000002.png", "move them away"});
-  // Samples of a program that wrote no sampling.json can be replaced by as many.
-  draw(folder.path(), sampling(3), true);
+  // Nor does --overwrite take what is not of a sampling.
+  refuses(folder.path(), sampling(3), true, {"000002.png", "move them away"});
+  fs::remove(folder.path() / "000002.png");
+  for (const char* name : {"grid.png", "samples.npz"}) {
+    write_file(folder.path() / name, "mine");
+    refuses(folder.path(), sampling(3), true, {name, "move them away"});
+    fs::remove(folder.path() / name);
+  }
+  // Samples whose sampling.json is gone can be replaced by as many.
+  draw(folder.path(), sampling(3));
+  fs::remove(folder.path() / "sampling.json");
+  refuses(folder.path(), sampling(3), false, {"000000.png", "pass --overwrite to replace those"});
+  draw(folder.path(), sampling(3, 1), true);
   CHECK(files(folder.path()).size() == 6);
+  draw(folder.path(), sampling(3), true);
 
   write_file(folder.path() / "sampling.json", "{\"format\": 1");
   refuses(folder.path(), sampling(3), false, {"sampling.json\" cannot be used", "--overwrite"});
