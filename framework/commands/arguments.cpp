@@ -15,6 +15,7 @@ namespace po = boost::program_options;
 namespace {
 
 constexpr std::size_t kLongestMessage = 300;
+constexpr std::size_t kLongestWord = 60;
 
 /// Parses `words` as options of `all`; false after --help was printed. Values bound to variables are set.
 bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& words,
@@ -73,7 +74,7 @@ po::typed_value<std::string>* number_option(const std::string& name, std::option
                                             const std::string& allowed, Parse parse) {
   return po::value<std::string>()->value_name(placeholder)->notifier([=, &target](const std::string& written) {
     target = parse(written);
-    if (!target) throw po::error(text("--", name, ": expected ", allowed, ", got ", quoted(written)));
+    if (!target) throw po::error(text("--", name, ": expected ", allowed, ", got ", quoted(written, kLongestWord)));
   });
 }
 
@@ -82,8 +83,8 @@ po::typed_value<std::string>* number_option(const std::string& name, std::option
 po::typed_value<std::string>* whole_number(const std::string& name, std::optional<std::int64_t>& target,
                                            std::int64_t least, std::int64_t most) {
   const bool is_bounded = most != std::numeric_limits<std::int64_t>::max();
-  const std::string allowed =
-      is_bounded ? text("a whole number from ", least, " to ", most) : text("a whole number of at least ", least);
+  const std::string allowed = is_bounded ? text("a whole number from ", least, " to ", most)
+                                         : text("a whole number of at least ", least, " and at most ", most);
   return number_option(name, target, "N", allowed, [=](const std::string& written) {
     const auto value = parsed_number<std::int64_t>(written);
     return value && *value >= least && *value <= most ? value : std::nullopt;

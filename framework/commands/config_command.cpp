@@ -15,6 +15,7 @@
 #include "framework/loading/discovery.h"
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 
 namespace casdm {
 
@@ -36,7 +37,7 @@ init       prints a new experiment with every key explained, from the plugins fo
 schema     prints a JSON Schema for editors, of files that may be pieces of an experiment;
            --whole: of experiments after merging, with all keys that they need
 reference  prints pages in Markdown about every key and component; --out writes a file for each,
-           over those of the same names
+           over those that it has written before
 
   casdm config check configs/quickstart.toml --set train.batch_size=32
   casdm config show configs/quickstart.toml --set metrics[0].type=l1
@@ -95,6 +96,7 @@ void write_result(const std::string& content, const po::variables_map& parsed) {
     return;
   }
   const std::filesystem::path file = parsed["out"].as<std::string>();
+  refuse_inside_run(kCommand, file);
   if (std::filesystem::exists(file))
     throw ConfigError(text(file.string(), " exists; choose another name or remove it"));
   remove_leftovers(std::filesystem::absolute(file).parent_path());
@@ -110,7 +112,11 @@ void init(const po::variables_map& parsed) {
       throw ConfigError(
           text("--type ", choice, ": expected TABLE=NAME: a table of the experiment and the component it shall have"));
     }
-    chosen[choice.substr(0, equals)] = choice.substr(equals + 1);
+    const auto [table, is_new] = chosen.emplace(choice.substr(0, equals), choice.substr(equals + 1));
+    if (!is_new && table->second != choice.substr(equals + 1)) {
+      throw ConfigError(text("--type ", table->first, '=', table->second, " and --type ", choice,
+                             " choose two components for one table; give one of them"));
+    }
   }
   write_result(starter_experiment(schema_of<Experiment>(), catalog_for(Value(), parsed), chosen), parsed);
 }
@@ -120,6 +126,21 @@ void schema(const po::variables_map& parsed) {
   write_result(to_json(json_schema(schema_of<Experiment>(), catalog_for(Value(), parsed), of), 2) + "\n", parsed);
 }
 
+/// Pages replace pages that this command has written before, and nothing else.
+void refuse_strangers(const std::filesystem::path& folder, const std::map<std::string, std::string>& pages) {
+  std::vector<std::string> strangers;
+  for (const auto& [name, content] : pages) {
+    std::error_code ignored;
+    const std::filesystem::path file = folder / name;
+    if (!std::filesystem::exists(std::filesystem::symlink_status(file, ignored))) continue;
+    if (std::filesystem::is_regular_file(file, ignored) && is_reference_page(read_file(file))) continue;
+    strangers.push_back(name);
+  }
+  if (strangers.empty()) return;
+  throw ConfigError(text("config: ", quoted(folder.string()), " holds ", join(strangers, ", "),
+                         ", not written by `casdm config reference`; choose another folder, or move it away"));
+}
+
 void reference(const po::variables_map& parsed) {
   const auto pages = reference_pages(schema_of<Experiment>(), catalog_for(Value(), parsed));
   if (parsed.count("out") == 0) {
@@ -127,6 +148,8 @@ void reference(const po::variables_map& parsed) {
     return;
   }
   const std::filesystem::path folder = parsed["out"].as<std::string>();
+  refuse_inside_run(kCommand, folder);
+  refuse_strangers(folder, pages);
   std::filesystem::create_directories(folder);
   remove_leftovers(folder);
   for (const auto& [name, content] : pages) {

@@ -7,6 +7,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/weights_output.h"
 #include "framework/reporting/progress.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/ema_snapshots.h"
@@ -26,6 +27,8 @@ struct EmaArguments {
   bool overwrite = false;
 };
 
+constexpr const char* kCommand = "ema";
+constexpr double kLargestError = 0.2;  // of a profile, beyond which the result is another average
 constexpr const char* kUsage = R"(usage: casdm ema RUN --sigma-rel X --out FILE [--at IMAGES]
 
 Makes an average of the weights of any width after training (Karras et al. 2024), from the snapshots
@@ -42,7 +45,7 @@ po::options_description described(EmaArguments& a) {
       "sigma-rel", real_number("sigma-rel", a.sigma_rel, 0), "width of the average, above 0 and at most 0.2886")(
       "out", po::value(&a.out), "file to write")("at", whole_number("at", a.at, 1),
                                                  "the average as of this many images; default: of the newest snapshot")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace the file when it exists");
+      "overwrite", po::bool_switch(&a.overwrite), "replace the file when an earlier `casdm ema` has written it");
   return options;
 }
 
@@ -52,9 +55,7 @@ void check(const EmaArguments& a) {
     throw ConfigError("ema: give a run, --sigma-rel X and --out FILE" + hint);
   }
   gamma_of(*a.sigma_rel);
-  if (!a.overwrite && fs::exists(a.out)) {
-    throw ConfigError(text("ema: ", a.out, " exists; choose another file or pass --overwrite"));
-  }
+  check_output({kCommand, a.out, {}, a.overwrite});
 }
 
 /// The snapshots up to `at` images; all when it is not given.
@@ -77,18 +78,31 @@ std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std
   return snapshots;
 }
 
+std::vector<std::string> widths_of(const std::vector<EmaSnapshot>& snapshots) {
+  std::set<double> widths;
+  for (const EmaSnapshot& snapshot : snapshots) widths.insert(snapshot.sigma_rel);
+  std::vector<std::string> names;
+  for (const double width : widths) names.push_back(number(width));
+  return names;
+}
+
 int ema_command(const std::vector<std::string>& words) {
   EmaArguments a;
-  if (!fill_arguments({"ema", kUsage, described(a), {"run"}}, words)) return 0;
+  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, words)) return 0;
   check(a);
   const std::vector<EmaSnapshot> snapshots = snapshots_until(RunFolder::open(a.run), a.at);
   const std::int64_t images = snapshots.back().images;
   const Reconstruction average = reconstruct_ema(snapshots, *a.sigma_rel, images);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  write_checked_tensors(a.out, average.tensors,
-                        {{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}});
+  write_checked_tensors(
+      a.out, average.tensors,
+      marked({{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}}, kCommand));
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
-            << snapshots.size() << " snapshots; its profile is met to " << significant(100 * average.error) << " %\n";
+            << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";
+  if (average.error > kLargestError) {
+    std::cerr << "warning: these snapshots cannot make an average of that width: choose a --sigma-rel nearer to "
+              << join(widths_of(snapshots), ", ") << (a.at ? "" : ", or an earlier --at") << '\n';
+  }
   std::cout << a.out << '\n';
   return 0;
 }

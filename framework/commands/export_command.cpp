@@ -6,6 +6,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/weights_output.h"
 #include "framework/interchange/weight_layouts.h"
 #include "framework/interchange/weights_file.h"
 #include "framework/interchange/weights_folder.h"
@@ -33,6 +34,7 @@ struct ExportArguments {
   bool overwrite = false;
 };
 
+constexpr const char* kCommand = "export";
 constexpr const char* kUsage =
     R"(usage: casdm export RUN --module NAME --out OUT [--weights NAME] [--layout NAME]
 
@@ -56,7 +58,7 @@ po::options_description described(ExportArguments& a) {
       "layout", po::value(&a.layout)->default_value(kOwnNames),
       "reference, or a weight layout of the network's backbone")("plugin", po::value(&a.plugins)->composing(),
                                                                  "a plugin library to use besides those found")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace what OUT holds");
+      "overwrite", po::bool_switch(&a.overwrite), "replace what an earlier export has written to OUT");
   return options;
 }
 
@@ -64,9 +66,6 @@ void check(const ExportArguments& a) {
   const std::string hint = "; see `casdm export --help`";
   if (a.run.empty() || a.module.empty() || a.out.empty()) {
     throw ConfigError("export: give a run, --module NAME and --out OUT" + hint);
-  }
-  if (!a.overwrite && fs::exists(a.out)) {
-    throw ConfigError(text("export: ", a.out, " exists; choose another name or pass --overwrite"));
   }
 }
 
@@ -108,16 +107,16 @@ void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWe
   const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
   if (layout != nullptr && !layout->info.weights_file.empty()) {
-    return write_weights_folder(a.out, layout->info, foreign);
+    return write_weights_folder(a.out, layout->info, foreign, marked({}, kCommand));
   }
   Metadata metadata{{"format", "pt"}};
   record_options(metadata, foreign.recorded);
-  write_checked_tensors(a.out, foreign.tensors, metadata);
+  write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kCommand));
 }
 
 int export_command(const std::vector<std::string>& words) {
   ExportArguments a;
-  if (!fill_arguments({"export", kUsage, described(a), {"run"}}, words)) return 0;
+  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, words)) return 0;
   check(a);
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);
@@ -132,6 +131,7 @@ int export_command(const std::vector<std::string>& words) {
     layouts = layouts_of(*host, type->as_string(), a, image_size);
   }
   const FoundLayout* layout = chosen_layout(layouts, a);
+  check_output({kCommand, a.out, {}, a.overwrite}, layout != nullptr ? layout->info.weights_file : "");
   remove_leftovers(fs::absolute(a.out).parent_path());
   write(a, layout, network);
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'

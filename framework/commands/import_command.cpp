@@ -7,6 +7,8 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/weights_output.h"
+#include "framework/composition/memory_advice.h"
 #include "framework/composition/model.h"
 #include "framework/config/document.h"
 #include "framework/interchange/weight_layouts.h"
@@ -35,6 +37,7 @@ struct ImportArguments {
   bool overwrite = false;
 };
 
+constexpr const char* kCommand = "import";
 constexpr const char* kUsage =
     R"(usage: casdm import FILE --out OUT.safetensors [--set KEY=VALUE] [--config EXPERIMENT --module NAME]
 
@@ -67,7 +70,7 @@ po::options_description described(ImportArguments& a) {
       "config", po::value(&a.config), "compare names, shapes and options with a network of this experiment")(
       "module", po::value(&a.module), "which of its networks, by the name of its table under [head]")(
       "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace OUT when it exists");
+      "overwrite", po::bool_switch(&a.overwrite), "replace OUT when an earlier import has written it");
   return options;
 }
 
@@ -76,7 +79,7 @@ po::options_description described(ImportArguments& a) {
 bool fill(ImportArguments& a, const std::vector<std::string>& words) {
   const po::options_description options = described(a);
   try {
-    return fill_arguments({"import", kUsage, options, {"file"}}, words);
+    return fill_arguments({kCommand, kUsage, options, {"file"}}, words);
   } catch (const ConfigError& error) {
     for (const std::string& word : words) {
       std::string name = word.substr(0, word.find('='));
@@ -100,9 +103,7 @@ void check(const ImportArguments& a) {
   const std::string hint = "; see `casdm import --help`";
   if (a.file.empty() || a.out.empty()) throw ConfigError("import: give a file and --out OUT.safetensors" + hint);
   if (a.config.empty() != a.module.empty()) throw ConfigError("import: --config and --module go together" + hint);
-  if (!a.overwrite && fs::exists(a.out)) {
-    throw ConfigError(text("import: ", a.out, " exists; choose another name or pass --overwrite"));
-  }
+  check_output({kCommand, a.out, a.file, a.overwrite});
 }
 
 /// The network that the weights are for, where --config and --module say it.
@@ -121,8 +122,10 @@ struct Target {
   /// Throws when the weights do not fit the network.
   void compare(const ImportArguments& a, const NamedTensors& tensors, const Metadata& metadata) const {
     if (network.table.is_table()) check_recorded_options(metadata, network.table, a.file, "head." + a.module);
-    const std::int64_t classes = experiment.options.data.use_labels ? make_dataset(experiment)->num_classes() : 0;
-    const Model model = make_model(experiment, classes);
+    const Model model = with_memory_advice(experiment.options, [&] {
+      const std::int64_t classes = experiment.options.data.use_labels ? make_dataset(experiment)->num_classes() : 0;
+      return make_model(experiment, classes);
+    });
     load_state(model.module(a.module), tensors, a.file);
   }
 };
@@ -183,6 +186,13 @@ void print_network(const BackboneWeights& network, const FoundLayout& layout, co
   std::cout << '\n';
 }
 
+/// @param source  of `found`, the size in pixels; 0: it is not known
+void check_size(const ImportArguments& a, std::int64_t found, const std::string& source) {
+  if (!a.image_size || found == 0 || found == *a.image_size) return;
+  throw ConfigError(text("import: --image-size ", *a.image_size, ", but the images of ", source, " have ", found,
+                         " pixels; leave --image-size out"));
+}
+
 int import_command(const std::vector<std::string>& words) {
   ImportArguments a;
   if (!fill(a, words)) return 0;
@@ -194,6 +204,7 @@ int import_command(const std::vector<std::string>& words) {
   const std::shared_ptr<PluginHost> host = target ? target->experiment.host : find_plugins(Value(), plugins);
   const std::int64_t image_size = target ? target->experiment.options.data.image_size : a.image_size.value_or(0);
 
+  check_size(a, target ? image_size : 0, a.config);
   const std::vector<FoundLayout> layouts = weight_layouts(*host, target ? target->network.type : "", image_size);
   const Recognised found = recognise(a, layouts);
   NamedTensors tensors = found.weights.tensors;
@@ -202,6 +213,7 @@ int import_command(const std::vector<std::string>& words) {
   if (found.layout != nullptr) {
     network = configured_layout(*host, found.layout->type, a.overrides, image_size)
                   .call(&WeightLayout::read, found.foreign());
+    if (fs::is_directory(a.file)) check_size(a, network->spec.image.height, a.file);
     tensors = network->tensors;
     if (const FoundLayout* native = native_layout(layouts, found.layout->backbone)) {
       const ForeignWeights own = native->layout.call(&WeightLayout::write, *network);
@@ -214,7 +226,7 @@ int import_command(const std::vector<std::string>& words) {
   }
   if (target) target->compare(a, tensors, metadata);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  write_checked_tensors(a.out, tensors, metadata);
+  write_checked_tensors(a.out, tensors, marked(std::move(metadata), kCommand));
 
   std::cout << a.file << ": " << found.weights.format << '\n' << summary_of(tensors);
   if (network) print_network(*network, *found.layout, host->catalog());

@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <new>
 
 #include "casdm/build_info.h"
 #include "casdm/error.h"
@@ -59,9 +61,9 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
   std::vector<std::string> names;
   for (const auto& [name, run] : commands) names.push_back(name);
   const std::vector<std::string> near = casdm::nearest(command, names, 1);
-  throw casdm::ConfigError(casdm::text("there is no command ", casdm::quoted(command),
-                                       near.empty() ? "" : "; did you mean '", near.empty() ? "" : near[0],
-                                       near.empty() ? "" : "'?", " `casdm --help` lists them"));
+  const std::string hint = near.empty() ? ";" : "; did you mean '" + near[0] + "'?";
+  throw casdm::ConfigError(
+      casdm::text("there is no command ", casdm::quoted(command), hint, " `casdm --help` lists them"));
 }
 
 int run(const std::vector<std::string>& words) {
@@ -105,6 +107,10 @@ int main(int argc, char** argv) {
     return status;
   } catch (const casdm::ConfigError& error) {
     return report(error, 2);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(casdm::Error(error.path1().string() + ": " + error.code().message()), 1);
+  } catch (const std::bad_alloc&) {
+    return report(casdm::Error("out of memory"), 1);
   } catch (const std::exception& error) {
     return report(error, 1);
   }

@@ -14,6 +14,8 @@
 #include "framework/commands/arguments.h"
 #include "framework/loading/kinds.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
+#include "framework/support/shell_word.h"
 
 namespace casdm {
 
@@ -71,11 +73,6 @@ void write_filled_in(const fs::path& source, const fs::path& target, const Plugi
 /// The prefix this program runs from: <prefix>/bin/casdm.
 fs::path prefix() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path(); }
 
-/// A word of a command line, for a shell.
-std::string quoted(const std::string& word) {
-  return word.find_first_of(" '\"$\\&()*;<>?[]`|~#") == std::string::npos ? word : text('\'', word, '\'');
-}
-
 Value described(const fs::path& folder, const PluginNames& names) {
   std::vector<std::string> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) files.push_back(entry.path().filename());
@@ -90,14 +87,14 @@ Value described(const fs::path& folder, const PluginNames& names) {
 
 void print_next_steps(const fs::path& folder, const PluginNames& names) {
   const bool is_installed = fs::exists(prefix() / CASDM_LIBDIR / "cmake" / "casdm" / "casdmConfig.cmake");
-  const std::string place = is_installed ? quoted(prefix().string()) : "<prefix>";
+  const std::string place = is_installed ? shell_word(prefix().string()) : "<prefix>";
   std::cerr << "made " << folder.string() << "; next:\n"
-            << "  cd " << quoted(folder.string()) << '\n'
+            << "  cd " << shell_word(folder.string()) << '\n'
             << "  cmake -S . -B build -DCMAKE_PREFIX_PATH=" << place << '\n'
             << "  cmake --build build && ctest --test-dir build --output-on-failure\n";
   if (fs::exists(folder / "experiment.toml")) std::cerr << "  casdm train experiment.toml\n";
   if (!is_installed) {
-    std::cerr << "<prefix> is where casdm is installed: cmake --install " << quoted(prefix().string())
+    std::cerr << "<prefix> is where casdm is installed: cmake --install " << shell_word(prefix().string())
               << " --prefix <prefix>\n";
   }
   std::cerr << "The component is in " << names.name << ".cpp.\n";
@@ -189,6 +186,7 @@ int plugins_new_command(const std::vector<std::string>& arguments) {
   const PluginNames names = plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kCommand));
   fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
   if (!folder.has_filename()) folder = folder.parent_path();  // DIR/
+  refuse_inside_run(kCommand, folder);
   write_plugin_tree(prefix() / CASDM_DATADIR / "casdm" / "templates", names, folder);
   std::cout << (parsed->count("json") > 0 ? to_json(described(folder, names), 2) : folder.string()) << '\n';
   print_next_steps(folder, names);

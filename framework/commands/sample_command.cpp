@@ -10,6 +10,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/config/document.h"
+#include "framework/config/overrides.h"
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
 #include "framework/device/heap.h"
@@ -20,6 +21,7 @@
 #include "framework/sampling/sample_folder.h"
 #include "framework/support/exception_message.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/signals.h"
 
@@ -112,11 +114,21 @@ Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder)
 bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find("has_extras") != nullptr; }
 
 LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArguments& a) {
-  std::vector<std::string> overrides = {text("run.device=", to_toml_value(a.device.value_or("auto")))};
-  if (a.sampler) overrides.push_back("sampler={type=" + to_toml_value(*a.sampler) + "}");
-  if (a.steps) overrides.push_back(text("sampler.", Sampler::steps_option, "=", *a.steps));
-  if (a.eta) overrides.push_back(text("sampler.", Sampler::eta_option, "=", *a.eta));
-  if (a.guidance) overrides.push_back("guidance.scale=" + *a.guidance);
+  std::vector<std::string> overrides = {"run.device=\"auto\""};
+  const auto add = [&](const char* option, const std::optional<std::string>& value, const std::string& key,
+                       const std::string& override) {
+    if (!value) return;
+    refuse_set_twice(text(option, ' ', *value), key, a.overrides);
+    overrides.push_back(override);
+  };
+  const auto quoted_toml = [](const std::optional<std::string>& value) { return to_toml_value(value.value_or("")); };
+  add("--device", a.device, "run.device", "run.device=" + quoted_toml(a.device));
+  add("--sampler", a.sampler, "sampler.type", "sampler={type=" + quoted_toml(a.sampler) + "}");
+  const std::string steps = text("sampler.", Sampler::steps_option);
+  const std::string eta = text("sampler.", Sampler::eta_option);
+  add("--steps", a.steps, steps, text(steps, "=", a.steps.value_or("")));
+  add("--eta", a.eta, eta, text(eta, "=", a.eta.value_or("")));
+  add("--guidance", a.guidance, "guidance.scale", "guidance.scale=" + a.guidance.value_or(""));
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
   return sampling_experiment(checkpoint.config(), has_extras(checkpoint), overrides,
                              {a.plugins.begin(), a.plugins.end()});
@@ -240,6 +252,7 @@ int sample_command(const std::vector<std::string>& words) {
   catch_signals();
   keep_freed_memory();
 
+  refuse_inside_run("sample", a.out);
   SampleFolder folder(a.out);
   Checkpoint checkpoint = open_checkpoint(a, folder);
   const std::int64_t classes = checkpoint.num_classes();

@@ -10,6 +10,8 @@
 #include "framework/config/document.h"
 #include "framework/config/overrides.h"
 #include "framework/device/device.h"
+#include "framework/support/run_contents.h"
+#include "framework/support/shell_word.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/metric_terms.h"
@@ -86,20 +88,22 @@ std::vector<fs::path> paths(const std::vector<std::string>& words) { return {wor
 
 /// Makes every component and describes them. Throws what training would throw before its first step.
 std::string compose(const LoadedExperiment& experiment) {
-  const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
-  const Model model = make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0);
-  const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
-  const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
-  return text("  data: ", describe(*dataset), '\n', describe(model));
+  return with_memory_advice(experiment.options, [&] {
+    const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
+    const Model model = make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0);
+    const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
+    const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
+    return text("  data: ", describe(*dataset), '\n', describe(model));
+  });
 }
 
 int finish(const TrainingEnd& end, const RunFolder& run) {
   if (end.is_complete) {
-    std::cerr << "done: " << end.images << " images. Draw samples with\n  casdm sample " << run.path().string()
-              << " --num 64 --out samples\n";
+    std::cerr << "done: " << end.images << " images. Draw samples with\n  casdm sample "
+              << shell_word(run.path().string()) << " --num 64 --out samples\n";
   } else {
     std::cerr << "stopped at " << end.images << " images; the state is saved. Continue with\n  casdm train --resume "
-              << run.path().string() << '\n';
+              << shell_word(run.path().string()) << '\n';
   }
   std::cout << run.path().string() << '\n';
   return 0;
@@ -114,12 +118,14 @@ TrainingEnd trained(const LoadedExperiment& experiment, RunFolder& run, std::opt
 int start_run(const TrainArguments& arguments) {
   LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
   check_before_training(experiment.resolved, experiment.host->catalog());
+  const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
+  if (!fs::exists(folder / "config.toml")) refuse_inside_run("train", folder);
   if (arguments.dry_run) {
-    std::cout << experiment.options.run.name << ": everything fits together\n" << compose(experiment);
+    const std::string components = compose(experiment);
+    std::cout << experiment.options.run.name << ": everything fits together\n" << components;
     return 0;
   }
   require_precision(select_device(experiment.options.run.device), experiment.options.run.precision);
-  const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
   if (arguments.overwrite && fs::exists(folder)) {
     compose(experiment);
     remove_run(folder);

@@ -37,7 +37,9 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
       experiment.host->create<Dataset>(data.dataset, {ImageShape::square(data.channels, data.image_size)}));
   if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' holds no image"));
   if (data.use_labels && dataset->num_classes() < 1) {
-    throw ConfigError(text("data.use_labels: the data set '", data.dataset.type, "' has no labels"));
+    throw ConfigError(text("data.use_labels: the data set '", data.dataset.type,
+                           "' has no labels. Does it have an option ",
+                           "that tells where they are? See `casdm plugins inspect ", data.dataset.type, "`"));
   }
   return dataset;
 }

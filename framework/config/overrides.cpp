@@ -30,16 +30,21 @@ Value parse_value(const std::string& written, const Location& location) {
   }
 }
 
+std::string trimmed(std::string value) {
+  value.erase(0, std::min(value.find_first_not_of(' '), value.size()));
+  value.erase(value.find_last_not_of(' ') + 1);
+  return value;
+}
+
+/// An override as messages show it.
+std::string shown(const std::string& written) {
+  return text("--set ", printable(written.substr(0, kLongestShown)), written.size() > kLongestShown ? "..." : "");
+}
+
 Override parse_override(const std::string& written) {
-  const bool is_long = written.size() > kLongestShown;
-  Location location{text("--set ", printable(written.substr(0, kLongestShown)), is_long ? "..." : ""), 0, 0, ""};
+  Location location{shown(written), 0, 0, ""};
   const std::size_t equals = written.find('=');
   if (equals == std::string::npos) fail_at(location, "expected KEY=VALUE, as in train.batch_size=64");
-  const auto trimmed = [](std::string value) {
-    value.erase(0, std::min(value.find_first_not_of(' '), value.size()));
-    value.erase(value.find_last_not_of(' ') + 1);
-    return value;
-  };
   Override result;
   result.path = split_key_path(trimmed(written.substr(0, equals)));
   if (result.path.empty())
@@ -138,6 +143,19 @@ void apply_overrides(Value& document, const std::vector<std::string>& overrides)
   for (const std::string& override : overrides) parsed.push_back(parse_override(override));
   std::stable_partition(parsed.begin(), parsed.end(), [](const Override& o) { return o.path.back().name == "type"; });
   for (const Override& override : parsed) apply(document, override);
+}
+
+void refuse_set_twice(const std::string& option, const std::string& key, const std::vector<std::string>& overrides) {
+  const std::vector<KeyPart> path = split_key_path(key);
+  for (const std::string& written : overrides) {
+    const std::vector<KeyPart> other = split_key_path(trimmed(written.substr(0, written.find('='))));
+    const std::size_t common = std::min(path.size(), other.size());
+    const auto is_same = [](const KeyPart& a, const KeyPart& b) { return a.name == b.name; };
+    if (common == 0 ||
+        !std::equal(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(common), other.begin(), is_same))
+      continue;
+    throw ConfigError(text(printable(option), " and ", shown(written), " both set ", key, "; give one of them"));
+  }
 }
 
 }  // namespace casdm

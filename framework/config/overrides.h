@@ -11,4 +11,9 @@ namespace casdm {
 /// Their location is "--set " and the override. Throws ConfigError when one is malformed.
 void apply_overrides(Value& document, const std::vector<std::string>& overrides);
 
+/// For an option of a command that stands for a key: throws ConfigError when `overrides` set the key, too, a part of it
+/// or a table around it.
+/// @param option  as it was given: "--steps 10"
+void refuse_set_twice(const std::string& option, const std::string& key, const std::vector<std::string>& overrides);
+
 }  // namespace casdm

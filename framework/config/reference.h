@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "framework/config/resolve.h"
 
@@ -11,5 +12,8 @@ namespace casdm {
 /// experiment.md (the host's keys) and a page for each kind of component, with a table of the options and an example
 /// of each component. The same schemas give the same text on every machine.
 std::map<std::string, std::string> reference_pages(const OptionSchema& schema, const ComponentCatalog& catalog);
+
+/// Whether `content` is a page of this or an earlier version.
+bool is_reference_page(std::string_view content);
 
 }  // namespace casdm

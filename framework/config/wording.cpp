@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <utility>
 
 #include "casdm/text.h"
 #include "framework/config/document.h"
@@ -30,6 +32,18 @@ std::string limits(const OptionSpec& spec) {
 std::size_t characters(std::string_view utf8) {
   return static_cast<std::size_t>(
       std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+/// What is written as a whole number, with a suffix or not, and is larger than any: it was read as a string.
+bool is_beyond_integers(std::string word) {
+  double factor = 1;
+  for (const auto& [suffix, value] : {std::pair{'k', 1e3}, {'M', 1e6}, {'G', 1e9}}) {
+    if (word.ends_with(suffix)) factor = value;
+  }
+  if (factor > 1) word.pop_back();
+  const std::size_t sign = word.starts_with('-') || word.starts_with('+') ? 1 : 0;
+  const bool is_whole = word.size() > sign && word.find_first_not_of("0123456789", sign) == std::string::npos;
+  return is_whole && std::abs(std::strtod(word.c_str(), nullptr)) * factor >= 9.2e18;
 }
 
 /// "integers", or "elements, each an integer in 1..8".
@@ -98,7 +112,9 @@ std::string got(const Value& value) {
     while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xc0) == 0x80) --end;  // whole UTF-8 characters
     shown = shown.substr(0, end) + "...\"";
   }
-  return text(shown, " (", value.is_integer() ? "an " : "a ", value.type_name(), ")");
+  const bool is_beyond = value.is_string() && is_beyond_integers(value.as_string());
+  return text(shown, " (", value.is_integer() ? "an " : "a ", value.type_name(),
+              is_beyond ? "; integers end at 9223372036854775807" : "", ")");
 }
 
 std::vector<std::string> option_facts(const OptionSpec& spec) {

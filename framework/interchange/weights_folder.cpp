@@ -23,9 +23,11 @@ ForeignWeights read_weights_folder(const fs::path& folder, const WeightLayoutInf
   }
 }
 
-void write_weights_folder(const fs::path& folder, const WeightLayoutInfo& layout, const ForeignWeights& weights) {
+void write_weights_folder(const fs::path& folder, const WeightLayoutInfo& layout, const ForeignWeights& weights,
+                          std::map<std::string, std::string> metadata) {
+  metadata["format"] = "pt";
   const auto write_into = [&](const fs::path& to) {
-    write_safetensors(to / layout.weights_file, weights.tensors, {{"format", "pt"}});
+    write_safetensors(to / layout.weights_file, weights.tensors, metadata);
     write_file(to / layout.config_file, to_json(weights.config, 2) + "\n");
   };
   try {

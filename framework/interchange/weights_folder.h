@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "casdm/weight_layout.h"
 
@@ -13,7 +15,8 @@ bool is_weights_folder(const std::filesystem::path& path, const WeightLayoutInfo
 ForeignWeights read_weights_folder(const std::filesystem::path& folder, const WeightLayoutInfo& layout);
 
 /// Writes a new folder, whole or not at all; into an existing one, file by file.
+/// @param metadata  of the weights' file, beside its format
 void write_weights_folder(const std::filesystem::path& folder, const WeightLayoutInfo& layout,
-                          const ForeignWeights& weights);
+                          const ForeignWeights& weights, std::map<std::string, std::string> metadata = {});
 
 }  // namespace casdm

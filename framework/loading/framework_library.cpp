@@ -37,7 +37,9 @@ int run_in_framework(const char* symbol, const std::vector<std::string>& argumen
   const char* difference = framework.get<const char*()>("casdm_libtorch_difference")();
   if (difference != nullptr) throw Error(difference);
   framework.get<void()>("casdm_hide_stack_traces")();
-  return framework.get<int(const std::vector<std::string>&)>(symbol)(arguments);
+  using Command = int(const std::vector<std::string>&);
+  return framework.get<int(Command*, const std::vector<std::string>&)>("casdm_run_command")(
+      &framework.get<Command>(symbol), arguments);
 }
 
 }  // namespace casdm

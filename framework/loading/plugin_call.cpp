@@ -2,10 +2,12 @@
 
 #include <cxxabi.h>
 
+#include <cctype>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string_view>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -30,22 +32,61 @@ class AttributedError final : public E, public Attributed {
   using E::E;
 };
 
-/// @param prefix   "metrics.0: PLUGIN/NAME: "; empty when `failure` says whose code ran
-/// @param failure  "failed"
-[[noreturn]] void throw_with(const std::string& prefix, const std::string& failure) {
+std::string prefix_at(const Location& location, const std::string& type) {
+  const std::string file = to_string(location);
+  return text(file, file.empty() ? "" : ": ", location.key, location.key.empty() ? "" : ": ", type,
+              type.empty() ? "" : ": ");
+}
+
+bool has_word(std::string_view text, std::string_view word) {
+  const auto is_letter = [&](std::size_t i) {
+    return i < text.size() && (std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_');
+  };
+  for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+    if ((at == 0 || !is_letter(at - 1)) && !is_letter(at + word.size())) return true;
+  }
+  return false;
+}
+
+/// Of the keys of `table` that `message` names, the first whose value comes from elsewhere than the table; null: none.
+const Location* place_of_named(const Value& table, const Location& of_table, std::string_view message) {
+  if (!table.is_table()) return nullptr;
+  for (const auto& [key, value] : table.as_table()) {
+    const Location& place = value.location();
+    if (!value.is_table() && !place.file.empty() && place.file != of_table.file && has_word(message, key))
+      return &place;
+    if (const Location* inside = place_of_named(value, of_table, message)) return inside;
+  }
+  return nullptr;
+}
+
+/// What a component says of its options stands where they were set: by --set, or in the file of its table.
+std::string prefix_of(const ComponentConfig& component, std::string_view message) {
+  const Location& table = component.table.location();
+  const Location* named = place_of_named(component.table, table, message);
+  return prefix_at(named != nullptr ? *named : table, component.type);
+}
+
+/// @param component  whose code ran; null when `failure` says it
+/// @param failure    "failed"
+[[noreturn]] void throw_with(const ComponentConfig* component, const std::string& failure) {
   const std::string at = t_time.empty() ? "" : "at " + t_time;
-  const std::string foreign = prefix + failure + (at.empty() ? "" : " " + at) + ": ";
-  const std::string own = prefix.empty() ? foreign : prefix + (at.empty() ? "" : at + ": ");
+  const std::string foreign =
+      text(component != nullptr ? error_prefix(*component) : "", failure, at.empty() ? "" : " ", at, ": ");
+  const auto own = [&](std::string_view message) {
+    if (component == nullptr) return text(foreign, message);
+    return text(prefix_of(*component, message), at, at.empty() ? "" : ": ", message);
+  };
   try {
     throw;
   } catch (const Attributed&) {
     throw;
   } catch (const ConfigError& error) {
-    throw AttributedError<ConfigError>(own + error.what());
+    throw AttributedError<ConfigError>(own(error.what()));
   } catch (const PluginError& error) {
-    throw AttributedError<PluginError>(own + error.what());
+    throw AttributedError<PluginError>(own(error.what()));
   } catch (const Error& error) {
-    throw AttributedError<Error>(own + error.what());
+    throw AttributedError<Error>(own(error.what()));
   } catch (const std::exception& error) {
     if (is_out_of_memory(error)) throw;
     throw AttributedError<PluginError>(foreign + exception_message(error));
@@ -57,10 +98,7 @@ class AttributedError final : public E, public Attributed {
 }  // namespace
 
 std::string error_prefix(const ComponentConfig& component) {
-  const Location& location = component.table.location();
-  const std::string file = to_string(location);
-  return text(file, file.empty() ? "" : ": ", location.key, location.key.empty() ? "" : ": ", component.type,
-              component.type.empty() ? "" : ": ");
+  return prefix_at(component.table.location(), component.type);
 }
 
 std::string current_exception_type() {
@@ -75,9 +113,7 @@ CallTime::CallTime(std::string time) : previous_(std::exchange(t_time, std::move
 
 CallTime::~CallTime() { t_time = std::move(previous_); }
 
-void throw_attributed(const ComponentConfig& component, const char* failure) {
-  throw_with(error_prefix(component), failure);
-}
+void throw_attributed(const ComponentConfig& component, const char* failure) { throw_with(&component, failure); }
 
 void throw_attributed(const std::string& what, const std::vector<ComponentConfig>& components) {
   std::vector<std::string> names;
@@ -85,7 +121,7 @@ void throw_attributed(const std::string& what, const std::vector<ComponentConfig
     const std::string prefix = error_prefix(component);
     names.push_back(prefix.substr(0, prefix.find_last_not_of(": ") + 1));
   }
-  throw_with("", text(what, ", which runs code of ", join(names, " and of "), ", failed"));
+  throw_with(nullptr, text(what, ", which runs code of ", join(names, " and of "), ", failed"));
 }
 
 RunningComponent::RunningComponent(const char* label) : previous_(set_running(label)) {

@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kRedrawSeconds = 0.1;
 constexpr double kPlainLineSeconds = 15;
+constexpr double kShortestSeconds = 0.05;  // which make a rate
 constexpr int kBarWidth = 24;
 
 }  // namespace
@@ -60,10 +61,9 @@ Progress::~Progress() {
   if (is_terminal_ && is_drawn_) std::fputc('\n', stderr);
 }
 
-double Progress::rate() const {
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  return seconds > 0 ? static_cast<double>(done_ - first_) / seconds : 0;
-}
+double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+double Progress::rate() const { return seconds() > 0 ? static_cast<double>(done_ - first_) / seconds() : 0; }
 
 void Progress::update(std::int64_t done, const std::string& note) {
   done_ = done;
@@ -78,11 +78,13 @@ void Progress::update(std::int64_t done, const std::string& note) {
 void Progress::draw() {
   is_drawn_ = true;
   const double part = total_ > 0 ? std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_)) : 1.0;
-  const double speed = rate();
-  const std::string left = speed > 0 ? duration(static_cast<double>(total_ - done_) / speed) + " left" : "starting";
+  const double speed = seconds() > kShortestSeconds ? rate() : 0;
+  const std::string pace = speed > 0 ? text("  ", short_count(speed), " ", unit_, "/s  ",
+                                            duration(static_cast<double>(total_ - done_) / speed), " left")
+                                     : "";
   const std::string numbers =
-      text(short_count(static_cast<double>(done_)), "/", short_count(static_cast<double>(total_)), " ", unit_, "  ",
-           short_count(speed), " ", unit_, "/s  ", left, note_.empty() ? "" : "  ", note_);
+      text(short_count(static_cast<double>(done_)), "/", short_count(static_cast<double>(total_)), " ", unit_, pace,
+           note_.empty() ? "" : "  ", note_);
   if (is_terminal_) {
     const int filled = static_cast<int>(part * kBarWidth);
     const std::string bar = std::string(static_cast<std::size_t>(filled), '#') +

@@ -25,6 +25,7 @@ class Progress {
   double rate() const;
 
  private:
+  double seconds() const;
   void draw();
 
   using Clock = std::chrono::steady_clock;

@@ -54,3 +54,12 @@ void hide_stack_traces() {
 }  // namespace casdm
 
 void casdm_hide_stack_traces() { casdm::hide_stack_traces(); }
+
+int casdm_run_command(int (*command)(const std::vector<std::string>&), const std::vector<std::string>& arguments) {
+  try {
+    return command(arguments);
+  } catch (const std::exception& error) {
+    if (!casdm::is_out_of_memory(error)) throw;
+    throw casdm::OutOfMemory(casdm::exception_message(error));
+  }
+}

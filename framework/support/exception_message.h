@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "casdm/error.h"
 
@@ -27,3 +28,7 @@ void hide_stack_traces();
 
 /// hide_stack_traces() for the program, before any command of libcasdm_framework.so.
 extern "C" void casdm_hide_stack_traces();
+
+/// A command of libcasdm_framework.so, for the program: memory that could not be had is an OutOfMemory.
+extern "C" int casdm_run_command(int (*command)(const std::vector<std::string>&),
+                                 const std::vector<std::string>& arguments);

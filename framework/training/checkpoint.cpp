@@ -265,9 +265,11 @@ fs::path Checkpoint::file_of(const std::string& weights) const {
   }
   if (weights == "ema") return file("ema");
   if (std::find(names.begin(), names.end(), weights) != names.end()) return file(text(kAveragePrefix, weights));
-  if (fs::is_regular_file(weights)) return weights;
-  throw ConfigError(text("there are no weights \"", weights, "\": ", path_.string(), " has ", join(names, ", "),
-                         ", and no file has that name"));
+  std::error_code failure;
+  if (fs::is_regular_file(weights, failure)) return weights;
+  const bool exists = fs::exists(weights, failure);
+  throw ConfigError(text("there are no weights ", quoted(weights), ": ", path_.string(), " has ", join(names, ", "),
+                         exists ? ", and what has that name is not a regular file" : ", and no file has that name"));
 }
 
 void Checkpoint::load_weights(const std::vector<NamedModule>& modules, const std::string& which) const {

@@ -10,6 +10,19 @@
 
 namespace casdm {
 
+namespace {
+
+TensorFile weights_of(const InitOptions& init) {
+  try {
+    return pretrained(init.from, init.module);
+  } catch (const NoCheckpoint& error) {
+    throw ConfigError(text("init: from = ", quoted(init.from.string()), " of module ", quoted(init.module),
+                           " is neither a safetensors file nor a run or checkpoint: ", error.what()));
+  }
+}
+
+}  // namespace
+
 std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options, bool is_new) {
   std::vector<NamedModule> modules = model.modules;
   for (const InitOptions& init : options.init) {
@@ -18,7 +31,7 @@ std::vector<NamedModule> initial_modules(const Model& model, const Experiment& o
     if (module == modules.end()) throw ConfigError(text("init: the head has no module '", init.module, "'"));
     if (init.freeze) module->is_trainable = false;
     if (!is_new) continue;
-    const TensorFile weights = pretrained(init.from, init.module);
+    const TensorFile weights = weights_of(init);
     // A module has the name of its table under [head].
     if (const Value* table = options.head.table.find(init.module)) {
       check_recorded_options(weights.metadata, *table, init.from.string(), "head." + init.module);

@@ -1,12 +1,11 @@
 #include "framework/training/remove_run.h"
 
-#include <algorithm>
 #include <string>
-#include <string_view>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/support/run_contents.h"
 #include "framework/training/run_folder.h"
 
 namespace casdm {
@@ -23,8 +22,6 @@ bool is_number(const std::string& name) {
 bool is_ours(const std::string& place, const fs::path& entry) {
   const std::string name = entry.filename().string();
   if (name.starts_with(".tmp-")) return true;
-  constexpr std::string_view aside = "set-aside-";
-  if (place.empty() && name.starts_with(aside)) return is_number(name.substr(aside.size()));
   if (place == "checkpoints") {
     const std::string images = name.substr(0, name.find('.'));
     return images.size() == 12 && is_number(images) && fs::is_directory(entry);
@@ -32,8 +29,7 @@ bool is_ours(const std::string& place, const fs::path& entry) {
   if (place == "checkpoint") return entry.extension() == ".safetensors" || name.starts_with("state.json");
   if (place == "samples") return entry.extension() == ".png" && is_number(entry.stem().string());
   if (place == "ema") return entry.extension() == ".safetensors";
-  const std::string known[] = {"config.toml", "metrics.jsonl", ".lock", "samples", "checkpoints", "ema"};
-  return std::find(std::begin(known), std::end(known), name) != std::end(known);
+  return is_of_run(name);
 }
 
 void check(const fs::path& folder, const std::string& place) {

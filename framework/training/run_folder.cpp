@@ -16,6 +16,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/support/files.h"
+#include "framework/support/shell_word.h"
 #include "framework/training/log_file.h"
 
 namespace casdm {
@@ -99,10 +100,11 @@ RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
     folder.commit();
   } catch (const NameTaken&) {
     const bool is_run = fs::exists(run.config());
-    throw ConfigError(text(is_run ? "the run folder " : "", path.string(), " exists",
-                           is_run ? text(". Continue it with `casdm train --resume ", path.string(), "`, or choose")
-                                  : " and is not a run folder; choose",
-                           " another name: --set run.name=NAME"));
+    throw ConfigError(
+        text(is_run ? "the run folder " : "", path.string(), " exists",
+             is_run ? text(". Continue it with `casdm train --resume ", shell_word(path.string()), "`, or choose")
+                    : " and is not a run folder; choose",
+             " another name: --set run.name=NAME"));
   } catch (const fs::filesystem_error& error) {
     throw Error(text(path.string(), " cannot be made: ", error.code().message()));
   }
@@ -113,7 +115,12 @@ RunFolder RunFolder::open(const fs::path& path) {
   RunFolder run(path);
   std::error_code failure;
   if (!fs::is_regular_file(run.config(), failure)) {
-    throw ConfigError(text(path.string(), " is not a run folder: it holds no config.toml"));
+    const fs::path above = path.lexically_normal() / ".." / "..";
+    const bool is_of_run =
+        fs::is_regular_file(path / "state.json", failure) && fs::is_regular_file(above / "config.toml", failure);
+    throw ConfigError(
+        text(path.string(), " is not a run folder: it holds no config.toml",
+             is_of_run ? text(". It is a checkpoint; give its run, ", fs::canonical(above).string()) : ""));
   }
   return run;
 }

@@ -7,8 +7,10 @@
 #include <iostream>
 #include <sstream>
 
+#include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/config/document.h"
+#include "framework/support/shell_word.h"
 #include "support.h"
 
 using namespace casdm;
@@ -123,6 +125,15 @@ TEST_CASE("an experiment that lacks plugins is refused as a whole, with every pl
   CHECK(message.find("\n  3. x.toml:1:1: optimizer: no usable plugin has the optimizer \"adamw\"; available: none") !=
         std::string::npos);
   CHECK(message.find("\n    looked in: ") != std::string::npos);
+}
+
+TEST_CASE("a word is quoted for the shell where it must be") {
+  for (const char* plain : {"runs/small", "a-b_c.d=e:f,g+h%i@j", "/tmp/\u00fc"}) CHECK(shell_word(plain) == plain);
+  CHECK(shell_word("my runs") == "'my runs'");
+  CHECK(shell_word("it's") == "'it'\\''s'");
+  CHECK(shell_word("") == "''");
+  for (const char* word : {"~", "$HOME", "a;b", "a\nb", "*", "a\\b", "#", "!"})
+    CHECK(shell_word(word) == text("'", word, "'"));
 }
 
 TEST_CASE("init and schema write what was found, and no file over another") {

@@ -41,6 +41,30 @@ TEST_CASE("every option that takes a number refuses what it cannot mean, and say
   refuses("plugins check x.so --seed -1", {"--seed", "a whole number of at least 0", "casdm plugins check --help"});
   refuses("plugins check x.so --timeout 0", {"--timeout", "a number above 0"});
   refuses("plugins check x.so --timeout inf", {"--timeout", "\"inf\""});
+
+  // What is too large for any integer is met with the largest.
+  const std::string beyond = "9223372036854775808";
+  const std::string largest = "9223372036854775807";
+  refuses(sample + "--seed " + beyond, {"--seed", largest, beyond});
+  refuses(sample + "--label " + beyond, {"--label", largest});
+  refuses("ema runs/x --out o --sigma-rel 0.1 --at " + beyond, {"--at", largest});
+  refuses("plugins check x.so --seed " + beyond, {"--seed", largest});
+}
+
+TEST_CASE("a key with a number too large for any integer is met with the largest") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  for (const std::string set : {"run.seed=9223372036854775808", "run.threads=-99999999999999999999",
+                                "train.total_images=9223372036854775808", "train.total_images=99999999999999M"}) {
+    const Outcome outcome = shell("casdm config check small.toml --set " + set, folder.path());
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(outcome.err.find("integers end at 9223372036854775807") != std::string::npos, outcome.err);
+  }
+}
+
+TEST_CASE("an unknown command is met with a hint") {
+  refuses("foo", {"there is no command \"foo\"; `casdm --help` lists them"});
+  refuses("trian", {"there is no command \"trian\"; did you mean 'train'? `casdm --help` lists them"});
 }
 
 TEST_CASE("a result that does not arrive at stdout is a failure") {

@@ -1,0 +1,52 @@
+#include "framework/commands/weights_output.h"
+
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "casdm/text.h"
+#include "framework/support/run_contents.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kMadeBy = "made_by";
+
+bool is_made_by(const std::string& command, const fs::path& file) {
+  try {
+    const auto metadata = read_safetensors(file).metadata;
+    const auto found = metadata.find(kMadeBy);
+    return found != metadata.end() && found->second == "casdm " + command;
+  } catch (const std::exception&) {  // not a file of weights
+    return false;
+  }
+}
+
+}  // namespace
+
+void check_output(const WeightsOutput& output, const std::string& file) {
+  refuse_inside_run(output.command, output.path);
+  std::error_code failure;
+  const std::string name = quoted(output.path.string());
+  if (!output.input.empty() && fs::equivalent(output.path, output.input, failure)) {
+    throw ConfigError(text(output.command, ": ", name, " is what is read; choose another name with --out"));
+  }
+  if (!fs::exists(fs::symlink_status(output.path, failure))) return;
+  if (!output.overwrite) {
+    throw ConfigError(text(output.command, ": ", name, " exists; choose another name or pass --overwrite"));
+  }
+  if (fs::is_regular_file(output.path, failure) || fs::is_directory(output.path, failure)) {
+    if (fs::is_empty(output.path, failure) && !failure) return;
+    if (is_made_by(output.command, file.empty() ? output.path : output.path / file)) return;
+  }
+  throw ConfigError(text(output.command, ": ", name, " was not made by `casdm ", output.command,
+                         "`, so --overwrite does not replace it; choose another name, or move it away"));
+}
+
+std::map<std::string, std::string> marked(std::map<std::string, std::string> metadata, const std::string& command) {
+  metadata[kMadeBy] = "casdm " + command;
+  return metadata;
+}
+
+}  // namespace casdm

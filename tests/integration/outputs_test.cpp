@@ -1,0 +1,239 @@
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "casdm/text.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// SHA-256 of every file below `folder`.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> result;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) result[entry.path().string()] = sha256_of_file(entry.path());
+  }
+  return result;
+}
+
+/// A folder with the run runs/small and what makes it small.
+class Trained : public TemporaryFolder {
+ public:
+  Trained() {
+    write_small_config(path(), R"([ema]
+snapshot_every_images = 8
+[[ema.also]]
+name = "p05"
+sigma_rel = 0.05
+[[ema.also]]
+name = "p10"
+sigma_rel = 0.1
+)");
+    const Outcome train = shell("casdm train small.toml --set train.total_images=8", path());
+    REQUIRE_MESSAGE(train.status == 0, train.err);
+  }
+
+  Outcome run(const std::string& command) const { return shell("casdm " + command, path()); }
+
+  void refuses(const std::string& command, const std::vector<std::string>& expected) const {
+    const Outcome outcome = run(command);
+    CHECK_MESSAGE(outcome.status == 2, command << "\n" << outcome.err);
+    for (const std::string& part : expected)
+      CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, command << "\n" << outcome.err);
+  }
+
+  void succeeds(const std::string& command) const {
+    const Outcome outcome = run(command);
+    CHECK_MESSAGE(outcome.status == 0, command << "\n" << outcome.err);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("no command writes among what a training has made, whatever --overwrite says") {
+  const Trained trained;
+  const fs::path run = trained.path() / "runs/small";
+  fs::create_directory_symlink(run / "checkpoints/000000000008", trained.path() / "link");
+  const auto before = contents(run);
+  const std::vector<std::string> places = {"runs/small",
+                                           "runs/small/config.toml",
+                                           "runs/small/metrics.jsonl",
+                                           "runs/small/.lock",
+                                           "runs/small/ema",
+                                           "runs/small/ema/new.safetensors",
+                                           "runs/small/ema/000000000008-0.05.safetensors",
+                                           "runs/small/samples/8.png",
+                                           "runs/small/set-aside-1",
+                                           "runs/small/checkpoints",
+                                           "runs/small/checkpoints/000000000008",
+                                           "runs/small/checkpoints/000000000008/weights.safetensors",
+                                           "runs/small/checkpoints/000000000008/new/deep",
+                                           "runs/small/samples/../checkpoints/000000000008/",
+                                           "link",
+                                           "link/ema.safetensors",
+                                           "link/new"};
+  const std::vector<std::string> commands = {"export runs/small --module theta --overwrite --out ",
+                                             "export runs/small --module theta --layout diffusers --overwrite --out ",
+                                             "ema runs/small --sigma-rel 0.07 --overwrite --out ",
+                                             "import runs/small/ema/000000000008-0.05.safetensors --overwrite --out ",
+                                             "sample runs/small --num 1 --overwrite --out ",
+                                             "config init --out ",
+                                             "config schema --out ",
+                                             "config reference --out ",
+                                             "plugins new --kind metric mine --out "};
+  for (const std::string& command : commands) {
+    // All places for one command, and the telling ones for the others.
+    for (std::size_t i = 0; i < places.size(); i += command == commands.front() ? 1 : 5)
+      trained.refuses(command + places[i], {"belongs to the ", "where only a training writes"});
+  }
+  trained.refuses("sample runs/small --num 1 --out runs/small/checkpoints/000000000008", {"belongs to the checkpoint"});
+  trained.refuses("train small.toml --set run.directory=runs/small/samples", {"belongs to the run"});
+  CHECK(contents(run) == before);
+  // Beside them there is room.
+  trained.succeeds("export runs/small --module theta --out runs/small/theta.safetensors");
+  trained.succeeds("sample runs/small --num 1 --out runs/small/drawn");
+}
+
+TEST_CASE("--overwrite replaces what the same command has made, and nothing else") {
+  const Trained trained;
+  const std::string exports = "export runs/small --module theta --out ";
+  const std::string averages = "ema runs/small --sigma-rel 0.07 --out ";
+  const std::string imports = "import e.safetensors --out ";
+  const auto as_folder = [&](const std::string& out) { return exports + out + " --layout diffusers"; };
+  trained.succeeds(exports + "e.safetensors");
+  trained.succeeds(averages + "a.safetensors");
+  trained.succeeds(imports + "i.safetensors --attention legacy");
+  trained.succeeds("export runs/small --module theta --layout diffusers --out d");
+  // Its own, again.
+  trained.succeeds(exports + "e.safetensors --weights raw --overwrite");
+  trained.succeeds(averages + "a.safetensors --overwrite");
+  trained.succeeds(imports + "i.safetensors --overwrite");
+  trained.succeeds(as_folder("d") + " --overwrite");
+  write_file(trained.path() / "empty", "");
+  trained.succeeds(exports + "empty --overwrite");
+
+  fs::create_directory(trained.path() / "mine");
+  write_file(trained.path() / "mine/config.json", "{}");
+  write_file(trained.path() / "mine/diffusion_pytorch_model.safetensors", "mine");
+  write_file(trained.path() / "notes.txt", "mine");
+  const auto before = contents(trained.path() / "mine");
+  const std::string hint = "--overwrite does not replace it";
+  for (const std::string name : {"notes.txt", "small.toml", "mine", "mine/config.json"}) {
+    for (const std::string& command : {exports, averages, imports}) {
+      trained.refuses(command + name + " --overwrite", {name, "was not made by `casdm ", hint});
+    }
+    trained.refuses(as_folder(name) + " --overwrite", {name, hint});
+  }
+  trained.refuses(exports + "a.safetensors --overwrite", {hint});
+  trained.refuses(averages + "e.safetensors --overwrite", {hint});
+  trained.refuses(imports + "e.safetensors --overwrite", {"is what is read"});
+  CHECK(read_file(trained.path() / "notes.txt") == "mine");
+  CHECK(contents(trained.path() / "mine") == before);
+}
+
+TEST_CASE("config reference replaces its own pages alone") {
+  const Trained trained;
+  trained.succeeds("config reference --out pages");
+  write_file(trained.path() / "pages/sampler.md", "# sampler\n\n<!-- Generated by `casdm config reference` -->\nold\n");
+  trained.succeeds("config reference --out pages");
+  CHECK_FALSE(read_file(trained.path() / "pages/sampler.md").ends_with("\nold\n"));
+  write_file(trained.path() / "pages/README.md", "mine");
+  const auto before = contents(trained.path() / "pages");
+  trained.refuses("config reference --out pages",
+                  {"\"pages\" holds README.md", "not written by `casdm config reference`"});
+  CHECK(contents(trained.path() / "pages") == before);
+}
+
+TEST_CASE("an option and --set of its key are refused together, with both named") {
+  const Trained trained;
+  const auto refuses = [&](const std::string& option, const std::string& set, const std::string& key) {
+    trained.refuses("sample runs/small --num 1 --out s " + option + " --set '" + set + "'",
+                    {option + " and --set " + set, "both set " + key});
+  };
+  refuses("--sampler ddim", "sampler.type=ddpm", "sampler.type");
+  refuses("--sampler ddim", "sampler={type=\"ddpm\"}", "sampler.type");
+  refuses("--steps 2", "sampler.num_inference_steps=3", "sampler.num_inference_steps");
+  refuses("--steps 2", "sampler={type=\"ddpm\"}", "sampler.num_inference_steps");
+  refuses("--eta 0", " \"sampler\".eta = 1", "sampler.eta");
+  refuses("--guidance 1", "guidance.scale=2", "guidance.scale");
+  refuses("--guidance 1", "guidance={scale=2}", "guidance.scale");
+  refuses("--device cpu", "run.device=cuda", "run.device");
+  trained.refuses("sample runs/small --num 1 --out s --seed 1 --set run.seed=2", {"run.seed=2", "--seed N"});
+  trained.refuses("config init --type data=zip --type data=folder", {"--type data=zip and --type data=folder"});
+  trained.succeeds("export runs/small --module theta --out e.safetensors");
+  trained.refuses("import e.safetensors --out i --image-size 32 --config small.toml --module theta",
+                  {"--image-size 32", "small.toml have 16 pixels"});
+  trained.succeeds("sample runs/small --num 1 --out s --sampler ddim --steps 2 --set sampler.spacing=trailing");
+}
+
+TEST_CASE("what a component refuses is attributed to the --set that gave it") {
+  const Trained trained;
+  trained.refuses("train small.toml --dry-run --set sampler.timestep_respacing=90,4",
+                  {"--set sampler.timestep_respacing=90,4: sampler.timestep_respacing: ", "timesteps of section 0"});
+  trained.refuses("sample runs/small --num 1 --out s --sampler ddim --set sampler.timestep_respacing=ddim97",
+                  {"--set sampler.timestep_respacing=ddim97: ", "no whole stride"});
+  trained.refuses("train small.toml --dry-run --set head.theta.groups=7", {"--set head.theta.groups=7: "});
+}
+
+TEST_CASE("what is wrong with a path is said of that path") {
+  const Trained trained;
+  trained.refuses("sample runs/small --num 1 --out s --weights /dev/null", {"\"/dev/null\"", "is not a regular file"});
+  trained.refuses("sample runs/small --num 1 --out s --weights runs", {"\"runs\"", "is not a regular file"});
+  trained.refuses("train small.toml --set run.name=i --set 'init=[{module=\"theta\",from=\"/dev/null\"}]'",
+                  {"init: from = \"/dev/null\" of module \"theta\"", "neither a safetensors file nor a run"});
+  const std::string checkpoint = "runs/small/checkpoints/000000000008";
+  for (const std::string& at : {checkpoint, checkpoint + "/"}) {
+    trained.refuses("ema " + at + " --sigma-rel 0.07 --out a", {"It is a checkpoint; give its run, /", "runs/small\n"});
+  }
+}
+
+TEST_CASE("commands to copy are quoted for the shell") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string train =
+      "casdm train small.toml --set train.total_images=7 --set log.sample_count=0 "
+      "--set 'run.directory=\"my runs\"' --set run.name=\"it's\"";
+  const Outcome trained = shell(train, folder.path());
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const std::string name = R"('my runs/it'\''s')";
+  CHECK_MESSAGE(trained.err.find("casdm sample " + name + " --num") != std::string::npos, trained.err);
+  // All images of the last batch are counted.
+  CHECK_MESSAGE(trained.err.find("100%  8/8 images") != std::string::npos, trained.err);
+  const Outcome again = shell(train, folder.path());
+  CHECK_MESSAGE(again.err.find("`casdm train --resume " + name + "`") != std::string::npos, again.err);
+  CHECK(shell("casdm train --resume " + name, folder.path()).status == 0);
+}
+
+TEST_CASE("an average that the snapshots cannot make is a warning") {
+  const Trained trained;
+  const Outcome near = trained.run("ema runs/small --sigma-rel 0.07 --out near.safetensors");
+  CHECK_MESSAGE(near.err.find("its profile is off by ") != std::string::npos, near.err);
+  CHECK_MESSAGE(near.err.find("warning") == std::string::npos, near.err);
+  const Outcome far = trained.run("ema runs/small --sigma-rel 0.001 --out far.safetensors");
+  CHECK_MESSAGE(
+      far.err.find("warning: these snapshots cannot make an average of that width: choose a --sigma-rel nearer "
+                   "to 0.05, 0.1") != std::string::npos,
+      far.err);
+}
+
+TEST_CASE("memory that runs out while networks are made is one message") {
+  const Trained trained;
+  const std::string large = " --set head.theta.channels=8192";
+  const auto runs_out = [&](const std::string& command, const std::string& advice) {
+    const Outcome outcome = shell("ulimit -v 6000000; casdm " + command + large, trained.path());
+    CHECK_MESSAGE(outcome.status == 1, command << "\n" << outcome.err);
+    CHECK_MESSAGE(outcome.out.empty(), outcome.out);
+    CHECK_MESSAGE(outcome.err.starts_with("casdm: out of memory"), outcome.err);
+    CHECK_MESSAGE(outcome.err.find(advice) != std::string::npos, outcome.err);
+  };
+  runs_out("train small.toml --dry-run", "smaller networks");
+  runs_out("train small.toml --overwrite", "smaller networks");
+  runs_out("sample runs/small --num 1 --out s", "");
+  CHECK(fs::exists(trained.path() / "runs/small/checkpoints/000000000008"));
+}
