@@ -22,6 +22,12 @@ Betas linspace(double first, double last, std::int64_t count) {
   return points;
 }
 
+void require_rising(double beta_start, double beta_end) {
+  if (beta_start <= beta_end) return;
+  throw ConfigError(text("beta_start = ", number(beta_start), " is above beta_end = ", number(beta_end),
+                         ": the noise of a step rises with t; exchange the two"));
+}
+
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 /// beta_t = 1 - A(t/T) / A((t-1)/T), at most `max_beta`.
@@ -96,8 +102,9 @@ void SigmoidOptions::describe(Schema<SigmoidOptions>& s) {
 }
 
 Betas betas_of(const LinearOptions& options) {
+  require_rising(options.beta_start, options.beta_end);
   const double scale = options.scale_with_timesteps ? 1000.0 / static_cast<double>(options.num_train_timesteps) : 1.0;
-  const double largest = scale * std::max(options.beta_start, options.beta_end);
+  const double largest = scale * options.beta_end;
   if (largest > 1) {
     throw ConfigError(text("betas up to ", largest, " = ", scale, " * ", largest / scale,
                            " exceed 1: num_train_timesteps = ", options.num_train_timesteps,
@@ -107,6 +114,7 @@ Betas betas_of(const LinearOptions& options) {
 }
 
 Betas betas_of(const ScaledLinearOptions& options) {
+  require_rising(options.beta_start, options.beta_end);
   Betas betas = linspace(std::sqrt(options.beta_start), std::sqrt(options.beta_end), options.num_train_timesteps);
   for (double& beta : betas) beta *= beta;
   return finished(std::move(betas), options);
@@ -123,6 +131,7 @@ Betas betas_of(const CosineOptions& options) {
 Betas betas_of(const SigmoidOptions& options) {
   const std::int64_t count = options.num_train_timesteps;
   if (options.form == "betas") {
+    require_rising(options.beta_start, options.beta_end);
     Betas betas = linspace(-6, 6, count);
     for (double& beta : betas) {
       beta = options.beta_start + (options.beta_end - options.beta_start) * sigmoid(beta);

@@ -135,7 +135,8 @@ Tensor per_image(const Tensor& values, const Tensor& like) {
 std::shared_ptr<const NoiseScheduler> require_final_signal(std::shared_ptr<const NoiseScheduler> schedule,
                                                            std::string_view what) {
   const double last = schedule->range().last;
-  if (schedule->level(last).alpha > 0) return schedule;
+  // An error of the noise is amplified by 1/alpha, and its square must stay within float32.
+  if (schedule->level(last).alpha >= 1e-15) return schedule;
   throw ConfigError(text("the noise schedule ends in pure noise (no signal is left at t = ", number(last), "), where ",
                          what,
                          " cannot recover a clean image from the predicted noise; use a schedule that keeps some "

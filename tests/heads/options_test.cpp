@@ -148,6 +148,10 @@ TEST_CASE("a schedule that ends in pure noise is refused where the noise must im
   CHECK_THROWS_AS(Bench("cascade", "", zero_signal), ConfigError);
   CHECK_THROWS_AS(Bench("dual", "", zero_signal), ConfigError);
   CHECK_THROWS_AS(Bench("single", "", zero_signal), ConfigError);
+  // A signal that is above 0 in float64 alone.
+  const auto lost = std::make_shared<BetaSchedule>(std::vector<double>(1000, 0.5));
+  REQUIRE(lost->alphas_cumprod().back() > 0);
+  for (const char* type : {"cascade", "dual", "single"}) CHECK_THROWS_AS(Bench(type, "", lost), ConfigError);
   const Bench v("single", "prediction_type = \"v_prediction\"", zero_signal);
   const Estimate estimate = v.estimate(v.batch({2}));
   CHECK(estimate.x0_from_eps.isfinite().all().item<bool>());

@@ -231,6 +231,15 @@ TEST_CASE("respacing refuses timesteps that do not rise within the schedule") {
   CHECK_THROWS_AS(respaced(*s, {-1, 3}), ConfigError);
 }
 
+TEST_CASE("betas that fall are refused, whatever the form") {
+  for (const auto& [type, more] : std::vector<std::pair<std::string, std::string>>{
+           {"linear", ""}, {"scaled_linear", ""}, {"sigmoid", "form = \"betas\"\n"}}) {
+    CHECK_THROWS_WITH_AS(schedule(type, 100, more + "beta_start = 0.05\nbeta_end = 0.01"),
+                         doctest::Contains("beta_start = 0.05 is above beta_end = 0.01"), ConfigError);
+    CHECK_NOTHROW(schedule(type, 100, more + "beta_start = 0.01\nbeta_end = 0.01"));
+  }
+}
+
 TEST_CASE("one timestep: the posterior mean is the clean image") {
   const Schedule s = schedule("linear", 1, "scale_with_timesteps = false");
   REQUIRE(s->num_train_timesteps() == 1);
