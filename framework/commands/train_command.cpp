@@ -163,8 +163,10 @@ int resume_run(const TrainArguments& arguments) {
   if (checkpoint) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
+  const Value before = document;
     if (is_done(run, *checkpoint, experiment.options)) {
       std::cerr << "the run is complete (" << checkpoint->images()
+  check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
                 << " images). To train on: --set train.total_images=N\n";
       std::cout << run.path().string() << '\n';
       return 0;

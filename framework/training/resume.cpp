@@ -47,6 +47,24 @@ Rates rates_of(const std::string& module, const Value& before, const Value& now,
   return {rate_of(before, module, images), rate_of(now, module, images)};
 }
 
+/// Why a key cannot change at a resume, and what to do; empty: it can.
+std::string why_lasting(const std::string& key, const std::string& run, bool has_checkpoint) {
+  const std::string start_anew =
+      text("start a new run from its weights: `casdm train CONFIG` with [[init]] from = ", to_toml_value(run));
+  if (key == "run.name" || key == "run.directory") {
+    return text("a run is resumed where it lies, in ", run, "; copy or move that folder and resume it there, or ",
+                start_anew);
+  }
+  if (!has_checkpoint) return "";
+  if (key == "run.seed") {
+    return text("the order of the images and all noise follow from it, from the first step on; ", start_anew);
+  }
+  if (key == "init" || key.starts_with("init[")) {
+    return text("weights are taken over, and modules frozen, when a run starts; ", start_anew);
+  }
+  return "";
+}
+
 Value from_to(const Value& before, const Value& after) {
   Value result{Value::Table{}};
   result.set("from", before);
@@ -82,6 +100,17 @@ Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, b
               << "\nTo change a key at a resume: --set KEY=VALUE\n";
   }
   return checkpoint.config();
+}
+
+void check_lasting_keys(const RunFolder& run, const Value& before, const Value& after, bool has_checkpoint) {
+  for (const ExperimentChange& change : changes(before, after)) {
+    // What an experiment of an earlier version leaves out has its default.
+    const bool is_missing_default =
+        change.before.is_null() && !(change.after.is_array() && !change.after.as_array().empty());
+    const std::string why = why_lasting(change.key, run.path().string(), has_checkpoint);
+    if (why.empty() || is_missing_default) continue;
+    throw ConfigError(text(to_string(change), ": this cannot change at a resume: ", why));
+  }
 }
 
 void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,

@@ -20,6 +20,11 @@ Value with_used_plugins(const LoadedExperiment& experiment);
 /// @param is_newest  whether the checkpoint is the run's newest and was not asked for by name
 Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest);
 
+/// Throws ConfigError when `after` changes what a run keeps for its life: its name and folder, which are where it lies;
+/// and, once there are weights to go on from, its seed and [[init]].
+/// @param before  the experiment without what `--set` changes
+void check_lasting_keys(const RunFolder& run, const Value& before, const Value& after, bool has_checkpoint);
+
 /// Restores `state` from `checkpoint`, and the run's folder as it was then. Reports on stderr, and in a line of
 /// metrics.jsonl, which keys of the experiment have changed, how the learning rate jumps, and whether draws are made in
 /// another way. Throws PluginError when plugins were rebuilt, Error when the data are others and that is not allowed.

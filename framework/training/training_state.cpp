@@ -31,6 +31,20 @@ std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const L
   return result;
 }
 
+/// Throws ConfigError when other modules are frozen than at the checkpoint: a frozen one has no optimizer state.
+void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, const std::vector<ModuleState>& modules,
+                  const std::string& path) {
+  for (const ModuleState& module : modules) {
+    const bool was_trained = !part_of(saved, module.name()).empty();
+    if (was_trained == !part_of(optimizer, module.name()).empty()) continue;
+    throw ConfigError(text("module ", module.name(), " is ", was_trained ? "frozen" : "trained",
+                           " in this experiment, and was ", was_trained ? "trained" : "frozen", " when ", path,
+                           " was saved, which ", was_trained ? "keeps its" : "has no",
+                           " optimizer state. Resume with it as it was, or start a new run from its weights with "
+                           "[[init]]"));
+  }
+}
+
 /// The seconds of a checkpoint; one of version 0.1 has none.
 double seconds_of(const Checkpoint& checkpoint) {
   const Value* seconds = checkpoint.numbers().find("seconds");
@@ -146,7 +160,9 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
       throw Error(text("checkpoint ", path, " has no ", name, ".safetensors: the average is not as old as the run; ",
                        "leave it out of [[ema.also]], or train a new run"));
     }
-    copy_into(handles, checkpoint.tensors(name), checkpoint.file(name).string());
+    const NamedTensors saved = checkpoint.tensors(name);
+    if (name == "optimizer") check_frozen(saved, handles, modules, path);
+    copy_into(handles, saved, checkpoint.file(name).string());
   }
   try {
     const Value& numbers = checkpoint.numbers();

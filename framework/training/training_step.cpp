@@ -135,7 +135,10 @@ void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch
 
 void TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
   for (ModuleState& module : state_.modules) module.zero_grad();
-  for (const NamedModule& module : model_.modules) module.module->train(true);
+  // A frozen module computes as in sampling, without dropout.
+  for (std::size_t i = 0; i < state_.modules.size(); ++i) {
+    model_.modules[i].module->train(state_.modules[i].is_trainable());
+  }
   for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
     const Losses found = losses(drawn, part);
     record.add_part(found);

@@ -238,3 +238,29 @@ TEST_CASE("options of train that mean nothing together are refused") {
     CHECK_MESSAGE(trained.run(std::string("casdm train ") + options).status == 2, options);
   }
 }
+
+TEST_CASE("what a run keeps for its life is refused at a resume, with what to do") {
+  const Trained trained;
+  const fs::path folder = trained.folder.path() / "runs/small";
+  const std::string log = read_file(folder / "metrics.jsonl"), config = read_file(folder / "config.toml");
+  for (const auto& [set, expected] : std::vector<std::pair<std::string, std::string>>{
+           {"run.name=other", "run.name: \"small\" -> \"other\""},
+           {"run.directory=elsewhere", "run.directory: \"runs\" -> \"elsewhere\""},
+           {"run.seed=7", "run.seed: 0 -> 7"},
+           {"'init=[{module=\"theta\",from=\"runs/small\"}]'", "init: "}}) {
+    CAPTURE(set);
+    const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=32 --set " + set);
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(contains(outcome.err, expected), outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, "this cannot change at a resume"), outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, "[[init]] from = \"runs/small\""), outcome.err);
+    CHECK(read_file(folder / "metrics.jsonl") == log);
+    CHECK(read_file(folder / "config.toml") == config);
+  }
+  // The same values are no change; a run that was moved or copied is resumed where it lies.
+  CHECK(trained.run(std::string(kResume) + " --set run.name=small --set train.total_images=28").status == 0);
+  fs::copy(folder, trained.folder.path() / "copy", fs::copy_options::recursive);
+  CHECK(trained.run("casdm train --resume copy --set train.total_images=32").status == 0);
+  CHECK(fs::exists(trained.folder.path() / "copy/checkpoints/000000000032/state.json"));
+  CHECK_FALSE(fs::exists(folder / "checkpoints/000000000032"));
+}

@@ -91,6 +91,57 @@ TEST_CASE("a run with a frozen module, stopped and resumed, is bitwise the unint
   check_equal(resume(small_experiment(folder.path(), "parts", toml), half), whole);
 }
 
+TEST_CASE("a frozen module is without dropout, as in sampling") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=8"}));
+  const std::string toml =
+      kHead + "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
+  const Checkpoint with = run(small_experiment(folder.path(), "with", toml));
+  const Checkpoint without = run(small_experiment(folder.path(), "without", toml, {"head.theta.dropout=0.0"}));
+  CHECK(sha256_of_file(with.path() / "weights.safetensors") == sha256_of_file(without.path() / "weights.safetensors"));
+}
+
+TEST_CASE("a module that was frozen cannot be trained on at a resume, nor the other way round") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=8"}));
+  const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\n";
+  const Checkpoint frozen =
+      run(small_experiment(folder.path(), "frozen", kHead + init + "freeze = true\n", {"train.total_images=12"}));
+  CHECK_THROWS_WITH_AS(resume(small_experiment(folder.path(), "frozen", kHead + init), frozen),
+                       doctest::Contains("module theta is trained in this experiment, and was frozen when"),
+                       ConfigError);
+  const Checkpoint trained = run(small_experiment(folder.path(), "trained", kHead + init, {"train.total_images=12"}));
+  CHECK_THROWS_WITH_AS(
+      resume(small_experiment(folder.path(), "trained", kHead + init, {"head.train_mode=frozen_theta"}), trained),
+      doctest::Contains("module theta is frozen in this experiment, and was trained when"), ConfigError);
+}
+
+TEST_CASE("modules started and frozen in every combination resume bitwise, with parts of a batch and one norm") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "source", cascade_head(), {"train.total_images=8"}));
+  const auto init = [&](const char* module, bool freeze) {
+    return "[[init]]\nmodule = \"" + std::string(module) + "\"\nfrom = \"" + (folder.path() / "source").string() +
+           "\"\nfreeze = " + (freeze ? "true" : "false") + "\n";
+  };
+  const std::vector<std::string> split = {"train.accumulate=2", "optimizer.grouping=joint", "head.phi.checkpoint=true"};
+  int count = 0;
+  for (const bool theta : {true, false}) {
+    for (const bool phi : {true, false}) {
+      if (theta && phi) continue;
+      CAPTURE(theta);
+      CAPTURE(phi);
+      const std::string toml = kHead + init("theta", theta) + init("phi", phi);
+      const std::string whole_name = "whole" + std::to_string(count), parts_name = "parts" + std::to_string(count);
+      ++count;
+      const Checkpoint whole = run(small_experiment(folder.path(), whole_name, toml, split));
+      std::vector<std::string> first = split;
+      first.emplace_back("train.total_images=12");
+      const Checkpoint half = run(small_experiment(folder.path(), parts_name, toml, first));
+      check_equal(resume(small_experiment(folder.path(), parts_name, toml, split), half), whole);
+    }
+  }
+}
+
 TEST_CASE("a resumed run with another batch size goes on at the image where it stopped") {
   const TemporaryFolder folder;
   const std::vector<std::string> still = {"optimizer.learning_rate=1e-30", "log.every_images=4",
