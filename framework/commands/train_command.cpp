@@ -165,9 +165,9 @@ int resume_run(const TrainArguments& arguments) {
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
   const Value before = document;
     if (is_done(run, *checkpoint, experiment.options)) {
-      std::cerr << "the run is complete (" << checkpoint->images()
-  check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
-                << " images). To train on: --set train.total_images=N\n";
+      std::cerr << "the run is complete (" << checkpoint->images() << " images)"
+                << (arguments.overrides.empty() ? "" : ", and --set has changed nothing")
+                << ". To train on: --set train.total_images=N\n";
       std::cout << run.path().string() << '\n';
       return 0;
     }

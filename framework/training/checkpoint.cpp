@@ -12,6 +12,7 @@
 #include "casdm/text.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
+#include "framework/training/damaged_checkpoint.h"
 #include "framework/training/module_state.h"
 
 namespace casdm {
@@ -147,7 +148,8 @@ fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content
     make_way(final);
     folder.commit();
   } catch (const std::exception& error) {
-    throw Error(text("checkpoint ", final.string(), " could not be saved (earlier ones are kept): ", error.what()));
+    throw Error(text("checkpoint ", final.string(), " could not be saved",
+                     checkpoints_in(run.checkpoints()).empty() ? "" : " (earlier ones are kept)", ": ", error.what()));
   }
   return final;
 }
@@ -194,10 +196,13 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   try {
     checkpoint.read_state(read_bounded(checkpoint.path_ / kState));
   } catch (const Error& error) {
-    throw Error(
-        text("checkpoint ", checkpoint.path_.string(), " cannot be used: ", error.what(), others(checkpoint.path_)));
+    fail_damaged(checkpoint.path_, error.what());
   }
   return checkpoint;
+}
+
+void fail_damaged(const fs::path& folder, const std::string& why) {
+  throw Error(text("checkpoint ", folder.string(), " cannot be used: ", why, others(folder)));
 }
 
 void Checkpoint::read_state(const std::string& json) {
@@ -243,7 +248,7 @@ std::int64_t Checkpoint::count(const std::string& key, std::int64_t most) const 
   const Value* value = numbers_.find(key);
   const bool good = value != nullptr && value->is_integer() && value->as_integer() >= 0 && value->as_integer() <= most;
   if (good) return value->as_integer();
-  throw Error(text("checkpoint ", path_.string(), ": '", key, "' is ",
+  throw Error(text("'", key, "' is ",
                    value == nullptr      ? "missing"
                    : value->is_integer() ? std::to_string(value->as_integer())
                                          : std::string(value->type_name()),

@@ -76,7 +76,7 @@ void LossScaler::observe(const StepRecord& record) {
     scale.overflowed = true;
     if (scale.value > kSmallestScale) continue;
     throw NotFinite(text("step ", record.step, ": the gradient of module ", record.modules[i],
-                         " is not finite even at the ", "smallest fp16 loss scale. Try bf16 or fp32"));
+                         " is not finite even at the smallest fp16 loss scale"));
   }
 }
 

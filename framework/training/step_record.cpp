@@ -43,8 +43,6 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
 
 std::string times(const Tensor& t) { return text("t = ", t.min().item<double>(), "..", t.max().item<double>()); }
 
-std::string advice_on_not_finite() { return ". Try a smaller learning rate or term weight, fp32, or a t_range"; }
-
 void StepRecord::add_part(const Losses& losses) {
   add_rows(terms, term_parts_, losses.terms, "loss term");
   add_rows(statistics, statistic_parts_, losses.statistics, "statistic");
@@ -86,8 +84,8 @@ void StepRecord::check_terms() const {
   const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
   const std::int64_t image = bad[0][1].item<std::int64_t>();
   throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
-                       values[static_cast<std::int64_t>(term)][image].item<float>(), " at t = ",
-                       t[image].item<double>(), " (image ", image, " of the batch)", advice_on_not_finite()));
+                       values[static_cast<std::int64_t>(term)][image].item<float>(),
+                       " at t = ", t[image].item<double>(), " (image ", image, " of the batch)"));
 }
 
 std::vector<std::string> StepRecord::modules_without_finite_gradient() const {

@@ -62,9 +62,6 @@ struct StepRecord {
 /// "t = 12..80", for messages.
 std::string times(const Tensor& t);
 
-/// How a message ends that reports a value which is not finite.
-std::string advice_on_not_finite();
-
 /// Sums over the steps of one logging interval.
 class StepStatistics {
  public:

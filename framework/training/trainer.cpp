@@ -39,6 +39,21 @@ std::int64_t end_of_last_batch(const TrainingState& state, std::int64_t batch_si
 }
 
 }  // namespace
+/// What to try after `steps` steps when a loss, a gradient or a weight is not finite.
+std::string advice(const Experiment& options, std::int64_t steps) {
+  std::vector<std::string> ideas;
+  if (steps == 0) {
+    ideas = {
+        "No step has been taken: look at the noise schedule, the head's options, and what the data and [[init]] "
+        "give"};
+  } else {
+    ideas = {"a smaller learning rate", "smaller weights of the terms"};
+  }
+  if (options.run.precision != "fp32") ideas.emplace_back("run.precision = \"fp32\"");
+  if (!options.metrics.empty()) ideas.emplace_back("a t_range of the metrics without the noisiest timesteps");
+  return text(steps == 0 ? "" : "Try ", join(ideas, ", or "));
+}
+
 
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
                   bool allow_other_data) {
@@ -86,7 +101,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     loader.summarise();
     return {state.images(), upkeep.finish()};
   } catch (const NotFinite& failure) {
-    throw NotFinite(text(failure.what(), ". ", upkeep.last_checkpoint()));
+    throw NotFinite(text(failure.what(), "; ", upkeep.last_good(), ". ", advice(options, state.step())));
   } catch (const std::exception& failure) {
     upkeep.save_after(failure);
     throw;

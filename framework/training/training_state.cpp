@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/training/damaged_checkpoint.h"
 #include "framework/training/initial_weights.h"
 #include "framework/training/module_optimizer.h"
 
@@ -174,7 +175,7 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
     if (const Value* sums = numbers.find("statistics")) statistics.restore(*sums);
     seconds_before_ = seconds_of(checkpoint);
   } catch (const Error& error) {
-    throw Error(text("checkpoint ", path, " cannot be used: ", error.what()));
+    fail_damaged(checkpoint.path(), error.what());
   }
 }
 
@@ -184,7 +185,7 @@ std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint) {
   try {
     return fingerprint_from(*data);
   } catch (const Error& error) {
-    throw Error(text("checkpoint ", checkpoint.path().string(), " cannot be used: ", error.what()));
+    fail_damaged(checkpoint.path(), error.what());
   }
 }
 

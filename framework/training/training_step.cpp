@@ -161,8 +161,7 @@ void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {
   const std::vector<std::string> terms = terms_without_finite_gradient(drawn);
   throw NotFinite(text("step ", record.step, ": all loss terms (", join(record.terms, ", "),
                        ") are finite, but the gradient of module ", join(modules, ", "), " is not",
-                       terms.empty() ? "" : text("; it comes from ", join(terms, ", ")), " (", times(record.t), ")",
-                       advice_on_not_finite()));
+                       terms.empty() ? "" : text("; it comes from ", join(terms, ", ")), " (", times(record.t), ")"));
 }
 
 std::vector<std::string> TrainingStep::terms_without_finite_gradient(const DrawnBatch& drawn) {

@@ -62,8 +62,8 @@ Checkpoints::Checkpoints(const RunFolder& run, const LoadedExperiment& experimen
       saved_at_(last_.empty() ? -1 : state.images()),
       progress_(progress) {}
 
-std::string Checkpoints::last() const {
-  return last_.empty() ? "The run has no checkpoint yet" : "The last checkpoint, whose weights are finite, is " + last_;
+std::string Checkpoints::last_good() const {
+  return last_.empty() ? "the run has no checkpoint yet" : "the last good checkpoint is " + last_;
 }
 
 void Checkpoints::save() {

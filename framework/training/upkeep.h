@@ -48,15 +48,15 @@ class Checkpoints {
   Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
               std::string last, Progress& progress);
 
-  /// Saves the state, unless that was done. Throws NotFinite when weights are not finite, Error when it cannot be
+  /// Saves the state, unless that was done. Throws NotFinite when weights are not finite; Error when it cannot be
   /// written.
   void save();
 
   /// Removes the checkpoints that `keep_last` does not keep; one that cannot be removed is a warning.
   void remove_old();
 
-  /// Which checkpoint a training that became NaN goes back to, in a sentence.
-  std::string last() const;
+  /// "the last good checkpoint is RUN/checkpoints/...", or that there is none.
+  std::string last_good() const;
 
   /// After `failure` has ended the training: saves the state between two steps, if it can be, and reports it.
   void save_after(const std::exception& failure);
@@ -82,14 +82,13 @@ class Upkeep {
   /// Does what was due where the run stopped and is not done: draws the grid, removes old checkpoints.
   void catch_up();
 
-  /// As above.
-  std::string last_checkpoint() const { return checkpoints_.last(); }
-
   /// What is due after a step.
   void run(const StepRecord& record);
 
   /// Saves what was not saved. Returns whether the training is complete, the last grid included.
   bool finish();
+
+  std::string last_good() const { return checkpoints_.last_good(); }
 
   /// What a step is due to leave, its record and snapshots, is written before its checkpoint; where that failed, the
   /// resume repeats the steps from the checkpoint before.

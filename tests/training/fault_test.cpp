@@ -35,6 +35,28 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   ends_with(small_experiment(folder.path(), "gradient", faulty("nan_gradient", 0)), "The run has no checkpoint yet");
 }
 
+TEST_CASE("a message of a value that is not finite says what is kept, and advises what can help") {
+  const TemporaryFolder folder;
+  const auto message = [&](const std::string& name, int after, const std::vector<std::string>& overrides) {
+    try {
+      run(small_experiment(folder.path(), name, faulty("nan", after), overrides));
+    } catch (const NotFinite& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing thrown");
+  };
+  const std::string first = message("first", 0, {});
+  CHECK_MESSAGE(first.find("the run has no checkpoint yet. No step has been taken") != std::string::npos, first);
+  CHECK(first.find("learning rate") == std::string::npos);
+  const std::string later = message("later", 6, {"checkpoint.every_images=8"});
+  CHECK_MESSAGE(later.find("the last good checkpoint is " +
+                           (folder.path() / "later/checkpoints/000000000024").string()) != std::string::npos,
+                later);
+  CHECK(later.find(". Try a smaller learning rate") != std::string::npos);
+  CHECK(later.find("fp32") == std::string::npos);
+  CHECK(message("half", 6, {"run.precision=bf16"}).find("run.precision = \"fp32\"") != std::string::npos);
+}
+
 TEST_CASE("a gradient that turns NaN under finite losses names the module and the term") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan_gradient", 1));

@@ -68,6 +68,27 @@ TEST_CASE("the lines of a resumed run are those of the uninterrupted one") {
   CHECK(means(folder.path() / "parts") == expected);
 }
 
+TEST_CASE("numbers of a checkpoint that only the training reads are refused with the other checkpoints of the run") {
+  const TemporaryFolder folder;
+  const Checkpoint last = run(small_experiment(folder.path(), "run", single_head()));
+  const std::string state = read_file(last.path() / "state.json");
+  for (const auto& [key, value] : std::vector<std::pair<std::string, Value>>{{"seconds", -1.0},
+                                                                             {"step", std::int64_t{99}},
+                                                                             {"last_batch", std::int64_t{-4}},
+                                                                             {"statistics", Value(Value::Table{})},
+                                                                             {"data", Value(Value::Table{})}}) {
+    CAPTURE(key);
+    Value record = from_json(state);
+    record.find("numbers")->set(key, value);
+    const std::string damaged = to_json(record, 1) + "\n";
+    write_file(last.path() / "state.json", damaged);
+    write_file(last.path() / "state.json.sha256", sha256(damaged) + "  state.json\n");
+    const LoadedExperiment longer = small_experiment(folder.path(), "run", single_head(), {"train.total_images=40"});
+    CHECK_THROWS_WITH_AS(resume(longer, Checkpoint::open(folder.path() / "run")),
+                         doctest::Contains("checkpoints/000000000016"), Error);
+  }
+}
+
 TEST_CASE("a resume on other data is refused, or says so when they are allowed") {
   const TemporaryFolder folder;
   const Checkpoint half = run(small_experiment(folder.path(), "run", single_head(), {"train.total_images=12"}));
