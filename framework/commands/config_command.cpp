@@ -16,6 +16,7 @@
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
+#include "framework/training/effect.h"
 
 namespace casdm {
 
@@ -80,6 +81,10 @@ void collect_types(const Value& value, const std::string& path, std::vector<std:
 
 void check(const po::variables_map& parsed) {
   const Value experiment = resolved(parsed, true);
+  require_effect(experiment);
+  for (const std::string& weak : weak_settings(read_options<Experiment>(experiment))) {
+    std::cerr << "warning: " << weak << '\n';
+  }
   std::vector<std::string> types;
   collect_types(experiment, "", types);
   std::cout << words(parsed, "file").front() << " is valid\n" << join(types, "\n") << '\n';

@@ -14,6 +14,8 @@
 #include "framework/support/shell_word.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/effect.h"
+#include "framework/training/initial_weights.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/remove_run.h"
 #include "framework/training/resume.h"
@@ -89,8 +91,12 @@ std::vector<fs::path> paths(const std::vector<std::string>& words) { return {wor
 /// Makes every component and describes them. Throws what training would throw before its first step.
 std::string compose(const LoadedExperiment& experiment) {
   return with_memory_advice(experiment.options, [&] {
+    require_effect(experiment.resolved);
+    for (const std::string& weak : weak_settings(experiment.options)) std::cerr << "warning: " << weak << '\n';
     const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
-    const Model model = make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0);
+    const std::int64_t classes = experiment.options.data.use_labels ? dataset->num_classes() : 0;
+    const Model model = make_model(experiment, classes, dataset);
+    initial_modules(model, experiment.options, /*is_new=*/true);
     const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
     const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
     return text("  data: ", describe(*dataset), '\n', describe(model));
@@ -158,12 +164,13 @@ int resume_run(const TrainArguments& arguments) {
     std::cerr << run.path().string() << " has no checkpoint yet: starting from the beginning\n";
   }
   Value document = checkpoint ? experiment_to_resume(run, *checkpoint, !is_checkpoint) : load_document(run.config());
+  const Value before = document;
   apply_overrides(document, arguments.overrides);
   const LoadedExperiment experiment = resolve_experiment(document, paths(arguments.plugins));
+  check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
   if (checkpoint) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
-  const Value before = document;
     if (is_done(run, *checkpoint, experiment.options)) {
       std::cerr << "the run is complete (" << checkpoint->images() << " images)"
                 << (arguments.overrides.empty() ? "" : ", and --set has changed nothing")

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "casdm/text.h"
@@ -19,7 +18,7 @@
 #include "framework/config/problems.h"
 #include "framework/config/wording.h"
 #include "framework/support/files.h"
-#include "framework/training/power_profile.h"
+#include "framework/training/power_function.h"
 
 namespace casdm {
 
@@ -128,7 +127,7 @@ class CrossChecks {
   }
 
   void no_more_than_another_key(const Value& value, const OptionSpec& spec, const Location& location) const {
-    const Value* limit = spec.at_most_key.empty() ? nullptr : find(spec.at_most_key);
+    const Value* limit = spec.at_most_key.empty() ? nullptr : find_path(experiment_, spec.at_most_key);
     if (limit == nullptr || !limit->is_number() || !(value.is_number() || value.is_string())) return;
     if (value.location().file.empty()) return;  // a default may give way to another key
     const double given = value.is_string() ? sum_of_numbers(value.as_string()) : value.as_number();
@@ -138,25 +137,8 @@ class CrossChecks {
   }
 
  private:
-  const Value* find(const std::string& path) const {
-    const Value* value = &experiment_;
-    for (const auto& [name, in_brackets] : split_key_path(path)) {
-      const std::optional<std::size_t> index = value->is_array() ? index_of(name) : std::nullopt;
-      value = index ? (*index < value->as_array().size() ? &value->as_array()[*index] : nullptr) : value->find(name);
-      if (value == nullptr) return nullptr;
-    }
-    return value;
-  }
-
-  /// At `path`, or where the nearest table above it stands.
   void problem(const std::string& path, const std::string& message) const {
-    Location location;
-    for (std::string above = path; location.file.empty() && !above.empty();) {
-      if (const Value* value = find(above)) location = value->location();
-      above.resize(above.find('.') == std::string::npos ? 0 : above.rfind('.'));
-    }
-    location.key = path;
-    problems_.add(location, message);
+    problems_.add_at(experiment_, path, message);
   }
 
   void metrics() const {

@@ -61,6 +61,16 @@ std::optional<std::size_t> index_of(const std::string& part) {
   return index;
 }
 
+const Value* find_path(const Value& root, const std::string& path) {
+  const Value* value = &root;
+  for (const auto& [name, in_brackets] : split_key_path(path)) {
+    const std::optional<std::size_t> index = value->is_array() ? index_of(name) : std::nullopt;
+    value = index ? (*index < value->as_array().size() ? &value->as_array()[*index] : nullptr) : value->find(name);
+    if (value == nullptr) return nullptr;
+  }
+  return value;
+}
+
 void set_locations(Value& value, const Location& location) {
   value.set_location(location);
   if (value.is_table()) {

@@ -23,6 +23,9 @@ std::vector<KeyPart> split_key_path(const std::string& path);
 /// A part of a key path as an index into an array, if it is a whole number.
 std::optional<std::size_t> index_of(const std::string& part);
 
+/// The value at a key path below `root`; null where there is none.
+const Value* find_path(const Value& root, const std::string& path);
+
 /// Gives `value` the location, and everything in it the same file with its own key path.
 void set_locations(Value& value, const Location& location);
 

@@ -18,6 +18,16 @@ void Problems::add(const Location& location, const std::string& message) {
   }
 }
 
+void Problems::add_at(const Value& experiment, const std::string& path, const std::string& message) {
+  Location location;
+  for (std::string above = path; location.file.empty() && !above.empty();) {
+    if (const Value* value = find_path(experiment, above)) location = value->location();
+    above.resize(above.find('.') == std::string::npos ? 0 : above.rfind('.'));
+  }
+  location.key = path;
+  add(location, message);
+}
+
 void Problems::finish() {
   if (problems_.empty()) return;
   std::stable_sort(problems_.begin(), problems_.end(), [](const Problem& a, const Problem& b) {

@@ -2,27 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
-#include "casdm/error.h"
-#include "casdm/text.h"
-#include "framework/training/power_profile.h"
+#include "framework/training/power_function.h"
 
 namespace casdm {
-
-namespace {
-
-/// Names become parts of file names and words of the command line.
-void check_name(const std::string& name) {
-  const bool is_word = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '_' || c == '-';
-  });
-  if (is_word && name != "ema" && name != "raw") return;
-  throw ConfigError(
-      text("ema.also: name = \"", name, "\": expected letters, digits, _ and -, and neither \"ema\" nor \"raw\""));
-}
-
-}  // namespace
 
 AverageRule::AverageRule(const EmaOptions& main)
     : name_("ema"),
@@ -38,12 +21,6 @@ AverageRule::AverageRule(const AverageOptions& options, bool warmup)
       half_life_(options.half_life.value_or(0)),
       rampup_ratio_(options.rampup_ratio),
       sigma_rel_(options.sigma_rel) {
-  check_name(name_);
-  const int forms = options.decay.has_value() + options.half_life.has_value() + options.sigma_rel.has_value();
-  if (forms != 1) {
-    throw ConfigError(
-        text("ema.also: the average \"", name_, "\" needs exactly one of decay, half_life and sigma_rel, got ", forms));
-  }
   if (sigma_rel_) gamma_ = gamma_of(*sigma_rel_);
 }
 
@@ -62,21 +39,7 @@ double AverageRule::keep(const AverageTime& now) const {
 
 std::vector<AverageRule> average_rules(const EmaOptions& options) {
   std::vector<AverageRule> rules = {AverageRule(options)};
-  std::set<std::string> names;
-  std::set<double> widths;
-  for (const AverageOptions& also : options.also) {
-    rules.emplace_back(also, options.warmup);
-    if (!names.insert(also.name).second)
-      throw ConfigError(text("ema.also: two averages are named \"", also.name, "\""));
-    if (also.sigma_rel && !widths.insert(*also.sigma_rel).second) {
-      throw ConfigError(text("ema.also: two averages have sigma_rel = ", number(*also.sigma_rel)));
-    }
-  }
-  if (options.snapshot_every_images > 0 && widths.empty()) {
-    throw ConfigError(
-        "ema.snapshot_every_images: snapshots are of averages with sigma_rel, and there is none; add two, such as "
-        "[[ema.also]] name = \"p05\" sigma_rel = 0.05 and [[ema.also]] name = \"p10\" sigma_rel = 0.1");
-  }
+  for (const AverageOptions& also : options.also) rules.emplace_back(also, options.warmup);
   return rules;
 }
 

@@ -20,7 +20,7 @@ struct AverageTime {
 class AverageRule {
  public:
   AverageRule(const EmaOptions& main);
-  /// Throws ConfigError unless exactly one of decay, half_life and sigma_rel is given and in range.
+  /// `options` as checked_experiment (cross_checks.h) passes them: with exactly one of decay, half_life and sigma_rel.
   AverageRule(const AverageOptions& options, bool warmup);
 
   const std::string& name() const { return name_; }
@@ -43,8 +43,7 @@ class AverageRule {
   double gamma_ = 0;
 };
 
-/// The main average, named "ema", then those of [[ema.also]]. Throws ConfigError when names or widths repeat, or
-/// snapshots are wanted and there is no power function.
+/// The main average, named "ema", then those of [[ema.also]].
 std::vector<AverageRule> average_rules(const EmaOptions& options);
 
 }  // namespace casdm

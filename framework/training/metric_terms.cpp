@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <set>
 #include <utility>
 
 #include "casdm/error.h"
@@ -46,6 +45,16 @@ Tensor fitted(Tensor image, const MetricOptions& options) {
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
 
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
+
+/// Whether a timestep, as a part of the way from the clean image to the last one, lies in the range.
+bool holds_timestep(const std::array<double, 2>& t_range, const TimeRange& times) {
+  if (!times.is_whole) return true;
+  for (auto t = static_cast<std::int64_t>(times.first); t <= static_cast<std::int64_t>(times.last); ++t) {
+    const double part = (static_cast<double>(t) - times.clean) / (times.last - times.clean);
+    if (part >= t_range[0] && part <= t_range[1]) return true;
+  }
+  return false;
+}
 
 /// One distance for each image; of a metric that compares the batch as a whole, its number for each of them.
 Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
@@ -107,9 +116,6 @@ void check(const MetricOptions& options, const MetricInfo& info, const std::stri
     throw ConfigError(text(place, "compares whole batches, and train.accumulate = ", experiment.train.accumulate,
                            " cuts them into parts; set train.accumulate = 1"));
   }
-  if (!(options.input_range[0] < options.input_range[1])) {
-    throw ConfigError(text(place, "has input_range = ", range(options.input_range), ", which does not rise"));
-  }
   if (info.input_range && *info.input_range != options.input_range) {
     std::cerr << "warning: " << place << "is made for pixels in " << range(*info.input_range) << " and is given "
               << range(options.input_range) << "; set input_range = " << range(*info.input_range) << '\n';
@@ -121,28 +127,30 @@ void check(const MetricOptions& options, const MetricInfo& info, const std::stri
 ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule,
                                      c10::Device device)
     : times_(schedule.range()) {
-  std::set<std::string> names;
   const DataOptions& data = experiment.options.data;
   for (const MetricOptions& options : experiment.options.metrics) {
     const std::string name = options.name.empty() ? bare_name(options.metric.type) : options.name;
-    if (!names.insert(name).second) {
-      throw ConfigError(text("metrics: two are named '", name, "'; set name = \"...\" in one of them"));
-    }
-    if (options.t_range[0] < 0 || options.t_range[1] > 1 || options.t_range[0] >= options.t_range[1]) {
-      throw ConfigError(text("metrics: t_range of '", name, "' must rise within [0, 1], got [", options.t_range[0],
-                             ", ", options.t_range[1], "]"));
-    }
     MetricLoss::Spec spec;
     spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
     spec.factory = experiment.host.get();
     Component<MetricLoss> metric = experiment.host->create<MetricLoss>(options.metric, spec);
     const MetricInfo info = metric.call(&MetricLoss::info);
     check(options, info, name, experiment.options);
+    if (!holds_timestep(options.t_range, times_)) {
+      throw ConfigError(text(
+          error_prefix(options.metric), "no timestep falls into t_range = ", range(options.t_range), " of metric '",
+          name, "', which counts in parts of the last one, t = ", number(times_.last), "; expected a wider range"));
+    }
     AttributedModule module(Component<Module>(metric.object(), options.metric));
     move_to(module, device);
     module.train(false);
     terms_.push_back({options, std::move(metric), name, info});
   }
+}
+
+bool ExperimentMetrics::has_weight(const std::string& term) const {
+  return std::any_of(terms_.begin(), terms_.end(),
+                     [&](const Term& t) { return term == "metric." + t.name && t.options.weight > 0; });
 }
 
 void ExperimentMetrics::set_part(const Tensor& t, const Tensor& t_on_cpu) {

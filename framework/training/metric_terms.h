@@ -13,8 +13,8 @@ namespace casdm {
 class ExperimentMetrics final : public MetricTerms {
  public:
   /// Makes the metrics and moves them to `device`. Throws ConfigError when a metric needs larger images or other
-  /// channels than it would be given, or its input_range does not rise; warns on stderr when that is not the range the
-  /// metric is made for.
+  /// channels than it would be given, or no timestep falls into its t_range; warns on stderr when that is not the range
+  /// the metric is made for.
   ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device);
 
   /// Before the losses of a part of a batch: t of the part with its copy on the CPU, so that a range of t is chosen
@@ -26,6 +26,9 @@ class ExperimentMetrics final : public MetricTerms {
 
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
+
+  /// Whether the term "metric.<name>" has a weight, now or after its warm-up.
+  bool has_weight(const std::string& term) const;
 
   /// Lines to report, each once: that predictions have left [-1, 1], and metrics whose distances carry no gradient to
   /// the prediction, found at the first batch. Empty: nothing new. Waits for the device.

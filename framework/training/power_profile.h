@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "framework/training/power_function.h"
+
 namespace casdm {
 
 /// The weighting of a power-function average (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
@@ -14,16 +16,6 @@ struct PowerProfile {
   double gamma = 0;
   double end = 0;  ///< in images (or any one unit), > 0
 };
-
-/// The largest width, that of the uniform average (gamma = 0): 12^(-1/2).
-constexpr double kLargestSigmaRel = 0.28867513459481287;
-
-/// (gamma + 1)^(1/2) (gamma + 2)^(-1) (gamma + 3)^(-1/2), for gamma >= 0.
-double sigma_rel_of(double gamma);
-
-/// The gamma of a width: the largest root of gamma^3 + 7 gamma^2 + (16 - sigma^-2) gamma + (12 - sigma^-2) (appendix
-/// C). Throws ConfigError unless 0 < sigma_rel <= kLargestSigmaRel.
-double gamma_of(double sigma_rel);
 
 /// Integral of p_a p_b over all moments.
 double inner_product(const PowerProfile& a, const PowerProfile& b);

@@ -9,6 +9,7 @@
 #include "framework/device/heap.h"
 #include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
+#include "framework/training/effect.h"
 #include "framework/training/log_file.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
@@ -38,7 +39,6 @@ std::int64_t end_of_last_batch(const TrainingState& state, std::int64_t batch_si
   return state.images() + (left + batch_size - 1) / batch_size * batch_size;
 }
 
-}  // namespace
 /// What to try after `steps` steps when a loss, a gradient or a weight is not finite.
 std::string advice(const Experiment& options, std::int64_t steps) {
   std::vector<std::string> ideas;
@@ -54,10 +54,12 @@ std::string advice(const Experiment& options, std::int64_t steps) {
   return text(steps == 0 ? "" : "Try ", join(ideas, ", or "));
 }
 
+}  // namespace
 
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
                   bool allow_other_data) {
   const Experiment& options = experiment.options;
+  require_effect(experiment.resolved);
   // Device, data, networks, metrics.
   keep_freed_memory();
   const auto [device, device_name] = describe_selection(options.run.device);
@@ -84,6 +86,9 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
   progress.say("data: " + describe(*dataset));
   progress.say(text("device: ", device_name, "; ", threads.describe()));
+  for (const std::string& weak : weak_settings(options)) progress.say("warning: " + weak);
+  if (std::none_of(state.modules.begin(), state.modules.end(), [](const ModuleState& m) { return m.is_trainable(); }))
+    progress.say("every module is frozen: the run measures, and trains nothing");
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
   Upkeep upkeep(run, experiment, model, config, state, device, from, progress);
@@ -93,7 +98,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
     while (!state.is_complete() && !interrupted()) {
       const StepRecord record = step.run(loader.next());
       progress.update(state.images(), means(state.statistics));
-      for (const std::string& remark : {metrics.remark(), threads.update()}) {
+      for (const std::string& remark : {step.remark(), metrics.remark(), threads.update()}) {
         if (!remark.empty()) progress.say(remark);
       }
       upkeep.run(record);

@@ -66,9 +66,6 @@ TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& mode
       part_size_(options_.train.batch_size / options_.train.accumulate) {
   for (const ModuleState& module : state.modules) optimizers_.push_back(options_.optimizer.of(module.name()));
   const Autocast possible(device, options_.run.precision);
-  if (options_.train.batch_size % options_.train.accumulate == 0) return;
-  throw ConfigError(text("train.accumulate = ", options_.train.accumulate,
-                         " does not divide train.batch_size = ", options_.train.batch_size));
 }
 
 StepRecord TrainingStep::run(const ImageBatch& images) {
@@ -86,6 +83,7 @@ StepRecord TrainingStep::run(const ImageBatch& images) {
   gradients(drawn, record);
   require_unchanged_state();
   record.fetch();
+  note_untrained(record);
   check(record, drawn);
   state_.begin_update();
   update(record);
@@ -151,6 +149,25 @@ void TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
     record.modules.push_back(module.name());
   }
   record.grad_norms = at::stack(norms_);
+}
+
+void TrainingStep::note_untrained(const StepRecord& record) {
+  if (!std::exchange(is_first_, false)) return;
+  const bool is_separate = model_.head.call(&CascadeHead::gradients_are_separate);
+  const auto is_trained = [&](const ModuleState& module) {
+    for (std::size_t i = 0; i < record.terms.size(); ++i) {
+      const bool has_weight = record.term_weights[i] != 0 || metrics_.has_weight(record.terms[i]);
+      if (has_weight && (!is_separate || record.term_modules[i] == module.name())) return true;
+    }
+    return false;
+  };
+  std::vector<std::string> untrained;
+  for (const ModuleState& module : state_.modules) {
+    if (module.is_trainable() && !is_trained(module)) untrained.push_back(module.name());
+  }
+  if (untrained.empty()) return;
+  untrained_ = text("warning: none of the loss terms (", join(record.terms, ", "), ") has a weight and trains module ",
+                    join(untrained, ", "), ": unless that changes later, its weights stay as they are");
 }
 
 void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {

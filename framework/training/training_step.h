@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/composition/model.h"
@@ -15,8 +16,7 @@ namespace casdm {
 /// One optimiser step: noised images, the head's losses and their gradients, clipping, update.
 class TrainingStep {
  public:
-  /// Keeps references to all of them. Throws ConfigError when train.accumulate does not divide train.batch_size, or the
-  /// device lacks the precision.
+  /// Keeps references to all of them. Throws ConfigError when the device lacks the precision.
   TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics, TrainingState& state,
                c10::Device device);
 
@@ -24,12 +24,16 @@ class TrainingStep {
   /// not finite (fp16 skips the module's step instead), PluginError when a component breaks its contract.
   StepRecord run(const ImageBatch& images);
 
+  /// Lines to report, each once: modules that no term with a weight trains at the first step. Empty: nothing new.
+  std::string remark() { return std::exchange(untrained_, ""); }
+
  private:
   DrawnBatch noised(const ImageBatch& images) const;
   TrainingBatch part_of(const DrawnBatch& drawn, std::int64_t part) const;
   Losses losses(const DrawnBatch& drawn, std::int64_t part) const;
   void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const;
   void gradients(const DrawnBatch& drawn, StepRecord& record);
+  void note_untrained(const StepRecord& record);
   void check(const StepRecord& record, const DrawnBatch& drawn);
   std::vector<std::string> terms_without_finite_gradient(const DrawnBatch& drawn);
   void update(const StepRecord& record);
@@ -42,6 +46,8 @@ class TrainingStep {
   std::int64_t part_size_;
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
+  bool is_first_ = true;
+  std::string untrained_;  ///< to be reported
 };
 
 /// What each module's gradients are multiplied by to have at most the norm clip_norm, each or jointly.

@@ -65,8 +65,12 @@ TEST_CASE("averages have one form, and names that the command line can tell apar
   CHECK(problem("[[ema.also]]\nname = 'a'\ndecay = 0.9\nsigma_rel = 0.1") ==
         "x:11:1: ema.also.0: expected exactly one of decay, half_life and sigma_rel, got 2");
   CHECK(problem("[[ema.also]]\nname = 'raw'\ndecay = 0.9").find("neither \"ema\" nor \"raw\"") != std::string::npos);
-  CHECK(problem("[[ema.also]]\nname = 'a.b'\ndecay = 0.9").find("expected letters, digits, _ and -") !=
-        std::string::npos);
+  for (const std::string name : {"a.b", "a/b", ""}) {
+    CHECK(problem("[[ema.also]]\nname = '" + name + "'\ndecay = 0.9").find("ema.also.0.name: ") != std::string::npos);
+  }
+  CHECK(problem("[[ema.also]]\nname = 'a'").find("got 0") != std::string::npos);
+  CHECK(problem("[[ema.also]]\nname = 'a'\nsigma_rel = 0.1\n[[ema.also]]\nname = 'b'\nsigma_rel = 0.1") ==
+        "x:16:13: ema.also.1.sigma_rel: another average has 0.1, too");
   CHECK(problem("[[ema.also]]\nname = 'a'\ndecay = 0.9\n[[ema.also]]\nname = 'a'\ndecay = 0.5") ==
         "x:15:8: ema.also.1.name: another average is named \"a\", too");
   CHECK(problem("[[ema.also]]\nname = 'a'\nsigma_rel = 0.3").find("expected at most 0.2886") != std::string::npos);

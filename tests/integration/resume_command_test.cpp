@@ -264,3 +264,19 @@ TEST_CASE("what a run keeps for its life is refused at a resume, with what to do
   CHECK(fs::exists(trained.folder.path() / "copy/checkpoints/000000000032/state.json"));
   CHECK_FALSE(fs::exists(folder / "checkpoints/000000000032"));
 }
+
+TEST_CASE("config check and --dry-run find what would train nothing, and warn of what trains less than it says") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  for (const std::string command : {"casdm config check small.toml", "casdm train small.toml --dry-run"}) {
+    CAPTURE(command);
+    const Outcome refused = shell(command + " --set ema.decay=1 --set ema.warmup=false", folder.path());
+    CHECK(refused.status == 2);
+    CHECK_MESSAGE(contains(refused.err, "ema.decay: the average \"ema\" would keep"), refused.err);
+    const Outcome warned = shell(command + " --set ema.warmup=false", folder.path());
+    CHECK(warned.status == 0);
+    CHECK_MESSAGE(contains(warned.err, "warning: ema.decay"), warned.err);
+  }
+  CHECK(shell("casdm train small.toml --set optimizer.learning_rate=1e-46", folder.path()).status == 2);
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}

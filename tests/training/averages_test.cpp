@@ -213,26 +213,6 @@ TEST_CASE("coefficients are those of numpy's solution, add up to 1, and pick out
   CHECK(same.error < 1e-6);
 }
 
-TEST_CASE("averages that contradict themselves are refused") {
-  const auto refused = [](std::vector<AverageOptions> also, const char* words, std::int64_t snapshots = 0) {
-    EmaOptions ema;
-    ema.also = std::move(also);
-    ema.snapshot_every_images = snapshots;
-    CHECK_THROWS_WITH_AS(average_rules(ema), doctest::Contains(words), ConfigError);
-  };
-  AverageOptions both = power("both", 0.1);
-  both.decay = 0.9;
-  refused({both}, "exactly one of decay, half_life and sigma_rel, got 2");
-  AverageOptions none;
-  none.name = "none";
-  refused({none}, "got 0");
-  refused({power("p", 0.3)}, "sigma_rel = 0.3");
-  refused({power("p", 0.1), power("p", 0.2)}, "two averages are named");
-  refused({power("p", 0.1), power("q", 0.1)}, "two averages have sigma_rel");
-  for (const char* name : {"ema", "raw", "", "a/b"}) refused({power(name, 0.1)}, "expected letters");
-  refused({}, "snapshots are of averages with sigma_rel", 100);
-}
-
 TEST_CASE("a stopped and resumed run has bitwise the averages and snapshots of the uninterrupted one") {
   const TemporaryFolder folder;
   const Checkpoint whole = run(small_experiment(folder.path(), "whole", single_head() + kAverages));

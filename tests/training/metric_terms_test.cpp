@@ -76,6 +76,14 @@ TEST_CASE("images are mapped to a metric's input range before it sees them") {
   CHECK(terms[0].value[0].item<double>() == doctest::Approx(0.5));  // 1 against 0, of a range half as wide
 }
 
+TEST_CASE("a range of t that no timestep falls into is refused") {
+  for (const std::string range : {"[0.001, 0.002]", "[0.501, 0.519]", "[0, 0.0199]"}) {
+    CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\nt_range = " + range),
+                         doctest::Contains("no timestep falls into t_range = "), ConfigError);
+  }
+  CHECK_NOTHROW(Metrics("type = \"l1\"\nt_range = [0, 0.02]"));
+}
+
 TEST_CASE("an input range that does not rise is refused, and another than the metric is made for is reported") {
   for (const std::string range : {"[0, 0]", "[1, -1]"}) {
     CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\ninput_range = " + range), doctest::Contains("which does not rise"),

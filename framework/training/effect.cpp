@@ -1,0 +1,117 @@
+#include "framework/training/effect.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "casdm/text.h"
+#include "framework/config/problems.h"
+#include "framework/training/average_rule.h"
+
+namespace casdm {
+
+namespace {
+
+/// Below this a step is lost in the rounding of nearly every float32 weight.
+constexpr double kLeastLearningRate = 1e-10;
+
+/// How much of the initial weights an average still holds after the training, in 0..1. Only rules that keep the same
+/// share at every step hold any: the others forget nearly all at the first one.
+double share_of_start(const AverageRule& rule, const TrainOptions& train) {
+  const double kept = rule.keep({1, train.batch_size, train.batch_size});
+  return std::pow(kept, std::ceil(static_cast<double>(train.total_images) / static_cast<double>(train.batch_size)));
+}
+
+double part_of(std::int64_t total, std::int64_t warmup) {
+  return static_cast<double>(total) / static_cast<double>(warmup);
+}
+
+/// The key that makes the average of this index slow.
+std::string key_of_average(const EmaOptions& ema, std::size_t index) {
+  const std::string table = index == 0 ? "ema" : text("ema.also.", index - 1);
+  const bool is_half_life = index == 0 ? ema.half_life > 0 : ema.also[index - 1].half_life.has_value();
+  return table + (is_half_life ? ".half_life" : ".decay");
+}
+
+/// The settings that are factors in arithmetic of float32; 0 where the key allows it means something else.
+std::map<std::string, double> factors(const Experiment& options) {
+  std::map<std::string, double> result = {{"optimizer.learning_rate", options.optimizer.learning_rate},
+                                          {"optimizer.clip_norm", options.optimizer.clip_norm}};
+  for (std::size_t i = 0; i < options.metrics.size(); ++i) {
+    result[text("metrics.", i, ".weight")] = options.metrics[i].weight;
+  }
+  return result;
+}
+
+}  // namespace
+
+void require_effect(const Value& experiment) {
+  const Experiment options = read_options<Experiment>(experiment);
+  Problems problems;
+  for (const auto& [key, value] : factors(options)) {
+    if (value == 0 || static_cast<float>(value) != 0) continue;
+    problems.add_at(experiment, key,
+                    text(number(value), " is 0 in float32, the training's arithmetic; expected a larger number"));
+  }
+  const std::vector<AverageRule> averages = average_rules(options.ema);
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    if (averages[i].keep({1, options.train.batch_size, options.train.batch_size}) < 1) continue;
+    problems.add_at(experiment, key_of_average(options.ema, i),
+                    text("the average ", quoted(averages[i].name()), " would keep the initial weights forever; ",
+                         "expected a smaller value, or ema.warmup = true"));
+  }
+  if (options.data.use_labels && options.data.label_dropout == 1) {
+    problems.add_at(experiment, "data.label_dropout",
+                    "every label would be dropped, and none learned; expected less than 1 (0.1 is usual), or "
+                    "data.use_labels = false");
+  }
+  std::map<std::string, std::size_t> modules;
+  for (std::size_t i = 0; i < options.init.size(); ++i) {
+    const auto [first, is_new] = modules.try_emplace(options.init[i].module, i);
+    if (is_new) continue;
+    problems.add_at(experiment, text("init.", i, ".module"),
+                    text("init.", first->second, " is of the module ", quoted(first->first),
+                         ", too, and its weights would be overwritten; expected one [[init]] for each module"));
+  }
+  problems.finish();
+}
+
+std::vector<std::string> weak_settings(const Experiment& options) {
+  std::vector<std::string> found;
+  const TrainOptions& train = options.train;
+  const OptimizerOptions& optimizer = options.optimizer;
+  const auto total = static_cast<std::int64_t>(train.total_images);
+  if (total < train.batch_size) {
+    found.push_back(text("train.total_images = ", total, " is less than train.batch_size = ", train.batch_size,
+                         ": the training is a single step"));
+  }
+  if (optimizer.warmup_images > total) {
+    found.push_back(text("optimizer.warmup_images is longer than train.total_images = ", total,
+                         ": the learning rate rises to ",
+                         number(optimizer.learning_rate * part_of(total, optimizer.warmup_images)), " of ",
+                         number(optimizer.learning_rate)));
+  }
+  if (optimizer.learning_rate < kLeastLearningRate) {
+    found.push_back(text("optimizer.learning_rate = ", number(optimizer.learning_rate),
+                         " is lost in the rounding of float32: hardly any weight will change"));
+  }
+  for (std::size_t i = 0; i < options.metrics.size(); ++i) {
+    const MetricOptions& metric = options.metrics[i];
+    if (metric.weight == 0 || metric.warmup_images <= total) continue;
+    found.push_back(text("metrics.", i, ".warmup_images is longer than train.total_images = ", total,
+                         ": the weight of the metric rises to ",
+                         number(metric.weight * part_of(total, metric.warmup_images)), " of ", number(metric.weight)));
+  }
+  const std::vector<AverageRule> averages = average_rules(options.ema);
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    const double share = share_of_start(averages[i], train);
+    if (share < 0.5) continue;
+    found.push_back(text(key_of_average(options.ema, i), ": at the end of the training the average ",
+                         quoted(averages[i].name()), " still consists of ",
+                         static_cast<std::int64_t>(std::floor(100 * share)),
+                         " % initial weights; take a smaller value, or ema.warmup = true"));
+  }
+  return found;
+}
+
+}  // namespace casdm

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "framework/config/experiment.h"
+
+/// Settings with which a training would compute for days and change nothing, or hardly anything.
+namespace casdm {
+
+/// Throws one ConfigError that lists every setting of a resolved experiment that makes a part of the training void for
+/// certain: an average that never moves, a factor that is 0 in float32, labels that are always dropped, a module that
+/// starts from two places.
+void require_effect(const Value& experiment);
+
+/// A sentence for each setting that makes the training weaker than it says: warm-ups longer than the training, an
+/// average that is mostly the initial weights, and the like.
+std::vector<std::string> weak_settings(const Experiment& options);
+
+}  // namespace casdm

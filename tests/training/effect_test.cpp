@@ -1,0 +1,132 @@
+#include "framework/training/effect.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <iostream>
+#include <sstream>
+
+#include "casdm/error.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+const std::string kMetric = "[[metrics]]\ntype = \"l1\"\n";
+
+/// What is refused of the experiment; empty: nothing.
+std::string refusal(const std::vector<std::string>& overrides, const std::string& toml = kMetric) {
+  const TemporaryFolder folder;
+  try {
+    require_effect(small_experiment(folder.path(), "run", cascade_head() + toml, overrides).resolved);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// What the experiment is warned of.
+std::vector<std::string> warnings(const std::vector<std::string>& overrides, const std::string& toml = kMetric) {
+  const TemporaryFolder folder;
+  return weak_settings(small_experiment(folder.path(), "run", cascade_head() + toml, overrides).options);
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// What is written to stderr while `work` runs.
+std::string stderr_of(const std::function<void()>& work) {
+  std::ostringstream captured;
+  std::streambuf* const before = std::cerr.rdbuf(captured.rdbuf());
+  try {
+    work();
+  } catch (...) {
+    std::cerr.rdbuf(before);
+    throw;
+  }
+  std::cerr.rdbuf(before);
+  return captured.str();
+}
+
+}  // namespace
+
+TEST_CASE("a setting that would train nothing is refused with its key") {
+  CHECK(refusal({}) == "");
+  CHECK(contains(refusal({"ema.decay=1", "ema.warmup=false"}), "ema.decay: the average \"ema\" would keep"));
+  CHECK(refusal({"ema.decay=1"}) == "");
+  CHECK(contains(refusal({"ema.warmup=false"}, "[[ema.also]]\nname = \"slow\"\ndecay = 1.0\n"),
+                 "ema.also.0.decay: the average \"slow\" would keep"));
+  CHECK(contains(refusal({"optimizer.learning_rate=1e-46"}), "optimizer.learning_rate: 1e-46 is 0 in float32"));
+  CHECK(refusal({"optimizer.learning_rate=1e-30"}) == "");
+  CHECK(contains(refusal({"optimizer.clip_norm=1e-50"}), "optimizer.clip_norm: 1e-50 is 0 in float32"));
+  CHECK(refusal({"optimizer.clip_norm=0"}) == "");
+  CHECK(contains(refusal({"metrics.0.weight=1e-46"}), "metrics.0.weight: 1e-46 is 0 in float32"));
+  CHECK(refusal({"metrics.0.weight=0"}) == "");
+  CHECK(contains(refusal({"data.use_labels=true", "data.label_dropout=1"}), "data.label_dropout: every label"));
+  CHECK(
+      contains(refusal({}, "[[init]]\nmodule = \"theta\"\nfrom = \"a\"\n[[init]]\nmodule = \"theta\"\nfrom = \"b\"\n"),
+               "init.1.module: init.0 is of the module \"theta\", too"));
+}
+
+TEST_CASE("all that would train nothing is refused together, before a run is trained") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment = small_experiment(
+      folder.path(), "run", single_head(), {"optimizer.learning_rate=1e-46", "ema.decay=1", "ema.warmup=false"});
+  CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("2 problems:"), ConfigError);
+}
+
+TEST_CASE("a setting that trains less than it says is a warning") {
+  const auto one = [](const std::vector<std::string>& overrides, const char* expected) {
+    const std::vector<std::string> found = warnings(overrides);
+    REQUIRE_MESSAGE(found.size() == 1, expected);
+    CHECK_MESSAGE(contains(found.front(), expected), found.front());
+  };
+  CHECK(warnings({}).empty());
+  one({"train.total_images=16", "optimizer.warmup_images=64"},
+      "optimizer.warmup_images is longer than train.total_images = 16: the learning rate rises to 0.00025 of 0.001");
+  one({"metrics.0.warmup_images=64", "metrics.0.weight=0.5"}, "the weight of the metric rises to 0.25 of 0.5");
+  CHECK(warnings({"metrics.0.warmup_images=64", "metrics.0.weight=0"}).empty());
+  one({"train.batch_size=64", "optimizer.warmup_images=0"}, "the training is a single step");
+  one({"optimizer.learning_rate=1e-30"}, "hardly any weight will change");
+  one({"ema.warmup=false"}, "ema.decay: at the end of the training the average \"ema\" still consists of 99 % initial");
+  one({"ema.half_life=100", "ema.rampup_ratio=0"},
+      "ema.half_life: at the end of the training the average \"ema\" still");
+  CHECK(warnings({"ema.half_life=100"}).empty());
+  CHECK(warnings({"ema.warmup=false", "ema.decay=0.5"}).empty());
+}
+
+TEST_CASE("a training says before it starts what trains less than it says") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment =
+      small_experiment(folder.path(), "run", single_head(), {"ema.warmup=false", "train.total_images=8"});
+  CHECK(contains(stderr_of([&] { run(experiment); }), "warning: ema.decay: at the end of the training"));
+}
+
+TEST_CASE("modules that no loss term with a weight trains are named at the first step") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> none = {"head.weights.eps=0", "head.weights.x0=0", "head.weights.mu=0"};
+  CHECK(contains(stderr_of([&] { run(small_experiment(folder.path(), "none", cascade_head(), none)); }),
+                 "warning: none of the loss terms (eps, x0, mu) has a weight and trains module theta, phi"));
+  CHECK_FALSE(
+      contains(stderr_of([&] { run(small_experiment(folder.path(), "all", cascade_head())); }), "warning: none"));
+  // A metric that warms up will train phi.
+  const std::string metric = kMetric + "warmup_images = 8\n";
+  const std::string said =
+      stderr_of([&] { run(small_experiment(folder.path(), "metric", cascade_head() + metric, none)); });
+  CHECK(contains(said, "trains module theta: unless that changes"));
+}
+
+TEST_CASE("a run whose modules are all frozen measures, and says that it trains nothing") {
+  const TemporaryFolder folder;
+  const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
+  const std::string init =
+      "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
+  const LoadedExperiment judged = small_experiment(folder.path(), "judged", single_head() + init);
+  CHECK(contains(stderr_of([&] { run(judged); }), "every module is frozen: the run measures, and trains nothing"));
+  const auto average = tensors(theta, "ema.safetensors");
+  for (const auto& [name, tensor] : tensors(Checkpoint::open(folder.path() / "judged"), "weights.safetensors")) {
+    CHECK_MESSAGE(at::equal(tensor, average.at(name)), name);
+  }
+}
