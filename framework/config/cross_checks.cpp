@@ -196,12 +196,13 @@ class CrossChecks {
     learning_rate(all, "optimizer");
     for (const std::string& module : all.modules()) {
       const std::string path = key_path("optimizer", module);
-      if (all.grouping == "joint" && find(path + ".clip_norm") != nullptr) {
+      if (all.grouping == "joint" && find_path(experiment_, path + ".clip_norm") != nullptr) {
         problem(path + ".clip_norm",
                 "with optimizer.grouping = \"joint\" all modules have one norm; set "
                 "optimizer.clip_norm");
       }
-      if (find(path + ".schedule") || find(path + ".warmup_images") || find(path + ".reference_images")) {
+      if (find_path(experiment_, path + ".schedule") || find_path(experiment_, path + ".warmup_images") ||
+          find_path(experiment_, path + ".reference_images")) {
         learning_rate(all.of(module), path);
       }
     }

@@ -72,6 +72,12 @@ Value from_to(const Value& before, const Value& after) {
   return result;
 }
 
+/// Whether this is the experiment of the training that went on after the checkpoint, which config.toml is of.
+bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config) {
+  const bool is_known = is_run_config_intact(run.config());
+  return changes(is_known ? load_document(run.config()) : checkpoint.config(), config).empty();
+}
+
 }  // namespace
 
 Value with_used_plugins(const LoadedExperiment& experiment) {
