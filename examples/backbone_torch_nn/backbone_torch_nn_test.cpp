@@ -1,30 +1,14 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <cstdlib>
-#include <iostream>
-
 #include "casdm/backbone.h"
-#include "casdm/plugin_description.h"
 #include "casdm/random.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
+using casdm::testing::check;
+using casdm::testing::make;
 
 namespace {
-
-int failures = 0;
-
-void check(bool holds, const std::string& what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
-
-/// The component as the host makes it, with `options` as in the experiment file.
-std::shared_ptr<casdm::Backbone> make(const casdm::Value& options, const casdm::Backbone::Spec& spec) {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  return std::static_pointer_cast<casdm::Backbone>(plugin.find("backbone", "transformer")->make(options, &spec));
-}
 
 void perturb(const casdm::Backbone& network) {
   const at::NoGradGuard no_grad;
@@ -39,13 +23,14 @@ void perturb(const casdm::Backbone& network) {
 int main() {
   const casdm::Backbone::Spec spec{.image = {3, 8, 8}, .out_channels = 4, .seed = 7};
   const casdm::Value options = casdm::Value::Table{{"width", 16}, {"depth", 2}, {"heads", 2}, {"patch", 2}};
-  const auto network = make(options, spec);
+  const auto network = make<casdm::Backbone>("transformer", options, spec);
   const at::Tensor x = at::linspace(-1, 1, 2 * 3 * 8 * 8).reshape({2, 3, 8, 8});
   const at::Tensor t = at::arange(2, at::kFloat) * 500;
 
   const at::Tensor fresh = network->forward(x, t, {});
   check(fresh.sizes() == at::IntArrayRef({2, 4, 8, 8}), "the output has the shape asked for");
-  check(fresh.equal(make(options, spec)->forward(x, t, {})), "one seed makes one network");
+  check(fresh.equal(make<casdm::Backbone>("transformer", options, spec)->forward(x, t, {})),
+        "one seed makes one network");
 
   // Layers that start at zero (a last convolution, adaLN-zero) pass nothing on until they are trained a little.
   perturb(*network);
@@ -59,7 +44,8 @@ int main() {
 
   // Dropout is a function of the seeds it is given; nothing draws from the global generator.
   const at::Tensor state = at::globalContext().defaultGenerator(at::kCPU).get_state().clone();
-  const auto dropping = make(casdm::Value::Table{{"width", 16}, {"dropout", 0.5}}, spec);
+  const auto dropping =
+      make<casdm::Backbone>("transformer", casdm::Value::Table{{"width", 16}, {"dropout", 0.5}}, spec);
   perturb(*dropping);
   const auto dropped = [&](std::uint64_t seed) {
     casdm::Condition condition;
@@ -70,5 +56,5 @@ int main() {
   dropping->train(false);
   check(dropped(1).equal(dropped(2)), "in evaluation there is no dropout");
   check(at::globalContext().defaultGenerator(at::kCPU).get_state().equal(state), "the global generator is untouched");
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }

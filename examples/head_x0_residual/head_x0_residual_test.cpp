@@ -1,25 +1,14 @@
 #include <ATen/ATen.h>
 
-#include <cstdlib>
-#include <iostream>
-
 #include "casdm/beta_schedule.h"
 #include "casdm/cascade_head.h"
-#include "casdm/plugin_description.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
+using casdm::testing::check;
 
 namespace {
 
 using at::Tensor;
-
-int failures = 0;
-
-void check(bool holds, const std::string& what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
 
 /// A network of one parameter: `factor` times the first channels of its input.
 class OneFactor : public casdm::Backbone {
@@ -33,13 +22,6 @@ class OneFactor : public casdm::Backbone {
 
  private:
   std::int64_t out_channels_;
-};
-
-class Factory : public casdm::ComponentFactory {
-  std::shared_ptr<void> make_any(std::string_view, const casdm::ComponentConfig&, const void* spec) const override {
-    const auto& backbone = *static_cast<const casdm::Backbone::Spec*>(spec);
-    return std::static_pointer_cast<void>(std::shared_ptr<casdm::Backbone>(std::make_shared<OneFactor>(backbone)));
-  }
 };
 
 /// One metric, |prediction - x0|.
@@ -56,7 +38,8 @@ bool has_gradient(const casdm::NamedModule& module) {
 }
 
 struct Fixture {
-  Factory factory;
+  casdm::testing::FactoryOf<casdm::Backbone> factory{
+      [](const auto& spec) { return std::make_shared<OneFactor>(spec); }};
   casdm::CascadeHead::Spec spec;
   std::shared_ptr<casdm::CascadeHead> head;
   casdm::TrainingBatch batch;
@@ -64,9 +47,7 @@ struct Fixture {
   Fixture() {
     spec.schedule = std::make_shared<casdm::BetaSchedule>(std::vector<double>(100, 0.03));
     spec.factory = &factory;
-    const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-    head = std::static_pointer_cast<casdm::CascadeHead>(
-        plugin.find("cascade_head", "x0_residual")->make(casdm::Value::Table{}, &spec));
+    head = casdm::testing::make<casdm::CascadeHead>("x0_residual", casdm::Value::Table{}, spec);
     const Tensor x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4, at::kDouble).reshape({2, 3, 4, 4});
     batch = casdm::noised_batch(*spec.schedule, x0, at::arange(2, at::kLong) * 50, x0.flip(0) + 0.1);
   }
@@ -104,5 +85,5 @@ void test_estimate() {
 int main() {
   test_routing();
   test_estimate();
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }

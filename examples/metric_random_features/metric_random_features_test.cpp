@@ -1,34 +1,20 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
-#include <iostream>
 
 #include "casdm/metric_loss.h"
-#include "casdm/plugin_description.h"
 #include "casdm/safetensors.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
+using casdm::testing::check;
 
 namespace {
 
 using at::Tensor;
 
-int failures = 0;
-
-void check(bool holds, const char* what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
-
-/// The component as the host makes it, with `options` as in the experiment file.
 std::shared_ptr<casdm::MetricLoss> make(const casdm::Value::Table& options) {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  const casdm::MetricLoss::Spec spec;
-  return std::static_pointer_cast<casdm::MetricLoss>(
-      plugin.find("metric_loss", "random_features")->make(casdm::Value(options), &spec));
+  return casdm::testing::make<casdm::MetricLoss>("random_features", options);
 }
 
 /// A smooth image and a copy with structure removed, [1, 3, 16, 16], float64.
@@ -80,5 +66,5 @@ int main() {
   test_values(*metric);
   test_gradient(*metric);
   test_weights_file();
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }

@@ -1,35 +1,22 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <iostream>
 
 #include "casdm/noise_scheduler.h"
-#include "casdm/plugin_description.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
+using casdm::testing::check;
 
 namespace {
 
 using at::Tensor;
-
-int failures = 0;
-
-void check(bool holds, const char* what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
 
 bool is_near(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>() < 1e-9; }
 
 }  // namespace
 
 int main() {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  const casdm::NoiseScheduler::Spec spec;
-  const auto schedule = std::static_pointer_cast<casdm::NoiseScheduler>(
-      plugin.find("noise_scheduler", "rectified_flow")->make(casdm::Value::Table{}, &spec));
+  const auto schedule = casdm::testing::make<casdm::NoiseScheduler>("rectified_flow");
 
   const Tensor x0 = at::linspace(-1, 1, 3 * 12, at::kDouble).reshape({3, 3, 2, 2});
   const Tensor eps = x0.flip(0).cos();
@@ -49,5 +36,5 @@ int main() {
   check(is_near(error, (x0_predicted - x0) / s), "an error of x0 is t times that of the velocity");
 
   check(is_near(schedule->time_at(schedule->log_snr(t)), t), "the log signal-to-noise ratio leads back to t");
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }

@@ -1,32 +1,11 @@
 #include <ATen/ATen.h>
 
-#include <cstdlib>
-#include <iostream>
-
 #include "casdm/error.h"
-#include "casdm/plugin_description.h"
+#include "casdm/testing.h"
 #include "casdm/weight_layout.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
-
-namespace {
-
-int failures = 0;
-
-void check(bool holds, const std::string& what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
-
-/// A component as the host makes it, with `options` as in the experiment file.
-template <class K>
-std::shared_ptr<K> make(const char* name, const casdm::Value& options, const typename K::Spec& spec) {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  return std::static_pointer_cast<K>(plugin.find(K::kind, name)->make(options, &spec));
-}
-
-}  // namespace
+using casdm::testing::check;
+using casdm::testing::make;
 
 int main() {
   casdm::BackboneWeights network;
@@ -53,5 +32,5 @@ int main() {
     check(false, "weights with a tensor missing are not read");
   } catch (const casdm::Error&) {
   }
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }
