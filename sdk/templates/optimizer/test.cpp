@@ -1,23 +1,14 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <iostream>
 
 #include "casdm/optimizer.h"
-#include "casdm/plugin_description.h"
+#include "casdm/testing.h"
 
-extern "C" const casdm_plugin* casdm_plugin_entry();
+using casdm::testing::check;
+using casdm::testing::make;
 
 namespace {
-
-int failures = 0;
-
-void check(bool holds, const char* what) {
-  if (holds) return;
-  std::cerr << "FAILED: " << what << '\n';
-  ++failures;
-}
 
 /// A matrix of two elements, and a bias of one, in flat tensors.
 casdm::Optimizer::Spec parameters() {
@@ -33,21 +24,16 @@ casdm::Optimizer::Spec parameters() {
   return spec;
 }
 
-/// The component as the host makes it, with `options` as in the experiment file.
-std::shared_ptr<casdm::Optimizer> make(const casdm::Value& options, const casdm::Optimizer::Spec& spec) {
-  const casdm::PluginDescription plugin = casdm::describe_plugin(*casdm_plugin_entry());
-  return std::static_pointer_cast<casdm::Optimizer>(plugin.find("optimizer", "template_name")->make(options, &spec));
-}
-
 }  // namespace
 
 int main() {
   const casdm::Optimizer::Spec spec = parameters();
-  const auto optimizer = make(casdm::Value::Table{{"momentum", 0.0}, {"weight_decay", 0.5}}, spec);
+  const auto optimizer =
+      make<casdm::Optimizer>("template_name", casdm::Value::Table{{"momentum", 0.0}, {"weight_decay", 0.5}}, spec);
   optimizer->step({0.1});
   const double rms = std::sqrt((9.0 + 16.0) / 2);
   const casdm::Tensor expected = at::tensor({0.95 * 1 - 0.1 * 3 / rms, 0.95 * 2 - 0.1 * 4 / rms, 3 + 0.1}, at::kFloat);
   check(at::allclose(spec.weights, expected), "a step decays the matrix and moves each parameter by the learning rate");
   check(optimizer->buffers().size() == 2, "the momentum of each parameter is saved");
-  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return casdm::testing::result();
 }
