@@ -65,6 +65,13 @@ Value example_component(std::string_view kind, const std::string& type, const Op
   return result;
 }
 
+std::string recommended_component(std::string_view kind, const ComponentCatalog& catalog) {
+  for (const std::string& name : catalog.names(kind)) {
+    if (catalog.component(kind, name).is_recommended) return name;
+  }
+  return "";
+}
+
 std::string simplest_component(std::string_view kind, const ComponentCatalog& catalog) {
   const std::vector<std::string> names = catalog.names(kind);
   const auto needs_more = [&](const std::string& name) {

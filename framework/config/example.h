@@ -15,6 +15,9 @@ Value example_value(const OptionSpec& option, const ComponentCatalog& catalog);
 Value example_component(std::string_view kind, const std::string& type, const OptionSchema& fields,
                         const ComponentCatalog& catalog);
 
+/// The component of a kind that its plugin recommends; empty: there is none.
+std::string recommended_component(std::string_view kind, const ComponentCatalog& catalog);
+
 /// A component of `kind` that needs least: without components of its own and without required options where there is
 /// one. Empty when there is no component of that kind.
 std::string simplest_component(std::string_view kind, const ComponentCatalog& catalog);

@@ -189,7 +189,7 @@ void Experiment::describe(Schema<Experiment>& s) {
                                       "this table but `grouping`, and of the optimizer; `type` chooses another.");
   std::erase_if(of_module.fields, [](const OptionSpec& field) { return field.name == "grouping"; });
   optimizer.fields.push_back(std::move(of_module));
-  optimizer.default_value.set("type", "adamw");
+  optimizer.default_value.set("type", "");  // the recommended one
   s.option("ema", &Experiment::ema, "The average of the weights that sampling uses.");
   s.option("log", &Experiment::log, "What is recorded, and how often.");
   s.option("checkpoint", &Experiment::checkpoint, "When states are saved.");

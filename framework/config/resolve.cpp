@@ -8,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/example.h"
 #include "framework/config/key_path.h"
 #include "framework/config/named_tables.h"
 #include "framework/config/parse_toml.h"
@@ -93,7 +94,10 @@ class Resolver {
                                            available(spec.component_kind)));
       return {};
     }
-    const Location& location = table.find("type") != nullptr ? type->location() : table.location();
+    const bool is_default = table.find("type") == nullptr;
+    const Location& location = is_default ? table.location() : type->location();
+    const Value recommended(is_default ? recommended_component(spec.component_kind, catalog_) : "");
+    if (is_default && *type == Value("")) type = &recommended;
     if (!type->is_string()) {
       problems_.add(location, text("expected a string, got ", got(*type)));
       return {};

@@ -114,9 +114,8 @@ class Starter {
       used_.insert(path);
       return wanted->second;
     }
-    for (const std::string& name : catalog_.names(kind)) {
-      if (catalog_.component(kind, name).is_recommended && !open_.contains(text(kind, "/", name))) return name;
-    }
+    const std::string recommended = recommended_component(kind, catalog_);
+    if (!recommended.empty() && !open_.contains(text(kind, "/", recommended))) return recommended;
     return simplest_component(kind, catalog_);
   }
 

@@ -8,7 +8,7 @@
 CASDM_PLUGIN(plugin) {
   using namespace casdm::optimizer_standard;
   plugin.describe({.summary = "The optimisers in common use", .licence = "Apache-2.0"});
-  plugin.add<AdamW>("adamw", "Adam with decoupled weight decay (Loshchilov & Hutter 2019).");
+  plugin.add<AdamW>("adamw", "Adam with decoupled weight decay (Loshchilov & Hutter 2019).").recommended();
   plugin.add<Adam>("adam", "Kingma & Ba 2015, weight decay as an L2 penalty.");
   plugin.add<Sgd>("sgd", "Gradient descent with momentum.");
   plugin.add<Lion>("lion", "The sign of a momentum (Chen et al. 2023).");

@@ -108,7 +108,7 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
   const auto as_folder = [&](const std::string& out) { return exports + out + " --layout diffusers"; };
   trained.succeeds(exports + "e.safetensors");
   trained.succeeds(averages + "a.safetensors");
-  trained.succeeds(imports + "i.safetensors --attention legacy");
+  trained.succeeds(imports + "i.safetensors --set attention_order=legacy");
   trained.succeeds("export runs/small --module theta --layout diffusers --out d");
   // Its own, again.
   trained.succeeds(exports + "e.safetensors --weights raw --overwrite");

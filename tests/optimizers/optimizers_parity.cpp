@@ -39,7 +39,8 @@ std::string our_options(const Value& theirs) {
 TEST_CASE("each optimiser's weights after some steps are torch.optim's") {
   for (const auto& path : golden_files("optimizers", ".safetensors")) {
     GoldenFile file(path);
-    for (const Value& given : from_json(file.metadata("cases")).as_array()) {
+    const Value cases = from_json(file.metadata("cases"));
+    for (const Value& given : cases.as_array()) {
       const std::string key = given.find("key")->as_string();
       const auto type = kTypes.find(given.find("class")->as_string());
       if (type == kTypes.end()) throw Error(text("there is no ", given.find("class")->as_string(), " here"));

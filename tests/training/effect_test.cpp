@@ -2,12 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <functional>
 #include <iostream>
-#include <sstream>
 
 #include "casdm/error.h"
+#include "framework/support/files.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -38,16 +40,25 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 /// What is written to stderr while `work` runs.
 std::string stderr_of(const std::function<void()>& work) {
-  std::ostringstream captured;
-  std::streambuf* const before = std::cerr.rdbuf(captured.rdbuf());
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "stderr").string();
+  const int kept = ::dup(STDERR_FILENO);
+  const int captured = ::open(file.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
+  ::dup2(captured, STDERR_FILENO);
+  ::close(captured);
+  const auto restore = [&] {
+    std::cerr.flush();
+    ::dup2(kept, STDERR_FILENO);
+    ::close(kept);
+  };
   try {
     work();
   } catch (...) {
-    std::cerr.rdbuf(before);
+    restore();
     throw;
   }
-  std::cerr.rdbuf(before);
-  return captured.str();
+  restore();
+  return read_file(file);
 }
 
 }  // namespace

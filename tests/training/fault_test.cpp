@@ -31,8 +31,8 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   };
   ends_with(small_experiment(folder.path(), "again", faulty("nan", 6), {"checkpoint.every_images=8"}),
             (folder.path() / "again/checkpoints/000000000024").string());
-  ends_with(small_experiment(folder.path(), "first", faulty("nan", 0)), "The run has no checkpoint yet");
-  ends_with(small_experiment(folder.path(), "gradient", faulty("nan_gradient", 0)), "The run has no checkpoint yet");
+  ends_with(small_experiment(folder.path(), "first", faulty("nan", 0)), "the run has no checkpoint yet");
+  ends_with(small_experiment(folder.path(), "gradient", faulty("nan_gradient", 0)), "the run has no checkpoint yet");
 }
 
 TEST_CASE("a message of a value that is not finite says what is kept, and advises what can help") {
