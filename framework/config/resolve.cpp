@@ -85,6 +85,11 @@ class Resolver {
     return names.empty() ? "no plugin with one was found" : join(names, ", ");
   }
 
+  std::string default_component(const std::string& kind) const {
+    const std::string recommended = recommended_component(kind, catalog_);
+    return recommended.empty() ? simplest_component(kind, catalog_) : recommended;
+  }
+
   Component component(const Value& table, const OptionSpec& spec) {
     if (spec.component_kind.empty()) return {};
     const Value* type = table.find("type");
@@ -96,8 +101,12 @@ class Resolver {
     }
     const bool is_default = table.find("type") == nullptr;
     const Location& location = is_default ? table.location() : type->location();
-    const Value recommended(is_default ? recommended_component(spec.component_kind, catalog_) : "");
-    if (is_default && *type == Value("")) type = &recommended;
+    const Value chosen_by_default(is_default ? default_component(spec.component_kind) : "");
+    if (is_default && *type == Value("")) type = &chosen_by_default;
+    if (*type == Value("") && is_default) {
+      problems_.add(location, text("there is no ", spec.component_kind, " to take: ", available(spec.component_kind)));
+      return {};
+    }
     if (!type->is_string()) {
       problems_.add(location, text("expected a string, got ", got(*type)));
       return {};

@@ -30,6 +30,8 @@ OWN = {
     ("framework/training/learning_rate.cpp", "cosine"): "a choice of the host's key optimizer.schedule",
     ("framework/training/learning_rate.cpp", "linear"): "a choice of the host's key optimizer.schedule",
     ("framework/commands/plugins_new.cpp", "folder"): "a key of its JSON",
+    ("framework/conformance/optimizer_tests.cpp", "gradient"): "a tensor of its stand-in",
+    ("framework/conformance/optimizer_tests.cpp", "weight_decay"): "options of this ending are set to 0, by the contract",
     ("framework/training/step_record.cpp", "sum"): "a key of its JSON",
 }
 

@@ -115,7 +115,7 @@ TEST_CASE("what the commands of plugins find is told as JSON too") {
                          R"("CMakeLists.txt","README.md","experiment.toml","mine.cpp","mine_test.cpp"]})");
   for (const Value& file : made.find("files")->as_array()) CHECK(fs::exists(folder.path() / "mine" / file.as_string()));
   const Value checked = json("check '" + unet.find("path")->as_string() + "' --filter keeps_state_names");
-  REQUIRE(checked.as_array().size() == unet.find("components")->as_array().size());
+  REQUIRE(!checked.as_array().empty());
   for (const char* fact : {"component", "kind", "test", "outcome", "message", "seconds"}) {
     CHECK(checked.as_array()[0].find(fact) != nullptr);
   }
