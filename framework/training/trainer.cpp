@@ -54,13 +54,33 @@ std::string advice(const Experiment& options, std::int64_t steps) {
   return text(steps == 0 ? "" : "Try ", join(ideas, ", or "));
 }
 
+/// Takes over what the checkpoint kept, or clears the way for a run that begins.
+void begin(RunFolder& run, const std::optional<Checkpoint>& start, const LoadedExperiment& experiment,
+           const Value& config, bool allow_other_data, TrainingState& state) {
+  if (start) return resume(run, *start, experiment, config, allow_other_data, state);
+  // What went on past the first checkpoint had one, which somebody has moved: it is kept.
+  const std::int64_t first = experiment.options.checkpoint.every_images + experiment.options.train.batch_size;
+  rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
+}
+
+/// What the user should know before the first step.
+void introduce(Progress& progress, const Dataset& dataset, const std::string& device, const Experiment& options,
+               const TrainingState& state) {
+  progress.say("data: " + describe(dataset));
+  progress.say("device: " + device);
+  for (const std::string& weak : weak_settings(options)) progress.say("warning: " + weak);
+  const auto is_trainable = [](const ModuleState& module) { return module.is_trainable(); };
+  if (std::none_of(state.modules.begin(), state.modules.end(), is_trainable)) {
+    progress.say("every module is frozen: the run measures, and trains nothing");
+  }
+}
+
 }  // namespace
 
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
                   bool allow_other_data) {
   const Experiment& options = experiment.options;
   require_effect(experiment.resolved);
-  // Device, data, networks, metrics.
   keep_freed_memory();
   const auto [device, device_name] = describe_selection(options.run.device);
   CpuThreads threads(options.run.threads);
@@ -71,24 +91,13 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   state.keep_metrics(metrics.state());
   TrainingStep step(experiment, model, metrics, state, device);
 
-  // Where we are.
   const Value config = with_used_plugins(experiment);
   const std::string from = start ? start->path().string() : "";
-  if (start) {
-    resume(run, *start, experiment, config, allow_other_data, state);
-  } else {
-    // What went on past the first checkpoint had one, which somebody has moved: it is kept.
-    const std::int64_t first = options.checkpoint.every_images + options.train.batch_size;
-    rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
-  }
+  begin(run, start, experiment, config, allow_other_data, state);
   start.reset();
   write_run_config(run.config(), config);
   Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
-  progress.say("data: " + describe(*dataset));
-  progress.say(text("device: ", device_name, "; ", threads.describe()));
-  for (const std::string& weak : weak_settings(options)) progress.say("warning: " + weak);
-  if (std::none_of(state.modules.begin(), state.modules.end(), [](const ModuleState& m) { return m.is_trainable(); }))
-    progress.say("every module is frozen: the run measures, and trains nothing");
+  introduce(progress, *dataset, text(device_name, "; ", threads.describe()), options, state);
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
   Upkeep upkeep(run, experiment, model, config, state, device, from, progress);
