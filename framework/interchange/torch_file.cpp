@@ -140,7 +140,7 @@ std::unique_ptr<TorchArchive> open_archive(const fs::path& path) {
     case TorchFormat::none:
       break;
   }
-  throw Error("is no file of torch.save");
+  throw Error("was not written by torch.save");
 }
 
 }  // namespace

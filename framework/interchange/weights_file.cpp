@@ -27,7 +27,7 @@ bool is_safetensors_file(const fs::path& path) {
 }  // namespace
 
 Weights read_weights(const fs::path& path, const std::string& key) {
-  if (!fs::is_regular_file(path)) throw Error(text(path.string(), " is no file"));
+  if (!fs::is_regular_file(path)) throw Error(text(path.string(), " is not a file"));
   if (is_torch_file(path)) {
     TorchState state = read_torch_state(path, key);
     return {std::move(state.tensors), {}, state.format + (state.key.empty() ? "" : ", state '" + state.key + "'")};

@@ -18,8 +18,8 @@ namespace casdm {
 /// A library is loaded when its first component is made, after its stamp was compared, and stays
 /// loaded until the process ends: autograd nodes owned by tensors outlive the plugin's objects.
 ///
-/// The first load of a build, and the first making of each of its components, is tried in a process of its own, so that
-/// a plugin that crashes or hangs is told in words and harms nothing; what went well is remembered (LoadRecord).
+/// The first time a build of a plugin is loaded or one of its components is created, this happens in a child process,
+/// so that a crash or hang becomes an error message; what went well is remembered (LoadRecord).
 class PluginHost final : public ComponentFactory {
  public:
   enum class Probing { on, off };

@@ -273,7 +273,7 @@ TEST_CASE("a listing of anybody's libraries takes at most 2 s and 500 MB") {
     for (int i = 0; i < 1500; ++i) fs::create_hard_link(file, in("large") / text(json.size(), "-", i, ".so"));
     fs::remove(file);
   }
-  // What is no file.
+  // What is not a file.
   ::mkfifo((in("others") / "pipe.so").c_str(), 0600);
   fs::create_symlink("/dev/zero", in("others") / "zero.so");
   fs::create_symlink("loop.so", in("others") / "loop.so");

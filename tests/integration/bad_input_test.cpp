@@ -127,7 +127,7 @@ TEST_CASE("a command that writes a file removes what a killed one left beside it
   CHECK(std::filesystem::exists(folder.path() / ".tmp-notes"));
 }
 
-TEST_CASE("a library that is no plugin is named and stops nothing else") {
+TEST_CASE("a library that is not a plugin is named and stops nothing else") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), "[plugins]\npaths = [\"bad\"]\n");
   fs::create_directories(folder.path() / "bad");

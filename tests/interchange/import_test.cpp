@@ -160,7 +160,7 @@ TEST_CASE("a prefix is taken off, and wrong use of import is told") {
 
   refused("parallel.pt --out b.safetensors --config small.toml", 2, "go together");
   refused("parallel.pt", 2, "--out");
-  refused("none.pt --out b.safetensors", 1, "none.pt is no file");
+  refused("none.pt --out b.safetensors", 1, "none.pt is not a file");
   refused("parallel.pt --out b.safetensors --key ema", 1, "no state \"ema\"");
   CHECK(has(shell("casdm import --help", folder.path()).out, "usage: casdm import"));
   CHECK_FALSE(fs::exists(folder.path() / "b.safetensors"));

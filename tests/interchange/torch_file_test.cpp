@@ -269,7 +269,7 @@ TEST_CASE("zip archives that torch.save would not write are refused") {
   refused(altered_zip(folder.path(), "data.pkl", whole(name("builtins", "eval"))),
           "names \"builtins.eval\", which is refused");
   refused(source_dir() / "examples" / "data" / "emoji32.zip", "not of torch.save");
-  refused(source_dir() / "README.md", "no file of torch.save");
+  refused(source_dir() / "README.md", "was not written by torch.save");
 }
 
 TEST_CASE("a file cut anywhere is refused by name, one with any byte changed is read or refused") {
