@@ -19,7 +19,7 @@ Value example_component(std::string_view kind, const std::string& type, const Op
 std::string recommended_component(std::string_view kind, const ComponentCatalog& catalog);
 
 /// A component of `kind` that needs least: without components of its own and without required options where there is
-/// one. Empty when there is no component of that kind.
+/// one. Empty when no component is of that kind.
 std::string simplest_component(std::string_view kind, const ComponentCatalog& catalog);
 
 /// Is `option` an array whose elements are tables, written as `[[name]]`?
