@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "casdm/plugin.h"
+#include "casdm/plugin_registrar.h"
 #include "casdm/value.h"
 
 namespace casdm {

@@ -14,6 +14,7 @@
 
 #include "casdm/elf_note.h"
 #include "casdm/error.h"
+#include "casdm/plugin.h"
 #include "casdm/text.h"
 #include "framework/loading/child_process.h"
 #include "framework/loading/crash_message.h"

@@ -4,7 +4,7 @@
 
 #include "casdm/metric_loss.h"
 #include "casdm/options.h"
-#include "casdm/plugin.h"
+#include "casdm/plugin_registrar.h"
 
 /// Distances made of single pixels' differences d = prediction - target.
 namespace casdm::metric_pixel {

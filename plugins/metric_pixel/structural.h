@@ -2,7 +2,7 @@
 
 #include "casdm/metric_loss.h"
 #include "casdm/options.h"
-#include "casdm/plugin.h"
+#include "casdm/plugin_registrar.h"
 
 /// Distances made of the images' local or global structure.
 namespace casdm::metric_pixel {

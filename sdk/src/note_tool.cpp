@@ -9,6 +9,7 @@
 
 #include "casdm/elf_note.h"
 #include "casdm/error.h"
+#include "casdm/plugin.h"
 #include "casdm/plugin_description.h"
 #include "casdm/text.h"
 

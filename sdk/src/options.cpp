@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/plugin.h"
 #include "casdm/plugin_description.h"
 #include "casdm/text.h"
 

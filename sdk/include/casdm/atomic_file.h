@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "casdm/api.h"
 #include "casdm/error.h"
 
 /// Files and folders that appear whole or not at all.
@@ -11,7 +12,7 @@
 /// Both are written under a temporary name beside the target, ".tmp-<pid>-<16 hexadecimal digits>", which is made
 /// exclusively: what lies under such a name already, a symbolic link too, is never opened. While a process writes, it
 /// holds a lock (flock) on what it writes, so that `remove_leftovers` can tell what a process that ended has left.
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// A file that replaces `path` at `commit()`, after its content has reached the disk. Until then, and when anything
 /// fails, `path` is as it was; without `commit()` nothing stays.

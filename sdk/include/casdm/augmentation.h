@@ -6,9 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/image_shape.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 using at::Tensor;
 

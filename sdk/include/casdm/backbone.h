@@ -6,11 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/condition.h"
 #include "casdm/image_shape.h"
 #include "casdm/module.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// An inner feature that a backbone can hand out.
 struct TapInfo {

@@ -5,9 +5,10 @@
 #include <mutex>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/noise_scheduler.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// A function of t given at 0, 1, 2, ...: a tensor per device, made once, so that looking it up waits for nothing.
 class TimeTable {

@@ -6,13 +6,14 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/backbone.h"
 #include "casdm/component.h"
 #include "casdm/estimate.h"
 #include "casdm/loss_term.h"
 #include "casdm/noise_scheduler.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// One batch, each image at a time of its own, noised by the host.
 struct TrainingBatch {

@@ -3,9 +3,10 @@
 #include <memory>
 #include <string_view>
 
+#include "casdm/api.h"
 #include "casdm/options.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// Makes components by the name they have in the experiment file. The host implements it; a
 /// component that contains others (a head its backbones, a metric decorator its metric) gets it

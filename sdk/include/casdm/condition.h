@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/philox.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 using at::Tensor;
 

@@ -7,10 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/condition.h"
 #include "casdm/image_shape.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// An image: rows from the top, pixels interleaved (HWC). 8-bit, or floating point where `values` holds it instead.
 struct Image {

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 /// Name, type and layout of a plugin's ELF note: what `plugins list` reads instead of loading.
 inline constexpr const char* kNoteName = "casdm";

@@ -3,7 +3,9 @@
 #include <stdexcept>
 #include <string>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 /// Something failed at run time: a file, a device, a number. The command exits with 1.
 class Error : public std::runtime_error {

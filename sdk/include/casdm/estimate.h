@@ -3,9 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/condition.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// What a head believes about the clean image behind x_t. All tensors [B, C, H, W] unless said.
 struct Estimate {

@@ -6,10 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/image_shape.h"
 #include "casdm/module.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// One output of a feature extractor.
 struct FeatureInfo {

@@ -3,9 +3,10 @@
 #include <memory>
 #include <string>
 
+#include "casdm/api.h"
 #include "casdm/cascade_head.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// A backbone under its name in checkpoints, with the channels its head asked for: what a head builds its networks
 /// with.

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 /// The shape of one image, in numbers of elements. It travels from the data to networks, metrics and samplers.
 struct ImageShape {

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 using at::Tensor;
 

@@ -7,11 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/component.h"
 #include "casdm/image_shape.h"
 #include "casdm/module.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// What a metric declares about itself; checked by the conformance tests.
 struct MetricInfo {

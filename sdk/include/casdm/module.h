@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 using at::Tensor;
 

@@ -6,7 +6,9 @@
 #include <memory>
 #include <string_view>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 using at::Tensor;
 

@@ -5,9 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/module.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// One parameter of the module that an optimiser changes.
 struct OptimizedParameter {

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/value.h"
 
 /// Typed options, declared once per component.
@@ -30,7 +31,7 @@
 /// The declaration serves five uses: validation of the experiment file, `casdm plugins inspect`,
 /// the reference pages, the JSON Schema for editors and `casdm config init`. Defaults are the
 /// member initialisers. A key that is not declared is an error in the experiment file.
-namespace casdm {
+namespace casdm CASDM_API {
 
 enum class OptionType {
   boolean,
@@ -127,12 +128,19 @@ concept Describable = requires(Schema<T>& schema) {
 };
 
 template <class T>
+Schema<T> describe();
+
+template <class T>
 OptionSchema schema_of();
 
 /// A T with defaults, overwritten by the keys of `table` that T declares. `table` has been
 /// validated: a wrong type throws ConfigError with its location.
 template <class T>
 T read_options(const Value& table);
+
+/// The keys of `options` as a table that `read_options` reads back.
+template <class T>
+Value write_options(const T& options);
 
 namespace detail {
 
@@ -232,8 +240,15 @@ struct OptionTraits<std::array<M, N>> {
 
 template <Describable M>
 struct OptionTraits<M> {
-  static OptionSpec spec();
-  static Value write(const M& value);
+  static OptionSpec spec() {
+    const Schema<M> schema = describe<M>();
+    OptionSpec spec;
+    spec.type = OptionType::table;
+    spec.fields = schema.specs();
+    spec.component_kind = schema.component_kind();
+    return spec;
+  }
+  static Value write(const M& value) { return write_options(value); }
   static M read(const Value& value) { return read_options<M>(value); }
 };
 
@@ -246,7 +261,7 @@ class Schema {
   /// One key bound to one member. M: bool, int64_t, double, Count, string, path, a struct that
   /// describes itself (a table), or a vector, array or optional of these.
   template <class M>
-  OptionSpec& option(std::string name, M T::*member, std::string doc) {
+  OptionSpec& option(const std::string& name, M T::*member, std::string doc) {
     using Traits = detail::OptionTraits<M>;
     OptionSpec spec = Traits::spec();
     spec.name = name;
@@ -264,7 +279,7 @@ class Schema {
   }
 
   /// A sub-table that chooses a component of `kind` by its `type`: `[head.theta] type = "unet"`.
-  OptionSpec& component(std::string name, ComponentConfig T::*member, std::string_view kind, std::string doc) {
+  OptionSpec& component(const std::string& name, ComponentConfig T::*member, std::string_view kind, std::string doc) {
     OptionSpec spec;
     spec.type = OptionType::table;
     spec.name = name;
@@ -325,31 +340,11 @@ T read_options(const Value& table) {
   return result;
 }
 
-/// The keys of `options` as a table that `read_options` reads back.
 template <class T>
 Value write_options(const T& options) {
   Value table{Value::Table{}};
   describe<T>().write(options, table);
   return table;
 }
-
-namespace detail {
-
-template <Describable M>
-OptionSpec OptionTraits<M>::spec() {
-  const Schema<M> schema = describe<M>();
-  OptionSpec spec;
-  spec.type = OptionType::table;
-  spec.fields = schema.specs();
-  spec.component_kind = schema.component_kind();
-  return spec;
-}
-
-template <Describable M>
-Value OptionTraits<M>::write(const M& value) {
-  return write_options(value);
-}
-
-}  // namespace detail
 
 }  // namespace casdm

@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <functional>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 /// Calls task(0) ... task(count - 1) on LibTorch's threads and returns when all are done. at::parallel_for would run in
 /// this thread alone: its OpenMP part is compiled where it is used, and plugins bring no OpenMP of their own.

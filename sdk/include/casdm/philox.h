@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "casdm/api.h"
+
 /// Draws by position: normal noise and dropout whose every number is a function of the image's seed and of its place in
 /// the image. So they are the same for any batch size, number of threads and memory format, and nothing is kept between
 /// two calls.
@@ -18,7 +20,7 @@
 ///
 /// Words, and so dropout, have the same bits on every device. Normals have the same bits on every CPU, and elsewhere
 /// come from the same sequence of operations. An image has at most 2^34 elements.
-namespace casdm {
+namespace casdm CASDM_API {
 
 using at::Tensor;
 

@@ -2,11 +2,16 @@
 
 #include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "casdm/plugin.h"
+#include "casdm/api.h"
+#include "casdm/plugin_registrar.h"
 
-namespace casdm {
+struct casdm_plugin;
+
+namespace casdm CASDM_API {
 
 /// The fields of a stamp, "field=value" a line, in the order they were written.
 std::vector<std::pair<std::string, std::string>> parse_stamp(std::string_view stamp);

@@ -4,9 +4,10 @@
 #include <memory>
 #include <span>
 
+#include "casdm/api.h"
 #include "casdm/dataset.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// Makes an image as the networks see it: its central square, `image_size` x `image_size`, with `channels` channels.
 ///

@@ -7,11 +7,13 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
+
 /// Randomness as pure functions. Nothing in a run draws from a global or long-lived generator:
 /// each purpose ("t", "noise", "dropout/phi", ...) of each image has a seed of its own, by the image's position in the
 /// run. So a resumed run repeats the uninterrupted one, two experiments with one seed share their noise, and neither
 /// depends on how many images a batch has. `casdm/philox.h` draws whole images.
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// One round of splitmix64 (Steele et al. 2014): a good 64-bit hash of a counter.
 std::uint64_t splitmix64(std::uint64_t x);

@@ -4,9 +4,10 @@
 #include <map>
 #include <string>
 
+#include "casdm/api.h"
 #include "casdm/module.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// The content of a safetensors file.
 struct TensorFile {

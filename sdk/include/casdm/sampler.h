@@ -6,12 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/estimate.h"
 #include "casdm/image_shape.h"
 #include "casdm/noise_scheduler.h"
 #include "casdm/options.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// One evaluation of the model on the way from noise to image.
 struct SampleStep {

@@ -6,9 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/feature_extractor.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// A number that a set metric computes.
 struct ScoreInfo {

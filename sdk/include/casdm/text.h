@@ -5,7 +5,9 @@
 #include <string_view>
 #include <vector>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 /// The arguments written one after another: `text("got ", 3, " of ", 4)`.
 template <class... Parts>
@@ -27,6 +29,7 @@ std::string printable(std::string_view text);
 /// `most` characters and "...".
 std::string quoted(std::string_view text, std::size_t most = 80);
 // By value: else argument-dependent look-up would prefer std::quoted, which escapes nothing.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 inline std::string quoted(std::string text, std::size_t most = 80) { return quoted(std::string_view(text), most); }
 inline std::string quoted(const char* text, std::size_t most = 80) { return quoted(std::string_view(text), most); }
 

@@ -5,12 +5,13 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/loss_term.h"
 #include "casdm/module.h"
 #include "casdm/noise_scheduler.h"
 #include "casdm/options.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// The times of a batch, and each image's factor in the objective.
 struct TimestepDraw {

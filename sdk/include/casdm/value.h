@@ -7,7 +7,9 @@
 #include <variant>
 #include <vector>
 
-namespace casdm {
+#include "casdm/api.h"
+
+namespace casdm CASDM_API {
 
 /// Where a value was written. `line` and `column` count from 1; 0 means "not from a file".
 struct Location {

@@ -5,10 +5,11 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/api.h"
 #include "casdm/backbone.h"
 #include "casdm/value.h"
 
-namespace casdm {
+namespace casdm CASDM_API {
 
 /// Weights as another program keeps them. The host reads and writes the files; a layout sees their content.
 struct ForeignWeights {
