@@ -1,0 +1,15 @@
+#include "casdm/plugin.h"
+
+#include "efficientnet_lite.h"
+#include "pixels.h"
+#include "random_patches.h"
+
+CASDM_PLUGIN(plugin) {
+  using namespace casdm::feature_extractors;
+  plugin.describe({.summary = "Networks and formulas that turn images into features", .licence = "Apache-2.0"});
+  plugin.add<Pixels>("pixels", "The pixels themselves.");
+  plugin.add<RandomPatches>("random_patches", "Random Fourier features of patches, without weights.");
+  plugin.add<EfficientNetLiteOf<0>>("efficientnet_lite0", "EfficientNet-Lite0, trained on ImageNet.");
+  plugin.add<EfficientNetLiteOf<1>>("efficientnet_lite1", "EfficientNet-Lite1, trained on ImageNet.");
+  plugin.add<EfficientNetLiteOf<2>>("efficientnet_lite2", "EfficientNet-Lite2, trained on ImageNet.");
+}

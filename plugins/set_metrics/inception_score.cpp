@@ -1,0 +1,65 @@
+#include "inception_score.h"
+
+#include <ATen/ATen.h>
+
+#include "state.h"
+
+namespace casdm::set_metrics {
+
+namespace {
+
+constexpr const char* kCounts = "counts";                   // [splits]
+constexpr const char* kProbabilities = "probabilities";     // [splits, classes], sums over images
+constexpr const char* kNegativeEntropy = "sum_of_p_log_p";  // [splits]
+
+}  // namespace
+
+void InceptionScoreOptions::describe(Schema<InceptionScoreOptions>& s) {
+  s.option("input", &InceptionScoreOptions::input, "What the feature holds.").choices({"logits", "probabilities"});
+  s.option("split_size", &InceptionScoreOptions::split_size, "Consecutive images of a split.").at_least(1);
+  s.option("splits", &InceptionScoreOptions::splits, "Number of splits; those without images do not count.")
+      .range(1, 1000);
+}
+
+InceptionScore::InceptionScore(const Options& options, const Spec& spec)
+    : options_(options), classes_(spec.feature.dimension) {
+  require_pooled(spec.feature);
+}
+
+SetMetricInfo InceptionScore::info() const {
+  return {.scores = {{"inception_score", false}}, .minimum_images = 2, .needs_reference = false};
+}
+
+NamedTensors InceptionScore::start() const {
+  return {{kCounts, at::zeros({options_.splits}, at::kDouble)},
+          {kProbabilities, at::zeros({options_.splits, classes_}, at::kDouble)},
+          {kNegativeEntropy, at::zeros({options_.splits}, at::kDouble)}};
+}
+
+void InceptionScore::update(NamedTensors& state, const FeatureBatch& batch) const {
+  const Tensor x = batch.features.to(at::kCPU, at::kDouble);
+  const Tensor p = options_.input == "logits" ? x.softmax(1) : x;
+  const Tensor p_log_p = options_.input == "logits" ? p * x.log_softmax(1) : at::xlogy(p, p);
+  const Tensor split = at::tensor(batch.images, at::kLong).div(options_.split_size, "floor").remainder(options_.splits);
+  tensor_of(state, kCounts).index_add_(0, split, at::ones({x.size(0)}, at::kDouble));
+  tensor_of(state, kProbabilities).index_add_(0, split, p);
+  tensor_of(state, kNegativeEntropy).index_add_(0, split, p_log_p.sum(1));
+}
+
+void InceptionScore::merge(NamedTensors& state, const NamedTensors& other) const {
+  for (auto& [name, tensor] : state) tensor.add_(tensor_of(other, name));
+}
+
+std::vector<Score> InceptionScore::compare(const NamedTensors& generated, const NamedTensors&) const {
+  const Tensor count = tensor_of(generated, kCounts);
+  const Tensor used = (count > 0).nonzero().flatten();
+  const auto mean = [&](const char* name) {
+    const Tensor sum = tensor_of(generated, name).index_select(0, used);
+    return sum / (sum.dim() == 2 ? count.index_select(0, used).unsqueeze(1) : count.index_select(0, used));
+  };
+  const Tensor marginal = mean(kProbabilities);
+  const Tensor divergence = mean(kNegativeEntropy) - at::xlogy(marginal, marginal).sum(1);
+  return {{"inception_score", divergence.exp().mean().item<double>()}};
+}
+
+}  // namespace casdm::set_metrics

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "casdm/options.h"
+#include "casdm/set_metric.h"
+
+namespace casdm::set_metrics {
+
+struct InceptionScoreOptions {
+  std::string input = "logits";
+  std::int64_t split_size = 5000;
+  std::int64_t splits = 10;
+
+  static void describe(Schema<InceptionScoreOptions>& s);
+};
+
+/// exp of the mean divergence KL(p(class | image) || p(class)) (Salimans et al. 2016, arXiv 1606.03498), as the mean
+/// over splits of consecutive images. Image i is in split i / split_size, from the first again after the last. It needs
+/// no reference.
+///
+/// The published numbers take `inception`'s logits without the bias of the last layer.
+class InceptionScore : public SetMetric {
+ public:
+  using Options = InceptionScoreOptions;
+  InceptionScore(const Options& options, const Spec& spec);
+  SetMetricInfo info() const override;
+  NamedTensors start() const override;
+  void update(NamedTensors& state, const FeatureBatch& batch) const override;
+  void merge(NamedTensors& state, const NamedTensors& other) const override;
+  std::vector<Score> compare(const NamedTensors& generated, const NamedTensors& reference) const override;
+
+ private:
+  Options options_;
+  std::int64_t classes_;
+};
+
+}  // namespace casdm::set_metrics

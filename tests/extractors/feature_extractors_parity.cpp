@@ -1,0 +1,48 @@
+#include "casdm/text.h"
+#include "extractors/extractors.h"
+#include "support/golden.h"
+
+namespace casdm {
+namespace {
+
+using namespace testing;
+
+constexpr double kBound = 1e-4;         // networks of twenty layers in float32
+constexpr double kBoundResized = 2e-6;  // a few float32 operations
+
+TEST_CASE("images are resized as torch-fidelity, PyTorch and Pillow do it") {
+  const std::map<std::string, std::string> peers = {
+      {"tf1_bilinear", "torch-fidelity"}, {"bilinear", "torch"}, {"bicubic_antialias", "pillow"}};
+  for (const auto& path : golden_files("resampling", ".safetensors")) {
+    GoldenFile file(path);
+    for (const auto& [name, tensor] : file.tensors()) {
+      const std::string method = name.substr(0, name.find('.'));
+      if (method == "image") continue;
+      const std::string shape = name.substr(method.size() + 1, name.rfind('.') - method.size() - 1);
+      const Tensor image = file["image." + shape].unsqueeze(0);
+      const auto pixels =
+          make<FeatureExtractor>("pixels", text("size = ", tensor.size(2), "\nresize = \"", method, '"'),
+                                 {ImageShape(image.size(1), image.size(2), image.size(3)), 0});
+      file.compare(feature(*pixels, image, "spatial")[0], name,
+                   {"pixels", "resized, " + method, peers.at(method), kBoundResized});
+    }
+    file.finish({""});
+  }
+}
+
+TEST_CASE("EfficientNet-Lite with the published weights agrees with the package it comes from") {
+  for (const auto& path : golden_files("efficientnet_lite", ".safetensors")) {
+    GoldenFile file(path);
+    for (const auto& [name, tensor] : file.tensors()) {
+      if (name == "images") continue;
+      const std::string what = name.substr(0, name.find('.')), variant = name.substr(name.find('.') + 1);
+      const auto network = make_extractor("efficientnet_lite" + variant, file["images"].size(2));
+      file.compare(feature(*network, file["images"], what), name,
+                   {"efficientnet_lite" + variant, what, "efficientnet-lite-pytorch", kBound});
+    }
+    file.finish({""});
+  }
+}
+
+}  // namespace
+}  // namespace casdm

@@ -1,0 +1,78 @@
+#include <cmath>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "extractors/extractors.h"
+
+namespace casdm {
+namespace {
+
+using namespace testing;
+using doctest::Approx;
+
+TEST_CASE("pixels are the pixels, bytes or numbers") {
+  const auto extractor = make_extractor("pixels", 4);
+  const Tensor bytes = at::arange(96, at::kByte).view({2, 3, 4, 4});
+  const Tensor expected = bytes.to(at::kFloat) / 127.5 - 1;
+  CHECK(at::equal(feature(*extractor, bytes, "flat"), expected.flatten(1)));
+  CHECK(at::equal(feature(*extractor, expected, "spatial"), expected));
+  CHECK(extractor->info().features[0].dimension == 48);
+}
+
+TEST_CASE("pixels of resized images: a picture of one colour keeps it, a ramp stays a ramp") {
+  const auto extractor = make_extractor("pixels", 32, "size = 8", 1);
+  CHECK(extractor->info().features[0].dimension == 64);
+  const Tensor grey = at::full({1, 1, 32, 32}, 0.25F);
+  CHECK(largest_difference(feature(*extractor, grey, "flat"), at::full({1, 64}, 0.25F)) < 1e-6);
+  const Tensor ramp = at::arange(32, at::kFloat).expand({1, 1, 32, 32});
+  // Four pixels become one, with the mean of theirs; at the edges the filter is cut off.
+  const Tensor inside = feature(*extractor, ramp, "spatial")[0][0][0].narrow(0, 2, 4);
+  CHECK(largest_difference(inside, 4 * at::arange(2, 6, at::kFloat) + 1.5) < 1e-5);
+}
+
+TEST_CASE("features of random patches approximate a Gaussian kernel of patches") {
+  const auto extractor = make_extractor("random_patches", 5, "features = 16384\nscales = 1\nbandwidth = 0.7");
+  const Tensor a = fill(1, {1, 3, 5, 5}), b = (a + 0.6 * fill(2, {1, 3, 5, 5})).to(at::kFloat);
+  const auto similarity = [&](const Tensor& x, const Tensor& y) {
+    return (feature(*extractor, x, "pooled") * feature(*extractor, y, "pooled")).mean().item<double>();
+  };
+  const double squared = (a - b).square().mean().item<double>();
+  // 16,384 features: the error of the mean of products of deviation about 1 is 0.008
+  CHECK(std::abs(similarity(a, b) - std::exp(-squared / (2 * 0.7 * 0.7))) < 0.03);
+  CHECK(std::abs(similarity(a, a) - 1) < 0.03);
+}
+
+TEST_CASE("random patches see which patches there are, not where, and are drawn by the seed") {
+  const auto extractor = make_extractor("random_patches", 16, "scales = 1");
+  Tensor image = at::zeros({1, 3, 16, 16}), moved = at::zeros({1, 3, 16, 16});
+  image.narrow(2, 5, 2).narrow(3, 5, 2).fill_(1);
+  moved.narrow(2, 8, 2).narrow(3, 7, 2).fill_(1);
+  CHECK(largest_difference(feature(*extractor, image, "pooled"), feature(*extractor, moved, "pooled")) < 1e-6);
+  const auto other = make_extractor("random_patches", 16, "scales = 1", 3, 1);
+  CHECK(largest_difference(feature(*extractor, image, "pooled"), feature(*other, image, "pooled")) > 0.1);
+  CHECK(make_extractor("random_patches", 16, "scales = 8")->info().features[0].dimension == 2 * 256);
+  CHECK_THROWS_WITH_AS(make_extractor("random_patches", 4), doctest::Contains("does not fit into images of 4 x 4"),
+                       ConfigError);
+}
+
+TEST_CASE("a network says what it cannot take, and where its weights come from") {
+  CHECK_THROWS_WITH_AS(make_extractor("efficientnet_lite0", 32, "", 4), doctest::Contains("RGB (3) or grey (1)"),
+                       ConfigError);
+  CHECK_THROWS_WITH_AS(make_extractor("efficientnet_lite0", 32, "weights = \"absent.safetensors\""),
+                       doctest::Contains("convert_weights.py efficientnet-lite"), Error);
+  CHECK_THROWS_WITH_AS(make_extractor("efficientnet_lite1", 32, "weights = \"efficientnet_lite0.safetensors\""),
+                       doctest::Contains("efficientnet_lite1 has 21 blocks"), Error);
+  CHECK_THROWS_WITH_AS(make_extractor("efficientnet_lite1", 32, "weights = \"efficientnet_lite2.safetensors\""),
+                       doctest::Contains("has 320 channels, this one 352"), Error);
+}
+
+TEST_CASE("a judge shows its weights by their hash") {
+  const ExtractorInfo info = make_extractor("efficientnet_lite0", 32)->info();
+  CHECK(info.weights.size() == 64);
+  CHECK(info.licence == "Apache-2.0");
+  CHECK(info.resize == ExtractorResize::bicubic_antialias);
+  CHECK(info.input_size == 224);
+}
+
+}  // namespace
+}  // namespace casdm
