@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -136,8 +137,17 @@ void Cifar10Dataset::require_all_batches() const {
 
 void Cifar10Dataset::sort() {
   const auto by_name = [](const auto& a, const auto& b) { return a.name < b.name; };
+  const auto same_name = [](const auto& a, const auto& b) { return a.name == b.name; };
   std::sort(batches_.begin(), batches_.end(), by_name);
   std::sort(files_.begin(), files_.end(), by_name);
+  const auto twice = std::adjacent_find(files_.begin(), files_.end(), same_name);
+  if (twice != files_.end()) fail_twice(path_, twice->name);
+  std::map<std::string_view, const Batch*> seen;
+  for (const Batch& batch : batches_) {
+    const auto [first, is_new] = seen.emplace(file_name(batch.name), &batch);
+    if (is_new) continue;
+    throw Error(text(path_.string(), " holds ", first->first, " twice: ", first->second->name, " and ", batch.name));
+  }
 }
 
 void Cifar10Dataset::fail_empty(const std::vector<std::string>& seen) const {

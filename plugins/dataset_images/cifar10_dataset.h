@@ -39,7 +39,8 @@ class Cifar10Dataset : public Dataset {
   using Options = Cifar10Options;
 
   /// Throws ConfigError when there is nothing at the path, Error when it holds neither version, is damaged, lacks
-  /// one of the five training batches, has a class that CIFAR-10 has not, or is larger than CIFAR-10 can be.
+  /// one of the five training batches, holds a file twice, has a class that CIFAR-10 has not, or is larger than
+  /// CIFAR-10 can be.
   Cifar10Dataset(const Cifar10Options& options, const Spec& spec);
 
   std::int64_t size() const override;

@@ -18,19 +18,41 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void collect(const fs::path& folder, const std::string& prefix, std::set<fs::path>& open,
-             std::vector<FoundFile>& files) {
+/// What lies below a folder.
+struct Found {
+  std::vector<FoundFile> files;
+  std::vector<std::pair<std::string, std::string>> unusable;  ///< names, and what is wrong with them
+};
+
+std::string problem_of(const fs::directory_entry& entry) {
+  if (!entry.is_symlink() || entry.exists()) return "is neither a file nor a folder; remove it";
+  return text("is a link to ", fs::read_symlink(entry.path()).string(),
+              ", where nothing is; mount or restore what it leads to, or remove it");
+}
+
+void collect(const fs::path& folder, const std::string& prefix, std::set<fs::path>& open, Found& found) {
   if (!open.insert(fs::canonical(folder)).second) return;  // a link to a folder that contains it
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with('.')) continue;
     if (entry.is_directory()) {
-      collect(entry.path(), prefix + name + "/", open, files);
+      collect(entry.path(), prefix + name + "/", open, found);
     } else if (entry.is_regular_file()) {
-      files.push_back({prefix + name, entry.path()});
+      found.files.push_back({prefix + name, entry.path()});
+    } else {
+      found.unusable.emplace_back(prefix + name, problem_of(entry));
     }
   }
   open.erase(fs::canonical(folder));
+}
+
+[[noreturn]] void fail_unusable(const fs::path& folder, std::vector<std::pair<std::string, std::string>> unusable) {
+  std::sort(unusable.begin(), unusable.end());
+  const auto& [name, problem] = unusable.front();
+  std::vector<std::string> others;
+  for (std::size_t i = 1; i < unusable.size(); ++i) others.push_back(unusable[i].first);
+  throw Error(text(folder.string(), ": ", name, " ", problem,
+                   others.empty() ? "" : text("; nor can these be read: ", some_of(others))));
 }
 
 std::vector<std::string> names_in(const fs::path& folder) {
@@ -60,15 +82,17 @@ void require_exists(const fs::path& path, const std::string& what) {
 }
 
 std::vector<FoundFile> list_files(const fs::path& folder) {
-  std::vector<FoundFile> files;
+  Found found;
   std::set<fs::path> open;
   try {
-    collect(folder, "", open, files);
+    collect(folder, "", open, found);
   } catch (const fs::filesystem_error& error) {
     throw Error(text(error.path1().string(), " cannot be read: ", error.code().message()));
   }
-  std::sort(files.begin(), files.end(), [](const FoundFile& a, const FoundFile& b) { return a.name < b.name; });
-  return files;
+  if (!found.unusable.empty()) fail_unusable(folder, std::move(found.unusable));
+  std::sort(found.files.begin(), found.files.end(),
+            [](const FoundFile& a, const FoundFile& b) { return a.name < b.name; });
+  return std::move(found.files);
 }
 
 std::string some_of(std::vector<std::string> names) {
@@ -117,6 +141,11 @@ std::vector<std::uint8_t> read_bytes(const fs::path& path, std::uint64_t limit) 
     throw Error(text(path.string(), " cannot be read to its end"));
   }
   return bytes;
+}
+
+void fail_twice(const fs::path& archive, const std::string& name) {
+  throw Error(text(archive.string(), " holds ", name, " twice, and readers differ in which of the two they take; make ",
+                   "the archive anew, with different names"));
 }
 
 void require_channels(std::int64_t channels) {

@@ -18,7 +18,8 @@ struct FoundFile {
 void require_exists(const std::filesystem::path& path, const std::string& what);
 
 /// The files below `folder` in the bytewise order of their names. Links are followed, names that
-/// begin with a point are left out. Throws Error when a folder cannot be read.
+/// begin with a point are left out. Throws Error when a folder cannot be read, a link leads nowhere, or something is
+/// neither a file nor a folder, such as a pipe: an image left out in silence is one that a training lacks.
 std::vector<FoundFile> list_files(const std::filesystem::path& folder);
 
 /// The names in `folder`, for messages: "a, b, c and 12 more", or "nothing".
@@ -29,6 +30,9 @@ std::string some_of(std::vector<std::string> names);
 
 /// Files that are not read, for Dataset::left_out: "38 other files left out (.webp, .gif)"; empty when there are none.
 std::string left_out_files(const std::vector<std::string>& names);
+
+/// Throws Error: two files of `archive` have this name.
+[[noreturn]] void fail_twice(const std::filesystem::path& archive, const std::string& name);
 
 /// The whole file; throws Error naming it when it cannot be read or is larger than `limit` bytes.
 std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path, std::uint64_t limit);

@@ -109,6 +109,13 @@ struct Header {
   }
 };
 
+bool is_file(char type) { return type == '0' || type == '\0' || type == '7'; }
+
+std::string words_for(char type) {
+  if (type == '1' || type == '2') return "link, which has no content";
+  return text("member of the type ", quoted(std::string(1, type)), ", no file");
+}
+
 std::uint64_t padding(std::uint64_t size) { return (kBlock - size % kBlock) % kBlock; }
 
 /// The value of `key` in a pax header's "length key=value\n" records; empty when it is not there.
@@ -157,15 +164,19 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
       if (!given.empty()) long_name = given;
       continue;
     }
+    const bool is_of_next = type == 'K' || type == 'g';  // a link's target; attributes of all that follow
     std::string name = long_name.empty() ? header.name() : long_name;
-    long_name.clear();
-    const bool is_file = type == '0' || type == '\0';
-    if (is_file && wanted(name)) {
-      receive(std::move(name), read_content(kMaxFileBytes));
-    } else {
+    if (!is_of_next) long_name.clear();
+    if (is_of_next || type == '5' || !wanted(name)) {
       stream.skip(size);
       stream.skip(padding(size));
+      continue;
     }
+    if (!is_file(type)) {
+      stream.fail(text(name, " is a ", words_for(type), "; make the archive anew, by tar with --dereference and ",
+                       "--hard-dereference"));
+    }
+    receive(std::move(name), read_content(kMaxFileBytes));
   }
   std::array<std::uint8_t, kBlock> rest;
   while (stream.read(rest.data(), rest.size()) > 0) {  // to the end, where gzip's checksum stands

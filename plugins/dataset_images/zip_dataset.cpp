@@ -36,9 +36,23 @@ std::shared_ptr<zip> open_archive(const fs::path& path) {
   return {archive, zip_discard};
 }
 
-/// The part of an entry's name that people do not want to see as an image: folders of archivers and hidden files.
+/// What people do not want to see as an image: folders of archivers, and hidden files.
 bool is_hidden(std::string_view name) {
-  return name.starts_with('.') || name.starts_with("__MACOSX/") || name.find("/.") != std::string_view::npos;
+  if (name.starts_with("__MACOSX/")) return true;
+  while (!name.empty()) {
+    const std::string_view part = name.substr(0, name.find('/'));
+    if (part.starts_with('.') && part != "." && part != "..") return true;
+    name.remove_prefix(std::min(part.size() + 1, name.size()));
+  }
+  return false;
+}
+
+/// The name of an entry, without the "./" that some archivers write before it.
+std::string name_of(zip* archive, std::uint64_t entry) {
+  const char* raw_name = zip_get_name(archive, entry, ZIP_FL_ENC_GUESS);
+  std::string name = raw_name != nullptr ? raw_name : "";
+  while (name.starts_with("./")) name.erase(0, 2);
+  return name;
 }
 
 }  // namespace
@@ -51,12 +65,12 @@ ZipDataset::ZipDataset(const ZipOptions& options, const Spec& spec)
   std::optional<std::uint64_t> labels_entry;
   const auto count = static_cast<std::uint64_t>(zip_get_num_entries(archive_.get(), 0));
   for (std::uint64_t entry = 0; entry < count; ++entry) {
-    const char* raw_name = zip_get_name(archive_.get(), entry, ZIP_FL_ENC_GUESS);
-    const std::string name = raw_name != nullptr ? raw_name : "";
+    const std::string name = name_of(archive_.get(), entry);
     if (name == "dataset.json") {
+      if (labels_entry) fail_twice(path_, name);
       labels_entry = entry;
     } else if (is_image_name(name) && !is_hidden(name)) {
-      images.emplace(name, entry);
+      if (!images.emplace(name, entry).second) fail_twice(path_, name);
     } else if (!name.ends_with('/') && !is_hidden(name)) {
       others.push_back(name);
     }

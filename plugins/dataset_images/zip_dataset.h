@@ -35,8 +35,8 @@ class ZipDataset : public Dataset {
  public:
   using Options = ZipOptions;
 
-  /// Throws ConfigError when there is no such file, Error when it is no zip archive, holds no
-  /// image, or its labels do not fit its images.
+  /// Throws ConfigError when there is no such file, Error when it is no zip archive, holds no image or two of one
+  /// name, or its labels do not fit its images.
   ZipDataset(const ZipOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(names_.size()); }

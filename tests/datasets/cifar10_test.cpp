@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -17,6 +18,15 @@ std::shared_ptr<Dataset> open_cifar10(const fs::path& path, const std::string& s
                                       std::int64_t channels = 3) {
   return make<Dataset>("cifar10", "path = \"" + path.string() + "\"\nsplit = \"" + split + "\"",
                        {ImageShape::square(channels, 32)});
+}
+
+/// Gives a tar's header this type and the right checksum.
+void sign(std::uint8_t* header, char type) {
+  header[156] = static_cast<std::uint8_t>(type);
+  std::memset(header + 148, ' ', 8);
+  unsigned sum = 0;
+  for (std::size_t i = 0; i < 512; ++i) sum += header[i];
+  std::snprintf(reinterpret_cast<char*>(header) + 148, 8, "%06o", sum);
 }
 
 /// A batch of one record per label: planes filled with 10, 20, 30 plus the label.
@@ -47,6 +57,13 @@ NamedBytes tree_members() {
           {"train/cat/0001.png", image(31)},
           {"train/cat/0000.png", image(30)},
           {"test/ship/0000.png", image(80)}};
+}
+
+/// `tar` with another type of the member `name`.
+Bytes with_type(Bytes tar, std::string_view name, char type) {
+  std::uint8_t* header = &*std::search(tar.begin(), tar.end(), name.begin(), name.end());
+  sign(header, type);
+  return tar;
 }
 
 void unpack(const fs::path& folder, const NamedBytes& members) {
@@ -197,14 +214,46 @@ TEST_CASE("a training batch of CIFAR-10 that is missing is named") {
   CHECK(open_cifar10(folder.path(), "test")->size() == 1);
 }
 
+TEST_CASE("CIFAR-10 that holds a file twice, or as a link, is refused by name") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.tar";
+  const auto complaint = [&](const Bytes& tar) {
+    write_bytes(path, tar);
+    return message_of<Error>([&] { open_cifar10(path); });
+  };
+  const auto with = [](NamedBytes members, const std::string& name, const Bytes& bytes) {
+    members.emplace_back(name, bytes);
+    return members;
+  };
+  std::string message = complaint(tar_of(with(tree_members(), "train/cat/0000.png", {})));
+  CHECK_MESSAGE(message.find("set.tar holds train/cat/0000.png twice") != std::string::npos, message);
+  message = complaint(tar_of(with(binary_members(), "cifar-10-batches-bin/data_batch_1.bin", batch_of({3}))));
+  CHECK_MESSAGE(message.find("set.tar holds data_batch_1.bin twice: cifar-10-batches-bin/data_batch_1.bin and "
+                             "cifar-10-batches-bin/data_batch_1.bin") != std::string::npos,
+                message);
+  unpack(folder.path() / "all", binary_members());
+  unpack(folder.path() / "all" / "copy", {{"data_batch_3.bin", batch_of({1})}});
+  message = message_of<Error>([&] { open_cifar10(folder.path() / "all"); });
+  CHECK_MESSAGE(message.find("holds data_batch_3.bin twice: ") != std::string::npos, message);
+  CHECK(open_cifar10(folder.path() / "all", "test")->size() == 1);
+
+  for (const char type : {'1', '2', '6'}) {
+    const Bytes linked = with_type(tar_of(with(tree_members(), "train/dog/0.png", {})), "train/dog/0.png", type);
+    message = complaint(linked);
+    CHECK_MESSAGE(message.find("set.tar cannot be read as a tar archive: train/dog/0.png is a ") != std::string::npos,
+                  message);
+    CHECK(open_cifar10(path, "test")->size() == 1);
+  }
+  fs::create_symlink("/nowhere", folder.path() / "all" / "data_batch_6.bin");
+  message = message_of<Error>([&] { open_cifar10(folder.path() / "all", "test"); });
+  CHECK_MESSAGE(message.find("data_batch_6.bin is a link to /nowhere, where nothing is") != std::string::npos, message);
+}
+
 TEST_CASE("an archive or folder that claims more than CIFAR-10 can be is refused") {
   const TemporaryFolder folder;
   Bytes tar = tar_of({{"data_batch_1.bin", {}}});
   std::snprintf(reinterpret_cast<char*>(tar.data()) + 124, 12, "%011o", 0x7FFFFFFF);
-  std::memset(tar.data() + 148, ' ', 8);
-  unsigned sum = 0;
-  for (std::size_t i = 0; i < 512; ++i) sum += tar[i];
-  std::snprintf(reinterpret_cast<char*>(tar.data()) + 148, 8, "%06o", sum);
+  sign(tar.data(), '0');
   write_bytes(folder.path() / "set.tar.gz", gzip_of(tar));
   std::string message = message_of<Error>([&] { open_cifar10(folder.path() / "set.tar.gz"); });
   CHECK_MESSAGE(message.find("a member claims 2147483647 bytes; the limit is 268435456") != std::string::npos, message);

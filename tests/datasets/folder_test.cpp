@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <png.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 
@@ -67,6 +68,30 @@ TEST_CASE("a link that leads back into its own folder is followed once") {
   write_bytes(folder.path() / "a" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
   fs::create_directory_symlink(folder.path(), folder.path() / "a" / "loop");
   CHECK(open_folder(folder.path())->size() == 1);
+}
+
+TEST_CASE("a link that leads nowhere and a pipe are refused by name, not left out") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "cat" / "1.png", png_of(plain(2, 2, {1, 1, 1})));
+  fs::create_symlink("1.png", folder.path() / "cat" / "2.png");
+  fs::create_symlink("/nowhere", folder.path() / ".hidden");
+  CHECK(open_folder(folder.path())->size() == 2);
+
+  const fs::path pipe = folder.path() / "cat" / "pipe.png";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const auto opened = [&] { open_folder(folder.path()); };
+  std::string message = message_of<Error>(opened);
+  CHECK_MESSAGE(message.ends_with(folder.path().string() + ": cat/pipe.png is neither a file nor a folder; remove it"),
+                message);
+
+  fs::create_symlink("/nowhere/3.png", folder.path() / "cat" / "3.png");
+  message = message_of<Error>(opened);
+  CHECK_MESSAGE(message.find("cat/3.png is a link to /nowhere/3.png, where nothing is; mount or restore what it leads "
+                             "to, or remove it") != std::string::npos,
+                message);
+  fs::create_directory_symlink("/nowhere", folder.path() / "horse");  // a whole class
+  message = message_of<Error>(opened);
+  CHECK_MESSAGE(message.ends_with("or remove it; nor can these be read: cat/pipe.png, horse"), message);
 }
 
 TEST_CASE("labels = folders numbers the first-level folders by name") {

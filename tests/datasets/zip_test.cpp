@@ -122,6 +122,47 @@ TEST_CASE("what a zip holds beside images is counted") {
   CHECK(open_zip(folder.path() / "set.zip")->left_out() == "1 other file left out (.webp)");
 }
 
+TEST_CASE("a zip that holds a name twice is refused, as readers differ in which of the two they take") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.zip";
+  const auto complaint_of = [&](const NamedBytes& members, std::string_view from, std::string_view to) {
+    write_zip(path, members);
+    Bytes bytes = read_bytes(path);
+    for (auto at = bytes.begin(); (at = std::search(at, bytes.end(), from.begin(), from.end())) != bytes.end();) {
+      at = std::copy(to.begin(), to.end(), at);
+    }
+    write_bytes(path, bytes);
+    return message_of<Error>([&] { open_zip(path); });
+  };
+  const Bytes png = png_of(plain(2, 2, {2, 2, 2}));
+  const NamedBytes images = {{"a.png", png}, {"b0.png", png}, {"b1.png", png}, {"c.txt", {}}};
+  CHECK(complaint_of(images, "b1.png", "B0.PNG").empty());
+  std::string message = complaint_of(images, "b1.png", "b0.png");
+  CHECK_MESSAGE(message.ends_with("set.zip holds b0.png twice, and readers differ in which of the two they take; make "
+                                  "the archive anew, with different names"),
+                message);
+  message = complaint_of({{"a.png", png}, {"dataset0json", {}}, {"dataset1json", {}}}, "dataset0json", "dataset1json");
+  CHECK_MESSAGE(message.empty(), message);
+  message = complaint_of({{"a.png", png}, {"dataset0json", {}}, {"dataset.json", {}}}, "dataset0json", "dataset.json");
+  CHECK_MESSAGE(message.find("holds dataset.json twice") != std::string::npos, message);
+}
+
+TEST_CASE("a name in a zip may begin with a step to the same or the upper folder") {
+  const TemporaryFolder folder;
+  write_zip(folder.path() / "set.zip",
+            {{"./a.png", png_of(plain(2, 2, {1, 1, 1}))},
+             {"../b.png", png_of(plain(2, 2, {2, 2, 2}))},
+             {"c/.hidden/x.png", bytes_of("x")},
+             {".x.png", bytes_of("x")},
+             {"./dataset.json", bytes_of(R"({"labels": [["a.png", 4], ["../b.png", 1]]})")}});
+  const auto dataset = open_zip(folder.path() / "set.zip");
+  REQUIRE(dataset->size() == 2);
+  CHECK(dataset->get(0).label == 1);
+  CHECK(dataset->get(1).label == 4);
+  CHECK(dataset->get(1).image.pixels[0] == 1);
+  CHECK(dataset->left_out().empty());
+}
+
 TEST_CASE("a dataset.json that is larger than labels of the images can be is refused unread") {
   const std::string message = complaint(std::string(3 << 20, ' '));
   CHECK_MESSAGE(message.find("dataset.json cannot be read: it has 3145728 bytes; the limit is ") != std::string::npos,
