@@ -20,9 +20,9 @@ Tensor mean_of(const Tensor& map) { return map.mean({2, 3}, /*keepdim=*/true); }
 }  // namespace
 
 DistsLoss::DistsLoss(const Options& options, const Spec& spec)
-    : extract_(dists_trunk()),
-      map_channels_(dists_trunk().channels),
-      minimum_size_(dists_trunk().minimum_size),
+    : extract_(trunks::dists_trunk()),
+      map_channels_(trunks::dists_trunk().channels),
+      minimum_size_(trunks::dists_trunk().minimum_size),
       channels_(spec.image.channels) {
   if (spec.image.channels != 1 && spec.image.channels != 3) {
     throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.image.channels,

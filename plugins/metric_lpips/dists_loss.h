@@ -6,7 +6,7 @@
 
 #include "casdm/metric_loss.h"
 #include "casdm/options.h"
-#include "feature_extractor.h"
+#include "trunks/trunk_network.h"
 
 namespace casdm::metric_lpips {
 
@@ -41,7 +41,7 @@ class DistsLoss : public MetricLoss {
   /// The image in [0, 1] and the features, float32 or double.
   std::vector<Tensor> maps(const Tensor& images) const;
 
-  FeatureExtractor extract_;
+  trunks::TrunkNetwork extract_;
   std::vector<std::int64_t> map_channels_;  ///< of the image and each tap
   Tensor alpha_, beta_;                     ///< [1, all channels, 1, 1]
   Tensor mean_, std_;                       ///< [1, 3, 1, 1]

@@ -11,13 +11,13 @@ namespace {
 
 constexpr double kEpsilon = 1e-10;
 
-Trunk trunk_of(const LpipsOptions& options) {
+trunks::Trunk trunk_of(const LpipsOptions& options) {
   const bool average_pool = options.profile == "consistency-models";
   if (average_pool && options.net != "vgg16") {
     throw ConfigError(text("profile = \"consistency-models\" is defined for net = \"vgg16\" alone, got \"", options.net,
                            "\"; choose vgg16 or profile = \"lpips\""));
   }
-  return lpips_trunk(options.net, average_pool);
+  return trunks::lpips_trunk(options.net, average_pool);
 }
 
 Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
@@ -94,7 +94,7 @@ LpipsLoss::LpipsLoss(const Options& options, const Spec& spec)
                      spec) {}
 
 StLpipsLoss::StLpipsLoss(const Options& options, const Spec& spec)
-    : PerceptualLoss({.trunk = st_lpips_trunk(options.net),
+    : PerceptualLoss({.trunk = trunks::st_lpips_trunk(options.net),
                       .weights = options.weights.value_or("st_lpips_" + options.net + ".safetensors"),
                       .is_safe = options.normalisation == "safe"},
                      spec) {}

@@ -6,7 +6,7 @@
 
 #include "casdm/metric_loss.h"
 #include "casdm/options.h"
-#include "feature_extractor.h"
+#include "trunks/trunk_network.h"
 
 namespace casdm::metric_lpips {
 
@@ -29,7 +29,7 @@ class PerceptualLoss : public MetricLoss {
 
  protected:
   struct Setup {
-    Trunk trunk;
+    trunks::Trunk trunk;
     std::string weights;    ///< file name or path of the safetensors file
     bool has_heads = true;  ///< false: every w_k,c is 1
     bool is_safe = true;
@@ -45,7 +45,7 @@ class PerceptualLoss : public MetricLoss {
   Tensor network_input(const Tensor& images) const;
   Tensor normalise(const Tensor& features) const;
 
-  FeatureExtractor extract_;
+  trunks::TrunkNetwork extract_;
   std::vector<Tensor> heads_;  ///< [1, channels, 1, 1]
   Tensor shift_, scale_;       ///< [1, 3, 1, 1]
   NamedTensors buffers_;

@@ -1,6 +1,6 @@
 #include "trunks.h"
 
-namespace casdm::metric_lpips {
+namespace casdm::trunks {
 namespace {
 
 using Kind = Layer::Kind;
@@ -116,4 +116,4 @@ Trunk st_lpips_trunk(const std::string& net) {
   });
 }
 
-}  // namespace casdm::metric_lpips
+}  // namespace casdm::trunks

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace casdm::metric_lpips {
+namespace casdm::trunks {
 
 /// One layer of a convolutional trunk. `index` is its place in the published network and part of
 /// its state names: "slice2.5.weight".
@@ -47,4 +47,4 @@ Trunk dists_trunk();
 /// blur pooling (Zhang 2019).
 Trunk st_lpips_trunk(const std::string& net);
 
-}  // namespace casdm::metric_lpips
+}  // namespace casdm::trunks

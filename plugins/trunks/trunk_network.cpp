@@ -1,4 +1,4 @@
-#include "feature_extractor.h"
+#include "trunk_network.h"
 
 #include <ATen/ATen.h>
 
@@ -6,7 +6,7 @@
 
 #include "casdm/text.h"
 
-namespace casdm::metric_lpips {
+namespace casdm::trunks {
 namespace {
 
 /// The positions -padding..size-1+padding mirrored into 0..size-1 without repeating the edge, as often as needed.
@@ -55,7 +55,7 @@ Tensor l2_pool(const Tensor& x) {
 
 }  // namespace
 
-FeatureExtractor::FeatureExtractor(const Trunk& trunk) {
+TrunkNetwork::TrunkNetwork(const Trunk& trunk) {
   for (std::size_t k = 0; k < trunk.slices.size(); ++k) {
     slices_.emplace_back();
     for (const Layer& layer : trunk.slices[k]) {
@@ -65,13 +65,12 @@ FeatureExtractor::FeatureExtractor(const Trunk& trunk) {
   }
 }
 
-void FeatureExtractor::add_convolution(const std::string& name, std::int64_t in, std::int64_t out,
-                                       std::int64_t kernel) {
+void TrunkNetwork::add_convolution(const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel) {
   weights_.emplace_back(name + ".weight", at::empty({out, in, kernel, kernel}));
   weights_.emplace_back(name + ".bias", at::empty({out}));
 }
 
-void FeatureExtractor::add_weights(const std::string& slice, const Layer& layer) {
+void TrunkNetwork::add_weights(const std::string& slice, const Layer& layer) {
   const std::string name = text(slice, layer.index);
   switch (layer.kind) {
     case Layer::Kind::convolution:
@@ -90,17 +89,17 @@ void FeatureExtractor::add_weights(const std::string& slice, const Layer& layer)
   }
 }
 
-std::vector<Tensor> FeatureExtractor::operator()(const Tensor& x) const {
-  std::vector<Tensor> taps;
+std::vector<Tensor> TrunkNetwork::operator()(const Tensor& x, std::size_t taps) const {
+  std::vector<Tensor> result;
   Tensor h = x;
-  for (const auto& slice : slices_) {
-    for (const Step& step : slice) h = apply(step, h);
-    taps.push_back(h);
+  for (std::size_t k = 0; k < taps; ++k) {
+    for (const Step& step : slices_[k]) h = apply(step, h);
+    result.push_back(h);
   }
-  return taps;
+  return result;
 }
 
-Tensor FeatureExtractor::apply(const Step& step, const Tensor& x) const {
+Tensor TrunkNetwork::apply(const Step& step, const Tensor& x) const {
   const Layer& layer = step.layer;
   switch (layer.kind) {
     case Layer::Kind::convolution:
@@ -123,24 +122,23 @@ Tensor FeatureExtractor::apply(const Step& step, const Tensor& x) const {
   return Tensor(x).relu_();
 }
 
-Tensor FeatureExtractor::convolve(std::size_t weight, const Tensor& x, std::int64_t stride,
-                                  std::int64_t padding) const {
+Tensor TrunkNetwork::convolve(std::size_t weight, const Tensor& x, std::int64_t stride, std::int64_t padding) const {
   return at::conv2d(x, weights_[weight].second.to(x.scalar_type()), weights_[weight + 1].second.to(x.scalar_type()),
                     stride, padding);
 }
 
-Tensor FeatureExtractor::blur(const Step& step, const Tensor& x) const {
+Tensor TrunkNetwork::blur(const Step& step, const Tensor& x) const {
   const Tensor padded = reflect(x, step.layer.padding);
   const std::int64_t no_padding = 0;
   return at::conv2d(padded, weights_[step.first_weight].second.to(x.scalar_type()), {}, step.layer.stride, no_padding,
                     /*dilation=*/1, /*groups=*/x.size(1));
 }
 
-Tensor FeatureExtractor::fire(const Step& step, const Tensor& x) const {
+Tensor TrunkNetwork::fire(const Step& step, const Tensor& x) const {
   const Tensor squeezed = convolve(step.first_weight, x, 1, 0).relu_();
   const Tensor narrow = convolve(step.first_weight + 2, squeezed, 1, 0);
   const Tensor wide = convolve(step.first_weight + 4, squeezed, 1, 1);
   return at::cat({narrow, wide}, 1).relu_();
 }
 
-}  // namespace casdm::metric_lpips
+}  // namespace casdm::trunks

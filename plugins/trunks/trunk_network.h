@@ -5,20 +5,22 @@
 #include "casdm/module.h"
 #include "trunks.h"
 
-namespace casdm::metric_lpips {
+namespace casdm::trunks {
 
 /// A trunk with its weights, which are fixed: gradients flow to the images alone.
-class FeatureExtractor {
+class TrunkNetwork {
  public:
   /// Weights are left uninitialised for load_state.
-  explicit FeatureExtractor(const Trunk& trunk);
+  explicit TrunkNetwork(const Trunk& trunk);
 
   /// The weights under their published names ("slice1.0.weight"), shared with this object.
   const NamedTensors& weights() const { return weights_; }
 
-  /// @param x  [B, 3, H, W], normalised as the network was trained; any floating dtype
-  /// @return   the taps, [B, channels, h, w] each
-  std::vector<Tensor> operator()(const Tensor& x) const;
+  /// @param x     [B, 3, H, W], normalised as the network was trained; any floating dtype
+  /// @param taps  how many are wanted, from the first
+  /// @return      the taps, [B, channels, h, w] each
+  std::vector<Tensor> operator()(const Tensor& x, std::size_t taps) const;
+  std::vector<Tensor> operator()(const Tensor& x) const { return (*this)(x, slices_.size()); }
 
  private:
   /// A layer with the positions of its weights in weights_.
@@ -38,4 +40,4 @@ class FeatureExtractor {
   NamedTensors weights_;
 };
 
-}  // namespace casdm::metric_lpips
+}  // namespace casdm::trunks
