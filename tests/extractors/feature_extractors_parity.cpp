@@ -1,5 +1,6 @@
 #include "casdm/text.h"
 #include "extractors/extractors.h"
+#include "extractors/filled_weights.h"
 #include "support/golden.h"
 
 namespace casdm {
@@ -39,6 +40,41 @@ TEST_CASE("EfficientNet-Lite with the published weights agrees with the package 
       const auto network = make_extractor("efficientnet_lite" + variant, file["images"].size(2));
       file.compare(feature(*network, file["images"], what), name,
                    {"efficientnet_lite" + variant, what, "efficientnet-lite-pytorch", kBound});
+    }
+    file.finish({""});
+  }
+}
+
+TEST_CASE(
+    "Inception agrees with torch-fidelity, pytorch-fid and clean-fid on shared weights, each with its preparation") {
+  const std::map<std::string, std::string> preparations = {
+      {"torch-fidelity", "tensorflow"}, {"pytorch-fid", "pytorch-fid"}, {"clean-fid", "clean-fid"}};
+  for (const auto& path : golden_files("inception", ".safetensors")) {
+    GoldenFile file(path);
+    const FilledWeights weights(inception_state(shapes_of(file.metadata("shapes"))));
+    for (const auto& [tool, preparation] : preparations) {
+      const auto network = make_extractor("inception", file["images"].size(2),
+                                          weights.option() + "preparation = \"" + preparation + "\"");
+      for (const auto& [name, tensor] : file.tensors()) {
+        const std::string what = name.substr(0, name.find('.'));
+        if (name != what + "." + tool) continue;
+        file.compare(feature(*network, file["images"], what), name, {"inception", what, tool, kBound});
+      }
+    }
+    file.finish({""});
+  }
+}
+
+TEST_CASE("DINOv2 agrees with timm on shared weights, with positions as they are and interpolated") {
+  for (const auto& path : golden_files("dinov2", ".safetensors")) {
+    GoldenFile file(path);
+    const FilledWeights weights(dinov2_state(shapes_of(file.metadata("shapes"))));
+    for (const auto& [name, tensor] : file.tensors()) {
+      const std::string what = name.substr(0, name.find('.')), size = name.substr(name.find('.') + 1);
+      if (what == "images") continue;
+      const auto network = make_extractor("dinov2", std::stoll(size), weights.option() + "size = " + size);
+      file.compare(feature(*network, file["images." + size], what), name,
+                   {"dinov2", what + (size == "56" ? "" : ", positions interpolated"), "timm", kBound});
     }
     file.finish({""});
   }

@@ -74,5 +74,29 @@ TEST_CASE("a judge shows its weights by their hash") {
   CHECK(info.input_size == 224);
 }
 
+TEST_CASE("the trunks' last tap is pooled, and the trunks are those of the metrics") {
+  const Tensor images = fill(1, {2, 3, 32, 32});
+  for (const auto& [net, last] : {std::pair<const char*, const char*>{"vgg16", "relu5_3"}, {"alexnet", "relu5"}}) {
+    const auto trunk = make_extractor(net, 32);
+    CHECK(largest_difference(feature(*trunk, images, "pooled"), feature(*trunk, images, last).mean({2, 3})) < 1e-6);
+    CHECK(trunk->info().licence == "BSD-2-Clause");
+  }
+  CHECK_THROWS_WITH_AS(make_extractor("vgg16", 8), doctest::Contains("at least 16 px, these have 8 x 8"), ConfigError);
+}
+
+TEST_CASE("a size that cuts patches apart is refused with the next ones") {
+  CHECK_THROWS_WITH_AS(make_extractor("dinov2", 32, "size = 100"), doctest::Contains("the next ones are 98 and 112"),
+                       ConfigError);
+}
+
+TEST_CASE("weights of another network are refused by name") {
+  CHECK_THROWS_WITH_AS(make_extractor("inception", 32, "weights = \"efficientnet_lite0.safetensors\""),
+                       doctest::Contains("Conv2d_1a_3x3.conv.weight"), Error);
+  CHECK_THROWS_WITH_AS(make_extractor("dinov2", 32, "weights = \"efficientnet_lite0.safetensors\""),
+                       doctest::Contains("cls_token"), Error);
+  CHECK_THROWS_WITH_AS(make_extractor("vgg16", 32, "weights = \"st_lpips_alexnet.safetensors\""),
+                       doctest::Contains("net.slice1.0.weight"), Error);
+}
+
 }  // namespace
 }  // namespace casdm

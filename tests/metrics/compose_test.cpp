@@ -1,3 +1,4 @@
+#include "casdm/feature_extractor.h"
 #include "metrics/contract.h"
 #include "metrics/metrics.h"
 
@@ -76,13 +77,69 @@ TEST_CASE("decorators keep the contract of a metric") {
   check_contract({{"sum", "terms = [{type = \"l1\"}, {type = \"ssim\", weight = 0.1}]"},
                   {"resized", "size = 24\nmetric = {type = \"ssim\"}"},
                   {"resized", "size = 12\nmode = \"bicubic\"\nmetric = {type = \"ssim\"}"},
-                  {"patch", "size = 12\nmetric = {type = \"ssim\"}"}});
+                  {"patch", "size = 12\nmetric = {type = \"ssim\"}"},
+                  {"feature_distance", "extractor = {type = \"random_patches\"}"},
+                  {"feature_distance", "extractor = {type = \"pixels\"}\ndistance = \"cosine\""},
+                  {"feature_distance", "extractor = {type = \"alexnet\"}\ndistance = \"l1\""}});
 }
 
 TEST_CASE("a nested metric that the images are too small for is refused") {
   CHECK_THROWS_AS(value("patch", "size = 8\nmetric = {type = \"ssim\"}"), ConfigError);
   CHECK_THROWS_AS(value("sum", "terms = [{type = \"ssim\"}]", 8), ConfigError);
   CHECK_THROWS_AS(value("sum", "terms = []"), ConfigError);
+}
+
+TEST_CASE("a distance of pixels as features is the mean square of their differences") {
+  const std::string pixels = "extractor = {type = \"pixels\"}\nlayers = [\"flat\"]\nunit_length = false\n";
+  CHECK(max_relative_difference(value("feature_distance", pixels), value("l2")) < 1e-6);
+  CHECK(max_relative_difference(value("feature_distance", pixels + "distance = \"l1\""), value("l1")) < 1e-6);
+}
+
+TEST_CASE("a cosine distance is 1 - cos, half of the squared distance of unit vectors") {
+  const Tensor a = kPrediction.flatten(1), b = kTarget.flatten(1);
+  const Tensor expected = 1 - (a * b).sum(1) / (a.norm(2, {1}) * b.norm(2, {1}));
+  const std::string pixels = "extractor = {type = \"pixels\"}\nlayers = [\"flat\"]\n";
+  CHECK(max_relative_difference(value("feature_distance", pixels + "distance = \"cosine\""), expected) < 1e-5);
+  CHECK(max_relative_difference(value("feature_distance", pixels), 2 * expected) < 1e-5);
+  CHECK(make_metric("feature_distance", pixels)->info().highest == 4);
+}
+
+TEST_CASE("a distance of features at ST-LPIPS's taps is ST-LPIPS without its heads") {
+  const Tensor target = fill(3, {2, 3, 32, 32}), prediction = target * 0.8 + fill(4, {2, 3, 32, 32}) * 0.2;
+  const auto metric = make_metric("feature_distance",
+                                  "extractor = {type = \"alexnet\"}\n"
+                                  "layers = [\"relu1\", \"relu2\", \"relu3\", \"relu4\", \"relu5\"]\n"
+                                  "layer_weights = [1, 1, 0, 0, 0.5]",
+                                  32);
+  const at::NoGradGuard no_grad;
+  const auto trunk = make<FeatureExtractor>("alexnet", "", {ImageShape::square(3, 32), 0});
+  const auto at_tap = [&](const char* name) {
+    const auto unit = [&](const Tensor& images) {
+      const Tensor f = trunk->extract(images, {name}).front().second;
+      return f / f.norm(2, {1}, true).clamp_min(1e-5);
+    };
+    return (unit(prediction) - unit(target)).square().sum(1).mean({1, 2});
+  };
+  const Tensor expected = at_tap("relu1") + at_tap("relu2") + 0.5 * at_tap("relu5");
+  CHECK(max_relative_difference(measure(*metric, prediction, target), expected) < 1e-4);
+}
+
+TEST_CASE("a distance of features says which layers there are, and how many weights it needs") {
+  const auto refused = [](const std::string& options, const char* message) {
+    CHECK_THROWS_WITH_AS(make_metric("feature_distance", "extractor = {type = \"pixels\"}\n" + options),
+                         doctest::Contains(message), ConfigError);
+  };
+  refused("layers = [\"flt\"]", "pixels has no feature \"flt\"; it has flat, spatial");
+  refused("layers = [\"flat\", \"flat\"]", "named twice");
+  refused("layer_weights = [1.0]", "expected 2 numbers, one for each layer, got 1");
+  refused("layer_weights = [1.0, -1.0]", "no negative number");
+}
+
+TEST_CASE("a distance of features that are drawn depends on its seed") {
+  const std::string patches = "extractor = {type = \"random_patches\"}\nlayers = [\"pooled\"]\n";
+  CHECK(max_relative_difference(value("feature_distance", patches), value("feature_distance", patches)) == 0);
+  CHECK(max_relative_difference(value("feature_distance", patches + "seed = 1"), value("feature_distance", patches)) >
+        1e-3);
 }
 
 }  // namespace

@@ -254,5 +254,41 @@ class EfficientNetLite(unittest.TestCase):
             self.assertIn("say which by --variant", done.stderr)
 
 
+class UsersFiles(unittest.TestCase):
+    def convert(self, folder, command, tensors):
+        state = OrderedDict((name, TensorStandIn(str(k), [0] * convert_weights.math.prod(shape), shape))
+                            for k, (name, shape) in enumerate(tensors.items()))
+        (folder / "state.pth").write_bytes(zip_form(state))
+        arguments = [sys.executable, TOOL, command, "--file", folder / "state.pth", "--out", folder / "out"]
+        return subprocess.run(arguments, capture_output=True, text=True)
+
+    def test_inception_is_known_by_its_classes_and_another_file_is_told_apart(self):
+        pool = "Mixed_7c.branch_pool.conv.weight"
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            done = self.convert(folder, "inception", {"fc.weight": (1000, 2048), pool: (1,)})
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("which has 1008 classes", done.stderr)
+            done = self.convert(folder, "inception", {"fc.weight": (1008, 2048), pool: (1,), "x.num_batches_tracked": (1,)})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("scores made with these weights are no FIDs", done.stdout)
+            made, metadata = read_safetensors(folder / "out" / "inception.safetensors")
+            self.assertEqual(set(made), {"fc.weight", pool})
+            self.assertEqual((metadata["licence"], metadata["file"]), ("Apache-2.0", "state.pth"))
+
+    def test_a_vision_transformer_is_named_by_its_width_and_registers(self):
+        parts = {"blocks.0.mlp.fc1.weight": (1,), "blocks.0.ls1.gamma": (1,), "mask_token": (1,)}
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for more, name in (({}, "dinov2_vitb14"), ({"register_tokens": (1,)}, "dinov2_vitb14_reg")):
+                done = self.convert(folder, "dinov2", {"cls_token": (1, 1, 768), **parts, **more})
+                self.assertEqual(done.returncode, 0, done.stderr)
+                made, _ = read_safetensors(folder / "out" / f"{name}.safetensors")
+                self.assertNotIn("mask_token", made)
+            done = self.convert(folder, "dinov2", {"cls_token": (1, 1, 1536), **parts})
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("is no state file of DINOv2's ViT-S, -B or -L", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

