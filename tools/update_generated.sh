@@ -7,7 +7,7 @@ if [[ ${1:-} == --help || ${1:-} == -h ]]; then
 Usage: tools/update_generated.sh [--check] [BUILD]
 
 Asks the program of the build folder BUILD (default: build/release) about the plugins beside it, and
-writes docs/reference/ and configs/casdm.schema.json. Run it when a schema or a plugin has changed.
+writes docs/reference/, configs/casdm.schema.json and configs/sweep.schema.json. Run it when a schema or a plugin has changed.
 
   --check    write nothing; show what differs and exit with status 1 when something does
 TEXT
@@ -26,11 +26,14 @@ export XDG_DATA_HOME=$scratch/none # no plugins but the program's own
 
 "$build/bin/casdm" config reference --out "$scratch/reference" 2>/dev/null
 "$build/bin/casdm" config schema >"$scratch/casdm.schema.json"
+"$build/bin/casdm" config schema --sweep >"$scratch/sweep.schema.json"
 
 if $check_only; then
   status=0
   diff -ruN "$root/docs/reference" "$scratch/reference" >"$scratch/diff" || status=1
-  diff -u "$root/configs/casdm.schema.json" "$scratch/casdm.schema.json" >>"$scratch/diff" || status=1
+  for schema in casdm sweep; do
+    diff -u "$root/configs/$schema.schema.json" "$scratch/$schema.schema.json" >>"$scratch/diff" || status=1
+  done
   head -n 100 "$scratch/diff"
   if ((status != 0)); then
     echo "generated files differ from what the program tells; run tools/update_generated.sh" >&2
@@ -40,5 +43,5 @@ fi
 mkdir -p "$root/docs/reference"
 rm -f "$root/docs/reference/"*.md
 cp "$scratch/reference/"*.md "$root/docs/reference/"
-cp "$scratch/casdm.schema.json" "$root/configs/casdm.schema.json"
-echo "wrote docs/reference/ and configs/casdm.schema.json"
+cp "$scratch/casdm.schema.json" "$scratch/sweep.schema.json" "$root/configs/"
+echo "wrote docs/reference/, configs/casdm.schema.json and configs/sweep.schema.json"

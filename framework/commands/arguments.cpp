@@ -21,7 +21,9 @@ constexpr std::size_t kLongestWord = 60;
 bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& words,
            po::variables_map& parsed) {
   po::positional_options_description positional;
-  for (const std::string& name : rules.positional) positional.add(name.c_str(), 1);
+  for (const std::string& name : rules.positional) {
+    positional.add(name.c_str(), rules.takes_many && name == rules.positional.back() ? -1 : 1);
+  }
   try {
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     po::store(po::command_line_parser(words).options(all).positional(positional).style(style).run(), parsed);

@@ -17,6 +17,7 @@ struct ArgumentRules {
   std::string usage;    ///< what --help prints above the options
   boost::program_options::options_description visible{"options"};
   std::vector<std::string> positional;
+  bool takes_many = false;  ///< the last positional name takes all words that are left
 };
 
 /// The parsed words, or nothing after --help was printed to stdout. Abbreviated options are not

@@ -5,6 +5,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/comparison/sweep_file.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
@@ -28,7 +29,7 @@ constexpr const char* kCommand = "config";
 constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]...
        casdm config show FILE [--set KEY=VALUE]... [--json]
        casdm config init [--type TABLE=NAME]... [--out FILE]
-       casdm config schema [--whole] [--out FILE]
+       casdm config schema [--whole | --sweep] [--out FILE]
        casdm config reference [--out DIR]
 
 check      validates an experiment and looks for its data, without computing: every problem at once,
@@ -36,7 +37,7 @@ check      validates an experiment and looks for its data, without computing: ev
 show       prints the experiment as a run would save it: includes merged, defaults filled in
 init       prints a new experiment with every key explained, from the plugins found
 schema     prints a JSON Schema for editors, of files that may be pieces of an experiment;
-           --whole: of experiments after merging, with all keys that they need
+           --whole: of experiments after merging, with all keys that they need; --sweep: of sweeps
 reference  prints pages in Markdown about every key and component; --out writes a file for each,
            over those that it has written before
 
@@ -127,8 +128,14 @@ void init(const po::variables_map& parsed) {
 }
 
 void schema(const po::variables_map& parsed) {
+  if (parsed.count("whole") + parsed.count("sweep") > 1) {
+    throw ConfigError("config: --whole is of experiments and --sweep of sweeps; give one of them");
+  }
   const SchemaOf of = parsed.count("whole") > 0 ? SchemaOf::whole : SchemaOf::piece;
-  write_result(to_json(json_schema(schema_of<Experiment>(), catalog_for(Value(), parsed), of), 2) + "\n", parsed);
+  const PluginCatalog catalog = catalog_for(Value(), parsed);
+  const Value result =
+      parsed.count("sweep") > 0 ? sweep_json_schema(catalog) : json_schema(schema_of<Experiment>(), catalog, of);
+  write_result(to_json(result, 2) + "\n", parsed);
 }
 
 /// Pages replace pages that this command has written before, and nothing else.
@@ -147,7 +154,7 @@ void refuse_strangers(const std::filesystem::path& folder, const std::map<std::s
 }
 
 void reference(const po::variables_map& parsed) {
-  const auto pages = reference_pages(schema_of<Experiment>(), catalog_for(Value(), parsed));
+  const auto pages = reference_pages(schema_of<Experiment>(), schema_of<SweepOptions>(), catalog_for(Value(), parsed));
   if (parsed.count("out") == 0) {
     for (const auto& [name, content] : pages) std::cout << content << '\n';
     return;
@@ -175,6 +182,7 @@ int config_command(const std::vector<std::string>& arguments) {
       ("out", po::value<std::string>()->value_name("FILE"),
        "init, schema: write to this new file; reference: to this folder")  //
       ("whole", "schema: of experiments after merging")                    //
+      ("sweep", "schema: of the files of `casdm sweep`")                   //
       ("json", "show: print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;

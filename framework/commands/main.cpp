@@ -28,6 +28,9 @@ usage: casdm COMMAND [ARGUMENT]...
 
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
+  sweep SWEEP             train several arms of an experiment with several seeds, and compare them
+  compare RUN RUN...      say which of several runs did better, by how much, and how sure
+  report RUN|SWEEP        write one HTML page about a run or a sweep
   ema RUN                 make another average of a run's weights after training
   import FILE             read weights of other programs: PyTorch's .pt files, safetensors, folders
   export RUN              write a network's weights for other programs
@@ -53,6 +56,9 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"import", [&] { return casdm::run_in_framework("casdm_import_command", arguments); }},
       {"export", [&] { return casdm::run_in_framework("casdm_export_command", arguments); }},
       {"ema", [&] { return casdm::run_in_framework("casdm_ema_command", arguments); }},
+      {"sweep", [&] { return casdm::sweep_command(arguments); }},
+      {"compare", [&] { return casdm::compare_command(arguments); }},
+      {"report", [&] { return casdm::report_command(arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
   };

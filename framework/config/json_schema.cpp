@@ -196,14 +196,14 @@ class SchemaWriter {
 
 }  // namespace
 
-Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, SchemaOf of) {
+Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, SchemaOf of, const std::string& title) {
   SchemaWriter writer(catalog, of);
   const Value name = object({{"type", "string"}});
   const Value include = object({{"anyOf", Value::Array{name, object({{"type", "array"}, {"items", name}})}},
                                 {"description", "Pieces merged under this file, in order; relative to it."}});
   Value root = writer.table(schema, {{"include", include}});
   root.set("definitions", writer.definitions());
-  Value result = object({{"$schema", "http://json-schema.org/draft-04/schema#"}, {"title", "casdm experiment"}});
+  Value result = object({{"$schema", "http://json-schema.org/draft-04/schema#"}, {"title", title}});
   for (const auto& [key, value] : root.as_table()) result.set(key, value);
   return result;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "framework/config/resolve.h"
 
 namespace casdm {
@@ -10,6 +12,7 @@ enum class SchemaOf { piece, whole };
 
 /// A JSON Schema (draft-04) of experiment files, for editors: completion, documentation and most of what resolve()
 /// checks. What it refuses, resolve() refuses too.
-Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, SchemaOf of = SchemaOf::piece);
+Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, SchemaOf of = SchemaOf::piece,
+                  const std::string& title = "casdm experiment");
 
 }  // namespace casdm

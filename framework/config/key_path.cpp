@@ -75,11 +75,12 @@ void set_locations(Value& value, const Location& location) {
   value.set_location(location);
   if (value.is_table()) {
     for (auto& [key, member] : value.as_table()) {
-      set_locations(member, {location.file, 0, 0, key_path(location.key, key)});
+      set_locations(member, {location.file, location.line, location.column, key_path(location.key, key)});
     }
   } else if (value.is_array()) {
     for (std::size_t i = 0; i < value.as_array().size(); ++i) {
-      set_locations(value.as_array()[i], {location.file, 0, 0, key_path(location.key, std::to_string(i))});
+      const std::string key = key_path(location.key, std::to_string(i));
+      set_locations(value.as_array()[i], {location.file, location.line, location.column, key});
     }
   }
 }

@@ -26,7 +26,7 @@ std::optional<std::size_t> index_of(const std::string& part);
 /// The value at a key path below `root`; null where there is none.
 const Value* find_path(const Value& root, const std::string& path);
 
-/// Gives `value` the location, and everything in it the same file with its own key path.
+/// Gives `value` the location, and everything in it the same place with its own key path.
 void set_locations(Value& value, const Location& location);
 
 /// "file:line:column: key path: message", as much of it as is known.

@@ -41,8 +41,9 @@ std::string shown(const std::string& written) {
   return text("--set ", printable(written.substr(0, kLongestShown)), written.size() > kLongestShown ? "..." : "");
 }
 
-Override parse_override(const std::string& written) {
-  Location location{shown(written), 0, 0, ""};
+/// @param place  where it stands, without a key; a file name alone stands for the command line
+Override parse_override(const std::string& written, const Location& place) {
+  Location location = place;
   const std::size_t equals = written.find('=');
   if (equals == std::string::npos) fail_at(location, "expected KEY=VALUE, as in train.batch_size=64");
   Override result;
@@ -53,8 +54,7 @@ Override parse_override(const std::string& written) {
   if (result.path.size() > kDeepestNesting)
     fail_at(location, text("the key has more than ", kDeepestNesting, " parts"));
   for (const KeyPart& part : result.path) location.key = key_path(location.key, part.name);
-  if (location.key.size() > kLongestKeyPath)
-    fail_at({location.file, 0, 0, ""}, text("the key is longer than ", kLongestKeyPath, " bytes"));
+  if (location.key.size() > kLongestKeyPath) fail_at(place, text("the key is longer than ", kLongestKeyPath, " bytes"));
   result.value = parse_value(trimmed(written.substr(equals + 1)), location);
   set_locations(result.value, location);
   return result;
@@ -119,8 +119,9 @@ void apply(Value& document, const Override& override) {
   for (const KeyPart& part : override.path) {
     const bool is_last = &part == &override.path.back();
     if (target->is_null()) {
-      *target = container_for(part, is_last, spec, {location.file, 0, 0, path});
-      set_locations(*target, {location.file, 0, 0, path});
+      const Location here{location.file, location.line, location.column, path};
+      *target = container_for(part, is_last, spec, here);
+      set_locations(*target, here);
     }
     if (is_last && target->is_table() && part.name == "type") drop_old_component(*target, override.value, fields);
     const bool is_element = target->is_array();
@@ -136,13 +137,27 @@ void apply(Value& document, const Override& override) {
   *target = override.value;
 }
 
+void apply_all(Value& document, std::vector<Override> overrides) {
+  std::stable_partition(overrides.begin(), overrides.end(),
+                        [](const Override& o) { return o.path.back().name == "type"; });
+  for (const Override& override : overrides) apply(document, override);
+}
+
 }  // namespace
 
 void apply_overrides(Value& document, const std::vector<std::string>& overrides) {
   std::vector<Override> parsed;
-  for (const std::string& override : overrides) parsed.push_back(parse_override(override));
-  std::stable_partition(parsed.begin(), parsed.end(), [](const Override& o) { return o.path.back().name == "type"; });
-  for (const Override& override : parsed) apply(document, override);
+  for (const std::string& written : overrides) parsed.push_back(parse_override(written, {shown(written), 0, 0, ""}));
+  apply_all(document, std::move(parsed));
+}
+
+void apply_override_lines(Value& document, const std::vector<Value>& lines) {
+  std::vector<Override> parsed;
+  for (const Value& line : lines) {
+    const Location& place = line.location();
+    parsed.push_back(parse_override(line.as_string(), {place.file, place.line, place.column, ""}));
+  }
+  apply_all(document, std::move(parsed));
 }
 
 void refuse_set_twice(const std::string& option, const std::string& key, const std::vector<std::string>& overrides) {

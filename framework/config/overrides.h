@@ -11,6 +11,10 @@ namespace casdm {
 /// Their location is "--set " and the override. Throws ConfigError when one is malformed.
 void apply_overrides(Value& document, const std::vector<std::string>& overrides);
 
+/// The same for `lines`, strings that stand in a file: messages name their place, and relative paths in them are
+/// relative to that file.
+void apply_override_lines(Value& document, const std::vector<Value>& lines);
+
 /// For an option of a command that stands for a key: throws ConfigError when `overrides` set the key, too, a part of it
 /// or a table around it.
 /// @param option  as it was given: "--steps 10"

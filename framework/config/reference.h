@@ -9,9 +9,10 @@
 namespace casdm {
 
 /// The reference pages, Markdown by file name, made of the schemas alone: README.md (all kinds and components),
-/// experiment.md (the host's keys) and a page for each kind of component, with a table of the options and an example
-/// of each component. The same schemas give the same text on every machine.
-std::map<std::string, std::string> reference_pages(const OptionSchema& schema, const ComponentCatalog& catalog);
+/// experiment.md (the host's keys), sweep.md (those of a sweep) and a page for each kind of component, with a table of
+/// the options and an example of each component. The same schemas give the same text on every machine.
+std::map<std::string, std::string> reference_pages(const OptionSchema& schema, const OptionSchema& sweep,
+                                                   const ComponentCatalog& catalog);
 
 /// Whether `content` is a page of this or an earlier version.
 bool is_reference_page(std::string_view content);

@@ -1,5 +1,7 @@
 #include "framework/config/resolve.h"
 
+#include "framework/config/resolve_named.h"
+
 #include <algorithm>
 #include <cmath>
 #include <regex>
@@ -37,7 +39,7 @@ bool is_file_name(const std::string& name) {
 /// One walk over a document; collects problems instead of stopping at the first.
 class Resolver {
  public:
-  explicit Resolver(const ComponentCatalog& catalog) : catalog_(catalog) {}
+  Resolver(const ComponentCatalog& catalog, const std::string& whole) : catalog_(catalog), whole_(whole) {}
 
   /// @param owner  who declares the keys that are not of a component, for messages
   Value table(const Value& value, const OptionSpec& spec, const Value& defaults, const std::string& owner) {
@@ -208,7 +210,7 @@ class Resolver {
     std::string what =
         spec.component_kind.empty() ? expected(spec) : text("a table that chooses a ", spec.component_kind);
     if (!spec.component_kind.empty()) what += text(" by `type`: ", available(spec.component_kind));
-    problems_.add(location, text("missing; ", owner.empty() ? "an experiment" : owner, " needs it: ", what));
+    problems_.add(location, text("missing; ", owner.empty() ? whole_ : owner, " needs it: ", what));
   }
 
   void unknown_keys(const Value& table, const OptionSpec& spec, const Component& chosen, const std::string& owner) {
@@ -222,8 +224,7 @@ class Resolver {
       for (const OptionSpec& option : chosen.entry->options) known.push_back(option.name);
     }
     std::string of = chosen.owner;
-    if (of.empty() || !spec.fields.empty())
-      of += text(of.empty() ? "" : " and of ", owner.empty() ? "an experiment" : owner);
+    if (of.empty() || !spec.fields.empty()) of += text(of.empty() ? "" : " and of ", owner.empty() ? whole_ : owner);
     for (const auto& [key, value] : table.as_table()) {
       if (std::find(known.begin(), known.end(), key) != known.end()) continue;
       if (is_named_table(spec.fields, key, value)) continue;
@@ -334,6 +335,7 @@ class Resolver {
   }
 
   const ComponentCatalog& catalog_;
+  const std::string& whole_;  ///< what the document is, in messages
   Problems problems_;
   KeyFinder keys_;
   std::string plugin_;  ///< "NAME (plugin ID)" while its options are looked at; empty: the host's
@@ -351,9 +353,10 @@ void name_keys(Value& value, const std::string& key) {
   }
 }
 
-Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog& catalog) {
+Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog& catalog,
+                    const std::string& whole = "an experiment") {
   if (value.location().file.empty()) name_keys(value, "");
-  Resolver resolver(catalog);
+  Resolver resolver(catalog, whole);
   Value result = resolver.table(value, spec, Value(), "");
   resolver.finish();
   return result;
@@ -361,11 +364,16 @@ Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog&
 
 }  // namespace
 
-Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog) {
+Value resolve_named(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
+                    const std::string& whole) {
   OptionSpec root;
   root.type = OptionType::table;
   root.fields = schema;
-  return resolve_table(document, root, catalog);
+  return resolve_table(document, root, catalog, whole);
+}
+
+Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog) {
+  return resolve_named(document, schema, catalog, "an experiment");
 }
 
 Value resolve_component(const Value& table, std::string_view kind, const ComponentCatalog& catalog) {

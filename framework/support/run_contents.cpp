@@ -39,11 +39,12 @@ std::string owner_of(const fs::path& path) {
 
 bool is_of_run(const std::string& name) {
   constexpr std::string_view aside = "set-aside-";
-  if (name.starts_with(".tmp-")) return true;
+  if (name.starts_with(".tmp-") || name.starts_with("events.out.tfevents.")) return true;
   if (name.starts_with(aside)) {
     return name.size() > aside.size() && name.find_first_not_of("0123456789", aside.size()) == std::string::npos;
   }
-  const std::string_view known[] = {"config.toml", "metrics.jsonl", ".lock", "samples", "checkpoints", "ema"};
+  const std::string_view known[] = {"config.toml", "metrics.jsonl", ".lock",      "samples",
+                                    "checkpoints", "ema",           "report.html"};
   return std::find(std::begin(known), std::end(known), name) != std::end(known);
 }
 

@@ -12,6 +12,7 @@
 #include "casdm/text.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
+#include "framework/support/machine.h"
 #include "framework/training/damaged_checkpoint.h"
 #include "framework/training/module_state.h"
 
@@ -123,6 +124,7 @@ Value state_of(const CheckpointContent& content, const fs::path& folder) {
   Value record{Value::Table{}};
   record.set("format", kFormat);
   record.set("libtorch", TORCH_VERSION);
+  record.set("machine", machine_description());
   record.set("numbers", content.numbers);
   record.set("plugins", std::move(used));
   record.set("files", std::move(files));

@@ -18,7 +18,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "configs" / "casdm.schema.json"
-SHIPPED = sorted((ROOT / "configs").rglob("*.toml"))
+SWEEP_SCHEMA_FILE = ROOT / "configs" / "sweep.schema.json"
+
+
+def schema_named_in(file):
+    """The schema that the first line of an experiment or a sweep names."""
+    directive, _, path = file.read_text(encoding="utf-8").partition("\n")[0].partition(" ")
+    assert directive == "#:schema", f"{file} names no schema"
+    return (file.parent / path).resolve()
+
+
+SWEEPS = [file for file in sorted((ROOT / "configs").rglob("*.toml")) if schema_named_in(file) == SWEEP_SCHEMA_FILE]
+SHIPPED = [file for file in sorted((ROOT / "configs").rglob("*.toml")) if file not in SWEEPS]
 FOREIGN = sorted([*(ROOT / "examples").glob("*/experiment.toml"), *(ROOT / "sdk/templates").glob("*/experiment.toml")])
 PROGRAM = ""
 
@@ -125,11 +136,30 @@ class JsonSchema(unittest.TestCase):
         self.assertGreater(len(SHIPPED), 15)
         for file in SHIPPED:
             with self.subTest(file.relative_to(ROOT)):
-                text = file.read_text(encoding="utf-8")
-                directive, _, path = text.partition("\n")[0].partition(" ")
-                self.assertEqual(directive, "#:schema")
-                self.assertEqual((file.parent / path).resolve(), SCHEMA_FILE)
-                self.assertEqual(problems(self.pieces, tomllib.loads(text)), [])
+                self.assertEqual(schema_named_in(file), SCHEMA_FILE)
+                self.assertEqual(problems(self.pieces, tomllib.loads(file.read_text(encoding="utf-8"))), [])
+
+    def check_sweep(self, text, is_right):
+        schema = json.loads(SWEEP_SCHEMA_FILE.read_text(encoding="utf-8"))
+        self.assertEqual(problems(schema, tomllib.loads(text)) == [], is_right)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "x.toml").write_text(text, encoding="utf-8")
+            status, _, err = casdm("sweep", "x.toml", "--print", folder=folder)
+        self.assertEqual(status, 0 if is_right else 2, err)
+
+    def test_sweeps_are_taken_and_refused_by_schema_and_program(self):
+        self.assertGreater(len(SWEEPS), 0)
+        jsonschema.Draft4Validator.check_schema(json.loads(SWEEP_SCHEMA_FILE.read_text(encoding="utf-8")))
+        for file in SWEEPS:
+            with self.subTest(file.relative_to(ROOT)):
+                schema = json.loads(SWEEP_SCHEMA_FILE.read_text(encoding="utf-8"))
+                self.assertEqual(problems(schema, tomllib.loads(file.read_text(encoding="utf-8"))), [])
+        right = f"name = 'x'\nbase = '{ROOT}/configs/quickstart.toml'\nseeds = [0]\n[[arms]]\nname = 'a'\n"
+        self.check_sweep(right, True)
+        self.check_sweep(right + "set = 'train.batch_size=8'\n[[grid]]\nkey = 'ema.decay'\nvalues = [0.9, '0.5']\n", True)
+        for wrong in ("set = 3\n", "nam = 'b'\n", "[[grid]]\nkey = 'ema.decay'\n", "[arm]\n", "[[arms]]\nset = []\n"):
+            with self.subTest(wrong):
+                self.check_sweep(right + wrong, False)
 
     def test_every_shipped_experiment_is_whole_once_merged(self):
         for file in SHIPPED:

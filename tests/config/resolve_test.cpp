@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "framework/comparison/sweep_file.h"
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/json_schema.h"
@@ -351,7 +352,7 @@ TEST_CASE("limits are draft-04's: an exclusive minimum is a flag") {
 }
 
 TEST_CASE("reference pages describe every option and show an example that resolves") {
-  const auto pages = reference_pages(schema_of<Experiment>(), fake_catalog());
+  const auto pages = reference_pages(schema_of<Experiment>(), schema_of<SweepOptions>(), fake_catalog());
   for (const char* name : {"README.md", "experiment.md", "dataset.md", "noise_scheduler.md", "cascade_head.md",
                            "backbone.md", "metric_loss.md", "sampler.md"}) {
     CHECK_MESSAGE(pages.contains(name), name);

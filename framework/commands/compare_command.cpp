@@ -1,0 +1,67 @@
+#include <iostream>
+
+#include "casdm/atomic_file.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/comparison/result_files.h"
+#include "framework/comparison/tables.h"
+
+namespace casdm {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kCommand = "compare";
+constexpr const char* kUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]... [--out DIR]
+
+Says which of several runs did better, by how much, and how sure. Runs that differ in nothing but
+the seed are one arm: the table has each arm's mean over its seeds, and the difference to the
+baseline at equal seeds, both with an interval of 95 %. A run that is not complete is named and
+takes no part.
+
+  casdm compare runs/casdm-s* runs/ssim-s* --baseline casdm
+  casdm compare runs/a runs/b --measure 'loss.*' --format latex
+)";
+
+std::string formatted(const std::string& format, const Comparison& comparison, const std::vector<MeasureSummary>& all,
+                      const std::vector<std::string>& patterns) {
+  const std::vector<MeasureSummary> chosen = chosen_measures(all, patterns);
+  if (format == "text") return text_of(comparison, chosen);
+  if (format == "markdown") return markdown_of(comparison, chosen);
+  if (format == "latex") return latex_of(comparison, chosen);
+  const std::vector<MeasureSummary>& whole = patterns.empty() ? all : chosen;
+  if (format == "csv") return csv_of(comparison, whole);
+  if (format == "json") return json_of(comparison, whole);
+  const std::vector<std::string> near = nearest(format, {"text", "markdown", "latex", "csv", "json"}, 1);
+  throw ConfigError(text("--format ", quoted(format), ": expected text, markdown, latex, csv or json",
+                         near.empty() ? "" : text("; did you mean ", near.front(), "?")));
+}
+
+}  // namespace
+
+int compare_command(const std::vector<std::string>& arguments) {
+  std::vector<std::string> runs, patterns;
+  std::string baseline, format, out;
+  po::options_description options("options");
+  options.add_options()("run", po::value(&runs)->composing(), "the run folders (also without --run)")(
+      "baseline", po::value(&baseline)->value_name("NAME"),
+      "the arm that the others are compared with, or a run of it; default: that of the first run")(
+      "measure", po::value(&patterns)->composing()->value_name("PATTERN"),
+      "numbers to show, such as 'loss.*'; repeatable; default: what evaluations say, else the losses")(
+      "format", po::value(&format)->default_value("text")->value_name("NAME"), "text, markdown, latex, csv or json")(
+      "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder");
+  if (!fill_arguments({kCommand, kUsage, options, {"run"}, /*takes_many=*/true}, arguments)) return 0;
+  if (runs.empty()) throw ConfigError("compare: give the folders of at least two runs; see `casdm compare --help`");
+  Comparison comparison = compare_runs({runs.begin(), runs.end()}, baseline);
+  const std::vector<MeasureSummary> all = summarise(comparison);
+  const std::string table = formatted(format, comparison, all, patterns);
+  if (!out.empty()) write_results(out, comparison, all, chosen_measures(all, patterns), kCommand);
+  std::cout << table;
+  return 0;
+}
+
+}  // namespace casdm

@@ -1,0 +1,243 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <numeric>
+#include <thread>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/comparison/result_files.h"
+#include "framework/comparison/sweep_plan.h"
+#include "framework/comparison/sweep_runner.h"
+#include "framework/comparison/tables.h"
+#include "framework/loading/discovery.h"
+#include "framework/report/report.h"
+#include "framework/support/files.h"
+#include "framework/support/shell_word.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kCommand = "sweep";
+constexpr const char* kUsage = R"(usage: casdm sweep SWEEP.toml [--dry-run] [--jobs N] [--set KEY=VALUE]...
+       casdm sweep SWEEP.toml --print | --slurm
+       casdm sweep SWEEP.toml --cell NAME
+
+Trains every arm of a sweep with every seed, each as an ordinary run in a process of its own, and
+compares them: means over seeds, and paired differences to the baseline with their intervals. First
+it prints the plan with the time that a short pilot of each arm suggests; --dry-run stops there.
+
+Ctrl-C and SIGTERM stop it in order. The same command goes on: complete runs are kept, started ones
+are resumed bit for bit, failed ones tried again. The result is in DIR/NAME of the file: results.csv,
+results.json, results.md, results.tex and report.html. Exit status 1: a run failed, or it was
+stopped.
+
+  casdm sweep configs/study/quick.toml --dry-run
+  casdm sweep configs/study/quick.toml
+  casdm sweep configs/study/quick.toml --slurm > quick.sbatch && sbatch quick.sbatch
+)";
+
+struct SweepArguments {
+  std::string file;
+  std::string cell;
+  std::vector<std::string> overrides, plugins, patterns;
+  std::optional<std::int64_t> jobs;
+  bool dry_run = false;
+  bool no_pilot = false;
+  bool print = false;
+  bool slurm = false;
+};
+
+po::options_description described(SweepArguments& a) {
+  po::options_description options("options");
+  options.add_options()("file", po::value(&a.file), "the sweep file (also as the first word)")(
+      "dry-run", po::bool_switch(&a.dry_run), "print the plan and stop")(
+      "no-pilot", po::bool_switch(&a.no_pilot), "plan without a pilot, and so without an estimate of the time")(
+      "jobs", whole_number("jobs", a.jobs, 1, 1024), "runs at a time; they share the CPUs; default: 1")(
+      "set", po::value(&a.overrides)->composing()->value_name("KEY=VALUE"), "set one key in every run; repeatable")(
+      "plugin", po::value(&a.plugins)->composing()->value_name("FILE"), "a plugin library to use besides those found")(
+      "measure", po::value(&a.patterns)->composing()->value_name("PATTERN"),
+      "numbers to show, such as 'loss.*'; repeatable; see `casdm compare --help`")(
+      "print", po::bool_switch(&a.print), "print one command a line for each run that is not complete")(
+      "slurm", po::bool_switch(&a.slurm), "print a job array script for Slurm; --jobs limits how many run at a time")(
+      "cell", po::value(&a.cell)->value_name("NAME"), "train this one run alone, as --print and --slurm have it");
+  return options;
+}
+
+/// The components for experiments, searched once for each set of `[plugins] paths`.
+class Catalogs {
+ public:
+  explicit Catalogs(const std::vector<std::string>& plugins) : files_(plugins.begin(), plugins.end()) {}
+
+  const ComponentCatalog& of(const Value& document) {
+    const std::vector<fs::path> paths = plugin_paths(document);
+    const auto known = catalogs_.find(paths);
+    if (known != catalogs_.end()) return known->second;
+    SearchPaths search;
+    search.files = files_;
+    search.config = paths;
+    PluginCatalog catalog = PluginCatalog::discover(search);
+    catalog.require_files();
+    return catalogs_.emplace(paths, std::move(catalog)).first->second;
+  }
+
+ private:
+  std::vector<fs::path> files_;
+  std::map<std::vector<fs::path>, PluginCatalog> catalogs_;
+};
+
+/// The words that make the same sweep again.
+std::vector<std::string> repeated(const SweepArguments& a) {
+  std::vector<std::string> words{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
+  for (const std::string& setting : a.overrides) words.insert(words.end(), {"--set", setting});
+  for (const std::string& file : a.plugins) {
+    words.insert(words.end(), {"--plugin", fs::absolute(file).lexically_normal().string()});
+  }
+  return words;
+}
+
+std::string shell_line(const std::vector<std::string>& words) {
+  std::vector<std::string> quoted;
+  for (const std::string& word : words) quoted.push_back(shell_word(word));
+  return join(quoted, " ");
+}
+
+std::vector<std::size_t> cells_to_do(const Sweep& sweep) {
+  std::vector<std::size_t> cells;
+  for (std::size_t i = 0; i < sweep.cells.size(); ++i) {
+    if (state_of(sweep, sweep.cells[i]) != CellState::complete) cells.push_back(i);
+  }
+  return cells;
+}
+
+std::string commands_of(const Sweep& sweep, const SweepArguments& a) {
+  std::string lines;
+  const std::string there = text("cd ", shell_word(fs::current_path().string()), " && ");
+  for (const std::size_t cell : cells_to_do(sweep)) {
+    std::vector<std::string> words = repeated(a);
+    words.insert(words.end(), {"--cell", sweep.cells[cell].name});
+    lines += text(there, shell_line(words), "\n");
+  }
+  return lines;
+}
+
+std::string slurm_script(const Sweep& sweep, const SweepArguments& a) {
+  const std::vector<std::size_t> cells = cells_to_do(sweep);
+  if (cells.empty()) throw ConfigError("sweep: every run is complete, so there is nothing to submit");
+  std::vector<std::string> names;
+  for (const std::size_t cell : cells) names.push_back(shell_word(sweep.cells[cell].name));
+  const std::string here = fs::current_path().string();
+  return text("#!/bin/bash\n#SBATCH --job-name=", shell_word(sweep.name), "\n#SBATCH --array=0-", cells.size() - 1,
+              a.jobs ? text("%", *a.jobs) : "", "\n#SBATCH --requeue\n",
+              "# Two minutes before the time is up the run saves its state; submitted again, it goes on.\n",
+              "#SBATCH --signal=B:TERM@120\nset -eu\ncd ", shell_word(here), "\ncells=(", join(names, " "), ")\nexec ",
+              shell_line(repeated(a)), " --cell \"${cells[$SLURM_ARRAY_TASK_ID]}\"\n");
+}
+
+std::size_t cell_named(const Sweep& sweep, const std::string& name) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < sweep.cells.size(); ++i) {
+    if (sweep.cells[i].name == name) return i;
+    names.push_back(sweep.cells[i].name);
+  }
+  const std::vector<std::string> near = nearest(name, names, 1);
+  throw ConfigError(text("--cell ", quoted(name), ": the sweep has no such run; ",
+                         near.empty() ? "--print lists them" : text("did you mean ", quoted(near.front()), "?")));
+}
+
+SweepSettings settings_of(const SweepArguments& a) {
+  SweepSettings settings;
+  settings.jobs = a.jobs.value_or(1);
+  for (const std::string& file : a.plugins) settings.options.insert(settings.options.end(), {"--plugin", file});
+  // Runs side by side would follow each other's load, and the last bits of their numbers with it.
+  if (settings.jobs > 1 && ::getenv("OMP_NUM_THREADS") == nullptr) {
+    const auto threads = static_cast<std::int64_t>(std::thread::hardware_concurrency()) / settings.jobs;
+    settings.environment["OMP_NUM_THREADS"] = std::to_string(std::max<std::int64_t>(1, threads));
+  }
+  return settings;
+}
+
+SweepPlan planned(const Sweep& sweep, const SweepArguments& a, const SweepSettings& settings) {
+  return plan_of(sweep, [&](const SweepCell& cell) {
+    if (a.no_pilot || interrupted()) return Pilot{};
+    std::cerr << "pilot: " << sweep.points[cell.point].name << '\n';
+    return pilot_of(sweep, cell, settings.options, settings.environment);
+  });
+}
+
+/// A pattern that fits nothing is known after hours of training: then it is no reason to show nothing.
+std::vector<MeasureSummary> measures_of(const std::vector<MeasureSummary>& all,
+                                        const std::vector<std::string>& patterns) {
+  try {
+    return chosen_measures(all, patterns);
+  } catch (const ConfigError& error) {
+    std::cerr << "warning: " << error.what() << '\n';
+    return chosen_measures(all, {});
+  }
+}
+
+int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
+  const Comparison comparison = read_sweep(sweep.folder);
+  const std::vector<MeasureSummary> all = summarise(comparison);
+  const std::vector<MeasureSummary> chosen = measures_of(all, a.patterns);
+  write_results(sweep.folder, comparison, all, chosen, kCommand);
+  std::cout << text_of(comparison, chosen);
+  write_file(sweep.folder / "report.html", report_of(sweep.folder));
+  std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "
+            << (sweep.folder / "report.html").string() << "\n";
+  if (end.is_stopped) std::cerr << "stopped; the same command goes on\n";
+  if (end.failed > 0) std::cerr << end.failed << (end.failed == 1 ? " run" : " runs") << " failed; see above\n";
+  return end.is_stopped || end.failed > 0 ? 1 : 0;
+}
+
+void check(const SweepArguments& a) {
+  if (a.file.empty()) throw ConfigError("sweep: give a sweep file; see `casdm sweep --help`");
+  const int modes = int{a.dry_run} + int{a.print} + int{a.slurm} + int{!a.cell.empty()};
+  if (modes > 1) throw ConfigError("sweep: --dry-run, --print, --slurm and --cell exclude each other");
+}
+
+}  // namespace
+
+int sweep_command(const std::vector<std::string>& arguments) {
+  SweepArguments a;
+  if (!fill_arguments({kCommand, kUsage, described(a), {"file"}}, arguments)) return 0;
+  check(a);
+  Catalogs catalogs(a.plugins);
+  const auto catalog_of = [&](const Value& document) -> const ComponentCatalog& { return catalogs.of(document); };
+  const Sweep sweep = load_sweep(a.file, a.overrides, catalog_of);
+  const SweepSettings settings = settings_of(a);
+  if (a.print || a.slurm) {
+    check_sweep_folder(sweep, catalog_of);
+    std::cout << (a.print ? commands_of(sweep, a) : slurm_script(sweep, a));
+    return 0;
+  }
+  catch_signals();
+  if (!a.cell.empty()) {
+    const std::size_t cell = cell_named(sweep, a.cell);
+    prepare_sweep_folder(sweep, catalog_of);
+    const SweepEnd end = run_sweep(sweep, {cell}, settings);
+    return end.is_stopped || end.failed > 0 ? 1 : 0;
+  }
+  if (a.dry_run) {
+    check_sweep_folder(sweep, catalog_of);
+    std::cout << text_of(sweep, planned(sweep, a, settings), settings.jobs);
+    return interrupted() ? 1 : 0;
+  }
+  prepare_sweep_folder(sweep, catalog_of);
+  const SweepLock lock(sweep.folder);
+  std::cerr << text_of(sweep, planned(sweep, a, settings), settings.jobs);
+  std::vector<std::size_t> cells(sweep.cells.size());
+  std::iota(cells.begin(), cells.end(), std::size_t{0});
+  return finish(sweep, run_sweep(sweep, cells, settings), a);
+}
+
+}  // namespace casdm

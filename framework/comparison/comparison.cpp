@@ -1,0 +1,236 @@
+#include "framework/comparison/comparison.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/cross_checks.h"
+#include "framework/config/experiment.h"
+#include "framework/loading/discovery.h"
+#include "framework/reporting/progress.h"
+#include "framework/training/experiment_change.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kFewSeeds = 3;
+
+using BySeed = std::map<std::int64_t, double>;
+
+BySeed values_of(const ComparedArm& arm, const std::string& measure) {
+  BySeed values;
+  for (const ComparedRun& run : arm.runs) {
+    const Measure* found = run.problem.empty() ? run.record.find(measure) : nullptr;
+    if (found != nullptr) values[run.seed] = found->value;
+  }
+  return values;
+}
+
+MeanEstimate mean_of(const BySeed& values) {
+  std::vector<double> all;
+  for (const auto& [seed, value] : values) all.push_back(value);
+  return estimate_mean(all);
+}
+
+MeanEstimate difference_of(const BySeed& values, const BySeed& baseline) {
+  std::vector<double> differences;
+  for (const auto& [seed, value] : values) {
+    const auto other = baseline.find(seed);
+    if (other != baseline.end()) differences.push_back(value - other->second);
+  }
+  return estimate_mean(differences);
+}
+
+/// Marks the best of the arms that are compared with `baseline`.
+void mark_best(MeasureSummary& measure, const Comparison& comparison, std::size_t baseline) {
+  if (measure.better == Better::unknown) return;
+  std::vector<ArmSummary*> group;
+  for (ArmSummary& arm : measure.arms) {
+    if (comparison.arms[arm.arm].baseline == baseline) group.push_back(&arm);
+  }
+  if (group.size() < 2) return;
+  const bool is_lower = measure.better == Better::lower;
+  ArmSummary* best = *std::min_element(group.begin(), group.end(), [&](const ArmSummary* a, const ArmSummary* b) {
+    return is_lower ? a->mean.mean < b->mean.mean : a->mean.mean > b->mean.mean;
+  });
+  const auto is_sure = [](const ArmSummary* arm) { return arm->difference && arm->difference->excludes_zero(); };
+  best->is_best = best->difference ? is_sure(best)
+                                   : std::all_of(group.begin(), group.end(),
+                                                 [&](const ArmSummary* arm) { return arm == best || is_sure(arm); });
+}
+
+MeasureSummary summary_of(const Comparison& comparison, const Measure& measure) {
+  MeasureSummary result{measure.name, measure.better, measure.about, {}};
+  for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+    const ComparedArm& arm = comparison.arms[i];
+    const BySeed values = values_of(arm, measure.name);
+    if (values.empty()) continue;
+    ArmSummary summary{i, mean_of(values), {}, false};
+    if (arm.baseline != i) {
+      summary.difference = difference_of(values, values_of(comparison.arms[arm.baseline], measure.name));
+      if (summary.difference->count == 0) summary.difference.reset();
+    }
+    result.arms.push_back(std::move(summary));
+  }
+  for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+    if (comparison.arms[i].baseline == i) mark_best(result, comparison, i);
+  }
+  return result;
+}
+
+/// The name of a run's folder without its seed at the end: "casdm-s1", "casdm_seed1" and "casdm-1" give "casdm".
+std::string name_without_seed(const RunRecord& run) {
+  std::string name = fs::absolute(run.path).lexically_normal().filename().string();
+  if (name.empty()) name = fs::absolute(run.path).lexically_normal().parent_path().filename().string();
+  const std::string whole = name;
+  const std::string seed = std::to_string(run.seed);
+  if (!name.ends_with(seed)) return whole;
+  name.resize(name.size() - seed.size());
+  for (const char* word : {"seed", "s"}) {
+    const std::string_view ending = word;
+    const std::size_t before = name.size() - std::min(name.size(), ending.size());
+    if (!name.ends_with(ending) || (before > 0 && name[before - 1] != '-' && name[before - 1] != '_')) continue;
+    name.resize(before);
+    break;
+  }
+  if (name.empty() || (name.back() != '-' && name.back() != '_')) return whole;
+  name.erase(name.find_last_not_of("-_") + 1);
+  return name.empty() ? whole : name;
+}
+
+/// With the defaults of this version filled in, where the plugins are there: an older run may leave out what a newer
+/// one states.
+Value resolved(const Value& config, const PluginCatalog& catalog) {
+  try {
+    return checked_experiment(config, schema_of<Experiment>(), catalog);
+  } catch (const Error&) {
+    return config;
+  }
+}
+
+void add_run(Comparison& comparison, RunRecord run, const PluginCatalog& catalog) {
+  Value experiment = experiment_of(resolved(run.config, catalog));
+  const auto is_same = [&](const ComparedArm& arm) { return changes(arm.experiment, experiment).empty(); };
+  auto arm = std::find_if(comparison.arms.begin(), comparison.arms.end(), is_same);
+  if (arm == comparison.arms.end()) {
+    arm = comparison.arms.insert(arm, {name_without_seed(run), 0, {}, std::move(experiment)});
+  }
+  for (const ComparedRun& other : arm->runs) {
+    if (other.seed != run.seed) continue;
+    throw ConfigError(text(other.path.string(), " and ", run.path.string(),
+                           " are runs of one experiment with the seed ", run.seed,
+                           ", so they are one value; give one of them"));
+  }
+  std::string problem;
+  if (!run.is_complete()) {
+    problem = text("not complete: ", run.images, " of ", run.total_images, " images");
+  }
+  arm->runs.push_back({run.seed, run.path, problem, std::move(run)});
+}
+
+/// Arms of one name get the names of their first runs.
+void make_names_unique(Comparison& comparison) {
+  std::map<std::string, int> counts;
+  for (const ComparedArm& arm : comparison.arms) ++counts[arm.name];
+  for (ComparedArm& arm : comparison.arms) {
+    if (counts[arm.name] > 1) arm.name = arm.runs.front().path.string();
+  }
+}
+
+std::size_t baseline_index(const Comparison& comparison, const std::string& baseline) {
+  if (baseline.empty()) return 0;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+    const ComparedArm& arm = comparison.arms[i];
+    names.push_back(arm.name);
+    const auto is_it = [&](const ComparedRun& run) {
+      std::error_code ignored;
+      return fs::equivalent(run.path, baseline, ignored);
+    };
+    if (arm.name == baseline || std::any_of(arm.runs.begin(), arm.runs.end(), is_it)) return i;
+  }
+  throw ConfigError(text("--baseline ", quoted(baseline), ": expected one of ", join(names, ", "),
+                         ", or the folder of one of the runs"));
+}
+
+}  // namespace
+
+std::size_t ComparedArm::successes() const {
+  return static_cast<std::size_t>(
+      std::count_if(runs.begin(), runs.end(), [](const ComparedRun& run) { return run.problem.empty(); }));
+}
+
+const ArmSummary* MeasureSummary::of(std::size_t arm) const {
+  const auto found = std::find_if(arms.begin(), arms.end(), [&](const ArmSummary& a) { return a.arm == arm; });
+  return found == arms.end() ? nullptr : &*found;
+}
+
+std::vector<MeasureSummary> summarise(const Comparison& comparison) {
+  std::vector<MeasureSummary> result;
+  std::set<std::string> known;
+  for (const bool of_evaluation : {true, false}) {
+    for (const ComparedArm& arm : comparison.arms) {
+      for (const ComparedRun& run : arm.runs) {
+        for (const Measure& measure : run.record.measures) {
+          if (measure.about.empty() == of_evaluation || !run.problem.empty()) continue;
+          if (known.insert(measure.name).second) result.push_back(summary_of(comparison, measure));
+        }
+      }
+    }
+  }
+  return result;
+}
+
+Comparison compare_runs(const std::vector<fs::path>& folders, const std::string& baseline) {
+  Comparison comparison;
+  const PluginCatalog catalog = PluginCatalog::discover({});
+  for (const fs::path& folder : folders) add_run(comparison, read_run_record(folder), catalog);
+  make_names_unique(comparison);
+  const std::size_t index = baseline_index(comparison, baseline);
+  for (ComparedArm& arm : comparison.arms) arm.baseline = index;
+  return comparison;
+}
+
+std::vector<std::string> differences(const Comparison& comparison, std::size_t arm) {
+  const ComparedArm& compared = comparison.arms[arm];
+  const Value& before = comparison.arms[compared.baseline].experiment;
+  std::vector<std::string> lines;
+  if (before.is_null() || compared.experiment.is_null()) return lines;
+  for (const ExperimentChange& change : changes(before, compared.experiment)) lines.push_back(to_string(change));
+  return lines;
+}
+
+std::vector<std::string> remarks(const Comparison& comparison) {
+  std::vector<std::string> lines;
+  std::size_t fewest = comparison.arms.empty() ? 0 : comparison.arms.front().successes();
+  std::set<std::string> warnings;
+  std::set<std::int64_t> lengths;
+  for (const ComparedArm& arm : comparison.arms) {
+    fewest = std::min(fewest, arm.successes());
+    for (const ComparedRun& run : arm.runs) {
+      if (!run.problem.empty()) lines.push_back(text(arm.name, ", seed ", run.seed, ": ", run.problem));
+      if (run.problem.empty()) lengths.insert(run.record.images);
+      for (const std::string& warning : run.record.warnings) warnings.insert(text(arm.name, ": ", warning));
+    }
+  }
+  lines.insert(lines.end(), warnings.begin(), warnings.end());
+  if (lengths.size() > 1) {
+    lines.push_back(
+        text("the runs have seen different numbers of images, from ", *lengths.begin(), " to ", *lengths.rbegin()));
+  }
+  if (fewest < 2) {
+    lines.emplace_back("an arm with fewer than two seeds has no interval: nothing says how sure its numbers are");
+  } else if (fewest < kFewSeeds) {
+    lines.push_back(text("an interval over two seeds is ", significant(student_t_quantile(0.975, 1)),
+                         " standard errors wide on each side; a third seed makes that ",
+                         significant(student_t_quantile(0.975, 2))));
+  }
+  return lines;
+}
+
+}  // namespace casdm

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "framework/comparison/sweep_folder.h"
+
+namespace casdm {
+
+/// What is known of an arm before it is trained.
+struct Pilot {
+  double images_per_second = 0;  ///< 0: not known
+  double start = 0;              ///< seconds until the first step is done
+  std::int64_t parameters = 0;   ///< parameters and buffers of all modules; 0: not known
+  std::string problem = {};      ///< why it cannot be trained; empty: it can
+};
+
+/// Trains a cell for some seconds in a folder beside the sweep's, which is removed again; or looks at its run, where it
+/// has one that has come far enough. Stops early when `interrupted()`.
+Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const std::vector<std::string>& train_options,
+               const std::map<std::string, std::string>& environment);
+
+}  // namespace casdm

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "framework/comparison/comparison.h"
+
+namespace casdm {
+
+/// Writes results.csv and results.json with `all` measures, and results.md and results.tex with the `chosen` ones, into
+/// `folder`, which is made. Files of these names are replaced when this program has written them. Throws ConfigError
+/// when one is somebody else's, or the folder belongs to a run; Error when writing fails.
+/// @param command  for messages
+void write_results(const std::filesystem::path& folder, const Comparison& comparison,
+                   const std::vector<MeasureSummary>& all, const std::vector<MeasureSummary>& chosen,
+                   const std::string& command);
+
+}  // namespace casdm

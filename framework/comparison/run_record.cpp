@@ -1,0 +1,146 @@
+#include "framework/comparison/run_record.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+
+#include "casdm/error.h"
+#include "casdm/options.h"
+#include "casdm/text.h"
+#include "framework/comparison/evaluations.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Calls `use` with each line of `content`, from the last one to the first, until it returns true.
+void from_the_end(std::string_view content, const std::function<bool(std::string_view)>& use) {
+  // What follows the last line break is a line that is not whole.
+  for (std::size_t end = content.rfind('\n'); end != std::string_view::npos && end > 0;) {
+    const std::size_t before = content.rfind('\n', end - 1);
+    const std::size_t begin = before == std::string_view::npos ? 0 : before + 1;
+    if (use(content.substr(begin, end - begin)) || before == std::string_view::npos) return;
+    end = before;
+  }
+}
+
+/// A line of the log; null when it is that of a resume, or damaged.
+Value record_of(std::string_view line) {
+  try {
+    Value record = from_json(line);
+    const Value* images = record.find("images");
+    const bool is_one = images != nullptr && images->is_integer() && record.find("resumed") == nullptr;
+    return is_one ? record : Value();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+std::string log_of(const fs::path& folder) {
+  const fs::path log = folder / "metrics.jsonl";
+  return fs::exists(log) ? read_file(log) : "";
+}
+
+/// Adds the finite numbers in `value`, at any depth: "loss.eps" of {"loss": {"eps": {"mean": ...}}}.
+void add_numbers(const Value& value, const std::string& name, Better better, std::vector<Measure>& measures) {
+  if (value.is_number() && std::isfinite(value.as_number())) measures.push_back({name, value.as_number(), better});
+  if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      add_numbers(value.as_array()[i], text(name, ".", i + 1), better, measures);
+    }
+  }
+  if (!value.is_table()) return;
+  for (const auto& [key, member] : value.as_table()) {
+    add_numbers(member, key == "mean" ? name : text(name, ".", key), better, measures);
+  }
+}
+
+std::int64_t whole_number(const Value& config, const std::string& key, std::int64_t fallback) {
+  const Value* value = find_path(config, key);
+  if (value == nullptr) return fallback;
+  return value->is_integer() ? value->as_integer() : read_count(*value).value;
+}
+
+}  // namespace
+
+std::string to_string(Better better) {
+  return better == Better::lower ? "lower" : better == Better::higher ? "higher" : "";
+}
+
+const Measure* RunRecord::find(const std::string& name) const {
+  const auto found = std::find_if(measures.begin(), measures.end(), [&](const Measure& m) { return m.name == name; });
+  return found == measures.end() ? nullptr : &*found;
+}
+
+RunRecord read_run_record(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(folder / "config.toml", ignored)) {
+    throw ConfigError(text(folder.string(), " is not a run folder: it holds no config.toml"));
+  }
+  RunRecord run;
+  run.path = folder;
+  run.config = load_document(folder / "config.toml");
+  run.seed = whole_number(run.config, "run.seed", 0);
+  run.total_images = whole_number(run.config, "train.total_images", 0);
+  const Value last = last_line(folder, "loss");
+  if (last.is_null()) return run;
+  run.images = last.find("images")->as_integer();
+  if (const Value* seconds = last.find("seconds")) run.seconds = seconds->as_number();
+  add_evaluations(folder, run);
+  const std::array<std::pair<const char*, Better>, 3> groups = {
+      {{"loss", Better::lower}, {"statistic", Better::unknown}, {"grad_norm", Better::unknown}}};
+  for (const auto& [name, better] : groups) {
+    if (const Value* group = last.find(name)) add_numbers(*group, name, better, run.measures);
+  }
+  for (const char* name : {"seconds", "images_per_second"}) {
+    if (const Value* value = last.find(name)) add_numbers(*value, name, Better::unknown, run.measures);
+  }
+  return run;
+}
+
+void read_log(const fs::path& folder, const std::function<void(const Value& line)>& use) {
+  const std::string content = log_of(folder);
+  for (std::size_t begin = 0, end; (end = content.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    const Value record = record_of(std::string_view(content).substr(begin, end - begin));
+    if (!record.is_null()) use(record);
+  }
+}
+
+Value last_line(const fs::path& folder, std::string_view key, std::int64_t images) {
+  Value found;
+  from_the_end(log_of(folder), [&](std::string_view line) {
+    Value record = record_of(line);
+    if (record.is_null()) return false;
+    if (record.find("images")->as_integer() < images) return true;
+    if (record.find(key) == nullptr) return false;
+    found = std::move(record);
+    return true;
+  });
+  return found;
+}
+
+std::int64_t images_in_log(const fs::path& folder) {
+  const Value last = last_line(folder, "loss");
+  return last.is_null() ? 0 : last.find("images")->as_integer();
+}
+
+Value experiment_of(const Value& config) {
+  Value result = config;
+  if (Value* run = result.find("run"); run != nullptr && run->is_table()) {
+    for (const char* key : {"name", "seed", "directory", "threads"}) {
+      std::erase_if(run->as_table(), [&](const Value::Member& member) { return member.first == key; });
+    }
+  }
+  if (Value* plugins = result.find("plugins"); plugins != nullptr && plugins->is_table()) {
+    std::erase_if(plugins->as_table(), [](const Value::Member& member) { return member.first == "used"; });
+  }
+  return result;
+}
+
+}  // namespace casdm

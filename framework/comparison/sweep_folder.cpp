@@ -1,0 +1,260 @@
+#include "framework/comparison/sweep_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "casdm/atomic_file.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/cross_checks.h"
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
+#include "framework/config/key_path.h"
+#include "framework/support/files.h"
+#include "framework/support/run_contents.h"
+#include "framework/training/experiment_change.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kPlan = "sweep.json";
+constexpr std::int64_t kFormat = 1;
+constexpr std::size_t kMostShownChanges = 5;
+constexpr std::size_t kLargestRecord = 1 << 20;
+
+using CatalogOf = std::function<const ComponentCatalog&(const Value&)>;
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+/// The images of the newest checkpoint; 0 without one.
+std::int64_t images_saved(const fs::path& run) {
+  std::int64_t images = 0;
+  std::error_code failure;
+  for (fs::directory_iterator entry(run / "checkpoints", failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    const std::string name = entry->path().filename().string();
+    const bool is_checkpoint = name.size() == 12 && name.find_first_not_of("0123456789") == std::string::npos;
+    if (is_checkpoint && is_there(entry->path() / "state.json")) {
+      images = std::max<std::int64_t>(images, std::stoll(name));
+    }
+  }
+  return images;
+}
+
+std::int64_t number_in(const Value& experiment, const char* key) {
+  const Value* value = find_path(experiment, key);
+  return value == nullptr ? 0 : value->as_integer();
+}
+
+/// Throws ConfigError unless the run under a cell's name is of the cell's experiment.
+void check_run(const fs::path& run, const SweepCell& cell, const CatalogOf& catalog_of) {
+  const auto taken = [&](const std::string& why) {
+    throw ConfigError(
+        text(run.string(), " ", why, ". Rename the arm or the sweep, or move it away; nothing was changed"));
+  };
+  if (!is_there(run)) return;
+  if (!is_there(run / "config.toml")) taken("exists and is no run folder");
+  Value before = load_document(run / "config.toml");
+  try {
+    before = checked_experiment(before, schema_of<Experiment>(), catalog_of(before));
+  } catch (const ConfigError&) {
+    // What cannot be resolved any more is compared as it is.
+  }
+  std::vector<std::string> changed;
+  for (const ExperimentChange& change : changes(experiment_of(before), experiment_of(cell.experiment))) {
+    changed.push_back(to_string(change));
+  }
+  const Value* seed = find_path(before, "run.seed");
+  if (seed != nullptr && *seed != Value(cell.seed))
+    changed.push_back(text("run.seed: ", to_toml_value(*seed), " -> ", cell.seed));
+  if (changed.empty()) return;
+  const std::size_t more = changed.size() - std::min(changed.size(), kMostShownChanges);
+  changed.resize(changed.size() - more);
+  taken(text("is a run of another experiment: ", join(changed, "; "),
+             more > 0 ? text("; and ", more, " more keys") : ""));
+}
+
+Value plan_of(const Sweep& sweep) {
+  Value::Array points, cells;
+  for (const SweepPoint& point : sweep.points) {
+    Value entry{Value::Table{}};
+    entry.set("name", point.name);
+    entry.set("baseline", static_cast<std::int64_t>(point.baseline));
+    points.push_back(std::move(entry));
+  }
+  for (const SweepCell& cell : sweep.cells) {
+    Value entry{Value::Table{}};
+    entry.set("name", cell.name);
+    entry.set("arm", static_cast<std::int64_t>(cell.point));
+    entry.set("seed", cell.seed);
+    cells.push_back(std::move(entry));
+  }
+  Value plan{Value::Table{}};
+  plan.set("format", kFormat);
+  plan.set("name", sweep.name);
+  plan.set("file", fs::absolute(sweep.file).lexically_normal().string());
+  plan.set("arms", std::move(points));
+  plan.set("cells", std::move(cells));
+  return plan;
+}
+
+void write_if_other(const fs::path& file, const std::string& content) {
+  if (!is_there(file) || read_file(file) != content) write_file(file, content);
+}
+
+const Value& member(const Value& table, const char* key) {
+  const Value* value = table.find(key);
+  if (value == nullptr) throw Error(text("it has no '", key, "'"));
+  return *value;
+}
+
+/// What is recorded of a cell's end; null without a record.
+Value end_of(const fs::path& folder, const std::string& cell) {
+  const fs::path file = folder / "cells" / (cell + ".json");
+  return is_there(file) ? from_json(read_regular_file(file, kLargestRecord)) : Value();
+}
+
+std::string failure_of(const fs::path& folder, const std::string& cell) {
+  try {
+    const Value end = end_of(folder, cell);
+    const Value* problem = end.find("problem");
+    return problem == nullptr || problem->is_null() ? "" : problem->as_string();
+  } catch (const Error& error) {
+    return text("its record cannot be read: ", error.what());
+  }
+}
+
+Value evaluation_of(const Sweep& sweep) {
+  return sweep.evaluate ? Value(Value::Array(sweep.evaluate->begin(), sweep.evaluate->end())) : Value();
+}
+
+/// Whether the cell was evaluated as the sweep wants it. A record that cannot be read says nothing.
+bool is_evaluated(const Sweep& sweep, const SweepCell& cell) {
+  if (!sweep.evaluate) return true;
+  try {
+    const Value end = end_of(sweep.folder, cell.name);
+    const Value* evaluated = end.find("evaluated");
+    return evaluated != nullptr && *evaluated == evaluation_of(sweep);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+ComparedRun compared_run(const fs::path& folder, const std::string& cell, std::int64_t seed) {
+  ComparedRun run{seed, folder / cell, failure_of(folder, cell), {}};
+  if (!run.problem.empty()) run.problem = "failed: " + run.problem;
+  const bool has_run = is_there(run.path / "config.toml");
+  if (has_run) run.record = read_run_record(run.path);
+  if (!run.problem.empty()) return run;
+  if (!has_run) run.problem = "not started";
+  if (has_run && !run.record.is_complete()) {
+    run.problem = text("not complete: ", run.record.images, " of ", run.record.total_images, " images");
+  }
+  return run;
+}
+
+Comparison comparison_of(const fs::path& folder, const Value& plan) {
+  Comparison comparison;
+  comparison.title = member(plan, "name").as_string();
+  const Value::Array& points = member(plan, "arms").as_array();
+  for (const Value& point : points) {
+    const std::int64_t baseline = member(point, "baseline").as_integer();
+    if (baseline < 0 || baseline >= static_cast<std::int64_t>(points.size())) throw Error("an arm has no baseline");
+    comparison.arms.push_back({member(point, "name").as_string(), static_cast<std::size_t>(baseline), {}, {}});
+  }
+  for (const Value& cell : member(plan, "cells").as_array()) {
+    const std::int64_t point = member(cell, "arm").as_integer();
+    const std::string& name = member(cell, "name").as_string();
+    const bool is_plain = name.find('/') == std::string::npos && name != ".." && !name.empty();
+    if (point < 0 || point >= static_cast<std::int64_t>(points.size()) || !is_plain) throw Error("a cell has no arm");
+    ComparedArm& arm = comparison.arms[static_cast<std::size_t>(point)];
+    arm.runs.push_back(compared_run(folder, name, member(cell, "seed").as_integer()));
+    const Value& config = arm.runs.back().record.config;
+    if (arm.experiment.is_null() && !config.is_null()) arm.experiment = experiment_of(config);
+  }
+  return comparison;
+}
+
+}  // namespace
+
+bool is_sweep_folder(const fs::path& folder) { return is_there(folder / kPlan); }
+
+void check_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
+  refuse_inside_run("sweep", sweep.folder);
+  std::error_code ignored;
+  if (is_there(sweep.folder) && !is_sweep_folder(sweep.folder) && !fs::is_empty(sweep.folder, ignored)) {
+    throw ConfigError(
+        text(sweep.folder.string(), " exists and is not the folder of a sweep; give the sweep another name"));
+  }
+  for (const SweepCell& cell : sweep.cells) check_run(run_of(sweep, cell), cell, catalog_of);
+}
+
+void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
+  check_sweep_folder(sweep, catalog_of);
+  for (const char* name : {"cells", "logs"}) {
+    fs::create_directories(sweep.folder / name);
+    remove_leftovers(sweep.folder / name);
+  }
+  remove_leftovers(sweep.folder);
+  write_if_other(sweep.folder / kPlan, to_json(plan_of(sweep), 2) + "\n");
+  for (const SweepCell& cell : sweep.cells) write_if_other(experiment_file_of(sweep, cell), to_toml(cell.experiment));
+}
+
+CellState state_of(const Sweep& sweep, const SweepCell& cell) {
+  const fs::path run = run_of(sweep, cell);
+  if (!is_there(run)) return CellState::waiting;
+  const std::int64_t images = images_saved(run);
+  const bool is_trained = images >= number_in(cell.experiment, "train.total_images") && images > 0;
+  const bool is_drawn =
+      number_in(cell.experiment, "log.sample_count") == 0 || is_there(run / "samples" / text(images, ".png"));
+  if (!is_trained || !is_drawn) return CellState::started;
+  return is_evaluated(sweep, cell) ? CellState::complete : CellState::trained;
+}
+
+fs::path run_of(const Sweep& sweep, const SweepCell& cell) { return sweep.folder / cell.name; }
+fs::path experiment_file_of(const Sweep& sweep, const SweepCell& cell) {
+  return sweep.folder / "cells" / (cell.name + ".toml");
+}
+fs::path log_of(const Sweep& sweep, const SweepCell& cell) { return sweep.folder / "logs" / (cell.name + ".log"); }
+
+void note_end(const Sweep& sweep, const SweepCell& cell, const std::string& problem) {
+  Value record{Value::Table{}};
+  record.set("problem", problem.empty() ? Value() : Value(problem));
+  record.set("evaluated", problem.empty() ? evaluation_of(sweep) : Value());
+  write_if_other(sweep.folder / "cells" / (cell.name + ".json"), to_json(record) + "\n");
+}
+
+Comparison read_sweep(const fs::path& folder) {
+  const fs::path file = folder / kPlan;
+  if (!is_sweep_folder(folder)) {
+    throw ConfigError(text(folder.string(), " is not the folder of a sweep: it holds no ", kPlan));
+  }
+  try {
+    return comparison_of(folder, from_json(read_regular_file(file, kLargestRecord)));
+  } catch (const Error& error) {
+    throw Error(text(file.string(), " cannot be used: ", error.what()));
+  }
+}
+
+SweepLock::SweepLock(const fs::path& folder) : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (descriptor_ < 0) throw Error(text(folder.string(), " cannot be opened: ", std::strerror(errno)));
+  // A file system without locks: nothing can be known.
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(descriptor_);
+  throw Error(text("another `casdm sweep` works in ", folder.string(), ". Wait until it ends, or end it"));
+}
+
+SweepLock::~SweepLock() { ::close(descriptor_); }
+
+}  // namespace casdm

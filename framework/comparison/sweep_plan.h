@@ -1,0 +1,33 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "framework/comparison/pilot.h"
+
+namespace casdm {
+
+/// What a sweep is going to do.
+struct SweepPlan {
+  struct Arm {
+    std::size_t runs = 0;
+    std::size_t complete = 0;
+    std::size_t to_train = 0;
+    std::int64_t images = 0;       ///< of one run
+    std::int64_t images_left = 0;  ///< of all its runs
+    Pilot pilot;                   ///< without one: all 0
+  };
+  std::vector<Arm> arms;  ///< one for each point of the sweep
+
+  /// Seconds of training with `jobs` runs at a time, each as fast as its pilot; 0: not known.
+  double seconds(std::int64_t jobs) const;
+};
+
+/// @param pilot  of a cell; called for each arm with a run to do
+SweepPlan plan_of(const Sweep& sweep, const std::function<Pilot(const SweepCell&)>& pilot);
+
+/// For people: one line an arm, and what all of it takes.
+std::string text_of(const Sweep& sweep, const SweepPlan& plan, std::int64_t jobs);
+
+}  // namespace casdm

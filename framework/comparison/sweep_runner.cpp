@@ -1,0 +1,175 @@
+#include "framework/comparison/sweep_runner.h"
+
+#include <algorithm>
+#include <iostream>
+#include <thread>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/comparison/run_record.h"
+#include "framework/config/key_path.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kPause = std::chrono::milliseconds(100);
+constexpr int kPausesPerLook = 10;  // at the logs
+
+std::int64_t images_of(const SweepCell& cell) { return find_path(cell.experiment, "train.total_images")->as_integer(); }
+
+/// A cell with its process.
+struct Job {
+  const SweepCell* cell;
+  std::unique_ptr<ChildProgram> process;
+  bool is_evaluation = false;
+  Clock::time_point start = Clock::now();
+};
+
+class Runner {
+ public:
+  Runner(const Sweep& sweep, const std::vector<std::size_t>& cells, const SweepSettings& settings)
+      : sweep_(sweep), settings_(settings), progress_("sweep", total(sweep, cells), "images", seen(sweep, cells)) {
+    for (const std::size_t index : cells) waiting_.push_back(&sweep.cells[index]);
+    std::reverse(waiting_.begin(), waiting_.end());
+  }
+
+  SweepEnd run() {
+    for (int pause = 0;; ++pause) {
+      while (!interrupted() && !waiting_.empty() && jobs_.size() < static_cast<std::size_t>(settings_.jobs)) start();
+      if (jobs_.empty()) break;
+      if (interrupted() && !is_asked_) stop();
+      std::erase_if(jobs_, [&](Job& job) { return job.process->has_ended() && !goes_on(job); });
+      if (pause % kPausesPerLook == 0) look();
+      std::this_thread::sleep_for(kPause);
+    }
+    end_.is_stopped = interrupted() && (!waiting_.empty() || stopped_ > 0);
+    return end_;
+  }
+
+ private:
+  static std::int64_t total(const Sweep& sweep, const std::vector<std::size_t>& cells) {
+    std::int64_t images = 0;
+    for (const std::size_t index : cells) images += images_of(sweep.cells[index]);
+    return images;
+  }
+
+  static std::int64_t seen(const Sweep& sweep, const std::vector<std::size_t>& cells) {
+    std::int64_t images = 0;
+    for (const std::size_t index : cells) images += images_in_log(run_of(sweep, sweep.cells[index]));
+    return images;
+  }
+
+  void start() {
+    const SweepCell& cell = *waiting_.back();
+    waiting_.pop_back();
+    const CellState state = state_of(sweep_, cell);
+    if (state == CellState::complete) {
+      succeed(cell, "is complete");
+      return;
+    }
+    jobs_.push_back({&cell, process_of(cell, state), state == CellState::trained});
+  }
+
+  /// What brings a cell in `state` on.
+  std::unique_ptr<ChildProgram> process_of(const SweepCell& cell, CellState state) const {
+    const std::string run = run_of(sweep_, cell).string();
+    std::vector<std::string> words{own_program().string()};
+    if (state == CellState::waiting) words.insert(words.end(), {"train", experiment_file_of(sweep_, cell).string()});
+    if (state == CellState::started) words.insert(words.end(), {"train", "--resume", run});
+    if (state == CellState::trained) {
+      words.insert(words.end(), {"evaluate", run});
+      words.insert(words.end(), sweep_.evaluate->begin(), sweep_.evaluate->end());
+    }
+    words.insert(words.end(), settings_.options.begin(), settings_.options.end());
+    return std::make_unique<ChildProgram>(words, log_of(sweep_, cell), settings_.environment);
+  }
+
+  /// After a process of a job has ended: whether another one has begun.
+  bool goes_on(Job& job) {
+    const SweepCell& cell = *job.cell;
+    if (const std::string problem = job.process->problem(); !problem.empty()) {
+      // An evaluation that is stopped says so with its status.
+      const bool is_stopped = job.is_evaluation && interrupted();
+      if (is_stopped) ++stopped_;
+      if (!is_stopped) fail(cell, (job.is_evaluation ? "its evaluation: " : "") + problem);
+      return false;
+    }
+    const CellState state = state_of(sweep_, cell);
+    if (state == CellState::trained && !job.is_evaluation && !interrupted()) {
+      job.process = process_of(cell, state);
+      job.is_evaluation = true;
+      return true;
+    }
+    const bool is_complete = state == CellState::complete || (state == CellState::trained && job.is_evaluation);
+    if (!is_complete) {
+      ++stopped_;
+      // Somebody may have ended this one run.
+      if (!interrupted()) fail(cell, "was stopped before it was complete; `casdm sweep` goes on with it");
+      return false;
+    }
+    const double seconds = std::chrono::duration<double>(Clock::now() - job.start).count();
+    succeed(cell, text("is complete, after ", duration(seconds)));
+    return false;
+  }
+
+  void succeed(const SweepCell& cell, const std::string& how) {
+    ++end_.complete;
+    done_ += images_of(cell);
+    record(cell, "");
+    progress_.say(text(cell.name, " ", how));
+  }
+
+  void fail(const SweepCell& cell, const std::string& problem) {
+    ++end_.failed;
+    done_ += images_of(cell);
+    progress_.say(text(cell.name, " FAILED: ", printable(problem), "\n  (", log_of(sweep_, cell).string(), ")"));
+    record(cell, problem);
+  }
+
+  /// What cannot be written costs the record alone: the table then says that the run is not complete.
+  void record(const SweepCell& cell, const std::string& problem) {
+    try {
+      note_end(sweep_, cell, problem);
+    } catch (const std::exception& error) {
+      progress_.say(text("warning: ", error.what()));
+    }
+  }
+
+  void stop() {
+    is_asked_ = true;
+    progress_.say("stopping: every run saves its state; once more ends them at once");
+    for (const Job& job : jobs_) job.process->ask_to_end();
+  }
+
+  void look() {
+    std::int64_t images = done_;
+    for (const Job& job : jobs_) images += images_in_log(run_of(sweep_, *job.cell));
+    const std::string one =
+        jobs_.empty() ? "" : text(jobs_.front().is_evaluation ? "evaluating " : "", jobs_.front().cell->name);
+    progress_.update(images, jobs_.size() > 1 ? text(jobs_.size(), " runs at a time") : one);
+  }
+
+  const Sweep& sweep_;
+  const SweepSettings& settings_;
+  Progress progress_;
+  std::vector<const SweepCell*> waiting_;  ///< the next one is the last
+  std::vector<Job> jobs_;
+  std::int64_t done_ = 0;  ///< images of the cells that have ended
+  std::size_t stopped_ = 0;
+  bool is_asked_ = false;
+  SweepEnd end_;
+};
+
+}  // namespace
+
+SweepEnd run_sweep(const Sweep& sweep, const std::vector<std::size_t>& cells, const SweepSettings& settings) {
+  return Runner(sweep, cells, settings).run();
+}
+
+}  // namespace casdm

@@ -1,0 +1,166 @@
+#include "framework/report/log_curves.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "casdm/text.h"
+#include "framework/comparison/run_record.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr const char* kImages = "images seen";
+constexpr const char* kByQuarter = ".by_t.";
+constexpr std::array<const char*, 4> kQuarters = {"t: least noise", "t: second quarter", "t: third quarter",
+                                                  "t: most noise"};
+constexpr std::array<const char*, 3> kGroups = {"loss", "statistic", "grad_norm"};
+constexpr std::array<const char*, 2> kPlain = {"learning_rate", "images_per_second"};
+
+void add(RunLog& log, const std::string& name, double images, const Value& value) {
+  if (!value.is_number() || !std::isfinite(value.as_number())) return;
+  const auto [column, is_new] = log.columns.try_emplace(name);
+  if (is_new) log.names.push_back(name);
+  // A line that a resume has written again counts once, as it was written last.
+  while (!column->second.empty() && column->second.back().x >= images) column->second.pop_back();
+  column->second.push_back({images, value.as_number()});
+}
+
+void add_all(RunLog& log, const std::string& name, double images, const Value& value) {
+  add(log, name, images, value);
+  if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      add(log, text(name, ".", i + 1), images, value.as_array()[i]);
+    }
+  }
+  if (!value.is_table()) return;
+  for (const auto& [key, member] : value.as_table()) {
+    add_all(log, key == "mean" ? name : text(name, ".", key), images, member);
+  }
+}
+
+/// What `[evaluate]` has written while training.
+void add_scores(RunLog& log, double images, const Value& evaluation) {
+  const Value* scores = evaluation.find("scores");
+  if (scores == nullptr || !scores->is_table()) return;
+  for (const auto& [name, score] : scores->as_table()) {
+    if (const Value* value = score.find("value")) add(log, name, images, *value);
+  }
+}
+
+bool is_part(const std::string& name) { return name.find(kByQuarter) != std::string::npos; }
+
+/// Names of all logs but those by quarter of t, in the order of the first one that has them.
+std::vector<std::string> names_of(const std::vector<std::vector<RunLog>>& logs) {
+  std::vector<std::string> names;
+  for (const std::vector<RunLog>& arm : logs) {
+    for (const RunLog& log : arm) {
+      for (const std::string& name : log.names) {
+        if (!is_part(name) && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+      }
+    }
+  }
+  return names;
+}
+
+/// Means and ranges of several runs, wherever one has a value.
+Curve merged(const std::string& name, std::size_t colour,
+             const std::vector<const std::vector<Curve::Point>*>& columns) {
+  Curve curve{name, colour, {}};
+  if (columns.size() == 1) {
+    curve.points = *columns.front();
+    return curve;
+  }
+  std::map<double, std::vector<double>> values;
+  for (const auto* column : columns) {
+    for (const Curve::Point& point : *column) values[point.x].push_back(point.y);
+  }
+  for (const auto& [x, of_x] : values) {
+    double sum = 0;
+    for (const double value : of_x) sum += value;
+    const auto [least, largest] = std::minmax_element(of_x.begin(), of_x.end());
+    curve.points.push_back({x, sum / static_cast<double>(of_x.size()), std::pair{*least, *largest}});
+  }
+  return curve;
+}
+
+std::vector<const std::vector<Curve::Point>*> columns_of(const std::vector<RunLog>& logs, const std::string& name) {
+  std::vector<const std::vector<Curve::Point>*> columns;
+  for (const RunLog& log : logs) {
+    const auto found = log.columns.find(name);
+    if (found != log.columns.end()) columns.push_back(&found->second);
+  }
+  return columns;
+}
+
+/// The last values of a number by quarter of t, over t; no curves where it has none.
+Plot by_quarter(const std::string& name, const std::vector<std::string>& arms,
+                const std::vector<std::vector<RunLog>>& logs) {
+  Plot plot{name + " by t", "quarter of t, from the least noise", "at the end of training", {}};
+  for (std::size_t arm = 0; arm < arms.size(); ++arm) {
+    std::vector<std::vector<Curve::Point>> runs;
+    for (const RunLog& log : logs[arm]) {
+      std::vector<Curve::Point> points;
+      for (std::size_t i = 0; i < kQuarters.size(); ++i) {
+        const auto column = log.columns.find(text(name, kByQuarter, i + 1));
+        if (column != log.columns.end()) points.push_back({static_cast<double>(i + 1), column->second.back().y});
+      }
+      if (!points.empty()) runs.push_back(std::move(points));
+    }
+    std::vector<const std::vector<Curve::Point>*> columns;
+    for (const auto& points : runs) columns.push_back(&points);
+    if (!columns.empty()) plot.curves.push_back(merged(arms[arm], arm, columns));
+  }
+  return plot;
+}
+
+}  // namespace
+
+RunLog read_run_log(const std::filesystem::path& run) {
+  RunLog log;
+  read_log(run, [&](const Value& line) {
+    const double images = line.find("images")->as_number();
+    for (const char* group : kGroups) {
+      if (const Value* value = line.find(group)) add_all(log, group, images, *value);
+    }
+    for (const char* name : kPlain) {
+      if (const Value* value = line.find(name)) add_all(log, name, images, *value);
+    }
+    if (const Value* rates = line.find("learning_rates")) add_all(log, "learning_rates", images, *rates);
+    if (const Value* evaluation = line.find("evaluation")) add_scores(log, images, *evaluation);
+  });
+  return log;
+}
+
+std::vector<Plot> plots_of_run(const RunLog& log) {
+  std::vector<Plot> plots;
+  for (const std::string& name : log.names) {
+    if (is_part(name)) continue;
+    Plot plot{name, kImages, "", {{"mean", 0, log.columns.at(name)}}};
+    for (std::size_t i = 0; i < kQuarters.size(); ++i) {
+      const auto column = log.columns.find(text(name, kByQuarter, i + 1));
+      if (column != log.columns.end()) plot.curves.push_back({kQuarters[i], i + 1, column->second});
+    }
+    plots.push_back(std::move(plot));
+  }
+  return plots;
+}
+
+std::vector<Plot> plots_of_arms(const std::vector<std::string>& arms, const std::vector<std::vector<RunLog>>& logs) {
+  std::vector<Plot> plots;
+  for (const std::string& name : names_of(logs)) {
+    Plot plot{name, kImages, "", {}};
+    for (std::size_t arm = 0; arm < arms.size(); ++arm) {
+      const auto columns = columns_of(logs[arm], name);
+      if (columns.size() > 1) plot.note = "mean and range over seeds";
+      if (!columns.empty()) plot.curves.push_back(merged(arms[arm], arm, columns));
+    }
+    Plot parts = by_quarter(name, arms, logs);
+    plots.push_back(std::move(plot));
+    if (!parts.curves.empty()) plots.push_back(std::move(parts));
+  }
+  return plots;
+}
+
+}  // namespace casdm

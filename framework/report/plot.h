@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace casdm {
+
+/// A curve: of one run, or of the runs of an arm.
+struct Curve {
+  struct Point {
+    double x = 0;
+    double y = 0;                                         ///< the mean where there are several runs
+    std::optional<std::pair<double, double>> range = {};  ///< the least and the largest of several runs
+  };
+  std::string name;
+  std::size_t colour = 0;     ///< index: equal things have equal colours in all plots
+  std::vector<Point> points;  ///< by rising x; all finite
+};
+
+/// Several curves over one axis.
+struct Plot {
+  std::string title;
+  std::string x_label;
+  std::string note = {};  ///< a sentence below the title
+  std::vector<Curve> curves;
+};
+
+/// The plot as HTML: a figure with an inline SVG and a text that says what it shows, a box to tick for each curve, and
+/// a table of its points behind a summary. The y axis is logarithmic where all values are positive and span a factor
+/// of more than 30. Long curves are drawn through the least and the largest point of each of some 150 parts of the x
+/// axis, so that no spike is lost.
+/// @param id  of the figure, unique in the page
+std::string to_html(const Plot& plot, const std::string& id);
+
+/// Round values that divide [low, high], at most `most` + 1 of them: 0, 0.5, 1.
+std::vector<double> ticks(double low, double high, std::size_t most);
+
+/// The points of a curve that a plot draws.
+std::vector<Curve::Point> thinned(const std::vector<Curve::Point>& points);
+
+}  // namespace casdm

@@ -1,0 +1,272 @@
+#include "framework/report/report.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/comparison/sweep_folder.h"
+#include "framework/comparison/tables.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+#include "framework/report/html.h"
+#include "framework/report/log_curves.h"
+#include "framework/report/sample_grids.h"
+#include "framework/reporting/progress.h"
+#include "framework/support/files.h"
+#include "framework/training/experiment_change.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kMark = "<p id=\"made-by\">Made by casdm report";
+constexpr std::size_t kLargestState = 64 << 20;
+
+/// What the page is about: arms of runs, of which there may be one with one run.
+struct Subject {
+  Comparison comparison;
+  bool is_sweep = false;
+
+  bool is_single() const { return comparison.arms.size() == 1 && comparison.arms.front().runs.size() == 1; }
+};
+
+Subject subject_of(const fs::path& folder) {
+  if (is_sweep_folder(folder)) return {read_sweep(folder), true};
+  Subject subject{compare_runs({folder}, ""), false};
+  ComparedRun& run = subject.comparison.arms.front().runs.front();
+  subject.comparison.title = fs::absolute(run.path).lexically_normal().filename().string();
+  if (const Value* name = find_path(run.record.config, "run.name")) subject.comparison.title = name->as_string();
+  subject.comparison.arms.front().name = subject.comparison.title;
+  run.problem.clear();  // the numbers of a run that goes on are shown, too
+  return subject;
+}
+
+using Facts = std::vector<std::pair<std::string, std::string>>;
+
+std::string list_of(const Facts& facts) {
+  std::string result = "<dl class=\"facts\">";
+  for (const auto& [name, value] : facts) {
+    if (!value.empty()) result += text("<dt>", html(name), "</dt><dd>", html(value), "</dd>");
+  }
+  return result + "</dl>\n";
+}
+
+std::string section(const std::string& id, const std::string& title, const std::string& content) {
+  return text("<section id=\"", id, "\"><h2>", html(title), "</h2>\n", content, "</section>\n");
+}
+
+std::string bullets(const std::vector<std::string>& lines) {
+  std::string result = "<ul>";
+  for (const std::string& line : lines) result += text("<li>", html(line), "</li>");
+  return lines.empty() ? "" : result + "</ul>\n";
+}
+
+/// The numbers at the end: of several arms with their differences, of one run as they are.
+std::string results(const Subject& subject, const std::vector<MeasureSummary>& measures) {
+  HtmlTable table;
+  if (subject.is_single()) {
+    table = {"Numbers at the end of training", {"measure", "value", "better", "how it was measured"}, {}};
+    for (const Measure& measure : subject.comparison.arms.front().runs.front().record.measures) {
+      const std::string error =
+          measure.standard_error ? text(" (standard error ", significant(*measure.standard_error), ")") : "";
+      if (measure.name.find(".by_t.") != std::string::npos) continue;
+      table.rows.push_back({html(measure.name), html(significant(measure.value) + error), to_string(measure.better),
+                            html(measure.about.empty() ? "in the log: mean since the line before" : measure.about)});
+    }
+    return to_html(table);
+  }
+  const TableRows rows = table_rows(subject.comparison, measures);
+  table.caption = "Means over seeds and paired differences, with intervals of 95 %";
+  for (const std::string& cell : rows.header) table.header.push_back(html(cell));
+  for (const TableRows::Row& row : rows.rows) {
+    std::vector<std::string> cells;
+    for (const std::string& cell : row.cells) cells.push_back(html(cell));
+    if (row.is_best) cells[3] = text("<strong>", cells[3], "</strong>");
+    table.rows.push_back(std::move(cells));
+  }
+  return to_html(table) +
+         "<p>Bold is the best, where the interval of its difference to the baseline excludes 0. Differences are taken "
+         "at equal seeds. Of 20 intervals without any effect one excludes 0 by chance.</p>\n";
+}
+
+std::string plots_html(const std::vector<Plot>& plots) {
+  std::string result = "<div class=\"plots\">\n";
+  for (std::size_t i = 0; i < plots.size(); ++i) result += to_html(plots[i], text("plot-", i));
+  return plots.empty() ? "<p>The log has no line yet.</p>\n" : result + "</div>\n";
+}
+
+std::string curves(const Subject& subject) {
+  if (subject.is_single()) {
+    return plots_html(plots_of_run(read_run_log(subject.comparison.arms.front().runs.front().path)));
+  }
+  std::vector<std::string> names;
+  std::vector<std::vector<RunLog>> logs;
+  for (const ComparedArm& arm : subject.comparison.arms) {
+    names.push_back(arm.name);
+    logs.emplace_back();
+    for (const ComparedRun& run : arm.runs) logs.back().push_back(read_run_log(run.path));
+  }
+  return plots_html(plots_of_arms(names, logs));
+}
+
+std::string cell_of(const Value& value) {
+  return value.is_null() ? "not set" : text("<code>", html(to_toml_value(value)), "</code>");
+}
+
+/// The keys in which arms differ from the first baseline, a column for each arm.
+std::string difference_table(const Comparison& comparison) {
+  const Value& base = comparison.arms[comparison.arms.front().baseline].experiment;
+  HtmlTable table{"Keys in which the arms differ", {"key"}, {}};
+  std::map<std::string, std::map<std::size_t, Value>> by_key;
+  std::map<std::string, Value> of_base;
+  for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+    const ComparedArm& arm = comparison.arms[i];
+    table.header.push_back(html(arm.name + (arm.baseline == i ? " (baseline)" : "")));
+    if (base.is_null() || arm.experiment.is_null()) continue;
+    for (const ExperimentChange& change : changes(base, arm.experiment)) {
+      by_key[change.key][i] = change.after;
+      of_base[change.key] = change.before;
+    }
+  }
+  for (const auto& [key, values] : by_key) {
+    std::vector<std::string> cells{text("<code>", html(key), "</code>")};
+    for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+      const auto value = values.find(i);
+      cells.push_back(comparison.arms[i].experiment.is_null()
+                          ? "no run yet"
+                          : cell_of(value == values.end() ? of_base[key] : value->second));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table.rows.empty() ? "" : to_html(table);
+}
+
+std::string experiment(const Subject& subject) {
+  std::string result = subject.is_single() ? "" : difference_table(subject.comparison);
+  for (std::size_t i = 0; i < subject.comparison.arms.size(); ++i) {
+    const ComparedArm& arm = subject.comparison.arms[i];
+    if (arm.experiment.is_null()) continue;
+    const bool is_base = arm.baseline == i;
+    const Value& config = arm.runs.front().record.config;
+    if (!is_base && !config.is_null()) continue;
+    result += text("<details><summary>The whole experiment", subject.is_single() ? "" : " of " + html(arm.name),
+                   ", with all defaults</summary><pre>", html(to_toml(config.is_null() ? arm.experiment : config)),
+                   "</pre></details>\n");
+  }
+  return result;
+}
+
+/// The newest checkpoint's state.json; null without one.
+Value newest_state(const fs::path& run) {
+  std::vector<fs::path> states;
+  std::error_code failure;
+  for (fs::directory_iterator entry(run / "checkpoints", failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    const std::string name = entry->path().filename().string();
+    const bool is_checkpoint = name.size() == 12 && name.find_first_not_of("0123456789") == std::string::npos;
+    if (is_checkpoint && fs::exists(entry->path() / "state.json")) states.push_back(entry->path() / "state.json");
+  }
+  if (states.empty()) return {};
+  try {
+    return from_json(read_regular_file(*std::max_element(states.begin(), states.end()), kLargestState));
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+std::string joined_values(const std::set<std::string>& values) { return join({values.begin(), values.end()}, "; "); }
+
+/// Which programs and machines made the runs, and how long it took.
+std::string making(const Subject& subject) {
+  std::set<std::string> libtorch, plugins, devices, precisions, machines, threads;
+  double seconds = 0;
+  std::int64_t images = 0;
+  std::string newest;
+  for (const ComparedArm& arm : subject.comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      seconds += run.record.seconds;
+      images += run.record.images;
+      const Value state = newest_state(run.path);
+      const auto add = [](std::set<std::string>& values, const Value* value) {
+        if (value != nullptr && !value->is_null())
+          values.insert(value->is_string() ? value->as_string() : to_json(*value));
+      };
+      add(libtorch, state.find("libtorch"));
+      add(devices, find_path(run.record.config, "run.device"));
+      add(precisions, find_path(run.record.config, "run.precision"));
+      add(machines, state.find("machine"));
+      if (const Measure* count = run.record.find("threads")) threads.insert(number(count->value));
+      const Value* used = find_path(run.record.config, "plugins.used");
+      if (used == nullptr || !used->is_array()) continue;
+      for (const Value& plugin : used->as_array()) {
+        const auto word = [&](const char* key) {
+          const Value* value = plugin.find(key);
+          return value != nullptr && value->is_string() ? value->as_string() : std::string();
+        };
+        plugins.insert(text(word("id"), " ", word("version"), " (", word("build_id").substr(0, 12), ")"));
+      }
+    }
+  }
+  return list_of(
+      {{"machine", joined_values(machines)},
+       {"run.device", joined_values(devices)},
+       {"run.precision", joined_values(precisions)},
+       {"LibTorch", joined_values(libtorch)},
+       {"plugins", joined_values(plugins)},
+       {"training time", seconds > 0 ? duration(seconds) + (subject.is_single() ? "" : ", all runs together") : ""},
+       {"images seen", short_count(static_cast<double>(images))}});
+}
+
+std::string introduction(const Subject& subject) {
+  const Comparison& comparison = subject.comparison;
+  if (subject.is_single()) {
+    const RunRecord& run = comparison.arms.front().runs.front().record;
+    return list_of({{"run", fs::absolute(run.path).lexically_normal().string()},
+                    {"seed", std::to_string(run.seed)},
+                    {"images", text(short_count(static_cast<double>(run.images)), " of ",
+                                    short_count(static_cast<double>(run.total_images)))}});
+  }
+  std::size_t runs = 0, successes = 0;
+  std::set<std::string> baselines;
+  for (const ComparedArm& arm : comparison.arms) {
+    runs += arm.runs.size();
+    successes += arm.successes();
+    baselines.insert(comparison.arms[arm.baseline].name);
+  }
+  return list_of({{"arms", std::to_string(comparison.arms.size())},
+                  {"runs", text(successes, " of ", runs, " complete")},
+                  {"baseline", join({baselines.begin(), baselines.end()}, ", ")}});
+}
+
+}  // namespace
+
+std::string report_of(const fs::path& folder) {
+  const Subject subject = subject_of(folder);
+  const std::vector<MeasureSummary> all = summarise(subject.comparison);
+  const std::string samples = sample_grids(subject.comparison);
+  std::string body =
+      text("<header><p>", subject.is_sweep ? "Sweep" : "Run", "</p><h1>", html(subject.comparison.title), "</h1>\n",
+           introduction(subject), "<nav aria-label=\"Sections\"><ul><li><a href=\"#results\">Results</a></li>",
+           samples.empty() ? "" : "<li><a href=\"#samples\">Samples</a></li>",
+           "<li><a href=\"#curves\">Curves</a></li><li><a href=\"#experiment\">Experiment</a></li>",
+           "<li><a href=\"#making\">Machine and versions</a></li></ul></nav></header>\n<main>\n");
+  body += section("results", "Results",
+                  results(subject, chosen_measures(all, {})) +
+                      bullets(subject.is_single() ? subject.comparison.arms.front().runs.front().record.warnings
+                                                  : remarks(subject.comparison)));
+  if (!samples.empty()) body += section("samples", "Samples", samples);
+  body += section("curves", "Curves", curves(subject));
+  body += section("experiment", subject.is_single() ? "Experiment" : "Arms", experiment(subject));
+  body += section("making", "Machine and versions", making(subject));
+  body += text("</main>\n<footer>", kMark, " from ", html(fs::absolute(folder).lexically_normal().string()),
+               "</p></footer>\n");
+  return html_page(text(subject.comparison.title, " - casdm report"), body);
+}
+
+bool is_report(std::string_view content) { return content.find(kMark) != std::string_view::npos; }
+
+}  // namespace casdm

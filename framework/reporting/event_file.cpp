@@ -1,0 +1,172 @@
+#include "framework/reporting/event_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <boost/crc.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kPngSize = 16;  // where a PNG's width and height stand, four bytes each
+
+/// Of the fields of tensorflow/core/util/event.proto, framework/summary.proto and framework/tensor.proto.
+namespace field {
+constexpr int kEventTime = 1, kEventStep = 2, kEventVersion = 3, kEventSummary = 5, kEventSession = 7;
+constexpr int kSessionStatus = 1, kSessionStart = 1;
+constexpr int kSummaryValue = 1;
+constexpr int kValueTag = 1, kValueScalar = 2, kValueImage = 4, kValueTensor = 8, kValueMetadata = 9;
+constexpr int kImageHeight = 1, kImageWidth = 2, kImageColours = 3, kImagePng = 4;
+constexpr int kMetadataPlugin = 1, kPluginName = 1;
+constexpr int kTensorType = 1, kTensorString = 8, kTypeString = 7;
+}  // namespace field
+
+template <class T>
+std::string little_endian(T value) {
+  std::string bytes(sizeof(T), '\0');
+  std::memcpy(bytes.data(), &value, sizeof(T));  // x86-64
+  return bytes;
+}
+
+std::string varint(std::uint64_t value) {
+  std::string bytes;
+  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
+  return bytes + static_cast<char>(value);
+}
+
+// The wire types of Protocol Buffers: 0 varint, 1 eight bytes, 2 a length and bytes, 5 four bytes.
+std::string key(int number, int wire_type) { return varint(static_cast<std::uint64_t>(number << 3 | wire_type)); }
+std::string integer_field(int number, std::int64_t value) {
+  return key(number, 0) + varint(static_cast<std::uint64_t>(value));
+}
+std::string double_field(int number, double value) { return key(number, 1) + little_endian(value); }
+std::string float_field(int number, float value) { return key(number, 5) + little_endian(value); }
+std::string bytes_field(int number, std::string_view value) {
+  return key(number, 2) + varint(value.size()) + std::string(value);
+}
+
+std::string scalar(const std::string& tag, double value) {
+  return bytes_field(field::kSummaryValue,
+                     bytes_field(field::kValueTag, tag) + float_field(field::kValueScalar, static_cast<float>(value)));
+}
+
+std::string words(const std::string& tag, const std::string& content) {
+  const std::string tensor =
+      integer_field(field::kTensorType, field::kTypeString) + bytes_field(field::kTensorString, content);
+  const std::string metadata = bytes_field(field::kMetadataPlugin, bytes_field(field::kPluginName, "text"));
+  return bytes_field(field::kSummaryValue, bytes_field(field::kValueTag, tag) +
+                                               bytes_field(field::kValueTensor, tensor) +
+                                               bytes_field(field::kValueMetadata, metadata));
+}
+
+/// The finite numbers in `value`, at any depth.
+std::string scalars(const Value& value, const std::string& tag) {
+  if (value.is_number()) return std::isfinite(value.as_number()) ? scalar(tag, value.as_number()) : "";
+  std::string result;
+  if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      result += scalars(value.as_array()[i], text(tag, "/", i + 1));
+    }
+  }
+  if (!value.is_table()) return result;
+  for (const auto& [name, member] : value.as_table()) {
+    result += scalars(member, name == "mean" || name == "value" ? tag : text(tag, tag.empty() ? "" : "/", name));
+  }
+  return result;
+}
+
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+std::uint32_t masked_checksum(std::string_view data) {
+  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;  // Castagnoli
+  crc.process_bytes(data.data(), data.size());
+  const std::uint32_t value = crc.checksum();
+  return ((value >> 15) | (value << 17)) + 0xA282EAD8U;
+}
+
+std::uint32_t big_endian(std::string_view bytes) {
+  std::uint32_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+  return value;
+}
+
+/// As Markdown shows it literally.
+std::string as_code(const std::string& content) {
+  std::string result = "    ";
+  for (const char c : content) result += c == '\n' ? std::string("\n    ") : std::string(1, c);
+  return result;
+}
+
+}  // namespace
+
+std::string event_record(std::string_view data) {
+  const std::string length = little_endian(static_cast<std::uint64_t>(data.size()));
+  return text(length, little_endian(masked_checksum(length)), data, little_endian(masked_checksum(data)));
+}
+
+EventFile::EventFile(fs::path folder, std::int64_t resumed_at, std::string config)
+    : folder_(std::move(folder)), resumed_at_(resumed_at), config_(std::move(config)) {}
+
+EventFile::~EventFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void EventFile::open(std::int64_t images) {
+  char host[256] = {};
+  ::gethostname(host, sizeof(host) - 1);
+  path_ = folder_ / text("events.out.tfevents.", static_cast<std::int64_t>(now()), ".", host, ".", ::getpid());
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) throw Error(text(path_.string(), " cannot be written: ", std::strerror(errno)));
+  write(0, bytes_field(field::kEventVersion, "brain.Event:2"));
+  if (resumed_at_ > 0) {
+    write(resumed_at_ + 1,
+          bytes_field(field::kEventSession, integer_field(field::kSessionStatus, field::kSessionStart)));
+  }
+  write(images, bytes_field(field::kEventSummary, words("experiment", as_code(config_))));
+}
+
+void EventFile::write(std::int64_t images, const std::string& content) {
+  const std::string record =
+      event_record(double_field(field::kEventTime, now()) + integer_field(field::kEventStep, images) + content);
+  const off_t before = ::lseek(descriptor_, 0, SEEK_END);
+  const ssize_t written = ::write(descriptor_, record.data(), record.size());
+  if (written == static_cast<ssize_t>(record.size())) return;
+  const int reason = written < 0 ? errno : ENOSPC;
+  // Where this fails as well, TensorBoard stops reading at the part.
+  [[maybe_unused]] const int cut = ::ftruncate(descriptor_, before);
+  throw Error(text(path_.string(), " cannot be written: ", std::strerror(reason)));
+}
+
+void EventFile::add_line(const Value& line) {
+  const Value* images = line.find("images");
+  if (images == nullptr || !images->is_integer()) return;
+  std::string summary;
+  for (const auto& [name, value] : line.as_table()) {
+    if (name != "images") summary += scalars(value, name);
+  }
+  if (descriptor_ < 0) open(images->as_integer());
+  write(images->as_integer(), bytes_field(field::kEventSummary, summary));
+}
+
+void EventFile::add_image(const std::string& tag, std::int64_t images, std::string_view png) {
+  if (png.size() < kPngSize + 8) throw Error(text("the image '", tag, "' is not a PNG"));
+  const std::string image = integer_field(field::kImageHeight, big_endian(png.substr(kPngSize + 4, 4))) +
+                            integer_field(field::kImageWidth, big_endian(png.substr(kPngSize, 4))) +
+                            integer_field(field::kImageColours, 3) + bytes_field(field::kImagePng, png);
+  if (descriptor_ < 0) open(images);
+  write(images, bytes_field(field::kEventSummary,
+                            bytes_field(field::kSummaryValue,
+                                        bytes_field(field::kValueTag, tag) + bytes_field(field::kValueImage, image))));
+}
+
+}  // namespace casdm

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "casdm/value.h"
+
+namespace casdm {
+
+/// TensorBoard's event file of one process, beside a run's metrics.jsonl: events.out.tfevents.<seconds>.<host>.<pid>.
+/// Steps are images seen. A run that is resumed gets one more file, which says that what earlier ones hold of later
+/// steps is void.
+///
+/// The file is made by the first call that writes. Of an event that cannot be written in full nothing stays. Every
+/// function throws Error that names the file.
+class EventFile {
+ public:
+  /// @param resumed_at  images at which an earlier process has left off; 0: a new run
+  /// @param config      the experiment, shown as text
+  EventFile(std::filesystem::path folder, std::int64_t resumed_at, std::string config);
+  ~EventFile();
+  EventFile(const EventFile&) = delete;
+  EventFile& operator=(const EventFile&) = delete;
+
+  /// The finite numbers of a line of metrics.jsonl as scalars, "loss/eps", "loss/eps/by_t/1".
+  void add_line(const Value& line);
+
+  /// A PNG as an image.
+  void add_image(const std::string& tag, std::int64_t images, std::string_view png);
+
+ private:
+  void write(std::int64_t images, const std::string& content);
+  void open(std::int64_t images);
+
+  std::filesystem::path folder_;
+  std::filesystem::path path_;
+  std::int64_t resumed_at_;
+  std::string config_;
+  int descriptor_ = -1;
+};
+
+/// `data` as TensorFlow's record: length, checksum of the length, data, checksum of the data; both checksums are
+/// CRC-32C, rotated and offset.
+std::string event_record(std::string_view data);
+
+}  // namespace casdm

@@ -1,0 +1,138 @@
+#include "framework/support/child_program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kKeptOutput = 16 << 10;
+constexpr std::size_t kLongestProblem = 2000;
+constexpr const char* kMessage = "casdm: ";
+
+/// Becomes the program. Only calls that are safe between fork and exec.
+[[noreturn]] void become(char* const* words, char* const* environment, int output, pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) ::_exit(1);  // it died before
+  ::setpgid(0, 0);
+  const int nothing = ::open("/dev/null", O_RDONLY);
+  ::dup2(nothing, STDIN_FILENO);
+  ::dup2(output, STDOUT_FILENO);
+  ::dup2(output, STDERR_FILENO);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE}) ::signal(number, SIG_DFL);
+  ::execve(words[0], words, environment);
+  constexpr std::string_view message = "casdm: the program cannot be started\n";
+  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, message.data(), message.size());
+  ::_exit(127);
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+  std::vector<char*> result;
+  for (std::string& word : words) result.push_back(word.data());
+  result.push_back(nullptr);
+  return result;
+}
+
+std::vector<std::string> environment_with(const std::map<std::string, std::string>& added) {
+  std::vector<std::string> result;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string variable = *entry;
+    if (!added.contains(variable.substr(0, variable.find('=')))) result.push_back(variable);
+  }
+  for (const auto& [name, value] : added) result.push_back(text(name, "=", value));
+  return result;
+}
+
+}  // namespace
+
+fs::path own_program() { return fs::read_symlink("/proc/self/exe"); }
+
+ChildProgram::ChildProgram(const std::vector<std::string>& words, const fs::path& log,
+                           const std::map<std::string, std::string>& environment) {
+  std::vector<std::string> arguments = words;
+  std::vector<std::string> variables = environment_with(environment);
+  const std::vector<char*> argument_pointers = pointers(arguments);
+  const std::vector<char*> variable_pointers = pointers(variables);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw Error(text("no process can be made: ", std::strerror(errno)));
+  pipe_ = ends[0];
+  ::fcntl(pipe_, F_SETFL, O_NONBLOCK);
+  log_ = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
+  const pid_t parent = ::getpid();
+  process_ = ::fork();
+  if (process_ == 0) become(argument_pointers.data(), variable_pointers.data(), ends[1], parent);
+  const int reason = errno;
+  ::close(ends[1]);
+  if (process_ > 0) return;
+  ::close(pipe_);
+  if (log_ >= 0) ::close(log_);
+  throw Error(text("no process can be made: ", std::strerror(reason)));
+}
+
+ChildProgram::~ChildProgram() {
+  ask_to_end();
+  while (!has_ended()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ::close(pipe_);
+  if (log_ >= 0) ::close(log_);
+}
+
+void ChildProgram::take_output() {
+  char buffer[4096];
+  for (ssize_t got; (got = ::read(pipe_, buffer, sizeof(buffer))) > 0;) {
+    const auto size = static_cast<std::size_t>(got);
+    output_.append(buffer, size);
+    if (output_.size() > 2 * kKeptOutput) output_.erase(0, output_.size() - kKeptOutput);
+    if (log_ >= 0 && ::write(log_, buffer, size) < 0) {
+      ::close(log_);
+      log_ = -1;
+    }
+  }
+}
+
+bool ChildProgram::has_ended() {
+  if (has_ended_) return true;
+  int status = 0;
+  const bool is_gone = ::waitpid(process_, &status, WNOHANG) != 0;
+  take_output();
+  if (!is_gone) return false;
+  has_ended_ = true;
+  if (WIFEXITED(status)) status_ = WEXITSTATUS(status);
+  if (WIFSIGNALED(status)) signal_ = WTERMSIG(status);
+  return true;
+}
+
+void ChildProgram::ask_to_end() const {
+  if (!has_ended_) ::kill(process_, SIGTERM);
+}
+
+void ChildProgram::kill() const {
+  if (!has_ended_) ::kill(process_, SIGKILL);
+}
+
+std::string ChildProgram::problem() const {
+  if (status_ == 0) return "";
+  if (signal_ != 0) return text("was killed by signal ", signal_, " (", strsignal(signal_), ")");
+  std::size_t begin = output_.rfind(std::string("\n") + kMessage);
+  begin = begin == std::string::npos ? (output_.starts_with(kMessage) ? 0 : begin) : begin + 1;
+  if (begin == std::string::npos) return text("ended with status ", status_, " and without a message");
+  std::string words = output_.substr(begin + std::strlen(kMessage), kLongestProblem);
+  words.erase(words.find_last_not_of(" \n") + 1);
+  return printable(words);
+}
+
+}  // namespace casdm

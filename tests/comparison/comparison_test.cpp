@@ -1,0 +1,199 @@
+#include "framework/comparison/comparison.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "casdm/text.h"
+#include "config/support.h"
+#include "framework/comparison/result_files.h"
+#include "framework/comparison/tables.h"
+#include "framework/support/files.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+std::string config(const std::string& name, std::int64_t seed, const std::string& metric) {
+  return text("[run]\nname = \"", name, "\"\nseed = ", seed, "\ndirectory = \"runs\"\n[train]\ntotal_images = \"1k\"\n",
+              "[[metrics]]\ntype = \"", metric, "\"\n");
+}
+
+std::string line(std::int64_t images, double x0, double gate) {
+  return text("{\"images\":", images, ",\"step\":1,\"seconds\":2.5,\"loss\":{\"x0\":{\"mean\":", number(x0),
+              ",\"by_t\":[", number(x0 / 2), ",null]}},\"statistic\":{\"gate\":{\"mean\":", number(gate),
+              "}},\"grad_norm\":{\"phi\":0.25}}\n");
+}
+
+/// A run that is complete, with an earlier line, that of a resume, and one that was cut off.
+void make_run(const TemporaryFolder& folder, const std::string& name, std::int64_t seed, const std::string& metric,
+              double x0) {
+  folder.write(text("runs/", name, "/config.toml"), config(name, seed, metric));
+  folder.write(text("runs/", name, "/metrics.jsonl"),
+               text(line(500, 9, 9), "{\"resumed\":true,\"images\":500}\n", line(1000, x0, 0.5), "{\"images\":15"));
+}
+
+/// Two arms over three seeds whose x0 differs by 0.1, 0.2 and 0.3, while the seeds differ by far more.
+void make_runs(const TemporaryFolder& folder) {
+  for (const int seed : {0, 1, 2}) {
+    make_run(folder, text("plain-s", seed), seed, "l1", 1.0 + 10 * seed);
+    make_run(folder, text("better-s", seed), seed, "l2", 0.9 + 9.9 * seed);
+  }
+}
+
+const std::vector<std::filesystem::path> kRuns = {"runs/plain-s0",  "runs/plain-s1",  "runs/plain-s2",
+                                                  "runs/better-s0", "runs/better-s1", "runs/better-s2"};
+
+const MeasureSummary& named(const std::vector<MeasureSummary>& measures, const std::string& name) {
+  const auto found = std::find_if(measures.begin(), measures.end(), [&](const auto& m) { return m.name == name; });
+  REQUIRE(found != measures.end());
+  return *found;
+}
+
+}  // namespace
+
+TEST_CASE("the numbers of a run are those of its last whole line of means") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 7, "l1", 0.25);
+  const RunRecord run = read_run_record("runs/a");
+  CHECK(run.seed == 7);
+  CHECK(run.images == 1000);
+  CHECK(run.total_images == 1000);  // "1k"
+  CHECK(run.is_complete());
+  CHECK(run.find("loss.x0")->value == 0.25);
+  CHECK(run.find("loss.x0")->better == Better::lower);
+  CHECK(run.find("loss.x0.by_t.1")->value == 0.125);
+  CHECK(run.find("loss.x0.by_t.2") == nullptr);  // null: no image
+  CHECK(run.find("statistic.gate")->better == Better::unknown);
+  CHECK(run.find("grad_norm.phi")->value == 0.25);
+  std::vector<double> seen;
+  read_log("runs/a", [&](const Value& line) { seen.push_back(line.find("images")->as_number()); });
+  CHECK(seen == std::vector<double>{500, 1000});
+  CHECK(message_of([] { read_run_record("runs"); }) == "runs is not a run folder: it holds no config.toml");
+}
+
+TEST_CASE("the difference of two arms is the mean of the differences at equal seeds") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  const Comparison comparison = compare_runs(kRuns, "");
+  REQUIRE(comparison.arms.size() == 2);
+  CHECK(comparison.arms[0].name == "plain");
+  CHECK(comparison.arms[1].name == "better");
+  CHECK(differences(comparison, 1) == std::vector<std::string>{"metrics[0].type: \"l1\" -> \"l2\""});
+
+  const std::vector<MeasureSummary> summaries = summarise(comparison);
+  const MeasureSummary& x0 = named(summaries, "loss.x0");
+  CHECK(x0.of(0)->mean.mean == doctest::Approx(11));
+  CHECK_FALSE(x0.of(0)->difference);
+  const MeanEstimate difference = *x0.of(1)->difference;
+  CHECK(difference.mean == doctest::Approx(-0.2));
+  // -0.1, -0.2, -0.3: s = 0.1; t(0.975, 2) s / sqrt(3) = 0.2484
+  CHECK(*difference.half_width == doctest::Approx(0.24841).epsilon(1e-4));
+  CHECK_FALSE(difference.excludes_zero());
+  CHECK_FALSE(x0.of(1)->is_best);  // it is not sure
+}
+
+TEST_CASE("the best is marked where the interval of its difference excludes 0, and nowhere else") {
+  const TemporaryFolder folder;
+  for (const int seed : {0, 1, 2}) {
+    make_run(folder, text("plain-s", seed), seed, "l1", 1.0 + seed);
+    make_run(folder, text("better-s", seed), seed, "l2", 0.9 + seed + 0.001 * seed);
+  }
+  SUBCASE("an arm against its baseline") {
+    const MeasureSummary x0 = named(summarise(compare_runs(kRuns, "plain")), "loss.x0");
+    CHECK(x0.of(1)->is_best);
+    CHECK_FALSE(x0.of(0)->is_best);
+  }
+  SUBCASE("the baseline itself, which another run's folder may name") {
+    const MeasureSummary x0 = named(summarise(compare_runs(kRuns, "runs/better-s1")), "loss.x0");
+    CHECK(x0.of(1)->is_best);
+    CHECK_FALSE(x0.of(0)->is_best);
+    CHECK(x0.of(0)->difference->mean == doctest::Approx(0.099));
+  }
+  SUBCASE("a number without a direction has no best") {
+    for (const ArmSummary& arm : named(summarise(compare_runs(kRuns, "")), "statistic.gate").arms) {
+      CHECK_FALSE(arm.is_best);
+    }
+  }
+}
+
+TEST_CASE("a run that is not complete is named and takes no part") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  folder.write("runs/better-s2/metrics.jsonl", line(500, 0.01, 0.5));
+  const Comparison comparison = compare_runs(kRuns, "");
+  CHECK(comparison.arms[1].successes() == 2);
+  CHECK(comparison.arms[1].runs[2].problem == "not complete: 500 of 1000 images");
+  const std::vector<MeasureSummary> summaries = summarise(comparison);
+  CHECK(named(summaries, "loss.x0").of(1)->difference->count == 2);
+  const std::string table = text_of(comparison, chosen_measures(summaries, {}));
+  CHECK(table.find("2 of 3") != std::string::npos);
+  CHECK(table.find("better, seed 2: not complete: 500 of 1000 images") != std::string::npos);
+  CHECK(table.find("a third seed") != std::string::npos);
+}
+
+TEST_CASE("what cannot be compared is said in one message") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  make_run(folder, "copy", 1, "l1", 3);
+  CHECK(message_of([] {
+          compare_runs({"runs/plain-s1", "runs/copy"}, "");
+        }) ==
+        "runs/plain-s1 and runs/copy are runs of one experiment with the seed 1, so they are one value; give one of "
+        "them");
+  CHECK(message_of([] { compare_runs(kRuns, "bettr"); }) ==
+        "--baseline \"bettr\": expected one of plain, better, or the folder of one of the runs");
+  const std::vector<MeasureSummary> summaries = summarise(compare_runs(kRuns, ""));
+  CHECK(message_of([&] { chosen_measures(summaries, {"loss.x1"}); }).find("did you mean loss.x0") != std::string::npos);
+}
+
+TEST_CASE("a table holds the directed measures of all, or those that a pattern asks for") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  const std::vector<MeasureSummary> all = summarise(compare_runs(kRuns, ""));
+  const auto names = [](const std::vector<MeasureSummary>& measures) {
+    std::string result;
+    for (const MeasureSummary& measure : measures) result += measure.name + " ";
+    return result;
+  };
+  CHECK(names(chosen_measures(all, {})) == "loss.x0 ");
+  CHECK(names(chosen_measures(all, {"stat*", "loss.x0*"})) == "statistic.gate loss.x0 loss.x0.by_t.1 ");
+}
+
+TEST_CASE("the four files say the same, and names cannot break them") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  Comparison comparison = compare_runs(kRuns, "");
+  comparison.arms[0].name = "a_b|c,\"d\" & 5%\x1b[31m";
+  comparison.arms[1].runs[0].problem = "failed: line 1\nline 2";
+  const std::vector<MeasureSummary> all = summarise(comparison);
+  write_results("out", comparison, all, chosen_measures(all, {}), "compare");
+  write_results("out", comparison, all, chosen_measures(all, {}), "compare");  // its own files are replaced
+
+  const std::string csv = read_file("out/results.csv");
+  CHECK(std::count(csv.begin(), csv.end(), '\r') == 7);
+  CHECK(csv.find("\"a_b|c,\"\"d\"\" & 5%") != std::string::npos);
+  CHECK(csv.find("\"failed: line 1\nline 2\"") != std::string::npos);
+
+  const Value json = from_json(read_file("out/results.json"));
+  const Value& x0 = json.find("measures")->as_array().front();
+  CHECK(x0.find("name")->as_string() == "loss.x0");
+  const Value& arm = x0.find("arms")->as_array()[1];
+  CHECK(arm.find("seeds")->as_integer() == 2);
+  CHECK(arm.find("difference")->find("mean")->as_number() == doctest::Approx(-0.25));
+  CHECK(json.find("arms")->as_array()[1].find("runs")->as_array()[0].find("problem")->as_string() ==
+        "failed: line 1\nline 2");
+
+  const std::string markdown = read_file("out/results.md");
+  CHECK(markdown.find("| a\\_b\\|c,\"d\" & 5%\\\\x1b\\[31m | 3 |") != std::string::npos);
+  const std::string latex = read_file("out/results.tex");
+  CHECK(latex.find("a\\_b|c,\"d\" \\& 5\\%\\textbackslash{}x1b[31m & 3 & $11$") != std::string::npos);
+  CHECK(latex.find('\x1b') == std::string::npos);
+
+  folder.write("out/results.md", "# mine\n");
+  CHECK(message_of([&] { write_results("out", comparison, all, all, "compare"); }).find("was not written by this") !=
+        std::string::npos);
+  CHECK(read_file("out/results.md") == "# mine\n");
+}

@@ -1,0 +1,270 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+constexpr const char* kTwoArms = R"(
+name = "two"
+base = "small.toml"
+seeds = [0, 1]
+
+[[arms]]
+name = "plain"
+set = ["metrics=[]"]
+
+[[arms]]
+name = "l1"
+)";
+
+/// A folder with the experiment of seconds and a sweep over it.
+struct Study {
+  explicit Study(const std::string& sweep = kTwoArms) {
+    write_small_config(folder.path());
+    write(sweep);
+  }
+  void write(const std::string& sweep) const { write_file(folder.path() / "sweep.toml", sweep); }
+  Outcome run(const std::string& options, const std::string& before = "") const {
+    return shell(before + "casdm sweep sweep.toml " + options, folder.path());
+  }
+  fs::path path(const std::string& name) const { return folder.path() / name; }
+  std::string content(const std::string& name) const { return read_file(path(name)); }
+
+  TemporaryFolder folder;
+};
+
+/// The weights of every run, by which two sweeps are compared bit for bit.
+std::string weights(const Study& study) {
+  std::string all;
+  for (const char* cell : {"plain-s0", "plain-s1", "l1-s0", "l1-s1"}) {
+    all += sha256_of_file(study.path(text("runs/two/", cell, "/checkpoints/000000000024/weights.safetensors")));
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a sweep trains every arm with every seed and compares them; the same command keeps what is complete") {
+  const Study study;
+  const Outcome outcome = study.run("--no-pilot");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.err, "sweep two: 2 arms, 4 runs in runs/two"));
+  CHECK(contains(outcome.err, "plain (baseline)"));
+  CHECK(contains(outcome.out, "loss.x0 (lower is better)"));
+  CHECK(contains(outcome.out, "l1 differs from plain in metrics: [] -> [{"));
+
+  // A cell is an ordinary run, and the arms of a seed saw the same noise: theta is one network in both.
+  CHECK(study.content("runs/two/plain-s1/config.toml").find("seed = 1") != std::string::npos);
+  const Value results = from_json(study.content("runs/two/results.json"));
+  for (const Value& measure : results.find("measures")->as_array()) {
+    if (measure.find("name")->as_string() != "loss.eps") continue;
+    const Value& difference = *measure.find("arms")->as_array()[1].find("difference");
+    CHECK(difference.find("seeds")->as_integer() == 2);
+    CHECK(difference.find("mean")->as_number() == 0);
+  }
+  const std::string csv = study.content("runs/two/results.csv");
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 5);
+  CHECK(contains(study.content("runs/two/results.md"), "| loss.x0 (lower is better) | plain | 2 |"));
+  CHECK(contains(study.content("runs/two/results.tex"), "\\begin{tabular}"));
+
+  const auto written = fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl"));
+  const Outcome again = study.run("");
+  REQUIRE_MESSAGE(again.status == 0, again.err);
+  CHECK(contains(again.err, "every run is complete"));
+  CHECK(again.out == outcome.out);
+  CHECK(fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl")) == written);
+
+  const Outcome compared = shell("casdm compare runs/two/*-s? --baseline plain", study.folder.path());
+  CHECK_MESSAGE(compared.status == 0, compared.err);
+  CHECK(contains(compared.out, "loss.x0 (lower is better)"));
+}
+
+TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
+  const TemporaryFolder folder;
+  const std::string file = (source_dir() / "configs/study/quick.toml").string();
+  const Outcome outcome = shell("casdm sweep '" + file +
+                                    "' --no-pilot --set train.total_images=16 --set log.every_images=16 "
+                                    "--set log.sample_count=0 --set optimizer.warmup_images=0",
+                                folder.path());
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.err, "sweep quick: 3 arms, 6 runs in runs/quick"));
+  CHECK(contains(outcome.out, "casdm_st_lpips differs from casdm in metrics: [] -> "));
+  CHECK(contains(read_file(folder.path() / "runs/quick/report.html"), "<h1>quick</h1>"));
+  const Outcome report = shell("casdm report runs/quick/casdm-s1", folder.path());
+  CHECK_MESSAGE(report.status == 0, report.err);
+  CHECK(contains(read_file(folder.path() / "runs/quick/casdm-s1/report.html"), "<h1>casdm-s1</h1>"));
+  write_file(folder.path() / "mine.html", "mine");
+  CHECK(shell("casdm report runs/quick --out mine.html", folder.path()).status == 2);
+  CHECK(read_file(folder.path() / "mine.html") == "mine");
+}
+
+TEST_CASE("a sweep that is stopped goes on bit for bit, whichever way its runs are started") {
+  const Study whole;
+  REQUIRE(whole.run("--no-pilot --jobs 2", "OMP_NUM_THREADS=1 ").status == 0);
+  const Study stopped;
+  const Outcome first = stopped.run(
+      "--no-pilot & sweep=$!; until grep -qs images runs/two/plain-s0/metrics.jsonl; do sleep 0.05; done; "
+      "kill -TERM $sweep; wait $sweep",
+      "OMP_NUM_THREADS=1 ");
+  CHECK(first.status == 1);
+  CHECK(contains(first.err, "stopped; the same command goes on"));
+  CHECK_FALSE(fs::exists(stopped.path("runs/two/l1-s1")));
+  const Outcome printed = stopped.run("--print");
+  CHECK(std::count(printed.out.begin(), printed.out.end(), '\n') >= 3);
+  const Outcome cells = stopped.run("--print | OMP_NUM_THREADS=1 sh -e");
+  REQUIRE_MESSAGE(cells.status == 0, cells.err);
+  CHECK(weights(stopped) == weights(whole));
+  CHECK(stopped.run("--print").out.empty());
+  CHECK(stopped.run("").out == whole.run("").out);
+}
+
+TEST_CASE("a cell that fails is a row with its message, the others go on, and the next call tries it again") {
+  const Study study(std::string(kTwoArms) + R"(
+[[arms]]
+name = "wild"
+set = ["optimizer.learning_rate=1e30", "optimizer.clip_norm=0"]
+)");
+  const Outcome outcome = study.run("--no-pilot --jobs 2");
+  CHECK(outcome.status == 1);
+  CHECK(contains(outcome.err, "wild-s0 FAILED: step "));
+  CHECK(contains(outcome.err, "2 runs failed"));
+  CHECK(contains(outcome.out, "wild, seed 1: failed: step "));
+  CHECK(contains(outcome.out, "0 of 2"));
+  CHECK(contains(study.content("runs/two/results.csv"), "failed: step "));
+  const Value results = from_json(study.content("runs/two/results.json"));
+  CHECK(
+      contains(results.find("arms")->as_array()[2].find("runs")->as_array()[0].find("problem")->as_string(), "failed"));
+
+  study.write(std::string(kTwoArms) + "[[arms]]\nname = \"tame\"\nset = [\"optimizer.learning_rate=2e-4\"]\n");
+  const Outcome tamed = study.run("--no-pilot");
+  CHECK_MESSAGE(tamed.status == 0, tamed.err);
+  CHECK_FALSE(contains(tamed.out, "wild"));
+}
+
+TEST_CASE("a process of a cell that is killed is a failed cell") {
+  const Study study;
+  const Outcome outcome = study.run(
+      "--no-pilot --set train.total_images=100k & sweep=$!; until grep -qs images runs/two/plain-s0/metrics.jsonl; do "
+      "sleep 0.05; done; kill -9 $(grep -o '[0-9]*' runs/two/plain-s0/.lock | head -n 1); "
+      "until grep -qs images runs/two/l1-s0/metrics.jsonl; do sleep 0.05; done; kill -TERM $sweep; wait $sweep");
+  CHECK(outcome.status == 1);
+  CHECK(contains(outcome.err, "plain-s0 FAILED: was killed by signal 9 (Killed)"));
+  CHECK(contains(outcome.out, "plain, seed 0: failed: was killed by signal 9"));
+}
+
+TEST_CASE("files that cannot be written in the middle of a sweep fail their cells and lose nothing") {
+  const Study study;
+  // Larger files than 32 KiB: those of a checkpoint, neither logs nor tables.
+  const Outcome outcome = study.run("--no-pilot", "ulimit -f 64; ");
+  CHECK(outcome.status == 1);
+  CHECK(contains(outcome.out, "plain, seed 0: failed: "));
+  CHECK(contains(study.content("runs/two/results.csv"), "File too large"));
+  const Outcome again = study.run("--no-pilot");
+  CHECK_MESSAGE(again.status == 0, again.err);
+}
+
+TEST_CASE("the plan of a sweep names arms, sizes and times, and changes nothing") {
+  const Study study;
+  const Outcome outcome = study.run("--dry-run");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.out, "2 arms, 4 runs in runs/two"));
+  CHECK(contains(outcome.out, "4 runs to do: about "));
+  CHECK_FALSE(fs::exists(study.path("runs")));
+}
+
+TEST_CASE("the plan says which arm does not train") {
+  const Study study(std::string(kTwoArms) +
+                    "[[arms]]\nname = \"lost\"\nset = [\"data={type='zip', path='none.zip'}\"]\n");
+  const Outcome outcome = study.run("--dry-run");
+  CHECK(contains(outcome.out, "lost does not train: "));
+  CHECK(contains(outcome.out, study.path("none.zip").string()));  // relative to the sweep file
+}
+
+TEST_CASE("a job array for Slurm trains one cell a task") {
+  const Study study;
+  const Outcome outcome = study.run("--slurm --jobs 3 > job.sh && bash -n job.sh && SLURM_ARRAY_TASK_ID=1 bash job.sh");
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  const std::string script = study.content("job.sh");
+  CHECK(contains(script, "#SBATCH --array=0-3%3\n"));
+  CHECK(contains(script, "cells=(plain-s0 l1-s0 plain-s1 l1-s1)"));
+  CHECK(fs::exists(study.path("runs/two/l1-s0/checkpoints/000000000024")));
+  CHECK_FALSE(fs::exists(study.path("runs/two/plain-s0")));
+}
+
+TEST_CASE("a grid trains every arm at every point, and compares arms at equal points") {
+  const Study study(std::string(kTwoArms) + "baseline = \"l1\"\n");  // a key of the last arm: refused
+  CHECK(contains(study.run("--dry-run").err, "unknown key"));
+  study.write("baseline = \"l1\"\n" + std::string(kTwoArms) +
+              "[[grid]]\nkey = \"optimizer.learning_rate\"\nvalues = [1e-4, 2e-4]\n");
+  const Outcome outcome = study.run("--print");
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(std::count(outcome.out.begin(), outcome.out.end(), '\n') == 8);
+  CHECK(contains(outcome.out, "--cell plain-learning_rate=1e-04-s0"));
+  const Outcome plan = study.run("--dry-run --no-pilot");
+  CHECK(contains(plan.out, "l1 optimizer.learning_rate=2e-04 (baseline)"));
+}
+
+TEST_CASE("what is wrong with a sweep is said in one message with its place, before anything runs") {
+  const Study study;
+  const auto said = [&](const std::string& sweep, const std::string& options = "") {
+    study.write(sweep);
+    const Outcome outcome = study.run("--no-pilot " + options);
+    CHECK(outcome.status == 2);
+    CHECK_FALSE(fs::exists(study.path("runs")));
+    return outcome.err;
+  };
+  const std::string two = kTwoArms;
+  CHECK(contains(said(two + "[[arms]]\nname = \"l1\"\nset = [\"run.device=cpu\", \"train.batch_size=2\"]\n"),
+                 "sweep.toml:13:8: arms.2.name: two arms have the name \"l1\""));
+  CHECK(contains(said(two + "[[arms]]\nname = \"same\"\nset = [\"train.batch_size=4\"]\n"),
+                 "sweep.toml:12:1: arms.2: 'same' and 'l1' are the same experiment"));
+  const std::string unknown = said(two + "[[arms]]\nname = \"odd\"\nset = [\n  \"train.batchsize=2\",\n]\n");
+  CHECK(
+      contains(unknown, "the arm 'odd' (sweep.toml:12:1) does not compose: sweep.toml:15:3: train.batchsize: unknown"));
+  CHECK(contains(unknown, "did you mean 'batch_size'?"));
+  CHECK(contains(said(two + "[[arms]]\nname = \"odd\"\ninclude = \"piece.toml\"\n"),
+                 "sweep.toml:14:11: arms.2.include: there is no "));
+  write_file(study.path("piece.toml"), "[train]\nbatch_size = 0\n");
+  CHECK(contains(said(two + "[[arms]]\nname = \"odd\"\ninclude = \"piece.toml\"\n"),
+                 "piece.toml:2:14: train.batch_size"));
+  CHECK(contains(said("basline = \"plain\"\n" + two), "unknown key of a sweep; did you mean 'baseline'?"));
+  CHECK(contains(said("baseline = \"plan\"\n" + two), "no arm has the name \"plan\"; did you mean \"plain\"?"));
+  CHECK(contains(said(two + "[[arms]]\nname = \"../up\"\n"), "arms.2.name"));
+  CHECK(contains(said("name = \"x\"\nbase = \"small.toml\"\nseeds = [1, 1]\n[[arms]]\nname = \"a\"\n"),
+                 "the seed 1 is given twice"));
+  CHECK(contains(said("[train]\nbatch_size = 4\n"), "is not a sweep: it has no [[arms]]"));
+  CHECK(contains(said(two, "--cell l1-s7"), "the sweep has no such run"));
+  CHECK(contains(said(two, "--print --slurm"), "exclude each other"));
+}
+
+TEST_CASE("a run of another experiment under a cell's name is left alone and named") {
+  const Study study;
+  REQUIRE(shell("casdm train small.toml --set metrics=[] --set run.directory=runs/two --set run.name=plain-s1 "
+                "--set run.seed=1 --set train.batch_size=2",
+                study.folder.path())
+              .status == 0);
+  const std::string before = study.content("runs/two/plain-s1/metrics.jsonl");
+  fs::create_directories(study.path("runs/two/cells"));
+  const Outcome mixed = study.run("--no-pilot");
+  CHECK(mixed.status == 2);
+  CHECK(contains(mixed.err, "runs/two exists and is not the folder of a sweep"));
+  write_file(study.path("runs/two/sweep.json"), "{}");
+  const Outcome outcome = study.run("--no-pilot");
+  CHECK(outcome.status == 2);
+  CHECK(contains(outcome.err, "runs/two/plain-s1 is a run of another experiment: train.batch_size: 2 -> 4"));
+  CHECK(study.content("runs/two/plain-s1/metrics.jsonl") == before);
+  CHECK_FALSE(fs::exists(study.path("runs/two/plain-s0")));
+}

@@ -1,0 +1,275 @@
+"""Reports in headless Chromium: they open, draw and answer, on a phone and on a desk, in light and dark, on paper.
+
+usage: browser_test.py CASDM [FOLDER]
+
+Screenshots are written into FOLDER. Exit status 77 says that there is no Chromium (Debian: chromium).
+"""
+
+import base64
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import zlib
+from pathlib import Path
+
+PROGRAM = ""
+PICTURES = None
+HOSTILE = '"><script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">'
+
+# What is wider than the page, and not in a box that scrolls by itself.
+OVERFLOW = """(() => {
+  const width = document.documentElement.clientWidth;
+  const found = document.documentElement.scrollWidth > width ? ["the page"] : [];
+  for (const element of document.querySelectorAll("body *")) {
+    if (element.closest(".scroll, pre, svg") || element.getClientRects().length === 0) continue;
+    if (element.getBoundingClientRect().right > width + 1) found.push(element.outerHTML.slice(0, 80));
+  }
+  return found;
+})()"""
+
+
+class Browser:
+    """Chromium, spoken to over two pipes in its DevTools protocol."""
+
+    def __init__(self, program, profile):
+        here_in, there_out = os.pipe()
+        there_in, here_out = os.pipe()
+
+        def connect():
+            os.dup2(there_in, 3)
+            os.dup2(there_out, 4)
+
+        for end in (there_in, there_out):
+            os.set_inheritable(end, True)
+        words = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
+                 "--disable-background-networking", "--hide-scrollbars", f"--user-data-dir={profile}", "about:blank"]
+        self.process = subprocess.Popen(words, preexec_fn=connect, close_fds=False, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        os.close(there_in)
+        os.close(there_out)
+        self.reader, self.writer = here_in, here_out
+        self.buffer, self.number, self.session, self.events = b"", 0, None, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def message(self):
+        while b"\0" not in self.buffer:
+            got = os.read(self.reader, 1 << 20)
+            if not got:
+                raise EOFError("Chromium has ended")
+            self.buffer += got
+        line, _, self.buffer = self.buffer.partition(b"\0")
+        return json.loads(line)
+
+    def call(self, method, **parameters):
+        self.number += 1
+        request = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            request["sessionId"] = self.session
+        os.write(self.writer, json.dumps(request).encode() + b"\0")
+        while True:
+            message = self.message()
+            if message.get("id") != self.number:
+                self.events.append(message)
+            elif "error" in message:
+                raise RuntimeError(f"{method}: {message['error']}")
+            else:
+                return message["result"]
+
+    def open(self, page, width, scheme):
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", media="", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.events.clear()
+        self.call("Page.navigate", url=Path(page).as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self.message())
+
+    def value(self, expression):
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
+        return result["result"].get("value")
+
+    def press(self, key, code):
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def complaints(self):
+        """Errors of the console, of scripts and of the policy, and whatever was asked of a network."""
+        self.value("0")
+        found = []
+        for event in self.events:
+            method, parameters = event.get("method"), event.get("params", {})
+            if method == "Runtime.exceptionThrown":
+                found.append(parameters["exceptionDetails"]["text"])
+            if method == "Runtime.consoleAPICalled":
+                found.append(f"console: {parameters['args']}")
+            if method == "Log.entryAdded":
+                found.append(parameters["entry"]["text"])
+            if method == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith(("file:", "data:")):
+                found.append(f"asks for {parameters['request']['url']}")
+        return found
+
+    def picture(self, name, whole=True):
+        result = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        if PICTURES:
+            (PICTURES / f"{name}.png").write_bytes(base64.b64decode(result["data"]))
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+def png(size, seed):
+    """A picture of noise, so that grids can be told apart."""
+    noise = random.Random(seed)
+    rows = b"".join(b"\0" + noise.randbytes(3 * size) for _ in range(size))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def make_run(folder, name, seed, weight, lines):
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.toml").write_text(
+        f"[run]\nname = {json.dumps(name)}\nseed = {seed}\n[train]\ntotal_images = {1000 * lines}\n"
+        f'[[metrics]]\ntype = "l1"\nweight = {weight}\n', encoding="utf-8")
+    noise = random.Random(f"{name}{seed}")
+    with open(folder / "metrics.jsonl", "w", encoding="utf-8") as log:
+        for i in range(1, lines + 1):
+            loss = 0.02 + 0.9 / i**0.7 + 0.02 * noise.random() / weight
+            parts = {"mean": loss, "by_t": [loss / 8, loss / 4, loss / 2, loss * 2]}
+            gate = {"mean": 0.5, "by_t": [0.1, 0.3, 0.6, 0.9]}
+            log.write(json.dumps({
+                "images": 1000 * i, "step": i, "seconds": 3.5 * i, "learning_rate": 1e-3 * (1 - i / lines),
+                "images_per_second": 285 + noise.random(), "threads": 2,
+                "loss": {"eps": parts, "x0": parts, "mu": parts, "metric.l1": parts},
+                "statistic": {"gate": gate, "error.x0": parts}, "grad_norm": {"theta": loss, "phi": loss / 3}}) + "\n")
+    for i in range(1, 5):
+        (folder / "samples" / f"{250 * i * lines}.png").write_bytes(png(96, f"{name}{seed}{i}"))
+
+
+def make_sweep(folder, arms):
+    cells = []
+    for i, name in enumerate(arms):
+        for seed in (0, 1, 2):
+            cells.append({"name": f"arm{i}-s{seed}", "arm": i, "seed": seed})
+            make_run(folder / cells[-1]["name"], name, seed, 1 + i, 40)
+    cells.append({"name": "lost", "arm": 1, "seed": 3})
+    (folder / "cells").mkdir()
+    (folder / "cells" / "lost.json").write_text(json.dumps({"problem": HOSTILE}), encoding="utf-8")
+    plan = {"format": 1, "name": "a study " + HOSTILE, "cells": cells,
+            "arms": [{"name": name, "baseline": 0} for name in arms]}
+    (folder / "sweep.json").write_text(json.dumps(plan), encoding="utf-8")
+
+
+class Reports(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        root = Path(cls.folder.name)
+        make_run(root / "run", "one run " + HOSTILE, 0, 1, 300)
+        make_sweep(root / "sweep", ["casdm", "casdm_with_a_long_name_without_a_space", "ssim " + HOSTILE])
+        cls.pages = {}
+        for name in ("run", "sweep"):
+            subprocess.run([PROGRAM, "report", str(root / name)], check=True, capture_output=True, timeout=60)
+            cls.pages[name] = root / name / "report.html"
+        cls.browser = Browser(CHROMIUM, str(root / "profile"))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+        cls.folder.cleanup()
+
+    def test_a_report_fits_phones_and_desks_in_light_and_dark_without_a_complaint(self):
+        for name, page in self.pages.items():
+            grounds = set()
+            for width in (360, 1440):
+                for scheme in ("light", "dark"):
+                    with self.subTest(f"{name} at {width} px, {scheme}"):
+                        self.browser.open(page, width, scheme)
+                        self.assertEqual(self.browser.value("document.documentElement.clientWidth"), width)
+                        self.assertEqual(self.browser.value(OVERFLOW), [])
+                        self.assertEqual(self.browser.complaints(), [])
+                        grounds.add(self.browser.value("getComputedStyle(document.body).backgroundColor"))
+                        self.browser.picture(f"{name}-{width}-{scheme}")
+            self.assertEqual(len(grounds), 2)
+
+    def test_nothing_that_a_file_or_a_name_says_is_run(self):
+        for page in self.pages.values():
+            self.browser.open(page, 1440, "light")
+            self.assertIsNone(self.browser.value("window.hurt"))
+            self.assertEqual(self.browser.value("document.querySelectorAll('script').length"), 1)
+
+    def test_every_plot_is_drawn_and_has_words_a_table_and_boxes(self):
+        for page in self.pages.values():
+            self.browser.open(page, 1440, "light")
+            plots = self.browser.value("""[...document.querySelectorAll("figure.plot")].map((plot) => [
+                plot.querySelectorAll(":scope > svg .curve polyline").length,
+                plot.querySelector(":scope > svg").getBoundingClientRect().height,
+                plot.querySelector(":scope > svg").getAttribute("aria-label").length,
+                plot.querySelectorAll("details tbody tr").length])""")
+            self.assertGreater(len(plots), 8)
+            for curves, height, words, rows in plots:
+                self.assertGreater(min(curves, height, words - 20, rows - 1), 0)
+            self.assertFalse(self.browser.value("[...document.querySelectorAll('svg')].some((svg) => /nan/i.test(svg.innerHTML))"))
+            labels = self.browser.value("[...document.images].every((image) => image.alt.length > 20)")
+            self.assertTrue(labels)
+
+    def test_the_keyboard_moves_the_samples_hides_curves_and_opens_tables(self):
+        browser = self.browser
+        browser.open(self.pages["sweep"], 1440, "light")
+        shown = "[...document.querySelectorAll('.samples img')].filter((i) => !i.hidden).map((i) => i.dataset.images)"
+        self.assertEqual(browser.value(shown), ["40000"] * 3)
+        browser.value("document.querySelector('input[type=range]').focus()")
+        browser.press("ArrowLeft", 37)
+        self.assertEqual(browser.value(shown), ["30000"] * 3)
+        self.assertEqual(browser.value("document.querySelector('output').textContent"), "30,000")
+        browser.press("Home", 36)
+        self.assertEqual(browser.value(shown), ["10000"] * 3)
+        browser.value("document.querySelector('[data-shows]').focus()")
+        browser.press(" ", 32)
+        hidden = "getComputedStyle(document.querySelector('figure.plot > svg .curve')).display"
+        self.assertEqual(browser.value(hidden), "none")
+        browser.value("document.querySelector('figure.plot summary').focus()")
+        browser.press("Enter", 13)
+        browser.call("Input.dispatchKeyEvent", type="char", text="\r")
+        self.assertTrue(browser.value("document.querySelector('figure.plot details').open"))
+        browser.value("{ const s = document.querySelector('select'); s.value = '2'; "
+                      "s.dispatchEvent(new Event('input')); }")
+        seeds = "[...document.querySelectorAll('.samples img')].filter((i) => !i.hidden).map((i) => i.dataset.seed)"
+        self.assertEqual(browser.value(seeds), ["2"] * 3)
+        self.assertEqual(browser.complaints(), [])
+
+    def test_a_report_prints(self):
+        for page in self.pages.values():
+            self.browser.open(page, 1440, "light")
+            pdf = base64.b64decode(self.browser.call("Page.printToPDF", printBackground=True)["data"])
+            self.assertTrue(pdf.startswith(b"%PDF"))
+            self.browser.call("Emulation.setEmulatedMedia", media="print", features=[])
+            self.assertEqual(self.browser.value("document.querySelector('nav').getClientRects().length"), 0)
+
+
+if __name__ == "__main__":
+    PROGRAM = os.path.abspath(sys.argv[1])
+    if len(sys.argv) > 2:
+        PICTURES = Path(sys.argv[2])
+        PICTURES.mkdir(parents=True, exist_ok=True)
+    CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not CHROMIUM:
+        print("SKIPPED: there is no Chromium (Debian: chromium)")
+        sys.exit(77)
+    unittest.main(argv=sys.argv[:1])

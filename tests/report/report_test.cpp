@@ -1,0 +1,141 @@
+#include "framework/report/report.h"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "casdm/text.h"
+#include "config/support.h"
+#include "framework/report/html.h"
+#include "framework/report/plot.h"
+#include "framework/support/files.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+constexpr const char* kConfig =
+    "[run]\nname = \"<b>&'\\\"\"\nseed = 3\n[train]\ntotal_images = 10000\n[[metrics]]\ntype = \"l1\"\n";
+
+std::string line(int images) {
+  const double loss = 1.0 / images + (images == 5013 ? 7 : 0);
+  const std::string parts = text("{\"mean\":", number(loss), ",\"by_t\":[0.1,0.2,0.3,", number(loss), "]}");
+  return text("{\"images\":", images, ",\"step\":1,\"seconds\":", number(images / 10.0), ",\"learning_rate\":1e-4,",
+              "\"images_per_second\":10.0,\"threads\":1,\"loss\":{\"eps\":", parts, ",\"x0\":", parts,
+              ",\"mu\":", parts, ",\"metric.<i>\":", parts, "},\"statistic\":{\"gate\":", parts,
+              ",\"error.x0\":", parts, "},\"grad_norm\":{\"theta\":0.1,\"phi\":0.2}}\n");
+}
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t found = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++found;
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("text becomes HTML that shows it and does nothing else") {
+  CHECK(html("<script>alert(\"1\")</script> & more") == "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; more");
+  CHECK(html("\x1b[31m\u202e") == "\\x1b[31m\\u202e");
+  CHECK(base64("") == "");
+  CHECK(base64("f") == "Zg==");  // RFC 4648, section 10
+  CHECK(base64("foobar") == "Zm9vYmFy");
+}
+
+TEST_CASE("the ticks of an axis are round and lie on it") {
+  CHECK(ticks(0, 1, 5) == std::vector<double>{0, 0.2, 0.4, 0.6000000000000001, 0.8, 1});
+  CHECK(ticks(0, 8000, 4) == std::vector<double>{0, 2000, 4000, 6000, 8000});
+  CHECK(ticks(-0.3, 0.21, 5) == std::vector<double>{-0.2, 0, 0.2});
+  for (const double high : {1e-9, 3.0, 7e11}) CHECK(ticks(0, high, 5).size() <= 6);
+}
+
+TEST_CASE("a long curve is drawn with its spikes and its ends") {
+  std::vector<Curve::Point> points;
+  for (int i = 0; i < 10000; ++i) points.push_back({double(i), i == 7777 ? 50.0 : std::sin(i * 0.01)});
+  const std::vector<Curve::Point> drawn = thinned(points);
+  CHECK(drawn.size() <= 302);
+  CHECK(drawn.front().x == 0);
+  CHECK(drawn.back().x == 9999);
+  CHECK(std::any_of(drawn.begin(), drawn.end(), [](const Curve::Point& point) { return point.y == 50; }));
+  for (std::size_t i = 1; i < drawn.size(); ++i) CHECK(drawn[i].x > drawn[i - 1].x);
+  points.resize(200);
+  CHECK(thinned(points).size() == 200);
+}
+
+TEST_CASE("a plot has a drawing, words for it, a box for each curve and a table") {
+  Plot plot{"loss & <more>", "images", "", {{"a", 0, {{0, 1}, {10, 0.5}}}, {"b", 9, {{0, 2}, {10, 0.001}}}}};
+  const std::string page = to_html(plot, "p");
+  CHECK(page.find(
+            "aria-label=\"loss &amp; &lt;more&gt; over images, logarithmic: a from 1 to 0.5; b from 2 to 0.001\"") !=
+        std::string::npos);
+  CHECK(count(page, "<polyline") == 4);  // two of them in the legend
+  CHECK(count(page, "data-shows=") == 2);
+  CHECK(page.find("class=\"curve c1 d1\"") != std::string::npos);
+  CHECK(page.find("<th scope=\"row\">10</th><td>0.5</td><td>0.001</td>") != std::string::npos);
+  SUBCASE("and one without any spread") {
+    plot.curves = {{"flat", 0, {{5, 0}}}};
+    CHECK(to_html(plot, "p").find("nan") == std::string::npos);
+    plot.curves = {{"flat", 0, {{5, -2}, {6, -2}}}};
+    CHECK(to_html(plot, "p").find("nan") == std::string::npos);
+  }
+}
+
+TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one page that needs nothing else") {
+  const TemporaryFolder folder;
+  folder.write("run/config.toml", kConfig);
+  std::string log;
+  for (int images = 1; images <= 10000; ++images) log += line(images);
+  folder.write("run/metrics.jsonl", log);
+  for (const char* name : {"run/samples/5000.png", "run/samples/10000.png", "run/samples/mine.png"}) {
+    folder.write(name, "a picture");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const std::string page = report_of("run");
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  MESSAGE(seconds << " s, " << page.size() << " bytes");
+  CHECK(seconds < 2);
+  CHECK(page.size() < 2 << 20);
+  CHECK(is_report(page));
+  CHECK(page == report_of("run"));
+
+  CHECK(page.find("<b>&'") == std::string::npos);
+  CHECK(page.find("<h1>&lt;b&gt;&amp;'&quot;</h1>") != std::string::npos);
+  CHECK(page.find("metric.<i>") == std::string::npos);
+  CHECK(page.find("http:") == std::string::npos);
+  CHECK(page.find("https:") == std::string::npos);
+  CHECK(count(page, "<script") == 1);
+  CHECK(count(page, "src=\"data:image/png;base64,") == 2);
+  for (const char* title : {"loss.eps", "loss.metric.&lt;i&gt;", "statistic.gate", "grad_norm.phi", "learning_rate"}) {
+    CHECK(page.find(text("<figcaption>", title, "</figcaption>")) != std::string::npos);
+  }
+}
+
+TEST_CASE("the report of a sweep has its arms side by side") {
+  const TemporaryFolder folder;
+  for (const char* run : {"a-s3", "b-s3"}) {
+    folder.write(text("s/", run, "/config.toml"), text(kConfig, "weight = ", run[0] == 'a' ? "1.0" : "2.0", "\n"));
+    folder.write(text("s/", run, "/metrics.jsonl"), line(5000) + line(10000));
+    folder.write(text("s/", run, "/samples/10000.png"), "a picture");
+  }
+  folder.write("s/cells/c-s3.json", "{\"problem\":\"died <here>\"}");
+  folder.write(
+      "s/sweep.json",
+      R"({"format":1,"name":"study","arms":[{"name":"a","baseline":0},{"name":"b","baseline":0},)"
+      R"({"name":"c","baseline":0}],"cells":[{"name":"a-s3","arm":0,"seed":3},{"name":"b-s3","arm":1,"seed":3},)"
+      R"({"name":"c-s3","arm":2,"seed":3}]})");
+  const std::string page = report_of("s");
+  CHECK(page.find("<dt>runs</dt><dd>2 of 3 complete</dd>") != std::string::npos);
+  CHECK(page.find("c, seed 3: failed: died &lt;here&gt;") != std::string::npos);
+  CHECK(page.find("<td><code>1.0</code></td><td><code>2.0</code></td><td>no run yet</td>") != std::string::npos);
+  CHECK(page.find("statistic.gate by t") != std::string::npos);
+  CHECK(count(page, "<figure><figcaption>") == 2);
+}
+
+TEST_CASE("a report of what is no run, and of a damaged plan, is refused in words") {
+  const TemporaryFolder folder;
+  folder.write("s/sweep.json", "{\"format\":1}");
+  CHECK(message_of<Error>([] { report_of("s"); }) == "s/sweep.json cannot be used: it has no 'name'");
+  CHECK(message_of([] { report_of("none"); }) == "none is not a run folder: it holds no config.toml");
+}
