@@ -366,11 +366,10 @@ def read_file(path):
         raise ConversionError(f"cannot read the file: {error}") from None
 
 
-def metadata_of_file(arguments, data, source, licence, **more):
+def metadata_of_file(data, source, licence, **more):
     return {
         "converter": CONVERTER,
         "source": source,
-        "file": Path(arguments.file).name,
         "licence": licence,
         "sha256": hashlib.sha256(data).hexdigest(),
         **more,
@@ -387,7 +386,7 @@ def convert_inception(arguments):
             f"(torchvision's has 1000); take pytorch-fid's pt_inception-2015-12-05-6726825d.pth"
         )
     tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-    metadata = metadata_of_file(arguments, data, "pytorch-fid's port of TensorFlow's model", "Apache-2.0", net="inception")
+    metadata = metadata_of_file(data, "pytorch-fid's port of TensorFlow's model", "Apache-2.0", net="inception")
     path = Path(arguments.out) / "inception.safetensors"
     write_safetensors(path, tensors, metadata)
     note = ""
@@ -410,7 +409,7 @@ def convert_dinov2(arguments):
     registers = "_reg" if "register_tokens" in tensors else ""
     net = f"vit{DINOV2[width]}14{registers}"
     path = Path(arguments.out) / f"dinov2_{net}.safetensors"
-    write_safetensors(path, kept, metadata_of_file(arguments, data, "DINOv2", "Apache-2.0", net=net))
+    write_safetensors(path, kept, metadata_of_file(data, "DINOv2", "Apache-2.0", net=net))
     return f"made {path}"
 
 

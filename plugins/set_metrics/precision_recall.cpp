@@ -18,15 +18,15 @@ struct Points {
   Tensor rows;     ///< [n, D] float64
   Tensor squares;  ///< [n]
 
-  explicit Points(Tensor values) : rows(std::move(values)), squares(rows.square().sum(1)) {}
+  explicit Points(Tensor values) : rows(std::move(values)), squares(rows.norm(2, {1}).square()) {}
   std::int64_t size() const { return rows.size(0); }
 };
 
 /// Squared distances of `count` points of `a` from index `first` to all of `b`: [count, b.size()].
 Tensor distances(const Points& a, std::int64_t first, std::int64_t count, const Points& b) {
-  const Tensor scale = a.squares.narrow(0, first, count).unsqueeze(1) + b.squares;
+  Tensor scale = a.squares.narrow(0, first, count).unsqueeze(1) + b.squares;
   Tensor result = at::addmm(scale, a.rows.narrow(0, first, count), b.rows.t(), 1, -2);
-  return result.masked_fill_(result < kRounding * scale, 0);
+  return result.masked_fill_(result < scale.mul_(kRounding), 0);
 }
 
 /// Calls task(first, squared distances) for blocks of rows of `a`.
@@ -70,9 +70,9 @@ SetMetricInfo PrecisionRecall::info() const {
 }
 
 std::vector<Score> PrecisionRecall::compare(const NamedTensors& generated, const NamedTensors& reference) const {
-  const Tensor y = KeptFeatures::of(reference).to(at::kDouble);
+  Tensor y = KeptFeatures::of(reference).to(at::kDouble);
   const Tensor centre = y.mean(0);  // shorter vectors round less
-  const Points real(y - centre), fake(KeptFeatures::of(generated).to(at::kDouble) - centre);
+  const Points real(y.sub_(centre)), fake(KeptFeatures::of(generated).to(at::kDouble).sub_(centre));
   const Tensor real_radii = radii(real, options_.neighbours), fake_radii = radii(fake, options_.neighbours);
   Tensor balls = at::zeros({fake.size()}, at::kDouble);  // of the reference that each generated image lies in
   Tensor is_recalled = at::empty({real.size()}, at::kBool), is_covered = at::zeros({real.size()}, at::kBool);

@@ -177,8 +177,9 @@ std::filesystem::path find_weights(const std::string& name) {
     const fs::path candidate = fs::path(folder) / name;
     if (fs::is_regular_file(candidate)) return candidate;
   }
-  throw Error(text("there is no weights file ", quoted(name), "; looked in ", join(folders, ", "),
-                   ". tools/setup.sh makes the ST-LPIPS weights; docs/weights.md says how to make the others"));
+  throw Error(text(
+      "there is no weights file ", quoted(name), "; looked in ", join(folders, ", "),
+      ". tools/setup.sh makes those of ST-LPIPS and EfficientNet-Lite; docs/weights.md says how to make the others"));
 }
 
 }  // namespace casdm

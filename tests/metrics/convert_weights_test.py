@@ -274,7 +274,7 @@ class UsersFiles(unittest.TestCase):
             self.assertIn("scores made with these weights are no FIDs", done.stdout)
             made, metadata = read_safetensors(folder / "out" / "inception.safetensors")
             self.assertEqual(set(made), {"fc.weight", pool})
-            self.assertEqual((metadata["licence"], metadata["file"]), ("Apache-2.0", "state.pth"))
+            self.assertEqual((metadata["licence"], metadata["net"]), ("Apache-2.0", "inception"))
 
     def test_a_vision_transformer_is_named_by_its_width_and_registers(self):
         parts = {"blocks.0.mlp.fc1.weight": (1,), "blocks.0.ls1.gamma": (1,), "mask_token": (1,)}

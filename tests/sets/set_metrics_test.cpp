@@ -68,6 +68,20 @@ TEST_CASE("covariances without full rank are exact: sets in subspaces at right a
   CHECK(value(*make_set_metric("frechet", 16), a.mm(turn), b.mm(turn)) == Approx(expected).epsilon(1e-12));
 }
 
+TEST_CASE("images of one feature have no covariance: their distance is that of the means and the other's variance") {
+  const auto metric = make_set_metric("frechet", 5);
+  const Tensor constant = at::full({30, 5}, 2.0, at::kDouble);
+  CHECK(value(*metric, constant, constant) == 0);
+  CHECK(value(*metric, constant, constant - 1) == Approx(5).epsilon(1e-12));
+  const Tensor rows = with_moments(1, 40, at::full({5}, 2.0, at::kDouble), diagonal({1, 1, 2, 2, 3}));
+  CHECK(value(*metric, constant, rows) == Approx(1 + 1 + 4 + 4 + 9).epsilon(1e-12));
+  for (const char* other : {"kernel_distance", "mmd", "precision_recall", "sliced_wasserstein"}) {
+    for (const Score& score : compare(*make_set_metric(other, 5), constant, rows)) {
+      CHECK_MESSAGE(std::isfinite(score.value), other);
+    }
+  }
+}
+
 TEST_CASE("far from 0 the Frechet distance loses nothing") {
   const Tensor a = normal(1, {300, 8}), b = 1.5 * normal(2, {300, 8});
   const auto metric = make_set_metric("frechet", 8);
