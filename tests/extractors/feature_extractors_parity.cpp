@@ -65,16 +65,23 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("DINOv2 agrees with timm on shared weights, with positions as they are and interpolated") {
+TEST_CASE(
+    "DINOv2 agrees with timm on shared weights, with positions as they are and interpolated, and with registers") {
   for (const auto& path : golden_files("dinov2", ".safetensors")) {
     GoldenFile file(path);
-    const FilledWeights weights(dinov2_state(shapes_of(file.metadata("shapes"))));
+    const NamedTensors state = dinov2_state(shapes_of(file.metadata("shapes")));
+    NamedTensors with_registers = state;
+    with_registers.emplace_back("register_tokens", file["register_tokens"]);
+    const FilledWeights plain(state), more(with_registers);
     for (const auto& [name, tensor] : file.tensors()) {
-      const std::string what = name.substr(0, name.find('.')), size = name.substr(name.find('.') + 1);
-      if (what == "images") continue;
-      const auto network = make_extractor("dinov2", std::stoll(size), weights.option() + "size = " + size);
-      file.compare(feature(*network, file["images." + size], what), name,
-                   {"dinov2", what + (size == "56" ? "" : ", positions interpolated"), "timm", kBound});
+      if (name.starts_with("images") || name == "register_tokens") continue;
+      const std::string what = name.substr(0, name.find('.')), form = name.substr(name.find('.') + 1);
+      const bool has_registers = form == "registers";
+      const std::string size = has_registers ? "56" : form;
+      const auto network =
+          make_extractor("dinov2", std::stoll(size), (has_registers ? more : plain).option() + "size = " + size);
+      const char* detail = has_registers ? ", with registers" : size == "56" ? "" : ", positions interpolated";
+      file.compare(feature(*network, file["images." + size], what), name, {"dinov2", what + detail, "timm", kBound});
     }
     file.finish({""});
   }

@@ -74,6 +74,15 @@ TEST_CASE("a judge shows its weights by their hash") {
   CHECK(info.input_size == 224);
 }
 
+TEST_CASE("a grey image is seen as the same image in three channels") {
+  const Tensor grey = fill(1, {1, 1, 32, 32});
+  for (const char* type : {"efficientnet_lite0", "alexnet"}) {
+    const Tensor seen = feature(*make_extractor(type, 32, "", 1), grey, "pooled");
+    const Tensor in_colour = feature(*make_extractor(type, 32), grey.expand({1, 3, 32, 32}), "pooled");
+    CHECK_MESSAGE(max_relative_difference(seen, in_colour) < 1e-5, type);
+  }
+}
+
 TEST_CASE("the trunks' last tap is pooled, and the trunks are those of the metrics") {
   const Tensor images = fill(1, {2, 3, 32, 32});
   for (const auto& [net, last] : {std::pair<const char*, const char*>{"vgg16", "relu5_3"}, {"alexnet", "relu5"}}) {

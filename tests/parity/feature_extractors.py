@@ -23,7 +23,8 @@ comes out of Mixed_6d.branch1x1, of which the first 7 channels, [2, 17 * 17 * 7]
 then 1 added to each gamma. `images.{size}` [2, 3, size, size] in [-1, 1] for size 56 (as many patches as positions) and 84;
 `class_token.{size}`, `patch_tokens.{size}` [2, 128, h, w] after the last block, `patch_tokens_2.{size}` after the second,
 all after the last normalisation. The positions of 6 x 6 patches are those of 4 x 4 by bicubic interpolation with the scale
-(6 + 0.1) / 4, as in the authors' code. Metadata `shapes`: of the state.
+(6 + 0.1) / 4, as in the authors' code. `class_token.registers`, `patch_tokens.registers` of images.56 with the additional
+`register_tokens` [1, 4, 128]. Metadata `shapes`: of the state without these.
 """
 
 import hashlib
@@ -154,8 +155,16 @@ def dinov2():
 
     mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
-    def network(size):
-        return VisionTransformer(size, 14, embed_dim=128, depth=3, num_heads=2, init_values=1.0, num_classes=0).eval()
+    def network(size, **more):
+        shape = dict(embed_dim=128, depth=3, num_heads=2, init_values=1.0, num_classes=0)
+        return VisionTransformer(size, 14, **shape, **more).eval()
+
+    def scaled(images):
+        return torch.from_numpy(((images + 1) / 2 - mean) / std)
+
+    def taken(model, images, blocks):
+        with torch.no_grad():
+            return model.get_intermediate_layers(scaled(images), blocks, reshape=True, return_prefix_tokens=True, norm=True)
 
     shapes = {name: list(value.shape) for name, value in network(56).state_dict().items()}
     state = adjusted(filled_state(shapes), "gamma", lambda value: value + 1)
@@ -170,12 +179,16 @@ def dinov2():
             patches = torch.nn.functional.interpolate(patches, scale_factor=((grid + 0.1) / 4,) * 2, mode="bicubic")
             positions = torch.cat([positions[:, :1], patches.permute(0, 2, 3, 1).reshape(1, -1, 128)], 1)
         model.load_state_dict({**state, "pos_embed": positions})
-        with torch.no_grad():
-            taken = model.get_intermediate_layers(torch.from_numpy(((images + 1) / 2 - mean) / std), [1, 2], reshape=True,
-                                                  return_prefix_tokens=True, norm=True)
-        (second, _), (last, prefix) = taken
+        (second, _), (last, prefix) = taken(model, images, [1, 2])
         result.update({f"images.{size}": images, f"class_token.{size}": prefix[:, 0].numpy(),
                        f"patch_tokens.{size}": last.numpy(), f"patch_tokens_2.{size}": second.numpy()})
+    # timm adds no position to the class token of a network with registers; the authors' code does.
+    model, registers, positions = network(56, reg_tokens=4, no_embed_class=True), fill(1000, (1, 4, 128)), state["pos_embed"]
+    model.load_state_dict({**state, "cls_token": state["cls_token"] + positions[:, :1], "pos_embed": positions[:, 1:],
+                           "reg_token": torch.from_numpy(registers)})
+    ((last, prefix),) = taken(model, result["images.56"], [2])
+    result.update({"register_tokens": registers, "class_token.registers": prefix[:, 0].numpy(),
+                   "patch_tokens.registers": last.numpy()})
     return result, ["timm"], {"shapes": json.dumps(shapes)}
 
 

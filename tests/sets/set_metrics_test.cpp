@@ -68,6 +68,17 @@ TEST_CASE("covariances without full rank are exact: sets in subspaces at right a
   CHECK(value(*make_set_metric("frechet", 16), a.mm(turn), b.mm(turn)) == Approx(expected).epsilon(1e-12));
 }
 
+TEST_CASE("with fewer images than features the Frechet distance is that by the products of images") {
+  // With X and Y the centred rows: tr (S_x S_y)^(1/2) is the sum of the singular values of X Y^T, over the roots of
+  // N - 1 and M - 1, and the traces are sums of squares: no covariance is needed.
+  const Tensor rows = normal(1, {30, 200}), reference = 1.3 * normal(2, {40, 200}) + 0.1;
+  const Tensor x = rows - rows.mean(0), y = reference - reference.mean(0);
+  const double root = at::linalg_svdvals(x.mm(y.t())).sum().item<double>() / std::sqrt(29.0 * 39.0);
+  const double traces = (x.square().sum() / 29 + y.square().sum() / 39).item<double>();
+  const double expected = squared_distance(rows.mean(0), reference.mean(0)) + traces - 2 * root;
+  CHECK(value(*make_set_metric("frechet", 200), rows, reference) == Approx(expected).epsilon(1e-11));
+}
+
 TEST_CASE("images of one feature have no covariance: their distance is that of the means and the other's variance") {
   const auto metric = make_set_metric("frechet", 5);
   const Tensor constant = at::full({30, 5}, 2.0, at::kDouble);
