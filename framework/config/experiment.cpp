@@ -2,6 +2,7 @@
 
 #include "framework/config/merge.h"
 #include "framework/config/named_tables.h"
+#include "framework/config/tensorboard_option.h"
 
 namespace casdm {
 
@@ -191,7 +192,8 @@ void Experiment::describe(Schema<Experiment>& s) {
   optimizer.fields.push_back(std::move(of_module));
   optimizer.default_value.set("type", "");  // the recommended one
   s.option("ema", &Experiment::ema, "The average of the weights that sampling uses.");
-  s.option("log", &Experiment::log, "What is recorded, and how often.");
+  OptionSpec& log = s.option("log", &Experiment::log, "What is recorded, and how often.");
+  declare_tensorboard(log);
   s.option("checkpoint", &Experiment::checkpoint, "When states are saved.");
   s.option("init", &Experiment::init, "Weights to start from, one table a module.");
   s.option("plugins", &Experiment::plugins, "Where plugins are found.");

@@ -6,8 +6,11 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/tensorboard_option.h"
 #include "framework/sampling/generate.h"
 #include "framework/sampling/training_grid.h"
+#include "framework/support/files.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/signals.h"
 
@@ -104,6 +107,9 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
       has_module_rates_(!experiment.options.optimizer.modules().empty()),
       checkpoints_(run, experiment, config, state, std::move(last), progress),
       grids_(run, experiment, model, state, device) {
+  if (writes_tensorboard(config)) {
+    events_ = std::make_unique<EventFile>(run.path(), state.images(), to_toml(config));
+  }
   const Experiment& options = experiment.options;
   const std::int64_t snapshots = options.ema.snapshot_every_images;
   const auto save_snapshots = [this] {
@@ -115,7 +121,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
   tasks_ = {{options.log.every_images, true, [this] { write_record(); }},
             {snapshots, snapshots > 0, save_snapshots},
             {options.checkpoint.every_images, true, [this] { checkpoints_.save(); }},
-            {options.log.sample_every_images, true, [this] { grids_.draw(); }}};
+            {options.log.sample_every_images, true, [this] { draw_grid(); }}};
 }
 
 bool Upkeep::is_due(const Periodic& task) const {
@@ -124,7 +130,7 @@ bool Upkeep::is_due(const Periodic& task) const {
 
 void Upkeep::catch_up() {
   checkpoints_.remove_old();
-  if (state_.images() > 0 && is_due(tasks_.back()) && !grids_.is_drawn()) grids_.draw();
+  if (state_.images() > 0 && is_due(tasks_.back()) && !grids_.is_drawn()) draw_grid();
 }
 
 void Upkeep::run(const StepRecord& record) {
@@ -144,6 +150,12 @@ bool Upkeep::finish() {
   return state_.is_complete() && grids_.is_drawn();
 }
 
+void Upkeep::draw_grid() {
+  grids_.draw();
+  if (!events_ || !std::filesystem::exists(grids_.path())) return;
+  events_->add_image("samples", state_.images(), read_file(grids_.path()));
+}
+
 void Upkeep::write_record() {
   Value line{Value::Table{}};
   line.set("images", state_.images());
@@ -157,6 +169,7 @@ void Upkeep::write_record() {
   for (const auto& [key, value] : means.as_table()) line.set(key, value);
   is_recorded_ = false;
   run_.append(line);
+  if (events_) events_->add_line(line);
   is_recorded_ = true;
   state_.statistics.clear();
 }

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "framework/composition/model.h"
+#include "framework/reporting/event_file.h"
 #include "framework/reporting/progress.h"
 #include "framework/training/periodic.h"
 #include "framework/training/run_folder.h"
@@ -30,9 +32,10 @@ class SampleGrids {
   /// Whether the grid of the state has been drawn, or none is wanted.
   bool is_drawn() const;
 
- private:
+  /// Its file.
   std::filesystem::path path() const;
 
+ private:
   const RunFolder& run_;
   const LoadedExperiment& experiment_;
   const Model& model_;
@@ -98,6 +101,7 @@ class Upkeep {
 
  private:
   void write_record();
+  void draw_grid();
   bool is_due(const Periodic& task) const;
 
   const RunFolder& run_;
@@ -106,6 +110,7 @@ class Upkeep {
   bool has_module_rates_;  ///< whether a module has a learning rate of its own
   Checkpoints checkpoints_;
   SampleGrids grids_;
+  std::unique_ptr<EventFile> events_;  ///< null without log.tensorboard
   double learning_rate_ = 0;
   Value learning_rates_;  ///< by module; null without has_module_rates_
   bool is_recorded_ = true;

@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <cmath>
+#include <ctime>
 
 #include "casdm/text.h"
 #include "config/support.h"
@@ -91,9 +91,10 @@ TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one pa
   for (const char* name : {"run/samples/5000.png", "run/samples/10000.png", "run/samples/mine.png"}) {
     folder.write(name, "a picture");
   }
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const std::string page = report_of("run");
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  // Processor time: what else runs on the machine does not count.
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   MESSAGE(seconds << " s, " << page.size() << " bytes");
   CHECK(seconds < 2);
   CHECK(page.size() < 2 << 20);
