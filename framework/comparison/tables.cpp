@@ -168,6 +168,8 @@ TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSumm
     bool is_first = true;
     for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
       const ComparedArm& arm = comparison.arms[i];
+      // An arm that has no such number, as of another metric, and one whose runs have all failed.
+      if (measure.of(i) == nullptr && arm.successes() > 0) continue;
       TableRows::Row row{{is_first ? title_of(measure) : "", arm.name}, false, is_first};
       is_first = false;
       if (const ArmSummary* summary = measure.of(i)) {

@@ -14,7 +14,7 @@ namespace casdm {
 std::vector<MeasureSummary> chosen_measures(const std::vector<MeasureSummary>& summaries,
                                             const std::vector<std::string>& patterns);
 
-/// One row for each arm of each measure, as cells of text; the first row is the header.
+/// One row for each arm of each measure that it has or, as all its runs failed, might have; cells of text.
 struct TableRows {
   struct Row {
     std::vector<std::string> cells;

@@ -9,6 +9,8 @@ namespace casdm {
 
 namespace {
 
+constexpr std::size_t kLongestNumber = 12;  // letters of a cell
+
 /// SHA-256 in base64, by which the policy of a page knows its script.
 std::string script_hash(std::string_view script) {
   unsigned char digest[EVP_MAX_MD_SIZE];
@@ -16,6 +18,9 @@ std::string script_hash(std::string_view script) {
   EVP_Digest(script.data(), script.size(), digest, &size, EVP_sha256(), nullptr);
   return base64({reinterpret_cast<const char*>(digest), size});
 }
+
+/// Numbers and intervals.
+bool stays_on_a_line(const std::string& cell) { return cell.size() <= kLongestNumber || cell.starts_with('['); }
 
 }  // namespace
 
@@ -60,7 +65,7 @@ std::string to_html(const HtmlTable& table) {
     result += "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i) {
       result += i == 0 ? text("<th scope=\"row\">", row[i], "</th>")
-                       : text(row[i].starts_with('[') ? "<td class=\"nowrap\">" : "<td>", row[i], "</td>");
+                       : text(stays_on_a_line(row[i]) ? "<td class=\"nowrap\">" : "<td>", row[i], "</td>");
     }
     result += "</tr>";
   }

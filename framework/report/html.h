@@ -13,8 +13,8 @@ std::string html(std::string_view words);
 /// `bytes` in base64, as data URIs have it.
 std::string base64(std::string_view bytes);
 
-/// A table whose first column heads its rows; cells are HTML already, and those that begin with "[" are intervals,
-/// which stay on one line.
+/// A table whose first column heads its rows; cells are HTML already. Numbers and intervals, "[1, 2]", stay on one
+/// line.
 struct HtmlTable {
   std::string caption;
   std::vector<std::string> header;

@@ -54,7 +54,7 @@ caption { text-align: left; color: var(--quiet); padding: 0.25rem 0; }
 th, td { text-align: left; padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; }
 tbody th { font-weight: 400; }
-tbody tr:has(th:empty) > * { border-top: 1px solid var(--ground); }
+tbody tr:not(:has(> th:empty)) > * { border-top: 1px solid var(--quiet); }
 td.nowrap { white-space: nowrap; }
 strong { color: var(--good); }
 details { margin: 0.25rem 0; }

@@ -119,6 +119,62 @@ TEST_CASE("the best is marked where the interval of its difference excludes 0, a
   }
 }
 
+TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, with their direction and their judge") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 1);
+  const auto evaluation = [](int images, const std::string& weights, double value, const std::string& trained_with) {
+    return text(R"({"format":1,"what":"run","num":2000,"run":{"checkpoint":{"images":)", images,
+                R"(},"weights":{"name":")", weights, R"("},"steps":50},"reference":{"name":"emoji"},"scores":[)",
+                R"({"name":"eye.distance","value":)", number(value), R"(,"standard_error":0.5,"lower_is_better":true,)",
+                R"("judge":"eye","extractor":{"feature":"pool"},"trained_with":[)", trained_with,
+                R"(]},{"name":"eye.recall","value":0.75,"standard_error":null,"lower_is_better":false,"judge":"eye",)",
+                R"("extractor":{"feature":"pool"},"trained_with":[]}],"warnings":["eye.recall: few images"]})");
+  };
+  folder.write("runs/a/evaluation/000000000500-ema-0.json", evaluation(500, "ema", 99, ""));
+  folder.write("runs/a/evaluation/000000001000-ema-1.json", evaluation(1000, "ema", 12, R"("metric.l1")"));
+  folder.write("runs/a/evaluation/000000001000-ema-1.json.state", "half-written");
+
+  RunRecord run = read_run_record("runs/a");
+  REQUIRE(run.find("eye.distance") != nullptr);
+  CHECK(run.find("eye.distance")->value == 12);
+  CHECK(run.find("eye.distance")->better == Better::lower);
+  CHECK(*run.find("eye.distance")->standard_error == 0.5);
+  CHECK(run.find("eye.recall")->better == Better::higher);
+  CHECK_FALSE(run.find("eye.recall")->standard_error);
+  CHECK(run.find("eye.recall")->about == "judge eye (pool), 2000 images against emoji, weights ema, steps 50");
+  CHECK(run.warnings == std::vector<std::string>{"eye.distance is judged by a network it was trained with (metric.l1)",
+                                                 "eye.recall: few images"});
+  const Comparison comparison = compare_runs({"runs/a"}, "");
+  CHECK(chosen_measures(summarise(comparison), {}).front().name == "eye.distance");
+  CHECK(chosen_measures(summarise(comparison), {}).size() == 2);  // the losses are left to the files
+
+  // A second average: the names say which.
+  folder.write("runs/a/evaluation/000000001000-raw-2.json", evaluation(1000, "raw", 15, ""));
+  folder.write("runs/a/evaluation/000000001000-raw-3.json", "{");
+  run = read_run_record("runs/a");
+  CHECK(run.find("eye.distance") == nullptr);
+  CHECK(run.find("eye.distance weights=ema")->value == 12);
+  CHECK(run.find("eye.distance weights=raw")->value == 15);
+  CHECK(run.warnings.front().starts_with("not taken: runs/a/evaluation/000000001000-raw-3.json: "));
+}
+
+TEST_CASE("what [evaluate] wrote at the end of a training counts where no evaluation says it again") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 1);
+  const auto scores = [](int images, double value) {
+    return text(R"({"images":)", images,
+                R"(,"evaluation":{"num":64,"weights":"ema","scores":{"eye.distance":{"value":)", number(value),
+                R"(,"standard_error":null,"lower_is_better":true}}}})", "\n");
+  };
+  folder.write("runs/a/metrics.jsonl", line(500, 9, 9) + scores(500, 30) + line(1000, 1, 0.5) + scores(1000, 20));
+  const RunRecord run = read_run_record("runs/a");
+  CHECK(run.images == 1000);
+  CHECK(run.find("eye.distance")->value == 20);
+  CHECK(run.find("eye.distance")->about == "while training, 64 images, weights ema");
+  folder.write("runs/a/metrics.jsonl", line(500, 9, 9) + scores(500, 30) + line(1000, 1, 0.5));
+  CHECK(read_run_record("runs/a").find("eye.distance") == nullptr);
+}
+
 TEST_CASE("a run that is not complete is named and takes no part") {
   const TemporaryFolder folder;
   make_runs(folder);

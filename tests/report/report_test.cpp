@@ -73,7 +73,8 @@ TEST_CASE("a plot has a drawing, words for it, a box for each curve and a table"
   CHECK(count(page, "<polyline") == 4);  // two of them in the legend
   CHECK(count(page, "data-shows=") == 2);
   CHECK(page.find("class=\"curve c1 d1\"") != std::string::npos);
-  CHECK(page.find("<th scope=\"row\">10</th><td>0.5</td><td>0.001</td>") != std::string::npos);
+  CHECK(page.find("<th scope=\"row\">10</th><td class=\"nowrap\">0.5</td><td class=\"nowrap\">0.001</td>") !=
+        std::string::npos);
   SUBCASE("and one without any spread") {
     plot.curves = {{"flat", 0, {{5, 0}}}};
     CHECK(to_html(plot, "p").find("nan") == std::string::npos);
@@ -129,7 +130,8 @@ TEST_CASE("the report of a sweep has its arms side by side") {
   const std::string page = report_of("s");
   CHECK(page.find("<dt>runs</dt><dd>2 of 3 complete</dd>") != std::string::npos);
   CHECK(page.find("c, seed 3: failed: died &lt;here&gt;") != std::string::npos);
-  CHECK(page.find("<td><code>1.0</code></td><td><code>2.0</code></td><td>no run yet</td>") != std::string::npos);
+  CHECK(page.find("<td><code>1.0</code></td><td><code>2.0</code></td><td class=\"nowrap\">no run yet</td>") !=
+        std::string::npos);
   CHECK(page.find("statistic.gate by t") != std::string::npos);
   CHECK(count(page, "<figure><figcaption>") == 2);
 }
