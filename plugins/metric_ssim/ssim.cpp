@@ -139,7 +139,8 @@ Tensor MsSsimLoss::distance(const Tensor& prediction, const std::vector<Tensor>&
 void MsSsimOptions::describe(Schema<MsSsimOptions>& s) {
   describe_common(s, 3);
   s.option("scale_weights", &MsSsimOptions::scale_weights,
-           "Exponents of the scales, finest first; as many as the image has room for are used.");
+           "Exponents of the scales, finest first; as many as the image has room for are used.")
+      .at_least(0);
 }
 
 }  // namespace casdm::metric_ssim

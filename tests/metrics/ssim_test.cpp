@@ -101,8 +101,11 @@ TEST_CASE("ms_ssim has a finite gradient where images are anticorrelated") {
   CHECK(measure(*metric, -x, x).max().item<double>() <= 1);
 }
 
-TEST_CASE("ms_ssim refuses weights that leave nothing") {
+TEST_CASE("ms_ssim refuses weights that leave nothing, and negative ones") {
   CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = []", 32), ConfigError);
+  // A negative exponent would reward what differs.
+  CHECK_THROWS_WITH_AS(make_metric("ms_ssim", "scale_weights = [1.0, -0.999999]", 32),
+                       doctest::Contains("scale_weights.1: expected a number of at least 0"), ConfigError);
   CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = [0.0, 0.0, 1.0]", 32), ConfigError);
 }
 
