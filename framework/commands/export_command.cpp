@@ -131,7 +131,8 @@ int export_command(const std::vector<std::string>& words) {
     layouts = layouts_of(*host, type->as_string(), a, image_size);
   }
   const FoundLayout* layout = chosen_layout(layouts, a);
-  check_output({kCommand, a.out, {}, a.overwrite}, layout != nullptr ? layout->info.weights_file : "");
+  const WeightLayoutInfo info = layout != nullptr ? layout->info : WeightLayoutInfo();
+  check_output({kCommand, a.out, {}, a.overwrite}, info.weights_file, info.config_file);
   remove_leftovers(fs::absolute(a.out).parent_path());
   write(a, layout, network);
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'

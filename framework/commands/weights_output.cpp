@@ -3,6 +3,7 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/interchange/weights_folder.h"
 #include "framework/support/run_contents.h"
 
 namespace casdm {
@@ -13,19 +14,17 @@ namespace {
 
 constexpr const char* kMadeBy = "made_by";
 
-bool is_made_by(const std::string& command, const fs::path& file) {
+std::map<std::string, std::string> metadata_of(const fs::path& file) {
   try {
-    const auto metadata = read_safetensors(file).metadata;
-    const auto found = metadata.find(kMadeBy);
-    return found != metadata.end() && found->second == "casdm " + command;
+    return read_safetensors(file).metadata;
   } catch (const std::exception&) {  // not a file of weights
-    return false;
+    return {};
   }
 }
 
 }  // namespace
 
-void check_output(const WeightsOutput& output, const std::string& file) {
+void check_output(const WeightsOutput& output, const std::string& file, const std::string& config) {
   refuse_inside_run(output.command, output.path);
   std::error_code failure;
   const std::string name = quoted(output.path.string());
@@ -38,7 +37,15 @@ void check_output(const WeightsOutput& output, const std::string& file) {
   }
   if (fs::is_regular_file(output.path, failure) || fs::is_directory(output.path, failure)) {
     if (fs::is_empty(output.path, failure) && !failure) return;
-    if (is_made_by(output.command, file.empty() ? output.path : output.path / file)) return;
+    const auto metadata = metadata_of(file.empty() ? output.path : output.path / file);
+    const auto maker = metadata.find(kMadeBy);
+    if (maker != metadata.end() && maker->second == "casdm " + output.command) {
+      if (config.empty() || has_written_config(output.path, config, metadata)) return;
+      throw ConfigError(text(output.command, ": ", quoted((output.path / config).string()),
+                             " was not written by `casdm ", output.command,
+                             "`, or has been changed since, so --overwrite does not replace it; choose ",
+                             "another name, or move it away"));
+    }
   }
   throw ConfigError(text(output.command, ": ", name, " was not made by `casdm ", output.command,
                          "`, so --overwrite does not replace it; choose another name, or move it away"));

@@ -16,8 +16,9 @@ struct WeightsOutput {
 
 /// Throws ConfigError when `path` belongs to a run, is the input, or exists; with `overwrite`, when it exists and the
 /// same command has not made it. An empty file or folder is replaced, too.
-/// @param file  of `path`, when that is a folder: the file that says who made it
-void check_output(const WeightsOutput& output, const std::string& file = "");
+/// @param file    of `path`, when that is a folder: the file that says who made it
+/// @param config  the file beside it that came with it: one that was changed since is not replaced
+void check_output(const WeightsOutput& output, const std::string& file = "", const std::string& config = "");
 
 /// `metadata` of a safetensors file, with the mark by which `check_output` knows what the command has made.
 std::map<std::string, std::string> marked(std::map<std::string, std::string> metadata, const std::string& command);

@@ -137,6 +137,32 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
   CHECK(contents(trained.path() / "mine") == before);
 }
 
+TEST_CASE("a folder of weights is replaced with the description that came with it, and not with another one") {
+  const Trained trained;
+  const std::string command = "export runs/small --module theta --layout diffusers --out d";
+  const fs::path config = trained.path() / "d/config.json";
+  trained.succeeds(command);
+  const auto exported = contents(trained.path() / "d");
+  write_file(trained.path() / "d/README.md", "mine");
+  const std::string written = read_file(config);
+  for (const std::string& mine : std::vector<std::string>{"{\"mine\":1}", "", written + "\n"}) {
+    write_file(config, mine);
+    const auto before = contents(trained.path() / "d");
+    trained.refuses(command + " --overwrite --weights raw", {"d/config.json", "--overwrite does not replace it"});
+    CHECK(contents(trained.path() / "d") == before);
+  }
+  // A replacement that was killed has left no description.
+  fs::remove(config);
+  fs::create_directory(trained.path() / "d/.tmp-1-0123456789abcdef");
+  trained.succeeds(command + " --overwrite --weights raw");
+  CHECK(read_file(config) == written);
+  CHECK(contents(trained.path() / "d").size() == 3);
+  CHECK_FALSE(fs::exists(trained.path() / "d/.tmp-1-0123456789abcdef"));
+  trained.succeeds(command + " --overwrite");
+  fs::remove(trained.path() / "d/README.md");
+  CHECK(contents(trained.path() / "d") == exported);
+}
+
 TEST_CASE("config reference replaces its own pages alone") {
   const Trained trained;
   trained.succeeds("config reference --out pages");
