@@ -1,5 +1,6 @@
 #include "framework/training/resume.h"
 
+#include <algorithm>
 #include <iostream>
 #include <optional>
 
@@ -72,9 +73,21 @@ Value from_to(const Value& before, const Value& after) {
   return result;
 }
 
-/// Whether this is the experiment of the training that went on after the checkpoint, which config.toml is of.
+bool is_lasting(const RunFolder& run, const ExperimentChange& change) {
+  return !why_lasting(change.key, run.path().string(), /*has_checkpoint=*/true).empty();
+}
+
+/// Whether config.toml holds the experiment with which this run went on from `newest`.
+bool went_on_with_config(const RunFolder& run, const Checkpoint& newest) {
+  if (is_run_config_since(run.config(), newest.sha256())) return true;
+  if (!is_run_config_of_any(run.config())) return false;
+  const std::vector<ExperimentChange> changed = changes(newest.config(), load_document(run.config()));
+  return std::none_of(changed.begin(), changed.end(), [&](const auto& change) { return is_lasting(run, change); });
+}
+
+/// Whether this is the experiment of the training that went on after the checkpoint.
 bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config) {
-  const bool is_known = is_run_config_intact(run.config());
+  const bool is_known = went_on_with_config(run, checkpoint);
   return changes(is_known ? load_document(run.config()) : checkpoint.config(), config).empty();
 }
 
@@ -92,12 +105,14 @@ Value with_used_plugins(const LoadedExperiment& experiment) {
 
 Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest) {
   const std::string file = run.config().string();
-  if (is_newest && is_run_config_intact(file)) return load_document(file);
   std::vector<std::string> lines;
   try {
-    for (const ExperimentChange& change : changes(checkpoint.config(), load_document(file))) {
+    if (is_newest && went_on_with_config(run, checkpoint)) return load_document(file);
+    Value document = load_document(file);
+    for (const ExperimentChange& change : changes(checkpoint.config(), document)) {
       lines.push_back("\n  " + to_string(change));
     }
+    if (is_newest && lines.empty()) return document;
   } catch (const Error& error) {
     lines.push_back(text(" it cannot be read: ", error.what()));
   }

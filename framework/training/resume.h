@@ -16,7 +16,7 @@ Value with_used_plugins(const LoadedExperiment& experiment);
 
 /// The experiment that the run goes on with from `checkpoint`, before `--set`: its config.toml, which holds what
 /// `--set` has changed since; or the checkpoint's own when that was asked for by name, or config.toml is not as this
-/// program wrote it, which is reported on stderr with the keys that differ.
+/// program wrote it for this run, which is reported on stderr with the keys that differ.
 /// @param is_newest  whether the checkpoint is the run's newest and was not asked for by name
 Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest);
 

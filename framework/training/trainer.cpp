@@ -95,7 +95,6 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const std::string from = start ? start->path().string() : "";
   begin(run, start, experiment, config, allow_other_data, state);
   start.reset();
-  write_run_config(run.config(), config);
   Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
   introduce(progress, *dataset, text(device_name, "; ", threads.describe()), options, state);
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
@@ -105,6 +104,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   try {
     upkeep.catch_up();
     while (!state.is_complete() && !interrupted()) {
+  write_run_config(run.config(), config, start ? start->sha256() : "");
       const StepRecord record = step.run(loader.next());
       progress.update(state.images(), means(state.statistics));
       for (const std::string& remark : {step.remark(), metrics.remark(), threads.update()}) {
