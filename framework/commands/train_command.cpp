@@ -96,7 +96,10 @@ std::string compose(const LoadedExperiment& experiment) {
     const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
     const std::int64_t classes = experiment.options.data.use_labels ? dataset->num_classes() : 0;
     const Model model = make_model(experiment, classes, dataset);
-    initial_modules(model, experiment.options, /*is_new=*/true);
+    load_initial_weights(model, experiment.options);
+    for (const std::string& random : left_at_random(model, experiment.options)) {
+      std::cerr << "warning: " << random << '\n';
+    }
     const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
     const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
     return text("  data: ", describe(*dataset), '\n', describe(model));

@@ -313,8 +313,10 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
                          "\nPass --allow-rebuilt to go on with the plugins as they are now"));
 }
 
+TensorFile pretrained(const Checkpoint& from, const std::string& module) { return {from.weights(module, "ema"), {}}; }
+
 TensorFile pretrained(const fs::path& from, const std::string& module) {
-  if (!fs::is_regular_file(from)) return {Checkpoint::open(from).weights(module, "ema"), {}};
+  if (!fs::is_regular_file(from)) return pretrained(Checkpoint::open(from), module);
   TensorFile file = read_checked_tensors(from);
   NamedTensors of_module = part_of(file.tensors, module);
   if (!of_module.empty()) file.tensors = std::move(of_module);

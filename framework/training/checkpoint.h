@@ -116,5 +116,6 @@ class Checkpoint {
 /// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names
 /// or in the layout of ema.safetensors, whose metadata are kept.
 TensorFile pretrained(const std::filesystem::path& from, const std::string& module);
+TensorFile pretrained(const Checkpoint& from, const std::string& module);
 
 }  // namespace casdm

@@ -1,44 +1,150 @@
 #include "framework/training/initial_weights.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/config/document.h"
 #include "framework/interchange/recorded_options.h"
+#include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
 
 namespace casdm {
 
+namespace fs = std::filesystem;
+
 namespace {
 
-TensorFile weights_of(const InitOptions& init) {
+/// A file of weights, and the checkpoint that it is of.
+struct Source {
+  fs::path file;
+  std::string sha256;
+  std::optional<Checkpoint> checkpoint;
+};
+
+Source source_at(const fs::path& from) {
+  if (fs::is_regular_file(from)) return {from, sha256_of_file(from), std::nullopt};
+  Checkpoint checkpoint = Checkpoint::open(from);
+  return {checkpoint.file("ema"), checkpoint.sha256_of("ema"), checkpoint};
+}
+
+Source source_of(const InitOptions& init) {
   try {
-    return pretrained(init.from, init.module);
+    return source_at(init.from);
   } catch (const NoCheckpoint& error) {
     throw ConfigError(text("init: from = ", quoted(init.from.string()), " of module ", quoted(init.module),
                            " is neither a safetensors file nor a run or checkpoint: ", error.what()));
   }
 }
 
+Value record_of(const InitOptions& init, const Source& source) {
+  Value result{Value::Table{}};
+  result.set("from", init.from.string());
+  result.set("file", source.file.string());
+  result.set("sha256", source.sha256);
+  if (source.checkpoint) result.set("images", source.checkpoint->images());
+  return result;
+}
+
+std::string string_in(const Value& taken, const char* key) { return taken.find(key)->as_string(); }
+
+/// What the run took at an earlier start, if that is still where it was.
+std::optional<Source> taken_before(const Value& taken) {
+  const fs::path file = string_in(taken, "file");
+  const bool is_of_checkpoint = taken.find("images") != nullptr;
+  try {
+    Source source = source_at(is_of_checkpoint ? file.parent_path() : file);
+    if (source.sha256 == string_in(taken, "sha256")) return source;
+  } catch (const Error&) {  // gone, or damaged
+  }
+  return std::nullopt;
+}
+
+/// What `init` names; what the run took at first, if it began before from the same place.
+/// @param taken  of the module, in init.json; null: nothing
+Source source_of(const InitOptions& init, const Value* taken) {
+  if (taken == nullptr || string_in(*taken, "from") != init.from.string()) return source_of(init);
+  if (std::optional<Source> before = taken_before(*taken)) return *before;
+  Source now = source_of(init);
+  if (now.sha256 == string_in(*taken, "sha256")) return now;
+  throw Error(text("module ", init.module, " of this run started from ", string_in(*taken, "file"),
+                   " with the SHA-256 ", string_in(*taken, "sha256"), ", which is gone, and ", init.from.string(),
+                   " holds other weights now. The run has no checkpoint to go on from: put that file back, or begin a "
+                   "new run (`casdm train CONFIG --overwrite`)"));
+}
+
+/// What the run took at an earlier start, by module; an empty table: there was none.
+Value earlier_record(const fs::path& record) {
+  if (record.empty() || !fs::exists(record)) return Value(Value::Table{});
+  try {
+    Value result = from_json(read_file(record));
+    if (!result.is_table()) throw Error("expected a table of modules");
+    for (const auto& [module, taken] : result.as_table()) {
+      for (const char* key : {"from", "file", "sha256"}) {
+        const Value* value = taken.is_table() ? taken.find(key) : nullptr;
+        if (value == nullptr || !value->is_string()) throw Error(text("module ", module, " has no '", key, "'"));
+      }
+    }
+    return result;
+  } catch (const Error& error) {
+    throw Error(text(record.string(), ", which says what weights the run started from, cannot be used: ", error.what(),
+                     ". Without it the run starts from what [[init]] names as it is now"));
+  }
+}
+
+TensorFile weights_in(const Source& source, const std::string& module) {
+  return source.checkpoint ? pretrained(*source.checkpoint, module) : pretrained(source.file, module);
+}
+
+std::vector<NamedModule>::const_iterator find_module(const std::vector<NamedModule>& modules, const InitOptions& init) {
+  const auto module =
+      std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == init.module; });
+  if (module == modules.end()) throw ConfigError(text("init: the head has no module '", init.module, "'"));
+  return module;
+}
+
 }  // namespace
 
-std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options, bool is_new) {
+std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options) {
   std::vector<NamedModule> modules = model.modules;
   for (const InitOptions& init : options.init) {
-    const auto module =
-        std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == init.module; });
-    if (module == modules.end()) throw ConfigError(text("init: the head has no module '", init.module, "'"));
-    if (init.freeze) module->is_trainable = false;
-    if (!is_new) continue;
-    const TensorFile weights = weights_of(init);
+    const auto index = find_module(modules, init) - modules.cbegin();
+    if (init.freeze) modules[static_cast<std::size_t>(index)].is_trainable = false;
+  }
+  return modules;
+}
+
+void load_initial_weights(const Model& model, const Experiment& options, const fs::path& record) {
+  const Value before = earlier_record(record);
+  Value taken{Value::Table{}};
+  for (const InitOptions& init : options.init) {
+    const auto module = find_module(model.modules, init);
+    const Source source = source_of(init, before.find(init.module));
+    const TensorFile weights = weights_in(source, init.module);
     // A module has the name of its table under [head].
     if (const Value* table = options.head.table.find(init.module)) {
       check_recorded_options(weights.metadata, *table, init.from.string(), "head." + init.module);
     }
     load_state(*module->module, weights.tensors, init.from.string());
+    taken.set(init.module, record_of(init, source));
   }
-  return modules;
+  if (!record.empty() && !(taken == before)) write_file(record, to_json(taken, 1) + "\n");
+}
+
+std::vector<std::string> left_at_random(const Model& model, const Experiment& options) {
+  std::vector<std::string> result;
+  for (const NamedModule& module : model.modules) {
+    const bool is_given = std::any_of(options.init.begin(), options.init.end(),
+                                      [&](const InitOptions& init) { return init.module == module.name; });
+    if (module.is_trainable || !module.average_of.empty() || is_given || module.module->parameters().empty()) continue;
+    result.push_back(text("the head does not train module ", module.name,
+                          ", and no [[init]] gives it weights: it keeps those it is made with, which are random unless "
+                          "the head loads some. To start from a run: [[init]] module = ",
+                          to_toml_value(Value(module.name)), ", from = \"RUN\""));
+  }
+  return result;
 }
 
 }  // namespace casdm

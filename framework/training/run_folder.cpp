@@ -126,7 +126,7 @@ RunFolder RunFolder::open(const fs::path& path) {
 }
 
 void RunFolder::remove_if_unused() const {
-  if (!is_unused(path_, {"config.toml", kLock})) return;
+  if (!is_unused(path_, {"config.toml", "init.json", kLock})) return;
   std::error_code ignored;
   const fs::path gone = temporary_beside(path_);
   fs::rename(path_, gone, ignored);

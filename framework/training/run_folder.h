@@ -12,6 +12,7 @@ namespace casdm {
 /// The folder of one run:
 ///
 ///     config.toml      the resolved experiment
+///     init.json        the weights that [[init]] gave, see initial_weights.h
 ///     metrics.jsonl    one JSON object a line
 ///     samples/         grids drawn while training, <images>.png
 ///     checkpoints/     one folder each, see checkpoint.h
@@ -30,6 +31,7 @@ class RunFolder {
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config() const { return path_ / "config.toml"; }
+  std::filesystem::path init() const { return path_ / "init.json"; }
   std::filesystem::path log() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path samples() const { return path_ / "samples"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }

@@ -11,6 +11,7 @@
 #include "framework/reporting/progress.h"
 #include "framework/training/effect.h"
 #include "framework/training/log_file.h"
+#include "framework/training/initial_weights.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
 #include "framework/training/rewind.h"
@@ -64,11 +65,18 @@ void begin(RunFolder& run, const std::optional<Checkpoint>& start, const LoadedE
 }
 
 /// What the user should know before the first step.
-void introduce(Progress& progress, const Dataset& dataset, const std::string& device, const Experiment& options,
-               const TrainingState& state) {
+std::vector<std::string> warnings_of(const Model& model, const Experiment& options, bool is_new) {
+  std::vector<std::string> result = weak_settings(options);
+  if (!is_new) return result;
+  for (std::string& random : left_at_random(model, options)) result.push_back(std::move(random));
+  return result;
+}
+
+void introduce(Progress& progress, const Dataset& dataset, const std::string& device,
+               const std::vector<std::string>& warnings, const TrainingState& state) {
   progress.say("data: " + describe(dataset));
   progress.say("device: " + device);
-  for (const std::string& weak : weak_settings(options)) progress.say("warning: " + weak);
+  for (const std::string& warning : warnings) progress.say("warning: " + warning);
   const auto is_trainable = [](const ModuleState& module) { return module.is_trainable(); };
   if (std::none_of(state.modules.begin(), state.modules.end(), is_trainable)) {
     progress.say("every module is frozen: the run measures, and trains nothing");
@@ -88,15 +96,17 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0, dataset);
   ExperimentMetrics metrics(experiment, *model.schedule, device);
   TrainingState state(experiment, model, *dataset, device, !start);
+  if (!start) load_initial_weights(model, options, run.init());
   state.keep_metrics(metrics.state());
   TrainingStep step(experiment, model, metrics, state, device);
 
   const Value config = with_used_plugins(experiment);
   const std::string from = start ? start->path().string() : "";
   begin(run, start, experiment, config, allow_other_data, state);
+  const std::vector<std::string> warnings = warnings_of(model, options, !start);
   start.reset();
   Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
-  introduce(progress, *dataset, text(device_name, "; ", threads.describe()), options, state);
+  introduce(progress, *dataset, text(device_name, "; ", threads.describe()), warnings, state);
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
   Upkeep upkeep(run, experiment, model, config, state, device, from, progress);

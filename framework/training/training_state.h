@@ -23,7 +23,7 @@ namespace casdm {
 /// Everything that a training carries from one step to the next: what a checkpoint keeps.
 class TrainingState {
  public:
-  /// @param is_new  whether modules start from the weights of [[init]]; else `restore` follows
+  /// @param is_new  whether the modules start from the weights that they have; else `restore` follows
   TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset, c10::Device device,
                 bool is_new);
 

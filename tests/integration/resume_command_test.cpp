@@ -314,3 +314,32 @@ TEST_CASE("config check and --dry-run find what would train nothing, and warn of
   CHECK(shell("casdm train small.toml --set optimizer.learning_rate=1e-46", folder.path()).status == 2);
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
 }
+
+TEST_CASE("a run killed before its first checkpoint begins again with the weights of [[init]] that it took") {
+  const Trained trained;
+  const fs::path runs = trained.folder.path() / "runs";
+  trained.run(
+      "casdm train small.toml --set run.name=next --set 'init=[{module=\"theta\",from=\"runs/small\"}]' "
+      "--set train.total_images=100k --set checkpoint.every_images=100k & "
+      "for i in $(seq 600); do test -s runs/next/metrics.jsonl && break; sleep 0.1; done; kill -9 $!; wait");
+  const auto first_loss = [&] {
+    const std::string log = read_file(runs / "next/metrics.jsonl");
+    return to_json(*from_json(log.substr(0, log.find('\n'))).find("loss"));
+  };
+  const std::string before = first_loss();
+  REQUIRE(fs::exists(runs / "next/init.json"));
+  fs::copy(runs / "next", runs / "late", fs::copy_options::recursive);
+  REQUIRE(trained.run(std::string(kResume) + " --set train.total_images=28").status == 0);
+
+  const Outcome outcome = trained.run("casdm train --resume runs/next --set train.total_images=8");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(first_loss() == before);
+
+  fs::remove_all(runs / "small/checkpoints/000000000024");
+  const std::string log = read_file(runs / "late/metrics.jsonl");
+  const Outcome refused = trained.run("casdm train --resume runs/late");
+  CHECK(refused.status == 1);
+  CHECK_MESSAGE(contains(refused.err, "/runs/small/checkpoints/000000000024/ema.safetensors with the SHA-256"),
+                refused.err);
+  CHECK(read_file(runs / "late/metrics.jsonl") == log);
+}

@@ -132,6 +132,42 @@ TEST_CASE("modules that no loss term with a weight trains are named at the first
 TEST_CASE("a run whose modules are all frozen measures, and says that it trains nothing") {
   const TemporaryFolder folder;
   const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
+TEST_CASE("a module that no loss term trains keeps its weights, weight decay or not, and the others do not") {
+  const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"";
+  for (const std::string optimizer : {"adamw", "adam", "sgd", "lion", "muon"}) {
+    CAPTURE(optimizer);
+    const TemporaryFolder folder;
+    const auto given = tensors(run(small_experiment(folder.path(), "theta", single_head())), "ema.safetensors");
+    const std::vector<std::string> overrides = {
+        "head.weights.eps=0", "optimizer={type=\"" + optimizer + "\",learning_rate=1e-2,weight_decay=0.5}"};
+    const LoadedExperiment experiment = small_experiment(
+        folder.path(), "run", cascade_head() + init + (folder.path() / "theta").string() + "\"\n", overrides);
+    const Checkpoint end = run(experiment);
+    for (const char* file : {"weights.safetensors", "ema.safetensors"}) {
+      for (const auto& [name, tensor] : tensors(end, file)) {
+        if (name.starts_with("theta.")) CHECK_MESSAGE(at::equal(tensor, given.at(name)), file, ", ", name);
+      }
+    }
+    const auto phi = [&](int images) {
+      const fs::path path = folder.path() / "run/checkpoints" / text("0000000000", images);
+      return tensors(Checkpoint::open(path), "weights.safetensors").at("phi.time_embed.0.weight");
+    };
+    CHECK_FALSE(at::equal(phi(16), phi(32)));
+  }
+}
+
+TEST_CASE(
+    "a module that the head leaves alone, and that no [[init]] gives weights, is a warning before the first step") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> frozen = {"head.train_mode=frozen_theta"};
+  const std::string warning = "warning: the head does not train module theta, and no [[init]] gives it weights";
+  CHECK(contains(stderr_of([&] { run(small_experiment(folder.path(), "run", cascade_head(), frozen)); }), warning));
+  const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "run").string() + "\"\n";
+  CHECK_FALSE(contains(stderr_of([&] { run(small_experiment(folder.path(), "given", cascade_head() + init, frozen)); }),
+                       warning));
+  CHECK_FALSE(contains(stderr_of([&] { run(small_experiment(folder.path(), "joint", cascade_head())); }), warning));
+}
+
   const std::string init =
       "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
   const LoadedExperiment judged = small_experiment(folder.path(), "judged", single_head() + init);

@@ -1,0 +1,88 @@
+#include "framework/training/initial_weights.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "framework/support/files.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// An experiment whose theta starts from `from`.
+LoadedExperiment experiment_from(const fs::path& folder, const std::string& from) {
+  return small_experiment(folder, "run", single_head() + "[[init]]\nmodule = \"theta\"\nfrom = \"" + from + "\"\n");
+}
+
+/// The weights that theta gets.
+NamedTensors loaded(const LoadedExperiment& experiment, const fs::path& record) {
+  const Model model = make_model(experiment, 0);
+  load_initial_weights(model, experiment.options, record);
+  return state(model.module("theta"));
+}
+
+bool are_equal(const NamedTensors& a, const NamedTensors& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!at::equal(a[i].second, b[i].second)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("a run that begins again starts from the weights it took at first, though their run has trained on") {
+  const TemporaryFolder folder;
+  const fs::path record = folder.path() / "init.json";
+  const std::string source = (folder.path() / "source").string();
+  const Checkpoint at_32 = run(small_experiment(folder.path(), "source", single_head()));
+  const LoadedExperiment experiment = experiment_from(folder.path(), source);
+  const NamedTensors first = loaded(experiment, record);
+  const Value taken = *from_json(read_file(record)).find("theta");
+  CHECK(taken.find("images")->as_integer() == 32);
+  CHECK(taken.find("file")->as_string() == at_32.file("ema").string());
+  CHECK(taken.find("sha256")->as_string() == sha256_of_file(at_32.file("ema")));
+
+  resume(small_experiment(folder.path(), "source", single_head(), {"train.total_images=48"}), at_32);
+  CHECK(are_equal(loaded(experiment, record), first));
+  CHECK_FALSE(are_equal(loaded(experiment, ""), first));
+
+  SUBCASE("and refuses when they are gone") {
+    const std::string before = read_file(record);
+    fs::remove_all(at_32.path());
+    CHECK_THROWS_WITH_AS(loaded(experiment, record), doctest::Contains("holds other weights now"), Error);
+    CHECK(read_file(record) == before);
+  }
+  SUBCASE("and takes others when it is told to") {
+    const std::string newest = source + "/checkpoints/000000000048";
+    CHECK_FALSE(are_equal(loaded(experiment_from(folder.path(), newest), record), first));
+    CHECK(from_json(read_file(record)).find("theta")->find("images")->as_integer() == 48);
+  }
+  SUBCASE("and says what is wrong with a record that cannot be read") {
+    for (const char* damaged : {"{", "[]", "{\"theta\": 1}", "{\"theta\": {\"from\": \"x\"}}"}) {
+      write_file(record, damaged);
+      CHECK_THROWS_WITH_AS(loaded(experiment, record), doctest::Contains("init.json"), Error);
+    }
+  }
+}
+
+TEST_CASE("a run that begins again refuses a file of weights that is another one now") {
+  const TemporaryFolder folder;
+  const fs::path record = folder.path() / "init.json", file = folder.path() / "theta.safetensors";
+  const Checkpoint source = run(small_experiment(folder.path(), "source", single_head()));
+  write_safetensors(file, source.weights("theta", "ema"));
+  const LoadedExperiment experiment = experiment_from(folder.path(), file.string());
+  const NamedTensors first = loaded(experiment, record);
+  CHECK(are_equal(loaded(experiment, record), first));
+
+  const std::string content = read_file(file);
+  write_safetensors(file, source.weights("theta", "raw"));
+  CHECK_THROWS_WITH_AS(loaded(experiment, record), doctest::Contains("put that file back"), Error);
+  write_file(file, content);
+  CHECK(are_equal(loaded(experiment, record), first));
+}
