@@ -46,7 +46,8 @@ constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]...
 
 Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
 checkpoint, with the experiment as it was and what --set changes in it from then on. Ctrl-C,
-SIGTERM, SIGHUP and SIGUSR1 finish the step, save a checkpoint and exit with 0.
+SIGTERM, SIGHUP and SIGUSR1 finish the step (or leave it between two of train.accumulate's
+parts), save a checkpoint and exit with 0.
 
   casdm train configs/quickstart.toml
   casdm train configs/cifar10_casdm_lpips.toml --set data.path=cifar10.tar.gz --set run.seed=1

@@ -53,8 +53,12 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
 }
 
 void ModuleState::zero_grad() {
-  if (is_trainable()) flat_.gradients.zero_();
+  if (!is_trainable()) return;
+  flat_.gradients.zero_();
+  zeroed_version_ = flat_.gradients._version();
 }
+
+bool ModuleState::has_gradient() const { return is_trainable() && flat_.gradients._version() != zeroed_version_; }
 
 Tensor ModuleState::grad_norm() const {
   return is_trainable() ? flat_.gradients.norm() : at::zeros({}, flat_.weights.options());

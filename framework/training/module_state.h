@@ -44,6 +44,8 @@ class ModuleState {
   bool is_due(std::int64_t step) const { return step % module_.update_every == 0; }
 
   void zero_grad();
+  /// Whether a backward pass has given it a gradient, of zeros or not, since `zero_grad` and before `optimizer_step`.
+  bool has_gradient() const;
   Tensor grad_norm() const;         ///< L2 norm of all gradients, scalar, before clipping
   bool has_finite_weights() const;  ///< waits for the device
   /// One step of the optimizer with the gradients times `scale` (scalar tensor).
@@ -68,6 +70,7 @@ class ModuleState {
   Optimizer::Spec flat_;
   Component<Optimizer> optimizer_;  ///< none: frozen
   std::vector<Tensor> averages_;
+  std::int64_t zeroed_version_ = 0;  ///< of the gradients' tensor, which counts what has changed it
 };
 
 /// What `part` gives of each module, its names as "<module>.<name>".

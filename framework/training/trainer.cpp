@@ -1,6 +1,7 @@
 #include "framework/training/trainer.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "casdm/text.h"
@@ -10,8 +11,8 @@
 #include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
 #include "framework/training/effect.h"
-#include "framework/training/log_file.h"
 #include "framework/training/initial_weights.h"
+#include "framework/training/log_file.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
 #include "framework/training/rewind.h"
@@ -64,7 +65,6 @@ void begin(RunFolder& run, const std::optional<Checkpoint>& start, const LoadedE
   rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
 }
 
-/// What the user should know before the first step.
 std::vector<std::string> warnings_of(const Model& model, const Experiment& options, bool is_new) {
   std::vector<std::string> result = weak_settings(options);
   if (!is_new) return result;
@@ -72,6 +72,7 @@ std::vector<std::string> warnings_of(const Model& model, const Experiment& optio
   return result;
 }
 
+/// What the user should know before the first step.
 void introduce(Progress& progress, const Dataset& dataset, const std::string& device,
                const std::vector<std::string>& warnings, const TrainingState& state) {
   progress.say("data: " + describe(dataset));
@@ -95,15 +96,16 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0, dataset);
   ExperimentMetrics metrics(experiment, *model.schedule, device);
-  TrainingState state(experiment, model, *dataset, device, !start);
   if (!start) load_initial_weights(model, options, run.init());
+  TrainingState state(experiment, model, *dataset, device, !start);
   state.keep_metrics(metrics.state());
-  TrainingStep step(experiment, model, metrics, state, device);
+  TrainingStep step(experiment, model, metrics, state, device, interrupted);
 
   const Value config = with_used_plugins(experiment);
   const std::string from = start ? start->path().string() : "";
-  begin(run, start, experiment, config, allow_other_data, state);
   const std::vector<std::string> warnings = warnings_of(model, options, !start);
+  begin(run, start, experiment, config, allow_other_data, state);
+  write_run_config(run.config(), config, start ? start->sha256() : "");
   start.reset();
   Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
   introduce(progress, *dataset, text(device_name, "; ", threads.describe()), warnings, state);
@@ -114,13 +116,13 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   try {
     upkeep.catch_up();
     while (!state.is_complete() && !interrupted()) {
-  write_run_config(run.config(), config, start ? start->sha256() : "");
-      const StepRecord record = step.run(loader.next());
+      const std::optional<StepRecord> record = step.run(loader.next());
+      if (!record) break;
       progress.update(state.images(), means(state.statistics));
       for (const std::string& remark : {step.remark(), metrics.remark(), threads.update()}) {
         if (!remark.empty()) progress.say(remark);
       }
-      upkeep.run(record);
+      upkeep.run(*record);
     }
     loader.summarise();
     return {state.images(), upkeep.finish()};

@@ -14,9 +14,10 @@ struct TrainingEnd {
   bool is_complete = false;  ///< false: stopped by a signal, after a checkpoint
 };
 
-/// Trains the experiment in `run`, from `start` when given. Stops early, after finishing the step and saving a
-/// checkpoint, once `interrupted()` (see signals.h) is true. When anything else ends it, a data error or a grid of
-/// samples that fails, the state after the last step is saved too, unless that is not finite.
+/// Trains the experiment in `run`, from `start` when given. Stops early once `interrupted()` (see signals.h) is true,
+/// after the step, or between two parts of its batch and without it, and after saving a checkpoint. When anything else
+/// ends it, a data error or a grid of samples that fails, the state after the last step is saved too, unless that is
+/// not finite.
 /// @param allow_other_data  go on although the data are not those that the checkpoint was trained on
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
                   bool allow_other_data = false);

@@ -1,6 +1,7 @@
 #include "framework/training/training_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <utility>
 
@@ -40,6 +41,29 @@ void run_backward(const Tensor& loss, const Experiment& options) {
   }
 }
 
+/// Puts what the metrics remember back to what it was, unless it is to be kept.
+class MetricMemory {
+ public:
+  explicit MetricMemory(NamedTensors memory) : memory_(std::move(memory)) {
+    for (const auto& [name, tensor] : memory_) before_.push_back(tensor.clone());
+  }
+  ~MetricMemory() {
+    const at::NoGradGuard no_grad;
+    try {
+      for (std::size_t i = 0; i < before_.size(); ++i) memory_[i].second.copy_(before_[i]);
+    } catch (const std::exception&) {  // the device has failed, and nothing can be saved from it
+    }
+  }
+  MetricMemory(const MetricMemory&) = delete;
+  MetricMemory& operator=(const MetricMemory&) = delete;
+
+  void keep() { before_.clear(); }
+
+ private:
+  NamedTensors memory_;
+  std::vector<Tensor> before_;
+};
+
 }  // namespace
 
 std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std::vector<OptimizerOptions>& modules) {
@@ -57,18 +81,19 @@ std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std
 }
 
 TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics,
-                           TrainingState& state, c10::Device device)
+                           TrainingState& state, c10::Device device, std::function<bool()> is_interrupted)
     : options_(experiment.options),
       model_(model),
       metrics_(metrics),
       state_(state),
       device_(device),
+      is_interrupted_(std::move(is_interrupted)),
       part_size_(options_.train.batch_size / options_.train.accumulate) {
   for (const ModuleState& module : state.modules) optimizers_.push_back(options_.optimizer.of(module.name()));
   const Autocast possible(device, options_.run.precision);
 }
 
-StepRecord TrainingStep::run(const ImageBatch& images) {
+std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   StepRecord record;
   record.step = state_.step() + 1;
   const std::int64_t seen = state_.images() + options_.train.batch_size;
@@ -80,11 +105,13 @@ StepRecord TrainingStep::run(const ImageBatch& images) {
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t;
   const CallTime computing(text("step ", record.step, ", ", times(record.t)));
-  gradients(drawn, record);
+  MetricMemory memory(metrics_.state());
+  if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
   record.fetch();
   note_untrained(record);
   check(record, drawn);
+  memory.keep();
   state_.begin_update();
   update(record);
   state_.end_update(options_.train.batch_size);
@@ -131,13 +158,14 @@ void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch
   if (loss.defined()) run_backward(loss, options_);
 }
 
-void TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
+bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
   for (ModuleState& module : state_.modules) module.zero_grad();
   // A frozen module computes as in sampling, without dropout.
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     model_.modules[i].module->train(state_.modules[i].is_trainable());
   }
   for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
+    if (part > 0 && is_interrupted_()) return false;
     const Losses found = losses(drawn, part);
     record.add_part(found);
     backward(found.terms, drawn, part);
@@ -149,6 +177,7 @@ void TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
     record.modules.push_back(module.name());
   }
   record.grad_norms = at::stack(norms_);
+  return true;
 }
 
 void TrainingStep::note_untrained(const StepRecord& record) {
@@ -188,6 +217,7 @@ std::vector<std::string> TrainingStep::terms_without_finite_gradient(const Drawn
     for (ModuleState& module : state_.modules) module.zero_grad();
     std::string name;
     for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
+      if (is_interrupted_()) return names;
       const Losses found = losses(drawn, part);
       const LossTerm& term = found.terms.at(i);
       name = term.name;
@@ -210,7 +240,8 @@ void TrainingStep::update(const StepRecord& record) {
   const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     ModuleState& module = state_.modules[i];
-    if (module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
+    // What got no gradient stays as it is, as a parameter without one does in PyTorch: weight decay would shrink it.
+    if (module.has_gradient() && module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
       module.optimizer_step(record.learning_rates[i], factors[i] / state_.scaler.scale(module.name()));
     }
     if (!module.average_of().empty()) continue;

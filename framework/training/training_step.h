@@ -2,6 +2,8 @@
 
 #include <c10/core/Device.h>
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,12 +19,15 @@ namespace casdm {
 class TrainingStep {
  public:
   /// Keeps references to all of them. Throws ConfigError when the device lacks the precision.
+  /// @param is_interrupted  asked before each part of a batch but the first
   TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics, TrainingState& state,
-               c10::Device device);
+               c10::Device device, std::function<bool()> is_interrupted);
 
-  /// Takes the step. What it throws before the update leaves the state as it was: NotFinite when a loss or gradient is
-  /// not finite (fp16 skips the module's step instead), PluginError when a component breaks its contract.
-  StepRecord run(const ImageBatch& images);
+  /// Takes the step; a module that gets no gradient in it stays as it is. Once interrupted between two parts of the
+  /// batch it returns nothing, and the state is what it was; so it is after what is thrown before the update: NotFinite
+  /// when a loss or gradient is not finite (fp16 skips the module's step instead), PluginError when a component breaks
+  /// its contract.
+  std::optional<StepRecord> run(const ImageBatch& images);
 
   /// Lines to report, each once: modules that no term with a weight trains at the first step. Empty: nothing new.
   std::string remark() { return std::exchange(untrained_, ""); }
@@ -32,7 +37,7 @@ class TrainingStep {
   TrainingBatch part_of(const DrawnBatch& drawn, std::int64_t part) const;
   Losses losses(const DrawnBatch& drawn, std::int64_t part) const;
   void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const;
-  void gradients(const DrawnBatch& drawn, StepRecord& record);
+  bool gradients(const DrawnBatch& drawn, StepRecord& record);
   void note_untrained(const StepRecord& record);
   void check(const StepRecord& record, const DrawnBatch& drawn);
   std::vector<std::string> terms_without_finite_gradient(const DrawnBatch& drawn);
@@ -43,6 +48,7 @@ class TrainingStep {
   ExperimentMetrics& metrics_;
   TrainingState& state_;
   c10::Device device_;
+  std::function<bool()> is_interrupted_;
   std::int64_t part_size_;
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device

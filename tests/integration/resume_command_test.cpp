@@ -184,6 +184,23 @@ TEST_CASE("SIGHUP, SIGUSR1 and SIGTERM end a training with a checkpoint, and a c
   CHECK(fs::exists(folder.path() / "runs/small/checkpoints/000000000024/state.json"));
 }
 
+TEST_CASE("a signal between the parts of a batch leaves the step, and the run ends at the one before") {
+  const Trained trained;
+  // A step of many minutes.
+  const Outcome outcome = trained.run(
+      std::string(kResume) +
+      " --set train.batch_size=65536 --set train.accumulate=65536 --set train.total_images=100k & "
+      "for i in $(seq 600); do test $(grep -c resumed runs/small/metrics.jsonl) = 1 && break; sleep 0.1; done; "
+      "sleep 2; kill -TERM $!; for i in $(seq 120); do kill -0 $! 2>/dev/null || break; sleep 0.5; done; "
+      "kill -9 $! 2>/dev/null; wait $!");
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_MESSAGE(contains(outcome.err, "stopped at 24 images; the state is saved"), outcome.err);
+  CHECK(
+      trained
+          .run(std::string(kResume) + " --set train.batch_size=4 --set train.accumulate=1 --set train.total_images=28")
+          .status == 0);
+}
+
 TEST_CASE("a signal while a grid is drawn stops the drawing, and the resume draws it") {
   const TemporaryFolder folder;
   write_small_config(folder.path());

@@ -9,11 +9,14 @@
 #include <iostream>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "framework/support/files.h"
 #include "training/small_run.h"
 
 using namespace casdm;
 using namespace casdm::testing;
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -129,9 +132,6 @@ TEST_CASE("modules that no loss term with a weight trains are named at the first
   CHECK(contains(said, "trains module theta: unless that changes"));
 }
 
-TEST_CASE("a run whose modules are all frozen measures, and says that it trains nothing") {
-  const TemporaryFolder folder;
-  const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
 TEST_CASE("a module that no loss term trains keeps its weights, weight decay or not, and the others do not") {
   const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"";
   for (const std::string optimizer : {"adamw", "adam", "sgd", "lion", "muon"}) {
@@ -168,6 +168,9 @@ TEST_CASE(
   CHECK_FALSE(contains(stderr_of([&] { run(small_experiment(folder.path(), "joint", cascade_head())); }), warning));
 }
 
+TEST_CASE("a run whose modules are all frozen measures, and says that it trains nothing") {
+  const TemporaryFolder folder;
+  const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
   const std::string init =
       "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
   const LoadedExperiment judged = small_experiment(folder.path(), "judged", single_head() + init);

@@ -75,6 +75,21 @@ TEST_CASE("the gradient norm is that of all parameters together") {
   CHECK(module.grad_norm().item<double>() == doctest::Approx(std::sqrt(15 * 4.0 + 7 * 9.0)));
 }
 
+TEST_CASE("a module has a gradient once a backward pass has reached it, with zeros or not") {
+  auto network = std::make_shared<TwoTensors>();
+  ModuleState module({"theta", network, true}, testing::optimizer(), {}, c10::Device(c10::kCPU));
+  module.zero_grad();
+  CHECK_FALSE(module.has_gradient());
+  (network->bias.sum() * 0).backward();
+  CHECK(module.has_gradient());
+  CHECK(module.grad_norm().item<double>() == 0);
+  module.zero_grad();
+  CHECK_FALSE(module.has_gradient());
+  const ModuleState frozen({"theta", std::make_shared<TwoTensors>(), false}, testing::optimizer(), {},
+                           c10::Device(c10::kCPU));
+  CHECK_FALSE(frozen.has_gradient());
+}
+
 TEST_CASE("an fp16 overflow in one module halves its scale alone and skips its step alone") {
   const std::vector<NamedModule> modules = {{"theta", nullptr, true}, {"phi", nullptr, true}};
   LossScaler scaler(modules, "fp16", true);

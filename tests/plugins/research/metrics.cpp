@@ -51,11 +51,40 @@ class GatedL1 final : public MetricLoss {
   }
 };
 
+/// |prediction - target| in units of its mean over the images seen: each image's own, with a memory.
+class RelativeL1 final : public NetworkOf<MetricLoss> {
+ public:
+  using Options = NoOptions;
+
+  RelativeL1(const Options&, const Spec&)
+      : sum_(add_buffer("sum", at::zeros({}, at::kDouble))), seen_(add_buffer("seen", at::zeros({}, at::kLong))) {}
+
+  MetricInfo info() const override { return {.has_state = true}; }
+
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return distance_in(prediction, target, {});
+  }
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override {
+    const Tensor value = (prediction - target.front()).abs().flatten(1).mean(1);
+    const Tensor mean = (sum_ + 1.0) / (seen_ + 1.0);
+    if (context.is_training) {
+      sum_.add_(value.detach().sum());
+      seen_.add_(value.size(0));
+    }
+    return value / mean.to(value.scalar_type());
+  }
+
+ private:
+  Tensor sum_, seen_;
+};
+
 }  // namespace
 
 void add_metrics(PluginRegistrar& plugin) {
   plugin.add<QueuedMean>("queued_mean", "A distribution loss with a queue.");
   plugin.add<GatedL1>("gated_l1", "L1 by noise level.");
+  plugin.add<RelativeL1>("relative_l1", "L1 in units of its running mean.");
 }
 
 }  // namespace casdm::research
