@@ -118,7 +118,7 @@ void add_record(RunRecord& run, const Value& record, const std::string& suffix) 
 void add_logged(const fs::path& folder, RunRecord& run) {
   const Value last = last_line(folder, "evaluation", run.images);
   const Value* scores = find_path(last, "evaluation.scores");
-  if (scores == nullptr) return;
+  if (scores == nullptr || !scores->is_table()) return;
   const Value& evaluation = *last.find("evaluation");
   const std::string words =
       text("while training, ", shown(evaluation, "num"), " images, weights ", shown(evaluation, "weights"));
@@ -136,7 +136,11 @@ void add_evaluations(const fs::path& folder, RunRecord& run) {
       run.warnings.push_back(text("an evaluation is not taken: ", error.what()));
     }
   }
-  add_logged(folder, run);
+  try {
+    add_logged(folder, run);
+  } catch (const Error& error) {
+    run.warnings.push_back(text("an evaluation in the log is not taken: ", error.what()));
+  }
 }
 
 }  // namespace casdm

@@ -218,7 +218,9 @@ CellState state_of(const Sweep& sweep, const SweepCell& cell) {
   const bool is_trained = images >= number_in(cell.experiment, "train.total_images") && images > 0;
   const bool is_drawn =
       number_in(cell.experiment, "log.sample_count") == 0 || is_there(run / "samples" / text(images, ".png"));
-  if (!is_trained || !is_drawn) return CellState::started;
+  const bool is_judged =
+      number_in(cell.experiment, "evaluate.every_images") == 0 || !last_line(run, "evaluation", images).is_null();
+  if (!is_trained || !is_drawn || !is_judged) return CellState::started;
   return is_evaluated(sweep, cell) ? CellState::complete : CellState::trained;
 }
 

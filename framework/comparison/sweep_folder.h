@@ -30,7 +30,7 @@ void check_sweep_folder(const Sweep& sweep, const std::function<const ComponentC
 enum class CellState {
   waiting,  ///< it has no run folder
   started,  ///< to be resumed
-  trained,  ///< every image was seen, and the last grid drawn; to be evaluated
+  trained,  ///< every image was seen, the last grid drawn, [evaluate] done; to be evaluated as the sweep says
   complete,
 };
 CellState state_of(const Sweep& sweep, const SweepCell& cell);
