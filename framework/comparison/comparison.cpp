@@ -208,17 +208,20 @@ std::vector<std::string> differences(const Comparison& comparison, std::size_t a
 std::vector<std::string> remarks(const Comparison& comparison) {
   std::vector<std::string> lines;
   std::size_t fewest = comparison.arms.empty() ? 0 : comparison.arms.front().successes();
-  std::set<std::string> warnings;
+  std::map<std::string, std::set<std::string>> warnings;  // and the arms that have them
   std::set<std::int64_t> lengths;
   for (const ComparedArm& arm : comparison.arms) {
     fewest = std::min(fewest, arm.successes());
     for (const ComparedRun& run : arm.runs) {
       if (!run.problem.empty()) lines.push_back(text(arm.name, ", seed ", run.seed, ": ", run.problem));
       if (run.problem.empty()) lengths.insert(run.record.images);
-      for (const std::string& warning : run.record.warnings) warnings.insert(text(arm.name, ": ", warning));
+      for (const std::string& warning : run.record.warnings) warnings[warning].insert(arm.name);
     }
   }
-  lines.insert(lines.end(), warnings.begin(), warnings.end());
+  for (const auto& [warning, arms] : warnings) {
+    const bool is_of_all = arms.size() == comparison.arms.size();
+    lines.push_back(is_of_all ? warning : text(join({arms.begin(), arms.end()}, ", "), ": ", warning));
+  }
   if (lengths.size() > 1) {
     lines.push_back(
         text("the runs have seen different numbers of images, from ", *lengths.begin(), " to ", *lengths.rbegin()));

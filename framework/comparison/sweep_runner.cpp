@@ -34,7 +34,10 @@ struct Job {
 class Runner {
  public:
   Runner(const Sweep& sweep, const std::vector<std::size_t>& cells, const SweepSettings& settings)
-      : sweep_(sweep), settings_(settings), progress_("sweep", total(sweep, cells), "images", seen(sweep, cells)) {
+      : sweep_(sweep),
+        settings_(settings),
+        total_(total(sweep, cells)),
+        progress_("sweep", total_, "images", seen(sweep, cells)) {
     for (const std::size_t index : cells) waiting_.push_back(&sweep.cells[index]);
     std::reverse(waiting_.begin(), waiting_.end());
   }
@@ -152,11 +155,14 @@ class Runner {
     for (const Job& job : jobs_) images += images_in_log(run_of(sweep_, *job.cell));
     const std::string one =
         jobs_.empty() ? "" : text(jobs_.front().is_evaluation ? "evaluating " : "", jobs_.front().cell->name);
+    // Evaluations follow the last image.
+    if (!jobs_.empty()) images = std::min(images, total_ - 1);
     progress_.update(images, jobs_.size() > 1 ? text(jobs_.size(), " runs at a time") : one);
   }
 
   const Sweep& sweep_;
   const SweepSettings& settings_;
+  std::int64_t total_;  ///< images
   Progress progress_;
   std::vector<const SweepCell*> waiting_;  ///< the next one is the last
   std::vector<Job> jobs_;

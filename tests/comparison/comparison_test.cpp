@@ -144,7 +144,11 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(run.find("eye.recall")->about == "judge eye (pool), 2000 images against emoji, weights ema, steps 50");
   CHECK(run.warnings == std::vector<std::string>{"eye.distance is judged by a network it was trained with (metric.l1)",
                                                  "eye.recall: few images"});
+  make_run(folder, "b", 0, "l2", 1);
+  CHECK(remarks(compare_runs({"runs/a", "runs/b"}, "")).front() ==
+        "a: eye.distance is judged by a network it was trained with (metric.l1)");
   const Comparison comparison = compare_runs({"runs/a"}, "");
+  CHECK(remarks(comparison).front() == "eye.distance is judged by a network it was trained with (metric.l1)");
   CHECK(chosen_measures(summarise(comparison), {}).front().name == "eye.distance");
   CHECK(chosen_measures(summarise(comparison), {}).size() == 2);  // the losses are left to the files
 
