@@ -15,6 +15,9 @@ namespace casdm {
 
 namespace {
 
+/// Images that are read for their labels: each may be a large photo.
+constexpr std::int64_t kMostLabels = 64;
+constexpr std::int64_t kUnreadable = -2;
 constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
 
 std::string hex(std::uint64_t number) {
@@ -46,6 +49,41 @@ std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
   return hex(hash);
 }
 
+std::vector<std::int64_t> some_labels(const Dataset& dataset, std::int64_t count) {
+  std::vector<std::int64_t> labels;
+  const std::int64_t looks = std::min(count, kMostLabels);
+  for (std::int64_t i = 0; i < looks; ++i) {
+    try {
+      labels.push_back(dataset.get(i * count / looks).label);
+    } catch (const std::exception&) {  // the training says what is wrong with it
+      labels.push_back(kUnreadable);
+    }
+  }
+  return labels;
+}
+
+/// "5 of 64 labels that were looked at are others"; empty when none is, or they cannot be compared.
+std::string difference_of_labels(const std::vector<std::int64_t>& then, const std::vector<std::int64_t>& now) {
+  if (then.size() != now.size()) return "";
+  std::size_t others = 0;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    others += then[i] != now[i] && then[i] != kUnreadable && now[i] != kUnreadable;
+  }
+  return others == 0 ? "" : text(others, " of the ", now.size(), " labels that were looked at are others");
+}
+
+std::vector<std::int64_t> labels_at(const Value& table) {
+  const Value* list = table.find("labels");
+  std::vector<std::int64_t> labels;
+  if (list == nullptr) return labels;
+  if (!list->is_array()) throw Error("the 'labels' in the record of the data are no array");
+  for (const Value& label : list->as_array()) {
+    if (!label.is_integer()) throw Error("the 'labels' in the record of the data are not all integers");
+    labels.push_back(label.as_integer());
+  }
+  return labels;
+}
+
 std::string to_text(const std::array<std::int64_t, 3>& shape) {
   return text(shape[2], " x ", shape[1], " pixels in ", shape[0], " channels");
 }
@@ -66,7 +104,8 @@ DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options) 
     return DataFingerprint{count,
                            dataset.num_classes(),
                            {options.channels, options.image_size, options.image_size},
-                           hash_of_names(dataset, count)};
+                           hash_of_names(dataset, count),
+                           options.use_labels ? some_labels(dataset, count) : std::vector<std::int64_t>()};
   });
 }
 
@@ -76,6 +115,7 @@ Value to_value(const DataFingerprint& data) {
   value.set("classes", data.classes);
   value.set("shape", Value::Array(data.shape.begin(), data.shape.end()));
   value.set("hash", data.hash);
+  if (!data.labels.empty()) value.set("labels", Value::Array(data.labels.begin(), data.labels.end()));
   return value;
 }
 
@@ -91,6 +131,7 @@ DataFingerprint fingerprint_from(const Value& value) {
   const Value* hash = value.find("hash");
   if (hash == nullptr || !hash->is_string()) throw Error("the record of the data has no 'hash'");
   data.hash = hash->as_string();
+  data.labels = labels_at(value);
   return data;
 }
 
@@ -101,6 +142,8 @@ std::string difference(const DataFingerprint& then, const DataFingerprint& now) 
   if (now.shape != then.shape) parts.push_back(text(to_text(now.shape), " instead of ", to_text(then.shape)));
   if (now.count == then.count && now.hash != then.hash)
     parts.push_back(text("the same number of images, but of other names"));
+  if (const std::string labels = difference_of_labels(then.labels, now.labels); !labels.empty())
+    parts.push_back(labels);
   return parts.empty() ? "" : "the data are not those of the checkpoint: " + join(parts, ", ");
 }
 

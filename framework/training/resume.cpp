@@ -19,9 +19,16 @@ namespace {
 void check_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
                 bool allow_other_data) {
   const std::optional<DataFingerprint> before = data_of(checkpoint);
-  if (!before || *before == state.data()) return;
-  const std::string message =
-      text(difference(*before, state.data()), ". They come from ", data.type, " ", to_json(data.table));
+  if (!before) {
+    std::cerr << "the checkpoint, of an earlier version, does not say what its data were: they are not compared\n";
+    return;
+  }
+  if (before->labels.empty() && !state.data().labels.empty()) {
+    std::cerr << "the checkpoint, of an earlier version, does not say what the labels were: they are not compared\n";
+  }
+  const std::string found = difference(*before, state.data());
+  if (found.empty()) return;
+  const std::string message = text(found, ". They come from ", data.type, " ", to_json(data.table));
   if (!allow_other_data) {
     throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to go on with these"));
   }

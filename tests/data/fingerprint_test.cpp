@@ -29,8 +29,32 @@ class Named : public Dataset {
 
 const std::vector<std::string> kNames = {"cat/1.png", "cat/2.png", "dog/1.png"};
 
-DataFingerprint of(const Dataset& dataset, std::int64_t image_size = 32) {
+/// Images with labels; the damaged ones cannot be read.
+class Labelled : public Dataset {
+ public:
+  static constexpr std::int64_t kDamaged = 99;
+
+  explicit Labelled(std::vector<std::int64_t> labels) : labels_(std::move(labels)) {}
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(labels_.size()); }
+  std::int64_t num_classes() const override { return 2; }
+  std::string describe(std::int64_t index) const override { return "images/" + std::to_string(index); }
+  Example get(std::int64_t index) const override {
+    ++reads;
+    const std::int64_t label = labels_.at(static_cast<std::size_t>(index));
+    if (label == kDamaged) throw Error("damaged");
+    return {Image(), label};
+  }
+
+  mutable int reads = 0;
+
+ private:
+  std::vector<std::int64_t> labels_;
+};
+
+DataFingerprint of(const Dataset& dataset, std::int64_t image_size = 32, bool use_labels = false) {
   DataOptions options;
+  options.use_labels = use_labels;
   options.image_size = image_size;
   return fingerprint(dataset, options);
 }
@@ -61,8 +85,32 @@ TEST_CASE(
         "32 x 32 pixels in 3 channels");
 }
 
+TEST_CASE("labels that were exchanged change the fingerprint where labels are used") {
+  const std::vector<std::int64_t> labels = {0, 0, 1};
+  const DataFingerprint before = of(Labelled(labels), 32, true);
+  CHECK(before.labels == labels);
+  CHECK(difference(before, of(Labelled({0, 1, 0}), 32, true)) ==
+        "the data are not those of the checkpoint: 2 of the 3 labels that were looked at are others");
+  CHECK(difference(before, of(Labelled(labels), 32, true)).empty());
+  CHECK(of(Labelled({0, 1, 0})) == of(Labelled(labels)));  // not used
+  // What one of the two does not tell is not compared.
+  CHECK(of(Labelled({0, Labelled::kDamaged, 1}), 32, true).labels == std::vector<std::int64_t>{0, -2, 1});
+  CHECK(difference(before, of(Labelled({0, Labelled::kDamaged, 1}), 32, true)).empty());
+  Value older = to_value(before);
+  std::erase_if(older.as_table(), [](const Value::Member& member) { return member.first == "labels"; });
+  CHECK(difference(fingerprint_from(older), before).empty());
+  older.set("labels", Value::Array{"cat"});
+  CHECK_THROWS_AS(fingerprint_from(older), Error);
+
+  std::vector<std::int64_t> many(1000);
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<std::int64_t>(i % 2);
+  const Labelled dataset(many);
+  CHECK(of(dataset, 32, true).labels.size() == 64);
+  CHECK(dataset.reads == 64);
+}
+
 TEST_CASE("a fingerprint survives its Value, and a damaged one is refused") {
-  const DataFingerprint data = of(Named("images/", kNames, 2));
+  const DataFingerprint data = of(Labelled({0, 1, 1}), 32, true);
   const Value value = to_value(data);
   CHECK(fingerprint_from(value) == data);
   for (const char* key : {"count", "classes", "shape", "hash"}) {
