@@ -255,6 +255,12 @@ void check_before_training(const Value& experiment, const ComponentCatalog& cata
   const auto look_for = [&](const std::string& path, const Location& location) {
     std::error_code error;
     if (path.empty() || fs::exists(path, error)) return;
+    std::error_code ignored;
+    if (!error && fs::is_symlink(path, ignored)) {
+      const std::string target = fs::read_symlink(path, ignored).string();
+      return problems.add(location, text(quoted(path, kLongestPathShown), " is a link to ",
+                                         quoted(target, kLongestPathShown), ", where nothing is"));
+    }
     const std::string why = error ? text("cannot be looked at: ", error.message()) : "does not exist";
     const std::string near = near_path(path);
     problems.add(location, text(quoted(path, kLongestPathShown), " ", why,

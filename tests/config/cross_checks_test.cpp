@@ -125,6 +125,10 @@ TEST_CASE("a training needs what its paths lead to, and a device for its precisi
   CHECK(before("[data]\ntype = 'zip'\npath = 'date.zip'\n" + rest) ==
         "x:3:8: data.path: \"" + (folder.path() / "date.zip").string() + "\" does not exist; did you mean \"" +
             (folder.path() / "data.zip").string() + "\"?");
+  std::filesystem::create_symlink("/nowhere/data.zip", folder.path() / "link.zip");
+  CHECK(before("[data]\ntype = 'zip'\npath = 'link.zip'\n" + rest) ==
+        "x:3:8: data.path: \"" + (folder.path() / "link.zip").string() +
+            "\" is a link to \"/nowhere/data.zip\", where nothing is");
   CHECK(before(kSmallExperiment + std::string("[[init]]\nmodule = 'theta'\nfrom = 'runs/none'"))
             .starts_with("x:13:8: init.0.from: "));
   CHECK(before(kSmallExperiment + std::string("[run]\ndevice = 'cpu'\nprecision = 'fp16'")) ==
