@@ -64,7 +64,7 @@ Value resolved(const po::variables_map& parsed, bool to_train) {
   const PluginCatalog catalog = catalog_for(document, parsed);
   Value experiment = checked_experiment(document, schema_of<Experiment>(), catalog);
   if (to_train) check_before_training(experiment, catalog);
-  check_lock(experiment, catalog);
+  check_lock(experiment, lock_in(experiment), catalog);
   return experiment;
 }
 

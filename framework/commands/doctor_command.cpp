@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "casdm/error.h"
@@ -10,6 +11,7 @@
 #include "framework/device/device.h"
 #include "framework/loading/libtorch.h"
 #include "framework/loading/load_record.h"
+#include "framework/loading/lock.h"
 #include "framework/loading/plugin_host.h"
 #include "framework/loading/stamp.h"
 
@@ -66,12 +68,17 @@ Finding examine_place(const SearchPlace& place) {
   return {Grade::ok, subject, "is searched"};
 }
 
-Finding examine_plugin(const FoundPlugin& plugin) {
+/// @param lock  of the experiment of --config
+Finding examine_plugin(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   const std::string& id = plugin.description.info.id;
   const std::string subject = text(id, id.empty() ? "" : " ", "(", plugin.path.string(), ")");
   if (!plugin.problem.empty()) return {Grade::bad, subject, plugin.problem};
+  const auto is_this = [&](const LockedPlugin& locked) { return locked.id == id; };
+  if (!lock.empty() && std::none_of(lock.begin(), lock.end(), is_this)) {
+    return {Grade::ok, subject, "is not in the experiment's [[plugins.lock]], and was not loaded"};
+  }
   try {
-    PluginHost::try_loading(plugin);
+    PluginHost::try_loading(plugin, lock);
   } catch (const Error& error) {
     return {Grade::bad, subject, error.what()};
   }
@@ -79,12 +86,12 @@ Finding examine_plugin(const FoundPlugin& plugin) {
   return {Grade::ok, subject, text("loads; ", plugin.description.components.size(), " components")};
 }
 
-std::vector<Finding> examine(const SearchPaths& search) {
+std::vector<Finding> examine(const SearchPaths& search, const std::vector<LockedPlugin>& lock) {
   std::vector<Finding> findings{examine_libtorch(), examine_device()};
   if (is_safe_mode()) findings.push_back({Grade::ok, "safe mode", "only the installed folder is searched"});
   for (const SearchPlace& place : search.places()) findings.push_back(examine_place(place));
   const PluginCatalog catalog = PluginCatalog::discover(search);
-  for (const FoundPlugin& plugin : catalog.plugins()) findings.push_back(examine_plugin(plugin));
+  for (const FoundPlugin& plugin : catalog.plugins()) findings.push_back(examine_plugin(plugin, lock));
   const auto folder = LoadRecord::folder();
   if (folder) findings.push_back({Grade::ok, "records", text("of first loads are in ", folder->string())});
   return findings;
@@ -110,7 +117,8 @@ int doctor_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{"plugins doctor", kUsage, po::options_description("options"), {}};
   rules.visible.add_options()("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
                               "also this library or folder; repeatable")(
-      "config", po::value<std::string>()->value_name("FILE"), "also the `[plugins] paths` of this experiment")(
+      "config", po::value<std::string>()->value_name("FILE"),
+      "also the `[plugins] paths` of this experiment, and of its lock, if it has one, only the files")(
       "forget-crashes", "try plugins again that crashed or hung before")("json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
@@ -120,8 +128,10 @@ int doctor_command(const std::vector<std::string>& arguments) {
   }
   SearchPaths search;
   for (const std::string& file : words(*parsed, "plugin")) search.files.emplace_back(file);
-  if (parsed->count("config") > 0) search.config = plugin_paths(load_document((*parsed)["config"].as<std::string>()));
-  const std::vector<Finding> findings = examine(search);
+  Value experiment;
+  if (parsed->count("config") > 0) experiment = load_document((*parsed)["config"].as<std::string>());
+  search.config = plugin_paths(experiment);
+  const std::vector<Finding> findings = examine(search, lock_in(experiment));
   std::size_t bad = 0;
   Value::Array all;
   for (const Finding& finding : findings) {

@@ -11,6 +11,7 @@
 #include "framework/interchange/weights_file.h"
 #include "framework/interchange/weights_folder.h"
 #include "framework/loading/find_plugins.h"
+#include "framework/loading/lock.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
 
@@ -126,6 +127,7 @@ int export_command(const std::vector<std::string>& words) {
   const std::int64_t image_size = checkpoint.config().find("data")->find("image_size")->as_integer();
   network.spec.image.height = network.spec.image.width = image_size;
   const auto host = find_plugins(checkpoint.config(), {a.plugins.begin(), a.plugins.end()});
+  check_lock(network.options, lock_in(checkpoint.config()), host->catalog());
   std::vector<FoundLayout> layouts;
   if (const Value* type = network.options.find("type")) {
     layouts = layouts_of(*host, type->as_string(), a, image_size);

@@ -42,7 +42,7 @@ usage: casdm COMMAND [ARGUMENT]...
 
   --safe-mode             with any command: use the plugins installed with casdm alone
   --trust-plugins         with any command: run the code that [plugins] paths of the experiment or run names;
-                          it is remembered for these files
+                          it is remembered for these files, until they change
   --version               print the version
 
 `casdm COMMAND --help` tells more of each. Results go to stdout, everything else to stderr.

@@ -21,7 +21,7 @@ LoadedExperiment resolve_experiment(const Value& document, const std::vector<std
                                     const OptionSchema& schema) {
   std::shared_ptr<PluginHost> host = find_plugins(document, plugin_files);
   Value resolved = checked_experiment(document, schema, host->catalog());
-  check_lock(resolved, host->catalog());
+  check_lock(resolved, lock_in(resolved), host->catalog());
   Experiment options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};
 }

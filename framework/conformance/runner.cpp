@@ -19,7 +19,7 @@ constexpr int kNotTested = 3;
 int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
              const RunOptions& options, std::string& message) {
   try {
-    const PluginHost host(catalog, PluginHost::Probing::off);
+    const PluginHost host(catalog, {}, PluginHost::Probing::off);
     test.run(Subject(host, plugin, entry, options.overrides, options.seed));
     return kPassed;
   } catch (const Skip& skip) {

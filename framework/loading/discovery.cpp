@@ -143,7 +143,12 @@ std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
 
 /// Whether the experiment brings it, and the user has not allowed it: it must not stand in the way of another.
 bool is_guest(const FoundPlugin& plugin) {
-  return plugin.origin == kConfigOrigin && std::getenv(kTrustPlugins) == nullptr && !is_allowed(plugin.path);
+  if (plugin.origin != kConfigOrigin || std::getenv(kTrustPlugins) != nullptr) return false;
+  try {
+    return !objection_to(plugin.path).empty();
+  } catch (const Error&) {  // it cannot be read
+    return true;
+  }
 }
 
 /// An id in two files: neither wins silently.

@@ -9,7 +9,8 @@
 namespace casdm {
 
 /// The plugins found for `document`: those of `--plugin`, of its [plugins] paths, and of the usual places. None is
-/// loaded. What is wrong with those that the user named goes to stderr.
+/// loaded, and none that its `[[plugins.lock]]` does not allow ever will be. What is wrong with those that the user
+/// named goes to stderr.
 /// @param plugin_files  of `--plugin`; throws PluginError when one cannot be used
 std::shared_ptr<PluginHost> find_plugins(const Value& document, const std::vector<std::filesystem::path>& plugin_files);
 

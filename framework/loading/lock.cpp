@@ -40,26 +40,45 @@ std::vector<LockedPlugin> lock_of(const std::vector<const FoundPlugin*>& plugins
   return lock;
 }
 
-void check_lock(const Value& resolved, const PluginCatalog& catalog) {
-  const std::vector<LockedPlugin> lock = read_options<Experiment>(resolved).plugins.lock;
-  if (lock.empty()) return;
-  std::vector<std::string> problems;
-  for (const FoundPlugin* plugin : plugins_of(resolved, catalog)) {
-    const std::string& id = plugin->description.info.id;
-    const auto entry = std::find_if(lock.begin(), lock.end(), [&](const LockedPlugin& p) { return p.id == id; });
-    if (entry == lock.end()) {
-      problems.push_back(text(id, " (", plugin->path.string(), ") is not in the lock"));
-      continue;
-    }
-    const std::string now = sha256_of_file(plugin->path);
-    if (now == entry->sha256) continue;
-    problems.push_back(
-        text(id, " (", plugin->path.string(), ") has the SHA-256 ", now, ", the lock says ", entry->sha256));
+std::vector<LockedPlugin> lock_in(const Value& experiment) {
+  const Value* plugins = experiment.find("plugins");
+  const Value* lock = plugins != nullptr ? plugins->find("lock") : nullptr;
+  if (lock == nullptr) return {};
+  if (!lock->is_array()) return {LockedPlugin{}};
+  std::vector<LockedPlugin> result;
+  for (const Value& entry : lock->as_array()) {
+    const Value* id = entry.find("id");
+    const Value* sum = entry.find("sha256");
+    const bool is_entry = id != nullptr && id->is_string() && sum != nullptr && sum->is_string();
+    result.push_back(is_entry ? LockedPlugin{id->as_string(), sum->as_string()} : LockedPlugin{});
   }
+  return result;
+}
+
+std::string lock_problem(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
+  if (lock.empty()) return "";
+  const std::string& id = plugin.description.info.id;
+  const std::string name = text(id, " (", plugin.path.string(), ")");
+  const auto entry = std::find_if(lock.begin(), lock.end(), [&](const LockedPlugin& p) { return p.id == id; });
+  if (entry == lock.end()) return text(name, " is not in the lock");
+  const std::string now = sha256_of_file(plugin.path);
+  return now == entry->sha256 ? "" : text(name, " has the SHA-256 ", now, ", the lock says ", entry->sha256);
+}
+
+void fail_locked(const std::vector<std::string>& problems) {
   if (problems.empty()) return;
   throw PluginError(
       text("[[plugins.lock]] of the experiment does not allow these plugins:\n  ", join(problems, "\n  "),
            "\nIf they are what you want, write the lock anew: `casdm plugins lock --config FILE` prints it"));
+}
+
+void check_lock(const Value& resolved, const std::vector<LockedPlugin>& lock, const PluginCatalog& catalog) {
+  std::vector<std::string> problems;
+  for (const FoundPlugin* plugin : plugins_of(resolved, catalog)) {
+    std::string problem = lock_problem(*plugin, lock);
+    if (!problem.empty()) problems.push_back(std::move(problem));
+  }
+  fail_locked(problems);
 }
 
 }  // namespace casdm

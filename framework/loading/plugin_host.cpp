@@ -20,6 +20,7 @@
 #include "framework/loading/crash_message.h"
 #include "framework/loading/dependencies.h"
 #include "framework/loading/load_record.h"
+#include "framework/loading/lock.h"
 #include "framework/loading/origins.h"
 #include "framework/loading/plugin_call.h"
 #include "framework/loading/trusted_path.h"
@@ -87,10 +88,27 @@ class HeldFile {
   int descriptor_;
 };
 
-/// Loads what the catalog found, and nothing else. When this has looked at the path again, only root and the user can
-/// change where it leads; a file that the user replaces meanwhile is noticed.
-const dll::shared_library& open_checked(const FoundPlugin& plugin) {
+/// A plugin that the experiment brings is code from wherever the experiment is from.
+void require_consent(const FoundPlugin& plugin) {
+  const bool is_brought = plugin.origin == kConfigOrigin;
+  if (is_brought && std::getenv(kTrustPlugins) == nullptr) {
+    const std::string objection = objection_to(plugin.path);
+    if (!objection.empty()) {
+      throw PluginError(text(plugin.path.string(), " is named by [plugins] paths of the experiment and ", objection,
+                             ". If you trust it as you trust a program, pass --trust-plugins once; it is remembered ",
+                             "for this file as it is now"));
+    }
+  }
+  const bool is_named = is_brought || plugin.origin == kCommandOrigin;
+  if (is_named) allow(plugin.path);
+}
+
+/// Loads what the catalog found, the lock allows and the user wants, and nothing else. When this has looked at the path
+/// again, only root and the user can change where it leads; a file that the user replaces meanwhile is noticed.
+const dll::shared_library& open_checked(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   const HeldFile file(plugin.path);
+  if (const std::string problem = lock_problem(plugin, lock); !problem.empty()) fail_locked({problem});
+  require_consent(plugin);
   const std::string problem = distrust(plugin.path);
   if (!problem.empty()) throw PluginError(text(plugin.path.string(), " cannot be used: ", problem));
   const std::optional<ElfNote> note = read_elf_note(plugin.path);
@@ -102,25 +120,11 @@ const dll::shared_library& open_checked(const FoundPlugin& plugin) {
   throw PluginError(text(plugin.path.string(), " was replaced while it was loaded; run the command again"));
 }
 
-/// A plugin that the experiment brings is code from wherever the experiment is from.
-void require_consent(const FoundPlugin& plugin) {
-  const char* trust = std::getenv(kTrustPlugins);
-  const bool is_brought = plugin.origin == kConfigOrigin;
-  if (is_brought && trust == nullptr && !is_allowed(plugin.path)) {
-    throw PluginError(text(
-        plugin.path.string(), " is named by [plugins] paths of the experiment and has not been allowed to run. If ",
-        "you trust it as you trust a program, pass --trust-plugins once; it is remembered for this path"));
-  }
-  const bool is_named = is_brought || plugin.origin == kCommandOrigin;
-  if (is_named) allow(plugin.path);
-}
-
 /// Loads the library into this process and compares its code with its note.
-PluginDescription load_here(const FoundPlugin& plugin) {
-  require_consent(plugin);
+PluginDescription load_here(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   PluginDescription description;
   try {
-    const dll::shared_library& library = open_checked(plugin);
+    const dll::shared_library& library = open_checked(plugin, lock);
     remember_code(library.native(),
                   immortal(printable(text(plugin.description.info.id, " (", plugin.path.string(), ")"))),
                   plugin.origin == kInstalledOrigin);
@@ -171,8 +175,8 @@ std::string try_in_child_process(const FoundPlugin& plugin, const std::string& w
 
 }  // namespace
 
-PluginHost::PluginHost(PluginCatalog catalog, Probing probing)
-    : catalog_(std::move(catalog)), is_probing_(probing == Probing::on) {}
+PluginHost::PluginHost(PluginCatalog catalog, std::vector<LockedPlugin> lock, Probing probing)
+    : catalog_(std::move(catalog)), lock_(std::move(lock)), is_probing_(probing == Probing::on) {}
 
 PluginHost::~PluginHost() = default;
 
@@ -185,8 +189,8 @@ std::vector<UsedPlugin> PluginHost::used() const {
   return result;
 }
 
-void PluginHost::try_loading(const FoundPlugin& plugin) {
-  const std::string failure = try_in_child_process(plugin, "it was being loaded", [&] { load_here(plugin); });
+void PluginHost::try_loading(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
+  const std::string failure = try_in_child_process(plugin, "it was being loaded", [&] { load_here(plugin, lock); });
   if (!failure.empty()) throw PluginError(failure);
 }
 
@@ -195,12 +199,12 @@ const PluginDescription& PluginHost::load(const FoundPlugin& plugin) const {
   if (known != loaded_.end()) return known->second;
   LoadRecord record(plugin.build_id);
   if (is_probing_ && !record.is_good(kLoading)) {
-    try_loading(plugin);
-    PluginDescription description = load_here(plugin);
+    try_loading(plugin, lock_);
+    PluginDescription description = load_here(plugin, lock_);
     record.add_good({kLoading});
     return loaded_.emplace(plugin.path, std::move(description)).first->second;
   }
-  return loaded_.emplace(plugin.path, load_here(plugin)).first->second;
+  return loaded_.emplace(plugin.path, load_here(plugin, lock_)).first->second;
 }
 
 void PluginHost::try_making(const FoundPlugin& plugin, std::string_view kind, const ComponentConfig& config,

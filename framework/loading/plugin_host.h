@@ -24,8 +24,9 @@ class PluginHost final : public ComponentFactory {
  public:
   enum class Probing { on, off };
 
+  /// @param lock     of the experiment: only these files are loaded; empty: any
   /// @param probing  off where this process is itself a trial (conformance tests)
-  explicit PluginHost(PluginCatalog catalog, Probing probing = Probing::on);
+  explicit PluginHost(PluginCatalog catalog, std::vector<LockedPlugin> lock = {}, Probing probing = Probing::on);
   ~PluginHost() override;
 
   const PluginCatalog& catalog() const { return catalog_; }
@@ -44,8 +45,9 @@ class PluginHost final : public ComponentFactory {
   /// The plugins loaded so far.
   std::vector<UsedPlugin> used() const;
 
-  /// Loads the library in a process of its own. Throws PluginError when it cannot be loaded, crashes or hangs.
-  static void try_loading(const FoundPlugin& plugin);
+  /// Loads the library in a process of its own. Throws PluginError when `lock` does not allow it, when it cannot be
+  /// loaded, crashes or hangs.
+  static void try_loading(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock);
 
  protected:
   std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config, const void* spec) const override;
@@ -58,6 +60,7 @@ class PluginHost final : public ComponentFactory {
                   const void* spec) const;
 
   PluginCatalog catalog_;
+  std::vector<LockedPlugin> lock_;
   mutable bool is_probing_;
   mutable std::map<std::filesystem::path, PluginDescription> loaded_;
   mutable std::vector<std::pair<std::string, std::string>> made_;  ///< build id and component, in a trial

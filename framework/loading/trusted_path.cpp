@@ -70,6 +70,12 @@ Value::Array allowed() {
   return {};
 }
 
+/// Whether an entry of the list is of this path. Version 0.1 wrote the path alone.
+bool is_of(const Value& entry, const fs::path& library) {
+  const Value* path = entry.is_table() ? entry.find("path") : &entry;
+  return path != nullptr && *path == Value(library.string());
+}
+
 }  // namespace
 
 std::string distrust(const fs::path& path) {
@@ -82,16 +88,24 @@ std::string distrust(const fs::path& path) {
   }
 }
 
-bool is_allowed(const fs::path& library) {
+std::string objection_to(const fs::path& library) {
   const Value::Array list = allowed();
-  return std::find(list.begin(), list.end(), Value(library.string())) != list.end();
+  const auto entry = std::find_if(list.begin(), list.end(), [&](const Value& one) { return is_of(one, library); });
+  if (entry == list.end()) return "has not been allowed to run";
+  const Value* sum = entry->find("sha256");
+  if (sum == nullptr) return "was allowed by an earlier casdm, which did not remember the file, only its path";
+  return *sum == Value(sha256_of_file(library)) ? "" : "is not the file that you allowed: it was rebuilt or replaced";
 }
 
 void allow(const fs::path& library) {
   const auto file = list_of_allowed();
+  if (!file || objection_to(library).empty()) return;
   Value::Array list = allowed();
-  if (!file || std::find(list.begin(), list.end(), Value(library.string())) != list.end()) return;
-  list.emplace_back(library.string());
+  std::erase_if(list, [&](const Value& one) { return is_of(one, library); });
+  Value entry{Value::Table{}};
+  entry.set("path", library.string());
+  entry.set("sha256", sha256_of_file(library));
+  list.push_back(std::move(entry));
   try {
     fs::create_directories(file->parent_path());
     write_file(*file, to_json(list, 1) + "\n");

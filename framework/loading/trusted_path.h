@@ -11,9 +11,13 @@ namespace casdm {
 std::string distrust(const std::filesystem::path& path);
 
 /// Libraries that an experiment brings, by `[plugins] paths`, may come from anywhere, as the experiment may. Their code
-/// runs only when the user has allowed the file: by naming it on a command line, or by `--trust-plugins`. The path is
-/// remembered in `$XDG_STATE_HOME/casdm/trusted_plugins.json` (or below ~/.local/state).
-bool is_allowed(const std::filesystem::path& library);
+/// runs only when the user has allowed the file: by naming it on a command line, or by `--trust-plugins`. Its path and
+/// the SHA-256 of its content are remembered in `$XDG_STATE_HOME/casdm/trusted_plugins.json` (or below ~/.local/state):
+/// another file at the path, whatever build id it claims, is asked for again.
+///
+/// Why the library at this path must not run, the end of a sentence; empty: the user has allowed it. Both throw Error
+/// when the file cannot be read.
+std::string objection_to(const std::filesystem::path& library);
 void allow(const std::filesystem::path& library);
 
 /// The environment variable that `--trust-plugins` sets, for this run of the program.

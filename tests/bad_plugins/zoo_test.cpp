@@ -305,6 +305,25 @@ TEST_CASE("a library that an experiment brings runs only when the user has allow
   CHECK(cage.run(stranger + "casdm train --resume runs/small --set train.total_images=8").status == 0);
 }
 
+TEST_CASE("what was allowed to run is a file with its content: another one at its path is asked for again") {
+  const Cage cage;
+  cage.admit();
+  const std::string plain = "unset CASDM_TRUST_PLUGINS; ";
+  const std::string sample = "casdm train small.toml --overwrite";
+  REQUIRE(cage.run(plain + sample + " --trust-plugins").status == 0);
+  CHECK(cage.run(plain + sample).status == 0);
+  cage.admit("the zoo is closed", "the zoo is opened");  // the build id, which whoever makes a library chooses, stays
+  says(cage, "allowed_file_changed", 1, plain + sample, "static_crash");
+  CHECK(cage.run(plain + "casdm plugins check plugins/zoo.so --filter constructs").status == 0);
+  CHECK(cage.run(plain + sample).status == 0);
+
+  // As versions before remembered it: by the path alone.
+  write_file(cage.path() / "state/casdm/trusted_plugins.json", text("[\"", cage.plugin().string(), "\"]"));
+  says(cage, "allowed_by_path", 1, plain + sample, "static_crash");
+  CHECK(cage.run(plain + sample + " --trust-plugins").status == 0);
+  CHECK(cage.run(plain + sample).status == 0);
+}
+
 TEST_CASE("a missing library is named with the library that needs it") {
   const Cage cage;
   cage.admit("libcasdm_sdk.so", "libcasdm_off.so");
@@ -330,6 +349,55 @@ TEST_CASE("a locked experiment uses the files it was locked to, and no others") 
   CHECK_FALSE(fs::exists(cage.path() / "runs/again"));
   cage.admit();
   says(cage, "not_in_lock", 1, kTrain + " --set run.name=again --set metrics.0.type=l1");
+}
+
+TEST_CASE("no command loads a plugin that the lock does not allow") {
+  const Cage cage;
+  cage.admit();
+  const auto admit_network = [&](const std::string& id, const std::string& more = "") {
+    std::string bytes =
+        read_file(fs::path(CASDM_PROGRAM).parent_path().parent_path() / "lib/casdm/plugins/backbone_unet.so");
+    replace_all(bytes, "backbone_unet", id);
+    write_file(cage.path() / "more" / (id + ".so"), bytes + more);
+  };
+  fs::create_directory(cage.path() / "more");
+  admit_network("backbone_unex");
+  const std::string more = "export CASDM_PLUGIN_PATH=\"$PWD/more\"; ";
+  std::string config = read_file(cage.path() / "small.toml");
+  replace_all(config, "type = \"unet\"", "type = \"backbone_unex/unet\"");
+  write_file(cage.path() / "small.toml", config);
+  REQUIRE(cage.run(more + "casdm plugins lock --config small.toml > lock.toml && cat lock.toml >> small.toml").status ==
+          0);
+  REQUIRE(cage.run(more + kTrain).status == 0);
+  const std::string export_theta = more + "casdm export runs/small --module theta --overwrite --out theta.safetensors";
+  const std::string import_theta = more + "casdm import theta.safetensors --overwrite --out in.safetensors ";
+  CHECK(cage.run(export_theta).err.find("unex") == std::string::npos);
+
+  // Layouts of plugins that the experiment does not name.
+  admit_network("backbone_unez");
+  for (const std::string& command : {export_theta, import_theta + "--config small.toml --module theta"}) {
+    CAPTURE(command);
+    const Outcome outcome = cage.run(command);
+    CHECK(outcome.status == 0);
+    CHECK_MESSAGE(outcome.err.find("unez.so) is not in the lock") != std::string::npos, outcome.err);
+  }
+  CHECK(cage.run(import_theta).err.find("lock") == std::string::npos);
+  const Outcome doctor = cage.run(more + "casdm plugins doctor --config small.toml");
+  CHECK_MESSAGE(doctor.out.find("backbone_unez.so): is not in the experiment's [[plugins.lock]], and was not loaded") !=
+                    std::string::npos,
+                doctor.out);
+
+  admit_network("backbone_unex", "\n");
+  for (const std::string& command :
+       {export_theta, import_theta + "--config small.toml --module theta",
+        more + "casdm sample runs/small --num 1 --out out",
+        more + "casdm train --resume runs/small --set train.total_images=32", more + "casdm config check small.toml"}) {
+    CAPTURE(command);
+    const Outcome outcome = cage.run(command);
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(outcome.err.find("more/backbone_unex.so) has the SHA-256 ") != std::string::npos, outcome.err);
+  }
+  CHECK(cage.run(more + "casdm plugins doctor --config small.toml").status == 1);
 }
 
 TEST_CASE("a file that --plugin names is used or the command fails") {

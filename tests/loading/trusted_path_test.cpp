@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "casdm/text.h"
 #include "framework/support/files.h"
 #include "support/components.h"
 
@@ -40,15 +41,39 @@ TEST_CASE("a folder of another user above a library is refused") {
   CHECK(distrust(folder / "a/b/x.so").find("belongs to another user (uid 1234)") != std::string::npos);
 }
 
-TEST_CASE("what was allowed is remembered by its path") {
+TEST_CASE("what was allowed is remembered by its path and its content") {
   const TemporaryFolder place;
   ::setenv("XDG_STATE_HOME", place.path().c_str(), 1);
-  CHECK_FALSE(is_allowed("/a/x.so"));
-  allow("/a/x.so");
-  allow("/b/y.so");
-  CHECK(is_allowed("/a/x.so"));
-  CHECK(is_allowed("/b/y.so"));
-  CHECK_FALSE(is_allowed("/a/y.so"));
-  write_file(place.path() / "casdm/trusted_plugins.json", "[\"/a/x.so\"");
-  CHECK_FALSE(is_allowed("/a/x.so"));
+  const fs::path x = place.path() / "x.so", y = place.path() / "y.so";
+  write_file(x, "one");
+  write_file(y, "one");
+  CHECK(objection_to(x) == "has not been allowed to run");
+  allow(x);
+  CHECK(objection_to(x).empty());
+  CHECK(objection_to(y) == "has not been allowed to run");
+  allow(y);
+  write_file(x, "two");
+  CHECK(objection_to(x) == "is not the file that you allowed: it was rebuilt or replaced");
+  allow(x);
+  CHECK(objection_to(x).empty());
+  CHECK(objection_to(y).empty());
+  write_file(x, "one");  // the last that was allowed is the one
+  CHECK_FALSE(objection_to(x).empty());
+}
+
+TEST_CASE("a list of allowed paths that is older or damaged allows nothing, and what it held can be allowed again") {
+  const TemporaryFolder place;
+  ::setenv("XDG_STATE_HOME", place.path().c_str(), 1);
+  const fs::path x = place.path() / "x.so", y = place.path() / "y.so",
+                 list = place.path() / "casdm/trusted_plugins.json";
+  write_file(x, "one");
+  write_file(y, "one");
+  fs::create_directory(list.parent_path());
+  write_file(list, text("[", quoted(x.string()), ", ", quoted(y.string()), ", 3, {}, {\"path\": 3}]"));
+  CHECK(objection_to(x) == "was allowed by an earlier casdm, which did not remember the file, only its path");
+  allow(x);
+  CHECK(objection_to(x).empty());
+  CHECK(objection_to(y).starts_with("was allowed by an earlier casdm"));
+  write_file(list, text("[{\"path\": ", quoted(x.string())));
+  CHECK(objection_to(x) == "has not been allowed to run");
 }
