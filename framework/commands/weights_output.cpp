@@ -42,9 +42,8 @@ void check_output(const WeightsOutput& output, const std::string& file, const st
     if (maker != metadata.end() && maker->second == "casdm " + output.command) {
       if (config.empty() || has_written_config(output.path, config, metadata)) return;
       throw ConfigError(text(output.command, ": ", quoted((output.path / config).string()),
-                             " was not written by `casdm ", output.command,
-                             "`, or has been changed since, so --overwrite does not replace it; choose ",
-                             "another name, or move it away"));
+                             " is not the one that the weights beside it record: it was changed, or an earlier version "
+                             "wrote both, so --overwrite does not replace it; choose another name, or move it away"));
     }
   }
   throw ConfigError(text(output.command, ": ", name, " was not made by `casdm ", output.command,
