@@ -8,8 +8,8 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/weights_output.h"
-#include "framework/reporting/progress.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/support/number_format.h"
 #include "framework/training/ema_snapshots.h"
 
 namespace casdm {

@@ -7,6 +7,7 @@
 
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
@@ -68,11 +69,6 @@ std::string elements(const OptionSpec& element) {
 }
 
 }  // namespace
-
-std::string limit(double value) {
-  if (value == std::floor(value) && std::abs(value) < 1e15) return std::to_string(static_cast<std::int64_t>(value));
-  return number(value);
-}
 
 std::string expected(const OptionSpec& spec) {
   if (!spec.allowed.empty() && (spec.type == OptionType::string || spec.type == OptionType::integer)) {

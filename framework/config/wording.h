@@ -31,7 +31,4 @@ std::string table_name(const std::string& key);
 /// The spec of an array's elements. Limits and choices written on the array are meant for them.
 OptionSpec element_of(const OptionSpec& spec);
 
-/// 1 as "1", 0.5 as "0.5": a limit as it reads best.
-std::string limit(double value);
-
 }  // namespace casdm

@@ -1,12 +1,11 @@
 #include "framework/data/fingerprint.h"
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 #include <string_view>
 #include <vector>
 
 #include "casdm/error.h"
+#include "casdm/hex.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/loading/plugin_call.h"
@@ -19,12 +18,6 @@ namespace {
 constexpr std::int64_t kMostLabels = 64;
 constexpr std::int64_t kUnreadable = -2;
 constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
-
-std::string hex(std::uint64_t number) {
-  std::ostringstream out;
-  out << std::hex << std::setw(16) << std::setfill('0') << number;
-  return out.str();
-}
 
 /// How many characters of every name are the place that all images come from.
 std::size_t shared_place(const Dataset& dataset, std::int64_t names, std::int64_t count) {
@@ -46,7 +39,7 @@ std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
     const std::string name = dataset.describe(i * count / names);
     hash = derive_seed(hash, std::string_view(name).substr(place));
   }
-  return hex(hash);
+  return hexadecimal(hash);
 }
 
 std::vector<std::int64_t> some_labels(const Dataset& dataset, std::int64_t count) {

@@ -7,8 +7,8 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/interchange/torch_file.h"
-#include "framework/reporting/progress.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/support/number_format.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <ctime>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "casdm/user_folder.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -24,11 +24,8 @@ std::string now() {
 }  // namespace
 
 std::optional<fs::path> LoadRecord::folder() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && fs::path(state).is_absolute()) return fs::path(state) / "casdm" / "plugins";
-  const char* home = std::getenv("HOME");
-  if (home == nullptr || !fs::path(home).is_absolute()) return std::nullopt;
-  return fs::path(home) / ".local" / "state" / "casdm" / "plugins";
+  const auto state = user_folder(UserFolder::state);
+  return state ? std::optional(*state / "plugins") : std::nullopt;
 }
 
 LoadRecord::LoadRecord(std::string build_id) {

@@ -13,8 +13,8 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "casdm/user_folder.h"
 #include "casdm/value.h"
-#include "framework/loading/load_record.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -53,9 +53,8 @@ std::string problem_of(const fs::path& path) {
 }
 
 std::optional<fs::path> list_of_allowed() {
-  const auto records = LoadRecord::folder();
-  if (!records) return std::nullopt;
-  return records->parent_path() / "trusted_plugins.json";
+  const auto state = user_folder(UserFolder::state);
+  return state ? std::optional(*state / "trusted_plugins.json") : std::nullopt;
 }
 
 Value::Array allowed() {
@@ -83,7 +82,7 @@ std::string distrust(const fs::path& path) {
   if (!problem.empty()) return problem;
   for (fs::path folder = path.parent_path();; folder = folder.parent_path()) {
     problem = problem_of(folder);
-    if (!problem.empty()) return text("lies in the folder ", folder.string(), ", which ", problem);
+    if (!problem.empty()) return text("is in the folder ", folder.string(), ", which ", problem);
     if (folder == folder.parent_path()) return "";
   }
 }

@@ -2,6 +2,8 @@
 
 #include <openssl/evp.h>
 
+#include "casdm/hex.h"
+
 namespace casdm {
 
 struct Sha256::State {
@@ -20,10 +22,7 @@ std::string Sha256::hexadecimal() {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_DigestFinal_ex(state_->context.get(), digest, &size);
-  constexpr char digits[] = "0123456789abcdef";
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += {digits[digest[i] >> 4], digits[digest[i] & 15]};
-  return hex;
+  return casdm::hexadecimal(digest, size);
 }
 
 }  // namespace casdm

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "casdm/hex.h"
 #include "casdm/text.h"
 
 namespace casdm {
@@ -55,10 +56,7 @@ fs::path temporary_beside(const fs::path& path) {
   if (::getrandom(&number, sizeof(number), 0) != sizeof(number)) {
     throw Error(text("no random number for a temporary name: ", reason_of(errno)));
   }
-  constexpr char digits[] = "0123456789abcdef";
-  std::string random;
-  for (std::size_t i = 0; i < kDigits; ++i, number >>= 4) random += digits[number & 15];
-  return path.parent_path() / text(kPrefix, ::getpid(), '-', random);
+  return path.parent_path() / text(kPrefix, ::getpid(), '-', hexadecimal(number));
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
@@ -121,7 +119,7 @@ AtomicFolder::AtomicFolder(fs::path path) : path_(path.has_filename() ? std::mov
     if (descriptor_ < 0) {
       const int reason = errno;
       if (is_made) ::rmdir(temporary_.c_str());
-      throw Error(text(path_.string(), " cannot be made: ", reason_of(reason)));
+      throw Error(text(path_.string(), " cannot be created: ", reason_of(reason)));
     }
   } while (descriptor_ < 0 || !hold(descriptor_));
 }
@@ -137,9 +135,9 @@ void AtomicFolder::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int reason = errno;
     if (reason == ENOTEMPTY || reason == EEXIST || reason == ENOTDIR) {
-      throw NameTaken(text(path_.string(), " cannot be made: it exists"));
+      throw NameTaken(text(path_.string(), " cannot be created: it exists"));
     }
-    throw Error(text(path_.string(), " cannot be made: ", reason_of(reason)));
+    throw Error(text(path_.string(), " cannot be created: ", reason_of(reason)));
   }
   is_committed_ = true;
   sync_folder(path_.parent_path());

@@ -15,6 +15,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "casdm/user_folder.h"
 #include "safetensors_header.h"
 
 namespace casdm {
@@ -164,14 +165,10 @@ std::filesystem::path find_weights(const std::string& name) {
       if (!part.empty()) folders.push_back(part);
     }
   }
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
   if (const char* own = std::getenv("CASDM_CACHE")) {
     folders.push_back(text(own, "/weights"));
-  } else if (cache != nullptr && *cache != '\0') {
-    folders.push_back(text(cache, "/casdm/weights"));
-  } else if (home != nullptr) {
-    folders.push_back(text(home, "/.cache/casdm/weights"));
+  } else if (const auto cache = user_folder(UserFolder::cache)) {
+    folders.push_back((*cache / "weights").string());
   }
   for (const std::string& folder : folders) {
     const fs::path candidate = fs::path(folder) / name;

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+/// Numbers as people read them; `number` of casdm/text.h writes one so that it reads back the same.
+namespace casdm {
+
+/// "45s", "12m03s", "3h07m".
+std::string duration(double seconds);
+
+/// Three significant digits: 0.0213, 1.25e-05.
+std::string significant(double value);
+
+/// A large count: 950, 12.3k, 4.56M.
+std::string short_count(double value);
+
+/// 1 as "1", 0.5 as "0.5": a limit as it reads best.
+std::string limit(double value);
+
+}  // namespace casdm
