@@ -2,10 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-
-#include "casdm/random.h"
-
 namespace casdm::head_diffusion {
 
 namespace {
@@ -13,27 +9,20 @@ namespace {
 constexpr std::int64_t kHiddenChannels = 32;
 constexpr std::int64_t kKernel = 3;
 
-/// Uniform in +-1/sqrt(fan in), as LibTorch's convolutions start.
-Tensor uniform_weight(at::IntArrayRef shape, std::uint64_t seed) {
-  const double bound = 1 / std::sqrt(static_cast<double>(shape[1] * shape[2] * shape[3]));
-  return at::empty(shape, at::kFloat).uniform_(-bound, bound, make_generator(seed));
-}
-
 }  // namespace
 
-GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed) {
-  in_weight_ =
-      add_parameter("in.weight", uniform_weight({kHiddenChannels, 2 * image_channels + 1, kKernel, kKernel}, seed));
-  in_bias_ = add_parameter("in.bias", at::zeros({kHiddenChannels}, at::kFloat));
-  out_weight_ = add_parameter("out.weight", at::zeros({gate_channels, kHiddenChannels, 1, 1}, at::kFloat));
-  out_bias_ = add_parameter("out.bias", at::zeros({gate_channels}, at::kFloat));
-}
+GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed)
+    : make_(seed),
+      in_weight_(make_.uniform("in.weight", {kHiddenChannels, 2 * image_channels + 1, kKernel, kKernel},
+                               (2 * image_channels + 1) * kKernel * kKernel)),
+      in_bias_(make_.constant("in.bias", {kHiddenChannels}, 0)),
+      out_(make_.zero_layer("out", {gate_channels, kHiddenChannels, 1, 1})) {}
 
 Tensor GateNetwork::forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& log_snr) const {
   const Tensor level = per_image((log_snr / 10).clamp(-2, 2), x0).expand({-1, 1, x0.size(2), x0.size(3)});
   const Tensor seen = at::cat({x0.detach(), x0_from_eps.detach(), level}, 1);
   const Tensor hidden = at::silu(at::conv2d(seen, in_weight_, in_bias_, 1, kKernel / 2));
-  return at::conv2d(hidden, out_weight_, out_bias_).to(x0.scalar_type());
+  return at::conv2d(hidden, out_.weight, out_.bias).to(x0.scalar_type());
 }
 
 ExtendedModule::ExtendedModule(std::shared_ptr<Module> module, std::string prefix, std::shared_ptr<Module> extension)

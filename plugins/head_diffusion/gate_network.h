@@ -5,6 +5,7 @@
 
 #include "casdm/module.h"
 #include "casdm/noise_scheduler.h"
+#include "casdm/parameter_maker.h"
 
 namespace casdm::head_diffusion {
 
@@ -13,9 +14,11 @@ namespace casdm::head_diffusion {
 /// A backbone gives its output as a whole: a gradient into the gate's channels always reaches the trunk. Where that is
 /// unwanted the gate gets two convolutions of its own, which see the two clean images to choose between and the noise
 /// level. The last one starts at zero, so the gate starts where a zero-initialised backbone's does.
-class GateNetwork : public Network {
+class GateNetwork : public Module {
  public:
   GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed);
+
+  NamedTensors parameters() const override { return make_.made(); }
 
   /// @param x0, x0_from_eps  [B, C, H, W]; no gradient flows to them
   /// @param log_snr          [B]
@@ -23,7 +26,9 @@ class GateNetwork : public Network {
   Tensor forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& log_snr) const;
 
  private:
-  Tensor in_weight_, in_bias_, out_weight_, out_bias_;
+  ParameterMaker make_;
+  Tensor in_weight_, in_bias_;
+  LayerParameters out_;
 };
 
 /// A module and another one whose names get `prefix`, as one.

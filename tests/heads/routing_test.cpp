@@ -168,8 +168,8 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
   // Its first weights are uniform in +-1/sqrt(fan in): the numbers of its generator on [-1, 1], scaled.
   REQUIRE(gate.front().first == "gate_network.in.weight");
   const Tensor weight = gate.front().second;
-  const Tensor unit =
-      at::empty(weight.sizes(), at::kFloat).uniform_(-1, 1, make_generator(derive_seed(Bench::kSeed, "gate_network")));
+  const std::uint64_t seed = derive_seed(derive_seed(Bench::kSeed, "gate_network"), "in.weight");
+  const Tensor unit = at::empty(weight.sizes(), at::kFloat).uniform_(-1, 1, make_generator(seed));
   const double fan_in = static_cast<double>(weight[0].numel());
   CHECK(largest_difference(weight * std::sqrt(fan_in), unit.to(at::kDouble)) < 1e-6);  // both rounded to float32
   const TrainingBatch batch = bench.batch(kTimes);

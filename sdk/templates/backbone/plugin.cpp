@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "casdm/backbone.h"
+#include "casdm/parameter_maker.h"
 #include "casdm/plugin.h"
-#include "casdm/random.h"
 
 namespace {
 
@@ -20,12 +20,8 @@ struct TemplateNameOptions {
   }
 };
 
-struct Layer {
-  Tensor weight, bias;
-};
-
 struct Block {
-  Layer conv1, conditioning, conv2;
+  casdm::LayerParameters conv1, conditioning, conv2;
 };
 
 /// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each conditioned on the time, the
@@ -34,22 +30,22 @@ class TemplateNameBackbone : public casdm::Backbone {
  public:
   using Options = TemplateNameOptions;
 
-  TemplateNameBackbone(const Options& options, const Spec& spec) : channels_(options.channels), seed_(spec.seed) {
+  TemplateNameBackbone(const Options& options, const Spec& spec) : channels_(options.channels), make_(spec.seed) {
     if (spec.condition.num_classes > 0)
-      labels_ = uniform("labels.weight", {spec.condition.num_classes, 2 * half()}, 1.0);
+      labels_ = make_.normal("labels.weight", {spec.condition.num_classes, 2 * half()});
     if (spec.condition.augment_size > 0)
-      augment_ = uniform("augment.weight", {2 * half(), spec.condition.augment_size}, 0.1);
-    in_ = layer("in", {channels_, spec.image.channels, 3, 3});
+      augment_ = make_.normal("augment.weight", {2 * half(), spec.condition.augment_size}, 0.1);
+    in_ = make_.layer("in", {channels_, spec.image.channels, 3, 3});
     for (std::int64_t i = 0; i < options.depth; ++i) {
       const std::string name = "blocks." + std::to_string(i);
-      blocks_.push_back({layer(name + ".conv1", {channels_, channels_, 3, 3}),
-                         layer(name + ".conditioning", {channels_, 2 * half()}),
-                         layer(name + ".conv2", {channels_, channels_, 3, 3})});
+      blocks_.push_back({make_.layer(name + ".conv1", {channels_, channels_, 3, 3}),
+                         make_.layer(name + ".conditioning", {channels_, 2 * half()}),
+                         make_.layer(name + ".conv2", {channels_, channels_, 3, 3})});
     }
-    out_ = layer("out", {spec.out_channels, channels_, 3, 3});
+    out_ = make_.layer("out", {spec.out_channels, channels_, 3, 3});
   }
 
-  casdm::NamedTensors parameters() const override { return parameters_; }
+  casdm::NamedTensors parameters() const override { return make_.made(); }
 
   Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
     Tensor embedded = embedding(t).to(x.scalar_type());
@@ -68,7 +64,7 @@ class TemplateNameBackbone : public casdm::Backbone {
  private:
   std::int64_t half() const { return channels_ / 2; }
 
-  static Tensor convolve(const Tensor& x, const Layer& layer) {
+  static Tensor convolve(const Tensor& x, const casdm::LayerParameters& layer) {
     return at::conv2d(x, layer.weight, layer.bias, /*stride=*/1, /*padding=*/1);
   }
 
@@ -79,26 +75,12 @@ class TemplateNameBackbone : public casdm::Backbone {
     return at::cat({angles.cos(), angles.sin()}, 1);
   }
 
-  /// Draws depend on the seed and the parameter's name alone; the global generator stays untouched.
-  Layer layer(const std::string& name, at::IntArrayRef shape) {
-    const double bound = 1 / std::sqrt(static_cast<double>(c10::multiply_integers(shape.slice(1))));
-    return {uniform(name + ".weight", shape, bound), uniform(name + ".bias", shape.slice(0, 1), bound)};
-  }
-
-  Tensor uniform(const std::string& name, at::IntArrayRef shape, double bound) {
-    const auto generator = casdm::make_generator(casdm::derive_seed(seed_, name));
-    const Tensor parameter = at::empty(shape).uniform_(-bound, bound, generator).requires_grad_(true);
-    parameters_.emplace_back(name, parameter);
-    return parameter;
-  }
-
   std::int64_t channels_;
-  std::uint64_t seed_;
+  casdm::ParameterMaker make_;
   Tensor labels_;   ///< undefined: unconditional
   Tensor augment_;  ///< undefined: no augmentation
-  Layer in_, out_;
+  casdm::LayerParameters in_, out_;
   std::vector<Block> blocks_;
-  casdm::NamedTensors parameters_;
 };
 
 }  // namespace

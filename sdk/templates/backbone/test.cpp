@@ -2,7 +2,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "casdm/backbone.h"
-#include "casdm/random.h"
+#include "casdm/parameter_maker.h"
 #include "casdm/testing.h"
 
 using casdm::testing::check;
@@ -12,9 +12,8 @@ namespace {
 
 void perturb(const casdm::Backbone& network) {
   const at::NoGradGuard no_grad;
-  at::Generator generator = casdm::make_generator(1);
   for (const auto& [name, parameter] : network.parameters()) {
-    at::Tensor(parameter).add_(at::empty_like(parameter).normal_(0, 0.05, generator));
+    at::Tensor(parameter).add_(casdm::seeded_normal(1, name, parameter.sizes(), 0.05));
   }
 }
 

@@ -4,8 +4,8 @@
 
 #include "casdm/backbone.h"
 #include "casdm/error.h"
+#include "casdm/parameter_maker.h"
 #include "casdm/plugin.h"
-#include "casdm/random.h"
 #include "casdm/weight_layout.h"
 
 namespace {
@@ -21,19 +21,21 @@ struct NetworkOptions {
 };
 
 /// The network whose weights are exchanged: put yours in its place. Two convolutions with a shift between them.
-class TemplateNameNetwork : public casdm::NetworkOf<casdm::Backbone> {
+class TemplateNameNetwork : public casdm::Backbone {
  public:
   using Options = NetworkOptions;
 
-  TemplateNameNetwork(const Options& options, const Spec& spec) : seed_(spec.seed) {
+  TemplateNameNetwork(const Options& options, const Spec& spec) : make_(spec.seed) {
     const std::int64_t width = options.channels;
-    first_ = make("first.weight", {width, spec.image.channels, 3, 3});
-    time_ = make("time.weight", {width});
-    second_ = make("second.weight", {spec.out_channels, width, 3, 3});
+    first_ = make_.normal("first.weight", {width, spec.image.channels, 3, 3}, 0.1);
+    time_ = make_.normal("time.weight", {width}, 0.1);
+    second_ = make_.normal("second.weight", {spec.out_channels, width, 3, 3}, 0.1);
     const casdm::ConditionInfo& condition = spec.condition;
-    if (condition.num_classes > 0) labels_ = make("labels.weight", {condition.num_classes, width});
-    if (condition.augment_size > 0) augment_ = make("augment.weight", {width, condition.augment_size});
+    if (condition.num_classes > 0) labels_ = make_.normal("labels.weight", {condition.num_classes, width}, 0.1);
+    if (condition.augment_size > 0) augment_ = make_.normal("augment.weight", {width, condition.augment_size}, 0.1);
   }
+
+  casdm::NamedTensors parameters() const override { return make_.made(); }
 
   Tensor forward(const Tensor& x, const Tensor& t, const casdm::Condition& condition) override {
     Tensor shift = t.to(x.scalar_type()).unsqueeze(1) * 0.01 * time_;
@@ -43,12 +45,7 @@ class TemplateNameNetwork : public casdm::NetworkOf<casdm::Backbone> {
   }
 
  private:
-  Tensor make(const std::string& name, at::IntArrayRef shape) {
-    at::Generator generator = casdm::make_generator(casdm::derive_seed(seed_, name));
-    return add_parameter(name, at::empty(shape).normal_(0, 0.1, generator));
-  }
-
-  std::uint64_t seed_;
+  casdm::ParameterMaker make_;
   Tensor first_, time_, second_, labels_, augment_;
 };
 

@@ -2,7 +2,7 @@
 
 #include "casdm/dataset.h"
 #include "casdm/error.h"
-#include "casdm/random.h"
+#include "casdm/parameter_maker.h"
 #include "research.h"
 
 namespace casdm::research {
@@ -13,16 +13,18 @@ struct WidthOptions {
   static void describe(Schema<WidthOptions>& s) { s.option("width", &WidthOptions::width, "Channels.").range(1, 256); }
 };
 
-class Layers : public NetworkOf<Backbone> {
+class Layers : public Backbone {
+ public:
+  NamedTensors parameters() const override { return make_.made(); }
+
  protected:
-  explicit Layers(std::uint64_t seed) : seed_(seed) {}
+  explicit Layers(std::uint64_t seed) : make_(seed) {}
   Tensor layer(const std::string& name, at::IntArrayRef shape) {
-    const double bound = 1 / std::sqrt(static_cast<double>(c10::multiply_integers(shape.slice(1))));
-    return add_parameter(name, at::empty(shape).uniform_(-bound, bound, make_generator(derive_seed(seed_, name))));
+    return make_.uniform(name, shape, c10::multiply_integers(shape.slice(1)));
   }
 
  private:
-  std::uint64_t seed_;
+  ParameterMaker make_;
 };
 
 /// A plain transformer of one block on patches of 4 pixels (the pixel transformer of JiT, Li & He 2025, in small).
