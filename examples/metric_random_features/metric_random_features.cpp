@@ -3,9 +3,10 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/log.h"
 #include "casdm/metric_loss.h"
+#include "casdm/parameter_maker.h"
 #include "casdm/plugin.h"
-#include "casdm/random.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 
@@ -47,14 +48,15 @@ class RandomFeaturesLoss : public casdm::MetricLoss {
       const std::int64_t inputs = level == 0 ? spec.image.channels : options.channels;
       const std::string name = casdm::text("levels.", level);
       // He et al. 2015: the variance of the features stays the same from level to level.
-      layers_.push_back(
-          {normal(seed, name + ".weight", {options.channels, inputs, 3, 3}, std::sqrt(2.0 / (9 * inputs))),
-           normal(seed, name + ".bias", {options.channels}, 0.1)});
+      layers_.push_back({casdm::seeded_normal(seed, name + ".weight", {options.channels, inputs, 3, 3},
+                                              std::sqrt(2.0 / (9 * inputs))),
+                         casdm::seeded_normal(seed, name + ".bias", {options.channels}, 0.1)});
       buffers_.insert(buffers_.end(),
                       {{name + ".weight", layers_.back().weight}, {name + ".bias", layers_.back().bias}});
     }
     if (options.weights) {
       casdm::load_state(*this, casdm::read_safetensors(*options.weights).tensors, options.weights->string());
+      casdm::Log("random_features").info("the network is that of ", casdm::quoted(options.weights->string()));
     }
   }
 
@@ -79,18 +81,10 @@ class RandomFeaturesLoss : public casdm::MetricLoss {
   }
 
  private:
-  struct Layer {
-    Tensor weight, bias;
-  };
-
-  static Tensor normal(std::uint64_t seed, const std::string& name, at::IntArrayRef shape, double deviation) {
-    return at::empty(shape).normal_(0, deviation, casdm::make_generator(casdm::derive_seed(seed, name)));
-  }
-
   std::vector<Tensor> unit_features(const Tensor& images) const {
     std::vector<Tensor> features;
     Tensor h = images;
-    for (const Layer& layer : layers_) {
+    for (const casdm::LayerParameters& layer : layers_) {
       if (!features.empty()) h = at::avg_pool2d(h, 2);
       h = at::softplus(at::conv2d(h, layer.weight.to(h.scalar_type()), layer.bias.to(h.scalar_type()), 1, 1));
       features.push_back(h / h.square().sum(1, /*keepdim=*/true).sqrt());
@@ -99,7 +93,7 @@ class RandomFeaturesLoss : public casdm::MetricLoss {
   }
 
   std::int64_t channels_;
-  std::vector<Layer> layers_;
+  std::vector<casdm::LayerParameters> layers_;
   casdm::NamedTensors buffers_;
 };
 

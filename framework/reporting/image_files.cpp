@@ -62,7 +62,7 @@ std::string encode_png(const Image& image, const PngText& about) {
   std::string content(PNG_IMAGE_PNG_SIZE_MAX(header), '\0');
   png_alloc_size_t size = content.size();
   if (png_image_write_to_memory(&header, content.data(), &size, 0, image.pixels.data(), 0, nullptr) == 0) {
-    throw Error(text("an image cannot be made a PNG: ", header.message));
+    throw Error(text("an image cannot be encoded as PNG: ", header.message));
   }
   content.resize(size);
   std::string chunks;

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 #include "casdm/text.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
@@ -19,45 +21,17 @@ constexpr int kBarWidth = 24;
 
 }  // namespace
 
-std::string duration(double seconds) {
-  const auto total = static_cast<std::int64_t>(std::max(0.0, std::round(seconds)));
-  char buffer[32];
-  if (total < 60) {
-    std::snprintf(buffer, sizeof(buffer), "%ds", static_cast<int>(total));
-  } else if (total < 3600) {
-    std::snprintf(buffer, sizeof(buffer), "%dm%02ds", static_cast<int>(total / 60), static_cast<int>(total % 60));
-  } else {
-    std::snprintf(buffer, sizeof(buffer), "%dh%02dm", static_cast<int>(total / 3600),
-                  static_cast<int>(total / 60 % 60));
-  }
-  return buffer;
-}
-
-std::string significant(double value) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.3g", value);
-  return buffer;
-}
-
-std::string short_count(double value) {
-  const char* suffix = value >= 1e9 ? "G" : value >= 1e6 ? "M" : value >= 1e4 ? "k" : "";
-  const double scaled = value >= 1e9 ? value / 1e9 : value >= 1e6 ? value / 1e6 : value >= 1e4 ? value / 1e3 : value;
-  char buffer[32];
-  const int decimals = *suffix == '\0' ? (value < 100 ? 1 : 0) : scaled < 10 ? 2 : scaled < 100 ? 1 : 0;
-  std::snprintf(buffer, sizeof(buffer), "%.*f%s", value == std::floor(value) && *suffix == '\0' ? 0 : decimals, scaled,
-                suffix);
-  return buffer;
-}
-
 Progress::Progress(std::string title, std::int64_t total, std::string unit, std::int64_t first)
     : title_(std::move(title)),
       unit_(std::move(unit)),
       total_(total),
       first_(first),
       done_(first),
-      is_terminal_(isatty(STDERR_FILENO) != 0) {}
+      is_terminal_(isatty(STDERR_FILENO) != 0),
+      log_before_(set_log_sink([this](const LogLine& line) { say(to_string(line)); })) {}
 
 Progress::~Progress() {
+  set_log_sink(std::move(log_before_));
   if (is_terminal_ && is_drawn_) std::fputc('\n', stderr);
 }
 
@@ -66,6 +40,7 @@ double Progress::seconds() const { return std::chrono::duration<double>(Clock::n
 double Progress::rate() const { return seconds() > 0 ? static_cast<double>(done_ - first_) / seconds() : 0; }
 
 void Progress::update(std::int64_t done, const std::string& note) {
+  const std::lock_guard lock(mutex_);
   done_ = done;
   note_ = note;
   const auto now = Clock::now();
@@ -98,6 +73,7 @@ void Progress::draw() {
 }
 
 void Progress::say(const std::string& line) {
+  const std::lock_guard lock(mutex_);
   std::fprintf(stderr, is_terminal_ ? "\r\033[K%s\n" : "%s\n", line.c_str());
   if (is_terminal_ && is_drawn_) draw();
 }

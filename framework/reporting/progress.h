@@ -2,18 +2,25 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <string>
+
+#include "casdm/log.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
 /// Progress of long work on stderr: one redrawn line with a bar, rate and time left on a terminal,
-/// a plain line now and then elsewhere.
+/// a plain line now and then elsewhere. While it lives, what components log (casdm/log.h) appears above the bar. Any
+/// thread may call it.
 class Progress {
  public:
   /// @param unit   what is counted: "images"
   /// @param first  how much was done before this process (a resumed run); not part of the rate
   Progress(std::string title, std::int64_t total, std::string unit, std::int64_t first = 0);
   ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
 
   /// `note` follows the rate: a loss, a name.
   void update(std::int64_t done, const std::string& note = "");
@@ -28,6 +35,7 @@ class Progress {
   double seconds() const;
   void draw();
 
+  mutable std::mutex mutex_;
   using Clock = std::chrono::steady_clock;
   std::string title_;
   std::string unit_;
@@ -39,15 +47,7 @@ class Progress {
   bool is_drawn_ = false;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_draw_;
+  LogSink log_before_;
 };
-
-/// "45s", "12m03s", "3h07m".
-std::string duration(double seconds);
-
-/// Three significant digits: 0.0213, 1.25e-05.
-std::string significant(double value);
-
-/// A large count for people: 950, 12.3k, 4.56M.
-std::string short_count(double value);
 
 }  // namespace casdm

@@ -131,3 +131,21 @@ TEST_CASE("a run whose checkpoints were moved away starts anew and keeps its log
   CHECK(fs::exists(run / "set-aside-1" / "samples" / "24.png"));
   CHECK(fs::exists(run / "checkpoints" / "000000000024"));
 }
+
+TEST_CASE("what a component logs appears on stderr with its name, escaped, and once where it asks for that") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome train = shell(
+      "casdm train small.toml --set train.total_images=12 --set 'metrics=[{type=\"faulty\",fault=\"log\"}]' --plugin " +
+          std::string(CASDM_TEST_PLUGIN_DIR) + "/metric_faulty.so",
+      folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  CHECK(train.out.empty());
+  for (int call = 1; call <= 3; ++call) {
+    CHECK_MESSAGE(holds(train.err, "\nfaulty: call " + std::to_string(call) + "\\x1b[2J\n"), train.err);
+  }
+  const std::string warning = "\nwarning: faulty: this metric is a test\n";
+  const std::size_t first = train.err.find(warning);
+  CHECK_MESSAGE(first != std::string::npos, train.err);
+  CHECK(train.err.find(warning, first + 1) == std::string::npos);
+}

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "casdm/log.h"
 #include "casdm/metric_loss.h"
 #include "casdm/plugin.h"
 
@@ -16,7 +17,7 @@ struct FaultyOptions {
 
   static void describe(Schema<FaultyOptions>& s) {
     s.option("fault", &FaultyOptions::fault, "What goes wrong.")
-        .choices({"nan", "nan_gradient", "shape", "throw", "detach", "round"});
+        .choices({"nan", "nan_gradient", "shape", "throw", "detach", "round", "log"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
   }
 };
@@ -32,6 +33,11 @@ class FaultyLoss final : public MetricLoss {
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
     const Tensor good = (prediction - target.at(0)).square().mean({1, 2, 3});
     if (calls_++ < options_.after) return good;
+    if (options_.fault == "log") {
+      log_.info("call ", calls_, "\x1b[2J");
+      log_.warning_once("this metric is a test");
+      return good;
+    }
     if (options_.fault == "shape") return good.mean();
     if (options_.fault == "throw") throw std::runtime_error("the metric gave up");
     if (options_.fault == "detach") return good.detach();
@@ -43,6 +49,7 @@ class FaultyLoss final : public MetricLoss {
  private:
   Options options_;
   std::int64_t calls_ = 0;
+  Log log_{"faulty"};
 };
 
 }  // namespace
