@@ -1,7 +1,9 @@
 #include "adm_layout.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -13,12 +15,12 @@ namespace {
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 using Kind = AdmBlock::Kind;
 
-/// Blocks stage by stage, "input_blocks.<i>", each counted from 0.
-class BlockLister {
+/// Lists the stages, "input_blocks.<i>", each one's blocks counted from 0.
+class StageLister {
  public:
-  explicit BlockLister(const AdmLayout& layout) : layout_(layout) {}
+  explicit StageLister(const AdmLayout& layout) : layout_(layout) {}
 
-  std::vector<AdmBlock> list() {
+  std::vector<AdmStage> list() {
     encoder();
     const std::int64_t deepest = layout_.widths.back();
     stage("middle_block");
@@ -26,7 +28,7 @@ class BlockLister {
     add(Kind::attention, "mid_block.attentions.0", deepest, deepest);
     add(Kind::residual, "mid_block.resnets.1", deepest, deepest);
     decoder(deepest);
-    return std::move(blocks_);
+    return std::move(stages_);
   }
 
  private:
@@ -48,7 +50,7 @@ class BlockLister {
       }
       if (level + 1 == layout_.widths.size()) break;
       next();
-      resample(Kind::downsample, peer + "downsamplers.0", channels);
+      resample(Resample::down, peer + "downsamplers.0", channels);
       skips_.push_back(channels);
     }
   }
@@ -63,35 +65,28 @@ class BlockLister {
         skips_.pop_back();
         channels = layout_.widths[level];
         if (layout_.has_attention[level]) add(Kind::attention, text(peer, "attentions.", i), channels, channels);
-        if (i == layout_.num_res_blocks && level > 0) resample(Kind::upsample, peer + "upsamplers.0", channels);
+        if (i == layout_.num_res_blocks && level > 0) resample(Resample::up, peer + "upsamplers.0", channels);
       }
     }
   }
 
-  void stage(std::string name) {
-    stage_ = std::move(name);
-    in_stage_ = 0;
+  void stage(std::string name) { stages_.push_back({std::move(name), {}}); }
+
+  AdmBlock& add(Kind kind, std::string peer, std::int64_t in, std::int64_t out) {
+    AdmStage& stage = stages_.back();
+    return stage.blocks.emplace_back(
+        AdmBlock{kind, text(stage.name, ".", stage.blocks.size()), std::move(peer), in, out});
   }
 
-  void add(Kind kind, std::string peer, std::int64_t in, std::int64_t out) {
-    blocks_.push_back({kind, text(stage_, ".", in_stage_++), std::move(peer), in, out});
-  }
-
-  void resample(Kind kind, const std::string& peer, std::int64_t channels) {
-    if (layout_.resblock_updown) {
-      add(Kind::residual, peer, channels, channels);
-    } else if (layout_.conv_resample) {
-      add(kind, peer, channels, channels);
-    } else {
-      ++in_stage_;
-    }
+  void resample(Resample direction, const std::string& peer, std::int64_t channels) {
+    AdmBlock& block = add(layout_.resblock_updown ? Kind::residual : Kind::resampling, peer, channels, channels);
+    block.resample = direction;
+    block.has_weights = layout_.resblock_updown || layout_.conv_resample;
   }
 
   const AdmLayout& layout_;
-  std::vector<AdmBlock> blocks_;
+  std::vector<AdmStage> stages_;
   std::vector<std::int64_t> skips_;
-  std::string stage_;
-  int in_stage_ = 0;
 };
 
 /// Reads shapes as if they were such a network's; what it finds is checked afterwards, parameter by parameter.
@@ -176,10 +171,9 @@ void add_block(std::vector<AdmParameter>& to, const AdmBlock& block, const AdmLa
   switch (block.kind) {
     case Kind::convolution:
       return add_layer(to, name, {out, in, 3, 3});
-    case Kind::downsample:
-      return add_layer(to, name + ".op", {out, in, 3, 3});
-    case Kind::upsample:
-      return add_layer(to, name + ".conv", {out, in, 3, 3});
+    case Kind::resampling:
+      if (!block.has_weights) return;
+      return add_layer(to, name + (block.resample == Resample::down ? ".op" : ".conv"), {out, in, 3, 3});
     case Kind::attention:
       add_layer(to, name + ".norm", {out});
       add_layer(to, name + ".qkv", {3 * out, out, 1});
@@ -210,7 +204,14 @@ std::string difference(Shapes shapes, const AdmLayout& layout) {
 
 }  // namespace
 
-std::vector<AdmBlock> blocks_of(const AdmLayout& layout) { return BlockLister(layout).list(); }
+std::vector<AdmStage> stages_of(const AdmLayout& layout) { return StageLister(layout).list(); }
+
+std::vector<AdmBlock> blocks_of(const AdmLayout& layout) {
+  std::vector<AdmBlock> result;
+  for (AdmStage& stage : stages_of(layout))
+    std::move(stage.blocks.begin(), stage.blocks.end(), std::back_inserter(result));
+  return result;
+}
 
 std::vector<AdmParameter> parameters_of(const AdmLayout& layout) {
   std::vector<AdmParameter> result;

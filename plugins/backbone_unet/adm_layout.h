@@ -29,16 +29,31 @@ struct AdmLayout {
   bool operator==(const AdmLayout&) const = default;
 };
 
-/// One block, in the order of evaluation.
+enum class Resample { none, down, up };
+
+/// One part of an `input_blocks.i`, `middle_block` or `output_blocks.i` of the reference.
 struct AdmBlock {
-  enum class Kind { convolution, residual, attention, downsample, upsample };
+  enum class Kind { convolution, residual, attention, resampling };
   Kind kind;
   std::string name;  ///< "input_blocks.1.0"
   std::string peer;  ///< the same block of diffusers' UNet2DModel: "down_blocks.0.resnets.0"
   std::int64_t in = 0;
   std::int64_t out = 0;
+  Resample resample = Resample::none;  ///< of a residual block or a resampling
+  bool has_weights = true;             ///< false: a resampling without a convolution
 };
 
+/// Blocks in sequence.
+struct AdmStage {
+  std::string name;  ///< "input_blocks.1", "middle_block"
+  std::vector<AdmBlock> blocks;
+};
+
+/// The network's stages in the order of evaluation. Each output stage is given the last stage's output and, beside it,
+/// that of the last input stage that no other was given.
+std::vector<AdmStage> stages_of(const AdmLayout& layout);
+
+/// The blocks of all stages.
 std::vector<AdmBlock> blocks_of(const AdmLayout& layout);
 
 /// A parameter's name and shape.

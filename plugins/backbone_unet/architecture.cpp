@@ -5,101 +5,68 @@
 namespace casdm::unet {
 namespace {
 
-/// Adds blocks to one stage, naming them `<stage>.0`, `<stage>.1`, ...
-class StageBuilder {
- public:
-  StageBuilder(ParameterMaker& make, const UNetOptions& options, std::string name)
-      : make_(make), options_(options), name_(std::move(name)) {}
-
-  StageBuilder& conv(std::int64_t in, std::int64_t out) { return add<ConvBlock>(in, out); }
-
-  StageBuilder& residual(std::int64_t in, std::int64_t out, Resample resample = Resample::none) {
-    return add<ResBlock>(ResBlockOptions{.in = in,
-                                         .out = out,
-                                         .embedding = 4 * options_.channels,
-                                         .groups = options_.groups,
-                                         .dropout = options_.dropout,
-                                         .use_scale_shift_norm = options_.use_scale_shift_norm,
-                                         .resample = resample});
-  }
-
-  StageBuilder& attention(std::int64_t channels, bool upsampling) {
-    return add<AttentionBlock>(channels, attention_heads(options_, channels, upsampling), options_.groups,
-                               options_.attention_order == "new" ? AttentionOrder::new_ : AttentionOrder::legacy);
-  }
-
-  StageBuilder& resample(std::int64_t channels, Resample resample) {
-    if (options_.resblock_updown) return residual(channels, channels, resample);
-    return add<ResampleBlock>(channels, resample, options_.conv_resample);
-  }
-
-  Stage finish() { return std::move(stage_); }
-
- private:
-  template <class T, class... Arguments>
-  StageBuilder& add(Arguments&&... arguments) {
-    const std::size_t before = make_.made().size();
-    Node node;
-    node.block =
-        std::make_shared<T>(make_, name_ + "." + std::to_string(stage_.size()), std::forward<Arguments>(arguments)...);
-    for (std::size_t i = before; i < make_.made().size(); ++i) node.parameters.push_back(make_.made()[i].second);
-    stage_.push_back(std::move(node));
-    return *this;
-  }
-
-  ParameterMaker& make_;
-  const UNetOptions& options_;
-  std::string name_;
-  Stage stage_;
-};
-
-/// The encoder's stages; the channels of each one's output go to `outputs`.
-std::vector<Stage> make_encoder(ParameterMaker& make, const UNetOptions& options, std::int64_t in_channels,
-                                const std::vector<Level>& levels, std::vector<std::int64_t>& outputs) {
-  std::vector<Stage> stages;
-  const auto stage = [&] { return StageBuilder(make, options, "input_blocks." + std::to_string(stages.size())); };
-  const auto keep = [&](StageBuilder& builder, std::int64_t channels) {
-    stages.push_back(builder.finish());
-    outputs.push_back(channels);
-  };
-  std::int64_t channels = levels.front().channels;
-  keep(stage().conv(in_channels, channels), channels);
+/// The network that `options` describe, as its state shows it.
+AdmLayout layout_of(const UNetOptions& options, const Backbone::Spec& spec, const std::vector<Level>& levels) {
+  AdmLayout layout;
+  layout.channels = options.channels;
+  layout.in_channels = spec.image.channels;
+  layout.out_channels = spec.out_channels;
+  layout.num_classes = spec.condition.num_classes;
+  layout.augment_size = spec.condition.augment_size;
+  layout.num_res_blocks = options.num_res_blocks;
   for (const Level& level : levels) {
-    for (std::int64_t i = 0; i < options.num_res_blocks; ++i) {
-      StageBuilder builder = stage();
-      builder.residual(channels, level.channels);
-      channels = level.channels;
-      if (level.has_attention) builder.attention(channels, /*upsampling=*/false);
-      keep(builder, channels);
-    }
-    if (&level != &levels.back()) keep(stage().resample(channels, Resample::down), channels);
+    layout.widths.push_back(level.channels);
+    layout.has_attention.push_back(level.has_attention);
   }
-  return stages;
+  layout.use_scale_shift_norm = options.use_scale_shift_norm;
+  layout.resblock_updown = options.resblock_updown;
+  layout.conv_resample = options.conv_resample;
+  return layout;
 }
 
-Stage make_middle(ParameterMaker& make, const UNetOptions& options, std::int64_t channels) {
-  StageBuilder builder(make, options, "middle_block");
-  return builder.residual(channels, channels)
-      .attention(channels, /*upsampling=*/false)
-      .residual(channels, channels)
-      .finish();
+std::shared_ptr<const Block> make_block(ParameterMaker& make, const UNetOptions& options, const AdmBlock& block) {
+  switch (block.kind) {
+    case AdmBlock::Kind::convolution:
+      return std::make_shared<ConvBlock>(make, block.name, block.in, block.out);
+    case AdmBlock::Kind::attention: {
+      const bool is_in_decoder = block.name.starts_with("output_blocks");
+      return std::make_shared<AttentionBlock>(make, block.name, block.out,
+                                              attention_heads(options, block.out, is_in_decoder), options.groups,
+                                              options.attention_order);
+    }
+    case AdmBlock::Kind::resampling:
+      return std::make_shared<ResampleBlock>(make, block.name, block.out, block.resample, block.has_weights);
+    case AdmBlock::Kind::residual:
+      break;
+  }
+  return std::make_shared<ResBlock>(make, block.name,
+                                    ResBlockOptions{.in = block.in,
+                                                    .out = block.out,
+                                                    .embedding = 4 * options.channels,
+                                                    .groups = options.groups,
+                                                    .dropout = options.dropout,
+                                                    .use_scale_shift_norm = options.use_scale_shift_norm,
+                                                    .resample = block.resample});
 }
 
-/// The decoder's stages, each fed the last stage's output and, beside it, the encoder's from the end.
-std::vector<Stage> make_decoder(ParameterMaker& make, const UNetOptions& options, const std::vector<Level>& levels,
-                                std::vector<std::int64_t> skips) {
-  std::vector<Stage> stages;
-  std::int64_t channels = levels.back().channels;
-  for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
-    for (std::int64_t i = 0; i <= options.num_res_blocks; ++i) {
-      StageBuilder builder(make, options, "output_blocks." + std::to_string(stages.size()));
-      builder.residual(channels + skips.back(), level->channels);
-      skips.pop_back();
-      channels = level->channels;
-      if (level->has_attention) builder.attention(channels, /*upsampling=*/true);
-      const bool is_last = std::next(level) == levels.rend();
-      if (i == options.num_res_blocks && !is_last) builder.resample(channels, Resample::up);
-      stages.push_back(builder.finish());
+Node make_node(ParameterMaker& make, const UNetOptions& options, const AdmBlock& block) {
+  const std::size_t before = make.made().size();
+  Node node{make_block(make, options, block), {}};
+  for (std::size_t i = before; i < make.made().size(); ++i) node.parameters.push_back(make.made()[i].second);
+  return node;
+}
+
+Stages make_stages(ParameterMaker& make, const UNetOptions& options, const AdmLayout& layout) {
+  Stages stages;
+  for (const AdmStage& planned : stages_of(layout)) {
+    Stage stage;
+    for (const AdmBlock& block : planned.blocks) stage.push_back(make_node(make, options, block));
+    if (planned.name == "middle_block") {
+      stages.middle_block = std::move(stage);
+      stages.middle_channels = planned.blocks.back().out;
+    } else {
+      const bool is_input = planned.name.starts_with("input_blocks");
+      (is_input ? stages.input_blocks : stages.output_blocks).push_back(std::move(stage));
     }
   }
   return stages;
@@ -117,9 +84,7 @@ Architecture::Architecture(ParameterMaker& make, const UNetOptions& options, con
       augment_emb(spec.condition.augment_size > 0
                       ? make.constant("augment_emb.weight", {4 * options.channels, spec.condition.augment_size}, 0.0)
                       : Tensor()),
-      input_blocks(make_encoder(make, options, spec.image.channels, levels, skip_channels)),
-      middle_block(make_middle(make, options, levels.back().channels)),
-      output_blocks(make_decoder(make, options, levels, skip_channels)),
+      stages(make_stages(make, options, layout_of(options, spec, levels))),
       out_0(make, "out.0", levels.front().channels, options.groups),
       out_2(make, "out.2", levels.front().channels, spec.out_channels, 3, Start::zero) {}
 

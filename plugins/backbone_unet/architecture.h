@@ -19,16 +19,22 @@ struct Node {
 /// Blocks in sequence: one `input_blocks.i`.
 using Stage = std::vector<Node>;
 
+/// The stages of a U-Net in the order of evaluation.
+struct Stages {
+  std::vector<Stage> input_blocks;
+  Stage middle_block;
+  std::vector<Stage>
+      output_blocks;  ///< each fed the last stage's output and, beside it, an input block's, from the end
+  std::int64_t middle_channels = 0;  ///< of the middle block's output
+};
+
 /// The parts of a U-Net, with the reference's names and order.
 struct Architecture {
   Linear time_embed_0;
   Linear time_embed_2;
-  Tensor label_emb;                         ///< [num_classes, 4 channels]; undefined when unconditional
-  Tensor augment_emb;                       ///< [4 channels, augment_size]; undefined without an augmentation
-  std::vector<std::int64_t> skip_channels;  ///< of each input block's output
-  std::vector<Stage> input_blocks;
-  Stage middle_block;
-  std::vector<Stage> output_blocks;
+  Tensor label_emb;    ///< [num_classes, 4 channels]; undefined when unconditional
+  Tensor augment_emb;  ///< [4 channels, augment_size]; undefined without an augmentation
+  Stages stages;
   GroupNorm out_0;
   Conv2d out_2;
 

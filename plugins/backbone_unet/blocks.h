@@ -7,8 +7,10 @@
 #include <optional>
 #include <string>
 
+#include "adm_layout.h"
 #include "casdm/philox.h"
 #include "layers.h"
+#include "options.h"
 
 namespace casdm::unet {
 
@@ -26,8 +28,6 @@ class Block {
   /// Whether it has enough inside to be worth evaluating twice under gradient checkpointing.
   virtual bool is_checkpointable() const { return false; }
 };
-
-enum class Resample { none, down, up };
 
 struct ResBlockOptions {
   std::int64_t in = 0;
@@ -57,9 +57,6 @@ class ResBlock : public Block {
   Conv2d out_conv_;
   std::optional<Conv2d> skip_;
 };
-
-/// How the channels of q, k, v are laid out: heads outermost, or q, k, v outermost.
-enum class AttentionOrder { legacy, new_ };
 
 /// Self-attention over all positions, added to its input; the projection is zero at the start.
 class AttentionBlock : public Block {

@@ -60,7 +60,7 @@ class ConfigReader {
     layout.num_res_blocks = integer("layers_per_block", 2);
     layout.num_classes = integer("num_class_embeds", Value());
     for (const Value& width : array("block_out_channels")) layout.widths.push_back(width.as_integer());
-    require(reasons_, is_sane(layout), "its numbers of channels, blocks or classes are none of a network");
+    require(reasons_, is_sane(layout), "its number of channels, blocks or classes is out of range");
     if (!reasons_.empty()) return model;
     layout.channels = layout.widths.front();
     require(reasons_,
@@ -107,7 +107,7 @@ class ConfigReader {
     const Value::Array& up = array("up_block_types");
     const std::size_t count = layout.widths.size();
     const bool is_complete = down.size() == count && up.size() == count;
-    require(reasons_, is_complete, "it has not one block type per width");
+    require(reasons_, is_complete, "it does not have one block type per width");
     if (!is_complete) return;
     const std::string resampling = get("downsample_type", "conv").as_string();
     layout.resblock_updown = resampling == "resnet";

@@ -34,8 +34,9 @@ std::vector<NamePair> names_of(const AdmLayout& layout) {
   for (const AdmBlock& block : blocks_of(layout)) {
     const std::string adm = block.name + ".", peer = block.peer + ".";
     if (block.kind == Kind::convolution) add_layer(pairs, block.name, block.peer);
-    if (block.kind == Kind::downsample) add_layer(pairs, adm + "op", peer + "conv");
-    if (block.kind == Kind::upsample) add_layer(pairs, adm + "conv", peer + "conv");
+    if (block.kind == Kind::resampling) {
+      add_layer(pairs, adm + (block.resample == Resample::down ? "op" : "conv"), peer + "conv");
+    }
     if (block.kind == Kind::attention) {
       add_layer(pairs, adm + "norm", peer + "group_norm");
       add_layer(pairs, adm + "proj_out", peer + "to_out.0");
@@ -114,7 +115,7 @@ void check_expressible(const AdmLayout& layout, std::int64_t per_head, const UNe
   }
   if (options.timestep_scale != 1) reasons.emplace_back("timestep_scale is not 1: UNet2DModel embeds t itself");
   if (layout.augment_size > 0) {
-    reasons.emplace_back("it is told how its images were augmented: UNet2DModel has no input for that");
+    reasons.emplace_back("it takes augmentation labels: UNet2DModel has no input for them");
   }
   if (reasons.empty()) return;
   throw ConfigError("diffusers' UNet2DModel cannot express this network:\n  " + join(reasons, "\n  "));
@@ -135,7 +136,7 @@ DiffusersModel to_diffusers(const AdmLayout& layout, const NamedTensors& state, 
                             std::int64_t image_size) {
   const std::int64_t per_head = head_channels(layout, options);
   check_expressible(layout, per_head, options);
-  const bool is_legacy = options.attention_order == "legacy";
+  const bool is_legacy = options.attention_order == AttentionOrder::legacy;
   DiffusersModel model{diffusers_config(layout, per_head, options.groups, image_size), {}};
   const std::map<std::string, Tensor> given = by_name(state);
   for (const NamePair& pair : names_of(layout)) {
@@ -156,10 +157,10 @@ DiffusersModel to_diffusers(const AdmLayout& layout, const NamedTensors& state, 
   return model;
 }
 
-AdmModel from_diffusers(const Value& source, const NamedTensors& tensors, const std::string& attention_order) {
+AdmModel from_diffusers(const Value& source, const NamedTensors& tensors, AttentionOrder attention_order) {
   const DiffusersConfig config = read_diffusers_config(source);
   AdmModel model{config.layout, {}, config.options, config.image_size};
-  model.options.set("attention_order", attention_order);
+  model.options.set("attention_order", std::string(to_string(attention_order)));
   std::map<std::string, Tensor> given = by_name(tensors);
   const auto take = [&](const std::string& name) {
     const auto found = given.find(name);
@@ -186,7 +187,7 @@ AdmModel from_diffusers(const Value& source, const NamedTensors& tensors, const 
           throw Error(text(block.peer, ".", name, part, " has shape ", parts.back().sizes()));
         }
       }
-      made[block.name + ".qkv" + part] = joined(parts, heads, attention_order == "legacy");
+      made[block.name + ".qkv" + part] = joined(parts, heads, attention_order == AttentionOrder::legacy);
     }
   }
   if (!given.empty()) throw Error("has a tensor too many: " + given.begin()->first);

@@ -28,9 +28,9 @@ struct AdmModel {
   std::int64_t image_size = 0;
 };
 
-/// @param attention_order  "legacy" or "new": what to write
+/// @param attention_order  what to write
 /// Throws Error with every reason when the model is none that these U-Nets can express, or its tensors are not exactly
 /// those that its config asks for.
-AdmModel from_diffusers(const Value& config, const NamedTensors& tensors, const std::string& attention_order);
+AdmModel from_diffusers(const Value& config, const NamedTensors& tensors, AttentionOrder attention_order);
 
 }  // namespace casdm::unet

@@ -30,8 +30,7 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
       .at_least(-1);
   s.option("attention_order", &UNetOptions::attention_order,
            "Channels of the qkv projection: \"legacy\" splits heads, then q, k, v; \"new\" q, k, v, then heads. The "
-           "shapes are equal, so weights of the other order load and give noise.")
-      .choices({"legacy", "new"});
+           "shapes are equal, so weights of the other order load and give noise.");
   s.option("use_scale_shift_norm", &UNetOptions::use_scale_shift_norm,
            "The time modulates the second norm of a residual block by scale and shift; false: it is added before.");
   s.option("resblock_updown", &UNetOptions::resblock_updown,
@@ -75,9 +74,6 @@ void check_scalars(const UNetOptions& o, const Backbone::Spec& spec) {
   }
   if (!(o.timestep_scale > 0) || !std::isfinite(o.timestep_scale)) {
     throw ConfigError(text("timestep_scale = ", number(o.timestep_scale), ": expected a finite factor above 0"));
-  }
-  if (o.attention_order != "legacy" && o.attention_order != "new") {
-    throw ConfigError(text("attention_order = \"", o.attention_order, "\": expected \"legacy\" or \"new\""));
   }
   if (spec.image.channels < 1 || spec.out_channels < 1 || spec.image.height < 1 || spec.condition.num_classes < 0) {
     throw ConfigError(text("a U-Net from ", spec.image.channels, " to ", spec.out_channels, " channels at ",

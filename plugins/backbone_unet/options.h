@@ -5,9 +5,18 @@
 #include <vector>
 
 #include "casdm/backbone.h"
+#include "casdm/choice.h"
 #include "casdm/options.h"
 
 namespace casdm::unet {
+
+/// How the channels of q, k, v are laid out in an attention's projection: heads outermost, or q, k, v outermost.
+enum class AttentionOrder { legacy, new_ };
+
+constexpr auto choices_of(AttentionOrder) {
+  using enum AttentionOrder;
+  return choices<AttentionOrder>({{legacy, "legacy"}, {new_, "new"}});
+}
 
 /// Options of the U-Net of Nichol & Dhariwal 2021 (improved-diffusion) and Dhariwal & Nichol 2021
 /// (guided-diffusion, "ADM"). The defaults are DDPM's CIFAR-10 network with scale-shift norms.
@@ -19,7 +28,7 @@ struct UNetOptions {
   std::int64_t num_heads = 1;
   std::int64_t num_head_channels = -1;
   std::int64_t num_heads_upsample = -1;
-  std::string attention_order = "legacy";
+  AttentionOrder attention_order = AttentionOrder::legacy;
   bool use_scale_shift_norm = true;
   bool resblock_updown = false;
   bool conv_resample = true;

@@ -49,7 +49,7 @@ Tensor UNetBackbone::forward(const Tensor& x, const Tensor& t, const Condition& 
 }
 
 std::vector<TapInfo> UNetBackbone::taps() const {
-  return {{"middle", {net_.skip_channels.back(), spec_.image.height / factor_, spec_.image.width / factor_}}};
+  return {{"middle", {net_.stages.middle_channels, spec_.image.height / factor_, spec_.image.width / factor_}}};
 }
 
 BackboneOutput UNetBackbone::forward_with_taps(const Tensor& x, const Tensor& t, const Condition& condition,
@@ -69,13 +69,13 @@ std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& 
   const bool is_channels_last = x.is_cpu() && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
   Tensor h = is_channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
   std::vector<Tensor> skips;
-  for (const Stage& stage : net_.input_blocks) {
+  for (const Stage& stage : net_.stages.input_blocks) {
     h = run(stage, h, input);
     skips.push_back(h);
   }
-  h = run(net_.middle_block, h, input);
+  h = run(net_.stages.middle_block, h, input);
   const Tensor middle = h;
-  for (const Stage& stage : net_.output_blocks) {
+  for (const Stage& stage : net_.stages.output_blocks) {
     h = run(stage, at::cat({h, skips.back()}, 1), input);
     skips.pop_back();
   }

@@ -12,19 +12,19 @@ namespace {
 
 /// The order of q, k and v that the file records or the user says. Throws ConfigError when they differ or nobody says
 /// it.
-std::string attention_order(const ForeignWeights& weights, const UNetLayoutOptions& options) {
-  const Value* recorded = weights.recorded.find("attention_order");
-  if (recorded == nullptr && !options.attention_order) {
+AttentionOrder attention_order(const ForeignWeights& weights, const UNetLayoutOptions& options) {
+  const auto recorded = read_options<UNetLayoutOptions>(weights.recorded).attention_order;
+  if (!recorded && !options.attention_order) {
     throw ConfigError(
         "attention_order is missing: give --set attention_order=legacy or --set attention_order=new. The two orders of "
         "q, k and v have equal shapes, and with the wrong one the network gives noise. \"new\" is right for models "
         "trained with use_new_attention_order, \"legacy\" for all others");
   }
-  if (recorded != nullptr && options.attention_order && recorded->as_string() != *options.attention_order) {
-    throw ConfigError(text("the file records attention_order = ", to_json(*recorded), ", the option says \"",
-                           *options.attention_order, "\""));
+  if (recorded && options.attention_order && *recorded != *options.attention_order) {
+    throw ConfigError(text("the file records attention_order = \"", to_string(*recorded), "\", the option says \"",
+                           to_string(*options.attention_order), "\""));
   }
-  return options.attention_order ? *options.attention_order : recorded->as_string();
+  return options.attention_order ? *options.attention_order : *recorded;
 }
 
 /// @param unseen  options that no shape shows
@@ -60,9 +60,8 @@ AdmLayout layout_of(const NamedTensors& tensors) {
 
 void UNetLayoutOptions::describe(Schema<UNetLayoutOptions>& s) {
   s.option("attention_order", &UNetLayoutOptions::attention_order,
-           "The order of the channels of q, k and v in the U-Net's weights, where the file does not tell it: \"new\" "
-           "for models trained with use_new_attention_order, \"legacy\" for all others.")
-      .choices({"legacy", "new"});
+           "The order of the channels of q, k and v in the U-Net's weights, where the file does not record it: \"new\" "
+           "for models trained with use_new_attention_order, \"legacy\" for all others.");
 }
 
 WeightLayoutInfo AdmWeights::info() const {
@@ -83,7 +82,7 @@ LayoutMatch AdmWeights::recognise(const ForeignWeights& weights) const {
 BackboneWeights AdmWeights::read(const ForeignWeights& weights) const {
   const AdmLayout layout = layout_of(weights.tensors);
   Value options = weights.recorded;
-  options.set("attention_order", attention_order(weights, options_));
+  options.set("attention_order", std::string(to_string(attention_order(weights, options_))));
   return described(layout, weights.tensors, unseen_options(options), spec_.image_size);
 }
 

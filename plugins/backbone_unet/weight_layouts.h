@@ -1,16 +1,16 @@
 #pragma once
 
 #include <optional>
-#include <string>
 
 #include "casdm/options.h"
 #include "casdm/weight_layout.h"
+#include "options.h"
 
 /// UNetBackbone's weights in files of others.
 namespace casdm::unet {
 
 struct UNetLayoutOptions {
-  std::optional<std::string> attention_order;
+  std::optional<AttentionOrder> attention_order;
 
   static void describe(Schema<UNetLayoutOptions>& s);
 };
