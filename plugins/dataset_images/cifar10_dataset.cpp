@@ -27,20 +27,20 @@ constexpr std::array<std::string_view, 10> kClasses = {"airplane", "automobile",
 
 std::string_view file_name(std::string_view name) { return name.substr(name.rfind('/') + 1); }
 
-bool is_batch(std::string_view name, std::string_view split) {
+bool is_batch(std::string_view name, Split split) {
   const std::string_view file = file_name(name);
-  return split == "test" ? file == "test_batch.bin" : file.starts_with("data_batch_") && file.ends_with(".bin");
+  return split == Split::test ? file == "test_batch.bin" : file.starts_with("data_batch_") && file.ends_with(".bin");
 }
 
 /// The class folder of ".../<split>/<class>/<image>"; empty when the name is no such one.
-std::string_view class_folder(std::string_view name, std::string_view split) {
+std::string_view class_folder(std::string_view name, Split split) {
   if (!is_image_name(name) || file_name(name).starts_with('.')) return {};
   const std::size_t file = name.rfind('/');
   if (file == std::string_view::npos || file == 0) return {};
   const std::size_t folder = name.rfind('/', file - 1);
   if (folder == std::string_view::npos) return {};
   const std::string_view above = file_name(name.substr(0, folder));
-  return above == split ? name.substr(folder + 1, file - folder - 1) : std::string_view();
+  return above == to_string(split) ? name.substr(folder + 1, file - folder - 1) : std::string_view();
 }
 
 std::int64_t class_number(std::string_view folder, const std::string& source) {
@@ -116,12 +116,12 @@ void Cifar10Dataset::add_batch(const std::string& name, std::vector<std::uint8_t
 void Cifar10Dataset::hold(std::size_t bytes) {
   held_ += bytes;
   if (held_ <= kMaxHeld) return;
-  throw Error(
-      text(path_.string(), " is not CIFAR-10: its ", split_, " images take more than ", kMaxHeld >> 20, " MiB"));
+  throw Error(text(path_.string(), " is not CIFAR-10: its ", to_string(split_), " images take more than ",
+                   kMaxHeld >> 20, " MiB"));
 }
 
 void Cifar10Dataset::require_all_batches() const {
-  if (batches_.empty() || split_ == "test") return;
+  if (batches_.empty() || split_ == Split::test) return;
   std::vector<std::string> missing, found;
   for (const Batch& batch : batches_) found.push_back(batch.name);
   for (int number = 1; number <= 5; ++number) {
@@ -154,8 +154,8 @@ void Cifar10Dataset::fail_empty(const std::vector<std::string>& seen) const {
   const bool has_pickles = std::any_of(seen.begin(), seen.end(), [](const std::string& name) {
     return file_name(name) == "data_batch_1" || file_name(name) == "test_batch";
   });
-  throw Error(text(path_.string(), " holds no ", split_, " images of CIFAR-10: looked for ",
-                   split_ == "test" ? "test_batch.bin" : "data_batch_*.bin", " and ", split_,
+  throw Error(text(path_.string(), " holds no ", to_string(split_), " images of CIFAR-10: looked for ",
+                   split_ == Split::test ? "test_batch.bin" : "data_batch_*.bin", " and ", to_string(split_),
                    "/<class>/*.jpg; it holds ", some_of(seen),
                    has_pickles ? ". This is the Python version: get the binary version (cifar-10-binary.tar.gz)" : ""));
 }

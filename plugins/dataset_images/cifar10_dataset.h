@@ -6,15 +6,23 @@
 #include <string_view>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/dataset.h"
 #include "casdm/options.h"
 #include "image_decoder.h"
 
 namespace casdm::dataset_images {
 
+enum class Split { train, test };
+
+constexpr auto choices_of(Split) {
+  using enum Split;
+  return choices<Split>({{train, "train"}, {test, "test"}});
+}
+
 struct Cifar10Options {
   std::filesystem::path path;
-  std::string split = "train";
+  Split split = Split::train;
 
   static void describe(Schema<Cifar10Options>& s) {
     s.option("path", &Cifar10Options::path,
@@ -23,8 +31,7 @@ struct Cifar10Options {
         .existing_path()
         .required()
         .example("cifar-10-binary.tar.gz");
-    s.option("split", &Cifar10Options::split, "The 50,000 images for training or the 10,000 for testing.")
-        .choices({"train", "test"});
+    s.option("split", &Cifar10Options::split, "The 50,000 images for training or the 10,000 for testing.");
   }
 };
 
@@ -78,7 +85,7 @@ class Cifar10Dataset : public Dataset {
   [[noreturn]] void fail_empty(const std::vector<std::string>& seen) const;
 
   std::filesystem::path path_;
-  std::string split_;
+  Split split_;
   ImageForm form_;
   std::uint64_t held_ = 0;  ///< bytes in memory
   std::vector<Batch> batches_;

@@ -16,8 +16,8 @@ namespace {
 Labels read_labels(const FolderOptions& options, const std::vector<FoundFile>& images) {
   std::vector<std::string> names;
   for (const FoundFile& image : images) names.push_back(image.name);
-  if (options.labels == "folders") return labels_from_folders(names, options.path.string());
-  if (options.labels == "none") return {};
+  if (options.labels == LabelSource::folders) return labels_from_folders(names, options.path.string());
+  if (options.labels == LabelSource::none) return {};
   const fs::path file = options.path / "dataset.json";
   const std::vector<std::uint8_t> json = read_bytes(file, json_limit(names));
   Labels labels = labels_from_json({reinterpret_cast<const char*>(json.data()), json.size()}, names, file.string());
@@ -43,8 +43,7 @@ void require_images_in_folders(const fs::path& path, const std::vector<FoundFile
 
 }  // namespace
 
-FolderDataset::FolderDataset(const FolderOptions& options, const Spec& spec)
-    : form_{spec, options.exif_orientation == "apply"} {
+FolderDataset::FolderDataset(const FolderOptions& options, const Spec& spec) : form_{spec, options.exif_orientation} {
   require_channels(spec.image.channels);
   require_exists(options.path, "a folder of images");
   if (!fs::is_directory(options.path)) {
@@ -65,7 +64,7 @@ FolderDataset::FolderDataset(const FolderOptions& options, const Spec& spec)
                      contents_of(options.path)));
   }
   labels_ = read_labels(options, images_);
-  if (options.labels == "folders") require_images_in_folders(options.path, images_);
+  if (options.labels == LabelSource::folders) require_images_in_folders(options.path, images_);
 }
 
 Example FolderDataset::get(std::int64_t index) const {

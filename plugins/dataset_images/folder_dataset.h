@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/dataset.h"
 #include "casdm/options.h"
 #include "files.h"
@@ -12,18 +13,24 @@
 
 namespace casdm::dataset_images {
 
+enum class LabelSource { none, folders, json };
+
+constexpr auto choices_of(LabelSource) {
+  using enum LabelSource;
+  return choices<LabelSource>({{none, "none"}, {folders, "folders"}, {json, "json"}});
+}
+
 struct FolderOptions {
   std::filesystem::path path;
-  std::string labels = "none";
-  std::string exif_orientation = "ignore";
+  LabelSource labels = LabelSource::none;
+  ExifOrientation exif_orientation = ExifOrientation::ignore;
 
   static void describe(Schema<FolderOptions>& s) {
     s.option("path", &FolderOptions::path, "The folder.").existing_path().required().example("images");
     s.option("labels", &FolderOptions::labels,
              "Class labels: `none`; `folders`, the sub-folders of `path` in the order of their names; `json`, the file "
-             "dataset.json in `path` (EDM's layout).")
-        .choices({"none", "folders", "json"});
-    s.option("exif_orientation", &FolderOptions::exif_orientation, kOrientationHelp).choices({"ignore", "apply"});
+             "dataset.json in `path` (EDM's layout).");
+    s.option("exif_orientation", &FolderOptions::exif_orientation, kOrientationHelp);
   }
 };
 

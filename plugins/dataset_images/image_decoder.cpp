@@ -50,7 +50,7 @@ Example decode_image(Bytes bytes, const ImageForm& form, const std::string& name
   try {
     DecodedImage decoded = decode(bytes, form.spec);
     if (decoded.orientation == 1) return {std::move(decoded.image)};
-    if (form.applies_orientation) return {turned(decoded.image, decoded.orientation)};
+    if (form.orientation == ExifOrientation::apply) return {turned(decoded.image, decoded.orientation)};
     return {std::move(decoded.image), -1,
             "have an EXIF orientation that is not applied (exif_orientation = \"apply\")"};
   } catch (const Error& error) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "casdm/choice.h"
 #include "casdm/dataset.h"
 
 namespace casdm::dataset_images {
@@ -15,16 +16,24 @@ bool is_image_name(std::string_view name);
 /// The endings above, for messages.
 inline constexpr std::string_view kImageEndings = ".png, .jpg or .jpeg";
 
+/// What becomes of an orientation that a photo's EXIF data give.
+enum class ExifOrientation { ignore, apply };
+
+constexpr auto choices_of(ExifOrientation) {
+  using enum ExifOrientation;
+  return choices<ExifOrientation>({{ignore, "ignore"}, {apply, "apply"}});
+}
+
 /// What is made of the images of a data set.
 struct ImageForm {
   Dataset::Spec spec;
-  bool applies_orientation = false;  ///< of EXIF; else it is remarked
+  ExifOrientation orientation = ExifOrientation::ignore;  ///< ignored ones are remarked
 };
 
 /// Of the option `exif_orientation`, which data sets of photos have.
 inline constexpr const char* kOrientationHelp =
-    "What becomes of photos that say which side is up: `ignore`, their pixels are taken as they are stored; `apply`, "
-    "they are turned and mirrored as viewers show them.";
+    "Photos that record which side is up: `ignore` takes the pixels as they are stored; `apply` turns and "
+    "mirrors them as viewers do.";
 
 /// Decodes a PNG or JPEG, told apart by its first bytes, and prepares it (prepare_image.h).
 ///

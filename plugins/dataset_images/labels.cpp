@@ -78,7 +78,7 @@ Labels labels_from_folders(const std::vector<std::string>& names, const std::str
     const std::size_t end = name.find('/');
     if (end == std::string::npos) {
       throw Error(
-          text(source, ": ", name, " lies in no sub-folder, so it has no class; use labels = \"none\" or move it"));
+          text(source, ": ", name, " is not in a sub-folder, so it has no class; use labels = \"none\" or move it"));
     }
     classes.emplace(name.substr(0, end), 0);
   }

@@ -58,7 +58,7 @@ std::string name_of(zip* archive, std::uint64_t entry) {
 }  // namespace
 
 ZipDataset::ZipDataset(const ZipOptions& options, const Spec& spec)
-    : path_(options.path), form_{spec, options.exif_orientation == "apply"}, archive_(open_archive(options.path)) {
+    : path_(options.path), form_{spec, options.exif_orientation}, archive_(open_archive(options.path)) {
   require_channels(spec.image.channels);
   std::map<std::string, std::uint64_t> images;
   std::vector<std::string> others;

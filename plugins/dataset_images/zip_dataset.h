@@ -18,14 +18,14 @@ namespace casdm::dataset_images {
 
 struct ZipOptions {
   std::filesystem::path path;
-  std::string exif_orientation = "ignore";
+  ExifOrientation exif_orientation = ExifOrientation::ignore;
 
   static void describe(Schema<ZipOptions>& s) {
     s.option("path", &ZipOptions::path, "The zip archive.")
         .existing_path()
         .required()
         .example("examples/data/emoji32.zip");
-    s.option("exif_orientation", &ZipOptions::exif_orientation, kOrientationHelp).choices({"ignore", "apply"});
+    s.option("exif_orientation", &ZipOptions::exif_orientation, kOrientationHelp);
   }
 };
 

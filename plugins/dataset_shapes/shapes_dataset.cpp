@@ -89,9 +89,9 @@ class Draws {
   std::uint64_t seed_;
 };
 
-Colour background_colour(const std::string& choice, const Draws& draws) {
-  if (choice == "white") return {1, 1, 1};
-  if (choice == "black") return {0, 0, 0};
+Colour background_colour(Background choice, const Draws& draws) {
+  if (choice == Background::white) return {1, 1, 1};
+  if (choice == Background::black) return {0, 0, 0};
   return from_hsv(draws.between(0, 1, "background hue"), draws.between(0, 0.25, "background saturation"),
                   draws.between(0.85, 1, "background value"));
 }
@@ -134,8 +134,8 @@ ShapesDataset::ShapesDataset(const ShapesOptions& options, const Spec& spec) : o
   for (const Form& form : kForms) known.push_back(form.name);
   std::set<std::string> seen;
   for (const std::string& name : options.forms) {
-    if (find_form(name) == nullptr) throw ConfigError(text("forms: '", name, "' is none of ", join(known, ", ")));
-    if (!seen.insert(name).second) throw ConfigError(text("forms: '", name, "' stands there twice"));
+    if (find_form(name) == nullptr) throw ConfigError(text("forms: '", name, "' is not one of ", join(known, ", ")));
+    if (!seen.insert(name).second) throw ConfigError(text("forms: '", name, "' is listed twice"));
   }
   if (seen.empty()) throw ConfigError(text("forms: expected at least one of ", join(known, ", ")));
 }

@@ -4,24 +4,31 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/dataset.h"
 #include "casdm/options.h"
 
 namespace casdm::dataset_shapes {
 
+enum class Background { white, black, random };
+
+constexpr auto choices_of(Background) {
+  using enum Background;
+  return choices<Background>({{white, "white"}, {black, "black"}, {random, "random"}});
+}
+
 struct ShapesOptions {
   Count num_images = 10000;
   std::int64_t seed = 0;
   std::vector<std::string> forms = {"circle", "square", "triangle", "ring", "cross"};
-  std::string background = "white";
+  Background background = Background::white;
 
   static void describe(Schema<ShapesOptions>& s) {
     s.option("num_images", &ShapesOptions::num_images, "Size of the data set.").range(1, 1e8).in_unit("images");
     s.option("seed", &ShapesOptions::seed, "Another seed makes other images.").at_least(0);
     s.option("forms", &ShapesOptions::forms,
              "The forms, each a class in this order: `circle`, `square`, `triangle`, `ring`, `cross`.");
-    s.option("background", &ShapesOptions::background, "`random`: a pale colour for each image.")
-        .choices({"white", "black", "random"});
+    s.option("background", &ShapesOptions::background, "`random`: a pale colour for each image.");
   }
 };
 

@@ -12,18 +12,15 @@ void CasDmOptions::describe(Schema<CasDmOptions>& s) {
   s.component("phi", &CasDmOptions::phi, Backbone::kind, "Stage 2: predicts the clean image and the gate.").required();
   MixtureOptions::describe_to(s);
   s.option("input_clip", &CasDmOptions::input_clip,
-           "unit clamps phi's input x0* to [-1, 1]; none passes theta's error on, amplified by sqrt((1-A_t)/A_t).")
-      .choices({"unit", "none"});
+           "unit clamps phi's input x0* to [-1, 1]; none passes theta's error on, amplified by sqrt((1-A_t)/A_t).");
   s.option("sees_x_t", &CasDmOptions::sees_x_t, "phi is given x_t beside x0*.");
   s.option("detach_input", &CasDmOptions::detach_input,
            "The gradient block between phi and theta; false lets x0, mu and the metrics train theta.");
   s.option("output", &CasDmOptions::output,
-           "direct: phi's output is x0'; residual: x0' is phi's input plus its output, which starts at zero.")
-      .choices({"direct", "residual"});
+           "direct: phi's output is x0'; residual: x0' is phi's input plus its output, which starts at zero.");
   s.option("gate_detach_trunk", &CasDmOptions::gate_detach_trunk,
            "The mu loss trains the gate alone, which a small network of its own then predicts from x0* and x0'.");
-  s.option("train_mode", &CasDmOptions::train_mode, "joint: both networks; frozen_theta: phi alone, after theta.")
-      .choices({"joint", "frozen_theta"});
+  s.option("train_mode", &CasDmOptions::train_mode, "joint: both networks; frozen_theta: phi alone, after theta.");
 }
 
 CasDmHead::CasDmHead(const CasDmOptions& options, const Spec& spec)
@@ -66,11 +63,12 @@ Estimate CasDmHead::predict(const Tensor& x_t, const Tensor& t, const Condition&
   const Tensor eps = options_.detach_input ? estimate.eps.detach() : estimate.eps;
   estimate.x0_from_eps = schedule_->predict_x0_from_eps(x_t, t, eps);
 
-  const Tensor input = options_.input_clip == "unit" ? estimate.x0_from_eps.clamp(-1, 1) : estimate.x0_from_eps;
+  const Tensor input =
+      options_.input_clip == InputClip::unit ? estimate.x0_from_eps.clamp(-1, 1) : estimate.x0_from_eps;
   const Tensor output =
       phi_(options_.sees_x_t ? at::cat({input, schedule_->network_input(x_t, t)}, 1) : input, t, for_phi);
   estimate.x0 = output.narrow(1, 0, channels_);
-  if (options_.output == "residual") estimate.x0 = input + estimate.x0;
+  if (options_.output == PhiOutput::residual) estimate.x0 = input + estimate.x0;
 
   const Tensor gate = gate_network_ ? gate_network_->forward(estimate.x0, input, schedule_->log_snr(t))
                                     : output.narrow(1, channels_, mixture_.gate_channels());

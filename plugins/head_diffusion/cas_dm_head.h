@@ -5,21 +5,44 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
+#include "casdm/choice.h"
 #include "casdm/head_network.h"
 #include "gate_network.h"
 #include "mixture.h"
 
 namespace casdm::head_diffusion {
 
+enum class InputClip { unit, none };
+
+constexpr auto choices_of(InputClip) {
+  using enum InputClip;
+  return choices<InputClip>({{unit, "unit"}, {none, "none"}});
+}
+
+/// What phi's output is: x0', or what is added to its input to give x0'.
+enum class PhiOutput { direct, residual };
+
+constexpr auto choices_of(PhiOutput) {
+  using enum PhiOutput;
+  return choices<PhiOutput>({{direct, "direct"}, {residual, "residual"}});
+}
+
+enum class TrainMode { joint, frozen_theta };
+
+constexpr auto choices_of(TrainMode) {
+  using enum TrainMode;
+  return choices<TrainMode>({{joint, "joint"}, {frozen_theta, "frozen_theta"}});
+}
+
 struct CasDmOptions : MixtureOptions {
   ComponentConfig theta;
   ComponentConfig phi;
-  std::string input_clip = "unit";
+  InputClip input_clip = InputClip::unit;
   bool sees_x_t = false;
   bool detach_input = true;
-  std::string output = "direct";
+  PhiOutput output = PhiOutput::direct;
   bool gate_detach_trunk = false;
-  std::string train_mode = "joint";
+  TrainMode train_mode = TrainMode::joint;
 
   static void describe(Schema<CasDmOptions>& s);
 };
@@ -52,7 +75,7 @@ class CasDmHead : public CascadeHead {
   bool gradients_are_separate() const override { return options_.detach_input || is_theta_frozen(); }
 
  private:
-  bool is_theta_frozen() const { return options_.train_mode == "frozen_theta"; }
+  bool is_theta_frozen() const { return options_.train_mode == TrainMode::frozen_theta; }
   Tensor predict_eps(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
   Estimate predict(const Tensor& x_t, const Tensor& t, const Condition& for_theta, const Condition& for_phi) const;
 

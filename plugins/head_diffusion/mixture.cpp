@@ -14,9 +14,9 @@ namespace {
 /// t -> s with eta = 0,
 ///     mu(h) = alpha_s h + sigma_s (x_t - alpha_t h) / sigma_t    (Song et al. 2021, eq. 12),
 /// whose alpha_s - sigma_s alpha_t / sigma_t is alpha_s (1 - sqrt(SNR_t / SNR_s)).
-Tensor x0_coefficient(const NoiseScheduler& schedule, const Tensor& t, const std::string& space) {
+Tensor x0_coefficient(const NoiseScheduler& schedule, const Tensor& t, MuSpace space) {
   const Tensor s = schedule.previous(t);
-  if (space == "ddpm") return schedule.posterior(t, s).of_x0;
+  if (space == MuSpace::ddpm) return schedule.posterior(t, s).of_x0;
   return -schedule.alpha(s) * ((schedule.log_snr(t) - schedule.log_snr(s)) / 2).expm1();
 }
 
@@ -31,12 +31,12 @@ void LossWeights::describe(Schema<LossWeights>& s) {
 Mixture::Mixture(const MixtureOptions& options, std::int64_t channels, std::shared_ptr<const NoiseScheduler> schedule)
     : options_(options), channels_(channels), schedule_(std::move(schedule)) {}
 
-std::int64_t Mixture::gate_channels() const { return options_.gate_shape == "channel" ? channels_ : 1; }
+std::int64_t Mixture::gate_channels() const { return options_.gate_shape == GateShape::channel ? channels_ : 1; }
 
 Tensor Mixture::gate(const Tensor& output) const {
-  const Tensor g = options_.gate_shape == "spatial" ? output : output.mean({2, 3}, /*keepdim=*/true);
-  if (options_.gate_activation == "sigmoid") return g.sigmoid();
-  if (options_.gate_activation == "clamp") return (g + 0.5).clamp(0, 1);
+  const Tensor g = options_.gate_shape == GateShape::spatial ? output : output.mean({2, 3}, /*keepdim=*/true);
+  if (options_.gate_activation == GateActivation::sigmoid) return g.sigmoid();
+  if (options_.gate_activation == GateActivation::clamp) return (g + 0.5).clamp(0, 1);
   return g + 0.5;
 }
 
@@ -47,7 +47,7 @@ Tensor Mixture::mu_loss(const Estimate& estimate, const TrainingBatch& batch) co
   const Tensor& r = estimate.gate;
   const Tensor mixed = r * estimate.x0.detach() + (1 - r) * estimate.x0_from_eps.detach();
   const Tensor error = squared_error(batch.x0, mixed);
-  if (options_.mu_weight == "inv_c1sq") return error;
+  if (options_.mu_weight == MuWeight::inv_c1sq) return error;
   return per_image(x0_coefficient(*schedule_, batch.t, options_.mu_space).square(), error) * error;
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
+#include "casdm/choice.h"
 
 namespace casdm::head_diffusion {
 
@@ -16,30 +17,59 @@ struct LossWeights {
   static void describe(Schema<LossWeights>& s);
 };
 
+/// What the gate varies over within an image.
+enum class GateShape { spatial, scalar, channel };
+
+constexpr auto choices_of(GateShape) {
+  using enum GateShape;
+  return choices<GateShape>({{spatial, "spatial"}, {scalar, "scalar"}, {channel, "channel"}});
+}
+
+enum class GateActivation { sigmoid, clamp, linear };
+
+constexpr auto choices_of(GateActivation) {
+  using enum GateActivation;
+  return choices<GateActivation>({{sigmoid, "sigmoid"}, {clamp, "clamp"}, {linear, "linear"}});
+}
+
+/// The mean that the mu loss compares.
+enum class MuSpace { ddpm, ddim };
+
+constexpr auto choices_of(MuSpace) {
+  using enum MuSpace;
+  return choices<MuSpace>({{ddpm, "ddpm"}, {ddim, "ddim"}});
+}
+
+enum class MuWeight { none, inv_c1sq };
+
+constexpr auto choices_of(MuWeight) {
+  using enum MuWeight;
+  return choices<MuWeight>({{none, "none"}, {inv_c1sq, "inv_c1sq"}});
+}
+
 /// Options of a head that mixes x0' with x0*.
 struct MixtureOptions {
   LossWeights weights;
-  std::string gate_shape = "spatial";
-  std::string gate_activation = "sigmoid";
-  std::string mu_space = "ddpm";
-  std::string mu_weight = "none";
+  GateShape gate_shape = GateShape::spatial;
+  GateActivation gate_activation = GateActivation::sigmoid;
+  MuSpace mu_space = MuSpace::ddpm;
+  MuWeight mu_weight = MuWeight::none;
 
   template <class T>
   static void describe_to(Schema<T>& s) {
-    s.option("weights", static_cast<LossWeights T::*>(&T::weights), "Factors of the loss terms eps, x0 and mu.");
-    s.option("gate_shape", static_cast<std::string T::*>(&T::gate_shape),
-             "What the gate r varies over within an image: pixels (1xHxW), nothing (1x1x1) or channels (Cx1x1).")
-        .choices({"spatial", "scalar", "channel"});
-    s.option("gate_activation", static_cast<std::string T::*>(&T::gate_activation),
-             "From the network's output g to r: sigmoid(g), g + 1/2 clamped to [0, 1], or g + 1/2. All start at 1/2.")
-        .choices({"sigmoid", "clamp", "linear"});
-    s.option("mu_space", static_cast<std::string T::*>(&T::mu_space),
-             "Mean that the mu loss compares: of the DDPM posterior or of the deterministic DDIM step.")
-        .choices({"ddpm", "ddim"});
-    s.option(
-         "mu_weight", static_cast<std::string T::*>(&T::mu_weight),
-         "inv_c1sq divides the mu loss by the square of the mean's coefficient of x0, so that all t train the gate.")
-        .choices({"none", "inv_c1sq"});
+    s.template option<LossWeights>("weights", &T::weights, "Factors of the loss terms eps, x0 and mu.");
+    s.template option<GateShape>(
+        "gate_shape", &T::gate_shape,
+        "What the gate r varies over within an image: pixels (1xHxW), nothing (1x1x1) or channels (Cx1x1).");
+    s.template option<GateActivation>(
+        "gate_activation", &T::gate_activation,
+        "From the network's output g to r: sigmoid(g), g + 1/2 clamped to [0, 1], or g + 1/2. All start at 1/2.");
+    s.template option<MuSpace>(
+        "mu_space", &T::mu_space,
+        "Mean that the mu loss compares: of the DDPM posterior or of the deterministic DDIM step.");
+    s.template option<MuWeight>(
+        "mu_weight", &T::mu_weight,
+        "inv_c1sq divides the mu loss by the square of the mean's coefficient of x0, so that all t train the gate.");
   }
 };
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "variational_bound.h"
 
 namespace casdm::head_diffusion {
@@ -11,16 +12,17 @@ namespace casdm::head_diffusion {
 namespace {
 
 const SingleOptions& checked(const SingleOptions& options) {
-  if (options.prediction_type == "flow" && options.t_weight != "uniform") {
-    throw ConfigError("t_weight = \"" + options.t_weight +
-                      "\" weights |x0 - x0'|^2, which prediction_type = \"flow\" " +
-                      "does not compare; leave t_weight out");
+  if (options.prediction_type == Prediction::flow && options.t_weight != TimeWeight::uniform) {
+    throw ConfigError(text("t_weight = \"", to_string(options.t_weight),
+                           "\" weights |x0 - x0'|^2, which prediction_type = \"flow\" does not compare; leave t_weight "
+                           "out"));
   }
-  if (options.objective != "vlb") return options;
-  if (options.variance != "learned_range") {
-    throw ConfigError("objective = \"vlb\" needs variance = \"learned_range\", got \"" + options.variance + "\"");
+  if (options.objective != Objective::vlb) return options;
+  if (options.variance != LearnedVariance::learned_range) {
+    throw ConfigError(
+        text("objective = \"vlb\" needs variance = \"learned_range\", got \"", to_string(options.variance), "\""));
   }
-  if (options.t_weight != "uniform") {
+  if (options.t_weight != TimeWeight::uniform) {
     throw ConfigError("t_weight weights the simple loss, which objective = \"vlb\" does not have; leave t_weight out");
   }
   return options;
@@ -31,15 +33,12 @@ const SingleOptions& checked(const SingleOptions& options) {
 void SingleOptions::describe(Schema<SingleOptions>& s) {
   s.component("theta", &SingleOptions::theta, Backbone::kind, "The network.").required();
   s.option("prediction_type", &SingleOptions::prediction_type,
-           "What theta predicts: noise, clean image, v or the velocity of a rectified flow, eps - x0.")
-      .choices({"epsilon", "sample", "v_prediction", "flow"});
+           "What theta predicts: noise, clean image, v or the velocity of a rectified flow, eps - x0.");
   TimeWeightOptions::describe_to(s);
   s.option("variance", &SingleOptions::variance,
-           "learned_range: theta also predicts the log variance between beta~_t and beta_t (Nichol & Dhariwal 2021).")
-      .choices({"fixed", "learned_range"});
+           "learned_range: theta also predicts the log variance between beta~_t and beta_t (Nichol & Dhariwal 2021).");
   s.option("objective", &SingleOptions::objective,
-           "simple: |error|^2, and the bound for a learned variance alone (hybrid); vlb: the bound for all outputs.")
-      .choices({"simple", "vlb"});
+           "simple: |error|^2, and the bound for a learned variance alone (hybrid); vlb: the bound for all outputs.");
   s.option("vlb_weight", &SingleOptions::vlb_weight,
            "Factor of the whole bound in the hybrid loss; a sampled timestep's term is weighted by T times this.")
       .at_least(0);
@@ -48,29 +47,29 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
 SingleHead::SingleHead(const SingleOptions& options, const Spec& spec)
     : options_(checked(options)),
       channels_(spec.image.channels),
-      schedule_(options.prediction_type == "epsilon"
+      schedule_(options.prediction_type == Prediction::epsilon
                     ? require_final_signal(spec.schedule, "prediction_type = \"epsilon\"")
                     : spec.schedule),
       theta_("theta", options.theta, spec, spec.image.channels,
-             options.variance == "learned_range" ? 2 * spec.image.channels : spec.image.channels) {}
+             options.variance == LearnedVariance::learned_range ? 2 * spec.image.channels : spec.image.channels) {}
 
 std::vector<NamedModule> SingleHead::modules() const { return {theta_.module()}; }
 
-SingleHead::Prediction SingleHead::predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
+SingleHead::Outputs SingleHead::predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
   const Tensor outputs = theta_(schedule_->network_input(x_t, t), t, condition);
-  Prediction prediction;
+  Outputs prediction;
   prediction.output = outputs.narrow(1, 0, channels_);
   Estimate& estimate = prediction.estimate;
   if (learns_variance()) estimate.variance = outputs.narrow(1, channels_, channels_);
 
-  if (options_.prediction_type == "epsilon") {
+  if (options_.prediction_type == Prediction::epsilon) {
     estimate.eps = prediction.output;
     estimate.x0_from_eps = schedule_->predict_x0_from_eps(x_t, t, estimate.eps);
-  } else if (options_.prediction_type == "sample") {
+  } else if (options_.prediction_type == Prediction::sample) {
     estimate.x0 = prediction.output;
     estimate.x0_from_eps = estimate.x0;
     estimate.eps = schedule_->predict_eps_from_x0(x_t, t, estimate.x0);
-  } else if (options_.prediction_type == "v_prediction") {
+  } else if (options_.prediction_type == Prediction::v) {
     estimate.x0_from_eps = schedule_->predict_x0_from_v(x_t, t, prediction.output);
     estimate.eps = schedule_->predict_eps_from_v(x_t, t, prediction.output);
   } else {
@@ -89,26 +88,26 @@ Estimate SingleHead::estimate(const EstimateInput& input) {
 
 LossTerm SingleHead::simple_term(const Tensor& output, const TrainingBatch& batch) const {
   LossTerm term{"eps", {}, 1.0, theta_.name()};
-  if (options_.prediction_type == "epsilon") {
+  if (options_.prediction_type == Prediction::epsilon) {
     term.value = squared_error(batch.eps, output);
-  } else if (options_.prediction_type == "sample") {
+  } else if (options_.prediction_type == Prediction::sample) {
     term.name = "x0";
     term.value = squared_error(batch.x0, output);
-  } else if (options_.prediction_type == "flow") {
+  } else if (options_.prediction_type == Prediction::flow) {
     term.name = "flow";
     term.value = squared_error(batch.eps - batch.x0, output);
   } else {
     term.name = "v";
     term.value = squared_error(schedule_->velocity(batch.x0, batch.t, batch.eps), output);
   }
-  if (options_.t_weight != "uniform") {
+  if (options_.t_weight != TimeWeight::uniform) {
     term.value = per_image(time_weight(options_, batch.log_snr, options_.prediction_type), term.value) * term.value;
   }
   return term;
 }
 
 LossTerm SingleHead::vlb_term(const Estimate& estimate, const TrainingBatch& batch) const {
-  const bool is_hybrid = options_.objective == "simple";
+  const bool is_hybrid = options_.objective == Objective::simple;
   const Tensor x0 = is_hybrid ? estimate.x0_from_eps.detach() : estimate.x0_from_eps;
   const double num_terms = static_cast<double>(schedule_->num_train_timesteps());
   return {"vlb", variational_bound(*schedule_, batch, x0, estimate.variance),
@@ -118,7 +117,7 @@ LossTerm SingleHead::vlb_term(const Estimate& estimate, const TrainingBatch& bat
 Losses SingleHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
   const auto [output, estimate] = predict(batch.x_t, batch.t, batch.condition_for(theta_.name()));
   Losses losses;
-  if (options_.objective == "simple") losses.terms.push_back(simple_term(output, batch));
+  if (options_.objective == Objective::simple) losses.terms.push_back(simple_term(output, batch));
   if (learns_variance()) losses.terms.push_back(vlb_term(estimate, batch));
   for (LossTerm& term : metrics.evaluate(estimate.x0_from_eps, batch, theta_.name())) {
     losses.terms.push_back(std::move(term));

@@ -5,16 +5,31 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
+#include "casdm/choice.h"
 #include "casdm/head_network.h"
 #include "t_weight.h"
 
 namespace casdm::head_diffusion {
 
+enum class LearnedVariance { fixed, learned_range };
+
+constexpr auto choices_of(LearnedVariance) {
+  using enum LearnedVariance;
+  return choices<LearnedVariance>({{fixed, "fixed"}, {learned_range, "learned_range"}});
+}
+
+enum class Objective { simple, vlb };
+
+constexpr auto choices_of(Objective) {
+  using enum Objective;
+  return choices<Objective>({{simple, "simple"}, {vlb, "vlb"}});
+}
+
 struct SingleOptions : TimeWeightOptions {
   ComponentConfig theta;
-  std::string prediction_type = "epsilon";
-  std::string variance = "fixed";
-  std::string objective = "simple";
+  Prediction prediction_type = Prediction::epsilon;
+  LearnedVariance variance = LearnedVariance::fixed;
+  Objective objective = Objective::simple;
   double vlb_weight = 0.001;
 
   static void describe(Schema<SingleOptions>& s);
@@ -38,13 +53,13 @@ class SingleHead : public CascadeHead {
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
 
  private:
-  struct Prediction {
+  struct Outputs {
     Tensor output;  ///< what prediction_type says, [B, C, H, W]
     Estimate estimate;
   };
 
-  bool learns_variance() const { return options_.variance == "learned_range"; }
-  Prediction predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
+  bool learns_variance() const { return options_.variance == LearnedVariance::learned_range; }
+  Outputs predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
   LossTerm simple_term(const Tensor& output, const TrainingBatch& batch) const;
   LossTerm vlb_term(const Estimate& estimate, const TrainingBatch& batch) const;
 

@@ -10,20 +10,29 @@ namespace {
 
 /// The factor of |x0 - x0'|^2.
 Tensor x0_weight(const TimeWeightOptions& options, const Tensor& snr) {
-  if (options.t_weight == "snr") return snr;
-  if (options.t_weight == "snr_plus_one") return snr + 1;
-  if (options.t_weight == "truncated_snr") return snr.clamp_min(1);
-  if (options.t_weight == "min_snr") return snr.clamp_max(options.snr_gamma);
+  switch (options.t_weight) {
+    case TimeWeight::uniform:
+    case TimeWeight::snr:
+      return snr;
+    case TimeWeight::snr_plus_one:
+      return snr + 1;
+    case TimeWeight::truncated_snr:
+      return snr.clamp_min(1);
+    case TimeWeight::min_snr:
+      return snr.clamp_max(options.snr_gamma);
+    case TimeWeight::p2:
+      break;
+  }
   return snr / (options.p2_k + snr).pow(options.p2_gamma);
 }
 
 }  // namespace
 
-Tensor time_weight(const TimeWeightOptions& options, const Tensor& log_snr, const std::string& prediction_type) {
+Tensor time_weight(const TimeWeightOptions& options, const Tensor& log_snr, Prediction predicted) {
   const Tensor snr = log_snr.exp();
   const Tensor weight = x0_weight(options, snr);
-  if (prediction_type == "epsilon") return weight / snr;
-  if (prediction_type == "sample") return weight;
+  if (predicted == Prediction::epsilon) return weight / snr;
+  if (predicted == Prediction::sample) return weight;
   return weight / (snr + 1);
 }
 

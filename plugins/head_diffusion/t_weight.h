@@ -2,40 +2,59 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <string>
-
+#include "casdm/choice.h"
 #include "casdm/options.h"
 
 namespace casdm::head_diffusion {
 
-/// How the simple loss weights timesteps, S = A/(1-A).
+/// How the simple loss weights timesteps.
+enum class TimeWeight { uniform, snr, snr_plus_one, truncated_snr, min_snr, p2 };
+
+constexpr auto choices_of(TimeWeight) {
+  using enum TimeWeight;
+  return choices<TimeWeight>({{uniform, "uniform"},
+                              {snr, "snr"},
+                              {snr_plus_one, "snr_plus_one"},
+                              {truncated_snr, "truncated_snr"},
+                              {min_snr, "min_snr"},
+                              {p2, "p2"}});
+}
+
+/// What a single network predicts: noise, clean image, v or the velocity of a rectified flow.
+enum class Prediction { epsilon, sample, v, flow };
+
+constexpr auto choices_of(Prediction) {
+  using enum Prediction;
+  return choices<Prediction>({{epsilon, "epsilon"}, {sample, "sample"}, {v, "v_prediction"}, {flow, "flow"}});
+}
+
+/// The weight and its numbers, S = A/(1-A).
 struct TimeWeightOptions {
-  std::string t_weight = "uniform";
+  TimeWeight t_weight = TimeWeight::uniform;
   double snr_gamma = 5.0;
   double p2_k = 1.0;
   double p2_gamma = 1.0;
 
   template <class T>
   static void describe_to(Schema<T>& s) {
-    s.option("t_weight", static_cast<std::string T::*>(&T::t_weight),
-             "Factor of the simple loss by t: uniform in the loss as it is, or of |x0 - x0'|^2 by the signal-to-noise "
-             "ratio S: snr S, snr_plus_one S+1, truncated_snr max(S, 1), min_snr min(S, snr_gamma), p2 S/(p2_k + "
-             "S)^p2_gamma.")
-        .choices({"uniform", "snr", "snr_plus_one", "truncated_snr", "min_snr", "p2"});
-    s.option("snr_gamma", static_cast<double T::*>(&T::snr_gamma), "Cap of t_weight = \"min_snr\".").greater_than(0);
-    s.option("p2_k", static_cast<double T::*>(&T::p2_k), "Of t_weight = \"p2\": where its weight begins to fall, in S.")
+    s.template option<TimeWeight>(
+        "t_weight", &T::t_weight,
+        "Factor of the simple loss by t: uniform in the loss as it is, or of |x0 - x0'|^2 by the signal-to-noise "
+        "ratio S: snr S, snr_plus_one S+1, truncated_snr max(S, 1), min_snr min(S, snr_gamma), p2 S/(p2_k + "
+        "S)^p2_gamma.");
+    s.template option<double>("snr_gamma", &T::snr_gamma, "Cap of t_weight = \"min_snr\".").greater_than(0);
+    s.template option<double>("p2_k", &T::p2_k, "Of t_weight = \"p2\": where its weight begins to fall, in S.")
         .greater_than(0);
-    s.option("p2_gamma", static_cast<double T::*>(&T::p2_gamma), "Of t_weight = \"p2\": how much it falls; 0: not.")
-        .at_least(0);
+    s.template option<double>("p2_gamma", &T::p2_gamma, "Of t_weight = \"p2\": how much it falls; 0: not.").at_least(0);
   }
 };
 
-/// The factor of the loss in `prediction_type` ("epsilon", "sample", "v_prediction") at `log_snr`, shaped like it; not
+/// The factor of the loss in what is predicted (epsilon, sample or v) at `log_snr`, shaped like it; not
 /// for t_weight = "uniform". |x0 - x0'|^2 = |eps - eps'|^2 / S = |v - v'|^2 / (S + 1), so one weight of the clean image
 /// serves all three.
 ///   snr, snr_plus_one, truncated_snr   Salimans & Ho 2022, section 4
 ///   min_snr                            Hang et al. 2023, section 3.4
 ///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2
-at::Tensor time_weight(const TimeWeightOptions& options, const at::Tensor& log_snr, const std::string& prediction_type);
+at::Tensor time_weight(const TimeWeightOptions& options, const at::Tensor& log_snr, Prediction predicted);
 
 }  // namespace casdm::head_diffusion

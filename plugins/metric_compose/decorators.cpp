@@ -122,8 +122,7 @@ void ResizedOptions::describe(Schema<ResizedOptions>& s) {
       .in_unit("pixels")
       .example(64);
   s.option("mode", &ResizedOptions::mode,
-           "Interpolation; area: means of whole pixels, for shrinking by a whole factor.")
-      .choices({"bilinear", "bicubic", "area"});
+           "Interpolation; area: means of whole pixels, for shrinking by a whole factor.");
 }
 
 ResizedLoss::ResizedLoss(const Options& options, const Spec& spec)
@@ -144,9 +143,9 @@ Tensor ResizedLoss::distance(const Tensor& prediction, const std::vector<Tensor>
 Tensor ResizedLoss::resized(const Tensor& images) const {
   const std::array<std::int64_t, 2> size = {size_, size_};
   if (images.size(2) == size_ && images.size(3) == size_) return images;
-  if (mode_ == "area") return at::adaptive_avg_pool2d(images, size);
+  if (mode_ == Interpolation::area) return at::adaptive_avg_pool2d(images, size);
   // The antialiased forms equal the plain ones where images grow.
-  if (mode_ == "bicubic") return at::_upsample_bicubic2d_aa(images, size, /*align_corners=*/false);
+  if (mode_ == Interpolation::bicubic) return at::_upsample_bicubic2d_aa(images, size, /*align_corners=*/false);
   return at::_upsample_bilinear2d_aa(images, size, /*align_corners=*/false);
 }
 

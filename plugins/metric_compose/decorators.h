@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/metric_loss.h"
 #include "casdm/options.h"
 
@@ -61,10 +62,17 @@ class Decorator : public MetricLoss {
   std::shared_ptr<MetricLoss> metric_;
 };
 
+enum class Interpolation { bilinear, bicubic, area };
+
+constexpr auto choices_of(Interpolation) {
+  using enum Interpolation;
+  return choices<Interpolation>({{bilinear, "bilinear"}, {bicubic, "bicubic"}, {area, "area"}});
+}
+
 struct ResizedOptions {
   ComponentConfig metric;
   std::int64_t size = 0;
-  std::string mode = "bilinear";
+  Interpolation mode = Interpolation::bilinear;
 
   static void describe(Schema<ResizedOptions>& s);
 };
@@ -82,7 +90,7 @@ class ResizedLoss : public Decorator {
   Tensor resized(const Tensor& images) const;
 
   std::int64_t size_;
-  std::string mode_;
+  Interpolation mode_;
 };
 
 struct PatchOptions {

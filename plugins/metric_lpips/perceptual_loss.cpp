@@ -12,7 +12,7 @@ namespace {
 constexpr double kEpsilon = 1e-10;
 
 trunks::Trunk trunk_of(const LpipsOptions& options) {
-  const bool average_pool = options.profile == "consistency-models";
+  const bool average_pool = options.profile == LpipsProfile::consistency_models;
   if (average_pool && options.net != "vgg16") {
     throw ConfigError(text("profile = \"consistency-models\" is defined for net = \"vgg16\" alone, got \"", options.net,
                            "\"; choose vgg16 or profile = \"lpips\""));
@@ -82,21 +82,22 @@ Tensor PerceptualLoss::network_input(const Tensor& images) const {
 
 Tensor PerceptualLoss::normalise(const Tensor& features) const {
   const Tensor squares = features.square().sum(1, /*keepdim=*/true);
-  return setup_.is_safe ? features / (squares + kEpsilon).sqrt() : features / (squares.sqrt() + kEpsilon);
+  return setup_.normalisation == Normalisation::safe ? features / (squares + kEpsilon).sqrt()
+                                                     : features / (squares.sqrt() + kEpsilon);
 }
 
 LpipsLoss::LpipsLoss(const Options& options, const Spec& spec)
     : PerceptualLoss({.trunk = trunk_of(options),
                       .weights = options.weights.value_or("lpips_" + options.net + ".safetensors"),
                       .has_heads = options.lin,
-                      .is_safe = options.normalisation == "safe",
-                      .resize_to = options.profile == "consistency-models" ? 224 : 0},
+                      .normalisation = options.normalisation,
+                      .resize_to = options.profile == LpipsProfile::consistency_models ? 224 : 0},
                      spec) {}
 
 StLpipsLoss::StLpipsLoss(const Options& options, const Spec& spec)
     : PerceptualLoss({.trunk = trunks::st_lpips_trunk(options.net),
                       .weights = options.weights.value_or("st_lpips_" + options.net + ".safetensors"),
-                      .is_safe = options.normalisation == "safe"},
+                      .normalisation = options.normalisation},
                      spec) {}
 
 namespace {
@@ -117,16 +118,15 @@ void LpipsOptions::describe(Schema<LpipsOptions>& s) {
   s.option("lin", &LpipsOptions::lin, "Weight the channels by the learned heads; false: all equally.");
   s.option("profile", &LpipsOptions::profile,
            "lpips: as published. consistency-models: average pools, and images narrower than 256 resized to 224 "
-           "(bilinear), as in Song et al. 2023; vgg16 only.")
-      .choices({"lpips", "consistency-models"});
-  s.option("normalisation", &LpipsOptions::normalisation, kNormalisationDoc).choices({"safe", "upstream"});
+           "(bilinear), as in Song et al. 2023; vgg16 only.");
+  s.option("normalisation", &LpipsOptions::normalisation, kNormalisationDoc);
 }
 
 void StLpipsOptions::describe(Schema<StLpipsOptions>& s) {
   s.option("net", &StLpipsOptions::net, "Trunk.").choices({"vgg16", "alexnet"});
   s.option("weights", &StLpipsOptions::weights, text(kWeightsDoc, "st_lpips_<net>.safetensors."))
       .example("st_lpips_vgg16.safetensors");
-  s.option("normalisation", &StLpipsOptions::normalisation, kNormalisationDoc).choices({"safe", "upstream"});
+  s.option("normalisation", &StLpipsOptions::normalisation, kNormalisationDoc);
 }
 
 }  // namespace casdm::metric_lpips

@@ -4,11 +4,20 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/metric_loss.h"
 #include "casdm/options.h"
 #include "trunks/trunk_network.h"
 
 namespace casdm::metric_lpips {
+
+/// The form of n below.
+enum class Normalisation { safe, upstream };
+
+constexpr auto choices_of(Normalisation) {
+  using enum Normalisation;
+  return choices<Normalisation>({{safe, "safe"}, {upstream, "upstream"}});
+}
 
 /// What LPIPS and ST-LPIPS have in common: the distance between two images' features in a trained
 /// network. With f_k the features at tap k, n(f) = f scaled to length 1 over its channels, and w_k >= 0
@@ -32,7 +41,7 @@ class PerceptualLoss : public MetricLoss {
     trunks::Trunk trunk;
     std::string weights;    ///< file name or path of the safetensors file
     bool has_heads = true;  ///< false: every w_k,c is 1
-    bool is_safe = true;
+    Normalisation normalisation = Normalisation::safe;
     std::int64_t resize_to = 0;  ///< images whose width is smaller are resized to this; 0: never
   };
 
@@ -53,12 +62,19 @@ class PerceptualLoss : public MetricLoss {
   std::int64_t channels_;
 };
 
+enum class LpipsProfile { lpips, consistency_models };
+
+constexpr auto choices_of(LpipsProfile) {
+  using enum LpipsProfile;
+  return choices<LpipsProfile>({{lpips, "lpips"}, {consistency_models, "consistency-models"}});
+}
+
 struct LpipsOptions {
   std::string net = "vgg16";
   std::optional<std::string> weights;
   bool lin = true;
-  std::string profile = "lpips";
-  std::string normalisation = "safe";
+  LpipsProfile profile = LpipsProfile::lpips;
+  Normalisation normalisation = Normalisation::safe;
 
   static void describe(Schema<LpipsOptions>& s);
 };
@@ -73,7 +89,7 @@ class LpipsLoss : public PerceptualLoss {
 struct StLpipsOptions {
   std::string net = "vgg16";
   std::optional<std::string> weights;
-  std::string normalisation = "safe";
+  Normalisation normalisation = Normalisation::safe;
 
   static void describe(Schema<StLpipsOptions>& s);
 };

@@ -92,8 +92,7 @@ void CosineOptions::describe(Schema<CosineOptions>& s) {
 void SigmoidOptions::describe(Schema<SigmoidOptions>& s) {
   describe_common(s);
   s.option("form", &SigmoidOptions::form,
-           "cumulative: A falls like a logistic function (Jabri et al.). betas: beta rises like one (diffusers).")
-      .choices({"cumulative", "betas"});
+           "cumulative: A falls like a logistic function (Jabri et al.). betas: beta rises like one (diffusers).");
   s.option("start", &SigmoidOptions::start, "Left end of the logistic function (cumulative).");
   s.option("end", &SigmoidOptions::end, "Right end of the logistic function (cumulative).");
   s.option("temperature", &SigmoidOptions::temperature, "The paper's tau (cumulative).").greater_than(0);
@@ -130,7 +129,7 @@ Betas betas_of(const CosineOptions& options) {
 
 Betas betas_of(const SigmoidOptions& options) {
   const std::int64_t count = options.num_train_timesteps;
-  if (options.form == "betas") {
+  if (options.form == SigmoidForm::betas) {
     require_rising(options.beta_start, options.beta_end);
     Betas betas = linspace(-6, 6, count);
     for (double& beta : betas) {

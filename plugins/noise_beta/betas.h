@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/options.h"
 
 namespace casdm::noise_beta {
@@ -22,7 +22,7 @@ void describe_common(Schema<T>& s) {
       .example(std::int64_t{4000});
   s.template option<bool>("rescale_zero_terminal_snr", &T::rescale_zero_terminal_snr,
                           "Shift and scale sqrt(A) so that the last timestep is pure noise, A_T = 0 (Lin et al. 2024, "
-                          "algorithm 1). Meant for v- or x0-prediction: there eps says nothing of the image.");
+                          "algorithm 1). Meant for v- or x0-prediction: there eps does not determine the image.");
 }
 
 /// beta rises linearly (Ho et al. 2020), between the ends times 1000/T so that A_T hardly depends on T
@@ -55,8 +55,16 @@ struct CosineOptions : CommonOptions {
 /// "cumulative": A(u) = (S(end/tau) - S(v/tau)) / (S(end/tau) - S(start/tau)), v = start + u (end - start),
 ///   u = t/T, S the logistic function (Jabri et al. 2022, algorithm 2);
 /// "betas": beta = S(-6..6) between beta_start and beta_end (Xu et al. 2022; diffusers' "sigmoid").
+enum class SigmoidForm { cumulative, betas };
+
+constexpr auto choices_of(SigmoidForm) {
+  using enum SigmoidForm;
+  return choices<SigmoidForm>({{cumulative, "cumulative"}, {betas, "betas"}});
+}
+
+/// Options of one form have no effect on the other.
 struct SigmoidOptions : CommonOptions {
-  std::string form = "cumulative";
+  SigmoidForm form = SigmoidForm::cumulative;
   double start = -3;
   double end = 3;
   double temperature = 1;

@@ -36,8 +36,8 @@ std::vector<Tensor> tensors(const std::vector<OptimizedParameter>& parameters, T
   return result;
 }
 
-at::ScalarType precision_of(const std::string& name, const Tensor& weights) {
-  const bool is_half = name == "bf16" || (name == "auto" && weights.is_cuda());
+at::ScalarType precision_of(MuonPrecision asked, const Tensor& weights) {
+  const bool is_half = asked == MuonPrecision::bf16 || (asked == MuonPrecision::automatic && weights.is_cuda());
   return is_half ? at::kBFloat16 : at::kFloat;
 }
 
@@ -52,11 +52,9 @@ void MuonOptions::describe(Schema<MuonOptions>& s) {
   s.option("scale", &MuonOptions::scale,
            "Size of a step of an m x n matrix: `match_rms_adamw` 0.2 sqrt(max(m, n)), for AdamW's learning rates (Liu "
            "et al. "
-           "2025); `original` sqrt(max(1, m / n)), for rates about 0.02.")
-      .choices({"match_rms_adamw", "original"});
+           "2025); `original` sqrt(max(1, m / n)), for rates about 0.02.");
   s.option("precision", &MuonOptions::precision,
-           "Arithmetic of the orthogonalisation; `auto`: bf16 on CUDA, else fp32.")
-      .choices({"auto", "fp32", "bf16"});
+           "Arithmetic of the orthogonalisation; `auto`: bf16 on CUDA, else fp32.");
   s.option("adamw_rate", &MuonOptions::adamw_rate,
            "AdamW's learning rate as a multiple of `learning_rate`, for all but matrices and convolutions.")
       .greater_than(0);
@@ -92,7 +90,7 @@ Muon::Muon(const MuonOptions& options, const Spec& spec)
 double Muon::scale(const Tensor& matrix) const {
   const auto m = static_cast<double>(matrix.size(0));
   const auto n = static_cast<double>(matrix.size(1));
-  return options_.scale == "original" ? std::sqrt(std::max(1.0, m / n)) : 0.2 * std::sqrt(std::max(m, n));
+  return options_.scale == MuonScale::original ? std::sqrt(std::max(1.0, m / n)) : 0.2 * std::sqrt(std::max(m, n));
 }
 
 void Muon::step(const Matrix& matrix, double learning_rate) const {

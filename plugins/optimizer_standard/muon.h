@@ -5,18 +5,34 @@
 #include <vector>
 
 #include "adam.h"
+#include "casdm/choice.h"
 #include "casdm/optimizer.h"
 #include "casdm/options.h"
 
 namespace casdm::optimizer_standard {
+
+enum class MuonScale { match_rms_adamw, original };
+
+constexpr auto choices_of(MuonScale) {
+  using enum MuonScale;
+  return choices<MuonScale>({{match_rms_adamw, "match_rms_adamw"}, {original, "original"}});
+}
+
+/// Arithmetic of the orthogonalisation.
+enum class MuonPrecision { automatic, fp32, bf16 };
+
+constexpr auto choices_of(MuonPrecision) {
+  using enum MuonPrecision;
+  return choices<MuonPrecision>({{automatic, "auto"}, {fp32, "fp32"}, {bf16, "bf16"}});
+}
 
 struct MuonOptions {
   double momentum = 0.95;
   bool nesterov = true;
   double weight_decay = 0.0;
   std::int64_t iterations = 5;
-  std::string scale = "match_rms_adamw";
-  std::string precision = "auto";
+  MuonScale scale = MuonScale::match_rms_adamw;
+  MuonPrecision precision = MuonPrecision::automatic;
   double adamw_rate = 1.0;
   std::array<double, 2> adamw_betas = {0.9, 0.999};
   double adamw_eps = 1e-8;

@@ -5,24 +5,21 @@
 #include <algorithm>
 #include <cmath>
 
-#include "timesteps.h"
-
 namespace casdm::sampler_diffusion {
 void DdimOptions::describe(Schema<DdimOptions>& s) {
   s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.")
       .at_least(1)
       .at_most(kTimestepsKey);
-  s.option("spacing", &DdimOptions::spacing, "Which timesteps are kept.").choices(spacing_names());
+  s.option("spacing", &DdimOptions::spacing, "Which timesteps are kept.");
   s.option("timestep_respacing", &DdimOptions::timestep_respacing,
-           "guided-diffusion's way to say both, instead: \"250\", \"ddim50\", \"10,15,20\".")
+           "Both in guided-diffusion's notation, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .matching(kRespacingPattern)
       .at_most(kTimestepsKey)
       .example("ddim50");
   s.option("eta", &DdimOptions::eta, "Noise of a step: 0 deterministic, 1 like DDPM.").range(0, 1);
   s.option("previous", &DdimOptions::previous,
            "Where a step leads: to the next kept timestep, or floor(T / number of steps) below, where diffusers goes "
-           "even if the next evaluation is at another one. The same when the number of steps divides T.")
-      .choices({"kept", "stride"});
+           "even if the next evaluation is at another one. The same when the number of steps divides T.");
   describe_clean_image(s);
 }
 
@@ -32,7 +29,7 @@ DdimSampler::DdimSampler(const Options& options, const Spec& spec)
   const double clean = schedule.range().clean;
   plan_ = plan_of_times(
       sampling_times(schedule, options.num_inference_steps, options.spacing, options.timestep_respacing), clean, false);
-  const bool strides = options.previous == "stride" && schedule.range().is_whole;
+  const bool strides = options.previous == Previous::stride && schedule.range().is_whole;
   const double stride =
       std::floor(static_cast<double>(schedule.num_train_timesteps()) / static_cast<double>(plan_.size()));
   for (SampleStep& step : plan_) {

@@ -4,18 +4,28 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/options.h"
 #include "casdm/sampler.h"
 #include "clean_image.h"
+#include "timesteps.h"
 
 namespace casdm::sampler_diffusion {
 
+/// Where a step leads.
+enum class Previous { kept, stride };
+
+constexpr auto choices_of(Previous) {
+  using enum Previous;
+  return choices<Previous>({{kept, "kept"}, {stride, "stride"}});
+}
+
 struct DdimOptions : CleanImageOptions {
   std::int64_t num_inference_steps = 50;
-  std::string spacing = "leading";
+  Spacing spacing = Spacing::leading;
   std::string timestep_respacing;
   double eta = 0;
-  std::string previous = "kept";
+  Previous previous = Previous::kept;
 
   static void describe(Schema<DdimOptions>& s);
 };

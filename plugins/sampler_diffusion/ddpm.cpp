@@ -6,23 +6,20 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "timesteps.h"
-
 namespace casdm::sampler_diffusion {
 void DdpmOptions::describe(Schema<DdpmOptions>& s) {
   s.option("num_inference_steps", &DdpmOptions::num_inference_steps, "Steps of one trajectory; 0: every timestep.")
       .at_least(0)
       .at_most(kTimestepsKey);
-  s.option("spacing", &DdpmOptions::spacing, "Which timesteps are kept.").choices(spacing_names());
+  s.option("spacing", &DdpmOptions::spacing, "Which timesteps are kept.");
   s.option("timestep_respacing", &DdpmOptions::timestep_respacing,
-           "guided-diffusion's way to say both, instead: \"250\", \"ddim50\", \"10,15,20\".")
+           "Both in guided-diffusion's notation, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .matching(kRespacingPattern)
       .at_most(kTimestepsKey)
       .example("250");
   s.option("variance", &DdpmOptions::variance,
            "Of a step: beta~_t, beta_t, what the head learned between the two, or that where there is one and else "
-           "beta_t.")
-      .choices({"auto", "fixed_small", "fixed_large", "learned_range"});
+           "beta_t.");
   describe_clean_image(s);
 }
 
@@ -38,9 +35,10 @@ DdpmSampler::DdpmSampler(const Options& options, const Spec& spec)
 
 Tensor DdpmSampler::standard_deviation(const Estimate& estimate, const PosteriorLevel& posterior,
                                        const Tensor& like) const {
-  const bool is_learned = variance_ == "learned_range" || (variance_ == "auto" && estimate.variance.defined());
+  const bool is_learned =
+      variance_ == Variance::learned_range || (variance_ == Variance::automatic && estimate.variance.defined());
   if (!is_learned) {
-    const double variance = variance_ == "fixed_small" ? posterior.variance : posterior.step_variance;
+    const double variance = variance_ == Variance::fixed_small ? posterior.variance : posterior.step_variance;
     return at::full({}, std::sqrt(variance), like.options());
   }
   if (!estimate.variance.defined()) {

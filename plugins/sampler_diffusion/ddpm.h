@@ -4,17 +4,30 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/options.h"
 #include "casdm/sampler.h"
 #include "clean_image.h"
+#include "timesteps.h"
 
 namespace casdm::sampler_diffusion {
 
+/// The variance of a step.
+enum class Variance { automatic, fixed_small, fixed_large, learned_range };
+
+constexpr auto choices_of(Variance) {
+  using enum Variance;
+  return choices<Variance>({{automatic, "auto"},
+                            {fixed_small, "fixed_small"},
+                            {fixed_large, "fixed_large"},
+                            {learned_range, "learned_range"}});
+}
+
 struct DdpmOptions : CleanImageOptions {
   std::int64_t num_inference_steps = 0;
-  std::string spacing = "linspace";
+  Spacing spacing = Spacing::linspace;
   std::string timestep_respacing;
-  std::string variance = "auto";
+  Variance variance = Variance::automatic;
 
   static void describe(Schema<DdpmOptions>& s);
 };
@@ -47,7 +60,7 @@ class DdpmSampler : public Sampler {
   /// sqrt(variance) of a step: a scalar or a tensor like x_t.
   Tensor standard_deviation(const Estimate& estimate, const PosteriorLevel& posterior, const Tensor& like) const;
 
-  std::string variance_;
+  Variance variance_;
   CleanImage clean_image_;
   double initial_scale_;
   std::vector<SampleStep> plan_;

@@ -7,14 +7,14 @@
 namespace casdm::sampler_diffusion {
 
 struct Dpmpp2mOptions : NoiseLevelOptions {
-  Dpmpp2mOptions() { spacing = "trailing"; }
+  Dpmpp2mOptions() { spacing = LevelSpacing::trailing; }
   static void describe(Schema<Dpmpp2mOptions>& s);
 };
 
 struct Dpmpp2mSdeOptions : NoiseLevelOptions {
   double eta = 1;
 
-  Dpmpp2mSdeOptions() { spacing = "trailing"; }
+  Dpmpp2mSdeOptions() { spacing = LevelSpacing::trailing; }
   static void describe(Schema<Dpmpp2mSdeOptions>& s);
 };
 

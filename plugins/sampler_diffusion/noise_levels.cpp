@@ -75,24 +75,32 @@ std::vector<SampledLevel> karras_levels(const Ratios& ratios, const NoiseLevelOp
   return levels;
 }
 
+/// Of a spacing that is not karras.
+Spacing over_timesteps(LevelSpacing spacing) {
+  if (spacing == LevelSpacing::leading) return Spacing::leading;
+  return spacing == LevelSpacing::linspace ? Spacing::linspace : Spacing::trailing;
+}
+
 /// Timesteps from the noisiest down.
 std::vector<double> descending_times(const NoiseScheduler& schedule, const NoiseLevelOptions& options, LevelGrid grid) {
   const std::int64_t count = options.num_inference_steps;
-  if (!schedule.range().is_whole) return continuous_times(schedule.range(), count, options.spacing);
+  const Spacing spacing = over_timesteps(options.spacing);
+  if (!schedule.range().is_whole) return continuous_times(schedule.range(), count, spacing);
   const std::int64_t total = schedule.num_train_timesteps();
   std::vector<double> times;
-  if (options.spacing == "linspace" && grid == LevelGrid::fractional && count > 1 && count <= total) {
+  if (spacing == Spacing::linspace && grid == LevelGrid::fractional && count > 1 && count <= total) {
     const double gap = static_cast<double>(total - 1) / static_cast<double>(count - 1);
     for (std::int64_t i = count - 1; i > 0; --i) times.push_back(std::min(static_cast<double>(i) * gap, total - 1.0));
     times.push_back(0);
     return times;
   }
-  const bool skips_zero = grid == LevelGrid::whole && options.spacing != "trailing";
+  const bool skips_zero = grid == LevelGrid::whole && spacing != Spacing::trailing;
   if (skips_zero && count >= total) {
-    throw ConfigError(text("num_inference_steps = ", count, " with spacing = \"", options.spacing, "\" must be below ",
-                           total, ", the number of timesteps of the noise schedule: the one at t = 0 is left out"));
+    throw ConfigError(text("num_inference_steps = ", count, " with spacing = \"", to_string(spacing),
+                           "\" must be below ", total,
+                           ", the number of timesteps of the noise schedule: the one at t = 0 is left out"));
   }
-  const auto timesteps = spaced_timesteps(total, skips_zero ? count + 1 : count, options.spacing);
+  const auto timesteps = spaced_timesteps(total, skips_zero ? count + 1 : count, spacing);
   times.assign(timesteps.rbegin(), timesteps.rend());
   if (skips_zero) times.pop_back();
   return times;
@@ -100,13 +108,11 @@ std::vector<double> descending_times(const NoiseScheduler& schedule, const Noise
 
 }  // namespace
 
-std::vector<std::string> level_spacing_names() { return {"karras", "leading", "linspace", "trailing"}; }
-
 std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options,
                                        LevelGrid grid) {
   const Ratios ratios(schedule);
   std::vector<SampledLevel> levels;
-  if (options.spacing == "karras") {
+  if (options.spacing == LevelSpacing::karras) {
     levels = karras_levels(ratios, options);
   } else {
     for (const double t : descending_times(schedule, options, grid)) levels.push_back(ratios.at_time(t));

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/options.h"
 #include "casdm/sampler.h"
 #include "clean_image.h"
@@ -16,25 +17,32 @@ struct SampledLevel : NoiseLevel {
   bool is_between_timesteps = false;
 };
 
+/// How levels are spread: evenly in sigma^(1/rho), or over timesteps as `Spacing` has it.
+enum class LevelSpacing { karras, leading, linspace, trailing };
+
+constexpr auto choices_of(LevelSpacing) {
+  using enum LevelSpacing;
+  return choices<LevelSpacing>(
+      {{karras, "karras"}, {leading, "leading"}, {linspace, "linspace"}, {trailing, "trailing"}});
+}
+
 /// Which levels a sampler in terms of noise levels visits.
 struct NoiseLevelOptions : CleanImageOptions {
   std::int64_t num_inference_steps = 20;
-  std::string spacing = "karras";
+  LevelSpacing spacing = LevelSpacing::karras;
   double rho = 7;
   double sigma_min = 0;
   double sigma_max = 0;
 };
 
-std::vector<std::string> level_spacing_names();
-
 /// Declares them as T's own; T derives from NoiseLevelOptions.
 template <class T>
 void describe_noise_levels(Schema<T>& s, const std::string& steps_doc) {
   s.template option<std::int64_t>("num_inference_steps", &T::num_inference_steps, steps_doc).at_least(1);
-  s.template option<std::string>("spacing", &T::spacing,
-                                 "How levels are spread: over the timesteps (leading, linspace, trailing, as diffusers "
-                                 "has them for this sampler), or evenly in sigma^(1/rho) (karras, EDM).")
-      .choices(level_spacing_names());
+  s.template option<LevelSpacing>(
+      "spacing", &T::spacing,
+      "How levels are spread: over the timesteps (leading, linspace, trailing, as diffusers has them for this "
+      "sampler), or evenly in sigma^(1/rho) (karras, EDM).");
   s.template option<double>("rho", &T::rho, "karras: larger puts more levels at little noise.").greater_than(0);
   s.template option<double>("sigma_min", &T::sigma_min, "karras: last noise-to-signal ratio; 0: the schedule's least.")
       .at_least(0);

@@ -45,9 +45,7 @@ Timesteps whole_stride(std::int64_t total, std::int64_t count, const std::string
 
 }  // namespace
 
-std::vector<std::string> spacing_names() { return {"leading", "linspace", "trailing"}; }
-
-Timesteps spaced_timesteps(std::int64_t total, std::int64_t count, const std::string& spacing) {
+Timesteps spaced_timesteps(std::int64_t total, std::int64_t count, Spacing spacing) {
   if (count < 1 || count > total) {
     throw ConfigError(text("num_inference_steps = ", count, " is not in 1..", total,
                            ", the number of timesteps of the noise schedule"));
@@ -56,15 +54,13 @@ Timesteps spaced_timesteps(std::int64_t total, std::int64_t count, const std::st
   Timesteps timesteps;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto position = static_cast<double>(i);
-    if (spacing == "leading") {
+    if (spacing == Spacing::leading) {
       timesteps.push_back(i * (total / count));
-    } else if (spacing == "trailing") {
+    } else if (spacing == Spacing::trailing) {
       timesteps.push_back(rounded(static_cast<double>(total) - static_cast<double>(count - 1 - i) * stride) - 1);
-    } else if (spacing == "linspace") {
+    } else {
       const double gap = count > 1 ? static_cast<double>(total - 1) / static_cast<double>(count - 1) : 0.0;
       timesteps.push_back(rounded(position * gap));
-    } else {
-      throw ConfigError(text("spacing '", spacing, "' is none of ", join(spacing_names(), ", ")));
     }
   }
   return timesteps;
@@ -98,13 +94,13 @@ Timesteps respaced_timesteps(std::int64_t total, const std::string& respacing) {
   return timesteps;
 }
 
-std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, const std::string& spacing) {
-  if (spacing != "trailing" && spacing != "linspace") {
-    throw ConfigError(text("spacing = \"", spacing,
-                           "\" counts whole timesteps, which this noise schedule does not have; ",
-                           "use \"trailing\" or \"linspace\""));
+std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, Spacing spacing) {
+  if (spacing == Spacing::leading) {
+    throw ConfigError(
+        "spacing = \"leading\" counts whole timesteps, which this noise schedule does not have; use \"trailing\" or "
+        "\"linspace\"");
   }
-  const bool is_trailing = spacing == "trailing";
+  const bool is_trailing = spacing == Spacing::trailing;
   const double end = is_trailing ? times.clean : times.first;
   const auto intervals = static_cast<double>(is_trailing ? count : std::max<std::int64_t>(count - 1, 1));
   std::vector<double> result;
@@ -114,7 +110,7 @@ std::vector<double> continuous_times(const TimeRange& times, std::int64_t count,
   return result;
 }
 
-std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, const std::string& spacing,
+std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing,
                                    const std::string& respacing) {
   const TimeRange times = schedule.range();
   if (!times.is_whole) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "casdm/options.h"
 #include "casdm/sampler.h"
 
@@ -13,15 +14,20 @@ namespace casdm::sampler_diffusion {
 inline constexpr const char* kTimestepsKey = "noise.num_train_timesteps";
 inline constexpr const char* kRespacingPattern = "(ddim)?[1-9][0-9]*|[1-9][0-9]*(,[1-9][0-9]*)+";
 
-/// The names that `spaced_timesteps` knows.
-std::vector<std::string> spacing_names();
+/// How timesteps are spread over the diffusion: see `spaced_timesteps`.
+enum class Spacing { leading, linspace, trailing };
+
+constexpr auto choices_of(Spacing) {
+  using enum Spacing;
+  return choices<Spacing>({{leading, "leading"}, {linspace, "linspace"}, {trailing, "trailing"}});
+}
 
 /// `count` of the timesteps 0..total-1, rising. With s = total / count:
 ///   leading    0, floor(s), 2 floor(s), ...              as diffusers; ends below total-1
 ///   linspace   round(i (total-1) / (count-1))            first and last are kept
 ///   trailing   round(total - i s) - 1, i = 0..count-1    the last is kept (Lin et al. 2024)
 /// Halves round to even. Throws ConfigError when count is not in 1..total.
-std::vector<std::int64_t> spaced_timesteps(std::int64_t total, std::int64_t count, const std::string& spacing);
+std::vector<std::int64_t> spaced_timesteps(std::int64_t total, std::int64_t count, Spacing spacing);
 
 /// The timesteps that guided-diffusion's `timestep_respacing` keeps, rising:
 ///   "250"        round(i (total-1) / 249)
@@ -35,10 +41,10 @@ std::vector<std::int64_t> respaced_timesteps(std::int64_t total, const std::stri
 ///   trailing   last + i (clean - last) / count
 ///   linspace   in equal steps to `first`
 /// Throws ConfigError for leading, which would not begin at `last`.
-std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, const std::string& spacing);
+std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, Spacing spacing);
 
 /// The times from the noisiest down that a respacing keeps where it is not empty, else `count` of this spacing.
-std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, const std::string& spacing,
+std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing,
                                    const std::string& respacing);
 
 /// The plan of a sampler that evaluates each of `times` once, and ends at the clean image.

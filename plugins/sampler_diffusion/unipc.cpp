@@ -34,7 +34,7 @@ void UniPcOptions::describe(Schema<UniPcOptions>& s) {
   describe_noise_levels(s, "Steps of one trajectory, one evaluation each.");
   s.option("order", &UniPcOptions::order, "Order of the proposals; with the corrector one more is reached.")
       .range(1, 3);
-  s.option("variant", &UniPcOptions::variant, "The paper's B(h): bh1 is h, bh2 is e^h - 1.").choices({"bh1", "bh2"});
+  s.option("variant", &UniPcOptions::variant, "The paper's B(h): bh1 is h, bh2 is e^h - 1.");
   s.option("corrector", &UniPcOptions::corrector, "Correct each step by the evaluation at its end (UniC).");
   describe_clean_image(s);
 }
@@ -61,7 +61,7 @@ Tensor UniPcSampler::update(const Tensor& x, std::size_t index, std::size_t orde
   const SampledLevel& s = levels_[index];
   const SampledLevel& t = levels_[index + 1];
   const double h = t.log_ratio() - s.log_ratio();
-  const double b_h = options_.variant == "bh1" && std::isfinite(h) ? -h : std::expm1(-h);
+  const double b_h = options_.variant == UniPcVariant::bh1 && std::isfinite(h) ? -h : std::expm1(-h);
   const Tensor& x0 = history_[index];
 
   std::vector<double> points;

@@ -4,16 +4,25 @@
 #include <string>
 #include <vector>
 
+#include "casdm/choice.h"
 #include "noise_levels.h"
 
 namespace casdm::sampler_diffusion {
 
+/// B(h) of the paper.
+enum class UniPcVariant { bh1, bh2 };
+
+constexpr auto choices_of(UniPcVariant) {
+  using enum UniPcVariant;
+  return choices<UniPcVariant>({{bh1, "bh1"}, {bh2, "bh2"}});
+}
+
 struct UniPcOptions : NoiseLevelOptions {
   std::int64_t order = 2;
-  std::string variant = "bh2";
+  UniPcVariant variant = UniPcVariant::bh2;
   bool corrector = true;
 
-  UniPcOptions() { spacing = "trailing"; }
+  UniPcOptions() { spacing = LevelSpacing::trailing; }
   static void describe(Schema<UniPcOptions>& s);
 };
 

@@ -71,7 +71,7 @@ std::vector<double> LossSecondMomentTimesteps::losses(const std::vector<LossTerm
     std::vector<std::string> known;
     for (const LossTerm& term : terms) known.push_back(term.name);
     throw ConfigError(
-        text("timesteps.terms names '", name, "', which is no term of the objective; it has ", join(known, ", ")));
+        text("timesteps.terms names '", name, "', which is not a term of the objective; it has ", join(known, ", ")));
   }
   Tensor sum = at::zeros({count}, at::kDouble);
   for (const LossTerm& term : terms) {

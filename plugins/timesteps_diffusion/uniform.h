@@ -1,13 +1,21 @@
 #pragma once
 
-#include <string>
-
+#include "casdm/choice.h"
+#include "casdm/options.h"
 #include "casdm/timestep_sampler.h"
 
 namespace casdm::timesteps_diffusion {
 
+enum class Spread { independent, stratified, low_discrepancy };
+
+constexpr auto choices_of(Spread) {
+  using enum Spread;
+  return choices<Spread>(
+      {{independent, "independent"}, {stratified, "stratified"}, {low_discrepancy, "low_discrepancy"}});
+}
+
 struct UniformOptions {
-  std::string spread = "independent";
+  Spread spread = Spread::independent;
 
   static void describe(Schema<UniformOptions>& s);
 };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "casdm/choice.h"
 #include "casdm/error.h"
 #include "casdm/options.h"
 #include "casdm/plugin_description.h"
@@ -10,6 +11,30 @@
 using namespace casdm;
 
 namespace {
+
+enum class Colour { red, sky_blue, green };
+
+constexpr auto choices_of(Colour) {
+  using enum Colour;
+  return choices<Colour>({{red, "red"}, {sky_blue, "sky-blue"}, {green, "green"}});
+}
+
+struct Common {
+  Colour colour = Colour::sky_blue;
+};
+
+struct Painted : Common {
+  std::optional<Colour> frame;
+  std::vector<Colour> stripes = {Colour::green};
+  Colour edge = Colour::red;
+
+  static void describe(Schema<Painted>& s) {
+    s.option<Colour>("colour", &Painted::colour, "Inherited.");
+    s.option("frame", &Painted::frame, "No default.");
+    s.option("stripes", &Painted::stripes, "Some.");
+    s.option("edge", &Painted::edge, "Of two.").choices(words({Colour::red, Colour::green}));
+  }
+};
 
 struct Inner {
   double eps = 1.0;
@@ -56,6 +81,26 @@ TEST_CASE("options read what is given and keep defaults elsewhere") {
   CHECK(options.weights.eps == 2.0);
   CHECK(options.child.type == "unet");
   CHECK(options.child.table.find("x")->as_integer() == 1);
+}
+
+TEST_CASE("an enum is an option by the words it gives its values") {
+  const OptionSchema schema = schema_of<Painted>();
+  CHECK(schema[0].type == OptionType::string);
+  CHECK((schema[0].allowed == std::vector<Value>{"red", "sky-blue", "green"}));
+  CHECK((schema[0].default_value == Value("sky-blue")));
+  CHECK(schema[1].default_value.is_null());
+  CHECK((schema[2].element.front().allowed == schema[0].allowed));
+  CHECK((schema[3].allowed == std::vector<Value>{"red", "green"}));
+
+  const auto painted = read_options<Painted>(from_json(R"({"colour":"green","frame":"red","stripes":[]})"));
+  CHECK(painted.colour == Colour::green);
+  CHECK(painted.frame == Colour::red);
+  CHECK(painted.stripes.empty());
+  CHECK(painted.edge == Colour::red);
+  CHECK(to_json(write_options(painted)) == R"({"colour":"green","frame":"red","stripes":[],"edge":"red"})");
+  CHECK_THROWS_WITH_AS(read_options<Painted>(from_json(R"({"colour":"blue"})")),
+                       R"(expected one of "red", "sky-blue", "green", got "blue")", ConfigError);
+  CHECK_THROWS_AS(read_options<Painted>(from_json(R"({"colour":1})")), ConfigError);
 }
 
 TEST_CASE("a schema survives its way through JSON") {
