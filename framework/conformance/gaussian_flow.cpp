@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "casdm/beta_schedule.h"
 #include "casdm/text.h"
@@ -42,8 +43,8 @@ Tensor as_rows(const Tensor& images) { return images.select(1, 0).select(1, 0).s
 
 }  // namespace
 
-GaussianFlow::GaussianFlow(const Subject& subject, std::int64_t steps)
-    : schedule_(linear_schedule(has_steps_option(subject) ? kFinest : steps)) {
+GaussianFlow::GaussianFlow(const Subject& subject, std::shared_ptr<const NoiseScheduler> path, std::int64_t steps)
+    : schedule_(path ? std::move(path) : linear_schedule(has_steps_option(subject) ? kFinest : steps)) {
   Value table{Value::Table{}};
   if (has_steps_option(subject)) table.set(kStepsOption, steps);
   sampler_ = subject.make<Sampler>({schedule_, kImage}, table);
@@ -74,8 +75,10 @@ Tensor GaussianFlow::step(const Tensor& x, std::size_t index, const Tensor& nois
   input.x_t = x;
   input.level = now;
   input.next_level = schedule_->level(plan_[index].t_next);
-  input.estimate.eps = now.sigma * (seen - kMean * now.alpha) / variance(now) + bias;
-  input.estimate.x0_from_eps = (seen - now.sigma * input.estimate.eps) / now.alpha;
+  const Tensor deviation = (seen - kMean * now.alpha) / variance(now);
+  input.estimate.eps = now.sigma * deviation + bias;
+  input.estimate.x0_from_eps = kMean + kVariance * now.alpha * deviation;
+  if (bias != 0) input.estimate.x0_from_eps -= bias * now.ratio();
   if (plan_[index].needs_noise) input.noise = as_images(noise.select(1, static_cast<std::int64_t>(index)));
   return sampler_->step(input);
 }

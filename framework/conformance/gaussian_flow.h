@@ -15,8 +15,9 @@ namespace casdm::conformance {
 /// whatever the timesteps in between, so that is where they are compared.
 class GaussianFlow {
  public:
-  /// @param steps  the option Sampler::steps_option; without such an option, the length of the schedule
-  GaussianFlow(const Subject& subject, std::int64_t steps);
+  /// @param path   null: betas, so many that what lies between two timesteps does not count
+  /// @param steps  the option Sampler::steps_option; without such an option, the length of the betas
+  GaussianFlow(const Subject& subject, std::shared_ptr<const NoiseScheduler> path, std::int64_t steps);
 
   std::size_t steps() const { return plan_.size(); }
 

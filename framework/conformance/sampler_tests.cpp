@@ -8,13 +8,22 @@
 #include "casdm/text.h"
 #include "framework/conformance/gaussian_flow.h"
 #include "framework/conformance/suites.h"
+#include "framework/support/number_format.h"
 
 namespace casdm::conformance {
 
 namespace {
 
-std::shared_ptr<Sampler> sampler_of(const Subject& subject) {
-  return subject.make<Sampler>({stand_in_schedule(), kImage});
+using Path = std::shared_ptr<const NoiseScheduler>;
+
+std::shared_ptr<Sampler> sampler_of(const Subject& subject, const Path& path) {
+  return subject.make<Sampler>({path, kImage});
+}
+
+/// The test on each path that the sampler takes.
+template <void (*kTest)(const Subject&, const Path&)>
+void on_paths(const Subject& subject) {
+  on_each_path([&](const Path& path) { sampler_of(subject, path); }, [&](const Path& path) { kTest(subject, path); });
 }
 
 bool same(const std::vector<SampleStep>& a, const std::vector<SampleStep>& b) {
@@ -23,40 +32,44 @@ bool same(const std::vector<SampleStep>& a, const std::vector<SampleStep>& b) {
   });
 }
 
-void plans_a_way_to_the_image(const Subject& subject) {
-  const auto sampler = sampler_of(subject);
+void plans_a_way_to_the_image(const Subject& subject, const Path& path) {
+  const auto sampler = sampler_of(subject, path);
   const std::vector<SampleStep>& plan = sampler->plan();
-  const auto last = static_cast<double>(stand_in_schedule()->num_train_timesteps() - 1);
+  const TimeRange times = path->range();
+  // Both stand-ins have times that rise with the noise.
+  const double least = times.is_whole ? times.first : std::nextafter(times.clean, times.last);
   require(!plan.empty(), "the plan is empty");
-  require(plan.back().t_next == -1, "the last step does not end at the clean image (t_next = -1)");
+  require(plan.back().t_next == times.clean,
+          text("the last step does not end at the clean image (t_next = ", limit(times.clean), ")"));
   for (std::size_t i = 0; i < plan.size(); ++i) {
-    require(plan[i].t >= 0 && plan[i].t <= last,
-            text("step ", i, " is at t = ", number(plan[i].t), ", outside 0..", number(last)));
+    require(
+        plan[i].t >= least && plan[i].t <= times.last,
+        text("step ", i, " is at t = ", number(plan[i].t), ", outside ", limit(times.first), "..", limit(times.last)));
     require(plan[i].t_next < plan[i].t || i + 1 < plan.size(), text("step ", i, " does not lead to less noise"));
   }
   require(std::isfinite(sampler->initial_scale()) && sampler->initial_scale() > 0,
           "initial_scale is not a positive number");
-  require(same(plan, sampler_of(subject)->plan()), "two instances have different plans");
+  require(same(plan, sampler_of(subject, path)->plan()), "two instances have different plans");
 }
 
 /// What a model knows that knows the one clean image.
-Estimate known(const Tensor& input, const Tensor& t, const Tensor& clean) {
+Estimate known(const NoiseScheduler& path, const Tensor& input, const Tensor& t, const Tensor& clean) {
   Estimate estimate;
-  estimate.eps = stand_in_schedule()->predict_eps_from_x0(input, t, clean);
+  estimate.eps = path.predict_eps_from_x0(input, t, clean);
   estimate.x0_from_eps = clean;
   return estimate;
 }
 
 /// The same by its second opinion: a gate of 1 chooses it, and the first is wrong.
-Estimate known_to_the_gate(const Tensor& input, const Tensor& t, const Tensor& clean) {
-  Estimate estimate = known(input, t, -clean);
+Estimate known_to_the_gate(const NoiseScheduler& path, const Tensor& input, const Tensor& t, const Tensor& clean) {
+  Estimate estimate = known(path, input, t, -clean);
   estimate.x0 = clean;
   estimate.gate = at::ones_like(clean);
   return estimate;
 }
 
 /// A trajectory under such a model: x after each step.
-std::vector<Tensor> trajectory(Sampler& sampler, const Tensor& clean, std::uint64_t seed,
+std::vector<Tensor> trajectory(Sampler& sampler, const NoiseScheduler& path, const Tensor& clean, std::uint64_t seed,
                                decltype(&known) model = known) {
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator(seed);
@@ -67,9 +80,9 @@ std::vector<Tensor> trajectory(Sampler& sampler, const Tensor& clean, std::uint6
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const Tensor before = x.clone();
     const Tensor input = sampler.model_input(x, i);
-    StepInput step{i, x, model(input, at::full({clean.size(0)}, plan[i].t, clean.options()), clean)};
-    step.level = stand_in_schedule()->level(plan[i].t);
-    step.next_level = stand_in_schedule()->level(plan[i].t_next);
+    StepInput step{i, x, model(path, input, at::full({clean.size(0)}, plan[i].t, at::kDouble), clean)};
+    step.level = path.level(plan[i].t);
+    step.next_level = path.level(plan[i].t_next);
     if (plan[i].needs_noise) step.noise = at::empty_like(clean).normal_(0, 1, generator);
     const Tensor next = sampler.step(step);
     require(next.sizes() == clean.sizes(), text("step ", i, " returned shape ", next.sizes(), " for ", clean.sizes()));
@@ -84,17 +97,17 @@ std::vector<Tensor> trajectory(Sampler& sampler, const Tensor& clean, std::uint6
   return way;
 }
 
-void recovers_a_known_image(const Subject& subject) {
-  const auto sampler = sampler_of(subject);
+void recovers_a_known_image(const Subject& subject, const Path& path) {
+  const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3).to(at::kDouble) * 0.9;
-  const double error = (trajectory(*sampler, clean, subject.seed()).back() - clean).abs().max().item<double>();
+  const double error = (trajectory(*sampler, *path, clean, subject.seed()).back() - clean).abs().max().item<double>();
   require(error <= 1e-4, text("with a model that knows the clean image it ends ", number(error), " away from it"));
 }
 
-void takes_the_mixed_image(const Subject& subject) {
-  const auto sampler = sampler_of(subject);
+void takes_the_mixed_image(const Subject& subject, const Path& path) {
+  const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3).to(at::kDouble) * 0.9;
-  const Tensor end = trajectory(*sampler, clean, subject.seed(), known_to_the_gate).back();
+  const Tensor end = trajectory(*sampler, *path, clean, subject.seed(), known_to_the_gate).back();
   const double error = (end - clean).abs().max().item<double>();
   require(error <= 1e-4, text("where the gate chooses x0, and x0 is the clean image, it ends ", number(error),
                               " away from it; take the clean image by mixed_x0"));
@@ -106,22 +119,23 @@ bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 }
 
 /// At every step: at the end, where the image is known, what was wrong before may be gone.
-void repeats_a_trajectory(const Subject& subject) {
-  const auto sampler = sampler_of(subject);
+void repeats_a_trajectory(const Subject& subject, const Path& path) {
+  const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3) * 0.9;
-  const std::vector<Tensor> first = trajectory(*sampler, clean, 5);
-  trajectory(*sampler, -clean, 6);
-  require(same(trajectory(*sampler, clean, 5), first),
+  const std::vector<Tensor> first = trajectory(*sampler, *path, clean, 5);
+  trajectory(*sampler, *path, -clean, 6);
+  require(same(trajectory(*sampler, *path, clean, 5), first),
           "after another trajectory the same noise gives another image: start() must clear the history");
-  require(same(trajectory(*sampler_of(subject), clean, 5), first),
+  require(same(trajectory(*sampler_of(subject, path), *path, clean, 5), first),
           "a second instance gives another image for the same noise");
 }
 
 /// Twice the steps must come nearer to the exact flow of Gaussian data, and much nearer if the sampler keeps a history.
-void converges_to_the_exact_flow(const Subject& subject) {
+void converges_to_the_exact_flow(const Subject& subject, const Path& path) {
   constexpr std::int64_t kSteps = 200;
-  const GaussianFlow coarse(subject, kSteps);
-  const GaussianFlow fine(subject, 2 * kSteps);
+  const Path used = path->range().is_whole ? nullptr : path;
+  const GaussianFlow coarse(subject, used, kSteps);
+  const GaussianFlow fine(subject, used, 2 * kSteps);
   if (coarse.steps() < 3) throw Skip("it has too few steps to converge");
   const double error = coarse.error();
   const double half = fine.error();
@@ -143,11 +157,11 @@ Sampler::Spec spec_for(const Subject&) { return {stand_in_schedule(), kImage}; }
 
 Suite sampler_suite() {
   const auto kind = Sampler::kind;
-  return suite<Sampler, spec_for>({{kind, "plans_a_way_to_the_image", false, plans_a_way_to_the_image},
-                                   {kind, "recovers_a_known_image", false, recovers_a_known_image},
-                                   {kind, "takes_the_mixed_image", false, takes_the_mixed_image},
-                                   {kind, "converges_to_the_exact_flow", false, converges_to_the_exact_flow},
-                                   {kind, "repeats_a_trajectory", false, repeats_a_trajectory}},
+  return suite<Sampler, spec_for>({{kind, "plans_a_way_to_the_image", false, on_paths<plans_a_way_to_the_image>},
+                                   {kind, "recovers_a_known_image", false, on_paths<recovers_a_known_image>},
+                                   {kind, "takes_the_mixed_image", false, on_paths<takes_the_mixed_image>},
+                                   {kind, "converges_to_the_exact_flow", false, on_paths<converges_to_the_exact_flow>},
+                                   {kind, "repeats_a_trajectory", false, on_paths<repeats_a_trajectory>}},
                                   call_sampler);
 }
 

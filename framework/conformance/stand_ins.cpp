@@ -2,9 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "casdm/beta_schedule.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
+#include "framework/conformance/conformance.h"
 #include "framework/conformance/suites.h"
 
 namespace casdm::conformance {
@@ -16,6 +19,13 @@ std::vector<double> linear_betas(int count) {
   for (int i = 0; i < count; ++i) betas.push_back(1e-3 + (0.2 - 1e-3) * i / (count - 1));
   return betas;
 }
+
+class RectifiedFlow final : public NoiseScheduler {
+ public:
+  TimeRange range() const override { return {.first = 1e-3, .last = 1, .clean = 0}; }
+  Tensor alpha(const Tensor& t) const override { return 1 - t.to(at::kDouble); }
+  Tensor sigma(const Tensor& t) const override { return t.to(at::kDouble); }
+};
 
 }  // namespace
 
@@ -31,18 +41,44 @@ std::shared_ptr<const NoiseScheduler> stand_in_schedule() {
   return schedule;
 }
 
-StandInBackbone::StandInBackbone(const Spec& spec) : spec_(spec) {
-  first_ = add("first.weight", {8, spec.image.channels, 3, 3}, 0.2);
-  time_ = add("time.weight", {8}, 0.1);
-  second_ = add("second.weight", {spec.out_channels, 8, 3, 3}, 0.1);
-  if (spec.condition.num_classes > 0) labels_ = add("labels.weight", {spec.condition.num_classes, 8}, 0.1);
-  if (spec.condition.augment_size > 0) augment_ = add("augment.weight", {8, spec.condition.augment_size}, 0.1);
+std::shared_ptr<const NoiseScheduler> stand_in_flow() {
+  static const auto flow = std::make_shared<const RectifiedFlow>();
+  return flow;
 }
 
-Tensor StandInBackbone::add(const char* name, at::IntArrayRef shape, double deviation) {
-  at::Generator generator = make_generator(derive_seed(spec_.seed, name));
-  return parameters_.emplace_back(name, at::empty(shape, at::kFloat).normal_(0, deviation, generator))
-      .second.requires_grad_(true);
+void on_each_path(const std::function<void(const std::shared_ptr<const NoiseScheduler>&)>& make,
+                  const std::function<void(const std::shared_ptr<const NoiseScheduler>&)>& work) {
+  std::optional<ConfigError> refusal;
+  std::optional<Skip> skip;
+  bool is_tested = false;
+  for (const auto& path : {stand_in_schedule(), stand_in_flow()}) {
+    try {
+      make(path);
+    } catch (const ConfigError& error) {
+      refusal = error;
+      continue;
+    }
+    try {
+      work(path);
+      is_tested = true;
+    } catch (const Skip& why) {
+      skip = why;
+    } catch (const Failure& failure) {
+      if (path == stand_in_schedule()) throw;
+      throw Failure(text("on a rectified flow, t from 0.001 to 1: ", failure.what()));
+    }
+  }
+  if (is_tested) return;
+  if (skip) throw *skip;
+  throw *refusal;
+}
+
+StandInBackbone::StandInBackbone(const Spec& spec) : spec_(spec), make_(spec.seed) {
+  first_ = make_.normal("first.weight", {8, spec.image.channels, 3, 3}, 0.2);
+  time_ = make_.normal("time.weight", {8}, 0.1);
+  second_ = make_.normal("second.weight", {spec.out_channels, 8, 3, 3}, 0.1);
+  if (spec.condition.num_classes > 0) labels_ = make_.normal("labels.weight", {spec.condition.num_classes, 8}, 0.1);
+  if (spec.condition.augment_size > 0) augment_ = make_.normal("augment.weight", {8, spec.condition.augment_size}, 0.1);
 }
 
 Tensor StandInBackbone::forward(const Tensor& x, const Tensor& t, const Condition& condition) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/component.h"
 #include "casdm/noise_scheduler.h"
+#include "casdm/parameter_maker.h"
 #include "framework/loading/plugin_host.h"
 
 /// The small components and inputs that a component under test is given.
@@ -29,22 +31,28 @@ Tensor images(std::uint64_t seed, std::int64_t size = kImageSize, std::int64_t b
 /// A schedule for components that need one: linear, 100 steps.
 std::shared_ptr<const NoiseScheduler> stand_in_schedule();
 
+/// A path without whole times: the rectified flow x_t = (1 - t) x0 + t eps, t from 0.001 to 1.
+std::shared_ptr<const NoiseScheduler> stand_in_flow();
+
+/// Calls `work` with the schedule above and with the flow, without one that `make` refuses with ConfigError, as a
+/// component may that has no meaning there; where it refuses both, that is thrown. Failures on the flow say so.
+void on_each_path(const std::function<void(const std::shared_ptr<const NoiseScheduler>&)>& make,
+                  const std::function<void(const std::shared_ptr<const NoiseScheduler>&)>& work);
+
 /// The smallest network that keeps a backbone's contract: two convolutions, conditioned on everything it is given.
 /// It remembers what it was made with and called with.
 class StandInBackbone final : public Backbone {
  public:
   explicit StandInBackbone(const Spec& spec);
-  NamedTensors parameters() const override { return parameters_; }
+  NamedTensors parameters() const override { return make_.made(); }
   Tensor forward(const Tensor& x, const Tensor& t, const Condition& condition) override;
 
   const Spec& spec() const { return spec_; }
   const std::vector<Condition>& conditions() const { return conditions_; }
 
  private:
-  Tensor add(const char* name, at::IntArrayRef shape, double deviation);
-
   Spec spec_;
-  NamedTensors parameters_;
+  ParameterMaker make_;
   Tensor first_, time_, second_;
   Tensor labels_;   ///< undefined: unconditional
   Tensor augment_;  ///< undefined: no augmentation

@@ -199,6 +199,8 @@ TEST_CASE(
   faulty("single", "recovers_a_known_image", "returned Float for Double");
   faulty("new_plan", "recovers_a_known_image", "the plan changed on the way");
   faulty("remembers", "repeats_a_trajectory", "start() must clear the history");
+  faulty("timesteps_alone", "plans_a_way_to_the_image", "on a rectified flow, t from 0.001 to 1: step 0 is at t = ");
+  faulty("preserved_variance", "converges_to_the_exact_flow", "on a rectified flow, t from 0.001 to 1: with data of");
   CHECK(check("faulty_sampler", "converges_to_the_exact_flow", CASDM_BROKEN_PARTS, {"order=1"}).outcome == "passed");
   // Known to pass otherwise: the image is constant, so no history matters.
   CHECK(check("faulty_sampler", "recovers_a_known_image", CASDM_BROKEN_PARTS, {"fault=\"coefficients\""}).outcome ==
@@ -222,7 +224,7 @@ TEST_CASE("a weight layout that breaks its contract fails the test of that claus
   faulty("not_native", "describes_itself", "calls the layout native, but what it writes has no tensor a.weight");
   faulty("rounds", "gives_back_what_it_wrote", "what it wrote and read again has another a.weight");
   faulty("in_place", "gives_back_what_it_wrote", "after read, what it was given has another their.a.weight");
-  faulty("wrong_width", "tells_the_network", "do not make the network of its tensors");
+  faulty("wrong_width", "tells_the_network", "do not make a network with its tensors");
   faulty("wrong_record", "tells_the_network", "write records width = 77");
   faulty("forgets", "recognises_its_own_and_no_other", "of what it wrote it is sure to 0");
   faulty("knows_everything", "recognises_its_own_and_no_other", "it recognises 0 tensors of no network");
@@ -234,6 +236,7 @@ TEST_CASE("a timestep sampler or augmentation that breaks its contract fails the
     fails(component, test, "failed", message, CASDM_BROKEN_DRAWS);
   };
   fails_draws("out_of_range", "draws_timesteps_in_range", "it drew t = 100; expected a whole number in 0..99");
+  fails_draws("whole_times", "draws_timesteps_in_range", "on a rectified flow, t from 0.001 to 1: it drew t = ");
   fails_draws("wrong_weights", "weights_keep_the_objective", "its weights move the mean of a function of t");
   fails_draws("hidden_state", "resumes_from_its_buffers", "restored from its buffers before observation 2");
   fails_draws("own_numbers", "is_a_function_of_numbers_and_buffers", "the same numbers give two draws");

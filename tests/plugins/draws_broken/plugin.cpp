@@ -16,13 +16,15 @@ using namespace casdm;
 class Timesteps : public TimestepSampler {
  public:
   using Options = NoOptions;
-  Timesteps(const Options&, const Spec& spec) : count(spec.schedule->num_train_timesteps()) {}
+  Timesteps(const Options&, const Spec& spec)
+      : count(spec.schedule->num_train_timesteps()), times_(spec.schedule->range()) {}
 
   TimestepDraw draw(const std::vector<double>& u) const override {
     TimestepDraw draw;
     for (const double number : u) {
-      draw.t.push_back(timestep(number));
-      draw.weight.push_back(weight(draw.t.back()));
+      const std::int64_t t = timestep(number);
+      draw.t.push_back(time(t));
+      draw.weight.push_back(weight(t));
     }
     return draw;
   }
@@ -32,6 +34,21 @@ class Timesteps : public TimestepSampler {
  protected:
   virtual std::int64_t timestep(double u) const { return static_cast<std::int64_t>(u * static_cast<double>(count)); }
   virtual double weight(std::int64_t) const { return 1; }
+  /// Where times are not whole, as many between the ends.
+  virtual double time(std::int64_t t) const {
+    if (times_.is_whole) return static_cast<double>(t);
+    return times_.first + static_cast<double>(t) / static_cast<double>(count) * (times_.last - times_.first);
+  }
+
+ private:
+  TimeRange times_;
+};
+
+/// Takes every path for one of whole timesteps.
+class WholeTimes : public Timesteps {
+ public:
+  using Timesteps::Timesteps;
+  double time(std::int64_t t) const override { return static_cast<double>(t); }
 };
 
 /// Draws one timestep too far.
@@ -189,6 +206,7 @@ class MeddlingAugmentation : public Flip {
 
 CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "Broken timestep samplers and augmentations", .licence = "Apache-2.0"});
+  plugin.add<WholeTimes>("whole_times", "Whole times on every path.");
   plugin.add<OutOfRange>("out_of_range", "Draws t = T.");
   plugin.add<WrongWeights>("wrong_weights", "Weights that move the objective.");
   plugin.add<HiddenState>("hidden_state", "State outside its buffers.");

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <utility>
 
 #include "casdm/beta_schedule.h"
 #include "casdm/dataset.h"
@@ -25,7 +26,7 @@ struct FaultySamplerOptions {
   static void describe(Schema<FaultySamplerOptions>& s) {
     s.option("fault", &FaultySamplerOptions::fault, "What goes wrong.")
         .choices({"none", "coefficients", "stays_behind", "ignores_the_gate", "in_place", "single", "new_plan",
-                  "remembers"});
+                  "remembers", "timesteps_alone", "preserved_variance"});
     s.option("change", &FaultySamplerOptions::change, "What `step` changes of the process.")
         .choices(testing::all_changes());
     s.option("order", &FaultySamplerOptions::order, "1: DDIM; 2: two-step exponential integration.").range(1, 2);
@@ -33,17 +34,20 @@ struct FaultySamplerOptions {
   }
 };
 
-/// DPM-Solver++ of order 1 or 2, with timesteps evenly spaced.
+/// DPM-Solver++ of order 1 or 2, with times evenly spaced.
 class FaultySampler final : public Sampler {
  public:
   using Options = FaultySamplerOptions;
   FaultySampler(const Options& options, const Spec& spec) : options_(options), schedule_(spec.schedule) {
     const std::int64_t T = schedule_->num_train_timesteps();
     const std::int64_t N = std::min(options.num_inference_steps, T);
-    for (std::int64_t i = 0; i < N; ++i) {
-      const auto t = [&](std::int64_t index) { return static_cast<double>((N - index) * T / N - 1); };
-      plan_.push_back({t(i), i + 1 < N ? t(i + 1) : -1, false});
-    }
+    const TimeRange times = schedule_->range();
+    const auto t = [&](std::int64_t index) {
+      if (times.is_whole || is("timesteps_alone")) return static_cast<double>((N - index) * T / N - 1);
+      const double part = static_cast<double>(N - index) / static_cast<double>(N);
+      return times.clean + part * (times.last - times.clean);
+    };
+    for (std::int64_t i = 0; i < N; ++i) plan_.push_back({t(i), i + 1 < N ? t(i + 1) : times.clean, false});
   }
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
@@ -56,27 +60,29 @@ class FaultySampler final : public Sampler {
     testing::meddle(options_.change);
     if (is("in_place")) Tensor(input.x_t).mul_(0.5);
     const Tensor x0 = is("ignores_the_gate") ? input.estimate.x0_from_eps : mixed_x0(input.estimate, Clip::none);
-    const SampleStep& at = plan_[input.index];
-    const double A = signal(at.t), A_next = signal(at.t_next);
-    const double sigma = std::sqrt(1 - A), sigma_next = std::sqrt(1 - A_next);
-    const double lambda = std::log(std::sqrt(A) / sigma);
+    const auto [alpha, sigma] = level(input.level);
+    const auto [alpha_next, sigma_next] = level(input.next_level);
+    const double lambda = std::log(alpha / sigma);
     Tensor D = x0;
-    if (options_.order == 2 && before_.defined() && at.t_next >= 0) {
-      const double h = std::log(std::sqrt(A_next) / sigma_next) - lambda;
+    if (options_.order == 2 && before_.defined() && std::isfinite(lambda_before_) && sigma_next > 0) {
+      const double h = std::log(alpha_next / sigma_next) - lambda;
       const double weight = is("coefficients") ? 2 : h / (2 * (lambda - lambda_before_));
       D = x0 + weight * (x0 - before_);
     }
     before_ = x0;
     lambda_before_ = lambda;
-    Tensor next = sigma_next / sigma * input.x_t + (std::sqrt(A_next) - sigma_next / sigma * std::sqrt(A)) * D;
+    Tensor next = sigma_next / sigma * input.x_t + (alpha_next - sigma_next / sigma * alpha) * D;
     // Takes the noise of the level it comes from.
-    if (is("stays_behind")) next = std::sqrt(A_next) * D + sigma_next * (input.x_t - std::sqrt(A) * D);
+    if (is("stays_behind")) next = alpha_next * D + sigma_next * (input.x_t - alpha * D);
     return is("single") ? next.to(at::kFloat) : next;
   }
 
  private:
   bool is(std::string_view fault) const { return options_.fault == fault; }
-  double signal(double t) const { return t < 0 ? 1 : std::pow(schedule_->level(t).alpha, 2); }
+  /// alpha and sigma, or the sigma that betas would have beside such an alpha.
+  std::pair<double, double> level(const NoiseLevel& level) const {
+    return {level.alpha, is("preserved_variance") ? std::sqrt(1 - level.alpha * level.alpha) : level.sigma};
+  }
 
   Options options_;
   std::shared_ptr<const NoiseScheduler> schedule_;
