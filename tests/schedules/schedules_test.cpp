@@ -6,6 +6,7 @@
 #include "casdm/beta_schedule.h"
 #include "casdm/error.h"
 #include "support/components.h"
+#include "support/paths.h"
 
 namespace casdm {
 namespace {
@@ -285,6 +286,25 @@ TEST_CASE("zero terminal SNR: what pure noise says of the image") {
         1e-3);  // amp_t * 1e-6
   CHECK_NOTHROW(respaced(*s, {0, 50, 99}));
   CHECK_THROWS_AS(respaced(BetaSchedule({0.1, 1.0, 0.1}), {1, 2}), ConfigError);
+}
+
+TEST_CASE("a part of the diffusion is linear in the path's own t: t / T, flow time, sigma") {
+  const Schedule betas = schedule("linear", 100);
+  CHECK(betas->fraction(-1) == 0);
+  CHECK(betas->fraction(49) == 0.5);
+  CHECK(betas->fraction(99) == 1);
+  const testing::FlowPath flow;
+  const testing::EdmPath edm;
+  for (const double part : {0.0, 0.25, 0.7, 1.0}) {
+    CHECK(flow.fraction(part) == part);
+    CHECK(edm.fraction(80 * part) == doctest::Approx(part).epsilon(1e-15));
+  }
+  // As the docs convert it: log SNR = 2 ln((1 - u) / u) on the flow, -2 ln(80 u) on EDM's path.
+  const auto log_snr = [](const NoiseScheduler& path, double t) {
+    return path.log_snr(at::full({}, t, at::kDouble)).item<double>();
+  };
+  CHECK(log_snr(flow, 0.7) == doctest::Approx(2 * std::log(0.3 / 0.7)).epsilon(1e-12));
+  CHECK(log_snr(edm, 80 * 0.7) == doctest::Approx(-2 * std::log(80 * 0.7)).epsilon(1e-12));
 }
 
 TEST_CASE("betas that make no process are refused with their values") {

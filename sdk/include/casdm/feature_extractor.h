@@ -52,7 +52,7 @@ class FeatureExtractor : public Module {
  public:
   using Interface = FeatureExtractor;
   static constexpr std::string_view kind = "feature_extractor";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
     ImageShape image = {};   ///< of the images; the constructor throws ConfigError when it cannot take them

@@ -51,7 +51,7 @@ class SetMetric {
  public:
   using Interface = SetMetric;
   static constexpr std::string_view kind = "set_metric";
-  static constexpr int interface_version = 1;
+  static constexpr int interface_version = 2;
 
   struct Spec {
     FeatureInfo feature = {"features",
