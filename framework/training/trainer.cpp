@@ -10,6 +10,7 @@
 #include "framework/device/heap.h"
 #include "framework/device/threads.h"
 #include "framework/reporting/progress.h"
+#include "framework/support/number_format.h"
 #include "framework/training/effect.h"
 #include "framework/training/initial_weights.h"
 #include "framework/training/log_file.h"
@@ -56,13 +57,28 @@ std::string advice(const Experiment& options, std::int64_t steps) {
   return text(steps == 0 ? "" : "Try ", join(ideas, ", or "));
 }
 
-/// Takes over what the checkpoint kept, or clears the way for a run that begins.
-void begin(RunFolder& run, const std::optional<Checkpoint>& start, const LoadedExperiment& experiment,
-           const Value& config, bool allow_other_data, TrainingState& state) {
-  if (start) return resume(run, *start, experiment, config, allow_other_data, state);
-  // What went on past the first checkpoint had one, which somebody has moved: it is kept.
-  const std::int64_t first = experiment.options.checkpoint.every_images + experiment.options.train.batch_size;
-  rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
+/// Takes over what the checkpoint kept, and lets go of it, or clears the way for a run that begins; writes the run's
+/// config.toml. Returns the checkpoint's path; empty: none.
+std::string begin(RunFolder& run, std::optional<Checkpoint>& start, const LoadedExperiment& experiment,
+                  const Value& config, bool allow_other_data, TrainingState& state) {
+  const std::string from = start ? start->path().string() : "";
+  if (start) {
+    resume(run, *start, experiment, config, allow_other_data, state);
+  } else {
+    // What went on past the first checkpoint had one, which somebody has moved: it is kept.
+    const std::int64_t first = experiment.options.checkpoint.every_images + experiment.options.train.batch_size;
+    rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
+  }
+  write_run_config(run.config(), config, start ? start->sha256() : "");
+  start.reset();
+  return from;
+}
+
+/// Each remark that is not empty, on a line of its own.
+void say(Progress& progress, const std::vector<std::string>& remarks) {
+  for (const std::string& remark : remarks) {
+    if (!remark.empty()) progress.say(remark);
+  }
 }
 
 std::vector<std::string> warnings_of(const Model& model, const Experiment& options, bool is_new) {
@@ -73,11 +89,11 @@ std::vector<std::string> warnings_of(const Model& model, const Experiment& optio
 }
 
 /// What the user should know before the first step.
-void introduce(Progress& progress, const Dataset& dataset, const std::string& device,
-               const std::vector<std::string>& warnings, const TrainingState& state) {
+void introduce(Progress& progress, const Dataset& dataset, const std::string& device, const Model& model,
+               const Experiment& options, bool is_new, const TrainingState& state) {
   progress.say("data: " + describe(dataset));
   progress.say("device: " + device);
-  for (const std::string& warning : warnings) progress.say("warning: " + warning);
+  for (const std::string& warning : warnings_of(model, options, is_new)) progress.say("warning: " + warning);
   const auto is_trainable = [](const ModuleState& module) { return module.is_trainable(); };
   if (std::none_of(state.modules.begin(), state.modules.end(), is_trainable)) {
     progress.say("every module is frozen: the run measures, and trains nothing");
@@ -102,26 +118,19 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   TrainingStep step(experiment, model, metrics, state, device, interrupted);
 
   const Value config = with_used_plugins(experiment);
-  const std::string from = start ? start->path().string() : "";
-  const std::vector<std::string> warnings = warnings_of(model, options, !start);
-  begin(run, start, experiment, config, allow_other_data, state);
-  write_run_config(run.config(), config, start ? start->sha256() : "");
-  start.reset();
+  const std::string from = begin(run, start, experiment, config, allow_other_data, state);
   Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
-  introduce(progress, *dataset, text(device_name, "; ", threads.describe()), warnings, state);
+  introduce(progress, *dataset, text(device_name, "; ", threads.describe()), model, options, from.empty(), state);
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
   Upkeep upkeep(run, experiment, model, config, state, device, from, progress);
-
   try {
     upkeep.catch_up();
     while (!state.is_complete() && !interrupted()) {
       const std::optional<StepRecord> record = step.run(loader.next());
       if (!record) break;
       progress.update(state.images(), means(state.statistics));
-      for (const std::string& remark : {step.remark(), metrics.remark(), threads.update()}) {
-        if (!remark.empty()) progress.say(remark);
-      }
+      say(progress, {step.remark(), metrics.remark(), threads.update()});
       upkeep.run(*record);
     }
     loader.summarise();
