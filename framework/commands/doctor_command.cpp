@@ -142,8 +142,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
   if (parsed->count("json") > 0) {
     std::cout << to_json(all, 2) << '\n';
   } else {
-    std::cout << (bad == 0 ? "nothing is wrong" : text(bad, bad == 1 ? " thing is" : " things are", " to be mended"))
-              << '\n';
+    std::cout << (bad == 0 ? "no problems found" : text(bad, bad == 1 ? " problem" : " problems", " found")) << '\n';
   }
   return bad == 0 ? 0 : 1;
 }

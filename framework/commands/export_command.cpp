@@ -58,7 +58,7 @@ po::options_description described(ExportArguments& a) {
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "layout", po::value(&a.layout)->default_value(kOwnNames),
       "reference, or a weight layout of the network's backbone")("plugin", po::value(&a.plugins)->composing(),
-                                                                 "a plugin library to use besides those found")(
+                                                                 "an additional plugin library")(
       "overwrite", po::bool_switch(&a.overwrite), "replace what an earlier export has written to OUT");
   return options;
 }

@@ -69,7 +69,7 @@ po::options_description described(ImportArguments& a) {
       "pixels of the network's images (default: --config's)")(
       "config", po::value(&a.config), "compare names, shapes and options with a network of this experiment")(
       "module", po::value(&a.module), "which of its networks, by the name of its table under [head]")(
-      "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
+      "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")(
       "overwrite", po::bool_switch(&a.overwrite), "replace OUT when an earlier import has written it");
   return options;
 }

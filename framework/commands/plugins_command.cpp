@@ -94,7 +94,7 @@ void list(const std::vector<FoundPlugin>& plugins, bool as_json) {
     }
   }
   std::cout << (usable.size() > 1 ? text_table(usable)
-                                  : "no usable plugin; `casdm plugins paths` tells where was looked\n");
+                                  : "no usable plugin; `casdm plugins paths` shows where casdm looked\n");
   if (unusable.empty()) return;
   std::cout << "\ncannot be used:\n";
   for (const auto& row : unusable) std::cout << "  " << row[0] << ' ' << row[1] << '\n';

@@ -95,7 +95,7 @@ po::options_description described(SampleArguments& a) {
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "device", said(a.device, "NAME"), "auto, cpu or cuda; short for --set run.device=NAME; default: auto")(
-      "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
+      "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
       "overwrite", po::bool_switch(&a.overwrite), "replace the sampling that DIR holds")(
       "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint");
@@ -274,7 +274,7 @@ int sample_command(const std::vector<std::string>& words) {
     if (!folder.is_complete()) draw(model, options, sampling, a.batch.value_or(kBatch), threads, folder);
   } catch (const SamplingCancelled&) {
     throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
-                     " images. The same command goes on from there"));
+                     " images. The same command continues from there"));
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
     throw OutOfMemory(

@@ -59,7 +59,7 @@ po::options_description described(TrainArguments& arguments) {
   options.add_options()("config", po::value(&arguments.config), "the experiment file (also as the first word)")(
       "set", po::value(&arguments.overrides)->composing(), "set one key of the experiment: train.batch_size=8")(
       "resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")(
-      "plugin", po::value(&arguments.plugins)->composing(), "a plugin library to use besides those found")(
+      "plugin", po::value(&arguments.plugins)->composing(), "an additional plugin library")(
       "dry-run", po::bool_switch(&arguments.dry_run),
       "open the data, build networks and metrics, print their sizes, write nothing")(
       "overwrite", po::bool_switch(&arguments.overwrite),

@@ -13,7 +13,7 @@
 #include "framework/config/document.h"
 #include "framework/loading/find_plugins.h"
 #include "framework/loading/lock.h"
-#include "framework/reporting/progress.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
@@ -39,7 +39,7 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   if (data.use_labels && dataset->num_classes() < 1) {
     throw ConfigError(text("data.use_labels: the data set '", data.dataset.type,
                            "' has no labels. Does it have an option ",
-                           "that tells where they are? See `casdm plugins inspect ", data.dataset.type, "`"));
+                           "that says where they are? See `casdm plugins inspect ", data.dataset.type, "`"));
   }
   return dataset;
 }

@@ -226,8 +226,9 @@ class CrossChecks {
     }
     if (options_.guidance.scale == 1 || data.label_dropout > 0) return;
     problem("guidance.scale",
-            text("the networks know no \"no label\" to be guided away from", data.use_labels ? "" : ", and no labels",
-                 "; train with data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1"));
+            text("the networks are trained without ", data.use_labels ? "\"no label\"" : "labels",
+                 ", so there is nothing to guide away from; train with data.use_labels = true and data.label_dropout = "
+                 "0.1, or leave guidance.scale at 1"));
   }
 
   const Value& experiment_;

@@ -172,7 +172,7 @@ void Experiment::describe(Schema<Experiment>& s) {
   s.option("run", &Experiment::run, "Name, seed, device and precision.");
   s.option("data", &Experiment::data, "The images: a data set and how they are prepared.").required();
   s.component("augmentation", &Experiment::augmentation, "augmentation",
-              "A random change of the training images that the networks are told of; left out: none.");
+              "Random augmentation of the training images, passed to the networks as a label; left out: none.");
   s.component("noise", &Experiment::noise, "noise_scheduler", "The forward process.").required();
   s.component("timesteps", &Experiment::timesteps, "timestep_sampler",
               "Which timesteps the networks are trained at; left out: each is equally likely.");

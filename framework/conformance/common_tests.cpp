@@ -156,7 +156,7 @@ void leaves_global_state_alone(const Subject& subject) {
     require(changed.empty(), text(name, " changes ", changed, "; the whole process relies on it: leave it as it was"));
   });
   const std::string left = left_over(before_all);
-  require(left.empty(), text("when it is destroyed it has changed ", left, "; give back what it opened or started"));
+  require(left.empty(), text("its destructor leaves changed: ", left, "; give back what it opened or started"));
 }
 
 void serves_any_thread(const Subject& subject) {
@@ -192,7 +192,7 @@ void copies_its_spec(const Subject& subject) {
 void writes_no_files(const Subject& subject) {
   namespace fs = std::filesystem;
   std::string pattern = (fs::temp_directory_path() / "casdm-conformance-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw Skip("no temporary folder can be made");
+  if (::mkdtemp(pattern.data()) == nullptr) throw Skip("cannot create a temporary folder");
   const fs::path folder = pattern;
   fs::current_path(folder);
   ::setenv("TMPDIR", folder.c_str(), 1);

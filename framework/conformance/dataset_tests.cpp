@@ -35,7 +35,7 @@ void require_whole(const Dataset& data, const Image& image, std::int64_t channel
   require((is_floating_point ? image.pixels.size() : image.values.size()) == 0,
           text("image ", index, " has both pixels and values"));
   require(!is_floating_point || (image.width == kImageSize && image.height == kImageSize),
-          text("image ", index, " is in floating point and has not the size asked for, as it must"));
+          text("image ", index, " is in floating point but does not have the size asked for"));
 }
 
 /// The extras of an image are those that are declared, and whole.

@@ -52,7 +52,7 @@ void declares_its_features(const Subject& subject) {
   }
   require((info.input_size == 0) == (info.resize == ExtractorResize::none),
           text("its input size is ", info.input_size, ", with", info.resize == ExtractorResize::none ? "out" : "",
-               " a resize: 0 and none belong together"));
+               " a resize method: an input size needs one, and 0 none"));
   require(info.weights.empty() || info.weights.size() == 64, "the hash of its weights is not a SHA-256 of 64 digits");
 }
 

@@ -26,7 +26,7 @@ struct LayoutUnderTest {
       const Value resolved = resolve_component(table, Backbone::kind, subject.factory().catalog());
       config = {resolved.find("type")->as_string(), resolved};
     } catch (const ConfigError& error) {
-      throw Failure(text("info(): backbone and sample make no network: ", error.what()));
+      throw Failure(text("info(): backbone and sample do not make a network: ", error.what()));
     }
     network.spec = {ImageShape::square(kChannels, kImageSize), kChannels, {}, subject.seed()};
     network.options = config.table;
@@ -95,7 +95,8 @@ void tells_the_network(const Subject& subject) {
     const Value resolved = resolve_component(table, Backbone::kind, subject.factory().catalog());
     load_state(*subject.factory().make<Backbone>({test.config.type, resolved}, spec), told.tensors, "the layout");
   } catch (const Error& error) {
-    throw Failure(text("the options and spec that read tells do not make the network of its tensors: ", error.what()));
+    throw Failure(
+        text("the options and spec that read returns do not make a network with its tensors: ", error.what()));
   }
   for (const auto& [name, value] : theirs.recorded.as_table()) {
     const Value* own = test.network.options.find(name);

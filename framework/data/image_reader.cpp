@@ -106,7 +106,7 @@ PreparedImage ImageReader::read_one(std::int64_t index) {
   try {
     image = prepared(example);
   } catch (const Error& error) {
-    throw PluginError(text(name_of(index), ": the data set's plugin made no valid image: ", error.what()));
+    throw PluginError(text(name_of(index), ": the data set's plugin did not return a valid image: ", error.what()));
   } catch (const std::bad_alloc&) {
     throw_no_memory(index);
   }

@@ -107,7 +107,7 @@ class PickleMachine {
         return false;
       case 0x81:
       case 0x92:
-        throw Error("makes an object of a class, which is refused: only tensors and plain containers are read");
+        throw Error("creates an object of a class, which is refused: only tensors and plain containers are read");
       default:
         throw Error(text("is damaged, or no pickle of torch.save: opcode ", int{code}, " is not expected"));
     }
@@ -303,7 +303,7 @@ class PickleMachine {
     if (arguments.size() > 1) throw Error(text("is damaged: an OrderedDict has ", arguments.size(), " arguments"));
     for (const PickledNode* pair : items_of(*arguments[0], "the items of a dict")) {
       const std::vector<PickledNode*>& both = items_of(*pair, "an item of a dict");
-      if (both.size() != 2) throw Error("is damaged: an item of a dict is no pair");
+      if (both.size() != 2) throw Error("is damaged: an item of a dict is not a pair");
       if (++rebuilt_ > kMaxRebuilt) throw Error(text("copies more than ", kMaxRebuilt, " items into dicts"));
       result.items.emplace_back(both[0], both[1]);
     }

@@ -90,16 +90,16 @@ bool is_known_name(std::string_view name) {
 PickledStorage storage_of(const PickledNode& id_node) {
   const std::vector<PickledNode*>& id = items_of(id_node, "a persistent id");
   if (id.size() < 5 || id.size() > 6 || string_of(*id[0], "a persistent id") != "storage") {
-    throw Error("is damaged: a persistent id is no storage");
+    throw Error("is damaged: a persistent id is not a storage");
   }
   const auto* name = id[1]->as<PickledName>();
   const at::ScalarType* type = name != nullptr ? storage_type(name->name) : nullptr;
-  if (type == nullptr) throw Error(text("is damaged: ", describe(*id[1]), " is no class of storages"));
+  if (type == nullptr) throw Error(text("is damaged: ", describe(*id[1]), " is not a class of storages"));
   PickledStorage storage{string_of(*id[2], "a storage's key"), *type, integer_of(*id[4], "a storage's size"), 0};
   if (storage.size < 0) throw Error(text("is damaged: storage ", quoted(storage.key), " has a negative size"));
   if (id.size() == 6 && id[5]->as<std::monostate>() == nullptr) {
     const std::vector<PickledNode*>& view = items_of(*id[5], "a view of a storage");
-    if (view.size() != 3) throw Error("is damaged: a view of a storage has not three parts");
+    if (view.size() != 3) throw Error("is damaged: a view of a storage does not have three parts");
     storage.offset = integer_of(*view[1], "a view's offset");
   }
   return storage;

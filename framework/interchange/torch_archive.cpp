@@ -118,7 +118,7 @@ class ZipArchive final : public TorchArchive {
       const zip_int64_t got = zip_fread(file.get(), is_full ? &beyond : to + filled, is_full ? 1 : size - filled);
       if (got < 0) throw Error(text("is damaged: ", quoted(name), ": ", zip_file_strerror(file.get())));
       if (is_full ? got > 0 : got == 0)
-        throw Error(text("is damaged: ", quoted(name), " has another length than it says"));
+        throw Error(text("is damaged: ", quoted(name), " does not have the length that it records"));
       if (is_full) return;
       filled += static_cast<std::uint64_t>(got);
     }
@@ -135,7 +135,7 @@ class LegacyArchive final : public TorchArchive {
     std::string start(std::min<std::uint64_t>(size_, kMagicWithin + kMagic.size()), '\0');
     file_.read(start.data(), static_cast<std::streamsize>(start.size()));
     const std::size_t magic = start.find(kMagic);
-    if (magic == std::string::npos) throw Error("has not the magic number of torch.save");
+    if (magic == std::string::npos) throw Error("does not have the magic number of torch.save");
     file_.seekg(static_cast<std::streamoff>(magic + kMagic.size()));
     PickleSource source(file_, size_ - magic - kMagic.size());
     check_protocol(Pickle(source));
@@ -169,7 +169,7 @@ class LegacyArchive final : public TorchArchive {
 
   static void check_machine(const Pickle& pickle) {
     const auto* machine = pickle.root().as<PickledDict>();
-    if (machine == nullptr) throw Error("is damaged: it does not tell its machine");
+    if (machine == nullptr) throw Error("is damaged: it does not record its machine");
     for (const auto& [key, value] : machine->items) {
       const auto* name = key->as<std::string>();
       if (name == nullptr || *name != "little_endian") continue;
@@ -178,7 +178,7 @@ class LegacyArchive final : public TorchArchive {
       if (!*is_little) fail_big_endian();
       return;
     }
-    throw Error("is damaged: it does not tell its byte order");
+    throw Error("is damaged: it does not record its byte order");
   }
 
   /// Where each storage's elements begin.

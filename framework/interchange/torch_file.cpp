@@ -77,7 +77,7 @@ Candidate choose(const PickledNode& root, const std::string& key) {
 /// The tensor's view of `storage`. Throws Error when it leaves the storage or is larger than it.
 Tensor view_of(const PickledTensor& tensor, const Tensor& storage, const std::string& name) {
   const auto fail = [&](const char* why) { throw Error(text("is damaged: tensor ", quoted(name), " ", why)); };
-  if (tensor.sizes.size() != tensor.strides.size()) fail("has not as many strides as sizes");
+  if (tensor.sizes.size() != tensor.strides.size()) fail("does not have as many strides as sizes");
   const std::int64_t most = storage.numel();
   std::int64_t count = 1;
   std::int64_t extent = 1;

@@ -116,7 +116,7 @@ ChildResult run_in_child_process(const std::function<int(std::string& message)>&
   std::fflush(nullptr);  // else the child would write what this process has buffered
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
-  if (child < 0) throw Error(text("no process can be made: ", std::strerror(errno)));
+  if (child < 0) throw Error(text("cannot start a child process: ", std::strerror(errno)));
   if (child == 0) run_here(work, message, out, err, parent);
   ::setpgid(child, child);
   int status = 0;

@@ -9,6 +9,7 @@
 #include "casdm/elf_note.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "casdm/user_folder.h"
 #include "framework/config/document.h"
 #include "framework/config/limits.h"
 #include "framework/loading/kinds.h"
@@ -83,7 +84,7 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, Looked& loo
   plugin.path = path;
   plugin.origin = origin;
   if (!fs::is_regular_file(path)) {
-    plugin.problem = "is no regular file";
+    plugin.problem = "is not a regular file";
     return plugin;
   }
   plugin.problem = distrust(path);
@@ -97,7 +98,7 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, Looked& loo
   try {
     const std::optional<ElfNote> note = read_elf_note(path);
     if (!note) {
-      plugin.problem = "is no casdm plugin: it has no casdm note, which casdm_add_plugin writes";
+      plugin.problem = "is not a casdm plugin: it has no casdm note, which casdm_add_plugin writes";
       return plugin;
     }
     looked.note_bytes += note->json.size();
@@ -174,14 +175,6 @@ void refuse_duplicates(std::vector<FoundPlugin>& plugins) {
   }
 }
 
-std::optional<fs::path> user_folder() {
-  const char* data = std::getenv("XDG_DATA_HOME");
-  if (data != nullptr && fs::path(data).is_absolute()) return fs::path(data) / "casdm" / "plugins";
-  const char* home = std::getenv("HOME");
-  if (home == nullptr || !fs::path(home).is_absolute()) return std::nullopt;
-  return fs::path(home) / ".local" / "share" / "casdm" / "plugins";
-}
-
 std::optional<fs::path> installed_folder() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
@@ -225,7 +218,7 @@ std::vector<SearchPlace> SearchPaths::places() const {
   for (std::string entry; std::getline(entries, entry, ':');) {
     if (!entry.empty()) result.push_back({entry, kEnvironmentOrigin});
   }
-  if (const auto folder = user_folder()) result.push_back({*folder, "the user's folder"});
+  if (const auto data = user_folder(UserFolder::data)) result.push_back({*data / "plugins", "the user's folder"});
   if (const auto folder = installed_folder()) result.push_back({*folder, kInstalledOrigin});
   return result;
 }

@@ -69,7 +69,7 @@ void fail_locked(const std::vector<std::string>& problems) {
   if (problems.empty()) return;
   throw PluginError(
       text("[[plugins.lock]] of the experiment does not allow these plugins:\n  ", join(problems, "\n  "),
-           "\nIf they are what you want, write the lock anew: `casdm plugins lock --config FILE` prints it"));
+           "\nIf they are what you want, write the lock again: `casdm plugins lock --config FILE` prints it"));
 }
 
 void check_lock(const Value& resolved, const std::vector<LockedPlugin>& lock, const PluginCatalog& catalog) {

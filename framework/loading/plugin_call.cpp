@@ -106,7 +106,7 @@ std::string current_exception_type() {
   if (type == nullptr) return "something of an unknown type";
   const std::unique_ptr<char, void (*)(void*)> name(abi::__cxa_demangle(type->name(), nullptr, nullptr, nullptr),
                                                     std::free);
-  return text("a '", name ? name.get() : type->name(), "', which is no std::exception");
+  return text("a '", name ? name.get() : type->name(), "', which is not a std::exception");
 }
 
 CallTime::CallTime(std::string time) : previous_(std::exchange(t_time, std::move(time))) {}

@@ -143,7 +143,7 @@ PluginDescription load_here(const FoundPlugin& plugin, const std::vector<LockedP
   return description;
 }
 
-/// Runs `work`, code of the plugin, in a process of its own; returns the message of what it threw, if it did. Throws
+/// Runs `work`, code of the plugin, in a child process; returns the message of what it threw, if it did. Throws
 /// PluginError, and remembers it, when the process crashed or hung.
 std::string try_in_child_process(const FoundPlugin& plugin, const std::string& what,
                                  const std::function<void()>& work) {
@@ -169,7 +169,7 @@ std::string try_in_child_process(const FoundPlugin& plugin, const std::string& w
   const char* advice = result.end == ChildResult::End::timed_out
                            ? "; set CASDM_PROBE_TIMEOUT to more seconds if the machine is busy"
                            : "";
-  throw PluginError(text(plugin.path.string(), " cannot be used: ", words, ", in a process of its own", advice,
+  throw PluginError(text(plugin.path.string(), " cannot be used: ", words, ", in a child process", advice,
                          result.err.empty() ? "" : "; its last words:\n" + trimmed(result.err)));
 }
 
@@ -212,7 +212,7 @@ void PluginHost::try_making(const FoundPlugin& plugin, std::string_view kind, co
   const std::string component = text(kind, "/", config.type.substr(config.type.find('/') + 1));
   if (LoadRecord(plugin.build_id).is_good(component)) return;
   // What it throws is thrown again, to whom it concerns, when it is made here.
-  try_in_child_process(plugin, text("the ", kind, " '", config.type, "' was being made"), [&] {
+  try_in_child_process(plugin, text("the ", kind, " '", config.type, "' was being created"), [&] {
     is_probing_ = false;
     make_any(kind, config, spec);
     for (const auto& [build_id, made] : made_) LoadRecord(build_id).add_good({made});
@@ -234,7 +234,7 @@ std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::stri
   const ComponentEntry* component = load(plugin).find(kind, config.type.substr(config.type.find('/') + 1));
   if (component == nullptr || component->make == nullptr) {
     throw PluginError(
-        text(plugin.path.string(), " cannot make the ", kind, " '", config.type, "' that its note lists"));
+        text(plugin.path.string(), " cannot create the ", kind, " '", config.type, "' that its note lists"));
   }
   const char* previous = set_running(immortal(config.type));
   try {
@@ -243,7 +243,7 @@ std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::stri
     return made;
   } catch (...) {
     set_running(previous);
-    throw_attributed(config, "could not be made");
+    throw_attributed(config, "could not be created");
   }
 }
 

@@ -162,7 +162,7 @@ std::int64_t SampleFolder::earlier_threads() const {
 void SampleFolder::hold() {
   std::error_code failure;
   is_new_folder_ = fs::create_directories(path_, failure);
-  if (failure) throw Error(text("folder ", quoted(path_.string()), " cannot be made: ", failure.message()));
+  if (failure) throw Error(text("folder ", quoted(path_.string()), " cannot be created: ", failure.message()));
   if (is_new_folder_) sync_folder(path_ / "..");
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {

@@ -118,7 +118,7 @@ void LossScaler::restore(const Value& state) {
                 return a.second.value < b.second.value;
               })->second;
     } else {
-      throw Error(text("there is no loss scale of module ", module));
+      throw Error(text("there is no loss scale for module ", module));
     }
   }
 }

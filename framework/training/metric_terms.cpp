@@ -236,7 +236,7 @@ std::string ExperimentMetrics::remark() {
   if (extreme > 1) {
     has_remarked_ = true;
     lines.push_back(text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
-                         "; they take them as they are (usual at high noise, said once)"));
+                         "; they take them as they are (usual at high noise; reported once)"));
   }
   return join(lines, "\n");
 }

@@ -60,7 +60,7 @@ std::string why_lasting(const std::string& key, const std::string& run, bool has
   const std::string start_anew =
       text("start a new run from its weights: `casdm train CONFIG` with [[init]] from = ", to_toml_value(run));
   if (key == "run.name" || key == "run.directory") {
-    return text("a run is resumed where it lies, in ", run, "; copy or move that folder and resume it there, or ",
+    return text("a run is resumed where it is, in ", run, "; copy or move that folder and resume it there, or ",
                 start_anew);
   }
   if (!has_checkpoint) return "";

@@ -106,7 +106,7 @@ RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
                     : " and is not a run folder; choose",
              " another name: --set run.name=NAME"));
   } catch (const fs::filesystem_error& error) {
-    throw Error(text(path.string(), " cannot be made: ", error.code().message()));
+    throw Error(text(path.string(), " cannot be created: ", error.code().message()));
   }
   return run;
 }

@@ -154,7 +154,7 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
     if (checkpoint.has(part) == parts.contains(part)) continue;
     throw Error(text("checkpoint ", path, checkpoint.has(part) ? " holds" : " holds no", " state of ", owner,
                      ", and this experiment has ", parts.contains(part) ? "some" : "none", "; resume with the `", part,
-                     "` that made the checkpoint"));
+                     "` of the checkpoint"));
   }
   for (const auto& [name, handles] : parts) {
     if (!checkpoint.has(name) && name.starts_with("ema-")) {

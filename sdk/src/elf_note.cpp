@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "casdm/error.h"
+#include "casdm/hex.h"
 #include "casdm/text.h"
 
 namespace casdm {
@@ -50,16 +51,6 @@ class Bytes {
 
 std::uint64_t aligned(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
-}
-
-std::string hexadecimal(const unsigned char* data, std::size_t size) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string result;
-  for (std::size_t i = 0; i < size; ++i) {
-    result += digits[data[i] >> 4];
-    result += digits[data[i] & 15];
-  }
-  return result;
 }
 
 constexpr Elf64_Half native_machine() {
@@ -154,10 +145,10 @@ std::vector<std::string> needed_libraries(const Bytes& bytes, const std::vector<
 
 /// The program headers, after the checks that this is a shared library of this machine.
 std::vector<Elf64_Phdr> program_headers(const Bytes& bytes, const unsigned char* data, std::size_t size) {
-  if (size < SELFMAG || std::memcmp(data, ELFMAG, SELFMAG) != 0) bytes.fail("is no shared library (no ELF header)");
+  if (size < SELFMAG || std::memcmp(data, ELFMAG, SELFMAG) != 0) bytes.fail("is not a shared library (no ELF header)");
   const auto header = bytes.read<Elf64_Ehdr>(0);
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN) {
-    bytes.fail("is no 64-bit little-endian shared library");
+    bytes.fail("is not a 64-bit little-endian shared library");
   }
   if (header.e_machine != native_machine()) bytes.fail("is built for another machine");
   if (header.e_phentsize != sizeof(Elf64_Phdr)) bytes.fail("has program headers of an unknown size");
@@ -180,7 +171,8 @@ class MappedFile {
     size_ = is_file ? static_cast<std::size_t>(status.st_size) : 0;
     data_ = size_ > 0 ? ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
     ::close(file);
-    if (data_ == MAP_FAILED) throw PluginError(text(name, is_file && size_ == 0 ? " is empty" : " is no regular file"));
+    if (data_ == MAP_FAILED)
+      throw PluginError(text(name, is_file && size_ == 0 ? " is empty" : " is not a regular file"));
   }
   ~MappedFile() { ::munmap(data_, size_); }
   MappedFile(const MappedFile&) = delete;

@@ -428,7 +428,7 @@ TEST_CASE("the doctor finds what is wrong, and only that") {
   const std::string doctor = "casdm plugins doctor --config small.toml";
   const Outcome healthy = cage.run(doctor);
   CHECK_MESSAGE(healthy.status == 0, healthy.out);
-  CHECK(healthy.out.find("nothing is wrong") != std::string::npos);
+  CHECK(healthy.out.find("no problems found") != std::string::npos);
   CHECK(healthy.out.find("metric_zoo (" + cage.plugin().string() + "): loads; 1 components") != std::string::npos);
   const Outcome ill = cage.run(doctor + " --json", "static_hang");
   CHECK(ill.status == 1);

@@ -108,7 +108,7 @@ TEST_CASE("plugins list, inspect and paths show what is found") {
         }).starts_with("no plugin, component or library is named 'fixtrue'; did you mean 'fixture'"));
   CHECK(plugins({"paths"}).find("CASDM_PLUGIN_PATH     1\n") != std::string::npos);
   const std::filesystem::path bad = place.write("bad.so", "x");
-  CHECK(plugins({"list", "--plugin", bad.string()}).find("\ncannot be used:\n  " + bad.string() + " is no shared") !=
+  CHECK(plugins({"list", "--plugin", bad.string()}).find("\ncannot be used:\n  " + bad.string() + " is not a shared") !=
         std::string::npos);
 }
 

@@ -86,9 +86,10 @@ TEST_CASE("an experiment adds a bounded number of places to the search for plugi
 }
 
 TEST_CASE("guidance needs labels and their absence") {
-  CHECK(problem("[guidance]\nscale = 2") ==
-        "x:12:9: guidance.scale: the networks know no \"no label\" to be guided away from, and no labels; train with "
-        "data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1");
+  CHECK(
+      problem("[guidance]\nscale = 2") ==
+      "x:12:9: guidance.scale: the networks are trained without labels, so there is nothing to guide away from; train "
+      "with data.use_labels = true and data.label_dropout = 0.1, or leave guidance.scale at 1");
 }
 
 TEST_CASE("a number is compared with the key that its schema names") {

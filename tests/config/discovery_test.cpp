@@ -201,7 +201,7 @@ TEST_CASE("an unknown component is met with near names, all names, and where was
       message.starts_with("no usable plugin has the dataset \"fixtrue\"; did you mean 'fixture'? available: fixture\n"
                           "    looked in: " +
                           place.path().string() + " ([plugins] paths), "));
-  CHECK(message.ends_with("\n    cannot be used: " + bad.string() + ": is no shared library (no ELF header)"));
+  CHECK(message.ends_with("\n    cannot be used: " + bad.string() + ": is not a shared library (no ELF header)"));
   CHECK(message_of([&] {
           place.discover().component("sampler", "fixture");
         }).starts_with("no usable plugin has the sampler \"fixture\"; it is a dataset; available: none\n"));
@@ -223,13 +223,13 @@ TEST_CASE("a bad file is kept with its reason, and does not stop the others") {
     seen += plugin.path.filename().string() + " " + plugin.problem + "\n";
   }
   CHECK(seen ==
-        "bare.so is no casdm plugin: it has no casdm note, which casdm_add_plugin writes\n"
+        "bare.so is not a casdm plugin: it has no casdm note, which casdm_add_plugin writes\n"
         "cut.so is truncated\n"
         "empty.so is empty\n"
-        "folder.so is no regular file\n"
+        "folder.so is not a regular file\n"
         "gone.so cannot be read: No such file or directory\n"
         "good.so \n"
-        "text.so is no shared library (no ELF header)\n");
+        "text.so is not a shared library (no ELF header)\n");
   CHECK(catalog.names("dataset") == std::vector<std::string>{"fixture"});
   CHECK(catalog.warnings().size() == 6);
   CHECK(place.discover({place.path() / "missing.so"}).warnings() ==
@@ -245,7 +245,7 @@ TEST_CASE("what others could have changed is refused") {
   ::chmod(file.c_str(), 0644);
   ::chmod(place.path().c_str(), 0777);
   CHECK(place.problem() ==
-        "lies in the folder " + place.path().string() + ", which can be changed by every user; chmod o-w it");
+        "is in the folder " + place.path().string() + ", which can be changed by every user; chmod o-w it");
   ::chmod(place.path().c_str(), 0700);
   CHECK(place.problem() == "");
   if (::geteuid() != 0) {

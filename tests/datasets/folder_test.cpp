@@ -105,7 +105,7 @@ TEST_CASE("labels = folders numbers the first-level folders by name") {
 
   write_bytes(folder.path() / "stray.png", png_of(plain(2, 2, {1, 1, 1})));
   const std::string message = message_of<Error>([&] { open_folder(folder.path(), "labels = \"folders\""); });
-  CHECK_MESSAGE(message.find("stray.png lies in no sub-folder") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("stray.png is not in a sub-folder") != std::string::npos, message);
 }
 
 TEST_CASE("a class folder without an image is refused, not left out of the classes") {

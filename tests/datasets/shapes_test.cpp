@@ -74,7 +74,8 @@ TEST_CASE("edges are anti-aliased") {
 
 TEST_CASE("unknown, repeated or missing forms are refused") {
   std::string message = message_of<ConfigError>([] { shapes("forms = [\"blob\"]"); });
-  CHECK_MESSAGE(message.find("'blob' is none of circle, square, triangle, ring, cross") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("'blob' is not one of circle, square, triangle, ring, cross") != std::string::npos,
+                message);
   CHECK_THROWS_AS(shapes("forms = [\"circle\", \"circle\"]"), ConfigError);
   CHECK_THROWS_AS(shapes("forms = []"), ConfigError);
 }

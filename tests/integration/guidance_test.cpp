@@ -50,7 +50,7 @@ TEST_CASE("guidance without labels or without label dropout says what is missing
   REQUIRE(shell("casdm train small.toml --set train.total_images=4", folder.path()).status == 0);
   const Outcome unlabelled = shell("casdm sample runs/small --num 1 --out s --guidance 3", folder.path());
   CHECK(unlabelled.status == 2);
-  for (const char* part : {"guidance.scale=3", "no labels", "data.use_labels = true", "data.label_dropout = 0.1"})
+  for (const char* part : {"guidance.scale=3", "without labels", "data.use_labels = true", "data.label_dropout = 0.1"})
     CHECK_MESSAGE(unlabelled.err.find(part) != std::string::npos, unlabelled.err);
 
   const std::string labels = "casdm train small.toml --set data.use_labels=true --set train.total_images=4 ";

@@ -92,7 +92,7 @@ TEST_CASE("a sampling that was stopped or killed goes on by the same command and
       const Outcome stopped = interrupted(command + " --out " + out, out, signal, folder.path());
       CHECK_MESSAGE(stopped.status == (signal == "KILL" ? 137 : 1), stopped.err);
       if (signal != "KILL")
-        CHECK_MESSAGE(stopped.err.find("The same command goes on from there") != std::string::npos, stopped.err);
+        CHECK_MESSAGE(stopped.err.find("The same command continues from there") != std::string::npos, stopped.err);
       CHECK_FALSE(fs::exists(folder.path() / out / "samples.npz"));
       const Outcome other = shell(command + " --seed 4 --out " + out, folder.path());
       CHECK(other.status == 2);

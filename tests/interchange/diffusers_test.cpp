@@ -208,8 +208,8 @@ TEST_CASE("a model of diffusers that is no such U-Net is refused with every reas
   refused("attn_norm_num_groups", Value(), "norm of the middle's attention");
   refused("upsample_type", "resnet", "in different ways");
   refused("down_block_types", Value::Array{"SkipDownBlock2D", "AttnDownBlock2D"}, "SkipDownBlock2D");
-  refused("block_out_channels", Value::Array{16, -32}, "none of a network");
-  refused("layers_per_block", std::int64_t{1} << 40, "none of a network");
+  refused("block_out_channels", Value::Array{16, -32}, "out of range");
+  refused("layers_per_block", std::int64_t{1} << 40, "out of range");
   refused("layers_per_block", 2, "has no tensor");
   refused("attention_head_dim", 7, "attention_head_dim 7");
   refused("block_out_channels", "wide", "array");

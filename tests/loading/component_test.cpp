@@ -56,7 +56,7 @@ TEST_CASE("whatever a component throws says file, key and component, and keeps i
   const auto other = throwing([] { throw std::runtime_error("oops"); });
   CHECK(message_of<PluginError>(size_of(other)) == place + "failed: oops");
   const auto foreign = throwing([] { throw 3; });
-  CHECK(message_of<PluginError>(size_of(foreign)) == place + "failed: it threw a 'int', which is no std::exception");
+  CHECK(message_of<PluginError>(size_of(foreign)) == place + "failed: it threw a 'int', which is not a std::exception");
   const auto torch = throwing([] { at::zeros({2}).add(at::zeros({3})); });
   CHECK(message_of<PluginError>(size_of(torch)).find("frame #") == std::string::npos);
 }

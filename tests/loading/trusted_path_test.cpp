@@ -22,7 +22,7 @@ TEST_CASE("every folder above a library is looked at") {
   for (const char* above : {"a/b/c", "a/b", "a"}) {
     ::chmod((folder / above).c_str(), 0777);
     CHECK(distrust(library) ==
-          "lies in the folder " + (folder / above).string() + ", which can be changed by every user; chmod o-w it");
+          "is in the folder " + (folder / above).string() + ", which can be changed by every user; chmod o-w it");
     ::chmod((folder / above).c_str(), 01777);  // as /tmp: what is ours stays ours
     CHECK(distrust(library).empty());
     ::chmod((folder / above).c_str(), 0755);
