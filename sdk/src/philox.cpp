@@ -4,9 +4,14 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <deque>
+#include <limits>
+#include <mutex>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/parallel.h"
 #include "casdm/text.h"
 #include "philox_kernels.h"
@@ -15,6 +20,7 @@ namespace casdm {
 namespace {
 
 constexpr std::int64_t kMostElements = std::int64_t{1} << 34;  // of an image: the counter's first word counts them by 4
+constexpr std::size_t kKeptSeeds = 8;                          // batches: of the noise, and of each network's dropout
 constexpr std::int64_t kPiece = 64 * philox::kBlock;           // elements that are worth a thread's while
 
 /// Elements of an image of `x`; throws Error where seeds and images do not fit each other.
@@ -41,12 +47,98 @@ void for_pieces(std::int64_t images, std::int64_t count, std::int64_t piece, con
 Tensor low_half(const Tensor& x) { return x.bitwise_and(0xFFFFFFFFLL); }
 Tensor high_half(const Tensor& x) { return low_half(x.bitwise_right_shift(32)); }
 
-/// A column of numbers, one an image.
-template <class Number>
-Tensor column(const std::vector<std::uint64_t>& seeds, c10::Device device, const Number& number) {
-  std::vector<std::int64_t> numbers;
-  for (const std::uint64_t seed : seeds) numbers.push_back(static_cast<std::int64_t>(number(seed)));
-  return at::tensor(numbers, at::kLong).unsqueeze(1).to(device);
+/// The seeds of a batch on its device, int64 [B]. The layers of a network ask for the same ones, so the last few are
+/// kept.
+Tensor seeds_on(c10::Device device, const std::vector<std::uint64_t>& seeds) {
+  struct Copy {
+    std::vector<std::uint64_t> seeds;
+    Tensor tensor;
+  };
+  static std::mutex mutex;
+  static auto& copies = *new std::deque<Copy>;  // never destroyed: the device may be gone by then
+  const std::lock_guard lock(mutex);
+  for (const Copy& copy : copies) {
+    if (copy.tensor.device() == device && copy.seeds == seeds) return copy.tensor;
+  }
+  if (copies.size() == kKeptSeeds) copies.pop_front();
+  const Tensor numbers = at::tensor(std::vector<std::int64_t>(seeds.begin(), seeds.end()), at::kLong);
+  return copies.emplace_back(seeds, to_device(numbers, device)).tensor;
+}
+
+#define CASDM_SHARED(...) #__VA_ARGS__
+constexpr const char* kArithmetic =
+#include "philox_shared.inc"
+    ;
+#undef CASDM_SHARED
+
+/// CUDA C++ around kArithmetic; __fmul_rn and __fadd_rn are never contracted.
+constexpr const char* kBefore = R"(
+#define CASDM_INLINE inline
+namespace casdm_philox {
+inline unsigned high_product(unsigned a, unsigned b) { return __umulhi(a, b); }
+inline unsigned bits_of(float x) { return __float_as_uint(x); }
+inline float float_of(unsigned bits) { return __uint_as_float(bits); }
+inline float times(float a, float b) { return __fmul_rn(a, b); }
+inline float plus(float a, float b) { return __fadd_rn(a, b); }
+inline float root(float x) { return __fsqrt_rn(x); }
+)";
+constexpr const char* kAfter = R"(
+struct Words { unsigned first, second; };  // of the pair that element i is in
+inline Words words(unsigned i, unsigned seed0, unsigned seed1, unsigned stream0, unsigned stream1) {
+  unsigned c0 = i / 4, c1 = 0, c2 = stream0, c3 = stream1;
+  rounds<0>(c0, c1, c2, c3, seed0, seed1);
+  return i & 2 ? Words{c2, c3} : Words{c0, c1};
+}
+}  // namespace casdm_philox
+)";
+
+ElementFunction element_function(const char* name, const char* source) {
+  using namespace philox;
+  const std::string constants =
+      text("constexpr int kRounds = ", kRounds, ";\nconstexpr unsigned kFactor0 = ", kFactor0,
+           "u, kFactor1 = ", kFactor1, "u, kStep0 = ", kStep0, "u, kStep1 = ", kStep1, "u;\n");
+  return {name, text(kBefore, constants, kArithmetic, kAfter, source)};
+}
+
+/// What `function`, of (element, seed's halves, numbers...), gives for `elements` elements of each image: int32
+/// [seeds.size(), elements]; undefined where there are no kernels.
+Tensor for_elements(const ElementFunction& function, const std::vector<std::uint64_t>& seeds, std::int64_t elements,
+                    const std::vector<std::int64_t>& numbers, c10::Device device) {
+  if (elements > std::numeric_limits<std::int32_t>::max()) return {};
+  const Tensor halves = seeds_on(device, seeds).view(at::kInt).view({-1, 2});
+  const Tensor element = at::arange(elements, at::TensorOptions(at::kInt).device(device));
+  return for_each_element(function, {element, halves.narrow(1, 0, 1), halves.narrow(1, 1, 1)}, numbers);
+}
+
+/// The bits of a word as the int32 that for_each_element passes on.
+std::int64_t as_int(std::uint64_t word) { return std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(word)); }
+
+/// N(0, 1), float32 [seeds.size(), elements], on a device that is not the CPU.
+Tensor normal_on(c10::Device device, const std::vector<std::uint64_t>& seeds, std::int64_t elements) {
+  static const ElementFunction function = element_function("casdm_normal", R"(
+template <typename T> T casdm_normal(T element, T seed0, T seed1) {
+  const casdm_philox::Words pair = casdm_philox::words(element, seed0, seed1, 0, 0);
+  float along, across;
+  casdm_philox::on_circle(pair.second, casdm_philox::radius(pair.first), along, across);
+  return casdm_philox::bits_of(element & 1 ? across : along);
+})");
+  const Tensor bits = for_elements(function, seeds, elements, {}, device);
+  if (bits.defined()) return bits.view(at::kFloat);
+  return normal_from_words(philox_words(seeds, 0, elements + elements % 2, device)).narrow(1, 0, elements);
+}
+
+/// Which elements dropout keeps, bool [seeds.size(), elements], on a device that is not the CPU.
+Tensor kept_on(c10::Device device, const Dropout& dropout, std::uint64_t layer, std::int64_t elements,
+               std::uint32_t threshold) {
+  static const ElementFunction function = element_function("casdm_kept", R"(
+template <typename T> T casdm_kept(T element, T seed0, T seed1, T layer0, T layer1, T threshold) {
+  const casdm_philox::Words pair = casdm_philox::words(element, seed0, seed1, layer0, layer1);
+  return (element & 1 ? pair.second : pair.first) >= static_cast<unsigned>(threshold);
+})");
+  const std::vector<std::int64_t> numbers = {as_int(layer), as_int(layer >> 32), as_int(threshold)};
+  const Tensor kept = for_elements(function, dropout.seeds, elements, numbers, device);
+  if (kept.defined()) return kept.to(at::kBool);
+  return philox_words(dropout.seeds, layer, elements, device) >= static_cast<std::int64_t>(threshold);
 }
 
 /// What an element that is kept is multiplied by, and the words that drop theirs: those below the second.
@@ -130,8 +222,8 @@ class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
 
 Tensor philox_words(const std::vector<std::uint64_t>& seeds, std::uint64_t stream, std::int64_t count,
                     c10::Device device) {
-  const Tensor key0 = column(seeds, device, [](std::uint64_t seed) { return seed & 0xFFFFFFFF; });
-  const Tensor key1 = column(seeds, device, [](std::uint64_t seed) { return seed >> 32; });
+  const Tensor keys = seeds_on(device, seeds).unsqueeze(1);
+  const Tensor key0 = low_half(keys), key1 = high_half(keys);
   const at::TensorOptions options = at::TensorOptions(at::kLong).device(device);
   Tensor c0 = at::arange((count + 3) / 4, options).unsqueeze(0);
   Tensor c1 = at::zeros({1, 1}, options);
@@ -196,8 +288,7 @@ Tensor normal_like(const Tensor& like, const std::vector<std::uint64_t>& seeds) 
                      out + image * elements + first);
     });
   } else {
-    const Tensor words = philox_words(seeds, 0, elements + elements % 2, like.device());
-    noise = normal_from_words(words).narrow(1, 0, elements).reshape(like.sizes());
+    noise = normal_on(like.device(), seeds, elements).reshape(like.sizes());
   }
   return like.is_contiguous() ? noise.to(like.scalar_type()) : at::empty_like(like).copy_(noise);
 }
@@ -211,8 +302,7 @@ Tensor Dropout::apply(const Tensor& x, double p, std::uint64_t layer) const {
     return DropoutFunction::apply(x, std::vector<std::int64_t>(seeds.begin(), seeds.end()),
                                   static_cast<std::int64_t>(layer), p);
   }
-  const Tensor kept = philox_words(seeds, layer, elements, x.device()) >= static_cast<std::int64_t>(threshold);
-  return at::where(kept.reshape(x.sizes()), x * scale, 0);
+  return at::native_dropout_backward(x, kept_on(x.device(), *this, layer, elements, threshold).view(x.sizes()), scale);
 }
 
 }  // namespace casdm

@@ -29,21 +29,17 @@ static_assert(kBlock == 4 * kLanes);
 
 using Row = std::uint32_t[kLanes];
 
-/// The rounds from `kRound` on, unrolled: a loop of rounds within the lanes' loop would keep that from being
-/// vectorised.
-template <int kRound>
-CASDM_INLINE void rounds(std::uint32_t& c0, std::uint32_t& c1, std::uint32_t& c2, std::uint32_t& c3, std::uint32_t k0,
-                         std::uint32_t k1) {
-  if constexpr (kRound < kRounds) {
-    const std::uint64_t p0 = static_cast<std::uint64_t>(kFactor0) * c0;
-    const std::uint64_t p1 = static_cast<std::uint64_t>(kFactor1) * c2;
-    c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
-    c1 = static_cast<std::uint32_t>(p1);
-    c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
-    c3 = static_cast<std::uint32_t>(p0);
-    rounds<kRound + 1>(c0, c1, c2, c3, k0 + kStep0, k1 + kStep1);
-  }
+CASDM_INLINE std::uint32_t high_product(std::uint32_t a, std::uint32_t b) {
+  return static_cast<std::uint32_t>((static_cast<std::uint64_t>(a) * b) >> 32);
 }
+CASDM_INLINE std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
+CASDM_INLINE float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+CASDM_INLINE float times(float a, float b) { return a * b; }
+CASDM_INLINE float plus(float a, float b) { return a + b; }
+CASDM_INLINE float root(float x) { return std::sqrt(x); }
+
+#define CASDM_SHARED(...) __VA_ARGS__
+#include "philox_shared.inc"
 
 /// The words of counters first, first + stride, ...
 CASDM_INLINE void words(const Stream& s, std::uint32_t first, std::uint32_t stride, Row* __restrict out) {
@@ -57,48 +53,6 @@ CASDM_INLINE void words(const Stream& s, std::uint32_t first, std::uint32_t stri
     out[2][j] = c2;
     out[3][j] = c3;
   }
-}
-
-/// sqrt(-2 ln u) for u = (w + 1/2) / 2^32: a polynomial on [sqrt(1/2), sqrt(2)) (the coefficients of Cephes' logf) and
-/// the exponent. The word becomes a float in halves, each of which is exact.
-CASDM_INLINE float radius(std::uint32_t w) {
-  const float high = static_cast<float>(static_cast<std::int32_t>(w >> 16)) * 65536.0f;
-  const float u = ((high + static_cast<float>(static_cast<std::int32_t>(w & 0xFFFF))) + 0.5f) * 0x1p-32f;
-  constexpr std::int32_t kRootOfHalf = 0x3F3504F3;
-  const std::int32_t bits = std::bit_cast<std::int32_t>(u) - kRootOfHalf;
-  const auto exponent = static_cast<float>(bits >> 23);
-  const float x = std::bit_cast<float>((bits & 0x7FFFFF) + kRootOfHalf) - 1.0f;
-  const float z = x * x;
-  float p = 7.0376836292e-2f;
-  p = p * x - 1.1514610310e-1f;
-  p = p * x + 1.1676998740e-1f;
-  p = p * x - 1.2420140846e-1f;
-  p = p * x + 1.4249322787e-1f;
-  p = p * x - 1.6668057665e-1f;
-  p = p * x + 2.0000714765e-1f;
-  p = p * x - 2.4999993993e-1f;
-  p = p * x + 3.3333331174e-1f;
-  p = p * x * z - exponent * 2.12194440e-4f;
-  const float log = (x + (p - z * 0.5f)) + exponent * 0.693359375f;
-  return std::sqrt(log * -2.0f);
-}
-
-/// cos and sin of 2 pi w / 2^32, each times `radius`: the quadrant from the upper bits, polynomials on [-pi/4, pi/4]
-/// (the coefficients of Cephes' sinf and cosf) from the rest.
-CASDM_INLINE void on_circle(std::uint32_t w, float radius, float& along, float& across) {
-  const std::uint32_t turned = w + 0x20000000u;
-  const std::uint32_t quadrant = turned >> 30;
-  const auto rest = static_cast<std::int32_t>(turned & 0x3FFFFFFFu) - 0x20000000;
-  const float x = static_cast<float>(rest) * 1.46291807926715968e-9f;
-  const float z = x * x;
-  const float sine = ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * x + x;
-  const float cosine =
-      ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - z * 0.5f + 1.0f;
-  const auto s = std::bit_cast<std::uint32_t>(sine), c = std::bit_cast<std::uint32_t>(cosine);
-  const std::uint32_t swapped = 0u - (quadrant & 1u);
-  const std::uint32_t cosine_bits = (s & swapped) | (c & ~swapped), sine_bits = (c & swapped) | (s & ~swapped);
-  along = radius * std::bit_cast<float>(cosine_bits ^ (((quadrant + 1u) & 2u) << 30));
-  across = radius * std::bit_cast<float>(sine_bits ^ ((quadrant & 2u) << 30));
 }
 
 CASDM_INLINE void normal_block(const Stream& stream, std::uint32_t counter, float* __restrict out) {

@@ -18,8 +18,8 @@
 ///
 ///     philox4x32({i / 4, 0, stream's low half, stream's high half}, {seed's low half, seed's high half})
 ///
-/// Words, and so dropout, have the same bits on every device. Normals have the same bits on every CPU, and elsewhere
-/// come from the same sequence of operations. An image has at most 2^34 elements.
+/// Words, normals and so dropout have the same bits on every CPU and on CUDA: no multiplication is contracted with an
+/// addition anywhere. An image has at most 2^34 elements.
 namespace casdm CASDM_API {
 
 using at::Tensor;
