@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "mirrored.h"
 
@@ -15,7 +16,7 @@ Tensor shifted(const Tensor& image, const std::array<std::int64_t, 2>& shift) {
   const auto indices = [&](std::int64_t size, std::int64_t offset) {
     std::vector<std::int64_t> index;
     for (std::int64_t i = 0; i < size; ++i) index.push_back(mirrored(i + offset, size));
-    return at::tensor(index, at::kLong).to(image.device());
+    return to_device(at::tensor(index, at::kLong), image.device());
   };
   return image.index_select(2, indices(image.size(2), -shift[0])).index_select(1, indices(image.size(1), shift[1]));
 }

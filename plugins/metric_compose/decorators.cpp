@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "casdm/error.h"
+#include "casdm/resize.h"
 #include "casdm/text.h"
 
 namespace casdm::metric_compose {
@@ -141,12 +142,11 @@ Tensor ResizedLoss::distance(const Tensor& prediction, const std::vector<Tensor>
 }
 
 Tensor ResizedLoss::resized(const Tensor& images) const {
-  const std::array<std::int64_t, 2> size = {size_, size_};
   if (images.size(2) == size_ && images.size(3) == size_) return images;
-  if (mode_ == Interpolation::area) return at::adaptive_avg_pool2d(images, size);
-  // The antialiased forms equal the plain ones where images grow.
-  if (mode_ == Interpolation::bicubic) return at::_upsample_bicubic2d_aa(images, size, /*align_corners=*/false);
-  return at::_upsample_bilinear2d_aa(images, size, /*align_corners=*/false);
+  if (mode_ == Interpolation::area) return casdm::resized(images, size_, size_, casdm::Interpolation::area);
+  const bool is_bicubic = mode_ == Interpolation::bicubic;
+  return casdm::resized(images, size_, size_,
+                        is_bicubic ? casdm::Interpolation::bicubic : casdm::Interpolation::bilinear);
 }
 
 void PatchOptions::describe(Schema<PatchOptions>& s) {

@@ -12,8 +12,9 @@ namespace {
 /// The positions -padding..size-1+padding mirrored into 0..size-1 without repeating the edge, as often as needed.
 Tensor mirrored_positions(std::int64_t size, std::int64_t padding, const at::Device& device) {
   const std::int64_t period = std::max<std::int64_t>(2 * (size - 1), 1);
-  const Tensor position = at::arange(-padding, size + padding, at::kLong).remainder(period);
-  return at::minimum(position, (period - position).remainder(period)).to(device);
+  const at::TensorOptions options = at::TensorOptions(at::kLong).device(device);
+  const Tensor position = at::arange(-padding, size + padding, options).remainder(period);
+  return at::minimum(position, (period - position).remainder(period));
 }
 
 /// Reflection padding. at::reflection_pad2d refuses maps of `padding` pixels or fewer, which small images shrink to;
