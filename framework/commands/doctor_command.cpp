@@ -55,7 +55,7 @@ Finding examine_libtorch() {
 }
 
 Finding examine_device() {
-  const SelectedDevice selected = describe_selection("auto");
+  const SelectedDevice selected = select_device(RunOptions());
   const bool is_second_choice = selected.device.is_cpu() && selected.description != "cpu";
   return {is_second_choice ? Grade::warning : Grade::ok, "device", selected.description};
 }

@@ -94,7 +94,7 @@ po::options_description described(SampleArguments& a) {
       "label", whole_number("label", a.label, 0), "class of all images, of a conditional run; default: all in turn")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
-      "device", said(a.device, "NAME"), "auto, cpu or cuda; short for --set run.device=NAME; default: auto")(
+      "device", said(a.device, "NAME"), "auto, cpu, cuda or cuda:1; short for --set run.device=NAME; default: auto")(
       "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
       "overwrite", po::bool_switch(&a.overwrite), "replace the sampling that DIR holds")(
@@ -137,7 +137,7 @@ LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArgumen
 /// How the images are drawn, as far as it is the same for all batches.
 GenerateOptions generate_options(const Experiment& experiment, const SampleArguments& a) {
   GenerateOptions options;
-  options.device = select_device(experiment.run.device);
+  options.device = select_device(experiment.run).device;
   options.seed = static_cast<std::uint64_t>(a.seed.value_or(0));
   options.channels = experiment.data.channels;
   options.image_size = experiment.data.image_size;

@@ -135,7 +135,7 @@ int start_run(const TrainArguments& arguments) {
     std::cout << experiment.options.run.name << ": everything fits together\n" << components;
     return 0;
   }
-  require_precision(select_device(experiment.options.run.device), experiment.options.run.precision);
+  require_precision(select_device(experiment.options.run).device, experiment.options.run.precision);
   if (arguments.overwrite && fs::exists(folder)) {
     compose(experiment);
     remove_run(folder);

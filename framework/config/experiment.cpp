@@ -10,11 +10,14 @@ void RunOptions::describe(Schema<RunOptions>& s) {
   s.option("name", &RunOptions::name, "Name of the run, and of its folder in `directory`.").file_name();
   s.option("seed", &RunOptions::seed, "Every draw of the run is a function of this, the step and the draw's purpose.")
       .at_least(0);
-  s.option("device", &RunOptions::device, "Where to compute; `auto` takes CUDA when a device is present.")
-      .choices({"auto", "cpu", "cuda"});
+  s.option("device", &RunOptions::device,
+           "Where to compute: `cpu`, `cuda`, `cuda:1`, or `auto`, which takes CUDA where a device is present.")
+      .matching("auto|cpu|cuda(:[0-9]+)?");
   s.option("precision", &RunOptions::precision,
            "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.")
-      .choices({"fp32", "bf16", "fp16"});
+      .choices({"fp32", "tf32", "bf16", "fp16"});
+  s.option("deterministic", &RunOptions::deterministic,
+           "On CUDA, kernels that give the same bits each time; false takes the fastest.");
   s.option("threads", &RunOptions::threads,
            "Threads of one CPU operation; 0: one per CPU that other processes leave free.")
       .range(0, 1024);

@@ -19,6 +19,7 @@ struct RunOptions {
   std::int64_t seed = 0;
   std::string device = "auto";
   std::string precision = "fp32";
+  bool deterministic = true;
   std::int64_t threads = 0;
   std::filesystem::path directory = "runs";
 

@@ -1,35 +1,42 @@
 #include "framework/device/cuda_backend.h"
 
+#include <ATen/cuda/jiterator.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 
-#include <string>
+#include <algorithm>
 
 namespace {
 
 int device_count() { return c10::cuda::device_count(); }
 
-const char* device_name(int index) {
-  static std::string name;
+casdm_cuda_device device(int index) {
+  using c10::CachingAllocator::StatType;
+  casdm_cuda_device result{};
   cudaDeviceProp properties{};
   C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
-  name = properties.name;
-  return name.c_str();
-}
-
-std::int64_t peak_memory(int index) {
-  using c10::CachingAllocator::StatType;
+  std::copy(std::begin(properties.name), std::end(properties.name), std::begin(result.name));
+  result.major = properties.major;
+  result.minor = properties.minor;
+  result.memory = static_cast<std::int64_t>(properties.totalGlobalMem);
+  C10_CUDA_CHECK(cudaDriverGetVersion(&result.driver));
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
-  return stats.allocated_bytes[static_cast<std::size_t>(StatType::AGGREGATE)].peak;
+  result.peak_memory = stats.allocated_bytes[static_cast<std::size_t>(StatType::AGGREGATE)].peak;
+  return result;
 }
 
-void synchronize() { c10::cuda::device_synchronize(); }
+at::Tensor launch(const casdm::ElementFunction& function, const std::vector<at::Tensor>& inputs,
+                  const std::vector<std::int64_t>& numbers) {
+  const c10::SmallVector<at::Tensor> tensors(inputs.begin(), inputs.end());
+  const c10::SmallVector<c10::Scalar> further(numbers.begin(), numbers.end());
+  return at::cuda::CompileAndLaunchKernel(function.source, function.name, /*num_outputs=*/1, tensors, further,
+                                          /*return_by_ref=*/false)[0];
+}
 
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const casdm_cuda_backend* casdm_cuda_backend_entry() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device_name, peak_memory,
-                                             synchronize};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device, launch};
   return &backend;
 }

@@ -2,15 +2,25 @@
 
 #include <cstdint>
 
+#include "casdm/on_device.h"
+
 extern "C" {
 
-/// What the backend library offers; C types only, so that the framework links no CUDA library.
+/// A CUDA device, as far as users should know.
+struct casdm_cuda_device {
+  char name[256];
+  int major, minor;          ///< compute capability
+  std::int64_t memory;       ///< bytes
+  int driver;                ///< CUDA version of the driver, 1000 major + 10 minor
+  std::int64_t peak_memory;  ///< most bytes that tensors of this process took at a time
+};
+
+/// What the backend library offers, so that the framework links no CUDA library.
 struct casdm_cuda_backend {
-  std::uint32_t size;                      ///< sizeof(casdm_cuda_backend)
-  int (*device_count)();                   ///< usable devices; 0 without a driver
-  const char* (*device_name)(int index);   ///< valid until the next call
-  std::int64_t (*peak_memory)(int index);  ///< most bytes the allocator held, since the start
-  void (*synchronize)();
+  std::uint32_t size;     ///< sizeof(casdm_cuda_backend)
+  int (*device_count)();  ///< usable devices; 0 without a driver
+  casdm_cuda_device (*device)(int index);
+  casdm::ElementLauncher launcher;
 };
 
 /// The one symbol of libcasdm_cuda.so.

@@ -2,9 +2,13 @@
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <filesystem>
 
 #include "casdm/error.h"
@@ -45,7 +49,7 @@ bool has_driver() {
 /// Why there is no CUDA device; empty: `backend` offers one.
 std::string why_none(const casdm_cuda_backend* backend, const std::string& failure) {
   if (backend == nullptr) return failure;
-  if (backend->size < sizeof(casdm_cuda_backend)) return "libcasdm_cuda.so is of another build of casdm";
+  if (backend->size != sizeof(casdm_cuda_backend)) return "libcasdm_cuda.so is of another build of casdm";
   if (!at::globalContext().hasCUDA()) {
     return "LibTorch computed on the CPU before its CUDA libraries were loaded, which closes them to this process";
   }
@@ -53,25 +57,98 @@ std::string why_none(const casdm_cuda_backend* backend, const std::string& failu
   return has_driver() ? "the driver offers no device" : "there is no NVIDIA driver on this machine";
 }
 
+constexpr const char* kCuda = "cuda";
+constexpr const char* kLocalRank = "LOCAL_RANK";  // torchrun's: this process's number on its machine
+
+/// The index of the device that `name` ("auto", "cuda", "cuda:1") means among `count`.
+c10::DeviceIndex index_of(const std::string& name, int count) {
+  const char* rank = std::getenv(kLocalRank);
+  const bool is_named = name.find(':') != std::string::npos;
+  const std::string digits = is_named ? name.substr(name.find(':') + 1) : rank != nullptr ? rank : "0";
+  int index = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+  const bool is_number = error == std::errc() && end == digits.data() + digits.size() && index >= 0;
+  if (is_number && index < count) return static_cast<c10::DeviceIndex>(index);
+  const std::string origin = is_named ? text("run.device = ", quoted(name)) : text(kLocalRank, " = ", quoted(digits));
+  throw ConfigError(text(origin, ": this machine has ", count, count == 1 ? " CUDA device" : " CUDA devices",
+                         ", expected ", is_named ? "cuda:0" : "0", count == 1 ? "" : text(" to ", count - 1)));
+}
+
+void set_float_precision(at::Float32Precision precision) {
+  for (const at::Float32Op op : {at::Float32Op::CONV, at::Float32Op::MATMUL}) {
+    at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, op, precision);
+  }
+}
+
+/// With the same results each time, or as fast as LibTorch can.
+void set_determinism(bool is_deterministic) {
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(is_deterministic, /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(false);  // nothing reads what was not written
+  context.setDeterministicCuDNN(is_deterministic);
+  context.setBenchmarkCuDNN(!is_deterministic);
+}
+
+std::string describe(const casdm_cuda_device& device, c10::DeviceIndex index, const RunOptions& run) {
+  constexpr double kGiB = 1 << 30;
+  constexpr int kFirstWithTf32 = 8;
+  std::string result = text("cuda:", static_cast<int>(index), ", ", device.name, " (", device.major, '.', device.minor,
+                            ", ", std::lround(static_cast<double>(device.memory) / kGiB), " GiB), CUDA ",
+                            device.driver / 1000, '.', device.driver % 1000 / 10, "; ", run.precision);
+  const bool is_old = device.major < kFirstWithTf32;
+  if (run.precision == "fp32" && !is_old) result += " (tf32 and bf16 are several times as fast)";
+  if (run.precision == "bf16" && is_old) result += ", which this card only imitates (fp16 is fast there)";
+  if (run.precision == "tf32" && is_old) result += ", which on this card is fp32";
+  return text(result, run.deterministic ? ", deterministic" : ", not deterministic");
+}
+
 }  // namespace
 
-SelectedDevice describe_selection(const std::string& name) {
-  const SelectedDevice cpu{c10::Device(c10::kCPU), "cpu"};
-  if (name == "cpu" || (name == "auto" && !has_driver())) return cpu;
+SelectedDevice select_device(const RunOptions& run) {
+  SelectedDevice cpu{c10::Device(c10::kCPU), "cpu"};
+  const bool is_auto = run.device == "auto";
+  if (run.device == "cpu" || (is_auto && !has_driver())) return cpu;
+  if (!is_auto && !run.device.starts_with(kCuda)) {
+    throw ConfigError(text("run.device: expected \"auto\", \"cpu\", \"cuda\" or \"cuda:1\", got ", quoted(run.device)));
+  }
+  // cuBLAS reads it when it is loaded: without workspaces of its own, sums of one kernel may be taken in any order.
+  if (run.deterministic) ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   std::string failure;
   const casdm_cuda_backend* backend = load_backend(failure);
   const std::string reason = why_none(backend, failure);
-  if (reason.empty()) {
-    at::globalContext().setBenchmarkCuDNN(false);
-    at::globalContext().setDeterministicCuDNN(true);
-    return {c10::Device(c10::kCUDA, 0), text("cuda:0, ", backend->device_name(0))};
+  if (!reason.empty() && is_auto) {
+    cpu.description = text("cpu, although there is an NVIDIA driver: ", reason);
+    return cpu;
   }
-  if (name == "auto") return {cpu.device, text("cpu, although there is an NVIDIA driver: ", reason)};
-  throw Error(text("run.device = \"cuda\": no CUDA device can be used: ", reason,
-                   ". Use run.device = \"cpu\" or \"auto\" to train on the CPU"));
+  if (!reason.empty()) {
+    throw Error(text("run.device = ", quoted(run.device), ": no CUDA device can be used: ", reason,
+                     ". Use run.device = \"cpu\" or \"auto\" to train on the CPU"));
+  }
+  const c10::DeviceIndex index = index_of(run.device, backend->device_count());
+  const c10::Device device(c10::kCUDA, index);
+  at::globalContext().lazyInitDevice(c10::kCUDA);
+  c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(device);
+  // Beside networks in half precision, TF32 is no loss: it is left to the gradients of metrics.
+  set_float_precision(run.precision == "fp32" ? at::Float32Precision::IEEE : at::Float32Precision::TF32);
+  set_determinism(run.deterministic);
+  set_element_launcher(c10::kCUDA, backend->launcher);
+  return {device, describe(backend->device(index), index, run)};
 }
 
-c10::Device select_device(const std::string& name) { return describe_selection(name).device; }
+std::int64_t peak_memory(c10::Device device) {
+  std::string ignored;
+  return device.is_cpu() ? 0 : load_backend(ignored)->device(device.index()).peak_memory;
+}
+
+ExactFloats::ExactFloats()
+    : had_tf32_(at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
+                at::Float32Precision::TF32) {
+  if (had_tf32_) set_float_precision(at::Float32Precision::IEEE);
+}
+
+ExactFloats::~ExactFloats() {
+  if (had_tf32_) set_float_precision(at::Float32Precision::TF32);
+}
 
 void require_precision(c10::Device device, const std::string& precision) {
   if (precision == "fp16" && device.is_cpu()) {
@@ -80,7 +157,7 @@ void require_precision(c10::Device device, const std::string& precision) {
 }
 
 Autocast::Autocast(c10::Device device, const std::string& precision)
-    : type_(device.type()), is_active_(precision != "fp32") {
+    : type_(device.type()), is_active_(precision == "bf16" || precision == "fp16") {
   if (!is_active_) return;
   require_precision(device, precision);
   at::autocast::set_autocast_dtype(type_, precision == "fp16" ? at::kHalf : at::kBFloat16);

@@ -17,6 +17,17 @@ namespace {
 /// What LibTorch's CPU allocator writes before "N bytes".
 constexpr std::string_view kCpuAllocator = "you tried to allocate ";
 
+/// What LibTorch writes of an operation that it has in no deterministic form, after the operation's name.
+constexpr std::string_view kNotDeterministic = " does not have a deterministic implementation";
+
+/// Of "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB of which 1 GiB is free.
+/// ..." what the user can act on.
+std::string accelerator_memory(const std::string& message) {
+  constexpr std::string_view kEnd = " is free";
+  const std::size_t found = message.find(kEnd);
+  return found == std::string::npos ? message : message.substr(0, found + kEnd.size());
+}
+
 std::string size_text(double bytes) {
   constexpr double kMiB = 1024.0 * 1024;
   constexpr double kGiB = 1024 * kMiB;
@@ -40,6 +51,14 @@ std::string exception_message(const std::exception& error) {
   const auto* libtorch = dynamic_cast<const c10::Error*>(&error);
   if (libtorch == nullptr) return error.what();
   const std::string& message = libtorch->msg();
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return accelerator_memory(message);
+  if (const std::size_t found = message.find(kNotDeterministic); found != std::string::npos) {
+    return text(message.substr(0, found), " gives other bits each time; run.deterministic = false allows it");
+  }
+  if (dynamic_cast<const c10::AcceleratorError*>(&error) != nullptr) {
+    return text(message.substr(0, message.find('\n')), ", noticed here and perhaps caused before; with ",
+                "CUDA_LAUNCH_BLOCKING=1 in the environment it is noticed where it is caused");
+  }
   const std::size_t found = message.find(kCpuAllocator);
   if (found == std::string::npos) return libtorch->what_without_backtrace();
   return text("out of memory: another ", size_text(std::atof(message.c_str() + found + kCpuAllocator.size())),

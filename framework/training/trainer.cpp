@@ -107,7 +107,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const Experiment& options = experiment.options;
   require_effect(experiment.resolved);
   keep_freed_memory();
-  const auto [device, device_name] = describe_selection(options.run.device);
+  const auto [device, device_name] = select_device(options.run);
   CpuThreads threads(options.run.threads);
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0, dataset);

@@ -54,3 +54,31 @@ TEST_CASE("an experiment that runs out of memory names what needs less") {
   CHECK(thrown([&] { with_memory_advice(options, []() -> int { throw Error("other"); }); }) == "other");
   CHECK(with_memory_advice(options, [] { return 5; }) == 5);
 }
+
+TEST_CASE("memory that a GPU lacks is named with what it has, and with keys that need less") {
+  const std::string of_libtorch =
+      "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.20 GiB is "
+      "free. Including non-PyTorch memory, this process has 77.00 GiB memory in use.";
+  const std::string message = thrown([&] {
+    with_memory_advice(Experiment(), [&]() -> int { throw c10::OutOfMemoryError({"", "", 0}, of_libtorch); });
+  });
+  CHECK(
+      message.starts_with("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of "
+                          "which 1.20 GiB is free. What needs less:"));
+  CHECK(message.find("run.precision = \"bf16\" (\"fp32\")") != std::string::npos);
+}
+
+TEST_CASE("what LibTorch says of a GPU's errors is turned into what to do") {
+  const c10::Error refused(
+      {"", "", 0},
+      "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set "
+      "'torch.use_deterministic_algorithms(True)'.");
+  CHECK(exception_message(refused) ==
+        "adaptive_avg_pool2d_backward_cuda gives other bits each time; run.deterministic = false allows it");
+  const c10::AcceleratorError late({"", "", 0}, 710,
+                                   "CUDA error: device-side assert triggered\nCUDA kernel errors might");
+  CHECK(exception_message(late) ==
+        "CUDA error: device-side assert triggered, noticed here and perhaps caused before; with CUDA_LAUNCH_BLOCKING=1 "
+        "in "
+        "the environment it is noticed where it is caused");
+}

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include "casdm/error.h"
 #include "framework/support/files.h"
 #include "training/small_run.h"
 
@@ -41,5 +42,27 @@ TEST_CASE("bf16 with gradient checkpointing trains and draws bitwise as without,
     const std::string expected = sha256_of_file(plain / file);
     CHECK_MESSAGE(sha256_of_file(whole / file) == expected, file);
     CHECK_MESSAGE(sha256_of_file(parts / file) == expected, file);
+  }
+}
+
+TEST_CASE("on the CPU tf32 is fp32, bit for bit") {
+  const TemporaryFolder folder;
+  const auto weights = [&](const std::string& precision) {
+    const std::vector<std::string> settings = {"run.precision=" + precision, "train.total_images=8"};
+    return tensors(run(small_experiment(folder.path(), precision, kHead, settings)), "weights.safetensors");
+  };
+  const auto expected = weights("fp32"), found = weights("tf32");
+  for (const auto& [name, tensor] : expected) CHECK_MESSAGE(at::equal(found.at(name), tensor), name);
+}
+
+TEST_CASE("a device is named by its type, and with its number where there are several") {
+  const TemporaryFolder folder;
+  const auto named = [&](const std::string& device) {
+    return small_experiment(folder.path(), "run", kHead, {"run.device=" + device}).options.run.device;
+  };
+  CHECK(named("cuda:1") == "cuda:1");
+  for (const char* wrong : {"gpu", "cuda:", "cuda:-1", "cuda1", "cpu:0"}) {
+    CHECK_THROWS_WITH_AS(named(wrong), doctest::Contains("run.device: expected a string of the form auto|cpu|cuda"),
+                         ConfigError);
   }
 }
