@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/philox.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
@@ -17,8 +18,7 @@ namespace casdm {
 
 namespace {
 
-/// The noise of a sampling: of an image a function of (seed, its index, how many draws came before) alone, and drawn on
-/// the CPU, so that it has the same bits on every device.
+/// The noise of a sampling: of an image a function of (seed, its index, how many draws came before) alone.
 class ImageNoise {
  public:
   explicit ImageNoise(const GenerateOptions& options) : options_(options) {}
@@ -30,9 +30,9 @@ class ImageNoise {
       seeds.push_back(derive_seed(derive_seed(options_.seed, "sample", image), "draw", draws_));
     }
     draws_ += 1;
-    const Tensor like =
-        at::empty({options_.count, options_.channels, options_.image_size, options_.image_size}, at::kFloat);
-    return normal_like(like, seeds).to(options_.device);
+    const Tensor like = at::empty({options_.count, options_.channels, options_.image_size, options_.image_size},
+                                  at::TensorOptions(at::kFloat).device(options_.device));
+    return normal_like(like, seeds);
   }
 
  private:
@@ -96,10 +96,10 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
   sampler.call(&Sampler::start);
   const std::vector<SampleStep> plan = checked_plan(sampler, model.schedule->range());
   Condition condition;
-  if (options.labels.defined()) condition.labels = options.labels.to(options.device);
+  if (options.labels.defined()) condition.labels = to_device(options.labels, options.device);
   if (model.conditions) {
     condition.extras = extras_of(*model.conditions, options.first, options.count);
-    for (auto& [name, extra] : condition.extras) extra = extra.to(options.device);
+    for (auto& [name, extra] : condition.extras) extra = to_device(extra, options.device);
   }
   Tensor x = noise.next() * checked_initial_scale(sampler);
   for (std::size_t i = 0; i < plan.size(); ++i) {

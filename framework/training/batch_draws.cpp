@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/philox.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
@@ -82,12 +83,12 @@ DrawnBatch BatchDraws::draw(const ImageBatch& images) const {
   const at::NoGradGuard no_grad;
   DrawnBatch drawn;
   TrainingBatch& batch = drawn.batch;
-  const Tensor loaded = images.images.to(device_);
+  const Tensor loaded = to_device(images.images, device_);
   batch.x0 = loaded.is_floating_point() ? loaded : to_float(loaded);
-  for (const auto& [name, extra] : images.extras) batch.condition.extras[name] = extra.to(device_);
+  for (const auto& [name, extra] : images.extras) batch.condition.extras[name] = to_device(extra, device_);
   augment(batch, images.first_position);
   draw_t(drawn, images.first_position);
-  const Tensor t = drawn.t.to(schedule_->range().is_whole ? at::kLong : at::kDouble).to(device_);
+  const Tensor t = to_device(drawn.t.to(schedule_->range().is_whole ? at::kLong : at::kDouble), device_);
   Condition condition = std::move(batch.condition);
   const std::int64_t first = images.first_position, count = batch.x0.size(0);
   batch = noised_batch(*schedule_, batch.x0, t, normal_like(batch.x0, image_seeds(seed_, "noise", first, count)));
@@ -121,7 +122,7 @@ void BatchDraws::draw_t(DrawnBatch& drawn, std::int64_t first_position) const {
   check(draw, u.size(), times, timesteps_);
   drawn.t = at::tensor(draw.t, at::kDouble);
   const bool is_plain = std::all_of(draw.weight.begin(), draw.weight.end(), [](double weight) { return weight == 1; });
-  if (!is_plain) drawn.weight = at::tensor(draw.weight, at::kDouble).to(at::kFloat).to(device_);
+  if (!is_plain) drawn.weight = to_device(at::tensor(draw.weight, at::kDouble).to(at::kFloat), device_);
 }
 
 void BatchDraws::observe(const StepRecord& record) {

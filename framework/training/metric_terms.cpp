@@ -10,8 +10,11 @@
 #include <utility>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
+#include "casdm/resize.h"
 #include "casdm/text.h"
 #include "framework/composition/attributed.h"
+#include "framework/device/device.h"
 
 namespace casdm {
 
@@ -34,7 +37,7 @@ class WithoutAutocast {
 Tensor fitted(Tensor image, const MetricOptions& options) {
   const std::int64_t size = options.resize;
   if (size > 0 && image.size(-1) != size) {
-    image = size < image.size(-1) ? at::_upsample_bilinear2d_aa(image, {size, size}, /*align_corners=*/false)
+    image = size < image.size(-1) ? resized(image, size, size, Interpolation::bilinear)
                                   : at::upsample_bilinear2d(image, {size, size}, /*align_corners=*/false);
   }
   const auto [low, high] = options.input_range;
@@ -185,9 +188,8 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
     });
     if (gradient.defined() && gradient.ne(0).any().item<bool>()) return;
   }
-  without_gradient_.push_back(text("warning: metric '", term.name,
-                                   "' gives the prediction no gradient in this batch and ",
-                                   "so trains nothing: is its result detached, rounded, or made from numbers?"));
+  remarks_.push_back(text("warning: metric '", term.name, "' gives the prediction no gradient in this batch and ",
+                          "so trains nothing: is its result detached, rounded, or made from numbers?"));
 }
 
 Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const {
@@ -202,7 +204,7 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
   if (low == 0 && high == 1) return distance(prediction, batch.target, context);
   const Tensor part = fraction(batch.t);
   const Tensor chosen_on_cpu = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1);
-  const Tensor chosen = chosen_on_cpu.to(prediction.device());
+  const Tensor chosen = to_device(chosen_on_cpu, prediction.device());
   Tensor values = at::zeros({prediction.size(0)}, prediction.options());
   if (chosen.numel() == 0) return values;
   return values.index_put({chosen}, distance(prediction.index_select(0, chosen), batch.target.index_select(0, chosen),
@@ -212,6 +214,7 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                                   const std::string& module) const {
   const WithoutAutocast full_precision(prediction.device().type());
+  const ExactFloats exact;
   if (!terms_.empty() && !has_remarked_) {
     const Tensor extreme = prediction.detach().abs().max();
     extreme_ = extreme_.defined() ? at::maximum(extreme_, extreme) : extreme;
@@ -229,16 +232,14 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
   return result;
 }
 
-std::string ExperimentMetrics::remark() {
-  std::vector<std::string> lines = std::exchange(without_gradient_, {});
-  const double extreme = extreme_.defined() ? extreme_.item<double>() : 0;
-  extreme_.reset();
-  if (extreme > 1) {
-    has_remarked_ = true;
-    lines.push_back(text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
-                         "; they take them as they are (usual at high noise; reported once)"));
-  }
-  return join(lines, "\n");
+Tensor ExperimentMetrics::take_extreme() { return std::exchange(extreme_, Tensor()); }
+
+void ExperimentMetrics::observe_extreme(double extreme) {
+  if (!(extreme > 1) || std::exchange(has_remarked_, true)) return;
+  remarks_.push_back(text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
+                          "; they take them as they are (usual at high noise; reported once)"));
 }
+
+std::string ExperimentMetrics::remark() { return join(std::exchange(remarks_, {}), "\n"); }
 
 }  // namespace casdm

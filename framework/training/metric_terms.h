@@ -30,8 +30,13 @@ class ExperimentMetrics final : public MetricTerms {
   /// Whether the term "metric.<name>" has a weight, now or after its warm-up.
   bool has_weight(const std::string& term) const;
 
+  /// The largest |prediction| since the last call, on the device; undefined once a remark on it was made. The caller
+  /// tells `observe_extreme` its value when it is known.
+  Tensor take_extreme();
+  void observe_extreme(double extreme);
+
   /// Lines to report, each once: that predictions have left [-1, 1], and metrics whose distances carry no gradient to
-  /// the prediction, found at the first batch. Empty: nothing new. Waits for the device.
+  /// the prediction, found at the first batch. Empty: nothing new.
   std::string remark();
 
  private:
@@ -53,9 +58,9 @@ class ExperimentMetrics final : public MetricTerms {
   TimeRange times_;
   Tensor t_;  ///< of the part
   Tensor t_on_cpu_;
-  mutable Tensor extreme_;  ///< largest |prediction| since the last remark, until it is made
+  mutable Tensor extreme_;  ///< see `take_extreme`
   bool has_remarked_ = false;
-  mutable std::vector<std::string> without_gradient_;  ///< to be reported
+  mutable std::vector<std::string> remarks_;  ///< to be reported
 };
 
 }  // namespace casdm

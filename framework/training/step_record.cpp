@@ -56,16 +56,27 @@ void StepRecord::add_part(const Losses& losses) {
 }
 
 void StepRecord::fetch() {
-  const auto stacked = [](const Parts& rows) {
-    std::vector<Tensor> whole;
-    for (const auto& parts : rows) whole.push_back(at::cat(parts));
-    return whole.empty() ? at::empty({0, 0}) : at::stack(whole).to(at::kCPU);
+  std::vector<Tensor> numbers;
+  for (const Parts* rows : {&term_parts_, &statistic_parts_}) {
+    for (const auto& parts : *rows) numbers.insert(numbers.end(), parts.begin(), parts.end());
+  }
+  numbers.push_back(grad_norms);
+  if (extreme_prediction.defined()) numbers.push_back(extreme_prediction.to(at::kFloat).view({1}));
+  const Tensor all = at::cat(numbers).to(at::kCPU);
+  std::int64_t next = 0;
+  const auto take = [&](std::int64_t count) { return all.narrow(0, std::exchange(next, next + count), count); };
+  const auto rows_of = [&](Parts& rows) {
+    if (rows.empty()) return at::empty({0, 0});
+    std::int64_t images = 0;
+    for (const Tensor& part : rows.front()) images += part.size(0);
+    const auto count = static_cast<std::int64_t>(rows.size());
+    rows.clear();
+    return take(count * images).view({count, images});
   };
-  values = stacked(term_parts_);
-  statistic_values = stacked(statistic_parts_);
-  grad_norms = grad_norms.to(at::kCPU);
-  term_parts_.clear();
-  statistic_parts_.clear();
+  values = rows_of(term_parts_);
+  statistic_values = rows_of(statistic_parts_);
+  grad_norms = take(grad_norms.size(0));
+  if (extreme_prediction.defined()) extreme_prediction = take(1).squeeze(0);
 }
 
 std::vector<LossTerm> StepRecord::loss_terms() const {

@@ -31,13 +31,14 @@ struct StepRecord {
   std::vector<std::string> statistics;
   Tensor statistic_values;  ///< [statistics, B]
   std::vector<std::string> modules;
-  Tensor grad_norms;  ///< [modules]
+  Tensor grad_norms;          ///< [modules]
+  Tensor extreme_prediction;  ///< [], the largest magnitude that metrics were given; undefined: nobody asks
 
   /// Appends the terms and statistics of one part of the batch, by name. Throws PluginError when another part has other
   /// names.
   void add_part(const Losses& losses);
 
-  /// Brings everything to the CPU.
+  /// Brings everything to the CPU, in one copy: the only time that a step waits for the device.
   void fetch();
 
   /// The terms of the whole batch, on the CPU; after `fetch`.

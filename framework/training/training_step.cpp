@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
 #include "framework/device/device.h"
@@ -108,7 +109,9 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   MetricMemory memory(metrics_.state());
   if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
+  record.extreme_prediction = metrics_.take_extreme();
   record.fetch();
+  if (record.extreme_prediction.defined()) metrics_.observe_extreme(record.extreme_prediction.item<double>());
   note_untrained(record);
   check(record, drawn);
   memory.keep();
@@ -121,7 +124,7 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
 DrawnBatch TrainingStep::noised(const ImageBatch& images) const {
   DrawnBatch drawn = state_.draws.draw(images);
   TrainingBatch& batch = drawn.batch;
-  if (options_.data.use_labels) batch.condition.labels = images.labels.to(device_);
+  if (options_.data.use_labels) batch.condition.labels = to_device(images.labels, device_);
   batch.step = state_.step() + 1;
   batch.images_seen = state_.images();
   batch.total_images = options_.train.total_images;

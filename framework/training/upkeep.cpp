@@ -8,6 +8,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/tensorboard_option.h"
+#include "framework/device/device.h"
 #include "framework/sampling/generate.h"
 #include "framework/sampling/training_grid.h"
 #include "framework/support/files.h"
@@ -103,6 +104,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
                TrainingState& state, c10::Device device, std::string last, Progress& progress)
     : run_(run),
       state_(state),
+      device_(device),
       progress_(progress),
       has_module_rates_(!experiment.options.optimizer.modules().empty()),
       checkpoints_(run, experiment, config, state, std::move(last), progress),
@@ -165,6 +167,7 @@ void Upkeep::write_record() {
   if (!learning_rates_.is_null()) line.set("learning_rates", learning_rates_);
   line.set("images_per_second", progress_.rate());
   line.set("threads", std::int64_t{at::get_num_threads()});
+  if (const std::int64_t bytes = peak_memory(device_)) line.set("device_memory", bytes);
   const Value means = state_.statistics.json();
   for (const auto& [key, value] : means.as_table()) line.set(key, value);
   is_recorded_ = false;

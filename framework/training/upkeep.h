@@ -106,6 +106,7 @@ class Upkeep {
 
   const RunFolder& run_;
   TrainingState& state_;
+  c10::Device device_;
   Progress& progress_;
   bool has_module_rates_;  ///< whether a module has a learning rate of its own
   Checkpoints checkpoints_;
