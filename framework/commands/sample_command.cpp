@@ -135,9 +135,9 @@ LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArgumen
 }
 
 /// How the images are drawn, as far as it is the same for all batches.
-GenerateOptions generate_options(const Experiment& experiment, const SampleArguments& a) {
+GenerateOptions generate_options(const Experiment& experiment, c10::Device device, const SampleArguments& a) {
   GenerateOptions options;
-  options.device = select_device(experiment.run).device;
+  options.device = device;
   options.seed = static_cast<std::uint64_t>(a.seed.value_or(0));
   options.channels = experiment.data.channels;
   options.image_size = experiment.data.image_size;
@@ -261,7 +261,8 @@ int sample_command(const std::vector<std::string>& words) {
                            classes > 0 ? text("; expected 0 to ", classes - 1) : ""));
   }
   const LoadedExperiment experiment = experiment_of(checkpoint, a);
-  const GenerateOptions options = generate_options(experiment.options, a);
+  const SelectedDevice device = select_device(experiment.options.run);
+  const GenerateOptions options = generate_options(experiment.options, device.device, a);
   std::int64_t asked = experiment.options.run.threads;
   if (asked == 0 && !a.overwrite) asked = folder.earlier_threads();
   // One number for all images: the last bits depend on it.
@@ -271,7 +272,10 @@ int sample_command(const std::vector<std::string>& words) {
   const std::string remark = folder.begin(sampling, a.overwrite);
   if (!remark.empty()) std::cerr << remark << '\n';
   try {
-    if (!folder.is_complete()) draw(model, options, sampling, a.batch.value_or(kBatch), threads, folder);
+    if (!folder.is_complete()) {
+      std::cerr << "device: " << device.description << '\n';
+      draw(model, options, sampling, a.batch.value_or(kBatch), threads, folder);
+    }
   } catch (const SamplingCancelled&) {
     throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
                      " images. The same command continues from there"));
