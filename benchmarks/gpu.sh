@@ -30,6 +30,7 @@ TEXT
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/release
+cache=${CASDM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/casdm}
 carry='' holds='' out='' parts=1,2,3,4,5 steps=40
 while (($# > 0)); do
   case $1 in
@@ -51,6 +52,7 @@ built() {
   cmake --preset release -S "$root" -DCASDM_BUILD_TESTS=ON >/dev/null
   cmake --build "$build" --target casdm_all cuda_test
   local nvidia
+  mkdir -p "$build/benchmarks"
   for nvidia in "$(torch_folder)"/../nvidia/cu*; do
     if [[ -f $nvidia/include/cupti.h ]]; then
       g++ -std=c++20 -O1 -shared -fPIC -I"$nvidia/include" "$root/benchmarks/gpu/trace.cpp" -L"$nvidia/lib" \
@@ -59,16 +61,13 @@ built() {
   done
 }
 
-# The folder `torch` of the wheel: the one that is named, that was built with, or python3's.
+# The folder `torch` of the wheel: the one that is named, that of tools/setup.sh, or python3's.
 torch_folder() {
   local folder=${CASDM_TORCH_DIR:-}
-  if [[ -z $folder && -f $build/CMakeCache.txt ]]; then
-    folder=$(dirname "$(sed -n 's/^CASDM_TORCH_DIR:PATH=//p' "$build/CMakeCache.txt")/x")
+  if [[ -z $folder ]]; then
+    for folder in "$cache"/venv-*/lib/python3*/site-packages/torch; do :; done
   fi
-  if [[ ! -d $folder/lib ]]; then
-    for folder in "${CASDM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/casdm}"/venv-*/lib/python3*/site-packages/torch; do :; done
-  fi
-  if [[ ! -d $folder/lib ]]; then
+  if [[ ! -e $folder/lib/libtorch_cuda.so ]]; then
     folder=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null) ||
       { say "no LibTorch: set CASDM_TORCH_DIR, or install the wheel torch for python3" >&2 && return 1; }
   fi
@@ -87,7 +86,7 @@ foreign_libraries() {
 fill() {
   built
   local to=$carry
-  mkdir -p "$to/build/bin" "$to/build/lib/casdm/plugins" "$to/build/tests/plugins" "$to/build/benchmarks" \
+  mkdir -p "$to/build/bin" "$to/build/lib/casdm/plugins" "$to/build/tests" "$to/build/benchmarks" \
     "$to/libraries" "$to/weights" "$to/source/examples"
   cp "$build/bin/casdm" "$to/build/bin/"
   cp "$build"/lib/*.so "$to/build/lib/"
@@ -96,7 +95,7 @@ fill() {
   cp "$build/benchmarks/libgpu_trace.so" "$to/build/benchmarks/" 2>/dev/null || true
   strip --strip-debug "$to"/build/bin/* "$to"/build/lib/*.so "$to"/build/lib/casdm/plugins/*.so "$to"/build/tests/cuda_test
   foreign_libraries | xargs -r cp -Lt "$to/libraries"
-  cp "${CASDM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/casdm}"/weights/st_lpips_*.safetensors "$to/weights/"
+  cp "$cache"/weights/st_lpips_*.safetensors "$to/weights/"
   cp -r "$root/configs" "$root/benchmarks" "$to/source/"
   cp -r "$root/examples/data" "$to/source/examples/"
   echo "$build" >"$to/built_in"

@@ -59,6 +59,7 @@ TEST_CASE("every metric gives the same distances and gradients on CUDA as on the
   const std::map<std::string, std::string> needs = {
       {"metric_compose/sum", ", terms = [{type = \"ssim\"}, {type = \"gradient\", weight = 0.5}]"},
       {"metric_compose/resized", ", size = 24, metric = {type = \"ssim\"}"},
+      {"metric_compose/feature_distance", ", extractor = {type = \"pixels\"}"},
       {"metric_compose/patch", ", size = 16, metric = {type = \"ssim\", kernel_size = 7}"}};
   const auto check = [](const std::string& metric) {
     trains_alike(metric, cascade_head(),
