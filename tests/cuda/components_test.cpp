@@ -57,10 +57,10 @@ TEST_CASE("every metric gives the same distances and gradients on CUDA as on the
   ::setenv("CASDM_WEIGHTS_PATH", weights.path().c_str(), 1);
   // What a component needs besides its name.
   const std::map<std::string, std::string> needs = {
-      {"metric_compose/sum", ", terms = [{type = \"ssim\"}, {type = \"gradient\", weight = 0.5}]"},
-      {"metric_compose/resized", ", size = 24, metric = {type = \"ssim\"}"},
-      {"metric_compose/feature_distance", ", extractor = {type = \"pixels\"}"},
-      {"metric_compose/patch", ", size = 16, metric = {type = \"ssim\", kernel_size = 7}"}};
+      {"sum", ", terms = [{type = \"ssim\"}, {type = \"gradient\", weight = 0.5}]"},
+      {"resized", ", size = 24, metric = {type = \"ssim\"}"},
+      {"feature_distance", ", extractor = {type = \"pixels\"}"},
+      {"patch", ", size = 16, metric = {type = \"ssim\", kernel_size = 7}"}};
   const auto check = [](const std::string& metric) {
     trains_alike(metric, cascade_head(),
                  {"data.image_size=32", "head.theta.attention_resolutions=[16]", "head.phi.attention_resolutions=[16]",
