@@ -50,10 +50,15 @@ std::string stderr_of(const std::function<void()>& work) {
 
 TEST_CASE("predictions outside [-1, 1] reach the metrics as they are, and that is said once") {
   Metrics m;
+  const auto remark = [&] {
+    const Tensor extreme = m.metrics.take_extreme();
+    if (extreme.defined()) m.metrics.observe_extreme(extreme.item<double>());
+    return m.metrics.remark();
+  };
   const Tensor inside = fill(1, {2, 3, 16, 16});
-  CHECK(m.metrics.remark().empty());
+  CHECK(remark().empty());
   m.evaluate(inside);
-  CHECK(m.metrics.remark().empty());
+  CHECK(remark().empty());
 
   Tensor outside = inside.clone();
   outside[1][2][3][4] = -3.5;
@@ -64,9 +69,9 @@ TEST_CASE("predictions outside [-1, 1] reach the metrics as they are, and that i
   terms[0].value.sum().backward();
   CHECK(outside.grad()[1][2][3][4].item<double>() == doctest::Approx(-1.0 / 768).epsilon(1e-6));
 
-  CHECK(m.metrics.remark().find("outside [-1, 1], here up to 3.5") != std::string::npos);
+  CHECK(remark().find("outside [-1, 1], here up to 3.5") != std::string::npos);
   m.evaluate(outside);
-  CHECK(m.metrics.remark().empty());
+  CHECK(remark().empty());
 }
 
 TEST_CASE("images are mapped to a metric's input range before it sees them") {
