@@ -68,7 +68,8 @@ torch_folder() {
     for folder in "$cache"/venv-*/lib/python3*/site-packages/torch; do :; done
   fi
   if [[ ! -e $folder/lib/libtorch_cuda.so ]]; then
-    folder=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null) ||
+    folder=$(python3 -c 'import importlib.util as u; print(*u.find_spec("torch").submodule_search_locations)' \
+      2>/dev/null) ||
       { say "no LibTorch: set CASDM_TORCH_DIR, or install the wheel torch for python3" >&2 && return 1; }
   fi
   echo "$folder"
@@ -80,7 +81,8 @@ foreign_libraries() {
   for file in "$build/bin/casdm" "$build"/lib/*.so "$build"/lib/casdm/plugins/*.so "$build/tests/cuda_test"; do
     ldd "$file"
   done | awk '$2 == "=>" && $3 ~ /^\/(usr\/)?lib/ { print $3 }' | sort -u |
-    grep -vE '/(libc|libm|libdl|libpthread|librt|libutil|libgcc_s|libstdc\+\+|libcu[a-z]*|libnv[a-zA-Z]*|libnccl)\.so' || true
+    grep -vE '/(libc|libm|libdl|libpthread|librt|libutil|libgcc_s|libstdc\+\+)\.so' |
+    grep -vE '/(libcu[a-z]*|libnv[a-zA-Z]*|libnccl)\.so' || true
 }
 
 fill() {
@@ -93,7 +95,8 @@ fill() {
   cp "$build"/lib/casdm/plugins/*.so "$to/build/lib/casdm/plugins/"
   cp "$build/tests/cuda_test" "$to/build/tests/"
   cp "$build/benchmarks/libgpu_trace.so" "$to/build/benchmarks/" 2>/dev/null || true
-  strip --strip-debug "$to"/build/bin/* "$to"/build/lib/*.so "$to"/build/lib/casdm/plugins/*.so "$to"/build/tests/cuda_test
+  strip --strip-debug "$to"/build/bin/* "$to"/build/lib/*.so "$to"/build/lib/casdm/plugins/*.so \
+    "$to"/build/tests/cuda_test
   foreign_libraries | xargs -r cp -Lt "$to/libraries"
   cp "$cache"/weights/st_lpips_*.safetensors "$to/weights/"
   cp -r "$root/configs" "$root/benchmarks" "$to/source/"
@@ -156,7 +159,8 @@ peers() {
   for options in "" --channels-last --compile "--channels-last --compile"; do
     for heads in 1 2; do
       # shellcheck disable=SC2086  # several options
-      part peer timeout 300 python3 "$root/benchmarks/gpu/peer.py" --heads $heads --precision bf16 --steps "$steps" $options || continue
+      part peer timeout 300 python3 "$root/benchmarks/gpu/peer.py" --heads $heads --precision bf16 --steps "$steps" \
+        $options || continue
       grep PyTorch "$out/peer.txt"
     done
   done

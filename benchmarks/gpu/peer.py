@@ -3,9 +3,10 @@
 
     peer.py [--heads 1|2] [--precision fp32|tf32|bf16] [--channels-last] [--compile] [--batch 128] [--steps 40]
 
-The network (35.7 million parameters), loss, AdamW, gradient norm and averages are those of configs/cifar10_ddpm_eps.toml;
-with --heads 2 a second network refines the clean image, as in configs/cifar10_casdm.toml. It is written as people write such
-a training loop, with torch.nn modules and autocast. Images are random numbers that are on the GPU already.
+The network (35.7 million parameters), loss, AdamW, gradient norm and averages are those of
+configs/cifar10_ddpm_eps.toml; with --heads 2 a second network refines the clean image, as in
+configs/cifar10_casdm.toml. It is written as people write such a training loop, with torch.nn modules and autocast.
+Images are random numbers that are on the GPU already.
 """
 
 import argparse
@@ -171,7 +172,8 @@ def main():
     seconds = (time.perf_counter() - start) / o.steps
     name = " ".join(["channels-last"] * o.channels_last + ["compiled"] * o.compile) or "eager"
     print(
-        f"PyTorch {torch.__version__}, {o.heads} x {count / 1e6:.1f} M, {o.precision}, {name}: {o.batch / seconds:.0f} images/s,"
+        f"PyTorch {torch.__version__}, {o.heads} x {count / 1e6:.1f} M, {o.precision}, {name}:"
+        f" {o.batch / seconds:.0f} images/s,"
         f" {1e3 * seconds:.1f} ms a step, {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB, loss {loss.item():.3f}"
     )
 
