@@ -4,10 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
-#include <iostream>
-#include <sstream>
 
+#include "support/captured.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -31,20 +29,6 @@ struct Metrics {
     return metrics.evaluate(prediction, noised_batch(*model.schedule, x0, t, x0), "theta");
   }
 };
-
-/// What is written to stderr while `work` runs.
-std::string stderr_of(const std::function<void()>& work) {
-  std::ostringstream captured;
-  std::streambuf* const before = std::cerr.rdbuf(captured.rdbuf());
-  try {
-    work();
-  } catch (...) {
-    std::cerr.rdbuf(before);
-    throw;
-  }
-  std::cerr.rdbuf(before);
-  return captured.str();
-}
 
 }  // namespace
 
