@@ -6,6 +6,13 @@
 
 namespace casdm {
 
+namespace {
+
+/// With its last batch a training stays within the twelve digits of a checkpoint's name.
+constexpr std::int64_t kMostTrainingImages = 999'000'000'000;
+
+}  // namespace
+
 void RunOptions::describe(Schema<RunOptions>& s) {
   s.option("name", &RunOptions::name, "Name of the run, and of its folder in `directory`.").file_name();
   s.option("seed", &RunOptions::seed, "Every draw of the run is a function of this, the step and the draw's purpose.")
@@ -69,7 +76,9 @@ void TrainOptions::describe(Schema<TrainOptions>& s) {
   s.option("accumulate", &TrainOptions::accumulate,
            "Parts a batch is computed in; their gradients add up to the batch's.")
       .range(1, 1 << 16);
-  s.option("total_images", &TrainOptions::total_images, "Length of the training.").at_least(1).in_unit("images");
+  s.option("total_images", &TrainOptions::total_images, "Length of the training.")
+      .range(1, kMostTrainingImages)
+      .in_unit("images");
 }
 
 void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
@@ -133,6 +142,11 @@ void GuidanceOptions::describe(Schema<GuidanceOptions>& s) {
 void LogOptions::describe(Schema<LogOptions>& s) {
   s.option("every_images", &LogOptions::every_images, "A line in metrics.jsonl this often.")
       .at_least(1)
+      .in_unit("images");
+  s.option("grad_norms_every_images", &LogOptions::grad_norms_every_images,
+           "The gradient norm of each loss term alone this often, and at the end, at the price of a backward pass for "
+           "each; 0: never.")
+      .at_least(0)
       .in_unit("images");
   s.option("sample_every_images", &LogOptions::sample_every_images, "A grid of samples this often; 0: only at the end.")
       .at_least(0)

@@ -97,6 +97,7 @@ struct GuidanceOptions {
 /// [log]
 struct LogOptions {
   Count every_images = 5000;
+  Count grad_norms_every_images = 0;
   Count sample_every_images = 0;
   std::int64_t sample_count = 36;
 

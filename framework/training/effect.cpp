@@ -5,6 +5,7 @@
 #include <map>
 
 #include "casdm/text.h"
+#include "framework/config/key_path.h"
 #include "framework/config/problems.h"
 #include "framework/training/average_rule.h"
 
@@ -33,14 +34,36 @@ std::string key_of_average(const EmaOptions& ema, std::size_t index) {
   return table + (is_half_life ? ".half_life" : ".decay");
 }
 
-/// The settings that are factors in arithmetic of float32; 0 where the key allows it means something else.
-std::map<std::string, double> factors(const Experiment& options) {
-  std::map<std::string, double> result = {{"optimizer.learning_rate", options.optimizer.learning_rate},
-                                          {"optimizer.clip_norm", options.optimizer.clip_norm}};
-  for (std::size_t i = 0; i < options.metrics.size(); ++i) {
-    result[text("metrics.", i, ".weight")] = options.metrics[i].weight;
+/// Numbers that were given and are 0 in float32, of the host and of any component.
+void find_vanishing(const Value& value, const std::string& path, Problems& problems) {
+  if (value.is_table()) {
+    for (const auto& [key, member] : value.as_table()) find_vanishing(member, key_path(path, key), problems);
+  } else if (value.is_array()) {
+    for (std::size_t i = 0; i < value.as_array().size(); ++i) {
+      find_vanishing(value.as_array()[i], text(path, '.', i), problems);
+    }
+  } else if (value.is_floating() && value.as_number() != 0 && static_cast<float>(value.as_number()) == 0) {
+    Location location = value.location();
+    if (location.file.empty()) return;  // a default
+    location.key = path;
+    problems.add(location, text(number(value.as_number()), " is 0 in float32, the training's arithmetic; expected a ",
+                                "larger number"));
   }
-  return result;
+}
+
+/// The learning rate of [optimizer], or of one of its tables with a law of its own.
+void find_weak_rate(const OptimizerOptions& optimizer, const std::string& table, std::int64_t total,
+                    std::vector<std::string>& found) {
+  if (optimizer.warmup_images > total) {
+    found.push_back(text(table, ".warmup_images is longer than train.total_images = ", total,
+                         ": the learning rate rises to ",
+                         number(optimizer.learning_rate * part_of(total, optimizer.warmup_images)), " of ",
+                         number(optimizer.learning_rate)));
+  }
+  if (optimizer.learning_rate < kLeastLearningRate) {
+    found.push_back(text(table, ".learning_rate = ", number(optimizer.learning_rate),
+                         " is lost in the rounding of float32: hardly any weight will change"));
+  }
 }
 
 }  // namespace
@@ -48,11 +71,7 @@ std::map<std::string, double> factors(const Experiment& options) {
 void require_effect(const Value& experiment) {
   const Experiment options = read_options<Experiment>(experiment);
   Problems problems;
-  for (const auto& [key, value] : factors(options)) {
-    if (value == 0 || static_cast<float>(value) != 0) continue;
-    problems.add_at(experiment, key,
-                    text(number(value), " is 0 in float32, the training's arithmetic; expected a larger number"));
-  }
+  find_vanishing(experiment, "", problems);
   const std::vector<AverageRule> averages = average_rules(options.ema);
   for (std::size_t i = 0; i < averages.size(); ++i) {
     if (averages[i].keep({1, options.train.batch_size, options.train.batch_size}) < 1) continue;
@@ -85,15 +104,11 @@ std::vector<std::string> weak_settings(const Experiment& options) {
     found.push_back(text("train.total_images = ", total, " is less than train.batch_size = ", train.batch_size,
                          ": the training is a single step"));
   }
-  if (optimizer.warmup_images > total) {
-    found.push_back(text("optimizer.warmup_images is longer than train.total_images = ", total,
-                         ": the learning rate rises to ",
-                         number(optimizer.learning_rate * part_of(total, optimizer.warmup_images)), " of ",
-                         number(optimizer.learning_rate)));
-  }
-  if (optimizer.learning_rate < kLeastLearningRate) {
-    found.push_back(text("optimizer.learning_rate = ", number(optimizer.learning_rate),
-                         " is lost in the rounding of float32: hardly any weight will change"));
+  find_weak_rate(optimizer, "optimizer", total, found);
+  for (const std::string& module : optimizer.modules()) {
+    const OptimizerOptions own = optimizer.of(module);
+    const bool is_same = own.learning_rate == optimizer.learning_rate && own.warmup_images == optimizer.warmup_images;
+    if (!is_same) find_weak_rate(own, key_path("optimizer", module), total, found);
   }
   for (std::size_t i = 0; i < options.metrics.size(); ++i) {
     const MetricOptions& metric = options.metrics[i];

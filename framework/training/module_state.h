@@ -46,8 +46,9 @@ class ModuleState {
   void zero_grad();
   /// Whether a backward pass has given it a gradient, of zeros or not, since `zero_grad` and before `optimizer_step`.
   bool has_gradient() const;
-  Tensor grad_norm() const;         ///< L2 norm of all gradients, scalar, before clipping
-  bool has_finite_weights() const;  ///< waits for the device
+  Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined when frozen
+  Tensor grad_norm() const;                             ///< L2 norm of all gradients, scalar, before clipping
+  bool has_finite_weights() const;                      ///< waits for the device
   /// One step of the optimizer with the gradients times `scale` (scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
   /// average += (1 - keep) (weights - average), for each average.

@@ -62,6 +62,8 @@ void StepRecord::fetch() {
   }
   numbers.push_back(grad_norms);
   if (extreme_prediction.defined()) numbers.push_back(extreme_prediction.to(at::kFloat).view({1}));
+  Tensor& of_terms = term_norms.values;
+  if (of_terms.defined()) numbers.push_back(of_terms.flatten());
   const Tensor all = at::cat(numbers).to(at::kCPU);
   std::int64_t next = 0;
   const auto take = [&](std::int64_t count) { return all.narrow(0, std::exchange(next, next + count), count); };
@@ -77,6 +79,7 @@ void StepRecord::fetch() {
   statistic_values = rows_of(statistic_parts_);
   grad_norms = take(grad_norms.size(0));
   if (extreme_prediction.defined()) extreme_prediction = take(1).squeeze(0);
+  if (of_terms.defined()) of_terms = take(of_terms.numel()).view(of_terms.sizes());
 }
 
 std::vector<LossTerm> StepRecord::loss_terms() const {
@@ -132,15 +135,29 @@ void StepStatistics::add(Sums& sums, const std::vector<std::string>& names, cons
   }
 }
 
+void StepStatistics::add_norms(Sums& sums, const std::vector<std::string>& modules, const Tensor& norms) {
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    const float norm = norms[static_cast<std::int64_t>(i)].item<float>();
+    if (!std::isfinite(norm)) continue;
+    Sum& sum = sum_of(sums, modules[i]);
+    sum.value[0] += norm;
+    ++sum.count[0];
+  }
+}
+
+StepStatistics::Sums& StepStatistics::norms_of(const std::string& term) {
+  const auto found =
+      std::find_if(term_norms_.begin(), term_norms_.end(), [&](const auto& entry) { return entry.first == term; });
+  return found != term_norms_.end() ? found->second : term_norms_.emplace_back(term, Sums()).second;
+}
+
 void StepStatistics::add(const StepRecord& record) {
   add(losses_, record.terms, record.values, record.t, true);
   add(statistics_, record.statistics, record.statistic_values, record.t, false);
-  for (std::size_t i = 0; i < record.modules.size(); ++i) {
-    const float norm = record.grad_norms[static_cast<std::int64_t>(i)].item<float>();
-    if (!std::isfinite(norm)) continue;
-    Sum& sum = sum_of(grad_norms_, record.modules[i]);
-    sum.value[0] += norm;
-    ++sum.count[0];
+  add_norms(grad_norms_, record.modules, record.grad_norms);
+  const TermNorms& of_terms = record.term_norms;
+  for (std::size_t i = 0; i < of_terms.terms.size(); ++i) {
+    add_norms(norms_of(of_terms.terms[i]), of_terms.modules, of_terms.values[static_cast<std::int64_t>(i)]);
   }
 }
 
@@ -164,13 +181,23 @@ Value StepStatistics::json(const Sums& sums) {
   return result;
 }
 
-Value StepStatistics::json() const {
-  Value norms{Value::Table{}};
-  for (const auto& [name, sum] : grad_norms_) norms.set(name, sum.mean());
+Value StepStatistics::means(const Sums& norms) {
   Value result{Value::Table{}};
-  result.set("loss", json(losses_));
+  for (const auto& [module, sum] : norms) result.set(module, sum.mean());
+  return result;
+}
+
+Value StepStatistics::json() const {
+  Value losses = json(losses_);
+  for (auto& [term, entry] : losses.as_table()) {
+    const auto is_of = [&name = term](const auto& norms) { return norms.first == name && !norms.second.empty(); };
+    const auto found = std::find_if(term_norms_.begin(), term_norms_.end(), is_of);
+    if (found != term_norms_.end()) entry.set("grad_norm", means(found->second));
+  }
+  Value result{Value::Table{}};
+  result.set("loss", std::move(losses));
   result.set("statistic", json(statistics_));
-  result.set("grad_norm", std::move(norms));
+  result.set("grad_norm", means(grad_norms_));
   return result;
 }
 
@@ -191,6 +218,7 @@ void StepStatistics::clear() {
   losses_.clear();
   statistics_.clear();
   grad_norms_.clear();
+  term_norms_.clear();
 }
 
 Value StepStatistics::state(const Sums& sums) {
@@ -229,6 +257,9 @@ Value StepStatistics::state() const {
   result.set("loss", state(losses_));
   result.set("statistic", state(statistics_));
   result.set("grad_norm", state(grad_norms_));
+  Value of_terms{Value::Table{}};
+  for (const auto& [term, norms] : term_norms_) of_terms.set(term, state(norms));
+  if (!term_norms_.empty()) result.set("term_grad_norm", std::move(of_terms));
   return result;
 }
 
@@ -241,6 +272,10 @@ void StepStatistics::restore(const Value& state) {
   losses_ = part("loss");
   statistics_ = part("statistic");
   grad_norms_ = part("grad_norm");
+  term_norms_.clear();
+  const Value* of_terms = state.find("term_grad_norm");
+  if (of_terms == nullptr) return;
+  for (const auto& [term, norms] : of_terms->as_table()) term_norms_.emplace_back(term, restored(norms));
 }
 
 }  // namespace casdm

@@ -18,6 +18,14 @@ class NotFinite : public Error {
   using Error::Error;
 };
 
+/// The L2 norm of the gradient that each loss term alone gives each trainable module: with its weight, over the whole
+/// batch, before clipping. 0 where a term does not reach a module.
+struct TermNorms {
+  std::vector<std::string> terms;
+  std::vector<std::string> modules;
+  Tensor values;  ///< [terms, modules]; undefined where there are none
+};
+
 /// The numbers of one step, on the device until `fetch`.
 struct StepRecord {
   std::int64_t step = 0;               ///< counts from 1
@@ -32,6 +40,7 @@ struct StepRecord {
   Tensor statistic_values;  ///< [statistics, B]
   std::vector<std::string> modules;
   Tensor grad_norms;          ///< [modules]
+  TermNorms term_norms;       ///< empty in steps that do not measure them
   Tensor extreme_prediction;  ///< [], the largest magnitude that metrics were given; undefined: nobody asks
 
   /// Appends the terms and statistics of one part of the batch, by name. Throws PluginError when another part has other
@@ -72,7 +81,7 @@ class StepStatistics {
   void add(const StepRecord& record);
 
   /// {"loss": {name: {"mean", "by_t": [4]}}, "statistic": likewise, "grad_norm": {module: mean}}; null where an
-  /// interval had no image in a quarter of t.
+  /// interval had no image in a quarter of t. A term whose gradients were measured has {"grad_norm": {module: mean}}.
   Value json() const;
 
   /// Mean of one term, for the progress line; 0 before any step.
@@ -96,15 +105,19 @@ class StepStatistics {
 
   static Sum& sum_of(Sums& sums, const std::string& name);
   static Value json(const Sums& sums);
+  static Value means(const Sums& norms);
   static Value state(const Sums& sums);
   static Sums restored(const Value& state);
   std::size_t quarter_of(double t) const;
   void add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t, bool skip);
+  static void add_norms(Sums& sums, const std::vector<std::string>& modules, const Tensor& norms);
+  Sums& norms_of(const std::string& term);
 
   TimeRange times_;
   Sums losses_;
   Sums statistics_;
-  Sums grad_norms_;  ///< without t: all in the first quarter
+  Sums grad_norms_;                                       ///< without t: all in the first quarter
+  std::vector<std::pair<std::string, Sums>> term_norms_;  ///< by term, likewise
 };
 
 }  // namespace casdm

@@ -12,6 +12,8 @@
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
 #include "framework/training/learning_rate.h"
+#include "framework/training/periodic.h"
+#include "framework/training/term_gradients.h"
 
 namespace casdm {
 
@@ -32,9 +34,9 @@ Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight,
   return total;
 }
 
-void run_backward(const Tensor& loss, const Experiment& options) {
+void run_backward(const Tensor& loss, const Experiment& options, bool keeps_graph) {
   try {
-    loss.backward();
+    loss.backward({}, keeps_graph);
   } catch (...) {
     std::vector<ComponentConfig> components{options.head};
     for (const MetricOptions& metric : options.metrics) components.push_back(metric.metric);
@@ -155,10 +157,17 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   return losses;
 }
 
-void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const {
+void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part,
+                            bool keeps_graph) const {
   const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
   const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
-  if (loss.defined()) run_backward(loss, options_);
+  if (loss.defined()) run_backward(loss, options_, keeps_graph);
+}
+
+bool TrainingStep::wants_term_norms() const {
+  const std::int64_t every = options_.log.grad_norms_every_images;
+  const std::int64_t before = state_.images();
+  return Periodic{every, every > 0, {}}.is_due(before, before + options_.train.batch_size, state_.total_images());
 }
 
 bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
@@ -167,12 +176,18 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     model_.modules[i].module->train(state_.modules[i].is_trainable());
   }
+  TermGradients of_terms(state_.modules, options_.train.accumulate);
+  const bool wants_terms = wants_term_norms();
   for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
     if (part > 0 && is_interrupted_()) return false;
     const Losses found = losses(drawn, part);
     record.add_part(found);
+    for (const LossTerm& term : found.terms) {
+      if (wants_terms) of_terms.add(term, [&] { backward({term}, drawn, part, /*keeps_graph=*/true); });
+    }
     backward(found.terms, drawn, part);
   }
+  record.term_norms = of_terms.norms(state_.scaler);
   norms_.clear();
   record.modules.clear();
   for (const ModuleState& module : state_.modules) {

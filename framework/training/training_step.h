@@ -36,7 +36,9 @@ class TrainingStep {
   DrawnBatch noised(const ImageBatch& images) const;
   TrainingBatch part_of(const DrawnBatch& drawn, std::int64_t part) const;
   Losses losses(const DrawnBatch& drawn, std::int64_t part) const;
-  void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part) const;
+  void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part,
+                bool keeps_graph = false) const;
+  bool wants_term_norms() const;
   bool gradients(const DrawnBatch& drawn, StepRecord& record);
   void note_untrained(const StepRecord& record);
   void check(const StepRecord& record, const DrawnBatch& drawn);

@@ -2,15 +2,10 @@
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <functional>
-#include <iostream>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/support/files.h"
+#include "support/captured.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -41,29 +36,6 @@ std::vector<std::string> warnings(const std::vector<std::string>& overrides, con
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-/// What is written to stderr while `work` runs.
-std::string stderr_of(const std::function<void()>& work) {
-  const TemporaryFolder folder;
-  const std::string file = (folder.path() / "stderr").string();
-  const int kept = ::dup(STDERR_FILENO);
-  const int captured = ::open(file.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
-  ::dup2(captured, STDERR_FILENO);
-  ::close(captured);
-  const auto restore = [&] {
-    std::cerr.flush();
-    ::dup2(kept, STDERR_FILENO);
-    ::close(kept);
-  };
-  try {
-    work();
-  } catch (...) {
-    restore();
-    throw;
-  }
-  restore();
-  return read_file(file);
-}
-
 }  // namespace
 
 TEST_CASE("a setting that would train nothing is refused with its key") {
@@ -78,6 +50,10 @@ TEST_CASE("a setting that would train nothing is refused with its key") {
   CHECK(refusal({"optimizer.clip_norm=0"}) == "");
   CHECK(contains(refusal({"metrics.0.weight=1e-46"}), "metrics.0.weight: 1e-46 is 0 in float32"));
   CHECK(refusal({"metrics.0.weight=0"}) == "");
+  CHECK(contains(refusal({"optimizer.phi.learning_rate=1e-60"}), "optimizer.phi.learning_rate: 1e-60 is 0 in float32"));
+  CHECK(contains(refusal({"optimizer.phi.clip_norm=1e-60"}), "optimizer.phi.clip_norm: 1e-60 is 0 in float32"));
+  CHECK(contains(refusal({"head.weights.x0=1e-60"}), "head.weights.x0: 1e-60 is 0 in float32"));
+  CHECK(contains(refusal({"optimizer.betas=[1e-60, 0.999]"}), "optimizer.betas.0: 1e-60 is 0 in float32"));
   CHECK(contains(refusal({"data.use_labels=true", "data.label_dropout=1"}), "data.label_dropout: every label"));
   CHECK(
       contains(refusal({}, "[[init]]\nmodule = \"theta\"\nfrom = \"a\"\n[[init]]\nmodule = \"theta\"\nfrom = \"b\"\n"),
@@ -104,6 +80,8 @@ TEST_CASE("a setting that trains less than it says is a warning") {
   CHECK(warnings({"metrics.0.warmup_images=64", "metrics.0.weight=0"}).empty());
   one({"train.batch_size=64", "optimizer.warmup_images=0"}, "the training is a single step");
   one({"optimizer.learning_rate=1e-30"}, "hardly any weight will change");
+  one({"optimizer.phi.warmup_images=64"}, "optimizer.phi.warmup_images is longer than train.total_images = 32");
+  one({"optimizer.phi.learning_rate=1e-30"}, "optimizer.phi.learning_rate = 1e-30 is lost");
   one({"ema.warmup=false"}, "ema.decay: at the end of the training the average \"ema\" still consists of 99 % initial");
   one({"ema.half_life=100", "ema.rampup_ratio=0"},
       "ema.half_life: at the end of the training the average \"ema\" still");

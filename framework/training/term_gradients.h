@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "casdm/cascade_head.h"
+#include "framework/training/loss_scaler.h"
+#include "framework/training/module_state.h"
+#include "framework/training/step_record.h"
+
+namespace casdm {
+
+/// Measures TermNorms. Keeps one more set of gradients; of a batch that is computed in parts, one for each term.
+class TermGradients {
+ public:
+  /// @param parts  of the batch
+  TermGradients(std::vector<ModuleState>& modules, std::int64_t parts) : modules_(modules), parts_(parts) {}
+
+  /// For each part of the batch in turn and each of its terms: `backward` adds the gradient of `term` to the modules',
+  /// which have afterwards what they had before.
+  void add(const LossTerm& term, const std::function<void()>& backward);
+
+  /// After all parts.
+  TermNorms norms(const LossScaler& scaler) const;
+
+ private:
+  struct OfTerm {
+    std::string name;
+    std::string module;             ///< whose scale it has
+    std::int64_t parts = 0;         ///< added so far
+    std::vector<Tensor> gradients;  ///< their sum by module; undefined where it is frozen
+    Tensor norms;                   ///< [trainable modules], once all parts are added
+  };
+  OfTerm& entry_of(const LossTerm& term);
+
+  std::vector<ModuleState>& modules_;
+  std::int64_t parts_;
+  std::vector<OfTerm> terms_;
+};
+
+}  // namespace casdm
