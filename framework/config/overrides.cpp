@@ -1,6 +1,7 @@
 #include "framework/config/overrides.h"
 
 #include <algorithm>
+#include <iostream>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -130,17 +131,50 @@ void apply(Value& document, const Override& override) {
       spec = spec != nullptr && !spec->element.empty() ? &spec->element.front() : nullptr;
     } else {
       spec = member_spec(fields, part.name);
-      fields = spec == nullptr ? nullptr : spec->element.empty() ? &spec->fields : &spec->element.front().fields;
+      fields = host_fields(fields, part.name);
     }
     path = key_path(path, part.name);
   }
   *target = override.value;
 }
 
-void apply_all(Value& document, std::vector<Override> overrides) {
-  std::stable_partition(overrides.begin(), overrides.end(),
-                        [](const Override& o) { return o.path.back().name == "type"; });
-  for (const Override& override : overrides) apply(document, override);
+bool is_same(const KeyPart& a, const KeyPart& b) { return a.name == b.name; }
+
+bool begins_with(const std::vector<KeyPart>& path, const std::vector<KeyPart>& start) {
+  return start.size() <= path.size() && std::equal(start.begin(), start.end(), path.begin(), is_same);
+}
+
+/// In the order in which they apply: as given, but the type of a component before the options given for it.
+std::vector<Override> ordered(std::vector<Override> overrides) {
+  std::vector<Override> result;
+  for (Override& override : overrides) {
+    auto place = result.end();
+    const std::vector<KeyPart> component(override.path.begin(), override.path.end() - 1);
+    for (auto at = result.end(); override.path.back().name == "type" && at != result.begin();) {
+      --at;
+      if (begins_with(component, at->path) || begins_with(at->path, override.path)) break;
+      if (begins_with(at->path, component)) place = at;
+    }
+    result.insert(place, std::move(override));
+  }
+  return result;
+}
+
+/// Whether `later` sets the key of `earlier`, or a table or array around it.
+bool replaces(const Override& later, const Override& earlier) {
+  const bool is_repeated = later.path.size() == earlier.path.size() && later.value == earlier.value;
+  return !is_repeated && begins_with(earlier.path, later.path);
+}
+
+/// The last one holds, as with the options of most programs, but a slip should be seen.
+void say_what_is_replaced(const std::vector<Override>& overrides) {
+  for (auto earlier = overrides.begin(); earlier != overrides.end(); ++earlier) {
+    const auto later =
+        std::find_if(earlier + 1, overrides.end(), [&](const Override& o) { return replaces(o, *earlier); });
+    if (later == overrides.end()) continue;
+    std::cerr << "warning: " << earlier->value.location().file << " has no effect: " << later->value.location().file
+              << " comes after it\n";
+  }
 }
 
 }  // namespace
@@ -148,7 +182,9 @@ void apply_all(Value& document, std::vector<Override> overrides) {
 void apply_overrides(Value& document, const std::vector<std::string>& overrides) {
   std::vector<Override> parsed;
   for (const std::string& written : overrides) parsed.push_back(parse_override(written, {shown(written), 0, 0, ""}));
-  apply_all(document, std::move(parsed));
+  parsed = ordered(std::move(parsed));
+  say_what_is_replaced(parsed);
+  for (const Override& override : parsed) apply(document, override);
 }
 
 void apply_override_lines(Value& document, const std::vector<Value>& lines) {
@@ -157,18 +193,14 @@ void apply_override_lines(Value& document, const std::vector<Value>& lines) {
     const Location& place = line.location();
     parsed.push_back(parse_override(line.as_string(), {place.file, place.line, place.column, ""}));
   }
-  apply_all(document, std::move(parsed));
+  for (const Override& override : ordered(std::move(parsed))) apply(document, override);
 }
 
 void refuse_set_twice(const std::string& option, const std::string& key, const std::vector<std::string>& overrides) {
   const std::vector<KeyPart> path = split_key_path(key);
   for (const std::string& written : overrides) {
     const std::vector<KeyPart> other = split_key_path(trimmed(written.substr(0, written.find('='))));
-    const std::size_t common = std::min(path.size(), other.size());
-    const auto is_same = [](const KeyPart& a, const KeyPart& b) { return a.name == b.name; };
-    if (common == 0 ||
-        !std::equal(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(common), other.begin(), is_same))
-      continue;
+    if (other.empty() || !(begins_with(path, other) || begins_with(other, path))) continue;
     throw ConfigError(text(printable(option), " and ", shown(written), " both set ", key, "; give one of them"));
   }
 }

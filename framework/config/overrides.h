@@ -8,7 +8,8 @@
 namespace casdm {
 
 /// Sets the keys of `overrides` ("train.batch_size=8") in `document`, as document.h describes them.
-/// Their location is "--set " and the override. Throws ConfigError when one is malformed.
+/// Their location is "--set " and the override. Of two that set the same key the later one holds, which is said on
+/// stderr. Throws ConfigError when one is malformed.
 void apply_overrides(Value& document, const std::vector<std::string>& overrides);
 
 /// The same for `lines`, strings that stand in a file: messages name their place, and relative paths in them are

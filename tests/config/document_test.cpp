@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <iostream>
 #include <limits>
 #include <random>
+#include <sstream>
 
 #include "framework/config/key_path.h"
 #include "framework/config/parse_toml.h"
@@ -154,6 +156,47 @@ TEST_CASE("overriding a type drops the old component's keys, in whatever order")
   CHECK(at(root, "metrics.0.weight") == Value(0.5));
   CHECK(at(root, "metrics.0.profile") == Value("p"));
   CHECK(at(root, "metrics.1.type") == Value("ssim"));
+}
+
+TEST_CASE("a type given after a whole component or array holds, and keeps the host's keys") {
+  const TemporaryFolder folder;
+  folder.write("x.toml",
+               "[optimizer]\ntype = 'adamw'\n[optimizer.phi]\ntype = 'sgd'\nmomentum = 0.5\n"
+               "learning_rate = 0.1\n[[metrics]]\ntype = 'ssim'\n");
+  const auto load = [](const std::vector<std::string>& overrides) { return load_document("x.toml", overrides); };
+  Value root = load({"optimizer={learning_rate=0.003, eps=1e-3}", "optimizer.type=lion"});
+  CHECK(at(root, "optimizer.type") == Value("lion"));
+  CHECK(at(root, "optimizer.learning_rate") == Value(0.003));
+  root = load({"metrics=[{type='l1', weight=0.5}]", "metrics[0].type=l2"});
+  CHECK(at(root, "metrics.0.type") == Value("l2"));
+  CHECK(at(root, "metrics.0.weight") == Value(0.5));
+  root = load({"metrics=[]", "metrics[0].type=l2"});
+  REQUIRE(root.find("metrics")->as_array().size() == 1);
+  root = load({"metrics[1]={type='l2'}", "metrics[2].type=huber"});
+  CHECK(at(root, "metrics.2.type") == Value("huber"));
+  root = load({"optimizer.phi.type=muon"});
+  CHECK(at(root, "optimizer.phi.learning_rate") == Value(0.1));
+  CHECK(at(root, "optimizer.phi").find("momentum") == nullptr);
+}
+
+TEST_CASE("of two overrides of a key the last one holds, and the other is named") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", "[train]\nbatch_size = 64\n");
+  std::string said;
+  const auto load = [&](const std::vector<std::string>& overrides) {
+    std::ostringstream err;
+    std::streambuf* const before = std::cerr.rdbuf(err.rdbuf());
+    const Value root = load_document("x.toml", overrides);
+    std::cerr.rdbuf(before);
+    said = err.str();
+    return root;
+  };
+  CHECK(at(load({"train.batch_size=8", "run.seed=1", "train.batch_size=16"}), "train.batch_size") == Value(16));
+  CHECK(said == "warning: --set train.batch_size=8 has no effect: --set train.batch_size=16 comes after it\n");
+  CHECK(load({"metrics[0].weight=2", "metrics.0.type=l1", "metrics=[]"}).find("metrics")->as_array().empty());
+  CHECK(said.find("--set metrics[0].weight=2 has no effect: --set metrics=[]") != std::string::npos);
+  load({"train.batch_size=8", "train.batch_size=8", "train.accumulate=2", "head.type=cascade", "head.theta.type=unet"});
+  CHECK(said.empty());
 }
 
 TEST_CASE("malformed overrides are refused with the words they came in") {
