@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kLongestPathShown = 200;
+constexpr std::size_t kLongestMetricName = 100;
 
 using Visitor = std::function<void(const Value&, const OptionSpec&, const Location&)>;
 
@@ -92,6 +93,11 @@ bool is_word(const std::string& name) {
                                       [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
 }
 
+bool is_name_of_metric(const std::string& name) {
+  return !name.empty() && name.size() <= kLongestMetricName &&
+         std::none_of(name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+}
+
 /// The sum of the whole numbers in `words`.
 double sum_of_numbers(const std::string& words) {
   double sum = 0;
@@ -148,6 +154,10 @@ class CrossChecks {
       const std::string path = text("metrics.", i);
       const std::string name = metric.name.empty() ? bare_name(metric.metric.type) : metric.name;
       const auto [first, is_new] = names.try_emplace(name, i);
+      if (!is_name_of_metric(name)) {
+        problem(path + ".name", text("it names the metric in logs: expected 1 to ", kLongestMetricName,
+                                     " characters without blanks, got ", quoted(name)));
+      }
       if (!is_new) {
         problem(path + ".name", text("metrics.", first->second, " is named ", quoted(name),
                                      ", too; set name = \"...\" in one of them"));
@@ -251,30 +261,39 @@ Value checked_experiment(const Value& document, const OptionSchema& schema, cons
   return experiment;
 }
 
+std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog& catalog) {
+  std::vector<ReadPath> result;
+  const auto add = [&](const std::string& path, const Location& location) {
+    if (!path.empty()) result.push_back({path, location});
+  };
+  const Walk walk(catalog, [&](const Value& value, const OptionSpec& spec, const Location& location) {
+    if (spec.must_exist && value.is_string()) add(value.as_string(), location);
+  });
+  walk.members(experiment, host_schema(), experiment.location());
+  if (const Value* starts = experiment.find("init")) {
+    for (const Value& start : starts->as_array()) {
+      add(start.find("from")->as_string(), start.find("from")->location());
+    }
+  }
+  return result;
+}
+
 void check_before_training(const Value& experiment, const ComponentCatalog& catalog) {
   Problems problems;
-  const auto look_for = [&](const std::string& path, const Location& location) {
+  for (const auto& [path, location] : paths_read(experiment, catalog)) {
     std::error_code error;
-    if (path.empty() || fs::exists(path, error)) return;
+    if (fs::exists(path, error)) continue;
     std::error_code ignored;
     if (!error && fs::is_symlink(path, ignored)) {
       const std::string target = fs::read_symlink(path, ignored).string();
-      return problems.add(location, text(quoted(path, kLongestPathShown), " is a link to ",
-                                         quoted(target, kLongestPathShown), ", where nothing is"));
+      problems.add(location, text(quoted(path, kLongestPathShown), " is a link to ", quoted(target, kLongestPathShown),
+                                  ", where nothing is"));
+      continue;
     }
     const std::string why = error ? text("cannot be looked at: ", error.message()) : "does not exist";
     const std::string near = near_path(path);
     problems.add(location, text(quoted(path, kLongestPathShown), " ", why,
                                 near.empty() ? "" : text("; did you mean ", quoted(near, kLongestPathShown), "?")));
-  };
-  const Walk walk(catalog, [&](const Value& value, const OptionSpec& spec, const Location& location) {
-    if (spec.must_exist && value.is_string()) look_for(value.as_string(), location);
-  });
-  walk.members(experiment, host_schema(), experiment.location());
-  if (const Value* starts = experiment.find("init")) {
-    for (const Value& start : starts->as_array()) {
-      look_for(start.find("from")->as_string(), start.find("from")->location());
-    }
   }
   const Value& run = *experiment.find("run");
   if (run.find("device")->as_string() == "cpu" && run.find("precision")->as_string() == "fp16") {

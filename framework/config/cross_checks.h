@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "framework/config/resolve.h"
 
 namespace casdm {
@@ -9,6 +12,15 @@ namespace casdm {
 /// plugin's code and no LibTorch. Throws one ConfigError that lists every problem.
 /// @param schema  the keys it may have: those of an experiment, or some of them
 Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog);
+
+/// A file or folder that an experiment reads.
+struct ReadPath {
+  std::string path;
+  Location location;
+};
+
+/// What `experiment`, which is resolved, reads: each `existing_path`, and the weights of [[init]].
+std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog& catalog);
 
 /// What a training needs besides: that there is something at each `existing_path`, and that its device can do its
 /// precision. `experiment` is resolved. Throws one ConfigError that lists every problem.

@@ -18,7 +18,7 @@ struct CommonOptions {
 template <class T>
 void describe_common(Schema<T>& s) {
   s.template option<std::int64_t>("num_train_timesteps", &T::num_train_timesteps, "Number of noise levels T.")
-      .at_least(1)
+      .range(1, 1'000'000)
       .example(std::int64_t{4000});
   s.template option<bool>("rescale_zero_terminal_snr", &T::rescale_zero_terminal_snr,
                           "Shift and scale sqrt(A) so that the last timestep is pure noise, A_T = 0 (Lin et al. 2024, "

@@ -46,6 +46,16 @@ TEST_CASE("metrics have different names and ranges that rise") {
         "x:13:15: metrics.0.input_range: expected a lower and a higher number, got [1.0, 0.0], which does not rise");
 }
 
+TEST_CASE("a metric's name can be a key of the log, and a training has a length that checkpoints can name") {
+  CHECK(problem("[[metrics]]\ntype = 'l1'\nname = \"a\\nb\"") ==
+        "x:13:8: metrics.0.name: it names the metric in logs: expected 1 to 100 characters without blanks, got "
+        "\"a\\nb\"");
+  CHECK(problem("[[metrics]]\ntype = 'l1'\nname = \"" + std::string(101, 'a') + "\"").find("metrics.0.name") !=
+        std::string::npos);
+  CHECK(problem("[train]\ntotal_images = 9223372036854775807").find("train.total_images") != std::string::npos);
+  CHECK(problem("[train]\ntotal_images = '999G'") == "nothing thrown");
+}
+
 TEST_CASE("a module's clip and learning-rate law fit what holds for all") {
   CHECK(problem("[optimizer]\ngrouping = 'joint'\n[optimizer.phi]\nclip_norm = 2") ==
         "x:14:13: optimizer.phi.clip_norm: with optimizer.grouping = \"joint\" all modules have one norm; set "
