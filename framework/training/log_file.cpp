@@ -10,7 +10,6 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "casdm/value.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -18,6 +17,8 @@ namespace casdm {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kResumed = "resumed";
 
 /// Closes it; throws Error with the system's reason.
 class OpenFile {
@@ -64,6 +65,16 @@ std::int64_t images_of(std::string_view line) {
     return images != nullptr && images->is_integer() ? images->as_integer() : -1;
   } catch (const Error&) {
     return -1;
+  }
+}
+
+bool is_resume(std::string_view line) {
+  try {
+    const Value record = from_json(line);
+    const Value* mark = record.find(kResumed);
+    return mark != nullptr && mark->is_boolean() && mark->as_boolean();
+  } catch (const Error&) {
+    return false;
   }
 }
 
@@ -116,6 +127,20 @@ std::uintmax_t end_of_lines(const fs::path& path, std::int64_t images) {
     at = begin;
   }
   return std::min(end, keep);
+}
+
+Value last_resume(const fs::path& path) {
+  const Value none{Value::Table{}};
+  if (!fs::is_regular_file(path)) return none;
+  const std::string content = read_file(path);
+  for (std::size_t end = content.rfind('\n'); end != std::string::npos && end > 0;) {
+    const std::size_t newline = content.rfind('\n', end - 1);
+    const std::size_t begin = newline == std::string::npos ? 0 : newline + 1;
+    const std::string_view line = std::string_view(content).substr(begin, end - begin);
+    if (line.find(kResumed) != std::string_view::npos && is_resume(line)) return from_json(line);
+    end = newline;
+  }
+  return none;
 }
 
 }  // namespace casdm

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string>
 
+#include "casdm/value.h"
+
 namespace casdm {
 
 /// A file of whole lines: one JSON object each.
@@ -19,5 +21,9 @@ void sync_lines(const std::filesystem::path& file);
 /// larger. Lines that cannot be read belong to the one before them. Throws Error unless the file is a regular one, or
 /// there is none.
 std::uintmax_t end_of_lines(const std::filesystem::path& file, std::int64_t images);
+
+/// The last line of a resume, whose "resumed" is true; an empty table where there is none. Throws Error when the file
+/// cannot be read.
+Value last_resume(const std::filesystem::path& file);
 
 }  // namespace casdm

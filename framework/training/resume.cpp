@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <optional>
 
 #include "casdm/error.h"
@@ -9,6 +10,7 @@
 #include "framework/config/document.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/learning_rate.h"
+#include "framework/training/log_file.h"
 #include "framework/training/rewind.h"
 #include "framework/training/run_config.h"
 
@@ -16,23 +18,27 @@ namespace casdm {
 
 namespace {
 
-void check_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
-                bool allow_other_data) {
+constexpr const char* kOtherData = "other_data";  // a key of the line of a resume
+
+/// How the data differ from the checkpoint's; empty: they do not. Throws Error when that is not allowed.
+std::string checked_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
+                         bool allow_other_data) {
   const std::optional<DataFingerprint> before = data_of(checkpoint);
   if (!before) {
     std::cerr << "the checkpoint, of an earlier version, does not say what its data were: they are not compared\n";
-    return;
+    return "";
   }
   if (before->labels.empty() && !state.data().labels.empty()) {
     std::cerr << "the checkpoint, of an earlier version, does not say what the labels were: they are not compared\n";
   }
-  const std::string found = difference(*before, state.data());
-  if (found.empty()) return;
-  const std::string message = text(found, ". They come from ", data.type, " ", to_json(data.table));
+  const std::string difference = casdm::difference(*before, state.data());
+  if (difference.empty()) return "";
+  const std::string message = text(difference, ". They come from ", data.type, " ", to_json(data.table));
   if (!allow_other_data) {
     throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to go on with these"));
   }
   std::cerr << "warning: " << message << '\n';
+  return difference;
 }
 
 /// The learning rate that a resolved experiment has for `module` after `images`.
@@ -73,6 +79,32 @@ std::string why_lasting(const std::string& key, const std::string& run, bool has
   return "";
 }
 
+/// The width of each average of [[ema.also]], by name; null: it has none.
+std::map<std::string, Value> widths_of(const Value& experiment) {
+  std::map<std::string, Value> result;
+  const Value* ema = experiment.find("ema");
+  const Value* also = ema != nullptr ? ema->find("also") : nullptr;
+  if (also == nullptr) return result;
+  for (const Value& average : also->as_array()) {
+    const Value* width = average.find("sigma_rel");
+    result[average.find("name")->as_string()] = width != nullptr ? *width : Value();
+  }
+  return result;
+}
+
+/// Throws ConfigError when an average is given another width: its sums are those of the earlier one.
+void check_widths(const Value& before, const Value& after) {
+  const std::map<std::string, Value> earlier = widths_of(before);
+  for (const auto& [name, width] : widths_of(after)) {
+    const auto was = earlier.find(name);
+    if (was == earlier.end() || width.is_null() || was->second == width) continue;
+    throw ConfigError(text("ema.also: the average ", quoted(name), " has sigma_rel = ", to_toml_value(width),
+                           was->second.is_null() ? ", and had none" : ", and had " + to_toml_value(was->second),
+                           ": this cannot change at a resume, since it weighs the whole training. `casdm ema` makes "
+                           "averages of other widths from snapshots of two"));
+  }
+}
+
 Value from_to(const Value& before, const Value& after) {
   Value result{Value::Table{}};
   result.set("from", before);
@@ -92,10 +124,73 @@ bool went_on_with_config(const RunFolder& run, const Checkpoint& newest) {
   return std::none_of(changed.begin(), changed.end(), [&](const auto& change) { return is_lasting(run, change); });
 }
 
-/// Whether this is the experiment of the training that went on after the checkpoint.
-bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config) {
+/// Build ids by plugin.
+std::map<std::string, std::string> builds_of(const Value& config) {
+  std::map<std::string, std::string> result;
+  const Value* plugins = config.find("plugins");
+  const Value* used = plugins != nullptr ? plugins->find("used") : nullptr;
+  if (used == nullptr) return result;
+  for (const Value& entry : used->as_array()) {
+    const auto plugin = read_options<UsedPlugin>(entry);
+    result[plugin.id] = plugin.build_id;
+  }
+  return result;
+}
+
+/// Whether a training by `config` does what one by `before` did.
+bool is_same(const Value& before, const Value& config) {
+  return changes(before, config).empty() && builds_of(before) == builds_of(config);
+}
+
+/// How the data of the training that went on after the checkpoint differed from the checkpoint's.
+std::string earlier_difference(const RunFolder& run, const Checkpoint& checkpoint) {
+  const Value line = last_resume(run.log());
+  const Value* images = line.find("images");
+  const Value* data = line.find(kOtherData);
+  const bool is_of_checkpoint =
+      images != nullptr && images->is_integer() && images->as_integer() == checkpoint.images();
+  return is_of_checkpoint && data != nullptr && data->is_string() ? data->as_string() : "";
+}
+
+/// Whether this is the experiment, on the data, of the training that went on after the checkpoint.
+bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config, const std::string& difference) {
   const bool is_known = went_on_with_config(run, checkpoint);
-  return changes(is_known ? load_document(run.config()) : checkpoint.config(), config).empty();
+  return is_same(is_known ? load_document(run.config()) : checkpoint.config(), config) &&
+         difference == earlier_difference(run, checkpoint);
+}
+
+/// An error of a checkpoint that does not fit, with what --set or config.toml have changed since.
+std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed) {
+  std::vector<std::string> lines;
+  for (const ExperimentChange& change : changed) {
+    if (!change.before.is_null()) lines.push_back("\n  " + to_string(change));
+  }
+  return lines.empty() ? error : text(error, "\nThe experiment has changed since the checkpoint:", join(lines, ""));
+}
+
+void restore(TrainingState& state, const Checkpoint& checkpoint, const std::vector<ExperimentChange>& changed) {
+  try {
+    state.restore(checkpoint);
+  } catch (const ConfigError& error) {
+    throw ConfigError(with_changes(error.what(), changed));
+  } catch (const Error& error) {
+    throw Error(with_changes(error.what(), changed));
+  }
+}
+
+/// Reports what has changed, and begins the line for metrics.jsonl.
+Value resume_line(std::int64_t images, std::int64_t step, double seconds,
+                  const std::vector<ExperimentChange>& changed) {
+  for (const ExperimentChange& change : changed) {
+    std::cerr << "changed at " << images << " images: " << to_string(change) << '\n';
+  }
+  Value line{Value::Table{}};
+  line.set("resumed", true);
+  line.set("images", images);
+  line.set("step", step);
+  line.set("seconds", seconds);
+  line.set("changed", to_value(changed));
+  return line;
 }
 
 }  // namespace
@@ -139,24 +234,34 @@ void check_lasting_keys(const RunFolder& run, const Value& before, const Value& 
     if (why.empty() || is_missing_default) continue;
     throw ConfigError(text(to_string(change), ": this cannot change at a resume: ", why));
   }
+  if (has_checkpoint) check_widths(before, after);
+}
+
+void start_over(const RunFolder& run, const LoadedExperiment& experiment, const Value& config) {
+  const Value before = load_document(run.config());
+  // What went on past the first checkpoint had one, which somebody has moved: it is kept.
+  const Experiment& options = experiment.options;
+  const std::int64_t first = options.checkpoint.every_images + options.train.batch_size;
+  const bool has_lost_checkpoint = end_of_lines(run.log(), first) != end_of_lines(run.log(), Checkpoint::kMostImages);
+  const bool is_intact = is_run_config_since(run.config(), "");
+  if (!is_intact && end_of_lines(run.log(), Checkpoint::kMostImages) > 0) {
+    std::cerr << run.config().string() << " is not as this program wrote it; its values are used\n";
+  }
+  rewind(run, 0, !has_lost_checkpoint && is_intact && is_same(before, config));
+  const std::vector<ExperimentChange> changed = changes(before, config);
+  if (!changed.empty()) run.append(resume_line(0, 0, 0, changed));
 }
 
 void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
             bool allow_other_data, TrainingState& state) {
   checkpoint.check_plugins(experiment.host->used());
-  check_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
-  state.restore(checkpoint);
-
-  rewind(run, state.images(), repeats(run, checkpoint, config));
+  const std::string difference = checked_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
-  for (const ExperimentChange& change : changed)
-    std::cerr << "changed at " << state.images() << " images: " << to_string(change) << '\n';
-  Value line{Value::Table{}};
-  line.set("resumed", true);
-  line.set("images", state.images());
-  line.set("step", state.step());
-  line.set("seconds", state.seconds());
-  line.set("changed", to_value(changed));
+  restore(state, checkpoint, changed);
+
+  rewind(run, state.images(), repeats(run, checkpoint, config, difference));
+  Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
+  if (!difference.empty()) line.set(kOtherData, difference);
   const bool says_draws = checkpoint.numbers().find("draws") != nullptr;
   if (const std::int64_t draws = says_draws ? checkpoint.count("draws", kDrawVersion) : 1; draws != kDrawVersion) {
     std::cerr << "this run drew noise and dropout step by step, as version 0.1 did; from here on both are drawn by an "

@@ -21,9 +21,13 @@ Value with_used_plugins(const LoadedExperiment& experiment);
 Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, bool is_newest);
 
 /// Throws ConfigError when `after` changes what a run keeps for its life: its name and folder, which are where it lies;
-/// and, once there are weights to go on from, its seed and [[init]].
+/// and, once there are weights to go on from, its seed, [[init]] and the widths of averages.
 /// @param before  the experiment without what `--set` changes
 void check_lasting_keys(const RunFolder& run, const Value& before, const Value& after, bool has_checkpoint);
+
+/// Clears the way for a run that starts from its beginning: a new one, or one that ended before its first checkpoint.
+/// Reports, likewise, which keys have changed since.
+void start_over(const RunFolder& run, const LoadedExperiment& experiment, const Value& config);
 
 /// Restores `state` from `checkpoint`, and the run's folder as it was then. Reports on stderr, and in a line of
 /// metrics.jsonl, which keys of the experiment have changed, how the learning rate jumps, and whether draws are made in

@@ -13,10 +13,8 @@
 #include "framework/support/number_format.h"
 #include "framework/training/effect.h"
 #include "framework/training/initial_weights.h"
-#include "framework/training/log_file.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
-#include "framework/training/rewind.h"
 #include "framework/training/run_config.h"
 #include "framework/training/signals.h"
 #include "framework/training/training_state.h"
@@ -65,9 +63,7 @@ std::string begin(RunFolder& run, std::optional<Checkpoint>& start, const Loaded
   if (start) {
     resume(run, *start, experiment, config, allow_other_data, state);
   } else {
-    // What went on past the first checkpoint had one, which somebody has moved: it is kept.
-    const std::int64_t first = experiment.options.checkpoint.every_images + experiment.options.train.batch_size;
-    rewind(run, 0, end_of_lines(run.log(), first) == end_of_lines(run.log(), Checkpoint::kMostImages));
+    start_over(run, experiment, config);
   }
   write_run_config(run.config(), config, start ? start->sha256() : "");
   start.reset();

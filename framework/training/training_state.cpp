@@ -32,17 +32,21 @@ std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const L
   return result;
 }
 
-/// Throws ConfigError when other modules are frozen than at the checkpoint: a frozen one has no optimizer state.
+/// Throws ConfigError when other modules are frozen than at the checkpoint: a frozen one has no optimizer state; or
+/// when an optimizer keeps one in only one of the two.
 void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, const std::vector<ModuleState>& modules,
                   const std::string& path) {
   for (const ModuleState& module : modules) {
     const bool was_trained = !part_of(saved, module.name()).empty();
     if (was_trained == !part_of(optimizer, module.name()).empty()) continue;
+    const char* const hint = ". Resume with it as it was, or start a new run from its weights with [[init]]";
+    if (was_trained && module.is_trainable()) {
+      throw ConfigError(text("the optimizer of module ", module.name(), " keeps no state as it is set now, and kept ",
+                             "one when ", path, " was saved", hint));
+    }
     throw ConfigError(text("module ", module.name(), " is ", was_trained ? "frozen" : "trained",
                            " in this experiment, and was ", was_trained ? "trained" : "frozen", " when ", path,
-                           " was saved, which ", was_trained ? "keeps its" : "has no",
-                           " optimizer state. Resume with it as it was, or start a new run from its weights with "
-                           "[[init]]"));
+                           " was saved", was_trained ? "" : ", or had an optimizer without state", hint));
   }
 }
 
