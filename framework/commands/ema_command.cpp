@@ -10,6 +10,7 @@
 #include "framework/commands/weights_output.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/number_format.h"
+#include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
 
 namespace casdm {
@@ -78,6 +79,17 @@ std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std
   return snapshots;
 }
 
+/// [head] of the run's newest checkpoint; null where there is none that can be read.
+Value head_of(const RunFolder& run) {
+  try {
+    const Checkpoint checkpoint = Checkpoint::open(run.path());
+    const Value* head = checkpoint.config().find("head");
+    return head != nullptr ? *head : Value();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 std::vector<std::string> widths_of(const std::vector<EmaSnapshot>& snapshots) {
   std::set<double> widths;
   for (const EmaSnapshot& snapshot : snapshots) widths.insert(snapshot.sigma_rel);
@@ -90,13 +102,15 @@ int ema_command(const std::vector<std::string>& words) {
   EmaArguments a;
   if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, words)) return 0;
   check(a);
-  const std::vector<EmaSnapshot> snapshots = snapshots_until(RunFolder::open(a.run), a.at);
+  const RunFolder run = RunFolder::open(a.run);
+  const std::vector<EmaSnapshot> snapshots = snapshots_until(run, a.at);
   const std::int64_t images = snapshots.back().images;
   const Reconstruction average = reconstruct_ema(snapshots, *a.sigma_rel, images);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  write_checked_tensors(
-      a.out, average.tensors,
-      marked({{"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}}, kCommand));
+  std::map<std::string, std::string> metadata = {
+      {"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}};
+  if (const Value head = head_of(run); !head.is_null()) metadata[kHeadOfRun] = to_json(head);
+  write_checked_tensors(a.out, average.tensors, marked(std::move(metadata), kCommand));
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";
   if (average.error > kLargestError) {

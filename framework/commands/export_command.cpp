@@ -14,6 +14,7 @@
 #include "framework/loading/lock.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/network_check.h"
 
 namespace casdm {
 
@@ -128,6 +129,9 @@ int export_command(const std::vector<std::string>& words) {
   network.spec.image.height = network.spec.image.width = image_size;
   const auto host = find_plugins(checkpoint.config(), {a.plugins.begin(), a.plugins.end()});
   check_lock(network.options, lock_in(checkpoint.config()), host->catalog());
+  if (!checkpoint.has_average(a.weights)) {
+    check_network(pretrained(a.weights, a.module), a.weights, checkpoint.config(), a.module, *host);
+  }
   std::vector<FoundLayout> layouts;
   if (const Value* type = network.options.find("type")) {
     layouts = layouts_of(*host, type->as_string(), a, image_size);

@@ -123,10 +123,23 @@ struct Target {
   void compare(const ImportArguments& a, const NamedTensors& tensors, const Metadata& metadata) const {
     if (network.table.is_table()) check_recorded_options(metadata, network.table, a.file, "head." + a.module);
     const Model model = with_memory_advice(experiment.options, [&] {
-      const std::int64_t classes = experiment.options.data.use_labels ? make_dataset(experiment)->num_classes() : 0;
-      return make_model(experiment, classes);
+      const std::shared_ptr<Dataset> dataset = dataset_if_any();
+      return make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0, dataset);
     });
     load_state(model.module(a.module), tensors, a.file);
+  }
+
+ private:
+  /// Null where it cannot be opened and the network has no labels: of images alone it can do without.
+  std::shared_ptr<Dataset> dataset_if_any() const {
+    try {
+      return make_dataset(experiment);
+    } catch (const Error& error) {
+      if (experiment.options.data.use_labels) throw;
+      std::cerr << "warning: the network is made without the data set, whose images may come with more: "
+                << error.what() << '\n';
+      return nullptr;
+    }
   }
 };
 

@@ -97,7 +97,7 @@ std::string compose(const LoadedExperiment& experiment) {
     const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
     const std::int64_t classes = experiment.options.data.use_labels ? dataset->num_classes() : 0;
     const Model model = make_model(experiment, classes, dataset);
-    load_initial_weights(model, experiment.options);
+    load_initial_weights(model, experiment);
     for (const std::string& random : left_at_random(model, experiment.options)) {
       std::cerr << "warning: " << random << '\n';
     }

@@ -1,8 +1,11 @@
 #include "framework/commands/weights_output.h"
 
+#include <cstdint>
+#include <fstream>
+
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "casdm/value.h"
 #include "framework/interchange/weights_folder.h"
 #include "framework/support/run_contents.h"
 
@@ -13,11 +16,31 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kMadeBy = "made_by";
+constexpr std::uint64_t kLargestHeader = 16 << 20;
+
+/// The JSON at the front of a safetensors file; empty when there is none, or one larger than we write.
+std::string header_of(const fs::path& path) {
+  std::error_code failure;
+  if (!fs::is_regular_file(path, failure)) return "";  // a pipe would make us wait
+  std::ifstream file(path, std::ios::binary);
+  std::uint64_t size = 0;
+  if (!file.read(reinterpret_cast<char*>(&size), sizeof(size))) return "";
+  if (size > kLargestHeader || size > fs::file_size(path, failure)) return "";
+  std::string header(size, ' ');
+  return file.read(header.data(), static_cast<std::streamsize>(size)) ? header : "";
+}
 
 std::map<std::string, std::string> metadata_of(const fs::path& file) {
   try {
-    return read_safetensors(file).metadata;
-  } catch (const std::exception&) {  // not a file of weights
+    const Value header = from_json(header_of(file));
+    const Value* metadata = header.find("__metadata__");
+    std::map<std::string, std::string> result;
+    if (metadata == nullptr || !metadata->is_table()) return result;
+    for (const auto& [key, value] : metadata->as_table()) {
+      if (value.is_string()) result[key] = value.as_string();
+    }
+    return result;
+  } catch (const Error&) {  // not a file of weights
     return {};
   }
 }

@@ -13,6 +13,7 @@
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/support/machine.h"
+#include "framework/training/checkpoint_files.h"
 #include "framework/training/damaged_checkpoint.h"
 #include "framework/training/module_state.h"
 
@@ -110,6 +111,12 @@ std::string others(const fs::path& checkpoint) {
   return names.empty() ? "; the run has no other checkpoint" : "; other checkpoints of the run: " + join(names, ", ");
 }
 
+/// The table of a module under [head]; null: there is none.
+Value network_in(const Value* head, const std::string& module) {
+  const Value* table = head != nullptr ? head->find(module) : nullptr;
+  return table != nullptr ? *table : Value();
+}
+
 Value state_of(const CheckpointContent& content, const fs::path& folder) {
   Value files{Value::Table{}};
   for (const auto& [name, tensors] : content.tensors) {
@@ -163,9 +170,14 @@ void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::in
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < all.size(); ++i) {
     if (all[i] == saved) continue;
     try {
+      const std::vector<std::string> strangers = strangers_in_checkpoint(all[i]);
+      if (!strangers.empty()) {
+        throw Error(text(quoted(all[i].string()), " stays: it holds ", quoted(strangers.front()),
+                         ", which no training has written"));
+      }
       remove_unless_held(all[i]);
     } catch (const Error& error) {
-      warn(text("an old checkpoint stays: ", error.what()));
+      warn(text("an old checkpoint: ", error.what()));
     }
   }
 }
@@ -265,6 +277,10 @@ NamedTensors Checkpoint::tensors(const std::string& name) const {
   return read_safetensors(file(name)).tensors;
 }
 
+bool Checkpoint::has_average(const std::string& which) const {
+  return which == "ema" || which == "raw" || has(text(kAveragePrefix, which));
+}
+
 fs::path Checkpoint::file_of(const std::string& weights) const {
   if (weights == "raw") return file("weights");
   std::vector<std::string> names = {"raw", "ema"};
@@ -290,12 +306,11 @@ void Checkpoint::load_weights(const std::vector<NamedModule>& modules, const std
 
 NamedTensors Checkpoint::weights(const std::string& module, const std::string& which) const {
   const TensorFile content = read_checked_tensors(file_of(which));
-  NamedTensors result = part_of(content.tensors, module);
-  if (!result.empty()) return result;
   std::set<std::string> modules;
   for (const auto& [name, tensor] : content.tensors) modules.insert(name.substr(0, name.find('.')));
-  throw ConfigError(
-      text(path_.string(), " has no module '", module, "'; it has ", join({modules.begin(), modules.end()}, ", ")));
+  if (modules.contains(module)) return part_of(content.tensors, module);
+  throw ConfigError(text(path_.string(), " has no module ", quoted(module), "; it has ",
+                         join({modules.begin(), modules.end()}, ", ")));
 }
 
 void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
@@ -313,14 +328,25 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
                          "\nPass --allow-rebuilt to go on with the plugins as they are now"));
 }
 
-TensorFile pretrained(const Checkpoint& from, const std::string& module) { return {from.weights(module, "ema"), {}}; }
+Pretrained pretrained(const Checkpoint& from, const std::string& module) {
+  return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module)};
+}
 
-TensorFile pretrained(const fs::path& from, const std::string& module) {
+Pretrained pretrained(const fs::path& from, const std::string& module) {
   if (!fs::is_regular_file(from)) return pretrained(Checkpoint::open(from), module);
-  TensorFile file = read_checked_tensors(from);
-  NamedTensors of_module = part_of(file.tensors, module);
-  if (!of_module.empty()) file.tensors = std::move(of_module);
-  return file;
+  Pretrained result{read_checked_tensors(from), {}};
+  NamedTensors of_module = part_of(result.file.tensors, module);
+  if (of_module.empty()) return result;
+  result.file.tensors = std::move(of_module);
+  const auto head = result.file.metadata.find(kHeadOfRun);
+  if (head == result.file.metadata.end()) return result;
+  try {
+    const Value recorded = from_json(head->second);
+    result.network = network_in(&recorded, module);
+  } catch (const Error& error) {
+    throw Error(text(from.string(), ": its metadata ", quoted(head->first), " is damaged: ", error.what()));
+  }
+  return result;
 }
 
 }  // namespace casdm

@@ -84,6 +84,9 @@ class Checkpoint {
   /// One of CheckpointContent::tensors. Throws Error when there is none of the name.
   NamedTensors tensors(const std::string& name) const;
 
+  /// Whether `which` names weights of the checkpoint: "ema", "raw" or an average of [[ema.also]].
+  bool has_average(const std::string& which) const;
+
   /// Loads the weights of a head's modules.
   /// @param which  "ema", "raw", the name of an average of [[ema.also]], or a safetensors file in the layout of
   ///               ema.safetensors. Throws ConfigError that lists what there is when it is none of these.
@@ -113,9 +116,18 @@ class Checkpoint {
   std::vector<UsedPlugin> plugins_;
 };
 
+/// Weights of one module.
+struct Pretrained {
+  TensorFile file;
+  Value network;  ///< its table under [head] in the experiment that trained it; null: not known
+};
+
+/// The key in the metadata of a file with the layout of ema.safetensors: [head] of its run, as JSON.
+constexpr const char* kHeadOfRun = "head";
+
 /// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names
 /// or in the layout of ema.safetensors, whose metadata are kept.
-TensorFile pretrained(const std::filesystem::path& from, const std::string& module);
-TensorFile pretrained(const Checkpoint& from, const std::string& module);
+Pretrained pretrained(const std::filesystem::path& from, const std::string& module);
+Pretrained pretrained(const Checkpoint& from, const std::string& module);
 
 }  // namespace casdm

@@ -10,6 +10,7 @@
 #include "framework/interchange/recorded_options.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/network_check.h"
 
 namespace casdm {
 
@@ -94,7 +95,7 @@ Value earlier_record(const fs::path& record) {
   }
 }
 
-TensorFile weights_in(const Source& source, const std::string& module) {
+Pretrained weights_in(const Source& source, const std::string& module) {
   return source.checkpoint ? pretrained(*source.checkpoint, module) : pretrained(source.file, module);
 }
 
@@ -116,18 +117,20 @@ std::vector<NamedModule> initial_modules(const Model& model, const Experiment& o
   return modules;
 }
 
-void load_initial_weights(const Model& model, const Experiment& options, const fs::path& record) {
+void load_initial_weights(const Model& model, const LoadedExperiment& experiment, const fs::path& record) {
+  const Experiment& options = experiment.options;
   const Value before = earlier_record(record);
   Value taken{Value::Table{}};
   for (const InitOptions& init : options.init) {
     const auto module = find_module(model.modules, init);
     const Source source = source_of(init, before.find(init.module));
-    const TensorFile weights = weights_in(source, init.module);
+    const Pretrained weights = weights_in(source, init.module);
     // A module has the name of its table under [head].
     if (const Value* table = options.head.table.find(init.module)) {
-      check_recorded_options(weights.metadata, *table, init.from.string(), "head." + init.module);
+      check_recorded_options(weights.file.metadata, *table, init.from.string(), "head." + init.module);
+      check_network(weights, init.from.string(), experiment.resolved, init.module, *experiment.host);
     }
-    load_state(*module->module, weights.tensors, init.from.string());
+    load_state(*module->module, weights.file.tensors, init.from.string());
     taken.set(init.module, record_of(init, source));
   }
   if (!record.empty() && !(taken == before)) write_file(record, to_json(taken, 1) + "\n");

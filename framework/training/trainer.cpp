@@ -108,7 +108,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0, dataset);
   ExperimentMetrics metrics(experiment, *model.schedule, device);
-  if (!start) load_initial_weights(model, options, run.init());
+  if (!start) load_initial_weights(model, experiment, run.init());
   TrainingState state(experiment, model, *dataset, device, !start);
   state.keep_metrics(metrics.state());
   TrainingStep step(experiment, model, metrics, state, device, interrupted);

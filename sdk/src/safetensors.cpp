@@ -138,6 +138,10 @@ void load_state(const Module& module, const NamedTensors& tensors, std::string_v
       problems.push_back(text("missing ", name));
     } else if (found->second->sizes() != tensor.sizes()) {
       problems.push_back(text(name, " has shape ", found->second->sizes(), ", expected ", tensor.sizes()));
+    } else if (found->second->is_floating_point() != tensor.is_floating_point()) {
+      // Numbers of a quantised file mean nothing without its scales.
+      problems.push_back(text(name, " is ", at::toString(found->second->scalar_type()), ", expected ",
+                              at::toString(tensor.scalar_type())));
     }
   }
   std::map<std::string, bool> wanted;

@@ -115,6 +115,19 @@ TEST_CASE("what research may bring is a plugin and an experiment file, and resum
   }
 }
 
+TEST_CASE("weights are imported for a network that sees more than images") {
+  const TemporaryFolder folder;
+  const Outcome trained = check(folder, experiments().at("a data set with a conditioning image"));
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const Outcome exported =
+      shell("casdm export runs/research --module theta --out theta.safetensors" + kPlugin, folder.path());
+  REQUIRE_MESSAGE(exported.status == 0, exported.err);
+  const std::string import =
+      "casdm import theta.safetensors --out copy.safetensors --config research.toml --module theta";
+  const Outcome imported = shell(import + kPlugin, folder.path());
+  CHECK_MESSAGE(imported.status == 0, imported.err);
+}
+
 TEST_CASE("a path that is no path is refused before training, with its component") {
   const std::string rest = head("single") + std::string(kDdim);
   const auto path = [](const char* fault) {

@@ -182,7 +182,13 @@ TEST_CASE("a state that does not fit is refused as a whole with every difference
                        Error);
   CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("missing b"), Error);
   CHECK_THROWS_WITH_AS(load_state(pair, wrong, "w.safetensors"), doctest::Contains("unexpected \"c\""), Error);
+  // Whole numbers are not weights: a quantised file needs its scales.
+  for (const at::ScalarType type : {at::kInt, at::kBool}) {
+    const NamedTensors quantised = {{"a", at::ones({2}, type)}, {"b", at::zeros({3})}};
+    CHECK_THROWS_WITH_AS(load_state(pair, quantised, "w.safetensors"), doctest::Contains(", expected Float"), Error);
+  }
   CHECK(at::equal(pair.a.detach(), at::ones({2})));
+  load_state(pair, {{"b", at::zeros({3}, at::kDouble)}, {"a", at::ones({2}, at::kHalf)}}, "w");
   load_state(pair, {{"b", at::zeros({3})}, {"a", at::zeros({2})}}, "w");
   CHECK(at::equal(pair.b, at::zeros({3})));
 }

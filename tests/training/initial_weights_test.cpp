@@ -22,7 +22,7 @@ LoadedExperiment experiment_from(const fs::path& folder, const std::string& from
 /// The weights that theta gets.
 NamedTensors loaded(const LoadedExperiment& experiment, const fs::path& record) {
   const Model model = make_model(experiment, 0);
-  load_initial_weights(model, experiment.options, record);
+  load_initial_weights(model, experiment, record);
   return state(model.module("theta"));
 }
 

@@ -1,7 +1,11 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
+#include "casdm/error.h"
 #include "casdm/safetensors.h"
+#include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "training/small_run.h"
 
@@ -79,6 +83,20 @@ TEST_CASE("a module can start from another run and stay frozen") {
   }
 }
 
+TEST_CASE("a module starts from a run with the options that its weights were trained with, and no others") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=4"}));
+  const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\n";
+  const auto start = [&](const std::string& name, const std::string& set) {
+    run(small_experiment(folder.path(), name, kHead + init, {"train.total_images=4", set}));
+  };
+  CHECK_THROWS_WITH_AS(start("heads", "head.theta.num_heads=2"), doctest::Contains("num_heads = 1, head.theta has 2"),
+                       ConfigError);
+  CHECK_THROWS_WITH_AS(start("scale", "head.theta.timestep_scale=10"),
+                       doctest::Contains("timestep_scale = 1.0, head.theta has 10.0"), ConfigError);
+  CHECK_NOTHROW(start("dropout", "head.theta.dropout=0.0"));
+}
+
 TEST_CASE("a run with a frozen module, stopped and resumed, is bitwise the uninterrupted run") {
   const TemporaryFolder folder;
   run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=8"}));
@@ -114,6 +132,31 @@ TEST_CASE("a module that was frozen cannot be trained on at a resume, nor the ot
   CHECK_THROWS_WITH_AS(
       resume(small_experiment(folder.path(), "trained", kHead + init, {"head.train_mode=frozen_theta"}), trained),
       doctest::Contains("module theta is frozen in this experiment, and was trained when"), ConfigError);
+}
+
+TEST_CASE("an optimizer that keeps a state in only one of two experiments is refused with the option that changed") {
+  const TemporaryFolder folder;
+  const auto sgd = [&](const std::string& name, const std::string& momentum) {
+    return small_experiment(folder.path(), name, single_head(),
+                            {"optimizer={type=\"sgd\",learning_rate=1e-3}", "optimizer.momentum=" + momentum});
+  };
+  const Checkpoint with = run(sgd("with", "0.9"));
+  CHECK_THROWS_WITH_AS(resume(sgd("with", "0.0"), with),
+                       doctest::Contains("the optimizer of module theta keeps no state as it is set now"), ConfigError);
+  CHECK_THROWS_WITH_AS(resume(sgd("with", "0.0"), with), doctest::Contains("optimizer.momentum: 0.9 -> 0.0"),
+                       ConfigError);
+  const Checkpoint without = run(sgd("without", "0.0"));
+  CHECK_THROWS_WITH_AS(resume(sgd("without", "0.9"), without), doctest::Contains("or had an optimizer without state"),
+                       ConfigError);
+}
+
+TEST_CASE("a network that a changed key makes another is refused with that key") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> labels = {"data.use_labels=true"};
+  const Checkpoint plain = run(small_experiment(folder.path(), "plain", single_head(), labels));
+  CHECK_THROWS_WITH_AS(
+      resume(small_experiment(folder.path(), "plain", single_head(), {labels[0], "data.label_dropout=0.1"}), plain),
+      doctest::Contains("data.label_dropout: 0.0 -> 0.1"), Error);
 }
 
 TEST_CASE("modules started and frozen in every combination resume bitwise, with parts of a batch and one norm") {
@@ -159,6 +202,67 @@ TEST_CASE("a resumed run with another batch size goes on at the image where it s
   // Images 13 to 20 in one, 25 to 32 in the other, under the same noise.
   const auto loss = [](const Value& record) { return record.find("loss")->find("x0")->find("mean")->as_number(); };
   CHECK(loss(fourth) != loss(other));
+}
+
+TEST_CASE("a run that starts over with another experiment keeps what the earlier one recorded") {
+  const TemporaryFolder folder;
+  const auto experiment = [&](const std::string& rate) {
+    return small_experiment(folder.path(), "run", single_head(),
+                            {"train.total_images=16", "optimizer.learning_rate=" + rate});
+  };
+  run(experiment("1e-3"));
+  const std::filesystem::path path = folder.path() / "run";
+  const auto start_over = [&](const std::string& rate) {
+    for (const auto& [images, checkpoint] : Checkpoint::all(RunFolder::open(path)))
+      std::filesystem::remove_all(checkpoint);
+    RunFolder again = RunFolder::open(path);
+    train(experiment(rate), again, std::nullopt);
+    return records(path);
+  };
+  // As it was: the same lines again, and nothing else.
+  CHECK(start_over("1e-3").size() == 2);
+  CHECK_FALSE(std::filesystem::exists(path / "set-aside-1"));
+  const std::vector<Value> other = start_over("5e-4");
+  REQUIRE(other.size() == 3);
+  CHECK(other[0].find("resumed")->as_boolean());
+  CHECK(other[0].find("images")->as_integer() == 0);
+  CHECK(other[0].find("changed")->find("optimizer.learning_rate") != nullptr);
+  CHECK(records(path / "set-aside-1").size() == 2);
+  CHECK(start_over("5e-4").size() == 3);
+  CHECK_FALSE(std::filesystem::exists(path / "set-aside-2"));
+}
+
+TEST_CASE("what a training on other data recorded is kept when the run goes on with its own") {
+  const TemporaryFolder folder;
+  const std::filesystem::path images = folder.path() / "images", path = folder.path() / "run";
+  std::filesystem::create_directory(images);
+  for (const char* name : {"a.png", "b.png", "c.png"}) {
+    write_png(images / name, to_image(fill(7, {3, 16, 16}).mul(100).add(100).to(at::kByte)));
+  }
+  const LoadedExperiment experiment = small_experiment(
+      folder.path(), "run", single_head(), {"data={type=\"folder\",path=\"" + images.string() + "\",image_size=16}"});
+  run(experiment);
+  const auto from_first = [&](bool allow_other_data) {
+    std::filesystem::remove_all(path / "checkpoints/000000000032");
+    RunFolder again = RunFolder::open(path);
+    train(experiment, again, Checkpoint::open(path), allow_other_data);
+    return records(path);
+  };
+  from_first(false);
+  CHECK_FALSE(std::filesystem::exists(path / "set-aside-1"));
+  std::filesystem::rename(images / "c.png", folder.path() / "c.png");
+  const std::vector<Value> other = from_first(true);
+  CHECK(std::filesystem::exists(path / "set-aside-1/metrics.jsonl"));
+  const auto mark =
+      std::find_if(other.rbegin(), other.rend(), [](const Value& line) { return line.find("resumed") != nullptr; });
+  REQUIRE(mark != other.rend());
+  REQUIRE(mark->find("other_data") != nullptr);
+  CHECK(mark->find("other_data")->as_string().find("2 images instead of 3") != std::string::npos);
+  from_first(true);
+  CHECK_FALSE(std::filesystem::exists(path / "set-aside-2"));
+  std::filesystem::rename(folder.path() / "c.png", images / "c.png");
+  from_first(false);
+  CHECK(std::filesystem::exists(path / "set-aside-2/metrics.jsonl"));
 }
 
 TEST_CASE("another build of a plugin is refused unless allowed") {

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "framework/loading/plugin_host.h"
+#include "framework/training/checkpoint.h"
+
+namespace casdm {
+
+/// Throws ConfigError when `weights`, of the file or run `source`, were trained in another network than head.MODULE of
+/// the resolved experiment makes, as far as their run tells and no shape shows. Of a backbone without a native layout
+/// nobody knows which options that takes: then those that differ are named on stderr.
+void check_network(const Pretrained& weights, const std::string& source, const Value& experiment,
+                   const std::string& module, const PluginHost& host);
+
+}  // namespace casdm
