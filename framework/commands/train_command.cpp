@@ -8,6 +8,7 @@
 #include "framework/composition/model.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
 #include "framework/device/device.h"
 #include "framework/support/run_contents.h"
@@ -125,6 +126,23 @@ TrainingEnd trained(const LoadedExperiment& experiment, RunFolder& run, std::opt
                             [&] { return train(experiment, run, std::move(start), allow_other_data); });
 }
 
+bool is_inside(const fs::path& path, const fs::path& folder) {
+  const fs::path relative = fs::weakly_canonical(path).lexically_relative(fs::weakly_canonical(folder));
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+/// Removes the run folder of this name, once nothing speaks against a training in its place.
+void overwrite_run(const LoadedExperiment& experiment, const fs::path& folder) {
+  for (const auto& [path, location] : paths_read(experiment.resolved, experiment.host->catalog())) {
+    if (!is_inside(path, folder)) continue;
+    fail_at(location,
+            text(quoted(path), " is of the run that --overwrite removes; choose another run.name, or copy it ",
+                 "elsewhere"));
+  }
+  compose(experiment);
+  remove_run(folder);
+}
+
 int start_run(const TrainArguments& arguments) {
   LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
   check_before_training(experiment.resolved, experiment.host->catalog());
@@ -136,10 +154,7 @@ int start_run(const TrainArguments& arguments) {
     return 0;
   }
   require_precision(select_device(experiment.options.run).device, experiment.options.run.precision);
-  if (arguments.overwrite && fs::exists(folder)) {
-    compose(experiment);
-    remove_run(folder);
-  }
+  if (arguments.overwrite && fs::exists(folder)) overwrite_run(experiment, folder);
   RunFolder run = RunFolder::create(folder, experiment.resolved);
   run.lock();
   try {
@@ -156,10 +171,19 @@ bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const Experimen
   return options.log.sample_count == 0 || fs::exists(run.samples() / text(checkpoint.images(), ".png"));
 }
 
+/// The run whose checkpoint is named: of a checkpoint that is a link the run that it stands in, and of any other link
+/// the run that it leads to.
+fs::path run_of(const fs::path& checkpoint) {
+  fs::path named = fs::absolute(checkpoint).lexically_normal();
+  if (!named.has_filename()) named = named.parent_path();
+  const fs::path run = named.parent_path().parent_path();
+  return fs::exists(run / "config.toml") ? run : fs::canonical(checkpoint).parent_path().parent_path();
+}
+
 int resume_run(const TrainArguments& arguments) {
   const fs::path given = arguments.resume;
   const bool is_checkpoint = fs::exists(given / "state.json");
-  RunFolder run = RunFolder::open(is_checkpoint ? fs::canonical(given).parent_path().parent_path() : given);
+  RunFolder run = RunFolder::open(is_checkpoint ? run_of(given) : given);
   run.lock();
   std::optional<Checkpoint> checkpoint;
   try {
@@ -168,7 +192,7 @@ int resume_run(const TrainArguments& arguments) {
     std::cerr << run.path().string() << " has no checkpoint yet: starting from the beginning\n";
   }
   Value document = checkpoint ? experiment_to_resume(run, *checkpoint, !is_checkpoint) : load_document(run.config());
-  const Value before = document;
+  const Value before = checkpoint ? checkpoint->config() : document;
   apply_overrides(document, arguments.overrides);
   const LoadedExperiment experiment = resolve_experiment(document, paths(arguments.plugins));
   check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());

@@ -35,6 +35,17 @@ bool is_same(int descriptor, const fs::path& folder) {
          opened.st_dev == named.st_dev;
 }
 
+/// Throws Error when files cannot be removed from `folder` or one below.
+void require_writable(const fs::path& folder) {
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw Error(text(std::strerror(errno), " in ", quoted(folder.string())));
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const bool is_folder = entry.is_directory() && !entry.is_symlink();
+    if (is_folder && !fs::is_empty(entry.path())) require_writable(entry.path());
+  }
+}
+
 }  // namespace
 
 FolderHold::FolderHold(const fs::path& folder) : descriptor_(open_folder(folder)) {
@@ -49,25 +60,39 @@ FolderHold::FolderHold(const fs::path& folder) : descriptor_(open_folder(folder)
 
 FolderHold::~FolderHold() { ::close(descriptor_); }
 
+void remove_folder(const fs::path& folder) {
+  const auto fail = [&](const std::string& reason) {
+    throw Error(text(quoted(folder.string()), " cannot be removed: ", reason));
+  };
+  const fs::path gone = temporary_beside(folder);
+  bool is_renamed = false;
+  try {
+    require_writable(folder);
+    fs::rename(folder, gone);
+    is_renamed = true;
+    // The name at first: a power cut must not leave a part of the folder under it.
+    sync_folder(gone.parent_path());
+  } catch (const std::exception& error) {
+    std::error_code ignored;
+    if (is_renamed) fs::rename(gone, folder, ignored);
+    const auto* of_system = dynamic_cast<const fs::filesystem_error*>(&error);
+    fail(of_system != nullptr ? of_system->code().message() : error.what());
+  }
+  std::error_code failure;
+  fs::remove_all(gone, failure);
+  if (failure) fail(text(failure.message(), "; what is left of it is in ", quoted(gone.string())));
+}
+
 bool remove_unless_held(const fs::path& folder) {
   const int descriptor = open_folder(folder);
   const bool is_held = ::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  std::string failure;
-  if (!is_held) {
-    try {
-      const fs::path gone = temporary_beside(folder);
-      fs::rename(folder, gone);
-      // The name at first: a power cut must not leave a part of the folder under it.
-      sync_folder(gone.parent_path());
-      fs::remove_all(gone);
-    } catch (const fs::filesystem_error& error) {
-      failure = error.code().message();
-    } catch (const Error& error) {
-      failure = error.what();
-    }
+  try {
+    if (!is_held) remove_folder(folder);
+  } catch (...) {
+    ::close(descriptor);
+    throw;
   }
   ::close(descriptor);
-  if (!failure.empty()) throw Error(text(folder.string(), " cannot be removed: ", failure));
   return !is_held;
 }
 

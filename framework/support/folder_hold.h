@@ -19,8 +19,11 @@ class FolderHold {
   int descriptor_;
 };
 
-/// Removes a folder with all it holds. It is renamed at first, so that it is there whole or not at all. False when
-/// somebody holds it; throws Error when it cannot be removed.
+/// Removes a folder with all it holds. It is renamed at first, so that it is there whole or not at all. Throws Error
+/// when that cannot be done; then it is as it was, unless the file system fails while files are removed.
+void remove_folder(const std::filesystem::path& folder);
+
+/// The same, unless somebody holds it: false.
 bool remove_unless_held(const std::filesystem::path& folder);
 
 }  // namespace casdm

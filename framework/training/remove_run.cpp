@@ -1,11 +1,15 @@
 #include "framework/training/remove_run.h"
 
+#include <set>
 #include <string>
+#include <string_view>
 
-#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/support/folder_hold.h"
 #include "framework/support/run_contents.h"
+#include "framework/training/checkpoint_files.h"
+#include "framework/training/ema_snapshots.h"
 #include "framework/training/run_folder.h"
 
 namespace casdm {
@@ -18,35 +22,57 @@ bool is_number(const std::string& name) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
 }
 
-/// Whether the program writes such names into the folder `place` of a run.
-bool is_ours(const std::string& place, const fs::path& entry) {
-  const std::string name = entry.filename().string();
-  if (name.starts_with(".tmp-")) return true;
+/// Whether the program writes such an entry into the folder `place` of a run.
+bool is_ours(const std::string& place, const fs::directory_entry& entry) {
+  const std::string name = entry.path().filename().string();
+  if (entry.is_symlink()) return false;
+  if (is_leftover(name)) return true;
   if (place == "checkpoints") {
-    const std::string images = name.substr(0, name.find('.'));
-    return images.size() == 12 && is_number(images) && fs::is_directory(entry);
+    constexpr std::string_view aside = ".set-aside-";
+    const std::string images = name.substr(0, 12), rest = name.substr(images.size());
+    const bool is_aside = rest.starts_with(aside) && is_number(rest.substr(aside.size()));
+    return images.size() == 12 && is_number(images) && (rest.empty() || is_aside) && entry.is_directory();
   }
-  if (place == "checkpoint") return entry.extension() == ".safetensors" || name.starts_with("state.json");
-  if (place == "samples") return entry.extension() == ".png" && is_number(entry.stem().string());
-  if (place == "ema") return entry.extension() == ".safetensors";
-  return is_of_run(name);
+  const bool is_png = entry.path().extension() == ".png" && is_number(entry.path().stem().string());
+  if (place == "samples") return is_png && entry.is_regular_file();
+  return !name.starts_with(".tmp-") && is_of_run(name);
+}
+
+[[noreturn]] void refuse(const fs::path& stranger, const fs::path& folder) {
+  throw ConfigError(text("--overwrite: ", quoted(stranger.string()), " was not made by a training, so ",
+                         quoted(folder.string()), " is not removed. Move it elsewhere, or choose another run.name"));
 }
 
 void check(const fs::path& folder, const std::string& place) {
   if (!fs::is_directory(folder)) return;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (is_ours(place, entry.path()) && !entry.is_symlink()) continue;
-    throw ConfigError(text("--overwrite: ", entry.path().string(), " was not made by a training, so ", folder.string(),
-                           " is not removed. Move it elsewhere, or choose another run.name"));
+    if (!is_ours(place, entry)) refuse(entry.path(), folder);
+  }
+}
+
+void check_snapshots(const RunFolder& run) {
+  if (!fs::is_directory(run.ema())) return;
+  std::set<std::string> known;
+  for (const EmaSnapshot& snapshot : ema_snapshots(run)) known.insert(snapshot.path.filename().string());
+  for (const auto& entry : fs::directory_iterator(run.ema())) {
+    const std::string name = entry.path().filename().string();
+    const bool is_snapshot = known.contains(name) && !entry.is_symlink();
+    if (!is_snapshot && !is_leftover(name)) refuse(entry.path(), run.ema());
   }
 }
 
 /// All of a run, also of those set aside within it.
 void check_run(const fs::path& path) {
   check(path, "");
-  for (const char* place : {"checkpoints", "samples", "ema"}) check(path / place, place);
-  if (!fs::is_directory(path / "checkpoints")) return;
-  for (const auto& entry : fs::directory_iterator(path / "checkpoints")) check(entry.path(), "checkpoint");
+  for (const char* place : {"checkpoints", "samples"}) check(path / place, place);
+  const bool is_run = fs::is_regular_file(path / "config.toml");
+  if (is_run) check_snapshots(RunFolder::open(path));
+  if (fs::is_directory(path / "checkpoints")) {
+    for (const auto& entry : fs::directory_iterator(path / "checkpoints")) {
+      if (is_leftover(entry.path().filename().string())) continue;
+      for (const std::string& name : strangers_in_checkpoint(entry.path())) refuse(entry.path() / name, entry.path());
+    }
+  }
   for (const auto& entry : fs::directory_iterator(path)) {
     if (entry.path().filename().string().starts_with("set-aside-")) check_run(entry.path());
   }
@@ -55,13 +81,15 @@ void check_run(const fs::path& path) {
 }  // namespace
 
 void remove_run(const fs::path& path) {
+  if (fs::is_symlink(path)) {
+    throw ConfigError(text("--overwrite: ", quoted(path.string()), " is a link to ",
+                           quoted(fs::read_symlink(path).string()),
+                           ", which would stay; remove the two yourself, or choose another run.name"));
+  }
   RunFolder run = RunFolder::open(path);
   check_run(path);
   run.lock();
-  // Under another name first: a folder that is half removed is never taken for a run.
-  const fs::path doomed = temporary_beside(path);
-  fs::rename(path, doomed);
-  fs::remove_all(doomed);
+  remove_folder(path);
 }
 
 }  // namespace casdm

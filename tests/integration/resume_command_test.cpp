@@ -153,6 +153,25 @@ TEST_CASE("a longer training that moves the schedule says what the learning rate
   CHECK(contains(outcome.err, "the learning rate goes from 0.0 to 5e-05"));
 }
 
+TEST_CASE("a checkpoint that is a link is resumed in the run that it stands in") {
+  const Trained trained;
+  const fs::path runs = trained.folder.path() / "runs";
+  fs::create_directories(runs / "linked/checkpoints");
+  fs::copy_file(runs / "small/config.toml", runs / "linked/config.toml");
+  fs::create_directory_symlink(runs / "small/checkpoints/000000000024", runs / "linked/checkpoints/000000000024");
+  fs::create_directory_symlink(runs / "linked/checkpoints/000000000024", trained.folder.path() / "latest");
+  const std::string log = read_file(runs / "small/metrics.jsonl");
+  const Outcome outcome =
+      trained.run("casdm train --resume runs/linked/checkpoints/000000000024 --set train.total_images=32");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.out, "runs/linked"));
+  CHECK(fs::exists(runs / "linked/checkpoints/000000000032"));
+  CHECK(read_file(runs / "small/metrics.jsonl") == log);
+  // A link outside of any run leads to a checkpoint, whose run is meant.
+  CHECK(trained.run("casdm train --resume latest --set train.total_images=40").status == 0);
+  CHECK(fs::exists(runs / "small/checkpoints/000000000040"));
+}
+
 TEST_CASE("a grid that a run still owes is drawn at the resume") {
   const Trained trained;
   const fs::path grid = trained.folder.path() / "runs/small/samples/24.png";
@@ -273,6 +292,34 @@ TEST_CASE("--overwrite removes a run and nothing else") {
   fs::remove(folder / "notes.txt");
   CHECK(trained.run("casdm train small.toml --overwrite --set head.theta.channels=7").status == 2);
   CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
+  // A copy that the user keeps has a name that the program never gives.
+  const fs::path copy = folder / "checkpoints/000000000024.best";
+  fs::copy(folder / "checkpoints/000000000024", copy);
+  CHECK(contains(trained.run("casdm train small.toml --overwrite").err, "000000000024.best\" was not made"));
+  CHECK(fs::exists(copy / "state.json"));
+  fs::remove_all(copy);
+  // Nor is anything in a folder of the run that only looks like what a training writes.
+  for (const char* name : {"checkpoints/000000000024/best.safetensors", "checkpoints/000000000024/notes.txt",
+                           "ema/my_average.safetensors", ".tmp-notes/a"}) {
+    fs::create_directories((folder / name).parent_path());
+    write_file(folder / name, "mine");
+    const Outcome kept = trained.run("casdm train small.toml --overwrite");
+    CHECK_MESSAGE(contains(kept.err, "was not made by a training"), kept.err);
+    CHECK(read_file(folder / name) == "mine");
+    fs::remove(folder / name);
+  }
+  fs::remove(folder / ".tmp-notes");
+  fs::create_directory_symlink("small", folder.parent_path() / "link");
+  CHECK(contains(trained.run("casdm train small.toml --set run.name=link --overwrite").err, "is a link to \"small\""));
+  CHECK(fs::is_symlink(folder.parent_path() / "link"));
+  fs::remove(folder.parent_path() / "link");
+  // Nor is a run removed that the new one is to start from.
+  const Outcome start = trained.run(
+      "casdm train small.toml --overwrite --set "
+      "'init=[{module=\"theta\",from=\"runs/small/checkpoints/000000000024\"}]'");
+  CHECK(start.status == 2);
+  CHECK_MESSAGE(contains(start.err, "is of the run that --overwrite removes"), start.err);
+  CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
   const Outcome again = trained.run("casdm train small.toml --overwrite --set train.total_images=8");
   CHECK_MESSAGE(again.status == 0, again.err);
   CHECK(records(trained.folder.path()).size() == 1);
@@ -308,6 +355,11 @@ TEST_CASE("what a run keeps for its life is refused at a resume, with what to do
     CHECK(read_file(folder / "metrics.jsonl") == log);
     CHECK(read_file(folder / "config.toml") == config);
   }
+  const std::string average = " --set 'ema.also=[{name=\"p\",sigma_rel=0.1}]' --set train.total_images=28";
+  CHECK(trained.run("casdm train small.toml --set run.name=averaged" + average).status == 0);
+  const Outcome wider = trained.run("casdm train --resume runs/averaged --set 'ema.also[0].sigma_rel=0.2'");
+  CHECK(wider.status == 2);
+  CHECK_MESSAGE(contains(wider.err, "the average \"p\" has sigma_rel = 0.2, and had 0.1"), wider.err);
   // The same values are no change; a run that was moved or copied is resumed where it lies.
   CHECK(trained.run(std::string(kResume) + " --set run.name=small --set train.total_images=28").status == 0);
   fs::copy(folder, trained.folder.path() / "copy", fs::copy_options::recursive);

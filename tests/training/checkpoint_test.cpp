@@ -229,9 +229,39 @@ TEST_CASE("an old checkpoint that cannot be removed is a warning") {
   if (is_root) REQUIRE(::seteuid(0) == 0);
   ::chmod(run.checkpoints().c_str(), 0755);
   REQUIRE(warnings.size() == 1);
-  CHECK_MESSAGE(warnings[0].find("000000000008 cannot be removed: Permission denied") != std::string::npos,
+  CHECK_MESSAGE(warnings[0].find("000000000008\" cannot be removed: Permission denied") != std::string::npos,
                 warnings[0]);
   CHECK(names_in(run.checkpoints()).size() == 2);
+}
+
+TEST_CASE("a checkpoint that the user has protected stays under its name") {
+  const TemporaryFolder folder;
+  const RunFolder run = new_run(folder);
+  for (const std::int64_t images : {8, 16}) Checkpoint::save(run, content(images));
+  const fs::path kept = run.checkpoints() / "000000000008";
+  const bool is_root = ::geteuid() == 0;
+  fs::permissions(folder.path(), fs::perms::all);
+  fs::permissions(run.checkpoints(), fs::perms::all);
+  ::chmod(kept.c_str(), 0555);
+  if (is_root) REQUIRE(::seteuid(65534) == 0);
+  std::string warning;
+  Checkpoint::remove_old(run, run.checkpoints() / "000000000016", 1, [&](const std::string& said) { warning = said; });
+  if (is_root) REQUIRE(::seteuid(0) == 0);
+  CHECK_MESSAGE(warning.find("cannot be removed: Permission denied in") != std::string::npos, warning);
+  CHECK(names_in(run.checkpoints()).size() == 2);
+  CHECK_NOTHROW(Checkpoint::open(kept));
+  ::chmod(kept.c_str(), 0755);
+}
+
+TEST_CASE("an old checkpoint with a file of the user's in it stays") {
+  const TemporaryFolder folder;
+  const RunFolder run = new_run(folder);
+  for (const std::int64_t images : {8, 16}) Checkpoint::save(run, content(images));
+  write_file(run.checkpoints() / "000000000008" / "notes.txt", "mine");
+  std::string warning;
+  Checkpoint::remove_old(run, run.checkpoints() / "000000000016", 1, [&](const std::string& said) { warning = said; });
+  CHECK_MESSAGE(warning.find("stays: it holds \"notes.txt\"") != std::string::npos, warning);
+  CHECK(read_file(run.checkpoints() / "000000000008" / "notes.txt") == "mine");
 }
 
 TEST_CASE("what has the name of a new checkpoint is kept beside it") {
