@@ -10,6 +10,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
 #include "framework/data/image_transform.h"
 #include "framework/device/device.h"
@@ -23,6 +24,7 @@
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/initial_weights.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -114,7 +116,9 @@ Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder)
 bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find("has_extras") != nullptr; }
 
 LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArguments& a) {
-  std::vector<std::string> overrides = {"run.device=\"auto\""};
+  Value config = checkpoint.config();
+  if (Value* run = config.find("run")) run->set("device", "auto");
+  std::vector<std::string> overrides;
   const auto add = [&](const char* option, const std::optional<std::string>& value, const std::string& key,
                        const std::string& override) {
     if (!value) return;
@@ -130,8 +134,7 @@ LoadedExperiment experiment_of(const Checkpoint& checkpoint, const SampleArgumen
   add("--eta", a.eta, eta, text(eta, "=", a.eta.value_or("")));
   add("--guidance", a.guidance, "guidance.scale", "guidance.scale=" + a.guidance.value_or(""));
   overrides.insert(overrides.end(), a.overrides.begin(), a.overrides.end());
-  return sampling_experiment(checkpoint.config(), has_extras(checkpoint), overrides,
-                             {a.plugins.begin(), a.plugins.end()});
+  return sampling_experiment(config, has_extras(checkpoint), overrides, {a.plugins.begin(), a.plugins.end()});
 }
 
 /// How the images are drawn, as far as it is the same for all batches.
@@ -158,8 +161,32 @@ Model ready_model(const LoadedExperiment& experiment, Checkpoint& checkpoint, co
   if (a.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
   checkpoint.load_weights(model.modules, a.weights);
+  if (!checkpoint.has_average(a.weights)) {
+    for (const NamedModule& module : model.modules) {
+      check_network(pretrained(a.weights, module.name), a.weights, experiment.resolved, module.name, *experiment.host);
+    }
+  }
   for (const NamedModule& module : model.modules) move_to(*module.module, device);
   return model;
+}
+
+/// Throws ConfigError when the number of steps that the command line gives changes nothing, because another option of
+/// the sampler decides it.
+void require_effect_of_steps(const LoadedExperiment& experiment, const Model& model) {
+  ComponentConfig other = experiment.options.sampler;
+  const Value* asked = experiment.options.sampler.table.find(Sampler::steps_option);
+  if (asked == nullptr || !asked->is_integer() || !asked->location().file.starts_with("--set")) return;
+  const std::int64_t steps = asked->as_integer();
+  other.table.set(Sampler::steps_option, steps > 1 ? steps - 1 : steps + 1);
+  const std::size_t taken = model.sampler.call(&Sampler::plan).size();
+  try {
+    const Component<Sampler> sampler = experiment.host->create<Sampler>(other, {model.schedule, model.image});
+    if (sampler.call(&Sampler::plan).size() != taken) return;
+  } catch (const Error&) {  // then the number counts
+    return;
+  }
+  fail_at(asked->location(), text("another option of the sampler decides the number of steps, ", taken,
+                                  " whatever this says; change that one: ", to_json(experiment.options.sampler.table)));
 }
 
 Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
@@ -264,10 +291,11 @@ int sample_command(const std::vector<std::string>& words) {
   const SelectedDevice device = select_device(experiment.options.run);
   const GenerateOptions options = generate_options(experiment.options, device.device, a);
   std::int64_t asked = experiment.options.run.threads;
-  if (asked == 0 && !a.overwrite) asked = folder.earlier_threads();
+  if (asked == 0 && (!a.overwrite || folder.is_unfinished())) asked = folder.earlier_threads();
   // One number for all images: the last bits depend on it.
   CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
   const Model model = ready_model(experiment, checkpoint, a, options.device);
+  require_effect_of_steps(experiment, model);
   const Sampling sampling = sampling_of(checkpoint, options, a, settings_of(experiment, model, checkpoint, options, a));
   const std::string remark = folder.begin(sampling, a.overwrite);
   if (!remark.empty()) std::cerr << remark << '\n';
@@ -278,7 +306,7 @@ int sample_command(const std::vector<std::string>& words) {
     }
   } catch (const SamplingCancelled&) {
     throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
-                     " images. The same command continues from there"));
+                     " images. The same command", a.overwrite ? " without --overwrite" : "", " continues from there"));
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
     throw OutOfMemory(

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <vector>
 
@@ -149,8 +150,12 @@ std::optional<Value> SampleFolder::read_record() const {
   return record;
 }
 
+bool SampleFolder::is_unfinished() const {
+  return earlier_ && !member(member(*earlier_, "drawn"), "complete").as_boolean();
+}
+
 std::string SampleFolder::unfinished_checkpoint() const {
-  if (!earlier_ || member(member(*earlier_, "drawn"), "complete").as_boolean()) return "";
+  if (!is_unfinished()) return "";
   return fs::path(member(member(*earlier_, "checkpoint"), "path").as_string()).filename().string();
 }
 
@@ -188,11 +193,18 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
   if (earlier_) collect_differences(member(*earlier_, "settings"), sampling_.settings, "", differences);
   if (!differences.empty() && !overwrite) {
     throw ConfigError(text("sample: ", quoted(path_.string()), " holds ",
-                           unfinished_checkpoint().empty() ? "another sampling" : "another sampling, unfinished", ":\n",
+                           is_unfinished() ? "another sampling, unfinished" : "another sampling", ":\n",
                            join(differences, "\n"), "\nChoose another folder, or pass --overwrite"));
   }
   refuse_strangers(overwrite);
-  return earlier_ && !overwrite ? go_on() : "";
+  // An unfinished sampling of the same settings becomes what drawing it again would make.
+  const bool is_same = earlier_ && differences.empty();
+  const std::string remark = is_same && (!overwrite || is_unfinished()) ? go_on() : "";
+  // Before hours of drawing, not after them.
+  if (!is_complete_ && ::faccessat(AT_FDCWD, path_.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw Error(text("folder ", quoted(path_.string()), " cannot be written: ", std::strerror(errno)));
+  }
+  return remark;
 }
 
 /// Files of a sampling's names that are not of the earlier one. Without a sampling.json nobody knows what made them.

@@ -41,6 +41,9 @@ class SampleFolder {
   SampleFolder(const SampleFolder&) = delete;
   SampleFolder& operator=(const SampleFolder&) = delete;
 
+  /// Whether there is a sampling that was not drawn to its end.
+  bool is_unfinished() const;
+
   /// The name of the checkpoint that an unfinished sampling draws from; empty when there is no such sampling.
   std::string unfinished_checkpoint() const;
 
@@ -51,9 +54,9 @@ class SampleFolder {
   /// is written before the first `add`. Returns a remark for the user, or nothing.
   ///
   /// Throws ConfigError when the folder holds another sampling (with the differences), or files of the names that it
-  /// would write and no sampling.json accounts for. With `overwrite` what the earlier sampling made is removed,
-  /// by its sampling.json, and files that say themselves that they are of a sampling are replaced; others are refused
-  /// still.
+  /// would write and no sampling.json accounts for. With `overwrite` what another sampling, or a complete one, made is
+  /// removed, by its sampling.json, and files that say themselves that they are of a sampling are replaced; others are
+  /// refused still.
   /// Throws Error when another process draws into the folder.
   std::string begin(Sampling sampling, bool overwrite);
 

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <map>
 
@@ -117,6 +118,10 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
   trained.succeeds(as_folder("d") + " --overwrite");
   write_file(trained.path() / "empty", "");
   trained.succeeds(exports + "empty --overwrite");
+  // The header says who made a file, also of one that was cut off.
+  const std::string whole = read_file(trained.path() / "e.safetensors");
+  write_file(trained.path() / "cut.safetensors", whole.substr(0, whole.size() - 1));
+  trained.succeeds(exports + "cut.safetensors --overwrite");
 
   fs::create_directory(trained.path() / "mine");
   write_file(trained.path() / "mine/config.json", "{}");
@@ -130,6 +135,7 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
     }
     trained.refuses(as_folder(name) + " --overwrite", {name, hint});
   }
+  trained.refuses("export runs/small --module theta.input_blocks --out p.safetensors", {"has no module", "phi, theta"});
   trained.refuses(exports + "a.safetensors --overwrite", {hint});
   trained.refuses(averages + "e.safetensors --overwrite", {hint});
   trained.refuses(imports + "e.safetensors --overwrite", {"is what is read"});
@@ -161,6 +167,40 @@ TEST_CASE("a folder of weights is replaced with the description that came with i
   trained.succeeds(command + " --overwrite");
   fs::remove(trained.path() / "d/README.md");
   CHECK(contents(trained.path() / "d") == exported);
+}
+
+TEST_CASE("a folder that cannot be written is named by every command that writes, and stays as it is") {
+  const Trained trained;
+  trained.succeeds("export runs/small --module theta --out e.safetensors");
+  trained.succeeds("sample runs/small --num 1 --out drawn");
+  fs::create_directory(trained.path() / "ro");
+  for (const char* name : {"runs/small", "drawn", "e.safetensors"}) {
+    fs::copy(trained.path() / name, trained.path() / "ro" / fs::path(name).filename(), fs::copy_options::recursive);
+  }
+  shell("chmod -R a-w ro", trained.path());
+  const auto before = contents(trained.path() / "ro");
+  const std::string unprivileged = ::geteuid() == 0 ? "setpriv --bounding-set=-all --inh-caps=-all " : "";
+  for (const std::string command :
+       {"train small.toml --set run.directory=ro --set run.name=new", "train --resume ro/small",
+        "train small.toml --set run.directory=ro --overwrite", "sample runs/small --num 1 --out ro/new",
+        "sample runs/small --num 2 --out ro/drawn --overwrite", "export runs/small --module theta --out ro/new",
+        "export runs/small --module theta --out ro/e.safetensors --overwrite",
+        "export runs/small --module theta --layout diffusers --out ro/new",
+        "ema runs/small --sigma-rel 0.07 --out ro/new", "import e.safetensors --out ro/new",
+        "config schema --out ro/new", "config reference --out ro/new"}) {
+    const Outcome outcome = shell(unprivileged + "casdm " + command, trained.path());
+    CHECK_MESSAGE(outcome.status == 1, command << "\n" << outcome.err);
+    CHECK_MESSAGE(outcome.err.find("Permission denied") != std::string::npos, command << "\n" << outcome.err);
+    CHECK_MESSAGE(outcome.err.find("ro/") != std::string::npos, command << "\n" << outcome.err);
+    CHECK_MESSAGE(contents(trained.path() / "ro") == before, command);
+  }
+  // What only reads works there.
+  for (const std::string command : {"sample ro/small --num 1 --out s", "export ro/small --module theta --out x",
+                                    "ema ro/small --sigma-rel 0.07 --out y"}) {
+    const Outcome outcome = shell(unprivileged + "casdm " + command, trained.path());
+    CHECK_MESSAGE(outcome.status == 0, command << "\n" << outcome.err);
+  }
+  shell("chmod -R u+w ro", trained.path());
 }
 
 TEST_CASE("config reference replaces its own pages alone") {
@@ -196,6 +236,34 @@ TEST_CASE("an option and --set of its key are refused together, with both named"
   trained.refuses("import e.safetensors --out i --image-size 32 --config small.toml --module theta",
                   {"--image-size 32", "small.toml have 16 pixels"});
   trained.succeeds("sample runs/small --num 1 --out s --sampler ddim --steps 2 --set sampler.spacing=trailing");
+}
+
+TEST_CASE("an average of another run's snapshots is taken for the network that it was trained in alone") {
+  const Trained trained;
+  trained.succeeds("ema runs/small --sigma-rel 0.07 --out a.safetensors");
+  trained.succeeds(
+      "train small.toml --set train.total_images=8 --set run.name=other --set head.theta.timestep_scale=10");
+  const std::string with = " --weights a.safetensors --out ";
+  trained.succeeds("sample runs/small --num 1" + with + "s");
+  trained.succeeds("export runs/small --module theta" + with + "e.safetensors");
+  const std::string reason = "timestep_scale = 1.0, head.theta has 10.0";
+  trained.refuses("sample runs/other --num 1" + with + "o", {"a.safetensors", reason});
+  trained.refuses("export runs/other --module theta" + with + "o.safetensors", {"a.safetensors", reason});
+  trained.refuses(
+      "train small.toml --set run.name=third --set head.theta.timestep_scale=10 --set "
+      "'init=[{module=\"theta\",from=\"a.safetensors\"}]'",
+      {"a.safetensors", reason});
+}
+
+TEST_CASE("a number of steps that another option of the sampler overrules is refused") {
+  const Trained trained;
+  const std::string sample =
+      "sample runs/small --num 1 --out s --set 'sampler={type=\"ddim\",timestep_respacing=\"4\"}' ";
+  trained.refuses(sample + "--set sampler.num_inference_steps=3", {"--set sampler.num_inference_steps=3",
+                                                                   "decides the "
+                                                                   "number of steps, 4",
+                                                                   "timestep_respacing"});
+  trained.succeeds(sample);
 }
 
 TEST_CASE("what a component refuses is attributed to the --set that gave it") {

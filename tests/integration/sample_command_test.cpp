@@ -121,6 +121,28 @@ TEST_CASE("an unfinished sampling keeps to its checkpoint while the run has it")
   CHECK_MESSAGE(newer.err.find("weights.sha256") != std::string::npos, newer.err);
 }
 
+TEST_CASE("an unfinished sampling whose checkpoint is gone is never mixed with another checkpoint's") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string command = "casdm sample runs/small --num 42 --batch 4 --steps 20 --out s";
+  interrupted(command, "s", "TERM", folder.path());
+  const auto before = files(folder.path() / "s");
+  const std::string on = "casdm train --resume runs/small --set checkpoint.keep_last=1 --set train.total_images=";
+  REQUIRE(shell(on + "16", folder.path()).status == 0);
+  const Outcome refused = shell(command, folder.path());
+  CHECK(refused.status == 2);
+  for (const char* part : {"another sampling, unfinished", "weights.sha256", "--overwrite"})
+    CHECK_MESSAGE(refused.err.find(part) != std::string::npos, refused.err);
+  CHECK(files(folder.path() / "s") == before);
+  REQUIRE(shell(command + " --overwrite", folder.path()).status == 0);
+  const std::string fresh = "casdm sample runs/small --num 42 --batch 4 --steps 20 --overwrite --out whole";
+  const Outcome stopped = interrupted(fresh, "whole", "TERM", folder.path());
+  CHECK_MESSAGE(stopped.err.find("The same command without --overwrite continues") != std::string::npos, stopped.err);
+  const Outcome rest = shell(fresh, folder.path());
+  CHECK_MESSAGE(rest.err.find("going on after") != std::string::npos, rest.err);
+  CHECK(files(folder.path() / "s") == files(folder.path() / "whole"));
+}
+
 TEST_CASE("samples of two runs never share a folder") {
   const TemporaryFolder folder;
   train_small(folder.path());

@@ -163,6 +163,19 @@ TEST_CASE("--overwrite removes what the earlier sampling made, and nothing else"
   CHECK(files(folder.path()).size() == 4);
 }
 
+TEST_CASE("--overwrite goes on with an unfinished sampling of the same settings, and draws a complete one again") {
+  const TemporaryFolder folder;
+  draw(folder.path() / "whole", sampling());
+  const fs::path path = folder.path() / "cut";
+  draw(path, sampling(), true, 2);
+  CHECK(draw(path, sampling(), true).find("going on after") != std::string::npos);
+  CHECK(files(path) == files(folder.path() / "whole"));
+  CHECK(draw(path, sampling(), true).empty());
+  draw(folder.path() / "other", sampling(10, 1), true, 2);
+  CHECK(draw(folder.path() / "other", sampling(), true).empty());
+  CHECK(files(folder.path() / "other") == files(folder.path() / "whole"));
+}
+
 TEST_CASE("the earlier sampling stays until there is something to put in its place") {
   const TemporaryFolder folder;
   draw(folder.path(), sampling(6, 0));
