@@ -46,6 +46,8 @@ void SampleGrids::draw() {
   if (experiment_.options.log.sample_count == 0 || interrupted()) return;
   const std::int64_t classes = experiment_.options.data.use_labels ? state_.data().classes : 0;
   try {
+    std::error_code ignored;
+    std::filesystem::create_directories(run_.samples(), ignored);  // somebody may have removed it
     const AveragedWeights averaged(state_.modules);
     draw_training_grid(model_, experiment_, classes, device_, state_.images(), path(), interrupted);
   } catch (const SamplingCancelled&) {
