@@ -24,7 +24,7 @@
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
 #include "framework/training/checkpoint.h"
-#include "framework/training/initial_weights.h"
+#include "framework/training/network_check.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
