@@ -19,6 +19,7 @@ extern "C" {
 
 /// The commands that compute, in libcasdm_framework.so. The status is main's; messages are printed.
 int casdm_train_command(const std::vector<std::string>& arguments);
+int casdm_evaluate_command(const std::vector<std::string>& arguments);
 int casdm_sample_command(const std::vector<std::string>& arguments);
 int casdm_export_command(const std::vector<std::string>& arguments);
 int casdm_import_command(const std::vector<std::string>& arguments);

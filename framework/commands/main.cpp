@@ -28,6 +28,7 @@ usage: casdm COMMAND [ARGUMENT]...
 
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
+  evaluate RUN|IMAGES     judge a run, or images, against real ones
   sweep SWEEP             train several arms of an experiment with several seeds, and compare them
   compare RUN RUN...      say which of several runs did better, by how much, and how sure
   report RUN|SWEEP        write one HTML page about a run or a sweep
@@ -53,6 +54,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
   const std::map<std::string, std::function<int()>> commands = {
       {"train", [&] { return casdm::run_in_framework("casdm_train_command", arguments); }},
       {"sample", [&] { return casdm::run_in_framework("casdm_sample_command", arguments); }},
+      {"evaluate", [&] { return casdm::run_in_framework("casdm_evaluate_command", arguments); }},
       {"import", [&] { return casdm::run_in_framework("casdm_import_command", arguments); }},
       {"export", [&] { return casdm::run_in_framework("casdm_export_command", arguments); }},
       {"ema", [&] { return casdm::run_in_framework("casdm_ema_command", arguments); }},

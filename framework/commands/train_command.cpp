@@ -23,6 +23,7 @@
 #include "framework/training/run_folder.h"
 #include "framework/training/signals.h"
 #include "framework/training/trainer.h"
+#include "framework/training/training_evaluation.h"
 
 namespace casdm {
 
@@ -104,6 +105,10 @@ std::string compose(const LoadedExperiment& experiment) {
     }
     const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
     const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));
+    if (const EvaluateOptions judged = evaluate_options(experiment.resolved); judged.every_images > 0) {
+      const Judges judges(judged, *experiment.host, model.image, c10::Device(c10::kCPU));
+      if (!judged.keep_best.empty()) judges.is_lower_better(judged.keep_best);
+    }
     return text("  data: ", describe(*dataset), '\n', describe(model));
   });
 }
@@ -165,9 +170,12 @@ int start_run(const TrainArguments& arguments) {
   }
 }
 
-/// Whether nothing is left to be done: every image was seen, and the last grid drawn.
-bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const Experiment& options) {
+/// Whether nothing is left to be done: every image was seen, and the last grid drawn and
+/// judged.
+bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment) {
+  const Experiment& options = experiment.options;
   if (checkpoint.images() < options.train.total_images) return false;
+  if (evaluate_options(experiment.resolved).every_images > 0 && !is_evaluated(run, checkpoint.images())) return false;
   return options.log.sample_count == 0 || fs::exists(run.samples() / text(checkpoint.images(), ".png"));
 }
 
@@ -199,7 +207,7 @@ int resume_run(const TrainArguments& arguments) {
   if (checkpoint) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
-    if (is_done(run, *checkpoint, experiment.options)) {
+    if (is_done(run, *checkpoint, experiment)) {
       std::cerr << "the run is complete (" << checkpoint->images() << " images)"
                 << (arguments.overrides.empty() ? "" : ", and --set has changed nothing")
                 << ". To train on: --set train.total_images=N\n";

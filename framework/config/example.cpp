@@ -65,11 +65,15 @@ Value example_component(std::string_view kind, const std::string& type, const Op
   return result;
 }
 
+std::vector<std::string> recommended_components(std::string_view kind, const ComponentCatalog& catalog) {
+  std::vector<std::string> names = catalog.names(kind);
+  std::erase_if(names, [&](const std::string& name) { return !catalog.component(kind, name).is_recommended; });
+  return names;
+}
+
 std::string recommended_component(std::string_view kind, const ComponentCatalog& catalog) {
-  for (const std::string& name : catalog.names(kind)) {
-    if (catalog.component(kind, name).is_recommended) return name;
-  }
-  return "";
+  const std::vector<std::string> names = recommended_components(kind, catalog);
+  return names.empty() ? "" : names.front();
 }
 
 std::string simplest_component(std::string_view kind, const ComponentCatalog& catalog) {

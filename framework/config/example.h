@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "framework/config/resolve.h"
 
@@ -17,6 +18,9 @@ Value example_component(std::string_view kind, const std::string& type, const Op
 
 /// The component of a kind that its plugin recommends; empty: there is none.
 std::string recommended_component(std::string_view kind, const ComponentCatalog& catalog);
+
+/// All that their plugins recommend: of some kinds a table takes several.
+std::vector<std::string> recommended_components(std::string_view kind, const ComponentCatalog& catalog);
 
 /// A component of `kind` that needs least: without components of its own and without required options where there is
 /// one. Empty when no component is of that kind.

@@ -1,5 +1,6 @@
 #include "framework/config/experiment.h"
 
+#include "framework/config/evaluate_options.h"
 #include "framework/config/merge.h"
 #include "framework/config/named_tables.h"
 #include "framework/config/tensorboard_option.h"
@@ -212,6 +213,7 @@ void Experiment::describe(Schema<Experiment>& s) {
   OptionSpec& log = s.option("log", &Experiment::log, "What is recorded, and how often.");
   declare_tensorboard(log);
   s.option("checkpoint", &Experiment::checkpoint, "When states are saved.");
+  declare_evaluate(const_cast<OptionSchema&>(s.specs()));
   s.option("init", &Experiment::init, "Weights to start from, one table a module.");
   s.option("plugins", &Experiment::plugins, "Where plugins are found.");
 }

@@ -102,15 +102,13 @@ class Reference {
   /// Notes the tables among `options` that choose a component.
   void find_places(const OptionSchema& options, const std::vector<Step>& path, const Parent& parent) {
     for (const OptionSpec& option : options) {
+      if (is_named_tables(option)) continue;
       const bool is_element = is_table_array(option);
       const OptionSpec& table = is_element ? option.element.front() : option;
       std::vector<Step> inner = path;
       inner.push_back({option.name, is_element});
-      if (table.component_kind.empty()) {
-        find_places(table.fields, inner, parent);
-      } else {
-        places_of(table.component_kind).push_back({inner, table.fields, parent});
-      }
+      if (!table.component_kind.empty()) places_of(table.component_kind).push_back({inner, table.fields, parent});
+      find_places(table.fields, inner, parent);
     }
   }
 

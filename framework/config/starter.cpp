@@ -51,7 +51,9 @@ class Starter {
       } else if (option.type == OptionType::table) {
         result += block(option, text("[", inner, "]"), inner, option.doc, own != nullptr ? *own : option.default_value);
       } else if (is_table_array(option)) {
-        result += block(option.element.front(), text("[[", inner, "]]"), inner, option.doc, Value());
+        const std::string tables = block(option.element.front(), text("[[", inner, "]]"), inner, option.doc, Value());
+        const bool is_asked_for = path.empty() || option.is_required || chosen_.contains(inner);
+        result += is_asked_for ? tables : commented_out(tables);
       }
     }
     return result;

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <set>
 
+#include "casdm/moments_metric.h"
 #include "casdm/random.h"
 #include "casdm/safetensors.h"
 #include "casdm/set_metric.h"
@@ -240,6 +241,23 @@ void takes_or_refuses_spatial_features(const Subject& subject) {
   }
 }
 
+/// A metric of moments knows no more of a set than they say.
+void is_made_of_its_moments(const Subject& subject) {
+  const auto metric = metric_of(subject);
+  const auto* of_moments = dynamic_cast<const MomentsMetric*>(metric.get());
+  if (of_moments == nullptr) throw Skip("it is no MomentsMetric");
+  const std::int64_t count = enough(*metric);
+  const NamedTensors reference = reference_of(*metric, count);
+  const NamedTensors state = Features(1, count, 0.5).state(*metric);
+  Moments moments = of_moments->moments(state);
+  require(moments.images == count, text("the moments of ", count, " images say they are of ", moments.images));
+  const std::vector<Score> expected = metric->compare(state, reference);
+  require_same(expected, metric->compare(of_moments->from_moments(moments), reference), "made of its moments,");
+  moments.images = 0;
+  const NamedTensors of_any = of_moments->from_moments(moments);
+  require_same(expected, metric->compare(of_any, reference), "made of its moments without their number,");
+}
+
 void call(Caller& caller) {
   const at::NoGradGuard no_grad;
   auto metric = caller.make<SetMetric>(spec_for(caller.subject));
@@ -271,6 +289,7 @@ Suite set_metric_suite() {
        {kind, "survives_saving", false, survives_saving},
        {kind, "finds_itself_best", false, finds_itself_best},
        {kind, "repeats_itself", false, repeats_itself},
+       {kind, "is_made_of_its_moments", false, is_made_of_its_moments},
        {kind, "takes_or_refuses_spatial_features", false, takes_or_refuses_spatial_features}},
       call);
 }

@@ -5,12 +5,12 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/interchange/pickled_arrays.h"
 
 namespace casdm {
 
 namespace {
 
-constexpr std::uint64_t kMaxString = std::uint64_t{1} << 24;
 constexpr std::size_t kMaxNodes = std::size_t{1} << 22;
 constexpr std::size_t kMaxRebuilt = std::size_t{1} << 22;  // entries copied from lists into dicts
 constexpr const char* kOrderedDict = "collections.OrderedDict";
@@ -19,7 +19,7 @@ constexpr const char* kOrderedDict = "collections.OrderedDict";
 
 std::string PickleSource::bytes(std::uint64_t count) {
   if (count > left_) throw Error(text("is truncated: ", count, " bytes expected, ", left_, " are left"));
-  if (count > kMaxString) throw Error(text("holds a string of ", count, " bytes; at most ", kMaxString, " are read"));
+  if (count > longest_) throw Error(text("holds a string of ", count, " bytes; at most ", longest_, " are read"));
   std::string result(count, '\0');
   if (!stream_.read(result.data(), static_cast<std::streamsize>(count))) throw Error("cannot be read");
   left_ -= count;
@@ -52,7 +52,8 @@ std::string PickleSource::line() {
 /// Python's unpickling machine, cut down: a stack, marks on it, and a memo.
 class PickleMachine {
  public:
-  PickleMachine(PickleSource& source, Pickle& result) : in_(source), result_(result) {}
+  PickleMachine(PickleSource& source, PickleNames names, Pickle& result)
+      : in_(source), is_numpy_(names == PickleNames::numpy), result_(result) {}
 
   void run() {
     while (step(in_.byte())) {
@@ -107,7 +108,7 @@ class PickleMachine {
         return false;
       case 0x81:
       case 0x92:
-        throw Error("creates an object of a class, which is refused: only tensors and plain containers are read");
+        throw Error(text("creates an object of a class, which is refused: only ", known(), " are read"));
       default:
         throw Error(text("is damaged, or no pickle of torch.save: opcode ", int{code}, " is not expected"));
     }
@@ -141,6 +142,7 @@ class PickleMachine {
         return push(in_.bytes(in_.integer(4)));
       case 0x8d:
       case 0x8e:
+      case 0x96:
         return push(in_.bytes(in_.integer(8)));
       default:
         return false;
@@ -279,10 +281,9 @@ class PickleMachine {
 
   bool push_name(const std::string& module, const std::string& name) {
     std::string full = module + "." + name;
-    if (!is_known_name(full)) {
-      throw Error(text("names ", quoted(full),
-                       ", which is refused: only tensors and plain containers are read, and nothing is ",
-                       "executed. Save the state_dict alone"));
+    if (is_numpy_ ? !is_numpy_name(full) && full != kOrderedDict : !is_known_name(full)) {
+      throw Error(text("names ", quoted(full), ", which is refused: only ", known(), " are read, and nothing is ",
+                       "executed. Save the ", is_numpy_ ? "arrays" : "state_dict", " alone"));
     }
     return push(PickledName{std::move(full)});
   }
@@ -294,7 +295,7 @@ class PickleMachine {
     if (name == nullptr) throw Error(text("is damaged: it calls ", describe(*callee)));
     const std::vector<PickledNode*>& items = items_of(*arguments, "arguments");
     if (name->name == kOrderedDict) return push(ordered_dict(items));
-    return push(call_known(name->name, items).data);
+    return push((is_numpy_ ? call_numpy(name->name, items) : call_known(name->name, items)).data);
   }
 
   PickledDict ordered_dict(const std::vector<PickledNode*>& arguments) {
@@ -314,8 +315,8 @@ class PickleMachine {
   bool build() {
     const PickledNode* attributes = pop();
     if (top()->as<PickledDict>() != nullptr && attributes->as<PickledDict>() != nullptr) return true;
-    throw Error(text("sets the state of ", describe(*top()), ", which is refused: only tensors and plain containers ",
-                     "are read"));
+    if (is_numpy_) return set_numpy_state(*top(), *attributes), true;
+    throw Error(text("sets the state of ", describe(*top()), ", which is refused: only ", known(), " are read"));
   }
 
   bool push_storage() {
@@ -327,7 +328,10 @@ class PickleMachine {
     return push(std::move(storage));
   }
 
+  const char* known() const { return is_numpy_ ? "arrays and plain containers" : "tensors and plain containers"; }
+
   PickleSource& in_;
+  bool is_numpy_;
   Pickle& result_;
   std::vector<PickledNode*> stack_;
   std::vector<std::size_t> marks_;
@@ -335,6 +339,6 @@ class PickleMachine {
   std::size_t rebuilt_ = 0;
 };
 
-Pickle::Pickle(PickleSource& source) { PickleMachine(source, *this).run(); }
+Pickle::Pickle(PickleSource& source, PickleNames names) { PickleMachine(source, names, *this).run(); }
 
 }  // namespace casdm

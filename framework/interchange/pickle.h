@@ -8,7 +8,7 @@
 
 #include "framework/interchange/pickle_values.h"
 
-/// A reader of the pickles that `torch.save` writes, which executes nothing.
+/// A reader of the pickles that `torch.save` writes, and of pickled NumPy arrays, which executes nothing.
 ///
 /// A pickle is a program: it may name any function of Python and call it. This reader knows the few names that
 /// tensors and plain containers need and refuses every other one, by name, before it could have an effect.
@@ -17,8 +17,10 @@ namespace casdm {
 /// Bytes of a stream, counted, so that nothing is allocated or read beyond them.
 class PickleSource {
  public:
-  /// @param size  bytes that the stream still holds
-  PickleSource(std::istream& stream, std::uint64_t size) : stream_(stream), left_(size) {}
+  /// @param size     bytes that the stream still holds
+  /// @param longest  bytes of the longest string that is read
+  PickleSource(std::istream& stream, std::uint64_t size, std::uint64_t longest = std::uint64_t{1} << 24)
+      : stream_(stream), left_(size), longest_(longest) {}
 
   /// Throws Error when fewer are left.
   std::string bytes(std::uint64_t count);
@@ -33,15 +35,18 @@ class PickleSource {
  private:
   std::istream& stream_;
   std::uint64_t left_;
+  std::uint64_t longest_;
 };
+
+/// What a pickle may name: what tensors need, or what NumPy's arrays need; plain containers always.
+enum class PickleNames { torch, numpy };
 
 /// A value and all that it refers to.
 class Pickle {
  public:
   /// Reads one pickle, protocol 2 to 5, leaving the source behind its end.
-  /// Throws Error (without the file's name) when it is truncated, damaged, too large, or names anything but tensors
-  /// and plain containers.
-  explicit Pickle(PickleSource& source);
+  /// Throws Error (without the file's name) when it is truncated, damaged, too large, or names anything but `names`.
+  explicit Pickle(PickleSource& source, PickleNames names = PickleNames::torch);
 
   const PickledNode& root() const { return *root_; }
 

@@ -129,6 +129,8 @@ std::string describe(const PickledNode& node) {
     std::string operator()(const PickledDict&) const { return "a dict"; }
     std::string operator()(const PickledStorage&) const { return "a storage"; }
     std::string operator()(const PickledTensor&) const { return "a tensor"; }
+    std::string operator()(const PickledArrayType&) const { return "the type of an array"; }
+    std::string operator()(const PickledArray&) const { return "an array"; }
   };
   return std::visit(Words(), node.data);
 }

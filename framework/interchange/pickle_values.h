@@ -45,10 +45,23 @@ struct PickledDict {
   std::vector<std::pair<PickledNode*, PickledNode*>> items;
 };
 
+/// The type of a NumPy array, with its order of bytes once that is known: "<f8".
+struct PickledArrayType {
+  std::string name;
+};
+
+/// A NumPy array, as it is written.
+struct PickledArray {
+  std::string type;
+  std::vector<std::int64_t> shape;
+  bool is_fortran = false;  ///< columns first
+  std::string bytes;
+};
+
 /// One value of a pickle. Values refer to each other, and may do so in circles.
 struct PickledNode {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, PickledName, PickledList, PickledDict,
-               PickledStorage, PickledTensor>
+               PickledStorage, PickledTensor, PickledArrayType, PickledArray>
       data;
 
   template <class T>

@@ -185,7 +185,7 @@ at::Tensor NpzFile::read(std::int64_t first, std::int64_t count) const {
 }
 
 void NpzFile::finish(const std::function<std::int64_t(std::int64_t)>& label, const std::string& metadata_name,
-                     const std::string& metadata) {
+                     const std::string& metadata, const std::vector<std::pair<std::string, at::Tensor>>& arrays) {
   const std::int64_t bytes = images_ * channels_ * image_size_ * image_size_;
   Member images{kImages};
   images.size = static_cast<std::int64_t>(header_.size()) + bytes;
@@ -206,6 +206,15 @@ void NpzFile::finish(const std::function<std::int64_t(std::int64_t)>& label, con
         sink(piece.data(), piece.size() * sizeof(std::int64_t));
         piece.clear();
       }
+    });
+  }
+  for (const auto& [name, array] : arrays) {
+    const at::Tensor values = array.to(at::kCPU, at::kDouble).contiguous();
+    const std::string header = npy_header("<f8", values.sizes().vec());
+    const std::size_t size = header.size() + values.nbytes();
+    add(members, name + ".npy", static_cast<std::int64_t>(size), [&, values = values](const Sink& sink) {
+      sink(header.data(), header.size());
+      sink(values.data_ptr(), values.nbytes());
     });
   }
   add(members, metadata_name, static_cast<std::int64_t>(metadata.size()),

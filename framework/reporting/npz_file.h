@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace casdm {
@@ -48,8 +49,9 @@ class NpzFile {
   /// Completes the file, syncs it and gives it its name.
   /// @param label     of the image of an index; empty: no `arr_1`
   /// @param metadata  goes into the archive as a member of the name `metadata_name`
+  /// @param arrays    more arrays, float64, by name
   void finish(const std::function<std::int64_t(std::int64_t)>& label, const std::string& metadata_name,
-              const std::string& metadata);
+              const std::string& metadata, const std::vector<std::pair<std::string, at::Tensor>>& arrays = {});
 
  private:
   struct Member;

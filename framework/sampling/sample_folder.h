@@ -67,6 +67,9 @@ class SampleFolder {
   /// Adds the next images: uint8 [n, C, H, W]. Throws Error when they cannot be written.
   void add(const at::Tensor& images);
 
+  /// Images first..first+count-1 of those that are drawn, uint8 [count, C, H, W]; before `finish`.
+  at::Tensor read(std::int64_t first, std::int64_t count) const { return npz_->read(first, count); }
+
   /// Writes what remains once all images are there.
   void finish();
 

@@ -43,8 +43,8 @@ bool is_of_run(const std::string& name) {
   if (name.starts_with(aside)) {
     return name.size() > aside.size() && name.find_first_not_of("0123456789", aside.size()) == std::string::npos;
   }
-  const std::string_view known[] = {"config.toml", "init.json",   "metrics.jsonl", ".lock",
-                                    "samples",     "checkpoints", "ema",           "report.html"};
+  const std::string_view known[] = {"config.toml", "init.json", "metrics.jsonl", ".lock",     "samples",
+                                    "checkpoints", "ema",       "report.html",   "evaluation"};
   return std::find(std::begin(known), std::end(known), name) != std::end(known);
 }
 

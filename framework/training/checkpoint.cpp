@@ -13,6 +13,7 @@
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/support/machine.h"
+#include "framework/training/best_checkpoint.h"
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/damaged_checkpoint.h"
 #include "framework/training/module_state.h"
@@ -166,9 +167,10 @@ fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content
 void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::int64_t keep_last,
                             const std::function<void(const std::string&)>& warn) {
   remove_leftovers(run.checkpoints());
+  const fs::path best = best_checkpoint(run);
   const std::vector<fs::path> all = checkpoints_in(run.checkpoints());
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < all.size(); ++i) {
-    if (all[i] == saved) continue;
+    if (all[i] == saved || all[i] == best) continue;
     try {
       const std::vector<std::string> strangers = strangers_in_checkpoint(all[i]);
       if (!strangers.empty()) {

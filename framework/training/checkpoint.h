@@ -50,8 +50,8 @@ class Checkpoint {
   /// <images>.set-aside-<n>. Returns its folder. Throws Error; earlier ones are never touched.
   static std::filesystem::path save(const RunFolder& run, const CheckpointContent& content);
 
-  /// Removes all but the newest `keep_last` of the run; never `saved`, nor one that somebody reads. What could not be
-  /// removed, in whole or in part, is removed by a later call.
+  /// Removes all but the newest `keep_last` of the run; never `saved`, the best one, nor one that somebody reads. What
+  /// could not be removed, in whole or in part, is removed by a later call.
   /// @param warn  told of each that cannot be removed
   static void remove_old(const RunFolder& run, const std::filesystem::path& saved, std::int64_t keep_last,
                          const std::function<void(const std::string&)>& warn);

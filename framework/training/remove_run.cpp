@@ -25,7 +25,7 @@ bool is_number(const std::string& name) {
 /// Whether the program writes such an entry into the folder `place` of a run.
 bool is_ours(const std::string& place, const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string();
-  if (entry.is_symlink()) return false;
+  if (entry.is_symlink()) return place == "checkpoints" && name == "best";
   if (is_leftover(name)) return true;
   if (place == "checkpoints") {
     constexpr std::string_view aside = ".set-aside-";
@@ -35,6 +35,7 @@ bool is_ours(const std::string& place, const fs::directory_entry& entry) {
   }
   const bool is_png = entry.path().extension() == ".png" && is_number(entry.path().stem().string());
   if (place == "samples") return is_png && entry.is_regular_file();
+  if (place == "evaluation") return entry.path().extension() == ".json" || entry.path().extension() == ".state";
   return !name.starts_with(".tmp-") && is_of_run(name);
 }
 
@@ -64,12 +65,12 @@ void check_snapshots(const RunFolder& run) {
 /// All of a run, also of those set aside within it.
 void check_run(const fs::path& path) {
   check(path, "");
-  for (const char* place : {"checkpoints", "samples"}) check(path / place, place);
+  for (const char* place : {"checkpoints", "samples", "evaluation"}) check(path / place, place);
   const bool is_run = fs::is_regular_file(path / "config.toml");
   if (is_run) check_snapshots(RunFolder::open(path));
   if (fs::is_directory(path / "checkpoints")) {
     for (const auto& entry : fs::directory_iterator(path / "checkpoints")) {
-      if (is_leftover(entry.path().filename().string())) continue;
+      if (is_leftover(entry.path().filename().string()) || entry.is_symlink()) continue;
       for (const std::string& name : strangers_in_checkpoint(entry.path())) refuse(entry.path() / name, entry.path());
     }
   }

@@ -36,6 +36,22 @@ std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
   return result;
 }
 
+/// Evaluations of a run's checkpoints: evaluation/<images>-<...>.
+std::vector<std::pair<std::int64_t, fs::path>> evaluations_in(const RunFolder& run) {
+  std::vector<std::pair<std::int64_t, fs::path>> result;
+  const fs::path folder = run.path() / "evaluation";
+  if (!fs::is_directory(folder)) return result;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    std::int64_t images = 0;
+    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), images);
+    if (failure == std::errc() && entry.is_regular_file() && end != name.data() + name.size() && *end == '-') {
+      result.emplace_back(images, entry.path());
+    }
+  }
+  return result;
+}
+
 /// The file in another folder as well; a copy where the file system has no links.
 void link_into(const fs::path& folder, const fs::path& file) {
   fs::create_directories(folder);
@@ -79,6 +95,7 @@ void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   };
   for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path);
   for (const auto& [seen, path] : grids_in(run)) add(seen, path);
+  for (const auto& [seen, path] : evaluations_in(run)) add(seen, path);
   const std::uintmax_t end = end_of_lines(run.log(), images);
   const bool is_log_longer = end_of_lines(run.log(), std::numeric_limits<std::int64_t>::max()) > end;
   if (checkpoints.empty() && later.empty() && !is_log_longer) return;

@@ -17,6 +17,7 @@ namespace casdm {
 ///     samples/         grids drawn while training, <images>.png
 ///     checkpoints/     one folder each, see checkpoint.h
 ///     ema/             snapshots of averages, see ema_snapshots.h
+///     evaluation/      records of `casdm evaluate`, see evaluation_file.h
 ///     set-aside-<n>/   what was left when the training went back, see rewind.h
 ///     .lock            held while a process trains, and who it is
 class RunFolder {

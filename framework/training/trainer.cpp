@@ -119,7 +119,8 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   introduce(progress, *dataset, text(device_name, "; ", threads.describe()), model, options, from.empty(), state);
   BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
                      state.images(), [&](const std::string& line) { progress.say(line); });
-  Upkeep upkeep(run, experiment, model, config, state, device, from, progress);
+  TrainingEvaluation evaluation(run, experiment, model, dataset, state, device);
+  Upkeep upkeep(run, experiment, model, config, state, device, from, evaluation, progress);
   try {
     upkeep.catch_up();
     while (!state.is_complete() && !interrupted()) {

@@ -12,29 +12,12 @@
 #include "framework/sampling/generate.h"
 #include "framework/sampling/training_grid.h"
 #include "framework/support/files.h"
+#include "framework/training/averaged_weights.h"
+#include "framework/training/best_checkpoint.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
-
-namespace {
-
-/// Puts the main average in the place of the weights while it lives.
-class AveragedWeights {
- public:
-  explicit AveragedWeights(std::vector<ModuleState>& modules) : modules_(modules) { swap(); }
-  ~AveragedWeights() { swap(); }
-  AveragedWeights(const AveragedWeights&) = delete;
-  AveragedWeights& operator=(const AveragedWeights&) = delete;
-
- private:
-  void swap() {
-    for (ModuleState& module : modules_) module.swap_ema();
-  }
-  std::vector<ModuleState>& modules_;
-};
-
-}  // namespace
 
 std::filesystem::path SampleGrids::path() const { return run_.samples() / text(state_.images(), ".png"); }
 
@@ -85,6 +68,20 @@ void Checkpoints::save() {
   remove_old();
 }
 
+void Checkpoints::save_as_best() {
+  save();
+  keep_as_best(run_, last_);
+}
+
+void Checkpoints::restore_best(std::int64_t images) {
+  for (const auto& [seen, path] : Checkpoint::all(run_)) {
+    if (seen != images) continue;
+    if (best_checkpoint(run_) != path) keep_as_best(run_, path);
+    return;
+  }
+  forget_best(run_);
+}
+
 void Checkpoints::remove_old() {
   if (last_.empty()) return;
   Checkpoint::remove_old(run_, last_, experiment_.options.checkpoint.keep_last,
@@ -103,14 +100,16 @@ void Checkpoints::save_after(const std::exception& failure) {
 }
 
 Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
-               TrainingState& state, c10::Device device, std::string last, Progress& progress)
+               TrainingState& state, c10::Device device, std::string last, TrainingEvaluation& evaluation,
+               Progress& progress)
     : run_(run),
       state_(state),
       device_(device),
       progress_(progress),
       has_module_rates_(!experiment.options.optimizer.modules().empty()),
       checkpoints_(run, experiment, config, state, std::move(last), progress),
-      grids_(run, experiment, model, state, device) {
+      grids_(run, experiment, model, state, device),
+      evaluation_(evaluation) {
   if (writes_tensorboard(config)) {
     events_ = std::make_unique<EventFile>(run.path(), state.images(), to_toml(config));
   }
@@ -124,8 +123,14 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
   };
   tasks_ = {{options.log.every_images, true, [this] { write_record(); }},
             {snapshots, snapshots > 0, save_snapshots},
-            {options.checkpoint.every_images, true, [this] { checkpoints_.save(); }},
-            {options.log.sample_every_images, true, [this] { draw_grid(); }}};
+            {options.checkpoint.every_images, true, [this] { checkpoints_.save(); }}};
+  drawing_ = {options.log.sample_every_images, true, [this] { draw_grid(); }};
+  judging_ = {evaluation.options().every_images, evaluation.is_wanted(), [this] { evaluate(); }};
+  tasks_.push_back(drawing_);
+  tasks_.push_back(judging_);
+  if (!evaluation.options().keep_best.empty() && evaluation.is_wanted()) {
+    checkpoints_.restore_best(evaluation.best_images());
+  }
 }
 
 bool Upkeep::is_due(const Periodic& task) const {
@@ -134,7 +139,17 @@ bool Upkeep::is_due(const Periodic& task) const {
 
 void Upkeep::catch_up() {
   checkpoints_.remove_old();
-  if (state_.images() > 0 && is_due(tasks_.back()) && !grids_.is_drawn()) draw_grid();
+  if (state_.images() == 0) return;
+  if (is_due(drawing_) && !grids_.is_drawn()) draw_grid();
+  if (is_due(judging_) && !evaluation_.is_done()) evaluate();
+}
+
+void Upkeep::evaluate() {
+  const bool is_best = evaluation_.evaluate();
+  if (events_ && evaluation_.is_done()) {
+    events_->add_line(Value(Value::Table{{"images", state_.images()}, {"score", evaluation_.scores()}}));
+  }
+  if (is_best) checkpoints_.save_as_best();
 }
 
 void Upkeep::run(const StepRecord& record) {
@@ -151,7 +166,7 @@ void Upkeep::run(const StepRecord& record) {
 bool Upkeep::finish() {
   checkpoints_.save();
   checkpoints_.remove_old();  // once more: nobody else comes back to what could not be removed
-  return state_.is_complete() && grids_.is_drawn();
+  return state_.is_complete() && grids_.is_drawn() && evaluation_.is_done();
 }
 
 void Upkeep::draw_grid() {

@@ -14,9 +14,11 @@
 #include "framework/reporting/progress.h"
 #include "framework/training/periodic.h"
 #include "framework/training/run_folder.h"
+#include "framework/training/training_evaluation.h"
 #include "framework/training/training_state.h"
 
-/// What a training does between steps: lines of metrics.jsonl, snapshots of averages, checkpoints, grids of samples.
+/// What a training does between steps: lines of metrics.jsonl, snapshots of averages, checkpoints, grids of samples,
+/// evaluations.
 namespace casdm {
 
 /// Grids of samples, drawn with the main average: RUN/samples/<images>.png.
@@ -58,6 +60,12 @@ class Checkpoints {
   /// Removes the checkpoints that `keep_last` does not keep; one that cannot be removed is a warning.
   void remove_old();
 
+  /// Saves the state and marks it as the best one. Throws as `save` and `keep_as_best` do.
+  void save_as_best();
+
+  /// Marks the checkpoint of so many images as the best one, where there is one and it is not marked.
+  void restore_best(std::int64_t images);
+
   /// "the last good checkpoint is RUN/checkpoints/...", or that there is none.
   std::string last_good() const;
 
@@ -75,20 +83,24 @@ class Checkpoints {
   Progress& progress_;
 };
 
-/// All of it, each in its time. A checkpoint is saved before a grid is drawn, which may take long or fail.
+/// All of it, each in its time. A checkpoint is saved before a grid is drawn or samples are judged, which may take long
+/// or fail.
 class Upkeep {
  public:
   /// Keeps references; `last` as above.
   Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
-         TrainingState& state, c10::Device device, std::string last, Progress& progress);
+         TrainingState& state, c10::Device device, std::string last, TrainingEvaluation& evaluation,
+         Progress& progress);
 
-  /// Does what was due where the run stopped and is not done: draws the grid, removes old checkpoints.
+  /// Does what was due where the run stopped and is not done: draws the grid, judges samples, removes old
+  /// checkpoints.
   void catch_up();
 
   /// What is due after a step.
   void run(const StepRecord& record);
 
-  /// Saves what was not saved. Returns whether the training is complete, the last grid included.
+  /// Saves what was not saved. Returns whether the training is complete, the last grid and evaluation
+  /// included.
   bool finish();
 
   std::string last_good() const { return checkpoints_.last_good(); }
@@ -102,6 +114,7 @@ class Upkeep {
  private:
   void write_record();
   void draw_grid();
+  void evaluate();
   bool is_due(const Periodic& task) const;
 
   const RunFolder& run_;
@@ -112,9 +125,12 @@ class Upkeep {
   Checkpoints checkpoints_;
   SampleGrids grids_;
   std::unique_ptr<EventFile> events_;  ///< null without log.tensorboard
+  TrainingEvaluation& evaluation_;
   double learning_rate_ = 0;
   Value learning_rates_;  ///< by module; null without has_module_rates_
   bool is_recorded_ = true;
+  Periodic drawing_;
+  Periodic judging_;
   std::vector<Periodic> tasks_;
 };
 

@@ -12,7 +12,7 @@ CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "Networks and formulas that turn images into features", .licence = "Apache-2.0"});
   plugin.add<Pixels>("pixels", "The pixels themselves.");
   plugin.add<RandomPatches>("random_patches", "Random Fourier features of patches, without weights.");
-  plugin.add<EfficientNetLiteOf<0>>("efficientnet_lite0", "EfficientNet-Lite0, trained on ImageNet.");
+  plugin.add<EfficientNetLiteOf<0>>("efficientnet_lite0", "EfficientNet-Lite0, trained on ImageNet.").recommended();
   plugin.add<EfficientNetLiteOf<1>>("efficientnet_lite1", "EfficientNet-Lite1, trained on ImageNet.");
   plugin.add<EfficientNetLiteOf<2>>("efficientnet_lite2", "EfficientNet-Lite2, trained on ImageNet.");
   plugin.add<Inception>("inception", "TensorFlow's Inception of 2015: the judge of published FID, sFID and IS.");

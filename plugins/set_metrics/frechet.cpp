@@ -50,6 +50,19 @@ std::vector<Score> Frechet::compare(const NamedTensors& generated, const NamedTe
   return {{"frechet", frechet_distance(Gaussian(Moments(generated)), Gaussian(Moments(reference)))}};
 }
 
+NamedTensors Frechet::from_moments(const casdm::Moments& moments) const {
+  // A number that is not known changes nothing: any two images can have these moments.
+  const double count = moments.images > 0 ? static_cast<double>(moments.images) : 2;
+  return {{"count", at::full({}, count, at::kDouble)},
+          {"mean", moments.mean.clone()},
+          {"scatter", moments.covariance * (count - 1)}};
+}
+
+casdm::Moments Frechet::moments(const NamedTensors& state) const {
+  const Moments own(state);
+  return {own.mean, own.covariance(), static_cast<std::int64_t>(own.count.item<double>())};
+}
+
 void FrechetInfinityOptions::describe(Schema<FrechetInfinityOptions>& s) {
   s.option("images", &FrechetInfinityOptions::images, "Generated images that subsets are drawn from.").at_least(100);
   s.option("sizes", &FrechetInfinityOptions::sizes, "Number of sizes of subsets, spread evenly in 1 / size.")

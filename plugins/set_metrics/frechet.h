@@ -1,7 +1,7 @@
 #pragma once
 
+#include "casdm/moments_metric.h"
 #include "casdm/options.h"
-#include "casdm/set_metric.h"
 #include "kept_features.h"
 #include "moments.h"
 
@@ -14,7 +14,7 @@ struct FrechetOptions {
 /// The squared Frechet distance between Gaussians with the two sets' means and covariances (over N - 1). On the pooled
 /// features of `inception` it is the FID (Heusel et al. 2017, arXiv 1706.08500), on its spatial ones the sFID (Nash et
 /// al. 2021, arXiv 2103.03841).
-class Frechet : public SetMetric {
+class Frechet : public MomentsMetric {
  public:
   using Options = FrechetOptions;
   Frechet(const Options&, const Spec& spec);
@@ -23,6 +23,8 @@ class Frechet : public SetMetric {
   void update(NamedTensors& state, const FeatureBatch& batch) const override { Moments(state).add(batch.features); }
   void merge(NamedTensors& state, const NamedTensors& other) const override { Moments(state).add(Moments(other)); }
   std::vector<Score> compare(const NamedTensors& generated, const NamedTensors& reference) const override;
+  NamedTensors from_moments(const casdm::Moments& moments) const override;
+  casdm::Moments moments(const NamedTensors& state) const override;
 
  private:
   std::int64_t dimension_;

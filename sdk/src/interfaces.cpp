@@ -5,6 +5,7 @@
 #include "casdm/error.h"
 #include "casdm/feature_extractor.h"
 #include "casdm/metric_loss.h"
+#include "casdm/moments_metric.h"
 #include "casdm/random.h"
 #include "casdm/sampler.h"
 #include "casdm/set_metric.h"
@@ -27,6 +28,7 @@ Dataset::~Dataset() = default;
 FeatureExtractor::~FeatureExtractor() = default;
 MetricLoss::~MetricLoss() = default;
 MetricTerms::~MetricTerms() = default;
+MomentsMetric::~MomentsMetric() = default;
 Sampler::~Sampler() = default;
 SetMetric::~SetMetric() = default;
 TimestepSampler::~TimestepSampler() = default;

@@ -278,6 +278,8 @@ TEST_CASE("a set metric that breaks its contract fails the test of that clause, 
   faulty("alias", "survives_saving", "saved, loaded and continued, distance is");
   faulty("upside_down", "finds_itself_best", "it is declared that higher is better");
   faulty("remembers", "repeats_itself", "after another set, distance is");
+  faulty("miscounts", "is_made_of_its_moments", "images say they are of");
+  faulty("needs_the_number", "is_made_of_its_moments", "made of its moments without their number, distance is");
   const Result spatial = check("mean_distance", "takes_or_refuses_spatial_features", CASDM_BROKEN_SETS);
   CHECK(spatial.outcome == "skipped");
   CHECK(spatial.message.find("mean_distance takes no spatial features") != std::string::npos);

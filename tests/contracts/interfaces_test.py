@@ -22,14 +22,16 @@ HEADERS = HERE.parent.parent / "sdk" / "include" / "casdm"
 
 
 def pure_methods():
-    """The pure virtual methods of each class, in the order of their declaration: "Backbone" -> ["Tensor forward(...)"]."""
-    methods = {}
+    """The pure virtual methods of each class, in the order of their declaration: "Backbone" -> ["Tensor forward(...)"];
+    and those of its base before them."""
+    methods, bases = {}, {}
     for header in HEADERS.glob("*.h"):
         text = re.sub(r"//[^\n]*", "", header.read_text())
-        for name, body in re.findall(r"^class (\w+)[^;{]*\{(.*?)^\};", text, re.M | re.S):
+        for name, base, body in re.findall(r"^class (\w+)(?:[^;{]*?: public (\w+))?[^;{]*\{(.*?)^\};", text, re.M | re.S):
+            bases[name] = base
             found = re.findall(r"virtual ([^;{}]*?) = 0;", body)
             methods[name] = [" ".join(signature.split()) for signature in found]
-    return methods
+    return methods, {name: methods.get(base, []) + methods[name] for name, base in bases.items()}
 
 
 def kinds():
@@ -49,13 +51,14 @@ def vtables(compiler, arguments):
         command = [compiler, *arguments, "-std=c++20", "-fsyntax-only", f"-fdump-lang-class={dump}", str(source)]
         subprocess.run(command, check=True)
         text = dump.read_text()
-    pure = pure_methods()
+    pure, with_base = pure_methods()
     tables = {}
     for name, body in re.findall(r"^Vtable for casdm::(\w+)\n(.*?)\n\n", text, re.M | re.S):
         if name.endswith("Error"):
             continue
         slots = re.findall(r"^\d+ +\(int \(\*\)\(\.\.\.\)\)(casdm::\S+|__cxa_pure_virtual)$", body, re.M)
-        names = iter(pure.get(name, []))
+        is_inherited = slots.count("__cxa_pure_virtual") > len(pure.get(name, []))
+        names = iter((with_base if is_inherited else pure).get(name, []))
         tables[name] = [next(names, slot) if slot == "__cxa_pure_virtual" else slot for slot in slots]
         if "__cxa_pure_virtual" in tables[name] or next(names, None) is not None:
             sys.exit(f"casdm::{name}: its header and its vtable have other numbers of pure virtual methods")

@@ -1,9 +1,11 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "casdm/error.h"
 #include "casdm/feature_extractor.h"
+#include "casdm/moments_metric.h"
 #include "casdm/plugin.h"
-#include "casdm/set_metric.h"
 
 /// A feature extractor and a metric of sets that each break the clause of their contract that `fault` names.
 namespace {
@@ -59,7 +61,7 @@ class ColourExtractor : public FeatureExtractor {
 };
 
 /// Distance between the means of the features.
-class MeanDistance : public SetMetric {
+class MeanDistance : public MomentsMetric {
  public:
   using Options = FaultOptions;
   MeanDistance(const Options& options, const Spec& spec) : fault_(options.fault), spec_(spec) {
@@ -68,6 +70,22 @@ class MeanDistance : public SetMetric {
 
   SetMetricInfo info() const override {
     return {.scores = {{"distance", fault_ != "upside_down", false}}, .minimum_images = 1};
+  }
+
+  NamedTensors from_moments(const Moments& moments) const override {
+    NamedTensors state = start();
+    const double count = fault_ == "needs_the_number" ? static_cast<double>(moments.images)
+                         : moments.images > 0         ? static_cast<double>(moments.images)
+                                                      : 2.0;
+    state[0].second.fill_(count);
+    for (const int i : {1, 2}) state[static_cast<std::size_t>(i)].second.copy_(moments.mean * std::max(count, 1.0));
+    return state;
+  }
+
+  Moments moments(const NamedTensors& state) const override {
+    const Tensor mean = state[2].second / state[0].second;
+    const auto count = static_cast<std::int64_t>(state[0].second.item<double>());
+    return {mean, at::eye(mean.size(0), at::kDouble), fault_ == "miscounts" ? count + 1 : count};
   }
 
   NamedTensors start() const override {

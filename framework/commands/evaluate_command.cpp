@@ -1,0 +1,377 @@
+#include <algorithm>
+#include <iostream>
+#include <optional>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/device/device.h"
+#include "framework/device/heap.h"
+#include "framework/device/threads.h"
+#include "framework/evaluation/drawn_images.h"
+#include "framework/evaluation/evaluation_file.h"
+#include "framework/evaluation/evaluation_setup.h"
+#include "framework/evaluation/record.h"
+#include "framework/evaluation/reference.h"
+#include "framework/support/run_contents.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+struct EvaluateArguments : SamplingRequest {
+  std::string what;
+  std::string reference;
+  std::string config;
+  std::string weights_list = "ema";
+  std::string guidance_list;
+  std::string steps_list;
+  std::string out;
+  std::string state;
+  std::string write_reference;
+  std::string held_out;
+  std::optional<std::int64_t> num;
+  std::optional<std::int64_t> size;
+  bool floor = false;
+  bool json = false;
+  bool overwrite = false;
+  bool no_cache = false;
+};
+
+constexpr const char* kUsage = R"(usage: casdm evaluate RUN [--num N] [--reference IMAGES|FILE]
+                          [--weights A,B] [--guidance X,Y] [--steps N,M] [--floor] [--json]
+       casdm evaluate IMAGES --reference IMAGES|FILE [--size N]
+       casdm evaluate --reference IMAGES --write-reference FILE
+
+Judges the images of a run, or images that are there, against real ones, and prints how far they are
+apart with how sure that is. A run is sampled and judged in one go, without images on the disk; its
+scores are kept in RUN/evaluation. Without --reference, the images are those of the run's [data],
+prepared as for training.
+
+IMAGES is a folder, an archive, an NPZ (arr_0), or an experiment file, whose [data] is taken. FILE is
+what --write-reference wrote (.safetensors, .npz), or statistics of guided-diffusion or EDM (.npz, .pkl).
+Who judges is said in [[evaluate.judges]] of the run's experiment, or of --config FILE.
+
+Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same command goes on.
+
+  casdm evaluate runs/quickstart --floor
+  casdm evaluate runs/quickstart --num 50000 --steps 50,100 --weights ema,raw
+  casdm evaluate samples/samples.npz --reference configs/quickstart.toml
+  casdm evaluate --reference configs/cifar10_casdm.toml --write-reference cifar10.safetensors
+)";
+
+constexpr std::int64_t kMostImages = 1000000000;
+
+po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
+  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& words) { target = words; });
+}
+
+po::options_description described(EvaluateArguments& a) {
+  po::options_description options("options");
+  options.add_options()("what", po::value(&a.what), "the run, its checkpoint, or images (also as the first word)")(
+      "reference", po::value(&a.reference), "images or a file to compare with; default: the run's [data]")(
+      "num", whole_number("num", a.num, 1, kMostImages),
+      "images to judge; default: evaluate.num of a run, all of a folder, archive or NPZ")(
+      "config", po::value(&a.config), "an experiment file, or a piece of one, whose [evaluate] is taken")(
+      "weights", po::value(&a.weights_list)->default_value("ema"),
+      "which weights of the run, as for `casdm sample`; several: ema,raw")(
+      "guidance", po::value(&a.guidance_list)->value_name("X"), "guidance scale of the samples; several: 1,1.5,2")(
+      "steps", po::value(&a.steps_list)->value_name("N"), "number of sampling steps; several: 10,50,100")(
+      "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
+      "eta", said(a.eta, "X"), text("noise of a step; short for --set sampler.", Sampler::eta_option, "=X").c_str())(
+      "set", po::value(&a.overrides)->composing(),
+      "set one key of the run's experiment, or of [evaluate]: evaluate.reference_num=1000")(
+      "seed", whole_number("seed", a.seed, 0), "seed of the samples' noise; default: evaluate.seed")(
+      "batch", whole_number("batch", a.batch, 1, SamplingRequest::kLargestBatch),
+      "samples drawn at once; does not change their noise; default: 64")(
+      "label", whole_number("label", a.label, 0), "class of all samples, of a conditional run; default: all in turn")(
+      "size", whole_number("size", a.size, 1, 4096), "side of the images of folders and archives, in pixels")(
+      "floor", po::bool_switch(&a.floor),
+      "also judge real images against real ones: two random halves of the reference")(
+      "held-out", po::value(&a.held_out)->value_name("IMAGES"),
+      "also judge these real images, which the reference does not hold")(
+      "write-reference", po::value(&a.write_reference)->value_name("FILE"),
+      "keep the reference: .safetensors for casdm, .npz as guided-diffusion's")(
+      "out", po::value(&a.out), "also keep the samples in this folder, as `casdm sample` does")(
+      "state", po::value(&a.state)->value_name("FILE"),
+      "where an interrupted evaluation is kept; default, of a run: in RUN/evaluation")(
+      "device", said(a.device, "NAME"), "auto, cpu or cuda; default: auto")(
+      "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
+      "json", po::bool_switch(&a.json), "print JSON instead of a table")(
+      "no-cache", po::bool_switch(&a.no_cache), "compute the reference again, and do not keep it")(
+      "overwrite", po::bool_switch(&a.overwrite), "evaluate again what was evaluated, and replace files")(
+      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint");
+  return options;
+}
+
+std::vector<std::string> split(const std::string& list, const char* option) {
+  std::vector<std::string> parts;
+  if (list.empty()) return parts;
+  std::string::size_type start = 0;
+  while (true) {
+    const std::string::size_type comma = list.find(',', start);
+    parts.push_back(list.substr(start, comma - start));
+    if (parts.back().empty()) throw ConfigError(text("evaluate: ", option, ' ', quoted(list), ": a value is empty"));
+    if (comma == std::string::npos) return parts;
+    start = comma + 1;
+  }
+}
+
+/// What to sample: one for each combination of weights, guidance and steps.
+std::vector<SamplingRequest> requests(const EvaluateArguments& a, const EvaluateOptions& options,
+                                      const std::vector<std::string>& overrides) {
+  std::vector<SamplingRequest> result;
+  const auto optional = [](const std::vector<std::string>& parts) {
+    std::vector<std::optional<std::string>> values(parts.begin(), parts.end());
+    if (values.empty()) values.emplace_back();
+    return values;
+  };
+  for (const std::string& weights : split(a.weights_list, "--weights")) {
+    for (const auto& guidance : optional(split(a.guidance_list, "--guidance"))) {
+      for (const auto& steps : optional(split(a.steps_list, "--steps"))) {
+        SamplingRequest request = a;
+        request.weights = weights;
+        request.guidance = guidance;
+        request.steps = steps;
+        request.overrides = overrides;
+        if (!request.seed) request.seed = options.seed;
+        result.push_back(request);
+      }
+    }
+  }
+  return result;
+}
+
+void check(const EvaluateArguments& a) {
+  if (a.what.empty() && (a.reference.empty() || a.write_reference.empty())) {
+    throw ConfigError(
+        "evaluate: give a run or images, or --reference IMAGES --write-reference FILE; see `casdm evaluate --help`");
+  }
+  for (const auto& [file, option] :
+       {std::pair(a.write_reference, "--write-reference"), std::pair(a.out, "--out"), std::pair(a.state, "--state")}) {
+    if (!file.empty()) refuse_inside_run(text("evaluate ", option), file);
+  }
+  std::error_code ignored;
+  if (!a.write_reference.empty() && !a.overwrite && fs::exists(a.write_reference, ignored)) {
+    throw ConfigError(text("evaluate: --write-reference ", a.write_reference,
+                           " exists; choose another name, or pass "
+                           "--overwrite"));
+  }
+}
+
+class Command {
+ public:
+  explicit Command(EvaluateArguments& a) : a_(a), setup_(setup_request(a)) {
+    const std::int64_t asked = setup_.threads();
+    threads_.emplace(asked > 0 ? asked : CpuThreads(0).count());
+    RunOptions run;
+    run.device = a.device.value_or("auto");
+    device_ = select_device(run).device;
+  }
+
+  void run() {
+    find_images();
+    judges_.emplace(setup_.options(), setup_.host(), *setup_.shape(), device_);
+    num_ = !a_.what.empty() ? number() : 0;
+    find_reference();
+    if (num_ > 0) judges_->require_enough(num_, reference_.images);
+    if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
+    if (setup_.checkpoint()) judge_run();
+    if (images_) judge_images();
+    if (a_.floor) judge_halves();
+    if (!a_.held_out.empty()) judge_held_out();
+    print();
+  }
+
+ private:
+  static SetupRequest setup_request(const EvaluateArguments& a) {
+    return {a.what, a.config, a.overrides, {a.plugins.begin(), a.plugins.end()}, a.size};
+  }
+
+  ReferenceOptions reference_options() const { return {interrupted, !a_.no_cache}; }
+
+  /// Opens what can say how large the images are, before what cannot.
+  void find_images() {
+    const bool is_stored = !a_.what.empty() && !setup_.checkpoint();
+    if (is_stored && !is_of_any_size(a_.what)) images_ = setup_.open(a_.what);
+    if (!a_.reference.empty() && !is_reference_file(a_.reference)) stored_reference_ = setup_.open(a_.reference);
+    if (a_.reference.empty() && !setup_.checkpoint()) {
+      throw ConfigError("evaluate: --reference is missing: images or a file to compare with");
+    }
+    if (is_stored && !images_) images_ = setup_.open(a_.what);
+    if (!setup_.shape()) {
+      throw ConfigError("evaluate: --size is missing: how many pixels the images have, or are to be resized to");
+    }
+  }
+
+  std::int64_t number() const {
+    if (setup_.checkpoint()) return a_.num.value_or(setup_.options().num);
+    return a_.num.value_or(images_->size());
+  }
+
+  void find_reference() {
+    if (!a_.reference.empty() && !stored_reference_) {
+      reference_ = reference_of_file(a_.reference, *judges_, reference_options());
+      return;
+    }
+    const std::string name = a_.reference.empty() ? setup_.own_data_name() : a_.reference;
+    if (!stored_reference_) {
+      if (const std::string own = setup_.options().reference.string(); !own.empty()) {
+        if (is_reference_file(own)) {
+          reference_ = reference_of_file(own, *judges_, reference_options());
+          return;
+        }
+        stored_reference_ = setup_.open(own);
+      } else {
+        stored_reference_ = setup_.own_data();
+      }
+    }
+    reference_stream_ = stream_of(
+        stored_reference_,
+        spread(setup_.options().reference_num, stored_reference_->size(), "evaluate.reference_num", name), name);
+    judges_->require_enough(std::numeric_limits<std::int64_t>::max(), reference_stream_.count);
+    reference_ = reference_of_images(reference_stream_, *judges_, reference_options());
+  }
+
+  void judge_run() {
+    std::vector<std::string> remarks;
+    const TrainedWith trained_with = setup_.trained_with(*judges_, remarks);
+    const std::vector<SamplingRequest> all = requests(a_, setup_.options(), setup_.sampling_overrides());
+    if (all.size() > 1 && !(a_.out.empty() && a_.state.empty())) {
+      throw ConfigError(
+          "evaluate: --out and --state are for one evaluation; leave them out, or give one value each of "
+          "--weights, --guidance and --steps");
+    }
+    for (const SamplingRequest& request : all) {
+      DrawnImages images(*setup_.checkpoint(), request, num_);
+      if (!a_.out.empty()) {
+        const std::string remark = images.keep_in(a_.out, a_.overwrite);
+        if (!remark.empty()) std::cerr << remark << '\n';
+      }
+      const EvaluationFile file(setup_.run_folder(), images, num_, reference_, *judges_);
+      if (std::optional<Value> known = a_.overwrite || !a_.out.empty() ? std::nullopt : file.read()) {
+        std::cerr << "evaluated before: " << file.path().string() << '\n';
+        records_.push_back(*known);
+        continue;
+      }
+      // The last bits depend on the number of threads.
+      if (const std::int64_t earlier = file.earlier_threads(); earlier > 0 && setup_.threads() == 0) {
+        threads_.emplace(earlier);
+      }
+      GatherOptions gathering;
+      gathering.title = text("judging ", request.weights);
+      gathering.is_cancelled = interrupted;
+      gathering.state_file = a_.state.empty() ? file.state() : fs::path(a_.state);
+      const JudgedSet set = gather(images.stream(a_.what, *threads_), *judges_, gathering);
+      images.finish();
+      records_.push_back(record_of({"run", a_.what, file.run_table(a_.what, images)}, set, reference_, *judges_,
+                                   trained_with, remarks, setup_.host()));
+      keep(file, gathering.state_file);
+    }
+  }
+
+  /// The last record, in the run's folder. Where that fails, the scores are shown at least.
+  void keep(const EvaluationFile& file, const fs::path& state) {
+    try {
+      file.write(records_.back());
+    } catch (const Error& error) {
+      print();
+      throw Error(text("the scores above are not kept: ", error.what()));
+    }
+    std::error_code ignored;
+    if (!state.empty()) fs::remove(state, ignored);
+  }
+
+  void judge_images() {
+    const ImageStream stream = stream_of(images_, spread(num_, images_->size(), "--num", a_.what), a_.what);
+    GatherOptions gathering;
+    gathering.title = "judging";
+    gathering.is_cancelled = interrupted;
+    gathering.state_file = a_.state;
+    const JudgedSet set = gather(stream, *judges_, gathering);
+    records_.push_back(record_of({"images", a_.what, std::nullopt}, set, reference_, *judges_, {}, {}, setup_.host()));
+    std::error_code ignored;
+    if (!a_.state.empty()) fs::remove(a_.state, ignored);
+  }
+
+  void judge_halves() {
+    if (!stored_reference_) {
+      throw ConfigError(
+          "evaluate: --floor takes two halves of the reference's images, and this reference is a file of "
+          "statistics; give --held-out IMAGES, or images as the reference");
+    }
+    const auto [one, other] = halves(stored_reference_->size(), static_cast<std::uint64_t>(setup_.options().seed));
+    const auto half = static_cast<std::int64_t>(one.size());
+    // As many as the model was judged by and with, where there are as many, since scores are biased by both.
+    const auto some = [&](const std::vector<std::int64_t>& indices, std::int64_t count) {
+      std::vector<std::int64_t> chosen;
+      for (const std::int64_t i : spread(count > 0 ? std::min(count, half) : half, half, "", "")) {
+        chosen.push_back(indices[static_cast<std::size_t>(i)]);
+      }
+      judges_->require_enough(static_cast<std::int64_t>(chosen.size()), 0);
+      return reference_of_images(stream_of(stored_reference_, chosen, reference_.name), *judges_, reference_options());
+    };
+    const Reference judged = some(one, num_);
+    const Reference against = some(other, reference_.images);
+    add_floor(judged, against);
+  }
+
+  void judge_held_out() {
+    const std::shared_ptr<StoredImages> images = setup_.open(a_.held_out);
+    const std::int64_t count = num_ > 0 ? std::min(num_, images->size()) : images->size();
+    const Reference judged = reference_of_images(stream_of(images, spread(count, images->size(), "", ""), a_.held_out),
+                                                 *judges_, reference_options());
+    add_floor(judged, reference_);
+  }
+
+  void add_floor(const Reference& judged, const Reference& against) {
+    const JudgedSet set{judged.state, 0, false};
+    records_.push_back(record_of({"floor", judged.name, std::nullopt}, set, against, *judges_, {}, {}, setup_.host()));
+  }
+
+  void print() const {
+    if (a_.json) {
+      Value result{Value::Table{}};
+      result.set("evaluations", Value::Array(records_.begin(), records_.end()));
+      std::cout << to_json(result, 1) << '\n';
+    } else if (!records_.empty()) {
+      std::cout << table_of(records_);
+    } else {
+      std::cout << a_.write_reference << '\n';
+    }
+  }
+
+  EvaluateArguments& a_;
+  EvaluationSetup setup_;
+  std::optional<CpuThreads> threads_;
+  c10::Device device_ = c10::Device(c10::kCPU);
+  std::shared_ptr<StoredImages> images_;
+  std::shared_ptr<StoredImages> stored_reference_;
+  std::optional<Judges> judges_;
+  std::int64_t num_ = 0;
+  ImageStream reference_stream_;
+  Reference reference_;
+  std::vector<Value> records_;
+};
+
+int evaluate_command(const std::vector<std::string>& words) {
+  EvaluateArguments a;
+  a.command = "evaluate";
+  if (!fill_arguments({"evaluate", kUsage, described(a), {"what"}}, words)) return 0;
+  check(a);
+  catch_signals();
+  keep_freed_memory();
+  Command(a).run();
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace casdm
+
+int casdm_evaluate_command(const std::vector<std::string>& arguments) { return casdm::evaluate_command(arguments); }

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "framework/device/threads.h"
+#include "framework/evaluation/stored_images.h"
+#include "framework/sampling/run_sampler.h"
+#include "framework/sampling/sample_folder.h"
+
+namespace casdm {
+
+/// The images of a run as a stream: drawn when they are read, batch by batch, and forgotten when they are judged. Each
+/// is a function of the settings and its index, so a stream that begins in the middle gives the same images.
+class DrawnImages {
+ public:
+  /// Loads the networks. Throws as sampling does.
+  DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count);
+
+  /// All that decides what the images are; a table, the same on every machine.
+  const Value& settings() const { return settings_; }
+  const LoadedExperiment& experiment() const { return experiment_; }
+  c10::Device device() const { return options_.device; }
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const SamplingRequest& request() const { return request_; }
+
+  /// Keeps the images in a folder, as `casdm sample` does, or takes those that it has drawn there before. Returns a
+  /// remark for the user, or nothing.
+  std::string keep_in(const std::filesystem::path& folder, bool overwrite);
+
+  /// Completes the folder; nothing where there is none.
+  void finish();
+
+  /// Keeps a reference to this. `threads` follows the load between steps.
+  ImageStream stream(std::string name, CpuThreads& threads);
+
+ private:
+  at::Tensor read(std::int64_t first, std::int64_t n);
+  at::Tensor batch_from(std::int64_t first);
+  at::Tensor draw(std::int64_t first);
+
+  Checkpoint checkpoint_;
+  SamplingRequest request_;
+  std::int64_t count_;
+  LoadedExperiment experiment_;
+  GenerateOptions options_;
+  Model model_;
+  std::function<std::int64_t(std::int64_t)> label_;
+  Value settings_;
+  std::unique_ptr<SampleFolder> folder_;
+  std::shared_ptr<StoredImages> kept_;  ///< of a folder that is complete
+  CpuThreads* threads_ = nullptr;
+  std::shared_ptr<std::function<void(std::int64_t)>> on_drawn_;
+  std::int64_t first_ = -1;  ///< of the batch that is held
+  at::Tensor batch_;
+};
+
+}  // namespace casdm

@@ -1,0 +1,105 @@
+#include "framework/evaluation/evaluation_file.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdio>
+#include <iostream>
+
+#include "casdm/text.h"
+#include "framework/config/key_path.h"
+#include "framework/evaluation/gather.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kKeyDigits = 16;
+
+/// A name of weights, which may be the path of a file, as a part of a file's name.
+std::string as_file_name(const std::string& weights) {
+  std::string name = fs::path(weights).stem().string();
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '_'; }, '_');
+  return name.substr(0, 64);
+}
+
+std::string twelve_digits(std::int64_t images) {
+  std::array<char, 32> digits;
+  std::snprintf(digits.data(), digits.size(), "%012lld", static_cast<long long>(images));
+  return digits.data();
+}
+
+}  // namespace
+
+EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, std::int64_t num,
+                               const Reference& reference, const Judges& judges)
+    : run_(run) {
+  if (run.empty()) return;
+  Value settings = images.settings();
+  std::erase_if(settings.as_table(), [](const Value::Member& member) { return member.first == "threads"; });
+  const Value all(Value::Table{
+      {"settings", settings}, {"num", num}, {"reference", reference.sha256}, {"judges", judges.identity()}});
+  path_ = run / "evaluation" /
+          text(twelve_digits(images.checkpoint().images()), '-', as_file_name(images.request().weights), '-',
+               sha256(to_json(all)).substr(0, kKeyDigits), ".json");
+}
+
+fs::path EvaluationFile::state() const {
+  return path_.empty() ? fs::path() : fs::path(path_).replace_extension(".state");
+}
+
+std::optional<Value> EvaluationFile::read() const {
+  std::error_code ignored;
+  if (path_.empty() || !fs::exists(path_, ignored)) return std::nullopt;
+  try {
+    Value record = from_json(read_file(path_));
+    table_of({record});  // throws where it lacks anything that is shown
+    return record;
+  } catch (const Error& error) {
+    std::cerr << "warning: evaluating again, since " << path_.string() << " cannot be used: " << error.what() << '\n';
+    return std::nullopt;
+  }
+}
+
+std::int64_t EvaluationFile::earlier_threads() const {
+  std::error_code ignored;
+  if (path_.empty()) return 0;
+  try {
+    if (fs::exists(state(), ignored)) return threads_of_state(state());
+    if (!fs::exists(path_, ignored)) return 0;
+    const Value record = from_json(read_file(path_));
+    const Value* threads = find_path(record, "run.threads");
+    return threads != nullptr && threads->is_integer() ? std::clamp<std::int64_t>(threads->as_integer(), 0, 1024) : 0;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+void EvaluationFile::write(const Value& record) const {
+  if (path_.empty()) return;
+  std::error_code failure;
+  fs::create_directories(path_.parent_path(), failure);
+  if (failure) throw Error(text(path_.parent_path().string(), " cannot be made: ", failure.message()));
+  write_file(path_, to_json(record, 1) + "\n");
+}
+
+Value EvaluationFile::run_table(const std::string& name, const DrawnImages& images) const {
+  const Value& settings = images.settings();
+  const Checkpoint& checkpoint = images.checkpoint();
+  const Value where(Value::Table{{"path", checkpoint.path().string()}, {"images", checkpoint.images()}});
+  Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
+  for (const char* key :
+       {"weights", "sampler", "steps", "guidance", "labels", "seed", "batch", "precision", "device"}) {
+    run.set(key, *settings.find(key));
+  }
+  run.set("threads", std::int64_t{at::get_num_threads()});
+  return run;
+}
+
+}  // namespace casdm

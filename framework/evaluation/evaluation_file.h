@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "framework/evaluation/drawn_images.h"
+#include "framework/evaluation/record.h"
+
+namespace casdm {
+
+/// The file of one evaluation in a run's folder: RUN/evaluation/<images>-<weights>-<key>.json, where the key is a
+/// function of all that decides the scores. So the same evaluation has the same file, and another one another.
+class EvaluationFile {
+ public:
+  /// @param run  the folder; empty: nothing is kept
+  EvaluationFile(const std::filesystem::path& run, const DrawnImages& images, std::int64_t num,
+                 const Reference& reference, const Judges& judges);
+
+  const std::filesystem::path& path() const { return path_; }
+
+  /// Beside it, of an evaluation that was interrupted; empty: there is no folder.
+  std::filesystem::path state() const;
+
+  /// The record, where there is one that can be read.
+  std::optional<Value> read() const;
+
+  /// The number of threads that an earlier evaluation took, complete or not; 0: there is none.
+  std::int64_t earlier_threads() const;
+
+  /// Throws Error.
+  void write(const Value& record) const;
+
+  /// How the images of a run were drawn, for `Evaluation::run`.
+  Value run_table(const std::string& name, const DrawnImages& images) const;
+
+ private:
+  std::filesystem::path run_;
+  std::filesystem::path path_;
+};
+
+}  // namespace casdm

@@ -1,0 +1,151 @@
+#include "framework/evaluation/evaluation_setup.h"
+
+#include <algorithm>
+
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+#include "framework/config/merge.h"
+#include "framework/config/overrides.h"
+#include "framework/loading/find_plugins.h"
+#include "framework/loading/lock.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kEvaluate = "evaluate";
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+bool is_run(const fs::path& path) {
+  return is_there(path / "state.json") || (is_there(path / "config.toml") && is_there(path / "checkpoints"));
+}
+
+/// `document` with the table [plugins] of `base`.
+Value with_plugins(Value document, const LoadedExperiment& base) {
+  if (const Value* plugins = base.resolved.find("plugins")) document.set("plugins", *plugins);
+  return document;
+}
+
+/// The tables of an experiment that are named, and [plugins], with the host's keys alone in [data].
+LoadedExperiment part_of(Value document, std::vector<std::string> tables, std::shared_ptr<PluginHost> host) {
+  tables.emplace_back("plugins");
+  const auto is_other = [&](const std::string& name) {
+    return std::find(tables.begin(), tables.end(), name) == tables.end();
+  };
+  OptionSchema schema = host_schema();
+  std::erase_if(schema, [&](const OptionSpec& option) { return is_other(option.name); });
+  std::erase_if(document.as_table(), [&](const Value::Member& member) { return is_other(member.first); });
+  for (OptionSpec& option : schema) {
+    if (option.name == "data") option.component_kind.clear();
+  }
+  if (Value* data = document.find("data")) {
+    const OptionSchema& fields = *host_fields(&host_schema(), "data");
+    std::erase_if(data->as_table(), [&](const Value::Member& member) {
+      return std::none_of(fields.begin(), fields.end(), [&](const OptionSpec& f) { return f.name == member.first; });
+    });
+  }
+  Value resolved = resolve(document, schema, host->catalog());
+  check_lock(resolved, host->catalog());
+  auto options = read_options<Experiment>(resolved);
+  return {std::move(resolved), std::move(options), std::move(host)};
+}
+
+}  // namespace
+
+EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(request)) {
+  if (!request_.what.empty() && !is_there(request_.what)) {
+    const std::string near = near_path(request_.what);
+    throw ConfigError(text("evaluate: ", quoted(request_.what), " does not exist",
+                           near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
+  }
+  Value document{Value::Table{}};
+  if (!request_.what.empty() && is_run(request_.what)) {
+    checkpoint_ = Checkpoint::open(fs::canonical(request_.what));
+    const Value& config = checkpoint_->config();
+    for (const char* key : {kEvaluate, "plugins"}) {
+      if (const Value* table = config.find(key)) document.set(key, *table);
+    }
+    const auto data = read_options<DataOptions>(*config.find("data"));
+    shape_ = ImageShape::square(data.channels, data.image_size);
+  } else if (request_.size) {
+    shape_ = ImageShape::square(3, *request_.size);
+  }
+  if (!request_.config.empty()) {
+    const Value piece = load_document(request_.config);
+    Value over{Value::Table{}};
+    for (const char* key : {kEvaluate, "plugins"}) {
+      if (const Value* table = piece.find(key)) over.set(key, *table);
+    }
+    if (over.find(kEvaluate) == nullptr) {
+      throw ConfigError(text("evaluate: --config ", request_.config, " has no [evaluate]"));
+    }
+    merge(document, over, &host_schema());
+  }
+  std::vector<std::string> own;
+  for (const std::string& written : request_.overrides) {
+    const std::vector<KeyPart> path = split_key_path(written.substr(0, written.find('=')));
+    (path.empty() || path.front().name != kEvaluate ? sampling_overrides_ : own).push_back(written);
+  }
+  if (!checkpoint_ && !sampling_overrides_.empty()) {
+    throw ConfigError(text("--set ", quoted(sampling_overrides_.front()),
+                           ": nothing is sampled; only keys of [evaluate] "
+                           "mean anything here"));
+  }
+  apply_overrides(document, own);
+  base_ = part_of(document, {kEvaluate}, find_plugins(document, request_.plugin_files));
+  options_ = evaluate_options(base_.resolved);
+}
+
+fs::path EvaluationSetup::run_folder() const {
+  if (!checkpoint_) return {};
+  const fs::path run = fs::absolute(checkpoint_->path()).parent_path().parent_path();
+  return is_there(run / "config.toml") ? run : fs::path();
+}
+
+std::int64_t EvaluationSetup::threads() const {
+  if (!checkpoint_) return 0;
+  const Value* threads = find_path(checkpoint_->config(), "run.threads");
+  return threads != nullptr && threads->is_integer() ? threads->as_integer() : 0;
+}
+
+std::shared_ptr<StoredImages> EvaluationSetup::open(const fs::path& path) {
+  std::shared_ptr<StoredImages> images = images_at(path, shape_, base_);
+  if (!shape_) shape_ = images->shape();
+  return images;
+}
+
+std::shared_ptr<StoredImages> EvaluationSetup::own_data() {
+  return images_of_table(*checkpoint_->config().find("data"), base_);
+}
+
+std::string EvaluationSetup::own_data_name() const {
+  if (!checkpoint_) return "";
+  const Value& data = *checkpoint_->config().find("data");
+  const Value* path = data.find("path");
+  return path != nullptr && path->is_string() ? path->as_string() : text("the run's ", data.find("type")->as_string());
+}
+
+TrainedWith EvaluationSetup::trained_with(const Judges& judges, std::vector<std::string>& remarks) const {
+  if (!checkpoint_) return {};
+  std::vector<std::pair<std::string, Component<MetricLoss>>> made;
+  try {
+    made =
+        training_metrics(part_of(with_plugins(checkpoint_->config(), base_), {"metrics", "data"}, base_.host), remarks);
+  } catch (const Error& error) {
+    remarks.push_back(
+        text("whether a judge is a network that the run was trained with could not be seen: ", error.what()));
+  }
+  std::vector<TrainingMetric> metrics;
+  for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});
+  return shared_networks(judges, metrics);
+}
+
+}  // namespace casdm

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/config/evaluate_options.h"
+#include "framework/evaluation/record.h"
+#include "framework/evaluation/stored_images.h"
+#include "framework/training/checkpoint.h"
+
+namespace casdm {
+
+/// What the command line says of an evaluation, as far as it decides where images and judges come from.
+struct SetupRequest {
+  std::string what;                                 ///< a run, its checkpoint, or images; empty: none
+  std::string config;                               ///< of `--config`
+  std::vector<std::string> overrides;               ///< of `--set`
+  std::vector<std::filesystem::path> plugin_files;  ///< of `--plugin`
+  std::optional<std::int64_t> size;                 ///< of `--size`
+};
+
+/// Where an evaluation finds its run, judges and images.
+class EvaluationSetup {
+ public:
+  /// Throws ConfigError when there is nothing at `what`, and for keys of [evaluate] that do not resolve; Error when a
+  /// checkpoint cannot be read.
+  explicit EvaluationSetup(SetupRequest request);
+
+  const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }  ///< of a run; none: images are judged
+  std::filesystem::path run_folder() const;  ///< empty: there is none, or the checkpoint lies elsewhere
+  const EvaluateOptions& options() const { return options_; }
+  const PluginHost& host() const { return *base_.host; }
+  const std::vector<std::string>& sampling_overrides() const { return sampling_overrides_; }
+  std::int64_t threads() const;  ///< that the run's experiment asks for; 0: it does not
+
+  /// Of the images, once something has said it: the run, an NPZ, an experiment file, or --size.
+  const std::optional<ImageShape>& shape() const { return shape_; }
+
+  /// See images_at. What they are decides `shape` where nothing has yet.
+  std::shared_ptr<StoredImages> open(const std::filesystem::path& path);
+
+  /// The images of the run's [data], and what people call them.
+  std::shared_ptr<StoredImages> own_data();
+  std::string own_data_name() const;
+
+  /// The metrics of the run that share a network with a judge.
+  TrainedWith trained_with(const Judges& judges, std::vector<std::string>& remarks) const;
+
+ private:
+  SetupRequest request_;
+  std::optional<Checkpoint> checkpoint_;
+  std::vector<std::string> sampling_overrides_;
+  LoadedExperiment base_;  ///< [evaluate] and [plugins]
+  EvaluateOptions options_;
+  std::optional<ImageShape> shape_;
+};
+
+}  // namespace casdm

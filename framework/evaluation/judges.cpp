@@ -1,0 +1,286 @@
+#include "framework/evaluation/judges.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/composition/model.h"
+#include "framework/config/example.h"
+#include "framework/loading/global_state.h"
+
+namespace casdm {
+
+namespace {
+
+std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
+
+/// The options of a component without the host's keys beside them.
+Value own_options(const ComponentConfig& config, std::string_view kind, const PluginHost& host) {
+  Value result{Value::Table{}};
+  for (const OptionSpec& option : host.catalog().component(kind, config.type).options) {
+    if (const Value* value = config.table.find(option.name)) result.set(option.name, *value);
+  }
+  return result;
+}
+
+ComponentConfig recommended(std::string_view kind, const std::string& type, const PluginHost& host) {
+  Value table{Value::Table{}};
+  table.set("type", type);
+  table.set_location({"", 0, 0, text("evaluate (the recommended ", kind, ")")});
+  const Value resolved = resolve_component(table, kind, host.catalog());
+  return {resolved.find("type")->as_string(), resolved};
+}
+
+std::vector<JudgeOptions> judges_of(const EvaluateOptions& options, const PluginHost& host) {
+  if (!options.judges.empty()) return options.judges;
+  const std::vector<std::string> types = recommended_components(FeatureExtractor::kind, host.catalog());
+  if (types.empty()) {
+    throw ConfigError(
+        "evaluate.judges: no plugin recommends a feature extractor; name one: [[evaluate.judges]] type = \"...\". "
+        "`casdm plugins list` shows what there is");
+  }
+  JudgeOptions judge;
+  judge.extractor = recommended(FeatureExtractor::kind, types.front(), host);
+  return {judge};
+}
+
+std::vector<SetMetricOptions> metrics_of(const JudgeOptions& judge, const PluginHost& host) {
+  if (!judge.metrics.empty()) return judge.metrics;
+  std::vector<SetMetricOptions> result;
+  for (const std::string& type : recommended_components(SetMetric::kind, host.catalog())) {
+    result.push_back({recommended(SetMetric::kind, type, host), ""});
+  }
+  if (!result.empty()) return result;
+  throw ConfigError(
+      "evaluate.judges.metrics: no plugin recommends a set metric; name one: metrics = [{ type = \"...\" }]. "
+      "`casdm plugins list` shows what there is");
+}
+
+std::string_view to_string(ExtractorResize resize) {
+  switch (resize) {
+    case ExtractorResize::none:
+      return "none";
+    case ExtractorResize::bilinear:
+      return "bilinear";
+    case ExtractorResize::tf1_bilinear:
+      return "tf1_bilinear";
+    case ExtractorResize::bicubic_antialias:
+      return "bicubic_antialias";
+  }
+  return "none";
+}
+
+Value identity_of(const ComponentConfig& config, const Value& options, const ExtractorInfo& info,
+                  const FeatureInfo& feature) {
+  return Value(Value::Table{{"type", config.type},
+                            {"options", options},
+                            {"feature", feature.name},
+                            {"dimension", feature.dimension},
+                            {"spatial", feature.is_spatial},
+                            {"input_size", info.input_size},
+                            {"resize", std::string(to_string(info.resize))},
+                            {"quantised", info.is_quantised},
+                            {"trained_on", info.trained_on},
+                            {"weights_sha256", info.weights},
+                            {"licence", info.licence}});
+}
+
+const FeatureInfo& feature_of(const JudgeOptions& options, const ExtractorInfo& info) {
+  if (options.feature.empty()) return info.features.front();
+  std::vector<std::string> names;
+  for (const FeatureInfo& feature : info.features) {
+    if (feature.name == options.feature) return feature;
+    names.push_back(feature.name);
+  }
+  throw ConfigError(text(error_prefix(options.extractor), "it has no feature ", quoted(options.feature), "; it has ",
+                         join(names, ", ")));
+}
+
+std::string shape_of(const Tensor& tensor) {
+  return tensor.defined() ? text(at::toString(tensor.scalar_type()), ' ', tensor.sizes()) : "an undefined tensor";
+}
+
+}  // namespace
+
+Judges::Judges(const EvaluateOptions& options, const PluginHost& host, const ImageShape& image, c10::Device device)
+    : image_(image), device_(device) {
+  for (const JudgeOptions& judge : judges_of(options, host)) add_judge(judge, host, device);
+  std::set<std::string> names;
+  for (const JudgeMetric& metric : metrics_) {
+    for (const std::string& name : metric.score_names) {
+      if (names.insert(name).second) continue;
+      throw ConfigError(text("evaluate.judges: two scores are named ", quoted(name),
+                             "; set name = \"...\" in one of the judges or metrics"));
+    }
+  }
+}
+
+std::size_t Judges::network_for(const JudgeOptions& options, const PluginHost& host, c10::Device device) {
+  Network network;
+  network.table = own_options(options.extractor, FeatureExtractor::kind, host);
+  network.table.set("type", options.extractor.type);
+  for (std::size_t i = 0; i < networks_.size(); ++i) {
+    if (networks_[i].table == network.table) return i;
+  }
+  network.extractor = host.create<FeatureExtractor>(options.extractor, {image_, 0});
+  network.extractor.call(&FeatureExtractor::train, false);
+  network.extractor.call([&](FeatureExtractor& extractor) { move_to(extractor, device); });
+  networks_.push_back(std::move(network));
+  return networks_.size() - 1;
+}
+
+void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10::Device device) {
+  Judge judge;
+  judge.network = network_for(options, host, device);
+  Network& network = networks_[judge.network];
+  judge.info = network.extractor.call(&FeatureExtractor::info);
+  if (judge.info.features.empty()) network.extractor.fail("it declares no feature");
+  if (judge.info.channels != 0 && judge.info.channels != image_.channels) {
+    throw ConfigError(text(error_prefix(options.extractor), "it needs images of ", judge.info.channels,
+                           " channels; these have ", image_.channels));
+  }
+  judge.feature = feature_of(options, judge.info);
+  judge.extractor = identity_of(options.extractor, own_options(options.extractor, FeatureExtractor::kind, host),
+                                judge.info, judge.feature);
+  const bool is_first = judge.feature.name == judge.info.features.front().name;
+  judge.name = !options.name.empty() ? options.name
+               : is_first            ? bare_name(options.extractor.type)
+                                     : text(bare_name(options.extractor.type), "_", judge.feature.name);
+  const auto known = std::find(network.features.begin(), network.features.end(), judge.feature.name);
+  if (known == network.features.end()) network.features.push_back(judge.feature.name);
+  judges_.push_back(std::move(judge));
+  for (const SetMetricOptions& metric : metrics_of(options, host)) add_metric(metric, host);
+}
+
+void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host) {
+  const Judge& judge = judges_.back();
+  JudgeMetric metric;
+  metric.judge = judges_.size() - 1;
+  metric.metric = host.create<SetMetric>(options.metric, {judge.feature, 0});
+  metric.info = metric.metric.call(&SetMetric::info);
+  if (metric.info.scores.empty()) metric.metric.fail("it declares no score");
+  metric.identity = Value(
+      Value::Table{{"type", options.metric.type}, {"options", own_options(options.metric, SetMetric::kind, host)}});
+  for (const ScoreInfo& score : metric.info.scores) {
+    metric.score_names.push_back(text(judge.name, ".", options.name.empty() ? "" : options.name + ".", score.name));
+  }
+  metrics_.push_back(std::move(metric));
+}
+
+Value Judges::identity() const {
+  Value::Array result;
+  for (const JudgeMetric& metric : metrics_) {
+    result.push_back(Value(Value::Table{{"extractor", judges_[metric.judge].extractor}, {"metric", metric.identity}}));
+  }
+  return result;
+}
+
+SetState Judges::start() const {
+  SetState set;
+  for (const JudgeMetric& metric : metrics_) set.metrics.push_back(metric.metric.call(&SetMetric::start));
+  return set;
+}
+
+NamedTensors Judges::features(const Network& network, const Tensor& images) const {
+  NamedTensors found = network.extractor.call(&FeatureExtractor::extract, images.to(device_), network.features);
+  require_unchanged_state();
+  if (found.size() != network.features.size()) {
+    network.extractor.fail(
+        text("extract() returned ", found.size(), " features; ", network.features.size(), " were asked for"));
+  }
+  return found;
+}
+
+void Judges::update(SetState& set, const Tensor& images, std::int64_t first, const std::vector<bool>& wanted) const {
+  at::NoGradGuard no_grad;
+  FeatureBatch batch;
+  for (std::int64_t i = 0; i < images.size(0); ++i) batch.images.push_back(first + i);
+  for (std::size_t n = 0; n < networks_.size(); ++n) {
+    const auto is_of_network = [&](std::size_t i) {
+      return judges_[metrics_[i].judge].network == n && (wanted.empty() || wanted[i]);
+    };
+    bool is_needed = false;
+    for (std::size_t i = 0; i < metrics_.size(); ++i) is_needed = is_needed || is_of_network(i);
+    if (!is_needed) continue;
+    const NamedTensors found = features(networks_[n], images);
+    for (std::size_t i = 0; i < metrics_.size(); ++i) {
+      if (!is_of_network(i)) continue;
+      const Judge& judge = judges_[metrics_[i].judge];
+      const auto at = std::find(networks_[n].features.begin(), networks_[n].features.end(), judge.feature.name);
+      batch.features = found[static_cast<std::size_t>(at - networks_[n].features.begin())].second;
+      const Tensor& f = batch.features;
+      const bool fits = f.defined() && f.is_floating_point() && f.dim() == (judge.feature.is_spatial ? 4 : 2) &&
+                        f.size(0) == images.size(0) && f.size(1) == judge.feature.dimension;
+      if (!fits) {
+        networks_[n].extractor.fail(text("extract() returned ", shape_of(f), " as ", quoted(judge.feature.name),
+                                         "; expected floating point [", images.size(0), ", ", judge.feature.dimension,
+                                         judge.feature.is_spatial ? ", h, w]" : "]"));
+      }
+      const Tensor finite = f.isfinite().flatten(1).all(1).cpu();
+      if (!finite.all().item<bool>()) {
+        const std::int64_t image = first + finite.logical_not().nonzero()[0].item<std::int64_t>();
+        networks_[n].extractor.fail(
+            text("feature ", quoted(judge.feature.name), " of image ", image, " is not finite"));
+      }
+      metrics_[i].metric.call(&SetMetric::update, set.metrics[i], batch);
+    }
+  }
+  set.images += images.size(0);
+}
+
+void Judges::require_enough(std::int64_t num, std::int64_t reference_num) const {
+  for (const JudgeMetric& metric : metrics_) {
+    const std::int64_t least = metric.info.minimum_images;
+    const bool lacks_reference = metric.info.needs_reference && reference_num > 0 && reference_num < least;
+    if (num >= least && !lacks_reference) continue;
+    throw ConfigError(
+        text("evaluate: ", metric.score_names.front(), " needs at least ", least, " images in each set; ",
+             num < least ? text("there are ", num, " to judge") : text("the reference has ", reference_num),
+             ". Give more images, or leave this metric out of [[evaluate.judges]]"));
+  }
+}
+
+std::vector<JudgedScore> Judges::compare(const SetState& generated, const SetState& reference) const {
+  at::NoGradGuard no_grad;
+  std::vector<JudgedScore> result;
+  for (std::size_t i = 0; i < metrics_.size(); ++i) {
+    const JudgeMetric& metric = metrics_[i];
+    if (metric.info.needs_reference && reference.metrics[i].empty()) continue;
+    const NamedTensors none = metric.info.needs_reference ? NamedTensors{} : metric.metric.call(&SetMetric::start);
+    const std::vector<Score> scores =
+        metric.metric.call(&SetMetric::compare, generated.metrics[i], none.empty() ? reference.metrics[i] : none);
+    if (scores.size() != metric.info.scores.size()) {
+      metric.metric.fail(
+          text("compare() returned ", scores.size(), " scores; it declares ", metric.info.scores.size()));
+    }
+    for (std::size_t s = 0; s < scores.size(); ++s) {
+      if (scores[s].name != metric.info.scores[s].name) {
+        metric.metric.fail(text("compare() returned the score ", quoted(scores[s].name), "; it declares ",
+                                quoted(metric.info.scores[s].name), " there"));
+      }
+      result.push_back(
+          {metric.score_names[s], i, scores[s].value, scores[s].standard_error, metric.info.scores[s].is_lower_better});
+    }
+  }
+  require_unchanged_state();
+  return result;
+}
+
+bool Judges::is_lower_better(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const JudgeMetric& metric : metrics_) {
+    for (std::size_t i = 0; i < metric.score_names.size(); ++i) {
+      if (metric.score_names[i] == name) return metric.info.scores[i].is_lower_better;
+      names.push_back(metric.score_names[i]);
+    }
+  }
+  const std::vector<std::string> near = nearest(name, names, 1);
+  throw ConfigError(text("evaluate.keep_best: there is no score ", quoted(name),
+                         near.empty() ? "" : text("; did you mean ", near[0], "?"), " There are ", join(names, ", ")));
+}
+
+}  // namespace casdm

@@ -1,0 +1,205 @@
+#include "framework/evaluation/npz_reader.h"
+
+#include <ATen/ATen.h>
+#include <zip.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr const char* kImages = "arr_0";
+constexpr std::string_view kEnding = ".npy";
+constexpr std::size_t kMagic = 6;
+constexpr std::size_t kLongestHeader = 1 << 16;
+constexpr std::int64_t kLargestArray = std::int64_t{1} << 31;  // bytes of one that is read whole
+
+/// What follows `key` and a colon in the header's dict.
+std::string_view after(std::string_view dict, std::string_view key) {
+  const std::size_t found = dict.find(text('\'', key, "':"));
+  if (found == std::string_view::npos) throw Error(text("has an array without '", key, "'"));
+  dict.remove_prefix(found + key.size() + 3);
+  dict.remove_prefix(std::min(dict.find_first_not_of(' '), dict.size()));
+  return dict;
+}
+
+std::vector<std::int64_t> sizes_in(std::string_view tuple) {
+  std::vector<std::int64_t> sizes;
+  if (!tuple.starts_with('(')) throw Error("has an array whose shape is not a tuple");
+  tuple.remove_prefix(1);
+  while (true) {
+    tuple.remove_prefix(std::min(tuple.find_first_not_of(" ,"), tuple.size()));
+    if (tuple.starts_with(')')) return sizes;
+    std::int64_t size = 0;
+    const auto [end, failure] = std::from_chars(tuple.data(), tuple.data() + tuple.size(), size);
+    if (failure != std::errc() || size < 0) throw Error("has an array whose shape is no tuple of sizes");
+    sizes.push_back(size);
+    tuple.remove_prefix(static_cast<std::size_t>(end - tuple.data()));
+  }
+}
+
+std::int64_t elements(const NpyHeader& header) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : header.shape) {
+    if (size != 0 && count > std::numeric_limits<std::int64_t>::max() / size / 64)
+      throw Error("has an array too large");
+    count *= size;
+  }
+  return count;
+}
+
+std::string shown(const NpyHeader& header) {
+  std::vector<std::string> sizes;
+  for (const std::int64_t size : header.shape) sizes.push_back(std::to_string(size));
+  return text(quoted(header.type), " [", join(sizes, ", "), "]");
+}
+
+}  // namespace
+
+NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size) {
+  if (bytes.size() < kMagic + 4 || bytes.substr(0, kMagic) != "\x93NUMPY")
+    throw Error("holds a member that is no array");
+  const auto byte = [&](std::size_t at) { return static_cast<std::size_t>(static_cast<unsigned char>(bytes.at(at))); };
+  const bool is_long = byte(kMagic) >= 2;
+  const std::size_t start = kMagic + (is_long ? 6 : 4);
+  std::size_t length = byte(8) | byte(9) << 8;
+  if (is_long && bytes.size() >= start) length |= byte(10) << 16 | byte(11) << 24;
+  if (length > kLongestHeader || bytes.size() < start + length) throw Error("has an array whose header does not end");
+  const std::string_view dict = std::string_view(bytes).substr(start, length);
+  NpyHeader header;
+  const std::string_view type = after(dict, "descr");
+  const std::size_t end = type.find('\'', 1);
+  if (!type.starts_with('\'') || end == std::string_view::npos) throw Error("has an array of records, not of numbers");
+  header.type = type.substr(1, end - 1);
+  header.is_fortran = after(dict, "fortran_order").starts_with("True");
+  header.shape = sizes_in(after(dict, "shape"));
+  size = start + length;
+  return header;
+}
+
+NpzReader::NpzReader(std::filesystem::path path) : path_(std::move(path)) {
+  int code = 0;
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path_, ignored)) fail("is not a file");
+  zip* archive = zip_open(path_.c_str(), ZIP_RDONLY, &code);
+  if (archive == nullptr) {
+    zip_error_t error;
+    zip_error_init_with_code(&error, code);
+    const std::string reason = zip_error_strerror(&error);
+    zip_error_fini(&error);
+    fail(text("cannot be read as an NPZ (is it truncated?): ", reason));
+  }
+  archive_ = {archive, zip_discard};
+  const auto count = static_cast<std::uint64_t>(zip_get_num_entries(archive, 0));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const char* raw = zip_get_name(archive, i, 0);
+    const std::string_view name = raw != nullptr ? raw : "";
+    if (name.ends_with(kEnding)) names_.emplace_back(name.substr(0, name.size() - kEnding.size()));
+  }
+}
+
+void NpzReader::fail(const std::string& what) const { throw Error(text(path_.string(), " ", what)); }
+
+bool NpzReader::has(const std::string& name) const {
+  return std::find(names_.begin(), names_.end(), name) != names_.end();
+}
+
+std::shared_ptr<zip_file> NpzReader::open(const std::string& name) const {
+  if (!has(name)) fail(text("holds no array ", quoted(name), "; it holds ", join(names_, ", ")));
+  zip_file_t* file = zip_fopen(archive_.get(), text(name, kEnding).c_str(), 0);
+  if (file == nullptr) fail(text("cannot be read: ", zip_strerror(archive_.get())));
+  return {file, zip_fclose};
+}
+
+void NpzReader::read(zip_file* file, void* data, std::size_t size, const std::string& name) const {
+  char* next = static_cast<char*>(data);
+  while (size > 0) {
+    const zip_int64_t got = zip_fread(file, next, size);
+    if (got < 0) fail(text("cannot be read, ", quoted(name), ": ", zip_file_strerror(file)));
+    if (got == 0) fail(text("ends within the array ", quoted(name)));
+    next += got;
+    size -= static_cast<std::size_t>(got);
+  }
+}
+
+NpyHeader NpzReader::read_header(zip_file* file, const std::string& name) const {
+  std::string bytes(kMagic + 6, '\0');
+  read(file, bytes.data(), kMagic + 4, name);
+  const auto byte = [&](std::size_t at) { return static_cast<std::size_t>(static_cast<unsigned char>(bytes[at])); };
+  std::size_t length = byte(8) | byte(9) << 8;
+  std::size_t start = kMagic + 4;
+  if (byte(kMagic) >= 2) {
+    read(file, bytes.data() + start, 2, name);
+    length |= byte(10) << 16 | byte(11) << 24;
+    start += 2;
+  }
+  bytes.resize(start + std::min(length, kLongestHeader));
+  read(file, bytes.data() + start, bytes.size() - start, name);
+  std::size_t size = 0;
+  try {
+    return parse_npy_header(bytes, size);
+  } catch (const Error& error) {
+    fail(text(error.what(), ": ", quoted(name)));
+  }
+}
+
+NpyHeader NpzReader::header(const std::string& name) const { return read_header(open(name).get(), name); }
+
+at::Tensor NpzReader::numbers(const std::string& name) const {
+  const std::shared_ptr<zip_file> file = open(name);
+  const NpyHeader header = read_header(file.get(), name);
+  const bool is_double = header.type == "<f8";
+  if (!is_double && header.type != "<f4") {
+    fail(text("holds ", shown(header), " as ", quoted(name), "; expected numbers in floating point, <f8 or <f4"));
+  }
+  if (elements(header) > kLargestArray / 8)
+    fail(text("holds an array ", quoted(name), " that is too large to be read"));
+  std::vector<std::int64_t> shape = header.shape;
+  if (header.is_fortran) std::reverse(shape.begin(), shape.end());
+  at::Tensor values = at::empty(shape, is_double ? at::kDouble : at::kFloat);
+  read(file.get(), values.data_ptr(), values.nbytes(), name);
+  char past = 0;
+  if (zip_fread(file.get(), &past, 1) != 0)
+    fail(text("is damaged: ", quoted(name), " does not end where it should, or its checksum differs"));
+  if (header.is_fortran)
+    values = values.permute([&] {
+      std::vector<std::int64_t> order;
+      for (std::int64_t i = values.dim(); i-- > 0;) order.push_back(i);
+      return order;
+    }());
+  return values.to(at::kDouble).contiguous();
+}
+
+NpzImages::NpzImages(const std::filesystem::path& path) : archive_(path) {
+  header_ = archive_.header(kImages);
+  const std::vector<std::int64_t>& s = header_.shape;
+  const bool fits = header_.type == "|u1" && !header_.is_fortran && s.size() == 4 && s[0] > 0 && s[1] == s[2] &&
+                    s[1] > 0 && s[1] <= 4096 && (s[3] == 1 || s[3] == 3);
+  if (fits) return;
+  const bool is_float = header_.type.find('f') != std::string::npos;
+  archive_.fail(text("holds ", shown(header_), " as \"arr_0\"; expected 8-bit images, uint8 [N, size, size, 3 or 1]",
+                     is_float ? ". Save them as bytes: clip((x + 1) * 127.5, 0, 255)" : ""));
+}
+
+void NpzImages::rewind() {
+  file_ = archive_.open(kImages);
+  archive_.read_header(file_.get(), kImages);
+  next_ = 0;
+}
+
+at::Tensor NpzImages::read(std::int64_t index) {
+  if (!file_ || index < next_) rewind();
+  at::Tensor rows = at::empty({image_size(), image_size(), channels()}, at::kByte);
+  for (; next_ <= index; ++next_) archive_.read(file_.get(), rows.data_ptr(), rows.nbytes(), kImages);
+  char past = 0;
+  if (next_ == size() && zip_fread(file_.get(), &past, 1) != 0) archive_.fail("is damaged: its checksum differs");
+  return rows.permute({2, 0, 1});
+}
+
+}  // namespace casdm

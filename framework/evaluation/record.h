@@ -1,0 +1,52 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "casdm/metric_loss.h"
+#include "framework/evaluation/gather.h"
+#include "framework/evaluation/reference.h"
+
+namespace casdm {
+
+/// The terms of a run that share a trained network with each of `judges`: "metric.NAME". Weights are compared, not
+/// files, so a converted file is seen through.
+using TrainedWith = std::vector<std::vector<std::string>>;
+
+/// One metric of a run, for comparison.
+struct TrainingMetric {
+  std::string term;
+  const Module* module;
+};
+
+TrainedWith shared_networks(const Judges& judges, const std::vector<TrainingMetric>& metrics);
+
+/// The metrics of a run's experiment that train something, made for this comparison. One that cannot be made (its
+/// plugin or weights are gone) is left out, and reported in `remarks`.
+std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(const LoadedExperiment& experiment,
+                                                                            std::vector<std::string>& remarks);
+
+/// What was judged.
+struct Evaluation {
+  std::string what;          ///< "run", "images" or "floor"
+  std::string name;          ///< for people: a path
+  std::optional<Value> run;  ///< a table of how the images were drawn
+};
+
+/// The scores of a set with all that a reader must know of them: the record that evaluation.md describes.
+Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Reference& reference, const Judges& judges,
+                const TrainedWith& trained_with, const std::vector<std::string>& remarks, const PluginHost& host);
+
+/// The warnings of a record.
+std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& reference, const Judges& judges,
+                                     const TrainedWith& trained_with);
+
+/// Records as a table for people: of one, a line for each score; of several, a line for each of them. Ends with the
+/// warnings.
+std::string table_of(const std::vector<Value>& records);
+
+/// "12,345".
+std::string grouped(std::int64_t count);
+
+}  // namespace casdm

@@ -1,0 +1,347 @@
+#include "framework/evaluation/reference.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+
+#include "casdm/build_info.h"
+#include "casdm/text.h"
+#include "framework/evaluation/npz_reader.h"
+#include "framework/evaluation/statistics.h"
+#include "framework/reporting/npz_file.h"
+#include "framework/support/checked_tensors.h"
+#include "framework/support/files.h"
+#include "framework/support/json_member.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kMostWritten = 10000;  // images of arr_0
+constexpr std::int64_t kPiece = 64;
+constexpr const char* kRecord = "casdm_reference";
+
+Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
+
+std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
+
+/// What must agree of two extractors for their features to be comparable, whoever built them and wherever their
+/// weights lie. Without weights the options say what they compute.
+Value essence(const Value& extractor) {
+  Value result{Value::Table{}};
+  result.set("extractor", bare_name(json_member(extractor, "type").as_string()));
+  for (const char* key : {"feature", "dimension", "spatial", "input_size", "resize", "quantised", "weights_sha256"}) {
+    result.set(key, json_member(extractor, key));
+  }
+  if (result.find("weights_sha256")->as_string().empty()) result.set("options", json_member(extractor, "options"));
+  return result;
+}
+
+Value essence_of_metric(const Value& metric) {
+  return table(
+      {{"type", bare_name(json_member(metric, "type").as_string())}, {"options", json_member(metric, "options")}});
+}
+
+std::string differences(const Value& there, const Value& here) {
+  std::vector<std::string> lines;
+  for (const auto& [key, value] : here.as_table()) {
+    const Value* other = there.find(key);
+    if (other == nullptr || *other == value) continue;
+    lines.push_back(text(key, " ", to_json(*other), " there, ", to_json(value), " here"));
+  }
+  return join(lines, "; ");
+}
+
+Value record_of(const Reference& reference, const Judges& judges) {
+  Value::Array metrics;
+  for (const JudgeMetric& metric : judges.metrics()) {
+    metrics.push_back(table({{"extractor", judges.judges()[metric.judge].extractor}, {"metric", metric.identity}}));
+  }
+  return table({{"format", kFormat},
+                {"program", "casdm " CASDM_SDK_VERSION},
+                {"name", reference.name},
+                {"images", reference.images},
+                {"sha256", reference.sha256},
+                {"image", table({{"channels", judges.image().channels}, {"size", judges.image().height}})},
+                {"metrics", metrics}});
+}
+
+void write_states(const fs::path& path, const Reference& reference, const Judges& judges) {
+  write_checked_tensors(path, flat_state(reference.state), {{kRecord, to_json(record_of(reference, judges))}});
+}
+
+NamedTensors state_in(const TensorFile& file, std::size_t index, const JudgeMetric& metric) {
+  NamedTensors state = metric.metric.call(&SetMetric::start);
+  for (auto& [name, tensor] : state) tensor = file.at(text(index, '/', name));
+  return state;
+}
+
+/// The state of `metric` in a file of ours. Throws ConfigError when there is none.
+NamedTensors find_state(const TensorFile& file, const Value& record, const Judges& judges, const JudgeMetric& metric,
+                        const fs::path& path) {
+  const Judge& judge = judges.judges()[metric.judge];
+  const Value extractor = from_json(to_json(essence(judge.extractor)));
+  const Value wanted = from_json(to_json(essence_of_metric(metric.identity)));
+  std::vector<std::string> there;
+  std::string why;
+  const Value::Array& entries = json_member(record, "metrics").as_array();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const Value other = essence(json_member(entries[i], "extractor"));
+    const Value other_metric = essence_of_metric(json_member(entries[i], "metric"));
+    if (other == extractor && other_metric == wanted) return state_in(file, i, metric);
+    there.push_back(text(other.find("extractor")->as_string(), ' ', other.find("feature")->as_string(), " for ",
+                         other_metric.find("type")->as_string()));
+    if (other.find("extractor")->as_string() != extractor.find("extractor")->as_string()) continue;
+    if (const std::string differs = differences(other, extractor); !differs.empty()) {
+      why = differs;
+    } else if (other_metric.find("type")->as_string() == wanted.find("type")->as_string()) {
+      why = differences(other_metric, wanted);
+    }
+  }
+  throw ConfigError(text("--reference ", path.string(), ": it holds nothing for ", metric.score_names.front(), " (",
+                         extractor.find("extractor")->as_string(), ' ', extractor.find("feature")->as_string(),
+                         "); it holds ", join(there, ", "), why.empty() ? "" : text(". What differs: ", why),
+                         ". Take the judges it was written with, or write it again with --write-reference"));
+}
+
+Reference read_states(const fs::path& path, const Judges& judges) {
+  const TensorFile file = read_checked_tensors(path);
+  const auto found = file.metadata.find(kRecord);
+  if (found == file.metadata.end() || !file.metadata.contains("sha256")) {
+    throw ConfigError(text("--reference ", path.string(), ": it is not a reference that casdm has written"));
+  }
+  try {
+    const Value record = from_json(found->second);
+    if (json_member(record, "format").as_integer() != kFormat)
+      throw Error("it is of another format than this program's");
+    const ImageShape shape = ImageShape::square(json_member(json_member(record, "image"), "channels").as_integer(),
+                                                json_member(json_member(record, "image"), "size").as_integer());
+    if (!(shape == judges.image())) {
+      throw ConfigError(text("--reference ", path.string(), ": it is of images of ", shape.height, " px with ",
+                             shape.channels, " channels; these have ", judges.image().height, " px and ",
+                             judges.image().channels));
+    }
+    Reference reference;
+    reference.name = json_member(record, "name").as_string();
+    reference.images = json_member(record, "images").as_integer();
+    reference.sha256 = json_member(record, "sha256").as_string();
+    for (const JudgeMetric& metric : judges.metrics()) {
+      reference.state.metrics.push_back(metric.info.needs_reference ? find_state(file, record, judges, metric, path)
+                                                                    : NamedTensors{});
+    }
+    reference.state.images = reference.images;
+    return reference;
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const Error& error) {
+    throw Error(text(path.string(), " cannot be used as a reference: ", error.what()));
+  }
+}
+
+fs::path cache_folder() {
+  const auto from = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  if (const std::string own = from("CASDM_CACHE"); !own.empty()) return fs::path(own) / "references";
+  if (const std::string all = from("XDG_CACHE_HOME"); !all.empty()) return fs::path(all) / "casdm" / "references";
+  if (const std::string home = from("HOME"); !home.empty()) return fs::path(home) / ".cache" / "casdm" / "references";
+  return {};
+}
+
+/// Which metrics the moments of a file serve, and by which; index of `statistics.moments`, or -1.
+std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges& judges) {
+  std::vector<std::ptrdiff_t> result;
+  for (const JudgeMetric& metric : judges.metrics()) {
+    const std::int64_t dimension = judges.judges()[metric.judge].feature.dimension;
+    const auto fits = [&](const auto& entry) { return entry.second.mean.size(0) == dimension; };
+    const auto found = std::find_if(statistics.moments.begin(), statistics.moments.end(), fits);
+    const bool is_served = metric.of_moments() != nullptr && found != statistics.moments.end();
+    result.push_back(is_served ? found - statistics.moments.begin() : -1);
+  }
+  return result;
+}
+
+std::string what_it_holds(const Statistics& statistics) {
+  std::vector<std::string> parts;
+  for (const auto& [name, moments] : statistics.moments)
+    parts.push_back(text(name, " of ", moments.mean.size(0), " features"));
+  return join(parts, ", ");
+}
+
+void remark_on_conventions(Reference& reference, const Judges& judges, const std::vector<std::ptrdiff_t>& served) {
+  std::vector<std::string> names, other_resize;
+  for (std::size_t i = 0; i < served.size(); ++i) {
+    if (served[i] < 0) continue;
+    const Judge& judge = judges.judges()[judges.metrics()[i].judge];
+    names.push_back(judges.metrics()[i].score_names.front());
+    const ExtractorResize resize = judge.info.resize;
+    if (resize != ExtractorResize::tf1_bilinear && resize != ExtractorResize::none) other_resize.push_back(judge.name);
+  }
+  if (names.empty()) return;
+  reference.remarks.push_back(text(join(names, ", "),
+                                   ": the reference file does not say which network its statistics are "
+                                   "of; they are taken for this judge's because they have as many features"));
+  if (other_resize.empty()) return;
+  reference.remarks.push_back(text(join(other_resize, ", "),
+                                   ": the programs that write such files resize as TensorFlow 1 "
+                                   "does (tf1_bilinear), this judge otherwise: not comparable with their scores"));
+}
+
+Reference read_foreign(const fs::path& path, const Judges& judges, const ReferenceOptions& options) {
+  const Statistics statistics = read_statistics(path);
+  const std::vector<std::ptrdiff_t> served = served_by(statistics, judges);
+  Reference reference;
+  reference.name = path.string();
+  reference.kind = "statistics";
+  std::vector<bool> wanted;
+  std::vector<std::string> left_out;
+  bool is_any = false;
+  for (std::size_t i = 0; i < served.size(); ++i) {
+    const JudgeMetric& metric = judges.metrics()[i];
+    wanted.push_back(served[i] < 0 && metric.info.needs_reference && statistics.has_images);
+    is_any = is_any || served[i] >= 0 || wanted.back();
+    if (served[i] < 0 && metric.info.needs_reference && !wanted.back()) left_out.push_back(metric.score_names.front());
+  }
+  if (!is_any) {
+    std::vector<std::string> needed;
+    for (const Judge& judge : judges.judges()) needed.push_back(text(judge.name, ' ', judge.feature.dimension));
+    throw ConfigError(text("--reference ", path.string(), ": it holds ", what_it_holds(statistics),
+                           ", which serves no score of these judges (features: ", join(needed, ", "),
+                           "). Choose the judges it was made with by --config, or give images as the reference"));
+  }
+  reference.sha256 = sha256_of_file(path);
+  if (std::find(wanted.begin(), wanted.end(), true) != wanted.end()) {
+    const std::shared_ptr<StoredImages> images = images_of_npz(path);
+    if (!(images->shape() == judges.image())) {
+      throw ConfigError(text("--reference ", path.string(), ": its images have ", images->shape().height, " px and ",
+                             images->shape().channels, " channels; those to judge have ", judges.image().height,
+                             " px and ", judges.image().channels));
+    }
+    const ImageStream stream = stream_of(images, spread(0, images->size(), "", ""), path.string());
+    GatherOptions gathering;
+    gathering.title = "judging the reference";
+    gathering.is_cancelled = options.is_cancelled;
+    gathering.wanted = wanted;
+    reference.state = gather(stream, judges, gathering).state;
+    reference.images = stream.count;
+  } else {
+    reference.state.metrics.resize(served.size());
+  }
+  for (std::size_t i = 0; i < served.size(); ++i) {
+    const JudgeMetric& metric = judges.metrics()[i];
+    if (served[i] >= 0) {
+      const Moments& moments = statistics.moments[static_cast<std::size_t>(served[i])].second;
+      reference.state.metrics[i] =
+          metric.metric.call([&](SetMetric&) { return metric.of_moments()->from_moments(moments); });
+    } else if (!wanted[i]) {
+      reference.state.metrics[i].clear();
+    }
+  }
+  if (!left_out.empty()) {
+    reference.remarks.push_back(text(join(left_out, ", "), ": left out, since the reference file holds ",
+                                     what_it_holds(statistics), statistics.has_images ? "" : " and no images"));
+  }
+  remark_on_conventions(reference, judges, served);
+  return reference;
+}
+
+}  // namespace
+
+Reference reference_of_images(const ImageStream& stream, const Judges& judges, const ReferenceOptions& options) {
+  Reference reference;
+  reference.name = stream.name;
+  reference.images = stream.count;
+  reference.sha256 = sha256(to_json(stream.identity));
+  const Value all = table({{"images", stream.identity},
+                           {"count", stream.count},
+                           {"program", "casdm " CASDM_SDK_VERSION},
+                           {"judges", judges.identity()}});
+  const fs::path folder = options.use_cache ? cache_folder() : fs::path();
+  const fs::path kept = folder.empty() ? fs::path() : folder / (sha256(to_json(all)) + ".safetensors");
+  std::error_code ignored;
+  if (!kept.empty() && fs::exists(kept, ignored)) {
+    try {
+      reference.state = read_states(kept, judges).state;
+      return reference;
+    } catch (const Error& error) {
+      std::cerr << "warning: the reference is computed again: " << error.what() << '\n';
+    }
+  }
+  GatherOptions gathering;
+  gathering.title = "judging the reference";
+  gathering.is_cancelled = options.is_cancelled;
+  if (!kept.empty() && (fs::create_directories(folder, ignored) || fs::is_directory(folder, ignored))) {
+    gathering.state_file = fs::path(kept).replace_extension(".state");
+  }
+  reference.state = gather(stream, judges, gathering).state;
+  if (gathering.state_file.empty()) return reference;
+  try {
+    write_states(kept, reference, judges);
+    fs::remove(gathering.state_file, ignored);
+  } catch (const Error& error) {
+    std::cerr << "warning: the reference is not kept for the next time: " << error.what() << '\n';
+  }
+  return reference;
+}
+
+bool is_reference_file(const fs::path& path) { return path.extension() == ".safetensors" || is_statistics_file(path); }
+
+Reference reference_of_file(const fs::path& path, const Judges& judges, const ReferenceOptions& options) {
+  std::error_code failure;
+  if (!fs::exists(path, failure)) {
+    const std::string near = near_path(path);
+    throw ConfigError(text("--reference ", path.string(), ": it does not exist",
+                           near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
+  }
+  return path.extension() == ".safetensors" ? read_states(path, judges) : read_foreign(path, judges, options);
+}
+
+void write_reference(const fs::path& path, const Reference& reference, const Judges& judges,
+                     const ImageStream& images) {
+  if (path.extension() == ".safetensors") return write_states(path, reference, judges);
+  if (path.extension() != ".npz") {
+    throw ConfigError(text("--write-reference ", path.string(), ": expected a name that ends in .safetensors or .npz"));
+  }
+  std::vector<std::pair<std::string, Tensor>> arrays;
+  std::vector<std::size_t> judged;
+  for (std::size_t i = 0; i < judges.metrics().size(); ++i) {
+    const JudgeMetric& metric = judges.metrics()[i];
+    const bool is_known = std::find(judged.begin(), judged.end(), metric.judge) != judged.end();
+    if (metric.of_moments() == nullptr || is_known || judged.size() == 2) continue;
+    const Moments moments =
+        metric.metric.call([&](SetMetric&) { return metric.of_moments()->moments(reference.state.metrics[i]); });
+    const std::string ending = judged.empty() ? "" : "_s";
+    arrays.emplace_back("mu" + ending, moments.mean);
+    arrays.emplace_back("sigma" + ending, moments.covariance);
+    judged.push_back(metric.judge);
+  }
+  if (arrays.empty()) {
+    throw ConfigError(text("--write-reference ", path.string(),
+                           ": no metric of these judges is one of mean and "
+                           "covariance, which this form holds; write .safetensors, or choose such a metric"));
+  }
+  const std::vector<std::int64_t> chosen = spread(std::min(kMostWritten, images.count), images.count, "", "");
+  NpzFile file(path, static_cast<std::int64_t>(chosen.size()), images.shape.channels, images.shape.height);
+  try {
+    file.start();
+    for (std::size_t i = 0; i < chosen.size(); i += kPiece) {
+      std::vector<Tensor> piece;
+      for (std::size_t j = i; j < std::min(chosen.size(), i + kPiece); ++j)
+        piece.push_back(images.read(chosen[j], 1)[0]);
+      file.append(at::stack(piece));
+    }
+    file.finish({}, "reference.json", to_json(record_of(reference, judges), 1) + "\n", arrays);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(file.part(), ignored);
+    throw;
+  }
+}
+
+}  // namespace casdm

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/evaluation/gather.h"
+
+namespace casdm {
+
+/// What images are compared with.
+struct Reference {
+  std::string name;                  ///< for people: a path
+  std::string kind = "data";         ///< or "statistics": a file that holds no images, or not all
+  std::int64_t images = 0;           ///< 0: not known
+  std::string sha256;                ///< of the file, or of all that decides what the images are
+  SetState state;                    ///< metrics that the reference cannot serve are empty
+  std::vector<std::string> remarks;  ///< what a careful reviewer would say of it
+};
+
+struct ReferenceOptions {
+  std::function<bool()> is_cancelled;
+  bool use_cache = true;
+};
+
+/// The reference of stored images. Their state is kept in the cache (casdm/references in the folder of
+/// `find_weights`), under a name that is a function of the images, the judges and their weights, so that it is computed
+/// once. A cache that cannot be read or written is only less fast.
+Reference reference_of_images(const ImageStream& stream, const Judges& judges, const ReferenceOptions& options);
+
+/// The reference of a file: of `write_reference`, or statistics of another program. Their mean and covariance serve the
+/// metrics that need no more (MomentsMetric) and have as many features; arr_0 serves the others.
+/// Throws Error when the file is damaged; ConfigError when it is of other judges or of images of another shape, or
+/// serves no metric.
+Reference reference_of_file(const std::filesystem::path& path, const Judges& judges, const ReferenceOptions& options);
+
+/// Whether `path` is such a file.
+bool is_reference_file(const std::filesystem::path& path);
+
+/// Writes a reference for later: as safetensors, the states of all judges with what they are of; or as
+/// guided-diffusion's NPZ, when `path` ends so: mu and sigma, mu_s and sigma_s where there is a judge with a spatial
+/// feature, and arr_0 with at most 10,000 of the images. Throws ConfigError for other endings and when there is nothing
+/// to write in this form.
+/// @param images  for arr_0
+void write_reference(const std::filesystem::path& path, const Reference& reference, const Judges& judges,
+                     const ImageStream& images);
+
+}  // namespace casdm

@@ -1,0 +1,248 @@
+#include "framework/evaluation/stored_images.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "casdm/error.h"
+#include "casdm/random.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/example.h"
+#include "framework/config/merge.h"
+#include "framework/data/fingerprint.h"
+#include "framework/data/image_reader.h"
+#include "framework/evaluation/npz_reader.h"
+#include "framework/loading/lock.h"
+#include "framework/support/files.h"
+#include "framework/support/sha256.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kSampling = "sampling.json";
+constexpr const char* kSamples = "samples.npz";
+constexpr std::int64_t kProbed = 64;  // images whose bytes go into an identity
+
+/// SHA-256 of some images, spread over all.
+std::string probe(StoredImages& images) {
+  Sha256 hash;
+  const std::int64_t count = std::min(kProbed, images.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const at::Tensor image = images.read(i * images.size() / count).contiguous();
+    hash.update({static_cast<const char*>(image.data_ptr()), image.nbytes()});
+  }
+  return hash.hexadecimal();
+}
+
+class DataImages final : public StoredImages {
+ public:
+  DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset)
+      : options_(once_read(options)), dataset_(std::move(dataset)), reader_(dataset_, options_) {
+    identity_ = Value(Value::Table{{"data", options_.dataset.table},
+                                   {"fingerprint", to_value(fingerprint(*dataset_, options_))},
+                                   {"probe", probe(*this)}});
+  }
+
+  std::int64_t size() const override { return dataset_->size(); }
+  ImageShape shape() const override { return ImageShape::square(options_.channels, options_.image_size); }
+  Value identity() const override { return identity_; }
+
+  at::Tensor read(std::int64_t index) override {
+    const PreparedImage image = reader_.read(index);
+    const bool is_float = dataset_->is_floating_point();
+    at::Tensor result =
+        at::empty({options_.channels, options_.image_size, options_.image_size}, is_float ? at::kFloat : at::kByte);
+    std::memcpy(result.data_ptr(), image.pixels.data(), result.nbytes());
+    return result;
+  }
+
+ private:
+  static DataOptions once_read(DataOptions options) {
+    options.cache = "never";
+    options.use_labels = false;
+    return options;
+  }
+
+  DataOptions options_;
+  std::shared_ptr<Dataset> dataset_;
+  ImageReader reader_;
+  Value identity_;
+};
+
+class ArchiveImages final : public StoredImages {
+ public:
+  explicit ArchiveImages(const fs::path& path) : images_(path) {
+    identity_ = Value(Value::Table{{"npz", sha256_of_file(path)}});
+  }
+  std::int64_t size() const override { return images_.size(); }
+  ImageShape shape() const override { return ImageShape::square(images_.channels(), images_.image_size()); }
+  Value identity() const override { return identity_; }
+  at::Tensor read(std::int64_t index) override { return images_.read(index); }
+
+ private:
+  NpzImages images_;
+  Value identity_;
+};
+
+/// Whether the component needs a `path` and nothing else.
+const OptionSpec* only_path(const ComponentEntry& component) {
+  const OptionSpec* path = nullptr;
+  for (const OptionSpec& option : component.options) {
+    if (option.name == "path" && option.is_required) path = &option;
+    if (option.name != "path" && option.is_required) return nullptr;
+  }
+  return path;
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+std::string ending_of(const std::string& path) { return fs::path(path).extension().string(); }
+
+}  // namespace
+
+std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset) {
+  return std::make_shared<DataImages>(options, std::move(dataset));
+}
+
+std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExperiment& base) {
+  Value document{Value::Table{}};
+  document.set_location(data.location());
+  document.set("data", data);
+  if (const Value* plugins = base.resolved.find("plugins")) document.set("plugins", *plugins);
+  OptionSchema schema = host_schema();
+  std::erase_if(schema, [](const OptionSpec& option) { return option.name != "data" && option.name != "plugins"; });
+  LoadedExperiment experiment;
+  experiment.host = base.host;
+  experiment.resolved = resolve(document, schema, base.host->catalog());
+  check_lock(experiment.resolved, base.host->catalog());
+  experiment.options = read_options<Experiment>(experiment.resolved);
+  experiment.options.data.use_labels = false;
+  return images_of_data(experiment.options.data, make_dataset(experiment));
+}
+
+void require_shape(const StoredImages& images, const ImageShape& shape, const std::string& name) {
+  const ImageShape own = images.shape();
+  if (own == shape) return;
+  throw ConfigError(text("evaluate: the images of ", name, " have ", own.height, " px and ", own.channels,
+                         " channels; the others have ", shape.height, " px and ", shape.channels,
+                         ". Only images of one shape can be compared"));
+}
+
+bool is_of_any_size(const fs::path& path) {
+  return path.extension() != ".npz" && path.extension() != ".toml" && !is_there(path / kSampling);
+}
+
+std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optional<ImageShape>& shape,
+                                        const LoadedExperiment& base) {
+  std::shared_ptr<StoredImages> images;
+  if (path.extension() == ".npz") {
+    images = images_of_npz(path);
+  } else if (path.extension() == ".toml") {
+    const Value document = load_document(path);
+    const Value* data = document.find("data");
+    if (data == nullptr) throw ConfigError(text("evaluate: ", path.string(), " has no [data]"));
+    images = images_of_table(*data, base);
+  } else if (is_there(path / kSampling)) {
+    if (!is_there(path / kSamples)) {
+      throw ConfigError(text("evaluate: the sampling in ", path.string(), " is not complete; go on with it first"));
+    }
+    images = images_of_npz(path / kSamples);
+  } else {
+    Value table = data_table_for(path, base.host->catalog());
+    if (!shape) {
+      throw ConfigError(text("evaluate: how large are the images of ", path.string(),
+                             " to be? Say --size N, in pixels: they are cropped to their central square and resized"));
+    }
+    table.set("image_size", shape->height);
+    table.set("channels", shape->channels);
+    images = images_of_table(table, base);
+  }
+  if (shape) require_shape(*images, *shape, path.string());
+  return images;
+}
+
+std::shared_ptr<StoredImages> images_of_npz(const fs::path& path) { return std::make_shared<ArchiveImages>(path); }
+
+Value data_table_for(const fs::path& path, const ComponentCatalog& catalog) {
+  std::error_code failure;
+  const bool is_folder = fs::is_directory(path, failure);
+  if (!fs::exists(path, failure)) {
+    const std::string near = near_path(path);
+    throw ConfigError(
+        text(quoted(path.string()), " does not exist", near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
+  }
+  std::vector<std::string> endings;
+  std::string chosen;
+  for (const std::string& name : catalog.names(Dataset::kind)) {
+    const ComponentEntry& component = catalog.component(Dataset::kind, name);
+    const OptionSpec* option = only_path(component);
+    if (option == nullptr || option->examples.empty() || !option->examples.front().is_string()) continue;
+    const std::string ending = ending_of(option->examples.front().as_string());
+    endings.push_back(ending.empty() ? "a folder" : ending);
+    if (ending != (is_folder ? "" : ending_of(path.string()))) continue;
+    if (chosen.empty() || component.is_recommended) chosen = name;
+  }
+  if (chosen.empty()) {
+    throw ConfigError(text(quoted(path.string()), ": no data set is known to read ",
+                           is_folder ? "folders" : "files of this ending", " by themselves (there is one for ",
+                           join(endings, ", "), "). Give an experiment file whose [data] reads it"));
+  }
+  Value table{Value::Table{}};
+  table.set("type", chosen);
+  table.set("path", fs::absolute(path).lexically_normal().string());
+  return table;
+}
+
+std::vector<std::int64_t> spread(std::int64_t count, std::int64_t total, const std::string& what,
+                                 const std::string& name) {
+  if (count > total) {
+    throw ConfigError(text(what, " = ", count, ": ", name, " holds ", total, " images"));
+  }
+  if (count == 0) count = total;
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto wide = static_cast<__int128>(i) * total / count;
+    indices.push_back(static_cast<std::int64_t>(wide));
+  }
+  return indices;
+}
+
+ImageStream stream_of(std::shared_ptr<StoredImages> images, std::vector<std::int64_t> indices, std::string name) {
+  ImageStream stream;
+  stream.name = std::move(name);
+  stream.count = static_cast<std::int64_t>(indices.size());
+  stream.shape = images->shape();
+  stream.identity = images->identity();
+  Sha256 chosen;
+  chosen.update({reinterpret_cast<const char*>(indices.data()), indices.size() * sizeof(std::int64_t)});
+  stream.identity.set("chosen", chosen.hexadecimal());
+  stream.reads_ahead = true;
+  stream.read = [images = std::move(images), indices = std::move(indices)](std::int64_t first, std::int64_t n) {
+    std::vector<at::Tensor> read;
+    for (std::int64_t i = first; i < first + n; ++i)
+      read.push_back(images->read(indices.at(static_cast<std::size_t>(i))));
+    return at::stack(read);
+  };
+  return stream;
+}
+
+std::array<std::vector<std::int64_t>, 2> halves(std::int64_t total, std::uint64_t seed) {
+  const std::vector<std::int64_t> order = permutation(total, derive_seed(seed, "halves"));
+  const auto half = static_cast<std::ptrdiff_t>(total / 2);
+  std::array<std::vector<std::int64_t>, 2> result = {
+      std::vector<std::int64_t>(order.begin(), order.begin() + half),
+      std::vector<std::int64_t>(order.begin() + half, order.begin() + 2 * half)};
+  for (std::vector<std::int64_t>& indices : result) std::sort(indices.begin(), indices.end());
+  return result;
+}
+
+}  // namespace casdm

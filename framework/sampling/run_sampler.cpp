@@ -1,0 +1,146 @@
+#include "framework/sampling/run_sampler.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/headeronly/version.h>
+
+#include <iostream>
+
+#include "casdm/build_info.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/overrides.h"
+#include "framework/sampling/experiment.h"
+#include "framework/support/files.h"
+#include "framework/training/network_check.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
+
+/// SHA-256 over the names and values of all weights.
+std::string digest_of(const std::vector<NamedModule>& modules) {
+  std::string all;
+  for (const NamedModule& module : modules) {
+    for (const auto& [name, tensor] : state(*module.module)) {
+      const Tensor values = tensor.detach().cpu().contiguous();
+      const std::string_view bytes(static_cast<const char*>(values.data_ptr()), values.nbytes());
+      all += text(module.name, ".", name, " ", sha256(bytes), "\n");
+    }
+  }
+  return sha256(all);
+}
+
+}  // namespace
+
+bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find("has_extras") != nullptr; }
+
+LoadedExperiment experiment_to_sample(const Checkpoint& checkpoint, const SamplingRequest& request) {
+  Value config = checkpoint.config();
+  if (Value* run = config.find("run")) run->set("device", "auto");
+  std::vector<std::string> overrides;
+  const auto add = [&](const char* option, const std::optional<std::string>& value, const std::string& key,
+                       const std::string& override) {
+    if (!value) return;
+    refuse_set_twice(text(option, ' ', *value), key, request.overrides);
+    overrides.push_back(override);
+  };
+  const auto quoted_toml = [](const std::optional<std::string>& value) { return to_toml_value(value.value_or("")); };
+  add("--device", request.device, "run.device", "run.device=" + quoted_toml(request.device));
+  add("--sampler", request.sampler, "sampler.type", "sampler={type=" + quoted_toml(request.sampler) + "}");
+  const std::string steps = text("sampler.", Sampler::steps_option);
+  const std::string eta = text("sampler.", Sampler::eta_option);
+  add("--steps", request.steps, steps, text(steps, "=", request.steps.value_or("")));
+  add("--eta", request.eta, eta, text(eta, "=", request.eta.value_or("")));
+  add("--guidance", request.guidance, "guidance.scale", "guidance.scale=" + request.guidance.value_or(""));
+  overrides.insert(overrides.end(), request.overrides.begin(), request.overrides.end());
+  return sampling_experiment(config, has_extras(checkpoint), overrides,
+                             {request.plugins.begin(), request.plugins.end()});
+}
+
+GenerateOptions generate_options(const Experiment& experiment, c10::Device device, const SamplingRequest& request) {
+  GenerateOptions options;
+  options.device = device;
+  options.seed = static_cast<std::uint64_t>(request.seed.value_or(0));
+  options.channels = experiment.data.channels;
+  options.image_size = experiment.data.image_size;
+  options.precision = experiment.run.precision;
+  options.is_cancelled = interrupted;
+  if (options.precision == "fp16" && options.device.is_cpu()) {
+    std::cerr << "run.precision = \"fp16\" is for CUDA: sampling in fp32 on the CPU\n";
+    options.precision = "fp32";
+  }
+  return options;
+}
+
+Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SamplingRequest& request,
+                      c10::Device device) {
+  // What images are conditioned on comes from the data set.
+  const std::shared_ptr<Dataset> conditions = has_extras(checkpoint) ? make_dataset(experiment) : nullptr;
+  Model model = make_model(experiment, checkpoint.num_classes(), conditions);
+  if (request.allow_rebuilt) checkpoint.accept_plugins();
+  checkpoint.check_plugins(experiment.host->used());
+  checkpoint.load_weights(model.modules, request.weights);
+  if (!checkpoint.has_average(request.weights)) {
+    for (const NamedModule& module : model.modules) {
+      check_network(pretrained(request.weights, module.name), request.weights, experiment.resolved, module.name,
+                    *experiment.host);
+    }
+  }
+  for (const NamedModule& module : model.modules) move_to(*module.module, device);
+  return model;
+}
+
+std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const SamplingRequest& request) {
+  const std::int64_t classes = checkpoint.num_classes();
+  if (request.label && *request.label >= classes) {
+    throw ConfigError(text(request.command, ": --label ", *request.label, ": the run has ", classes, " classes",
+                           classes > 0 ? text("; expected 0 to ", classes - 1) : ""));
+  }
+  if (classes == 0) return {};
+  return [label = request.label, classes](std::int64_t index) { return label ? *label : index % classes; };
+}
+
+Value sampling_settings(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
+                        const GenerateOptions& options, const SamplingRequest& request) {
+  const std::int64_t classes = checkpoint.num_classes();
+  Value plugins{Value::Table{}};
+  for (const UsedPlugin& plugin : experiment.host->used()) {
+    plugins.set(plugin.id, text(plugin.version, " ", plugin.build_id));
+  }
+  return table({
+      {"program", "casdm " CASDM_SDK_VERSION},
+      {"libtorch", TORCH_VERSION},
+      {"plugins", plugins},
+      {"weights", table({{"name", request.weights}, {"sha256", digest_of(model.modules)}})},
+      {"noise", experiment.options.noise.table},
+      {"head", experiment.options.head.table},
+      {"sampler", experiment.options.sampler.table},
+      {"steps", static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size())},
+      {"guidance", write_options(experiment.options.guidance)},
+      {"labels", classes == 0    ? Value("none")
+                 : request.label ? Value(*request.label)
+                                 : Value("all in turn")},
+      {"classes", classes},
+      {"seed", request.seed.value_or(0)},
+      {"batch", request.batch_size()},
+      {"channels", options.channels},
+      {"image_size", options.image_size},
+      {"precision", options.precision},
+      {"device", options.device.str()},
+      {"threads", std::int64_t{at::get_num_threads()}},
+  });
+}
+
+Tensor labels_for(const std::function<std::int64_t(std::int64_t)>& label, std::int64_t first, std::int64_t count) {
+  if (!label) return {};
+  Tensor labels = at::empty({count}, at::kLong);
+  for (std::int64_t i = 0; i < count; ++i) labels[i] = label(first + i);
+  return labels;
+}
+
+}  // namespace casdm

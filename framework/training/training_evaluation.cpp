@@ -1,0 +1,185 @@
+#include "framework/training/training_evaluation.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <functional>
+
+#include "casdm/text.h"
+#include "framework/data/image_transform.h"
+#include "framework/evaluation/reference.h"
+#include "framework/sampling/generate.h"
+#include "framework/support/files.h"
+#include "framework/training/averaged_weights.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+using Visitor = std::function<void(std::int64_t images, const Value& evaluation)>;
+
+/// Calls `visit` for each line of the log that is an evaluation.
+void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(run.log(), ignored)) return;
+  const std::string content = read_file(run.log());
+  for (std::size_t start = 0; start < content.size();) {
+    const std::size_t end = std::min(content.find('\n', start), content.size());
+    const std::string_view line = std::string_view(content).substr(start, end - start);
+    start = end + 1;
+    if (line.find("\"evaluation\"") == std::string_view::npos) continue;
+    try {
+      const Value record = from_json(line);
+      const Value* images = record.find("images");
+      const Value* evaluation = record.find("evaluation");
+      if (images != nullptr && evaluation != nullptr) visit(images->as_integer(), *evaluation);
+    } catch (const Error&) {  // not a line of ours
+    }
+  }
+}
+
+/// Where the training's reference lies, if it is no data set of its own.
+Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExperiment& experiment, const Judges& judges,
+                              const ReferenceOptions& options) {
+  const std::string path = evaluate.reference.string();
+  if (is_reference_file(path)) return reference_of_file(path, judges, options);
+  const std::shared_ptr<StoredImages> images = images_at(path, judges.image(), experiment);
+  return reference_of_images(
+      stream_of(images, spread(evaluate.reference_num, images->size(), "evaluate.reference_num", path), path), judges,
+      options);
+}
+
+}  // namespace
+
+TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
+                                       std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device)
+    : run_(run),
+      experiment_(experiment),
+      options_(evaluate_options(experiment.resolved)),
+      model_(model),
+      state_(state),
+      device_(device) {
+  const EvaluateOptions& options = options_;
+  if (options.every_images == 0) return;
+  judges_.emplace(options, *experiment.host, model.image, device);
+  if (!options.keep_best.empty()) is_lower_better_ = judges_->is_lower_better(options.keep_best);
+  const ReferenceOptions reading{interrupted, true};
+  if (options.reference.empty()) {
+    const std::string name = "the training's images";
+    const std::shared_ptr<StoredImages> images = images_of_data(experiment.options.data, std::move(dataset));
+    const std::vector<std::int64_t> chosen =
+        spread(options.reference_num, images->size(), "evaluate.reference_num", name);
+    judges_->require_enough(options.num, static_cast<std::int64_t>(chosen.size()));
+    reference_ = reference_of_images(stream_of(images, chosen, name), *judges_, reading);
+  } else {
+    reference_ = reference_elsewhere(options, experiment, *judges_, reading);
+    judges_->require_enough(options.num, reference_.images);
+  }
+  std::vector<TrainingMetric> metrics;
+  const auto made = training_metrics(experiment, remarks_);
+  for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});
+  trained_with_ = shared_networks(*judges_, metrics);
+  read_log();
+}
+
+void TrainingEvaluation::read_log() {
+  for_each_evaluation(run_, [&](std::int64_t images, const Value& evaluation) {
+    last_images_ = images;
+    const Value* scores = evaluation.find("scores");
+    const Value* score = scores != nullptr ? scores->find(options_.keep_best) : nullptr;
+    const Value* value = score != nullptr ? score->find("value") : nullptr;
+    if (value == nullptr || !value->is_number() || !is_better(value->as_number())) return;
+    best_images_ = images;
+    best_ = value->as_number();
+  });
+}
+
+bool TrainingEvaluation::is_better(double value) const {
+  if (!std::isfinite(value)) return false;
+  return best_images_ < 0 || (is_lower_better_ ? value < best_ : value > best_);
+}
+
+bool TrainingEvaluation::is_done() const { return !is_wanted() || last_images_ == state_.images(); }
+
+ImageStream TrainingEvaluation::stream() const {
+  const Experiment& said = experiment_.options;
+  GenerateOptions options;
+  options.seed = static_cast<std::uint64_t>(options_.seed);
+  options.channels = said.data.channels;
+  options.image_size = said.data.image_size;
+  options.device = device_;
+  options.precision = said.run.precision;
+  options.is_cancelled = interrupted;
+  const std::int64_t classes = said.data.use_labels ? state_.data().classes : 0;
+  ImageStream stream;
+  stream.name = "samples";
+  stream.count = options_.num;
+  stream.shape = model_.image;
+  stream.read = [this, options, classes](std::int64_t first, std::int64_t n) mutable {
+    options.first = first;
+    options.count = n;
+    if (classes > 0) options.labels = at::arange(first, first + n, at::kLong).remainder(classes);
+    return to_uint8(generate(model_, options));
+  };
+  return stream;
+}
+
+bool TrainingEvaluation::evaluate() {
+  if (!is_wanted() || interrupted()) return false;
+  JudgedSet set;
+  std::vector<JudgedScore> scores;
+  try {
+    const AveragedWeights averaged(state_.modules);
+    GatherOptions gathering;
+    gathering.title = "judging samples";
+    gathering.is_cancelled = interrupted;
+    set = gather(stream(), *judges_, gathering);
+    scores = judges_->compare(set.state, reference_.state);
+  } catch (const EvaluationStopped&) {
+    return false;  // the resume does it
+  } catch (const Error& error) {
+    throw Error(text("the samples at ", state_.images(), " images could not be judged: ", error.what(),
+                     ". To train without: --set evaluate.every_images=0"));
+  }
+  const EvaluateOptions& options = options_;
+  Value values{Value::Table{}};
+  bool is_best = false;
+  scores_ = Value(Value::Table{});
+  for (const JudgedScore& score : scores) {
+    values.set(score.name,
+               Value(Value::Table{{"value", score.value},
+                                  {"standard_error", score.standard_error ? Value(*score.standard_error) : Value()},
+                                  {"lower_is_better", score.is_lower_better}}));
+    scores_.set(score.name, score.value);
+    if (score.name != options.keep_best || !is_better(score.value)) continue;
+    is_best = true;
+    best_ = score.value;
+    best_images_ = state_.images();
+  }
+  Value::Array warnings;
+  for (const std::string& warning : warnings_of(set, reference_, *judges_, trained_with_))
+    warnings.emplace_back(warning);
+  for (const std::string& remark : remarks_) warnings.emplace_back(remark);
+  Value evaluation(Value::Table{{"num", set.state.images},
+                                {"weights", "ema"},
+                                {"seed", options.seed},
+                                {"reference_num", reference_.images > 0 ? Value(reference_.images) : Value()},
+                                {"scores", values}});
+  if (!options.keep_best.empty()) evaluation.set("is_best", is_best);
+  evaluation.set("warnings", warnings);
+  run_.append(Value(Value::Table{{"images", state_.images()},
+                                 {"step", state_.step()},
+                                 {"seconds", state_.seconds()},
+                                 {"evaluation", evaluation}}));
+  last_images_ = state_.images();
+  return is_best;
+}
+
+bool is_evaluated(const RunFolder& run, std::int64_t images) {
+  bool is_found = false;
+  for_each_evaluation(run, [&](std::int64_t seen, const Value&) { is_found = is_found || seen == images; });
+  return is_found;
+}
+
+}  // namespace casdm

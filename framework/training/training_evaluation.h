@@ -1,0 +1,69 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/config/evaluate_options.h"
+#include "framework/evaluation/record.h"
+#include "framework/training/run_folder.h"
+#include "framework/training/training_state.h"
+
+namespace casdm {
+
+/// [evaluate] in a training: now and then, samples of the main average are judged, and a line of metrics.jsonl says
+/// what came out. Noise and labels of the samples are functions of evaluate.seed and their indices, so the training is
+/// the same with it and without.
+class TrainingEvaluation {
+ public:
+  /// Makes the judges, and the reference where it is not in the cache, so that what is wrong shows before the first
+  /// step; nothing when evaluate.every_images is 0. Keeps references. Throws ConfigError and Error as those do.
+  TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
+                     std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device);
+
+  bool is_wanted() const { return judges_.has_value(); }
+  const EvaluateOptions& options() const { return options_; }
+
+  /// Whether the log holds the evaluation of the state, or none is wanted.
+  bool is_done() const;
+
+  /// Evaluates the state; stops without a line when `interrupted()`. Returns whether it is the best so far by
+  /// evaluate.keep_best. Throws Error.
+  bool evaluate();
+
+  /// The values of the last evaluation by the names of the scores, a table.
+  const Value& scores() const { return scores_; }
+
+  /// The images of the best state so far, by the log; -1: there is none.
+  std::int64_t best_images() const { return best_images_; }
+
+ private:
+  ImageStream stream() const;
+  void read_log();
+  bool is_better(double value) const;
+
+  const RunFolder& run_;
+  const LoadedExperiment& experiment_;
+  EvaluateOptions options_;
+  const Model& model_;
+  TrainingState& state_;
+  c10::Device device_;
+  std::optional<Judges> judges_;
+  Reference reference_;
+  TrainedWith trained_with_;
+  std::vector<std::string> remarks_;
+  bool is_lower_better_ = true;
+  std::int64_t last_images_ = -1;  ///< of the last evaluation in the log
+  std::int64_t best_images_ = -1;
+  double best_ = 0;
+  Value scores_;
+};
+
+/// Whether the log of a run holds an evaluation after `images` images.
+bool is_evaluated(const RunFolder& run, std::int64_t images);
+
+}  // namespace casdm

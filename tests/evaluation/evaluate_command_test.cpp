@@ -1,0 +1,270 @@
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "casdm/value.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kPlugin = " --plugin " CASDM_TEST_PLUGIN_DIR "/judging.so";
+
+/// The piece of an experiment that chooses the judges of the tests.
+const std::string kJudges =
+    "[evaluate]\nnum = 80\n[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n";
+
+/// A run of seconds with the judges; its cache is its own.
+void train_small(const fs::path& folder, const std::string& more = "", const std::string& words = "") {
+  write_small_config(folder, kJudges + more);
+  const Outcome train = shell(
+      "casdm train small.toml --set train.total_images=8 --set log.sample_count=0" + kPlugin + " " + words, folder);
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+}
+
+Outcome evaluate(const std::string& words, const fs::path& folder) {
+  return shell("export CASDM_CACHE=$PWD/cache; casdm evaluate " + words + kPlugin, folder);
+}
+
+Value json_of(const Outcome& outcome) {
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  return from_json(outcome.out);
+}
+
+const Value& entry_of(const Value& value, const std::string& key) {
+  const Value* found = value.find(key);
+  REQUIRE_MESSAGE(found != nullptr, key);
+  return *found;
+}
+
+const Value& evaluation(const Value& json, std::size_t index = 0) {
+  return entry_of(json, "evaluations").as_array().at(index);
+}
+
+double score(const Value& record, const std::string& name) {
+  for (const Value& entry : entry_of(record, "scores").as_array()) {
+    if (entry_of(entry, "name") == Value(name)) return entry_of(entry, "value").as_number();
+  }
+  FAIL("no score " << name);
+  return 0;
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::vector<fs::path> records_in(const fs::path& run) {
+  std::vector<fs::path> result;
+  for (const auto& entry : fs::directory_iterator(run / "evaluation")) result.push_back(entry.path());
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("a run is judged against its own data, and the record says what the scores are of") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const Value json = json_of(evaluate("runs/small --json --set evaluate.reference_num=200", folder.path()));
+  const Value& record = evaluation(json);
+  CHECK(entry_of(record, "what") == Value("run"));
+  CHECK(entry_of(record, "num") == Value(80));
+  const Value& run = entry_of(record, "run");
+  CHECK(entry_of(run, "seed") == Value(0));
+  CHECK(entry_of(run, "steps") == Value(4));
+  CHECK(entry_of(entry_of(run, "weights"), "name") == Value("ema"));
+  CHECK(entry_of(entry_of(run, "checkpoint"), "images") == Value(8));
+  const Value& gap = entry_of(record, "scores").as_array().at(0);
+  CHECK(entry_of(gap, "name") == Value("cells.gap"));
+  CHECK(entry_of(gap, "num") == Value(80));
+  CHECK(entry_of(gap, "reference_num") == Value(200));
+  CHECK(entry_of(gap, "lower_is_better") == Value(true));
+  CHECK(entry_of(gap, "standard_error").is_null());
+  CHECK(entry_of(entry_of(gap, "extractor"), "feature") == Value("quarters"));
+  CHECK(entry_of(entry_of(gap, "extractor"), "resize") == Value("none"));
+  CHECK(entry_of(entry_of(record, "scores").as_array().at(1), "standard_error") == Value(0.25));
+  CHECK(contains(to_json(entry_of(record, "warnings")), "published scores are of 50,000"));
+  // Kept beside the run; a .state would be of one that is not complete.
+  const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
+  REQUIRE(kept.size() == 1);
+  CHECK(kept[0].filename().string().starts_with("000000000008-ema-"));
+  CHECK(kept[0].extension() == ".json");
+  CHECK(from_json(read_file(kept[0])) == record);
+}
+
+TEST_CASE(
+    "a run that is evaluated twice gives the same bytes, and the samples it is judged by are those of casdm sample") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string words = "runs/small --set evaluate.reference_num=100";
+  REQUIRE(evaluate(words, folder.path()).status == 0);
+  const fs::path file = records_in(folder.path() / "runs/small").at(0);
+  const std::string first = read_file(file);
+  const Outcome again = evaluate(words, folder.path());
+  CHECK_MESSAGE(contains(again.err, "evaluated before"), again.err);
+  REQUIRE(evaluate(words + " --overwrite --no-cache", folder.path()).status == 0);
+  CHECK(read_file(file) == first);
+  REQUIRE(shell("casdm sample runs/small --num 80 --out s --no-png", folder.path()).status == 0);
+  const Value json = json_of(
+      evaluate("s --reference small.toml --config small.toml --set evaluate.reference_num=100 --json", folder.path()));
+  CHECK(score(evaluation(json), "cells.gap") == score(from_json(first), "cells.gap"));
+  // --out keeps the same samples.
+  REQUIRE(evaluate(words + " --out kept", folder.path()).status == 0);
+  CHECK(sha256_of_file(folder.path() / "kept/000079.png").size() == 64);
+}
+
+TEST_CASE("weights, guidance and steps make one table with a line each") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string words = "runs/small --num 8 --weights ema,raw --steps 2,4 --set evaluate.reference_num=50";
+  const Outcome table = evaluate(words + " --floor", folder.path());
+  REQUIRE_MESSAGE(table.status == 0, table.err);
+  for (const char* part : {"runs/small: ema, 2 steps", "runs/small: ema, 4 steps", "runs/small: raw, 2 steps",
+                           "runs/small: raw, 4 steps", "real images (the floor)", "cells.gap", "lower is better"}) {
+    CHECK_MESSAGE(contains(table.out, part), part << "\n" << table.out);
+  }
+  CHECK(records_in(folder.path() / "runs/small").size() == 4);
+}
+
+TEST_CASE("an evaluation that was interrupted goes on and ends with the same bytes") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string words = "runs/small --num 2000 --batch 16 --set evaluate.reference_num=50 --steps 10";
+  const Outcome stopped = shell("export CASDM_CACHE=$PWD/cache; casdm evaluate " + words + kPlugin +
+                                    " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.05; "
+                                    "done\nsleep 2; kill -TERM $p; wait $p",
+                                folder.path());
+  if (stopped.status == 0) return;  // faster than the signal
+  CHECK(stopped.status == 1);
+  CHECK_MESSAGE(contains(stopped.err, "The same command goes on from there"), stopped.err);
+  const Outcome resumed = evaluate(words, folder.path());
+  REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+  const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
+  REQUIRE(kept.size() == 1);
+  const std::string bytes = read_file(kept[0]);
+  REQUIRE(evaluate(words + " --overwrite", folder.path()).status == 0);
+  CHECK(read_file(kept[0]) == bytes);
+}
+
+TEST_CASE("folders are judged against folders, and the size of their images must be said") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  REQUIRE(
+      shell("casdm sample runs/small --num 12 --out s && mkdir images && cp s/0*.png images", folder.path()).status ==
+      0);
+  const Outcome unsaid = evaluate("images --reference images --config small.toml", folder.path());
+  CHECK(unsaid.status == 2);
+  CHECK_MESSAGE(contains(unsaid.err, "--size"), unsaid.err);
+  const Value json = json_of(evaluate("images --reference images --size 16 --config small.toml --json", folder.path()));
+  CHECK(score(evaluation(json), "cells.gap") == 0);
+  CHECK(entry_of(evaluation(json), "what") == Value("images"));
+  // The zip and the NPZ of the same images.
+  REQUIRE(shell("python3 -m zipfile -c images.zip images/", folder.path()).status == 0);
+  const Value zip = json_of(evaluate("images.zip --reference s/samples.npz --config small.toml --json", folder.path()));
+  CHECK(score(evaluation(zip), "cells.gap") == 0);
+  const Outcome larger = evaluate("s/samples.npz --reference images --size 32 --config small.toml", folder.path());
+  CHECK(larger.status == 2);
+  CHECK_MESSAGE(contains(larger.err, "Only images of one shape"), larger.err);
+  const Outcome few = evaluate("images --reference images --size 16 --num 13 --config small.toml", folder.path());
+  CHECK(few.status == 2);
+  CHECK_MESSAGE(contains(few.err, "--num = 13: images holds 12 images"), few.err);
+  const Outcome one = evaluate("images --reference images --size 16 --num 1 --config small.toml", folder.path());
+  CHECK(one.status == 2);
+  CHECK_MESSAGE(contains(one.err, "needs at least 2 images"), one.err);
+}
+
+TEST_CASE("a reference is written once and used often, and never over a file that is there") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string judges = " --config small.toml --set evaluate.reference_num=60";
+  const Outcome written = evaluate("--reference small.toml --write-reference r.safetensors" + judges, folder.path());
+  REQUIRE_MESSAGE(written.status == 0, written.err);
+  CHECK(written.out == "r.safetensors\n");
+  const Outcome again = evaluate("--reference small.toml --write-reference r.safetensors" + judges, folder.path());
+  CHECK(again.status == 2);
+  CHECK_MESSAGE(contains(again.err, "exists"), again.err);
+  REQUIRE(evaluate("--reference small.toml --write-reference r.npz" + judges, folder.path()).status == 0);
+  const std::string words = "runs/small --num 16 --json";
+  const Value data = json_of(evaluate(words + judges, folder.path()));
+  const Value ours = json_of(evaluate(words + " --reference r.safetensors", folder.path()));
+  const Value theirs = json_of(evaluate(words + " --reference r.npz", folder.path()));
+  const double expected = score(evaluation(data), "cells.gap");
+  CHECK(score(evaluation(ours), "cells.gap") == expected);
+  CHECK(score(evaluation(theirs), "cells.gap") == doctest::Approx(expected).epsilon(1e-10));
+  CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "kind") == Value("statistics"));
+  CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "num").is_null());
+}
+
+TEST_CASE("bad input is refused with one message, and nothing is left") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const auto refused = [&](const std::string& words, int status, const std::string& part) {
+    const Outcome outcome = evaluate(words, folder.path());
+    CHECK_MESSAGE(outcome.status == status, words << "\n" << outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, part), words << "\n" << outcome.err);
+    CHECK(outcome.out.empty());
+  };
+  const std::string run = "runs/small --num 4 --set evaluate.reference_num=20 ";
+  refused("", 2, "give a run or images");
+  refused("runs/smal", 2, "does not exist");
+  refused("s.npz --reference small.toml --config small.toml", 2, "does not exist");
+  refused(run + "--reference " CASDM_EVALUATION_FILES "/evil.pkl", 1, "posix.system");
+  refused(run + "--reference " CASDM_EVALUATION_FILES "/numpy1_protocol4.pkl", 2, "fid.mu of 3 features");
+  refused(run + "--reference " CASDM_EVALUATION_FILES "/adm.npz", 2, "4 px");
+  refused(run + "--weights slow", 2, "there are no weights \"slow\"");
+  refused(run + "--weights ema,", 2, "a value is empty");
+  refused(run + "--set evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
+  refused(run + "--set evaluate.judges[0].fault=not_a_number", 1, "is not finite");
+  refused(run + "--set evaluate.judges[0].feature=pool", 2, "it has quarters, map");
+  refused(run + "--set evaluate.judges[0].feature=map", 2, "without places");
+  refused(run + "--state runs/small/checkpoints/x", 2, "belongs to the run");
+  refused(run + "--reference samples.txt", 2, "does not exist");
+  CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
+}
+
+TEST_CASE("a disk that is full while the record is written costs no score and leaves no half file") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  fs::create_directories(folder.path() / "runs/small/evaluation");
+  // The record has some kilobytes; what is written before it (nothing here) would fit.
+  const Outcome full = shell(
+      "export CASDM_CACHE=/proc/none; ulimit -f 1; casdm evaluate runs/small --num 8 "
+      "--set evaluate.reference_num=20" +
+          kPlugin,
+      folder.path());
+  CHECK(full.status == 1);
+  CHECK_MESSAGE(contains(full.out, "cells.gap"), full.out);
+  CHECK_MESSAGE(contains(full.err, "the scores above are not kept"), full.err);
+  CHECK(fs::is_empty(folder.path() / "runs/small/evaluation"));
+}
+
+TEST_CASE("a judge that is a network the run was trained with is named in table and JSON") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), "[[metrics]]\ntype = \"cells_loss\"\n" + kJudges + "is_trained = true\n");
+  const Outcome train =
+      shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0" + kPlugin, folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  const Outcome table = evaluate("runs/small --num 8 --set evaluate.reference_num=20", folder.path());
+  CHECK_MESSAGE(contains(table.out, "judged by a network it was trained with (metric.cells_loss)"),
+                table.out << table.err);
+  const Value json = json_of(evaluate("runs/small --num 8 --set evaluate.reference_num=20 --json", folder.path()));
+  CHECK(entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "trained_with") ==
+        Value(Value::Array{"metric.cells_loss"}));
+}
+
+TEST_CASE(
+    "without [evaluate] the recommended judge and metrics are taken, or it is said where its weights are to be had") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  REQUIRE(shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0", folder.path()).status ==
+          0);
+  const Outcome missing = shell(
+      "export CASDM_CACHE=$PWD/cache; unset CASDM_WEIGHTS_PATH; casdm evaluate runs/small --num 8 "
+      "--set evaluate.reference_num=20",
+      folder.path());
+  CHECK(missing.status == 1);
+  CHECK_MESSAGE(contains(missing.err, "tools/setup.sh"), missing.err);
+}

@@ -1,0 +1,184 @@
+#include "framework/evaluation/gather.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "evaluation/judging.h"
+#include "framework/evaluation/record.h"
+#include "framework/support/files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+bool are_equal(const SetState& a, const SetState& b) {
+  const NamedTensors flat_a = flat_state(a), flat_b = flat_state(b);
+  if (a.images != b.images || flat_a.size() != flat_b.size()) return false;
+  for (std::size_t i = 0; i < flat_a.size(); ++i) {
+    if (flat_a[i].first != flat_b[i].first || !flat_a[i].second.equal(flat_b[i].second)) return false;
+  }
+  return true;
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a set that was interrupted ends with the bits of one that was not") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kCells);
+  const ImageStream stream = stream_of_tensor(some_images(200));
+  const JudgedSet whole = gather(stream, judges, {});
+  GatherOptions options;
+  options.state_file = folder.path() / "set.state";
+  int looks = 0;
+  options.is_cancelled = [&] { return ++looks > 2; };
+  CHECK_THROWS_AS(gather(stream, judges, options), EvaluationStopped);
+  REQUIRE(fs::exists(options.state_file));
+  options.is_cancelled = {};
+  std::int64_t first_read = -1;
+  ImageStream watched = stream;
+  watched.read = [&](std::int64_t first, std::int64_t n) {
+    if (first_read < 0) first_read = first;
+    return stream.read(first, n);
+  };
+  const JudgedSet resumed = gather(watched, judges, options);
+  CHECK(first_read == 128);
+  CHECK(are_equal(whole.state, resumed.state));
+  CHECK(whole.of_one_colour == resumed.of_one_colour);
+}
+
+TEST_CASE("the state of other images or judges, and an altered one, are refused") {
+  const TemporaryFolder folder;
+  GatherOptions options;
+  options.state_file = folder.path() / "set.state";
+  int looks = 0;
+  options.is_cancelled = [&] { return ++looks > 1; };
+  const Judges judges = make_judges(kCells);
+  const at::Tensor images = some_images(100);
+  CHECK_THROWS_AS(gather(stream_of_tensor(images), judges, options), EvaluationStopped);
+  options.is_cancelled = {};
+  CHECK_THROWS_AS(gather(stream_of_tensor(images, "others"), judges, options), ConfigError);
+  const Judges others =
+      make_judges("judges = [{ type = \"cells\", resize = \"bilinear\", metrics = [{ type = \"moments_gap\" }] }]");
+  CHECK_THROWS_AS(gather(stream_of_tensor(images), others, options), ConfigError);
+  std::string bytes = read_file(options.state_file);
+  bytes[bytes.size() - 3] = static_cast<char>(bytes[bytes.size() - 3] ^ 1);
+  write_file(options.state_file, bytes);
+  const std::string message = message_of([&] { gather(stream_of_tensor(images), judges, options); });
+  CHECK_MESSAGE(contains(message, "is altered"), message);
+  CHECK_MESSAGE(contains(message, "Remove " + options.state_file.string()), message);
+}
+
+TEST_CASE("images of one colour, and a set of one image only, are noticed and said") {
+  const Judges judges = make_judges(kCells);
+  at::Tensor images = some_images(70);
+  images[3].fill_(7);
+  images[69].fill_(255);
+  const JudgedSet some = gather(stream_of_tensor(images), judges, {});
+  CHECK(some.of_one_colour == 2);
+  CHECK_FALSE(some.are_all_equal);
+  const JudgedSet equal = gather(stream_of_tensor(images.slice(0, 0, 1).expand({70, 3, 16, 16})), judges, {});
+  CHECK(equal.are_all_equal);
+  const std::vector<std::string> said = warnings_of(equal, {}, judges, {});
+  CHECK(std::find(said.begin(), said.end(), "all 70 images are the same") != said.end());
+}
+
+TEST_CASE("a feature that is not finite is refused with the image") {
+  const Judges judges =
+      make_judges("judges = [{ type = \"cells\", fault = \"not_a_number\", metrics = [{ type = \"moments_gap\" }] }]");
+  const std::string message = message_of([&] { gather(stream_of_tensor(some_images(3)), judges, {}); });
+  CHECK_MESSAGE(contains(message, "feature \"quarters\" of image 0 is not finite"), message);
+}
+
+TEST_CASE("scores are named by their judge, and a name that comes twice is refused") {
+  const std::string metric = "metrics = [{ type = \"moments_gap\" }]";
+  const Judges named = make_judges("judges = [{ type = \"cells\", name = \"mine\", " + metric + " }]");
+  CHECK(named.metrics()[0].score_names == std::vector<std::string>{"mine.gap", "mine.overlap"});
+  CHECK(named.is_lower_better("mine.gap"));
+  CHECK_FALSE(named.is_lower_better("mine.overlap"));
+  CHECK_THROWS_AS(named.is_lower_better("mine.gat"), ConfigError);
+  const Judges prefixed = make_judges(
+      "judges = [{ type = \"cells\", metrics = [{ type = \"moments_gap\", name = \"a\" }, { type = \"moments_gap\" }] "
+      "}]");
+  CHECK(prefixed.metrics()[0].score_names[0] == "cells.a.gap");
+  CHECK(prefixed.metrics()[1].score_names[0] == "cells.gap");
+  const std::string twice = "judges = [{ type = \"cells\", " + metric + " }, { type = \"cells\", " + metric + " }]";
+  CHECK_THROWS_AS(make_judges(twice), ConfigError);
+  const std::string unknown = "judges = [{ type = \"cells\", feature = \"pool\", " + metric + " }]";
+  const std::string message = message_of([&] { make_judges(unknown); });
+  CHECK_MESSAGE(contains(message, "no feature \"pool\"; it has quarters, map"), message);
+}
+
+TEST_CASE("judges with one extractor share its network") {
+  const std::string metric = "metrics = [{ type = \"moments_gap\" }]";
+  const Judges judges =
+      make_judges("judges = [{ type = \"cells\", " + metric + " }, { type = \"cells\", name = \"b\", " + metric +
+                  " }, { type = \"cells\", name = \"c\", resize = \"bilinear\", " + metric + " }]");
+  CHECK(judges.judges()[1].network == judges.judges()[0].network);
+  CHECK(judges.judges()[2].network != judges.judges()[0].network);
+}
+
+TEST_CASE("too few images for a metric are refused with what there is") {
+  const Judges judges = make_judges(kCells);
+  CHECK_NOTHROW(judges.require_enough(2, 0));
+  CHECK_THROWS_AS(judges.require_enough(1, 10), ConfigError);
+  CHECK_THROWS_AS(judges.require_enough(10, 1), ConfigError);
+}
+
+TEST_CASE("a judge with the weights of a training metric is found by them") {
+  const Judges trained =
+      make_judges("judges = [{ type = \"cells\", is_trained = true, metrics = [{ type = \"moments_gap\" }] }]");
+  const auto loss = judging_host()->create<MetricLoss>(
+      {"judging/cells_loss", Value(Value::Table{{"type", "judging/cells_loss"}})}, {});
+  const std::vector<TrainingMetric> metrics = {{"metric.cells_loss", loss.object().get()}};
+  CHECK(shared_networks(trained, metrics) == TrainedWith{{"metric.cells_loss"}});
+  CHECK(shared_networks(make_judges(kCells), metrics) == TrainedWith{{}});
+}
+
+TEST_CASE("few images for a metric of moments are said to be, by the features and by what is published") {
+  const Judges judges = make_judges(kCells);
+  const auto said = [&](std::int64_t count, std::int64_t reference_count) {
+    JudgedSet set;
+    set.state.images = count;
+    set.are_all_equal = false;
+    Reference reference;
+    reference.images = reference_count;
+    const std::vector<std::string> warnings = warnings_of(set, reference, judges, {});
+    return warnings.empty() ? std::string() : warnings.front();
+  };
+  CHECK(contains(said(12, 60000), "12 images are no more than the 12 features"));
+  CHECK(contains(said(100, 12), "12 images of the reference are no more than the 12 features"));
+  CHECK(contains(said(49999, 60000), "published scores are of 50,000"));
+  CHECK(said(50000, 60000).empty());
+}
+
+TEST_CASE("halves share no image, have one size, and follow the seed alone") {
+  const auto [one, other] = halves(11, 3);
+  CHECK(one.size() == 5);
+  CHECK(other.size() == 5);
+  std::vector<std::int64_t> common;
+  std::set_intersection(one.begin(), one.end(), other.begin(), other.end(), std::back_inserter(common));
+  CHECK(common.empty());
+  CHECK(halves(11, 3) == std::array{one, other});
+  CHECK(halves(11, 4) != std::array{one, other});
+}
+
+TEST_CASE("indices are spread evenly, and more than there are are refused") {
+  CHECK(spread(3, 9, "--num", "x") == std::vector<std::int64_t>{0, 3, 6});
+  CHECK(spread(0, 3, "--num", "x") == std::vector<std::int64_t>{0, 1, 2});
+  CHECK_THROWS_AS(spread(4, 3, "--num", "x"), ConfigError);
+}

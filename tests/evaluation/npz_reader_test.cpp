@@ -1,0 +1,98 @@
+#include "framework/evaluation/npz_reader.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "evaluation/judging.h"
+#include "framework/reporting/npz_file.h"
+#include "framework/support/files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Image `index` of adm.npz, as make_files.py fills it: row by row, the channels of a pixel together.
+at::Tensor counted_image(std::int64_t index) {
+  return at::arange(index * 48, index * 48 + 48, at::kInt)
+      .remainder(251)
+      .to(at::kByte)
+      .reshape({4, 4, 3})
+      .permute({2, 0, 1});
+}
+
+fs::path with_bytes(const TemporaryFolder& folder, const std::string& bytes) {
+  const fs::path path = folder.path() / "made.npz";
+  write_file(path, bytes);
+  return path;
+}
+
+}  // namespace
+
+TEST_CASE("images of a compressed NPZ of NumPy's are read in any order") {
+  NpzImages images(evaluation_file("adm.npz"));
+  CHECK(images.size() == 12);
+  CHECK(images.image_size() == 4);
+  CHECK(images.channels() == 3);
+  for (const std::int64_t index : {0, 5, 11, 2}) CHECK(images.read(index).equal(counted_image(index)));
+}
+
+TEST_CASE("samples that casdm has written are read back") {
+  const TemporaryFolder folder;
+  const at::Tensor written = some_images(5);
+  NpzFile file(folder.path() / "samples.npz", 5, 3, 16);
+  file.start();
+  file.append(written);
+  file.finish({}, "about.json", "{}", {{"mu", at::arange(3, at::kDouble)}});
+  NpzImages images(folder.path() / "samples.npz");
+  for (std::int64_t i = 0; i < 5; ++i) CHECK(images.read(i).equal(written[i]));
+  CHECK(NpzReader(folder.path() / "samples.npz").numbers("mu").equal(at::arange(3, at::kDouble)));
+}
+
+TEST_CASE("arrays are float64 in C order, whatever their type and order in the file") {
+  const NpzReader archive(evaluation_file("adm.npz"));
+  CHECK((archive.numbers("mu").scalar_type() == at::kDouble));
+  const at::Tensor fortran = archive.numbers("sigma_s");
+  CHECK(fortran.is_contiguous());
+  CHECK(fortran.equal(fortran.t()));
+  CHECK(archive.header("sigma").type == "<f4");
+}
+
+TEST_CASE("an NPZ that is truncated, altered, of objects or of other numbers is refused by its name") {
+  const TemporaryFolder folder;
+  const std::string bytes = read_file(evaluation_file("adm.npz"));
+  const fs::path cut = with_bytes(folder, bytes.substr(0, bytes.size() / 2));
+  CHECK_THROWS_WITH_AS(NpzReader{cut}, doctest::Contains("made.npz"), Error);
+  // One bit of the compressed images, which come last.
+  std::string altered = bytes;
+  const std::size_t images = altered.find("arr_0.npy");
+  altered[images + 100] = static_cast<char>(altered[images + 100] ^ 1);
+  const auto read_all = [&] {
+    NpzImages read(with_bytes(folder, altered));
+    for (std::int64_t i = 0; i < read.size(); ++i) read.read(i);
+  };
+  CHECK_THROWS_WITH_AS(read_all(), doctest::Contains("made.npz"), Error);
+  CHECK_THROWS_WITH_AS(NpzReader(evaluation_file("objects.npz")).numbers("mu"), doctest::Contains("\"|O\""), Error);
+  CHECK_THROWS_WITH_AS(NpzReader(evaluation_file("adm.npz")).numbers("nu"), doctest::Contains("it holds mu"), Error);
+  const std::string objects = evaluation_file("objects.npz");
+  CHECK_THROWS_WITH_AS(NpzImages{objects}, doctest::Contains("arr_0"), Error);
+}
+
+TEST_CASE("a damaged header of an array is refused") {
+  std::size_t size = 0;
+  const std::string magic("\x93NUMPY\x01\x00", 8);
+  const auto header = [&](const std::string& dict) { return magic + static_cast<char>(dict.size()) + '\0' + dict; };
+  const std::string good = "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }\n";
+  const NpyHeader parsed = parse_npy_header(header(good), size);
+  CHECK(parsed.shape == std::vector<std::int64_t>{3, 4});
+  CHECK(size == magic.size() + 2 + good.size());
+  CHECK_THROWS_AS(parse_npy_header("", size), Error);
+  CHECK_THROWS_AS(parse_npy_header(header(good).substr(0, 20), size), Error);
+  CHECK_THROWS_AS(parse_npy_header(header("{'descr': '<f8', 'fortran_order': False, 'shape': (-3,), }"), size), Error);
+  CHECK_THROWS_AS(parse_npy_header(header("{'descr': '<f8', 'fortran_order': False, 'shape': (3"), size), Error);
+  CHECK_THROWS_AS(parse_npy_header(header("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (), }"), size),
+                  Error);
+}

@@ -1,0 +1,168 @@
+#include "framework/evaluation/reference.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+#include <stdlib.h>
+
+#include "casdm/error.h"
+#include "casdm/safetensors.h"
+#include "evaluation/judging.h"
+#include "framework/evaluation/npz_reader.h"
+#include "framework/evaluation/statistics.h"
+#include "framework/support/files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+const ReferenceOptions kNoCache{{}, false};
+
+/// CASDM_CACHE while it lives.
+class CacheFolder {
+ public:
+  CacheFolder() { ::setenv("CASDM_CACHE", folder_.path().c_str(), 1); }
+  ~CacheFolder() { ::unsetenv("CASDM_CACHE"); }
+  const fs::path& path() const { return folder_.path(); }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+std::vector<double> values(const Judges& judges, const SetState& set, const Reference& reference) {
+  std::vector<double> result;
+  for (const JudgedScore& score : judges.compare(set, reference.state)) result.push_back(score.value);
+  return result;
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a set has no gap to itself, and a shifted one has that of its shift") {
+  const Judges judges = make_judges(kCells);
+  const at::Tensor images = some_images(150).clamp(0, 200);
+  const Reference reference = reference_of_images(stream_of_tensor(images), judges, kNoCache);
+  const JudgedSet same = gather(stream_of_tensor(images), judges, {});
+  CHECK(values(judges, same.state, reference)[0] == 0);
+  // 51 steps of 1/127.5 in each of 12 features; float32 features of order 1 are exact to 1e-7.
+  const JudgedSet shifted = gather(stream_of_tensor(images + 51), judges, {});
+  CHECK(values(judges, shifted.state, reference)[0] == doctest::Approx(12 * 0.4 * 0.4).epsilon(1e-6));
+}
+
+TEST_CASE("a written reference gives the same scores bit for bit") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kCells);
+  const ImageStream real = stream_of_tensor(some_images(100));
+  const Reference reference = reference_of_images(real, judges, kNoCache);
+  const JudgedSet set = gather(stream_of_tensor(some_images(80, 2)), judges, {});
+  const fs::path file = folder.path() / "reference.safetensors";
+  write_reference(file, reference, judges, real);
+  const Reference read = reference_of_file(file, judges, kNoCache);
+  CHECK(values(judges, set.state, read) == values(judges, set.state, reference));
+  CHECK(read.images == 100);
+  CHECK(read.name == "tensor");
+}
+
+TEST_CASE("a reference of another judge, resize or shape is refused with what differs") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kCells);
+  const ImageStream real = stream_of_tensor(some_images(20));
+  const fs::path file = folder.path() / "reference.safetensors";
+  write_reference(file, reference_of_images(real, judges, kNoCache), judges, real);
+  const Judges other =
+      make_judges("judges = [{ type = \"cells\", resize = \"bilinear\", metrics = [{ type = \"moments_gap\" }] }]");
+  const std::string message = message_of([&] { reference_of_file(file, other, kNoCache); });
+  CHECK_MESSAGE(contains(message, "resize \"none\" there, \"bilinear\" here"), message);
+  const Judges renamed =
+      make_judges("judges = [{ type = \"cells\", name = \"b\", metrics = [{ type = \"moments_gap\" }] }]");
+  CHECK_NOTHROW(reference_of_file(file, renamed, kNoCache));
+}
+
+TEST_CASE("a reference file that is truncated, altered or something else is refused by its name") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kCells);
+  const ImageStream real = stream_of_tensor(some_images(20));
+  const fs::path file = folder.path() / "reference.safetensors";
+  write_reference(file, reference_of_images(real, judges, kNoCache), judges, real);
+  const std::string bytes = read_file(file);
+  write_file(file, bytes.substr(0, bytes.size() - 8));
+  CHECK(contains(message_of([&] { reference_of_file(file, judges, kNoCache); }), "reference.safetensors"));
+  std::string altered = bytes;
+  altered[bytes.size() - 5] = static_cast<char>(altered[bytes.size() - 5] ^ 4);
+  write_file(file, altered);
+  CHECK(contains(message_of([&] { reference_of_file(file, judges, kNoCache); }), "is altered"));
+  write_safetensors(file, {{"weight", at::ones({2})}});
+  CHECK(contains(message_of([&] { reference_of_file(file, judges, kNoCache); }), "not a reference"));
+  CHECK(contains(message_of([&] { reference_of_file(folder.path() / "referenc.npz", judges, kNoCache); }),
+                 "does not exist"));
+}
+
+TEST_CASE("guided-diffusion's form holds mean, covariance over N - 1 and images, and serves metrics of moments") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kCells);
+  const at::Tensor images = some_images(90);
+  const ImageStream real = stream_of_tensor(images);
+  const Reference reference = reference_of_images(real, judges, kNoCache);
+  const fs::path file = folder.path() / "reference.npz";
+  write_reference(file, reference, judges, real);
+  const at::Tensor features =
+      at::adaptive_avg_pool2d(images.to(at::kFloat) / 127.5 - 1, {2, 2}).flatten(1).to(at::kDouble);
+  const at::Tensor centred = features - features.mean(0);
+  const Statistics statistics = read_statistics(file);
+  CHECK(max_relative_difference(statistics.moments.at(0).second.mean, features.mean(0)) < 1e-12);
+  CHECK(max_relative_difference(statistics.moments.at(0).second.covariance, centred.t().matmul(centred) / 89) < 1e-12);
+  NpzImages kept(file);
+  CHECK(kept.size() == 90);
+  CHECK(kept.read(89).equal(images[89]));
+  const JudgedSet set = gather(stream_of_tensor(some_images(80, 2)), judges, {});
+  const Reference read = reference_of_file(file, judges, kNoCache);
+  CHECK(read.kind == "statistics");
+  CHECK(values(judges, set.state, read)[0] == doctest::Approx(values(judges, set.state, reference)[0]).epsilon(1e-12));
+  CHECK(contains(read.remarks.at(0), "does not say which network"));
+}
+
+TEST_CASE("statistics of other features serve no judge, and that is said with both numbers") {
+  const Judges judges = make_judges(kCells);
+  const std::string message =
+      message_of([&] { reference_of_file(evaluation_file("numpy1_protocol4.pkl"), judges, kNoCache); });
+  CHECK_MESSAGE(contains(message, "fid.mu of 3 features"), message);
+  CHECK_MESSAGE(contains(message, "cells 12"), message);
+  // With images beside them, which have another shape than those to judge.
+  const std::string shape = message_of([&] { reference_of_file(evaluation_file("adm.npz"), judges, kNoCache); });
+  CHECK_MESSAGE(contains(shape, "4 px"), shape);
+}
+
+TEST_CASE("a reference is computed once, and a damaged cache is computed again") {
+  const CacheFolder cache;
+  const Judges judges = make_judges(kCells);
+  int reads = 0;
+  ImageStream real = stream_of_tensor(some_images(70));
+  real.read = [&reads, read = real.read](std::int64_t first, std::int64_t n) {
+    ++reads;
+    return read(first, n);
+  };
+  const Reference first = reference_of_images(real, judges, {});
+  const int needed = reads;
+  const Reference second = reference_of_images(real, judges, {});
+  CHECK(reads == needed);
+  CHECK(flat_state(second.state)[1].second.equal(flat_state(first.state)[1].second));
+  for (const auto& entry : fs::directory_iterator(cache.path() / "references")) write_file(entry.path(), "damaged");
+  reference_of_images(real, judges, {});
+  CHECK(reads == 2 * needed);
+  ImageStream other = real;
+  other.identity.set("name", "another");
+  reference_of_images(other, judges, {});
+  CHECK(reads == 3 * needed);
+}

@@ -1,0 +1,141 @@
+#include <doctest/doctest.h>
+
+#include <sstream>
+
+#include "casdm/value.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kPlugin = " --plugin " CASDM_TEST_PLUGIN_DIR "/judging.so";
+const std::string kJudges =
+    "[evaluate]\nevery_images = 8\nnum = 8\nreference_num = 40\nkeep_best = \"cells.gap\"\n"
+    "[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n";
+
+Outcome run_casdm(const std::string& words, const fs::path& folder) {
+  return shell("export CASDM_CACHE=$PWD/cache; casdm " + words + kPlugin, folder);
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// The evaluations in a log, by images, without times.
+std::vector<std::pair<std::int64_t, std::string>> evaluations(const fs::path& run) {
+  std::vector<std::pair<std::int64_t, std::string>> result;
+  std::istringstream lines(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const Value record = from_json(line);
+    if (const Value* evaluation = record.find("evaluation")) {
+      result.emplace_back(record.find("images")->as_integer(), to_json(*evaluation));
+    }
+  }
+  return result;
+}
+
+std::string weights_of(const fs::path& run, const std::string& checkpoint) {
+  return sha256_of_file(run / "checkpoints" / checkpoint / "weights.safetensors");
+}
+
+}  // namespace
+
+TEST_CASE("samples are judged during training, into the log, and the training is the same bit for bit") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  const Outcome judged = run_casdm("train small.toml --set log.sample_count=0", folder.path());
+  REQUIRE_MESSAGE(judged.status == 0, judged.err);
+  const Outcome plain = run_casdm(
+      "train small.toml --set log.sample_count=0 --set run.name=plain --set evaluate.every_images=0", folder.path());
+  REQUIRE_MESSAGE(plain.status == 0, plain.err);
+  const fs::path run = folder.path() / "runs/small";
+  CHECK(weights_of(run, "000000000024") == weights_of(folder.path() / "runs/plain", "000000000024"));
+  const auto lines = evaluations(run);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0].first == 8);
+  CHECK(lines[2].first == 24);
+  const Value first = from_json(lines[0].second);
+  CHECK(*first.find("num") == Value(8));
+  CHECK(*first.find("weights") == Value("ema"));
+  CHECK(*first.find("is_best") == Value(true));
+  CHECK(first.find("scores")->find("cells.gap")->find("value")->as_number() > 0);
+  CHECK(evaluations(folder.path() / "runs/plain").empty());
+}
+
+TEST_CASE("the best checkpoint is kept beyond keep_last, and can be sampled") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  const Outcome train =
+      run_casdm("train small.toml --set log.sample_count=0 --set checkpoint.keep_last=1", folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  const fs::path run = folder.path() / "runs/small";
+  double best = 0;
+  std::int64_t images = -1;
+  for (const auto& [seen, line] : evaluations(run)) {
+    const double value = from_json(line).find("scores")->find("cells.gap")->find("value")->as_number();
+    if (images >= 0 && value >= best) continue;
+    best = value;
+    images = seen;
+  }
+  const std::string name = fs::read_symlink(run / "checkpoints/best").string();
+  CHECK(std::stoll(name) == images);
+  CHECK(run_casdm("sample runs/small/checkpoints/best --num 1 --out s", folder.path()).status == 0);
+  const Outcome evaluated = run_casdm("evaluate runs/small/checkpoints/best --num 4", folder.path());
+  CHECK_MESSAGE(evaluated.status == 0, evaluated.err);
+  // The folder is one of a run, and nothing in it stops a new run of the name.
+  CHECK(run_casdm("train small.toml --overwrite --set train.total_images=4 --set log.sample_count=0", folder.path())
+            .status == 0);
+}
+
+TEST_CASE("a training that was stopped between evaluations goes on with the same ones") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set run.name=whole", folder.path()).status == 0);
+  REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set train.total_images=12", folder.path()).status ==
+          0);
+  REQUIRE(run_casdm("train --resume runs/small --set train.total_images=24", folder.path()).status == 0);
+  const fs::path whole = folder.path() / "runs/whole", run = folder.path() / "runs/small";
+  CHECK(weights_of(run, "000000000024") == weights_of(whole, "000000000024"));
+  auto expected = evaluations(whole), got = evaluations(run);
+  std::erase_if(got, [](const auto& line) { return line.first == 12; });  // the end of the first part
+  REQUIRE(got.size() == expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const Value a = from_json(got[i].second), b = from_json(expected[i].second);
+    CHECK(*a.find("scores") == *b.find("scores"));
+  }
+}
+
+TEST_CASE("an evaluation that is missing at the end is made by a resume") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
+  const fs::path log = folder.path() / "runs/small/metrics.jsonl";
+  const auto before = evaluations(folder.path() / "runs/small");
+  std::string content = read_file(log);
+  const std::size_t last = content.rfind("{\"images\":24");
+  REQUIRE(contains(content.substr(last), "evaluation"));
+  write_file(log, content.substr(0, last));
+  const Outcome resumed = run_casdm("train --resume runs/small", folder.path());
+  REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+  CHECK(evaluations(folder.path() / "runs/small") == before);
+}
+
+TEST_CASE("what is wrong with [evaluate] shows before the first step") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  const auto refused = [&](const std::string& setting, int status, const std::string& part) {
+    const Outcome outcome = run_casdm("train small.toml --set " + setting, folder.path());
+    CHECK_MESSAGE(outcome.status == status, outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, part), outcome.err);
+    CHECK_FALSE(fs::exists(folder.path() / "runs/small"));
+  };
+  refused("evaluate.keep_best=cells.gat", 2, "did you mean cells.gap?");
+  refused("evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
+  refused("evaluate.num=1", 2, "needs at least 2 images");
+  refused("evaluate.reference=nothing", 2, "does not exist");
+  const Outcome dry = run_casdm("train small.toml --dry-run --set evaluate.keep_best=gap", folder.path());
+  CHECK(dry.status == 2);
+}

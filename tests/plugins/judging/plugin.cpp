@@ -1,0 +1,145 @@
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "casdm/error.h"
+#include "casdm/feature_extractor.h"
+#include "casdm/metric_loss.h"
+#include "casdm/moments_metric.h"
+#include "casdm/plugin.h"
+#include "casdm/safetensors.h"
+
+/// Judges whose scores are easy to know, and a metric that is computed by the network of one of them.
+namespace {
+
+using namespace casdm;
+
+/// The "network" of both: what a weight file would hold.
+Tensor network() { return at::arange(512, at::kFloat).sin(); }
+
+struct CellsOptions {
+  std::string fault = "none";
+  bool is_trained = false;
+  std::string resize = "none";
+
+  static void describe(Schema<CellsOptions>& s) {
+    s.option("fault", &CellsOptions::fault, "What is wrong.").choices({"none", "not_a_number", "no_weights"});
+    s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
+    s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
+  }
+};
+
+/// Means of the channels in the four quarters of an image; and the same with places.
+class CellsExtractor : public FeatureExtractor {
+ public:
+  using Options = CellsOptions;
+  CellsExtractor(const Options& options, const Spec& spec) : options_(options), channels_(spec.image.channels) {
+    if (options.fault == "no_weights") find_weights("no_such_judge.safetensors");
+  }
+
+  ExtractorInfo info() const override {
+    ExtractorInfo info{.features = {{"quarters", 4 * channels_, false}, {"map", channels_, true}}};
+    if (options_.resize == "bilinear") info.resize = ExtractorResize::bilinear;
+    if (options_.is_trained) info.weights = std::string(64, 'a');
+    return info;
+  }
+
+  NamedTensors buffers() const override {
+    if (!options_.is_trained) return {};
+    return {{"network", network_}};
+  }
+
+  NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
+    const Tensor x = images.is_floating_point() ? images : images.to(at::kFloat) / 127.5 - 1;
+    Tensor map = at::adaptive_avg_pool2d(x, {2, 2});
+    if (options_.fault == "not_a_number") map = map * std::numeric_limits<float>::quiet_NaN();
+    NamedTensors result;
+    for (const std::string& name : names) result.emplace_back(name, name == "map" ? map : map.flatten(1));
+    return result;
+  }
+
+ private:
+  Options options_;
+  std::int64_t channels_;
+  Tensor network_ = network();
+};
+
+struct NoOptions {
+  static void describe(Schema<NoOptions>&) {}
+};
+
+/// |mean - mean'|^2 + |covariance - covariance'|^2.
+class MomentsGap : public MomentsMetric {
+ public:
+  using Options = NoOptions;
+  MomentsGap(const Options&, const Spec& spec) : dimension_(spec.feature.dimension) {
+    if (spec.feature.is_spatial) throw ConfigError("moments_gap compares features without places");
+  }
+
+  SetMetricInfo info() const override { return {.scores = {{"gap"}, {"overlap", false, true}}, .minimum_images = 2}; }
+
+  NamedTensors start() const override {
+    return {{"count", at::zeros({}, at::kDouble)},
+            {"sum", at::zeros({dimension_}, at::kDouble)},
+            {"products", at::zeros({dimension_, dimension_}, at::kDouble)}};
+  }
+
+  void update(NamedTensors& state, const FeatureBatch& batch) const override {
+    const Tensor features = batch.features.to(at::kCPU, at::kDouble);
+    state[0].second += features.size(0);
+    state[1].second += features.sum(0);
+    state[2].second += features.t().matmul(features);
+  }
+
+  void merge(NamedTensors& state, const NamedTensors& other) const override {
+    for (std::size_t i = 0; i < state.size(); ++i) state[i].second += other[i].second;
+  }
+
+  std::vector<Score> compare(const NamedTensors& generated, const NamedTensors& reference) const override {
+    const Moments a = moments(generated), b = moments(reference);
+    const double gap = ((a.mean - b.mean).square().sum() + (a.covariance - b.covariance).square().sum()).item<double>();
+    return {{"gap", gap}, {"overlap", 1 / (1 + gap), 0.25}};
+  }
+
+  NamedTensors from_moments(const Moments& moments) const override {
+    const std::int64_t n = moments.images > 0 ? moments.images : 2;
+    const Tensor count = at::full({}, static_cast<double>(n), at::kDouble);
+    const Tensor outer = moments.mean.outer(moments.mean);
+    return {{"count", count},
+            {"sum", moments.mean * static_cast<double>(n)},
+            {"products", moments.covariance * static_cast<double>(n - 1) + outer * static_cast<double>(n)}};
+  }
+
+  Moments moments(const NamedTensors& state) const override {
+    const double n = state[0].second.item<double>();
+    const Tensor mean = state[1].second / n;
+    return {mean, (state[2].second - mean.outer(mean) * n) / (n - 1), static_cast<std::int64_t>(n)};
+  }
+
+ private:
+  std::int64_t dimension_;
+};
+
+/// A training metric by the same network.
+class CellsLoss : public MetricLoss {
+ public:
+  using Options = NoOptions;
+  CellsLoss(const Options&, const Spec&) {}
+  MetricInfo info() const override { return {}; }
+  NamedTensors buffers() const override { return {{"trunk", network_}}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return at::adaptive_avg_pool2d(prediction - target[0], {2, 2}).square().flatten(1).mean(1);
+  }
+
+ private:
+  Tensor network_ = network();
+};
+
+}  // namespace
+
+CASDM_PLUGIN(plugin) {
+  plugin.describe({.summary = "Judges of tests", .licence = "Apache-2.0"});
+  plugin.add<CellsExtractor>("cells", "Colours of the quarters of an image.");
+  plugin.add<MomentsGap>("moments_gap", "Distance of means and covariances.");
+  plugin.add<CellsLoss>("cells_loss", "Distance of the colours of quarters.");
+}
