@@ -107,8 +107,13 @@ class Reference {
       const OptionSpec& table = is_element ? option.element.front() : option;
       std::vector<Step> inner = path;
       inner.push_back({option.name, is_element});
-      if (!table.component_kind.empty()) places_of(table.component_kind).push_back({inner, table.fields, parent});
-      find_places(table.fields, inner, parent);
+      Parent around = parent;
+      if (!table.component_kind.empty()) {
+        places_of(table.component_kind).push_back({inner, table.fields, parent});
+        // An example of what stands in the host's keys of this table chooses a component around it.
+        if (parent.kind.empty()) around = {"", simplest_component(table.component_kind, catalog_), inner};
+      }
+      find_places(table.fields, inner, around);
     }
   }
 

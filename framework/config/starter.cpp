@@ -1,5 +1,6 @@
 #include "framework/config/starter.h"
 
+#include <algorithm>
 #include <set>
 
 #include "casdm/error.h"
@@ -52,7 +53,7 @@ class Starter {
         result += block(option, text("[", inner, "]"), inner, option.doc, own != nullptr ? *own : option.default_value);
       } else if (is_table_array(option)) {
         const std::string tables = block(option.element.front(), text("[[", inner, "]]"), inner, option.doc, Value());
-        const bool is_asked_for = path.empty() || option.is_required || chosen_.contains(inner);
+        const bool is_asked_for = path.empty() || option.is_required || is_chosen_in(inner);
         result += is_asked_for ? tables : commented_out(tables);
       }
     }
@@ -108,6 +109,13 @@ class Starter {
     const bool is_component = !table.component_kind.empty();
     if (is_element) return is_component;
     return !is_component || table.is_required || table.default_value.is_table() || chosen_.contains(path);
+  }
+
+  /// Whether the user chose a component in this table, or in one within it.
+  bool is_chosen_in(const std::string& path) const {
+    return std::any_of(chosen_.begin(), chosen_.end(), [&](const auto& choice) {
+      return choice.first == path || choice.first.starts_with(path + ".");
+    });
   }
 
   std::string choose(const std::string& kind, const std::string& path) {

@@ -53,7 +53,7 @@ LoadedExperiment part_of(Value document, std::vector<std::string> tables, std::s
     });
   }
   Value resolved = resolve(document, schema, host->catalog());
-  check_lock(resolved, host->catalog());
+  check_lock(resolved, lock_in(resolved), host->catalog());
   auto options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};
 }

@@ -123,7 +123,7 @@ std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExp
   LoadedExperiment experiment;
   experiment.host = base.host;
   experiment.resolved = resolve(document, schema, base.host->catalog());
-  check_lock(experiment.resolved, base.host->catalog());
+  check_lock(experiment.resolved, lock_in(experiment.resolved), base.host->catalog());
   experiment.options = read_options<Experiment>(experiment.resolved);
   experiment.options.data.use_labels = false;
   return images_of_data(experiment.options.data, make_dataset(experiment));

@@ -279,7 +279,7 @@ class Documentation(unittest.TestCase):
     def test_the_contracts_list_the_conformance_tests(self):
         there = set()
         for source in (ROOT / "framework" / "conformance").glob("*_tests.cpp"):
-            there |= set(re.findall(r'\{(?:""|\w+), "(\w+)", (?:true|false), \w+\}', read(source)))
+            there |= set(re.findall(r'\{(?:""|\w+), "(\w+)", (?:true|false), [\w<>]+\}', read(source)))
         listed = set()
         for _, header, rows in tables(split(read(ROOT / "docs" / "plugins" / "contracts.md"))[0]):
             if header[0] == "conformance test":

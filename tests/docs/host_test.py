@@ -33,6 +33,12 @@ OWN = {
     ("framework/conformance/optimizer_tests.cpp", "gradient"): "a tensor of its stand-in",
     ("framework/conformance/optimizer_tests.cpp", "weight_decay"): "options of this ending are set to 0, by the contract",
     ("framework/training/step_record.cpp", "sum"): "a key of its JSON",
+    ("framework/evaluation/judges.cpp", "extractor"): "a key of its JSON",
+    ("framework/evaluation/record.cpp", "extractor"): "a key of its JSON",
+    ("framework/evaluation/reference.cpp", "extractor"): "a key of its JSON",
+    ("framework/evaluation/reference.cpp", "mu"): "an array of guided-diffusion's files",
+    ("framework/evaluation/statistics.cpp", "mu"): "the same",
+    ("framework/evaluation/statistics.h", "mu"): "the same",
 }
 
 

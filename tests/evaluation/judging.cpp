@@ -15,7 +15,8 @@ std::shared_ptr<PluginHost> judging_host() {
   static const std::shared_ptr<PluginHost> host = [] {
     SearchPaths search;
     search.files = {fs::path(CASDM_TEST_PLUGIN_DIR) / "judging.so"};
-    return std::make_shared<PluginHost>(PluginCatalog::discover(search), PluginHost::Probing::off);
+    return std::make_shared<PluginHost>(PluginCatalog::discover(search), std::vector<LockedPlugin>{},
+                                        PluginHost::Probing::off);
   }();
   return host;
 }

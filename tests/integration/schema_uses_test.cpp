@@ -24,6 +24,8 @@ std::map<std::string, std::string> tables() {
     const OptionSpec& table = option.element.empty() ? option : option.element.front();
     if (!table.component_kind.empty()) result[table.component_kind] = option.name;
   }
+  result["feature_extractor"] = "evaluate.judges";
+  result["set_metric"] = "evaluate.judges.metrics";
   return result;
 }
 
@@ -62,8 +64,11 @@ TEST_CASE("a new experiment with any component is valid, and explains each of it
     CHECK_MESSAGE(made.status == 0, made.err);
     const Outcome check = shell("casdm config check " + file, folder.path());
     CHECK_MESSAGE(check.status == 0, check.err);
-    CHECK(check.out.find(text(table_of.at(kind), kind == "metric_loss" ? ".0: " : ": ", name, "\n")) !=
-          std::string::npos);
+    const std::map<std::string, std::string> elements = {{"metric_loss", "metrics.0"},
+                                                         {"feature_extractor", "evaluate.judges.0"},
+                                                         {"set_metric", "evaluate.judges.0.metrics.0"}};
+    const std::string place = elements.contains(kind) ? elements.at(kind) : table_of.at(kind);
+    CHECK(check.out.find(text(place, ": ", name, "\n")) != std::string::npos);
     std::string comment;
     std::istringstream lines(read_file(folder.path() / file));
     for (std::string line; std::getline(lines, line);) {

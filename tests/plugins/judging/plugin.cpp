@@ -17,6 +17,9 @@ using namespace casdm;
 /// The "network" of both: what a weight file would hold.
 Tensor network() { return at::arange(512, at::kFloat).sin(); }
 
+/// A filter that is the same for each channel, as in many networks that share nothing else.
+Tensor blur() { return at::tensor({1.0F, 2.0F, 1.0F}).expand({100, 1, 3}).clone(); }
+
 struct CellsOptions {
   std::string fault = "none";
   bool is_trained = false;
@@ -45,8 +48,8 @@ class CellsExtractor : public FeatureExtractor {
   }
 
   NamedTensors buffers() const override {
-    if (!options_.is_trained) return {};
-    return {{"network", network_}};
+    if (!options_.is_trained) return {{"blur", blur_}};
+    return {{"blur", blur_}, {"network", network_}};
   }
 
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
@@ -62,6 +65,7 @@ class CellsExtractor : public FeatureExtractor {
   Options options_;
   std::int64_t channels_;
   Tensor network_ = network();
+  Tensor blur_ = blur();
 };
 
 struct NoOptions {
@@ -126,13 +130,14 @@ class CellsLoss : public MetricLoss {
   using Options = NoOptions;
   CellsLoss(const Options&, const Spec&) {}
   MetricInfo info() const override { return {}; }
-  NamedTensors buffers() const override { return {{"trunk", network_}}; }
+  NamedTensors buffers() const override { return {{"trunk", network_}, {"filter", blur_}}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
     return at::adaptive_avg_pool2d(prediction - target[0], {2, 2}).square().flatten(1).mean(1);
   }
 
  private:
   Tensor network_ = network();
+  Tensor blur_ = blur();
 };
 
 }  // namespace
