@@ -60,7 +60,7 @@ std::vector<MeasureSummary> summarise(const Comparison& comparison);
 /// The arms of runs that exist: runs of one experiment (see `experiment_of`) are an arm, named after its first run
 /// without the seed at the end.
 /// @param baseline  an arm's name, or the folder of a run in it; empty: the arm of the first run
-/// Throws ConfigError when a folder is no run, when two runs of an arm have one seed, or there is no such baseline.
+/// Throws ConfigError when a folder is not a run, when two runs of an arm have one seed, or there is no such baseline.
 Comparison compare_runs(const std::vector<std::filesystem::path>& folders, const std::string& baseline);
 
 /// What a reader must know to take the tables for what they are: one line each.

@@ -41,7 +41,7 @@ struct RunRecord {
   const Measure* find(const std::string& name) const;
 };
 
-/// Throws ConfigError when `folder` is no run folder, Error when it cannot be read.
+/// Throws ConfigError when `folder` is not a run folder, Error when it cannot be read.
 RunRecord read_run_record(const std::filesystem::path& folder);
 
 /// Calls `use` with each line of a run's metrics.jsonl, oldest first: those of a resume and what a process that was

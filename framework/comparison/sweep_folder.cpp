@@ -64,7 +64,7 @@ void check_run(const fs::path& run, const SweepCell& cell, const CatalogOf& cata
         text(run.string(), " ", why, ". Rename the arm or the sweep, or move it away; nothing was changed"));
   };
   if (!is_there(run)) return;
-  if (!is_there(run / "config.toml")) taken("exists and is no run folder");
+  if (!is_there(run / "config.toml")) taken("exists and is not a run folder");
   Value before = load_document(run / "config.toml");
   try {
     before = checked_experiment(before, schema_of<Experiment>(), catalog_of(before));

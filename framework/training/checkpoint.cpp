@@ -226,7 +226,6 @@ void Checkpoint::read_state(const std::string& json) {
   if (has_sum && read_bounded(path_ / kStateSum) != state_sum(json)) {
     throw Error(text((path_ / kState).string(), " is altered: its SHA-256 is not the one in ", kStateSum));
   }
-  sha256_ = casdm::sha256(json);
   const Value record = from_json(json);
   const std::int64_t format = member(record, "format", &Value::is_integer, "an integer").as_integer();
   if (format != 1 && format != kFormat) {

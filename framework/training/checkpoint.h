@@ -65,8 +65,6 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  /// Of state.json, which holds the sums of the other files: no other checkpoint has it but copies.
-  const std::string& sha256() const { return sha256_; }
   /// Of one of CheckpointContent::tensors that it `has`, as a file.
   const std::string& sha256_of(const std::string& tensors) const { return files_.at(tensors); }
   const Value& numbers() const { return numbers_; }
@@ -108,7 +106,6 @@ class Checkpoint {
   std::filesystem::path file_of(const std::string& weights) const;
 
   std::filesystem::path path_;
-  std::string sha256_;
   std::shared_ptr<const FolderHold> hold_;
   std::map<std::string, std::string> files_;  ///< name of the tensors: SHA-256
   Value numbers_;

@@ -116,10 +116,10 @@ bool is_lasting(const RunFolder& run, const ExperimentChange& change) {
   return !why_lasting(change.key, run.path().string(), /*has_checkpoint=*/true).empty();
 }
 
-/// Whether config.toml holds the experiment with which this run went on from `newest`.
+/// Whether config.toml holds the experiment with which this run went on from `newest`. That of another run does not: it
+/// differs in what a run keeps for its life.
 bool went_on_with_config(const RunFolder& run, const Checkpoint& newest) {
-  if (is_run_config_since(run.config(), newest.sha256())) return true;
-  if (!is_run_config_of_any(run.config())) return false;
+  if (!is_run_config_intact(run.config())) return false;
   const std::vector<ExperimentChange> changed = changes(newest.config(), load_document(run.config()));
   return std::none_of(changed.begin(), changed.end(), [&](const auto& change) { return is_lasting(run, change); });
 }
@@ -243,7 +243,7 @@ void start_over(const RunFolder& run, const LoadedExperiment& experiment, const 
   const Experiment& options = experiment.options;
   const std::int64_t first = options.checkpoint.every_images + options.train.batch_size;
   const bool has_lost_checkpoint = end_of_lines(run.log(), first) != end_of_lines(run.log(), Checkpoint::kMostImages);
-  const bool is_intact = is_run_config_since(run.config(), "");
+  const bool is_intact = is_run_config_intact(run.config());
   if (!is_intact && end_of_lines(run.log(), Checkpoint::kMostImages) > 0) {
     std::cerr << run.config().string() << " is not as this program wrote it; its values are used\n";
   }

@@ -65,7 +65,7 @@ std::string begin(RunFolder& run, std::optional<Checkpoint>& start, const Loaded
   } else {
     start_over(run, experiment, config);
   }
-  write_run_config(run.config(), config, start ? start->sha256() : "");
+  write_run_config(run.config(), config);
   start.reset();
   return from;
 }

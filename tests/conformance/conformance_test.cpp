@@ -123,7 +123,7 @@ TEST_CASE("every kind of component is watched for such changes") {
 TEST_CASE("a metric that crashes, hangs or throws oddly ends its own test alone") {
   fails("crashes", "trains_nothing", "crashed", "signal 6");
   fails("hangs", "trains_nothing", "timed out", "did not end within 3 s");
-  fails("throws_an_int", "trains_nothing", "failed", "no std::exception");
+  fails("throws_an_int", "trains_nothing", "failed", "not a std::exception");
 }
 
 TEST_CASE("an error of LibTorch's is one message, without the stack of calls") {

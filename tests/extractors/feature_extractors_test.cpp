@@ -66,6 +66,12 @@ TEST_CASE("a network says what it cannot take, and where its weights come from")
                        doctest::Contains("has 320 channels, this one 352"), Error);
 }
 
+TEST_CASE("each EfficientNet-Lite resizes images to the size that it was trained on") {
+  CHECK(make_extractor("efficientnet_lite0", 32)->info().input_size == 224);
+  CHECK(make_extractor("efficientnet_lite1", 32)->info().input_size == 240);
+  CHECK(make_extractor("efficientnet_lite2", 32)->info().input_size == 260);
+}
+
 TEST_CASE("a judge shows its weights by their hash") {
   const ExtractorInfo info = make_extractor("efficientnet_lite0", 32)->info();
   CHECK(info.weights.size() == 64);

@@ -113,37 +113,22 @@ TEST_CASE("a config.toml that was edited is reported and does not change the run
   CHECK(records(trained.folder.path()).back().find("learning_rate")->as_number() == 1e-4);
 }
 
-TEST_CASE("a config.toml of another run is reported and does not change the run, whichever version wrote it") {
+TEST_CASE("a config.toml of another run is reported and does not change the run") {
   const Trained trained;
   REQUIRE(trained.run("casdm train small.toml --set run.name=other --set run.seed=7 --set metrics=[]").status == 0);
   const fs::path config = trained.folder.path() / "runs/small/config.toml";
-  const std::string own = read_file(config), other = read_file(trained.folder.path() / "runs/other/config.toml");
-  const auto by_earlier_version = [](const std::string& content) {
-    const std::string toml = content.substr(0, content.rfind("# Written by casdm"));
-    return toml + "# Written by casdm, which reads it at a resume as long as this fits: sha256 " + sha256(toml) + "\n";
-  };
-  int images = 24;
-  for (const std::string& copied : {other, by_earlier_version(other)}) {
-    write_file(config, copied);
-    const Outcome outcome =
-        trained.run(text(kResume, " --set train.total_images=", images += 4, " --set log.every_images=4"));
-    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
-    CHECK_MESSAGE(contains(outcome.err, "the checkpoint's experiment is used. runs/small/config.toml differs:"),
-                  outcome.err);
-    CHECK(contains(outcome.err, "run.seed: 0 -> 7"));
-    CHECK_FALSE(contains(outcome.err, "images: run.seed"));
-    CHECK(records(trained.folder.path()).back().find("loss")->find("metric.l1") != nullptr);
-    const Outcome shown = trained.run("casdm config show runs/small/config.toml");
-    CHECK(contains(shown.out, "name = \"small\""));
-    CHECK(contains(shown.out, "seed = 0"));
-  }
-  // Its own, of an earlier version, still says what --set has changed last.
-  const std::size_t at = own.find("learning_rate = 1e-04");
-  REQUIRE(at != std::string::npos);
-  write_file(config, by_earlier_version(std::string(own).replace(at, 21, "learning_rate = 3e-04")));
-  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=40");
-  CHECK_MESSAGE(contains(outcome.err, "optimizer.learning_rate: 1e-04 -> 3e-04"), outcome.err);
-  CHECK_FALSE(contains(outcome.err, "differs"));
+  const std::string other = read_file(trained.folder.path() / "runs/other/config.toml");
+  write_file(config, other);
+  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=28 --set log.every_images=4");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_MESSAGE(contains(outcome.err, "the checkpoint's experiment is used. runs/small/config.toml differs:"),
+                outcome.err);
+  CHECK(contains(outcome.err, "run.seed: 0 -> 7"));
+  CHECK_FALSE(contains(outcome.err, "images: run.seed"));
+  CHECK(records(trained.folder.path()).back().find("loss")->find("metric.l1") != nullptr);
+  const Outcome shown = trained.run("casdm config show runs/small/config.toml");
+  CHECK(contains(shown.out, "name = \"small\""));
+  CHECK(contains(shown.out, "seed = 0"));
 }
 
 TEST_CASE("a longer training that moves the schedule says what the learning rate becomes") {
@@ -392,8 +377,11 @@ TEST_CASE("a run killed before its first checkpoint begins again with the weight
       "--set train.total_images=100k --set checkpoint.every_images=100k & "
       "for i in $(seq 600); do test -s runs/next/metrics.jsonl && break; sleep 0.1; done; kill -9 $!; wait");
   const auto first_loss = [&] {
-    const std::string log = read_file(runs / "next/metrics.jsonl");
-    return to_json(*from_json(log.substr(0, log.find('\n'))).find("loss"));
+    std::istringstream log(read_file(runs / "next/metrics.jsonl"));
+    std::string line;
+    while (std::getline(log, line) && !contains(line, "\"loss\"")) {
+    }
+    return to_json(*from_json(line).find("loss"));
   };
   const std::string before = first_loss();
   REQUIRE(fs::exists(runs / "next/init.json"));

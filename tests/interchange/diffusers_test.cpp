@@ -266,7 +266,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
     CHECK(outcome.status == 2);
     CHECK_MESSAGE(outcome.err.find(why) != std::string::npos, outcome.err);
   };
-  refused("runs/small --module psi --out x", "no module 'psi'; it has phi, theta");
+  refused("runs/small --module psi --out x", "no module \"psi\"; it has phi, theta");
   refused("runs/small --module theta --out ema", "--overwrite");
   refused("runs/small --module theta --out x --layout onnx",
           "the layouts of theta are reference, adm, diffusers; got \"onnx\"");
