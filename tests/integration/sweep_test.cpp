@@ -97,7 +97,8 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   const std::string file = (source_dir() / "configs/study/quick.toml").string();
   const Outcome outcome = shell("casdm sweep '" + file +
                                     "' --no-pilot --set train.total_images=16 --set log.every_images=16 "
-                                    "--set log.sample_count=0 --set optimizer.warmup_images=0",
+                                    "--set log.sample_count=0 --set optimizer.warmup_images=0 "
+                                    "--set sampler.num_inference_steps=2 --set 'evaluate.judges=[{type=\"pixels\"}]'",
                                 folder.path());
   REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(contains(outcome.err, "sweep quick: 3 arms, 6 runs in runs/quick"));
@@ -109,6 +110,31 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   write_file(folder.path() / "mine.html", "mine");
   CHECK(shell("casdm report runs/quick --out mine.html", folder.path()).status == 2);
   CHECK(read_file(folder.path() / "mine.html") == "mine");
+}
+
+TEST_CASE("a sweep judges each run when it is trained, and compares the scores") {
+  const Study study("evaluate = [\"--num\", \"8\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
+                    std::string(kTwoArms));
+  const Outcome outcome = study.run("--no-pilot");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.out, "pixels.frechet (lower is better)"));
+  CHECK_FALSE(contains(outcome.out, "loss.eps"));  // it is in the files
+  CHECK(contains(study.content("runs/two/results.csv"), ",pixels.frechet,"));
+  CHECK(contains(study.content("runs/two/report.html"), "pixels.frechet"));
+
+  // Judged otherwise: nothing is trained again.
+  study.write("evaluate = [\"--num\", \"9\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" + std::string(kTwoArms));
+  const auto written = fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl"));
+  const Outcome again = study.run("--no-pilot");
+  REQUIRE_MESSAGE(again.status == 0, again.err);
+  CHECK(contains(again.out, "pixels.frechet num=9 (lower is better)"));
+  CHECK(fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl")) == written);
+
+  study.write("evaluate = [\"--num\", \"none\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
+              std::string(kTwoArms));
+  const Outcome failed = study.run("--no-pilot");
+  CHECK(failed.status == 1);
+  CHECK(contains(failed.out, "plain, seed 0: failed: its evaluation: evaluate: --num: expected a whole number"));
 }
 
 TEST_CASE("a sweep that is stopped goes on bit for bit, whichever way its runs are started") {
