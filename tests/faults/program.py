@@ -1,5 +1,6 @@
 """Runs the program, with faults injected if wanted."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -42,10 +43,8 @@ class Running:
         self.is_running = is_running
 
     def kill(self, number=signal.SIGKILL):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.process, number)
-        except ProcessLookupError:
-            pass
 
 
 class WarmProgram:
@@ -128,7 +127,8 @@ class Program:
             answer = server.line(limit if kill_after is None else kill_after)
             is_late = answer is None
             if is_late:
-                os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may have ended since the last look
+                    os.kill(process, signal.SIGKILL)
                 answer = server.line(PATIENCE)
             status, memory, processor = answer.split()
             self.idle.append(server)
