@@ -8,11 +8,11 @@ std::string memory_advice(const Experiment& options) {
   std::string result = text(". What needs less: a smaller train.batch_size (", options.train.batch_size,
                             ") or data.image_size (", options.data.image_size, "), a larger train.accumulate (",
                             options.train.accumulate, "; a batch is computed in as many parts), smaller networks");
-  if (options.run.precision != "bf16" && options.run.precision != "fp16") {
-    result += text(", run.precision = \"bf16\" (\"", options.run.precision, "\")");
+  if (!is_half(options.run.precision)) {
+    result += text(", run.precision = \"bf16\" (\"", to_string(options.run.precision), "\")");
   }
-  if (options.data.cache != "never") {
-    result += text(", data.cache = \"never\" (\"", options.data.cache, "\" keeps decoded images in memory)");
+  if (options.data.cache != CacheMode::never) {
+    result += text(", data.cache = \"never\" (\"", to_string(options.data.cache), "\" keeps decoded images in memory)");
   }
   return result;
 }

@@ -206,7 +206,7 @@ class CrossChecks {
     learning_rate(all, "optimizer");
     for (const std::string& module : all.modules()) {
       const std::string path = key_path("optimizer", module);
-      if (all.grouping == "joint" && find_path(experiment_, path + ".clip_norm") != nullptr) {
+      if (all.grouping == Grouping::joint && find_path(experiment_, path + ".clip_norm") != nullptr) {
         problem(path + ".clip_norm",
                 "with optimizer.grouping = \"joint\" all modules have one norm; set "
                 "optimizer.clip_norm");
@@ -219,7 +219,8 @@ class CrossChecks {
   }
 
   void learning_rate(const OptimizerOptions& options, const std::string& path) const {
-    if (options.schedule != "inverse_sqrt" || options.reference_images > 0 || options.warmup_images > 0) return;
+    if (options.schedule != RateSchedule::inverse_sqrt || options.reference_images > 0 || options.warmup_images > 0)
+      return;
     problem(path + ".schedule",
             "\"inverse_sqrt\" falls from reference_images on, or from the end of warm-up: set "
             "reference_images or warmup_images above 0");
@@ -296,7 +297,8 @@ void check_before_training(const Value& experiment, const ComponentCatalog& cata
                                 near.empty() ? "" : text("; did you mean ", quoted(near, kLongestPathShown), "?")));
   }
   const Value& run = *experiment.find("run");
-  if (run.find("device")->as_string() == "cpu" && run.find("precision")->as_string() == "fp16") {
+  const auto options = read_options<RunOptions>(run);
+  if (options.device == "cpu" && options.precision == Precision::fp16) {
     problems.add(run.find("precision")->location(),
                  "fp16 is for CUDA, and run.device is \"cpu\"; use \"bf16\" or \"fp32\"");
   }

@@ -22,8 +22,7 @@ void RunOptions::describe(Schema<RunOptions>& s) {
            "Where to compute: `cpu`, `cuda`, `cuda:1`, or `auto`, which takes CUDA where a device is present.")
       .matching("auto|cpu|cuda(:[0-9]+)?");
   s.option("precision", &RunOptions::precision,
-           "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.")
-      .choices({"fp32", "tf32", "bf16", "fp16"});
+           "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.");
   s.option("deterministic", &RunOptions::deterministic,
            "On CUDA, kernels that give the same bits each time; false takes the fastest.");
   s.option("threads", &RunOptions::threads,
@@ -41,8 +40,7 @@ void DataOptions::describe(Schema<DataOptions>& s) {
   s.option("channels", &DataOptions::channels, "3 for RGB, 1 for grey.").choices({1, 3});
   s.option("random_flip", &DataOptions::random_flip, "Mirror each image left to right with probability 1/2.");
   s.option("workers", &DataOptions::workers, "Threads that decode images ahead of training.").range(1, 256);
-  s.option("cache", &DataOptions::cache, "Keep decoded images in memory; `auto`: when they take less than 1 GiB.")
-      .choices({"auto", "always", "never"});
+  s.option("cache", &DataOptions::cache, "Keep decoded images in memory; `auto`: when they take less than 1 GiB.");
   s.option("skip_unreadable", &DataOptions::skip_unreadable,
            "Replace an image that cannot be decoded by the next one (named in the log) instead of stopping.");
   s.option("use_labels", &DataOptions::use_labels, "Condition the networks on the data set's class labels.");
@@ -59,8 +57,7 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
            "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.")
       .range(0, 1);
   s.option("t_weight", &MetricOptions::t_weight,
-           "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).")
-      .choices({"uniform", "alpha_bar"});
+           "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).");
   s.option("warmup_images", &MetricOptions::warmup_images, "The weight rises linearly from 0 over this many images.")
       .at_least(0)
       .in_unit("images");
@@ -92,8 +89,7 @@ void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
   s.option("schedule", &OptimizerOptions::schedule,
            "The learning rate after warm-up: `constant`; `linear` or as half a `cosine` down to the end of training; "
            "`inverse_sqrt` 1 / sqrt(images / reference_images) from there on (Karras et al. 2024); `wsd` constant and "
-           "at the end down over decay_images (Hu et al. 2024).")
-      .choices({"constant", "linear", "cosine", "inverse_sqrt", "wsd"});
+           "at the end down over decay_images (Hu et al. 2024).");
   s.option("decay_images", &OptimizerOptions::decay_images,
            "The learning rate of `wsd` falls over so many images; 0: a fifth of the training.")
       .at_least(0)
@@ -110,8 +106,7 @@ void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
       .at_least(0);
   s.option("grouping", &OptimizerOptions::grouping,
            "What one gradient norm is taken over: each `module` of the head, or all of them `joint`ly, which couples "
-           "them.")
-      .choices({"module", "joint"});
+           "them.");
 }
 
 std::vector<std::string> OptimizerOptions::modules() const {

@@ -8,6 +8,7 @@
 
 #include "casdm/options.h"
 #include "framework/config/ema_options.h"
+#include "framework/config/run_choices.h"
 
 /// The experiment file as the host understands it. Everything scientific is a component: a table
 /// with `type` whose other keys belong to the plugin, beside the host's keys declared here.
@@ -18,13 +19,21 @@ struct RunOptions {
   std::string name = "run";
   std::int64_t seed = 0;
   std::string device = "auto";
-  std::string precision = "fp32";
+  Precision precision = Precision::fp32;
   bool deterministic = true;
   std::int64_t threads = 0;
   std::filesystem::path directory = "runs";
 
   static void describe(Schema<RunOptions>& s);
 };
+
+/// Whether decoded images are kept in memory.
+enum class CacheMode { automatic, always, never };
+
+constexpr auto choices_of(CacheMode) {
+  using enum CacheMode;
+  return choices<CacheMode>({{automatic, "auto"}, {always, "always"}, {never, "never"}});
+}
 
 /// [data]: a dataset component and what the host does with its images.
 struct DataOptions {
@@ -33,7 +42,7 @@ struct DataOptions {
   std::int64_t channels = 3;
   bool random_flip = false;
   std::int64_t workers = 2;
-  std::string cache = "auto";
+  CacheMode cache = CacheMode::automatic;
   bool skip_unreadable = false;
   bool use_labels = false;
   double label_dropout = 0.0;
@@ -41,13 +50,21 @@ struct DataOptions {
   static void describe(Schema<DataOptions>& s);
 };
 
+/// A metric's weight by t: 1, or A_t.
+enum class MetricWeight { uniform, alpha_bar };
+
+constexpr auto choices_of(MetricWeight) {
+  using enum MetricWeight;
+  return choices<MetricWeight>({{uniform, "uniform"}, {alpha_bar, "alpha_bar"}});
+}
+
 /// One of [[metrics]]: a metric component and how the host applies it.
 struct MetricOptions {
   ComponentConfig metric;
   std::string name;
   double weight = 0.1;
   std::array<double, 2> t_range = {0.0, 1.0};
-  std::string t_weight = "uniform";
+  MetricWeight t_weight = MetricWeight::uniform;
   Count warmup_images = 0;
   std::int64_t resize = 0;
   std::array<double, 2> input_range = {-1.0, 1.0};
@@ -64,18 +81,35 @@ struct TrainOptions {
   static void describe(Schema<TrainOptions>& s);
 };
 
+/// The learning rate after warm-up: framework/training/learning_rate.h.
+enum class RateSchedule { constant, linear, cosine, inverse_sqrt, wsd };
+
+constexpr auto choices_of(RateSchedule) {
+  using enum RateSchedule;
+  return choices<RateSchedule>(
+      {{constant, "constant"}, {linear, "linear"}, {cosine, "cosine"}, {inverse_sqrt, "inverse_sqrt"}, {wsd, "wsd"}});
+}
+
+/// What one gradient norm is taken over: a module, or all of them.
+enum class Grouping { module, joint };
+
+constexpr auto choices_of(Grouping) {
+  using enum Grouping;
+  return choices<Grouping>({{module, "module"}, {joint, "joint"}});
+}
+
 /// [optimizer]: an optimizer component, of which each module of the head has one of its own, and its learning rate. A
 /// table [optimizer.MODULE] changes some of the keys for one module.
 struct OptimizerOptions {
   ComponentConfig component;
   double learning_rate = 1e-4;
   Count warmup_images = 0;
-  std::string schedule = "constant";
+  RateSchedule schedule = RateSchedule::constant;
   Count decay_images = 0;
   Count reference_images = 0;
   double final_fraction = 0.0;
   double clip_norm = 1.0;
-  std::string grouping = "module";
+  Grouping grouping = Grouping::module;
 
   static void describe(Schema<OptimizerOptions>& s);
 

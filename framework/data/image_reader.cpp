@@ -24,19 +24,19 @@ std::int64_t gigabytes(double bytes) { return static_cast<std::int64_t>(std::cei
 /// Only plain images are kept.
 std::unique_ptr<ImageCache> make_cache(const DataOptions& options, std::int64_t size, bool is_plain) {
   if (!is_plain) {
-    if (options.cache != "always") return nullptr;
+    if (options.cache != CacheMode::always) return nullptr;
     throw ConfigError("data.cache = \"always\": images in floating point and extras are not cached; leave it out");
   }
   const auto image_bytes = static_cast<std::size_t>(options.channels * options.image_size * options.image_size);
   const double bytes = static_cast<double>(size) * static_cast<double>(image_bytes);
-  if (options.cache == "never" || (options.cache == "auto" && bytes >= kSmall)) return nullptr;
+  if (options.cache == CacheMode::never || (options.cache == CacheMode::automatic && bytes >= kSmall)) return nullptr;
   const auto machine = static_cast<double>(memory_of_machine());
   try {
     if (bytes > machine) throw std::bad_alloc();
     return std::make_unique<ImageCache>(size, image_bytes);
   } catch (const std::bad_alloc&) {
-    throw ConfigError(text("data.cache = \"", options.cache, "\": ", size, " images of ", options.image_size, " x ",
-                           options.image_size, " pixels take ", gigabytes(bytes), " GB, this machine has ",
+    throw ConfigError(text("data.cache = \"", to_string(options.cache), "\": ", size, " images of ", options.image_size,
+                           " x ", options.image_size, " pixels take ", gigabytes(bytes), " GB, this machine has ",
                            gigabytes(machine), " GB; set data.cache = \"never\", or use a smaller data.image_size or ",
                            "fewer images"));
   }

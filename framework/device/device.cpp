@@ -94,11 +94,11 @@ std::string describe(const casdm_cuda_device& device, c10::DeviceIndex index, co
   constexpr int kFirstWithTf32 = 8;
   std::string result = text("cuda:", static_cast<int>(index), ", ", device.name, " (", device.major, '.', device.minor,
                             ", ", std::lround(static_cast<double>(device.memory) / kGiB), " GiB), CUDA ",
-                            device.driver / 1000, '.', device.driver % 1000 / 10, "; ", run.precision);
+                            device.driver / 1000, '.', device.driver % 1000 / 10, "; ", to_string(run.precision));
   const bool is_old = device.major < kFirstWithTf32;
-  if (run.precision == "fp32" && !is_old) result += " (tf32 and bf16 are several times as fast)";
-  if (run.precision == "bf16" && is_old) result += ", which this card only imitates (fp16 is fast there)";
-  if (run.precision == "tf32" && is_old) result += ", which on this card is fp32";
+  if (run.precision == Precision::fp32 && !is_old) result += " (tf32 and bf16 are several times as fast)";
+  if (run.precision == Precision::bf16 && is_old) result += ", which this card only imitates (fp16 is fast there)";
+  if (run.precision == Precision::tf32 && is_old) result += ", which on this card is fp32";
   return text(result, run.deterministic ? ", deterministic" : ", not deterministic");
 }
 
@@ -129,7 +129,7 @@ SelectedDevice select_device(const RunOptions& run) {
   at::globalContext().lazyInitDevice(c10::kCUDA);
   c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(device);
   // Beside networks in half precision, TF32 is no loss: it is left to the gradients of metrics.
-  set_float_precision(run.precision == "fp32" ? at::Float32Precision::IEEE : at::Float32Precision::TF32);
+  set_float_precision(run.precision == Precision::fp32 ? at::Float32Precision::IEEE : at::Float32Precision::TF32);
   set_determinism(run.deterministic);
   set_element_launcher(c10::kCUDA, backend->launcher);
   return {device, describe(backend->device(index), index, run)};
@@ -150,17 +150,16 @@ ExactFloats::~ExactFloats() {
   if (had_tf32_) set_float_precision(at::Float32Precision::TF32);
 }
 
-void require_precision(c10::Device device, const std::string& precision) {
-  if (precision == "fp16" && device.is_cpu()) {
+void require_precision(c10::Device device, Precision precision) {
+  if (precision == Precision::fp16 && device.is_cpu()) {
     throw ConfigError("run.precision: fp16 is for CUDA; use \"bf16\" or \"fp32\" on the CPU");
   }
 }
 
-Autocast::Autocast(c10::Device device, const std::string& precision)
-    : type_(device.type()), is_active_(precision == "bf16" || precision == "fp16") {
+Autocast::Autocast(c10::Device device, Precision precision) : type_(device.type()), is_active_(is_half(precision)) {
   if (!is_active_) return;
   require_precision(device, precision);
-  at::autocast::set_autocast_dtype(type_, precision == "fp16" ? at::kHalf : at::kBFloat16);
+  at::autocast::set_autocast_dtype(type_, precision == Precision::fp16 ? at::kHalf : at::kBFloat16);
   at::autocast::set_autocast_enabled(type_, true);
   was_caching_ = at::autocast::is_autocast_cache_enabled();
   at::autocast::set_autocast_cache_enabled(false);

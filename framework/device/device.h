@@ -22,7 +22,7 @@ struct SelectedDevice {
 SelectedDevice select_device(const RunOptions& run);
 
 /// Throws ConfigError when the networks cannot run in `precision` on `device`: fp16 is for CUDA.
-void require_precision(c10::Device device, const std::string& precision);
+void require_precision(c10::Device device, Precision precision);
 
 /// The most memory that tensors took on `device` at a time, in bytes; 0 on the CPU.
 std::int64_t peak_memory(c10::Device device);
@@ -45,7 +45,7 @@ class ExactFloats {
 /// when the weight was first used without. Throws ConfigError for fp16 on the CPU.
 class Autocast {
  public:
-  Autocast(c10::Device device, const std::string& precision);
+  Autocast(c10::Device device, Precision precision);
   ~Autocast();
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;

@@ -64,7 +64,7 @@ class DataImages final : public StoredImages {
 
  private:
   static DataOptions once_read(DataOptions options) {
-    options.cache = "never";
+    options.cache = CacheMode::never;
     options.use_labels = false;
     return options;
   }

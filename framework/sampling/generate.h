@@ -19,7 +19,7 @@ struct GenerateOptions {
   std::int64_t image_size = 32;
   Tensor labels;  ///< int64 [count]; undefined when unconditional
   c10::Device device = c10::Device(c10::kCPU);
-  std::string precision = "fp32";
+  Precision precision = Precision::fp32;
   std::function<void(std::size_t step, std::size_t steps)> on_step;  ///< may be empty
   std::function<bool()> is_cancelled;                                ///< may be empty; polled once a step
 };

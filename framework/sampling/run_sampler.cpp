@@ -70,9 +70,9 @@ GenerateOptions generate_options(const Experiment& experiment, c10::Device devic
   options.image_size = experiment.data.image_size;
   options.precision = experiment.run.precision;
   options.is_cancelled = interrupted;
-  if (options.precision == "fp16" && options.device.is_cpu()) {
+  if (options.precision == Precision::fp16 && options.device.is_cpu()) {
     std::cerr << "run.precision = \"fp16\" is for CUDA: sampling in fp32 on the CPU\n";
-    options.precision = "fp32";
+    options.precision = Precision::fp32;
   }
   return options;
 }
@@ -130,7 +130,7 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
       {"batch", request.batch_size()},
       {"channels", options.channels},
       {"image_size", options.image_size},
-      {"precision", options.precision},
+      {"precision", std::string(to_string(options.precision))},
       {"device", options.device.str()},
       {"threads", std::int64_t{at::get_num_threads()}},
   });

@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <numbers>
-#include <string_view>
 
 #include "casdm/error.h"
-#include "casdm/text.h"
 
 namespace casdm {
 
@@ -40,16 +37,23 @@ double warmup_stable_decay(const OptimizerOptions& o, double seen, double total)
   return line((seen - (total - length)) / length, o.final_fraction);
 }
 
-struct Law {
-  std::string_view name;
-  double (*factor)(const OptimizerOptions& options, double seen, double total);
-};
+using Law = double (*)(const OptimizerOptions& options, double seen, double total);
 
-constexpr Law kLaws[] = {{"constant", constant},
-                         {"linear", linear},
-                         {"cosine", cosine},
-                         {"inverse_sqrt", inverse_sqrt},
-                         {"wsd", warmup_stable_decay}};
+Law law_of(RateSchedule schedule) {
+  switch (schedule) {
+    case RateSchedule::constant:
+      return constant;
+    case RateSchedule::linear:
+      return linear;
+    case RateSchedule::cosine:
+      return cosine;
+    case RateSchedule::inverse_sqrt:
+      return inverse_sqrt;
+    case RateSchedule::wsd:
+      return warmup_stable_decay;
+  }
+  throw Error("there is no such learning-rate schedule");
+}
 
 }  // namespace
 
@@ -57,10 +61,7 @@ double learning_rate(const OptimizerOptions& options, std::int64_t images, std::
   const auto warmup = static_cast<double>(options.warmup_images);
   const auto seen = static_cast<double>(images);
   const double rate = seen < warmup ? options.learning_rate * seen / warmup : options.learning_rate;
-  const auto* law = std::find_if(std::begin(kLaws), std::end(kLaws),
-                                 [&](const Law& candidate) { return candidate.name == options.schedule; });
-  if (law == std::end(kLaws)) throw Error(text("there is no learning-rate schedule ", quoted(options.schedule)));
-  return rate * law->factor(options, seen, static_cast<double>(total));
+  return rate * law_of(options.schedule)(options, seen, static_cast<double>(total));
 }
 
 }  // namespace casdm

@@ -51,8 +51,8 @@ std::map<std::string, LossScaler::Scale> LossScaler::from_list(const Value::Arra
   return result;
 }
 
-LossScaler::LossScaler(const std::vector<NamedModule>& modules, const std::string& precision, bool separate)
-    : is_active_(precision == "fp16"), is_separate_(separate) {
+LossScaler::LossScaler(const std::vector<NamedModule>& modules, Precision precision, bool separate)
+    : is_active_(precision == Precision::fp16), is_separate_(separate) {
   for (const NamedModule& module : modules) {
     scales_[separate ? module.name : kAll].value = is_active_ ? kFirstScale : 1;
   }

@@ -7,6 +7,7 @@
 
 #include "casdm/cascade_head.h"
 #include "casdm/value.h"
+#include "framework/config/run_choices.h"
 #include "framework/training/step_record.h"
 
 namespace casdm {
@@ -16,7 +17,7 @@ namespace casdm {
 /// one norm is taken over all. In other precisions every scale is 1.
 class LossScaler {
  public:
-  LossScaler(const std::vector<NamedModule>& modules, const std::string& precision, bool separate);
+  LossScaler(const std::vector<NamedModule>& modules, Precision precision, bool separate);
 
   bool is_active() const { return is_active_; }
   double scale(const std::string& module) const;

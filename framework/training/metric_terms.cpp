@@ -224,7 +224,7 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
     const auto warmup = static_cast<double>(term.options.warmup_images);
     const double ramp = warmup > 0 ? std::min(1.0, static_cast<double>(batch.images_seen) / warmup) : 1.0;
     Tensor value = distances(term, prediction, batch);
-    if (term.options.t_weight == "alpha_bar") {
+    if (term.options.t_weight == MetricWeight::alpha_bar) {
       value = value * batch.alpha.square().to(value.scalar_type());
     }
     result.push_back({"metric." + term.name, value, term.options.weight * ramp, module});

@@ -50,7 +50,7 @@ std::string advice(const Experiment& options, std::int64_t steps) {
   } else {
     ideas = {"a smaller learning rate", "smaller weights of the terms"};
   }
-  if (options.run.precision != "fp32") ideas.emplace_back("run.precision = \"fp32\"");
+  if (options.run.precision != Precision::fp32) ideas.emplace_back("run.precision = \"fp32\"");
   if (!options.metrics.empty()) ideas.emplace_back("a t_range of the metrics without the noisiest timesteps");
   return text(steps == 0 ? "" : "Try ", join(ideas, ", or "));
 }

@@ -63,9 +63,9 @@ double seconds_of(const Checkpoint& checkpoint) {
 TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset,
                              c10::Device device, bool is_new)
     : modules(states(initial_modules(model, experiment.options), experiment, device)),
-      scaler(
-          model.modules, experiment.options.run.precision,
-          model.head.call(&CascadeHead::gradients_are_separate) && experiment.options.optimizer.grouping == "module"),
+      scaler(model.modules, experiment.options.run.precision,
+             model.head.call(&CascadeHead::gradients_are_separate) &&
+                 experiment.options.optimizer.grouping == Grouping::module),
       draws(experiment, model, device),
       statistics(model.schedule->range()),
       last_batch_(experiment.options.train.batch_size),

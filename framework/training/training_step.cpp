@@ -71,7 +71,7 @@ class MetricMemory {
 
 std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std::vector<OptimizerOptions>& modules) {
   std::vector<Tensor> limits = norms;
-  if (modules.front().grouping == "joint") {
+  if (modules.front().grouping == Grouping::joint) {
     const Tensor joint = at::stack(norms).norm();
     limits.assign(norms.size(), joint);
   }

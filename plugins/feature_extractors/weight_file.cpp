@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "casdm/error.h"
+#include "casdm/hex.h"
 #include "casdm/text.h"
 
 namespace casdm::feature_extractors {
@@ -25,10 +26,7 @@ std::string sha256_of(const std::filesystem::path& path) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_DigestFinal_ex(context.get(), digest, &size);
-  constexpr char digits[] = "0123456789abcdef";
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += {digits[digest[i] >> 4], digits[digest[i] & 15]};
-  return hex;
+  return hexadecimal(digest, size);
 }
 
 }  // namespace

@@ -417,7 +417,7 @@ TEST_CASE("a module's table in [optimizer] keeps what it says, and the rest foll
   const OptimizerOptions phi = options.of("phi");
   CHECK(phi.component.type == "optimizer_fake/adamw");
   CHECK(phi.learning_rate == 1);
-  CHECK(phi.schedule == "linear");
+  CHECK(phi.schedule == RateSchedule::linear);
   CHECK(*phi.component.table.find("betas") == Value(Value::Array{0.8, 0.9}));
   CHECK(*phi.component.table.find("eps") == Value(0.1));
   const OptimizerOptions psi = options.of("psi");

@@ -90,7 +90,7 @@ TEST_CASE("resized images and their gradients are LibTorch's on CUDA, and repeat
 TEST_CASE("SSIM of nearly flat images is exact on CUDA although the networks compute in tf32") {
   RunOptions run;
   run.device = "cuda";
-  run.precision = "tf32";
+  run.precision = Precision::tf32;
   select_device(run);
   // An edge, and a texture a thousandth of it: variances are small differences of large sums there.
   Tensor clean = at::ones({1, 3, 32, 32}) * at::linspace(-1, 1, 32).sign();
@@ -104,7 +104,7 @@ TEST_CASE("SSIM of nearly flat images is exact on CUDA although the networks com
   const double expected = distance(other, clean);
   move_to(*metric, cuda());
   CHECK(distance(other.to(cuda()), clean.to(cuda())) == doctest::Approx(expected).epsilon(1e-4));
-  run.precision = "fp32";
+  run.precision = Precision::fp32;
   select_device(run);
 }
 

@@ -44,7 +44,7 @@ class Numbered : public Dataset {
   std::set<std::int64_t> broken_;
 };
 
-DataOptions options_with(std::int64_t workers, const std::string& cache = "auto") {
+DataOptions options_with(std::int64_t workers, CacheMode cache = CacheMode::automatic) {
   DataOptions options;
   options.dataset.type = "numbered";
   options.image_size = kSide;
@@ -68,7 +68,7 @@ std::vector<std::int64_t> read(BatchLoader& loader, std::int64_t steps) {
   return indices;
 }
 
-at::Tensor pixels_of(std::int64_t workers, const std::string& cache, std::int64_t first_position, std::int64_t steps,
+at::Tensor pixels_of(std::int64_t workers, CacheMode cache, std::int64_t first_position, std::int64_t steps,
                      std::int64_t batch_size = 4) {
   BatchLoader loader(std::make_shared<Numbered>(11), options_with(workers, cache), batch_size, 5, first_position,
                      nullptr);
@@ -98,9 +98,9 @@ TEST_CASE("a batch may be larger than the data set") {
 }
 
 TEST_CASE("threads, cache, batch size and the position it starts at do not change the stream") {
-  const at::Tensor expected = pixels_of(1, "never", 0, 20);
+  const at::Tensor expected = pixels_of(1, CacheMode::never, 0, 20);
   for (const std::int64_t workers : {1, 2, 7}) {
-    for (const char* cache : {"auto", "always", "never"}) {
+    for (const CacheMode cache : {CacheMode::automatic, CacheMode::always, CacheMode::never}) {
       CHECK(at::equal(pixels_of(workers, cache, 0, 20), expected));
       CHECK(at::equal(pixels_of(workers, cache, 13 * 4, 7), expected.slice(0, 13 * 4)));
       CHECK(at::equal(pixels_of(workers, cache, 37, 5, 3), expected.slice(0, 37, 37 + 15)));
@@ -110,7 +110,7 @@ TEST_CASE("threads, cache, batch size and the position it starts at do not chang
 }
 
 TEST_CASE("batches of another size go on at the same image") {
-  const at::Tensor expected = pixels_of(2, "auto", 0, 10);
+  const at::Tensor expected = pixels_of(2, CacheMode::automatic, 0, 10);
   BatchLoader loader(std::make_shared<Numbered>(11), options_with(2), 6, 5, 10, nullptr);
   for (std::int64_t first = 10; first < 34; first += 6) {
     const ImageBatch batch = loader.next();
@@ -120,7 +120,7 @@ TEST_CASE("batches of another size go on at the same image") {
 }
 
 TEST_CASE("a flip depends on seed and position and happens to half the images") {
-  const at::Tensor images = pixels_of(2, "auto", 0, 250);
+  const at::Tensor images = pixels_of(2, CacheMode::automatic, 0, 250);
   const at::Tensor flipped = images.select(3, kSide - 1).select(2, 0).select(1, 0).eq(255);
   for (std::int64_t position = 0; position < 1000; ++position) {
     REQUIRE(flipped[position].item<bool>() ==
@@ -150,7 +150,7 @@ TEST_CASE("without use_labels there are no labels") {
 TEST_CASE("the cache reads each image once") {
   const auto dataset = std::make_shared<Numbered>(10);
   {
-    BatchLoader loader(dataset, options_with(1, "always"), 4, 1, 0, nullptr);
+    BatchLoader loader(dataset, options_with(1, CacheMode::always), 4, 1, 0, nullptr);
     read(loader, 50);
   }
   CHECK(dataset->reads == 10);
@@ -158,7 +158,7 @@ TEST_CASE("the cache reads each image once") {
 
 TEST_CASE("decoding runs ahead of training, but not far") {
   const auto dataset = std::make_shared<Numbered>(1000);
-  BatchLoader loader(dataset, options_with(2, "never"), 10, 1, 0, nullptr);
+  BatchLoader loader(dataset, options_with(2, CacheMode::never), 10, 1, 0, nullptr);
   loader.next();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   CHECK(dataset->reads > 10);
@@ -175,7 +175,7 @@ TEST_CASE("an unreadable image stops the batch it belongs to, again and again") 
 }
 
 TEST_CASE("skip_unreadable takes the next readable image, names the skipped one once and counts them after an epoch") {
-  DataOptions options = options_with(3, "never");
+  DataOptions options = options_with(3, CacheMode::never);
   options.skip_unreadable = true;
   options.random_flip = false;
   std::vector<std::string> warnings;
@@ -196,7 +196,7 @@ TEST_CASE("skip_unreadable takes the next readable image, names the skipped one 
 }
 
 TEST_CASE("a training that ends within an epoch hears what was left out when it asks") {
-  DataOptions options = options_with(1, "never");
+  DataOptions options = options_with(1, CacheMode::never);
   options.skip_unreadable = true;
   const std::int64_t first = permutation(100, derive_seed(9, "order", 0))[0];
   std::vector<std::string> warnings;
@@ -248,6 +248,7 @@ TEST_CASE("labels are dropped with the given probability, by position, and nothi
 }
 
 TEST_CASE("a stream cannot start before its first image") {
-  CHECK_THROWS_WITH_AS(BatchLoader(std::make_shared<Numbered>(11), options_with(1, "never"), 4, 5, -4, nullptr),
-                       doctest::Contains("cannot start at position -4"), Error);
+  CHECK_THROWS_WITH_AS(
+      BatchLoader(std::make_shared<Numbered>(11), options_with(1, CacheMode::never), 4, 5, -4, nullptr),
+      doctest::Contains("cannot start at position -4"), Error);
 }

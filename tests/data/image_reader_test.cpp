@@ -104,7 +104,7 @@ TEST_CASE("what a data set remarks of images is counted over the images that wer
 TEST_CASE("a cache that cannot fit is refused with what to change") {
   DataOptions options = options_with(false);
   options.image_size = 4096;
-  options.cache = "always";
+  options.cache = CacheMode::always;
   const auto huge = std::make_shared<Made>([](std::int64_t) { return pixel(1); }, 100'000'000);
   std::string message;
   try {

@@ -45,7 +45,7 @@ TEST_CASE("LibTorch's errors are printed without a stack trace") {
 TEST_CASE("an experiment that runs out of memory names what needs less") {
   Experiment options;
   options.train.batch_size = 512;
-  options.data.cache = "always";
+  options.data.cache = CacheMode::always;
   const std::string message = thrown([&] { with_memory_advice(options, []() -> int { throw std::bad_alloc(); }); });
   CHECK(message.find("train.batch_size (512)") != std::string::npos);
   CHECK(message.find("train.accumulate (1") != std::string::npos);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr TimeRange kTimes{.first = 0, .last = 39, .clean = -1, .is_whole = true};
 
-OptimizerOptions with_schedule(const std::string& schedule) {
+OptimizerOptions with_schedule(RateSchedule schedule) {
   OptimizerOptions options;
   options.learning_rate = 0.5;
   options.warmup_images = 100;
@@ -48,26 +48,26 @@ StepRecord step_with(float eps) {
 }  // namespace
 
 TEST_CASE("the learning rate rises to its value, stays, or falls to zero at the end") {
-  for (const char* schedule : {"constant", "linear", "cosine"}) {
+  for (const RateSchedule schedule : {RateSchedule::constant, RateSchedule::linear, RateSchedule::cosine}) {
     CHECK(learning_rate(with_schedule(schedule), 0, 1100) == 0);
     CHECK(learning_rate(with_schedule(schedule), 25, 1100) == doctest::Approx(0.125));
     CHECK(learning_rate(with_schedule(schedule), 100, 1100) == doctest::Approx(0.5));
   }
-  CHECK(learning_rate(with_schedule("constant"), 1100, 1100) == 0.5);
-  CHECK(learning_rate(with_schedule("linear"), 350, 1100) == doctest::Approx(0.375));
-  CHECK(learning_rate(with_schedule("cosine"), 350, 1100) ==
+  CHECK(learning_rate(with_schedule(RateSchedule::constant), 1100, 1100) == 0.5);
+  CHECK(learning_rate(with_schedule(RateSchedule::linear), 350, 1100) == doctest::Approx(0.375));
+  CHECK(learning_rate(with_schedule(RateSchedule::cosine), 350, 1100) ==
         doctest::Approx(0.25 * (1 + std::cos(std::numbers::pi / 4))));
-  CHECK(learning_rate(with_schedule("cosine"), 600, 1100) == doctest::Approx(0.25));
-  for (const char* schedule : {"linear", "cosine"}) {
+  CHECK(learning_rate(with_schedule(RateSchedule::cosine), 600, 1100) == doctest::Approx(0.25));
+  for (const RateSchedule schedule : {RateSchedule::linear, RateSchedule::cosine}) {
     CHECK(learning_rate(with_schedule(schedule), 1100, 1100) == doctest::Approx(0));
     CHECK(learning_rate(with_schedule(schedule), 1200, 1100) == doctest::Approx(0));
   }
   // Longer than the training: warm-up only.
-  CHECK(learning_rate(with_schedule("cosine"), 50, 60) == doctest::Approx(0.25));
+  CHECK(learning_rate(with_schedule(RateSchedule::cosine), 50, 60) == doctest::Approx(0.25));
 }
 
 TEST_CASE("the learning rate falls as one over the root of the images from the reference on") {
-  OptimizerOptions options = with_schedule("inverse_sqrt");
+  OptimizerOptions options = with_schedule(RateSchedule::inverse_sqrt);
   options.reference_images = 400;
   CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25));
   CHECK(learning_rate(options, 400, 1100) == 0.5);
@@ -81,7 +81,7 @@ TEST_CASE("the learning rate falls as one over the root of the images from the r
 }
 
 TEST_CASE("the learning rate warms up, is stable, and decays at the end") {
-  OptimizerOptions options = with_schedule("wsd");
+  OptimizerOptions options = with_schedule(RateSchedule::wsd);
   options.decay_images = 300;
   CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25));
   CHECK(learning_rate(options, 800, 1100) == 0.5);
@@ -95,24 +95,23 @@ TEST_CASE("the learning rate warms up, is stable, and decays at the end") {
 }
 
 TEST_CASE("what falls to the end falls to the final fraction") {
-  for (const char* schedule : {"linear", "cosine", "wsd"}) {
-    CAPTURE(schedule);
+  for (const RateSchedule schedule : {RateSchedule::linear, RateSchedule::cosine, RateSchedule::wsd}) {
+    CAPTURE(to_string(schedule));
     OptimizerOptions options = with_schedule(schedule);
     options.final_fraction = 0.1;
     CHECK(learning_rate(options, 100, 1100) == 0.5);
     CHECK(learning_rate(options, 1100, 1100) == doctest::Approx(0.05));
     CHECK(learning_rate(options, 1200, 1100) == doctest::Approx(0.05));
   }
-  OptimizerOptions halfway = with_schedule("linear");
+  OptimizerOptions halfway = with_schedule(RateSchedule::linear);
   halfway.final_fraction = 0.1;
   CHECK(learning_rate(halfway, 600, 1100) == doctest::Approx(0.5 * 0.55));
 }
 
 TEST_CASE("every schedule that an experiment may choose has a law") {
-  for (const OptionSpec& option : schema_of<OptimizerOptions>()) {
-    if (option.name != "schedule") continue;
-    CHECK(option.allowed.size() == 5);
-    for (const Value& name : option.allowed) CHECK(learning_rate(with_schedule(name.as_string()), 100, 1100) == 0.5);
+  for (const auto& [schedule, word] : choices_of(RateSchedule{})) {
+    CAPTURE(word);
+    CHECK(learning_rate(with_schedule(schedule), 100, 1100) == 0.5);
   }
 }
 
@@ -138,7 +137,7 @@ TEST_CASE("clipping is of each module's norm, or of the norm of all") {
   CHECK(factors[0].item<double>() == doctest::Approx(2.0 / 3).epsilon(1e-5));
   CHECK(factors[1].item<double>() == doctest::Approx(0.5).epsilon(1e-5));
   CHECK(factors[2].item<double>() == 1);
-  options.grouping = "joint";
+  options.grouping = Grouping::joint;
   factors = clipping_factors(norms, {options, options, options});
   for (const Tensor& factor : factors) {
     CHECK(factor.item<double>() == doctest::Approx(2 / std::sqrt(25.25)).epsilon(1e-5));
@@ -219,40 +218,40 @@ TEST_CASE("sums go through a checkpoint's JSON without loss") {
 
 TEST_CASE("loss scales are restored by module, one for all by the smallest, and never half") {
   const std::vector<NamedModule> modules = {{"theta", nullptr, true}, {"phi", nullptr, true}};
-  LossScaler trained(modules, "fp16", true);
+  LossScaler trained(modules, Precision::fp16, true);
   StepRecord record;
   record.modules = {"theta", "phi"};
   record.grad_norms = at::tensor({1.0, INFINITY}, at::kFloat);
   trained.observe(record);
   trained.update();
 
-  LossScaler again(modules, "fp16", true);
+  LossScaler again(modules, Precision::fp16, true);
   again.restore(from_json(to_json(trained.state())));
   CHECK(again.scale("theta") == 65536);
   CHECK(again.scale("phi") == 32768);
   CHECK(to_json(again.state()) == to_json(trained.state()));
 
-  LossScaler joint(modules, "fp16", false);
+  LossScaler joint(modules, Precision::fp16, false);
   joint.restore(trained.state());
   CHECK(joint.scale("theta") == 32768);
-  LossScaler separate(modules, "fp16", true);
+  LossScaler separate(modules, Precision::fp16, true);
   separate.restore(joint.state());
   CHECK(separate.scale("theta") == 32768);
 
   // As version 0.1 wrote it: scale and good steps, in the order of names.
-  LossScaler old(modules, "fp16", true);
+  LossScaler old(modules, Precision::fp16, true);
   old.restore(from_json("[32768, 0, 65536, 7]"));
   CHECK(old.scale("phi") == 32768);
   CHECK(old.scale("theta") == 65536);
 
-  LossScaler plain(modules, "fp32", true);
+  LossScaler plain(modules, Precision::fp32, true);
   plain.restore(trained.state());
   CHECK(plain.scale("phi") == 1);
 
   for (const char* broken :
        {R"({"theta": {"scale": 65536, "good_steps": 0}})", R"({"theta": {"scale": 65536}})",
         R"({"theta": {"scale": 0, "good_steps": 0}, "phi": {"scale": 1, "good_steps": 0}})", "[1, 2, 3]"}) {
-    CHECK_THROWS_AS(LossScaler(modules, "fp16", true).restore(from_json(broken)), Error);
+    CHECK_THROWS_AS(LossScaler(modules, Precision::fp16, true).restore(from_json(broken)), Error);
   }
 }
 

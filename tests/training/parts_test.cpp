@@ -92,7 +92,7 @@ TEST_CASE("a module has a gradient once a backward pass has reached it, with zer
 
 TEST_CASE("an fp16 overflow in one module halves its scale alone and skips its step alone") {
   const std::vector<NamedModule> modules = {{"theta", nullptr, true}, {"phi", nullptr, true}};
-  LossScaler scaler(modules, "fp16", true);
+  LossScaler scaler(modules, Precision::fp16, true);
   StepRecord record;
   record.modules = {"theta", "phi"};
   record.grad_norms = at::tensor({1.0, INFINITY}, at::kFloat);
@@ -103,13 +103,13 @@ TEST_CASE("an fp16 overflow in one module halves its scale alone and skips its s
   CHECK(scaler.scale("theta") == 65536);
   CHECK(scaler.scale("phi") == 32768);
 
-  LossScaler shared(modules, "fp16", false);
+  LossScaler shared(modules, Precision::fp16, false);
   shared.observe(record);
   CHECK(shared.has_overflowed("theta"));
 }
 
 TEST_CASE("a term for a module the head lacks is an error") {
-  const LossScaler scaler({{"theta", nullptr, true}}, "fp32", true);
+  const LossScaler scaler({{"theta", nullptr, true}}, Precision::fp32, true);
   CHECK(scaler.scale("theta") == 1);
   CHECK_THROWS_WITH_AS(scaler.scale("psi"), doctest::Contains("'psi'"), PluginError);
 }

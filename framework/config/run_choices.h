@@ -1,0 +1,18 @@
+#pragma once
+
+#include "casdm/choice.h"
+
+namespace casdm {
+
+/// Arithmetic of the networks: `run.precision`.
+enum class Precision { fp32, tf32, bf16, fp16 };
+
+constexpr auto choices_of(Precision) {
+  using enum Precision;
+  return choices<Precision>({{fp32, "fp32"}, {tf32, "tf32"}, {bf16, "bf16"}, {fp16, "fp16"}});
+}
+
+/// Whether networks compute in half precision, weights being fp32.
+constexpr bool is_half(Precision precision) { return precision == Precision::bf16 || precision == Precision::fp16; }
+
+}  // namespace casdm
