@@ -23,12 +23,9 @@ COMMON = {"directions", "mean", "metric", "order"}
 
 # (file, name): what the host means by the word itself.
 OWN = {
-    ("framework/config/experiment.cpp", "uniform"): "a choice of the host's key metrics.t_weight",
-    ("framework/config/experiment.h", "uniform"): "its default",
-    ("framework/config/experiment.cpp", "cosine"): "a choice of the host's key optimizer.schedule",
-    ("framework/config/experiment.cpp", "linear"): "a choice of the host's key optimizer.schedule",
-    ("framework/training/learning_rate.cpp", "cosine"): "a choice of the host's key optimizer.schedule",
-    ("framework/training/learning_rate.cpp", "linear"): "a choice of the host's key optimizer.schedule",
+    ("framework/config/experiment.h", "uniform"): "a choice of the host's key metrics.t_weight",
+    ("framework/config/experiment.h", "cosine"): "a choice of the host's key optimizer.schedule",
+    ("framework/config/experiment.h", "linear"): "a choice of the host's key optimizer.schedule",
     ("framework/commands/plugins_new.cpp", "folder"): "a key of its JSON",
     ("framework/conformance/optimizer_tests.cpp", "gradient"): "a tensor of its stand-in",
     ("framework/conformance/optimizer_tests.cpp", "weight_decay"): "options of this ending are set to 0, by the contract",
