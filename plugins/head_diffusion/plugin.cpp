@@ -2,6 +2,7 @@
 
 #include "cas_dm_head.h"
 #include "dual_head.h"
+#include "edm_head.h"
 #include "single_head.h"
 
 CASDM_PLUGIN(plugin) {
@@ -14,5 +15,9 @@ CASDM_PLUGIN(plugin) {
       .recommended();
   plugin.add<DualHead>("dual",
                        "One network predicts the noise, the clean image and a gate between them (Benny & Wolf 2022).");
-  plugin.add<SingleHead>("single", "DDPM: one network predicts the noise, the clean image or v (Ho et al. 2020).");
+  plugin.add<EdmHead>("edm",
+                      "EDM: one network whose input and output are scaled by the noise level, weighted by a learned "
+                      "uncertainty (Karras et al. 2022, 2024).");
+  plugin.add<SingleHead>("single",
+                         "DDPM: one network predicts the noise, the clean image, v or a velocity (Ho et al. 2020).");
 }

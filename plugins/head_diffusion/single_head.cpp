@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <string_view>
+
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "variational_bound.h"
@@ -17,6 +19,10 @@ const SingleOptions& checked(const SingleOptions& options) {
                            "\" weights |x0 - x0'|^2, which prediction_type = \"flow\" does not compare; leave t_weight "
                            "out"));
   }
+  if (options.loss_space && options.t_weight != TimeWeight::uniform) {
+    throw ConfigError(text("t_weight = \"", to_string(options.t_weight),
+                           "\" weights |x0 - x0'|^2, whatever loss_space compares; leave one of them out"));
+  }
   if (options.objective != Objective::vlb) return options;
   if (options.variance != LearnedVariance::learned_range) {
     throw ConfigError(
@@ -25,7 +31,25 @@ const SingleOptions& checked(const SingleOptions& options) {
   if (options.t_weight != TimeWeight::uniform) {
     throw ConfigError("t_weight weights the simple loss, which objective = \"vlb\" does not have; leave t_weight out");
   }
+  if (options.loss_space) {
+    throw ConfigError(
+        "loss_space is of the simple loss, which objective = \"vlb\" does not have; leave loss_space out");
+  }
   return options;
+}
+
+std::string_view term_name(Prediction compared) {
+  switch (compared) {
+    case Prediction::epsilon:
+      return "eps";
+    case Prediction::sample:
+      return "x0";
+    case Prediction::v:
+      return "v";
+    case Prediction::flow:
+      break;
+  }
+  return "flow";
 }
 
 }  // namespace
@@ -34,6 +58,10 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
   s.component("theta", &SingleOptions::theta, Backbone::kind, "The network.").required();
   s.option("prediction_type", &SingleOptions::prediction_type,
            "What theta predicts: noise, clean image, v or the velocity of a rectified flow, eps - x0.");
+  s.option(
+      "loss_space", &SingleOptions::loss_space,
+      "What the simple loss compares; left out: what theta predicts. \"flow\" beside prediction_type = \"sample\": "
+      "an error of the clean image counts by 1 / sigma^2 on a rectified flow (Li & He 2025).");
   TimeWeightOptions::describe_to(s);
   s.option("variance", &SingleOptions::variance,
            "learned_range: theta also predicts the log variance between beta~_t and beta_t (Nichol & Dhariwal 2021).");
@@ -87,21 +115,15 @@ Estimate SingleHead::estimate(const EstimateInput& input) {
 }
 
 LossTerm SingleHead::simple_term(const Tensor& output, const TrainingBatch& batch) const {
-  LossTerm term{"eps", {}, 1.0, theta_.name()};
-  if (options_.prediction_type == Prediction::epsilon) {
-    term.value = squared_error(batch.eps, output);
-  } else if (options_.prediction_type == Prediction::sample) {
-    term.name = "x0";
-    term.value = squared_error(batch.x0, output);
-  } else if (options_.prediction_type == Prediction::flow) {
-    term.name = "flow";
-    term.value = squared_error(batch.eps - batch.x0, output);
-  } else {
-    term.name = "v";
-    term.value = squared_error(schedule_->velocity(batch.x0, batch.t, batch.eps), output);
-  }
-  if (options_.t_weight != TimeWeight::uniform) {
-    term.value = per_image(time_weight(options_, batch.log_snr, options_.prediction_type), term.value) * term.value;
+  const Prediction predicted = options_.prediction_type;
+  const Prediction compared = options_.loss_space.value_or(predicted);
+  LossTerm term{std::string(term_name(compared)), squared_error(target(predicted, batch), output), 1.0, theta_.name()};
+  if (compared != predicted) {
+    const Tensor factor =
+        error_factor(compared, batch.alpha, batch.sigma) / error_factor(predicted, batch.alpha, batch.sigma);
+    term.value = per_image(factor, term.value) * term.value;
+  } else if (options_.t_weight != TimeWeight::uniform) {
+    term.value = per_image(time_weight(options_, batch.log_snr, predicted), term.value) * term.value;
   }
   return term;
 }
@@ -112,6 +134,20 @@ LossTerm SingleHead::vlb_term(const Estimate& estimate, const TrainingBatch& bat
   const double num_terms = static_cast<double>(schedule_->num_train_timesteps());
   return {"vlb", variational_bound(*schedule_, batch, x0, estimate.variance),
           is_hybrid ? options_.vlb_weight * num_terms : num_terms, theta_.name()};
+}
+
+Tensor SingleHead::target(Prediction predicted, const TrainingBatch& batch) const {
+  switch (predicted) {
+    case Prediction::epsilon:
+      return batch.eps;
+    case Prediction::sample:
+      return batch.x0;
+    case Prediction::v:
+      return schedule_->velocity(batch.x0, batch.t, batch.eps);
+    case Prediction::flow:
+      break;
+  }
+  return batch.eps - batch.x0;
 }
 
 Losses SingleHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {

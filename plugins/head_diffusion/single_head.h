@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ constexpr auto choices_of(Objective) {
 struct SingleOptions : TimeWeightOptions {
   ComponentConfig theta;
   Prediction prediction_type = Prediction::epsilon;
+  std::optional<Prediction> loss_space;
   LearnedVariance variance = LearnedVariance::fixed;
   Objective objective = Objective::simple;
   double vlb_weight = 0.001;
@@ -38,8 +40,10 @@ struct SingleOptions : TimeWeightOptions {
 /// DDPM (Ho et al. 2020): one network theta that predicts the noise, the clean image,
 /// v = alpha_t eps - sigma_t x0 (Salimans & Ho 2022), or the velocity of a rectified flow, u = eps - x0 (Liu et al.
 /// 2023), from which x0 = (x_t - sigma_t u) / (alpha_t + sigma_t) on every path; with learned variance (Nichol &
-/// Dhariwal 2021) it has twice the channels. A metric acts on the clean image that the prediction implies, so it trains
-/// theta: for "epsilon" through x0* = (x_t - sqrt(1-A_t) eps') / sqrt(A_t), unclipped.
+/// Dhariwal 2021) it has twice the channels. The simple loss may compare another of the four than is predicted
+/// (loss_space), such as velocities where the clean image is predicted (Li & He 2025). A metric acts on the clean image
+/// that the prediction implies, so it trains theta: for "epsilon" through x0* = (x_t - sqrt(1-A_t) eps') / sqrt(A_t),
+/// unclipped.
 class SingleHead : public CascadeHead {
  public:
   using Options = SingleOptions;
@@ -49,7 +53,8 @@ class SingleHead : public CascadeHead {
   std::vector<NamedModule> modules() const override;
   /// x0_from_eps is defined for every prediction type; x0 and no gate only for "sample", where both are equal.
   Estimate estimate(const EstimateInput& input) override;
-  /// The term eps, x0 or v (or none with objective = "vlb"), metric.*, and vlb where the variance is learned.
+  /// The term eps, x0, v or flow, named by what it compares (or none with objective = "vlb"), metric.*, and vlb where
+  /// the variance is learned.
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
 
  private:
@@ -60,6 +65,7 @@ class SingleHead : public CascadeHead {
 
   bool learns_variance() const { return options_.variance == LearnedVariance::learned_range; }
   Outputs predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
+  Tensor target(Prediction predicted, const TrainingBatch& batch) const;
   LossTerm simple_term(const Tensor& output, const TrainingBatch& batch) const;
   LossTerm vlb_term(const Estimate& estimate, const TrainingBatch& batch) const;
 

@@ -36,4 +36,18 @@ Tensor time_weight(const TimeWeightOptions& options, const Tensor& log_snr, Pred
   return weight / (snr + 1);
 }
 
+Tensor error_factor(Prediction compared, const Tensor& alpha, const Tensor& sigma) {
+  switch (compared) {
+    case Prediction::epsilon:
+      return (alpha / sigma).square();
+    case Prediction::sample:
+      return at::ones_like(alpha);
+    case Prediction::v:
+      return ((alpha.square() + sigma.square()) / sigma).square();
+    case Prediction::flow:
+      break;
+  }
+  return ((alpha + sigma) / sigma).square();
+}
+
 }  // namespace casdm::head_diffusion

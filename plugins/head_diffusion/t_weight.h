@@ -57,4 +57,9 @@ struct TimeWeightOptions {
 ///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2
 at::Tensor time_weight(const TimeWeightOptions& options, const at::Tensor& log_snr, Prediction predicted);
 
+/// The factor c of |error|^2 = c |x0 - x0'|^2 for the error of `compared`, at one x_t = alpha x0 + sigma eps:
+/// epsilon alpha^2/sigma^2, sample 1, v (alpha^2 + sigma^2)^2/sigma^2, flow (alpha + sigma)^2/sigma^2; shaped like
+/// alpha.
+at::Tensor error_factor(Prediction compared, const at::Tensor& alpha, const at::Tensor& sigma);
+
 }  // namespace casdm::head_diffusion

@@ -1,5 +1,6 @@
 #include "casdm/plugin.h"
 
+#include "log_normal.h"
 #include "logit_normal.h"
 #include "loss_second_moment.h"
 #include "uniform.h"
@@ -12,4 +13,5 @@ CASDM_PLUGIN(plugin) {
   plugin.add<LossSecondMomentTimesteps>(
       "loss_second_moment", "In proportion to the loss at each timestep, weighted back (Nichol & Dhariwal 2021).");
   plugin.add<LogitNormalTimesteps>("logit_normal", "The middle of the diffusion most (Esser et al. 2024).");
+  plugin.add<LogNormalTimesteps>("log_normal", "Logarithms of the noise that are normal (Karras et al. 2022).");
 }

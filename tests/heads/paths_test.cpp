@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "fixture.h"
-#include "support/paths.h"
 
 namespace casdm {
 namespace {
@@ -25,8 +24,8 @@ std::vector<Path> paths() {
   const Tensor whole = at::tensor({1, 20, 48}, at::kLong);
   return {{"linear", make_beta_schedule("linear", "num_train_timesteps = 50"), whole},
           {"cosine", make_beta_schedule("cosine", "num_train_timesteps = 50"), whole},
-          {"flow", std::make_shared<FlowPath>(0.999), at::tensor({0.05, 0.5, 0.98}, at::kDouble)},
-          {"edm", std::make_shared<EdmPath>(), at::tensor({0.03, 1.0, 60.0}, at::kDouble)}};
+          {"flow", make<NoiseScheduler>("flow", "t_max = 0.999", {}), at::tensor({0.05, 0.5, 0.98}, at::kDouble)},
+          {"edm", make<NoiseScheduler>("edm", "", {}), at::tensor({0.03, 1.0, 60.0}, at::kDouble)}};
 }
 
 TrainingBatch batch_on(const Path& path) {
@@ -112,6 +111,101 @@ TEST_CASE("every prediction type implies the same noise and clean image when it 
       for (const LossTerm& term : bench.head->losses(batch, NoMetric()).terms) CHECK(largest(term.value) < 1e-20);
     }
   }
+}
+
+TEST_CASE("the simple loss may compare another of the four than is predicted, on every path") {
+  const std::map<std::string, std::string> names = {
+      {"epsilon", "eps"}, {"sample", "x0"}, {"v_prediction", "v"}, {"flow", "flow"}};
+  for (const Path& path : paths()) {
+    const TrainingBatch batch = batch_on(path);
+    const NoiseScheduler& schedule = *path.schedule;
+    const Tensor x0 = randn(3, {1, kChannels, kSize, kSize}).tanh().expand_as(batch.x0);
+    const Tensor eps = schedule.predict_eps_from_x0(batch.x_t, batch.t, x0);
+    const auto in_space = [&](const Tensor& image, const Tensor& noise) {
+      return std::map<std::string, Tensor>{{"epsilon", noise},
+                                           {"sample", image},
+                                           {"v_prediction", schedule.velocity(image, batch.t, noise)},
+                                           {"flow", noise - image}};
+    };
+    const std::map<std::string, Tensor> believed = in_space(x0, eps), right = in_space(batch.x0, batch.eps);
+    for (const auto& [predicted, answer] : believed) {
+      for (const auto& [compared, name] : names) {
+        INFO(path.name, ": ", predicted, " by ", compared);
+        const auto network = function([answer = answer](const Tensor&, const Tensor&) { return answer; });
+        const Bench bench("single", "prediction_type = \"" + predicted + "\"\nloss_space = \"" + compared + "\"",
+                          path.schedule, {{"theta", network}});
+        const Tensor expected = mean_per_image((believed.at(compared) - right.at(compared)).square());
+        CHECK(max_relative_difference(term(bench.head->losses(batch, NoMetric()), name).value, expected) < 1e-9);
+      }
+    }
+  }
+}
+
+TEST_CASE("EDM's network is given and asked for values of variance 1 on every path, as the images have sigma_data") {
+  const std::vector<std::int64_t> shape = {3, kChannels, 32, 32};
+  for (const Path& path : paths()) {
+    INFO(path.name);
+    const NoiseScheduler& schedule = *path.schedule;
+    Tensor given;
+    const auto network = function([&](const Tensor& x, const Tensor&) {
+      given = x;
+      return at::zeros_like(x);
+    });
+    const Bench bench("edm", "", path.schedule, {{"theta", network}});
+    const TrainingBatch batch = noised_batch(schedule, 0.5 * randn(1, shape), path.t, randn(2, shape));
+    const Tensor skipped = bench.estimate(batch).x0;
+    const Tensor n = schedule.sigma(path.t).square() + 0.25 * schedule.alpha(path.t).square();
+    const Tensor asked = (batch.x0 - skipped) / per_image(0.5 * schedule.sigma(path.t) / n.sqrt(), skipped);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      CHECK(given[i].std().item<double>() == doctest::Approx(1).epsilon(0.1));
+      CHECK(asked[i].std().item<double>() == doctest::Approx(1).epsilon(0.1));
+    }
+    // The weight makes the loss the error of what the network is asked for; u starts at 0.
+    const Tensor loss = term(bench.head->losses(batch, NoMetric()), "edm").value;
+    CHECK(max_relative_difference(loss, mean_per_image(asked.square())) < 1e-5);
+  }
+}
+
+TEST_CASE("EDM's table 1 on EDM's path") {
+  const auto path = make<NoiseScheduler>("edm", "", {});
+  const Tensor t = at::tensor({0.03, 1.0, 60.0}, at::kDouble), answer = randn(5, {3, kChannels, kSize, kSize});
+  const Bench bench("edm", "", path, {{"theta", function([=](const Tensor&, const Tensor&) { return answer; })}});
+  const TrainingBatch batch = noised_batch(*path, randn(1, answer.sizes()), t, randn(2, answer.sizes()));
+  const Estimate estimate = bench.estimate(batch);
+  const Tensor sigma = t.view({3, 1, 1, 1}), total = sigma.square() + 0.25;
+  CHECK(max_relative_difference(bench.backbone("theta").last_x, batch.x_t / total.sqrt()) < 1e-12);
+  CHECK(max_relative_difference(bench.backbone("theta").last_t, 1000 * t.log() / 4) < 1e-12);
+  CHECK(max_relative_difference(estimate.x0, 0.25 / total * batch.x_t + 0.5 * sigma / total.sqrt() * answer) < 1e-12);
+  CHECK(max_relative_difference(batch.x_t, estimate.x0 + sigma * estimate.eps) < 1e-12);
+  const Tensor weight = (t.square() + 0.25) / (0.25 * t.square());
+  const Tensor expected = weight * mean_per_image((batch.x0 - estimate.x0).square());
+  CHECK(max_relative_difference(term(bench.head->losses(batch, NoMetric()), "edm").value, expected) < 1e-6);
+}
+
+TEST_CASE("EDM's learned weight divides the loss where it is uncertain, and is found by training it alone") {
+  const auto path = make<NoiseScheduler>("edm", "", {});
+  const Bench bench("edm", "", path, {{"theta", function([](const Tensor& x, const Tensor&) { return 3 * x; })}});
+  const std::vector<NamedModule> modules = bench.head->modules();
+  REQUIRE(modules.size() == 2);
+  CHECK(modules[1].name == "uncertainty");
+  CHECK_FALSE(bench.head->gradients_are_separate());
+  const Tensor weight = modules[1].module->parameters().at(0).second;
+  const Tensor t = at::full({4}, 1.0, at::kDouble);
+  const std::vector<std::int64_t> shape = {4, kChannels, kSize, kSize};
+  const TrainingBatch batch = noised_batch(*path, randn(1, shape), t, randn(2, shape));
+  const double plain = term(bench.head->losses(batch, NoMetric()), "edm").value.mean().item<double>();
+  for (int step = 0; step < 200; ++step) {
+    weight.mutable_grad() = Tensor();
+    term(bench.head->losses(batch, NoMetric()), "edm").value.mean().backward();
+    const at::NoGradGuard no_grad;
+    weight.sub_(0.02 * weight.grad());
+  }
+  // The minimum of L / e^u + u is at u = ln L, where it is 1 + ln L.
+  const double least = term(bench.head->losses(batch, NoMetric()), "edm").value.mean().item<double>();
+  CHECK(least == doctest::Approx(1 + std::log(plain)).epsilon(1e-3));
+  const Bench fixed("edm", "learned_weight = false", path);
+  CHECK(fixed.head->modules().size() == 1);
+  CHECK(fixed.head->gradients_are_separate());
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ std::string head(const std::string& type, const std::string& more = "", const st
 
 const std::string kFlow = "[noise]\ntype = \"flow\"\n[timesteps]\ntype = \"logit_normal\"\n";
 const std::string kFlowWithSignal = "[noise]\ntype = \"flow\"\nt_max = 0.999\n[timesteps]\ntype = \"logit_normal\"\n";
-const std::string kEdm = "[noise]\ntype = \"research/edm\"\n[timesteps]\ntype = \"log_normal\"\n";
+const std::string kEdm = "[noise]\ntype = \"edm\"\n[timesteps]\ntype = \"log_normal\"\n";
 
 /// What interfaces of this version make possible, each from an experiment file alone.
 std::map<std::string, std::string> experiments() {
@@ -51,8 +51,8 @@ std::map<std::string, std::string> experiments() {
   return {
       {"flow matching", kShapes + kFlow + head("single", "prediction_type = \"flow\"\n") +
                             "[sampler]\ntype = \"heun\"\nspacing = \"trailing\"\nnum_inference_steps = 3\n"},
-      {"EDM", kShapes + kEdm + head("research/edm") +
-                  "[sampler]\ntype = \"heun\"\nspacing = \"karras\"\nnum_inference_steps = 3\n"},
+      {"EDM",
+       kShapes + kEdm + head("edm") + "[sampler]\ntype = \"heun\"\nspacing = \"karras\"\nnum_inference_steps = 3\n"},
       {"Cas-DM on a flow",
        kShapes + kFlowWithSignal + head("cascade") + "[[metrics]]\ntype = \"l1\"\nt_range = [0.0, 0.5]\n" + kDdim},
       {"Cas-DM on EDM's path", kShapes + kEdm + head("cascade") + "[[metrics]]\ntype = \"l1\"\n" + kDdim},

@@ -7,7 +7,6 @@
 
 #include "casdm/error.h"
 #include "samplers/run_sampler.h"
-#include "support/paths.h"
 
 namespace casdm {
 namespace {
@@ -21,9 +20,8 @@ std::string steps(int count, const std::string& spacing = "trailing") {
 TEST_CASE("every sampler finds the only image there is, on every path") {
   const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
   const Tensor x_T = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
-  for (const std::shared_ptr<const NoiseScheduler>& path :
-       {std::shared_ptr<const NoiseScheduler>(std::make_shared<FlowPath>(0.999)),
-        std::shared_ptr<const NoiseScheduler>(std::make_shared<EdmPath>())}) {
+  for (const std::shared_ptr<NoiseScheduler>& path :
+       {make<NoiseScheduler>("flow", "t_max = 0.999", {}), make<NoiseScheduler>("edm", "", {})}) {
     const EstimateFn model = single_image_model(path, x0);
     for (const std::string type : {"ddim", "ddpm", "euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
       INFO(type);
@@ -49,7 +47,7 @@ double error_of(const std::string& type, const std::string& options,
 }
 
 TEST_CASE("the samplers follow a flow of continuous time, each with its order") {
-  const auto flow = std::make_shared<FlowPath>();
+  const auto flow = make<NoiseScheduler>("flow", "", {});
   for (const std::string type : {"ddim", "euler"}) {
     INFO(type);
     CHECK(error_of(type, steps(200), flow) < 0.02);
@@ -60,7 +58,7 @@ TEST_CASE("the samplers follow a flow of continuous time, each with its order") 
 }
 
 TEST_CASE("on a rectified flow Euler's step moves x along the velocity") {
-  const auto flow = std::make_shared<FlowPath>();
+  const auto flow = make<NoiseScheduler>("flow", "", {});
   const EstimateFn model = gaussian_model(flow);
   const auto sampler = make_sampler("euler", steps(5), flow);
   Tensor x = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
@@ -73,7 +71,7 @@ TEST_CASE("on a rectified flow Euler's step moves x along the velocity") {
 }
 
 TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
-  const auto edm = std::make_shared<EdmPath>();
+  const auto edm = make<NoiseScheduler>("edm", "", {});
   const auto sampler = make_sampler("heun", steps(18, "karras"), edm);
   // Karras et al. 2022, equation 5 with rho 7, sigma from 80 to 0.002.
   const double second = std::pow(std::pow(80, 1 / 7.0) + (std::pow(0.002, 1 / 7.0) - std::pow(80, 1 / 7.0)) / 17, 7);
@@ -86,7 +84,7 @@ TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
 }
 
 TEST_CASE("what counts whole timesteps is refused where there are none") {
-  const auto flow = std::make_shared<FlowPath>();
+  const auto flow = make<NoiseScheduler>("flow", "", {});
   CHECK_THROWS_WITH_AS(make_sampler("ddim", "spacing = \"leading\"", flow),
                        doctest::Contains("use \"trailing\" or \"linspace\""), ConfigError);
   CHECK_THROWS_AS(make_sampler("ddim", "timestep_respacing = \"ddim50\"", flow), ConfigError);

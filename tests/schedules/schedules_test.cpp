@@ -6,7 +6,6 @@
 #include "casdm/beta_schedule.h"
 #include "casdm/error.h"
 #include "support/components.h"
-#include "support/paths.h"
 
 namespace casdm {
 namespace {
@@ -293,18 +292,50 @@ TEST_CASE("a part of the diffusion is linear in the path's own t: t / T, flow ti
   CHECK(betas->fraction(-1) == 0);
   CHECK(betas->fraction(49) == 0.5);
   CHECK(betas->fraction(99) == 1);
-  const testing::FlowPath flow;
-  const testing::EdmPath edm;
+  const auto flow = testing::make<NoiseScheduler>("flow", "", {});
+  const auto edm = testing::make<NoiseScheduler>("edm", "", {});
   for (const double part : {0.0, 0.25, 0.7, 1.0}) {
-    CHECK(flow.fraction(part) == part);
-    CHECK(edm.fraction(80 * part) == doctest::Approx(part).epsilon(1e-15));
+    CHECK(flow->fraction(part) == part);
+    CHECK(edm->fraction(80 * part) == doctest::Approx(part).epsilon(1e-15));
   }
   // As the docs convert it: log SNR = 2 ln((1 - u) / u) on the flow, -2 ln(80 u) on EDM's path.
   const auto log_snr = [](const NoiseScheduler& path, double t) {
     return path.log_snr(at::full({}, t, at::kDouble)).item<double>();
   };
-  CHECK(log_snr(flow, 0.7) == doctest::Approx(2 * std::log(0.3 / 0.7)).epsilon(1e-12));
-  CHECK(log_snr(edm, 80 * 0.7) == doctest::Approx(-2 * std::log(80 * 0.7)).epsilon(1e-12));
+  CHECK(log_snr(*flow, 0.7) == doctest::Approx(2 * std::log(0.3 / 0.7)).epsilon(1e-12));
+  CHECK(log_snr(*edm, 80 * 0.7) == doctest::Approx(-2 * std::log(80 * 0.7)).epsilon(1e-12));
+}
+
+TEST_CASE("a rectified flow is a straight line, and its shift that of the signal-to-noise ratio") {
+  const Tensor t = at::tensor({0.001, 0.25, 0.5, 0.9, 1.0}, at::kDouble);
+  const auto flow = testing::make<NoiseScheduler>("flow", "", {});
+  CHECK(testing::max_relative_difference(flow->sigma(t), t) < 1e-15);
+  CHECK(at::equal(flow->alpha(t), 1 - t));
+  CHECK(testing::max_relative_difference(flow->network_time(t), 1000 * t) < 1e-15);
+  // Esser et al. 2024, section 5.3.2: log SNR' = log SNR - 2 log(shift), and s = shift t / (1 + (shift - 1) t).
+  const auto shifted = testing::make<NoiseScheduler>("flow", "shift = 3.0", {});
+  CHECK(testing::max_relative_difference(shifted->sigma(t), 3 * t / (1 + 2 * t)) < 1e-15);
+  CHECK(testing::max_relative_difference(shifted->sigma(t) + shifted->alpha(t), at::ones_like(t)) < 1e-15);
+  const Tensor inner = t.slice(0, 0, 4);
+  CHECK(testing::max_relative_difference(shifted->log_snr(inner), flow->log_snr(inner) - 2 * std::log(3)) < 1e-12);
+  CHECK(testing::max_relative_difference(shifted->time_at(shifted->log_snr(inner)), inner) < 1e-12);
+  CHECK_THROWS_WITH_AS(testing::make<NoiseScheduler>("flow", "t_min = 0.5\nt_max = 0.5", {}),
+                       doctest::Contains("t_min = 0.5 is not below t_max = 0.5"), ConfigError);
+}
+
+TEST_CASE("EDM's path adds noise, and a step of it is one of a thousand of its grid") {
+  const auto edm = testing::make<NoiseScheduler>("edm", "", {});
+  // Karras et al. 2022, equation 5 with rho = 7 and 1001 levels.
+  const double low = std::pow(0.002, 1 / 7.0), high = std::pow(80, 1 / 7.0);
+  const auto level = [&](double i) { return std::pow(high + i / 1000 * (low - high), 7); };
+  const Tensor t = at::tensor({80.0, level(1), level(500), level(999)}, at::kDouble);
+  const Tensor expected = at::tensor({level(1), level(2), level(501), 0.002}, at::kDouble);
+  CHECK(testing::max_relative_difference(edm->previous(t), expected) < 1e-9);
+  CHECK(edm->previous(at::full({1}, 0.00201, at::kDouble)).item<double>() == 0);
+  CHECK(testing::max_relative_difference(edm->time_at(edm->log_snr(t)), t) < 1e-12);
+  CHECK(edm->time_at(at::full({1}, 1e3, at::kDouble)).item<double>() == 0.002);
+  CHECK_THROWS_WITH_AS(testing::make<NoiseScheduler>("edm", "sigma_max = 0.001", {}),
+                       doctest::Contains("is not below sigma_max"), ConfigError);
 }
 
 TEST_CASE("betas that make no process are refused with their values") {

@@ -264,4 +264,24 @@ TEST_CASE("losses of zero everywhere leave the timesteps uniform") {
   CHECK(draw.weight[2] == doctest::Approx(1));
 }
 
+TEST_CASE("log-normal times have normal logarithms of the noise, on every path") {
+  const std::vector<double> u = grid(20000);
+  for (const std::string path : {"edm", "flow", "cosine"}) {
+    INFO(path);
+    const auto schedule = testing::make<NoiseScheduler>(path, "", {});
+    const auto times = testing::make<TimestepSampler>("log_normal", "mean = -0.4\nstd = 0.8", {schedule});
+    const TimestepDraw draw = times->draw(u);
+    const Tensor level = -0.5 * schedule->log_snr(at::tensor(draw.t, at::kDouble));
+    CHECK(level.mean().item<double>() == doctest::Approx(-0.4).epsilon(0.01));
+    CHECK(level.std().item<double>() == doctest::Approx(0.8).epsilon(0.01));
+    CHECK(std::set<double>(draw.weight.begin(), draw.weight.end()) == std::set<double>{1});
+    for (const double t : draw.t) {
+      if (schedule->range().is_whole) REQUIRE(t == std::floor(t));
+    }
+    const TimestepDraw ends = testing::make<TimestepSampler>("log_normal", "std = 10.0", {schedule})->draw({0, 0.9999});
+    CHECK(ends.t[0] == doctest::Approx(schedule->range().first));
+    CHECK(ends.t[1] == doctest::Approx(schedule->range().last));
+  }
+}
+
 }  // namespace casdm

@@ -20,63 +20,6 @@ struct NetworkOptions {
   }
 };
 
-/// u(sigma) of Karras et al. 2024, equation 21: log sigma -> cosines -> one number.
-class Uncertainty final : public Network {
- public:
-  explicit Uncertainty(std::uint64_t seed)
-      : frequencies_(add_buffer("frequencies", seeded({8}, seed))), weight_(add_parameter("weight", at::zeros({8}))) {}
-  Tensor operator()(const Tensor& log_snr) const {
-    return at::mv((log_snr.to(at::kFloat).unsqueeze(1) * frequencies_).cos(), weight_);
-  }
-
- private:
-  Tensor frequencies_, weight_;
-};
-
-/// EDM: D(x) = c_skip x + c_out F(c_in x, c_noise) (Karras et al. 2022, table 1), weighted by a learned u(sigma).
-class EdmHead final : public CascadeHead {
- public:
-  using Options = NetworkOptions;
-  static constexpr double kData = 0.5;
-
-  EdmHead(const Options& options, const Spec& spec)
-      : schedule_(spec.schedule),
-        theta_("theta", options.theta, spec, spec.image.channels, spec.image.channels),
-        uncertainty_(std::make_shared<Uncertainty>(derive_seed(spec.seed, "u"))) {}
-
-  std::vector<NamedModule> modules() const override { return {theta_.module(), {"u", uncertainty_}}; }
-  bool gradients_are_separate() const override { return false; }
-
-  Estimate estimate(const EstimateInput& input) override { return predict(input.x_t, input.t, input.condition); }
-
-  Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override {
-    const Estimate estimate = predict(batch.x_t, batch.t, batch.condition_for("theta"));
-    const Tensor power = batch.sigma.square();
-    const Tensor weight = ((power + kData * kData) / (power * kData * kData)).to(at::kFloat);
-    const Tensor u = (*uncertainty_)(batch.log_snr);
-    Losses losses;
-    losses.terms = metrics.evaluate(estimate.x0, batch, "theta");
-    losses.terms.push_back({"edm", weight * squared_error(estimate.x0, batch.x0) / u.exp() + u, 1.0, "theta"});
-    return losses;
-  }
-
- private:
-  Estimate predict(const Tensor& x, const Tensor& t, const Condition& condition) const {
-    const Tensor sigma = schedule_->sigma(t);
-    const Tensor total = sigma.square() + kData * kData;
-    const Tensor answer = theta_(schedule_->network_input(x, t), t, condition);
-    Estimate estimate;
-    estimate.x0 = per_image(kData * kData / total, x) * x + per_image(sigma * kData / total.sqrt(), x) * answer;
-    estimate.x0_from_eps = estimate.x0;
-    estimate.eps = schedule_->predict_eps_from_x0(x, t, estimate.x0);
-    return estimate;
-  }
-
-  std::shared_ptr<const NoiseScheduler> schedule_;
-  HeadNetwork theta_;
-  std::shared_ptr<Uncertainty> uncertainty_;
-};
-
 struct AlignedOptions : NetworkOptions {
   std::string tap = "middle";
   Count until_images = 0;
@@ -214,7 +157,6 @@ class TeacherHead final : public CascadeHead {
 }  // namespace
 
 void add_heads(PluginRegistrar& plugin) {
-  plugin.add<EdmHead>("edm", "EDM's preconditioning and learned weighting.");
   plugin.add<AlignedHead>("aligned", "Predicts the noise, its inner features aligned with others.");
   plugin.add<TeacherHead>("teacher", "A student and its running average.");
 }

@@ -9,7 +9,6 @@
 #include "casdm/metric_loss.h"
 #include "casdm/noise_scheduler.h"
 #include "casdm/plugin.h"
-#include "casdm/timestep_sampler.h"
 
 /// Small forms of what research with this framework may bring: each is a component and a TOML file, and the host knows
 /// nothing of it.
