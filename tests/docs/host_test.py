@@ -15,7 +15,7 @@ PROGRAM = ""
 
 # Names that are also words of the language: they count only where they are quoted alone.
 WORDS = set("""
-cascade cosine diffusers dual folder gradient linear patch pixels resized shapes sigmoid single spectral sum uniform zip
+cascade cosine diffusers dual flow folder gradient linear patch pixels resized shapes sigmoid single spectral sum uniform zip
 """.split())
 
 # Options whose names are so common that the host says them too, of other things.
