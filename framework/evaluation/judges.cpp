@@ -16,6 +16,11 @@ namespace casdm {
 
 namespace {
 
+/// Images that an extractor sees at once on a CPU. Layers at 224 px then fit what malloc keeps between batches
+/// (keep_freed_memory); larger ones are mapped and cleared by the system each time, which costs half as much as the
+/// network itself.
+constexpr std::int64_t kAtOnceOnCpu = 4;
+
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 /// The options of a component without the host's keys beside them.
@@ -186,13 +191,33 @@ SetState Judges::start() const {
 }
 
 NamedTensors Judges::features(const Network& network, const Tensor& images) const {
-  NamedTensors found = network.extractor.call(&FeatureExtractor::extract, images.to(device_), network.features);
-  require_unchanged_state();
-  if (found.size() != network.features.size()) {
-    network.extractor.fail(
-        text("extract() returned ", found.size(), " features; ", network.features.size(), " were asked for"));
+  const std::int64_t at_once = device_.is_cpu() ? kAtOnceOnCpu : images.size(0);
+  NamedTensors all;
+  std::vector<std::vector<Tensor>> parts(network.features.size());
+  for (std::int64_t start = 0; start < images.size(0); start += at_once) {
+    const Tensor part = images.slice(0, start, std::min(start + at_once, images.size(0)));
+    all = network.extractor.call(&FeatureExtractor::extract, part.to(device_), network.features);
+    require_unchanged_state();
+    if (all.size() != network.features.size()) {
+      network.extractor.fail(
+          text("extract() returned ", all.size(), " features; ", network.features.size(), " were asked for"));
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const Tensor& found = all[i].second;
+      const bool is_like_others =
+          parts[i].empty() || (found.defined() && parts[i][0].defined() && found.dim() == parts[i][0].dim() &&
+                               found.dim() > 0 && found.sizes().slice(1) == parts[i][0].sizes().slice(1));
+      if (!is_like_others) {
+        network.extractor.fail(text("extract() returned ", shape_of(found), " as ", quoted(network.features[i]),
+                                    " of some images and ", shape_of(parts[i][0]), " of others"));
+      }
+      parts[i].push_back(found);
+    }
   }
-  return found;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (parts[i].size() > 1) all[i].second = at::cat(parts[i]);
+  }
+  return all;
 }
 
 void Judges::update(SetState& set, const Tensor& images, std::int64_t first, const std::vector<bool>& wanted) const {
