@@ -275,14 +275,18 @@ class Command {
     }
   }
 
-  /// The last record, in the run's folder. Where that fails, the scores are shown at least.
-  void keep(const EvaluationFile& file, const fs::path& state) {
+  /// Writes the last record into the run's folder. Where that fails, the scores are shown at least.
+  void kept(const std::function<void()>& write) {
     try {
-      file.write(records_.back());
+      write();
     } catch (const Error& error) {
       print();
       throw Error(text("the scores above are not kept: ", error.what()));
     }
+  }
+
+  void keep(const EvaluationFile& file, const fs::path& state) {
+    kept([&] { file.write(records_.back()); });
     std::error_code ignored;
     if (!state.empty()) fs::remove(state, ignored);
   }
@@ -332,6 +336,7 @@ class Command {
   void add_floor(const Reference& judged, const Reference& against) {
     const JudgedSet set{judged.state, 0, false};
     records_.push_back(record_of({"floor", judged.name, std::nullopt}, set, against, *judges_, {}, {}, setup_.host()));
+    kept([&] { keep_floor(setup_.run_folder(), records_.back()); });
   }
 
   void print() const {

@@ -34,8 +34,8 @@ std::string shown(const Value& record, const char* key) {
   return value->is_string() ? value->as_string() : to_toml_value(*value);
 }
 
-/// The evaluations of the checkpoint that the run ended with, by the names of their files.
-std::vector<Value> records_of(const fs::path& folder, RunRecord& run) {
+/// The JSON files of the folder's evaluation/, in the order of their names.
+std::vector<fs::path> files_of(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code failure;
   for (fs::directory_iterator entry(folder / "evaluation", failure), end; !failure && entry != end;
@@ -43,8 +43,13 @@ std::vector<Value> records_of(const fs::path& folder, RunRecord& run) {
     if (entry->path().extension() == ".json") files.push_back(entry->path());
   }
   std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// The evaluations of the checkpoint that the run ended with, by the names of their files.
+std::vector<Value> records_of(const fs::path& folder, RunRecord& run) {
   std::vector<Value> records;
-  for (const fs::path& file : files) {
+  for (const fs::path& file : files_of(folder)) {
     try {
       Value record = from_json(read_regular_file(file, kLargestFile));
       const Value* images = find_path(record, "run.checkpoint.images");
@@ -141,6 +146,21 @@ void add_evaluations(const fs::path& folder, RunRecord& run) {
   } catch (const Error& error) {
     run.warnings.push_back(text("an evaluation in the log is not taken: ", error.what()));
   }
+}
+
+std::vector<Value> kept_floors(const fs::path& folder) {
+  std::vector<Value> floors;
+  for (const fs::path& file : files_of(folder)) {
+    try {
+      Value record = from_json(read_regular_file(file, kLargestFile));
+      const Value* scores = record.find("scores");
+      if (shown(record, "what") == "floor" && scores != nullptr && scores->is_array())
+        floors.push_back(std::move(record));
+    } catch (const Error&) {
+      continue;  // add_evaluations() has said so
+    }
+  }
+  return floors;
 }
 
 }  // namespace casdm

@@ -35,6 +35,15 @@ std::string twelve_digits(std::int64_t images) {
   return digits.data();
 }
 
+/// Nothing where `path` is empty.
+void write_record(const fs::path& path, const Value& record) {
+  if (path.empty()) return;
+  std::error_code failure;
+  fs::create_directories(path.parent_path(), failure);
+  if (failure) throw Error(text(path.parent_path().string(), " cannot be made: ", failure.message()));
+  write_file(path, to_json(record, 1) + "\n");
+}
+
 }  // namespace
 
 EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, std::int64_t num,
@@ -81,13 +90,7 @@ std::int64_t EvaluationFile::earlier_threads() const {
   }
 }
 
-void EvaluationFile::write(const Value& record) const {
-  if (path_.empty()) return;
-  std::error_code failure;
-  fs::create_directories(path_.parent_path(), failure);
-  if (failure) throw Error(text(path_.parent_path().string(), " cannot be made: ", failure.message()));
-  write_file(path_, to_json(record, 1) + "\n");
-}
+void EvaluationFile::write(const Value& record) const { write_record(path_, record); }
 
 Value EvaluationFile::run_table(const std::string& name, const DrawnImages& images) const {
   const Value& settings = images.settings();
@@ -100,6 +103,11 @@ Value EvaluationFile::run_table(const std::string& name, const DrawnImages& imag
   }
   run.set("threads", std::int64_t{at::get_num_threads()});
   return run;
+}
+
+void keep_floor(const fs::path& run, const Value& record) {
+  if (run.empty()) return;
+  write_record(run / "evaluation" / text("floor-", sha256(to_json(record)).substr(0, kKeyDigits), ".json"), record);
 }
 
 }  // namespace casdm

@@ -39,4 +39,8 @@ class EvaluationFile {
   std::filesystem::path path_;
 };
 
+/// Keeps what real images scored against others in RUN/evaluation/floor-<key>.json, for reports. Throws Error.
+/// @param run  the folder; empty: nothing is kept
+void keep_floor(const std::filesystem::path& run, const Value& record);
+
 }  // namespace casdm

@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/comparison/evaluations.h"
 #include "framework/comparison/sweep_folder.h"
 #include "framework/comparison/tables.h"
 #include "framework/config/document.h"
@@ -91,6 +92,34 @@ std::string results(const Subject& subject, const std::vector<MeasureSummary>& m
   return to_html(table) +
          "<p>Bold is the best, where the interval of its difference to the baseline excludes 0. Differences are taken "
          "at equal seeds. Of 20 intervals without any effect one excludes 0 by chance.</p>\n";
+}
+
+/// What the scores would be of a perfect model; nothing where no evaluation has asked.
+std::string floors(const Subject& subject) {
+  HtmlTable table{"Real images against real ones: the floor", {"score", "value", "N", "reference", "which images"}, {}};
+  std::set<std::vector<std::string>> rows;  // the runs of a sweep share their floor
+  for (const ComparedArm& arm : subject.comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      for (const Value& record : kept_floors(run.path)) {
+        for (const Value& score : record.find("scores")->as_array()) {
+          const auto cell = [&score](const char* key) {
+            const Value* value = score.find(key);
+            if (value == nullptr || value->is_null()) return std::string();
+            if (value->is_string()) return html(value->as_string());
+            if (value->is_integer()) return std::to_string(value->as_integer());
+            return value->is_number() ? html(significant(value->as_number())) : std::string();
+          };
+          const Value* name = record.find("name");
+          const std::string error = cell("standard_error");
+          rows.insert({cell("name"), cell("value") + (error.empty() ? "" : " (standard error " + error + ")"),
+                       cell("num"), cell("reference_num"),
+                       name != nullptr && name->is_string() ? html(name->as_string()) : ""});
+        }
+      }
+    }
+  }
+  table.rows.assign(rows.begin(), rows.end());
+  return rows.empty() ? "" : to_html(table);
 }
 
 std::string plots_html(const std::vector<Plot>& plots) {
@@ -255,7 +284,7 @@ std::string report_of(const fs::path& folder) {
            "<li><a href=\"#curves\">Curves</a></li><li><a href=\"#experiment\">Experiment</a></li>",
            "<li><a href=\"#making\">Machine and versions</a></li></ul></nav></header>\n<main>\n");
   body += section("results", "Results",
-                  results(subject, chosen_measures(all, {})) +
+                  results(subject, chosen_measures(all, {})) + floors(subject) +
                       bullets(subject.is_single() ? subject.comparison.arms.front().runs.front().record.warnings
                                                   : remarks(subject.comparison)));
   if (!samples.empty()) body += section("samples", "Samples", samples);

@@ -126,7 +126,16 @@ TEST_CASE("weights, guidance and steps make one table with a line each") {
                            "runs/small: raw, 4 steps", "real images (the floor)", "cells.gap", "lower is better"}) {
     CHECK_MESSAGE(contains(table.out, part), part << "\n" << table.out);
   }
-  CHECK(records_in(folder.path() / "runs/small").size() == 4);
+  // The floor is kept for reports.
+  const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
+  REQUIRE(kept.size() == 5);
+  CHECK(kept[4].filename().string().starts_with("floor-"));
+  CHECK(entry_of(from_json(read_file(kept[4])), "what") == Value("floor"));
+  REQUIRE(evaluate("runs/small --num 8 --steps 2 --set evaluate.reference_num=50 --floor", folder.path()).status == 0);
+  CHECK(records_in(folder.path() / "runs/small") == kept);
+  const Outcome report = shell("casdm report runs/small", folder.path());
+  REQUIRE_MESSAGE(report.status == 0, report.err);
+  CHECK(contains(read_file(folder.path() / "runs/small/report.html"), "Real images against real ones: the floor"));
 }
 
 TEST_CASE("an evaluation that was interrupted goes on and ends with the same bytes") {

@@ -136,6 +136,31 @@ TEST_CASE("the report of a sweep has its arms side by side") {
   CHECK(count(page, "<figure><figcaption>") == 2);
 }
 
+TEST_CASE("a report shows what real images scored, once for all runs, and lets no file of it do more") {
+  const TemporaryFolder folder;
+  const std::string floor =
+      R"({"what":"floor","name":"<i>held.zip</i>","num":256,"scores":[{"name":"a.kernel","value":0.0125,)"
+      R"("standard_error":0.002,"num":256,"reference_num":1277},{"name":7},8]})";
+  for (const char* run : {"run", "s/a-s3", "s/a-s4"}) {
+    folder.write(text(run, "/config.toml"), kConfig);
+    folder.write(text(run, "/metrics.jsonl"), line(10000));
+    folder.write(text(run, "/evaluation/floor-1.json"), floor);
+    folder.write(text(run, "/evaluation/floor-2.json"), "{\"what\":\"floor\",\"scores\":7}");
+    folder.write(text(run, "/evaluation/floor-3.json"), "{");
+  }
+  folder.write("s/sweep.json", R"({"format":1,"name":"study","arms":[{"name":"a","baseline":0}],"cells":[)"
+                               R"({"name":"a-s3","arm":0,"seed":3},{"name":"a-s4","arm":0,"seed":4}]})");
+  for (const char* subject : {"run", "s"}) {
+    const std::string page = report_of(subject);
+    CHECK(count(page, "<caption>Real images against real ones: the floor") == 1);
+    CHECK(count(page, "<th scope=\"row\">a.kernel</th>") == 1);
+    CHECK(page.find("0.0125 (standard error 0.002)") != std::string::npos);
+    CHECK(page.find("1277") != std::string::npos);
+    CHECK(page.find("&lt;i&gt;held.zip") != std::string::npos);
+    CHECK(page.find("<i>held") == std::string::npos);
+  }
+}
+
 TEST_CASE("a report of what is no run, and of a damaged plan, is refused in words") {
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
