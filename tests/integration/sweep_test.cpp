@@ -112,6 +112,18 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   CHECK(read_file(folder.path() / "mine.html") == "mine");
 }
 
+TEST_CASE("the sweep of the study composes: ten arms, three seeds, theta alone or with phi") {
+  const TemporaryFolder folder;
+  const std::string tree = source_dir().string();
+  const Outcome outcome =
+      shell("casdm sweep '" + tree + "/configs/study/study.toml' --dry-run --no-pilot --set data.path='" + tree +
+                "/examples/data/emoji32.zip'",
+            folder.path());
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.out, "sweep study: 10 arms, 30 runs in runs/study"));
+  CHECK(contains(outcome.out, "casdm (baseline)"));
+}
+
 TEST_CASE("a sweep judges each run when it is trained, and compares the scores") {
   const Study study("evaluate = [\"--num\", \"8\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
                     std::string(kTwoArms));
