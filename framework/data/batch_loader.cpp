@@ -75,6 +75,8 @@ class BatchLoader::Stream {
 
   ~Stream() { stop(); }
 
+  bool wait(const std::function<bool()>& is_cancelled) { return ring_.wait(is_cancelled); }
+
   ImageBatch next() {
     ring_.wait();
     for (const std::string& line : reader_.record().take_warnings()) warn_(line);
@@ -154,6 +156,8 @@ BatchLoader::BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptio
 }
 
 BatchLoader::~BatchLoader() = default;
+
+bool BatchLoader::wait(const std::function<bool()>& is_cancelled) { return stream_->wait(is_cancelled); }
 
 ImageBatch BatchLoader::next() { return stream_->next(); }
 

@@ -30,6 +30,9 @@ class BatchLoader {
   /// Ends the threads after the images they are decoding.
   ~BatchLoader();
 
+  /// Waits until the next batch is decoded; false when `is_cancelled` says so first, before or while it waits.
+  bool wait(const std::function<bool()>& is_cancelled);
+
   /// The next batch; waits until it is decoded. Throws what reading threw (image_reader.h) when an image of the batch
   /// cannot be read, and the same again when called again.
   ImageBatch next();

@@ -3,11 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace casdm {
 
 namespace {
+
+constexpr std::chrono::milliseconds kPatience(100);
 
 /// Where image `row` of a batch lies in `tensor`.
 std::uint8_t* bytes_at(const at::Tensor& tensor, std::int64_t row) {
@@ -56,9 +59,12 @@ void BatchRing::settle(std::int64_t position, std::exception_ptr failure) {
   if (--slot.missing == 0) complete_.notify_all();
 }
 
-void BatchRing::wait() {
+bool BatchRing::wait(const std::function<bool()>& is_cancelled) {
   std::unique_lock lock(mutex_);
-  complete_.wait(lock, [&] { return slot_of(first_).missing == 0; });
+  while (!is_cancelled()) {
+    if (complete_.wait_for(lock, kPatience, [&] { return slot_of(first_).missing == 0; })) return true;
+  }
+  return false;
 }
 
 ImageBatch BatchRing::take() {

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -52,7 +53,8 @@ class BatchRing {
   void settle(std::int64_t position, std::exception_ptr failure);
 
   /// Waits until the next batch is complete.
-  void wait();
+  /// False when `is_cancelled`, which is asked ten times a second, says so first.
+  bool wait(const std::function<bool()>& is_cancelled = [] { return false; });
 
   /// The next batch, which is complete. Throws the failure of its lowest position (so that it does not depend on
   /// timing), and the same again when called again.

@@ -1,6 +1,7 @@
 #include "framework/data/fingerprint.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace casdm {
 
 namespace {
 
-/// Images that are read for their labels: each may be a large photo.
+/// Images that are read where labels are used, and else: each may be a large photo.
 constexpr std::int64_t kMostLabels = 64;
+constexpr std::int64_t kMostContents = 16;
 constexpr std::int64_t kUnreadable = -2;
 constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
 
@@ -42,27 +44,52 @@ std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
   return hexadecimal(hash);
 }
 
-std::vector<std::int64_t> some_labels(const Dataset& dataset, std::int64_t count) {
-  std::vector<std::int64_t> labels;
-  const std::int64_t looks = std::min(count, kMostLabels);
-  for (std::int64_t i = 0; i < looks; ++i) {
-    try {
-      labels.push_back(dataset.get(i * count / looks).label);
-    } catch (const std::exception&) {  // the training says what is wrong with it
-      labels.push_back(kUnreadable);
-    }
-  }
-  return labels;
+std::string content_of(const Image& image) {
+  const auto bytes = [](const auto& numbers) {
+    return std::string_view(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(numbers[0]));
+  };
+  return hexadecimal(derive_seed(derive_seed(0, bytes(image.pixels)), bytes(image.values)));
 }
 
-/// "5 of 64 labels that were looked at are others"; empty when none is, or they cannot be compared.
-std::string difference_of_labels(const std::vector<std::int64_t>& then, const std::vector<std::int64_t>& now) {
+/// Reads some images, spread evenly, for their content, and for their labels where these are used.
+void look_at(const Dataset& dataset, bool uses_labels, DataFingerprint& result) {
+  const std::int64_t looks = std::min(result.count, uses_labels ? kMostLabels : kMostContents);
+  for (std::int64_t i = 0; i < looks; ++i) {
+    std::int64_t label = kUnreadable;
+    std::string content;
+    try {
+      const Example example = dataset.get(i * result.count / looks);
+      label = example.label;
+      content = content_of(example.image);
+    } catch (const std::exception&) {  // the training says what is wrong with it
+    }
+    if (uses_labels) result.labels.push_back(label);
+    result.content.push_back(std::move(content));
+  }
+}
+
+/// "5 of the 64 labels that were looked at are others"; empty when none is, or they cannot be compared.
+/// @param unknown  the entry of an image that could not be read
+template <class T>
+std::string difference_of(const char* what, const std::vector<T>& then, const std::vector<T>& now, const T& unknown) {
   if (then.size() != now.size()) return "";
   std::size_t others = 0;
   for (std::size_t i = 0; i < now.size(); ++i) {
-    others += then[i] != now[i] && then[i] != kUnreadable && now[i] != kUnreadable;
+    others += then[i] != now[i] && then[i] != unknown && now[i] != unknown;
   }
-  return others == 0 ? "" : text(others, " of the ", now.size(), " labels that were looked at are others");
+  return others == 0 ? "" : text(others, " of the ", now.size(), ' ', what, " that were looked at are others");
+}
+
+std::vector<std::string> content_at(const Value& table) {
+  const Value* list = table.find("content");
+  std::vector<std::string> content;
+  if (list == nullptr) return content;
+  if (!list->is_array()) throw Error("the 'content' in the record of the data is no array");
+  for (const Value& image : list->as_array()) {
+    if (!image.is_string()) throw Error("the 'content' in the record of the data is not all strings");
+    content.push_back(image.as_string());
+  }
+  return content;
 }
 
 std::vector<std::int64_t> labels_at(const Value& table) {
@@ -94,11 +121,14 @@ std::int64_t count_at(const Value& table, std::string_view key) {
 DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options) {
   return call_plugin(options.dataset, [&] {
     const std::int64_t count = dataset.size();
-    return DataFingerprint{count,
+    DataFingerprint result{count,
                            dataset.num_classes(),
                            {options.channels, options.image_size, options.image_size},
                            hash_of_names(dataset, count),
-                           options.use_labels ? some_labels(dataset, count) : std::vector<std::int64_t>()};
+                           {},
+                           {}};
+    look_at(dataset, options.use_labels, result);
+    return result;
   });
 }
 
@@ -109,6 +139,7 @@ Value to_value(const DataFingerprint& data) {
   value.set("shape", Value::Array(data.shape.begin(), data.shape.end()));
   value.set("hash", data.hash);
   if (!data.labels.empty()) value.set("labels", Value::Array(data.labels.begin(), data.labels.end()));
+  if (!data.content.empty()) value.set("content", Value::Array(data.content.begin(), data.content.end()));
   return value;
 }
 
@@ -125,6 +156,7 @@ DataFingerprint fingerprint_from(const Value& value) {
   if (hash == nullptr || !hash->is_string()) throw Error("the record of the data has no 'hash'");
   data.hash = hash->as_string();
   data.labels = labels_at(value);
+  data.content = content_at(value);
   return data;
 }
 
@@ -135,8 +167,11 @@ std::string difference(const DataFingerprint& then, const DataFingerprint& now) 
   if (now.shape != then.shape) parts.push_back(text(to_text(now.shape), " instead of ", to_text(then.shape)));
   if (now.count == then.count && now.hash != then.hash)
     parts.push_back(text("the same number of images, but of other names"));
-  if (const std::string labels = difference_of_labels(then.labels, now.labels); !labels.empty())
-    parts.push_back(labels);
+  const bool is_renamed = now.count != then.count || now.hash != then.hash || now.shape != then.shape;
+  const std::vector<std::string> looks = {
+      difference_of("labels", then.labels, now.labels, kUnreadable),
+      is_renamed ? "" : difference_of("images", then.content, now.content, std::string())};
+  std::copy_if(looks.begin(), looks.end(), std::back_inserter(parts), [](const auto& look) { return !look.empty(); });
   return parts.empty() ? "" : "the data are not those of the checkpoint: " + join(parts, ", ");
 }
 

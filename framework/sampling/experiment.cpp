@@ -1,6 +1,7 @@
 #include "framework/sampling/experiment.h"
 
 #include <algorithm>
+#include <map>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -41,12 +42,16 @@ void check_override(const std::string& written, const OptionSchema& used) {
   const OptionSpec* table = find(used, path.front().name);
   const bool is_of_data =
       path.front().name == "data" && path.size() > 1 && find(table->fields, path[1].name) == nullptr;
-  const std::vector<std::string> unused = {"name", "seed", "directory"};
-  const bool is_of_run = path.front().name == "run" && path.size() > 1 &&
-                         std::find(unused.begin(), unused.end(), path[1].name) != unused.end();
-  if (table != nullptr && !is_of_data && !is_of_run) return;
+  const std::map<std::string, std::vector<std::string>> unused = {
+      {"run", {"name", "seed", "directory"}},
+      {"data", {"random_flip", "workers", "cache", "use_labels", "label_dropout"}}};
+  const auto of_table = unused.find(path.front().name);
+  const bool is_unused =
+      of_table != unused.end() && path.size() > 1 &&
+      std::find(of_table->second.begin(), of_table->second.end(), path[1].name) != of_table->second.end();
+  if (table != nullptr && !is_of_data && !is_unused) return;
   throw ConfigError(text("--set ", quoted(written), ": sampling does not use this key",
-                         is_of_run && path[1].name == "seed" ? "; the seed of the images is --seed N" : ""));
+                         is_unused && path[1].name == "seed" ? "; the seed of the images is --seed N" : ""));
 }
 
 }  // namespace

@@ -84,6 +84,9 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   Model model = make_model(experiment, checkpoint.num_classes(), conditions);
   if (request.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
+  std::vector<std::string> modules;
+  for (const NamedModule& module : model.modules) modules.push_back(module.name);
+  check_networks(checkpoint, experiment.resolved, modules, *experiment.host);
   checkpoint.load_weights(model.modules, request.weights);
   if (!checkpoint.has_average(request.weights)) {
     for (const NamedModule& module : model.modules) {

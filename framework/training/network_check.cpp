@@ -54,4 +54,15 @@ void check_network(const Pretrained& weights, const std::string& source, const V
   }
 }
 
+void check_networks(const Checkpoint& checkpoint, const Value& experiment, const std::vector<std::string>& modules,
+                    const PluginHost& host) {
+  for (const std::string& module : modules) {
+    const std::string where = "head." + module;
+    const Value* before = find_path(checkpoint.config(), where);
+    const Value* now = find_path(experiment, where);
+    if (before == nullptr || now == nullptr || changes(*before, *now).empty()) continue;
+    check_network(pretrained(checkpoint, module), checkpoint.path().string(), experiment, module, host);
+  }
+}
+
 }  // namespace casdm

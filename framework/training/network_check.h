@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "framework/loading/plugin_host.h"
 #include "framework/training/checkpoint.h"
@@ -12,5 +13,9 @@ namespace casdm {
 /// nobody knows which options that takes: then those that differ are named on stderr.
 void check_network(const Pretrained& weights, const std::string& source, const Value& experiment,
                    const std::string& module, const PluginHost& host);
+
+/// The same of every network whose table under [head] is another than in the experiment of `checkpoint`.
+void check_networks(const Checkpoint& checkpoint, const Value& experiment, const std::vector<std::string>& modules,
+                    const PluginHost& host);
 
 }  // namespace casdm

@@ -11,6 +11,7 @@
 #include "framework/training/experiment_change.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/log_file.h"
+#include "framework/training/network_check.h"
 #include "framework/training/rewind.h"
 #include "framework/training/run_config.h"
 
@@ -257,6 +258,9 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   checkpoint.check_plugins(experiment.host->used());
   const std::string difference = checked_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
+  std::vector<std::string> modules;
+  for (const ModuleState& module : state.modules) modules.push_back(module.name());
+  check_networks(checkpoint, config, modules, *experiment.host);
   restore(state, checkpoint, changed);
 
   rewind(run, state.images(), repeats(run, checkpoint, config, difference));

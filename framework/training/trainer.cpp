@@ -123,7 +123,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   Upkeep upkeep(run, experiment, model, config, state, device, from, evaluation, progress);
   try {
     upkeep.catch_up();
-    while (!state.is_complete() && !interrupted()) {
+    while (!state.is_complete() && loader.wait(interrupted)) {
       const std::optional<StepRecord> record = step.run(loader.next());
       if (!record) break;
       progress.update(state.images(), means(state.statistics));

@@ -27,8 +27,9 @@ DdimSampler::DdimSampler(const Options& options, const Spec& spec)
     : clean_image_(options), initial_scale_(spec.schedule->prior_std()) {
   const NoiseScheduler& schedule = *spec.schedule;
   const double clean = schedule.range().clean;
-  plan_ = plan_of_times(
-      sampling_times(schedule, options.num_inference_steps, options.spacing, options.timestep_respacing), clean, false);
+  plan_ = plan_of_times(sampling_times(schedule, options.num_inference_steps, options.spacing, DdimOptions().spacing,
+                                       options.timestep_respacing),
+                        clean, false);
   const bool strides = options.previous == Previous::stride && schedule.range().is_whole;
   const double stride =
       std::floor(static_cast<double>(schedule.num_train_timesteps()) / static_cast<double>(plan_.size()));

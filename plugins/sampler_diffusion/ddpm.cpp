@@ -28,8 +28,9 @@ DdpmSampler::DdpmSampler(const Options& options, const Spec& spec)
   const NoiseScheduler& schedule = *spec.schedule;
   const std::int64_t count =
       options.num_inference_steps == 0 ? schedule.num_train_timesteps() : options.num_inference_steps;
-  plan_ = plan_of_times(sampling_times(schedule, count, options.spacing, options.timestep_respacing),
-                        schedule.range().clean, true);
+  plan_ =
+      plan_of_times(sampling_times(schedule, count, options.spacing, DdpmOptions().spacing, options.timestep_respacing),
+                    schedule.range().clean, true);
   for (const SampleStep& step : plan_) posteriors_.push_back(schedule.posterior(step.t, step.t_next));
 }
 

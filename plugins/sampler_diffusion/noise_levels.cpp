@@ -75,6 +75,17 @@ std::vector<SampledLevel> karras_levels(const Ratios& ratios, const NoiseLevelOp
   return levels;
 }
 
+/// Throws ConfigError when an option of karras is set beside another spacing.
+void refuse_options_of_karras(const NoiseLevelOptions& options) {
+  const bool has_rho = options.rho != NoiseLevelOptions().rho;
+  if (!has_rho && options.sigma_min == 0 && options.sigma_max == 0) return;
+  throw ConfigError(text(has_rho                  ? "rho"
+                         : options.sigma_min != 0 ? "sigma_min"
+                                                  : "sigma_max",
+                         " belongs to spacing = \"karras\" and does nothing beside \"", to_string(options.spacing),
+                         "\"; leave one of them out"));
+}
+
 /// Of a spacing that is not karras.
 Spacing over_timesteps(LevelSpacing spacing) {
   if (spacing == LevelSpacing::leading) return Spacing::leading;
@@ -115,6 +126,7 @@ std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const Noi
   if (options.spacing == LevelSpacing::karras) {
     levels = karras_levels(ratios, options);
   } else {
+    refuse_options_of_karras(options);
     for (const double t : descending_times(schedule, options, grid)) levels.push_back(ratios.at_time(t));
   }
   levels.push_back(ratios.clean());

@@ -110,8 +110,12 @@ std::vector<double> continuous_times(const TimeRange& times, std::int64_t count,
   return result;
 }
 
-std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing,
+std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing, Spacing unset,
                                    const std::string& respacing) {
+  if (!respacing.empty() && spacing != unset) {
+    refuse(respacing, text("it says which timesteps are kept, and spacing = \"", to_string(spacing),
+                           "\" does nothing beside it; leave one of them out"));
+  }
   const TimeRange times = schedule.range();
   if (!times.is_whole) {
     if (!respacing.empty()) refuse(respacing, "this noise schedule has no whole timesteps to keep some of");

@@ -44,7 +44,8 @@ std::vector<std::int64_t> respaced_timesteps(std::int64_t total, const std::stri
 std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, Spacing spacing);
 
 /// The times from the noisiest down that a respacing keeps where it is not empty, else `count` of this spacing.
-std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing,
+/// @param unset  the spacing of an experiment that chooses none; ConfigError for another beside a respacing
+std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing, Spacing unset,
                                    const std::string& respacing);
 
 /// The plan of a sampler that evaluates each of `times` once, and ends at the clean image.

@@ -252,3 +252,25 @@ TEST_CASE("a stream cannot start before its first image") {
       BatchLoader(std::make_shared<Numbered>(11), options_with(1, CacheMode::never), 4, 5, -4, nullptr),
       doctest::Contains("cannot start at position -4"), Error);
 }
+
+TEST_CASE("who waits for a batch may be called off, before and while it waits") {
+  class Stuck : public Numbered {
+   public:
+    Stuck() : Numbered(10) {}
+    Example get(std::int64_t index) const override {
+      const std::lock_guard lock(closed);
+      return Numbered::get(index);
+    }
+    mutable std::mutex closed;
+  };
+  const auto dataset = std::make_shared<Stuck>();
+  std::unique_lock lock(dataset->closed);
+  BatchLoader loader(dataset, options_with(2), 4, 1, 0, nullptr);
+  CHECK_FALSE(loader.wait([] { return true; }));
+  int asked = 0;
+  CHECK_FALSE(loader.wait([&] { return ++asked == 3; }));
+  CHECK(asked == 3);
+  lock.unlock();
+  CHECK(loader.wait([] { return false; }));
+  CHECK(loader.next().images.size(0) == 4);
+}

@@ -19,7 +19,7 @@ class Named : public Dataset {
   std::string describe(std::int64_t index) const override {
     return place_ + names_.at(static_cast<std::size_t>(index));
   }
-  Example get(std::int64_t) const override { throw Error("nothing is decoded for a fingerprint"); }
+  Example get(std::int64_t) const override { throw Error("none can be read"); }
 
  private:
   std::string place_;
@@ -50,6 +50,30 @@ class Labelled : public Dataset {
 
  private:
   std::vector<std::int64_t> labels_;
+};
+
+/// Images of one grey each.
+class Painted : public Dataset {
+ public:
+  static constexpr std::uint8_t kDamaged = 255;
+
+  explicit Painted(std::vector<std::uint8_t> greys, bool is_floating_point = false)
+      : greys_(std::move(greys)), is_floating_point_(is_floating_point) {}
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(greys_.size()); }
+  bool is_floating_point() const override { return is_floating_point_; }
+  std::string describe(std::int64_t index) const override { return "images/" + std::to_string(index); }
+  Example get(std::int64_t index) const override {
+    const std::uint8_t grey = greys_.at(static_cast<std::size_t>(index));
+    if (grey == kDamaged) throw Error("damaged");
+    Image image{1, 1, 1, {grey}};
+    if (is_floating_point_) image = {1, 1, 1, {}, {static_cast<float>(grey) / 255}};
+    return {image};
+  }
+
+ private:
+  std::vector<std::uint8_t> greys_;
+  bool is_floating_point_;
 };
 
 DataFingerprint of(const Dataset& dataset, std::int64_t image_size = 32, bool use_labels = false) {
@@ -107,6 +131,24 @@ TEST_CASE("labels that were exchanged change the fingerprint where labels are us
   const Labelled dataset(many);
   CHECK(of(dataset, 32, true).labels.size() == 64);
   CHECK(dataset.reads == 64);
+  dataset.reads = 0;
+  of(dataset);
+  CHECK(dataset.reads == 16);
+}
+
+TEST_CASE("images that were replaced by others of the same names change the fingerprint") {
+  const Painted before({1, 2, 3}), after({1, 9, 9});
+  CHECK(difference(of(before), of(after)) ==
+        "the data are not those of the checkpoint: 2 of the 3 images that were looked at are others");
+  CHECK(difference(of(before), of(Painted({1, 2, 3}))).empty());
+  CHECK(difference(of(Painted({1, 2, 3}, true)), of(Painted({1, 2, 4}, true))) ==
+        "the data are not those of the checkpoint: 1 of the 3 images that were looked at are others");
+  CHECK(difference(of(before), of(Painted({1, Painted::kDamaged, 3}))).empty());
+  Value older = to_value(of(before));
+  std::erase_if(older.as_table(), [](const Value::Member& member) { return member.first == "content"; });
+  CHECK(difference(fingerprint_from(older), of(after)).empty());
+  older.set("content", Value::Array{3});
+  CHECK_THROWS_AS(fingerprint_from(older), Error);
 }
 
 TEST_CASE("a fingerprint survives its Value, and a damaged one is refused") {

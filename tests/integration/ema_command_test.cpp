@@ -70,7 +70,11 @@ sigma_rel = 0.1
     CHECK_FALSE(fs::exists(folder.path() / "altered.safetensors"));
   }
   write_file(snapshot, whole);
-  // So is a flipped bit of an average that was made of them.
+  // A name that no snapshot can have is none's.
+  fs::copy_file(snapshot, snapshots / "000000000016-0.3.safetensors");
+  const Outcome beside = shell("casdm ema runs/small --sigma-rel 0.08 --out beside.safetensors", folder.path());
+  CHECK_MESSAGE(beside.err.find("at 24 images from 6 snapshots") != std::string::npos, beside.err);
+  // A flipped bit of an average that was made of them is refused, too.
   std::string average = read_file(folder.path() / "p08.safetensors");
   average[average.size() - 2] = static_cast<char>(average[average.size() - 2] ^ 16);
   write_file(folder.path() / "bad.safetensors", average);

@@ -353,6 +353,39 @@ TEST_CASE("what a run keeps for its life is refused at a resume, with what to do
   CHECK_FALSE(fs::exists(folder / "checkpoints/000000000032"));
 }
 
+TEST_CASE("networks of other options than were trained are refused where no shape shows it") {
+  const Trained trained;
+  const std::string log = read_file(trained.folder.path() / "runs/small/metrics.jsonl");
+  for (const std::string& command : {std::string(kResume) + " --set train.total_images=32",
+                                     std::string("casdm sample runs/small --num 1 --out s")}) {
+    const Outcome outcome = trained.run(command + " --set head.theta.num_heads=2");
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(contains(outcome.err, "num_heads = 1, head.theta has 2"), outcome.err);
+  }
+  CHECK(read_file(trained.folder.path() / "runs/small/metrics.jsonl") == log);
+  CHECK_FALSE(fs::exists(trained.folder.path() / "s"));
+}
+
+TEST_CASE("weights of a run whose outputs meant something else are taken with a word") {
+  const Trained trained;
+  const std::string from = " --set 'init=[{module=\"theta\",from=\"runs/small\",freeze=true}]' --set ";
+  const std::string same =
+      trained.run("casdm train small.toml --set run.name=same" + from + "train.total_images=4").err;
+  CHECK_MESSAGE(!contains(same, "was trained for other settings"), same);
+  const std::string path =
+      trained.run("casdm train small.toml --set run.name=path" + from + "noise.type=linear --set train.total_images=4")
+          .err;
+  CHECK_MESSAGE(contains(path, "[[init]]: theta was trained for other settings in "), path);
+  CHECK_MESSAGE(contains(path, "noise.type: \"noise_beta/cosine\" -> \"noise_beta/linear\""), path);
+  std::string single = read_file(trained.folder.path() / "small.toml");
+  single = single.substr(0, single.find("[head.phi]")) + single.substr(single.find("[[metrics]]"));
+  single.replace(single.find("\"cascade\""), 9, "\"single\"");
+  write_file(trained.folder.path() / "single.toml", single);
+  const std::string head =
+      trained.run("casdm train single.toml --set run.name=head" + from + "train.total_images=4").err;
+  CHECK_MESSAGE(contains(head, "[head] was {\"type\":\"head_diffusion/cascade\""), head);
+}
+
 TEST_CASE("config check and --dry-run find what would train nothing, and warn of what trains less than it says") {
   const TemporaryFolder folder;
   write_small_config(folder.path());

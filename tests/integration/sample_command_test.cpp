@@ -173,8 +173,9 @@ TEST_CASE("sampling needs no metric, no data set and no timestep sampler") {
   fs::remove_all(folder.path() / "mine");
   const Outcome sample = shell("casdm sample runs/small --num 1 --out s", folder.path());
   CHECK_MESSAGE(sample.status == 0, sample.err);
-  for (const std::string key : {"metrics[0].weight=1", "train.batch_size=2", "timesteps.type=uniform",
-                                "data.type=shapes", "run.seed=3", "ema.decay=0.5"}) {
+  for (const std::string key :
+       {"metrics[0].weight=1", "train.batch_size=2", "timesteps.type=uniform", "data.type=shapes", "run.seed=3",
+        "ema.decay=0.5", "data.random_flip=true", "data.workers=3", "data.label_dropout=0.5"}) {
     const Outcome unused = shell("casdm sample runs/small --num 1 --out u --set '" + key + "'", folder.path());
     CHECK_MESSAGE(unused.status == 2, key);
     CHECK_MESSAGE(unused.err.find("sampling does not use this key") != std::string::npos, unused.err);

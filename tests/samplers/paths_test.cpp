@@ -83,6 +83,21 @@ TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
   CHECK(ratio == doctest::Approx(4).epsilon(0.3));
 }
 
+TEST_CASE("an option that another one makes meaningless is refused") {
+  const auto betas = make_beta_schedule("linear", "num_train_timesteps = 100");
+  const std::string respaced = "timestep_respacing = \"10\"\n";
+  for (const std::string type : {"ddim", "ddpm"}) {
+    CHECK_NOTHROW(make_sampler(type, respaced, betas));
+    CHECK_THROWS_WITH_AS(make_sampler(type, respaced + "spacing = \"trailing\"", betas),
+                         doctest::Contains("spacing = \"trailing\" does nothing beside it"), ConfigError);
+  }
+  for (const std::string option : {"rho = 3.0", "sigma_min = 0.1", "sigma_max = 2.0"}) {
+    CHECK_NOTHROW(make_sampler("heun", option + "\nspacing = \"karras\"", betas));
+    CHECK_THROWS_WITH_AS(make_sampler("heun", option + "\nspacing = \"trailing\"", betas),
+                         doctest::Contains("does nothing beside \"trailing\""), ConfigError);
+  }
+}
+
 TEST_CASE("what counts whole timesteps is refused where there are none") {
   const auto flow = make<NoiseScheduler>("flow", "", {});
   CHECK_THROWS_WITH_AS(make_sampler("ddim", "spacing = \"leading\"", flow),
