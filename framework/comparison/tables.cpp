@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/support/number_format.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {
@@ -18,17 +18,16 @@ constexpr const char* kCaption =
     "Means over seeds with their intervals of 95 % (Student's t). Differences are taken at equal seeds; an interval "
     "that does not contain 0 says that the arms differ, though of 20 comparisons without any effect one says so too.";
 
-std::string rounded(double value, const char* format = "%.4g") {
-  char buffer[40];
-  std::snprintf(buffer, sizeof(buffer), format, value);
-  return buffer;
-}
+constexpr int kDigits = 4;
 
-std::string signed_number(double value) { return value == 0 ? "0" : rounded(value, "%+.3g"); }
+std::string signed_number(double value) {
+  if (value == 0) return "0";
+  return text(value > 0 ? "+" : "", significant(value));
+}
 
 std::string interval(const std::optional<MeanEstimate>& estimate) {
   if (!estimate || !estimate->half_width) return "";
-  return text("[", rounded(estimate->low()), ", ", rounded(estimate->high()), "]");
+  return text("[", significant(estimate->low(), kDigits), ", ", significant(estimate->high(), kDigits), "]");
 }
 
 std::string title_of(const MeasureSummary& measure) {
@@ -176,7 +175,7 @@ TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSumm
         const auto& difference = summary->difference;
         row.is_best = summary->is_best;
         row.cells.insert(row.cells.end(),
-                         {seeds_of(*summary, arm), rounded(summary->mean.mean), interval(summary->mean),
+                         {seeds_of(*summary, arm), significant(summary->mean.mean, kDigits), interval(summary->mean),
                           difference ? signed_number(difference->mean) : "", interval(difference)});
       } else {
         row.cells.insert(row.cells.end(), {text("0 of ", arm.runs.size()), "", "", "", ""});

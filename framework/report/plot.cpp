@@ -7,6 +7,7 @@
 
 #include "casdm/text.h"
 #include "framework/report/html.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
@@ -41,13 +42,8 @@ std::string axis_number(double value) {
   const double size = std::abs(value);
   const bool is_large = size >= 1e4 && size < 1e12;
   const double unit = !is_large ? 1 : size < 1e6 ? 1e3 : size < 1e9 ? 1e6 : 1e9;
-  char buffer[24];
-  std::snprintf(buffer, sizeof(buffer), "%.4g%s", value / unit,
-                unit == 1e3   ? "k"
-                : unit == 1e6 ? "M"
-                : unit == 1e9 ? "G"
-                              : "");
-  return buffer;
+  const char* suffix = unit == 1e3 ? "k" : unit == 1e6 ? "M" : unit == 1e9 ? "G" : "";
+  return significant(value / unit, 4) + suffix;
 }
 
 /// From values to places in the drawing.

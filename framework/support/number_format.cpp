@@ -23,9 +23,9 @@ std::string duration(double seconds) {
   return buffer;
 }
 
-std::string significant(double value) {
+std::string significant(double value, int digits) {
   char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.3g", value);
+  std::snprintf(buffer, sizeof(buffer), "%.*g", digits, value);
   return buffer;
 }
 

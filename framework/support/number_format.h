@@ -8,8 +8,8 @@ namespace casdm {
 /// "45s", "12m03s", "3h07m".
 std::string duration(double seconds);
 
-/// Three significant digits: 0.0213, 1.25e-05.
-std::string significant(double value);
+/// So many significant digits: 0.0213, 1.25e-05.
+std::string significant(double value, int digits = 3);
 
 /// A large count: 950, 12.3k, 4.56M.
 std::string short_count(double value);
