@@ -234,6 +234,21 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
   CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
 }
 
+TEST_CASE("the measures of every data set are taken from their piece, and name the weights that are missing") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(source_dir() / "configs/measures")) {
+    ++count;
+    const Outcome outcome = evaluate("--reference small.toml --write-reference r.safetensors --config '" +
+                                         entry.path().string() + "' --set evaluate.reference=",
+                                     folder.path());
+    CHECK_MESSAGE(outcome.status == 1, entry.path() << "\n" << outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, "inception: there is no weights file \"inception.safetensors\""), outcome.err);
+  }
+  CHECK(count == 4);
+}
+
 TEST_CASE("a disk that is full while the record is written costs no score and leaves no half file") {
   const TemporaryFolder folder;
   train_small(folder.path());
