@@ -1,6 +1,6 @@
 #include "casdm/error.h"
 
-#include "casdm/plugin.h"
+#include "casdm/plugin_registrar.h"
 
 namespace casdm {
 

@@ -1,8 +1,5 @@
 #include "casdm/module.h"
 
-#include "casdm/error.h"
-#include "casdm/text.h"
-
 namespace casdm {
 
 Module::~Module() = default;
