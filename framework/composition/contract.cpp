@@ -8,6 +8,7 @@
 
 #include "casdm/text.h"
 #include "framework/composition/attributed.h"
+#include "framework/composition/kept_buffers.h"
 
 namespace casdm {
 
@@ -25,15 +26,20 @@ bool is_printable(const std::string& name) {
   return !name.empty() && name.size() <= 200 && std::none_of(name.begin(), name.end(), is_bad);
 }
 
-void check_tensors(const Component<Module>& component, const std::string& module, const NamedTensors& tensors,
-                   std::set<std::string>& names) {
+NamedTensors state_of(const Component<Module>& component) {
+  return component.call([](const Module& module) { return state(module); });
+}
+
+/// Tensors that a checkpoint could not be restored to are refused, and parameters that no backward pass reaches.
+void check_tensors(const Component<Module>& component, const std::string& module) {
+  const NamedTensors tensors = state_of(component);
+  const std::string fault = fault_of_handles(tensors, state_of(component));
+  if (!fault.empty()) component.fail(text("module '", module, "': ", fault));
   for (const auto& [name, tensor] : tensors) {
-    if (name.empty() || !names.insert(name).second) {
-      component.fail(text("module '", module, "' has ",
-                          name.empty() ? "a tensor without a name" : "two tensors named '", name,
-                          name.empty() ? "" : "'"));
-    }
-    if (!tensor.defined()) component.fail(text("the tensor '", name, "' of module '", module, "' is undefined"));
+    if (tensor.is_leaf()) continue;
+    component.fail(text("module '", module, "': its tensor ", quoted(name),
+                        " is computed from others, so that training ",
+                        "and loading change nothing; return what it is computed from"));
   }
 }
 
@@ -111,9 +117,7 @@ std::vector<NamedModule> checked_modules(const Component<CascadeHead>& head) {
     if (module.module == nullptr) head.fail(text("module '", module.name, "' is null"));
     if (module.config.type.empty()) module.config = head.config();
     const Component<Module> component(module.module, module.config);
-    std::set<std::string> tensors;
-    check_tensors(component, module.name, component.call(&Module::parameters), tensors);
-    check_tensors(component, module.name, component.call(&Module::buffers), tensors);
+    check_tensors(component, module.name);
     module.module = std::make_shared<AttributedModule>(component);
     if (module.update_every < 1)
       head.fail(text("module '", module.name, "' is to be stepped every ", module.update_every,
@@ -172,9 +176,10 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
   const bool goes_one_way =
       (clean <= first && first <= last && clean < last) || (clean >= first && first >= last && clean > last);
   if (!std::isfinite(first + last + clean) || !goes_one_way ||
-      (is_whole && !(std::floor(first) == first && std::floor(last) == last))) {
+      (is_whole && !(std::floor(first) == first && std::floor(last) == last && first <= last))) {
     component.fail(text("its times do not go one way from the clean image at ", number(clean), " over the first at ",
-                        number(first), " to the last at ", number(last), is_whole ? ", all of them whole" : ""));
+                        number(first), " to the last at ", number(last),
+                        is_whole ? ", all of them whole and rising" : ""));
   }
   const std::int64_t count = is_whole ? std::min(schedule->num_train_timesteps(), kMostTimes) : 1001;
   const Tensor t = at::linspace(first, last, count, at::kDouble);
@@ -198,6 +203,31 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
   component.fail(text("the signal-to-noise ratio does not fall from t = ",
                       number(times[rises[0][0].item<std::int64_t>()].item<double>()), " to ",
                       number(times[rises[0][0].item<std::int64_t>() + 1].item<double>())));
+}
+
+std::shared_ptr<Dataset> checked_dataset(const Component<Dataset>& component) {
+  constexpr std::int64_t kMostNumbers = std::int64_t{1} << 31;  // of one image
+  auto dataset = std::make_shared<AttributedDataset>(component);
+  if (dataset->num_classes() < 0) component.fail(text("num_classes() is ", dataset->num_classes()));
+  std::set<std::string> names;
+  for (const ExtraInfo& extra : dataset->extras()) {
+    const std::string what = text("the extra ", quoted(extra.name), " of extras() ");
+    if (!is_plain(extra.name)) component.fail(what + "has a name of other than letters, digits, '_' and '-'");
+    if (!names.insert(extra.name).second) component.fail(what + "is there twice");
+    if (extra.is_image && (extra.is_integer || extra.shape.size() != 3)) {
+      component.fail(what + "is an image without [C, H, W] of float32");
+    }
+    std::int64_t count = 1;
+    for (const std::int64_t side : extra.shape) {
+      if (side < 1 || count > kMostNumbers / side) {
+        component.fail(text(what, "has the shape ", at::IntArrayRef(extra.shape),
+                            "; expected sides of at least 1, and ", "no more than ", kMostNumbers,
+                            " numbers for an image"));
+      }
+      count *= side;
+    }
+  }
+  return dataset;
 }
 
 std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, const TimeRange& times) {

@@ -4,6 +4,7 @@
 
 #include "casdm/augmentation.h"
 #include "casdm/cascade_head.h"
+#include "casdm/dataset.h"
 #include "casdm/sampler.h"
 #include "framework/loading/component.h"
 
@@ -25,6 +26,10 @@ void check_losses(const Component<CascadeHead>& head, const Losses& losses, cons
 
 /// The path, as AttributedSchedule: its times go one way, alpha and sigma are finite there, and their ratio falls.
 std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseScheduler>& schedule);
+
+/// The data set, as AttributedDataset: not fewer than no classes, and extras with names and shapes that arrays can
+/// have.
+std::shared_ptr<Dataset> checked_dataset(const Component<Dataset>& dataset);
 
 /// The sampler's plan and scale.
 std::vector<SampleStep> checked_plan(const Component<Sampler>& sampler, const TimeRange& times);

@@ -7,7 +7,6 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/composition/attributed.h"
 #include "framework/composition/contract.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
@@ -33,7 +32,7 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
 
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   const DataOptions& data = experiment.options.data;
-  auto dataset = std::make_shared<AttributedDataset>(
+  std::shared_ptr<Dataset> dataset = checked_dataset(
       experiment.host->create<Dataset>(data.dataset, {ImageShape::square(data.channels, data.image_size)}));
   if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' holds no image"));
   if (data.use_labels && dataset->num_classes() < 1) {
@@ -77,6 +76,8 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, s
   model.head = host.create<CascadeHead>(options.head, spec);
   model.modules = checked_modules(model.head);
   model.sampler = host.create<Sampler>(options.sampler, {model.schedule, model.image});
+  checked_plan(model.sampler, model.schedule->range());
+  checked_initial_scale(model.sampler);
   return model;
 }
 

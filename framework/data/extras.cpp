@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "casdm/error.h"
@@ -31,6 +33,9 @@ std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& e
                      array.integers.size(), " integers; expected ", expected,
                      info.is_integer ? " integers" : " values"));
   }
+  const bool is_finite =
+      std::all_of(array.values.begin(), array.values.end(), [](float value) { return std::isfinite(value); });
+  if (!is_finite) throw Error(text("the extra ", quoted(info.name), " has values that are not finite"));
   return info.is_integer ? bytes_of(array.integers) : bytes_of(array.values);
 }
 

@@ -19,6 +19,9 @@ namespace {
 /// data.cache = "auto" keeps images that take less.
 constexpr double kSmall = std::size_t{1} << 30;
 
+/// Of an image in floating point: 1, and what rounding may add.
+constexpr float kLargestValue = 1.0001F;
+
 std::int64_t gigabytes(double bytes) { return static_cast<std::int64_t>(std::ceil(bytes / 1e9)); }
 
 /// Only plain images are kept.
@@ -63,9 +66,11 @@ std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& 
                      " and ", image.values.size(), " values; it must have the size asked for, ", shape.channels, " x ",
                      shape.height, " x ", shape.width));
   }
-  const bool is_finite =
-      std::all_of(image.values.begin(), image.values.end(), [](float value) { return std::isfinite(value); });
-  if (!is_finite) throw Error("an image in floating point has values that are not finite");
+  for (const float value : image.values) {
+    if (std::abs(value) <= kLargestValue) continue;
+    throw Error(text("an image in floating point has the value ", number(value),
+                     "; expected values in [-1, 1], the range of samples"));
+  }
   const std::vector<float> planes = to_planes(image.values, image.channels);
   const auto* first = reinterpret_cast<const std::uint8_t*>(planes.data());
   return {first, first + planes.size() * sizeof(float)};
@@ -106,7 +111,8 @@ PreparedImage ImageReader::read_one(std::int64_t index) {
   try {
     image = prepared(example);
   } catch (const Error& error) {
-    throw PluginError(text(name_of(index), ": the data set's plugin did not return a valid image: ", error.what()));
+    throw PluginError(text(error_prefix(options_.dataset), name_of(index),
+                           ": the data set's plugin did not return a valid image: ", error.what()));
   } catch (const std::bad_alloc&) {
     throw_no_memory(index);
   }
@@ -116,6 +122,11 @@ PreparedImage ImageReader::read_one(std::int64_t index) {
 
 PreparedImage ImageReader::prepared(const Example& example) const {
   const ImageShape shape = ImageShape::square(options_.channels, options_.image_size);
+  const bool has_other_kind = is_floating_point_ ? !example.image.pixels.empty() : !example.image.values.empty();
+  if (has_other_kind) {
+    throw Error(text("an image has ", is_floating_point_ ? "8-bit pixels" : "values in floating point",
+                     ", and is_floating_point() says ", is_floating_point_ ? "true" : "false"));
+  }
   PreparedImage image;
   image.label = example.label;
   if (is_floating_point_) {
@@ -142,8 +153,8 @@ Example ImageReader::get(std::int64_t index) const {
     throw PluginError(text(error.what(), " (reading ", name_of(index), ")"));
   }
   if (options_.use_labels && (example.label < 0 || example.label >= num_classes_)) {
-    throw PluginError(
-        text(name_of(index), " has the label ", example.label, "; the data set promises 0 to ", num_classes_ - 1));
+    throw PluginError(text(error_prefix(options_.dataset), name_of(index), " has the label ", example.label,
+                           "; the data set promises 0 to ", num_classes_ - 1));
   }
   return example;
 }

@@ -345,7 +345,8 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
       unusable += text("\n    cannot be used: ", plugin.path.string(), ": ", plugin.problem);
     for (const ComponentEntry& component : plugin.description.components) {
       if (is_usable && component.kind != kind && is_named(type, plugin, component)) {
-        message += text("; it is a ", component.kind);
+        const bool has_vowel = std::string_view("aeiou").find(component.kind.front()) != std::string_view::npos;
+        message += text("; it is ", has_vowel ? "an " : "a ", component.kind);
       }
       if (is_usable && component.kind == kind) candidates.push_back(plugin.description.info.id + "/" + component.name);
     }

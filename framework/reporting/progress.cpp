@@ -42,7 +42,7 @@ double Progress::rate() const { return seconds() > 0 ? static_cast<double>(done_
 void Progress::update(std::int64_t done, const std::string& note) {
   const std::lock_guard lock(mutex_);
   done_ = done;
-  note_ = note;
+  note_ = printable(note);
   const auto now = Clock::now();
   const double since = std::chrono::duration<double>(now - last_draw_).count();
   if (is_drawn_ && done < total_ && since < (is_terminal_ ? kRedrawSeconds : kPlainLineSeconds)) return;
@@ -74,7 +74,7 @@ void Progress::draw() {
 
 void Progress::say(const std::string& line) {
   const std::lock_guard lock(mutex_);
-  std::fprintf(stderr, is_terminal_ ? "\r\033[K%s\n" : "%s\n", line.c_str());
+  std::fprintf(stderr, is_terminal_ ? "\r\033[K%s\n" : "%s\n", printable(line).c_str());
   if (is_terminal_ && is_drawn_) draw();
 }
 

@@ -3,12 +3,15 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <utility>
+
 #include "casdm/error.h"
 #include "casdm/on_device.h"
 #include "casdm/philox.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
+#include "framework/composition/untouched.h"
 #include "framework/data/extras.h"
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
@@ -116,7 +119,10 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
       input.estimate = guided_estimate(model, model_input, plan[i], condition);
     }
     if (plan[i].needs_noise) input.noise = noise.next();
-    x = checked_images(sampler, sampler.call(&Sampler::step, input), x, "step()");
+    const Untouched given({x});
+    Tensor next = checked_images(sampler, sampler.call(&Sampler::step, input), x, "step()");
+    given.check(sampler, "the images x_t");
+    x = std::move(next);
     require_unchanged_state();
     finite.look(x, input.estimate);
     if (options.on_step) options.on_step(i + 1, plan.size());

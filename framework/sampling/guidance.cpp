@@ -2,15 +2,29 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "framework/composition/contract.h"
+#include "framework/composition/untouched.h"
 
 namespace casdm {
 
 namespace {
 
-/// The first B of a batch of 2B; what has no batch dimension belongs to both halves.
+constexpr std::int64_t kImageDimensions = 4;
+
+/// The first B of a batch of 2B; what has no batch dimension, or one that is broadcast, belongs to both halves.
 Tensor at_labels(const Tensor& both, std::int64_t count) {
-  return both.defined() && both.size(0) == 2 * count ? both.narrow(0, 0, count) : both;
+  const bool has_batch = both.defined() && both.dim() == kImageDimensions && both.size(0) == 2 * count;
+  return has_batch ? both.narrow(0, 0, count) : both;
+}
+
+/// In the type of x_t: what the sampler computes is of that type whatever the networks return.
+Estimate in_type_of(Estimate estimate, const Tensor& x_t) {
+  for (Tensor* part : {&estimate.eps, &estimate.x0_from_eps, &estimate.x0, &estimate.gate, &estimate.variance}) {
+    if (part->defined()) *part = part->to(x_t.scalar_type());
+  }
+  return estimate;
 }
 
 Tensor extrapolated(const Tensor& both, std::int64_t count, double scale) {
@@ -39,9 +53,11 @@ Estimate guided_estimate(const Model& model, const Tensor& x_t, const SampleStep
     if (x.size(0) == 2 * count) {
       for (auto& [name, extra] : input.condition.extras) extra = at::cat({extra, extra});
     }
+    const Untouched given({x});
     Estimate estimate = model.head.call(&CascadeHead::estimate, input);
+    given.check(model.head, "the images x_t");
     check_estimate(model.head, estimate, x);
-    return estimate;
+    return in_type_of(std::move(estimate), x);
   };
   const double scale = guidance_scale(model.guidance, model.schedule->fraction(step.t));
   if (scale == 1) return estimate(x_t, labels);

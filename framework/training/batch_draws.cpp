@@ -12,6 +12,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
+#include "framework/composition/untouched.h"
 #include "framework/data/image_transform.h"
 
 namespace casdm {
@@ -77,6 +78,7 @@ BatchDraws::BatchDraws(const LoadedExperiment& experiment, const Model& model, c
       augmentation_(model.augmentation) {
   if (options_.timesteps.type.empty()) return;
   timesteps_ = experiment.host->create<TimestepSampler>(options_.timesteps, {model.schedule});
+  learned_ = KeptBuffers<TimestepSampler>(timesteps_);
 }
 
 DrawnBatch BatchDraws::draw(const ImageBatch& images) const {
@@ -100,7 +102,9 @@ DrawnBatch BatchDraws::draw(const ImageBatch& images) const {
 void BatchDraws::augment(TrainingBatch& batch, std::int64_t first_position) const {
   if (!augmentation_) return;
   const auto seeds = image_seeds(seed_, "augmentation", first_position, batch.x0.size(0));
+  const Untouched given({batch.x0});
   const Augmented augmented = augmentation_.call(&Augmentation::apply, batch.x0, seeds);
+  given.check(augmentation_, "the images");
   checked_images(augmentation_, augmented.images, batch.x0, "apply()");
   batch.x0 = augmented.images.to(batch.x0.options());
   const std::int64_t size = augmentation_.call(&Augmentation::label_size);
@@ -125,14 +129,26 @@ void BatchDraws::draw_t(DrawnBatch& drawn, std::int64_t first_position) const {
   if (!is_plain) drawn.weight = to_device(at::tensor(draw.weight, at::kDouble).to(at::kFloat), device_);
 }
 
+std::string BatchDraws::source_of_nan(const DrawnBatch& drawn) const {
+  const at::NoGradGuard no_grad;
+  const TrainingBatch& batch = drawn.batch;
+  const auto is_broken = [](const Tensor& tensor) { return tensor.defined() && !tensor.isfinite().all().item<bool>(); };
+  const auto said = [](const ComponentConfig& component, const char* what) {
+    return text("; ", error_prefix(component), what, " are not finite");
+  };
+  if (is_broken(batch.x0)) return said(options_.augmentation, "the augmented images");
+  if (is_broken(batch.condition.augment)) return said(options_.augmentation, "the labels of the augmentation");
+  if (is_broken(schedule_->network_time(batch.t))) return said(options_.noise, "the times that networks are given");
+  const bool is_input_broken = is_broken(schedule_->network_input(batch.x_t, batch.t));
+  return is_input_broken ? said(options_.noise, "the images that networks are given") : "";
+}
+
 void BatchDraws::observe(const StepRecord& record) {
   if (!timesteps_) return;
   const at::NoGradGuard no_grad;
   timesteps_.call(&TimestepSampler::observe, record.t, record.loss_terms());
 }
 
-NamedTensors BatchDraws::state() const {
-  return timesteps_ ? timesteps_.call(&TimestepSampler::buffers) : NamedTensors();
-}
+NamedTensors BatchDraws::state() const { return learned_.tensors(); }
 
 }  // namespace casdm

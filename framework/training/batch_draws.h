@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "casdm/timestep_sampler.h"
+#include "framework/composition/kept_buffers.h"
 #include "framework/composition/model.h"
 #include "framework/data/batch_loader.h"
 #include "framework/training/step_record.h"
@@ -33,6 +35,9 @@ class BatchDraws {
   /// The images, augmented and noised. Throws PluginError when a component breaks its contract.
   DrawnBatch draw(const ImageBatch& images) const;
 
+  /// Which component made what a network is given not finite, as the end of a message; empty: none did.
+  std::string source_of_nan(const DrawnBatch& drawn) const;
+
   /// Tells the timestep sampler the losses of the step that was just drawn.
   void observe(const StepRecord& record);
 
@@ -49,6 +54,7 @@ class BatchDraws {
   std::shared_ptr<const NoiseScheduler> schedule_;
   Component<Augmentation> augmentation_;  ///< false: none
   Component<TimestepSampler> timesteps_;  ///< false: every timestep equally likely
+  KeptBuffers<TimestepSampler> learned_;
 };
 
 }  // namespace casdm

@@ -62,7 +62,9 @@ bool holds_timestep(const std::array<double, 2>& t_range, const TimeRange& times
 /// One distance for each image; of a metric that compares the batch as a whole, its number for each of them.
 Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
                    const Tensor& target, const MetricContext& context) {
+  const Untouched images({prediction, target});
   Tensor value = metric.call([&](MetricLoss& m) { return m(prediction, target, context); });
+  images.check(metric, "the images");
   const std::int64_t expected = is_per_image ? prediction.size(0) : 1;
   if (!value.defined() || value.dim() != 1 || value.size(0) != expected || !value.is_floating_point() ||
       value.device() != prediction.device()) {
@@ -74,6 +76,12 @@ Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const
                      ", floating point [", expected, "] on ", prediction.device()));
   }
   return value.expand({prediction.size(0)});
+}
+
+std::vector<Tensor> buffers_of(const Component<MetricLoss>& metric) {
+  std::vector<Tensor> result;
+  for (const auto& [name, buffer] : metric.call(&MetricLoss::buffers)) result.push_back(buffer);
+  return result;
 }
 
 MetricContext context_of(const TrainingBatch& batch) {
@@ -147,7 +155,10 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     AttributedModule module(Component<Module>(metric.object(), options.metric));
     move_to(module, device);
     module.train(false);
-    terms_.push_back({options, std::move(metric), name, info});
+    KeptBuffers<MetricLoss> memory = info.has_state ? KeptBuffers<MetricLoss>(metric) : KeptBuffers<MetricLoss>();
+    std::optional<Untouched> constants;
+    if (!info.has_state) constants.emplace(buffers_of(metric));
+    terms_.push_back({options, std::move(metric), name, info, std::move(memory), std::move(constants)});
   }
 }
 
@@ -164,10 +175,7 @@ void ExperimentMetrics::set_part(const Tensor& t, const Tensor& t_on_cpu) {
 NamedTensors ExperimentMetrics::state() const {
   NamedTensors result;
   for (const Term& term : terms_) {
-    if (!term.info.has_state) continue;
-    for (const auto& [name, buffer] : term.metric.call(&MetricLoss::buffers)) {
-      result.emplace_back(term.name + "." + name, buffer);
-    }
+    for (const auto& [name, buffer] : term.memory.tensors()) result.emplace_back(term.name + "." + name, buffer);
   }
   return result;
 }
@@ -205,10 +213,10 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
   const Tensor part = fraction(batch.t);
   const Tensor chosen_on_cpu = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1);
   const Tensor chosen = to_device(chosen_on_cpu, prediction.device());
-  Tensor values = at::zeros({prediction.size(0)}, prediction.options());
-  if (chosen.numel() == 0) return values;
-  return values.index_put({chosen}, distance(prediction.index_select(0, chosen), batch.target.index_select(0, chosen),
-                                             part_of(context, chosen, chosen_on_cpu)));
+  if (chosen.numel() == 0) return at::zeros({prediction.size(0)}, prediction.options().requires_grad(false));
+  const Tensor found = distance(prediction.index_select(0, chosen), batch.target.index_select(0, chosen),
+                                part_of(context, chosen, chosen_on_cpu));
+  return at::zeros({prediction.size(0)}, found.options().requires_grad(false)).index_put({chosen}, found);
 }
 
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
@@ -224,6 +232,11 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
     const auto warmup = static_cast<double>(term.options.warmup_images);
     const double ramp = warmup > 0 ? std::min(1.0, static_cast<double>(batch.images_seen) / warmup) : 1.0;
     Tensor value = distances(term, prediction, batch);
+    if (term.constants && !term.constants->is_untouched()) {
+      term.metric.fail(
+          "it changed its buffers, but its info() has no has_state: they would not be in checkpoints, and a "
+          "resumed run would differ");
+    }
     if (term.options.t_weight == MetricWeight::alpha_bar) {
       value = value * batch.alpha.square().to(value.scalar_type());
     }

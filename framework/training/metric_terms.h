@@ -1,11 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "casdm/metric_loss.h"
+#include "framework/composition/kept_buffers.h"
 #include "framework/composition/model.h"
+#include "framework/composition/untouched.h"
 
 namespace casdm {
 
@@ -45,7 +48,9 @@ class ExperimentMetrics final : public MetricTerms {
     Component<MetricLoss> metric;
     std::string name;
     MetricInfo info;
-    mutable bool is_checked = false;  ///< whether its gradient was looked at
+    KeptBuffers<MetricLoss> memory;      ///< of one that has state
+    std::optional<Untouched> constants;  ///< the buffers of one that has none
+    mutable bool is_checked = false;     ///< whether its gradient was looked at
   };
 
   Tensor on_cpu(const Tensor& t) const;

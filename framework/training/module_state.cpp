@@ -34,8 +34,8 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
   const NamedTensors parameters = module_.module->parameters();
   for (const auto& [name, parameter] : parameters) {
     if (parameter.scalar_type() == at::kFloat) continue;
-    throw PluginError(text("parameter ", module_.name, ".", name, " is ", at::toString(parameter.scalar_type()),
-                           "; parameters must be float32"));
+    throw PluginError(text(error_prefix(module_.config), "parameter ", module_.name, ".", name, " is ",
+                           at::toString(parameter.scalar_type()), "; parameters must be float32"));
   }
   flat_ = flat_parameters(parameters, device, is_trainable());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -49,7 +49,9 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
     if (is_trainable()) parameter.mutable_grad() = flat.gradient;
   }
   for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(flat_.weights.clone());
-  if (is_trainable()) optimizer_ = make_optimizer(flat_);
+  if (!is_trainable()) return;
+  optimizer_ = make_optimizer(flat_);
+  optimizer_state_ = KeptBuffers<Optimizer>(optimizer_);
 }
 
 void ModuleState::zero_grad() {
@@ -111,9 +113,7 @@ NamedTensors ModuleState::average(std::size_t index) const {
   return result;
 }
 
-NamedTensors ModuleState::optimizer_state() const {
-  return is_trainable() ? optimizer_.call(&Optimizer::buffers) : NamedTensors();
-}
+NamedTensors ModuleState::optimizer_state() const { return optimizer_state_.tensors(); }
 
 NamedTensors prefixed(const std::vector<ModuleState>& modules,
                       const std::function<NamedTensors(const ModuleState&)>& part) {

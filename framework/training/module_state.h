@@ -8,6 +8,7 @@
 
 #include "casdm/cascade_head.h"
 #include "casdm/optimizer.h"
+#include "framework/composition/kept_buffers.h"
 #include "framework/config/ema_options.h"
 #include "framework/loading/component.h"
 #include "framework/training/average_rule.h"
@@ -70,6 +71,7 @@ class ModuleState {
   std::vector<AverageRule> rules_;
   Optimizer::Spec flat_;
   Component<Optimizer> optimizer_;  ///< none: frozen
+  KeptBuffers<Optimizer> optimizer_state_;
   std::vector<Tensor> averages_;
   std::int64_t zeroed_version_ = 0;  ///< of the gradients' tensor, which counts what has changed it
 };

@@ -48,9 +48,11 @@ void StepRecord::add_part(const Losses& losses) {
   add_rows(statistics, statistic_parts_, losses.statistics, "statistic");
   term_weights.resize(terms.size());
   term_modules.resize(terms.size());
+  term_has_gradient.resize(terms.size());
   for (const LossTerm& term : losses.terms) {
     const std::size_t row = row_of(terms, term.name);
-    if (term.value.requires_grad()) term_weights[row] = term.weight;
+    term_has_gradient[row] = term.value.requires_grad();
+    if (term_has_gradient[row]) term_weights[row] = term.weight;
     term_modules[row] = term.module;
   }
 }
@@ -92,14 +94,14 @@ std::vector<LossTerm> StepRecord::loss_terms() const {
 
 bool StepRecord::has_finite_terms() const { return values.isfinite().all().item<bool>(); }
 
-void StepRecord::check_terms() const {
+void StepRecord::check_terms(const std::function<std::string()>& cause) const {
   if (has_finite_terms()) return;
   const Tensor bad = values.isfinite().logical_not().nonzero();
   const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
   const std::int64_t image = bad[0][1].item<std::int64_t>();
   throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
                        values[static_cast<std::int64_t>(term)][image].item<float>(),
-                       " at t = ", t[image].item<double>(), " (image ", image, " of the batch)"));
+                       " at t = ", t[image].item<double>(), " (image ", image, " of the batch)", cause()));
 }
 
 std::vector<std::string> StepRecord::modules_without_finite_gradient() const {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,7 @@ struct StepRecord {
   std::vector<std::string> terms;
   std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;  ///< what each term trains
+  std::vector<bool> term_has_gradient;    ///< whether it was made by anything that is trained
   Tensor values;                          ///< [terms, B]
   std::vector<std::string> statistics;
   Tensor statistic_values;  ///< [statistics, B]
@@ -56,8 +58,8 @@ struct StepRecord {
   /// Whether every term is finite.
   bool has_finite_terms() const;
 
-  /// Throws NotFinite with the first term that is not finite, its t and the step.
-  void check_terms() const;
+  /// Throws NotFinite with the first term that is not finite, its t and the step, and what `cause` says of it then.
+  void check_terms(const std::function<std::string()>& cause = [] { return std::string(); }) const;
 
   /// The modules whose gradient is not finite.
   std::vector<std::string> modules_without_finite_gradient() const;

@@ -110,7 +110,7 @@ TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optio
   ExperimentMetrics metrics(experiment, *model.schedule, device);
   if (!start) load_initial_weights(model, experiment, run.init());
   TrainingState state(experiment, model, *dataset, device, !start);
-  state.keep_metrics(metrics.state());
+  state.keep_metrics([&] { return metrics.state(); });
   TrainingStep step(experiment, model, metrics, state, device, interrupted);
 
   const Value config = with_used_plugins(experiment);

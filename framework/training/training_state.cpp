@@ -1,5 +1,7 @@
 #include "framework/training/training_state.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -50,6 +52,14 @@ void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, cons
   }
 }
 
+/// The first tensor that holds NaN; empty: none does.
+std::string first_with_nan(const NamedTensors& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.is_floating_point() && tensor.detach().isnan().any().item<bool>()) return name;
+  }
+  return "";
+}
+
 /// The seconds of a checkpoint; one of version 0.1 has none.
 double seconds_of(const Checkpoint& checkpoint) {
   const Value* seconds = checkpoint.numbers().find("seconds");
@@ -95,11 +105,17 @@ void TrainingState::end_update(std::int64_t batch_size) {
   is_whole_ = true;
 }
 
-void TrainingState::check_weights() const {
+void TrainingState::check_numbers() const {
   for (const ModuleState& module : modules) {
     if (module.has_finite_weights()) continue;
     throw NotFinite(text("step ", step_, ": the weights of module ", module.name(),
                          " are not finite, and no checkpoint of them is saved. Try a smaller learning rate"));
+  }
+  for (const auto& [part, tensors] : tensors()) {
+    if (const std::string name = first_with_nan(tensors); !name.empty()) {
+      throw NotFinite(text("step ", step_, ": ", name, " of what a checkpoint keeps as ", part,
+                           ".safetensors holds NaN, and no checkpoint of it is saved"));
+    }
   }
 }
 
@@ -117,7 +133,9 @@ std::map<std::string, NamedTensors> TrainingState::tensors() const {
   const std::vector<AverageRule>& averages = modules.front().rules();
   for (std::size_t i = 0; i < averages.size(); ++i) result[file_name(averages[i])] = average_of(modules, i);
   if (NamedTensors learned = draws.state(); !learned.empty()) result["timesteps"] = std::move(learned);
-  if (!metrics_.empty()) result["metrics"] = metrics_;
+  if (NamedTensors remembered = metrics_ ? metrics_() : NamedTensors(); !remembered.empty()) {
+    result["metrics"] = std::move(remembered);
+  }
   return result;
 }
 

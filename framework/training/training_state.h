@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,16 +44,17 @@ class TrainingState {
   /// The module of a name that is known to exist.
   const ModuleState& module_named(const std::string& name) const;
 
-  /// What metrics remember, handles to it: kept in checkpoints beside the rest.
-  void keep_metrics(NamedTensors state) { metrics_ = std::move(state); }
+  /// What metrics remember, handles to it, asked for each time: kept in checkpoints beside the rest.
+  void keep_metrics(std::function<NamedTensors()> state) { metrics_ = std::move(state); }
 
   /// A step begins to change the state; until it ends, the state cannot be saved.
   void begin_update() { is_whole_ = false; }
   void end_update(std::int64_t batch_size);
   bool is_whole() const { return is_whole_; }
 
-  /// Throws NotFinite, naming the module, when weights are not finite. Waits for the device.
-  void check_weights() const;
+  /// Throws NotFinite, naming the module, when weights are not finite, or naming what is remembered when that is NaN:
+  /// of what a checkpoint keeps, infinity alone may be meant. Waits for the device.
+  void check_numbers() const;
 
   /// What a checkpoint keeps, without config and plugins.
   CheckpointContent content() const;
@@ -72,7 +74,7 @@ class TrainingState {
   std::int64_t num_classes_;
   bool has_extras_;
   DataFingerprint data_;
-  NamedTensors metrics_;
+  std::function<NamedTensors()> metrics_;
   double seconds_before_ = 0;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   bool is_whole_ = true;

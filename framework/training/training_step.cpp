@@ -9,6 +9,7 @@
 #include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "framework/composition/contract.h"
+#include "framework/composition/untouched.h"
 #include "framework/device/device.h"
 #include "framework/loading/global_state.h"
 #include "framework/training/learning_rate.h"
@@ -47,13 +48,15 @@ void run_backward(const Tensor& loss, const Experiment& options, bool keeps_grap
 /// Puts what the metrics remember back to what it was, unless it is to be kept.
 class MetricMemory {
  public:
-  explicit MetricMemory(NamedTensors memory) : memory_(std::move(memory)) {
-    for (const auto& [name, tensor] : memory_) before_.push_back(tensor.clone());
+  explicit MetricMemory(const ExperimentMetrics& metrics) : metrics_(metrics) {
+    for (const auto& [name, tensor] : metrics.state()) before_.push_back(tensor.clone());
   }
   ~MetricMemory() {
     const at::NoGradGuard no_grad;
     try {
-      for (std::size_t i = 0; i < before_.size(); ++i) memory_[i].second.copy_(before_[i]);
+      if (before_.empty()) return;
+      const NamedTensors memory = metrics_.state();
+      for (std::size_t i = 0; i < before_.size(); ++i) Tensor(memory[i].second).copy_(before_[i]);
     } catch (const std::exception&) {  // the device has failed, and nothing can be saved from it
     }
   }
@@ -63,7 +66,7 @@ class MetricMemory {
   void keep() { before_.clear(); }
 
  private:
-  NamedTensors memory_;
+  const ExperimentMetrics& metrics_;
   std::vector<Tensor> before_;
 };
 
@@ -108,7 +111,7 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t;
   const CallTime computing(text("step ", record.step, ", ", times(record.t)));
-  MetricMemory memory(metrics_.state());
+  MetricMemory memory(metrics_);
   if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
   record.extreme_prediction = metrics_.take_extreme();
@@ -152,7 +155,9 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const TrainingBatch piece = part_of(drawn, part);
   metrics_.set_part(piece.t, drawn.t.narrow(0, part * part_size_, part_size_));
   const Autocast autocast(device_, options_.run.precision);
+  const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.target});
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);
+  given.check(model_.head, "tensors of the batch");
   check_losses(model_.head, losses, piece, model_.modules);
   return losses;
 }
@@ -203,7 +208,8 @@ void TrainingStep::note_untrained(const StepRecord& record) {
   const bool is_separate = model_.head.call(&CascadeHead::gradients_are_separate);
   const auto is_trained = [&](const ModuleState& module) {
     for (std::size_t i = 0; i < record.terms.size(); ++i) {
-      const bool has_weight = record.term_weights[i] != 0 || metrics_.has_weight(record.terms[i]);
+      const bool has_weight =
+          record.term_weights[i] != 0 || (record.term_has_gradient[i] && metrics_.has_weight(record.terms[i]));
       if (has_weight && (!is_separate || record.term_modules[i] == module.name())) return true;
     }
     return false;
@@ -219,7 +225,7 @@ void TrainingStep::note_untrained(const StepRecord& record) {
 
 void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {
   if (state_.scaler.is_active()) return;
-  record.check_terms();
+  record.check_terms([&] { return state_.draws.source_of_nan(drawn); });
   const std::vector<std::string> modules = record.modules_without_finite_gradient();
   if (modules.empty()) return;
   const std::vector<std::string> terms = terms_without_finite_gradient(drawn);

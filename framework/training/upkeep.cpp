@@ -57,7 +57,7 @@ std::string Checkpoints::last_good() const {
 
 void Checkpoints::save() {
   if (saved_at_ == state_.images()) return;
-  state_.check_weights();
+  state_.check_numbers();
   has_failed_ = true;
   CheckpointContent content = state_.content();
   content.config = config_;
@@ -116,7 +116,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
   const Experiment& options = experiment.options;
   const std::int64_t snapshots = options.ema.snapshot_every_images;
   const auto save_snapshots = [this] {
-    state_.check_weights();
+    state_.check_numbers();
     is_recorded_ = false;
     save_ema_snapshots(run_, state_.modules, state_.images());
     is_recorded_ = true;

@@ -2,10 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <new>
 
 #include "casdm/error.h"
+#include "framework/data/extras.h"
 
 using namespace casdm;
 
@@ -90,8 +92,51 @@ TEST_CASE("a label outside the promised classes is the plugin's error where labe
   DataOptions options = options_with(true);
   CHECK(reader_of(get, options).read(0).label == 7);
   options.use_labels = true;
-  CHECK_THROWS_WITH_AS(reader_of(get, options).read(0), "number 0 has the label 7; the data set promises 0 to 1",
+  CHECK_THROWS_WITH_AS(reader_of(get, options).read(0), "made: number 0 has the label 7; the data set promises 0 to 1",
                        PluginError);
+}
+
+TEST_CASE("an image in floating point is one of finite values in [-1, 1], and of no other kind") {
+  class Floating final : public Dataset {
+   public:
+    explicit Floating(Image image) : image_(std::move(image)) {}
+    std::int64_t size() const override { return 1; }
+    bool is_floating_point() const override { return true; }
+    std::string describe(std::int64_t) const override { return "the image"; }
+    Example get(std::int64_t) const override { return {image_, -1}; }
+
+   private:
+    Image image_;
+  };
+  const auto refusal = [](std::vector<std::uint8_t> pixels, std::vector<float> values) -> std::string {
+    try {
+      ImageReader(std::make_shared<Floating>(Image{1, 1, 3, std::move(pixels), std::move(values)}), options_with(false))
+          .read(0);
+    } catch (const PluginError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(refusal({}, {-1, 0, 1}) == "");
+  CHECK(refusal({}, {-1, 0, 255}).find("made: the image: ") == 0);
+  CHECK(refusal({}, {-1, 0, 255}).find("has the value 255.0; expected values in [-1, 1]") != std::string::npos);
+  CHECK(refusal({}, {-1, 0, std::nanf("")}) != "");
+  CHECK(refusal({1, 2, 3}, {-1, 0, 1}) != "");
+  ImageReader bytes = reader_of(
+      [](std::int64_t) {
+        return Example{Image{1, 1, 3, {1, 2, 3}, {0.1F, 0.2F, 0.3F}}, 1};
+      },
+      options_with(false));
+  CHECK_THROWS_AS(bytes.read(0), PluginError);
+}
+
+TEST_CASE("an extra that is not finite is the plugin's error") {
+  const ExtraInfo context{"context", {2}};
+  Example example = pixel(1);
+  example.extras["context"] = {{1, 2}, {}};
+  CHECK(prepared_extra(context, example).size() == 2 * sizeof(float));
+  example.extras["context"] = {{1, std::nanf("")}, {}};
+  CHECK_THROWS_WITH_AS(prepared_extra(context, example), "the extra \"context\" has values that are not finite", Error);
 }
 
 TEST_CASE("what a data set remarks of images is counted over the images that were read") {

@@ -103,6 +103,7 @@ TEST_CASE("an estimate of another shape, type or device is refused, not broadcas
   CHECK_FALSE(refusal(&Estimate::x0_from_eps, at::zeros({2, 1, 4, 4})).empty());
   CHECK_FALSE(refusal(&Estimate::variance, at::zeros({6, 4, 4})).empty());
   CHECK(refusal(&Estimate::gate, at::ones({2, 3, 4, 4})).empty());
+  CHECK(refusal(&Estimate::gate, at::ones({})).empty());
   CHECK_FALSE(refusal(&Estimate::gate, at::ones({2})).empty());
 }
 
@@ -130,6 +131,69 @@ TEST_CASE("modules need names of their own that can stand in a file's name, and 
   CHECK(is_refused(
       {{"theta", std::make_shared<Tensors>(NamedTensors{{"a", at::ones({1})}, {"a", at::ones({1})}}), true}}));
   CHECK(is_refused({{"theta", std::make_shared<Tensors>(NamedTensors{{"a", Tensor()}}), true}}));
+}
+
+TEST_CASE("tensors that training or loading would not reach are refused") {
+  /// Makes its tensor anew whenever it is asked.
+  class Fleeting final : public Module {
+   public:
+    NamedTensors parameters() const override { return {{"weight", at::ones({2})}}; }
+  };
+  CHECK(is_refused({{"theta", std::make_shared<Fleeting>(), true}}));
+  const auto with = [](const Tensor& tensor) {
+    return std::vector<NamedModule>{{"theta", std::make_shared<Tensors>(NamedTensors{{"a", tensor}}), true}};
+  };
+  CHECK_FALSE(is_refused(with(at::ones({2}).requires_grad_())));
+  CHECK(is_refused(with(at::ones({2}).requires_grad_() * 2)));
+  CHECK(is_refused(with(at::ones({1}).expand({2}))));
+  CHECK(is_refused(with(at::eye(2).to_sparse())));
+  CHECK(is_refused(with(at::ones({2}, at::kComplexFloat))));
+}
+
+TEST_CASE("a data set whose extras or classes cannot be is refused by name") {
+  class WithExtras final : public Dataset {
+   public:
+    explicit WithExtras(std::vector<ExtraInfo> extras, std::int64_t classes = 0)
+        : extras_(std::move(extras)), classes_(classes) {}
+    std::int64_t size() const override { return 1; }
+    std::int64_t num_classes() const override { return classes_; }
+    std::vector<ExtraInfo> extras() const override { return extras_; }
+    Example get(std::int64_t) const override { return {}; }
+    std::string describe(std::int64_t) const override { return "the image"; }
+
+   private:
+    std::vector<ExtraInfo> extras_;
+    std::int64_t classes_;
+  };
+  const auto refusal = [](std::vector<ExtraInfo> extras, std::int64_t classes = 0) -> std::string {
+    try {
+      checked_dataset({std::make_shared<WithExtras>(std::move(extras), classes), {"mine/images", {}}});
+    } catch (const PluginError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(refusal({{"context", {2}}, {"image", {3, 4, 4}, true}, {"age", {}}}) == "");
+  CHECK(refusal({{"context", {-3}}}) ==
+        "mine/images: the extra \"context\" of extras() has the shape [-3]; expected sides of at least 1, and no more "
+        "than 2147483648 numbers for an image");
+  CHECK(refusal({{"context", {std::int64_t{1} << 40, std::int64_t{1} << 40}}}) != "");
+  CHECK(refusal({{"context", {0}}}) != "");
+  CHECK(refusal({{"context", {2}}, {"context", {3}}}) != "");
+  CHECK(refusal({{"", {2}}}) != "");
+  CHECK(refusal({{"image", {4, 4}, true}}) != "");
+  CHECK(refusal({}, -4) == "mine/images: num_classes() is -4");
+}
+
+TEST_CASE("a path of whole times that fall is refused by name") {
+  class Falling final : public NoiseScheduler {
+   public:
+    TimeRange range() const override { return {.first = 99, .last = 0, .clean = 100, .is_whole = true}; }
+    Tensor alpha(const Tensor& t) const override { return t.to(at::kDouble) / 100; }
+    Tensor sigma(const Tensor& t) const override { return 1 - t.to(at::kDouble) / 100; }
+  };
+  CHECK_THROWS_WITH_AS(checked_schedule({std::make_shared<Falling>(), {"mine/path", {}}}),
+                       doctest::Contains("mine/path: its times do not go one way"), PluginError);
 }
 
 TEST_CASE("a plan that is empty, leaves the schedule or does not end at the image is refused") {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "casdm/error.h"
 #include "casdm/random.h"
 #include "support/components.h"
 
@@ -160,4 +161,44 @@ TEST_CASE("outside of the interval nothing is guided") {
   CHECK(guidance_scale(model.guidance, model.schedule->fraction(59.5)) == 1);
   check_same(guided_estimate(model, x, {80}, {.labels = labels}),
              head->estimate({x, at::full({1}, 80.0, at::kFloat), {}, {.labels = labels}}));
+}
+
+TEST_CASE("a gate of fewer dimensions than images is the same for both halves of a guided batch") {
+  /// Two clean images and a gate that chooses half of each.
+  class Gated final : public CascadeHead {
+   public:
+    explicit Gated(Tensor gate) : gate_(std::move(gate)) {}
+    std::vector<NamedModule> modules() const override { return {}; }
+    Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
+    Estimate estimate(const EstimateInput& input) override {
+      return {input.x_t.to(at::kDouble), input.x_t, input.x_t, gate_, gate_};
+    }
+
+   private:
+    Tensor gate_;
+  };
+  const Tensor x = draw(1, {2, 1, 4, 4});
+  for (const Tensor& gate : {at::full({}, 0.5), at::full({4}, 0.5), at::full({4, 4}, 0.5), at::full({1, 4, 4}, 0.5)}) {
+    Condition condition;
+    condition.labels = at::zeros({2}, at::kLong);
+    const Model model = model_of(std::make_shared<Gated>(gate), 2, 3.0);
+    const Estimate estimate = guided_estimate(model, x, {50, 49, false}, condition);
+    CHECK(at::equal(estimate.gate, gate));
+    CHECK(at::equal(estimate.variance, gate));
+    CHECK(estimate.eps.scalar_type() == at::kFloat);
+  }
+}
+
+TEST_CASE("a head that changes the images it is given is refused") {
+  class Spoiling final : public CascadeHead {
+   public:
+    std::vector<NamedModule> modules() const override { return {}; }
+    Losses losses(const TrainingBatch&, const MetricTerms&) override { return {}; }
+    Estimate estimate(const EstimateInput& input) override {
+      return {input.x_t, Tensor(input.x_t).mul_(2), {}, {}, {}};
+    }
+  };
+  const Model model = model_of(std::make_shared<Spoiling>(), 2, 1.0);
+  CHECK_THROWS_WITH_AS(guided_estimate(model, draw(1, {2, 1, 4, 4}), {50, 49, false}, {}),
+                       doctest::Contains("it changed the images x_t that it was given"), PluginError);
 }

@@ -240,6 +240,14 @@ TEST_CASE("betas that fall are refused, whatever the form") {
   }
 }
 
+TEST_CASE("a number of timesteps that would take gigabytes is refused by its key, whatever the schedule") {
+  for (const std::string type : {"linear", "scaled_linear", "cosine", "sigmoid"}) {
+    CHECK_THROWS_WITH_AS(schedule(type, 1'000'001),
+                         doctest::Contains("num_train_timesteps: expected an integer in 1..1000000, got 1000001"),
+                         ConfigError);
+  }
+}
+
 TEST_CASE("one timestep: the posterior mean is the clean image") {
   const Schedule s = schedule("linear", 1, "scale_with_timesteps = false");
   REQUIRE(s->num_train_timesteps() == 1);

@@ -19,7 +19,7 @@ struct Training {
         state(experiment, model, *dataset, c10::Device(c10::kCPU), true),
         step(experiment, model, metrics, state, c10::Device(c10::kCPU), [this] { return parts_left-- == 0; }),
         loader(dataset, experiment.options.data, experiment.options.train.batch_size, 3, 0, {}) {
-    state.keep_metrics(metrics.state());
+    state.keep_metrics([this] { return metrics.state(); });
   }
 
   /// Copies of all tensors that a checkpoint would keep.

@@ -52,11 +52,59 @@ class FaultyLoss final : public MetricLoss {
   Log log_{"faulty"};
 };
 
+struct RememberingOptions {
+  std::string fault = "none";
+
+  static void describe(Schema<RememberingOptions>& s) {
+    s.option("fault", &RememberingOptions::fault, "What goes wrong.")
+        .choices({"none", "nan", "grows", "expanded", "copy", "undeclared", "in_place", "anew", "double"});
+  }
+};
+
+/// L2 times one more than a mean of all distances so far.
+class RememberingLoss final : public MetricLoss {
+ public:
+  using Options = RememberingOptions;
+  RememberingLoss(const Options& options, const Spec&) : fault_(options.fault) {}
+
+  MetricInfo info() const override {
+    MetricInfo info;
+    info.has_state = fault_ != "undeclared" && fault_ != "in_place" && fault_ != "double";
+    return info;
+  }
+
+  NamedTensors buffers() const override {
+    return {{"mean", fault_ == "copy" ? mean_.clone() : fault_ == "expanded" ? mean_.expand({4}) : mean_}};
+  }
+
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    if (fault_ == "in_place") Tensor(target.at(0)).mul_(0);
+    const Tensor good = (prediction - target.at(0)).square().mean({1, 2, 3});
+    if (fault_ == "double") return good.to(at::kDouble);
+    const Tensor value = good * (1 + mean_.sum().detach().clone());
+    const Tensor now = good.detach().mean().view({1});
+    if (fault_ == "grows")
+      mean_ = at::cat({mean_, now});
+    else if (fault_ == "anew")
+      mean_ = 0.9 * mean_ + 0.1 * now;
+    else if (fault_ != "in_place")
+      mean_.mul_(0.9).add_(now, 0.1);
+    if (fault_ == "nan" && ++calls_ == 2) mean_.fill_(std::nan(""));
+    return value;
+  }
+
+ private:
+  std::string fault_;
+  Tensor mean_ = at::zeros({1});
+  std::int64_t calls_ = 0;
+};
+
 }  // namespace
 
 CASDM_PLUGIN(plugin) {
   plugin.describe({.summary = "A metric that fails on request", .licence = "Apache-2.0"});
   plugin.add<FaultyLoss>("faulty", "L2 that turns bad after some calls.");
+  plugin.add<RememberingLoss>("remembering", "L2 times a mean that it keeps, well or badly.");
 }
 
 }  // namespace casdm

@@ -37,8 +37,23 @@ class Forgetful : public Descent {
     spec.weights.sub_(momentum_, step.learning_rate);
   }
 
+ protected:
+  const Tensor& momentum() const { return momentum_; }
+
  private:
   Tensor momentum_;
+};
+
+class Copying : public Forgetful {
+ public:
+  using Forgetful::Forgetful;
+  NamedTensors buffers() const override { return {{"momentum", momentum().clone()}}; }
+};
+
+class Doubling : public Forgetful {
+ public:
+  using Forgetful::Forgetful;
+  NamedTensors buffers() const override { return {{"momentum", momentum()}, {"momentum", momentum()}}; }
 };
 
 class Restless : public Descent {
@@ -134,6 +149,8 @@ CASDM_PLUGIN(plugin) {
   plugin.add<Descent>("descent", "Keeps its contract.");
   plugin.add<Careless>("careless", "Passes over biases.");
   plugin.add<Forgetful>("forgetful", "State outside its buffers.");
+  plugin.add<Copying>("copying", "Hands out copies of its state.");
+  plugin.add<Doubling>("doubling", "Two tensors of one name.");
   plugin.add<Restless>("restless", "Moves at learning rate 0.");
   plugin.add<Drifting>("drifting", "Decays weights unasked.");
   plugin.add<Dividing>("dividing", "Divides by a norm that may be 0.");

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/loading/component.h"
+
+namespace casdm {
+
+/// Tensors that a component is given and must not change. LibTorch counts what changes a tensor, so looking costs
+/// nothing and waits for no device.
+class Untouched {
+ public:
+  explicit Untouched(std::vector<at::Tensor> given) : given_(std::move(given)) {
+    for (const at::Tensor& tensor : given_) versions_.push_back(version(tensor));
+  }
+
+  /// Throws PluginError when one has changed.
+  /// @param what  that it was given: "the images"
+  template <class K>
+  void check(const Component<K>& component, const std::string& what) const {
+    if (is_untouched()) return;
+    component.fail("it changed " + what + " that it was given, which others use, too; make a new tensor instead");
+  }
+
+  bool is_untouched() const {
+    for (std::size_t i = 0; i < given_.size(); ++i) {
+      if (version(given_[i]) != versions_[i]) return false;
+    }
+    return true;
+  }
+
+ private:
+  static std::int64_t version(const at::Tensor& tensor) { return tensor.defined() ? tensor._version() : 0; }
+
+  std::vector<at::Tensor> given_;
+  std::vector<std::int64_t> versions_;
+};
+
+}  // namespace casdm
