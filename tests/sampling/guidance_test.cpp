@@ -185,7 +185,7 @@ TEST_CASE("a gate of fewer dimensions than images is the same for both halves of
     const Estimate estimate = guided_estimate(model, x, {50, 49, false}, condition);
     CHECK(at::equal(estimate.gate, gate));
     CHECK(at::equal(estimate.variance, gate));
-    CHECK(estimate.eps.scalar_type() == at::kFloat);
+    CHECK((estimate.eps.scalar_type() == at::kFloat));
   }
 }
 
