@@ -7,6 +7,7 @@
 
 #include "casdm/error.h"
 #include "casdm/random.h"
+#include "casdm/text.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -19,7 +20,7 @@ constexpr double kMean = 0.4;
 constexpr double kVariance = 0.04;
 
 std::shared_ptr<const BetaSchedule> cosine() {
-  return make_beta_schedule("cosine", "num_train_timesteps = " + std::to_string(kSteps), {});
+  return make_beta_schedule("cosine", text("num_train_timesteps = ", kSteps), {});
 }
 
 /// The exact model of pixels from two classes, N(-m, v) and N(m, v), equally frequent; label 2 is "none".
