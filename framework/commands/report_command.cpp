@@ -41,15 +41,6 @@ void open_in_browser(const fs::path& file) {
   std::cerr << "no browser could be started; open " << file.string() << " by hand\n";
 }
 
-/// A page replaces a page that this program has written, and nothing else.
-void refuse_stranger(const fs::path& file) {
-  std::error_code ignored;
-  if (!fs::exists(fs::symlink_status(file, ignored))) return;
-  if (fs::is_regular_file(file, ignored) && is_report(read_file(file))) return;
-  throw ConfigError(text("report: ", file.string(), " was not written by `casdm report` and is not replaced; choose ",
-                         "another name with --out, or move it away"));
-}
-
 }  // namespace
 
 int report_command(const std::vector<std::string>& arguments) {
@@ -64,7 +55,7 @@ int report_command(const std::vector<std::string>& arguments) {
   const fs::path usual = fs::path(folder) / "report.html";
   const fs::path file = out.empty() ? usual : fs::path(out);
   if (file.lexically_normal() != usual.lexically_normal()) refuse_inside_run(kCommand, file);
-  refuse_stranger(file);
+  refuse_other_page(kCommand, file);
   const std::string page = report_of(folder);
   remove_leftovers(fs::absolute(file).parent_path());
   write_file(file, page);

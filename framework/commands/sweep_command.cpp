@@ -185,15 +185,24 @@ std::vector<MeasureSummary> measures_of(const std::vector<MeasureSummary>& all,
   }
 }
 
+fs::path page_of(const Sweep& sweep) { return sweep.folder / "report.html"; }
+
+/// What would be known after hours of training.
+void check_results(const Sweep& sweep) {
+  refuse_other_results(sweep.folder, kCommand);
+  refuse_other_page(kCommand, page_of(sweep));
+}
+
 int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
   const Comparison comparison = read_sweep(sweep.folder);
   const std::vector<MeasureSummary> all = summarise(comparison);
   const std::vector<MeasureSummary> chosen = measures_of(all, a.patterns);
+  check_results(sweep);
   write_results(sweep.folder, comparison, all, chosen, kCommand);
   std::cout << text_of(comparison, chosen);
-  write_file(sweep.folder / "report.html", report_of(sweep.folder));
+  write_file(page_of(sweep), report_of(sweep.folder));
   std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "
-            << (sweep.folder / "report.html").string() << "\n";
+            << page_of(sweep).string() << "\n";
   if (end.is_stopped) std::cerr << "stopped; the same command goes on\n";
   if (end.failed > 0) std::cerr << end.failed << (end.failed == 1 ? " run" : " runs") << " failed; see above\n";
   return end.is_stopped || end.failed > 0 ? 1 : 0;
@@ -215,28 +224,29 @@ int sweep_command(const std::vector<std::string>& arguments) {
   const auto catalog_of = [&](const Value& document) -> const ComponentCatalog& { return catalogs.of(document); };
   const Sweep sweep = load_sweep(a.file, a.overrides, catalog_of);
   const SweepSettings settings = settings_of(a);
+  check_sweep_folder(sweep, catalog_of);
+  if (a.cell.empty()) check_results(sweep);
   if (a.print || a.slurm) {
-    check_sweep_folder(sweep, catalog_of);
     std::cout << (a.print ? commands_of(sweep, a) : slurm_script(sweep, a));
     return 0;
   }
   catch_signals();
-  if (!a.cell.empty()) {
-    const std::size_t cell = cell_named(sweep, a.cell);
-    prepare_sweep_folder(sweep, catalog_of);
-    const SweepEnd end = run_sweep(sweep, {cell}, settings);
-    return end.is_stopped || end.failed > 0 ? 1 : 0;
-  }
   if (a.dry_run) {
-    check_sweep_folder(sweep, catalog_of);
     std::cout << text_of(sweep, planned(sweep, a, settings), settings.jobs);
     return interrupted() ? 1 : 0;
   }
-  prepare_sweep_folder(sweep, catalog_of);
-  const SweepLock lock(sweep.folder);
-  std::cerr << text_of(sweep, planned(sweep, a, settings), settings.jobs);
+  if (!a.cell.empty()) {
+    const std::size_t cell = cell_named(sweep, a.cell);
+    const SweepLock lock(sweep.folder, SweepLock::Kind::of_a_cell);
+    prepare_sweep_folder(sweep, catalog_of, lock, {cell});
+    const SweepEnd end = run_sweep(sweep, {cell}, settings);
+    return end.is_stopped || end.failed > 0 ? 1 : 0;
+  }
   std::vector<std::size_t> cells(sweep.cells.size());
   std::iota(cells.begin(), cells.end(), std::size_t{0});
+  const SweepLock lock(sweep.folder, SweepLock::Kind::of_the_sweep);
+  prepare_sweep_folder(sweep, catalog_of, lock, cells);
+  std::cerr << text_of(sweep, planned(sweep, a, settings), settings.jobs);
   return finish(sweep, run_sweep(sweep, cells, settings), a);
 }
 

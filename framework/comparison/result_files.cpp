@@ -21,7 +21,9 @@ const std::map<std::string, std::string> kBeginnings = {{"results.csv", "arm,bas
                                                         {"results.md", "| measure | arm |"},
                                                         {"results.tex", "% Means over seeds"}};
 
-void refuse_strangers(const fs::path& folder, const std::string& command) {
+}  // namespace
+
+void refuse_other_results(const fs::path& folder, const std::string& command) {
   for (const auto& [name, beginning] : kBeginnings) {
     const fs::path file = folder / name;
     std::error_code ignored;
@@ -32,12 +34,10 @@ void refuse_strangers(const fs::path& folder, const std::string& command) {
   }
 }
 
-}  // namespace
-
 void write_results(const fs::path& folder, const Comparison& comparison, const std::vector<MeasureSummary>& all,
                    const std::vector<MeasureSummary>& chosen, const std::string& command) {
   refuse_inside_run(command, folder);
-  refuse_strangers(folder, command);
+  refuse_other_results(folder, command);
   fs::create_directories(folder);
   remove_leftovers(folder);
   write_file(folder / "results.csv", csv_of(comparison, all));

@@ -8,6 +8,9 @@
 
 namespace casdm {
 
+/// Throws ConfigError when a file of `folder` that write_results writes is somebody else's.
+void refuse_other_results(const std::filesystem::path& folder, const std::string& command);
+
 /// Writes results.csv and results.json with `all` measures, and results.md and results.tex with the `chosen` ones, into
 /// `folder`, which is made. Files of these names are replaced when this program has written them. Throws ConfigError
 /// when one is somebody else's, or the folder belongs to a run; Error when writing fails.

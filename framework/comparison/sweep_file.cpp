@@ -7,6 +7,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/comparison/run_record.h"
+#include "framework/comparison/sweep_evaluation.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
@@ -47,8 +48,8 @@ void SweepOptions::describe(Schema<SweepOptions>& s) {
   s.option("baseline", &SweepOptions::baseline, "The arm that the others are compared with; empty: the first.");
   s.option("directory", &SweepOptions::directory, "Folder of the sweep's folder; relative to the working directory.");
   s.option("evaluate", &SweepOptions::evaluate,
-           "Evaluate each run when it is trained, with these options of the command `evaluate`; left "
-           "out: not at all.")
+           "Evaluate each run when it is trained, with these options of the command `evaluate` that choose how; "
+           "left out: not at all.")
       .example(Value::Array{"--num", "1000"});
   s.option("arms", &SweepOptions::arms, "What is compared, one table each.").required();
   s.option("grid", &SweepOptions::grid, "Every arm is trained at every combination of these, one table for each key.");
@@ -306,6 +307,7 @@ Sweep load_sweep(const fs::path& file, const std::vector<std::string>& overrides
       resolve_named(document, schema_of<SweepOptions>(), catalog_of(Value(Value::Table{})), "a sweep");
   const auto options = read_options<SweepOptions>(resolved);
   check(options, document);
+  if (options.evaluate) check_evaluation(*options.evaluate, document);
 
   Sweep sweep;
   sweep.file = file;

@@ -11,6 +11,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/comparison/sweep_evaluation.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
@@ -135,17 +136,32 @@ std::string failure_of(const fs::path& folder, const std::string& cell) {
   }
 }
 
-Value evaluation_of(const Sweep& sweep) {
-  return sweep.evaluate ? Value(Value::Array(sweep.evaluate->begin(), sweep.evaluate->end())) : Value();
+/// The names of the records of a run's evaluations.
+std::vector<std::string> evaluations_in(const fs::path& run) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  for (fs::directory_iterator entry(run / "evaluation", failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    if (entry->path().extension() == ".json") names.push_back(entry->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
-/// Whether the cell was evaluated as the sweep wants it. A record that cannot be read says nothing.
+/// Whether the cell was evaluated as the sweep wants it, and has what that gave: the run may be another one of that
+/// name. A record that cannot be read says nothing.
 bool is_evaluated(const Sweep& sweep, const SweepCell& cell) {
   if (!sweep.evaluate) return true;
   try {
     const Value end = end_of(sweep.folder, cell.name);
     const Value* evaluated = end.find("evaluated");
-    return evaluated != nullptr && *evaluated == evaluation_of(sweep);
+    const Value* records = end.find("records");
+    if (evaluated == nullptr || *evaluated != evaluation_of(sweep) || records == nullptr) return false;
+    const std::vector<std::string> there = evaluations_in(run_of(sweep, cell));
+    const Value::Array& wanted = records->as_array();
+    return !wanted.empty() && std::all_of(wanted.begin(), wanted.end(), [&](const Value& name) {
+      return std::find(there.begin(), there.end(), name.as_string()) != there.end();
+    });
   } catch (const Error&) {
     return false;
   }
@@ -186,21 +202,42 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
   return comparison;
 }
 
+/// Whether the program has written this sweep.json, and nobody else.
+bool is_plan(const fs::path& file) {
+  try {
+    const Value plan = from_json(read_regular_file(file, kLargestRecord));
+    return plan.is_table() && plan.find("format") != nullptr && plan.find("arms") != nullptr &&
+           plan.find("cells") != nullptr;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Whether a folder without sweep.json holds more than another process may be about to make there.
+bool holds_others(const fs::path& folder) {
+  std::error_code failure;
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(".tmp-") && name != "cells" && name != "logs") return true;
+  }
+  return is_there(folder) && !fs::is_directory(folder, failure);
+}
+
 }  // namespace
 
 bool is_sweep_folder(const fs::path& folder) { return is_there(folder / kPlan); }
 
 void check_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
   refuse_inside_run("sweep", sweep.folder);
-  std::error_code ignored;
-  if (is_there(sweep.folder) && !is_sweep_folder(sweep.folder) && !fs::is_empty(sweep.folder, ignored)) {
+  if (is_sweep_folder(sweep.folder) ? !is_plan(sweep.folder / kPlan) : holds_others(sweep.folder)) {
     throw ConfigError(
         text(sweep.folder.string(), " exists and is not the folder of a sweep; give the sweep another name"));
   }
   for (const SweepCell& cell : sweep.cells) check_run(run_of(sweep, cell), cell, catalog_of);
 }
 
-void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
+void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of, const SweepLock&,
+                          const std::vector<std::size_t>& cells) {
   check_sweep_folder(sweep, catalog_of);
   for (const char* name : {"cells", "logs"}) {
     fs::create_directories(sweep.folder / name);
@@ -208,7 +245,9 @@ void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
   }
   remove_leftovers(sweep.folder);
   write_if_other(sweep.folder / kPlan, to_json(plan_of(sweep), 2) + "\n");
-  for (const SweepCell& cell : sweep.cells) write_if_other(experiment_file_of(sweep, cell), to_toml(cell.experiment));
+  for (const std::size_t cell : cells) {
+    write_if_other(experiment_file_of(sweep, sweep.cells[cell]), to_toml(sweep.cells[cell].experiment));
+  }
 }
 
 CellState state_of(const Sweep& sweep, const SweepCell& cell) {
@@ -234,6 +273,10 @@ void note_end(const Sweep& sweep, const SweepCell& cell, const std::string& prob
   Value record{Value::Table{}};
   record.set("problem", problem.empty() ? Value() : Value(problem));
   record.set("evaluated", problem.empty() ? evaluation_of(sweep) : Value());
+  if (problem.empty() && sweep.evaluate) {
+    const std::vector<std::string> records = evaluations_in(run_of(sweep, cell));
+    record.set("records", Value::Array(records.begin(), records.end()));
+  }
   write_if_other(sweep.folder / "cells" / (cell.name + ".json"), to_json(record) + "\n");
 }
 
@@ -249,10 +292,13 @@ Comparison read_sweep(const fs::path& folder) {
   }
 }
 
-SweepLock::SweepLock(const fs::path& folder) : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+SweepLock::SweepLock(const fs::path& folder, Kind kind) {
+  fs::create_directories(folder);
+  descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor_ < 0) throw Error(text(folder.string(), " cannot be opened: ", std::strerror(errno)));
   // A file system without locks: nothing can be known.
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  const int operation = kind == Kind::of_a_cell ? LOCK_SH : LOCK_EX;
+  if (::flock(descriptor_, operation | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);
   throw Error(text("another `casdm sweep` works in ", folder.string(), ". Wait until it ends, or end it"));
 }

@@ -11,7 +11,7 @@
 ///     sweep.json        arms, baselines and cells
 ///     CELL/             the run folder of each cell
 ///     cells/CELL.toml   its experiment
-///     cells/CELL.json   why it failed, or how it was evaluated
+///     cells/CELL.json   why it failed, or how it was evaluated, and the names of its records
 ///     logs/CELL.log     what its processes said
 ///     results.*         see result_files.h
 namespace casdm {
@@ -19,13 +19,29 @@ namespace casdm {
 /// Whether `folder` is that of a sweep.
 bool is_sweep_folder(const std::filesystem::path& folder);
 
-/// Makes the folder and writes sweep.json and the cells' experiments, where they have changed. Throws ConfigError, and
-/// writes nothing, when the name is taken by anything else, or when a run of another experiment has a cell's name.
+/// Throws ConfigError when the name is taken by anything but a sweep, or when a run of another experiment has a cell's
+/// name. Changes nothing.
 /// @param catalog_of  as for load_sweep
-void prepare_sweep_folder(const Sweep& sweep, const std::function<const ComponentCatalog&(const Value&)>& catalog_of);
-
-/// The checks of `prepare_sweep_folder` alone.
 void check_sweep_folder(const Sweep& sweep, const std::function<const ComponentCatalog&(const Value&)>& catalog_of);
+
+/// Held while a `casdm sweep` works in a folder: of the whole sweep by one alone, of a cell by several at a time. Makes
+/// the folder. Throws Error when another one does.
+class SweepLock {
+ public:
+  enum class Kind { of_the_sweep, of_a_cell };
+  SweepLock(const std::filesystem::path& folder, Kind kind);
+  ~SweepLock();
+  SweepLock(const SweepLock&) = delete;
+  SweepLock& operator=(const SweepLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+/// Makes what is in the folder and writes sweep.json and the experiments of `cells`, where they have changed: what
+/// another process works with stays as it is. Throws as check_sweep_folder does, and then writes nothing.
+void prepare_sweep_folder(const Sweep& sweep, const std::function<const ComponentCatalog&(const Value&)>& catalog_of,
+                          const SweepLock& lock, const std::vector<std::size_t>& cells);
 
 enum class CellState {
   waiting,  ///< it has no run folder
@@ -45,17 +61,5 @@ void note_end(const Sweep& sweep, const SweepCell& cell, const std::string& prob
 /// What the runs of a sweep say so far. Throws ConfigError when `folder` is none of a sweep, Error when sweep.json
 /// cannot be read.
 Comparison read_sweep(const std::filesystem::path& folder);
-
-/// Held by the one `casdm sweep` that works in a folder. Throws Error when another one does.
-class SweepLock {
- public:
-  explicit SweepLock(const std::filesystem::path& folder);
-  ~SweepLock();
-  SweepLock(const SweepLock&) = delete;
-  SweepLock& operator=(const SweepLock&) = delete;
-
- private:
-  int descriptor_;
-};
 
 }  // namespace casdm

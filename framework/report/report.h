@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <string>
-#include <string_view>
 
 namespace casdm {
 
@@ -11,7 +10,7 @@ namespace casdm {
 /// gives the same page. Throws ConfigError when `folder` is neither, Error when it cannot be read.
 std::string report_of(const std::filesystem::path& folder);
 
-/// Whether `content` is a page of this or an earlier version.
-bool is_report(std::string_view content);
+/// Throws ConfigError when `file` is there and not a page that this or an earlier version has written.
+void refuse_other_page(const std::string& command, const std::filesystem::path& file);
 
 }  // namespace casdm

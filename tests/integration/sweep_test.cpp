@@ -299,10 +299,78 @@ TEST_CASE("a run of another experiment under a cell's name is left alone and nam
   const Outcome mixed = study.run("--no-pilot");
   CHECK(mixed.status == 2);
   CHECK(contains(mixed.err, "runs/two exists and is not the folder of a sweep"));
-  write_file(study.path("runs/two/sweep.json"), "{}");
+  write_file(study.path("runs/two/sweep.json"), R"({"format": 1, "arms": [], "cells": []})");
   const Outcome outcome = study.run("--no-pilot");
   CHECK(outcome.status == 2);
   CHECK(contains(outcome.err, "runs/two/plain-s1 is a run of another experiment: train.batch_size: 2 -> 4"));
   CHECK(study.content("runs/two/plain-s1/metrics.jsonl") == before);
   CHECK_FALSE(fs::exists(study.path("runs/two/plain-s0")));
+}
+
+TEST_CASE("files in the folder of a sweep that are somebody else's are refused before anything is trained") {
+  for (const char* name : {"sweep.json", "report.html", "results.csv"}) {
+    CAPTURE(name);
+    const Study study;
+    fs::create_directories(study.path("runs/two"));
+    if (std::string(name) != "sweep.json") {
+      write_file(study.path("runs/two/sweep.json"), R"({"format": 1, "arms": [], "cells": []})");
+    }
+    write_file(study.path("runs/two") / name, "{\"mine\": 1}");
+    const Outcome outcome = study.run("--no-pilot");
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(contains(outcome.err, "runs/two"), outcome.err);
+    CHECK(study.content(text("runs/two/", name)) == "{\"mine\": 1}");
+    CHECK_FALSE(fs::exists(study.path("runs/two/plain-s0")));
+  }
+}
+
+TEST_CASE("a run that was removed is trained and judged again") {
+  const Study study("evaluate = [\"--num\", \"8\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
+                    std::string(kTwoArms));
+  const Outcome first = study.run("--no-pilot");
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  fs::remove_all(study.path("runs/two/l1-s1"));
+  fs::remove_all(study.path("runs/two/plain-s0/evaluation"));
+  const Outcome again = study.run("--no-pilot");
+  CHECK_MESSAGE(again.status == 0, again.err);
+  CHECK(again.out == first.out);
+}
+
+TEST_CASE("a sweep beside another one is refused and changes nothing that the other works with") {
+  const Study study;
+  const Outcome outcome = study.run(
+      "--no-pilot --set train.total_images=100k & sweep=$!; "
+      "until grep -qs images runs/two/plain-s0/metrics.jsonl; do sleep 0.05; done; "
+      "sed -i '$aset = [\"train.batch_size=2\"]' sweep.toml; sed 's/./&/' runs/two/cells/l1-s0.toml > before.toml; "
+      "casdm sweep sweep.toml --no-pilot --set train.total_images=100k; echo second $?; "
+      "casdm sweep sweep.toml --cell l1-s0 --set train.total_images=100k; echo cell $?; "
+      "cmp before.toml runs/two/cells/l1-s0.toml && echo as it was; kill -TERM $sweep; wait $sweep");
+  CHECK_MESSAGE(contains(outcome.out, "second 1\n"), outcome.err);
+  CHECK_MESSAGE(contains(outcome.out, "cell 1\n"), outcome.err);
+  CHECK(contains(outcome.err, "another `casdm sweep` works in runs/two"));
+  CHECK(contains(outcome.out, "as it was"));
+}
+
+TEST_CASE("a sweep file chooses how its runs are judged, and no file to write, to replace or to load code from") {
+  const Study study;
+  const auto said = [&](const std::string& words, const std::string& options = "--dry-run --no-pilot") {
+    study.write(text("evaluate = [", words, "]\n", kTwoArms));
+    const Outcome outcome = study.run(options);
+    CHECK(outcome.status == 2);
+    CHECK_FALSE(fs::exists(study.path("runs")));
+    return outcome.err;
+  };
+  for (const char* option : {"--plugin", "--write-reference", "--out", "--state"}) {
+    CHECK(contains(said(text('"', option, "\", \"mine\"")),
+                   text("sweep.toml:1:13: evaluate.0: \"", option, "\" cannot stand in a sweep file")));
+    CHECK(contains(said(text('"', option, "=mine\"")), "cannot stand in a sweep file"));
+  }
+  CHECK(contains(said("\"--overwrite\""), "cannot stand in a sweep file"));
+  CHECK(contains(said("\"--plugin\", \"mine\""), "casdm sweep --plugin FILE"));
+  CHECK(contains(said("\"--num\", \"8\", \"--stpes\", \"4\""), "did you mean '--steps'?"));
+  CHECK(contains(said("\"runs/other\""), "expected an option of `casdm evaluate`, got \"runs/other\""));
+  CHECK(contains(said("\"--num\""), "\"--num\" needs a value after it"));
+  CHECK(contains(said("\"--config\", \"none.toml\""), "--config: there is no \"none.toml\""));
+  study.write("evaluate = [\"--num=8\", \"--floor\", \"--set\", \"evaluate.seed=1\"]\n" + std::string(kTwoArms));
+  CHECK(study.run("--dry-run --no-pilot").status == 0);
 }
