@@ -9,6 +9,7 @@
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/support/files.h"
+#include "framework/support/sealed_json.h"
 
 namespace casdm {
 
@@ -52,6 +53,7 @@ std::vector<Value> records_of(const fs::path& folder, RunRecord& run) {
   for (const fs::path& file : files_of(folder)) {
     try {
       Value record = from_json(read_regular_file(file, kLargestFile));
+      check_seal(record);
       const Value* images = find_path(record, "run.checkpoint.images");
       if (images != nullptr && *images == Value(run.images)) records.push_back(std::move(record));
     } catch (const Error& error) {

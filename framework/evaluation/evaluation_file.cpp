@@ -12,6 +12,7 @@
 #include "framework/config/key_path.h"
 #include "framework/evaluation/gather.h"
 #include "framework/support/files.h"
+#include "framework/support/sealed_json.h"
 
 namespace casdm {
 
@@ -68,6 +69,7 @@ std::optional<Value> EvaluationFile::read() const {
   if (path_.empty() || !fs::exists(path_, ignored)) return std::nullopt;
   try {
     Value record = from_json(read_file(path_));
+    check_seal(record);
     table_of({record});  // throws where it lacks anything that is shown
     return record;
   } catch (const Error& error) {

@@ -4,6 +4,7 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "casdm/build_info.h"
@@ -12,6 +13,7 @@
 #include "framework/support/exception_message.h"
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
+#include "framework/support/sealed_json.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {
@@ -156,8 +158,13 @@ std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(cons
 }
 
 std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& reference, const Judges& judges,
-                                     const TrainedWith& trained_with) {
+                                     const TrainedWith& trained_with, const std::vector<JudgedScore>& scores) {
   std::vector<std::string> warnings;
+  for (const JudgedScore& score : scores) {
+    if (std::isfinite(score.value) && std::isfinite(score.standard_error.value_or(0))) continue;
+    warnings.push_back(
+        text(score.name, ": ", score.value, " is no score: the options of the metric do not fit these features"));
+  }
   const std::int64_t num = set.state.images;
   std::set<std::size_t> judged;
   for (const JudgeMetric& metric : judges.metrics()) {
@@ -196,7 +203,8 @@ Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Refere
   Value plugins{Value::Table{}};
   for (const UsedPlugin& plugin : host.used()) plugins.set(plugin.id, text(plugin.version, ' ', plugin.build_id));
   Value::Array scores;
-  for (const JudgedScore& score : judges.compare(set.state, reference.state)) {
+  const std::vector<JudgedScore> judged = judges.compare(set.state, reference.state);
+  for (const JudgedScore& score : judged) {
     const JudgeMetric& metric = judges.metrics()[score.metric];
     Value::Array shared;
     if (metric.judge < trained_with.size())
@@ -214,7 +222,8 @@ Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Refere
                             {"trained_with", shared}}));
   }
   Value::Array warnings;
-  for (const std::string& warning : warnings_of(set, reference, judges, trained_with)) warnings.emplace_back(warning);
+  for (const std::string& warning : warnings_of(set, reference, judges, trained_with, judged))
+    warnings.emplace_back(warning);
   for (const std::string& remark : remarks) warnings.emplace_back(remark);
   Value record = table({{"format", 1},
                         {"program", "casdm " CASDM_SDK_VERSION},
@@ -231,7 +240,7 @@ Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Refere
   record.set("image", table({{"channels", judges.image().channels}, {"size", judges.image().height}}));
   record.set("scores", scores);
   record.set("warnings", warnings);
-  return record;
+  return sealed(std::move(record));
 }
 
 std::string table_of(const std::vector<Value>& records) {

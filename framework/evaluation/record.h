@@ -34,13 +34,14 @@ struct Evaluation {
   std::optional<Value> run;  ///< a table of how the images were drawn
 };
 
-/// The scores of a set with all that a reader must know of them: the record that evaluation.md describes.
+/// The scores of a set with all that a reader must know of them: the record that evaluation.md describes, sealed.
 Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Reference& reference, const Judges& judges,
                 const TrainedWith& trained_with, const std::vector<std::string>& remarks, const PluginHost& host);
 
 /// The warnings of a record.
+/// @param scores  what came out
 std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& reference, const Judges& judges,
-                                     const TrainedWith& trained_with);
+                                     const TrainedWith& trained_with, const std::vector<JudgedScore>& scores);
 
 /// Records as a table for people: of one, a line for each score; of several, a line for each of them. Ends with the
 /// warnings.

@@ -12,21 +12,28 @@ namespace {
 
 fs::path link_of(const RunFolder& run) { return run.checkpoints() / "best"; }
 
+/// The checkpoint's name that the link holds; empty: there is none, or what is there is not this program's.
+std::string target_of(const RunFolder& run) {
+  std::error_code failure;
+  const std::string target = fs::read_symlink(link_of(run), failure).string();
+  const bool is_checkpoint = target.size() == 12 && target.find_first_not_of("0123456789") == std::string::npos;
+  return !failure && is_checkpoint ? target : "";
+}
+
 }  // namespace
 
 fs::path best_checkpoint(const RunFolder& run) {
   std::error_code failure;
-  const fs::path target = fs::read_symlink(link_of(run), failure);
-  if (failure) return {};
-  const fs::path checkpoint = run.checkpoints() / target.filename();
+  const std::string target = target_of(run);
+  if (target.empty()) return {};
+  const fs::path checkpoint = run.checkpoints() / target;
   return fs::exists(checkpoint / "state.json", failure) ? checkpoint : fs::path();
 }
 
 void keep_as_best(const RunFolder& run, const fs::path& checkpoint) {
   const fs::path link = link_of(run);
   std::error_code failure;
-  const fs::file_status status = fs::symlink_status(link, failure);
-  if (fs::exists(status) && !fs::is_symlink(status)) {
+  if (fs::exists(fs::symlink_status(link, failure)) && target_of(run).empty()) {
     throw Error(text(link.string(), " is not the link to the best checkpoint; move it elsewhere"));
   }
   const fs::path made = temporary_beside(link);
@@ -43,7 +50,7 @@ void keep_as_best(const RunFolder& run, const fs::path& checkpoint) {
 
 void forget_best(const RunFolder& run) {
   std::error_code ignored;
-  if (fs::is_symlink(link_of(run), ignored)) fs::remove(link_of(run), ignored);
+  if (!target_of(run).empty()) fs::remove(link_of(run), ignored);
 }
 
 }  // namespace casdm

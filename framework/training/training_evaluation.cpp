@@ -17,6 +17,8 @@ namespace casdm {
 
 namespace {
 
+constexpr std::size_t kMeasureDigits = 16;
+
 using Visitor = std::function<void(std::int64_t images, const Value& evaluation)>;
 
 /// Calls `visit` for each line of the log that is an evaluation.
@@ -80,24 +82,40 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
   const auto made = training_metrics(experiment, remarks_);
   for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});
   trained_with_ = shared_networks(*judges_, metrics);
+  measure_ = sha256(to_json(Value(Value::Table{{"judges", judges_->identity()},
+                                               {"num", options.num.value},
+                                               {"seed", options.seed},
+                                               {"reference", reference_.sha256}})))
+                 .substr(0, kMeasureDigits);
   read_log();
 }
 
 void TrainingEvaluation::read_log() {
+  std::string last;
   for_each_evaluation(run_, [&](std::int64_t images, const Value& evaluation) {
     last_images_ = images;
+    const Value* measure = evaluation.find("measure");
+    const std::string here = measure != nullptr && measure->is_string() ? measure->as_string() : "";
+    if (here != last) has_best_ = false;
+    last = here;
     const Value* scores = evaluation.find("scores");
     const Value* score = scores != nullptr ? scores->find(options_.keep_best) : nullptr;
     const Value* value = score != nullptr ? score->find("value") : nullptr;
     if (value == nullptr || !value->is_number() || !is_better(value->as_number())) return;
-    best_images_ = images;
-    best_ = value->as_number();
+    set_best(images, value->as_number());
   });
+  if (last != measure_) has_best_ = false;
+}
+
+void TrainingEvaluation::set_best(std::int64_t images, double value) {
+  has_best_ = true;
+  best_images_ = images;
+  best_ = value;
 }
 
 bool TrainingEvaluation::is_better(double value) const {
   if (!std::isfinite(value)) return false;
-  return best_images_ < 0 || (is_lower_better_ ? value < best_ : value > best_);
+  return !has_best_ || (is_lower_better_ ? value < best_ : value > best_);
 }
 
 bool TrainingEvaluation::is_done() const { return !is_wanted() || last_images_ == state_.images(); }
@@ -154,15 +172,15 @@ bool TrainingEvaluation::evaluate() {
     scores_.set(score.name, score.value);
     if (score.name != options.keep_best || !is_better(score.value)) continue;
     is_best = true;
-    best_ = score.value;
-    best_images_ = state_.images();
+    set_best(state_.images(), score.value);
   }
   Value::Array warnings;
-  for (const std::string& warning : warnings_of(set, reference_, *judges_, trained_with_))
+  for (const std::string& warning : warnings_of(set, reference_, *judges_, trained_with_, scores))
     warnings.emplace_back(warning);
   for (const std::string& remark : remarks_) warnings.emplace_back(remark);
   Value evaluation(Value::Table{{"num", set.state.images},
                                 {"weights", "ema"},
+                                {"measure", measure_},
                                 {"seed", options.seed},
                                 {"reference_num", reference_.images > 0 ? Value(reference_.images) : Value()},
                                 {"scores", values}});

@@ -38,12 +38,14 @@ class TrainingEvaluation {
   /// The values of the last evaluation by the names of the scores, a table.
   const Value& scores() const { return scores_; }
 
-  /// The images of the best state so far, by the log; -1: there is none.
+  /// The images of the best state so far, by the log; -1: there is none. Scores that were measured otherwise (other
+  /// judges, number, seed or reference) do not compare: the best begins anew, and the one before stays until then.
   std::int64_t best_images() const { return best_images_; }
 
  private:
   ImageStream stream() const;
   void read_log();
+  void set_best(std::int64_t images, double value);
   bool is_better(double value) const;
 
   const RunFolder& run_;
@@ -58,8 +60,10 @@ class TrainingEvaluation {
   std::vector<std::string> remarks_;
   bool is_lower_better_ = true;
   std::int64_t last_images_ = -1;  ///< of the last evaluation in the log
-  std::int64_t best_images_ = -1;
+  std::string measure_;            ///< stands for all but the weights that decides a score
+  std::int64_t best_images_ = -1;  ///< of the best so far, or, without one of this measure, of the one before
   double best_ = 0;
+  bool has_best_ = false;  ///< whether best_ was measured as now
   Value scores_;
 };
 

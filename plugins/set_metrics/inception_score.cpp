@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "casdm/error.h"
+#include "casdm/text.h"
 #include "state.h"
 
 namespace casdm::set_metrics {
@@ -11,6 +13,16 @@ namespace {
 constexpr const char* kCounts = "counts";                   // [splits]
 constexpr const char* kProbabilities = "probabilities";     // [splits, classes], sums over images
 constexpr const char* kNegativeEntropy = "sum_of_p_log_p";  // [splits]
+constexpr double kRounding = 1e-3;                          // of sums of probabilities in half precision
+
+void require_probabilities(const Tensor& p) {
+  const double lowest = p.min().item<double>(), off = (p.sum(1) - 1).abs().max().item<double>();
+  if (lowest >= 0 && off <= kRounding) return;
+  throw Error(
+      text("input = \"probabilities\": the feature holds none: ",
+           lowest < 0 ? text("its lowest number is ", number(lowest)) : text("a sum is ", number(off), " off 1"),
+           ". Choose a feature of probabilities, or input = \"logits\""));
+}
 
 }  // namespace
 
@@ -39,6 +51,7 @@ NamedTensors InceptionScore::start() const {
 void InceptionScore::update(NamedTensors& state, const FeatureBatch& batch) const {
   const Tensor x = batch.features.to(at::kCPU, at::kDouble);
   const Tensor p = options_.input == "logits" ? x.softmax(1) : x;
+  require_probabilities(p);
   const Tensor p_log_p = options_.input == "logits" ? p * x.log_softmax(1) : at::xlogy(p, p);
   const Tensor split = at::tensor(batch.images, at::kLong).div(options_.split_size, "floor").remainder(options_.splits);
   tensor_of(state, kCounts).index_add_(0, split, at::ones({x.size(0)}, at::kDouble));

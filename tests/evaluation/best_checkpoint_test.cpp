@@ -50,4 +50,11 @@ TEST_CASE("something else of the name best is never replaced") {
   CHECK_THROWS_AS(keep_as_best(run, run.checkpoints() / "000000000008"), Error);
   forget_best(run);
   CHECK(fs::is_directory(run.checkpoints() / "best"));
+
+  fs::remove(run.checkpoints() / "best");
+  fs::create_directory_symlink("../../elsewhere/000000000016", run.checkpoints() / "best");
+  CHECK(best_checkpoint(run).empty());
+  CHECK_THROWS_AS(keep_as_best(run, run.checkpoints() / "000000000008"), Error);
+  forget_best(run);
+  CHECK(fs::read_symlink(run.checkpoints() / "best") == "../../elsewhere/000000000016");
 }

@@ -93,7 +93,7 @@ TEST_CASE("images of one colour, and a set of one image only, are noticed and sa
   CHECK_FALSE(some.are_all_equal);
   const JudgedSet equal = gather(stream_of_tensor(images.slice(0, 0, 1).expand({70, 3, 16, 16})), judges, {});
   CHECK(equal.are_all_equal);
-  const std::vector<std::string> said = warnings_of(equal, {}, judges, {});
+  const std::vector<std::string> said = warnings_of(equal, {}, judges, {}, {});
   CHECK(std::find(said.begin(), said.end(), "all 70 images are the same") != said.end());
 }
 
@@ -157,7 +157,7 @@ TEST_CASE("few images for a metric of moments are said to be, by the features an
     set.are_all_equal = false;
     Reference reference;
     reference.images = reference_count;
-    const std::vector<std::string> warnings = warnings_of(set, reference, judges, {});
+    const std::vector<std::string> warnings = warnings_of(set, reference, judges, {}, {});
     return warnings.empty() ? std::string() : warnings.front();
   };
   CHECK(contains(said(12, 60000), "12 images are no more than the 12 features"));

@@ -90,6 +90,35 @@ TEST_CASE("the best checkpoint is kept beyond keep_last, and can be sampled") {
             .status == 0);
 }
 
+TEST_CASE("scores that are measured otherwise after a resume do not compete with the earlier ones") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
+  const fs::path run = folder.path() / "runs/small";
+  const fs::path before = fs::read_symlink(run / "checkpoints/best");
+  REQUIRE(run_casdm("train --resume runs/small --set train.total_images=28 --set evaluate.every_images=1000 "
+                    "--set evaluate.num=9",
+                    folder.path())
+              .status == 0);
+  const auto lines = evaluations(run);
+  REQUIRE(lines.size() == 4);
+  CHECK(*from_json(lines[3].second).find("is_best") == Value(true));
+  CHECK(*from_json(lines[2].second).find("measure") != *from_json(lines[3].second).find("measure"));
+  CHECK(*from_json(lines[1].second).find("measure") == *from_json(lines[2].second).find("measure"));
+  CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000028");
+  CHECK(before != "000000000028");
+  // The score of 28 images, of 9 samples, is lowered beyond all others; those of 8 samples begin anew.
+  std::string log = read_file(run / "metrics.jsonl");
+  const std::size_t value = log.find("\"value\":", log.rfind("\"images\":28")) + 8;
+  log.replace(value, log.find(',', value) - value, "-1000");
+  write_file(run / "metrics.jsonl", log);
+  REQUIRE(
+      run_casdm("train --resume runs/small --set train.total_images=32 --set evaluate.num=8", folder.path()).status ==
+      0);
+  CHECK(*from_json(evaluations(run).back().second).find("is_best") == Value(true));
+  CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000032");
+}
+
 TEST_CASE("a training that was stopped between evaluations goes on with the same ones") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);
