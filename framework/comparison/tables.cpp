@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "casdm/error.h"
@@ -41,7 +42,18 @@ std::string seeds_of(const ArmSummary& summary, const ComparedArm& arm) {
                                                : text(summary.mean.count, " of ", arm.runs.size());
 }
 
-std::string csv_cell(const std::string& cell) {
+bool is_number(std::string_view cell) {
+  double value = 0;
+  const auto [end, failure] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  return failure == std::errc() && end == cell.data() + cell.size();
+}
+
+std::string csv_cell(const std::string& written) {
+  std::string cell = printable(written);
+  // To a spreadsheet such words are a formula.
+  if (!cell.empty() && std::string_view("=+-@\t\r").find(cell[0]) != std::string_view::npos && !is_number(cell)) {
+    cell.insert(0, 1, '\'');
+  }
   if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
   std::string result = "\"";
   for (const char c : cell) result += c == '"' ? std::string("\"\"") : std::string(1, c);

@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kMostBytes = 24 << 20;    // of all grids together, before base64
 constexpr std::size_t kMostMoments = 24;        // that the slider has
 constexpr std::size_t kLargestGrid = 16 << 20;  // bytes of one file
+constexpr std::string_view kSignature = "\x89PNG\r\n\x1a\n";
 
 /// RUN/samples/IMAGES.png by images.
 std::map<std::int64_t, fs::path> grids_of(const fs::path& run) {
@@ -44,9 +45,14 @@ std::vector<std::int64_t> evenly(const std::set<std::int64_t>& all, std::size_t 
 
 std::string image(const fs::path& file, const std::string& arm, std::int64_t seed, std::int64_t images, bool is_shown) {
   try {
+    // The page is shown to others: what only has the name of a grid, or leads out of the run, stays out of it.
+    std::error_code ignored;
+    if (!fs::is_regular_file(fs::symlink_status(file, ignored))) return "";
+    const std::string content = read_regular_file(file, kLargestGrid);
+    if (!content.starts_with(kSignature)) return "";
     return text("<img data-seed=\"", seed, "\" data-images=\"", images, "\" alt=\"Grid of samples of ", html(arm),
                 ", seed ", seed, ", after ", images, " images\"", is_shown ? "" : " hidden",
-                " src=\"data:image/png;base64,", base64(read_regular_file(file, kLargestGrid)), "\">");
+                " src=\"data:image/png;base64,", base64(content), "\">");
   } catch (const Error&) {
     return "";
   }

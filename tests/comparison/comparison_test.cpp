@@ -10,6 +10,7 @@
 #include "framework/comparison/result_files.h"
 #include "framework/comparison/tables.h"
 #include "framework/support/files.h"
+#include "framework/support/sealed_json.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -160,6 +161,16 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(run.find("eye.distance weights=ema")->value == 12);
   CHECK(run.find("eye.distance weights=raw")->value == 15);
   CHECK(run.warnings.front().starts_with("not taken: runs/a/evaluation/000000001000-raw-3.json: "));
+
+  // One digit of a score has changed since it was written.
+  std::string record = to_json(sealed(from_json(evaluation(1000, "raw", 15, ""))));
+  folder.write("runs/a/evaluation/000000001000-raw-2.json", record);
+  CHECK(read_run_record("runs/a").find("eye.distance weights=raw")->value == 15);
+  record.replace(record.find("15"), 2, "14");
+  folder.write("runs/a/evaluation/000000001000-raw-2.json", record);
+  run = read_run_record("runs/a");
+  CHECK(run.find("eye.distance weights=raw") == nullptr);
+  CHECK(run.warnings.front().find("000000001000-raw-2.json: it is altered") != std::string::npos);
 }
 
 TEST_CASE("what [evaluate] wrote at the end of a training counts where no evaluation says it again") {
@@ -251,6 +262,14 @@ TEST_CASE("the four files say the same, and names cannot break them") {
   const std::string latex = read_file("out/results.tex");
   CHECK(latex.find("a\\_b|c,\"d\" \\& 5\\%\\textbackslash{}x1b[31m & 3 & $11$") != std::string::npos);
   CHECK(latex.find('\x1b') == std::string::npos);
+
+  comparison.arms[0].name = "=HYPERLINK(\"x\")";
+  comparison.arms[1].runs[0].problem = "-1+1";
+  comparison.arms[1].runs[0].record.measures[0].value = -0.5;
+  const std::string guarded = csv_of(comparison, all);
+  CHECK(guarded.find("\r\n\"'=HYPERLINK(\"\"x\"\")\",") != std::string::npos);
+  CHECK(guarded.find(",'-1+1,") != std::string::npos);
+  CHECK(guarded.find(",-0.5,") != std::string::npos);
 
   folder.write("out/results.md", "# mine\n");
   CHECK(message_of([&] { write_results("out", comparison, all, all, "compare"); }).find("was not written by this") !=
