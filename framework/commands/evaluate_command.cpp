@@ -28,7 +28,7 @@ struct EvaluateArguments : SamplingRequest {
   std::string what;
   std::string reference;
   std::string config;
-  std::string weights_list = "ema";
+  std::string weights_list;
   std::string guidance_list;
   std::string steps_list;
   std::string out;
@@ -78,8 +78,8 @@ po::options_description described(EvaluateArguments& a) {
       "num", whole_number("num", a.num, 1, kMostImages),
       "images to judge; default: evaluate.num of a run, all of a folder, archive or NPZ")(
       "config", po::value(&a.config), "an experiment file, or a piece of one, whose [evaluate] is taken")(
-      "weights", po::value(&a.weights_list)->default_value("ema"),
-      "which weights of the run, as for `casdm sample`; several: ema,raw")(
+      "weights", po::value(&a.weights_list)->value_name("NAME"),
+      "which weights of the run, as for `casdm sample`; several: ema,raw; default: ema")(
       "guidance", po::value(&a.guidance_list)->value_name("X"), "guidance scale of the samples; several: 1,1.5,2")(
       "steps", po::value(&a.steps_list)->value_name("N"), "number of sampling steps; several: 10,50,100")(
       "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
@@ -131,7 +131,7 @@ std::vector<SamplingRequest> requests(const EvaluateArguments& a, const Evaluate
     if (values.empty()) values.emplace_back();
     return values;
   };
-  for (const std::string& weights : split(a.weights_list, "--weights")) {
+  for (const std::string& weights : split(a.weights_list.empty() ? "ema" : a.weights_list, "--weights")) {
     for (const auto& guidance : optional(split(a.guidance_list, "--guidance"))) {
       for (const auto& steps : optional(split(a.steps_list, "--steps"))) {
         SamplingRequest request = a;
@@ -147,10 +147,36 @@ std::vector<SamplingRequest> requests(const EvaluateArguments& a, const Evaluate
   return result;
 }
 
+/// Throws ConfigError when an option is given that means nothing here.
+void refuse_idle(std::initializer_list<std::pair<bool, const char*>> options, const char* why) {
+  for (const auto& [is_given, name] : options) {
+    if (is_given) throw ConfigError(text("evaluate: ", name, " means nothing here: ", why));
+  }
+}
+
+/// What belongs to a run alone, and what to images alone.
+void check_options(const EvaluateArguments& a, bool is_run) {
+  if (is_run) return refuse_idle({{a.size.has_value(), "--size"}}, "the images have the size of the run's samples");
+  refuse_idle({{!a.weights_list.empty(), "--weights"},
+               {!a.guidance_list.empty(), "--guidance"},
+               {!a.steps_list.empty(), "--steps"},
+               {a.sampler.has_value(), "--sampler"},
+               {a.eta.has_value(), "--eta"},
+               {a.seed.has_value(), "--seed"},
+               {a.batch.has_value(), "--batch"},
+               {a.label.has_value(), "--label"},
+               {a.allow_rebuilt, "--allow-rebuilt"},
+               {!a.out.empty(), "--out"}},
+              "no run is sampled");
+}
+
 void check(const EvaluateArguments& a) {
   if (a.what.empty() && (a.reference.empty() || a.write_reference.empty())) {
     throw ConfigError(
         "evaluate: give a run or images, or --reference IMAGES --write-reference FILE; see `casdm evaluate --help`");
+  }
+  if (a.what.empty()) {
+    refuse_idle({{a.num.has_value(), "--num"}, {!a.state.empty(), "--state"}}, "nothing is judged");
   }
   for (const auto& [file, option] :
        {std::pair(a.write_reference, "--write-reference"), std::pair(a.out, "--out"), std::pair(a.state, "--state")}) {
@@ -167,6 +193,7 @@ void check(const EvaluateArguments& a) {
 class Command {
  public:
   explicit Command(EvaluateArguments& a) : a_(a), setup_(setup_request(a)) {
+    check_options(a, setup_.checkpoint().has_value());
     const std::int64_t asked = setup_.threads();
     threads_.emplace(asked > 0 ? asked : CpuThreads(0).count());
     RunOptions run;
@@ -178,6 +205,7 @@ class Command {
     find_images();
     judges_.emplace(setup_.options(), setup_.host(), *setup_.shape(), device_);
     num_ = !a_.what.empty() ? number() : 0;
+    if (!a_.write_reference.empty()) require_reference_form(a_.write_reference, *judges_);
     find_reference();
     if (num_ > 0) judges_->require_enough(num_, reference_.images);
     if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
@@ -215,17 +243,11 @@ class Command {
   }
 
   void find_reference() {
-    if (!a_.reference.empty() && !stored_reference_) {
-      reference_ = reference_of_file(a_.reference, *judges_, reference_options());
-      return;
-    }
+    if (!a_.reference.empty() && !stored_reference_) return take_file(a_.reference);
     const std::string name = a_.reference.empty() ? setup_.own_data_name() : a_.reference;
     if (!stored_reference_) {
       if (const std::string own = setup_.options().reference.string(); !own.empty()) {
-        if (is_reference_file(own)) {
-          reference_ = reference_of_file(own, *judges_, reference_options());
-          return;
-        }
+        if (is_reference_file(own)) return take_file(own);
         stored_reference_ = setup_.open(own);
       } else {
         stored_reference_ = setup_.own_data();
@@ -236,6 +258,18 @@ class Command {
         spread(setup_.options().reference_num, stored_reference_->size(), "evaluate.reference_num", name), name);
     judges_->require_enough(std::numeric_limits<std::int64_t>::max(), reference_stream_.count);
     reference_ = reference_of_images(reference_stream_, *judges_, reference_options());
+  }
+
+  void take_file(const std::string& path) {
+    if (!a_.write_reference.empty()) {
+      throw ConfigError(text("evaluate: --write-reference keeps what images give, and ", path,
+                             " is such a file already; copy it, or give --reference IMAGES"));
+    }
+    reference_ = reference_of_file(path, *judges_, reference_options());
+    if (setup_.options().reference_num.value > 0) {
+      reference_.remarks.push_back(text("evaluate.reference_num = ", setup_.options().reference_num.value,
+                                        " is left aside: the reference is a file, of the images that it is of"));
+    }
   }
 
   void judge_run() {
@@ -327,6 +361,10 @@ class Command {
 
   void judge_held_out() {
     const std::shared_ptr<StoredImages> images = setup_.open(a_.held_out);
+    if (stored_reference_ && images->identity() == stored_reference_->identity()) {
+      throw ConfigError(text("evaluate: --held-out ", a_.held_out,
+                             ": these are the images of the reference; give ones that it does not hold, or --floor"));
+    }
     const std::int64_t count = num_ > 0 ? std::min(num_, images->size()) : images->size();
     const Reference judged = reference_of_images(stream_of(images, spread(count, images->size(), "", ""), a_.held_out),
                                                  *judges_, reference_options());

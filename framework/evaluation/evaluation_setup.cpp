@@ -24,10 +24,6 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-bool is_run(const fs::path& path) {
-  return is_there(path / "state.json") || (is_there(path / "config.toml") && is_there(path / "checkpoints"));
-}
-
 /// `document` with the table [plugins] of `base`.
 Value with_plugins(Value document, const LoadedExperiment& base) {
   if (const Value* plugins = base.resolved.find("plugins")) document.set("plugins", *plugins);
@@ -67,7 +63,7 @@ EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(requ
                            near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
   }
   Value document{Value::Table{}};
-  if (!request_.what.empty() && is_run(request_.what)) {
+  if (!request_.what.empty() && is_of_training(request_.what)) {
     checkpoint_ = Checkpoint::open(fs::canonical(request_.what));
     const Value& config = checkpoint_->config();
     for (const char* key : {kEvaluate, "plugins"}) {

@@ -151,14 +151,24 @@ JudgedSet gather(const ImageStream& stream, const Judges& judges, const GatherOp
       is_whole = true;
       progress.update(set.state.images);
       if (Clock::now() - saved < kBetweenSaves) continue;
-      file.save(set, first_image);
       saved = Clock::now();
+      try {
+        file.save(set, first_image);
+      } catch (const Error& failure) {
+        progress.say(text("warning: interrupted, the evaluation would begin anew, or where it was saved last: ",
+                          failure.what()));
+      }
     }
   } catch (const Error& failure) {
     if (stream.on_drawn) *stream.on_drawn = {};
     const bool is_stopped = options.is_cancelled && options.is_cancelled();
     if (!is_stopped || !is_whole) throw;
-    file.save(set, first_image);
+    try {
+      file.save(set, first_image);
+    } catch (const Error& error) {
+      throw EvaluationStopped(text("the evaluation was stopped after ", set.state.images, " of ", stream.count,
+                                   " images, and these are not kept: ", error.what()));
+    }
     throw EvaluationStopped(text("the evaluation was stopped after ", set.state.images, " of ", stream.count, " images",
                                  options.state_file.empty() ? "" : ". The same command goes on from there"));
   }

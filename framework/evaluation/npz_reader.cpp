@@ -17,6 +17,7 @@ namespace {
 constexpr const char* kImages = "arr_0";
 constexpr std::string_view kEnding = ".npy";
 constexpr std::size_t kMagic = 6;
+constexpr std::uint64_t kMostDeflated = 1032;  // bytes that one of a deflated file stands for at most
 constexpr std::size_t kLongestHeader = 1 << 16;
 constexpr std::int64_t kLargestArray = std::int64_t{1} << 31;  // bytes of one that is read whole
 
@@ -149,7 +150,25 @@ NpyHeader NpzReader::read_header(zip_file* file, const std::string& name) const 
   }
 }
 
-NpyHeader NpzReader::header(const std::string& name) const { return read_header(open(name).get(), name); }
+NpyHeader NpzReader::header(const std::string& name) const {
+  NpyHeader header = read_header(open(name).get(), name);
+  require_room(header, name);
+  return header;
+}
+
+void NpzReader::require_room(const NpyHeader& header, const std::string& name) const {
+  const std::size_t digit = header.type.find_first_of("123456789");
+  const std::int64_t bytes = digit == std::string::npos ? 1 : header.type[digit] - '0';
+  zip_stat_t entry;
+  zip_stat_init(&entry);
+  if (zip_stat(archive_.get(), text(name, kEnding).c_str(), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
+  // Both sizes are claims, but the file itself is as long as it is.
+  const std::uint64_t room = std::min(entry.size, std::min<std::uint64_t>(entry.comp_size, 1ULL << 50) * kMostDeflated);
+  if (static_cast<std::uint64_t>(elements(header)) > room / static_cast<std::uint64_t>(bytes)) {
+    fail(text("is damaged or truncated: it has ", room, " bytes for ", quoted(name), ", which is to hold ",
+              shown(header)));
+  }
+}
 
 at::Tensor NpzReader::numbers(const std::string& name) const {
   const std::shared_ptr<zip_file> file = open(name);
@@ -158,6 +177,7 @@ at::Tensor NpzReader::numbers(const std::string& name) const {
   if (!is_double && header.type != "<f4") {
     fail(text("holds ", shown(header), " as ", quoted(name), "; expected numbers in floating point, <f8 or <f4"));
   }
+  require_room(header, name);
   if (elements(header) > kLargestArray / 8)
     fail(text("holds an array ", quoted(name), " that is too large to be read"));
   std::vector<std::int64_t> shape = header.shape;

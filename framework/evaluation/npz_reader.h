@@ -37,6 +37,7 @@ class NpzReader {
   const std::vector<std::string>& names() const { return names_; }
   bool has(const std::string& name) const;
 
+  /// Refuses sizes that the file has no room for.
   NpyHeader header(const std::string& name) const;
 
   /// A whole array of floating-point numbers, as float64 in C order.
@@ -46,6 +47,7 @@ class NpzReader {
   friend class NpzImages;
   std::shared_ptr<zip_file> open(const std::string& name) const;
   NpyHeader read_header(zip_file* file, const std::string& name) const;
+  void require_room(const NpyHeader& header, const std::string& name) const;
   void read(zip_file* file, void* data, std::size_t size, const std::string& name) const;
   [[noreturn]] void fail(const std::string& what) const;
 

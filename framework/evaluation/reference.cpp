@@ -302,12 +302,26 @@ Reference reference_of_file(const fs::path& path, const Judges& judges, const Re
   return path.extension() == ".safetensors" ? read_states(path, judges) : read_foreign(path, judges, options);
 }
 
+void require_reference_form(const fs::path& path, const Judges& judges) {
+  const auto refuse = [&](const std::string& why) {
+    throw ConfigError(text("--write-reference ", path.string(), why));
+  };
+  std::error_code ignored;
+  const fs::path folder = fs::absolute(path).parent_path();
+  if (!fs::is_directory(folder, ignored)) refuse(text(": there is no folder ", folder.string()));
+  if (path.extension() == ".safetensors") return;
+  if (path.extension() != ".npz") refuse(": expected a name that ends in .safetensors or .npz");
+  const std::vector<JudgeMetric>& metrics = judges.metrics();
+  if (std::any_of(metrics.begin(), metrics.end(), [](const JudgeMetric& m) { return m.of_moments() != nullptr; }))
+    return;
+  refuse(
+      ": no metric of these judges is one of mean and covariance, which this form holds; write .safetensors, or choose "
+      "such a metric");
+}
+
 void write_reference(const fs::path& path, const Reference& reference, const Judges& judges,
                      const ImageStream& images) {
   if (path.extension() == ".safetensors") return write_states(path, reference, judges);
-  if (path.extension() != ".npz") {
-    throw ConfigError(text("--write-reference ", path.string(), ": expected a name that ends in .safetensors or .npz"));
-  }
   std::vector<std::pair<std::string, Tensor>> arrays;
   std::vector<std::size_t> judged;
   for (std::size_t i = 0; i < judges.metrics().size(); ++i) {
@@ -320,11 +334,6 @@ void write_reference(const fs::path& path, const Reference& reference, const Jud
     arrays.emplace_back("mu" + ending, moments.mean);
     arrays.emplace_back("sigma" + ending, moments.covariance);
     judged.push_back(metric.judge);
-  }
-  if (arrays.empty()) {
-    throw ConfigError(text("--write-reference ", path.string(),
-                           ": no metric of these judges is one of mean and "
-                           "covariance, which this form holds; write .safetensors, or choose such a metric"));
   }
   const std::vector<std::int64_t> chosen = spread(std::min(kMostWritten, images.count), images.count, "", "");
   NpzFile file(path, static_cast<std::int64_t>(chosen.size()), images.shape.channels, images.shape.height);

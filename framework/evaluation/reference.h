@@ -40,10 +40,12 @@ Reference reference_of_file(const std::filesystem::path& path, const Judges& jud
 /// Whether `path` is such a file.
 bool is_reference_file(const std::filesystem::path& path);
 
+/// Throws ConfigError when write_reference cannot write `path` of these judges, so that it is known before the work.
+void require_reference_form(const std::filesystem::path& path, const Judges& judges);
+
 /// Writes a reference for later: as safetensors, the states of all judges with what they are of; or as
 /// guided-diffusion's NPZ, when `path` ends so: mu and sigma, mu_s and sigma_s where there is a judge with a spatial
-/// feature, and arr_0 with at most 10,000 of the images. Throws ConfigError for other endings and when there is nothing
-/// to write in this form.
+/// feature, and arr_0 with at most 10,000 of the images. Throws Error.
 /// @param images  for arr_0
 void write_reference(const std::filesystem::path& path, const Reference& reference, const Judges& judges,
                      const ImageStream& images);

@@ -137,12 +137,22 @@ void require_shape(const StoredImages& images, const ImageShape& shape, const st
                          ". Only images of one shape can be compared"));
 }
 
+bool is_of_training(const fs::path& path) {
+  return is_there(path / "state.json") || (is_there(path / "config.toml") && is_there(path / "checkpoints"));
+}
+
 bool is_of_any_size(const fs::path& path) {
   return path.extension() != ".npz" && path.extension() != ".toml" && !is_there(path / kSampling);
 }
 
 std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optional<ImageShape>& shape,
                                         const LoadedExperiment& base) {
+  if (is_of_training(path)) {
+    throw ConfigError(text("evaluate: ", path.string(),
+                           " is a run, and what it holds are grids of samples. Give real images, or draw some: casdm "
+                           "sample ",
+                           path.string(), " --out DIR"));
+  }
   std::shared_ptr<StoredImages> images;
   if (path.extension() == ".npz") {
     images = images_of_npz(path);

@@ -54,6 +54,9 @@ std::shared_ptr<StoredImages> images_of_npz(const std::filesystem::path& path);
 /// one whose example of a path has its ending (of a folder: none). Throws ConfigError when there is none.
 Value data_table_for(const std::filesystem::path& path, const ComponentCatalog& catalog);
 
+/// Whether `path` is a run or one of its checkpoints.
+bool is_of_training(const std::filesystem::path& path);
+
 /// Whether `path` holds images of any size, which must be made ones of some shape.
 bool is_of_any_size(const std::filesystem::path& path);
 

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
@@ -107,6 +108,14 @@ TEST_CASE(
   CHECK_MESSAGE(contains(again.err, "evaluated before"), again.err);
   REQUIRE(evaluate(words + " --overwrite --no-cache", folder.path()).status == 0);
   CHECK(read_file(file) == first);
+  // One digit of the score has changed.
+  std::string altered = first;
+  char& digit = altered[altered.find("\"value\":") + 10];
+  digit = digit == '1' ? '2' : '1';
+  write_file(file, altered);
+  const Outcome warned = evaluate(words, folder.path());
+  CHECK_MESSAGE(contains(warned.err, "warning: evaluating again"), warned.err);
+  CHECK(read_file(file) == first);
   REQUIRE(shell("casdm sample runs/small --num 80 --out s --no-png", folder.path()).status == 0);
   const Value json = json_of(
       evaluate("s --reference small.toml --config small.toml --set evaluate.reference_num=100 --json", folder.path()));
@@ -196,6 +205,12 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
   CHECK(again.status == 2);
   CHECK_MESSAGE(contains(again.err, "exists"), again.err);
   REQUIRE(evaluate("--reference small.toml --write-reference r.npz" + judges, folder.path()).status == 0);
+  for (const char* file : {"again.safetensors", "again.npz"}) {
+    // A file of statistics does not say enough to be written as another's.
+    const Outcome twice = evaluate(text("s --reference r.npz --write-reference ", file, judges), folder.path());
+    CHECK(twice.status == 2);
+    CHECK_FALSE(fs::exists(folder.path() / file));
+  }
   const std::string words = "runs/small --num 16 --json";
   const Value data = json_of(evaluate(words + judges, folder.path()));
   const Value ours = json_of(evaluate(words + " --reference r.safetensors", folder.path()));
@@ -231,6 +246,19 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
   refused(run + "--set evaluate.judges[0].feature=map", 2, "without places");
   refused(run + "--state runs/small/checkpoints/x", 2, "belongs to the run");
   refused(run + "--reference samples.txt", 2, "does not exist");
+  refused(run + "--reference runs/small", 2, "is a run, and what it holds are grids");
+  refused(run + "--size 16", 2, "--size means nothing here");
+  refused(run + "--held-out small.toml --reference small.toml", 2, "these are the images of the reference");
+  const std::string images = "small.toml --config small.toml --reference small.toml ";
+  for (const char* option : {"--weights raw", "--guidance 2", "--steps 3", "--sampler ddim", "--eta 0", "--seed 1",
+                             "--batch 2", "--label 0", "--allow-rebuilt", "--out o"}) {
+    refused(images + option, 2, "means nothing here: no run is sampled");
+  }
+  const std::string keep = "--reference small.toml --config small.toml --write-reference ";
+  refused(keep + "r.npz --num 4", 2, "--num means nothing here");
+  refused(keep + "r.npz --state s", 2, "--state means nothing here");
+  refused(keep + "r.txt", 2, "ends in .safetensors or .npz");
+  refused(keep + "none/r.npz", 2, "there is no folder");
   CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
 }
 
@@ -247,6 +275,20 @@ TEST_CASE("the measures of every data set are taken from their piece, and name t
     CHECK_MESSAGE(contains(outcome.err, "inception: there is no weights file \"inception.safetensors\""), outcome.err);
   }
   CHECK(count == 4);
+}
+
+TEST_CASE("a score that is not a number is said to be none") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string run = "runs/small --num 8 --set evaluate.reference_num=20 ";
+  const auto judged_by = [](const std::string& metric) {
+    return "--set 'evaluate.judges=[{type=\"pixels\",metrics=[" + metric + "]}]'";
+  };
+  const Outcome outcome = evaluate(run + judged_by("{type=\"mmd\",bandwidth=1e-300}"), folder.path());
+  CHECK_MESSAGE(contains(outcome.out, "is no score: the options of the metric do not fit"), outcome.out << outcome.err);
+  const Outcome none = evaluate(run + judged_by("{type=\"inception_score\",input=\"probabilities\"}"), folder.path());
+  CHECK(none.status == 1);
+  CHECK_MESSAGE(contains(none.err, "the feature holds none"), none.err);
 }
 
 TEST_CASE("a disk that is full while the record is written costs no score and leaves no half file") {

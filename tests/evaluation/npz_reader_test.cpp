@@ -30,6 +30,22 @@ fs::path with_bytes(const TemporaryFolder& folder, const std::string& bytes) {
   return path;
 }
 
+std::string little_endian(std::size_t value, int bytes) {
+  std::string result;
+  for (int i = 0; i < bytes; ++i) result += static_cast<char>(value >> (8 * i));
+  return result;
+}
+
+/// A ZIP of one member that is not compressed, without a checksum.
+std::string stored_zip(const std::string& name, const std::string& content) {
+  const std::string sizes = little_endian(content.size(), 4) + little_endian(content.size(), 4);
+  const std::string about = little_endian(20, 2) + std::string(12, '\0') + sizes + little_endian(name.size(), 2);
+  const std::string local = "PK\x03\x04" + about + std::string(2, '\0') + name + content;
+  const std::string central = "PK\x01\x02" + little_endian(20, 2) + about + std::string(16, '\0') + name;
+  return local + central + "PK\x05\x06" + std::string(4, '\0') + little_endian(1, 2) + little_endian(1, 2) +
+         little_endian(central.size(), 4) + little_endian(local.size(), 4) + std::string(2, '\0');
+}
+
 }  // namespace
 
 TEST_CASE("images of a compressed NPZ of NumPy's are read in any order") {
@@ -79,6 +95,14 @@ TEST_CASE("an NPZ that is truncated, altered, of objects or of other numbers is 
   CHECK_THROWS_WITH_AS(NpzReader(evaluation_file("adm.npz")).numbers("nu"), doctest::Contains("it holds mu"), Error);
   const std::string objects = evaluation_file("objects.npz");
   CHECK_THROWS_WITH_AS(NpzImages{objects}, doctest::Contains("arr_0"), Error);
+}
+
+TEST_CASE("an NPZ whose header promises more than the file can hold is refused at once") {
+  const TemporaryFolder folder;
+  const std::string dict = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 8, 8, 3), }\n";
+  const std::string array = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(dict.size()) + '\0' + dict + "1";
+  CHECK_THROWS_WITH_AS(NpzImages{with_bytes(folder, stored_zip("arr_0.npy", array))},
+                       doctest::Contains("is damaged or truncated"), Error);
 }
 
 TEST_CASE("a damaged header of an array is refused") {
