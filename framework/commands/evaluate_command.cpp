@@ -207,6 +207,7 @@ class Command {
     num_ = !a_.what.empty() ? number() : 0;
     if (!a_.write_reference.empty()) require_reference_form(a_.write_reference, *judges_);
     find_reference();
+    find_floor();
     if (num_ > 0) judges_->require_enough(num_, reference_.images);
     if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
     if (setup_.checkpoint()) judge_run();
@@ -290,6 +291,8 @@ class Command {
       const EvaluationFile file(setup_.run_folder(), images, num_, reference_, *judges_);
       if (std::optional<Value> known = a_.overwrite || !a_.out.empty() ? std::nullopt : file.read()) {
         std::cerr << "evaluated before: " << file.path().string() << '\n';
+        std::error_code ignored;
+        fs::remove(file.state(), ignored);  // of a process that was killed before it did so
         records_.push_back(*known);
         continue;
       }
@@ -337,12 +340,20 @@ class Command {
     if (!a_.state.empty()) fs::remove(a_.state, ignored);
   }
 
-  void judge_halves() {
-    if (!stored_reference_) {
+  void find_floor() {
+    if (a_.floor && !stored_reference_) {
       throw ConfigError(
           "evaluate: --floor takes two halves of the reference's images, and this reference is a file of "
           "statistics; give --held-out IMAGES, or images as the reference");
     }
+    if (a_.held_out.empty()) return;
+    held_out_ = setup_.open(a_.held_out);
+    if (!stored_reference_ || held_out_->identity() != stored_reference_->identity()) return;
+    throw ConfigError(text("evaluate: --held-out ", a_.held_out,
+                           ": these are the images of the reference; give ones that it does not hold, or --floor"));
+  }
+
+  void judge_halves() {
     const auto [one, other] = halves(stored_reference_->size(), static_cast<std::uint64_t>(setup_.options().seed));
     const auto half = static_cast<std::int64_t>(one.size());
     // As many as the model was judged by and with, where there are as many, since scores are biased by both.
@@ -360,13 +371,8 @@ class Command {
   }
 
   void judge_held_out() {
-    const std::shared_ptr<StoredImages> images = setup_.open(a_.held_out);
-    if (stored_reference_ && images->identity() == stored_reference_->identity()) {
-      throw ConfigError(text("evaluate: --held-out ", a_.held_out,
-                             ": these are the images of the reference; give ones that it does not hold, or --floor"));
-    }
-    const std::int64_t count = num_ > 0 ? std::min(num_, images->size()) : images->size();
-    const Reference judged = reference_of_images(stream_of(images, spread(count, images->size(), "", ""), a_.held_out),
+    const std::int64_t total = held_out_->size(), count = num_ > 0 ? std::min(num_, total) : total;
+    const Reference judged = reference_of_images(stream_of(held_out_, spread(count, total, "", ""), a_.held_out),
                                                  *judges_, reference_options());
     add_floor(judged, reference_);
   }
@@ -395,6 +401,7 @@ class Command {
   c10::Device device_ = c10::Device(c10::kCPU);
   std::shared_ptr<StoredImages> images_;
   std::shared_ptr<StoredImages> stored_reference_;
+  std::shared_ptr<StoredImages> held_out_;
   std::optional<Judges> judges_;
   std::int64_t num_ = 0;
   ImageStream reference_stream_;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "casdm/atomic_file.h"
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
 #include "framework/evaluation/gather.h"
@@ -58,6 +59,7 @@ EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, s
   path_ = run / "evaluation" /
           text(twelve_digits(images.checkpoint().images()), '-', as_file_name(images.request().weights), '-',
                sha256(to_json(all)).substr(0, kKeyDigits), ".json");
+  remove_leftovers(path_.parent_path());
 }
 
 fs::path EvaluationFile::state() const {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "casdm/atomic_file.h"
 #include "casdm/build_info.h"
 #include "casdm/text.h"
 #include "framework/evaluation/npz_reader.h"
@@ -278,6 +279,7 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
   gathering.is_cancelled = options.is_cancelled;
   if (!kept.empty() && (fs::create_directories(folder, ignored) || fs::is_directory(folder, ignored))) {
     gathering.state_file = fs::path(kept).replace_extension(".state");
+    remove_leftovers(folder);
   }
   reference.state = gather(stream, judges, gathering).state;
   if (gathering.state_file.empty()) return reference;
@@ -321,6 +323,7 @@ void require_reference_form(const fs::path& path, const Judges& judges) {
 
 void write_reference(const fs::path& path, const Reference& reference, const Judges& judges,
                      const ImageStream& images) {
+  remove_leftovers(fs::absolute(path).parent_path());
   if (path.extension() == ".safetensors") return write_states(path, reference, judges);
   std::vector<std::pair<std::string, Tensor>> arrays;
   std::vector<std::size_t> judged;
