@@ -1,6 +1,7 @@
 """What the drivers share: the experiment, the commands under test, trials that can be repeated, counts."""
 
 import collections
+import fcntl
 import functools
 import math
 import pathlib
@@ -67,6 +68,30 @@ keep_last = 2
 
 RUN = "runs/t"
 
+# What judges it, in milliseconds.
+JUDGES = """[evaluate]
+num = 6
+reference_num = 12
+[[evaluate.judges]]
+type = "random_patches"
+features = 4
+scales = 1
+metrics = [{ type = "frechet" }, { type = "kernel_distance" }]
+"""
+
+# Two arms of one seed, trained and judged by processes of their own.
+SWEEP = """name = "s"
+base = "tiny.toml"
+set = ["train.total_images=8", "log.every_images=4", "log.sample_count=0", "checkpoint.every_images=4"]
+seeds = [0]
+evaluate = ["--config", "judges.toml"]
+[[arms]]
+name = "one"
+[[arms]]
+name = "two"
+set = ["metrics=[]"]
+"""
+
 
 @dataclass
 class Case:
@@ -79,11 +104,15 @@ class Case:
     start: str = "run"
     repeated: bool = False
     aside: str = ""
+    warns: bool = False  # and goes on, where what cannot be written only saves time: a cache, a log, a record
+    starts_others: bool = False  # processes, which go on for a moment when this one is killed
 
     @property
     def is_training(self):
         return self.arguments[0] == "train"
 
+
+REFERENCE = ["evaluate", "--reference", "tiny.toml", "--config", "judges.toml"]
 
 # One line is all that a new command needs.
 CASES = [
@@ -92,6 +121,14 @@ CASES = [
     Case("longer", ["train", "--resume", RUN, "--set", "train.total_images=40"], repeated=True),
     Case("back", ["train", "--resume", f"{RUN}/checkpoints/000000000024"], repeated=True, aside=f"{RUN}/set-aside-"),
     Case("overwrite", ["train", "tiny.toml", "--overwrite", "--set", "train.total_images=8"], "part", repeated=True),
+    Case("judged", ["train", "judged.toml"], "experiment", warns=True),
+    Case("evaluate", ["evaluate", RUN, "--config", "judges.toml", "--floor"], warns=True),
+    Case("keep", ["evaluate", RUN, "--config", "judges.toml", "--out", "o"], warns=True),
+    Case("write", [*REFERENCE, "--write-reference", "r.npz", "--overwrite"], "experiment", warns=True),
+    Case("states", [*REFERENCE, "--write-reference", "r.safetensors", "--overwrite"], "experiment", warns=True),
+    Case("compare", ["compare", RUN, "--out", "c"]),
+    Case("report", ["report", RUN]),
+    Case("sweep", ["sweep", "sweep.toml", "--no-pilot"], "experiment", warns=True, starts_others=True),
     Case("sample", ["sample", RUN, "--num", "5", "--batch", "2", "--out", "o"]),
     Case("resample", ["sample", RUN, "--num", "3", "--batch", "2", "--out", "o", "--overwrite"], "sampled"),
     Case("ema", ["ema", RUN, "--sigma-rel", "0.08", "--out", "p08.safetensors"]),
@@ -167,6 +204,11 @@ class Bench:
         if name == "experiment":
             folder.mkdir()
             (folder / "tiny.toml").write_text(EXPERIMENT)
+            (folder / "judges.toml").write_text(JUDGES)
+            (folder / "judged.toml").write_text(
+                'include = ["tiny.toml", "judges.toml"]\nevaluate.every_images = 12\n'
+                'evaluate.keep_best = "random_patches.frechet"\n')
+            (folder / "sweep.toml").write_text(SWEEP)
             shutil.copy(ROOT / "tests/interchange/files/zip.pt", folder)
             return folder
         if name == "sampled":
@@ -220,11 +262,13 @@ class Bench:
         """What a user types next."""
         if case.is_training and not case.repeated and (folder / RUN / "config.toml").exists():
             return ["train", "--resume", RUN]
-        return self.case("train").arguments if case.is_training and not case.repeated else case.arguments
+        return self.case("train").arguments if case.name == "resume" else case.arguments
 
     def recover(self, trial, case, variables=None):
         """Goes on, and raises Loss unless the folder is then that of the command that was let alone."""
         arguments = self.again(case, trial.folder)
+        if case.starts_others:
+            wait_for_locks(trial.folder)
         outcome = self.program.run(arguments, trial.folder, variables=variables)
         trial.note(f"again: {' '.join(arguments)}: status {outcome.status}: {outcome.last_words}")
         found = self.difference(case, trial.folder)
@@ -298,6 +342,13 @@ class Bench:
     def begin(self, trial, case):
         copy(self.template(case.start), trial.folder)
         trial.note(f"{case.name}: casdm {' '.join(case.arguments)}")
+
+
+def wait_for_locks(folder):
+    """Until no process works in a run any more."""
+    for lock in folder.glob("runs/*/*/.lock"):
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def kind_of(found):

@@ -293,8 +293,10 @@ void set_fault_plan(const std::string& text) {
 namespace {
 const bool is_planned = [] {
   const char* given = getenv("CASDM_FAULTS");
-  if (given != nullptr) set_fault_plan(given);
-  return given != nullptr;
+  if (given == nullptr) return false;
+  set_fault_plan(given);
+  unsetenv("CASDM_FAULTS");  // programs that this one starts are let alone
+  return true;
 }();
 }  // namespace
 

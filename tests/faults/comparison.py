@@ -1,12 +1,15 @@
 """Whether two folders hold the same, as far as a user can tell."""
 
+import csv
 import hashlib
 import json
 import re
 
-# What a clock, not the experiment, decides.
+# What a clock, not the experiment, decides: keys, or columns and entries of their names.
 VARYING_KEYS = {"images_per_second", "seconds", "time", "wall_time", "started", "hostname", "pid"}
 UNCOMPARED = {".lock"}
+# What processes said, in which a stop is heard.
+UNCOMPARED_ENDINGS = {".log"}
 # The checksum of a file with such keys.
 UNCOMPARED_CONTENT = {"state.json.sha256"}
 
@@ -14,21 +17,28 @@ UNCOMPARED_CONTENT = {"state.json.sha256"}
 def listing(folder):
     """Paths below the folder, folders with a / at the end."""
     return sorted(str(path.relative_to(folder)) + ("/" if path.is_dir() else "")
-                  for path in folder.rglob("*") if path.name not in UNCOMPARED)
+                  for path in folder.rglob("*") if path.name not in UNCOMPARED and path.suffix not in UNCOMPARED_ENDINGS)
 
 
 def without_clock(value):
     if isinstance(value, dict):
         return {key: without_clock(member) for key, member in value.items() if key not in VARYING_KEYS}
     if isinstance(value, list):
-        return [without_clock(member) for member in value]
+        return [without_clock(member) for member in value
+                if not (isinstance(member, dict) and member.get("name") in VARYING_KEYS)]
     return value
 
 
 def log_lines(path):
     """The records of a metrics.jsonl without times, and without the marks of a resume."""
     lines = [without_clock(json.loads(line)) for line in path.read_text().splitlines()]
-    return [line for line in lines if "loss" in line or any(key.startswith("loss") for key in line)]
+    return [line for line in lines if "evaluation" in line or any(key.startswith("loss") for key in line)]
+
+
+def rows(path):
+    """Of a table, without the columns of times."""
+    lines = list(csv.reader(path.read_text().splitlines()))
+    return [[cell for name, cell in zip(lines[0], line) if name not in VARYING_KEYS] for line in lines]
 
 
 def content(path):
@@ -37,6 +47,10 @@ def content(path):
     if path.suffix == ".sha256":  # of a file that may hold times: it must be right, not the same
         file = path.with_suffix("")
         return "right" if path.read_text().split()[0] == hashlib.sha256(file.read_bytes()).hexdigest() else "wrong"
+    if path.suffix == ".csv":
+        return json.dumps(rows(path))
+    if path.suffix == ".html":
+        return "whole" if path.read_text().endswith("</html>\n") else "cut"
     if path.suffix == ".json":
         return json.dumps(without_clock(json.loads(path.read_text())), sort_keys=True)
     return path.read_bytes()

@@ -5,13 +5,14 @@ import struct
 
 import flips
 import media
-from bench import EXPERIMENT, ROOT, Loss, check_end
+from bench import EXPERIMENT, ROOT, SWEEP, Loss, check_end
 from program import control_characters, copy
 
 SECONDS = 5  # of processor time; what a sane file needs is below 1
 MEMORY = 600  # MiB; LibTorch alone takes 150
 STDERR = 20000  # bytes
 INTERCHANGE = ROOT / "tests/interchange/files"
+EVALUATION = ROOT / "tests/evaluation/files"
 
 TOKENS = ["[", "]", "{", "}", '"', "'", "=", ".", ",", "#", "\n", "\0", "\x1b[31m", "\x9b", "1e999", "-1", "nan", "inf",
           "0", "99999999999999999999", "true", "[[metrics]]", "include = [\"x.toml\"]", "type = \"", "\u202e", "\xff",
@@ -56,6 +57,20 @@ def weights(bench, trial):
     return ["import", name, "--out", "out/i.safetensors"]
 
 
+def judged_file(bench, trial):
+    """A file of a reference, or a record of an evaluation."""
+    folder = flips.prepared(bench, "evaluated")
+    name = trial.random.choice(["r.safetensors", "r.npz", "s.pkl"])
+    source = {"r.npz": EVALUATION / "adm.npz", "s.pkl": EVALUATION / "numpy2_protocol4.pkl"}.get(name, folder / name)
+    (trial.folder / name).write_bytes(mutated_bytes(trial.random, source.read_bytes()))
+    return ["evaluate", "tiny.toml", "--config", "judges.toml", "--num", "4", "--reference", name]
+
+
+def sweep(bench, trial):
+    (trial.folder / "sweep.toml").write_bytes(mutated_text(trial.random, SWEEP).encode(errors="surrogateescape"))
+    return ["sweep", "sweep.toml", "--dry-run", "--no-pilot"]
+
+
 def data_of(kind, path):
     return ["train", "tiny.toml", "--set", f'data={{type="{kind}",path="{path}",image_size=16,workers=1}}', "--set",
             "train.total_images=4", "--set", "log.sample_count=0"]
@@ -80,7 +95,7 @@ def archive(bench, trial):
     return data_of("cifar10", "x.tar.gz")
 
 
-KINDS = [config, config, config, override, override, weights, weights, image, image, archive]
+KINDS = [config, config, config, override, override, weights, weights, image, image, archive, judged_file, sweep]
 
 
 # Files with a purpose; name of the file, its content, the command. One line is all that a new one needs.

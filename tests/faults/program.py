@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-WARM_COMMANDS = {"train", "sample", "ema", "import", "export"}
+WARM_COMMANDS = {"train", "evaluate", "sample", "ema", "import", "export"}
 PATIENCE = 600  # seconds for a process to end: the machine may be busy with other things
 
 
@@ -100,6 +100,8 @@ class Program:
             "LD_PRELOAD": str(library),
             "XDG_STATE_HOME": str(scratch / "state"),
             "XDG_DATA_HOME": str(scratch / "data"),
+            # In the folder of a trial, so that what is kept there goes wrong, too.
+            "XDG_CACHE_HOME": str(scratch / "trial/work/cache"),
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "passive",
         }
