@@ -155,6 +155,7 @@ std::vector<Value> kept_floors(const fs::path& folder) {
   for (const fs::path& file : files_of(folder)) {
     try {
       Value record = from_json(read_regular_file(file, kLargestFile));
+      check_seal(record);
       const Value* scores = record.find("scores");
       if (shown(record, "what") == "floor" && scores != nullptr && scores->is_array())
         floors.push_back(std::move(record));
