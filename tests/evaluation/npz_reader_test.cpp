@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "evaluation/judging.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
@@ -36,14 +37,17 @@ std::string little_endian(std::size_t value, int bytes) {
   return result;
 }
 
+std::string zeros(int bytes) { return little_endian(0, bytes); }
+
 /// A ZIP of one member that is not compressed, without a checksum.
 std::string stored_zip(const std::string& name, const std::string& content) {
-  const std::string sizes = little_endian(content.size(), 4) + little_endian(content.size(), 4);
-  const std::string about = little_endian(20, 2) + std::string(12, '\0') + sizes + little_endian(name.size(), 2);
-  const std::string local = "PK\x03\x04" + about + std::string(2, '\0') + name + content;
-  const std::string central = "PK\x01\x02" + little_endian(20, 2) + about + std::string(16, '\0') + name;
-  return local + central + "PK\x05\x06" + std::string(4, '\0') + little_endian(1, 2) + little_endian(1, 2) +
-         little_endian(central.size(), 4) + little_endian(local.size(), 4) + std::string(2, '\0');
+  const std::string sizes = text(little_endian(content.size(), 4), little_endian(content.size(), 4));
+  const std::string sized = text(sizes, little_endian(name.size(), 2));
+  const std::string about = text(little_endian(20, 2), zeros(12), sized);
+  const std::string local = text("PK\x03\x04", about, zeros(2), name, content);
+  const std::string central = text("PK\x01\x02", little_endian(20, 2), about, zeros(16), name);
+  return text(local, central, "PK\x05\x06", zeros(4), little_endian(1, 2), little_endian(1, 2),
+              little_endian(central.size(), 4), little_endian(local.size(), 4), zeros(2));
 }
 
 }  // namespace
@@ -100,7 +104,7 @@ TEST_CASE("an NPZ that is truncated, altered, of objects or of other numbers is 
 TEST_CASE("an NPZ whose header promises more than the file can hold is refused at once") {
   const TemporaryFolder folder;
   const std::string dict = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 8, 8, 3), }\n";
-  const std::string array = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(dict.size()) + '\0' + dict + "1";
+  const std::string array = text("\x93NUMPY\x01", zeros(1), little_endian(dict.size(), 2), dict, "1");
   CHECK_THROWS_WITH_AS(NpzImages{with_bytes(folder, stored_zip("arr_0.npy", array))},
                        doctest::Contains("is damaged or truncated"), Error);
 }
