@@ -198,6 +198,36 @@ TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSumm
   return table;
 }
 
+std::vector<std::string> findings(const Comparison& comparison, const std::vector<MeasureSummary>& measures) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+    std::vector<std::string> better, worse, alike, unsure;
+    for (const MeasureSummary& measure : measures) {
+      const ArmSummary* summary = measure.of(i);
+      if (measure.better == Better::unknown || summary == nullptr || !summary->difference) continue;
+      const MeanEstimate& difference = *summary->difference;
+      if (!difference.half_width) {
+        unsure.push_back(measure.name);
+      } else if (!difference.excludes_zero()) {
+        alike.push_back(measure.name);
+      } else {
+        const bool is_better = (difference.mean < 0) == (measure.better == Better::lower);
+        (is_better ? better : worse)
+            .push_back(text(measure.name, " (", signed_number(difference.mean), ", 95 % ", interval(difference), ")"));
+      }
+    }
+    std::vector<std::string> parts;
+    if (!better.empty()) parts.push_back("better in " + join(better, ", "));
+    if (!worse.empty()) parts.push_back("worse in " + join(worse, ", "));
+    if (!alike.empty()) parts.push_back("not told apart in " + join(alike, ", "));
+    if (!unsure.empty()) parts.push_back("one seed says nothing in " + join(unsure, ", "));
+    if (parts.empty()) continue;
+    lines.push_back(text(comparison.arms[i].name, " beside ", comparison.arms[comparison.arms[i].baseline].name, ": ",
+                         join(parts, "; ")));
+  }
+  return lines;
+}
+
 std::string text_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures) {
   const TableRows table = table_rows(comparison, measures);
   std::vector<std::vector<std::string>> rows{table.header};
@@ -209,6 +239,8 @@ std::string text_of(const Comparison& comparison, const std::vector<MeasureSumma
   }
   std::string result = text_table(rows);
   if (has_best) result += "\n* the best, and the interval of its difference excludes 0\n";
+  const std::vector<std::string> found = findings(comparison, measures);
+  if (!found.empty()) result += text("\n", join(found, "\n"), "\n");
   const std::vector<std::string> arms = arm_lines(comparison);
   if (!arms.empty()) result += text("\n", join(arms, "\n"), "\n");
   const std::vector<std::string> known = remarks(comparison);
@@ -226,6 +258,7 @@ std::string markdown_of(const Comparison& comparison, const std::vector<MeasureS
     result += text("| ", join(cells, " | "), " |\n");
   }
   result += text("\n", kCaption, "\n");
+  for (const std::string& line : findings(comparison, measures)) result += text("\n- ", markdown_text(line));
   for (const std::string& line : arm_lines(comparison)) result += text("\n- ", markdown_text(line));
   for (const std::string& line : remarks(comparison)) result += text("\n- ", markdown_text(line));
   return result.ends_with('\n') ? result : result + "\n";

@@ -89,7 +89,7 @@ std::string results(const Subject& subject, const std::vector<MeasureSummary>& m
     if (row.is_best) cells[3] = text("<strong>", cells[3], "</strong>");
     table.rows.push_back(std::move(cells));
   }
-  return to_html(table) +
+  return to_html(table) + bullets(findings(subject.comparison, measures)) +
          "<p>Bold is the best, where the interval of its difference to the baseline excludes 0. Differences are taken "
          "at equal seeds. Of 20 intervals without any effect one excludes 0 by chance.</p>\n";
 }

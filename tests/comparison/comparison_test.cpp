@@ -120,6 +120,25 @@ TEST_CASE("the best is marked where the interval of its difference excludes 0, a
   }
 }
 
+TEST_CASE("the table says in words what is better, by how much and how sure") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  const auto found = [](const std::vector<std::filesystem::path>& runs, const std::string& baseline) {
+    const Comparison comparison = compare_runs(runs, baseline);
+    return findings(comparison, chosen_measures(summarise(comparison), {}));
+  };
+  using Lines = std::vector<std::string>;
+  CHECK(found(kRuns, "plain") == Lines{"better beside plain: not told apart in loss.x0"});
+  CHECK(found({kRuns[0], kRuns[3]}, "") == Lines{"better beside plain: one seed says nothing in loss.x0"});
+  for (const int seed : {0, 1, 2}) make_run(folder, text("better-s", seed), seed, "l2", 0.9 + 10 * seed + 0.001 * seed);
+  CHECK(found(kRuns, "plain") == Lines{"better beside plain: better in loss.x0 (-0.099, 95 % [-0.1015, -0.09652])"});
+  CHECK(found(kRuns, "better") == Lines{"plain beside better: worse in loss.x0 (+0.099, 95 % [0.09652, 0.1015])"});
+  const Comparison comparison = compare_runs(kRuns, "plain");
+  CHECK(
+      text_of(comparison, chosen_measures(summarise(comparison), {})).find("better beside plain: better in loss.x0") !=
+      std::string::npos);
+}
+
 TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, with their direction and their judge") {
   const TemporaryFolder folder;
   make_run(folder, "a", 0, "l1", 1);
