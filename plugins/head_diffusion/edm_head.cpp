@@ -12,6 +12,7 @@ namespace casdm::head_diffusion {
 namespace {
 
 constexpr std::int64_t kCosines = 128;
+constexpr double kLargestLevel = 10;  // of ln(sigma) / 4: where there is no signal, sigma is infinite
 
 }  // namespace
 
@@ -29,7 +30,7 @@ LossUncertainty::LossUncertainty(std::uint64_t seed)
       weight_(at::zeros({kCosines}).set_requires_grad(true)) {}
 
 Tensor LossUncertainty::operator()(const Tensor& log_snr) const {
-  const Tensor level = (-0.125 * log_snr).to(at::kFloat);
+  const Tensor level = (-0.125 * log_snr).clamp(-kLargestLevel, kLargestLevel).to(at::kFloat);
   return at::mv((level.unsqueeze(1) * frequency_ + phase_).cos(), weight_);
 }
 

@@ -26,7 +26,7 @@ class LossUncertainty : public Module {
   NamedTensors parameters() const override { return {{"weight", weight_}}; }
   NamedTensors buffers() const override { return {{"frequency", frequency_}, {"phase", phase_}}; }
 
-  /// @param log_snr  [B]
+  /// @param log_snr  [B]; infinite where there is no signal
   /// @return         float32 [B]
   Tensor operator()(const Tensor& log_snr) const;
 

@@ -166,6 +166,20 @@ TEST_CASE("EDM's network is given and asked for values of variance 1 on every pa
   }
 }
 
+TEST_CASE("EDM's head trains where no signal is left") {
+  const auto path = make<NoiseScheduler>("flow", "", {});
+  const Bench bench("edm", "", path);
+  const std::vector<std::int64_t> shape = {2, kChannels, kSize, kSize};
+  const TrainingBatch batch =
+      noised_batch(*path, randn(1, shape), at::tensor({0.5, 1.0}, at::kDouble), randn(2, shape));
+  const Losses losses = bench.head->losses(batch, NoMetric());
+  const Tensor loss = term(losses, "edm").value;
+  loss.sum().backward();
+  CHECK(loss.isfinite().all().item<bool>());
+  CHECK(bench.head->modules()[1].module->parameters().at(0).second.grad().isfinite().all().item<bool>());
+  CHECK(bench.estimate(batch).x0.isfinite().all().item<bool>());
+}
+
 TEST_CASE("EDM's table 1 on EDM's path") {
   const auto path = make<NoiseScheduler>("edm", "", {});
   const Tensor t = at::tensor({0.03, 1.0, 60.0}, at::kDouble), answer = randn(5, {3, kChannels, kSize, kSize});
