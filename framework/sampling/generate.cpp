@@ -57,35 +57,53 @@ std::vector<std::string> broken_parts(const Estimate& estimate) {
   return names;
 }
 
-/// Looks whether images are finite after each step. On a GPU it looks once, at the end, so that no step waits.
+/// Looks whether images are finite after each step. On a GPU it looks once, when it fetches them, so that no step
+/// waits.
 class FiniteImages {
  public:
   FiniteImages(const Model& model, const GenerateOptions& options) : model_(model), first_(options.first) {}
 
-  /// Throws Error that names the first step and image.
+  /// On the CPU throws Error that names the step and the first image.
   void look(const Tensor& x, const Estimate& estimate) {
-    const std::vector<SampleStep> plan = model_.sampler.call(&Sampler::plan);
-    finite_.push_back(x.isfinite().flatten(1).all(1));
-    if (!x.is_cpu() && looked_at_ + finite_.size() < plan.size()) return;
-    const Tensor broken = at::stack(finite_).logical_not().nonzero().cpu();  // rows of (step, image)
-    const std::size_t before = looked_at_;
-    looked_at_ += finite_.size();
-    finite_.clear();
+    const Tensor is_finite = x.isfinite().flatten(1).all(1);
+    if (!x.is_cpu()) {
+      finite_.push_back(is_finite);
+    } else {
+      require(is_finite.unsqueeze(0), estimate);
+      ++looked_at_;
+    }
+  }
+
+  /// The images after the last step, float32 on the CPU, in one copy. Throws Error that names the first step and image.
+  Tensor fetched(const Tensor& x, const Estimate& estimate) const {
+    if (finite_.empty()) return x.to(at::kCPU, at::kFloat);
+    const Tensor are_finite = at::stack(finite_);
+    const Tensor both = at::cat({are_finite.flatten().to(at::kFloat), x.flatten().to(at::kFloat)}).to(at::kCPU);
+    require(both.narrow(0, 0, are_finite.numel()).view(are_finite.sizes()).to(at::kBool), estimate);
+    return both.narrow(0, are_finite.numel(), x.numel()).view(x.sizes()).clone();
+  }
+
+ private:
+  /// @param are_finite  bool [steps, count], of the steps from looked_at_ on
+  /// @param estimate    of the last of them
+  void require(const Tensor& are_finite, const Estimate& estimate) const {
+    const Tensor broken = are_finite.logical_not().nonzero();
     if (broken.size(0) == 0) return;
-    const std::size_t step = before + static_cast<std::size_t>(broken[0][0].item<std::int64_t>());
-    const bool is_now = step + 1 == looked_at_;
-    const std::string parts = is_now ? join(broken_parts(estimate), ", ") : "";
+    const auto step = static_cast<std::size_t>(broken[0][0].item<std::int64_t>());
+    const bool is_last = static_cast<std::int64_t>(step) + 1 == are_finite.size(0);
+    const std::string parts = is_last ? join(broken_parts(estimate), ", ") : "";
+    const std::vector<SampleStep> plan = model_.sampler.call(&Sampler::plan);
+    const std::size_t index = looked_at_ + step;
     throw Error(text(error_prefix(model_.sampler.config()), "image ", first_ + broken[0][1].item<std::int64_t>(),
-                     " is not finite after step ", step + 1, " of ", plan.size(), " (t = ", plan[step].t, ")",
+                     " is not finite after step ", index + 1, " of ", plan.size(), " (t = ", plan[index].t, ")",
                      parts.empty() ? "" : text(", where the head's estimate is not finite in ", parts),
                      ". Look at the training's losses; other weights, more steps or less guidance may help"));
   }
 
- private:
   const Model& model_;
   std::int64_t first_;
-  std::vector<Tensor> finite_;  ///< bool [count], of each step not looked at yet
-  std::size_t looked_at_ = 0;
+  std::vector<Tensor> finite_;  ///< bool [count] on a GPU, of each step
+  std::size_t looked_at_ = 0;   ///< steps on the CPU
 };
 
 }  // namespace
@@ -105,10 +123,11 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
     for (auto& [name, extra] : condition.extras) extra = to_device(extra, options.device);
   }
   Tensor x = noise.next() * checked_initial_scale(sampler);
+  StepInput input;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const CallTime time(text("sampling step ", i + 1, " of ", plan.size(), ", t = ", plan[i].t));
     if (options.is_cancelled && options.is_cancelled()) throw SamplingCancelled("sampling was interrupted");
-    StepInput input;
+    input = StepInput();
     input.index = i;
     input.x_t = x;
     input.level = model.schedule->level(plan[i].t);
@@ -127,7 +146,7 @@ Tensor generate(const Model& model, const GenerateOptions& options) {
     finite.look(x, input.estimate);
     if (options.on_step) options.on_step(i + 1, plan.size());
   }
-  return x.to(at::kCPU, at::kFloat);
+  return finite.fetched(x, input.estimate);
 }
 
 }  // namespace casdm

@@ -5,6 +5,7 @@
 #include "casdm/error.h"
 #include "casdm/on_device.h"
 #include "casdm/text.h"
+#include "like.h"
 #include "mirrored.h"
 
 namespace casdm::augmentation_edm {
@@ -32,7 +33,7 @@ Tensor recoloured(const Tensor& image, const Matrix4& map) {
   const Tensor matrix = at::tensor(linear, at::kDouble).view({3, 3});
   const Tensor vector = at::tensor(offset, at::kDouble);
   if (image.size(0) == 1) return image * matrix.sum(1).mean().item<double>() + vector.mean().item<double>();
-  return at::einsum("ij,jhw->ihw", {matrix.to(image.options()), image}) + vector.to(image.options()).view({3, 1, 1});
+  return at::einsum("ij,jhw->ihw", {like(matrix, image), image}) + like(vector, image).view({3, 1, 1});
 }
 
 }  // namespace
@@ -74,7 +75,7 @@ Augmented EdmAugmentation::apply(const Tensor& images, const std::vector<std::ui
     for (const double label : labels_of(options_, draw, image_size_)) labels.push_back(label);
   }
   result.images = at::stack(transformed_images);
-  if (label_size_ > 0) result.labels = at::tensor(labels, at::kDouble).view({-1, label_size_}).to(images.options());
+  if (label_size_ > 0) result.labels = like(at::tensor(labels, at::kDouble).view({-1, label_size_}), images);
   return result;
 }
 

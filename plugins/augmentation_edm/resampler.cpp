@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "like.h"
 #include "mirrored.h"
 
 namespace casdm::augmentation_edm {
@@ -57,12 +58,13 @@ at::Tensor Resampler::grid(const Matrix3& geometry) const {
 }
 
 at::Tensor Resampler::operator()(const at::Tensor& image, const Matrix3& geometry) const {
-  const at::Tensor up = up_.to(image.options());
-  const at::Tensor down = down_.to(image.options());
-  const at::Tensor doubled = at::matmul(at::matmul(up, image), up.t()).unsqueeze(0);
-  const at::Tensor sampled = at::grid_sampler_2d(doubled, grid(geometry).to(image.options()), /*bilinear*/ 0,
+  if (!near_.up.defined() || near_.up.device() != image.device() || near_.up.dtype() != image.dtype()) {
+    near_ = {like(up_, image), like(down_, image)};
+  }
+  const at::Tensor doubled = at::matmul(at::matmul(near_.up, image), near_.up.t()).unsqueeze(0);
+  const at::Tensor sampled = at::grid_sampler_2d(doubled, like(grid(geometry), image), /*bilinear*/ 0,
                                                  /*zeros beyond*/ 0, /*align_corners=*/false);
-  return at::matmul(at::matmul(down, sampled.squeeze(0)), down.t());
+  return at::matmul(at::matmul(near_.down, sampled.squeeze(0)), near_.down.t());
 }
 
 }  // namespace casdm::augmentation_edm
