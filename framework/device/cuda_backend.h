@@ -26,3 +26,11 @@ struct casdm_cuda_backend {
 /// The one symbol of libcasdm_cuda.so.
 const casdm_cuda_backend* casdm_cuda_backend_entry();
 }
+
+namespace casdm {
+
+/// From now on select_device offers the devices of `backend`, which registered with LibTorch itself, and loads no CUDA
+/// library: for a device that stands in for CUDA. Call it before anything else computes.
+void use_cuda_backend(const casdm_cuda_backend& backend);
+
+}  // namespace casdm

@@ -22,8 +22,13 @@ namespace {
 
 namespace dll = boost::dll;
 
-/// Loads libcasdm_cuda.so from beside this library; null, with the reason, when it cannot be.
+/// What use_cuda_backend was given.
+const casdm_cuda_backend* g_backend = nullptr;
+
+/// That of use_cuda_backend, else from libcasdm_cuda.so beside this library; null, with the reason, when it cannot be
+/// loaded.
 const casdm_cuda_backend* load_backend(std::string& reason) {
+  if (g_backend != nullptr) return g_backend;
   const std::filesystem::path path = dll::this_line_location().parent_path() / "libcasdm_cuda.so";
   if (!std::filesystem::exists(path)) {
     reason = text(path.string(), " is missing: this build is without CUDA");
@@ -103,6 +108,8 @@ std::string describe(const casdm_cuda_device& device, c10::DeviceIndex index, co
 }
 
 }  // namespace
+
+void use_cuda_backend(const casdm_cuda_backend& backend) { g_backend = &backend; }
 
 SelectedDevice select_device(const RunOptions& run) {
   SelectedDevice cpu{c10::Device(c10::kCPU), "cpu"};

@@ -1,19 +1,17 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <functional>
-#include <map>
-
-#include "casdm/metric_loss.h"
+#include "casdm/feature_extractor.h"
 #include "casdm/optimizer.h"
 #include "casdm/safetensors.h"
 #include "casdm/sampler.h"
 #include "casdm/text.h"
+#include "cuda/components.h"
 #include "cuda/device.h"
-#include "framework/loading/plugin_host.h"
+#include "extractors/filled_weights.h"
 #include "framework/sampling/generate.h"
-#include "metrics/lpips_weights.h"
+#include "sets/sets.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -22,12 +20,6 @@ using namespace casdm::testing;
 namespace {
 
 const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
-
-/// Every component of `kind` in the plugins of this build.
-std::vector<std::string> names(std::string_view kind) {
-  const TemporaryFolder folder;
-  return small_experiment(folder.path(), "names", kHead).host->catalog().names(kind);
-}
 
 /// Two steps of the same run on both devices.
 void trains_alike(const std::string& what, const std::string& toml, const std::vector<std::string>& overrides) {
@@ -51,53 +43,43 @@ void trains_alike(const std::string& what, const std::string& toml, const std::v
 }  // namespace
 
 TEST_CASE("every metric gives the same distances and gradients on CUDA as on the CPU") {
-  const TemporaryFolder weights;
-  write_safetensors(weights.path() / "lpips_vgg16.safetensors", lpips_state("vgg16"));
-  write_safetensors(weights.path() / "dists_vgg16.safetensors", dists_state());
-  ::setenv("CASDM_WEIGHTS_PATH", weights.path().c_str(), 1);
-  // What a component needs besides its name.
-  const std::map<std::string, std::string> needs = {
-      {"sum", ", terms = [{type = \"ssim\"}, {type = \"gradient\", weight = 0.5}]"},
-      {"resized", ", size = 24, metric = {type = \"ssim\"}"},
-      {"feature_distance", ", extractor = {type = \"pixels\"}"},
-      {"patch", ", size = 16, metric = {type = \"ssim\", kernel_size = 7}"}};
-  const auto check = [](const std::string& metric) {
+  const MetricUses uses;
+  for (const std::string& metric : uses.tables()) {
     trains_alike(metric, cascade_head(),
                  {"data.image_size=32", "head.theta.attention_resolutions=[16]", "head.phi.attention_resolutions=[16]",
                   "metrics=[{" + metric + "}]"});
-  };
-  for (const std::string& name : names(MetricLoss::kind)) {
-    const auto own = needs.find(name);
-    check(text("type = \"", name, "\"", own == needs.end() ? "" : own->second));
   }
-  check("type = \"resized\", size = 16, mode = \"area\", metric = {type = \"l2\"}");
-  check("type = \"resized\", size = 20, mode = \"bicubic\", metric = {type = \"l2\"}");
-  check("type = \"l1\", resize = 12");
-  check("type = \"l1\", t_range = [0.2, 0.6], t_weight = \"alpha_bar\"");
 }
 
 TEST_CASE("every optimizer steps on CUDA as on the CPU") {
-  for (const std::string& name : names(Optimizer::kind)) trains_alike(name, kHead, {"optimizer.type=" + name});
+  for (const std::string& name : component_names(Optimizer::kind)) {
+    trains_alike(name, kHead, settings_with("optimizer", name));
+  }
 }
 
 TEST_CASE("every noise schedule, timestep sampler and augmentation draws on CUDA as on the CPU") {
-  for (const std::string& name : names("noise_scheduler")) trains_alike(name, kHead, {"noise.type=" + name});
-  for (const std::string& name : names("timestep_sampler")) trains_alike(name, kHead, {"timesteps.type=" + name});
-  for (const std::string& name : names("augmentation")) {
-    trains_alike(name, kHead, {"augmentation.type=" + name, "data.random_flip=false"});
+  const std::pair<std::string, std::string> tables[] = {
+      {"noise_scheduler", "noise"}, {"timestep_sampler", "timesteps"}, {"augmentation", "augmentation"}};
+  for (const auto& [kind, table] : tables) {
+    for (const std::string& name : component_names(kind)) trains_alike(name, kHead, settings_with(table, name));
   }
 }
 
 TEST_CASE("every head trains on CUDA as on the CPU") {
-  const std::vector<std::string> heads = names("cascade_head");
-  CHECK(heads.size() == 3);
+  const std::vector<std::string> heads = component_names("cascade_head");
+  CHECK(heads.size() == 4);
+  const std::string network = "theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}";
   trains_alike("cascade", kHead, {});
   trains_alike("cascade with a gate network", kHead, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
-  trains_alike("dual", kHead,
-               {"head={type=\"dual\", theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}}"});
+  trains_alike("dual", kHead, {"head={type=\"dual\", " + network + "}"});
   for (const std::string prediction : {"epsilon", "sample", "v_prediction"}) {
     trains_alike(prediction, single_head(), {"head.prediction_type=" + prediction});
   }
+  std::vector<std::string> edm = settings_with("noise", "edm"), flow = settings_with("noise", "flow");
+  edm.push_back("head={type=\"edm\", " + network + "}");
+  trains_alike("edm", kHead, edm);
+  flow.emplace_back("head.prediction_type=flow");
+  trains_alike("flow", single_head(), flow);
   trains_alike("a learned variance", single_head(), {"head.variance=learned_range", "sampler.type=ddpm"});
   trains_alike("labels", kHead, {"data.use_labels=true", "data.label_dropout=0.3"});
   trains_alike("resampling in blocks", kHead,
@@ -117,11 +99,55 @@ TEST_CASE("every sampler draws the same images on CUDA as on the CPU") {
     options.device = device;
     return generate(model, options);
   };
-  for (const std::string& name : names(Sampler::kind)) {
+  for (const std::string& name : component_names(Sampler::kind)) {
     const Tensor cpu = drawn(name, c10::Device(c10::kCPU));
     const double difference = (cpu - drawn(name, cuda())).abs().max().item<double>();
     // Networks that are not trained give images far beyond [-1, 1], whose rounding grows with them.
     const double scale = std::max(1.0, cpu.abs().max().item<double>());
     CHECK_MESSAGE(difference < 1e-4 * scale, name << ": images differ by " << difference);
+  }
+}
+
+TEST_CASE("every feature extractor gives the same features on CUDA as on the CPU") {
+  const auto shapes = [](const std::string& name) {
+    const auto path = source_dir() / "tests/parity/references" / (name + ".safetensors");
+    return shapes_of(read_safetensors(path).metadata.at("shapes"));
+  };
+  const at::NoGradGuard no_grad;
+  const Tensor images = fill(1, {2, 3, 56, 56});
+  const auto check = [&](const std::string& name, const std::string& options) {
+    const auto extractor = make<FeatureExtractor>(name, options, {ImageShape::square(3, 56), 0});
+    extractor->train(false);
+    std::vector<std::string> wanted;
+    for (const FeatureInfo& feature : extractor->info().features) wanted.push_back(feature.name);
+    const NamedTensors cpu = extractor->extract(images, wanted);
+    move_to(*extractor, cuda());
+    const NamedTensors gpu = extractor->extract(images.to(cuda()), wanted);
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+      const double difference = max_relative_difference(gpu[i].second.cpu(), cpu[i].second);
+      CHECK_MESSAGE(difference < 1e-4, name << ", " << cpu[i].first << ": features differ by " << difference);
+    }
+  };
+  for (const std::string& name : component_names(FeatureExtractor::kind)) {
+    if (name == "inception") {
+      check(name, FilledWeights(inception_state(shapes("inception"))).option());
+    } else if (name == "dinov2") {
+      check(name, "size = 56\n" + FilledWeights(dinov2_state(shapes("dinov2"))).option());
+    } else {
+      check(name, "");
+    }
+  }
+}
+
+TEST_CASE("every set metric scores features that lie on CUDA as those on the CPU") {
+  for (const std::string& name : component_names(SetMetric::kind)) {
+    const auto metric = make_set_metric(name, 6);
+    const Tensor rows = normal(1, {60, 6}), others = normal(2, {60, 6}) + 0.3;
+    const std::vector<Score> cpu = compare(*metric, rows, others);
+    const std::vector<Score> gpu = compare(*metric, rows.to(cuda()), others.to(cuda()));
+    REQUIRE(cpu.size() == gpu.size());
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+      CHECK_MESSAGE(gpu[i].value == doctest::Approx(cpu[i].value).epsilon(1e-6), name << ": " << cpu[i].name);
+    }
   }
 }

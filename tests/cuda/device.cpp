@@ -1,7 +1,5 @@
 #include "cuda/device.h"
 
-#include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <iostream>
 
@@ -29,25 +27,5 @@ const c10::Device selected = [] {
 }  // namespace
 
 c10::Device cuda() { return selected; }
-
-std::vector<std::string> on_cuda(std::vector<std::string> overrides) {
-  overrides.emplace_back("run.device=cuda");
-  return overrides;
-}
-
-double relative_difference(double a, double b) { return std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-9}); }
-
-LineDifference difference(const Value& line, const Value& other) {
-  LineDifference result;
-  for (const auto& [name, term] : line.find("loss")->as_table()) {
-    const double theirs = other.find("loss")->find(name)->find("mean")->as_number();
-    result.loss = std::max(result.loss, relative_difference(term.find("mean")->as_number(), theirs));
-  }
-  for (const auto& [name, norm] : line.find("grad_norm")->as_table()) {
-    const double theirs = other.find("grad_norm")->find(name)->as_number();
-    result.gradient = std::max(result.gradient, relative_difference(norm.as_number(), theirs));
-  }
-  return result;
-}
 
 }  // namespace casdm::testing

@@ -1,0 +1,150 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "casdm/sampler.h"
+#include "casdm/text.h"
+#include "cuda/components.h"
+#include "cuda/device.h"
+#include "framework/sampling/generate.h"
+#include "standin/standin.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+constexpr int kFewSteps = 2, kMoreSteps = 6;
+
+/// What a training asks of the device for `kMoreSteps - kFewSteps` steps that neither log nor save anything.
+/// @param experiment  of (folder, name, settings)
+template <class MakeExperiment>
+DeviceUse use_of_steps(const MakeExperiment& experiment) {
+  const TemporaryFolder folder;
+  const auto used = [&](const std::string& name, int steps) {
+    const LoadedExperiment made =
+        experiment(folder.path(), name,
+                   on_cuda({"train.batch_size=4", "train.total_images=" + std::to_string(4 * steps),
+                            "log.every_images=1000", "checkpoint.every_images=1000"}));
+    const DeviceUse before = device_use();
+    run(made);
+    return device_use() - before;
+  };
+  const DeviceUse few = used("few", kFewSteps);
+  return used("more", kMoreSteps) - few;
+}
+
+void waits_once(const std::string& what, const std::string& toml, const std::vector<std::string>& overrides = {}) {
+  const DeviceUse use = use_of_steps(
+      [&](const std::filesystem::path& folder, const std::string& name, std::vector<std::string> settings) {
+        settings.insert(settings.end(), overrides.begin(), overrides.end());
+        return small_experiment(folder, name, toml, settings);
+      });
+  CHECK_MESSAGE(use.waits <= kMoreSteps - kFewSteps,
+                what << ", " << kMoreSteps - kFewSteps << " steps: " << describe_waits(use));
+}
+
+/// [[metrics]] with all of `tables`, each within a range of t.
+std::string metrics_of(const std::vector<std::string>& tables) {
+  std::string result;
+  int count = 0;
+  for (const std::string& table : tables) {
+    const bool has_range = table.find("t_range") != std::string::npos;
+    result += text(result.empty() ? "" : ", ", "{name = \"m", ++count, "\", ", table,
+                   has_range ? "}" : ", t_range = [0.1, 0.7]}");
+  }
+  return text("metrics=[", result, "]");
+}
+
+/// "2104 x aten::copy_, 600 x ...", in each step.
+std::string most_frequent(const DeviceUse& use) {
+  std::vector<std::pair<std::int64_t, std::string>> sorted;
+  for (const auto& [name, count] : use.operators) sorted.emplace_back(count / (kMoreSteps - kFewSteps), name);
+  std::sort(sorted.rbegin(), sorted.rend());
+  std::string result;
+  for (std::size_t i = 0; i < std::min<std::size_t>(sorted.size(), 20); ++i) {
+    result += text(i == 0 ? "" : ", ", sorted[i].first, " x ", sorted[i].second);
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("a training step of any head with any metrics, over a range of t, waits for the device once") {
+  const MetricUses uses;
+  const std::vector<std::string> large = {"data.image_size=32", "head.theta.attention_resolutions=[16]",
+                                          metrics_of(uses.tables())};
+  std::vector<std::string> cascade = large;
+  cascade.emplace_back("head.phi.attention_resolutions=[16]");
+  waits_once("cascade", cascade_head(), cascade);
+  waits_once("dual", cascade_head(),
+             {"head={type=\"dual\", theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}}",
+              "data.image_size=32", metrics_of(uses.tables())});
+  std::vector<std::string> edm = settings_with("noise", "edm");
+  edm.insert(edm.end(), {"head={type=\"edm\", theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}}",
+                         "data.image_size=32", "metrics=[{type=\"l1\", t_range=[0.0, 0.02]}]"});
+  waits_once("edm", cascade_head(), edm);
+  for (const std::string prediction : {"epsilon", "sample", "v_prediction"}) {
+    std::vector<std::string> single = large;
+    single.push_back("head.prediction_type=" + prediction);
+    waits_once(prediction, single_head(), single);
+  }
+}
+
+TEST_CASE("accumulation, labels, precision and the parts of an experiment add no wait to a training step") {
+  const std::string head = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
+  waits_once("accumulation and labels", head, {"train.accumulate=2", "data.use_labels=true", "data.label_dropout=0.3"});
+  waits_once("bf16", head, {"run.precision=bf16"});
+  waits_once("fp16", head, {"run.precision=fp16"});
+  waits_once("checkpointing", head, {"head.theta.checkpoint=true", "head.phi.checkpoint=true"});
+  waits_once("a gate network", head, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
+  waits_once("a learned variance", single_head(), {"head.variance=learned_range", "sampler.type=ddpm"});
+  const std::pair<std::string, std::string> tables[] = {{"noise_scheduler", "noise"},
+                                                        {"timestep_sampler", "timesteps"},
+                                                        {"optimizer", "optimizer"},
+                                                        {"augmentation", "augmentation"}};
+  for (const auto& [kind, table] : tables) {
+    for (const std::string& name : component_names(kind)) waits_once(name, head, settings_with(table, name));
+  }
+}
+
+TEST_CASE("sampling waits for the device once for each batch of images, whatever the number of steps") {
+  const TemporaryFolder folder;
+  const auto used = [&](const std::string& sampler, const std::string& head) {
+    const LoadedExperiment experiment = small_experiment(
+        folder.path(), "sampling", head, on_cuda({"sampler={type=\"" + sampler + "\", num_inference_steps=7}"}));
+    const Model model = make_model(experiment, 0);
+    for (const NamedModule& module : model.modules) move_to(*module.module, cuda());
+    GenerateOptions options;
+    options.count = 3;
+    options.image_size = 16;
+    options.device = cuda();
+    generate(model, options);  // tables and the like are copied once
+    const DeviceUse before = device_use();
+    generate(model, options);
+    return device_use() - before;
+  };
+  for (const std::string& name : component_names(Sampler::kind)) {
+    for (const std::string& head : {cascade_head(), single_head()}) {
+      const DeviceUse use = used(name, head);
+      CHECK_MESSAGE(use.waits <= 1, name << ": " << describe_waits(use));
+    }
+  }
+}
+
+TEST_CASE("a training step of Cas-DM with ST-LPIPS on CIFAR-10 launches a bounded number of operators") {
+  constexpr std::int64_t kMost = 4400;
+  const DeviceUse use = use_of_steps([](const std::filesystem::path& folder, const std::string& name,
+                                        std::vector<std::string> settings) {
+    // Fewer channels make no fewer operators.
+    settings.insert(settings.end(), {"data={type=\"shapes\", image_size=32, random_flip=true}", "run.name=" + name,
+                                     "run.directory=" + folder.string(), "run.precision=bf16", "run.threads=1",
+                                     "head.theta.channels=32", "head.phi.channels=32", "log.sample_count=0"});
+    return load_experiment(source_dir() / "configs" / "cifar10_casdm_lpips.toml", settings, {CASDM_TEST_PLUGIN_DIR});
+  });
+  const std::int64_t launches = use.launches / (kMoreSteps - kFewSteps);
+  MESSAGE("a step launches " << launches << " operators: " << most_frequent(use));
+  CHECK_MESSAGE(launches <= kMost, launches);
+  CHECK_MESSAGE(use.waits <= kMoreSteps - kFewSteps, describe_waits(use));
+}

@@ -1,0 +1,103 @@
+#include "standin/counts.h"
+
+#include <mutex>
+
+#include "casdm/text.h"
+#include "framework/loading/crash_message.h"
+#include "standin/standin.h"
+
+namespace casdm::testing {
+
+namespace {
+
+/// What was used so far. Never destroyed: tensors of static variables come and go before and after everything else.
+struct Record {
+  std::mutex mutex;
+  DeviceUse use;
+};
+
+Record& record() {
+  static auto& only = *new Record;
+  return only;
+}
+
+template <class Change>
+void change(const Change& change_use) {
+  const std::lock_guard lock(record().mutex);
+  change_use(record().use);
+}
+
+/// " in 'edm'", or "" in code of the host.
+std::string in_component() {
+  const char* component = set_running(nullptr);
+  set_running(component);
+  return component == nullptr ? "" : text(" in '", component, "'");
+}
+
+std::map<std::string, std::int64_t> minus(std::map<std::string, std::int64_t> counts,
+                                          const std::map<std::string, std::int64_t>& before) {
+  for (const auto& [name, count] : before) {
+    if ((counts[name] -= count) == 0) counts.erase(name);
+  }
+  return counts;
+}
+
+}  // namespace
+
+void count_launch(const std::string& name) {
+  change([&](DeviceUse& use) {
+    ++use.launches;
+    ++use.operators[name];
+  });
+}
+
+void count_allocation() {
+  change([](DeviceUse& use) { ++use.allocations; });
+}
+
+void count_item() {
+  change([](DeviceUse& use) { ++use.items; });
+}
+
+void count_free_copy() {
+  change([](DeviceUse& use) { ++use.free_copies; });
+}
+
+void count_wait(const std::string& reason, std::int64_t bytes) {
+  change([&, full = reason + in_component()](DeviceUse& use) {
+    ++use.waits;
+    use.waited_bytes += bytes;
+    ++use.reasons[full];
+  });
+}
+
+DeviceUse device_use() {
+  DeviceUse result;
+  change([&](const DeviceUse& use) { result = use; });
+  return result;
+}
+
+DeviceUse operator-(const DeviceUse& after, const DeviceUse& before) {
+  DeviceUse result = after;
+  result.launches -= before.launches;
+  result.waits -= before.waits;
+  result.waited_bytes -= before.waited_bytes;
+  result.items -= before.items;
+  result.free_copies -= before.free_copies;
+  result.allocations -= before.allocations;
+  result.operators = minus(after.operators, before.operators);
+  result.reasons = minus(after.reasons, before.reasons);
+  return result;
+}
+
+std::string describe_waits(const DeviceUse& use) {
+  std::string result = text(use.waits, " waits");
+  const char* separator = ": ";
+  for (const auto& [reason, count] : use.reasons) {
+    result += text(separator, count, " x ", reason);
+    separator = ", ";
+  }
+  return result;
+}
+
+}  // namespace casdm::testing

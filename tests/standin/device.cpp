@@ -1,0 +1,97 @@
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
+#include <atomic>
+
+#include "standin/counts.h"
+#include "standin/generator.h"
+#include "standin/memory.h"
+
+namespace casdm::testing {
+
+namespace {
+
+/// One device with a few streams, on all of which everything has happened by the time that a call returns.
+class Guard final : public c10::impl::DeviceGuardImplInterface {
+ public:
+  c10::DeviceType type() const override { return c10::kCUDA; }
+  c10::Device exchangeDevice(c10::Device device) const override {
+    setDevice(device);
+    return kStandIn;
+  }
+  c10::Device getDevice() const override { return kStandIn; }
+  void setDevice(c10::Device device) const override {
+    TORCH_CHECK(device.is_cuda() && device.index() <= 0, "CUDA error: invalid device ordinal");
+  }
+  void uncheckedSetDevice(c10::Device) const noexcept override {}
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+
+  c10::Stream getStream(c10::Device) const override { return stream_; }
+  c10::Stream getDefaultStream(c10::Device) const override { return c10::Stream(c10::Stream::DEFAULT, kStandIn); }
+  c10::Stream getStreamFromGlobalPool(c10::Device, bool) const override { return new_stream(); }
+  c10::Stream getNewStream(c10::Device, int) const override { return new_stream(); }
+  c10::Stream exchangeStream(c10::Stream stream) const override { return std::exchange(stream_, stream); }
+  bool queryStream(const c10::Stream&) const override { return true; }
+
+  void record(void** event, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {
+    static char recorded;
+    *event = &recorded;
+  }
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+
+  void synchronizeStream(const c10::Stream&) const override { count_wait("a stream"); }
+  void synchronizeEvent(void*) const override { count_wait("an event"); }
+  void synchronizeDevice(c10::DeviceIndex) const override { count_wait("the device"); }
+
+ private:
+  static c10::Stream new_stream() {
+    static std::atomic<c10::StreamId> next = 1;
+    return c10::Stream(c10::Stream::UNSAFE, kStandIn, next++);
+  }
+  static inline thread_local c10::Stream stream_{c10::Stream::DEFAULT, kStandIn};
+};
+
+C10_REGISTER_GUARD_IMPL(CUDA, Guard)
+
+}  // namespace
+
+DeviceGenerator::DeviceGenerator(at::Generator on_cpu)
+    : GeneratorImpl(kStandIn, c10::DispatchKeySet(c10::DispatchKey::CUDA)), on_cpu_(std::move(on_cpu)) {}
+
+}  // namespace casdm::testing
+
+/// The name is that under which LibTorch looks for them.
+class CUDAHooks final : public at::CUDAHooksInterface {
+ public:
+  explicit CUDAHooks(at::CUDAHooksArgs) {}
+  void init() const override {}
+  bool hasCUDA() const override { return true; }
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(at::DeviceIndex) const override { return true; }
+  at::DeviceIndex deviceCount() const override { return 1; }
+  int getNumGPUs() const override { return 1; }
+  at::DeviceIndex getCurrentDevice() const override { return 0; }
+  at::DeviceIndex current_device() const override { return 0; }
+  void setCurrentDevice(at::DeviceIndex) const override {}
+  at::DeviceIndex exchangeDevice(at::DeviceIndex) const override { return 0; }
+  at::DeviceIndex maybeExchangeDevice(at::DeviceIndex) const override { return 0; }
+  void deviceSynchronize(at::DeviceIndex) const override { casdm::testing::count_wait("the device"); }
+
+  at::Generator getNewGenerator(at::DeviceIndex) const override {
+    return at::make_generator<casdm::testing::DeviceGenerator>(at::detail::createCPUGenerator());
+  }
+  const at::Generator& getDefaultGenerator(at::DeviceIndex) const override {
+    static const at::Generator generator = getNewGenerator(0);
+    return generator;
+  }
+  at::Allocator* getPinnedMemoryAllocator() const override { return casdm::testing::pinned_allocator(); }
+  at::Allocator* getCUDADeviceAllocator() const override { return casdm::testing::device_allocator(); }
+  bool isPinnedPtr(const void* data) const override { return casdm::testing::is_pinned(data); }
+};
+
+namespace at {
+REGISTER_CUDA_HOOKS(CUDAHooks)
+}

@@ -1,0 +1,21 @@
+#include <doctest/doctest.h>
+
+#include "cuda/device.h"
+#include "standin/standin.h"
+
+namespace casdm::testing {
+
+namespace {
+
+const c10::Device selected = [] {
+  use_cuda_backend(cuda_standin());
+  RunOptions run;
+  run.device = "cuda";
+  return select_device(run).device;
+}();
+
+}  // namespace
+
+c10::Device cuda() { return selected; }
+
+}  // namespace casdm::testing

@@ -1,0 +1,245 @@
+#include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/native/Resize.h>
+#include <torch/library.h>
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "standin/counts.h"
+#include "standin/generator.h"
+#include "standin/on_host.h"
+
+namespace at::native {
+
+// What LibTorch registers for the CPU and CUDA alike.
+Tensor as_strided_tensorimpl(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<int64_t> offset);
+Tensor view(const Tensor& self, IntArrayRef size);
+Tensor _reshape_alias(const Tensor& self, IntArrayRef size, IntArrayRef stride);
+Tensor& set_storage_cpu_(Tensor& self, Storage source, int64_t offset, IntArrayRef size, IntArrayRef stride);
+Tensor& set_tensor_(Tensor& self, const Tensor& source);
+
+}  // namespace at::native
+
+namespace casdm::testing {
+
+namespace {
+
+using at::IntArrayRef;
+using at::Tensor;
+
+/// Names of functions that have CUDA kernels.
+const std::set<std::string_view> kWithCudaKernel = {
+#include "cuda_operators.inc"
+};
+
+/// Whose sizes or results the host reads from the device.
+const std::set<std::string_view> kWaiting = {"nonzero",  "masked_select",      "equal",     "_unique2", "unique_dim",
+                                             "bincount", "unique_consecutive", "is_set_to", "histc"};
+
+/// What has no deterministic form on CUDA: the operators that the documentation of torch.use_deterministic_algorithms
+/// names, without reflection_pad2d, for which LibTorch 2.11 has such a kernel.
+const std::set<std::string_view> kNotDeterministic = {"_adaptive_avg_pool2d_backward",
+                                                      "_adaptive_avg_pool3d_backward",
+                                                      "_ctc_loss_backward",
+                                                      "_upsample_bicubic2d_aa_backward",
+                                                      "_upsample_bilinear2d_aa_backward",
+                                                      "adaptive_max_pool2d_backward",
+                                                      "avg_pool3d_backward",
+                                                      "fractional_max_pool2d_backward",
+                                                      "fractional_max_pool3d_backward",
+                                                      "grid_sampler_2d_backward",
+                                                      "grid_sampler_3d_backward",
+                                                      "histc",
+                                                      "max_pool3d_with_indices_backward",
+                                                      "max_unpool2d",
+                                                      "max_unpool3d",
+                                                      "nll_loss2d_forward",
+                                                      "put_",
+                                                      "reflection_pad1d_backward",
+                                                      "reflection_pad3d_backward",
+                                                      "upsample_bicubic2d_backward",
+                                                      "upsample_bilinear2d_backward",
+                                                      "upsample_linear1d_backward",
+                                                      "upsample_trilinear3d_backward"};
+
+/// Pointwise, though LibTorch does not tag them so: they take a number on the CPU beside tensors of the device.
+const std::set<std::string_view> kTakesNumber = {"fill_", "index_put_",  "_index_put_impl_", "lerp",
+                                                 "lerp_", "masked_fill", "masked_fill_",     "where"};
+
+bool is_index(std::string_view name) {
+  return name == "index" || name == "index_put" || name == "index_put_" || name == "_index_put_impl_";
+}
+
+/// Keeps what is called meanwhile to the kernels themselves.
+struct KernelsOnly {
+  c10::impl::ExcludeDispatchKeyGuard guard{c10::autograd_dispatch_keyset_with_ADInplaceOrView |
+                                           c10::autocast_dispatch_keyset};
+};
+
+std::string full_name(const c10::OperatorName& name) {
+  return name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+}
+
+/// The name in kWithCudaKernel and the other lists: "add" of "aten::add.Tensor".
+std::string_view base_name(const c10::OperatorName& name) {
+  return std::string_view(name.name).substr(std::string_view("aten::").size());
+}
+
+/// Masks among the indices are turned to numbers, which the host waits for.
+void count_masks(const c10::IValue& indices) {
+  if (!indices.isOptionalTensorList()) return;
+  for (const std::optional<Tensor>& index : indices.toOptionalTensorVector()) {
+    const bool is_mask = index.has_value() && index->defined() && index->device() == kStandIn &&
+                         (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte);
+    if (is_mask) count_wait("the size of a mask");
+  }
+}
+
+void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
+  const c10::FunctionSchema& schema = op.schema();
+  const std::string name = full_name(op.operator_name());
+  const std::string_view base = base_name(op.operator_name());
+  if (kNotDeterministic.contains(base)) at::globalContext().alertNotDeterministic(name);
+  const bool takes_number =
+      op.hasTag(at::Tag::pointwise) || base.starts_with("_foreach_") || kTakesNumber.contains(base);
+
+  OnHost on_host(name);
+  const std::size_t count = schema.arguments().size();
+  for (std::size_t i = 0; i < count; ++i) {
+    c10::IValue& value = (*stack)[stack->size() - count + i];
+    const bool is_indices = is_index(base) && i == 1;
+    if (is_indices) count_masks(value);
+    on_host.argument(value, [&](const Tensor& x) {
+      if (is_indices) count_wait("a copy of indices to the device", static_cast<std::int64_t>(x.nbytes()));
+      return is_indices || (takes_number && x.dim() == 0);
+    });
+    if (value.isDevice()) value = c10::Device(c10::kCPU);
+    if (!value.isGenerator()) continue;
+    const at::Generator generator = value.toGenerator();
+    TORCH_CHECK(generator.device().is_cuda(), "Expected a 'cuda' device type for generator but found '",
+                generator.device(), "'");
+    value = static_cast<DeviceGenerator*>(generator.unsafeGetGeneratorImpl())->on_cpu();
+  }
+  const auto& returns = schema.returns();
+  const bool is_view = std::any_of(returns.begin(), returns.end(), [](const c10::Argument& result) {
+    return result.alias_info() != nullptr && !result.alias_info()->isWrite();
+  });
+  if (!is_view) count_launch(name);
+  if (kWaiting.contains(base)) count_wait(name);
+
+  {
+    const KernelsOnly kernels;
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+  }
+  on_host.update_arguments();
+  for (std::size_t i = 0; i < returns.size(); ++i) on_host.result((*stack)[stack->size() - returns.size() + i]);
+}
+
+const c10::DispatchKeySet kKey(c10::DispatchKey::CUDA);
+
+void require_device(const std::optional<at::Device>& device) {
+  TORCH_CHECK(device.value_or(kStandIn).index() <= 0, "CUDA error: invalid device ordinal");
+}
+
+Tensor empty(IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>,
+             std::optional<at::Device> device, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  require_device(device);
+  return at::detail::empty_generic(size, device_allocator(), kKey, type.value_or(at::kFloat), format);
+}
+
+Tensor empty_strided(IntArrayRef size, IntArrayRef stride, std::optional<at::ScalarType> type,
+                     std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>) {
+  require_device(device);
+  return at::detail::empty_strided_generic(size, stride, device_allocator(), kKey, type.value_or(at::kFloat));
+}
+
+const Tensor& resize(const Tensor& self, IntArrayRef size, std::optional<at::MemoryFormat> format) {
+  const DeviceCode code;
+  at::native::resize_impl_cpu_(self.unsafeGetTensorImpl(), size, std::nullopt, /*resize_storage=*/true);
+  if (format.has_value()) self.unsafeGetTensorImpl()->empty_tensor_restride(*format);
+  return self;
+}
+
+Tensor as_strided(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<std::int64_t> offset) {
+  return at::native::as_strided_tensorimpl(self, size, stride, offset);
+}
+
+Tensor view(const Tensor& self, IntArrayRef size) { return at::native::view(self, size); }
+
+Tensor reshape_alias(const Tensor& self, IntArrayRef size, IntArrayRef stride) {
+  return at::native::_reshape_alias(self, size, stride);
+}
+
+Tensor& set_storage(Tensor& self, at::Storage source, std::int64_t offset, IntArrayRef size, IntArrayRef stride) {
+  const DeviceCode code;
+  return at::native::set_storage_cpu_(self, std::move(source), offset, size, stride);
+}
+
+Tensor& set_tensor(Tensor& self, const Tensor& source) { return at::native::set_tensor_(self, source); }
+
+/// Between the devices, and on one of them.
+Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
+  OnHost on_host("aten::copy_");
+  const auto host = [&](const Tensor& x) { return x.is_cpu() ? x : on_host.argument(x); };
+  if (self.is_cpu() || source.is_cpu()) {
+    const bool is_pinned_memory = is_pinned((self.is_cpu() ? self : source).storage().data());
+    if (non_blocking && is_pinned_memory) {
+      count_free_copy();
+    } else {
+      count_wait(self.is_cpu() ? "a copy to the host" : "a copy to the device",
+                 static_cast<std::int64_t>(source.nbytes()));
+    }
+  } else {
+    count_launch("aten::copy_");
+  }
+  const KernelsOnly kernels;
+  host(self).copy_(host(source));
+  return self;
+}
+
+at::Scalar number(const Tensor& self) {
+  count_item();
+  count_wait("a number");
+  const KernelsOnly kernels;
+  return at::_local_scalar_dense(OnHost("aten::_local_scalar_dense").argument(self));
+}
+
+/// Whether the operator has a kernel on CUDA that `compute` can stand for. Convolution has none of its own, since it
+/// asks for cuDNN's and others by their names.
+bool is_computed(const c10::OperatorHandle& op) {
+  const std::string_view base = base_name(op.operator_name());
+  if (base == "convolution" || base == "convolution_backward") return op.operator_name().overload_name.empty();
+  const bool has_kernel = kWithCudaKernel.contains(base) || kWithCudaKernel.contains(std::string(base) + "_outf");
+  return has_kernel && op.hasKernelForDispatchKey(c10::DispatchKey::CPU);
+}
+
+TORCH_LIBRARY_IMPL(aten, CUDA, library) {
+  std::set<std::string> own;
+  const auto add = [&](const char* name, auto* kernel) {
+    library.impl(name, kernel);
+    own.insert(std::string("aten::") + name);
+  };
+  add("empty.memory_format", &empty);
+  add("empty_strided", &empty_strided);
+  add("resize_", &resize);
+  add("as_strided", &as_strided);
+  add("view", &view);
+  add("_reshape_alias", &reshape_alias);
+  add("set_.source_Storage_storage_offset", &set_storage);
+  add("set_.source_Tensor", &set_tensor);
+  add("copy_", &copy);
+  add("_local_scalar_dense", &number);
+  for (const c10::OperatorName& name : c10::Dispatcher::singleton().getAllOpNames()) {
+    if (!name.name.starts_with("aten::") || own.contains(full_name(name)) || base_name(name) == "set_") continue;
+    const std::optional<c10::OperatorHandle> op = c10::Dispatcher::singleton().findSchema(name);
+    if (!op.has_value() || !is_computed(*op)) continue;
+    library.impl(full_name(name).c_str(), torch::CppFunction::makeFromBoxedFunction<&compute>());
+  }
+}
+
+}  // namespace
+
+}  // namespace casdm::testing

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "standin/memory.h"
+
+namespace casdm::testing {
+
+/// The arguments and results of one operator, as the CPU's kernels take and give them: tensors of the device appear as
+/// tensors of the CPU on the same memory, and what those kernels make becomes the device's.
+class OnHost {
+ public:
+  /// @param op  for messages: "aten::add.Tensor"
+  explicit OnHost(std::string op) : op_(std::move(op)) {}
+
+  /// Throws as LibTorch does where `x` is not on the device.
+  at::Tensor argument(const at::Tensor& x);
+
+  /// Tensors, lists of tensors and generators in place; other values stay as they are.
+  /// @param takes  whether a tensor of the CPU is taken as it is
+  template <class Takes>
+  void argument(c10::IValue& value, const Takes& takes);
+
+  /// What the kernel made of arguments that it may resize or set.
+  void update_arguments() const;
+
+  /// `result` on the device: the tensor of the argument that it is, or another one on the memory of an argument, or a
+  /// new one.
+  at::Tensor result(const at::Tensor& result);
+  void result(c10::IValue& value);
+
+ private:
+  struct Pair {
+    at::Tensor device;
+    at::Tensor host;
+  };
+  std::string op_;
+  DeviceCode code_;
+  std::vector<Pair> pairs_;
+  std::map<const c10::StorageImpl*, c10::Storage> to_host_, to_device_;
+};
+
+template <class Takes>
+void OnHost::argument(c10::IValue& value, const Takes& takes) {
+  const auto one = [&](const at::Tensor& x) { return x.defined() && x.is_cpu() && takes(x) ? x : argument(x); };
+  if (value.isTensor()) {
+    value = one(value.toTensor());
+  } else if (value.isTensorList()) {
+    c10::List<at::Tensor> list;
+    for (const at::Tensor& x : value.toTensorVector()) list.push_back(one(x));
+    value = std::move(list);
+  } else if (value.isOptionalTensorList()) {
+    c10::List<std::optional<at::Tensor>> list;
+    for (const std::optional<at::Tensor>& x : value.toOptionalTensorVector()) {
+      list.push_back(x.has_value() ? std::optional(one(*x)) : x);
+    }
+    value = std::move(list);
+  }
+}
+
+}  // namespace casdm::testing

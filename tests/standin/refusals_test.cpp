@@ -1,0 +1,133 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <unistd.h>
+
+#include "casdm/on_device.h"
+#include "casdm/random.h"
+#include "cuda/device.h"
+#include "standin/standin.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+std::string refusal(const std::function<void()>& use) {
+  try {
+    use();
+    return "";
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  }
+}
+
+/// The signal that ends a child process in which `use` runs; 0: none does.
+template <class Use>
+int signal_of(const Use& use) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGSEGV, SIG_DFL);
+    use();
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+}  // namespace
+
+TEST_CASE("the stand-in computes what the CPU does, also backwards and on views") {
+  const auto run = [](c10::Device device) {
+    const Tensor x = fill(1, {4, 6, 8, 8}).to(device).detach().requires_grad_();
+    const Tensor weight = fill(2, {8, 6, 3, 3}).to(device).detach().requires_grad_();
+    const Tensor y = at::silu(at::group_norm(at::conv2d(x, weight, {}, 2, 1), 4));
+    const Tensor flat = y.flatten(2).transpose(1, 2);
+    const Tensor loss = at::matmul(flat, flat.transpose(1, 2)).square().mean() + x.narrow(1, 2, 3).abs().sum();
+    const auto grads = torch::autograd::grad({loss}, {x, weight});
+    return std::vector<Tensor>{loss.detach().cpu(), grads[0].cpu(), grads[1].cpu()};
+  };
+  const std::vector<Tensor> cpu = run(c10::Device(c10::kCPU)), device = run(cuda());
+  for (std::size_t i = 0; i < cpu.size(); ++i) CHECK(at::equal(cpu[i], device[i]));
+}
+
+TEST_CASE("the stand-in writes into tensors as they are: in place, through views and into others' memory") {
+  Tensor x = at::zeros({4, 4}, at::TensorOptions(cuda()));
+  x.narrow(0, 1, 2).add_(1).select(1, 3).mul_(5);
+  CHECK(at::equal(x.sum(0).cpu(), at::tensor({2.0f, 2.0f, 2.0f, 10.0f})));
+  Tensor out = at::empty({0}, x.options());
+  at::add_out(out, x, x);
+  CHECK(at::equal(out.cpu(), x.cpu() * 2));
+  x.set_(out);
+  CHECK(x.data_ptr() == out.data_ptr());
+}
+
+TEST_CASE("the stand-in refuses tensors of two devices, except numbers beside elements") {
+  const Tensor host = at::ones({3}), device = at::ones({3}, at::TensorOptions(cuda()));
+  CHECK(refusal([&] { device + host; }).find("found at least two devices, cuda:0 and cpu") != std::string::npos);
+  CHECK(refusal([&] { at::cat({device, host}); }).find("aten::cat") != std::string::npos);
+  CHECK(refusal([&] { at::matmul(device, host); }).find("two devices") != std::string::npos);
+  CHECK(refusal([&] { device + host[0]; }).empty());
+  CHECK(!refusal([&] { at::stack({device[0], host[0]}); }).empty());
+}
+
+TEST_CASE("the stand-in refuses another device's generator, a second device, and operators that CUDA lacks") {
+  const at::TensorOptions device(cuda());
+  CHECK(refusal([&] {
+          at::randn({3}, make_generator(1, c10::Device(c10::kCPU)), device);
+        }).find("Expected a 'cuda' device type for generator but found 'cpu'") != std::string::npos);
+  CHECK(refusal([&] { at::randn({3}, make_generator(1, cuda()), device); }).empty());
+  CHECK(!refusal([&] { at::empty({3}, at::TensorOptions(c10::Device(c10::kCUDA, 1))); }).empty());
+  // The CPU's half of scaled dot product attention.
+  const Tensor q = at::ones({1, 1, 4, 8}, device);
+  CHECK(refusal([&] { at::_scaled_dot_product_flash_attention_for_cpu(q, q, q); }).find("'CUDA' backend") !=
+        std::string::npos);
+}
+
+TEST_CASE("the stand-in refuses what CUDA cannot repeat to the bit, while run.deterministic asks for that") {
+  const Tensor x = fill(1, {1, 1, 8, 8}).to(cuda()).detach().requires_grad_();
+  const auto backward = [](const Tensor& y, const Tensor& input) { torch::autograd::grad({y.sum()}, {input}); };
+  CHECK(refusal([&] { backward(at::adaptive_avg_pool2d(x, {3, 3}), x); }).find("deterministic") != std::string::npos);
+  at::globalContext().setDeterministicAlgorithms(false, false);
+  CHECK(refusal([&] { backward(at::adaptive_avg_pool2d(x, {3, 3}), x); }).empty());
+  at::globalContext().setDeterministicAlgorithms(true, false);
+}
+
+TEST_CASE("the stand-in counts launches, waits and their bytes") {
+  const Tensor host = at::ones({100});
+  const auto used = [](const auto& use) {
+    const DeviceUse before = device_use();
+    use();
+    return device_use() - before;
+  };
+  Tensor device;
+  const DeviceUse pageable = used([&] { device = host.to(cuda()); });
+  CHECK(pageable.waits == 1);
+  CHECK(pageable.waited_bytes == 400);
+  CHECK(pageable.reasons.contains("a copy to the device"));
+  const DeviceUse pinned = used([&] { to_device(host, cuda()); });
+  CHECK(pinned.waits == 0);
+  CHECK(pinned.free_copies == 1);
+  const DeviceUse computed = used([&] { (device * 2 + 1).view({10, 10}).sum(); });
+  CHECK(computed.launches == 3);
+  CHECK(computed.waits == 0);
+  CHECK(computed.allocations == 3);
+  const DeviceUse read = used([&] { device[3].item<float>(); });
+  CHECK(read.items == 1);
+  CHECK(read.waits == 1);
+  CHECK(used([&] { device.nonzero(); }).waits == 1);
+  CHECK(used([&] { device.index({device > 0}); }).waits == 1);
+  CHECK(describe_waits(pageable) == "1 waits: 1 x a copy to the device");
+}
+
+TEST_CASE("the host cannot touch the stand-in's memory while that is guarded, and kernels can") {
+  const Tensor x = at::ones({100}, at::TensorOptions(cuda()));
+  const auto read = [&] { (void)*static_cast<volatile const float*>(x.const_data_ptr()); };
+  CHECK(signal_of(read) == 0);
+  const GuardedDeviceMemory guarded;
+  CHECK(signal_of(read) == SIGSEGV);
+  CHECK(x.add(1).sum().item<float>() == 200);
+}
