@@ -1,0 +1,96 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "casdm/text.h"
+#include "cuda/components.h"
+#include "cuda/device.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Networks of a few channels, and few steps of sampling, wherever they are in `value`.
+void make_small(Value& value) {
+  if (value.is_array()) {
+    for (Value& element : value.as_array()) make_small(element);
+  }
+  if (!value.is_table()) return;
+  const Value* type = value.find("type");
+  if (type != nullptr && type->is_string() && type->as_string().ends_with("unet")) {
+    value.set("channels", std::int64_t{8});
+    value.set("groups", std::int64_t{4});
+    value.set("num_res_blocks", std::int64_t{1});
+    if (const Value* width = value.find("num_head_channels"); width != nullptr && width->as_integer() > 0) {
+      value.set("num_head_channels", std::int64_t{8});
+    }
+  }
+  if (value.find("num_inference_steps") != nullptr) value.set("num_inference_steps", std::int64_t{4});
+  for (auto& [key, entry] : value.as_table()) make_small(entry);
+}
+
+/// Of the images, for networks of six levels and of fewer.
+std::int64_t small_size(std::int64_t size) { return size > 64 ? 32 : 16; }
+
+/// The experiment of `file` on small images of shapes, `images` of which are trained with in steps of two.
+LoadedExperiment small(const fs::path& file, const fs::path& folder, const std::string& name, std::int64_t images,
+                       const std::vector<std::string>& overrides) {
+  const LoadedExperiment whole = load_experiment(file, {}, {CASDM_TEST_PLUGIN_DIR});
+  const DataOptions& data = whole.options.data;
+  const std::string labels = data.use_labels ? ", use_labels=true, label_dropout=0.5" : "";
+  std::vector<std::string> settings = {
+      text("data={type=\"shapes\", image_size=", small_size(data.image_size), labels, "}"),
+      "run.name=" + name,
+      "run.directory=" + folder.string(),
+      "run.threads=1",
+      "train.batch_size=2",
+      "train.accumulate=1",
+      "log.every_images=2",
+      "log.sample_count=2",
+      "log.sample_every_images=1000",
+      "checkpoint.every_images=1000"};
+  settings.insert(settings.end(), overrides.begin(), overrides.end());
+  LoadedExperiment experiment = load_experiment(file, settings, {CASDM_TEST_PLUGIN_DIR});
+  make_small(experiment.resolved);
+  experiment.resolved.find("train")->set("total_images", images);
+  Value& optimizer = *experiment.resolved.find("optimizer");
+  if (optimizer.find("decay_images") != nullptr) optimizer.set("decay_images", std::int64_t{0});
+  return resolve_experiment(experiment.resolved, {CASDM_TEST_PLUGIN_DIR});
+}
+
+std::vector<fs::path> shipped_configs() {
+  std::vector<fs::path> result;
+  for (const auto& entry : fs::directory_iterator(source_dir() / "configs")) {
+    if (entry.path().extension() == ".toml") result.push_back(entry.path());
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("every shipped config, made small, trains on the stand-in as on the CPU, draws its grid, and resumes") {
+  const MetricUses weights;
+  const std::vector<fs::path> configs = shipped_configs();
+  CHECK(configs.size() > 30);
+  for (const fs::path& config : configs) {
+    const TemporaryFolder folder;
+    const std::string name = config.stem().string();
+    CAPTURE(name);
+    const std::vector<std::string> judged = {"evaluate.every_images=0"};
+    run(small(config, folder.path(), "cpu", 2, judged));
+    const Checkpoint half = run(small(config, folder.path(), "device", 2, on_cuda(judged)));
+    const LineDifference first =
+        difference(records(folder.path() / "cpu").front(), records(folder.path() / "device").front());
+    CHECK_MESSAGE(first.loss < 2e-5, name << ": losses of the first step differ by " << first.loss);
+    CHECK_MESSAGE(first.gradient < 1e-3, name << ": gradient norms of the first step differ by " << first.gradient);
+    CHECK(fs::exists(folder.path() / "device" / "samples" / "2.png"));
+    resume(small(config, folder.path(), "device", 4, on_cuda(judged)), half);
+    CHECK(records(folder.path() / "device").back().find("images")->as_integer() == 4);
+    CHECK(fs::exists(folder.path() / "device" / "samples" / "4.png"));
+  }
+}
