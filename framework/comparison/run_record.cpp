@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::size_t kLargestLog = std::size_t{1} << 31;
+
 /// Calls `use` with each line of `content`, from the last one to the first, until it returns true.
 void from_the_end(std::string_view content, const std::function<bool(std::string_view)>& use) {
   // What follows the last line break is a line that is not whole.
@@ -44,7 +46,7 @@ Value record_of(std::string_view line) {
 
 std::string log_of(const fs::path& folder) {
   const fs::path log = folder / "metrics.jsonl";
-  return fs::exists(log) ? read_file(log) : "";
+  return fs::exists(log) ? read_regular_file(log, kLargestLog) : "";
 }
 
 /// Adds the finite numbers in `value`, at any depth: "loss.eps" of {"loss": {"eps": {"mean": ...}}}.

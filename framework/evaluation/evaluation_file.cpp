@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kKeyDigits = 16;
+constexpr std::size_t kLargestRecord = 16 << 20;
 
 /// A name of weights, which may be the path of a file, as a part of a file's name.
 std::string as_file_name(const std::string& weights) {
@@ -70,7 +71,7 @@ std::optional<Value> EvaluationFile::read() const {
   std::error_code ignored;
   if (path_.empty() || !fs::exists(path_, ignored)) return std::nullopt;
   try {
-    Value record = from_json(read_file(path_));
+    Value record = from_json(read_regular_file(path_, kLargestRecord));
     check_seal(record);
     table_of({record});  // throws where it lacks anything that is shown
     return record;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <string_view>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
@@ -74,6 +76,15 @@ void write_png(const fs::path& path, const Image& image, const PngText& about) {
   AtomicFile file(path);
   file.write(encode_png(image, about));
   file.commit(false);
+}
+
+bool is_png_of_ours(const fs::path& path) {
+  constexpr std::string_view mark("Software\0casdm ", 15);
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;
+  std::string start(1024, '\0');
+  std::ifstream(path, std::ios::binary).read(start.data(), static_cast<std::streamsize>(start.size()));
+  return start.find(mark) != std::string::npos;
 }
 
 Image to_image(const at::Tensor& chw) {

@@ -21,6 +21,9 @@ std::string encode_png(const Image& image, const PngText& about = {});
 /// Writes them as an AtomicFile. Throws Error naming the file when writing fails.
 void write_png(const std::filesystem::path& path, const Image& image, const PngText& about = {});
 
+/// Whether the file is a PNG that says this program has made it.
+bool is_png_of_ours(const std::filesystem::path& path);
+
 /// The image of a tensor: uint8 [C, H, W], C = 1 or 3, on any device.
 Image to_image(const at::Tensor& chw);
 

@@ -87,6 +87,7 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   std::vector<std::string> modules;
   for (const NamedModule& module : model.modules) modules.push_back(module.name);
   check_networks(checkpoint, experiment.resolved, modules, *experiment.host);
+  report_other_meaning("the networks were trained for other settings", checkpoint.config(), experiment.resolved);
   checkpoint.load_weights(model.modules, request.weights);
   if (!checkpoint.has_average(request.weights)) {
     for (const NamedModule& module : model.modules) {

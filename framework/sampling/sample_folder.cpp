@@ -54,16 +54,16 @@ bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs)
   return with_pngs && index && *index < count && png_name(*index) == name;
 }
 
-/// Whether the file says that `casdm sample` has made it, whatever sampling.json says.
+/// Whether the file says that this program has made it, whatever sampling.json says.
 bool is_signed(const fs::path& path) {
-  constexpr std::streamoff kEnds = 1024;
   if (path.filename() == kPart) return true;
+  if (path.filename() != kNpz) return is_png_of_ours(path);
+  constexpr std::streamoff kEnds = 1024;
   std::ifstream file(path, std::ios::binary);
   std::string end(static_cast<std::size_t>(kEnds), '\0');
-  const bool is_npz = path.filename() == kNpz;  // its directory is at the end
-  if (is_npz && fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);
+  if (fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);  // the directory is there
   file.read(end.data(), kEnds);
-  return end.find(is_npz ? std::string(kRecord) : std::string("Software\0casdm ", 15)) != std::string::npos;
+  return end.find(kRecord) != std::string::npos;
 }
 
 const Value& member(const Value& table, std::string_view key) {

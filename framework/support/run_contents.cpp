@@ -1,6 +1,7 @@
 #include "framework/support/run_contents.h"
 
 #include <algorithm>
+#include <regex>
 #include <string_view>
 #include <system_error>
 
@@ -12,6 +13,8 @@ namespace casdm {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr std::string_view kAside = "set-aside-";
 
 bool has(const fs::path& folder, const char* name) {
   std::error_code ignored;
@@ -38,14 +41,30 @@ std::string owner_of(const fs::path& path) {
 }  // namespace
 
 bool is_of_run(const std::string& name) {
-  constexpr std::string_view aside = "set-aside-";
   if (name.starts_with(".tmp-") || name.starts_with("events.out.tfevents.")) return true;
-  if (name.starts_with(aside)) {
-    return name.size() > aside.size() && name.find_first_not_of("0123456789", aside.size()) == std::string::npos;
+  if (name.starts_with(kAside)) {
+    return name.size() > kAside.size() && name.find_first_not_of("0123456789", kAside.size()) == std::string::npos;
   }
   const std::string_view known[] = {"config.toml", "init.json", "metrics.jsonl", ".lock",     "samples",
                                     "checkpoints", "ema",       "report.html",   "evaluation"};
   return std::find(std::begin(known), std::end(known), name) != std::end(known);
+}
+
+bool is_folder_of_run(const std::string& name) {
+  const std::string_view known[] = {"samples", "checkpoints", "ema", "evaluation"};
+  return name.starts_with(kAside) || std::find(std::begin(known), std::end(known), name) != std::end(known);
+}
+
+std::optional<std::int64_t> images_of_evaluation(const std::string& name) {
+  static const std::regex form("([0-9]{12})-[A-Za-z0-9_]{0,64}-[0-9a-f]{16}\\.(json|state)");
+  std::smatch parts;
+  if (!std::regex_match(name, parts, form)) return std::nullopt;
+  return std::stoll(parts[1].str());
+}
+
+bool is_of_evaluations(const std::string& name) {
+  static const std::regex floor("floor-[0-9a-f]{16}\\.json");
+  return images_of_evaluation(name) || std::regex_match(name, floor);
 }
 
 void refuse_inside_run(const std::string& command, const fs::path& out) {

@@ -1,7 +1,6 @@
 #include "framework/training/initial_weights.h"
 
 #include <algorithm>
-#include <iostream>
 #include <optional>
 
 #include "casdm/error.h"
@@ -11,7 +10,6 @@
 #include "framework/interchange/recorded_options.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
-#include "framework/training/experiment_change.h"
 #include "framework/training/network_check.h"
 
 namespace casdm {
@@ -101,36 +99,6 @@ Pretrained weights_in(const Source& source, const std::string& module) {
   return source.checkpoint ? pretrained(*source.checkpoint, module) : pretrained(source.file, module);
 }
 
-/// [noise], and [head] without its networks: what the networks' outputs mean.
-Value meaning_of(const Value& experiment) {
-  Value result{Value::Table{}};
-  for (const char* name : {"noise", "head"}) {
-    const Value* table = experiment.find(name);
-    if (table == nullptr) continue;
-    Value own = *table;
-    std::erase_if(own.as_table(), [](const Value::Member& member) { return member.second.is_table(); });
-    result.set(name, std::move(own));
-  }
-  return result;
-}
-
-/// Names on stderr in what the run that the weights come from gave them another meaning than the experiment does. They
-/// may be meant so: theta of a DDPM serves in a cascade.
-void report_other_meaning(const InitOptions& init, const Value& theirs, const Value& ours) {
-  Value before = meaning_of(theirs);
-  const Value after = meaning_of(ours);
-  std::vector<std::string> lines;
-  const Value* head = before.find("head");
-  if (head != nullptr && to_json(*head->find("type")) != to_json(*after.find("head")->find("type"))) {
-    lines.push_back("\n  [head] was " + to_json(*head));
-    before.set("head", *after.find("head"));
-  }
-  for (const ExperimentChange& change : changes(before, after)) lines.push_back("\n  " + to_string(change));
-  if (lines.empty()) return;
-  std::cerr << "[[init]]: " << init.module << " was trained for other settings in " << init.from.string() << ':'
-            << join(lines, "") << '\n';
-}
-
 std::vector<NamedModule>::const_iterator find_module(const std::vector<NamedModule>& modules, const InitOptions& init) {
   const auto module =
       std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == init.module; });
@@ -162,7 +130,10 @@ void load_initial_weights(const Model& model, const LoadedExperiment& experiment
       check_recorded_options(weights.file.metadata, *table, init.from.string(), "head." + init.module);
       check_network(weights, init.from.string(), experiment.resolved, init.module, *experiment.host);
     }
-    if (source.checkpoint) report_other_meaning(init, source.checkpoint->config(), experiment.resolved);
+    if (source.checkpoint) {
+      report_other_meaning(text("[[init]]: ", init.module, " was trained for other settings in ", init.from.string()),
+                           source.checkpoint->config(), experiment.resolved);
+    }
     load_state(*module->module, weights.file.tensors, init.from.string());
     taken.set(init.module, record_of(init, source));
   }

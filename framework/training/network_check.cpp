@@ -2,10 +2,12 @@
 
 #include <iostream>
 #include <optional>
+#include <vector>
 
 #include "casdm/backbone.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/interchange/weight_layouts.h"
@@ -30,7 +32,34 @@ std::optional<Metadata> unseen_options(const Pretrained& weights, const std::str
   return result;
 }
 
+/// [noise], and [head] without its networks: what the networks' outputs mean.
+Value meaning_of(const Value& experiment) {
+  Value result{Value::Table{}};
+  for (const char* name : {"noise", "head"}) {
+    const Value* table = experiment.find(name);
+    if (table == nullptr) continue;
+    Value own = *table;
+    std::erase_if(own.as_table(), [](const Value::Member& member) { return member.second.is_table(); });
+    result.set(name, std::move(own));
+  }
+  return result;
+}
+
 }  // namespace
+
+void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours) {
+  Value before = meaning_of(theirs);
+  const Value after = meaning_of(ours);
+  std::vector<std::string> lines;
+  const Value* head = before.find("head");
+  if (head != nullptr && to_json(*head->find("type")) != to_json(*after.find("head")->find("type"))) {
+    lines.push_back("\n  [head] was " + to_json(*head));
+    before.set("head", *after.find("head"));
+  }
+  for (const ExperimentChange& change : changes(before, after)) lines.push_back("\n  " + to_string(change));
+  if (lines.empty()) return;
+  std::cerr << what << ':' << join(lines, "") << '\n';
+}
 
 void check_network(const Pretrained& weights, const std::string& source, const Value& experiment,
                    const std::string& module, const PluginHost& host) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "framework/loading/plugin_host.h"
@@ -14,7 +15,12 @@ namespace casdm {
 void check_network(const Pretrained& weights, const std::string& source, const Value& experiment,
                    const std::string& module, const PluginHost& host);
 
-/// The same of every network whose table under [head] is another than in the experiment of `checkpoint`.
+/// Names on stderr, after `what`, in which settings that give the networks' outputs their meaning, [noise] and [head],
+/// the resolved experiment `ours` differs from `theirs`, which trained them. They may be meant so: theta of a DDPM
+/// serves in a cascade.
+void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours);
+
+/// check_network of every network whose table under [head] is another than in the experiment of `checkpoint`.
 void check_networks(const Checkpoint& checkpoint, const Value& experiment, const std::vector<std::string>& modules,
                     const PluginHost& host);
 

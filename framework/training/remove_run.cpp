@@ -35,8 +35,9 @@ bool is_ours(const std::string& place, const fs::directory_entry& entry) {
   }
   const bool is_png = entry.path().extension() == ".png" && is_number(entry.path().stem().string());
   if (place == "samples") return is_png && entry.is_regular_file();
-  if (place == "evaluation") return entry.path().extension() == ".json" || entry.path().extension() == ".state";
-  return !name.starts_with(".tmp-") && is_of_run(name);
+  if (place == "evaluation") return is_of_evaluations(name) && entry.is_regular_file();
+  if (name.starts_with(".tmp-") || !is_of_run(name)) return false;
+  return is_folder_of_run(name) ? entry.is_directory() : entry.is_regular_file();
 }
 
 [[noreturn]] void refuse(const fs::path& stranger, const fs::path& folder) {

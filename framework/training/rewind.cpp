@@ -4,12 +4,15 @@
 
 #include <charconv>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/log_file.h"
@@ -27,27 +30,20 @@ std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
   for (const auto& entry : fs::directory_iterator(run.samples())) {
     const std::string name = entry.path().filename().string();
     std::int64_t images = 0;
-    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), images);
-    if (failure == std::errc() && entry.is_regular_file() &&
-        name.substr(static_cast<std::size_t>(end - name.data())) == ".png") {
-      result.emplace_back(images, entry.path());
-    }
+    std::from_chars(name.data(), name.data() + name.size(), images);
+    if (name == text(images, ".png") && is_png_of_ours(entry.path())) result.emplace_back(images, entry.path());
   }
   return result;
 }
 
-/// Evaluations of a run's checkpoints: evaluation/<images>-<...>.
+/// Evaluations of a run's checkpoints.
 std::vector<std::pair<std::int64_t, fs::path>> evaluations_in(const RunFolder& run) {
   std::vector<std::pair<std::int64_t, fs::path>> result;
   const fs::path folder = run.path() / "evaluation";
   if (!fs::is_directory(folder)) return result;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    std::int64_t images = 0;
-    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), images);
-    if (failure == std::errc() && entry.is_regular_file() && end != name.data() + name.size() && *end == '-') {
-      result.emplace_back(images, entry.path());
-    }
+    const std::optional<std::int64_t> images = images_of_evaluation(entry.path().filename().string());
+    if (images && entry.is_regular_file()) result.emplace_back(*images, entry.path());
   }
   return result;
 }

@@ -21,8 +21,8 @@ void Dpmpp2mSdeOptions::describe(Schema<Dpmpp2mSdeOptions>& s) {
 Dpmpp2mSolver::Dpmpp2mSolver(const NoiseLevelOptions& options, double eta, const Spec& spec)
     : clean_image_(options),
       eta_(eta),
-      initial_scale_(spec.schedule->prior_std()),
       levels_(noise_levels(*spec.schedule, options, LevelGrid::whole)),
+      initial_scale_(initial_noise(*spec.schedule, options, levels_.front())),
       plan_(plan_of(levels_, eta > 0)) {}
 
 Tensor Dpmpp2mSolver::step(const StepInput& input) {

@@ -37,8 +37,8 @@ class Dpmpp2mSolver : public Sampler {
  private:
   CleanImage clean_image_;
   double eta_;
-  double initial_scale_;
   std::vector<SampledLevel> levels_;
+  double initial_scale_;
   std::vector<SampleStep> plan_;
   Tensor x0_before_;
 };

@@ -133,6 +133,11 @@ std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const Noi
   return levels;
 }
 
+double initial_noise(const NoiseScheduler& schedule, const NoiseLevelOptions& options, const NoiseLevel& first) {
+  const bool begins_below = options.spacing == LevelSpacing::karras && options.sigma_max > 0;
+  return begins_below ? first.sigma : schedule.prior_std();
+}
+
 Tensor clean_image_at(const SampledLevel& level, const CleanImage& clean_image, const StepInput& input, double scale) {
   if (!level.is_between_timesteps) return clean_image(input.estimate);
   return clean_image.between_timesteps(input.estimate, input.x_t / scale, level.ratio());

@@ -66,6 +66,10 @@ enum class LevelGrid {
 std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options,
                                        LevelGrid grid);
 
+/// The standard deviation of the noise that a sampler in the path's own units begins with: the path's, or that of the
+/// first level where sigma_max puts it below.
+double initial_noise(const NoiseScheduler& schedule, const NoiseLevelOptions& options, const NoiseLevel& first);
+
 /// The clean image of an estimate made at `level`, where input.x_t is `scale` times x0 + sigma/alpha eps.
 Tensor clean_image_at(const SampledLevel& level, const CleanImage& clean_image, const StepInput& input, double scale);
 

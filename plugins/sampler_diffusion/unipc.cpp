@@ -42,8 +42,8 @@ void UniPcOptions::describe(Schema<UniPcOptions>& s) {
 UniPcSampler::UniPcSampler(const Options& options, const Spec& spec)
     : clean_image_(options),
       options_(options),
-      initial_scale_(spec.schedule->prior_std()),
       levels_(noise_levels(*spec.schedule, options, LevelGrid::whole)),
+      initial_scale_(initial_noise(*spec.schedule, options, levels_.front())),
       plan_(plan_of(levels_, false)) {}
 
 void UniPcSampler::start() {

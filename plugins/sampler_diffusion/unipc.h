@@ -48,8 +48,8 @@ class UniPcSampler final : public Sampler {
 
   CleanImage clean_image_;
   UniPcOptions options_;
-  double initial_scale_;
   std::vector<SampledLevel> levels_;
+  double initial_scale_;
   std::vector<SampleStep> plan_;
   std::vector<Tensor> history_;  ///< clean images, one for each evaluation so far
   Tensor x_before_;              ///< corrected x that the last step started from

@@ -353,6 +353,46 @@ TEST_CASE("what a run keeps for its life is refused at a resume, with what to do
   CHECK_FALSE(fs::exists(folder / "checkpoints/000000000032"));
 }
 
+TEST_CASE("files of the user's in a run are left alone whatever their names begin with") {
+  const Trained trained;
+  const fs::path run = trained.folder.path() / "runs/small";
+  fs::create_directories(run / "evaluation");
+  const std::vector<fs::path> mine = {run / "evaluation/2026-11-26-notes.md", run / "evaluation/90000-mine.json",
+                                      run / "samples/20261126.png", run / "samples/0100.png"};
+  for (const fs::path& file : mine) write_file(file, "mine");
+  write_file(run / "evaluation/000000000099-ema-0123456789abcdef.json", "{}");
+  fs::remove_all(run / "checkpoints/000000000024");
+  REQUIRE(trained.run(std::string(kResume)).status == 0);
+  for (const fs::path& file : mine) CHECK_MESSAGE(fs::exists(file), file.string());
+  CHECK_FALSE(fs::exists(run / "evaluation/000000000099-ema-0123456789abcdef.json"));
+
+  const std::string again = "casdm train small.toml --overwrite";
+  for (const char* name : {"evaluation/notes.json", "evaluation/x.state"}) {
+    for (const fs::path& file : mine) fs::remove(file);
+    write_file(run / name, "mine");
+    const Outcome refused = trained.run(again);
+    CHECK(refused.status == 2);
+    CHECK_MESSAGE(contains(refused.err, "was not made by a training"), refused.err);
+    fs::remove(run / name);
+  }
+  for (const char* name : {"report.html", "init.json", "evaluation/000000000099-ema-0123456789abcdef.json"}) {
+    fs::create_directory(run / name);
+    write_file(run / name / "thesis.txt", "mine");
+    CHECK(trained.run(again).status == 2);
+    CHECK(fs::exists(run / name / "thesis.txt"));
+    fs::remove_all(run / name);
+  }
+  CHECK(trained.run(again).status == 0);
+}
+
+TEST_CASE("a log that is a pipe is not waited for") {
+  const Trained trained;
+  const Outcome outcome = trained.run(
+      "rm runs/small/metrics.jsonl && mkfifo runs/small/metrics.jsonl && timeout 20 casdm report runs/small");
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(contains(outcome.err, "metrics.jsonl is not a regular file"), outcome.err);
+}
+
 TEST_CASE("networks of other options than were trained are refused where no shape shows it") {
   const Trained trained;
   const std::string log = read_file(trained.folder.path() / "runs/small/metrics.jsonl");
@@ -364,6 +404,9 @@ TEST_CASE("networks of other options than were trained are refused where no shap
   }
   CHECK(read_file(trained.folder.path() / "runs/small/metrics.jsonl") == log);
   CHECK_FALSE(fs::exists(trained.folder.path() / "s"));
+  const Outcome other = trained.run("casdm sample runs/small --num 1 --out t --set noise.offset=0.01");
+  CHECK(other.status == 0);
+  CHECK_MESSAGE(contains(other.err, "trained for other settings:\n  noise.offset: 0.008 -> 0.01"), other.err);
 }
 
 TEST_CASE("weights of a run whose outputs meant something else are taken with a word") {

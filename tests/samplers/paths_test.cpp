@@ -83,6 +83,20 @@ TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
   CHECK(ratio == doctest::Approx(4).epsilon(0.3));
 }
 
+TEST_CASE("a sampler that begins below the path's most noise begins with the noise of its first level") {
+  const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
+  const std::string options = steps(40, "karras") + "\nsigma_max = 1.0";
+  for (const std::string path : {"edm", "linear"}) {
+    const auto schedule = make<NoiseScheduler>(path, "", {});
+    for (const std::string type : {"dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
+      INFO(path, " ", type);
+      const auto sampler = make_sampler(type, options, schedule);
+      CHECK(sampler->initial_scale() == doctest::Approx(path == "edm" ? 1 : std::sqrt(0.5)).epsilon(1e-6));
+      CHECK(make_sampler(type, steps(40, "karras"), schedule)->initial_scale() == schedule->prior_std());
+    }
+  }
+}
+
 TEST_CASE("an option that another one makes meaningless is refused") {
   const auto betas = make_beta_schedule("linear", "num_train_timesteps = 100");
   const std::string respaced = "timestep_respacing = \"10\"\n";
