@@ -79,14 +79,12 @@ std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std
   return snapshots;
 }
 
-/// [head] of the run's newest checkpoint; null where there is none that can be read.
-Value head_of(const RunFolder& run) {
+/// The experiment of the run's newest checkpoint; an empty table where there is none that can be read.
+Value experiment_of(const RunFolder& run) {
   try {
-    const Checkpoint checkpoint = Checkpoint::open(run.path());
-    const Value* head = checkpoint.config().find("head");
-    return head != nullptr ? *head : Value();
+    return Checkpoint::open(run.path()).config();
   } catch (const Error&) {
-    return {};
+    return Value(Value::Table{});
   }
 }
 
@@ -109,7 +107,11 @@ int ema_command(const std::vector<std::string>& words) {
   remove_leftovers(fs::absolute(a.out).parent_path());
   std::map<std::string, std::string> metadata = {
       {"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}};
-  if (const Value head = head_of(run); !head.is_null()) metadata[kHeadOfRun] = to_json(head);
+  const Value experiment = experiment_of(run);
+  if (const Value* head = experiment.find("head")) {
+    metadata[kHeadOfRun] = to_json(*head);
+    metadata[kMeaning] = to_json(meaning_of(experiment));
+  }
   write_checked_tensors(a.out, average.tensors, marked(std::move(metadata), kCommand));
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";

@@ -105,13 +105,14 @@ const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const 
   throw ConfigError(text("export: the layouts of ", a.module, " are ", join(names, ", "), "; got ", quoted(a.layout)));
 }
 
-void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network) {
+/// @param meaning  `meaning_of` the run's experiment
+void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network, const Value& meaning) {
   const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
   if (layout != nullptr && !layout->info.weights_file.empty()) {
     return write_weights_folder(a.out, layout->info, foreign, marked({}, kCommand));
   }
-  Metadata metadata{{"format", "pt"}};
+  Metadata metadata{{"format", "pt"}, {kMeaning, to_json(meaning)}};
   record_options(metadata, foreign.recorded);
   write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kCommand));
 }
@@ -140,7 +141,7 @@ int export_command(const std::vector<std::string>& words) {
   const WeightLayoutInfo info = layout != nullptr ? layout->info : WeightLayoutInfo();
   check_output({kCommand, a.out, {}, a.overwrite}, info.weights_file, info.config_file);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  write(a, layout, network);
+  write(a, layout, network, meaning_of(checkpoint.config()));
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'
             << summary_of(network.tensors) << a.out << '\n';
   return 0;

@@ -87,12 +87,17 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   std::vector<std::string> modules;
   for (const NamedModule& module : model.modules) modules.push_back(module.name);
   check_networks(checkpoint, experiment.resolved, modules, *experiment.host);
-  report_other_meaning("the networks were trained for other settings", checkpoint.config(), experiment.resolved);
+  report_other_meaning("the networks were trained for other settings", meaning_of(checkpoint.config()),
+                       experiment.resolved);
   checkpoint.load_weights(model.modules, request.weights);
   if (!checkpoint.has_average(request.weights)) {
-    for (const NamedModule& module : model.modules) {
-      check_network(pretrained(request.weights, module.name), request.weights, experiment.resolved, module.name,
-                    *experiment.host);
+    for (const std::string& module : modules) {
+      const Pretrained weights = pretrained(request.weights, module);
+      check_network(weights, request.weights, experiment.resolved, module, *experiment.host);
+      if (&module == &modules.front()) {
+        report_other_meaning(text(request.weights, " was trained for other settings"), weights.meaning,
+                             experiment.resolved);
+      }
     }
   }
   for (const NamedModule& module : model.modules) move_to(*module.module, device);

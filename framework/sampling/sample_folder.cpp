@@ -33,6 +33,7 @@ constexpr const char* kGrid = "grid.png";
 constexpr const char* kNpz = "samples.npz";
 constexpr const char* kPart = "samples.npz.part";
 constexpr std::size_t kDigits = 6;
+constexpr std::size_t kLargestRecord = 16 << 20;
 
 std::string png_name(std::int64_t index) {
   std::array<char, 32> name;
@@ -56,7 +57,6 @@ bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs)
 
 /// Whether the file says that this program has made it, whatever sampling.json says.
 bool is_signed(const fs::path& path) {
-  if (path.filename() == kPart) return true;
   if (path.filename() != kNpz) return is_png_of_ours(path);
   constexpr std::streamoff kEnds = 1024;
   std::ifstream file(path, std::ios::binary);
@@ -184,9 +184,13 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
     earlier_ = read_record();
   } catch (const Error& error) {
     earlier_ = std::nullopt;
-    if (!overwrite) {
+    // A damaged one still says enough.
+    const std::string content = read_regular_file(path_ / kRecord, kLargestRecord);
+    is_record_ours_ = content.empty() || content.find("casdm") != std::string::npos;
+    if (!overwrite || !is_record_ours_) {
       throw ConfigError(text("sample: ", quoted((path_ / kRecord).string()), " cannot be used: ", error.what(),
-                             ". Choose another folder, or pass --overwrite"));
+                             ". Choose another folder",
+                             is_record_ours_ ? ", or pass --overwrite" : ": no `casdm sample` has written it"));
     }
   }
   std::vector<std::string> differences;
@@ -215,7 +219,9 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
     const bool is_like_ours = png_index(name) || name == kGrid || name == kNpz || name == kPart;
     if (!is_like_ours || (earlier_ && is_of_sampling(name, *earlier_))) continue;
     const bool is_replaced = is_of_sampling(name, sampling_.count, sampling_.with_pngs);
-    if (overwrite && is_replaced && entry.is_regular_file() && is_signed(entry.path())) continue;
+    if (overwrite && is_replaced && entry.is_regular_file() &&
+        (name == kPart ? is_record_ours_ : is_signed(entry.path())))
+      continue;
     strangers.push_back(name);
   }
   if (strangers.empty()) return;

@@ -90,6 +90,7 @@ class SampleFolder {
   Sampling sampling_;
   std::optional<NpzFile> npz_;
   int lock_ = -1;
+  bool is_record_ours_ = false;  ///< a sampling.json that cannot be used, and that this program has written
   bool is_new_folder_ = false;
   bool is_started_ = false;
   bool is_complete_ = false;

@@ -329,24 +329,39 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
                          "\nPass --allow-rebuilt to go on with the plugins as they are now"));
 }
 
+Value meaning_of(const Value& experiment) {
+  Value result{Value::Table{}};
+  for (const char* name : {"noise", "head"}) {
+    const Value* table = experiment.find(name);
+    if (table == nullptr) continue;
+    Value own = *table;
+    std::erase_if(own.as_table(), [](const Value::Member& member) { return member.second.is_table(); });
+    result.set(name, std::move(own));
+  }
+  return result;
+}
+
 Pretrained pretrained(const Checkpoint& from, const std::string& module) {
-  return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module)};
+  return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module), meaning_of(from.config())};
 }
 
 Pretrained pretrained(const fs::path& from, const std::string& module) {
   if (!fs::is_regular_file(from)) return pretrained(Checkpoint::open(from), module);
-  Pretrained result{read_checked_tensors(from), {}};
+  Pretrained result{read_checked_tensors(from), {}, {}};
+  const auto recorded_in = [&](const char* key) {
+    const auto text_of = result.file.metadata.find(key);
+    if (text_of == result.file.metadata.end()) return Value();
+    try {
+      return from_json(text_of->second);
+    } catch (const Error& error) {
+      throw Error(text(from.string(), ": its metadata ", quoted(key), " is damaged: ", error.what()));
+    }
+  };
+  result.meaning = recorded_in(kMeaning);
   NamedTensors of_module = part_of(result.file.tensors, module);
   if (of_module.empty()) return result;
   result.file.tensors = std::move(of_module);
-  const auto head = result.file.metadata.find(kHeadOfRun);
-  if (head == result.file.metadata.end()) return result;
-  try {
-    const Value recorded = from_json(head->second);
-    result.network = network_in(&recorded, module);
-  } catch (const Error& error) {
-    throw Error(text(from.string(), ": its metadata ", quoted(head->first), " is damaged: ", error.what()));
-  }
+  if (const Value head = recorded_in(kHeadOfRun); !head.is_null()) result.network = network_in(&head, module);
   return result;
 }
 

@@ -117,10 +117,17 @@ class Checkpoint {
 struct Pretrained {
   TensorFile file;
   Value network;  ///< its table under [head] in the experiment that trained it; null: not known
+  Value meaning;  ///< `meaning_of` that experiment; null: not known
 };
 
 /// The key in the metadata of a file with the layout of ema.safetensors: [head] of its run, as JSON.
 constexpr const char* kHeadOfRun = "head";
+
+/// [noise] of an experiment, and [head] without its networks: what the networks' outputs mean.
+Value meaning_of(const Value& experiment);
+
+/// The key in the metadata of a file of weights: `meaning_of` the experiment that trained them, as JSON.
+constexpr const char* kMeaning = "meaning";
 
 /// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names
 /// or in the layout of ema.safetensors, whose metadata are kept.

@@ -130,10 +130,8 @@ void load_initial_weights(const Model& model, const LoadedExperiment& experiment
       check_recorded_options(weights.file.metadata, *table, init.from.string(), "head." + init.module);
       check_network(weights, init.from.string(), experiment.resolved, init.module, *experiment.host);
     }
-    if (source.checkpoint) {
-      report_other_meaning(text("[[init]]: ", init.module, " was trained for other settings in ", init.from.string()),
-                           source.checkpoint->config(), experiment.resolved);
-    }
+    report_other_meaning(text("[[init]]: ", init.module, " was trained for other settings in ", init.from.string()),
+                         weights.meaning, experiment.resolved);
     load_state(*module->module, weights.file.tensors, init.from.string());
     taken.set(init.module, record_of(init, source));
   }

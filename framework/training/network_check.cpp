@@ -32,27 +32,16 @@ std::optional<Metadata> unseen_options(const Pretrained& weights, const std::str
   return result;
 }
 
-/// [noise], and [head] without its networks: what the networks' outputs mean.
-Value meaning_of(const Value& experiment) {
-  Value result{Value::Table{}};
-  for (const char* name : {"noise", "head"}) {
-    const Value* table = experiment.find(name);
-    if (table == nullptr) continue;
-    Value own = *table;
-    std::erase_if(own.as_table(), [](const Value::Member& member) { return member.second.is_table(); });
-    result.set(name, std::move(own));
-  }
-  return result;
-}
-
 }  // namespace
 
 void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours) {
-  Value before = meaning_of(theirs);
+  if (theirs.is_null()) return;
+  Value before = theirs;
   const Value after = meaning_of(ours);
   std::vector<std::string> lines;
   const Value* head = before.find("head");
-  if (head != nullptr && to_json(*head->find("type")) != to_json(*after.find("head")->find("type"))) {
+  if (head != nullptr && head->find("type") != nullptr &&
+      to_json(*head->find("type")) != to_json(*after.find("head")->find("type"))) {
     lines.push_back("\n  [head] was " + to_json(*head));
     before.set("head", *after.find("head"));
   }

@@ -15,9 +15,9 @@ namespace casdm {
 void check_network(const Pretrained& weights, const std::string& source, const Value& experiment,
                    const std::string& module, const PluginHost& host);
 
-/// Names on stderr, after `what`, in which settings that give the networks' outputs their meaning, [noise] and [head],
-/// the resolved experiment `ours` differs from `theirs`, which trained them. They may be meant so: theta of a DDPM
-/// serves in a cascade.
+/// Names on stderr, after `what`, in which settings that give the networks' outputs their meaning the resolved
+/// experiment `ours` differs from those that trained them. They may be meant so: theta of a DDPM serves in a cascade.
+/// @param theirs  `meaning_of` an experiment; null: not known
 void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours);
 
 /// check_network of every network whose table under [head] is another than in the experiment of `checkpoint`.

@@ -137,6 +137,12 @@ void RunFolder::remove_if_unused() const {
 
 void RunFolder::lock() {
   if (lock_) return;
+  if (fs::is_symlink(fs::symlink_status(checkpoints()))) {
+    throw ConfigError(text(checkpoints().string(), " is a link to ", quoted(fs::read_symlink(checkpoints()).string()),
+                           ": a training keeps a run's checkpoints in the run itself, so that another run, such as a "
+                           "copy of this one, does not write and remove among them. Move them here, or move the whole "
+                           "run to where there is room, and link to the run"));
+  }
   lock_ = locked(path_);
   for (const fs::path& folder : {path_, checkpoints(), samples(), ema()}) remove_leftovers(folder);
 }

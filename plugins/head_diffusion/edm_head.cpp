@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
 #include <numbers>
 
+#include "casdm/error.h"
 #include "casdm/random.h"
+#include "casdm/text.h"
 
 namespace casdm::head_diffusion {
 
@@ -38,6 +41,15 @@ EdmHead::EdmHead(const EdmOptions& options, const Spec& spec)
     : options_(options),
       schedule_(spec.schedule),
       theta_("theta", options.theta, spec, spec.image.channels, spec.image.channels) {
+  // A path that scales what networks are given, as EDM's does, must do it for the same images.
+  const Tensor t = at::full({1}, schedule_->range().last, at::kDouble), one = at::ones({1, 1, 1, 1}, at::kDouble);
+  const double theirs = schedule_->network_input(one, t).item<double>();
+  const double ours = 1 / variance_at(t).sqrt().item<double>();
+  if (theirs != 1 && std::abs(theirs / ours - 1) > 1e-9) {
+    throw ConfigError(text("sigma_data = ", options.sigma_data,
+                           ", but [noise] scales what networks are given for images of another standard deviation; "
+                           "give both the same sigma_data"));
+  }
   if (options.learned_weight) uncertainty_ = std::make_shared<LossUncertainty>(derive_seed(spec.seed, "uncertainty"));
 }
 

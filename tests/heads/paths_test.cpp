@@ -166,6 +166,13 @@ TEST_CASE("EDM's network is given and asked for values of variance 1 on every pa
   }
 }
 
+TEST_CASE("EDM's head and a path that scales by sigma_data must agree") {
+  const auto path = make<NoiseScheduler>("edm", "sigma_data = 0.3", {});
+  CHECK_NOTHROW(Bench("edm", "sigma_data = 0.3", path));
+  CHECK_THROWS_WITH_AS(Bench("edm", "", path), doctest::Contains("sigma_data = 0.5, but [noise] scales"), ConfigError);
+  CHECK_NOTHROW(Bench("edm", "sigma_data = 0.3", make<NoiseScheduler>("flow", "", {})));
+}
+
 TEST_CASE("EDM's head trains where no signal is left") {
   const auto path = make<NoiseScheduler>("flow", "", {});
   const Bench bench("edm", "", path);

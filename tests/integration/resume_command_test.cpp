@@ -385,6 +385,18 @@ TEST_CASE("files of the user's in a run are left alone whatever their names begi
   CHECK(trained.run(again).status == 0);
 }
 
+TEST_CASE("a run whose checkpoints are a link is not trained on, since they may be another's") {
+  const Trained trained;
+  const fs::path runs = trained.folder.path() / "runs";
+  fs::rename(runs / "small/checkpoints", trained.folder.path() / "big");
+  fs::create_directory_symlink(trained.folder.path() / "big", runs / "small/checkpoints");
+  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=32");
+  CHECK(outcome.status == 2);
+  CHECK_MESSAGE(contains(outcome.err, "runs/small/checkpoints is a link to "), outcome.err);
+  CHECK_FALSE(fs::exists(trained.folder.path() / "big/000000000032"));
+  CHECK(trained.run("casdm sample runs/small --num 1 --out s").status == 0);
+}
+
 TEST_CASE("a log that is a pipe is not waited for") {
   const Trained trained;
   const Outcome outcome = trained.run(
@@ -420,6 +432,15 @@ TEST_CASE("weights of a run whose outputs meant something else are taken with a 
           .err;
   CHECK_MESSAGE(contains(path, "[[init]]: theta was trained for other settings in "), path);
   CHECK_MESSAGE(contains(path, "noise.type: \"noise_beta/cosine\" -> \"noise_beta/linear\""), path);
+  REQUIRE(trained.run("casdm export runs/small --module theta --out theta.safetensors").status == 0);
+  const std::string file =
+      trained
+          .run(
+              "casdm train small.toml --set run.name=file --set "
+              "'init=[{module=\"theta\",from=\"theta.safetensors\"}]' --set noise.type=linear --set "
+              "train.total_images=4")
+          .err;
+  CHECK_MESSAGE(contains(file, "noise.type: \"noise_beta/cosine\" -> \"noise_beta/linear\""), file);
   std::string single = read_file(trained.folder.path() / "small.toml");
   single = single.substr(0, single.find("[head.phi]")) + single.substr(single.find("[[metrics]]"));
   single.replace(single.find("\"cascade\""), 9, "\"single\"");

@@ -209,3 +209,23 @@ TEST_CASE("sampling obeys run.threads") {
     CHECK_MESSAGE(again.status == 0, again.err);
   }
 }
+
+TEST_CASE("--overwrite replaces a damaged sampling.json of ours, and no other") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string sample = "casdm sample runs/small --num 1 --out s";
+  REQUIRE(shell(sample, folder.path()).status == 0);
+  const std::string record = read_file(folder.path() / "s/sampling.json");
+  write_file(folder.path() / "s/sampling.json", record.substr(0, record.size() / 2));
+  CHECK(shell(sample, folder.path()).status == 2);
+  CHECK(shell(sample + " --overwrite", folder.path()).status == 0);
+  for (const char* name : {"sampling.json", "samples.npz.part"}) {
+    CAPTURE(name);
+    fs::create_directory(folder.path() / "mine");
+    write_file(folder.path() / "mine" / name, "my notes");
+    const Outcome refused = shell("casdm sample runs/small --num 1 --out mine --overwrite", folder.path());
+    CHECK_MESSAGE(refused.status == 2, refused.err);
+    CHECK(read_file(folder.path() / "mine" / name) == "my notes");
+    fs::remove_all(folder.path() / "mine");
+  }
+}
