@@ -56,8 +56,9 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
   s.option("t_range", &MetricOptions::t_range,
            "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.")
       .range(0, 1);
-  s.option("t_weight", &MetricOptions::t_weight,
-           "Weight by timestep: `uniform`, or `alpha_bar` = A_t (fades with the noise).");
+  s.option(
+      "t_weight", &MetricOptions::t_weight,
+      "Weight by timestep: `uniform`, or `alpha_bar`, the signal's part of the variance, A_t (fades with the noise).");
   s.option("warmup_images", &MetricOptions::warmup_images, "The weight rises linearly from 0 over this many images.")
       .at_least(0)
       .in_unit("images");

@@ -238,7 +238,8 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
           "resumed run would differ");
     }
     if (term.options.t_weight == MetricWeight::alpha_bar) {
-      value = value * batch.alpha.square().to(value.scalar_type());
+      const Tensor signal = batch.alpha.square();
+      value = value * (signal / (signal + batch.sigma.square())).to(value.scalar_type());
     }
     result.push_back({"metric." + term.name, value, term.options.weight * ramp, module});
   }

@@ -54,8 +54,19 @@ void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, cons
 
 /// The first tensor that holds NaN; empty: none does.
 std::string first_with_nan(const NamedTensors& tensors) {
-  for (const auto& [name, tensor] : tensors) {
-    if (tensor.is_floating_point() && tensor.detach().isnan().any().item<bool>()) return name;
+  const auto has_nan = [](const Tensor& tensor) { return tensor.detach().isnan().any(); };
+  NamedTensors floating = tensors;
+  std::erase_if(floating, [](const auto& named) { return !named.second.is_floating_point(); });
+  // One wait for those of a device, and a look at each only when there is one to name.
+  for (const c10::DeviceType device : {c10::DeviceType::CPU, c10::DeviceType::CUDA}) {
+    std::vector<Tensor> found;
+    for (const auto& [name, tensor] : floating) {
+      if (tensor.device().type() == device) found.push_back(has_nan(tensor));
+    }
+    if (found.empty() || !at::stack(found).any().item<bool>()) continue;
+    for (const auto& [name, tensor] : floating) {
+      if (tensor.device().type() == device && has_nan(tensor).item<bool>()) return name;
+    }
   }
   return "";
 }

@@ -123,7 +123,7 @@ LossTerm SingleHead::simple_term(const Tensor& output, const TrainingBatch& batc
         error_factor(compared, batch.alpha, batch.sigma) / error_factor(predicted, batch.alpha, batch.sigma);
     term.value = per_image(factor, term.value) * term.value;
   } else if (options_.t_weight != TimeWeight::uniform) {
-    term.value = per_image(time_weight(options_, batch.log_snr, predicted), term.value) * term.value;
+    term.value = per_image(time_weight(options_, batch.alpha, batch.sigma, predicted), term.value) * term.value;
   }
   return term;
 }

@@ -28,14 +28,6 @@ Tensor x0_weight(const TimeWeightOptions& options, const Tensor& snr) {
 
 }  // namespace
 
-Tensor time_weight(const TimeWeightOptions& options, const Tensor& log_snr, Prediction predicted) {
-  const Tensor snr = log_snr.exp();
-  const Tensor weight = x0_weight(options, snr);
-  if (predicted == Prediction::epsilon) return weight / snr;
-  if (predicted == Prediction::sample) return weight;
-  return weight / (snr + 1);
-}
-
 Tensor error_factor(Prediction compared, const Tensor& alpha, const Tensor& sigma) {
   switch (compared) {
     case Prediction::epsilon:
@@ -48,6 +40,10 @@ Tensor error_factor(Prediction compared, const Tensor& alpha, const Tensor& sigm
       break;
   }
   return ((alpha + sigma) / sigma).square();
+}
+
+Tensor time_weight(const TimeWeightOptions& options, const Tensor& alpha, const Tensor& sigma, Prediction predicted) {
+  return x0_weight(options, (alpha / sigma).square()) / error_factor(predicted, alpha, sigma);
 }
 
 }  // namespace casdm::head_diffusion

@@ -49,17 +49,17 @@ struct TimeWeightOptions {
   }
 };
 
-/// The factor of the loss in what is predicted (epsilon, sample or v) at `log_snr`, shaped like it; not
-/// for t_weight = "uniform". |x0 - x0'|^2 = |eps - eps'|^2 / S = |v - v'|^2 / (S + 1), so one weight of the clean image
-/// serves all three.
-///   snr, snr_plus_one, truncated_snr   Salimans & Ho 2022, section 4
-///   min_snr                            Hang et al. 2023, section 3.4
-///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2
-at::Tensor time_weight(const TimeWeightOptions& options, const at::Tensor& log_snr, Prediction predicted);
-
 /// The factor c of |error|^2 = c |x0 - x0'|^2 for the error of `compared`, at one x_t = alpha x0 + sigma eps:
 /// epsilon alpha^2/sigma^2, sample 1, v (alpha^2 + sigma^2)^2/sigma^2, flow (alpha + sigma)^2/sigma^2; shaped like
 /// alpha.
 at::Tensor error_factor(Prediction compared, const at::Tensor& alpha, const at::Tensor& sigma);
+
+/// The factor of the loss in what is predicted at x_t = alpha x0 + sigma eps, shaped like alpha; not for t_weight =
+/// "uniform". It is the weight of |x0 - x0'|^2 over error_factor, so one weight serves every prediction.
+///   snr, snr_plus_one, truncated_snr   Salimans & Ho 2022, section 4
+///   min_snr                            Hang et al. 2023, section 3.4
+///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2
+at::Tensor time_weight(const TimeWeightOptions& options, const at::Tensor& alpha, const at::Tensor& sigma,
+                       Prediction predicted);
 
 }  // namespace casdm::head_diffusion

@@ -141,6 +141,26 @@ TEST_CASE("the simple loss may compare another of the four than is predicted, on
   }
 }
 
+TEST_CASE("a weight of the clean image's error makes every prediction one loss, on every path") {
+  for (const Path& path : paths()) {
+    const TrainingBatch batch = batch_on(path);
+    const NoiseScheduler& schedule = *path.schedule;
+    const Tensor x0 = randn(3, {1, kChannels, kSize, kSize}).tanh().expand_as(batch.x0);
+    const Tensor eps = schedule.predict_eps_from_x0(batch.x_t, batch.t, x0);
+    const Tensor snr = (schedule.alpha(path.t) / schedule.sigma(path.t)).square();
+    const Tensor expected = (snr + 1) * mean_per_image((x0 - batch.x0).square());
+    const std::map<std::string, Tensor> believed = {
+        {"epsilon", eps}, {"sample", x0}, {"v_prediction", schedule.velocity(x0, batch.t, eps)}};
+    for (const auto& [predicted, answer] : believed) {
+      INFO(path.name, ": ", predicted);
+      const auto network = function([answer = answer](const Tensor&, const Tensor&) { return answer; });
+      const Bench bench("single", "prediction_type = \"" + predicted + "\"\nt_weight = \"snr_plus_one\"", path.schedule,
+                        {{"theta", network}});
+      CHECK(max_relative_difference(bench.head->losses(batch, NoMetric()).terms.at(0).value, expected) < 1e-9);
+    }
+  }
+}
+
 TEST_CASE("EDM's network is given and asked for values of variance 1 on every path, as the images have sigma_data") {
   const std::vector<std::int64_t> shape = {3, kChannels, 32, 32};
   for (const Path& path : paths()) {

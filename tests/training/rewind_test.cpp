@@ -22,6 +22,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// What the program writes into its PNG files.
+const std::string kOurGrid("grid Software\0casdm 0", 22);
+
 void put(const fs::path& path, const std::string& content) {
   fs::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary) << content;
@@ -40,7 +43,7 @@ RunFolder run_of(const fs::path& path, std::int64_t total, const std::vector<std
   for (std::int64_t images = 8; images <= total; images += 8) {
     run.append(Value::Table{{"images", images}});
     if (images % 16 != 0) continue;
-    put(run.samples() / (std::to_string(images) + ".png"), "grid");
+    put(run.samples() / (std::to_string(images) + ".png"), kOurGrid);
     put(run.ema() / ("0000000000" + std::to_string(images) + "-0.05.safetensors"), "snapshot");
   }
   put(run.samples() / "mine.png", "mine");
@@ -169,11 +172,11 @@ TEST_CASE(
 TEST_CASE("going back never reaches through a link") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 32, {16});
-  put(folder.path() / "theirs" / "32.png", "theirs");
+  put(folder.path() / "theirs" / "32.png", kOurGrid);
   fs::remove_all(run.samples());
   fs::create_directory_symlink(folder.path() / "theirs", run.samples());
   rewind(run, 16, true);
-  CHECK(read_file(folder.path() / "theirs" / "32.png") == "theirs");
+  CHECK(read_file(folder.path() / "theirs" / "32.png") == kOurGrid);
   put(folder.path() / "log", "{\"images\":99}\n");
   fs::remove(run.log());
   fs::create_symlink(folder.path() / "log", run.log());
