@@ -135,7 +135,7 @@ std::optional<Value> SampleFolder::read_record() const {
   const fs::path file = path_ / kRecord;
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return std::nullopt;
-  Value record = from_json(read_file(file));
+  Value record = from_json(read_regular_file(file, kLargestRecord));
   if (member(record, "format").as_integer() != kFormat) {
     throw Error(
         text("format ", member(record, "format").as_integer(), " is not the format ", kFormat, " of this program"));

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -48,11 +49,7 @@ void write_file(const std::filesystem::path& path, std::string_view content) {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream content;
-  if (file) content << file.rdbuf();
-  if (!file) throw Error(text(path.string(), " cannot be read: ", std::strerror(errno)));
-  return content.str();
+  return read_regular_file(path, std::numeric_limits<std::size_t>::max());
 }
 
 std::string near_path(const std::filesystem::path& path, std::string_view extension) {

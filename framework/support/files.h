@@ -15,7 +15,7 @@ std::string sha256_of_file(const std::filesystem::path& path);
 /// Writes `content` as an AtomicFile. Throws Error when writing fails.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
-/// The whole content of `path`; throws Error when it cannot be read.
+/// read_regular_file without a bound, for files that this program has written.
 std::string read_file(const std::filesystem::path& path);
 
 /// What lies beside the missing `path` under the most similar name; empty when no name is near enough. In a very

@@ -229,3 +229,12 @@ TEST_CASE("--overwrite replaces a damaged sampling.json of ours, and no other") 
     fs::remove_all(folder.path() / "mine");
   }
 }
+
+TEST_CASE("a sampling.json that is a pipe is not waited for") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const Outcome outcome =
+      shell("mkdir s && mkfifo s/sampling.json && timeout 20 casdm sample runs/small --num 1 --out s", folder.path());
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(outcome.err.find("is not a regular file") != std::string::npos, outcome.err);
+}
