@@ -186,7 +186,7 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
     earlier_ = std::nullopt;
     // A damaged one still says enough.
     const std::string content = read_regular_file(path_ / kRecord, kLargestRecord);
-    is_record_ours_ = content.empty() || content.find("casdm") != std::string::npos;
+    is_record_ours_ = content.empty() || content.find("\"format\"") != std::string::npos;
     if (!overwrite || !is_record_ours_) {
       throw ConfigError(text("sample: ", quoted((path_ / kRecord).string()), " cannot be used: ", error.what(),
                              ". Choose another folder",

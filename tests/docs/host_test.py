@@ -75,7 +75,7 @@ def words_of_interfaces():
 
 def host_keys():
     declarations = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "framework" / "config").glob("*.*"))
-    return set(re.findall(r'(?:option|component)\("(\w+)"', declarations))
+    return set(re.findall(r'(?:option|component)\(\s*"(\w+)"', declarations))
 
 
 def findings(text, components, options):

@@ -179,7 +179,7 @@ def make_sweep(folder, arms):
 class Reports(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
+        cls.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # Chromium may still write
         root = Path(cls.folder.name)
         make_run(root / "run", "one run " + HOSTILE, 0, 1, 300)
         make_sweep(root / "sweep", ["casdm", "casdm_with_a_long_name_without_a_space", "ssim " + HOSTILE])
