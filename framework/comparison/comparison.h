@@ -24,7 +24,7 @@ struct ComparedArm {
   std::string name;
   std::size_t baseline = 0;  ///< index of the arm that it is compared with; its own: it is one
   std::vector<ComparedRun> runs;
-  Value experiment;  ///< see `experiment_of`; null while there is no run
+  Value experiment;  ///< see `experiment_of`; null while the arm has no run
 
   std::size_t successes() const;
 };

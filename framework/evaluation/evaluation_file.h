@@ -19,7 +19,7 @@ class EvaluationFile {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Beside it, of an evaluation that was interrupted; empty: there is no folder.
+  /// The state of an interrupted evaluation, beside the record; empty where path() is.
   std::filesystem::path state() const;
 
   /// The record, where there is one that can be read.

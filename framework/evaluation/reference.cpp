@@ -310,7 +310,7 @@ void require_reference_form(const fs::path& path, const Judges& judges) {
   };
   std::error_code ignored;
   const fs::path folder = fs::absolute(path).parent_path();
-  if (!fs::is_directory(folder, ignored)) refuse(text(": there is no folder ", folder.string()));
+  if (!fs::is_directory(folder, ignored)) refuse(text(": the folder ", folder.string(), " does not exist"));
   if (path.extension() == ".safetensors") return;
   if (path.extension() != ".npz") refuse(": expected a name that ends in .safetensors or .npz");
   const std::vector<JudgeMetric>& metrics = judges.metrics();

@@ -258,7 +258,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
   refused(keep + "r.npz --num 4", 2, "--num means nothing here");
   refused(keep + "r.npz --state s", 2, "--state means nothing here");
   refused(keep + "r.txt", 2, "ends in .safetensors or .npz");
-  refused(keep + "none/r.npz", 2, "there is no folder");
+  refused(keep + "none/r.npz", 2, "does not exist");
   CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
 }
 

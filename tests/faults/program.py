@@ -101,7 +101,7 @@ class Program:
             "XDG_STATE_HOME": str(scratch / "state"),
             "XDG_DATA_HOME": str(scratch / "data"),
             # In the folder of a trial, so that what is kept there goes wrong, too.
-            "XDG_CACHE_HOME": str(scratch / "trial/work/cache"),
+            "XDG_CACHE_HOME": str(scratch / "trial" / "work" / "cache"),
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "passive",
         }
