@@ -1,5 +1,11 @@
 #include "framework/conformance/runner.h"
 
+#include <stdlib.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
 #include "casdm/text.h"
 #include "framework/conformance/conformance.h"
 #include "framework/loading/child_process.h"
@@ -14,6 +20,27 @@ constexpr int kPassed = 0;
 constexpr int kFailed = 1;
 constexpr int kSkipped = 2;
 constexpr int kNotTested = 3;
+
+/// A new folder that goes with this object: a test's place for files, also of one that crashes.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    path_ = (std::filesystem::temp_directory_path() / "casdm-conformance-XXXXXX").string();
+    if (::mkdtemp(path_.data()) == nullptr) {
+      throw Error(text("cannot create ", path_, ": ", std::strerror(errno), "; TMPDIR names another place"));
+    }
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
 
 /// In a process of its own: the one test.
 int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
@@ -38,8 +65,13 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
 
 Result run_one(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
                const RunOptions& options) {
+  const ScratchFolder scratch;
   const ChildResult apart = run_in_child_process(
-      [&](std::string& message) { return run_here(plugin, catalog, entry, test, options, message); }, options.timeout);
+      [&](std::string& message) {
+        ::setenv("TMPDIR", scratch.path().c_str(), 1);
+        return run_here(plugin, catalog, entry, test, options, message);
+      },
+      options.timeout);
   Result result{entry.name, entry.kind, std::string(test.name), "passed", apart.message, apart.seconds};
   if (apart.end == ChildResult::End::timed_out) {
     result.outcome = "timed out";

@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
-#include <cstdlib>
+#include <filesystem>
 
 #include "framework/conformance/runner.h"
+#include "support/components.h"
 
 using namespace casdm::conformance;
 
@@ -124,6 +126,16 @@ TEST_CASE("a metric that crashes, hangs or throws oddly ends its own test alone"
   fails("crashes", "trains_nothing", "crashed", "signal 6");
   fails("hangs", "trains_nothing", "timed out", "did not end within 3 s");
   fails("throws_an_int", "trains_nothing", "failed", "not a std::exception");
+}
+
+TEST_CASE("what a test writes goes with it, whether the component keeps its contract, breaks it or crashes") {
+  const casdm::testing::TemporaryFolder folder;
+  ::setenv("TMPDIR", folder.path().c_str(), 1);
+  fails("hands_out_copies", "survives_save_and_load", "failed", "tensor scale is a copy");
+  fails("writes_a_file", "writes_no_files", "failed", "it left cache.bin behind");
+  fails("crashes", "trains_nothing", "crashed", "signal 6");
+  ::unsetenv("TMPDIR");
+  CHECK(std::filesystem::is_empty(folder.path()));
 }
 
 TEST_CASE("an error of LibTorch's is one message, without the stack of calls") {
