@@ -5,6 +5,6 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-CASDM_EXPORT_DIR=$folder "$1" --test-case="exports for diffusers itself*" > "$folder.log" || { cat "$folder.log"; exit 1; }
+CASDM_EXPORT_DIR=$folder "$1" --test-case="exports *for diffusers itself*" > "$folder.log" || { cat "$folder.log"; exit 1; }
 rm -f "$folder.log"
-"${CASDM_PEERS_PYTHON:-python3}" "$here/../parity/diffusers_unet.py" check "$folder"
+"${CASDM_PEERS_PYTHON:-python3}" "$here/../parity/diffusers_models.py" check "$folder"

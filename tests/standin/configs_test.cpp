@@ -29,6 +29,10 @@ void make_small(Value& value) {
       value.set("num_head_channels", std::int64_t{8});
     }
   }
+  if (type != nullptr && type->is_string() && type->as_string().ends_with("dit")) {
+    value.set("width", std::int64_t{16});
+    value.set("num_heads", std::int64_t{2});
+  }
   if (value.find("num_inference_steps") != nullptr) value.set("num_inference_steps", std::int64_t{4});
   for (auto& [key, entry] : value.as_table()) make_small(entry);
 }

@@ -1,7 +1,7 @@
-"""Compares `casdm export --layout diffusers` with diffusers itself, or writes the golden file of the parity suite.
+"""Compares `casdm export` in diffusers' layouts with diffusers itself, or writes the golden files of the parity suite.
 
-    python diffusers_unet.py check FOLDER    # FOLDER/<case>/ as `interchange_test` writes it (CASDM_EXPORT_DIR=FOLDER)
-    python diffusers_unet.py write           # references/diffusers_unet.safetensors, from the cases below
+    python diffusers_models.py check FOLDER  # FOLDER/<case>/ as `interchange_test` writes it (CASDM_EXPORT_DIR=FOLDER)
+    python diffusers_models.py write         # references/diffusers_{unet,dit}.safetensors, from the cases below
 
 Needs torch, diffusers and safetensors; says so and ends with 77 where they are absent.
 """
@@ -19,10 +19,11 @@ except ImportError as error:
     sys.exit(77)
 
 BOUND = 1e-5
+DIT_MODEL = diffusers.DiTTransformer2DModel
 REFERENCES = pathlib.Path(__file__).parent / "references"
 
 BASE = dict(sample_size=16, layers_per_block=1, norm_num_groups=32, attn_norm_num_groups=32, downsample_padding=1)
-CASES = {
+UNETS = {
     "plain": dict(BASE, block_out_channels=(32, 64), down_block_types=("DownBlock2D", "AttnDownBlock2D"),
                   up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=16,
                   resnet_time_scale_shift="scale_shift"),
@@ -35,6 +36,14 @@ CASES = {
                                       up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
                                       downsample_type="resnet", upsample_type="resnet", attention_head_dim=32,
                                       resnet_time_scale_shift="scale_shift"),
+}
+
+DIT = dict(sample_size=16, in_channels=3, num_layers=2, num_attention_heads=2, attention_head_dim=16)
+DITS = {
+    "dit_patches_of_4": dict(DIT, patch_size=4, out_channels=6, num_embeds_ada_norm=10, norm_eps=1e-6),
+    "dit_patches_of_2": dict(DIT, patch_size=2, num_layers=3, num_attention_heads=3, attention_head_dim=8,
+                             num_embeds_ada_norm=3),
+    "dit_one_pixel": dict(DIT, sample_size=4, patch_size=1, in_channels=1, num_layers=1, num_embeds_ada_norm=0),
 }
 
 
@@ -63,30 +72,50 @@ def fill(model):
         tensor.copy_(u)
 
 
-def write():
-    tensors, cases = {}, []
-    for number, (key, config) in enumerate(CASES.items()):
-        model = diffusers.UNet2DModel(**config).eval()
-        x = uniform(2000 + number, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
+def share_embeddings(model):
+    """The embedding of time and class of every block of a DiT as the first's: diffusers repeats it."""
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if ".norm1.emb." in name:
+            tensor.copy_(state["transformer_blocks.0" + name[name.index(".norm1.emb."):]])
+
+
+def write_models(name, kind, cases, first_seed):
+    tensors, described = {}, []
+    for number, (key, config) in enumerate(cases.items()):
+        model = kind(**config).eval()
+        shape = (2, config.get("in_channels", 3), config["sample_size"], config["sample_size"])
+        x = uniform(first_seed + number, torch.Size(shape).numel()).reshape(shape)
         t = torch.tensor([7.0, 823.0])
-        labels = torch.tensor([3, 8]) if config.get("num_class_embeds") else None
+        classes = config.get("num_class_embeds") or config.get("num_embeds_ada_norm")
+        labels = torch.tensor([3, min(8, classes)]) if classes else torch.zeros(2, dtype=torch.long) if kind is DIT_MODEL else None
         with torch.no_grad():
             fill(model)
+            share_embeddings(model)
+            if classes == 0:
+                for block in model.transformer_blocks:
+                    block.norm1.emb.class_embedder.embedding_table.weight.zero_()
             out = model(x, t, class_labels=labels).sample
         tensors.update({f"{key}.x": x, f"{key}.t": t, f"{key}.out": out.contiguous()})
         if labels is not None:
             tensors[f"{key}.y"] = labels
         shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-        cases.append({"key": key, "config": {"_class_name": "UNet2DModel", **model.config}, "shapes": shapes})
-    metadata = {"peer": f"diffusers {diffusers.__version__}", "cases": json.dumps(cases)}
-    save_file(tensors, REFERENCES / "diffusers_unet.safetensors", metadata=metadata)
+        described.append({"key": key, "config": {"_class_name": kind.__name__, **model.config}, "shapes": shapes})
+    metadata = {"peer": f"diffusers {diffusers.__version__}", "cases": json.dumps(described)}
+    save_file(tensors, REFERENCES / f"{name}.safetensors", metadata=metadata)
+
+
+def write():
+    write_models("diffusers_unet", diffusers.UNet2DModel, UNETS, 2000)
+    write_models("diffusers_dit", DIT_MODEL, DITS, 2100)
 
 
 def check(folder):
     worst = 0.0
     cases = sorted(path for path in pathlib.Path(folder).iterdir() if path.is_dir())
     for case in cases:
-        model, report = diffusers.UNet2DModel.from_pretrained(case, output_loading_info=True, low_cpu_mem_usage=False)
+        kind = getattr(diffusers, json.loads((case / "config.json").read_text())["_class_name"])
+        model, report = kind.from_pretrained(case, output_loading_info=True, low_cpu_mem_usage=False)
         wrong = {kind: names for kind, names in report.items() if names}
         given = load_file(case / "evaluation.safetensors")
         with torch.no_grad():
