@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 Usage: tests/run.sh [--torch VERSION] [CTEST ARGUMENT]...
 
-Installs what is missing (tools/setup.sh), builds build/release, runs the tests.
+Installs what is missing (tools/setup.sh --tests), builds build/release, runs the tests.
 
   --torch VERSION                   with another LibTorch than the default, in build/torch-VERSION
 
@@ -34,7 +34,7 @@ case ${1:-} in
     ;;
 esac
 
-bash tools/setup.sh "${setup[@]}"
+bash tools/setup.sh --tests "${setup[@]}"
 cmake --preset release -DCASDM_BUILD_TESTS=ON "${configure[@]}"
 SECONDS=0
 cmake --build "$build"

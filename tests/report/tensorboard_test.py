@@ -1,9 +1,9 @@
 """TensorBoard itself reads the event files of a training that was resumed.
 
-usage: tensorboard_test.py CASDM
+usage: tensorboard_test.py CASDM SITE_PACKAGES
 
-TensorBoard is looked for in the Python that runs this, then in the one that CASDM_TENSORBOARD_PYTHON names. Exit status
-77 says that there is none.
+SITE_PACKAGES is where tools/setup.sh --tests installs TensorBoard; the python that runs this may have its own. Exit status
+77 says that neither has.
 """
 
 import json
@@ -79,13 +79,11 @@ class EventFiles(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PROGRAM = os.path.abspath(sys.argv[1])
+    PROGRAM, packages = os.path.abspath(sys.argv[1]), sys.argv[2]
+    sys.path.append(packages)
     try:
         from tensorboard.backend.event_processing import event_accumulator
-    except ImportError:
-        other = os.environ.get("CASDM_TENSORBOARD_PYTHON", "")
-        if other and "again" not in sys.argv:
-            os.execv(other, [other, "-B", *sys.argv, "again"])
-        print("SKIPPED: no tensorboard for this Python; CASDM_TENSORBOARD_PYTHON can name one that has it")
+    except ImportError as error:
+        print(f"SKIPPED: no tensorboard in {sys.executable} or {packages} ({error}); tools/setup.sh --tests installs it")
         sys.exit(77)
     unittest.main(argv=sys.argv[:1])
