@@ -11,6 +11,7 @@
 #include "framework/comparison/evaluations.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
+#include "framework/reporting/histogram.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -59,7 +60,7 @@ void add_numbers(const Value& value, const std::string& name, Better better, std
   }
   if (!value.is_table()) return;
   for (const auto& [key, member] : value.as_table()) {
-    add_numbers(member, key == "mean" ? name : text(name, ".", key), better, measures);
+    if (key != kHistogram) add_numbers(member, key == "mean" ? name : text(name, ".", key), better, measures);
   }
 }
 

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "casdm/text.h"
 #include "framework/comparison/run_record.h"
+#include "framework/reporting/histogram.h"
 
 namespace casdm {
 
@@ -27,6 +30,20 @@ void add(RunLog& log, const std::string& name, double images, const Value& value
   column->second.push_back({images, value.as_number()});
 }
 
+/// One that is not of four quarters and some bins is none.
+void add_histogram(RunLog& log, const std::string& name, const Value& value) {
+  std::vector<std::vector<double>> quarters;
+  if (!value.is_array() || value.as_array().size() != kQuarters.size()) return;
+  for (const Value& counts : value.as_array()) {
+    if (!counts.is_array() || counts.as_array().size() != kHistogramBins) return;
+    quarters.emplace_back();
+    for (const Value& count : counts.as_array()) {
+      quarters.back().push_back(count.is_integer() && count.as_integer() > 0 ? count.as_number() : 0);
+    }
+  }
+  log.histograms[name] = std::move(quarters);
+}
+
 void add_all(RunLog& log, const std::string& name, double images, const Value& value) {
   add(log, name, images, value);
   if (value.is_array()) {
@@ -36,6 +53,10 @@ void add_all(RunLog& log, const std::string& name, double images, const Value& v
   }
   if (!value.is_table()) return;
   for (const auto& [key, member] : value.as_table()) {
+    if (key == kHistogram) {
+      add_histogram(log, name, member);
+      continue;
+    }
     add_all(log, key == "mean" ? name : text(name, ".", key), images, member);
   }
 }
@@ -115,6 +136,43 @@ Plot by_quarter(const std::string& name, const std::vector<std::string>& arms,
   return plot;
 }
 
+/// The part of all images that each bin has, over the middles of the bins; nothing without images.
+void add_bins(Plot& plot, const std::string& name, std::size_t colour, const std::vector<double>& counts) {
+  const double all = std::accumulate(counts.begin(), counts.end(), 0.0);
+  if (all == 0) return;
+  Curve curve{name, colour, {}};
+  for (std::size_t bin = 0; bin < counts.size(); ++bin) {
+    curve.points.push_back({(static_cast<double>(bin) + 0.5) * plot.bin_width, counts[bin] / all});
+  }
+  plot.curves.push_back(std::move(curve));
+}
+
+Plot histogram_plot(const std::string& name) {
+  return {text(name, ": histogram"),
+          text(name, ", mean of an image"),
+          "part of the images at the end of training",
+          {},
+          1.0 / kHistogramBins};
+}
+
+/// Over all t and the runs of an arm; no curves where no run has one.
+Plot histograms_of_arms(const std::string& name, const std::vector<std::string>& arms,
+                        const std::vector<std::vector<RunLog>>& logs) {
+  Plot plot = histogram_plot(name);
+  for (std::size_t arm = 0; arm < arms.size(); ++arm) {
+    std::vector<double> counts(kHistogramBins);
+    for (const RunLog& log : logs[arm]) {
+      const auto found = log.histograms.find(name);
+      if (found == log.histograms.end()) continue;
+      for (const std::vector<double>& quarter : found->second) {
+        std::transform(quarter.begin(), quarter.end(), counts.begin(), counts.begin(), std::plus<>());
+      }
+    }
+    add_bins(plot, arms[arm], arm, counts);
+  }
+  return plot;
+}
+
 }  // namespace
 
 RunLog read_run_log(const std::filesystem::path& run) {
@@ -143,6 +201,11 @@ std::vector<Plot> plots_of_run(const RunLog& log) {
       if (column != log.columns.end()) plot.curves.push_back({kQuarters[i], i + 1, column->second});
     }
     plots.push_back(std::move(plot));
+    const auto histogram = log.histograms.find(name);
+    if (histogram == log.histograms.end()) continue;
+    Plot bins = histogram_plot(name);
+    for (std::size_t i = 0; i < kQuarters.size(); ++i) add_bins(bins, kQuarters[i], i + 1, histogram->second[i]);
+    if (!bins.curves.empty()) plots.push_back(std::move(bins));
   }
   return plots;
 }
@@ -159,6 +222,8 @@ std::vector<Plot> plots_of_arms(const std::vector<std::string>& arms, const std:
     Plot parts = by_quarter(name, arms, logs);
     plots.push_back(std::move(plot));
     if (!parts.curves.empty()) plots.push_back(std::move(parts));
+    Plot bins = histograms_of_arms(name, arms, logs);
+    if (!bins.curves.empty()) plots.push_back(std::move(bins));
   }
   return plots;
 }

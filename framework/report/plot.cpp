@@ -52,13 +52,14 @@ class Axes {
   explicit Axes(const Plot& plot) {
     for (const Curve& curve : plot.curves) {
       for (const Curve::Point& point : curve.points) {
-        x_.add(point.x);
+        x_.add(point.x - plot.bin_width / 2);
+        x_.add(point.x + plot.bin_width / 2);
         y_.add(point.range ? point.range->first : point.y);
         y_.add(point.range ? point.range->second : point.y);
       }
     }
     if (x_.low == x_.high) x_ = {x_.low - 0.5, x_.high + 0.5};
-    is_log_ = y_.low > 0 && y_.high / y_.low > kLogFactor;
+    is_log_ = plot.bin_width == 0 && y_.low > 0 && y_.high / y_.low > kLogFactor;
     if (y_.low == y_.high) {
       const double margin = y_.low == 0 ? 1 : 0.1 * std::abs(y_.low);
       y_ = {y_.low - margin, y_.high + margin};
@@ -130,8 +131,17 @@ std::string frame(const Axes& axes, const Plot& plot) {
   return text("<g class=\"grid\">", grid, "</g><g class=\"ticks\">", labels, "</g>");
 }
 
-std::string drawn(const Curve& curve, const Axes& axes, std::size_t index) {
-  const std::vector<Curve::Point> points = thinned(curve.points);
+/// The outline of a histogram.
+std::vector<Curve::Point> steps_of(const std::vector<Curve::Point>& bins, double bin_width) {
+  std::vector<Curve::Point> points;
+  for (const Curve::Point& bin : bins) {
+    for (const double side : {-0.5, 0.5}) points.push_back({bin.x + side * bin_width, bin.y});
+  }
+  return points;
+}
+
+std::string drawn(const Curve& curve, const Axes& axes, std::size_t index, double bin_width) {
+  const std::vector<Curve::Point> points = bin_width > 0 ? steps_of(curve.points, bin_width) : thinned(curve.points);
   std::string path, above, below;
   for (const Curve::Point& point : points) {
     path += text(path.empty() ? "" : " ", coordinate(axes.x(point.x)), ",", coordinate(axes.y(point.y)));
@@ -156,6 +166,12 @@ std::string description(const Plot& plot, const Axes& axes) {
   std::vector<std::string> parts;
   for (const Curve& curve : plot.curves) {
     if (curve.points.empty()) continue;
+    if (plot.bin_width > 0) {
+      const auto by_y = [](const Curve::Point& a, const Curve::Point& b) { return a.y < b.y; };
+      const Curve::Point& most = *std::max_element(curve.points.begin(), curve.points.end(), by_y);
+      parts.push_back(text(curve.name, " most often about ", axis_number(most.x)));
+      continue;
+    }
     parts.push_back(
         text(curve.name, " from ", axis_number(curve.points.front().y), " to ", axis_number(curve.points.back().y)));
   }
@@ -233,7 +249,7 @@ std::vector<Curve::Point> thinned(const std::vector<Curve::Point>& points) {
 std::string to_html(const Plot& plot, const std::string& id) {
   const Axes axes(plot);
   std::string curves;
-  for (std::size_t i = 0; i < plot.curves.size(); ++i) curves += drawn(plot.curves[i], axes, i);
+  for (std::size_t i = 0; i < plot.curves.size(); ++i) curves += drawn(plot.curves[i], axes, i, plot.bin_width);
   return text("<figure class=\"plot\" id=\"", id, "\"><figcaption>", html(plot.title),
               plot.note.empty() ? "" : text("<small>", html(plot.note), "</small>"), "</figcaption><svg viewBox=\"0 0 ",
               kWidth, " ", kHeight, "\" role=\"img\" aria-label=\"", html(description(plot, axes)), "\">",

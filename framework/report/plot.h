@@ -25,12 +25,13 @@ struct Plot {
   std::string x_label;
   std::string note = {};  ///< a sentence below the title
   std::vector<Curve> curves;
+  double bin_width = 0;  ///< above 0: the curves are histograms, and each point is the middle of a bin
 };
 
 /// The plot as HTML: a figure with an inline SVG and a text that says what it shows, a box to tick for each curve, and
-/// a table of its points behind a summary. The y axis is logarithmic where all values are positive and span a factor
-/// of more than 30. Long curves are drawn through the least and the largest point of each of some 150 parts of the x
-/// axis, so that no spike is lost.
+/// a table of its points behind a summary. Histograms are drawn as steps. The y axis of curves is logarithmic where all
+/// values are positive and span a factor of more than 30. Long curves are drawn through the least and the largest point
+/// of each of some 150 parts of the x axis, so that no spike is lost.
 /// @param id  of the figure, unique in the page
 std::string to_html(const Plot& plot, const std::string& id);
 

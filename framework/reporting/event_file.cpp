@@ -3,14 +3,18 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/crc.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/reporting/histogram.h"
 
 namespace casdm {
 
@@ -25,7 +29,10 @@ namespace field {
 constexpr int kEventTime = 1, kEventStep = 2, kEventVersion = 3, kEventSummary = 5, kEventSession = 7;
 constexpr int kSessionStatus = 1, kSessionStart = 1;
 constexpr int kSummaryValue = 1;
-constexpr int kValueTag = 1, kValueScalar = 2, kValueImage = 4, kValueTensor = 8, kValueMetadata = 9;
+constexpr int kValueTag = 1, kValueScalar = 2, kValueImage = 4, kValueHistogram = 5, kValueTensor = 8,
+              kValueMetadata = 9;
+constexpr int kHistogramLow = 1, kHistogramHigh = 2, kHistogramCount = 3, kHistogramSum = 4, kHistogramSquares = 5,
+              kHistogramLimits = 6, kHistogramBuckets = 7;
 constexpr int kImageHeight = 1, kImageWidth = 2, kImageColours = 3, kImagePng = 4;
 constexpr int kMetadataPlugin = 1, kPluginName = 1;
 constexpr int kTensorType = 1, kTensorString = 8, kTypeString = 7;
@@ -69,7 +76,46 @@ std::string words(const std::string& tag, const std::string& content) {
                                                bytes_field(field::kValueMetadata, metadata));
 }
 
-/// The finite numbers in `value`, at any depth.
+/// Counts of equal bins of [0, 1]; nothing where all are 0. Sums are those of the bins' middles.
+std::string histogram(const std::string& tag, const std::vector<double>& counts) {
+  const auto width = 1 / static_cast<double>(counts.size());
+  std::string limits, buckets;
+  double count = 0, sum = 0, squares = 0, low = 1, high = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const double left = static_cast<double>(i) * width, middle = left + width / 2;
+    limits += little_endian(left + width);
+    buckets += little_endian(counts[i]);
+    if (counts[i] == 0) continue;
+    count += counts[i];
+    sum += counts[i] * middle;
+    squares += counts[i] * middle * middle;
+    low = std::min(low, left);
+    high = left + width;
+  }
+  if (count == 0) return "";
+  const std::string content = double_field(field::kHistogramLow, low) + double_field(field::kHistogramHigh, high) +
+                              double_field(field::kHistogramCount, count) + double_field(field::kHistogramSum, sum) +
+                              double_field(field::kHistogramSquares, squares) +
+                              bytes_field(field::kHistogramLimits, limits) +
+                              bytes_field(field::kHistogramBuckets, buckets);
+  return bytes_field(field::kSummaryValue,
+                     bytes_field(field::kValueTag, tag) + bytes_field(field::kValueHistogram, content));
+}
+
+/// Those of each quarter of t, and of all t.
+std::string histograms(const std::string& tag, const Value& quarters) {
+  std::string result;
+  std::vector<double> all(kHistogramBins);
+  for (std::size_t i = 0; i < quarters.as_array().size(); ++i) {
+    std::vector<double> counts;
+    for (const Value& count : quarters.as_array()[i].as_array()) counts.push_back(count.as_number());
+    result += histogram(text(tag, "/by_t/", i + 1), counts);
+    std::transform(counts.begin(), counts.end(), all.begin(), all.begin(), std::plus<>());
+  }
+  return histogram(tag, all) + result;
+}
+
+/// The finite numbers in `value`, and its histograms, at any depth.
 std::string scalars(const Value& value, const std::string& tag) {
   if (value.is_number()) return std::isfinite(value.as_number()) ? scalar(tag, value.as_number()) : "";
   std::string result;
@@ -80,6 +126,10 @@ std::string scalars(const Value& value, const std::string& tag) {
   }
   if (!value.is_table()) return result;
   for (const auto& [name, member] : value.as_table()) {
+    if (name == kHistogram) {
+      result += histograms(text(tag, "/", name), member);
+      continue;
+    }
     result += scalars(member, name == "mean" || name == "value" ? tag : text(tag, tag.empty() ? "" : "/", name));
   }
   return result;

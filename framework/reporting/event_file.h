@@ -24,7 +24,8 @@ class EventFile {
   EventFile(const EventFile&) = delete;
   EventFile& operator=(const EventFile&) = delete;
 
-  /// The finite numbers of a line of metrics.jsonl as scalars, "loss/eps", "loss/eps/by_t/1".
+  /// The finite numbers of a line of metrics.jsonl as scalars, "loss/eps", "loss/eps/by_t/1", and its histograms,
+  /// "statistic/gate/histogram".
   void add_line(const Value& line);
 
   /// A PNG as an image.

@@ -13,6 +13,10 @@ namespace casdm {
 
 namespace {
 
+/// The statistic under which heads record the mean of Estimate::gate over an image.
+constexpr const char* kGate = "gate";
+constexpr const char* kGateState = "gate_histogram";
+
 std::size_t row_of(const std::vector<std::string>& names, const std::string& name) {
   return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
 }
@@ -137,6 +141,20 @@ void StepStatistics::add(Sums& sums, const std::vector<std::string>& names, cons
   }
 }
 
+void StepStatistics::add_gates(const StepRecord& record) {
+  const std::size_t row = row_of(record.statistics, kGate);
+  if (row == record.statistics.size()) return;
+  const Tensor of_row = record.statistic_values[static_cast<std::int64_t>(row)];
+  const auto gate = of_row.accessor<float, 1>();
+  const auto t = record.t.accessor<double, 1>();
+  constexpr float kLast = kHistogramBins - 1;
+  for (std::int64_t i = 0; i < t.size(0); ++i) {
+    if (!std::isfinite(gate[i])) continue;
+    // A gate without bounds may leave [0, 1]; it counts at the end that it left by.
+    ++gates_[quarter_of(t[i])][static_cast<std::size_t>(std::clamp(gate[i] * kHistogramBins, 0.0F, kLast))];
+  }
+}
+
 void StepStatistics::add_norms(Sums& sums, const std::vector<std::string>& modules, const Tensor& norms) {
   for (std::size_t i = 0; i < modules.size(); ++i) {
     const float norm = norms[static_cast<std::int64_t>(i)].item<float>();
@@ -156,6 +174,7 @@ StepStatistics::Sums& StepStatistics::norms_of(const std::string& term) {
 void StepStatistics::add(const StepRecord& record) {
   add(losses_, record.terms, record.values, record.t, true);
   add(statistics_, record.statistics, record.statistic_values, record.t, false);
+  add_gates(record);
   add_norms(grad_norms_, record.modules, record.grad_norms);
   const TermNorms& of_terms = record.term_norms;
   for (std::size_t i = 0; i < of_terms.terms.size(); ++i) {
@@ -197,8 +216,12 @@ Value StepStatistics::json() const {
     if (found != term_norms_.end()) entry.set("grad_norm", means(found->second));
   }
   Value result{Value::Table{}};
+  Value statistics = json(statistics_);
+  for (auto& [name, entry] : statistics.as_table()) {
+    if (name == kGate) entry.set(kHistogram, json(gates_));
+  }
   result.set("loss", std::move(losses));
-  result.set("statistic", json(statistics_));
+  result.set("statistic", std::move(statistics));
   result.set("grad_norm", means(grad_norms_));
   return result;
 }
@@ -219,6 +242,7 @@ std::vector<std::string> StepStatistics::terms() const {
 void StepStatistics::clear() {
   losses_.clear();
   statistics_.clear();
+  gates_ = {};
   grad_norms_.clear();
   term_norms_.clear();
 }
@@ -254,10 +278,35 @@ StepStatistics::Sums StepStatistics::restored(const Value& state) {
   return result;
 }
 
+Value StepStatistics::json(const Histogram& histogram) {
+  Value::Array result;
+  for (const auto& quarter : histogram) result.emplace_back(Value::Array(quarter.begin(), quarter.end()));
+  return result;
+}
+
+StepStatistics::Histogram StepStatistics::restored_histogram(const Value& state) {
+  Histogram result{};
+  const auto require = [](bool holds) {
+    if (!holds) throw Error(text("the histogram of '", kGate, "' is not that of four quarters of t"));
+  };
+  require(state.is_array() && state.as_array().size() == result.size());
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    const Value& counts = state.as_array()[i];
+    require(counts.is_array() && counts.as_array().size() == kHistogramBins);
+    for (std::size_t bin = 0; bin < kHistogramBins; ++bin) {
+      const Value& count = counts.as_array()[bin];
+      require(count.is_integer() && count.as_integer() >= 0);
+      result[i][bin] = count.as_integer();
+    }
+  }
+  return result;
+}
+
 Value StepStatistics::state() const {
   Value result{Value::Table{}};
   result.set("loss", state(losses_));
   result.set("statistic", state(statistics_));
+  result.set(kGateState, json(gates_));
   result.set("grad_norm", state(grad_norms_));
   Value of_terms{Value::Table{}};
   for (const auto& [term, norms] : term_norms_) of_terms.set(term, state(norms));
@@ -273,6 +322,8 @@ void StepStatistics::restore(const Value& state) {
   };
   losses_ = part("loss");
   statistics_ = part("statistic");
+  const Value* gates = state.find(kGateState);  // version 0.1 has none
+  gates_ = gates == nullptr ? Histogram{} : restored_histogram(*gates);
   grad_norms_ = part("grad_norm");
   term_norms_.clear();
   const Value* of_terms = state.find("term_grad_norm");

@@ -10,6 +10,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/error.h"
 #include "casdm/value.h"
+#include "framework/reporting/histogram.h"
 
 namespace casdm {
 
@@ -83,7 +84,8 @@ class StepStatistics {
   void add(const StepRecord& record);
 
   /// {"loss": {name: {"mean", "by_t": [4]}}, "statistic": likewise, "grad_norm": {module: mean}}; null where an
-  /// interval had no image in a quarter of t. A term whose gradients were measured has {"grad_norm": {module: mean}}.
+  /// interval had no image in a quarter of t. A term whose gradients were measured has {"grad_norm": {module: mean}},
+  /// the statistic "gate" its "histogram" (framework/reporting/histogram.h).
   Value json() const;
 
   /// Mean of one term, for the progress line; 0 before any step.
@@ -102,6 +104,7 @@ class StepStatistics {
     std::array<std::int64_t, 4> count{};
     double mean() const;
   };
+  using Histogram = std::array<std::array<std::int64_t, kHistogramBins>, 4>;
   /// By name, in the order of their first appearance.
   using Sums = std::vector<std::pair<std::string, Sum>>;
 
@@ -110,14 +113,18 @@ class StepStatistics {
   static Value means(const Sums& norms);
   static Value state(const Sums& sums);
   static Sums restored(const Value& state);
+  static Value json(const Histogram& histogram);
+  static Histogram restored_histogram(const Value& state);
   std::size_t quarter_of(double t) const;
   void add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t, bool skip);
   static void add_norms(Sums& sums, const std::vector<std::string>& modules, const Tensor& norms);
   Sums& norms_of(const std::string& term);
+  void add_gates(const StepRecord& record);
 
   TimeRange times_;
   Sums losses_;
   Sums statistics_;
+  Histogram gates_{};
   Sums grad_norms_;                                       ///< without t: all in the first quarter
   std::vector<std::pair<std::string, Sums>> term_norms_;  ///< by term, likewise
 };

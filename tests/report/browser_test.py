@@ -152,7 +152,8 @@ def make_run(folder, name, seed, weight, lines):
         for i in range(1, lines + 1):
             loss = 0.02 + 0.9 / i**0.7 + 0.02 * noise.random() / weight
             parts = {"mean": loss, "by_t": [loss / 8, loss / 4, loss / 2, loss * 2]}
-            gate = {"mean": 0.5, "by_t": [0.1, 0.3, 0.6, 0.9]}
+            gate = {"mean": 0.5, "by_t": [0.1, 0.3, 0.6, 0.9],
+                    "histogram": [[int(99 * 0.5 ** abs(bin - peak)) for bin in range(20)] for peak in (2, 6, 12, 18)]}
             log.write(json.dumps({
                 "images": 1000 * i, "step": i, "seconds": 3.5 * i, "learning_rate": 1e-3 * (1 - i / lines),
                 "images_per_second": 285 + noise.random(), "threads": 2,

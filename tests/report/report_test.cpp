@@ -24,10 +24,15 @@ constexpr const char* kConfig =
 std::string line(int images) {
   const double loss = 1.0 / images + (images == 5013 ? 7 : 0);
   const std::string parts = text("{\"mean\":", number(loss), ",\"by_t\":[0.1,0.2,0.3,", number(loss), "]}");
+  std::string zeros;  // of the bins between the first and the last
+  for (int i = 1; i < 19; ++i) zeros += ",0";
+  const std::string none = text("[0", zeros, ",0]");
+  const std::string gate = text(parts.substr(0, parts.size() - 1), ",\"histogram\":[[7", zeros, ",1],", none, ",", none,
+                                ",[0", zeros, ",5]]}");
   return text("{\"images\":", images, ",\"step\":1,\"seconds\":", number(images / 10.0), ",\"learning_rate\":1e-4,",
               "\"images_per_second\":10.0,\"threads\":1,\"loss\":{\"eps\":", parts, ",\"x0\":", parts,
-              ",\"mu\":", parts, ",\"metric.<i>\":", parts, "},\"statistic\":{\"gate\":", parts,
-              ",\"error.x0\":", parts, "},\"grad_norm\":{\"theta\":0.1,\"phi\":0.2}}\n");
+              ",\"mu\":", parts, ",\"metric.<i>\":", parts, "},\"statistic\":{\"gate\":", gate, ",\"error.x0\":", parts,
+              "},\"grad_norm\":{\"theta\":0.1,\"phi\":0.2}}\n");
 }
 
 std::size_t count(const std::string& text, const std::string& part) {
@@ -117,6 +122,9 @@ TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one pa
   for (const char* title : {"loss.eps", "loss.metric.&lt;i&gt;", "statistic.gate", "grad_norm.phi", "learning_rate"}) {
     CHECK(page.find(text("<figcaption>", title, "</figcaption>")) != std::string::npos);
   }
+  CHECK(page.find("<figcaption>statistic.gate: histogram<small>") != std::string::npos);
+  CHECK(page.find("t: least noise most often about 0.025; t: most noise most often about 0.975\"") !=
+        std::string::npos);
 }
 
 TEST_CASE("the report of a sweep has its arms side by side") {

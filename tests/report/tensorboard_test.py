@@ -27,7 +27,7 @@ image_size = 16
 type = "cosine"
 num_train_timesteps = 100
 [head]
-type = "single"
+type = "dual"
 [head.theta]
 type = "unet"
 channels = 8
@@ -61,7 +61,7 @@ class EventFiles(unittest.TestCase):
             lines = [line for line in lines if "loss" in line]
             pictures = [file.read_bytes() for file in sorted((run / "samples").glob("*.png"), key=lambda f: int(f.stem))]
 
-            events = event_accumulator.EventAccumulator(str(run), size_guidance={"images": 0, "tensors": 0})
+            events = event_accumulator.EventAccumulator(str(run), size_guidance={"images": 0, "tensors": 0, "histograms": 0})
             events.Reload()
             tags = events.Tags()
             self.assertEqual([event.step for event in events.Scalars("loss/eps")], [8, 16, 24])
@@ -69,6 +69,13 @@ class EventFiles(unittest.TestCase):
                 self.assertAlmostEqual(event.value, line["loss"]["eps"]["mean"], delta=1e-6 * abs(event.value))
             for tag in ("learning_rate", "grad_norm/theta", "images_per_second", "loss/eps/by_t/1"):
                 self.assertIn(tag, tags["scalars"])
+            gates = events.Histograms("statistic/gate/histogram")
+            self.assertEqual([event.step for event in gates], [8, 16, 24])
+            for event, line in zip(gates, lines):
+                quarters = line["statistic"]["gate"]["histogram"]
+                self.assertEqual(list(event.histogram_value.bucket), [sum(counts) for counts in zip(*quarters)])
+                self.assertEqual(event.histogram_value.num, 8)
+                self.assertEqual(list(event.histogram_value.bucket_limit)[-1], 1)
             shown = events.Images("samples")
             self.assertEqual([image.step for image in shown], [16, 24])
             self.assertEqual([image.encoded_image_string for image in shown], pictures)

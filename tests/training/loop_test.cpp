@@ -196,6 +196,12 @@ TEST_CASE("terms that come and go between steps are each averaged over the steps
   CHECK(json.find("loss")->find("x0")->find("mean")->as_number() == 5);
   CHECK(json.find("statistic")->find("gate")->find("by_t")->as_array()[0].as_number() == 0.25);
   CHECK(json.find("statistic")->find("gate")->find("by_t")->as_array()[1].is_null());
+  const Value& histogram = *json.find("statistic")->find("gate")->find("histogram");
+  REQUIRE(histogram.as_array().size() == 4);
+  const Value::Array& least_noise = histogram.as_array()[0].as_array();
+  REQUIRE(least_noise.size() == 20);
+  CHECK(least_noise[5] == Value(2));  // 0.25 of both steps, in [0.25, 0.3)
+  CHECK(std::count(least_noise.begin(), least_noise.end(), Value(0)) == 19);
   CHECK(json.find("grad_norm")->find("theta")->as_number() == 3);
 }
 
@@ -209,9 +215,11 @@ TEST_CASE("sums go through a checkpoint's JSON without loss") {
   later.add(step_with(0.7F));
   CHECK(to_json(later.json()) == to_json(whole.json()));
   CHECK(to_json(later.state()) == to_json(whole.state()));
-  for (const char* broken : {"{}", R"({"loss": {"eps": {}}, "statistic": {}, "grad_norm": {}})",
-                             R"({"loss": {"eps": {"sum": [1, 2, 3, 4], "count": [1, 1, 1, -1]}}, "statistic": {},
-                                 "grad_norm": {}})"}) {
+  for (const char* broken :
+       {"{}", R"({"loss": {"eps": {}}, "statistic": {}, "grad_norm": {}})",
+        R"({"loss": {"eps": {"sum": [1, 2, 3, 4], "count": [1, 1, 1, -1]}}, "statistic": {},
+                                 "grad_norm": {}})",
+        R"({"loss": {}, "statistic": {}, "grad_norm": {}, "gate_histogram": [[1], [], [], []]})"}) {
     CHECK_THROWS_AS(later.restore(from_json(broken)), Error);
   }
 }
