@@ -62,7 +62,7 @@ stage "4/5 sampling"
 "$casdm" sample "$run" --num 36 --out "$run/generated" --overwrite >/dev/null
 
 stage "5/5 scoring ${judged[1]} images against those of the training, and real images against real ones"
-"$casdm" evaluate "$run" "${judged[@]}" --floor
+"$casdm" evaluate "$run" "${judged[@]}" --floor --nearest 8
 "$casdm" report "$run" >/dev/null
 
 echo

@@ -12,9 +12,11 @@
 #include "framework/evaluation/drawn_images.h"
 #include "framework/evaluation/evaluation_file.h"
 #include "framework/evaluation/evaluation_setup.h"
+#include "framework/evaluation/nearest_images.h"
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/reference.h"
 #include "framework/support/run_contents.h"
+#include "framework/support/sealed_json.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -35,6 +37,8 @@ struct EvaluateArguments : SamplingRequest {
   std::string state;
   std::string write_reference;
   std::string held_out;
+  std::string nearest_by;
+  std::optional<std::int64_t> nearest;
   std::optional<std::int64_t> num;
   std::optional<std::int64_t> size;
   bool floor = false;
@@ -44,7 +48,7 @@ struct EvaluateArguments : SamplingRequest {
 };
 
 constexpr const char* kUsage = R"(usage: casdm evaluate RUN [--num N] [--reference IMAGES|FILE]
-                          [--weights A,B] [--guidance X,Y] [--steps N,M] [--floor] [--json]
+                          [--weights A,B] [--guidance X,Y] [--steps N,M] [--floor] [--nearest N] [--json]
        casdm evaluate IMAGES --reference IMAGES|FILE [--size N]
        casdm evaluate --reference IMAGES --write-reference FILE
 
@@ -59,7 +63,7 @@ Who judges is said in [[evaluate.judges]] of the run's experiment, or of --confi
 
 Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same command goes on.
 
-  casdm evaluate runs/quickstart --floor
+  casdm evaluate runs/quickstart --floor --nearest 8
   casdm evaluate runs/quickstart --num 50000 --steps 50,100 --weights ema,raw
   casdm evaluate samples/samples.npz --reference configs/quickstart.toml
   casdm evaluate --reference configs/cifar10_casdm.toml --write-reference cifar10.safetensors
@@ -95,6 +99,10 @@ po::options_description described(EvaluateArguments& a) {
       "also judge real images against real ones: two random halves of the reference")(
       "held-out", po::value(&a.held_out)->value_name("IMAGES"),
       "also judge these real images, which the reference does not hold")(
+      "nearest", whole_number("nearest", a.nearest, 1, NearestRequest::kMost),
+      "also find the images of the reference that are nearest to the first N, for the report")(
+      "nearest-by", po::value(&a.nearest_by)->value_name("NAME"),
+      "whose features decide what is near: a judge, or a feature extractor; default: the first judge")(
       "write-reference", po::value(&a.write_reference)->value_name("FILE"),
       "keep the reference: .safetensors for casdm, .npz as guided-diffusion's")(
       "out", po::value(&a.out), "also keep the samples in this folder, as `casdm sample` does")(
@@ -176,8 +184,10 @@ void check(const EvaluateArguments& a) {
         "evaluate: give a run or images, or --reference IMAGES --write-reference FILE; see `casdm evaluate --help`");
   }
   if (a.what.empty()) {
-    refuse_idle({{a.num.has_value(), "--num"}, {!a.state.empty(), "--state"}}, "nothing is judged");
+    refuse_idle({{a.num.has_value(), "--num"}, {!a.state.empty(), "--state"}, {a.nearest.has_value(), "--nearest"}},
+                "nothing is judged");
   }
+  refuse_idle({{!a.nearest_by.empty() && !a.nearest, "--nearest-by"}}, "it says how --nearest N measures");
   for (const auto& [file, option] :
        {std::pair(a.write_reference, "--write-reference"), std::pair(a.out, "--out"), std::pair(a.state, "--state")}) {
     if (!file.empty()) refuse_inside_run(text("evaluate ", option), file);
@@ -206,8 +216,10 @@ class Command {
     judges_.emplace(setup_.options(), setup_.host(), *setup_.shape(), device_);
     num_ = !a_.what.empty() ? number() : 0;
     if (!a_.write_reference.empty()) require_reference_form(a_.write_reference, *judges_);
+    prepare_nearest();
     find_reference();
     find_floor();
+    nearest_.indices = reference_indices_;
     if (num_ > 0) judges_->require_enough(num_, reference_.images);
     if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
     if (setup_.checkpoint()) judge_run();
@@ -254,9 +266,9 @@ class Command {
         stored_reference_ = setup_.own_data();
       }
     }
-    reference_stream_ = stream_of(
-        stored_reference_,
-        spread(setup_.options().reference_num, stored_reference_->size(), "evaluate.reference_num", name), name);
+    reference_indices_ =
+        spread(setup_.options().reference_num, stored_reference_->size(), "evaluate.reference_num", name);
+    reference_stream_ = stream_of(stored_reference_, reference_indices_, name);
     judges_->require_enough(std::numeric_limits<std::int64_t>::max(), reference_stream_.count);
     reference_ = reference_of_images(reference_stream_, *judges_, reference_options());
   }
@@ -289,6 +301,12 @@ class Command {
         if (!remark.empty()) std::cerr << remark << '\n';
       }
       const EvaluationFile file(setup_.run_folder(), images, num_, reference_, *judges_);
+      // The last bits depend on the number of threads.
+      if (const std::int64_t earlier = file.earlier_threads(); earlier > 0 && setup_.threads() == 0) {
+        threads_.emplace(earlier);
+      }
+      const ImageStream stream = images.stream(a_.what, *threads_);
+      if (a_.nearest) find_nearest_of_run(images, stream, file);
       if (std::optional<Value> known = a_.overwrite || !a_.out.empty() ? std::nullopt : file.read()) {
         std::cerr << "evaluated before: " << file.path().string() << '\n';
         std::error_code ignored;
@@ -296,15 +314,11 @@ class Command {
         records_.push_back(*known);
         continue;
       }
-      // The last bits depend on the number of threads.
-      if (const std::int64_t earlier = file.earlier_threads(); earlier > 0 && setup_.threads() == 0) {
-        threads_.emplace(earlier);
-      }
       GatherOptions gathering;
       gathering.title = text("judging ", request.weights);
       gathering.is_cancelled = interrupted;
       gathering.state_file = a_.state.empty() ? file.state() : fs::path(a_.state);
-      const JudgedSet set = gather(images.stream(a_.what, *threads_), *judges_, gathering);
+      const JudgedSet set = gather(stream, *judges_, gathering);
       images.finish();
       records_.push_back(record_of({"run", a_.what, file.run_table(a_.what, images)}, set, reference_, *judges_,
                                    trained_with, remarks, setup_.host()));
@@ -328,8 +342,59 @@ class Command {
     if (!state.empty()) fs::remove(state, ignored);
   }
 
+  /// Who says what is near.
+  void prepare_nearest() {
+    if (!a_.nearest) return;
+    const std::string reference = a_.reference.empty() ? setup_.options().reference.string() : a_.reference;
+    if (!reference.empty() && !stored_reference_ && is_reference_file(reference)) {
+      throw ConfigError(
+          "evaluate: --nearest looks through the images of the reference, and this reference is a file of "
+          "statistics; give images as the reference");
+    }
+    nearest_.count = *a_.nearest;
+    nearest_.is_cancelled = interrupted;
+    const std::vector<Judge>& judges = judges_->judges();
+    const auto is_named = [&](const Judge& judge) { return judge.name == a_.nearest_by; };
+    const auto named = a_.nearest_by.empty() ? judges.begin() : std::find_if(judges.begin(), judges.end(), is_named);
+    if (named != judges.end()) {
+      nearest_.judge = static_cast<std::size_t>(named - judges.begin());
+      return;
+    }
+    try {
+      nearest_judge_.emplace(a_.nearest_by, "--nearest-by", setup_.host(), *setup_.shape(), device_);
+    } catch (const ConfigError& error) {
+      throw ConfigError(text("evaluate: --nearest-by ", quoted(a_.nearest_by), " is no judge here: ", error.what()));
+    }
+  }
+
+  const Judges& who_finds() const { return nearest_judge_ ? *nearest_judge_ : *judges_; }
+
+  void find_nearest_of_run(const DrawnImages& images, const ImageStream& stream, const EvaluationFile& file) {
+    const fs::path kept_in = file.nearest(Value(Value::Table{{"count", nearest_.count},
+                                                             {"reference", reference_.sha256},
+                                                             {"by", who_finds().judges()[nearest_.judge].extractor}}));
+    try {
+      if (std::optional<Value> known = a_.overwrite ? std::nullopt : read_record(kept_in)) {
+        nearest_found_.push_back(*known);
+        return;
+      }
+    } catch (const Error& error) {
+      std::cerr << "warning: looking again, since " << kept_in.string() << " cannot be used: " << error.what() << '\n';
+    }
+    Value found = nearest_images(stream, reference_stream_, who_finds(), nearest_);
+    found.set("checkpoint_images", images.checkpoint().images());
+    found.set("weights", images.request().weights);
+    nearest_found_.push_back(sealed(std::move(found)));
+    try {
+      write_record(kept_in, nearest_found_.back());
+    } catch (const Error& error) {
+      std::cerr << "warning: what is nearest is not kept, so a report cannot show it: " << error.what() << '\n';
+    }
+  }
+
   void judge_images() {
     const ImageStream stream = stream_of(images_, spread(num_, images_->size(), "--num", a_.what), a_.what);
+    if (a_.nearest) nearest_found_.push_back(nearest_images(stream, reference_stream_, who_finds(), nearest_));
     GatherOptions gathering;
     gathering.title = "judging";
     gathering.is_cancelled = interrupted;
@@ -387,12 +452,13 @@ class Command {
     if (a_.json) {
       Value result{Value::Table{}};
       result.set("evaluations", Value::Array(records_.begin(), records_.end()));
+      if (a_.nearest) result.set("nearest", Value::Array(nearest_found_.begin(), nearest_found_.end()));
       std::cout << to_json(result, 1) << '\n';
-    } else if (!records_.empty()) {
-      std::cout << table_of(records_);
-    } else {
-      std::cout << a_.write_reference << '\n';
+      return;
     }
+    if (!records_.empty()) std::cout << table_of(records_);
+    for (const Value& found : nearest_found_) std::cout << '\n' << nearest_table(found);
+    if (records_.empty() && nearest_found_.empty()) std::cout << a_.write_reference << '\n';
   }
 
   EvaluateArguments& a_;
@@ -406,7 +472,11 @@ class Command {
   std::int64_t num_ = 0;
   ImageStream reference_stream_;
   Reference reference_;
+  std::vector<std::int64_t> reference_indices_;  ///< of the images of reference_stream_ in their data
   std::vector<Value> records_;
+  NearestRequest nearest_;
+  std::optional<Judges> nearest_judge_;  ///< where no judge of the evaluation finds what is near
+  std::vector<Value> nearest_found_;
 };
 
 int evaluate_command(const std::vector<std::string>& words) {

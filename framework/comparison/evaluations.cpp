@@ -150,20 +150,18 @@ void add_evaluations(const fs::path& folder, RunRecord& run) {
   }
 }
 
-std::vector<Value> kept_floors(const fs::path& folder) {
-  std::vector<Value> floors;
+std::vector<Value> kept_records(const fs::path& folder, std::string_view what) {
+  std::vector<Value> records;
   for (const fs::path& file : files_of(folder)) {
     try {
       Value record = from_json(read_regular_file(file, kLargestFile));
       check_seal(record);
-      const Value* scores = record.find("scores");
-      if (shown(record, "what") == "floor" && scores != nullptr && scores->is_array())
-        floors.push_back(std::move(record));
+      if (shown(record, "what") == what) records.push_back(std::move(record));
     } catch (const Error&) {
       continue;  // add_evaluations() has said so
     }
   }
-  return floors;
+  return records;
 }
 
 }  // namespace casdm

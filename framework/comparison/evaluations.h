@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "casdm/value.h"
@@ -13,8 +14,9 @@ namespace casdm {
 /// steps, the names say which: "JUDGE.SCORE weights=slow". A file that cannot be read is a warning of the run.
 void add_evaluations(const std::filesystem::path& folder, RunRecord& run);
 
-/// What real images scored against others, as `casdm evaluate RUN --floor` has kept it in the folder: records, by the
-/// names of their files. A file that cannot be read is left out.
-std::vector<Value> kept_floors(const std::filesystem::path& folder);
+/// What `casdm evaluate RUN` has kept in the folder beside scores: "floor", what real images scored against others, or
+/// "nearest", which images of the reference are nearest to samples. Records by the names of their files. A file that
+/// cannot be read is left out.
+std::vector<Value> kept_records(const std::filesystem::path& folder, std::string_view what);
 
 }  // namespace casdm

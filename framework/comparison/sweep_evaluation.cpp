@@ -17,9 +17,9 @@ namespace {
 constexpr const char* kConfig = "--config";
 
 /// Options that take a value, and those that are one.
-const std::vector<std::string> kWithValue = {kConfig,     "--num",       "--weights",  "--guidance", "--steps",
-                                             "--sampler", "--eta",       "--set",      "--seed",     "--batch",
-                                             "--label",   "--reference", "--held-out", "--device"};
+const std::vector<std::string> kWithValue = {
+    kConfig,  "--num",   "--weights", "--guidance",  "--steps",    "--sampler", "--eta",     "--set",
+    "--seed", "--batch", "--label",   "--reference", "--held-out", "--device",  "--nearest", "--nearest-by"};
 const std::vector<std::string> kFlags = {"--floor", "--no-cache"};
 /// What only the user may say.
 const std::vector<std::string> kOfTheUser = {"--plugin", "--write-reference", "--out",           "--state",

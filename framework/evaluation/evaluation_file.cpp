@@ -38,7 +38,8 @@ std::string twelve_digits(std::int64_t images) {
   return digits.data();
 }
 
-/// Nothing where `path` is empty.
+}  // namespace
+
 void write_record(const fs::path& path, const Value& record) {
   if (path.empty()) return;
   std::error_code failure;
@@ -47,7 +48,13 @@ void write_record(const fs::path& path, const Value& record) {
   write_file(path, to_json(record, 1) + "\n");
 }
 
-}  // namespace
+std::optional<Value> read_record(const fs::path& path) {
+  std::error_code ignored;
+  if (path.empty() || !fs::exists(path, ignored)) return std::nullopt;
+  Value record = from_json(read_regular_file(path, kLargestRecord));
+  check_seal(record);
+  return record;
+}
 
 EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, std::int64_t num,
                                const Reference& reference, const Judges& judges)
@@ -68,17 +75,20 @@ fs::path EvaluationFile::state() const {
 }
 
 std::optional<Value> EvaluationFile::read() const {
-  std::error_code ignored;
-  if (path_.empty() || !fs::exists(path_, ignored)) return std::nullopt;
   try {
-    Value record = from_json(read_regular_file(path_, kLargestRecord));
-    check_seal(record);
-    table_of({record});  // throws where it lacks anything that is shown
+    std::optional<Value> record = read_record(path_);
+    if (record) table_of({*record});  // throws where it lacks anything that is shown
     return record;
   } catch (const Error& error) {
     std::cerr << "warning: evaluating again, since " << path_.string() << " cannot be used: " << error.what() << '\n';
     return std::nullopt;
   }
+}
+
+fs::path EvaluationFile::nearest(const Value& settings) const {
+  if (path_.empty()) return {};
+  const std::string key = sha256(path_.stem().string() + to_json(settings));
+  return path_.parent_path() / text("nearest-", key.substr(0, kKeyDigits), ".json");
 }
 
 std::int64_t EvaluationFile::earlier_threads() const {

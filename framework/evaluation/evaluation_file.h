@@ -25,6 +25,10 @@ class EvaluationFile {
   /// The record, where there is one that can be read.
   std::optional<Value> read() const;
 
+  /// The file of what `--nearest` finds for these images with `settings`: RUN/evaluation/nearest-<key>.json; empty
+  /// where path() is.
+  std::filesystem::path nearest(const Value& settings) const;
+
   /// The number of threads that an earlier evaluation took, complete or not; 0: there is none.
   std::int64_t earlier_threads() const;
 
@@ -38,6 +42,10 @@ class EvaluationFile {
   std::filesystem::path run_;
   std::filesystem::path path_;
 };
+
+/// A sealed record in a file, and back: nothing is written, and none is there, where `path` is empty. Throws Error.
+void write_record(const std::filesystem::path& path, const Value& record);
+std::optional<Value> read_record(const std::filesystem::path& path);
 
 /// Keeps what real images scored against others in RUN/evaluation/floor-<key>.json, for reports. Throws Error.
 /// @param run  the folder; empty: nothing is kept

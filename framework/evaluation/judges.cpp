@@ -32,12 +32,17 @@ Value own_options(const ComponentConfig& config, std::string_view kind, const Pl
   return result;
 }
 
-ComponentConfig recommended(std::string_view kind, const std::string& type, const PluginHost& host) {
+ComponentConfig with_defaults(std::string_view kind, const std::string& type, const std::string& where,
+                              const PluginHost& host) {
   Value table{Value::Table{}};
   table.set("type", type);
-  table.set_location({"", 0, 0, text("evaluate (the recommended ", kind, ")")});
+  table.set_location({"", 0, 0, where});
   const Value resolved = resolve_component(table, kind, host.catalog());
   return {resolved.find("type")->as_string(), resolved};
+}
+
+ComponentConfig recommended(std::string_view kind, const std::string& type, const PluginHost& host) {
+  return with_defaults(kind, type, text("evaluate (the recommended ", kind, ")"), host);
 }
 
 std::vector<JudgeOptions> judges_of(const EvaluateOptions& options, const PluginHost& host) {
@@ -113,7 +118,10 @@ std::string shape_of(const Tensor& tensor) {
 
 Judges::Judges(const EvaluateOptions& options, const PluginHost& host, const ImageShape& image, c10::Device device)
     : image_(image), device_(device) {
-  for (const JudgeOptions& judge : judges_of(options, host)) add_judge(judge, host, device);
+  for (const JudgeOptions& judge : judges_of(options, host)) {
+    add_judge(judge, host, device);
+    for (const SetMetricOptions& metric : metrics_of(judge, host)) add_metric(metric, host);
+  }
   std::set<std::string> names;
   for (const JudgeMetric& metric : metrics_) {
     for (const std::string& name : metric.score_names) {
@@ -122,6 +130,14 @@ Judges::Judges(const EvaluateOptions& options, const PluginHost& host, const Ima
                              "; set name = \"...\" in one of the judges or metrics"));
     }
   }
+}
+
+Judges::Judges(const std::string& type, const std::string& where, const PluginHost& host, const ImageShape& image,
+               c10::Device device)
+    : image_(image), device_(device) {
+  JudgeOptions judge;
+  judge.extractor = with_defaults(FeatureExtractor::kind, type, where, host);
+  add_judge(judge, host, device);
 }
 
 std::size_t Judges::network_for(const JudgeOptions& options, const PluginHost& host, c10::Device device) {
@@ -158,7 +174,6 @@ void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10:
   const auto known = std::find(network.features.begin(), network.features.end(), judge.feature.name);
   if (known == network.features.end()) network.features.push_back(judge.feature.name);
   judges_.push_back(std::move(judge));
-  for (const SetMetricOptions& metric : metrics_of(options, host)) add_metric(metric, host);
 }
 
 void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host) {
@@ -220,6 +235,33 @@ NamedTensors Judges::features(const Network& network, const Tensor& images) cons
   return all;
 }
 
+Tensor Judges::checked_feature(const Judge& judge, const NamedTensors& found, std::int64_t count,
+                               std::int64_t first) const {
+  const Network& network = networks_[judge.network];
+  const auto at = std::find(network.features.begin(), network.features.end(), judge.feature.name);
+  const Tensor& feature = found[static_cast<std::size_t>(at - network.features.begin())].second;
+  const bool fits = feature.defined() && feature.is_floating_point() &&
+                    feature.dim() == (judge.feature.is_spatial ? 4 : 2) && feature.size(0) == count &&
+                    feature.size(1) == judge.feature.dimension;
+  if (!fits) {
+    network.extractor.fail(text("extract() returned ", shape_of(feature), " as ", quoted(judge.feature.name),
+                                "; expected floating point [", count, ", ", judge.feature.dimension,
+                                judge.feature.is_spatial ? ", h, w]" : "]"));
+  }
+  const Tensor finite = feature.isfinite().flatten(1).all(1).cpu();
+  if (!finite.all().item<bool>()) {
+    const std::int64_t image = first + finite.logical_not().nonzero()[0].item<std::int64_t>();
+    network.extractor.fail(text("feature ", quoted(judge.feature.name), " of image ", image, " is not finite"));
+  }
+  return feature;
+}
+
+Tensor Judges::features_of(std::size_t judge, const Tensor& images, std::int64_t first) const {
+  const at::NoGradGuard no_grad;
+  const Judge& chosen = judges_.at(judge);
+  return checked_feature(chosen, features(networks_[chosen.network], images), images.size(0), first);
+}
+
 void Judges::update(SetState& set, const Tensor& images, std::int64_t first, const std::vector<bool>& wanted) const {
   at::NoGradGuard no_grad;
   FeatureBatch batch;
@@ -234,23 +276,7 @@ void Judges::update(SetState& set, const Tensor& images, std::int64_t first, con
     const NamedTensors found = features(networks_[n], images);
     for (std::size_t i = 0; i < metrics_.size(); ++i) {
       if (!is_of_network(i)) continue;
-      const Judge& judge = judges_[metrics_[i].judge];
-      const auto at = std::find(networks_[n].features.begin(), networks_[n].features.end(), judge.feature.name);
-      batch.features = found[static_cast<std::size_t>(at - networks_[n].features.begin())].second;
-      const Tensor& f = batch.features;
-      const bool fits = f.defined() && f.is_floating_point() && f.dim() == (judge.feature.is_spatial ? 4 : 2) &&
-                        f.size(0) == images.size(0) && f.size(1) == judge.feature.dimension;
-      if (!fits) {
-        networks_[n].extractor.fail(text("extract() returned ", shape_of(f), " as ", quoted(judge.feature.name),
-                                         "; expected floating point [", images.size(0), ", ", judge.feature.dimension,
-                                         judge.feature.is_spatial ? ", h, w]" : "]"));
-      }
-      const Tensor finite = f.isfinite().flatten(1).all(1).cpu();
-      if (!finite.all().item<bool>()) {
-        const std::int64_t image = first + finite.logical_not().nonzero()[0].item<std::int64_t>();
-        networks_[n].extractor.fail(
-            text("feature ", quoted(judge.feature.name), " of image ", image, " is not finite"));
-      }
+      batch.features = checked_feature(judges_[metrics_[i].judge], found, images.size(0), first);
       metrics_[i].metric.call(&SetMetric::update, set.metrics[i], batch);
     }
   }

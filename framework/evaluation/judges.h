@@ -61,6 +61,11 @@ class Judges {
   /// @param image  of the images that will be judged
   Judges(const EvaluateOptions& options, const PluginHost& host, const ImageShape& image, c10::Device device);
 
+  /// One extractor of the type `type`, with its defaults and its first feature, and without metrics. `where` has chosen
+  /// it, for messages: "--nearest-by".
+  Judges(const std::string& type, const std::string& where, const PluginHost& host, const ImageShape& image,
+         c10::Device device);
+
   const std::vector<Judge>& judges() const { return judges_; }
   const std::vector<JudgeMetric>& metrics() const { return metrics_; }
   const ImageShape& image() const { return image_; }
@@ -72,6 +77,11 @@ class Judges {
   Value identity() const;
 
   SetState start() const;
+
+  /// The feature of a judge of images as `update` takes them: [B, D], or [B, D, h, w] of a spatial one. Throws
+  /// PluginError when it is not what the extractor declares, or not finite.
+  /// @param first  number of the first image, for messages
+  Tensor features_of(std::size_t judge, const Tensor& images, std::int64_t first) const;
 
   /// Adds images to a set. A call sees one batch of the extractor, so equal batches make equal bits.
   /// @param images  uint8 [B, C, H, W], or floating point in [-1, 1]; on the CPU
@@ -101,6 +111,7 @@ class Judges {
   std::size_t network_for(const JudgeOptions& options, const PluginHost& host, c10::Device device);
   void add_metric(const SetMetricOptions& options, const PluginHost& host);
   NamedTensors features(const Network& network, const Tensor& images) const;
+  Tensor checked_feature(const Judge& judge, const NamedTensors& found, std::int64_t count, std::int64_t first) const;
 
   ImageShape image_;
   std::vector<Network> networks_;

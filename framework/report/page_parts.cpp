@@ -68,6 +68,12 @@ code { font: 0.92em ui-monospace, monospace; }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 .samples img { width: 100%; max-width: 28rem; height: auto; image-rendering: pixelated; border-radius: 0.25rem;
   background: #fff; }
+.neighbours { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr));
+  gap: 0.75rem 1.5rem; margin-bottom: 1.5rem; }
+.neighbours ol { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.4rem; list-style: none; margin: 0;
+  padding: 0; font-size: 0.8rem; color: var(--quiet); }
+.neighbours li:first-child img { outline: 2px solid var(--good); }
+.neighbours img { width: 100%; height: auto; image-rendering: pixelated; background: #fff; display: block; }
 [hidden] { display: none !important; }
 @media print {
   body { max-width: none; font-size: 10pt; }

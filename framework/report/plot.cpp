@@ -226,7 +226,9 @@ std::vector<double> ticks(double low, double high, std::size_t most) {
     }
   }
   std::vector<double> result;
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) result.push_back(i * step);
+  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
+    result.push_back(i * step + 0.0);  // without the sign that 0 may have
+  }
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include "framework/config/key_path.h"
 #include "framework/report/html.h"
 #include "framework/report/log_curves.h"
+#include "framework/report/neighbours.h"
 #include "framework/report/sample_grids.h"
 #include "framework/reporting/progress.h"
 #include "framework/support/files.h"
@@ -100,8 +101,10 @@ std::string floors(const Subject& subject) {
   std::set<std::vector<std::string>> rows;  // the runs of a sweep share their floor
   for (const ComparedArm& arm : subject.comparison.arms) {
     for (const ComparedRun& run : arm.runs) {
-      for (const Value& record : kept_floors(run.path)) {
-        for (const Value& score : record.find("scores")->as_array()) {
+      for (const Value& record : kept_records(run.path, "floor")) {
+        const Value* scores = record.find("scores");
+        if (scores == nullptr || !scores->is_array()) continue;
+        for (const Value& score : scores->as_array()) {
           const auto cell = [&score](const char* key) {
             const Value* value = score.find(key);
             if (value == nullptr || value->is_null()) return std::string();
@@ -277,10 +280,12 @@ std::string report_of(const fs::path& folder) {
   const Subject subject = subject_of(folder);
   const std::vector<MeasureSummary> all = summarise(subject.comparison);
   const std::string samples = sample_grids(subject.comparison);
+  const std::string nearest = neighbours(subject.comparison);
   std::string body =
       text("<header><p>", subject.is_sweep ? "Sweep" : "Run", "</p><h1>", html(subject.comparison.title), "</h1>\n",
            introduction(subject), "<nav aria-label=\"Sections\"><ul><li><a href=\"#results\">Results</a></li>",
            samples.empty() ? "" : "<li><a href=\"#samples\">Samples</a></li>",
+           nearest.empty() ? "" : "<li><a href=\"#nearest\">Nearest images</a></li>",
            "<li><a href=\"#curves\">Curves</a></li><li><a href=\"#experiment\">Experiment</a></li>",
            "<li><a href=\"#making\">Machine and versions</a></li></ul></nav></header>\n<main>\n");
   body += section("results", "Results",
@@ -288,6 +293,7 @@ std::string report_of(const fs::path& folder) {
                       bullets(subject.is_single() ? subject.comparison.arms.front().runs.front().record.warnings
                                                   : remarks(subject.comparison)));
   if (!samples.empty()) body += section("samples", "Samples", samples);
+  if (!nearest.empty()) body += section("nearest", "Nearest images of the data", nearest);
   body += section("curves", "Curves", curves(subject));
   body += section("experiment", subject.is_single() ? "Experiment" : "Arms", experiment(subject));
   body += section("making", "Machine and versions", making(subject));

@@ -194,6 +194,57 @@ TEST_CASE("folders are judged against folders, and the size of their images must
   CHECK_MESSAGE(contains(one.err, "needs at least 2 images"), one.err);
 }
 
+TEST_CASE("the nearest images of the data are found once, by a judge or any extractor, and are in the report") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string words = "runs/small --num 8 --nearest 2 --set evaluate.reference_num=50 ";
+  const Outcome table = evaluate(words, folder.path());
+  REQUIRE_MESSAGE(table.status == 0, table.err);
+  CHECK_MESSAGE(contains(table.out, "Euclidean distance of the feature \"quarters\" of cells"), table.out);
+  const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
+  REQUIRE(kept.size() == 2);
+  CHECK(kept[1].filename().string().starts_with("nearest-"));
+  const std::string bytes = read_file(kept[1]);
+  const Value record = from_json(bytes);
+  CHECK(entry_of(record, "images").as_array().size() == 2);
+  CHECK(entry_of(record, "checkpoint_images") == Value(8));
+  const Outcome again = evaluate(words, folder.path());
+  CHECK_FALSE(contains(again.err, "nearest images"));  // no progress: it was there
+  CHECK(again.out == table.out);
+  REQUIRE(evaluate(words + "--overwrite", folder.path()).status == 0);
+  CHECK(read_file(kept[1]) == bytes);
+  // Looking does not change what is judged.
+  REQUIRE(evaluate("runs/small --num 8 --set evaluate.reference_num=50 --overwrite", folder.path()).status == 0);
+  CHECK(records_in(folder.path() / "runs/small") == kept);
+  REQUIRE(shell("casdm report runs/small", folder.path()).status == 0);
+  const std::string page = read_file(folder.path() / "runs/small/report.html");
+  CHECK(contains(page, "<h2>Nearest images of the data</h2>"));
+  CHECK(contains(page, "by the Euclidean distance of the feature quarters of cells"));
+
+  // Images that are in the reference: at the distance 0, by their numbers there.
+  REQUIRE(shell("casdm sample runs/small --num 12 --out s", folder.path()).status == 0);
+  const Value found = json_of(
+      evaluate("s --reference s --config small.toml --num 3 --nearest 3 --nearest-by pixels --json", folder.path()));
+  const Value& by_pixels = entry_of(found, "nearest").as_array().at(0);
+  CHECK(entry_of(by_pixels, "judge") == Value("pixels"));
+  for (const Value& image : entry_of(by_pixels, "images").as_array()) {
+    CHECK(entry_of(entry_of(image, "nearest").as_array().at(0), "distance") == Value(0.0));
+  }
+
+  const auto refused = [&](const std::string& more, const std::string& part) {
+    const Outcome outcome = evaluate("runs/small --num 8 " + more, folder.path());
+    CHECK_MESSAGE(outcome.status == 2, outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, part), outcome.err);
+  };
+  refused("--nearest-by pixels", "--nearest-by means nothing here");
+  refused("--nearest 2 --nearest-by pixel", "did you mean 'pixels'");
+  refused("--nearest 33", "32");
+  REQUIRE(evaluate("--reference small.toml --config small.toml --write-reference r.npz --set evaluate.reference_num=60",
+                   folder.path())
+              .status == 0);
+  refused("--nearest 2 --reference r.npz", "a file of statistics");
+}
+
 TEST_CASE("a reference is written once and used often, and never over a file that is there") {
   const TemporaryFolder folder;
   train_small(folder.path());

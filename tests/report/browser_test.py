@@ -159,6 +159,13 @@ def make_run(folder, name, seed, weight, lines):
                 "images_per_second": 285 + noise.random(), "threads": 2,
                 "loss": {"eps": parts, "x0": parts, "mu": parts, "metric.l1": parts},
                 "statistic": {"gate": gate, "error.x0": parts}, "grad_norm": {"theta": loss, "phi": loss / 3}}) + "\n")
+    pictures = [base64.b64encode(png(16, f"{name}{seed}near{i}")).decode() for i in range(4)]
+    images = [{"index": i, "image": pictures[0], "nearest": [
+        {"index": 1000 * k, "distance": 12.3456 * k, "image": pictures[k]} for k in (1, 2, 3)]} for i in range(8)]
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "nearest-0.json").write_text(json.dumps({
+        "what": "nearest", "checkpoint_images": 1000 * lines, "judge": HOSTILE, "feature": "pooled", "reference": HOSTILE,
+        "reference_num": 1419, "between_reference": 9.5, "images": images}), encoding="utf-8")
     for i in range(1, 5):
         (folder / "samples" / f"{250 * i * lines}.png").write_bytes(png(96, f"{name}{seed}{i}"))
 
@@ -227,7 +234,9 @@ class Reports(unittest.TestCase):
             for curves, height, words, rows in plots:
                 self.assertGreater(min(curves, height, words - 20, rows - 1), 0)
             self.assertFalse(self.browser.value("[...document.querySelectorAll('svg')].some((svg) => /nan/i.test(svg.innerHTML))"))
-            labels = self.browser.value("[...document.images].every((image) => image.alt.length > 20)")
+            pictures = self.browser.value("document.querySelectorAll('.neighbours img').length")
+            self.assertEqual(pictures, 8 * 4 * (3 if "sweep" in str(page) else 1))
+            labels = self.browser.value("[...document.images].every((image) => image.alt.length > 10)")
             self.assertTrue(labels)
 
     def test_the_keyboard_moves_the_samples_hides_curves_and_opens_tables(self):

@@ -54,6 +54,7 @@ TEST_CASE("text becomes HTML that shows it and does nothing else") {
 TEST_CASE("the ticks of an axis are round and lie on it") {
   CHECK(ticks(0, 1, 5) == std::vector<double>{0, 0.2, 0.4, 0.6000000000000001, 0.8, 1});
   CHECK(ticks(0, 8000, 4) == std::vector<double>{0, 2000, 4000, 6000, 8000});
+  CHECK_FALSE(std::signbit(ticks(-1e-12, 1, 5)[0]));  // "0", not "-0"
   CHECK(ticks(-0.3, 0.21, 5) == std::vector<double>{-0.2, 0, 0.2});
   for (const double high : {1e-9, 3.0, 7e11}) CHECK(ticks(0, high, 5).size() <= 6);
 }
@@ -172,6 +173,30 @@ TEST_CASE("a report shows what real images scored, once for all runs, and lets n
     CHECK(page.find("&lt;i&gt;held.zip") != std::string::npos);
     CHECK(page.find("<i>held") == std::string::npos);
   }
+}
+
+TEST_CASE("a report shows samples beside the nearest images, of the last checkpoint and pictures alone") {
+  const TemporaryFolder folder;
+  folder.write("run/config.toml", kConfig);
+  folder.write("run/metrics.jsonl", line(10000));
+  const auto record = [](int images, const std::string& picture) {
+    return text(R"({"what":"nearest","checkpoint_images":)", images, R"(,"judge":"<i>","feature":"f","reference":"d",)",
+                R"("reference_num":50,"between_reference":1.5,"images":[{"index":0,"image":")", picture,
+                R"(","nearest":[{"index":41,"distance":0.25,"image":")", picture, R"("}]},7]})");
+  };
+  const std::string picture = base64(kPicture);
+  folder.write("run/evaluation/nearest-1.json", record(10000, picture));
+  folder.write("run/evaluation/nearest-2.json", record(5000, picture));
+  folder.write("run/evaluation/nearest-3.json", record(10000, "iVBORw0KGgo\\\" onerror=\\\"x"));
+  folder.write("run/evaluation/nearest-4.json", record(10000, base64("GIF89a")));
+  folder.write("run/evaluation/nearest-5.json", R"({"what":"nearest","checkpoint_images":10000,"images":{}})");
+  const std::string page = report_of("run");
+  CHECK(count(page, "src=\"data:image/png;base64,") == 2);
+  CHECK(page.find("alt=\"Image 41 of the data, at the distance 0.25 from sample 0\"") != std::string::npos);
+  CHECK(page.find("of the feature f of &lt;i&gt;.") != std::string::npos);
+  CHECK(page.find("onerror") == std::string::npos);
+  std::filesystem::remove("run/evaluation/nearest-1.json");
+  CHECK(report_of("run").find("Nearest images") == std::string::npos);
 }
 
 TEST_CASE("a report of what is no run, and of a damaged plan, is refused in words") {
