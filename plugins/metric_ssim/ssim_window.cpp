@@ -5,13 +5,18 @@
 namespace casdm::metric_ssim {
 namespace {
 
+/// [size - k + 1, size]: row i holds the window from column i on. A product with it filters along an axis, an order of
+/// magnitude faster than a convolution of one channel, backward too.
+Tensor sliding(const Tensor& window, std::int64_t size) {
+  const std::int64_t rows = size - window.size(0) + 1;
+  // One more column than there is: each row then starts one place later than the row before.
+  return at::constant_pad_nd(window, {0, rows}).repeat({rows}).narrow(0, 0, rows * size).view({rows, size});
+}
+
 /// Each plane of [B, C, H, W] filtered along both axes, without padding.
 Tensor filter(const Tensor& images, const Tensor& window) {
   const Tensor taps = window.to(images.scalar_type());
-  const Tensor planes = images.reshape({-1, 1, images.size(2), images.size(3)});
-  const Tensor rows = at::conv2d(planes, taps.view({1, 1, 1, -1}));
-  const Tensor result = at::conv2d(rows, taps.view({1, 1, -1, 1}));
-  return result.view({images.size(0), images.size(1), result.size(2), result.size(3)});
+  return at::matmul(sliding(taps, images.size(2)), at::matmul(images, sliding(taps, images.size(3)).t()));
 }
 
 }  // namespace
