@@ -12,13 +12,9 @@ namespace casdm::metric_pixel {
 class GradientLoss : public MetricLoss {
  public:
   using Options = NoOptions;
-  GradientLoss(const Options& options, const Spec& spec);
-  MetricInfo info() const override;
-  NamedTensors buffers() const override { return {{"sobel", sobel_}}; }
+  GradientLoss(const Options& /*options*/, const Spec& /*spec*/) {}
+  MetricInfo info() const override { return {.minimum_size = 3, .input_range = std::nullopt}; }
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
-
- private:
-  Tensor sobel_;  ///< [2, 1, 3, 3]
 };
 
 struct SpectralOptions {
