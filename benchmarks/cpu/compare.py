@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""Measures casdm beside its peers on the CPU, in turn and in one run; writes results.json.
+
+    compare.py --casdm PROGRAM --peers PYTHON --out DIR [--cases PART,...] [--rounds 3] [--seconds 10] [--threads 2]
+
+Each contender of a case runs `rounds` times, all in turn, so that a machine that becomes slower does so for all. A rate
+is the median of a process's intervals after a warm-up: starting, importing and compiling are not counted. The ratio is
+taken within a round against the peer whose median is the best. Real-time priority is used where it is allowed.
+"""
+
+import argparse
+import functools
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SIZES = {  # image size, channels, multipliers, blocks, attention, batch, images of an interval
+    "small": (16, 32, [1, 2, 2], 1, [4], 16, 320),
+    "middle": (32, 64, [1, 2, 2, 2], 2, [16], 16, 32),
+    "large": (32, 128, [1, 2, 2, 2], 3, [16, 8], 8, 8),
+}
+HEADS = {"ddpm": "DDPM", "casdm": "Cas-DM", "casdm_st_lpips": "Cas-DM + ST-LPIPS"}
+PEER_VARIANTS = ("eager", "channels-last", "compiled")
+
+
+def real_time():
+    command = ["chrt", "-f", "10"]
+    works = shutil.which("chrt") and subprocess.run([*command, "true"], capture_output=True).returncode == 0
+    return command if works else []
+
+
+def experiment(size, head, folder):
+    pixels, channels, multipliers, blocks, attention, batch, interval = SIZES[size]
+    network = f"""type = "unet"
+channels = {channels}
+channel_mult = {multipliers}
+num_res_blocks = {blocks}
+attention_resolutions = {attention}
+use_scale_shift_norm = false
+"""
+    phi = "" if head == "ddpm" else f"[head.phi]\n{network}"
+    metric = '[[metrics]]\ntype = "st_lpips"\n' if head.endswith("st_lpips") else ""
+    text = f"""[run]
+name = "{size}-{head}"
+directory = "{folder}/runs"
+[data]
+type = "shapes"
+image_size = {pixels}
+[noise]
+type = "linear"
+[head]
+type = "{'single' if head == 'ddpm' else 'cascade'}"
+[head.theta]
+{network}{phi}{metric}[sampler]
+type = "ddim"
+[train]
+batch_size = {batch}
+total_images = "100M"
+[log]
+every_images = {interval}
+sample_count = 0
+[checkpoint]
+every_images = "100M"
+"""
+    path = Path(folder) / f"{size}-{head}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+class Runner:
+    def __init__(self, o):
+        self.o = o
+        self.prefix = real_time()
+        self.environment = dict(os.environ, OMP_NUM_THREADS=str(o.threads), PYTHONWARNINGS="ignore")
+        self.folder = Path(tempfile.mkdtemp(prefix="casdm-benchmark-"))
+
+    def start(self, command):
+        log = self.folder / "log"
+        return subprocess.Popen(self.prefix + [str(c) for c in command], env=self.environment, cwd=self.folder,
+                                stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+
+    def finish(self, process):
+        out = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return out, usage.ru_maxrss / 1024
+
+    def fail(self, command):
+        end = (self.folder / "log").read_text(encoding="utf-8")[-600:]
+        raise RuntimeError(f"{' '.join(str(c) for c in command)}:\n{end}")
+
+    def run(self, command):
+        process = self.start(command)
+        out, memory = self.finish(process)
+        if process.returncode != 0:
+            self.fail(command)
+        return out, memory
+
+    def peer(self, *arguments):
+        out, memory = self.run([self.o.peers, HERE / "peer.py", *arguments, "--seconds", self.o.seconds,
+                                "--threads", self.o.threads])
+        return json.loads(out.splitlines()[-1])["rates"], memory
+
+    def casdm(self, *arguments):
+        return self.run([self.o.casdm, *arguments])
+
+    def train(self, size, head, precision="fp32"):
+        """The rates of the intervals of a training that is stopped when its time is up."""
+        config = experiment(size, head, self.folder)
+        command = [self.o.casdm, "train", config, "--overwrite", "--set", f"run.precision={precision}",
+                   "--set", f"run.threads={self.o.threads}"]
+        process = self.start(command)
+        log = self.folder / "runs" / f"{size}-{head}" / "metrics.jsonl"
+        warm, end, lines = None, None, []
+        while process.poll() is None and (end is None or time.monotonic() < end or len(lines) < warm + 4):
+            time.sleep(0.1)
+            lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+            if end is None and len(lines) >= 2:
+                warm, end = len(lines), time.monotonic() + self.o.seconds
+        process.send_signal(signal.SIGTERM)
+        _, memory = self.finish(process)
+        if end is None:
+            self.fail(command)
+        points = [json.loads(line) for line in lines[warm - 1:]]
+        points = [(p["images"], p["seconds"]) for p in points if "seconds" in p]
+        rates = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(points, points[1:])]
+        return rates, memory
+
+    @functools.cache
+    def trained(self, size, head):
+        """A run of one step, for its networks."""
+        config = experiment(size, head, self.folder)
+        batch = SIZES[size][5]
+        self.casdm("train", config, "--overwrite", "--set", f"train.total_images={batch}", "--set",
+                   f"log.every_images={batch}", "--set", f"run.name=first-{size}-{head}")
+        return self.folder / "runs" / f"first-{size}-{head}"
+
+    @functools.cache
+    def exported(self, size, head):
+        run, to = self.trained(size, head), self.folder / f"{size}-{head}"
+        for module in ["theta"] if head == "ddpm" else ["theta", "phi"]:
+            self.casdm("export", run, "--module", module, "--out", to / module, "--layout", "diffusers", "--overwrite")
+        return to
+
+    def sample(self, run, steps=50, images=64):
+        """Images per second, by two lengths: what starting takes cancels."""
+        seconds = {}
+        for count in (steps, 2 * steps):
+            start = time.monotonic()
+            _, memory = self.casdm("sample", run, "--num", images, "--batch", images, "--steps", count, "--no-png",
+                                   "--out", self.folder / "samples", "--overwrite")
+            seconds[count] = time.monotonic() - start
+        return [images / (seconds[2 * steps] - seconds[steps])], memory
+
+
+def training_cases(r):
+    for size, (pixels, channels, *_, batch, _interval) in SIZES.items():
+        for head, words in HEADS.items():
+            contenders = {"casdm": lambda s=size, h=head: r.train(s, h)}
+            if size == "large":
+                contenders["casdm, bf16"] = lambda s=size, h=head: r.train(s, h, "bf16")
+            for variant in PEER_VARIANTS:
+                contenders[f"diffusers, {variant}"] = lambda s=size, h=head, v=variant, b=batch: r.peer(
+                    "train", r.exported(s, h), "--head", h, "--variant", v, "--batch", b)
+            yield f"training, {words}, {pixels} px, {channels} channels, batch {batch}", "images/s", contenders
+
+
+def sampling_cases(r):
+    for size in ("small", "middle"):
+        contenders = {"casdm": lambda s=size: r.sample(r.trained(s, "ddpm"))}
+        for variant in PEER_VARIANTS:
+            contenders[f"diffusers, {variant}"] = lambda s=size, v=variant: r.peer(
+                "sample", r.exported(s, "ddpm"), "--variant", v)
+        pixels, channels, *_ = SIZES[size]
+        yield f"DDIM, 50 steps, 64 images, {pixels} px, {channels} channels", "images/s", contenders
+
+
+def metric_cases(r):
+    program = Path(r.o.casdm).parents[1] / "benchmarks" / "metric_benchmark"
+    for name, size, peer in (("st_lpips", 32, "stlpips-pytorch"), ("st_lpips", 64, "stlpips-pytorch"),
+                             ("ssim", 64, "piq")):
+        def ours(n=name, s=size):
+            out, memory = r.run([program, n, s, 16, r.o.seconds, r.o.threads])
+            return json.loads(out.splitlines()[-1])["rates"], memory
+        yield f"{name}, forward and backward, {size} px, batch 16", "images/s", {
+            "casdm": ours, peer: lambda n=name, s=size: r.peer("metric", n, "--size", s)}
+
+
+def start_cases(r):
+    """Milliseconds of whole processes; no peer starts a program like this one."""
+    config = experiment("small", "casdm", r.folder)
+    for words, arguments in (("casdm --help", ["--help"]), ("casdm plugins list", ["plugins", "list"]),
+                             ("casdm config check", ["config", "check", config])):
+        def ours(a=arguments):
+            times = []
+            for _ in range(10):
+                start = time.perf_counter()
+                _, memory = r.casdm(*a)
+                times.append(1000 * (time.perf_counter() - start))
+            return times, memory
+        yield words, "ms", {"casdm": ours}
+
+
+CASES = {"start": start_cases, "metrics": metric_cases, "sampling": sampling_cases, "training": training_cases}
+
+
+def measured(name, unit, contenders, rounds):
+    rates, memory = {c: [] for c in contenders}, {}
+    failed = {}
+    for turn in range(rounds):
+        for contender, measure in contenders.items():
+            if contender in failed:
+                continue
+            try:
+                values, peak = measure()
+            except (RuntimeError, subprocess.SubprocessError, OSError) as problem:
+                failed[contender] = str(problem).splitlines()[-1]
+                print(f"  {contender}: FAILED: {problem}", file=sys.stderr)
+                continue
+            rates[contender].append(statistics.median(values))
+            memory[contender] = max(peak, memory.get(contender, 0))
+            print(f"  {turn + 1}/{rounds} {contender}: {rates[contender][-1]:.4g} {unit}, {peak:.0f} MiB", flush=True)
+    rows = {c: {"rates": v, "median": statistics.median(v), "peak_mib": memory[c]} for c, v in rates.items() if v}
+    result = {"case": name, "unit": unit, "contenders": rows, "failed": failed}
+    peers = [c for c in rows if not c.startswith("casdm")]
+    if peers and "casdm" in rows:
+        best = max(peers, key=lambda c: rows[c]["median"])
+        ours = max((c for c in rows if c.startswith("casdm")), key=lambda c: rows[c]["median"])
+        ratios = [a / b for a, b in zip(rows[ours]["rates"], rows[best]["rates"])]
+        result.update(best=best, ours=ours, ratio=statistics.median(ratios), ratio_range=[min(ratios), max(ratios)],
+                      memory_ratio=rows[ours]["peak_mib"] / rows[best]["peak_mib"])
+    return result
+
+
+def machine(o):
+    """What all rates depend on: products of matrices and memory bandwidth, in this run."""
+    code = """
+import json, time, torch
+torch.set_num_threads(THREADS)
+def best(f, n=5):
+    f(); times = []
+    for _ in range(n):
+        start = time.perf_counter(); f(); times.append(time.perf_counter() - start)
+    return min(times)
+a = torch.rand(2048, 2048); b = a.bfloat16(); big = torch.rand(2**26); to = torch.empty_like(big)
+print(json.dumps({"sgemm_gflops": 2 * 2048**3 / best(lambda: a @ a) / 1e9,
+                  "bf16_gemm_gflops": 2 * 2048**3 / best(lambda: b @ b) / 1e9,
+                  "copy_gb_per_s": 2 * big.nbytes / best(lambda: to.copy_(big)) / 1e9, "torch": torch.__version__}))
+"""
+    out = subprocess.run(real_time() + [o.peers, "-c", code.replace("THREADS", str(o.threads))], capture_output=True,
+                         text=True, check=True).stdout
+    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")]
+    flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[1].splitlines()[0].split()
+    return {**json.loads(out), "processor": names[0], "cores": len(names), "python": platform.python_version(),
+            "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
+            "real_time": bool(real_time()), "load": os.getloadavg()[0]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--casdm", required=True)
+    parser.add_argument("--peers", required=True, help="a Python that has benchmarks/requirements.txt")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    o = parser.parse_args()
+    unknown = set(o.cases.split(",")) - set(CASES)
+    if unknown:
+        parser.error(f"no cases named {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    o.casdm = os.path.abspath(o.casdm)
+    runner = Runner(o)
+    results = {"date": time.strftime("%Y-%m-%d"), "threads": o.threads, "rounds": o.rounds, "machine": machine(o),
+               "casdm": runner.casdm("--version")[0].strip(), "results": []}
+    try:
+        for part in o.cases.split(","):
+            for name, unit, contenders in CASES[part](runner):
+                if o.only not in name:
+                    continue
+                print(name, flush=True)
+                results["results"].append(measured(name, unit, contenders, o.rounds))
+                Path(o.out).mkdir(parents=True, exist_ok=True)
+                (Path(o.out) / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    finally:
+        shutil.rmtree(runner.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

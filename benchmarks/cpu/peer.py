@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""The peers of the CPU benchmark: the networks that casdm exported, trained or sampled by diffusers and PyTorch.
+
+    peer.py train FOLDER --head ddpm|casdm|casdm_st_lpips [--variant eager|channels-last|compiled] [--bf16]
+    peer.py sample FOLDER [--variant ...] --images N --steps N
+    peer.py metric lpips|st_lpips|ssim|dists
+    peer.py load FOLDER
+
+FOLDER holds theta/ and phi/ as `casdm export --layout diffusers` writes them: the same weights as casdm's run. Training
+is what people write: diffusers' UNet2DModel, AdamW(fused=True), clip_grad_norm_, averages by _foreach_lerp_. Prints one
+line of JSON with the rates of some intervals, in images per second.
+
+From PyPI: benchmarks/requirements.txt.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+T = 1000
+
+
+def network(folder, variant):
+    from diffusers import UNet2DModel
+
+    model = UNet2DModel.from_pretrained(folder)
+    if variant == "channels-last":
+        model = model.to(memory_format=torch.channels_last)
+    call = torch.compile(model) if variant == "compiled" else model
+    return model, lambda x, t: call(x, t, return_dict=False)[0]
+
+
+def intervals(step, images, seconds, warm_up):
+    """Images per second of intervals of about a sixth of `seconds` each."""
+    end = time.perf_counter() + warm_up
+    steps = 0
+    while steps < 3 or time.perf_counter() < end:
+        step()
+        steps += 1
+    rates = []
+    end = time.perf_counter() + seconds
+    while len(rates) < 3 or time.perf_counter() < end:
+        start, steps = time.perf_counter(), 0
+        while steps == 0 or time.perf_counter() - start < seconds / 6:
+            step()
+            steps += 1
+        rates.append(images * steps / (time.perf_counter() - start))
+    return rates
+
+
+def training_step(o):
+    folder = Path(o.what)
+    names = ["theta"] if o.head == "ddpm" else ["theta", "phi"]
+    loaded = [network(folder / name, o.variant) for name in names]
+    models, calls = [m for m, _ in loaded], [c for _, c in loaded]
+    averages = [[p.detach().clone() for p in m.parameters()] for m in models]
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0, fused=True) for m in models]
+    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, T, dtype=torch.float64), 0)
+    size = models[0].config.sample_size
+    images = torch.rand(o.batch, 3, size, size) * 2 - 1
+    metric = None
+    if o.head == "casdm_st_lpips":
+        from stlpips_pytorch import stlpips
+
+        metric = stlpips.LPIPS(net="vgg", variant="shift_tolerant").eval().requires_grad_(False)
+    if o.variant == "channels-last":
+        images = images.to(memory_format=torch.channels_last)
+
+    def step():
+        t = torch.randint(0, T, (o.batch,))
+        a = kept[t].sqrt().float()[:, None, None, None]
+        s = (1 - kept[t]).sqrt().float()[:, None, None, None]
+        eps = torch.randn_like(images)
+        noisy = a * images + s * eps
+        with torch.autocast("cpu", torch.bfloat16, enabled=o.bf16):
+            predicted = calls[0](noisy, t).float()
+            loss = (predicted - eps).square().mean()
+            if len(models) == 2:
+                clean = ((noisy - s * predicted.detach()) / a).clamp(-1, 1)
+                out = calls[1](clean, t).float()
+                gate = torch.sigmoid(out[:, 3:])
+                mixed = gate * out[:, :3].detach() + (1 - gate) * clean
+                loss = loss + (out[:, :3] - images).square().mean() + (mixed - images).square().mean()
+                if metric is not None:
+                    loss = loss + 0.1 * metric(images, out[:, :3]).mean()
+        loss.backward()
+        for model, optimizer, average in zip(models, optimizers, averages):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            torch._foreach_lerp_(average, list(model.parameters()), 1e-4)
+
+    return step
+
+
+def train(o):
+    # Compilation takes minutes and is not counted.
+    return intervals(training_step(o), o.batch, o.seconds, warm_up=o.seconds / 4)
+
+
+def sample(o):
+    from diffusers import DDIMScheduler
+
+    model, call = network(Path(o.what) / "theta", o.variant)
+    scheduler = DDIMScheduler(T, beta_schedule="linear", clip_sample=True)
+    scheduler.set_timesteps(o.steps)
+    size = model.config.sample_size
+    rates = []
+    with torch.inference_mode():
+        for repeat in range(3):
+            x = torch.randn(o.images, 3, size, size)
+            if o.variant == "channels-last":
+                x = x.to(memory_format=torch.channels_last)
+            start = time.perf_counter()
+            for t in scheduler.timesteps:
+                x = scheduler.step(call(x, t), t, x).prev_sample
+            if repeat > 0:
+                rates.append(o.images / (time.perf_counter() - start))
+    return rates
+
+
+def metric(o):
+    import piq
+
+    if o.what == "st_lpips":
+        from stlpips_pytorch import stlpips
+
+        distance = stlpips.LPIPS(net="vgg", variant="shift_tolerant").eval()
+    elif o.what == "lpips":
+        import lpips
+
+        distance = lpips.LPIPS(net="vgg", pretrained=True, pnet_rand=True, verbose=False).eval()
+    elif o.what == "ssim":
+        distance = lambda a, b: piq.ssim((a + 1) / 2, (b + 1) / 2, downsample=False)  # noqa: E731
+    else:
+        raise SystemExit(f"peer.py: no metric {o.what}")
+    if isinstance(distance, torch.nn.Module):
+        distance.requires_grad_(False)
+    a = torch.rand(o.batch, 3, o.size, o.size) * 2 - 1
+    b = (torch.rand(o.batch, 3, o.size, o.size) * 2 - 1).requires_grad_()
+
+    def step():
+        b.grad = None
+        distance(a, b).mean().backward()
+
+    return intervals(step, o.batch, o.seconds, warm_up=o.seconds / 4)
+
+
+def load(o):
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    prepared = transforms.Compose(
+        [transforms.Resize(o.size), transforms.CenterCrop(o.size), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+    )
+    loader = DataLoader(ImageFolder(o.what, prepared), o.batch, shuffle=True, num_workers=2, drop_last=True,
+                        persistent_workers=True)
+    rates = []
+    for _ in range(3):
+        start, images = time.perf_counter(), 0
+        for batch, _ in loader:
+            images += len(batch)
+        rates.append(images / (time.perf_counter() - start))
+    return rates[1:]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=("train", "sample", "metric", "load"))
+    parser.add_argument("what")
+    parser.add_argument("--head", default="ddpm", choices=("ddpm", "casdm", "casdm_st_lpips"))
+    parser.add_argument("--variant", default="eager", choices=("eager", "channels-last", "compiled"))
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    o = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(o.threads)
+    print(json.dumps({"rates": {"train": train, "sample": sample, "metric": metric, "load": load}[o.task](o)}))
+
+
+if __name__ == "__main__":
+    main()
