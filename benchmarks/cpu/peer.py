@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 T = 1000
 
