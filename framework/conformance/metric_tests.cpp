@@ -17,6 +17,9 @@ constexpr double kStep = 1e-6;
 constexpr double kGradientTolerance = 1e-5;
 constexpr int kDirections = 4;
 
+/// In this process, which runs one test.
+int stand_ins_made = 0;
+
 /// A metric on images as large as it needs, in the range it is made for; in double precision when asked for.
 struct MetricUnderTest {
   explicit MetricUnderTest(const Subject& subject, bool in_double = false) {
@@ -248,6 +251,22 @@ void remembers_in_its_buffers(const Subject& subject) {
           "restored from its buffers it gives another distance: it remembers something elsewhere");
 }
 
+/// A metric made of others, each of which the stand-in is here: it weighs images by their signal-to-noise ratio.
+void hands_its_context_on(const Subject& subject) {
+  MetricUnderTest metric(subject);
+  if (stand_ins_made == 0) throw Skip("it is not made of other metrics");
+  if (!metric.metric->info().is_per_image) throw Skip("it compares the batch as a whole");
+  const Tensor a = metric.fitted(images(1, metric.size, 2));
+  const Tensor b = metric.fitted(images(2, metric.size, 2));
+  MetricContext context;
+  context.t = at::tensor({1, 2});
+  context.log_snr = at::tensor({0.0, std::log(3.0)}, at::kDouble);
+  const Tensor plain = (*metric.metric)(a, b), told = (*metric.metric)(a, b, context);
+  require(at::allclose(told[0], plain[0]), "an image whose noise level changes nothing has another distance with it");
+  require(!at::allclose(told[1], plain[1]),
+          "the metrics that it is made of are not told the noise level: override distance_in and hand the context on");
+}
+
 void trains_nothing(const Subject& subject) {
   MetricUnderTest metric(subject);
   require(metric.metric->parameters().empty(), "a metric's weights are buffers: parameters() must be empty");
@@ -274,9 +293,17 @@ class StandInMetric final : public MetricLoss {
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
     return (prediction - target.at(0)).square().mean({1, 2, 3});
   }
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override {
+    const Tensor weight = context.log_snr.defined() ? context.log_snr.exp() : at::ones({});
+    return distance(prediction, target) * weight.to(prediction.scalar_type());
+  }
 };
 
-std::shared_ptr<void> stand_in(const void*) { return std::shared_ptr<MetricLoss>(std::make_shared<StandInMetric>()); }
+std::shared_ptr<void> stand_in(const void*) {
+  ++stand_ins_made;
+  return std::shared_ptr<MetricLoss>(std::make_shared<StandInMetric>());
+}
 
 }  // namespace
 
@@ -291,6 +318,7 @@ Suite metric_suite() {
                                       {kind, "keeps_its_declared_properties", false, keeps_its_declared_properties},
                                       {kind, "treats_images_alone", false, treats_images_alone},
                                       {kind, "remembers_in_its_buffers", false, remembers_in_its_buffers},
+                                      {kind, "hands_its_context_on", false, hands_its_context_on},
                                       {kind, "repeats_itself", false, repeats_itself},
                                       {kind, "trains_nothing", false, trains_nothing},
                                       {kind, "is_safe_in_bfloat16", true, is_safe_in_bfloat16}},

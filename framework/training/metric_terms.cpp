@@ -49,12 +49,13 @@ std::string range(const std::array<double, 2>& ends) { return text('[', number(e
 
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
-/// Whether a timestep, as a part of the way from the clean image to the last one, lies in the range.
+/// Whether a timestep, as a part of the way from the clean image to the last one, lies in the range: one that may be
+/// drawn.
 bool holds_timestep(const std::array<double, 2>& t_range, const TimeRange& times) {
-  if (!times.is_whole) return true;
+  const auto part = [&](double t) { return (t - times.clean) / (times.last - times.clean); };
+  if (!times.is_whole) return t_range[1] > part(times.first);
   for (auto t = static_cast<std::int64_t>(times.first); t <= static_cast<std::int64_t>(times.last); ++t) {
-    const double part = (static_cast<double>(t) - times.clean) / (times.last - times.clean);
-    if (part >= t_range[0] && part <= t_range[1]) return true;
+    if (part(static_cast<double>(t)) >= t_range[0] && part(static_cast<double>(t)) <= t_range[1]) return true;
   }
   return false;
 }

@@ -18,6 +18,10 @@ GateNetwork::GateNetwork(std::int64_t image_channels, std::int64_t gate_channels
       in_bias_(make_.constant("in.bias", {kHiddenChannels}, 0)),
       out_(make_.zero_layer("out", {gate_channels, kHiddenChannels, 1, 1})) {}
 
+ParameterRole GateNetwork::role(std::string_view parameter) const {
+  return parameter == "out.weight" ? ParameterRole::output : ParameterRole::automatic;
+}
+
 Tensor GateNetwork::forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& log_snr) const {
   const Tensor level = per_image((log_snr / 10).clamp(-2, 2), x0).expand({-1, 1, x0.size(2), x0.size(3)});
   const Tensor seen = at::cat({x0.detach(), x0_from_eps.detach(), level}, 1);
@@ -40,6 +44,10 @@ NamedTensors ExtendedModule::buffers() const { return joined(module_->buffers(),
 void ExtendedModule::train(bool on) {
   module_->train(on);
   extension_->train(on);
+}
+
+ParameterRole ExtendedModule::role(std::string_view parameter) const {
+  return parameter.starts_with(prefix_) ? extension_->role(parameter.substr(prefix_.size())) : module_->role(parameter);
 }
 
 }  // namespace casdm::head_diffusion

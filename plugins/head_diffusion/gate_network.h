@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "casdm/module.h"
@@ -19,6 +21,7 @@ class GateNetwork : public Module {
   GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed);
 
   NamedTensors parameters() const override { return make_.made(); }
+  ParameterRole role(std::string_view parameter) const override;
 
   /// @param x0, x0_from_eps  [B, C, H, W]; no gradient flows to them
   /// @param log_snr          [B]
@@ -38,6 +41,7 @@ class ExtendedModule : public Module {
   NamedTensors parameters() const override;
   NamedTensors buffers() const override;
   void train(bool on) override;
+  ParameterRole role(std::string_view parameter) const override;
 
  private:
   NamedTensors joined(NamedTensors own, const NamedTensors& extension) const;

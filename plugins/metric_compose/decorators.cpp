@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "casdm/error.h"
+#include "casdm/random.h"
 #include "casdm/resize.h"
 #include "casdm/text.h"
 
@@ -26,6 +28,20 @@ std::shared_ptr<MetricLoss> make_metric(const ComponentConfig& config, const Met
 }
 
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
+
+/// What holds of each image for each of its patches, whose draws are their own.
+MetricContext of_patches(MetricContext context, std::int64_t patches) {
+  for (Tensor* tensor : {&context.t, &context.log_snr, &context.labels}) {
+    if (tensor->defined()) *tensor = tensor->repeat_interleave(patches);
+  }
+  const std::vector<std::uint64_t> seeds = std::move(context.seeds);
+  context.seeds.clear();
+  for (const std::uint64_t seed : seeds) {
+    for (std::int64_t k = 0; k < patches; ++k)
+      context.seeds.push_back(derive_seed(seed, "patch", static_cast<std::uint64_t>(k)));
+  }
+  return context;
+}
 
 void append(NamedTensors& list, const std::string& prefix, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) list.emplace_back(prefix + name, tensor);
@@ -58,6 +74,8 @@ SumLoss::SumLoss(const Options& options, const Spec& spec) {
     if (info.channels != 0) info_.channels = info.channels;
     info_.is_symmetric = info_.is_symmetric && info.is_symmetric;
     info_.is_zero_at_identity = info_.is_zero_at_identity && info.is_zero_at_identity;
+    info_.is_per_image = info_.is_per_image && info.is_per_image;
+    info_.has_state = info_.has_state || info.has_state;
     if (!info.input_range) continue;
     if (info_.input_range && info_.input_range != info.input_range) {
       throw ConfigError(text("terms: '", term.metric.type, "' is made for pixels in ", range(*info.input_range),
@@ -94,12 +112,13 @@ std::vector<Tensor> SumLoss::prepare(const Tensor& target) {
   return result;
 }
 
-Tensor SumLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+Tensor SumLoss::distance_in(const Tensor& prediction, const std::vector<Tensor>& target, const MetricContext& context) {
   Tensor sum;
   auto next = target.begin();
   for (const Term& term : terms_) {
     const auto end = next + static_cast<std::ptrdiff_t>(term.prepared);
-    const Tensor value = term.weight * term.metric->distance(prediction, std::vector<Tensor>(next, end));
+    Tensor value = term.weight * term.metric->distance_in(prediction, std::vector<Tensor>(next, end), context);
+    if (!info_.is_per_image) value = value.mean(0, /*keepdim=*/true);
     sum = sum.defined() ? sum + value : value;
     next = end;
   }
@@ -137,8 +156,9 @@ MetricInfo ResizedLoss::info() const {
 
 std::vector<Tensor> ResizedLoss::prepare(const Tensor& target) { return metric_->prepare(resized(target)); }
 
-Tensor ResizedLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
-  return metric_->distance(resized(prediction), target);
+Tensor ResizedLoss::distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                                const MetricContext& context) {
+  return metric_->distance_in(resized(prediction), target, context);
 }
 
 Tensor ResizedLoss::resized(const Tensor& images) const {
@@ -170,8 +190,12 @@ MetricInfo PatchLoss::info() const {
 
 std::vector<Tensor> PatchLoss::prepare(const Tensor& target) { return metric_->prepare(patches(target)); }
 
-Tensor PatchLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
-  return metric_->distance(patches(prediction), target).reshape({prediction.size(0), -1}).mean(1);
+Tensor PatchLoss::distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                              const MetricContext& context) {
+  const Tensor cut = patches(prediction);
+  const std::int64_t images = prediction.size(0);
+  const Tensor found = metric_->distance_in(cut, target, of_patches(context, cut.size(0) / images));
+  return metric_->info().is_per_image ? found.reshape({images, -1}).mean(1) : found;
 }
 
 Tensor PatchLoss::patches(const Tensor& images) const {

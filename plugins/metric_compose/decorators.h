@@ -24,9 +24,18 @@ struct SumOptions {
   static void describe(Schema<SumOptions>& s);
 };
 
+/// A metric whose parts are told the noise level, the labels and the step as if they stood alone.
+class ContextMetric : public MetricLoss {
+ public:
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) final {
+    return distance_in(prediction, target, {});
+  }
+};
+
 /// sum_i weight_i d_i(x, y). For terms that only make sense together; metrics whose curves should be recorded
-/// one by one are better listed one by one in the experiment.
-class SumLoss : public MetricLoss {
+/// one by one are better listed one by one in the experiment. With a term that compares the batch as a whole the sum
+/// does so too, and takes the means of the others.
+class SumLoss : public ContextMetric {
  public:
   using Options = SumOptions;
   SumLoss(const Options& options, const Spec& spec);
@@ -35,7 +44,8 @@ class SumLoss : public MetricLoss {
   void train(bool on) override;
   MetricInfo info() const override { return info_; }
   std::vector<Tensor> prepare(const Tensor& target) override;
-  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override;
 
  private:
   struct Term {
@@ -48,7 +58,7 @@ class SumLoss : public MetricLoss {
 };
 
 /// A metric that hands changed images to one other metric.
-class Decorator : public MetricLoss {
+class Decorator : public ContextMetric {
  public:
   NamedTensors parameters() const override;
   NamedTensors buffers() const override;
@@ -84,7 +94,8 @@ class ResizedLoss : public Decorator {
   ResizedLoss(const Options& options, const Spec& spec);
   MetricInfo info() const override;
   std::vector<Tensor> prepare(const Tensor& target) override;
-  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override;
 
  private:
   Tensor resized(const Tensor& images) const;
@@ -102,14 +113,15 @@ struct PatchOptions {
 };
 
 /// The mean of the metric over square patches on a grid, the last of each row and column flush with the edge, so that
-/// every pixel counts.
+/// every pixel counts. A metric that compares the batch as a whole compares all patches of all images.
 class PatchLoss : public Decorator {
  public:
   using Options = PatchOptions;
   PatchLoss(const Options& options, const Spec& spec);
   MetricInfo info() const override;
   std::vector<Tensor> prepare(const Tensor& target) override;
-  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override;
 
  private:
   /// [B, C, H, W] -> [B * patches, C, size, size], an image's patches one after another

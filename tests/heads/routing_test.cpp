@@ -164,6 +164,7 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
     if (name.starts_with("gate_network.")) gate.emplace_back(name, tensor);
   }
   REQUIRE(gate.size() == 4);
+  CHECK(phi_module.role("gate_network.out.weight") == ParameterRole::output);
   REQUIRE(phi_module.parameters().size() == gate.size() + phi.parameters().size());
   // Its first weights are uniform in +-1/sqrt(fan in): the numbers of its generator on [-1, 1], scaled.
   REQUIRE(gate.front().first == "gate_network.in.weight");
