@@ -76,9 +76,9 @@ TEST_CASE("a range of t that no timestep falls into is refused") {
 TEST_CASE("a range of t that no time of a continuous path falls into is refused") {
   const TemporaryFolder folder;
   const auto made = [&](const std::string& range) {
-    const LoadedExperiment experiment =
-        small_experiment(folder.path(), "flow", single_head() + "[[metrics]]\ntype = \"l1\"\nt_range = " + range,
-                         {"noise={type=\"flow\",t_min=0.01,t_max=0.99}", "sampler={type=\"euler\",spacing=\"trailing\"}"});
+    const LoadedExperiment experiment = small_experiment(
+        folder.path(), "flow", single_head() + "[[metrics]]\ntype = \"l1\"\nt_range = " + range,
+        {"noise={type=\"flow\",t_min=0.01,t_max=0.99}", "sampler={type=\"euler\",spacing=\"trailing\"}"});
     ExperimentMetrics(experiment, *make_model(experiment, 0).schedule, c10::Device(c10::kCPU));
   };
   CHECK_THROWS_WITH_AS(made("[0, 0.005]"), doctest::Contains("no timestep falls into t_range = "), ConfigError);
