@@ -277,9 +277,16 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
   GatherOptions gathering;
   gathering.title = "judging the reference";
   gathering.is_cancelled = options.is_cancelled;
-  if (!kept.empty() && (fs::create_directories(folder, ignored) || fs::is_directory(folder, ignored))) {
-    gathering.state_file = fs::path(kept).replace_extension(".state");
-    remove_leftovers(folder);
+  if (!kept.empty()) {
+    std::error_code failure;
+    fs::create_directories(folder, failure);
+    if (failure) {
+      std::cerr << "warning: the reference is not kept for the next time: " << folder.string() << ": "
+                << failure.message() << '\n';
+    } else {
+      gathering.state_file = fs::path(kept).replace_extension(".state");
+      remove_leftovers(folder);
+    }
   }
   reference.state = gather(stream, judges, gathering).state;
   if (gathering.state_file.empty()) return reference;

@@ -36,15 +36,19 @@ void keep_as_best(const RunFolder& run, const fs::path& checkpoint) {
   if (fs::exists(fs::symlink_status(link, failure)) && target_of(run).empty()) {
     throw Error(text(link.string(), " is not the link to the best checkpoint; move it elsewhere"));
   }
-  const fs::path made = temporary_beside(link);
-  fs::create_directory_symlink(checkpoint.filename(), made, failure);
-  if (!failure) fs::rename(made, link, failure);
-  if (failure) {
-    std::error_code ignored;
-    fs::remove(made, ignored);
-    throw Error(text("the best checkpoint cannot be marked by the link ", link.string(), ": ", failure.message(),
-                     ". To train without: --set evaluate.keep_best=\"\""));
+  const auto fail = [](const std::string& problem) {
+    throw Error(
+        text("the best checkpoint cannot be marked: ", problem, ". To train without: --set evaluate.keep_best=\"\""));
+  };
+  try {
+    const AtomicFolder scratch(link);  // a link alone, left by a kill, would not be known as a leftover
+    const fs::path made = scratch.temporary() / link.filename();
+    fs::create_directory_symlink(checkpoint.filename(), made, failure);
+    if (!failure) fs::rename(made, link, failure);
+  } catch (const Error& error) {
+    fail(error.what());
   }
+  if (failure) fail(text("the link ", link.string(), ": ", failure.message()));
   sync_folder(run.checkpoints());
 }
 

@@ -10,6 +10,7 @@
 #include "framework/evaluation/npz_reader.h"
 #include "framework/evaluation/statistics.h"
 #include "framework/support/files.h"
+#include "support/captured.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -59,6 +60,20 @@ TEST_CASE("a set has no gap to itself, and a shifted one has that of its shift")
   // 51 steps of 1/127.5 in each of 12 features; float32 features of order 1 are exact to 1e-7.
   const JudgedSet shifted = gather(stream_of_tensor(images + 51), judges, {});
   CHECK(values(judges, shifted.state, reference)[0] == doctest::Approx(12 * 0.4 * 0.4).epsilon(1e-6));
+}
+
+TEST_CASE("a reference that cannot be kept is judged all the same, with a word") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "file", "not a folder");
+  ::setenv("CASDM_CACHE", (folder.path() / "file").c_str(), 1);
+  const Judges judges = make_judges(kCells);
+  Reference reference;
+  const std::string said =
+      stderr_of([&] { reference = reference_of_images(stream_of_tensor(some_images(50)), judges, {}); });
+  ::unsetenv("CASDM_CACHE");
+  CHECK(reference.images == 50);
+  CHECK_MESSAGE(contains(said, "the reference is not kept for the next time: "), said);
+  CHECK_MESSAGE(contains(said, (folder.path() / "file").string()), said);
 }
 
 TEST_CASE("a written reference gives the same scores bit for bit") {

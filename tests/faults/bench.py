@@ -112,6 +112,7 @@ class Case:
         return self.arguments[0] == "train"
 
 
+CACHE = "cache/"
 REFERENCE = ["evaluate", "--reference", "tiny.toml", "--config", "judges.toml"]
 
 # One line is all that a new command needs.
@@ -264,24 +265,26 @@ class Bench:
             return ["train", "--resume", RUN]
         return self.case("train").arguments if case.name == "resume" else case.arguments
 
-    def recover(self, trial, case, variables=None):
-        """Goes on, and raises Loss unless the folder is then that of the command that was let alone."""
+    def recover(self, trial, case, variables=None, spared=""):
+        """Goes on, and raises Loss unless the folder is then that of the command that was let alone, or differs only in
+        what is missing below `spared`."""
         arguments = self.again(case, trial.folder)
         if case.starts_others:
             wait_for_locks(trial.folder)
         outcome = self.program.run(arguments, trial.folder, variables=variables)
         trial.note(f"again: {' '.join(arguments)}: status {outcome.status}: {outcome.last_words}")
-        found = self.difference(case, trial.folder)
+        found = self.difference(case, trial.folder, spared)
         if outcome.status != 0 and (outcome.status != 2 or found):
             raise Loss(f"{case.name} cannot go on", outcome.last_words)
         if found:
             raise Loss(f"{case.name} is not as if let alone: {kind_of(found)}", found)
         return "resumed" if case.is_training else "repeated"
 
-    def difference(self, case, folder):
+    def difference(self, case, folder, spared=""):
         whole = self.whole(case.name)[0]
         if not case.aside:
-            return difference(whole, folder)
+            missing = {path for path in listing(whole) if not (folder / path).exists()}
+            return difference(whole, folder, {path for path in missing if spared and path.startswith(spared)})
         aside = {path for each in (whole, folder) for path in listing(each) if path.startswith(case.aside)}
         if not any(path.startswith(case.aside) for path in listing(folder)):
             return f"missing {case.aside}1/"

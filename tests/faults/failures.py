@@ -2,7 +2,7 @@
 
 import itertools
 
-from bench import CASES, Loss, check_end
+from bench import CACHE, CASES, Loss, check_end
 from program import control_characters
 
 # How a call goes wrong, and which calls can; one line is all that a new way needs.
@@ -45,6 +45,7 @@ def fail(bench, trial, case, number, call, way):
     plan = f"under={trial.folder} at={number} {way} shadow={shadow}"
     outcome = bench.program.run(case.arguments, trial.folder, plan)
     trial.note(f"status {outcome.status}: {outcome.last_words}")
+    is_said = False
     if way.startswith("fail"):
         check_end(outcome, {0, 1, 2}, f"{case.name} with a failing {call[0]}")
         if control_characters(outcome.err):
@@ -55,4 +56,4 @@ def fail(bench, trial, case, number, call, way):
             raise Loss(f"{case.name} takes a failing {call[0]} for success", found)
     elif outcome.status != -9 and not case.starts_others:  # what these say comes in pieces of any size
         raise Loss(f"{case.name} is not deterministic", f"it makes other calls than before: call {number} is missing")
-    return bench.recover(trial, case)
+    return bench.recover(trial, case, spared=CACHE if is_said else "")
