@@ -52,8 +52,8 @@ void check(const Dataset& dataset, const DataOptions& options, std::int64_t firs
 /// The threads that fill the ring of batches.
 class BatchLoader::Stream {
  public:
-  Stream(std::shared_ptr<const Dataset> dataset, const DataOptions& options, std::int64_t batch_size,
-         std::uint64_t seed, std::int64_t first_position, std::function<void(const std::string&)> warn)
+  Stream(std::shared_ptr<const Dataset> dataset, const DataOptions& options, BatchSlice slice, std::uint64_t seed,
+         std::int64_t first_position, std::function<void(const std::string&)> warn)
       : options_(options),
         seed_(seed),
         size_(dataset->size()),
@@ -62,7 +62,9 @@ class BatchLoader::Stream {
         order_(size_, seed),
         content_{dataset->is_floating_point(), dataset->extras()},
         reader_(std::move(dataset), options),
-        ring_(options, batch_size, first_position, content_) {
+        slice_(slice),
+        ring_(options, slice.count, 0, content_),
+        first_position_(first_position) {
     threads_.reserve(static_cast<std::size_t>(options.workers));
     try {
       for (std::int64_t i = 0; i < options.workers; ++i) threads_.emplace_back([this] { work(); });
@@ -81,6 +83,7 @@ class BatchLoader::Stream {
     ring_.wait();
     for (const std::string& line : reader_.record().take_warnings()) warn_(line);
     ImageBatch batch = ring_.take();
+    batch.first_position = position_of(batch.first_position);
     const std::int64_t end = batch.first_position + batch.images.size(0);
     if (end / size_ > batch.first_position / size_) summarise();
     return batch;
@@ -103,16 +106,21 @@ class BatchLoader::Stream {
     }
   }
 
+  /// In the stream of images, of the `index`th that is delivered.
+  std::int64_t position_of(std::int64_t index) const {
+    return first_position_ + index / slice_.count * slice_.batch_size + slice_.first + index % slice_.count;
+  }
+
   void fill(const BatchRing::Place& place) {
-    PreparedImage image = reader_.read(order_.index_at(place.position));
-    if (options_.random_flip && draw("flip", place.position) < 0.5) flip(image);
+    const std::int64_t position = position_of(place.position);
+    PreparedImage image = reader_.read(order_.index_at(position));
+    if (options_.random_flip && draw("flip", position) < 0.5) flip(image);
     std::memcpy(place.pixels, image.pixels.data(), image.pixels.size());
     for (std::size_t i = 0; i < image.extras.size(); ++i) {
       std::memcpy(place.extras[i], image.extras[i].data(), image.extras[i].size());
     }
     if (place.label == nullptr) return;
-    const bool is_dropped =
-        options_.label_dropout > 0 && draw("label_dropout", place.position) < options_.label_dropout;
+    const bool is_dropped = options_.label_dropout > 0 && draw("label_dropout", position) < options_.label_dropout;
     *place.label = is_dropped ? null_label_ : image.label;
   }
 
@@ -144,15 +152,17 @@ class BatchLoader::Stream {
   ImageOrder order_;
   ImageContent content_;
   ImageReader reader_;
-  BatchRing ring_;
+  BatchSlice slice_;
+  BatchRing ring_;  ///< of what is delivered, from 0 on
+  std::int64_t first_position_;
   std::vector<std::thread> threads_;
 };
 
-BatchLoader::BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, std::int64_t batch_size,
+BatchLoader::BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, BatchSlice slice,
                          std::uint64_t seed, std::int64_t first_position,
                          std::function<void(const std::string&)> warn) {
   check(*dataset, options, first_position);
-  stream_ = std::make_unique<Stream>(std::move(dataset), options, batch_size, seed, first_position, std::move(warn));
+  stream_ = std::make_unique<Stream>(std::move(dataset), options, slice, seed, first_position, std::move(warn));
 }
 
 BatchLoader::~BatchLoader() = default;

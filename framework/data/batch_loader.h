@@ -11,6 +11,18 @@
 
 namespace casdm {
 
+/// The part of each batch that is loaded: `count` images from its image `first` on.
+struct BatchSlice {
+  /// The whole batch.
+  BatchSlice(std::int64_t batch_size) : batch_size(batch_size), first(0), count(batch_size) {}  // NOLINT
+  BatchSlice(std::int64_t batch_size, std::int64_t first, std::int64_t count)
+      : batch_size(batch_size), first(first), count(count) {}
+
+  std::int64_t batch_size;
+  std::int64_t first;
+  std::int64_t count;
+};
+
 /// The endless stream of training images, cut into batches and decoded ahead on threads.
 ///
 /// Position p of the stream is image permutation[p mod N] of epoch p / N; each epoch has its own random order, and
@@ -19,13 +31,14 @@ namespace casdm {
 class BatchLoader {
  public:
   /// @param seed            of the run; the loader derives its own
-  /// @param first_position  of the first image that `next` delivers: how many images the run has seen
+  /// @param slice           what `next` delivers of each batch
+  /// @param first_position  of the first image of the first batch: how many images the run has seen
   /// @param warn            is given a line for each image that is left out and, after each epoch, a summary if
   ///                        it is news, by the thread that calls `next`; may be empty
   /// Throws ConfigError when the data set is empty, labels are wanted and it has none, or data.cache = "always" cannot
   /// be; Error when `first_position` is negative.
-  BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, std::int64_t batch_size,
-              std::uint64_t seed, std::int64_t first_position, std::function<void(const std::string&)> warn);
+  BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, BatchSlice slice, std::uint64_t seed,
+              std::int64_t first_position, std::function<void(const std::string&)> warn);
 
   /// Ends the threads after the images they are decoding.
   ~BatchLoader();

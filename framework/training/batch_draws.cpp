@@ -70,10 +70,12 @@ std::vector<std::uint64_t> image_seeds(std::uint64_t seed, const char* purpose, 
 
 }  // namespace
 
-BatchDraws::BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device)
+BatchDraws::BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device, int rank, int size)
     : options_(experiment.options),
       seed_(static_cast<std::uint64_t>(options_.run.seed)),
       device_(device),
+      rank_(rank),
+      size_(size),
       schedule_(model.schedule),
       augmentation_(model.augmentation) {
   if (options_.timesteps.type.empty()) return;
@@ -116,17 +118,20 @@ void BatchDraws::augment(TrainingBatch& batch, std::int64_t first_position) cons
 
 void BatchDraws::draw_t(DrawnBatch& drawn, std::int64_t first_position) const {
   const std::int64_t count = drawn.batch.x0.size(0);
-  const std::vector<double> u = uniform_numbers(seed_, first_position, count);
+  const std::vector<double> u = uniform_numbers(seed_, first_position - rank_ * count, size_ * count);
+  const auto own = [&](const Tensor& of_all) { return of_all.narrow(0, rank_ * count, count); };
   const TimeRange times = schedule_->range();
   if (!timesteps_) {
-    drawn.t = at::tensor(plain_times(u, times), at::kDouble);
+    drawn.t_of_all = at::tensor(plain_times(u, times), at::kDouble);
+    drawn.t = own(drawn.t_of_all);
     return;
   }
   const TimestepDraw draw = timesteps_.call(&TimestepSampler::draw, u);
   check(draw, u.size(), times, timesteps_);
-  drawn.t = at::tensor(draw.t, at::kDouble);
+  drawn.t_of_all = at::tensor(draw.t, at::kDouble);
+  drawn.t = own(drawn.t_of_all);
   const bool is_plain = std::all_of(draw.weight.begin(), draw.weight.end(), [](double weight) { return weight == 1; });
-  if (!is_plain) drawn.weight = to_device(at::tensor(draw.weight, at::kDouble).to(at::kFloat), device_);
+  if (!is_plain) drawn.weight = to_device(own(at::tensor(draw.weight, at::kDouble).to(at::kFloat)), device_);
 }
 
 std::string BatchDraws::source_of_nan(const DrawnBatch& drawn) const {

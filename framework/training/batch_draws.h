@@ -18,6 +18,7 @@ namespace casdm {
 struct DrawnBatch {
   TrainingBatch batch;  ///< without labels
   Tensor t;             ///< float64 [B] on the CPU
+  Tensor t_of_all;      ///< the same of the batch of all processes, by position
   Tensor weight;        ///< [B] float32, from the timestep sampler; undefined: 1 each
 };
 
@@ -30,9 +31,11 @@ constexpr std::int64_t kDrawVersion = 2;
 class BatchDraws {
  public:
   /// Makes the experiment's timestep sampler, if it names one.
-  BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device);
+  /// @param rank, size  of this process among those that draw each their part of a batch (world.h)
+  BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device, int rank = 0, int size = 1);
 
-  /// The images, augmented and noised. Throws PluginError when a component breaks its contract.
+  /// The images, this process's part of a batch, augmented and noised. Throws PluginError when a component breaks its
+  /// contract.
   DrawnBatch draw(const ImageBatch& images) const;
 
   /// Which component made what a network is given not finite, as the end of a message; empty: none did.
@@ -51,6 +54,7 @@ class BatchDraws {
   const Experiment& options_;
   std::uint64_t seed_;
   c10::Device device_;
+  int rank_, size_;
   std::shared_ptr<const NoiseScheduler> schedule_;
   Component<Augmentation> augmentation_;  ///< false: none
   Component<TimestepSampler> timesteps_;  ///< false: every timestep equally likely
