@@ -11,6 +11,9 @@
 #include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
 #include "framework/device/device.h"
+#include "framework/distributed/batch_share.h"
+#include "framework/distributed/run_in_world.h"
+#include "framework/distributed/same_experiment.h"
 #include "framework/support/run_contents.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/batch_draws.h"
@@ -49,7 +52,7 @@ constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]...
 Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
 checkpoint, with the experiment as it was and what --set changes in it from then on. Ctrl-C,
 SIGTERM, SIGHUP and SIGUSR1 finish the step (or leave it between two of train.accumulate's
-parts), save a checkpoint and exit with 0.
+parts), save a checkpoint and exit with 0. Under torchrun, mpirun or srun all processes train one run.
 
   casdm train configs/quickstart.toml
   casdm train configs/cifar10_casdm_lpips.toml --set data.path=cifar10.tar.gz --set run.seed=1
@@ -126,9 +129,15 @@ int finish(const TrainingEnd& end, const RunFolder& run) {
 }
 
 TrainingEnd trained(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
-                    bool allow_other_data) {
+                    bool allow_other_data, World& world) {
   return with_memory_advice(experiment.options,
-                            [&] { return train(experiment, run, std::move(start), allow_other_data); });
+                            [&] { return train(experiment, run, std::move(start), allow_other_data, world); });
+}
+
+/// What a process that is not the first does of it.
+int help(const LoadedExperiment& experiment, World& world) {
+  with_memory_advice(experiment.options, [&] { return train_along(experiment, world); });
+  return 0;
 }
 
 bool is_inside(const fs::path& path, const fs::path& folder) {
@@ -148,9 +157,12 @@ void overwrite_run(const LoadedExperiment& experiment, const fs::path& folder) {
   remove_run(folder);
 }
 
-int start_run(const TrainArguments& arguments) {
+int start_run(const TrainArguments& arguments, World& world) {
   LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
   check_before_training(experiment.resolved, experiment.host->catalog());
+  require_same(world, experiment.resolved);
+  share_of_batch(experiment.options.train, world);
+  if (!world.is_first()) return arguments.dry_run ? 0 : help(experiment, world);
   const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
   if (!fs::exists(folder / "config.toml")) refuse_inside_run("train", folder);
   if (arguments.dry_run) {
@@ -163,7 +175,7 @@ int start_run(const TrainArguments& arguments) {
   RunFolder run = RunFolder::create(folder, experiment.resolved);
   run.lock();
   try {
-    return finish(trained(experiment, run, std::nullopt, false), run);
+    return finish(trained(experiment, run, std::nullopt, false, world), run);
   } catch (...) {
     run.remove_if_unused();
     throw;
@@ -188,7 +200,19 @@ fs::path run_of(const fs::path& checkpoint) {
   return fs::exists(run / "config.toml") ? run : fs::canonical(checkpoint).parent_path().parent_path();
 }
 
-int resume_run(const TrainArguments& arguments) {
+/// What the first process says to the others about a run to be resumed, if it is not the experiment.
+constexpr const char* kComplete = "complete";
+
+/// In a process that is not the first: trains along, with the experiment that the first has found.
+int help_resume(const TrainArguments& arguments, World& world) {
+  const std::string found = world.take_from_first("");
+  if (found == kComplete) return 0;
+  const Value document = parse_document(found, "the experiment of rank 0", fs::current_path());
+  return help(resolve_experiment(document, paths(arguments.plugins)), world);
+}
+
+int resume_run(const TrainArguments& arguments, World& world) {
+  if (!world.is_first()) return help_resume(arguments, world);
   const fs::path given = arguments.resume;
   const bool is_checkpoint = fs::exists(given / "state.json");
   RunFolder run = RunFolder::open(is_checkpoint ? run_of(given) : given);
@@ -208,6 +232,7 @@ int resume_run(const TrainArguments& arguments) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
     if (is_done(run, *checkpoint, experiment)) {
+      world.take_from_first(kComplete);
       std::cerr << "the run is complete (" << checkpoint->images() << " images)"
                 << (arguments.overrides.empty() ? "" : ", and --set has changed nothing")
                 << ". To train on: --set train.total_images=N\n";
@@ -215,7 +240,8 @@ int resume_run(const TrainArguments& arguments) {
       return 0;
     }
   }
-  return finish(trained(experiment, run, std::move(checkpoint), arguments.allow_other_data), run);
+  world.take_from_first(to_toml(experiment.resolved));
+  return finish(trained(experiment, run, std::move(checkpoint), arguments.allow_other_data, world), run);
 }
 
 int train_command(const std::vector<std::string>& words) {
@@ -223,7 +249,11 @@ int train_command(const std::vector<std::string>& words) {
   if (!fill_arguments({"train", kUsage, described(arguments), {"config"}}, words)) return 0;
   check(arguments);
   catch_signals();
-  return arguments.resume.empty() ? start_run(arguments) : resume_run(arguments);
+  return run_in_world(
+      [&](World& world) {
+        return arguments.resume.empty() ? start_run(arguments, world) : resume_run(arguments, world);
+      },
+      interrupted);
 }
 
 }  // namespace

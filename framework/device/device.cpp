@@ -14,6 +14,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/device/cuda_backend.h"
+#include "framework/distributed/process_place.h"
 #include "framework/loading/dependencies.h"
 
 namespace casdm {
@@ -63,18 +64,17 @@ std::string why_none(const casdm_cuda_backend* backend, const std::string& failu
 }
 
 constexpr const char* kCuda = "cuda";
-constexpr const char* kLocalRank = "LOCAL_RANK";  // torchrun's: this process's number on its machine
 
 /// The index of the device that `name` ("auto", "cuda", "cuda:1") means among `count`.
 c10::DeviceIndex index_of(const std::string& name, int count) {
-  const char* rank = std::getenv(kLocalRank);
   const bool is_named = name.find(':') != std::string::npos;
-  const std::string digits = is_named ? name.substr(name.find(':') + 1) : rank != nullptr ? rank : "0";
+  const std::string digits = is_named ? name.substr(name.find(':') + 1) : std::to_string(process_place().local_rank);
   int index = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   const bool is_number = error == std::errc() && end == digits.data() + digits.size() && index >= 0;
   if (is_number && index < count) return static_cast<c10::DeviceIndex>(index);
-  const std::string origin = is_named ? text("run.device = ", quoted(name)) : text(kLocalRank, " = ", quoted(digits));
+  const std::string origin =
+      is_named ? text("run.device = ", quoted(name)) : "process " + digits + " of this machine (LOCAL_RANK)";
   throw ConfigError(text(origin, ": this machine has ", count, count == 1 ? " CUDA device" : " CUDA devices",
                          ", expected ", is_named ? "cuda:0" : "0", count == 1 ? "" : text(" to ", count - 1)));
 }

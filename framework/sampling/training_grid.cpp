@@ -30,18 +30,12 @@ Value provenance(const Experiment& options, std::int64_t images) {
 
 }  // namespace
 
-void draw_training_grid(const Model& model, const LoadedExperiment& experiment, std::int64_t num_classes,
-                        c10::Device device, std::int64_t images, const std::filesystem::path& path,
-                        const std::function<bool()>& is_cancelled) {
+void draw_training_grid(const LoadedExperiment& experiment, std::int64_t num_classes, std::int64_t images,
+                        const std::filesystem::path& path, const Draw& draw) {
   const Experiment& said = experiment.options;
   GenerateOptions options;
   options.seed = static_cast<std::uint64_t>(said.run.seed);
   options.count = said.log.sample_count;
-  options.channels = said.data.channels;
-  options.image_size = said.data.image_size;
-  options.device = device;
-  options.precision = said.run.precision;
-  options.is_cancelled = is_cancelled;
   if (num_classes > 0) options.labels = at::arange(options.count, at::kLong).remainder(num_classes);
 
   const auto start = std::chrono::steady_clock::now();
@@ -51,7 +45,7 @@ void draw_training_grid(const Model& model, const LoadedExperiment& experiment, 
     if (is_long && !progress) progress.emplace("drawing samples", static_cast<std::int64_t>(steps), "steps");
     if (progress) progress->update(static_cast<std::int64_t>(step));
   };
-  const Image grid = image_grid(to_uint8(generate(model, options)));
+  const Image grid = image_grid(to_uint8(draw(options)));
   write_png(path, grid, {{"Software", "casdm " CASDM_SDK_VERSION}, {"casdm", to_json(provenance(said, images))}});
 }
 

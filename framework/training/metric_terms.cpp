@@ -137,8 +137,8 @@ void check(const MetricOptions& options, const MetricInfo& info, const std::stri
 }  // namespace
 
 ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule,
-                                     c10::Device device)
-    : times_(schedule.range()) {
+                                     c10::Device device, World& world)
+    : world_(world), times_(schedule.range()) {
   const DataOptions& data = experiment.options.data;
   for (const MetricOptions& options : experiment.options.metrics) {
     const std::string name = options.name.empty() ? bare_name(options.metric.type) : options.name;
@@ -220,6 +220,21 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
   return at::zeros({prediction.size(0)}, found.options().requires_grad(false)).index_put({chosen}, found);
 }
 
+/// `distances` of the images of this process among those of all.
+Tensor ExperimentMetrics::distances_among_all(const Term& term, const Tensor& prediction,
+                                              const TrainingBatch& batch) const {
+  TrainingBatch all = batch;
+  for (Tensor* tensor : {&all.target, &all.t, &all.alpha, &all.sigma, &all.log_snr, &all.condition.labels}) {
+    if (tensor->defined()) *tensor = world_.gather(*tensor);
+  }
+  const std::vector<std::int64_t> seeds(batch.seeds.begin(), batch.seeds.end());
+  const Tensor seeds_of_all = world_.gather(at::tensor(seeds, at::kLong));
+  const auto* const begin = seeds_of_all.const_data_ptr<std::int64_t>();
+  all.seeds.assign(begin, begin + seeds_of_all.numel());
+  const Tensor found = distances(term, world_.gather_with_gradient(prediction), all);
+  return found.narrow(0, world_.rank() * prediction.size(0), prediction.size(0));
+}
+
 std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                                   const std::string& module) const {
   const WithoutAutocast full_precision(prediction.device().type());
@@ -232,7 +247,8 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
   for (const Term& term : terms_) {
     const auto warmup = static_cast<double>(term.options.warmup_images);
     const double ramp = warmup > 0 ? std::min(1.0, static_cast<double>(batch.images_seen) / warmup) : 1.0;
-    Tensor value = distances(term, prediction, batch);
+    const bool needs_all = !term.info.is_per_image || term.info.has_state;
+    Tensor value = needs_all ? distances_among_all(term, prediction, batch) : distances(term, prediction, batch);
     if (term.constants && !term.constants->is_untouched()) {
       term.metric.fail(
           "it changed its buffers, but its info() has no has_state: they would not be in checkpoints, and a "

@@ -9,6 +9,7 @@
 #include "framework/composition/kept_buffers.h"
 #include "framework/composition/model.h"
 #include "framework/composition/untouched.h"
+#include "framework/distributed/world.h"
 
 namespace casdm {
 
@@ -18,7 +19,10 @@ class ExperimentMetrics final : public MetricTerms {
   /// Makes the metrics and moves them to `device`. Throws ConfigError when a metric needs larger images or other
   /// channels than it would be given, or no timestep falls into its t_range; warns on stderr when that is not the range
   /// the metric is made for.
-  ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device);
+  /// @param world  the processes that have each their part of a batch: a metric that compares the batch as a whole, or
+  ///               remembers, is given all of it in each of them
+  ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device,
+                    World& world = World::alone());
 
   /// Before the losses of a part of a batch: t of the part with its copy on the CPU, so that a range of t is chosen
   /// without waiting for the device.
@@ -56,9 +60,11 @@ class ExperimentMetrics final : public MetricTerms {
   Tensor on_cpu(const Tensor& t) const;
   void check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const;
   Tensor distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;
+  Tensor distances_among_all(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;
   /// float64 [B] on the CPU: where the images lie between clean and most noise.
   Tensor fraction(const Tensor& t) const;
 
+  World& world_;
   std::vector<Term> terms_;
   TimeRange times_;
   Tensor t_;  ///< of the part

@@ -88,6 +88,33 @@ void StepRecord::fetch() {
   if (of_terms.defined()) of_terms = take(of_terms.numel()).view(of_terms.sizes());
 }
 
+void StepRecord::share(World& world) {
+  const std::int64_t size = world.size();
+  const std::vector<double> has_gradient(term_has_gradient.begin(), term_has_gradient.end());
+  // In float64, which holds all of it as it is.
+  const Tensor own = at::cat(
+      {values.flatten().to(at::kDouble), statistic_values.flatten().to(at::kDouble),
+       extreme_prediction.defined() ? extreme_prediction.view({1}).to(at::kDouble) : at::empty({0}, at::kDouble),
+       at::tensor(term_weights, at::kDouble), at::tensor(has_gradient, at::kDouble)});
+  const Tensor all = world.gather(own.unsqueeze(0));
+  std::int64_t next = 0;
+  const auto take = [&](std::int64_t count) { return all.narrow(1, std::exchange(next, next + count), count); };
+  const auto rows_of_all = [&](const Tensor& rows) {
+    const std::int64_t count = rows.size(0), images = rows.size(1);
+    return take(count * images).reshape({size, count, images}).transpose(0, 1).reshape({count, size * images});
+  };
+  values = rows_of_all(values).to(at::kFloat);
+  statistic_values = rows_of_all(statistic_values).to(at::kFloat);
+  if (extreme_prediction.defined()) extreme_prediction = take(1).amax().to(at::kFloat);
+  const auto count = static_cast<std::int64_t>(terms.size());
+  if (count == 0) return;
+  const Tensor weights = take(count).amax(0).contiguous(), trained = take(count).amax(0).contiguous();
+  for (std::int64_t i = 0; i < count; ++i) {
+    term_weights[static_cast<std::size_t>(i)] = weights.const_data_ptr<double>()[i];
+    term_has_gradient[static_cast<std::size_t>(i)] = trained.const_data_ptr<double>()[i] > 0;
+  }
+}
+
 std::vector<LossTerm> StepRecord::loss_terms() const {
   std::vector<LossTerm> result;
   for (std::size_t i = 0; i < terms.size(); ++i) {
@@ -98,14 +125,14 @@ std::vector<LossTerm> StepRecord::loss_terms() const {
 
 bool StepRecord::has_finite_terms() const { return values.isfinite().all().item<bool>(); }
 
-void StepRecord::check_terms(const std::function<std::string()>& cause) const {
+void StepRecord::check_terms(const Cause& cause) const {
   if (has_finite_terms()) return;
   const Tensor bad = values.isfinite().logical_not().nonzero();
   const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
   const std::int64_t image = bad[0][1].item<std::int64_t>();
   throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
                        values[static_cast<std::int64_t>(term)][image].item<float>(),
-                       " at t = ", t[image].item<double>(), " (image ", image, " of the batch)", cause()));
+                       " at t = ", t[image].item<double>(), " (image ", image, " of the batch)", cause(image)));
 }
 
 std::vector<std::string> StepRecord::modules_without_finite_gradient() const {

@@ -10,6 +10,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/error.h"
 #include "casdm/value.h"
+#include "framework/distributed/world.h"
 #include "framework/reporting/histogram.h"
 
 namespace casdm {
@@ -33,7 +34,7 @@ struct StepRecord {
   std::int64_t step = 0;               ///< counts from 1
   double learning_rate = 0;            ///< of [optimizer]
   std::vector<double> learning_rates;  ///< of each of `modules`
-  Tensor t;                            ///< float64 [B], CPU
+  Tensor t;                            ///< float64 [B], CPU: of the batch of all processes
   std::vector<std::string> terms;
   std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;  ///< what each term trains
@@ -53,6 +54,9 @@ struct StepRecord {
   /// Brings everything to the CPU, in one copy: the only time that a step waits for the device.
   void fetch();
 
+  /// After `fetch`: from the terms and statistics of each process's part of a batch, those of the batch of all.
+  void share(World& world);
+
   /// The terms of the whole batch, on the CPU; after `fetch`.
   std::vector<LossTerm> loss_terms() const;
 
@@ -60,7 +64,8 @@ struct StepRecord {
   bool has_finite_terms() const;
 
   /// Throws NotFinite with the first term that is not finite, its t and the step, and what `cause` says of it then.
-  void check_terms(const std::function<std::string()>& cause = [] { return std::string(); }) const;
+  using Cause = std::function<std::string(std::int64_t image)>;
+  void check_terms(const Cause& cause = [](std::int64_t) { return std::string(); }) const;
 
   /// The modules whose gradient is not finite.
   std::vector<std::string> modules_without_finite_gradient() const;

@@ -29,7 +29,10 @@ void TermGradients::add(const LossTerm& term, const std::function<void()>& backw
     Tensor gradients = modules_[i].gradients();
     Tensor& of_module = sum.gradients[i];
     const Tensor total = of_module.defined() ? of_module.add_(gradients) : gradients;
-    if (is_last) norms.push_back(total.norm());
+    if (is_last) {
+      world_.sum(total);
+      norms.push_back(total.norm());
+    }
     of_module = is_last ? Tensor() : of_module.defined() ? of_module : gradients.clone();
     if (before[i].defined()) {
       gradients.copy_(before[i]);

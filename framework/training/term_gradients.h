@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "casdm/cascade_head.h"
+#include "framework/distributed/world.h"
 #include "framework/training/loss_scaler.h"
 #include "framework/training/module_state.h"
 #include "framework/training/step_record.h"
@@ -15,8 +16,10 @@ namespace casdm {
 /// Measures TermNorms. Keeps one more set of gradients; of a batch that is computed in parts, one for each term.
 class TermGradients {
  public:
-  /// @param parts  of the batch
-  TermGradients(std::vector<ModuleState>& modules, std::int64_t parts) : modules_(modules), parts_(parts) {}
+  /// @param parts  of this process's part of the batch
+  /// @param world  the processes, whose gradients are added
+  TermGradients(std::vector<ModuleState>& modules, std::int64_t parts, World& world)
+      : modules_(modules), parts_(parts), world_(world) {}
 
   /// For each part of the batch in turn and each of its terms: `backward` adds the gradient of `term` to the modules',
   /// which have afterwards what they had before.
@@ -37,6 +40,7 @@ class TermGradients {
 
   std::vector<ModuleState>& modules_;
   std::int64_t parts_;
+  World& world_;
   std::vector<OfTerm> terms_;
 };
 

@@ -1,6 +1,7 @@
 #include "framework/training/trainer.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <optional>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "framework/device/device.h"
 #include "framework/device/heap.h"
 #include "framework/device/threads.h"
+#include "framework/distributed/batch_share.h"
+#include "framework/distributed/same_experiment.h"
 #include "framework/reporting/progress.h"
 #include "framework/support/number_format.h"
 #include "framework/training/effect.h"
@@ -16,6 +19,7 @@
 #include "framework/training/metric_terms.h"
 #include "framework/training/resume.h"
 #include "framework/training/run_config.h"
+#include "framework/training/shared_drawing.h"
 #include "framework/training/signals.h"
 #include "framework/training/training_state.h"
 #include "framework/training/training_step.h"
@@ -86,9 +90,13 @@ std::vector<std::string> warnings_of(const Model& model, const Experiment& optio
 
 /// What the user should know before the first step.
 void introduce(Progress& progress, const Dataset& dataset, const std::string& device, const Model& model,
-               const Experiment& options, bool is_new, const TrainingState& state) {
+               const Experiment& options, bool is_new, const TrainingState& state, const World& world) {
   progress.say("data: " + describe(dataset));
   progress.say("device: " + device);
+  if (world.size() > 1) {
+    progress.say(text(world.size(), " processes, each with ", options.train.batch_size / world.size(), " of the ",
+                      options.train.batch_size, " images of a batch"));
+  }
   for (const std::string& warning : warnings_of(model, options, is_new)) progress.say("warning: " + warning);
   const auto is_trainable = [](const ModuleState& module) { return module.is_trainable(); };
   if (std::none_of(state.modules.begin(), state.modules.end(), is_trainable)) {
@@ -96,48 +104,89 @@ void introduce(Progress& progress, const Dataset& dataset, const std::string& de
   }
 }
 
-}  // namespace
+/// A line of one process, by itself.
+void say_apart(const std::string& line, const World& world) {
+  std::fprintf(stderr, "%s\n", printable(line + world.whose(world.rank())).c_str());
+}
 
-TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
-                  bool allow_other_data) {
+/// @param run  null in all processes but the first
+TrainingEnd train_in(World& world, const LoadedExperiment& experiment, RunFolder* run, std::optional<Checkpoint> start,
+                     bool allow_other_data) {
   const Experiment& options = experiment.options;
+  const BatchShare share = share_of_batch(options.train, world);
   require_effect(experiment.resolved);
   keep_freed_memory();
   const auto [device, device_name] = select_device(options.run);
-  CpuThreads threads(options.run.threads);
+  require_own_device(world, device);
+  CpuThreads threads(world.threads(options.run.threads));
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, options.data.use_labels ? dataset->num_classes() : 0, dataset);
-  ExperimentMetrics metrics(experiment, *model.schedule, device);
-  if (!start) load_initial_weights(model, experiment, run.init());
-  TrainingState state(experiment, model, *dataset, device, !start);
+  ExperimentMetrics metrics(experiment, *model.schedule, device, world);
+  const bool is_new = run != nullptr && !start;
+  if (is_new) load_initial_weights(model, experiment, run->init());
+  TrainingState state(experiment, model, *dataset, device, is_new, world);
   state.keep_metrics([&] { return metrics.state(); });
-  TrainingStep step(experiment, model, metrics, state, device, interrupted);
+  const auto is_stopped = [&] { return world.any(interrupted()); };
+  TrainingStep step(experiment, model, metrics, state, device, is_stopped, world);
 
   const Value config = with_used_plugins(experiment);
-  const std::string from = begin(run, start, experiment, config, allow_other_data, state);
-  Progress progress("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
-  introduce(progress, *dataset, text(device_name, "; ", threads.describe()), model, options, from.empty(), state);
-  BatchLoader loader(dataset, options.data, options.train.batch_size, static_cast<std::uint64_t>(options.run.seed),
-                     state.images(), [&](const std::string& line) { progress.say(line); });
-  TrainingEvaluation evaluation(run, experiment, model, dataset, state, device);
-  Upkeep upkeep(run, experiment, model, config, state, device, from, evaluation, progress);
+  require_same(world, config);
+  // What the first process keeps of the training, and tells of it.
+  SharedDrawing drawing(model, options, state, device, world);
+  const auto keep = [&](const std::function<void()>& work) {
+    world.on_first(work, [&](const std::string& request) { drawing.help(request); });
+  };
+  std::optional<Progress> progress;
+  std::optional<TrainingEvaluation> evaluation;
+  std::optional<Upkeep> upkeep;
+  world.on_first([&] {
+    const std::string from = begin(*run, start, experiment, config, allow_other_data, state);
+    progress.emplace("training", end_of_last_batch(state, options.train.batch_size), "images", state.images());
+    introduce(*progress, *dataset, text(device_name, "; ", threads.describe()), model, options, from.empty(), state,
+              world);
+    evaluation.emplace(*run, experiment, model, dataset, state, device, drawing);
+    upkeep.emplace(*run, experiment, config, state, device, from, drawing, *evaluation, *progress);
+  });
+  state.follow_first(world);
+  BatchLoader loader(dataset, options.data, {options.train.batch_size, share.first, share.count},
+                     static_cast<std::uint64_t>(options.run.seed), state.images(),
+                     [&](const std::string& line) { progress ? progress->say(line) : say_apart(line, world); });
   try {
-    upkeep.catch_up();
-    while (!state.is_complete() && loader.wait(interrupted)) {
+    keep([&] { upkeep->catch_up(); });
+    while (!state.is_complete() && !world.any(!loader.wait(interrupted))) {
       const std::optional<StepRecord> record = step.run(loader.next());
       if (!record) break;
-      progress.update(state.images(), means(state.statistics));
-      say(progress, {step.remark(), metrics.remark(), threads.update()});
-      upkeep.run(*record);
+      const std::vector<std::string> remarks{step.remark(), metrics.remark(), threads.update()};
+      if (progress) {
+        progress->update(state.images(), means(state.statistics));
+        say(*progress, remarks);
+      }
+      if (is_upkeep_due(experiment, state)) keep([&] { upkeep->run(*record); });
     }
     loader.summarise();
-    return {state.images(), upkeep.finish()};
+    TrainingEnd end{state.images(), state.is_complete()};
+    world.on_first([&] { end.is_complete = upkeep->finish(); });
+    return end;
   } catch (const NotFinite& failure) {
-    throw NotFinite(text(failure.what(), "; ", upkeep.last_good(), ". ", advice(options, state.step())));
+    if (!upkeep) throw ProcessLost(failure.what(), /*is_told=*/true);  // the first has found the same
+    const std::string message = text(failure.what(), "; ", upkeep->last_good(), ". ", advice(options, state.step()));
+    if (world.size() > 1) throw ProcessLost(message, /*is_told=*/false);  // which says whose image it was
+    throw NotFinite(message);
   } catch (const std::exception& failure) {
-    upkeep.save_after(failure);
+    if (upkeep) upkeep->save_after(failure);
     throw;
   }
+}
+
+}  // namespace
+
+TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
+                  bool allow_other_data, World& world) {
+  return train_in(world, experiment, &run, std::move(start), allow_other_data);
+}
+
+TrainingEnd train_along(const LoadedExperiment& experiment, World& world) {
+  return train_in(world, experiment, nullptr, std::nullopt, false);
 }
 
 }  // namespace casdm

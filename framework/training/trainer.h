@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "framework/composition/model.h"
+#include "framework/distributed/world.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/run_folder.h"
 
@@ -19,7 +20,11 @@ struct TrainingEnd {
 /// ends it, a data error or a grid of samples that fails, the state after the last step is saved too, unless that is
 /// not finite.
 /// @param allow_other_data  go on although the data are not those that the checkpoint was trained on
+/// @param world             the processes that train it together; this is the first. All stop when one is interrupted
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
-                  bool allow_other_data = false);
+                  bool allow_other_data = false, World& world = World::alone());
+
+/// The same in the other processes, which read and write no run: they take the state over from the first.
+TrainingEnd train_along(const LoadedExperiment& experiment, World& world);
 
 }  // namespace casdm

@@ -55,13 +55,14 @@ Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExper
 }  // namespace
 
 TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
-                                       std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device)
+                                       std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
+                                       SharedDrawing& drawing)
     : run_(run),
       experiment_(experiment),
       options_(evaluate_options(experiment.resolved)),
       model_(model),
       state_(state),
-      device_(device) {
+      drawing_(drawing) {
   const EvaluateOptions& options = options_;
   if (options.every_images == 0) return;
   judges_.emplace(options, *experiment.host, model.image, device);
@@ -124,11 +125,6 @@ ImageStream TrainingEvaluation::stream() const {
   const Experiment& said = experiment_.options;
   GenerateOptions options;
   options.seed = static_cast<std::uint64_t>(options_.seed);
-  options.channels = said.data.channels;
-  options.image_size = said.data.image_size;
-  options.device = device_;
-  options.precision = said.run.precision;
-  options.is_cancelled = interrupted;
   const std::int64_t classes = said.data.use_labels ? state_.data().classes : 0;
   ImageStream stream;
   stream.name = "samples";
@@ -138,20 +134,20 @@ ImageStream TrainingEvaluation::stream() const {
     options.first = first;
     options.count = n;
     if (classes > 0) options.labels = at::arange(first, first + n, at::kLong).remainder(classes);
-    return to_uint8(generate(model_, options));
+    return to_uint8(drawing_.draw(options));
   };
   return stream;
 }
 
 bool TrainingEvaluation::evaluate() {
-  if (!is_wanted() || interrupted()) return false;
+  if (!is_wanted() || drawing_.is_cancelled()) return false;
   JudgedSet set;
   std::vector<JudgedScore> scores;
   try {
     const AveragedWeights averaged(state_.modules);
     GatherOptions gathering;
     gathering.title = "judging samples";
-    gathering.is_cancelled = interrupted;
+    gathering.is_cancelled = [&] { return drawing_.is_cancelled(); };
     set = gather(stream(), *judges_, gathering);
     scores = judges_->compare(set.state, reference_.state);
   } catch (const EvaluationStopped&) {

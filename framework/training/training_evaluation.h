@@ -11,6 +11,7 @@
 #include "framework/config/evaluate_options.h"
 #include "framework/evaluation/record.h"
 #include "framework/training/run_folder.h"
+#include "framework/training/shared_drawing.h"
 #include "framework/training/training_state.h"
 
 namespace casdm {
@@ -23,7 +24,8 @@ class TrainingEvaluation {
   /// Makes the judges, and the reference where it is not in the cache, so that what is wrong shows before the first
   /// step; nothing when evaluate.every_images is 0. Keeps references. Throws ConfigError and Error as those do.
   TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
-                     std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device);
+                     std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
+                     SharedDrawing& drawing);
 
   bool is_wanted() const { return judges_.has_value(); }
   const EvaluateOptions& options() const { return options_; }
@@ -31,7 +33,7 @@ class TrainingEvaluation {
   /// Whether the log holds the evaluation of the state, or none is wanted.
   bool is_done() const;
 
-  /// Evaluates the state; stops without a line when `interrupted()`. Returns whether it is the best so far by
+  /// Evaluates the state; stops without a line when interrupted. Returns whether it is the best so far by
   /// evaluate.keep_best. Throws Error.
   bool evaluate();
 
@@ -53,7 +55,7 @@ class TrainingEvaluation {
   EvaluateOptions options_;
   const Model& model_;
   TrainingState& state_;
-  c10::Device device_;
+  SharedDrawing& drawing_;
   std::optional<Judges> judges_;
   Reference reference_;
   TrainedWith trained_with_;

@@ -82,12 +82,12 @@ double seconds_of(const Checkpoint& checkpoint) {
 }  // namespace
 
 TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset,
-                             c10::Device device, bool is_new)
+                             c10::Device device, bool is_new, const World& world)
     : modules(states(initial_modules(model, experiment.options), experiment, device)),
       scaler(model.modules, experiment.options.run.precision,
              model.head.call(&CascadeHead::gradients_are_separate) &&
                  experiment.options.optimizer.grouping == Grouping::module),
-      draws(experiment, model, device),
+      draws(experiment, model, device, world.rank(), world.size()),
       statistics(model.schedule->range()),
       last_batch_(experiment.options.train.batch_size),
       total_images_(experiment.options.train.total_images),
@@ -210,6 +210,19 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
   } catch (const Error& error) {
     fail_damaged(checkpoint.path(), error.what());
   }
+}
+
+void TrainingState::follow_first(World& world) {
+  for (const auto& [part, named] : tensors()) {
+    for (const auto& [name, tensor] : named) world.take_from_first(tensor);
+  }
+  const Value first = from_json(world.take_from_first(to_json(numbers())));
+  if (world.is_first()) return;
+  step_ = first.find("step")->as_integer();
+  images_ = first.find("images")->as_integer();
+  last_batch_ = first.find("last_batch")->as_integer();
+  scaler.restore(*first.find("loss_scales"));
+  statistics.restore(*first.find("statistics"));
 }
 
 std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint) {

@@ -25,8 +25,9 @@ namespace casdm {
 class TrainingState {
  public:
   /// @param is_new  whether the modules start from the weights that they have; else `restore` follows
+  /// @param world   the processes that share each batch
   TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset, c10::Device device,
-                bool is_new);
+                bool is_new, const World& world = World::alone());
 
   std::vector<ModuleState> modules;
   LossScaler scaler;
@@ -61,6 +62,9 @@ class TrainingState {
 
   /// Takes over what a checkpoint kept. Throws Error when a part is missing or does not fit, or a number cannot be.
   void restore(const Checkpoint& checkpoint);
+
+  /// Takes over the state of the first process.
+  void follow_first(World& world);
 
  private:
   std::map<std::string, NamedTensors> tensors() const;

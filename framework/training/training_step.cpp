@@ -87,14 +87,16 @@ std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std
 }
 
 TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics,
-                           TrainingState& state, c10::Device device, std::function<bool()> is_interrupted)
+                           TrainingState& state, c10::Device device, std::function<bool()> is_interrupted, World& world)
     : options_(experiment.options),
       model_(model),
       metrics_(metrics),
       state_(state),
       device_(device),
       is_interrupted_(std::move(is_interrupted)),
-      part_size_(options_.train.batch_size / options_.train.accumulate) {
+      world_(world),
+      share_(share_of_batch(options_.train, world)),
+      part_size_(share_.count / share_.parts) {
   for (const ModuleState& module : state.modules) optimizers_.push_back(options_.optimizer.of(module.name()));
   const Autocast possible(device, options_.run.precision);
 }
@@ -109,13 +111,14 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   }
   const CallTime drawing(text("step ", record.step));
   const DrawnBatch drawn = noised(images);
-  record.t = drawn.t;
+  record.t = drawn.t_of_all;
   const CallTime computing(text("step ", record.step, ", ", times(record.t)));
   MetricMemory memory(metrics_);
   if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
   record.extreme_prediction = metrics_.take_extreme();
   record.fetch();
+  record.share(world_);
   if (record.extreme_prediction.defined()) metrics_.observe_extreme(record.extreme_prediction.item<double>());
   note_untrained(record);
   check(record, drawn);
@@ -181,9 +184,9 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     model_.modules[i].module->train(state_.modules[i].is_trainable());
   }
-  TermGradients of_terms(state_.modules, options_.train.accumulate);
+  TermGradients of_terms(state_.modules, share_.parts, world_);
   const bool wants_terms = wants_term_norms();
-  for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
+  for (std::int64_t part = 0; part < share_.parts; ++part) {
     if (part > 0 && is_interrupted_()) return false;
     const Losses found = losses(drawn, part);
     record.add_part(found);
@@ -192,6 +195,7 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
     }
     backward(found.terms, drawn, part);
   }
+  sum_gradients();
   record.term_norms = of_terms.norms(state_.scaler);
   norms_.clear();
   record.modules.clear();
@@ -200,7 +204,21 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
     record.modules.push_back(module.name());
   }
   record.grad_norms = at::stack(norms_);
+  // They decide about clipping, and machines may round sums in different ways.
+  world_.take_from_first(record.grad_norms);
+  for (std::size_t i = 0; i < norms_.size(); ++i) norms_[i] = record.grad_norms[static_cast<std::int64_t>(i)];
   return true;
+}
+
+/// A module has a gradient where it has one in any process.
+void TrainingStep::sum_gradients() {
+  std::vector<float> has_gradient;
+  for (const ModuleState& module : state_.modules) has_gradient.push_back(module.has_gradient() ? 1 : 0);
+  const Tensor counts = at::tensor(has_gradient);
+  world_.sum(counts);
+  for (std::size_t i = 0; i < state_.modules.size(); ++i) {
+    if (counts.const_data_ptr<float>()[i] > 0) world_.sum(state_.modules[i].gradients());
+  }
 }
 
 void TrainingStep::note_untrained(const StepRecord& record) {
@@ -225,7 +243,10 @@ void TrainingStep::note_untrained(const StepRecord& record) {
 
 void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {
   if (state_.scaler.is_active()) return;
-  record.check_terms([&] { return state_.draws.source_of_nan(drawn); });
+  record.check_terms([&](std::int64_t image) {
+    return world_.whose(static_cast<int>(image / share_.count)) +
+           join(world_.gather(state_.draws.source_of_nan(drawn)), "");
+  });
   const std::vector<std::string> modules = record.modules_without_finite_gradient();
   if (modules.empty()) return;
   const std::vector<std::string> terms = terms_without_finite_gradient(drawn);
@@ -240,13 +261,14 @@ std::vector<std::string> TrainingStep::terms_without_finite_gradient(const Drawn
   for (std::size_t i = 0; i < count; ++i) {
     for (ModuleState& module : state_.modules) module.zero_grad();
     std::string name;
-    for (std::int64_t part = 0; part < options_.train.accumulate; ++part) {
+    for (std::int64_t part = 0; part < share_.parts; ++part) {
       if (is_interrupted_()) return names;
       const Losses found = losses(drawn, part);
       const LossTerm& term = found.terms.at(i);
       name = term.name;
       backward({term}, drawn, part);
     }
+    sum_gradients();
     for (const ModuleState& module : state_.modules) {
       if (module.grad_norm().isfinite().item<bool>()) continue;
       names.push_back("'" + name + "'");

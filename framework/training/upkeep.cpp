@@ -3,10 +3,12 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/evaluate_options.h"
 #include "framework/config/tensorboard_option.h"
 #include "framework/device/device.h"
 #include "framework/sampling/generate.h"
@@ -15,7 +17,6 @@
 #include "framework/training/averaged_weights.h"
 #include "framework/training/best_checkpoint.h"
 #include "framework/training/ema_snapshots.h"
-#include "framework/training/signals.h"
 
 namespace casdm {
 
@@ -26,13 +27,14 @@ bool SampleGrids::is_drawn() const {
 }
 
 void SampleGrids::draw() {
-  if (experiment_.options.log.sample_count == 0 || interrupted()) return;
+  if (experiment_.options.log.sample_count == 0 || drawing_.is_cancelled()) return;
   const std::int64_t classes = experiment_.options.data.use_labels ? state_.data().classes : 0;
   try {
     std::error_code ignored;
     std::filesystem::create_directories(run_.samples(), ignored);  // somebody may have removed it
     const AveragedWeights averaged(state_.modules);
-    draw_training_grid(model_, experiment_, classes, device_, state_.images(), path(), interrupted);
+    draw_training_grid(experiment_, classes, state_.images(), path(),
+                       [&](const GenerateOptions& options) { return drawing_.draw(options); });
   } catch (const SamplingCancelled&) {
     // The resume draws it.
   } catch (const Error& error) {
@@ -99,8 +101,8 @@ void Checkpoints::save_after(const std::exception& failure) {
   }
 }
 
-Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
-               TrainingState& state, c10::Device device, std::string last, TrainingEvaluation& evaluation,
+Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
+               c10::Device device, std::string last, SharedDrawing& drawing, TrainingEvaluation& evaluation,
                Progress& progress)
     : run_(run),
       state_(state),
@@ -108,7 +110,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
       progress_(progress),
       has_module_rates_(!experiment.options.optimizer.modules().empty()),
       checkpoints_(run, experiment, config, state, std::move(last), progress),
-      grids_(run, experiment, model, state, device),
+      grids_(run, experiment, state, drawing),
       evaluation_(evaluation) {
   if (writes_tensorboard(config)) {
     events_ = std::make_unique<EventFile>(run.path(), state.images(), to_toml(config));
@@ -131,6 +133,16 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const M
   if (!evaluation.options().keep_best.empty() && evaluation.is_wanted()) {
     checkpoints_.restore_best(evaluation.best_images());
   }
+}
+
+bool is_upkeep_due(const LoadedExperiment& experiment, const TrainingState& state) {
+  const Experiment& options = experiment.options;
+  const std::int64_t intervals[] = {options.log.every_images, options.ema.snapshot_every_images,
+                                    options.checkpoint.every_images, options.log.sample_every_images,
+                                    evaluate_options(experiment.resolved).every_images};
+  return std::any_of(std::begin(intervals), std::end(intervals), [&](std::int64_t every) {
+    return Periodic{every, true, {}}.is_due(state.images_before(), state.images(), state.total_images());
+  });
 }
 
 bool Upkeep::is_due(const Periodic& task) const {

@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "framework/composition/model.h"
 #include "framework/reporting/event_file.h"
 #include "framework/reporting/progress.h"
 #include "framework/training/periodic.h"
 #include "framework/training/run_folder.h"
+#include "framework/training/shared_drawing.h"
 #include "framework/training/training_evaluation.h"
 #include "framework/training/training_state.h"
 
@@ -24,11 +24,10 @@ namespace casdm {
 /// Grids of samples, drawn with the main average: RUN/samples/<images>.png.
 class SampleGrids {
  public:
-  SampleGrids(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, TrainingState& state,
-              c10::Device device)
-      : run_(run), experiment_(experiment), model_(model), state_(state), device_(device) {}
+  SampleGrids(const RunFolder& run, const LoadedExperiment& experiment, TrainingState& state, SharedDrawing& drawing)
+      : run_(run), experiment_(experiment), state_(state), drawing_(drawing) {}
 
-  /// Draws the grid of the state; stops without one when `interrupted()`. Throws Error.
+  /// Draws the grid of the state; stops without one when interrupted. Throws Error.
   void draw();
 
   /// Whether the grid of the state has been drawn, or none is wanted.
@@ -40,10 +39,12 @@ class SampleGrids {
  private:
   const RunFolder& run_;
   const LoadedExperiment& experiment_;
-  const Model& model_;
   TrainingState& state_;
-  c10::Device device_;
+  SharedDrawing& drawing_;
 };
+
+/// Whether anything is due after the last step, by the intervals of the experiment.
+bool is_upkeep_due(const LoadedExperiment& experiment, const TrainingState& state);
 
 /// The checkpoints of a training.
 class Checkpoints {
@@ -88,15 +89,15 @@ class Checkpoints {
 class Upkeep {
  public:
   /// Keeps references; `last` as above.
-  Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Model& model, const Value& config,
-         TrainingState& state, c10::Device device, std::string last, TrainingEvaluation& evaluation,
+  Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
+         c10::Device device, std::string last, SharedDrawing& drawing, TrainingEvaluation& evaluation,
          Progress& progress);
 
   /// Does what was due where the run stopped and is not done: draws the grid, judges samples, removes old
   /// checkpoints.
   void catch_up();
 
-  /// What is due after a step.
+  /// What is due after a step; nothing unless `is_upkeep_due`.
   void run(const StepRecord& record);
 
   /// Saves what was not saved. Returns whether the training is complete, the last grid and evaluation

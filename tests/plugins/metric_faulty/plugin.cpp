@@ -1,11 +1,13 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include "casdm/log.h"
 #include "casdm/metric_loss.h"
 #include "casdm/plugin.h"
+#include "casdm/random.h"
 
 namespace casdm {
 
@@ -14,11 +16,15 @@ namespace {
 struct FaultyOptions {
   std::string fault = "nan";
   std::int64_t after = 0;
+  std::int64_t position = -1;
 
   static void describe(Schema<FaultyOptions>& s) {
     s.option("fault", &FaultyOptions::fault, "What goes wrong.")
         .choices({"nan", "nan_gradient", "shape", "throw", "detach", "round", "log"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
+    s.option("position", &FaultyOptions::position,
+             "Only where the image at this position of a run of seed 0 is; -1: with any.")
+        .at_least(-1);
   }
 };
 
@@ -30,9 +36,16 @@ class FaultyLoss final : public MetricLoss {
 
   MetricInfo info() const override { return {}; }
 
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override {
+    const std::uint64_t seed = derive_seed(0, "image", static_cast<std::uint64_t>(options_.position));
+    is_near_ = options_.position < 0 || std::count(context.seeds.begin(), context.seeds.end(), seed) > 0;
+    return distance(prediction, target);
+  }
+
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
     const Tensor good = (prediction - target.at(0)).square().mean({1, 2, 3});
-    if (calls_++ < options_.after) return good;
+    if (calls_++ < options_.after || !is_near_) return good;
     if (options_.fault == "log") {
       log_.info("call ", calls_, "\x1b[2J");
       log_.warning_once("this metric is a test");
@@ -49,6 +62,7 @@ class FaultyLoss final : public MetricLoss {
  private:
   Options options_;
   std::int64_t calls_ = 0;
+  bool is_near_ = true;
   Log log_{"faulty"};
 };
 

@@ -1,0 +1,433 @@
+#include "framework/distributed/joined_world.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <utility>
+
+#include "casdm/text.h"
+#include "framework/device/threads.h"
+#include "framework/distributed/reach.h"
+
+namespace casdm {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* kClaims = "claims";
+constexpr const char* kFailure = "failure";
+constexpr const char* kDone = "done";
+constexpr auto kPulse = 1s;
+/// In which a process that lives has counted, whatever else it does.
+constexpr auto kSilence = 4s;
+
+std::chrono::seconds seconds_of(const char* name, std::int64_t otherwise) {
+  constexpr std::int64_t kMost = 1'000'000;
+  const char* value = std::getenv(name);
+  if (value == nullptr) return std::chrono::seconds(otherwise);
+  const std::string digits = value;
+  std::int64_t seconds = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), seconds);
+  const bool is_number = error == std::errc() && end == digits.data() + digits.size();
+  if (is_number && seconds >= 1 && seconds <= kMost) return std::chrono::seconds(seconds);
+  throw ConfigError(
+      text("the environment has ", name, " = ", quoted(digits), "; expected whole seconds in 1..", kMost));
+}
+
+std::string own_name() {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return text(host.data(), " (process ", ::getpid(), ")");
+}
+
+/// What c10d says without where in its source it says so.
+std::string words_of(const std::exception& error) {
+  const auto* own = dynamic_cast<const c10::Error*>(&error);
+  const std::string words = own != nullptr ? own->what_without_backtrace() : error.what();
+  const std::size_t begin = words.starts_with('[') ? words.find("] ") : std::string::npos;
+  return printable(begin == std::string::npos ? words : words.substr(begin + 2));
+}
+
+std::vector<std::uint8_t> bytes(const std::string& words) { return {words.begin(), words.end()}; }
+
+/// A tensor of the CPU with the elements of `tensor` as bytes.
+at::Tensor as_bytes(const at::Tensor& tensor) {
+  return tensor.detach().to(at::kCPU).contiguous().view({-1}).view(at::kByte);
+}
+
+}  // namespace
+
+Patience Patience::of_environment() {
+  return {seconds_of("CASDM_JOIN_SECONDS", 300), seconds_of("CASDM_WAIT_SECONDS", 1800)};
+}
+
+bool speaks_alone(const ProcessPlace& place) { return place.local_rank == (place.rank == place.local_rank ? 1 : 0); }
+
+/// Counts in the store as long as the process lives. A store that does not answer for too long ends the process: calls
+/// of it may wait for as long as the network does.
+class JoinedWorld::Pulse {
+ public:
+  /// @param lament  what to say at such an end; may be empty
+  Pulse(c10::intrusive_ptr<c10d::Store> store, std::string key, std::chrono::seconds patience, std::string lament)
+      : store_(std::move(store)),
+        key_(std::move(key)),
+        patience_(patience),
+        lament_(std::move(lament)),
+        beating_([this] { beat(); }),
+        watching_([this] { watch(); }) {}
+  ~Pulse() {
+    {
+      const std::lock_guard lock(mutex_);
+      is_over_ = true;
+    }
+    over_.notify_all();
+    beating_.join();
+    watching_.join();
+  }
+  Pulse(const Pulse&) = delete;
+  Pulse& operator=(const Pulse&) = delete;
+
+ private:
+  /// Waits for the time of the next beat; false: there is none.
+  bool waits() {
+    std::unique_lock lock(mutex_);
+    return !over_.wait_for(lock, kPulse, [this] { return is_over_; });
+  }
+
+  void beat() {
+    try {
+      while (waits()) {
+        begin_.store(Clock::now());
+        store_->add(key_, 1);
+        begin_.store(Clock::time_point::max());
+      }
+    } catch (const std::exception&) {  // the store is gone: who needs it next says so
+      begin_.store(Clock::time_point::max());
+    }
+  }
+
+  void watch() {
+    while (waits()) {
+      const Clock::time_point begin = begin_.load();
+      if (begin > Clock::now() - patience_) continue;
+      if (!lament_.empty()) std::fprintf(stderr, "casdm: %s\n", lament_.c_str());
+      ::_exit(1);
+    }
+  }
+
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::string key_;
+  std::chrono::seconds patience_;
+  std::string lament_;
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool is_over_ = false;
+  std::atomic<Clock::time_point> begin_ = Clock::time_point::max();  ///< of the beat that is under way
+  std::thread beating_;
+  std::thread watching_;
+};
+
+JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bool()> is_cancelled)
+    : place_(std::move(place)), patience_(patience), is_cancelled_(std::move(is_cancelled)) {
+  c10d::TCPStoreOptions options;
+  options.port = place_.port;
+  options.isServer = place_.rank == 0 && !place_.has_server;
+  options.waitWorkers = false;
+  options.timeout = patience_.joining;
+  if (!options.isServer) {
+    try {
+      wait_for_listener(place_.address, place_.port, static_cast<double>(patience_.joining.count()), is_cancelled_);
+    } catch (const Error& error) {
+      throw ProcessLost(
+          text("this is rank ", place_.rank, " of ", place_.size, ", and rank 0 is not reached: ", error.what(),
+               ". Is rank 0 running there, and may this machine connect to it? MASTER_ADDR "
+               "and MASTER_PORT say where it is"),
+          !speaks_alone(place_));
+    }
+  }
+  try {
+    const auto store = c10::make_intrusive<c10d::TCPStore>(place_.address, options);
+    store_ = c10::make_intrusive<c10d::PrefixStore>("casdm-" + place_.attempt, store);
+  } catch (const std::exception& error) {
+    const std::string where = text("MASTER_ADDR = ", quoted(place_.address), ", MASTER_PORT = ", place_.port, ": ");
+    throw ProcessLost(text(where, options.isServer ? "rank 0 cannot listen there: " : "it is not casdm that listens: ",
+                           words_of(error), options.isServer ? ". Another MASTER_PORT may be free" : ""),
+                      !options.isServer && !speaks_alone(place_));
+  }
+  if (in_store([&] { return store_->add(key("arrivals", place_.rank), 1); }) > 1) {
+    throw ProcessLost(text("there are two processes of rank ", place_.rank,
+                           ": each needs a RANK of its own, or another run meets at MASTER_ADDR = ",
+                           quoted(place_.address), ", MASTER_PORT = ", place_.port),
+                      false);
+  }
+  try {
+    meet();
+  } catch (const ProcessLost& lost) {
+    const bool is_told = lost.is_told() || !claims(lost.what());
+    leave(/*has_failed=*/true);
+    throw ProcessLost(lost.what(), is_told);
+  }
+}
+
+JoinedWorld::~JoinedWorld() = default;
+
+std::string JoinedWorld::key(const std::string& purpose, int rank) const { return text(purpose, '/', rank); }
+
+std::string JoinedWorld::name(int rank) const {
+  const auto index = static_cast<std::size_t>(rank);
+  return index < names_.size() ? text("rank ", rank, " on ", names_[index]) : text("rank ", rank);
+}
+
+std::string JoinedWorld::whose(int rank) const { return text(", of ", name(rank)); }
+
+/// Each says that it is here, and how many it expects.
+void JoinedWorld::meet() {
+  const std::string size = std::to_string(place_.size);
+  in_store([&] {
+    store_->set(key("size", place_.rank), bytes(size));
+    store_->set(key("name", place_.rank), bytes(own_name()));
+  });
+  const std::string lament =
+      text("this is rank ", place_.rank, " on ", own_name(), ", and rank 0 at ", quoted(place_.address),
+           " has not answered for ", patience_.working.count(), " s: its machine or the network is down");
+  pulse_ =
+      std::make_unique<Pulse>(store_, key("pulse", place_.rank), patience_.working, speaks_alone(place_) ? lament : "");
+  await({key("size", 0), key("name", 0)}, patience_.joining);
+  const std::string expected = in_store([&] { return store_->get_to_str(key("size", 0)); });
+  if (expected != size) {
+    throw ProcessLost(text("rank ", place_.rank, " was started as one of ", size, " processes, and rank 0 as one of ",
+                           expected, ": WORLD_SIZE must be the same everywhere"),
+                      false);
+  }
+  std::vector<std::string> keys;
+  for (int i = 0; i < place_.size; ++i) keys.push_back(key("name", i));
+  await(keys, patience_.joining);
+  for (const std::string& of_rank : keys) {
+    names_.push_back(in_store([&] { return store_->get_to_str(of_rank); }));
+  }
+}
+
+std::int64_t JoinedWorld::threads(std::int64_t asked) const {
+  const bool is_said = asked > 0 || std::getenv("OMP_NUM_THREADS") != nullptr;
+  return is_said ? asked : std::max<std::int64_t>(usable_cpus() / place_.local_size, 1);
+}
+
+template <class Work>
+auto JoinedWorld::in_store(Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    lose_store(words_of(error));
+  }
+}
+
+/// What all are asked to do with tensors, connected to one another when it is the first time.
+template <class Work>
+auto JoinedWorld::in_group(Work work) -> decltype(work()) {
+  if (!group_) gather("connect");
+  const auto begin = Clock::now();
+  try {
+    if (!group_) {
+      group_ = connect(c10::make_intrusive<c10d::PrefixStore>("group", store_), place_.rank, place_.size,
+                       own_address_towards(place_.address, place_.port), patience_.working);
+    }
+    return work();
+  } catch (const std::exception& error) {
+    lose(words_of(error), Clock::now() - begin >= patience_.working);
+  }
+}
+
+/// Waits until all keys are there.
+void JoinedWorld::await(const std::vector<std::string>& keys, std::optional<std::chrono::seconds> limit) {
+  const auto begin = Clock::now();
+  auto pause = 1ms;
+  while (!in_store([&] { return store_->check(keys); })) {
+    if (in_store([&] { return store_->check({kFailure}); })) {
+      throw ProcessLost(in_store([&] { return store_->get_to_str(kFailure); }), true);
+    }
+    if (names_.empty() && is_cancelled_()) throw ProcessLost("stopped before all processes of the run had come", false);
+    if (limit && Clock::now() - begin > *limit) {
+      std::vector<std::string> missing;
+      for (int i = 0; i < place_.size; ++i) {
+        const auto is_of = [&](const std::string& k) { return k.ends_with(text('/', i)) && !store_->check({k}); };
+        if (in_store([&] { return std::any_of(keys.begin(), keys.end(), is_of); })) missing.push_back(name(i));
+      }
+      throw ProcessLost(text("of the ", place_.size, " processes of the run, ", join(missing, ", "),
+                             missing.size() == 1 ? " has" : " have", " not come within ", limit->count(), " s"),
+                        false);
+    }
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, std::chrono::milliseconds(50));
+  }
+}
+
+std::vector<std::int64_t> JoinedWorld::pulses() {
+  std::vector<std::int64_t> result;
+  for (int i = 0; i < place_.size; ++i) result.push_back(store_->add(key("pulse", i), 0));
+  return result;
+}
+
+/// Says who is gone, after something has gone wrong between the processes.
+void JoinedWorld::lose(const std::string& reason, bool is_late) {
+  group_.reset();  // which the others notice
+  std::vector<std::string> silent;
+  std::vector<std::string> late;
+  in_store([&] {
+    store_->set(key("lost", place_.rank), bytes("x"));
+    const std::vector<std::int64_t> before = pulses();
+    for (const auto end = Clock::now() + kSilence; Clock::now() < end; std::this_thread::sleep_for(50ms)) {
+      if (store_->check({kFailure})) return;
+    }
+    const std::vector<std::int64_t> now = pulses();
+    for (int i = 0; i < place_.size; ++i) {
+      const auto index = static_cast<std::size_t>(i);
+      if (now[index] == before[index]) {
+        silent.push_back(name(i));
+        gone_.insert(i);
+      }
+      if (!store_->check({key("lost", i)})) late.push_back(name(i));
+    }
+  });
+  if (in_store([&] { return store_->check({kFailure}); })) {
+    throw ProcessLost(in_store([&] { return store_->get_to_str(kFailure); }), true);
+  }
+  if (!silent.empty()) {
+    throw ProcessLost(text(join(silent, ", "), silent.size() == 1 ? " is" : " are",
+                           " gone and left no word: killed (out of memory?), or its machine or the network is down"),
+                      false);
+  }
+  if (is_late && !late.empty()) {
+    throw ProcessLost(text(join(late, ", "), late.size() == 1 ? " has" : " have", " not done the step's part within ",
+                           patience_.working.count(), " s (CASDM_WAIT_SECONDS)"),
+                      false);
+  }
+  throw ProcessLost(text("the processes of the run have lost one another: ", reason), false);
+}
+
+void JoinedWorld::lose_store(const std::string& reason) {
+  group_.reset();
+  if (place_.has_server) throw ProcessLost(text("the launcher's store of keys does not answer: ", reason), false);
+  throw ProcessLost(text(name(0), " is gone: it does not answer at ", quoted(place_.address), " port ", place_.port,
+                         " (", reason, ")"),
+                    false);
+}
+
+bool JoinedWorld::any(bool own) {
+  return in_group([&] {
+    const at::Tensor count = at::full({1}, own ? 1 : 0, at::kFloat);
+    group_->sum(count);
+    return count.item<float>() > 0;
+  });
+}
+
+void JoinedWorld::sum(const at::Tensor& tensor) {
+  in_group([&] {
+    const at::Tensor total = tensor.detach().to(at::kCPU);
+    group_->sum(total);
+    if (!tensor.device().is_cpu()) tensor.detach().copy_(total);
+  });
+  tensor.unsafeGetTensorImpl()->bump_version();
+}
+
+/// The rows of all processes; backward, the sum of their gradients with respect to the own ones.
+class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& own, JoinedWorld* world) {
+    context->saved_data["world"] = reinterpret_cast<std::int64_t>(world);
+    context->saved_data["rows"] = own.size(0);
+    return world->gather(own);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    auto* const world = reinterpret_cast<JoinedWorld*>(context->saved_data["world"].toInt());
+    const std::int64_t rows = context->saved_data["rows"].toInt();
+    const at::Tensor total = gradients[0].to(at::kFloat).contiguous().clone();
+    world->sum(total);
+    return {total.narrow(0, world->rank() * rows, rows).to(gradients[0].scalar_type()), at::Tensor()};
+  }
+};
+
+at::Tensor JoinedWorld::gather_with_gradient(const at::Tensor& own) { return GatherRows::apply(own, this); }
+
+at::Tensor JoinedWorld::gather(const at::Tensor& own) {
+  const at::Tensor all = in_group([&] { return group_->gather(as_bytes(own)); });
+  std::vector<std::int64_t> shape = own.sizes().vec();
+  shape.front() *= place_.size;
+  return all.view({-1}).view(own.scalar_type()).view(shape).to(own.device());
+}
+
+void JoinedWorld::take_from_first(const at::Tensor& tensor) {
+  if (tensor.numel() == 0) return;
+  const at::Tensor elements = as_bytes(tensor).clone();
+  in_group([&] { group_->broadcast(elements); });
+  if (!is_first()) tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
+}
+
+std::string JoinedWorld::take_from_first(const std::string& words) {
+  const std::string own = key(text("words-", ++exchanges_), 0);
+  if (is_first()) {
+    in_store([&] { store_->set(own, bytes(words)); });
+    return words;
+  }
+  await({own}, std::nullopt);
+  return in_store([&] { return store_->get_to_str(own); });
+}
+
+std::vector<std::string> JoinedWorld::gather(const std::string& words) {
+  const std::string purpose = text("words-", ++exchanges_);
+  std::vector<std::string> keys;
+  for (int i = 0; i < place_.size; ++i) keys.push_back(key(purpose, i));
+  in_store([&] { store_->set(key(purpose, place_.rank), bytes(words)); });
+  await(keys, patience_.working);
+  std::vector<std::string> all;
+  for (const std::string& of_rank : keys) {
+    all.push_back(in_store([&] { return store_->get_to_str(of_rank); }));
+  }
+  return all;
+}
+
+void JoinedWorld::on_first(const std::function<void()>& work, const Help& help) {
+  if (is_first()) work();
+  for (std::string words; (words = take_from_first(kDone)) != kDone;) help(words);
+}
+
+bool JoinedWorld::claims(const std::string& problem) {
+  try {
+    if (store_->add(kClaims, 1) > 1) return false;
+    store_->set(kFailure, bytes(problem));
+    return true;
+  } catch (const std::exception&) {
+    return speaks_alone(place_);
+  }
+}
+
+void JoinedWorld::leave(bool has_failed) {
+  group_.reset();
+  try {
+    store_->set(key("left", place_.rank), bytes("x"));
+    if (place_.rank != 0 || place_.has_server) return;
+    std::vector<std::string> all;
+    for (int i = 0; i < place_.size; ++i) {
+      if (!gone_.contains(i)) all.push_back(key("left", i));
+    }
+    const auto end = Clock::now() + (has_failed ? 2 * kSilence : 60s);
+    while (Clock::now() < end && !store_->check(all)) std::this_thread::sleep_for(20ms);
+  } catch (const std::exception&) {  // nobody to wait for
+  }
+}
+
+}  // namespace casdm

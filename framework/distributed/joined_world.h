@@ -1,0 +1,93 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/intrusive_ptr.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "framework/distributed/process_group.h"
+#include "framework/distributed/process_place.h"
+#include "framework/distributed/world.h"
+
+namespace casdm {
+
+/// How long processes wait for one another. `CASDM_JOIN_SECONDS` (300) is for all to come at the start,
+/// `CASDM_WAIT_SECONDS` (1800) for each to do its part of a step.
+struct Patience {
+  std::chrono::seconds joining;
+  std::chrono::seconds working;
+
+  /// Throws ConfigError.
+  static Patience of_environment();
+};
+
+/// One of several processes. They meet at a store of keys that rank 0 (or the launcher) keeps, where words go; tensors
+/// go from process to process (process_group.h), from the first time on that there is one. Each process counts in the
+/// store, once a second, so that the others know whether it lives.
+class JoinedWorld final : public World {
+ public:
+  /// Waits until all have come. Throws ProcessLost when they do not, or do not fit together.
+  /// @param is_cancelled  asked now and then
+  JoinedWorld(ProcessPlace place, Patience patience, std::function<bool()> is_cancelled);
+  ~JoinedWorld() override;
+
+  int rank() const override { return place_.rank; }
+  int size() const override { return place_.size; }
+  std::string whose(int rank) const override;
+  std::int64_t threads(std::int64_t asked) const override;
+  bool any(bool own) override;
+  void sum(const at::Tensor& tensor) override;
+  at::Tensor gather(const at::Tensor& own) override;
+  at::Tensor gather_with_gradient(const at::Tensor& own) override;
+  void take_from_first(const at::Tensor& tensor) override;
+  std::string take_from_first(const std::string& words) override;
+  std::vector<std::string> gather(const std::string& words) override;
+  void on_first(const std::function<void()>& work, const Help& help = {}) override;
+
+  /// "rank 1 on node7 (process 123)".
+  std::string name(int rank) const;
+
+  /// Tells the others that this process has failed. Whether it is the one to tell the user.
+  bool claims(const std::string& problem);
+
+  /// The others may go on without it. The keeper of the store waits for them, a while.
+  void leave(bool has_failed);
+
+ private:
+  class Pulse;
+  class GatherRows;
+  using Clock = std::chrono::steady_clock;
+
+  void meet();
+  std::string key(const std::string& purpose, int rank) const;
+  void await(const std::vector<std::string>& keys, std::optional<std::chrono::seconds> limit);
+  std::vector<std::int64_t> pulses();
+  [[noreturn]] void lose(const std::string& reason, bool is_late);
+  [[noreturn]] void lose_store(const std::string& reason);
+  template <class Work>
+  auto in_store(Work work) -> decltype(work());
+  template <class Work>
+  auto in_group(Work work) -> decltype(work());
+
+  ProcessPlace place_;
+  Patience patience_;
+  std::function<bool()> is_cancelled_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::unique_ptr<ProcessGroup> group_;
+  std::unique_ptr<Pulse> pulse_;
+  std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank
+  std::set<int> gone_;              ///< the ranks that were found silent
+  std::int64_t exchanges_ = 0;      ///< of words, so far
+};
+
+/// Whether a process that can tell the others nothing is the one of its machine to tell the user.
+bool speaks_alone(const ProcessPlace& place);
+
+}  // namespace casdm

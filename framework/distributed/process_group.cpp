@@ -1,0 +1,57 @@
+#include "framework/distributed/process_group.h"
+
+#include <ATen/ATen.h>
+
+#include <cstdlib>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <utility>
+#include <vector>
+
+namespace casdm {
+
+namespace {
+
+using Gloo = c10d::ProcessGroupGloo;
+
+class GlooGroup final : public ProcessGroup {
+ public:
+  GlooGroup(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, c10::intrusive_ptr<Gloo::Options> options)
+      : gloo_(c10::make_intrusive<Gloo>(store, rank, size, std::move(options))) {}
+
+  void sum(at::Tensor tensor) override {
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    gloo_->allreduce(tensors)->wait();
+  }
+
+  at::Tensor gather(at::Tensor own) override {
+    std::vector<std::vector<at::Tensor>> all(1);
+    for (int i = 0; i < gloo_->getSize(); ++i) all[0].push_back(at::empty_like(own));
+    std::vector<at::Tensor> tensors{std::move(own)};
+    gloo_->allgather(all, tensors)->wait();
+    return at::stack(all[0]);
+  }
+
+  void broadcast(at::Tensor tensor) override {
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    gloo_->broadcast(tensors)->wait();
+  }
+
+ private:
+  c10::intrusive_ptr<Gloo> gloo_;
+};
+
+}  // namespace
+
+std::unique_ptr<ProcessGroup> connect(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
+                                      const std::string& address, std::chrono::milliseconds patience) {
+  c10::intrusive_ptr<Gloo::Options> options;
+  if (address.empty() || std::getenv("GLOO_SOCKET_IFNAME") != nullptr) {
+    options = Gloo::Options::create_default(patience);
+  } else {
+    options = Gloo::Options::create(patience);
+    options->devices.push_back(Gloo::createDeviceForHostname(address));
+  }
+  return std::make_unique<GlooGroup>(store, rank, size, std::move(options));
+}
+
+}  // namespace casdm

@@ -1,0 +1,78 @@
+#include "framework/distributed/run_in_world.h"
+
+#include <iostream>
+#include <optional>
+#include <streambuf>
+
+#include "casdm/error.h"
+#include "casdm/log.h"
+#include "casdm/text.h"
+#include "framework/distributed/joined_world.h"
+#include "framework/support/exception_message.h"
+
+namespace casdm {
+
+namespace {
+
+/// While it lives, what is written to std::cerr and to components' logs goes nowhere.
+class Silence {
+ public:
+  Silence() : before_(std::cerr.rdbuf(&nowhere_)), log_before_(set_log_sink([](const LogLine&) {})) {}
+  ~Silence() {
+    set_log_sink(std::move(log_before_));
+    std::cerr.rdbuf(before_);
+  }
+  Silence(const Silence&) = delete;
+  Silence& operator=(const Silence&) = delete;
+
+ private:
+  class Nowhere final : public std::streambuf {
+    int overflow(int character) override { return traits_type::not_eof(character); }
+  };
+  Nowhere nowhere_;
+  std::streambuf* before_;
+  LogSink log_before_;
+};
+
+/// Ends what `error` has ended: throws it, said of this process, if this is the one to tell the user.
+int end_with(JoinedWorld& world, const std::exception& error, bool is_config) {
+  const auto* lost = dynamic_cast<const ProcessLost*>(&error);
+  const std::string own = is_out_of_memory(error) ? exception_message(error) : error.what();
+  const bool is_of_all = lost != nullptr || dynamic_cast<const WorldConfigError*>(&error) != nullptr;
+  const std::string message = is_of_all ? own : text(world.name(world.rank()), ": ", own);
+  const bool tells = (lost == nullptr || !lost->is_told()) && world.claims(message);
+  world.leave(/*has_failed=*/true);
+  if (!tells) return 1;
+  if (is_config) throw ConfigError(message);
+  throw Error(message);
+}
+
+}  // namespace
+
+int run_in_world(const std::function<int(World&)>& work, const std::function<bool()>& is_cancelled) {
+  const ProcessPlace place = process_place();
+  if (place.size == 1) {
+    World alone;
+    return work(alone);
+  }
+  std::optional<JoinedWorld> world;
+  try {
+    world.emplace(place, Patience::of_environment(), is_cancelled);
+  } catch (const ProcessLost& lost) {
+    if (lost.is_told()) return 1;
+    throw;
+  }
+  std::optional<Silence> silence;
+  if (!world->is_first()) silence.emplace();
+  try {
+    const int status = work(*world);
+    world->leave(/*has_failed=*/false);
+    return status;
+  } catch (const ConfigError& error) {
+    return end_with(*world, error, true);
+  } catch (const std::exception& error) {
+    return end_with(*world, error, false);
+  }
+}
+
+}  // namespace casdm

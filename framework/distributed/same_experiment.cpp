@@ -1,0 +1,80 @@
+#include "framework/distributed/same_experiment.h"
+
+#include <torch/headeronly/version.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "casdm/build_info.h"
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/training/experiment_change.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::size_t kMostNamed = 5;
+
+/// The plugins that the experiment uses, with their builds.
+Value plugins_of(const Value& experiment) {
+  const Value* plugins = experiment.find("plugins");
+  const Value* used = plugins != nullptr ? plugins->find("used") : nullptr;
+  return used != nullptr ? *used : Value();
+}
+
+/// How the process that says `other` differs from those that say `most`.
+std::string difference(const std::string& most, const std::string& other) {
+  const Value before = from_json(most);
+  const Value after = from_json(other);
+  std::vector<std::string> found;
+  for (const char* key : {"casdm", "libtorch"}) {
+    const std::string was = before.find(key)->as_string(), is = after.find(key)->as_string();
+    if (was != is) found.push_back(text(key, ": ", was, " -> ", is));
+  }
+  const Value& experiment = *before.find("experiment");
+  const Value& own = *after.find("experiment");
+  for (const ExperimentChange& change : changes(experiment, own)) found.push_back(to_string(change));
+  const Value were = plugins_of(experiment), are = plugins_of(own);
+  if (were != are) found.push_back(text("plugins: ", to_json(were), " -> ", to_json(are)));
+  const std::size_t count = found.size();
+  found.resize(std::min(count, kMostNamed));
+  return text("\n  ", join(found, "\n  "), count > kMostNamed ? "\n  ..." : "");
+}
+
+}  // namespace
+
+void require_same(World& world, const Value& experiment) {
+  const std::vector<std::string> said =
+      world.gather(to_json(Value(Value::Table{{"casdm", std::string(CASDM_SDK_VERSION)},
+                                              {"libtorch", std::string(TORCH_VERSION)},
+                                              {"experiment", experiment}})));
+  const auto times = [&](const std::string& words) { return std::count(said.begin(), said.end(), words); };
+  const std::string& most = *std::max_element(
+      said.begin(), said.end(), [&](const std::string& a, const std::string& b) { return times(a) < times(b); });
+  std::string differing;
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    if (said[i] == most) continue;
+    differing += text(differing.empty() ? "" : "\n", "the experiment", world.whose(static_cast<int>(i)),
+                      ", is not that of the other processes:", difference(most, said[i]));
+  }
+  if (!differing.empty()) throw WorldConfigError(differing);
+}
+
+void require_own_device(World& world, c10::Device device) {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  const std::vector<std::string> said = world.gather(text(host.data(), ' ', device));
+  const auto twice = std::find_if(said.begin(), said.end(), [&](const std::string& words) {
+    return !words.ends_with(" cpu") && std::count(said.begin(), said.end(), words) > 1;
+  });
+  if (twice == said.end()) return;
+  throw WorldConfigError(text("run.device: several processes of one machine compute on ",
+                              twice->substr(twice->rfind(' ') + 1),
+                              "; \"cuda\" gives each the device of its LOCAL_RANK"));
+}
+
+}  // namespace casdm

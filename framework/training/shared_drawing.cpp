@@ -1,0 +1,35 @@
+#include "framework/training/shared_drawing.h"
+
+#include <utility>
+
+#include "framework/sampling/draw_together.h"
+#include "framework/training/averaged_weights.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+bool SharedDrawing::is_cancelled() const { return was_cancelled_ || interrupted(); }
+
+Tensor SharedDrawing::drawn(const std::string& request, GenerateOptions options) {
+  options.channels = options_.data.channels;
+  options.image_size = options_.data.image_size;
+  options.device = device_;
+  options.precision = options_.run.precision;
+  options.is_cancelled = [&] { return was_cancelled_ = world_.any(interrupted()); };
+  return draw_together(model_, request, std::move(options), world_);
+}
+
+Tensor SharedDrawing::draw(GenerateOptions options) {
+  const std::string request = world_.take_from_first(drawing_request(options));
+  return drawn(request, std::move(options));
+}
+
+void SharedDrawing::help(const std::string& request) {
+  try {
+    const AveragedWeights averaged(state_.modules);
+    drawn(request, {});
+  } catch (const SamplingCancelled&) {  // in all processes; the first one knows what it means
+  }
+}
+
+}  // namespace casdm

@@ -1,0 +1,183 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "casdm/text.h"
+#include "distributed/processes.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kFaulty = " --plugin '" CASDM_TEST_PLUGIN_DIR "/metric_faulty.so'";
+const std::string kEndless = "small.toml --set train.total_images=1M --set checkpoint.every_images=1M";
+
+bool contains(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
+
+/// All have ended with a status other than 0, and one has said why.
+void check_failed(const Processes& run, int size, const std::vector<std::string>& words) {
+  for (int rank = 0; rank < size; ++rank) CHECK_MESSAGE(run.status(rank) != 0, run.output());
+  const std::vector<std::string> messages = run.messages();
+  REQUIRE_MESSAGE(messages.size() == 1, run.output());
+  for (const std::string& word : words) CHECK_MESSAGE(contains(messages[0], word), messages[0]);
+}
+
+/// The number of checkpoints that a run has.
+std::ptrdiff_t checkpoints(const fs::path& run) {
+  return std::distance(fs::directory_iterator(run / "checkpoints"), fs::directory_iterator());
+}
+
+std::vector<Environment> with(std::vector<Environment> environments, const std::string& name,
+                              const std::string& value) {
+  for (Environment& environment : environments) environment[name] = value;
+  return environments;
+}
+
+}  // namespace
+
+TEST_CASE("when one process is killed the others save the state, say who is gone, and end") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  Processes run(folder.path(), {kEndless}, environments(4));
+  REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
+  run.signal(2, SIGKILL);
+  run.wait();
+  CHECK(run.status(2) == -1);
+  check_failed(run, 4, {"rank 2 on ", "(process ", "is gone and left no word"});
+  CHECK(contains(run.output(), "images is saved"));
+  CHECK(checkpoints(folder.path() / "runs/run") == 1);
+}
+
+TEST_CASE("when the first process is killed the others say so and end") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  Processes run(folder.path(), {kEndless}, environments(2));
+  REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
+  run.signal(0, SIGKILL);
+  run.wait();
+  check_failed(run, 2, {"rank 0 on ", "is gone"});
+}
+
+TEST_CASE("a process that hangs is named when the time for a step is over") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  Processes run(folder.path(), {kEndless}, with(environments(2), "CASDM_WAIT_SECONDS", "3"));
+  REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
+  run.signal(1, SIGSTOP);
+  CHECK_MESSAGE(run.wait_for(0, "casdm: "), run.output());
+  run.signal(1, SIGKILL);
+  run.wait();
+  check_failed(run, 2, {"rank 1 on "});
+}
+
+TEST_CASE("SIGTERM to one process stops all after the step, with a checkpoint") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  for (const int rank : {1, 0}) {
+    const std::string name = text("run", rank);
+    Processes run(folder.path(), {kEndless + " --set run.name=" + name}, environments(2));
+    REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
+    run.signal(rank, SIGTERM);
+    run.wait();
+    CHECK_MESSAGE(run.status(0) == 0, run.output());
+    CHECK_MESSAGE(run.status(1) == 0, run.output());
+    CHECK_MESSAGE(contains(run.output(), "the state is saved. Continue with"), run.output());
+    CHECK(checkpoints(folder.path() / "runs" / name) == 1);
+  }
+}
+
+TEST_CASE("a loss that is not finite in one process ends all, and the message says in which") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nposition = 13\n");  // of the second step, rank 1
+  Processes run(folder.path(), {"small.toml" + kFaulty}, environments(2));
+  run.wait();
+  check_failed(run, 2, {"step 2: loss term 'metric.faulty' is nan", "(image 4 of the batch), of rank 1 on "});
+}
+
+TEST_CASE("an exception in one process ends all, and the message says in which") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nfault = \"throw\"\nposition = 13\n");
+  Processes run(folder.path(), {"small.toml" + kFaulty}, environments(2));
+  run.wait();
+  check_failed(run, 2, {"rank 1 on ", "the metric gave up"});
+  CHECK(contains(run.output(), "the state at 8 images is saved"));
+}
+
+TEST_CASE("processes that do not do the same are told apart before anything is written") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  SUBCASE("another experiment") {
+    const std::string other = "small.toml --set optimizer.learning_rate=5e-4";
+    Processes run(folder.path(), {"small.toml", "small.toml", other}, environments(3));
+    run.wait();
+    check_failed(run, 3, {"the experiment, of rank 2 on ", "is not that of the other processes"});
+    CHECK_MESSAGE(contains(run.output(), "optimizer.learning_rate: 1e-04 -> 5e-04"), run.output());
+  }
+  SUBCASE("an experiment that one cannot read") {
+    Processes run(folder.path(), {"small.toml", "none.toml"}, environments(2));
+    run.wait();
+    check_failed(run, 2, {"rank 1 on ", "none.toml"});
+  }
+  SUBCASE("a batch that has no equal parts") {
+    Processes run(folder.path(), {"small.toml --set train.batch_size=9"}, environments(2));
+    run.wait();
+    check_failed(run, 2, {"train.batch_size = 9 images cannot be shared evenly by the 2 processes"});
+    CHECK(run.status(0) + run.status(1) == 3);  // of an experiment that cannot be: 2, in the one that says so
+  }
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}
+
+TEST_CASE("what the first process alone finds wrong ends all of them") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  fs::create_directories(folder.path() / "runs/run/mine");
+  Processes run(folder.path(), {"small.toml"}, environments(2));
+  run.wait();
+  check_failed(run, 2, {"rank 0 on ", "runs/run exists and is not a run folder"});
+}
+
+TEST_CASE("a second process of a rank ends with the reason, and the run goes on without it") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  auto started = environments(2);
+  started.push_back(started[1]);
+  Processes run(folder.path(), {"small.toml"}, started);
+  run.wait();
+  CHECK_MESSAGE(run.status(0) == 0, run.output());
+  CHECK(run.status(1) + run.status(2) == 1);
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "there are two processes of rank 1"), run.output());
+}
+
+TEST_CASE("processes that do not meet say who is missing, or what was tried") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  SUBCASE("one is not started") {
+    auto started = with(environments(3), "CASDM_JOIN_SECONDS", "2");
+    started.pop_back();
+    Processes run(folder.path(), {"small.toml"}, started);
+    run.wait();
+    check_failed(run, 2, {"of the 3 processes of the run, rank 2 has not come within 2 s"});
+  }
+  SUBCASE("they expect another number") {
+    auto started = environments(2);
+    started[1].insert_or_assign("WORLD_SIZE", std::string("3"));
+    Processes run(folder.path(), {"small.toml"}, started);
+    run.wait();
+    check_failed(run, 2, {"rank 1 was started as one of 3 processes, and rank 0 as one of 2"});
+  }
+  SUBCASE("nobody listens") {
+    auto started = with(environments(3), "CASDM_JOIN_SECONDS", "2");
+    started.erase(started.begin());
+    Processes run(folder.path(), {"small.toml"}, started);
+    run.wait();
+    check_failed(run, 2,
+                 {"this is rank 1 of 3, and rank 0 is not reached: nobody answers at \"127.0.0.1\" port ",
+                  "Connection refused", "in 2 s"});
+  }
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}

@@ -1,0 +1,159 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+#include <sstream>
+
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "distributed/processes.h"
+#include "framework/support/sha256.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// All that processes have to agree on: losses that choose the timesteps, a metric over the whole batch with a memory,
+/// a metric over a range of t, gradients of single terms, averages.
+const char* const kEverything = R"([timesteps]
+type = "loss_second_moment"
+[[metrics]]
+type = "queued_mean"
+t_range = [0.0, 0.8]
+[[metrics]]
+type = "l1"
+t_range = [0.0, 0.3]
+[ema]
+decay = 0.9
+)";
+
+const std::string kPlugins =
+    " --plugin '" CASDM_TEST_PLUGIN_DIR "/research.so' --plugin '" CASDM_TEST_PLUGIN_DIR "/metric_faulty.so'";
+
+void train(const fs::path& folder, int processes, const std::string& arguments) {
+  Processes run(folder, {arguments}, environments(processes));
+  run.wait();
+  for (int rank = 0; rank < processes; ++rank) REQUIRE_MESSAGE(run.status(rank) == 0, run.output());
+}
+
+/// The largest relative difference of numbers at the same place; infinite when there is another thing.
+double difference(const Value& a, const Value& b) {
+  if (a.is_number() && b.is_number()) {
+    const double x = a.as_number(), y = b.as_number();
+    return x == y ? 0 : std::abs(x - y) / std::max(std::abs(x), std::abs(y));
+  }
+  double largest = 0;
+  if (a.is_table() && b.is_table() && a.as_table().size() == b.as_table().size()) {
+    for (const auto& [key, value] : a.as_table()) {
+      const Value* other = b.find(key);
+      largest = std::max(largest, other == nullptr ? INFINITY : difference(value, *other));
+    }
+    return largest;
+  }
+  if (a.is_array() && b.is_array() && a.as_array().size() == b.as_array().size()) {
+    for (std::size_t i = 0; i < a.as_array().size(); ++i) {
+      largest = std::max(largest, difference(a.as_array()[i], b.as_array()[i]));
+    }
+    return largest;
+  }
+  return a == b ? 0 : INFINITY;
+}
+
+/// What the log says of losses and gradients, by images.
+std::map<std::int64_t, Value> log_of(const fs::path& run) {
+  std::map<std::int64_t, Value> result;
+  std::istringstream lines(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const Value record = from_json(line);
+    if (record.find("loss") == nullptr) continue;
+    Value said{Value::Table{}};
+    for (const char* key : {"loss", "statistic", "grad_norm", "learning_rate"}) said.set(key, *record.find(key));
+    result[record.find("images")->as_integer()] = said;
+  }
+  return result;
+}
+
+void check_same(const fs::path& run, const fs::path& other, double tolerance) {
+  const auto a = log_of(run), b = log_of(other);
+  REQUIRE(a.size() == 6);
+  REQUIRE(a.size() == b.size());
+  for (const auto& [images, said] : a) {
+    const double found = difference(said, b.at(images));
+    CHECK_MESSAGE(found <= tolerance, other.filename(), " at ", images, ": ", found, '\n', to_json(said), '\n',
+                  to_json(b.at(images)));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the losses of a run are the same with 1, 2 and 4 processes, and the same bits with the same number") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), kEverything);
+  const std::string common = "small.toml --set log.grad_norms_every_images=24" + kPlugins + " --set run.name=";
+  const fs::path runs = folder.path() / "runs";
+  for (const int size : {1, 2, 4}) train(folder.path(), size, common + text("of", size));
+  train(folder.path(), 2, common + "again");
+  // Sums of float32 are taken in another order, and Adam's first steps are as large where a gradient is near zero.
+  for (const char* run : {"of2", "of4"}) check_same(runs / "of1", runs / run, 1e-4);
+  for (const char* file : {"weights", "ema", "optimizer", "timesteps", "metrics"}) {
+    const fs::path end = fs::path("checkpoints") / "000000000048" / text(file, ".safetensors");
+    CHECK_MESSAGE(sha256_of_file(runs / "of2" / end) == sha256_of_file(runs / "again" / end), file);
+  }
+}
+
+TEST_CASE("a run that stopped with two processes goes on with four, or one") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), kEverything);
+  const fs::path runs = folder.path() / "runs";
+  train(folder.path(), 1, "small.toml --set run.name=whole" + kPlugins);
+  train(folder.path(), 2, "small.toml --set train.total_images=24" + kPlugins);
+  fs::copy(runs / "run", runs / "other", fs::copy_options::recursive);
+  train(folder.path(), 4, "--resume runs/run --set train.total_images=48" + kPlugins);
+  train(folder.path(), 1, "--resume runs/other --set train.total_images=48" + kPlugins);
+  check_same(runs / "whole", runs / "run", 1e-4);
+  check_same(runs / "whole", runs / "other", 1e-4);
+}
+
+TEST_CASE("the samples that several processes draw together have the scores of one process's") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(),
+                   "[evaluate]\nevery_images = 24\nnum = 7\nreference_num = 40\n[[evaluate.judges]]\ntype = "
+                   "\"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n");
+  const fs::path runs = folder.path() / "runs";
+  const auto scores_of = [&](const std::string& run) {
+    std::vector<Value> scores;
+    std::istringstream lines(read_file(runs / run / "metrics.jsonl"));
+    for (std::string line; std::getline(lines, line);) {
+      const Value record = from_json(line);
+      if (const Value* evaluation = record.find("evaluation")) scores.push_back(*evaluation->find("scores"));
+    }
+    return scores;
+  };
+  const std::string common =
+      "small.toml --set log.sample_count=3 --plugin '" CASDM_TEST_PLUGIN_DIR "/judging.so' --set run.name=";
+  for (const int size : {1, 2}) train(folder.path(), size, common + text("of", size));
+  const std::vector<Value> one = scores_of("of1"), two = scores_of("of2");
+  REQUIRE(one.size() == 2);
+  REQUIRE(two.size() == 2);
+  // A pixel may be rounded to another of 256 values.
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(difference(one[i], two[i]) < 1e-3);
+  CHECK(fs::exists(runs / "of2/samples/48.png"));
+}
+
+TEST_CASE("a batch in parts is shared too, and one process writes") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  const fs::path runs = folder.path() / "runs";
+  train(folder.path(), 1, "small.toml --set train.accumulate=4 --set run.name=whole");
+  const std::string parts = "small.toml --set train.accumulate=4 --set run.name=parts";
+  Processes run(folder.path(), {parts}, environments(2));
+  run.wait();
+  check_same(runs / "whole", runs / "parts", 1e-4);
+  const std::string output = run.output();
+  CHECK_MESSAGE(output.find("2 processes, each with 4 of the 8 images of a batch") != std::string::npos, output);
+  CHECK_MESSAGE(output.find("data: ") == output.rfind("data: "), output);
+  CHECK_MESSAGE(output.find("done: ") == output.rfind("done: "), output);
+}
