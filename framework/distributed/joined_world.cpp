@@ -1,6 +1,7 @@
 #include "framework/distributed/joined_world.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/Logging.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <unistd.h>
 
@@ -60,6 +61,21 @@ std::string words_of(const std::exception& error) {
   const std::size_t begin = words.starts_with('[') ? words.find("] ") : std::string::npos;
   return printable(begin == std::string::npos ? words : words.substr(begin + 2));
 }
+
+/// While it lives, LibTorch writes errors alone: it warns, connection by connection, of machines whose addresses have
+/// no name.
+class WithoutWarnings {
+ public:
+  WithoutWarnings() : before_(FLAGS_caffe2_log_level) {
+    if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = std::max(before_, c10::GLOG_ERROR);
+  }
+  ~WithoutWarnings() { FLAGS_caffe2_log_level = before_; }
+  WithoutWarnings(const WithoutWarnings&) = delete;
+  WithoutWarnings& operator=(const WithoutWarnings&) = delete;
+
+ private:
+  int before_;
+};
 
 std::vector<std::uint8_t> bytes(const std::string& words) { return {words.begin(), words.end()}; }
 
@@ -159,6 +175,7 @@ JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bo
     }
   }
   try {
+    const WithoutWarnings quiet;
     const auto store = c10::make_intrusive<c10d::TCPStore>(place_.address, options);
     store_ = c10::make_intrusive<c10d::PrefixStore>("casdm-" + place_.attempt, store);
   } catch (const std::exception& error) {
@@ -241,6 +258,7 @@ auto JoinedWorld::in_group(Work work) -> decltype(work()) {
   const auto begin = Clock::now();
   try {
     if (!group_) {
+      const WithoutWarnings quiet;
       group_ = connect(c10::make_intrusive<c10d::PrefixStore>("group", store_), place_.rank, place_.size,
                        own_address_towards(place_.address, place_.port), patience_.working);
     }
