@@ -201,7 +201,9 @@ std::vector<std::string> differences(const Comparison& comparison, std::size_t a
   const Value& before = comparison.arms[compared.baseline].experiment;
   std::vector<std::string> lines;
   if (before.is_null() || compared.experiment.is_null()) return lines;
-  for (const ExperimentChange& change : changes(before, compared.experiment)) lines.push_back(to_string(change));
+  for (const ExperimentChange& change : by_component(changes(before, compared.experiment))) {
+    lines.push_back(to_string(change));
+  }
   return lines;
 }
 

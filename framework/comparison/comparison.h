@@ -66,8 +66,8 @@ Comparison compare_runs(const std::vector<std::filesystem::path>& folders, const
 /// What a reader must know to take the tables for what they are: one line each.
 std::vector<std::string> remarks(const Comparison& comparison);
 
-/// How the experiment of arm `arm` differs from its baseline's: "metrics[0].weight: 0.1 -> 0.2"; nothing where one of
-/// them has no run.
+/// How the experiment of arm `arm` differs from its baseline's, in few words: "metrics[0].weight: 0.1 -> 0.2", "head:
+/// single -> cascade"; nothing where one of them has no run.
 std::vector<std::string> differences(const Comparison& comparison, std::size_t arm);
 
 }  // namespace casdm

@@ -16,6 +16,7 @@
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
+#include "framework/config/overrides.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
 #include "framework/training/experiment_change.h"
@@ -27,6 +28,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kPlan = "sweep.json";
+constexpr const char* kFile = "file";
+constexpr const char* kEarlierFiles = "earlier_files";
 constexpr std::int64_t kFormat = 1;
 constexpr std::size_t kMostShownChanges = 5;
 constexpr std::size_t kLargestRecord = 1 << 20;
@@ -58,8 +61,57 @@ std::int64_t number_in(const Value& experiment, const char* key) {
   return value == nullptr ? 0 : value->as_integer();
 }
 
+/// Where a sweep's file is, and where it was when the runs were made: the folder was moved or copied since.
+struct Homes {
+  fs::path now;
+  std::vector<fs::path> earlier;
+
+  /// Whether a path is the same one seen from the sweep's file, as examples/ beside configs/ in a tree that was moved.
+  bool is_moved(const ExperimentChange& change) const {
+    if (!change.before.is_string() || !change.after.is_string()) return false;
+    const fs::path before(change.before.as_string()), after(change.after.as_string());
+    if (!before.is_absolute() || !after.is_absolute()) return false;
+    // A run that was resumed since has the new path already.
+    for (const auto& [old_path, new_path] : {std::pair(before, after), std::pair(after, before)}) {
+      for (const fs::path& home : earlier) {
+        if (old_path.lexically_relative(home) == new_path.lexically_relative(now)) return true;
+      }
+    }
+    return false;
+  }
+};
+
+fs::path file_of(const Sweep& sweep) { return fs::absolute(sweep.file).lexically_normal(); }
+
+/// The files that the plan in a sweep's folder is of, the newest first; none without a plan.
+std::vector<std::string> files_in_plan(const fs::path& folder) {
+  std::vector<std::string> files;
+  try {
+    if (!is_there(folder / kPlan)) return files;
+    const Value plan = from_json(read_regular_file(folder / kPlan, kLargestRecord));
+    if (const Value* file = plan.find(kFile); file != nullptr && file->is_string()) files.push_back(file->as_string());
+    const Value* earlier = plan.find(kEarlierFiles);
+    if (earlier == nullptr || !earlier->is_array()) return files;
+    for (const Value& file : earlier->as_array()) {
+      if (file.is_string()) files.push_back(file.as_string());
+    }
+  } catch (const Error&) {
+    // A damaged plan is refused where it is used.
+  }
+  return files;
+}
+
+Homes homes_of(const fs::path& folder, const fs::path& now) {
+  Homes homes{now, {}};
+  for (const std::string& file : files_in_plan(folder)) {
+    const fs::path home = fs::path(file).parent_path();
+    if (home != homes.now) homes.earlier.push_back(home);
+  }
+  return homes;
+}
+
 /// Throws ConfigError unless the run under a cell's name is of the cell's experiment.
-void check_run(const fs::path& run, const SweepCell& cell, const CatalogOf& catalog_of) {
+void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, const CatalogOf& catalog_of) {
   const auto taken = [&](const std::string& why) {
     throw ConfigError(
         text(run.string(), " ", why, ". Rename the arm or the sweep, or move it away; nothing was changed"));
@@ -72,10 +124,10 @@ void check_run(const fs::path& run, const SweepCell& cell, const CatalogOf& cata
   } catch (const ConfigError&) {
     // What cannot be resolved any more is compared as it is.
   }
+  std::vector<ExperimentChange> others = changes(experiment_of(before), experiment_of(cell.experiment));
+  std::erase_if(others, [&](const ExperimentChange& change) { return homes.is_moved(change); });
   std::vector<std::string> changed;
-  for (const ExperimentChange& change : changes(experiment_of(before), experiment_of(cell.experiment))) {
-    changed.push_back(to_string(change));
-  }
+  for (const ExperimentChange& change : by_component(others)) changed.push_back(to_string(change));
   const Value* seed = find_path(before, "run.seed");
   if (seed != nullptr && *seed != Value(cell.seed))
     changed.push_back(text("run.seed: ", to_toml_value(*seed), " -> ", cell.seed));
@@ -104,7 +156,13 @@ Value plan_of(const Sweep& sweep) {
   Value plan{Value::Table{}};
   plan.set("format", kFormat);
   plan.set("name", sweep.name);
-  plan.set("file", fs::absolute(sweep.file).lexically_normal().string());
+  plan.set(kFile, file_of(sweep).string());
+  Value::Array earlier;
+  for (const std::string& file : files_in_plan(sweep.folder)) {
+    const bool is_known = std::find(earlier.begin(), earlier.end(), Value(file)) != earlier.end();
+    if (file != file_of(sweep) && !is_known) earlier.emplace_back(file);
+  }
+  if (!earlier.empty()) plan.set(kEarlierFiles, std::move(earlier));
   plan.set("arms", std::move(points));
   plan.set("cells", std::move(cells));
   return plan;
@@ -199,6 +257,17 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
     const Value& config = arm.runs.back().record.config;
     if (arm.experiment.is_null() && !config.is_null()) arm.experiment = experiment_of(config);
   }
+  const Value* file = plan.find(kFile);
+  if (file == nullptr || !file->is_string()) return comparison;
+  const Homes homes = homes_of(folder, fs::path(file->as_string()).parent_path());
+  for (ComparedArm& arm : comparison.arms) {
+    const Value& baseline = comparison.arms[arm.baseline].experiment;
+    if (homes.earlier.empty() || baseline.is_null() || arm.experiment.is_null()) continue;
+    for (const ExperimentChange& change : changes(baseline, arm.experiment)) {
+      if (!homes.is_moved(change)) continue;
+      apply_overrides(arm.experiment, {text(change.key, "=", to_toml_value(change.before))});
+    }
+  }
   return comparison;
 }
 
@@ -233,7 +302,8 @@ void check_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
     throw ConfigError(
         text(sweep.folder.string(), " exists and is not the folder of a sweep; give the sweep another name"));
   }
-  for (const SweepCell& cell : sweep.cells) check_run(run_of(sweep, cell), cell, catalog_of);
+  const Homes homes = homes_of(sweep.folder, file_of(sweep).parent_path());
+  for (const SweepCell& cell : sweep.cells) check_run(run_of(sweep, cell), cell, homes, catalog_of);
 }
 
 void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of, const SweepLock&,
@@ -261,6 +331,17 @@ CellState state_of(const Sweep& sweep, const SweepCell& cell) {
       number_in(cell.experiment, "evaluate.every_images") == 0 || !last_line(run, "evaluation", images).is_null();
   if (!is_trained || !is_drawn || !is_judged) return CellState::started;
   return is_evaluated(sweep, cell) ? CellState::complete : CellState::trained;
+}
+
+std::vector<std::string> moved_paths(const Sweep& sweep, const SweepCell& cell) {
+  const fs::path config = run_of(sweep, cell) / "config.toml";
+  std::vector<std::string> settings;
+  const Homes homes = homes_of(sweep.folder, file_of(sweep).parent_path());
+  if (homes.earlier.empty() || !is_there(config)) return settings;
+  for (const ExperimentChange& change : changes(experiment_of(load_document(config)), experiment_of(cell.experiment))) {
+    if (homes.is_moved(change)) settings.push_back(text(change.key, "=", to_toml_value(change.after)));
+  }
+  return settings;
 }
 
 fs::path run_of(const Sweep& sweep, const SweepCell& cell) { return sweep.folder / cell.name; }

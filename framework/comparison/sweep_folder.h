@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "framework/comparison/comparison.h"
 #include "framework/comparison/sweep_file.h"
@@ -20,7 +21,8 @@ namespace casdm {
 bool is_sweep_folder(const std::filesystem::path& folder);
 
 /// Throws ConfigError when the name is taken by anything but a sweep, or when a run of another experiment has a cell's
-/// name. Changes nothing.
+/// name. Changes nothing. Paths that are the same seen from the sweep's file, as when a tree was moved or copied with
+/// its runs and data, are no difference.
 /// @param catalog_of  as for load_sweep
 void check_sweep_folder(const Sweep& sweep, const std::function<const ComponentCatalog&(const Value&)>& catalog_of);
 
@@ -50,6 +52,10 @@ enum class CellState {
   complete,
 };
 CellState state_of(const Sweep& sweep, const SweepCell& cell);
+
+/// The paths of the experiment of a cell's run that were moved with the sweep's file, as settings of what they are now:
+/// "data.path=...".
+std::vector<std::string> moved_paths(const Sweep& sweep, const SweepCell& cell);
 
 std::filesystem::path run_of(const Sweep& sweep, const SweepCell& cell);
 std::filesystem::path experiment_file_of(const Sweep& sweep, const SweepCell& cell);

@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* kReference = "--reference";  // of casdm evaluate
 constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr int kPausesPerLook = 10;  // at the logs
 
@@ -84,10 +85,23 @@ class Runner {
     const std::string run = run_of(sweep_, cell).string();
     std::vector<std::string> words{own_program().string()};
     if (state == CellState::waiting) words.insert(words.end(), {"train", experiment_file_of(sweep_, cell).string()});
-    if (state == CellState::started) words.insert(words.end(), {"train", "--resume", run});
+    const std::vector<std::string> moved = moved_paths(sweep_, cell);
+    if (state == CellState::started) {
+      words.insert(words.end(), {"train", "--resume", run});
+      for (const std::string& setting : moved) words.insert(words.end(), {"--set", setting});
+    }
     if (state == CellState::trained) {
       words.insert(words.end(), {"evaluate", run});
       words.insert(words.end(), sweep_.evaluate->begin(), sweep_.evaluate->end());
+      // The run's own [data] names a place where the images are no more.
+      const bool is_own = std::none_of(sweep_.evaluate->begin(), sweep_.evaluate->end(), [](const std::string& word) {
+        return word == kReference || word.starts_with(std::string(kReference) + "=");
+      });
+      const bool is_elsewhere = std::any_of(moved.begin(), moved.end(),
+                                            [](const std::string& setting) { return setting.starts_with("data."); });
+      if (is_own && is_elsewhere) {
+        words.insert(words.end(), {kReference, experiment_file_of(sweep_, cell).string()});
+      }
     }
     words.insert(words.end(), settings_.options.begin(), settings_.options.end());
     return std::make_unique<ChildProgram>(words, log_of(sweep_, cell), settings_.environment);

@@ -146,7 +146,13 @@ std::string curves(const Subject& subject) {
 }
 
 std::string cell_of(const Value& value) {
-  return value.is_null() ? "not set" : text("<code>", html(to_toml_value(value)), "</code>");
+  return value.is_null() ? "not set" : text("<code>", html(in_few_words(value)), "</code>");
+}
+
+/// Whether `key` is of a component that is another one: "head.theta.channels" of "head".
+bool is_of_other(const std::string& key, const std::vector<ExperimentChange>& found) {
+  return std::any_of(found.begin(), found.end(),
+                     [&](const ExperimentChange& change) { return key.starts_with(change.key + "."); });
 }
 
 /// The keys in which arms differ from the first baseline, a column for each arm.
@@ -155,11 +161,13 @@ std::string difference_table(const Comparison& comparison) {
   HtmlTable table{"Keys in which the arms differ", {"key"}, {}};
   std::map<std::string, std::map<std::size_t, Value>> by_key;
   std::map<std::string, Value> of_base;
+  std::vector<std::vector<ExperimentChange>> all(comparison.arms.size());
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     const ComparedArm& arm = comparison.arms[i];
     table.header.push_back(html(arm.name + (arm.baseline == i ? " (baseline)" : "")));
     if (base.is_null() || arm.experiment.is_null()) continue;
-    for (const ExperimentChange& change : changes(base, arm.experiment)) {
+    all[i] = by_component(changes(base, arm.experiment));
+    for (const ExperimentChange& change : all[i]) {
       by_key[change.key][i] = change.after;
       of_base[change.key] = change.before;
     }
@@ -168,9 +176,9 @@ std::string difference_table(const Comparison& comparison) {
     std::vector<std::string> cells{text("<code>", html(key), "</code>")};
     for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
       const auto value = values.find(i);
-      cells.push_back(comparison.arms[i].experiment.is_null()
-                          ? "no run yet"
-                          : cell_of(value == values.end() ? of_base[key] : value->second));
+      cells.push_back(comparison.arms[i].experiment.is_null() ? "no run yet"
+                      : is_of_other(key, all[i])              ? ""
+                                                 : cell_of(value == values.end() ? of_base[key] : value->second));
     }
     table.rows.push_back(std::move(cells));
   }

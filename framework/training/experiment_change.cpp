@@ -1,5 +1,8 @@
 #include "framework/training/experiment_change.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "casdm/text.h"
 #include "framework/config/document.h"
 
@@ -8,6 +11,7 @@ namespace casdm {
 namespace {
 
 constexpr const char* kWrittenByHost = "plugins.used";
+constexpr std::string_view kType = ".type";
 
 void compare(const Value& before, const Value& after, const std::string& key, std::vector<ExperimentChange>& found);
 
@@ -37,8 +41,6 @@ void compare(const Value& before, const Value& after, const std::string& key, st
   if (!is_same_number && !(before == after)) found.push_back({key, before, after});
 }
 
-std::string shown(const Value& value) { return value.is_null() ? "not set" : to_toml_value(value); }
-
 }  // namespace
 
 std::vector<ExperimentChange> changes(const Value& before, const Value& after) {
@@ -47,8 +49,47 @@ std::vector<ExperimentChange> changes(const Value& before, const Value& after) {
   return found;
 }
 
+std::vector<ExperimentChange> by_component(const std::vector<ExperimentChange>& changes) {
+  std::vector<std::string> others;  // "head." of a head that is another one
+  for (const ExperimentChange& change : changes) {
+    const bool is_type = change.key.ends_with(kType) && change.before.is_string() && change.after.is_string();
+    if (is_type) others.push_back(change.key.substr(0, change.key.size() - kType.size() + 1));
+  }
+  std::vector<ExperimentChange> result;
+  for (const ExperimentChange& change : changes) {
+    const auto holds = [&](const std::string& other) { return change.key.starts_with(other); };
+    const auto other = std::find_if(others.begin(), others.end(), holds);
+    if (other == others.end()) {
+      result.push_back(change);
+    } else if (change.key.size() == other->size() - 1 + kType.size() && change.key.ends_with(kType)) {
+      const auto of_type = [](const Value& type) { return Value(Value::Table{{std::string(kType.substr(1)), type}}); };
+      result.push_back({other->substr(0, other->size() - 1), of_type(change.before), of_type(change.after)});
+    }
+  }
+  return result;
+}
+
+std::string in_few_words(const Value& value) {
+  if (value.is_null()) return "not set";
+  std::vector<std::string> parts;
+  if (value.is_table()) {
+    const Value* type = value.find(kType.substr(1));
+    if (type != nullptr && type->is_string()) return type->as_string().substr(type->as_string().find('/') + 1);
+    for (const auto& [name, member] : value.as_table()) parts.push_back(name);
+    return text("{ ", join(parts, ", "), " }");
+  }
+  if (!value.is_array()) return to_toml_value(value);
+  for (const Value& element : value.as_array()) parts.push_back(in_few_words(element));
+  return text("[", join(parts, ", "), "]");
+}
+
 std::string to_string(const ExperimentChange& change) {
-  return text(change.key, ": ", shown(change.before), " -> ", shown(change.after));
+  std::string before = in_few_words(change.before), after = in_few_words(change.after);
+  if (before == after) {  // the few words hide what differs: the plugin, or an option of one of several
+    before = to_toml_value(change.before);
+    after = to_toml_value(change.after);
+  }
+  return text(change.key, ": ", before, " -> ", after);
 }
 
 Value to_value(const std::vector<ExperimentChange>& changes) {

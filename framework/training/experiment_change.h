@@ -18,7 +18,15 @@ struct ExperimentChange {
 /// `plugins.used`, does not count.
 std::vector<ExperimentChange> changes(const Value& before, const Value& after);
 
-/// "optimizer.learning_rate: 0.0001 -> 0.0005".
+/// The same for people: where the type of a component changes, that alone, under the component's own key ("sampler",
+/// tables of the type alone), and nothing of its options, which mean something else to the other one.
+std::vector<ExperimentChange> by_component(const std::vector<ExperimentChange>& changes);
+
+/// A value in few words: of a table with a type its type without the plugin, of another one its keys, of an array of
+/// tables each of them.
+std::string in_few_words(const Value& value);
+
+/// "optimizer.learning_rate: 0.0001 -> 0.0005", in few words.
 std::string to_string(const ExperimentChange& change);
 
 /// {key: {"from", "to"}}.

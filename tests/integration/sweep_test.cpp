@@ -64,7 +64,7 @@ TEST_CASE("a sweep trains every arm with every seed and compares them; the same 
   CHECK(contains(outcome.err, "sweep two: 2 arms, 4 runs in runs/two"));
   CHECK(contains(outcome.err, "plain (baseline)"));
   CHECK(contains(outcome.out, "loss.x0 (lower is better)"));
-  CHECK(contains(outcome.out, "l1 differs from plain in metrics: [] -> [{"));
+  CHECK(contains(outcome.out, "l1 differs from plain in metrics: [] -> [l1]\n"));
 
   // A cell is an ordinary run, and the arms of a seed saw the same noise: theta is one network in both.
   CHECK(study.content("runs/two/plain-s1/config.toml").find("seed = 1") != std::string::npos);
@@ -92,17 +92,87 @@ TEST_CASE("a sweep trains every arm with every seed and compares them; the same 
   CHECK(contains(compared.out, "loss.x0 (lower is better)"));
 }
 
+TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with its data, and resumes them there") {
+  const TemporaryFolder folder;
+  const fs::path old = folder.path() / "old", now = folder.path() / "now";
+  fs::create_directories(old / "configs");
+  fs::create_directories(old / "data");
+  write_small_config(old / "configs");
+  fs::copy(source_dir() / "examples/data/emoji32.zip", old / "data/images.zip");
+  write_file(
+      old / "configs/sweep.toml",
+      "name = \"two\"\nbase = \"small.toml\"\nseeds = [0]\n"
+      "set = ['data={ type = \"zip\", path = \"../data/images.zip\", image_size = 16 }', \"log.sample_count=0\"]\n"
+      "evaluate = [\"--num\", \"4\", \"--set\", 'evaluate.judges=[{type=\"pixels\"}]', \"--set\", "
+      "\"evaluate.reference_num=20\"]\n[[arms]]\nname = \"plain\"\nset = [\"metrics=[]\"]\n"
+      "[[arms]]\nname = \"l1\"\n");
+  const std::string command = "export CASDM_CACHE=$PWD/cache; casdm sweep configs/sweep.toml --no-pilot";
+  const Outcome first = shell(command, old);
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+
+  fs::rename(old, now);
+  const Outcome moved = shell(command, now);
+  REQUIRE_MESSAGE(moved.status == 0, moved.err);
+  CHECK_MESSAGE(contains(moved.err, "every run is complete"), moved.err);
+  // One is to be trained on, the other to be judged again: the images are read where they are now.
+  fs::remove_all(now / "runs/two/l1-s0/checkpoints/000000000024");
+  fs::remove_all(now / "runs/two/plain-s0/evaluation");
+  const Outcome resumed = shell(command, now);
+  REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+  CHECK(fs::exists(now / "runs/two/l1-s0/checkpoints/000000000024"));
+  CHECK_FALSE(fs::is_empty(now / "runs/two/plain-s0/evaluation"));
+  CHECK(resumed.out == first.out);
+
+  // Other data are another experiment.
+  std::string sweep = read_file(now / "configs/sweep.toml");
+  write_file(now / "configs/sweep.toml", sweep.replace(sweep.find("images.zip"), 10, "others.zip"));
+  fs::copy(now / "data/images.zip", now / "data/others.zip");
+  const Outcome other = shell(command, now);
+  CHECK(other.status == 2);
+  CHECK_MESSAGE(contains(other.err, "is a run of another experiment: data.path"), other.err);
+}
+
 TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   const TemporaryFolder folder;
   const std::string file = (source_dir() / "configs/study/quick.toml").string();
   const Outcome outcome = shell("casdm sweep '" + file +
                                     "' --no-pilot --set train.total_images=16 --set log.every_images=16 "
                                     "--set log.sample_count=0 --set optimizer.warmup_images=0 "
+                                    "--set head.theta.channels=8 --set head.theta.groups=4 "
+                                    "--set head.phi.channels=8 --set head.phi.groups=4 "
                                     "--set sampler.num_inference_steps=2 --set 'evaluate.judges=[{type=\"pixels\"}]'",
                                 folder.path());
   REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(contains(outcome.err, "sweep quick: 3 arms, 6 runs in runs/quick"));
-  CHECK(contains(outcome.out, "casdm_st_lpips differs from casdm in metrics: [] -> "));
+  CHECK(contains(outcome.out, "casdm_st_lpips differs from casdm in metrics: [] -> [st_lpips]\n"));
+  // Two seeds: means, differences and their intervals, in the table and in the page.
+  const std::string page = read_file(folder.path() / "runs/quick/report.html");
+  const Value results = from_json(read_file(folder.path() / "runs/quick/results.json"));
+  std::size_t intervals = 0;
+  for (const Value& measure : results.find("measures")->as_array()) {
+    if (!measure.find("name")->as_string().starts_with("pixels.")) continue;
+    CHECK(contains(outcome.out, measure.find("name")->as_string()));
+    CHECK(contains(page, measure.find("name")->as_string()));
+    REQUIRE(measure.find("arms")->as_array().size() == 3);
+    for (const Value& arm : measure.find("arms")->as_array()) {
+      const Value* difference = arm.find("difference");
+      CHECK((difference == nullptr) == (arm.find("arm")->as_string() == "casdm"));
+      for (const Value* estimate : {&arm, difference}) {
+        if (estimate == nullptr) continue;
+        CHECK(estimate->find("seeds") != nullptr);
+        CHECK(*estimate->find("seeds") == Value(2));
+        const double low = estimate->find("low")->as_number(), mean = estimate->find("mean")->as_number();
+        CHECK(low <= mean);
+        CHECK(mean <= estimate->find("high")->as_number());
+        ++intervals;
+      }
+    }
+  }
+  CHECK(intervals >= 5);
+  for (const char* part : {"[", "casdm_st_lpips beside casdm: ", "casdm_ssim beside casdm: "}) {
+    CHECK(contains(outcome.out, part));
+    CHECK(contains(page, part));
+  }
   CHECK(contains(read_file(folder.path() / "runs/quick/report.html"), "<h1>quick</h1>"));
   const Outcome report = shell("casdm report runs/quick/casdm-s1", folder.path());
   CHECK_MESSAGE(report.status == 0, report.err);

@@ -111,3 +111,20 @@ TEST_CASE("changes name each key that differs, whatever its depth, but for what 
   CHECK(to_string(found[3]) == "m[0].w: 0.1 -> 0.5");
   CHECK(to_json(*to_value(found).find("m[0].w")) == R"({"from":0.1,"to":0.5})");
 }
+
+TEST_CASE("a component that is another one is one change, in few words") {
+  const auto value = [](const char* json) { return from_json(json); };
+  const std::vector<ExperimentChange> all = changes(
+      value(R"({"head": {"type": "p/single", "theta": {"type": "p/unet", "channels": 8}, "loss": "mse"},
+                "m": [], "o": {"rate": 1, "type": "p/adam"}, "s": [{"type": "p/a", "x": 1}]})"),
+      value(R"({"head": {"type": "p/cascade", "theta": {"type": "p/unet", "channels": 16}, "phi": {"type": "p/unet"}},
+                "m": [{"type": "p/l1", "weight": 0.5}], "o": {"rate": 2, "type": "p/adam"},
+                "s": [{"type": "p/a", "x": 1}, {"type": "q/b"}]})"));
+  std::vector<std::string> lines;
+  for (const ExperimentChange& change : by_component(all)) lines.push_back(to_string(change));
+  CHECK(lines ==
+        std::vector<std::string>{"head: single -> cascade", "m: [] -> [l1]", "o.rate: 1 -> 2", "s: [a] -> [a, b]"});
+  CHECK(to_string({"head", value(R"({"type": "p/x"})"), value(R"({"type": "q/x"})")}) ==
+        "head: { type = \"p/x\" } -> { type = \"q/x\" }");
+  CHECK(in_few_words(value(R"({"a": 1, "b": 2})")) == "{ a, b }");
+}
