@@ -9,6 +9,8 @@ torchvision, safetensors. The file holds features `x` (generated) and `y` (refer
 `logits` [200, 10]; and per score [1] in double precision:
 
 - `frechet.{tool}` of x and y;
+- `frechet_spatial.numpy`: the distance behind sFID, of 40 and 30 images with 2023 features, fill(7) and 0.5 fill(8) + 0.1,
+  by the singular values of the product of the centred features instead of a root of a matrix;
 - `kernel_distance.{tool}`: one subset of all 220;
 - `precision_recall.{score}.{k}.{tool}`;
 - `inception_score.torch-fidelity`: ten splits of 20 consecutive rows of `logits`;
@@ -33,7 +35,7 @@ from golden_format import uniform  # noqa: E402
 
 PATH = pathlib.Path(__file__).parent / "references" / "set_metrics.safetensors"
 BOUND = 1e-9
-PEERS = ["torch-fidelity", "pytorch-fid", "clean-fid", "torchmetrics", "prdc", "POT", "scikit-learn", "scipy"]
+PEERS = ["torch-fidelity", "pytorch-fid", "clean-fid", "torchmetrics", "prdc", "POT", "scikit-learn", "scipy", "numpy"]
 
 
 def fill(seed, shape):
@@ -61,6 +63,13 @@ def frechet(x, y):
     yield "pytorch-fid", calculate_frechet_distance(m1, s1, m2, s2)
     yield "clean-fid", frechet_distance(m1, s1, m2, s2)
     yield "torchmetrics", _compute_fid(*(torch.from_numpy(a) for a in (m1, s1, m2, s2))).item()
+
+
+def frechet_spatial():
+    x, y = (np.float32(a).astype(np.float64) for a in (fill(7, (40, 2023)), 0.5 * fill(8, (30, 2023)) + 0.1))
+    a, b = ((f - f.mean(0)) / np.sqrt(len(f) - 1) for f in (x, y))
+    cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return ((x.mean(0) - y.mean(0)) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * cross
 
 
 def kernel_distance(x, y):
@@ -106,6 +115,7 @@ def evaluate():
     result = inputs()
     x, y = (result[name].astype(np.float64) for name in "xy")
     scores = {f"frechet.{tool}": value for tool, value in frechet(x, y)}
+    scores["frechet_spatial.numpy"] = frechet_spatial()
     scores.update({f"kernel_distance.{tool}": value for tool, value in kernel_distance(x, y)})
     scores.update({f"precision_recall.{name}": value for name, value in precision_recall(x, y)})
     scores.update({f"mmd.{name}": value for name, value in mmd(x, y)})

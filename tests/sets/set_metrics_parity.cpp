@@ -36,6 +36,10 @@ Tensor computed(const std::vector<std::string>& parts, GoldenFile& file) {
   const std::string& metric = parts[0];
   const std::string all = text("images = ", x.size(0) + 2000);
   if (metric == "frechet") return score(compare(*make_set_metric(metric, x.size(1)), x, y), metric);
+  if (metric == "frechet_spatial") {
+    const Tensor a = fill(7, {40, 2023}), b = 0.5 * fill(8, {30, 2023}).to(at::kDouble) + 0.1;
+    return score(compare(*make_set_metric("frechet", 2023), a, b.to(at::kFloat)), "frechet");
+  }
   if (metric == "kernel_distance") {
     return score(compare(*make_set_metric(metric, x.size(1), all + "\nsubsets = 0"), x, y), metric);
   }
@@ -65,11 +69,16 @@ TEST_CASE("scores of sets of features agree with those of the field's tools") {
       if (parts.size() < 2) continue;
       const bool has_numbers = parts[0] == "precision_recall";
       const std::string& peer = parts[has_numbers ? 3 : 1];
-      const bool is_exact = parts[0] == "frechet" || parts[0] == "inception_score";
+      const bool is_exact = parts[0].starts_with("frechet") || parts[0] == "inception_score";
       // torchmetrics takes the root of the eigenvalues of a product, and torch-fidelity counts in float32.
       const bool is_rounded = peer == "torchmetrics" || has_numbers;
+      const bool is_spatial = parts[0] == "frechet_spatial";
       file.compare(computed(parts, file), name,
-                   {parts[0], has_numbers ? parts[1] : "score", peer, is_exact && !is_rounded ? kExact : kBound});
+                   {is_spatial ? "frechet" : parts[0],
+                    has_numbers  ? parts[1]
+                    : is_spatial ? "score of 2023 spatial features"
+                                 : "score",
+                    peer, is_exact && !is_rounded ? kExact : kBound});
     }
     file.finish({""});
   }
