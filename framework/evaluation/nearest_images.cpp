@@ -26,6 +26,7 @@ constexpr std::int64_t kExactly = 2;  // cdist's mode without matrix products, w
 struct Neighbour {
   std::int64_t place;  ///< in the stream
   double distance;
+  at::Tensor image = {};
 };
 
 /// The nearest images to each of some, while the others go by.
@@ -35,12 +36,14 @@ class Nearest {
       : features_(std::move(features)), found_(static_cast<std::size_t>(features_.size(0))), each_(each) {}
 
   /// @param own  the place of each image in the stream, where it is no neighbour of itself; empty: they are not there
-  void look_at(const at::Tensor& block, std::int64_t first, const std::vector<std::int64_t>& own = {}) {
-    const at::Tensor all = at::cdist(features_, block, 2, kExactly);
+  void look_at(const at::Tensor& images, const at::Tensor& features, std::int64_t first,
+               const std::vector<std::int64_t>& own = {}) {
+    const at::Tensor all = at::cdist(features_, features, 2, kExactly);
     const auto distance = all.accessor<double, 2>();
     for (std::size_t i = 0; i < found_.size(); ++i) {
-      for (std::int64_t j = 0; j < block.size(0); ++j) {
-        if (own.empty() || own[i] != first + j) add(found_[i], {first + j, distance[static_cast<std::int64_t>(i)][j]});
+      for (std::int64_t j = 0; j < images.size(0); ++j) {
+        if (!own.empty() && own[i] == first + j) continue;
+        add(found_[i], {first + j, distance[static_cast<std::int64_t>(i)][j]}, images[j]);
       }
     }
   }
@@ -48,12 +51,13 @@ class Nearest {
   const std::vector<std::vector<Neighbour>>& found() const { return found_; }
 
  private:
-  void add(std::vector<Neighbour>& nearest, const Neighbour& other) const {
+  void add(std::vector<Neighbour>& nearest, Neighbour other, const at::Tensor& image) const {
     const auto at =
         std::upper_bound(nearest.begin(), nearest.end(), other.distance,
                          [](double distance, const Neighbour& neighbour) { return distance < neighbour.distance; });
     if (at == nearest.end() && nearest.size() == each_) return;
-    nearest.insert(at, other);
+    other.image = image.clone();  // an archive is read from its start again for one image of it
+    nearest.insert(at, std::move(other));
     if (nearest.size() > each_) nearest.pop_back();
   }
 
@@ -103,9 +107,9 @@ Value nearest_images(const ImageStream& images, const ImageStream& reference, co
   for (std::int64_t first = 0; first < reference.count; first += kBlock) {
     if (request.is_cancelled && request.is_cancelled()) throw EvaluationStopped("interrupted");
     const at::Tensor read = reference.read(first, std::min(kBlock, reference.count - first));
-    const at::Tensor block = flat_features(judges, request.judge, read, first);
-    of_images.look_at(block, first);
-    of_reference.look_at(block, first, probes);
+    const at::Tensor features = flat_features(judges, request.judge, read, first);
+    of_images.look_at(read, features, first);
+    of_reference.look_at(read, features, first, probes);
     progress.update(std::min(first + kBlock, reference.count));
   }
 
@@ -115,7 +119,7 @@ Value nearest_images(const ImageStream& images, const ImageStream& reference, co
     for (const Neighbour& neighbour : of_images.found()[static_cast<std::size_t>(i)]) {
       nearest.emplace_back(Value::Table{{"index", request.indices.at(static_cast<std::size_t>(neighbour.place))},
                                         {"distance", neighbour.distance},
-                                        {"image", png_of(reference.read(neighbour.place, 1)[0])}});
+                                        {"image", png_of(neighbour.image)}});
     }
     entries.emplace_back(Value::Table{{"index", i}, {"image", png_of(drawn[i])}, {"nearest", std::move(nearest)}});
   }

@@ -27,7 +27,8 @@ struct NearestRequest {
 /// "between_reference" is the median distance from as many images of the reference, evenly spread, to the nearest other
 /// one: what is far nearer than that is a copy.
 ///
-/// One pass over the reference; memory for a block of its images and the features of the first ones. Of equal distances
+/// Two passes over the reference, the first one reading alone; memory for a block of its images and what is nearest so
+/// far. Of equal distances
 /// the image of the lower index counts. Throws EvaluationStopped.
 Value nearest_images(const ImageStream& images, const ImageStream& reference, const Judges& judges,
                      const NearestRequest& request);

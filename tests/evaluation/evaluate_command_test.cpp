@@ -125,6 +125,49 @@ TEST_CASE(
   CHECK(sha256_of_file(folder.path() / "kept/000079.png").size() == 64);
 }
 
+TEST_CASE("the number of samples drawn at once does not change what a run scores") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const std::string words = "runs/small --num 40 --set evaluate.reference_num=50 --json --batch ";
+  const double expected = score(evaluation(json_of(evaluate(words + "64", folder.path()))), "cells.gap");
+  for (const char* batch : {"1", "7", "40"}) {
+    const double value = score(evaluation(json_of(evaluate(words + batch, folder.path()))), "cells.gap");
+    CHECK_MESSAGE(value == doctest::Approx(expected).epsilon(1e-10), batch);
+  }
+}
+
+TEST_CASE("memory does not grow with the number of images") {
+  const TemporaryFolder folder;
+  // 500 and 8,000 images of 64 px; the larger set is 94 MiB, as floats 375.
+  REQUIRE(shell("python3 - <<'END'\n"
+                "import zipfile\n"
+                "for count in (500, 8000):\n"
+                "    with zipfile.ZipFile(f'{count}.npz', 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:\n"
+                "        with z.open('arr_0.npy', 'w') as f:\n"
+                "            h = \"{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 64, 64, 3), }\" % count\n"
+                "            h = h.ljust(117) + '\\n'\n"
+                "            f.write(b'\\x93NUMPY\\x01\\x00' + len(h).to_bytes(2, 'little') + h.encode())\n"
+                "            for i in range(count):\n"
+                "                f.write(bytes([i % 251, i % 83, i % 7]) * 64 * 64)\n"
+                "END",
+                folder.path())
+              .status == 0);
+  write_file(folder.path() / "judges.toml", kJudges);
+  const auto peak = [&](const std::string& set) {
+    const Outcome outcome = shell(
+        "export CASDM_CACHE=$PWD/cache OMP_NUM_THREADS=1; python3 -c 'import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' " CASDM_PROGRAM " evaluate " +
+            set + " --reference " + set + " --config judges.toml --no-cache" + kPlugin,
+        folder.path());
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+    return std::stod(outcome.out) / 1024;
+  };
+  const double few = peak("500.npz"), many = peak("8000.npz");
+  MESSAGE("at most " << few << " MiB for 500 images, " << many << " MiB for 8,000");
+  CHECK(many - few < 24);
+}
+
 TEST_CASE("weights, guidance and steps make one table with a line each") {
   const TemporaryFolder folder;
   train_small(folder.path());
