@@ -19,7 +19,8 @@ It can be interrupted and run again at any time; when all is there it takes less
   --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
   --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard, beside LibTorch's
-                   (90 MB), and Debian's chromium, without which the tests of reports in a browser are skipped
+                   (90 MB), and Debian's chromium, fish and zsh, without which the tests of reports in a browser and of
+                   completion in these shells are skipped
   --lint           also the Debian packages that tools/lint.sh needs
   --check          only say what is missing; exit status 1 when something is
   --help           this text
@@ -34,7 +35,7 @@ debian_packages=(
   libjpeg62-turbo-dev libpng-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
-test_packages=(chromium)
+test_packages=(chromium fish zsh)
 # Those that are imported; TensorBoard names more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
   tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,16 @@ int plugins_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int report_command(const std::vector<std::string>& arguments);
 int sweep_command(const std::vector<std::string>& arguments);
+
+/// A command as `casdm --help` lists it: "config" with "check", "show", ...
+struct CommandName {
+  std::string name;
+  std::vector<std::string> verbs;
+};
+
+/// @param print_help  prints what `casdm COMMAND --help` says
+int completion_command(const std::vector<std::string>& arguments, const std::vector<CommandName>& commands,
+                       const std::function<void(const std::string&)>& print_help);
 
 }  // namespace casdm
 

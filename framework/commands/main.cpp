@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <sstream>
 
 #include "casdm/build_info.h"
 #include "casdm/error.h"
@@ -41,6 +43,9 @@ usage: casdm COMMAND [ARGUMENT]...
                           what plugins are found and offer; test one; start a new one;
                           pin the files an experiment uses; look for what is wrong
 
+  completion bash|zsh|fish
+                          print what completes commands, options and keys in a shell
+
   --safe-mode             with any command: use the plugins installed with casdm alone
   --trust-plugins         with any command: run the code that [plugins] paths of the experiment or run names;
                           it is remembered for these files, until they change
@@ -49,6 +54,23 @@ usage: casdm COMMAND [ARGUMENT]...
 `casdm COMMAND --help` tells more of each. Results go to stdout, everything else to stderr.
 Exit status: 0 done, 1 failed at run time, 2 wrong use or configuration.
 )";
+
+/// The commands and verbs of kHelp.
+std::vector<casdm::CommandName> command_names() {
+  std::vector<casdm::CommandName> names;
+  std::istringstream lines(kHelp);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    casdm::CommandName command;
+    std::string verb, all;
+    if (!line.starts_with("  ") || line[2] == ' ' || line[2] == '-' || !(words >> command.name >> all)) continue;
+    const bool has_verbs = all.find('|') != std::string::npos && std::islower(static_cast<unsigned char>(all[0])) != 0;
+    std::istringstream verbs(has_verbs ? all : "");
+    while (std::getline(verbs, verb, '|')) command.verbs.push_back(verb);
+    names.push_back(command);
+  }
+  return names;
+}
 
 int dispatch(const std::string& command, const std::vector<std::string>& arguments) {
   const std::map<std::string, std::function<int()>> commands = {
@@ -63,6 +85,11 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"report", [&] { return casdm::report_command(arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
+      {"completion",
+       [&] {
+         return casdm::completion_command(arguments, command_names(),
+                                          [](const std::string& name) { dispatch(name, {"--help"}); });
+       }},
   };
   const auto found = commands.find(command);
   if (found != commands.end()) return found->second();

@@ -1,0 +1,241 @@
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/config/experiment.h"
+#include "framework/config/merge.h"
+#include "framework/loading/discovery.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr const char* kUsage = R"(usage: casdm completion bash|zsh|fish
+
+Prints a script with which a shell completes commands, options, the keys of --set with their values, and the names of
+components. It knows the plugins that are found when it is printed: print it again when these have changed.
+
+  bash:  casdm completion bash > ~/.local/share/bash-completion/completions/casdm
+  zsh:   casdm completion zsh > ~/.casdm-completion.zsh, and in ~/.zshrc: source ~/.casdm-completion.zsh
+  fish:  casdm completion fish > ~/.config/fish/completions/casdm.fish
+)";
+
+constexpr int kDeepest = 4;  // components within components
+
+struct CommandOption {
+  std::string name;  ///< "--num"
+  bool takes_value = false;
+  std::string about;
+};
+
+struct CompletedCommand {
+  std::string name;
+  std::vector<std::string> verbs;
+  std::vector<CommandOption> options;
+};
+
+/// The options of a command, as its --help lists them.
+std::vector<CommandOption> options_of(const std::string& help) {
+  std::vector<CommandOption> options;
+  std::istringstream lines(help);
+  bool is_list = false;
+  for (std::string line; std::getline(lines, line);) {
+    is_list = is_list || line == "options:";
+    const std::string::size_type dashes = line.find("--");
+    // "  -h [ --help ]      print this", "  --num N      images to judge"
+    const bool begins_option = is_list && dashes != std::string::npos && line.starts_with("  -") && dashes < 10;
+    if (!begins_option) continue;
+    CommandOption option;
+    const std::string::size_type end = line.find_first_of(" ", dashes);
+    option.name = line.substr(dashes, end == std::string::npos ? end : end - dashes);
+    std::string rest = end == std::string::npos ? "" : line.substr(end);
+    if (rest.starts_with(" ]")) rest.erase(0, 2);
+    option.takes_value = rest.size() > 1 && rest[1] != ' ';
+    const std::string::size_type words = rest.find("  ");
+    if (words != std::string::npos) {
+      const std::string::size_type first = rest.find_first_not_of(' ', words);
+      if (first != std::string::npos) option.about = rest.substr(first);
+    }
+    options.push_back(std::move(option));
+  }
+  return options;
+}
+
+/// The keys that --set may name, with the values that are known of each.
+class Keys {
+ public:
+  explicit Keys(const ComponentCatalog& catalog) : catalog_(catalog) { add(host_schema(), "", 0); }
+
+  const std::map<std::string, std::set<std::string>>& all() const { return keys_; }
+
+ private:
+  void add(const OptionSchema& schema, const std::string& prefix, int depth) {
+    for (const OptionSpec& option : schema) add(option, prefix + option.name, depth);
+  }
+
+  void add(const OptionSpec& option, const std::string& key, int depth) {
+    if (!option.element.empty() && option.element.front().type == OptionType::table) {
+      return add(option.element.front(), key + "[0]", depth);
+    }
+    if (option.type != OptionType::table) {
+      std::set<std::string>& values = keys_[key];
+      for (const Value& value : option.allowed) {
+        values.insert(value.is_string() ? value.as_string() : std::to_string(value.as_integer()));
+      }
+      if (option.type == OptionType::boolean) values.insert({"true", "false"});
+      return;
+    }
+    add(option.fields, key + ".", depth);
+    if (option.component_kind.empty() || depth == kDeepest) return;
+    for (const std::string& name : catalog_.names(option.component_kind)) {
+      keys_[key + ".type"].insert(name);
+      add(catalog_.component(option.component_kind, name).options, key + ".", depth + 1);
+    }
+  }
+
+  const ComponentCatalog& catalog_;
+  std::map<std::string, std::set<std::string>> keys_;
+};
+
+/// Between single quotes of any shell.
+std::string quoted_word(const std::string& words) {
+  std::string result = "'";
+  for (const char c : printable(words)) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return result + "'";
+}
+
+std::string list_of(const std::vector<std::string>& words) { return quoted_word(join(words, " ")); }
+
+std::vector<std::string> names_of(const std::vector<CommandOption>& options) {
+  std::vector<std::string> names;
+  for (const CommandOption& option : options) names.push_back(option.name);
+  return names;
+}
+
+std::string bash_script(const std::vector<CompletedCommand>& commands, const Keys& keys,
+                        const std::vector<std::string>& components) {
+  std::vector<std::string> names, key_words;
+  std::string options, values;
+  for (const CompletedCommand& command : commands) {
+    names.push_back(command.name);
+    options += text("    ", command.name, ") verbs=", list_of(command.verbs),
+                    " options=", list_of(names_of(command.options)), " ;;\n");
+  }
+  for (const auto& [key, known] : keys.all()) {
+    key_words.push_back(key + "=");
+    if (!known.empty()) {
+      values += text("    ", quoted_word(key), ") values=", list_of({known.begin(), known.end()}), " ;;\n");
+    }
+  }
+  return text(R"(# Printed by `casdm completion`.
+_casdm_values() {
+  local values=
+  case $1 in
+)",
+              values, R"(  esac
+  mapfile -t COMPREPLY < <(compgen -W "$values" -- "$2")
+}
+
+_casdm() {
+  local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verbs= options=
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)); then
+    mapfile -t COMPREPLY < <(compgen -W )",
+              list_of(names), R"( -- "$current")
+    return
+  fi
+  # = stands alone among the words.
+  if [[ $current == = ]]; then _casdm_values "$before" "" && return; fi
+  if [[ $before == = ]]; then _casdm_values "${COMP_WORDS[COMP_CWORD-2]}" "$current" && return; fi
+  if [[ $before == --set ]]; then
+    compopt -o nospace 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -W )",
+              list_of(key_words), R"( -- "$current")
+    return
+  fi
+  case ${COMP_WORDS[1]} in
+)",
+              options, R"(  esac
+  if [[ $current == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+  elif ((COMP_CWORD == 2)) && [[ -n $verbs ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$current")
+  elif ((COMP_CWORD == 3)) && [[ "${COMP_WORDS[1]} ${COMP_WORDS[2]}" == "plugins "@(inspect|check) ]]; then
+    mapfile -t COMPREPLY < <(compgen -W )",
+              list_of(components), R"( -- "$current")
+  fi
+}
+complete -o default -F _casdm casdm
+)");
+}
+
+std::string fish_script(const std::vector<CompletedCommand>& commands, const Keys& keys,
+                        const std::vector<std::string>& components) {
+  std::vector<std::string> names, words;
+  std::string result;
+  for (const CompletedCommand& command : commands) {
+    names.push_back(command.name);
+    const std::string here = text("complete -c casdm -n '__fish_seen_subcommand_from ", command.name, "'");
+    if (!command.verbs.empty()) result += text(here, " -f -a ", list_of(command.verbs), "\n");
+    for (const CommandOption& option : command.options) {
+      if (option.name == "--set") continue;
+      result += text(here, " -l ", option.name.substr(2), option.takes_value ? " -r" : "", " -d ",
+                     quoted_word(option.about), "\n");
+    }
+    const bool sets = std::any_of(command.options.begin(), command.options.end(),
+                                  [](const CommandOption& option) { return option.name == "--set"; });
+    if (sets) result += text(here, " -l set -x -a \"$casdm_keys\" -d 'set one key of the experiment'\n");
+  }
+  for (const auto& [key, known] : keys.all()) {
+    words.push_back(key + "=");
+    for (const std::string& value : known) words.push_back(text(key, "=", value));
+  }
+  return text("# Printed by `casdm completion`.\nset -g casdm_keys ", list_of(words),
+              "\ncomplete -c casdm -n __fish_use_subcommand -f -a ", list_of(names), "\n", result,
+              "complete -c casdm -n '__fish_seen_subcommand_from inspect check' -f -a ", list_of(components), "\n");
+}
+
+}  // namespace
+
+int completion_command(const std::vector<std::string>& arguments, const std::vector<CommandName>& commands,
+                       const std::function<void(const std::string&)>& print_help) {
+  ArgumentRules rules;
+  rules.command = "completion";
+  rules.usage = kUsage;
+  rules.positional = {"verb"};
+  const auto parsed = parse_arguments(rules, arguments);
+  if (!parsed) return 0;
+  const std::string shell = chosen_verb(*parsed, "completion", {"bash", "zsh", "fish"});
+
+  std::vector<CompletedCommand> all;
+  for (const CommandName& command : commands) {
+    std::ostringstream help;
+    std::streambuf* const before = std::cout.rdbuf(help.rdbuf());
+    try {
+      print_help(command.name);
+    } catch (const std::exception& error) {
+      std::cerr << "the options of `casdm " << command.name << "` are left out: " << error.what() << '\n';
+    }
+    std::cout.rdbuf(before);
+    all.push_back({command.name, command.verbs, options_of(help.str())});
+  }
+  const PluginCatalog catalog = PluginCatalog::discover({});
+  const Keys keys(catalog);
+  std::set<std::string> components;
+  for (const FoundPlugin& plugin : catalog.plugins()) {
+    components.insert(plugin.description.info.id);
+    for (const ComponentEntry& component : plugin.description.components) components.insert(component.name);
+  }
+  const std::vector<std::string> names(components.begin(), components.end());
+  if (shell == "zsh") std::cout << "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n";
+  std::cout << (shell == "fish" ? fish_script(all, keys, names) : bash_script(all, keys, names));
+  return 0;
+}
+
+}  // namespace casdm
