@@ -46,6 +46,7 @@ std::string formatted(const std::string& format, const Comparison& comparison, c
 int compare_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> runs, patterns;
   std::string baseline, format, out;
+  bool is_json = false;
   po::options_description options("options");
   options.add_options()("run", po::value(&runs)->composing(), "the run folders (also without --run)")(
       "baseline", po::value(&baseline)->value_name("NAME"),
@@ -53,8 +54,10 @@ int compare_command(const std::vector<std::string>& arguments) {
       "measure", po::value(&patterns)->composing()->value_name("PATTERN"),
       "numbers to show, such as 'loss.*'; repeatable; default: what evaluations say, else the losses")(
       "format", po::value(&format)->default_value("text")->value_name("NAME"), "text, markdown, latex, csv or json")(
+      "json", po::bool_switch(&is_json), "short for --format json")(
       "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder");
   if (!fill_arguments({kCommand, kUsage, options, {"run"}, /*takes_many=*/true}, arguments)) return 0;
+  if (is_json) format = "json";
   if (runs.empty()) throw ConfigError("compare: give the folders of at least two runs; see `casdm compare --help`");
   Comparison comparison = compare_runs({runs.begin(), runs.end()}, baseline);
   const std::vector<MeasureSummary> all = summarise(comparison);

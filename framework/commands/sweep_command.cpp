@@ -55,6 +55,7 @@ struct SweepArguments {
   bool no_pilot = false;
   bool print = false;
   bool slurm = false;
+  bool json = false;
 };
 
 po::options_description described(SweepArguments& a) {
@@ -69,7 +70,8 @@ po::options_description described(SweepArguments& a) {
       "numbers to show, such as 'loss.*'; repeatable; see `casdm compare --help`")(
       "print", po::bool_switch(&a.print), "print one command a line for each run that is not complete")(
       "slurm", po::bool_switch(&a.slurm), "print a job array script for Slurm; --jobs limits how many run at a time")(
-      "cell", po::value(&a.cell)->value_name("NAME"), "train this one run alone, as --print and --slurm have it");
+      "cell", po::value(&a.cell)->value_name("NAME"), "train this one run alone, as --print and --slurm have it")(
+      "json", po::bool_switch(&a.json), "print the results as JSON, as results.json has them");
   return options;
 }
 
@@ -199,7 +201,7 @@ int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
   const std::vector<MeasureSummary> chosen = measures_of(all, a.patterns);
   check_results(sweep);
   write_results(sweep.folder, comparison, all, chosen, kCommand);
-  std::cout << text_of(comparison, chosen);
+  std::cout << (a.json ? json_of(comparison, all) : text_of(comparison, chosen));
   write_file(page_of(sweep), report_of(sweep.folder));
   std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "
             << page_of(sweep).string() << "\n";
@@ -212,6 +214,9 @@ void check(const SweepArguments& a) {
   if (a.file.empty()) throw ConfigError("sweep: give a sweep file; see `casdm sweep --help`");
   const int modes = int{a.dry_run} + int{a.print} + int{a.slurm} + int{!a.cell.empty()};
   if (modes > 1) throw ConfigError("sweep: --dry-run, --print, --slurm and --cell exclude each other");
+  if (a.json && modes > 0) {
+    throw ConfigError("sweep: --json is of the results, which --dry-run, --print, --slurm and --cell do not print");
+  }
 }
 
 }  // namespace

@@ -87,9 +87,16 @@ TEST_CASE("a sweep trains every arm with every seed and compares them; the same 
   CHECK(again.out == outcome.out);
   CHECK(fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl")) == written);
 
+  const Outcome json = study.run("--json");
+  CHECK(json.out == study.content("runs/two/results.json"));
+  CHECK(study.run("--json --dry-run").status == 2);
+
   const Outcome compared = shell("casdm compare runs/two/*-s? --baseline plain", study.folder.path());
   CHECK_MESSAGE(compared.status == 0, compared.err);
   CHECK(contains(compared.out, "loss.x0 (lower is better)"));
+  const Outcome as_json = shell("casdm compare runs/two/*-s? --baseline plain --json", study.folder.path());
+  REQUIRE_MESSAGE(as_json.status == 0, as_json.err);
+  CHECK(from_json(as_json.out).find("arms")->as_array().size() == 2);
 }
 
 TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with its data, and resumes them there") {
