@@ -72,6 +72,19 @@ std::string encode_png(const Image& image, const PngText& about) {
   return content.insert(kAfterHeader, chunks);
 }
 
+bool is_png_of(const std::string& content, const Image& image) {
+  png_image header{};
+  header.version = PNG_IMAGE_VERSION;
+  if (png_image_begin_read_from_memory(&header, content.data(), content.size()) == 0) return false;
+  header.format = image.channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+  std::vector<std::uint8_t> pixels(image.pixels.size());
+  const bool is_like = header.width == image.width && header.height == image.height &&
+                       PNG_IMAGE_SIZE(header) == pixels.size() &&
+                       png_image_finish_read(&header, nullptr, pixels.data(), 0, nullptr) != 0;
+  png_image_free(&header);
+  return is_like && pixels == image.pixels;
+}
+
 void write_png(const fs::path& path, const Image& image, const PngText& about) {
   AtomicFile file(path);
   file.write(encode_png(image, about));

@@ -18,6 +18,9 @@ using PngText = std::vector<std::pair<std::string, std::string>>;
 /// The bytes of an 8-bit PNG, RGB or grey; the same for the same image and text.
 std::string encode_png(const Image& image, const PngText& about = {});
 
+/// Whether `content` is a PNG of these pixels, whatever text it carries.
+bool is_png_of(const std::string& content, const Image& image);
+
 /// Writes them as an AtomicFile. Throws Error naming the file when writing fails.
 void write_png(const std::filesystem::path& path, const Image& image, const PngText& about = {});
 

@@ -118,12 +118,13 @@ NpzFile::~NpzFile() {
 }
 
 void NpzFile::fail(const char* what) const {
-  throw Error(text(part_.string(), " cannot be ", what, ": ", std::strerror(errno)));
+  throw Error(text(opened_.string(), " cannot be ", what, ": ", std::strerror(errno)));
 }
 
-void NpzFile::open(int flags) {
+void NpzFile::open(const std::filesystem::path& path, int flags) {
   if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = ::open(part_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0644);
+  opened_ = path;
+  descriptor_ = ::open(path.c_str(), O_NONBLOCK | O_CLOEXEC | flags, 0644);
   images_ = 0;
   checksum_ = 0;
 }
@@ -131,9 +132,9 @@ void NpzFile::open(int flags) {
 void NpzFile::start() {
   std::error_code ignored;
   std::filesystem::remove(part_, ignored);
-  open(O_CREAT | O_EXCL);
+  open(part_, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW);
   if (descriptor_ < 0) fail("written");
-  const std::int64_t size = first_byte_ + count_ * channels_ * image_size_ * image_size_;
+  const std::int64_t size = first_byte_ + bytes_of(count_);
   const bool has_room = ::fallocate(descriptor_, 0, 0, size) == 0 || errno == EOPNOTSUPP || errno == ENOSYS;
   if (has_room) return;
   const int reason = errno;
@@ -143,23 +144,58 @@ void NpzFile::start() {
 }
 
 bool NpzFile::resume(std::int64_t images, std::uint32_t checksum) {
-  open(0);
+  open(part_, O_RDWR | O_NOFOLLOW);
   struct stat status {};
   if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) return false;
-  const std::int64_t size = images * channels_ * image_size_ * image_size_;
-  if (images < 0 || images > count_ || status.st_size < first_byte_ + size) return false;
+  if (images < 0 || images > count_ || status.st_size < first_byte_ + bytes_of(images)) return false;
+  if (checksum_at(first_byte_, bytes_of(images)) != checksum) return false;
+  images_ = images;
+  checksum_ = checksum;
+  return true;
+}
+
+bool NpzFile::reopen(const std::optional<Sum>& sum) {
+  open(path_, O_RDONLY);
+  struct stat status {};
+  if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  if (status.st_size < first_byte_ + bytes_of(count_)) return false;
+  images_ = count_;
+  checksum_ = checksum_at(first_byte_, bytes_of(count_));
+  sum_ = sum_of(status.st_size);
+  if (sum) return sum_.bytes == sum->bytes && sum_.crc32 == sum->crc32;
+  const std::string expected = images_member().local_header() + header_;
+  std::string found(expected.size(), '\0');
+  read_at(0, found.data(), found.size());
+  return found == expected;
+}
+
+/// CRC-32 of what is there from `offset` on.
+std::uint32_t NpzFile::checksum_at(std::int64_t offset, std::int64_t size) const {
   std::vector<unsigned char> piece(kPiece);
   std::uint32_t found = 0;
   for (std::int64_t done = 0; done < size;) {
     const auto length = static_cast<std::size_t>(std::min<std::int64_t>(kPiece, size - done));
-    read_at(first_byte_ + done, piece.data(), length);
+    read_at(offset + done, piece.data(), length);
     found = static_cast<std::uint32_t>(::crc32_z(found, piece.data(), length));
     done += static_cast<std::int64_t>(length);
   }
-  if (found != checksum) return false;
-  images_ = images;
-  checksum_ = checksum;
-  return true;
+  return found;
+}
+
+/// Of the whole file of `size` bytes, without reading the images again.
+NpzFile::Sum NpzFile::sum_of(std::int64_t size) const {
+  const std::int64_t images = bytes_of(images_), rest = size - first_byte_ - images;
+  const auto start = ::crc32_combine(checksum_at(0, first_byte_), checksum_, images);
+  return {size, static_cast<std::uint32_t>(::crc32_combine(start, checksum_at(first_byte_ + images, rest), rest))};
+}
+
+NpzFile::Member NpzFile::images_member() const {
+  const std::int64_t bytes = bytes_of(images_);
+  Member images{kImages};
+  images.size = static_cast<std::int64_t>(header_.size()) + bytes;
+  const auto of_header = ::crc32_z(0, reinterpret_cast<const Bytef*>(header_.data()), header_.size());
+  images.checksum = static_cast<std::uint32_t>(::crc32_combine(of_header, checksum_, bytes));
+  return images;
 }
 
 void NpzFile::append(const at::Tensor& images) {
@@ -172,7 +208,7 @@ void NpzFile::append(const at::Tensor& images) {
   }
   const at::Tensor rows = images.permute({0, 2, 3, 1}).cpu().contiguous();
   const auto* bytes = rows.data_ptr<std::uint8_t>();
-  write_at(first_byte_ + images_ * channels_ * image_size_ * image_size_, bytes, rows.nbytes());
+  write_at(first_byte_ + bytes_of(images_), bytes, rows.nbytes());
   if (::fdatasync(descriptor_) != 0) fail("written");
   checksum_ = static_cast<std::uint32_t>(::crc32_z(checksum_, bytes, rows.nbytes()));
   images_ += sizes[0];
@@ -180,20 +216,16 @@ void NpzFile::append(const at::Tensor& images) {
 
 at::Tensor NpzFile::read(std::int64_t first, std::int64_t count) const {
   const at::Tensor rows = at::empty({count, image_size_, image_size_, channels_}, at::kByte);
-  read_at(first_byte_ + first * channels_ * image_size_ * image_size_, rows.data_ptr(), rows.nbytes());
+  read_at(first_byte_ + bytes_of(first), rows.data_ptr(), rows.nbytes());
   return rows.permute({0, 3, 1, 2}).contiguous();
 }
 
 void NpzFile::finish(const std::function<std::int64_t(std::int64_t)>& label, const std::string& metadata_name,
                      const std::string& metadata, const std::vector<std::pair<std::string, at::Tensor>>& arrays) {
-  const std::int64_t bytes = images_ * channels_ * image_size_ * image_size_;
-  Member images{kImages};
-  images.size = static_cast<std::int64_t>(header_.size()) + bytes;
-  const auto of_header = ::crc32_z(0, reinterpret_cast<const Bytef*>(header_.data()), header_.size());
-  images.checksum = static_cast<std::uint32_t>(::crc32_combine(of_header, checksum_, bytes));
+  const Member images = images_member();
   const std::string start = images.local_header() + header_;
   write_at(0, start.data(), start.size());
-  end_ = first_byte_ + bytes;
+  end_ = first_byte_ + bytes_of(images_);
   std::vector<Member> members = {images};
   if (label) {
     const std::string header = npy_header("<i8", {images_});
@@ -220,6 +252,7 @@ void NpzFile::finish(const std::function<std::int64_t(std::int64_t)>& label, con
   add(members, metadata_name, static_cast<std::int64_t>(metadata.size()),
       [&](const Sink& sink) { sink(metadata.data(), metadata.size()); });
   write_directory(members);
+  sum_ = sum_of(end_);
   const bool good =
       ::ftruncate(descriptor_, end_) == 0 && ::fsync(descriptor_) == 0 && ::rename(part_.c_str(), path_.c_str()) == 0;
   if (!good) fail("written");
@@ -288,7 +321,7 @@ void NpzFile::read_at(std::int64_t offset, void* data, std::size_t size) const {
   while (size > 0) {
     const ssize_t count = ::pread(descriptor_, next, size, offset);
     if (count < 0 && errno == EINTR) continue;
-    if (count == 0) throw Error(text(part_.string(), " ends early"));
+    if (count == 0) throw Error(text(opened_.string(), " ends early"));
     if (count < 0) fail("read");
     next += count;
     offset += count;

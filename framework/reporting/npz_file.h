@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +23,12 @@ namespace casdm {
 /// Every function throws Error that names the file when reading or writing fails.
 class NpzFile {
  public:
+  /// Of a finished file.
+  struct Sum {
+    std::int64_t bytes = 0;
+    std::uint32_t crc32 = 0;
+  };
+
   /// Opens nothing yet.
   NpzFile(std::filesystem::path path, std::int64_t count, std::int64_t channels, std::int64_t image_size);
   ~NpzFile();
@@ -35,6 +42,10 @@ class NpzFile {
 
   /// Goes on after the first `images` of PATH.part. False when it does not hold them, by their `checksum`.
   bool resume(std::int64_t images, std::uint32_t checksum);
+
+  /// Opens the finished PATH, to `read` it. False when it is not as `finish` made it: by `sum`, and where that was not
+  /// kept by the archive's own checksum of the images.
+  bool reopen(const std::optional<Sum>& sum);
 
   /// Adds images, uint8 [n, C, H, W] on any device, and syncs them.
   void append(const at::Tensor& images);
@@ -53,11 +64,18 @@ class NpzFile {
   void finish(const std::function<std::int64_t(std::int64_t)>& label, const std::string& metadata_name,
               const std::string& metadata, const std::vector<std::pair<std::string, at::Tensor>>& arrays = {});
 
+  /// After `finish` or `reopen`.
+  const Sum& sum() const { return sum_; }
+
  private:
   struct Member;
   using Sink = std::function<void(const void* data, std::size_t size)>;
 
-  void open(int flags);
+  void open(const std::filesystem::path& path, int flags);
+  std::int64_t bytes_of(std::int64_t images) const { return images * channels_ * image_size_ * image_size_; }
+  std::uint32_t checksum_at(std::int64_t offset, std::int64_t size) const;
+  Sum sum_of(std::int64_t size) const;
+  Member images_member() const;
   void write_at(std::int64_t offset, const void* data, std::size_t size) const;
   void read_at(std::int64_t offset, void* data, std::size_t size) const;
   void add(std::vector<Member>& members, const std::string& name, std::int64_t size,
@@ -72,10 +90,12 @@ class NpzFile {
   std::int64_t image_size_;
   std::string header_;       ///< of arr_0.npy
   std::int64_t first_byte_;  ///< of the images
+  std::filesystem::path opened_;
   int descriptor_ = -1;
   std::int64_t images_ = 0;
   std::uint32_t checksum_ = 0;
   std::int64_t end_ = 0;  ///< of what was written of the archive, in `finish`
+  Sum sum_;
 };
 
 }  // namespace casdm

@@ -34,6 +34,7 @@ constexpr const char* kNpz = "samples.npz";
 constexpr const char* kPart = "samples.npz.part";
 constexpr std::size_t kDigits = 6;
 constexpr std::size_t kLargestRecord = 16 << 20;
+constexpr std::size_t kLargestPng = std::size_t{1} << 30;
 
 std::string png_name(std::int64_t index) {
   std::array<char, 32> name;
@@ -93,6 +94,22 @@ void collect_differences(const Value& there, const Value& now, const std::string
   }
 }
 
+/// The first of some names, for messages.
+std::string shortened(std::vector<std::string> names) {
+  constexpr std::size_t kShown = 3;
+  const std::size_t rest = names.size() - std::min(names.size(), kShown);
+  names.resize(names.size() - rest);
+  return text(join(names, ", "), rest > 0 ? text(" and ", rest, " more") : "");
+}
+
+/// What the record of a complete sampling says of its NPZ; nothing in one of an earlier version.
+std::optional<NpzFile::Sum> kept_sum(const Value& record) {
+  const Value* npz = member(record, "drawn").find("npz");
+  if (npz == nullptr) return std::nullopt;
+  return NpzFile::Sum{member(*npz, "bytes").as_integer(),
+                      static_cast<std::uint32_t>(member(*npz, "crc32").as_integer())};
+}
+
 /// What an image carries of its sampling.
 PngText png_text(const Sampling& sampling, std::optional<std::int64_t> index) {
   Value about = sampling.origin;
@@ -147,6 +164,7 @@ std::optional<Value> SampleFolder::read_record() const {
     member(drawn, "images").as_integer();
     member(drawn, "crc32").as_integer();
   }
+  kept_sum(record);
   return record;
 }
 
@@ -226,10 +244,7 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
   }
   if (strangers.empty()) return;
   std::sort(strangers.begin(), strangers.end());
-  const std::size_t count = strangers.size();
-  if (count > 3) strangers.resize(3);
-  throw ConfigError(text("sample: ", quoted(path_.string()), " holds ", join(strangers, ", "),
-                         count > 3 ? text(" and ", count - 3, " more") : "", ", which ",
+  throw ConfigError(text("sample: ", quoted(path_.string()), " holds ", shortened(strangers), ", which ",
                          earlier_ ? "its sampling.json does not account for" : "no sampling.json accounts for",
                          ". Choose another folder, or move them away",
                          overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
@@ -262,16 +277,33 @@ std::string SampleFolder::go_on() {
   return text("going on after ", images, " of ", sampling_.count, " images");
 }
 
-void SampleFolder::check_complete() const {
-  const auto check = [&](const std::string& name) {
-    if (fs::exists(path_ / name)) return;
-    throw ConfigError(text("sample: ", quoted((path_ / name).string()),
-                           " is missing from a sampling that was complete. ",
-                           "Choose another folder, or pass --overwrite to draw it again"));
+void SampleFolder::check_complete() {
+  std::vector<std::string> missing, altered;
+  const auto is_there = [&](const std::string& name) {
+    if (fs::exists(path_ / name)) return true;
+    missing.push_back(name);
+    return false;
   };
-  check(kNpz);
-  check(kGrid);
-  for (std::int64_t i = 0; sampling_.with_pngs && i < sampling_.count; ++i) check(png_name(i));
+  const auto check_png = [&](const std::string& name, const Image& image) {
+    if (is_there(name) && !is_png_of(read_regular_file(path_ / name, kLargestPng), image)) altered.push_back(name);
+  };
+  if (is_there(kNpz) && !npz_->reopen(kept_sum(*earlier_))) altered.emplace_back(kNpz);
+  if (missing.empty() && altered.empty()) {
+    const std::int64_t shown = std::min(sampling_.count, kGridImages);
+    check_png(kGrid, image_grid(npz_->read(0, shown)));
+    for (std::int64_t first = 0; sampling_.with_pngs && first < sampling_.count; first += kPiece) {
+      const at::Tensor images = npz_->read(first, std::min(kPiece, sampling_.count - first));
+      for (std::int64_t i = 0; i < images.size(0); ++i) check_png(png_name(first + i), to_image(images[i]));
+    }
+  }
+  if (missing.empty() && altered.empty()) return;
+  const auto said = [](const std::vector<std::string>& names, const char* what) {
+    return names.empty() ? "" : text(shortened(names), names.size() == 1 ? " is " : " are ", what);
+  };
+  throw ConfigError(text("sample: the sampling in ", quoted(path_.string()), " was complete, but now ",
+                         said(missing, "missing"), missing.empty() || altered.empty() ? "" : ", and ",
+                         said(altered, "damaged or altered"),
+                         ". Put back what was drawn, choose another folder, or pass --overwrite to draw it again"));
 }
 
 /// Makes the folder that of this sampling.
@@ -300,6 +332,9 @@ void SampleFolder::write_record(bool is_complete) const {
   if (!is_complete) {
     drawn.set("images", npz_->images());
     drawn.set("crc32", static_cast<std::int64_t>(npz_->checksum()));
+  } else {
+    const NpzFile::Sum& sum = npz_->sum();
+    drawn.set("npz", Value(Value::Table{{"bytes", sum.bytes}, {"crc32", static_cast<std::int64_t>(sum.crc32)}}));
   }
   drawn.set("complete", is_complete);
   record.set("drawn", std::move(drawn));

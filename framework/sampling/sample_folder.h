@@ -53,8 +53,9 @@ class SampleFolder {
   /// Takes the folder for `sampling`, alone: a new one, or an earlier one of the same settings, which goes on. Nothing
   /// is written before the first `add`. Returns a remark for the user, or nothing.
   ///
-  /// Throws ConfigError when the folder holds another sampling (with the differences), or files of the names that it
-  /// would write and no sampling.json accounts for. With `overwrite` what another sampling, or a complete one, made is
+  /// Throws ConfigError when the folder holds another sampling (with the differences), a complete one whose files are
+  /// not as they were drawn (with their names), or files of the names that it would write and no sampling.json accounts
+  /// for. With `overwrite` what another sampling, or a complete one, made is
   /// removed, by its sampling.json, and files that say themselves that they are of a sampling are replaced; others are
   /// refused still.
   /// Throws Error when another process draws into the folder.
@@ -83,7 +84,7 @@ class SampleFolder {
   void start();
   void write_record(bool is_complete) const;
   void write_pngs(std::int64_t first, const at::Tensor& images) const;
-  void check_complete() const;
+  void check_complete();
 
   std::filesystem::path path_;
   std::optional<Value> earlier_;  ///< sampling.json as it was found

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "casdm/error.h"
+#include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "support/components.h"
 
@@ -134,6 +135,50 @@ TEST_CASE("a sampling that ended before it was called complete is complete, and 
   CHECK(files(folder.path()) == whole);
   fs::remove(folder.path() / "000004.png");
   refuses(folder.path(), sampling(), false, {"000004.png", "missing", "--overwrite"});
+}
+
+TEST_CASE("a complete sampling whose files were altered since is not called complete, and the files are named") {
+  const TemporaryFolder folder;
+  draw(folder.path() / "whole", sampling());
+  const auto whole = files(folder.path() / "whole");
+  const auto damaged = [&](const std::string& name, const std::string& content, const std::string& record) {
+    CAPTURE(name);
+    const fs::path path = folder.path() / "damaged";
+    fs::create_directory(path);
+    for (const auto& [file, original] : whole) write_file(path / file, file == name ? content : original);
+    write_file(path / "sampling.json", record);
+    refuses(path, sampling(), false, {"was complete, but now " + name + " is damaged or altered", "--overwrite"});
+    CHECK(draw(path, sampling(), true).empty());
+    CHECK(files(path) == whole);
+    fs::remove_all(path);
+  };
+  std::string record = whole.at("sampling.json");
+  // As version 0.1 wrote it, which kept no sum.
+  const std::string old = record.substr(0, record.find("\"drawn\"")) + R"("drawn": {"complete": true}})";
+  for (const std::string& said : {record, old}) {
+    for (const char* name : {"samples.npz", "000003.png", "grid.png"}) {
+      const std::string content = whole.at(name);
+      damaged(name, content.substr(0, content.size() / 2), said);
+      damaged(name, "", said);
+    }
+    damaged("000003.png", whole.at("000004.png"), said);
+    damaged("grid.png", whole.at("000004.png"), said);
+    std::string npz = whole.at("samples.npz");
+    npz.at(400) ^= 1;  // a pixel
+    damaged("samples.npz", npz, said);
+  }
+  std::string npz = whole.at("samples.npz");
+  npz.at(npz.size() - 300) ^= 1;  // what says how the images were made
+  damaged("samples.npz", npz, record);
+  // A program that packs PNGs anew keeps their pixels.
+  const fs::path packed = folder.path() / "packed";
+  fs::copy(folder.path() / "whole", packed);
+  write_file(packed / "000003.png", encode_png(to_image(drawn(3, 1)[0])));
+  CHECK(draw(packed, sampling()).find("complete: 10 images") != std::string::npos);
+  for (const char* name : {"000001.png", "000002.png", "000005.png", "000007.png"}) write_file(packed / name, "");
+  fs::remove(packed / "grid.png");
+  refuses(packed, sampling(), false,
+          {"grid.png is missing, and 000001.png, 000002.png, 000005.png and 1 more are damaged"});
 }
 
 TEST_CASE("another sampling in the folder is refused with the differences") {
