@@ -8,10 +8,10 @@
 namespace casdm::sampler_diffusion {
 void DdimOptions::describe(Schema<DdimOptions>& s) {
   s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.")
-      .at_least(1)
+      .range(1, kMostSteps)
       .at_most(kTimestepsKey);
   s.option("spacing", &DdimOptions::spacing, "Which timesteps are kept.");
-  s.option("timestep_respacing", &DdimOptions::timestep_respacing,
+  s.option(kRespacing, &DdimOptions::timestep_respacing,
            "Both in guided-diffusion's notation, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .matching(kRespacingPattern)
       .at_most(kTimestepsKey)
@@ -26,6 +26,7 @@ void DdimOptions::describe(Schema<DdimOptions>& s) {
 DdimSampler::DdimSampler(const Options& options, const Spec& spec)
     : clean_image_(options), initial_scale_(spec.schedule->prior_std()) {
   const NoiseScheduler& schedule = *spec.schedule;
+  warn_of_steps(options.num_inference_steps, DdimOptions().num_inference_steps, options.timestep_respacing);
   const double clean = schedule.range().clean;
   plan_ = plan_of_times(sampling_times(schedule, options.num_inference_steps, options.spacing, DdimOptions().spacing,
                                        options.timestep_respacing),

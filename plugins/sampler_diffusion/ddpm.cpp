@@ -9,10 +9,10 @@
 namespace casdm::sampler_diffusion {
 void DdpmOptions::describe(Schema<DdpmOptions>& s) {
   s.option("num_inference_steps", &DdpmOptions::num_inference_steps, "Steps of one trajectory; 0: every timestep.")
-      .at_least(0)
+      .range(0, kMostSteps)
       .at_most(kTimestepsKey);
   s.option("spacing", &DdpmOptions::spacing, "Which timesteps are kept.");
-  s.option("timestep_respacing", &DdpmOptions::timestep_respacing,
+  s.option(kRespacing, &DdpmOptions::timestep_respacing,
            "Both in guided-diffusion's notation, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .matching(kRespacingPattern)
       .at_most(kTimestepsKey)
@@ -26,6 +26,7 @@ void DdpmOptions::describe(Schema<DdpmOptions>& s) {
 DdpmSampler::DdpmSampler(const Options& options, const Spec& spec)
     : variance_(options.variance), clean_image_(options), initial_scale_(spec.schedule->prior_std()) {
   const NoiseScheduler& schedule = *spec.schedule;
+  warn_of_steps(options.num_inference_steps, DdpmOptions().num_inference_steps, options.timestep_respacing);
   const std::int64_t count =
       options.num_inference_steps == 0 ? schedule.num_train_timesteps() : options.num_inference_steps;
   plan_ =

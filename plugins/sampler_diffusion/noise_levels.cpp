@@ -37,9 +37,21 @@ class Ratios {
   }
 
  private:
-  static SampledLevel of_ratio(double t, double ratio) {
+  /// Of a path that preserves the variance the ratio says both; of any other the path says the signal at t.
+  SampledLevel of_ratio(double t, double ratio) const {
+    const bool is_between = t != std::floor(t);
+    if (!preserves_variance(std::floor(t)) || !preserves_variance(std::ceil(t))) {
+      const NoiseLevel level = schedule_.level(t);
+      return {{t, level.alpha, std::isinf(ratio) ? level.sigma : ratio * level.alpha}, is_between};
+    }
     const double alpha = std::isinf(ratio) ? 0 : 1 / std::hypot(1, ratio);
-    return {{t, alpha, std::isinf(ratio) ? 1 : ratio * alpha}, t != std::floor(t)};
+    return {{t, alpha, std::isinf(ratio) ? 1 : ratio * alpha}, is_between};
+  }
+
+  bool preserves_variance(double t) const {
+    constexpr double kRounding = 1e-9;
+    const NoiseLevel level = schedule_.level(t);
+    return std::abs(std::hypot(level.alpha, level.sigma) - 1) < kRounding;
   }
 
   const NoiseScheduler& schedule_;

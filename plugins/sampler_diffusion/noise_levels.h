@@ -8,6 +8,7 @@
 #include "casdm/options.h"
 #include "casdm/sampler.h"
 #include "clean_image.h"
+#include "timesteps.h"
 
 namespace casdm::sampler_diffusion {
 
@@ -38,7 +39,7 @@ struct NoiseLevelOptions : CleanImageOptions {
 /// Declares them as T's own; T derives from NoiseLevelOptions.
 template <class T>
 void describe_noise_levels(Schema<T>& s, const std::string& steps_doc) {
-  s.template option<std::int64_t>("num_inference_steps", &T::num_inference_steps, steps_doc).at_least(1);
+  s.template option<std::int64_t>("num_inference_steps", &T::num_inference_steps, steps_doc).range(1, kMostSteps);
   s.template option<LevelSpacing>(
       "spacing", &T::spacing,
       "How levels are spread: over the timesteps (leading, linspace, trailing, as diffusers has them for this "

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "casdm/error.h"
+#include "casdm/log.h"
 #include "casdm/text.h"
 
 namespace casdm::sampler_diffusion {
@@ -107,7 +108,17 @@ std::vector<double> continuous_times(const TimeRange& times, std::int64_t count,
   for (std::int64_t i = 0; i < count; ++i) {
     result.push_back(times.last + static_cast<double>(i) * ((end - times.last) / intervals));
   }
-  return result;
+  // The last one is the path's own end where it is meant to be, whatever rounding makes of it.
+  const double length = times.last - times.first;
+  const double beyond = (times.first - result.back()) / length;
+  constexpr double kRounding = 1e-9;
+  if (std::abs(beyond) < kRounding) result.back() = times.first;
+  if (beyond < kRounding) return result;
+  const auto most =
+      static_cast<std::int64_t>((times.last - times.clean) / (times.first - times.clean) * (1 + kRounding));
+  throw ConfigError(text("num_inference_steps = ", count, " with spacing = \"trailing\" would end at t = ",
+                         number(result.back()), ", and the noise schedule begins at ", number(times.first),
+                         "; take at most ", most, " steps, or spacing = \"linspace\""));
 }
 
 std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing, Spacing unset,
@@ -125,6 +136,12 @@ std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t 
   const Timesteps timesteps =
       respacing.empty() ? spaced_timesteps(total, count, spacing) : respaced_timesteps(total, respacing);
   return {timesteps.rbegin(), timesteps.rend()};
+}
+
+void warn_of_steps(std::int64_t count, std::int64_t unset, const std::string& respacing) {
+  if (respacing.empty() || count == unset) return;
+  Log("sampler").warning("num_inference_steps = ", count, " does nothing beside ", kRespacing, " = ", quoted(respacing),
+                         ", which says how many steps there are; leave one of them out");
 }
 
 std::vector<SampleStep> plan_of_times(const std::vector<double>& times, double clean, bool draws_noise) {

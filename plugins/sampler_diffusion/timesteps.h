@@ -10,8 +10,10 @@
 
 namespace casdm::sampler_diffusion {
 
-/// For the schemas: what a number of steps is at most, and the form of a respacing.
+/// For the schemas: what a number of steps is at most, and the name and form of a respacing.
+inline constexpr double kMostSteps = 1e6;
 inline constexpr const char* kTimestepsKey = "noise.num_train_timesteps";
+inline constexpr const char* kRespacing = "timestep_respacing";
 inline constexpr const char* kRespacingPattern = "(ddim)?[1-9][0-9]*|[1-9][0-9]*(,[1-9][0-9]*)+";
 
 /// How timesteps are spread over the diffusion: see `spaced_timesteps`.
@@ -40,13 +42,17 @@ std::vector<std::int64_t> respaced_timesteps(std::int64_t total, const std::stri
 /// `count` times of a path without whole timesteps, falling from `last`:
 ///   trailing   last + i (clean - last) / count
 ///   linspace   in equal steps to `first`
-/// Throws ConfigError for leading, which would not begin at `last`.
+/// Throws ConfigError for leading, which would not begin at `last`, and for more steps than lead to `first`.
 std::vector<double> continuous_times(const TimeRange& times, std::int64_t count, Spacing spacing);
 
 /// The times from the noisiest down that a respacing keeps where it is not empty, else `count` of this spacing.
 /// @param unset  the spacing of an experiment that chooses none; ConfigError for another beside a respacing
 std::vector<double> sampling_times(const NoiseScheduler& schedule, std::int64_t count, Spacing spacing, Spacing unset,
                                    const std::string& respacing);
+
+/// Warns of a number of steps that was chosen beside a respacing, which decides it.
+/// @param unset  the number of an experiment that chooses none
+void warn_of_steps(std::int64_t count, std::int64_t unset, const std::string& respacing);
 
 /// The plan of a sampler that evaluates each of `times` once, and ends at the clean image.
 /// @param draws_noise  whether the steps need noise; the last never does

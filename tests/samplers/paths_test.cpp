@@ -7,6 +7,7 @@
 
 #include "casdm/error.h"
 #include "samplers/run_sampler.h"
+#include "support/captured.h"
 
 namespace casdm {
 namespace {
@@ -83,6 +84,69 @@ TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
   CHECK(ratio == doctest::Approx(4).epsilon(0.3));
 }
 
+TEST_CASE("every number of steps over continuous time ends within the path, or is refused with the number that does") {
+  const std::vector<std::shared_ptr<NoiseScheduler>> paths = {
+      make<NoiseScheduler>("edm", "", {}), make<NoiseScheduler>("flow", "", {}),
+      make<NoiseScheduler>("flow", "t_max = 0.999", {}), make<NoiseScheduler>("flow", "t_min = 0.05", {})};
+  for (const auto& path : paths) {
+    const TimeRange times = path->range();
+    for (int count = 1; count <= 1000; count += count < 40 ? 1 : 37) {
+      INFO(times.first, " ", count);
+      const auto sampler = make_sampler("ddim", steps(count, "linspace"), path);
+      const std::vector<SampleStep>& plan = sampler->plan();
+      CHECK(plan.front().t == times.last);
+      CHECK((count == 1 || plan.back().t == times.first));
+      for (const SampleStep& step : plan) CHECK((step.t >= times.first && step.t <= times.last));
+      CHECK(make_sampler("euler", steps(count, "linspace"), path)->plan().back().t == plan.back().t);
+    }
+  }
+  CHECK(make_sampler("ddim", steps(20), paths[3])->plan().back().t == 0.05);
+  CHECK_THROWS_WITH_AS(make_sampler("heun", steps(21), paths[3]), doctest::Contains("take at most 20 steps"),
+                       ConfigError);
+  CHECK(make_sampler("ddim", steps(1000), paths[1])->plan().back().t == 0.001);
+  CHECK_THROWS_WITH_AS(make_sampler("ddim", steps(1001), paths[1]), doctest::Contains("num_inference_steps = 1001"),
+                       ConfigError);
+}
+
+/// Whole timesteps without a table of betas: alpha(t) = 1 - falling s and sigma(t) = scale s, s = (t + 1) / 101.
+class WholePath final : public NoiseScheduler {
+ public:
+  WholePath(double falling, double scale) : falling_(falling), scale_(scale) {}
+  TimeRange range() const override { return {.first = 0, .last = 99, .clean = -1, .is_whole = true}; }
+  Tensor alpha(const Tensor& t) const override { return 1 - falling_ * (t.to(at::kDouble) + 1) / 101; }
+  Tensor sigma(const Tensor& t) const override { return scale_ * (t.to(at::kDouble) + 1) / 101; }
+  double prior_std() const override { return std::hypot(0.5 * (1 - falling_ * 100 / 101), scale_ * 100 / 101); }
+
+ private:
+  double falling_, scale_;
+};
+
+TEST_CASE("samplers give the networks what the path has at their times, also where the variance is not kept") {
+  const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
+  const Tensor x_T = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
+  const auto exploding = std::make_shared<WholePath>(0, 20), straight = std::make_shared<WholePath>(1, 1);
+  for (const auto& [path, spacings] :
+       {std::pair(exploding, std::vector<std::string>{"karras", "linspace", "trailing", "leading"}),
+        std::pair(straight, std::vector<std::string>{"karras", "trailing", "leading"})}) {
+    for (const std::string type : {"euler", "heun", "dpmpp_2m", "unipc"}) {
+      for (const std::string& spacing : spacings) {
+        INFO(type, " ", spacing);
+        const EstimateFn model = single_image_model(path, x0);
+        // The only image there is implies one eps, which the whole trajectory keeps.
+        std::vector<Tensor> noises;
+        const auto watched = [&](const Tensor& x_t, const Tensor& t) {
+          Estimate estimate = model(x_t, t);
+          noises.push_back(estimate.eps);
+          return estimate;
+        };
+        const Tensor x = run_sampler(*make_sampler(type, steps(7, spacing), path), watched, x_T);
+        CHECK(max_relative_difference(x, x0) < 1e-9);
+        for (const Tensor& eps : noises) CHECK(max_relative_difference(eps, noises.front()) < 1e-6);
+      }
+    }
+  }
+}
+
 TEST_CASE("a sampler that begins below the path's most noise begins with the noise of its first level") {
   const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
   const std::string options = steps(40, "karras") + "\nsigma_max = 1.0";
@@ -97,13 +161,21 @@ TEST_CASE("a sampler that begins below the path's most noise begins with the noi
   }
 }
 
-TEST_CASE("an option that another one makes meaningless is refused") {
+TEST_CASE("an option that another one makes meaningless is refused, and a number of steps is said to be one") {
   const auto betas = make_beta_schedule("linear", "num_train_timesteps = 100");
   const std::string respaced = "timestep_respacing = \"10\"\n";
   for (const std::string type : {"ddim", "ddpm"}) {
     CHECK_NOTHROW(make_sampler(type, respaced, betas));
     CHECK_THROWS_WITH_AS(make_sampler(type, respaced + "spacing = \"trailing\"", betas),
                          doctest::Contains("spacing = \"trailing\" does nothing beside it"), ConfigError);
+  }
+  for (const std::string type : {"ddim", "ddpm"}) {
+    const auto said = [&](const std::string& more) {
+      return stderr_of([&] { CHECK(make_sampler(type, respaced + more, betas)->plan().size() == 10); });
+    };
+    CHECK(said("num_inference_steps = 20").find("num_inference_steps = 20 does nothing beside timestep_respacing") !=
+          std::string::npos);
+    CHECK(said("").empty());
   }
   for (const std::string option : {"rho = 3.0", "sigma_min = 0.1", "sigma_max = 2.0"}) {
     CHECK_NOTHROW(make_sampler("heun", option + "\nspacing = \"karras\"", betas));
