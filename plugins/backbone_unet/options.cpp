@@ -8,26 +8,34 @@
 
 namespace casdm::unet {
 
+namespace {
+
+constexpr double kMostChannels = 1 << 16;
+constexpr double kMostBlocks = 1000;
+
+}  // namespace
+
 void UNetOptions::describe(Schema<UNetOptions>& s) {
   s.option("channels", &UNetOptions::channels, "Width of the network at the image's resolution, before channel_mult.")
-      .at_least(1);
+      .range(1, kMostChannels);
   OptionSpec& mult = s.option("channel_mult", &UNetOptions::channel_mult,
                               "Width of each resolution as a multiple of `channels`; each entry after the first "
                               "halves the feature maps.");
-  mult.element.front().greater_than(0);
+  mult.element.front().greater_than(0).range(0, kMostChannels);
   s.option("num_res_blocks", &UNetOptions::num_res_blocks,
            "Residual blocks per resolution in the encoder; the decoder has one more.")
-      .at_least(1);
+      .range(1, kMostBlocks);
   OptionSpec& attention = s.option("attention_resolutions", &UNetOptions::attention_resolutions,
                                    "Feature maps of these sizes get attention after each residual block. The middle of "
                                    "the network always has it.");
-  attention.in_unit("pixels").element.front().at_least(1);
-  s.option("num_heads", &UNetOptions::num_heads, "Attention heads, unless num_head_channels is given.").at_least(1);
+  attention.in_unit("pixels").element.front().range(1, kMostChannels);
+  s.option("num_heads", &UNetOptions::num_heads, "Attention heads, unless num_head_channels is given.")
+      .range(1, kMostChannels);
   s.option("num_head_channels", &UNetOptions::num_head_channels, "Channels per attention head; -1: as num_heads says.")
-      .at_least(-1);
+      .range(-1, kMostChannels);
   s.option("num_heads_upsample", &UNetOptions::num_heads_upsample,
            "Attention heads in the decoder, unless num_head_channels is given; -1: as num_heads says.")
-      .at_least(-1);
+      .range(-1, kMostChannels);
   s.option("attention_order", &UNetOptions::attention_order,
            "Channels of the qkv projection: \"legacy\" splits heads, then q, k, v; \"new\" q, k, v, then heads. The "
            "shapes are equal, so weights of the other order load and give noise.");
@@ -39,7 +47,8 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
            "Resampling has a 3x3 convolution; false: average pooling and nearest neighbour alone.");
   s.option("dropout", &UNetOptions::dropout, "Probability of dropping an activation in a residual block, in training.")
       .range(0, 1);
-  s.option("groups", &UNetOptions::groups, "Groups of every GroupNorm; must divide every width.").at_least(1);
+  s.option("groups", &UNetOptions::groups, "Groups of every GroupNorm; must divide every width.")
+      .range(1, kMostChannels);
   s.option("timestep_scale", &UNetOptions::timestep_scale,
            "Factor on t before its embedding. improved-diffusion feeds t * 1000 / T; guided-diffusion t itself.")
       .greater_than(0);

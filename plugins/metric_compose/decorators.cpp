@@ -137,7 +137,7 @@ NamedTensors Decorator::buffers() const { return metric_->buffers(); }
 void ResizedOptions::describe(Schema<ResizedOptions>& s) {
   s.component("metric", &ResizedOptions::metric, MetricLoss::kind, "The metric of the resized images.").required();
   s.option("size", &ResizedOptions::size, "Height and width the metric is given.")
-      .at_least(1)
+      .range(1, 4096)
       .required()
       .in_unit("pixels")
       .example(64);
@@ -171,9 +171,9 @@ Tensor ResizedLoss::resized(const Tensor& images) const {
 
 void PatchOptions::describe(Schema<PatchOptions>& s) {
   s.component("metric", &PatchOptions::metric, MetricLoss::kind, "The metric of the patches.").required();
-  s.option("size", &PatchOptions::size, "Side of a patch.").at_least(1).required().in_unit("pixels").example(16);
+  s.option("size", &PatchOptions::size, "Side of a patch.").range(1, 4096).required().in_unit("pixels").example(16);
   s.option("stride", &PatchOptions::stride, "Distance between patches; 0: their size, so that they do not overlap.")
-      .at_least(0)
+      .range(0, 4096)
       .in_unit("pixels");
 }
 

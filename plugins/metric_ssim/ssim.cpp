@@ -24,7 +24,7 @@ void describe_common(Schema<T>& s, double smallest_kernel) {
   s.template option<double>("data_range", &T::data_range, "Span of the images' values; 2 for images in [-1, 1].")
       .greater_than(0);
   s.template option<std::int64_t>("kernel_size", &T::kernel_size, "Side of the Gaussian window.")
-      .at_least(smallest_kernel)
+      .range(smallest_kernel, 4095)
       .in_unit("pixels");
   s.template option<double>("kernel_sigma", &T::kernel_sigma, "Standard deviation of the window.")
       .greater_than(0)

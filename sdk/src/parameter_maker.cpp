@@ -2,19 +2,62 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
 #include <utility>
 
+#include "casdm/error.h"
 #include "casdm/random.h"
+#include "casdm/text.h"
 
 namespace casdm {
 
+namespace {
+
+constexpr double kMiB = 1 << 20;
+
+/// Bytes of memory that can still be had, as far as the system tells.
+double free_memory() {
+  double result = std::numeric_limits<double>::infinity();
+  std::ifstream machine("/proc/meminfo");
+  for (std::string line; std::getline(machine, line);) {
+    if (line.starts_with("MemAvailable:")) result = 1024 * std::strtod(line.c_str() + 13, nullptr);
+  }
+  // Of a container; "max" is no number.
+  double most = 0, used = 0;
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> most && std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
+    result = std::min(result, std::max(most - used, 0.0));
+  }
+  return result;
+}
+
+std::string in_gib(double bytes) { return number(std::round(bytes / kMiB / 1024 * 10) / 10) + " GiB"; }
+
+/// The system promises more memory than there is, and ends the process that takes it.
+Tensor empty_parameter(std::string_view name, at::IntArrayRef shape) {
+  double bytes = sizeof(float);
+  for (const std::int64_t size : shape) bytes *= static_cast<double>(size);
+  if (bytes >= kMiB) {
+    const double free = free_memory();
+    if (bytes > free) {
+      throw ConfigError(text("the parameter ", quoted(std::string(name)), " ", shape, " takes ", in_gib(bytes),
+                             ", and ", in_gib(free), " of memory are free; make the network smaller"));
+    }
+  }
+  return at::empty(shape, at::kFloat);
+}
+
+}  // namespace
+
 Tensor seeded_uniform(std::uint64_t seed, std::string_view name, at::IntArrayRef shape, double bound) {
-  return at::empty(shape, at::kFloat).uniform_(-bound, bound, make_generator(derive_seed(seed, name)));
+  return empty_parameter(name, shape).uniform_(-bound, bound, make_generator(derive_seed(seed, name)));
 }
 
 Tensor seeded_normal(std::uint64_t seed, std::string_view name, at::IntArrayRef shape, double deviation) {
-  return at::empty(shape, at::kFloat).normal_(0, deviation, make_generator(derive_seed(seed, name)));
+  return empty_parameter(name, shape).normal_(0, deviation, make_generator(derive_seed(seed, name)));
 }
 
 LayerParameters ParameterMaker::layer(const std::string& name, at::IntArrayRef weight) {
@@ -37,7 +80,7 @@ Tensor ParameterMaker::normal(const std::string& name, at::IntArrayRef shape, do
 }
 
 Tensor ParameterMaker::constant(const std::string& name, at::IntArrayRef shape, double value) {
-  return add(name, at::full(shape, value, at::kFloat));
+  return add(name, empty_parameter(name, shape).fill_(value));
 }
 
 Tensor ParameterMaker::add(const std::string& name, Tensor value) {

@@ -38,8 +38,28 @@ TEST_CASE("wrong options are refused with key, expectation and what was given") 
       "--set head.phi.attention_resolutions=[4]",
       2, {"needs images of at least"});
   refuses("--set sampler.num_inference_steps=101", 2, {"101", "100"});
-  refuses("--set sampler.num_inference_steps=0", 2, {"sampler.num_inference_steps", "at least 1", "0"});
+  refuses("--set sampler.num_inference_steps=0", 2, {"sampler.num_inference_steps", "in 1..1000000", "0"});
   refuses("--set train.accumulate=3", 2, {"accumulate"});
+}
+
+TEST_CASE("gigantic numbers are refused at once, and a network that memory does not hold before it is made") {
+  refuses("--set head.theta.num_res_blocks=1000000000000", 2, {"num_res_blocks", "in 1..1000"});
+  refuses("--set head.theta.channels=1000000000000", 2, {"channels", "in 1..65536"});
+  refuses("--set head.theta.channels=65536", 2, {"head.theta", "GiB of memory are free; make the network smaller"});
+  refuses("--set 'noise={type=\"edm\"}' --set 'sampler={type=\"heun\",num_inference_steps=1000000000000}'", 2,
+          {"num_inference_steps", "in 1..1000000"});
+  refuses("--set 'metrics=[{type=\"resized\",size=1000000000,metric={type=\"l1\"}}]'", 2, {"size", "in 1..4096"});
+}
+
+TEST_CASE("numbers that an augmentation breaks are said to be the augmentation's, with its place and the step") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome outcome =
+      shell("casdm train small.toml --set 'augmentation={type=\"edm\",p=1.0,brightness=1.0,brightness_std=1e300}'",
+            folder.path());
+  CHECK(outcome.status == 1);
+  for (const char* part : {"step 1", "augmentation", "edm", "the augmented images are not finite"})
+    CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, outcome.err);
 }
 
 TEST_CASE("a training says once that predictions leave the range of images") {

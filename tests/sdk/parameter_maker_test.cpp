@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include "casdm/error.h"
 #include "casdm/parameter_maker.h"
 
 using namespace casdm;
@@ -43,4 +44,14 @@ TEST_CASE("making parameters leaves the global generator where it was") {
   const Tensor before = at::globalContext().defaultGenerator(at::kCPU).get_state().clone();
   ParameterMaker(1).normal("table", {10});
   CHECK(at::globalContext().defaultGenerator(at::kCPU).get_state().equal(before));
+}
+
+TEST_CASE("a parameter that no memory is free for is refused before the system ends the process") {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40;
+  ParameterMaker make(1);
+  const auto refused = doctest::Contains("of memory are free; make the network smaller");
+  CHECK_THROWS_WITH_AS(make.layer("out", {kHuge, 3}), refused, ConfigError);
+  CHECK_THROWS_WITH_AS(make.normal("table", {kHuge}), doctest::Contains("\"table\""), ConfigError);
+  CHECK_THROWS_WITH_AS(make.constant("scale", {kHuge, kHuge, kHuge}, 1), refused, ConfigError);
+  CHECK(make.made().empty());
 }
