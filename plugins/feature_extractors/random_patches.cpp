@@ -23,7 +23,7 @@ void RandomPatchesOptions::describe(Schema<RandomPatchesOptions>& s) {
       .range(1, 8);
   s.option("bandwidth", &RandomPatchesOptions::bandwidth,
            "Root mean square difference of pixels, in [-1, 1], by which two patches become dissimilar.")
-      .greater_than(0);
+      .range(1e-3, 1e3);
 }
 
 RandomPatches::RandomPatches(const Options& options, const Spec& spec)

@@ -64,7 +64,7 @@ casdm::Moments Frechet::moments(const NamedTensors& state) const {
 }
 
 void FrechetInfinityOptions::describe(Schema<FrechetInfinityOptions>& s) {
-  s.option("images", &FrechetInfinityOptions::images, "Generated images that subsets are drawn from.").at_least(100);
+  s.option("images", &FrechetInfinityOptions::images, "Generated images that subsets are drawn from.").range(100, 1e9);
   s.option("sizes", &FrechetInfinityOptions::sizes, "Number of sizes of subsets, spread evenly in 1 / size.")
       .range(3, 100);
   s.option("smallest", &FrechetInfinityOptions::smallest, "Smallest size, as a part of the largest.").range(0.01, 0.9);

@@ -28,7 +28,7 @@ void require_probabilities(const Tensor& p) {
 
 void InceptionScoreOptions::describe(Schema<InceptionScoreOptions>& s) {
   s.option("input", &InceptionScoreOptions::input, "What the feature holds.").choices({"logits", "probabilities"});
-  s.option("split_size", &InceptionScoreOptions::split_size, "Consecutive images of a split.").at_least(1);
+  s.option("split_size", &InceptionScoreOptions::split_size, "Consecutive images of a split.").range(1, 1e9);
   s.option("splits", &InceptionScoreOptions::splits, "Number of splits; those without images do not count.")
       .range(1, 1000);
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "casdm/random.h"
 #include "kernels.h"
@@ -12,6 +13,7 @@ namespace casdm::set_metrics {
 
 namespace {
 
+constexpr double kMostImages = 1e9;
 constexpr const char* kImagesDoc = "Most images of each set whose features are kept and compared, chosen at random.";
 
 /// `size` rows of `rows`, drawn without replacement.
@@ -19,16 +21,27 @@ Tensor drawn(const Tensor& rows, std::int64_t size, std::uint64_t seed) {
   return rows.index_select(0, at::tensor(permutation(rows.size(0), seed), at::kLong).narrow(0, 0, size));
 }
 
+constexpr double kNoScore = std::numeric_limits<double>::quiet_NaN();
+
+/// Whether to float64 the kernel sees all images alike, or no two alike: then it says nothing of either set.
+bool is_void(double bandwidth, const Tensor& x, const Tensor& y, const Discrepancy& found) {
+  constexpr double kLeastPart = 1e-9;  // of a similarity; what is less drowns in the rounding of the sums
+  const Tensor all = at::cat({x, y}).to(at::kDouble);
+  const double mean_square = 2 * (all - all.mean(0)).square().sum(1).mean().item<double>();  // of a distance
+  if (mean_square == 0) return false;                                                        // the images are alike
+  return mean_square / (2 * bandwidth * bandwidth) < kLeastPart || !(found.similarity > 0);
+}
+
 }  // namespace
 
 void KernelDistanceOptions::describe(Schema<KernelDistanceOptions>& s) {
-  s.option("images", &KernelDistanceOptions::images, kImagesDoc).at_least(2);
+  s.option("images", &KernelDistanceOptions::images, kImagesDoc).range(2, kMostImages);
   s.option("subsets", &KernelDistanceOptions::subsets,
            "Number of random subsets; 0: one estimate from all images that are kept.")
-      .at_least(0);
+      .range(0, 100000);
   s.option("subset_size", &KernelDistanceOptions::subset_size,
            "Images of a subset; of a smaller set all of its images are taken.")
-      .at_least(2);
+      .range(2, kMostImages);
 }
 
 KernelDistance::KernelDistance(const Options& options, const Spec& spec)
@@ -66,10 +79,10 @@ std::vector<Score> KernelDistance::compare(const NamedTensors& generated, const 
 
 void MmdOptions::describe(Schema<MmdOptions>& s) {
   s.option("bandwidth", &MmdOptions::bandwidth, "Deviation of the Gaussian kernel.").greater_than(0);
-  s.option("scale", &MmdOptions::scale, "Factor of the result.").greater_than(0);
+  s.option("scale", &MmdOptions::scale, "Factor of the result.").range(1e-9, 1e9);
   s.option("unit_length", &MmdOptions::unit_length, "Bring the features of each image to length 1 first.");
   s.option("unbiased", &MmdOptions::unbiased, "Leave out an image's similarity to itself; the result may be below 0.");
-  s.option("images", &MmdOptions::images, kImagesDoc).at_least(2);
+  s.option("images", &MmdOptions::images, kImagesDoc).range(2, kMostImages);
 }
 
 Mmd::Mmd(const Options& options, const Spec& spec) : KeepsFeatures(spec, options.images), options_(options) {}
@@ -85,6 +98,7 @@ std::vector<Score> Mmd::compare(const NamedTensors& generated, const NamedTensor
   };
   const Tensor x = prepared(generated), y = prepared(reference);
   const Discrepancy found = discrepancy(gaussian_kernel(options_.bandwidth), x, y, options_.unbiased);
+  if (is_void(options_.bandwidth, x, y, found)) return {{"mmd", kNoScore, kNoScore}};
   const double variance = found.generated_variance / static_cast<double>(x.size(0)) +
                           found.reference_variance / static_cast<double>(y.size(0));
   return {{"mmd", options_.scale * found.value, options_.scale * std::sqrt(variance)}};

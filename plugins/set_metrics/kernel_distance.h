@@ -42,7 +42,8 @@ struct MmdOptions {
 };
 
 /// The squared maximum mean discrepancy with a Gaussian kernel, times `scale`. The defaults are those of CMMD
-/// (Jayasumana et al. 2024, arXiv 2401.09603): features of length 1, bandwidth 10, the mean over all pairs.
+/// (Jayasumana et al. 2024, arXiv 2401.09603): features of length 1, bandwidth 10, the mean over all pairs. NaN where
+/// the bandwidth is so large that all images are alike in float64, or so small that no two are.
 class Mmd : public KeepsFeatures {
  public:
   using Options = MmdOptions;

@@ -57,7 +57,9 @@ Discrepancy discrepancy(const Kernel& kernel, const Tensor& x, const Tensor& y, 
   const double n = static_cast<double>(x.size(0)), m = static_cast<double>(y.size(0));
   const Sums xx = sums_of(kernel, x, x), yy = sums_of(kernel, y, y), xy = sums_of(kernel, x, y);
   const Tensor of_x = influence(xx, xy.rows, m, is_unbiased), of_y = influence(yy, xy.columns, n, is_unbiased);
-  return {((of_x.mean() + of_y.mean()) / 2).item<double>(), of_x.var().item<double>(), of_y.var().item<double>()};
+  const Tensor similarity = (xx.rows - xx.diagonal).sum() + (yy.rows - yy.diagonal).sum() + xy.rows.sum();
+  return {((of_x.mean() + of_y.mean()) / 2).item<double>(), of_x.var().item<double>(), of_y.var().item<double>(),
+          similarity.item<double>()};
 }
 
 }  // namespace casdm::set_metrics

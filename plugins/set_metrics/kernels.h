@@ -23,6 +23,8 @@ struct Discrepancy {
   /// Variances over the images of each set of 2 h(x), h(x) = E k(x, x') - E k(x, y): over the number of images they
   /// give the variance of the value.
   double generated_variance = 0, reference_variance = 0;
+  /// Sum of the kernel over all pairs of different images.
+  double similarity = 0;
 };
 
 /// @param x, y         [n, D] and [m, D], at least 2 rows each

@@ -57,7 +57,7 @@ void PrecisionRecallOptions::describe(Schema<PrecisionRecallOptions>& s) {
       .range(1, 1000);
   s.option("images", &PrecisionRecallOptions::images,
            "Most images of each set whose features are kept and compared, chosen at random.")
-      .at_least(1001);
+      .range(1001, 1e9);
 }
 
 PrecisionRecall::PrecisionRecall(const Options& options, const Spec& spec)

@@ -34,7 +34,7 @@ void SlicedWassersteinOptions::describe(Schema<SlicedWassersteinOptions>& s) {
   s.option("directions", &SlicedWassersteinOptions::directions, "Number of random directions.").range(1, 100000);
   s.option("images", &SlicedWassersteinOptions::images,
            "Most images of each set whose projections are kept and compared, chosen at random.")
-      .at_least(2);
+      .range(2, 1e9);
 }
 
 SlicedWasserstein::SlicedWasserstein(const Options& options, const Spec& spec)

@@ -249,6 +249,27 @@ std::array<double, 4> neighbourhoods(const Tensor& fake, const Tensor& real, std
   return result;
 }
 
+TEST_CASE("a bandwidth at which all images look alike, or no two, gives no score instead of a wrong one") {
+  const Tensor x = normal(1, {40, 8}), y = normal(2, {50, 8}) + 3;
+  for (const std::string more : {"", "\nunit_length = false", "\nunbiased = true"}) {
+    for (const char* bandwidth : {"1e300", "1e6", "1e-6", "1e-300"}) {
+      CAPTURE(bandwidth);
+      const auto metric = make_set_metric("mmd", 8, std::string("bandwidth = ") + bandwidth + more);
+      for (const Tensor& reference : {x, y}) {
+        const Score score = compare(*metric, x, reference).front();
+        // A set and itself hold pairs that are alike at any bandwidth.
+        if (std::string(bandwidth).find('-') == std::string::npos || reference.is_same(y))
+          CHECK(std::isnan(score.value));
+      }
+    }
+    const Score far = compare(*make_set_metric("mmd", 8, "bandwidth = 1e3" + more), x, y).front();
+    CHECK(far.value > 0);
+  }
+  // Images that are all the same are alike indeed.
+  const Tensor same = at::ones({20, 8}, at::kDouble);
+  CHECK(value(*make_set_metric("mmd", 8, "bandwidth = 1e300"), same, same) == 0);
+}
+
 TEST_CASE("precision, recall, density and coverage of small sets are those of the definitions") {
   const Tensor real = normal(1, {30, 3}).to(at::kFloat), fake = (0.8 * normal(2, {25, 3}) + 0.7).to(at::kFloat);
   for (const std::int64_t k : {1, 3}) {
