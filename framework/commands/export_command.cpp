@@ -105,14 +105,15 @@ const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const 
   throw ConfigError(text("export: the layouts of ", a.module, " are ", join(names, ", "), "; got ", quoted(a.layout)));
 }
 
-/// @param meaning  `meaning_of` the run's experiment
+/// @param meaning  `meaning_of` the experiment that trained the network; null: not known
 void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network, const Value& meaning) {
   const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
   if (layout != nullptr && !layout->info.weights_file.empty()) {
     return write_weights_folder(a.out, layout->info, foreign, marked({}, kCommand));
   }
-  Metadata metadata{{"format", "pt"}, {kMeaning, to_json(meaning)}};
+  Metadata metadata{{"format", "pt"}};
+  if (!meaning.is_null()) metadata[kMeaning] = to_json(meaning);
   record_options(metadata, foreign.recorded);
   write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kCommand));
 }
@@ -130,8 +131,10 @@ int export_command(const std::vector<std::string>& words) {
   network.spec.image.height = network.spec.image.width = image_size;
   const auto host = find_plugins(checkpoint.config(), {a.plugins.begin(), a.plugins.end()});
   check_lock(network.options, lock_in(checkpoint.config()), host->catalog());
+  Value meaning = meaning_of(checkpoint.config());
   if (!checkpoint.has_average(a.weights)) {
-    check_network(pretrained(a.weights, a.module), a.weights, checkpoint.config(), a.module, *host);
+    check_weights_file(a.weights, {a.module}, checkpoint.config(), *host);
+    meaning = pretrained(a.weights, a.module).meaning;
   }
   std::vector<FoundLayout> layouts;
   if (const Value* type = network.options.find("type")) {
@@ -141,7 +144,7 @@ int export_command(const std::vector<std::string>& words) {
   const WeightLayoutInfo info = layout != nullptr ? layout->info : WeightLayoutInfo();
   check_output({kCommand, a.out, {}, a.overwrite}, info.weights_file, info.config_file);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  write(a, layout, network, meaning_of(checkpoint.config()));
+  write(a, layout, network, meaning);
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'
             << summary_of(network.tensors) << a.out << '\n';
   return 0;

@@ -15,6 +15,7 @@
 #include "framework/interchange/weights_file.h"
 #include "framework/interchange/weights_folder.h"
 #include "framework/loading/find_plugins.h"
+#include "framework/support/broken_tensors.h"
 #include "framework/support/checked_tensors.h"
 
 namespace casdm {
@@ -120,8 +121,14 @@ struct Target {
   }
 
   /// Throws when the weights do not fit the network.
-  void compare(const ImportArguments& a, const NamedTensors& tensors, const Metadata& metadata) const {
-    if (network.table.is_table()) check_recorded_options(metadata, network.table, a.file, "head." + a.module);
+  /// @param native  of the network's backbone, or null
+  void compare(const ImportArguments& a, const NamedTensors& tensors, const Metadata& metadata,
+               const FoundLayout* native) const {
+    const Value recorded = recorded_options(metadata);
+    if (network.table.is_table() && !recorded.as_table().empty()) {
+      check_unseen_options(native, tensors, recorded, network.table, experiment.options.data.image_size, a.file,
+                           "head." + a.module);
+    }
     const Model model = with_memory_advice(experiment.options, [&] {
       const std::shared_ptr<Dataset> dataset = dataset_if_any();
       return make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0, dataset);
@@ -237,7 +244,11 @@ int import_command(const std::vector<std::string>& words) {
     throw ConfigError(text("import: --set is for the layout of the weights, and no layout found recognises ", a.file,
                            found.differences.empty() ? "" : "; ", join(found.differences, "; ")));
   }
-  if (target) target->compare(a, tensors, metadata);
+  refuse_nan(tensors, a.file);
+  if (const std::string name = first_infinite(tensors); !name.empty()) {
+    std::cerr << "warning: " << a.file << ": the tensor " << quoted(name) << " holds infinite numbers\n";
+  }
+  if (target) target->compare(a, tensors, metadata, native_layout(layouts, target->network.type));
   remove_leftovers(fs::absolute(a.out).parent_path());
   write_checked_tensors(a.out, tensors, marked(std::move(metadata), kCommand));
 

@@ -6,6 +6,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/overrides.h"
+#include "framework/interchange/recorded_options.h"
 
 namespace casdm {
 
@@ -50,6 +51,22 @@ const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const 
     return candidate.info.is_native && candidate.backbone == backbone;
   });
   return found != layouts.end() ? &*found : nullptr;
+}
+
+void check_unseen_options(const FoundLayout* native, const NamedTensors& tensors, const Value& recorded,
+                          const Value& options, std::int64_t image_size, const std::string& source,
+                          const std::string& where) {
+  Value theirs = options;
+  for (const auto& [name, value] : recorded.as_table()) theirs.set(name, value);
+  const auto unseen = [&](const Value& table) {
+    if (native == nullptr) return table;
+    BackboneWeights network{tensors, table};
+    network.spec.image.height = network.spec.image.width = image_size;
+    return native->layout.call(&WeightLayout::write, network).recorded;
+  };
+  Metadata metadata;
+  record_options(metadata, native == nullptr ? recorded : unseen(theirs));
+  check_recorded_options(metadata, unseen(options), source, where);
 }
 
 Component<WeightLayout> configured_layout(const PluginHost& host, const std::string& type,

@@ -36,12 +36,12 @@ void keep_known(Value& table, const OptionSchema& schema) {
 }
 
 /// Refuses keys of an experiment that sampling does not look at; what is no key at all is left to the schema's check.
-void check_override(const std::string& written, const OptionSchema& used) {
+void check_override(const std::string& written, const OptionSchema& used, bool keeps_data) {
   const std::vector<KeyPart> path = split_key_path(written.substr(0, written.find('=')));
   if (path.empty() || find(schema_of<Experiment>(), path.front().name) == nullptr) return;
   const OptionSpec* table = find(used, path.front().name);
   const bool is_of_data =
-      path.front().name == "data" && path.size() > 1 && find(table->fields, path[1].name) == nullptr;
+      !keeps_data && path.front().name == "data" && path.size() > 1 && find(table->fields, path[1].name) == nullptr;
   const std::map<std::string, std::vector<std::string>> unused = {
       {"run", {"name", "seed", "directory"}},
       {"data", {"random_flip", "workers", "cache", "use_labels", "label_dropout"}}};
@@ -59,7 +59,7 @@ void check_override(const std::string& written, const OptionSchema& used) {
 LoadedExperiment sampling_experiment(const Value& config, bool keeps_data, const std::vector<std::string>& overrides,
                                      const std::vector<std::filesystem::path>& plugin_files) {
   const OptionSchema schema = sampling_schema(keeps_data);
-  for (const std::string& written : overrides) check_override(written, schema);
+  for (const std::string& written : overrides) check_override(written, schema, keeps_data);
   Value document = config;
   keep_known(document, schema);
   Value* data = document.find("data");

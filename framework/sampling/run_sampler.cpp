@@ -11,8 +11,10 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/overrides.h"
+#include "framework/data/fingerprint.h"
 #include "framework/sampling/experiment.h"
 #include "framework/support/files.h"
+#include "framework/training/experiment_change.h"
 #include "framework/training/network_check.h"
 #include "framework/training/signals.h"
 
@@ -33,6 +35,23 @@ std::string digest_of(const std::vector<NamedModule>& modules) {
     }
   }
   return sha256(all);
+}
+
+/// Checkpoint::load_weights. Where they do not fit the networks of `experiment`, the keys of [head] that differ are
+/// named.
+void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& modules, const std::string& weights,
+                  const Value& experiment) {
+  try {
+    checkpoint.load_weights(modules, weights);
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const Error& error) {
+    std::string lines;
+    for (const ExperimentChange& change : changes(checkpoint.config(), experiment)) {
+      if (change.key.starts_with("head.")) lines += "\n  " + to_string(change);
+    }
+    throw Error(lines.empty() ? error.what() : text(error.what(), "\nThe networks are not the checkpoint's:", lines));
+  }
 }
 
 }  // namespace
@@ -89,16 +108,9 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   check_networks(checkpoint, experiment.resolved, modules, *experiment.host);
   report_other_meaning("the networks were trained for other settings", meaning_of(checkpoint.config()),
                        experiment.resolved);
-  checkpoint.load_weights(model.modules, request.weights);
+  load_weights(checkpoint, model.modules, request.weights, experiment.resolved);
   if (!checkpoint.has_average(request.weights)) {
-    for (const std::string& module : modules) {
-      const Pretrained weights = pretrained(request.weights, module);
-      check_network(weights, request.weights, experiment.resolved, module, *experiment.host);
-      if (&module == &modules.front()) {
-        report_other_meaning(text(request.weights, " was trained for other settings"), weights.meaning,
-                             experiment.resolved);
-      }
-    }
+    check_weights_file(request.weights, modules, experiment.resolved, *experiment.host);
   }
   for (const NamedModule& module : model.modules) move_to(*module.module, device);
   return model;
@@ -121,7 +133,7 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
   for (const UsedPlugin& plugin : experiment.host->used()) {
     plugins.set(plugin.id, text(plugin.version, " ", plugin.build_id));
   }
-  return table({
+  Value settings = table({
       {"program", "casdm " CASDM_SDK_VERSION},
       {"libtorch", TORCH_VERSION},
       {"plugins", plugins},
@@ -143,6 +155,11 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
       {"device", options.device.str()},
       {"threads", std::int64_t{at::get_num_threads()}},
   });
+  if (model.conditions) {
+    settings.set("data", experiment.options.data.dataset.table);
+    settings.set("data_content", to_value(fingerprint(*model.conditions, experiment.options.data)));
+  }
+  return settings;
 }
 
 Tensor labels_for(const std::function<std::int64_t(std::int64_t)>& label, std::int64_t first, std::int64_t count) {

@@ -345,6 +345,17 @@ Pretrained pretrained(const Checkpoint& from, const std::string& module) {
   return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module), meaning_of(from.config())};
 }
 
+/// The experiment of the checkpoint that `file` is one of the files of; null: it is of none.
+Value config_beside(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file.parent_path() / kState, ignored)) return {};
+  try {
+    return Checkpoint::open(fs::absolute(file).parent_path()).config();
+  } catch (const Error&) {  // of what is beside a file that can be read, nothing is asked
+    return {};
+  }
+}
+
 Pretrained pretrained(const fs::path& from, const std::string& module) {
   if (!fs::is_regular_file(from)) return pretrained(Checkpoint::open(from), module);
   Pretrained result{read_checked_tensors(from), {}, {}};
@@ -358,6 +369,10 @@ Pretrained pretrained(const fs::path& from, const std::string& module) {
     }
   };
   result.meaning = recorded_in(kMeaning);
+  if (const Value config = config_beside(from); !config.is_null()) {
+    result.meaning = meaning_of(config);
+    result.network = network_in(config.find("head"), module);
+  }
   NamedTensors of_module = part_of(result.file.tensors, module);
   if (of_module.empty()) return result;
   result.file.tensors = std::move(of_module);

@@ -7,7 +7,7 @@
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
-#include "framework/interchange/recorded_options.h"
+#include "framework/support/broken_tensors.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/network_check.h"
@@ -125,11 +125,8 @@ void load_initial_weights(const Model& model, const LoadedExperiment& experiment
     const auto module = find_module(model.modules, init);
     const Source source = source_of(init, before.find(init.module));
     const Pretrained weights = weights_in(source, init.module);
-    // A module has the name of its table under [head].
-    if (const Value* table = options.head.table.find(init.module)) {
-      check_recorded_options(weights.file.metadata, *table, init.from.string(), "head." + init.module);
-      check_network(weights, init.from.string(), experiment.resolved, init.module, *experiment.host);
-    }
+    refuse_nan(weights.file.tensors, init.from.string());
+    check_network(weights, init.from.string(), experiment.resolved, init.module, *experiment.host);
     report_other_meaning(text("[[init]]: ", init.module, " was trained for other settings in ", init.from.string()),
                          weights.meaning, experiment.resolved);
     load_state(*module->module, weights.file.tensors, init.from.string());

@@ -1,7 +1,6 @@
 #include "framework/training/network_check.h"
 
 #include <iostream>
-#include <optional>
 #include <vector>
 
 #include "casdm/backbone.h"
@@ -11,28 +10,10 @@
 #include "framework/config/key_path.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/interchange/weight_layouts.h"
+#include "framework/support/broken_tensors.h"
 #include "framework/training/experiment_change.h"
 
 namespace casdm {
-
-namespace {
-
-/// The options that weights depend on although no shape shows them, by the native layout of their backbone; nullopt
-/// where it has none.
-std::optional<Metadata> unseen_options(const Pretrained& weights, const std::string& backbone, const Value& experiment,
-                                       const PluginHost& host) {
-  const std::int64_t size = find_path(experiment, "data.image_size")->as_integer();
-  const std::vector<FoundLayout> layouts = weight_layouts(host, backbone, size);
-  const FoundLayout* native = native_layout(layouts, backbone);
-  if (native == nullptr) return std::nullopt;
-  BackboneWeights network{weights.file.tensors, weights.network};
-  network.spec.image.height = network.spec.image.width = size;
-  Metadata result;
-  record_options(result, native->layout.call(&WeightLayout::write, network).recorded);
-  return result;
-}
-
-}  // namespace
 
 void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours) {
   if (theirs.is_null()) return;
@@ -54,21 +35,39 @@ void check_network(const Pretrained& weights, const std::string& source, const V
                    const std::string& module, const PluginHost& host) {
   const std::string where = "head." + module;
   const Value* table = find_path(experiment, where);
-  const Value* theirs = weights.network.find("type");
   const Value* ours = table != nullptr ? table->find("type") : nullptr;
-  if (theirs == nullptr || ours == nullptr) return;
+  if (ours == nullptr) return;
   const auto full_name = [&](const Value& type) { return host.catalog().full_name(Backbone::kind, type.as_string()); };
   const std::string backbone = full_name(*ours);
+  const std::int64_t size = find_path(experiment, "data.image_size")->as_integer();
+  const std::vector<FoundLayout> layouts = weight_layouts(host, backbone, size);
+  const FoundLayout* native = native_layout(layouts, backbone);
+  const auto check = [&](const Value& recorded) {
+    check_unseen_options(native, weights.file.tensors, recorded, *table, size, source, where);
+  };
+  if (const Value recorded = recorded_options(weights.file.metadata); !recorded.as_table().empty()) check(recorded);
+  const Value* theirs = weights.network.find("type");
+  if (theirs == nullptr) return;
   if (theirs->as_string() != ours->as_string() && full_name(*theirs) != backbone) {
     throw ConfigError(text(source, " holds weights of ", quoted(theirs->as_string()), ", and ", where, " is ",
                            quoted(ours->as_string())));
   }
-  if (const std::optional<Metadata> options = unseen_options(weights, backbone, experiment, host)) {
-    return check_recorded_options(*options, *table, source, where);
-  }
+  if (native != nullptr) return check(weights.network);
   for (const ExperimentChange& change : changes(weights.network, *table)) {
     if (change.key == "type") continue;
     std::cerr << "warning: " << where << " is other than in " << source << ": " << to_string(change) << '\n';
+  }
+}
+
+void check_weights_file(const std::string& file, const std::vector<std::string>& modules, const Value& experiment,
+                        const PluginHost& host) {
+  for (const std::string& module : modules) {
+    const Pretrained weights = pretrained(file, module);
+    refuse_nan(weights.file.tensors, file);
+    check_network(weights, file, experiment, module, host);
+    if (&module == &modules.front()) {
+      report_other_meaning(text(file, " was trained for other settings"), weights.meaning, experiment);
+    }
   }
 }
 

@@ -20,6 +20,10 @@ void check_network(const Pretrained& weights, const std::string& source, const V
 /// @param theirs  `meaning_of` an experiment; null: not known
 void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours);
 
+/// Both of the weights of `modules` in a file that takes the place of a run's own. Throws Error when they hold NaN.
+void check_weights_file(const std::string& file, const std::vector<std::string>& modules, const Value& experiment,
+                        const PluginHost& host);
+
 /// check_network of every network whose table under [head] is another than in the experiment of `checkpoint`.
 void check_networks(const Checkpoint& checkpoint, const Value& experiment, const std::vector<std::string>& modules,
                     const PluginHost& host);

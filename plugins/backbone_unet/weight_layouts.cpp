@@ -1,5 +1,8 @@
 #include "weight_layouts.h"
 
+#include <optional>
+#include <set>
+
 #include "adm_layout.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -56,6 +59,26 @@ AdmLayout layout_of(const NamedTensors& tensors) {
   return *layout;
 }
 
+/// `options` with the heads of attention as one number where every attention has as many, however they were given.
+Value with_plain_heads(Value options, const NamedTensors& tensors) {
+  std::string ignored;
+  const std::optional<AdmLayout> layout = recognise_adm(tensors, ignored);
+  const Value* width = options.find("num_head_channels");
+  const bool is_known = width != nullptr && (options.find("num_heads") != nullptr || width->as_integer() != -1);
+  if (!layout || !is_known) return options;
+  const auto given = read_options<UNetOptions>(options);
+  std::set<std::int64_t> heads;
+  for (const AdmBlock& block : blocks_of(*layout)) {
+    if (block.kind != AdmBlock::Kind::attention) continue;
+    heads.insert(attention_heads(given, block.out, block.name.starts_with("output_blocks")));
+  }
+  if (heads.size() != 1 || *heads.begin() < 1) return options;
+  options.set("num_heads", *heads.begin());
+  options.set("num_head_channels", -1);
+  options.set("num_heads_upsample", -1);
+  return options;
+}
+
 }  // namespace
 
 void UNetLayoutOptions::describe(Schema<UNetLayoutOptions>& s) {
@@ -87,7 +110,7 @@ BackboneWeights AdmWeights::read(const ForeignWeights& weights) const {
 }
 
 ForeignWeights AdmWeights::write(const BackboneWeights& weights) const {
-  return {weights.tensors, Value(), unseen_options(weights.options)};
+  return {weights.tensors, Value(), unseen_options(with_plain_heads(weights.options, weights.tensors))};
 }
 
 WeightLayoutInfo DiffusersWeights::info() const {

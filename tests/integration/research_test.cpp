@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
 #include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "framework/support/files.h"
 #include "framework/support/sha256.h"
@@ -112,6 +114,59 @@ TEST_CASE("what research may bring is a plugin and an experiment file, and resum
     }
     const Outcome sample = shell("casdm sample runs/half --num 2 --out s" + kPlugin, folder.path());
     CHECK_MESSAGE(sample.status == 0, sample.err);
+  }
+}
+
+TEST_CASE("what samples are conditioned on is of the sampling: other conditions are another one") {
+  const TemporaryFolder folder;
+  const Outcome trained = check(folder, experiments().at("a data set with a conditioning image"));
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const auto sample = [&](const std::string& out, const std::string& more) {
+    return shell("casdm sample runs/research --num 2 --out " + out + more + kPlugin, folder.path());
+  };
+  REQUIRE(sample("s", "").status == 0);
+  const Outcome same = sample("s", "");
+  CHECK_MESSAGE(same.err.find("the sampling is complete") != std::string::npos, same.err);
+  for (const std::string more : {" --set data.scale=-1.0", " --set 'data={type=\"pairs\",image_size=16,scale=-1.0}'"}) {
+    const Outcome other = sample("s", more);
+    CHECK(other.status == 2);
+    CHECK_MESSAGE(other.err.find("data.scale: 0.5 there, -1.0 now") != std::string::npos, other.err);
+    const Outcome fresh = sample("t", more + " --overwrite");
+    CHECK_MESSAGE(fresh.status == 0, fresh.err);
+    CHECK(read_file(folder.path() / "s/000000.png") != read_file(folder.path() / "t/000000.png"));
+  }
+  // What the data set gives may change where its table does not.
+  const std::string record = read_file(folder.path() / "t/sampling.json");
+  CHECK(record.find("\"data_content\"") != std::string::npos);
+}
+
+TEST_CASE("a network whose output is cut off from its weights is said to be trained by nothing") {
+  const TemporaryFolder folder;
+  const Outcome outcome =
+      check(folder, kShapes + std::string(kCosine) + head("single", "", "type = \"detached\"\n") + kDdim);
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  const std::string warning = "warning: none of the loss terms (eps) has a weight and trains module theta";
+  CHECK_MESSAGE(outcome.err.find(warning) != std::string::npos, outcome.err);
+}
+
+TEST_CASE("a metric within another is told what it would be told alone, and remembers as it would alone") {
+  const std::string start = kShapes + std::string(kCosine) + head("single") + kDdim;
+  // Of whole images each of the three changes nothing.
+  const std::vector<std::string> around = {
+      "type = \"METRIC\"\n", "type = \"resized\"\nsize = 16\nmetric = {type = \"METRIC\"}\n",
+      "type = \"patch\"\nsize = 16\nmetric = {type = \"METRIC\"}\n", "type = \"sum\"\nterms = [{type = \"METRIC\"}]\n"};
+  for (const std::string metric : {"gated_l1", "relative_l1", "queued_mean"}) {
+    CAPTURE(metric);
+    std::set<std::string> weights;
+    for (std::string table : around) {
+      table.replace(table.find("METRIC"), 6, metric);
+      const TemporaryFolder folder;
+      const Outcome outcome =
+          check(folder, start + "[[metrics]]\nname = \"m\"\n" + table, " --set train.total_images=8");
+      REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+      weights.insert(sha256_of_file(folder.path() / "runs/research/checkpoints/000000000008/weights.safetensors"));
+    }
+    CHECK(weights.size() == 1);
   }
 }
 

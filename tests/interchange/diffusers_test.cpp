@@ -246,7 +246,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
     for (const char* number : {"", "2", "3"}) {
       const TensorFile file = read_safetensors(folder.path() / (weights + number + ".safetensors"));
       CHECK(file.metadata.at("option.attention_order") == "\"legacy\"");
-      CHECK(file.metadata.at("option.num_head_channels") == "4");
+      CHECK(file.metadata.at("option.num_heads") == "4");  // of every attention, which has 16 channels
       std::size_t count = 0;
       for (const auto& [name, tensor] : saved.tensors) {
         if (!name.starts_with("theta.")) continue;
@@ -259,7 +259,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
   // The network of the file has other heads: the export recorded its own.
   const Outcome other = shell("casdm import ema.safetensors --out x --config small.toml --module theta", folder.path());
   CHECK(other.status == 2);
-  CHECK_MESSAGE(other.err.find("num_head_channels = 4, head.theta has -1") != std::string::npos, other.err);
+  CHECK_MESSAGE(other.err.find("num_heads = 4, head.theta has 1") != std::string::npos, other.err);
 
   const auto refused = [&](const std::string& arguments, const char* why) {
     const Outcome outcome = shell("casdm export " + arguments, folder.path());
@@ -296,5 +296,34 @@ TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for
     }
     evaluation.emplace_back("out", filled(network)->forward(x, t, condition));
     write_safetensors(to / "evaluation.safetensors", evaluation);
+  }
+}
+
+TEST_CASE("a number of heads and a width of heads that mean one network are taken for one") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto run = [&](const std::string& line) { return shell("casdm " + line, folder.path()); };
+  const auto succeeds = [&](const std::string& line) {
+    const Outcome outcome = run(line);
+    CHECK_MESSAGE(outcome.status == 0, line << "\n" << outcome.err);
+  };
+  // Every attention has 16 channels.
+  succeeds("train small.toml --set head.theta.num_heads=2 --set train.total_images=4");
+  succeeds("export runs/small --module theta --out peer --layout diffusers");
+  succeeds("export runs/small --module theta --out own.safetensors");
+  const std::string config = " --config runs/small/config.toml --module theta";
+  succeeds("import peer --out peer.safetensors --set attention_order=legacy" + config);
+  const std::string init =
+      "train small.toml --overwrite --set run.name=init --set train.total_images=4 --set "
+      "'init=[{module=\"theta\",from=\"";
+  for (const std::string file : {"peer", "own"}) {
+    const std::string from = init + file + ".safetensors\"}]' --set head.theta.";
+    succeeds(from + "num_heads=2");
+    succeeds(from + "num_head_channels=8");
+    for (const std::string other : {"num_heads=4", "num_head_channels=4"}) {
+      const Outcome refused = run(from + other);
+      CHECK_MESSAGE(refused.status == 2, refused.err);
+      CHECK_MESSAGE(refused.err.find("num_heads = 2, head.theta has 4") != std::string::npos, refused.err);
+    }
   }
 }

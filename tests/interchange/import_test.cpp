@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "casdm/backbone.h"
 #include "casdm/safetensors.h"
 #include "framework/support/files.h"
@@ -164,4 +166,36 @@ TEST_CASE("a prefix is taken off, and wrong use of import is told") {
   refused("parallel.pt --out b.safetensors --key ema", 1, "no state \"ema\"");
   CHECK(has(shell("casdm import --help", folder.path()).out, "usage: casdm import"));
   CHECK_FALSE(fs::exists(folder.path() / "b.safetensors"));
+}
+
+TEST_CASE("weights that hold NaN are refused with the tensor, wherever they come from") {
+  const TemporaryFolder folder;
+  NamedTensors tensors = small_state();
+  write_small_config(folder.path());
+  REQUIRE(shell("casdm train small.toml --set train.total_images=4", folder.path()).status == 0);
+  tensors[3].second = tensors[3].second.clone();
+  tensors[3].second.view({-1})[1] = std::nan("");
+  write_torch(folder.path() / "diverged.pt", tensors);
+  NamedTensors prefixed;
+  for (const auto& [name, tensor] : tensors) prefixed.emplace_back("theta." + name, tensor);
+  write_safetensors(folder.path() / "diverged.safetensors", prefixed);
+  const std::string init =
+      "casdm train small.toml --set run.name=init --set "
+      "'init=[{module=\"theta\",from=\"diverged.safetensors\"}]'";
+  for (const std::string& command :
+       {std::string("casdm import diverged.pt --out out.safetensors --set attention_order=legacy"),
+        std::string("casdm import diverged.safetensors --strip theta. --out out.safetensors --set attention_order=new"),
+        init,
+        std::string("casdm export runs/small --module theta --weights diverged.safetensors --out out.safetensors")}) {
+    const Outcome outcome = shell(command, folder.path());
+    CHECK_MESSAGE(outcome.status == 1, command << "\n" << outcome.err);
+    CHECK_MESSAGE(has(outcome.err, "the tensor \"" + tensors[3].first + "\" holds NaN, in 1 of "), outcome.err);
+    CHECK_FALSE(fs::exists(folder.path() / "out.safetensors"));
+  }
+  tensors[3].second.view({-1})[1] = INFINITY;
+  write_torch(folder.path() / "infinite.pt", tensors);
+  const Outcome infinite =
+      shell("casdm import infinite.pt --out out.safetensors --set attention_order=legacy", folder.path());
+  CHECK_MESSAGE(infinite.status == 0, infinite.err);
+  CHECK_MESSAGE(has(infinite.err, "\"" + tensors[3].first + "\" holds infinite numbers"), infinite.err);
 }

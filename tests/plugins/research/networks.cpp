@@ -81,11 +81,33 @@ class Conditioned final : public Layers {
   Tensor in_, out_;
 };
 
-/// Images in floating point, each with a blurred one to condition on.
-class Pairs final : public Dataset {
+/// Cut off from its weights by mistake.
+class Detached final : public Layers {
  public:
   using Options = NoOptions;
-  Pairs(const Options&, const Spec& spec) : shape_(spec.image) {}
+  Detached(const Options&, const Spec& spec) : Layers(spec.seed) {
+    weight_ = layer("weight", {spec.out_channels, spec.image.channels, 3, 3});
+  }
+  Tensor forward(const Tensor& x, const Tensor&, const Condition&) override {
+    return at::conv2d(x, weight_, {}, 1, 1).detach();
+  }
+
+ private:
+  Tensor weight_;
+};
+
+struct PairsOptions {
+  double scale = 0.5;
+  static void describe(Schema<PairsOptions>& s) {
+    s.option("scale", &PairsOptions::scale, "Of the image that is conditioned on.");
+  }
+};
+
+/// Images in floating point, each with a fainter one to condition on.
+class Pairs final : public Dataset {
+ public:
+  using Options = PairsOptions;
+  Pairs(const Options& options, const Spec& spec) : shape_(spec.image), scale_(options.scale) {}
   std::int64_t size() const override { return 12; }
   bool is_floating_point() const override { return true; }
   std::vector<ExtraInfo> extras() const override {
@@ -98,7 +120,7 @@ class Pairs final : public Dataset {
     for (std::size_t i = 0; i < count; ++i) {
       const double wave = std::sin(0.1 * static_cast<double>(i + 7 * static_cast<std::size_t>(index)));
       example.image.values.push_back(static_cast<float>(wave));
-      example.extras["image"].values.push_back(static_cast<float>(0.5 * wave));
+      example.extras["image"].values.push_back(static_cast<float>(scale_ * wave));
     }
     example.extras["number"].integers = {index};
     return example;
@@ -107,6 +129,7 @@ class Pairs final : public Dataset {
 
  private:
   ImageShape shape_;
+  double scale_;
 };
 
 }  // namespace
@@ -114,6 +137,7 @@ class Pairs final : public Dataset {
 void add_networks(PluginRegistrar& plugin) {
   plugin.add<TinyVit>("tiny_vit", "A plain transformer on patches.");
   plugin.add<Conditioned>("conditioned", "A network that sees a conditioning image.");
+  plugin.add<Detached>("detached", "A network that no gradient reaches.");
   plugin.add<Pairs>("pairs", "Images with an image to condition on.");
 }
 
