@@ -67,7 +67,9 @@ class StateFile {
                                     {"are_all_equal", set.are_all_equal}});
     NamedTensors tensors = flat_state(set.state);
     tensors.emplace_back(kFirstImage, first_image);
-    if (path_.has_parent_path()) fs::create_directories(path_.parent_path());
+    std::error_code failure;
+    if (path_.has_parent_path()) fs::create_directories(path_.parent_path(), failure);
+    if (failure) throw Error(text(path_.parent_path().string(), " cannot be made: ", failure.message()));
     write_checked_tensors(path_, tensors, {{kRecord, to_json(record)}});
   }
 

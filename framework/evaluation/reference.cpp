@@ -3,13 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <iostream>
 
 #include "casdm/atomic_file.h"
 #include "casdm/build_info.h"
 #include "casdm/text.h"
 #include "framework/evaluation/npz_reader.h"
+#include "framework/evaluation/reference_cache.h"
 #include "framework/evaluation/statistics.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/checked_tensors.h"
@@ -144,17 +144,6 @@ Reference read_states(const fs::path& path, const Judges& judges) {
   }
 }
 
-fs::path cache_folder() {
-  const auto from = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value != nullptr ? value : "");
-  };
-  if (const std::string own = from("CASDM_CACHE"); !own.empty()) return fs::path(own) / "references";
-  if (const std::string all = from("XDG_CACHE_HOME"); !all.empty()) return fs::path(all) / "casdm" / "references";
-  if (const std::string home = from("HOME"); !home.empty()) return fs::path(home) / ".cache" / "casdm" / "references";
-  return {};
-}
-
 /// Which metrics the moments of a file serve, and by which; index of `statistics.moments`, or -1.
 std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges& judges) {
   std::vector<std::ptrdiff_t> result;
@@ -263,12 +252,14 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
                            {"count", stream.count},
                            {"program", "casdm " CASDM_SDK_VERSION},
                            {"judges", judges.identity()}});
-  const fs::path folder = options.use_cache ? cache_folder() : fs::path();
-  const fs::path kept = folder.empty() ? fs::path() : folder / (sha256(to_json(all)) + ".safetensors");
+  const ReferenceCache cache;
+  const fs::path kept = options.use_cache ? cache.file(sha256(to_json(all))) : fs::path();
+  const fs::path folder = kept.parent_path();
   std::error_code ignored;
   if (!kept.empty() && fs::exists(kept, ignored)) {
     try {
       reference.state = read_states(kept, judges).state;
+      cache.touch(kept);
       return reference;
     } catch (const Error& error) {
       std::cerr << "warning: the reference is computed again: " << error.what() << '\n';
@@ -293,6 +284,7 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
   try {
     write_states(kept, reference, judges);
     fs::remove(gathering.state_file, ignored);
+    cache.prune();
   } catch (const Error& error) {
     std::cerr << "warning: the reference is not kept for the next time: " << error.what() << '\n';
   }

@@ -26,9 +26,8 @@ struct ReferenceOptions {
   bool use_cache = true;
 };
 
-/// The reference of stored images. Their state is kept in the cache (casdm/references in the folder of
-/// `find_weights`), under a name that is a function of the images, the judges and their weights, so that it is computed
-/// once. A cache that cannot be read or written is only less fast.
+/// The reference of stored images. Their state is kept in the cache (reference_cache.h), under a name that is a
+/// function of the images, the judges and their weights, so that it is computed once.
 Reference reference_of_images(const ImageStream& stream, const Judges& judges, const ReferenceOptions& options);
 
 /// The reference of a file: of `write_reference`, or statistics of another program. Their mean and covariance serve the

@@ -40,6 +40,9 @@ std::string probe(StoredImages& images) {
   return hash.hexadecimal();
 }
 
+/// Pixels in [-1, 1] as 8 bits, each to the nearest. Samples are 8 bits, too.
+at::Tensor rounded(const at::Tensor& image) { return image.add(1).mul_(127.5).round_().clamp_(0, 255).to(at::kByte); }
+
 class DataImages final : public StoredImages {
  public:
   DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset)
@@ -47,6 +50,7 @@ class DataImages final : public StoredImages {
     identity_ = Value(Value::Table{{"data", options_.dataset.table},
                                    {"fingerprint", to_value(fingerprint(*dataset_, options_))},
                                    {"probe", probe(*this)}});
+    if (dataset_->is_floating_point()) identity_.set("rounded", "8 bit");
   }
 
   std::int64_t size() const override { return dataset_->size(); }
@@ -59,7 +63,7 @@ class DataImages final : public StoredImages {
     at::Tensor result =
         at::empty({options_.channels, options_.image_size, options_.image_size}, is_float ? at::kFloat : at::kByte);
     std::memcpy(result.data_ptr(), image.pixels.data(), result.nbytes());
-    return result;
+    return is_float ? rounded(result) : result;
   }
 
  private:

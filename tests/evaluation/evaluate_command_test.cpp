@@ -316,6 +316,42 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
   CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "num").is_null());
 }
 
+TEST_CASE("a reference that is a file keeps its number of images, and that reference_num is left aside is said") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  REQUIRE(evaluate("--reference small.toml --config small.toml --set evaluate.reference_num=50 --write-reference "
+                   "r.safetensors",
+                   folder.path())
+              .status == 0);
+  const Outcome outcome =
+      evaluate("runs/small --num 8 --reference r.safetensors --set evaluate.reference_num=7", folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_MESSAGE(contains(outcome.out, "evaluate.reference_num = 7 is left aside: the reference is a file"),
+                outcome.out);
+  const Value json = json_of(
+      evaluate("runs/small --num 8 --json --reference r.safetensors --set evaluate.reference_num=7", folder.path()));
+  CHECK(entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "reference_num") == Value(50));
+}
+
+TEST_CASE("a floor that cannot be had is refused before the hours in which a run is judged") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  REQUIRE(evaluate("--reference small.toml --config small.toml --set evaluate.reference_num=50 --write-reference "
+                   "r.safetensors",
+                   folder.path())
+              .status == 0);
+  for (const auto& [words, expected] :
+       {std::pair("--floor --reference r.safetensors", "--floor takes two halves of the reference's images"),
+        std::pair("--held-out nowhere.zip --set evaluate.reference_num=50", "nowhere.zip"),
+        std::pair("--held-out small.toml --set evaluate.reference_num=50", "these are the images of the reference")}) {
+    const Outcome outcome = evaluate(std::string("runs/small --num 8 ") + words, folder.path());
+    CHECK_MESSAGE(outcome.status == 2, outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, expected), outcome.err);
+    CHECK_MESSAGE(!contains(outcome.err, "judging ema"), outcome.err);
+    CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
+  }
+}
+
 TEST_CASE("bad input is refused with one message, and nothing is left") {
   const TemporaryFolder folder;
   train_small(folder.path());

@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "casdm/error.h"
 #include "evaluation/judging.h"
 #include "framework/evaluation/record.h"
+#include "framework/evaluation/stored_images.h"
 #include "framework/support/files.h"
 #include "support/components.h"
 
@@ -59,6 +62,26 @@ TEST_CASE("a set that was interrupted ends with the bits of one that was not") {
   CHECK(first_read == 128);
   CHECK(are_equal(whole.state, resumed.state));
   CHECK(whole.of_one_colour == resumed.of_one_colour);
+}
+
+TEST_CASE("a set whose state cannot be kept is judged all the same, and says so when it is interrupted") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kCells);
+  const ImageStream stream = stream_of_tensor(some_images(200));
+  write_file(folder.path() / "file", "");
+  for (const fs::path& state : {folder.path() / "file" / "set.state", fs::path("/dev/full/set.state")}) {
+    GatherOptions options;
+    options.state_file = state;
+    std::int64_t left = 2;
+    options.is_cancelled = [&] { return --left < 0; };
+    std::string message;
+    try {
+      gather(stream, judges, options);
+    } catch (const EvaluationStopped& stopped) {
+      message = stopped.what();
+    }
+    CHECK_MESSAGE(contains(message, "stopped after 128 of 200 images, and these are not kept: "), message);
+  }
 }
 
 TEST_CASE("the state of other images or judges, and an altered one, are refused") {
@@ -181,4 +204,39 @@ TEST_CASE("indices are spread evenly, and more than there are are refused") {
   CHECK(spread(3, 9, "--num", "x") == std::vector<std::int64_t>{0, 3, 6});
   CHECK(spread(0, 3, "--num", "x") == std::vector<std::int64_t>{0, 1, 2});
   CHECK_THROWS_AS(spread(4, 3, "--num", "x"), ConfigError);
+}
+
+TEST_CASE("real images in floating point are judged as the 8-bit pixels nearest to them, as samples are") {
+  class Floats final : public Dataset {
+   public:
+    explicit Floats(float shift) : shift_(shift) {}
+    std::int64_t size() const override { return 2; }
+    bool is_floating_point() const override { return true; }
+    std::string describe(std::int64_t) const override { return "made"; }
+    Example get(std::int64_t index) const override {
+      Example example{.image = {16, 16, 3, {}}};
+      for (int i = 0; i < 16 * 16 * 3; ++i) {
+        const auto pixel = static_cast<float>((i + index) % 256);
+        example.image.values.push_back(std::clamp((pixel + shift_) / 127.5f - 1, -1.0f, 1.0f));
+      }
+      return example;
+    }
+
+   private:
+    float shift_;
+  };
+  DataOptions options;
+  options.image_size = 16;
+  const auto exact = images_of_data(options, std::make_shared<Floats>(0.0f));
+  for (const float shift : {0.0f, 0.4f, -0.4f}) {
+    CAPTURE(shift);
+    const auto images = images_of_data(options, std::make_shared<Floats>(shift));
+    for (std::int64_t i = 0; i < 2; ++i) {
+      const at::Tensor read = images->read(i);
+      CHECK((read.scalar_type() == at::kByte));
+      const at::Tensor expected = (at::arange(16 * 16 * 3) + i).remainder(256).reshape({16, 16, 3}).permute({2, 0, 1});
+      CHECK(read.equal(expected.to(at::kByte)));
+    }
+  }
+  CHECK(exact->identity().find("rounded") != nullptr);
 }

@@ -4,6 +4,9 @@
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
+#include <chrono>
+#include <iterator>
+
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "evaluation/judging.h"
@@ -180,4 +183,47 @@ TEST_CASE("a reference is computed once, and a damaged cache is computed again")
   other.identity.set("name", "another");
   reference_of_images(other, judges, {});
   CHECK(reads == 3 * needed);
+}
+
+TEST_CASE("the cache of references holds what it may, and forgets what was not used for the longest") {
+  const CacheFolder cache;
+  const fs::path folder = cache.path() / "references";
+  const Judges judges = make_judges(kCells);
+  const auto use = [&](const std::string& name) {
+    reference_of_images(stream_of_tensor(some_images(70), name), judges, {});
+  };
+  const auto count = [&] { return std::distance(fs::directory_iterator(folder), fs::directory_iterator()); };
+  const auto now = fs::file_time_type::clock::now();
+  /// The files that are there, as they were used hours ago.
+  const auto age = [&](int hours) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.last_write_time() > now - std::chrono::minutes(30))
+        fs::last_write_time(entry.path(), now - std::chrono::hours(hours));
+    }
+  };
+  use("a");
+  REQUIRE(count() == 1);
+  const fs::path a = fs::directory_iterator(folder)->path();
+  const std::uintmax_t bytes = fs::file_size(a);
+  age(3);
+  use("b");
+  age(2);
+  use("a");  // now the last that was used
+  write_file(folder / "notes.safetensors", std::string(3 * bytes, 'x'));
+  fs::last_write_time(folder / "notes.safetensors", now - std::chrono::hours(9));
+  CHECK(count() == 3);
+  ::setenv("CASDM_CACHE_SIZE", std::to_string(2 * bytes + bytes / 2).c_str(), 1);
+  const std::string said = stderr_of([&] { use("c"); });
+  CHECK_MESSAGE(contains(said, "1 file that was not used for the longest is removed"), said);
+  CHECK(count() == 3);
+  CHECK(fs::exists(a));
+  CHECK(fs::exists(folder / "notes.safetensors"));  // not of the cache
+  ::setenv("CASDM_CACHE_SIZE", "0", 1);
+  use("d");
+  CHECK(count() == 3);
+  for (const char* bad : {"much", "-5", "1.5"}) {
+    ::setenv("CASDM_CACHE_SIZE", bad, 1);
+    CHECK_THROWS_WITH_AS(use("e"), doctest::Contains("CASDM_CACHE_SIZE"), ConfigError);
+  }
+  ::unsetenv("CASDM_CACHE_SIZE");
 }
