@@ -158,6 +158,43 @@ std::size_t baseline_index(const Comparison& comparison, const std::string& base
                          ", or the folder of one of the runs"));
 }
 
+/// The names of the numbers that any run of an arm has.
+std::set<std::string> measures_of(const ComparedArm& arm) {
+  std::set<std::string> names;
+  for (const ComparedRun& run : arm.runs) {
+    if (!run.problem.empty()) continue;
+    for (const Measure& measure : run.record.measures) names.insert(measure.name);
+  }
+  return names;
+}
+
+/// "ARM, seed 1: no loss.eps: it is nan": for each run the numbers that it lacks and that others have, by the reason.
+void add_lacking(const Comparison& comparison, std::vector<std::string>& lines) {
+  constexpr std::size_t kShown = 4;
+  std::set<std::string> all;
+  for (const ComparedArm& arm : comparison.arms) all.merge(measures_of(arm));
+  for (const ComparedArm& arm : comparison.arms) {
+    const std::set<std::string> of_arm = measures_of(arm);
+    for (const ComparedRun& run : arm.runs) {
+      if (!run.problem.empty()) continue;
+      std::map<std::string, std::vector<std::string>> by_reason;
+      for (const std::string& name : all) {
+        if (run.record.find(name) != nullptr) continue;
+        const auto known = run.record.lacking.find(name);
+        if (known != run.record.lacking.end()) by_reason[known->second].push_back(name);
+        if (known == run.record.lacking.end() && of_arm.contains(name))
+          by_reason["it holds none, though other runs of the arm do"].push_back(name);
+      }
+      for (auto& [reason, names] : by_reason) {
+        const std::size_t rest = names.size() - std::min(names.size(), kShown);
+        names.resize(names.size() - rest);
+        lines.push_back(text(arm.name, ", seed ", run.seed, ": no ", join(names, ", "),
+                             rest > 0 ? text(" and ", rest, " more") : "", ": ", reason));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::size_t ComparedArm::successes() const {
@@ -220,6 +257,7 @@ std::vector<std::string> remarks(const Comparison& comparison) {
       for (const std::string& warning : run.record.warnings) warnings[warning].insert(arm.name);
     }
   }
+  add_lacking(comparison, lines);
   for (const auto& [warning, arms] : warnings) {
     const bool is_of_all = arms.size() == comparison.arms.size();
     lines.push_back(is_of_all ? warning : text(join({arms.begin(), arms.end()}, ", "), ": ", warning));

@@ -95,7 +95,7 @@ void add_score(RunRecord& run, const std::string& name, const Value& score, cons
   const Value* lower = score.find("lower_is_better");
   if (value == nullptr || lower == nullptr || !value->is_number() || has(run, name)) return;
   if (!std::isfinite(value->as_number())) {
-    run.warnings.push_back(text(name, " is ", value->as_number()));
+    run.lacking[name] = text("it is ", value->as_number());
     return;
   }
   Measure measure{name, value->as_number(), lower->as_boolean() ? Better::lower : Better::higher, about, {}};

@@ -51,16 +51,18 @@ std::string log_of(const fs::path& folder) {
 }
 
 /// Adds the finite numbers in `value`, at any depth: "loss.eps" of {"loss": {"eps": {"mean": ...}}}.
-void add_numbers(const Value& value, const std::string& name, Better better, std::vector<Measure>& measures) {
-  if (value.is_number() && std::isfinite(value.as_number())) measures.push_back({name, value.as_number(), better});
+void add_numbers(const Value& value, const std::string& name, Better better, RunRecord& run) {
+  if (value.is_null()) run.lacking[name] = "no image at the end of the log is of it";
+  if (value.is_number() && std::isfinite(value.as_number())) run.measures.push_back({name, value.as_number(), better});
+  if (value.is_number() && !std::isfinite(value.as_number())) run.lacking[name] = text("it is ", value.as_number());
   if (value.is_array()) {
     for (std::size_t i = 0; i < value.as_array().size(); ++i) {
-      add_numbers(value.as_array()[i], text(name, ".", i + 1), better, measures);
+      add_numbers(value.as_array()[i], text(name, ".", i + 1), better, run);
     }
   }
   if (!value.is_table()) return;
   for (const auto& [key, member] : value.as_table()) {
-    if (key != kHistogram) add_numbers(member, key == "mean" ? name : text(name, ".", key), better, measures);
+    if (key != kHistogram) add_numbers(member, key == "mean" ? name : text(name, ".", key), better, run);
   }
 }
 
@@ -99,10 +101,10 @@ RunRecord read_run_record(const fs::path& folder) {
   const std::array<std::pair<const char*, Better>, 3> groups = {
       {{"loss", Better::lower}, {"statistic", Better::unknown}, {"grad_norm", Better::unknown}}};
   for (const auto& [name, better] : groups) {
-    if (const Value* group = last.find(name)) add_numbers(*group, name, better, run.measures);
+    if (const Value* group = last.find(name)) add_numbers(*group, name, better, run);
   }
   for (const char* name : {"seconds", "images_per_second"}) {
-    if (const Value* value = last.find(name)) add_numbers(*value, name, Better::unknown, run.measures);
+    if (const Value* value = last.find(name)) add_numbers(*value, name, Better::unknown, run);
   }
   return run;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,10 +32,11 @@ struct RunRecord {
   std::filesystem::path path;
   Value config;  ///< config.toml
   std::int64_t seed = 0;
-  std::int64_t images = 0;        ///< seen at the last line of the log
-  std::int64_t total_images = 0;  ///< of the experiment
-  double seconds = 0;             ///< of training
-  std::vector<Measure> measures;  ///< of evaluations, then of the log's last line
+  std::int64_t images = 0;                          ///< seen at the last line of the log
+  std::int64_t total_images = 0;                    ///< of the experiment
+  double seconds = 0;                               ///< of training
+  std::vector<Measure> measures;                    ///< of evaluations, then of the log's last line
+  std::map<std::string, std::string> lacking = {};  ///< names of measures that it has no number for, and why
   std::vector<std::string> warnings = {};
 
   bool is_complete() const { return images >= total_images; }

@@ -96,6 +96,30 @@ TEST_CASE("the difference of two arms is the mean of the differences at equal se
   CHECK_FALSE(x0.of(1)->is_best);  // it is not sure
 }
 
+TEST_CASE("a number that a run lacks and others have is named with the run and the reason") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  const auto edited = [&](const std::string& run, const std::string& before, const std::string& after) {
+    const std::string log = text("runs/", run, "/metrics.jsonl");
+    std::string content = read_file(folder.path() / log);
+    const std::size_t at = content.rfind(before);
+    REQUIRE(at != std::string::npos);
+    folder.write(log, content.replace(at, before.size(), after));
+  };
+  const auto said = [](const std::string& part) {
+    const std::vector<std::string> lines = remarks(compare_runs(kRuns, ""));
+    return std::count_if(lines.begin(), lines.end(), [&](const auto& line) { return line.find(part) == 0; });
+  };
+  CHECK(said("better, seed") + said("plain, seed") == 0);  // what no run has is missing from none
+  edited("better-s1", "{\"gate\":{\"mean\":0.5}}", "{\"gate\":{\"mean\":{\"$numberDouble\":\"NaN\"}}}");
+  edited("plain-s2", "{\"phi\":0.25}", "{\"phi\":null}");
+  edited("plain-s0", ",\"grad_norm\":{\"phi\":0.25}", "");
+  CHECK(said("better, seed 1: no statistic.gate: it is nan") == 1);
+  CHECK(said("plain, seed 2: no grad_norm.phi: no image at the end of the log is of it") == 1);
+  CHECK(said("plain, seed 0: no grad_norm.phi: it holds none, though other runs of the arm do") == 1);
+  CHECK(said("better, seed") + said("plain, seed") == 3);
+}
+
 TEST_CASE("the best is marked where the interval of its difference excludes 0, and nowhere else") {
   const TemporaryFolder folder;
   for (const int seed : {0, 1, 2}) {
