@@ -310,10 +310,14 @@ std::string report_of(const fs::path& folder) {
   return html_page(text(subject.comparison.title, " - casdm report"), body);
 }
 
+bool is_report(const fs::path& file) {
+  std::error_code ignored;
+  return fs::is_regular_file(file, ignored) && read_file(file).find(kMark) != std::string::npos;
+}
+
 void refuse_other_page(const std::string& command, const fs::path& file) {
   std::error_code ignored;
-  if (!fs::exists(fs::symlink_status(file, ignored))) return;
-  if (fs::is_regular_file(file, ignored) && read_file(file).find(kMark) != std::string::npos) return;
+  if (!fs::exists(fs::symlink_status(file, ignored)) || is_report(file)) return;
   throw ConfigError(text(command, ": ", file.string(), " was not written by `casdm report` and is not replaced; ",
                          "move it away, or choose another name"));
 }

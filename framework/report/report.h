@@ -10,6 +10,9 @@ namespace casdm {
 /// gives the same page. Throws ConfigError when `folder` is neither, Error when it cannot be read.
 std::string report_of(const std::filesystem::path& folder);
 
+/// Whether `file` is a page that this or an earlier version has written.
+bool is_report(const std::filesystem::path& file);
+
 /// Throws ConfigError when `file` is there and not a page that this or an earlier version has written.
 void refuse_other_page(const std::string& command, const std::filesystem::path& file);
 

@@ -9,7 +9,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <regex>
 #include <vector>
 
 #include "casdm/error.h"
@@ -135,6 +137,9 @@ std::string scalars(const Value& value, const std::string& tag) {
   return result;
 }
 
+constexpr const char* kVersion = "brain.Event:2";
+constexpr const char* kExperiment = "experiment";  // of the text in each file
+
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 std::uint32_t masked_checksum(std::string_view data) {
@@ -159,6 +164,15 @@ std::string as_code(const std::string& content) {
 
 }  // namespace
 
+bool is_event_file_of_ours(const fs::path& path) {
+  static const std::regex form(R"(events\.out\.tfevents\.[0-9]+\..+\.[0-9]+)");
+  std::error_code ignored;
+  if (!std::regex_match(path.filename().string(), form) || !fs::is_regular_file(path, ignored)) return false;
+  std::string start(1024, '\0');
+  std::ifstream(path, std::ios::binary).read(start.data(), static_cast<std::streamsize>(start.size()));
+  return start.find(kVersion) < 64 && start.find(kExperiment) != std::string::npos;
+}
+
 std::string event_record(std::string_view data) {
   const std::string length = little_endian(static_cast<std::uint64_t>(data.size()));
   return text(length, little_endian(masked_checksum(length)), data, little_endian(masked_checksum(data)));
@@ -177,12 +191,12 @@ void EventFile::open(std::int64_t images) {
   path_ = folder_ / text("events.out.tfevents.", static_cast<std::int64_t>(now()), ".", host, ".", ::getpid());
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (descriptor_ < 0) throw Error(text(path_.string(), " cannot be written: ", std::strerror(errno)));
-  write(0, bytes_field(field::kEventVersion, "brain.Event:2"));
+  write(0, bytes_field(field::kEventVersion, kVersion));
   if (resumed_at_ > 0) {
     write(resumed_at_ + 1,
           bytes_field(field::kEventSession, integer_field(field::kSessionStatus, field::kSessionStart)));
   }
-  write(images, bytes_field(field::kEventSummary, words("experiment", as_code(config_))));
+  write(images, bytes_field(field::kEventSummary, words(kExperiment, as_code(config_))));
 }
 
 void EventFile::write(std::int64_t images, const std::string& content) {

@@ -42,6 +42,9 @@ class EventFile {
   int descriptor_ = -1;
 };
 
+/// Whether the file has such a name, and begins as this program begins one.
+bool is_event_file_of_ours(const std::filesystem::path& path);
+
 /// `data` as TensorFlow's record: length, checksum of the length, data, checksum of the data; both checksums are
 /// CRC-32C, rotated and offset.
 std::string event_record(std::string_view data);

@@ -1,11 +1,16 @@
 #include "framework/training/remove_run.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/report/report.h"
+#include "framework/reporting/event_file.h"
+#include "framework/reporting/image_files.h"
+#include "framework/support/files.h"
 #include "framework/support/folder_hold.h"
 #include "framework/support/run_contents.h"
 #include "framework/training/checkpoint_files.h"
@@ -22,6 +27,27 @@ bool is_number(const std::string& name) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
 }
 
+/// Whether init.json is one of the program's: for each module where its weights came from.
+bool is_init_record(const fs::path& file) {
+  try {
+    const Value record = from_json(read_file(file));
+    const Value::Table& modules = record.as_table();
+    return std::all_of(modules.begin(), modules.end(), [](const Value::Member& module) {
+      return module.second.is_table() && module.second.find("sha256") != nullptr;
+    });
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Whether what has a name of the program's is not another's of that name.
+bool is_made_by_us(const fs::path& file) {
+  const std::string name = file.filename().string();
+  if (name == "report.html") return is_report(file);
+  if (name == "init.json") return is_init_record(file);
+  return !name.starts_with("events.out.") || is_event_file_of_ours(file);
+}
+
 /// Whether the program writes such an entry into the folder `place` of a run.
 bool is_ours(const std::string& place, const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string();
@@ -34,10 +60,10 @@ bool is_ours(const std::string& place, const fs::directory_entry& entry) {
     return images.size() == 12 && is_number(images) && (rest.empty() || is_aside) && entry.is_directory();
   }
   const bool is_png = entry.path().extension() == ".png" && is_number(entry.path().stem().string());
-  if (place == "samples") return is_png && entry.is_regular_file();
+  if (place == "samples") return is_png && is_png_of_ours(entry.path());
   if (place == "evaluation") return is_of_evaluations(name) && entry.is_regular_file();
   if (name.starts_with(".tmp-") || !is_of_run(name)) return false;
-  return is_folder_of_run(name) ? entry.is_directory() : entry.is_regular_file();
+  return is_folder_of_run(name) ? entry.is_directory() : entry.is_regular_file() && is_made_by_us(entry.path());
 }
 
 [[noreturn]] void refuse(const fs::path& stranger, const fs::path& folder) {

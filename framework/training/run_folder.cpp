@@ -118,6 +118,11 @@ RunFolder RunFolder::open(const fs::path& path) {
     const fs::path above = path.lexically_normal() / ".." / "..";
     const bool is_of_run =
         fs::is_regular_file(path / "state.json", failure) && fs::is_regular_file(above / "config.toml", failure);
+    if (!fs::exists(path, failure)) {
+      const std::string near = near_path(path.lexically_normal());
+      throw ConfigError(text(quoted(path.string()), " does not exist",
+                             near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
+    }
     throw ConfigError(
         text(path.string(), " is not a run folder: it holds no config.toml",
              is_of_run ? text(". It is a checkpoint; give its run, ", fs::canonical(above).string()) : ""));
@@ -137,11 +142,13 @@ void RunFolder::remove_if_unused() const {
 
 void RunFolder::lock() {
   if (lock_) return;
-  if (fs::is_symlink(fs::symlink_status(checkpoints()))) {
-    throw ConfigError(text(checkpoints().string(), " is a link to ", quoted(fs::read_symlink(checkpoints()).string()),
-                           ": a training keeps a run's checkpoints in the run itself, so that another run, such as a "
-                           "copy of this one, does not write and remove among them. Move them here, or move the whole "
-                           "run to where there is room, and link to the run"));
+  for (const fs::path& folder : {checkpoints(), samples(), ema(), path_ / "evaluation"}) {
+    if (!fs::is_symlink(fs::symlink_status(folder))) continue;
+    throw ConfigError(
+        text(folder.string(), " is a link to ", quoted(fs::read_symlink(folder).string()),
+             ": a training keeps what a run makes in the run itself, so that another run, such as a copy "
+             "of this one, does not write and remove among it, and that it can be set aside when the run "
+             "goes back. Move it here, or move the whole run to where there is room, and link to the run"));
   }
   lock_ = locked(path_);
   for (const fs::path& folder : {path_, checkpoints(), samples(), ema()}) remove_leftovers(folder);

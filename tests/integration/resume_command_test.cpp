@@ -367,7 +367,9 @@ TEST_CASE("files of the user's in a run are left alone whatever their names begi
   CHECK_FALSE(fs::exists(run / "evaluation/000000000099-ema-0123456789abcdef.json"));
 
   const std::string again = "casdm train small.toml --overwrite";
-  for (const char* name : {"evaluation/notes.json", "evaluation/x.state"}) {
+  for (const char* name :
+       {"evaluation/notes.json", "evaluation/x.state", "samples/20261126.png", "report.html", "init.json",
+        "events.out.tfevents.1764000000.myhost.4242.0", "events.out.tfevents.notes.txt"}) {
     for (const fs::path& file : mine) fs::remove(file);
     write_file(run / name, "mine");
     const Outcome refused = trained.run(again);
@@ -385,16 +387,27 @@ TEST_CASE("files of the user's in a run are left alone whatever their names begi
   CHECK(trained.run(again).status == 0);
 }
 
-TEST_CASE("a run whose checkpoints are a link is not trained on, since they may be another's") {
+TEST_CASE(
+    "a run of which a folder is a link is not trained on: what is there may be another's, and cannot be set aside") {
   const Trained trained;
   const fs::path runs = trained.folder.path() / "runs";
-  fs::rename(runs / "small/checkpoints", trained.folder.path() / "big");
-  fs::create_directory_symlink(trained.folder.path() / "big", runs / "small/checkpoints");
-  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=32");
-  CHECK(outcome.status == 2);
-  CHECK_MESSAGE(contains(outcome.err, "runs/small/checkpoints is a link to "), outcome.err);
-  CHECK_FALSE(fs::exists(trained.folder.path() / "big/000000000032"));
-  CHECK(trained.run("casdm sample runs/small --num 1 --out s").status == 0);
+  const std::string on = std::string(kResume) + " --set train.total_images=32";
+  for (const char* name : {"checkpoints", "samples", "ema", "evaluation"}) {
+    const fs::path folder = runs / "small" / name, big = trained.folder.path() / "big";
+    const bool was_there = fs::exists(folder);
+    if (was_there) fs::rename(folder, big);
+    if (!was_there) fs::create_directory(big);
+    fs::create_directory_symlink(big, folder);
+    const Outcome outcome = trained.run(on);
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(contains(outcome.err, std::string("runs/small/") + name + " is a link to "), outcome.err);
+    CHECK_FALSE(fs::exists(big / "000000000032"));
+    CHECK(trained.run("casdm sample runs/small --num 1 --overwrite --out s").status == 0);
+    fs::remove(folder);
+    if (was_there) fs::rename(big, folder);
+    fs::remove_all(big);
+  }
+  CHECK(trained.run(on).status == 0);
 }
 
 TEST_CASE("a log that is a pipe is not waited for") {
@@ -403,6 +416,40 @@ TEST_CASE("a log that is a pipe is not waited for") {
       "rm runs/small/metrics.jsonl && mkfifo runs/small/metrics.jsonl && timeout 20 casdm report runs/small");
   CHECK(outcome.status == 1);
   CHECK_MESSAGE(contains(outcome.err, "metrics.jsonl is not a regular file"), outcome.err);
+}
+
+TEST_CASE("a key that gives the head other parameters is named where a checkpoint does not fit any more") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string network =
+      "theta={type=\"unet\",channels=8,channel_mult=[1,2],num_res_blocks=1,attention_resolutions=[8],groups=4}";
+  struct Case {
+    std::string head, more, set, key;
+  };
+  for (const Case& c :
+       {Case{"type=\"edm\",learned_weight=false,",
+             "--set 'noise={type=\"edm\"}' --set 'sampler={type=\"heun\",num_inference_steps=2}' ",
+             "head.learned_weight=true", "head.learned_weight: false -> true"},
+        Case{"type=\"edm\",learned_weight=true,",
+             "--set 'noise={type=\"edm\"}' --set 'sampler={type=\"heun\",num_inference_steps=2}' ",
+             "head.learned_weight=false", "head.learned_weight: true -> false"},
+        Case{"type=\"single\",", "", "head.variance=learned_range", "head.variance: \"fixed\" -> \"learned_range\""},
+        Case{"type=\"single\",", "", "head.theta.channels=16", "head.theta.channels: 8 -> 16"}}) {
+    CAPTURE(c.set);
+    fs::remove_all(folder.path() / "runs");
+    const Outcome begun = shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0 " + c.more +
+                                    "--set 'head={" + c.head + network + "}'",
+                                folder.path());
+    REQUIRE_MESSAGE(begun.status == 0, begun.err);
+    for (const std::string& command : {std::string("casdm train --resume runs/small --set train.total_images=16"),
+                                       std::string("casdm sample runs/small --num 1 --out s")}) {
+      // Sampling needs no module that only weighs losses.
+      if (command.starts_with("casdm sample") && c.set == "head.learned_weight=false") continue;
+      const Outcome outcome = shell(command + " --set " + c.set, folder.path());
+      CHECK_MESSAGE(outcome.status != 0, command);
+      CHECK_MESSAGE(contains(outcome.err, c.key), outcome.err);
+    }
+  }
 }
 
 TEST_CASE("networks of other options than were trained are refused where no shape shows it") {
@@ -448,6 +495,38 @@ TEST_CASE("weights of a run whose outputs meant something else are taken with a 
   const std::string head =
       trained.run("casdm train single.toml --set run.name=head" + from + "train.total_images=4").err;
   CHECK_MESSAGE(contains(head, "[head] was {\"type\":\"head_diffusion/cascade\""), head);
+}
+
+TEST_CASE("weights of another run take its meaning with them, whoever reads them") {
+  const Trained trained;
+  const std::string averages = " --set 'ema.also=[{name=\"p05\",sigma_rel=0.05},{name=\"p10\",sigma_rel=0.1}]' ";
+  REQUIRE(trained
+              .run("casdm train small.toml --set run.name=path --set noise.type=linear --set "
+                   "ema.snapshot_every_images=4 --set train.total_images=8" +
+                   averages)
+              .status == 0);
+  REQUIRE(trained.run("casdm ema runs/path --sigma-rel 0.07 --out average.safetensors").status == 0);
+  const std::string said = "noise.type: \"noise_beta/linear\" -> \"noise_beta/cosine\"";
+  for (const std::string weights : {"average.safetensors", "runs/path/checkpoints/000000000008/ema.safetensors"}) {
+    CAPTURE(weights);
+    const std::string of = " --weights " + weights;
+    const Outcome sample = trained.run("casdm sample runs/small --num 1 --overwrite --out s" + of);
+    CHECK_MESSAGE(sample.status == 0, sample.err);
+    const Outcome exported =
+        trained.run("casdm export runs/small --module theta --overwrite --out theta.safetensors" + of);
+    CHECK_MESSAGE(exported.status == 0, exported.err);
+    for (const std::string& err : {sample.err, exported.err})
+      CHECK_MESSAGE(contains(err, weights + " was trained for other settings:\n  " + said), err);
+    // What was exported says so again, where it is taken for the path of the run it was exported from.
+    const std::string init =
+        "casdm train small.toml --overwrite --set run.name=init --set train.total_images=4 --set "
+        "'init=[{module=\"theta\",from=\"theta.safetensors\"}]'";
+    const Outcome begun = trained.run(init);
+    CHECK_MESSAGE(begun.status == 0, begun.err);
+    CHECK_MESSAGE(contains(begun.err, said), begun.err);
+  }
+  const Outcome own = trained.run("casdm export runs/path --module theta --overwrite --out theta.safetensors");
+  CHECK_MESSAGE(!contains(own.err, "other settings"), own.err);
 }
 
 TEST_CASE("config check and --dry-run find what would train nothing, and warn of what trains less than it says") {
