@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "casdm/error.h"
@@ -92,7 +93,8 @@ std::string describe(const Dataset& dataset) {
   };
   std::string result = counted(dataset.size(), "image", "images");
   if (dataset.num_classes() > 0) result += ", " + counted(dataset.num_classes(), "class", "classes");
-  const std::string left_out = dataset.left_out();
+  std::string left_out = dataset.left_out();
+  std::replace(left_out.begin(), left_out.end(), '\n', ' ');
   return left_out.empty() ? result : result + "; " + left_out;
 }
 

@@ -1,10 +1,21 @@
 #include "framework/data/reading_record.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "casdm/text.h"
 
 namespace casdm {
+
+namespace {
+
+/// What a plugin says is a part of a line of the host's, and begins none of its own.
+std::string one_line(std::string words) {
+  std::replace(words.begin(), words.end(), '\n', ' ');
+  return words;
+}
+
+}  // namespace
 
 bool ReadingRecord::is_unreadable(std::int64_t index) const {
   const std::lock_guard lock(mutex_);
@@ -14,16 +25,16 @@ bool ReadingRecord::is_unreadable(std::int64_t index) const {
 void ReadingRecord::leave_out(std::int64_t index, const std::string& name, const std::string& message) {
   const std::lock_guard lock(mutex_);
   if (!unreadable_.insert(index).second) return;
-  warnings_.push_back(text("skipped an image: ", message));
+  warnings_.push_back(text("skipped an image: ", one_line(message)));
   // What is left of the message without the image's name is the same for all images of one fault.
   const std::size_t found = message.find(name);
   const std::size_t reason = found == std::string::npos ? 0 : message.find_first_not_of(": ", found + name.size());
-  ++reasons_[reason == std::string::npos ? message : message.substr(reason)];
+  ++reasons_[one_line(reason == std::string::npos ? message : message.substr(reason))];
 }
 
 void ReadingRecord::remark(std::int64_t index, const std::string& words) {
   const std::lock_guard lock(mutex_);
-  remarks_[words].insert(index);
+  remarks_[one_line(words)].insert(index);
 }
 
 std::vector<std::string> ReadingRecord::take_warnings() {

@@ -69,7 +69,12 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 void require_exists(const fs::path& path, const std::string& what) {
   std::error_code failure;
-  if (fs::exists(path, failure)) return;
+  const fs::file_status status = fs::status(path, failure);
+  if (fs::is_regular_file(status) || fs::is_directory(status)) return;
+  if (fs::exists(status)) {
+    throw ConfigError(text("path = '", path.string(), "': expected ", what,
+                           ", got something that is neither a file nor a folder, such as a pipe or a device"));
+  }
   if (failure && failure != std::errc::no_such_file_or_directory && failure != std::errc::not_a_directory) {
     throw ConfigError(text("path = '", path.string(), "': ", failure.message()));
   }

@@ -13,7 +13,7 @@ struct FoundFile {
   std::filesystem::path path;
 };
 
-/// Throws ConfigError when there is nothing at `path`, naming what lies beside it.
+/// Throws ConfigError when there is nothing at `path`, naming what lies beside it, or what can block whoever opens it.
 /// @param what  what was looked for: "the zip archive"
 void require_exists(const std::filesystem::path& path, const std::string& what);
 

@@ -162,3 +162,20 @@ TEST_CASE("a cache that cannot fit is refused with what to change") {
     CHECK_MESSAGE(message.find(part) != std::string::npos, message);
   }
 }
+
+TEST_CASE("an extra of an image that is missing, of another size or not finite is named") {
+  const ExtraInfo info{"depth", {2}, false, false};
+  Example example;
+  const auto refused = [&](const char* expected) {
+    CHECK_THROWS_WITH_AS(prepared_extra(info, example), doctest::Contains(expected), Error);
+  };
+  refused("the extra \"depth\" is missing");
+  example.extras["depth"].values = {1};
+  refused("has 1 values and 0 integers; expected 2 values");
+  for (const float bad : {std::nanf(""), INFINITY}) {
+    example.extras["depth"].values = {1, bad};
+    refused("the extra \"depth\" has values that are not finite");
+  }
+  example.extras["depth"].values = {1, 2};
+  CHECK(prepared_extra(info, example).size() == 8);
+}

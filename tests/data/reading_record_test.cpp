@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include "framework/reporting/progress.h"
+#include "support/captured.h"
+
 using namespace casdm;
+using casdm::testing::stderr_of;
 
 using Lines = std::vector<std::string>;
 
@@ -35,4 +39,17 @@ TEST_CASE("remarks count images, not readings, and are said when they change") {
   CHECK(record.take_summary().empty());
   record.remark(1, "are upside down");
   CHECK(record.take_summary() == Lines{"3 of 9 images are upside down"});
+}
+
+TEST_CASE("what a plugin says of its images cannot move the cursor, colour the terminal or forge a line") {
+  ReadingRecord record(2);
+  record.remark(0, "are \x1b[31mred\nevaluated before: nothing");
+  const std::string said = stderr_of([&] {
+    Progress progress("reading", 2, "images");
+    for (const std::string& line : record.take_summary()) progress.say(line);
+    progress.update(1, "a\rb");
+  });
+  CHECK(said.find('\x1b') == std::string::npos);
+  CHECK(said.find("1 of 2 images are ") != std::string::npos);
+  CHECK(said.find("\nevaluated before") == std::string::npos);
 }

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -280,4 +281,16 @@ TEST_CASE("CIFAR-10 that is not there says what was looked for") {
 
   message = message_of<ConfigError>([&] { open_cifar10(folder.path() / "none.tar.gz"); });
   CHECK_MESSAGE(message.find("expected CIFAR-10, as a folder or a tar archive") != std::string::npos, message);
+}
+
+TEST_CASE("a pipe or a device in place of a data set is refused, not waited for") {
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo((folder.path() / "pipe").c_str(), 0600) == 0);
+  for (const fs::path& path : {folder.path() / "pipe", fs::path("/dev/zero")}) {
+    for (const std::string type : {"cifar10", "zip", "folder"}) {
+      CAPTURE(type);
+      CHECK_THROWS_WITH_AS(make<Dataset>(type, "path = \"" + path.string() + "\"", {ImageShape::square(3, 32)}),
+                           doctest::Contains("neither a file nor a folder"), ConfigError);
+    }
+  }
 }
