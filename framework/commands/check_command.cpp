@@ -13,16 +13,19 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = R"(usage: casdm plugins check FILE [--strict] [--filter TEXT] [--json]
+constexpr const char* kUsage = R"(usage: casdm plugins check FILE [--strict] [--device NAME] [--filter TEXT] [--json]
 
 Runs the conformance tests on every component of a plugin library: the contract of its interface,
 gradients against central differences, finiteness, state, randomness, threads. Each test has a
 process and a time limit of its own, so a plugin that crashes or hangs fails that test alone.
-A component is tested only if it can be made: give options without a default by --set. Exit
-status: 0 when every test passed or does not apply, 1 when one failed or could not be run.
+A component is tested only if it can be made: give options without a default by --set. With
+--device it also computes there, must give the same as on the CPU and never make the host wait;
+the device stand-in takes the place of CUDA on machines without a GPU. Exit status: 0 when every
+test passed or does not apply, 1 when one failed or could not be run.
 
   casdm plugins check build/metric_mine.so
   casdm plugins check build/metric_mine.so --strict --filter mine/gradient --seed 3
+  casdm plugins check build/metric_mine.so --device stand-in
   casdm plugins check build/dataset_mine.so --set mine/path=images
 )";
 
@@ -55,7 +58,9 @@ int check_command(const std::vector<std::string>& arguments) {
           "seed", whole_number("seed", seed, 0), "of the random images and directions, to reproduce a failure")(
           "timeout", real_number("timeout", timeout, 0), "seconds a test may take; default: 120")(
           "set", po::value<std::vector<std::string>>()->value_name("C/KEY=VALUE"),
-          "an option of component C; repeatable")("json", "print JSON");
+          "an option of component C; repeatable")("device", po::value<std::string>()->value_name("NAME"),
+                                                  "stand-in, cuda or cuda:1: the tests of a device, too")("json",
+                                                                                                          "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   conformance::RunOptions options;
@@ -63,6 +68,7 @@ int check_command(const std::vector<std::string>& arguments) {
   options.is_strict = parsed->count("strict") > 0;
   if (parsed->count("filter") > 0) options.filter = (*parsed)["filter"].as<std::string>();
   options.overrides = words(*parsed, "set");
+  if (parsed->count("device") > 0) options.device = (*parsed)["device"].as<std::string>();
   options.seed = static_cast<std::uint64_t>(seed.value_or(0));
   options.timeout = timeout.value_or(120);
   const bool as_json = parsed->count("json") > 0;

@@ -15,9 +15,10 @@ namespace casdm::conformance {
 void call_backbone(Caller& caller) {
   auto network = caller.make<Backbone>({kImage, kChannels, {}, caller.subject.seed()});
   caller.read_state(*network);
+  caller.place(*network);
   caller.run("train", [&] { network->train(true); });
-  const Tensor x = images(1).requires_grad_(true);
-  const Tensor t = at::arange(kBatch, at::kFloat) * 7 + 3;
+  const Tensor x = caller.placed(images(1)).requires_grad_(true);
+  const Tensor t = caller.placed(at::arange(kBatch, at::kFloat) * 7 + 3);
   Condition condition;
   for (std::int64_t i = 0; i < kBatch; ++i) condition.dropout.seeds.push_back(static_cast<std::uint64_t>(i));
   Tensor y;
@@ -35,9 +36,11 @@ void call_backbone(Caller& caller) {
 void call_head(Caller& caller) {
   const Subject& subject = caller.subject;
   auto head = caller.make<CascadeHead>({kImage, {}, stand_in_schedule(), &subject.factory(), subject.seed()});
-  caller.run("modules", [&] { head->modules(); });
+  std::vector<NamedModule> modules;
+  caller.run("modules", [&] { modules = head->modules(); });
+  for (const NamedModule& module : modules) caller.place(*module.module);
   caller.run("gradients_are_separate", [&] { head->gradients_are_separate(); });
-  const TrainingBatch batch = training_batch(subject.seed());
+  const TrainingBatch batch = training_batch(subject.seed(), caller.device);
   Tensor total;
   caller.run("losses", [&] {
     for (const LossTerm& term : head->losses(batch, OneMetric()).terms) {
@@ -64,12 +67,14 @@ void call_metric(Caller& caller) {
   if (size > kImageSize)
     metric = caller.make<MetricLoss>({ImageShape::square(kChannels, size), &caller.subject.factory()});
   caller.read_state(*metric);
+  caller.place(*metric);
   caller.run("train", [&] { metric->train(false); });
-  const Tensor prediction = images(1, size).requires_grad_(true);
+  const Tensor prediction = caller.placed(images(1, size)).requires_grad_(true);
+  const Tensor real = caller.placed(images(2, size));
   std::vector<Tensor> target;
   {
     const at::NoGradGuard no_grad;
-    caller.run("prepare", [&] { target = metric->prepare(images(2, size)); });
+    caller.run("prepare", [&] { target = metric->prepare(real); });
   }
   Tensor value;
   caller.run("distance", [&] { value = metric->distance_in(prediction, target, {}); });
@@ -99,8 +104,8 @@ void call_sampler(Caller& caller) {
   caller.run("plan", [&] { plan = sampler->plan(); });
   caller.run("initial_scale", [&] { scale = sampler->initial_scale(); });
   caller.run("start", [&] { sampler->start(); });
-  const Tensor clean = images(3) * 0.9;
-  Tensor x = images(4) * scale;
+  const Tensor clean = caller.placed(images(3) * 0.9);
+  Tensor x = caller.placed(images(4) * scale);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     Tensor input;
     caller.run("model_input", [&] { input = sampler->model_input(x, i); });
@@ -112,7 +117,7 @@ void call_sampler(Caller& caller) {
     step.estimate.eps =
         stand_in_schedule()->predict_eps_from_x0(input, at::full({clean.size(0)}, plan[i].t, clean.options()), clean);
     step.estimate.x0_from_eps = clean;
-    if (plan[i].needs_noise) step.noise = images(5 + i);
+    if (plan[i].needs_noise) step.noise = caller.placed(images(5 + i));
     caller.run("step", [&] { x = sampler->step(step); });
   }
   caller.keep(x);
@@ -155,15 +160,17 @@ void call_augmentation(Caller& caller) {
   const at::NoGradGuard no_grad;
   auto augmentation = caller.make<Augmentation>({kImage});
   caller.run("label_size", [&] { augmentation->label_size(); });
+  const Tensor x = caller.placed(images(1));
   Augmented result;
-  caller.run("apply", [&] { result = augmentation->apply(images(1), {1, 2}); });
+  caller.run("apply", [&] { result = augmentation->apply(x, {1, 2}); });
   caller.keep(result.images);
   caller.keep(result.labels);
   caller.destroy(augmentation);
 }
 
-std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec) {
-  Caller caller{subject, run, keeps_spec};
+std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec,
+                                    c10::Device device) {
+  Caller caller{subject, run, keeps_spec, device};
   if (const Suite* suite = find_suite(subject.entry().kind)) suite->call(caller);
   return std::move(caller.results);
 }

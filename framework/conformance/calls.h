@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "framework/composition/model.h"
 #include "framework/conformance/conformance.h"
 
 namespace casdm::conformance {
@@ -42,6 +43,7 @@ struct Caller {
   const Subject& subject;
   const CallRunner& run;
   bool keeps_spec;
+  c10::Device device;
   std::vector<Tensor> results = {};
 
   template <class K>
@@ -61,6 +63,10 @@ struct Caller {
     if (tensor.defined()) results.push_back(tensor.detach().clone());
   }
 
+  /// The inputs of a call lie where the component computes.
+  Tensor placed(const Tensor& tensor) const { return tensor.to(device); }
+  void place(const Module& module) const { move_to(module, device); }
+
   void read_state(const Module& module) {
     run("parameters", [&] { module.parameters(); });
     run("buffers", [&] { module.buffers(); });
@@ -79,6 +85,8 @@ void call_timesteps(Caller& caller);
 /// Makes every call that the host makes of a component of this kind, in the host's order: constructor first, destructor
 /// last. Returns the tensors that came back, for comparison.
 /// @param keeps_spec  false: the Spec cannot be read any more once the constructor has returned
-std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec = true);
+/// @param device      where networks, metrics, samplers, augmentations and optimizers are given their tensors
+std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec = true,
+                                    c10::Device device = c10::Device(c10::kCPU));
 
 }  // namespace casdm::conformance

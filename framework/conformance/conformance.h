@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,15 +34,23 @@ class NotTested : public Error {
   using Error::Error;
 };
 
+/// Where the tests of `--device` compute.
+struct TestDevice {
+  c10::Device device;
+  /// Where the host waits for the device in `work`, in words; empty: nowhere. Null: nobody counts.
+  std::string (*waits_in)(const std::function<void()>& work) = nullptr;
+};
+
 /// One component under test.
 class Subject {
  public:
   /// @param overrides  "component/option=value" or "option=value", for options without a usable default
   Subject(const PluginHost& host, const FoundPlugin& plugin, const ComponentEntry& entry,
-          const std::vector<std::string>& overrides, std::uint64_t seed);
+          const std::vector<std::string>& overrides, std::uint64_t seed, const TestDevice& device);
 
   const ComponentEntry& entry() const { return entry_; }
   std::uint64_t seed() const { return seed_; }
+  const TestDevice& device() const { return device_; }
 
   /// The component with the options of `table` over the defaults; slots for other components hold
   /// small stand-ins. Throws NotTested when an option has neither default nor example.
@@ -66,6 +75,7 @@ class Subject {
   const ComponentEntry& entry_;
   std::vector<std::string> overrides_;
   std::uint64_t seed_;
+  TestDevice device_;
   std::filesystem::path folder_;  ///< that relative paths are meant in
   std::shared_ptr<StandInFactory> factory_;
 };
@@ -80,6 +90,13 @@ struct Test {
 
 /// The tests that suit every kind.
 std::vector<Test> common_tests();
+
+/// Those that need a device other than the CPU.
+std::vector<Test> device_tests();
+
+/// The device `name`: "cpu", "cuda", or "stand-in" for the library that takes CUDA's place. Throws Error where there is
+/// none.
+TestDevice test_device(const std::string& name);
 
 /// Those, and the tests of each kind.
 std::vector<Test> tests();

@@ -196,11 +196,12 @@ void call(Caller& caller) {
   std::vector<std::string> names;
   caller.run("info", [&] { names = all_names(network->info()); });
   caller.read_state(*network);
+  caller.place(*network);
   caller.run("train", [&] { network->train(false); });
-  const Tensor x = images(1).requires_grad_(true);
+  const Tensor x = caller.placed(images(1)).requires_grad_(true);
   NamedTensors features;
   caller.run("extract", [&] { features = network->extract(x, names); });
-  Tensor total = at::zeros({});
+  Tensor total = caller.placed(at::zeros({}));
   for (const auto& [name, value] : features) {
     caller.keep(value);
     total = total + value.square().sum();

@@ -37,10 +37,10 @@ Tensor values(const std::string& name, at::IntArrayRef shape, std::uint64_t seed
   return at::randn(shape, make_generator(derive_seed(seed, name)), at::kFloat);
 }
 
-Optimizer::Spec spec_of(const Shapes& shapes, std::uint64_t seed) {
+Optimizer::Spec spec_of(const Shapes& shapes, std::uint64_t seed, c10::Device device = c10::Device(c10::kCPU)) {
   NamedTensors parameters;
   for (const auto& [name, shape] : shapes) parameters.emplace_back(name, at::empty(shape));
-  Optimizer::Spec spec = flat_parameters(parameters, c10::Device(c10::kCPU));
+  Optimizer::Spec spec = flat_parameters(parameters, device);
   for (OptimizedParameter& parameter : spec.parameters) {
     parameter.role = role_of(parameter.name, parameter.weight.sizes());
     parameter.weight.copy_(values(parameter.name, parameter.weight.sizes(), seed));
@@ -188,7 +188,7 @@ void descends(const Subject& subject) {
 
 void call(Caller& caller) {
   const at::NoGradGuard no_grad;
-  const Optimizer::Spec spec = spec_for(caller.subject);
+  const Optimizer::Spec spec = spec_of(kShapes, caller.subject.seed(), caller.device);
   auto optimizer = caller.make<Optimizer>(spec);
   caller.read_state(*optimizer);
   for (int step = 0; step < kSteps; ++step) {

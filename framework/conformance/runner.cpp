@@ -47,7 +47,7 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
              const RunOptions& options, std::string& message) {
   try {
     const PluginHost host(catalog, {}, PluginHost::Probing::off);
-    test.run(Subject(host, plugin, entry, options.overrides, options.seed));
+    test.run(Subject(host, plugin, entry, options.overrides, options.seed, test_device(options.device)));
     return kPassed;
   } catch (const Skip& skip) {
     message = skip.what();
@@ -98,9 +98,13 @@ std::vector<Result> run(const RunOptions& options, void (*on_result)(const Resul
   const PluginCatalog catalog = PluginCatalog::of_library(options.library);
   const FoundPlugin& plugin = catalog.plugins().front();
   if (!plugin.problem.empty()) throw PluginError(text(plugin.path.string(), " ", plugin.problem));
+  std::vector<Test> all = tests();
+  if (options.device != "cpu") {
+    for (const Test& test : device_tests()) all.push_back(test);
+  }
   std::vector<Result> results;
   for (const ComponentEntry& entry : plugin.description.components) {
-    for (const Test& test : tests()) {
+    for (const Test& test : all) {
       if (!test.kind.empty() && test.kind != entry.kind) continue;
       if (test.is_strict && !options.is_strict) continue;
       if (text(entry.name, "/", test.name).find(options.filter) == std::string::npos) continue;

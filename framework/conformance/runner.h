@@ -13,6 +13,7 @@ struct RunOptions {
   std::uint64_t seed = 0;
   double timeout = 60;  ///< seconds a test may take
   bool is_strict = false;
+  std::string device = "cpu";  ///< of `test_device`; another than the CPU: its tests too
 };
 
 struct Result {

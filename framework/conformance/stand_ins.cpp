@@ -112,11 +112,12 @@ std::vector<LossTerm> OneMetric::evaluate(const Tensor& prediction, const Traini
   return {{kName, (prediction - batch.target).abs().mean({1, 2, 3}), kWeight, module}};
 }
 
-TrainingBatch training_batch(std::uint64_t seed) {
+TrainingBatch training_batch(std::uint64_t seed, c10::Device device) {
   at::Generator generator = make_generator(derive_seed(seed, "head batch"));
   const Tensor x0 = images(1);
   const Tensor t = at::arange(kBatch, at::kLong) * 30 + 20;
-  TrainingBatch batch = noised_batch(*stand_in_schedule(), x0, t, at::empty_like(x0).normal_(0, 1, generator));
+  const Tensor eps = at::empty_like(x0).normal_(0, 1, generator);
+  TrainingBatch batch = noised_batch(*stand_in_schedule(), x0.to(device), t.to(device), eps.to(device));
   for (std::int64_t i = 0; i < kBatch; ++i)
     batch.seeds.push_back(derive_seed(seed, "image", static_cast<std::uint64_t>(i)));
   return batch;

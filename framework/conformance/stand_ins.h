@@ -89,7 +89,7 @@ class OneMetric final : public MetricTerms {
 };
 
 /// A batch for heads, with seeds, from which each module's dropout follows.
-TrainingBatch training_batch(std::uint64_t seed);
+TrainingBatch training_batch(std::uint64_t seed, c10::Device device = c10::Device(c10::kCPU));
 
 /// Fills every parameter with small noise, so that zero-initialised layers pass gradients on.
 void perturb(const Module& module, std::uint64_t seed);

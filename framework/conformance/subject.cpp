@@ -63,10 +63,11 @@ void merge(Value& target, const Value& source) {
 }  // namespace
 
 Subject::Subject(const PluginHost& host, const FoundPlugin& plugin, const ComponentEntry& entry,
-                 const std::vector<std::string>& overrides, std::uint64_t seed)
+                 const std::vector<std::string>& overrides, std::uint64_t seed, const TestDevice& device)
     : plugin_(plugin),
       entry_(entry),
       seed_(seed),
+      device_(device),
       folder_(std::filesystem::current_path()),
       factory_(std::make_shared<StandInFactory>(host)) {
   for (const std::string& override : overrides) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "images.h"
 #include "resampling.h"
@@ -22,7 +23,7 @@ constexpr double kOffset = 0.1;     // the authors add it to the size that posit
 /// Scaling of [0, 1] by the mean and deviation of ImageNet.
 Tensor standardised(const Tensor& x) {
   const auto per_channel = [&](at::ArrayRef<double> values) {
-    return at::tensor(values, at::kDouble).view({1, 3, 1, 1}).to(x.options());
+    return to_device(at::tensor(values, at::kDouble).view({1, 3, 1, 1}).to(x.scalar_type()), x.device());
   };
   return ((x + 1) / 2 - per_channel({0.485, 0.456, 0.406})) / per_channel({0.229, 0.224, 0.225});
 }

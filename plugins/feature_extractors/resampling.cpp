@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/on_device.h"
 #include "casdm/text.h"
 
 namespace casdm::feature_extractors {
@@ -71,7 +72,9 @@ Tensor resampling_weights(std::int64_t from, std::int64_t to, ExtractorResize me
 
 Tensor resized(const Tensor& images, std::int64_t size, ExtractorResize method) {
   if (images.size(2) == size && images.size(3) == size) return images;
-  const auto weights = [&](std::int64_t from) { return resampling_weights(from, size, method).to(images.options()); };
+  const auto weights = [&](std::int64_t from) {
+    return to_device(resampling_weights(from, size, method).to(images.scalar_type()), images.device());
+  };
   return at::matmul(weights(images.size(2)), at::matmul(images, weights(images.size(3)).t()));
 }
 

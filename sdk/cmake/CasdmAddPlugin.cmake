@@ -75,7 +75,7 @@ function(casdm_add_plugin name)
   if(TARGET casdm::command)
     list(TRANSFORM arg_CHECK_SET PREPEND "--set=")
     add_test(NAME ${name}_conformance
-      COMMAND casdm::command plugins check "$<TARGET_FILE:${name}>" ${arg_CHECK_SET})
+      COMMAND casdm::command plugins check "$<TARGET_FILE:${name}>" --device stand-in ${arg_CHECK_SET})
   endif()
 endfunction()
 

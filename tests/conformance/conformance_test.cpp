@@ -18,6 +18,7 @@ Result check(const std::string& component, const std::string& test, const char* 
   options.library = library;
   options.overrides = set;
   options.is_strict = true;
+  if (test.find("the_device") != std::string::npos) options.device = "stand-in";
   options.filter = component + "/" + test;
   options.timeout = component == "hangs" ? 3 : 60;
   const std::vector<Result> results = run(options);
@@ -143,6 +144,13 @@ TEST_CASE("an error of LibTorch's is one message, without the stack of calls") {
   CHECK(result.outcome == "failed");
   CHECK(result.message.find("mat1 and mat2") != std::string::npos);
   CHECK_MESSAGE(result.message.find("frame #") == std::string::npos, result.message);
+}
+
+TEST_CASE("a metric that works on the CPU alone, or makes the host wait, is found without a GPU") {
+  fails("cpu_only", "computes_alike_on_the_device", "failed", "distance fails on the device");
+  fails("waits", "never_waits_for_the_device", "failed", "the host waits for the device in distance (1 waits");
+  CHECK(check("waits", "computes_alike_on_the_device").outcome == "passed");
+  CHECK(check("cpu_only", "trains_nothing").outcome == "passed");
 }
 
 TEST_CASE("what is not broken passes") {

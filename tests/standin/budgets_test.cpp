@@ -7,11 +7,12 @@
 #include "cuda/components.h"
 #include "cuda/device.h"
 #include "framework/sampling/generate.h"
-#include "standin/standin.h"
+#include "framework/standin/standin.h"
 #include "training/small_run.h"
 
 using namespace casdm;
 using namespace casdm::testing;
+using namespace casdm::standin;
 
 namespace {
 

@@ -1,14 +1,14 @@
 #include <doctest/doctest.h>
 
 #include "cuda/device.h"
-#include "standin/standin.h"
+#include "framework/standin/standin.h"
 
 namespace casdm::testing {
 
 namespace {
 
 const c10::Device selected = [] {
-  use_cuda_backend(cuda_standin());
+  use_cuda_backend(standin::cuda_standin());
   RunOptions run;
   run.device = "cuda";
   return select_device(run).device;

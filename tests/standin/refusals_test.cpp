@@ -7,11 +7,12 @@
 #include "casdm/on_device.h"
 #include "casdm/random.h"
 #include "cuda/device.h"
-#include "standin/standin.h"
+#include "framework/standin/standin.h"
 #include "support/components.h"
 
 using namespace casdm;
 using namespace casdm::testing;
+using namespace casdm::standin;
 
 namespace {
 

@@ -101,6 +101,16 @@ struct NeedsSize {
   }
 };
 
+struct CpuOnly {
+  static Tensor apply(const Tensor& a, const std::vector<Tensor>& b) { return l2(a, b) * at::ones({a.size(0)}); }
+};
+
+struct Waits {
+  static Tensor apply(const Tensor& a, const std::vector<Tensor>& b) {
+    return l2(a, b) * (a.detach().abs().max().item<double>() > 0 ? 1 : 2);
+  }
+};
+
 template <class Formula>
 class BrokenLoss final : public MetricLoss {
  public:
@@ -257,6 +267,8 @@ CASDM_PLUGIN(plugin) {
   plugin.add<BrokenLoss<InPlace>>("in_place", "It changes the prediction.");
   plugin.add<BrokenLoss<ConsumesTheTarget>>("consumes_the_target", "It changes what prepare returned.");
   plugin.add<BrokenLoss<NeedsSize>>("needs_size", "It needs 7 px and does not say so.");
+  plugin.add<BrokenLoss<CpuOnly>>("cpu_only", "It makes a tensor on the CPU, wherever the images are.");
+  plugin.add<BrokenLoss<Waits>>("waits", "It reads a number back from the device.");
   plugin.add<PerThread>("per_thread", "It keeps something per thread.");
   plugin.add<Meddler>("meddler", "It changes something of the process.");
   plugin.add<KeepsItsSpec>("keeps_its_spec", "It reads its Spec after the constructor.");

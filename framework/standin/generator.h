@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 /// A generator of the device, which draws as the CPU's does.
 class DeviceGenerator final : public c10::GeneratorImpl {
@@ -30,4 +30,4 @@ class DeviceGenerator final : public c10::GeneratorImpl {
   std::uint64_t offset_ = 0;
 };
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

@@ -8,9 +8,9 @@
 #include <string>
 #include <string_view>
 
-#include "standin/counts.h"
-#include "standin/generator.h"
-#include "standin/on_host.h"
+#include "framework/standin/counts.h"
+#include "framework/standin/generator.h"
+#include "framework/standin/on_host.h"
 
 namespace at::native {
 
@@ -23,7 +23,7 @@ Tensor& set_tensor_(Tensor& self, const Tensor& source);
 
 }  // namespace at::native
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 namespace {
 
@@ -242,4 +242,4 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
 
 }  // namespace
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 inline const c10::Device kStandIn(c10::kCUDA, 0);
 
@@ -32,4 +32,4 @@ c10::Storage same_memory(const c10::Storage& storage, c10::Device device);
 /// The most bytes that were allocated at a time.
 std::int64_t peak_device_memory();
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

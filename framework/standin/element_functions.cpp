@@ -1,4 +1,4 @@
-#include "standin/element_functions.h"
+#include "framework/standin/element_functions.h"
 
 #include <ATen/ATen.h>
 #include <dlfcn.h>
@@ -12,11 +12,11 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/standin/counts.h"
+#include "framework/standin/on_host.h"
 #include "framework/support/shell_word.h"
-#include "standin/counts.h"
-#include "standin/on_host.h"
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 namespace {
 
@@ -51,8 +51,10 @@ Loop compiled(const ElementFunction& function, std::size_t inputs, std::size_t n
   std::ofstream(source) << kBefore << function.source << "\nextern \"C\" void run(long count, const int* const* in, "
                         << "const int* numbers, int* out) {\n  for (long i = 0; i < count; ++i) out[i] = "
                         << function.name << "<int>(" << arguments(inputs, numbers) << ");\n}\n";
-  const std::string command = text(CASDM_TEST_COMPILER, " -std=c++20 -O2 -ffp-contract=off -shared -fPIC -o ",
-                                   shell_word(library.string()), " ", shell_word(source.string()));
+  const char* compiler = std::getenv("CXX");
+  const std::string command =
+      text(compiler == nullptr ? "c++" : compiler, " -std=c++20 -O2 -ffp-contract=off -shared -fPIC -o ",
+           shell_word(library.string()), " ", shell_word(source.string()));
   const int status = std::system(command.c_str());
   void* handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   std::filesystem::remove_all(folder);
@@ -87,4 +89,4 @@ at::Tensor run_element_function(const ElementFunction& function, const std::vect
   return on_host.result(result);
 }
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

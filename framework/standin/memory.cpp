@@ -1,4 +1,4 @@
-#include "standin/memory.h"
+#include "framework/standin/memory.h"
 
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
@@ -10,10 +10,10 @@
 #include <new>
 #include <vector>
 
-#include "standin/counts.h"
-#include "standin/standin.h"
+#include "framework/standin/counts.h"
+#include "framework/standin/standin.h"
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 namespace {
 
@@ -211,4 +211,4 @@ const bool is_registered = [] {
 
 }  // namespace
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

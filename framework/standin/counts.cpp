@@ -1,12 +1,12 @@
-#include "standin/counts.h"
+#include "framework/standin/counts.h"
 
 #include <mutex>
 
 #include "casdm/text.h"
 #include "framework/loading/crash_message.h"
-#include "standin/standin.h"
+#include "framework/standin/standin.h"
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 namespace {
 
@@ -100,4 +100,4 @@ std::string describe_waits(const DeviceUse& use) {
   return result;
 }
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

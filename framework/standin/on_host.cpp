@@ -1,12 +1,12 @@
-#include "standin/on_host.h"
+#include "framework/standin/on_host.h"
 
 #include <ATen/core/TensorBody.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/TensorImpl.h>
 
-#include "standin/counts.h"
+#include "framework/standin/counts.h"
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 namespace {
 
@@ -76,4 +76,4 @@ void OnHost::result(c10::IValue& value) {
   }
 }
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

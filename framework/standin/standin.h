@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -14,8 +15,8 @@
 /// It shows where the host waits for the device and how much it asks of it, and finds code that works on the CPU alone.
 /// It says nothing about speed, about the rounding of cuBLAS and cuDNN, and about races between streams.
 ///
-/// A program that links this library has the device from its start.
-namespace casdm::testing {
+/// A program that links this library has the device from its start; `casdm plugins check --device stand-in` loads it.
+namespace casdm::standin {
 
 /// What was asked of the device. An operator counts once, however many kernels a GPU would launch for it; views and
 /// allocations do not count.
@@ -51,4 +52,13 @@ class GuardedDeviceMemory {
 /// For use_cuda_backend of framework/device/device.h.
 const casdm_cuda_backend& cuda_standin();
 
-}  // namespace casdm::testing
+/// What a program that loads the library gets from casdm_standin_entry.
+struct Entry {
+  const casdm_cuda_backend* backend;
+  /// Where the host waits for the device in `work`, as describe_waits has it; empty: nowhere.
+  std::string (*waits_in)(const std::function<void()>& work);
+};
+
+}  // namespace casdm::standin
+
+extern "C" const casdm::standin::Entry* casdm_standin_entry();

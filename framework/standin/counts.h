@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 void count_launch(const std::string& name);
 void count_allocation();
@@ -13,4 +13,4 @@ void count_free_copy();
 /// @param reason  "copy to the device"; the component whose code the thread runs is added
 void count_wait(const std::string& reason, std::int64_t bytes = 0);
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

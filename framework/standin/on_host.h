@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "standin/memory.h"
+#include "framework/standin/memory.h"
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 /// The arguments and results of one operator, as the CPU's kernels take and give them: tensors of the device appear as
 /// tensors of the CPU on the same memory, and what those kernels make becomes the device's.
@@ -64,4 +64,4 @@ void OnHost::argument(c10::IValue& value, const Takes& takes) {
   }
 }
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin

@@ -4,11 +4,11 @@
 
 #include <atomic>
 
-#include "standin/counts.h"
-#include "standin/generator.h"
-#include "standin/memory.h"
+#include "framework/standin/counts.h"
+#include "framework/standin/generator.h"
+#include "framework/standin/memory.h"
 
-namespace casdm::testing {
+namespace casdm::standin {
 
 namespace {
 
@@ -60,7 +60,7 @@ C10_REGISTER_GUARD_IMPL(CUDA, Guard)
 DeviceGenerator::DeviceGenerator(at::Generator on_cpu)
     : GeneratorImpl(kStandIn, c10::DispatchKeySet(c10::DispatchKey::CUDA)), on_cpu_(std::move(on_cpu)) {}
 
-}  // namespace casdm::testing
+}  // namespace casdm::standin
 
 /// The name is that under which LibTorch looks for them.
 class CUDAHooks final : public at::CUDAHooksInterface {
@@ -78,18 +78,18 @@ class CUDAHooks final : public at::CUDAHooksInterface {
   void setCurrentDevice(at::DeviceIndex) const override {}
   at::DeviceIndex exchangeDevice(at::DeviceIndex) const override { return 0; }
   at::DeviceIndex maybeExchangeDevice(at::DeviceIndex) const override { return 0; }
-  void deviceSynchronize(at::DeviceIndex) const override { casdm::testing::count_wait("the device"); }
+  void deviceSynchronize(at::DeviceIndex) const override { casdm::standin::count_wait("the device"); }
 
   at::Generator getNewGenerator(at::DeviceIndex) const override {
-    return at::make_generator<casdm::testing::DeviceGenerator>(at::detail::createCPUGenerator());
+    return at::make_generator<casdm::standin::DeviceGenerator>(at::detail::createCPUGenerator());
   }
   const at::Generator& getDefaultGenerator(at::DeviceIndex) const override {
     static const at::Generator generator = getNewGenerator(0);
     return generator;
   }
-  at::Allocator* getPinnedMemoryAllocator() const override { return casdm::testing::pinned_allocator(); }
-  at::Allocator* getCUDADeviceAllocator() const override { return casdm::testing::device_allocator(); }
-  bool isPinnedPtr(const void* data) const override { return casdm::testing::is_pinned(data); }
+  at::Allocator* getPinnedMemoryAllocator() const override { return casdm::standin::pinned_allocator(); }
+  at::Allocator* getCUDADeviceAllocator() const override { return casdm::standin::device_allocator(); }
+  bool isPinnedPtr(const void* data) const override { return casdm::standin::is_pinned(data); }
 };
 
 namespace at {

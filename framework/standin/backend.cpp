@@ -1,0 +1,42 @@
+#include <cstring>
+
+#include "framework/standin/element_functions.h"
+#include "framework/standin/memory.h"
+#include "framework/standin/standin.h"
+
+namespace casdm::standin {
+
+namespace {
+
+int device_count() { return 1; }
+
+std::string waits_in(const std::function<void()>& work) {
+  const DeviceUse before = device_use();
+  work();
+  const DeviceUse use = device_use() - before;
+  return use.waits == 0 ? "" : describe_waits(use);
+}
+
+casdm_cuda_device device(int) {
+  casdm_cuda_device result{};
+  std::strcpy(result.name, "stand-in");
+  result.major = 9;
+  result.memory = std::int64_t{1} << 33;
+  result.driver = 13000;
+  result.peak_memory = peak_device_memory();
+  return result;
+}
+
+}  // namespace
+
+const casdm_cuda_backend& cuda_standin() {
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device, run_element_function};
+  return backend;
+}
+
+}  // namespace casdm::standin
+
+const casdm::standin::Entry* casdm_standin_entry() {
+  static const casdm::standin::Entry entry = {&casdm::standin::cuda_standin(), casdm::standin::waits_in};
+  return &entry;
+}
