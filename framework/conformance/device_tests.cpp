@@ -12,6 +12,7 @@
 #include "framework/device/device.h"
 #include "framework/loading/dependencies.h"
 #include "framework/standin/standin.h"
+#include "framework/support/exception_message.h"
 
 namespace casdm::conformance {
 
@@ -43,7 +44,7 @@ void computes_alike_on_the_device(const Subject& subject) {
         try {
           work();
         } catch (const std::exception& error) {
-          throw Failure(text(name, " fails on the device, with tensors of the CPU it does not: ", error.what()));
+          throw Failure(text(name, " fails on the device, with tensors of the CPU it does not: ", exception_message(error)));
         }
       },
       /*keeps_spec=*/true, subject.device().device);

@@ -27,7 +27,7 @@ void change(const Change& change_use) {
   change_use(record().use);
 }
 
-/// " in 'edm'", or "" in code of the host.
+/// " in 'NAME'", or "" in code of the host.
 std::string in_component() {
   const char* component = set_running(nullptr);
   set_running(component);

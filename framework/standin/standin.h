@@ -28,7 +28,7 @@ struct DeviceUse {
   std::int64_t free_copies = 0;   ///< to or from pinned memory, for which nobody waits
   std::int64_t allocations = 0;
   std::map<std::string, std::int64_t> operators;  ///< launches by name: "aten::add.Tensor"
-  std::map<std::string, std::int64_t> reasons;    ///< waits by what was waited for: "copy to the device in 'edm'"
+  std::map<std::string, std::int64_t> reasons;    ///< waits by what was waited for: "copy to the device in 'NAME'"
 };
 
 /// Since the program started.
@@ -37,7 +37,7 @@ DeviceUse device_use();
 /// What was asked between two calls of device_use().
 DeviceUse operator-(const DeviceUse& after, const DeviceUse& before);
 
-/// "3 waits: 2 x copy to the device in 'edm', 1 x number in ..."
+/// "3 waits: 2 x copy to the device in 'NAME', 1 x number in ..."
 std::string describe_waits(const DeviceUse& use);
 
 /// While it lives, code outside of the device's kernels that touches the device's memory ends with SIGSEGV.

@@ -2,6 +2,7 @@
 
 #include "casdm/feature_extractor.h"
 #include "casdm/plugin.h"
+#include "casdm/resize.h"
 
 namespace {
 
@@ -32,8 +33,11 @@ class TemplateNameExtractor : public casdm::FeatureExtractor {
     casdm::NamedTensors result;
     for (const std::string& name : names) {
       const std::int64_t cells = name == "cells" ? options_.cells : 1;
-      const Tensor mean = at::adaptive_avg_pool2d(x, {cells, cells});
-      const Tensor variance = at::adaptive_avg_pool2d(x.square(), {cells, cells}) - mean.square();
+      const auto average = [&](const Tensor& values) {
+        return casdm::resized(values, cells, cells, casdm::Interpolation::area);
+      };
+      const Tensor mean = average(x);
+      const Tensor variance = average(x.square()) - mean.square();
       // The square root of 0 has no derivative.
       const Tensor features = at::cat({mean, (variance.clamp_min(0) + 1e-6).sqrt()}, 1);
       result.emplace_back(name, name == "cells" ? features : features.flatten(1));
