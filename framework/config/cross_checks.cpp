@@ -168,6 +168,32 @@ class CrossChecks {
       if (metric.input_range[0] >= metric.input_range[1]) {
         problem(path + ".input_range", does_not_rise(metric.input_range));
       }
+      noise_range(metric, path);
+      if (metric.crop > options_.data.image_size) {
+        problem(path + ".crop", text("expected at most data.image_size = ", options_.data.image_size, ", got ",
+                                     metric.crop, ": a crop is cut before images are resized"));
+      }
+    }
+  }
+
+  void noise_range(const MetricOptions& metric, const std::string& path) const {
+    if (metric.noise_range.has_value() != metric.noise_unit.has_value()) {
+      if (metric.noise_unit) {
+        problem(path + ".noise_unit",
+                "it is the unit of noise_range, which is not there; add noise_range = [low, high]");
+      } else {
+        problem(path + ".noise_range",
+                "its unit is missing; add noise_unit = \"flow_time\", \"log_snr\" or \"t_fraction\"");
+      }
+      return;
+    }
+    if (!metric.noise_range) return;
+    const std::array<double, 2>& ends = *metric.noise_range;
+    if (!(ends[0] < ends[1])) {
+      problem(path + ".noise_range", does_not_rise(ends));
+    } else if (*metric.noise_unit != NoiseUnit::log_snr && (ends[0] < 0 || ends[1] > 1)) {
+      problem(path + ".noise_range",
+              text("in the unit \"", to_string(*metric.noise_unit), "\" it lies within [0, 1], got ", range(ends)));
     }
   }
 

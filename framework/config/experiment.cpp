@@ -54,14 +54,50 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
   s.option("name", &MetricOptions::name, "Name in logs (`metric.<name>`); empty: the component's name.");
   s.option("weight", &MetricOptions::weight, "Factor of the metric in the objective.").at_least(0);
   s.option("t_range", &MetricOptions::t_range,
-           "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the noisiest 30 %.")
+           "Part of the diffusion the metric acts on, as fractions of T: [0, 0.7] leaves out the last 30 % of the "
+           "timesteps. Another schedule has another noise there; noise_range does not depend on it.")
       .range(0, 1);
+  OptionSpec& noise = s.option("noise_range", &MetricOptions::noise_range,
+                               "Noise that the metric acts on, in noise_unit; where t_range is given, both hold.");
+  noise.element.front().may_be_infinite();
+  s.option(
+      "noise_unit", &MetricOptions::noise_unit,
+      "Unit of noise_range, which needs it. `flow_time`: sigma / (alpha + sigma), 0 the image, 1 noise, the time of "
+      "a rectified flow of the same signal-to-noise ratio; `log_snr`: log(alpha^2 / sigma^2), falling with the "
+      "noise; `t_fraction`: fractions of T, as t_range.");
   s.option(
       "t_weight", &MetricOptions::t_weight,
       "Weight by timestep: `uniform`, or `alpha_bar`, the signal's part of the variance, A_t (fades with the noise).");
+  s.option("mean", &MetricOptions::mean,
+           "`batch`: images that the metric does not act on count as 0 in the objective, so that a narrow range weighs "
+           "little; `active`: the mean over those it acts on.");
   s.option("warmup_images", &MetricOptions::warmup_images, "The weight rises linearly from 0 over this many images.")
       .at_least(0)
       .in_unit("images");
+  s.option("until_images", &MetricOptions::until_images,
+           "The metric ends after this many images, and is neither computed nor recorded after; 0: never.")
+      .at_least(0)
+      .in_unit("images");
+  s.option("every", &MetricOptions::every,
+           "The metric is computed in every nth step alone, there with n times its weight.")
+      .range(1, 1 << 20)
+      .in_unit("steps");
+  s.option("share", &MetricOptions::share,
+           "Part of the images, drawn at random, that the metric is computed for. They count for all.")
+      .greater_than(0)
+      .maximum = 1;
+  s.option("normalise", &MetricOptions::normalise,
+           "`self`: each image's gradient is divided by (distance + 0.001)^normalise_power, so that large distances do "
+           "not outweigh small ones. Records keep the distance.");
+  s.option("normalise_power", &MetricOptions::normalise_power, "Power of normalise = \"self\".").range(0, 2);
+  s.option(
+      "balance", &MetricOptions::balance,
+      "`squared_error`: each image's gradient at the prediction is made as long as that of the mean squared error, "
+      "so that `weight` is their ratio. Costs one more backward pass through the metric.");
+  s.option("crop", &MetricOptions::crop,
+           "Both images are cut to this size at one random place before all else; 0: they are whole.")
+      .range(0, 4096)
+      .in_unit("px");
   s.option("resize", &MetricOptions::resize, "Resize both images bilinearly to this before the metric; 0: as they are.")
       .range(0, 4096)
       .in_unit("px");

@@ -58,14 +58,56 @@ constexpr auto choices_of(MetricWeight) {
   return choices<MetricWeight>({{uniform, "uniform"}, {alpha_bar, "alpha_bar"}});
 }
 
+/// What a metric's noise_range counts: framework/training/metric_selection.h.
+enum class NoiseUnit { log_snr, flow_time, t_fraction };
+
+constexpr auto choices_of(NoiseUnit) {
+  using enum NoiseUnit;
+  return choices<NoiseUnit>({{log_snr, "log_snr"}, {flow_time, "flow_time"}, {t_fraction, "t_fraction"}});
+}
+
+/// What a metric is averaged over: all images of a batch, or those that it is applied to.
+enum class MetricMean { batch, active };
+
+constexpr auto choices_of(MetricMean) {
+  using enum MetricMean;
+  return choices<MetricMean>({{batch, "batch"}, {active, "active"}});
+}
+
+/// What a metric's gradient is divided by: nothing, or a power of its value.
+enum class MetricNormalisation { none, self };
+
+constexpr auto choices_of(MetricNormalisation) {
+  using enum MetricNormalisation;
+  return choices<MetricNormalisation>({{none, "none"}, {self, "self"}});
+}
+
+/// What a metric's gradient is made as long as: nothing, or that of the squared error.
+enum class MetricBalance { none, squared_error };
+
+constexpr auto choices_of(MetricBalance) {
+  using enum MetricBalance;
+  return choices<MetricBalance>({{none, "none"}, {squared_error, "squared_error"}});
+}
+
 /// One of [[metrics]]: a metric component and how the host applies it.
 struct MetricOptions {
   ComponentConfig metric;
   std::string name;
   double weight = 0.1;
   std::array<double, 2> t_range = {0.0, 1.0};
+  std::optional<std::array<double, 2>> noise_range;
+  std::optional<NoiseUnit> noise_unit;
   MetricWeight t_weight = MetricWeight::uniform;
+  MetricMean mean = MetricMean::batch;
   Count warmup_images = 0;
+  Count until_images = 0;
+  std::int64_t every = 1;
+  double share = 1.0;
+  MetricNormalisation normalise = MetricNormalisation::none;
+  double normalise_power = 1.0;
+  MetricBalance balance = MetricBalance::none;
+  std::int64_t crop = 0;
   std::int64_t resize = 0;
   std::array<double, 2> input_range = {-1.0, 1.0};
 

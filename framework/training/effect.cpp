@@ -112,6 +112,11 @@ std::vector<std::string> weak_settings(const Experiment& options) {
   }
   for (std::size_t i = 0; i < options.metrics.size(); ++i) {
     const MetricOptions& metric = options.metrics[i];
+    if (metric.weight > 0 && metric.until_images > 0 && metric.until_images < metric.warmup_images) {
+      found.push_back(text("metrics.", i, ".until_images ends the metric before its warm-up does: its weight rises to ",
+                           number(metric.weight * part_of(metric.until_images, metric.warmup_images)), " of ",
+                           number(metric.weight)));
+    }
     if (metric.weight == 0 || metric.warmup_images <= total) continue;
     found.push_back(text("metrics.", i, ".warmup_images is longer than train.total_images = ", total,
                          ": the weight of the metric rises to ",

@@ -11,10 +11,11 @@
 
 #include "casdm/error.h"
 #include "casdm/on_device.h"
-#include "casdm/resize.h"
 #include "casdm/text.h"
 #include "framework/composition/attributed.h"
 #include "framework/device/device.h"
+#include "framework/training/gradient_factors.h"
+#include "framework/training/metric_input.h"
 
 namespace casdm {
 
@@ -33,32 +34,9 @@ class WithoutAutocast {
   bool was_;
 };
 
-/// What the metric is fed: resized, and mapped from [-1, 1] to its input range.
-Tensor fitted(Tensor image, const MetricOptions& options) {
-  const std::int64_t size = options.resize;
-  if (size > 0 && image.size(-1) != size) {
-    image = size < image.size(-1) ? resized(image, size, size, Interpolation::bilinear)
-                                  : at::upsample_bilinear2d(image, {size, size}, /*align_corners=*/false);
-  }
-  const auto [low, high] = options.input_range;
-  if (low == -1 && high == 1) return image;
-  return (image + 1) * ((high - low) / 2) + low;
-}
-
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
 
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
-
-/// Whether a timestep, as a part of the way from the clean image to the last one, lies in the range: one that may be
-/// drawn.
-bool holds_timestep(const std::array<double, 2>& t_range, const TimeRange& times) {
-  const auto part = [&](double t) { return (t - times.clean) / (times.last - times.clean); };
-  if (!times.is_whole) return t_range[1] > part(times.first);
-  for (auto t = static_cast<std::int64_t>(times.first); t <= static_cast<std::int64_t>(times.last); ++t) {
-    if (part(static_cast<double>(t)) >= t_range[0] && part(static_cast<double>(t)) <= t_range[1]) return true;
-  }
-  return false;
-}
 
 /// One distance for each image; of a metric that compares the batch as a whole, its number for each of them.
 Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
@@ -115,7 +93,7 @@ MetricContext part_of(MetricContext context, const Tensor& chosen, const Tensor&
 void check(const MetricOptions& options, const MetricInfo& info, const std::string& name,
            const Experiment& experiment) {
   const DataOptions& data = experiment.data;
-  const std::int64_t size = options.resize > 0 ? options.resize : data.image_size;
+  const std::int64_t size = metric_image_size(options, data.image_size);
   const std::string place = error_prefix(options.metric) + "metric '" + name + "' ";
   if (size < info.minimum_size) {
     throw ConfigError(text(place, "needs images of at least ", info.minimum_size, " px and would get ", size,
@@ -138,39 +116,31 @@ void check(const MetricOptions& options, const MetricInfo& info, const std::stri
 
 ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule,
                                      c10::Device device, World& world)
-    : world_(world), times_(schedule.range()) {
+    : world_(world) {
   const DataOptions& data = experiment.options.data;
   for (const MetricOptions& options : experiment.options.metrics) {
     const std::string name = options.name.empty() ? bare_name(options.metric.type) : options.name;
     MetricLoss::Spec spec;
-    spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
+    spec.image = ImageShape::square(data.channels, metric_image_size(options, data.image_size));
     spec.factory = experiment.host.get();
     Component<MetricLoss> metric = experiment.host->create<MetricLoss>(options.metric, spec);
     const MetricInfo info = metric.call(&MetricLoss::info);
     check(options, info, name, experiment.options);
-    if (!holds_timestep(options.t_range, times_)) {
-      throw ConfigError(text(
-          error_prefix(options.metric), "no timestep falls into t_range = ", range(options.t_range), " of metric '",
-          name, "', which counts in parts of the last one, t = ", number(times_.last), "; expected a wider range"));
-    }
+    MetricSelection selection(options, name, schedule);
     AttributedModule module(Component<Module>(metric.object(), options.metric));
     move_to(module, device);
     module.train(false);
     KeptBuffers<MetricLoss> memory = info.has_state ? KeptBuffers<MetricLoss>(metric) : KeptBuffers<MetricLoss>();
     std::optional<Untouched> constants;
     if (!info.has_state) constants.emplace(buffers_of(metric));
-    terms_.push_back({options, std::move(metric), name, info, std::move(memory), std::move(constants)});
+    terms_.push_back(
+        {options, std::move(metric), name, info, std::move(selection), std::move(memory), std::move(constants)});
   }
 }
 
 bool ExperimentMetrics::has_weight(const std::string& term) const {
   return std::any_of(terms_.begin(), terms_.end(),
                      [&](const Term& t) { return term == "metric." + t.name && t.options.weight > 0; });
-}
-
-void ExperimentMetrics::set_part(const Tensor& t, const Tensor& t_on_cpu) {
-  t_ = t;
-  t_on_cpu_ = t_on_cpu;
 }
 
 NamedTensors ExperimentMetrics::state() const {
@@ -181,11 +151,15 @@ NamedTensors ExperimentMetrics::state() const {
   return result;
 }
 
-Tensor ExperimentMetrics::fraction(const Tensor& t) const {
-  return (on_cpu(t).to(at::kDouble) - times_.clean) / (times_.last - times_.clean);
+ExperimentMetrics::Chosen ExperimentMetrics::chosen(const Term& term, const TrainingBatch& batch) const {
+  const bool is_part = batch.t.is_same(part_.t);
+  const Tensor all = is_part ? term.selection.chosen(part_.t_of_batch, part_.seeds_of_batch)
+                             : term.selection.chosen(batch.t.to(at::kCPU, at::kDouble), batch.seeds);
+  const Tensor counts = at::tensor({all.sum().item<double>(), static_cast<double>(all.size(0))}, at::kFloat);
+  if (term.options.mean == MetricMean::active) world_.sum(counts);
+  return {is_part ? all.narrow(0, part_.first, batch.t.size(0)) : all,
+          term.selection.gradient_factor(counts[0].item<double>(), counts[1].item<double>())};
 }
-
-Tensor ExperimentMetrics::on_cpu(const Tensor& t) const { return t.is_same(t_) ? t_on_cpu_ : t.to(at::kCPU); }
 
 void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const {
   if (term.is_checked || term.options.weight == 0 || !prediction.requires_grad() || !at::GradMode::is_enabled()) return;
@@ -201,23 +175,34 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
                           "so trains nothing: is its result detached, rounded, or made from numbers?"));
 }
 
+Tensor ExperimentMetrics::distance(const Term& term, const Tensor& prediction, const Tensor& target,
+                                   const MetricContext& context, double gradient_factor) const {
+  const MetricOptions& options = term.options;
+  const CropPlaces places = crop_places(options, term.name, prediction, context.seeds);
+  const Tensor value = distance_of(term.metric, term.info.is_per_image, metric_input(prediction, options, places),
+                                   metric_input(target, options, places), context);
+  check_gradient(term, value, prediction);
+  Tensor factor;
+  const auto multiply = [&](const Tensor& by) { factor = factor.defined() ? factor * by : by; };
+  if (gradient_factor != 1) multiply(at::full_like(value.detach(), gradient_factor));
+  if (options.normalise == MetricNormalisation::self) multiply(self_normalising(value, options.normalise_power));
+  if (options.balance == MetricBalance::squared_error) {
+    multiply(term.metric.call(
+        [&](const MetricLoss&) { return balancing(value, prediction, target, term.info.is_per_image); }));
+  }
+  return factor.defined() ? with_gradient_times(value, factor) : value;
+}
+
 Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const {
-  const auto distance = [&](const Tensor& predicted, const Tensor& target, const MetricContext& context) {
-    const Tensor value = distance_of(term.metric, term.info.is_per_image, fitted(predicted, term.options),
-                                     fitted(target, term.options), context);
-    check_gradient(term, value, predicted);
-    return value;
-  };
   const MetricContext context = context_of(batch);
-  const auto [low, high] = term.options.t_range;
-  if (low == 0 && high == 1) return distance(prediction, batch.target, context);
-  const Tensor part = fraction(batch.t);
-  const Tensor chosen_on_cpu = part.ge(low).logical_and(part.le(high)).nonzero().squeeze(1);
-  const Tensor chosen = to_device(chosen_on_cpu, prediction.device());
-  if (chosen.numel() == 0) return at::zeros({prediction.size(0)}, prediction.options().requires_grad(false));
-  const Tensor found = distance(prediction.index_select(0, chosen), batch.target.index_select(0, chosen),
-                                part_of(context, chosen, chosen_on_cpu));
-  return at::zeros({prediction.size(0)}, found.options().requires_grad(false)).index_put({chosen}, found);
+  if (term.selection.is_of_all()) return distance(term, prediction, batch.target, context, 1);
+  const Chosen images = chosen(term, batch);
+  const Tensor rows_on_cpu = images.on_cpu.nonzero().squeeze(1);
+  const Tensor rows = to_device(rows_on_cpu, prediction.device());
+  if (rows.numel() == 0) return at::zeros({prediction.size(0)}, prediction.options().requires_grad(false));
+  const Tensor found = distance(term, prediction.index_select(0, rows), batch.target.index_select(0, rows),
+                                part_of(context, rows, rows_on_cpu), images.gradient_factor);
+  return at::zeros({prediction.size(0)}, found.options().requires_grad(false)).index_put({rows}, found);
 }
 
 /// `distances` of the images of this process among those of all.
@@ -245,6 +230,7 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
   }
   std::vector<LossTerm> result;
   for (const Term& term : terms_) {
+    if (!term.selection.is_due(batch.step, batch.images_seen)) continue;
     const auto warmup = static_cast<double>(term.options.warmup_images);
     const double ramp = warmup > 0 ? std::min(1.0, static_cast<double>(batch.images_seen) / warmup) : 1.0;
     const bool needs_all = !term.info.is_per_image || term.info.has_state;
@@ -258,7 +244,8 @@ std::vector<LossTerm> ExperimentMetrics::evaluate(const Tensor& prediction, cons
       const Tensor signal = batch.alpha.square();
       value = value * (signal / (signal + batch.sigma.square())).to(value.scalar_type());
     }
-    result.push_back({"metric." + term.name, value, term.options.weight * ramp, module});
+    result.push_back(
+        {"metric." + term.name, value, term.options.weight * ramp * static_cast<double>(term.options.every), module});
   }
   return result;
 }

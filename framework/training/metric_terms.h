@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "casdm/metric_loss.h"
@@ -10,23 +11,32 @@
 #include "framework/composition/model.h"
 #include "framework/composition/untouched.h"
 #include "framework/distributed/world.h"
+#include "framework/training/metric_selection.h"
 
 namespace casdm {
+
+/// A part of this process's batch: its t as the batch that heads are given has it, and what the host knows of all of
+/// it.
+struct MetricPart {
+  Tensor t;
+  std::int64_t first = 0;                     ///< image of it
+  Tensor t_of_batch;                          ///< float64, on the CPU
+  std::vector<std::uint64_t> seeds_of_batch;  ///< of the images
+};
 
 /// The `[[metrics]]` of an experiment, applied to whatever prediction the head hands over.
 class ExperimentMetrics final : public MetricTerms {
  public:
   /// Makes the metrics and moves them to `device`. Throws ConfigError when a metric needs larger images or other
-  /// channels than it would be given, or no timestep falls into its t_range; warns on stderr when that is not the range
-  /// the metric is made for.
+  /// channels than it would be given, or no timestep falls into its ranges; warns on stderr when its pixels have not
+  /// the range it is made for. Keeps a reference to `schedule`.
   /// @param world  the processes that have each their part of a batch: a metric that compares the batch as a whole, or
   ///               remembers, is given all of it in each of them
   ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device,
                     World& world = World::alone());
 
-  /// Before the losses of a part of a batch: t of the part with its copy on the CPU, so that a range of t is chosen
-  /// without waiting for the device.
-  void set_part(const Tensor& t, const Tensor& t_on_cpu);
+  /// Before the losses of a part of a batch, so that images are chosen without waiting for the device.
+  void set_part(MetricPart part) { part_ = std::move(part); }
 
   /// What the metrics remember, its names as "<metric>.<buffer>"; handles to it.
   NamedTensors state() const;
@@ -52,23 +62,27 @@ class ExperimentMetrics final : public MetricTerms {
     Component<MetricLoss> metric;
     std::string name;
     MetricInfo info;
+    MetricSelection selection;
     KeptBuffers<MetricLoss> memory;      ///< of one that has state
     std::optional<Untouched> constants;  ///< the buffers of one that has none
     mutable bool is_checked = false;     ///< whether its gradient was looked at
   };
 
-  Tensor on_cpu(const Tensor& t) const;
+  /// Which images of `batch` a metric is applied to, and what their gradients are multiplied by.
+  struct Chosen {
+    Tensor on_cpu;  ///< bool [B]
+    double gradient_factor = 1;
+  };
+  Chosen chosen(const Term& term, const TrainingBatch& batch) const;
   void check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const;
+  Tensor distance(const Term& term, const Tensor& prediction, const Tensor& target, const MetricContext& context,
+                  double gradient_factor) const;
   Tensor distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;
   Tensor distances_among_all(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;
-  /// float64 [B] on the CPU: where the images lie between clean and most noise.
-  Tensor fraction(const Tensor& t) const;
 
   World& world_;
   std::vector<Term> terms_;
-  TimeRange times_;
-  Tensor t_;  ///< of the part
-  Tensor t_on_cpu_;
+  MetricPart part_;
   mutable Tensor extreme_;  ///< see `take_extreme`
   bool has_remarked_ = false;
   mutable std::vector<std::string> remarks_;  ///< to be reported

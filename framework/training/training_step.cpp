@@ -156,7 +156,7 @@ TrainingBatch TrainingStep::part_of(const DrawnBatch& drawn, std::int64_t part) 
 
 Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   const TrainingBatch piece = part_of(drawn, part);
-  metrics_.set_part(piece.t, drawn.t.narrow(0, part * part_size_, part_size_));
+  metrics_.set_part({piece.t, part * part_size_, drawn.t, drawn.batch.seeds});
   const Autocast autocast(device_, options_.run.precision);
   const Untouched given({piece.x0, piece.eps, piece.x_t, piece.t, piece.target});
   Losses losses = model_.head.call(&CascadeHead::losses, piece, metrics_);

@@ -46,6 +46,29 @@ TEST_CASE("metrics have different names and ranges that rise") {
         "x:13:15: metrics.0.input_range: expected a lower and a higher number, got [1.0, 0.0], which does not rise");
 }
 
+TEST_CASE("a range of noise has its unit, rises and lies within it, and a crop fits into the images") {
+  const auto metric = [](const std::string& keys) { return problem("[[metrics]]\ntype = 'l1'\n" + keys); };
+  CHECK(metric("noise_range = [0.0, 0.7]\nnoise_unit = 'flow_time'") == "nothing thrown");
+  CHECK(metric("noise_range = [-1.7, inf]\nnoise_unit = 'log_snr'") == "nothing thrown");
+  CHECK(metric("noise_range = [0.0, 0.7]") ==
+        "x:13:15: metrics.0.noise_range: its unit is missing; add noise_unit = \"flow_time\", \"log_snr\" or "
+        "\"t_fraction\"");
+  CHECK(metric("noise_unit = 'log_snr'") ==
+        "x:13:14: metrics.0.noise_unit: it is the unit of noise_range, which is not there; add noise_range = [low, "
+        "high]");
+  CHECK(metric("noise_range = [0.7, 0.2]\nnoise_unit = 'log_snr'") ==
+        "x:13:15: metrics.0.noise_range: expected a lower and a higher number, got [0.7, 0.2], which does not rise");
+  CHECK(metric("noise_range = [-1.7, 0.7]\nnoise_unit = 'flow_time'") ==
+        "x:13:15: metrics.0.noise_range: in the unit \"flow_time\" it lies within [0, 1], got [-1.7, 0.7]");
+  CHECK(metric("crop = 64") ==
+        "x:13:8: metrics.0.crop: expected at most data.image_size = 32, got 64: a crop is cut before images are "
+        "resized");
+  for (const char* key : {"share = 0.0", "share = 1.5", "every = 0", "normalise = 'other'", "balance = 'l1'",
+                          "mean = 'all'", "until_images = -1"}) {
+    CHECK_MESSAGE(metric(key).starts_with("x:13:"), key);
+  }
+}
+
 TEST_CASE("a metric's name can be a key of the log, and a training has a length that checkpoints can name") {
   CHECK(problem("[[metrics]]\ntype = 'l1'\nname = \"a\\nb\"") ==
         "x:13:8: metrics.0.name: it names the metric in logs: expected 1 to 100 characters without blanks, got "
