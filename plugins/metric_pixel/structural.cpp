@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 namespace casdm::metric_pixel {
 
 namespace {
@@ -25,6 +27,42 @@ Tensor GradientLoss::distance(const Tensor& prediction, const std::vector<Tensor
   const Tensor difference = prediction - target.at(0);
   const Tensor slopes = slope(smooth(difference, 2), 3).abs() + slope(smooth(difference, 3), 2).abs();
   return slopes.flatten(1).mean(1);
+}
+
+void EdgeOptions::describe(Schema<EdgeOptions>& s) {
+  s.option("sigma", &EdgeOptions::sigma, "Standard deviation of the blur before edges are sought; 0: none.")
+      .range(0, 16)
+      .in_unit("px");
+}
+
+EdgeLoss::EdgeLoss(const Options& options, const Spec& /*spec*/) {
+  const auto radius = static_cast<std::int64_t>(std::ceil(3 * options.sigma));
+  if (radius == 0) return;
+  const Tensor place = at::arange(-radius, radius + 1, at::kDouble);
+  const Tensor gauss = (-0.5 * (place / options.sigma).square()).exp();
+  blur_ = (gauss / gauss.sum()).to(at::kFloat);
+}
+
+NamedTensors EdgeLoss::buffers() const { return blur_.defined() ? NamedTensors{{"blur", blur_}} : NamedTensors(); }
+
+MetricInfo EdgeLoss::info() const {
+  return {.minimum_size = blur_.defined() ? blur_.size(0) + 2 : 3, .input_range = std::nullopt};
+}
+
+Tensor EdgeLoss::strength(const Tensor& images) const {
+  Tensor x = images;
+  if (blur_.defined()) {
+    const Tensor blur = blur_.to(x.scalar_type());
+    const Tensor planes = x.reshape({x.size(0) * x.size(1), 1, x.size(2), x.size(3)});
+    const Tensor blurred = at::conv2d(at::conv2d(planes, blur.view({1, 1, -1, 1})), blur.view({1, 1, 1, -1}));
+    x = blurred.view({x.size(0), x.size(1), blurred.size(2), blurred.size(3)});
+  }
+  const Tensor slopes = slope(smooth(x, 2), 3).square() + slope(smooth(x, 3), 2).square();
+  return (slopes.sum(1) + 1e-6).sqrt();
+}
+
+Tensor EdgeLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+  return (strength(prediction) - target.at(0)).abs().flatten(1).mean(1);
 }
 
 SpectralLoss::SpectralLoss(const Options& options, const Spec& /*spec*/) : logarithmic_(options.logarithmic) {}

@@ -17,6 +17,31 @@ class GradientLoss : public MetricLoss {
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
 };
 
+struct EdgeOptions {
+  double sigma = 1.0;
+
+  static void describe(Schema<EdgeOptions>& s);
+};
+
+/// mean over places of | m(x) - m(y) |, m = sqrt(sum over channels of (Sx(g))^2 + (Sy(g))^2 + 1e-6) the strength of
+/// edges of the image g = x blurred by a Gaussian, Sx and Sy as for GradientLoss; no padding. Blind to a constant added
+/// to a channel and to the sign of edges.
+class EdgeLoss : public MetricLoss {
+ public:
+  using Options = EdgeOptions;
+  EdgeLoss(const Options& options, const Spec& spec);
+  MetricInfo info() const override;
+  NamedTensors buffers() const override;
+  std::vector<Tensor> prepare(const Tensor& target) override { return {strength(target)}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+
+ private:
+  /// [B, C, H, W] -> [B, H - r, W - r], r = info().minimum_size - 1
+  Tensor strength(const Tensor& images) const;
+
+  Tensor blur_;  ///< [k]; undefined: none
+};
+
 struct SpectralOptions {
   bool logarithmic = false;
 

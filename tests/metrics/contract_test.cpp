@@ -14,6 +14,12 @@ TEST_CASE("the metrics of pixels keep the contract") {
                   {"pseudo_huber"},
                   {"charbonnier"},
                   {"gradient"},
+                  {"edge"},
+                  {"edge", "sigma = 0.0"},
+                  {"dct"},
+                  {"dct", "norm = \"l1\"\nluminance = false"},
+                  {"wavelet"},
+                  {"wavelet", "norm = \"l2\"\nlevels = 2"},
                   {"spectral"},
                   {"spectral", "logarithmic = true"}});
 }

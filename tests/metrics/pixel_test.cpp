@@ -81,5 +81,98 @@ TEST_CASE("spectral weighs each frequency of the full transform once, at odd and
   }
 }
 
+TEST_CASE("dct without weights is the mean square, whatever fits into blocks") {
+  const Tensor x = fill(7, {2, 3, 16, 24}), y = fill(8, {2, 3, 16, 24});
+  const Tensor plain = (x - y).square().flatten(1).mean(1);
+  const std::string even = "quality = 100\nluminance = false\n";
+  CHECK(max_relative_difference(measure(*make_metric("dct", even), x, y), plain) < 1e-5);
+  // The table is not even at 99, and no coefficient is lost.
+  CHECK(max_relative_difference(measure(*make_metric("dct", "quality = 50\nluminance = false\n"), x, y), plain) > 1e-2);
+  const Tensor l1 = measure(*make_metric("dct", even + "norm = \"l1\"\n"), x * 3, y * 3);
+  CHECK(max_relative_difference(l1, 3 * measure(*make_metric("dct", even + "norm = \"l1\"\n"), x, y)) < 1e-5);
+}
+
+TEST_CASE("dct weighs a wave by the reciprocal of JPEG's table") {
+  // Columns k and rows l of one block: (K.1 of T.81)[l][k], at quality 50 the table itself.
+  const auto wave = [](int k, int l) {
+    const Tensor x = at::arange(8, at::kDouble);
+    const Tensor along = ((2 * x + 1) * (k * M_PI / 16)).cos(), across = ((2 * x + 1) * (l * M_PI / 16)).cos();
+    const Tensor image = across.view({8, 1}) * along.view({1, 8});
+    return (image / image.norm()).expand({1, 1, 8, 8});
+  };
+  const auto found = [&](int k, int l) {
+    return value("dct", "quality = 50", {wave(k, l), at::zeros({1, 1, 8, 8}, at::kDouble)});
+  };
+  const double constant = found(0, 0);
+  CHECK(found(1, 0) / constant == doctest::Approx(16.0 / 11).epsilon(1e-6));
+  CHECK(found(0, 1) / constant == doctest::Approx(16.0 / 12).epsilon(1e-6));
+  CHECK(found(7, 0) / constant == doctest::Approx(16.0 / 61).epsilon(1e-6));
+  CHECK(found(2, 5) / constant == doctest::Approx(16.0 / 55).epsilon(1e-6));
+  CHECK(found(7, 7) / constant == doctest::Approx(16.0 / 99).epsilon(1e-6));
+  double sum = 0;
+  for (int k = 0; k < 8; ++k) {
+    for (int l = 0; l < 8; ++l) sum += found(k, l);
+  }
+  CHECK(sum == doctest::Approx(1).epsilon(1e-6));  // 64 weights of mean 1, each coefficient 1/64 of the mean
+  // Quality 75 halves the table, 25 doubles it; entries are whole and at most 255.
+  const auto ratio = [&](const std::string& options) {
+    return value("dct", options, {wave(7, 0), at::zeros({1, 1, 8, 8}, at::kDouble)}) /
+           value("dct", options, {wave(0, 0), at::zeros({1, 1, 8, 8}, at::kDouble)});
+  };
+  CHECK(ratio("quality = 75") == doctest::Approx(8.0 / 31).epsilon(1e-6));
+  CHECK(ratio("quality = 25") == doctest::Approx(32.0 / 122).epsilon(1e-6));
+  CHECK(ratio("quality = 10") == doctest::Approx(80.0 / 255).epsilon(1e-6));
+}
+
+TEST_CASE("dct sees grey in luminance alone, and continues images that do not fill a block") {
+  const Tensor grey = at::full({1, 3, 8, 8}, 0.5, at::kDouble), zero = at::zeros({1, 3, 8, 8}, at::kDouble);
+  const double in_y = value("dct", "quality = 50", {grey, zero});
+  const double plain = value("dct", "quality = 50", {grey.narrow(1, 0, 1), zero.narrow(1, 0, 1)});
+  CHECK(in_y == doctest::Approx(plain / 3).epsilon(1e-5));  // one of three channels
+  CHECK(value("dct", "quality = 50", {grey.narrow(2, 0, 5).narrow(3, 0, 3), zero.narrow(2, 0, 5).narrow(3, 0, 3)}) ==
+        doctest::Approx(in_y).epsilon(1e-5));
+}
+
+TEST_CASE("squares of wavelets add up to those of pixels, and each band answers to its scale") {
+  const Tensor x = fill(7, {2, 3, 16, 24}), y = fill(8, {2, 3, 16, 24});
+  CHECK(max_relative_difference(measure(*make_metric("wavelet", "norm = \"l2\""), x, y),
+                                (x - y).square().flatten(1).mean(1)) < 1e-5);
+  // A board of squares of 2^k pixels lies in the details of level k alone; with a period of 16 it is what is left.
+  for (int k = 0; k < 4; ++k) {
+    const Tensor place = at::div(at::arange(16, at::kLong), std::int64_t{1} << k, "floor").remainder(2);
+    const Tensor board = (1 - 2 * (place.view({16, 1}) + place.view({1, 16})).remainder(2)).to(at::kFloat) * 0.5;
+    for (int level = 0; level < 4; ++level) {
+      std::string weights = "level_weights = [0, 0, 0, 0]\n";
+      weights[17 + 3 * static_cast<std::size_t>(level)] = '1';
+      const double found =
+          value("wavelet", weights + "norm = \"l2\"", {board.expand({1, 1, 16, 16}), at::zeros({1, 1, 16, 16})});
+      CHECK(found == doctest::Approx(level == k ? 0.25 : 0).epsilon(1e-6));
+    }
+  }
+}
+
+TEST_CASE("the mean magnitude of wavelets of a constant is that of its coarsest squares") {
+  // 16 x 16 pixels of c become 2 x 2 coefficients of 8 c.
+  CHECK(value("wavelet", "", {at::full({1, 1, 16, 16}, 0.5), at::zeros({1, 1, 16, 16})}) ==
+        doctest::Approx(4 * 8 * 0.5 / 256).epsilon(1e-6));
+  CHECK_THROWS_WITH_AS(make_metric("wavelet", "level_weights = [1, 1]"), doctest::Contains("levels + 1 = 4 numbers"),
+                       ConfigError);
+}
+
+TEST_CASE("edge measures how steep an edge is, whichever way it goes") {
+  const Tensor ramp = (at::arange(12, at::kDouble) * 0.125).expand({1, 3, 12, 12}).contiguous();
+  const Tensor flat = at::zeros_like(ramp);
+  // A blur leaves a ramp as it is; three channels add up to sqrt(3) of one.
+  const double expected = std::sqrt(3 * 0.125 * 0.125 + 1e-6) - 1e-3;
+  for (const char* sigma : {"sigma = 0.0", "sigma = 1.0"}) {
+    CHECK(value("edge", sigma, {ramp, flat}) == doctest::Approx(expected).epsilon(1e-5));
+    CHECK(value("edge", sigma, {ramp.transpose(2, 3), flat}) == doctest::Approx(expected).epsilon(1e-5));
+    CHECK(value("edge", sigma, {ramp.flip(3), ramp}) == doctest::Approx(0).epsilon(1e-6));
+    CHECK(value("edge", sigma, {ramp + 0.5, ramp}) == doctest::Approx(0).epsilon(1e-6));
+  }
+  CHECK(make_metric("edge", "sigma = 1.0")->info().minimum_size == 9);
+  CHECK(make_metric("edge", "sigma = 0.0")->info().minimum_size == 3);
+}
+
 }  // namespace
 }  // namespace casdm
