@@ -1,5 +1,6 @@
 #include "casdm/plugin.h"
 
+#include "batch_features.h"
 #include "decorators.h"
 #include "feature_distance.h"
 
@@ -10,4 +11,8 @@ CASDM_PLUGIN(plugin) {
   plugin.add<ResizedLoss>("resized", "A metric of the images resized.");
   plugin.add<PatchLoss>("patch", "Mean of a metric over patches of the images.");
   plugin.add<FeatureDistance>("feature_distance", "Distance between features of any extractor.");
+  plugin.add<FeatureMmd>("feature_mmd",
+                         "Maximum mean discrepancy between features of predictions and targets, with a memory.");
+  plugin.add<FeatureFrechet>("feature_frechet",
+                             "Frechet distance between features of predictions and targets, with a memory.");
 }

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <set>
 
 #include "casdm/feature_extractor.h"
@@ -207,6 +208,98 @@ TEST_CASE("a distance of features that are drawn depends on its seed") {
   CHECK(max_relative_difference(value("feature_distance", patches), value("feature_distance", patches)) == 0);
   CHECK(max_relative_difference(value("feature_distance", patches + "seed = 1"), value("feature_distance", patches)) >
         1e-3);
+}
+
+/// Batches of images of 2x2 pixels, whose four numbers are the features.
+const std::string kFourPixels = "extractor = {type = \"pixels\"}\nfeature = \"flat\"\n";
+
+Tensor four_pixels(std::uint64_t seed, std::int64_t batch) { return fill(seed, {batch, 1, 2, 2}).to(at::kDouble); }
+
+std::shared_ptr<MetricLoss> of_four_pixels(const std::string& type, const std::string& options) {
+  return make_metric(type, kFourPixels + options, 2, 1);
+}
+
+TEST_CASE("the maximum mean discrepancy of features is that of all pairs") {
+  const Tensor x = four_pixels(5, 7) * 0.5 + 0.2, y = four_pixels(6, 7);
+  const Tensor a = x.flatten(1), b = y.flatten(1);
+  const auto mean_kernel = [&](const auto& kernel) {
+    const auto mean = [&](const Tensor& left, const Tensor& right) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < 7; ++i) {
+        for (std::int64_t j = 0; j < 7; ++j) sum += kernel(left[i], right[j]) / 49;
+      }
+      return sum;
+    };
+    return mean(a, a) + mean(b, b) - 2 * mean(a, b);
+  };
+  const double cubic =
+      mean_kernel([](const Tensor& p, const Tensor& q) { return std::pow((p * q).sum().item<double>() / 4 + 1, 3); });
+  CHECK(measure(*of_four_pixels("feature_mmd", ""), x, y).item<double>() == doctest::Approx(cubic).epsilon(1e-9));
+  const double unit = (b.unsqueeze(0) - b.unsqueeze(1)).square().sum(2).mean().item<double>();
+  const double gaussian = mean_kernel([&](const Tensor& p, const Tensor& q) {
+    return std::exp(-(p - q).square().sum().item<double>() / (2 * 0.25 * unit));
+  });
+  const std::string rbf = "kernel = \"rbf\"\nbandwidth = 0.5\n";
+  CHECK(measure(*of_four_pixels("feature_mmd", rbf), x, y).item<double>() == doctest::Approx(gaussian).epsilon(1e-9));
+}
+
+TEST_CASE("the Frechet distance of features is that of their means and covariances") {
+  const Tensor x = four_pixels(5, 9) * 0.5 + 0.2, y = four_pixels(6, 9);
+  const auto moments = [](const Tensor& images) {
+    const Tensor f = images.flatten(1), centred = f - f.mean(0);
+    return std::pair{f.mean(0), at::mm(centred.t(), centred) / 9};
+  };
+  const auto [mean_x, c_x] = moments(x);
+  const auto [mean_y, c_y] = moments(y);
+  const Tensor roots = at::real(at::linalg_eigvals(at::mm(c_x, c_y))).clamp_min(0).sqrt();
+  const double expected =
+      ((mean_x - mean_y).square().sum() + c_x.trace() + c_y.trace() - 2 * roots.sum()).item<double>();
+  const auto metric = of_four_pixels("feature_frechet", "");
+  CHECK(measure(*metric, x, y).item<double>() == doctest::Approx(expected).epsilon(1e-9));
+  CHECK(measure(*metric, y, y).item<double>() < 1e-12);
+  // A shift is its squared length, whatever the covariance, and pulls every image alike.
+  CHECK(measure(*metric, y + 0.25, y).item<double>() == doctest::Approx(4 * 0.0625).epsilon(1e-9));
+  CHECK(at::allclose(gradient_of(*metric, y + 0.25, y), at::full_like(y, 2 * 0.25 / 9)));
+}
+
+TEST_CASE("a batch of few images in many dimensions has a Frechet distance with the gradient of differences") {
+  const Tensor x = fill(7, {3, 3, 4, 4}).to(at::kDouble), y = fill(8, {3, 3, 4, 4}).to(at::kDouble);
+  const auto metric = make_metric("feature_frechet", kFourPixels, 4);
+  const Tensor gradient = gradient_of(*metric, x, y), direction = fill(9, x.sizes()).to(at::kDouble);
+  const double h = 1e-6;
+  const double slope = (measure(*metric, x + h * direction, y) - measure(*metric, x - h * direction, y)).item<double>();
+  CHECK((gradient * direction).sum().item<double>() == doctest::Approx(slope / (2 * h)).epsilon(1e-6));
+}
+
+TEST_CASE("the memory of a distance between distributions makes batches one after another a larger one") {
+  MetricContext training;
+  training.is_training = true;
+  for (const std::string type : {"feature_mmd", "feature_frechet"}) {
+    CAPTURE(type);
+    const auto metric = of_four_pixels(type, "queue = 6\n"), alone = of_four_pixels(type, "queue = 0\n");
+    CHECK(metric->info().has_state);
+    CHECK_FALSE(alone->info().has_state);
+    std::vector<Tensor> x, y;
+    const at::NoGradGuard no_grad;
+    for (std::uint64_t batch = 0; batch < 4; ++batch) {
+      // The queue keeps float32: so are these images.
+      x.push_back(four_pixels(20 + batch, 3) * 0.5);
+      y.push_back(four_pixels(30 + batch, 3));
+      const std::size_t first = batch < 2 ? 0 : batch - 2;
+      const std::vector<Tensor> all_x(x.begin() + static_cast<std::ptrdiff_t>(first), x.end());
+      const std::vector<Tensor> all_y(y.begin() + static_cast<std::ptrdiff_t>(first), y.end());
+      const double expected = measure(*alone, at::cat(all_x), at::cat(all_y)).item<double>();
+      // Looking does not count: it is remembered in training alone.
+      for (const MetricContext& context : {MetricContext(), training}) {
+        CHECK((*metric)(x.back(), y.back(), context).item<double>() == doctest::Approx(expected).epsilon(1e-7));
+      }
+    }
+  }
+}
+
+TEST_CASE("a distance between distributions says which features there are") {
+  CHECK_THROWS_WITH_AS(make_metric("feature_mmd", "extractor = {type = \"pixels\"}\nfeature = \"flt\""),
+                       doctest::Contains("pixels has no feature \"flt\"; it has "), ConfigError);
 }
 
 }  // namespace

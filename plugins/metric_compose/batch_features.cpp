@@ -1,0 +1,155 @@
+#include "batch_features.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+
+namespace casdm::metric_compose {
+
+namespace {
+
+template <class Options>
+void describe_batch(Schema<Options>& s) {
+  s.component("extractor", static_cast<ComponentConfig Options::*>(&Options::extractor), FeatureExtractor::kind,
+              "Whose features are compared.")
+      .required();
+  s.template option<std::string>("feature", &Options::feature, "Name of the feature; empty: the extractor's first.");
+  s.template option<std::int64_t>("queue", &Options::queue,
+                                  "Images of the last batches that count, too; their features are remembered.")
+      .range(0, 1 << 16)
+      .in_unit("images");
+  s.template option<std::int64_t>("seed", &Options::seed, "Of the extractor's weights, where these are drawn.")
+      .at_least(0);
+}
+
+/// The feature of this name, or the first.
+FeatureInfo chosen(const std::string& name, const ExtractorInfo& info, const std::string& type) {
+  std::vector<std::string> known;
+  for (const FeatureInfo& feature : info.features) {
+    if (name.empty() || feature.name == name) return feature;
+    known.push_back(feature.name);
+  }
+  throw ConfigError(text("feature: ", type, " has no feature ", quoted(name), "; it has ", join(known, ", ")));
+}
+
+Tensor mean_of(const FeatureSample& sample) { return at::mv(sample.features.t(), sample.weights); }
+
+/// Each row less the mean, times the root of its weight: X^T X is the covariance.
+Tensor centred(const FeatureSample& sample) {
+  return (sample.features - mean_of(sample)) * sample.weights.sqrt().unsqueeze(1);
+}
+
+/// |a - b|^2 of all rows.
+Tensor squared_distances(const Tensor& a, const Tensor& b) {
+  const Tensor products = at::mm(a, b.t());
+  return (a.square().sum(1).unsqueeze(1) + b.square().sum(1) - 2 * products).clamp_min(0);
+}
+
+}  // namespace
+
+BatchFeatureLoss::BatchFeatureLoss(const BatchFeatureOptions& options, const Spec& spec)
+    : extractor_(spec.factory->make<FeatureExtractor>(
+          options.extractor, {.image = spec.image, .seed = static_cast<std::uint64_t>(options.seed)})) {
+  if (!extractor_->info().is_differentiable) {
+    throw ConfigError(text("extractor: no gradient reaches the images through ", options.extractor.type,
+                           ", so it can judge them but train nothing"));
+  }
+  const FeatureInfo feature = chosen(options.feature, extractor_->info(), options.extractor.type);
+  feature_ = feature.name;
+  predictions_ = add_buffer("predictions", at::zeros({options.queue, feature.dimension}));
+  targets_ = add_buffer("targets", at::zeros({options.queue, feature.dimension}));
+  is_filled_ = add_buffer("is_filled", at::zeros({options.queue}));
+}
+
+NamedTensors BatchFeatureLoss::buffers() const {
+  NamedTensors result = NetworkOf<MetricLoss>::buffers();
+  for (const auto& [name, tensor] : extractor_->buffers()) result.emplace_back("extractor." + name, tensor);
+  return result;
+}
+
+MetricInfo BatchFeatureLoss::info() const {
+  MetricInfo info;
+  info.channels = extractor_->info().channels;
+  info.is_per_image = false;
+  info.has_state = is_filled_.size(0) > 0;
+  return info;
+}
+
+Tensor BatchFeatureLoss::features_of(const Tensor& images) const {
+  const Tensor features = extractor_->extract(images, {feature_}).front().second;
+  return features.dim() == 4 ? features.mean({2, 3}) : features;
+}
+
+std::vector<Tensor> BatchFeatureLoss::prepare(const Tensor& target) { return {features_of(target)}; }
+
+FeatureSample BatchFeatureLoss::sample(const Tensor& batch, const Tensor& remembered) const {
+  const Tensor count = at::cat({at::ones({batch.size(0)}, is_filled_.options()), is_filled_}).to(at::kDouble);
+  return {at::cat({batch.to(at::kDouble), remembered.to(at::kDouble)}), count / count.sum()};
+}
+
+Tensor BatchFeatureLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
+  return distance_in(prediction, target, {});
+}
+
+Tensor BatchFeatureLoss::distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                                     const MetricContext& context) {
+  const Tensor seen = features_of(prediction), wanted = target.at(0);
+  const Tensor value = between(sample(seen, predictions_), sample(wanted, targets_));
+  if (context.is_training && is_filled_.size(0) > 0) {
+    const at::NoGradGuard no_grad;
+    const auto remember = [&](Tensor& queue, const Tensor& batch) {
+      queue.copy_(at::cat({batch.detach().to(queue.scalar_type()), queue}).narrow(0, 0, queue.size(0)).clone());
+    };
+    remember(predictions_, seen);
+    remember(targets_, wanted);
+    remember(is_filled_, at::ones({seen.size(0)}, is_filled_.options()));
+  }
+  return value.to(prediction.scalar_type()).view({1});
+}
+
+void FeatureMmdOptions::describe(Schema<FeatureMmdOptions>& s) {
+  describe_batch(s);
+  s.option("kernel", &FeatureMmdOptions::kernel,
+           "`polynomial`: (a.b / D + 1)^3, as KID has it; `rbf`: a Gaussian of the distance.");
+  s.option("bandwidth", &FeatureMmdOptions::bandwidth,
+           "Of rbf, in units of the root mean squared distance between two targets.")
+      .greater_than(0);
+}
+
+MetricInfo FeatureMmd::info() const {
+  MetricInfo info = BatchFeatureLoss::info();
+  info.is_symmetric = kernel_ == Kernel::polynomial;  // the unit of rbf is the targets'
+  return info;
+}
+
+Tensor FeatureMmd::between(const FeatureSample& predictions, const FeatureSample& targets) const {
+  double scale = 0;
+  Tensor unit;
+  if (kernel_ == Kernel::rbf) {
+    const Tensor distances = squared_distances(targets.features, targets.features);
+    unit = at::dot(targets.weights, at::mv(distances, targets.weights)).detach() + 1e-12;
+    scale = -0.5 / (bandwidth_ * bandwidth_);
+  }
+  const auto mean_kernel = [&](const FeatureSample& a, const FeatureSample& b) {
+    const double dimension = static_cast<double>(a.features.size(1));
+    const Tensor kernel = kernel_ == Kernel::rbf ? (squared_distances(a.features, b.features) * (scale / unit)).exp()
+                                                 : (at::mm(a.features, b.features.t()) / dimension + 1).pow(3);
+    return at::dot(a.weights, at::mv(kernel, b.weights));
+  };
+  const Tensor value =
+      mean_kernel(predictions, predictions) + mean_kernel(targets, targets) - 2 * mean_kernel(predictions, targets);
+  return value.clamp_min(0);
+}
+
+void FeatureFrechetOptions::describe(Schema<FeatureFrechetOptions>& s) { describe_batch(s); }
+
+Tensor FeatureFrechet::between(const FeatureSample& predictions, const FeatureSample& targets) const {
+  const Tensor x = centred(predictions), y = centred(targets);
+  const Tensor means = (mean_of(predictions) - mean_of(targets)).square().sum();
+  const Tensor common = at::linalg_svdvals(at::mm(x, y.t())).sum();
+  return (means + x.square().sum() + y.square().sum() - 2 * common).clamp_min(0);
+}
+
+}  // namespace casdm::metric_compose

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "casdm/choice.h"
+#include "casdm/feature_extractor.h"
+#include "casdm/metric_loss.h"
+#include "casdm/options.h"
+
+/// Distances between the distributions of features of predictions and of targets.
+namespace casdm::metric_compose {
+
+struct BatchFeatureOptions {
+  ComponentConfig extractor;
+  std::string feature;
+  std::int64_t queue = 256;
+  std::int64_t seed = 0;
+};
+
+/// Weighted features: rows [N, D], and weights [N] that add up to 1.
+struct FeatureSample {
+  Tensor features;
+  Tensor weights;
+};
+
+/// A batch is too small to show a distribution. So the features of the last `queue` images, of predictions and of
+/// targets, are remembered and belong to the samples; gradients flow through the batch alone, which is the newest part.
+/// Spatial features are averaged over places.
+class BatchFeatureLoss : public NetworkOf<MetricLoss> {
+ public:
+  void train(bool on) override { extractor_->train(on); }
+  NamedTensors buffers() const override;
+  MetricInfo info() const override;
+  std::vector<Tensor> prepare(const Tensor& target) override;
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override;
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override;
+
+ protected:
+  /// Throws ConfigError when the extractor has no gradient or not this feature.
+  BatchFeatureLoss(const BatchFeatureOptions& options, const Spec& spec);
+
+ private:
+  /// The distance between two samples, in float64: [].
+  virtual Tensor between(const FeatureSample& predictions, const FeatureSample& targets) const = 0;
+
+  Tensor features_of(const Tensor& images) const;
+  FeatureSample sample(const Tensor& batch, const Tensor& remembered) const;
+
+  std::shared_ptr<FeatureExtractor> extractor_;
+  std::string feature_;
+  Tensor predictions_, targets_;  ///< [queue, D], the newest first
+  Tensor is_filled_;              ///< [queue], 1 where there is an image
+};
+
+/// Of the maximum mean discrepancy.
+enum class Kernel { polynomial, rbf };
+
+constexpr auto choices_of(Kernel) {
+  using enum Kernel;
+  return choices<Kernel>({{polynomial, "polynomial"}, {rbf, "rbf"}});
+}
+
+struct FeatureMmdOptions : BatchFeatureOptions {
+  Kernel kernel = Kernel::polynomial;
+  double bandwidth = 1.0;
+
+  static void describe(Schema<FeatureMmdOptions>& s);
+};
+
+/// The squared maximum mean discrepancy (Gretton et al. 2012), with all pairs: E k(x, x') + E k(y, y') - 2 E k(x, y),
+/// k(a, b) = (a.b / D + 1)^3 (Binkowski et al. 2018), or exp(-|a - b|^2 / (2 h^2 m)), m the mean squared distance of
+/// two targets and h the bandwidth.
+class FeatureMmd final : public BatchFeatureLoss {
+ public:
+  using Options = FeatureMmdOptions;
+  FeatureMmd(const Options& options, const Spec& spec)
+      : BatchFeatureLoss(options, spec), kernel_(options.kernel), bandwidth_(options.bandwidth) {}
+  MetricInfo info() const override;
+
+ private:
+  Tensor between(const FeatureSample& predictions, const FeatureSample& targets) const override;
+
+  Kernel kernel_;
+  double bandwidth_;
+};
+
+struct FeatureFrechetOptions : BatchFeatureOptions {
+  static void describe(Schema<FeatureFrechetOptions>& s);
+};
+
+/// The Frechet distance between normal distributions of the samples' moments (Dowson & Landau 1982):
+/// |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)). With X and Y the centred samples, the last trace is the sum of
+/// the singular values of X Y^T, whose gradient is finite everywhere.
+class FeatureFrechet final : public BatchFeatureLoss {
+ public:
+  using Options = FeatureFrechetOptions;
+  FeatureFrechet(const Options& options, const Spec& spec) : BatchFeatureLoss(options, spec) {}
+
+ private:
+  Tensor between(const FeatureSample& predictions, const FeatureSample& targets) const override;
+};
+
+}  // namespace casdm::metric_compose
