@@ -3,12 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <cmath>
 #include <numbers>
 
-#include "casdm/error.h"
 #include "casdm/random.h"
-#include "casdm/text.h"
 
 namespace casdm::head_diffusion {
 
@@ -40,16 +37,8 @@ Tensor LossUncertainty::operator()(const Tensor& log_snr) const {
 EdmHead::EdmHead(const EdmOptions& options, const Spec& spec)
     : options_(options),
       schedule_(spec.schedule),
+      scaled_(spec.schedule, options.sigma_data),
       theta_("theta", options.theta, spec, spec.image.channels, spec.image.channels) {
-  // A path that scales what networks are given, as EDM's does, must do it for the same images.
-  const Tensor t = at::full({1}, schedule_->range().last, at::kDouble), one = at::ones({1, 1, 1, 1}, at::kDouble);
-  const double theirs = schedule_->network_input(one, t).item<double>();
-  const double ours = 1 / variance_at(t).sqrt().item<double>();
-  if (theirs != 1 && std::abs(theirs / ours - 1) > 1e-9) {
-    throw ConfigError(text("sigma_data = ", options.sigma_data,
-                           ", but [noise] scales what networks are given for images of another standard deviation; "
-                           "give both the same sigma_data"));
-  }
   if (options.learned_weight) uncertainty_ = std::make_shared<LossUncertainty>(derive_seed(spec.seed, "uncertainty"));
 }
 
@@ -59,17 +48,9 @@ std::vector<NamedModule> EdmHead::modules() const {
   return modules;
 }
 
-Tensor EdmHead::variance_at(const Tensor& t) const {
-  return schedule_->sigma(t).square() + (options_.sigma_data * schedule_->alpha(t)).square();
-}
-
 Estimate EdmHead::predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
-  const Tensor variance = variance_at(t);
-  const Tensor output = theta_(x_t / per_image(variance.sqrt(), x_t), t, condition);
-  const Tensor skip = options_.sigma_data * options_.sigma_data * schedule_->alpha(t) / variance;
-  const Tensor out = schedule_->sigma(t) * options_.sigma_data / variance.sqrt();
   Estimate estimate;
-  estimate.x0 = per_image(skip, x_t) * x_t + per_image(out, x_t) * output;
+  estimate.x0 = scaled_.clean_image(theta_, x_t, t, condition);
   estimate.x0_from_eps = estimate.x0;
   estimate.eps = schedule_->predict_eps_from_x0(x_t, t, estimate.x0);
   return estimate;
@@ -79,7 +60,7 @@ Estimate EdmHead::estimate(const EstimateInput& input) { return predict(input.x_
 
 Losses EdmHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
   const Estimate estimate = predict(batch.x_t, batch.t, batch.condition_for(theta_.name()));
-  const Tensor weight = variance_at(batch.t) / (batch.sigma * options_.sigma_data).square();
+  const Tensor weight = scaled_.variance_at(batch.t) / (batch.sigma * options_.sigma_data).square();
   Tensor error = squared_error(batch.x0, estimate.x0);
   error = per_image(weight, error) * error;
   Losses losses;

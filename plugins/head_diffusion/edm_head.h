@@ -6,6 +6,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/head_network.h"
 #include "casdm/parameter_maker.h"
+#include "preconditioning.h"
 
 namespace casdm::head_diffusion {
 
@@ -56,12 +57,11 @@ class EdmHead : public CascadeHead {
   bool gradients_are_separate() const override { return uncertainty_ == nullptr; }
 
  private:
-  /// d^2 alpha^2 + sigma^2, shaped like t.
-  Tensor variance_at(const Tensor& t) const;
   Estimate predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
 
   EdmOptions options_;
   std::shared_ptr<const NoiseScheduler> schedule_;
+  Preconditioned scaled_;
   HeadNetwork theta_;
   std::shared_ptr<LossUncertainty> uncertainty_;  ///< null without learned_weight
 };

@@ -1,6 +1,7 @@
 #include "casdm/plugin.h"
 
 #include "cas_dm_head.h"
+#include "consistency_head.h"
 #include "dual_head.h"
 #include "edm_head.h"
 #include "single_head.h"
@@ -13,6 +14,10 @@ CASDM_PLUGIN(plugin) {
                       "Cas-DM: theta predicts the noise, phi cleans the image that this noise implies, and the metric "
                       "trains phi alone (An et al. 2024).")
       .recommended();
+  plugin.add<ConsistencyHead>(
+      "consistency",
+      "One step from noise to image: a network meets its own running average, which is nearer to "
+      "the image (Song et al. 2023).");
   plugin.add<DualHead>("dual",
                        "One network predicts the noise, the clean image and a gate between them (Benny & Wolf 2022).");
   plugin.add<EdmHead>("edm",

@@ -70,6 +70,9 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
   s.option("vlb_weight", &SingleOptions::vlb_weight,
            "Factor of the whole bound in the hybrid loss; a sampled timestep's term is weighted by T times this.")
       .at_least(0);
+  s.option("alignment", &SingleOptions::alignment,
+           "Aligns an inner feature of theta with those of a feature extractor, by a projector that is trained with it "
+           "(REPA).");
 }
 
 SingleHead::SingleHead(const SingleOptions& options, const Spec& spec)
@@ -79,12 +82,27 @@ SingleHead::SingleHead(const SingleOptions& options, const Spec& spec)
                     ? require_final_signal(spec.schedule, "prediction_type = \"epsilon\"")
                     : spec.schedule),
       theta_("theta", options.theta, spec, spec.image.channels,
-             options.variance == LearnedVariance::learned_range ? 2 * spec.image.channels : spec.image.channels) {}
+             options.variance == LearnedVariance::learned_range ? 2 * spec.image.channels : spec.image.channels) {
+  if (options.alignment) alignment_.emplace(*options.alignment, spec, theta_);
+}
 
-std::vector<NamedModule> SingleHead::modules() const { return {theta_.module()}; }
+std::vector<NamedModule> SingleHead::modules() const {
+  std::vector<NamedModule> modules = {theta_.module()};
+  if (alignment_) modules.push_back(alignment_->module());
+  return modules;
+}
 
-SingleHead::Outputs SingleHead::predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const {
-  const Tensor outputs = theta_(schedule_->network_input(x_t, t), t, condition);
+SingleHead::Outputs SingleHead::predict(const Tensor& x_t, const Tensor& t, const Condition& condition,
+                                        Tensor* tap) const {
+  const Tensor x = schedule_->network_input(x_t, t);
+  Tensor outputs;
+  if (tap == nullptr) {
+    outputs = theta_(x, t, condition);
+  } else {
+    const BackboneOutput output = theta_.with_taps(x, t, condition, {alignment_->tap()});
+    outputs = output.sample;
+    *tap = output.taps.front().second;
+  }
   Outputs prediction;
   prediction.output = outputs.narrow(1, 0, channels_);
   Estimate& estimate = prediction.estimate;
@@ -103,9 +121,9 @@ SingleHead::Outputs SingleHead::predict(const Tensor& x_t, const Tensor& t, cons
   } else {
     const Tensor alpha = schedule_->alpha(t);
     const Tensor sigma = schedule_->sigma(t);
-    const Tensor x = x_t / per_image(alpha + sigma, x_t);
-    estimate.x0_from_eps = x - per_image(sigma / (alpha + sigma), x_t) * prediction.output;
-    estimate.eps = x + per_image(alpha / (alpha + sigma), x_t) * prediction.output;
+    const Tensor x_flow = x_t / per_image(alpha + sigma, x_t);
+    estimate.x0_from_eps = x_flow - per_image(sigma / (alpha + sigma), x_t) * prediction.output;
+    estimate.eps = x_flow + per_image(alpha / (alpha + sigma), x_t) * prediction.output;
   }
   return prediction;
 }
@@ -151,13 +169,17 @@ Tensor SingleHead::target(Prediction predicted, const TrainingBatch& batch) cons
 }
 
 Losses SingleHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
-  const auto [output, estimate] = predict(batch.x_t, batch.t, batch.condition_for(theta_.name()));
+  const bool is_aligned = alignment_ && alignment_->is_active(batch.images_seen);
+  Tensor tap;
+  const auto [output, estimate] =
+      predict(batch.x_t, batch.t, batch.condition_for(theta_.name()), is_aligned ? &tap : nullptr);
   Losses losses;
   if (options_.objective == Objective::simple) losses.terms.push_back(simple_term(output, batch));
   if (learns_variance()) losses.terms.push_back(vlb_term(estimate, batch));
   for (LossTerm& term : metrics.evaluate(estimate.x0_from_eps, batch, theta_.name())) {
     losses.terms.push_back(std::move(term));
   }
+  if (is_aligned) losses.terms.push_back(alignment_->term(tap, batch.x0, theta_.name()));
   const at::NoGradGuard no_grad;
   losses.statistics = {{"error.x0_from_eps", squared_error(batch.x0, estimate.x0_from_eps.clamp(-1, 1))}};
   return losses;

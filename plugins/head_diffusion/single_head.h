@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "alignment.h"
 #include "casdm/cascade_head.h"
 #include "casdm/choice.h"
 #include "casdm/head_network.h"
@@ -33,6 +34,7 @@ struct SingleOptions : TimeWeightOptions {
   LearnedVariance variance = LearnedVariance::fixed;
   Objective objective = Objective::simple;
   double vlb_weight = 0.001;
+  std::optional<AlignmentOptions> alignment;
 
   static void describe(Schema<SingleOptions>& s);
 };
@@ -43,7 +45,8 @@ struct SingleOptions : TimeWeightOptions {
 /// Dhariwal 2021) it has twice the channels. The simple loss may compare another of the four than is predicted
 /// (loss_space), such as velocities where the clean image is predicted (Li & He 2025). A metric acts on the clean image
 /// that the prediction implies, so it trains theta: for "epsilon" through x0* = (x_t - sqrt(1-A_t) eps') / sqrt(A_t),
-/// unclipped.
+/// unclipped. With [alignment] an inner feature of theta is aligned with those of a fixed extractor, by a module
+/// "projector".
 class SingleHead : public CascadeHead {
  public:
   using Options = SingleOptions;
@@ -54,8 +57,9 @@ class SingleHead : public CascadeHead {
   /// x0_from_eps is defined for every prediction type; x0 and no gate only for "sample", where both are equal.
   Estimate estimate(const EstimateInput& input) override;
   /// The term eps, x0, v or flow, named by what it compares (or none with objective = "vlb"), metric.*, and vlb where
-  /// the variance is learned.
+  /// the variance is learned, and alignment.
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
+  bool gradients_are_separate() const override { return !alignment_.has_value(); }
 
  private:
   struct Outputs {
@@ -64,7 +68,8 @@ class SingleHead : public CascadeHead {
   };
 
   bool learns_variance() const { return options_.variance == LearnedVariance::learned_range; }
-  Outputs predict(const Tensor& x_t, const Tensor& t, const Condition& condition) const;
+  /// @param tap  is given the inner feature that is aligned; null: nobody asks for it
+  Outputs predict(const Tensor& x_t, const Tensor& t, const Condition& condition, Tensor* tap = nullptr) const;
   Tensor target(Prediction predicted, const TrainingBatch& batch) const;
   LossTerm simple_term(const Tensor& output, const TrainingBatch& batch) const;
   LossTerm vlb_term(const Estimate& estimate, const TrainingBatch& batch) const;
@@ -73,6 +78,7 @@ class SingleHead : public CascadeHead {
   std::int64_t channels_;
   std::shared_ptr<const NoiseScheduler> schedule_;
   HeadNetwork theta_;
+  std::optional<FeatureAlignment> alignment_;
 };
 
 }  // namespace casdm::head_diffusion
