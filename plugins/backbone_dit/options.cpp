@@ -15,7 +15,7 @@ void DitOptions::describe(Schema<DitOptions>& s) {
       .in_unit("pixels");
   s.option("width", &DitOptions::width, "Numbers per token; a multiple of 4 and of num_heads.").range(4, 1 << 16);
   s.option("depth", &DitOptions::depth, "Number of blocks.").range(1, 1000);
-  s.option("num_heads", &DitOptions::num_heads, "Attention heads; they divide the width.").at_least(1);
+  s.option("num_heads", &DitOptions::num_heads, "Attention heads; they divide the width.").range(1, 1 << 16);
   s.option("mlp_ratio", &DitOptions::mlp_ratio, "Width of the MLPs' hidden layers, as a multiple of `width`.")
       .greater_than(0);
   s.option(

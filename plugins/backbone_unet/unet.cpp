@@ -8,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "checkpoint.h"
+#include "input_check.h"
 
 namespace casdm::unet {
 namespace {
@@ -62,7 +63,7 @@ BackboneOutput UNetBackbone::forward_with_taps(const Tensor& x, const Tensor& t,
 }
 
 std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& t, const Condition& condition) {
-  check(x, t, condition);
+  check_input(x, t, condition, spec_, factor_);
   BlockInput input{embed(t, condition), {}};
   if (is_training_) input.dropout = condition.dropout;
 
@@ -81,27 +82,6 @@ std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& 
   }
   h = net_.out_2(net_.out_0.silu(h));
   return {is_channels_last ? h.contiguous() : h, middle};
-}
-
-void UNetBackbone::check(const Tensor& x, const Tensor& t, const Condition& condition) const {
-  if (x.dim() != 4 || x.size(1) != spec_.image.channels || x.size(2) % factor_ != 0 || x.size(3) % factor_ != 0) {
-    throw Error(text("the U-Net takes images [B, ", spec_.image.channels, ", H, W] with H and W multiples of ", factor_,
-                     ", got ", x.sizes()));
-  }
-  if (t.dim() != 1 || t.size(0) != x.size(0)) {
-    throw Error(text("the U-Net takes one timestep per image: expected t of [", x.size(0), "], got ", t.sizes()));
-  }
-  if (condition.labels.defined() != (spec_.condition.num_classes > 0)) {
-    throw Error(condition.labels.defined()
-                    ? "the U-Net is unconditional (num_classes = 0), but was given labels"
-                    : text("the U-Net has ", spec_.condition.num_classes, " classes, but was given no labels"));
-  }
-  const Tensor& augment = condition.augment;
-  if (augment.defined() &&
-      (augment.dim() != 2 || augment.size(0) != x.size(0) || augment.size(1) != spec_.condition.augment_size)) {
-    throw Error(text("the U-Net takes augmentation labels of [", x.size(0), ", ", spec_.condition.augment_size,
-                     "], got ", augment.sizes()));
-  }
 }
 
 Tensor UNetBackbone::embed(const Tensor& t, const Condition& condition) {

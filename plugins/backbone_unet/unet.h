@@ -43,7 +43,6 @@ class UNetBackbone : public Backbone {
 
   UNetBackbone(const UNetOptions& options, const Spec& spec, std::vector<Level> levels, ParameterMaker make);
 
-  void check(const Tensor& x, const Tensor& t, const Condition& condition) const;
   Tensor embed(const Tensor& t, const Condition& condition);
   Tensor run(const Stage& stage, Tensor x, const BlockInput& input) const;
 

@@ -21,7 +21,7 @@ void make_small(Value& value) {
   }
   if (!value.is_table()) return;
   const Value* type = value.find("type");
-  if (type != nullptr && type->is_string() && type->as_string().ends_with("unet")) {
+  if (type != nullptr && type->is_string() && type->as_string().ends_with("/unet")) {
     value.set("channels", std::int64_t{8});
     value.set("groups", std::int64_t{4});
     value.set("num_res_blocks", std::int64_t{1});
@@ -29,7 +29,11 @@ void make_small(Value& value) {
       value.set("num_head_channels", std::int64_t{8});
     }
   }
-  if (type != nullptr && type->is_string() && type->as_string().ends_with("dit")) {
+  if (type != nullptr && type->is_string() && type->as_string().ends_with("/edm2_unet")) {
+    value.set("channels", std::int64_t{8});
+    value.set("num_head_channels", std::int64_t{8});
+  }
+  if (type != nullptr && type->is_string() && type->as_string().ends_with("/dit")) {
     value.set("width", std::int64_t{16});
     value.set("num_heads", std::int64_t{2});
   }

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "casdm/parameter_maker.h"
+
+/// Operations that preserve the magnitude of activations (Karras et al. 2024, section 3): for independent inputs of
+/// variance 1 the outputs have variance 1.
+namespace casdm::unet {
+
+using at::Tensor;
+
+/// x with a mean square of 1 over its channels at each pixel, [B, C, H, W].
+Tensor pixel_normalised(const Tensor& x);
+
+/// silu(x) / 0.596, of mean square 1 for normal x (equation 81).
+Tensor magnitude_silu(const Tensor& x);
+
+/// ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2) (equation 88).
+Tensor magnitude_sum(const Tensor& a, const Tensor& b, double t);
+
+/// Both along the channels, each scaled so that it has the part 1 - t or t of the sum's magnitude (equation 103).
+Tensor magnitude_cat(const Tensor& a, const Tensor& b, double t);
+
+/// Rows of mean square 1: what a weight [out, in, ...] is before it is divided by the root of its fan-in (equation 47).
+Tensor normalised_weight(const Tensor& weight);
+
+/// A linear or convolutional layer without bias, its weight normalised where it is used; square kernels keep the size.
+struct MagnitudeLayer {
+  Tensor weight;  ///< [out, in] or [out, in, k, k]; undefined: the identity
+
+  MagnitudeLayer() = default;
+  /// Draws the weight from N(0, 1).
+  MagnitudeLayer(ParameterMaker& make, const std::string& name, at::IntArrayRef shape);
+  /// @param gain  [] or undefined: 1
+  Tensor operator()(const Tensor& x, const Tensor& gain = {}) const;
+};
+
+}  // namespace casdm::unet

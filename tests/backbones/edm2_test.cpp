@@ -1,0 +1,129 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+
+#include "backbones/networks.h"
+#include "casdm/error.h"
+#include "casdm/parameter_maker.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+constexpr const char* kEdm2 =
+    "channels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 2\nattention_resolutions = [8]\nnum_head_channels = 16\n";
+
+Backbone::Spec spec_of(std::int64_t classes = 0) {
+  Backbone::Spec spec;
+  spec.image = ImageShape::square(3, 16);
+  spec.condition.num_classes = classes;
+  spec.seed = 11;
+  return spec;
+}
+
+std::shared_ptr<Backbone> edm2(const std::string& options = "", std::int64_t classes = 0) {
+  return make<Backbone>("edm2_unet", kEdm2 + options, spec_of(classes));
+}
+
+std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
+
+const Tensor kImages = seeded_normal(3, "images", {8, 3, 16, 16}, 1);
+const Tensor kTimes = at::linspace(-1500, 1000, 8, at::kFloat);  // 250 ln(sigma) of EDM's path
+
+/// Every gain that starts at 0 as it is after a while: the embedding modulates, and the output is there.
+void open_gains(const Backbone& network, double gain) {
+  const at::NoGradGuard no_grad;
+  for (auto& [name, tensor] : by_name(network.parameters())) {
+    if (name.ends_with("emb_gain")) Tensor(tensor).fill_(gain);
+    if (name == "out_gain") Tensor(tensor).fill_(1);
+  }
+}
+
+double magnitude(const Tensor& x) { return x.square().mean().sqrt().item<double>(); }
+
+}  // namespace
+
+TEST_CASE("EDM2's network starts as zero, and its inner activations have magnitude 1") {
+  const at::NoGradGuard no_grad;
+  const auto network = edm2();
+  const BackboneOutput output = network->forward_with_taps(kImages, kTimes, {}, {"middle"});
+  CHECK(output.sample.count_nonzero().item<std::int64_t>() == 0);
+  CHECK(output.taps.front().second.sizes() == at::IntArrayRef({8, 64, 8, 8}));
+  // Sums of branches that are not quite independent, of 32 and 64 channels.
+  CHECK(magnitude(output.taps.front().second) == doctest::Approx(1).epsilon(0.15));
+  open_gains(*network, 0);
+  CHECK(magnitude(network->forward(kImages, kTimes, {})) == doctest::Approx(1).epsilon(0.2));
+}
+
+TEST_CASE("EDM2's network computes the same however long its weights have grown") {
+  const at::NoGradGuard no_grad;
+  const auto network = edm2("", 5);
+  open_gains(*network, 0.3);
+  Condition condition;
+  condition.labels = at::arange(8, at::kLong).remainder(5);
+  const Tensor before = network->forward(kImages, kTimes, condition);
+  double factor = 1;
+  for (auto& [name, tensor] : network->parameters()) {
+    if (name.ends_with("weight")) Tensor(tensor).mul_(factor = factor < 30 ? 1.7 * factor : 0.5);
+  }
+  // Up to the 1e-4 that keeps a weight of zeros finite.
+  CHECK(max_relative_difference(network->forward(kImages, kTimes, condition), before) < 1e-2);
+  // Longer ones are felt less and less; their direction is all.
+  CHECK(magnitude(network->forward(kImages, kTimes, condition)) == doctest::Approx(magnitude(before)).epsilon(0.01));
+}
+
+TEST_CASE("magnitudes stay near 1 after steps of training that make every weight longer") {
+  const auto network = edm2();
+  open_gains(*network, 0);
+  for (int step = 0; step < 5; ++step) {
+    const Tensor x = kImages.detach();
+    for (auto& [name, tensor] : network->parameters()) Tensor(tensor).mutable_grad().reset();
+    (network->forward(x, kTimes, {}) - x).square().mean().backward();
+    const at::NoGradGuard no_grad;
+    for (auto& [name, tensor] : network->parameters()) {
+      // A weight and its gradient are at right angles, because its length does not matter.
+      if (!name.ends_with("weight") || tensor.grad().count_nonzero().item<std::int64_t>() == 0) continue;
+      const double along = (tensor * tensor.grad()).sum().item<double>();
+      CHECK_MESSAGE(std::abs(along) <= 2e-3 * (tensor.norm() * tensor.grad().norm()).item<double>() + 1e-9, name);
+      const double before = tensor.norm().item<double>();
+      Tensor(tensor).sub_(tensor.grad() * (0.01 * before / (tensor.grad().norm().item<double>() + 1e-12)));
+      CHECK_MESSAGE(tensor.norm().item<double>() > before, name);
+    }
+  }
+  const at::NoGradGuard no_grad;
+  const Tensor middle = network->forward_with_taps(kImages, kTimes, {}, {"middle"}).taps.front().second;
+  CHECK(magnitude(middle) == doctest::Approx(1).epsilon(0.3));
+}
+
+TEST_CASE("EDM2's network takes other sizes, and sees time, class and position") {
+  const at::NoGradGuard no_grad;
+  const auto network = edm2("", 5);
+  open_gains(*network, 0.5);
+  Condition first, second;
+  first.labels = at::zeros({8}, at::kLong);
+  second.labels = at::ones({8}, at::kLong);
+  const Tensor plain = network->forward(kImages, kTimes, first);
+  CHECK_FALSE(at::allclose(plain, network->forward(kImages, kTimes, second), 1e-2));
+  CHECK_FALSE(at::allclose(plain, network->forward(kImages, kTimes + 100, first), 1e-2));
+  CHECK(network->forward(kImages.narrow(2, 0, 8), kTimes, first).sizes() == at::IntArrayRef({8, 3, 8, 16}));
+  CHECK_THROWS_WITH_AS(network->forward(kImages.narrow(2, 0, 7), kTimes, first), doctest::Contains("multiples of 2"),
+                       Error);
+  CHECK_THROWS_WITH_AS(network->forward(kImages, kTimes, {}), doctest::Contains("was given no labels"), Error);
+}
+
+TEST_CASE("EDM2's options that fit neither each other nor the images are refused with what would") {
+  const auto refused = [](const std::string& options, const char* why) {
+    CAPTURE(options);
+    CHECK_THROWS_WITH_AS(make<Backbone>("edm2_unet", options, spec_of()), doctest::Contains(why), ConfigError);
+  };
+  refused("channel_mult = []\n", "channel_mult is empty");
+  refused("channel_mult = [1, 1, 1, 1, 1, 1]\nattention_resolutions = []\n", "cannot be halved 5 times");
+  refused("channels = 5\nchannel_mult = [1, 1.5]\n", "expected a whole number");
+  refused("channels = 64\nchannel_mult = [1, 1]\nattention_resolutions = [4]\n", "the feature maps have 16, 8 pixels");
+  refused("channels = 48\nchannel_mult = [1, 1]\nattention_resolutions = []\n",
+          "num_head_channels = 32 does not divide the 48 channels of the attention at 8 pixels");
+}
