@@ -161,11 +161,60 @@ void compare_sampler(const std::string& key, GoldenFile& file) {
   file.compare(x, key, {type, "last sample of a chain", "diffusers", kChain});
 }
 
+/// A scheduler of diffusers on a path without timesteps: our sampler and path of the same steps.
+struct PathSampler {
+  std::string type, options, path, path_options;
+};
+
+const std::map<std::string, PathSampler>& path_samplers() {
+  static const std::string linspace = "spacing = \"linspace\"\n", karras = "spacing = \"karras\"\n";
+  static const std::map<std::string, PathSampler> all = {
+      {"FlowMatchEulerDiscreteScheduler", {"euler", linspace, "flow", ""}},
+      // The peer shifts its least noise, too, and once more with all other times: 0.003 / 1.002.
+      {"FlowMatchEulerDiscreteScheduler-shift3",
+       {"euler", linspace, "flow", "shift = 3.0\nt_min = 0.002994011976047904\n"}},
+      {"FlowMatchHeunDiscreteScheduler", {"heun", linspace, "flow", ""}},
+      {"EDMEulerScheduler", {"euler", karras, "edm", ""}},
+      {"EDMDPMSolverMultistepScheduler", {"dpmpp_2m", karras, "edm", ""}},
+      {"EDMDPMSolverMultistepScheduler-sde", {"dpmpp_2m_sde", karras, "edm", ""}}};
+  return all;
+}
+
+TEST_CASE("diffusers: samplers on a rectified flow and on EDM's path") {
+  for (const auto& path : golden_files("diffusers_paths", ".safetensors")) {
+    GoldenFile file(path);
+    for (const auto& [key, tensor] : file.tensors()) {
+      if (key.starts_with("input.") || key.ends_with(".sigmas")) continue;
+      CAPTURE(key);
+      const auto found = path_samplers().find(key.substr(0, key.find('.')));
+      if (found == path_samplers().end()) {
+        FAIL_CHECK("no sampler corresponds to ", key);
+        continue;
+      }
+      const PathSampler& ours = found->second;
+      const std::shared_ptr<const NoiseScheduler> noise = make<NoiseScheduler>(ours.path, ours.path_options, {});
+      const auto sampler = make_sampler(
+          ours.type, ours.options + "clip = \"none\"\nnum_inference_steps = " + key.substr(key.find('.') + 1), noise);
+      std::vector<double> sigmas;
+      for (const SampleStep& step : sampler->plan()) sigmas.push_back(noise->level(step.t).sigma);
+      // The peer computes its levels in float32.
+      file.compare(at::tensor(sigmas, at::kDouble), key + ".sigmas",
+                   {ours.type, "noise levels, " + ours.path, "diffusers", 1e-6});
+      const Tensor x_T = file["input.x_T"];
+      const Tensor x = run_sampler_with(*sampler, gaussian_model(noise), x_T,
+                                        [&](std::size_t step) { return golden_noise(step, x_T.sizes()); });
+      file.compare(x, key, {ours.type, "last sample of a chain, " + ours.path, "diffusers", kChain});
+    }
+    file.finish({"", ".sigmas"});
+  }
+}
+
 TEST_CASE("every golden file of the folder is one that a suite reads") {
   const std::vector<std::string> read_by_suites = {
-      "adm_",        "diffusion_tables", "diffusion_steps",   "diffusers_samplers", "metrics",
-      "optimizers",  "edm_augmentation", "diffusers_dit",     "diffusers_unet",     "dists",
-      "set_metrics", "resampling",       "efficientnet_lite", "inception",          "dinov2"};
+      "adm_",       "diffusion_tables", "diffusion_steps", "diffusers_samplers", "metrics",
+      "optimizers", "edm_augmentation", "diffusers_dit",   "diffusers_paths",    "diffusers_unet",
+      "dists",      "set_metrics",      "resampling",      "efficientnet_lite",  "inception",
+      "dinov2"};
   for (const auto& entry : std::filesystem::directory_iterator(parity_dir())) {
     const std::string name = entry.path().filename().string();
     if (entry.path().extension() != ".safetensors" && entry.path().extension() != ".json") continue;
