@@ -43,13 +43,15 @@ std::string head(const std::string& type, const std::string& more = "", const st
   return text;
 }
 
+const std::string kQueue =
+    "[[metrics]]\ntype = \"feature_frechet\"\nextractor = { type = \"pixels\", size = 4 }\nqueue = 8\n";
 const std::string kFlow = "[noise]\ntype = \"flow\"\n[timesteps]\ntype = \"logit_normal\"\n";
 const std::string kFlowWithSignal = "[noise]\ntype = \"flow\"\nt_max = 0.999\n[timesteps]\ntype = \"logit_normal\"\n";
 const std::string kEdm = "[noise]\ntype = \"edm\"\n[timesteps]\ntype = \"log_normal\"\n";
 
 /// What interfaces of this version make possible, each from an experiment file alone.
 std::map<std::string, std::string> experiments() {
-  const std::string vit = "type = \"tiny_vit\"\n";
+  const std::string vit = "type = \"dit\"\npatch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n";
   return {
       {"flow matching", kShapes + kFlow + head("single", "prediction_type = \"flow\"\n") +
                             "[sampler]\ntype = \"heun\"\nspacing = \"trailing\"\nnum_inference_steps = 3\n"},
@@ -60,13 +62,13 @@ std::map<std::string, std::string> experiments() {
       {"Cas-DM on EDM's path", kShapes + kEdm + head("cascade") + "[[metrics]]\ntype = \"l1\"\n" + kDdim},
       {"a transformer that predicts x0, with losses gated in flow time",
        kShapes + kFlow + head("single", "prediction_type = \"sample\"\n", vit) +
-           "[[metrics]]\ntype = \"gated_l1\"\nt_range = [0.0, 0.7]\n" + kDdim},
+           "[[metrics]]\ntype = \"gated_l1\"\nnoise_range = [0.0, 0.7]\nnoise_unit = \"flow_time\"\n" + kDdim},
       {"feature alignment with a projector that stops",
-       std::string(kShapes) + kCosine + head("aligned", "until_images = 12\n") + kDdim},
-      {"a distribution loss with a queue",
-       std::string(kShapes) + kCosine + head("single") + "[[metrics]]\ntype = \"queued_mean\"\n" + kDdim},
+       std::string(kShapes) + kCosine + head("single") +
+           "[head.alignment]\nextractor = { type = \"pixels\" }\nprojector_width = 8\nuntil_images = 12\n" + kDdim},
+      {"a distribution loss with a queue", std::string(kShapes) + kCosine + head("single") + kQueue + kDdim},
       {"a student and the running average of it",
-       std::string(kShapes) + kCosine + head("teacher") + "[[metrics]]\ntype = \"l1\"\n" + kDdim},
+       kShapes + kFlowWithSignal + head("consistency") + "[[metrics]]\ntype = \"l1\"\n" + kDdim},
       {"a data set with a conditioning image",
        std::string("[data]\ntype = \"pairs\"\nimage_size = 16\nrandom_flip = true\n") + kCosine +
            head("single", "", "type = \"conditioned\"\n") + kDdim},
@@ -196,11 +198,11 @@ TEST_CASE("a path that is no path is refused before training, with its component
 
 TEST_CASE("what does not fit the interfaces is refused before training, in one message") {
   const std::string start = std::string(kShapes) + kCosine;
-  refused(start + head("aligned", "tap = \"midle\"\n") + kDdim, "did you mean middle");
+  refused(start + head("single") + "[head.alignment]\nextractor = { type = \"pixels\" }\ntap = \"midle\"\n" + kDdim,
+          "did you mean middle");
   refused(start + head("teacher", "fault = \"each_other\"\n") + kDdim, "averages a module that is an average itself");
   refused(start + head("teacher", "fault = \"stranger\"\n") + kDdim, "averages a module that the head does not have");
-  refused(start + head("single") + "[[metrics]]\ntype = \"queued_mean\"\n" + kDdim, "train.accumulate = 2",
-          " --set train.accumulate=2");
+  refused(start + head("single") + kQueue + kDdim, "train.accumulate = 2", " --set train.accumulate=2");
   refused(start + head("single", "", "type = \"conditioned\"\n") + kDdim, "needs a data set with the extra");
   refused(kShapes + kFlow + head("cascade") + kDdim, "ends in pure noise");
 }
@@ -208,7 +210,7 @@ TEST_CASE("what does not fit the interfaces is refused before training, in one m
 TEST_CASE("the state of a metric belongs to the checkpoint") {
   const TemporaryFolder folder;
   const std::string start = std::string(kShapes) + kCosine + head("single") + kDdim;
-  write_file(folder.path() / "research.toml", kCommon + start + "[[metrics]]\ntype = \"queued_mean\"\n");
+  write_file(folder.path() / "research.toml", kCommon + start + kQueue);
   const Outcome first = train(folder.path(), "");
   REQUIRE_MESSAGE(first.status == 0, first.err);
   CHECK(fs::exists(folder.path() / "runs/research/checkpoints/000000000024/metrics.safetensors"));

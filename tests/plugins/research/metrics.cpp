@@ -3,38 +3,6 @@
 namespace casdm::research {
 namespace {
 
-/// The distance between the mean colours of the batch and those of the last batches: a distribution loss with a memory.
-class QueuedMean final : public NetworkOf<MetricLoss> {
- public:
-  using Options = NoOptions;
-  static constexpr std::int64_t kLength = 64;
-
-  QueuedMean(const Options&, const Spec& spec)
-      : queue_(add_buffer("queue", at::zeros({kLength, spec.image.channels}))),
-        filled_(add_buffer("filled", at::zeros({}, at::kLong))) {}
-
-  MetricInfo info() const override { return {.is_per_image = false, .has_state = true}; }
-
-  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
-    return distance_in(prediction, target, {});
-  }
-  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
-                     const MetricContext& context) override {
-    const Tensor seen = target.front().mean({2, 3}).to(at::kFloat);
-    const std::int64_t filled = filled_.item<std::int64_t>();
-    const Tensor known = at::cat({queue_.narrow(0, 0, filled), seen}).mean(0);
-    if (context.is_training) {
-      const Tensor all = at::cat({seen, queue_}).narrow(0, 0, kLength);
-      queue_.copy_(all);
-      filled_.fill_(std::min(kLength, filled + seen.size(0)));
-    }
-    return (prediction.mean({0, 2, 3}) - known.to(prediction.scalar_type())).square().mean().view({1});
-  }
-
- private:
-  Tensor queue_, filled_;
-};
-
 /// |prediction - target|, felt less where there is much noise: it needs the noise level.
 class GatedL1 final : public MetricLoss {
  public:
@@ -82,7 +50,6 @@ class RelativeL1 final : public NetworkOf<MetricLoss> {
 }  // namespace
 
 void add_metrics(PluginRegistrar& plugin) {
-  plugin.add<QueuedMean>("queued_mean", "A distribution loss with a queue.");
   plugin.add<GatedL1>("gated_l1", "L1 by noise level.");
   plugin.add<RelativeL1>("relative_l1", "L1 in units of its running mean.");
 }

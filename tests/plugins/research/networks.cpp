@@ -27,40 +27,6 @@ class Layers : public Backbone {
   ParameterMaker make_;
 };
 
-/// A plain transformer of one block on patches of 4 pixels (the pixel transformer of JiT, Li & He 2025, in small).
-class TinyVit final : public Layers {
- public:
-  using Options = WidthOptions;
-  static constexpr std::int64_t kPatch = 4;
-
-  TinyVit(const Options& options, const Spec& spec) : Layers(spec.seed), image_(spec.image), width_(options.width) {
-    const std::int64_t in = spec.image.channels * kPatch * kPatch;
-    in_ = layer("in.weight", {width_, in});
-    time_ = layer("time.weight", {width_, 2});
-    attention_ = layer("attention.weight", {3 * width_, width_});
-    hidden_ = layer("hidden.weight", {2 * width_, width_});
-    merge_ = layer("merge.weight", {width_, 2 * width_});
-    out_ = layer("out.weight", {spec.out_channels * kPatch * kPatch, width_});
-  }
-
-  Tensor forward(const Tensor& x, const Tensor& t, const Condition&) override {
-    const Tensor time = at::stack({(t * 0.01).sin(), (t * 0.01).cos()}, 1).to(x.scalar_type());
-    Tensor h = at::linear(at::pixel_unshuffle(x, kPatch).flatten(2).transpose(1, 2), in_);
-    h = h + at::linear(time, time_).unsqueeze(1);
-    const std::vector<Tensor> qkv = at::linear(h, attention_).chunk(3, 2);
-    const Tensor weights = (at::matmul(qkv[0], qkv[1].transpose(1, 2)) / std::sqrt(width_)).softmax(2);
-    h = h + at::matmul(weights, qkv[2]);
-    h = h + at::linear(at::silu(at::linear(h, hidden_)), merge_);
-    const Tensor patches = at::linear(h, out_).transpose(1, 2);
-    return at::pixel_shuffle(patches.unflatten(2, {x.size(2) / kPatch, x.size(3) / kPatch}), kPatch);
-  }
-
- private:
-  ImageShape image_;
-  std::int64_t width_;
-  Tensor in_, time_, attention_, hidden_, merge_, out_;
-};
-
 /// Sees a conditioning image beside x.
 class Conditioned final : public Layers {
  public:
@@ -135,7 +101,6 @@ class Pairs final : public Dataset {
 }  // namespace
 
 void add_networks(PluginRegistrar& plugin) {
-  plugin.add<TinyVit>("tiny_vit", "A plain transformer on patches.");
   plugin.add<Conditioned>("conditioned", "A network that sees a conditioning image.");
   plugin.add<Detached>("detached", "A network that no gradient reaches.");
   plugin.add<Pairs>("pairs", "Images with an image to condition on.");
