@@ -16,6 +16,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/commands/commands.h"
+#include "framework/distributed/process_place.h"
 #include "framework/loading/crash_message.h"
 #include "framework/loading/discovery.h"
 #include "framework/loading/framework_library.h"
@@ -72,6 +73,20 @@ std::vector<casdm::CommandName> command_names() {
   return names;
 }
 
+bool is_for_one_process(const std::string& command) {
+  return command == "sample" || command == "evaluate" || command == "sweep";
+}
+
+/// Of several processes that a launcher has started, none does what they would all do to the same files; the first one
+/// says so.
+int by_one_process(const std::string& command, const std::function<int()>& run) {
+  const casdm::ProcessPlace place = casdm::process_place();
+  if (place.size == 1) return run();
+  if (place.rank > 0) return 2;
+  throw casdm::ConfigError(casdm::text("`casdm ", command, "` is one process, and a launcher has started ", place.size,
+                                       " of it: start it without. `casdm train` alone shares its work"));
+}
+
 int dispatch(const std::string& command, const std::vector<std::string>& arguments) {
   const std::map<std::string, std::function<int()>> commands = {
       {"train", [&] { return casdm::run_in_framework("casdm_train_command", arguments); }},
@@ -92,7 +107,9 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
        }},
   };
   const auto found = commands.find(command);
-  if (found != commands.end()) return found->second();
+  if (found != commands.end()) {
+    return is_for_one_process(command) ? by_one_process(command, found->second) : found->second();
+  }
   std::vector<std::string> names;
   for (const auto& [name, run] : commands) names.push_back(name);
   const std::vector<std::string> near = casdm::nearest(command, names, 1);

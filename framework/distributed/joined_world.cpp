@@ -193,7 +193,7 @@ JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bo
   try {
     meet();
   } catch (const ProcessLost& lost) {
-    const bool is_told = lost.is_told() || !claims(lost.what());
+    const bool is_told = lost.is_told() || (!is_stranger_ && !claims(lost.what()));
     leave(/*has_failed=*/true);
     throw ProcessLost(lost.what(), is_told);
   }
@@ -225,6 +225,7 @@ void JoinedWorld::meet() {
   await({key("size", 0), key("name", 0)}, patience_.joining);
   const std::string expected = in_store([&] { return store_->get_to_str(key("size", 0)); });
   if (expected != size) {
+    is_stranger_ = place_.rank >= std::atoi(expected.c_str());
     throw ProcessLost(text("rank ", place_.rank, " was started as one of ", size, " processes, and rank 0 as one of ",
                            expected, ": WORLD_SIZE must be the same everywhere"),
                       false);

@@ -83,6 +83,7 @@ class JoinedWorld final : public World {
   std::unique_ptr<ProcessGroup> group_;
   std::unique_ptr<Pulse> pulse_;
   std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank
+  bool is_stranger_ = false;        ///< the others do not expect a process of its rank: it has come to another run
   std::set<int> gone_;              ///< the ranks that were found silent
   std::int64_t exchanges_ = 0;      ///< of words, so far
 };

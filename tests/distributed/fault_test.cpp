@@ -5,6 +5,7 @@
 
 #include "casdm/text.h"
 #include "distributed/processes.h"
+#include "integration/program.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -151,6 +152,34 @@ TEST_CASE("a second process of a rank ends with the reason, and the run goes on 
   CHECK(run.status(1) + run.status(2) == 1);
   REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
   CHECK_MESSAGE(contains(run.messages()[0], "there are two processes of rank 1"), run.output());
+}
+
+TEST_CASE("a process that comes to another run ends with the reason, and the run goes on") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  auto started = environments(2);
+  started.push_back(started[1]);
+  started[2].insert_or_assign("RANK", std::string("3"));
+  started[2].insert_or_assign("WORLD_SIZE", std::string("4"));
+  Processes run(folder.path(), {"small.toml"}, started);
+  run.wait();
+  CHECK_MESSAGE(run.status(0) + run.status(1) == 0, run.output());
+  CHECK(run.status(2) == 1);
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "rank 3 was started as one of 4 processes"), run.output());
+}
+
+TEST_CASE("commands that are one process refuse to be several, once") {
+  const TemporaryFolder folder;
+  const std::string launched = "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 ";
+  for (const char* command : {"sample runs/run", "evaluate runs/run", "sweep sweep.toml"}) {
+    const Outcome first = shell(launched + "RANK=0 casdm " + command, folder.path());
+    CHECK(first.status == 2);
+    CHECK_MESSAGE(contains(first.err, "is one process, and a launcher has started 2 of it"), first.err);
+    const Outcome second = shell(launched + "RANK=1 casdm " + command, folder.path());
+    CHECK(second.status == 2);
+    CHECK_MESSAGE(second.err.empty(), second.err);
+  }
 }
 
 TEST_CASE("processes that do not meet say who is missing, or what was tried") {
