@@ -16,12 +16,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// All that processes have to agree on: losses that choose the timesteps, a metric over the whole batch with a memory,
+/// All that processes have to agree on: losses that choose the timesteps, a metric with a memory of the whole batch,
 /// a metric over a range of t, gradients of single terms, averages.
 const char* const kEverything = R"([timesteps]
 type = "loss_second_moment"
 [[metrics]]
-type = "queued_mean"
+type = "relative_l1"
 t_range = [0.0, 0.8]
 [[metrics]]
 type = "l1"
