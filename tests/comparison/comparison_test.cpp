@@ -82,7 +82,7 @@ TEST_CASE("the difference of two arms is the mean of the differences at equal se
   REQUIRE(comparison.arms.size() == 2);
   CHECK(comparison.arms[0].name == "plain");
   CHECK(comparison.arms[1].name == "better");
-  CHECK(differences(comparison, 1) == std::vector<std::string>{"metrics[0].type: \"l1\" -> \"l2\""});
+  CHECK(differences(comparison, 1) == std::vector<std::string>{"metrics[0]: l1 -> l2"});
 
   const std::vector<MeasureSummary> summaries = summarise(comparison);
   const MeasureSummary& x0 = named(summaries, "loss.x0");
