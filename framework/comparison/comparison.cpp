@@ -64,8 +64,21 @@ void mark_best(MeasureSummary& measure, const Comparison& comparison, std::size_
                                                  [&](const ArmSummary* arm) { return arm == best || is_sure(arm); });
 }
 
+/// How the scores came to be, of arms with other samplers several ways.
+std::string about(const Comparison& comparison, const std::string& measure) {
+  std::vector<std::string> ways;
+  for (const ComparedArm& arm : comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      const Measure* found = run.problem.empty() ? run.record.find(measure) : nullptr;
+      if (found == nullptr || std::find(ways.begin(), ways.end(), found->about) != ways.end()) continue;
+      ways.push_back(found->about);
+    }
+  }
+  return join(ways, "; ");
+}
+
 MeasureSummary summary_of(const Comparison& comparison, const Measure& measure) {
-  MeasureSummary result{measure.name, measure.better, measure.about, {}};
+  MeasureSummary result{measure.name, measure.better, about(comparison, measure.name), {}};
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     const ComparedArm& arm = comparison.arms[i];
     const BySeed values = values_of(arm, measure.name);
@@ -195,6 +208,45 @@ void add_lacking(const Comparison& comparison, std::vector<std::string>& lines) 
   }
 }
 
+/// A line for each score that some runs have by one way of measuring and some by another.
+std::vector<std::string> unlike(const Comparison& comparison) {
+  std::map<std::string, std::map<std::string, std::vector<std::size_t>>> scores;  // by names, and runs of each arm
+  std::map<std::string, std::size_t> all;
+  for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
+    for (const ComparedRun& run : comparison.arms[i].runs) {
+      if (!run.problem.empty()) continue;
+      std::set<std::string> here;
+      for (const Measure& measure : run.record.measures) {
+        if (measure.score.empty()) continue;
+        here.insert(measure.score);
+        ++scores[measure.score].try_emplace(measure.name, comparison.arms.size()).first->second[i];
+      }
+      for (const std::string& score : here) ++all[score];
+    }
+  }
+  std::vector<std::string> lines;
+  for (const auto& [score, names] : scores) {
+    std::vector<std::string> parts;
+    bool is_of_all = true;
+    for (const auto& [name, runs] : names) {
+      std::size_t count = 0;
+      std::vector<std::string> arms;
+      for (std::size_t i = 0; i < runs.size(); ++i) {
+        const ComparedArm& arm = comparison.arms[i];
+        if (runs[i] > 0)
+          arms.push_back(runs[i] == arm.successes()
+                             ? arm.name
+                             : text(arm.name, " in ", runs[i], " of ", arm.successes(), " runs"));
+        count += runs[i];
+      }
+      is_of_all = is_of_all && count == all[score];
+      parts.push_back(text(name, " (", join(arms, ", "), ")"));
+    }
+    if (!is_of_all) lines.push_back(text("measured otherwise, so not compared with each other: ", join(parts, "; ")));
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::size_t ComparedArm::successes() const {
@@ -227,6 +279,7 @@ Comparison compare_runs(const std::vector<fs::path>& folders, const std::string&
   Comparison comparison;
   const PluginCatalog catalog = PluginCatalog::discover({});
   for (const fs::path& folder : folders) add_run(comparison, read_run_record(folder), catalog);
+  tell_apart(comparison);
   make_names_unique(comparison);
   const std::size_t index = baseline_index(comparison, baseline);
   for (ComparedArm& arm : comparison.arms) arm.baseline = index;
@@ -242,6 +295,14 @@ std::vector<std::string> differences(const Comparison& comparison, std::size_t a
     lines.push_back(to_string(change));
   }
   return lines;
+}
+
+void tell_apart(Comparison& comparison) {
+  std::vector<RunRecord*> runs;
+  for (ComparedArm& arm : comparison.arms) {
+    for (ComparedRun& run : arm.runs) runs.push_back(&run.record);
+  }
+  tell_apart(runs);
 }
 
 std::vector<std::string> remarks(const Comparison& comparison) {
@@ -262,6 +323,7 @@ std::vector<std::string> remarks(const Comparison& comparison) {
     const bool is_of_all = arms.size() == comparison.arms.size();
     lines.push_back(is_of_all ? warning : text(join({arms.begin(), arms.end()}, ", "), ": ", warning));
   }
+  for (std::string& line : unlike(comparison)) lines.push_back(std::move(line));
   if (lengths.size() > 1) {
     lines.push_back(
         text("the runs have seen different numbers of images, from ", *lengths.begin(), " to ", *lengths.rbegin()));

@@ -63,6 +63,9 @@ std::vector<MeasureSummary> summarise(const Comparison& comparison);
 /// Throws ConfigError when a folder is not a run, when two runs of an arm have one seed, or there is no such baseline.
 Comparison compare_runs(const std::vector<std::filesystem::path>& folders, const std::string& baseline);
 
+/// Names the scores of all runs so that those that were measured otherwise never have one name.
+void tell_apart(Comparison& comparison);
+
 /// What a reader must know to take the tables for what they are: one line each.
 std::vector<std::string> remarks(const Comparison& comparison);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -19,15 +18,10 @@ namespace {
 
 constexpr std::size_t kLargestFile = 16 << 20;
 
-/// What may differ between two evaluations of one checkpoint: a name for people, and where it stands.
-constexpr std::pair<const char*, const char*> kSettings[] = {{"weights", "run.weights.name"},
-                                                             {"sampler", "run.sampler.type"},
-                                                             {"steps", "run.steps"},
-                                                             {"guidance", "run.guidance.scale"},
-                                                             {"labels", "run.labels"},
-                                                             {"seed", "run.seed"},
-                                                             {"num", "num"},
-                                                             {"reference", "reference.name"}};
+/// How a run was sampled, for people: a name, and where it stands in a record.
+constexpr std::pair<const char*, const char*> kSampling[] = {
+    {"weights", "run.weights.name"},    {"sampler", "run.sampler.type"}, {"steps", "run.steps"},
+    {"guidance", "run.guidance.scale"}, {"labels", "run.labels"},        {"seed", "run.seed"}};
 
 std::string shown(const Value& record, const char* key) {
   const Value* value = find_path(record, key);
@@ -35,7 +29,7 @@ std::string shown(const Value& record, const char* key) {
   return value->is_string() ? value->as_string() : to_toml_value(*value);
 }
 
-/// The JSON files of the folder's evaluation/, in the order of their names.
+/// The JSON files of the folder's evaluation/, the newest last.
 std::vector<fs::path> files_of(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code failure;
@@ -43,35 +37,28 @@ std::vector<fs::path> files_of(const fs::path& folder) {
        entry.increment(failure)) {
     if (entry->path().extension() == ".json") files.push_back(entry->path());
   }
-  std::sort(files.begin(), files.end());
+  const auto age = [](const fs::path& file) {
+    std::error_code ignored;
+    return std::pair(fs::last_write_time(file, ignored), file);
+  };
+  std::sort(files.begin(), files.end(), [&](const fs::path& a, const fs::path& b) { return age(a) < age(b); });
   return files;
 }
 
-/// The evaluations of the checkpoint that the run ended with, by the names of their files.
-std::vector<Value> records_of(const fs::path& folder, RunRecord& run) {
-  std::vector<Value> records;
+/// The evaluations of the run's checkpoints, by their images, the newest last.
+std::map<std::int64_t, std::vector<Value>> records_of(const fs::path& folder, std::vector<std::string>& warnings) {
+  std::map<std::int64_t, std::vector<Value>> records;
   for (const fs::path& file : files_of(folder)) {
     try {
       Value record = from_json(read_regular_file(file, kLargestFile));
       check_seal(record);
       const Value* images = find_path(record, "run.checkpoint.images");
-      if (images != nullptr && *images == Value(run.images)) records.push_back(std::move(record));
+      if (images != nullptr && images->is_integer()) records[images->as_integer()].push_back(std::move(record));
     } catch (const Error& error) {
-      run.warnings.push_back(text("not taken: ", file.string(), ": ", error.what()));
+      warnings.push_back(text("not taken: ", file.string(), ": ", error.what()));
     }
   }
   return records;
-}
-
-/// " weights=slow steps=50": the settings in which `records` differ.
-std::string suffix_of(const Value& record, const std::vector<Value>& records) {
-  std::string suffix;
-  for (const auto& [name, key] : kSettings) {
-    std::set<std::string> values;
-    for (const Value& other : records) values.insert(shown(other, key));
-    if (values.size() > 1) suffix += text(" ", name, "=", shown(record, key));
-  }
-  return suffix;
 }
 
 std::string about(const Value& record, const Value& score) {
@@ -79,45 +66,66 @@ std::string about(const Value& record, const Value& score) {
   const std::string feature = shown(score, "extractor.feature");
   words.push_back(text("judge ", shown(score, "judge"), feature.empty() ? "" : text(" (", feature, ")")));
   words.push_back(text(shown(record, "num"), " images against ", shown(record, "reference.name")));
-  for (const auto& [name, key] : kSettings) {
+  for (const auto& [name, key] : kSampling) {
     const std::string value = shown(record, key);
-    if (!value.empty() && key != std::string_view("num") && key != std::string_view("reference.name")) {
-      words.push_back(text(name, " ", value));
-    }
+    if (!value.empty()) words.push_back(text(name, " ", value));
   }
   return join(words, ", ");
 }
 
-bool has(const RunRecord& run, const std::string& name) { return run.find(name) != nullptr; }
+void warn(RunRecord& run, const std::string& words) {
+  if (std::find(run.warnings.begin(), run.warnings.end(), words) == run.warnings.end()) run.warnings.push_back(words);
+}
 
-void add_score(RunRecord& run, const std::string& name, const Value& score, const std::string& about) {
+/// Of several scores that nothing tells apart, the last one counts.
+void add_score(RunRecord& run, const std::string& name, const Value& score, const std::string& about,
+               Measuring measuring) {
   const Value* value = score.find("value");
   const Value* lower = score.find("lower_is_better");
-  if (value == nullptr || lower == nullptr || !value->is_number() || has(run, name)) return;
+  if (value == nullptr || lower == nullptr || !value->is_number()) return;
   if (!std::isfinite(value->as_number())) {
     run.lacking[name] = text("it is ", value->as_number());
     return;
   }
-  Measure measure{name, value->as_number(), lower->as_boolean() ? Better::lower : Better::higher, about, {}};
+  Measure measure{name, value->as_number(), lower->as_boolean() ? Better::lower : Better::higher, about, {}, name};
   const Value* error = score.find("standard_error");
   if (error != nullptr && error->is_number()) measure.standard_error = error->as_number();
-  run.measures.push_back(std::move(measure));
+  measure.measuring = std::move(measuring);
+  const auto known = std::find_if(run.measures.begin(), run.measures.end(), [&](const Measure& other) {
+    return other.score == name && other.measuring.settings == measure.measuring.settings;
+  });
+  if (known == run.measures.end()) return run.measures.push_back(std::move(measure));
+  if (known->value != measure.value) {
+    warn(run,
+         text(name, ": of evaluations that differ in nothing but batch, device, versions or files, the newest counts"));
+  }
+  *known = std::move(measure);
 }
 
-void add_record(RunRecord& run, const Value& record, const std::string& suffix) {
+void add_record(RunRecord& run, const Value& record) {
   const Value* scores = record.find("scores");
   if (scores == nullptr) throw Error("it has no scores");
   for (const Value& score : scores->as_array()) {
-    const std::string name = shown(score, "name") + suffix;
-    add_score(run, name, score, about(record, score));
+    const std::string name = shown(score, "name");
+    add_score(run, name, score, about(record, score), measuring_of(record, score, run.config));
     const Value* shared = score.find("trained_with");
     if (shared == nullptr || shared->as_array().empty()) continue;
     std::vector<std::string> terms;
     for (const Value& term : shared->as_array()) terms.push_back(term.as_string());
-    run.warnings.push_back(text(name, " is judged by a network it was trained with (", join(terms, ", "), ")"));
+    warn(run, text(name, " is judged by a network it was trained with (", join(terms, ", "), ")"));
   }
   if (const Value* warnings = record.find("warnings")) {
-    for (const Value& warning : warnings->as_array()) run.warnings.push_back(warning.as_string());
+    for (const Value& warning : warnings->as_array()) warn(run, warning.as_string());
+  }
+}
+
+void add_records(RunRecord& run, const std::vector<Value>& records) {
+  for (const Value& record : records) {
+    try {
+      add_record(run, record);
+    } catch (const Error& error) {
+      run.warnings.push_back(text("an evaluation is not taken: ", error.what()));
+    }
   }
 }
 
@@ -129,25 +137,38 @@ void add_logged(const fs::path& folder, RunRecord& run) {
   const Value& evaluation = *last.find("evaluation");
   const std::string words =
       text("while training, ", shown(evaluation, "num"), " images, weights ", shown(evaluation, "weights"));
-  for (const auto& [name, score] : scores->as_table()) add_score(run, name, score, words);
+  const std::vector<Measure> recorded = run.measures;
+  for (const auto& [name, score] : scores->as_table()) {
+    const auto is_it = [&name = name](const Measure& measure) { return measure.score == name; };
+    if (std::any_of(recorded.begin(), recorded.end(), is_it)) continue;
+    add_score(run, name, score, words, measuring_of_logged(evaluation, name, run.config));
+  }
 }
 
 }  // namespace
 
 void add_evaluations(const fs::path& folder, RunRecord& run) {
-  const std::vector<Value> records = records_of(folder, run);
-  for (const Value& record : records) {
-    try {
-      add_record(run, record, suffix_of(record, records));
-    } catch (const Error& error) {
-      run.warnings.push_back(text("an evaluation is not taken: ", error.what()));
-    }
-  }
+  add_records(run, records_of(folder, run.warnings)[run.images]);
   try {
     add_logged(folder, run);
   } catch (const Error& error) {
     run.warnings.push_back(text("an evaluation in the log is not taken: ", error.what()));
   }
+  tell_apart({&run});
+}
+
+std::map<std::int64_t, std::vector<Measure>> other_evaluations(const fs::path& folder, const RunRecord& run) {
+  std::map<std::int64_t, std::vector<Measure>> result;
+  std::vector<std::string> said_already;
+  for (const auto& [images, records] : records_of(folder, said_already)) {
+    if (images == run.images) continue;
+    RunRecord then;
+    then.config = run.config;
+    add_records(then, records);
+    tell_apart({&then});
+    result[images] = std::move(then.measures);
+  }
+  return result;
 }
 
 std::vector<Value> kept_records(const fs::path& folder, std::string_view what) {

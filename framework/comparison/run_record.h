@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "casdm/value.h"
+#include "framework/comparison/measuring.h"
 
 namespace casdm {
 
@@ -20,11 +21,13 @@ std::string to_string(Better better);
 
 /// A number that a run has at its end.
 struct Measure {
-  std::string name;  ///< "loss.eps", "statistic.gate", and what an evaluation calls it
+  std::string name;  ///< "loss.eps", "statistic.gate"; of an evaluation: see `tell_apart`
   double value = 0;  ///< finite
   Better better = Better::unknown;
   std::string about = {};                     ///< how an evaluation came to it, for people; empty: it is of the log
   std::optional<double> standard_error = {};  ///< of the finite number of images, where an evaluation states it
+  std::string score = {};                     ///< what an evaluation calls it; empty: it is of the log
+  Measuring measuring = {};                   ///< of an evaluation
 };
 
 /// What a run folder says of a run, without any plugin and without LibTorch. Runs of version 0.1 are read too.

@@ -257,6 +257,7 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
     const Value& config = arm.runs.back().record.config;
     if (arm.experiment.is_null() && !config.is_null()) arm.experiment = experiment_of(config);
   }
+  tell_apart(comparison);
   const Value* file = plan.find(kFile);
   if (file == nullptr || !file->is_string()) return comparison;
   const Homes homes = homes_of(folder, fs::path(file->as_string()).parent_path());

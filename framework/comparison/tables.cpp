@@ -149,7 +149,9 @@ std::vector<MeasureSummary> chosen_measures(const std::vector<MeasureSummary>& s
   for (const std::string& pattern : patterns) {
     bool matches = false;
     for (const MeasureSummary& measure : summaries) {
-      if (::fnmatch(pattern.c_str(), measure.name.c_str(), 0) != 0) continue;
+      const std::string score = measure.name.substr(0, measure.name.find(' '));  // however it was measured
+      const auto fits = [&](const std::string& name) { return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0; };
+      if (!fits(measure.name) && !fits(score)) continue;
       matches = true;
       if (!is_known(measure)) result.push_back(measure);
     }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <set>
 
 #include "casdm/text.h"
 #include "framework/comparison/run_record.h"
@@ -61,12 +62,30 @@ void add_all(RunLog& log, const std::string& name, double images, const Value& v
   }
 }
 
-/// What `[evaluate]` has written while training.
-void add_scores(RunLog& log, double images, const Value& evaluation) {
+std::string words(const Value& evaluation, std::initializer_list<const char*> keys) {
+  std::string result;
+  for (const char* key : keys) {
+    const Value* value = evaluation.find(key);
+    result += value == nullptr ? ";" : to_json(*value) + ";";
+  }
+  return result;
+}
+
+/// What `[evaluate]` has written while training. Where a resume measures otherwise, other columns begin.
+/// @param measures  so far
+void add_scores(RunLog& log, double images, const Value& evaluation, std::vector<std::string>& measures) {
   const Value* scores = evaluation.find("scores");
   if (scores == nullptr || !scores->is_table()) return;
-  for (const auto& [name, score] : scores->as_table()) {
-    if (const Value* value = score.find("value")) add(log, name, images, *value);
+  const std::string measure = words(evaluation, {"measure"});
+  auto known = std::find(measures.begin(), measures.end(), measure);
+  if (known == measures.end()) known = measures.insert(known, measure);
+  const auto before = known - measures.begin();
+  for (const auto& [score_name, score] : scores->as_table()) {
+    const Value* value = score.find("value");
+    if (value == nullptr) continue;
+    const std::string name = before == 0 ? score_name : text(score_name, ", measured otherwise (", before + 1, ")");
+    add(log, name, images, *value);
+    log.judged[name] = words(evaluation, {"num", "weights", "seed", "reference_num", "reference_sha256"});
   }
 }
 
@@ -113,6 +132,16 @@ std::vector<const std::vector<Curve::Point>*> columns_of(const std::vector<RunLo
     if (found != log.columns.end()) columns.push_back(&found->second);
   }
   return columns;
+}
+
+bool are_judged_alike(const std::vector<std::vector<RunLog>>& logs, const std::string& name) {
+  std::set<std::string> ways;
+  for (const std::vector<RunLog>& arm : logs) {
+    for (const RunLog& log : arm) {
+      if (const auto found = log.judged.find(name); found != log.judged.end()) ways.insert(found->second);
+    }
+  }
+  return ways.size() < 2;
 }
 
 /// The last values of a number by quarter of t, over t; no curves where it has none.
@@ -177,6 +206,7 @@ Plot histograms_of_arms(const std::string& name, const std::vector<std::string>&
 
 RunLog read_run_log(const std::filesystem::path& run) {
   RunLog log;
+  std::vector<std::string> measures;
   read_log(run, [&](const Value& line) {
     const double images = line.find("images")->as_number();
     for (const char* group : kGroups) {
@@ -186,7 +216,7 @@ RunLog read_run_log(const std::filesystem::path& run) {
       if (const Value* value = line.find(name)) add_all(log, name, images, *value);
     }
     if (const Value* rates = line.find("learning_rates")) add_all(log, "learning_rates", images, *rates);
-    if (const Value* evaluation = line.find("evaluation")) add_scores(log, images, *evaluation);
+    if (const Value* evaluation = line.find("evaluation")) add_scores(log, images, *evaluation, measures);
   });
   return log;
 }
@@ -218,6 +248,9 @@ std::vector<Plot> plots_of_arms(const std::vector<std::string>& arms, const std:
       const auto columns = columns_of(logs[arm], name);
       if (columns.size() > 1) plot.note = "mean and range over seeds";
       if (!columns.empty()) plot.curves.push_back(merged(arms[arm], arm, columns));
+    }
+    if (!are_judged_alike(logs, name)) {
+      plot.note = "Judged by other numbers of images, seeds or references: these heights do not compare";
     }
     Plot parts = by_quarter(name, arms, logs);
     plots.push_back(std::move(plot));

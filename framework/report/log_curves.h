@@ -14,6 +14,8 @@ namespace casdm {
 struct RunLog {
   std::map<std::string, std::vector<Curve::Point>> columns;  ///< "loss.eps", "loss.eps.by_t.1", "learning_rate"
   std::vector<std::string> names;                            ///< in the order of the log
+  /// By columns of scores: what they are of.
+  std::map<std::string, std::string> judged;
   /// "statistic.gate": how it was spread at the last line that says so, for each quarter of t (reporting/histogram.h).
   std::map<std::string, std::vector<std::vector<double>>> histograms;
 };

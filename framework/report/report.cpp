@@ -67,16 +67,20 @@ std::string bullets(const std::vector<std::string>& lines) {
   return lines.empty() ? "" : result + "</ul>\n";
 }
 
+std::string value_of(const Measure& measure) {
+  const std::string error =
+      measure.standard_error ? text(" (standard error ", significant(*measure.standard_error), ")") : "";
+  return significant(measure.value) + error;
+}
+
 /// The numbers at the end: of several arms with their differences, of one run as they are.
 std::string results(const Subject& subject, const std::vector<MeasureSummary>& measures) {
   HtmlTable table;
   if (subject.is_single()) {
     table = {"Numbers at the end of training", {"measure", "value", "better", "how it was measured"}, {}};
     for (const Measure& measure : subject.comparison.arms.front().runs.front().record.measures) {
-      const std::string error =
-          measure.standard_error ? text(" (standard error ", significant(*measure.standard_error), ")") : "";
       if (measure.name.find(".by_t.") != std::string::npos) continue;
-      table.rows.push_back({html(measure.name), html(significant(measure.value) + error), to_string(measure.better),
+      table.rows.push_back({html(measure.name), html(value_of(measure)), to_string(measure.better),
                             html(measure.about.empty() ? "in the log: mean since the line before" : measure.about)});
     }
     return to_html(table);
@@ -93,6 +97,23 @@ std::string results(const Subject& subject, const std::vector<MeasureSummary>& m
   return to_html(table) + bullets(findings(subject.comparison, measures)) +
          "<p>Bold is the best, where the interval of its difference to the baseline excludes 0. Differences are taken "
          "at equal seeds. Of 20 intervals without any effect one excludes 0 by chance.</p>\n";
+}
+
+/// The scores of checkpoints that are not the last one of their runs, which take no part in the comparison.
+std::string other_checkpoints(const Subject& subject) {
+  HtmlTable table{
+      "Evaluations of other checkpoints", {"run", "images", "score", "value", "better", "how it was measured"}, {}};
+  for (const ComparedArm& arm : subject.comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      for (const auto& [images, measures] : other_evaluations(run.path, run.record)) {
+        for (const Measure& measure : measures) {
+          table.rows.push_back({html(run.path.filename().string()), std::to_string(images), html(measure.name),
+                                html(value_of(measure)), to_string(measure.better), html(measure.about)});
+        }
+      }
+    }
+  }
+  return table.rows.empty() ? "" : to_html(table);
 }
 
 /// What the scores would be of a perfect model; nothing where no evaluation has asked.
@@ -297,7 +318,7 @@ std::string report_of(const fs::path& folder) {
            "<li><a href=\"#curves\">Curves</a></li><li><a href=\"#experiment\">Experiment</a></li>",
            "<li><a href=\"#making\">Machine and versions</a></li></ul></nav></header>\n<main>\n");
   body += section("results", "Results",
-                  results(subject, chosen_measures(all, {})) + floors(subject) +
+                  results(subject, chosen_measures(all, {})) + other_checkpoints(subject) + floors(subject) +
                       bullets(subject.is_single() ? subject.comparison.arms.front().runs.front().record.warnings
                                                   : remarks(subject.comparison)));
   if (!samples.empty()) body += section("samples", "Samples", samples);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "casdm/text.h"
@@ -73,6 +74,9 @@ TEST_CASE("the numbers of a run are those of its last whole line of means") {
   read_log("runs/a", [&](const Value& line) { seen.push_back(line.find("images")->as_number()); });
   CHECK(seen == std::vector<double>{500, 1000});
   CHECK(message_of([] { read_run_record("runs"); }) == "runs is not a run folder: it holds no config.toml");
+  CHECK(message_of([] { read_run_record("run"); }) == "run does not exist; did you mean \"runs\"?");
+  folder.write("study/sweep.json", "{}");
+  CHECK(message_of([] { read_run_record("study"); }).find("It is the folder of a sweep") != std::string::npos);
 }
 
 TEST_CASE("the difference of two arms is the mean of the differences at equal seeds") {
@@ -213,7 +217,154 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   folder.write("runs/a/evaluation/000000001000-raw-2.json", record);
   run = read_run_record("runs/a");
   CHECK(run.find("eye.distance weights=raw") == nullptr);
-  CHECK(run.warnings.front().find("000000001000-raw-2.json: it is altered") != std::string::npos);
+  CHECK(join(run.warnings, "\n").find("000000001000-raw-2.json: it is altered") != std::string::npos);
+}
+
+namespace {
+
+/// How an evaluation was asked for.
+struct Asked {
+  std::string sampler = R"({"type":"s/ddim","eta":0.0})";
+  int num = 24;
+  std::string reference = R"({"name":"emoji","num":400,"sha256":"aa"})";
+  std::string metric_options = "{}";
+  int batch = 64;
+  int reference_num = 400;
+};
+
+void judge(const TemporaryFolder& folder, const std::string& run, const std::string& file, double value,
+           const Asked& asked) {
+  folder.write(
+      text("runs/", run, "/evaluation/", file, ".json"),
+      to_json(sealed(from_json(text(
+          R"({"num":)", asked.num, R"(,"run":{"checkpoint":{"images":1000},"weights":{"name":"ema"},)", R"("sampler":)",
+          asked.sampler, R"(,"steps":10,"guidance":{"scale":1.0},"labels":"none","seed":0,)", R"("batch":)",
+          asked.batch, R"(},"reference":)", asked.reference, R"(,"scores":[{"name":"eye.distance","value":)",
+          number(value), R"(,"standard_error":null,)", R"("lower_is_better":true,"reference_num":)",
+          asked.reference_num, R"(,"judge":"eye","metric":"m/distance","metric_options":)", asked.metric_options,
+          R"(,"extractor":{"type":"e/eye","options":{},"feature":"pool"},)",
+          R"("trained_with":[]}],"warnings":[]})")))));
+}
+
+/// A run with the sampler that `Asked` has, unless it is said.
+void make_judged(const TemporaryFolder& folder, const std::string& name, std::int64_t seed, const std::string& metric,
+                 const std::string& sampler = "type = \"s/ddim\"\neta = 0") {
+  make_run(folder, name, seed, metric, 1);
+  folder.write(text("runs/", name, "/config.toml"),
+               text(config(name, seed, metric), "[sampler]\n", sampler, "\n[guidance]\nscale = 1.0\n"));
+}
+
+std::string scores_in(const Comparison& comparison) {
+  std::string result;
+  for (const MeasureSummary& measure : chosen_measures(summarise(comparison), {"eye*"})) {
+    result += measure.name + ":";
+    for (const ArmSummary& arm : measure.arms) {
+      result += text(" ", comparison.arms[arm.arm].name, " ", number(arm.mean.mean), arm.difference ? " -" : "",
+                     arm.is_best ? " *" : "");
+    }
+    result += "\n";
+  }
+  return result;
+}
+
+bool says(const Comparison& comparison, const std::string& words) {
+  const std::vector<std::string> lines = remarks(comparison);
+  return std::find(lines.begin(), lines.end(), words) != lines.end();
+}
+
+}  // namespace
+
+TEST_CASE("evaluations of a run that differ in an option of the sampler keep their names apart in every seed") {
+  const TemporaryFolder folder;
+  for (const int seed : {0, 1}) {
+    const std::string run = text("p-s", seed);
+    make_judged(folder, run, seed, "l1");
+    // The order of files says nothing.
+    judge(folder, run, seed == 0 ? "a" : "b", 300 + seed, {});
+    judge(folder, run, seed == 0 ? "b" : "a", 200 + seed, {R"({"type":"s/ddim","eta":1.0})"});
+  }
+  const Comparison comparison = compare_runs({"runs/p-s0", "runs/p-s1"}, "");
+  CHECK(scores_in(comparison) == "eye.distance sampler.eta=0: p 300.5\neye.distance sampler.eta=1: p 200.5\n");
+  for (const std::string& line : remarks(comparison)) CHECK_FALSE(line.starts_with("measured otherwise"));
+}
+
+TEST_CASE("arms are compared in a score only where it was measured alike, and a line says why not") {
+  const TemporaryFolder folder;
+  const std::vector<std::filesystem::path> runs = {"runs/p-s0", "runs/p-s1", "runs/q-s0", "runs/q-s1"};
+  Asked other;
+  std::string setting, reading;
+  SUBCASE("number of images") { other.num = 200, setting = " num=24", reading = " num=200"; }
+  SUBCASE("reference") {
+    other.reference = R"({"name":"faces","num":400,"sha256":"bb"})";
+    setting = " reference=emoji", reading = " reference=faces";
+  }
+  SUBCASE("images of the reference") {
+    other.reference = R"({"name":"emoji","num":30,"sha256":"bb"})";
+    other.reference_num = 30;
+    setting = " reference.num=400", reading = " reference.num=30";
+  }
+  SUBCASE("option of the metric") {
+    other.metric_options = R"({"subsets":100})", setting = "", reading = " metric.subsets=100";
+  }
+  SUBCASE("option of the sampler that no experiment says") {
+    other.sampler = R"({"type":"s/ddim","eta":0.5})", setting = " sampler.eta=0", reading = " sampler.eta=0.5";
+  }
+  for (const int seed : {0, 1}) {
+    make_judged(folder, text("p-s", seed), seed, "l1");
+    make_judged(folder, text("q-s", seed), seed, "l2");
+    judge(folder, text("p-s", seed), "a", 300 + seed, {});
+    judge(folder, text("q-s", seed), "a", 200 + seed, other);
+  }
+  const Comparison comparison = compare_runs(runs, "p");
+  CHECK(scores_in(comparison) == text("eye.distance", setting, ": p 300.5\neye.distance", reading, ": q 200.5\n"));
+  CHECK(findings(comparison, chosen_measures(summarise(comparison), {})).empty());
+  const std::vector<std::string> names = {text("eye.distance", setting, " (p)"), text("eye.distance", reading, " (q)")};
+  CHECK(says(comparison, text("measured otherwise, so not compared with each other: ",
+                              join(setting < reading ? names : std::vector{names[1], names[0]}, "; "))));
+  // A seed of the other arm that was measured alike is compared.
+  judge(folder, "q-s1", "b", 290, {});
+  CHECK(scores_in(compare_runs(runs, "p")).find(text("eye.distance", setting, ": p 300.5 q 290.0 -\n")) !=
+        std::string::npos);
+}
+
+TEST_CASE("arms whose experiments have other samplers are compared, each sampled as its experiment says") {
+  const TemporaryFolder folder;
+  const std::vector<std::filesystem::path> runs = {"runs/p-s0", "runs/p-s1", "runs/q-s0", "runs/q-s1"};
+  const Asked own{R"({"type":"s/heun","spacing":"karras"})"};
+  for (const int seed : {0, 1}) {
+    make_judged(folder, text("p-s", seed), seed, "l1");
+    make_judged(folder, text("q-s", seed), seed, "l1", "type = \"s/heun\"\nspacing = \"karras\"");
+    judge(folder, text("p-s", seed), "a", 300 + seed, {});
+    judge(folder, text("q-s", seed), "a", 200 + seed, own);
+  }
+  CHECK(scores_in(compare_runs(runs, "p")) == "eye.distance: p 300.5 q 200.5 - *\n");
+  // Also by the sampler of p: that is another measure, and there p is sampled alike.
+  for (const int seed : {0, 1}) judge(folder, text("q-s", seed), "b", 400 + seed, {});
+  const Comparison comparison = compare_runs(runs, "p");
+  CHECK(scores_in(comparison) ==
+        "eye.distance sampler=s/ddim: p 300.5 * q 400.5 -\neye.distance sampler=s/heun: q 200.5\n");
+}
+
+TEST_CASE("of evaluations that measured alike the newest counts, and it is said") {
+  const TemporaryFolder folder;
+  make_judged(folder, "p", 0, "l1");
+  judge(folder, "p", "a", 300, {});
+  Asked batched;
+  batched.batch = 1;
+  judge(folder, "p", "b", 301, batched);
+  const auto set_age = [](const char* file, int hours) {
+    std::filesystem::last_write_time(text("runs/p/evaluation/", file, ".json"),
+                                     std::filesystem::file_time_type::clock::now() - std::chrono::hours(hours));
+  };
+  set_age("a", 1);
+  set_age("b", 2);
+  CHECK(read_run_record("runs/p").find("eye.distance")->value == 300);
+  set_age("a", 3);
+  const RunRecord run = read_run_record("runs/p");
+  CHECK(run.find("eye.distance")->value == 301);
+  CHECK(run.warnings ==
+        std::vector<std::string>{"eye.distance: of evaluations that differ in nothing but batch, device, "
+                                 "versions or files, the newest counts"});
 }
 
 TEST_CASE("what [evaluate] wrote at the end of a training counts where no evaluation says it again") {
@@ -229,6 +380,11 @@ TEST_CASE("what [evaluate] wrote at the end of a training counts where no evalua
   CHECK(run.images == 1000);
   CHECK(run.find("eye.distance")->value == 20);
   CHECK(run.find("eye.distance")->about == "while training, 64 images, weights ema");
+  // Another run has an evaluation, which may be of another reference and judge.
+  make_judged(folder, "b", 0, "l2");
+  judge(folder, "b", "a", 10, {});
+  CHECK(scores_in(compare_runs({"runs/a", "runs/b"}, "")) ==
+        "eye.distance while training: a 20.0\neye.distance: b 10.0\n");
   folder.write("runs/a/metrics.jsonl", line(500, 9, 9) + scores(500, 30) + line(1000, 1, 0.5));
   CHECK(read_run_record("runs/a").find("eye.distance") == nullptr);
 }

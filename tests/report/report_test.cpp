@@ -8,6 +8,7 @@
 #include "casdm/text.h"
 #include "config/support.h"
 #include "framework/report/html.h"
+#include "framework/report/log_curves.h"
 #include "framework/report/plot.h"
 #include "framework/support/files.h"
 
@@ -150,6 +151,44 @@ TEST_CASE("the report of a sweep has its arms side by side") {
   CHECK(count(page, "<figure><figcaption>") == 2);
 }
 
+TEST_CASE("scores of a training that were measured otherwise are no one curve") {
+  const auto judged = [](int images, int num, double value) {
+    return text(R"({"images":)", images, R"(,"evaluation":{"num":)", num, R"(,"measure":"m)", num,
+                R"(","scores":{"eye.gap":{"value":)", number(value), R"(,"lower_is_better":true}}}})", "\n");
+  };
+  const TemporaryFolder folder;
+  folder.write("a/metrics.jsonl", judged(1, 8, 5) + judged(2, 8, 4) + judged(3, 9, 7));
+  folder.write("b/metrics.jsonl", judged(1, 8, 5));
+  folder.write("c/metrics.jsonl", judged(1, 9, 7));
+  const RunLog resumed = read_run_log("a");
+  CHECK(resumed.names == std::vector<std::string>{"eye.gap", "eye.gap, measured otherwise (2)"});
+  CHECK(resumed.columns.at("eye.gap").size() == 2);
+  const auto note = [](const char* one, const char* other) {
+    return plots_of_arms({"one", "other"}, {{read_run_log(one)}, {read_run_log(other)}}).front().note;
+  };
+  CHECK(note("a", "b").empty());
+  CHECK(note("b", "c") == "Judged by other numbers of images, seeds or references: these heights do not compare");
+}
+
+TEST_CASE("a report shows the evaluations of all checkpoints, also of one that the log does not reach") {
+  const TemporaryFolder folder;
+  folder.write("r/config.toml", kConfig);
+  folder.write("r/metrics.jsonl", line(3000));
+  for (const int images : {1000, 3524}) {
+    folder.write(
+        text("r/evaluation/", images, ".json"),
+        text(R"({"what":"run","num":24,"run":{"checkpoint":{"images":)", images,
+             R"(},"weights":{"name":"ema"}},"reference":{"name":"emoji"},"scores":[{"name":"eye.gap","value":)",
+             images / 10, R"(,"lower_is_better":true,"judge":"eye"}],"warnings":[]})"));
+  }
+  const std::string page = report_of("r");
+  CHECK(page.find("Evaluations of other checkpoints") != std::string::npos);
+  for (const char* row : {"1000</td><td class=\"nowrap\">eye.gap</td><td class=\"nowrap\">100</td>",
+                          "3524</td><td class=\"nowrap\">eye.gap</td><td class=\"nowrap\">352</td>"}) {
+    CHECK_MESSAGE(page.find(row) != std::string::npos, row);
+  }
+}
+
 TEST_CASE("a report shows what real images scored, once for all runs, and lets no file of it do more") {
   const TemporaryFolder folder;
   const std::string floor =
@@ -203,5 +242,5 @@ TEST_CASE("a report of what is no run, and of a damaged plan, is refused in word
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
   CHECK(message_of<Error>([] { report_of("s"); }) == "s/sweep.json cannot be used: it has no 'name'");
-  CHECK(message_of([] { report_of("none"); }) == "none is not a run folder: it holds no config.toml");
+  CHECK(message_of([] { report_of("none"); }) == "none does not exist");
 }

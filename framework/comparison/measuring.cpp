@@ -1,0 +1,193 @@
+#include "framework/comparison/measuring.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "casdm/text.h"
+#include "framework/comparison/run_record.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr std::size_t kDigits = 12;  // of a SHA-256
+constexpr const char* kReference = "reference";
+constexpr const char* kReferenceDigest = "reference.sha256";
+
+std::string word(const std::string& key, const Value& value) {
+  if (value.is_string()) {
+    return printable(key.ends_with("sha256") ? value.as_string().substr(0, kDigits) : value.as_string());
+  }
+  if (!value.is_number()) return to_toml_value(value);
+  const std::string number = to_toml_value(value);
+  return number.ends_with(".0") ? number.substr(0, number.size() - 2) : number;
+}
+
+/// Adds what `value` says, at any depth. A component's key is that of its table.
+void add(Settings& settings, const std::string& key, const Value* value) {
+  if (value == nullptr || value->is_null()) return;
+  if (value->is_table()) {
+    for (const auto& [name, member] : value->as_table()) {
+      add(settings, name == "type" ? key : text(key, '.', name), &member);
+    }
+  } else if (value->is_array()) {
+    for (std::size_t i = 0; i < value->as_array().size(); ++i) {
+      add(settings, text(key, '[', i, ']'), &value->as_array()[i]);
+    }
+  } else {
+    settings[key] = word(key, *value);
+  }
+}
+
+bool is_option(const std::string& key) { return key.find('.') != std::string::npos; }
+
+/// "sampler" of its options and of the number of steps that they give.
+std::string group_of(const std::string& key) { return key == "steps" ? "sampler" : key.substr(0, key.find('.')); }
+
+/// What tells scores apart in one setting, in the order of `scores`.
+std::vector<std::string> words_of(const std::string& key, const std::vector<Measure*>& scores) {
+  std::set<std::string> asked_for;
+  for (const Measure* score : scores) {
+    if (!score->measuring.is_own(key)) asked_for.insert(score->measuring.of(key));
+  }
+  std::vector<std::string> words;
+  std::set<std::string> own;
+  for (const Measure* score : scores) {
+    const std::string& value = score->measuring.of(key);
+    words.push_back(value);
+    if (!asked_for.contains(value)) own.insert(value);
+  }
+  if (own.size() < 2) return words;
+  for (std::string& value : words) {
+    if (!asked_for.contains(value)) value = "own";
+  }
+  return words;
+}
+
+/// A reference may have several names, such as two paths.
+void name_references_alike(const std::vector<Measure*>& scores) {
+  Settings names;
+  for (Measure* score : scores) {
+    Settings& settings = score->measuring.settings;
+    const std::string& digest = score->measuring.of(kReferenceDigest);
+    if (!digest.empty()) settings[kReference] = names.emplace(digest, settings[kReference]).first->second;
+  }
+}
+
+/// Scores of one name.
+void tell_apart(const std::vector<Measure*>& scores) {
+  name_references_alike(scores);
+  std::set<std::string> keys;
+  for (const Measure* score : scores) {
+    for (const auto& [key, value] : score->measuring.settings) keys.insert(key);
+  }
+  // By groups of settings: an option that tells nothing apart beyond those before it is not named.
+  std::map<std::string, std::vector<std::string>> told;
+  for (const bool of_options : {false, true}) {
+    for (const std::string& key : keys) {
+      if (is_option(key) != of_options) continue;
+      const std::vector<std::string> words = words_of(key, scores);
+      std::vector<std::string>& before = told.try_emplace(group_of(key), scores.size()).first->second;
+      std::vector<std::string> after = before;
+      for (std::size_t i = 0; i < words.size(); ++i) after[i] += text('\n', words[i]);
+      const auto kinds = [](const std::vector<std::string>& all) {
+        return std::set<std::string>(all.begin(), all.end()).size();
+      };
+      if (kinds(of_options ? after : words) == (of_options ? kinds(before) : 1)) continue;
+      before = std::move(after);
+      for (std::size_t i = 0; i < words.size(); ++i) {
+        if (!words[i].empty()) scores[i]->name += text(' ', key, '=', words[i]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const std::string& Measuring::of(const std::string& key) const {
+  static const std::string none;
+  const auto found = settings.find(key);
+  return found == settings.end() ? none : found->second;
+}
+
+bool Measuring::is_own(const std::string& key) const {
+  const auto found = own.find(key);
+  return found == own.end() ? !settings.contains(key) : found->second == of(key);
+}
+
+Measuring measuring_of(const Value& record, const Value& score, const Value& experiment) {
+  Measuring result;
+  Settings& settings = result.settings;
+  for (const char* key : {"num", "image", kReferenceDigest}) add(settings, key, find_path(record, key));
+  add(settings, "reference.num", score.find("reference_num"));
+  add(settings, kReference, find_path(record, "reference.name"));
+  for (const char* table : {"sampler", "guidance", "noise", "head", "data", "precision"}) {
+    const std::string name = table;
+    const Value* used = find_path(record, name == "data" ? "run.conditions.data" : "run." + name);
+    if (used == nullptr) continue;
+    add(settings, name, used);
+    add(result.own, name, find_path(experiment, name == "precision" ? "run.precision" : name));
+  }
+  const bool is_own_sampler = std::all_of(settings.begin(), settings.end(), [&](const auto& setting) {
+    return group_of(setting.first) != "sampler" || result.is_own(setting.first);
+  });
+  for (const char* key : {"steps", "labels", "seed"}) add(settings, key, find_path(record, text("run.", key)));
+  if (is_own_sampler && settings.contains("sampler")) result.own["steps"] = result.of("steps");
+  const Value* labels = find_path(record, "run.labels");
+  if (labels != nullptr && labels->is_string()) result.own["labels"] = result.of("labels");
+  add(settings, "weights", find_path(record, "run.weights.name"));
+  if (std::string& weights = settings["weights"]; true) weights = weights.substr(weights.rfind('/') + 1);
+  for (const char* key : {"type", "feature", "input_size", "resize", "weights_sha256"}) {
+    add(settings, key == std::string_view("type") ? "judge" : text("judge.", key),
+        find_path(score, text("extractor.", key)));
+  }
+  // With learned weights the options say no more than these, and a path differs between machines.
+  if (result.of("judge.weights_sha256").empty()) add(settings, "judge", find_path(score, "extractor.options"));
+  add(settings, "metric", score.find("metric"));
+  add(settings, "metric", score.find("metric_options"));
+  return result;
+}
+
+Measuring measuring_of_logged(const Value& evaluation, const std::string& name, const Value& experiment) {
+  Measuring result;
+  result.is_logged = true;
+  Settings& settings = result.settings;
+  for (const char* key : {"num", "weights", "seed"}) add(settings, key, evaluation.find(key));
+  add(settings, "reference.num", evaluation.find("reference_num"));
+  add(settings, kReferenceDigest, evaluation.find("reference_sha256"));
+  add(settings, kReference, find_path(experiment, "evaluate.reference"));
+  const Value* judges = find_path(experiment, "evaluate.judges");
+  if (judges == nullptr || !judges->is_array()) return result;
+  for (const Value& judge : judges->as_array()) {
+    const auto said = [&](const char* key) {
+      const Value* value = judge.find(key);
+      return value != nullptr && value->is_string() ? value->as_string() : "";
+    };
+    const std::string type = said("type");
+    if (name.starts_with(said("name").empty() ? type.substr(type.find('/') + 1) : said("name"))) {
+      add(settings, "judge", &judge);
+    }
+  }
+  return result;
+}
+
+void tell_apart(const std::vector<RunRecord*>& runs) {
+  std::map<std::string, std::array<std::vector<Measure*>, 2>> scores;
+  for (RunRecord* run : runs) {
+    for (Measure& measure : run->measures) {
+      if (!measure.score.empty()) scores[measure.score][measure.measuring.is_logged ? 1 : 0].push_back(&measure);
+    }
+  }
+  for (const auto& [name, kinds] : scores) {
+    const auto& [recorded, logged] = kinds;
+    for (Measure* measure : recorded) measure->name = name;
+    for (Measure* measure : logged) measure->name = recorded.empty() ? name : name + " while training";
+    tell_apart(recorded);
+    tell_apart(logged);
+  }
+}
+
+}  // namespace casdm
