@@ -1,10 +1,16 @@
 #include "framework/comparison/sweep_evaluation.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/cross_checks.h"
+#include "framework/config/document.h"
+#include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
+#include "framework/config/merge.h"
+#include "framework/config/overrides.h"
 #include "framework/config/problems.h"
 #include "framework/support/files.h"
 
@@ -21,6 +27,8 @@ const std::vector<std::string> kWithValue = {
     kConfig,  "--num",   "--weights", "--guidance",  "--steps",    "--sampler", "--eta",     "--set",
     "--seed", "--batch", "--label",   "--reference", "--held-out", "--device",  "--nearest", "--nearest-by"};
 const std::vector<std::string> kFlags = {"--floor", "--no-cache"};
+/// Of these, paths.
+const std::vector<std::string> kPaths = {kConfig, "--reference", "--held-out"};
 /// What only the user may say.
 const std::vector<std::string> kOfTheUser = {"--plugin", "--write-reference", "--out",           "--state",
                                              "--json",   "--overwrite",       "--allow-rebuilt", "--trust-plugins"};
@@ -73,28 +81,154 @@ std::vector<Option> options_in(const std::vector<std::string>& words, const Fail
 
 }  // namespace
 
-void check_evaluation(const std::vector<std::string>& words, const Value& document) {
+namespace {
+
+/// The path `value` from the folder of the sweep file.
+fs::path path_of(const std::string& value, const fs::path& file) {
+  return (fs::absolute(file).parent_path() / value).lexically_normal();
+}
+
+/// Why `value` cannot be that of the option; empty: it can.
+std::string why_no_value(const Option& option, const fs::path& file) {
+  std::error_code ignored;
+  if (is_in(kPaths, option.name)) {
+    const fs::path path = path_of(option.value, file);
+    return fs::exists(path, ignored) ? "" : text("there is no ", quoted(shorter(path).string()));
+  }
+  const bool is_from_zero = is_in({"--seed", "--label"}, option.name);
+  if (!is_from_zero && !is_in({"--num", "--batch", "--nearest"}, option.name)) return "";
+  std::int64_t number = 0;
+  const char* end = option.value.data() + option.value.size();
+  const auto [stopped, failure] = std::from_chars(option.value.data(), end, number);
+  if (failure == std::errc() && stopped == end && number >= (is_from_zero ? 0 : 1)) return "";
+  return text("expected a whole number of at least ", is_from_zero ? 0 : 1, ", got ", quoted(option.value));
+}
+
+/// "10,50" for the key K: K=10 and K=50.
+std::vector<std::string> settings_of(const std::string& key, const std::string& list) {
+  std::vector<std::string> result;
+  for (std::size_t start = 0; start <= list.size();) {
+    const std::size_t end = std::min(list.find(',', start), list.size());
+    result.push_back(text(key, '=', list.substr(start, end - start)));
+    start = end + 1;
+  }
+  return result;
+}
+
+/// What the experiment of a cell must bear: `experiment` with each line of `lines` after what `before` sets.
+struct Asked {
+  Value config{Value::Table{}};           ///< [evaluate] of --config
+  std::vector<std::string> before;        ///< --set, --sampler, --eta
+  std::vector<std::string> lines = {""};  ///< one of --steps or --guidance each; empty: none
+};
+
+Asked asked_by(const std::vector<Option>& options, const fs::path& file) {
+  Asked asked;
+  for (const Option& option : options) {
+    if (option.name == "--set") asked.before.push_back(option.value);
+    if (option.name == "--sampler") {
+      asked.before.insert(asked.before.begin(), text("sampler={type=", to_toml_value(Value(option.value)), "}"));
+    }
+    if (option.name == "--eta") asked.before.push_back("sampler.eta=" + option.value);
+    if (option.name == "--steps" || option.name == "--guidance") {
+      const std::string key = option.name == "--steps" ? "sampler.num_inference_steps" : "guidance.scale";
+      const std::vector<std::string> lines = settings_of(key, option.value);
+      asked.lines.insert(asked.lines.end(), lines.begin(), lines.end());
+    }
+    if (option.name != kConfig) continue;
+    const Value piece = load_document(shorter(path_of(option.value, file)));
+    const Value* evaluate = piece.find("evaluate");
+    if (evaluate == nullptr) throw ConfigError(text(kConfig, " ", option.value, " has no [evaluate]"));
+    asked.config.set("evaluate", *evaluate);
+  }
+  return asked;
+}
+
+/// What the experiment does not have that the options name.
+void check_names(const std::vector<Option>& options, const Value& experiment) {
+  const Value* uses_labels = find_path(experiment, "data.use_labels");
+  std::vector<std::string> averages = {"ema", "raw"};
+  if (const Value* also = find_path(experiment, "ema.also"); also != nullptr && also->is_array()) {
+    for (const Value& average : also->as_array()) averages.push_back(average.find("name")->as_string());
+  }
+  for (const Option& option : options) {
+    if (option.name == "--label" && (uses_labels == nullptr || *uses_labels == Value(false))) {
+      throw ConfigError(text("--label ", option.value, ": the run has no labels (data.use_labels)"));
+    }
+    if (option.name != "--weights") continue;
+    for (const std::string& asked : settings_of("", option.value)) {
+      const std::string name = asked.substr(1);
+      std::error_code ignored;
+      if (is_in(averages, name) || fs::exists(name, ignored)) continue;
+      throw ConfigError(text("--weights ", quoted(name), ": expected ", join(averages, ", "), ", or a file"));
+    }
+  }
+}
+
+}  // namespace
+
+fs::path shorter(const fs::path& path) {
+  const fs::path relative = path.lexically_proximate(fs::current_path());
+  return relative.empty() || *relative.begin() == ".." ? path : relative;
+}
+
+void check_evaluation(const std::vector<std::string>& words, const fs::path& file, const Value& document) {
   Problems problems;
   const auto fail = [&](std::size_t index, const std::string& why) {
     const Value* word = find_path(document, text("evaluate.", index));
     problems.add(word == nullptr ? document.location() : word->location(), why);
   };
   for (const Option& option : options_in(words, fail)) {
-    std::error_code ignored;
-    if (option.name == kConfig && !fs::exists(option.value, ignored)) {
-      fail(option.index, text(kConfig, ": there is no ", quoted(option.value)));
+    if (const std::string why = why_no_value(option, file); !why.empty()) {
+      fail(option.index, text(option.name, ": ", why));
     }
   }
   problems.finish();
+}
+
+void check_evaluated_arms(const Sweep& sweep, const Value& document,
+                          const std::function<const ComponentCatalog&(const Value&)>& catalog_of) {
+  if (!sweep.evaluate) return;
+  const std::vector<Option> options = options_in(*sweep.evaluate, [](std::size_t, const std::string&) {});
+  std::string arm;
+  try {
+    const Asked asked = asked_by(options, sweep.file);
+    for (const SweepCell& cell : sweep.cells) {
+      if (cell.seed != sweep.cells.front().seed) break;
+      arm = text(" of the arm '", sweep.points[cell.point].name, "'");
+      for (const std::string& line : asked.lines) {
+        Value experiment = cell.experiment;
+        merge(experiment, asked.config, &host_schema());
+        std::vector<std::string> lines = asked.before;
+        if (!line.empty()) lines.push_back(line);
+        apply_overrides(experiment, lines);
+        check_names(options, checked_experiment(experiment, schema_of<Experiment>(), catalog_of(experiment)));
+      }
+    }
+  } catch (const ConfigError& error) {
+    fail_at(document.find("evaluate")->location(), text("an evaluation", arm, " cannot be done so: ", error.what()));
+  }
+}
+
+std::vector<std::string> evaluation_words(const Sweep& sweep) {
+  std::vector<std::string> words = *sweep.evaluate;
+  for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
+    if (!is_in(kPaths, option.name)) continue;
+    const std::string path = path_of(option.value, sweep.file).string();
+    const bool is_one_word = words[option.index].find('=') != std::string::npos;
+    words[option.index + (is_one_word ? 0 : 1)] = is_one_word ? text(option.name, '=', path) : path;
+  }
+  return words;
 }
 
 Value evaluation_of(const Sweep& sweep) {
   if (!sweep.evaluate) return {};
   Value::Array result(sweep.evaluate->begin(), sweep.evaluate->end());
   for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
+    const fs::path config = path_of(option.value, sweep.file);
     std::error_code ignored;
-    if (option.name != kConfig || !fs::is_regular_file(option.value, ignored)) continue;
-    result.emplace_back(sha256_of_file(option.value));
+    if (option.name != kConfig || !fs::is_regular_file(config, ignored)) continue;
+    result.emplace_back(sha256_of_file(config));
   }
   return Value(std::move(result));
 }

@@ -188,12 +188,6 @@ class Composer {
     merge(experiment, load_document(shorter(path)), &host_schema());
   }
 
-  /// As messages name it: relative where it lies below the working directory.
-  static fs::path shorter(const fs::path& path) {
-    const fs::path relative = path.lexically_proximate(fs::current_path());
-    return relative.empty() || *relative.begin() == ".." ? path : relative;
-  }
-
   static void set_run(Value& experiment, const SweepCell& cell, const fs::path& folder) {
     Value run = experiment.find("run") == nullptr ? Value(Value::Table{}) : *experiment.find("run");
     if (!run.is_table()) return;  // resolve() reports it
@@ -307,7 +301,7 @@ Sweep load_sweep(const fs::path& file, const std::vector<std::string>& overrides
       resolve_named(document, schema_of<SweepOptions>(), catalog_of(Value(Value::Table{})), "a sweep");
   const auto options = read_options<SweepOptions>(resolved);
   check(options, document);
-  if (options.evaluate) check_evaluation(*options.evaluate, document);
+  if (options.evaluate) check_evaluation(*options.evaluate, file, document);
 
   Sweep sweep;
   sweep.file = file;
@@ -341,6 +335,7 @@ Sweep load_sweep(const fs::path& file, const std::vector<std::string>& overrides
     }
   }
   check_differences(sweep, options, document);
+  check_evaluated_arms(sweep, document, catalog_of);
   return sweep;
 }
 

@@ -1,4 +1,5 @@
 #include "framework/comparison/sweep_runner.h"
+#include "framework/comparison/sweep_evaluation.h"
 
 #include <algorithm>
 #include <iostream>
@@ -92,7 +93,8 @@ class Runner {
     }
     if (state == CellState::trained) {
       words.insert(words.end(), {"evaluate", run});
-      words.insert(words.end(), sweep_.evaluate->begin(), sweep_.evaluate->end());
+      const std::vector<std::string> how = evaluation_words(sweep_);
+      words.insert(words.end(), how.begin(), how.end());
       // The run's own [data] names a place where the images are no more.
       const bool is_own = std::none_of(sweep_.evaluate->begin(), sweep_.evaluate->end(), [](const std::string& word) {
         return word == kReference || word.starts_with(std::string(kReference) + "=");

@@ -219,11 +219,13 @@ TEST_CASE("a sweep judges each run when it is trained, and compares the scores")
   CHECK(contains(again.out, "pixels.frechet num=9 (lower is better)"));
   CHECK(fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl")) == written);
 
-  study.write("evaluate = [\"--num\", \"none\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
-              std::string(kTwoArms));
+  // What only the evaluation sees: more images than the data set has.
+  study.write(
+      "evaluate = [\"--set\", \"evaluate.reference_num=90000000\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
+      std::string(kTwoArms));
   const Outcome failed = study.run("--no-pilot");
   CHECK(failed.status == 1);
-  CHECK(contains(failed.out, "plain, seed 0: failed: its evaluation: evaluate: --num: expected a whole number"));
+  CHECK(contains(failed.out, "plain, seed 0: failed: its evaluation: evaluate.reference_num"));
 }
 
 TEST_CASE("a sweep that is stopped goes on bit for bit, whichever way its runs are started") {
@@ -448,6 +450,35 @@ TEST_CASE("a sweep file chooses how its runs are judged, and no file to write, t
   CHECK(contains(said("\"runs/other\""), "expected an option of `casdm evaluate`, got \"runs/other\""));
   CHECK(contains(said("\"--num\""), "\"--num\" needs a value after it"));
   CHECK(contains(said("\"--config\", \"none.toml\""), "--config: there is no \"none.toml\""));
+  // Values too are looked at before anything is trained, for each arm.
+  CHECK(
+      contains(said("\"--num\", \"x\""), "sweep.toml:1:13: evaluate.0: --num: expected a whole number of at least 1"));
+  CHECK(contains(said("\"--batch=0\""), "--batch: expected a whole number of at least 1, got \"0\""));
+  CHECK(contains(said("\"--reference\", \"none.npz\""), "--reference: there is no \"none.npz\""));
+  CHECK(contains(said("\"--held-out\", \"none\""), "--held-out: there is no \"none\""));
+  const std::string cannot = "sweep.toml:1:12: evaluate: an evaluation of the arm 'plain' cannot be done so: ";
+  for (const auto& [words, why] : std::vector<std::pair<std::string, std::string>>{
+           {R"("--steps", "4,0")", "sampler.num_inference_steps"},
+           {R"("--sampler", "nosuch")", "sampler.type"},
+           {R"("--guidance", "2")", "guidance.scale"},
+           {R"("--label", "3")", "--label 3: the run has no labels"},
+           {R"("--weights", "ema,nosuch")", "--weights \"nosuch\": expected ema, raw"},
+           {R"("--set", "evaluate.numm=3")", "evaluate.numm"}}) {
+    const std::string message = said(words);
+    CHECK_MESSAGE(contains(message, cannot), message);
+    CHECK_MESSAGE(contains(message, why), message);
+  }
+  // From the folder of the sweep file.
+  write_file(study.path("judge.toml"), "[evaluate]\nnum = 0\n");
+  CHECK(contains(said("\"--config\", \"judge.toml\""), "judge.toml:2:7: evaluate.num"));
+  write_file(study.path("judge.toml"), "[evaluate]\nnum = 8\n[[evaluate.judges]]\ntype = \"pixels\"\n");
+  study.write("evaluate = [\"--config\", \"judge.toml\"]\n" + std::string(kTwoArms));
+  fs::create_directory(study.path("elsewhere"));
+  const Outcome elsewhere =
+      shell("cd elsewhere && casdm sweep ../sweep.toml --no-pilot --set log.sample_count=0", study.folder.path());
+  CHECK_MESSAGE(elsewhere.status == 0, elsewhere.err);
+  CHECK(contains(elsewhere.out, "pixels.frechet"));
+  fs::remove_all(study.path("elsewhere"));
   study.write("evaluate = [\"--num=8\", \"--floor\", \"--set\", \"evaluate.seed=1\"]\n" + std::string(kTwoArms));
   CHECK(study.run("--dry-run --no-pilot").status == 0);
 }
