@@ -133,8 +133,9 @@ TrainedWith EvaluationSetup::trained_with(const Judges& judges, std::vector<std:
   if (!checkpoint_) return {};
   std::vector<std::pair<std::string, Component<MetricLoss>>> made;
   try {
-    made =
-        training_metrics(part_of(with_plugins(checkpoint_->config(), base_), {"metrics", "data"}, base_.host), remarks);
+    const Value& config = checkpoint_->config();
+    made = training_metrics(part_of(with_plugins(config, base_), {"metrics", "data"}, base_.host),
+                            earlier_metrics(run_folder(), config, checkpoint_->images()), remarks);
   } catch (const Error& error) {
     remarks.push_back(
         text("whether a judge is a network that the run was trained with could not be seen: ", error.what()));

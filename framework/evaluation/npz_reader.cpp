@@ -18,6 +18,7 @@ constexpr const char* kImages = "arr_0";
 constexpr std::string_view kEnding = ".npy";
 constexpr std::size_t kMagic = 6;
 constexpr std::uint64_t kMostDeflated = 1032;  // bytes that one of a deflated file stands for at most
+constexpr std::uint64_t kLongestText = 16 << 20;
 constexpr std::size_t kLongestHeader = 1 << 16;
 constexpr std::int64_t kLargestArray = std::int64_t{1} << 31;  // bytes of one that is read whole
 
@@ -168,6 +169,21 @@ void NpzReader::require_room(const NpyHeader& header, const std::string& name) c
     fail(text("is damaged or truncated: it has ", room, " bytes for ", quoted(name), ", which is to hold ",
               shown(header)));
   }
+}
+
+std::optional<std::string> NpzReader::text_of(const std::string& member) const {
+  zip_stat_t entry;
+  zip_stat_init(&entry);
+  if (zip_stat(archive_.get(), member.c_str(), 0, &entry) != 0) return std::nullopt;
+  if (entry.size > kLongestText)
+    fail(text("holds ", entry.size, " bytes as ", quoted(member), ", which is no text of ours"));
+  const std::shared_ptr<zip_file> file(zip_fopen(archive_.get(), member.c_str(), 0), [](zip_file* f) {
+    if (f != nullptr) zip_fclose(f);
+  });
+  if (file == nullptr) fail(text("cannot be read: ", zip_strerror(archive_.get())));
+  std::string content(entry.size, '\0');
+  read(file.get(), content.data(), content.size(), member);
+  return content;
 }
 
 at::Tensor NpzReader::numbers(const std::string& name) const {

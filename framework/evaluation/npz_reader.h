@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,9 @@ class NpzReader {
 
   /// Refuses sizes that the file has no room for.
   NpyHeader header(const std::string& name) const;
+
+  /// The text of a member that is no array; nothing: there is none of that name.
+  std::optional<std::string> text_of(const std::string& member) const;
 
   /// A whole array of floating-point numbers, as float64 in C order.
   at::Tensor numbers(const std::string& name) const;

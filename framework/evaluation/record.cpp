@@ -137,21 +137,38 @@ TrainedWith shared_networks(const Judges& judges, const std::vector<TrainingMetr
 }
 
 std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(const LoadedExperiment& experiment,
+                                                                            const std::vector<EarlierMetrics>& earlier,
                                                                             std::vector<std::string>& remarks) {
   std::vector<std::pair<std::string, Component<MetricLoss>>> result;
   const DataOptions& data = experiment.options.data;
-  for (const MetricOptions& options : experiment.options.metrics) {
-    if (options.weight == 0) continue;
-    const std::string& type = options.metric.type;
-    const std::string term = text("metric.", options.name.empty() ? type.substr(type.find('/') + 1) : options.name);
+  std::vector<Value> known;
+  const auto add = [&](const std::vector<MetricOptions>& metrics, const std::string& when) {
+    for (const MetricOptions& options : metrics) {
+      if (options.weight == 0) continue;
+      if (std::find(known.begin(), known.end(), Value(options.metric.table)) != known.end()) continue;
+      known.emplace_back(options.metric.table);
+      const std::string& type = options.metric.type;
+      const std::string term =
+          text("metric.", options.name.empty() ? type.substr(type.find('/') + 1) : options.name, when);
+      try {
+        MetricLoss::Spec spec;
+        spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
+        spec.factory = experiment.host.get();
+        result.emplace_back(term, experiment.host->create<MetricLoss>(options.metric, spec));
+      } catch (const Error& error) {
+        remarks.push_back(text(
+            term, ": whether a judge is a network that the run was trained with could not be seen: ", error.what()));
+      }
+    }
+  };
+  add(experiment.options.metrics, "");
+  for (const EarlierMetrics& before : earlier) {
+    Value document = experiment.resolved;
+    document.set("metrics", before.metrics);
     try {
-      MetricLoss::Spec spec;
-      spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
-      spec.factory = experiment.host.get();
-      result.emplace_back(term, experiment.host->create<MetricLoss>(options.metric, spec));
+      add(read_options<Experiment>(document).metrics, " " + before.when);
     } catch (const Error& error) {
-      remarks.push_back(
-          text(term, ": whether a judge is a network that the run was trained with could not be seen: ", error.what()));
+      remarks.push_back(text("the metrics ", before.when, " cannot be read: ", error.what()));
     }
   }
   return result;
@@ -167,12 +184,14 @@ std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& refe
   }
   const std::int64_t num = set.state.images;
   std::set<std::size_t> judged;
-  for (const JudgeMetric& metric : judges.metrics()) {
+  for (std::size_t i = 0; i < judges.metrics().size(); ++i) {
+    const JudgeMetric& metric = judges.metrics()[i];
     if (metric.of_moments() == nullptr) continue;
     const std::string& name = metric.score_names.front();
     const Judge& judge = judges.judges()[metric.judge];
     const std::int64_t features = judge.feature.dimension;
-    const std::int64_t least = reference.images > 0 ? std::min(num, reference.images) : num;
+    const std::int64_t known = reference.images_of(i);
+    const std::int64_t least = known > 0 ? std::min(num, known) : num;
     if (least <= features) {
       warnings.push_back(
           text(name, ": ", grouped(least), least == num ? " images" : " images of the reference",
@@ -209,17 +228,18 @@ Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Refere
     Value::Array shared;
     if (metric.judge < trained_with.size())
       shared.assign(trained_with[metric.judge].begin(), trained_with[metric.judge].end());
-    scores.push_back(table({{"name", score.name},
-                            {"value", score.value},
-                            {"standard_error", score.standard_error ? Value(*score.standard_error) : Value()},
-                            {"lower_is_better", score.is_lower_better},
-                            {"num", set.state.images},
-                            {"reference_num", metric.info.needs_reference ? null_or(reference.images) : Value()},
-                            {"judge", judges.judges()[metric.judge].name},
-                            {"metric", *metric.identity.find("type")},
-                            {"metric_options", *metric.identity.find("options")},
-                            {"extractor", judges.judges()[metric.judge].extractor},
-                            {"trained_with", shared}}));
+    scores.push_back(
+        table({{"name", score.name},
+               {"value", score.value},
+               {"standard_error", score.standard_error ? Value(*score.standard_error) : Value()},
+               {"lower_is_better", score.is_lower_better},
+               {"num", set.state.images},
+               {"reference_num", metric.info.needs_reference ? null_or(reference.images_of(score.metric)) : Value()},
+               {"judge", judges.judges()[metric.judge].name},
+               {"metric", *metric.identity.find("type")},
+               {"metric_options", *metric.identity.find("options")},
+               {"extractor", judges.judges()[metric.judge].extractor},
+               {"trained_with", shared}}));
   }
   Value::Array warnings;
   for (const std::string& warning : warnings_of(set, reference, judges, trained_with, judged))

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "casdm/metric_loss.h"
+#include "framework/evaluation/earlier_metrics.h"
 #include "framework/evaluation/gather.h"
 #include "framework/evaluation/reference.h"
 
@@ -22,9 +23,10 @@ struct TrainingMetric {
 
 TrainedWith shared_networks(const Judges& judges, const std::vector<TrainingMetric>& metrics);
 
-/// The metrics of a run's experiment that train something, made for this comparison. One that cannot be made (its
-/// plugin or weights are gone) is left out, and reported in `remarks`.
+/// The metrics that train something, of a run's experiment and `earlier` ones, made for this comparison. One that
+/// cannot be made (its plugin or weights are gone) is left out, and reported in `remarks`.
 std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(const LoadedExperiment& experiment,
+                                                                            const std::vector<EarlierMetrics>& earlier,
                                                                             std::vector<std::string>& remarks);
 
 /// What was judged.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "casdm/atomic_file.h"
 #include "casdm/build_info.h"
@@ -26,6 +28,7 @@ constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kMostWritten = 10000;  // images of arr_0
 constexpr std::int64_t kPiece = 64;
 constexpr const char* kRecord = "casdm_reference";
+constexpr const char* kNamed = "statistics";  // of the record in an NPZ: the extractor of each mean
 
 Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
 
@@ -144,15 +147,38 @@ Reference read_states(const fs::path& path, const Judges& judges) {
   }
 }
 
-/// Which metrics the moments of a file serve, and by which; index of `statistics.moments`, or -1.
-std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges& judges) {
+/// Which metrics the moments of a file serve, and by which; index of `statistics.moments`, or -1. A file of ours says
+/// whose they are; of others the number of features must leave no doubt.
+std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges& judges, const fs::path& path) {
   std::vector<std::ptrdiff_t> result;
+  const Value* named = statistics.record.find(kNamed);
+  std::map<std::ptrdiff_t, std::pair<std::string, Value>> taken;
   for (const JudgeMetric& metric : judges.metrics()) {
-    const std::int64_t dimension = judges.judges()[metric.judge].feature.dimension;
-    const auto fits = [&](const auto& entry) { return entry.second.mean.size(0) == dimension; };
-    const auto found = std::find_if(statistics.moments.begin(), statistics.moments.end(), fits);
-    const bool is_served = metric.of_moments() != nullptr && found != statistics.moments.end();
-    result.push_back(is_served ? found - statistics.moments.begin() : -1);
+    result.push_back(-1);
+    if (metric.of_moments() == nullptr) continue;
+    const Judge& judge = judges.judges()[metric.judge];
+    const Value extractor = from_json(to_json(essence(judge.extractor)));
+    std::vector<std::string> fitting;
+    for (std::size_t i = 0; i < statistics.moments.size(); ++i) {
+      const auto& [name, moments] = statistics.moments[i];
+      const Value* whose = named == nullptr ? nullptr : named->find(name);
+      if (moments.mean.size(0) != judge.feature.dimension) continue;
+      if (named != nullptr && (whose == nullptr || essence(*whose) != extractor)) continue;
+      fitting.push_back(name);
+      result.back() = static_cast<std::ptrdiff_t>(i);
+    }
+    const auto refuse = [&](const std::string& why) {
+      throw ConfigError(text("--reference ", path.string(), ": ", why, ", all of ", judge.feature.dimension,
+                             " features, and the file does not say which network its statistics are of. Choose one "
+                             "judge by --config, or give images as the reference"));
+    };
+    if (named == nullptr && fitting.size() > 1)
+      refuse(text(judge.name, " might be compared with ", join(fitting, " or ")));
+    if (named != nullptr || fitting.empty()) continue;
+    const auto [other, is_first] = taken.try_emplace(result.back(), judge.name, extractor);
+    if (!is_first && other->second.second != extractor) {
+      refuse(text(fitting.front(), " might be of ", other->second.first, " or of ", judge.name));
+    }
   }
   return result;
 }
@@ -164,7 +190,8 @@ std::string what_it_holds(const Statistics& statistics) {
   return join(parts, ", ");
 }
 
-void remark_on_conventions(Reference& reference, const Judges& judges, const std::vector<std::ptrdiff_t>& served) {
+void remark_on_conventions(Reference& reference, const Judges& judges, const std::vector<std::ptrdiff_t>& served,
+                           bool is_named) {
   std::vector<std::string> names, other_resize;
   for (std::size_t i = 0; i < served.size(); ++i) {
     if (served[i] < 0) continue;
@@ -173,7 +200,7 @@ void remark_on_conventions(Reference& reference, const Judges& judges, const std
     const ExtractorResize resize = judge.info.resize;
     if (resize != ExtractorResize::tf1_bilinear && resize != ExtractorResize::none) other_resize.push_back(judge.name);
   }
-  if (names.empty()) return;
+  if (names.empty() || is_named) return;
   reference.remarks.push_back(text(join(names, ", "),
                                    ": the reference file does not say which network its statistics are "
                                    "of; they are taken for this judge's because they have as many features"));
@@ -185,7 +212,7 @@ void remark_on_conventions(Reference& reference, const Judges& judges, const std
 
 Reference read_foreign(const fs::path& path, const Judges& judges, const ReferenceOptions& options) {
   const Statistics statistics = read_statistics(path);
-  const std::vector<std::ptrdiff_t> served = served_by(statistics, judges);
+  const std::vector<std::ptrdiff_t> served = served_by(statistics, judges, path);
   Reference reference;
   reference.name = path.string();
   reference.kind = "statistics";
@@ -219,25 +246,33 @@ Reference read_foreign(const fs::path& path, const Judges& judges, const Referen
     gathering.is_cancelled = options.is_cancelled;
     gathering.wanted = wanted;
     reference.state = gather(stream, judges, gathering).state;
-    reference.images = stream.count;
+    reference.images_by_metric.assign(served.size(), stream.count);
   } else {
     reference.state.metrics.resize(served.size());
+    reference.images_by_metric.assign(served.size(), 0);
   }
+  const Value* written = statistics.record.find("images");
   for (std::size_t i = 0; i < served.size(); ++i) {
     const JudgeMetric& metric = judges.metrics()[i];
     if (served[i] >= 0) {
       const Moments& moments = statistics.moments[static_cast<std::size_t>(served[i])].second;
       reference.state.metrics[i] =
           metric.metric.call([&](SetMetric&) { return metric.of_moments()->from_moments(moments); });
+      reference.images_by_metric[i] = written != nullptr && written->is_integer() ? written->as_integer() : 0;
     } else if (!wanted[i]) {
       reference.state.metrics[i].clear();
     }
   }
+  std::set<std::int64_t> counts;
+  for (std::size_t i = 0; i < served.size(); ++i) {
+    if (served[i] >= 0 || wanted[i]) counts.insert(reference.images_by_metric[i]);
+  }
+  if (counts.size() == 1) reference.images = *counts.begin();
   if (!left_out.empty()) {
     reference.remarks.push_back(text(join(left_out, ", "), ": left out, since the reference file holds ",
                                      what_it_holds(statistics), statistics.has_images ? "" : " and no images"));
   }
-  remark_on_conventions(reference, judges, served);
+  remark_on_conventions(reference, judges, served, statistics.record.find(kNamed) != nullptr);
   return reference;
 }
 
@@ -303,11 +338,28 @@ Reference reference_of_file(const fs::path& path, const Judges& judges, const Re
   return path.extension() == ".safetensors" ? read_states(path, judges) : read_foreign(path, judges, options);
 }
 
+namespace {
+
+/// Whether write_reference has written the file `path`.
+bool is_own(const fs::path& path) {
+  try {
+    if (path.extension() == ".npz") return NpzReader(path).text_of(kReferenceRecord).has_value();
+    return path.extension() == ".safetensors" && read_safetensors(path).metadata.contains(kRecord);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
 void require_reference_form(const fs::path& path, const Judges& judges) {
   const auto refuse = [&](const std::string& why) {
     throw ConfigError(text("--write-reference ", path.string(), why));
   };
   std::error_code ignored;
+  if (fs::exists(path, ignored) && !is_own(path)) {
+    refuse(" exists and is no reference that casdm wrote, so it is not replaced; choose another name, or move it away");
+  }
   const fs::path folder = fs::absolute(path).parent_path();
   if (!fs::is_directory(folder, ignored)) refuse(text(": the folder ", folder.string(), " does not exist"));
   if (path.extension() == ".safetensors") return;
@@ -326,6 +378,7 @@ void write_reference(const fs::path& path, const Reference& reference, const Jud
   if (path.extension() == ".safetensors") return write_states(path, reference, judges);
   std::vector<std::pair<std::string, Tensor>> arrays;
   std::vector<std::size_t> judged;
+  Value named{Value::Table{}};
   for (std::size_t i = 0; i < judges.metrics().size(); ++i) {
     const JudgeMetric& metric = judges.metrics()[i];
     const bool is_known = std::find(judged.begin(), judged.end(), metric.judge) != judged.end();
@@ -334,25 +387,27 @@ void write_reference(const fs::path& path, const Reference& reference, const Jud
         metric.metric.call([&](SetMetric&) { return metric.of_moments()->moments(reference.state.metrics[i]); });
     const std::string ending = judged.empty() ? "" : "_s";
     arrays.emplace_back("mu" + ending, moments.mean);
+    named.set("mu" + ending, judges.judges()[metric.judge].extractor);
     arrays.emplace_back("sigma" + ending, moments.covariance);
     judged.push_back(metric.judge);
   }
   const std::vector<std::int64_t> chosen = spread(std::min(kMostWritten, images.count), images.count, "", "");
-  NpzFile file(path, static_cast<std::int64_t>(chosen.size()), images.shape.channels, images.shape.height);
-  try {
-    file.start();
-    for (std::size_t i = 0; i < chosen.size(); i += kPiece) {
-      std::vector<Tensor> piece;
-      for (std::size_t j = i; j < std::min(chosen.size(), i + kPiece); ++j)
-        piece.push_back(images.read(chosen[j], 1)[0]);
-      file.append(at::stack(piece));
+  Value record = record_of(reference, judges);
+  record.set(kNamed, std::move(named));
+  const AtomicFolder work(path);
+  const fs::path written = work.temporary() / path.filename();
+  NpzFile file(written, static_cast<std::int64_t>(chosen.size()), images.shape.channels, images.shape.height);
+  file.start();
+  for (std::size_t i = 0; i < chosen.size(); i += kPiece) {
+    std::vector<Tensor> piece;
+    for (std::size_t j = i; j < std::min(chosen.size(), i + kPiece); ++j) {
+      piece.push_back(images.read(chosen[j], 1)[0]);
     }
-    file.finish({}, "reference.json", to_json(record_of(reference, judges), 1) + "\n", arrays);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(file.part(), ignored);
-    throw;
+    file.append(at::stack(piece));
   }
+  file.finish({}, kReferenceRecord, to_json(record, 1) + "\n", arrays);
+  fs::rename(written, path);
+  sync_folder(path.parent_path());
 }
 
 }  // namespace casdm

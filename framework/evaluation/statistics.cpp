@@ -68,6 +68,7 @@ Statistics read_statistics(const fs::path& path) {
   } else {
     const NpzReader archive(path);
     result.has_images = archive.has(kImages);
+    if (const std::optional<std::string> record = archive.text_of(kReferenceRecord)) result.record = from_json(*record);
     for (const std::string& name : archive.names()) {
       const std::string other = covariance_of(name);
       if (other.empty() || !archive.has(other)) continue;

@@ -6,14 +6,19 @@
 #include <vector>
 
 #include "casdm/moments_metric.h"
+#include "casdm/value.h"
 
 namespace casdm {
 
-/// Mean and covariance of features, as other programs keep them. They do not say whose features.
+/// Mean and covariance of features, as programs keep them. Others than ours do not say whose features.
 struct Statistics {
   std::vector<std::pair<std::string, Moments>> moments;  ///< by the name of the mean: "mu", "mu_s", "fid.mu"
   bool has_images = false;                               ///< an NPZ with arr_0 beside them
+  Value record;                                          ///< what `write_reference` says of them; null: another program
 };
+
+/// The member of an NPZ with that record.
+inline constexpr const char* kReferenceRecord = "reference.json";
 
 /// Whether `path` is called like a file of statistics, or is an NPZ that holds some.
 bool is_statistics_file(const std::filesystem::path& path);

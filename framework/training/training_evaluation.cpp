@@ -80,13 +80,18 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
     judges_->require_enough(options.num, reference_.images);
   }
   std::vector<TrainingMetric> metrics;
-  const auto made = training_metrics(experiment, remarks_);
+  const auto made = training_metrics(experiment, earlier_metrics(run.path(), experiment.resolved), remarks_);
   for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});
   trained_with_ = shared_networks(*judges_, metrics);
+  const Experiment& said = experiment.options;
   measure_ = sha256(to_json(Value(Value::Table{{"judges", judges_->identity()},
                                                {"num", options.num.value},
                                                {"seed", options.seed},
-                                               {"reference", reference_.sha256}})))
+                                               {"reference", reference_.sha256},
+                                               {"noise", said.noise.table},
+                                               {"sampler", said.sampler.table},
+                                               {"guidance", write_options(said.guidance)},
+                                               {"precision", std::string(to_string(said.run.precision))}})))
                  .substr(0, kMeasureDigits);
   read_log();
 }
@@ -179,6 +184,7 @@ bool TrainingEvaluation::evaluate() {
                                 {"measure", measure_},
                                 {"seed", options.seed},
                                 {"reference_num", reference_.images > 0 ? Value(reference_.images) : Value()},
+                                {"reference_sha256", reference_.sha256},
                                 {"scores", values}});
   if (!options.keep_best.empty()) evaluation.set("is_best", is_best);
   evaluation.set("warnings", warnings);

@@ -66,6 +66,19 @@ std::vector<fs::path> records_in(const fs::path& run) {
 
 }  // namespace
 
+TEST_CASE("runs of other networks, noise and samplers are compared, each sampled as its experiment says") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  train_small(folder.path(), "",
+              "--set run.name=other --set head.theta.channels=16 --set noise.num_train_timesteps=50 "
+              "--set sampler.num_inference_steps=3 --set sampler.spacing=leading");
+  for (const char* run : {"runs/small", "runs/other"}) REQUIRE(evaluate(run, folder.path()).status == 0);
+  const auto compared = [&] { return shell("casdm compare runs/small runs/other --format csv", folder.path()).out; };
+  CHECK_MESSAGE(contains(compared(), ",cells.gap,"), compared());
+  REQUIRE(evaluate("runs/other --steps 2", folder.path()).status == 0);
+  CHECK_MESSAGE(contains(compared(), ",cells.gap steps=own,"), compared());
+}
+
 TEST_CASE("a run is judged against its own data, and the record says what the scores are of") {
   const TemporaryFolder folder;
   train_small(folder.path());
@@ -305,6 +318,18 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
     CHECK(twice.status == 2);
     CHECK_FALSE(fs::exists(folder.path() / file));
   }
+  // --overwrite replaces what it has written itself, and nothing else.
+  const std::string over = "--overwrite --reference small.toml" + judges + " --write-reference ";
+  for (const char* file : {"mine.safetensors", "mine.npz"}) {
+    write_file(folder.path() / file, "my thesis");
+    const Outcome refused = evaluate(over + file, folder.path());
+    CHECK(refused.status == 2);
+    CHECK_MESSAGE(contains(refused.err, "is no reference that casdm wrote"), refused.err);
+    CHECK(read_file(folder.path() / file) == "my thesis");
+  }
+  write_file(folder.path() / "r.npz.part", "mine");
+  for (const char* file : {"r.safetensors", "r.npz"}) CHECK(evaluate(over + file, folder.path()).status == 0);
+  CHECK(read_file(folder.path() / "r.npz.part") == "mine");
   const std::string words = "runs/small --num 16 --json";
   const Value data = json_of(evaluate(words + judges, folder.path()));
   const Value ours = json_of(evaluate(words + " --reference r.safetensors", folder.path()));
@@ -313,7 +338,7 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
   CHECK(score(evaluation(ours), "cells.gap") == expected);
   CHECK(score(evaluation(theirs), "cells.gap") == doctest::Approx(expected).epsilon(1e-10));
   CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "kind") == Value("statistics"));
-  CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "num").is_null());
+  CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "num") == Value(60));
 }
 
 TEST_CASE("a reference that is a file keeps its number of images, and that reference_num is left aside is said") {
@@ -449,6 +474,30 @@ TEST_CASE("a judge that is a network the run was trained with is named in table 
   const Value json = json_of(evaluate("runs/small --num 8 --set evaluate.reference_num=20 --json", folder.path()));
   CHECK(entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "trained_with") ==
         Value(Value::Array{"metric.cells_loss"}));
+}
+
+TEST_CASE(
+    "a network that weights were trained with before is named, after a resume and in a run that starts from them") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), "[[metrics]]\ntype = \"cells_loss\"\n" + kJudges + "is_trained = true\n");
+  const auto train = [&](const std::string& words) {
+    const Outcome outcome = shell("casdm train " + words + " --set log.sample_count=0" + kPlugin, folder.path());
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  };
+  const auto trained_with = [&](const std::string& run) {
+    const Value json = json_of(evaluate(run + " --num 8 --set evaluate.reference_num=20 --json", folder.path()));
+    return entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "trained_with");
+  };
+  train("small.toml --set train.total_images=8");
+  SUBCASE("taken out") { train("--resume runs/small --set train.total_images=16 --set 'metrics=[]'"); }
+  SUBCASE("given the weight 0") { train("--resume runs/small --set train.total_images=16 --set metrics[1].weight=0"); }
+  CHECK(trained_with("runs/small") == Value(Value::Array{"metric.cells_loss until 8 images"}));
+  CHECK(trained_with("runs/small/checkpoints/000000000008") == Value(Value::Array{"metric.cells_loss"}));
+  train(
+      "small.toml --set run.name=student --set train.total_images=8 --set 'metrics=[]' "
+      "--set 'init=[{module=\"theta\",from=\"runs/small\"}]'");
+  const std::string source = fs::canonical(folder.path() / "runs/small").string();
+  CHECK(trained_with("runs/student") == Value(Value::Array{text("metric.cells_loss until 8 images of ", source)}));
 }
 
 TEST_CASE(

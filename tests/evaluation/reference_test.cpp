@@ -12,6 +12,7 @@
 #include "evaluation/judging.h"
 #include "framework/evaluation/npz_reader.h"
 #include "framework/evaluation/statistics.h"
+#include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
 #include "support/captured.h"
 #include "support/components.h"
@@ -148,7 +149,79 @@ TEST_CASE("guided-diffusion's form holds mean, covariance over N - 1 and images,
   const Reference read = reference_of_file(file, judges, kNoCache);
   CHECK(read.kind == "statistics");
   CHECK(values(judges, set.state, read)[0] == doctest::Approx(values(judges, set.state, reference)[0]).epsilon(1e-12));
-  CHECK(contains(read.remarks.at(0), "does not say which network"));
+  CHECK(read.images == 90);
+  CHECK(read.remarks.empty());
+}
+
+namespace {
+
+/// Two judges of 12 features, one of which needs more than mean and covariance too.
+const std::string kTwo =
+    "judges = [{ type = \"cells\", metrics = [{ type = \"moments_gap\" }, { type = \"sliced_wasserstein\" }] }, "
+    "{ type = \"pixels\", size = 2, metrics = [{ type = \"moments_gap\" }] }]";
+
+/// `file` as another program would write it: without a word on whose statistics they are.
+void write_nameless(const fs::path& file, const fs::path& named, const at::Tensor& images,
+                    const std::vector<std::string>& means) {
+  std::vector<std::pair<std::string, at::Tensor>> arrays;
+  for (const std::string& name : means) {
+    arrays.emplace_back(name, NpzReader(named).numbers(name));
+    const std::string covariance = "sigma" + name.substr(2);
+    arrays.emplace_back(covariance, NpzReader(named).numbers(covariance));
+  }
+  NpzFile written(file, images.size(0), 3, 16);
+  written.start();
+  written.append(images);
+  written.finish({}, "other.json", "{}", arrays);
+}
+
+}  // namespace
+
+TEST_CASE("statistics of judges with equally many features are each taken for the judge they are of") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(kTwo);
+  const at::Tensor images = some_images(90);
+  const ImageStream real = stream_of_tensor(images);
+  const Reference reference = reference_of_images(real, judges, kNoCache);
+  const fs::path file = folder.path() / "reference.npz";
+  write_reference(file, reference, judges, real);
+  const JudgedSet set = gather(stream_of_tensor(some_images(80, 2)), judges, {});
+  const std::vector<double> expected = values(judges, set.state, reference);
+  const std::vector<double> read = values(judges, set.state, reference_of_file(file, judges, kNoCache));
+  REQUIRE(read.size() == expected.size());
+  for (std::size_t i = 0; i < read.size(); ++i) CHECK(read[i] == doctest::Approx(expected[i]).epsilon(1e-9));
+  // A judge that the file does not know is compared with the images.
+  const Judges other =
+      make_judges("judges = [{ type = \"pixels\", size = 4, metrics = [{ type = \"moments_gap\" }] }]");
+  CHECK(reference_of_file(file, other, kNoCache).images == 90);
+
+  const fs::path nameless = folder.path() / "nameless.npz";
+  write_nameless(nameless, file, images, {"mu", "mu_s"});
+  const std::string both = message_of([&] { reference_of_file(nameless, make_judges(kCells), kNoCache); });
+  CHECK_MESSAGE(contains(both, "cells might be compared with mu or mu_s"), both);
+  write_nameless(nameless, file, images, {"mu"});
+  const std::string shared = message_of([&] { reference_of_file(nameless, judges, kNoCache); });
+  CHECK_MESSAGE(contains(shared, "mu might be of cells or of pixels"), shared);
+  const Reference taken = reference_of_file(nameless, make_judges(kCells), kNoCache);
+  CHECK(contains(taken.remarks.at(0), "does not say which network"));
+}
+
+TEST_CASE("the number of reference images is that of each score, and not known where no file says it") {
+  const TemporaryFolder folder;
+  const Judges judges = make_judges(
+      "judges = [{ type = \"cells\", metrics = [{ type = \"moments_gap\" }, { type = \"sliced_wasserstein\" }] }]");
+  const at::Tensor images = some_images(90);
+  const ImageStream real = stream_of_tensor(images);
+  Reference reference = reference_of_images(real, judges, kNoCache);
+  reference.images = 12000;  // of which arr_0 holds some
+  const fs::path file = folder.path() / "reference.npz";
+  write_reference(file, reference, judges, real);
+  CHECK(reference_of_file(file, judges, kNoCache).images_by_metric == std::vector<std::int64_t>{12000, 90});
+  const fs::path nameless = folder.path() / "nameless.npz";
+  write_nameless(nameless, file, images, {"mu"});
+  const Reference read = reference_of_file(nameless, judges, kNoCache);
+  CHECK(read.images_by_metric == std::vector<std::int64_t>{0, 90});
+  CHECK(read.images == 0);
 }
 
 TEST_CASE("statistics of other features serve no judge, and that is said with both numbers") {

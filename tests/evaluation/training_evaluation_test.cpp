@@ -119,6 +119,28 @@ TEST_CASE("scores that are measured otherwise after a resume do not compete with
   CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000032");
 }
 
+TEST_CASE("the best begins anew when a resume has samples drawn otherwise") {
+  for (const std::string change :
+       {"sampler.clip=none", "guidance.interval=[0.0,0.5]", "sampler.num_inference_steps=3"}) {
+    INFO(change);
+    const TemporaryFolder folder;
+    write_small_config(folder.path(), kJudges);
+    REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set train.total_images=8", folder.path()).status ==
+            0);
+    const fs::path log = folder.path() / "runs/small/metrics.jsonl";
+    // No later score is as good as this one.
+    std::string written = read_file(log);
+    const std::size_t value = written.find("\"value\":", written.find("\"evaluation\"")) + 8;
+    written.replace(value, written.find(',', value) - value, "-1000");
+    write_file(log, written);
+    const Outcome resumed =
+        run_casdm("train --resume runs/small --set train.total_images=16 --set '" + change + "'", folder.path());
+    REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+    CHECK(*from_json(evaluations(folder.path() / "runs/small").back().second).find("is_best") == Value(true));
+    CHECK(fs::read_symlink(folder.path() / "runs/small/checkpoints/best") == "000000000016");
+  }
+}
+
 TEST_CASE("a training that was stopped between evaluations goes on with the same ones") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);

@@ -1,0 +1,131 @@
+#include "framework/evaluation/earlier_metrics.h"
+
+#include <algorithm>
+#include <set>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
+#include "framework/support/files.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kMetrics = "metrics";
+constexpr std::size_t kLargestLog = std::size_t{1} << 31;
+constexpr std::size_t kLargestRecord = 16 << 20;
+constexpr int kMostRuns = 8;  // that took weights from one another
+
+/// The lines of a resume in the log of `run`, before `images` images, oldest first.
+std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
+  std::vector<Value> result;
+  const std::string log = read_regular_file(run / "metrics.jsonl", kLargestLog);
+  for (std::size_t start = 0; start < log.size();) {
+    const std::size_t end = std::min(log.find('\n', start), log.size());
+    const std::string_view line = std::string_view(log).substr(start, end - start);
+    start = end + 1;
+    if (!line.starts_with("{\"resumed\"")) continue;
+    Value resume = from_json(line);
+    const Value* at = resume.find("images");
+    if (at != nullptr && at->is_integer() && at->as_integer() < images) result.push_back(std::move(resume));
+  }
+  return result;
+}
+
+/// Gives what stands at a key path of `root` its value of before.
+void set_back(Value& root, const std::string& path, const Value& before) {
+  Value* at = &root;
+  for (const KeyPart& part : split_key_path(path)) {
+    const std::optional<std::size_t> index = index_of(part.name);
+    if (at->is_array() && index && *index < at->as_array().size()) {
+      at = &at->as_array()[*index];
+    } else if (at->is_table()) {
+      if (at->find(part.name) == nullptr) at->set(part.name, Value());
+      at = at->find(part.name);
+    } else {
+      return;
+    }
+  }
+  *at = before;
+}
+
+void add_resumes(std::vector<EarlierMetrics>& result, const fs::path& run, Value experiment, std::int64_t images) {
+  std::vector<Value> resumes = resumes_in(run, images);
+  for (auto resume = resumes.rbegin(); resume != resumes.rend(); ++resume) {
+    const Value* changed = resume->find("changed");
+    if (changed == nullptr || !changed->is_table()) continue;
+    bool is_other = false;
+    for (const auto& [key, change] : changed->as_table()) {
+      const Value* from = change.find("from");
+      if (!key.starts_with(kMetrics) || from == nullptr) continue;
+      set_back(experiment, key, *from);
+      is_other = true;
+    }
+    if (const Value* metrics = experiment.find(kMetrics); is_other && metrics != nullptr) {
+      result.push_back({text("until ", resume->find("images")->as_integer(), " images"), *metrics});
+    }
+  }
+}
+
+/// The run folder that `file` lies in; empty: it lies in none.
+fs::path run_of(const fs::path& file) {
+  std::error_code ignored;
+  fs::path folder = file.parent_path();
+  for (int i = 0; i < 3 && folder.has_relative_path(); ++i, folder = folder.parent_path()) {
+    if (fs::is_regular_file(folder / "config.toml", ignored) && fs::exists(folder / "metrics.jsonl", ignored))
+      return folder;
+  }
+  return {};
+}
+
+void add_run(std::vector<EarlierMetrics>& result, const fs::path& run, const Value& experiment, std::int64_t images,
+             int depth);
+
+/// Those of the runs that the run took weights from.
+void add_sources(std::vector<EarlierMetrics>& result, const fs::path& run, int depth) {
+  std::error_code ignored;
+  if (depth == kMostRuns || !fs::exists(run / "init.json", ignored)) return;
+  std::set<fs::path> known;
+  const Value record = from_json(read_regular_file(run / "init.json", kLargestRecord));
+  for (const auto& [module, taken] : record.as_table()) {
+    const Value* file = taken.find("file");
+    const fs::path source = file != nullptr && file->is_string() ? run_of(file->as_string()) : fs::path();
+    if (source.empty() || !known.insert(source).second) continue;
+    const fs::path beside = fs::path(file->as_string()).parent_path() / "config.toml";  // of the checkpoint
+    const Value experiment = load_document(fs::exists(beside, ignored) ? beside : source / "config.toml");
+    const Value* images = taken.find("images");
+    std::vector<EarlierMetrics> there;
+    if (const Value* metrics = experiment.find(kMetrics)) there.push_back({"", *metrics});
+    add_run(there, source, experiment,
+            images != nullptr && images->is_integer() ? images->as_integer() : std::numeric_limits<std::int64_t>::max(),
+            depth + 1);
+    for (EarlierMetrics& metrics : there) {
+      const std::string of = text("of ", source.string());
+      metrics.when = metrics.when.empty() ? of : text(metrics.when, ' ', of);
+      result.push_back(std::move(metrics));
+    }
+  }
+}
+
+void add_run(std::vector<EarlierMetrics>& result, const fs::path& run, const Value& experiment, std::int64_t images,
+             int depth) {
+  try {
+    add_resumes(result, run, experiment, images);
+    add_sources(result, run, depth);
+  } catch (const Error&) {  // gone, or damaged
+  }
+}
+
+}  // namespace
+
+std::vector<EarlierMetrics> earlier_metrics(const fs::path& folder, const Value& experiment, std::int64_t images) {
+  std::vector<EarlierMetrics> result;
+  if (!folder.empty()) add_run(result, folder, experiment, images, 0);
+  return result;
+}
+
+}  // namespace casdm
