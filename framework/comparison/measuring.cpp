@@ -126,7 +126,7 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
   add(settings, kReference, find_path(record, "reference.name"));
   for (const char* table : {"sampler", "guidance", "noise", "head", "data", "precision"}) {
     const std::string name = table;
-    const Value* used = find_path(record, name == "data" ? "run.conditions.data" : "run." + name);
+    const Value* used = find_path(record, "run." + name);
     if (used == nullptr) continue;
     add(settings, name, used);
     add(result.own, name, find_path(experiment, name == "precision" ? "run.precision" : name));

@@ -13,6 +13,7 @@
 #include "framework/config/key_path.h"
 #include "framework/reporting/histogram.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 
 namespace casdm {
 
@@ -85,9 +86,7 @@ const Measure* RunRecord::find(const std::string& name) const {
 
 RunRecord read_run_record(const fs::path& folder) {
   std::error_code ignored;
-  if (!fs::is_regular_file(folder / "config.toml", ignored)) {
-    throw ConfigError(text(folder.string(), " is not a run folder: it holds no config.toml"));
-  }
+  if (!fs::is_regular_file(folder / "config.toml", ignored)) throw ConfigError(why_no_run(folder));
   RunRecord run;
   run.path = folder;
   run.config = load_document(folder / "config.toml");

@@ -4,9 +4,11 @@
 #include <regex>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/support/files.h"
 
 namespace casdm {
 
@@ -63,8 +65,35 @@ std::optional<std::int64_t> images_of_evaluation(const std::string& name) {
 }
 
 bool is_of_evaluations(const std::string& name) {
-  static const std::regex floor("floor-[0-9a-f]{16}\\.json");
-  return images_of_evaluation(name) || std::regex_match(name, floor);
+  static const std::regex other("(floor|nearest)-[0-9a-f]{16}\\.json");
+  return images_of_evaluation(name) || std::regex_match(name, other);
+}
+
+std::string why_missing(const fs::path& path) {
+  const fs::path folder = fs::absolute(path).lexically_normal().parent_path();
+  std::vector<std::string> there;
+  std::error_code failure;
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+    if (has(entry->path(), "state.json")) there.push_back(entry->path().filename().string());
+  }
+  std::sort(there.begin(), there.end());
+  const std::string near = near_path(path);
+  return text(quoted(path.string()), " does not exist",
+              !there.empty()  ? text("; the checkpoints there are ", join(there, ", "))
+              : !near.empty() ? text("; did you mean ", quoted(near), "?")
+                              : "");
+}
+
+std::string why_no_run(const fs::path& path) {
+  std::error_code failure;
+  if (!fs::exists(path, failure)) return why_missing(path);
+  const fs::path above = path.lexically_normal() / ".." / "..";
+  const bool is_checkpoint = has(path, "state.json") && fs::is_regular_file(above / "config.toml", failure);
+  return text(path.string(), " is not a run folder: it holds no config.toml",
+              is_checkpoint ? text(". It is a checkpoint; give its run, ", fs::canonical(above).string())
+              : has(path, "sweep.json")
+                  ? ". It is the folder of a sweep: `casdm report` takes it as it is, other commands one of its runs"
+                  : "");
 }
 
 void refuse_inside_run(const std::string& command, const fs::path& out) {

@@ -13,6 +13,7 @@
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/support/machine.h"
+#include "framework/support/run_contents.h"
 #include "framework/training/best_checkpoint.h"
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/damaged_checkpoint.h"
@@ -200,7 +201,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     const std::vector<fs::path> all = is_checkpoint ? std::vector{path} : checkpoints_in(path / "checkpoints");
     if (all.empty()) {
       const bool exists = fs::exists(path, failure);
-      throw NoCheckpoint(text(path.string(), exists ? " holds no checkpoint" : " does not exist"));
+      throw NoCheckpoint(exists ? text(path.string(), " holds no checkpoint") : why_missing(path));
     }
     checkpoint.path_ = all.back();
     try {

@@ -16,6 +16,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/log_file.h"
 
@@ -114,19 +115,7 @@ RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
 RunFolder RunFolder::open(const fs::path& path) {
   RunFolder run(path);
   std::error_code failure;
-  if (!fs::is_regular_file(run.config(), failure)) {
-    const fs::path above = path.lexically_normal() / ".." / "..";
-    const bool is_of_run =
-        fs::is_regular_file(path / "state.json", failure) && fs::is_regular_file(above / "config.toml", failure);
-    if (!fs::exists(path, failure)) {
-      const std::string near = near_path(path.lexically_normal());
-      throw ConfigError(text(quoted(path.string()), " does not exist",
-                             near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
-    }
-    throw ConfigError(
-        text(path.string(), " is not a run folder: it holds no config.toml",
-             is_of_run ? text(". It is a checkpoint; give its run, ", fs::canonical(above).string()) : ""));
-  }
+  if (!fs::is_regular_file(run.config(), failure)) throw ConfigError(why_no_run(path));
   return run;
 }
 

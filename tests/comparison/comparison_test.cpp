@@ -74,7 +74,7 @@ TEST_CASE("the numbers of a run are those of its last whole line of means") {
   read_log("runs/a", [&](const Value& line) { seen.push_back(line.find("images")->as_number()); });
   CHECK(seen == std::vector<double>{500, 1000});
   CHECK(message_of([] { read_run_record("runs"); }) == "runs is not a run folder: it holds no config.toml");
-  CHECK(message_of([] { read_run_record("run"); }) == "run does not exist; did you mean \"runs\"?");
+  CHECK(message_of([] { read_run_record("run"); }) == "\"run\" does not exist; did you mean \"runs\"?");
   folder.write("study/sweep.json", "{}");
   CHECK(message_of([] { read_run_record("study"); }).find("It is the folder of a sweep") != std::string::npos);
 }

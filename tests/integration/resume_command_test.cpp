@@ -285,7 +285,8 @@ TEST_CASE("--overwrite removes a run and nothing else") {
   fs::remove_all(copy);
   // Nor is anything in a folder of the run that only looks like what a training writes.
   for (const char* name : {"checkpoints/000000000024/best.safetensors", "checkpoints/000000000024/notes.txt",
-                           "ema/my_average.safetensors", ".tmp-notes/a"}) {
+                           "ema/my_average.safetensors", ".tmp-notes/a", "samples/20261126.png", "report.html",
+                           "init.json", "events.out.tfevents.1764000000.myhost.4242.0"}) {
     fs::create_directories((folder / name).parent_path());
     write_file(folder / name, "mine");
     const Outcome kept = trained.run("casdm train small.toml --overwrite");
@@ -305,13 +306,36 @@ TEST_CASE("--overwrite removes a run and nothing else") {
   CHECK(start.status == 2);
   CHECK_MESSAGE(contains(start.err, "is of the run that --overwrite removes"), start.err);
   CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
-  const Outcome again = trained.run("casdm train small.toml --overwrite --set train.total_images=8");
+  CHECK(trained.run("casdm report runs/small").status == 0);
+  fs::create_directory(folder / "evaluation");
+  write_file(folder / "evaluation/nearest-0123456789abcdef.json", "{}");
+  const std::string anew = "casdm train small.toml --overwrite --set train.total_images=8";
+  const Outcome board = trained.run(anew + " --set log.tensorboard=true");
+  CHECK_MESSAGE(board.status == 0, board.err);
+  const Outcome again = trained.run(anew);
   CHECK_MESSAGE(again.status == 0, again.err);
   CHECK(records(trained.folder.path()).size() == 1);
   fs::create_directories(trained.folder.path() / "runs/other");
   write_file(trained.folder.path() / "runs/other/notes.txt", "mine");
   CHECK(trained.run("casdm train small.toml --overwrite --set run.name=other").status == 2);
   CHECK(read_file(trained.folder.path() / "runs/other/notes.txt") == "mine");
+}
+
+TEST_CASE("a run or a checkpoint that is not there is said to be missing, with those that are") {
+  const Trained trained;
+  const std::string other = "does not exist; did you mean \"runs/small\"?";
+  for (const char* command :
+       {"train --resume runs/smal", "compare runs/smal runs/small", "report runs/smal",
+        "ema runs/smal --sigma-rel 0.1 --out e.safetensors", "sample runs/smal --num 1 --out s"}) {
+    const Outcome missing = trained.run(text("casdm ", command));
+    CHECK_MESSAGE(contains(missing.err, other), missing.err);
+  }
+  const std::string checkpoint = "runs/small/checkpoints/000000000999";
+  for (const char* command : {"train --resume ", "sample --num 1 --out s "}) {
+    const Outcome missing = trained.run(text("casdm ", command, checkpoint));
+    CHECK_MESSAGE(contains(missing.err, "000000000999\" does not exist; the checkpoints there are 0000000000"),
+                  missing.err);
+  }
 }
 
 TEST_CASE("options of train that mean nothing together are refused") {

@@ -242,5 +242,5 @@ TEST_CASE("a report of what is no run, and of a damaged plan, is refused in word
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
   CHECK(message_of<Error>([] { report_of("s"); }) == "s/sweep.json cannot be used: it has no 'name'");
-  CHECK(message_of([] { report_of("none"); }) == "none does not exist");
+  CHECK(message_of([] { report_of("none"); }) == "\"none\" does not exist");
 }
