@@ -112,8 +112,8 @@ Value EvaluationFile::run_table(const std::string& name, const DrawnImages& imag
   const Checkpoint& checkpoint = images.checkpoint();
   const Value where(Value::Table{{"path", checkpoint.path().string()}, {"images", checkpoint.images()}});
   Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
-  for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data", "seed",
-                          "batch", "precision", "device"}) {
+  for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data", "seed", "batch",
+                          "precision", "device"}) {
     if (const Value* value = settings.find(key)) run.set(key, *value);
   }
   run.set("threads", std::int64_t{at::get_num_threads()});

@@ -43,11 +43,21 @@ std::string probe(StoredImages& images) {
 /// Pixels in [-1, 1] as 8 bits, each to the nearest. Samples are 8 bits, too.
 at::Tensor rounded(const at::Tensor& image) { return image.add(1).mul_(127.5).round_().clamp_(0, 255).to(at::kByte); }
 
+/// The options of a data set with names in place of paths: where images lie says nothing of what they are.
+Value without_places(Value table) {
+  for (auto& [key, value] : table.as_table()) {
+    if (!value.is_string() || !fs::path(value.as_string()).is_absolute()) continue;
+    const fs::path path = fs::path(value.as_string()).lexically_normal();
+    value = Value((path.has_filename() ? path : path.parent_path()).filename().string());
+  }
+  return table;
+}
+
 class DataImages final : public StoredImages {
  public:
   DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset)
       : options_(once_read(options)), dataset_(std::move(dataset)), reader_(dataset_, options_) {
-    identity_ = Value(Value::Table{{"data", options_.dataset.table},
+    identity_ = Value(Value::Table{{"data", without_places(options_.dataset.table)},
                                    {"fingerprint", to_value(fingerprint(*dataset_, options_))},
                                    {"probe", probe(*this)}});
     if (dataset_->is_floating_point()) identity_.set("rounded", "8 bit");
