@@ -18,7 +18,7 @@ constexpr std::size_t kLongestMessage = 300;
 constexpr std::size_t kLongestWord = 60;
 
 /// Parses `words` as options of `all`; false after --help was printed. Values bound to variables are set.
-bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& words,
+bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& arguments,
            po::variables_map& parsed) {
   po::positional_options_description positional;
   for (const std::string& name : rules.positional) {
@@ -26,7 +26,7 @@ bool parse(const ArgumentRules& rules, const po::options_description& all, const
   }
   try {
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-    po::store(po::command_line_parser(words).options(all).positional(positional).style(style).run(), parsed);
+    po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), parsed);
     po::notify(parsed);
     if (parsed.count("help") == 0) return true;
   } catch (const po::error& error) {
@@ -100,13 +100,13 @@ po::typed_value<std::string>* real_number(const std::string& name, std::optional
   });
 }
 
-std::vector<std::string> words(const po::variables_map& parsed, const std::string& name) {
+std::vector<std::string> values(const po::variables_map& parsed, const std::string& name) {
   return parsed.count(name) > 0 ? parsed[name].as<std::vector<std::string>>() : std::vector<std::string>();
 }
 
 std::string chosen_verb(const po::variables_map& parsed, const std::string& command,
                         const std::vector<std::string>& verbs) {
-  const std::vector<std::string> found = words(parsed, "verb");
+  const std::vector<std::string> found = values(parsed, "verb");
   if (!found.empty() && std::find(verbs.begin(), verbs.end(), found.front()) != verbs.end()) return found.front();
   std::string message = text(command, ": expected ");
   for (std::size_t i = 0; i < verbs.size(); ++i) {
@@ -119,7 +119,7 @@ std::string chosen_verb(const po::variables_map& parsed, const std::string& comm
 }
 
 std::string word(const po::variables_map& parsed, const std::string& name, const std::string& command) {
-  const std::vector<std::string> found = words(parsed, name);
+  const std::vector<std::string> found = values(parsed, name);
   if (found.empty()) throw ConfigError(text(command, ": ", name, " is missing; see `casdm ", command, " --help`"));
   return found.front();
 }

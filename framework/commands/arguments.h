@@ -41,7 +41,7 @@ boost::program_options::typed_value<std::string>* real_number(const std::string&
                                                               double above);
 
 /// The words of a positional or repeated string option; empty when absent.
-std::vector<std::string> words(const boost::program_options::variables_map& parsed, const std::string& name);
+std::vector<std::string> values(const boost::program_options::variables_map& parsed, const std::string& name);
 
 /// The positional "verb". Throws ConfigError when it is none of `verbs`.
 std::string chosen_verb(const boost::program_options::variables_map& parsed, const std::string& command,

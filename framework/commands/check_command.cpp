@@ -67,7 +67,7 @@ int check_command(const std::vector<std::string>& arguments) {
   options.library = word(*parsed, "file", "plugins check");
   options.is_strict = parsed->count("strict") > 0;
   if (parsed->count("filter") > 0) options.filter = (*parsed)["filter"].as<std::string>();
-  options.overrides = words(*parsed, "set");
+  options.overrides = values(*parsed, "set");
   if (parsed->count("device") > 0) options.device = (*parsed)["device"].as<std::string>();
   options.seed = static_cast<std::uint64_t>(seed.value_or(0));
   options.timeout = timeout.value_or(120);

@@ -50,7 +50,7 @@ reference  prints pages in Markdown about every key and component; --out writes 
 /// Like a run: what the file and `--plugin` name is searched first.
 PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed) {
   SearchPaths search;
-  for (const std::string& file : words(parsed, "plugin")) search.files.emplace_back(file);
+  for (const std::string& file : values(parsed, "plugin")) search.files.emplace_back(file);
   search.config = plugin_paths(document);
   PluginCatalog catalog = PluginCatalog::discover(search);
   catalog.require_files();
@@ -60,7 +60,7 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
 
 /// @param to_train  also look for what a training needs
 Value resolved(const po::variables_map& parsed, bool to_train) {
-  const Value document = load_document(word(parsed, "file", kCommand), words(parsed, "set"));
+  const Value document = load_document(word(parsed, "file", kCommand), values(parsed, "set"));
   const PluginCatalog catalog = catalog_for(document, parsed);
   Value experiment = checked_experiment(document, schema_of<Experiment>(), catalog);
   if (to_train) check_before_training(experiment, catalog);
@@ -88,7 +88,7 @@ void check(const po::variables_map& parsed) {
   }
   std::vector<std::string> types;
   collect_types(experiment, "", types);
-  std::cout << words(parsed, "file").front() << " is valid\n" << join(types, "\n") << '\n';
+  std::cout << values(parsed, "file").front() << " is valid\n" << join(types, "\n") << '\n';
 }
 
 void show(const po::variables_map& parsed) {
@@ -112,7 +112,7 @@ void write_result(const std::string& content, const po::variables_map& parsed) {
 
 void init(const po::variables_map& parsed) {
   std::map<std::string, std::string> chosen;
-  for (const std::string& choice : words(parsed, "type")) {
+  for (const std::string& choice : values(parsed, "type")) {
     const std::size_t equals = choice.find('=');
     if (equals == std::string::npos || equals == 0) {
       throw ConfigError(

@@ -42,7 +42,7 @@ constexpr std::string_view kGradeNames[] = {"ok", "warning", "bad"};
 struct Finding {
   Grade grade;
   std::string subject;
-  std::string words;
+  std::string message;
 };
 
 Finding examine_libtorch() {
@@ -101,16 +101,16 @@ Value to_value(const Finding& finding) {
   Value value{Value::Table{}};
   value.set("grade", std::string(kGradeNames[static_cast<std::size_t>(finding.grade)]));
   value.set("subject", finding.subject);
-  value.set("message", finding.words);
+  value.set("message", finding.message);
   return value;
 }
 
 void print(const Finding& finding) {
-  std::string words = finding.words;
-  for (std::size_t at = 0; (at = words.find('\n', at)) != std::string::npos; at += 10)
-    words.replace(at, 1, "\n         ");
+  std::string message = finding.message;
+  for (std::size_t at = 0; (at = message.find('\n', at)) != std::string::npos; at += 10)
+    message.replace(at, 1, "\n         ");
   const std::string grade(kGradeNames[static_cast<std::size_t>(finding.grade)]);
-  std::cout << grade << std::string(9 - grade.size(), ' ') << finding.subject << ": " << words << '\n';
+  std::cout << grade << std::string(9 - grade.size(), ' ') << finding.subject << ": " << message << '\n';
 }
 
 int doctor_command(const std::vector<std::string>& arguments) {
@@ -127,7 +127,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
     return 0;
   }
   SearchPaths search;
-  for (const std::string& file : words(*parsed, "plugin")) search.files.emplace_back(file);
+  for (const std::string& file : values(*parsed, "plugin")) search.files.emplace_back(file);
   Value experiment;
   if (parsed->count("config") > 0) experiment = load_document((*parsed)["config"].as<std::string>());
   search.config = plugin_paths(experiment);

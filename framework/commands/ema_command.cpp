@@ -96,9 +96,9 @@ std::vector<std::string> widths_of(const std::vector<EmaSnapshot>& snapshots) {
   return names;
 }
 
-int ema_command(const std::vector<std::string>& words) {
+int ema_command(const std::vector<std::string>& arguments) {
   EmaArguments a;
-  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, words)) return 0;
+  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, arguments)) return 0;
   check(a);
   const RunFolder run = RunFolder::open(a.run);
   const std::vector<EmaSnapshot> snapshots = snapshots_until(run, a.at);

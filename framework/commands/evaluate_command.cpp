@@ -72,7 +72,7 @@ Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same c
 constexpr std::int64_t kMostImages = 1000000000;
 
 po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
-  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& words) { target = words; });
+  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
 }
 
 po::options_description described(EvaluateArguments& a) {
@@ -479,10 +479,10 @@ class Command {
   std::vector<Value> nearest_found_;
 };
 
-int evaluate_command(const std::vector<std::string>& words) {
+int evaluate_command(const std::vector<std::string>& arguments) {
   EvaluateArguments a;
   a.command = "evaluate";
-  if (!fill_arguments({"evaluate", kUsage, described(a), {"what"}}, words)) return 0;
+  if (!fill_arguments({"evaluate", kUsage, described(a), {"what"}}, arguments)) return 0;
   check(a);
   catch_signals();
   keep_freed_memory();

@@ -118,9 +118,9 @@ void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWe
   write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kCommand));
 }
 
-int export_command(const std::vector<std::string>& words) {
+int export_command(const std::vector<std::string>& arguments) {
   ExportArguments a;
-  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, words)) return 0;
+  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, arguments)) return 0;
   check(a);
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);

@@ -77,12 +77,12 @@ po::options_description described(ImportArguments& a) {
 
 /// Sets the arguments; false after --help was printed. Of an option that is none of import's but one of a weight
 /// layout's, the error says how it is given.
-bool fill(ImportArguments& a, const std::vector<std::string>& words) {
+bool fill(ImportArguments& a, const std::vector<std::string>& arguments) {
   const po::options_description options = described(a);
   try {
-    return fill_arguments({kCommand, kUsage, options, {"file"}}, words);
+    return fill_arguments({kCommand, kUsage, options, {"file"}}, arguments);
   } catch (const ConfigError& error) {
-    for (const std::string& word : words) {
+    for (const std::string& word : arguments) {
       std::string name = word.substr(0, word.find('='));
       if (!name.starts_with("--") || options.find_nothrow(name.substr(2), false) != nullptr) continue;
       name.erase(0, 2);
@@ -213,9 +213,9 @@ void check_size(const ImportArguments& a, std::int64_t found, const std::string&
                          " pixels; leave --image-size out"));
 }
 
-int import_command(const std::vector<std::string>& words) {
+int import_command(const std::vector<std::string>& arguments) {
   ImportArguments a;
-  if (!fill(a, words)) return 0;
+  if (!fill(a, arguments)) return 0;
   check(a);
 
   const std::vector<fs::path> plugins(a.plugins.begin(), a.plugins.end());

@@ -61,10 +61,10 @@ std::vector<casdm::CommandName> command_names() {
   std::vector<casdm::CommandName> names;
   std::istringstream lines(kHelp);
   for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
+    std::istringstream arguments(line);
     casdm::CommandName command;
     std::string verb, all;
-    if (!line.starts_with("  ") || line[2] == ' ' || line[2] == '-' || !(words >> command.name >> all)) continue;
+    if (!line.starts_with("  ") || line[2] == ' ' || line[2] == '-' || !(arguments >> command.name >> all)) continue;
     const bool has_verbs = all.find('|') != std::string::npos && std::islower(static_cast<unsigned char>(all[0])) != 0;
     std::istringstream verbs(has_verbs ? all : "");
     while (std::getline(verbs, verb, '|')) command.verbs.push_back(verb);
@@ -118,16 +118,16 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       casdm::text("there is no command ", casdm::quoted(command), hint, " `casdm --help` lists them"));
 }
 
-int run(const std::vector<std::string>& words) {
-  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+int run(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
     std::cout << kHelp;
-    return words.empty() ? 2 : 0;
+    return arguments.empty() ? 2 : 0;
   }
-  if (words[0] == "--version") {
+  if (arguments[0] == "--version") {
     std::cout << "casdm " CASDM_SDK_VERSION "\n";
     return 0;
   }
-  return dispatch(words[0], {words.begin() + 1, words.end()});
+  return dispatch(arguments[0], {arguments.begin() + 1, arguments.end()});
 }
 
 /// Throws Error when a result written to stdout did not arrive, as on a full disk.
@@ -148,13 +148,13 @@ int report(const std::exception& error, int status) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<std::string> words(argv + 1, argv + argc);
-  if (std::erase(words, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);
-  if (std::erase(words, "--trust-plugins") > 0) ::setenv(casdm::kTrustPlugins, "1", 1);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (std::erase(arguments, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);
+  if (std::erase(arguments, "--trust-plugins") > 0) ::setenv(casdm::kTrustPlugins, "1", 1);
   casdm::explain_crashes();
   const casdm::PrintableStream printable_errors(std::cerr);
   try {
-    const int status = run(words);
+    const int status = run(arguments);
     finish_output();
     return status;
   } catch (const casdm::ConfigError& error) {

@@ -43,7 +43,7 @@ using Rows = std::vector<std::vector<std::string>>;
 
 SearchPaths search_of(const po::variables_map& parsed) {
   SearchPaths search;
-  for (const std::string& file : words(parsed, "plugin")) search.files.emplace_back(file);
+  for (const std::string& file : values(parsed, "plugin")) search.files.emplace_back(file);
   if (parsed.count("config") > 0) search.config = plugin_paths(load_document(parsed["config"].as<std::string>()));
   return search;
 }
@@ -222,7 +222,7 @@ int plugins_command(const std::vector<std::string>& arguments) {
   if (!parsed) return 0;
   const bool as_json = parsed->count("json") > 0;
   const std::string verb = chosen_verb(*parsed, command, {"list", "inspect", "paths", "lock"});
-  const std::vector<std::string> name = words(*parsed, "name");
+  const std::vector<std::string> name = values(*parsed, "name");
   if (verb != "inspect" && !name.empty())
     throw ConfigError(text(command, ": ", verb, " takes no '", name.front(), "'; see `casdm ", command, " --help`"));
   if (verb == "lock") {

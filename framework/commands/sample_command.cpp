@@ -54,7 +54,7 @@ constexpr std::int64_t kMostImages = 1000000000;
 
 /// An option whose words go on to the checks of --set; absent while it is not given.
 po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
-  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& words) { target = words; });
+  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
 }
 
 po::options_description described(SampleArguments& a) {
@@ -146,10 +146,10 @@ void draw(const Model& model, GenerateOptions options, const Sampling& sampling,
   folder.finish();
 }
 
-int sample_command(const std::vector<std::string>& words) {
+int sample_command(const std::vector<std::string>& arguments) {
   SampleArguments a;
   a.command = "sample";
-  if (!fill_arguments({"sample", kUsage, described(a), {"run"}}, words)) return 0;
+  if (!fill_arguments({"sample", kUsage, described(a), {"run"}}, arguments)) return 0;
   if (a.run.empty() || a.out.empty() || !a.num) {
     throw ConfigError("sample: give a run, --num N and --out DIR; see `casdm sample --help`");
   }

@@ -99,17 +99,17 @@ class Catalogs {
 
 /// The words that make the same sweep again.
 std::vector<std::string> repeated(const SweepArguments& a) {
-  std::vector<std::string> words{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
-  for (const std::string& setting : a.overrides) words.insert(words.end(), {"--set", setting});
+  std::vector<std::string> command{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
+  for (const std::string& setting : a.overrides) command.insert(command.end(), {"--set", setting});
   for (const std::string& file : a.plugins) {
-    words.insert(words.end(), {"--plugin", fs::absolute(file).lexically_normal().string()});
+    command.insert(command.end(), {"--plugin", fs::absolute(file).lexically_normal().string()});
   }
-  return words;
+  return command;
 }
 
-std::string shell_line(const std::vector<std::string>& words) {
+std::string shell_line(const std::vector<std::string>& command) {
   std::vector<std::string> quoted;
-  for (const std::string& word : words) quoted.push_back(shell_word(word));
+  for (const std::string& word : command) quoted.push_back(shell_word(word));
   return join(quoted, " ");
 }
 
@@ -125,9 +125,9 @@ std::string commands_of(const Sweep& sweep, const SweepArguments& a) {
   std::string lines;
   const std::string there = text("cd ", shell_word(fs::current_path().string()), " && ");
   for (const std::size_t cell : cells_to_do(sweep)) {
-    std::vector<std::string> words = repeated(a);
-    words.insert(words.end(), {"--cell", sweep.cells[cell].name});
-    lines += text(there, shell_line(words), "\n");
+    std::vector<std::string> command = repeated(a);
+    command.insert(command.end(), {"--cell", sweep.cells[cell].name});
+    lines += text(there, shell_line(command), "\n");
   }
   return lines;
 }

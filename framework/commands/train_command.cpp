@@ -92,7 +92,7 @@ void check(const TrainArguments& arguments) {
   }
 }
 
-std::vector<fs::path> paths(const std::vector<std::string>& words) { return {words.begin(), words.end()}; }
+std::vector<fs::path> paths(const std::vector<std::string>& names) { return {names.begin(), names.end()}; }
 
 /// Makes every component and describes them. Throws what training would throw before its first step.
 std::string compose(const LoadedExperiment& experiment) {
@@ -244,9 +244,9 @@ int resume_run(const TrainArguments& arguments, World& world) {
   return finish(trained(experiment, run, std::move(checkpoint), arguments.allow_other_data, world), run);
 }
 
-int train_command(const std::vector<std::string>& words) {
+int train_command(const std::vector<std::string>& given) {
   TrainArguments arguments;
-  if (!fill_arguments({"train", kUsage, described(arguments), {"config"}}, words)) return 0;
+  if (!fill_arguments({"train", kUsage, described(arguments), {"config"}}, given)) return 0;
   check(arguments);
   catch_signals();
   return run_in_world(

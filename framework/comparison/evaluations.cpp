@@ -62,19 +62,19 @@ std::map<std::int64_t, std::vector<Value>> records_of(const fs::path& folder, st
 }
 
 std::string about(const Value& record, const Value& score) {
-  std::vector<std::string> words;
+  std::vector<std::string> parts;
   const std::string feature = shown(score, "extractor.feature");
-  words.push_back(text("judge ", shown(score, "judge"), feature.empty() ? "" : text(" (", feature, ")")));
-  words.push_back(text(shown(record, "num"), " images against ", shown(record, "reference.name")));
+  parts.push_back(text("judge ", shown(score, "judge"), feature.empty() ? "" : text(" (", feature, ")")));
+  parts.push_back(text(shown(record, "num"), " images against ", shown(record, "reference.name")));
   for (const auto& [name, key] : kSampling) {
     const std::string value = shown(record, key);
-    if (!value.empty()) words.push_back(text(name, " ", value));
+    if (!value.empty()) parts.push_back(text(name, " ", value));
   }
-  return join(words, ", ");
+  return join(parts, ", ");
 }
 
-void warn(RunRecord& run, const std::string& words) {
-  if (std::find(run.warnings.begin(), run.warnings.end(), words) == run.warnings.end()) run.warnings.push_back(words);
+void warn(RunRecord& run, const std::string& parts) {
+  if (std::find(run.warnings.begin(), run.warnings.end(), parts) == run.warnings.end()) run.warnings.push_back(parts);
 }
 
 /// Of several scores that nothing tells apart, the last one counts.
@@ -135,13 +135,13 @@ void add_logged(const fs::path& folder, RunRecord& run) {
   const Value* scores = find_path(last, "evaluation.scores");
   if (scores == nullptr || !scores->is_table()) return;
   const Value& evaluation = *last.find("evaluation");
-  const std::string words =
+  const std::string about =
       text("while training, ", shown(evaluation, "num"), " images, weights ", shown(evaluation, "weights"));
   const std::vector<Measure> recorded = run.measures;
   for (const auto& [name, score] : scores->as_table()) {
     const auto is_it = [&name = name](const Measure& measure) { return measure.score == name; };
     if (std::any_of(recorded.begin(), recorded.end(), is_it)) continue;
-    add_score(run, name, score, words, measuring_of_logged(evaluation, name, run.config));
+    add_score(run, name, score, about, measuring_of_logged(evaluation, name, run.config));
   }
 }
 

@@ -124,15 +124,15 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const std::vector<std:
   const fs::path experiment = folder / "experiment.toml";
   write_file(experiment, to_toml(cell.experiment));
   const Value* batch = find_path(cell.experiment, "train.batch_size");
-  std::vector<std::string> words{own_program().string(), "train", experiment.string()};
-  words.insert(words.end(), train_options.begin(), train_options.end());
+  std::vector<std::string> command{own_program().string(), "train", experiment.string()};
+  command.insert(command.end(), train_options.begin(), train_options.end());
   for (const std::string& setting :
        {std::string("run.name=pilot"), text("run.directory=", to_toml_value(folder.string())),
         text("log.every_images=", batch == nullptr ? 1 : batch->as_integer()), std::string("log.sample_count=0")}) {
-    words.insert(words.end(), {"--set", setting});
+    command.insert(command.end(), {"--set", setting});
   }
   {
-    ChildProgram training(words, folder / "log", environment);
+    ChildProgram training(command, folder / "log", environment);
     result.start = watch(training, folder / "pilot");
     if (!interrupted()) result.problem = training.problem();
   }

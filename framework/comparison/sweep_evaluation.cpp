@@ -57,22 +57,23 @@ std::string why_not(const std::string& name) {
 
 /// The options in `words`. `fail(index, why)` is called where a word is none.
 template <class Fail>
-std::vector<Option> options_in(const std::vector<std::string>& words, const Fail& fail) {
+std::vector<Option> options_in(const std::vector<std::string>& arguments, const Fail& fail) {
   std::vector<Option> options;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::size_t equals = words[i].find('=');
-    Option option{words[i].substr(0, equals), equals == std::string::npos ? "" : words[i].substr(equals + 1), i};
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::size_t equals = arguments[i].find('=');
+    Option option{arguments[i].substr(0, equals), equals == std::string::npos ? "" : arguments[i].substr(equals + 1),
+                  i};
     const bool takes_value = is_in(kWithValue, option.name);
     if (!takes_value && (!is_in(kFlags, option.name) || equals != std::string::npos)) {
       fail(i, why_not(option.name));
       continue;
     }
     if (takes_value && equals == std::string::npos) {
-      if (i + 1 == words.size()) {
+      if (i + 1 == arguments.size()) {
         fail(i, text(quoted(option.name), " needs a value after it"));
         break;
       }
-      option.value = words[++i];
+      option.value = arguments[++i];
     }
     options.push_back(std::move(option));
   }
@@ -172,13 +173,13 @@ fs::path shorter(const fs::path& path) {
   return relative.empty() || *relative.begin() == ".." ? path : relative;
 }
 
-void check_evaluation(const std::vector<std::string>& words, const fs::path& file, const Value& document) {
+void check_evaluation(const std::vector<std::string>& arguments, const fs::path& file, const Value& document) {
   Problems problems;
   const auto fail = [&](std::size_t index, const std::string& why) {
     const Value* word = find_path(document, text("evaluate.", index));
     problems.add(word == nullptr ? document.location() : word->location(), why);
   };
-  for (const Option& option : options_in(words, fail)) {
+  for (const Option& option : options_in(arguments, fail)) {
     if (const std::string why = why_no_value(option, file); !why.empty()) {
       fail(option.index, text(option.name, ": ", why));
     }
@@ -211,14 +212,14 @@ void check_evaluated_arms(const Sweep& sweep, const Value& document,
 }
 
 std::vector<std::string> evaluation_words(const Sweep& sweep) {
-  std::vector<std::string> words = *sweep.evaluate;
+  std::vector<std::string> arguments = *sweep.evaluate;
   for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
     if (!is_in(kPaths, option.name)) continue;
     const std::string path = path_of(option.value, sweep.file).string();
-    const bool is_one_word = words[option.index].find('=') != std::string::npos;
-    words[option.index + (is_one_word ? 0 : 1)] = is_one_word ? text(option.name, '=', path) : path;
+    const bool is_one_word = arguments[option.index].find('=') != std::string::npos;
+    arguments[option.index + (is_one_word ? 0 : 1)] = is_one_word ? text(option.name, '=', path) : path;
   }
-  return words;
+  return arguments;
 }
 
 Value evaluation_of(const Sweep& sweep) {

@@ -14,7 +14,8 @@ namespace casdm {
 /// or has one that it cannot have, names a file that is not there, or means more than how runs are judged: a sweep file
 /// may come from elsewhere, so it loads no plugin, writes no file of its choice and replaces nothing.
 /// @param file  the sweep file, from which paths are relative
-void check_evaluation(const std::vector<std::string>& words, const std::filesystem::path& file, const Value& document);
+void check_evaluation(const std::vector<std::string>& arguments, const std::filesystem::path& file,
+                      const Value& document);
 
 /// Throws ConfigError when the experiment of an arm cannot be evaluated so: keys of [evaluate], of --config and --set,
 /// and what --sampler, --steps, --eta, --guidance, --label and --weights ask for.

@@ -102,9 +102,9 @@ struct GridPoint {
 };
 
 /// What may be in a folder's name without surprising a shell.
-std::string plain(const std::string& words) {
+std::string plain(const std::string& content) {
   std::string result;
-  for (const char c : words.substr(0, kLongestPart)) {
+  for (const char c : content.substr(0, kLongestPart)) {
     const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                           std::string_view("+-._=").find(c) != std::string_view::npos;
     result += is_plain ? c : '_';
@@ -264,8 +264,8 @@ void allow_string(Value& properties, const char* key) {
   Value& array = *properties.find(key);
   Value string{Value::Table{{"type", "string"}}};
   Value result{Value::Table{}};
-  for (const char* words : {"description", "default"}) {
-    if (const Value* value = array.find(words)) result.set(words, *value);
+  for (const char* key : {"description", "default"}) {
+    if (const Value* value = array.find(key)) result.set(key, *value);
   }
   result.set("anyOf", Value::Array{std::move(string), array});
   array = std::move(result);

@@ -84,17 +84,18 @@ class Runner {
   /// What brings a cell in `state` on.
   std::unique_ptr<ChildProgram> process_of(const SweepCell& cell, CellState state) const {
     const std::string run = run_of(sweep_, cell).string();
-    std::vector<std::string> words{own_program().string()};
-    if (state == CellState::waiting) words.insert(words.end(), {"train", experiment_file_of(sweep_, cell).string()});
+    std::vector<std::string> command{own_program().string()};
+    if (state == CellState::waiting)
+      command.insert(command.end(), {"train", experiment_file_of(sweep_, cell).string()});
     const std::vector<std::string> moved = moved_paths(sweep_, cell);
     if (state == CellState::started) {
-      words.insert(words.end(), {"train", "--resume", run});
-      for (const std::string& setting : moved) words.insert(words.end(), {"--set", setting});
+      command.insert(command.end(), {"train", "--resume", run});
+      for (const std::string& setting : moved) command.insert(command.end(), {"--set", setting});
     }
     if (state == CellState::trained) {
-      words.insert(words.end(), {"evaluate", run});
+      command.insert(command.end(), {"evaluate", run});
       const std::vector<std::string> how = evaluation_words(sweep_);
-      words.insert(words.end(), how.begin(), how.end());
+      command.insert(command.end(), how.begin(), how.end());
       // The run's own [data] names a place where the images are no more.
       const bool is_own = std::none_of(sweep_.evaluate->begin(), sweep_.evaluate->end(), [](const std::string& word) {
         return word == kReference || word.starts_with(std::string(kReference) + "=");
@@ -102,11 +103,11 @@ class Runner {
       const bool is_elsewhere = std::any_of(moved.begin(), moved.end(),
                                             [](const std::string& setting) { return setting.starts_with("data."); });
       if (is_own && is_elsewhere) {
-        words.insert(words.end(), {kReference, experiment_file_of(sweep_, cell).string()});
+        command.insert(command.end(), {kReference, experiment_file_of(sweep_, cell).string()});
       }
     }
-    words.insert(words.end(), settings_.options.begin(), settings_.options.end());
-    return std::make_unique<ChildProgram>(words, log_of(sweep_, cell), settings_.environment);
+    command.insert(command.end(), settings_.options.begin(), settings_.options.end());
+    return std::make_unique<ChildProgram>(command, log_of(sweep_, cell), settings_.environment);
   }
 
   /// After a process of a job has ended: whether another one has begun.

@@ -78,9 +78,9 @@ std::vector<std::string> arm_lines(const Comparison& comparison) {
   return lines;
 }
 
-std::string escaped(const std::string& words, const std::vector<std::pair<char, std::string>>& marks) {
+std::string escaped(const std::string& content, const std::vector<std::pair<char, std::string>>& marks) {
   std::string result;
-  for (const char c : printable(words)) {
+  for (const char c : printable(content)) {
     const auto mark = std::find_if(marks.begin(), marks.end(), [&](const auto& m) { return m.first == c; });
     result += mark == marks.end() ? std::string(1, c) : mark->second;
   }
@@ -324,30 +324,30 @@ std::string json_of(const Comparison& comparison, const std::vector<MeasureSumma
   return to_json(result, 2) + "\n";
 }
 
-std::string markdown_text(const std::string& words) {
-  return escaped(words, {{'|', "\\|"},
-                         {'*', "\\*"},
-                         {'_', "\\_"},
-                         {'<', "&lt;"},
-                         {'`', "\\`"},
-                         {'[', "\\["},
-                         {']', "\\]"},
-                         {'\\', "\\\\"},
-                         {'\n', " "}});
+std::string markdown_text(const std::string& content) {
+  return escaped(content, {{'|', "\\|"},
+                           {'*', "\\*"},
+                           {'_', "\\_"},
+                           {'<', "&lt;"},
+                           {'`', "\\`"},
+                           {'[', "\\["},
+                           {']', "\\]"},
+                           {'\\', "\\\\"},
+                           {'\n', " "}});
 }
 
-std::string latex_text(const std::string& words) {
-  return escaped(words, {{'&', "\\&"},
-                         {'%', "\\%"},
-                         {'$', "\\$"},
-                         {'#', "\\#"},
-                         {'_', "\\_"},
-                         {'{', "\\{"},
-                         {'}', "\\}"},
-                         {'~', "\\textasciitilde{}"},
-                         {'^', "\\textasciicircum{}"},
-                         {'\\', "\\textbackslash{}"},
-                         {'\n', " "}});
+std::string latex_text(const std::string& content) {
+  return escaped(content, {{'&', "\\&"},
+                           {'%', "\\%"},
+                           {'$', "\\$"},
+                           {'#', "\\#"},
+                           {'_', "\\_"},
+                           {'{', "\\{"},
+                           {'}', "\\}"},
+                           {'~', "\\textasciitilde{}"},
+                           {'^', "\\textasciicircum{}"},
+                           {'\\', "\\textbackslash{}"},
+                           {'\n', " "}});
 }
 
 }  // namespace casdm

@@ -44,9 +44,9 @@ std::string csv_of(const Comparison& comparison, const std::vector<MeasureSummar
 std::string json_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
 /// What Markdown would take for a mark, escaped.
-std::string markdown_text(const std::string& words);
+std::string markdown_text(const std::string& content);
 
 /// The same for LaTeX.
-std::string latex_text(const std::string& words);
+std::string latex_text(const std::string& content);
 
 }  // namespace casdm

@@ -99,12 +99,12 @@ bool is_name_of_metric(const std::string& name) {
 }
 
 /// The sum of the whole numbers in `words`.
-double sum_of_numbers(const std::string& words) {
+double sum_of_numbers(const std::string& list) {
   double sum = 0;
-  for (std::size_t i = 0; i < words.size();) {
-    const std::size_t end = std::min(words.find_first_not_of("0123456789", i), words.size());
+  for (std::size_t i = 0; i < list.size();) {
+    const std::size_t end = std::min(list.find_first_not_of("0123456789", i), list.size());
     double number = 0;
-    for (; i < end; ++i) number = 10 * number + (words[i] - '0');
+    for (; i < end; ++i) number = 10 * number + (list[i] - '0');
     sum += number;
     ++i;
   }

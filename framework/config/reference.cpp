@@ -31,10 +31,10 @@ constexpr const char* kNotChosen = "\nNo table of an experiment chooses a compon
 constexpr const char* kOfComponents = "The options of the component that `type` names go in the same table.\n";
 
 /// Words as Markdown shows them, within a table too: what is in backquotes stays code.
-std::string prose(const std::string& words) {
+std::string prose(const std::string& content) {
   std::string result;
   bool is_code = false;
-  for (const char c : words) {
+  for (const char c : content) {
     if (c == '`') is_code = !is_code;
     const bool is_mark = c == '|' || (!is_code && (c == '<' || c == '*'));
     if (is_mark) result += '\\';
@@ -43,7 +43,7 @@ std::string prose(const std::string& words) {
   return result;
 }
 
-std::string code(const std::string& words) { return text("`", words, "`"); }
+std::string code(const std::string& content) { return text("`", content, "`"); }
 
 struct Step {
   std::string key;

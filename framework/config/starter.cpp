@@ -18,9 +18,9 @@ namespace {
 constexpr std::size_t kLineWidth = 100;
 
 /// `words` as comment lines, `hang` before all but the first.
-std::string comment(const std::string& words, const std::string& hang = "") {
+std::string comment(const std::string& content, const std::string& hang = "") {
   std::string result;
-  std::istringstream lines(wrapped(words, kLineWidth - 2 - hang.size()));
+  std::istringstream lines(wrapped(content, kLineWidth - 2 - hang.size()));
   for (std::string line; std::getline(lines, line);) result += text("# ", result.empty() ? "" : hang, line, "\n");
   return result;
 }
@@ -71,9 +71,9 @@ class Starter {
   std::string key(const OptionSpec& option, const Value& defaults) const {
     const Value* own = defaults.find(option.name);
     const Value& value = own != nullptr ? *own : option.default_value;
-    const std::string words = text(option.doc, " (", join(option_facts(option), "; "), ")");
+    const std::string content = text(option.doc, " (", join(option_facts(option), "; "), ")");
     const bool is_absent = value.is_null() && !option.is_required;
-    return text(comment(words), is_absent ? "# " : "", to_toml_key(option.name), " = ",
+    return text(comment(content), is_absent ? "# " : "", to_toml_key(option.name), " = ",
                 to_toml_value(value.is_null() ? example_value(option, catalog_) : value), "\n");
   }
 

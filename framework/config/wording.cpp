@@ -131,10 +131,10 @@ std::vector<std::string> option_facts(const OptionSpec& spec) {
   return facts;
 }
 
-std::string wrapped(const std::string& words, std::size_t width) {
+std::string wrapped(const std::string& content, std::size_t width) {
   std::string result;
   std::size_t used = 0;
-  std::istringstream stream(words);
+  std::istringstream stream(content);
   for (std::string word; stream >> word;) {
     const std::size_t length = characters(word);
     const bool fits = used > 0 && used + 1 + length <= width;
@@ -145,9 +145,9 @@ std::string wrapped(const std::string& words, std::size_t width) {
   return result;
 }
 
-std::string quoted_list(const std::vector<std::string>& words) {
+std::string quoted_list(const std::vector<std::string>& items) {
   std::vector<std::string> quoted;
-  for (const std::string& word : words) quoted.push_back(to_toml_value(word));
+  for (const std::string& word : items) quoted.push_back(to_toml_value(word));
   return join(quoted, ", ");
 }
 

@@ -20,10 +20,10 @@ std::vector<std::string> option_facts(const OptionSpec& spec);
 
 /// `words` with newlines in place of spaces, so that no line has more than `width` characters; a longer word has a
 /// line of its own.
-std::string wrapped(const std::string& words, std::size_t width);
+std::string wrapped(const std::string& content, std::size_t width);
 
 /// `"a", "b", "c"`.
-std::string quoted_list(const std::vector<std::string>& words);
+std::string quoted_list(const std::vector<std::string>& items);
 
 /// "[train]", "[[metrics]]": how the table at a key path ("train", "metrics.0") is written.
 std::string table_name(const std::string& key);

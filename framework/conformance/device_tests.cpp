@@ -44,7 +44,8 @@ void computes_alike_on_the_device(const Subject& subject) {
         try {
           work();
         } catch (const std::exception& error) {
-          throw Failure(text(name, " fails on the device, with tensors of the CPU it does not: ", exception_message(error)));
+          throw Failure(
+              text(name, " fails on the device, with tensors of the CPU it does not: ", exception_message(error)));
         }
       },
       /*keeps_spec=*/true, subject.device().device);

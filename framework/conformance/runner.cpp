@@ -66,28 +66,28 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
 Result run_one(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
                const RunOptions& options) {
   const ScratchFolder scratch;
-  const ChildResult apart = run_in_child_process(
+  const ChildResult child = run_in_child_process(
       [&](std::string& message) {
         ::setenv("TMPDIR", scratch.path().c_str(), 1);
         return run_here(plugin, catalog, entry, test, options, message);
       },
       options.timeout);
-  Result result{entry.name, entry.kind, std::string(test.name), "passed", apart.message, apart.seconds};
-  if (apart.end == ChildResult::End::timed_out) {
+  Result result{entry.name, entry.kind, std::string(test.name), "passed", child.message, child.seconds};
+  if (child.end == ChildResult::End::timed_out) {
     result.outcome = "timed out";
-    result.message = "it " + apart.words;
-  } else if (apart.end == ChildResult::End::died) {
+    result.message = "it " + child.description;
+  } else if (child.end == ChildResult::End::died) {
     result.outcome = "crashed";
-    result.message = "it " + apart.words + (apart.err.empty() ? "" : "; its last words:\n" + apart.err);
-  } else if (apart.status == kSkipped) {
+    result.message = "it " + child.description + (child.err.empty() ? "" : "; its last words:\n" + child.err);
+  } else if (child.status == kSkipped) {
     result.outcome = "skipped";
-  } else if (apart.status == kNotTested) {
+  } else if (child.status == kNotTested) {
     result.outcome = "not tested";
-  } else if (apart.status == kFailed) {
+  } else if (child.status == kFailed) {
     result.outcome = "failed";
-  } else if (!apart.out.empty()) {
+  } else if (!child.out.empty()) {
     result.outcome = "failed";
-    result.message = "it writes to stdout, which belongs to the command's results: \"" + apart.out.substr(0, 80) + "\"";
+    result.message = "it writes to stdout, which belongs to the command's results: \"" + child.out.substr(0, 80) + "\"";
   }
   return result;
 }

@@ -10,9 +10,9 @@ namespace casdm {
 namespace {
 
 /// What a plugin says is a part of a line of the host's, and begins none of its own.
-std::string one_line(std::string words) {
-  std::replace(words.begin(), words.end(), '\n', ' ');
-  return words;
+std::string one_line(std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  return message;
 }
 
 }  // namespace
@@ -32,9 +32,9 @@ void ReadingRecord::leave_out(std::int64_t index, const std::string& name, const
   ++reasons_[one_line(reason == std::string::npos ? message : message.substr(reason))];
 }
 
-void ReadingRecord::remark(std::int64_t index, const std::string& words) {
+void ReadingRecord::remark(std::int64_t index, const std::string& message) {
   const std::lock_guard lock(mutex_);
-  remarks_[one_line(words)].insert(index);
+  remarks_[one_line(message)].insert(index);
 }
 
 std::vector<std::string> ReadingRecord::take_warnings() {
@@ -46,7 +46,8 @@ std::vector<std::string> ReadingRecord::take_summary() {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> lines;
   if (!unreadable_.empty()) lines.push_back(left_out());
-  for (const auto& [words, images] : remarks_) lines.push_back(text(images.size(), " of ", size_, " images ", words));
+  for (const auto& [message, images] : remarks_)
+    lines.push_back(text(images.size(), " of ", size_, " images ", message));
   std::erase_if(lines, [&](const std::string& line) { return !said_.insert(line).second; });
   return lines;
 }

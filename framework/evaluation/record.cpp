@@ -268,8 +268,8 @@ std::string table_of(const std::vector<Value>& records) {
   std::vector<std::string> said;
   for (const Value& record : records) {
     for (const Value& warning : json_member(record, "warnings").as_array()) {
-      const std::string& words = warning.as_string();
-      if (std::find(said.begin(), said.end(), words) == said.end()) said.push_back(words);
+      const std::string& message = warning.as_string();
+      if (std::find(said.begin(), said.end(), message) == said.end()) said.push_back(message);
     }
   }
   if (!said.empty()) result += "\n";

@@ -60,13 +60,13 @@ class Capture {
   ::dup2(err.descriptor(), STDERR_FILENO);
   // Handlers of this process would act on its files and folders; a crash must end the child as the system ends it.
   for (const int number : {SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) ::signal(number, SIG_DFL);
-  std::string words;
-  const int status = work(words);
+  std::string reply;
+  const int status = work(reply);
   std::cout.flush();
   std::fflush(nullptr);
-  words.insert(0, {kReturned, static_cast<char>(status)});
+  reply.insert(0, {kReturned, static_cast<char>(status)});
   const bool is_written =
-      ::write(message.descriptor(), words.data(), words.size()) == static_cast<ssize_t>(words.size());
+      ::write(message.descriptor(), reply.data(), reply.size()) == static_cast<ssize_t>(reply.size());
   ::_exit(is_written ? 0 : 1);
 }
 
@@ -88,7 +88,7 @@ void judge(ChildResult& result, bool has_ended, int status, double timeout) {
   using End = ChildResult::End;
   if (!has_ended) {
     result.end = End::timed_out;
-    result.words = text("did not end within ", timeout, " s");
+    result.description = text("did not end within ", timeout, " s");
     return;
   }
   if (!result.message.empty() && result.message.front() == kReturned) {
@@ -99,9 +99,9 @@ void judge(ChildResult& result, bool has_ended, int status, double timeout) {
   result.end = End::died;
   if (WIFSIGNALED(status)) {
     result.signal = WTERMSIG(status);
-    result.words = text("was killed by signal ", result.signal, " (", strsignal(result.signal), ")");
+    result.description = text("was killed by signal ", result.signal, " (", strsignal(result.signal), ")");
   } else {
-    result.words = text("ended the process with status ", WEXITSTATUS(status));
+    result.description = text("ended the process with status ", WEXITSTATUS(status));
   }
 }
 

@@ -21,7 +21,7 @@ struct ChildResult {
   double seconds = 0;
 
   /// "killed by signal 11 (Segmentation fault)", "did not end within 60 s"; empty when it returned.
-  std::string words;
+  std::string description;
 };
 
 /// Runs `work` in a forked process, whose memory, standard output and fate are its own, and waits at most `timeout`

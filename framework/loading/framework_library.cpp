@@ -21,9 +21,9 @@ const dll::shared_library& open_framework() {
   try {
     return *new dll::shared_library(library, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
   } catch (const std::exception& error) {
-    const std::string words = explain_load_failure(library, error.what());
-    const bool is_other = words.find("undefined symbol") != std::string::npos;
-    throw Error(text(library.string(), " cannot be loaded: ", words,
+    const std::string explanation = explain_load_failure(library, error.what());
+    const bool is_other = explanation.find("undefined symbol") != std::string::npos;
+    throw Error(text(library.string(), " cannot be loaded: ", explanation,
                      is_other ? ". It was built with LibTorch " TORCH_VERSION
                                 "; does LD_LIBRARY_PATH or LD_PRELOAD lead to another one?"
                               : ""));

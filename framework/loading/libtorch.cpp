@@ -28,7 +28,7 @@ LoadedLibTorch loaded_libtorch() {
 }  // namespace casdm
 
 const char* casdm_libtorch_difference() {
-  static const std::string words = [] {
+  static const std::string problem = [] {
     const casdm::LoadedLibTorch loaded = casdm::loaded_libtorch();
     const std::string ours = casdm::text(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR, ".");
     if (loaded.version.starts_with(ours)) return std::string();
@@ -36,5 +36,5 @@ const char* casdm_libtorch_difference() {
                        " was loaded, from ", loaded.path.string(),
                        ". Remove what leads there (LD_LIBRARY_PATH, LD_PRELOAD), or build casdm with ", loaded.version);
   }();
-  return words.empty() ? nullptr : words.c_str();
+  return problem.empty() ? nullptr : problem.c_str();
 }

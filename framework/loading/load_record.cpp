@@ -17,8 +17,8 @@ namespace {
 
 std::string now() {
   const std::time_t time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  char words[32];
-  return {words, std::strftime(words, sizeof(words), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&time))};
+  char buffer[32];
+  return {buffer, std::strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&time))};
 }
 
 }  // namespace
@@ -78,9 +78,9 @@ std::string LoadRecord::crash() const {
   return crash != nullptr && crash->is_string() ? crash->as_string() : "";
 }
 
-void LoadRecord::set_crash(const std::string& words) {
+void LoadRecord::set_crash(const std::string& description) {
   Value record{Value::Table{}};
-  record.set("crash", text(words, " (", now(), ")"));
+  record.set("crash", text(description, " (", now(), ")"));
   write(record);
 }
 

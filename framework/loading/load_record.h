@@ -23,7 +23,7 @@ class LoadRecord {
 
   /// Why this build is left alone: "crashed while ...: ... (time)"; empty when it did not crash.
   std::string crash() const;
-  void set_crash(const std::string& words);
+  void set_crash(const std::string& description);
 
   /// Forgets all crashes; returns how many there were.
   static std::size_t forget_crashes();

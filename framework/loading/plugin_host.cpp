@@ -161,15 +161,15 @@ std::string try_in_child_process(const FoundPlugin& plugin, const std::string& w
       },
       longest_trial());
   if (result.end == ChildResult::End::returned) return result.message;
-  const std::string words = text("it ", result.words, " while ", what);
+  const std::string crash = text("it ", result.description, " while ", what);
   // Whoever sends these meant the process, not the plugin; and a machine that is busy makes anything late.
   const bool is_of_plugin = result.end == ChildResult::End::died && result.signal != SIGKILL &&
                             result.signal != SIGTERM && result.signal != SIGINT;
-  if (is_of_plugin) LoadRecord(plugin.build_id).set_crash(words);
+  if (is_of_plugin) LoadRecord(plugin.build_id).set_crash(crash);
   const char* advice = result.end == ChildResult::End::timed_out
                            ? "; set CASDM_PROBE_TIMEOUT to more seconds if the machine is busy"
                            : "";
-  throw PluginError(text(plugin.path.string(), " cannot be used: ", words, ", in a child process", advice,
+  throw PluginError(text(plugin.path.string(), " cannot be used: ", crash, ", in a child process", advice,
                          result.err.empty() ? "" : "; its last words:\n" + trimmed(result.err)));
 }
 

@@ -39,7 +39,7 @@ bool is_at_least(const std::string& plugin, const std::string& host) {
 
 struct Rule {
   std::string_view field;
-  std::string_view words;
+  std::string_view requirement;
   bool (*holds)(const std::string& plugin, const std::string& host);
 };
 
@@ -74,7 +74,7 @@ std::string compare_stamps(std::string_view plugin, std::string_view host) {
     const std::string their_value = value_of(theirs, rule.field);
     const std::string our_value = value_of(ours, rule.field);
     if (rule.holds(their_value, our_value)) continue;
-    rows.push_back({std::string(rule.field), their_value, our_value, std::string(rule.words)});
+    rows.push_back({std::string(rule.field), their_value, our_value, std::string(rule.requirement)});
   }
   if (rows.size() == 1) return "";
   return text(text_table(rows, 2), "  Rebuild the plugin with this host's SDK (casdm ", value_of(ours, "sdk_version"),

@@ -24,9 +24,9 @@ bool stays_on_a_line(const std::string& cell) { return cell.size() <= kLongestNu
 
 }  // namespace
 
-std::string html(std::string_view words) {
+std::string html(std::string_view content) {
   std::string result;
-  for (const char c : printable(words)) {
+  for (const char c : printable(content)) {
     switch (c) {
       case '&':
         result += "&amp;";

@@ -8,7 +8,7 @@ namespace casdm {
 
 /// `words` as HTML shows them, in text and in attributes in double quotes; what could steer a terminal or turn the
 /// direction of writing is escaped as `printable` does. Whatever comes from a file or a name goes through this.
-std::string html(std::string_view words);
+std::string html(std::string_view content);
 
 /// `bytes` in base64, as data URIs have it.
 std::string base64(std::string_view bytes);

@@ -110,8 +110,8 @@ std::string line(double x1, double y1, double x2, double y2) {
               coordinate(y2), "\"/>");
 }
 
-std::string label(double x, double y, const char* anchor, const std::string& words) {
-  return text("<text x=\"", coordinate(x), "\" y=\"", coordinate(y), "\" text-anchor=\"", anchor, "\">", html(words),
+std::string label(double x, double y, const char* anchor, const std::string& content) {
+  return text("<text x=\"", coordinate(x), "\" y=\"", coordinate(y), "\" text-anchor=\"", anchor, "\">", html(content),
               "</text>");
 }
 

@@ -109,10 +109,10 @@ std::string sample_grids(const Comparison& comparison) {
   }
   if (every_moment.empty()) return "";
   const std::vector<std::int64_t> moments = evenly(every_moment, moments_that_fit(all));
-  std::vector<std::string> words;
-  for (const std::int64_t moment : moments) words.push_back(std::to_string(moment));
+  std::vector<std::string> labels;
+  for (const std::int64_t moment : moments) labels.push_back(std::to_string(moment));
   std::string result =
-      text("<div data-samples=\"", join(words, " "), "\">", controls(moments, seeds), "<div class=\"samples\">\n");
+      text("<div data-samples=\"", join(labels, " "), "\">", controls(moments, seeds), "<div class=\"samples\">\n");
   for (const ComparedArm& arm : comparison.arms) {
     std::string images;
     bool has_shown = false;

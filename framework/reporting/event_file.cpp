@@ -69,7 +69,7 @@ std::string scalar(const std::string& tag, double value) {
                      bytes_field(field::kValueTag, tag) + float_field(field::kValueScalar, static_cast<float>(value)));
 }
 
-std::string words(const std::string& tag, const std::string& content) {
+std::string text_value(const std::string& tag, const std::string& content) {
   const std::string tensor =
       integer_field(field::kTensorType, field::kTypeString) + bytes_field(field::kTensorString, content);
   const std::string metadata = bytes_field(field::kMetadataPlugin, bytes_field(field::kPluginName, "text"));
@@ -196,7 +196,7 @@ void EventFile::open(std::int64_t images) {
     write(resumed_at_ + 1,
           bytes_field(field::kEventSession, integer_field(field::kSessionStatus, field::kSessionStart)));
   }
-  write(images, bytes_field(field::kEventSummary, words(kExperiment, as_code(config_))));
+  write(images, bytes_field(field::kEventSummary, text_value(kExperiment, as_code(config_))));
 }
 
 void EventFile::write(std::int64_t images, const std::string& content) {

@@ -68,7 +68,7 @@ std::string encode_png(const Image& image, const PngText& about) {
   }
   content.resize(size);
   std::string chunks;
-  for (const auto& [keyword, words] : about) chunks += text_chunk(keyword, words);
+  for (const auto& [keyword, content] : about) chunks += text_chunk(keyword, content);
   return content.insert(kAfterHeader, chunks);
 }
 

@@ -26,7 +26,7 @@ constexpr std::size_t kLongestProblem = 2000;
 constexpr const char* kMessage = "casdm: ";
 
 /// Becomes the program. Only calls that are safe between fork and exec.
-[[noreturn]] void become(char* const* words, char* const* environment, int output, pid_t parent) {
+[[noreturn]] void become(char* const* command, char* const* environment, int output, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);  // it died before
   ::setpgid(0, 0);
@@ -35,15 +35,15 @@ constexpr const char* kMessage = "casdm: ";
   ::dup2(output, STDOUT_FILENO);
   ::dup2(output, STDERR_FILENO);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE}) ::signal(number, SIG_DFL);
-  ::execve(words[0], words, environment);
+  ::execve(command[0], command, environment);
   constexpr std::string_view message = "casdm: the program cannot be started\n";
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, message.data(), message.size());
   ::_exit(127);
 }
 
-std::vector<char*> pointers(std::vector<std::string>& words) {
+std::vector<char*> pointers(std::vector<std::string>& arguments) {
   std::vector<char*> result;
-  for (std::string& word : words) result.push_back(word.data());
+  for (std::string& word : arguments) result.push_back(word.data());
   result.push_back(nullptr);
   return result;
 }
@@ -62,9 +62,9 @@ std::vector<std::string> environment_with(const std::map<std::string, std::strin
 
 fs::path own_program() { return fs::read_symlink("/proc/self/exe"); }
 
-ChildProgram::ChildProgram(const std::vector<std::string>& words, const fs::path& log,
+ChildProgram::ChildProgram(const std::vector<std::string>& command, const fs::path& log,
                            const std::map<std::string, std::string>& environment) {
-  std::vector<std::string> arguments = words;
+  std::vector<std::string> arguments = command;
   std::vector<std::string> variables = environment_with(environment);
   const std::vector<char*> argument_pointers = pointers(arguments);
   const std::vector<char*> variable_pointers = pointers(variables);
@@ -130,9 +130,9 @@ std::string ChildProgram::problem() const {
   std::size_t begin = output_.rfind(std::string("\n") + kMessage);
   begin = begin == std::string::npos ? (output_.starts_with(kMessage) ? 0 : begin) : begin + 1;
   if (begin == std::string::npos) return text("ended with status ", status_, " and without a message");
-  std::string words = output_.substr(begin + std::strlen(kMessage), kLongestProblem);
-  words.erase(words.find_last_not_of(" \n") + 1);
-  return printable(words);
+  std::string message = output_.substr(begin + std::strlen(kMessage), kLongestProblem);
+  message.erase(message.find_last_not_of(" \n") + 1);
+  return printable(message);
 }
 
 }  // namespace casdm

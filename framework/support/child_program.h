@@ -21,7 +21,7 @@ class ChildProgram {
   /// @param words  the program and its arguments
   /// @param environment  variables set beside those of this process
   /// Throws Error when it cannot be started.
-  ChildProgram(const std::vector<std::string>& words, const std::filesystem::path& log,
+  ChildProgram(const std::vector<std::string>& command, const std::filesystem::path& log,
                const std::map<std::string, std::string>& environment = {});
   ~ChildProgram();
   ChildProgram(const ChildProgram&) = delete;

@@ -156,8 +156,8 @@ std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
     throw Error(text("another process is training in ", folder.string(), holder_in(descriptor),
                      ". Wait until it ends, or end it"));
   }
-  const std::string words = holder() + "\n";
-  if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, words.data(), words.size(), 0) < 0) {
+  const std::string line = holder() + "\n";
+  if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, line.data(), line.size(), 0) < 0) {
     throw Error(text(file.string(), " cannot be written: ", reason_of(errno)));
   }
   return lock;
