@@ -74,8 +74,8 @@ Timesteps respaced_timesteps(std::int64_t total, const std::string& respacing) {
     return whole_stride(total, *count, respacing);
   }
   std::vector<std::int64_t> counts;
-  std::istringstream sections(respacing);
-  for (std::string word; std::getline(sections, word, ',');) {
+  std::istringstream given(respacing);
+  for (std::string word; std::getline(given, word, ',');) {
     const auto count = whole_number(word);
     if (!count || *count < 1) refuse(respacing, "expected \"50\", \"ddim50\" or numbers with commas like \"10,15,20\"");
     counts.push_back(*count);
