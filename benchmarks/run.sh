@@ -12,7 +12,7 @@ the results go to DIR/results.json. Takes about an hour and a half on two cores,
 it compiles the peers' networks (torch.compile).
 
   --cases start,metrics,sampling,training   only these parts
-  --only TEXT    only cases whose names contain TEXT
+  --only TEXTS   only cases whose names contain one of these, which | separates: "ssim|16 px"
   --quick        one round of short runs: a trial, not a measurement
   --threads N    threads of every contender (default 2)
   --page         also write docs/performance.md and its plot
