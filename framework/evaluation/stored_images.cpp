@@ -45,6 +45,7 @@ at::Tensor rounded(const at::Tensor& image) { return image.add(1).mul_(127.5).ro
 
 /// The options of a data set with names in place of paths: where images lie says nothing of what they are.
 Value without_places(Value table) {
+  if (!table.is_table()) return table;  // of a data set that no experiment names
   for (auto& [key, value] : table.as_table()) {
     if (!value.is_string() || !fs::path(value.as_string()).is_absolute()) continue;
     const fs::path path = fs::path(value.as_string()).lexically_normal();
