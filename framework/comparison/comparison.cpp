@@ -181,17 +181,17 @@ std::set<std::string> measures_of(const ComparedArm& arm) {
   return names;
 }
 
-/// "ARM, seed 1: no loss.eps: it is nan": for each run the numbers that it lacks and that others have, by the reason.
-void add_lacking(const Comparison& comparison, std::vector<std::string>& lines) {
+/// "ARM, seed 1: no loss.eps: it is nan": for each run the `measures` that it lacks, by the reason.
+void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>& measures,
+                 std::vector<std::string>& lines) {
   constexpr std::size_t kShown = 4;
-  std::set<std::string> all;
-  for (const ComparedArm& arm : comparison.arms) all.merge(measures_of(arm));
   for (const ComparedArm& arm : comparison.arms) {
     const std::set<std::string> of_arm = measures_of(arm);
     for (const ComparedRun& run : arm.runs) {
       if (!run.problem.empty()) continue;
       std::map<std::string, std::vector<std::string>> by_reason;
-      for (const std::string& name : all) {
+      for (const MeasureSummary& measure : measures) {
+        const std::string& name = measure.name;
         if (run.record.find(name) != nullptr) continue;
         const auto known = run.record.lacking.find(name);
         if (known != run.record.lacking.end()) by_reason[known->second].push_back(name);
@@ -305,7 +305,7 @@ void tell_apart(Comparison& comparison) {
   tell_apart(runs);
 }
 
-std::vector<std::string> remarks(const Comparison& comparison) {
+std::vector<std::string> remarks(const Comparison& comparison, const std::vector<MeasureSummary>& measures) {
   std::vector<std::string> lines;
   std::size_t fewest = comparison.arms.empty() ? 0 : comparison.arms.front().successes();
   std::map<std::string, std::set<std::string>> warnings;  // and the arms that have them
@@ -318,7 +318,7 @@ std::vector<std::string> remarks(const Comparison& comparison) {
       for (const std::string& warning : run.record.warnings) warnings[warning].insert(arm.name);
     }
   }
-  add_lacking(comparison, lines);
+  add_lacking(comparison, measures, lines);
   for (const auto& [warning, arms] : warnings) {
     const bool is_of_all = arms.size() == comparison.arms.size();
     lines.push_back(is_of_all ? warning : text(join({arms.begin(), arms.end()}, ", "), ": ", warning));

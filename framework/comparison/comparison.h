@@ -66,8 +66,8 @@ Comparison compare_runs(const std::vector<std::filesystem::path>& folders, const
 /// Names the scores of all runs so that those that were measured otherwise never have one name.
 void tell_apart(Comparison& comparison);
 
-/// What a reader must know to take the tables for what they are: one line each.
-std::vector<std::string> remarks(const Comparison& comparison);
+/// What a reader must know to take the tables of `measures` for what they are: one line each.
+std::vector<std::string> remarks(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
 /// How the experiment of arm `arm` differs from its baseline's, in few words: "metrics[0].weight: 0.1 -> 0.2", "head:
 /// single -> cascade"; nothing where one of them has no run.

@@ -245,7 +245,7 @@ std::string text_of(const Comparison& comparison, const std::vector<MeasureSumma
   if (!found.empty()) result += text("\n", join(found, "\n"), "\n");
   const std::vector<std::string> arms = arm_lines(comparison);
   if (!arms.empty()) result += text("\n", join(arms, "\n"), "\n");
-  const std::vector<std::string> known = remarks(comparison);
+  const std::vector<std::string> known = remarks(comparison, measures);
   if (!known.empty()) result += text("\n", join(known, "\n"), "\n");
   return result;
 }
@@ -262,14 +262,14 @@ std::string markdown_of(const Comparison& comparison, const std::vector<MeasureS
   result += text("\n", kCaption, "\n");
   for (const std::string& line : findings(comparison, measures)) result += text("\n- ", markdown_text(line));
   for (const std::string& line : arm_lines(comparison)) result += text("\n- ", markdown_text(line));
-  for (const std::string& line : remarks(comparison)) result += text("\n- ", markdown_text(line));
+  for (const std::string& line : remarks(comparison, measures)) result += text("\n- ", markdown_text(line));
   return result.ends_with('\n') ? result : result + "\n";
 }
 
 std::string latex_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures) {
   const TableRows table = table_rows(comparison, measures);
   std::string result = text("% ", kCaption, "\n");
-  for (const std::string& line : remarks(comparison)) result += text("% ", printable(line), "\n");
+  for (const std::string& line : remarks(comparison, measures)) result += text("% ", printable(line), "\n");
   std::vector<std::string> header;
   for (const std::string& cell : table.header) header.push_back(latex_text(cell));
   result += text("\\begin{tabular}{llrrlrl}\n\\hline\n", join(header, " & "), " \\\\\n");
@@ -317,7 +317,7 @@ std::string json_of(const Comparison& comparison, const std::vector<MeasureSumma
   Value::Array arms, summaries, lines;
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) arms.push_back(arm_json(comparison, i));
   for (const MeasureSummary& measure : measures) summaries.push_back(measure_json(comparison, measure));
-  for (const std::string& line : remarks(comparison)) lines.emplace_back(line);
+  for (const std::string& line : remarks(comparison, measures)) lines.emplace_back(line);
   result.set("arms", std::move(arms));
   result.set("measures", std::move(summaries));
   result.set("remarks", std::move(lines));

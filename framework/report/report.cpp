@@ -317,10 +317,11 @@ std::string report_of(const fs::path& folder) {
            nearest.empty() ? "" : "<li><a href=\"#nearest\">Nearest images</a></li>",
            "<li><a href=\"#curves\">Curves</a></li><li><a href=\"#experiment\">Experiment</a></li>",
            "<li><a href=\"#making\">Machine and versions</a></li></ul></nav></header>\n<main>\n");
+  const std::vector<MeasureSummary> shown = chosen_measures(all, {});
   body += section("results", "Results",
-                  results(subject, chosen_measures(all, {})) + other_checkpoints(subject) + floors(subject) +
+                  results(subject, shown) + other_checkpoints(subject) + floors(subject) +
                       bullets(subject.is_single() ? subject.comparison.arms.front().runs.front().record.warnings
-                                                  : remarks(subject.comparison)));
+                                                  : remarks(subject.comparison, shown)));
   if (!samples.empty()) body += section("samples", "Samples", samples);
   if (!nearest.empty()) body += section("nearest", "Nearest images of the data", nearest);
   body += section("curves", "Curves", curves(subject));

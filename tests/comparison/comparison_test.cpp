@@ -54,6 +54,10 @@ const MeasureSummary& named(const std::vector<MeasureSummary>& measures, const s
   return *found;
 }
 
+std::vector<std::string> all_remarks(const Comparison& comparison) {
+  return remarks(comparison, summarise(comparison));
+}
+
 }  // namespace
 
 TEST_CASE("the numbers of a run are those of its last whole line of means") {
@@ -111,7 +115,7 @@ TEST_CASE("a number that a run lacks and others have is named with the run and t
     folder.write(log, content.replace(at, before.size(), after));
   };
   const auto said = [](const std::string& part) {
-    const std::vector<std::string> lines = remarks(compare_runs(kRuns, ""));
+    const std::vector<std::string> lines = all_remarks(compare_runs(kRuns, ""));
     return std::count_if(lines.begin(), lines.end(), [&](const auto& line) { return line.find(part) == 0; });
   };
   CHECK(said("better, seed") + said("plain, seed") == 0);  // what no run has is missing from none
@@ -193,10 +197,10 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(run.warnings == std::vector<std::string>{"eye.distance is judged by a network it was trained with (metric.l1)",
                                                  "eye.recall: few images"});
   make_run(folder, "b", 0, "l2", 1);
-  CHECK(remarks(compare_runs({"runs/a", "runs/b"}, "")).front() ==
+  CHECK(all_remarks(compare_runs({"runs/a", "runs/b"}, "")).front() ==
         "a: eye.distance is judged by a network it was trained with (metric.l1)");
   const Comparison comparison = compare_runs({"runs/a"}, "");
-  CHECK(remarks(comparison).front() == "eye.distance is judged by a network it was trained with (metric.l1)");
+  CHECK(all_remarks(comparison).front() == "eye.distance is judged by a network it was trained with (metric.l1)");
   CHECK(chosen_measures(summarise(comparison), {}).front().name == "eye.distance");
   CHECK(chosen_measures(summarise(comparison), {}).size() == 2);  // the losses are left to the files
 
@@ -268,7 +272,7 @@ std::string scores_in(const Comparison& comparison) {
 }
 
 bool says(const Comparison& comparison, const std::string& words) {
-  const std::vector<std::string> lines = remarks(comparison);
+  const std::vector<std::string> lines = all_remarks(comparison);
   return std::find(lines.begin(), lines.end(), words) != lines.end();
 }
 
@@ -285,7 +289,7 @@ TEST_CASE("evaluations of a run that differ in an option of the sampler keep the
   }
   const Comparison comparison = compare_runs({"runs/p-s0", "runs/p-s1"}, "");
   CHECK(scores_in(comparison) == "eye.distance sampler.eta=0: p 300.5\neye.distance sampler.eta=1: p 200.5\n");
-  for (const std::string& line : remarks(comparison)) CHECK_FALSE(line.starts_with("measured otherwise"));
+  for (const std::string& line : all_remarks(comparison)) CHECK_FALSE(line.starts_with("measured otherwise"));
 }
 
 TEST_CASE("arms are compared in a score only where it was measured alike, and a line says why not") {
