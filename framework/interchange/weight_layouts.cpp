@@ -7,6 +7,7 @@
 #include "casdm/text.h"
 #include "framework/config/overrides.h"
 #include "framework/interchange/recorded_options.h"
+#include "framework/loading/child_process.h"
 
 namespace casdm {
 
@@ -25,19 +26,45 @@ void check(const FoundLayout& found) {
   }
 }
 
+/// Makes the layout and asks it what it is of.
+FoundLayout made(const PluginHost& host, const std::string& type, std::int64_t image_size) {
+  FoundLayout found{type, "", {}, configured_layout(host, type, {}, image_size)};
+  found.info = found.layout.call(&WeightLayout::info);
+  check(found);
+  const std::string& own = found.info.backbone;
+  const bool is_full = own.find('/') != std::string::npos;
+  found.backbone = is_full ? own : found.type.substr(0, found.type.find('/') + 1) + own;
+  return found;
+}
+
+/// Whether a layout that another plugin brings is of `backbone`. It is asked in a process of its own: a plugin that
+/// only might have had such a layout does not count as used by a run.
+bool is_of(const std::string& backbone, const PluginHost& host, const std::string& type, std::int64_t image_size) {
+  constexpr double kSeconds = 60;
+  const ChildResult child = run_in_child_process(
+      [&](std::string&) {
+        try {
+          return made(host, type, image_size).backbone == backbone ? 0 : 1;
+        } catch (const std::exception&) {
+          return 1;
+        }
+      },
+      kSeconds);
+  return child.end == ChildResult::End::returned && child.status == 0;
+}
+
+std::string plugin_of(const std::string& type) { return type.substr(0, type.find('/')); }
+
 }  // namespace
 
 std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::string& backbone, std::int64_t image_size) {
   std::vector<FoundLayout> result;
   for (const std::string& name : host.catalog().names(WeightLayout::kind)) {
+    const std::string type = host.catalog().full_name(WeightLayout::kind, name);
+    const bool is_foreign = !backbone.empty() && plugin_of(type) != plugin_of(backbone);
+    if (is_foreign && !is_of(backbone, host, type, image_size)) continue;
     try {
-      FoundLayout found{host.catalog().full_name(WeightLayout::kind, name), "", {}, {}};
-      found.layout = configured_layout(host, found.type, {}, image_size);
-      found.info = found.layout.call(&WeightLayout::info);
-      check(found);
-      const std::string& own = found.info.backbone;
-      const bool is_full = own.find('/') != std::string::npos;
-      found.backbone = is_full ? own : found.type.substr(0, found.type.find('/') + 1) + own;
+      FoundLayout found = made(host, type, image_size);
       if (backbone.empty() || found.backbone == backbone) result.push_back(std::move(found));
     } catch (const Error& error) {
       std::cerr << "warning: the weight layout " << name << " is left out: " << error.what() << '\n';

@@ -42,6 +42,8 @@ std::vector<std::string> MetricUses::tables() const {
       {"sum", ", terms = [{type = \"ssim\"}, {type = \"gradient\", weight = 0.5}]"},
       {"resized", ", size = 24, metric = {type = \"ssim\"}"},
       {"feature_distance", ", extractor = {type = \"pixels\"}"},
+      {"feature_frechet", ", extractor = {type = \"pixels\", size = 4}"},
+      {"feature_mmd", ", extractor = {type = \"pixels\", size = 4}"},
       {"patch", ", size = 16, metric = {type = \"ssim\", kernel_size = 7}"}};
   std::vector<std::string> tables;
   for (const std::string& name : component_names(MetricLoss::kind)) {

@@ -67,7 +67,7 @@ TEST_CASE("every noise schedule, timestep sampler and augmentation draws on CUDA
 
 TEST_CASE("every head trains on CUDA as on the CPU") {
   const std::vector<std::string> heads = component_names("cascade_head");
-  CHECK(heads.size() == 4);
+  CHECK(heads.size() == 5);
   const std::string network = "theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}";
   trains_alike("cascade", kHead, {});
   trains_alike("cascade with a gate network", kHead, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
@@ -81,6 +81,7 @@ TEST_CASE("every head trains on CUDA as on the CPU") {
   flow.emplace_back("head.prediction_type=flow");
   trains_alike("flow", single_head(), flow);
   trains_alike("a learned variance", single_head(), {"head.variance=learned_range", "sampler.type=ddpm"});
+  trains_alike("consistency", kHead, {"head={type=\"consistency\", " + network + "}"});
   trains_alike("labels", kHead, {"data.use_labels=true", "data.label_dropout=0.3"});
   trains_alike("resampling in blocks", kHead,
                {"head.theta.resblock_updown=true", "head.phi.use_scale_shift_norm=true"});
