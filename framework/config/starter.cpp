@@ -50,7 +50,11 @@ class Starter {
       if (is_named_tables(option)) {
         result += text("\n", comment(option.doc));
       } else if (option.type == OptionType::table) {
-        result += block(option, text("[", inner, "]"), inner, option.doc, own != nullptr ? *own : option.default_value);
+        const std::string table =
+            block(option, text("[", inner, "]"), inner, option.doc, own != nullptr ? *own : option.default_value);
+        const bool is_left_out =
+            option.component_kind.empty() && !option.is_required && option.default_value.is_null() && own == nullptr;
+        result += path.empty() || !is_left_out || is_chosen_in(inner) ? table : commented_out(table);
       } else if (is_table_array(option)) {
         const std::string tables = block(option.element.front(), text("[[", inner, "]]"), inner, option.doc, Value());
         const bool is_asked_for = path.empty() || option.is_required || is_chosen_in(inner);
