@@ -9,8 +9,8 @@ namespace casdm::conformance {
 
 namespace {
 
-/// Defaults of `options`, examples where there is none, stand-ins in the slots of components. Tables that may be left out
-/// are.
+/// Defaults of `options`, examples where there is none, stand-ins in the slots of components. Tables that may be left
+/// out are.
 Value defaults(const OptionSchema& options) {
   Value table{Value::Table{}};
   for (const OptionSpec& option : options) {
