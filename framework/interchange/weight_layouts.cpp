@@ -37,19 +37,27 @@ FoundLayout made(const PluginHost& host, const std::string& type, std::int64_t i
   return found;
 }
 
+void warn_of(const std::string& name, const std::string& problem) {
+  std::cerr << "warning: the weight layout " << name << " is left out: " << problem << '\n';
+}
+
 /// Whether a layout that another plugin brings is of `backbone`. It is asked in a process of its own: a plugin that
 /// only might have had such a layout does not count as used by a run.
 bool is_of(const std::string& backbone, const PluginHost& host, const std::string& type, std::int64_t image_size) {
   constexpr double kSeconds = 60;
   const ChildResult child = run_in_child_process(
-      [&](std::string&) {
+      [&](std::string& message) {
         try {
           return made(host, type, image_size).backbone == backbone ? 0 : 1;
-        } catch (const std::exception&) {
-          return 1;
+        } catch (const std::exception& error) {
+          message = error.what();
+          return 2;
         }
       },
       kSeconds);
+  if (child.end != ChildResult::End::returned || child.status == 2) {
+    warn_of(type, child.message.empty() ? "it " + child.description : child.message);
+  }
   return child.end == ChildResult::End::returned && child.status == 0;
 }
 
@@ -67,7 +75,7 @@ std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::strin
       FoundLayout found = made(host, type, image_size);
       if (backbone.empty() || found.backbone == backbone) result.push_back(std::move(found));
     } catch (const Error& error) {
-      std::cerr << "warning: the weight layout " << name << " is left out: " << error.what() << '\n';
+      warn_of(name, error.what());
     }
   }
   return result;

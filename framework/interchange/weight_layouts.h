@@ -17,7 +17,7 @@ struct FoundLayout {
 };
 
 /// All layouts, or those of one backbone, by name. One that cannot be made, or whose files have no plain names, is left
-/// out with a warning on stderr, or in silence where another plugin than the backbone's brings it.
+/// out with a warning on stderr.
 /// @param backbone    "plugin/component"; empty: any
 /// @param image_size  of the networks in pixels; 0: unknown
 std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::string& backbone, std::int64_t image_size);
