@@ -74,7 +74,7 @@ struct Sweep {
 /// @param overrides  "key=value" of the command line, for every cell, over all but name, seed and directory
 /// @param catalog_of  the components that a document of an experiment may choose from
 /// Throws ConfigError with the place in the file: unknown keys, arms of one name or without a difference, arms that
-/// do not compose, a baseline that is no arm.
+/// do not compose, a baseline that is not an arm.
 Sweep load_sweep(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                  const std::function<const ComponentCatalog&(const Value&)>& catalog_of);
 

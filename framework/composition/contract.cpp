@@ -80,7 +80,7 @@ std::string difference(const Tensor& images, const Tensor& like) {
 
 namespace {
 
-/// `module` averages, if any, another module that has the same tensors and is no average itself.
+/// `module` averages, if any, another module that has the same tensors and is not an average itself.
 void check_average(const Component<CascadeHead>& head, const NamedModule& module,
                    const std::vector<NamedModule>& modules) {
   if (module.average_of.empty()) return;

@@ -84,7 +84,7 @@ std::vector<std::string> content_at(const Value& table) {
   const Value* list = table.find("content");
   std::vector<std::string> content;
   if (list == nullptr) return content;
-  if (!list->is_array()) throw Error("the 'content' in the record of the data is no array");
+  if (!list->is_array()) throw Error("the 'content' in the record of the data is not an array");
   for (const Value& image : list->as_array()) {
     if (!image.is_string()) throw Error("the 'content' in the record of the data is not all strings");
     content.push_back(image.as_string());
@@ -96,7 +96,7 @@ std::vector<std::int64_t> labels_at(const Value& table) {
   const Value* list = table.find("labels");
   std::vector<std::int64_t> labels;
   if (list == nullptr) return labels;
-  if (!list->is_array()) throw Error("the 'labels' in the record of the data are no array");
+  if (!list->is_array()) throw Error("the 'labels' in the record of the data are not an array");
   for (const Value& label : list->as_array()) {
     if (!label.is_integer()) throw Error("the 'labels' in the record of the data are not all integers");
     labels.push_back(label.as_integer());

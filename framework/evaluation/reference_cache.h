@@ -12,10 +12,10 @@ namespace casdm {
 /// again by another. A cache that cannot be read or written is only less fast.
 class ReferenceCache {
  public:
-  /// Throws ConfigError when CASDM_CACHE_SIZE is no number of bytes.
+  /// Throws ConfigError when CASDM_CACHE_SIZE is not a number of bytes.
   ReferenceCache();
 
-  /// The file of this key, a SHA-256. Empty where there is no folder or nothing may be kept.
+  /// The file of this key, a SHA-256. Empty if there is no folder, or if the cache may not hold anything.
   std::filesystem::path file(const std::string& key) const;
 
   /// Notes that a file was used now.

@@ -259,7 +259,7 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail deta
     }
     const bool is_folder = fs::is_directory(place.path, error);
     for (const fs::directory_entry& library : libraries_in(place)) {
-      // An entry of a canonical folder that is no link is canonical itself.
+      // An entry of a canonical folder that is not a link is canonical itself.
       const bool is_canonical = is_folder && !library.is_symlink(error);
       error.clear();
       const fs::path canonical = is_canonical ? library.path() : fs::canonical(library.path(), error);

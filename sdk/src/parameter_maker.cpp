@@ -26,7 +26,7 @@ double free_memory() {
   for (std::string line; std::getline(machine, line);) {
     if (line.starts_with("MemAvailable:")) result = 1024 * std::strtod(line.c_str() + 13, nullptr);
   }
-  // Of a container; "max" is no number.
+  // Of a container; "max" is not a number.
   double most = 0, used = 0;
   if (std::ifstream("/sys/fs/cgroup/memory.max") >> most && std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
     result = std::min(result, std::max(most - used, 0.0));

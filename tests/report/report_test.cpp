@@ -238,7 +238,7 @@ TEST_CASE("a report shows samples beside the nearest images, of the last checkpo
   CHECK(report_of("run").find("Nearest images") == std::string::npos);
 }
 
-TEST_CASE("a report of what is no run, and of a damaged plan, is refused in words") {
+TEST_CASE("something that is not a run, or a damaged plan, is refused a report, with the reason") {
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
   CHECK(message_of<Error>([] { report_of("s"); }) == "s/sweep.json cannot be used: it has no 'name'");
