@@ -228,6 +228,7 @@ int resume_run(const TrainArguments& arguments, World& world) {
   apply_overrides(document, arguments.overrides);
   const LoadedExperiment experiment = resolve_experiment(document, paths(arguments.plugins));
   check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
+  report_void_options(experiment.resolved, experiment.host->catalog());
   if (checkpoint) {
     std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <set>
 
@@ -30,13 +31,17 @@ constexpr std::size_t kLongestPathShown = 200;
 constexpr std::size_t kLongestMetricName = 100;
 
 using Visitor = std::function<void(const Value&, const OptionSpec&, const Location&)>;
+using TableVisitor = std::function<void(const Value&, const OptionSchema&, const Location&)>;
 
-/// Calls `visit` for each value below `table` that is neither a table nor an array, with how it is declared.
+/// Calls `visit` for each value below `table` that is neither a table nor an array, with how it is declared; and
+/// `visit_table` for each table, with some of the options that it has.
 class Walk {
  public:
-  Walk(const ComponentCatalog& catalog, Visitor visit) : catalog_(catalog), visit_(std::move(visit)) {}
+  Walk(const ComponentCatalog& catalog, Visitor visit, TableVisitor visit_table = {})
+      : catalog_(catalog), visit_(std::move(visit)), visit_table_(std::move(visit_table)) {}
 
   void members(const Value& table, const OptionSchema& schema, const Location& location) const {
+    if (visit_table_) visit_table_(table, schema, location);
     for (const OptionSpec& spec : schema) {
       if (is_named_tables(spec)) {
         named(table, schema, spec, location);
@@ -46,18 +51,18 @@ class Walk {
     }
   }
 
- private:
-  void named(const Value& table, const OptionSchema& schema, const OptionSpec& spec, const Location& location) const {
-    for (const auto& [key, value] : table.as_table()) {
-      if (is_named_table(schema, key, value)) one(value, spec, inside(location, value, key));
-    }
-  }
-
   /// Where `value` stands; a default stands where its table does.
   static Location inside(Location table, const Value& value, const std::string& key) {
     if (!value.location().file.empty()) return value.location();
     table.key = key_path(table.key, key);
     return table;
+  }
+
+ private:
+  void named(const Value& table, const OptionSchema& schema, const OptionSpec& spec, const Location& location) const {
+    for (const auto& [key, value] : table.as_table()) {
+      if (is_named_table(schema, key, value)) one(value, spec, inside(location, value, key));
+    }
   }
 
   void one(const Value& value, const OptionSpec& spec, const Location& location) const {
@@ -71,14 +76,43 @@ class Walk {
       const Value* type = value.find("type");
       if (spec.component_kind.empty() || type == nullptr) return;
       members(value, catalog_.component(spec.component_kind, type->as_string()).options, location);
-    } else {
+    } else if (visit_) {
       visit_(value, spec, location);
     }
   }
 
   const ComponentCatalog& catalog_;
   Visitor visit_;
+  TableVisitor visit_table_;
 };
+
+bool is_equal(const Value& a, const Value& b) {
+  return a.is_number() && b.is_number() ? a.as_number() == b.as_number() : a == b;
+}
+
+const OptionSpec* find_option(const OptionSchema& schema, const std::string& name) {
+  const auto found = std::find_if(schema.begin(), schema.end(), [&](const OptionSpec& o) { return o.name == name; });
+  return found == schema.end() ? nullptr : &*found;
+}
+
+/// Whether an option has no effect beside `other`, which `table` gives for the condition's option.
+bool is_void(const OptionCondition& condition, const Value& other, const OptionSchema& schema) {
+  if (condition.is_excluded && condition.values.empty()) {
+    const OptionSpec* spec = find_option(schema, condition.option);
+    return spec != nullptr && !is_equal(other, spec->default_value);
+  }
+  const bool is_listed = std::any_of(condition.values.begin(), condition.values.end(),
+                                     [&](const Value& value) { return is_equal(value, other); });
+  return is_listed == condition.is_excluded;
+}
+
+std::string says_void(const OptionCondition& condition, const Value& other) {
+  std::vector<std::string> needed;
+  for (const Value& value : condition.values) needed.push_back(to_toml_value(value));
+  return text("it does nothing beside ", condition.option, " = ", to_toml_value(other),
+              condition.is_excluded ? "" : text(", only with ", join(needed, " or ")), "; leave it out, or change ",
+              condition.option);
+}
 
 std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
@@ -305,8 +339,36 @@ std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog
   return result;
 }
 
+std::vector<std::pair<Location, std::string>> void_options(const Value& experiment, const ComponentCatalog& catalog) {
+  std::vector<std::pair<Location, std::string>> result;
+  const auto look_at = [&](const Value& table, const OptionSchema& options, const Location& location) {
+    for (const OptionSpec& spec : options) {
+      const Value* value = spec.conditions.empty() ? nullptr : table.find(spec.name);
+      if (value == nullptr || is_equal(*value, spec.default_value)) continue;
+      for (const OptionCondition& condition : spec.conditions) {
+        // Of a table that gives only what is different in it, the other option stands in the outer one.
+        const Value* other = table.find(condition.option);
+        if (other == nullptr || !is_void(condition, *other, options)) continue;
+        result.emplace_back(Walk::inside(location, *value, spec.name), says_void(condition, *other));
+        break;
+      }
+    }
+  };
+  Walk(catalog, {}, look_at).members(experiment, host_schema(), experiment.location());
+  return result;
+}
+
+void report_void_options(const Value& experiment, const ComponentCatalog& catalog) {
+  for (const auto& [location, message] : void_options(experiment, catalog)) {
+    std::cerr << "warning: " << location.key << ": " << message << '\n';
+  }
+}
+
 void check_before_training(const Value& experiment, const ComponentCatalog& catalog) {
   Problems problems;
+  for (const auto& [location, message] : void_options(experiment, catalog)) {
+    problems.add(location, message);
+  }
   for (const auto& [path, location] : paths_read(experiment, catalog)) {
     std::error_code error;
     if (fs::exists(path, error)) continue;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/config/resolve.h"
@@ -22,8 +23,16 @@ struct ReadPath {
 /// What `experiment`, which is resolved, reads: each `existing_path`, and the weights of [[init]].
 std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog& catalog);
 
-/// What a training needs besides: that there is something at each `existing_path`, and that its device can do its
-/// precision. `experiment` is resolved. Throws one ConfigError that lists every problem.
+/// A sentence for each option of a resolved experiment that another one makes void (`only_with` and `not_with` of
+/// casdm/options.h), with where it stands.
+std::vector<std::pair<Location, std::string>> void_options(const Value& experiment, const ComponentCatalog& catalog);
+
+/// Names them on stderr, of an experiment that is not refused for them: a run that is sampled or resumed.
+void report_void_options(const Value& experiment, const ComponentCatalog& catalog);
+
+/// What a training needs besides: that there is something at each `existing_path`, that no option makes another one
+/// void, and that its device can do its precision. `experiment` is resolved. Throws one ConfigError that lists every
+/// problem.
 void check_before_training(const Value& experiment, const ComponentCatalog& catalog);
 
 }  // namespace casdm

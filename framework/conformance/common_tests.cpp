@@ -99,6 +99,15 @@ void require_sound(const OptionSchema& options, const std::string& prefix) {
     require(!option.doc.empty(), text("option '", name, "' has no documentation"));
     require_allowed(option, option.default_value, text("the default of '", name, "'"));
     for (const Value& example : option.examples) require_allowed(option, example, text("an example of '", name, "'"));
+    for (const OptionCondition& condition : option.conditions) {
+      const auto other =
+          std::find_if(options.begin(), options.end(), [&](const OptionSpec& o) { return o.name == condition.option; });
+      require(other != options.end(),
+              text("'", name, "' depends on '", condition.option, "', which is no option beside it"));
+      for (const Value& value : condition.values) {
+        require_allowed(*other, value, text("a value of '", condition.option, "' that '", name, "' depends on"));
+      }
+    }
     require_sound(option.fields, name + ".");
     if (!option.element.empty()) require_sound(option.element.front().fields, name + ".");
   }

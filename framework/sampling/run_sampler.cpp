@@ -9,6 +9,7 @@
 #include "casdm/build_info.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/config/overrides.h"
 #include "framework/data/fingerprint.h"
@@ -77,8 +78,10 @@ LoadedExperiment experiment_to_sample(const Checkpoint& checkpoint, const Sampli
   add("--eta", request.eta, eta, text(eta, "=", request.eta.value_or("")));
   add("--guidance", request.guidance, "guidance.scale", "guidance.scale=" + request.guidance.value_or(""));
   overrides.insert(overrides.end(), request.overrides.begin(), request.overrides.end());
-  return sampling_experiment(config, has_extras(checkpoint), overrides,
-                             {request.plugins.begin(), request.plugins.end()});
+  LoadedExperiment experiment =
+      sampling_experiment(config, has_extras(checkpoint), overrides, {request.plugins.begin(), request.plugins.end()});
+  report_void_options(experiment.resolved, experiment.host->catalog());
+  return experiment;
 }
 
 GenerateOptions generate_options(const Experiment& experiment, c10::Device device, const SamplingRequest& request) {

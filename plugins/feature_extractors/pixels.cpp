@@ -12,7 +12,8 @@ void PixelsOptions::describe(Schema<PixelsOptions>& s) {
       .range(0, 4096)
       .in_unit("pixels");
   s.option("resize", &PixelsOptions::resize, "How images are resized.")
-      .choices({"bicubic_antialias", "bilinear", "tf1_bilinear"});
+      .choices({"bicubic_antialias", "bilinear", "tf1_bilinear"})
+      .not_with("size", {0});
 }
 
 Pixels::Pixels(const Options& options, const Spec& spec)

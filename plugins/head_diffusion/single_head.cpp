@@ -59,14 +59,16 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
   s.option("prediction_type", &SingleOptions::prediction_type,
            "What theta predicts: noise, clean image, v or the velocity of a rectified flow, eps - x0.");
   s.option(
-      "loss_space", &SingleOptions::loss_space,
-      "What the simple loss compares; left out: what theta predicts. \"flow\" beside prediction_type = \"sample\": "
-      "an error of the clean image counts by 1 / sigma^2 on a rectified flow (Li & He 2025).");
+       "loss_space", &SingleOptions::loss_space,
+       "What the simple loss compares; left out: what theta predicts. \"flow\" beside prediction_type = \"sample\": "
+       "an error of the clean image counts by 1 / sigma^2 on a rectified flow (Li & He 2025).")
+      .not_with("objective", {"vlb"});
   TimeWeightOptions::describe_to(s);
   s.option("variance", &SingleOptions::variance,
            "learned_range: theta also predicts the log variance between beta~_t and beta_t (Nichol & Dhariwal 2021).");
   s.option("objective", &SingleOptions::objective,
-           "simple: |error|^2, and the bound for a learned variance alone (hybrid); vlb: the bound for all outputs.");
+           "simple: |error|^2, and the bound for a learned variance alone (hybrid); vlb: the bound for all outputs.")
+      .only_with("variance", {"learned_range"});
   s.option("vlb_weight", &SingleOptions::vlb_weight,
            "Factor of the whole bound in the hybrid loss; a sampled timestep's term is weighted by T times this.")
       .at_least(0);

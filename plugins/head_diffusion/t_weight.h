@@ -38,10 +38,13 @@ struct TimeWeightOptions {
   template <class T>
   static void describe_to(Schema<T>& s) {
     s.template option<TimeWeight>(
-        "t_weight", &T::t_weight,
-        "Factor of the simple loss by t: uniform in the loss as it is, or of |x0 - x0'|^2 by the signal-to-noise "
-        "ratio S: snr S, snr_plus_one S+1, truncated_snr max(S, 1), min_snr min(S, snr_gamma), p2 S/(p2_k + "
-        "S)^p2_gamma.");
+         "t_weight", &T::t_weight,
+         "Factor of the simple loss by t: uniform in the loss as it is, or of |x0 - x0'|^2 by the signal-to-noise "
+         "ratio S: snr S, snr_plus_one S+1, truncated_snr max(S, 1), min_snr min(S, snr_gamma), p2 S/(p2_k + "
+         "S)^p2_gamma.")
+        .not_with("prediction_type", {"flow"})
+        .not_with("loss_space")
+        .not_with("objective", {"vlb"});
     s.template option<double>("snr_gamma", &T::snr_gamma, "Cap of t_weight = \"min_snr\".").greater_than(0);
     s.template option<double>("p2_k", &T::p2_k, "Of t_weight = \"p2\": where its weight begins to fall, in S.")
         .greater_than(0);

@@ -118,7 +118,8 @@ void LpipsOptions::describe(Schema<LpipsOptions>& s) {
   s.option("lin", &LpipsOptions::lin, "Weight the channels by the learned heads; false: all equally.");
   s.option("profile", &LpipsOptions::profile,
            "lpips: as published. consistency-models: average pools, and images narrower than 256 resized to 224 "
-           "(bilinear), as in Song et al. 2023; vgg16 only.");
+           "(bilinear), as in Song et al. 2023; vgg16 only.")
+      .only_with("net", {"vgg16"});
   s.option("normalisation", &LpipsOptions::normalisation, kNormalisationDoc);
 }
 

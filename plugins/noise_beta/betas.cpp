@@ -63,24 +63,30 @@ Betas finished(Betas betas, const CommonOptions& options) {
   return options.rescale_zero_terminal_snr ? with_zero_terminal_snr(std::move(betas)) : betas;
 }
 
+/// @param more  says what else holds for either
+template <class T, class More>
+void describe_ends(Schema<T>& s, const std::string& when, const More& more) {
+  more(s.option("beta_start", &T::beta_start, "Beta of the first timestep" + when + ".").greater_than(0).range(0, 1));
+  more(s.option("beta_end", &T::beta_end, "Beta of the last timestep" + when + ".").greater_than(0).range(0, 1));
+}
+
 template <class T>
-void describe_ends(Schema<T>& s, const std::string& when) {
-  s.option("beta_start", &T::beta_start, "Beta of the first timestep" + when + ".").greater_than(0).range(0, 1);
-  s.option("beta_end", &T::beta_end, "Beta of the last timestep" + when + ".").greater_than(0).range(0, 1);
+void describe_ends(Schema<T>& s) {
+  describe_ends(s, "", [](OptionSpec&) {});
 }
 
 }  // namespace
 
 void LinearOptions::describe(Schema<LinearOptions>& s) {
   describe_common(s);
-  describe_ends(s, "");
+  describe_ends(s);
   s.option("scale_with_timesteps", &LinearOptions::scale_with_timesteps,
            "Multiply both ends by 1000 / num_train_timesteps, as guided-diffusion does.");
 }
 
 void ScaledLinearOptions::describe(Schema<ScaledLinearOptions>& s) {
   describe_common(s);
-  describe_ends(s, "");
+  describe_ends(s);
 }
 
 void CosineOptions::describe(Schema<CosineOptions>& s) {
@@ -93,11 +99,18 @@ void SigmoidOptions::describe(Schema<SigmoidOptions>& s) {
   describe_common(s);
   s.option("form", &SigmoidOptions::form,
            "cumulative: A falls like a logistic function (Jabri et al.). betas: beta rises like one (diffusers).");
-  s.option("start", &SigmoidOptions::start, "Left end of the logistic function (cumulative).");
-  s.option("end", &SigmoidOptions::end, "Right end of the logistic function (cumulative).");
-  s.option("temperature", &SigmoidOptions::temperature, "The paper's tau (cumulative).").greater_than(0);
-  s.option("max_beta", &SigmoidOptions::max_beta, "Cap on beta (cumulative).").greater_than(0).range(0, 1);
-  describe_ends(s, " (betas)");
+  s.option("start", &SigmoidOptions::start, "Left end of the logistic function (cumulative).")
+      .only_with("form", {"cumulative"});
+  s.option("end", &SigmoidOptions::end, "Right end of the logistic function (cumulative).")
+      .only_with("form", {"cumulative"});
+  s.option("temperature", &SigmoidOptions::temperature, "The paper's tau (cumulative).")
+      .greater_than(0)
+      .only_with("form", {"cumulative"});
+  s.option("max_beta", &SigmoidOptions::max_beta, "Cap on beta (cumulative).")
+      .greater_than(0)
+      .range(0, 1)
+      .only_with("form", {"cumulative"});
+  describe_ends(s, " (betas)", [](OptionSpec& end) { end.only_with("form", {"betas"}); });
 }
 
 Betas betas_of(const LinearOptions& options) {

@@ -10,7 +10,9 @@ void SgdOptions::describe(Schema<SgdOptions>& s) {
   s.option("momentum", &SgdOptions::momentum, "How much of the last step's direction is kept; 0: none.")
       .at_least(0)
       .less_than(1);
-  s.option("nesterov", &SgdOptions::nesterov, "Step to where the momentum will lead (Sutskever et al. 2013).");
+  s.option("nesterov", &SgdOptions::nesterov, "Step to where the momentum will lead (Sutskever et al. 2013).")
+      .not_with("momentum", {0})
+      .only_with("dampening", {0});
   s.option("dampening", &SgdOptions::dampening, "The momentum takes 1 - dampening of the gradient.").range(0, 1);
   s.option("weight_decay", &SgdOptions::weight_decay, "Times the weights, added to their gradient (L2 penalty).")
       .at_least(0);

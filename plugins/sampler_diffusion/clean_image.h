@@ -23,7 +23,8 @@ void describe_clean_image(Schema<T>& s) {
   s.template option<double>("dynamic_threshold", &T::dynamic_threshold,
                             "Clip at this quantile of |x0| of each image instead (never below 1), then divide by it "
                             "(Saharia et al. 2022, section 2.3; they use 0.995). 0: off.")
-      .range(0, 1);
+      .range(0, 1)
+      .not_with("clip", {"none"});
 }
 
 /// The clean image h that stands for an estimate: the mixture r x0' + (1-r) x0*, clipped as asked.

@@ -9,8 +9,9 @@ namespace casdm::sampler_diffusion {
 void DdimOptions::describe(Schema<DdimOptions>& s) {
   s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.")
       .range(1, kMostSteps)
-      .at_most(kTimestepsKey);
-  s.option("spacing", &DdimOptions::spacing, "Which timesteps are kept.");
+      .at_most(kTimestepsKey)
+      .not_with(kRespacing);
+  s.option("spacing", &DdimOptions::spacing, "Which timesteps are kept.").not_with(kRespacing);
   s.option(kRespacing, &DdimOptions::timestep_respacing,
            "Both in guided-diffusion's notation, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .matching(kRespacingPattern)

@@ -10,8 +10,9 @@ namespace casdm::sampler_diffusion {
 void DdpmOptions::describe(Schema<DdpmOptions>& s) {
   s.option("num_inference_steps", &DdpmOptions::num_inference_steps, "Steps of one trajectory; 0: every timestep.")
       .range(0, kMostSteps)
-      .at_most(kTimestepsKey);
-  s.option("spacing", &DdpmOptions::spacing, "Which timesteps are kept.");
+      .at_most(kTimestepsKey)
+      .not_with(kRespacing);
+  s.option("spacing", &DdpmOptions::spacing, "Which timesteps are kept.").not_with(kRespacing);
   s.option(kRespacing, &DdpmOptions::timestep_respacing,
            "Both in guided-diffusion's notation, instead: \"250\", \"ddim50\", \"10,15,20\".")
       .matching(kRespacingPattern)

@@ -44,11 +44,15 @@ void describe_noise_levels(Schema<T>& s, const std::string& steps_doc) {
       "spacing", &T::spacing,
       "How levels are spread: over the timesteps (leading, linspace, trailing, as diffusers has them for this "
       "sampler), or evenly in sigma^(1/rho) (karras, EDM).");
-  s.template option<double>("rho", &T::rho, "karras: larger puts more levels at little noise.").greater_than(0);
+  s.template option<double>("rho", &T::rho, "karras: larger puts more levels at little noise.")
+      .greater_than(0)
+      .only_with("spacing", {"karras"});
   s.template option<double>("sigma_min", &T::sigma_min, "karras: last noise-to-signal ratio; 0: the schedule's least.")
-      .at_least(0);
+      .at_least(0)
+      .only_with("spacing", {"karras"});
   s.template option<double>("sigma_max", &T::sigma_max, "karras: first noise-to-signal ratio; 0: the schedule's most.")
-      .at_least(0);
+      .at_least(0)
+      .only_with("spacing", {"karras"});
 }
 
 /// How the spacings over timesteps are meant.

@@ -41,7 +41,8 @@ void KernelDistanceOptions::describe(Schema<KernelDistanceOptions>& s) {
       .range(0, 100000);
   s.option("subset_size", &KernelDistanceOptions::subset_size,
            "Images of a subset; of a smaller set all of its images are taken.")
-      .range(2, kMostImages);
+      .range(2, kMostImages)
+      .not_with("subsets", {0});
 }
 
 KernelDistance::KernelDistance(const Options& options, const Spec& spec)

@@ -21,6 +21,27 @@ OptionType type_from(const std::string& name) {
   throw Error(text("option type '", name, "' is unknown"));
 }
 
+Value value_of(const std::vector<OptionCondition>& conditions) {
+  Value::Array array;
+  for (const OptionCondition& condition : conditions) {
+    array.push_back(
+        Value(Value::Table{{"option", condition.option}, {condition.is_excluded ? "not" : "only", condition.values}}));
+  }
+  return array;
+}
+
+std::vector<OptionCondition> conditions_from(const Value& value) {
+  std::vector<OptionCondition> conditions;
+  for (const Value& item : value.as_array()) {
+    const Value* option = item.find("option");
+    const Value* excluded = item.find("not");
+    const Value* values = excluded != nullptr ? excluded : item.find("only");
+    if (option == nullptr || values == nullptr) throw Error("an option's condition lacks a part");
+    conditions.push_back({option->as_string(), values->as_array(), excluded != nullptr});
+  }
+  return conditions;
+}
+
 }  // namespace
 
 std::string_view to_string(OptionType type) { return kTypeNames[static_cast<std::size_t>(type)]; }
@@ -80,6 +101,16 @@ OptionSpec& OptionSpec::existing_path() {
 
 OptionSpec& OptionSpec::file_name() {
   is_file_name = true;
+  return *this;
+}
+
+OptionSpec& OptionSpec::only_with(std::string option, std::vector<Value> values) {
+  conditions.push_back({std::move(option), std::move(values), false});
+  return *this;
+}
+
+OptionSpec& OptionSpec::not_with(std::string option, std::vector<Value> values) {
+  conditions.push_back({std::move(option), std::move(values), true});
   return *this;
 }
 
@@ -146,6 +177,7 @@ Value to_value(const OptionSchema& schema) {
     if (!spec.at_most_key.empty()) item.set("at_most", spec.at_most_key);
     if (spec.must_exist) item.set("must_exist", true);
     if (spec.is_file_name) item.set("file_name", true);
+    if (!spec.conditions.empty()) item.set("conditions", value_of(spec.conditions));
     if (!spec.examples.empty()) item.set("examples", spec.examples);
     if (spec.length) item.set("length", static_cast<std::int64_t>(*spec.length));
     if (!spec.element.empty()) item.set("element", to_value(spec.element).as_array().front());
@@ -178,6 +210,7 @@ OptionSchema schema_from_value(const Value& value) {
     if (const Value* v = item.find("at_most")) spec.at_most_key = v->as_string();
     if (const Value* v = item.find("must_exist")) spec.must_exist = v->as_boolean();
     if (const Value* v = item.find("file_name")) spec.is_file_name = v->as_boolean();
+    if (const Value* v = item.find("conditions")) spec.conditions = conditions_from(*v);
     if (const Value* v = item.find("examples")) spec.examples = v->as_array();
     if (const Value* v = item.find("length")) spec.length = static_cast<std::size_t>(v->as_integer());
     if (const Value* v = item.find("element")) spec.element = schema_from_value(Value::Array{*v});

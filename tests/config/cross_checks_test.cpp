@@ -145,6 +145,27 @@ TEST_CASE("a number is compared with the key that its schema names") {
         std::string::npos);
 }
 
+TEST_CASE("an option that another one makes void is refused before a training, wherever its table stands") {
+  const auto before = [](const std::string& more) {
+    return message_of([&] { check_before_training(checked(more), fake_catalog()); });
+  };
+  CHECK(before("num_inference_steps = 10") == "nothing thrown");
+  CHECK(before("num_inference_steps = 50\nrespacing = '10,15'") == "nothing thrown");  // as a run's config has it
+  CHECK(before("num_inference_steps = 10\nrespacing = '10,15'") ==
+        "x:11:23: sampler.num_inference_steps: it does nothing beside respacing = \"10,15\"; leave it out, or change "
+        "respacing");
+  const std::string net =
+      "layers: it does nothing beside net = \"alexnet\", only with \"vgg16\"; leave it out, or change net";
+  CHECK(before("[[metrics]]\ntype = 'lpips'\nnet = 'alexnet'\nlayers = 3") == "x:14:10: metrics.0." + net);
+  CHECK(before("[[metrics]]\ntype = 'lpips'\nlayers = 3") == "nothing thrown");
+  CHECK(before("[[metrics]]\ntype = 'sum'\nparts = [{type = 'lpips', net = 'alexnet', layers = 3}]")
+            .find("metrics.0.parts.0." + net) != std::string::npos);
+  CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1").find("beside scale = 0.0; leave") != std::string::npos);
+  CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1\nscale = 2") == "nothing thrown");
+  // A run that has such an option is read as before.
+  CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));
+}
+
 TEST_CASE("a training needs what its paths lead to, and a device for its precision") {
   const TemporaryFolder folder;
   folder.write("data.zip", "");

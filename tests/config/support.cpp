@@ -105,9 +105,15 @@ struct SumOptions {
 
 struct LpipsOptions {
   std::string net = "vgg16";
+  std::int64_t layers = 5;
+  double scale = 0;
+  double offset = 0;
 
   static void describe(Schema<LpipsOptions>& s) {
     s.option("net", &LpipsOptions::net, "Trunk.").choices({"vgg16", "alexnet"});
+    s.option("layers", &LpipsOptions::layers, "Of the trunk.").only_with("net", {"vgg16"});
+    s.option("scale", &LpipsOptions::scale, "Of the distance; 0: none.");
+    s.option("offset", &LpipsOptions::offset, "Added before it is scaled.").not_with("scale", {0});
   }
 };
 
@@ -150,7 +156,8 @@ struct DdimOptions {
   static void describe(Schema<DdimOptions>& s) {
     s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps.")
         .at_least(1)
-        .at_most("noise.num_train_timesteps");
+        .at_most("noise.num_train_timesteps")
+        .not_with("respacing");
     s.option("respacing", &DdimOptions::respacing, "Which are kept.")
         .matching("[0-9]+(,[0-9]+)*")
         .at_most("noise.num_train_timesteps");

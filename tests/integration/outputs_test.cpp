@@ -268,8 +268,9 @@ TEST_CASE("a number of steps that another option of the sampler overrules is ref
 
 TEST_CASE("what a component refuses is attributed to the --set that gave it") {
   const Trained trained;
-  trained.refuses("train small.toml --dry-run --set sampler.timestep_respacing=90,4",
-                  {"--set sampler.timestep_respacing=90,4: sampler.timestep_respacing: ", "timesteps of section 0"});
+  trained.refuses(
+      "train small.toml --dry-run --set sampler.num_inference_steps=50 --set sampler.timestep_respacing=90,4",
+      {"--set sampler.timestep_respacing=90,4: sampler.timestep_respacing: ", "timesteps of section 0"});
   trained.refuses("sample runs/small --num 1 --out s --sampler ddim --set sampler.timestep_respacing=ddim97",
                   {"--set sampler.timestep_respacing=ddim97: ", "no whole stride"});
   trained.refuses("train small.toml --dry-run --set head.theta.groups=7", {"--set head.theta.groups=7: "});

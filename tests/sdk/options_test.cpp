@@ -65,7 +65,7 @@ struct Outer {
     s.option("planes", &Outer::planes, "Planes.").choices({1, 3}).at_most("noise.levels");
     s.option("sections", &Outer::sections, "Sections.").matching("[0-9]+");
     s.option("source", &Outer::source, "Source.").existing_path();
-    s.option("folder", &Outer::folder, "Folder.").file_name();
+    s.option("folder", &Outer::folder, "Folder.").file_name().only_with("planes", {1, 3}).not_with("sections");
   }
 };
 
@@ -118,6 +118,12 @@ TEST_CASE("a schema survives its way through JSON") {
   CHECK(read[8].pattern == "[0-9]+");
   CHECK(read[9].must_exist);
   CHECK(read[10].is_file_name);
+  REQUIRE(read[10].conditions.size() == 2);
+  CHECK(read[10].conditions[0].option == "planes");
+  CHECK((read[10].conditions[0].values == std::vector<Value>{1, 3}));
+  CHECK_FALSE(read[10].conditions[0].is_excluded);
+  CHECK(read[10].conditions[1].is_excluded);
+  CHECK(read[10].conditions[1].values.empty());
 }
 
 TEST_CASE("a plugin's description survives its way through JSON, recommendations too") {

@@ -46,6 +46,13 @@ enum class OptionType {
 
 std::string_view to_string(OptionType type);
 
+/// While what another option has an effect; see `OptionSpec::only_with` and `not_with`.
+struct OptionCondition {
+  std::string option;         ///< of the same table
+  std::vector<Value> values;  ///< what it must be, or must not; of `not_with` empty: anything but its default
+  bool is_excluded = false;   ///< of `not_with`
+};
+
 /// What is known of one key. Built by Schema, carried as JSON in a plugin's note.
 struct OptionSpec {
   std::string name;
@@ -64,6 +71,7 @@ struct OptionSpec {
   std::string at_most_key;    ///< see `at_most`
   bool must_exist = false;    ///< paths: see `existing_path`
   bool is_file_name = false;  ///< strings: see `file_name`
+  std::vector<OptionCondition> conditions;
   std::vector<Value> examples;
   std::optional<std::size_t> length;  ///< arrays: exact number of elements
   std::vector<OptionSpec> element;    ///< arrays: exactly one entry, the element's spec
@@ -89,6 +97,14 @@ struct OptionSpec {
 
   /// The string names a file or folder: it is one component of a path, no more than 200 bytes.
   OptionSpec& file_name();
+
+  /// The option has an effect only while `option`, of the same table, is one of `values`. Elsewhere a value that is not
+  /// the default is refused by `config check` and by a training that begins.
+  OptionSpec& only_with(std::string option, std::vector<Value> values);
+
+  /// Likewise of an option that has no effect while `option` is one of `values`; without values, while it is not its
+  /// default.
+  OptionSpec& not_with(std::string option, std::vector<Value> values = {});
 
   OptionSpec& in_unit(std::string value);
   OptionSpec& example(Value value);
