@@ -16,8 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kLargestFile = 16 << 20;
-
 /// How a run was sampled, for people: a name, and where it stands in a record.
 constexpr std::pair<const char*, const char*> kSampling[] = {
     {"weights", "run.weights.name"},    {"sampler", "run.sampler.type"}, {"steps", "run.steps"},
@@ -50,7 +48,7 @@ std::map<std::int64_t, std::vector<Value>> records_of(const fs::path& folder, st
   std::map<std::int64_t, std::vector<Value>> records;
   for (const fs::path& file : files_of(folder)) {
     try {
-      Value record = from_json(read_regular_file(file, kLargestFile));
+      Value record = from_json(read_regular_file(file, kLargestRecord));
       check_seal(record);
       const Value* images = find_path(record, "run.checkpoint.images");
       if (images != nullptr && images->is_integer()) records[images->as_integer()].push_back(std::move(record));
@@ -175,7 +173,7 @@ std::vector<Value> kept_records(const fs::path& folder, std::string_view what) {
   std::vector<Value> records;
   for (const fs::path& file : files_of(folder)) {
     try {
-      Value record = from_json(read_regular_file(file, kLargestFile));
+      Value record = from_json(read_regular_file(file, kLargestRecord));
       check_seal(record);
       if (shown(record, "what") == what) records.push_back(std::move(record));
     } catch (const Error&) {

@@ -18,6 +18,7 @@
 #include "framework/config/named_tables.h"
 #include "framework/config/problems.h"
 #include "framework/config/wording.h"
+#include "framework/support/component_name.h"
 #include "framework/support/files.h"
 #include "framework/training/power_function.h"
 
@@ -114,8 +115,6 @@ std::string says_void(const OptionCondition& condition, const Value& other) {
               condition.option);
 }
 
-std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
-
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
 
 std::string does_not_rise(const std::array<double, 2>& ends, std::string_view within = "") {
@@ -186,7 +185,7 @@ class CrossChecks {
     for (std::size_t i = 0; i < options_.metrics.size(); ++i) {
       const MetricOptions& metric = options_.metrics[i];
       const std::string path = text("metrics.", i);
-      const std::string name = metric.name.empty() ? bare_name(metric.metric.type) : metric.name;
+      const std::string name = metric.name.empty() ? component_name(metric.metric.type) : metric.name;
       const auto [first, is_new] = names.try_emplace(name, i);
       if (!is_name_of_metric(name)) {
         problem(path + ".name", text("it names the metric in logs: expected 1 to ", kLongestMetricName,

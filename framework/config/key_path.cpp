@@ -10,7 +10,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kLongestShown = 200;  // of a key path in a message
+constexpr std::size_t kLongestPath = 200;  // of a key path in a message
 
 }  // namespace
 
@@ -87,8 +87,8 @@ void set_locations(Value& value, const Location& location) {
 
 std::string placed(const Location& location, const std::string& message) {
   const std::string place = to_string(location);
-  const bool is_long = location.key.size() > kLongestShown;
-  return text(place, place.empty() ? "" : ": ", location.key.substr(0, kLongestShown), is_long ? "..." : "",
+  const bool is_long = location.key.size() > kLongestPath;
+  return text(place, place.empty() ? "" : ": ", location.key.substr(0, kLongestPath), is_long ? "..." : "",
               location.key.empty() ? "" : ": ", message);
 }
 

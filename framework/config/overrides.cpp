@@ -14,7 +14,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kLongestShown = 200;  // of an override in messages; each of its values holds it
+constexpr std::size_t kLongestOverride = 200;  // of an override in messages; each of its values holds it
 
 struct Override {
   std::vector<KeyPart> path;
@@ -39,7 +39,7 @@ std::string trimmed(std::string value) {
 
 /// An override as messages show it.
 std::string shown(const std::string& written) {
-  return text("--set ", printable(written.substr(0, kLongestShown)), written.size() > kLongestShown ? "..." : "");
+  return text("--set ", printable(written.substr(0, kLongestOverride)), written.size() > kLongestOverride ? "..." : "");
 }
 
 /// @param place  where it stands, without a key; a file name alone stands for the command line

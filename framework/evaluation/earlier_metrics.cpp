@@ -8,6 +8,7 @@
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/support/files.h"
+#include "framework/support/sealed_json.h"
 
 namespace casdm {
 
@@ -17,7 +18,6 @@ namespace {
 
 constexpr const char* kMetrics = "metrics";
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
-constexpr std::size_t kLargestRecord = 16 << 20;
 constexpr int kMostRuns = 8;  // that took weights from one another
 
 /// The lines of a resume in the log of `run`, before `images` images, oldest first.

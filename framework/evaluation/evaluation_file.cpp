@@ -22,7 +22,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kKeyDigits = 16;
-constexpr std::size_t kLargestRecord = 16 << 20;
 
 /// A name of weights, which may be the path of a file, as a part of a file's name.
 std::string as_file_name(const std::string& weights) {

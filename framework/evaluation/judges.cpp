@@ -11,6 +11,7 @@
 #include "framework/composition/model.h"
 #include "framework/config/example.h"
 #include "framework/loading/global_state.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -20,8 +21,6 @@ namespace {
 /// (keep_freed_memory); larger ones are mapped and cleared by the system each time, which costs half as much as the
 /// network itself.
 constexpr std::int64_t kAtOnceOnCpu = 4;
-
-std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 /// The options of a component without the host's keys beside them.
 Value own_options(const ComponentConfig& config, std::string_view kind, const PluginHost& host) {
@@ -169,8 +168,8 @@ void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10:
                                 judge.info, judge.feature);
   const bool is_first = judge.feature.name == judge.info.features.front().name;
   judge.name = !options.name.empty() ? options.name
-               : is_first            ? bare_name(options.extractor.type)
-                                     : text(bare_name(options.extractor.type), "_", judge.feature.name);
+               : is_first            ? component_name(options.extractor.type)
+                                     : text(component_name(options.extractor.type), "_", judge.feature.name);
   const auto known = std::find(network.features.begin(), network.features.end(), judge.feature.name);
   if (known == network.features.end()) network.features.push_back(judge.feature.name);
   judges_.push_back(std::move(judge));

@@ -19,7 +19,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kBlock = 64;
+constexpr std::int64_t kSeenAtOnce = 64;
 constexpr std::int64_t kShownPixels = 128;
 constexpr std::int64_t kExactly = 2;  // cdist's mode without matrix products, which lose digits where images are alike
 
@@ -104,13 +104,13 @@ Value nearest_images(const ImageStream& images, const ImageStream& reference, co
   Nearest of_images(flat_features(judges, request.judge, drawn, 0), NearestRequest::kEach);
   Nearest of_reference(flat_features(judges, request.judge, at::cat(real), 0), 1);
   Progress progress("nearest images", reference.count, "images");
-  for (std::int64_t first = 0; first < reference.count; first += kBlock) {
+  for (std::int64_t first = 0; first < reference.count; first += kSeenAtOnce) {
     if (request.is_cancelled && request.is_cancelled()) throw EvaluationStopped("interrupted");
-    const at::Tensor read = reference.read(first, std::min(kBlock, reference.count - first));
+    const at::Tensor read = reference.read(first, std::min(kSeenAtOnce, reference.count - first));
     const at::Tensor features = flat_features(judges, request.judge, read, first);
     of_images.look_at(read, features, first);
     of_reference.look_at(read, features, first, probes);
-    progress.update(std::min(first + kBlock, reference.count));
+    progress.update(std::min(first + kSeenAtOnce, reference.count));
   }
 
   Value::Array entries;

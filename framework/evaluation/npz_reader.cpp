@@ -14,7 +14,7 @@ namespace casdm {
 
 namespace {
 
-constexpr const char* kImages = "arr_0";
+constexpr const char* kImageArray = "arr_0";
 constexpr std::string_view kEnding = ".npy";
 constexpr std::size_t kMagic = 6;
 constexpr std::uint64_t kMostDeflated = 1032;  // bytes that one of a deflated file stands for at most
@@ -213,7 +213,7 @@ at::Tensor NpzReader::numbers(const std::string& name) const {
 }
 
 NpzImages::NpzImages(const std::filesystem::path& path) : archive_(path) {
-  header_ = archive_.header(kImages);
+  header_ = archive_.header(kImageArray);
   const std::vector<std::int64_t>& s = header_.shape;
   const bool fits = header_.type == "|u1" && !header_.is_fortran && s.size() == 4 && s[0] > 0 && s[1] == s[2] &&
                     s[1] > 0 && s[1] <= 4096 && (s[3] == 1 || s[3] == 3);
@@ -224,15 +224,15 @@ NpzImages::NpzImages(const std::filesystem::path& path) : archive_(path) {
 }
 
 void NpzImages::rewind() {
-  file_ = archive_.open(kImages);
-  archive_.read_header(file_.get(), kImages);
+  file_ = archive_.open(kImageArray);
+  archive_.read_header(file_.get(), kImageArray);
   next_ = 0;
 }
 
 at::Tensor NpzImages::read(std::int64_t index) {
   if (!file_ || index < next_) rewind();
   at::Tensor rows = at::empty({image_size(), image_size(), channels()}, at::kByte);
-  for (; next_ <= index; ++next_) archive_.read(file_.get(), rows.data_ptr(), rows.nbytes(), kImages);
+  for (; next_ <= index; ++next_) archive_.read(file_.get(), rows.data_ptr(), rows.nbytes(), kImageArray);
   char past = 0;
   if (next_ == size() && zip_fread(file_.get(), &past, 1) != 0) archive_.fail("is damaged: its checksum differs");
   return rows.permute({2, 0, 1});

@@ -10,11 +10,13 @@
 #include "casdm/build_info.h"
 #include "casdm/text.h"
 #include "framework/reporting/progress.h"
+#include "framework/support/component_name.h"
 #include "framework/support/exception_message.h"
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
 #include "framework/support/sealed_json.h"
 #include "framework/support/text_table.h"
+#include "framework/support/value_table.h"
 
 namespace casdm {
 
@@ -22,8 +24,6 @@ namespace {
 
 constexpr std::int64_t kPublished = 50000;   // images of a published score of this form
 constexpr std::int64_t kLeastNumbers = 256;  // of a tensor that identifies a network
-
-Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
 
 /// SHA-256 of the larger tensors of a network that were learned. One number, or one filter for every channel, was not,
 /// and is in networks that share nothing else.
@@ -57,7 +57,7 @@ std::string direction(const Value& score) {
 std::string judge_of(const Value& score) {
   const Value& extractor = json_member(score, "extractor");
   const std::string& type = json_member(extractor, "type").as_string();
-  const std::string name = type.substr(type.find('/') + 1);
+  const std::string name = component_name(type);
   const std::string& feature = json_member(extractor, "feature").as_string();
   const std::string& resize = json_member(extractor, "resize").as_string();
   const std::int64_t size = json_member(extractor, "input_size").as_integer();
@@ -148,8 +148,7 @@ std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(cons
       if (std::find(known.begin(), known.end(), Value(options.metric.table)) != known.end()) continue;
       known.emplace_back(options.metric.table);
       const std::string& type = options.metric.type;
-      const std::string term =
-          text("metric.", options.name.empty() ? type.substr(type.find('/') + 1) : options.name, when);
+      const std::string term = text("metric.", options.name.empty() ? component_name(type) : options.name, when);
       try {
         MetricLoss::Spec spec;
         spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);

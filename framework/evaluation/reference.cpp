@@ -15,8 +15,10 @@
 #include "framework/evaluation/statistics.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/support/component_name.h"
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
+#include "framework/support/value_table.h"
 
 namespace casdm {
 
@@ -27,18 +29,14 @@ namespace {
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kMostWritten = 10000;  // images of arr_0
 constexpr std::int64_t kPiece = 64;
-constexpr const char* kRecord = "casdm_reference";
+constexpr const char* kNoteKey = "casdm_reference";
 constexpr const char* kNamed = "statistics";  // of the record in an NPZ: the extractor of each mean
-
-Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
-
-std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 /// What must agree of two extractors for their features to be comparable, whoever built them and wherever their
 /// weights lie. Without weights the options say what they compute.
 Value essence(const Value& extractor) {
   Value result{Value::Table{}};
-  result.set("extractor", bare_name(json_member(extractor, "type").as_string()));
+  result.set("extractor", component_name(json_member(extractor, "type").as_string()));
   for (const char* key : {"feature", "dimension", "spatial", "input_size", "resize", "quantised", "weights_sha256"}) {
     result.set(key, json_member(extractor, key));
   }
@@ -48,7 +46,7 @@ Value essence(const Value& extractor) {
 
 Value essence_of_metric(const Value& metric) {
   return table(
-      {{"type", bare_name(json_member(metric, "type").as_string())}, {"options", json_member(metric, "options")}});
+      {{"type", component_name(json_member(metric, "type").as_string())}, {"options", json_member(metric, "options")}});
 }
 
 std::string differences(const Value& there, const Value& here) {
@@ -76,7 +74,7 @@ Value record_of(const Reference& reference, const Judges& judges) {
 }
 
 void write_states(const fs::path& path, const Reference& reference, const Judges& judges) {
-  write_checked_tensors(path, flat_state(reference.state), {{kRecord, to_json(record_of(reference, judges))}});
+  write_checked_tensors(path, flat_state(reference.state), {{kNoteKey, to_json(record_of(reference, judges))}});
 }
 
 NamedTensors state_in(const TensorFile& file, std::size_t index, const JudgeMetric& metric) {
@@ -115,7 +113,7 @@ NamedTensors find_state(const TensorFile& file, const Value& record, const Judge
 
 Reference read_states(const fs::path& path, const Judges& judges) {
   const TensorFile file = read_checked_tensors(path);
-  const auto found = file.metadata.find(kRecord);
+  const auto found = file.metadata.find(kNoteKey);
   if (found == file.metadata.end() || !file.metadata.contains("sha256")) {
     throw ConfigError(text("--reference ", path.string(), ": it is not a reference that casdm has written"));
   }
@@ -344,7 +342,7 @@ namespace {
 bool is_own(const fs::path& path) {
   try {
     if (path.extension() == ".npz") return NpzReader(path).text_of(kReferenceRecord).has_value();
-    return path.extension() == ".safetensors" && read_safetensors(path).metadata.contains(kRecord);
+    return path.extension() == ".safetensors" && read_safetensors(path).metadata.contains(kNoteKey);
   } catch (const Error&) {
     return false;
   }

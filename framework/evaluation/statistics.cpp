@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kMean = "mu";
 constexpr std::string_view kCovariance = "sigma";
-constexpr const char* kImages = "arr_0";
+constexpr const char* kImageArray = "arr_0";
 
 bool is_pickle(const fs::path& path) {
   const std::string ending = path.extension().string();
@@ -57,7 +57,7 @@ bool is_statistics_file(const fs::path& path) {
   std::error_code failure;
   if (path.extension() != ".npz" || !fs::exists(path, failure)) return false;
   const NpzReader archive(path);
-  return archive.has(std::string(kMean)) || !archive.has(kImages);
+  return archive.has(std::string(kMean)) || !archive.has(kImageArray);
 }
 
 Statistics read_statistics(const fs::path& path) {
@@ -67,7 +67,7 @@ Statistics read_statistics(const fs::path& path) {
     arrays = read_pickled_arrays(path);
   } else {
     const NpzReader archive(path);
-    result.has_images = archive.has(kImages);
+    result.has_images = archive.has(kImageArray);
     if (const std::optional<std::string> record = archive.text_of(kReferenceRecord)) result.record = from_json(*record);
     for (const std::string& name : archive.names()) {
       const std::string other = covariance_of(name);

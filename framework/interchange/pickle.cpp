@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t kMaxNodes = std::size_t{1} << 22;
 constexpr std::size_t kMaxRebuilt = std::size_t{1} << 22;  // entries copied from lists into dicts
-constexpr const char* kOrderedDict = "collections.OrderedDict";
 
 }  // namespace
 

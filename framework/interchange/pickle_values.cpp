@@ -13,7 +13,6 @@ constexpr std::pair<const char*, at::ScalarType> kStorageTypes[] = {
     {"ShortStorage", at::kShort},       {"CharStorage", at::kChar},   {"ByteStorage", at::kByte},
     {"BoolStorage", at::kBool}};
 
-constexpr const char* kOrderedDict = "collections.OrderedDict";
 constexpr const char* kRebuildTensor = "torch._utils._rebuild_tensor";
 constexpr const char* kRebuildTensorV2 = "torch._utils._rebuild_tensor_v2";
 constexpr const char* kRebuildParameter = "torch._utils._rebuild_parameter";

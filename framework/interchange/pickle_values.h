@@ -29,6 +29,8 @@ struct PickledTensor {
 
 struct PickledNode;
 
+inline constexpr const char* kOrderedDict = "collections.OrderedDict";  // as pickles name it
+
 /// The name of a class or function: "torch.FloatStorage".
 struct PickledName {
   std::string name;

@@ -17,6 +17,7 @@
 #include "framework/loading/note_summary.h"
 #include "framework/loading/origins.h"
 #include "framework/loading/trusted_path.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -362,11 +363,11 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
 }
 
 const ComponentEntry& PluginCatalog::component(std::string_view kind, const std::string& type) const {
-  return *owner(kind, type).description.find(kind, type.substr(type.find('/') + 1));
+  return *owner(kind, type).description.find(kind, component_name(type));
 }
 
 std::string PluginCatalog::full_name(std::string_view kind, const std::string& type) const {
-  return owner(kind, type).description.info.id + "/" + type.substr(type.find('/') + 1);
+  return owner(kind, type).description.info.id + "/" + component_name(type);
 }
 
 std::vector<std::string> PluginCatalog::names(std::string_view kind) const {

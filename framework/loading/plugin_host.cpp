@@ -24,6 +24,7 @@
 #include "framework/loading/origins.h"
 #include "framework/loading/plugin_call.h"
 #include "framework/loading/trusted_path.h"
+#include "framework/support/component_name.h"
 #include "framework/support/exception_message.h"
 
 namespace casdm {
@@ -209,7 +210,7 @@ const PluginDescription& PluginHost::load(const FoundPlugin& plugin) const {
 
 void PluginHost::try_making(const FoundPlugin& plugin, std::string_view kind, const ComponentConfig& config,
                             const void* spec) const {
-  const std::string component = text(kind, "/", config.type.substr(config.type.find('/') + 1));
+  const std::string component = text(kind, "/", component_name(config.type));
   if (LoadRecord(plugin.build_id).is_good(component)) return;
   // What it throws is thrown again, to whom it concerns, when it is made here.
   try_in_child_process(plugin, text("the ", kind, " '", config.type, "' was being created"), [&] {
@@ -225,13 +226,13 @@ std::shared_ptr<void> PluginHost::make_any(std::string_view kind, const Componen
   load(plugin);
   if (is_probing_) try_making(plugin, kind, config, spec);
   std::shared_ptr<void> component = make_here(plugin, kind, config, spec);
-  if (!is_probing_) made_.emplace_back(plugin.build_id, text(kind, "/", config.type.substr(config.type.find('/') + 1)));
+  if (!is_probing_) made_.emplace_back(plugin.build_id, text(kind, "/", component_name(config.type)));
   return component;
 }
 
 std::shared_ptr<void> PluginHost::make_here(const FoundPlugin& plugin, std::string_view kind,
                                             const ComponentConfig& config, const void* spec) const {
-  const ComponentEntry* component = load(plugin).find(kind, config.type.substr(config.type.find('/') + 1));
+  const ComponentEntry* component = load(plugin).find(kind, component_name(config.type));
   if (component == nullptr || component->make == nullptr) {
     throw PluginError(
         text(plugin.path.string(), " cannot create the ", kind, " '", config.type, "' that its note lists"));

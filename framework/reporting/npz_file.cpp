@@ -19,7 +19,7 @@ namespace casdm {
 namespace {
 
 constexpr std::size_t kPiece = 1 << 20;
-constexpr const char* kImages = "arr_0.npy";
+constexpr const char* kImageArray = "arr_0.npy";
 constexpr const char* kLabels = "arr_1.npy";
 
 /// The header of NumPy's .npy format, version 1.0, for an array in C order.
@@ -111,7 +111,7 @@ NpzFile::NpzFile(std::filesystem::path path, std::int64_t count, std::int64_t ch
       channels_(channels),
       image_size_(image_size),
       header_(npy_header("|u1", {count, image_size, image_size, channels})),
-      first_byte_(Member{kImages}.header_size() + static_cast<std::int64_t>(header_.size())) {}
+      first_byte_(Member{kImageArray}.header_size() + static_cast<std::int64_t>(header_.size())) {}
 
 NpzFile::~NpzFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -191,7 +191,7 @@ NpzFile::Sum NpzFile::sum_of(std::int64_t size) const {
 
 NpzFile::Member NpzFile::images_member() const {
   const std::int64_t bytes = bytes_of(images_);
-  Member images{kImages};
+  Member images{kImageArray};
   images.size = static_cast<std::int64_t>(header_.size()) + bytes;
   const auto of_header = ::crc32_z(0, reinterpret_cast<const Bytef*>(header_.data()), header_.size());
   images.checksum = static_cast<std::uint32_t>(::crc32_combine(of_header, checksum_, bytes));

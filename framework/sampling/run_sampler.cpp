@@ -15,6 +15,7 @@
 #include "framework/data/fingerprint.h"
 #include "framework/sampling/experiment.h"
 #include "framework/support/files.h"
+#include "framework/support/value_table.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/network_check.h"
 #include "framework/training/signals.h"
@@ -22,8 +23,6 @@
 namespace casdm {
 
 namespace {
-
-Value table(std::initializer_list<Value::Member> members) { return Value(Value::Table(members)); }
 
 /// SHA-256 over the names and values of all weights.
 std::string digest_of(const std::vector<NamedModule>& modules) {

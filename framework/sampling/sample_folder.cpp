@@ -18,6 +18,7 @@
 #include "casdm/text.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "framework/support/sealed_json.h"
 
 namespace casdm {
 
@@ -27,13 +28,12 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kGridImages = 64;
-constexpr std::int64_t kPiece = 64;  // images read back at once
+constexpr std::int64_t kPieceOfSamples = 64;  // images read back at once
 constexpr const char* kRecord = "sampling.json";
 constexpr const char* kGrid = "grid.png";
 constexpr const char* kNpz = "samples.npz";
 constexpr const char* kPart = "samples.npz.part";
 constexpr std::size_t kDigits = 6;
-constexpr std::size_t kLargestRecord = 16 << 20;
 constexpr std::size_t kLargestPng = std::size_t{1} << 30;
 
 std::string png_name(std::int64_t index) {
@@ -271,8 +271,8 @@ std::string SampleFolder::go_on() {
     return text(npz_->part().string(), " does not hold the ", images,
                 " images that sampling.json counts: drawing from the beginning");
   }
-  for (std::int64_t first = 0; first < images; first += kPiece) {
-    write_pngs(first, npz_->read(first, std::min(kPiece, images - first)));
+  for (std::int64_t first = 0; first < images; first += kPieceOfSamples) {
+    write_pngs(first, npz_->read(first, std::min(kPieceOfSamples, images - first)));
   }
   return text("going on after ", images, " of ", sampling_.count, " images");
 }
@@ -291,8 +291,8 @@ void SampleFolder::check_complete() {
   if (missing.empty() && altered.empty()) {
     const std::int64_t shown = std::min(sampling_.count, kGridImages);
     check_png(kGrid, image_grid(npz_->read(0, shown)));
-    for (std::int64_t first = 0; sampling_.with_pngs && first < sampling_.count; first += kPiece) {
-      const at::Tensor images = npz_->read(first, std::min(kPiece, sampling_.count - first));
+    for (std::int64_t first = 0; sampling_.with_pngs && first < sampling_.count; first += kPieceOfSamples) {
+      const at::Tensor images = npz_->read(first, std::min(kPieceOfSamples, sampling_.count - first));
       for (std::int64_t i = 0; i < images.size(0); ++i) check_png(png_name(first + i), to_image(images[i]));
     }
   }

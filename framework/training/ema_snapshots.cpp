@@ -16,12 +16,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kSuffix = ".safetensors";
+constexpr std::string_view kSnapshotSuffix = ".safetensors";
 
 std::string snapshot_name(std::int64_t images, double sigma_rel) {
   std::string count = std::to_string(images);
   count.insert(0, 12 - std::min<std::size_t>(12, count.size()), '0');
-  return text(count, "-", number(sigma_rel), kSuffix);
+  return text(count, "-", number(sigma_rel), kSnapshotSuffix);
 }
 
 template <class T>
@@ -33,10 +33,10 @@ bool read_number(std::string_view digits, T& value) {
 /// Whether the name is one of `snapshot_name`.
 bool read_name(const std::string& name, EmaSnapshot& snapshot) {
   const std::size_t dash = name.find('-');
-  if (dash == std::string::npos || !name.ends_with(kSuffix)) return false;
+  if (dash == std::string::npos || !name.ends_with(kSnapshotSuffix)) return false;
   const std::string_view digits(name);
   return read_number(digits.substr(0, dash), snapshot.images) &&
-         read_number(digits.substr(dash + 1, name.size() - kSuffix.size() - dash - 1), snapshot.sigma_rel) &&
+         read_number(digits.substr(dash + 1, name.size() - kSnapshotSuffix.size() - dash - 1), snapshot.sigma_rel) &&
          snapshot.images > 0 && snapshot.sigma_rel > 0 && snapshot.sigma_rel <= kLargestSigmaRel &&
          name == snapshot_name(snapshot.images, snapshot.sigma_rel);
 }

@@ -14,6 +14,7 @@
 #include "casdm/text.h"
 #include "framework/composition/attributed.h"
 #include "framework/device/device.h"
+#include "framework/support/component_name.h"
 #include "framework/training/gradient_factors.h"
 #include "framework/training/metric_input.h"
 
@@ -35,8 +36,6 @@ class WithoutAutocast {
 };
 
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
-
-std::string bare_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 /// One distance for each image; of a metric that compares the batch as a whole, its number for each of them.
 Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
@@ -119,7 +118,7 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
     : world_(world) {
   const DataOptions& data = experiment.options.data;
   for (const MetricOptions& options : experiment.options.metrics) {
-    const std::string name = options.name.empty() ? bare_name(options.metric.type) : options.name;
+    const std::string name = options.name.empty() ? component_name(options.metric.type) : options.name;
     MetricLoss::Spec spec;
     spec.image = ImageShape::square(data.channels, metric_image_size(options, data.image_size));
     spec.factory = experiment.host.get();

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t kPatch = 14;
 constexpr std::int64_t kHead = 64;  // numbers of an attention head
-constexpr double kEps = 1e-6;       // of the normalisations
+constexpr double kNormEps = 1e-6;   // of the normalisations
 constexpr double kOffset = 0.1;     // the authors add it to the size that positions are interpolated to
 
 /// Scaling of [0, 1] by the mean and deviation of ImageNet.
@@ -35,7 +35,7 @@ Tensor Dinov2::Linear::operator()(const Tensor& x) const {
 }
 
 Tensor Dinov2::Norm::operator()(const Tensor& x) const {
-  return at::layer_norm(x, weight.sizes(), weight.to(x.scalar_type()), bias.to(x.scalar_type()), kEps);
+  return at::layer_norm(x, weight.sizes(), weight.to(x.scalar_type()), bias.to(x.scalar_type()), kNormEps);
 }
 
 Tensor Dinov2::Block::operator()(const Tensor& x) const {

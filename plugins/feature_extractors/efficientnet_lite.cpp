@@ -15,7 +15,7 @@ namespace casdm::feature_extractors {
 
 namespace {
 
-constexpr double kEps = 1e-3;  // of the batch normalisations
+constexpr double kBatchNormEps = 1e-3;  // of the batch normalisations
 constexpr double kDepths[] = {1.0, 1.1, 1.2};
 constexpr std::int64_t kLastChannels[] = {320, 320, 352};  // of the last block
 
@@ -53,14 +53,14 @@ Convolution::Form form_of(std::int64_t kernel, std::int64_t stride, std::int64_t
   return {.stride = stride, .groups = groups, .padding = {padding, padding}};
 }
 
-Tensor activated(Tensor x) { return at::relu6_(x); }
+Tensor capped(Tensor x) { return at::relu6_(x); }
 
 }  // namespace
 
 Tensor EfficientNetLite::Block::operator()(const Tensor& x) const {
-  Tensor h = expand ? activated((*expand)(x)) : x;
+  Tensor h = expand ? capped((*expand)(x)) : x;
   if (stride > 1) h = with_padding(h, depthwise.kernel(), stride);
-  h = project(activated(depthwise(h)));
+  h = project(capped(depthwise(h)));
   return has_skip ? h + x : h;
 }
 
@@ -77,7 +77,7 @@ EfficientNetLite::EfficientNetLite(const Setup& setup, const Spec& spec)
   NamedTensors buffers;
   const auto make = [&](const std::string& convolution, const std::string& norm, std::int64_t channels,
                         const Convolution::Form& form) {
-    return Convolution(file.content, convolution, norm, kEps, channels, form, buffers);
+    return Convolution(file.content, convolution, norm, kBatchNormEps, channels, form, buffers);
   };
   stem_ = make("_conv_stem", "_bn0", 3, form_of(3, 2, 1));
   std::int64_t channels = stem_.channels();
@@ -123,9 +123,9 @@ NamedTensors EfficientNetLite::extract(const Tensor& images, const std::vector<s
   Tensor x = resized(as_rgb(images), setup_.size, setup_.resize);
   // Trained on (v - 127) / 128 of bytes v.
   x = (x * (127.5 / 128) + 0.5 / 128).contiguous(at::MemoryFormat::ChannelsLast);
-  x = activated(stem_(with_padding(x, stem_.kernel(), 2)));
+  x = capped(stem_(with_padding(x, stem_.kernel(), 2)));
   for (const Block& block : blocks_) x = block(x);
-  x = activated(head_(x));
+  x = capped(head_(x));
   const Tensor pooled = x.mean({2, 3});
   NamedTensors result;
   for (const std::string& name : names) {

@@ -8,11 +8,11 @@ namespace casdm::set_metrics {
 
 namespace {
 
-constexpr std::int64_t kBlock = 512;  // rows of the matrix of distances at a time
+constexpr std::int64_t kRowsAtOnce = 512;  // rows of the matrix of distances at a time
 
 /// Distances below this part of the vectors' squares are what rounding leaves of 0: so equal images are at distance 0,
 /// and lie in each other's balls however small these are.
-constexpr double kRounding = 1e-13;
+constexpr double kSquareRounding = 1e-13;
 
 struct Points {
   Tensor rows;     ///< [n, D] float64
@@ -26,14 +26,14 @@ struct Points {
 Tensor distances(const Points& a, std::int64_t first, std::int64_t count, const Points& b) {
   Tensor scale = a.squares.narrow(0, first, count).unsqueeze(1) + b.squares;
   Tensor result = at::addmm(scale, a.rows.narrow(0, first, count), b.rows.t(), 1, -2);
-  return result.masked_fill_(result < scale.mul_(kRounding), 0);
+  return result.masked_fill_(result < scale.mul_(kSquareRounding), 0);
 }
 
 /// Calls task(first, squared distances) for blocks of rows of `a`.
 template <class Task>
 void for_blocks(const Points& a, const Points& b, const Task& task) {
-  for (std::int64_t i = 0; i < a.size(); i += kBlock) {
-    task(i, distances(a, i, std::min(kBlock, a.size() - i), b));
+  for (std::int64_t i = 0; i < a.size(); i += kRowsAtOnce) {
+    task(i, distances(a, i, std::min(kRowsAtOnce, a.size() - i), b));
   }
 }
 

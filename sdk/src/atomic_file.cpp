@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kPrefix = ".tmp-";
-constexpr std::size_t kDigits = 16;
+constexpr std::size_t kRandomDigits = 16;
 
 /// Whether a name is one of `temporary_beside`.
 bool is_temporary(std::string_view name) {
@@ -34,7 +34,7 @@ bool is_temporary(std::string_view name) {
   const auto is_decimal = [](char c) { return c >= '0' && c <= '9'; };
   const auto is_hexadecimal = [&](char c) { return is_decimal(c) || (c >= 'a' && c <= 'f'); };
   const std::string_view pid = name.substr(0, dash), random = name.substr(dash + 1);
-  return random.size() == kDigits && std::all_of(pid.begin(), pid.end(), is_decimal) &&
+  return random.size() == kRandomDigits && std::all_of(pid.begin(), pid.end(), is_decimal) &&
          std::all_of(random.begin(), random.end(), is_hexadecimal);
 }
 
