@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: processes.sh N COMMAND...     N processes of COMMAND on this machine, told who they are as torchrun does
+# Usage: processes.sh N COMMAND...     N processes of COMMAND on this machine, with the environment that torchrun sets
 set -u
 export WORLD_SIZE=$1 LOCAL_WORLD_SIZE=$1 MASTER_ADDR=127.0.0.1 MASTER_PORT=${MASTER_PORT:-29500}
 for ((rank = 0; rank < WORLD_SIZE; ++rank)); do
