@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kLongestMessage = 300;
 constexpr std::size_t kLongestWord = 60;
 
-/// Parses `words` as options of `all`; false after --help was printed. Values bound to variables are set.
+/// Parses `arguments` as options of `all`; false after --help was printed. Values bound to variables are set.
 bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& arguments,
            po::variables_map& parsed) {
   po::positional_options_description positional;
@@ -41,7 +41,7 @@ bool parse(const ArgumentRules& rules, const po::options_description& all, const
 }  // namespace
 
 std::optional<po::variables_map> parse_arguments(ArgumentRules rules, const std::vector<std::string>& arguments) {
-  rules.visible.add_options()("help,h", "print this");
+  rules.visible.add_options()("help,h", "print this help");
   po::options_description all;
   all.add(rules.visible);
   for (const std::string& name : rules.positional) {
@@ -53,7 +53,7 @@ std::optional<po::variables_map> parse_arguments(ArgumentRules rules, const std:
 }
 
 bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments) {
-  rules.visible.add_options()("help,h", "print this");
+  rules.visible.add_options()("help,h", "print this help");
   po::variables_map parsed;
   return parse(rules, rules.visible, arguments, parsed);
 }
@@ -70,7 +70,7 @@ std::optional<T> parsed_number(const std::string& written) {
   return value;
 }
 
-/// An option whose words `parse` turns into a number, or refuses.
+/// An option whose value `parse` turns into a number, or refuses.
 template <class T, class Parse>
 po::typed_value<std::string>* number_option(const std::string& name, std::optional<T>& target, const char* placeholder,
                                             const std::string& allowed, Parse parse) {

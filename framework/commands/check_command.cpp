@@ -16,10 +16,10 @@ namespace po = boost::program_options;
 constexpr const char* kUsage = R"(usage: casdm plugins check FILE [--strict] [--device NAME] [--filter TEXT] [--json]
 
 Runs the conformance tests on every component of a plugin library: the contract of its interface,
-gradients against central differences, finiteness, state, randomness, threads. Each test has a
-process and a time limit of its own, so a plugin that crashes or hangs fails that test alone.
-A component is tested only if it can be made: give options without a default by --set. With
---device it also computes there, must give the same as on the CPU and never make the host wait;
+gradients against central differences, finiteness, state, randomness, threads. Each test has its
+own process and time limit, so a plugin that crashes or hangs fails only that test.
+A component is tested only if it can be created: use --set for options without a default. With
+--device it also computes there, must give the same results as on the CPU and never make the host wait;
 the device stand-in takes the place of CUDA on machines without a GPU. Exit status: 0 when every
 test passed or does not apply, 1 when one failed or could not be run.
 
@@ -53,14 +53,14 @@ int check_command(const std::vector<std::string>& arguments) {
   std::optional<double> timeout;
   ArgumentRules rules{"plugins check", kUsage, po::options_description("options"), {"file"}};
   rules.visible.add_options()  //
-      ("strict", "the strict level: what our own plugins keep")("filter", po::value<std::string>()->value_name("TEXT"),
-                                                                "only tests whose component/test contains TEXT")(
-          "seed", whole_number("seed", seed, 0), "of the random images and directions, to reproduce a failure")(
-          "timeout", real_number("timeout", timeout, 0), "seconds a test may take; default: 120")(
+      ("strict", "the strict level, which our own plugins pass")("filter", po::value<std::string>()->value_name("TEXT"),
+                                                                 "only tests whose component/test contains TEXT")(
+          "seed", whole_number("seed", seed, 0), "seed of the random images and directions, to reproduce a failure")(
+          "timeout", real_number("timeout", timeout, 0), "time limit of a test, in seconds; default: 120")(
           "set", po::value<std::vector<std::string>>()->value_name("C/KEY=VALUE"),
           "an option of component C; repeatable")("device", po::value<std::string>()->value_name("NAME"),
-                                                  "stand-in, cuda or cuda:1: the tests of a device, too")("json",
-                                                                                                          "print JSON");
+                                                  "also run the tests for a device: stand-in, cuda or cuda:1")(
+          "json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   conformance::RunOptions options;

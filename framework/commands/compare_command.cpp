@@ -18,10 +18,10 @@ namespace {
 constexpr const char* kCommand = "compare";
 constexpr const char* kUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]... [--out DIR]
 
-Says which of several runs did better, by how much, and how sure. Runs that differ in nothing but
+Says which of several runs did better, by how much, and how certain that is. Runs that differ in nothing but
 the seed are one arm: the table has each arm's mean over its seeds, and the difference to the
-baseline at equal seeds, both with an interval of 95 %. A run that is not complete is named and
-takes no part.
+baseline at equal seeds, both with an interval of 95 %. Incomplete runs are listed and
+left out.
 
   casdm compare runs/casdm-s* runs/ssim-s* --baseline casdm
   casdm compare runs/a runs/b --measure 'loss.*' --format latex
@@ -52,7 +52,7 @@ int compare_command(const std::vector<std::string>& arguments) {
       "baseline", po::value(&baseline)->value_name("NAME"),
       "the arm that the others are compared with, or a run of it; default: that of the first run")(
       "measure", po::value(&patterns)->composing()->value_name("PATTERN"),
-      "numbers to show, such as 'loss.*'; repeatable; default: what evaluations say, else the losses")(
+      "numbers to show, such as 'loss.*'; repeatable; default: the scores of evaluations, else the losses")(
       "format", po::value(&format)->default_value("text")->value_name("NAME"), "text, markdown, latex, csv or json")(
       "json", po::bool_switch(&is_json), "short for --format json")(
       "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder");

@@ -18,8 +18,8 @@ namespace {
 
 constexpr const char* kUsage = R"(usage: casdm completion bash|zsh|fish
 
-Prints a script with which a shell completes commands, options, the keys of --set with their values, and the names of
-components. It knows the plugins that are found when it is printed: print it again when these have changed.
+Prints a script that lets a shell complete commands, options, the keys of --set with their values, and the names of
+components. It covers the plugins found when it is printed: print it again when they change.
 
   bash:  casdm completion bash > ~/.local/share/bash-completion/completions/casdm
   zsh:   casdm completion zsh > ~/.casdm-completion.zsh, and in ~/.zshrc: source ~/.casdm-completion.zsh
@@ -57,9 +57,9 @@ std::vector<CommandOption> options_of(const std::string& help) {
     std::string rest = end == std::string::npos ? "" : line.substr(end);
     if (rest.starts_with(" ]")) rest.erase(0, 2);
     option.takes_value = rest.size() > 1 && rest[1] != ' ';
-    const std::string::size_type words = rest.find("  ");
-    if (words != std::string::npos) {
-      const std::string::size_type first = rest.find_first_not_of(' ', words);
+    const std::string::size_type gap = rest.find("  ");
+    if (gap != std::string::npos) {
+      const std::string::size_type first = rest.find_first_not_of(' ', gap);
       if (first != std::string::npos) option.about = rest.substr(first);
     }
     options.push_back(std::move(option));
@@ -104,9 +104,9 @@ class Keys {
 };
 
 /// Between single quotes of any shell.
-std::string quoted_word(const std::string& words) {
+std::string quoted_word(const std::string& word) {
   std::string result = "'";
-  for (const char c : printable(words)) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  for (const char c : printable(word)) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return result + "'";
 }
 
@@ -120,7 +120,7 @@ std::vector<std::string> names_of(const std::vector<CommandOption>& options) {
 
 std::string bash_script(const std::vector<CompletedCommand>& commands, const Keys& keys,
                         const std::vector<std::string>& components) {
-  std::vector<std::string> names, key_words;
+  std::vector<std::string> names, assignments;
   std::string options, values;
   for (const CompletedCommand& command : commands) {
     names.push_back(command.name);
@@ -128,7 +128,7 @@ std::string bash_script(const std::vector<CompletedCommand>& commands, const Key
                     " options=", list_of(names_of(command.options)), " ;;\n");
   }
   for (const auto& [key, known] : keys.all()) {
-    key_words.push_back(key + "=");
+    assignments.push_back(key + "=");
     if (!known.empty()) {
       values += text("    ", quoted_word(key), ") values=", list_of({known.begin(), known.end()}), " ;;\n");
     }
@@ -156,7 +156,7 @@ _casdm() {
   if [[ $before == --set ]]; then
     compopt -o nospace 2>/dev/null
     mapfile -t COMPREPLY < <(compgen -W )",
-              list_of(key_words), R"( -- "$current")
+              list_of(assignments), R"( -- "$current")
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -177,7 +177,7 @@ complete -o default -F _casdm casdm
 
 std::string fish_script(const std::vector<CompletedCommand>& commands, const Keys& keys,
                         const std::vector<std::string>& components) {
-  std::vector<std::string> names, words;
+  std::vector<std::string> names, assignments;
   std::string result;
   for (const CompletedCommand& command : commands) {
     names.push_back(command.name);
@@ -193,10 +193,10 @@ std::string fish_script(const std::vector<CompletedCommand>& commands, const Key
     if (sets) result += text(here, " -l set -x -a \"$casdm_keys\" -d 'set one key of the experiment'\n");
   }
   for (const auto& [key, known] : keys.all()) {
-    words.push_back(key + "=");
-    for (const std::string& value : known) words.push_back(text(key, "=", value));
+    assignments.push_back(key + "=");
+    for (const std::string& value : known) assignments.push_back(text(key, "=", value));
   }
-  return text("# Printed by `casdm completion`.\nset -g casdm_keys ", list_of(words),
+  return text("# Printed by `casdm completion`.\nset -g casdm_keys ", list_of(assignments),
               "\ncomplete -c casdm -n __fish_use_subcommand -f -a ", list_of(names), "\n", result,
               "complete -c casdm -n '__fish_seen_subcommand_from inspect check' -f -a ", list_of(components), "\n");
 }

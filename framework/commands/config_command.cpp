@@ -33,13 +33,13 @@ constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALU
        casdm config reference [--out DIR]
 
 check      validates an experiment and looks for its data, without computing: every problem at once,
-           with its place; prints a summary
+           with its location; prints a summary
 show       prints the experiment as a run would save it: includes merged, defaults filled in
 init       prints a new experiment with every key explained, from the plugins found
-schema     prints a JSON Schema for editors, of files that may be pieces of an experiment;
-           --whole: of experiments after merging, with all keys that they need; --sweep: of sweeps
-reference  prints pages in Markdown about every key and component; --out writes a file for each,
-           over those that it has written before
+schema     prints a JSON Schema for editors, for files that may be parts of an experiment;
+           --whole: for experiments after merging, with all required keys; --sweep: for sweeps
+reference  prints Markdown pages about every key and component; --out writes one file each,
+           replacing those that it wrote before
 
   casdm config check configs/quickstart.toml --set train.batch_size=32
   casdm config show configs/quickstart.toml --set metrics[0].type=l1
@@ -115,8 +115,7 @@ void init(const po::variables_map& parsed) {
   for (const std::string& choice : values(parsed, "type")) {
     const std::size_t equals = choice.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw ConfigError(
-          text("--type ", choice, ": expected TABLE=NAME: a table of the experiment and the component it shall have"));
+      throw ConfigError(text("--type ", choice, ": expected TABLE=NAME: a table of the experiment and its component"));
     }
     const auto [table, is_new] = chosen.emplace(choice.substr(0, equals), choice.substr(equals + 1));
     if (!is_new && table->second != choice.substr(equals + 1)) {
@@ -129,7 +128,7 @@ void init(const po::variables_map& parsed) {
 
 void schema(const po::variables_map& parsed) {
   if (parsed.count("whole") + parsed.count("sweep") > 1) {
-    throw ConfigError("config: --whole is of experiments and --sweep of sweeps; give one of them");
+    throw ConfigError("config: --whole is for experiments and --sweep for sweeps; give one of them");
   }
   const SchemaOf of = parsed.count("whole") > 0 ? SchemaOf::whole : SchemaOf::piece;
   const PluginCatalog catalog = catalog_for(Value(), parsed);
@@ -175,14 +174,14 @@ void reference(const po::variables_map& parsed) {
 int config_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"verb", "file"}};
   const auto many = [] { return po::value<std::vector<std::string>>(); };
-  rules.visible.add_options()                                                                    //
-      ("set", many()->value_name("KEY=VALUE"), "set one key over the file's; repeatable")        //
-      ("plugin", many()->value_name("FILE"), "also this library or folder of them; repeatable")  //
-      ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")   //
+  rules.visible.add_options()                                                                              //
+      ("set", many()->value_name("KEY=VALUE"), "override one key of the file; repeatable")                 //
+      ("plugin", many()->value_name("FILE"), "also use this library, or folder of libraries; repeatable")  //
+      ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")             //
       ("out", po::value<std::string>()->value_name("FILE"),
        "init, schema: write to this new file; reference: to this folder")  //
-      ("whole", "schema: of experiments after merging")                    //
-      ("sweep", "schema: of the files of `casdm sweep`")                   //
+      ("whole", "schema: for experiments after merging")                   //
+      ("sweep", "schema: for the files of `casdm sweep`")                  //
       ("json", "show: print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;

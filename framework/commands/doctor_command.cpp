@@ -25,11 +25,11 @@ namespace po = boost::program_options;
 constexpr const char* kUsage = R"(usage: casdm plugins doctor [--config FILE] [--json]
        casdm plugins doctor --forget-crashes
 
-Looks for whatever keeps plugins from working: the LibTorch that is really loaded, the device, the
-places that are searched, and every plugin found there: trust, note, stamp, libraries it needs, and
-whether it loads, tried in a process of its own. Exit status 1 when something must be mended.
+Looks for anything that keeps plugins from working: the LibTorch that is actually loaded, the
+device, the search path, and every plugin found there: trust, note, stamp, required libraries, and
+whether it loads, which is tried in a child process. Exit status 1 when there is a problem.
 
-A plugin that crashed or hung is left alone until it is rebuilt; --forget-crashes tries it again.
+A plugin that crashed or hung is not used until it is rebuilt; --forget-crashes tries it again.
 
   casdm plugins doctor
   casdm plugins doctor --plugin build/metric_mine.so
@@ -64,7 +64,7 @@ Finding examine_place(const SearchPlace& place) {
   const std::string subject = text(place.origin, ": ", place.path.string());
   std::error_code error;
   if (!fs::exists(place.path, error)) return {Grade::ok, subject, "does not exist"};
-  if (::access(place.path.c_str(), R_OK) != 0) return {Grade::bad, subject, "cannot be read by you"};
+  if (::access(place.path.c_str(), R_OK) != 0) return {Grade::bad, subject, "is not readable for you"};
   return {Grade::ok, subject, "is searched"};
 }
 
@@ -116,9 +116,9 @@ void print(const Finding& finding) {
 int doctor_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{"plugins doctor", kUsage, po::options_description("options"), {}};
   rules.visible.add_options()("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
-                              "also this library or folder; repeatable")(
+                              "also check this library or folder; repeatable")(
       "config", po::value<std::string>()->value_name("FILE"),
-      "also the `[plugins] paths` of this experiment, and of its lock, if it has one, only the files")(
+      "also the `[plugins] paths` of this experiment; if it has a lock, only the locked files")(
       "forget-crashes", "try plugins again that crashed or hung before")("json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;

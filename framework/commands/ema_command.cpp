@@ -32,7 +32,7 @@ constexpr const char* kCommand = "ema";
 constexpr double kLargestError = 0.2;  // of a profile, beyond which the result is another average
 constexpr const char* kUsage = R"(usage: casdm ema RUN --sigma-rel X --out FILE [--at IMAGES]
 
-Makes an average of the weights of any width after training (Karras et al. 2024), from the snapshots
+Computes an average of the weights with any width after training (Karras et al. 2024), from the snapshots
 that a run saves with ema.snapshot_every_images, and writes it as safetensors. The width is the
 average's standard deviation as a fraction of the training so far: 0.05 is short, 0.15 long.
 
@@ -42,11 +42,11 @@ average's standard deviation as a fraction of the training so far: 0.05 is short
 
 po::options_description described(EmaArguments& a) {
   po::options_description options("options");
-  options.add_options()("run", po::value(&a.run), "the run folder (also as the first word)")(
+  options.add_options()("run", po::value(&a.run), "the run folder (also as the first argument)")(
       "sigma-rel", real_number("sigma-rel", a.sigma_rel, 0), "width of the average, above 0 and at most 0.2886")(
       "out", po::value(&a.out), "file to write")("at", whole_number("at", a.at, 1),
-                                                 "the average as of this many images; default: of the newest snapshot")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace the file when an earlier `casdm ema` has written it");
+                                                 "average as of this many images; default: the newest snapshot")(
+      "overwrite", po::bool_switch(&a.overwrite), "replace the file if an earlier `casdm ema` wrote it");
   return options;
 }
 
@@ -73,7 +73,7 @@ std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std
   if (!moments.contains(*at)) {
     std::vector<std::string> names;
     for (const std::int64_t moment : moments) names.push_back(std::to_string(moment));
-    throw ConfigError(text("ema: --at ", *at, ": expected the images of a snapshot, one of ", join(names, ", ")));
+    throw ConfigError(text("ema: --at ", *at, ": expected the image count of a snapshot, one of ", join(names, ", ")));
   }
   std::erase_if(snapshots, [&](const EmaSnapshot& snapshot) { return snapshot.images > *at; });
   return snapshots;
@@ -116,7 +116,7 @@ int ema_command(const std::vector<std::string>& arguments) {
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";
   if (average.error > kLargestError) {
-    std::cerr << "warning: these snapshots cannot make an average of that width: choose a --sigma-rel nearer to "
+    std::cerr << "warning: these snapshots cannot give an average of that width: choose a --sigma-rel nearer to "
               << join(widths_of(snapshots), ", ") << (a.at ? "" : ", or an earlier --at") << '\n';
   }
   std::cout << a.out << '\n';

@@ -52,16 +52,16 @@ constexpr const char* kUsage = R"(usage: casdm evaluate RUN [--num N] [--referen
        casdm evaluate IMAGES --reference IMAGES|FILE [--size N]
        casdm evaluate --reference IMAGES --write-reference FILE
 
-Judges the images of a run, or images that are there, against real ones, and prints how far they are
-apart with how sure that is. A run is sampled and judged in one go, without images on the disk; its
-scores are kept in RUN/evaluation. Without --reference, the images are those of the run's [data],
-prepared as for training.
+Judges the images of a run, or existing images, against real ones, and prints how far apart they are
+and how certain that is. A run is sampled and judged in one go, without writing images to disk; its
+scores are kept in RUN/evaluation. Without --reference, the real images are those of the run's
+[data], prepared as for training.
 
-IMAGES is a folder, an archive, an NPZ (arr_0), or an experiment file, whose [data] is taken. FILE is
+IMAGES is a folder, an archive, an NPZ (arr_0), or an experiment file, whose [data] is used. FILE is
 what --write-reference wrote (.safetensors, .npz), or statistics of guided-diffusion or EDM (.npz, .pkl).
-Who judges is said in [[evaluate.judges]] of the run's experiment, or of --config FILE.
+The judges are those of [[evaluate.judges]] in the run's experiment, or in --config FILE.
 
-Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same command goes on.
+Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same command continues.
 
   casdm evaluate runs/quickstart --floor --nearest 8
   casdm evaluate runs/quickstart --num 50000 --steps 50,100 --weights ema,raw
@@ -77,11 +77,11 @@ po::typed_value<std::string>* said(std::optional<std::string>& target, const cha
 
 po::options_description described(EvaluateArguments& a) {
   po::options_description options("options");
-  options.add_options()("what", po::value(&a.what), "the run, its checkpoint, or images (also as the first word)")(
+  options.add_options()("what", po::value(&a.what), "the run, its checkpoint, or images (also as the first argument)")(
       "reference", po::value(&a.reference), "images or a file to compare with; default: the run's [data]")(
       "num", whole_number("num", a.num, 1, kMostImages),
-      "images to judge; default: evaluate.num of a run, all of a folder, archive or NPZ")(
-      "config", po::value(&a.config), "an experiment file, or a piece of one, whose [evaluate] is taken")(
+      "number of images to judge; default: evaluate.num for a run, all for a folder, archive or NPZ")(
+      "config", po::value(&a.config), "an experiment file, or part of one, whose [evaluate] is used")(
       "weights", po::value(&a.weights_list)->value_name("NAME"),
       "which weights of the run, as for `casdm sample`; several: ema,raw; default: ema")(
       "guidance", po::value(&a.guidance_list)->value_name("X"), "guidance scale of the samples; several: 1,1.5,2")(
@@ -93,27 +93,28 @@ po::options_description described(EvaluateArguments& a) {
       "seed", whole_number("seed", a.seed, 0), "seed of the samples' noise; default: evaluate.seed")(
       "batch", whole_number("batch", a.batch, 1, SamplingRequest::kLargestBatch),
       "samples drawn at once; does not change their noise; default: 64")(
-      "label", whole_number("label", a.label, 0), "class of all samples, of a conditional run; default: all in turn")(
+      "label", whole_number("label", a.label, 0),
+      "class of all samples, for a conditional run; default: each class in turn")(
       "size", whole_number("size", a.size, 1, 4096), "side of the images of folders and archives, in pixels")(
       "floor", po::bool_switch(&a.floor),
       "also judge real images against real ones: two random halves of the reference")(
       "held-out", po::value(&a.held_out)->value_name("IMAGES"),
-      "also judge these real images, which the reference does not hold")(
+      "also judge these real images, which must not be in the reference")(
       "nearest", whole_number("nearest", a.nearest, 1, NearestRequest::kMost),
       "also find the images of the reference that are nearest to the first N, for the report")(
       "nearest-by", po::value(&a.nearest_by)->value_name("NAME"),
-      "whose features decide what is near: a judge, or a feature extractor; default: the first judge")(
+      "whose features define nearest: a judge, or a feature extractor; default: the first judge")(
       "write-reference", po::value(&a.write_reference)->value_name("FILE"),
-      "keep the reference: .safetensors for casdm, .npz as guided-diffusion's")(
+      "save the reference: .safetensors for casdm, .npz in guided-diffusion's format")(
       "out", po::value(&a.out), "also keep the samples in this folder, as `casdm sample` does")(
       "state", po::value(&a.state)->value_name("FILE"),
-      "where an interrupted evaluation is kept; default, of a run: in RUN/evaluation")(
+      "where to keep an interrupted evaluation; default for a run: in RUN/evaluation")(
       "device", said(a.device, "NAME"), "auto, cpu or cuda; default: auto")(
-      "plugin", po::value(&a.plugins)->composing(), "a plugin library to use besides those found")(
-      "json", po::bool_switch(&a.json), "print JSON instead of a table")(
+      "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")("json", po::bool_switch(&a.json),
+                                                                                    "print JSON instead of a table")(
       "no-cache", po::bool_switch(&a.no_cache), "compute the reference again, and do not keep it")(
       "overwrite", po::bool_switch(&a.overwrite), "evaluate again what was evaluated, and replace files")(
-      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint");
+      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample even if a plugin was rebuilt since the checkpoint");
   return options;
 }
 
@@ -158,7 +159,7 @@ std::vector<SamplingRequest> requests(const EvaluateArguments& a, const Evaluate
 /// Throws ConfigError when an option is given that means nothing here.
 void refuse_idle(std::initializer_list<std::pair<bool, const char*>> options, const char* why) {
   for (const auto& [is_given, name] : options) {
-    if (is_given) throw ConfigError(text("evaluate: ", name, " means nothing here: ", why));
+    if (is_given) throw ConfigError(text("evaluate: ", name, " does not apply here: ", why));
   }
 }
 
@@ -246,7 +247,7 @@ class Command {
     }
     if (is_stored && !images_) images_ = setup_.open(a_.what);
     if (!setup_.shape()) {
-      throw ConfigError("evaluate: --size is missing: how many pixels the images have, or are to be resized to");
+      throw ConfigError("evaluate: --size is missing: the side in pixels that the images have or are resized to");
     }
   }
 
@@ -275,13 +276,13 @@ class Command {
 
   void take_file(const std::string& path) {
     if (!a_.write_reference.empty()) {
-      throw ConfigError(text("evaluate: --write-reference keeps what images give, and ", path,
+      throw ConfigError(text("evaluate: --write-reference saves what it computes from images, but ", path,
                              " is such a file already; copy it, or give --reference IMAGES"));
     }
     reference_ = reference_of_file(path, *judges_, reference_options());
     if (setup_.options().reference_num.value > 0) {
       reference_.remarks.push_back(text("evaluate.reference_num = ", setup_.options().reference_num.value,
-                                        " is left aside: the reference is a file, of the images that it is of"));
+                                        " is ignored: the reference is a file, made from its own images"));
     }
   }
 
@@ -291,7 +292,7 @@ class Command {
     const std::vector<SamplingRequest> all = requests(a_, setup_.options(), setup_.sampling_overrides());
     if (all.size() > 1 && !(a_.out.empty() && a_.state.empty())) {
       throw ConfigError(
-          "evaluate: --out and --state are for one evaluation; leave them out, or give one value each of "
+          "evaluate: --out and --state are for one evaluation; leave them out, or give only one value for "
           "--weights, --guidance and --steps");
     }
     for (const SamplingRequest& request : all) {
@@ -308,7 +309,7 @@ class Command {
       const ImageStream stream = images.stream(a_.what, *threads_);
       if (a_.nearest) find_nearest_of_run(images, stream, file);
       if (std::optional<Value> known = a_.overwrite || !a_.out.empty() ? std::nullopt : file.read()) {
-        std::cerr << "evaluated before: " << file.path().string() << '\n';
+        std::cerr << "already evaluated: " << file.path().string() << '\n';
         std::error_code ignored;
         fs::remove(file.state(), ignored);  // of a process that was killed before it did so
         records_.push_back(*known);
@@ -332,7 +333,7 @@ class Command {
       write();
     } catch (const Error& error) {
       print();
-      throw Error(text("the scores above are not kept: ", error.what()));
+      throw Error(text("the scores above could not be saved: ", error.what()));
     }
   }
 
@@ -363,7 +364,7 @@ class Command {
     try {
       nearest_judge_.emplace(a_.nearest_by, "--nearest-by", setup_.host(), *setup_.shape(), device_);
     } catch (const ConfigError& error) {
-      throw ConfigError(text("evaluate: --nearest-by ", quoted(a_.nearest_by), " is no judge here: ", error.what()));
+      throw ConfigError(text("evaluate: --nearest-by ", quoted(a_.nearest_by), " is not a judge here: ", error.what()));
     }
   }
 
@@ -388,7 +389,8 @@ class Command {
     try {
       write_record(kept_in, nearest_found_.back());
     } catch (const Error& error) {
-      std::cerr << "warning: what is nearest is not kept, so a report cannot show it: " << error.what() << '\n';
+      std::cerr << "warning: the nearest images could not be saved, so a report cannot show them: " << error.what()
+                << '\n';
     }
   }
 
@@ -415,7 +417,7 @@ class Command {
     held_out_ = setup_.open(a_.held_out);
     if (!stored_reference_ || held_out_->identity() != stored_reference_->identity()) return;
     throw ConfigError(text("evaluate: --held-out ", a_.held_out,
-                           ": these are the images of the reference; give ones that it does not hold, or --floor"));
+                           ": these are the images of the reference; give images that are not in it, or use --floor"));
   }
 
   void judge_halves() {

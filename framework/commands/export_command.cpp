@@ -52,7 +52,7 @@ NAME        A weight layout of the network's backbone writes a file, or a folder
 
 po::options_description described(ExportArguments& a) {
   po::options_description options("options");
-  options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")(
+  options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first argument)")(
       "module", po::value(&a.module), "which network, by the name of its table under [head]")(
       "out", po::value(&a.out), "the safetensors file, or the folder, to write")(
       "weights", po::value(&a.weights)->default_value("ema"),
@@ -60,7 +60,7 @@ po::options_description described(ExportArguments& a) {
       "layout", po::value(&a.layout)->default_value(kOwnNames),
       "reference, or a weight layout of the network's backbone")("plugin", po::value(&a.plugins)->composing(),
                                                                  "an additional plugin library")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace what an earlier export has written to OUT");
+      "overwrite", po::bool_switch(&a.overwrite), "replace what an earlier export wrote to OUT");
   return options;
 }
 

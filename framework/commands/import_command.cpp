@@ -42,17 +42,17 @@ constexpr const char* kCommand = "import";
 constexpr const char* kUsage =
     R"(usage: casdm import FILE --out OUT.safetensors [--set KEY=VALUE] [--config EXPERIMENT --module NAME]
 
-Reads weights of others: a state_dict saved by PyTorch's torch.save (zip or legacy format), a safetensors file, or a
-folder. Nothing of the file is executed. The weight layouts of the plugins found are asked which network the weights are
-of; the one that recognises them gives the tensors the names of that network and prints its options. Weights that no
-layout recognises keep their names. Training starts from the result by
+Reads weights of other programs: a state_dict saved by PyTorch's torch.save (zip or legacy format), a safetensors file,
+or a folder. No code in the file is executed. The weight layouts of the plugins found are asked which network the
+weights belong to; the one that recognises them gives the tensors that network's names and prints its options. Weights
+that no layout recognises keep their names. Training starts from the result by
 
   [[init]]
   module = "NAME"
   from = "OUT.safetensors"
 
---set gives the layout what the file does not tell; `casdm plugins list` names the layouts, `casdm plugins inspect` their
-options.
+--set tells the layout what the file does not record; `casdm plugins list` names the layouts, `casdm plugins inspect`
+their options.
 
   casdm import 64x64_diffusion.pt --out adm64.safetensors --set attention_order=new --image-size 64
   casdm import model.pt --key ema --strip module. --out mine.safetensors --config mine.toml --module theta
@@ -60,22 +60,22 @@ options.
 
 po::options_description described(ImportArguments& a) {
   po::options_description options("options");
-  options.add_options()("file", po::value(&a.file), "the file or folder to read (also as the first word)")(
+  options.add_options()("file", po::value(&a.file), "the file or folder to read (also as the first argument)")(
       "out", po::value(&a.out), "the safetensors file to write")(
       "set", po::value(&a.overrides)->composing()->value_name("KEY=VALUE"),
-      "an option of the layout; what weights depend on is kept in OUT and compared in training")(
+      "an option of the layout; those that the weights depend on are recorded in OUT and compared in training")(
       "key", po::value(&a.key), "which dict of a file that holds several: model, ema, ...")(
-      "strip", po::value(&a.strip), "take the tensors whose names begin so, without it: module.")(
+      "strip", po::value(&a.strip), "use only the tensors whose names begin with this, and remove it: module.")(
       "image-size", whole_number("image-size", a.image_size, 1, 4096),
-      "pixels of the network's images (default: --config's)")(
+      "side of the network's images in pixels; default: --config's")(
       "config", po::value(&a.config), "compare names, shapes and options with a network of this experiment")(
       "module", po::value(&a.module), "which of its networks, by the name of its table under [head]")(
       "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace OUT when an earlier import has written it");
+      "overwrite", po::bool_switch(&a.overwrite), "replace OUT if an earlier import wrote it");
   return options;
 }
 
-/// Sets the arguments; false after --help was printed. Of an option that is none of import's but one of a weight
+/// Sets the arguments; false after --help was printed. Of an option that is not import's but a weight
 /// layout's, the error says how it is given.
 bool fill(ImportArguments& a, const std::vector<std::string>& arguments) {
   const po::options_description options = described(a);
@@ -177,7 +177,7 @@ Recognised recognise(const ImportArguments& a, const std::vector<FoundLayout>& l
     const LayoutMatch match = candidate.layout.call(&WeightLayout::recognise, content);
     if (!match.difference.empty()) {
       result.differences.push_back(
-          text("not of the layout ", candidate.type, ", though it begins as one: ", match.difference));
+          text("not of the layout ", candidate.type, ", although it resembles one: ", match.difference));
     }
     if (match.confidence <= confidence) continue;
     confidence = match.confidence;

@@ -33,7 +33,7 @@ usage: casdm COMMAND [ARGUMENT]...
   sample RUN              draw images from a trained run
   evaluate RUN|IMAGES     judge a run, or images, against real ones
   sweep SWEEP             train several arms of an experiment with several seeds, and compare them
-  compare RUN RUN...      say which of several runs did better, by how much, and how sure
+  compare RUN RUN...      say which of several runs did better, by how much, and how certain that is
   report RUN|SWEEP        write one HTML page about a run or a sweep
   ema RUN                 make another average of a run's weights after training
   import FILE             read weights of other programs: PyTorch's .pt files, safetensors, folders
@@ -42,17 +42,17 @@ usage: casdm COMMAND [ARGUMENT]...
                           validate an experiment, show it resolved, start a new one
   plugins list|inspect|paths|check|new|lock|doctor
                           what plugins are found and offer; test one; start a new one;
-                          pin the files an experiment uses; look for what is wrong
+                          pin the files an experiment uses; diagnose problems
 
   completion bash|zsh|fish
-                          print what completes commands, options and keys in a shell
+                          print a script that completes commands, options and keys
 
-  --safe-mode             with any command: use the plugins installed with casdm alone
-  --trust-plugins         with any command: run the code that [plugins] paths of the experiment or run names;
-                          it is remembered for these files, until they change
+  --safe-mode             with any command: use only the plugins installed with casdm
+  --trust-plugins         with any command: allow the plugins in [plugins] paths of the experiment or run;
+                          remembered for these files until they change
   --version               print the version
 
-`casdm COMMAND --help` tells more of each. Results go to stdout, everything else to stderr.
+`casdm COMMAND --help` describes each command. Results go to stdout, everything else to stderr.
 Exit status: 0 done, 1 failed at run time, 2 wrong use or configuration.
 )";
 
@@ -83,8 +83,9 @@ int by_one_process(const std::string& command, const std::function<int()>& run) 
   const casdm::ProcessPlace place = casdm::process_place();
   if (place.size == 1) return run();
   if (place.rank > 0) return 2;
-  throw casdm::ConfigError(casdm::text("`casdm ", command, "` is one process, and a launcher has started ", place.size,
-                                       " of it: start it without. `casdm train` alone shares its work"));
+  throw casdm::ConfigError(
+      casdm::text("`casdm ", command, "` runs as one process, but a launcher has started ", place.size,
+                  "; start it without the launcher. Only `casdm train` shares its work among processes"));
 }
 
 int dispatch(const std::string& command, const std::vector<std::string>& arguments) {

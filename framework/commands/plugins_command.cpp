@@ -29,7 +29,7 @@ constexpr const char* kUsage = R"(usage: casdm plugins list [--json]
        casdm plugins doctor [--json]
 
 list, inspect, paths and lock read the notes in the plugins' files: no plugin is loaded. check, new
-and doctor have a --help of their own; lock prints the `[[plugins.lock]]` that pins the experiment to
+and doctor have their own --help; lock prints the `[[plugins.lock]]` that pins the experiment to
 the plugin files it uses now. NAME is a plugin, a component (`NAME` or `PLUGIN/NAME`) or a library file.
 
   casdm plugins list
@@ -215,7 +215,7 @@ int plugins_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{command, kUsage, po::options_description("options"), {"verb", "name"}};
   rules.visible.add_options()  //
       ("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
-       "also this library or folder; repeatable")                                                                //
+       "also use this library or folder; repeatable")                                                            //
       ("config", po::value<std::string>()->value_name("FILE"), "also the `[plugins] paths` of this experiment")  //
       ("json", "print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);

@@ -28,7 +28,8 @@ constexpr const char* kCommand = "plugins new";
 constexpr const char* kUsageBefore = R"(usage: casdm plugins new --kind KIND NAME [--out DIR] [--json]
 
 Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, a README with
-the next steps, and an experiment that trains with it, where experiments choose its kind. It builds against an installed casdm alone.
+the next steps, and an experiment that trains with it, where experiments choose its kind. To build it, an installed
+casdm is enough.
 
 NAME is in snake_case; it names the plugin, the component and the folder. KIND is one of
 
@@ -174,8 +175,8 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
 
 int plugins_new_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{kCommand, usage(), po::options_description("options"), {"name"}};
-  rules.visible.add_options()                                                          //
-      ("kind", po::value<std::string>()->value_name("KIND"), "what the plugin holds")  //
+  rules.visible.add_options()                                                              //
+      ("kind", po::value<std::string>()->value_name("KIND"), "the kind of the component")  //
       ("out", po::value<std::string>()->value_name("DIR"),
        "folder to write (default: NAME, in the working directory)")  //
       ("json", "print JSON: what was written and where");

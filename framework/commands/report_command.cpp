@@ -24,7 +24,7 @@ constexpr const char* kUsage = R"(usage: casdm report RUN|SWEEP [--out FILE] [--
 
 Writes one HTML file about a run or a sweep: what it scored, every curve of the log, the samples over
 time with the arms side by side, the experiment and how arms differ, versions and time. It needs no
-network and no other file, and can be mailed as it is. The default is report.html in the folder.
+other file and no network, so it can be mailed as it is. The default is report.html in the folder.
 
   casdm report runs/quickstart --open
   casdm report runs/quick --out quick.html
@@ -47,7 +47,7 @@ int report_command(const std::vector<std::string>& arguments) {
   std::string folder, out;
   bool opens = false;
   po::options_description options("options");
-  options.add_options()("of", po::value(&folder), "the folder of a run or a sweep (also as the first word)")(
+  options.add_options()("of", po::value(&folder), "the folder of a run or a sweep (also as the first argument)")(
       "out", po::value(&out)->value_name("FILE"), "where to write it; default: report.html in the folder")(
       "open", po::bool_switch(&opens), "open it in the browser");
   if (!fill_arguments({kCommand, kUsage, options, {"of"}}, arguments)) return 0;

@@ -38,12 +38,12 @@ constexpr const char* kUsage = R"(usage: casdm sample RUN --num N --out DIR [--s
                         [--guidance X]
 
 Draws images from a run, or from one of its checkpoints, with its averaged weights. Writes
-DIR/000000.png and on, DIR/grid.png (the first 64), DIR/samples.npz (guided-diffusion's layout:
+DIR/000000.png and so on, DIR/grid.png (the first 64), DIR/samples.npz (guided-diffusion's layout:
 arr_0 uint8 NHWC, arr_1 labels) and DIR/sampling.json, which says what made them. The noise of an
 image depends on the seed and its index alone.
 
-Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1. The same command goes on after
-the last whole batch, and the result is that of the uninterrupted one; so it does after a crash.
+Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1. The same command continues
+after the last complete batch, also after a crash; the result is that of an uninterrupted run.
 
   casdm sample runs/quickstart --num 64 --out samples
   casdm sample runs/quickstart --num 50000 --out many --no-png --steps 100 --eta 1
@@ -52,14 +52,14 @@ the last whole batch, and the result is that of the uninterrupted one; so it doe
 
 constexpr std::int64_t kMostImages = 1000000000;
 
-/// An option whose words go on to the checks of --set; absent while it is not given.
+/// An option whose value is checked as --set's is; absent while it is not given.
 po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
   return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
 }
 
 po::options_description described(SampleArguments& a) {
   po::options_description options("options");
-  options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first word)")(
+  options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first argument)")(
       "num", whole_number("num", a.num, 1, kMostImages), "number of images")("out", po::value(&a.out),
                                                                              "folder to write to")(
       "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
@@ -71,18 +71,19 @@ po::options_description described(SampleArguments& a) {
       "seed", whole_number("seed", a.seed, 0), "seed of the images' noise; default: 0")(
       "batch", whole_number("batch", a.batch, 1, SamplingRequest::kLargestBatch),
       "images drawn at once; does not change their noise; default: 64")(
-      "label", whole_number("label", a.label, 0), "class of all images, of a conditional run; default: all in turn")(
+      "label", whole_number("label", a.label, 0),
+      "class of all images, for a conditional run; default: each class in turn")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "device", said(a.device, "NAME"), "auto, cpu, cuda or cuda:1; short for --set run.device=NAME; default: auto")(
       "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
-      "overwrite", po::bool_switch(&a.overwrite), "replace the sampling that DIR holds")(
-      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample although a plugin was rebuilt since the checkpoint");
+      "overwrite", po::bool_switch(&a.overwrite), "replace the samples in DIR")(
+      "allow-rebuilt", po::bool_switch(&a.allow_rebuilt), "sample even if a plugin was rebuilt since the checkpoint");
   return options;
 }
 
-/// An unfinished sampling goes on with its checkpoint, while the run has it, although the run may have a newer one.
+/// An unfinished sampling continues with its checkpoint, while the run has it, although the run may have a newer one.
 Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
   const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint();
   const fs::path before = fs::path(a.run) / "checkpoints" / name;
@@ -105,8 +106,8 @@ void require_effect_of_steps(const LoadedExperiment& experiment, const Model& mo
   } catch (const Error&) {  // then the number counts
     return;
   }
-  fail_at(asked->location(), text("another option of the sampler decides the number of steps, ", taken,
-                                  " whatever this says; change that one: ", to_json(experiment.options.sampler.table)));
+  fail_at(asked->location(), text("another option of the sampler sets the number of steps to ", taken,
+                                  "; change that one: ", to_json(experiment.options.sampler.table)));
 }
 
 /// All that decides what the images are.

@@ -32,11 +32,11 @@ constexpr const char* kUsage = R"(usage: casdm sweep SWEEP.toml [--dry-run] [--j
        casdm sweep SWEEP.toml --print | --slurm
        casdm sweep SWEEP.toml --cell NAME
 
-Trains every arm of a sweep with every seed, each as an ordinary run in a process of its own, and
+Trains every arm of a sweep with every seed, each as an ordinary run in its own process, and
 compares them: means over seeds, and paired differences to the baseline with their intervals. First
 it prints the plan with the time that a short pilot of each arm suggests; --dry-run stops there.
 
-Ctrl-C and SIGTERM stop it in order. The same command goes on: complete runs are kept, started ones
+Ctrl-C and SIGTERM stop it cleanly. The same command continues: complete runs are kept, started ones
 are resumed bit for bit, failed ones tried again. The result is in DIR/NAME of the file: results.csv,
 results.json, results.md, results.tex and report.html. Exit status 1: a run failed, or it was
 stopped.
@@ -60,18 +60,18 @@ struct SweepArguments {
 
 po::options_description described(SweepArguments& a) {
   po::options_description options("options");
-  options.add_options()("file", po::value(&a.file), "the sweep file (also as the first word)")(
+  options.add_options()("file", po::value(&a.file), "the sweep file (also as the first argument)")(
       "dry-run", po::bool_switch(&a.dry_run), "print the plan and stop")(
       "no-pilot", po::bool_switch(&a.no_pilot), "plan without a pilot, and so without an estimate of the time")(
       "jobs", whole_number("jobs", a.jobs, 1, 1024), "runs at a time; they share the CPUs; default: 1")(
       "set", po::value(&a.overrides)->composing()->value_name("KEY=VALUE"), "set one key in every run; repeatable")(
-      "plugin", po::value(&a.plugins)->composing()->value_name("FILE"), "a plugin library to use besides those found")(
+      "plugin", po::value(&a.plugins)->composing()->value_name("FILE"), "an additional plugin library")(
       "measure", po::value(&a.patterns)->composing()->value_name("PATTERN"),
       "numbers to show, such as 'loss.*'; repeatable; see `casdm compare --help`")(
-      "print", po::bool_switch(&a.print), "print one command a line for each run that is not complete")(
+      "print", po::bool_switch(&a.print), "print a command for each incomplete run, one per line")(
       "slurm", po::bool_switch(&a.slurm), "print a job array script for Slurm; --jobs limits how many run at a time")(
-      "cell", po::value(&a.cell)->value_name("NAME"), "train this one run alone, as --print and --slurm have it")(
-      "json", po::bool_switch(&a.json), "print the results as JSON, as results.json has them");
+      "cell", po::value(&a.cell)->value_name("NAME"), "train only this run; --print and --slurm use it")(
+      "json", po::bool_switch(&a.json), "print the results as JSON, like results.json");
   return options;
 }
 
@@ -97,7 +97,7 @@ class Catalogs {
   std::map<std::vector<fs::path>, PluginCatalog> catalogs_;
 };
 
-/// The words that make the same sweep again.
+/// The arguments that run the same sweep again.
 std::vector<std::string> repeated(const SweepArguments& a) {
   std::vector<std::string> command{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
   for (const std::string& setting : a.overrides) command.insert(command.end(), {"--set", setting});
@@ -140,7 +140,7 @@ std::string slurm_script(const Sweep& sweep, const SweepArguments& a) {
   const std::string here = fs::current_path().string();
   return text("#!/bin/bash\n#SBATCH --job-name=", shell_word(sweep.name), "\n#SBATCH --array=0-", cells.size() - 1,
               a.jobs ? text("%", *a.jobs) : "", "\n#SBATCH --requeue\n",
-              "# Two minutes before the time is up the run saves its state; submitted again, it goes on.\n",
+              "# Two minutes before the time is up the run saves its state; it continues when submitted again.\n",
               "#SBATCH --signal=B:TERM@120\nset -eu\ncd ", shell_word(here), "\ncells=(", join(names, " "), ")\nexec ",
               shell_line(repeated(a)), " --cell \"${cells[$SLURM_ARRAY_TASK_ID]}\"\n");
 }
@@ -205,7 +205,7 @@ int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
   write_file(page_of(sweep), report_of(sweep.folder));
   std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "
             << page_of(sweep).string() << "\n";
-  if (end.is_stopped) std::cerr << "stopped; the same command goes on\n";
+  if (end.is_stopped) std::cerr << "stopped; the same command continues\n";
   if (end.failed > 0) std::cerr << end.failed << (end.failed == 1 ? " run" : " runs") << " failed; see above\n";
   return end.is_stopped || end.failed > 0 ? 1 : 0;
 }
@@ -215,7 +215,7 @@ void check(const SweepArguments& a) {
   const int modes = int{a.dry_run} + int{a.print} + int{a.slurm} + int{!a.cell.empty()};
   if (modes > 1) throw ConfigError("sweep: --dry-run, --print, --slurm and --cell exclude each other");
   if (a.json && modes > 0) {
-    throw ConfigError("sweep: --json is of the results, which --dry-run, --print, --slurm and --cell do not print");
+    throw ConfigError("sweep: --json prints the results, which --dry-run, --print, --slurm and --cell do not have");
   }
 }
 

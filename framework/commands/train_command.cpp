@@ -50,7 +50,7 @@ constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]...
        casdm train --resume RUN [--set KEY=VALUE]...
 
 Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
-checkpoint, with the experiment as it was and what --set changes in it from then on. Ctrl-C,
+checkpoint, with the same experiment and, from then on, the changes of --set. Ctrl-C,
 SIGTERM, SIGHUP and SIGUSR1 finish the step (or leave it between two of train.accumulate's
 parts), save a checkpoint and exit with 0. Under torchrun, mpirun or srun all processes train one run.
 
@@ -61,7 +61,7 @@ parts), save a checkpoint and exit with 0. Under torchrun, mpirun or srun all pr
 
 po::options_description described(TrainArguments& arguments) {
   po::options_description options("options");
-  options.add_options()("config", po::value(&arguments.config), "the experiment file (also as the first word)")(
+  options.add_options()("config", po::value(&arguments.config), "the experiment file (also as the first argument)")(
       "set", po::value(&arguments.overrides)->composing(), "set one key of the experiment: train.batch_size=8")(
       "resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")(
       "plugin", po::value(&arguments.plugins)->composing(), "an additional plugin library")(
@@ -70,9 +70,9 @@ po::options_description described(TrainArguments& arguments) {
       "overwrite", po::bool_switch(&arguments.overwrite),
       "remove the run folder of this name first, if it holds nothing but a run")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
-      "continue although a plugin was rebuilt since the checkpoint was saved")(
+      "continue even if a plugin was rebuilt since the checkpoint was saved")(
       "allow-other-data", po::bool_switch(&arguments.allow_other_data),
-      "continue although the data set is not the one that the checkpoint was trained on");
+      "continue even if the data set is not the one the checkpoint was trained on");
   return options;
 }
 
@@ -88,7 +88,7 @@ void check(const TrainArguments& arguments) {
   }
   if (!is_resume && (arguments.allow_rebuilt || arguments.allow_other_data)) {
     throw ConfigError(text("train: ", arguments.allow_rebuilt ? "--allow-rebuilt" : "--allow-other-data",
-                           " is for --resume and means nothing for a new run"));
+                           " is for --resume, not for a new run"));
   }
 }
 
@@ -150,7 +150,7 @@ void overwrite_run(const LoadedExperiment& experiment, const fs::path& folder) {
   for (const auto& [path, location] : paths_read(experiment.resolved, experiment.host->catalog())) {
     if (!is_inside(path, folder)) continue;
     fail_at(location,
-            text(quoted(path), " is of the run that --overwrite removes; choose another run.name, or copy it ",
+            text(quoted(path), " belongs to the run that --overwrite removes; choose another run.name, or copy it ",
                  "elsewhere"));
   }
   compose(experiment);
@@ -167,7 +167,7 @@ int start_run(const TrainArguments& arguments, World& world) {
   if (!fs::exists(folder / "config.toml")) refuse_inside_run("train", folder);
   if (arguments.dry_run) {
     const std::string components = compose(experiment);
-    std::cout << experiment.options.run.name << ": everything fits together\n" << components;
+    std::cout << experiment.options.run.name << ": the experiment is consistent\n" << components;
     return 0;
   }
   require_precision(select_device(experiment.options.run).device, experiment.options.run.precision);

@@ -52,7 +52,7 @@ void check_output(const WeightsOutput& output, const std::string& file, const st
   std::error_code failure;
   const std::string name = quoted(output.path.string());
   if (!output.input.empty() && fs::equivalent(output.path, output.input, failure)) {
-    throw ConfigError(text(output.command, ": ", name, " is what is read; choose another name with --out"));
+    throw ConfigError(text(output.command, ": ", name, " is the input; choose another name with --out"));
   }
   if (!fs::exists(fs::symlink_status(output.path, failure))) return;
   if (!output.overwrite) {

@@ -196,7 +196,7 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
         const auto known = run.record.lacking.find(name);
         if (known != run.record.lacking.end()) by_reason[known->second].push_back(name);
         if (known == run.record.lacking.end() && of_arm.contains(name))
-          by_reason["it holds none, though other runs of the arm do"].push_back(name);
+          by_reason["it has none, although other runs of the arm do"].push_back(name);
       }
       for (auto& [reason, names] : by_reason) {
         const std::size_t rest = names.size() - std::min(names.size(), kShown);
@@ -242,7 +242,7 @@ std::vector<std::string> unlike(const Comparison& comparison) {
       is_of_all = is_of_all && count == all[score];
       parts.push_back(text(name, " (", join(arms, ", "), ")"));
     }
-    if (!is_of_all) lines.push_back(text("measured otherwise, so not compared with each other: ", join(parts, "; ")));
+    if (!is_of_all) lines.push_back(text("measured differently, so not compared with each other: ", join(parts, "; ")));
   }
   return lines;
 }
@@ -329,7 +329,7 @@ std::vector<std::string> remarks(const Comparison& comparison, const std::vector
         text("the runs have seen different numbers of images, from ", *lengths.begin(), " to ", *lengths.rbegin()));
   }
   if (fewest < 2) {
-    lines.emplace_back("an arm with fewer than two seeds has no interval: nothing says how sure its numbers are");
+    lines.emplace_back("an arm with fewer than two seeds has no interval: the uncertainty of its numbers is unknown");
   } else if (fewest < kFewSeeds) {
     lines.push_back(text("an interval over two seeds is ", significant(student_t_quantile(0.975, 1)),
                          " standard errors wide on each side; a third seed makes that ",

@@ -122,7 +122,7 @@ void add_records(RunRecord& run, const std::vector<Value>& records) {
     try {
       add_record(run, record);
     } catch (const Error& error) {
-      run.warnings.push_back(text("an evaluation is not taken: ", error.what()));
+      run.warnings.push_back(text("an evaluation is ignored: ", error.what()));
     }
   }
 }
@@ -150,7 +150,7 @@ void add_evaluations(const fs::path& folder, RunRecord& run) {
   try {
     add_logged(folder, run);
   } catch (const Error& error) {
-    run.warnings.push_back(text("an evaluation in the log is not taken: ", error.what()));
+    run.warnings.push_back(text("an evaluation in the log is ignored: ", error.what()));
   }
   tell_apart({&run});
 }

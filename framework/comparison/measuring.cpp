@@ -47,24 +47,24 @@ bool is_option(const std::string& key) { return key.find('.') != std::string::np
 /// "sampler" of its options and of the number of steps that they give.
 std::string group_of(const std::string& key) { return key == "steps" ? "sampler" : key.substr(0, key.find('.')); }
 
-/// What tells scores apart in one setting, in the order of `scores`.
-std::vector<std::string> words_of(const std::string& key, const std::vector<Measure*>& scores) {
+/// What distinguishes scores in one setting, in the order of `scores`.
+std::vector<std::string> labels_of(const std::string& key, const std::vector<Measure*>& scores) {
   std::set<std::string> asked_for;
   for (const Measure* score : scores) {
     if (!score->measuring.is_own(key)) asked_for.insert(score->measuring.of(key));
   }
-  std::vector<std::string> words;
+  std::vector<std::string> labels;
   std::set<std::string> own;
   for (const Measure* score : scores) {
     const std::string& value = score->measuring.of(key);
-    words.push_back(value);
+    labels.push_back(value);
     if (!asked_for.contains(value)) own.insert(value);
   }
-  if (own.size() < 2) return words;
-  for (std::string& value : words) {
+  if (own.size() < 2) return labels;
+  for (std::string& value : labels) {
     if (!asked_for.contains(value)) value = "own";
   }
-  return words;
+  return labels;
 }
 
 /// A reference may have several names, such as two paths.
@@ -85,21 +85,21 @@ void tell_apart(const std::vector<Measure*>& scores) {
     for (const auto& [key, value] : score->measuring.settings) keys.insert(key);
   }
   // By groups of settings: an option that tells nothing apart beyond those before it is not named.
-  std::map<std::string, std::vector<std::string>> told;
+  std::map<std::string, std::vector<std::string>> labels_before;
   for (const bool of_options : {false, true}) {
     for (const std::string& key : keys) {
       if (is_option(key) != of_options) continue;
-      const std::vector<std::string> words = words_of(key, scores);
-      std::vector<std::string>& before = told.try_emplace(group_of(key), scores.size()).first->second;
+      const std::vector<std::string> labels = labels_of(key, scores);
+      std::vector<std::string>& before = labels_before.try_emplace(group_of(key), scores.size()).first->second;
       std::vector<std::string> after = before;
-      for (std::size_t i = 0; i < words.size(); ++i) after[i] += text('\n', words[i]);
+      for (std::size_t i = 0; i < labels.size(); ++i) after[i] += text('\n', labels[i]);
       const auto kinds = [](const std::vector<std::string>& all) {
         return std::set<std::string>(all.begin(), all.end()).size();
       };
-      if (kinds(of_options ? after : words) == (of_options ? kinds(before) : 1)) continue;
+      if (kinds(of_options ? after : labels) == (of_options ? kinds(before) : 1)) continue;
       before = std::move(after);
-      for (std::size_t i = 0; i < words.size(); ++i) {
-        if (!words[i].empty()) scores[i]->name += text(' ', key, '=', words[i]);
+      for (std::size_t i = 0; i < labels.size(); ++i) {
+        if (!labels[i].empty()) scores[i]->name += text(' ', key, '=', labels[i]);
       }
     }
   }

@@ -53,7 +53,7 @@ std::string log_of(const fs::path& folder) {
 
 /// Adds the finite numbers in `value`, at any depth: "loss.eps" of {"loss": {"eps": {"mean": ...}}}.
 void add_numbers(const Value& value, const std::string& name, Better better, RunRecord& run) {
-  if (value.is_null()) run.lacking[name] = "no image at the end of the log is of it";
+  if (value.is_null()) run.lacking[name] = "no image counted in the last line of the log";
   if (value.is_number() && std::isfinite(value.as_number())) run.measures.push_back({name, value.as_number(), better});
   if (value.is_number() && !std::isfinite(value.as_number())) run.lacking[name] = text("it is ", value.as_number());
   if (value.is_array()) {

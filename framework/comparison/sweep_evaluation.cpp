@@ -40,12 +40,12 @@ bool is_in(const std::vector<std::string>& names, const std::string& name) {
 struct Option {
   std::string name;
   std::string value;
-  std::size_t index = 0;  ///< of its first word
+  std::size_t index = 0;  ///< of its first argument
 };
 
 std::string why_not(const std::string& name) {
   if (is_in(kOfTheUser, name)) {
-    return text(quoted(name), " cannot stand in a sweep file",
+    return text(quoted(name), " is not allowed in a sweep file",
                 name == "--plugin" ? "; give it to the command: casdm sweep --plugin FILE" : "");
   }
   std::vector<std::string> known = kWithValue;
@@ -55,7 +55,7 @@ std::string why_not(const std::string& name) {
               near.empty() ? "; `casdm evaluate --help` lists them" : text("; did you mean '", near.front(), "'?"));
 }
 
-/// The options in `words`. `fail(index, why)` is called where a word is none.
+/// The options in `arguments`. Calls `fail(index, why)` for an argument that is not an option.
 template <class Fail>
 std::vector<Option> options_in(const std::vector<std::string>& arguments, const Fail& fail) {
   std::vector<Option> options;
@@ -80,10 +80,6 @@ std::vector<Option> options_in(const std::vector<std::string>& arguments, const 
   return options;
 }
 
-}  // namespace
-
-namespace {
-
 /// The path `value` from the folder of the sweep file.
 fs::path path_of(const std::string& value, const fs::path& file) {
   return (fs::absolute(file).parent_path() / value).lexically_normal();
@@ -94,7 +90,7 @@ std::string why_no_value(const Option& option, const fs::path& file) {
   std::error_code ignored;
   if (is_in(kPaths, option.name)) {
     const fs::path path = path_of(option.value, file);
-    return fs::exists(path, ignored) ? "" : text("there is no ", quoted(shorter(path).string()));
+    return fs::exists(path, ignored) ? "" : text(quoted(shorter(path).string()), " does not exist");
   }
   const bool is_from_zero = is_in({"--seed", "--label"}, option.name);
   if (!is_from_zero && !is_in({"--num", "--batch", "--nearest"}, option.name)) return "";
@@ -207,7 +203,7 @@ void check_evaluated_arms(const Sweep& sweep, const Value& document,
       }
     }
   } catch (const ConfigError& error) {
-    fail_at(document.find("evaluate")->location(), text("an evaluation", arm, " cannot be done so: ", error.what()));
+    fail_at(document.find("evaluate")->location(), text("an evaluation", arm, " is not possible: ", error.what()));
   }
 }
 
@@ -216,8 +212,8 @@ std::vector<std::string> evaluation_words(const Sweep& sweep) {
   for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
     if (!is_in(kPaths, option.name)) continue;
     const std::string path = path_of(option.value, sweep.file).string();
-    const bool is_one_word = arguments[option.index].find('=') != std::string::npos;
-    arguments[option.index + (is_one_word ? 0 : 1)] = is_one_word ? text(option.name, '=', path) : path;
+    const bool is_joined = arguments[option.index].find('=') != std::string::npos;
+    arguments[option.index + (is_joined ? 0 : 1)] = is_joined ? text(option.name, '=', path) : path;
   }
   return arguments;
 }

@@ -48,8 +48,8 @@ void SweepOptions::describe(Schema<SweepOptions>& s) {
   s.option("baseline", &SweepOptions::baseline, "The arm that the others are compared with; empty: the first.");
   s.option("directory", &SweepOptions::directory, "Folder of the sweep's folder; relative to the working directory.");
   s.option("evaluate", &SweepOptions::evaluate,
-           "Evaluate each run when it is trained, with these options of the command `evaluate` that choose how; "
-           "left out: not at all.")
+           "Evaluate each run when it is trained, with these options of `casdm evaluate`; "
+           "left out: no evaluation.")
       .example(Value::Array{"--num", "1000"});
   s.option("arms", &SweepOptions::arms, "What is compared, one table each.").required();
   s.option("grid", &SweepOptions::grid, "Every arm is trained at every combination of these, one table for each key.");
@@ -61,7 +61,7 @@ constexpr std::size_t kMostCells = 1000;
 constexpr std::size_t kLongestPart = 60;  // of a value in a folder's name
 constexpr const char* kArms = "arms";
 
-Location place_of(const Value* value, const Value& fallback) {
+Location location_of(const Value* value, const Value& fallback) {
   return value == nullptr ? fallback.location() : value->location();
 }
 
@@ -201,7 +201,7 @@ class Composer {
     try {
       return checked_experiment(experiment, schema_of<Experiment>(), catalog_of_(experiment));
     } catch (const ConfigError& error) {
-      throw ConfigError(text("the arm '", arm, "' (", to_string(place), ") does not compose: ", error.what()));
+      throw ConfigError(text("the arm '", arm, "' (", to_string(place), ") cannot be composed: ", error.what()));
     }
   }
 
@@ -216,7 +216,7 @@ class Composer {
 void check(const SweepOptions& options, const Value& document) {
   Problems problems;
   const auto add = [&](const std::string& key, const std::string& message) {
-    problems.add(place_of(find_path(document, key), document), message);
+    problems.add(location_of(find_path(document, key), document), message);
   };
   if (options.base.empty()) add("base", "expected at least one experiment file");
   if (options.seeds.empty()) add("seeds", "expected at least one seed");

@@ -382,7 +382,7 @@ SweepLock::SweepLock(const fs::path& folder, Kind kind) {
   const int operation = kind == Kind::of_a_cell ? LOCK_SH : LOCK_EX;
   if (::flock(descriptor_, operation | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);
-  throw Error(text("another `casdm sweep` works in ", folder.string(), ". Wait until it ends, or end it"));
+  throw Error(text("another `casdm sweep` is working in ", folder.string(), ". Wait until it ends, or end it"));
 }
 
 SweepLock::~SweepLock() { ::close(descriptor_); }

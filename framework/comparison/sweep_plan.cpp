@@ -72,7 +72,8 @@ std::string text_of(const Sweep& sweep, const SweepPlan& plan, std::int64_t jobs
                     std::to_string(complete), short_number(images),
                     pilot.parameters > 0 ? short_number(pilot.parameters) : "", rate > 0 ? short_count(rate) : "",
                     each});
-    if (!pilot.problem.empty()) problems += text("\n", sweep.points[i].name, " does not train: ", pilot.problem, "\n");
+    if (!pilot.problem.empty())
+      problems += text("\n", sweep.points[i].name, " cannot be trained: ", pilot.problem, "\n");
   }
   std::string result = text("sweep ", sweep.name, ": ", counted(sweep.points.size(), "arm", "arms"), ", ",
                             counted(sweep.cells.size(), "run", "runs"), " in ", sweep.folder.string(), "\n\n",

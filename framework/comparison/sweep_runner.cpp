@@ -163,7 +163,7 @@ class Runner {
 
   void stop() {
     is_asked_ = true;
-    progress_.say("stopping: every run saves its state; once more ends them at once");
+    progress_.say("stopping: every run saves its state; stop again to end them at once");
     for (const Job& job : jobs_) job.process->ask_to_end();
   }
 

@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* kCaption =
     "Means over seeds with their intervals of 95 % (Student's t). Differences are taken at equal seeds; an interval "
-    "that does not contain 0 says that the arms differ, though of 20 comparisons without any effect one says so too.";
+    "that does not contain 0 says that the arms differ, although one in 20 comparisons without any effect does so by "
+    "chance.";
 
 constexpr int kDigits = 4;
 
@@ -50,7 +51,7 @@ bool is_number(std::string_view cell) {
 
 std::string csv_cell(const std::string& written) {
   std::string cell = printable(written);
-  // To a spreadsheet such words are a formula.
+  // A spreadsheet would read this as a formula.
   if (!cell.empty() && std::string_view("=+-@\t\r").find(cell[0]) != std::string_view::npos && !is_number(cell)) {
     cell.insert(0, 1, '\'');
   }
@@ -221,8 +222,8 @@ std::vector<std::string> findings(const Comparison& comparison, const std::vecto
     std::vector<std::string> parts;
     if (!better.empty()) parts.push_back("better in " + join(better, ", "));
     if (!worse.empty()) parts.push_back("worse in " + join(worse, ", "));
-    if (!alike.empty()) parts.push_back("not told apart in " + join(alike, ", "));
-    if (!unsure.empty()) parts.push_back("one seed says nothing in " + join(unsure, ", "));
+    if (!alike.empty()) parts.push_back("no clear difference in " + join(alike, ", "));
+    if (!unsure.empty()) parts.push_back("one seed is not enough in " + join(unsure, ", "));
     if (parts.empty()) continue;
     lines.push_back(text(comparison.arms[i].name, " beside ", comparison.arms[comparison.arms[i].baseline].name, ": ",
                          join(parts, "; ")));

@@ -111,7 +111,7 @@ std::vector<NamedModule> checked_modules(const Component<CascadeHead>& head) {
   std::set<std::string> names;
   for (NamedModule& module : modules) {
     if (!is_plain(module.name)) {
-      head.fail("a module's name holds something else than letters, digits, '_' and '-', or is empty or too long");
+      head.fail("a module's name has characters other than letters, digits, '_' and '-', or is empty or too long");
     }
     if (!names.insert(module.name).second) head.fail(text("two modules are named '", module.name, "'"));
     if (module.module == nullptr) head.fail(text("module '", module.name, "' is null"));
@@ -150,7 +150,7 @@ void check_losses(const Component<CascadeHead>& head, const Losses& losses, cons
                   const std::vector<NamedModule>& modules) {
   std::set<std::string> names;
   const auto check_name = [&](const std::string& name, const char* what) {
-    if (!is_printable(name)) head.fail(text("a ", what, " has a name that is empty, too long, or holds a blank"));
+    if (!is_printable(name)) head.fail(text("a ", what, " has a name that is empty, too long, or contains a blank"));
     if (!names.insert(text(what, ' ', name)).second) head.fail(text("two ", what, "s are named '", name, "'"));
   };
   for (const LossTerm& term : losses.terms) {
@@ -212,8 +212,9 @@ std::shared_ptr<Dataset> checked_dataset(const Component<Dataset>& component) {
   std::set<std::string> names;
   for (const ExtraInfo& extra : dataset->extras()) {
     const std::string what = text("the extra ", quoted(extra.name), " of extras() ");
-    if (!is_plain(extra.name)) component.fail(what + "has a name of other than letters, digits, '_' and '-'");
-    if (!names.insert(extra.name).second) component.fail(what + "is there twice");
+    if (!is_plain(extra.name))
+      component.fail(what + "has a name with characters other than letters, digits, '_' and '-'");
+    if (!names.insert(extra.name).second) component.fail(what + "appears twice");
     if (extra.is_image && (extra.is_integer || extra.shape.size() != 3)) {
       component.fail(what + "is an image without [C, H, W] of float32");
     }

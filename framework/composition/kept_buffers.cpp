@@ -37,14 +37,13 @@ std::string fault_of_handles(const NamedTensors& tensors, const NamedTensors& ag
     if (const std::string fault = fault_of_handle(name, tensor); !fault.empty()) return fault;
     if (!names.insert(name).second) return text("two tensors are named '", name, "'");
   }
-  if (again.size() != tensors.size()) return "it names other tensors when it is asked again";
+  if (again.size() != tensors.size()) return "it lists different tensors when asked again";
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const auto& [name, tensor] = tensors[i];
     const bool is_same = again[i].first == name && again[i].second.defined() &&
                          again[i].second.data_ptr() == tensor.data_ptr() && again[i].second.sizes() == tensor.sizes();
     if (is_same) continue;
-    return text("its tensor ", quoted(name),
-                " is another one each time it is asked, such as a copy: what a checkpoint ",
+    return text("its tensor ", quoted(name), " is a different one at each call, such as a copy: what a checkpoint ",
                 "restores would be lost. Return the tensor that it computes with");
   }
   return "";

@@ -5,7 +5,7 @@
 namespace casdm {
 
 std::string memory_advice(const Experiment& options) {
-  std::string result = text(". What needs less: a smaller train.batch_size (", options.train.batch_size,
+  std::string result = text(". To need less, use a smaller train.batch_size (", options.train.batch_size,
                             ") or data.image_size (", options.data.image_size, "), a larger train.accumulate (",
                             options.train.accumulate, "; a batch is computed in as many parts), smaller networks");
   if (!is_half(options.run.precision)) {

@@ -35,7 +35,7 @@ std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {
   const DataOptions& data = experiment.options.data;
   std::shared_ptr<Dataset> dataset = checked_dataset(
       experiment.host->create<Dataset>(data.dataset, {ImageShape::square(data.channels, data.image_size)}));
-  if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' holds no image"));
+  if (dataset->size() < 1) throw ConfigError(text("data: the data set '", data.dataset.type, "' has no images"));
   if (data.use_labels && dataset->num_classes() < 1) {
     throw ConfigError(text("data.use_labels: the data set '", data.dataset.type,
                            "' has no labels. Does it have an option ",

@@ -110,7 +110,7 @@ bool is_void(const OptionCondition& condition, const Value& other, const OptionS
 std::string says_void(const OptionCondition& condition, const Value& other) {
   std::vector<std::string> needed;
   for (const Value& value : condition.values) needed.push_back(to_toml_value(value));
-  return text("it does nothing beside ", condition.option, " = ", to_toml_value(other),
+  return text("it has no effect with ", condition.option, " = ", to_toml_value(other),
               condition.is_excluded ? "" : text(", only with ", join(needed, " or ")), "; leave it out, or change ",
               condition.option);
 }
@@ -131,7 +131,7 @@ bool is_name_of_metric(const std::string& name) {
          std::none_of(name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
 }
 
-/// The sum of the whole numbers in `words`.
+/// The sum of the whole numbers in `list`.
 double sum_of_numbers(const std::string& list) {
   double sum = 0;
   for (std::size_t i = 0; i < list.size();) {
@@ -212,8 +212,7 @@ class CrossChecks {
   void noise_range(const MetricOptions& metric, const std::string& path) const {
     if (metric.noise_range.has_value() != metric.noise_unit.has_value()) {
       if (metric.noise_unit) {
-        problem(path + ".noise_unit",
-                "it is the unit of noise_range, which is not there; add noise_range = [low, high]");
+        problem(path + ".noise_unit", "it is the unit of noise_range, which is missing; add noise_range = [low, high]");
       } else {
         problem(path + ".noise_range",
                 "its unit is missing; add noise_unit = \"flow_time\", \"log_snr\" or \"t_fraction\"");
@@ -254,9 +253,10 @@ class CrossChecks {
       }
     }
     if (options_.ema.snapshot_every_images > 0 && widths.empty()) {
-      problem("ema.snapshot_every_images",
-              "snapshots are of averages with sigma_rel, and there is none; add two, such as [[ema.also]] name = "
-              "\"p05\" sigma_rel = 0.05 and [[ema.also]] name = \"p10\" sigma_rel = 0.1");
+      problem(
+          "ema.snapshot_every_images",
+          "snapshots are taken of averages with sigma_rel, and there are none; add two, such as [[ema.also]] name = "
+          "\"p05\" sigma_rel = 0.05 and [[ema.also]] name = \"p10\" sigma_rel = 0.1");
     }
   }
 
@@ -375,7 +375,7 @@ void check_before_training(const Value& experiment, const ComponentCatalog& cata
     if (!error && fs::is_symlink(path, ignored)) {
       const std::string target = fs::read_symlink(path, ignored).string();
       problems.add(location, text(quoted(path, kLongestPathShown), " is a link to ", quoted(target, kLongestPathShown),
-                                  ", where nothing is"));
+                                  ", which does not exist"));
       continue;
     }
     const std::string why = error ? text("cannot be looked at: ", error.message()) : "does not exist";

@@ -13,7 +13,7 @@ void JudgeOptions::describe(Schema<JudgeOptions>& s) {
   s.flatten_component(&JudgeOptions::extractor, "feature_extractor");
   s.option("name", &JudgeOptions::name,
            "Name in tables, logs and JSON; empty: the component's name, and the feature's where it is not the first.");
-  s.option("feature", &JudgeOptions::feature, "Which of the extractor's features is compared; empty: its first.");
+  s.option("feature", &JudgeOptions::feature, "Which feature of the extractor to compare; empty: the first one.");
   s.option("metrics", &JudgeOptions::metrics,
            "What is computed from the features, one table each; none: the recommended metrics.");
 }

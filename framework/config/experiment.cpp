@@ -16,15 +16,16 @@ constexpr std::int64_t kMostTrainingImages = 999'000'000'000;
 
 void RunOptions::describe(Schema<RunOptions>& s) {
   s.option("name", &RunOptions::name, "Name of the run, and of its folder in `directory`.").file_name();
-  s.option("seed", &RunOptions::seed, "Every draw of the run is a function of this, the step and the draw's purpose.")
+  s.option("seed", &RunOptions::seed,
+           "Every draw of the run is a function of this, the image's position in the run and the draw's purpose.")
       .at_least(0);
   s.option("device", &RunOptions::device,
-           "Where to compute: `cpu`, `cuda`, `cuda:1`, or `auto`, which takes CUDA where a device is present.")
+           "Where to compute: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if a device is present, else the CPU.")
       .matching("auto|cpu|cuda(:[0-9]+)?");
   s.option("precision", &RunOptions::precision,
            "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.");
   s.option("deterministic", &RunOptions::deterministic,
-           "On CUDA, kernels that give the same bits each time; false takes the fastest.");
+           "On CUDA, use kernels that give the same bits each time; false uses the fastest.");
   s.option("threads", &RunOptions::threads,
            "Threads of one CPU operation; 0: one per CPU that other processes leave free.")
       .range(0, 1024);
@@ -75,15 +76,14 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
       .at_least(0)
       .in_unit("images");
   s.option("until_images", &MetricOptions::until_images,
-           "The metric ends after this many images, and is neither computed nor recorded after; 0: never.")
+           "The metric ends after this many images and is then neither computed nor recorded; 0: never.")
       .at_least(0)
       .in_unit("images");
-  s.option("every", &MetricOptions::every,
-           "The metric is computed in every nth step alone, there with n times its weight.")
+  s.option("every", &MetricOptions::every, "Compute the metric only every nth step, with n times its weight.")
       .range(1, 1 << 20)
       .in_unit("steps");
   s.option("share", &MetricOptions::share,
-           "Part of the images, drawn at random, that the metric is computed for. They count for all.")
+           "Fraction of the images, drawn at random, that the metric is computed for. They count for all.")
       .greater_than(0)
       .maximum = 1;
   s.option("normalise", &MetricOptions::normalise,
@@ -95,10 +95,10 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
       "`squared_error`: each image's gradient at the prediction is made as long as that of the mean squared error, "
       "so that `weight` is their ratio. Costs one more backward pass through the metric.");
   s.option("crop", &MetricOptions::crop,
-           "Both images are cut to this size at one random place before all else; 0: they are whole.")
+           "Crop both images to this size at the same random place, before anything else; 0: no crop.")
       .range(0, 4096)
       .in_unit("px");
-  s.option("resize", &MetricOptions::resize, "Resize both images bilinearly to this before the metric; 0: as they are.")
+  s.option("resize", &MetricOptions::resize, "Resize both images bilinearly to this before the metric; 0: no resize.")
       .range(0, 4096)
       .in_unit("px");
   s.option("input_range", &MetricOptions::input_range, "Range that [-1, 1] is mapped to before the metric.");
@@ -109,7 +109,7 @@ void TrainOptions::describe(Schema<TrainOptions>& s) {
       .range(1, 1 << 20)
       .in_unit("images");
   s.option("accumulate", &TrainOptions::accumulate,
-           "Parts a batch is computed in; their gradients add up to the batch's.")
+           "Number of parts a batch is computed in; their gradients add up to the batch's.")
       .range(1, 1 << 16);
   s.option("total_images", &TrainOptions::total_images, "Length of the training.")
       .range(1, kMostTrainingImages)
@@ -128,7 +128,7 @@ void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
            "`inverse_sqrt` 1 / sqrt(images / reference_images) from there on (Karras et al. 2024); `wsd` constant and "
            "at the end down over decay_images (Hu et al. 2024).");
   s.option("decay_images", &OptimizerOptions::decay_images,
-           "The learning rate of `wsd` falls over so many images; 0: a fifth of the training.")
+           "The learning rate of `wsd` falls over this many images; 0: a fifth of the training.")
       .at_least(0)
       .at_most("train.total_images")
       .in_unit("images");
@@ -177,7 +177,7 @@ void LogOptions::describe(Schema<LogOptions>& s) {
       .at_least(1)
       .in_unit("images");
   s.option("grad_norms_every_images", &LogOptions::grad_norms_every_images,
-           "The gradient norm of each loss term alone this often, and at the end, at the price of a backward pass for "
+           "The gradient norm of each loss term alone this often, and at the end, at the cost of a backward pass for "
            "each; 0: never.")
       .at_least(0)
       .in_unit("images");
@@ -197,7 +197,7 @@ void CheckpointOptions::describe(Schema<CheckpointOptions>& s) {
 void InitOptions::describe(Schema<InitOptions>& s) {
   s.option("module", &InitOptions::module, "A module of the head: the name of its table under [head].").required();
   s.option("from", &InitOptions::from, "A run folder (its newest EMA weights) or a safetensors file.").required();
-  s.option("freeze", &InitOptions::freeze, "Keep the module as it is: train the others on top of it.");
+  s.option("freeze", &InitOptions::freeze, "Do not train the module; train the others on top of it.");
 }
 
 void UsedPlugin::describe(Schema<UsedPlugin>& s) {
@@ -233,10 +233,10 @@ void Experiment::describe(Schema<Experiment>& s) {
       .required();
   s.option("guidance", &Experiment::guidance, "How strongly samples follow their class labels.");
   s.option("train", &Experiment::train, "Length and batch of the training.");
-  OptionSpec& optimizer = s.option("optimizer", &Experiment::optimizer,
-                                   "How the weights follow their gradients, the learning rate and gradient clipping.");
+  OptionSpec& optimizer =
+      s.option("optimizer", &Experiment::optimizer, "The optimizer, its learning rate and gradient clipping.");
   OptionSpec of_module = named_tables(optimizer, "MODULE",
-                                      "What is different for one module of the head, such as [optimizer.phi]: keys of "
+                                      "Overrides for one module of the head, such as [optimizer.phi]: keys of "
                                       "this table but `grouping`, and of the optimizer; `type` chooses another.");
   std::erase_if(of_module.fields, [](const OptionSpec& field) { return field.name == "grouping"; });
   optimizer.fields.push_back(std::move(of_module));
@@ -246,7 +246,7 @@ void Experiment::describe(Schema<Experiment>& s) {
   declare_tensorboard(log);
   s.option("checkpoint", &Experiment::checkpoint, "When states are saved.");
   declare_evaluate(const_cast<OptionSchema&>(s.specs()));
-  s.option("init", &Experiment::init, "Weights to start from, one table a module.");
+  s.option("init", &Experiment::init, "Weights to start from, one table per module.");
   s.option("plugins", &Experiment::plugins, "Where plugins are found.");
 }
 
@@ -261,7 +261,7 @@ void AverageOptions::describe(Schema<AverageOptions>& s) {
   s.option("sigma_rel", &AverageOptions::sigma_rel,
            "Power function of this width, as a fraction of the training so far (Karras et al. 2024).")
       .greater_than(0);
-  s.option("rampup_ratio", &AverageOptions::rampup_ratio, "See [ema]; of half_life.").at_least(0);
+  s.option("rampup_ratio", &AverageOptions::rampup_ratio, "See [ema]; limits half_life.").at_least(0);
 }
 
 void EmaOptions::describe(Schema<EmaOptions>& s) {
@@ -275,7 +275,7 @@ void EmaOptions::describe(Schema<EmaOptions>& s) {
   s.option("rampup_ratio", &EmaOptions::rampup_ratio,
            "half_life is at most this fraction of the images seen so far (Karras et al. 2022); 0: no such limit.")
       .at_least(0);
-  s.option("also", &EmaOptions::also, "More averages, one table each.");
+  s.option("also", &EmaOptions::also, "Additional averages, one table each.");
   s.option("snapshot_every_images", &EmaOptions::snapshot_every_images,
            "Snapshots of the averages with sigma_rel this often, and at the end, for `casdm ema`; 0: never.")
       .at_least(0)

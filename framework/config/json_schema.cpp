@@ -69,7 +69,7 @@ class SchemaWriter {
     Value result = plain(option);
     // What stands beside a $ref is ignored.
     if (result.find("$ref") != nullptr) result = object({{"allOf", Value::Array{std::move(result)}}});
-    // The elements of an array have no words of their own.
+    // The elements of an array have no documentation of their own.
     if (!option.doc.empty()) result.set("description", text(option.doc, " (", join(option_facts(option), "; "), ")"));
     if (!option.default_value.is_null() && option.type != OptionType::table)
       result.set("default", option.default_value);
@@ -200,7 +200,7 @@ Value json_schema(const OptionSchema& schema, const ComponentCatalog& catalog, S
   SchemaWriter writer(catalog, of);
   const Value name = object({{"type", "string"}});
   const Value include = object({{"anyOf", Value::Array{name, object({{"type", "array"}, {"items", name}})}},
-                                {"description", "Pieces merged under this file, in order; relative to it."}});
+                                {"description", "Files merged under this one, in order; paths are relative to it."}});
   Value root = writer.table(schema, {{"include", include}});
   root.set("definitions", writer.definitions());
   Value result = object({{"$schema", "http://json-schema.org/draft-04/schema#"}, {"title", title}});

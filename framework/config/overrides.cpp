@@ -9,6 +9,7 @@
 #include "framework/config/limits.h"
 #include "framework/config/merge.h"
 #include "framework/config/parse_toml.h"
+#include "framework/config/wording.h"
 
 namespace casdm {
 
@@ -21,7 +22,7 @@ struct Override {
   Value value;
 };
 
-/// As TOML, else as a bare string. What begins like a string, array or table but is none is a slip.
+/// As TOML, else as a bare string. What begins like a string, array or table but is not one is a mistake.
 Value parse_value(const std::string& written, const Location& location) {
   try {
     return parse_toml_value(written);
@@ -61,10 +62,7 @@ Override parse_override(const std::string& written, const Location& place) {
   return result;
 }
 
-std::string a_type(const Value& value) {
-  const std::string_view name = value.type_name();
-  return text(name == "integer" || name == "array" ? "an " : "a ", name);
-}
+std::string a_type(const Value& value) { return with_article(value.type_name()); }
 
 /// The element or member `part` of `parent`, made when there is none.
 Value& child(Value& parent, const KeyPart& part, const Location& location) {

@@ -47,7 +47,7 @@ class Converter {
     } else if (const auto* boolean = node.as_boolean()) {
       value = boolean->get();
     } else {
-      fail_at(location, "dates and times have no use here; for a string, put it in quotes");
+      fail_at(location, "dates and times are not supported; for a string, use quotes");
     }
     value.set_location(location);
     return value;

@@ -30,7 +30,7 @@ constexpr const char* kOfSweeps =
 constexpr const char* kNotChosen = "\nNo table of an experiment chooses a component of this kind.\n";
 constexpr const char* kOfComponents = "The options of the component that `type` names go in the same table.\n";
 
-/// Words as Markdown shows them, within a table too: what is in backquotes stays code.
+/// Text as Markdown shows it, within a table too: what is in backquotes stays code.
 std::string prose(const std::string& content) {
   std::string result;
   bool is_code = false;
@@ -131,7 +131,8 @@ class Reference {
     const OptionSpec& table = is_table_array(option) ? option.element.front() : option;
     if (is_named_tables(option)) return "a table";
     if (!table.component_kind.empty()) {
-      const std::string what = text("a table that chooses a ", link(table.component_kind), " by `type`");
+      const std::string what =
+          text("a table that chooses a component of the kind ", link(table.component_kind), " by `type`");
       return is_table_array(option) ? text("an array of tables, each ", what) : what;
     }
     return text(prose(expected(option)), option.unit.empty() ? "" : text(" [", option.unit, "]"));
@@ -183,9 +184,10 @@ class Reference {
   }
 
   std::string experiment() const {
-    std::string result = text("# The keys of an experiment\n\n", kGenerated,
-                              "\nTables of an experiment file, in the order of `casdm config init`. What is left out ",
-                              "keeps its default.\n");
+    std::string result =
+        text("# The keys of an experiment\n\n", kGenerated,
+             "\nTables of an experiment file, in the order of `casdm config init`. Keys that are left out ",
+             "keep their defaults.\n");
     for (const OptionSpec& option : schema_) {
       const bool is_element = is_table_array(option);
       const OptionSpec& table = is_element ? option.element.front() : option;

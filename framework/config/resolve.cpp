@@ -106,7 +106,7 @@ class Resolver {
     const Value chosen_by_default(is_default ? default_component(spec.component_kind) : "");
     if (is_default && *type == Value("")) type = &chosen_by_default;
     if (*type == Value("") && is_default) {
-      problems_.add(location, text("there is no ", spec.component_kind, " to take: ", available(spec.component_kind)));
+      problems_.add(location, text("there is no ", spec.component_kind, " to use: ", available(spec.component_kind)));
       return {};
     }
     if (!type->is_string()) {
@@ -208,7 +208,7 @@ class Resolver {
     Location location = table.location();
     location.key = key_path(location.key, spec.name);
     std::string what =
-        spec.component_kind.empty() ? expected(spec) : text("a table that chooses a ", spec.component_kind);
+        spec.component_kind.empty() ? expected(spec) : text("a table that chooses ", with_article(spec.component_kind));
     if (!spec.component_kind.empty()) what += text(" by `type`: ", available(spec.component_kind));
     problems_.add(location, text("missing; ", owner.empty() ? whole_ : owner, " needs it: ", what));
   }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kLineWidth = 100;
 
-/// `words` as comment lines, `hang` before all but the first.
+/// `content` as comment lines, `hang` before all but the first.
 std::string comment(const std::string& content, const std::string& hang = "") {
   std::string result;
   std::istringstream lines(wrapped(content, kLineWidth - 2 - hang.size()));
@@ -91,8 +91,8 @@ class Starter {
     if (!table.component_kind.empty()) {
       const std::string type = choose(table.component_kind, path);
       if (type.empty())
-        return text(result, comment(text("No plugin with a ", table.component_kind, " was found.")), "# ", header,
-                    "\n");
+        return text(result, comment(text("No plugin with ", with_article(table.component_kind), " was found.")), "# ",
+                    header, "\n");
       const ComponentEntry& component = catalog_.component(table.component_kind, type);
       for (const std::string& name : catalog_.names(table.component_kind)) {
         result += comment(text(name, ": ", catalog_.component(table.component_kind, name).doc), "  ");
@@ -146,10 +146,10 @@ std::string starter_experiment(const OptionSchema& schema, const ComponentCatalo
   Starter starter(catalog, chosen);
   const std::string tables = starter.keys_and_tables(schema, "", Value());
   starter.finish();
-  return "# An experiment with every key at its default; what you leave out keeps it.\n"
+  return "# An experiment with every key at its default; keys that you leave out keep it.\n"
          "# For an editor: `casdm config schema --out casdm.schema.json`, and #:schema ./casdm.schema.json as first "
          "line.\n"
-         "# Pieces can be shared: include = [\"base/data.toml\"], relative to this file, later wins.\n" +
+         "# Parts can be shared: include = [\"base/data.toml\"], relative to this file, later wins.\n" +
          tables;
 }
 

@@ -8,7 +8,7 @@ void declare_tensorboard(OptionSpec& log) {
   OptionSpec key;
   key.name = "tensorboard";
   key.type = OptionType::boolean;
-  key.doc = "Also write what the log and the grids hold as TensorBoard's event files, beside metrics.jsonl.";
+  key.doc = "Also write the log and the grids as TensorBoard event files, beside metrics.jsonl.";
   key.default_value = false;
   log.default_value.set(key.name, key.default_value);
   log.fields.push_back(std::move(key));

@@ -98,6 +98,11 @@ std::string expected(const OptionSpec& spec) {
   return text("an array of ", spec.length ? text(*spec.length, " ") : "", elements(element_of(spec)));
 }
 
+std::string with_article(std::string_view noun) {
+  const bool has_vowel = !noun.empty() && std::string_view("aeiou").find(noun.front()) != std::string_view::npos;
+  return text(has_vowel ? "an " : "a ", noun);
+}
+
 std::string got(const Value& value) {
   if (value.is_null()) return "nothing";
   if (value.is_array()) return "an array";
@@ -109,14 +114,14 @@ std::string got(const Value& value) {
     shown = shown.substr(0, end) + "...\"";
   }
   const bool is_beyond = value.is_string() && is_beyond_integers(value.as_string());
-  return text(shown, " (", value.is_integer() ? "an " : "a ", value.type_name(),
-              is_beyond ? "; integers end at 9223372036854775807" : "", ")");
+  return text(shown, " (", with_article(value.type_name()), is_beyond ? "; integers end at 9223372036854775807" : "",
+              ")");
 }
 
 std::vector<std::string> option_facts(const OptionSpec& spec) {
   const bool is_component = !spec.component_kind.empty();
   const std::string unit = spec.unit.empty() ? "" : text(" [", spec.unit, "]");
-  std::vector<std::string> facts{is_component ? text("a table with `type`, a ", spec.component_kind)
+  std::vector<std::string> facts{is_component ? text("a table with `type`, ", with_article(spec.component_kind))
                                               : text(expected(spec), unit)};
   if (spec.is_required) {
     facts.push_back("required");

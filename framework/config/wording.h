@@ -1,11 +1,12 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "casdm/options.h"
 
-/// The words in which messages, starters and `plugins inspect` speak of options.
+/// How messages, starters and `plugins inspect` describe options.
 namespace casdm {
 
 /// What a value for `spec` must be: "an integer in 1..1024", "one of \"a\", \"b\"".
@@ -18,9 +19,12 @@ std::string got(const Value& value);
 /// "required", "for example 32, 128".
 std::vector<std::string> option_facts(const OptionSpec& spec);
 
-/// `words` with newlines in place of spaces, so that no line has more than `width` characters; a longer word has a
-/// line of its own.
+/// `content` with newlines in place of spaces, so that no line has more than `width` characters; a longer word gets
+/// its own line.
 std::string wrapped(const std::string& content, std::size_t width);
+
+/// "an optimizer", "a sampler".
+std::string with_article(std::string_view noun);
 
 /// `"a", "b", "c"`.
 std::string quoted_list(const std::vector<std::string>& items);

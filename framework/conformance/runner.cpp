@@ -42,7 +42,7 @@ class ScratchFolder {
   std::string path_;
 };
 
-/// In a process of its own: the one test.
+/// In its own process: the one test.
 int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
              const RunOptions& options, std::string& message) {
   try {

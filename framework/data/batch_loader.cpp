@@ -29,7 +29,7 @@ void mirror(std::vector<std::uint8_t>& bytes, std::int64_t width) {
 }
 
 void check(const Dataset& dataset, const DataOptions& options, std::int64_t first_position) {
-  if (dataset.size() <= 0) throw ConfigError("the data set is empty: it has no image");
+  if (dataset.size() <= 0) throw ConfigError("the data set is empty: it has no images");
   if (options.channels != 1 && options.channels != 3) {
     throw ConfigError(text("data.channels = ", options.channels, ": expected 3 (RGB) or 1 (grey)"));
   }

@@ -32,7 +32,7 @@ const casdm_cuda_backend* load_backend(std::string& reason) {
   if (g_backend != nullptr) return g_backend;
   const std::filesystem::path path = dll::this_line_location().parent_path() / "libcasdm_cuda.so";
   if (!std::filesystem::exists(path)) {
-    reason = text(path.string(), " is missing: this build is without CUDA");
+    reason = text(path.string(), " is missing: this casdm was built without CUDA");
     return nullptr;
   }
   try {
@@ -55,9 +55,10 @@ bool has_driver() {
 /// Why there is no CUDA device; empty: `backend` offers one.
 std::string why_none(const casdm_cuda_backend* backend, const std::string& failure) {
   if (backend == nullptr) return failure;
-  if (backend->size != sizeof(casdm_cuda_backend)) return "libcasdm_cuda.so is of another build of casdm";
+  if (backend->size != sizeof(casdm_cuda_backend)) return "libcasdm_cuda.so belongs to another build of casdm";
   if (!at::globalContext().hasCUDA()) {
-    return "LibTorch computed on the CPU before its CUDA libraries were loaded, which closes them to this process";
+    return "LibTorch computed on the CPU before its CUDA libraries were loaded, so this process can no longer load "
+           "them";
   }
   if (backend->device_count() > 0) return "";
   return has_driver() ? "the driver offers no device" : "there is no NVIDIA driver on this machine";

@@ -212,10 +212,10 @@ std::string CpuThreads::describe() const {
   const std::int64_t cpus = usable_cpus();
   if (count_ > cpus) {
     return text(result, " on ", cpus, cpus == 1 ? " CPU" : " CPUs",
-                ", where they slow each other down; run.threads = 0 takes as many as there are CPUs");
+                ", where they slow each other down; run.threads = 0 uses as many as there are CPUs");
   }
   if (count_ < limit_) {
-    return text(result, " of ", limit_, ", since other processes are busy; run.threads = ", limit_, " takes them all");
+    return text(result, " of ", limit_, ", since other processes are busy; run.threads = ", limit_, " uses them all");
   }
   return sleeping_ ? result + ", which sleep while they wait for one another, since other processes are busy" : result;
 }

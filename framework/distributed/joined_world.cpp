@@ -54,12 +54,12 @@ std::string own_name() {
   return text(host.data(), " (process ", ::getpid(), ")");
 }
 
-/// What c10d says without where in its source it says so.
-std::string words_of(const std::exception& error) {
+/// c10d's message without the source location.
+std::string message_of(const std::exception& error) {
   const auto* own = dynamic_cast<const c10::Error*>(&error);
-  const std::string words = own != nullptr ? own->what_without_backtrace() : error.what();
-  const std::size_t begin = words.starts_with('[') ? words.find("] ") : std::string::npos;
-  return printable(begin == std::string::npos ? words : words.substr(begin + 2));
+  const std::string message = own != nullptr ? own->what_without_backtrace() : error.what();
+  const std::size_t begin = message.starts_with('[') ? message.find("] ") : std::string::npos;
+  return printable(begin == std::string::npos ? message : message.substr(begin + 2));
 }
 
 /// While it lives, LibTorch writes errors alone: it warns, connection by connection, of machines whose addresses have
@@ -77,7 +77,7 @@ class WithoutWarnings {
   int before_;
 };
 
-std::vector<std::uint8_t> bytes(const std::string& words) { return {words.begin(), words.end()}; }
+std::vector<std::uint8_t> bytes(const std::string& content) { return {content.begin(), content.end()}; }
 
 /// A tensor of the CPU with the elements of `tensor` as bytes.
 at::Tensor as_bytes(const at::Tensor& tensor) {
@@ -168,7 +168,7 @@ JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bo
       wait_for_listener(place_.address, place_.port, static_cast<double>(patience_.joining.count()), is_cancelled_);
     } catch (const Error& error) {
       throw ProcessLost(
-          text("this is rank ", place_.rank, " of ", place_.size, ", and rank 0 is not reached: ", error.what(),
+          text("this is rank ", place_.rank, " of ", place_.size, ", and rank 0 cannot be reached: ", error.what(),
                ". Is rank 0 running there, and may this machine connect to it? MASTER_ADDR "
                "and MASTER_PORT say where it is"),
           !speaks_alone(place_));
@@ -180,14 +180,15 @@ JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bo
     store_ = c10::make_intrusive<c10d::PrefixStore>("casdm-" + place_.attempt, store);
   } catch (const std::exception& error) {
     const std::string where = text("MASTER_ADDR = ", quoted(place_.address), ", MASTER_PORT = ", place_.port, ": ");
-    throw ProcessLost(text(where, options.isServer ? "rank 0 cannot listen there: " : "it is not casdm that listens: ",
-                           words_of(error), options.isServer ? ". Another MASTER_PORT may be free" : ""),
-                      !options.isServer && !speaks_alone(place_));
+    throw ProcessLost(
+        text(where, options.isServer ? "rank 0 cannot listen there: " : "something other than casdm is listening: ",
+             message_of(error), options.isServer ? ". Another MASTER_PORT may be free" : ""),
+        !options.isServer && !speaks_alone(place_));
   }
   if (in_store([&] { return store_->add(key("arrivals", place_.rank), 1); }) > 1) {
     throw ProcessLost(text("there are two processes of rank ", place_.rank,
-                           ": each needs a RANK of its own, or another run meets at MASTER_ADDR = ",
-                           quoted(place_.address), ", MASTER_PORT = ", place_.port),
+                           ": each needs its own RANK, or another run uses MASTER_ADDR = ", quoted(place_.address),
+                           ", MASTER_PORT = ", place_.port),
                       false);
   }
   try {
@@ -248,7 +249,7 @@ auto JoinedWorld::in_store(Work work) -> decltype(work()) {
   try {
     return work();
   } catch (const std::exception& error) {
-    lose_store(words_of(error));
+    lose_store(message_of(error));
   }
 }
 
@@ -265,7 +266,7 @@ auto JoinedWorld::in_group(Work work) -> decltype(work()) {
     }
     return work();
   } catch (const std::exception& error) {
-    lose(words_of(error), Clock::now() - begin >= patience_.working);
+    lose(message_of(error), Clock::now() - begin >= patience_.working);
   }
 }
 
@@ -325,7 +326,7 @@ void JoinedWorld::lose(const std::string& reason, bool is_late) {
   }
   if (!silent.empty()) {
     throw ProcessLost(text(join(silent, ", "), silent.size() == 1 ? " is" : " are",
-                           " gone and left no word: killed (out of memory?), or its machine or the network is down"),
+                           " gone without a message: killed (out of memory?), or its machine or the network is down"),
                       false);
   }
   if (is_late && !late.empty()) {
@@ -333,12 +334,12 @@ void JoinedWorld::lose(const std::string& reason, bool is_late) {
                            patience_.working.count(), " s (CASDM_WAIT_SECONDS)"),
                       false);
   }
-  throw ProcessLost(text("the processes of the run have lost one another: ", reason), false);
+  throw ProcessLost(text("the processes of the run have lost contact: ", reason), false);
 }
 
 void JoinedWorld::lose_store(const std::string& reason) {
   group_.reset();
-  if (place_.has_server) throw ProcessLost(text("the launcher's store of keys does not answer: ", reason), false);
+  if (place_.has_server) throw ProcessLost(text("the launcher's key-value store does not answer: ", reason), false);
   throw ProcessLost(text(name(0), " is gone: it does not answer at ", quoted(place_.address), " port ", place_.port,
                          " (", reason, ")"),
                     false);
@@ -396,21 +397,21 @@ void JoinedWorld::take_from_first(const at::Tensor& tensor) {
   if (!is_first()) tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
 }
 
-std::string JoinedWorld::take_from_first(const std::string& words) {
-  const std::string own = key(text("words-", ++exchanges_), 0);
+std::string JoinedWorld::take_from_first(const std::string& message) {
+  const std::string own = key(text("message-", ++exchanges_), 0);
   if (is_first()) {
-    in_store([&] { store_->set(own, bytes(words)); });
-    return words;
+    in_store([&] { store_->set(own, bytes(message)); });
+    return message;
   }
   await({own}, std::nullopt);
   return in_store([&] { return store_->get_to_str(own); });
 }
 
-std::vector<std::string> JoinedWorld::gather(const std::string& words) {
-  const std::string purpose = text("words-", ++exchanges_);
+std::vector<std::string> JoinedWorld::gather(const std::string& message) {
+  const std::string purpose = text("message-", ++exchanges_);
   std::vector<std::string> keys;
   for (int i = 0; i < place_.size; ++i) keys.push_back(key(purpose, i));
-  in_store([&] { store_->set(key(purpose, place_.rank), bytes(words)); });
+  in_store([&] { store_->set(key(purpose, place_.rank), bytes(message)); });
   await(keys, patience_.working);
   std::vector<std::string> all;
   for (const std::string& of_rank : keys) {
@@ -421,7 +422,7 @@ std::vector<std::string> JoinedWorld::gather(const std::string& words) {
 
 void JoinedWorld::on_first(const std::function<void()>& work, const Help& help) {
   if (is_first()) work();
-  for (std::string words; (words = take_from_first(kDone)) != kDone;) help(words);
+  for (std::string request; (request = take_from_first(kDone)) != kDone;) help(request);
 }
 
 bool JoinedWorld::claims(const std::string& problem) {

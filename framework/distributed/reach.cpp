@@ -81,12 +81,12 @@ void wait_for_listener(const std::string& host, std::uint16_t port, double secon
       if (is_reached(*address, reason)) return;
     }
     if (Clock::now() > end) {
-      throw Error(text("nobody answers at ", quoted(host), " port ", port, ": ", reason, " (tried ", tries,
+      throw Error(text("nothing answers at ", quoted(host), " port ", port, ": ", reason, " (tried ", tries,
                        " times in ", std::lround(seconds), " s)"));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
-  throw Error(text("stopped while nobody answered at ", quoted(host), " port ", port, ": ", reason));
+  throw Error(text("stopped while nothing answered at ", quoted(host), " port ", port, ": ", reason));
 }
 
 std::string own_address_towards(const std::string& host, std::uint16_t port) {

@@ -48,18 +48,19 @@ std::string difference(const std::string& most, const std::string& other) {
 }  // namespace
 
 void require_same(World& world, const Value& experiment) {
-  const std::vector<std::string> said =
+  const std::vector<std::string> gathered =
       world.gather(to_json(Value(Value::Table{{"casdm", std::string(CASDM_SDK_VERSION)},
                                               {"libtorch", std::string(TORCH_VERSION)},
                                               {"experiment", experiment}})));
-  const auto times = [&](const std::string& words) { return std::count(said.begin(), said.end(), words); };
-  const std::string& most = *std::max_element(
-      said.begin(), said.end(), [&](const std::string& a, const std::string& b) { return times(a) < times(b); });
+  const auto times = [&](const std::string& own) { return std::count(gathered.begin(), gathered.end(), own); };
+  const std::string& most =
+      *std::max_element(gathered.begin(), gathered.end(),
+                        [&](const std::string& a, const std::string& b) { return times(a) < times(b); });
   std::string differing;
-  for (std::size_t i = 0; i < said.size(); ++i) {
-    if (said[i] == most) continue;
+  for (std::size_t i = 0; i < gathered.size(); ++i) {
+    if (gathered[i] == most) continue;
     differing += text(differing.empty() ? "" : "\n", "the experiment", world.whose(static_cast<int>(i)),
-                      ", is not that of the other processes:", difference(most, said[i]));
+                      ", differs from that of the other processes:", difference(most, gathered[i]));
   }
   if (!differing.empty()) throw WorldConfigError(differing);
 }
@@ -67,11 +68,11 @@ void require_same(World& world, const Value& experiment) {
 void require_own_device(World& world, c10::Device device) {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
-  const std::vector<std::string> said = world.gather(text(host.data(), ' ', device));
-  const auto twice = std::find_if(said.begin(), said.end(), [&](const std::string& words) {
-    return !words.ends_with(" cpu") && std::count(said.begin(), said.end(), words) > 1;
+  const std::vector<std::string> gathered = world.gather(text(host.data(), ' ', device));
+  const auto twice = std::find_if(gathered.begin(), gathered.end(), [&](const std::string& device_of) {
+    return !device_of.ends_with(" cpu") && std::count(gathered.begin(), gathered.end(), device_of) > 1;
   });
-  if (twice == said.end()) return;
+  if (twice == gathered.end()) return;
   throw WorldConfigError(text("run.device: several processes of one machine compute on ",
                               twice->substr(twice->rfind(' ') + 1),
                               "; \"cuda\" gives each the device of its LOCAL_RANK"));

@@ -93,7 +93,7 @@ EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(requ
   if (!checkpoint_ && !sampling_overrides_.empty()) {
     throw ConfigError(text("--set ", quoted(sampling_overrides_.front()),
                            ": nothing is sampled; only keys of [evaluate] "
-                           "mean anything here"));
+                           "have an effect here"));
   }
   apply_overrides(document, own);
   base_ = part_of(document, {kEvaluate}, find_plugins(document, request_.plugin_files));
@@ -138,7 +138,7 @@ TrainedWith EvaluationSetup::trained_with(const Judges& judges, std::vector<std:
                             earlier_metrics(run_folder(), config, checkpoint_->images()), remarks);
   } catch (const Error& error) {
     remarks.push_back(
-        text("whether a judge is a network that the run was trained with could not be seen: ", error.what()));
+        text("could not check whether a judge is a network that the run was trained with: ", error.what()));
   }
   std::vector<TrainingMetric> metrics;
   for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});

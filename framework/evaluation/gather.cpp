@@ -26,7 +26,7 @@ constexpr std::chrono::seconds kBetweenSaves(60);
 constexpr const char* kRecord = "casdm_evaluation";
 constexpr const char* kFirstImage = "first_image";
 
-/// The state of an evaluation that goes on.
+/// The state of an evaluation that continues.
 class StateFile {
  public:
   StateFile(fs::path path, Value settings) : path_(std::move(path)), settings_(std::move(settings)) {}
@@ -54,7 +54,7 @@ class StateFile {
       throw;
     } catch (const Error& error) {
       throw Error(text("the state of the evaluation cannot be used: ", error.what(), ". Remove ", path_.string(),
-                       " to begin anew"));
+                       " to start again"));
     }
   }
 
@@ -130,7 +130,7 @@ JudgedSet gather(const ImageStream& stream, const Judges& judges, const GatherOp
   at::Tensor first_image;
   if (!file.restore(judges, set, first_image)) set.state = judges.start();
   Progress progress(options.title, stream.count, "images", set.state.images);
-  if (set.state.images > 0) progress.say(text("going on after ", set.state.images, " of ", stream.count, " images"));
+  if (set.state.images > 0) progress.say(text("continuing after ", set.state.images, " of ", stream.count, " images"));
 
   const auto read = [&](std::int64_t first) { return stream.read(first, std::min(kBlock, stream.count - first)); };
   const auto tick = [&](std::int64_t drawn) { progress.update(drawn); };
@@ -157,8 +157,9 @@ JudgedSet gather(const ImageStream& stream, const Judges& judges, const GatherOp
       try {
         file.save(set, first_image);
       } catch (const Error& failure) {
-        progress.say(text("warning: interrupted, the evaluation would begin anew, or where it was saved last: ",
-                          failure.what()));
+        progress.say(
+            text("warning: if interrupted, the evaluation would start again, or from where it was last saved: ",
+                 failure.what()));
       }
     }
   } catch (const Error& failure) {
@@ -172,7 +173,7 @@ JudgedSet gather(const ImageStream& stream, const Judges& judges, const GatherOp
                                    " images, and these are not kept: ", error.what()));
     }
     throw EvaluationStopped(text("the evaluation was stopped after ", set.state.images, " of ", stream.count, " images",
-                                 options.state_file.empty() ? "" : ". The same command goes on from there"));
+                                 options.state_file.empty() ? "" : ". The same command continues from there"));
   }
   if (stream.on_drawn) *stream.on_drawn = {};
   return set;

@@ -35,7 +35,8 @@ class Nearest {
   Nearest(at::Tensor features, std::size_t each)
       : features_(std::move(features)), found_(static_cast<std::size_t>(features_.size(0))), each_(each) {}
 
-  /// @param own  the place of each image in the stream, where it is no neighbour of itself; empty: they are not there
+  /// @param own  the place of each image in the stream, where it does not count as its own neighbour; empty: they are
+  /// not there
   void look_at(const at::Tensor& images, const at::Tensor& features, std::int64_t first,
                const std::vector<std::int64_t>& own = {}) {
     const at::Tensor all = at::cdist(features_, features, 2, kExactly);

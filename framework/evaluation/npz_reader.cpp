@@ -40,7 +40,7 @@ std::vector<std::int64_t> sizes_in(std::string_view tuple) {
     if (tuple.starts_with(')')) return sizes;
     std::int64_t size = 0;
     const auto [end, failure] = std::from_chars(tuple.data(), tuple.data() + tuple.size(), size);
-    if (failure != std::errc() || size < 0) throw Error("has an array whose shape is no tuple of sizes");
+    if (failure != std::errc() || size < 0) throw Error("has an array whose shape is not a tuple of sizes");
     sizes.push_back(size);
     tuple.remove_prefix(static_cast<std::size_t>(end - tuple.data()));
   }
@@ -66,7 +66,7 @@ std::string shown(const NpyHeader& header) {
 
 NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size) {
   if (bytes.size() < kMagic + 4 || bytes.substr(0, kMagic) != "\x93NUMPY")
-    throw Error("holds a member that is no array");
+    throw Error("holds a member that is not an array");
   const auto byte = [&](std::size_t at) { return static_cast<std::size_t>(static_cast<unsigned char>(bytes.at(at))); };
   const bool is_long = byte(kMagic) >= 2;
   const std::size_t start = kMagic + (is_long ? 6 : 4);
@@ -176,7 +176,7 @@ std::optional<std::string> NpzReader::text_of(const std::string& member) const {
   zip_stat_init(&entry);
   if (zip_stat(archive_.get(), member.c_str(), 0, &entry) != 0) return std::nullopt;
   if (entry.size > kLongestText)
-    fail(text("holds ", entry.size, " bytes as ", quoted(member), ", which is no text of ours"));
+    fail(text("holds ", entry.size, " bytes as ", quoted(member), ", which is not text written by casdm"));
   const std::shared_ptr<zip_file> file(zip_fopen(archive_.get(), member.c_str(), 0), [](zip_file* f) {
     if (f != nullptr) zip_fclose(f);
   });

@@ -155,8 +155,8 @@ std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(cons
         spec.factory = experiment.host.get();
         result.emplace_back(term, experiment.host->create<MetricLoss>(options.metric, spec));
       } catch (const Error& error) {
-        remarks.push_back(text(
-            term, ": whether a judge is a network that the run was trained with could not be seen: ", error.what()));
+        remarks.push_back(
+            text(term, ": could not check whether a judge is a network that the run was trained with: ", error.what()));
       }
     }
   };
@@ -178,8 +178,8 @@ std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& refe
   std::vector<std::string> warnings;
   for (const JudgedScore& score : scores) {
     if (std::isfinite(score.value) && std::isfinite(score.standard_error.value_or(0))) continue;
-    warnings.push_back(
-        text(score.name, ": ", score.value, " is no score: the options of the metric do not fit these features"));
+    warnings.push_back(text(score.name, ": ", score.value,
+                            " is not a valid score: the options of the metric do not suit these features"));
   }
   const std::int64_t num = set.state.images;
   std::set<std::size_t> judged;
@@ -210,7 +210,7 @@ std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& refe
   if (num > 1 && set.are_all_equal) {
     warnings.push_back(text("all ", grouped(num), " images are the same"));
   } else if (set.of_one_colour > 0) {
-    warnings.push_back(text(grouped(set.of_one_colour), " of ", grouped(num), " images are of one colour all over"));
+    warnings.push_back(text(grouped(set.of_one_colour), " of ", grouped(num), " images are a single colour"));
   }
   warnings.insert(warnings.end(), reference.remarks.begin(), reference.remarks.end());
   return warnings;

@@ -119,12 +119,11 @@ Reference read_states(const fs::path& path, const Judges& judges) {
   }
   try {
     const Value record = from_json(found->second);
-    if (json_member(record, "format").as_integer() != kFormat)
-      throw Error("it is of another format than this program's");
+    if (json_member(record, "format").as_integer() != kFormat) throw Error("its format is not one of this program");
     const ImageShape shape = ImageShape::square(json_member(json_member(record, "image"), "channels").as_integer(),
                                                 json_member(json_member(record, "image"), "size").as_integer());
     if (!(shape == judges.image())) {
-      throw ConfigError(text("--reference ", path.string(), ": it is of images of ", shape.height, " px with ",
+      throw ConfigError(text("--reference ", path.string(), ": it was made from images of ", shape.height, " px with ",
                              shape.channels, " channels; these have ", judges.image().height, " px and ",
                              judges.image().channels));
     }
@@ -227,7 +226,7 @@ Reference read_foreign(const fs::path& path, const Judges& judges, const Referen
     std::vector<std::string> needed;
     for (const Judge& judge : judges.judges()) needed.push_back(text(judge.name, ' ', judge.feature.dimension));
     throw ConfigError(text("--reference ", path.string(), ": it holds ", what_it_holds(statistics),
-                           ", which serves no score of these judges (features: ", join(needed, ", "),
+                           ", which no score of these judges uses (features: ", join(needed, ", "),
                            "). Choose the judges it was made with by --config, or give images as the reference"));
   }
   reference.sha256 = sha256_of_file(path);
@@ -356,7 +355,9 @@ void require_reference_form(const fs::path& path, const Judges& judges) {
   };
   std::error_code ignored;
   if (fs::exists(path, ignored) && !is_own(path)) {
-    refuse(" exists and is no reference that casdm wrote, so it is not replaced; choose another name, or move it away");
+    refuse(
+        " exists and was not written by `casdm evaluate --write-reference`, so it is not replaced; choose another "
+        "name, or move it away");
   }
   const fs::path folder = fs::absolute(path).parent_path();
   if (!fs::is_directory(folder, ignored)) refuse(text(": the folder ", folder.string(), " does not exist"));

@@ -34,7 +34,7 @@ std::string covariance_of(const std::string& name) {
 Moments checked(const std::string& name, const Tensor& mean, const Tensor& covariance) {
   const auto fail = [&](const std::string& what) { throw Error(text("holds ", quoted(name), what)); };
   if (mean.dim() != 1 || mean.size(0) < 1)
-    fail(text(" of the shape ", mean.sizes(), "; expected one number a feature"));
+    fail(text(" of the shape ", mean.sizes(), "; expected one number per feature"));
   const std::int64_t size = mean.size(0);
   if (covariance.dim() != 2 || covariance.size(0) != size || covariance.size(1) != size) {
     fail(text(" of ", size, " features and a covariance of the shape ", covariance.sizes()));

@@ -164,7 +164,7 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
                                         const LoadedExperiment& base) {
   if (is_of_training(path)) {
     throw ConfigError(text("evaluate: ", path.string(),
-                           " is a run, and what it holds are grids of samples. Give real images, or draw some: casdm "
+                           " is a run, which holds only grids of samples. Give real images, or draw some: casdm "
                            "sample ",
                            path.string(), " --out DIR"));
   }
@@ -184,8 +184,8 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
   } else {
     Value table = data_table_for(path, base.host->catalog());
     if (!shape) {
-      throw ConfigError(text("evaluate: how large are the images of ", path.string(),
-                             " to be? Say --size N, in pixels: they are cropped to their central square and resized"));
+      throw ConfigError(text("evaluate: --size is missing for the images of ", path.string(),
+                             ": a side in pixels; they are cropped to their central square and resized to it"));
     }
     table.set("image_size", shape->height);
     table.set("channels", shape->channels);
@@ -217,7 +217,7 @@ Value data_table_for(const fs::path& path, const ComponentCatalog& catalog) {
     if (chosen.empty() || component.is_recommended) chosen = name;
   }
   if (chosen.empty()) {
-    throw ConfigError(text(quoted(path.string()), ": no data set is known to read ",
+    throw ConfigError(text(quoted(path.string()), ": no data set found reads ",
                            is_folder ? "folders" : "files of this ending", " by themselves (there is one for ",
                            join(endings, ", "), "). Give an experiment file whose [data] reads it"));
   }

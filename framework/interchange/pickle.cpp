@@ -109,7 +109,7 @@ class PickleMachine {
       case 0x92:
         throw Error(text("creates an object of a class, which is refused: only ", known(), " are read"));
       default:
-        throw Error(text("is damaged, or no pickle of torch.save: opcode ", int{code}, " is not expected"));
+        throw Error(text("is damaged, or not a pickle of torch.save: opcode ", int{code}, " is not expected"));
     }
   }
 

@@ -69,7 +69,7 @@ Candidate choose(const PickledNode& root, const std::string& key) {
     if (candidate.key == key || (key.empty() && found.size() == 1)) return candidate;
     names.push_back(text(quoted(candidate.key), " (", candidate.dict->items.size(), " tensors)"));
   }
-  if (found.empty()) throw Error(text("holds no dict of tensors: it is ", describe(root)));
+  if (found.empty()) throw Error(text("does not hold a dict of tensors: it is ", describe(root)));
   throw Error(text(key.empty() ? "holds several states" : text("holds no state ", quoted(key)),
                    "; choose with --key: ", join(names, ", ")));
 }

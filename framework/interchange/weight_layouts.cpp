@@ -41,7 +41,7 @@ void warn_of(const std::string& name, const std::string& problem) {
   std::cerr << "warning: the weight layout " << name << " is left out: " << problem << '\n';
 }
 
-/// Whether a layout that another plugin brings is of `backbone`. It is asked in a process of its own: a plugin that
+/// Whether a layout that another plugin brings is of `backbone`. It is asked in its own process: a plugin that
 /// only might have had such a layout does not count as used by a run.
 bool is_of(const std::string& backbone, const PluginHost& host, const std::string& type, std::int64_t image_size) {
   constexpr double kSeconds = 60;

@@ -12,6 +12,7 @@
 #include "casdm/user_folder.h"
 #include "framework/config/document.h"
 #include "framework/config/limits.h"
+#include "framework/config/wording.h"
 #include "framework/loading/kinds.h"
 #include "framework/loading/load_record.h"
 #include "framework/loading/note_summary.h"
@@ -346,8 +347,7 @@ void PluginCatalog::fail_unknown(std::string_view kind, const std::string& type)
       unusable += text("\n    cannot be used: ", plugin.path.string(), ": ", plugin.problem);
     for (const ComponentEntry& component : plugin.description.components) {
       if (is_usable && component.kind != kind && is_named(type, plugin, component)) {
-        const bool has_vowel = std::string_view("aeiou").find(component.kind.front()) != std::string_view::npos;
-        message += text("; it is ", has_vowel ? "an " : "a ", component.kind);
+        message += "; it is " + with_article(component.kind);
       }
       if (is_usable && component.kind == kind) candidates.push_back(plugin.description.info.id + "/" + component.name);
     }

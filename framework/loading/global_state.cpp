@@ -82,7 +82,7 @@ thread_local std::vector<Watch> t_watches;
 thread_local int t_calls = 0;
 
 std::mutex g_mutex;
-std::string g_change;  ///< the first change that the host was not told of
+std::string g_change;  ///< the first change that the host was not informed of
 
 bool is_same(const at::mt19937& a, const at::mt19937& b) {
   const at::mt19937_data_pod x = a.data();
@@ -173,7 +173,7 @@ void require_unchanged_state() {
   const std::lock_guard lock(g_mutex);
   if (g_change.empty()) return;
   throw PluginError(std::exchange(g_change, {}) +
-                    ". A component leaves the state of the process as it found it; "
+                    ". A component must leave the state of the process as it found it; "
                     "`casdm plugins check` tests its plugin");
 }
 

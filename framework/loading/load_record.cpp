@@ -39,7 +39,7 @@ Value LoadRecord::read() const {
   try {
     Value record = from_json(read_file(file_));
     if (record.is_table()) return record;
-  } catch (const Error&) {  // a damaged record is no record
+  } catch (const Error&) {  // a damaged record counts as none
   }
   return Value(Value::Table{});
 }

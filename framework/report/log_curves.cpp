@@ -62,7 +62,7 @@ void add_all(RunLog& log, const std::string& name, double images, const Value& v
   }
 }
 
-std::string words(const Value& evaluation, std::initializer_list<const char*> keys) {
+std::string values_of(const Value& evaluation, std::initializer_list<const char*> keys) {
   std::string result;
   for (const char* key : keys) {
     const Value* value = evaluation.find(key);
@@ -76,16 +76,16 @@ std::string words(const Value& evaluation, std::initializer_list<const char*> ke
 void add_scores(RunLog& log, double images, const Value& evaluation, std::vector<std::string>& measures) {
   const Value* scores = evaluation.find("scores");
   if (scores == nullptr || !scores->is_table()) return;
-  const std::string measure = words(evaluation, {"measure"});
+  const std::string measure = values_of(evaluation, {"measure"});
   auto known = std::find(measures.begin(), measures.end(), measure);
   if (known == measures.end()) known = measures.insert(known, measure);
   const auto before = known - measures.begin();
   for (const auto& [score_name, score] : scores->as_table()) {
     const Value* value = score.find("value");
     if (value == nullptr) continue;
-    const std::string name = before == 0 ? score_name : text(score_name, ", measured otherwise (", before + 1, ")");
+    const std::string name = before == 0 ? score_name : text(score_name, ", measured differently (", before + 1, ")");
     add(log, name, images, *value);
-    log.judged[name] = words(evaluation, {"num", "weights", "seed", "reference_num", "reference_sha256"});
+    log.judged[name] = values_of(evaluation, {"num", "weights", "seed", "reference_num", "reference_sha256"});
   }
 }
 
@@ -250,7 +250,7 @@ std::vector<Plot> plots_of_arms(const std::vector<std::string>& arms, const std:
       if (!columns.empty()) plot.curves.push_back(merged(arms[arm], arm, columns));
     }
     if (!are_judged_alike(logs, name)) {
-      plot.note = "Judged by other numbers of images, seeds or references: these heights do not compare";
+      plot.note = "Judged with different numbers of images, seeds or references: not comparable";
     }
     Plot parts = by_quarter(name, arms, logs);
     plots.push_back(std::move(plot));

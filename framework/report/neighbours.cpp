@@ -28,7 +28,7 @@ const Value::Array& list(const Value& table, const char* key) {
   return value != nullptr && value->is_array() ? value->as_array() : none;
 }
 
-/// A picture of a record with words below it; nothing where it is no PNG in base64.
+/// A picture of a record with a caption; nothing where it is not a PNG in base64.
 std::string picture(const Value& entry, const std::string& alternative, const std::string& below) {
   const std::string content = word(entry, "image");
   const bool is_base64 = std::all_of(content.begin(), content.end(), [](unsigned char c) {

@@ -161,7 +161,7 @@ std::string drawn(const Curve& curve, const Axes& axes, std::size_t index, doubl
   return result + "</g>";
 }
 
-/// What the drawing shows, in words.
+/// A description of the drawing.
 std::string description(const Plot& plot, const Axes& axes) {
   std::vector<std::string> parts;
   for (const Curve& curve : plot.curves) {

@@ -43,7 +43,7 @@ Subject subject_of(const fs::path& folder) {
   subject.comparison.title = fs::absolute(run.path).lexically_normal().filename().string();
   if (const Value* name = find_path(run.record.config, "run.name")) subject.comparison.title = name->as_string();
   subject.comparison.arms.front().name = subject.comparison.title;
-  run.problem.clear();  // the numbers of a run that goes on are shown, too
+  run.problem.clear();  // the numbers of a run that continues are shown, too
   return subject;
 }
 
@@ -81,7 +81,7 @@ std::string results(const Subject& subject, const std::vector<MeasureSummary>& m
     for (const Measure& measure : subject.comparison.arms.front().runs.front().record.measures) {
       if (measure.name.find(".by_t.") != std::string::npos) continue;
       table.rows.push_back({html(measure.name), html(value_of(measure)), to_string(measure.better),
-                            html(measure.about.empty() ? "in the log: mean since the line before" : measure.about)});
+                            html(measure.about.empty() ? "in the log: mean since the previous line" : measure.about)});
     }
     return to_html(table);
   }

@@ -154,8 +154,7 @@ std::optional<Value> SampleFolder::read_record() const {
   if (!fs::exists(file, ignored)) return std::nullopt;
   Value record = from_json(read_regular_file(file, kLargestRecord));
   if (member(record, "format").as_integer() != kFormat) {
-    throw Error(
-        text("format ", member(record, "format").as_integer(), " is not the format ", kFormat, " of this program"));
+    throw Error(text("format ", member(record, "format").as_integer(), " is not format ", kFormat, " of this program"));
   }
   is_of_sampling(kGrid, record);
   member(member(record, "checkpoint"), "path").as_string();
@@ -274,7 +273,7 @@ std::string SampleFolder::go_on() {
   for (std::int64_t first = 0; first < images; first += kPieceOfSamples) {
     write_pngs(first, npz_->read(first, std::min(kPieceOfSamples, images - first)));
   }
-  return text("going on after ", images, " of ", sampling_.count, " images");
+  return text("continuing after ", images, " of ", sampling_.count, " images");
 }
 
 void SampleFolder::check_complete() {
@@ -303,7 +302,7 @@ void SampleFolder::check_complete() {
   throw ConfigError(text("sample: the sampling in ", quoted(path_.string()), " was complete, but now ",
                          said(missing, "missing"), missing.empty() || altered.empty() ? "" : ", and ",
                          said(altered, "damaged or altered"),
-                         ". Put back what was drawn, choose another folder, or pass --overwrite to draw it again"));
+                         ". Restore the files, choose another folder, or pass --overwrite to draw it again"));
 }
 
 /// Makes the folder that of this sampling.

@@ -142,7 +142,7 @@ class HostAllocator final : public c10::Allocator {
 class PinnedAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
-    auto* data = new char[bytes + 1];  // a block of its own even where there is nothing in it
+    auto* data = new char[bytes + 1];  // its own block even where there is nothing in it
     const std::lock_guard lock(mutex_);
     ends_[data] = data + bytes + 1;
     return {data, data, raw_deleter(), c10::Device(c10::kCPU)};

@@ -53,10 +53,10 @@ std::string exception_message(const std::exception& error) {
   const std::string& message = libtorch->msg();
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return accelerator_memory(message);
   if (const std::size_t found = message.find(kNotDeterministic); found != std::string::npos) {
-    return text(message.substr(0, found), " gives other bits each time; run.deterministic = false allows it");
+    return text(message.substr(0, found), " is not deterministic; run.deterministic = false allows it");
   }
   if (dynamic_cast<const c10::AcceleratorError*>(&error) != nullptr) {
-    return text(message.substr(0, message.find('\n')), ", noticed here and perhaps caused before; with ",
+    return text(message.substr(0, message.find('\n')), ", noticed here but perhaps caused earlier; with ",
                 "CUDA_LAUNCH_BLOCKING=1 in the environment it is noticed where it is caused");
   }
   const std::size_t found = message.find(kCpuAllocator);

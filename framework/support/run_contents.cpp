@@ -106,7 +106,7 @@ void refuse_inside_run(const std::string& command, const fs::path& out) {
     const std::string owner = owner_of(path);
     if (owner.empty()) continue;
     throw ConfigError(text(command, ": ", quoted(out.string()), " belongs to ", owner,
-                           ", where only a training writes; choose another place"));
+                           ", which only training writes to; choose another place"));
   }
 }
 

@@ -85,7 +85,7 @@ void check_file(const fs::path& path, const Value& expected) {
   }
 }
 
-/// Renames what has the name of a new checkpoint: it was not saved by the line of training that goes on.
+/// Renames what has the name of a new checkpoint: it was not saved by the line of training that continues.
 void make_way(const fs::path& path) {
   if (!fs::exists(fs::symlink_status(path))) return;
   for (int i = 1;; ++i) {
@@ -175,8 +175,8 @@ void Checkpoint::remove_old(const RunFolder& run, const fs::path& saved, std::in
     try {
       const std::vector<std::string> strangers = strangers_in_checkpoint(all[i]);
       if (!strangers.empty()) {
-        throw Error(text(quoted(all[i].string()), " stays: it holds ", quoted(strangers.front()),
-                         ", which no training has written"));
+        throw Error(text(quoted(all[i].string()), " is kept: it contains ", quoted(strangers.front()),
+                         ", which training did not write"));
       }
       remove_unless_held(all[i]);
     } catch (const Error& error) {
@@ -327,7 +327,7 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
   if (differences.empty()) return;
   throw PluginError(text("checkpoint ", path_.string(), " was made by other builds of its plugins:\n  ",
                          join(differences, "\n  "),
-                         "\nPass --allow-rebuilt to go on with the plugins as they are now"));
+                         "\nPass --allow-rebuilt to continue with the plugins as they are now"));
 }
 
 Value meaning_of(const Value& experiment) {

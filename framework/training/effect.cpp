@@ -51,7 +51,7 @@ void find_vanishing(const Value& value, const std::string& path, Problems& probl
   }
 }
 
-/// The learning rate of [optimizer], or of one of its tables with a law of its own.
+/// The learning rate of [optimizer], or of one of its tables with its own law.
 void find_weak_rate(const OptimizerOptions& optimizer, const std::string& table, std::int64_t total,
                     std::vector<std::string>& found) {
   if (optimizer.warmup_images > total) {

@@ -85,7 +85,7 @@ std::string in_few_words(const Value& value) {
 
 std::string to_string(const ExperimentChange& change) {
   std::string before = in_few_words(change.before), after = in_few_words(change.after);
-  if (before == after) {  // the few words hide what differs: the plugin, or an option of one of several
+  if (before == after) {  // the short form hides what differs: the plugin, or an option of one of several
     before = to_toml_value(change.before);
     after = to_toml_value(change.after);
   }

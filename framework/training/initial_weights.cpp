@@ -70,10 +70,11 @@ Source source_of(const InitOptions& init, const Value* taken) {
   if (std::optional<Source> before = taken_before(*taken)) return *before;
   Source now = source_of(init);
   if (now.sha256 == string_in(*taken, "sha256")) return now;
-  throw Error(text("module ", init.module, " of this run started from ", string_in(*taken, "file"),
-                   " with the SHA-256 ", string_in(*taken, "sha256"), ", which is gone, and ", init.from.string(),
-                   " holds other weights now. The run has no checkpoint to go on from: put that file back, or begin a "
-                   "new run (`casdm train CONFIG --overwrite`)"));
+  throw Error(
+      text("module ", init.module, " of this run started from ", string_in(*taken, "file"), " with the SHA-256 ",
+           string_in(*taken, "sha256"), ", which is gone, and ", init.from.string(),
+           " holds other weights now. The run has no checkpoint to continue from: put that file back, or begin a "
+           "new run (`casdm train CONFIG --overwrite`)"));
 }
 
 /// What the run took at an earlier start, by module; an empty table: there was none.
@@ -142,7 +143,7 @@ std::vector<std::string> left_at_random(const Model& model, const Experiment& op
                                       [&](const InitOptions& init) { return init.module == module.name; });
     if (module.is_trainable || !module.average_of.empty() || is_given || module.module->parameters().empty()) continue;
     result.push_back(text("the head does not train module ", module.name,
-                          ", and no [[init]] gives it weights: it keeps those it is made with, which are random unless "
+                          ", and no [[init]] gives it weights: it keeps its initial ones, which are random unless "
                           "the head loads some. To start from a run: [[init]] module = ",
                           to_toml_value(Value(module.name)), ", from = \"RUN\""));
   }

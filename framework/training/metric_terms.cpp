@@ -106,7 +106,7 @@ void check(const MetricOptions& options, const MetricInfo& info, const std::stri
                            " cuts them into parts; set train.accumulate = 1"));
   }
   if (info.input_range && *info.input_range != options.input_range) {
-    std::cerr << "warning: " << place << "is made for pixels in " << range(*info.input_range) << " and is given "
+    std::cerr << "warning: " << place << "expects pixels in " << range(*info.input_range) << " and gets "
               << range(options.input_range) << "; set input_range = " << range(*info.input_range) << '\n';
   }
 }
@@ -253,8 +253,8 @@ Tensor ExperimentMetrics::take_extreme() { return std::exchange(extreme_, Tensor
 
 void ExperimentMetrics::observe_extreme(double extreme) {
   if (!(extreme > 1) || std::exchange(has_remarked_, true)) return;
-  remarks_.push_back(text("the metrics are given predictions outside [-1, 1], here up to ", number(extreme),
-                          "; they take them as they are (usual at high noise; reported once)"));
+  remarks_.push_back(text("the metrics get predictions outside [-1, 1], here up to ", number(extreme),
+                          "; they use them as they are (usual at high noise; reported once)"));
 }
 
 std::string ExperimentMetrics::remark() { return join(std::exchange(remarks_, {}), "\n"); }

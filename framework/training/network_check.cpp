@@ -55,7 +55,7 @@ void check_network(const Pretrained& weights, const std::string& source, const V
   if (native != nullptr) return check(weights.network);
   for (const ExperimentChange& change : changes(weights.network, *table)) {
     if (change.key == "type") continue;
-    std::cerr << "warning: " << where << " is other than in " << source << ": " << to_string(change) << '\n';
+    std::cerr << "warning: " << where << " differs from " << source << ": " << to_string(change) << '\n';
   }
 }
 

@@ -26,17 +26,17 @@ std::string checked_data(const Checkpoint& checkpoint, const TrainingState& stat
                          bool allow_other_data) {
   const std::optional<DataFingerprint> before = data_of(checkpoint);
   if (!before) {
-    std::cerr << "the checkpoint, of an earlier version, does not say what its data were: they are not compared\n";
+    std::cerr << "the checkpoint, of an earlier version, does not record its data, so they are not compared\n";
     return "";
   }
   if (before->labels.empty() && !state.data().labels.empty()) {
-    std::cerr << "the checkpoint, of an earlier version, does not say what the labels were: they are not compared\n";
+    std::cerr << "the checkpoint, of an earlier version, does not record the labels, so they are not compared\n";
   }
   const std::string difference = casdm::difference(*before, state.data());
   if (difference.empty()) return "";
   const std::string message = text(difference, ". They come from ", data.type, " ", to_json(data.table));
   if (!allow_other_data) {
-    throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to go on with these"));
+    throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to continue with these"));
   }
   std::cerr << "warning: " << message << '\n';
   return difference;
@@ -117,8 +117,8 @@ bool is_lasting(const RunFolder& run, const ExperimentChange& change) {
   return !why_lasting(change.key, run.path().string(), /*has_checkpoint=*/true).empty();
 }
 
-/// Whether config.toml holds the experiment with which this run went on from `newest`. That of another run does not: it
-/// differs in what a run keeps for its life.
+/// Whether config.toml holds the experiment with which this run continued from `newest`. That of another run does not:
+/// it differs in what a run keeps for its life.
 bool went_on_with_config(const RunFolder& run, const Checkpoint& newest) {
   if (!is_run_config_intact(run.config())) return false;
   const std::vector<ExperimentChange> changed = changes(newest.config(), load_document(run.config()));
@@ -143,7 +143,7 @@ bool is_same(const Value& before, const Value& config) {
   return changes(before, config).empty() && builds_of(before) == builds_of(config);
 }
 
-/// How the data of the training that went on after the checkpoint differed from the checkpoint's.
+/// How the data of the training that continued after the checkpoint differed from the checkpoint's.
 std::string earlier_difference(const RunFolder& run, const Checkpoint& checkpoint) {
   const Value line = last_resume(run.log());
   const Value* images = line.find("images");
@@ -153,7 +153,7 @@ std::string earlier_difference(const RunFolder& run, const Checkpoint& checkpoin
   return is_of_checkpoint && data != nullptr && data->is_string() ? data->as_string() : "";
 }
 
-/// Whether this is the experiment, on the data, of the training that went on after the checkpoint.
+/// Whether this is the experiment, on the data, of the training that continued after the checkpoint.
 bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config, const std::string& difference) {
   const bool is_known = went_on_with_config(run, checkpoint);
   return is_same(is_known ? load_document(run.config()) : checkpoint.config(), config) &&
@@ -240,13 +240,13 @@ void check_lasting_keys(const RunFolder& run, const Value& before, const Value& 
 
 void start_over(const RunFolder& run, const LoadedExperiment& experiment, const Value& config) {
   const Value before = load_document(run.config());
-  // What went on past the first checkpoint had one, which somebody has moved: it is kept.
+  // What continued past the first checkpoint had one, which somebody has moved: it is kept.
   const Experiment& options = experiment.options;
   const std::int64_t first = options.checkpoint.every_images + options.train.batch_size;
   const bool has_lost_checkpoint = end_of_lines(run.log(), first) != end_of_lines(run.log(), Checkpoint::kMostImages);
   const bool is_intact = is_run_config_intact(run.config());
   if (!is_intact && end_of_lines(run.log(), Checkpoint::kMostImages) > 0) {
-    std::cerr << run.config().string() << " is not as this program wrote it; its values are used\n";
+    std::cerr << run.config().string() << " was changed after this program wrote it; its values are used\n";
   }
   rewind(run, 0, !has_lost_checkpoint && is_intact && is_same(before, config));
   const std::vector<ExperimentChange> changed = changes(before, config);

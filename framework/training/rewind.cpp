@@ -108,7 +108,7 @@ void rewind(const RunFolder& run, std::int64_t images, bool repeats) {
   try {
     go_back(run, images, repeats);
   } catch (const fs::filesystem_error& error) {
-    throw Error(text("what ", run.path().string(), " holds of later than ", images,
+    throw Error(text("what ", run.path().string(), " holds after ", images,
                      " images cannot be set aside: ", error.path1().string(), ": ", error.code().message()));
   }
 }

@@ -31,7 +31,7 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
     const std::size_t row = row_of(names, value.name);
     if (row == names.size()) {
       if (parts > 0)
-        throw PluginError(text("the head has the ", what, " '", value.name, "' in one part of a batch alone"));
+        throw PluginError(text("the head has the ", what, " '", value.name, "' in only one part of a batch"));
       names.push_back(value.name);
       rows.emplace_back();
     }
@@ -39,7 +39,7 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
   }
   for (std::size_t row = 0; row < rows.size(); ++row) {
     if (rows[row].size() > parts) continue;
-    throw PluginError(text("the head lacks the ", what, " '", names[row], "' in one part of a batch alone"));
+    throw PluginError(text("the head lacks the ", what, " '", names[row], "' in only one part of a batch"));
   }
 }
 

@@ -41,7 +41,7 @@ void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
   }
 }
 
-/// Where the training's reference lies, if it is no data set of its own.
+/// The reference that `evaluate.reference` names: a file of statistics, or images.
 Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExperiment& experiment, const Judges& judges,
                               const ReferenceOptions& options) {
   const std::string path = evaluate.reference.string();

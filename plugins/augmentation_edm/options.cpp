@@ -7,14 +7,13 @@ namespace {
 using Options = EdmAugmentationOptions;
 
 void describe_pixels(Schema<Options>& s) {
-  s.option(
-       "xflip", &Options::xflip,
-       "Mirror left to right; then, as in each of these, the chance is min(1, this times p), here of tossing a coin.")
+  s.option("xflip", &Options::xflip,
+           "Mirror left to right, half of the time. As for all of these, the chance is min(1, this times p).")
       .at_least(0);
-  s.option("yflip", &Options::yflip, "Mirror top to bottom, by a coin.").at_least(0);
+  s.option("yflip", &Options::yflip, "Mirror top to bottom, half of the time.").at_least(0);
   s.option("rotate_int", &Options::rotate_int, "Turn by 0, 90, 180 or 270 degrees.").at_least(0);
   s.option("translate_int", &Options::translate_int, "Shift by whole pixels, the border mirrored.").at_least(0);
-  s.option("translate_int_max", &Options::translate_int_max, "Largest such shift, as a part of the image's size.")
+  s.option("translate_int_max", &Options::translate_int_max, "Largest such shift, as a fraction of the image's size.")
       .greater_than(0)
       .range(0, 1);
 }
@@ -30,7 +29,7 @@ void describe_geometry(Schema<Options>& s) {
   s.option("rotate_frac_max", &Options::rotate_frac_max, "Largest angle; 1: half a turn to either side.").range(0, 1);
   s.option("aniso_std", &Options::aniso_std, "Standard deviation of the stretch's log2.").at_least(0);
   s.option("aniso_rotate_prob", &Options::aniso_rotate_prob,
-           "Chance that the stretch's direction is any; else it is horizontal.")
+           "Chance that the stretch has a random direction; else it is horizontal.")
       .range(0, 1);
   s.option("translate_frac_std", &Options::translate_frac_std,
            "Standard deviation of the shift, in sizes of the image.")
@@ -40,7 +39,7 @@ void describe_geometry(Schema<Options>& s) {
 void describe_colour(Schema<Options>& s) {
   s.option("brightness", &Options::brightness, "Add brightness_std w to every channel, w ~ N(0, 1).").at_least(0);
   s.option("contrast", &Options::contrast, "Multiply every channel by 2^(contrast_std w), w ~ N(0, 1).").at_least(0);
-  s.option("lumaflip", &Options::lumaflip, "Turn bright to dark and keep the hue, by a coin.").at_least(0);
+  s.option("lumaflip", &Options::lumaflip, "Invert brightness but keep the hue, half of the time.").at_least(0);
   s.option("hue", &Options::hue, "Turn the colours about the grey axis by any angle up to hue_max.").at_least(0);
   s.option("saturation", &Options::saturation, "Multiply the distance from grey by 2^(saturation_std w), w ~ N(0, 1).")
       .at_least(0);
@@ -53,7 +52,7 @@ void describe_colour(Schema<Options>& s) {
 }  // namespace
 
 void EdmAugmentationOptions::describe(Schema<EdmAugmentationOptions>& s) {
-  s.option("p", &Options::p, "Chance of each transformation, times its own multiplier below; 0: nothing is changed.")
+  s.option("p", &Options::p, "Chance of each transformation, times its own multiplier below; 0: no augmentation.")
       .range(0, 1);
   describe_pixels(s);
   describe_geometry(s);

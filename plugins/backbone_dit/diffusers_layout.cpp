@@ -108,7 +108,7 @@ class ConfigReader {
   void check(DitModel& model) {
     const DitShape& shape = model.shape;
     if (shape.width % 4 != 0 || shape.width > 1 << 16) {
-      reasons_.push_back(text("its ", shape.width, " numbers per token are no multiple of 4, or too many"));
+      reasons_.push_back(text("its ", shape.width, " numbers per token are not a multiple of 4, or too many"));
     }
     if (model.image_size % shape.patch != 0) {
       reasons_.push_back(text("sample_size ", model.image_size, " is not divisible by patch_size ", shape.patch));
@@ -136,7 +136,7 @@ class ConfigReader {
   std::vector<std::string> reasons_;
 };
 
-/// Throws ConfigError with every reason why DiTTransformer2DModel is no such network.
+/// Throws ConfigError with every reason why DiTTransformer2DModel is not such a network.
 void check_expressible(const DitShape& shape, const DitOptions& options) {
   std::vector<std::string> reasons;
   if (options.time_frequencies != Frequencies::diffusers) {

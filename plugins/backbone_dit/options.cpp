@@ -24,15 +24,16 @@ void DitOptions::describe(Schema<DitOptions>& s) {
        "linear map.")
       .range(0, 1 << 16);
   s.option("skips", &DitOptions::skips,
-           "Each block of the second half is also given what entered its counterpart in the first, joined by a linear "
+           "Each block of the second half also gets the input of its counterpart in the first, joined by a linear "
            "layer (U-ViT).");
   s.option("dropout", &DitOptions::dropout,
            "Probability of dropping a number that attention or an MLP adds, in training.")
       .range(0, 1)
       .less_than(1);
-  s.option("time_frequencies", &DitOptions::time_frequencies,
-           "Of the 128 sines and cosines that tell the time: 10000^(-i/128) as in DiT, or 10000^(-i/127) as diffusers' "
-           "DiTTransformer2DModel computes. No weight shows which one a network was trained with.");
+  s.option(
+      "time_frequencies", &DitOptions::time_frequencies,
+      "Of the 128 sines and cosines that embed the time: 10000^(-i/128) as in DiT, or 10000^(-i/127) as diffusers' "
+      "DiTTransformer2DModel computes. The weights do not show which one a network was trained with.");
   s.option(
        "mlp_norm_eps", &DitOptions::mlp_norm_eps,
        "Added to the variance in the norm before each MLP. diffusers' conversions of DiT have 1e-5; all other norms "

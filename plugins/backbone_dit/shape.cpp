@@ -125,7 +125,7 @@ std::optional<DitShape> recognise(const NamedTensors& tensors, std::string& why)
   }
   const DitShape shape = guessed(shapes);
   if (!is_sane(shape)) {
-    why = "the shapes of its patches, blocks and last layer make no network";
+    why = "the shapes of its patches, blocks and last layer do not make a network";
     return std::nullopt;
   }
   for (const DitTensor& tensor : tensors_of(shape)) {

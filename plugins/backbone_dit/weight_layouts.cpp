@@ -54,7 +54,7 @@ BackboneWeights described(const DitShape& shape, NamedTensors tensors, const Val
 DitShape known_shape(const NamedTensors& tensors) {
   std::string why;
   const std::optional<DitShape> shape = recognise(tensors, why);
-  if (!shape) throw Error(text("no transformer of DiT's names", why.empty() ? "" : ": ", why));
+  if (!shape) throw Error(text("not a transformer with DiT's names", why.empty() ? "" : ": ", why));
   return *shape;
 }
 

@@ -98,7 +98,7 @@ std::int64_t head_channels(const AdmLayout& layout, const UNetOptions& options) 
   return is_single ? -1 : is_same ? result : 0;
 }
 
-/// Throws ConfigError with every reason why UNet2DModel is no such network.
+/// Throws ConfigError with every reason why UNet2DModel is not such a network.
 void check_expressible(const AdmLayout& layout, std::int64_t per_head, const UNetOptions& options) {
   std::vector<std::string> reasons;
   if (layout.widths.front() != layout.channels) {

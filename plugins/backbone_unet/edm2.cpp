@@ -87,11 +87,11 @@ void Edm2Options::describe(Schema<Edm2Options>& s) {
   s.option("dropout", &Edm2Options::dropout, "Probability of dropping an activation in a residual block, in training.")
       .range(0, 1)
       .less_than(1);
-  s.option("res_balance", &Edm2Options::res_balance, "Part of the residual branch in a block's output.").range(0, 1);
-  s.option("attn_balance", &Edm2Options::attn_balance, "Part of the attention in a block's output.").range(0, 1);
-  s.option("concat_balance", &Edm2Options::concat_balance, "Part of the skips in what the decoder's blocks are given.")
+  s.option("res_balance", &Edm2Options::res_balance, "Share of the residual branch in a block's output.").range(0, 1);
+  s.option("attn_balance", &Edm2Options::attn_balance, "Share of the attention in a block's output.").range(0, 1);
+  s.option("concat_balance", &Edm2Options::concat_balance, "Share of the skips in the input of the decoder's blocks.")
       .range(0, 1);
-  s.option("label_balance", &Edm2Options::label_balance, "Part of the class in the embedding.").range(0, 1);
+  s.option("label_balance", &Edm2Options::label_balance, "Share of the class in the embedding.").range(0, 1);
 }
 
 Edm2Block::Edm2Block(ParameterMaker& make, const std::string& name, const Shape& shape, const Edm2Options& options)

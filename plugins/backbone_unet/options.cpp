@@ -38,11 +38,11 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
       .range(-1, kMostChannels);
   s.option("attention_order", &UNetOptions::attention_order,
            "Channels of the qkv projection: \"legacy\" splits heads, then q, k, v; \"new\" q, k, v, then heads. The "
-           "shapes are equal, so weights of the other order load and give noise.");
+           "shapes are equal, so weights of the other order load, but the network outputs noise.");
   s.option("use_scale_shift_norm", &UNetOptions::use_scale_shift_norm,
            "The time modulates the second norm of a residual block by scale and shift; false: it is added before.");
   s.option("resblock_updown", &UNetOptions::resblock_updown,
-           "Residual blocks change the resolution, in place of single convolutions.");
+           "Residual blocks change the resolution, instead of single convolutions.");
   s.option("conv_resample", &UNetOptions::conv_resample,
            "Resampling has a 3x3 convolution; false: average pooling and nearest neighbour alone.");
   s.option("dropout", &UNetOptions::dropout, "Probability of dropping an activation in a residual block, in training.")
@@ -53,7 +53,7 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
            "Factor on t before its embedding. improved-diffusion feeds t * 1000 / T; guided-diffusion t itself.")
       .greater_than(0);
   s.option("checkpoint", &UNetOptions::checkpoint,
-           "Gradient checkpointing: blocks are evaluated again in the backward pass in place of keeping their "
+           "Gradient checkpointing: blocks are evaluated again in the backward pass instead of keeping their "
            "activations. Less memory, about a third more time, the same numbers.");
 }
 

@@ -20,7 +20,7 @@ AttentionOrder attention_order(const ForeignWeights& weights, const UNetLayoutOp
   if (!recorded && !options.attention_order) {
     throw ConfigError(
         "attention_order is missing: give --set attention_order=legacy or --set attention_order=new. The two orders of "
-        "q, k and v have equal shapes, and with the wrong one the network gives noise. \"new\" is right for models "
+        "q, k and v have equal shapes, and with the wrong one the network outputs noise. \"new\" is right for models "
         "trained with use_new_attention_order, \"legacy\" for all others");
   }
   if (recorded && options.attention_order && *recorded != *options.attention_order) {
@@ -55,7 +55,7 @@ BackboneWeights described(const AdmLayout& layout, NamedTensors tensors, const V
 AdmLayout layout_of(const NamedTensors& tensors) {
   std::string why;
   const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
-  if (!layout) throw Error(text("no U-Net of guided-diffusion's names", why.empty() ? "" : ": ", why));
+  if (!layout) throw Error(text("not a U-Net with guided-diffusion's names", why.empty() ? "" : ": ", why));
   return *layout;
 }
 

@@ -32,7 +32,7 @@ bool is_batch(std::string_view name, Split split) {
   return split == Split::test ? file == "test_batch.bin" : file.starts_with("data_batch_") && file.ends_with(".bin");
 }
 
-/// The class folder of ".../<split>/<class>/<image>"; empty when the name is no such one.
+/// The class folder of ".../<split>/<class>/<image>"; empty for other names.
 std::string_view class_folder(std::string_view name, Split split) {
   if (!is_image_name(name) || file_name(name).starts_with('.')) return {};
   const std::size_t file = name.rfind('/');
@@ -100,7 +100,7 @@ void Cifar10Dataset::take(std::string name, std::vector<std::uint8_t> bytes, fs:
 void Cifar10Dataset::add_batch(const std::string& name, std::vector<std::uint8_t> bytes) {
   const auto length = static_cast<std::int64_t>(bytes.size());
   if (length == 0 || length % kRecord != 0) {
-    throw Error(text(path_.string(), ":", name, " is truncated or no CIFAR-10 batch: it has ", length,
+    throw Error(text(path_.string(), ":", name, " is truncated or not a CIFAR-10 batch: it has ", length,
                      " bytes, expected a multiple of ", kRecord));
   }
   for (std::int64_t record = 0; record < length / kRecord; ++record) {

@@ -27,7 +27,7 @@ struct Found {
 std::string problem_of(const fs::directory_entry& entry) {
   if (!entry.is_symlink() || entry.exists()) return "is neither a file nor a folder; remove it";
   return text("is a link to ", fs::read_symlink(entry.path()).string(),
-              ", where nothing is; mount or restore what it leads to, or remove it");
+              ", which does not exist; mount or restore it, or remove the link");
 }
 
 void collect(const fs::path& folder, const std::string& prefix, std::set<fs::path>& open, Found& found) {
@@ -149,8 +149,8 @@ std::vector<std::uint8_t> read_bytes(const fs::path& path, std::uint64_t limit) 
 }
 
 void fail_twice(const fs::path& archive, const std::string& name) {
-  throw Error(text(archive.string(), " holds ", name, " twice, and readers differ in which of the two they take; make ",
-                   "the archive anew, with different names"));
+  throw Error(text(archive.string(), " holds ", name, " twice, and readers differ in which of the two they use; make ",
+                   "the archive again, with different names"));
 }
 
 void require_channels(std::int64_t channels) {

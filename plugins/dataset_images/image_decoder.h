@@ -32,15 +32,15 @@ struct ImageForm {
 
 /// Of the option `exif_orientation`, which data sets of photos have.
 inline constexpr const char* kOrientationHelp =
-    "Photos that record which side is up: `ignore` takes the pixels as they are stored; `apply` turns and "
+    "EXIF orientation of photos: `ignore` uses the pixels as they are stored; `apply` rotates and "
     "mirrors them as viewers do.";
 
 /// Decodes a PNG or JPEG, told apart by its first bytes, and prepares it (prepare_image.h).
 ///
 /// Transparent pixels are laid on white; 16-bit samples are rounded to 8; grey is the luma of
 /// ITU-R BT.601; colour profiles and gamma are not applied. An orientation is applied to the prepared image.
-/// Throws Error, whose text begins with `name`, when the bytes are no such image, are damaged, end too early, or are
-/// beyond the limits of decoding.h.
+/// Throws Error, whose text begins with `name`, when the bytes are not such an image, are damaged, end too early, or
+/// are beyond the limits of decoding.h.
 /// @return without a label
 Example decode_image(std::span<const std::uint8_t> bytes, const ImageForm& form, const std::string& name);
 

@@ -146,7 +146,7 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     if (got == 0 && !is_first) break;  // some writers leave out the closing blocks
     if (got != kBlock) stream.fail(is_first ? "it is too short to be one" : "it ends too early");
     if (header.is_zero()) break;
-    if (!header.checksum_fits()) stream.fail(is_first ? "it is none, plain or gzipped" : "a header is damaged");
+    if (!header.checksum_fits()) stream.fail(is_first ? "it is not one, plain or gzipped" : "a header is damaged");
 
     const std::uint64_t size = header.size();
     const auto read_content = [&](std::uint64_t limit) {
@@ -173,7 +173,7 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
       continue;
     }
     if (!is_file(type)) {
-      stream.fail(text(name, " is a ", words_for(type), "; make the archive anew, by tar with --dereference and ",
+      stream.fail(text(name, " is a ", words_for(type), "; make the archive again, with tar --dereference and ",
                        "--hard-dereference"));
     }
     receive(std::move(name), read_content(kMaxFileBytes));

@@ -76,7 +76,7 @@ Colour from_hsv(double hue, double saturation, double value) {
   return colour;
 }
 
-/// The random numbers of one image, each with a name of its own.
+/// The random numbers of one image, each with its own name.
 class Draws {
  public:
   Draws(std::uint64_t seed, std::int64_t index)

@@ -25,7 +25,7 @@ struct ShapesOptions {
 
   static void describe(Schema<ShapesOptions>& s) {
     s.option("num_images", &ShapesOptions::num_images, "Size of the data set.").range(1, 1e8).in_unit("images");
-    s.option("seed", &ShapesOptions::seed, "Another seed makes other images.").at_least(0);
+    s.option("seed", &ShapesOptions::seed, "Another seed gives other images.").at_least(0);
     s.option("forms", &ShapesOptions::forms,
              "The forms, each a class in this order: `circle`, `square`, `triangle`, `ring`, `cross`.");
     s.option("background", &ShapesOptions::background, "`random`: a pale colour for each image.");

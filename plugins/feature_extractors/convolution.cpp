@@ -15,7 +15,7 @@ Convolution::Convolution(const TensorFile& file, const std::string& convolution,
   Tensor scale = 1 / (read(norm + ".running_var") + eps).sqrt();
   if (file.contains(norm + ".weight")) scale = scale * read(norm + ".weight");
   if (weight.dim() != 4 || weight.size(1) * form.groups != channels || scale.numel() != weight.size(0)) {
-    throw Error(text("the tensor ", convolution, ".weight has the shape ", weight.sizes(), ", which does not fit ",
+    throw Error(text("the tensor ", convolution, ".weight has the shape ", weight.sizes(), ", which does not match ",
                      channels, " channels: the file holds the weights of another network"));
   }
   weight_ = (weight * scale.view({-1, 1, 1, 1})).to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);

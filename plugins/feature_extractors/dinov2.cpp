@@ -70,8 +70,9 @@ Dinov2::Norm Dinov2::take_norm(const TensorFile& file, const std::string& name) 
 Dinov2::Dinov2(const Options& options, const Spec& spec)
     : size_(options.size), channels_(require_rgb_or_grey(spec.image, "dinov2")) {
   if (size_ % kPatch != 0) {
-    throw ConfigError(text("size: ", size_, " is no multiple of ", kPatch, ", the side of a patch; the next ones are ",
-                           size_ / kPatch * kPatch, " and ", (size_ / kPatch + 1) * kPatch));
+    throw ConfigError(text("size: ", size_, " is not a multiple of ", kPatch,
+                           ", the side of a patch; the next ones are ", size_ / kPatch * kPatch, " and ",
+                           (size_ / kPatch + 1) * kPatch));
   }
   const WeightFile file = read_weights(options.weights, "dinov2 --file FILE --out DIR");
   const TensorFile& content = file.content;

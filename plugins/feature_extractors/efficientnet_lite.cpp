@@ -147,7 +147,7 @@ void EfficientNetLiteOptions<kVariant>::describe(Schema<EfficientNetLiteOptions>
                 file, "."))
       .example(file);
   s.option("size", &EfficientNetLiteOptions::size,
-           "Height and width that images are resized to. Smaller ones take less time, and are not what the network was "
+           "Height and width that images are resized to. Smaller ones are faster, but are not what the network was "
            "trained on.")
       .range(32, 1024)
       .in_unit("pixels");

@@ -94,7 +94,7 @@ ExtractorResize resize_of(const std::string& preparation) {
 
 void InceptionOptions::describe(Schema<InceptionOptions>& s) {
   s.option("preparation", &InceptionOptions::preparation,
-           "How images are brought to 299 px and scaled. tensorflow: as guided-diffusion and torch-fidelity do; "
+           "How images are resized to 299 px and scaled. tensorflow: as guided-diffusion and torch-fidelity do; "
            "pytorch-fid, clean-fid: as those do. Scores of two preparations cannot be compared.")
       .choices({"tensorflow", "pytorch-fid", "clean-fid"});
   s.option(

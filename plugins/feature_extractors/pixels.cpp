@@ -8,7 +8,7 @@
 namespace casdm::feature_extractors {
 
 void PixelsOptions::describe(Schema<PixelsOptions>& s) {
-  s.option("size", &PixelsOptions::size, "Height and width that images are resized to first; 0: as they come.")
+  s.option("size", &PixelsOptions::size, "Height and width that images are resized to first; 0: no resize.")
       .range(0, 4096)
       .in_unit("pixels");
   s.option("resize", &PixelsOptions::resize, "How images are resized.")

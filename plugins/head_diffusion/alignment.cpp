@@ -18,7 +18,7 @@ namespace {
 
 TapInfo chosen_tap(const std::string& name, const HeadNetwork& network) {
   const std::vector<TapInfo> taps = network.backbone()->taps();
-  if (taps.empty()) throw ConfigError("alignment: the network hands out no inner features");
+  if (taps.empty()) throw ConfigError("alignment: the network has no taps (inner features)");
   if (name.empty()) return taps[taps.size() / 3];
   require_taps(*network.backbone(), {name});
   for (const TapInfo& tap : taps) {
@@ -50,13 +50,13 @@ std::int64_t width_of(const TapInfo& tap) { return tap.shape.size() == 3 ? tap.s
 
 void AlignmentOptions::describe(Schema<AlignmentOptions>& s) {
   s.component("extractor", &AlignmentOptions::extractor, FeatureExtractor::kind,
-              "Whose features of the clean image the network's own are aligned with; needed.");
+              "Extractor whose features of the clean image the network's own are aligned with; required.");
   s.option("feature", &AlignmentOptions::feature,
-           "Name of the extractor's feature; empty: its first with places, or its first.");
+           "Name of the extractor's feature; empty: its first spatial one, or its first.");
   s.option("tap", &AlignmentOptions::tap,
            "Name of the network's inner feature (block.3, middle); empty: that a third of the way through.");
   s.option("weight", &AlignmentOptions::weight, "Factor of the term.").at_least(0);
-  s.option("projector_width", &AlignmentOptions::projector_width, "Numbers between the projector's layers.")
+  s.option("projector_width", &AlignmentOptions::projector_width, "Width of the projector's hidden layers.")
       .range(1, 1 << 16);
   s.option("until_images", &AlignmentOptions::until_images, "The alignment ends after this many images; 0: never.")
       .at_least(0)
@@ -98,7 +98,7 @@ Tensor FeatureAlignment::map_of(const Tensor& tap) const {
   const double patches = static_cast<double>(tap.size(1)), height = static_cast<double>(image_.height);
   const std::int64_t rows = std::llround(std::sqrt(patches * height / static_cast<double>(image_.width)));
   if (rows * (tap.size(1) / rows) != tap.size(1)) {
-    throw Error(text("alignment: ", tap.size(1), " tokens of tap '", tap_.name, "' do not make rows of patches"));
+    throw Error(text("alignment: ", tap.size(1), " tokens of tap '", tap_.name, "' do not form a grid of patches"));
   }
   return tap.transpose(1, 2).unflatten(2, {rows, tap.size(1) / rows});
 }

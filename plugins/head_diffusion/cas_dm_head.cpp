@@ -19,7 +19,7 @@ void CasDmOptions::describe(Schema<CasDmOptions>& s) {
   s.option("output", &CasDmOptions::output,
            "direct: phi's output is x0'; residual: x0' is phi's input plus its output, which starts at zero.");
   s.option("gate_detach_trunk", &CasDmOptions::gate_detach_trunk,
-           "The mu loss trains the gate alone, which a small network of its own then predicts from x0* and x0'.");
+           "The mu loss trains only the gate, which a separate small network then predicts from x0* and x0'.");
   s.option("train_mode", &CasDmOptions::train_mode, "joint: both networks; frozen_theta: phi alone, after theta.");
 }
 

@@ -24,7 +24,7 @@ double position(const NoiseScheduler& schedule, double t) { return std::pow(sche
 const ConsistencyOptions& checked(const ConsistencyOptions& options) {
   if (options.last_steps >= options.first_steps) return options;
   throw ConfigError(text("last_steps = ", options.last_steps, ": expected at least first_steps = ", options.first_steps,
-                         ", because steps are doubled in the course of the training"));
+                         ", because steps are doubled during training"));
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ void ConsistencyOptions::describe(Schema<ConsistencyOptions>& s) {
   s.option("sigma_data", &ConsistencyOptions::sigma_data, "Standard deviation of the images in [-1, 1].")
       .greater_than(0);
   s.option("teacher_decay", &ConsistencyOptions::teacher_decay,
-           "Part of the teacher that is kept at each step of the training; 0: it is theta of the step before.")
+           "Part of the teacher that is kept at each training step; 0: the teacher is theta of the previous step.")
       .range(0, 1)
       .less_than(1);
   s.option("first_steps", &ConsistencyOptions::first_steps,
@@ -49,9 +49,10 @@ void ConsistencyOptions::describe(Schema<ConsistencyOptions>& s) {
   s.option("distance", &ConsistencyOptions::distance,
            "How the two images are compared, beside [[metrics]]: `pseudo_huber`, the norm of the difference, smooth at "
            "0; `l2`, its mean square.");
-  s.option("loss_weight", &ConsistencyOptions::loss_weight, "Factor of that; 0: [[metrics]] alone train.").at_least(0);
+  s.option("loss_weight", &ConsistencyOptions::loss_weight, "Factor of that loss; 0: only [[metrics]] train.")
+      .at_least(0);
   s.option("pair_weight", &ConsistencyOptions::pair_weight,
-           "What a pair of times counts in that loss: `inverse_step`, 1 / the difference of their sigma/alpha; "
+           "Weight of a pair of times in that loss: `inverse_step`, 1 / the difference of their sigma/alpha; "
            "`uniform`, 1.");
 }
 

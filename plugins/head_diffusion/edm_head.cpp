@@ -17,8 +17,7 @@ constexpr double kLargestLevel = 10;  // of ln(sigma) / 4: where there is no sig
 }  // namespace
 
 void EdmOptions::describe(Schema<EdmOptions>& s) {
-  s.component("theta", &EdmOptions::theta, Backbone::kind, "F, which is given and gives values of variance 1.")
-      .required();
+  s.component("theta", &EdmOptions::theta, Backbone::kind, "F, whose input and output have variance 1.").required();
   s.option("sigma_data", &EdmOptions::sigma_data, "Standard deviation of the images in [-1, 1].").greater_than(0);
   s.option("learned_weight", &EdmOptions::learned_weight,
            "Weight noise levels by how uncertain the prediction is there, which a small module learns.");

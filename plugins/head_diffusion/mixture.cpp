@@ -25,7 +25,7 @@ Tensor x0_coefficient(const NoiseScheduler& schedule, const Tensor& t, MuSpace s
 void LossWeights::describe(Schema<LossWeights>& s) {
   s.option("eps", &LossWeights::eps, "Of |eps - eps'|^2.").at_least(0);
   s.option("x0", &LossWeights::x0, "Of |x0 - x0'|^2.").at_least(0);
-  s.option("mu", &LossWeights::mu, "Of the mixture's mean, which trains the gate.").at_least(0);
+  s.option("mu", &LossWeights::mu, "Factor of the loss of the mixture's mean, which trains the gate.").at_least(0);
 }
 
 Mixture::Mixture(const MixtureOptions& options, std::int64_t channels, std::shared_ptr<const NoiseScheduler> schedule)

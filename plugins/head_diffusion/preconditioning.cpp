@@ -18,7 +18,7 @@ Preconditioned::Preconditioned(std::shared_ptr<const NoiseScheduler> schedule, d
   const double ours = 1 / variance_at(t).sqrt().item<double>();
   if (theirs != 1 && std::abs(theirs / ours - 1) > 1e-9) {
     throw ConfigError(text("sigma_data = ", sigma_data,
-                           ", but [noise] scales what networks are given for images of another standard deviation; "
+                           ", but [noise] scales the networks' input for images of another standard deviation; "
                            "give both the same sigma_data"));
   }
 }

@@ -33,7 +33,7 @@ const SingleOptions& checked(const SingleOptions& options) {
   }
   if (options.loss_space) {
     throw ConfigError(
-        "loss_space is of the simple loss, which objective = \"vlb\" does not have; leave loss_space out");
+        "loss_space belongs to the simple loss, which objective = \"vlb\" does not have; leave loss_space out");
   }
   return options;
 }

@@ -17,7 +17,7 @@ void describe_batch(Schema<Options>& s) {
       .required();
   s.template option<std::string>("feature", &Options::feature, "Name of the feature; empty: the extractor's first.");
   s.template option<std::int64_t>("queue", &Options::queue,
-                                  "Images of the last batches that count, too; their features are remembered.")
+                                  "Images of previous batches that also count; their features are remembered.")
       .range(0, 1 << 16)
       .in_unit("images");
   s.template option<std::int64_t>("seed", &Options::seed, "Of the extractor's weights, where these are drawn.")
@@ -54,7 +54,7 @@ BatchFeatureLoss::BatchFeatureLoss(const BatchFeatureOptions& options, const Spe
           options.extractor, {.image = spec.image, .seed = static_cast<std::uint64_t>(options.seed)})) {
   if (!extractor_->info().is_differentiable) {
     throw ConfigError(text("extractor: no gradient reaches the images through ", options.extractor.type,
-                           ", so it can judge them but train nothing"));
+                           ", so it can judge them but not train"));
   }
   const FeatureInfo feature = chosen(options.feature, extractor_->info(), options.extractor.type);
   feature_ = feature.name;

@@ -18,7 +18,7 @@ std::shared_ptr<MetricLoss> make_metric(const ComponentConfig& config, const Met
   const MetricInfo info = metric->info();
   if (spec.image.height < info.minimum_size) {
     throw ConfigError(text("the metric '", config.type, "' needs images of at least ", info.minimum_size,
-                           " px, it would be given ", spec.image.height, " px; resize to more, or choose another"));
+                           " px, and would get ", spec.image.height, " px; resize to more, or choose another"));
   }
   if (info.channels != 0 && info.channels != spec.image.channels) {
     throw ConfigError(text("the metric '", config.type, "' needs images of ", info.channels, " channels, these have ",
@@ -78,7 +78,7 @@ SumLoss::SumLoss(const Options& options, const Spec& spec) {
     info_.has_state = info_.has_state || info.has_state;
     if (!info.input_range) continue;
     if (info_.input_range && info_.input_range != info.input_range) {
-      throw ConfigError(text("terms: '", term.metric.type, "' is made for pixels in ", range(*info.input_range),
+      throw ConfigError(text("terms: '", term.metric.type, "' expects pixels in ", range(*info.input_range),
                              ", the terms before it for ", range(*info_.input_range),
                              "; list them one by one under [[metrics]], each with its own input_range"));
     }
@@ -136,7 +136,7 @@ NamedTensors Decorator::buffers() const { return metric_->buffers(); }
 
 void ResizedOptions::describe(Schema<ResizedOptions>& s) {
   s.component("metric", &ResizedOptions::metric, MetricLoss::kind, "The metric of the resized images.").required();
-  s.option("size", &ResizedOptions::size, "Height and width the metric is given.")
+  s.option("size", &ResizedOptions::size, "Height and width the metric gets.")
       .range(1, 4096)
       .required()
       .in_unit("pixels")

@@ -68,7 +68,7 @@ FeatureDistance::FeatureDistance(const Options& options, const Spec& spec)
       unit_length_(options.unit_length || options.distance == "cosine") {
   if (!extractor_->info().is_differentiable) {
     throw ConfigError(text("extractor: no gradient reaches the images through ", options.extractor.type,
-                           ", so it can judge them but train nothing"));
+                           ", so it can judge them but not train"));
   }
   if (weights_.empty()) weights_.assign(layers_.size(), 1.0);
   if (weights_.size() != layers_.size()) {

@@ -106,8 +106,9 @@ constexpr const char* kWeightsDoc =
     "Safetensors file of the network and its heads: a path, or a name looked up in CASDM_WEIGHTS_PATH and the cache. "
     "docs/weights.md says how to make it. Default: ";
 constexpr const char* kNormalisationDoc =
-    "How features are scaled to length 1. safe: finite gradients everywhere; upstream: the published form, for numbers "
-    "to compare, whose gradient is NaN where their squares vanish.";
+    "How features are scaled to length 1. safe: finite gradients everywhere; upstream: the published form, for "
+    "comparable "
+    "numbers; its gradient is NaN where their squares vanish.";
 
 }  // namespace
 

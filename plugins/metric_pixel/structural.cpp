@@ -30,7 +30,7 @@ Tensor GradientLoss::distance(const Tensor& prediction, const std::vector<Tensor
 }
 
 void EdgeOptions::describe(Schema<EdgeOptions>& s) {
-  s.option("sigma", &EdgeOptions::sigma, "Standard deviation of the blur before edges are sought; 0: none.")
+  s.option("sigma", &EdgeOptions::sigma, "Standard deviation of the blur before edges are detected; 0: none.")
       .range(0, 16)
       .in_unit("px");
 }

@@ -54,7 +54,7 @@ Tensor to_ycbcr() {
       .view({3, 3});
 }
 
-/// Each channel as an image of its own, continued by its last pixels to multiples of `factor`: [B C, 1, H, W].
+/// Each channel as its own image, continued by its last pixels to multiples of `factor`: [B C, 1, H, W].
 Tensor planes_of(const Tensor& images, std::int64_t factor) {
   const std::int64_t height = images.size(2), width = images.size(3);
   const Tensor planes = images.reshape({images.size(0) * images.size(1), 1, height, width});
@@ -70,11 +70,11 @@ Tensor sizes_of(const Tensor& coefficients, CoefficientNorm norm) {
 
 void DctOptions::describe(Schema<DctOptions>& s) {
   s.option("quality", &DctOptions::quality,
-           "Of JPEG, whose table of this quality weights the frequencies: lower ones count more, and the more so the "
-           "lower the quality. 100: all alike.")
+           "JPEG quality, whose table weights the frequencies: lower ones count more, and the more so the "
+           "lower the quality. 100: all equally.")
       .range(1, 100);
   s.option("luminance", &DctOptions::luminance,
-           "Compare luminance and chrominance of colour images, in place of red, green and blue.");
+           "Compare luminance and chrominance of colour images, instead of red, green and blue.");
   s.option("norm", &DctOptions::norm, "Mean of squares or of magnitudes.");
 }
 
@@ -100,10 +100,10 @@ Tensor DctLoss::distance(const Tensor& prediction, const std::vector<Tensor>& ta
 
 void WaveletOptions::describe(Schema<WaveletOptions>& s) {
   s.option("levels", &WaveletOptions::levels, "Times that the image is halved.").range(1, 10);
-  OptionSpec& weights =
-      s.option("level_weights", &WaveletOptions::level_weights,
-               "Factors of the details of each level, fine ones first, and of what is left: levels + 1 numbers. Empty: "
-               "1 each.");
+  OptionSpec& weights = s.option("level_weights", &WaveletOptions::level_weights,
+                                 "Factors of the details of each level, fine ones first, and of the remaining coarse "
+                                 "image: levels + 1 numbers. Empty: "
+                                 "1 each.");
   weights.element.front().at_least(0);
   s.option("norm", &WaveletOptions::norm, "Mean of magnitudes or of squares.");
 }
@@ -113,7 +113,7 @@ WaveletLoss::WaveletLoss(const Options& options, const Spec& /*spec*/)
   if (weights_.empty()) weights_.assign(static_cast<std::size_t>(levels_) + 1, 1.0);
   if (static_cast<std::int64_t>(weights_.size()) != levels_ + 1) {
     throw ConfigError(text("level_weights: expected levels + 1 = ", levels_ + 1,
-                           " numbers, the last of what is left, "
+                           " numbers, the last one for the remaining coarse image, "
                            "got ",
                            weights_.size()));
   }

@@ -16,7 +16,7 @@ void EdmPathOptions::describe(Schema<EdmPathOptions>& s) {
   s.option("sigma_max", &EdmPathOptions::sigma_max, "Standard deviation of the most noise, where sampling begins.")
       .greater_than(0);
   s.option("sigma_data", &EdmPathOptions::sigma_data,
-           "Standard deviation of the images in [-1, 1], by which what networks are given is scaled.")
+           "Standard deviation of the images in [-1, 1], by which the networks' input is scaled.")
       .greater_than(0);
   s.option("rho", &EdmPathOptions::rho,
            "A step of training, which the mu loss of `cascade` and `dual` compares means over, is one of 1000 that are "

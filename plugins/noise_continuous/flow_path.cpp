@@ -14,7 +14,7 @@ void FlowPathOptions::describe(Schema<FlowPathOptions>& s) {
       .range(0, 1000);
   s.option("t_min", &FlowPathOptions::t_min, "Least noise that networks are trained at.").greater_than(0).less_than(1);
   s.option("t_max", &FlowPathOptions::t_max,
-           "Most noise. At 1 no signal is left, and the noise implies no clean image: `cascade`, `dual` and "
+           "Most noise. At 1 no signal is left, so the noise does not determine the image: `cascade`, `dual` and "
            "`single` with \"epsilon\" need less, such as 0.999.")
       .greater_than(0)
       .range(0, 1);

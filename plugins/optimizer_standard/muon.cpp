@@ -45,7 +45,7 @@ at::ScalarType precision_of(MuonPrecision asked, const Tensor& weights) {
 
 void MuonOptions::describe(Schema<MuonOptions>& s) {
   s.option("momentum", &MuonOptions::momentum, "How much of the momentum is kept at a step.").at_least(0).less_than(1);
-  s.option("nesterov", &MuonOptions::nesterov, "Orthogonalise the momentum as it will be.");
+  s.option("nesterov", &MuonOptions::nesterov, "Orthogonalise the momentum after the coming update (Nesterov).");
   s.option("weight_decay", &MuonOptions::weight_decay, "Decoupled weight decay of matrices and convolutions.")
       .at_least(0);
   s.option("iterations", &MuonOptions::iterations, "Newton-Schulz iterations of the orthogonalisation.").range(1, 99);

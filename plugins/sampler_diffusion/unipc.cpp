@@ -52,7 +52,7 @@ void UniPcSampler::start() {
 }
 
 std::size_t UniPcSampler::order_of(std::size_t index) const {
-  // A level of pure noise (A_T = 0) lies infinitely far back and is no point to interpolate from.
+  // A level of pure noise (A_T = 0) lies infinitely far back and is not a point to interpolate from.
   const std::size_t usable = levels_.front().alpha > 0 || index == 0 ? index + 1 : index;
   return std::min({static_cast<std::size_t>(options_.order), usable, plan_.size() - index});
 }

@@ -7,7 +7,7 @@
 namespace casdm::timesteps_diffusion {
 
 void LogNormalOptions::describe(Schema<LogNormalOptions>& s) {
-  s.option("mean", &LogNormalOptions::mean, "Mean of ln(sigma / alpha): the noise that is trained at most.")
+  s.option("mean", &LogNormalOptions::mean, "Mean of ln(sigma / alpha): the noise level trained at most often.")
       .range(-10, 10);
   s.option("std", &LogNormalOptions::std, "Its standard deviation.").greater_than(0).range(0, 10);
 }

@@ -33,7 +33,8 @@ void LogitNormalOptions::describe(Schema<LogitNormalOptions>& s) {
       .greater_than(0)
       .range(0, 10);
   s.option("importance", &LogitNormalOptions::importance,
-           "Weight each image by 1 / (T p(t)), which keeps the objective of uniform timesteps; rare ones weigh much.");
+           "Weight each image by 1 / (T p(t)), which keeps the objective of uniform timesteps; rare ones get large "
+           "weights.");
 }
 
 LogitNormalTimesteps::LogitNormalTimesteps(const LogitNormalOptions& options, const Spec& spec)

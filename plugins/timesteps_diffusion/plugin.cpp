@@ -13,5 +13,6 @@ CASDM_PLUGIN(plugin) {
   plugin.add<LossSecondMomentTimesteps>(
       "loss_second_moment", "In proportion to the loss at each timestep, weighted back (Nichol & Dhariwal 2021).");
   plugin.add<LogitNormalTimesteps>("logit_normal", "The middle of the diffusion most (Esser et al. 2024).");
-  plugin.add<LogNormalTimesteps>("log_normal", "Logarithms of the noise that are normal (Karras et al. 2022).");
+  plugin.add<LogNormalTimesteps>("log_normal",
+                                 "The logarithm of the noise level is normally distributed (Karras et al. 2022).");
 }

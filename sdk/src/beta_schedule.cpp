@@ -126,7 +126,7 @@ BetaSchedule respaced(const BetaSchedule& schedule, const std::vector<std::int64
           text("timesteps must rise within 0..", schedule.num_train_timesteps() - 1, ", got ", t, " after ", last));
     }
     if (previous == 0)
-      throw ConfigError(text("timestep ", t, " follows one with A = 0: no process leads on from there"));
+      throw ConfigError(text("timestep ", t, " follows one with A = 0, which no process can continue from"));
     const double kept = schedule.alphas_cumprod()[static_cast<std::size_t>(t)];
     betas.push_back(1 - kept / previous);
     previous = kept;

@@ -113,7 +113,7 @@ Clip clip_from(const std::string& name) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (names[i] == name) return static_cast<Clip>(i);
   }
-  throw ConfigError(text("clip '", name, "' is none of ", join(names, ", ")));
+  throw ConfigError(text("clip '", name, "' is not one of ", join(names, ", ")));
 }
 
 Tensor mixed_x0(const Estimate& estimate, Clip clip) {

@@ -70,7 +70,7 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
   bool number_integer(std::int64_t value) override { return add(value); }
   bool number_unsigned(std::uint64_t value) override {
     if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-      throw Error(text("not JSON that can be used: ", value, " does not fit into 64 bits with a sign"));
+      throw Error(text("unusable JSON: ", value, " does not fit into 64 bits with a sign"));
     }
     return add(static_cast<std::int64_t>(value));
   }

@@ -180,7 +180,7 @@ void check(std::int64_t width, std::int64_t height, std::int64_t channels, const
     throw Error(
         text("images of ", channels, " channels cannot become images of ", spec.image.channels, ": expected 1 or 3"));
   }
-  if (width < 1 || height < 1) throw Error(text("an image of ", width, " x ", height, " pixels holds nothing"));
+  if (width < 1 || height < 1) throw Error(text("an image of ", width, " x ", height, " pixels is empty"));
 }
 
 }  // namespace

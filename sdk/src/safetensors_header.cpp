@@ -110,7 +110,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
  private:
   [[noreturn]] bool unexpected(const char* what) const {
-    throw Error(text("is damaged: its header has ", what, " where the format has none",
+    throw Error(text("is damaged: its header has ", what, " where the format does not allow it",
                      depth_ == 2 ? ", at " + quoted(name_) : ""));
   }
 

@@ -123,8 +123,8 @@ TEST_CASE("a number that a run lacks and others have is named with the run and t
   edited("plain-s2", "{\"phi\":0.25}", "{\"phi\":null}");
   edited("plain-s0", ",\"grad_norm\":{\"phi\":0.25}", "");
   CHECK(said("better, seed 1: no statistic.gate: it is nan") == 1);
-  CHECK(said("plain, seed 2: no grad_norm.phi: no image at the end of the log is of it") == 1);
-  CHECK(said("plain, seed 0: no grad_norm.phi: it holds none, though other runs of the arm do") == 1);
+  CHECK(said("plain, seed 2: no grad_norm.phi: no image counted in the last line of the log") == 1);
+  CHECK(said("plain, seed 0: no grad_norm.phi: it has none, although other runs of the arm do") == 1);
   CHECK(said("better, seed") + said("plain, seed") == 3);
 }
 
@@ -160,8 +160,8 @@ TEST_CASE("the table says in words what is better, by how much and how sure") {
     return findings(comparison, chosen_measures(summarise(comparison), {}));
   };
   using Lines = std::vector<std::string>;
-  CHECK(found(kRuns, "plain") == Lines{"better beside plain: not told apart in loss.x0"});
-  CHECK(found({kRuns[0], kRuns[3]}, "") == Lines{"better beside plain: one seed says nothing in loss.x0"});
+  CHECK(found(kRuns, "plain") == Lines{"better beside plain: no clear difference in loss.x0"});
+  CHECK(found({kRuns[0], kRuns[3]}, "") == Lines{"better beside plain: one seed is not enough in loss.x0"});
   for (const int seed : {0, 1, 2}) make_run(folder, text("better-s", seed), seed, "l2", 0.9 + 10 * seed + 0.001 * seed);
   CHECK(found(kRuns, "plain") == Lines{"better beside plain: better in loss.x0 (-0.099, 95 % [-0.1015, -0.09652])"});
   CHECK(found(kRuns, "better") == Lines{"plain beside better: worse in loss.x0 (+0.099, 95 % [0.09652, 0.1015])"});
@@ -289,7 +289,7 @@ TEST_CASE("evaluations of a run that differ in an option of the sampler keep the
   }
   const Comparison comparison = compare_runs({"runs/p-s0", "runs/p-s1"}, "");
   CHECK(scores_in(comparison) == "eye.distance sampler.eta=0: p 300.5\neye.distance sampler.eta=1: p 200.5\n");
-  for (const std::string& line : all_remarks(comparison)) CHECK_FALSE(line.starts_with("measured otherwise"));
+  for (const std::string& line : all_remarks(comparison)) CHECK_FALSE(line.starts_with("measured differently"));
 }
 
 TEST_CASE("arms are compared in a score only where it was measured alike, and a line says why not") {
@@ -323,7 +323,7 @@ TEST_CASE("arms are compared in a score only where it was measured alike, and a 
   CHECK(scores_in(comparison) == text("eye.distance", setting, ": p 300.5\neye.distance", reading, ": q 200.5\n"));
   CHECK(findings(comparison, chosen_measures(summarise(comparison), {})).empty());
   const std::vector<std::string> names = {text("eye.distance", setting, " (p)"), text("eye.distance", reading, " (q)")};
-  CHECK(says(comparison, text("measured otherwise, so not compared with each other: ",
+  CHECK(says(comparison, text("measured differently, so not compared with each other: ",
                               join(setting < reading ? names : std::vector{names[1], names[0]}, "; "))));
   // A seed of the other arm that was measured alike is compared.
   judge(folder, "q-s1", "b", 290, {});

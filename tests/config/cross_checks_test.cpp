@@ -54,7 +54,7 @@ TEST_CASE("a range of noise has its unit, rises and lies within it, and a crop f
         "x:13:15: metrics.0.noise_range: its unit is missing; add noise_unit = \"flow_time\", \"log_snr\" or "
         "\"t_fraction\"");
   CHECK(metric("noise_unit = 'log_snr'") ==
-        "x:13:14: metrics.0.noise_unit: it is the unit of noise_range, which is not there; add noise_range = [low, "
+        "x:13:14: metrics.0.noise_unit: it is the unit of noise_range, which is missing; add noise_range = [low, "
         "high]");
   CHECK(metric("noise_range = [0.7, 0.2]\nnoise_unit = 'log_snr'") ==
         "x:13:15: metrics.0.noise_range: expected a lower and a higher number, got [0.7, 0.2], which does not rise");
@@ -152,10 +152,10 @@ TEST_CASE("an option that another one makes void is refused before a training, w
   CHECK(before("num_inference_steps = 10") == "nothing thrown");
   CHECK(before("num_inference_steps = 50\nrespacing = '10,15'") == "nothing thrown");  // as a run's config has it
   CHECK(before("num_inference_steps = 10\nrespacing = '10,15'") ==
-        "x:11:23: sampler.num_inference_steps: it does nothing beside respacing = \"10,15\"; leave it out, or change "
+        "x:11:23: sampler.num_inference_steps: it has no effect with respacing = \"10,15\"; leave it out, or change "
         "respacing");
   const std::string net =
-      "layers: it does nothing beside net = \"alexnet\", only with \"vgg16\"; leave it out, or change net";
+      "layers: it has no effect with net = \"alexnet\", only with \"vgg16\"; leave it out, or change net";
   CHECK(before("[[metrics]]\ntype = 'lpips'\nnet = 'alexnet'\nlayers = 3") == "x:14:10: metrics.0." + net);
   CHECK(before("[[metrics]]\ntype = 'lpips'\nlayers = 3") == "nothing thrown");
   CHECK(before("[[metrics]]\ntype = 'sum'\nparts = [{type = 'lpips', net = 'alexnet', layers = 3}]")
@@ -183,7 +183,7 @@ TEST_CASE("a training needs what its paths lead to, and a device for its precisi
   std::filesystem::create_symlink("/nowhere/data.zip", folder.path() / "link.zip");
   CHECK(before("[data]\ntype = 'zip'\npath = 'link.zip'\n" + rest) ==
         "x:3:8: data.path: \"" + (folder.path() / "link.zip").string() +
-            "\" is a link to \"/nowhere/data.zip\", where nothing is");
+            "\" is a link to \"/nowhere/data.zip\", which does not exist");
   CHECK(before(kSmallExperiment + std::string("[[init]]\nmodule = 'theta'\nfrom = 'runs/none'"))
             .starts_with("x:13:8: init.0.from: "));
   CHECK(before(kSmallExperiment + std::string("[run]\ndevice = 'cpu'\nprecision = 'fp16'")) ==

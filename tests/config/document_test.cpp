@@ -126,7 +126,7 @@ TEST_CASE("syntax errors and dates have their place") {
   CHECK(message_of([] { load_document("x.toml"); }).starts_with("x.toml:2:14: not valid TOML: "));
   folder.write("y.toml", "[run]\nname = 2024-01-01\n");
   CHECK(message_of([] { load_document("y.toml"); }) ==
-        "y.toml:2:8: run.name: dates and times have no use here; for a string, put it in quotes");
+        "y.toml:2:8: run.name: dates and times are not supported; for a string, use quotes");
 }
 
 TEST_CASE("overrides are parsed as TOML, else taken as bare strings") {

@@ -369,7 +369,8 @@ TEST_CASE("reference pages describe every option and show an example that resolv
         "```toml\n[sampler]\ntype = \"ddim\"\n```\n");
   const std::string& metrics = pages.at("metric_loss.md");
   CHECK(metrics.find("- `[[parts]]` of [`sum`](metric_loss.md#sum)\n") != std::string::npos);
-  CHECK(metrics.find("| `parts` | an array of tables, each a table that chooses a [metric_loss](metric_loss.md) by "
+  CHECK(metrics.find("| `parts` | an array of tables, each a table that chooses a component of the kind "
+                     "[metric_loss](metric_loss.md) by "
                      "`type` | required | The metrics that add up. |\n| `parts.N.factor` | a number |") !=
         std::string::npos);
   int count = 0;

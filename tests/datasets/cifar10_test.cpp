@@ -173,7 +173,7 @@ TEST_CASE("damaged CIFAR-10 is refused by name") {
   CHECK_MESSAGE(message.find("it ends too early") != std::string::npos, message);
 
   message = complaint(bytes_of(std::string(2000, 'x')));
-  CHECK_MESSAGE(message.find("it is none, plain or gzipped") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("it is not one, plain or gzipped") != std::string::npos, message);
 
   message = complaint({});
   CHECK_MESSAGE(message.find("it is too short to be one") != std::string::npos, message);
@@ -182,7 +182,7 @@ TEST_CASE("damaged CIFAR-10 is refused by name") {
   batch.pop_back();
   message = complaint(tar_of({{"data_batch_1.bin", batch}}));
   CHECK_MESSAGE(
-      message.find("data_batch_1.bin is truncated or no CIFAR-10 batch: it has 6145 bytes") != std::string::npos,
+      message.find("data_batch_1.bin is truncated or not a CIFAR-10 batch: it has 6145 bytes") != std::string::npos,
       message);
 
   message = complaint(tar_of({{"data_batch_1.bin", batch_of({1, 77})}}));
@@ -247,7 +247,8 @@ TEST_CASE("CIFAR-10 that holds a file twice, or as a link, is refused by name") 
   }
   fs::create_symlink("/nowhere", folder.path() / "all" / "data_batch_6.bin");
   message = message_of<Error>([&] { open_cifar10(folder.path() / "all", "test"); });
-  CHECK_MESSAGE(message.find("data_batch_6.bin is a link to /nowhere, where nothing is") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("data_batch_6.bin is a link to /nowhere, which does not exist") != std::string::npos,
+                message);
 }
 
 TEST_CASE("an archive or folder that claims more than CIFAR-10 can be is refused") {

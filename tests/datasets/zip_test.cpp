@@ -138,8 +138,8 @@ TEST_CASE("a zip that holds a name twice is refused, as readers differ in which 
   const NamedBytes images = {{"a.png", png}, {"b0.png", png}, {"b1.png", png}, {"c.txt", {}}};
   CHECK(complaint_of(images, "b1.png", "B0.PNG").empty());
   std::string message = complaint_of(images, "b1.png", "b0.png");
-  CHECK_MESSAGE(message.ends_with("set.zip holds b0.png twice, and readers differ in which of the two they take; make "
-                                  "the archive anew, with different names"),
+  CHECK_MESSAGE(message.ends_with("set.zip holds b0.png twice, and readers differ in which of the two they use; make "
+                                  "the archive again, with different names"),
                 message);
   message = complaint_of({{"a.png", png}, {"dataset0json", {}}, {"dataset1json", {}}}, "dataset0json", "dataset1json");
   CHECK_MESSAGE(message.empty(), message);

@@ -48,7 +48,7 @@ TEST_CASE("when one process is killed the others save the state, say who is gone
   run.signal(2, SIGKILL);
   run.wait();
   CHECK(run.status(2) == -1);
-  check_failed(run, 4, {"rank 2 on ", "(process ", "is gone and left no word"});
+  check_failed(run, 4, {"rank 2 on ", "(process ", "is gone without a message"});
   CHECK(contains(run.output(), "images is saved"));
   CHECK(checkpoints(folder.path() / "runs/run") == 1);
 }
@@ -115,7 +115,7 @@ TEST_CASE("processes that do not do the same are told apart before anything is w
     const std::string other = "small.toml --set optimizer.learning_rate=5e-4";
     Processes run(folder.path(), {"small.toml", "small.toml", other}, environments(3));
     run.wait();
-    check_failed(run, 3, {"the experiment, of rank 2 on ", "is not that of the other processes"});
+    check_failed(run, 3, {"the experiment, of rank 2 on ", "differs from that of the other processes"});
     CHECK_MESSAGE(contains(run.output(), "optimizer.learning_rate: 1e-04 -> 5e-04"), run.output());
   }
   SUBCASE("an experiment that one cannot read") {
@@ -175,7 +175,7 @@ TEST_CASE("commands that are one process refuse to be several, once") {
   for (const char* command : {"sample runs/run", "evaluate runs/run", "sweep sweep.toml"}) {
     const Outcome first = shell(launched + "RANK=0 casdm " + command, folder.path());
     CHECK(first.status == 2);
-    CHECK_MESSAGE(contains(first.err, "is one process, and a launcher has started 2 of it"), first.err);
+    CHECK_MESSAGE(contains(first.err, "runs as one process, but a launcher has started 2"), first.err);
     const Outcome second = shell(launched + "RANK=1 casdm " + command, folder.path());
     CHECK(second.status == 2);
     CHECK_MESSAGE(second.err.empty(), second.err);
@@ -205,7 +205,7 @@ TEST_CASE("processes that do not meet say who is missing, or what was tried") {
     Processes run(folder.path(), {"small.toml"}, started);
     run.wait();
     check_failed(run, 2,
-                 {"this is rank 1 of 3, and rank 0 is not reached: nobody answers at \"127.0.0.1\" port ",
+                 {"this is rank 1 of 3, and rank 0 cannot be reached: nothing answers at \"127.0.0.1\" port ",
                   "Connection refused", "in 2 s"});
   }
   CHECK_FALSE(fs::exists(folder.path() / "runs"));

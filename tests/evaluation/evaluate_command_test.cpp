@@ -118,7 +118,7 @@ TEST_CASE(
   const fs::path file = records_in(folder.path() / "runs/small").at(0);
   const std::string first = read_file(file);
   const Outcome again = evaluate(words, folder.path());
-  CHECK_MESSAGE(contains(again.err, "evaluated before"), again.err);
+  CHECK_MESSAGE(contains(again.err, "already evaluated"), again.err);
   REQUIRE(evaluate(words + " --overwrite --no-cache", folder.path()).status == 0);
   CHECK(read_file(file) == first);
   // One digit of the score has changed.
@@ -213,7 +213,7 @@ TEST_CASE("an evaluation that was interrupted goes on and ends with the same byt
                                 folder.path());
   if (stopped.status == 0) return;  // faster than the signal
   CHECK(stopped.status == 1);
-  CHECK_MESSAGE(contains(stopped.err, "The same command goes on from there"), stopped.err);
+  CHECK_MESSAGE(contains(stopped.err, "The same command continues from there"), stopped.err);
   const Outcome resumed = evaluate(words, folder.path());
   REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
   const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
@@ -324,7 +324,7 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
     write_file(folder.path() / file, "my thesis");
     const Outcome refused = evaluate(over + file, folder.path());
     CHECK(refused.status == 2);
-    CHECK_MESSAGE(contains(refused.err, "is no reference that casdm wrote"), refused.err);
+    CHECK_MESSAGE(contains(refused.err, "was not written by `casdm evaluate --write-reference`"), refused.err);
     CHECK(read_file(folder.path() / file) == "my thesis");
   }
   write_file(folder.path() / "r.npz.part", "mine");
@@ -351,8 +351,7 @@ TEST_CASE("a reference that is a file keeps its number of images, and that refer
   const Outcome outcome =
       evaluate("runs/small --num 8 --reference r.safetensors --set evaluate.reference_num=7", folder.path());
   CHECK_MESSAGE(outcome.status == 0, outcome.err);
-  CHECK_MESSAGE(contains(outcome.out, "evaluate.reference_num = 7 is left aside: the reference is a file"),
-                outcome.out);
+  CHECK_MESSAGE(contains(outcome.out, "evaluate.reference_num = 7 is ignored: the reference is a file"), outcome.out);
   const Value json = json_of(
       evaluate("runs/small --num 8 --json --reference r.safetensors --set evaluate.reference_num=7", folder.path()));
   CHECK(entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "reference_num") == Value(50));
@@ -401,13 +400,13 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
   refused(run + "--set evaluate.judges[0].feature=map", 2, "without places");
   refused(run + "--state runs/small/checkpoints/x", 2, "belongs to the run");
   refused(run + "--reference samples.txt", 2, "does not exist");
-  refused(run + "--reference runs/small", 2, "is a run, and what it holds are grids");
+  refused(run + "--reference runs/small", 2, "is a run, which holds only grids");
   refused(run + "--size 16", 2, "--size means nothing here");
   refused(run + "--held-out small.toml --reference small.toml", 2, "these are the images of the reference");
   const std::string images = "small.toml --config small.toml --reference small.toml ";
   for (const char* option : {"--weights raw", "--guidance 2", "--steps 3", "--sampler ddim", "--eta 0", "--seed 1",
                              "--batch 2", "--label 0", "--allow-rebuilt", "--out o"}) {
-    refused(images + option, 2, "means nothing here: no run is sampled");
+    refused(images + option, 2, "does not apply here: no run is sampled");
   }
   const std::string keep = "--reference small.toml --config small.toml --write-reference ";
   refused(keep + "r.npz --num 4", 2, "--num means nothing here");
@@ -440,7 +439,8 @@ TEST_CASE("a score that is not a number is said to be none") {
     return "--set 'evaluate.judges=[{type=\"pixels\",metrics=[" + metric + "]}]'";
   };
   const Outcome outcome = evaluate(run + judged_by("{type=\"mmd\",bandwidth=1e-300}"), folder.path());
-  CHECK_MESSAGE(contains(outcome.out, "is no score: the options of the metric do not fit"), outcome.out << outcome.err);
+  CHECK_MESSAGE(contains(outcome.out, "is not a valid score: the options of the metric do not suit"),
+                outcome.out << outcome.err);
   const Outcome none = evaluate(run + judged_by("{type=\"inception_score\",input=\"probabilities\"}"), folder.path());
   CHECK(none.status == 1);
   CHECK_MESSAGE(contains(none.err, "the feature holds none"), none.err);
@@ -458,7 +458,7 @@ TEST_CASE("a disk that is full while the record is written costs no score and le
       folder.path());
   CHECK(full.status == 1);
   CHECK_MESSAGE(contains(full.out, "cells.gap"), full.out);
-  CHECK_MESSAGE(contains(full.err, "the scores above are not kept"), full.err);
+  CHECK_MESSAGE(contains(full.err, "the scores above could not be saved"), full.err);
   CHECK(fs::is_empty(folder.path() / "runs/small/evaluation"));
 }
 

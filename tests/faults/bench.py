@@ -23,7 +23,7 @@ attention_resolutions = []
 groups = 4
 """
 
-# 8 steps of about 10 ms. The log's interval is no multiple of the checkpoint's, so that means cross a resume.
+# 8 steps of about 10 ms. The log's interval is not a multiple of the checkpoint's, so that means cross a resume.
 EXPERIMENT = f"""[run]
 name = "t"
 device = "cpu"

@@ -91,7 +91,7 @@ TEST_CASE("no command writes among what a training has made, whatever --overwrit
   for (const std::string& command : commands) {
     // All places for one command, and the telling ones for the others.
     for (std::size_t i = 0; i < places.size(); i += command == commands.front() ? 1 : 5)
-      trained.refuses(command + places[i], {"belongs to the ", "where only a training writes"});
+      trained.refuses(command + places[i], {"belongs to the ", "which only training writes to"});
   }
   trained.refuses("sample runs/small --num 1 --out runs/small/checkpoints/000000000008", {"belongs to the checkpoint"});
   trained.refuses("train small.toml --set run.directory=runs/small/samples", {"belongs to the run"});
@@ -138,7 +138,7 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
   trained.refuses("export runs/small --module theta.input_blocks --out p.safetensors", {"has no module", "phi, theta"});
   trained.refuses(exports + "a.safetensors --overwrite", {hint});
   trained.refuses(averages + "e.safetensors --overwrite", {hint});
-  trained.refuses(imports + "e.safetensors --overwrite", {"is what is read"});
+  trained.refuses(imports + "e.safetensors --overwrite", {"is the input"});
   CHECK(read_file(trained.path() / "notes.txt") == "mine");
   CHECK(contents(trained.path() / "mine") == before);
 }
@@ -260,8 +260,8 @@ TEST_CASE("a number of steps that another option of the sampler overrules is ref
   const std::string sample =
       "sample runs/small --num 1 --out s --set 'sampler={type=\"ddim\",timestep_respacing=\"4\"}' ";
   trained.refuses(sample + "--set sampler.num_inference_steps=3", {"--set sampler.num_inference_steps=3",
-                                                                   "decides the "
-                                                                   "number of steps, 4",
+                                                                   "sets the "
+                                                                   "number of steps to 4",
                                                                    "timestep_respacing"});
   trained.succeeds(sample);
 }
@@ -312,7 +312,7 @@ TEST_CASE("an average that the snapshots cannot make is a warning") {
   CHECK_MESSAGE(near.err.find("warning") == std::string::npos, near.err);
   const Outcome far = trained.run("ema runs/small --sigma-rel 0.001 --out far.safetensors");
   CHECK_MESSAGE(
-      far.err.find("warning: these snapshots cannot make an average of that width: choose a --sigma-rel nearer "
+      far.err.find("warning: these snapshots cannot give an average of that width: choose a --sigma-rel nearer "
                    "to 0.05, 0.1") != std::string::npos,
       far.err);
 }

@@ -304,7 +304,7 @@ TEST_CASE("--overwrite removes a run and nothing else") {
       "casdm train small.toml --overwrite --set "
       "'init=[{module=\"theta\",from=\"runs/small/checkpoints/000000000024\"}]'");
   CHECK(start.status == 2);
-  CHECK_MESSAGE(contains(start.err, "is of the run that --overwrite removes"), start.err);
+  CHECK_MESSAGE(contains(start.err, "belongs to the run that --overwrite removes"), start.err);
   CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
   CHECK(trained.run("casdm report runs/small").status == 0);
   fs::create_directory(folder / "evaluation");

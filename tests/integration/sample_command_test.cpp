@@ -98,7 +98,7 @@ TEST_CASE("a sampling that was stopped or killed goes on by the same command and
       CHECK(other.status == 2);
       const Outcome rest = shell(command + " --out " + out, folder.path());
       CHECK_MESSAGE(rest.status == 0, rest.err);
-      CHECK_MESSAGE(rest.err.find("going on after ") != std::string::npos, rest.err);
+      CHECK_MESSAGE(rest.err.find("continuing after ") != std::string::npos, rest.err);
       CHECK(files(folder.path() / out) == files(folder.path() / ("whole" + suffix)));
     }
   }
@@ -139,7 +139,7 @@ TEST_CASE("an unfinished sampling whose checkpoint is gone is never mixed with a
   const Outcome stopped = interrupted(fresh, "whole", "TERM", folder.path());
   CHECK_MESSAGE(stopped.err.find("The same command without --overwrite continues") != std::string::npos, stopped.err);
   const Outcome rest = shell(fresh, folder.path());
-  CHECK_MESSAGE(rest.err.find("going on after") != std::string::npos, rest.err);
+  CHECK_MESSAGE(rest.err.find("continuing after") != std::string::npos, rest.err);
   CHECK(files(folder.path() / "s") == files(folder.path() / "whole"));
 }
 

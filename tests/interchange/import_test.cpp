@@ -129,7 +129,7 @@ TEST_CASE("weights that do not fit the network are listed and not written") {
   // A network of nobody's names is imported as it is, and why it is no known one is said.
   const Outcome alone = shell("casdm import other.pt --out theta.safetensors", folder.path());
   CHECK_MESSAGE(alone.status == 0, alone.err);
-  CHECK(has(alone.err, "though it begins as one"));
+  CHECK(has(alone.err, "although it resembles one"));
 }
 
 TEST_CASE("a prefix is taken off, and wrong use of import is told") {

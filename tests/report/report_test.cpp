@@ -161,13 +161,13 @@ TEST_CASE("scores of a training that were measured otherwise are no one curve") 
   folder.write("b/metrics.jsonl", judged(1, 8, 5));
   folder.write("c/metrics.jsonl", judged(1, 9, 7));
   const RunLog resumed = read_run_log("a");
-  CHECK(resumed.names == std::vector<std::string>{"eye.gap", "eye.gap, measured otherwise (2)"});
+  CHECK(resumed.names == std::vector<std::string>{"eye.gap", "eye.gap, measured differently (2)"});
   CHECK(resumed.columns.at("eye.gap").size() == 2);
   const auto note = [](const char* one, const char* other) {
     return plots_of_arms({"one", "other"}, {{read_run_log(one)}, {read_run_log(other)}}).front().note;
   };
   CHECK(note("a", "b").empty());
-  CHECK(note("b", "c") == "Judged by other numbers of images, seeds or references: these heights do not compare");
+  CHECK(note("b", "c") == "Judged with different numbers of images, seeds or references: not comparable");
 }
 
 TEST_CASE("a report shows the evaluations of all checkpoints, also of one that the log does not reach") {

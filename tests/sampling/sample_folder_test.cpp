@@ -88,7 +88,7 @@ TEST_CASE("a sampling interrupted after any batch ends as the uninterrupted one,
     draw(path, sampling(), false, batches);
     CHECK(fs::exists(path) == (batches > 0));
     const std::string remark = draw(path, sampling());
-    CHECK((remark.find("going on after") != std::string::npos) == (batches == 1 || batches == 2));
+    CHECK((remark.find("continuing after") != std::string::npos) == (batches == 1 || batches == 2));
     CHECK(files(path) == whole);
   }
 }
@@ -213,7 +213,7 @@ TEST_CASE("--overwrite goes on with an unfinished sampling of the same settings,
   draw(folder.path() / "whole", sampling());
   const fs::path path = folder.path() / "cut";
   draw(path, sampling(), true, 2);
-  CHECK(draw(path, sampling(), true).find("going on after") != std::string::npos);
+  CHECK(draw(path, sampling(), true).find("continuing after") != std::string::npos);
   CHECK(files(path) == files(folder.path() / "whole"));
   CHECK(draw(path, sampling(), true).empty());
   draw(folder.path() / "other", sampling(10, 1), true, 2);

@@ -260,7 +260,7 @@ TEST_CASE("an old checkpoint with a file of the user's in it stays") {
   write_file(run.checkpoints() / "000000000008" / "notes.txt", "mine");
   std::string warning;
   Checkpoint::remove_old(run, run.checkpoints() / "000000000016", 1, [&](const std::string& said) { warning = said; });
-  CHECK_MESSAGE(warning.find("stays: it holds \"notes.txt\"") != std::string::npos, warning);
+  CHECK_MESSAGE(warning.find("is kept: it contains \"notes.txt\"") != std::string::npos, warning);
   CHECK(read_file(run.checkpoints() / "000000000008" / "notes.txt") == "mine");
 }
 

@@ -152,7 +152,7 @@ TEST_CASE("a run whose modules are all frozen measures, and says that it trains 
   const std::string init =
       "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
   const LoadedExperiment judged = small_experiment(folder.path(), "judged", single_head() + init);
-  CHECK(contains(stderr_of([&] { run(judged); }), "every module is frozen: the run measures, and trains nothing"));
+  CHECK(contains(stderr_of([&] { run(judged); }), "every module is frozen: the run only measures and trains nothing"));
   const auto average = tensors(theta, "ema.safetensors");
   for (const auto& [name, tensor] : tensors(Checkpoint::open(folder.path() / "judged"), "weights.safetensors")) {
     CHECK_MESSAGE(at::equal(tensor, average.at(name)), name);

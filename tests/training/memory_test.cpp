@@ -61,7 +61,7 @@ TEST_CASE("buffers that a checkpoint could not be restored to are refused by nam
   const TemporaryFolder folder;
   const std::string where = "metrics.0: metric_faulty/remembering: ";
   const std::vector<std::pair<std::string, std::string>> faults = {
-      {"copy", "its tensor \"mean\" is another one each time it is asked"},
+      {"copy", "its tensor \"mean\" is a different one at each call"},
       {"expanded", "its tensor \"mean\" is expanded"},
       {"grows", "its buffer \"mean\" has the shape [2] now"},
       {"undeclared", "it changed its buffers, but its info() has no has_state"},
@@ -73,7 +73,7 @@ TEST_CASE("buffers that a checkpoint could not be restored to are refused by nam
     CHECK_MESSAGE(contains(message, words), message);
     CHECK_THROWS_AS(Checkpoint::open(folder.path() / fault), Error);
   }
-  for (const auto& [type, words] : {std::pair("copying", "is another one each time it is asked"),
+  for (const auto& [type, words] : {std::pair("copying", "is a different one at each call"),
                                     std::pair("doubling", "two tensors are named 'momentum'")}) {
     const std::string message =
         failure(small_experiment(folder.path(), type, single_head(), {text("optimizer.type=\"", type, "\"")}));

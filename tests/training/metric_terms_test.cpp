@@ -92,7 +92,7 @@ TEST_CASE("an input range that does not rise is refused, and another than the me
   }
   const auto said = [](const std::string& metric) { return stderr_of([&] { Metrics m(metric); }); };
   CHECK(said("type = \"ssim\"\ninput_range = [0, 1]\n")
-            .find("'ssim' is made for pixels in [-1.0, 1.0] and is given "
+            .find("'ssim' expects pixels in [-1.0, 1.0] and gets "
                   "[0.0, 1.0]") != std::string::npos);
   CHECK(said("type = \"ssim\"\n").find("made for") == std::string::npos);
   CHECK(said("type = \"l1\"\ninput_range = [0, 1]\n").find("made for") == std::string::npos);
