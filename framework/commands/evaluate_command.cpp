@@ -9,12 +9,14 @@
 #include "framework/device/device.h"
 #include "framework/device/heap.h"
 #include "framework/device/threads.h"
+#include "framework/distributed/run_in_world.h"
 #include "framework/evaluation/drawn_images.h"
 #include "framework/evaluation/evaluation_file.h"
 #include "framework/evaluation/evaluation_setup.h"
 #include "framework/evaluation/nearest_images.h"
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/reference.h"
+#include "framework/sampling/shared_sampling.h"
 #include "framework/support/run_contents.h"
 #include "framework/support/sealed_json.h"
 #include "framework/training/signals.h"
@@ -203,9 +205,9 @@ void check(const EvaluateArguments& a) {
 
 class Command {
  public:
-  explicit Command(EvaluateArguments& a) : a_(a), setup_(setup_request(a)) {
+  Command(EvaluateArguments& a, World& world) : a_(a), world_(world), setup_(setup_request(a)) {
     check_options(a, setup_.checkpoint().has_value());
-    const std::int64_t asked = setup_.threads();
+    const std::int64_t asked = world.threads(setup_.threads());
     threads_.emplace(asked > 0 ? asked : CpuThreads(0).count());
     RunOptions run;
     run.device = a.device.value_or("auto");
@@ -296,7 +298,7 @@ class Command {
           "--weights, --guidance and --steps");
     }
     for (const SamplingRequest& request : all) {
-      DrawnImages images(*setup_.checkpoint(), request, num_);
+      DrawnImages images(*setup_.checkpoint(), request, num_, world_);
       if (!a_.out.empty()) {
         const std::string remark = images.keep_in(a_.out, a_.overwrite);
         if (!remark.empty()) std::cerr << remark << '\n';
@@ -317,7 +319,7 @@ class Command {
       }
       GatherOptions gathering;
       gathering.title = text("judging ", request.weights);
-      gathering.is_cancelled = interrupted;
+      gathering.is_cancelled = [&] { return images.is_cancelled(); };
       gathering.state_file = a_.state.empty() ? file.state() : fs::path(a_.state);
       const JudgedSet set = gather(stream, *judges_, gathering);
       images.finish();
@@ -464,6 +466,7 @@ class Command {
   }
 
   EvaluateArguments& a_;
+  World& world_;
   EvaluationSetup setup_;
   std::optional<CpuThreads> threads_;
   c10::Device device_ = c10::Device(c10::kCPU);
@@ -488,8 +491,12 @@ int evaluate_command(const std::vector<std::string>& arguments) {
   check(a);
   catch_signals();
   keep_freed_memory();
-  Command(a).run();
-  return 0;
+  return run_in_world(
+      [&](World& world) {
+        if (!world.is_first()) return help_sampling(world), 0;
+        return world.on_first([&] { Command(a, world).run(); }), 0;
+      },
+      interrupted);
 }
 
 }  // namespace

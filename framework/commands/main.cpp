@@ -73,19 +73,15 @@ std::vector<casdm::CommandName> command_names() {
   return names;
 }
 
-bool is_for_one_process(const std::string& command) {
-  return command == "sample" || command == "evaluate" || command == "sweep";
-}
-
 /// Of several processes that a launcher has started, none does what they would all do to the same files; the first one
 /// says so.
-int by_one_process(const std::string& command, const std::function<int()>& run) {
+int sweep_alone(const std::vector<std::string>& arguments) {
   const casdm::ProcessPlace place = casdm::process_place();
-  if (place.size == 1) return run();
+  if (place.size == 1) return casdm::sweep_command(arguments);
   if (place.rank > 0) return 2;
-  throw casdm::ConfigError(
-      casdm::text("`casdm ", command, "` runs as one process, but a launcher has started ", place.size,
-                  "; start it without the launcher. Only `casdm train` shares its work among processes"));
+  throw casdm::ConfigError(casdm::text("`casdm sweep` runs as one process, but a launcher has started ", place.size,
+                                       "; start it without the launcher, and with --processes ", place.size,
+                                       " to have as many share each run"));
 }
 
 int dispatch(const std::string& command, const std::vector<std::string>& arguments) {
@@ -96,7 +92,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"import", [&] { return casdm::run_in_framework("casdm_import_command", arguments); }},
       {"export", [&] { return casdm::run_in_framework("casdm_export_command", arguments); }},
       {"ema", [&] { return casdm::run_in_framework("casdm_ema_command", arguments); }},
-      {"sweep", [&] { return casdm::sweep_command(arguments); }},
+      {"sweep", [&] { return sweep_alone(arguments); }},
       {"compare", [&] { return casdm::compare_command(arguments); }},
       {"report", [&] { return casdm::report_command(arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
@@ -108,9 +104,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
        }},
   };
   const auto found = commands.find(command);
-  if (found != commands.end()) {
-    return is_for_one_process(command) ? by_one_process(command, found->second) : found->second();
-  }
+  if (found != commands.end()) return found->second();
   std::vector<std::string> names;
   for (const auto& [name, run] : commands) names.push_back(name);
   const std::vector<std::string> near = casdm::nearest(command, names, 1);

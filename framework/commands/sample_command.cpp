@@ -1,5 +1,4 @@
-#include <ATen/Parallel.h>
-
+#include <algorithm>
 #include <iostream>
 
 #include "casdm/error.h"
@@ -7,13 +6,14 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/config/key_path.h"
-#include "framework/data/image_transform.h"
 #include "framework/device/device.h"
 #include "framework/device/heap.h"
 #include "framework/device/threads.h"
+#include "framework/distributed/run_in_world.h"
 #include "framework/reporting/progress.h"
 #include "framework/sampling/run_sampler.h"
 #include "framework/sampling/sample_folder.h"
+#include "framework/sampling/shared_sampling.h"
 #include "framework/support/exception_message.h"
 #include "framework/support/run_contents.h"
 #include "framework/training/checkpoint.h"
@@ -129,22 +129,55 @@ Sampling sampling_of(const Checkpoint& checkpoint, const GenerateOptions& option
 }
 
 /// Draws what the folder lacks, batch by batch. The batches of an interrupted sampling are those of a whole one.
-void draw(const Model& model, GenerateOptions options, const Sampling& sampling, std::int64_t batch,
-          CpuThreads& threads, SampleFolder& folder) {
-  const auto steps = static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size());
+void draw(SharedSampling& drawing, const Sampling& sampling, std::int64_t steps, CpuThreads& threads,
+          SampleFolder& folder) {
   Progress progress("sampling", sampling.count * steps, "image steps", folder.images() * steps);
   progress.say(threads.describe());
   while (folder.images() < sampling.count) {
-    options.first = folder.images();
-    options.count = std::min(batch, sampling.count - options.first);
-    options.labels = labels_for(sampling.label, options.first, options.count);
-    options.on_step = [&](std::size_t step, std::size_t) {
+    const std::int64_t first = folder.images(), count = std::min(drawing.at_once(), sampling.count - first);
+    folder.add(drawing.draw(first, sampling.count, [&](std::size_t step, std::size_t) {
       threads.update();
-      progress.update(options.first * steps + options.count * static_cast<std::int64_t>(step));
-    };
-    folder.add(to_uint8(generate(model, options)));
+      progress.update(first * steps + count * static_cast<std::int64_t>(step));
+    }));
   }
   folder.finish();
+}
+
+void sample(const SampleArguments& a, World& world) {
+  refuse_inside_run("sample", a.out);
+  SampleFolder folder(a.out);
+  Checkpoint checkpoint = open_checkpoint(a, folder);
+  const auto label = label_of_image(checkpoint, a);
+  const LoadedExperiment experiment = experiment_to_sample(checkpoint, a);
+  const SelectedDevice device = select_device(experiment.options.run);
+  const GenerateOptions options = generate_options(experiment.options, device.device, a);
+  std::int64_t asked = experiment.options.run.threads;
+  if (asked == 0 && (!a.overwrite || folder.is_unfinished())) asked = folder.earlier_threads();
+  asked = world.threads(asked);
+  // One number for all images: the last bits depend on it.
+  CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
+  const Model model = model_to_sample(experiment, checkpoint, a, options.device);
+  require_effect_of_steps(experiment, model);
+  const Value settings = settings_of(experiment, model, checkpoint, options, a);
+  const Sampling sampling = sampling_of(checkpoint, options, a, settings);
+  const std::string remark = folder.begin(sampling, a.overwrite);
+  if (!remark.empty()) std::cerr << remark << '\n';
+  try {
+    if (!folder.is_complete()) {
+      std::cerr << "device: " << device.description << '\n';
+      SharedSampling drawing(model, options, label, a.batch_size(), world);
+      drawing.invite(checkpoint, a, sampling_settings(experiment, model, checkpoint, options, a));
+      const auto steps = static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size());
+      draw(drawing, sampling, steps, threads, folder);
+    }
+  } catch (const SamplingCancelled&) {
+    throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
+                     " images. The same command", a.overwrite ? " without --overwrite" : "", " continues from there"));
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    throw OutOfMemory(text(exception_message(error), ". A smaller --batch than ", a.batch_size(), " needs less"));
+  }
+  std::cout << folder.grid().string() << '\n';
 }
 
 int sample_command(const std::vector<std::string>& arguments) {
@@ -156,37 +189,12 @@ int sample_command(const std::vector<std::string>& arguments) {
   }
   catch_signals();
   keep_freed_memory();
-
-  refuse_inside_run("sample", a.out);
-  SampleFolder folder(a.out);
-  Checkpoint checkpoint = open_checkpoint(a, folder);
-  label_of_image(checkpoint, a);
-  const LoadedExperiment experiment = experiment_to_sample(checkpoint, a);
-  const SelectedDevice device = select_device(experiment.options.run);
-  const GenerateOptions options = generate_options(experiment.options, device.device, a);
-  std::int64_t asked = experiment.options.run.threads;
-  if (asked == 0 && (!a.overwrite || folder.is_unfinished())) asked = folder.earlier_threads();
-  // One number for all images: the last bits depend on it.
-  CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
-  const Model model = model_to_sample(experiment, checkpoint, a, options.device);
-  require_effect_of_steps(experiment, model);
-  const Sampling sampling = sampling_of(checkpoint, options, a, settings_of(experiment, model, checkpoint, options, a));
-  const std::string remark = folder.begin(sampling, a.overwrite);
-  if (!remark.empty()) std::cerr << remark << '\n';
-  try {
-    if (!folder.is_complete()) {
-      std::cerr << "device: " << device.description << '\n';
-      draw(model, options, sampling, a.batch_size(), threads, folder);
-    }
-  } catch (const SamplingCancelled&) {
-    throw Error(text("sampling was stopped after ", folder.images(), " of ", sampling.count,
-                     " images. The same command", a.overwrite ? " without --overwrite" : "", " continues from there"));
-  } catch (const std::exception& error) {
-    if (!is_out_of_memory(error)) throw;
-    throw OutOfMemory(text(exception_message(error), ". A smaller --batch than ", a.batch_size(), " needs less"));
-  }
-  std::cout << folder.grid().string() << '\n';
-  return 0;
+  return run_in_world(
+      [&](World& world) {
+        if (!world.is_first()) return help_sampling(world), 0;
+        return world.on_first([&] { sample(a, world); }), 0;
+      },
+      interrupted);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ struct SweepArguments {
   std::string file;
   std::string cell;
   std::vector<std::string> overrides, plugins, patterns;
-  std::optional<std::int64_t> jobs;
+  std::optional<std::int64_t> jobs, processes;
   bool dry_run = false;
   bool no_pilot = false;
   bool print = false;
@@ -64,6 +64,7 @@ po::options_description described(SweepArguments& a) {
       "dry-run", po::bool_switch(&a.dry_run), "print the plan and stop")(
       "no-pilot", po::bool_switch(&a.no_pilot), "plan without a pilot, and so without an estimate of the time")(
       "jobs", whole_number("jobs", a.jobs, 1, 1024), "runs at a time; they share the CPUs; default: 1")(
+      "processes", whole_number("processes", a.processes, 1, 1024), "processes that share each run; default: 1")(
       "set", po::value(&a.overrides)->composing()->value_name("KEY=VALUE"), "set one key in every run; repeatable")(
       "plugin", po::value(&a.plugins)->composing()->value_name("FILE"), "an additional plugin library")(
       "measure", po::value(&a.patterns)->composing()->value_name("PATTERN"),
@@ -104,6 +105,7 @@ std::vector<std::string> repeated(const SweepArguments& a) {
   for (const std::string& file : a.plugins) {
     command.insert(command.end(), {"--plugin", fs::absolute(file).lexically_normal().string()});
   }
+  if (a.processes) command.insert(command.end(), {"--processes", std::to_string(*a.processes)});
   return command;
 }
 
@@ -159,10 +161,12 @@ std::size_t cell_named(const Sweep& sweep, const std::string& name) {
 SweepSettings settings_of(const SweepArguments& a) {
   SweepSettings settings;
   settings.jobs = a.jobs.value_or(1);
+  settings.processes = a.processes.value_or(1);
   for (const std::string& file : a.plugins) settings.options.insert(settings.options.end(), {"--plugin", file});
   // Runs side by side would follow each other's load, and the last bits of their numbers with it.
-  if (settings.jobs > 1 && ::getenv("OMP_NUM_THREADS") == nullptr) {
-    const auto threads = static_cast<std::int64_t>(std::thread::hardware_concurrency()) / settings.jobs;
+  const std::int64_t beside = settings.jobs * settings.processes;
+  if (beside > 1 && ::getenv("OMP_NUM_THREADS") == nullptr) {
+    const auto threads = static_cast<std::int64_t>(std::thread::hardware_concurrency()) / beside;
     settings.environment["OMP_NUM_THREADS"] = std::to_string(std::max<std::int64_t>(1, threads));
   }
   return settings;
@@ -172,7 +176,7 @@ SweepPlan planned(const Sweep& sweep, const SweepArguments& a, const SweepSettin
   return plan_of(sweep, [&](const SweepCell& cell) {
     if (a.no_pilot || interrupted()) return Pilot{};
     std::cerr << "pilot: " << sweep.points[cell.point].name << '\n';
-    return pilot_of(sweep, cell, settings.options, settings.environment);
+    return pilot_of(sweep, cell, settings);
   });
 }
 

@@ -10,7 +10,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
-#include "framework/support/child_program.h"
+#include "framework/distributed/process_team.h"
 #include "framework/support/files.h"
 #include "framework/support/folder_hold.h"
 #include "framework/training/signals.h"
@@ -85,7 +85,7 @@ double rate_of(const std::vector<Value>& log) {
 }
 
 /// Waits for the steps of a pilot. Returns the seconds until the first one was done.
-double watch(ChildProgram& training, const fs::path& run) {
+double watch(ProcessTeam& training, const fs::path& run) {
   const Clock::time_point start = Clock::now();
   double first = 0;
   while (!training.has_ended() && !interrupted()) {
@@ -108,8 +108,7 @@ double watch(ChildProgram& training, const fs::path& run) {
 
 }  // namespace
 
-Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const std::vector<std::string>& train_options,
-               const std::map<std::string, std::string>& environment) {
+Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& settings) {
   Pilot result;
   if (const fs::path run = run_of(sweep, cell); state_of(sweep, cell) != CellState::waiting) {
     result.images_per_second = rate_of(lines_of(run));
@@ -125,14 +124,14 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const std::vector<std:
   write_file(experiment, to_toml(cell.experiment));
   const Value* batch = find_path(cell.experiment, "train.batch_size");
   std::vector<std::string> command{own_program().string(), "train", experiment.string()};
-  command.insert(command.end(), train_options.begin(), train_options.end());
+  command.insert(command.end(), settings.options.begin(), settings.options.end());
   for (const std::string& setting :
        {std::string("run.name=pilot"), text("run.directory=", to_toml_value(folder.string())),
         text("log.every_images=", batch == nullptr ? 1 : batch->as_integer()), std::string("log.sample_count=0")}) {
     command.insert(command.end(), {"--set", setting});
   }
   {
-    ChildProgram training(command, folder / "log", environment);
+    ProcessTeam training(settings.processes, command, folder / "log", settings.environment);
     result.start = watch(training, folder / "pilot");
     if (!interrupted()) result.problem = training.problem();
   }

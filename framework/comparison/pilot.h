@@ -1,10 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 
-#include "framework/comparison/sweep_folder.h"
+#include "framework/comparison/sweep_runner.h"
 
 namespace casdm {
 
@@ -18,7 +17,6 @@ struct Pilot {
 
 /// Trains a cell for some seconds in a folder beside the sweep's, which is removed again; or looks at its run, where it
 /// has one that has come far enough. Stops early when `interrupted()`.
-Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const std::vector<std::string>& train_options,
-               const std::map<std::string, std::string>& environment);
+Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& settings);
 
 }  // namespace casdm

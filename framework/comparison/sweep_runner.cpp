@@ -25,10 +25,10 @@ constexpr int kPausesPerLook = 10;  // at the logs
 
 std::int64_t images_of(const SweepCell& cell) { return find_path(cell.experiment, "train.total_images")->as_integer(); }
 
-/// A cell with its process.
+/// A cell with its processes.
 struct Job {
   const SweepCell* cell;
-  std::unique_ptr<ChildProgram> process;
+  std::unique_ptr<ProcessTeam> team;
   bool is_evaluation = false;
   Clock::time_point start = Clock::now();
 };
@@ -49,7 +49,7 @@ class Runner {
       while (!interrupted() && !waiting_.empty() && jobs_.size() < static_cast<std::size_t>(settings_.jobs)) start();
       if (jobs_.empty()) break;
       if (interrupted() && !is_asked_) stop();
-      std::erase_if(jobs_, [&](Job& job) { return job.process->has_ended() && !goes_on(job); });
+      std::erase_if(jobs_, [&](Job& job) { return job.team->has_ended() && !goes_on(job); });
       if (pause % kPausesPerLook == 0) look();
       std::this_thread::sleep_for(kPause);
     }
@@ -78,11 +78,11 @@ class Runner {
       succeed(cell, "is complete");
       return;
     }
-    jobs_.push_back({&cell, process_of(cell, state), state == CellState::trained});
+    jobs_.push_back({&cell, team_of(cell, state), state == CellState::trained});
   }
 
   /// What brings a cell in `state` on.
-  std::unique_ptr<ChildProgram> process_of(const SweepCell& cell, CellState state) const {
+  std::unique_ptr<ProcessTeam> team_of(const SweepCell& cell, CellState state) const {
     const std::string run = run_of(sweep_, cell).string();
     std::vector<std::string> command{own_program().string()};
     if (state == CellState::waiting)
@@ -107,13 +107,13 @@ class Runner {
       }
     }
     command.insert(command.end(), settings_.options.begin(), settings_.options.end());
-    return std::make_unique<ChildProgram>(command, log_of(sweep_, cell), settings_.environment);
+    return std::make_unique<ProcessTeam>(settings_.processes, command, log_of(sweep_, cell), settings_.environment);
   }
 
   /// After a process of a job has ended: whether another one has begun.
   bool goes_on(Job& job) {
     const SweepCell& cell = *job.cell;
-    if (const std::string problem = job.process->problem(); !problem.empty()) {
+    if (const std::string problem = job.team->problem(); !problem.empty()) {
       // An evaluation that is stopped says so with its status.
       const bool is_stopped = job.is_evaluation && interrupted();
       if (is_stopped) ++stopped_;
@@ -122,7 +122,7 @@ class Runner {
     }
     const CellState state = state_of(sweep_, cell);
     if (state == CellState::trained && !job.is_evaluation && !interrupted()) {
-      job.process = process_of(cell, state);
+      job.team = team_of(cell, state);
       job.is_evaluation = true;
       return true;
     }
@@ -164,7 +164,7 @@ class Runner {
   void stop() {
     is_asked_ = true;
     progress_.say("stopping: every run saves its state; stop again to end them at once");
-    for (const Job& job : jobs_) job.process->ask_to_end();
+    for (const Job& job : jobs_) job.team->ask_to_end();
   }
 
   void look() {

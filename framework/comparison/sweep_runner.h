@@ -7,14 +7,15 @@
 #include <vector>
 
 #include "framework/comparison/sweep_folder.h"
+#include "framework/distributed/process_team.h"
 #include "framework/reporting/progress.h"
-#include "framework/support/child_program.h"
 
 namespace casdm {
 
 /// What every process of a sweep is given.
 struct SweepSettings {
-  std::int64_t jobs = 1;
+  std::int64_t jobs = 1;                  ///< runs at a time
+  std::int64_t processes = 1;             ///< that share a run
   std::vector<std::string> options = {};  ///< of `casdm train` and `casdm evaluate`: "--plugin", "FILE"
   std::map<std::string, std::string> environment = {};
 };

@@ -5,12 +5,11 @@
 #include <algorithm>
 
 #include "casdm/text.h"
-#include "framework/data/image_transform.h"
 #include "framework/device/device.h"
 
 namespace casdm {
 
-DrawnImages::DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count)
+DrawnImages::DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count, World& world)
     : checkpoint_(std::move(checkpoint)),
       request_(std::move(request)),
       count_(count),
@@ -18,7 +17,8 @@ DrawnImages::DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::in
       options_(generate_options(experiment_.options, select_device(experiment_.options.run).device, request_)),
       model_(model_to_sample(experiment_, checkpoint_, request_, options_.device)),
       label_(label_of_image(checkpoint_, request_)),
-      settings_(sampling_settings(experiment_, model_, checkpoint_, options_, request_)) {}
+      settings_(sampling_settings(experiment_, model_, checkpoint_, options_, request_)),
+      drawing_(model_, options_, label_, request_.batch_size(), world) {}
 
 std::string DrawnImages::keep_in(const std::filesystem::path& folder, bool overwrite) {
   folder_ = std::make_unique<SampleFolder>(folder);
@@ -38,6 +38,7 @@ void DrawnImages::finish() {
 }
 
 ImageStream DrawnImages::stream(std::string name, CpuThreads& threads) {
+  drawing_.invite(checkpoint_, request_, settings_);
   threads_ = &threads;
   on_drawn_ = std::make_shared<std::function<void(std::int64_t)>>();
   ImageStream stream;
@@ -54,49 +55,43 @@ ImageStream DrawnImages::stream(std::string name, CpuThreads& threads) {
 at::Tensor DrawnImages::read(std::int64_t first, std::int64_t n) {
   std::vector<at::Tensor> parts;
   for (std::int64_t at = first; at < first + n;) {
-    const std::int64_t start = at / request_.batch_size() * request_.batch_size();
-    const at::Tensor batch = batch_from(start);
-    const std::int64_t end = std::min(first + n, start + batch.size(0));
-    parts.push_back(batch.slice(0, at - start, end - start));
-    at = end;
+    const at::Tensor found = images_from(at);
+    parts.push_back(found.slice(0, 0, first + n - at));
+    at += parts.back().size(0);
   }
   return at::cat(parts);
 }
 
-/// The batch that begins with image `first`, which is a multiple of the batch size.
-at::Tensor DrawnImages::batch_from(std::int64_t first) {
-  if (first_ == first) return batch_;
-  const std::int64_t n = std::min(request_.batch_size(), count_ - first);
-  if (kept_) {
-    std::vector<at::Tensor> images;
-    for (std::int64_t i = first; i < first + n; ++i) images.push_back(kept_->read(i));
-    batch_ = at::stack(images);
-  } else if (folder_ && folder_->images() >= first + n) {
-    batch_ = folder_->read(first, n);
-  } else {
-    // A folder may lack images that were judged already, when it was not there then.
-    for (std::int64_t missing = folder_ ? folder_->images() : first; missing < first;
-         missing += request_.batch_size()) {
-      folder_->add(draw(missing));
+/// Image `first` and those after it that are there at once.
+at::Tensor DrawnImages::images_from(std::int64_t first) {
+  if (!held_.defined() || first < first_ || first >= first_ + held_.size(0)) {
+    first_ = first / request_.batch_size() * request_.batch_size();
+    if (kept_) {
+      std::vector<at::Tensor> images;
+      for (std::int64_t i = first_; i < std::min(first_ + request_.batch_size(), count_); ++i) {
+        images.push_back(kept_->read(i));
+      }
+      held_ = at::stack(images);
+    } else if (folder_ && folder_->images() > first) {
+      held_ = folder_->read(first_, std::min(request_.batch_size(), folder_->images() - first_));
+    } else {
+      // A folder may lack images that were judged already, when it was not there then.
+      if (folder_) first_ = folder_->images();
+      for (held_ = draw(first_); first >= first_ + held_.size(0); held_ = draw(first_)) first_ += held_.size(0);
     }
-    batch_ = draw(first);
-    if (folder_) folder_->add(batch_);
   }
-  first_ = first;
-  return batch_;
+  return held_.slice(0, first - first_);
 }
 
 at::Tensor DrawnImages::draw(std::int64_t first) {
-  GenerateOptions options = options_;
-  options.first = first;
-  options.count = std::min(request_.batch_size(), count_ - first);
-  options.labels = labels_for(label_, first, options.count);
-  options.on_step = [&](std::size_t step, std::size_t steps) {
+  const std::int64_t count = std::min(drawing_.at_once(), count_ - first);
+  const at::Tensor images = drawing_.draw(first, count_, [&](std::size_t step, std::size_t steps) {
     threads_->update();
-    const auto drawn = static_cast<double>(options.count) * static_cast<double>(step) / static_cast<double>(steps);
+    const auto drawn = static_cast<double>(count) * static_cast<double>(step) / static_cast<double>(steps);
     if (*on_drawn_) (*on_drawn_)(first + static_cast<std::int64_t>(drawn));
-  };
-  return to_uint8(generate(model_, options));
+  });
+  if (folder_) folder_->add(images);
+  return images;
 }
 
 }  // namespace casdm

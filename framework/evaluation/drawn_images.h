@@ -8,6 +8,7 @@
 #include "framework/evaluation/stored_images.h"
 #include "framework/sampling/run_sampler.h"
 #include "framework/sampling/sample_folder.h"
+#include "framework/sampling/shared_sampling.h"
 
 namespace casdm {
 
@@ -16,7 +17,7 @@ namespace casdm {
 class DrawnImages {
  public:
   /// Loads the networks. Throws as sampling does.
-  DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count);
+  DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count, World& world);
 
   /// All that decides what the images are; a table, the same on every machine.
   const Value& settings() const { return settings_; }
@@ -32,12 +33,15 @@ class DrawnImages {
   /// Completes the folder; nothing where there is none.
   void finish();
 
-  /// Keeps a reference to this. `threads` follows the load between steps.
+  /// Whether this process was interrupted, or another one while images were drawn.
+  bool is_cancelled() const { return drawing_.is_cancelled(); }
+
+  /// Has the other processes load the networks. Keeps a reference to this. `threads` follows the load between steps.
   ImageStream stream(std::string name, CpuThreads& threads);
 
  private:
   at::Tensor read(std::int64_t first, std::int64_t n);
-  at::Tensor batch_from(std::int64_t first);
+  at::Tensor images_from(std::int64_t first);
   at::Tensor draw(std::int64_t first);
 
   Checkpoint checkpoint_;
@@ -48,12 +52,13 @@ class DrawnImages {
   Model model_;
   std::function<std::int64_t(std::int64_t)> label_;
   Value settings_;
+  SharedSampling drawing_;
   std::unique_ptr<SampleFolder> folder_;
   std::shared_ptr<StoredImages> kept_;  ///< of a folder that is complete
   CpuThreads* threads_ = nullptr;
   std::shared_ptr<std::function<void(std::int64_t)>> on_drawn_;
-  std::int64_t first_ = -1;  ///< of the batch that is held
-  at::Tensor batch_;
+  std::int64_t first_ = 0;  ///< of the images that are held
+  at::Tensor held_;
 };
 
 }  // namespace casdm

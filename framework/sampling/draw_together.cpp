@@ -10,9 +10,11 @@
 
 namespace casdm {
 
-std::string drawing_request(const GenerateOptions& options) {
-  Value request(Value::Table{
-      {"seed", static_cast<std::int64_t>(options.seed)}, {"first", options.first}, {"count", options.count}});
+std::string drawing_request(const GenerateOptions& options, std::int64_t own) {
+  Value request(Value::Table{{"seed", static_cast<std::int64_t>(options.seed)},
+                             {"first", options.first},
+                             {"count", options.count},
+                             {"own", own}});
   Value::Array labels;
   for (std::int64_t i = 0; options.labels.defined() && i < options.count; ++i) {
     labels.emplace_back(options.labels[i].item<std::int64_t>());
@@ -24,26 +26,22 @@ std::string drawing_request(const GenerateOptions& options) {
 Tensor draw_together(const Model& model, const std::string& request, GenerateOptions options, World& world) {
   const Value said = from_json(request);
   const auto number = [&](const char* key) { return json_member(said, key).as_integer(); };
-  const std::int64_t count = number("count"), first = number("first");
-  // As many for each; the last ones may have nothing left to draw but what others draw too.
-  const std::int64_t own = (count + world.size() - 1) / world.size();
-  const std::int64_t begin = std::min(world.rank() * own, count - own);
+  const std::int64_t count = number("count"), own = number("own");
+  // A process with nothing left to draw draws the last image too, since all take the same steps.
+  const std::int64_t begin = std::min(world.rank() * own, count - 1), n = std::min(own, count - begin);
   options.seed = static_cast<std::uint64_t>(number("seed"));
-  options.first = first + begin;
-  options.count = own;
+  options.first = number("first") + begin;
+  options.count = n;
   if (const Value* labels = said.find("labels")) {
     std::vector<std::int64_t> all;
     for (const Value& label : labels->as_array()) all.push_back(label.as_integer());
-    options.labels = at::tensor(all, at::kLong).narrow(0, begin, own);
+    options.labels = at::tensor(all, at::kLong).narrow(0, begin, n);
   }
-  const Tensor drawn = world.gather(generate(model, options));
-  std::vector<Tensor> images;
-  for (int rank = 0; rank < world.size() && rank * own < count; ++rank) {
-    const std::int64_t of_rank = std::min(rank * own, count - own);
-    const std::int64_t known = rank * own - of_rank;
-    images.push_back(drawn.narrow(0, rank * own + known, own - known));
-  }
-  return at::cat(images);
+  const Tensor drawn = generate(model, options);
+  if (world.size() == 1) return drawn;
+  Tensor rows = drawn.new_zeros({own, drawn.size(1), drawn.size(2), drawn.size(3)});
+  rows.narrow(0, 0, n).copy_(drawn);
+  return world.gather(rows).narrow(0, 0, count);
 }
 
 }  // namespace casdm

@@ -8,10 +8,11 @@
 namespace casdm {
 
 /// What the first process says before it draws together with the others: `options` as far as they are of the request.
-std::string drawing_request(const GenerateOptions& options);
+/// @param own  images that a process draws, at most; enough for all of them
+std::string drawing_request(const GenerateOptions& options, std::int64_t own);
 
-/// The images of `generate`, each drawn by one of the processes, which all call this with the same request; the first
-/// gets them all. Each image's noise depends on its index alone, so they are those of one process up to rounding.
+/// The images of `generate`, which all processes get: each draws `own` of them, in the order of ranks. Each image's
+/// noise depends on its index alone, so they are those of one process up to the rounding of other batches.
 /// @param request  of `drawing_request`
 /// @param options  what is not of the request; `is_cancelled` says the same in all processes
 /// Throws as `generate` does.

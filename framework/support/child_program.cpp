@@ -124,15 +124,20 @@ void ChildProgram::kill() const {
   if (!has_ended_) ::kill(process_, SIGKILL);
 }
 
-std::string ChildProgram::problem() const {
-  if (status_ == 0) return "";
-  if (signal_ != 0) return text("was killed by signal ", signal_, " (", strsignal(signal_), ")");
+std::string ChildProgram::message() const {
   std::size_t begin = output_.rfind(std::string("\n") + kMessage);
   begin = begin == std::string::npos ? (output_.starts_with(kMessage) ? 0 : begin) : begin + 1;
-  if (begin == std::string::npos) return text("ended with status ", status_, " and without a message");
+  if (begin == std::string::npos) return "";
   std::string message = output_.substr(begin + std::strlen(kMessage), kLongestProblem);
   message.erase(message.find_last_not_of(" \n") + 1);
   return printable(message);
+}
+
+std::string ChildProgram::problem() const {
+  if (status_ == 0) return "";
+  if (signal_ != 0) return text("was killed by signal ", signal_, " (", strsignal(signal_), ")");
+  const std::string said = message();
+  return said.empty() ? text("ended with status ", status_, " and without a message") : said;
 }
 
 }  // namespace casdm

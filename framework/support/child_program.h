@@ -42,6 +42,9 @@ class ChildProgram {
   /// Why it failed, in its own words: its last message ("casdm: ..."), or how it was ended; empty when its status is 0.
   std::string problem() const;
 
+  /// Its last message, "casdm: ..." without these words; empty: there was none.
+  std::string message() const;
+
   const std::string& output() const { return output_; }
 
  private:

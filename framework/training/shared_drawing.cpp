@@ -20,7 +20,8 @@ Tensor SharedDrawing::drawn(const std::string& request, GenerateOptions options)
 }
 
 Tensor SharedDrawing::draw(GenerateOptions options) {
-  const std::string request = world_.take_from_first(drawing_request(options));
+  const std::int64_t own = (options.count + world_.size() - 1) / world_.size();
+  const std::string request = world_.take_from_first(drawing_request(options, own));
   return drawn(request, std::move(options));
 }
 

@@ -169,17 +169,16 @@ TEST_CASE("a process that comes to another run ends with the reason, and the run
   CHECK_MESSAGE(contains(run.messages()[0], "rank 3 was started as one of 4 processes"), run.output());
 }
 
-TEST_CASE("commands that are one process refuse to be several, once") {
+TEST_CASE("a sweep, which starts its processes itself, refuses to be several, once") {
   const TemporaryFolder folder;
   const std::string launched = "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 ";
-  for (const char* command : {"sample runs/run", "evaluate runs/run", "sweep sweep.toml"}) {
-    const Outcome first = shell(launched + "RANK=0 casdm " + command, folder.path());
-    CHECK(first.status == 2);
-    CHECK_MESSAGE(contains(first.err, "runs as one process, but a launcher has started 2"), first.err);
-    const Outcome second = shell(launched + "RANK=1 casdm " + command, folder.path());
-    CHECK(second.status == 2);
-    CHECK_MESSAGE(second.err.empty(), second.err);
-  }
+  const Outcome first = shell(launched + "RANK=0 casdm sweep sweep.toml", folder.path());
+  CHECK(first.status == 2);
+  CHECK_MESSAGE(contains(first.err, "runs as one process, but a launcher has started 2"), first.err);
+  CHECK_MESSAGE(contains(first.err, "--processes 2"), first.err);
+  const Outcome second = shell(launched + "RANK=1 casdm sweep sweep.toml", folder.path());
+  CHECK(second.status == 2);
+  CHECK_MESSAGE(second.err.empty(), second.err);
 }
 
 TEST_CASE("processes that do not meet say who is missing, or what was tried") {

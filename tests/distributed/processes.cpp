@@ -52,12 +52,13 @@ std::vector<Environment> environments(int size) {
 }
 
 Processes::Processes(const fs::path& folder, const std::vector<std::string>& arguments,
-                     const std::vector<Environment>& environments, const std::vector<std::string>& prefixes)
+                     const std::vector<Environment>& environments, const std::vector<std::string>& prefixes,
+                     const std::string& command)
     : folder_(folder) {
   for (std::size_t i = 0; i < environments.size(); ++i) {
     const std::string& own = arguments.size() == 1 ? arguments.front() : arguments.at(i);
     const std::string line = text("cd '", folder.string(), "' && echo $$ > pid.", i, " && exec ",
-                                  prefixes.empty() ? "" : prefixes.at(i), "'" CASDM_PROGRAM "' train ", own);
+                                  prefixes.empty() ? "" : prefixes.at(i), "'" CASDM_PROGRAM "' ", command, ' ', own);
     programs_.push_back(std::make_unique<ChildProgram>(std::vector<std::string>{"/bin/sh", "-c", line},
                                                        folder / text("log.", i), environments[i]));
   }

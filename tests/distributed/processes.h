@@ -17,13 +17,14 @@ using Environment = std::map<std::string, std::string>;
 /// What torchrun tells each of `size` processes of this machine, with a free port to meet at.
 std::vector<Environment> environments(int size);
 
-/// `casdm train` in processes of their own, in `folder`. They end with the object.
+/// `casdm train`, or another command, in processes of their own, in `folder`. They end with the object.
 class Processes {
  public:
   /// @param arguments  of each process; one for all when there is one
   /// @param prefixes   words before the program of each; none: without
   Processes(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
-            const std::vector<Environment>& environments, const std::vector<std::string>& prefixes = {});
+            const std::vector<Environment>& environments, const std::vector<std::string>& prefixes = {},
+            const std::string& command = "train");
 
   /// Sends a signal to one.
   void signal(int rank, int number) const;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "casdm/text.h"
 #include "casdm/value.h"
@@ -53,6 +54,17 @@ std::string weights(const Study& study) {
     all += sha256_of_file(study.path(text("runs/two/", cell, "/checkpoints/000000000024/weights.safetensors")));
   }
   return all;
+}
+
+/// The eps term of the last line of a run's log.
+double last_loss(const Study& study, const std::string& cell) {
+  std::istringstream lines(study.content(text("runs/two/", cell, "/metrics.jsonl")));
+  double loss = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const Value record = from_json(line);
+    if (const Value* terms = record.find("loss")) loss = terms->as_table().front().second.find("mean")->as_number();
+  }
+  return loss;
 }
 
 }  // namespace
@@ -246,6 +258,20 @@ TEST_CASE("a sweep that is stopped goes on bit for bit, whichever way its runs a
   CHECK(weights(stopped) == weights(whole));
   CHECK(stopped.run("--print").out.empty());
   CHECK(stopped.run("").out == whole.run("").out);
+}
+
+TEST_CASE("processes can share the runs of a sweep, and the table has one's numbers") {
+  const Study alone, shared;
+  REQUIRE(alone.run("--no-pilot", "OMP_NUM_THREADS=1 ").status == 0);
+  const Outcome outcome = shared.run("--processes 2", "OMP_NUM_THREADS=1 ");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_FALSE(contains(outcome.err, "FAILED"));
+  for (const char* cell : {"plain-s0", "plain-s1", "l1-s0", "l1-s1"}) {
+    const double one = last_loss(alone, cell), two = last_loss(shared, cell);
+    CHECK_MESSAGE(two == doctest::Approx(one).epsilon(1e-3), cell);  // sums of float32 in another order
+    CHECK(contains(shared.content(text("runs/two/logs/", cell, ".log")), "2 processes"));
+  }
+  CHECK(contains(shared.run("--print --set run.seed=5 --processes 2").out, " --processes 2"));
 }
 
 TEST_CASE("a cell that fails is a row with its message, the others go on, and the next call tries it again") {
