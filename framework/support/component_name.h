@@ -4,7 +4,7 @@
 
 namespace casdm {
 
-/// A component's name without the plugin's: "lpips" of "metric_lpips/lpips" and of "lpips".
+/// A component's name without its plugin's: "component" of "plugin/component" and of "component".
 inline std::string component_name(const std::string& type) { return type.substr(type.find('/') + 1); }
 
 }  // namespace casdm

@@ -271,7 +271,7 @@ TEST_CASE("processes can share the runs of a sweep, and the table has one's numb
     CHECK_MESSAGE(two == doctest::Approx(one).epsilon(1e-3), cell);  // sums of float32 in another order
     CHECK(contains(shared.content(text("runs/two/logs/", cell, ".log")), "2 processes"));
   }
-  CHECK(contains(shared.run("--print --set run.seed=5 --processes 2").out, " --processes 2"));
+  CHECK(contains(Study().run("--print --processes 2").out, " --processes 2"));
 }
 
 TEST_CASE("a cell that fails is a row with its message, the others go on, and the next call tries it again") {
