@@ -14,10 +14,12 @@
 #include "framework/comparison/sweep_plan.h"
 #include "framework/comparison/sweep_runner.h"
 #include "framework/comparison/tables.h"
+#include "framework/config/cross_checks.h"
 #include "framework/loading/discovery.h"
 #include "framework/report/report.h"
 #include "framework/support/files.h"
 #include "framework/support/shell_word.h"
+#include "framework/training/effect.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -193,6 +195,20 @@ std::vector<MeasureSummary> measures_of(const std::vector<MeasureSummary>& all,
 
 fs::path page_of(const Sweep& sweep) { return sweep.folder / "report.html"; }
 
+/// What every training would refuse at once, for the runs that are still to be trained.
+void check_cells(const Sweep& sweep, const std::function<const ComponentCatalog&(const Value&)>& catalog_of) {
+  for (const SweepCell& cell : sweep.cells) {
+    const CellState state = state_of(sweep, cell);
+    if (state == CellState::trained || state == CellState::complete) continue;
+    try {
+      check_before_training(cell.experiment, catalog_of(cell.experiment));
+      require_effect(cell.experiment);
+    } catch (const ConfigError& error) {
+      throw ConfigError(text("arm ", quoted(sweep.points[cell.point].name), ": ", error.what()));
+    }
+  }
+}
+
 /// What would be known after hours of training.
 void check_results(const Sweep& sweep) {
   refuse_other_results(sweep.folder, kCommand);
@@ -235,6 +251,7 @@ int sweep_command(const std::vector<std::string>& arguments) {
   const SweepSettings settings = settings_of(a);
   check_sweep_folder(sweep, catalog_of);
   if (a.cell.empty()) check_results(sweep);
+  check_cells(sweep, catalog_of);
   if (a.print || a.slurm) {
     std::cout << (a.print ? commands_of(sweep, a) : slurm_script(sweep, a));
     return 0;

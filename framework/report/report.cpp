@@ -17,6 +17,7 @@
 #include "framework/report/sample_grids.h"
 #include "framework/reporting/progress.h"
 #include "framework/support/files.h"
+#include "framework/support/sha256.h"
 #include "framework/training/experiment_change.h"
 
 namespace casdm {
@@ -26,6 +27,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kMark = "<p id=\"made-by\">Made by casdm report";
+constexpr const char* kDigest = "<!-- sha256 of all before this: ";
+constexpr const char* kEnd = " -->\n";
 constexpr std::size_t kLargestState = 64 << 20;
 
 /// What the page is about: arms of runs, of which there may be one with one run.
@@ -329,19 +332,25 @@ std::string report_of(const fs::path& folder) {
   body += section("making", "Machine and versions", making(subject));
   body += text("</main>\n<footer>", kMark, " from ", html(fs::absolute(folder).lexically_normal().string()),
                "</p></footer>\n");
-  return html_page(text(subject.comparison.title, " - casdm report"), body);
+  const std::string page = html_page(text(subject.comparison.title, " - casdm report"), body);
+  return text(page, kDigest, sha256(page), kEnd);
 }
 
 bool is_report(const fs::path& file) {
   std::error_code ignored;
-  return fs::is_regular_file(file, ignored) && read_file(file).find(kMark) != std::string::npos;
+  if (!fs::is_regular_file(file, ignored)) return false;
+  const std::string page = read_file(file);
+  if (page.find(kMark) == std::string::npos) return false;
+  const std::size_t end = page.rfind(kDigest);  // pages of before have none
+  return end == std::string::npos || page.substr(end) == text(kDigest, sha256(page.substr(0, end)), kEnd);
 }
 
 void refuse_other_page(const std::string& command, const fs::path& file) {
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(file, ignored)) || is_report(file)) return;
-  throw ConfigError(text(command, ": ", file.string(), " was not written by `casdm report` and is not replaced; ",
-                         "move it away, or choose another name"));
+  throw ConfigError(text(command, ": ", file.string(),
+                         " was not written by `casdm report`, or was changed since, and is "
+                         "not replaced; move it away, or choose another name"));
 }
 
 }  // namespace casdm

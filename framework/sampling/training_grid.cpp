@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <iostream>
 #include <optional>
 
 #include "casdm/build_info.h"
@@ -32,6 +33,12 @@ Value provenance(const Experiment& options, std::int64_t images) {
 
 void draw_training_grid(const LoadedExperiment& experiment, std::int64_t num_classes, std::int64_t images,
                         const std::filesystem::path& path, const Draw& draw) {
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::symlink_status(path, ignored)) && !is_png_of_ours(path)) {
+    std::cerr << "warning: " << path.string() << " was not written by this program and is left as it is; the grid of "
+              << images << " images is not drawn\n";
+    return;
+  }
   const Experiment& said = experiment.options;
   GenerateOptions options;
   options.seed = static_cast<std::uint64_t>(said.run.seed);

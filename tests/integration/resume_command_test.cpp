@@ -168,6 +168,17 @@ TEST_CASE("a grid that a run still owes is drawn at the resume") {
   CHECK(contains(trained.run(kResume).err, "the run is complete (24 images)"));
 }
 
+TEST_CASE("a file of the user\'s with the name of a grid is left alone, with a word, and the training goes on") {
+  const Trained trained;
+  const fs::path mine = trained.folder.path() / "runs/small/samples/32.png";
+  write_file(mine, "mine");
+  const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=32");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(read_file(mine) == "mine");
+  CHECK_MESSAGE(contains(outcome.err, "samples/32.png was not written by this program and is left as it is"),
+                outcome.err);
+}
+
 TEST_CASE("SIGHUP, SIGUSR1 and SIGTERM end a training with a checkpoint, and a closed pipe does not end it") {
   for (const std::string signal : {"HUP", "USR1", "TERM"}) {
     CAPTURE(signal);

@@ -274,6 +274,15 @@ TEST_CASE("processes can share the runs of a sweep, and the table has one's numb
   CHECK(contains(Study().run("--print --processes 2").out, " --processes 2"));
 }
 
+TEST_CASE("what every training would refuse is refused before the first run") {
+  const Study study(std::string(kTwoArms) + "[[arms]]\nname = \"void\"\nset = [\"optimizer.learning_rate=1e-60\"]\n");
+  const Outcome outcome = study.run("--no-pilot");
+  CHECK(outcome.status == 2);
+  CHECK_MESSAGE(contains(outcome.err, "arm \"void\": "), outcome.err);
+  CHECK_MESSAGE(contains(outcome.err, "optimizer.learning_rate"), outcome.err);
+  CHECK_FALSE(fs::exists(study.path("runs")));
+}
+
 TEST_CASE("a cell that fails is a row with its message, the others go on, and the next call tries it again") {
   const Study study(std::string(kTwoArms) + R"(
 [[arms]]
@@ -331,9 +340,12 @@ TEST_CASE("the plan of a sweep names arms, sizes and times, and changes nothing"
 TEST_CASE("the plan says which arm does not train") {
   const Study study(std::string(kTwoArms) +
                     "[[arms]]\nname = \"lost\"\nset = [\"data={type='zip', path='none.zip'}\"]\n");
+  const Outcome missing = study.run("--dry-run");
+  CHECK(missing.status == 2);
+  CHECK_MESSAGE(contains(missing.err, study.path("none.zip").string()), missing.err);  // relative to the sweep file
+  write_file(study.path("none.zip"), "no archive");
   const Outcome outcome = study.run("--dry-run");
   CHECK(contains(outcome.out, "lost cannot be trained: "));
-  CHECK(contains(outcome.out, study.path("none.zip").string()));  // relative to the sweep file
 }
 
 TEST_CASE("a job array for Slurm trains one cell a task") {
@@ -475,13 +487,13 @@ TEST_CASE("a sweep file chooses how its runs are judged, and no file to write, t
   CHECK(contains(said("\"--num\", \"8\", \"--stpes\", \"4\""), "did you mean '--steps'?"));
   CHECK(contains(said("\"runs/other\""), "expected an option of `casdm evaluate`, got \"runs/other\""));
   CHECK(contains(said("\"--num\""), "\"--num\" needs a value after it"));
-  CHECK(contains(said("\"--config\", \"none.toml\""), "--config: there is no \"none.toml\""));
+  CHECK(contains(said("\"--config\", \"none.toml\""), "--config: \"none.toml\" does not exist"));
   // Values too are looked at before anything is trained, for each arm.
   CHECK(
       contains(said("\"--num\", \"x\""), "sweep.toml:1:13: evaluate.0: --num: expected a whole number of at least 1"));
   CHECK(contains(said("\"--batch=0\""), "--batch: expected a whole number of at least 1, got \"0\""));
-  CHECK(contains(said("\"--reference\", \"none.npz\""), "--reference: there is no \"none.npz\""));
-  CHECK(contains(said("\"--held-out\", \"none\""), "--held-out: there is no \"none\""));
+  CHECK(contains(said("\"--reference\", \"none.npz\""), "--reference: \"none.npz\" does not exist"));
+  CHECK(contains(said("\"--held-out\", \"none\""), "--held-out: \"none\" does not exist"));
   const std::string cannot = "sweep.toml:1:12: evaluate: an evaluation of the arm 'plain' is not possible: ";
   for (const auto& [words, why] : std::vector<std::pair<std::string, std::string>>{
            {R"("--steps", "4,0")", "sampler.num_inference_steps"},

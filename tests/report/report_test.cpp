@@ -238,6 +238,16 @@ TEST_CASE("a report shows samples beside the nearest images, of the last checkpo
   CHECK(report_of("run").find("Nearest images") == std::string::npos);
 }
 
+TEST_CASE("a page that somebody has changed is not replaced") {
+  const TemporaryFolder folder;
+  folder.write("run/config.toml", "[run]\nname = \"a\"\n");
+  folder.write("run/report.html", report_of("run"));
+  CHECK_NOTHROW(refuse_other_page("report", "run/report.html"));
+  folder.write("run/report.html", read_file("run/report.html") + "<p>mine</p>\n");
+  CHECK(message_of([] { refuse_other_page("report", "run/report.html"); }).find("or was changed since") !=
+        std::string::npos);
+}
+
 TEST_CASE("something that is not a run, or a damaged plan, is refused a report, with the reason") {
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
