@@ -117,6 +117,7 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& s
   }
   const fs::path above = fs::absolute(sweep.folder).parent_path();
   const bool is_above_new = fs::create_directories(above);
+  remove_leftovers(above);  // of a sweep that was killed in its pilot
   const fs::path folder = temporary_beside(sweep.folder);
   fs::create_directory(folder);
   const FolderHold hold(folder);

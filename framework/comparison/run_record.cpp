@@ -12,6 +12,7 @@
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/reporting/histogram.h"
+#include "framework/support/component_name.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
 
@@ -67,6 +68,24 @@ void add_numbers(const Value& value, const std::string& name, Better better, Run
   }
 }
 
+/// Names the terms of metrics that are in the log, but not in its last line, as with `every` or `until_images`.
+void add_absent_terms(const Value& last, const std::string& log, RunRecord& run) {
+  const Value* metrics = run.config.find("metrics");
+  const Value* losses = last.find("loss");
+  if (metrics == nullptr || !metrics->is_array() || losses == nullptr) return;
+  std::vector<std::string> absent;
+  for (const Value& metric : metrics->as_array()) {
+    const Value* name = metric.find("name");
+    if (name == nullptr || !name->is_string() || name->as_string().empty()) name = metric.find("type");
+    if (name == nullptr || !name->is_string()) continue;
+    const std::string term = "metric." + component_name(name->as_string());
+    const bool is_in_log = log.find(text('"', term, "\":")) != std::string::npos;
+    if (losses->find(term) == nullptr && is_in_log) absent.push_back("loss." + term);
+  }
+  if (absent.empty()) return;
+  run.warnings.push_back(text("seed ", run.seed, ": no step of the log's last line had ", join(absent, ", ")));
+}
+
 std::int64_t whole_number(const Value& config, const std::string& key, std::int64_t fallback) {
   const Value* value = find_path(config, key);
   if (value == nullptr) return fallback;
@@ -95,6 +114,7 @@ RunRecord read_run_record(const fs::path& folder) {
   const Value last = last_line(folder, "loss");
   if (last.is_null()) return run;
   run.images = last.find("images")->as_integer();
+  add_absent_terms(last, log_of(folder), run);
   if (const Value* seconds = last.find("seconds")) run.seconds = seconds->as_number();
   add_evaluations(folder, run);
   const std::array<std::pair<const char*, Better>, 3> groups = {

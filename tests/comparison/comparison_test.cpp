@@ -436,6 +436,17 @@ TEST_CASE("a table holds the directed measures of all, or those that a pattern a
   CHECK(names(chosen_measures(all, {"stat*", "loss.x0*"})) == "statistic.gate loss.x0 loss.x0.by_t.1 ");
 }
 
+TEST_CASE("a loss that the last line of a log has not, though others have, is named") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  const std::string with_metric = R"({"images":250,"step":1,"seconds":1,"loss":{"metric.l1":{"mean":1}}})";
+  folder.write("runs/plain-s1/metrics.jsonl", text(with_metric, '\n', line(1000, 0.5, 0.5)));
+  const std::vector<std::string> said = all_remarks(compare_runs(kRuns, ""));
+  CHECK(std::count(said.begin(), said.end(), "plain: seed 1: no step of the log's last line had loss.metric.l1") == 1);
+  CHECK(std::none_of(said.begin(), said.end(),
+                     [](const std::string& remark) { return remark.find("loss.metric.l2") != std::string::npos; }));
+}
+
 TEST_CASE("the four files say the same, and names cannot break them") {
   const TemporaryFolder folder;
   make_runs(folder);

@@ -337,6 +337,15 @@ TEST_CASE("the plan of a sweep names arms, sizes and times, and changes nothing"
   CHECK_FALSE(fs::exists(study.path("runs")));
 }
 
+TEST_CASE("what a sweep leaves that was killed in its pilot is removed by the next one") {
+  const Study study;
+  const Outcome killed = study.run(
+      "& sweep=$!; until ls -d runs/.tmp-*/log; do sleep 0.05; done >/dev/null 2>&1; kill -9 $sweep; wait $sweep");
+  CHECK(contains(shell("ls -A runs", study.folder.path()).out, ".tmp-"));
+  REQUIRE(study.run("").status == 0);
+  CHECK_FALSE(contains(shell("ls -A runs", study.folder.path()).out, ".tmp-"));
+}
+
 TEST_CASE("the plan says which arm does not train") {
   const Study study(std::string(kTwoArms) +
                     "[[arms]]\nname = \"lost\"\nset = [\"data={type='zip', path='none.zip'}\"]\n");
