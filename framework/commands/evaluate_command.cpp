@@ -397,7 +397,8 @@ class Command {
   }
 
   void judge_images() {
-    const ImageStream stream = stream_of(images_, spread(num_, images_->size(), "--num", a_.what), a_.what);
+    nearest_.own = spread(num_, images_->size(), "--num", a_.what);
+    const ImageStream stream = stream_of(images_, nearest_.own, a_.what);
     if (a_.nearest) nearest_found_.push_back(nearest_images(stream, reference_stream_, who_finds(), nearest_));
     GatherOptions gathering;
     gathering.title = "judging";

@@ -122,7 +122,8 @@ Value nearest_images(const ImageStream& images, const ImageStream& reference, co
                                         {"distance", neighbour.distance},
                                         {"image", png_of(neighbour.image)}});
     }
-    entries.emplace_back(Value::Table{{"index", i}, {"image", png_of(drawn[i])}, {"nearest", std::move(nearest)}});
+    const std::int64_t index = request.own.empty() ? i : request.own.at(static_cast<std::size_t>(i));
+    entries.emplace_back(Value::Table{{"index", index}, {"image", png_of(drawn[i])}, {"nearest", std::move(nearest)}});
   }
   std::vector<double> between;
   for (const auto& found : of_reference.found()) {

@@ -18,6 +18,7 @@ struct NearestRequest {
   std::int64_t count = 0;              ///< of the first images
   std::size_t judge = 0;               ///< whose feature decides
   std::vector<std::int64_t> indices;   ///< of the reference's images in their data
+  std::vector<std::int64_t> own;       ///< of the images themselves in theirs; empty: 0, 1, ...
   std::function<bool()> is_cancelled;  ///< may be empty
 };
 

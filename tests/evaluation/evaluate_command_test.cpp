@@ -285,6 +285,7 @@ TEST_CASE("the nearest images of the data are found once, by a judge or any extr
   CHECK(entry_of(by_pixels, "judge") == Value("pixels"));
   for (const Value& image : entry_of(by_pixels, "images").as_array()) {
     CHECK(entry_of(entry_of(image, "nearest").as_array().at(0), "distance") == Value(0.0));
+    CHECK(entry_of(entry_of(image, "nearest").as_array().at(0), "index") == entry_of(image, "index"));
   }
 
   const auto refused = [&](const std::string& more, const std::string& part) {
@@ -292,7 +293,7 @@ TEST_CASE("the nearest images of the data are found once, by a judge or any extr
     CHECK_MESSAGE(outcome.status == 2, outcome.err);
     CHECK_MESSAGE(contains(outcome.err, part), outcome.err);
   };
-  refused("--nearest-by pixels", "--nearest-by means nothing here");
+  refused("--nearest-by pixels", "--nearest-by does not apply here");
   refused("--nearest 2 --nearest-by pixel", "did you mean 'pixels'");
   refused("--nearest 33", "32");
   REQUIRE(evaluate("--reference small.toml --config small.toml --write-reference r.npz --set evaluate.reference_num=60",
