@@ -122,7 +122,7 @@ TEST_CASE("an experiment that lacks plugins is refused as a whole, with every pl
   CHECK(message.find(
             "\n  5. x.toml:5:8: noise.type: no usable plugin has the noise_scheduler \"cosine\"; available: none") !=
         std::string::npos);
-  CHECK(message.find("\n  3. x.toml:1:1: optimizer: there is no optimizer to take: no plugin with one was found") !=
+  CHECK(message.find("\n  3. x.toml:1:1: optimizer: there is no optimizer to use: no plugin with one was found") !=
         std::string::npos);
   CHECK(message.find("\n    looked in: ") != std::string::npos);
 }

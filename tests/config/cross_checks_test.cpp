@@ -160,7 +160,7 @@ TEST_CASE("an option that another one makes void is refused before a training, w
   CHECK(before("[[metrics]]\ntype = 'lpips'\nlayers = 3") == "nothing thrown");
   CHECK(before("[[metrics]]\ntype = 'sum'\nparts = [{type = 'lpips', net = 'alexnet', layers = 3}]")
             .find("metrics.0.parts.0." + net) != std::string::npos);
-  CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1").find("beside scale = 0.0; leave") != std::string::npos);
+  CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1").find("with scale = 0.0; leave") != std::string::npos);
   CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1\nscale = 2") == "nothing thrown");
   // A run that has such an option is read as before.
   CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));

@@ -402,7 +402,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
   refused(run + "--state runs/small/checkpoints/x", 2, "belongs to the run");
   refused(run + "--reference samples.txt", 2, "does not exist");
   refused(run + "--reference runs/small", 2, "is a run, which holds only grids");
-  refused(run + "--size 16", 2, "--size means nothing here");
+  refused(run + "--size 16", 2, "--size does not apply here");
   refused(run + "--held-out small.toml --reference small.toml", 2, "these are the images of the reference");
   const std::string images = "small.toml --config small.toml --reference small.toml ";
   for (const char* option : {"--weights raw", "--guidance 2", "--steps 3", "--sampler ddim", "--eta 0", "--seed 1",
@@ -410,8 +410,8 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
     refused(images + option, 2, "does not apply here: no run is sampled");
   }
   const std::string keep = "--reference small.toml --config small.toml --write-reference ";
-  refused(keep + "r.npz --num 4", 2, "--num means nothing here");
-  refused(keep + "r.npz --state s", 2, "--state means nothing here");
+  refused(keep + "r.npz --num 4", 2, "--num does not apply here");
+  refused(keep + "r.npz --state s", 2, "--state does not apply here");
   refused(keep + "r.txt", 2, "ends in .safetensors or .npz");
   refused(keep + "none/r.npz", 2, "does not exist");
   CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
