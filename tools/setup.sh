@@ -32,7 +32,8 @@ debian_packages=(
   g++ cmake ninja-build ccache pkg-config
   libboost-dev libboost-program-options-dev libboost-filesystem-dev
   libtomlplusplus-dev doctest-dev nlohmann-json3-dev
-  libjpeg62-turbo-dev libpng-dev libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
+  libjpeg62-turbo-dev libpng-dev libwebp-dev libarchive-dev liblmdb-dev
+  libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
 test_packages=(chromium fish zsh)

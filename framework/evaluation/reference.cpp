@@ -10,7 +10,6 @@
 #include "casdm/atomic_file.h"
 #include "casdm/build_info.h"
 #include "casdm/text.h"
-#include "framework/evaluation/npz_reader.h"
 #include "framework/evaluation/reference_cache.h"
 #include "framework/evaluation/statistics.h"
 #include "framework/reporting/npz_file.h"
@@ -19,6 +18,7 @@
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
 #include "framework/support/value_table.h"
+#include "sdk/arrays/npz_reader.h"
 
 namespace casdm {
 

@@ -6,8 +6,8 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/evaluation/npz_reader.h"
-#include "framework/interchange/pickled_arrays.h"
+#include "sdk/arrays/npz_reader.h"
+#include "sdk/arrays/pickled_arrays.h"
 
 namespace casdm {
 

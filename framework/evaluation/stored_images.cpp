@@ -14,10 +14,10 @@
 #include "framework/config/merge.h"
 #include "framework/data/fingerprint.h"
 #include "framework/data/image_reader.h"
-#include "framework/evaluation/npz_reader.h"
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
 #include "framework/support/sha256.h"
+#include "sdk/arrays/npz_reader.h"
 
 namespace casdm {
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "framework/interchange/pickle.h"
+#include "sdk/arrays/pickle.h"
 
 namespace casdm {
 

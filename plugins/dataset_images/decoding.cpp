@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -58,6 +59,15 @@ int orientation_of(Bytes exif) {
     return value >= 1 && value <= 8 ? value : 1;
   }
   return 1;
+}
+
+void flatten(const std::uint8_t* rgba, std::vector<std::uint8_t>& rgb) {
+  for (std::size_t pixel = 0; pixel < rgb.size() / 3; ++pixel) {
+    const int alpha = rgba[pixel * 4 + 3];
+    for (std::size_t c = 0; c < 3; ++c) {
+      rgb[pixel * 3 + c] = static_cast<std::uint8_t>((rgba[pixel * 4 + c] * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
+  }
 }
 
 Image turned(const Image& square, int orientation) {

@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "casdm/dataset.h"
 
-/// What the decoders of PNG and JPEG share. They take an image row by row and prepare it on the way (prepare_image.h),
+/// What the decoders share. They take an image row by row and prepare it on the way (prepare_image.h),
 /// so beside the file and the result they need a few rows, whatever the size of the image; files whose rows do not
 /// come one after another need all of it at once, and have a limit of their own.
 namespace casdm::dataset_images {
@@ -37,6 +38,10 @@ void check_working_bytes(std::uint64_t bytes, std::int64_t width, std::int64_t h
 
 /// EXIF's orientation from the bytes of an EXIF block, with or without "Exif\0\0" before it; 1 when it has none.
 int orientation_of(Bytes exif);
+
+/// A row of RGBA over white.
+/// @param rgb  as many pixels as `rgba` has
+void flatten(const std::uint8_t* rgba, std::vector<std::uint8_t>& rgb);
 
 /// The square image as its orientation wants it to be seen.
 Image turned(const Image& square, int orientation);

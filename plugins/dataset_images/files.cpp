@@ -100,6 +100,8 @@ std::vector<FoundFile> list_files(const fs::path& folder) {
   return std::move(found.files);
 }
 
+std::string_view file_name(std::string_view name) { return name.substr(name.rfind('/') + 1); }
+
 std::string some_of(std::vector<std::string> names) {
   constexpr std::size_t most = 6, longest = 200;
   if (names.empty()) return "nothing";

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace casdm::dataset_images {
@@ -21,6 +22,9 @@ void require_exists(const std::filesystem::path& path, const std::string& what);
 /// begin with a point are left out. Throws Error when a folder cannot be read, a link leads nowhere, or something is
 /// neither a file nor a folder, such as a pipe: an image left out in silence is one that a training lacks.
 std::vector<FoundFile> list_files(const std::filesystem::path& folder);
+
+/// The last part of a name: "c" of "a/b/c".
+std::string_view file_name(std::string_view name);
 
 /// The names in `folder`, for messages: "a, b, c and 12 more", or "nothing".
 std::string contents_of(const std::filesystem::path& folder);

@@ -10,6 +10,7 @@
 #include "files.h"
 #include "image_decoder.h"
 #include "labels.h"
+#include "part.h"
 
 namespace casdm::dataset_images {
 
@@ -20,7 +21,7 @@ constexpr auto choices_of(LabelSource) {
   return choices<LabelSource>({{none, "none"}, {folders, "folders"}, {json, "json"}});
 }
 
-struct FolderOptions {
+struct FolderOptions : PartOptions {
   std::filesystem::path path;
   LabelSource labels = LabelSource::none;
   ExifOrientation exif_orientation = ExifOrientation::ignore;
@@ -31,6 +32,7 @@ struct FolderOptions {
              "Class labels: `none`; `folders`, the sub-folders of `path` in the order of their names; `json`, the file "
              "dataset.json in `path` (EDM's layout).");
     s.option("exif_orientation", &FolderOptions::exif_orientation, kOrientationHelp);
+    describe_part(s);
   }
 };
 
@@ -49,6 +51,7 @@ class FolderDataset : public Dataset {
   std::string describe(std::int64_t index) const override {
     return images_.at(static_cast<std::size_t>(index)).path.string();
   }
+  const std::string& name(std::int64_t index) const { return images_.at(static_cast<std::size_t>(index)).name; }
   std::string left_out() const override { return left_out_; }
 
  private:

@@ -9,6 +9,7 @@
 #include "casdm/text.h"
 #include "jpeg_decoder.h"
 #include "png_decoder.h"
+#include "webp_decoder.h"
 
 namespace casdm::dataset_images {
 
@@ -18,11 +19,19 @@ bool starts_with(Bytes bytes, std::initializer_list<std::uint8_t> magic) {
   return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
 }
 
+bool is_jpeg(Bytes bytes) { return starts_with(bytes, {0xFF, 0xD8, 0xFF}); }
+bool is_png(Bytes bytes) { return starts_with(bytes, {0x89, 'P', 'N', 'G'}); }
+bool is_webp(Bytes bytes) {
+  return bytes.size() >= 12 && starts_with(bytes, {'R', 'I', 'F', 'F'}) &&
+         starts_with(bytes.subspan(8), {'W', 'E', 'B', 'P'});
+}
+
 DecodedImage decode(Bytes bytes, const Dataset::Spec& spec) {
   if (bytes.empty()) throw Error("the file is empty");
-  if (starts_with(bytes, {0xFF, 0xD8, 0xFF})) return decode_jpeg(bytes, spec);
-  if (starts_with(bytes, {0x89, 'P', 'N', 'G'})) return decode_png(bytes, spec);
-  throw Error("it is neither PNG nor JPEG");
+  if (is_jpeg(bytes)) return decode_jpeg(bytes, spec);
+  if (is_png(bytes)) return decode_png(bytes, spec);
+  if (is_webp(bytes)) return decode_webp(bytes, spec);
+  throw Error("it is neither PNG nor JPEG nor WebP");
 }
 
 }  // namespace
@@ -33,8 +42,10 @@ bool is_image_name(std::string_view name) {
              return a == std::tolower(static_cast<unsigned char>(b));
            });
   };
-  return ends_with(".png") || ends_with(".jpg") || ends_with(".jpeg");
+  return ends_with(".png") || ends_with(".jpg") || ends_with(".jpeg") || ends_with(".webp");
 }
+
+bool looks_like_image(Bytes bytes) { return is_jpeg(bytes) || is_png(bytes) || is_webp(bytes); }
 
 Image to_grey(const Image& rgb) {
   Image grey{rgb.width, rgb.height, 1, {}};

@@ -10,11 +10,11 @@
 
 namespace casdm::dataset_images {
 
-/// Whether `name` ends like an image we decode: .png, .jpg, .jpeg, in any case.
+/// Whether `name` ends like an image we decode: .png, .jpg, .jpeg, .webp, in any case.
 bool is_image_name(std::string_view name);
 
 /// The endings above, for messages.
-inline constexpr std::string_view kImageEndings = ".png, .jpg or .jpeg";
+inline constexpr std::string_view kImageEndings = ".png, .jpg, .jpeg or .webp";
 
 /// What becomes of an orientation that a photo's EXIF data give.
 enum class ExifOrientation { ignore, apply };
@@ -35,7 +35,7 @@ inline constexpr const char* kOrientationHelp =
     "EXIF orientation of photos: `ignore` uses the pixels as they are stored; `apply` rotates and "
     "mirrors them as viewers do.";
 
-/// Decodes a PNG or JPEG, told apart by its first bytes, and prepares it (prepare_image.h).
+/// Decodes a PNG, JPEG or WebP, told apart by its first bytes, and prepares it (prepare_image.h).
 ///
 /// Transparent pixels are laid on white; 16-bit samples are rounded to 8; grey is the luma of
 /// ITU-R BT.601; colour profiles and gamma are not applied. An orientation is applied to the prepared image.
@@ -43,6 +43,9 @@ inline constexpr const char* kOrientationHelp =
 /// are beyond the limits of decoding.h.
 /// @return without a label
 Example decode_image(std::span<const std::uint8_t> bytes, const ImageForm& form, const std::string& name);
+
+/// Whether the bytes begin as an image we decode does.
+bool looks_like_image(std::span<const std::uint8_t> bytes);
 
 /// The luma of an RGB image: one channel.
 Image to_grey(const Image& rgb);

@@ -72,6 +72,25 @@ Labels labels_from_json(std::string_view json, const std::vector<std::string>& n
   }
 }
 
+Labels labels_from_numbers(std::vector<std::int64_t> numbers, std::int64_t count, std::int64_t first, std::int64_t most,
+                           const std::string& source) {
+  if (std::ssize(numbers) != count) {
+    throw Error(text(source, " has ", numbers.size(), " labels for ", count, " images"));
+  }
+  const std::int64_t last = first + (most > 0 ? most : kMaxClasses) - 1;
+  Labels labels{std::move(numbers), most};
+  for (std::size_t i = 0; i < labels.values.size(); ++i) {
+    std::int64_t& label = labels.values[i];
+    if (label < first || label > last) {
+      throw Error(text(source, ": the label of image ", i, " is ", label, "; expected class numbers from ", first,
+                       " to ", last));
+    }
+    label -= first;
+    labels.num_classes = std::max(labels.num_classes, label + 1);
+  }
+  return labels;
+}
+
 Labels labels_from_folders(const std::vector<std::string>& names, const std::string& source) {
   std::map<std::string, std::int64_t> classes;
   for (const std::string& name : names) {

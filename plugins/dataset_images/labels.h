@@ -23,6 +23,12 @@ std::uint64_t json_limit(const std::vector<std::string>& names);
 /// is not in `names`, or leaves out one that is.
 Labels labels_from_json(std::string_view json, const std::vector<std::string>& names, const std::string& source);
 
+/// Labels that a file gives as numbers, one for each of `count` images; `first` is the number of the first class.
+/// @param most  classes; 0: as many as there are
+/// Throws Error, whose text begins with `source`, when there are more or fewer, or one is out of range.
+Labels labels_from_numbers(std::vector<std::int64_t> numbers, std::int64_t count, std::int64_t first, std::int64_t most,
+                           const std::string& source);
+
 /// Labels by the first folder of each name, numbered in bytewise order of the folders.
 /// Throws Error, whose text begins with `source`, when an image lies in no folder.
 Labels labels_from_folders(const std::vector<std::string>& names, const std::string& source);

@@ -92,16 +92,6 @@ class PngReader {
   png_infop info_ = nullptr;
 };
 
-/// RGBA over white.
-void flatten(const std::uint8_t* rgba, std::vector<std::uint8_t>& rgb) {
-  for (std::size_t pixel = 0; pixel < rgb.size() / 3; ++pixel) {
-    const int alpha = rgba[pixel * 4 + 3];
-    for (std::size_t c = 0; c < 3; ++c) {
-      rgb[pixel * 3 + c] = static_cast<std::uint8_t>((rgba[pixel * 4 + c] * alpha + 255 * (255 - alpha) + 127) / 255);
-    }
-  }
-}
-
 }  // namespace
 
 DecodedImage decode_png(Bytes bytes, const Dataset::Spec& spec) {

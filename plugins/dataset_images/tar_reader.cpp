@@ -1,12 +1,14 @@
 #include "tar_reader.h"
 
+#include <archive.h>
+#include <archive_entry.h>
 #include <zlib.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string_view>
 
 #include "casdm/error.h"
@@ -18,8 +20,7 @@ namespace casdm::dataset_images {
 namespace {
 
 constexpr std::size_t kBlock = 512;
-/// Of a long name; a damaged header may claim anything.
-constexpr std::uint64_t kMaxName = std::uint64_t{1} << 20;
+constexpr std::size_t kReadBytes = 1 << 16;
 
 /// Bytes of a gzip file, or of a plain one: zlib tells them apart.
 class GzipStream {
@@ -30,35 +31,20 @@ class GzipStream {
     gzbuffer(file_.get(), 1 << 18);
   }
 
-  /// Fewer than `size` bytes at the end of the file only.
-  std::size_t read(std::uint8_t* target, std::size_t size) {
-    std::size_t filled = 0;
-    while (filled < size) {
-      const auto part = static_cast<unsigned>(std::min<std::size_t>(size - filled, 1 << 20));
-      const int got = gzread(file_.get(), target + filled, part);
-      check();
-      if (got <= 0) break;
-      filled += static_cast<std::size_t>(got);
-    }
-    return filled;
+  /// The next bytes, none at the end. False when they cannot be read; `check` says why.
+  bool read_block(const void** block) {
+    const int got = gzread(file_.get(), block_.data(), static_cast<unsigned>(block_.size()));
+    block_size_ = static_cast<std::size_t>(std::max(got, 0));
+    total_ += block_size_;
+    *block = block_.data();
+    int code = Z_OK;
+    gzerror(file_.get(), &code);
+    return got >= 0 && (code == Z_OK || code == Z_STREAM_END);
   }
+  std::size_t block_size() const { return block_size_; }
+  std::uint64_t total() const { return total_; }
 
-  void read_all(std::uint8_t* target, std::size_t size) {
-    if (read(target, size) != size) fail("it ends too early");
-  }
-
-  void skip(std::uint64_t size) {
-    std::array<std::uint8_t, 16 * kBlock> waste;
-    for (; size > 0; size -= std::min<std::uint64_t>(size, waste.size())) {
-      read_all(waste.data(), std::min<std::uint64_t>(size, waste.size()));
-    }
-  }
-
-  [[noreturn]] void fail(std::string_view reason) const {
-    throw Error(text(path_, " cannot be read as a tar archive: ", reason));
-  }
-
- private:
+  /// Throws Error when the last reading has failed.
   void check() const {
     int code = Z_OK;
     const char* reason = gzerror(file_.get(), &code);
@@ -67,71 +53,59 @@ class GzipStream {
     if (code != Z_OK && code != Z_STREAM_END) fail(reason);
   }
 
+  [[noreturn]] void fail(std::string_view reason) const {
+    throw Error(text(path_, " cannot be read as a tar archive: ", reason));
+  }
+
+ private:
   std::string path_;
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
+  std::vector<std::uint8_t> block_ = std::vector<std::uint8_t>(kReadBytes);
+  std::size_t block_size_ = 0;
+  std::uint64_t total_ = 0;
 };
 
-/// A member's header block: fields at the offsets of POSIX ustar.
-struct Header {
-  std::array<std::uint8_t, kBlock> bytes;
+/// libarchive's reader of tar archives.
+using Archive = std::unique_ptr<archive, int (*)(archive*)>;
 
-  std::string_view field(std::size_t offset, std::size_t size) const {
-    const std::string_view whole(reinterpret_cast<const char*>(bytes.data()) + offset, size);
-    return whole.substr(0, whole.find('\0'));
-  }
-  std::uint64_t octal(std::size_t offset, std::size_t size) const {
-    std::uint64_t value = 0;
-    for (const char digit : field(offset, size)) {
-      if (digit >= '0' && digit <= '7') value = value * 8 + static_cast<std::uint64_t>(digit - '0');
-    }
-    return value;
-  }
-  /// Sizes above 8 GiB stand in base 256, marked by the first bit.
-  std::uint64_t size() const {
-    if ((bytes[124] & 0x80) == 0) return octal(124, 12);
-    std::uint64_t value = 0;
-    for (std::size_t i = 128; i < 136; ++i) value = value << 8 | bytes[i];
-    return value;
-  }
-  char type() const { return static_cast<char>(bytes[156]); }
-  std::string name() const {
-    const bool is_ustar = field(257, 6) == "ustar";  // GNU's older form has other fields in the prefix's place
-    const std::string_view prefix = is_ustar ? field(345, 155) : std::string_view();
-    return prefix.empty() ? std::string(field(0, 100)) : text(prefix, "/", field(0, 100));
-  }
-  bool is_zero() const {
-    return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });
-  }
-  bool checksum_fits() const {
-    std::uint64_t sum = 8 * ' ';
-    for (std::size_t i = 0; i < kBlock; ++i) sum += i >= 148 && i < 156 ? 0 : bytes[i];
-    return sum == octal(148, 8);
-  }
-};
-
-bool is_file(char type) { return type == '0' || type == '\0' || type == '7'; }
-
-std::string words_for(char type) {
-  if (type == '1' || type == '2') return "link, which has no content";
-  return text("member of the type ", quoted(std::string(1, type)), ", no file");
+Archive make_archive() {
+  Archive reader(archive_read_new(), archive_read_free);
+  if (!reader) throw std::bad_alloc();
+  archive_read_support_format_tar(reader.get());
+  return reader;
 }
 
-std::uint64_t padding(std::uint64_t size) { return (kBlock - size % kBlock) % kBlock; }
+/// What libarchive says is wrong.
+std::string reason_of(archive* reader, bool is_first) {
+  const char* said = archive_error_string(reader);
+  const std::string reason = said != nullptr ? said : "it is damaged";
+  if (reason.find("runcated") != std::string::npos) return "it ends too early";
+  return is_first ? "it is not one, plain or gzipped" : text("it is damaged: ", reason);
+}
 
-/// The value of `key` in a pax header's "length key=value\n" records; empty when it is not there.
-std::string pax_value(std::string_view records, std::string_view key) {
-  while (!records.empty()) {
-    const std::size_t space = records.find(' ');
-    std::size_t length = 0;
-    for (const char digit : records.substr(0, space)) length = length * 10 + static_cast<std::size_t>(digit - '0');
-    if (space == std::string_view::npos || length <= space + 1 || length > records.size()) break;
-    const std::string_view record = records.substr(space + 1, length - space - 2);
-    if (record.starts_with(key) && record.substr(key.size()).starts_with('=')) {
-      return std::string(record.substr(key.size() + 1));
-    }
-    records.remove_prefix(length);
+std::string name_of(archive_entry* entry) {
+  const char* name = archive_entry_pathname_utf8(entry);
+  if (name == nullptr) name = archive_entry_pathname(entry);
+  return name != nullptr ? name : "";
+}
+
+/// The next member that is not a folder; null after the last.
+archive_entry* next_member(archive* reader, bool& is_first, const std::function<void(std::string)>& fail) {
+  archive_entry* entry = nullptr;
+  while (true) {
+    const int code = archive_read_next_header(reader, &entry);
+    if (code == ARCHIVE_EOF) return nullptr;
+    if (code != ARCHIVE_OK && code != ARCHIVE_WARN) fail(reason_of(reader, is_first));
+    is_first = false;
+    if (archive_entry_filetype(entry) != AE_IFDIR || archive_entry_hardlink(entry) != nullptr) return entry;
   }
-  return {};
+}
+
+/// Why a member has no content of its own; empty: it has.
+std::string problem_of(archive_entry* entry) {
+  const bool is_link = archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK;
+  if (is_link) return "is a link, which has no content";
+  return archive_entry_filetype(entry) == AE_IFREG ? "" : "is a member that is no file";
 }
 
 }  // namespace
@@ -139,48 +113,61 @@ std::string pax_value(std::string_view records, std::string_view key) {
 void read_tar(const std::filesystem::path& path, const std::function<bool(const std::string& name)>& wanted,
               const std::function<void(std::string name, std::vector<std::uint8_t> content)>& receive) {
   GzipStream stream(path);
-  std::string long_name;
-  Header header;
-  for (bool is_first = true;; is_first = false) {
-    const std::size_t got = stream.read(header.bytes.data(), kBlock);
-    if (got == 0 && !is_first) break;  // some writers leave out the closing blocks
-    if (got != kBlock) stream.fail(is_first ? "it is too short to be one" : "it ends too early");
-    if (header.is_zero()) break;
-    if (!header.checksum_fits()) stream.fail(is_first ? "it is not one, plain or gzipped" : "a header is damaged");
+  const auto fail = [&](const std::string& reason) {
+    stream.check();
+    stream.fail(stream.total() < kBlock ? "it is too short to be one" : reason);
+  };
+  const Archive reader = make_archive();
+  const auto read_block = [](archive* reader, void* source, const void** block) -> la_ssize_t {
+    auto& stream = *static_cast<GzipStream*>(source);
+    return stream.read_block(block) ? static_cast<la_ssize_t>(stream.block_size())
+                                    : (archive_set_error(reader, EIO, "unreadable"), la_ssize_t{-1});
+  };
+  bool is_first = true;
+  if (archive_read_open(reader.get(), &stream, nullptr, read_block, nullptr) != ARCHIVE_OK) {
+    fail(reason_of(reader.get(), is_first));
+  }
+  while (archive_entry* entry = next_member(reader.get(), is_first, fail)) {
+    std::string name = name_of(entry);
+    if (!wanted(name)) continue;
+    const std::string problem = problem_of(entry);
+    if (!problem.empty()) {
+      fail(text(name, " ", problem, "; make the archive again, with tar --dereference and --hard-dereference"));
+    }
+    const auto size = static_cast<std::uint64_t>(archive_entry_size(entry));
+    if (size > kMaxFileBytes) fail(text("a member claims ", size, " bytes; the limit is ", kMaxFileBytes));
+    std::vector<std::uint8_t> content(size);
+    const la_ssize_t got = archive_read_data(reader.get(), content.data(), content.size());
+    if (got != static_cast<la_ssize_t>(size)) {
+      fail(got < 0 ? reason_of(reader.get(), false) : "it ends too early");
+    }
+    receive(std::move(name), std::move(content));
+  }
+  for (const void* rest = nullptr; stream.read_block(&rest) && stream.block_size() > 0;) {
+  }  // to the end, where gzip's checksum stands
+  stream.check();
+}
 
-    const std::uint64_t size = header.size();
-    const auto read_content = [&](std::uint64_t limit) {
-      if (size > limit) stream.fail(text("a member claims ", size, " bytes; the limit is ", limit));
-      std::vector<std::uint8_t> content(size);
-      stream.read_all(content.data(), content.size());
-      stream.skip(padding(size));
-      return content;
-    };
-    const char type = header.type();
-    if (type == 'L' || type == 'x') {  // the name of the next member: GNU's form, pax's form
-      const std::vector<std::uint8_t> content = read_content(kMaxName);
-      const std::string_view name(reinterpret_cast<const char*>(content.data()), content.size());
-      const std::string given = type == 'L' ? std::string(name.substr(0, name.find('\0'))) : pax_value(name, "path");
-      if (!given.empty()) long_name = given;
-      continue;
-    }
-    const bool is_of_next = type == 'K' || type == 'g';  // a link's target; attributes of all that follow
-    std::string name = long_name.empty() ? header.name() : long_name;
-    if (!is_of_next) long_name.clear();
-    if (is_of_next || type == '5' || !wanted(name)) {
-      stream.skip(size);
-      stream.skip(padding(size));
-      continue;
-    }
-    if (!is_file(type)) {
-      stream.fail(text(name, " is a ", words_for(type), "; make the archive again, with tar --dereference and ",
-                       "--hard-dereference"));
-    }
-    receive(std::move(name), read_content(kMaxFileBytes));
+std::vector<TarMember> index_tar(const std::filesystem::path& path) {
+  const auto fail = [&](const std::string& reason) {
+    throw Error(text(path.string(), " cannot be read as a tar archive: ", reason));
+  };
+  const Archive reader = make_archive();
+  bool is_first = true;
+  if (archive_read_open_filename(reader.get(), path.c_str(), kReadBytes) != ARCHIVE_OK) {
+    fail(reason_of(reader.get(), is_first));
   }
-  std::array<std::uint8_t, kBlock> rest;
-  while (stream.read(rest.data(), rest.size()) > 0) {  // to the end, where gzip's checksum stands
+  const std::uintmax_t size = std::filesystem::file_size(path);
+  std::vector<TarMember> members;
+  while (archive_entry* entry = next_member(reader.get(), is_first, fail)) {
+    TarMember member{name_of(entry), static_cast<std::uint64_t>(archive_filter_bytes(reader.get(), 0)),
+                     static_cast<std::uint64_t>(archive_entry_size(entry))};
+    const std::string problem = archive_entry_sparse_count(entry) > 0 ? "is sparse" : problem_of(entry);
+    if (!problem.empty()) fail(text(member.name, " ", problem));
+    if (member.offset > size || member.size > size - member.offset) fail("it ends too early");
+    members.push_back(std::move(member));
   }
+  return members;
 }
 
 }  // namespace casdm::dataset_images

@@ -15,4 +15,15 @@ namespace casdm::dataset_images {
 void read_tar(const std::filesystem::path& path, const std::function<bool(const std::string& name)>& wanted,
               const std::function<void(std::string name, std::vector<std::uint8_t> content)>& receive);
 
+/// A file of a tar archive, in place.
+struct TarMember {
+  std::string name;
+  std::uint64_t offset;  ///< of its content, in the archive
+  std::uint64_t size;
+};
+
+/// The files of a tar archive that is not compressed, in their order. Throws Error naming the archive when it is
+/// damaged, ends too early, is no tar, or holds a link or anything else without a content of its own.
+std::vector<TarMember> index_tar(const std::filesystem::path& path);
+
 }  // namespace casdm::dataset_images

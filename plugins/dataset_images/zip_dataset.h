@@ -11,12 +11,13 @@
 #include "casdm/options.h"
 #include "image_decoder.h"
 #include "labels.h"
+#include "part.h"
 
 struct zip;
 
 namespace casdm::dataset_images {
 
-struct ZipOptions {
+struct ZipOptions : PartOptions {
   std::filesystem::path path;
   ExifOrientation exif_orientation = ExifOrientation::ignore;
 
@@ -26,6 +27,7 @@ struct ZipOptions {
         .required()
         .example("examples/data/emoji32.zip");
     s.option("exif_orientation", &ZipOptions::exif_orientation, kOrientationHelp);
+    describe_part(s);
   }
 };
 
@@ -43,6 +45,7 @@ class ZipDataset : public Dataset {
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
   std::string describe(std::int64_t index) const override;
+  const std::string& name(std::int64_t index) const { return names_.at(static_cast<std::size_t>(index)); }
   std::string left_out() const override { return left_out_; }
 
  private:

@@ -159,6 +159,7 @@ class Resizing {
 /// The sizes that an image passes through; the last is cropped to the target.
 std::vector<Size> sizes_of(Size size, std::int64_t target) {
   std::vector<Size> sizes = {size};
+  if (target == 0) return sizes;
   while (std::min(size.width, size.height) >= 2 * target) {
     size = {size.width / 2, size.height / 2};
     sizes.push_back(size);
@@ -192,10 +193,14 @@ class ImagePreparer::Chain {
         height_(size.height),
         channels_(channels),
         result_{spec.image.height, spec.image.height, spec.image.channels, {}} {
-    result_.pixels.reserve(static_cast<std::size_t>(spec.image.height * spec.image.height * spec.image.channels));
+    if (spec.image.height == 0) {
+      result_.width = width_;
+      result_.height = height_;
+    }
+    result_.pixels.reserve(static_cast<std::size_t>(result_.width * result_.height * spec.image.channels));
     const std::vector<Size> sizes = sizes_of(size, spec.image.height);
-    columns_ = centre_of(sizes.back().width, spec.image.height);
-    rows_ = centre_of(sizes.back().height, spec.image.height);
+    columns_ = centre_of(sizes.back().width, result_.width);
+    rows_ = centre_of(sizes.back().height, result_.height);
     for (std::size_t i = sizes.size() - 1; i > 0; --i) {  // backwards: each needs what the next one takes
       const bool is_half = std::min(sizes[i - 1].width, sizes[i - 1].height) >= 2 * spec.image.height;
       steps_.emplace_front(sizes[i - 1], sizes[i], is_half ? kBox : kBicubic, columns_, rows_, spec.image.channels);

@@ -111,12 +111,13 @@ TEST_CASE("labels = folders numbers the first-level folders by name") {
 TEST_CASE("a class folder without an image is refused, not left out of the classes") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "cat" / "x.png", png_of(plain(2, 2, {2, 2, 2})));
-  write_bytes(folder.path() / "dog" / "x.webp", bytes_of("x"));
+  write_bytes(folder.path() / "dog" / "x.gif", bytes_of("x"));
   const auto opened = [&] { open_folder(folder.path(), "labels = \"folders\""); };
   std::string message = message_of<Error>(opened);
-  CHECK_MESSAGE(message.find("the class folder dog holds no image (.png, .jpg or .jpeg); it holds x.webp; convert or "
-                             "remove it") != std::string::npos,
-                message);
+  CHECK_MESSAGE(
+      message.find("the class folder dog holds no image (.png, .jpg, .jpeg or .webp); it holds x.gif; convert or "
+                   "remove it") != std::string::npos,
+      message);
   fs::create_directories(folder.path() / "eel");
   message = message_of<Error>(opened);
   CHECK_MESSAGE(message.ends_with("convert or remove it, and eel"), message);
@@ -131,10 +132,10 @@ TEST_CASE("files that are not read are counted, with their endings, the most fre
   CHECK(open_folder(folder.path())->left_out().empty());
   write_bytes(folder.path() / "a" / "LICENCE", bytes_of("x"));
   CHECK(open_folder(folder.path())->left_out() == "1 other file left out (without ending)");
-  for (int i = 0; i < 38; ++i) write_bytes(folder.path() / (std::to_string(i) + ".webp"), bytes_of("x"));
-  CHECK(open_folder(folder.path())->left_out() == "39 other files left out (.webp, without ending)");
+  for (int i = 0; i < 38; ++i) write_bytes(folder.path() / (std::to_string(i) + ".gif"), bytes_of("x"));
+  CHECK(open_folder(folder.path())->left_out() == "39 other files left out (.gif, without ending)");
   for (const char* name : {"1.a", "1.b", "1.c", "1.d", "1.e"}) write_bytes(folder.path() / name, bytes_of("x"));
-  CHECK(open_folder(folder.path())->left_out() == "44 other files left out (.webp, .a, .b, .c, .d, ...)");
+  CHECK(open_folder(folder.path())->left_out() == "44 other files left out (.gif, .a, .b, .c, .d, ...)");
 }
 
 TEST_CASE("labels = json reads dataset.json beside the images") {
@@ -253,9 +254,9 @@ TEST_CASE("an unusable path says what was looked for and what is there") {
   CHECK_MESSAGE(message.find("did you mean images/?") != std::string::npos, message);
 
   message = message_of<Error>([&] { open_folder(folder.path() / "images"); });
-  CHECK_MESSAGE(
-      message.find("holds no image (.png, .jpg or .jpeg) at any depth; it holds readme.txt") != std::string::npos,
-      message);
+  CHECK_MESSAGE(message.find("holds no image (.png, .jpg, .jpeg or .webp) at any depth; it holds readme.txt") !=
+                    std::string::npos,
+                message);
 
   message = message_of<ConfigError>([&] { open_folder(folder.path() / "images" / "readme.txt"); });
   CHECK_MESSAGE(message.find("expected a folder, got a file") != std::string::npos, message);

@@ -1,7 +1,10 @@
 #include "image_makers.h"
 
+#include <lmdb.h>
 #include <png.h>
 #include <sys/resource.h>
+#include <webp/encode.h>
+#include <webp/mux.h>
 #include <zip.h>
 #include <zlib.h>
 
@@ -207,15 +210,149 @@ Bytes read_bytes(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-void write_zip(const std::filesystem::path& path, const NamedBytes& members) {
+namespace {
+
+/// Takes over what libwebp has made.
+Bytes taken(std::uint8_t* data, std::size_t size) {
+  require(data != nullptr && size > 0, "no WebP");
+  const Bytes bytes(data, data + size);
+  WebPFree(data);
+  return bytes;
+}
+
+}  // namespace
+
+Bytes webp_of(const Image& rgb, const Bytes& exif) {
+  std::uint8_t* data = nullptr;
+  const std::size_t size = WebPEncodeLosslessRGB(rgb.pixels.data(), static_cast<int>(rgb.width),
+                                                 static_cast<int>(rgb.height), static_cast<int>(rgb.width * 3), &data);
+  const Bytes plain = taken(data, size);
+  if (exif.empty()) return plain;
+  WebPData image{plain.data(), plain.size()}, block{exif.data(), exif.size()}, result{};
+  WebPMux* mux = WebPMuxCreate(&image, 1);
+  require(WebPMuxSetChunk(mux, "EXIF", &block, 1) == WEBP_MUX_OK, "no EXIF");
+  require(WebPMuxAssemble(mux, &result) == WEBP_MUX_OK, "no WebP");
+  WebPMuxDelete(mux);
+  const Bytes bytes(result.bytes, result.bytes + result.size);
+  WebPDataClear(&result);
+  return bytes;
+}
+
+Bytes webp_of(std::int64_t width, std::int64_t height, const Bytes& rgba) {
+  std::uint8_t* data = nullptr;
+  const std::size_t size = WebPEncodeLosslessRGBA(rgba.data(), static_cast<int>(width), static_cast<int>(height),
+                                                  static_cast<int>(width * 4), &data);
+  return taken(data, size);
+}
+
+Bytes lossy_webp_of(const Image& rgb) {
+  std::uint8_t* data = nullptr;
+  const std::size_t size = WebPEncodeRGB(rgb.pixels.data(), static_cast<int>(rgb.width), static_cast<int>(rgb.height),
+                                         static_cast<int>(rgb.width * 3), 100, &data);
+  return taken(data, size);
+}
+
+Bytes animated_webp_of(const std::vector<Image>& frames) {
+  WebPAnimEncoderOptions options;
+  require(WebPAnimEncoderOptionsInit(&options) != 0, "no animation");
+  WebPAnimEncoder* encoder =
+      WebPAnimEncoderNew(static_cast<int>(frames.front().width), static_cast<int>(frames.front().height), &options);
+  int milliseconds = 0;
+  for (const Image& frame : frames) {
+    WebPPicture picture;
+    require(WebPPictureInit(&picture) != 0, "no picture");
+    picture.width = static_cast<int>(frame.width);
+    picture.height = static_cast<int>(frame.height);
+    require(WebPPictureImportRGB(&picture, frame.pixels.data(), static_cast<int>(frame.width * 3)) != 0, "no picture");
+    require(WebPAnimEncoderAdd(encoder, &picture, milliseconds, nullptr) != 0, "no frame");
+    WebPPictureFree(&picture);
+    milliseconds += 100;
+  }
+  require(WebPAnimEncoderAdd(encoder, nullptr, milliseconds, nullptr) != 0, "no end");
+  WebPData result{};
+  require(WebPAnimEncoderAssemble(encoder, &result) != 0, "no animation");
+  const Bytes bytes(result.bytes, result.bytes + result.size);
+  WebPDataClear(&result);
+  WebPAnimEncoderDelete(encoder);
+  return bytes;
+}
+
+void write_lmdb(const std::filesystem::path& folder, const NamedBytes& entries, std::size_t map_size) {
+  std::filesystem::create_directories(folder);
+  MDB_env* environment = nullptr;
+  MDB_txn* transaction = nullptr;
+  MDB_dbi database = 0;
+  require(mdb_env_create(&environment) == 0 && mdb_env_set_mapsize(environment, map_size) == 0, "no LMDB");
+  require(mdb_env_open(environment, folder.c_str(), 0, 0664) == 0, "no LMDB");
+  require(mdb_txn_begin(environment, nullptr, 0, &transaction) == 0, "no transaction");
+  require(mdb_dbi_open(transaction, nullptr, 0, &database) == 0, "no database");
+  for (const auto& [name, bytes] : entries) {
+    MDB_val key{name.size(), const_cast<char*>(name.data())};
+    MDB_val value{bytes.size(), const_cast<std::uint8_t*>(bytes.data())};
+    require(mdb_put(transaction, database, &key, &value, 0) == 0, "no entry");
+  }
+  require(mdb_txn_commit(transaction) == 0, "no commit");
+  mdb_env_close(environment);
+}
+
+void write_zip(const std::filesystem::path& path, const NamedBytes& members, bool is_compressed) {
   zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
   for (const auto& [name, bytes] : members) {
     zip_source_t* source = zip_source_buffer(archive, bytes.data(), bytes.size(), 0);
     const zip_int64_t entry = zip_file_add(archive, name.c_str(), source, 0);
     require(entry >= 0, "no zip entry");
-    zip_set_file_compression(archive, static_cast<zip_uint64_t>(entry), ZIP_CM_STORE, 0);
+    zip_set_file_compression(archive, static_cast<zip_uint64_t>(entry), is_compressed ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
+                             0);
   }
   require(zip_close(archive) == 0, "no zip archive");
+}
+
+Bytes npy_of(const std::string& type, const std::string& shape, const Bytes& content, bool is_fortran) {
+  std::string header =
+      "{'descr': '" + type + "', 'fortran_order': " + (is_fortran ? "True" : "False") + ", 'shape': (" + shape + "), }";
+  header.resize((header.size() + 10 + 64) / 64 * 64 - 11, ' ');
+  header += '\n';
+  Bytes bytes = bytes_of(std::string("\x93NUMPY\x01\0", 8));
+  bytes.push_back(static_cast<std::uint8_t>(header.size()));
+  bytes.push_back(static_cast<std::uint8_t>(header.size() >> 8));
+  bytes.insert(bytes.end(), header.begin(), header.end());
+  bytes.insert(bytes.end(), content.begin(), content.end());
+  return bytes;
+}
+
+Bytes npy_of(const std::vector<std::int64_t>& numbers) {
+  Bytes content(numbers.size() * sizeof(std::int64_t));
+  std::memcpy(content.data(), numbers.data(), content.size());
+  return npy_of("<i8", std::to_string(numbers.size()) + ",", content);
+}
+
+Bytes cifar_pickle_of(const Bytes& data, const std::vector<std::pair<std::string, std::vector<int>>>& lists) {
+  using namespace std::string_literals;
+  std::string pickle = "\x80\x02}q\x01(U\x0b"s + "batch_labelq\x02U\x04testq\x03"s;
+  const auto integer = [&](int value) {  // BININT1, BININT2 and BININT
+    if (value >= 0 && value < 256) {
+      pickle += "K"s + static_cast<char>(value);
+    } else {
+      pickle += "J"s;
+      for (int shift = 0; shift < 32; shift += 8) pickle += static_cast<char>(value >> shift & 0xFF);
+    }
+  };
+  const auto string = [&](const std::string& word) { pickle += "U"s + static_cast<char>(word.size()) + word; };
+  for (const auto& [key, numbers] : lists) {
+    string(key);
+    pickle += "](";
+    for (const int number : numbers) integer(number);
+    pickle += "e";
+  }
+  pickle += "U\x04"s + "dataq\x06"s + "cnumpy.core.multiarray\n_reconstruct\nq\x07"s +
+            "cnumpy\nndarray\nq\x08K\0\x85U\x01"s + "b\x87Rq\x09(K\x01"s;
+  integer(static_cast<int>(data.size() / 3072));
+  pickle += "M\0\x0c\x86"s +
+            "cnumpy\ndtype\nq\x0aU\x02u1K\0K\x01\x87Rq\x0b(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T"s;
+  for (int shift = 0; shift < 32; shift += 8) pickle += static_cast<char>(data.size() >> shift & 0xFF);
+  pickle.append(data.begin(), data.end());
+  pickle += "tbu."s;
+  return bytes_of(pickle);
 }
 
 Bytes tar_of(const NamedBytes& members) {

@@ -39,6 +39,12 @@ enum class JpegScans { one, progressive, one_per_channel };
 Bytes jpeg_of(const Image& rgb, JpegScans scans = JpegScans::one, const Bytes& exif = {});
 Bytes cmyk_jpeg_of(std::int64_t width, std::int64_t height, const Bytes& cmyk);
 
+/// A lossless WebP of RGB, or of RGBA.
+Bytes webp_of(const Image& rgb, const Bytes& exif = {});
+Bytes webp_of(std::int64_t width, std::int64_t height, const Bytes& rgba);
+Bytes lossy_webp_of(const Image& rgb);
+Bytes animated_webp_of(const std::vector<Image>& frames);
+
 /// An EXIF block that holds an orientation, as a JPEG holds it.
 Bytes exif_of(int orientation);
 
@@ -49,7 +55,20 @@ Bytes bytes_of(std::string_view text);
 void write_bytes(const std::filesystem::path& path, const Bytes& bytes);
 Bytes read_bytes(const std::filesystem::path& path);
 
-void write_zip(const std::filesystem::path& path, const NamedBytes& members);
+/// An LMDB in the folder, as LSUN's: the file images by their keys.
+void write_lmdb(const std::filesystem::path& folder, const NamedBytes& entries,
+                std::size_t map_size = std::size_t{1} << 24);
+
+void write_zip(const std::filesystem::path& path, const NamedBytes& members, bool is_compressed = false);
+
+/// A .npy file, as NumPy writes it: "|u1", "2, 32, 32, 3".
+Bytes npy_of(const std::string& type, const std::string& shape, const Bytes& content, bool is_fortran = false);
+
+/// int64 [N].
+Bytes npy_of(const std::vector<std::int64_t>& numbers);
+
+/// A pickled dict of `data`, uint8 [N, 3072], and lists of whole numbers, as Python 2 has written CIFAR's.
+Bytes cifar_pickle_of(const Bytes& data, const std::vector<std::pair<std::string, std::vector<int>>>& lists);
 
 /// A ustar archive; long names as GNU tar writes them.
 Bytes tar_of(const NamedBytes& members);

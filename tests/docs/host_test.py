@@ -15,7 +15,8 @@ PROGRAM = ""
 
 # Names that are also words of the language: they count only where they are quoted alone.
 WORDS = set("""
-cascade cosine diffusers dual flow folder gradient linear patch pixels resized shapes sigmoid single spectral sum uniform zip
+arrays cascade cosine diffusers dual flow folder gradient linear patch pixels resized shapes shards sigmoid single spectral
+sum uniform zip
 """.split())
 
 # Options whose names are so common that the host says them too, of other things.
@@ -27,6 +28,7 @@ OWN = {
     ("framework/config/experiment.h", "cosine"): "a choice of the host's key optimizer.schedule",
     ("framework/config/experiment.h", "linear"): "a choice of the host's key optimizer.schedule",
     ("framework/commands/plugins_new.cpp", "folder"): "a key of its JSON",
+    ("framework/config/wording.cpp", "arrays"): "a type of option",
     ("framework/conformance/optimizer_tests.cpp", "gradient"): "a tensor of its stand-in",
     ("framework/conformance/optimizer_tests.cpp", "weight_decay"): "options of this ending are set to 0, by the contract",
     ("framework/training/step_record.cpp", "sum"): "a key of its JSON",

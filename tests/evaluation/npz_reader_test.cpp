@@ -1,4 +1,4 @@
-#include "framework/evaluation/npz_reader.h"
+#include "sdk/arrays/npz_reader.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>

@@ -10,10 +10,10 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "evaluation/judging.h"
-#include "framework/evaluation/npz_reader.h"
 #include "framework/evaluation/statistics.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
+#include "sdk/arrays/npz_reader.h"
 #include "support/captured.h"
 #include "support/components.h"
 

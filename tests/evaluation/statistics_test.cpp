@@ -5,9 +5,9 @@
 
 #include "casdm/error.h"
 #include "evaluation/judging.h"
-#include "framework/interchange/pickled_arrays.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
+#include "sdk/arrays/pickled_arrays.h"
 #include "support/components.h"
 
 using namespace casdm;

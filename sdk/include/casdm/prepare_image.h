@@ -16,6 +16,7 @@ namespace casdm CASDM_API {
 /// resizing works along the rows, then the columns, with 8 bits between: bitwise what Pillow 11.3 gives (Pillow 13
 /// takes the columns of tall images first, which rounds otherwise). An image of the right size comes back unchanged.
 /// Grey becomes RGB by repetition, RGB grey by the luma of ITU-R BT.601.
+/// For an `image_size` of 0 nothing is resized or cropped, as `casdm data inspect` wants to see images.
 ///
 /// The image is taken row by row, and of each row only what the crop keeps is computed, so a decoder that reads rows
 /// needs a few of them whatever the size of the image.

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "framework/interchange/pickle_values.h"
+#include "sdk/arrays/pickle_values.h"
 
 /// NumPy's arrays in pickles.
 namespace casdm {

@@ -1,4 +1,4 @@
-#include "framework/interchange/pickled_arrays.h"
+#include "sdk/arrays/pickled_arrays.h"
 
 #include <ATen/ATen.h>
 
@@ -8,7 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/interchange/pickle.h"
+#include "sdk/arrays/pickle.h"
 
 namespace casdm {
 

@@ -1,4 +1,4 @@
-#include "framework/interchange/pickle_values.h"
+#include "sdk/arrays/pickle_values.h"
 
 #include "casdm/error.h"
 #include "casdm/text.h"

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "framework/interchange/pickle_values.h"
+#include "sdk/arrays/pickle_values.h"
 
 /// A reader of the pickles that `torch.save` writes, and of pickled NumPy arrays, which executes nothing.
 ///

@@ -1,4 +1,4 @@
-#include "framework/evaluation/npz_reader.h"
+#include "sdk/arrays/npz_reader.h"
 
 #include <ATen/ATen.h>
 #include <zip.h>
@@ -56,13 +56,22 @@ std::int64_t elements(const NpyHeader& header) {
   return count;
 }
 
+}  // namespace
+
+std::int64_t npy_item_bytes(const std::string& type) {
+  if (type.size() < 3 || std::string_view("iuf").find(type[1]) == std::string_view::npos) return 0;
+  std::int64_t bytes = 0;
+  const auto [end, failure] = std::from_chars(type.data() + 2, type.data() + type.size(), bytes);
+  return failure == std::errc() && end == type.data() + type.size() && bytes >= 1 && bytes <= 16 ? bytes : 0;
+}
+
+std::int64_t npy_bytes(const NpyHeader& header) { return elements(header) * npy_item_bytes(header.type); }
+
 std::string shown(const NpyHeader& header) {
   std::vector<std::string> sizes;
   for (const std::int64_t size : header.shape) sizes.push_back(std::to_string(size));
   return text(quoted(header.type), " [", join(sizes, ", "), "]");
 }
-
-}  // namespace
 
 NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size) {
   if (bytes.size() < kMagic + 4 || bytes.substr(0, kMagic) != "\x93NUMPY")
@@ -171,6 +180,48 @@ void NpzReader::require_room(const NpyHeader& header, const std::string& name) c
   }
 }
 
+std::vector<std::uint8_t> NpzReader::bytes(const std::string& name, std::uint64_t limit) const {
+  const std::shared_ptr<zip_file> file = open(name);
+  const NpyHeader header = read_header(file.get(), name);
+  require_room(header, name);
+  const auto size = static_cast<std::uint64_t>(npy_bytes(header));
+  if (size > limit) {
+    fail(text("holds ", size >> 20, " MiB as ", quoted(name), "; at most ", limit >> 20, " MiB are read into memory"));
+  }
+  std::vector<std::uint8_t> content(size);
+  read(file.get(), content.data(), content.size(), name);
+  require_end(file.get(), name);
+  return content;
+}
+
+bool NpzReader::is_stored(const std::string& name) const {
+  zip_stat_t entry;
+  zip_stat_init(&entry);
+  if (zip_stat(archive_.get(), text(name, kEnding).c_str(), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
+  return entry.comp_method == ZIP_CM_STORE && entry.encryption_method == ZIP_EM_NONE;
+}
+
+void NpzReader::read_at(const std::string& name, std::uint64_t offset, void* data, std::size_t size) const {
+  auto found = stored_.find(name);
+  if (found == stored_.end()) {
+    const std::shared_ptr<zip_file> file = open(name);
+    read_header(file.get(), name);
+    const auto start = static_cast<std::uint64_t>(zip_ftell(file.get()));
+    found = stored_.emplace(name, std::pair(file, start)).first;
+  }
+  const auto& [file, start] = found->second;
+  if (zip_fseek(file.get(), static_cast<zip_int64_t>(start + offset), SEEK_SET) != 0) {
+    fail(text("cannot be read, ", quoted(name), ": ", zip_file_strerror(file.get())));
+  }
+  read(file.get(), data, size, name);
+}
+
+void NpzReader::require_end(zip_file* file, const std::string& name) const {
+  char past = 0;
+  if (zip_fread(file, &past, 1) == 0) return;
+  fail(text("is damaged: ", quoted(name), " does not end where it should, or its checksum differs"));
+}
+
 std::optional<std::string> NpzReader::text_of(const std::string& member) const {
   zip_stat_t entry;
   zip_stat_init(&entry);
@@ -200,9 +251,7 @@ at::Tensor NpzReader::numbers(const std::string& name) const {
   if (header.is_fortran) std::reverse(shape.begin(), shape.end());
   at::Tensor values = at::empty(shape, is_double ? at::kDouble : at::kFloat);
   read(file.get(), values.data_ptr(), values.nbytes(), name);
-  char past = 0;
-  if (zip_fread(file.get(), &past, 1) != 0)
-    fail(text("is damaged: ", quoted(name), " does not end where it should, or its checksum differs"));
+  require_end(file.get(), name);
   if (header.is_fortran)
     values = values.permute([&] {
       std::vector<std::int64_t> order;

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 struct zip;
@@ -20,6 +22,15 @@ struct NpyHeader {
   std::vector<std::int64_t> shape;
   bool is_fortran = false;  ///< columns first
 };
+
+/// Bytes of one element of `type`, a number: "<i8" has 8. 0: it is no number.
+std::int64_t npy_item_bytes(const std::string& type);
+
+/// Bytes of the whole array. Throws Error (without a file's name) when they are more than an int64 counts.
+std::int64_t npy_bytes(const NpyHeader& header);
+
+/// "<f8" [2, 3], for messages.
+std::string shown(const NpyHeader& header);
 
 /// Reads the header at the start of an .npy file: `bytes` must hold all of it.
 /// @param size  is set to the header's length
@@ -47,17 +58,30 @@ class NpzReader {
   /// A whole array of floating-point numbers, as float64 in C order.
   at::Tensor numbers(const std::string& name) const;
 
+  /// The bytes of a whole array as they are written, without its header; at most `limit`.
+  std::vector<std::uint8_t> bytes(const std::string& name, std::uint64_t limit) const;
+
+  /// Whether the array is stored without compression, so that it can be read from anywhere.
+  bool is_stored(const std::string& name) const;
+
+  /// Reads `size` bytes of an array that is stored, `offset` bytes behind its header. For one thread at a time; the
+  /// checksum is not compared.
+  void read_at(const std::string& name, std::uint64_t offset, void* data, std::size_t size) const;
+
  private:
   friend class NpzImages;
   std::shared_ptr<zip_file> open(const std::string& name) const;
   NpyHeader read_header(zip_file* file, const std::string& name) const;
   void require_room(const NpyHeader& header, const std::string& name) const;
   void read(zip_file* file, void* data, std::size_t size, const std::string& name) const;
+  void require_end(zip_file* file, const std::string& name) const;
   [[noreturn]] void fail(const std::string& what) const;
 
   std::filesystem::path path_;
   std::shared_ptr<zip> archive_;
   std::vector<std::string> names_;
+  mutable std::map<std::string, std::pair<std::shared_ptr<zip_file>, std::uint64_t>>
+      stored_;  ///< and their headers' sizes
 };
 
 /// The images of `arr_0`, uint8 [N, H, W, C], as guided-diffusion and `casdm sample` write them; read one after another

@@ -1,11 +1,11 @@
-#include "framework/interchange/pickle.h"
+#include "sdk/arrays/pickle.h"
 
 #include <bit>
 #include <unordered_map>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/interchange/pickled_arrays.h"
+#include "sdk/arrays/pickled_arrays.h"
 
 namespace casdm {
 
@@ -109,7 +109,8 @@ class PickleMachine {
       case 0x92:
         throw Error(text("creates an object of a class, which is refused: only ", known(), " are read"));
       default:
-        throw Error(text("is damaged, or not a pickle of torch.save: opcode ", int{code}, " is not expected"));
+        throw Error(text("is damaged, or not a pickle of ", is_numpy_ ? "arrays" : "torch.save", ": opcode ", int{code},
+                         " is not expected"));
     }
   }
 

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "casdm/dataset.h"
+#include "sdk/arrays/npz_reader.h"
+
+namespace casdm::dataset_images {
+
+/// An array of numbers in a .npy or .npz file, of which single rows are read: all that shares a first index. What an
+/// .npz holds compressed is held in memory. Thread-safe.
+class ArrayRows {
+ public:
+  /// A .npy file. Every constructor throws Error that names the file: not there, truncated, damaged, in columns first.
+  explicit ArrayRows(const std::filesystem::path& npy);
+
+  /// The array `key` of an .npz.
+  ArrayRows(const std::filesystem::path& npz, const std::string& key);
+  ~ArrayRows();
+  ArrayRows(ArrayRows&&) noexcept;
+
+  const NpyHeader& header() const { return header_; }
+  std::int64_t size() const { return header_.shape.front(); }
+  std::size_t row_bytes() const { return row_bytes_; }
+
+  /// @param data  takes row_bytes() bytes
+  void read(std::int64_t row, void* data) const;
+
+  /// Of an array of whole numbers, [N] or [N, 1]. Throws Error for others.
+  std::vector<std::int64_t> integers() const;
+
+  /// "set.npz:labels", for messages.
+  const std::string& name() const { return name_; }
+
+ private:
+  void check();
+
+  std::string name_;
+  NpyHeader header_;
+  std::size_t row_bytes_ = 0;
+  int file_ = -1;          ///< of a .npy
+  std::size_t start_ = 0;  ///< of its rows
+  std::string key_;        ///< of an .npz
+  std::unique_ptr<NpzReader> archive_;
+  std::vector<std::uint8_t> held_;
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();  ///< of the archive
+};
+
+/// How an image lies in a row of bytes.
+struct ImageLayout {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t channels = 3;  ///< 1 or 3
+  bool is_planar = false;     ///< [C, H, W], not [H, W, C]
+};
+
+/// The image of a row.
+Image image_of(std::vector<std::uint8_t> row, const ImageLayout& layout);
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,165 @@
+#include "lmdb_dataset.h"
+
+#include <lmdb.h>
+
+#include <algorithm>
+#include <cctype>
+#include <system_error>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "decoding.h"
+#include "files.h"
+
+namespace casdm::dataset_images {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kFile = "data.mdb";
+/// Entries whose values are looked at when the data set is opened.
+constexpr std::int64_t kLooks = 16;
+
+std::string_view view(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
+
+Bytes bytes_of(std::string_view value) { return {reinterpret_cast<const std::uint8_t*>(value.data()), value.size()}; }
+
+/// A key for people: as it is where it is text, else in hexadecimal digits.
+std::string shown(std::string_view key) {
+  constexpr std::size_t most = 80;
+  const auto is_plain = [](char c) { return std::isprint(static_cast<unsigned char>(c)) != 0; };
+  if (std::all_of(key.begin(), key.end(), is_plain)) return std::string(key.substr(0, most));
+  std::string digits = "0x";
+  for (const char c : key.substr(0, most / 2)) {
+    for (const int shift : {4, 0}) digits += "0123456789abcdef"[static_cast<unsigned char>(c) >> shift & 15];
+  }
+  return digits;
+}
+
+/// Folders below that hold a database.
+std::vector<std::string> databases_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    std::error_code ignored;
+    if (fs::exists(entry.path() / kFile, ignored)) names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+}  // namespace
+
+LmdbDataset::LmdbDataset(const LmdbOptions& options, const Spec& spec)
+    : path_(options.path), form_{spec, options.exif_orientation} {
+  require_channels(spec.image.channels);
+  require_exists(path_, "a folder that holds data.mdb");
+  if (!fs::is_directory(path_)) {
+    if (path_.filename() != kFile) {
+      throw ConfigError(text("path = '", path_.string(), "': expected a folder that holds data.mdb, got a file"));
+    }
+    path_ = path_.parent_path().empty() ? fs::path(".") : path_.parent_path();
+  }
+  if (!fs::is_regular_file(path_ / kFile)) {
+    const std::vector<std::string> others = databases_in(path_);
+    throw Error(text(path_.string(), " holds no data.mdb; it holds ", contents_of(path_),
+                     others.empty() ? ". An LMDB is a folder with data.mdb, such as bedroom_train_lmdb after unzip"
+                                    : text("; give one of the LMDBs below: ", some_of(others))));
+  }
+  open_environment();
+  read_entries();
+  require_images();
+}
+
+/// Without locks, which need a folder that can be written to; and mapping no more than the file, whatever size the
+/// writer has asked for.
+void LmdbDataset::open_environment() {
+  const auto check = [&](int code) {
+    if (code == MDB_SUCCESS) return;
+    throw Error(text((path_ / kFile).string(), " cannot be read as an LMDB (is it whole?): ", mdb_strerror(code)));
+  };
+  MDB_env* environment = nullptr;
+  check(mdb_env_create(&environment));
+  environment_ = {environment, mdb_env_close};
+  const std::uintmax_t size = fs::file_size(path_ / kFile);
+  if (size == 0) throw Error(text((path_ / kFile).string(), " is empty"));
+  check(mdb_env_set_mapsize(environment, size));
+  check(mdb_env_open(environment, path_.c_str(), MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0));
+  MDB_txn* transaction = nullptr;
+  check(mdb_txn_begin(environment, nullptr, MDB_RDONLY, &transaction));
+  transaction_ = {transaction, mdb_txn_abort};
+  MDB_envinfo info{};
+  MDB_stat status{};
+  check(mdb_env_info(environment, &info));
+  check(mdb_env_stat(environment, &status));
+  last_change_ = info.me_last_txnid;
+  const std::uint64_t needed = (info.me_last_pgno + 1) * std::uint64_t{status.ms_psize};
+  if (needed > size) {  // reading what the map has beyond the file would end the process
+    throw Error(text((path_ / kFile).string(), " is truncated: it has ", size, " of ", needed, " bytes"));
+  }
+}
+
+void LmdbDataset::read_entries() {
+  const auto check = [&](int code) {
+    if (code == MDB_SUCCESS) return;
+    throw Error(text((path_ / kFile).string(), " is damaged: ", mdb_strerror(code)));
+  };
+  MDB_dbi database = 0;
+  check(mdb_dbi_open(transaction_.get(), nullptr, 0, &database));
+  MDB_stat status{};
+  check(mdb_stat(transaction_.get(), database, &status));
+  entries_.reserve(status.ms_entries);
+  MDB_cursor* opened = nullptr;
+  check(mdb_cursor_open(transaction_.get(), database, &opened));
+  const std::unique_ptr<MDB_cursor, void (*)(MDB_cursor*)> cursor(opened, mdb_cursor_close);
+  MDB_envinfo info{};
+  check(mdb_env_info(environment_.get(), &info));
+  const auto size = static_cast<std::ptrdiff_t>(fs::file_size(path_ / kFile));
+  const char* first = nullptr;
+  MDB_val key{}, value{};
+  int code = 0;
+  while ((code = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
+    entries_.push_back({view(key), view(value)});
+    // All values lie in one mapped file.
+    if (first == nullptr) first = view(value).data();
+    const std::ptrdiff_t distance = view(value).data() - first;
+    if (distance > size || -distance > size || value.mv_size > static_cast<std::size_t>(size)) check(MDB_CORRUPTED);
+  }
+  if (code != MDB_NOTFOUND) check(code);
+  if (entries_.empty()) throw Error(text((path_ / kFile).string(), " is an LMDB without entries"));
+}
+
+void LmdbDataset::require_images() const {
+  const std::int64_t looks = std::min(kLooks, size());
+  for (std::int64_t i = 0; i < looks; ++i) {
+    const std::int64_t index = i * size() / looks;
+    const Entry& entry = entries_[static_cast<std::size_t>(index)];
+    if (looks_like_image(bytes_of(entry.value))) continue;
+    throw Error(text((path_ / kFile).string(), " is not laid out as LSUN's: the value of the key ", name(index), ", ",
+                     entry.value.size(), " bytes, is no WebP, JPEG or PNG file"));
+  }
+}
+
+/// The reader holds no lock, so a program that writes may use its pages again.
+void LmdbDataset::require_unchanged() const {
+  MDB_envinfo info{};
+  if (mdb_env_info(environment_.get(), &info) == MDB_SUCCESS && info.me_last_txnid == last_change_) return;
+  throw Error(text((path_ / kFile).string(), " was changed by another program since it was opened; let nothing write ",
+                   "to it while it is read, or read a copy"));
+}
+
+Example LmdbDataset::get(std::int64_t index) const {
+  const Entry& entry = entries_.at(static_cast<std::size_t>(index));
+  require_unchanged();
+  if (entry.value.size() > kMaxFileBytes) {
+    throw Error(text(describe(index), " has ", entry.value.size(), " bytes; the limit is ", kMaxFileBytes));
+  }
+  return decode_image(bytes_of(entry.value), form_, describe(index));
+}
+
+std::string LmdbDataset::name(std::int64_t index) const {
+  return shown(entries_.at(static_cast<std::size_t>(index)).key);
+}
+
+std::string LmdbDataset::describe(std::int64_t index) const { return text(path_.string(), ":", name(index)); }
+
+}  // namespace casdm::dataset_images

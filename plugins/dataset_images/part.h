@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "casdm/choice.h"
+#include "casdm/dataset.h"
+#include "casdm/options.h"
+#include "casdm/text.h"
+
+/// Parts of a data set, chosen by the names of the images: the same wherever the data set lies and however its files
+/// are ordered.
+namespace casdm::dataset_images {
+
+enum class Part { all, train, test };
+
+constexpr auto choices_of(Part) {
+  using enum Part;
+  return choices<Part>({{all, "all"}, {train, "train"}, {test, "test"}});
+}
+
+/// Of a data set whose makers have split it.
+struct FractionOptions {
+  double fraction = 1.0;
+
+  template <class T>
+  static void describe_fraction(Schema<T>& s) {
+    s.option("fraction", static_cast<double T::*>(&T::fraction),
+             "The share of the images that is used, chosen by their names: 0.1 is within 0.5.")
+        .range(0, 1)
+        .exclusive_minimum = true;
+  }
+};
+
+/// Of a data set that nobody has split.
+struct PartOptions : FractionOptions {
+  Part split = Part::all;
+  double test_fraction = 0.1;
+
+  template <class T>
+  static void describe_part(Schema<T>& s) {
+    s.option("split", static_cast<Part T::*>(&T::split),
+             "All images, or those for training or for testing, parted by their names.");
+    s.option("test_fraction", static_cast<double T::*>(&T::test_fraction), "The share of the images for testing.")
+        .range(0, 1)
+        .only_with("split", {"train", "test"});
+    describe_fraction(s);
+  }
+};
+
+/// The images that are used, in their order: of those of the split the share `fraction`, and at least one.
+/// @param names  of all images
+/// Throws ConfigError when the split is empty.
+std::vector<std::int64_t> chosen(const std::vector<std::string>& names, const FractionOptions& options);
+std::vector<std::int64_t> chosen(const std::vector<std::string>& names, const PartOptions& options);
+
+bool is_part(const FractionOptions& options);
+bool is_part(const PartOptions& options);
+
+/// What was chosen, for people: `split = "train", fraction = 0.5`.
+std::string words_for(const FractionOptions& options);
+std::string words_for(const PartOptions& options);
+
+/// A data set of which only the images that its options choose are seen. `Whole` has a `name(index)` that does not
+/// depend on where it lies.
+template <class Whole>
+class Parted : public Dataset {
+ public:
+  using Options = typename Whole::Options;
+
+  Parted(const Options& options, const Spec& spec) : whole_(options, spec) {
+    if (!is_part(options)) return;
+    std::vector<std::string> names;
+    for (std::int64_t i = 0; i < whole_.size(); ++i) names.push_back(whole_.name(i));
+    chosen_ = chosen(names, options);
+    others_ =
+        text(names.size() - chosen_.size(), " of ", names.size(), " images are not used (", words_for(options), ")");
+  }
+
+  std::int64_t size() const override { return others_.empty() ? whole_.size() : std::ssize(chosen_); }
+  Example get(std::int64_t index) const override { return whole_.get(place(index)); }
+  std::int64_t num_classes() const override { return whole_.num_classes(); }
+  std::string describe(std::int64_t index) const override { return whole_.describe(place(index)); }
+  std::string left_out() const override {
+    const std::string files = whole_.left_out();
+    return files.empty() || others_.empty() ? files + others_ : files + "; " + others_;
+  }
+
+ private:
+  std::int64_t place(std::int64_t index) const {
+    return others_.empty() ? index : chosen_.at(static_cast<std::size_t>(index));
+  }
+
+  Whole whole_;
+  std::vector<std::int64_t> chosen_;
+  std::string others_;  ///< empty: all images are seen
+};
+
+}  // namespace casdm::dataset_images

@@ -1,0 +1,209 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <thread>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<Dataset> open(const std::string& type, const fs::path& path, const std::string& more = "",
+                              std::int64_t size = 4, std::int64_t channels = 3) {
+  return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(channels, size)});
+}
+
+std::string complaint(const std::string& type, const fs::path& path, const std::string& more = "") {
+  return message_of<Error>([&] { open(type, path, more); });
+}
+
+/// 0, 1, 2, ...
+Bytes counting(std::size_t size, int first = 0) {
+  Bytes bytes(size);
+  std::iota(bytes.begin(), bytes.end(), static_cast<std::uint8_t>(first));
+  return bytes;
+}
+
+/// The same bytes as planes.
+Bytes planar(const Bytes& rows, std::size_t image) {
+  Bytes bytes(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::size_t first = i / image * image, at = i % image;
+    bytes[first + at % 3 * (image / 3) + at / 3] = rows[i];
+  }
+  return bytes;
+}
+
+/// A batch of ImageNet: images of 2x2 pixels, `first`, `first` + 1, ...
+void write_batch(const fs::path& path, const std::vector<std::int64_t>& labels, bool is_compressed = false,
+                 std::size_t row = 12) {
+  fs::create_directories(path.parent_path());
+  write_zip(path,
+            {{"data.npy", npy_of("|u1", std::to_string(labels.size()) + ", " + std::to_string(row),
+                                 counting(labels.size() * row, static_cast<int>(labels.front())))},
+             {"labels.npy", npy_of(labels)},
+             {"mean.npy", npy_of("<f8", "0,", {})}},
+            is_compressed);
+}
+
+void write_train(const fs::path& folder) {
+  for (int number = 1; number <= 10; ++number) {
+    write_batch(folder / ("train_data_batch_" + std::to_string(number) + ".npz"), {number, 1000 - number},
+                number % 2 == 0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("images of an array come in any order of channels, from a .npy and from an .npz, stored or compressed") {
+  const TemporaryFolder folder;
+  const Bytes rows = counting(2 * 4 * 4 * 3);
+  const fs::path npy = folder.path() / "a.npy", stored = folder.path() / "a.npz", packed = folder.path() / "b.npz";
+  const auto check = [&](const std::shared_ptr<Dataset>& data, bool has_labels) {
+    REQUIRE(data->size() == 2);
+    for (const std::int64_t index : {1, 0}) {
+      const Example example = data->get(index);
+      CHECK(example.image.width == 4);
+      CHECK(example.image.pixels == Bytes(rows.begin() + 48 * index, rows.begin() + 48 * (index + 1)));
+      CHECK(example.label == (has_labels ? 2 - index : -1));
+    }
+    CHECK(data->num_classes() == (has_labels ? 3 : 0));
+  };
+  write_bytes(npy, npy_of("|u1", "2, 4, 4, 3", rows));
+  check(open("arrays", npy), false);
+  CHECK(open("arrays", npy)->describe(1) == npy.string() + " image 1");
+  write_bytes(folder.path() / "labels.npy", npy_of("<u2", "2, 1", {2, 0, 1, 0}));
+  check(open("arrays", npy, "labels_path = \"" + (folder.path() / "labels.npy").string() + "\""), true);
+  write_bytes(npy, npy_of("|u1", "2, 3, 4, 4", planar(rows, 48)));
+  check(open("arrays", npy), false);
+  write_zip(stored, {{"x.npy", npy_of("|u1", "2, 4, 4, 3", rows)}, {"y.npy", npy_of({2, 1})}});
+  check(open("arrays", stored), false);
+  check(open("arrays", stored, "labels = \"y\"\nimages = \"x\""), true);
+  write_zip(packed, {{"x.npy", npy_of("|u1", "2, 3, 4, 4", planar(rows, 48))}, {"y.npy", npy_of({2, 1})}}, true);
+  check(open("arrays", packed, "labels = \"y\""), true);
+}
+
+TEST_CASE("grey arrays become RGB and RGB arrays grey, of the size asked for") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "grey.npy", npy_of("|u1", "1, 8, 8", Bytes(64, 9)));
+  CHECK(open("arrays", folder.path() / "grey.npy")->get(0).image.pixels == Bytes(48, 9));
+  write_bytes(folder.path() / "rgb.npy", npy_of("|u1", "1, 4, 4, 3", Bytes(48, 7)));
+  CHECK(open("arrays", folder.path() / "rgb.npy", "", 4, 1)->get(0).image.pixels == Bytes(16, 7));
+}
+
+TEST_CASE("an array of another type or shape is refused with what was found and what is expected") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a.npy";
+  const auto complain = [&](const Bytes& bytes, const std::string& more = "") {
+    write_bytes(path, bytes);
+    return complaint("arrays", path, more);
+  };
+  const auto check = [](const std::string& message, const std::string& words) {
+    CHECK_MESSAGE(message.find(words) != std::string::npos, message);
+  };
+  check(complain(npy_of("<f4", "1, 2, 2, 3", Bytes(48))),
+        "a.npy holds \"<f4\" [1, 2, 2, 3]; expected 8-bit images, uint8 [N, H, W, C], [N, C, H, W] or [N, H, W]. Save "
+        "them "
+        "as bytes");
+  check(complain(npy_of("|u1", "12,", Bytes(12))), "holds \"|u1\" [12]; expected 8-bit images");
+  check(complain(npy_of("|u1", "1, 2, 2, 4", Bytes(16))), "expected 1 or 3 channels, first or last");
+  check(complain(npy_of("|u1", "1, 3, 3, 3", Bytes(27))), "say axes = \"hwc\" or \"chw\"");
+  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "axes = \"chw\""), "are no images with axes = \"chw\"");
+  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12), true)), "has its columns first (fortran_order)");
+  check(complain(npy_of("|u1", "2, 2, 2, 3", Bytes(23))),
+        "a.npy is truncated: it has 23 bytes for \"|u1\" [2, 2, 2, 3]");
+  check(complain(npy_of("|u1", "4611686018427387904, 2, 2, 3", Bytes(12))), "too large");
+  check(complain(npy_of("|u1", "0, 2, 2, 3", {})), "no rows");
+  check(complain(npy_of("|O", "1, 2, 2, 3", Bytes(96))), "which are no numbers of this machine");
+  check(complain(npy_of("|u1", "1, 300000000, 1, 3", {})), "is truncated");
+  check(complain(bytes_of("text")), "a.npy is no .npy file");
+  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "labels = \"y\""), "is no .npz, so it holds one array");
+
+  const Bytes images = npy_of("|u1", "2, 2, 2, 3", Bytes(24));
+  const fs::path npz = folder.path() / "a.npz";
+  const auto complain_npz = [&](const NamedBytes& members, const std::string& more = "") {
+    write_zip(npz, members);
+    return complaint("arrays", npz, more);
+  };
+  check(complain_npz({{"x.npy", images}}, "images = \"y\""), "holds no such array; it holds x \"|u1\" [2, 2, 2, 3]");
+  check(complain_npz({{"x.npy", images}, {"z.npy", images}}), "holds several arrays of three or four dimensions: x ");
+  check(complain_npz({{"y.npy", npy_of({1})}}), "holds no array of three or four dimensions: y \"<i8\" [1]");
+  check(complain_npz({{"x.npy", images}, {"y.npy", npy_of({1})}}, "labels = \"y\""),
+        "a.npz:y has 1 labels for 2 images");
+  check(complain_npz({{"x.npy", images}, {"y.npy", npy_of({1, -3})}}, "labels = \"y\""),
+        "a.npz:y: the label of image 1 is -3; expected class numbers from 0");
+  check(complain_npz({{"x.npy", images}, {"y.npy", npy_of("|u1", "2, 10", Bytes(20))}}, "labels = \"y\""),
+        "Of one-hot rows, write argmax(1)");
+  write_bytes(npz, bytes_of("no zip"));
+  check(complaint("arrays", npz), "a.npz cannot be read as an NPZ");
+  check(complaint("arrays", folder.path()), "got a folder; type = \"imagenet_npz\"");
+}
+
+TEST_CASE("an array is read by several threads at once") {
+  const TemporaryFolder folder;
+  const Bytes rows = counting(40 * 48);
+  write_zip(folder.path() / "a.npz", {{"x.npy", npy_of("|u1", "40, 4, 4, 3", rows)}});
+  const auto data = open("arrays", folder.path() / "a.npz");
+  std::vector<int> wrong(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 200; ++i) {
+        const int index = (i * 7 + static_cast<int>(t)) % 40;
+        wrong[t] += data->get(index).image.pixels != Bytes(rows.begin() + 48 * index, rows.begin() + 48 * (index + 1));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == std::vector<int>(4, 0));
+}
+
+TEST_CASE("ImageNet's batches are read in the order of their numbers, labels from 0") {
+  const TemporaryFolder folder;
+  write_train(folder.path() / "train");
+  write_batch(folder.path() / "val_data.npz", {5, 1000, 1});
+  const auto train = open("imagenet_npz", folder.path(), "", 2);
+  REQUIRE(train->size() == 20);
+  CHECK(train->num_classes() == 1000);
+  for (const std::int64_t index : {19, 3, 2, 0}) {
+    const int number = static_cast<int>(index / 2) + 1;
+    const Example example = train->get(index);
+    CHECK(example.label == (index % 2 == 0 ? number - 1 : 999 - number));
+    const Bytes planes = counting(12, number + (index % 2 == 0 ? 0 : 12));
+    CHECK(planar(example.image.pixels, 12) == planes);
+  }
+  CHECK(train->describe(3).ends_with("train_data_batch_2.npz image 1"));
+  const auto test = open("imagenet_npz", folder.path(), "split = \"test\"", 2);
+  REQUIRE(test->size() == 3);
+  CHECK(test->get(1).label == 999);
+}
+
+TEST_CASE("a batch of ImageNet that is missing or of another form is named") {
+  const TemporaryFolder folder;
+  write_train(folder.path());
+  const fs::path third = folder.path() / "train_data_batch_3.npz";
+  const auto check = [&](const std::string& words) {
+    const std::string message = complaint("imagenet_npz", folder.path());
+    CHECK_MESSAGE(message.find(words) != std::string::npos, message);
+  };
+  write_batch(third, {4, 1001});
+  check("train_data_batch_3.npz:labels: the label of image 1 is 1001; expected class numbers from 1 to 1000");
+  write_batch(third, {4, 0});
+  check("the label of image 1 is 0; expected class numbers from 1 to 1000");
+  write_batch(third, {4, 5}, false, 27);
+  check("train_data_batch_3.npz:data holds \"|u1\" [2, 27]; expected uint8 [N, 12, as the batches before]");
+  write_zip(third, {{"x.npy", npy_of({1})}});
+  check("train_data_batch_3.npz holds no array 'data'; it holds x. Expected ImageNet's batches");
+  fs::remove(third);
+  fs::remove(folder.path() / "train_data_batch_10.npz");
+  check("lacks train_data_batch_3.npz, train_data_batch_10.npz of ImageNet's train batches; it holds ");
+  CHECK(complaint("imagenet_npz", folder.path(), "split = \"test\"").find("lacks val_data.npz") != std::string::npos);
+  write_train(folder.path() / "copy");
+  check("holds train_data_batch_1.npz twice");
+}

@@ -1,0 +1,128 @@
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<Dataset> open(const fs::path& path, std::int64_t size = 8) {
+  return make<Dataset>("lmdb", "path = \"" + path.string() + "\"", {ImageShape::square(3, size)});
+}
+
+std::string complaint(const fs::path& path) {
+  return message_of<Error>([&] { open(path); });
+}
+
+/// Images by keys that are not in their order.
+NamedBytes entries() {
+  return {{"cc3c6a", jpeg_of(plain(16, 16, {90, 90, 90}))},
+          {"aa36f1", webp_of(pattern(8, 8, 1))},
+          {"bb0017", png_of(pattern(8, 8, 2))}};
+}
+
+/// Larger than a page, so that values have pages of their own.
+NamedBytes large_entries() {
+  NamedBytes entries;
+  for (int i = 0; i < 50; ++i) entries.emplace_back("key" + std::to_string(100 + i), png_of(pattern(64, 64, i)));
+  return entries;
+}
+
+}  // namespace
+
+TEST_CASE("an LMDB of WebP, JPEG and PNG files is read in the order of its keys") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "bedroom_train_lmdb";
+  write_lmdb(path, entries());
+  for (const fs::path& given : {path, path / "data.mdb"}) {
+    const auto data = open(given);
+    REQUIRE(data->size() == 3);
+    CHECK(data->num_classes() == 0);
+    CHECK(data->get(0).image.pixels == pattern(8, 8, 1).pixels);
+    CHECK(data->get(1).image.pixels == pattern(8, 8, 2).pixels);
+    CHECK(data->get(2).image.width == 8);
+    CHECK(data->describe(2) == path.string() + ":cc3c6a");
+  }
+}
+
+TEST_CASE("an LMDB is read whatever map its writer has asked for, from a read-only folder, and twice at once") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set_lmdb";
+  write_lmdb(path, large_entries(), std::size_t{1} << 40);
+  fs::remove(path / "lock.mdb");
+  fs::permissions(path / "data.mdb", fs::perms::owner_read);
+  fs::permissions(path, fs::perms::owner_read | fs::perms::owner_exec);
+  const auto first = open(path, 64), second = open(path, 64);
+  REQUIRE(first->size() == 50);
+  std::vector<int> wrong(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i)
+        wrong[t] += (t % 2 == 0 ? first : second)->get(i).image.pixels != pattern(64, 64, i).pixels;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == std::vector<int>(4, 0));
+  fs::permissions(path, fs::perms::owner_all);
+  CHECK(!fs::exists(path / "lock.mdb"));
+}
+
+TEST_CASE("a folder without an LMDB says what it holds, and which LMDBs lie below") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "some" / "image.webp", {});
+  std::string message = complaint(folder.path() / "some");
+  CHECK_MESSAGE(message.find("some holds no data.mdb; it holds image.webp. An LMDB is a folder") != std::string::npos,
+                message);
+  write_lmdb(folder.path() / "all" / "church_train_lmdb", entries());
+  message = complaint(folder.path() / "all");
+  CHECK_MESSAGE(message.ends_with("give one of the LMDBs below: church_train_lmdb"), message);
+}
+
+TEST_CASE("an LMDB that is truncated, none, empty, or holds other things than images is refused by name") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set_lmdb", file = path / "data.mdb";
+  write_lmdb(path, large_entries());
+  const Bytes whole = read_bytes(file);
+  const auto complain = [&](const Bytes& bytes) {
+    write_bytes(file, bytes);
+    return complaint(path);
+  };
+  std::string message = complain({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(whole.size() / 2)});
+  CHECK_MESSAGE(message.find("data.mdb is truncated: it has ") != std::string::npos, message);
+  message = complain({whole.begin(), whole.begin() + 3000});
+  CHECK_MESSAGE(message.find("data.mdb cannot be read as an LMDB (is it whole?)") != std::string::npos, message);
+  message = complain(Bytes(20000, 7));
+  CHECK_MESSAGE(message.find("data.mdb cannot be read as an LMDB (is it whole?)") != std::string::npos, message);
+  message = complain({});
+  CHECK_MESSAGE(message.ends_with("data.mdb is empty"), message);
+
+  fs::remove_all(path);
+  write_lmdb(path, {});
+  CHECK(complaint(path).ends_with("data.mdb is an LMDB without entries"));
+  write_lmdb(path, {{"a", png_of(pattern(8, 8, 1))}, {std::string("b\1", 2), bytes_of("text")}});
+  message = complaint(path);
+  CHECK_MESSAGE(
+      message.ends_with("is not laid out as LSUN's: the value of the key 0x6201, 4 bytes, is no WebP, JPEG or "
+                        "PNG file"),
+      message);
+}
+
+TEST_CASE("an LMDB that another program writes to while it is read is noticed") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set_lmdb";
+  write_lmdb(path, entries());
+  const auto data = open(path);
+  CHECK(data->get(0).image.width == 8);
+  write_lmdb(path, {{"dd", png_of(pattern(8, 8, 3))}});
+  const std::string message = message_of<Error>([&] { data->get(0); });
+  CHECK_MESSAGE(message.find("data.mdb was changed by another program since it was opened") != std::string::npos,
+                message);
+  CHECK(open(path)->size() == 4);
+}

@@ -1,0 +1,87 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kImages = 200;
+
+std::shared_ptr<Dataset> open(const std::string& type, const fs::path& path, const std::string& more) {
+  return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(3, 2)});
+}
+
+NamedBytes images() {
+  NamedBytes members;
+  for (int i = 0; i < kImages; ++i) {
+    members.emplace_back("img" + std::to_string(1000 + i) + ".png",
+                         png_of(plain(2, 2, {static_cast<std::uint8_t>(i), 0, 0})));
+  }
+  return members;
+}
+
+/// What distinguishes the images of a data set.
+std::set<int> colours(const Dataset& data) {
+  std::set<int> found;
+  for (std::int64_t i = 0; i < data.size(); ++i) found.insert(data.get(i).image.pixels.front());
+  return found;
+}
+
+bool is_within(const std::set<int>& small, const std::set<int>& large) {
+  return std::includes(large.begin(), large.end(), small.begin(), small.end());
+}
+
+}  // namespace
+
+TEST_CASE("the parts for training and testing share no image and are the whole together, wherever the data lie") {
+  const TemporaryFolder folder;
+  for (const auto& [name, bytes] : images()) write_bytes(folder.path() / "all" / name, bytes);
+  write_zip(folder.path() / "all.zip", images());
+  const auto train = open("zip", folder.path() / "all.zip", "split = \"train\"\ntest_fraction = 0.25");
+  const auto test = open("zip", folder.path() / "all.zip", "split = \"test\"\ntest_fraction = 0.25");
+  CHECK(train->size() == 150);
+  CHECK(test->size() == 50);
+  std::set<int> both = colours(*train);
+  both.merge(colours(*test));
+  CHECK(both.size() == kImages);
+  CHECK(train->left_out() == "50 of 200 images are not used (split = \"train\")");
+  // Neither the first nor the last ones.
+  CHECK(*colours(*test).begin() < 50);
+  CHECK(*colours(*test).rbegin() >= 150);
+  const auto moved = open("folder", folder.path() / "all", "split = \"test\"\ntest_fraction = 0.25");
+  CHECK(colours(*moved) == colours(*test));
+  CHECK(moved->describe(0) ==
+        (folder.path() / "all" / test->describe(0).substr(test->describe(0).rfind(':') + 1)).string());
+}
+
+TEST_CASE("a smaller fraction is within a larger one, and within its part") {
+  const TemporaryFolder folder;
+  write_zip(folder.path() / "all.zip", images());
+  const auto open_part = [&](const std::string& more) {
+    return colours(*open("zip", folder.path() / "all.zip", more));
+  };
+  CHECK(open_part("fraction = 0.1").size() == 20);
+  CHECK(open_part("fraction = 1e-9").size() == 1);
+  CHECK(is_within(open_part("fraction = 0.1"), open_part("fraction = 0.5")));
+  CHECK(is_within(open_part("fraction = 0.1\nsplit = \"train\""), open_part("split = \"train\"")));
+  CHECK(open("zip", folder.path() / "all.zip", "fraction = 0.1\nsplit = \"train\"")->left_out() ==
+        "182 of 200 images are not used (split = \"train\", fraction = 0.1)");
+}
+
+TEST_CASE("a part that is empty is refused") {
+  const TemporaryFolder folder;
+  write_zip(folder.path() / "all.zip", {{"a.png", png_of(plain(2, 2, {1, 2, 3}))}});
+  CHECK(open("zip", folder.path() / "all.zip", "split = \"train\"")->size() == 1);
+  const std::string message =
+      message_of<ConfigError>([&] { open("zip", folder.path() / "all.zip", "split = \"test\""); });
+  CHECK_MESSAGE(message.find("split = \"test\" with test_fraction = 0.1 has none of the 1 images") != std::string::npos,
+                message);
+}

@@ -1,0 +1,109 @@
+#include <doctest/doctest.h>
+
+#include "casdm/error.h"
+#include "image_makers.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<Dataset> open(const fs::path& path, const std::string& more = "") {
+  return make<Dataset>("shards", "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(3, 4)});
+}
+
+std::string complaint(const fs::path& path, const std::string& more = "") {
+  return message_of<Error>([&] { open(path, more); });
+}
+
+Bytes image(int grey) {
+  const auto value = static_cast<std::uint8_t>(grey);
+  return png_of(plain(4, 4, {value, value, value}));
+}
+
+NamedBytes sample(const std::string& stem, int grey, const std::string& label) {
+  return {{stem + ".png", image(grey)}, {stem + ".cls", bytes_of(label)}, {stem + ".json", bytes_of("{}")}};
+}
+
+NamedBytes together(std::vector<NamedBytes> samples) {
+  NamedBytes all;
+  for (NamedBytes& files : samples) all.insert(all.end(), files.begin(), files.end());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the samples of tar archives come in the order of the archives, with the labels of their .cls") {
+  const TemporaryFolder folder;
+  const std::string name = "deep/" + std::string(150, 'n');
+  write_bytes(folder.path() / "set-000001.tar", tar_of(together({sample("00000", 30, "2\n")})));
+  write_bytes(folder.path() / "set-000000.tar",
+              tar_of(together({sample("00001", 10, "0"), {{"deep/", {}}}, sample(name, 20, "1")})));
+  write_bytes(folder.path() / "readme.txt", bytes_of("text"));
+  const auto data = open(folder.path(), "labels = \"cls\"");
+  REQUIRE(data->size() == 3);
+  CHECK(data->num_classes() == 3);
+  for (const int index : {2, 0, 1}) {
+    CHECK(data->get(index).label == index);
+    CHECK(data->get(index).image.pixels == plain(4, 4, Bytes(3, static_cast<std::uint8_t>(10 * index + 10))).pixels);
+  }
+  CHECK(data->describe(1) == (folder.path() / "set-000000.tar").string() + ":" + name + ".png");
+  CHECK(data->left_out() == "3 other files left out (.json)");
+  const auto one = open(folder.path() / "set-000001.tar");
+  CHECK(one->size() == 1);
+  CHECK(one->num_classes() == 0);
+  CHECK(one->get(0).label == -1);
+}
+
+TEST_CASE("the archive that is missing from a numbered row is named") {
+  const TemporaryFolder folder;
+  for (const char* number : {"08", "09", "11", "14"}) {
+    write_bytes(folder.path() / (std::string("train-") + number + ".tar"), tar_of(sample("a", 1, "0")));
+  }
+  write_bytes(folder.path() / "val.tar", tar_of(sample("a", 1, "0")));
+  CHECK(
+      complaint(folder.path())
+          .ends_with("lacks train-10.tar, train-12.tar, train-13.tar between train-08.tar and train-14.tar; get them, "
+                     "or name the archives without a gap"));
+}
+
+TEST_CASE("a sample that lacks a file, has one twice or is in pieces is named") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.tar";
+  const auto check = [&](const NamedBytes& members, const std::string& words) {
+    write_bytes(path, tar_of(members));
+    const std::string message = complaint(path, "labels = \"cls\"");
+    CHECK_MESSAGE(message.find("set.tar" + words) != std::string::npos, message);
+  };
+  const NamedBytes first = sample("a/1", 1, "0");
+  check(together({first, {{"a/2.cls", bytes_of("1")}, {"a/2.txt", {}}}}),
+        ": the sample \"a/2\" has no image (.png, .jpg, .jpeg or .webp); it has 2.cls, 2.txt");
+  check(together({first, {{"a/2.png", image(2)}}}), ": the sample \"a/2\" has no .cls for its label; it has 2.png");
+  check(together({first, {{"a/2.png", image(2)}, {"a/2.seg.png", image(3)}}}),
+        ": the sample \"a/2\" has two images: a/2.png and a/2.seg.png");
+  check(together({first, sample("a/2", 2, "1"), {{"a/1.jpg", image(3)}}}), ": the sample \"a/1\" is in two pieces");
+  check(together({sample("a", 1, "cat")}), ":a.cls is \"cat\"; expected a class number");
+  check(together({sample("a", 1, "-1")}), ": the label of image 0 is -1; expected class numbers from 0");
+  check({{"a/", {}}}, " holds archives without any file");
+}
+
+TEST_CASE("an archive that is compressed, cut, none, or holds links is refused by name") {
+  const TemporaryFolder folder;
+  const Bytes tar = tar_of(together({sample("a", 1, "0"), sample("b", 2, "1")}));
+  const auto check = [&](const std::string& name, const Bytes& bytes, const std::string& words) {
+    write_bytes(folder.path() / name / name, bytes);
+    for (const fs::path& path : {folder.path() / name, folder.path() / name / name}) {
+      const std::string message = complaint(path);
+      CHECK_MESSAGE(message.find(words) != std::string::npos, message);
+    }
+  };
+  check("set.tar.gz", gzip_of(tar),
+        "set.tar.gz is compressed, so single images cannot be reached; unpack to plain .tar");
+  check("gzip.tar", gzip_of(tar), "gzip.tar cannot be read as a tar archive: it is not one");
+  check("cut.tar", {tar.begin(), tar.begin() + 600}, "cut.tar cannot be read as a tar archive: it ends too early");
+  check("text.tar", bytes_of(std::string(2000, 'x')), "text.tar cannot be read as a tar archive: it is not one");
+  write_bytes(folder.path() / "none" / "a.txt", {});
+  CHECK(complaint(folder.path() / "none").ends_with("none holds no tar archive; it holds a.txt"));
+}
