@@ -29,6 +29,7 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
 extern "C" {
 
 /// The commands that compute, in libcasdm_framework.so. The status is main's; messages are printed.
+int casdm_data_command(const std::vector<std::string>& arguments);
 int casdm_train_command(const std::vector<std::string>& arguments);
 int casdm_evaluate_command(const std::vector<std::string>& arguments);
 int casdm_sample_command(const std::vector<std::string>& arguments);

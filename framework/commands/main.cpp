@@ -40,6 +40,7 @@ usage: casdm COMMAND [ARGUMENT]...
   export RUN              write a network's weights for other programs
   config check|show|init|schema|reference
                           validate an experiment, show it resolved, start a new one
+  data inspect|pack       look through an experiment's images; write them as a zip archive
   plugins list|inspect|paths|check|new|lock|doctor
                           what plugins are found and offer; test one; start a new one;
                           pin the files an experiment uses; diagnose problems
@@ -95,6 +96,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"sweep", [&] { return sweep_alone(arguments); }},
       {"compare", [&] { return casdm::compare_command(arguments); }},
       {"report", [&] { return casdm::report_command(arguments); }},
+      {"data", [&] { return casdm::run_in_framework("casdm_data_command", arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
       {"completion",

@@ -1,0 +1,132 @@
+#include <iostream>
+
+#include <ATen/ATen.h>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/commands/arguments.h"
+#include "framework/commands/commands.h"
+#include "framework/data/inspection.h"
+#include "framework/data/packing.h"
+#include "framework/reporting/image_files.h"
+#include "framework/reporting/progress.h"
+#include "framework/support/shell_word.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+constexpr const char* kCommand = "data";
+constexpr std::int64_t kInGrid = 64;
+constexpr const char* kUsage = R"(usage: casdm data inspect CONFIG [--images N] [--grid FILE] [--json]
+       casdm data pack CONFIG --out FILE.zip
+
+inspect    reads the images of an experiment and says how many there are, of which sizes and classes, what
+           a training keeps in memory, and which cannot be read; --grid writes 64 of them as the networks
+           see them. Exit status 1 when an image cannot be used
+pack       writes the images, at data.image_size, as PNGs into a zip archive, with labels in its
+           dataset.json (EDM's layout). It can be interrupted and goes on when called again;
+           nothing is overwritten
+
+  casdm data inspect configs/quickstart.toml --grid images.png
+  casdm data inspect configs/quickstart.toml --images 1000 --set data.image_size=64
+  casdm data pack configs/lsun_bedroom256_casdm_lpips.toml --out bedroom256.zip
+)";
+
+void refuse_existing(const char* option, const fs::path& path) {
+  if (!fs::exists(fs::symlink_status(path))) return;
+  throw ConfigError(text("data: --", option, ": ", path.string(), " is there already, and nothing is overwritten"));
+}
+
+void write_grid(const fs::path& path, const std::vector<Image>& images) {
+  if (images.empty()) throw Error("no image could be read for a grid");
+  std::vector<at::Tensor> tensors;
+  for (const Image& image : images) {
+    const at::Tensor rows = at::empty({image.height, image.width, image.channels}, at::kByte);
+    std::copy(image.pixels.begin(), image.pixels.end(), rows.data_ptr<std::uint8_t>());
+    tensors.push_back(rows.permute({2, 0, 1}));
+  }
+  write_png(path, image_grid(at::stack(tensors)));
+}
+
+int inspect(const LoadedExperiment& experiment, std::optional<std::int64_t> most, const std::string& grid,
+            bool as_json) {
+  if (!grid.empty()) refuse_existing("grid", grid);
+  Inspection inspection;
+  {
+    std::optional<Progress> progress;
+    const std::int64_t size = make_dataset(experiment)->size();
+    progress.emplace("reading", std::min(size, most.value_or(size)), "images");
+    inspection =
+        inspect_data(experiment, most, grid.empty() ? 0 : kInGrid, [&](std::int64_t done) { progress->update(done); });
+  }
+  if (!grid.empty()) write_grid(grid, inspection.grid);
+  if (as_json) {
+    std::cout << to_json(to_value(inspection, experiment.options), 2) << '\n';
+  } else {
+    std::cout << describe(inspection, experiment.options);
+    if (!grid.empty()) std::cout << "grid     " << grid << '\n';
+  }
+  return inspection.unreadable.empty() ? 0 : 1;
+}
+
+int pack(const LoadedExperiment& experiment, const fs::path& out, const std::string& again) {
+  refuse_existing("out", out);
+  catch_signals();
+  std::optional<Progress> progress;
+  const std::optional<Packed> packed = pack_data(experiment, out, [&](std::int64_t done, std::int64_t total) {
+    if (!progress) progress.emplace("packing", total, "images", done);
+    progress->update(done);
+    return !interrupted();
+  });
+  progress.reset();
+  if (!packed) {
+    std::cerr << "stopped; what is packed lies in " << out.string() << ".part. Go on with\n  " << again << '\n';
+    return 0;
+  }
+  std::cerr << "packed " << packed->images << " images"
+            << (packed->left_out > 0 ? text("; left out ", packed->left_out, " that cannot be read") : "") << '\n';
+  std::cout << out.string() << '\n';
+  return 0;
+}
+
+int data_command(const std::vector<std::string>& arguments) {
+  std::optional<std::int64_t> most;
+  ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"verb", "config"}};
+  const auto many = [](const char* name) { return po::value<std::vector<std::string>>()->value_name(name); };
+  rules.visible.add_options()("set", many("KEY=VALUE"), "set one key over the file's; repeatable")(
+      "plugin", many("FILE"), "also this library or folder of them; repeatable")(
+      "images", whole_number("images", most, 1), "inspect: only so many, spread evenly")(
+      "grid", po::value<std::string>()->value_name("FILE"), "inspect: write a PNG of some images")(
+      "out", po::value<std::string>()->value_name("FILE"), "pack: the zip archive to write")("json",
+                                                                                             "inspect: print JSON");
+  const auto parsed = parse_arguments(std::move(rules), arguments);
+  if (!parsed) return 0;
+  const std::string verb = chosen_verb(*parsed, kCommand, {"inspect", "pack"});
+  const std::string config = word(*parsed, "config", kCommand);
+  const bool is_pack = verb == "pack";
+  for (const char* option : {"images", "grid", "json", "out"}) {
+    if (parsed->count(option) == 0 || (std::string_view(option) == "out") == is_pack) continue;
+    throw ConfigError(text("data: ", verb, " takes no --", option, "; see `casdm data --help`"));
+  }
+  const std::vector<std::string> plugins = values(*parsed, "plugin"), overrides = values(*parsed, "set");
+  const LoadedExperiment experiment = load_experiment(config, overrides, {plugins.begin(), plugins.end()});
+  if (!is_pack) {
+    const std::string grid = parsed->count("grid") > 0 ? (*parsed)["grid"].as<std::string>() : "";
+    return inspect(experiment, most, grid, parsed->count("json") > 0);
+  }
+  std::vector<std::string> words;
+  for (const std::string& argument : arguments) words.push_back(shell_word(argument));
+  if (parsed->count("out") == 0) throw ConfigError("data: pack needs --out FILE.zip; see `casdm data --help`");
+  return pack(experiment, (*parsed)["out"].as<std::string>(), text("casdm data ", join(words, " ")));
+}
+
+}  // namespace
+
+}  // namespace casdm
+
+int casdm_data_command(const std::vector<std::string>& arguments) { return casdm::data_command(arguments); }

@@ -1,0 +1,116 @@
+#include <doctest/doctest.h>
+
+#include "casdm/value.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
+
+/// `--set data=...` of 20 shapes of five classes.
+const std::string kShapes = "--set 'data={type=\"shapes\", num_images=20, image_size=16}'";
+
+std::string of_folder(const std::string& more = "") {
+  return "--set 'data={type=\"folder\", path=\"images\", labels=\"json\", image_size=16" + more + "}'";
+}
+
+/// A folder `images` of the packed shapes, with the archive `shapes.zip`.
+void make_images(const fs::path& folder) {
+  write_small_config(folder);
+  const Outcome packed = shell(
+      "casdm data pack small.toml --out shapes.zip " + kShapes + " && python3 -m zipfile -e shapes.zip images", folder);
+  REQUIRE_MESSAGE(packed.status == 0, packed.err);
+  REQUIRE(contains(packed.out, "shapes.zip\n"));
+  REQUIRE(contains(packed.err, "packed 20 images\n"));
+}
+
+}  // namespace
+
+TEST_CASE("casdm data inspect counts images, sizes and classes, and draws some") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string emoji = (source_dir() / "examples" / "data" / "emoji32.zip").string();
+  const Outcome seen =
+      shell("casdm data inspect small.toml --images 100 --grid grid.png --set 'data={type=\"zip\", path=\"" + emoji +
+                "\", image_size=48}'",
+            folder.path());
+  CHECK_MESSAGE(seen.status == 0, seen.err);
+  CHECK_MESSAGE(contains(seen.out,
+                         "data     1419 images\nread     100 of 1419: all good\nsizes    32 x 32; 100 are "
+                         "smaller than 48 and are enlarged\nmemory   10 MiB for all images at 48 x 48, which a "
+                         "training keeps (data.cache = \"auto\")\ngrid     grid.png\n"),
+                seen.out);
+  CHECK(read_file(folder.path() / "grid.png").substr(1, 3) == "PNG");
+  const Outcome again = shell("casdm data inspect small.toml --grid grid.png " + kShapes, folder.path());
+  CHECK(again.status == 2);
+  CHECK_MESSAGE(contains(again.err, "grid.png is there already, and nothing is overwritten"), again.err);
+
+  const Outcome shapes = shell("casdm data inspect small.toml --json " + kShapes, folder.path());
+  const Value json = from_json(shapes.out);
+  CHECK(json.find("images")->as_integer() == 20);
+  CHECK(json.find("class_counts")->as_array().size() == 5);
+  CHECK(json.find("unreadable")->as_array().empty());
+  CHECK(json.find("bytes")->as_integer() == 20 * 16 * 16 * 3);
+}
+
+TEST_CASE("casdm data inspect names the images that cannot be used") {
+  const TemporaryFolder folder;
+  make_images(folder.path());
+  fs::resize_file(folder.path() / "images" / "00000" / "img00000003.png", 60);
+  const Outcome seen = shell("casdm data inspect small.toml " + of_folder(), folder.path());
+  CHECK(seen.status == 1);
+  CHECK_MESSAGE(contains(seen.out, "read     20 of 20: 1 cannot be used\nsizes    16 x 16\nclasses  5 with "),
+                seen.out);
+  CHECK_MESSAGE(contains(seen.out, "img00000003.png cannot be decoded: "), seen.out);
+}
+
+TEST_CASE("what casdm data pack writes is read as the same images and labels") {
+  const TemporaryFolder folder;
+  make_images(folder.path());
+  // The same images make the same bytes: packed from the formula, from the archive, and from its files.
+  const Outcome same = shell(
+      "casdm data pack small.toml --out a.zip --set 'data={type=\"zip\", path=\"shapes.zip\", image_size=16}' && "
+      "casdm data pack small.toml --out b.zip " +
+          of_folder() + " && cmp a.zip shapes.zip && cmp b.zip shapes.zip",
+      folder.path());
+  CHECK_MESSAGE(same.status == 0, same.err << same.out);
+  CHECK(!fs::exists(folder.path() / "a.zip.part"));
+  const Outcome over = shell("casdm data pack small.toml --out a.zip " + kShapes, folder.path());
+  CHECK(over.status == 2);
+  CHECK_MESSAGE(contains(over.err, "a.zip is there already, and nothing is overwritten"), over.err);
+}
+
+TEST_CASE("a packing that stopped goes on where it was, and other images are not mixed into it") {
+  const TemporaryFolder folder;
+  make_images(folder.path());
+  const fs::path damaged = folder.path() / "images" / "00000" / "img00000012.png", part = folder.path() / "a.zip.part";
+  const std::string whole = read_file(damaged);
+  fs::resize_file(damaged, 60);
+  const std::string pack = "casdm data pack small.toml --out a.zip ";
+  const Outcome stopped = shell(pack + of_folder(), folder.path());
+  CHECK(stopped.status == 1);
+  CHECK_MESSAGE(contains(stopped.err, "img00000012.png cannot be decoded"), stopped.err);
+  CHECK(!fs::exists(folder.path() / "a.zip"));
+
+  const Outcome other = shell(pack + "--set 'data={type=\"shapes\", num_images=21, image_size=16}'", folder.path());
+  CHECK(other.status == 2);
+  CHECK_MESSAGE(contains(other.err, "a.zip.part holds no parts of these images at this size; remove it"), other.err);
+
+  // As if the list was cut while it was written.
+  fs::resize_file(part / "list.txt", fs::file_size(part / "list.txt") - 2);
+  write_file(damaged, whole);
+  const Outcome done = shell(pack + of_folder() + " && cmp a.zip shapes.zip", folder.path());
+  CHECK_MESSAGE(done.status == 0, done.err << done.out);
+  CHECK(!fs::exists(part));
+
+  fs::resize_file(damaged, 60);
+  const Outcome skipped =
+      shell("casdm data pack small.toml --out c.zip " + of_folder(", skip_unreadable=true"), folder.path());
+  CHECK_MESSAGE(contains(skipped.err, "packed 19 images; left out 1 that cannot be read"), skipped.err);
+}
