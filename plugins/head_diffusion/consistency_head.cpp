@@ -115,8 +115,13 @@ Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& me
   const Tensor s = time_below(batch.t, steps(batch.images_seen, batch.total_images));
   TrainingBatch towards = batch;
   {
+    // Without noise there is nothing to be evaluated: the network would be told the logarithm of 0.
     const at::NoGradGuard no_grad;
-    towards.target = scaled_.clean_image(teacher_, schedule_->q_sample(batch.x0, s, batch.eps), s, condition);
+    const Tensor is_clean = s.eq(schedule_->range().clean);
+    const Tensor noisy = at::where(is_clean, at::full_like(s, schedule_->range().first), s);
+    const Tensor denoised =
+        scaled_.clean_image(teacher_, schedule_->q_sample(batch.x0, noisy, batch.eps), noisy, condition);
+    towards.target = at::where(is_clean.view({-1, 1, 1, 1}), batch.x0, denoised);
   }
   const Tensor student = scaled_.clean_image(student_, batch.x_t, batch.t, condition);
   const Tensor step = batch.sigma / batch.alpha - schedule_->sigma(s) / schedule_->alpha(s);

@@ -63,6 +63,7 @@ TEST_CASE("the teacher sees the same image and noise a step nearer to the image,
     const TrainingBatch batch = batch_on(*path);
     const KeptMetric metric;
     const Losses losses = bench.head->losses(batch, metric);
+    CHECK(bench.backbone("teacher").last_t.isfinite().all().item<bool>());  // not the logarithm of no noise
     // Equal steps of (sigma/alpha)^(1/7) from the least noise to the most.
     const auto seventh = [](const Tensor& r) { return r.pow(1.0 / 7); };
     const auto end = [&](double t) { return std::pow(path->level(t).ratio(), 1.0 / 7); };
