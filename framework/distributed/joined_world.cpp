@@ -7,12 +7,8 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
-#include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
-#include <mutex>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -31,7 +27,6 @@ using namespace std::chrono_literals;
 constexpr const char* kClaims = "claims";
 constexpr const char* kFailure = "failure";
 constexpr const char* kDone = "done";
-constexpr auto kPulse = 1s;
 /// In which a process that lives has counted, whatever else it does.
 constexpr auto kSilence = 4s;
 
@@ -91,70 +86,6 @@ Patience Patience::of_environment() {
 }
 
 bool speaks_alone(const ProcessPlace& place) { return place.local_rank == (place.rank == place.local_rank ? 1 : 0); }
-
-/// Counts in the store as long as the process lives. A store that does not answer for too long ends the process: calls
-/// of it may wait for as long as the network does.
-class JoinedWorld::Pulse {
- public:
-  /// @param lament  what to say at such an end; may be empty
-  Pulse(c10::intrusive_ptr<c10d::Store> store, std::string key, std::chrono::seconds patience, std::string lament)
-      : store_(std::move(store)),
-        key_(std::move(key)),
-        patience_(patience),
-        lament_(std::move(lament)),
-        beating_([this] { beat(); }),
-        watching_([this] { watch(); }) {}
-  ~Pulse() {
-    {
-      const std::lock_guard lock(mutex_);
-      is_over_ = true;
-    }
-    over_.notify_all();
-    beating_.join();
-    watching_.join();
-  }
-  Pulse(const Pulse&) = delete;
-  Pulse& operator=(const Pulse&) = delete;
-
- private:
-  /// Waits for the time of the next beat; false: there is none.
-  bool waits() {
-    std::unique_lock lock(mutex_);
-    return !over_.wait_for(lock, kPulse, [this] { return is_over_; });
-  }
-
-  void beat() {
-    try {
-      while (waits()) {
-        begin_.store(Clock::now());
-        store_->add(key_, 1);
-        begin_.store(Clock::time_point::max());
-      }
-    } catch (const std::exception&) {  // the store is gone: who needs it next says so
-      begin_.store(Clock::time_point::max());
-    }
-  }
-
-  void watch() {
-    while (waits()) {
-      const Clock::time_point begin = begin_.load();
-      if (begin > Clock::now() - patience_) continue;
-      if (!lament_.empty()) std::fprintf(stderr, "casdm: %s\n", lament_.c_str());
-      ::_exit(1);
-    }
-  }
-
-  c10::intrusive_ptr<c10d::Store> store_;
-  std::string key_;
-  std::chrono::seconds patience_;
-  std::string lament_;
-  std::mutex mutex_;
-  std::condition_variable over_;
-  bool is_over_ = false;
-  std::atomic<Clock::time_point> begin_ = Clock::time_point::max();  ///< of the beat that is under way
-  std::thread beating_;
-  std::thread watching_;
-};
 
 JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bool()> is_cancelled)
     : place_(std::move(place)), patience_(patience), is_cancelled_(std::move(is_cancelled)) {

@@ -14,6 +14,7 @@
 
 #include "framework/distributed/process_group.h"
 #include "framework/distributed/process_place.h"
+#include "framework/distributed/pulse.h"
 #include "framework/distributed/world.h"
 
 namespace casdm {
@@ -61,7 +62,6 @@ class JoinedWorld final : public World {
   void leave(bool has_failed);
 
  private:
-  class Pulse;
   class GatherRows;
   using Clock = std::chrono::steady_clock;
 

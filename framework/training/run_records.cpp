@@ -1,0 +1,153 @@
+#include "framework/training/run_records.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/support/number_format.h"
+#include "framework/training/effect.h"
+#include "framework/training/initial_weights.h"
+#include "framework/training/resume.h"
+#include "framework/training/run_config.h"
+
+namespace casdm {
+
+namespace {
+
+/// "eps 0.0213 mu 0.004", for the progress line.
+std::string means(const StepStatistics& statistics) {
+  std::vector<std::string> parts;
+  for (const std::string& term : statistics.terms()) {
+    parts.push_back(text(term, " ", significant(statistics.mean(term))));
+  }
+  return join(parts, " ");
+}
+
+/// The images after the batch that completes the training.
+std::int64_t end_of_last_batch(const TrainingState& state, std::int64_t batch_size) {
+  const std::int64_t left = std::max<std::int64_t>(state.total_images() - state.images(), 0);
+  return state.images() + (left + batch_size - 1) / batch_size * batch_size;
+}
+
+/// What to try after `steps` steps when a loss, a gradient or a weight is not finite.
+std::string advice(const Experiment& options, std::int64_t steps) {
+  std::vector<std::string> ideas;
+  if (steps == 0) {
+    ideas = {
+        "No step has been taken: check the noise schedule, the head's options, and what the data and [[init]] "
+        "give"};
+  } else {
+    ideas = {"a smaller learning rate", "smaller weights of the terms"};
+  }
+  if (options.run.precision != Precision::fp32) ideas.emplace_back("run.precision = \"fp32\"");
+  if (!options.metrics.empty()) ideas.emplace_back("a t_range of the metrics without the noisiest timesteps");
+  return text(steps == 0 ? "" : "Try ", join(ideas, ", or "));
+}
+
+std::vector<std::string> warnings_of(const Model& model, const Experiment& options, bool is_new) {
+  std::vector<std::string> result = weak_settings(options);
+  if (!is_new) return result;
+  for (std::string& random : left_at_random(model, options)) result.push_back(std::move(random));
+  return result;
+}
+
+}  // namespace
+
+RunRecords::RunRecords(TrainingParts& parts, const Value& config, RunFolder* run)
+    : parts_(parts),
+      config_(config),
+      run_(run),
+      drawing_(parts.model, parts.options, parts.state, parts.device.device, parts.world) {}
+
+void RunRecords::on_first(const std::function<void()>& work) {
+  parts_.world.on_first(work, [&](const std::string& request) { drawing_.help(request); });
+}
+
+void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
+  parts_.world.on_first([&] {
+    const std::string from = restore(start, allow_other_data);
+    const TrainingState& state = parts_.state;
+    progress_.emplace("training", end_of_last_batch(state, parts_.options.train.batch_size), "images", state.images());
+    introduce(from.empty());
+    evaluation_.emplace(*run_, parts_.experiment, parts_.model, parts_.dataset, parts_.state, parts_.device.device,
+                        drawing_);
+    upkeep_.emplace(*run_, parts_.experiment, config_, parts_.state, parts_.device.device, from, drawing_, *evaluation_,
+                    *progress_);
+  });
+}
+
+/// Takes over what the checkpoint kept and frees it, or clears the way for a run that begins; writes the run's
+/// config.toml. Returns the checkpoint's path; empty: none.
+std::string RunRecords::restore(std::optional<Checkpoint>& start, bool allow_other_data) {
+  const std::string from = start ? start->path().string() : "";
+  if (start) {
+    resume(*run_, *start, parts_.experiment, config_, allow_other_data, parts_.state);
+  } else {
+    start_over(*run_, parts_.experiment, config_);
+  }
+  write_run_config(run_->config(), config_);
+  start.reset();
+  return from;
+}
+
+/// What the user should know before the first step.
+void RunRecords::introduce(bool is_new) {
+  const Experiment& options = parts_.options;
+  const int processes = parts_.world.size();
+  progress_->say("data: " + describe(*parts_.dataset));
+  progress_->say(text("device: ", parts_.device.description, "; ", parts_.threads.describe()));
+  if (processes > 1) {
+    progress_->say(text(processes, " processes, each with ", options.train.batch_size / processes, " of the ",
+                        options.train.batch_size, " images of a batch"));
+  }
+  for (const std::string& warning : warnings_of(parts_.model, options, is_new)) progress_->say("warning: " + warning);
+  const auto is_trainable = [](const ModuleState& module) { return module.is_trainable(); };
+  if (std::none_of(parts_.state.modules.begin(), parts_.state.modules.end(), is_trainable)) {
+    progress_->say("every module is frozen: the run only measures and trains nothing");
+  }
+}
+
+void RunRecords::catch_up() {
+  on_first([&] { upkeep_->catch_up(); });
+}
+
+void RunRecords::update(const StepRecord& record) {
+  const std::string remarks[] = {parts_.step.remark(), parts_.metrics.remark(), parts_.threads.update()};
+  if (progress_) {
+    progress_->update(parts_.state.images(), means(parts_.state.statistics));
+    for (const std::string& remark : remarks) {
+      if (!remark.empty()) progress_->say(remark);
+    }
+  }
+  if (is_upkeep_due(parts_.experiment, parts_.state)) on_first([&] { upkeep_->run(record); });
+}
+
+TrainingEnd RunRecords::finish() {
+  TrainingEnd end{parts_.state.images(), parts_.state.is_complete()};
+  parts_.world.on_first([&] { end.is_complete = upkeep_->finish(); });
+  return end;
+}
+
+void RunRecords::say(const std::string& line) {
+  if (progress_) {
+    progress_->say(line);
+  } else {
+    std::fprintf(stderr, "%s\n", printable(line + parts_.world.whose(parts_.world.rank())).c_str());
+  }
+}
+
+void RunRecords::fail(const NotFinite& failure) const {
+  if (!upkeep_) throw ProcessLost(failure.what(), /*is_told=*/true);  // the first has found the same
+  const std::string message =
+      text(failure.what(), "; ", upkeep_->last_good(), ". ", advice(parts_.options, parts_.state.step()));
+  if (parts_.world.size() > 1) throw ProcessLost(message, /*is_told=*/false);  // which says whose image it was
+  throw NotFinite(message);
+}
+
+void RunRecords::save_after(const std::exception& failure) {
+  if (upkeep_) upkeep_->save_after(failure);
+}
+
+}  // namespace casdm
