@@ -2,17 +2,14 @@
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <map>
-
 #include "casdm/backbone.h"
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "casdm/weight_layout.h"
 #include "framework/config/document.h"
-#include "framework/interchange/weights_folder.h"
 #include "integration/program.h"
+#include "interchange/layouts.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -21,58 +18,28 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A U-Net that UNet2DModel can express.
-struct NetworkCase {
-  std::string name;
-  std::string options;
-  Backbone::Spec spec;
-};
-
+/// U-Nets that UNet2DModel can express.
 std::vector<NetworkCase> networks() {
-  const auto spec = [](std::int64_t in, std::int64_t out, std::int64_t classes) {
-    Backbone::Spec result;
-    result.image.height = result.image.width = 16;
-    result.image.channels = in;
-    result.out_channels = out;
-    result.condition.num_classes = classes;
-    return result;
-  };
   const std::string base = "groups = 8\nchannels = 16\nnum_res_blocks = 1\n";
   return {
       {"legacy_heads", base + "channel_mult = [1, 2]\nattention_resolutions = [8]\nnum_head_channels = 8\n",
-       spec(3, 3, 0)},
+       spec_of(3, 3, 0)},
       {"new_heads",
        base +
            "channel_mult = [1, 2]\nattention_resolutions = [16, 8]\nnum_head_channels = 8\nattention_order = \"new\"\n",
-       spec(3, 6, 0)},
+       spec_of(3, 6, 0)},
       {"added_time",
        base + "channel_mult = [1, 2, 4]\nattention_resolutions = []\nnum_heads = 4\nuse_scale_shift_norm = false\n",
-       spec(1, 1, 0)},
-      {"one_head", base + "channel_mult = [1, 2]\nattention_resolutions = [16, 8]\n", spec(3, 3, 0)},
+       spec_of(1, 1, 0)},
+      {"one_head", base + "channel_mult = [1, 2]\nattention_resolutions = [16, 8]\n", spec_of(3, 3, 0)},
       {"updown_class",
        base + "channel_mult = [1, 1.5, 2]\nattention_resolutions = [8, 4]\nnum_head_channels = 8\nresblock_updown = "
               "true\n",
-       spec(3, 3, 7)},
+       spec_of(3, 3, 7)},
       {"single_level",
        base + "channel_mult = [1]\nattention_resolutions = [16]\nnum_heads = 2\nconv_resample = false\n",
-       spec(3, 3, 0)},
+       spec_of(3, 3, 0)},
   };
-}
-
-/// The component's table, defaults filled in.
-Value table_of(const std::string& options) { return component(Backbone::kind, "type = \"unet\"\n" + options).table; }
-
-std::shared_ptr<Backbone> filled(const NetworkCase& network) {
-  auto result = make<Backbone>("unet", network.options, network.spec);
-  fill_state(result->parameters());
-  result->train(false);
-  return result;
-}
-
-NamedTensors detached(const Module& module) {
-  NamedTensors result;
-  for (const auto& [name, tensor] : state(module)) result.emplace_back(name, tensor.detach());
-  return result;
 }
 
 /// @param order  of q, k and v, where the layout is to read; empty: not given
@@ -80,37 +47,7 @@ std::shared_ptr<WeightLayout> diffusers_layout(const std::string& order = "") {
   return make<WeightLayout>("diffusers", order.empty() ? "" : "attention_order = \"" + order + "\"\n", {});
 }
 
-ForeignWeights exported(const NetworkCase& network) {
-  return diffusers_layout()->write({detached(*filled(network)), table_of(network.options), network.spec, "", {}});
-}
-
-void check_equal(const NamedTensors& a, const NamedTensors& b) {
-  const std::map<std::string, Tensor> others(b.begin(), b.end());
-  CHECK(a.size() == others.size());
-  for (const auto& [name, tensor] : a) {
-    REQUIRE_MESSAGE(others.contains(name), name);
-    CHECK_MESSAGE(at::equal(tensor, others.at(name)), name);
-  }
-}
-
-/// A model of the golden file: its parameters are filled in the order of diffusers' names.
-ForeignWeights golden_model(const Value& golden) {
-  ForeignWeights model{{}, *golden.find("config")};
-  for (const auto& [name, shape] : golden.find("shapes")->as_table()) {
-    std::vector<std::int64_t> sizes;
-    for (const Value& size : shape.as_array()) sizes.push_back(size.as_integer());
-    model.tensors.emplace_back(name, at::empty(sizes));
-  }
-  fill_state(model.tensors);
-  return model;
-}
-
-std::shared_ptr<Backbone> network_of(const BackboneWeights& model) {
-  const auto network = make<Backbone>("unet", to_toml(model.options), model.spec);
-  load_state(*network, model.tensors, "golden");
-  network->train(false);
-  return network;
-}
+ForeignWeights exported(const NetworkCase& network) { return diffusers_layout()->write(weights_of("unet", network)); }
 
 }  // namespace
 
@@ -132,7 +69,7 @@ TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers compute
       const BackboneWeights model = diffusers_layout(order)->read(peer);
       Condition condition;
       if (golden.contains(key + ".y")) condition.labels = golden.at(key + ".y");
-      const Tensor out = network_of(model)->forward(golden.at(key + ".x"), golden.at(key + ".t"), condition);
+      const Tensor out = network_of("unet", model)->forward(golden.at(key + ".x"), golden.at(key + ".t"), condition);
       const double difference = max_relative_difference(out, golden.at(key + ".out"));
       MESSAGE(key, ", attention ", order, ": largest relative difference ", difference);
       CHECK(difference < 1e-5);
@@ -154,11 +91,11 @@ TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers compute
 TEST_CASE("export to diffusers and import are each other's inverse, bitwise") {
   for (const NetworkCase& network : networks()) {
     CAPTURE(network.name);
-    const NamedTensors tensors = detached(*filled(network));
-    const Value table = table_of(network.options);
-    const BackboneWeights back = diffusers_layout(table.find("attention_order")->as_string())->read(exported(network));
-    check_equal(back.tensors, tensors);
-    check_equal(detached(*network_of(back)), tensors);
+    const BackboneWeights own = weights_of("unet", network);
+    const std::string order = own.options.find("attention_order")->as_string();
+    const BackboneWeights back = diffusers_layout(order)->read(exported(network));
+    check_equal(back.tensors, own.tensors);
+    check_equal(detached(*network_of("unet", back)), own.tensors);
   }
 }
 
@@ -177,10 +114,8 @@ TEST_CASE("the order of q, k and v matters to the exported weights when there ar
 
 TEST_CASE("what UNet2DModel cannot express is refused with every reason") {
   const auto refused = [](const std::string& options, const char* why) {
-    Backbone::Spec spec;
-    spec.image.height = spec.image.width = 16;
     CAPTURE(options);
-    CHECK_THROWS_WITH_AS(exported({"", "groups = 8\nchannels = 16\nnum_res_blocks = 1\n" + options, spec}),
+    CHECK_THROWS_WITH_AS(exported({"", "groups = 8\nchannels = 16\nnum_res_blocks = 1\n" + options, spec_of(3, 3, 0)}),
                          doctest::Contains(why), ConfigError);
   };
   const std::string two = "channel_mult = [1, 2]\nattention_resolutions = [16]\n";
@@ -276,27 +211,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
 }
 
 TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for them") {
-  const char* folder = std::getenv("CASDM_EXPORT_DIR");
-  if (folder == nullptr) {
-    MESSAGE("CASDM_EXPORT_DIR is not set: nothing is written");
-    return;
-  }
-  at::NoGradGuard no_grad;
-  for (const NetworkCase& network : networks()) {
-    const fs::path to = fs::path(folder) / network.name;
-    write_weights_folder(to, diffusers_layout()->info(), exported(network));
-    const std::int64_t size = network.spec.image.height;
-    const Tensor x = fill(11, {2, network.spec.image.channels, size, size});
-    const Tensor t = at::arange(2, at::kFloat) * 700 + 20;
-    NamedTensors evaluation = {{"x", x}, {"t", t}};
-    Condition condition;
-    if (network.spec.condition.num_classes > 0) {
-      condition.labels = at::arange(1, 3, at::kLong);
-      evaluation.emplace_back("y", condition.labels);
-    }
-    evaluation.emplace_back("out", filled(network)->forward(x, t, condition));
-    write_safetensors(to / "evaluation.safetensors", evaluation);
-  }
+  export_for_diffusers("unet", *diffusers_layout(), networks(), false);
 }
 
 TEST_CASE("a number of heads and a width of heads that mean one network are taken for one") {

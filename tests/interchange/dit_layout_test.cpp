@@ -2,7 +2,6 @@
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <map>
 
 #include "casdm/backbone.h"
@@ -11,8 +10,8 @@
 #include "casdm/text.h"
 #include "casdm/weight_layout.h"
 #include "framework/config/document.h"
-#include "framework/interchange/weights_folder.h"
 #include "integration/program.h"
+#include "interchange/layouts.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -21,75 +20,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A DiT that DiTTransformer2DModel can express.
-struct NetworkCase {
-  std::string name;
-  std::string options;
-  std::int64_t in, out, classes;
-};
-
+/// DiTs that DiTTransformer2DModel can express.
 std::vector<NetworkCase> networks() {
   const std::string base = "time_frequencies = \"diffusers\"\n";
   return {
-      {"dit_classes", "patch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n" + base, 3, 6, 11},
-      {"dit_unconditional", "patch = 2\nwidth = 24\ndepth = 1\nnum_heads = 3\nmlp_norm_eps = 1e-5\n" + base, 1, 1, 0},
-      {"dit_pixels", "patch = 16\nwidth = 16\ndepth = 3\nnum_heads = 1\n" + base, 3, 3, 4},
+      {"dit_classes", "patch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n" + base, spec_of(3, 6, 11)},
+      {"dit_unconditional", "patch = 2\nwidth = 24\ndepth = 1\nnum_heads = 3\nmlp_norm_eps = 1e-5\n" + base,
+       spec_of(1, 1, 0)},
+      {"dit_pixels", "patch = 16\nwidth = 16\ndepth = 3\nnum_heads = 1\n" + base, spec_of(3, 3, 4)},
   };
-}
-
-Backbone::Spec spec_of(const NetworkCase& network) {
-  Backbone::Spec spec;
-  spec.image = ImageShape::square(network.in, 16);
-  spec.out_channels = network.out;
-  spec.condition.num_classes = network.classes;
-  return spec;
-}
-
-std::shared_ptr<Backbone> filled(const NetworkCase& network) {
-  auto result = make<Backbone>("dit", network.options, spec_of(network));
-  fill_state(result->parameters());
-  result->train(false);
-  return result;
-}
-
-NamedTensors detached(const Module& module) {
-  NamedTensors result;
-  for (const auto& [name, tensor] : state(module)) result.emplace_back(name, tensor.detach());
-  return result;
 }
 
 std::shared_ptr<WeightLayout> layout(const char* name = "diffusers_dit") { return make<WeightLayout>(name, "", {}); }
 
-BackboneWeights weights_of(const NetworkCase& network) {
-  const Value table = component(Backbone::kind, "type = \"dit\"\n" + network.options).table;
-  return {detached(*filled(network)), table, spec_of(network), "", {}};
-}
-
-void check_equal(const NamedTensors& a, const NamedTensors& b) {
-  const std::map<std::string, Tensor> others(b.begin(), b.end());
-  CHECK(a.size() == others.size());
-  for (const auto& [name, tensor] : a) {
-    REQUIRE_MESSAGE(others.contains(name), name);
-    CHECK_MESSAGE(at::equal(tensor, others.at(name)), name);
-  }
-}
-
-std::shared_ptr<Backbone> network_of(const BackboneWeights& model) {
-  const auto network = make<Backbone>("dit", to_toml(model.options), model.spec);
-  load_state(*network, model.tensors, "read");
-  network->train(false);
-  return network;
-}
-
-/// A model of the golden file: filled in the order of diffusers' names, the embeddings of all blocks as the first's.
-ForeignWeights golden_model(const Value& golden) {
-  ForeignWeights model{{}, *golden.find("config")};
-  for (const auto& [name, shape] : golden.find("shapes")->as_table()) {
-    std::vector<std::int64_t> sizes;
-    for (const Value& size : shape.as_array()) sizes.push_back(size.as_integer());
-    model.tensors.emplace_back(name, at::empty(sizes));
-  }
-  fill_state(model.tensors);
+/// As `golden_model`, with the embeddings of all blocks as the first's.
+ForeignWeights golden_dit(const Value& golden) {
+  ForeignWeights model = golden_model(golden);
   const std::map<std::string, Tensor> tensors(model.tensors.begin(), model.tensors.end());
   for (auto& [name, tensor] : model.tensors) {
     const auto at = name.find(".norm1.emb.");
@@ -114,11 +60,11 @@ TEST_CASE("a DiTTransformer2DModel of diffusers, imported, computes what diffuse
   for (const Value& item : cases.as_array()) {
     const std::string key = item.find("key")->as_string();
     CAPTURE(key);
-    const ForeignWeights peer = golden_model(item);
+    const ForeignWeights peer = golden_dit(item);
     const BackboneWeights model = layout()->read(peer);
     Condition condition;
     if (model.spec.condition.num_classes > 0) condition.labels = golden.at(key + ".y");
-    const Tensor out = network_of(model)->forward(golden.at(key + ".x"), golden.at(key + ".t"), condition);
+    const Tensor out = network_of("dit", model)->forward(golden.at(key + ".x"), golden.at(key + ".t"), condition);
     const double difference = max_relative_difference(out, golden.at(key + ".out"));
     MESSAGE(key, ": largest relative difference ", difference);
     CHECK(difference < 1e-5);
@@ -133,20 +79,21 @@ TEST_CASE("a DiT goes to diffusers and back, bitwise, and computes the same") {
   const at::NoGradGuard no_grad;
   for (const NetworkCase& network : networks()) {
     CAPTURE(network.name);
-    const BackboneWeights own = weights_of(network);
+    const BackboneWeights own = weights_of("dit", network);
     const BackboneWeights back = layout()->read(layout()->write(own));
     check_equal(back.tensors, own.tensors);
-    CHECK(back.spec.condition.num_classes == network.classes);
+    CHECK(back.spec.condition.num_classes == network.spec.condition.num_classes);
     Condition condition;
-    if (network.classes > 0) condition.labels = at::arange(1, 3, at::kLong);
-    const Tensor x = fill(3, {2, network.in, 16, 16}), t = at::arange(2, at::kFloat) * 300;
-    CHECK(at::equal(network_of(back)->forward(x, t, condition), filled(network)->forward(x, t, condition)));
+    if (network.spec.condition.num_classes > 0) condition.labels = at::arange(1, 3, at::kLong);
+    const Tensor x = fill(3, {2, network.spec.image.channels, 16, 16}), t = at::arange(2, at::kFloat) * 300;
+    CHECK(
+        at::equal(network_of("dit", back)->forward(x, t, condition), filled("dit", network)->forward(x, t, condition)));
   }
 }
 
 TEST_CASE("a file of DiT's own names tells all but what leaves no trace, and is taken for no other") {
   const NetworkCase network = networks().front();
-  const BackboneWeights own = weights_of(network);
+  const BackboneWeights own = weights_of("dit", network);
   ForeignWeights file = layout("dit")->write(own);
   CHECK(layout("dit")->recognise(file).confidence == 1);
   CHECK(layout("adm")->recognise(file).confidence == 0);
@@ -168,15 +115,10 @@ TEST_CASE("a file of DiT's own names tells all but what leaves no trace, and is 
 TEST_CASE("what DiTTransformer2DModel cannot express is refused with every reason") {
   const auto refused = [](const std::string& options, std::vector<const char*> reasons,
                           ImageShape image = {3, 16, 16}) {
-    NetworkCase network{"", "patch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n" + options, 3, 3, 0};
-    Backbone::Spec spec = spec_of(network);
-    spec.image = image;
-    const auto made = make<Backbone>("dit", network.options, spec);
-    const Value table = component(Backbone::kind, "type = \"dit\"\n" + network.options).table;
-    for (const char* why : reasons) {
-      CHECK_THROWS_WITH_AS(layout()->write({detached(*made), table, spec, "", {}}), doctest::Contains(why),
-                           ConfigError);
-    }
+    NetworkCase network{"", "patch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n" + options, spec_of(3, 3, 0)};
+    network.spec.image = image;
+    const BackboneWeights weights = weights_of("dit", network);
+    for (const char* why : reasons) CHECK_THROWS_WITH_AS(layout()->write(weights), doctest::Contains(why), ConfigError);
   };
   refused("mlp_ratio = 2\nskips = true\n", {"mlp_ratio is not 4", "it has skips", "time_frequencies is"});
   refused("bottleneck = 8\n", {"it has a bottleneck"});
@@ -184,7 +126,7 @@ TEST_CASE("what DiTTransformer2DModel cannot express is refused with every reaso
 }
 
 TEST_CASE("a model of diffusers that is no such DiT is refused with every reason") {
-  const ForeignWeights good = layout()->write(weights_of(networks().front()));
+  const ForeignWeights good = layout()->write(weights_of("dit", networks().front()));
   const auto refused = [&](const char* key, const Value& value, const char* why) {
     ForeignWeights bad = good;
     bad.config.set(key, value);
@@ -233,21 +175,5 @@ TEST_CASE("a trained DiT is exported in both layouts and imported, bitwise") {
 }
 
 TEST_CASE("exports of DiTs for diffusers itself to load, where CASDM_EXPORT_DIR asks for them") {
-  const char* folder = std::getenv("CASDM_EXPORT_DIR");
-  if (folder == nullptr) {
-    MESSAGE("CASDM_EXPORT_DIR is not set: nothing is written");
-    return;
-  }
-  const at::NoGradGuard no_grad;
-  for (const NetworkCase& network : networks()) {
-    const fs::path to = fs::path(folder) / network.name;
-    write_weights_folder(to, layout()->info(), layout()->write(weights_of(network)));
-    const Tensor x = fill(11, {2, network.in, 16, 16});
-    const Tensor t = at::arange(2, at::kFloat) * 700 + 20;
-    Condition condition;
-    if (network.classes > 0) condition.labels = at::arange(1, 3, at::kLong);
-    const Tensor labels = network.classes > 0 ? condition.labels : at::zeros({2}, at::kLong);
-    write_safetensors(to / "evaluation.safetensors",
-                      {{"x", x}, {"t", t}, {"y", labels}, {"out", filled(network)->forward(x, t, condition)}});
-  }
+  export_for_diffusers("dit", *layout(), networks(), true);
 }
