@@ -32,6 +32,14 @@ TEST_CASE("an image of the right size comes back unchanged") {
   CHECK(prepare_image(image, {ImageShape::square(3, 16)}).pixels == image.pixels);
 }
 
+TEST_CASE("for a size of 0 an image comes back whole, with the channels asked for") {
+  const Image image = noise(21, 16, 3), whole = prepare_image(image, {ImageShape::square(3, 0)});
+  CHECK(whole.width == 21);
+  CHECK(whole.height == 16);
+  CHECK(whole.pixels == image.pixels);
+  CHECK(prepare_image(image, {ImageShape::square(1, 0)}).pixels.size() == 21 * 16);
+}
+
 TEST_CASE("an image of the right height is only cropped") {
   const Image image = noise(21, 16, 3), result = prepare_image(image, {ImageShape::square(3, 16)});
   for (std::int64_t y = 0; y < 16; ++y) {
