@@ -56,7 +56,7 @@ ArrayRows::ArrayRows(const std::filesystem::path& npy) : name_(npy.string()) {
     try {
       header_ = parse_npy_header(bytes, start_);
     } catch (const Error& error) {
-      throw Error(text(name_, " is no .npy file: it ", error.what()));
+      throw Error(text(name_, " is not an .npy file: it ", error.what()));
     }
     check();
     const auto room = static_cast<std::uint64_t>(status.st_size) - start_;
@@ -99,8 +99,8 @@ ArrayRows::~ArrayRows() {
 
 void ArrayRows::check() {
   if (npy_item_bytes(header_.type) == 0 || header_.type.starts_with('>')) {
-    throw Error(text(name_, " holds ", shown(header_), ", which are no numbers of this machine; nothing but numbers ",
-                     "is read"));
+    throw Error(text(name_, " holds ", shown(header_),
+                     ", which are not numbers in this machine's format; nothing but numbers ", "is read"));
   }
   if (header_.shape.empty() || header_.shape.front() == 0 || npy_bytes(header_) == 0) {
     throw Error(text(name_, " holds ", shown(header_), ": no rows"));

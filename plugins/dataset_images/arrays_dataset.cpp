@@ -51,7 +51,7 @@ ArrayRows open_images(const ArraysOptions& options) {
   if (is_npz(options.path)) return {options.path, key_of_images(options)};
   for (const auto& [option, key] : {std::pair("images", options.images), std::pair("labels", options.labels)}) {
     if (key.empty()) continue;
-    throw ConfigError(text(option, " = ", quoted(key), ": ", options.path.string(), " is no .npz, so it holds one ",
+    throw ConfigError(text(option, " = ", quoted(key), ": ", options.path.string(), " is not an .npz, so it holds one ",
                            "array without a name; labels_path names a file of labels"));
   }
   return ArrayRows(options.path);
@@ -74,7 +74,7 @@ ImageLayout layout_of(const ArrayRows& rows, ArrayAxes wanted) {
   }
   const bool is_planar = wanted == ArrayAxes::chw || (wanted == ArrayAxes::automatic && can_be_chw);
   if (is_planar ? !can_be_chw : !can_be_hwc) {
-    throw Error(text(found, ", which are no images with axes = \"", to_string(wanted),
+    throw Error(text(found, ", which are not images with axes = \"", to_string(wanted),
                      "\"; expected 1 or 3 channels, first or last"));
   }
   return is_planar ? ImageLayout{shape[2], shape[3], shape[1], true} : ImageLayout{shape[1], shape[2], shape[3], false};

@@ -135,7 +135,7 @@ void LmdbDataset::require_images() const {
     const Entry& entry = entries_[static_cast<std::size_t>(index)];
     if (looks_like_image(bytes_of(entry.value))) continue;
     throw Error(text((path_ / kFile).string(), " is not laid out as LSUN's: the value of the key ", name(index), ", ",
-                     entry.value.size(), " bytes, is no WebP, JPEG or PNG file"));
+                     entry.value.size(), " bytes, is not a WebP, JPEG or PNG file"));
   }
 }
 

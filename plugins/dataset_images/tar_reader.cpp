@@ -105,7 +105,7 @@ archive_entry* next_member(archive* reader, bool& is_first, const std::function<
 std::string problem_of(archive_entry* entry) {
   const bool is_link = archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK;
   if (is_link) return "is a link, which has no content";
-  return archive_entry_filetype(entry) == AE_IFREG ? "" : "is a member that is no file";
+  return archive_entry_filetype(entry) == AE_IFREG ? "" : "is a member that is not a file";
 }
 
 }  // namespace

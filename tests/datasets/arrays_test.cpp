@@ -114,16 +114,16 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
   check(complain(npy_of("|u1", "12,", Bytes(12))), "holds \"|u1\" [12]; expected 8-bit images");
   check(complain(npy_of("|u1", "1, 2, 2, 4", Bytes(16))), "expected 1 or 3 channels, first or last");
   check(complain(npy_of("|u1", "1, 3, 3, 3", Bytes(27))), "say axes = \"hwc\" or \"chw\"");
-  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "axes = \"chw\""), "are no images with axes = \"chw\"");
+  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "axes = \"chw\""), "are not images with axes = \"chw\"");
   check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12), true)), "has its columns first (fortran_order)");
   check(complain(npy_of("|u1", "2, 2, 2, 3", Bytes(23))),
         "a.npy is truncated: it has 23 bytes for \"|u1\" [2, 2, 2, 3]");
   check(complain(npy_of("|u1", "4611686018427387904, 2, 2, 3", Bytes(12))), "too large");
   check(complain(npy_of("|u1", "0, 2, 2, 3", {})), "no rows");
-  check(complain(npy_of("|O", "1, 2, 2, 3", Bytes(96))), "which are no numbers of this machine");
+  check(complain(npy_of("|O", "1, 2, 2, 3", Bytes(96))), "which are not numbers in this machine's format");
   check(complain(npy_of("|u1", "1, 300000000, 1, 3", {})), "is truncated");
-  check(complain(bytes_of("text")), "a.npy is no .npy file");
-  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "labels = \"y\""), "is no .npz, so it holds one array");
+  check(complain(bytes_of("text")), "a.npy is not an .npy file");
+  check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "labels = \"y\""), "is not an .npz, so it holds one array");
 
   const Bytes images = npy_of("|u1", "2, 2, 2, 3", Bytes(24));
   const fs::path npz = folder.path() / "a.npz";

@@ -109,7 +109,7 @@ TEST_CASE("an LMDB that is truncated, none, empty, or holds other things than im
   write_lmdb(path, {{"a", png_of(pattern(8, 8, 1))}, {std::string("b\1", 2), bytes_of("text")}});
   message = complaint(path);
   CHECK_MESSAGE(
-      message.ends_with("is not laid out as LSUN's: the value of the key 0x6201, 4 bytes, is no WebP, JPEG or "
+      message.ends_with("is not laid out as LSUN's: the value of the key 0x6201, 4 bytes, is not a WebP, JPEG or "
                         "PNG file"),
       message);
 }
