@@ -131,8 +131,12 @@ std::string restored(const ProcessState& before) {
   }
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     const struct sigaction& old = before.handlers[i];
-    if (now.handlers[i].sa_handler == old.sa_handler && now.handlers[i].sa_flags == old.sa_flags) continue;
+    const bool is_same_handler = now.handlers[i].sa_handler == old.sa_handler;
+    if (is_same_handler && now.handlers[i].sa_flags == old.sa_flags) continue;
     ::sigaction(kSignals[i], &old, nullptr);
+    // CUDA's compiler, which LibTorch runs at the first use of some kernels, puts handlers back with signal(), which
+    // knows no flags.
+    if (is_same_handler) continue;
     return text("the handler of SIG", ::sigabbrev_np(kSignals[i]));
   }
   if (now.folder != before.folder) {

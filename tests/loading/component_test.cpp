@@ -4,6 +4,8 @@
 #include <c10/core/GradMode.h>
 #include <doctest/doctest.h>
 
+#include <csignal>
+
 #include "casdm/dataset.h"
 #include "framework/composition/attributed.h"
 #include "framework/loading/global_state.h"
@@ -92,4 +94,23 @@ TEST_CASE("a change of global state is put back and reported once") {
   CHECK(c10::GradMode::is_enabled());
   CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/careless' changed grad mode") == 0);
   CHECK_NOTHROW(require_unchanged_state());
+}
+
+TEST_CASE(
+    "flags of a signal's handler are put back without blame: CUDA's compiler sets the handler it found by signal()") {
+  struct sigaction before {};
+  before.sa_handler = SIG_IGN;
+  before.sa_flags = SA_ONSTACK;
+  ::sigaction(SIGUSR2, &before, nullptr);
+  ::sigaction(SIGUSR2, nullptr, &before);
+  const Component<Dataset> compiling(
+      std::make_shared<ThrowingDataset>([] { std::signal(SIGUSR2, std::signal(SIGUSR2, SIG_DFL)); }),
+      ComponentConfig{"mine/compiling", {}});
+  compiling.call(&Dataset::size);
+  CHECK_NOTHROW(require_unchanged_state());
+  struct sigaction after {};
+  ::sigaction(SIGUSR2, nullptr, &after);
+  CHECK((after.sa_handler == SIG_IGN));
+  CHECK(after.sa_flags == before.sa_flags);
+  std::signal(SIGUSR2, SIG_DFL);
 }
