@@ -98,6 +98,34 @@ void count_masks(const c10::IValue& indices) {
   }
 }
 
+/// How often CUDA launches `op` for its arguments: an operator on lists is one only where their tensors are of one type
+/// and lie in memory in the same way.
+std::int64_t launches_of(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
+  if (!base_name(op.operator_name()).starts_with("_foreach_")) return 1;
+  const std::size_t count = op.schema().arguments().size();
+  const auto argument = [&](std::size_t i) -> const c10::IValue& { return stack[stack.size() - count + i]; };
+  if (count < 2 || !argument(0).isTensorList() || !argument(1).isTensorList()) return 1;
+  const std::vector<Tensor> first = argument(0).toTensorVector(), second = argument(1).toTensorVector();
+  for (std::size_t i = 0; i < std::min(first.size(), second.size()); ++i) {
+    const bool is_alike =
+        first[i].scalar_type() == second[i].scalar_type() && first[i].strides() == second[i].strides();
+    if (!is_alike) return static_cast<std::int64_t>(first.size());
+  }
+  return 1;
+}
+
+/// Counts the change of the tensors that an operator on lists writes to, as CUDA's kernels for lists do themselves.
+void bump_versions(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
+  if (!base_name(op.operator_name()).starts_with("_foreach_")) return;
+  const auto& arguments = op.schema().arguments();
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const c10::IValue& value = stack[stack.size() - arguments.size() + i];
+    const c10::AliasInfo* alias = arguments[i].alias_info();
+    if (alias == nullptr || !alias->isWrite() || !value.isTensorList()) continue;
+    for (const Tensor& tensor : value.toTensorVector()) tensor.unsafeGetTensorImpl()->bump_version();
+  }
+}
+
 void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
   const c10::FunctionSchema& schema = op.schema();
   const std::string name = full_name(op.operator_name());
@@ -106,6 +134,8 @@ void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Sta
   const bool takes_number =
       op.hasTag(at::Tag::pointwise) || base.starts_with("_foreach_") || kTakesNumber.contains(base);
 
+  const std::int64_t launches = launches_of(op, *stack);
+  bump_versions(op, *stack);
   OnHost on_host(name);
   const std::size_t count = schema.arguments().size();
   for (std::size_t i = 0; i < count; ++i) {
@@ -127,7 +157,7 @@ void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Sta
   const bool is_view = std::any_of(returns.begin(), returns.end(), [](const c10::Argument& result) {
     return result.alias_info() != nullptr && !result.alias_info()->isWrite();
   });
-  if (!is_view) count_launch(name);
+  for (std::int64_t i = 0; i < launches && !is_view; ++i) count_launch(name);
   if (kWaiting.contains(base)) count_wait(name);
 
   {
@@ -213,7 +243,10 @@ bool is_computed(const c10::OperatorHandle& op) {
   const std::string_view base = base_name(op.operator_name());
   if (base == "convolution" || base == "convolution_backward") return op.operator_name().overload_name.empty();
   const bool has_kernel = kWithCudaKernel.contains(base) || kWithCudaKernel.contains(std::string(base) + "_outf");
-  return has_kernel && op.hasKernelForDispatchKey(c10::DispatchKey::CPU);
+  // The CPU computes the operators on lists one tensor after another.
+  const bool is_list =
+      base.starts_with("_foreach_") && op.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutograd);
+  return has_kernel && (is_list || op.hasKernelForDispatchKey(c10::DispatchKey::CPU));
 }
 
 TORCH_LIBRARY_IMPL(aten, CUDA, library) {

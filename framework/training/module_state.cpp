@@ -4,6 +4,8 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 
+#include <utility>
+
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
@@ -46,7 +48,12 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
     flat.weight.copy_(parameter);
     parameter.set_data(flat.weight);
     parameter.requires_grad_(is_trainable());
-    if (is_trainable()) parameter.mutable_grad() = flat.gradient;
+    if (!is_trainable()) continue;
+    if (device.is_cpu()) {
+      parameter.mutable_grad() = flat.gradient;
+    } else {
+      apart_.push_back(parameter);
+    }
   }
   for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(flat_.weights.clone());
   if (!is_trainable()) return;
@@ -56,8 +63,23 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
 
 void ModuleState::zero_grad() {
   if (!is_trainable()) return;
+  for (Tensor& parameter : apart_) parameter.mutable_grad() = Tensor();
   flat_.gradients.zero_();
   zeroed_version_ = flat_.gradients._version();
+}
+
+void ModuleState::gather_gradients() {
+  std::vector<Tensor> sums, found;
+  for (std::size_t i = 0; i < apart_.size(); ++i) {
+    Tensor gradient = std::exchange(apart_[i].mutable_grad(), Tensor());
+    if (!gradient.defined()) continue;
+    const Tensor& sum = sums.emplace_back(flat_.parameters[i].gradient);
+    // One kernel adds lists whose strides are the same, even those of dimensions of length 1.
+    gradient = gradient.contiguous();
+    found.push_back(gradient.strides() == sum.strides() ? gradient : gradient.as_strided(sum.sizes(), sum.strides()));
+  }
+  const at::NoGradGuard no_grad;
+  if (!found.empty()) at::_foreach_add_(sums, found);
 }
 
 bool ModuleState::has_gradient() const { return is_trainable() && flat_.gradients._version() != zeroed_version_; }

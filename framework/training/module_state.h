@@ -45,6 +45,9 @@ class ModuleState {
   bool is_due(std::int64_t step) const { return step % module_.update_every == 0; }
 
   void zero_grad();
+  /// After a backward pass: adds the gradients of the parameters up in the flat tensor, where that pass has not. A GPU
+  /// adds them all at once.
+  void gather_gradients();
   /// Whether a backward pass has given it a gradient, of zeros or not, since `zero_grad` and before `optimizer_step`.
   bool has_gradient() const;
   Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined when frozen
@@ -70,6 +73,7 @@ class ModuleState {
   NamedModule module_;
   std::vector<AverageRule> rules_;
   Optimizer::Spec flat_;
+  std::vector<Tensor> apart_;       ///< parameters whose gradients are gathered; none on the CPU
   Component<Optimizer> optimizer_;  ///< none: frozen
   KeptBuffers<Optimizer> optimizer_state_;
   std::vector<Tensor> averages_;

@@ -169,7 +169,9 @@ void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch
                             bool keeps_graph) const {
   const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
   const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
-  if (loss.defined()) run_backward(loss, options_, keeps_graph);
+  if (!loss.defined()) return;
+  run_backward(loss, options_, keeps_graph);
+  for (ModuleState& module : state_.modules) module.gather_gradients();
 }
 
 bool TrainingStep::wants_term_norms() const {
