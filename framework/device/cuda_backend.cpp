@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "framework/device/cuda_kernels.h"
+
 namespace {
 
 int device_count() { return c10::cuda::device_count(); }
@@ -37,6 +39,7 @@ at::Tensor launch(const casdm::ElementFunction& function, const std::vector<at::
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const casdm_cuda_backend* casdm_cuda_backend_entry() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device, launch};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device, launch,
+                                             casdm::launch_on_cuda};
   return &backend;
 }

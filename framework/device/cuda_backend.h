@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "casdm/gpu/block_kernel.h"
 #include "casdm/on_device.h"
 
 extern "C" {
@@ -21,6 +22,7 @@ struct casdm_cuda_backend {
   int (*device_count)();  ///< usable devices; 0 without a driver
   casdm_cuda_device (*device)(int index);
   casdm::ElementLauncher launcher;
+  casdm::BlockLauncher block_launcher;
 };
 
 /// The one symbol of libcasdm_cuda.so.

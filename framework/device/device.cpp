@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "casdm/error.h"
+#include "casdm/gpu/block_kernel.h"
 #include "casdm/text.h"
 #include "framework/device/cuda_backend.h"
 #include "framework/distributed/process_place.h"
@@ -140,6 +141,7 @@ SelectedDevice select_device(const RunOptions& run) {
   set_float_precision(run.precision == Precision::fp32 ? at::Float32Precision::IEEE : at::Float32Precision::TF32);
   set_determinism(run.deterministic);
   set_element_launcher(c10::kCUDA, backend->launcher);
+  set_block_launcher(c10::kCUDA, backend->block_launcher);
   return {device, describe(backend->device(index), index, run)};
 }
 

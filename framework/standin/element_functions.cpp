@@ -1,38 +1,18 @@
 #include "framework/standin/element_functions.h"
 
 #include <ATen/ATen.h>
-#include <dlfcn.h>
 
-#include <stdlib.h>
-
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <mutex>
 
-#include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/standin/compile.h"
 #include "framework/standin/counts.h"
 #include "framework/standin/on_host.h"
-#include "framework/support/shell_word.h"
 
 namespace casdm::standin {
 
 namespace {
-
-/// What CUDA offers without an include, as far as element functions use it.
-constexpr const char* kBefore = R"(
-#include <bit>
-#include <cmath>
-inline unsigned __umulhi(unsigned a, unsigned b) {
-  return static_cast<unsigned>((static_cast<unsigned long long>(a) * b) >> 32);
-}
-inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
-inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsqrt_rn(float x) { return std::sqrt(x); }
-)";
 
 using Loop = void (*)(std::int64_t count, const int* const* inputs, const int* numbers, int* out);
 
@@ -44,23 +24,12 @@ std::string arguments(std::size_t inputs, std::size_t numbers) {
   return result;
 }
 
-Loop compiled(const ElementFunction& function, std::size_t inputs, std::size_t numbers) {
-  std::string folder = (std::filesystem::temp_directory_path() / "casdm-function-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) throw Error(text("cannot make the folder ", folder));
-  const std::filesystem::path source = folder + "/function.cpp", library = folder + "/function.so";
-  std::ofstream(source) << kBefore << function.source << "\nextern \"C\" void run(long count, const int* const* in, "
-                        << "const int* numbers, int* out) {\n  for (long i = 0; i < count; ++i) out[i] = "
-                        << function.name << "<int>(" << arguments(inputs, numbers) << ");\n}\n";
-  const char* compiler = std::getenv("CXX");
-  const std::string command =
-      text(compiler == nullptr ? "c++" : compiler, " -std=c++20 -O2 -ffp-contract=off -shared -fPIC -o ",
-           shell_word(library.string()), " ", shell_word(source.string()));
-  const int status = std::system(command.c_str());
-  void* handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  std::filesystem::remove_all(folder);
-  if (status != 0) throw Error(text(function.name, " cannot be compiled: ", command));
-  if (handle == nullptr) throw Error(::dlerror());
-  return reinterpret_cast<Loop>(::dlsym(handle, "run"));
+Loop compiled_loop(const ElementFunction& function, std::size_t inputs, std::size_t numbers) {
+  return reinterpret_cast<Loop>(compiled(
+      function.name, text(function.source,
+                          "\nextern \"C\" void run(long count, const int* const* in, const int* numbers, int* out) {\n"
+                          "  for (long i = 0; i < count; ++i) out[i] = ",
+                          function.name, "<int>(", arguments(inputs, numbers), ");\n}\n")));
 }
 
 }  // namespace
@@ -71,7 +40,7 @@ at::Tensor run_element_function(const ElementFunction& function, const std::vect
   static std::map<std::string, Loop> loops;
   const std::lock_guard lock(mutex);
   Loop& loop = loops[function.name];
-  if (loop == nullptr) loop = compiled(function, inputs.size(), numbers.size());
+  if (loop == nullptr) loop = compiled_loop(function, inputs.size(), numbers.size());
 
   count_launch(function.name);
   OnHost on_host(function.name);

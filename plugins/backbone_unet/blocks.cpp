@@ -1,7 +1,9 @@
 #include "blocks.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <optional>
 #include <vector>
 
 #include "casdm/random.h"
@@ -11,8 +13,11 @@ namespace {
 
 Tensor resampled(const Tensor& x, Resample resample) {
   if (resample == Resample::down) return at::avg_pool2d(x, {2, 2});
-  if (resample == Resample::up) return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
-  return x;
+  if (resample == Resample::none) return x;
+  // CUDA's autocast would have it in float32, and with it all that follows.
+  std::optional<c10::impl::ExcludeDispatchKeyGuard> as_it_is;
+  if (x.is_cuda()) as_it_is.emplace(c10::autocast_dispatch_keyset);
+  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
 }
 
 /// `update`, which nothing else holds, plus x: in its own memory where the dtypes allow.

@@ -1,6 +1,7 @@
 #include "layers.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 
 #include "norm.h"
 
@@ -10,6 +11,14 @@ namespace {
 
 LayerParameters layer(ParameterMaker& make, const std::string& name, at::IntArrayRef weight, Start start) {
   return start == Start::zero ? make.zero_layer(name, weight) : make.layer(name, weight);
+}
+
+/// The kernel of a convolution of x. On CUDA in the type and format in which cuDNN takes it, by one copy: autocast and
+/// cuDNN would make one each.
+Tensor kernel_for(const Tensor& x, const Tensor& weight) {
+  if (!x.is_cuda() || !at::autocast::is_autocast_enabled(x.device().type())) return weight;
+  const at::ScalarType dtype = at::autocast::get_autocast_dtype(x.device().type());
+  return weight.to(weight.options().dtype(dtype), /*non_blocking=*/false, /*copy=*/false, x.suggest_memory_format());
 }
 
 }  // namespace
@@ -23,7 +32,7 @@ Conv2d::Conv2d(ParameterMaker& make, const std::string& name, std::int64_t in, s
                Start start, std::int64_t stride)
     : LayerParameters(layer(make, name, {out, in, kernel, kernel}, start)), stride(stride), padding(kernel / 2) {}
 
-Tensor Conv2d::operator()(const Tensor& x) const { return at::conv2d(x, weight, bias, stride, padding); }
+Tensor Conv2d::operator()(const Tensor& x) const { return at::conv2d(x, kernel_for(x, weight), bias, stride, padding); }
 
 PointwiseConv::PointwiseConv(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out,
                              Start start)

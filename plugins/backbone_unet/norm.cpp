@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "casdm/error.h"
+#include "casdm/gpu/block_kernel.h"
 #include "casdm/parallel.h"
+#include "norm_device.h"
 #include "norm_kernels.h"
 
 namespace casdm::unet {
@@ -17,10 +19,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-struct Normalised {
-  Tensor y, mean, rstd;  // mean and rstd: [B, groups]
-};
 
 /// The parts into which an operation on x falls: whole images where there are enough of them for
 /// the threads, else some groups of channels of each.
@@ -103,14 +101,24 @@ variable_list fused_backward(const Tensor& x, const NormArguments& a, const Norm
   return {grad_x, sums[0], sums[1], grad_scale_shift};
 }
 
+Normalised fused_forward(const Tensor& x, const NormArguments& a) {
+  if (!x.is_cpu()) return norm_forward_on_device(x, a);
+  return x.scalar_type() == at::kFloat ? fused_forward<float>(x, a) : fused_forward<at::BFloat16>(x, a);
+}
+
+variable_list fused_backward(const Tensor& x, const NormArguments& a, const Normalised& norm, const Tensor& grad_y) {
+  if (!x.is_cpu()) return norm_backward_on_device(x, a, norm, grad_y);
+  return x.scalar_type() == at::kFloat ? fused_backward<float>(x, a, norm, grad_y)
+                                       : fused_backward<at::BFloat16>(x, a, norm, grad_y);
+}
+
 class FusedNorm : public torch::autograd::Function<FusedNorm> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const std::optional<Tensor>& scale_shift, std::int64_t groups, bool silu) {
     const NormArguments arguments{weight, bias, scale_shift.value_or(Tensor()), groups,
                                   silu ? Activation::silu : Activation::none};
-    const Normalised norm =
-        x.scalar_type() == at::kFloat ? fused_forward<float>(x, arguments) : fused_forward<at::BFloat16>(x, arguments);
+    const Normalised norm = fused_forward(x, arguments);
     ctx->saved_data["groups"] = groups;
     ctx->saved_data["silu"] = silu;
     ctx->save_for_backward({x, weight, bias, arguments.scale_shift, norm.mean, norm.rstd});
@@ -125,15 +133,15 @@ class FusedNorm : public torch::autograd::Function<FusedNorm> {
                                   ctx->saved_data["silu"].toBool() ? Activation::silu : Activation::none};
     const Normalised norm{{}, saved[4], saved[5]};
     const Tensor grad_y = grads[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
-    variable_list result = x.scalar_type() == at::kFloat ? fused_backward<float>(x, arguments, norm, grad_y)
-                                                         : fused_backward<at::BFloat16>(x, arguments, norm, grad_y);
+    variable_list result = fused_backward(x, arguments, norm, grad_y);
     result.resize(6);  // groups and silu have no gradient
     return result;
   }
 };
 
 bool is_fusable(const Tensor& x, const NormArguments& a) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+  const bool has_kernels = x.is_cpu() || (takes_block_kernels(x.device()) && fits_norm_kernels(x.size(1), a.groups));
+  return has_kernels && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
          a.weight.scalar_type() == at::kFloat && a.bias.scalar_type() == at::kFloat && a.weight.is_contiguous() &&
          a.bias.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast) && x.numel() > 0;
 }

@@ -1,6 +1,7 @@
 #include "unet.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 
 #include <cmath>
 #include <utility>
@@ -25,6 +26,13 @@ Tensor timestep_embedding(const Tensor& t, const Tensor& frequencies, std::int64
   const Tensor angles = t.unsqueeze(-1) * frequencies;
   const Tensor embedding = at::cat({angles.cos(), angles.sin()}, -1);
   return channels % 2 == 0 ? embedding : at::constant_pad_nd(embedding, {0, 1});
+}
+
+/// On the CPU, and where cuDNN computes in bf16: there it would turn each image around and back.
+bool is_faster_channels_last(c10::Device device) {
+  if (device.is_cpu()) return true;
+  return at::autocast::is_autocast_enabled(device.type()) &&
+         at::autocast::get_autocast_dtype(device.type()) == at::kBFloat16;
 }
 
 }  // namespace
@@ -67,7 +75,7 @@ std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& 
   BlockInput input{embed(t, condition), {}};
   if (is_training_) input.dropout = condition.dropout;
 
-  const bool is_channels_last = x.is_cpu() && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
+  const bool is_channels_last = is_faster_channels_last(x.device()) && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
   Tensor h = is_channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
   std::vector<Tensor> skips;
   for (const Stage& stage : net_.stages.input_blocks) {

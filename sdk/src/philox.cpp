@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "casdm/error.h"
+#include "casdm/gpu/block_kernel.h"
 #include "casdm/on_device.h"
 #include "casdm/parallel.h"
 #include "casdm/text.h"
@@ -193,7 +194,70 @@ Tensor dropped_on_cpu(const Tensor& x, const std::vector<philox::DropoutRule>& r
   return y;
 }
 
-/// Dropout on the CPU; its gradient is the dropout of the gradient.
+/// A thread of its kernel has the four elements of one counter.
+constexpr const char* kDropout = R"(
+template <int kPhase> void casdm_dropout(const Block& b) {
+  const int quads = b.numbers[0], images = b.numbers[1], elements = b.numbers[2];
+  const int channels = b.numbers[3], pixels = b.numbers[4];  // of channels-last images; else 0
+  const int thread = b.index * b.threads + b.thread, image = thread / quads, place = thread % quads;
+  if (image >= images) return;
+  const int first = channels ? place % channels * (pixels / 4) + place / channels : place;
+  const long long step = channels ? channels : 1;
+  const long long at = static_cast<long long>(image) * elements +
+                       (channels ? place / channels * 4LL * channels + place % channels : 4LL * place);
+  const int* seed = b.input<int>(1) + 2 * image;
+  unsigned c0 = first, c1 = 0, c2 = b.numbers[5], c3 = b.numbers[6];
+  casdm_philox::rounds<0>(c0, c1, c2, c3, seed[0], seed[1]);
+  const unsigned words[4] = {c0, c1, c2, c3}, threshold = b.numbers[7];
+  const float scale = casdm_philox::float_of(b.numbers[8]);
+  const Value* x = b.input<Value>(0);
+  Value* y = b.output<Value>(2);
+  for (int j = 0; j < 4 && 4LL * first + j < elements; ++j) {
+    store(y[at + j * step], casdm_philox::times(load(x[at + j * step]), words[j] < threshold ? 0.0f : scale));
+  }
+}
+)";
+
+BlockKernel dropout_kernel(const char* type) {
+  const std::string name = text("casdm_dropout_", type);
+  const std::string source = text("using Value = ", type, ";\n", kDropout, "template <int kPhase> void ", name,
+                                  "(const Block& b) { casdm_dropout<kPhase>(b); }\n");
+  return {name, element_function(name.c_str(), source.c_str()).source};
+}
+
+/// Whether there is a kernel for the dropout of x, which is not on the CPU.
+bool has_dropout_kernel(const Tensor& x) {
+  return takes_block_kernels(x.device()) && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+         x.numel() <= std::numeric_limits<std::int32_t>::max();
+}
+
+Tensor dropped_on_device(const Tensor& x, const std::vector<std::uint64_t>& seeds, std::uint64_t layer, double p) {
+  static const BlockKernel of_float = dropout_kernel("float"), of_bfloat16 = dropout_kernel("BFloat16");
+  constexpr std::int64_t kThreads = 256;
+  const auto [scale, threshold] = odds(p);
+  const bool is_channels_last = x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
+                                x.size(2) * x.size(3) % 4 == 0;
+  const Tensor from = is_channels_last ? x : x.contiguous();
+  const Tensor y = at::empty_like(from);
+  const std::int64_t elements = x.numel() / x.size(0), quads = (elements + 3) / 4;
+  BlockLaunch run;
+  run.tensors = {from, seeds_on(x.device(), seeds).view(at::kInt), y};
+  run.numbers = {quads,
+                 x.size(0),
+                 elements,
+                 is_channels_last ? x.size(1) : 0,
+                 is_channels_last ? x.size(2) * x.size(3) : 0,
+                 as_int(layer),
+                 as_int(layer >> 32),
+                 as_int(threshold),
+                 as_int(std::bit_cast<std::uint32_t>(static_cast<float>(scale)))};
+  run.threads = kThreads;
+  run.blocks = (x.size(0) * quads + kThreads - 1) / kThreads;
+  launch(x.scalar_type() == at::kFloat ? of_float : of_bfloat16, run);
+  return y;
+}
+
+/// Dropout on the CPU and where there is a kernel for it; its gradient is the dropout of the gradient.
 class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const std::vector<std::int64_t>& seeds,
@@ -201,6 +265,10 @@ class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
     ctx->saved_data["seeds"] = seeds;
     ctx->saved_data["layer"] = layer;
     ctx->saved_data["p"] = p;
+    if (!x.is_cpu()) {
+      return dropped_on_device(x, std::vector<std::uint64_t>(seeds.begin(), seeds.end()),
+                               static_cast<std::uint64_t>(layer), p);
+    }
     const auto [scale, threshold] = odds(p);
     std::vector<philox::DropoutRule> rules;
     for (const std::int64_t seed : seeds) {
@@ -298,7 +366,7 @@ Tensor Dropout::apply(const Tensor& x, double p, std::uint64_t layer) const {
   if (p == 0 || seeds.empty()) return x;
   const std::int64_t elements = elements_of_image("dropout", x, seeds);
   if (elements == 0) return x;
-  if (x.is_cpu()) {
+  if (x.is_cpu() || has_dropout_kernel(x)) {
     return DropoutFunction::apply(x, std::vector<std::int64_t>(seeds.begin(), seeds.end()),
                                   static_cast<std::int64_t>(layer), p);
   }

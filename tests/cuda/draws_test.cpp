@@ -35,12 +35,17 @@ TEST_CASE("dropout keeps the same elements on CUDA as on the CPU, and passes the
   const Dropout dropout{seeds(4)};
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const double p : {0.1, 0.9}) {
-      const Tensor x = (fill(3, {4, 6, 5, 7}) + 2).to(type);
-      const Tensor y = x.to(cuda()).requires_grad_();
-      const Tensor dropped = dropout.apply(y, p, 0x123456789ABCDEF0);
-      CHECK(at::equal(dropout.apply(x, p, 0x123456789ABCDEF0), dropped.cpu()));
-      const Tensor gradient = torch::autograd::grad({dropped.sum()}, {y})[0];
-      CHECK(at::equal(gradient.ne(0), dropped.ne(0)));
+      for (const std::int64_t width : {7, 8}) {
+        const Tensor images = (fill(3, {4, 6, 5, width}) + 2).to(type);
+        for (const at::MemoryFormat format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+          const Tensor x = images.contiguous(format);
+          const Tensor y = x.to(cuda()).requires_grad_();
+          const Tensor dropped = dropout.apply(y, p, 0x123456789ABCDEF0);
+          CHECK(at::equal(dropout.apply(x, p, 0x123456789ABCDEF0), dropped.cpu()));
+          const Tensor gradient = torch::autograd::grad({dropped.sum()}, {y})[0];
+          CHECK(at::equal(gradient.ne(0), dropped.ne(0)));
+        }
+      }
     }
   }
 }

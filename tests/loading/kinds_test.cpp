@@ -27,6 +27,7 @@ std::map<std::string, int> declared_kinds() {
       R"re(std::string_view kind = "(\w+)";\s*static constexpr int interface_version = (\d+);)re");
   std::map<std::string, int> result;
   for (const fs::directory_entry& header : fs::directory_iterator(kSdk / "include" / "casdm")) {
+    if (!header.is_regular_file()) continue;
     const std::string content = read_file(header.path());
     for (std::sregex_iterator found(content.begin(), content.end(), declaration), end; found != end; ++found) {
       result[(*found)[1]] = std::stoi((*found)[2]);

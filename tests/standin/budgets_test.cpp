@@ -135,7 +135,7 @@ TEST_CASE("sampling waits for the device once for each batch of images, whatever
 }
 
 TEST_CASE("a training step of Cas-DM with ST-LPIPS on CIFAR-10 launches a bounded number of operators") {
-  constexpr std::int64_t kMost = 4400;
+  constexpr std::int64_t kMost = 3110;
   const DeviceUse use = use_of_steps([](const std::filesystem::path& folder, const std::string& name,
                                         std::vector<std::string> settings) {
     // Fewer channels make no fewer operators.

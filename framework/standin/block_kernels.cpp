@@ -1,0 +1,51 @@
+#include "framework/standin/block_kernels.h"
+
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "casdm/text.h"
+#include "framework/standin/compile.h"
+#include "framework/standin/counts.h"
+#include "framework/standin/on_host.h"
+
+namespace casdm::standin {
+
+namespace {
+
+using Run = void (*)(int blocks, int threads, float* shared, void* const* tensors, const int* numbers);
+
+/// Every other block has its threads in the opposite order: none may wait for another within a phase.
+Run compiled_kernel(const BlockKernel& kernel) {
+  std::string source = text(kBlockPrelude, kernel.source,
+                            "\nextern \"C\" void run(int blocks, int threads, float* shared, void* const* tensors, "
+                            "const int* numbers) {\n  for (int block = 0; block < blocks; ++block) {\n");
+  for (int phase = 0; phase < kernel.phases; ++phase) {
+    source += text("    for (int i = 0; i < threads; ++i) ", kernel.name, "<", phase,
+                   ">({block, block % 2 ? i : threads - 1 - i, threads, shared, tensors, numbers});\n");
+  }
+  return reinterpret_cast<Run>(compiled(kernel.name, source + "  }\n}\n"));
+}
+
+}  // namespace
+
+void run_block_kernel(const BlockKernel& kernel, const BlockLaunch& launch) {
+  static std::mutex mutex;
+  static std::map<std::string, Run> runs;
+  const std::lock_guard lock(mutex);
+  Run& run = runs[kernel.name];
+  if (run == nullptr) run = compiled_kernel(kernel);
+
+  count_launch(kernel.name);
+  OnHost on_host(kernel.name);
+  std::vector<void*> data;
+  for (const at::Tensor& tensor : launch.tensors) {
+    data.push_back(tensor.defined() ? const_cast<void*>(on_host.argument(tensor).const_data_ptr()) : nullptr);
+  }
+  const std::vector<int> numbers(launch.numbers.begin(), launch.numbers.end());
+  // As memory that nobody has written: what is read before it is written spoils the result.
+  std::vector<float> shared(static_cast<std::size_t>(launch.shared), std::numeric_limits<float>::quiet_NaN());
+  run(static_cast<int>(launch.blocks), static_cast<int>(launch.threads), shared.data(), data.data(), numbers.data());
+}
+
+}  // namespace casdm::standin

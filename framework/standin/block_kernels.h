@@ -1,0 +1,10 @@
+#pragma once
+
+#include "casdm/gpu/block_kernel.h"
+
+namespace casdm::standin {
+
+/// A BlockLauncher: the source compiled for the CPU, phase after phase as a loop over the threads of a block.
+void run_block_kernel(const BlockKernel& kernel, const BlockLaunch& launch);
+
+}  // namespace casdm::standin

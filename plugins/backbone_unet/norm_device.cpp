@@ -1,0 +1,89 @@
+#include "norm_device.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "casdm/gpu/block_kernel.h"
+#include "casdm/text.h"
+#include "norm_kernels.h"
+
+namespace casdm::unet {
+namespace {
+
+constexpr std::int64_t kMostThreads = 512;
+constexpr std::int64_t kSlab = 64;  // channels that a block reads side by side, where the groups are no wider
+
+constexpr const char* kSource =
+#include "norm_device.inc"
+    ;
+
+/// How the image falls into blocks.
+struct Division {
+  std::int64_t batch, channels, pixels, width, slab, rows;
+
+  Division(const Tensor& x, std::int64_t groups)
+      : batch(x.size(0)), channels(x.size(1)), pixels(x.size(2) * x.size(3)), width(channels / groups) {
+    std::int64_t groups_of_slab = std::max<std::int64_t>(kSlab / width, 1);
+    while (groups % groups_of_slab != 0) --groups_of_slab;
+    slab = groups_of_slab * width;
+    rows = std::clamp<std::int64_t>(kMostThreads / slab, 1, pixels);
+  }
+  BlockLaunch launch(std::vector<Tensor> tensors, bool silu) const {
+    BlockLaunch result;
+    result.tensors = std::move(tensors);
+    result.numbers = {channels, pixels, width, slab, silu ? 1 : 0, batch};
+    result.blocks = batch * (channels / slab);
+    result.threads = rows * slab;
+    result.shared = 2 * rows * slab + 2 * (slab / width);
+    return result;
+  }
+};
+
+/// The kernel `name` for images of type `type`.
+BlockKernel kernel(const char* name, at::ScalarType type) {
+  constexpr int kPhases = 4;
+  const bool is_float = type == at::kFloat;
+  const std::string own_name = text(name, is_float ? "_float" : "_bfloat16");
+  return {own_name,
+          text("using Value = ", is_float ? "float" : "BFloat16", ";\nconstexpr double kNormEpsilon = ", kNormEpsilon,
+               ";\n", kSource, "template <int kPhase> void ", own_name, "(const Block& block) { ", name,
+               "<kPhase>(block); }\n"),
+          kPhases};
+}
+
+}  // namespace
+
+bool fits_norm_kernels(std::int64_t channels, std::int64_t groups) {
+  return channels % groups == 0 && channels / groups <= kMostThreads;
+}
+
+Normalised norm_forward_on_device(const Tensor& x, const NormArguments& a) {
+  static const BlockKernel of_float = kernel("norm_forward", at::kFloat);
+  static const BlockKernel of_bfloat16 = kernel("norm_forward", at::kBFloat16);
+  const auto of_groups = [&] { return at::empty({x.size(0), a.groups}, x.options().dtype(at::kFloat)); };
+  Normalised result{at::empty_like(x), of_groups(), of_groups()};
+  launch(x.scalar_type() == at::kFloat ? of_float : of_bfloat16,
+         Division(x, a.groups)
+             .launch({x, a.weight, a.bias, a.scale_shift, result.mean, result.rstd, result.y},
+                     a.activation == Activation::silu));
+  return result;
+}
+
+std::vector<Tensor> norm_backward_on_device(const Tensor& x, const NormArguments& a, const Normalised& norm,
+                                            const Tensor& grad_y) {
+  static const BlockKernel of_float = kernel("norm_backward", at::kFloat);
+  static const BlockKernel of_bfloat16 = kernel("norm_backward", at::kBFloat16);
+  const Tensor grad_x = at::empty_like(x);
+  const Tensor shares = at::empty({2, x.size(0), x.size(1)}, x.options().dtype(at::kFloat));
+  const Tensor grad_scale_shift = a.scale_shift.defined() ? at::empty_like(a.scale_shift) : Tensor();
+  launch(
+      x.scalar_type() == at::kFloat ? of_float : of_bfloat16,
+      Division(x, a.groups)
+          .launch({x, a.weight, a.bias, a.scale_shift, norm.mean, norm.rstd, grad_y, grad_x, shares, grad_scale_shift},
+                  a.activation == Activation::silu));
+  const Tensor sums = shares.sum(1);
+  return {grad_x, sums[0], sums[1], grad_scale_shift};
+}
+
+}  // namespace casdm::unet

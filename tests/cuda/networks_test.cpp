@@ -1,0 +1,72 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "backbones/networks.h"
+#include "cuda/device.h"
+#include "framework/composition/model.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+const std::string kVariants[] = {"", "use_scale_shift_norm = false\ngroups = 8", "groups = 1",
+                                 "resblock_updown = true\nnum_heads = 2\ndropout = 0.3"};
+
+std::shared_ptr<Backbone> trained_unet(const std::string& options) {
+  auto network = small_unet(options);
+  network->train(true);
+  return network;
+}
+
+Evaluation in_double(const std::string& options) {
+  const auto network = trained_unet(options);
+  for (auto& [name, parameter] : network->parameters()) parameter.set_data(parameter.detach().to(at::kDouble));
+  Input input;
+  input.x = input.x.to(at::kDouble);
+  input.out_grad = input.out_grad.to(at::kDouble);
+  return evaluate(*network, input, with_dropout(5));
+}
+
+Evaluation on_device(const std::string& options, at::MemoryFormat format, Precision precision) {
+  const auto network = trained_unet(options);
+  move_to(*network, cuda());
+  Input input;
+  input.x = input.x.to(cuda()).contiguous(format);
+  input.t = input.t.to(cuda());
+  input.out_grad = input.out_grad.to(cuda());
+  const Autocast autocast(cuda(), precision);
+  return evaluate(*network, input, with_dropout(5));
+}
+
+/// The largest difference between gradients, of the largest gradient there is: some vanish.
+double gradient_difference(const Evaluation& a, const Evaluation& exact) {
+  double scale = 0, worst = 0;
+  for (std::size_t i = 0; i < exact.gradients.size(); ++i) {
+    const Tensor theirs = exact.gradients[i];
+    scale = std::max(scale, theirs.abs().max().item<double>());
+    worst = std::max(worst, (a.gradients[i].cpu() - theirs).abs().max().item<double>());
+  }
+  return worst / scale;
+}
+
+}  // namespace
+
+TEST_CASE("a U-Net on CUDA has the outputs and gradients of float64, whatever its format and precision") {
+  constexpr std::pair<Precision, double> precisions[] = {{Precision::fp32, 1e-5}, {Precision::bf16, 3e-2}};
+  for (const std::string& options : kVariants) {
+    const Evaluation exact = in_double(options);
+    for (const at::MemoryFormat format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+      for (const auto& [precision, tolerance] : precisions) {
+        const Evaluation found = on_device(options, format, precision);
+        const double difference = max_relative_difference(found.out.cpu(), exact.out);
+        const double of_gradients = gradient_difference(found, exact);
+        CHECK_MESSAGE(difference < tolerance, options << ", " << to_string(precision));
+        CHECK_MESSAGE(of_gradients < tolerance, options << ", " << to_string(precision));
+        MESSAGE(options << ", " << to_string(precision) << ", format " << static_cast<int>(format)
+                        << ": outputs differ by " << difference << ", gradients by " << of_gradients);
+        CHECK(is_equal(found, on_device(options, format, precision)));
+      }
+    }
+  }
+}
