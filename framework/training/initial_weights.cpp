@@ -104,6 +104,11 @@ std::vector<NamedModule>::const_iterator find_module(const std::vector<NamedModu
   const auto module =
       std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == init.module; });
   if (module == modules.end()) throw ConfigError(text("init: the head has no module '", init.module, "'"));
+  if (!module->average_of.empty()) {
+    throw ConfigError(text("init: module ", quoted(init.module), " is the running average of ",
+                           quoted(module->average_of), ", so it starts as a copy of that and follows it: give ",
+                           quoted(module->average_of), " the weights"));
+  }
   return module;
 }
 

@@ -10,7 +10,8 @@
 
 namespace casdm {
 
-/// The modules of the head as [[init]] wants them: frozen where it says so. Throws ConfigError when the head lacks one.
+/// The modules of the head as [[init]] wants them: frozen where it says so. Throws ConfigError when the head lacks one,
+/// or one is the average of another, which would overwrite its weights.
 std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options);
 
 /// Loads the weights that [[init]] names into the model's modules, for a run that begins. Throws ConfigError when the

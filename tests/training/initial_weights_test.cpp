@@ -86,3 +86,26 @@ TEST_CASE("a run that begins again refuses a file of weights that is another one
   write_file(file, content);
   CHECK(are_equal(loaded(experiment, record), first));
 }
+
+TEST_CASE("weights for a running average are refused, which follows its module from the module's own") {
+  const TemporaryFolder folder;
+  const Checkpoint source = run(small_experiment(folder.path(), "source", single_head()));
+  const std::string network = single_head().substr(single_head().find("[head.theta]"));
+  const auto of = [&](const std::string& module, const std::string& more) {
+    return small_experiment(folder.path(), "of_" + module,
+                            "[head]\ntype = \"consistency\"\n" + network + "[[init]]\nmodule = \"" + module +
+                                "\"\nfrom = \"" + (folder.path() / "source").string() + "\"\n" + more,
+                            {"optimizer.learning_rate=1e-30"});
+  };
+  for (const char* more : {"", "freeze = true\n"}) {
+    const LoadedExperiment experiment = of("teacher", more);
+    CHECK_THROWS_WITH_AS(initial_modules(make_model(experiment, 0), experiment.options),
+                         doctest::Contains("\"teacher\" is the running average of \"theta\""), ConfigError);
+    CHECK_THROWS_WITH_AS(loaded(experiment, ""), doctest::Contains("give \"theta\" the weights"), ConfigError);
+  }
+  const auto given = tensors(source, "ema.safetensors");
+  const auto trained = tensors(run(of("theta", "")), "weights.safetensors");
+  for (const auto& [name, tensor] : given) {
+    CHECK_MESSAGE(at::allclose(trained.at("teacher" + name.substr(5)), tensor, 1e-6), name);
+  }
+}
