@@ -34,6 +34,11 @@ void range_is_sound(const Subject& subject) {
   require(std::abs(level.alpha - 1) <= 1e-12 && std::abs(level.sigma) <= 1e-12,
           text("at the clean image alpha is ", number(level.alpha), " and sigma ", number(level.sigma),
                "; expected 1 and 0"));
+  for (const double t : {clean, first, last}) {
+    const double told = schedule->network_time(at::full({1}, t, at::kDouble)).item<double>();
+    require(std::isfinite(told),
+            text("at t = ", number(t), " network_time is ", number(told), ", of which networks make NaN"));
+  }
 }
 
 void signal_falls(const Subject& subject) {

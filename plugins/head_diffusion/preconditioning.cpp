@@ -29,8 +29,11 @@ Tensor Preconditioned::variance_at(const Tensor& t) const {
 
 Tensor Preconditioned::clean_image(const HeadNetwork& network, const Tensor& x_t, const Tensor& t,
                                    const Condition& condition) const {
+  const TimeRange range = schedule_->range();
   const Tensor variance = variance_at(t);
-  const Tensor output = network(x_t / per_image(variance.sqrt(), x_t), t, condition);
+  // What the path tells a network of the clean image's time may be infinite, and 0 times what it makes of that is NaN.
+  const Tensor trained_t = at::where(t.eq(range.clean), range.first, t);
+  const Tensor output = network(x_t / per_image(variance.sqrt(), x_t), trained_t, condition);
   const Tensor skip = sigma_data_ * sigma_data_ * schedule_->alpha(t) / variance;
   const Tensor out = schedule_->sigma(t) * sigma_data_ / variance.sqrt();
   return per_image(skip, x_t) * x_t + per_image(out, x_t) * output;

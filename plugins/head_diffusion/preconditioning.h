@@ -11,7 +11,7 @@ namespace casdm::head_diffusion {
 ///
 ///     x0' = d^2 alpha / n x_t + sigma d / sqrt(n) F(x_t / sqrt(n), t)
 ///
-/// so that x0' = x_t at the clean image.
+/// so that x0' = x_t at the clean image, where the network is told the time of the least noise and does not count.
 class Preconditioned {
  public:
   /// Throws ConfigError when the path scales what networks are given for images of another standard deviation.

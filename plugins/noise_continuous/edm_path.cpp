@@ -45,7 +45,7 @@ Tensor EdmPath::previous(const Tensor& t) const {
   return at::where(root >= least, root.pow(options_.rho), at::full_like(root, range().clean));
 }
 
-Tensor EdmPath::network_time(const Tensor& t) const { return 250 * sigma(t).log(); }
+Tensor EdmPath::network_time(const Tensor& t) const { return 250 * sigma(t).clamp_min(options_.sigma_min).log(); }
 
 Tensor EdmPath::network_input(const Tensor& x_t, const Tensor& t) const {
   return x_t / per_image((sigma(t).square() + options_.sigma_data * options_.sigma_data).sqrt(), x_t);
