@@ -4,6 +4,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
+#include "framework/device/device.h"
 
 namespace casdm::conformance {
 
@@ -173,6 +174,39 @@ void treats_images_alone(const Subject& subject) {
           text("an image alone and in a batch differ by ", number(difference)));
 }
 
+/// With everything that adds a branch.
+void computes_in_half_precision(const Subject& subject) {
+  const auto network =
+      subject.make<Backbone>({kImage, kChannels, {.num_classes = kClasses, .augment_size = 9}, subject.seed()});
+  Condition condition = with_labels(1);
+  condition.augment = at::ones({kBatch, 9});
+  condition.dropout = with_dropout(1).dropout;
+  std::vector<std::string> taps;
+  for (const TapInfo& tap : network->taps()) taps.push_back(tap.name);
+  std::vector<Tensor> outputs;
+  try {
+    const Autocast autocast(c10::Device(c10::kCPU), Precision::bf16);
+    outputs.push_back(network->forward(images(1), times(), condition));
+    if (!taps.empty()) {
+      const BackboneOutput output = network->forward_with_taps(images(1), times(), condition, taps);
+      outputs.push_back(output.sample);
+      for (const auto& [name, feature] : output.taps) outputs.push_back(feature);
+    }
+  } catch (const std::exception& error) {
+    throw Failure(text("under bf16 autocast, with labels and augmentation labels: ", error.what()));
+  }
+  Tensor sum = at::zeros({});
+  for (const Tensor& output : outputs) {
+    require(output.isfinite().all().item<bool>(), "under bf16 autocast an output is not finite");
+    sum = sum + output.to(at::kFloat).square().mean();
+  }
+  sum.backward();
+  for (const auto& [name, parameter] : network->parameters()) {
+    require(!parameter.grad().defined() || parameter.grad().isfinite().all().item<bool>(),
+            text("under bf16 autocast the gradient of ", name, " is not finite"));
+  }
+}
+
 Backbone::Spec spec_for(const Subject& subject) { return {kImage, kChannels, {}, subject.seed()}; }
 
 std::shared_ptr<void> stand_in(const void* spec) {
@@ -191,6 +225,7 @@ Suite backbone_suite() {
                                     {kind, "depends_on_time_and_labels", false, depends_on_time_and_labels},
                                     {kind, "is_told_of_augmentations", false, is_told_of_augmentations},
                                     {kind, "treats_images_alone", false, treats_images_alone},
+                                    {kind, "computes_in_half_precision", false, computes_in_half_precision},
                                     {kind, "computes_in_double", true, computes_in_double}},
                                    call_backbone, stand_in);
 }

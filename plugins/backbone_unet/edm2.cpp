@@ -6,9 +6,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "casdm/error.h"
 #include "casdm/random.h"
-#include "casdm/text.h"
+#include "edm2_layout.h"
 #include "input_check.h"
 
 namespace casdm::unet {
@@ -16,54 +15,12 @@ namespace casdm::unet {
 namespace {
 
 constexpr double kLargestActivation = 256;  // keeps half precision finite
+constexpr std::size_t kMiddleBlocks = 2;    // the decoder's first
 constexpr double kTimeScale = 1e-3;         // EDM's path gives networks 250 ln(sigma), EDM2 ln(sigma) / 4
 
 Tensor resampled(const Tensor& x, int resample) {
   if (resample < 0) return at::avg_pool2d(x, {2, 2});
   return resample > 0 ? at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}) : x;
-}
-
-std::vector<std::int64_t> widths_of(const Edm2Options& o) {
-  std::vector<std::int64_t> widths;
-  for (std::size_t i = 0; i < o.channel_mult.size(); ++i) {
-    const double width = static_cast<double>(o.channels) * o.channel_mult[i];
-    if (!(width >= 1) || width > 1e6 || width != std::floor(width)) {
-      throw ConfigError(text("channels = ", o.channels, " times channel_mult[", i, "] = ", number(o.channel_mult[i]),
-                             " is ", number(width), ": expected a whole number of at least 1"));
-    }
-    widths.push_back(static_cast<std::int64_t>(width));
-  }
-  return widths;
-}
-
-void check_options(const Edm2Options& o, const Backbone::Spec& spec) {
-  if (o.channel_mult.empty()) throw ConfigError("channel_mult is empty: give one factor per resolution, as [1, 2, 2]");
-  const std::vector<std::int64_t> widths = widths_of(o);
-  const std::size_t halvings = widths.size() - 1;
-  const std::int64_t factor = halvings < 32 ? std::int64_t{1} << halvings : 0;
-  if (factor == 0 || spec.image.height % factor != 0 || spec.image.width % factor != 0) {
-    throw ConfigError(text("images of ", spec.image.height, " x ", spec.image.width, " pixels cannot be halved ",
-                           halvings, " times, as the ", widths.size(),
-                           " entries of channel_mult ask: choose another size, or fewer entries"));
-  }
-  std::vector<std::string> sizes;
-  for (std::size_t i = 0; i < widths.size(); ++i) sizes.push_back(std::to_string(spec.image.height >> i));
-  for (const std::int64_t size : o.attention_resolutions) {
-    if (std::find(sizes.begin(), sizes.end(), std::to_string(size)) == sizes.end()) {
-      throw ConfigError(text("attention_resolutions holds ", size, ", but the feature maps have ", join(sizes, ", "),
-                             " pixels: choose among these, or leave it out"));
-    }
-  }
-  for (std::size_t i = 0; i < widths.size(); ++i) {
-    const std::int64_t size = spec.image.height >> i;
-    const bool attends =
-        i + 1 == widths.size() || std::find(o.attention_resolutions.begin(), o.attention_resolutions.end(), size) !=
-                                      o.attention_resolutions.end();
-    if (attends && widths[i] % o.num_head_channels != 0) {
-      throw ConfigError(text("num_head_channels = ", o.num_head_channels, " does not divide the ", widths[i],
-                             " channels of the attention at ", size, " pixels: choose a divisor"));
-    }
-  }
 }
 
 }  // namespace
@@ -114,7 +71,7 @@ Edm2Block::Edm2Block(ParameterMaker& make, const std::string& name, const Shape&
 Tensor Edm2Block::operator()(const Tensor& input, const Tensor& embedding, const Dropout& dropout) const {
   const bool is_encoder = shape_.kind == Kind::encoder;
   Tensor x = resampled(input, shape_.resample);
-  if (is_encoder) x = pixel_normalised(conv_skip_(x));
+  if (is_encoder) x = normalised_over(conv_skip_(x), 1);
   const Tensor scale = emb_linear_(embedding, emb_gain_) + 1;
   Tensor y = magnitude_silu(conv_res0_(magnitude_silu(x)) * scale.unsqueeze(-1).unsqueeze(-1));
   y = conv_res1_(dropout.apply(y, dropout_, dropout_layer_));
@@ -126,80 +83,38 @@ Tensor Edm2Block::operator()(const Tensor& input, const Tensor& embedding, const
 Tensor Edm2Block::attention(const Tensor& x) const {
   const std::int64_t batch = x.size(0), width = x.size(1) / shape_.heads;
   // [B, heads, d, 3, positions], q, k and v of length sqrt(d) each.
-  Tensor qkv = attn_qkv_(x).flatten(2).reshape({batch, shape_.heads, width, 3, -1});
-  qkv = qkv / (qkv.norm(2, {2}, /*keepdim=*/true) / std::sqrt(static_cast<double>(width)) + 1e-4);
-  const std::vector<Tensor> parts = qkv.permute({3, 0, 1, 4, 2}).unbind(0);
+  const Tensor qkv = attn_qkv_(x).flatten(2).reshape({batch, shape_.heads, width, 3, -1});
+  const std::vector<Tensor> parts = normalised_over(qkv, 2).permute({3, 0, 1, 4, 2}).unbind(0);
   const Tensor mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
   return attn_proj_(mixed.transpose(2, 3).reshape(x.sizes()));
 }
 
 Edm2Backbone::Edm2Backbone(const Edm2Options& options, const Spec& spec) : options_(options), spec_(spec) {
-  check_options(options, spec);
-  const std::vector<std::int64_t> widths = widths_of(options);
-  factor_ = std::int64_t{1} << (widths.size() - 1);
-  const std::int64_t embedding = *std::max_element(widths.begin(), widths.end());
-  frequencies_ = add_buffer("emb_fourier.freqs",
-                            seeded_normal(spec.seed, "emb_fourier.freqs", {widths.front()}, 2 * std::numbers::pi));
-  phases_ = add_buffer("emb_fourier.phases",
-                       seeded_uniform(spec.seed, "emb_fourier.phases", {widths.front()}, std::numbers::pi));
+  const Edm2Layout layout = layout_of(options, spec);
+  const std::int64_t embedding = layout.embedding(), first = layout.widths.front();
+  factor_ = std::int64_t{1} << (layout.widths.size() - 1);
+  frequencies_ =
+      add_buffer("emb_fourier.freqs", seeded_normal(spec.seed, "emb_fourier.freqs", {first}, 2 * std::numbers::pi));
+  phases_ =
+      add_buffer("emb_fourier.phases", seeded_uniform(spec.seed, "emb_fourier.phases", {first}, std::numbers::pi));
   ParameterMaker make(spec.seed);
-  emb_noise_ = MagnitudeLayer(make, "emb_noise", {embedding, widths.front()});
+  emb_noise_ = MagnitudeLayer(make, "emb_noise", {embedding, first});
   if (spec.condition.num_classes > 0) {
     emb_label_ = make.normal("emb_label.weight", {embedding, spec.condition.num_classes});
   }
   if (spec.condition.augment_size > 0) {
     emb_augment_ = make.constant("emb_augment.weight", {embedding, spec.condition.augment_size}, 0);
   }
-  const auto heads_at = [&](std::size_t level) {
-    const auto& at = options.attention_resolutions;
-    const bool attends = std::find(at.begin(), at.end(), spec.image.height >> level) != at.end();
-    return attends ? widths[level] / options.num_head_channels : 0;
-  };
-  const auto name = [&](const char* side, std::size_t level, const std::string& what) {
-    return text(side, ".", spec.image.height >> level, "x", spec.image.width >> level, "_", what);
-  };
-  using Kind = Edm2Block::Kind;
   // One channel more, of ones: it takes the place of biases.
-  in_conv_ = MagnitudeLayer(make, name("enc", 0, "conv"), {widths.front(), spec.image.channels + 1, 3, 3});
-  std::int64_t width = widths.front();
-  std::vector<std::int64_t> skips = {width};
-  for (std::size_t level = 0; level < widths.size(); ++level) {
-    if (level > 0) {
-      encoder_.emplace_back(make, name("enc", level, "down"),
-                            Edm2Block::Shape{Kind::encoder, width, width, embedding, 0, -1}, options);
-      skips.push_back(width);
-    }
-    for (std::int64_t i = 0; i < options.num_res_blocks; ++i) {
-      encoder_.emplace_back(make, name("enc", level, text("block", i)),
-                            Edm2Block::Shape{Kind::encoder, width, widths[level], embedding, heads_at(level), 0},
-                            options);
-      width = widths[level];
-      skips.push_back(width);
-    }
+  in_conv_ = MagnitudeLayer(make, layout.part("enc", 0, "conv"), {first, spec.image.channels + 1, 3, 3});
+  for (const Edm2Part& part : parts_of(layout)) {
+    const std::int64_t heads = part.attends ? part.out / options.num_head_channels : 0;
+    const Edm2Block::Shape shape{part.kind, part.in, part.out, embedding, heads, part.resample};
+    (part.kind == Edm2Block::Kind::encoder ? encoder_ : decoder_).emplace_back(make, part.name, shape, options);
+    if (part.kind == Edm2Block::Kind::decoder) takes_skip_.push_back(part.takes_skip);
   }
-  middle_channels_ = width;
-  const std::size_t last = widths.size() - 1;
-  const std::int64_t middle_heads = width / options.num_head_channels;
-  middle_.emplace_back(make, name("dec", last, "in0"),
-                       Edm2Block::Shape{Kind::decoder, width, width, embedding, middle_heads, 0}, options);
-  middle_.emplace_back(make, name("dec", last, "in1"), Edm2Block::Shape{Kind::decoder, width, width, embedding, 0, 0},
-                       options);
-  for (std::size_t level = widths.size(); level-- > 0;) {
-    if (level < last) {
-      decoder_.emplace_back(make, name("dec", level, "up"),
-                            Edm2Block::Shape{Kind::decoder, width, width, embedding, 0, 1}, options);
-      takes_skip_.push_back(false);
-    }
-    for (std::int64_t i = 0; i <= options.num_res_blocks; ++i) {
-      decoder_.emplace_back(
-          make, name("dec", level, text("block", i)),
-          Edm2Block::Shape{Kind::decoder, width + skips.back(), widths[level], embedding, heads_at(level), 0}, options);
-      skips.pop_back();
-      width = widths[level];
-      takes_skip_.push_back(true);
-    }
-  }
-  out_conv_ = MagnitudeLayer(make, "out_conv", {spec.out_channels, width, 3, 3});
+  middle_channels_ = layout.widths.back();
+  out_conv_ = MagnitudeLayer(make, "out_conv", {spec.out_channels, first, 3, 3});
   out_gain_ = make.constant("out_gain", {}, 0);
   parameters_ = make.made();
 }
@@ -247,14 +162,14 @@ std::pair<Tensor, Tensor> Edm2Backbone::evaluate(const Tensor& x, const Tensor& 
   Tensor h = in_conv_(at::cat({x, at::ones_like(x.narrow(1, 0, 1))}, 1));
   std::vector<Tensor> skips = {h};
   for (const Edm2Block& block : encoder_) skips.push_back(h = block(h, embedding, dropout));
-  for (const Edm2Block& block : middle_) h = block(h, embedding, dropout);
-  const Tensor middle = h;
+  Tensor middle;
   for (std::size_t i = 0; i < decoder_.size(); ++i) {
     if (takes_skip_[i]) {
       h = magnitude_cat(h, skips.back(), options_.concat_balance);
       skips.pop_back();
     }
     h = decoder_[i](h, embedding, dropout);
+    if (i + 1 == kMiddleBlocks) middle = h;
   }
   return {out_conv_(h, out_gain_), middle};
 }

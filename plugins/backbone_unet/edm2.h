@@ -84,8 +84,8 @@ class Edm2Backbone final : public NetworkOf<Backbone> {
   Tensor frequencies_, phases_;  ///< buffers
   MagnitudeLayer emb_noise_, in_conv_, out_conv_;
   Tensor emb_label_, emb_augment_, out_gain_;
-  std::vector<Edm2Block> encoder_, middle_, decoder_;
-  std::vector<bool> takes_skip_;  ///< of the decoder
+  std::vector<Edm2Block> encoder_, decoder_;  ///< the decoder's first two are the middle
+  std::vector<bool> takes_skip_;              ///< of the decoder
   NamedTensors parameters_;
 };
 

@@ -10,17 +10,23 @@ namespace {
 
 constexpr double kEps = 1e-4;
 
+/// The norm of x over `dim`, which stays; of half precision in float32.
+Tensor norm_over(const Tensor& x, std::int64_t dim) {
+  if (x.scalar_type() != at::kHalf && x.scalar_type() != at::kBFloat16) return x.norm(2, {dim}, /*keepdim=*/true);
+  return x.norm(2, {dim}, /*keepdim=*/true, at::kFloat);
+}
+
 }  // namespace
 
-Tensor pixel_normalised(const Tensor& x) {
-  const double scale = 1 / std::sqrt(static_cast<double>(x.size(1)));
-  return x / (x.norm(2, {1}, /*keepdim=*/true) * scale + kEps);
+Tensor normalised_over(const Tensor& x, std::int64_t dim) {
+  const double scale = 1 / std::sqrt(static_cast<double>(x.size(dim)));
+  return x / (norm_over(x, dim) * scale + kEps).to(x.scalar_type());
 }
 
 Tensor magnitude_silu(const Tensor& x) { return at::silu(x) / 0.596; }
 
 Tensor magnitude_sum(const Tensor& a, const Tensor& b, double t) {
-  return at::lerp(a, b, t) / std::sqrt((1 - t) * (1 - t) + t * t);
+  return at::lerp(a, b.to(a.scalar_type()), t) / std::sqrt((1 - t) * (1 - t) + t * t);
 }
 
 Tensor magnitude_cat(const Tensor& a, const Tensor& b, double t) {
@@ -29,11 +35,7 @@ Tensor magnitude_cat(const Tensor& a, const Tensor& b, double t) {
   return at::cat({a * (scale / std::sqrt(of_a) * (1 - t)), b * (scale / std::sqrt(of_b) * t)}, 1);
 }
 
-Tensor normalised_weight(const Tensor& weight) {
-  const Tensor rows = weight.flatten(1);
-  const double scale = 1 / std::sqrt(static_cast<double>(rows.size(1)));
-  return (rows / (rows.norm(2, {1}, /*keepdim=*/true) * scale + kEps)).view_as(weight);
-}
+Tensor normalised_weight(const Tensor& weight) { return normalised_over(weight.flatten(1), 1).view_as(weight); }
 
 MagnitudeLayer::MagnitudeLayer(ParameterMaker& make, const std::string& name, at::IntArrayRef shape)
     : weight(make.normal(name + ".weight", shape)) {}

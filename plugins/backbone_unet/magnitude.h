@@ -13,13 +13,14 @@ namespace casdm::unet {
 
 using at::Tensor;
 
-/// x with a mean square of 1 over its channels at each pixel, [B, C, H, W].
-Tensor pixel_normalised(const Tensor& x);
+/// x with a mean square of 1 over `dim`, in the type of x whatever autocast makes of norms.
+Tensor normalised_over(const Tensor& x, std::int64_t dim);
 
 /// silu(x) / 0.596, of mean square 1 for normal x (equation 81).
 Tensor magnitude_silu(const Tensor& x);
 
-/// ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2) (equation 88).
+/// ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2) (equation 88), in the type of a, of which autocast may make another than
+/// of b.
 Tensor magnitude_sum(const Tensor& a, const Tensor& b, double t);
 
 /// Both along the channels, each scaled so that it has the part 1 - t or t of the sum's magnitude (equation 103).

@@ -187,6 +187,8 @@ TEST_CASE("a network that breaks its contract fails the test of that clause") {
   faulty("remembers", "repeats_itself", "the same image gives another output");
   faulty("shared", "hands_out_what_can_be_trained", "share their memory");
   faulty("double_weights", "hands_out_what_can_be_trained", "parameters are float32");
+  faulty("two_types", "computes_in_half_precision",
+         "under bf16 autocast, with labels and augmentation labels: expected");
 }
 
 TEST_CASE("a head that breaks its contract fails the test of that clause") {

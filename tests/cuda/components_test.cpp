@@ -87,6 +87,43 @@ TEST_CASE("every head trains on CUDA as on the CPU") {
                {"head.theta.resblock_updown=true", "head.phi.use_scale_shift_norm=true"});
 }
 
+TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with everything that adds a branch to it") {
+  const std::pair<std::string, std::string> networks[] = {
+      {"unet", "channels=8, channel_mult=[1,2], groups=4, attention_resolutions=[8], checkpoint=true"},
+      {"unet", "channels=8, channel_mult=[1,2], groups=4, resblock_updown=true, use_scale_shift_norm=false"},
+      {"edm2_unet", "channels=8, channel_mult=[1,2], attention_resolutions=[8], num_head_channels=8, dropout=0.1"},
+      {"dit", "patch=4, width=16, depth=3, num_heads=2, skips=true, bottleneck=8"},
+      {"dit", "patch=4, width=16, depth=2, num_heads=2, time_frequencies=diffusers"}};
+  for (const auto& [type, options] : networks) {
+    for (const std::string precision : {"bf16", "fp16"}) {
+      for (const std::string extractor : {"pixels", "random_patches"}) {
+        const std::string what = text(type, " with ", options, " in ", precision, ", aligned with ", extractor);
+        const TemporaryFolder folder;
+        const auto losses = [&](const char* name, const std::vector<std::string>& more) {
+          std::vector<std::string> settings = {
+              text("head.theta={type=\"", type, "\", ", options, "}"),
+              text("head.alignment={extractor={type=\"", extractor, "\"}, projector_width=8}"),
+              "data.use_labels=true",
+              "data.label_dropout=0.3",
+              "data.random_flip=false",
+              "augmentation={type=\"edm\"}",
+              "train.total_images=8",
+              "log.every_images=4"};
+          settings.insert(settings.end(), more.begin(), more.end());
+          run(small_experiment(folder.path(), name, single_head(), settings));
+          return records(folder.path() / name);
+        };
+        const std::vector<Value> whole = losses("cpu", {});
+        const std::vector<Value> half = losses("cuda", on_cuda({"run.precision=" + precision}));
+        REQUIRE(whole.size() == half.size());
+        // 2^-8 a rounding of bf16, adding up like noise over some tens of operations.
+        CHECK_MESSAGE(difference(whole.front(), half.front()).loss < 0.03, what);
+        CHECK_MESSAGE(difference(whole.back(), half.back()).loss < 0.03, what);
+      }
+    }
+  }
+}
+
 TEST_CASE("every sampler draws the same images on CUDA as on the CPU") {
   const TemporaryFolder folder;
   const auto drawn = [&](const std::string& sampler, c10::Device device) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cuda/device.h"
 
@@ -19,8 +20,11 @@ LineDifference difference(const Value& line, const Value& other) {
     result.loss = std::max(result.loss, relative_difference(term.find("mean")->as_number(), theirs));
   }
   for (const auto& [name, norm] : line.find("grad_norm")->as_table()) {
-    const double theirs = other.find("grad_norm")->find(name)->as_number();
-    result.gradient = std::max(result.gradient, relative_difference(norm.as_number(), theirs));
+    // fp16 has none of a step that it leaves out.
+    const Value* theirs = other.find("grad_norm")->find(name);
+    const bool has_both = norm.is_number() && theirs != nullptr && theirs->is_number();
+    result.gradient = std::max(result.gradient, has_both ? relative_difference(norm.as_number(), theirs->as_number())
+                                                         : std::numeric_limits<double>::infinity());
   }
   return result;
 }

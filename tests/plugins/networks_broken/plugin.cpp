@@ -19,7 +19,7 @@ struct FaultyBackboneOptions {
   static void describe(Schema<FaultyBackboneOptions>& s) {
     s.option("fault", &FaultyBackboneOptions::fault, "What goes wrong.")
         .choices({"none", "whole_t", "in_place", "single", "batch_statistics", "batch_dropout", "one_seed", "remembers",
-                  "shared", "double_weights"});
+                  "shared", "double_weights", "two_types"});
     s.option("change", &FaultyBackboneOptions::change, "What `forward` changes of the process.")
         .choices(testing::all_changes());
   }
@@ -53,6 +53,7 @@ class FaultyBackbone final : public Backbone {
     if (labels_.defined()) shift = shift + at::embedding(labels_, condition.labels);
     if (condition.augment.defined()) shift = shift + at::linear(condition.augment, augment_);
     Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight_, {}, 1, 1) + shift.unsqueeze(-1).unsqueeze(-1);
+    if (is("two_types")) y = at::lerp(at::conv2d(x, weight_, {}, 1, 1), y, 0.5);
     if (is("batch_statistics") && training_) y = y - y.mean();
     if (is("batch_dropout") && training_ && !condition.dropout.seeds.empty()) {
       at::Generator generator = make_generator(condition.dropout.seeds.front());

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "casdm/backbone.h"
+#include "edm2.h"
+
+/// The parts of Edm2Backbone by name, and states of such networks, read from names and shapes alone.
+namespace casdm::unet {
+
+/// What the shapes tell of such a network.
+struct Edm2Layout {
+  ImageShape image;  ///< of the input
+  std::int64_t out_channels = 0;
+  std::int64_t num_classes = 0;   ///< 0: unconditional
+  std::int64_t augment_size = 0;  ///< of `emb_augment`, which the reference does not have; 0: none
+  std::int64_t num_res_blocks = 0;
+  std::vector<std::int64_t> widths;  ///< channels of each resolution, from the image down
+  std::vector<bool> has_attention;   ///< of each resolution
+
+  std::int64_t embedding() const;  ///< width of the embedding
+  /// "enc.16x16_block0" for ("enc", 1, "block0").
+  std::string part(const char* side, std::size_t level, const std::string& what) const;
+};
+
+/// One block of the network.
+struct Edm2Part {
+  std::string name;
+  Edm2Block::Kind kind = Edm2Block::Kind::encoder;
+  std::int64_t in = 0, out = 0;
+  bool attends = false;
+  int resample = 0;         ///< -1: halves the image, 1: doubles it
+  bool takes_skip = false;  ///< its input is the last block's output beside the last unused one of the encoder
+};
+
+/// Throws ConfigError when `options` contradict each other or `spec`.
+Edm2Layout layout_of(const Edm2Options& options, const Backbone::Spec& spec);
+
+/// In the order of evaluation: the encoder's, two of the middle, the decoder's.
+std::vector<Edm2Part> parts_of(const Edm2Layout& layout);
+
+/// The layout of `state`, or nothing when it is of no such network. A state that has the layout's first names but not
+/// exactly all of its tensors gets nothing too, and `why` says what differs.
+std::optional<Edm2Layout> recognise_edm2(const NamedTensors& state, std::string& why);
+
+/// The layout as options of Edm2Backbone.
+Value options_of(const Edm2Layout& layout);
+
+}  // namespace casdm::unet
