@@ -7,6 +7,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/weights_output.h"
+#include "framework/interchange/recorded_options.h"
 #include "framework/interchange/weight_layouts.h"
 #include "framework/interchange/weights_file.h"
 #include "framework/interchange/weights_folder.h"
@@ -115,6 +116,10 @@ void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWe
   Metadata metadata{{"format", "pt"}};
   if (!meaning.is_null()) metadata[kMeaning] = to_json(meaning);
   record_options(metadata, foreign.recorded);
+  // Only the backbone's own layout knows which options the weights depend on.
+  if (layout == nullptr && !network.options.as_table().empty()) {
+    metadata[kNetworkOfFile] = to_json(network.options);
+  }
   write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kCommand));
 }
 

@@ -12,6 +12,9 @@ namespace casdm {
 /// metadata as "option.<name>" with the value as JSON.
 using Metadata = std::map<std::string, std::string>;
 
+/// The entry that holds the table of the network that the weights of a file are of, as JSON.
+constexpr const char* kNetworkOfFile = "network_options";
+
 void record_options(Metadata& metadata, const Value& options);
 
 /// A table; empty when none is recorded.

@@ -10,6 +10,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/interchange/recorded_options.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/support/machine.h"
@@ -374,6 +375,7 @@ Pretrained pretrained(const fs::path& from, const std::string& module) {
     result.meaning = meaning_of(config);
     result.network = network_in(config.find("head"), module);
   }
+  if (Value network = recorded_in(kNetworkOfFile); network.is_table()) result.network = std::move(network);
   NamedTensors of_module = part_of(result.file.tensors, module);
   if (of_module.empty()) return result;
   result.file.tensors = std::move(of_module);

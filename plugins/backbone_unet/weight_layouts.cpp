@@ -7,6 +7,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "diffusers_layout.h"
+#include "edm2_layout.h"
 #include "options.h"
 
 namespace casdm::unet {
@@ -79,6 +80,14 @@ Value with_plain_heads(Value options, const NamedTensors& tensors) {
   return options;
 }
 
+Value unseen_of_edm2(const Value& options) {
+  Value result{Value::Table{}};
+  for (const char* name : {"num_head_channels", "res_balance", "attn_balance", "concat_balance", "label_balance"}) {
+    if (const Value* value = options.find(name)) result.set(name, *value);
+  }
+  return result;
+}
+
 }  // namespace
 
 void UNetLayoutOptions::describe(Schema<UNetLayoutOptions>& s) {
@@ -135,6 +144,47 @@ ForeignWeights DiffusersWeights::write(const BackboneWeights& weights) const {
   DiffusersModel model = to_diffusers(layout_of(weights.tensors), weights.tensors,
                                       read_options<UNetOptions>(weights.options), weights.spec.image.height);
   return {std::move(model.tensors), std::move(model.config), Value(Value::Table{})};
+}
+
+WeightLayoutInfo Edm2Weights::info() const {
+  WeightLayoutInfo info;
+  info.backbone = "edm2_unet";
+  info.is_native = true;
+  info.sample.set("channels", 16);
+  info.sample.set("num_head_channels", 16);
+  return info;
+}
+
+LayoutMatch Edm2Weights::recognise(const ForeignWeights& weights) const {
+  LayoutMatch match;
+  match.confidence = recognise_edm2(weights.tensors, match.difference) ? 1 : 0;
+  return match;
+}
+
+BackboneWeights Edm2Weights::read(const ForeignWeights& weights) const {
+  std::string why;
+  const std::optional<Edm2Layout> layout = recognise_edm2(weights.tensors, why);
+  if (!layout) throw Error(text("no U-Net of EDM2's names", why.empty() ? "" : ": ", why));
+  BackboneWeights result;
+  result.tensors = weights.tensors;
+  result.options = options_of(*layout);
+  const Value unseen = unseen_of_edm2(weights.recorded);
+  for (const auto& [name, value] : unseen.as_table()) result.options.set(name, value);
+  result.spec.image = layout->image;
+  result.spec.out_channels = layout->out_channels;
+  result.spec.condition.num_classes = layout->num_classes;
+  result.spec.condition.augment_size = layout->augment_size;
+  result.summary = text("A U-Net of EDM2's names for images of ", layout->image.width, " x ", layout->image.height,
+                        " pixels, ", layout->image.channels, " -> ", layout->out_channels, " channels, ",
+                        layout->num_classes > 0 ? text(layout->num_classes, " classes") : "unconditional");
+  if (unseen.as_table().empty()) {
+    result.remarks.emplace_back("num_head_channels and the four balances leave no trace in the weights");
+  }
+  return result;
+}
+
+ForeignWeights Edm2Weights::write(const BackboneWeights& weights) const {
+  return {weights.tensors, Value(), unseen_of_edm2(weights.options)};
 }
 
 }  // namespace casdm::unet

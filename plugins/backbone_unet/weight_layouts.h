@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "casdm/options.h"
+#include "casdm/plugin_registrar.h"
 #include "casdm/weight_layout.h"
 #include "options.h"
 
@@ -47,6 +48,20 @@ class DiffusersWeights final : public WeightLayout {
 
  private:
   UNetLayoutOptions options_;
+};
+
+/// The names of EDM2's implementation, which are Edm2Backbone's own: a file of tensors. No shape shows the width of the
+/// heads and the balances, which are recorded.
+class Edm2Weights final : public WeightLayout {
+ public:
+  using Options = NoOptions;
+
+  Edm2Weights(const NoOptions&, const Spec&) {}
+
+  WeightLayoutInfo info() const override;
+  LayoutMatch recognise(const ForeignWeights& weights) const override;
+  BackboneWeights read(const ForeignWeights& weights) const override;
+  ForeignWeights write(const BackboneWeights& weights) const override;
 };
 
 }  // namespace casdm::unet

@@ -8,6 +8,9 @@
 #include "backbones/networks.h"
 #include "casdm/error.h"
 #include "casdm/parameter_maker.h"
+#include "casdm/text.h"
+#include "casdm/weight_layout.h"
+#include "framework/config/document.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -113,6 +116,43 @@ TEST_CASE("EDM2's network takes other sizes, and sees time, class and position")
   CHECK_THROWS_WITH_AS(network->forward(kImages.narrow(2, 0, 7), kTimes, first), doctest::Contains("multiples of 2"),
                        Error);
   CHECK_THROWS_WITH_AS(network->forward(kImages, kTimes, {}), doctest::Contains("was given no labels"), Error);
+}
+
+TEST_CASE("EDM2's layout finds the network by names and shapes, and records what they do not show") {
+  const auto layout = make<WeightLayout>("edm2", "", {});
+  for (const char* options : {"channels = 16\nchannel_mult = [1, 2]\nattention_resolutions = [16]\n",
+                              "channels = 49\nchannel_mult = [1.0, 0.02040816326530612]\n"
+                              "attention_resolutions = []\nnum_head_channels = 1\nnum_res_blocks = 3\n"}) {
+    CAPTURE(options);
+    const std::string toml = text("type = \"edm2_unet\"\nconcat_balance = 0.25\n", options);
+    const Value table = component(Backbone::kind, toml).table;
+    Backbone::Spec spec = spec_of(5);
+    spec.image.width = 32;
+    spec.out_channels = 6;
+    spec.condition.augment_size = 9;
+    const auto network = factory().make<Backbone>({"edm2_unet", table}, spec);
+    NamedTensors tensors;
+    for (const auto& [name, tensor] : state(*network)) tensors.emplace_back(name, tensor.detach());
+    const ForeignWeights written = layout->write({tensors, table, spec, "", {}});
+    CHECK(written.recorded.as_table().size() == 5);
+    CHECK(written.recorded.find("concat_balance")->as_number() == 0.25);
+    CHECK(layout->recognise(written).confidence == 1);
+    const BackboneWeights read = layout->read(written);
+    CHECK(read.spec.image == spec.image);
+    CHECK(read.spec.out_channels == 6);
+    CHECK(read.spec.condition.num_classes == 5);
+    CHECK(read.spec.condition.augment_size == 9);
+    CHECK(read.remarks.empty());
+    const auto again = make<Backbone>("edm2_unet", to_toml(read.options), read.spec);
+    load_state(*again, read.tensors, "read");
+    const at::NoGradGuard no_grad;
+    open_gains(*network, 0.3);
+    open_gains(*again, 0.3);
+    Condition condition;
+    condition.labels = at::arange(2, at::kLong);
+    const Tensor x = seeded_normal(4, "images", {2, 3, 16, 32}, 1), t = at::linspace(-900, 900, 2, at::kFloat);
+    CHECK(at::equal(network->forward(x, t, condition), again->forward(x, t, condition)));
+  }
 }
 
 TEST_CASE("EDM2's options that fit neither each other nor the images are refused with what would") {

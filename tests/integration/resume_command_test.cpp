@@ -503,6 +503,37 @@ TEST_CASE("networks of other options than were trained are refused where no shap
   CHECK_MESSAGE(contains(other.err, "trained for other settings:\n  noise.offset: 0.008 -> 0.01"), other.err);
 }
 
+TEST_CASE(
+    "no network of the program's own takes weights that were trained with other options, seen by their shapes or not") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto run = [&](const std::string& command) { return shell("casdm " + command, folder.path()); };
+  struct Network {
+    const char *options, *option, *other;
+  };
+  for (const auto& [options, option, other] :
+       {Network{"type=\"unet\", channels=8, channel_mult=[1,2], groups=4", "num_heads", "2"},
+        Network{"type=\"dit\", patch=4, width=16, depth=2, num_heads=2", "num_heads", "4"},
+        Network{"type=\"edm2_unet\", channels=8, channel_mult=[1,2], num_head_channels=8, attention_resolutions=[]",
+                "res_balance", "0.5"}}) {
+    CAPTURE(options);
+    const std::string head = text(" --set 'head={type=\"single\", theta={", options, "}}' --set metrics=[]");
+    const std::string changed = text(" --set head.theta.", option, "=", other);
+    const Outcome trained = run("train small.toml --overwrite --set train.total_images=4" + head);
+    REQUIRE_MESSAGE(trained.status == 0, trained.err);
+    REQUIRE(run("export runs/small --module theta --overwrite --out t.safetensors").status == 0);
+    const std::string init = " --set 'init=[{module=\"theta\",from=\"t.safetensors\"}]'";
+    CHECK(run("train small.toml --dry-run" + head + init).status == 0);
+    for (const std::string& command :
+         {"train small.toml --dry-run" + head + init + changed, "sample runs/small --num 1 --out s" + changed,
+          "train --resume runs/small --set train.total_images=8" + changed}) {
+      const Outcome outcome = run(command);
+      CHECK_MESSAGE(outcome.status == 2, command);
+      CHECK_MESSAGE(contains(outcome.err, text(option, " = ")), outcome.err);
+    }
+  }
+}
+
 TEST_CASE("weights of a run whose outputs meant something else are taken with a word") {
   const Trained trained;
   const std::string from = " --set 'init=[{module=\"theta\",from=\"runs/small\",freeze=true}]' --set ";

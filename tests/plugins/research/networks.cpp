@@ -27,11 +27,20 @@ class Layers : public Backbone {
   ParameterMaker make_;
 };
 
+struct ConditionedOptions : WidthOptions {
+  double gain = 1.0;
+  static void describe(Schema<ConditionedOptions>& s) {
+    s.option("width", static_cast<std::int64_t ConditionedOptions::*>(&ConditionedOptions::width), "Channels.")
+        .range(1, 256);
+    s.option("gain", &ConditionedOptions::gain, "Factor of the output, which no shape shows.");
+  }
+};
+
 /// Sees a conditioning image beside x.
 class Conditioned final : public Layers {
  public:
-  using Options = WidthOptions;
-  Conditioned(const Options& options, const Spec& spec) : Layers(spec.seed) {
+  using Options = ConditionedOptions;
+  Conditioned(const Options& options, const Spec& spec) : Layers(spec.seed), gain_(options.gain) {
     const auto& extras = spec.condition.extras;
     const auto found = std::find_if(extras.begin(), extras.end(), [](const ExtraInfo& e) { return e.name == "image"; });
     if (found == extras.end()) throw ConfigError("this network needs a data set with the extra \"image\"");
@@ -40,10 +49,11 @@ class Conditioned final : public Layers {
   }
   Tensor forward(const Tensor& x, const Tensor&, const Condition& condition) override {
     const Tensor seen = at::cat({x, condition.extras.at("image").to(x.scalar_type())}, 1);
-    return at::conv2d(at::silu(at::conv2d(seen, in_, {}, 1, 1)), out_, {}, 1, 1);
+    return gain_ * at::conv2d(at::silu(at::conv2d(seen, in_, {}, 1, 1)), out_, {}, 1, 1);
   }
 
  private:
+  double gain_;
   Tensor in_, out_;
 };
 
