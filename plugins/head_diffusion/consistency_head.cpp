@@ -112,7 +112,9 @@ LossTerm ConsistencyHead::compared(const Tensor& student, const Tensor& teacher,
 Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
   // Both draw the same dropout.
   const Condition condition = batch.condition_for(student_.name());
-  const Tensor s = time_below(batch.t, steps(batch.images_seen, batch.total_images));
+  const std::int64_t steps_now = steps(batch.images_seen, batch.total_images);
+  log_.info_once(steps_now, " steps from the image to noise, by the part of train.total_images that is done");
+  const Tensor s = time_below(batch.t, steps_now);
   TrainingBatch towards = batch;
   {
     // Without noise there is nothing to be evaluated: the network would be told the logarithm of 0.
@@ -128,7 +130,8 @@ Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& me
   Losses losses;
   losses.terms.push_back(compared(student, towards.target, step));
   for (LossTerm& term : metrics.evaluate(student, towards, student_.name())) losses.terms.push_back(std::move(term));
-  losses.statistics = {{"error.x0", squared_error(batch.x0, student.detach().clamp(-1, 1))}};
+  const Tensor error = squared_error(batch.x0, student.detach().clamp(-1, 1));
+  losses.statistics = {{"error.x0", error}, {"steps", at::full_like(error, static_cast<double>(steps_now))}};
   return losses;
 }
 

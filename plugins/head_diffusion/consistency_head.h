@@ -6,6 +6,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/choice.h"
 #include "casdm/head_network.h"
+#include "casdm/log.h"
 #include "preconditioning.h"
 
 namespace casdm::head_diffusion {
@@ -73,6 +74,7 @@ class ConsistencyHead : public CascadeHead {
   std::shared_ptr<const NoiseScheduler> schedule_;
   Preconditioned scaled_;
   HeadNetwork student_, teacher_;
+  Log log_{"consistency"};
   double least_, most_;  ///< the ends of the scale, (sigma/alpha)^(1/7)
 };
 

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "casdm/head_network.h"
+#include "casdm/text.h"
 #include "fixture.h"
+#include "support/captured.h"
 
 namespace casdm {
 namespace {
@@ -137,7 +139,14 @@ TEST_CASE("student and teacher drop the same, and the steps double in the course
        {std::pair<std::int64_t, double>{0, 4}, {249, 4}, {250, 8}, {500, 16}, {750, 32}, {1000, 32}}) {
     CAPTURE(seen);
     batch.images_seen = seen;
-    const Tensor value = term(bench.head->losses(batch, metric), "consistency").value;
+    Losses losses;
+    const std::string said = stderr_of([&] { losses = bench.head->losses(batch, metric); });
+    // Once each, so that a resume with more images, which falls back, says it.
+    CHECK(said.empty() == (seen == 249 || seen == 1000 || seen == 0));
+    CHECK((said.empty() || said.find(text(steps, " steps from the image to noise")) != std::string::npos));
+    CHECK(losses.statistics.back().name == "steps");
+    CHECK(losses.statistics.back().value.mean().item<double>() == steps);
+    const Tensor value = term(losses, "consistency").value;
     const Tensor difference = (metric.prediction - metric.target).flatten(1);
     const double c = 0.00054 * std::sqrt(kChannels * kSize * kSize);
     const Tensor plain = (difference.square().sum(1) + c * c).sqrt() - c;
