@@ -131,18 +131,15 @@ std::string EvaluationSetup::own_data_name() const {
 
 TrainedWith EvaluationSetup::trained_with(const Judges& judges, std::vector<std::string>& remarks) const {
   if (!checkpoint_) return {};
-  std::vector<std::pair<std::string, Component<MetricLoss>>> made;
+  const Value& config = checkpoint_->config();
   try {
-    const Value& config = checkpoint_->config();
-    made = training_metrics(part_of(with_plugins(config, base_), {"metrics", "data"}, base_.host),
-                            earlier_metrics(run_folder(), config, checkpoint_->images()), remarks);
+    return shared_networks(judges, part_of(with_plugins(config, base_), {"metrics", "data"}, base_.host), config,
+                           earlier_experiments(run_folder(), config, checkpoint_->images()), remarks);
   } catch (const Error& error) {
     remarks.push_back(
         text("could not check whether a judge is a network that the run was trained with: ", error.what()));
   }
-  std::vector<TrainingMetric> metrics;
-  for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});
-  return shared_networks(judges, metrics);
+  return {};
 }
 
 }  // namespace casdm

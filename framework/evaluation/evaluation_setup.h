@@ -47,7 +47,7 @@ class EvaluationSetup {
   std::shared_ptr<StoredImages> own_data();
   std::string own_data_name() const;
 
-  /// The metrics of the run that share a network with a judge.
+  /// What of the run shares a network with a judge.
   TrainedWith trained_with(const Judges& judges, std::vector<std::string>& remarks) const;
 
  private:

@@ -22,22 +22,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kPublished = 50000;   // images of a published score of this form
-constexpr std::int64_t kLeastNumbers = 256;  // of a tensor that identifies a network
-
-/// SHA-256 of the larger tensors of a network that were learned. One number, or one filter for every channel, was not,
-/// and is in networks that share nothing else.
-std::set<std::string> digests(const Module& module) {
-  std::set<std::string> result;
-  for (const auto& [name, tensor] : state(module)) {
-    if (tensor.numel() < kLeastNumbers) continue;
-    const Tensor values = tensor.detach().cpu().to(at::kFloat).contiguous();
-    if (values.eq(values.flatten()[0]).all().item<bool>()) continue;
-    if (values.size(0) > 1 && values.eq(values[0]).all().item<bool>()) continue;
-    result.insert(sha256({static_cast<const char*>(values.data_ptr()), values.nbytes()}));
-  }
-  return result;
-}
+constexpr std::int64_t kPublished = 50000;  // images of a published score of this form
 
 Value null_or(std::int64_t count) { return count == 0 ? Value() : Value(count); }
 
@@ -117,58 +102,6 @@ std::string grouped(std::int64_t count) {
   for (std::size_t i = 0; i < digits.size(); ++i) {
     if (i > 0 && (digits.size() - i) % 3 == 0) result += ',';
     result += digits[i];
-  }
-  return result;
-}
-
-TrainedWith shared_networks(const Judges& judges, const std::vector<TrainingMetric>& metrics) {
-  TrainedWith result(judges.judges().size());
-  for (const TrainingMetric& metric : metrics) {
-    const std::set<std::string> trained = digests(*metric.module);
-    if (trained.empty()) continue;
-    for (std::size_t i = 0; i < result.size(); ++i) {
-      const std::set<std::string> judging = digests(judges.network(judges.judges()[i]));
-      const bool is_shared = std::any_of(judging.begin(), judging.end(),
-                                         [&](const std::string& digest) { return trained.contains(digest); });
-      if (is_shared) result[i].push_back(metric.term);
-    }
-  }
-  return result;
-}
-
-std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(const LoadedExperiment& experiment,
-                                                                            const std::vector<EarlierMetrics>& earlier,
-                                                                            std::vector<std::string>& remarks) {
-  std::vector<std::pair<std::string, Component<MetricLoss>>> result;
-  const DataOptions& data = experiment.options.data;
-  std::vector<Value> known;
-  const auto add = [&](const std::vector<MetricOptions>& metrics, const std::string& when) {
-    for (const MetricOptions& options : metrics) {
-      if (options.weight == 0) continue;
-      if (std::find(known.begin(), known.end(), Value(options.metric.table)) != known.end()) continue;
-      known.emplace_back(options.metric.table);
-      const std::string& type = options.metric.type;
-      const std::string term = text("metric.", options.name.empty() ? component_name(type) : options.name, when);
-      try {
-        MetricLoss::Spec spec;
-        spec.image = ImageShape::square(data.channels, options.resize > 0 ? options.resize : data.image_size);
-        spec.factory = experiment.host.get();
-        result.emplace_back(term, experiment.host->create<MetricLoss>(options.metric, spec));
-      } catch (const Error& error) {
-        remarks.push_back(
-            text(term, ": could not check whether a judge is a network that the run was trained with: ", error.what()));
-      }
-    }
-  };
-  add(experiment.options.metrics, "");
-  for (const EarlierMetrics& before : earlier) {
-    Value document = experiment.resolved;
-    document.set("metrics", before.metrics);
-    try {
-      add(read_options<Experiment>(document).metrics, " " + before.when);
-    } catch (const Error& error) {
-      remarks.push_back(text("the metrics ", before.when, " cannot be read: ", error.what()));
-    }
   }
   return result;
 }

@@ -4,30 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "casdm/metric_loss.h"
-#include "framework/evaluation/earlier_metrics.h"
 #include "framework/evaluation/gather.h"
 #include "framework/evaluation/reference.h"
+#include "framework/evaluation/trained_with.h"
 
 namespace casdm {
-
-/// The terms of a run that share a trained network with each of `judges`: "metric.NAME". Weights are compared, not
-/// files, so a converted file is seen through.
-using TrainedWith = std::vector<std::vector<std::string>>;
-
-/// One metric of a run, for comparison.
-struct TrainingMetric {
-  std::string term;
-  const Module* module;
-};
-
-TrainedWith shared_networks(const Judges& judges, const std::vector<TrainingMetric>& metrics);
-
-/// The metrics that train something, of a run's experiment and `earlier` ones, made for this comparison. One that
-/// cannot be made (its plugin or weights are gone) is left out, and reported in `remarks`.
-std::vector<std::pair<std::string, Component<MetricLoss>>> training_metrics(const LoadedExperiment& experiment,
-                                                                            const std::vector<EarlierMetrics>& earlier,
-                                                                            std::vector<std::string>& remarks);
 
 /// What was judged.
 struct Evaluation {

@@ -79,10 +79,8 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
     reference_ = reference_elsewhere(options, experiment, *judges_, reading);
     judges_->require_enough(options.num, reference_.images);
   }
-  std::vector<TrainingMetric> metrics;
-  const auto made = training_metrics(experiment, earlier_metrics(run.path(), experiment.resolved), remarks_);
-  for (const auto& [term, metric] : made) metrics.push_back({term, metric.object().get()});
-  trained_with_ = shared_networks(*judges_, metrics);
+  const Value& resolved = experiment.resolved;
+  trained_with_ = shared_networks(*judges_, experiment, resolved, earlier_experiments(run.path(), resolved), remarks_);
   const Experiment& said = experiment.options;
   measure_ = sha256(to_json(Value(Value::Table{{"judges", judges_->identity()},
                                                {"num", options.num.value},

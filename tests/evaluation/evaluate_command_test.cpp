@@ -501,6 +501,38 @@ TEST_CASE(
   CHECK(trained_with("runs/student") == Value(Value::Array{text("metric.cells_loss until 8 images of ", source)}));
 }
 
+TEST_CASE("a judge is named, too, whose features the run's own were aligned with, now or before") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges + "is_trained = true\n");
+  const std::string network = "type=\"unet\",channels=8,channel_mult=[1,2],groups=4";
+  const std::string aligned = "head.alignment.extractor";
+  const auto head = [&](const std::string& more) {
+    return " --set 'head={type=\"single\",theta={" + network + "}" + more +
+           "}' --set log.sample_count=0 --set metrics=[]";
+  };
+  const auto train = [&](const std::string& words) {
+    const Outcome outcome = shell("casdm train " + words + kPlugin, folder.path());
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  };
+  const auto trained_with = [&](const std::string& run) {
+    const Value json = json_of(evaluate(run + " --num 8 --set evaluate.reference_num=20 --json", folder.path()));
+    return entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "trained_with");
+  };
+  train(
+      "small.toml --set train.total_images=8 --set evaluate.every_images=8 --set evaluate.num=8 --set "
+      "evaluate.reference_num=20" +
+      head(",alignment={extractor={type=\"cells\",is_trained=true},projector_width=8}"));
+  CHECK(trained_with("runs/small") == Value(Value::Array{aligned}));
+  const std::string log = read_file(folder.path() / "runs/small/metrics.jsonl");
+  CHECK_MESSAGE(contains(log, "judged by a network it was trained with (" + aligned + ")"), log);
+  train(
+      "small.toml --set run.name=student --set train.total_images=8 --set "
+      "'init=[{module=\"theta\",from=\"runs/small\"}]'" +
+      head(""));
+  const std::string source = fs::canonical(folder.path() / "runs/small").string();
+  CHECK(trained_with("runs/student") == Value(Value::Array{text(aligned, " of ", source)}));
+}
+
 TEST_CASE(
     "without [evaluate] the recommended judge and metrics are taken, or it is said where its weights are to be had") {
   const TemporaryFolder folder;

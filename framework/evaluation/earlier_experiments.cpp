@@ -1,4 +1,4 @@
-#include "framework/evaluation/earlier_metrics.h"
+#include "framework/evaluation/earlier_experiments.h"
 
 #include <algorithm>
 #include <set>
@@ -16,7 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kMetrics = "metrics";
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
 constexpr int kMostRuns = 8;  // that took weights from one another
 
@@ -53,21 +52,15 @@ void set_back(Value& root, const std::string& path, const Value& before) {
   *at = before;
 }
 
-void add_resumes(std::vector<EarlierMetrics>& result, const fs::path& run, Value experiment, std::int64_t images) {
+void add_resumes(std::vector<EarlierExperiment>& result, const fs::path& run, Value experiment, std::int64_t images) {
   std::vector<Value> resumes = resumes_in(run, images);
   for (auto resume = resumes.rbegin(); resume != resumes.rend(); ++resume) {
     const Value* changed = resume->find("changed");
     if (changed == nullptr || !changed->is_table()) continue;
-    bool is_other = false;
     for (const auto& [key, change] : changed->as_table()) {
-      const Value* from = change.find("from");
-      if (!key.starts_with(kMetrics) || from == nullptr) continue;
-      set_back(experiment, key, *from);
-      is_other = true;
+      if (const Value* from = change.find("from")) set_back(experiment, key, *from);
     }
-    if (const Value* metrics = experiment.find(kMetrics); is_other && metrics != nullptr) {
-      result.push_back({text("until ", resume->find("images")->as_integer(), " images"), *metrics});
-    }
+    result.push_back({text("until ", resume->find("images")->as_integer(), " images"), experiment});
   }
 }
 
@@ -82,11 +75,11 @@ fs::path run_of(const fs::path& file) {
   return {};
 }
 
-void add_run(std::vector<EarlierMetrics>& result, const fs::path& run, const Value& experiment, std::int64_t images,
+void add_run(std::vector<EarlierExperiment>& result, const fs::path& run, const Value& experiment, std::int64_t images,
              int depth);
 
 /// Those of the runs that the run took weights from.
-void add_sources(std::vector<EarlierMetrics>& result, const fs::path& run, int depth) {
+void add_sources(std::vector<EarlierExperiment>& result, const fs::path& run, int depth) {
   std::error_code ignored;
   if (depth == kMostRuns || !fs::exists(run / "init.json", ignored)) return;
   std::set<fs::path> known;
@@ -98,20 +91,19 @@ void add_sources(std::vector<EarlierMetrics>& result, const fs::path& run, int d
     const fs::path beside = fs::path(file->as_string()).parent_path() / "config.toml";  // of the checkpoint
     const Value experiment = load_document(fs::exists(beside, ignored) ? beside : source / "config.toml");
     const Value* images = taken.find("images");
-    std::vector<EarlierMetrics> there;
-    if (const Value* metrics = experiment.find(kMetrics)) there.push_back({"", *metrics});
+    std::vector<EarlierExperiment> there = {{"", experiment}};
     add_run(there, source, experiment,
             images != nullptr && images->is_integer() ? images->as_integer() : std::numeric_limits<std::int64_t>::max(),
             depth + 1);
-    for (EarlierMetrics& metrics : there) {
+    for (EarlierExperiment& earlier : there) {
       const std::string of = text("of ", source.string());
-      metrics.when = metrics.when.empty() ? of : text(metrics.when, ' ', of);
-      result.push_back(std::move(metrics));
+      earlier.when = earlier.when.empty() ? of : text(earlier.when, ' ', of);
+      result.push_back(std::move(earlier));
     }
   }
 }
 
-void add_run(std::vector<EarlierMetrics>& result, const fs::path& run, const Value& experiment, std::int64_t images,
+void add_run(std::vector<EarlierExperiment>& result, const fs::path& run, const Value& experiment, std::int64_t images,
              int depth) {
   try {
     add_resumes(result, run, experiment, images);
@@ -122,8 +114,9 @@ void add_run(std::vector<EarlierMetrics>& result, const fs::path& run, const Val
 
 }  // namespace
 
-std::vector<EarlierMetrics> earlier_metrics(const fs::path& folder, const Value& experiment, std::int64_t images) {
-  std::vector<EarlierMetrics> result;
+std::vector<EarlierExperiment> earlier_experiments(const fs::path& folder, const Value& experiment,
+                                                   std::int64_t images) {
+  std::vector<EarlierExperiment> result;
   if (!folder.empty()) add_run(result, folder, experiment, images, 0);
   return result;
 }
