@@ -72,7 +72,7 @@ po::options_description described(TrainArguments& arguments) {
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
       "continue even if a plugin was rebuilt since the checkpoint was saved")(
       "allow-other-data", po::bool_switch(&arguments.allow_other_data),
-      "continue even if the data set is not the one the checkpoint was trained on");
+      "continue even if the data set, or the weights file of a metric, is not the one the checkpoint was trained with");
   return options;
 }
 

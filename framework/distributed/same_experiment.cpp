@@ -12,6 +12,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/training/experiment_change.h"
+#include "framework/training/fixed_networks.h"
 
 namespace casdm {
 
@@ -40,25 +41,35 @@ std::string difference(const std::string& most, const std::string& other) {
   for (const ExperimentChange& change : changes(experiment, own)) found.push_back(to_string(change));
   const Value were = plugins_of(experiment), are = plugins_of(own);
   if (were != are) found.push_back(text("plugins: ", to_json(were), " -> ", to_json(are)));
+  const std::string data = difference(fingerprint_from(*before.find("data")), fingerprint_from(*after.find("data")));
+  if (!data.empty()) found.push_back("data: " + data.substr(data.find(": ") + 2));
+  const std::string networks = difference_of_networks(*before.find("networks"), *after.find("networks"));
+  if (!networks.empty()) found.push_back("other weights of " + networks);
   const std::size_t count = found.size();
+  if (found.empty()) return "";
   found.resize(std::min(count, kMostNamed));
   return text("\n  ", join(found, "\n  "), count > kMostNamed ? "\n  ..." : "");
 }
 
 }  // namespace
 
-void require_same(World& world, const Value& experiment) {
+void require_same(World& world, const Value& experiment, const DataFingerprint& data, const Value& networks) {
   const std::vector<std::string> gathered =
       world.gather(to_json(Value(Value::Table{{"casdm", std::string(CASDM_SDK_VERSION)},
                                               {"libtorch", std::string(TORCH_VERSION)},
-                                              {"experiment", experiment}})));
-  const auto times = [&](const std::string& own) { return std::count(gathered.begin(), gathered.end(), own); };
+                                              {"experiment", experiment},
+                                              {"data", to_value(data)},
+                                              {"networks", networks}})));
+  const auto are_same = [](const std::string& a, const std::string& b) { return a == b || difference(a, b).empty(); };
+  const auto times = [&](const std::string& own) {
+    return std::count_if(gathered.begin(), gathered.end(), [&](const std::string& other) { return are_same(own, other); });
+  };
   const std::string& most =
       *std::max_element(gathered.begin(), gathered.end(),
                         [&](const std::string& a, const std::string& b) { return times(a) < times(b); });
   std::string differing;
   for (std::size_t i = 0; i < gathered.size(); ++i) {
-    if (gathered[i] == most) continue;
+    if (are_same(most, gathered[i])) continue;
     differing += text(differing.empty() ? "" : "\n", "the experiment", world.whose(static_cast<int>(i)),
                       ", differs from that of the other processes:", difference(most, gathered[i]));
   }

@@ -142,6 +142,14 @@ bool ExperimentMetrics::has_weight(const std::string& term) const {
                      [&](const Term& t) { return term == "metric." + t.name && t.options.weight > 0; });
 }
 
+std::vector<std::pair<std::string, NamedTensors>> ExperimentMetrics::constants() const {
+  std::vector<std::pair<std::string, NamedTensors>> result;
+  for (const Term& term : terms_) {
+    if (!term.info.has_state) result.emplace_back(term.name, term.metric.call(&MetricLoss::buffers));
+  }
+  return result;
+}
+
 NamedTensors ExperimentMetrics::state() const {
   NamedTensors result;
   for (const Term& term : terms_) {

@@ -41,6 +41,9 @@ class ExperimentMetrics final : public MetricTerms {
   /// What the metrics remember, its names as "<metric>.<buffer>"; handles to it.
   NamedTensors state() const;
 
+  /// The buffers of each metric that remembers nothing, by its name.
+  std::vector<std::pair<std::string, NamedTensors>> constants() const;
+
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
 

@@ -9,6 +9,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/training/experiment_change.h"
+#include "framework/training/fixed_networks.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/log_file.h"
 #include "framework/training/network_check.h"
@@ -40,6 +41,35 @@ std::string checked_data(const Checkpoint& checkpoint, const TrainingState& stat
   }
   std::cerr << "warning: " << message << '\n';
   return difference;
+}
+
+/// What the checkpoint's networks that measure were like, without those that `changed` tables of the experiment choose.
+Value unchanged_networks(const Checkpoint& checkpoint, const std::vector<ExperimentChange>& changed) {
+  const Value* before = checkpoint.numbers().find(kNetworks);
+  Value result = before != nullptr && before->is_table() ? *before : Value(Value::Table{});
+  for (const ExperimentChange& change : changed) {
+    std::erase_if(result.as_table(), [&](const Value::Member& member) {
+      const std::string& name = member.first;
+      if (name.starts_with("metric.")) return change.key.starts_with("metrics");
+      return name.starts_with(change.key) || change.key.starts_with(name);
+    });
+  }
+  return result;
+}
+
+/// Which networks that measure are others than the checkpoint's; empty: none. Throws Error when that is not allowed.
+std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& state,
+                             const std::vector<ExperimentChange>& changed, bool allow_other_data) {
+  const std::string difference = difference_of_networks(unchanged_networks(checkpoint, changed), state.networks());
+  if (difference.empty()) return "";
+  const std::string message =
+      text("the weights of ", difference, " are not those that the checkpoint was trained with");
+  if (!allow_other_data) {
+    throw Error(text(message, ": another file has taken the place of theirs. Put that one back, or pass ",
+                     "--allow-other-data to go on with the new one"));
+  }
+  std::cerr << "warning: " << message << '\n';
+  return message;
 }
 
 /// The learning rate that a resolved experiment has for `module` after `images`.
@@ -160,11 +190,20 @@ bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& co
          difference == earlier_difference(run, checkpoint);
 }
 
+/// Whether a table of an experiment chooses a component, or one of its tables does.
+bool has_component(const Value& value) {
+  if (!value.is_table()) return false;
+  return value.find("type") != nullptr ||
+         std::any_of(value.as_table().begin(), value.as_table().end(),
+                     [](const Value::Member& member) { return has_component(member.second); });
+}
+
 /// An error of a checkpoint that does not fit, with what --set or config.toml have changed since.
 std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed) {
   std::vector<std::string> lines;
   for (const ExperimentChange& change : changed) {
-    if (!change.before.is_null()) lines.push_back("\n  " + to_string(change));
+    // What an experiment of an earlier version leaves out has its default; a component that it lacks was not there.
+    if (!change.before.is_null() || has_component(change.after)) lines.push_back("\n  " + to_string(change));
   }
   return lines.empty() ? error : text(error, "\nThe experiment has changed since the checkpoint:", join(lines, ""));
 }
@@ -258,6 +297,7 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   checkpoint.check_plugins(experiment.host->used());
   const std::string difference = checked_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
+  const std::string other_networks = checked_networks(checkpoint, state, changed, allow_other_data);
   std::vector<std::string> modules;
   for (const ModuleState& module : state.modules) modules.push_back(module.name());
   check_networks(checkpoint, config, modules, *experiment.host);
@@ -266,6 +306,7 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   rewind(run, state.images(), repeats(run, checkpoint, config, difference));
   Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
   if (!difference.empty()) line.set(kOtherData, difference);
+  if (!other_networks.empty()) line.set("other_networks", other_networks);
   const bool says_draws = checkpoint.numbers().find("draws") != nullptr;
   if (const std::int64_t draws = says_draws ? checkpoint.count("draws", kDrawVersion) : 1; draws != kDrawVersion) {
     std::cerr << "this run drew noise and dropout step by step, as version 0.1 did; from here on both are drawn by an "

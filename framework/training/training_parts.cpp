@@ -1,6 +1,7 @@
 #include "framework/training/training_parts.h"
 
 #include "framework/distributed/same_experiment.h"
+#include "framework/training/fixed_networks.h"
 #include "framework/training/initial_weights.h"
 #include "framework/training/signals.h"
 
@@ -36,6 +37,7 @@ TrainingParts::TrainingParts(const LoadedExperiment& loaded, World& processes, c
       step(
           experiment, model, metrics, state, device.device, [this] { return world.any(interrupted()); }, world) {
   state.keep_metrics([this] { return metrics.state(); });
+  state.keep_networks(fixed_networks(experiment, metrics));
 }
 
 }  // namespace casdm

@@ -162,6 +162,7 @@ Value TrainingState::numbers() const {
   result.set("loss_scales", scaler.state());
   result.set("statistics", statistics.state());
   result.set("data", to_value(data_));
+  if (!networks_.as_table().empty()) result.set(kNetworks, networks_);
   return result;
 }
 

@@ -21,6 +21,9 @@
 
 namespace casdm {
 
+/// The entry of a checkpoint's numbers that keeps TrainingState::networks.
+constexpr const char* kNetworks = "networks";
+
 /// Everything that a training carries from one step to the next: what a checkpoint keeps.
 class TrainingState {
  public:
@@ -47,6 +50,10 @@ class TrainingState {
 
   /// What metrics remember, handles to it, asked for each time: kept in checkpoints beside the rest.
   void keep_metrics(std::function<NamedTensors()> state) { metrics_ = std::move(state); }
+
+  /// What metrics and other networks that are not trained were like, see `fixed_networks`.
+  void keep_networks(Value networks) { networks_ = std::move(networks); }
+  const Value& networks() const { return networks_; }
 
   /// A step begins to change the state; until it ends, the state cannot be saved.
   void begin_update() { is_whole_ = false; }
@@ -77,6 +84,7 @@ class TrainingState {
   std::int64_t total_images_;
   std::int64_t num_classes_;
   bool has_extras_;
+  Value networks_{Value::Table{}};
   DataFingerprint data_;
   std::function<NamedTensors()> metrics_;
   double seconds_before_ = 0;

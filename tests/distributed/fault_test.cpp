@@ -118,6 +118,22 @@ TEST_CASE("processes that do not do the same are told apart before anything is w
     check_failed(run, 3, {"the experiment, of rank 2 on ", "differs from that of the other processes"});
     CHECK_MESSAGE(contains(run.output(), "optimizer.learning_rate: 1e-04 -> 5e-04"), run.output());
   }
+  SUBCASE("other data at the same path") {
+    for (const char* name : {"one", "two"}) fs::create_directory(folder.path() / name);
+    fs::copy(source_dir() / "examples/data/emoji32.zip", folder.path() / "one/images.zip");
+    REQUIRE(shell("python3 -c 'import zipfile; a = zipfile.ZipFile(\"one/images.zip\"); "
+                  "b = zipfile.ZipFile(\"two/images.zip\", \"w\"); "
+                  "[b.writestr(name, a.read(name)) for name in a.namelist()[:-5]]'",
+                  folder.path())
+                .status == 0);
+    const std::string data = " --set 'data={type=\"zip\",path=\"/proc/self/cwd/images.zip\",image_size=16}'";
+    const auto in = [&](const char* name) { return text("env -C '", (folder.path() / name).string(), "' "); };
+    Processes run(folder.path(), {"'" + (folder.path() / "small.toml").string() + "'" + data}, environments(2),
+                  {in("one"), in("two")});
+    run.wait();
+    check_failed(run, 2, {"is not that of the other processes", "data: ", " images instead of "});
+    CHECK_FALSE(fs::exists(folder.path() / "one/runs"));
+  }
   SUBCASE("an experiment that one cannot read") {
     Processes run(folder.path(), {"small.toml", "none.toml"}, environments(2));
     run.wait();

@@ -5,8 +5,10 @@
 
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
+#include "casdm/text.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "metrics/lpips_weights.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -95,6 +97,45 @@ TEST_CASE("a module starts from a run with the options that its weights were tra
   CHECK_THROWS_WITH_AS(start("scale", "head.theta.timestep_scale=10"),
                        doctest::Contains("timestep_scale = 1.0, head.theta has 10.0"), ConfigError);
   CHECK_NOTHROW(start("dropout", "head.theta.dropout=0.0"));
+}
+
+TEST_CASE("a metric whose file of weights was replaced is refused at a resume, unless that is allowed") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "lpips_alexnet.safetensors";
+  NamedTensors weights = lpips_state("alexnet");
+  write_safetensors(file, weights);
+  const std::string metric = "[[metrics]]\ntype = \"lpips\"\nnet = \"alexnet\"\nresize = 64\nweights = \"";
+  const std::string toml = single_head() + metric + file.string() + "\"\n";
+  const auto experiment = [&](int images, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> settings = {text("train.total_images=", images), "checkpoint.every_images=4"};
+    settings.insert(settings.end(), more.begin(), more.end());
+    return small_experiment(folder.path(), "run", toml, settings);
+  };
+  const Checkpoint at_4 = run(experiment(4));
+  resume(experiment(8), at_4);
+  NamedTensors others = weights;
+  for (auto& [name, tensor] : others) {
+    if (tensor.dim() == 4) tensor = -tensor;
+  }
+  write_safetensors(file, others);
+  const auto newest = [&] { return Checkpoint::open(folder.path() / "run"); };
+  CHECK_THROWS_WITH_AS(resume(experiment(12), newest()), doctest::Contains("the weights of metric.lpips are not those"),
+                       Error);
+  RunFolder again = RunFolder::open(folder.path() / "run");
+  train(experiment(12), again, newest(), /*allow_other_data=*/true);
+  CHECK(records(folder.path() / "run").at(2).find("other_networks") != nullptr);
+  resume(experiment(16), newest());
+  // A metric with other options may have other weights.
+  write_safetensors(file, weights);
+  CHECK_NOTHROW(resume(experiment(20, {"metrics.0.resize=72"}), newest()));
+}
+
+TEST_CASE("what was not there when a checkpoint was made is named when it keeps the checkpoint from fitting") {
+  const TemporaryFolder folder;
+  const Checkpoint half = run(small_experiment(folder.path(), "run", single_head(), {"train.total_images=4"}));
+  const LoadedExperiment more = small_experiment(folder.path(), "run", single_head(),
+                                                 {"head.alignment={extractor={type=\"pixels\"},projector_width=8}"});
+  CHECK_THROWS_WITH_AS(resume(more, half), doctest::Contains("head.alignment"), Error);
 }
 
 TEST_CASE("a run with a frozen module, stopped and resumed, is bitwise the uninterrupted run") {

@@ -1,0 +1,66 @@
+#include "framework/training/fixed_networks.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "casdm/feature_extractor.h"
+#include "casdm/text.h"
+#include "framework/config/components_of.h"
+
+namespace casdm {
+
+namespace {
+
+constexpr double kRounding = 1e-4;  // of what a component computes when it is made, on machines of two kinds
+
+/// The tensor's direction, seen from a fixed one.
+double print_of(const Tensor& tensor) {
+  const Tensor values = tensor.detach().to(at::kCPU, at::kDouble).flatten();
+  const Tensor direction = at::arange(1, values.numel() + 1, at::kDouble).square().mul(0.37).sin();
+  const double length = values.norm().item<double>();
+  return length > 0 ? values.dot(direction).item<double>() / length : 0;
+}
+
+bool is_alike(const Value& a, const Value& b) {
+  if (!a.is_array() || !b.is_array()) return a == b;
+  if (a.as_array().size() != b.as_array().size()) return false;
+  for (std::size_t i = 0; i < a.as_array().size(); ++i) {
+    const Value &one = a.as_array()[i], &other = b.as_array()[i];
+    if (!one.is_number() || !other.is_number()) return false;
+    if (!(std::abs(one.as_number() - other.as_number()) < kRounding)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Value fixed_networks(const LoadedExperiment& experiment, const ExperimentMetrics& metrics) {
+  Value result{Value::Table{}};
+  for (const auto& [name, buffers] : metrics.constants()) {
+    Value::Array prints;
+    for (const auto& [buffer, tensor] : buffers) prints.emplace_back(print_of(tensor));
+    if (!prints.empty()) result.set("metric." + name, std::move(prints));
+  }
+  FeatureExtractor::Spec spec;
+  const DataOptions& data = experiment.options.data;
+  spec.image = ImageShape::square(data.channels, data.image_size);
+  for (const auto& [key, table] : components_of(FeatureExtractor::kind, experiment.resolved, {"metrics", "evaluate"},
+                                                experiment.host->catalog())) {
+    const auto extractor = experiment.host->create<FeatureExtractor>({table->find("type")->as_string(), *table}, spec);
+    const std::string weights = extractor.call(&FeatureExtractor::info).weights;
+    if (!weights.empty()) result.set(key, weights);
+  }
+  return result;
+}
+
+std::string difference_of_networks(const Value& then, const Value& now) {
+  std::vector<std::string> found;
+  for (const auto& [name, was] : then.as_table()) {
+    const Value* is = now.find(name);
+    if (is != nullptr && !is_alike(was, *is)) found.push_back(name);
+  }
+  return join(found, ", ");
+}
+
+}  // namespace casdm
