@@ -23,6 +23,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::size_t kLargestRecord = 256 << 20;  // with its pictures
+
 /// The grids of a run: samples/<images>.png.
 std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
   std::vector<std::pair<std::int64_t, fs::path>> result;
@@ -36,13 +38,28 @@ std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
   return result;
 }
 
+/// Of how many images the checkpoint was whose samples a record of nearest images shows, which its name does not say;
+/// none where it cannot be read.
+std::optional<std::int64_t> images_of_nearest(const fs::path& file) {
+  const std::string name = file.filename().string();
+  if (!name.starts_with("nearest-") || !is_of_evaluations(name)) return std::nullopt;
+  try {
+    const Value record = from_json(read_regular_file(file, kLargestRecord));
+    const Value* images = record.is_table() ? record.find("checkpoint_images") : nullptr;
+    if (images != nullptr && images->is_integer()) return images->as_integer();
+  } catch (const Error&) {  // no record of ours
+  }
+  return std::nullopt;
+}
+
 /// Evaluations of a run's checkpoints.
 std::vector<std::pair<std::int64_t, fs::path>> evaluations_in(const RunFolder& run) {
   std::vector<std::pair<std::int64_t, fs::path>> result;
   const fs::path folder = run.path() / "evaluation";
   if (!fs::is_directory(folder)) return result;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::optional<std::int64_t> images = images_of_evaluation(entry.path().filename().string());
+    std::optional<std::int64_t> images = images_of_evaluation(entry.path().filename().string());
+    if (!images) images = images_of_nearest(entry.path());
     if (images && entry.is_regular_file()) result.emplace_back(*images, entry.path());
   }
   return result;

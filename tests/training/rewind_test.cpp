@@ -131,6 +131,20 @@ TEST_CASE("going back to an older checkpoint keeps the later ones as a run of it
   CHECK(read_file(run.log()) == kTwoLines);
 }
 
+TEST_CASE("nearest images of samples that a branch has left go with it, and those of the checkpoint stay") {
+  const TemporaryFolder folder;
+  const RunFolder run = run_of(folder.path() / "a", 32, {16, 32});
+  const fs::path records = run.path() / "evaluation";
+  const std::string later = "nearest-0123456789abcdef.json", kept = "nearest-00000000000000aa.json";
+  put(records / later, "{\"checkpoint_images\":32}");
+  put(records / kept, "{\"checkpoint_images\":16}");
+  put(records / "nearest-mine.json", "{\"checkpoint_images\":32}");
+  put(records / "nearest-00000000000000bb.json", "{");
+  rewind(run, 16, true);
+  CHECK(names_in(records) == std::vector<std::string>{kept, "nearest-00000000000000bb.json", "nearest-mine.json"});
+  CHECK(names_in(run.path() / "set-aside-1/evaluation") == std::vector<std::string>{kept, later});
+}
+
 TEST_CASE(
     "a process that is killed while it goes back loses nothing, and the newest checkpoint is the old or the new") {
   const TemporaryFolder folder;
