@@ -29,6 +29,7 @@ namespace {
 
 constexpr const char* kPlan = "sweep.json";
 constexpr const char* kFile = "file";
+constexpr const char* kFolder = "folder";
 constexpr const char* kEarlierFiles = "earlier_files";
 constexpr std::int64_t kFormat = 1;
 constexpr std::size_t kMostShownChanges = 5;
@@ -83,13 +84,26 @@ struct Homes {
 
 fs::path file_of(const Sweep& sweep) { return fs::absolute(sweep.file).lexically_normal(); }
 
-/// The files that the plan in a sweep's folder is of, the newest first; none without a plan.
-std::vector<std::string> files_in_plan(const fs::path& folder) {
+std::string folder_name(const fs::path& folder) { return fs::absolute(folder).lexically_normal().string(); }
+
+/// Whether the folder of a plan came to where it is together with its file. A file in another place beside a folder
+/// that stayed is of another project, though it may look the same.
+bool has_moved(const Value& plan, const std::string& file, const fs::path& folder) {
+  const Value* before = plan.find(kFolder);
+  return before != nullptr && before->is_string() ? before->as_string() != folder_name(folder) : !is_there(file);
+}
+
+/// The files that the plan in a sweep's folder is of, the newest first, as long as `file_now` can be one of them; none
+/// without a plan.
+std::vector<std::string> files_in_plan(const fs::path& folder, const fs::path& file_now) {
   std::vector<std::string> files;
   try {
     if (!is_there(folder / kPlan)) return files;
     const Value plan = from_json(read_regular_file(folder / kPlan, kLargestRecord));
-    if (const Value* file = plan.find(kFile); file != nullptr && file->is_string()) files.push_back(file->as_string());
+    if (const Value* file = plan.find(kFile); file != nullptr && file->is_string()) {
+      if (file->as_string() != file_now && !has_moved(plan, file->as_string(), folder)) return files;
+      files.push_back(file->as_string());
+    }
     const Value* earlier = plan.find(kEarlierFiles);
     if (earlier == nullptr || !earlier->is_array()) return files;
     for (const Value& file : earlier->as_array()) {
@@ -101,9 +115,9 @@ std::vector<std::string> files_in_plan(const fs::path& folder) {
   return files;
 }
 
-Homes homes_of(const fs::path& folder, const fs::path& now) {
-  Homes homes{now, {}};
-  for (const std::string& file : files_in_plan(folder)) {
+Homes homes_of(const fs::path& folder, const fs::path& file_now) {
+  Homes homes{file_now.parent_path(), {}};
+  for (const std::string& file : files_in_plan(folder, file_now)) {
     const fs::path home = fs::path(file).parent_path();
     if (home != homes.now) homes.earlier.push_back(home);
   }
@@ -157,8 +171,9 @@ Value plan_of(const Sweep& sweep) {
   plan.set("format", kFormat);
   plan.set("name", sweep.name);
   plan.set(kFile, file_of(sweep).string());
+  plan.set(kFolder, folder_name(sweep.folder));
   Value::Array earlier;
-  for (const std::string& file : files_in_plan(sweep.folder)) {
+  for (const std::string& file : files_in_plan(sweep.folder, file_of(sweep))) {
     const bool is_known = std::find(earlier.begin(), earlier.end(), Value(file)) != earlier.end();
     if (file != file_of(sweep) && !is_known) earlier.emplace_back(file);
   }
@@ -260,7 +275,7 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
   tell_apart(comparison);
   const Value* file = plan.find(kFile);
   if (file == nullptr || !file->is_string()) return comparison;
-  const Homes homes = homes_of(folder, fs::path(file->as_string()).parent_path());
+  const Homes homes = homes_of(folder, file->as_string());
   for (ComparedArm& arm : comparison.arms) {
     const Value& baseline = comparison.arms[arm.baseline].experiment;
     if (homes.earlier.empty() || baseline.is_null() || arm.experiment.is_null()) continue;
@@ -303,7 +318,7 @@ void check_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
     throw ConfigError(
         text(sweep.folder.string(), " exists and is not the folder of a sweep; give the sweep another name"));
   }
-  const Homes homes = homes_of(sweep.folder, file_of(sweep).parent_path());
+  const Homes homes = homes_of(sweep.folder, file_of(sweep));
   for (const SweepCell& cell : sweep.cells) check_run(run_of(sweep, cell), cell, homes, catalog_of);
 }
 
@@ -337,7 +352,7 @@ CellState state_of(const Sweep& sweep, const SweepCell& cell) {
 std::vector<std::string> moved_paths(const Sweep& sweep, const SweepCell& cell) {
   const fs::path config = run_of(sweep, cell) / "config.toml";
   std::vector<std::string> settings;
-  const Homes homes = homes_of(sweep.folder, file_of(sweep).parent_path());
+  const Homes homes = homes_of(sweep.folder, file_of(sweep));
   if (homes.earlier.empty() || !is_there(config)) return settings;
   for (const ExperimentChange& change : changes(experiment_of(load_document(config)), experiment_of(cell.experiment))) {
     if (homes.is_moved(change)) settings.push_back(text(change.key, "=", to_toml_value(change.after)));

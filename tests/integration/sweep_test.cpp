@@ -151,6 +151,25 @@ TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with 
   CHECK_MESSAGE(contains(other.err, "is a run of another experiment: data.path"), other.err);
 }
 
+TEST_CASE("the runs of another project's sweep of the same name are not taken for its own, though all looks alike") {
+  const TemporaryFolder folder;
+  for (const char* project : {"one", "two"}) {
+    const fs::path at = folder.path() / project;
+    fs::create_directories(at / "data");
+    write_small_config(at);
+    fs::copy(source_dir() / "examples/data/emoji32.zip", at / "data/images.zip");
+    write_file(at / "sweep.toml",
+               "name = \"same\"\nbase = \"small.toml\"\nseeds = [0]\nset = ['data={ type = \"zip\", path = "
+               "\"data/images.zip\", image_size = 16 }', \"log.sample_count=0\"]\n[[arms]]\nname = \"plain\"\n");
+  }
+  REQUIRE(shell("casdm sweep one/sweep.toml --no-pilot", folder.path()).status == 0);
+  const std::string plan = read_file(folder.path() / "runs/same/sweep.json");
+  const Outcome other = shell("casdm sweep two/sweep.toml --no-pilot", folder.path());
+  CHECK(other.status == 2);
+  CHECK_MESSAGE(contains(other.err, "is a run of another experiment: data.path"), other.err);
+  CHECK(read_file(folder.path() / "runs/same/sweep.json") == plan);
+}
+
 TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   const TemporaryFolder folder;
   const std::string file = (source_dir() / "configs/study/quick.toml").string();
