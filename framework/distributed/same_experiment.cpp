@@ -62,7 +62,8 @@ void require_same(World& world, const Value& experiment, const DataFingerprint& 
                                               {"networks", networks}})));
   const auto are_same = [](const std::string& a, const std::string& b) { return a == b || difference(a, b).empty(); };
   const auto times = [&](const std::string& own) {
-    return std::count_if(gathered.begin(), gathered.end(), [&](const std::string& other) { return are_same(own, other); });
+    return std::count_if(gathered.begin(), gathered.end(),
+                         [&](const std::string& other) { return are_same(own, other); });
   };
   const std::string& most =
       *std::max_element(gathered.begin(), gathered.end(),

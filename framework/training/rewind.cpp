@@ -13,6 +13,7 @@
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
+#include "framework/support/sealed_json.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/log_file.h"
@@ -22,8 +23,6 @@ namespace casdm {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr std::size_t kLargestRecord = 256 << 20;  // with its pictures
 
 /// The grids of a run: samples/<images>.png.
 std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {

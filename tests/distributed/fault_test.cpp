@@ -131,7 +131,7 @@ TEST_CASE("processes that do not do the same are told apart before anything is w
     Processes run(folder.path(), {"'" + (folder.path() / "small.toml").string() + "'" + data}, environments(2),
                   {in("one"), in("two")});
     run.wait();
-    check_failed(run, 2, {"is not that of the other processes", "data: ", " images instead of "});
+    check_failed(run, 2, {"differs from that of the other processes", "data: ", " images instead of "});
     CHECK_FALSE(fs::exists(folder.path() / "one/runs"));
   }
   SUBCASE("an experiment that one cannot read") {
