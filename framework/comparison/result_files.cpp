@@ -21,15 +21,49 @@ const std::map<std::string, std::string> kBeginnings = {{"results.csv", "arm,bas
                                                         {"results.md", "| measure | arm |"},
                                                         {"results.tex", "% Means over seeds"}};
 
+/// Beside them: the SHA-256 of each as it was written.
+constexpr const char* kSums = ".results.json";
+constexpr std::size_t kLargestSums = 1 << 16;
+
+/// Empty where there is no record, as beside files that an earlier version wrote.
+Value sums_in(const fs::path& folder) {
+  try {
+    if (fs::exists(folder / kSums)) return from_json(read_regular_file(folder / kSums, kLargestSums));
+  } catch (const Error&) {  // damaged: nothing is known
+  }
+  return {};
+}
+
+/// Whether a JSON file that begins as one of ours is one.
+bool is_comparison(const std::string& content) {
+  try {
+    const Value value = from_json(content);
+    return value.is_table() && value.find("arms") != nullptr && value.find("measures") != nullptr;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Whether the program wrote this content under this name; else why the file stays.
+std::string why_kept(const std::string& name, const std::string& content, const Value& sums) {
+  const bool is_ours = content.starts_with(kBeginnings.at(name)) && (name != "results.json" || is_comparison(content));
+  if (!is_ours) return "was not written by this program";
+  const Value* sum = sums.is_table() ? sums.find(name) : nullptr;
+  if (sum == nullptr || *sum == Value(sha256(content))) return "";
+  return "was changed since this program wrote it";
+}
+
 }  // namespace
 
 void refuse_other_results(const fs::path& folder, const std::string& command) {
+  const Value sums = sums_in(folder);
   for (const auto& [name, beginning] : kBeginnings) {
     const fs::path file = folder / name;
     std::error_code ignored;
     if (!fs::exists(fs::symlink_status(file, ignored))) continue;
-    if (fs::is_regular_file(file, ignored) && read_file(file).starts_with(beginning)) continue;
-    throw ConfigError(text(command, ": ", file.string(), " was not written by this program and is not replaced; ",
+    const std::string why = why_kept(name, fs::is_regular_file(file, ignored) ? read_file(file) : "", sums);
+    if (why.empty()) continue;
+    throw ConfigError(text(command, ": ", file.string(), " ", why, " and is not replaced; ",
                            "choose another folder, or move it away"));
   }
 }
@@ -40,10 +74,17 @@ void write_results(const fs::path& folder, const Comparison& comparison, const s
   refuse_other_results(folder, command);
   fs::create_directories(folder);
   remove_leftovers(folder);
-  write_file(folder / "results.csv", csv_of(comparison, all));
-  write_file(folder / "results.json", json_of(comparison, all));
-  write_file(folder / "results.md", markdown_of(comparison, chosen));
-  write_file(folder / "results.tex", latex_of(comparison, chosen));
+  const std::map<std::string, std::string> contents = {{"results.csv", csv_of(comparison, all)},
+                                                       {"results.json", json_of(comparison, all)},
+                                                       {"results.md", markdown_of(comparison, chosen)},
+                                                       {"results.tex", latex_of(comparison, chosen)}};
+  Value sums{Value::Table{}};
+  for (const auto& [name, content] : contents) sums.set(name, sha256(content));
+  // Without a record in between, so that one that is killed here does not make its own files strangers'.
+  std::error_code ignored;
+  fs::remove(folder / kSums, ignored);
+  for (const auto& [name, content] : contents) write_file(folder / name, content);
+  write_file(folder / kSums, to_json(sums, 2) + "\n");
 }
 
 }  // namespace casdm

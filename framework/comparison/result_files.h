@@ -8,7 +8,7 @@
 
 namespace casdm {
 
-/// Throws ConfigError when a file of `folder` that write_results writes is somebody else's.
+/// Throws ConfigError when a file of `folder` that write_results writes is somebody else's, or was changed since.
 void refuse_other_results(const std::filesystem::path& folder, const std::string& command);
 
 /// Writes results.csv and results.json with `all` measures, and results.md and results.tex with the `chosen` ones, into

@@ -11,10 +11,12 @@
 #include "framework/comparison/evaluations.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
+#include "framework/evaluation/earlier_experiments.h"
 #include "framework/reporting/histogram.h"
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
+#include "framework/training/experiment_change.h"
 
 namespace casdm {
 
@@ -23,6 +25,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
+constexpr std::size_t kMostShownChanges = 5;
+constexpr std::array kUpkeep = {"log", "checkpoint", "evaluate"};  // tables that decide nothing of the training
 
 /// Calls `use` with each line of `content`, from the last one to the first, until it returns true.
 void from_the_end(std::string_view content, const std::function<bool(std::string_view)>& use) {
@@ -92,6 +96,30 @@ std::int64_t whole_number(const Value& config, const std::string& key, std::int6
   return value->is_integer() ? value->as_integer() : read_count(*value).value;
 }
 
+/// Whether a change at a resume makes another training of what comes after it.
+bool is_of_training(const ExperimentChange& change) {
+  if (change.key == "train.total_images") return false;
+  return std::none_of(kUpkeep.begin(), kUpkeep.end(),
+                      [&](const char* table) { return change.key.starts_with(text(table, '.')); });
+}
+
+/// Warns of what the run was trained with before a resume changed it.
+void add_changes(RunRecord& run) {
+  for (const EarlierExperiment& before : earlier_experiments(run.path, run.config, run.images)) {
+    // Weights that it started from are part of its experiment.
+    if (!before.when.starts_with("until ") || before.when.find(" of ") != std::string::npos) continue;
+    std::vector<std::string> parts;
+    for (const ExperimentChange& change : changes(experiment_of(before.experiment), experiment_of(run.config))) {
+      if (is_of_training(change)) parts.push_back(to_string(change));
+    }
+    if (parts.empty()) continue;
+    const std::size_t more = parts.size() - std::min(parts.size(), kMostShownChanges);
+    parts.resize(parts.size() - more);
+    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings ", before.when, ": ",
+                                join(parts, "; "), more > 0 ? text("; and ", more, " more keys") : ""));
+  }
+}
+
 }  // namespace
 
 std::string to_string(Better better) {
@@ -116,6 +144,7 @@ RunRecord read_run_record(const fs::path& folder) {
   run.images = last.find("images")->as_integer();
   add_absent_terms(last, log_of(folder), run);
   if (const Value* seconds = last.find("seconds")) run.seconds = seconds->as_number();
+  add_changes(run);
   add_evaluations(folder, run);
   const std::array<std::pair<const char*, Better>, 3> groups = {
       {{"loss", Better::lower}, {"statistic", Better::unknown}, {"grad_norm", Better::unknown}}};

@@ -393,6 +393,24 @@ TEST_CASE("what [evaluate] wrote at the end of a training counts where no evalua
   CHECK(read_run_record("runs/a").find("eye.distance") == nullptr);
 }
 
+TEST_CASE("a run that was trained with other settings before a resume is named with them") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  const auto resumed = [&](const std::string& changed) {
+    folder.write("runs/better-s1/metrics.jsonl", text(line(500, 9, 9), "{\"resumed\":true,\"images\":500,\"changed\":{",
+                                                      changed, "}}\n", line(1000, 10.8, 0.5)));
+    return all_remarks(compare_runs(kRuns, ""));
+  };
+  const std::vector<std::string> none = resumed(R"("train.total_images":{"from":500,"to":1000})");
+  CHECK(std::none_of(none.begin(), none.end(), [](const std::string& line) { return line.starts_with("better"); }));
+  const std::vector<std::string> found =
+      resumed(R"("train.total_images":{"from":500,"to":1000},"log.every_images":{"from":5,"to":6},)"
+              R"("metrics[0].type":{"from":"l1","to":"l2"})");
+  CHECK(std::find(found.begin(), found.end(),
+                  "better: seed 1 was trained with other settings until 500 images: metrics[0].type: \"l1\" -> "
+                  "\"l2\"") != found.end());
+}
+
 TEST_CASE("a run that is not complete is named and takes no part") {
   const TemporaryFolder folder;
   make_runs(folder);
@@ -484,6 +502,17 @@ TEST_CASE("the four files say the same, and names cannot break them") {
   CHECK(guarded.find("\r\n\"'=HYPERLINK(\"\"x\"\")\",") != std::string::npos);
   CHECK(guarded.find(",'-1+1,") != std::string::npos);
   CHECK(guarded.find(",-0.5,") != std::string::npos);
+
+  folder.write("out/results.tex", read_file("out/results.tex") + "% my note\n");
+  CHECK(message_of([&] {
+          write_results("out", comparison, all, all, "compare");
+        }).find("results.tex was changed since this program wrote it and is not replaced") != std::string::npos);
+  CHECK(read_file("out/results.tex").ends_with("% my note\n"));
+  std::filesystem::remove("out/results.tex");
+  CHECK_NOTHROW(write_results("out", comparison, all, all, "compare"));
+  folder.write("coco/results.json", "{\n  \"format\": \"coco\"\n}\n");
+  CHECK(message_of([&] { write_results("coco", comparison, all, all, "compare"); }).find("was not written by this") !=
+        std::string::npos);
 
   folder.write("out/results.md", "# mine\n");
   CHECK(message_of([&] { write_results("out", comparison, all, all, "compare"); }).find("was not written by this") !=
