@@ -96,9 +96,16 @@ std::int64_t whole_number(const Value& config, const std::string& key, std::int6
   return value->is_integer() ? value->as_integer() : read_count(*value).value;
 }
 
+/// Whether a path leads to what was moved: data are compared by their content at a resume.
+bool is_moved(const ExperimentChange& change) {
+  if (!change.before.is_string() || !change.after.is_string()) return false;
+  const fs::path before(change.before.as_string()), after(change.after.as_string());
+  return before.is_absolute() && after.is_absolute() && before.filename() == after.filename();
+}
+
 /// Whether a change at a resume makes another training of what comes after it.
 bool is_of_training(const ExperimentChange& change) {
-  if (change.key == "train.total_images") return false;
+  if (change.key == "train.total_images" || is_moved(change)) return false;
   return std::none_of(kUpkeep.begin(), kUpkeep.end(),
                       [&](const char* table) { return change.key.starts_with(text(table, '.')); });
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,10 @@ Value plugins_of(const Value& experiment) {
   return used != nullptr ? *used : Value();
 }
 
-/// How the process that says `other` differs from those that say `most`.
-std::string difference(const std::string& most, const std::string& other) {
-  const Value before = from_json(most);
-  const Value after = from_json(other);
+using Difference = std::function<std::vector<std::string>(const Value& before, const Value& after)>;
+
+/// How the experiment of a process differs.
+std::vector<std::string> other_experiment(const Value& before, const Value& after) {
   std::vector<std::string> found;
   for (const char* key : {"casdm", "libtorch"}) {
     const std::string was = before.find(key)->as_string(), is = after.find(key)->as_string();
@@ -41,40 +42,56 @@ std::string difference(const std::string& most, const std::string& other) {
   for (const ExperimentChange& change : changes(experiment, own)) found.push_back(to_string(change));
   const Value were = plugins_of(experiment), are = plugins_of(own);
   if (were != are) found.push_back(text("plugins: ", to_json(were), " -> ", to_json(are)));
+  return found;
+}
+
+/// How what a process has found differs: its data, and the networks of metrics.
+std::vector<std::string> other_inputs(const Value& before, const Value& after) {
+  std::vector<std::string> found;
   const std::string data = difference(fingerprint_from(*before.find("data")), fingerprint_from(*after.find("data")));
   if (!data.empty()) found.push_back("data: " + data.substr(data.find(": ") + 2));
   const std::string networks = difference_of_networks(*before.find("networks"), *after.find("networks"));
   if (!networks.empty()) found.push_back("other weights of " + networks);
-  const std::size_t count = found.size();
-  if (found.empty()) return "";
-  found.resize(std::min(count, kMostNamed));
-  return text("\n  ", join(found, "\n  "), count > kMostNamed ? "\n  ..." : "");
+  return found;
 }
 
-}  // namespace
-
-void require_same(World& world, const Value& experiment, const DataFingerprint& data, const Value& networks) {
-  const std::vector<std::string> gathered =
-      world.gather(to_json(Value(Value::Table{{"casdm", std::string(CASDM_SDK_VERSION)},
-                                              {"libtorch", std::string(TORCH_VERSION)},
-                                              {"experiment", experiment},
-                                              {"data", to_value(data)},
-                                              {"networks", networks}})));
-  const auto are_same = [](const std::string& a, const std::string& b) { return a == b || difference(a, b).empty(); };
-  const auto times = [&](const std::string& own) {
+/// Throws WorldConfigError that names the processes whose `own` differs from that of the most.
+void require_same(World& world, const char* what, const Value& own, const Difference& differences) {
+  const std::vector<std::string> gathered = world.gather(to_json(own));
+  const auto between = [&](const std::string& a, const std::string& b) {
+    return a == b ? std::vector<std::string>() : differences(from_json(a), from_json(b));
+  };
+  const auto times = [&](const std::string& one) {
     return std::count_if(gathered.begin(), gathered.end(),
-                         [&](const std::string& other) { return are_same(own, other); });
+                         [&](const std::string& other) { return between(one, other).empty(); });
   };
   const std::string& most =
       *std::max_element(gathered.begin(), gathered.end(),
                         [&](const std::string& a, const std::string& b) { return times(a) < times(b); });
   std::string differing;
   for (std::size_t i = 0; i < gathered.size(); ++i) {
-    if (are_same(most, gathered[i])) continue;
-    differing += text(differing.empty() ? "" : "\n", "the experiment", world.whose(static_cast<int>(i)),
-                      ", differs from that of the other processes:", difference(most, gathered[i]));
+    std::vector<std::string> found = between(most, gathered[i]);
+    if (found.empty()) continue;
+    const std::size_t count = found.size();
+    found.resize(std::min(count, kMostNamed));
+    differing += text(differing.empty() ? "" : "\n", what, world.whose(static_cast<int>(i)),
+                      ", differs from that of the other processes:\n  ", join(found, "\n  "),
+                      count > kMostNamed ? "\n  ..." : "");
   }
   if (!differing.empty()) throw WorldConfigError(differing);
+}
+
+}  // namespace
+
+void require_same(World& world, const Value& experiment) {
+  const Value own(Value::Table{
+      {"casdm", std::string(CASDM_SDK_VERSION)}, {"libtorch", std::string(TORCH_VERSION)}, {"experiment", experiment}});
+  require_same(world, "the experiment", own, other_experiment);
+}
+
+void require_same(World& world, const DataFingerprint& data, const Value& networks) {
+  require_same(world, "what is read", Value(Value::Table{{"data", to_value(data)}, {"networks", networks}}),
+               other_inputs);
 }
 
 void require_own_device(World& world, c10::Device device) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/composition/model.h"
 #include "framework/evaluation/earlier_experiments.h"
 #include "framework/evaluation/judges.h"
 

@@ -8,6 +8,7 @@
 #include "backbones/networks.h"
 #include "casdm/error.h"
 #include "casdm/parameter_maker.h"
+#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "casdm/weight_layout.h"
 #include "framework/config/document.h"
@@ -120,9 +121,10 @@ TEST_CASE("EDM2's network takes other sizes, and sees time, class and position")
 
 TEST_CASE("EDM2's layout finds the network by names and shapes, and records what they do not show") {
   const auto layout = make<WeightLayout>("edm2", "", {});
-  for (const char* options : {"channels = 16\nchannel_mult = [1, 2]\nattention_resolutions = [16]\n",
-                              "channels = 49\nchannel_mult = [1.0, 0.02040816326530612]\n"
-                              "attention_resolutions = []\nnum_head_channels = 1\nnum_res_blocks = 3\n"}) {
+  for (const char* options :
+       {"channels = 16\nchannel_mult = [1, 2]\nattention_resolutions = [16]\nnum_head_channels = 16\n",
+        "channels = 49\nchannel_mult = [1.0, 0.02040816326530612]\n"
+        "attention_resolutions = []\nnum_head_channels = 1\nnum_res_blocks = 3\n"}) {
     CAPTURE(options);
     const std::string toml = text("type = \"edm2_unet\"\nconcat_balance = 0.25\n", options);
     const Value table = component(Backbone::kind, toml).table;

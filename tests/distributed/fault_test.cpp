@@ -128,11 +128,12 @@ TEST_CASE("processes that do not do the same are told apart before anything is w
                 .status == 0);
     const std::string data = " --set 'data={type=\"zip\",path=\"/proc/self/cwd/images.zip\",image_size=16}'";
     const auto in = [&](const char* name) { return text("env -C '", (folder.path() / name).string(), "' "); };
-    Processes run(folder.path(), {"'" + (folder.path() / "small.toml").string() + "'" + data}, environments(2),
+    Processes run(folder.path(), {text("'", (folder.path() / "small.toml").string(), "'", data)}, environments(2),
                   {in("one"), in("two")});
     run.wait();
-    check_failed(run, 2, {"differs from that of the other processes", "data: ", " images instead of "});
-    CHECK_FALSE(fs::exists(folder.path() / "one/runs"));
+    check_failed(run, 2, {"what is read, of rank 1 on ", "differs from that of the other processes"});
+    CHECK_MESSAGE(contains(run.output(), " images instead of "), run.output());
+    CHECK_FALSE(fs::exists(folder.path() / "one/runs/run"));
   }
   SUBCASE("an experiment that one cannot read") {
     Processes run(folder.path(), {"small.toml", "none.toml"}, environments(2));
