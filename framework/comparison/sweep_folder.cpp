@@ -29,7 +29,7 @@ namespace {
 
 constexpr const char* kPlan = "sweep.json";
 constexpr const char* kFile = "file";
-constexpr const char* kFolder = "folder";
+constexpr const char* kFolder = "lies_in";
 constexpr const char* kEarlierFiles = "earlier_files";
 constexpr std::int64_t kFormat = 1;
 constexpr std::size_t kMostShownChanges = 5;
