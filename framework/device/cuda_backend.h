@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "casdm/gpu/block_kernel.h"
+#include "casdm/block_kernel.h"
 #include "casdm/on_device.h"
 
 extern "C" {

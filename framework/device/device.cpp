@@ -11,8 +11,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "casdm/block_kernel.h"
 #include "casdm/error.h"
-#include "casdm/gpu/block_kernel.h"
 #include "casdm/text.h"
 #include "framework/device/cuda_backend.h"
 #include "framework/distributed/process_place.h"

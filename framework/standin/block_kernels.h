@@ -1,6 +1,6 @@
 #pragma once
 
-#include "casdm/gpu/block_kernel.h"
+#include "casdm/block_kernel.h"
 
 namespace casdm::standin {
 

@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "casdm/block_kernel.h"
 #include "casdm/error.h"
-#include "casdm/gpu/block_kernel.h"
 #include "casdm/parallel.h"
 #include "norm_device.h"
 #include "norm_kernels.h"

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "casdm/gpu/block_kernel.h"
+#include "casdm/block_kernel.h"
 #include "casdm/text.h"
 #include "norm_kernels.h"
 

@@ -1,4 +1,4 @@
-#include "casdm/gpu/block_kernel.h"
+#include "casdm/block_kernel.h"
 
 #include <atomic>
 #include <limits>
@@ -52,7 +52,7 @@ void launch(const BlockKernel& kernel, const BlockLaunch& launch) {
   if (!fits) {
     throw Error(text("the kernel ", kernel.name, " was given ", launch.tensors.size(), " tensors, ",
                      launch.numbers.size(), " numbers, ", launch.blocks, " blocks of ", launch.threads, " threads and ",
-                     launch.shared, " floats in common: one of them is beyond what casdm/gpu/block_kernel.h allows"));
+                     launch.shared, " floats in common: one of them is beyond what casdm/block_kernel.h allows"));
   }
   if (launch.blocks > 0) block_launcher.load()(kernel, launch);
 }

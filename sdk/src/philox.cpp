@@ -10,8 +10,8 @@
 #include <limits>
 #include <mutex>
 
+#include "casdm/block_kernel.h"
 #include "casdm/error.h"
-#include "casdm/gpu/block_kernel.h"
 #include "casdm/on_device.h"
 #include "casdm/parallel.h"
 #include "casdm/text.h"
