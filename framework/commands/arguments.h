@@ -10,17 +10,17 @@
 
 namespace casdm {
 
-/// One subcommand's words: `visible` options are listed by --help, `positional` names are filled in
-/// order by the words that are no options.
+/// One subcommand's arguments: --help lists the `visible` options; arguments that are not options fill the
+/// `positional` names in order.
 struct ArgumentRules {
   std::string command;  ///< "config", for messages
   std::string usage;    ///< what --help prints above the options
   boost::program_options::options_description visible{"options"};
   std::vector<std::string> positional;
-  bool takes_many = false;  ///< the last positional name takes all words that are left
+  bool takes_many = false;  ///< the last positional name takes all remaining arguments
 };
 
-/// The parsed words, or nothing after --help was printed to stdout. Abbreviated options are not
+/// The parsed arguments, or nothing after --help was printed to stdout. Abbreviated options are not
 /// taken. Throws ConfigError on wrong use, with a pointer to --help.
 std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRules rules,
                                                                      const std::vector<std::string>& arguments);
@@ -30,24 +30,24 @@ std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRul
 bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments);
 
 /// The value of the option `--name` that takes a whole number, for `add_options`. It is left out of `target` while the
-/// option is not given; a word that is not a whole number, and one outside of [least, most], is refused with what is
-/// allowed.
+/// option is not given; an argument that is not a whole number in [least, most] is refused with a message that says
+/// what is allowed.
 boost::program_options::typed_value<std::string>* whole_number(
     const std::string& name, std::optional<std::int64_t>& target, std::int64_t least,
     std::int64_t most = std::numeric_limits<std::int64_t>::max());
 
-/// The same of an option that takes a finite number above `above`, such as 0.08.
+/// The same for an option that takes a finite number above `above`, such as 0.08.
 boost::program_options::typed_value<std::string>* real_number(const std::string& name, std::optional<double>& target,
                                                               double above);
 
-/// The words of a positional or repeated string option; empty when absent.
+/// The values of a positional or repeated string option; empty when absent.
 std::vector<std::string> values(const boost::program_options::variables_map& parsed, const std::string& name);
 
-/// The positional "verb". Throws ConfigError when it is none of `verbs`.
+/// The positional "verb". Throws ConfigError when it is not one of `verbs`.
 std::string chosen_verb(const boost::program_options::variables_map& parsed, const std::string& command,
                         const std::vector<std::string>& verbs);
 
-/// The one word of an option. Throws ConfigError when it was left out.
+/// The value of an option. Throws ConfigError when it was left out.
 std::string word(const boost::program_options::variables_map& parsed, const std::string& name,
                  const std::string& command);
 

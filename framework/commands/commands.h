@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// Each command takes the words after its name and returns the exit status. They throw
+/// Each command takes the arguments after its name and returns the exit status. They throw
 /// ConfigError for wrong use (exit 2) and other exceptions for failures (exit 1); `main` prints both.
 int config_command(const std::vector<std::string>& arguments);
 int plugins_command(const std::vector<std::string>& arguments);

@@ -15,7 +15,7 @@ struct PluginNames {
 };
 
 /// `kind` may be an interface's kind or a short form of it: metric, head, noise.
-/// Throws ConfigError when there is no such kind, or when `name` is no snake_case identifier that
+/// Throws ConfigError when there is no such kind, or when `name` is not a snake_case identifier that
 /// can name a C++ class and a CMake target.
 PluginNames plugin_names(std::string_view kind, std::string_view name);
 
@@ -28,7 +28,7 @@ std::string filled_in(std::string text, const PluginNames& names);
 void write_plugin_tree(const std::filesystem::path& templates, const PluginNames& names,
                        const std::filesystem::path& folder);
 
-/// `casdm plugins new`: takes the words after `new`, returns the exit status.
+/// `casdm plugins new`: takes the arguments after `new`, returns the exit status.
 int plugins_new_command(const std::vector<std::string>& arguments);
 
 }  // namespace casdm

@@ -64,7 +64,7 @@ std::filesystem::path log_of(const Sweep& sweep, const SweepCell& cell);
 /// Records that a cell failed, or, where `problem` is empty, that it is complete. Throws Error.
 void note_end(const Sweep& sweep, const SweepCell& cell, const std::string& problem);
 
-/// What the runs of a sweep say so far. Throws ConfigError when `folder` is none of a sweep, Error when sweep.json
+/// What the runs of a sweep say so far. Throws ConfigError when `folder` is not that of a sweep, Error when sweep.json
 /// cannot be read.
 Comparison read_sweep(const std::filesystem::path& folder);
 

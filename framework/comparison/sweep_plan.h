@@ -27,7 +27,7 @@ struct SweepPlan {
 /// @param pilot  of a cell; called for each arm with a run to do
 SweepPlan plan_of(const Sweep& sweep, const std::function<Pilot(const SweepCell&)>& pilot);
 
-/// For people: one line an arm, and what all of it takes.
+/// For people: one line per arm, and what all of it takes.
 std::string text_of(const Sweep& sweep, const SweepPlan& plan, std::int64_t jobs);
 
 }  // namespace casdm

@@ -26,11 +26,11 @@ struct TableRows {
 };
 TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// The table in words, a line for each arm beside its baseline: in which measures it is better or worse, by how much
+/// The table as text, a line for each arm beside its baseline: in which measures it is better or worse, by how much
 /// and how sure, and in which the two are not told apart. Of measures with a direction.
 std::vector<std::string> findings(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// For a terminal: the table, the same in words, how the arms differ, remarks.
+/// For a terminal: the table, the same as text, how the arms differ, remarks.
 std::string text_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
 /// The same as Markdown, and the table alone as a LaTeX `tabular` that needs no package; the best in bold.

@@ -28,7 +28,7 @@ class KeptBuffers {
   /// None.
   KeptBuffers() = default;
 
-  /// Throws PluginError when the buffers are none that a checkpoint can keep.
+  /// Throws PluginError when a checkpoint cannot keep the buffers.
   explicit KeptBuffers(Component<K> component) : component_(std::move(component)) {
     const NamedTensors buffers = component_.call(&K::buffers);
     const std::string fault = fault_of_handles(buffers, component_.call(&K::buffers));

@@ -140,7 +140,7 @@ constexpr auto choices_of(Grouping) {
   return choices<Grouping>({{module, "module"}, {joint, "joint"}});
 }
 
-/// [optimizer]: an optimizer component, of which each module of the head has one of its own, and its learning rate. A
+/// [optimizer]: an optimizer component, of which each module of the head has its own, and its learning rate. A
 /// table [optimizer.MODULE] changes some of the keys for one module.
 struct OptimizerOptions {
   ComponentConfig component;

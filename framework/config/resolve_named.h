@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// `resolve` for a document that is no experiment, and is called `whole` in messages: "a sweep".
+/// `resolve` for a document that is not an experiment, and is called `whole` in messages: "a sweep".
 Value resolve_named(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
                     const std::string& whole);
 

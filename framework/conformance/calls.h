@@ -15,7 +15,7 @@ namespace casdm::conformance {
 /// Receives one call into the component, by the name of its method; `work` makes it, once.
 using CallRunner = std::function<void(const char* name, const std::function<void()>& work)>;
 
-/// A Spec on a page of its own, which is closed with it.
+/// A Spec on its own page, which is closed with it.
 template <class Spec>
 class Vanishing {
  public:

@@ -37,7 +37,7 @@ class NotTested : public Error {
 /// Where the tests of `--device` compute.
 struct TestDevice {
   c10::Device device;
-  /// Where the host waits for the device in `work`, in words; empty: nowhere. Null: nobody counts.
+  /// Where the host waits for the device in `work`; empty: nowhere. Null: nobody counts.
   std::string (*waits_in)(const std::function<void()>& work) = nullptr;
 };
 

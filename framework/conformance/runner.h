@@ -27,7 +27,7 @@ struct Result {
   bool is_good() const { return outcome == "passed" || outcome == "skipped"; }
 };
 
-/// Runs every test that applies to every component of a library, each in a process of its own, so
+/// Runs every test that applies to every component of a library, each in its own process, so
 /// that a crash or a hang ends that test alone. Nothing of the plugin is loaded into this process.
 /// Throws PluginError when the library cannot be examined at all (no note, another stamp).
 std::vector<Result> run(const RunOptions& options, void (*on_result)(const Result&) = nullptr);

@@ -37,7 +37,7 @@ Suite suite(std::vector<Test> tests, void (*call)(Caller&),
   return suite;
 }
 
-/// Each in a file of its own.
+/// Each in its own file.
 Suite augmentation_suite();
 Suite backbone_suite();
 Suite dataset_suite();

@@ -15,7 +15,7 @@ namespace casdm {
 /// shape has.
 std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& example);
 
-/// The extras of `count` images of the data set from image `first` on, beginning anew after the last:
+/// The extras of `count` images of the data set from image `first` on, starting again after the last:
 /// each [count, ...], float32 or int64.
 std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t first, std::int64_t count);
 

@@ -21,7 +21,7 @@ class ReadingRecord {
   /// Image `index`, called `name`, is left out because of `message`, which may begin with the name.
   void leave_out(std::int64_t index, const std::string& name, const std::string& message);
 
-  /// @param words  the same for the same reason, after "N of M images": "have an orientation that is not applied"
+  /// @param message  the same for the same reason, after "N of M images": "have an orientation that is not applied"
   void remark(std::int64_t index, const std::string& message);
 
   /// A line for each image that was left out since the last call.

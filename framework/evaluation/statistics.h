@@ -25,7 +25,7 @@ bool is_statistics_file(const std::filesystem::path& path);
 
 /// Reads mean and covariance of guided-diffusion's reference batches (NPZ: mu, sigma, mu_s, sigma_s, arr_0), of EDM's
 /// (NPZ: mu, sigma; or a pickled dict of them, or of dicts of them). Executes nothing.
-/// Throws Error that names the file when it is truncated, damaged, holds anything but numbers, or its numbers are no
+/// Throws Error that names the file when it is truncated, damaged, holds anything but numbers, or its numbers are not
 /// mean and covariance: not finite, of shapes that do not fit, not symmetric, a negative variance.
 Statistics read_statistics(const std::filesystem::path& path);
 

@@ -5,7 +5,7 @@
 
 namespace casdm {
 
-/// How a piece of work ended that ran in a process of its own.
+/// How a piece of work ended that ran in its own process.
 struct ChildResult {
   enum class End {
     returned,   ///< by itself, with `status`

@@ -57,7 +57,7 @@ enum class NoteDetail { summary, options };
 class PluginCatalog final : public ComponentCatalog {
  public:
   /// Reads the notes of everything in the search places. A bad file is kept with its problem and
-  /// never stops the others: one that is no regular file, that someone else than root and the user
+  /// never stops the others: one that is not a regular file, that someone else than root and the user
   /// could change, whose note is missing or damaged, whose stamp is another host's. Two libraries
   /// with one id are both refused; one library that is found twice counts once.
   static PluginCatalog discover(const SearchPaths& search, NoteDetail detail = NoteDetail::options);

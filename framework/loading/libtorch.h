@@ -16,5 +16,5 @@ LoadedLibTorch loaded_libtorch();
 }  // namespace casdm
 
 /// Called by the program before any command of libcasdm_framework.so: what is wrong with the LibTorch that was loaded
-/// with it, in words that stay; null when its major.minor is the one this casdm was built with.
+/// with it, in a string that stays valid; null when its major.minor is the one this casdm was built with.
 extern "C" const char* casdm_libtorch_difference();

@@ -11,7 +11,7 @@ namespace casdm {
 /// "file:line:column: key: plugin/component: ", as much of it as is known.
 std::string error_prefix(const ComponentConfig& component);
 
-/// In a `catch (...)`: the type of what was thrown, "an int" or "a 'their::Oops'", which is no std::exception.
+/// In a `catch (...)`: the type of what was thrown, "an int" or "a 'their::Oops'", which is not a std::exception.
 std::string current_exception_type();
 
 /// While it lives, errors of the plugins that this thread calls say when it happened: "step 12, t 3 to 977".

@@ -45,7 +45,7 @@ class PluginHost final : public ComponentFactory {
   /// The plugins loaded so far.
   std::vector<UsedPlugin> used() const;
 
-  /// Loads the library in a process of its own. Throws PluginError when `lock` does not allow it, when it cannot be
+  /// Loads the library in its own process. Throws PluginError when `lock` does not allow it, when it cannot be
   /// loaded, crashes or hangs.
   static void try_loading(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock);
 

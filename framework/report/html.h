@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// `words` as HTML shows them, in text and in attributes in double quotes; what could steer a terminal or turn the
+/// `content` as HTML shows them, in text and in attributes in double quotes; what could steer a terminal or turn the
 /// direction of writing is escaped as `printable` does. Whatever comes from a file or a name goes through this.
 std::string html(std::string_view content);
 
@@ -21,7 +21,7 @@ struct HtmlTable {
   std::vector<std::vector<std::string>> rows;
 };
 
-/// Within a box of its own that scrolls to the side where it is wider than the page.
+/// Within its own box that scrolls to the side where it is wider than the page.
 std::string to_html(const HtmlTable& table);
 
 /// A whole page that needs nothing but itself: its style, its script, and a policy that lets a browser load and run

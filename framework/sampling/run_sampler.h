@@ -15,7 +15,7 @@ namespace casdm {
 struct SamplingRequest {
   std::string command;                ///< "sample", for messages
   std::string weights = "ema";        ///< see Checkpoint::load_weights
-  std::optional<std::string> device;  ///< the words of options that are short for a key
+  std::optional<std::string> device;  ///< the arguments of options that are short for a key
   std::optional<std::string> sampler;
   std::optional<std::string> steps;
   std::optional<std::string> eta;
@@ -46,7 +46,7 @@ GenerateOptions generate_options(const Experiment& experiment, c10::Device devic
 Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SamplingRequest& request,
                       c10::Device device);
 
-/// The label of the image of an index; empty: the run has none. Throws ConfigError when `request.label` is no class.
+/// The label of the image of an index; empty: the run has none. Throws ConfigError when `request.label` is not a class.
 std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const SamplingRequest& request);
 
 /// All that decides what the images are, but how many.

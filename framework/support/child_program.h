@@ -18,7 +18,7 @@ class ChildProgram {
  public:
   /// Starts it. What it writes, to stdout and stderr, goes to the end of `log` and, in its last part, into `output()`:
   /// a full disk costs the log alone.
-  /// @param words  the program and its arguments
+  /// @param command  the program and its arguments
   /// @param environment  variables set beside those of this process
   /// Throws Error when it cannot be started.
   ChildProgram(const std::vector<std::string>& command, const std::filesystem::path& log,
@@ -39,7 +39,7 @@ class ChildProgram {
   /// Its exit status, once it has ended; -1 when a signal ended it.
   int status() const { return status_; }
 
-  /// Why it failed, in its own words: its last message ("casdm: ..."), or how it was ended; empty when its status is 0.
+  /// Why it failed: its last message ("casdm: ..."), or how it was ended; empty when its status is 0.
   std::string problem() const;
 
   /// Its last message, "casdm: ..." without these words; empty: there was none.

@@ -23,7 +23,7 @@ struct CheckpointContent {
   /// (of the data set, 0: unconditional). Infinite and undefined numbers are kept.
   Value numbers;
   /// By the name of their file: "weights", "ema", "ema-NAME" for the averages, as "<module>.<name>"; and whatever
-  /// else the training needs to go on. A name is letters, digits, '-', '_' and '.'.
+  /// else the training needs to continue. A name is letters, digits, '-', '_' and '.'.
   std::map<std::string, NamedTensors> tensors;
   Value config;  ///< the resolved experiment
   std::vector<UsedPlugin> plugins;
@@ -52,7 +52,7 @@ class Checkpoint {
 
   /// Removes all but the newest `keep_last` of the run; never `saved`, the best one, nor one that somebody reads. What
   /// could not be removed, in whole or in part, is removed by a later call.
-  /// @param warn  told of each that cannot be removed
+  /// @param warn  called for each that cannot be removed
   static void remove_old(const RunFolder& run, const std::filesystem::path& saved, std::int64_t keep_last,
                          const std::function<void(const std::string&)>& warn);
 

@@ -34,7 +34,7 @@ class LossScaler {
   Value state() const;
 
   /// Takes over such a state. One for all becomes one of each module, and the smallest of all one for all, since
-  /// optimizer.grouping may change at a resume; so may the precision, and scales then start anew. Throws Error when a
+  /// optimizer.grouping may change at a resume; so may the precision, and scales then start again. Throws Error when a
   /// module's is missing or no scale.
   void restore(const Value& state);
 

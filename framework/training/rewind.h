@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// Makes the folder of a run what it was when `images` images were seen, before the training goes on from there: no
+/// Makes the folder of a run what it was when `images` images were seen, before the training continues from there: no
 /// checkpoint, snapshot, grid or log line of later stays in its place.
 ///
 /// What the run will write again bit for bit is removed. Anything else is moved to RUN/set-aside-<n>: log, grids and
@@ -15,7 +15,7 @@ namespace casdm {
 ///
 /// After a kill at any moment the newest checkpoint is the one that it was before, or that of `images`, and nothing is
 /// lost. Throws Error.
-/// @param repeats  the training goes on as it did: the experiment is the same
+/// @param repeats  the training continues as it did: the experiment is the same
 void rewind(const RunFolder& run, std::int64_t images, bool repeats);
 
 }  // namespace casdm

@@ -139,10 +139,10 @@ void RunRecords::say(const std::string& line) {
 }
 
 void RunRecords::fail(const NotFinite& failure) const {
-  if (!upkeep_) throw ProcessLost(failure.what(), /*is_told=*/true);  // the first has found the same
+  if (!upkeep_) throw ProcessLost(failure.what(), /*is_reported=*/true);  // the first has found the same
   const std::string message =
       text(failure.what(), "; ", upkeep_->last_good(), ". ", advice(parts_.options, parts_.state.step()));
-  if (parts_.world.size() > 1) throw ProcessLost(message, /*is_told=*/false);  // which says whose image it was
+  if (parts_.world.size() > 1) throw ProcessLost(message, /*is_reported=*/false);  // which says whose image it was
   throw NotFinite(message);
 }
 

@@ -41,7 +41,7 @@ class TrainingEvaluation {
   const Value& scores() const { return scores_; }
 
   /// The images of the best state so far, by the log; -1: there is none. Scores that were measured otherwise (other
-  /// judges, number, seed or reference, or samples drawn otherwise) do not compare: the best begins anew, and the one
+  /// judges, number, seed or reference, or samples drawn otherwise) do not compare: the best starts again, and the one
   /// before stays until then.
   std::int64_t best_images() const { return best_images_; }
 

@@ -35,10 +35,10 @@ struct ImageDraw {
   }
 };
 
-/// The draw of an image: a function of its seed and the options, each transformation with a stream of its own.
+/// The draw of an image: a function of its seed and the options, each transformation with its own stream.
 ImageDraw draw_image(const EdmAugmentationOptions& options, std::uint64_t seed, std::int64_t image_size);
 
-/// What the networks are told of `draw`: for each transformation that the options allow, in their order, one number, or
+/// What the networks get of `draw`: for each transformation that the options allow, in their order, one number, or
 /// two for those of a plane (x and y; cos - 1 and sin of an angle). 0 where nothing was done.
 std::vector<double> labels_of(const EdmAugmentationOptions& options, const ImageDraw& draw, std::int64_t image_size);
 

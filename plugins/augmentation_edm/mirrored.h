@@ -6,8 +6,8 @@
 
 namespace casdm::augmentation_edm {
 
-/// The pixel of an axis of `size` pixels that is seen at `index`, any integer, when the image goes on in mirror images
-/// that share their border pixels.
+/// The pixel of an axis of `size` pixels that is seen at `index`, any integer, when the image continues in mirror
+/// images that share their border pixels.
 inline std::int64_t mirrored(std::int64_t index, std::int64_t size) {
   const std::int64_t period = std::max<std::int64_t>(1, 2 * size - 2);
   const std::int64_t folded = (index % period + period) % period;

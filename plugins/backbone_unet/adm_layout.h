@@ -65,8 +65,8 @@ struct AdmParameter {
 /// All parameters of a network of this layout.
 std::vector<AdmParameter> parameters_of(const AdmLayout& layout);
 
-/// The layout of `state`, or nothing when it is of no such network. A state that has the layout's first names but not
-/// exactly all of its parameters gets nothing too, and `why` says what differs.
+/// The layout of `state`, or nothing when it does not belong to such a network. A state that has the layout's first
+/// names but not exactly all of its parameters gets nothing too, and `why` says what differs.
 std::optional<AdmLayout> recognise_adm(const NamedTensors& state, std::string& why);
 
 /// The layout as options of UNetBackbone.

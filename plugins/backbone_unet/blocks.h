@@ -14,7 +14,7 @@
 
 namespace casdm::unet {
 
-/// What blocks are told besides the image.
+/// What blocks are given besides the image.
 struct BlockInput {
   Tensor embedding;  ///< silu of the embedded time (and class), [B, 4 channels]
   Dropout dropout;

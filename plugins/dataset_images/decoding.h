@@ -10,7 +10,7 @@
 
 /// What the decoders share. They take an image row by row and prepare it on the way (prepare_image.h),
 /// so beside the file and the result they need a few rows, whatever the size of the image; files whose rows do not
-/// come one after another need all of it at once, and have a limit of their own.
+/// come one after another need all of it at once, and have their own limit.
 namespace casdm::dataset_images {
 
 using Bytes = std::span<const std::uint8_t>;

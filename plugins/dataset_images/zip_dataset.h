@@ -37,7 +37,7 @@ class ZipDataset : public Dataset {
  public:
   using Options = ZipOptions;
 
-  /// Throws ConfigError when there is no such file, Error when it is no zip archive, holds no image or two of one
+  /// Throws ConfigError when there is no such file, Error when it is not a zip archive, holds no image or two of one
   /// name, or its labels do not fit its images.
   ZipDataset(const ZipOptions& options, const Spec& spec);
 

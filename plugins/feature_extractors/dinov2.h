@@ -27,7 +27,7 @@ class Dinov2 : public NetworkOf<FeatureExtractor> {
  public:
   using Options = Dinov2Options;
 
-  /// Throws ConfigError for images that are neither RGB nor grey or a size that is no multiple of 14, Error when the
+  /// Throws ConfigError for images that are neither RGB nor grey or a size that is not a multiple of 14, Error when the
   /// weights are missing or another network's.
   Dinov2(const Options& options, const Spec& spec);
   ExtractorInfo info() const override;

@@ -46,7 +46,7 @@ class FeatureAlignment {
   NamedModule module() const { return {"projector", projector_}; }
   const std::string& tap() const { return tap_.name; }
 
-  /// Whether the alignment still goes on.
+  /// Whether the alignment still continues.
   bool is_active(std::int64_t images_seen) const {
     return options_.until_images == 0 || images_seen < options_.until_images;
   }

@@ -24,7 +24,7 @@ struct SumOptions {
   static void describe(Schema<SumOptions>& s);
 };
 
-/// A metric whose parts are told the noise level, the labels and the step as if they stood alone.
+/// A metric whose parts get the noise level, the labels and the step as if they stood alone.
 class ContextMetric : public MetricLoss {
  public:
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) final {

@@ -16,7 +16,7 @@ struct FlowPathOptions {
 /// Rectified flow (Liu et al. 2023): x_t = (1 - s) x0 + s eps with s = shift t / (1 + (shift - 1) t), t in [0, 1].
 ///
 /// A shift of sqrt(m / n) gives images of m pixels, in training and in sampling alike, the signal-to-noise ratios at
-/// which images of n pixels are as hard to make out (Esser et al. 2024, section 5.3.2, equation 23). Networks are told
+/// which images of n pixels are as hard to make out (Esser et al. 2024, section 5.3.2, equation 23). Networks get
 /// 1000 s. At t_max = 1 no signal is left: heads that predict the noise need a smaller one.
 class FlowPath : public NoiseScheduler {
  public:

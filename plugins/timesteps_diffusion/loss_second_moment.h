@@ -36,7 +36,7 @@ class LossSecondMomentTimesteps : public NetworkOf<TimestepSampler> {
 
   TimestepDraw draw(const std::vector<double>& u) const override;
 
-  /// Throws ConfigError when a term of `terms` is none of the objective.
+  /// Throws ConfigError when a term of `terms` is not in the objective.
   void observe(const Tensor& t, const std::vector<LossTerm>& terms) override;
 
  private:

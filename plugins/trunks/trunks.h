@@ -10,7 +10,7 @@ namespace casdm::trunks {
 /// its state names: "slice2.5.weight".
 struct Layer {
   enum class Kind {
-    convolution,   ///< with bias and zero padding; the ReLU is a layer of its own
+    convolution,   ///< with bias and zero padding; the ReLU is its own layer
     relu,          ///< its output ends a slice or feeds the next layer
     max_pool,      ///< no padding
     average_pool,  ///< no padding

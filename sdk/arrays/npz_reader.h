@@ -34,7 +34,7 @@ std::string shown(const NpyHeader& header);
 
 /// Reads the header at the start of an .npy file: `bytes` must hold all of it.
 /// @param size  is set to the header's length
-/// Throws Error (without a file's name) when it is none.
+/// Throws Error (without a file's name) when it is not one.
 NpyHeader parse_npy_header(const std::string& bytes, std::size_t& size);
 
 /// A NumPy .npz, stored or compressed, for reading. Never executes anything: arrays of objects, which NumPy pickles,
@@ -52,7 +52,7 @@ class NpzReader {
   /// Refuses sizes that the file has no room for.
   NpyHeader header(const std::string& name) const;
 
-  /// The text of a member that is no array; nothing: there is none of that name.
+  /// The text of a member that is not an array; nothing: there is none of that name.
   std::optional<std::string> text_of(const std::string& member) const;
 
   /// A whole array of floating-point numbers, as float64 in C order.

@@ -21,7 +21,7 @@ struct Augmented {
 
 /// A random change of training images, before noise is added.
 ///
-/// With labels, the networks are told what was done (Condition::augment) and are asked for zeros in sampling, so
+/// With labels, the networks are given what was done (Condition::augment), and zeros in sampling, so
 /// that the change does not leak into the samples (Karras et al. 2022, appendix F.2).
 /// One thread calls it at a time, without gradient.
 class Augmentation {
@@ -36,7 +36,7 @@ class Augmentation {
 
   virtual ~Augmentation();
 
-  /// Numbers per image that say what was done; 0: the networks are not told.
+  /// Numbers per image that say what was done; 0: the networks are not given any.
   virtual std::int64_t label_size() const = 0;
 
   /// @param images  [B, C, H, W] in [-1, 1]

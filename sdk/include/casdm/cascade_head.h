@@ -15,7 +15,7 @@
 
 namespace casdm CASDM_API {
 
-/// One batch, each image at a time of its own, noised by the host.
+/// One batch, each image at its own time, noised by the host.
 struct TrainingBatch {
   Tensor x0;                     ///< clean images in [-1, 1], [B, C, H, W]
   Tensor eps;                    ///< the noise that was added
@@ -25,7 +25,7 @@ struct TrainingBatch {
   Tensor target;                 ///< what metrics compare with: x0, unless the head puts something else here
   Condition condition;           ///< of the images, without dropout
   std::vector<std::uint64_t>
-      seeds;              ///< one per image, from its position in the run: for dropout and what else the head draws
+      seeds;              ///< one per image, from its position in the run: for dropout and anything else the head draws
   std::int64_t step = 0;  ///< of the run, from 1
   std::int64_t images_seen = 0;   ///< by the run before this batch
   std::int64_t total_images = 0;  ///< that the run will see
@@ -70,7 +70,7 @@ struct NamedModule {
 ///
 /// The head owns the gradient routing: it detaches what must not receive gradients. The host adds
 /// up weight * mean(value) over the terms, runs backward once, and gives each module its own
-/// optimiser, gradient clip and EMA. A new architecture is a new head, never a change of the host.
+/// optimiser, gradient clip and EMA. A new architecture is a new head, never a change to the host.
 /// casdm/head_network.h helps with the networks.
 class CascadeHead {
  public:

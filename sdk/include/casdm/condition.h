@@ -23,14 +23,14 @@ struct ExtraInfo {
   bool is_integer = false;               ///< int64, for tokens and indices; else float32
 };
 
-/// What a network can be told besides the image and the time. It travels whole from the data set to every backbone.
+/// What a network can be given besides the image and the time. It travels whole from the data set to every backbone.
 struct ConditionInfo {
   std::int64_t num_classes = 0;   ///< 0: no labels; else labels are in 0..num_classes-1, the null label included
   std::int64_t augment_size = 0;  ///< numbers per image in Condition::augment; 0: none
   std::vector<ExtraInfo> extras = {};
 };
 
-/// What a network is told besides the image and the time.
+/// What a network is given besides the image and the time.
 struct Condition {
   /// Class labels, int64 [B], on the images' device; undefined for unconditional networks.
   Tensor labels = {};
@@ -39,7 +39,7 @@ struct Condition {
   Tensor augment = {};
   /// The data set's extras, each [B, ...] on the images' device.
   std::map<std::string, Tensor> extras = {};
-  /// Dropout in training mode; as it stands here: none. Each module has seeds of its own, so that no module's draws
+  /// Dropout in training mode; the default is none. Each module has its own seeds, so that no module's draws
   /// depend on another's.
   Dropout dropout = {};
 };

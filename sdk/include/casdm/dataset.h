@@ -33,8 +33,8 @@ struct Example {
   Image image;
   std::int64_t label = -1;  ///< 0..num_classes-1; -1: unlabelled
 
-  /// What the user should know of this image, as the end of a sentence: "have an orientation that is not applied"
-  /// becomes "12 of 100 images have an orientation ...", once. The same words for the same reason; empty: nothing.
+  /// What the user should know about this image, as the end of a sentence: "have an orientation that is not applied"
+  /// becomes "12 of 100 images have an orientation ...", once. The same text for the same reason; empty: nothing.
   std::string remark = {};
 
   std::map<std::string, ExtraArray> extras = {};  ///< one for each of Dataset::extras
@@ -42,8 +42,8 @@ struct Example {
 
 /// A finite collection of images, addressed by index.
 ///
-/// Cropping, resizing, flipping, caching and batching are the host's; an image that is prepared already
-/// (prepare_image.h), which spares memory when it is large, is left as it is. `get` is called from several threads at
+/// Cropping, resizing, flipping, caching and batching are the host's; an image that is already prepared
+/// (prepare_image.h), which saves memory when it is large, is left as it is. `get` is called from several threads at
 /// once and must be a pure function of the index.
 class Dataset {
  public:

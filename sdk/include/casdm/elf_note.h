@@ -15,7 +15,7 @@ inline constexpr const char* kNoteName = "casdm";
 inline constexpr std::uint32_t kNoteType = 0x63617364;  // "casd"
 inline constexpr std::uint32_t kNoteLayout = 1;
 
-/// What a library says of itself without being loaded.
+/// What a library says about itself without being loaded.
 struct ElfNote {
   std::string json;                 ///< stamp, plugin and components; see plugin_description.h
   std::string build_id;             ///< hexadecimal GNU build id; empty when the library has none
@@ -24,15 +24,15 @@ struct ElfNote {
 
 /// Reads the note of the ELF64 shared library `path` with every access checked against the
 /// file's size. Returns nothing when the file is a shared library without a casdm note.
-/// Throws PluginError when it is no ELF shared library of this machine, is truncated or
+/// Throws PluginError when it is not an ELF shared library of this machine, is truncated or
 /// inconsistent, or its note has another layout.
 std::optional<ElfNote> read_elf_note(const std::filesystem::path& path);
 
-/// The libraries that the ELF64 file `path` is linked to (DT_NEEDED), in their order; for files that are no plugins.
+/// The libraries that the ELF64 file `path` is linked to (DT_NEEDED), in their order; for files that are not plugins.
 /// Throws PluginError as read_elf_note does.
 std::vector<std::string> read_needed(const std::filesystem::path& path);
 
-/// The same as the first from memory, for a file's whole content.
+/// Like read_elf_note(path) for a file already in memory; `name` is used in messages.
 std::optional<ElfNote> read_elf_note(const unsigned char* data, std::size_t size, const std::string& name);
 
 }  // namespace casdm

@@ -25,7 +25,7 @@ class ConfigError : public Error {
   ~ConfigError() override;
 };
 
-/// A plugin cannot be used: it is missing, of another build, or it broke its contract.
+/// A plugin cannot be used: it is missing, from another build, or it broke its contract.
 /// The command exits with 1.
 class PluginError : public Error {
  public:

@@ -17,7 +17,7 @@ struct Estimate {
   Tensor variance = {};     ///< learned variance: v in [-1, 1] between beta~_t and beta_t (in log); undefined: fixed
 };
 
-/// What a head is asked for an estimate of.
+/// What a head is given to make an estimate.
 struct EstimateInput {
   Tensor x_t = {};  ///< [B, C, H, W] float32 (or float64)
   Tensor t = {};    ///< [B] int64 or floating point, on the device of x_t; may lie between timesteps
@@ -26,7 +26,7 @@ struct EstimateInput {
   Condition condition = {};
 };
 
-/// How an estimate's clean images are kept in the range of images.
+/// How an estimate's clean images are clipped to the range of images.
 enum class Clip {
   none,
   each,   ///< x0* and x0' each to [-1, 1], then mixed

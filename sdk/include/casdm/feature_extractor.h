@@ -19,7 +19,7 @@ struct FeatureInfo {
   bool is_spatial = false;     ///< [B, dimension, h, w] instead of [B, dimension]
 };
 
-/// How an extractor brings images to its size. The words name an exact method, since scores of two methods are not
+/// How an extractor resizes images. Each name is an exact method, since scores of two methods are not
 /// comparable: "tf1_bilinear" is TensorFlow 1's without aligned corners, "bicubic_antialias" Pillow's.
 enum class ExtractorResize { none, bilinear, tf1_bilinear, bicubic_antialias };
 
@@ -32,7 +32,7 @@ struct ExtractorInfo {
   bool is_quantised = false;      ///< rounds floating-point images to 8 bit first
   bool is_differentiable = true;  ///< gradients reach the images
   std::string trained_on = {};    ///< "ImageNet-1k, classification"; empty: not trained
-  std::string weights = {};       ///< SHA-256 of the file of its weights; empty: there is none
+  std::string weights = {};       ///< SHA-256 of the file of its weights; empty: no weights
   std::string citation = {};
   std::string licence = {};  ///< of the weights
 };

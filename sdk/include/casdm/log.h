@@ -7,8 +7,8 @@
 #include "casdm/api.h"
 #include "casdm/text.h"
 
-/// What a component tells the user while it works. The lines go to stderr, above the progress display where there is
-/// one; without a host, as in a plugin's own test, they go to stderr too.
+/// Messages from a component to the user while it works. The lines go to stderr, above the progress display where there
+/// is one; without a host, as in a plugin's own test, they go to stderr too.
 ///
 ///     class MyLoss : public casdm::MetricLoss {
 ///       casdm::Log log_{"my_loss"};

@@ -25,7 +25,7 @@ struct MetricInfo {
   /// Pixel values it is made for, lowest and highest; nullopt: any. When the experiment's `input_range` feeds it
   /// another range, the host warns the user.
   std::optional<std::array<double, 2>> input_range = {{-1.0, 1.0}};
-  /// Whether each image has a distance of its own. Else the metric compares the batch as a whole: `distance` returns
+  /// Whether each image has its own distance. Else the metric compares the batch as a whole: `distance` returns
   /// one number, [1], and the batch must not be cut into parts.
   bool is_per_image = true;
   /// Whether it remembers (a queue, a running mean): its buffers are saved in checkpoints and restored.

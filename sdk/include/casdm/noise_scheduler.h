@@ -90,11 +90,11 @@ class NoiseScheduler {
   /// T, the number of training steps: of whole timesteps, or 1000 where every time is trained at.
   std::int64_t num_train_timesteps() const;
 
-  /// What networks are told of t, floating point: t itself where whole, else 1000 times its fraction of the range, so
+  /// t as the networks get it, floating point: t itself where whole, else 1000 times its fraction of the range, so
   /// that embeddings made for a thousand timesteps serve.
   virtual Tensor network_time(const Tensor& t) const;
 
-  /// What networks are given of x_t; paths whose x_t grows with the noise scale it to the variance of images.
+  /// x_t as the networks get it; paths whose x_t grows with the noise scale it to the variance of images.
   /// @param x_t  [B, C, H, W]
   /// @param t    [B]
   virtual Tensor network_input(const Tensor& x_t, const Tensor& t) const;

@@ -9,14 +9,14 @@
 
 #include "casdm/api.h"
 
-/// What keeps a GPU busy, for code that names none: copies that nobody waits for, and kernels made of source text where
-/// an accelerator takes them.
+/// Helpers that keep a GPU busy from device-independent code: asynchronous copies, and kernels compiled from source
+/// text where an accelerator supports them.
 namespace casdm CASDM_API {
 
 using at::Tensor;
 
 /// `x` on `device`: x itself where it is there already. A copy from the CPU to a GPU goes through pinned memory, so
-/// that the caller goes on while it is under way; x may be changed or freed at once.
+/// that the caller continues while it is under way; x may be changed or freed at once.
 Tensor to_device(const Tensor& x, c10::Device device);
 
 /// The source of a function of int32 numbers, which a kernel applies to each element of its inputs:
@@ -31,7 +31,7 @@ struct ElementFunction {
 /// call in this process.
 /// @param inputs   int32, on one device
 /// @param numbers  its further arguments, the same for every element
-/// @return undefined where that device takes no kernels: use tensor operations there
+/// @return undefined where that device cannot compile kernels: use tensor operations there
 Tensor for_each_element(const ElementFunction& function, const std::vector<Tensor>& inputs,
                         const std::vector<std::int64_t>& numbers);
 

@@ -38,8 +38,8 @@ struct OptimizerStep {
 ///       casdm::Tensor weights_, gradients_;
 ///     };
 ///
-/// The host makes one optimiser per module, does the learning rate's law, the clipping and the averages, and leaves a
-/// step out when fp16 overflowed. State is a buffer (casdm/module.h), as of TimestepSampler: it is saved in checkpoints
+/// The host makes one optimiser per module, handles the learning-rate schedule, clipping and averages, and skips a
+/// step when fp16 overflowed. State is a buffer (casdm/module.h), as in TimestepSampler: it is saved in checkpoints
 /// and restored by copying into it, so what is not a buffer is not remembered. Every parameter must be changed by its
 /// gradient: before training the host tries a step on small stand-ins of the parameters, and names those that stayed as
 /// they were. One thread calls it at a time, without gradient.
@@ -65,7 +65,7 @@ class Optimizer : public Module {
 /// "matrix", "convolution", ...
 std::string_view to_string(ParameterRole role);
 
-/// The role of a parameter that nobody declares: two dimensions are a matrix, more a convolution; fewer are a bias when
+/// The default role of a parameter: two dimensions are a matrix, more a convolution; fewer are a bias when
 /// the last part of the name has "bias" in it, else a norm.
 /// @param name  "blocks.3.conv.weight"
 ParameterRole role_by_shape(std::string_view name, at::IntArrayRef shape);

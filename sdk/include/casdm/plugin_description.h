@@ -13,10 +13,10 @@ struct casdm_plugin;
 
 namespace casdm CASDM_API {
 
-/// The fields of a stamp, "field=value" a line, in the order they were written.
+/// The fields of a stamp, one "field=value" per line, in the order they were written.
 std::vector<std::pair<std::string, std::string>> parse_stamp(std::string_view stamp);
 
-/// A plugin as its note tells it: all that can be known without running its code.
+/// A plugin as its note describes it: all that can be known without running its code.
 struct PluginDescription {
   PluginInfo info;
   std::string stamp;
@@ -28,7 +28,7 @@ struct PluginDescription {
 
 std::string to_json(const PluginDescription& description);
 
-/// Throws PluginError when the text is no such description.
+/// Throws PluginError when the text is not such a description.
 PluginDescription description_from_json(std::string_view json);
 
 /// What the plugin's own code declares. `entry` must have been checked against the host's stamp.

@@ -39,7 +39,7 @@ class PluginRegistrar {
   /// Returns the entry as it is kept, until the next one is added.
   virtual ComponentEntry& add_entry(ComponentEntry entry) = 0;
 
-  /// What may be said of a component after it was added.
+  /// Optional settings of a component that was added.
   class Added {
    public:
     explicit Added(ComponentEntry& entry) : entry_(entry) {}
@@ -71,7 +71,7 @@ class PluginRegistrar {
   }
 };
 
-/// Options of a component that has none.
+/// The options of a component without options.
 struct NoOptions {
   static void describe(Schema<NoOptions>&) {}
 };

@@ -10,7 +10,7 @@
 #include "casdm/api.h"
 
 /// Randomness as pure functions. Nothing in a run draws from a global or long-lived generator:
-/// each purpose ("t", "noise", "dropout/phi", ...) of each image has a seed of its own, by the image's position in the
+/// each purpose ("t", "noise", "dropout/phi", ...) of each image has its own seed, by the image's position in the
 /// run. So a resumed run repeats the uninterrupted one, two experiments with one seed share their noise, and neither
 /// depends on how many images a batch has. `casdm/philox.h` draws whole images.
 namespace casdm CASDM_API {

@@ -18,7 +18,7 @@ namespace casdm CASDM_API {
 struct SampleStep {
   double t = 0;              ///< time the model is evaluated at; may lie between timesteps
   double t_next = -1;        ///< time after the step; the path's `clean` (-1 for a table of betas): the clean image
-  bool needs_noise = false;  ///< whether `step` draws on StepInput::noise
+  bool needs_noise = false;  ///< whether `step` uses StepInput::noise
 };
 
 /// What a sampler is given for one step.

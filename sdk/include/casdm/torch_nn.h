@@ -11,7 +11,7 @@
 
 #include "casdm/backbone.h"
 
-/// Opt-in: networks written with torch::nn. It takes half a minute of each file that includes it.
+/// Opt-in: networks written with torch::nn. Including it adds half a minute to a file's compile time.
 namespace casdm {
 
 /// While it lives, LibTorch's global generator draws from `seed`: layers of torch::nn initialise themselves with it.
@@ -53,8 +53,8 @@ inline NamedTensors named_tensors(const torch::OrderedDict<std::string, Tensor>&
 ///     ...
 ///     plugin.add<casdm::TorchBackbone<MyNetworkImpl, MyOptions>>("my_network", "What it is.");
 ///
-/// `is_training()` of the module says whether dropout is on. nn::Dropout and what else of torch::nn draws when it runs
-/// is not for use: it draws from the global generator. So is nn::BatchNorm: an image must not depend on its batch.
+/// `is_training()` of the module says whether dropout is on. Do not use nn::Dropout or anything else of torch::nn
+/// that draws when it runs: it uses the global generator. Nor nn::BatchNorm: an image must not depend on its batch.
 template <class ModuleImpl, class ModuleOptions>
 class TorchBackbone : public Backbone {
  public:

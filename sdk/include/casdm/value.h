@@ -49,7 +49,7 @@ class Value {
   bool is_array() const { return std::holds_alternative<Array>(data_); }
   bool is_table() const { return std::holds_alternative<Table>(data_); }
 
-  /// The field's word for the type held: "boolean", "integer", "float", "string", ...
+  /// The usual name of the type held: "boolean", "integer", "float", "string", ...
   std::string_view type_name() const;
 
   /// Each throws ConfigError (with the location) when another type is held.
@@ -63,7 +63,7 @@ class Value {
   const Table& as_table() const;
   Table& as_table();
 
-  /// The member `key` of a table, or null when there is none (or this is no table).
+  /// The member `key` of a table, or null when there is none (or this is not a table).
   const Value* find(std::string_view key) const;
   Value* find(std::string_view key);
 

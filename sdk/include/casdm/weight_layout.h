@@ -14,7 +14,7 @@ namespace casdm CASDM_API {
 /// Weights as another program keeps them. The host reads and writes the files; a layout sees their content.
 struct ForeignWeights {
   NamedTensors tensors = {};  ///< on the CPU; read ones may be strided and share storages
-  Value config = {};          ///< the JSON file beside them (WeightLayoutInfo::config_file); null: there is none
+  Value config = {};          ///< the JSON file beside them (WeightLayoutInfo::config_file); null: no such file
   /// A table: options that `write` put beside the tensors; empty in files of other programs.
   Value recorded{Value::Table{}};
 };
@@ -27,7 +27,7 @@ struct BackboneWeights {
   /// tensors. A height and width of 0 are unknown.
   Backbone::Spec spec = {};
   std::string summary = {};               ///< `read`: what it is, for people: "A U-Net, 3 -> 6 channels, 10 classes"
-  std::vector<std::string> remarks = {};  ///< `read`: what could not be found out, a sentence each, for people
+  std::vector<std::string> remarks = {};  ///< `read`: what could not be determined, one sentence each, for people
 };
 
 /// What a layout is for.
@@ -46,7 +46,7 @@ struct WeightLayoutInfo {
 struct LayoutMatch {
   double confidence =
       0;  ///< 0: they are not; 1: every tensor is accounted for. The layout with the greatest reads them
-  std::string difference;  ///< of weights that begin as its kind and are not: what differs, for people
+  std::string difference;  ///< of weights that look like its kind but are not: what differs, for people
 };
 
 /// How the state of one backbone is recognised in, read from and written to the files of other programs. It lies in
@@ -57,9 +57,9 @@ struct LayoutMatch {
 ///     layout.recognise(theirs).confidence;  // > 0
 ///     layout.read(theirs).tensors;          // state(*network), bit for bit
 ///
-/// Its options are what the files do not tell and the user must (`casdm import --set attention_order=new`); none may be
-/// required, because a layout is made for every file that it could be asked to recognise. It holds no state and no
-/// tensors, and runs no code of a file.
+/// Its options are what the files do not record and the user must say (`casdm import --set attention_order=new`). None
+/// may be required, because a layout is created for every file that it might recognise. It holds no state and no
+/// tensors, and never runs code from a file.
 class WeightLayout {
  public:
   using Interface = WeightLayout;
@@ -75,13 +75,13 @@ class WeightLayout {
 
   virtual WeightLayoutInfo info() const = 0;
 
-  /// Whether `weights` are of this layout. Reads names, shapes and `config`, never fails on what it does not know, and
+  /// Whether `weights` are in this layout. Reads names, shapes and `config`, never fails on unknown content, and
   /// does not depend on the options.
   virtual LayoutMatch recognise(const ForeignWeights& weights) const = 0;
 
   /// Throws Error that says what differs when the tensors are not exactly those of a network of the backbone, and with
-  /// every reason when the backbone cannot express the network; ConfigError when an option is missing, or says
-  /// otherwise than the file records.
+  /// every reason when the backbone cannot express the network; ConfigError when an option is missing, or contradicts
+  /// what the file records.
   virtual BackboneWeights read(const ForeignWeights& weights) const = 0;
 
   /// Throws ConfigError with every reason when the layout cannot express the network. The tensors may share the
