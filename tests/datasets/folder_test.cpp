@@ -86,10 +86,9 @@ TEST_CASE("a link that leads nowhere and a pipe are refused by name, not left ou
 
   fs::create_symlink("/nowhere/3.png", folder.path() / "cat" / "3.png");
   message = message_of<Error>(opened);
-  CHECK_MESSAGE(
-      message.find("cat/3.png is a link to /nowhere/3.png, which does not exist; mount or restore it, or "
-                   "remove the link") != std::string::npos,
-      message);
+  CHECK_MESSAGE(message.find("cat/3.png is a link to /nowhere/3.png, which does not exist; mount or restore it, or "
+                             "remove the link") != std::string::npos,
+                message);
   fs::create_directory_symlink("/nowhere", folder.path() / "horse");  // a whole class
   message = message_of<Error>(opened);
   CHECK_MESSAGE(message.ends_with("or remove the link; nor can these be read: cat/pipe.png, horse"), message);
