@@ -7,6 +7,9 @@
 
 namespace casdm {
 
+/// data.cache = "auto" keeps images that take less.
+inline constexpr double kMostCachedBytes = std::int64_t{1} << 30;
+
 /// An image as the networks see it, with its label.
 struct PreparedImage {
   std::vector<std::uint8_t> pixels;  ///< in the order of a tensor, [C, H, W]: uint8, or the bytes of float32

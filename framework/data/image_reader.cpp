@@ -16,9 +16,6 @@ namespace casdm {
 
 namespace {
 
-/// data.cache = "auto" keeps images that take less.
-constexpr double kSmall = std::size_t{1} << 30;
-
 /// Of an image in floating point: 1, and what rounding may add.
 constexpr float kLargestValue = 1.0001F;
 
@@ -32,7 +29,8 @@ std::unique_ptr<ImageCache> make_cache(const DataOptions& options, std::int64_t 
   }
   const auto image_bytes = static_cast<std::size_t>(options.channels * options.image_size * options.image_size);
   const double bytes = static_cast<double>(size) * static_cast<double>(image_bytes);
-  if (options.cache == CacheMode::never || (options.cache == CacheMode::automatic && bytes >= kSmall)) return nullptr;
+  if (options.cache == CacheMode::never || (options.cache == CacheMode::automatic && bytes >= kMostCachedBytes))
+    return nullptr;
   const auto machine = static_cast<double>(memory_of_machine());
   try {
     if (bytes > machine) throw std::bad_alloc();

@@ -9,14 +9,13 @@
 #include "casdm/error.h"
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
+#include "framework/data/image_cache.h"
 
 namespace casdm {
 
 namespace {
 
 constexpr std::size_t kMostNamed = 10;
-/// data.cache = "auto" keeps images that take less: image_reader.h.
-constexpr double kSmall = 1 << 30;
 /// Images that are longer than wide by more lose most of themselves to the crop.
 constexpr std::int64_t kLongest = 4;
 
@@ -118,7 +117,8 @@ double bytes_of(const Inspection& inspection, const DataOptions& data) {
 
 std::string describe_memory(const Inspection& inspection, const DataOptions& data) {
   const double bytes = bytes_of(inspection, data);
-  const bool is_kept = data.cache == CacheMode::always || (data.cache == CacheMode::automatic && bytes < kSmall);
+  const bool is_kept =
+      data.cache == CacheMode::always || (data.cache == CacheMode::automatic && bytes < kMostCachedBytes);
   return text(static_cast<std::int64_t>(bytes / (1 << 20)) + 1, " MiB for all images at ", data.image_size, " x ",
               data.image_size, is_kept ? ", which a training keeps" : ", which a training does not keep",
               " (data.cache = \"", to_string(data.cache), "\")");

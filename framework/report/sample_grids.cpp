@@ -15,9 +15,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kMostBytes = 24 << 20;    // of all grids together, before base64
-constexpr std::size_t kMostMoments = 24;        // that the slider has
-constexpr std::size_t kLargestGrid = 16 << 20;  // bytes of one file
+constexpr std::size_t kMostGridBytes = 24 << 20;  // of all grids together, before base64
+constexpr std::size_t kMostMoments = 24;          // that the slider has
+constexpr std::size_t kLargestGrid = 16 << 20;    // bytes of one file
 constexpr std::string_view kSignature = "\x89PNG\r\n\x1a\n";
 
 /// RUN/samples/IMAGES.png by images.
@@ -75,7 +75,7 @@ std::size_t moments_that_fit(const std::vector<Grids>& all) {
     }
   }
   const std::uintmax_t of_a_moment = std::max<std::uintmax_t>(1, largest * all.size());
-  return std::clamp<std::size_t>(kMostBytes / of_a_moment, 1, kMostMoments);
+  return std::clamp<std::size_t>(kMostGridBytes / of_a_moment, 1, kMostMoments);
 }
 
 std::string controls(const std::vector<std::int64_t>& moments, const std::set<std::int64_t>& seeds) {

@@ -14,7 +14,7 @@ namespace casdm::unet {
 
 namespace {
 
-using Kind = Edm2Block::Kind;
+using Edm2Kind = Edm2Block::Kind;
 using Shape = std::vector<std::int64_t>;
 using Shapes = std::map<std::string, Shape>;
 
@@ -50,7 +50,7 @@ Shapes shapes_of(const Edm2Layout& layout) {
   for (const Edm2Part& part : parts_of(layout)) {
     const std::int64_t in = part.in, out = part.out;
     result[part.name + ".emb_gain"] = {};
-    result[part.name + ".conv_res0.weight"] = {out, part.kind == Kind::encoder ? out : in, 3, 3};
+    result[part.name + ".conv_res0.weight"] = {out, part.kind == Edm2Kind::encoder ? out : in, 3, 3};
     result[part.name + ".emb_linear.weight"] = {out, embedding};
     result[part.name + ".conv_res1.weight"] = {out, out, 3, 3};
     if (in != out) result[part.name + ".conv_skip.weight"] = {out, in, 1, 1};
@@ -172,22 +172,22 @@ std::vector<Edm2Part> parts_of(const Edm2Layout& layout) {
   const std::size_t last = layout.widths.size() - 1;
   for (std::size_t level = 0; level <= last; ++level) {
     if (level > 0) {
-      result.push_back({layout.part("enc", level, "down"), Kind::encoder, width, width, false, -1});
+      result.push_back({layout.part("enc", level, "down"), Edm2Kind::encoder, width, width, false, -1});
       skips.push_back(width);
     }
     for (std::int64_t i = 0; i < layout.num_res_blocks; ++i) {
-      result.push_back({layout.part("enc", level, text("block", i)), Kind::encoder, width, layout.widths[level],
+      result.push_back({layout.part("enc", level, text("block", i)), Edm2Kind::encoder, width, layout.widths[level],
                         layout.has_attention[level]});
       width = layout.widths[level];
       skips.push_back(width);
     }
   }
-  result.push_back({layout.part("dec", last, "in0"), Kind::decoder, width, width, true});
-  result.push_back({layout.part("dec", last, "in1"), Kind::decoder, width, width, false});
+  result.push_back({layout.part("dec", last, "in0"), Edm2Kind::decoder, width, width, true});
+  result.push_back({layout.part("dec", last, "in1"), Edm2Kind::decoder, width, width, false});
   for (std::size_t level = last + 1; level-- > 0;) {
-    if (level < last) result.push_back({layout.part("dec", level, "up"), Kind::decoder, width, width, false, 1});
+    if (level < last) result.push_back({layout.part("dec", level, "up"), Edm2Kind::decoder, width, width, false, 1});
     for (std::int64_t i = 0; i <= layout.num_res_blocks; ++i) {
-      result.push_back({layout.part("dec", level, text("block", i)), Kind::decoder, width + skips.back(),
+      result.push_back({layout.part("dec", level, text("block", i)), Edm2Kind::decoder, width + skips.back(),
                         layout.widths[level], layout.has_attention[level], 0, true});
       skips.pop_back();
       width = layout.widths[level];

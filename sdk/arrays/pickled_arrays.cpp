@@ -14,7 +14,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::uint64_t kLargestArray = std::uint64_t{1} << 31;  // bytes
+constexpr std::uint64_t kLargestPickledArray = std::uint64_t{1} << 31;  // bytes
 
 /// The last part of the name of one of NumPy's modules, which were renamed in version 2: "multiarray._reconstruct".
 std::string_view numpy_function(std::string_view name) {
@@ -69,7 +69,8 @@ at::Tensor tensor_of(const PickledArray& array, const std::string& key) {
   std::uint64_t bytes = is_double ? 8 : 4;
   for (const std::int64_t size : shape) {
     bytes *= static_cast<std::uint64_t>(size);
-    if (bytes > kLargestArray) throw Error(text("holds an array ", quoted(key), " that is too large to be read"));
+    if (bytes > kLargestPickledArray)
+      throw Error(text("holds an array ", quoted(key), " that is too large to be read"));
   }
   if (bytes != array.bytes.size()) {
     throw Error(text("is damaged: the array ", quoted(key), " has ", array.bytes.size(), " bytes instead of ", bytes));
@@ -144,7 +145,7 @@ std::map<std::string, at::Tensor> read_pickled_arrays(const std::filesystem::pat
     std::error_code failure;
     if (!std::filesystem::is_regular_file(path, failure)) throw Error("is not a file");
     std::ifstream stream(path, std::ios::binary);
-    PickleSource source(stream, std::filesystem::file_size(path), kLargestArray);
+    PickleSource source(stream, std::filesystem::file_size(path), kLargestPickledArray);
     const Pickle pickle(source, PickleNames::numpy);
     std::map<std::string, at::Tensor> found;
     collect(pickle.root(), "", 0, found);
