@@ -162,16 +162,6 @@ TEST_CASE("too few images for a metric are refused with what there is") {
   CHECK_THROWS_AS(judges.require_enough(10, 1), ConfigError);
 }
 
-TEST_CASE("a judge with the weights of a training metric is found by them") {
-  const Judges trained =
-      make_judges("judges = [{ type = \"cells\", is_trained = true, metrics = [{ type = \"moments_gap\" }] }]");
-  const auto loss = judging_host()->create<MetricLoss>(
-      {"judging/cells_loss", Value(Value::Table{{"type", "judging/cells_loss"}})}, {});
-  const std::vector<TrainingMetric> metrics = {{"metric.cells_loss", loss.object().get()}};
-  CHECK(shared_networks(trained, metrics) == TrainedWith{{"metric.cells_loss"}});
-  CHECK(shared_networks(make_judges(kCells), metrics) == TrainedWith{{}});
-}
-
 TEST_CASE("few images for a metric of moments are said to be, by the features and by what is published") {
   const Judges judges = make_judges(kCells);
   const auto said = [&](std::int64_t count, std::int64_t reference_count) {
