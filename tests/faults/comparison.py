@@ -41,16 +41,24 @@ def rows(path):
     return [[cell for name, cell in zip(lines[0], line) if name not in VARYING_KEYS] for line in lines]
 
 
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def content(path):
     if path.name == "metrics.jsonl":
         return json.dumps(log_lines(path))
     if path.suffix == ".sha256":  # of a file that may hold times: it must be right, not the same
         file = path.with_suffix("")
-        return "right" if path.read_text().split()[0] == hashlib.sha256(file.read_bytes()).hexdigest() else "wrong"
+        return "right" if path.read_text().split()[0] == sha256(file) else "wrong"
+    if path.name == ".results.json":  # likewise, of the tables beside it
+        sums = json.loads(path.read_text())
+        return {name: sha256(path.parent / name) == digest for name, digest in sums.items()}
     if path.suffix == ".csv":
         return json.dumps(rows(path))
     if path.suffix == ".html":
-        return "whole" if path.read_text().endswith("</html>\n") else "cut"
+        page, _, digest = path.read_text().rpartition("<!-- sha256 of all before this: ")
+        return "whole" if digest == hashlib.sha256(page.encode()).hexdigest() + " -->\n" else "cut"
     if path.suffix == ".json":
         return json.dumps(without_clock(json.loads(path.read_text())), sort_keys=True)
     return path.read_bytes()
@@ -86,7 +94,8 @@ def difference(expected, actual, ignored=()):
             left, right = content(expected / path), content(actual / path)
         except ValueError as error:
             return f"{path} cannot be read: {error}"
-        if left != right:
+        if left != right or "cut" in (left, right):
             is_text = (expected / path).suffix in {".json", ".jsonl", ".toml", ".txt"}
-            return f"{path} differs" + (f", {first_line_that_differs(left, right)}" if is_text else "")
+            how = first_line_that_differs(left, right) if is_text and isinstance(left, (str, bytes)) else ""
+            return f"{path} differs" + (f", {how}" if how else "")
     return ""
