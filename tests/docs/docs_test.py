@@ -108,6 +108,13 @@ class Documentation(unittest.TestCase):
                     problems.append(f"{name_of(page)}: {file or 'the page'} has no heading #{anchor}")
         self.expect_none(problems)
 
+    def test_no_page_has_a_section_twice(self):
+        problems = []
+        for page in pages(ROOT / "docs"):
+            sections = re.findall(r"^## .*$", read(page), re.MULTILINE)
+            problems += [f"{name_of(page)}: {section}" for section in set(sections) if sections.count(section) > 1]
+        self.expect_none(problems)
+
     def test_every_page_is_reached_from_the_readme(self):
         reached, open_pages = set(), [ROOT / "README.md"]
         while open_pages:
