@@ -1,6 +1,7 @@
 #include "framework/loading/plugin_host.h"
 
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <system_error>
 
 #include "casdm/elf_note.h"
 #include "casdm/error.h"
@@ -46,24 +46,16 @@ double longest_trial() {
 std::string trimmed(const std::string& text) { return text.substr(0, text.find_last_not_of(" \n") + 1); }
 
 /// Loads bound now and local, and leaks the handle: a plugin is never closed.
-///
-/// dlopen is declared not to throw, so it depends on how the code around it was compiled where an exception of a
-/// library's static initialisers goes. Here it always ends the process, which is a child that tries the library out.
 const dll::shared_library& open_forever(const std::filesystem::path& path) {
-  std::string failure;
-  const auto open = [&]() noexcept -> const dll::shared_library* {
-    try {
-      return new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
-    } catch (const std::system_error& error) {
-      failure = error.what();
-      return nullptr;
-    }
-  };
-  const dll::shared_library* library = open();
-  if (library == nullptr) {
-    throw PluginError(text(path.string(), " cannot be loaded: ", explain_load_failure(path, failure)));
+  // dlopen is declared not to throw, so where an exception of a library's static initialisers goes would depend on how
+  // its caller was compiled. A pointer says nothing of the kind: the exception comes here.
+  void* (*const volatile load)(const char*, int) = ::dlopen;
+  try {
+    load(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    return *new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
+  } catch (const std::exception& error) {
+    throw PluginError(text(path.string(), " cannot be loaded: ", explain_load_failure(path, error.what())));
   }
-  return *library;
 }
 
 const casdm_plugin& entry_of(const dll::shared_library& library, const std::filesystem::path& path) {
