@@ -14,9 +14,6 @@
 
 namespace casdm {
 
-namespace {
-
-/// A port of this machine where nobody listens now.
 int free_port() {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
@@ -31,8 +28,6 @@ int free_port() {
   if (!is_found) throw Error(text("no port for processes to meet at can be found: ", std::strerror(reason)));
   return ntohs(address.sin_port);
 }
-
-}  // namespace
 
 ProcessTeam::ProcessTeam(std::int64_t size, const std::vector<std::string>& command, const std::filesystem::path& log,
                          std::map<std::string, std::string> environment) {

@@ -10,6 +10,9 @@
 
 namespace casdm {
 
+/// A port of this machine where nobody listens now. Throws Error when there is none.
+int free_port();
+
 /// The processes of one command on this machine that share its work, told who they are as by a launcher
 /// (process_place.h); or a single one.
 class ProcessTeam {

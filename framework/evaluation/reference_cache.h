@@ -15,7 +15,7 @@ class ReferenceCache {
   /// Throws ConfigError when CASDM_CACHE_SIZE is not a number of bytes.
   ReferenceCache();
 
-  /// The file of this key, a SHA-256. Empty if there is no folder, or if the cache may not hold anything.
+  /// The file of this key, a SHA-256. Empty without a folder, or when the cache may not hold anything.
   std::filesystem::path file(const std::string& key) const;
 
   /// Notes that a file was used now.

@@ -25,25 +25,33 @@ namespace {
 
 constexpr const char* kOpen = "open";
 
+/// Calls `use(key, field)` with each field of a request that may be absent.
+template <class Request, class Use>
+void each_optional(Request& request, const Use& use) {
+  use("device", request.device);
+  use("sampler", request.sampler);
+  use("steps", request.steps);
+  use("eta", request.eta);
+  use("guidance", request.guidance);
+  use("seed", request.seed);
+  use("batch", request.batch);
+  use("label", request.label);
+}
+
 Value written(const SamplingRequest& request) {
   Value result = table({{"command", request.command},
                         {"weights", request.weights},
                         {"overrides", Value::Array(request.overrides.begin(), request.overrides.end())},
                         {"plugins", Value::Array(request.plugins.begin(), request.plugins.end())},
                         {"allow_rebuilt", request.allow_rebuilt}});
-  const auto add = [&](const char* key, const auto& value) {
-    if (value) result.set(key, Value(*value));
-  };
-  add("device", request.device);
-  add("sampler", request.sampler);
-  add("steps", request.steps);
-  add("eta", request.eta);
-  add("guidance", request.guidance);
-  add("seed", request.seed);
-  add("batch", request.batch);
-  add("label", request.label);
+  each_optional(request, [&](const char* key, const auto& field) {
+    if (field) result.set(key, Value(*field));
+  });
   return result;
 }
+
+void read_field(const Value& value, std::optional<std::string>& field) { field = value.as_string(); }
+void read_field(const Value& value, std::optional<std::int64_t>& field) { field = value.as_integer(); }
 
 SamplingRequest read_request(const Value& said) {
   SamplingRequest request;
@@ -52,20 +60,9 @@ SamplingRequest read_request(const Value& said) {
   request.allow_rebuilt = json_member(said, "allow_rebuilt").as_boolean();
   for (const Value& one : json_member(said, "overrides").as_array()) request.overrides.push_back(one.as_string());
   for (const Value& one : json_member(said, "plugins").as_array()) request.plugins.push_back(one.as_string());
-  const auto words = [&](const char* key, std::optional<std::string>& to) {
-    if (const Value* value = said.find(key)) to = value->as_string();
-  };
-  const auto number = [&](const char* key, std::optional<std::int64_t>& to) {
-    if (const Value* value = said.find(key)) to = value->as_integer();
-  };
-  words("device", request.device);
-  words("sampler", request.sampler);
-  words("steps", request.steps);
-  words("eta", request.eta);
-  words("guidance", request.guidance);
-  number("seed", request.seed);
-  number("batch", request.batch);
-  number("label", request.label);
+  each_optional(request, [&](const char* key, auto& field) {
+    if (const Value* value = said.find(key)) read_field(*value, field);
+  });
   return request;
 }
 

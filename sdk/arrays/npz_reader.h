@@ -23,7 +23,7 @@ struct NpyHeader {
   bool is_fortran = false;  ///< columns first
 };
 
-/// Bytes of one element of `type`, a number: "<i8" has 8. 0: it is no number.
+/// Bytes of one element of `type`: "<i8" has 8; 0 for a type that is not numeric.
 std::int64_t npy_item_bytes(const std::string& type);
 
 /// Bytes of the whole array. Throws Error (without a file's name) when they are more than an int64 counts.

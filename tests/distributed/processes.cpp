@@ -1,9 +1,6 @@
 #include "distributed/processes.h"
 
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +9,7 @@
 #include <thread>
 
 #include "casdm/text.h"
+#include "framework/distributed/process_team.h"
 
 namespace casdm::testing {
 
@@ -20,20 +18,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// A port where nobody listens.
-int free_port() {
-  const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  auto* const generic = reinterpret_cast<sockaddr*>(&address);
-  REQUIRE(::bind(descriptor, generic, size) == 0);
-  REQUIRE(::getsockname(descriptor, generic, &size) == 0);
-  ::close(descriptor);
-  return ntohs(address.sin_port);
-}
 
 }  // namespace
 

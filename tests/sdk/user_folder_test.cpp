@@ -56,7 +56,7 @@ TEST_CASE("a user's folders are where the variables of XDG say, or below the hom
   }
 }
 
-TEST_CASE("without a home folder there is no folder of the user") {
+TEST_CASE("the user folder is absent when HOME is not set or is useless") {
   for (const char* useless : {static_cast<const char*>(nullptr), "", "relative"}) {
     const Variable home("HOME", useless);
     const Variable given("XDG_STATE_HOME", nullptr);

@@ -1,0 +1,193 @@
+#include <doctest/doctest.h>
+
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "integration/trained.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a key that gives the head other parameters is named where a checkpoint does not fit any more") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string network =
+      "theta={type=\"unet\",channels=8,channel_mult=[1,2],num_res_blocks=1,attention_resolutions=[8],groups=4}";
+  struct Case {
+    std::string head, more, set, key;
+  };
+  for (const Case& c :
+       {Case{"type=\"edm\",learned_weight=false,",
+             "--set 'noise={type=\"edm\"}' --set 'sampler={type=\"heun\",num_inference_steps=2}' ",
+             "head.learned_weight=true", "head.learned_weight: false -> true"},
+        Case{"type=\"edm\",learned_weight=true,",
+             "--set 'noise={type=\"edm\"}' --set 'sampler={type=\"heun\",num_inference_steps=2}' ",
+             "head.learned_weight=false", "head.learned_weight: true -> false"},
+        Case{"type=\"single\",", "", "head.variance=learned_range", "head.variance: \"fixed\" -> \"learned_range\""},
+        Case{"type=\"single\",", "", "head.theta.channels=16", "head.theta.channels: 8 -> 16"}}) {
+    CAPTURE(c.set);
+    fs::remove_all(folder.path() / "runs");
+    const Outcome begun = shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0 " + c.more +
+                                    "--set 'head={" + c.head + network + "}'",
+                                folder.path());
+    REQUIRE_MESSAGE(begun.status == 0, begun.err);
+    for (const std::string& command : {std::string("casdm train --resume runs/small --set train.total_images=16"),
+                                       std::string("casdm sample runs/small --num 1 --out s")}) {
+      // Sampling needs no module that only weighs losses.
+      if (command.starts_with("casdm sample") && c.set == "head.learned_weight=false") continue;
+      const Outcome outcome = shell(command + " --set " + c.set, folder.path());
+      CHECK_MESSAGE(outcome.status != 0, command);
+      CHECK_MESSAGE(contains(outcome.err, c.key), outcome.err);
+    }
+  }
+}
+
+TEST_CASE("networks of other options than were trained are refused where no shape shows it") {
+  const Trained trained;
+  const std::string log = read_file(trained.folder.path() / "runs/small/metrics.jsonl");
+  for (const std::string& command : {std::string(kResume) + " --set train.total_images=32",
+                                     std::string("casdm sample runs/small --num 1 --out s")}) {
+    const Outcome outcome = trained.run(command + " --set head.theta.num_heads=2");
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(contains(outcome.err, "num_heads = 1, head.theta has 2"), outcome.err);
+  }
+  CHECK(read_file(trained.folder.path() / "runs/small/metrics.jsonl") == log);
+  CHECK_FALSE(fs::exists(trained.folder.path() / "s"));
+  const Outcome other = trained.run("casdm sample runs/small --num 1 --out t --set noise.offset=0.01");
+  CHECK(other.status == 0);
+  CHECK_MESSAGE(contains(other.err, "trained for other settings:\n  noise.offset: 0.008 -> 0.01"), other.err);
+}
+
+TEST_CASE(
+    "no network of the program's own takes weights that were trained with other options, seen by their shapes or not") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto run = [&](const std::string& command) { return shell("casdm " + command, folder.path()); };
+  struct Network {
+    const char *options, *option, *other;
+  };
+  for (const auto& [options, option, other] :
+       {Network{"type=\"unet\", channels=8, channel_mult=[1,2], groups=4", "num_heads", "2"},
+        Network{"type=\"dit\", patch=4, width=16, depth=2, num_heads=2", "num_heads", "4"},
+        Network{"type=\"edm2_unet\", channels=8, channel_mult=[1,2], num_head_channels=8, attention_resolutions=[]",
+                "res_balance", "0.5"}}) {
+    CAPTURE(options);
+    const std::string head = text(" --set 'head={type=\"single\", theta={", options, "}}' --set metrics=[]");
+    const std::string changed = text(" --set head.theta.", option, "=", other);
+    const Outcome trained = run("train small.toml --overwrite --set train.total_images=4" + head);
+    REQUIRE_MESSAGE(trained.status == 0, trained.err);
+    REQUIRE(run("export runs/small --module theta --overwrite --out t.safetensors").status == 0);
+    const std::string init = " --set 'init=[{module=\"theta\",from=\"t.safetensors\"}]'";
+    CHECK(run("train small.toml --dry-run" + head + init).status == 0);
+    for (const std::string& command :
+         {"train small.toml --dry-run" + head + init + changed, "sample runs/small --num 1 --out s" + changed,
+          "train --resume runs/small --set train.total_images=8" + changed}) {
+      const Outcome outcome = run(command);
+      CHECK_MESSAGE(outcome.status == 2, command);
+      CHECK_MESSAGE(contains(outcome.err, text(option, " = ")), outcome.err);
+    }
+  }
+}
+
+TEST_CASE("weights of a run whose outputs meant something else are taken with a word") {
+  const Trained trained;
+  const std::string from = " --set 'init=[{module=\"theta\",from=\"runs/small\",freeze=true}]' --set ";
+  const std::string same =
+      trained.run("casdm train small.toml --set run.name=same" + from + "train.total_images=4").err;
+  CHECK_MESSAGE(!contains(same, "was trained for other settings"), same);
+  const std::string path =
+      trained.run("casdm train small.toml --set run.name=path" + from + "noise.type=linear --set train.total_images=4")
+          .err;
+  CHECK_MESSAGE(contains(path, "[[init]]: theta was trained for other settings in "), path);
+  CHECK_MESSAGE(contains(path, "noise.type: \"noise_beta/cosine\" -> \"noise_beta/linear\""), path);
+  REQUIRE(trained.run("casdm export runs/small --module theta --out theta.safetensors").status == 0);
+  const std::string file =
+      trained
+          .run(
+              "casdm train small.toml --set run.name=file --set "
+              "'init=[{module=\"theta\",from=\"theta.safetensors\"}]' --set noise.type=linear --set "
+              "train.total_images=4")
+          .err;
+  CHECK_MESSAGE(contains(file, "noise.type: \"noise_beta/cosine\" -> \"noise_beta/linear\""), file);
+  std::string single = read_file(trained.folder.path() / "small.toml");
+  single = single.substr(0, single.find("[head.phi]")) + single.substr(single.find("[[metrics]]"));
+  single.replace(single.find("\"cascade\""), 9, "\"single\"");
+  write_file(trained.folder.path() / "single.toml", single);
+  const std::string head =
+      trained.run("casdm train single.toml --set run.name=head" + from + "train.total_images=4").err;
+  CHECK_MESSAGE(contains(head, "[head] was {\"type\":\"head_diffusion/cascade\""), head);
+}
+
+TEST_CASE("weights of another run take its meaning with them, whoever reads them") {
+  const Trained trained;
+  const std::string averages = " --set 'ema.also=[{name=\"p05\",sigma_rel=0.05},{name=\"p10\",sigma_rel=0.1}]' ";
+  REQUIRE(trained
+              .run("casdm train small.toml --set run.name=path --set noise.type=linear --set "
+                   "ema.snapshot_every_images=4 --set train.total_images=8" +
+                   averages)
+              .status == 0);
+  REQUIRE(trained.run("casdm ema runs/path --sigma-rel 0.07 --out average.safetensors").status == 0);
+  const std::string said = "noise.type: \"noise_beta/linear\" -> \"noise_beta/cosine\"";
+  for (const std::string weights : {"average.safetensors", "runs/path/checkpoints/000000000008/ema.safetensors"}) {
+    CAPTURE(weights);
+    const std::string of = " --weights " + weights;
+    const Outcome sample = trained.run("casdm sample runs/small --num 1 --overwrite --out s" + of);
+    CHECK_MESSAGE(sample.status == 0, sample.err);
+    const Outcome exported =
+        trained.run("casdm export runs/small --module theta --overwrite --out theta.safetensors" + of);
+    CHECK_MESSAGE(exported.status == 0, exported.err);
+    for (const std::string& err : {sample.err, exported.err})
+      CHECK_MESSAGE(contains(err, weights + " was trained for other settings:\n  " + said), err);
+    // What was exported says so again, where it is taken for the path of the run it was exported from.
+    const std::string init =
+        "casdm train small.toml --overwrite --set run.name=init --set train.total_images=4 --set "
+        "'init=[{module=\"theta\",from=\"theta.safetensors\"}]'";
+    const Outcome begun = trained.run(init);
+    CHECK_MESSAGE(begun.status == 0, begun.err);
+    CHECK_MESSAGE(contains(begun.err, said), begun.err);
+  }
+  const Outcome own = trained.run("casdm export runs/path --module theta --overwrite --out theta.safetensors");
+  CHECK_MESSAGE(!contains(own.err, "other settings"), own.err);
+}
+
+TEST_CASE("a run killed before its first checkpoint begins again with the weights of [[init]] that it took") {
+  const Trained trained;
+  const fs::path runs = trained.folder.path() / "runs";
+  trained.run(
+      "casdm train small.toml --set run.name=next --set 'init=[{module=\"theta\",from=\"runs/small\"}]' "
+      "--set train.total_images=100k --set checkpoint.every_images=100k & "
+      "for i in $(seq 600); do test -s runs/next/metrics.jsonl && break; sleep 0.1; done; kill -9 $!; wait");
+  const auto first_loss = [&] {
+    std::istringstream log(read_file(runs / "next/metrics.jsonl"));
+    std::string line;
+    while (std::getline(log, line) && !contains(line, "\"loss\"")) {
+    }
+    return to_json(*from_json(line).find("loss"));
+  };
+  const std::string before = first_loss();
+  REQUIRE(fs::exists(runs / "next/init.json"));
+  fs::copy(runs / "next", runs / "late", fs::copy_options::recursive);
+  REQUIRE(trained.run(std::string(kResume) + " --set train.total_images=28").status == 0);
+
+  const Outcome outcome = trained.run("casdm train --resume runs/next --set train.total_images=8");
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(first_loss() == before);
+
+  fs::remove_all(runs / "small/checkpoints/000000000024");
+  const std::string log = read_file(runs / "late/metrics.jsonl");
+  const Outcome refused = trained.run("casdm train --resume runs/late");
+  CHECK(refused.status == 1);
+  CHECK_MESSAGE(contains(refused.err, "/runs/small/checkpoints/000000000024/ema.safetensors with the SHA-256"),
+                refused.err);
+  CHECK(read_file(runs / "late/metrics.jsonl") == log);
+}
