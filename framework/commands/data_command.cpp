@@ -29,8 +29,8 @@ inspect    reads the images of an experiment and says how many there are, of whi
            a training keeps in memory, and which cannot be read; --grid writes 64 of them as the networks
            see them. Exit status 1 when an image cannot be used
 pack       writes the images, at data.image_size, as PNGs into a zip archive, with labels in its
-           dataset.json (EDM's layout). It can be interrupted and goes on when called again;
-           nothing is overwritten
+           dataset.json (EDM's layout). It can be interrupted, with exit status 1, and goes on when
+           called again; nothing is overwritten
 
   casdm data inspect configs/quickstart.toml --grid images.png
   casdm data inspect configs/quickstart.toml --images 1000 --set data.image_size=64
@@ -43,7 +43,7 @@ void refuse_existing(const char* option, const fs::path& path) {
 }
 
 void write_grid(const fs::path& path, const std::vector<Image>& images) {
-  if (images.empty()) throw Error("no image could be read for a grid");
+  if (images.empty()) throw Error("no image could be read for the grid");
   std::vector<at::Tensor> tensors;
   for (const Image& image : images) {
     const at::Tensor rows = at::empty({image.height, image.width, image.channels}, at::kByte);
@@ -59,17 +59,22 @@ int inspect(const LoadedExperiment& experiment, std::optional<std::int64_t> most
   Inspection inspection;
   {
     std::optional<Progress> progress;
-    const std::int64_t size = make_dataset(experiment)->size();
-    progress.emplace("reading", std::min(size, most.value_or(size)), "images");
+    const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
+    if (!grid.empty() && dataset->is_floating_point()) {
+      throw ConfigError("data: --grid: these images are numbers in floating point, which a PNG has no place for");
+    }
+    progress.emplace("reading", std::min(dataset->size(), most.value_or(dataset->size())), "images");
     inspection =
         inspect_data(experiment, most, grid.empty() ? 0 : kInGrid, [&](std::int64_t done) { progress->update(done); });
   }
-  if (!grid.empty()) write_grid(grid, inspection.grid);
   if (as_json) {
     std::cout << to_json(to_value(inspection, experiment.options), 2) << '\n';
   } else {
     std::cout << describe(inspection, experiment.options);
-    if (!grid.empty()) std::cout << "grid     " << grid << '\n';
+  }
+  if (!grid.empty()) {
+    write_grid(grid, inspection.grid);
+    if (!as_json) std::cout << "grid     " << grid << '\n';
   }
   return inspection.unreadable.empty() ? 0 : 1;
 }
@@ -86,7 +91,7 @@ int pack(const LoadedExperiment& experiment, const fs::path& out, const std::str
   progress.reset();
   if (!packed) {
     std::cerr << "stopped; what is packed lies in " << out.string() << ".part. Go on with\n  " << again << '\n';
-    return 0;
+    return 1;
   }
   std::cerr << "packed " << packed->images << " images"
             << (packed->left_out > 0 ? text("; left out ", packed->left_out, " that cannot be read") : "") << '\n';

@@ -1,11 +1,16 @@
 #include "framework/data/packing.h"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <zip.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <memory>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
@@ -32,17 +37,14 @@ std::string name_of(std::int64_t index) {
 /// The images that are packed already, and their labels: lines of an index and a label, in order.
 class PackedParts {
  public:
-  PackedParts(fs::path folder, const std::string& data) : folder_(std::move(folder)) {
+  PackedParts(fs::path folder, const DataFingerprint& data) : folder_(std::move(folder)) {
     const fs::path about = folder_ / "data.json";
     if (fs::exists(folder_)) {
-      if (!fs::exists(about) || read_regular_file(about, kMostRecord) != data) {
-        throw ConfigError(text(folder_.string(), " holds no parts of these images at this size; remove it, or choose ",
-                               "another --out"));
-      }
+      require_parts_of(about, data);
       read_list();
     } else {
       fs::create_directory(folder_);
-      write_file(about, data);
+      write_file(about, to_json(to_value(data)));
     }
     list_.open(folder_ / "list.txt", std::ios::app);
   }
@@ -51,9 +53,10 @@ class PackedParts {
   const fs::path& folder() const { return folder_; }
   fs::path path_of(std::int64_t index) const { return folder_ / name_of(index); }
 
-  void add(const Image* image, std::int64_t label) {
+  /// @param image  nothing: it is left out
+  void add(const std::optional<Image>& image, std::int64_t label) {
     const std::int64_t index = std::ssize(labels_);
-    if (image != nullptr) {
+    if (image) {
       fs::create_directories(path_of(index).parent_path());
       write_png(path_of(index), *image);
     }
@@ -63,6 +66,15 @@ class PackedParts {
   }
 
  private:
+  /// An image that could not be read then, and can now, is no difference.
+  void require_parts_of(const fs::path& about, const DataFingerprint& data) const {
+    std::string why = "it holds no data.json";
+    if (fs::exists(about)) why = difference(fingerprint_from(from_json(read_regular_file(about, kMostRecord))), data);
+    if (why.empty()) return;
+    throw ConfigError(text(folder_.string(), " does not hold parts of these images at this size (", why,
+                           "); remove it, or choose another --out"));
+  }
+
   /// A last line without its end was being written, and is made again.
   void read_list() {
     const fs::path path = folder_ / "list.txt";
@@ -125,6 +137,16 @@ void write_archive(const PackedParts& parts, const fs::path& out, bool has_label
   opened.release();
 }
 
+/// What libzip has written and renamed survives a power cut.
+void make_durable(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool is_durable = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int reason = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!is_durable) throw Error(text(file.string(), " cannot be made durable: ", std::strerror(reason)));
+  sync_folder(fs::absolute(file).parent_path());
+}
+
 }  // namespace
 
 std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::path& out,
@@ -139,29 +161,29 @@ std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::pa
   }
   fs::path folder = out;
   folder += ".part";
-  DataFingerprint images = fingerprint(*dataset, data);
-  images.content.clear();  // of an image that is repaired it is another
-  images.labels.clear();
-  PackedParts parts(folder, to_json(to_value(images)));
+  PackedParts parts(folder, fingerprint(*dataset, data));
   const std::int64_t total = dataset->size();
   for (std::int64_t i = std::ssize(parts.labels()); i < total; ++i) {
     if (!progress(i, total)) return std::nullopt;
+    std::optional<Image> image;
+    std::int64_t label = kLeftOut;
     try {
       const Example example = dataset->get(i);
-      const Image image = prepare_image(example.image, {ImageShape::square(data.channels, data.image_size)});
-      parts.add(&image, example.label);
+      image = prepare_image(example.image, {ImageShape::square(data.channels, data.image_size)});
+      label = example.label;
     } catch (const PluginError&) {
       throw;
     } catch (const Error&) {
       if (!data.skip_unreadable) throw;
-      parts.add(nullptr, kLeftOut);
     }
+    parts.add(image, label);
   }
   progress(total, total);
   Packed packed;
   for (const std::int64_t label : parts.labels()) ++(label == kLeftOut ? packed.left_out : packed.images);
   if (packed.images == 0) throw Error("data pack: no image can be read");
   write_archive(parts, out, dataset->num_classes() > 0);
+  make_durable(out);
   fs::remove_all(folder);
   return packed;
 }

@@ -52,7 +52,9 @@ class Dataset {
   static constexpr int interface_version = 2;
 
   struct Spec {
-    ImageShape image = {};  ///< what the host will make of the images; `get` must return so many channels
+    /// What the host will make of the images; `get` must return so many channels. Of height and width 0: images are
+    /// wanted as they are stored (`casdm data inspect`).
+    ImageShape image = {};
   };
 
   virtual ~Dataset();
