@@ -195,14 +195,19 @@ std::vector<MeasureSummary> measures_of(const std::vector<MeasureSummary>& all,
 
 fs::path page_of(const Sweep& sweep) { return sweep.folder / "report.html"; }
 
-/// What every training would refuse at once, for the runs that are still to be trained.
-void check_cells(const Sweep& sweep, const std::function<const ComponentCatalog&(const Value&)>& catalog_of) {
-  for (const SweepCell& cell : sweep.cells) {
-    const CellState state = state_of(sweep, cell);
-    if (state == CellState::trained || state == CellState::complete) continue;
+/// What every training would refuse at once, for those of `cells` that are still to be started.
+void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std::int64_t processes,
+                 const std::function<const ComponentCatalog&(const Value&)>& catalog_of) {
+  for (const std::size_t index : cells) {
+    const SweepCell& cell = sweep.cells[index];
+    if (state_of(sweep, cell) != CellState::waiting) continue;
     try {
       check_before_training(cell.experiment, catalog_of(cell.experiment));
       require_effect(cell.experiment);
+      const std::int64_t batch = find_path(cell.experiment, "train.batch_size")->as_integer();
+      if (batch % processes == 0) continue;
+      throw ConfigError(text("train.batch_size: --processes ", processes, " cannot share ", batch,
+                             " images equally; choose a number that divides it"));
     } catch (const ConfigError& error) {
       throw ConfigError(text("arm ", quoted(sweep.points[cell.point].name), ": ", error.what()));
     }
@@ -251,25 +256,25 @@ int sweep_command(const std::vector<std::string>& arguments) {
   const SweepSettings settings = settings_of(a);
   check_sweep_folder(sweep, catalog_of);
   if (a.cell.empty()) check_results(sweep);
-  check_cells(sweep, catalog_of);
   if (a.print || a.slurm) {
     std::cout << (a.print ? commands_of(sweep, a) : slurm_script(sweep, a));
     return 0;
   }
+  std::vector<std::size_t> cells(sweep.cells.size());
+  std::iota(cells.begin(), cells.end(), std::size_t{0});
+  if (!a.cell.empty()) cells = {cell_named(sweep, a.cell)};
+  check_cells(sweep, cells, settings.processes, catalog_of);
   catch_signals();
   if (a.dry_run) {
     std::cout << text_of(sweep, planned(sweep, a, settings), settings.jobs);
     return interrupted() ? 1 : 0;
   }
   if (!a.cell.empty()) {
-    const std::size_t cell = cell_named(sweep, a.cell);
     const SweepLock lock(sweep.folder, SweepLock::Kind::of_a_cell);
-    prepare_sweep_folder(sweep, catalog_of, lock, {cell});
-    const SweepEnd end = run_sweep(sweep, {cell}, settings);
+    prepare_sweep_folder(sweep, catalog_of, lock, cells);
+    const SweepEnd end = run_sweep(sweep, cells, settings);
     return end.is_stopped || end.failed > 0 ? 1 : 0;
   }
-  std::vector<std::size_t> cells(sweep.cells.size());
-  std::iota(cells.begin(), cells.end(), std::size_t{0});
   const SweepLock lock(sweep.folder, SweepLock::Kind::of_the_sweep);
   prepare_sweep_folder(sweep, catalog_of, lock, cells);
   std::cerr << text_of(sweep, planned(sweep, a, settings), settings.jobs);

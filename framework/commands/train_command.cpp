@@ -10,6 +10,7 @@
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
+#include "framework/data/fingerprint.h"
 #include "framework/device/device.h"
 #include "framework/distributed/batch_share.h"
 #include "framework/distributed/run_in_world.h"
@@ -162,6 +163,10 @@ int start_run(const TrainArguments& arguments, World& world) {
   check_before_training(experiment.resolved, experiment.host->catalog());
   require_same(world, experiment.resolved);
   share_of_batch(experiment.options.train, world);
+  // Before a run is removed; the others are compared once they are made.
+  if (arguments.overwrite && world.size() > 1) {
+    require_same(world, fingerprint(*make_dataset(experiment), experiment.options.data), Value(Value::Table{}));
+  }
   if (!world.is_first()) return arguments.dry_run ? 0 : help(experiment, world);
   const fs::path folder = experiment.options.run.directory / experiment.options.run.name;
   if (!fs::exists(folder / "config.toml")) refuse_inside_run("train", folder);

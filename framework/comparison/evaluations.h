@@ -13,7 +13,7 @@ namespace casdm {
 
 /// Adds to `run` the scores of its last checkpoint: of the files that `casdm evaluate` has written into the folder's
 /// evaluation/, and those of the log that no file has. Where several files measured otherwise, the names say how (see
-/// `distinguish`); of several that measured alike, the newest counts. A file that cannot be read is a warning of the
+/// `tell_apart`); of several that measured alike, the newest counts. A file that cannot be read is a warning of the
 /// run.
 void add_evaluations(const std::filesystem::path& folder, RunRecord& run);
 

@@ -11,7 +11,6 @@
 #include "framework/comparison/evaluations.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
-#include "framework/evaluation/earlier_experiments.h"
 #include "framework/reporting/histogram.h"
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
@@ -26,7 +25,10 @@ namespace {
 
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
 constexpr std::size_t kMostShownChanges = 5;
-constexpr std::array kUpkeep = {"log", "checkpoint", "evaluate"};  // tables that decide nothing of the training
+/// Keys, and tables, that decide nothing of what is trained; how far a run was trained is compared by itself.
+constexpr std::array<std::string_view, 12> kBeside = {
+    "log.",     "checkpoint.",   "evaluate.",  "sampler.",           "guidance.",    "plugins.",
+    "run.name", "run.directory", "run.device", "train.total_images", "data.workers", "data.cache"};
 
 /// Calls `use` with each line of `content`, from the last one to the first, until it returns true.
 void from_the_end(std::string_view content, const std::function<bool(std::string_view)>& use) {
@@ -80,11 +82,12 @@ void add_absent_terms(const Value& last, const std::string& log, RunRecord& run)
   std::vector<std::string> absent;
   for (const Value& metric : metrics->as_array()) {
     const Value* name = metric.find("name");
-    if (name == nullptr || !name->is_string() || name->as_string().empty()) name = metric.find("type");
-    if (name == nullptr || !name->is_string()) continue;
-    const std::string term = "metric." + component_name(name->as_string());
-    const bool is_in_log = log.find(text('"', term, "\":")) != std::string::npos;
-    if (losses->find(term) == nullptr && is_in_log) absent.push_back("loss." + term);
+    const Value* type = metric.find("type");
+    const bool is_named = name != nullptr && name->is_string() && !name->as_string().empty();
+    if (!is_named && (type == nullptr || !type->is_string())) continue;
+    const std::string term = "metric." + (is_named ? name->as_string() : component_name(type->as_string()));
+    if (losses->find(term) != nullptr) continue;
+    if (log.find(text('"', term, "\":")) != std::string::npos) absent.push_back("loss." + term);
   }
   if (absent.empty()) return;
   run.warnings.push_back(text("seed ", run.seed, ": no step of the log's last line had ", join(absent, ", ")));
@@ -96,34 +99,47 @@ std::int64_t whole_number(const Value& config, const std::string& key, std::int6
   return value->is_integer() ? value->as_integer() : read_count(*value).value;
 }
 
-/// Whether a path leads to what was moved: data are compared by their content at a resume.
-bool is_moved(const ExperimentChange& change) {
-  if (!change.before.is_string() || !change.after.is_string()) return false;
-  const fs::path before(change.before.as_string()), after(change.after.as_string());
-  return before.is_absolute() && after.is_absolute() && before.filename() == after.filename();
-}
-
-/// Whether a change at a resume makes another training of what comes after it.
+/// Whether a change at a resume makes another training of what comes after it. Whether a path leads to other data says
+/// `other_data` of the resume.
 bool is_of_training(const ExperimentChange& change) {
-  if (change.key == "train.total_images" || is_moved(change)) return false;
-  return std::none_of(kUpkeep.begin(), kUpkeep.end(),
-                      [&](const char* table) { return change.key.starts_with(text(table, '.')); });
+  if (change.key == "data.path" || is_new_default(change)) return false;
+  return std::none_of(kBeside.begin(), kBeside.end(), [&](std::string_view beside) {
+    return change.key == beside || (beside.ends_with('.') && change.key.starts_with(beside));
+  });
 }
 
-/// Warns of what the run was trained with before a resume changed it.
-void add_changes(RunRecord& run) {
-  for (const EarlierExperiment& before : earlier_experiments(run.path, run.config, run.images)) {
-    // Weights that it started from are part of its experiment.
-    if (!before.when.starts_with("until ") || before.when.find(" of ") != std::string::npos) continue;
+/// Warns of what the run was trained with until a resume changed it.
+void add_changes(const std::string& log, RunRecord& run) {
+  for (std::size_t begin = 0, end; (end = log.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    const std::string_view line = std::string_view(log).substr(begin, end - begin);
+    if (!line.starts_with("{\"resumed\"")) continue;
+    Value resume;
+    try {
+      resume = from_json(line);
+    } catch (const Error&) {  // that of a process which was killed
+      continue;
+    }
+    const Value* images = resume.find("images");
+    if (images == nullptr || !images->is_integer()) continue;
     std::vector<std::string> parts;
-    for (const ExperimentChange& change : changes(experiment_of(before.experiment), experiment_of(run.config))) {
-      if (is_of_training(change)) parts.push_back(to_string(change));
+    if (const Value* changed = resume.find("changed"); changed != nullptr && changed->is_table()) {
+      for (const auto& [key, values] : changed->as_table()) {
+        const Value* from = values.find("from");
+        const Value* to = values.find("to");
+        if (from == nullptr || to == nullptr) continue;
+        const ExperimentChange change{key, *from, *to};
+        if (is_of_training(change)) parts.push_back(to_string(change));
+      }
+    }
+    for (const char* others : {"other_data", "other_networks"}) {
+      if (const Value* said = resume.find(others); said != nullptr && said->is_string())
+        parts.push_back(said->as_string());
     }
     if (parts.empty()) continue;
     const std::size_t more = parts.size() - std::min(parts.size(), kMostShownChanges);
     parts.resize(parts.size() - more);
-    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings ", before.when, ": ",
-                                join(parts, "; "), more > 0 ? text("; and ", more, " more keys") : ""));
+    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings until ", images->as_integer(),
+                                " images: ", join(parts, "; "), more > 0 ? text("; and ", more, " more keys") : ""));
   }
 }
 
@@ -149,9 +165,10 @@ RunRecord read_run_record(const fs::path& folder) {
   const Value last = last_line(folder, "loss");
   if (last.is_null()) return run;
   run.images = last.find("images")->as_integer();
-  add_absent_terms(last, log_of(folder), run);
+  const std::string log = log_of(folder);
+  add_absent_terms(last, log, run);
+  add_changes(log, run);
   if (const Value* seconds = last.find("seconds")) run.seconds = seconds->as_number();
-  add_changes(run);
   add_evaluations(folder, run);
   const std::array<std::pair<const char*, Better>, 3> groups = {
       {{"loss", Better::lower}, {"statistic", Better::unknown}, {"grad_norm", Better::unknown}}};

@@ -21,7 +21,7 @@ std::string to_string(Better better);
 
 /// A number that a run has at its end.
 struct Measure {
-  std::string name;  ///< "loss.eps", "statistic.gate"; of an evaluation: see `distinguish`
+  std::string name;  ///< "loss.eps", "statistic.gate"; of an evaluation: see `tell_apart`
   double value = 0;  ///< finite
   Better better = Better::unknown;
   std::string about = {};                     ///< how an evaluation came to it, for people; empty: it is of the log

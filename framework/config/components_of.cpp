@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "casdm/text.h"
 #include "framework/config/key_path.h"
 #include "framework/config/merge.h"
 #include "framework/config/wording.h"
@@ -27,7 +28,7 @@ class Search {
     if (value.is_array()) {
       const OptionSpec element = element_of(spec);
       for (std::size_t i = 0; i < value.as_array().size(); ++i) {
-        one(value.as_array()[i], element, key_path(key, std::to_string(i)));
+        one(value.as_array()[i], element, text(key, '[', i, ']'));
       }
     } else if (value.is_table()) {
       members(value, spec.fields, key);

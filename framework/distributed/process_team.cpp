@@ -8,13 +8,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
 
 namespace casdm {
 
-int free_port() {
+namespace {
+
+/// Ports that were chosen for teams, whose first process may not listen there yet.
+std::set<int> taken;
+
+int unused_port() {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -29,17 +35,32 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
+}  // namespace
+
+int free_port() {
+  int port = unused_port();
+  while (taken.contains(port)) port = unused_port();
+  return port;
+}
+
 ProcessTeam::ProcessTeam(std::int64_t size, const std::vector<std::string>& command, const std::filesystem::path& log,
                          std::map<std::string, std::string> environment) {
   if (size > 1) {
     environment["WORLD_SIZE"] = environment["LOCAL_WORLD_SIZE"] = std::to_string(size);
     environment["MASTER_ADDR"] = "127.0.0.1";
-    environment["MASTER_PORT"] = std::to_string(free_port());
+    port_ = free_port();
+    taken.insert(port_);
+    environment["MASTER_PORT"] = std::to_string(port_);
   }
   for (std::int64_t rank = 0; rank < size; ++rank) {
     if (size > 1) environment["RANK"] = environment["LOCAL_RANK"] = std::to_string(rank);
     programs_.push_back(std::make_unique<ChildProgram>(command, log, environment));
   }
+}
+
+ProcessTeam::~ProcessTeam() {
+  programs_.clear();
+  taken.erase(port_);
 }
 
 bool ProcessTeam::has_ended() {

@@ -10,7 +10,7 @@
 
 namespace casdm {
 
-/// A port of this machine where nobody listens now. Throws Error when there is none.
+/// A port of this machine where nobody listens now, and no team of this process will. Throws Error when there is none.
 int free_port();
 
 /// The processes of one command on this machine that share its work, told who they are as by a launcher
@@ -21,6 +21,10 @@ class ProcessTeam {
   /// @param size  at least 1
   ProcessTeam(std::int64_t size, const std::vector<std::string>& command, const std::filesystem::path& log,
               std::map<std::string, std::string> environment);
+
+  ~ProcessTeam();
+  ProcessTeam(const ProcessTeam&) = delete;
+  ProcessTeam& operator=(const ProcessTeam&) = delete;
 
   /// Whether all have ended. Never waits.
   bool has_ended();
@@ -36,6 +40,7 @@ class ProcessTeam {
 
  private:
   std::vector<std::unique_ptr<ChildProgram>> programs_;
+  int port_ = 0;  ///< where several meet
 };
 
 }  // namespace casdm

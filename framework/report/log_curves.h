@@ -16,7 +16,7 @@ struct RunLog {
   std::vector<std::string> names;                            ///< in the order of the log
   /// By columns of scores: what they are of.
   std::map<std::string, std::string> judged;
-  /// "statistic.gate": how it was spread at the last line that says so, for each quarter of t (output/histogram.h).
+  /// "statistic.gate": how it was spread at the last line that says so, for each quarter of t (reporting/histogram.h).
   std::map<std::string, std::vector<std::vector<double>>> histograms;
 };
 RunLog read_run_log(const std::filesystem::path& run);

@@ -5,6 +5,7 @@
 
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/support/component_name.h"
 
 namespace casdm {
 
@@ -41,6 +42,14 @@ void compare(const Value& before, const Value& after, const std::string& key, st
   if (!is_same_number && !(before == after)) found.push_back({key, before, after});
 }
 
+/// Whether a table of an experiment chooses a component, or one of its tables does.
+bool has_component(const Value& value) {
+  if (!value.is_table()) return false;
+  return value.find("type") != nullptr ||
+         std::any_of(value.as_table().begin(), value.as_table().end(),
+                     [](const Value::Member& member) { return has_component(member.second); });
+}
+
 }  // namespace
 
 std::vector<ExperimentChange> changes(const Value& before, const Value& after) {
@@ -74,7 +83,7 @@ std::string in_few_words(const Value& value) {
   std::vector<std::string> parts;
   if (value.is_table()) {
     const Value* type = value.find(kType.substr(1));
-    if (type != nullptr && type->is_string()) return type->as_string().substr(type->as_string().find('/') + 1);
+    if (type != nullptr && type->is_string()) return component_name(type->as_string());
     for (const auto& [name, member] : value.as_table()) parts.push_back(name);
     return text("{ ", join(parts, ", "), " }");
   }
@@ -91,6 +100,8 @@ std::string to_string(const ExperimentChange& change) {
   }
   return text(change.key, ": ", before, " -> ", after);
 }
+
+bool is_new_default(const ExperimentChange& change) { return change.before.is_null() && !has_component(change.after); }
 
 Value to_value(const std::vector<ExperimentChange>& changes) {
   Value result{Value::Table{}};

@@ -29,6 +29,9 @@ std::string in_few_words(const Value& value);
 /// "optimizer.learning_rate: 0.0001 -> 0.0005", in few words.
 std::string to_string(const ExperimentChange& change);
 
+/// Whether the key was not there because a later version has added it: it has its default, and chooses no component.
+bool is_new_default(const ExperimentChange& change);
+
 /// {key: {"from", "to"}}.
 Value to_value(const std::vector<ExperimentChange>& changes);
 

@@ -4,10 +4,12 @@
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/support/component_name.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/fixed_networks.h"
 #include "framework/training/learning_rate.h"
@@ -20,7 +22,9 @@ namespace casdm {
 
 namespace {
 
-constexpr const char* kOtherData = "other_data";  // a key of the line of a resume
+// Keys of the line of a resume.
+constexpr const char* kOtherData = "other_data";
+constexpr const char* kOtherNetworks = "other_networks";
 
 /// How the data differ from the checkpoint's; empty: they do not. Throws Error when that is not allowed.
 std::string checked_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
@@ -43,24 +47,52 @@ std::string checked_data(const Checkpoint& checkpoint, const TrainingState& stat
   return difference;
 }
 
-/// What the checkpoint's networks that measure were like, without those that `changed` tables of the experiment choose.
-Value unchanged_networks(const Checkpoint& checkpoint, const std::vector<ExperimentChange>& changed) {
+std::string name_of(const MetricOptions& metric) {
+  return "metric." + (metric.name.empty() ? component_name(metric.metric.type) : metric.name);
+}
+
+/// Whether two metrics are one component with equal options of its own: weight, range of t and the like are the host's.
+bool are_alike(const MetricOptions& before, const MetricOptions& now) {
+  static const OptionSchema host = schema_of<MetricOptions>();
+  const auto is_host = [](const std::string& key) {
+    return key == "type" || std::any_of(host.begin(), host.end(), [&](const OptionSpec& o) { return o.name == key; });
+  };
+  // What an experiment of an earlier version leaves out has its default.
+  return component_name(before.metric.type) == component_name(now.metric.type) &&
+         std::all_of(before.metric.table.as_table().begin(), before.metric.table.as_table().end(),
+                     [&](const Value::Member& member) {
+                       const Value* is = now.metric.table.find(member.first);
+                       return is_host(member.first) || is == nullptr || *is == member.second;
+                     });
+}
+
+/// What the checkpoint's networks that measure were like, without those that the experiment has changed.
+Value unchanged_networks(const Checkpoint& checkpoint, const Experiment& now,
+                         const std::vector<ExperimentChange>& changed) {
   const Value* before = checkpoint.numbers().find(kNetworks);
   Value result = before != nullptr && before->is_table() ? *before : Value(Value::Table{});
-  for (const ExperimentChange& change : changed) {
-    std::erase_if(result.as_table(), [&](const Value::Member& member) {
-      const std::string& name = member.first;
-      if (name.starts_with("metric.")) return change.key.starts_with("metrics");
+  std::set<std::string> kept;
+  const Value* metrics = checkpoint.config().find("metrics");
+  for (std::size_t i = 0; metrics != nullptr && i < metrics->as_array().size(); ++i) {
+    const auto was = read_options<MetricOptions>(metrics->as_array()[i]);
+    for (const MetricOptions& is : now.metrics) {
+      if (name_of(is) == name_of(was) && are_alike(was, is)) kept.insert(name_of(is));
+    }
+  }
+  std::erase_if(result.as_table(), [&](const Value::Member& member) {
+    const std::string& name = member.first;
+    if (name.starts_with("metric.")) return !kept.contains(name);
+    return std::any_of(changed.begin(), changed.end(), [&](const ExperimentChange& change) {
       return name.starts_with(change.key) || change.key.starts_with(name);
     });
-  }
+  });
   return result;
 }
 
 /// Which networks that measure are others than the checkpoint's; empty: none. Throws Error when that is not allowed.
-std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& state,
+std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& state, const Experiment& now,
                              const std::vector<ExperimentChange>& changed, bool allow_other_data) {
-  const std::string difference = difference_of_networks(unchanged_networks(checkpoint, changed), state.networks());
+  const std::string difference = difference_of_networks(unchanged_networks(checkpoint, now, changed), state.networks());
   if (difference.empty()) return "";
   const std::string message =
       text("the weights of ", difference, " are not those that the checkpoint was trained with");
@@ -173,37 +205,31 @@ bool is_same(const Value& before, const Value& config) {
   return changes(before, config).empty() && builds_of(before) == builds_of(config);
 }
 
-/// How the data of the training that continued after the checkpoint differed from the checkpoint's.
-std::string earlier_difference(const RunFolder& run, const Checkpoint& checkpoint) {
+/// What the line of the resume says under `key` of the training that continued after the checkpoint.
+std::string said_before(const RunFolder& run, const Checkpoint& checkpoint, const char* key) {
   const Value line = last_resume(run.log());
   const Value* images = line.find("images");
-  const Value* data = line.find(kOtherData);
+  const Value* said = line.find(key);
   const bool is_of_checkpoint =
       images != nullptr && images->is_integer() && images->as_integer() == checkpoint.images();
-  return is_of_checkpoint && data != nullptr && data->is_string() ? data->as_string() : "";
+  return is_of_checkpoint && said != nullptr && said->is_string() ? said->as_string() : "";
 }
 
-/// Whether this is the experiment, on the data, of the training that continued after the checkpoint.
-bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config, const std::string& difference) {
+/// Whether this is the experiment, on the data and with the networks, of the training that continued after the
+/// checkpoint.
+bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config, const std::string& other_data,
+             const std::string& other_networks) {
   const bool is_known = went_on_with_config(run, checkpoint);
   return is_same(is_known ? load_document(run.config()) : checkpoint.config(), config) &&
-         difference == earlier_difference(run, checkpoint);
-}
-
-/// Whether a table of an experiment chooses a component, or one of its tables does.
-bool has_component(const Value& value) {
-  if (!value.is_table()) return false;
-  return value.find("type") != nullptr ||
-         std::any_of(value.as_table().begin(), value.as_table().end(),
-                     [](const Value::Member& member) { return has_component(member.second); });
+         other_data == said_before(run, checkpoint, kOtherData) &&
+         other_networks == said_before(run, checkpoint, kOtherNetworks);
 }
 
 /// An error of a checkpoint that does not fit, with what --set or config.toml have changed since.
 std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed) {
   std::vector<std::string> lines;
   for (const ExperimentChange& change : changed) {
-    // What an experiment of an earlier version leaves out has its default; a component that it lacks was not there.
-    if (!change.before.is_null() || has_component(change.after)) lines.push_back("\n  " + to_string(change));
+    if (!is_new_default(change)) lines.push_back("\n  " + to_string(change));
   }
   return lines.empty() ? error : text(error, "\nThe experiment has changed since the checkpoint:", join(lines, ""));
 }
@@ -297,16 +323,16 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   checkpoint.check_plugins(experiment.host->used());
   const std::string difference = checked_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
-  const std::string other_networks = checked_networks(checkpoint, state, changed, allow_other_data);
+  const std::string other_networks = checked_networks(checkpoint, state, experiment.options, changed, allow_other_data);
   std::vector<std::string> modules;
   for (const ModuleState& module : state.modules) modules.push_back(module.name());
   check_networks(checkpoint, config, modules, *experiment.host);
   restore(state, checkpoint, changed);
 
-  rewind(run, state.images(), repeats(run, checkpoint, config, difference));
+  rewind(run, state.images(), repeats(run, checkpoint, config, difference, other_networks));
   Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
   if (!difference.empty()) line.set(kOtherData, difference);
-  if (!other_networks.empty()) line.set("other_networks", other_networks);
+  if (!other_networks.empty()) line.set(kOtherNetworks, other_networks);
   const bool says_draws = checkpoint.numbers().find("draws") != nullptr;
   if (const std::int64_t draws = says_draws ? checkpoint.count("draws", kDrawVersion) : 1; draws != kDrawVersion) {
     std::cerr << "this run drew noise and dropout step by step, as version 0.1 did; from here on both are drawn by an "

@@ -25,7 +25,7 @@ class RunRecords {
 
   /// Restores the checkpoint, or clears the way for a run that begins, and says what is going to be trained.
   /// @param start             null in all processes but the first, and for a run that begins
-  /// @param allow_other_data  continue even if the data are not those that the checkpoint was trained on
+  /// @param allow_other_data  continue even if the data, or the weights of a metric, are not the checkpoint's
   void begin(std::optional<Checkpoint> start, bool allow_other_data);
 
   /// Does what was due where the run stopped.

@@ -19,7 +19,7 @@ struct TrainingEnd {
 /// after the step, or between two parts of its batch and without it, and after saving a checkpoint. When anything else
 /// ends it, a data error or a grid of samples that fails, the state after the last step is saved too, unless that is
 /// not finite.
-/// @param allow_other_data  continue although the data are not those that the checkpoint was trained on
+/// @param allow_other_data  continue although the data, or the weights of a metric, are not the checkpoint's
 /// @param world             the processes that train it together; this is the first. All stop when one is interrupted
 TrainingEnd train(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
                   bool allow_other_data = false, World& world = World::alone());

@@ -409,6 +409,15 @@ TEST_CASE("a run that was trained with other settings before a resume is named w
   CHECK(std::find(found.begin(), found.end(),
                   "better: seed 1 was trained with other settings until 500 images: metrics[0].type: \"l1\" -> "
                   "\"l2\"") != found.end());
+  // What a later version has added, how samples are drawn and where data lie is no other training; other data are.
+  const std::vector<std::string> beside =
+      resumed(R"("metrics[0].every":{"from":null,"to":1},"sampler.steps":{"from":10,"to":50},)"
+              R"("data.path":{"from":"/a/x.zip","to":"/b/y.zip"})");
+  CHECK(std::none_of(beside.begin(), beside.end(), [](const std::string& line) { return line.starts_with("better"); }));
+  const std::vector<std::string> others = resumed("},\"other_data\":\"120 images instead of 100\",\"more\":{");
+  CHECK(std::find(others.begin(), others.end(),
+                  "better: seed 1 was trained with other settings until 500 images: 120 images instead of 100") !=
+        others.end());
 }
 
 TEST_CASE("a run that is not complete is named and takes no part") {

@@ -100,7 +100,24 @@ TEST_CASE("a packing that stopped goes on where it was, and other images are not
 
   const Outcome other = shell(pack + "--set 'data={type=\"shapes\", num_images=21, image_size=16}'", folder.path());
   CHECK(other.status == 2);
-  CHECK_MESSAGE(contains(other.err, "a.zip.part holds no parts of these images at this size; remove it"), other.err);
+  CHECK_MESSAGE(contains(other.err, "a.zip.part does not hold parts of these images at this size"), other.err);
+
+  // Other images of the same names and number.
+  const Outcome alike = shell(
+      "cp -r images others && cp images/00000/img00000001.png others/00000/img00000000.png && cp "
+      "images/00000/img00000000.png others/00000/img00000012.png && " +
+          pack + "--set 'data={type=\"folder\", path=\"others\", image_size=16}'",
+      folder.path());
+  CHECK(alike.status == 2);
+  CHECK_MESSAGE(contains(alike.err, "a.zip.part does not hold parts of these images"), alike.err);
+  // What cannot be written is no image that cannot be read.
+  fs::create_directory(part / "00000" / "img00000012.png");
+  write_file(part / "00000" / "img00000012.png" / "mine", "mine");
+  write_file(damaged, whole);
+  const Outcome unwritten = shell(pack + of_folder(", skip_unreadable=true"), folder.path());
+  CHECK(unwritten.status == 1);
+  CHECK_MESSAGE(contains(unwritten.err, "img00000012.png"), unwritten.err);
+  fs::remove_all(part / "00000" / "img00000012.png");
 
   // As if the list was cut while it was written.
   fs::resize_file(part / "list.txt", fs::file_size(part / "list.txt") - 2);

@@ -300,6 +300,13 @@ TEST_CASE("what every training would refuse is refused before the first run") {
   CHECK_MESSAGE(contains(outcome.err, "arm \"void\": "), outcome.err);
   CHECK_MESSAGE(contains(outcome.err, "optimizer.learning_rate"), outcome.err);
   CHECK_FALSE(fs::exists(study.path("runs")));
+  // A cell that is named, and commands for other machines, do not depend on the other arms.
+  CHECK(study.run("--print").status == 0);
+  CHECK(study.run("--cell plain-s0").status == 0);
+  study.write(std::string(kTwoArms) + "[[arms]]\nname = \"more\"\nset = [\"train.batch_size=6\"]\n");
+  const Outcome shared = study.run("--no-pilot --processes 4");
+  CHECK(shared.status == 2);
+  CHECK_MESSAGE(contains(shared.err, "arm \"more\": train.batch_size: --processes 4 cannot share 6"), shared.err);
 }
 
 TEST_CASE("a cell that fails is a row with its message, the others go on, and the next call tries it again") {

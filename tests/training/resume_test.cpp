@@ -124,10 +124,19 @@ TEST_CASE("a metric whose file of weights was replaced is refused at a resume, u
   RunFolder again = RunFolder::open(folder.path() / "run");
   train(experiment(12), again, newest(), /*allow_other_data=*/true);
   CHECK(read_file(folder.path() / "run/metrics.jsonl").find("\"other_networks\"") != std::string::npos);
-  resume(experiment(16), newest());
-  // A metric with other options may have other weights.
+  // Back to the first weights from before a checkpoint that was lost: what the others led to is set aside, not removed.
   write_safetensors(file, weights);
-  CHECK_NOTHROW(resume(experiment(20, {"metrics.0.resize=72"}), newest()));
+  std::filesystem::remove_all(folder.path() / "run/checkpoints/000000000012");
+  resume(experiment(12), newest());
+  CHECK(read_file(folder.path() / "run/set-aside-1/metrics.jsonl").find("\"other_networks\"") != std::string::npos);
+  resume(experiment(16), newest());
+  // What the host does with a metric is no other metric; another file by name is.
+  write_safetensors(file, others);
+  CHECK_THROWS_WITH_AS(resume(experiment(20, {"metrics.0.resize=72", "metrics.0.weight=0.2"}), newest()),
+                       doctest::Contains("the weights of metric.lpips are not those"), Error);
+  const std::filesystem::path other = folder.path() / "other.safetensors";
+  write_safetensors(other, others);
+  CHECK_NOTHROW(resume(experiment(20, {"metrics.0.weights=\"" + other.string() + "\""}), newest()));
 }
 
 TEST_CASE("what was not there when a checkpoint was made is named when it keeps the checkpoint from fitting") {
