@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kLongestMessage = 300;
 constexpr std::size_t kLongestWord = 60;
 
-/// Parses `arguments` as options of `all`; false after --help was printed. Values bound to variables are set.
+/// Parses `arguments` as options of `all` and sets the variables bound to them; false after --help was printed.
 bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& arguments,
            po::variables_map& parsed) {
   po::positional_options_description positional;
@@ -30,7 +30,7 @@ bool parse(const ArgumentRules& rules, const po::options_description& all, const
     po::notify(parsed);
     if (parsed.count("help") == 0) return true;
   } catch (const po::error& error) {
-    const std::string_view message = error.what();  // repeats the word it is about
+    const std::string_view message = error.what();  // contains the argument itself
     throw ConfigError(text(rules.command, ": ", message.substr(0, kLongestMessage),
                            message.size() > kLongestMessage ? "..." : "", "; see `casdm ", rules.command, " --help`"));
   }
@@ -60,7 +60,7 @@ bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& argumen
 
 namespace {
 
-/// `written` as a number of type T, if it is one to its last letter.
+/// `written` as a number of type T; nothing if any character is left over.
 template <class T>
 std::optional<T> parsed_number(const std::string& written) {
   T value{};
@@ -70,7 +70,7 @@ std::optional<T> parsed_number(const std::string& written) {
   return value;
 }
 
-/// An option whose value `parse` turns into a number, or refuses.
+/// An option whose value is parsed by `parse`, which throws if it is not valid.
 template <class T, class Parse>
 po::typed_value<std::string>* number_option(const std::string& name, std::optional<T>& target, const char* placeholder,
                                             const std::string& allowed, Parse parse) {

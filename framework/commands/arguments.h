@@ -20,34 +20,33 @@ struct ArgumentRules {
   bool takes_many = false;  ///< the last positional name takes all remaining arguments
 };
 
-/// The parsed arguments, or nothing after --help was printed to stdout. Abbreviated options are not
-/// taken. Throws ConfigError on wrong use, with a pointer to --help.
+/// Returns the parsed arguments, or nothing after printing --help to stdout. Options cannot be abbreviated. Throws
+/// ConfigError on wrong use, with a pointer to --help.
 std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRules rules,
                                                                      const std::vector<std::string>& arguments);
 
-/// The same for options that are bound to variables, which it sets; the positional names are among `visible`.
-/// Returns false after --help was printed.
+/// Like parse_arguments, for options bound to variables, which it sets; `visible` includes the positional names.
+/// Returns false after printing --help.
 bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments);
 
-/// The value of the option `--name` that takes a whole number, for `add_options`. It is left out of `target` while the
-/// option is not given; an argument that is not a whole number in [least, most] is refused with a message that says
-/// what is allowed.
+/// An option for `add_options` that takes a whole number. `target` stays empty unless the option is given; an argument
+/// that is not a whole number in [least, most] is refused with a message that says what is allowed.
 boost::program_options::typed_value<std::string>* whole_number(
     const std::string& name, std::optional<std::int64_t>& target, std::int64_t least,
     std::int64_t most = std::numeric_limits<std::int64_t>::max());
 
-/// The same for an option that takes a finite number above `above`, such as 0.08.
+/// Like whole_number, for a finite number above `above`, such as 0.08.
 boost::program_options::typed_value<std::string>* real_number(const std::string& name, std::optional<double>& target,
                                                               double above);
 
 /// The values of a positional or repeated string option; empty when absent.
 std::vector<std::string> values(const boost::program_options::variables_map& parsed, const std::string& name);
 
-/// The positional "verb". Throws ConfigError when it is not one of `verbs`.
+/// The positional argument "verb". Throws ConfigError if it is not one of `verbs`.
 std::string chosen_verb(const boost::program_options::variables_map& parsed, const std::string& command,
                         const std::vector<std::string>& verbs);
 
-/// The value of an option. Throws ConfigError when it was left out.
+/// The value of an option. Throws ConfigError if it was not given.
 std::string word(const boost::program_options::variables_map& parsed, const std::string& name,
                  const std::string& command);
 

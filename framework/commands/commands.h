@@ -6,8 +6,8 @@
 
 namespace casdm {
 
-/// Each command takes the arguments after its name and returns the exit status. They throw
-/// ConfigError for wrong use (exit 2) and other exceptions for failures (exit 1); `main` prints both.
+/// Each command takes the arguments after its name and returns the exit status. It throws ConfigError for wrong use
+/// (exit 2) and other exceptions for failures (exit 1); `main` prints both.
 int config_command(const std::vector<std::string>& arguments);
 int plugins_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
@@ -20,7 +20,7 @@ struct CommandName {
   std::vector<std::string> verbs;
 };
 
-/// @param print_help  prints what `casdm COMMAND --help` says
+/// @param print_help  prints the text that `casdm COMMAND --help` says
 int completion_command(const std::vector<std::string>& arguments, const std::vector<CommandName>& commands,
                        const std::function<void(const std::string&)>& print_help);
 
@@ -28,7 +28,8 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
 
 extern "C" {
 
-/// The commands that compute, in libcasdm_framework.so. The status is main's; messages are printed.
+/// The commands that compute, in libcasdm_framework.so. They print their error messages and return the program's exit
+/// status.
 int casdm_data_command(const std::vector<std::string>& arguments);
 int casdm_train_command(const std::vector<std::string>& arguments);
 int casdm_evaluate_command(const std::vector<std::string>& arguments);

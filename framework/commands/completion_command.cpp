@@ -67,7 +67,7 @@ std::vector<CommandOption> options_of(const std::string& help) {
   return options;
 }
 
-/// The keys that --set may name, with the values that are known of each.
+/// The keys that --set accepts, with their known values.
 class Keys {
  public:
   explicit Keys(const ComponentCatalog& catalog) : catalog_(catalog) { add(host_schema(), "", 0); }
@@ -103,7 +103,7 @@ class Keys {
   std::map<std::string, std::set<std::string>> keys_;
 };
 
-/// Between single quotes of any shell.
+/// Quoted with single quotes, for any shell.
 std::string quoted_word(const std::string& word) {
   std::string result = "'";
   for (const char c : printable(word)) result += c == '\'' ? std::string("'\\''") : std::string(1, c);

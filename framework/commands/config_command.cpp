@@ -47,7 +47,7 @@ reference  prints Markdown pages about every key and component; --out writes one
   casdm config schema --out casdm.schema.json
 )";
 
-/// Like a run: what the file and `--plugin` name is searched first.
+/// As for a run, the plugins named by the file and by `--plugin` are searched first.
 PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed) {
   SearchPaths search;
   for (const std::string& file : values(parsed, "plugin")) search.files.emplace_back(file);
@@ -58,7 +58,7 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
   return catalog;
 }
 
-/// @param to_train  also look for what a training needs
+/// @param to_train  also check what training needs
 Value resolved(const po::variables_map& parsed, bool to_train) {
   const Value document = load_document(word(parsed, "file", kCommand), values(parsed, "set"));
   const PluginCatalog catalog = catalog_for(document, parsed);
@@ -137,7 +137,7 @@ void schema(const po::variables_map& parsed) {
   write_result(to_json(result, 2) + "\n", parsed);
 }
 
-/// Pages replace pages that this command has written before, and nothing else.
+/// Allows only pages that this command wrote earlier to be replaced.
 void refuse_strangers(const std::filesystem::path& folder, const std::map<std::string, std::string>& pages) {
   std::vector<std::string> strangers;
   for (const auto& [name, content] : pages) {

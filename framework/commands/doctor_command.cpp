@@ -68,7 +68,7 @@ Finding examine_place(const SearchPlace& place) {
   return {Grade::ok, subject, "is searched"};
 }
 
-/// @param lock  of the experiment of --config
+/// @param lock  from the experiment given with --config
 Finding examine_plugin(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   const std::string& id = plugin.description.info.id;
   const std::string subject = text(id, id.empty() ? "" : " ", "(", plugin.path.string(), ")");

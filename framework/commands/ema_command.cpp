@@ -29,7 +29,7 @@ struct EmaArguments {
 };
 
 constexpr const char* kCommand = "ema";
-constexpr double kLargestError = 0.2;  // of a profile, beyond which the result is another average
+constexpr double kLargestError = 0.2;  // of a fitted profile; beyond it, the result is a different average
 constexpr const char* kUsage = R"(usage: casdm ema RUN --sigma-rel X --out FILE [--at IMAGES]
 
 Computes an average of the weights with any width after training (Karras et al. 2024), from the snapshots
@@ -59,7 +59,7 @@ void check(const EmaArguments& a) {
   check_output({kCommand, a.out, {}, a.overwrite});
 }
 
-/// The snapshots up to `at` images; all when it is not given.
+/// The snapshots up to `at` images, or all of them.
 std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std::int64_t> at) {
   std::vector<EmaSnapshot> snapshots = ema_snapshots(run);
   if (snapshots.empty()) {
@@ -79,7 +79,7 @@ std::vector<EmaSnapshot> snapshots_until(const RunFolder& run, std::optional<std
   return snapshots;
 }
 
-/// The experiment of the run's newest checkpoint; an empty table where there is none that can be read.
+/// The experiment of the run's newest readable checkpoint; an empty table if there is none.
 Value experiment_of(const RunFolder& run) {
   try {
     return Checkpoint::open(run.path()).config();

@@ -102,7 +102,7 @@ std::vector<std::string> split(const std::string& list, const char* option) {
   }
 }
 
-/// Throws ConfigError when an option is given that has no effect here.
+/// Throws ConfigError if an option was given that has no effect here.
 void refuse_idle(std::initializer_list<std::pair<bool, const char*>> options, const char* why) {
   for (const auto& [is_given, name] : options) {
     if (is_given) throw ConfigError(text("evaluate: ", name, " does not apply here: ", why));

@@ -32,14 +32,14 @@ struct EvaluateArguments : SamplingRequest {
   bool no_cache = false;
 };
 
-/// Fills them from the command line and checks what can be checked without looking at files; false after --help was
+/// Sets `target` from the command line and checks what can be checked without looking at files; false after --help was
 /// printed. Throws ConfigError.
 bool fill_evaluate_arguments(EvaluateArguments& target, const std::vector<std::string>& arguments);
 
-/// Throws ConfigError for options of images where a run is judged, and for options of a run where images are.
+/// Throws ConfigError for options that apply only to images if a run is judged, and the other way round.
 void check_options(const EvaluateArguments& a, bool is_run);
 
-/// What to sample: one for each combination of weights, guidance and steps.
+/// What to sample: one request for each combination of weights, guidance and steps.
 std::vector<SamplingRequest> sampling_requests(const EvaluateArguments& a, const EvaluateOptions& options,
                                                const std::vector<std::string>& overrides);
 

@@ -62,7 +62,7 @@ class Command {
 
   ReferenceOptions reference_options() const { return {interrupted, !a_.no_cache}; }
 
-  /// Opens what can say how large the images are, before what cannot.
+  /// Opens the images whose size is known first, so that the others can be opened at that size.
   void find_images() {
     const bool is_stored = !a_.what.empty() && !setup_.checkpoint();
     if (is_stored && !is_of_any_size(a_.what)) images_ = setup_.open(a_.what);
@@ -127,7 +127,7 @@ class Command {
         if (!remark.empty()) std::cerr << remark << '\n';
       }
       const EvaluationFile file(setup_.run_folder(), images, num_, reference_, *judges_);
-      // The last bits depend on the number of threads.
+      // The last bits of the scores depend on the number of threads.
       if (const std::int64_t earlier = file.earlier_threads(); earlier > 0 && setup_.threads() == 0) {
         threads_.emplace(earlier);
       }
@@ -136,7 +136,7 @@ class Command {
       if (std::optional<Value> known = a_.overwrite || !a_.out.empty() ? std::nullopt : file.read()) {
         std::cerr << "already evaluated: " << file.path().string() << '\n';
         std::error_code ignored;
-        fs::remove(file.state(), ignored);  // of a process that was killed before it did so
+        fs::remove(file.state(), ignored);  // left behind if the process was killed
         records_.push_back(*known);
         continue;
       }
@@ -152,7 +152,7 @@ class Command {
     }
   }
 
-  /// Writes the last record into the run's folder. Where that fails, the scores are shown at least.
+  /// Writes the last record into the run's folder. If that fails, at least the scores are printed.
   void kept(const std::function<void()>& write) {
     try {
       write();
@@ -168,7 +168,7 @@ class Command {
     if (!state.empty()) fs::remove(state, ignored);
   }
 
-  /// Who says what is near.
+  /// Chooses the judge whose features define "nearest".
   void prepare_nearest() {
     if (!a_.nearest) return;
     const std::string reference = a_.reference.empty() ? setup_.options().reference.string() : a_.reference;
@@ -249,7 +249,7 @@ class Command {
   void judge_halves() {
     const auto [one, other] = halves(stored_reference_->size(), static_cast<std::uint64_t>(setup_.options().seed));
     const auto half = static_cast<std::int64_t>(one.size());
-    // As many as the model was judged by and with, where there are as many, since scores are biased by both.
+    // If possible, the same numbers of images as the model is judged with, since both bias the scores.
     const auto some = [&](const std::vector<std::int64_t>& indices, std::int64_t count) {
       std::vector<std::int64_t> chosen;
       for (const std::int64_t i : spread(count > 0 ? std::min(count, half) : half, half, "", "")) {
@@ -301,10 +301,10 @@ class Command {
   std::int64_t num_ = 0;
   ImageStream reference_stream_;
   Reference reference_;
-  std::vector<std::int64_t> reference_indices_;  ///< of the images of reference_stream_ in their data
+  std::vector<std::int64_t> reference_indices_;  ///< the index of each image of reference_stream_ in its data set
   std::vector<Value> records_;
   NearestRequest nearest_;
-  std::optional<Judges> nearest_judge_;  ///< where no judge of the evaluation finds what is near
+  std::optional<Judges> nearest_judge_;  ///< if no judge of the evaluation is used for this
   std::vector<Value> nearest_found_;
 };
 

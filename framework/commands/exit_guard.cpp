@@ -5,8 +5,8 @@
 
 #include "framework/loading/crash_message.h"
 
-/// The program's own exit functions, which come before libc's for every library that is loaded later: a plugin cannot
-/// end a training with status 0 and without a word.
+/// The program defines the exit functions itself, so libraries loaded later use these instead of libc's: a plugin
+/// cannot silently end a training with status 0.
 namespace {
 
 [[noreturn]] void end(const char* function, int status) {

@@ -24,7 +24,7 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-/// The value of --layout that asks for the network's own names.
+/// The value of --layout that keeps the network's own names.
 constexpr const char* kOwnNames = "reference";
 
 struct ExportArguments {
@@ -72,14 +72,14 @@ void check(const ExportArguments& a) {
   }
 }
 
-/// The network's table in the run's experiment; an empty one when the head has none of that name.
+/// The network's table in the run's experiment; empty if the head has none of that name.
 Value options_of_module(const Checkpoint& checkpoint, const std::string& module) {
   const Value* head = checkpoint.config().find("head");
   const Value* table = head != nullptr ? head->find(module) : nullptr;
   return table != nullptr ? *table : Value(Value::Table{});
 }
 
-/// The layouts of a backbone. Without its plugin there is none, and only the network's own names can be written.
+/// The layouts of a backbone. Without its plugin there are none, and only the network's own names can be written.
 std::vector<FoundLayout> layouts_of(const PluginHost& host, const std::string& type, const ExportArguments& a,
                                     std::int64_t image_size) {
   try {
@@ -92,7 +92,7 @@ std::vector<FoundLayout> layouts_of(const PluginHost& host, const std::string& t
   }
 }
 
-/// The layout that --layout asks for; null: the network's own names, without a layout.
+/// The layout chosen with --layout; null: keep the network's own names.
 const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const ExportArguments& a) {
   std::vector<std::string> names = {kOwnNames};
   for (const FoundLayout& candidate : layouts) {
@@ -106,7 +106,7 @@ const FoundLayout* chosen_layout(const std::vector<FoundLayout>& layouts, const 
   throw ConfigError(text("export: the layouts of ", a.module, " are ", join(names, ", "), "; got ", quoted(a.layout)));
 }
 
-/// @param meaning  `meaning_of` the experiment that trained the network; null: not known
+/// @param meaning  `meaning_of` the experiment that trained the network; null: unknown
 void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWeights& network, const Value& meaning) {
   const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};

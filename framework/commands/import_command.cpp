@@ -75,8 +75,8 @@ po::options_description described(ImportArguments& a) {
   return options;
 }
 
-/// Sets the arguments; false after --help was printed. Of an option that is not import's but a weight
-/// layout's, the error says how it is given.
+/// Sets the arguments; false after --help was printed. If an unknown option belongs to a weight layout, the error says
+/// how to pass it.
 bool fill(ImportArguments& a, const std::vector<std::string>& arguments) {
   const po::options_description options = described(a);
   try {
@@ -107,21 +107,21 @@ void check(const ImportArguments& a) {
   check_output({kCommand, a.out, a.file, a.overwrite});
 }
 
-/// The network that the weights are for, where --config and --module say it.
+/// The network that the weights are for, if --config and --module name one.
 struct Target {
   LoadedExperiment experiment;
-  ComponentConfig network;  ///< as configured; a null table: the module has none
+  ComponentConfig network;  ///< as configured; a null table if the module has none
 
   Target(const ImportArguments& a, const std::vector<fs::path>& plugins)
       : experiment(load_experiment(a.config, {}, plugins)) {
-    // A module has the name of its table under [head].
+    // A module is configured by the table of its name under [head].
     const Value* table = experiment.options.head.table.find(a.module);
     const Value* type = table != nullptr ? table->find("type") : nullptr;
     if (type != nullptr) network = {type->as_string(), *table};
   }
 
-  /// Throws when the weights do not fit the network.
-  /// @param native  of the network's backbone, or null
+  /// Throws if the weights do not fit the network.
+  /// @param native  the layout of the network's own backbone, or null
   void compare(const ImportArguments& a, const NamedTensors& tensors, const Metadata& metadata,
                const FoundLayout* native) const {
     const Value recorded = recorded_options(metadata);
@@ -137,7 +137,7 @@ struct Target {
   }
 
  private:
-  /// Null where it cannot be opened and the network has no labels: of images alone it can do without.
+  /// Null if the data set cannot be opened and the network has no labels: then only the images are missing.
   std::shared_ptr<Dataset> dataset_if_any() const {
     try {
       return make_dataset(experiment);
@@ -150,11 +150,11 @@ struct Target {
   }
 };
 
-/// Weights, and the layout that is surest of them.
+/// Weights, and the layout that recognises them best.
 struct Recognised {
   Weights weights;
   Value config;
-  const FoundLayout* layout = nullptr;  ///< null: no layout is
+  const FoundLayout* layout = nullptr;  ///< null: none does
   std::vector<std::string> differences;
 
   ForeignWeights foreign() const { return {weights.tensors, config, recorded_options(weights.metadata)}; }
@@ -206,7 +206,7 @@ void print_network(const BackboneWeights& network, const FoundLayout& layout, co
   std::cout << '\n';
 }
 
-/// @param source  of `found`, the size in pixels; 0: it is not known
+/// @param found  the size in pixels according to `source`; 0: unknown
 void check_size(const ImportArguments& a, std::int64_t found, const std::string& source) {
   if (!a.image_size || found == 0 || found == *a.image_size) return;
   throw ConfigError(text("import: --image-size ", *a.image_size, ", but the images of ", source, " have ", found,

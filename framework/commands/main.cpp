@@ -74,8 +74,7 @@ std::vector<casdm::CommandName> command_names() {
   return names;
 }
 
-/// Of several processes that a launcher has started, none does what they would all do to the same files; the first one
-/// says so.
+/// A sweep would run in every process of a launcher, on the same files, so it is refused; the first process prints why.
 int sweep_alone(const std::vector<std::string>& arguments) {
   const casdm::ProcessPlace place = casdm::process_place();
   if (place.size == 1) return casdm::sweep_command(arguments);
@@ -127,7 +126,7 @@ int run(const std::vector<std::string>& arguments) {
   return dispatch(arguments[0], {arguments.begin() + 1, arguments.end()});
 }
 
-/// Throws Error when a result written to stdout did not arrive, as on a full disk.
+/// Throws Error if output written to stdout was lost, as on a full disk.
 void finish_output() {
   errno = 0;
   std::cout.flush();

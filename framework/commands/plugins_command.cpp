@@ -59,7 +59,7 @@ Value to_value(const FoundPlugin& plugin) {
   return value;
 }
 
-/// Without the components' options, which a listing does not read.
+/// Leaves out the components' options, which a listing does not read.
 Value summary(const FoundPlugin& plugin) {
   Value value = to_value(plugin);
   const auto is_options = [](const Value::Member& member) { return member.first == "options"; };
@@ -123,7 +123,7 @@ void print(const FoundPlugin& plugin, const std::string& only) {
   }
 }
 
-/// Does `name` mean `plugin`, or one of its components? Sets `only` to that component.
+/// Does `name` stand for `plugin` or one of its components? In the second case sets `only` to that component.
 bool is_meant(const FoundPlugin& plugin, const std::string& name, std::string& only) {
   only.clear();
   const std::string& id = plugin.description.info.id;
@@ -135,7 +135,7 @@ bool is_meant(const FoundPlugin& plugin, const std::string& name, std::string& o
   return !only.empty();
 }
 
-/// Of the components, the one called `name`; all when it is empty.
+/// Keeps only the component called `name`; all of them if it is empty.
 Value only_component(Value plugin, const std::string& name) {
   const auto is_other = [&](const Value& component) { return *component.find("name") != Value(name); };
   if (!name.empty()) std::erase_if(plugin.find("components")->as_array(), is_other);

@@ -38,7 +38,7 @@ constexpr const char* kUsageAfter = R"(
   casdm plugins new --kind metric charbonnier_fft
 )";
 
-/// Names that a C++ compiler, CMake or a template of ours means something else by.
+/// Names with another meaning in C++, in CMake or in our templates.
 const std::set<std::string_view> kReserved = {"all",     "casdm",  "clean",         "edit_cache",    "help", "install",
                                               "package", "plugin", "rebuild_cache", "template_name", "test"};
 
@@ -71,7 +71,7 @@ void write_filled_in(const fs::path& source, const fs::path& target, const Plugi
   write_file(target, filled_in(content, names));
 }
 
-/// The prefix this program runs from: <prefix>/bin/casdm.
+/// The installation prefix: this program is <prefix>/bin/casdm.
 fs::path prefix() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path(); }
 
 Value described(const fs::path& folder, const PluginNames& names) {
@@ -152,7 +152,7 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
   }
   const fs::path own = templates / names.kind;
   std::vector<fs::path> parts = {templates / "common", own};
-  // Of a kind that no experiment chooses: nothing to train with.
+  // No experiment can choose a component of this kind, so there is nothing to train with.
   if (!fs::exists(own / "experiment.toml")) parts.insert(parts.begin() + 1, templates / "standalone");
   const fs::path above = fs::absolute(folder).parent_path();
   fs::create_directories(above);

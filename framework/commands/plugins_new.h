@@ -7,24 +7,23 @@
 
 namespace casdm {
 
-/// The names a template is filled in with.
+/// The names that are filled into a template.
 struct PluginNames {
   std::string kind;        ///< an interface's kind: "metric_loss"
   std::string name;        ///< plugin, component and folder: "huber_fft"
-  std::string class_stem;  ///< of the classes: "HuberFft", without the word that the template adds ("Loss")
+  std::string class_stem;  ///< of the classes: "HuberFft", without the template's suffix ("Loss")
 };
 
-/// `kind` may be an interface's kind or a short form of it: metric, head, noise.
-/// Throws ConfigError when there is no such kind, or when `name` is not a snake_case identifier that
-/// can name a C++ class and a CMake target.
+/// `kind` may be a kind or its short form: metric, head, noise. Throws ConfigError if there is no such kind, or if
+/// `name` is not a snake_case identifier that can name a C++ class and a CMake target.
 PluginNames plugin_names(std::string_view kind, std::string_view name);
 
 /// `text` with the template's placeholders (template_kind, template_name, TemplateName) filled in.
 std::string filled_in(std::string text, const PluginNames& names);
 
-/// Writes a plugin's starting tree into the new folder `folder`, from the templates in
-/// `templates`: one folder per kind, `common`, and `standalone` for kinds without an experiment. Throws ConfigError
-/// when `folder` exists, Error when something cannot be read or written.
+/// Writes the starting tree of a plugin into the new folder `folder`, from the templates in `templates`: one folder per
+/// kind, `common`, and `standalone` for kinds that no experiment uses. Throws ConfigError if `folder` exists, Error if
+/// a file cannot be read or written.
 void write_plugin_tree(const std::filesystem::path& templates, const PluginNames& names,
                        const std::filesystem::path& folder);
 

@@ -36,7 +36,7 @@ void open_in_browser(const fs::path& file) {
     while (!browser.has_ended()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     if (browser.status() == 0) return;
   } catch (const Error&) {
-    // said below
+    // reported below
   }
   std::cerr << "no browser could be started; open " << file.string() << " by hand\n";
 }

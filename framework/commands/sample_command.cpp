@@ -52,7 +52,7 @@ after the last complete batch, also after a crash; the result is that of an unin
 
 constexpr std::int64_t kMostImages = 1000000000;
 
-/// An option whose value is checked as --set's is; absent while it is not given.
+/// An option whose value is checked like one of --set; empty unless it is given.
 po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
   return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
 }
@@ -83,7 +83,7 @@ po::options_description described(SampleArguments& a) {
   return options;
 }
 
-/// An unfinished sampling continues with its checkpoint, while the run has it, although the run may have a newer one.
+/// An unfinished sampling continues with its own checkpoint as long as the run has it, even if there is a newer one.
 Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
   const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint();
   const fs::path before = fs::path(a.run) / "checkpoints" / name;
@@ -91,8 +91,8 @@ Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder)
   return Checkpoint::open(!name.empty() && fs::exists(before, ignored) ? before : fs::path(a.run));
 }
 
-/// Throws ConfigError when the number of steps that the command line gives changes nothing, because another option of
-/// the sampler decides it.
+/// Throws ConfigError if the number of steps given on the command line has no effect because another option of the
+/// sampler decides it.
 void require_effect_of_steps(const LoadedExperiment& experiment, const Model& model) {
   ComponentConfig other = experiment.options.sampler;
   const Value* asked = experiment.options.sampler.table.find(Sampler::steps_option);
@@ -103,14 +103,14 @@ void require_effect_of_steps(const LoadedExperiment& experiment, const Model& mo
   try {
     const Component<Sampler> sampler = experiment.host->create<Sampler>(other, {model.schedule, model.image});
     if (sampler.call(&Sampler::plan).size() != taken) return;
-  } catch (const Error&) {  // then the number counts
+  } catch (const Error&) {  // it does have an effect
     return;
   }
   fail_at(asked->location(), text("another option of the sampler sets the number of steps to ", taken,
                                   "; change that one: ", to_json(experiment.options.sampler.table)));
 }
 
-/// All that decides what the images are.
+/// Everything that determines the images.
 Value settings_of(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
                   const GenerateOptions& options, const SampleArguments& a) {
   Value settings = sampling_settings(experiment, model, checkpoint, options, a);
@@ -128,7 +128,8 @@ Sampling sampling_of(const Checkpoint& checkpoint, const GenerateOptions& option
   return sampling;
 }
 
-/// Draws what the folder lacks, batch by batch. The batches of an interrupted sampling are those of a whole one.
+/// Draws the images that the folder lacks, batch by batch. A continued sampling uses the same batches as an
+/// uninterrupted one.
 void draw(SharedSampling& drawing, const Sampling& sampling, std::int64_t steps, CpuThreads& threads,
           SampleFolder& folder) {
   Progress progress("sampling", sampling.count * steps, "image steps", folder.images() * steps);
@@ -154,7 +155,7 @@ void sample(const SampleArguments& a, World& world) {
   std::int64_t asked = experiment.options.run.threads;
   if (asked == 0 && (!a.overwrite || folder.is_unfinished())) asked = folder.earlier_threads();
   asked = world.threads(asked);
-  // One number for all images: the last bits depend on it.
+  // The same for all images, since their last bits depend on it.
   CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
   const Model model = model_to_sample(experiment, checkpoint, a, options.device);
   require_effect_of_steps(experiment, model);

@@ -79,7 +79,7 @@ po::options_description described(SweepArguments& a) {
   return options;
 }
 
-/// The components for experiments, searched once for each set of `[plugins] paths`.
+/// The available components, looked up once for each set of `[plugins] paths`.
 class Catalogs {
  public:
   explicit Catalogs(const std::vector<std::string>& plugins) : files_(plugins.begin(), plugins.end()) {}
@@ -101,7 +101,7 @@ class Catalogs {
   std::map<std::vector<fs::path>, PluginCatalog> catalogs_;
 };
 
-/// The arguments that run the same sweep again.
+/// The arguments that repeat this sweep.
 std::vector<std::string> repeated(const SweepArguments& a) {
   std::vector<std::string> command{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
   for (const std::string& setting : a.overrides) command.insert(command.end(), {"--set", setting});
@@ -166,7 +166,7 @@ SweepSettings settings_of(const SweepArguments& a) {
   settings.jobs = a.jobs.value_or(1);
   settings.processes = a.processes.value_or(1);
   for (const std::string& file : a.plugins) settings.options.insert(settings.options.end(), {"--plugin", file});
-  // Runs side by side would follow each other's load, and the last bits of their numbers with it.
+  // Otherwise the number of threads, and with it the last bits, would depend on what else is running.
   const std::int64_t beside = settings.jobs * settings.processes;
   if (beside > 1 && ::getenv("OMP_NUM_THREADS") == nullptr) {
     const auto threads = static_cast<std::int64_t>(std::thread::hardware_concurrency()) / beside;
@@ -183,7 +183,7 @@ SweepPlan planned(const Sweep& sweep, const SweepArguments& a, const SweepSettin
   });
 }
 
-/// A pattern that fits nothing is known after hours of training: then it is no reason to show nothing.
+/// A pattern without a match is found only after hours of training, so all measures are shown instead of none.
 std::vector<MeasureSummary> measures_of(const std::vector<MeasureSummary>& all,
                                         const std::vector<std::string>& patterns) {
   try {
@@ -196,7 +196,7 @@ std::vector<MeasureSummary> measures_of(const std::vector<MeasureSummary>& all,
 
 fs::path page_of(const Sweep& sweep) { return sweep.folder / "report.html"; }
 
-/// What every training would refuse at once, for those of `cells` that are still to be started.
+/// Throws what every training would throw at once, for those of `cells` that are still to be started.
 void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std::int64_t processes,
                  const std::function<const ComponentCatalog&(const Value&)>& catalog_of) {
   for (const std::size_t index : cells) {
@@ -215,7 +215,7 @@ void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std:
   }
 }
 
-/// What would be known after hours of training.
+/// Throws now what would otherwise be found after hours of training.
 void check_results(const Sweep& sweep) {
   refuse_other_results(sweep.folder, kCommand);
   refuse_other_page(kCommand, page_of(sweep));

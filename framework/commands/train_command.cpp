@@ -77,7 +77,7 @@ po::options_description described(TrainArguments& arguments) {
   return options;
 }
 
-/// Refuses options that mean nothing together.
+/// Refuses options that cannot be combined.
 void check(const TrainArguments& arguments) {
   if (arguments.config.empty() == arguments.resume.empty()) {
     throw ConfigError("train: give either an experiment file or --resume RUN; see `casdm train --help`");
@@ -95,7 +95,7 @@ void check(const TrainArguments& arguments) {
 
 std::vector<fs::path> paths(const std::vector<std::string>& names) { return {names.begin(), names.end()}; }
 
-/// Makes every component and describes them. Throws what training would throw before its first step.
+/// Creates every component and returns a description of them. Throws what training would throw before its first step.
 std::string compose(const LoadedExperiment& experiment) {
   return with_memory_advice(experiment.options, [&] {
     require_effect(experiment.resolved);
@@ -135,7 +135,7 @@ TrainingEnd trained(const LoadedExperiment& experiment, RunFolder& run, std::opt
                             [&] { return train(experiment, run, std::move(start), allow_other_data, world); });
 }
 
-/// What a process that is not the first does of it.
+/// Runs in every process but the first.
 int help(const LoadedExperiment& experiment, World& world) {
   with_memory_advice(experiment.options, [&] { return train_along(experiment, world); });
   return 0;
@@ -146,7 +146,7 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
   return !relative.empty() && *relative.begin() != "..";
 }
 
-/// Removes the run folder of this name, once nothing speaks against a training in its place.
+/// Removes the run folder of this name once everything has been checked that could prevent its replacement.
 void overwrite_run(const LoadedExperiment& experiment, const fs::path& folder) {
   for (const auto& [path, location] : paths_read(experiment.resolved, experiment.host->catalog())) {
     if (!is_inside(path, folder)) continue;
@@ -163,7 +163,7 @@ int start_run(const TrainArguments& arguments, World& world) {
   check_before_training(experiment.resolved, experiment.host->catalog());
   require_same(world, experiment.resolved);
   share_of_batch(experiment.options.train, world);
-  // Before a run is removed; the others are compared once they are made.
+  // Must come before a run is removed; otherwise the data are compared once they are created.
   if (arguments.overwrite && world.size() > 1) {
     require_same(world, fingerprint(*make_dataset(experiment), experiment.options.data), Value(Value::Table{}));
   }
@@ -187,8 +187,7 @@ int start_run(const TrainArguments& arguments, World& world) {
   }
 }
 
-/// Whether nothing is left to be done: every image was seen, and the last grid drawn and
-/// judged.
+/// Whether nothing is left to do: every image was seen, and the last grid was drawn and judged.
 bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment) {
   const Experiment& options = experiment.options;
   if (checkpoint.images() < options.train.total_images) return false;
@@ -196,8 +195,8 @@ bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExp
   return options.log.sample_count == 0 || fs::exists(run.samples() / text(checkpoint.images(), ".png"));
 }
 
-/// The run whose checkpoint is named: of a checkpoint that is a link the run that it stands in, and of any other link
-/// the run that it leads to.
+/// The run that a checkpoint belongs to. If a checkpoint is itself a link, it is the run that contains the link; any
+/// other link is followed.
 fs::path run_of(const fs::path& checkpoint) {
   fs::path named = fs::absolute(checkpoint).lexically_normal();
   if (!named.has_filename()) named = named.parent_path();
@@ -205,10 +204,10 @@ fs::path run_of(const fs::path& checkpoint) {
   return fs::exists(run / "config.toml") ? run : fs::canonical(checkpoint).parent_path().parent_path();
 }
 
-/// What the first process says to the others about a run to be resumed, if it is not the experiment.
+/// Sent by the first process instead of an experiment when the run to resume is already complete.
 constexpr const char* kComplete = "complete";
 
-/// In a process that is not the first: trains along, with the experiment that the first has found.
+/// Runs in every process but the first: trains with the experiment that the first one sends.
 int help_resume(const TrainArguments& arguments, World& world) {
   const std::string found = world.take_from_first("");
   if (found == kComplete) return 0;

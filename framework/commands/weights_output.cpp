@@ -18,10 +18,10 @@ namespace {
 constexpr const char* kMadeBy = "made_by";
 constexpr std::uint64_t kLargestHeader = 16 << 20;
 
-/// The JSON at the front of a safetensors file; empty when there is none, or one larger than we write.
+/// The JSON header of a safetensors file; empty if there is none, or if it is larger than any we write.
 std::string header_of(const fs::path& path) {
   std::error_code failure;
-  if (!fs::is_regular_file(path, failure)) return "";  // a pipe would make us wait
+  if (!fs::is_regular_file(path, failure)) return "";  // reading a pipe would block
   std::ifstream file(path, std::ios::binary);
   std::uint64_t size = 0;
   if (!file.read(reinterpret_cast<char*>(&size), sizeof(size))) return "";

@@ -46,7 +46,7 @@ MeanEstimate difference_of(const BySeed& values, const BySeed& baseline) {
   return estimate_mean(differences);
 }
 
-/// Marks the best of the arms that are compared with `baseline`.
+/// Marks the best of the arms compared with `baseline`.
 void mark_best(MeasureSummary& measure, const Comparison& comparison, std::size_t baseline) {
   if (measure.better == Better::unknown) return;
   std::vector<ArmSummary*> group;
@@ -64,7 +64,7 @@ void mark_best(MeasureSummary& measure, const Comparison& comparison, std::size_
                                                  [&](const ArmSummary* arm) { return arm == best || is_sure(arm); });
 }
 
-/// How the scores came to be, of arms with other samplers several ways.
+/// How the scores were measured; several ways if the arms use different samplers.
 std::string about(const Comparison& comparison, const std::string& measure) {
   std::vector<std::string> ways;
   for (const ComparedArm& arm : comparison.arms) {
@@ -116,8 +116,8 @@ std::string name_without_seed(const RunRecord& run) {
   return name.empty() ? whole : name;
 }
 
-/// With the defaults of this version filled in, where the plugins are there: an older run may leave out what a newer
-/// one states.
+/// With the defaults of this version filled in, if the plugins are available: an older run may not state options that a
+/// newer one does.
 Value resolved(const Value& config, const PluginCatalog& catalog) {
   try {
     return checked_experiment(config, schema_of<Experiment>(), catalog);
@@ -146,7 +146,7 @@ void add_run(Comparison& comparison, RunRecord run, const PluginCatalog& catalog
   arm->runs.push_back({run.seed, run.path, problem, std::move(run)});
 }
 
-/// Arms of one name get the names of their first runs.
+/// Gives arms with the same name the names of their first runs.
 void make_names_unique(Comparison& comparison) {
   std::map<std::string, int> counts;
   for (const ComparedArm& arm : comparison.arms) ++counts[arm.name];
@@ -171,7 +171,7 @@ std::size_t baseline_index(const Comparison& comparison, const std::string& base
                          ", or the folder of one of the runs"));
 }
 
-/// The names of the numbers that any run of an arm has.
+/// The names of the numbers that at least one run of an arm has.
 std::set<std::string> measures_of(const ComparedArm& arm) {
   std::set<std::string> names;
   for (const ComparedRun& run : arm.runs) {
@@ -181,7 +181,7 @@ std::set<std::string> measures_of(const ComparedArm& arm) {
   return names;
 }
 
-/// "ARM, seed 1: no loss.eps: it is nan": for each run the `measures` that it lacks, by the reason.
+/// "ARM, seed 1: no loss.eps: it is nan": adds, for each run, which of the `measures` it lacks and why.
 void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>& measures,
                  std::vector<std::string>& lines) {
   constexpr std::size_t kShown = 4;
@@ -208,9 +208,10 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
   }
 }
 
-/// A line for each score that some runs have by one way of measuring and some by another.
+/// A line for each score that was measured one way in some runs and another way in others.
 std::vector<std::string> unlike(const Comparison& comparison) {
-  std::map<std::string, std::map<std::string, std::vector<std::size_t>>> scores;  // by names, and runs of each arm
+  std::map<std::string, std::map<std::string, std::vector<std::size_t>>>
+      scores;  // by score and name: the number of runs per arm
   std::map<std::string, std::size_t> all;
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     for (const ComparedRun& run : comparison.arms[i].runs) {
@@ -308,7 +309,7 @@ void tell_apart(Comparison& comparison) {
 std::vector<std::string> remarks(const Comparison& comparison, const std::vector<MeasureSummary>& measures) {
   std::vector<std::string> lines;
   std::size_t fewest = comparison.arms.empty() ? 0 : comparison.arms.front().successes();
-  std::map<std::string, std::set<std::string>> warnings;  // and the arms that have them
+  std::map<std::string, std::set<std::string>> warnings;  // with the arms that have them
   std::set<std::int64_t> lengths;
   for (const ComparedArm& arm : comparison.arms) {
     fewest = std::min(fewest, arm.successes());

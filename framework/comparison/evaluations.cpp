@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// How a run was sampled, for people: a name, and where it stands in a record.
+/// How a run was sampled: a readable name, and its path in a record.
 constexpr std::pair<const char*, const char*> kSampling[] = {
     {"weights", "run.weights.name"},    {"sampler", "run.sampler.type"}, {"steps", "run.steps"},
     {"guidance", "run.guidance.scale"}, {"labels", "run.labels"},        {"seed", "run.seed"}};
@@ -27,7 +27,7 @@ std::string shown(const Value& record, const char* key) {
   return value->is_string() ? value->as_string() : to_toml_value(*value);
 }
 
-/// The JSON files of the folder's evaluation/, the newest last.
+/// The JSON files in the folder's evaluation/, newest last.
 std::vector<fs::path> files_of(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code failure;
@@ -43,7 +43,7 @@ std::vector<fs::path> files_of(const fs::path& folder) {
   return files;
 }
 
-/// The evaluations of the run's checkpoints, by their images, the newest last.
+/// The evaluations of the run's checkpoints by number of images, newest last.
 std::map<std::int64_t, std::vector<Value>> records_of(const fs::path& folder, std::vector<std::string>& warnings) {
   std::map<std::int64_t, std::vector<Value>> records;
   for (const fs::path& file : files_of(folder)) {
@@ -75,7 +75,7 @@ void warn(RunRecord& run, const std::string& parts) {
   if (std::find(run.warnings.begin(), run.warnings.end(), parts) == run.warnings.end()) run.warnings.push_back(parts);
 }
 
-/// Of several scores that nothing tells apart, the last one counts.
+/// If several scores cannot be distinguished, the last one counts.
 void add_score(RunRecord& run, const std::string& name, const Value& score, const std::string& about,
                Measuring measuring) {
   const Value* value = score.find("value");
@@ -127,7 +127,7 @@ void add_records(RunRecord& run, const std::vector<Value>& records) {
   }
 }
 
-/// The last line of `[evaluate]` in the log, when it is of the end of the training.
+/// The last line of `[evaluate]` in the log, if it belongs to the end of training.
 void add_logged(const fs::path& folder, RunRecord& run) {
   const Value last = last_line(folder, "evaluation", run.images);
   const Value* scores = find_path(last, "evaluation.scores");
@@ -177,7 +177,7 @@ std::vector<Value> kept_records(const fs::path& folder, std::string_view what) {
       check_seal(record);
       if (shown(record, "what") == what) records.push_back(std::move(record));
     } catch (const Error&) {
-      continue;  // add_evaluations() has said so
+      continue;  // add_evaluations() has reported it
     }
   }
   return records;

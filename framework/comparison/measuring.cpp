@@ -26,7 +26,7 @@ std::string word(const std::string& key, const Value& value) {
   return number.ends_with(".0") ? number.substr(0, number.size() - 2) : number;
 }
 
-/// Adds what `value` says, at any depth. A component's key is that of its table.
+/// Adds the settings in `value`, at any depth. A component's name gets the key of its table.
 void add(Settings& settings, const std::string& key, const Value* value) {
   if (value == nullptr || value->is_null()) return;
   if (value->is_table()) {
@@ -44,10 +44,10 @@ void add(Settings& settings, const std::string& key, const Value* value) {
 
 bool is_option(const std::string& key) { return key.find('.') != std::string::npos; }
 
-/// "sampler" of its options and of the number of steps that they give.
+/// The options of a sampler and the number of steps, which follows from them, form one group.
 std::string group_of(const std::string& key) { return key == "steps" ? "sampler" : key.substr(0, key.find('.')); }
 
-/// What distinguishes scores in one setting, in the order of `scores`.
+/// What distinguishes the scores in one setting, in the order of `scores`.
 std::vector<std::string> labels_of(const std::string& key, const std::vector<Measure*>& scores) {
   std::set<std::string> asked_for;
   for (const Measure* score : scores) {
@@ -67,7 +67,7 @@ std::vector<std::string> labels_of(const std::string& key, const std::vector<Mea
   return labels;
 }
 
-/// A reference may have several names, such as two paths.
+/// The same reference may have several names, such as two paths.
 void name_references_alike(const std::vector<Measure*>& scores) {
   Settings names;
   for (Measure* score : scores) {
@@ -77,14 +77,14 @@ void name_references_alike(const std::vector<Measure*>& scores) {
   }
 }
 
-/// Scores of one name.
+/// `scores` have the same name.
 void tell_apart(const std::vector<Measure*>& scores) {
   name_references_alike(scores);
   std::set<std::string> keys;
   for (const Measure* score : scores) {
     for (const auto& [key, value] : score->measuring.settings) keys.insert(key);
   }
-  // By groups of settings: an option that tells nothing apart beyond those before it is not named.
+  // By group: an option is named only if it distinguishes scores that the options before it do not.
   std::map<std::string, std::vector<std::string>> labels_before;
   for (const bool of_options : {false, true}) {
     for (const std::string& key : keys) {
@@ -144,7 +144,7 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
     add(settings, key == std::string_view("type") ? "judge" : text("judge.", key),
         find_path(score, text("extractor.", key)));
   }
-  // With learned weights the options say no more than these, and a path differs between machines.
+  // If there are learned weights, their digest says all that the options do, and a path would differ between machines.
   if (result.of("judge.weights_sha256").empty()) add(settings, "judge", find_path(score, "extractor.options"));
   add(settings, "metric", score.find("metric"));
   add(settings, "metric", score.find("metric_options"));

@@ -6,34 +6,36 @@
 
 #include "casdm/value.h"
 
-/// How scores were measured: two of one name are of one measure when all that decides them, but the model, is equal.
+/// How scores were measured. Two scores of the same name are the same measure if everything that decides them, apart
+/// from the model, is equal.
 namespace casdm {
 
 struct RunRecord;
 
-/// Settings in words, by their keys: {"num", "2000"}, {"sampler.eta", "0"}.
+/// Settings as text, by key: {"num", "2000"}, {"sampler.eta", "0"}.
 using Settings = std::map<std::string, std::string>;
 
 struct Measuring {
   Settings settings;
-  /// What the run's own experiment says of the settings that belong to a model (its sampler, say). Where all scores of
-  /// a setting follow their experiments, it is a difference between the models and not between the measures.
+  /// The settings that the run's own experiment gives and that belong to a model, such as its sampler. If all scores
+  /// follow their own experiments in such a setting, a difference there is one between the models, not between the
+  /// measures.
   Settings own = {};
-  bool is_logged = false;  ///< by [evaluate], while training
+  bool is_logged = false;  ///< by [evaluate], during training
 
   bool is_own(const std::string& key) const;
   const std::string& of(const std::string& key) const;  ///< empty: the score has no such setting
 };
 
-/// Of a score in `record`, as `casdm evaluate` has written them.
+/// Of a score in `record`, as written by `casdm evaluate`.
 /// @param experiment  of the run
 Measuring measuring_of(const Value& record, const Value& score, const Value& experiment);
 
-/// Of the score `name` in the member `evaluation` of a line of the log.
+/// Of the score `name` in the member `evaluation` of a log line.
 Measuring measuring_of_logged(const Value& evaluation, const std::string& name, const Value& experiment);
 
-/// Names the scores of `runs`: those of one measure alike, and of those that were measured otherwise each with the
-/// settings in which they differ: "eye.distance num=2000 sampler.eta=1".
+/// Renames the scores of `runs`: the same name for those of one measure, and for those measured differently a name that
+/// lists the settings in which they differ: "eye.distance num=2000 sampler.eta=1".
 void tell_apart(const std::vector<RunRecord*>& runs);
 
 }  // namespace casdm

@@ -24,14 +24,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kLongest = 4;          // seconds of training after the first step
-constexpr std::size_t kMostSteps = 60;  // of a pilot: a small network needs no longer
-constexpr double kPatience = 300;       // seconds until a first step must be done
-constexpr double kTimeToEnd = 60;       // seconds it may take to end in order
+constexpr std::size_t kMostSteps = 60;  // of a pilot: enough for a small network
+constexpr double kPatience = 300;       // seconds that the first step may take
+constexpr double kTimeToEnd = 60;       // seconds that an orderly end may take
 constexpr std::uint64_t kLongestHeader = 64 << 20;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// How many numbers the tensors of a safetensors file hold; 0 when it cannot be read.
+/// The total number of elements in the tensors of a safetensors file; 0 if it cannot be read.
 std::int64_t parameters_in(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);
   std::uint64_t size = 0;
@@ -52,7 +52,7 @@ std::int64_t parameters_in(const fs::path& file) {
   return total;
 }
 
-/// Of the newest checkpoint of a run.
+/// The parameters in the newest checkpoint of a run.
 std::int64_t parameters_of(const fs::path& run) {
   std::vector<fs::path> checkpoints;
   std::error_code failure;
@@ -71,7 +71,7 @@ std::vector<Value> lines_of(const fs::path& run) {
   return lines;
 }
 
-/// From the lines of a log; the first one holds what is done once.
+/// Images per second from the lines of a log; the first line is skipped, as it includes one-time work.
 double rate_of(const std::vector<Value>& log) {
   if (log.empty()) return 0;
   const auto images = [](const Value& line) { return line.find("images")->as_number(); };
@@ -84,7 +84,7 @@ double rate_of(const std::vector<Value>& log) {
   return seconds(log.back()) > 0 ? images(log.back()) / seconds(log.back()) : 0;
 }
 
-/// Waits for the steps of a pilot. Returns the seconds until the first one was done.
+/// Waits for a pilot to finish its steps. Returns the seconds until the first one was done.
 double watch(ProcessTeam& training, const fs::path& run) {
   const Clock::time_point start = Clock::now();
   double first = 0;
@@ -117,7 +117,7 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& s
   }
   const fs::path above = fs::absolute(sweep.folder).parent_path();
   const bool is_above_new = fs::create_directories(above);
-  remove_leftovers(above);  // of a sweep that was killed in its pilot
+  remove_leftovers(above);  // of a sweep that was killed during its pilot
   const fs::path folder = temporary_beside(sweep.folder);
   fs::create_directory(folder);
   const FolderHold hold(folder);
@@ -140,7 +140,7 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& s
   result.parameters = parameters_of(folder / "pilot");
   std::error_code ignored;
   fs::remove_all(folder, ignored);
-  if (is_above_new) fs::remove(above, ignored);  // unless somebody else uses it by now
+  if (is_above_new) fs::remove(above, ignored);  // unless it is in use by now
   return result;
 }
 

@@ -15,17 +15,17 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// How each file begins that this program writes.
+/// How each file that this program writes begins.
 const std::map<std::string, std::string> kBeginnings = {{"results.csv", "arm,baseline,seed,run,"},
                                                         {"results.json", "{\n  \"format\""},
                                                         {"results.md", "| measure | arm |"},
                                                         {"results.tex", "% Means over seeds"}};
 
-/// Beside them: the SHA-256 of each as it was written.
+/// The file beside them with the SHA-256 of each as it was written.
 constexpr const char* kSums = ".results.json";
 constexpr std::size_t kLargestSums = 1 << 16;
 
-/// Empty where there is no record, as beside files that an earlier version wrote.
+/// Empty if there is no record, as beside the files of an earlier version.
 Value sums_in(const fs::path& folder) {
   try {
     if (fs::exists(folder / kSums)) return from_json(read_regular_file(folder / kSums, kLargestSums));
@@ -34,7 +34,7 @@ Value sums_in(const fs::path& folder) {
   return {};
 }
 
-/// Whether a JSON file that begins as one of ours is one.
+/// Whether a JSON file that begins like one of ours really is one.
 bool is_comparison(const std::string& content) {
   try {
     const Value value = from_json(content);
@@ -44,7 +44,7 @@ bool is_comparison(const std::string& content) {
   }
 }
 
-/// Whether the program wrote this content under this name; else why the file stays.
+/// Empty if the program wrote this content under this name; else why the file stays.
 std::string why_kept(const std::string& name, const std::string& content, const Value& sums) {
   const bool is_ours = content.starts_with(kBeginnings.at(name)) && (name != "results.json" || is_comparison(content));
   if (!is_ours) return "was not written by this program";
@@ -80,7 +80,8 @@ void write_results(const fs::path& folder, const Comparison& comparison, const s
                                                        {"results.tex", latex_of(comparison, chosen)}};
   Value sums{Value::Table{}};
   for (const auto& [name, content] : contents) sums.set(name, sha256(content));
-  // Without a record in between, so that one that is killed here does not make its own files strangers'.
+  // The record is removed first: if the program is killed here, its own files must not look as if somebody changed
+  // them.
   std::error_code ignored;
   fs::remove(folder / kSums, ignored);
   for (const auto& [name, content] : contents) write_file(folder / name, content);

@@ -25,14 +25,14 @@ namespace {
 
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
 constexpr std::size_t kMostShownChanges = 5;
-/// Keys, and tables, that decide nothing of what is trained; how far a run was trained is compared by itself.
+/// Keys and tables that do not affect what is trained. How far a run was trained is compared separately.
 constexpr std::array<std::string_view, 12> kBeside = {
     "log.",     "checkpoint.",   "evaluate.",  "sampler.",           "guidance.",    "plugins.",
     "run.name", "run.directory", "run.device", "train.total_images", "data.workers", "data.cache"};
 
-/// Calls `use` with each line of `content`, from the last one to the first, until it returns true.
+/// Calls `use` with each line of `content`, starting with the last, until it returns true.
 void from_the_end(std::string_view content, const std::function<bool(std::string_view)>& use) {
-  // What follows the last line break is a line that is not whole.
+  // Anything after the last line break is an incomplete line.
   for (std::size_t end = content.rfind('\n'); end != std::string_view::npos && end > 0;) {
     const std::size_t before = content.rfind('\n', end - 1);
     const std::size_t begin = before == std::string_view::npos ? 0 : before + 1;
@@ -41,7 +41,7 @@ void from_the_end(std::string_view content, const std::function<bool(std::string
   }
 }
 
-/// A line of the log; null when it is that of a resume, or damaged.
+/// A line of the log; null if it records a resume or is damaged.
 Value record_of(std::string_view line) {
   try {
     Value record = from_json(line);
@@ -74,7 +74,7 @@ void add_numbers(const Value& value, const std::string& name, Better better, Run
   }
 }
 
-/// Names the terms of metrics that are in the log, but not in its last line, as with `every` or `until_images`.
+/// Warns of metric terms that are in the log but not in its last line, as with `every` or `until_images`.
 void add_absent_terms(const Value& last, const std::string& log, RunRecord& run) {
   const Value* metrics = run.config.find("metrics");
   const Value* losses = last.find("loss");
@@ -99,8 +99,8 @@ std::int64_t whole_number(const Value& config, const std::string& key, std::int6
   return value->is_integer() ? value->as_integer() : read_count(*value).value;
 }
 
-/// Whether a change at a resume makes another training of what comes after it. Whether a path leads to other data says
-/// `other_data` of the resume.
+/// Whether a change at a resume affects the rest of the training. Whether a path leads to other data is recorded
+/// separately, as `other_data` of the resume.
 bool is_of_training(const ExperimentChange& change) {
   if (change.key == "data.path" || is_new_default(change)) return false;
   return std::none_of(kBeside.begin(), kBeside.end(), [&](std::string_view beside) {
@@ -108,7 +108,7 @@ bool is_of_training(const ExperimentChange& change) {
   });
 }
 
-/// Warns of what the run was trained with until a resume changed it.
+/// Warns of the settings that the run was trained with before a resume changed them.
 void add_changes(const std::string& log, RunRecord& run) {
   for (std::size_t begin = 0, end; (end = log.find('\n', begin)) != std::string::npos; begin = end + 1) {
     const std::string_view line = std::string_view(log).substr(begin, end - begin);
@@ -116,7 +116,7 @@ void add_changes(const std::string& log, RunRecord& run) {
     Value resume;
     try {
       resume = from_json(line);
-    } catch (const Error&) {  // that of a process which was killed
+    } catch (const Error&) {  // written by a process that was killed
       continue;
     }
     const Value* images = resume.find("images");

@@ -19,48 +19,48 @@ enum class Better { unknown, lower, higher };
 /// "lower", "higher", "".
 std::string to_string(Better better);
 
-/// A number that a run has at its end.
+/// A number that a run has at the end.
 struct Measure {
-  std::string name;  ///< "loss.eps", "statistic.gate"; of an evaluation: see `tell_apart`
+  std::string name;  ///< "loss.eps", "statistic.gate"; for a score of an evaluation see `tell_apart`
   double value = 0;  ///< finite
   Better better = Better::unknown;
-  std::string about = {};                     ///< how an evaluation came to it, for people; empty: it is of the log
-  std::optional<double> standard_error = {};  ///< of the finite number of images, where an evaluation states it
-  std::string score = {};                     ///< what an evaluation calls it; empty: it is of the log
-  Measuring measuring = {};                   ///< of an evaluation
+  std::string about = {};                     ///< how an evaluation computed it, for people; empty: it is from the log
+  std::optional<double> standard_error = {};  ///< due to the finite number of images, if an evaluation states it
+  std::string score = {};                     ///< the evaluation's name for it; empty: it is from the log
+  Measuring measuring = {};                   ///< of a score of an evaluation
 };
 
-/// What a run folder says of a run, without any plugin and without LibTorch. Runs of version 0.1 are read too.
+/// What a run folder says about a run, read without plugins and LibTorch. Runs of version 0.1 can be read, too.
 struct RunRecord {
   std::filesystem::path path;
   Value config;  ///< config.toml
   std::int64_t seed = 0;
-  std::int64_t images = 0;                          ///< seen at the last line of the log
-  std::int64_t total_images = 0;                    ///< of the experiment
+  std::int64_t images = 0;                          ///< seen by the last line of the log
+  std::int64_t total_images = 0;                    ///< as set by the experiment
   double seconds = 0;                               ///< of training
-  std::vector<Measure> measures;                    ///< of evaluations, then of the log's last line
-  std::map<std::string, std::string> lacking = {};  ///< names of measures that it has no number for, and why
+  std::vector<Measure> measures;                    ///< of evaluations, then of the last line of the log
+  std::map<std::string, std::string> lacking = {};  ///< measures without a number, and why
   std::vector<std::string> warnings = {};
 
   bool is_complete() const { return images >= total_images; }
   const Measure* find(const std::string& name) const;
 };
 
-/// Throws ConfigError when `folder` is not a run folder, Error when it cannot be read.
+/// Throws ConfigError if `folder` is not a run folder, Error if it cannot be read.
 RunRecord read_run_record(const std::filesystem::path& folder);
 
-/// Calls `use` with each line of a run's metrics.jsonl, oldest first: those of a resume and what a process that was
-/// killed has left are skipped.
+/// Calls `use` with each line of a run's metrics.jsonl, oldest first. Skips records of resumes and the unfinished lines
+/// of a process that was killed.
 void read_log(const std::filesystem::path& folder, const std::function<void(const Value& line)>& use);
 
-/// The last such line that has `key`, of at least `images` images; null without one.
+/// The last such line that has `key` and at least `images` images; null if there is none.
 Value last_line(const std::filesystem::path& folder, std::string_view key, std::int64_t images = 0);
 
-/// The images seen at the last line of a run's log; 0 without one.
+/// The images seen by the last line of a run's log; 0 if there is none.
 std::int64_t images_in_log(const std::filesystem::path& folder);
 
-/// The experiment of a run without what two runs of one experiment may differ in: [run] name, seed, directory and
-/// threads, and the builds of the plugins.
+/// The experiment of a run without the keys in which two runs of one experiment may differ: [run] name, seed, directory
+/// and threads, and the builds of the plugins.
 Value experiment_of(const Value& config);
 
 }  // namespace casdm

@@ -14,7 +14,7 @@ MeanEstimate estimate_mean(const std::vector<double>& values, double confidence)
   result.count = values.size();
   if (values.empty()) return result;
   const auto n = static_cast<double>(values.size());
-  // From the first value on, so that equal values have exactly that mean and no width.
+  // Deviations from the first value are summed, so that equal values have exactly that mean and zero width.
   double sum = 0;
   for (const double value : values) sum += value - values.front();
   result.mean = values.front() + sum / n;

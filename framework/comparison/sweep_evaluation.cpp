@@ -22,14 +22,14 @@ namespace {
 
 constexpr const char* kConfig = "--config";
 
-/// Options that take a value, and those that are one.
+/// Options that take a value, and flags.
 const std::vector<std::string> kWithValue = {
     kConfig,  "--num",   "--weights", "--guidance",  "--steps",    "--sampler", "--eta",     "--set",
     "--seed", "--batch", "--label",   "--reference", "--held-out", "--device",  "--nearest", "--nearest-by"};
 const std::vector<std::string> kFlags = {"--floor", "--no-cache"};
-/// Of these, paths.
+/// Those whose value is a path.
 const std::vector<std::string> kPaths = {kConfig, "--reference", "--held-out"};
-/// What only the user may say.
+/// Options that only the user may give.
 const std::vector<std::string> kOfTheUser = {"--plugin", "--write-reference", "--out",           "--state",
                                              "--json",   "--overwrite",       "--allow-rebuilt", "--trust-plugins"};
 
@@ -40,7 +40,7 @@ bool is_in(const std::vector<std::string>& names, const std::string& name) {
 struct Option {
   std::string name;
   std::string value;
-  std::size_t index = 0;  ///< of its first argument
+  std::size_t index = 0;  ///< the position of its first argument
 };
 
 std::string why_not(const std::string& name) {
@@ -80,12 +80,12 @@ std::vector<Option> options_in(const std::vector<std::string>& arguments, const 
   return options;
 }
 
-/// The path `value` from the folder of the sweep file.
+/// `value` as a path relative to the folder of the sweep file.
 fs::path path_of(const std::string& value, const fs::path& file) {
   return (fs::absolute(file).parent_path() / value).lexically_normal();
 }
 
-/// Why `value` cannot be that of the option; empty: it can.
+/// Why the option cannot have this value; empty: it can.
 std::string why_no_value(const Option& option, const fs::path& file) {
   std::error_code ignored;
   if (is_in(kPaths, option.name)) {
@@ -112,11 +112,11 @@ std::vector<std::string> settings_of(const std::string& key, const std::string& 
   return result;
 }
 
-/// What the experiment of a cell must bear: `experiment` with each line of `lines` after what `before` sets.
+/// What each cell's experiment must accept: each of `lines` in turn, set after `before`.
 struct Asked {
   Value config{Value::Table{}};           ///< [evaluate] of --config
   std::vector<std::string> before;        ///< --set, --sampler, --eta
-  std::vector<std::string> lines = {""};  ///< one of --steps or --guidance each; empty: none
+  std::vector<std::string> lines = {""};  ///< one per --steps or --guidance; empty: none
 };
 
 Asked asked_by(const std::vector<Option>& options, const fs::path& file) {
@@ -141,7 +141,7 @@ Asked asked_by(const std::vector<Option>& options, const fs::path& file) {
   return asked;
 }
 
-/// What the experiment does not have that the options name.
+/// Throws if the options name something that the experiment does not have.
 void check_names(const std::vector<Option>& options, const Value& experiment) {
   const Value* uses_labels = find_path(experiment, "data.use_labels");
   std::vector<std::string> averages = {"ema", "raw"};

@@ -7,30 +7,30 @@
 
 #include "framework/comparison/sweep_file.h"
 
-/// `evaluate` of a sweep file: options of `casdm evaluate`.
+/// The key `evaluate` of a sweep file: options of `casdm evaluate`.
 namespace casdm {
 
-/// Throws ConfigError, with the place in `document`, at a word that is no option of `casdm evaluate`, lacks its value
-/// or has one that it cannot have, names a file that is not there, or means more than how runs are judged: a sweep file
-/// may come from elsewhere, so it loads no plugin, writes no file of its choice and replaces nothing.
-/// @param file  the sweep file, from which paths are relative
+/// Throws ConfigError, with its location in `document`, for an argument that is not an option of `casdm evaluate`,
+/// lacks its value or has an invalid one, names a missing file, or decides more than how runs are judged: sweep files
+/// may come from strangers, so `evaluate` cannot load plugins, choose which files to write or replace anything.
+/// @param file  the sweep file; paths are relative to it
 void check_evaluation(const std::vector<std::string>& arguments, const std::filesystem::path& file,
                       const Value& document);
 
-/// Throws ConfigError when the experiment of an arm cannot be evaluated so: keys of [evaluate], of --config and --set,
-/// and what --sampler, --steps, --eta, --guidance, --label and --weights ask for.
-/// @param catalog_of  the components that a document of an experiment may choose from
+/// Throws ConfigError if the experiment of an arm cannot be evaluated with these options: keys of [evaluate], of
+/// --config and --set, and what --sampler, --steps, --eta, --guidance, --label and --weights ask for.
+/// @param catalog_of  returns the components available to an experiment document
 void check_evaluated_arms(const Sweep& sweep, const Value& document,
                           const std::function<const ComponentCatalog&(const Value&)>& catalog_of);
 
-/// As messages name a path: relative where it lies below the working directory.
+/// A path as messages show it: relative if it is below the working directory.
 std::filesystem::path shorter(const std::filesystem::path& path);
 
-/// The words as the command takes them, with absolute paths.
+/// The arguments for the command, with absolute paths.
 std::vector<std::string> evaluation_words(const Sweep& sweep);
 
-/// What decides the scores of a cell: the words, and what the files say that they name; null where nothing is
-/// evaluated.
+/// Everything that decides the scores of a cell: the arguments and the contents of the files they name; null if nothing
+/// is evaluated.
 Value evaluation_of(const Sweep& sweep);
 
 }  // namespace casdm

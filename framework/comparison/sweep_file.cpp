@@ -65,7 +65,7 @@ Location location_of(const Value* value, const Value& fallback) {
   return value == nullptr ? fallback.location() : value->location();
 }
 
-/// A string where an array of them is expected is one of its kind; a number in `values` is what --set reads.
+/// Allows a single string in place of an array of strings, and numbers in `values`, as --set reads them.
 void loosen(Value& document) {
   const auto listed = [](Value* value) {
     if (value == nullptr || !value->is_string()) return;
@@ -94,14 +94,14 @@ void loosen(Value& document) {
   });
 }
 
-/// One choice for every axis of the grid.
+/// One choice for each axis of the grid.
 struct GridPoint {
   std::vector<Value> lines;  ///< "key=value"
   std::string name;          ///< " key=value" for each, for people
   std::string folder;        ///< "-key=value" for each
 };
 
-/// What may be in a folder's name without surprising a shell.
+/// The characters that are safe in a folder's name.
 std::string plain(const std::string& content) {
   std::string result;
   for (const char c : content.substr(0, kLongestPart)) {
@@ -136,7 +136,7 @@ std::vector<GridPoint> grid_points(const SweepOptions& options, const Value& doc
   return points;
 }
 
-/// Makes the cells of a sweep whose file has been checked.
+/// Makes the cells of a sweep whose file is already checked.
 class Composer {
  public:
   Composer(const SweepOptions& options, const Value& document, const std::vector<std::string>& overrides,
@@ -212,7 +212,7 @@ class Composer {
   Value base_;
 };
 
-/// What the schema cannot say of a sweep file.
+/// Checks what the schema of a sweep file cannot express.
 void check(const SweepOptions& options, const Value& document) {
   Problems problems;
   const auto add = [&](const std::string& key, const std::string& message) {
@@ -242,7 +242,7 @@ void check(const SweepOptions& options, const Value& document) {
   problems.finish();
 }
 
-/// Throws ConfigError when two arms at one point of the grid are one experiment.
+/// Throws ConfigError if two arms at one point of the grid have the same experiment.
 void check_differences(const Sweep& sweep, const SweepOptions& options, const Value& document) {
   std::vector<const SweepCell*> first(sweep.points.size(), nullptr);
   for (const SweepCell& cell : sweep.cells) {
@@ -259,7 +259,7 @@ void check_differences(const Sweep& sweep, const SweepOptions& options, const Va
   }
 }
 
-/// `schema` of an array, or of one string in its place.
+/// `schema` of an array, extended to allow a single string.
 void allow_string(Value& properties, const char* key) {
   Value& array = *properties.find(key);
   Value string{Value::Table{{"type", "string"}}};
@@ -281,7 +281,7 @@ Value sweep_json_schema(const ComponentCatalog& catalog) {
   for (const char* key : {"base", "set"}) allow_string(properties, key);
   Value& arm = properties_of(*properties.find(kArms)->find("items"));
   for (const char* key : {"include", "set"}) allow_string(arm, key);
-  // Whatever stands right of `=` in --set.
+  // Anything that may stand to the right of `=` in --set.
   properties_of(*properties.find("grid")->find("items")).find("values")->set("items", Value::Table{});
   return schema;
 }

@@ -10,8 +10,7 @@
 #include "casdm/options.h"
 #include "framework/config/resolve.h"
 
-/// A sweep: one experiment in several arms, each with the same seeds. The difference between two arms is what their
-/// tables say, and nothing else.
+/// A sweep: one experiment in several arms, each with the same seeds. Two arms differ only in what their tables say.
 namespace casdm {
 
 /// One of [[arms]].
@@ -54,34 +53,36 @@ struct SweepCell {
   Value experiment;  ///< resolved
 };
 
-/// An arm at one point of the grid; without a grid an arm.
+/// An arm at one point of the grid; just an arm if there is no grid.
 struct SweepPoint {
   std::string name;          ///< "casdm", "casdm optimizer.learning_rate=1e-3"
-  std::size_t baseline = 0;  ///< index of the baseline arm at the same point; its own: it is one
+  std::size_t baseline = 0;  ///< index of the baseline arm at the same point; its own index if it is the baseline
 };
 
 struct Sweep {
   std::filesystem::path file;
   std::string name;
-  std::filesystem::path folder;  ///< that holds its runs: directory/name
+  std::filesystem::path folder;  ///< contains its runs: directory/name
   std::vector<SweepPoint> points;
-  std::optional<std::vector<std::string>> evaluate;  ///< options of `casdm evaluate RUN`; nothing: it is not called
-  std::vector<SweepCell> cells;  ///< seed by seed, so that what is there at an early end can be compared
+  std::optional<std::vector<std::string>> evaluate;  ///< options of `casdm evaluate RUN`; nothing: it is not run
+  std::vector<SweepCell> cells;  ///< seed by seed, so that the arms can be compared if the sweep ends early
 };
 
-/// The sweep in `file`, every cell composed and checked without running anything. In order: the base files merged, the
-/// sweep's `set`, the arm's `include` and `set`, the point of the grid, and the run's name, seed and directory.
-/// @param overrides  "key=value" of the command line, for every cell, over all but name, seed and directory
-/// @param catalog_of  the components that a document of an experiment may choose from
-/// Throws ConfigError with the place in the file: unknown keys, arms of one name or without a difference, arms that
-/// do not compose, a baseline that is not an arm.
+/// Reads the sweep in `file`, composes every cell and checks it without running anything. In order: the merged base
+/// files, the sweep's `set`, the arm's `include` and `set`, the point of the grid, and the run's name, seed and
+/// directory.
+/// @param overrides   "key=value" of the command line; they apply to every cell and override all but name, seed and
+///                    directory
+/// @param catalog_of  returns the components available to an experiment document
+/// Throws ConfigError with the location in the file: unknown keys, arms with the same name or without a difference,
+/// arms that cannot be composed, a baseline that is not an arm.
 Sweep load_sweep(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                  const std::function<const ComponentCatalog&(const Value&)>& catalog_of);
 
 /// A JSON Schema (draft-04) of sweep files, for editors. What it refuses, load_sweep refuses too.
 Value sweep_json_schema(const ComponentCatalog& catalog);
 
-/// Whether `document` is a sweep file and no experiment.
+/// Whether `document` is a sweep file rather than an experiment.
 bool is_sweep(const Value& document);
 
 }  // namespace casdm

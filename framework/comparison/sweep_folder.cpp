@@ -42,7 +42,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(fs::symlink_status(path, ignored));
 }
 
-/// The images of the newest checkpoint; 0 without one.
+/// The images of the newest checkpoint; 0 if there is none.
 std::int64_t images_saved(const fs::path& run) {
   std::int64_t images = 0;
   std::error_code failure;
@@ -62,17 +62,18 @@ std::int64_t number_in(const Value& experiment, const char* key) {
   return value == nullptr ? 0 : value->as_integer();
 }
 
-/// Where a sweep's file is, and where it was when the runs were made: the folder was moved or copied since.
+/// Where a sweep's file is, and where it was when the runs were made, in case the folder was moved or copied.
 struct Homes {
   fs::path now;
   std::vector<fs::path> earlier;
 
-  /// Whether a path is the same one seen from the sweep's file, as examples/ beside configs/ in a tree that was moved.
+  /// Whether two paths are the same relative to the sweep's file, as examples/ beside configs/ in a tree that was
+  /// moved.
   bool is_moved(const ExperimentChange& change) const {
     if (!change.before.is_string() || !change.after.is_string()) return false;
     const fs::path before(change.before.as_string()), after(change.after.as_string());
     if (!before.is_absolute() || !after.is_absolute()) return false;
-    // A run that was resumed since has the new path already.
+    // A run resumed after the move has the new path already.
     for (const auto& [old_path, new_path] : {std::pair(before, after), std::pair(after, before)}) {
       for (const fs::path& home : earlier) {
         if (old_path.lexically_relative(home) == new_path.lexically_relative(now)) return true;
@@ -86,15 +87,15 @@ fs::path file_of(const Sweep& sweep) { return fs::absolute(sweep.file).lexically
 
 std::string folder_name(const fs::path& folder) { return fs::absolute(folder).lexically_normal().string(); }
 
-/// Whether the folder of a plan came to where it is together with its file. A file in another place beside a folder
-/// that stayed is of another project, though it may look the same.
+/// Whether the folder of a plan was moved together with its file. If only the file is elsewhere, it belongs to another
+/// project, even if it looks the same.
 bool has_moved(const Value& plan, const std::string& file, const fs::path& folder) {
   const Value* before = plan.find(kFolder);
   return before != nullptr && before->is_string() ? before->as_string() != folder_name(folder) : !is_there(file);
 }
 
-/// The files that the plan in a sweep's folder is of, the newest first, as long as `file_now` can be one of them; none
-/// without a plan.
+/// The sweep files recorded in the plan of a sweep's folder, newest first; none without a plan, or if `file_now` cannot
+/// be one of them.
 std::vector<std::string> files_in_plan(const fs::path& folder, const fs::path& file_now) {
   std::vector<std::string> files;
   try {
@@ -110,7 +111,7 @@ std::vector<std::string> files_in_plan(const fs::path& folder, const fs::path& f
       if (file.is_string()) files.push_back(file.as_string());
     }
   } catch (const Error&) {
-    // A damaged plan is refused where it is used.
+    // A damaged plan is reported where it is used.
   }
   return files;
 }
@@ -124,7 +125,7 @@ Homes homes_of(const fs::path& folder, const fs::path& file_now) {
   return homes;
 }
 
-/// Throws ConfigError unless the run under a cell's name is of the cell's experiment.
+/// Throws ConfigError unless the run with a cell's name has the cell's experiment.
 void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, const CatalogOf& catalog_of) {
   const auto taken = [&](const std::string& why) {
     throw ConfigError(
@@ -136,7 +137,7 @@ void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, c
   try {
     before = checked_experiment(before, schema_of<Experiment>(), catalog_of(before));
   } catch (const ConfigError&) {
-    // What cannot be resolved any more is compared as it is.
+    // If it can no longer be resolved, it is compared as it is.
   }
   std::vector<ExperimentChange> others = changes(experiment_of(before), experiment_of(cell.experiment));
   std::erase_if(others, [&](const ExperimentChange& change) { return homes.is_moved(change); });
@@ -193,7 +194,7 @@ const Value& member(const Value& table, const char* key) {
   return *value;
 }
 
-/// What is recorded of a cell's end; null without a record.
+/// The record of how a cell ended; null if there is none.
 Value end_of(const fs::path& folder, const std::string& cell) {
   const fs::path file = folder / "cells" / (cell + ".json");
   return is_there(file) ? from_json(read_regular_file(file, kLargestRecord)) : Value();
@@ -221,8 +222,8 @@ std::vector<std::string> evaluations_in(const fs::path& run) {
   return names;
 }
 
-/// Whether the cell was evaluated as the sweep wants it, and has what that gave: the run may be another one of that
-/// name. A record that cannot be read says nothing.
+/// Whether the cell was evaluated as the sweep asks, and the results are there: the run may have been replaced by
+/// another of that name. An unreadable record counts as none.
 bool is_evaluated(const Sweep& sweep, const SweepCell& cell) {
   if (!sweep.evaluate) return true;
   try {
@@ -287,7 +288,7 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
   return comparison;
 }
 
-/// Whether the program has written this sweep.json, and nobody else.
+/// Whether this sweep.json was written by the program.
 bool is_plan(const fs::path& file) {
   try {
     const Value plan = from_json(read_regular_file(file, kLargestRecord));
@@ -298,7 +299,7 @@ bool is_plan(const fs::path& file) {
   }
 }
 
-/// Whether a folder without sweep.json holds more than another process may be about to make there.
+/// Whether a folder without sweep.json contains more than another process may be creating there right now.
 bool holds_others(const fs::path& folder) {
   std::error_code failure;
   for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
@@ -393,7 +394,7 @@ SweepLock::SweepLock(const fs::path& folder, Kind kind) {
   fs::create_directories(folder);
   descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor_ < 0) throw Error(text(folder.string(), " cannot be opened: ", std::strerror(errno)));
-  // A file system without locks: nothing can be known.
+  // A file system without locks: other processes cannot be detected.
   const int operation = kind == Kind::of_a_cell ? LOCK_SH : LOCK_EX;
   if (::flock(descriptor_, operation | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);

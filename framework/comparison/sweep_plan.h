@@ -8,7 +8,7 @@
 
 namespace casdm {
 
-/// What a sweep is going to do.
+/// What a sweep will do.
 struct SweepPlan {
   struct Arm {
     std::size_t runs = 0;
@@ -16,18 +16,18 @@ struct SweepPlan {
     std::size_t to_train = 0;
     std::int64_t images = 0;       ///< of one run
     std::int64_t images_left = 0;  ///< of all its runs
-    Pilot pilot;                   ///< without one: all 0
+    Pilot pilot;                   ///< all 0 if there is none
   };
-  std::vector<Arm> arms;  ///< one for each point of the sweep
+  std::vector<Arm> arms;  ///< one per point of the sweep
 
-  /// Seconds of training with `jobs` runs at a time, each as fast as its pilot; 0: not known.
+  /// Seconds of training with `jobs` runs at a time, each as fast as its pilot; 0: unknown.
   double seconds(std::int64_t jobs) const;
 };
 
-/// @param pilot  of a cell; called for each arm with a run to do
+/// @param pilot  called for each arm with an unfinished run, with one of its cells
 SweepPlan plan_of(const Sweep& sweep, const std::function<Pilot(const SweepCell&)>& pilot);
 
-/// For people: one line per arm, and what all of it takes.
+/// For people: one line per arm, and the total time.
 std::string text_of(const Sweep& sweep, const SweepPlan& plan, std::int64_t jobs);
 
 }  // namespace casdm

@@ -25,7 +25,7 @@ constexpr int kPausesPerLook = 10;  // at the logs
 
 std::int64_t images_of(const SweepCell& cell) { return find_path(cell.experiment, "train.total_images")->as_integer(); }
 
-/// A cell with its processes.
+/// A cell and the processes that work on it.
 struct Job {
   const SweepCell* cell;
   std::unique_ptr<ProcessTeam> team;
@@ -81,7 +81,7 @@ class Runner {
     jobs_.push_back({&cell, team_of(cell, state), state == CellState::trained});
   }
 
-  /// What brings a cell in `state` on.
+  /// The processes that do the next part of the work on a cell in `state`.
   std::unique_ptr<ProcessTeam> team_of(const SweepCell& cell, CellState state) const {
     const std::string run = run_of(sweep_, cell).string();
     std::vector<std::string> command{own_program().string()};
@@ -96,7 +96,7 @@ class Runner {
       command.insert(command.end(), {"evaluate", run});
       const std::vector<std::string> how = evaluation_words(sweep_);
       command.insert(command.end(), how.begin(), how.end());
-      // The run's own [data] names a place where the images are no more.
+      // The paths in the run's own [data] no longer exist.
       const bool is_own = std::none_of(sweep_.evaluate->begin(), sweep_.evaluate->end(), [](const std::string& word) {
         return word == kReference || word.starts_with(std::string(kReference) + "=");
       });
@@ -110,11 +110,12 @@ class Runner {
     return std::make_unique<ProcessTeam>(settings_.processes, command, log_of(sweep_, cell), settings_.environment);
   }
 
-  /// After a process of a job has ended: whether another one has begun.
+  /// Called after the processes of a job have ended: starts the next part of the work and returns whether there was
+  /// any.
   bool goes_on(Job& job) {
     const SweepCell& cell = *job.cell;
     if (const std::string problem = job.team->problem(); !problem.empty()) {
-      // An evaluation that is stopped says so with its status.
+      // The status of an evaluation that was stopped is not 0.
       const bool is_stopped = job.is_evaluation && interrupted();
       if (is_stopped) ++stopped_;
       if (!is_stopped) fail(cell, (job.is_evaluation ? "its evaluation: " : "") + problem);
@@ -129,7 +130,7 @@ class Runner {
     const bool is_complete = state == CellState::complete || (state == CellState::trained && job.is_evaluation);
     if (!is_complete) {
       ++stopped_;
-      // Somebody may have ended this one run.
+      // This one run may have been stopped from outside.
       if (!interrupted()) fail(cell, "was stopped before it was complete; `casdm sweep` goes on with it");
       return false;
     }
@@ -152,7 +153,7 @@ class Runner {
     record(cell, problem);
   }
 
-  /// What cannot be written costs the record alone: the table then says that the run is not complete.
+  /// If the record cannot be written, only the record is lost: the table then says that the run is not complete.
   void record(const SweepCell& cell, const std::string& problem) {
     try {
       note_end(sweep_, cell, problem);
@@ -172,7 +173,7 @@ class Runner {
     for (const Job& job : jobs_) images += images_in_log(run_of(sweep_, *job.cell));
     const std::string one =
         jobs_.empty() ? "" : text(jobs_.front().is_evaluation ? "evaluating " : "", jobs_.front().cell->name);
-    // Evaluations follow the last image.
+    // Evaluations follow after the last image.
     if (!jobs_.empty()) images = std::min(images, total_ - 1);
     progress_.update(images, jobs_.size() > 1 ? text(jobs_.size(), " runs at a time") : one);
   }
@@ -181,9 +182,9 @@ class Runner {
   const SweepSettings& settings_;
   std::int64_t total_;  ///< images
   Progress progress_;
-  std::vector<const SweepCell*> waiting_;  ///< the next one is the last
+  std::vector<const SweepCell*> waiting_;  ///< taken from the back
   std::vector<Job> jobs_;
-  std::int64_t done_ = 0;  ///< images of the cells that have ended
+  std::int64_t done_ = 0;  ///< of the cells that have ended
   std::size_t stopped_ = 0;
   bool is_asked_ = false;
   SweepEnd end_;

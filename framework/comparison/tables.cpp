@@ -37,7 +37,7 @@ std::string title_of(const MeasureSummary& measure) {
   return better.empty() ? measure.name : text(measure.name, " (", better, " is better)");
 }
 
-/// "2 of 3" runs.
+/// "2 of 3": the runs with a result.
 std::string seeds_of(const ArmSummary& summary, const ComparedArm& arm) {
   return summary.mean.count == arm.runs.size() ? std::to_string(summary.mean.count)
                                                : text(summary.mean.count, " of ", arm.runs.size());
@@ -67,7 +67,7 @@ std::string csv_row(const std::vector<std::string>& cells) {
   return join(written, ",") + "\r\n";
 }
 
-/// "is as", "differs in": the arms beside their baselines, one line each.
+/// One line for each arm that differs from its baseline.
 std::vector<std::string> arm_lines(const Comparison& comparison) {
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
@@ -168,7 +168,7 @@ std::vector<MeasureSummary> chosen_measures(const std::vector<MeasureSummary>& s
     return !m.about.empty() && m.better != Better::unknown;
   });
   for (const MeasureSummary& measure : summaries) {
-    // The quarters of t are in the files; a table of all would hide what it is about.
+    // The quarters of t are in the files; in a table they would hide the main figures.
     const bool is_part = measure.name.find(".by_t.") != std::string::npos;
     const bool is_shown = measure.better != Better::unknown && !is_part;
     if (is_shown && (!has_evaluation || !measure.about.empty())) result.push_back(measure);
@@ -182,7 +182,7 @@ TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSumm
     bool is_first = true;
     for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
       const ComparedArm& arm = comparison.arms[i];
-      // An arm that has no such number, as of another metric, and one whose runs have all failed.
+      // Skips an arm that has no such number, as with another metric, unless all its runs failed.
       if (measure.of(i) == nullptr && arm.successes() > 0) continue;
       TableRows::Row row{{is_first ? title_of(measure) : "", arm.name}, false, is_first};
       is_first = false;
@@ -279,7 +279,7 @@ std::string latex_of(const Comparison& comparison, const std::vector<MeasureSumm
     std::vector<std::string> cells;
     for (std::size_t i = 0; i < row.cells.size(); ++i) {
       const std::string cell = latex_text(row.cells[i]);
-      // A minus sign, not a hyphen.
+      // LaTeX sets a minus sign, not a hyphen, in math mode.
       cells.push_back(i < 3 || cell.empty() ? cell : text(row.is_best && i == 3 ? "\\boldmath" : "", "$", cell, "$"));
     }
     result += join(cells, " & ") + " \\\\\n";

@@ -5,16 +5,18 @@
 
 #include "framework/comparison/comparison.h"
 
-/// A comparison as people and programs read it. Every form has the failed runs, and how many seeds a mean is over.
+/// A comparison in forms for people and programs. Every form includes the failed runs, and over how many seeds a mean
+/// is taken.
 namespace casdm {
 
 /// The measures of `summaries` whose names match one of `patterns` ("loss.*", "*fid*"), in the order of the patterns.
-/// Without patterns: those that have a direction, of evaluations alone where there are any; else all. Throws
-/// ConfigError when a pattern matches none.
+/// Without patterns: those with a direction, and only those of evaluations if there are any; otherwise all. Throws
+/// ConfigError if a pattern has no match.
 std::vector<MeasureSummary> chosen_measures(const std::vector<MeasureSummary>& summaries,
                                             const std::vector<std::string>& patterns);
 
-/// One row for each arm of each measure that it has or, as all its runs failed, might have; cells of text.
+/// One row for each arm of each measure that it has, or might have had if its runs had not all failed; the cells are
+/// text.
 struct TableRows {
   struct Row {
     std::vector<std::string> cells;
@@ -26,27 +28,27 @@ struct TableRows {
 };
 TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// The table as text, a line for each arm beside its baseline: in which measures it is better or worse, by how much
-/// and how sure, and in which the two are not told apart. Of measures with a direction.
+/// The table as sentences, one for each arm beside its baseline: in which measures it is better or worse, by how much
+/// and how certain, and in which the two cannot be told apart. Covers the measures with a direction.
 std::vector<std::string> findings(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// For a terminal: the table, the same as text, how the arms differ, remarks.
+/// For a terminal: the table, the findings, how the arms differ, and remarks.
 std::string text_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// The same as Markdown, and the table alone as a LaTeX `tabular` that needs no package; the best in bold.
+/// As Markdown; `latex_of` gives the table alone as a LaTeX `tabular` that needs no package, with the best in bold.
 std::string markdown_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 std::string latex_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// One row for each run with every measure, for other programs (RFC 4180).
+/// One row per run with all its measures, for other programs (RFC 4180).
 std::string csv_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// All of it, runs and summaries.
+/// Everything: runs and summaries.
 std::string json_of(const Comparison& comparison, const std::vector<MeasureSummary>& measures);
 
-/// What Markdown would take for a mark, escaped.
+/// `content` with the characters escaped that Markdown would interpret.
 std::string markdown_text(const std::string& content);
 
-/// The same for LaTeX.
+/// Like markdown_text, for LaTeX.
 std::string latex_text(const std::string& content);
 
 }  // namespace casdm

@@ -15,18 +15,18 @@ Value parse_toml(const std::string& toml, const std::string& file);
 /// The same as one of the files of an experiment, which share a budget.
 Value parse_toml(const std::string& toml, const std::string& file, ReadingBudget& budget);
 
-/// What stands right of `=` in TOML, without places. Throws ConfigError (the parser's message) when
-/// it is not one value.
+/// What stands to the right of `=` in TOML, without locations. Throws ConfigError with the parser's message if it is
+/// not exactly one value.
 Value parse_toml_value(const std::string& toml);
 
-/// Finds keys in files again, since a Value keeps its own place alone. Each file is read once.
+/// Finds the location of keys by reading the files again, since a Value stores only its own location. Each file is read
+/// once.
 class KeyFinder {
  public:
   KeyFinder();
   ~KeyFinder();
 
-  /// Where the key of the value at `value` stands; `value` itself when it comes from no file or the
-  /// file has changed.
+  /// Where the key of the value at `value` is; `value` itself if it does not come from a file or the file has changed.
   Location location(const Location& value);
 
  private:

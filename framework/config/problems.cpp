@@ -38,7 +38,7 @@ void Problems::finish() {
   std::string all = text(problems_.size() + left_out_, " problems", left_out_ > 0 ? ", the first of them:" : ":");
   std::vector<std::string> tails;
   for (std::size_t i = 0; i < problems_.size(); ++i) {
-    // What follows a first line (where components were looked for) is often the same: said once.
+    // The lines after the first (where components were searched) are often the same and are printed once.
     const std::string& message = problems_[i].message;
     const std::size_t newline = std::min(message.find('\n'), message.size());
     const std::string tail = message.substr(newline);

@@ -7,16 +7,16 @@
 
 namespace casdm {
 
-/// What is wrong with an experiment: all of it is found before anything is refused.
+/// Collects what is wrong with an experiment, so that everything is reported at once.
 class Problems {
  public:
   void add(const Location& location, const std::string& message);
 
-  /// At the key path `path` of `experiment`, or where the nearest table above it stands.
+  /// At the key path `path` of `experiment`, or at the nearest table above it.
   void add_at(const Value& experiment, const std::string& path, const std::string& message);
 
-  /// Throws one ConfigError that lists the problems in the order of their places, the first kMostProblems of them;
-  /// does nothing when there is none.
+  /// Throws one ConfigError that lists the first kMostProblems problems in the order of their locations; does nothing
+  /// if there are none.
   void finish();
 
  private:

@@ -30,7 +30,7 @@ constexpr const char* kOfSweeps =
 constexpr const char* kNotChosen = "\nNo table of an experiment chooses a component of this kind.\n";
 constexpr const char* kOfComponents = "The options of the component that `type` names go in the same table.\n";
 
-/// Text as Markdown shows it, within a table too: what is in backquotes stays code.
+/// Text as Markdown shows it, also in tables; text in backquotes stays code.
 std::string prose(const std::string& content) {
   std::string result;
   bool is_code = false;
@@ -47,17 +47,17 @@ std::string code(const std::string& content) { return text("`", content, "`"); }
 
 struct Step {
   std::string key;
-  bool is_element;  ///< of an array of tables: [[key]]
+  bool is_element;  ///< the table is an element of an array: [[key]]
 };
 
-/// A component whose options are looked at; none for the experiment's own keys.
+/// A component whose options are being visited; empty for the experiment's own keys.
 struct Parent {
   std::string kind;
   std::string name;
   std::vector<Step> path;  ///< of its table
 };
 
-/// Where a component of a kind is chosen: in a table of the experiment, or in a table of another component.
+/// Where a component of a kind can be chosen: in a table of the experiment or of another component.
 struct Place {
   std::vector<Step> path;
   OptionSchema fields;  ///< the keys of the table's owner beside `type`
@@ -80,7 +80,7 @@ class Reference {
  public:
   Reference(const OptionSchema& schema, const ComponentCatalog& catalog) : schema_(schema), catalog_(catalog) {
     find_places(schema, {}, {});
-    // Components contain components: `kinds_` grows while it is walked.
+    // Components contain components, so `kinds_` grows during this loop.
     for (std::size_t i = 0; i < kinds_.size(); ++i) {
       const std::string kind = kinds_[i].name;
       const std::vector<Step> path = kinds_[i].places.front().path;
@@ -99,7 +99,7 @@ class Reference {
   }
 
  private:
-  /// Notes the tables among `options` that choose a component.
+  /// Records the tables among `options` that choose a component.
   void find_places(const OptionSchema& options, const std::vector<Step>& path, const Parent& parent) {
     for (const OptionSpec& option : options) {
       if (is_named_tables(option)) continue;
@@ -110,7 +110,7 @@ class Reference {
       Parent around = parent;
       if (!table.component_kind.empty()) {
         places_of(table.component_kind).push_back({inner, table.fields, parent});
-        // An example of what stands in the host's keys of this table chooses a component around it.
+        // An example of a nested table needs a component in the table around it.
         if (parent.kind.empty()) around = {"", simplest_component(table.component_kind, catalog_), inner};
       }
       find_places(table.fields, inner, around);
@@ -177,7 +177,7 @@ class Reference {
     return result;
   }
 
-  /// Of the heading "`name`", as Markdown viewers make it: "plugin/component" loses its slash.
+  /// The anchor that Markdown viewers make for the heading "`name`": "plugin/component" loses its slash.
   static std::string anchor(std::string name) {
     std::erase(name, '/');
     return name;
@@ -241,7 +241,7 @@ class Reference {
     return text(result, "\n```toml\n", example(kind.places.front(), kind.name, name), "```\n");
   }
 
-  /// A piece of an experiment that chooses the component at `place`.
+  /// An excerpt of an experiment that chooses the component at `place`.
   std::string example(const Place& place, const std::string& kind, const std::string& name) const {
     Value table = example_component(kind, name, place.fields, catalog_);
     for (std::size_t depth = place.path.size(); depth-- > 0;) {

@@ -23,9 +23,9 @@ namespace {
 
 constexpr std::string_view kWorkingDirectoryKey = "run.directory";
 constexpr std::int64_t kLargestExact = std::int64_t{1} << 53;  // beyond, floats skip integers
-constexpr std::size_t kLongestMatched = 200;                   // std::regex recurses over what it matches
+constexpr std::size_t kLongestMatched = 200;                   // std::regex recurses over the text it matches
 constexpr std::size_t kLongestFileName = 200;
-constexpr std::string_view kTemporaryPrefix = ".tmp-";  // such files are removed when their writer is gone
+constexpr std::string_view kTemporaryPrefix = ".tmp-";  // files with this prefix are removed once their writer is gone
 
 bool has_no_float(const Value& value) {
   return value.is_integer() && (value.as_integer() > kLargestExact || value.as_integer() < -kLargestExact);
@@ -41,7 +41,7 @@ class Resolver {
  public:
   Resolver(const ComponentCatalog& catalog, const std::string& whole) : catalog_(catalog), whole_(whole) {}
 
-  /// @param owner  who declares the keys that are not of a component, for messages
+  /// @param owner  for messages: who declares the keys that do not belong to a component
   Value table(const Value& value, const OptionSpec& spec, const Value& defaults, const std::string& owner) {
     if (!value.is_table()) {
       problems_.add(value.location(), text("expected a table, got ", got(value), declared()));
@@ -69,14 +69,14 @@ class Resolver {
   void finish() { problems_.finish(); }
 
  private:
-  /// What a table's `type` names; no entry where there is none to be had.
+  /// The component that a table's `type` names; no entry if it cannot be found.
   struct Component {
     const ComponentEntry* entry = nullptr;
     std::string full_name;
     std::string owner;  ///< "NAME (plugin ID)"
   };
 
-  /// Who declares the option that is looked at, where it is not the host: the end of a message.
+  /// The end of a message: who declares the current option, unless it is the host.
   std::string declared(const std::string& hint = "") const {
     if (plugin_.empty()) return hint;
     return text(hint, hint.ends_with('?') ? " It is an option of " : "; it is an option of ", plugin_);
@@ -145,8 +145,8 @@ class Resolver {
     return std::any_of(options.begin(), options.end(), [&](const OptionSpec& option) { return option.name == key; });
   }
 
-  /// The tables in `value` under names of the user. Only what is given is written, so that the rest follows the outer
-  /// table; of another component than the outer one, all options.
+  /// Resolves the tables in `value` whose names the user chose. Only the given keys are written, so the rest follows
+  /// the outer table; if the component differs from the outer one, all its options are.
   void named_tables(const Value& value, const OptionSpec& spec, const OptionSpec& named, const Component& outer,
                     Value& result) {
     for (const auto& [key, table] : value.as_table()) {
@@ -193,7 +193,7 @@ class Resolver {
         missing(table, spec, owner);
       } else if (default_value.is_table() && (spec.component_kind.empty() || default_value.find("type") != nullptr)) {
         Value empty{Value::Table{}};
-        // A default component that is not there is a problem of the table that leaves it out.
+        // If a default component is not available, the problem is reported at the table that leaves it out.
         Location location = spec.component_kind.empty() ? Location() : table.location();
         location.key = key_path(table.location().key, spec.name);
         empty.set_location(std::move(location));
@@ -335,13 +335,13 @@ class Resolver {
   }
 
   const ComponentCatalog& catalog_;
-  const std::string& whole_;  ///< what the document is, in messages
+  const std::string& whole_;  ///< what the document is called in messages
   Problems problems_;
   KeyFinder keys_;
-  std::string plugin_;  ///< "NAME (plugin ID)" while its options are looked at; empty: the host's
+  std::string plugin_;  ///< "NAME (plugin ID)" while its options are visited; empty: the host's
 };
 
-/// Gives what comes from JSON, and so has no location, its key path at least.
+/// Sets the key path of values that come from JSON and so have no other location.
 void name_keys(Value& value, const std::string& key) {
   if (value.location().file.empty()) value.set_location({"", 0, 0, key});
   if (value.is_table()) {

@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// `resolve` for a document that is not an experiment, and is called `whole` in messages: "a sweep".
+/// Like `resolve`, for a document that is not an experiment; messages call it `whole`: "a sweep".
 Value resolve_named(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
                     const std::string& whole);
 

@@ -12,7 +12,7 @@ constexpr auto choices_of(Precision) {
   return choices<Precision>({{fp32, "fp32"}, {tf32, "tf32"}, {bf16, "bf16"}, {fp16, "fp16"}});
 }
 
-/// Whether networks compute in half precision, weights being fp32.
+/// Whether networks compute in half precision, with fp32 weights.
 constexpr bool is_half(Precision precision) { return precision == Precision::bf16 || precision == Precision::fp16; }
 
 }  // namespace casdm

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kLineWidth = 100;
 
-/// `content` as comment lines, `hang` before all but the first.
+/// `content` as comment lines; all but the first start with `hang`.
 std::string comment(const std::string& content, const std::string& hang = "") {
   std::string result;
   std::istringstream lines(wrapped(content, kLineWidth - 2 - hang.size()));
@@ -81,12 +81,12 @@ class Starter {
                 to_toml_value(value.is_null() ? example_value(option, catalog_) : value), "\n");
   }
 
-  /// A table with its header; commented out when it is an element nobody asked for.
+  /// A table with its header; commented out if it is an array element that was not asked for.
   std::string block(const OptionSpec& table, const std::string& header, const std::string& path, const std::string& doc,
                     const Value& defaults) {
     std::string result = text("\n", comment(doc));
     std::string type_line;
-    std::string own;  // of the component: it is not recommended inside itself
+    std::string own;  // the component itself, which is not recommended within itself
     OptionSchema options = table.fields;
     if (!table.component_kind.empty()) {
       const std::string type = choose(table.component_kind, path);
@@ -107,15 +107,15 @@ class Starter {
     return result + (is_written(table, path, header.starts_with("[[")) ? body : commented_out(body));
   }
 
-  /// A component that may be left out, and an element that is none, are shown as comments until they are asked for;
-  /// metrics, the point of it all, are elements with components.
+  /// Optional components, and array elements that are not components, are commented out unless chosen. Metrics are
+  /// elements with components, so they are always written.
   bool is_written(const OptionSpec& table, const std::string& path, bool is_element) const {
     const bool is_component = !table.component_kind.empty();
     if (is_element) return is_component;
     return !is_component || table.is_required || table.default_value.is_table() || chosen_.contains(path);
   }
 
-  /// Whether the user chose a component in this table, or in one within it.
+  /// Whether the user chose a component in this table or in one inside it.
   bool is_chosen_in(const std::string& path) const {
     return std::any_of(chosen_.begin(), chosen_.end(), [&](const auto& choice) {
       return choice.first == path || choice.first.starts_with(path + ".");
@@ -136,7 +136,7 @@ class Starter {
   const ComponentCatalog& catalog_;
   const std::map<std::string, std::string>& chosen_;
   std::set<std::string> used_;
-  std::set<std::string> open_;  ///< "kind/component" of the tables that are being written
+  std::set<std::string> open_;  ///< "kind/component" of the tables being written
 };
 
 }  // namespace

@@ -12,7 +12,8 @@ namespace casdm {
 
 namespace {
 
-/// Counts generously (a float is a key of two parts); what nests a little too deep is found when it is converted.
+/// Counts generously (a float counts as a key of two parts); nesting that is slightly too deep is found during
+/// conversion.
 constexpr std::size_t kDeepestParsed = 4 * kDeepestNesting;
 
 class DepthReader {
@@ -131,8 +132,8 @@ class DepthReader {
   std::string_view rest_;
   const std::string& file_;
   int line_ = 1;
-  std::size_t parts_ = 0;   ///< of the dotted key that is read
-  std::size_t header_ = 0;  ///< depth of the table whose [header] was the last
+  std::size_t parts_ = 0;   ///< of the dotted key being read
+  std::size_t header_ = 0;  ///< depth of the table with the last [header]
   std::vector<std::size_t> open_;
   std::size_t open_depth_ = 0;  ///< the sum of `open_`
   bool is_dotted_ = false;

@@ -28,7 +28,7 @@ std::string toml_string(const std::string& value) {
       const auto is_ascii = [](char next) { return static_cast<unsigned char>(next) < 0x80; };
       const auto end = std::find_if(value.begin() + static_cast<std::ptrdiff_t>(i), value.end(), is_ascii);
       const auto length = static_cast<std::size_t>(end - value.begin()) - i;
-      result += printable(std::string_view(value).substr(i, length));  // its escapes are those of TOML
+      result += printable(std::string_view(value).substr(i, length));  // escapes as TOML does
       i += length - 1;
     } else if (byte < 0x20 || byte == 0x7f) {
       constexpr char digits[] = "0123456789ABCDEF";

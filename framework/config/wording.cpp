@@ -29,13 +29,13 @@ std::string limits(const OptionSpec& spec) {
   return result;
 }
 
-/// Of UTF-8, all bytes but the continuing ones.
+/// Counts the UTF-8 bytes that do not continue a character.
 std::size_t characters(std::string_view utf8) {
   return static_cast<std::size_t>(
       std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-/// What is written as a whole number, with a suffix or not, and is larger than any: it was read as a string.
+/// A whole number, with or without a suffix, that exceeds all integers, so it was read as a string.
 bool is_beyond_integers(std::string word) {
   double factor = 1;
   for (const auto& [suffix, value] : {std::pair{'k', 1e3}, {'M', 1e6}, {'G', 1e9}}) {
@@ -110,7 +110,7 @@ std::string got(const Value& value) {
   std::string shown = to_toml_value(value);
   if (shown.size() > kLongestShown) {
     std::size_t end = kLongestShown;
-    while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xc0) == 0x80) --end;  // whole UTF-8 characters
+    while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xc0) == 0x80) --end;  // whole UTF-8 characters only
     shown = shown.substr(0, end) + "...\"";
   }
   const bool is_beyond = value.is_string() && is_beyond_integers(value.as_string());

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kMany = 32;
 
-/// Resampling overshoots at edges and colours are stretched, but images stay images.
+/// Resampling overshoots at edges and colours are stretched, so values may leave [-1, 1], but not by more than this.
 constexpr double kLargestPixel = 5;
 
 std::shared_ptr<Augmentation> augmentation(const Subject& subject, std::int64_t channels = kChannels) {
@@ -28,7 +28,7 @@ std::vector<std::uint64_t> seeds(std::uint64_t seed, std::int64_t count) {
 
 double largest_difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
 
-/// Whether both hold the same images and labels.
+/// Whether images and labels are the same.
 bool same(const Augmented& a, const Augmented& b) {
   return at::equal(a.images, b.images) &&
          (a.labels.defined() ? b.labels.defined() && at::equal(a.labels, b.labels) : !b.labels.defined());
@@ -86,7 +86,7 @@ void treats_images_alone(const Subject& subject) {
   }
 }
 
-/// Sampling asks for labels of zero, so they must mean an untouched image.
+/// Sampling passes labels of zero, so they must mean an unchanged image.
 void labels_of_zero_mean_untouched(const Subject& subject) {
   const at::NoGradGuard no_grad;
   const auto augment = augmentation(subject);

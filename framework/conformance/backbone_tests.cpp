@@ -56,7 +56,7 @@ void keeps_the_shape_contract(const Subject& subject) {
   }
 }
 
-/// As the identities of the heads are verified: state and images in double.
+/// The identities of the heads are verified in double, with state and images in it.
 void computes_in_double(const Subject& subject) {
   const auto network = backbone(subject);
   const at::NoGradGuard no_grad;
@@ -174,7 +174,7 @@ void treats_images_alone(const Subject& subject) {
           text("an image alone and in a batch differ by ", number(difference)));
 }
 
-/// With everything that adds a branch.
+/// With every option that adds a branch.
 void computes_in_half_precision(const Subject& subject) {
   const auto network =
       subject.make<Backbone>({kImage, kChannels, {.num_classes = kClasses, .augment_size = 9}, subject.seed()});

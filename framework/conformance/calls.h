@@ -12,10 +12,10 @@
 
 namespace casdm::conformance {
 
-/// Receives one call into the component, by the name of its method; `work` makes it, once.
+/// Receives one call into the component with the name of its method; it must call `work` exactly once.
 using CallRunner = std::function<void(const char* name, const std::function<void()>& work)>;
 
-/// A Spec on its own page, which is closed with it.
+/// A Spec on a memory page of its own, which becomes inaccessible when this object is destroyed.
 template <class Spec>
 class Vanishing {
  public:
@@ -38,7 +38,7 @@ class Vanishing {
   Spec* spec_;
 };
 
-/// Makes the calls of one component: what a suite's `call` is given.
+/// Makes the calls of one component; passed to a suite's `call`.
 struct Caller {
   const Subject& subject;
   const CallRunner& run;
@@ -63,7 +63,7 @@ struct Caller {
     if (tensor.defined()) results.push_back(tensor.detach().clone());
   }
 
-  /// The inputs of a call lie where the component computes.
+  /// Moves an input to the device on which the component computes.
   Tensor placed(const Tensor& tensor) const { return tensor.to(device); }
   void place(const Module& module) const { move_to(module, device); }
 
@@ -82,10 +82,10 @@ void call_noise(Caller& caller);
 void call_sampler(Caller& caller);
 void call_timesteps(Caller& caller);
 
-/// Makes every call that the host makes of a component of this kind, in the host's order: constructor first, destructor
+/// Makes every call that the host makes to a component of this kind, in the host's order: constructor first, destructor
 /// last. Returns the tensors that came back, for comparison.
-/// @param keeps_spec  false: the Spec cannot be read any more once the constructor has returned
-/// @param device      where networks, metrics, samplers, augmentations and optimizers are given their tensors
+/// @param keeps_spec  false: the Spec becomes unreadable once the constructor has returned
+/// @param device      of the tensors that networks, metrics, samplers, augmentations and optimizers get
 std::vector<Tensor> make_every_call(const Subject& subject, const CallRunner& run, bool keeps_spec = true,
                                     c10::Device device = c10::Device(c10::kCPU));
 

@@ -23,7 +23,7 @@ namespace {
 
 constexpr double kMegabyte = 1024.0 * 1024.0;
 
-/// Memory in use, after what was freed has gone back to the system.
+/// Memory in use, after freed memory was returned to the system.
 double resident_megabytes() {
   ::malloc_trim(0);
   std::ifstream status("/proc/self/statm");
@@ -34,7 +34,7 @@ double resident_megabytes() {
 
 void constructs_with_defaults(const Subject& subject) { subject.make_default(); }
 
-/// Each choice of each option is taken, or refused with one of casdm's errors.
+/// Each choice of each option is accepted or refused with one of casdm's errors.
 void takes_documented_options(const Subject& subject) {
   for (const OptionSpec& option : subject.entry().options) {
     std::vector<Value> values(option.allowed.begin(), option.allowed.end());
@@ -59,7 +59,7 @@ void takes_documented_options(const Subject& subject) {
   }
 }
 
-/// Keys of the host in the table of an experiment that chooses a component of `kind`.
+/// The host's keys in the tables of an experiment that choose a component of `kind`.
 std::set<std::string> keys_of_the_host(const OptionSchema& schema, const std::string& kind) {
   std::set<std::string> keys = {"type"};
   for (const OptionSpec& option : schema) {
@@ -78,7 +78,7 @@ bool is_within(const OptionSpec& option, double value) {
   return low && (!option.maximum || value <= *option.maximum);
 }
 
-/// A default or an example within the option's own bounds.
+/// A default or an example must be within the option's own bounds.
 void require_allowed(const OptionSpec& option, const Value& value, const std::string& name) {
   const auto& allowed = option.allowed;
   if (value.is_number()) {
@@ -113,7 +113,7 @@ void require_sound(const OptionSchema& options, const std::string& prefix) {
   }
 }
 
-/// The schema itself is sound: documented, defaults inside their own bounds, no key that the host reads.
+/// The schema itself is sound: documented, with defaults inside their bounds, and without keys that the host reads.
 void declares_sound_options(const Subject& subject) {
   const ComponentEntry& entry = subject.entry();
   require(!entry.doc.empty(), "the component has no documentation: give plugin.add a sentence");
@@ -135,7 +135,7 @@ void does_not_grow(const Subject& subject) {
           text("making and destroying it ", kRounds, " times left ", static_cast<int>(growth), " MB behind"));
 }
 
-/// Starts the threads and opens the files that LibTorch itself keeps.
+/// Starts the threads and opens the files that LibTorch keeps.
 void warm_up() {
   const Tensor weight = at::ones({16, 3, 3, 3}).requires_grad_(true);
   at::conv2d(at::ones({16, 3, 64, 64}), weight, {}, 1, 1).square().mean().backward();
@@ -143,7 +143,7 @@ void warm_up() {
   at::parallel_for(0, 1 << 20, 1, [](std::int64_t, std::int64_t) {});
 }
 
-/// What differs from `before`; waits a little for threads that are about to end.
+/// What differs from `before`; gives threads a little time to end.
 std::string left_over(const Facts& before) {
   std::string left = changes(before, resources());
   for (int wait = 0; wait < 20 && !left.empty(); ++wait) {
@@ -189,7 +189,7 @@ void serves_any_thread(const Subject& subject) {
   require(is_same, "called from another thread each time, it gives other results: what does it keep per thread?");
 }
 
-/// The Spec lies on a page that is closed after the constructor.
+/// The Spec becomes inaccessible after the constructor.
 void copies_its_spec(const Subject& subject) {
   std::cerr << "it may have read its Spec after the constructor returned: copy what is needed\n";
   make_every_call(

@@ -13,31 +13,31 @@
 #include "framework/conformance/stand_ins.h"
 #include "framework/loading/plugin_host.h"
 
-/// The conformance tests behind `casdm plugins check`: what every plugin must keep, whoever wrote it.
+/// The conformance tests behind `casdm plugins check`: what every plugin must comply with, whoever wrote it.
 namespace casdm::conformance {
 
-/// A broken contract; its text says what was expected and what was found.
+/// A violation of the contract; the message says what was expected and what was found.
 class Failure : public Error {
  public:
   using Error::Error;
 };
 
-/// A test that does not apply; its text says why.
+/// The test does not apply; the message says why.
 class Skip : public Error {
  public:
   using Error::Error;
 };
 
-/// The component could not be made for want of an option; the text says which, and how to give it.
+/// The component could not be created because an option has no value; the message says which and how to give it.
 class NotTested : public Error {
  public:
   using Error::Error;
 };
 
-/// Where the tests of `--device` compute.
+/// The device on which the tests of `--device` compute.
 struct TestDevice {
   c10::Device device;
-  /// Where the host waits for the device in `work`; empty: nowhere. Null: nobody counts.
+  /// Runs `work` and returns where the host waits for the device; empty: nowhere. Null: this cannot be measured.
   std::string (*waits_in)(const std::function<void()>& work) = nullptr;
 };
 
@@ -52,22 +52,22 @@ class Subject {
   std::uint64_t seed() const { return seed_; }
   const TestDevice& device() const { return device_; }
 
-  /// The component with the options of `table` over the defaults; slots for other components hold
-  /// small stand-ins. Throws NotTested when an option has neither default nor example.
+  /// The component with the options of `table` over the defaults; small stand-ins fill the slots for other components.
+  /// Throws NotTested if an option has neither default nor example.
   template <class K>
   std::shared_ptr<K> make(const typename K::Spec& spec, const Value& table = Value(Value::Table{})) const {
     return factory().make<K>(config(table), spec);
   }
 
-  /// The same with the Spec of the kind's suite, type-erased: for tests that serve all kinds.
+  /// Type-erased and with the Spec of the kind's suite, for tests that apply to all kinds.
   std::shared_ptr<void> make_default(const Value& table = Value(Value::Table{})) const;
 
-  /// The component as a Module; null when its kind holds no tensors.
+  /// The component as a Module; null if its kind has no tensors.
   std::shared_ptr<Module> make_module() const;
 
   ComponentConfig config(const Value& table = Value(Value::Table{})) const;
 
-  /// Makes the plugin's own components, and the stand-ins.
+  /// Creates the plugin's own components and the stand-ins.
   const StandInFactory& factory() const { return *factory_; }
 
  private:
@@ -76,32 +76,32 @@ class Subject {
   std::vector<std::string> overrides_;
   std::uint64_t seed_;
   TestDevice device_;
-  std::filesystem::path folder_;  ///< that relative paths are meant in
+  std::filesystem::path folder_;  ///< to which relative paths refer
   std::shared_ptr<StandInFactory> factory_;
 };
 
 /// One test; it passes by returning and fails by throwing Failure.
 struct Test {
-  std::string_view kind;  ///< of the components it is for; empty: all
+  std::string_view kind;  ///< of the components it applies to; empty: all
   std::string_view name;
   bool is_strict = false;  ///< only at the strict level
   void (*run)(const Subject&) = nullptr;
 };
 
-/// The tests that suit every kind.
+/// The tests that apply to every kind.
 std::vector<Test> common_tests();
 
-/// Those that need a device other than the CPU.
+/// The tests that need a device other than the CPU.
 std::vector<Test> device_tests();
 
-/// The device `name`: "cpu", "cuda", or "stand-in" for the library that takes CUDA's place. Throws Error where there is
-/// none.
+/// The device called `name`: "cpu", "cuda", or "stand-in" for the library that imitates CUDA. Throws Error if it is not
+/// available.
 TestDevice test_device(const std::string& name);
 
-/// Those, and the tests of each kind.
+/// All of these and the tests of each kind.
 std::vector<Test> tests();
 
-/// Throws Failure with the message when `good` is false.
+/// Throws Failure with the message unless `good`.
 void require(bool good, const std::string& message);
 
 }  // namespace casdm::conformance

@@ -38,7 +38,7 @@ void require_whole(const Dataset& data, const Image& image, std::int64_t channel
           text("image ", index, " is in floating point but does not have the size asked for"));
 }
 
-/// The extras of an image are those that are declared, and whole.
+/// Each image has the declared extras, complete.
 void holds_its_extras(const Subject& subject) {
   const auto data = dataset(subject);
   for (const std::int64_t index : some_indices(*data)) {

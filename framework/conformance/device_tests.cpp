@@ -25,7 +25,7 @@ constexpr double kTolerance = 1e-4;
 const standin::Entry& load_standin() {
   const std::filesystem::path path = dll::this_line_location().parent_path() / "libcasdm_standin.so";
   try {
-    // Global and never closed: it registers with the LibTorch that is here.
+    // Global and never closed, since it registers with the process's LibTorch.
     static const auto* library = new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
     return *library->get<const standin::Entry*()>("casdm_standin_entry")();
   } catch (const std::exception& error) {
@@ -67,7 +67,7 @@ void never_waits_for_the_device(const Subject& subject) {
   make_every_call(
       subject,
       [&](const char* name, const std::function<void()>& work) {
-        // Constants may be brought to the device the first time.
+        // The first time, constants may be copied to the device.
         const std::string_view call = name;
         const bool is_once = call == "the constructor" || call == "the destructor" || call.starts_with("the backward");
         if (!is_once) work();

@@ -25,7 +25,7 @@ std::vector<std::string> all_names(const ExtractorInfo& info) {
 
 double largest(const Tensor& x) { return x.to(at::kDouble).abs().max().item<double>(); }
 
-/// As a part of the values' size.
+/// Relative to the size of the values.
 double relative_difference(const Tensor& a, const Tensor& b) {
   return largest(a.to(at::kDouble) - b.to(at::kDouble)) / std::max(1e-6, largest(b));
 }
@@ -92,7 +92,7 @@ void returns_what_is_asked_for(const Subject& subject) {
   }
 }
 
-/// The same picture as bytes and as numbers.
+/// The same image as bytes and as floats.
 void takes_bytes(const Subject& subject) {
   const at::NoGradGuard no_grad;
   const auto network = extractor(subject);
@@ -132,7 +132,7 @@ void sees_the_image(const Subject& subject) {
   }
 }
 
-/// Predictions at high noise leave [-1, 1], and images may be of one colour.
+/// Predictions at high noise leave [-1, 1], and images may have only one colour.
 void is_finite_everywhere(const Subject& subject) {
   const at::NoGradGuard no_grad;
   const auto network = extractor(subject);
@@ -211,7 +211,7 @@ void call(Caller& caller) {
   caller.destroy(network);
 }
 
-/// One convolution, and its mean.
+/// One convolution and its mean.
 class StandInExtractor final : public NetworkOf<FeatureExtractor> {
  public:
   explicit StandInExtractor(const Spec& spec) {

@@ -17,7 +17,7 @@ constexpr double kMean = 0.3;
 constexpr double kVariance = 0.25;
 constexpr std::string_view kStepsOption = Sampler::steps_option;
 
-/// Fine enough that what lies between two timesteps does not count.
+/// So fine that the discretisation does not matter.
 constexpr std::int64_t kFinest = 4000;
 
 /// The schedule of Ho et al. 2020 with `count` timesteps.
@@ -63,7 +63,7 @@ Tensor GaussianFlow::to_z(const Tensor& x, std::size_t index) const {
 Tensor GaussianFlow::from_z(const Tensor& z, std::size_t index) const {
   const NoiseLevel now = level(index);
   const Tensor seen = kMean * now.alpha + std::sqrt(variance(now)) * z;
-  // The model sees x times a factor.
+  // The model sees x times this factor.
   return seen / sampler_->model_input(at::ones_like(z), index);
 }
 
@@ -94,7 +94,7 @@ bool GaussianFlow::keeps_history() const {
   const at::NoGradGuard no_grad;
   const Tensor z = at::ones({1}, at::kDouble);
   const Tensor noise = at::zeros({1, static_cast<std::int64_t>(steps())}, at::kDouble);
-  // Two neighbours: the evaluations of a method may alternate between first and second of a step.
+  // Two consecutive evaluations, since a method may alternate between the first and second evaluation of a step.
   for (const std::size_t index : {steps() / 2, steps() / 2 + 1}) {
     if (index == 0 || index >= steps()) continue;
     const Tensor x = run(z, noise, index);
@@ -109,8 +109,8 @@ bool GaussianFlow::keeps_history() const {
 double GaussianFlow::error() const {
   const at::NoGradGuard no_grad;
   const std::size_t last = steps() - 1;
-  // Every step is affine in x and in its noise. So the effect of each is that of 1 in its place: row 0 is z = 0 without
-  // noise, row 1 z = 1 without noise, each further row z = 0 with the noise of one step.
+  // Every step is affine in x and in its noise, so the effect of each can be measured by setting it to 1: row 0 is z =
+  // 0 without noise, row 1 is z = 1 without noise, and each further row is z = 0 with noise in one step.
   const auto sources = static_cast<std::int64_t>(draws_noise() ? steps() : 0);
   Tensor z = at::zeros({2 + sources}, at::kDouble);
   z[1] = 1;

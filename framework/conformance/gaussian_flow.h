@@ -12,11 +12,11 @@ namespace casdm::conformance {
 ///     eps = sigma_t (x_t - 0.3 alpha_t) / (0.25 alpha_t^2 + sigma_t^2)
 /// In units of x_t's own distribution, z = (x_t - 0.3 alpha_t) / sqrt(0.25 alpha_t^2 + sigma_t^2), the exact flow
 /// leaves every pixel where it is, and noise leaves z at N(0, 1). Both hold from the first evaluation to the last,
-/// whatever the timesteps in between, so that is where they are compared.
+/// regardless of the timesteps in between, so the comparison is between these two.
 class GaussianFlow {
  public:
-  /// @param path   null: betas, so many that what lies between two timesteps does not count
-  /// @param steps  the option Sampler::steps_option; without such an option, the length of the betas
+  /// @param path   null: betas, so many that the discretisation does not matter
+  /// @param steps  the option Sampler::steps_option; for a sampler without it, the number of betas
   GaussianFlow(const Subject& subject, std::shared_ptr<const NoiseScheduler> path, std::int64_t steps);
 
   std::size_t steps() const { return plan_.size(); }
@@ -24,22 +24,23 @@ class GaussianFlow {
   /// Whether any step draws noise.
   bool draws_noise() const;
 
-  /// Whether a step depends on the estimates of steps before it.
+  /// Whether a step depends on the estimates of earlier steps.
   bool keeps_history() const;
 
-  /// Largest distance from the exact flow; with noise, of the mean from 0 and the variance from 1.
+  /// The largest distance from the exact flow; for samplers with noise, of the mean from 0 and the variance from 1.
   double error() const;
 
  private:
-  /// x at the evaluation `last`, for rows of z at the first evaluation and the noise of each step, [rows, steps].
+  /// x at the evaluation `last`, starting from rows of z at the first evaluation, with the noise of each step, [rows,
+  /// steps].
   Tensor run(const Tensor& z, const Tensor& noise, std::size_t last) const;
 
-  /// `x` one step on, with the estimate moved by `bias`.
+  /// `x` after one more step, with the estimate shifted by `bias`.
   Tensor step(const Tensor& x, std::size_t index, const Tensor& noise, double bias = 0) const;
 
   NoiseLevel level(std::size_t index) const { return schedule_->level(plan_[index].t); }
 
-  /// x at evaluation `index` as the model sees it, in units of its distribution, and back.
+  /// Converts x as the model sees it at evaluation `index` to units of its distribution, and back.
   Tensor to_z(const Tensor& x, std::size_t index) const;
   Tensor from_z(const Tensor& z, std::size_t index) const;
 

@@ -74,7 +74,7 @@ void add_libtorch(Facts& facts) {
 void add_arithmetic(Facts& facts) {
   facts["the rounding mode"] = text(std::fegetround());
 #ifdef __SSE__
-  // Denormals, rounding, which exceptions trap; without the flags that arithmetic itself raises.
+  // Denormals, rounding and trapped exceptions, without the flags that arithmetic itself sets.
   constexpr unsigned kRaised = 0x3f;
   facts["the floating-point control word"] = text(std::hex, _mm_getcsr() & ~kRaised);
 #elif defined(__aarch64__)

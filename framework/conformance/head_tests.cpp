@@ -20,7 +20,7 @@ std::shared_ptr<CascadeHead> head(const Subject& subject) {
   return std::static_pointer_cast<CascadeHead>(subject.make_default());
 }
 
-/// A head whose networks are perturbed, so that zero-initialised layers take part.
+/// A head with perturbed networks, so that zero-initialised layers have an effect.
 std::shared_ptr<CascadeHead> perturbed_head(const Subject& subject) {
   const auto model = head(subject);
   for (const NamedModule& module : model->modules()) perturb(*module.module, derive_seed(subject.seed(), module.name));
@@ -39,7 +39,7 @@ std::vector<std::pair<const char*, Tensor>> parts_of(const Estimate& estimate) {
   return parts;
 }
 
-/// int64, whole and between timesteps.
+/// int64, floating whole numbers, and values between timesteps.
 std::vector<Tensor> kinds_of_t(const TrainingBatch& batch) {
   return {batch.t, batch.t.to(at::kFloat), batch.t.to(at::kFloat) - 0.5};
 }
@@ -67,7 +67,7 @@ void estimates_every_image(const Subject& subject) {
   require(at::equal(before, batch.x_t), "it changed the images it was given");
 }
 
-/// eps and x0* are two forms of one answer: x_t = sqrt(A_t) x0* + sqrt(1-A_t) eps.
+/// eps and x0* state the same thing: x_t = sqrt(A_t) x0* + sqrt(1-A_t) eps.
 void eps_and_x0_imply_each_other(const Subject& subject) {
   const auto model = perturbed_head(subject);
   const at::NoGradGuard no_grad;
@@ -87,7 +87,7 @@ void eps_and_x0_imply_each_other(const Subject& subject) {
   }
 }
 
-/// Networks that answer in bf16, as under autocast.
+/// Networks that return bf16, as under autocast.
 void keeps_the_precision_of_the_images(const Subject& subject) {
   const auto model = perturbed_head(subject);
   const TrainingBatch batch = training_batch(subject.seed());
@@ -192,7 +192,7 @@ CascadeHead::Spec conditional_spec(const Subject& subject) {
 
 bool same(const Tensor& a, const Tensor& b) { return a.defined() && a.sizes() == b.sizes() && at::equal(a, b); }
 
-/// The module that `network` was seeded as; null when its seed is not derived from a module's name.
+/// The module whose seed `network` was given; null if its seed is not derived from a module's name.
 const NamedModule* module_of(const StandInBackbone& network, const std::vector<NamedModule>& modules,
                              std::uint64_t seed) {
   const auto found = std::find_if(modules.begin(), modules.end(), [&](const NamedModule& module) {

@@ -17,10 +17,10 @@ constexpr double kStep = 1e-6;
 constexpr double kGradientTolerance = 1e-5;
 constexpr int kDirections = 4;
 
-/// In this process, which runs one test.
+/// Each process runs one test, so this counts for one test.
 int stand_ins_made = 0;
 
-/// A metric on images as large as it needs, in the range it is made for; in double precision when asked for.
+/// A metric with images as large as it needs, in its own range; in double precision if requested.
 struct MetricUnderTest {
   explicit MetricUnderTest(const Subject& subject, bool in_double = false) {
     size = kImageSize;
@@ -36,7 +36,7 @@ struct MetricUnderTest {
     }
   }
 
-  /// Of images in [-1, 1].
+  /// For images in [-1, 1].
   Tensor operator()(const Tensor& a, const Tensor& b) { return (*metric)(fitted(a), fitted(b)); }
 
   Tensor fitted(const Tensor& image) const {
@@ -48,7 +48,7 @@ struct MetricUnderTest {
   std::int64_t size;
 };
 
-/// distances and their gradient with respect to the prediction
+/// The distances and their gradient with respect to the prediction.
 std::pair<Tensor, Tensor> with_gradient(MetricUnderTest& metric, const Tensor& prediction, const Tensor& target) {
   const Tensor leaf = prediction.detach().clone().requires_grad_(true);
   const Tensor value = metric(leaf, target);
@@ -78,7 +78,8 @@ void returns_one_distance_per_image(const Subject& subject) {
   }
 }
 
-/// Predictions near their targets: far away a metric may be constant, as where a similarity cannot fall further.
+/// Predictions are near their targets: farther away a metric may be constant, as where a similarity cannot fall
+/// further.
 void gives_every_image_a_gradient(const Subject& subject) {
   MetricUnderTest metric(subject);
   const Tensor target = images(2, metric.size, 3);
@@ -91,7 +92,7 @@ void gives_every_image_a_gradient(const Subject& subject) {
   }
 }
 
-/// The target's part, made once, serves any number of predictions.
+/// What is prepared for the target once can be used for any number of predictions.
 void keeps_what_it_prepared(const Subject& subject) {
   MetricUnderTest metric(subject);
   const at::NoGradGuard no_grad;
@@ -106,7 +107,7 @@ void keeps_what_it_prepared(const Subject& subject) {
           "what prepare returns depends on what was prepared before");
 }
 
-/// What info() promises of sizes and channels is served.
+/// The metric accepts the sizes and channels that info() declares.
 void serves_what_it_declares(const Subject& subject) {
   const MetricInfo info = subject.make<MetricLoss>({kImage, &subject.factory()})->info();
   require(info.lowest <= info.highest,
@@ -219,7 +220,7 @@ void repeats_itself(const Subject& subject) {
   require(at::equal(first, other(a, b)), "two instances give different distances: do they share state?");
 }
 
-/// What a metric remembers changes in training alone, and lies in its buffers whole.
+/// A metric's memory changes only in training, and all of it is in its buffers.
 void remembers_in_its_buffers(const Subject& subject) {
   MetricUnderTest metric(subject);
   if (!metric.metric->info().has_state) throw Skip("it has no state");
@@ -251,7 +252,7 @@ void remembers_in_its_buffers(const Subject& subject) {
           "restored from its buffers it gives another distance: it remembers something elsewhere");
 }
 
-/// A metric made of others, each of which the stand-in is here: it weighs images by their signal-to-noise ratio.
+/// For a metric made of others, all of them stand-ins here, which weight images by their signal-to-noise ratio.
 void hands_its_context_on(const Subject& subject) {
   MetricUnderTest metric(subject);
   if (stand_ins_made == 0) throw Skip("it is not made of other metrics");

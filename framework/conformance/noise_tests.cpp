@@ -13,7 +13,7 @@ namespace casdm::conformance {
 
 namespace {
 
-/// Times to look at: all where they are whole, else irregular ones from first to last.
+/// The times to check: all of them if they are whole numbers, else irregular ones from first to last.
 Tensor times_of(const NoiseScheduler& schedule) {
   const TimeRange times = schedule.range();
   if (times.is_whole) return at::arange(times.first, times.last + 1, 1, at::kDouble);
@@ -110,7 +110,7 @@ void repeats_its_levels(const Subject& subject) {
   require(at::equal(one->alpha(t), subject.make<NoiseScheduler>({})->alpha(t)), "two instances have different levels");
 }
 
-/// Levels that are all exact in float32 were computed in it.
+/// If every level is exactly a float32, they were computed in float32.
 void computes_in_double(const Subject& subject) {
   const auto schedule = subject.make<NoiseScheduler>({});
   const Tensor alpha = schedule->alpha(times_of(*schedule));

@@ -32,7 +32,7 @@ ParameterRole role_of(const std::string& name, at::IntArrayRef shape) {
   return role_by_shape(name, shape);
 }
 
-/// Values that belong to a name, whatever the order of the parameters.
+/// Values that depend on the name, not on the order of the parameters.
 Tensor values(const std::string& name, at::IntArrayRef shape, std::uint64_t seed) {
   return at::randn(shape, make_generator(derive_seed(seed, name)), at::kFloat);
 }
@@ -96,7 +96,7 @@ void rests_at_learning_rate_zero(const Subject& subject) {
   require(at::equal(before, spec.weights), "at learning rate 0 it changes the weights; warm-up begins there");
 }
 
-/// Every weight decay that it has, off.
+/// Switches off every weight decay that the optimizer has.
 Value without_decay(const Subject& subject) {
   Value table{Value::Table{}};
   for (const OptionSpec& option : subject.entry().options) {
@@ -164,7 +164,7 @@ void resumes_from_its_buffers(const Subject& subject) {
           "with the weights and buffers of another one it steps elsewhere: what it remembers must be a buffer");
 }
 
-/// A table of [optimizer] names a module.
+/// A table inside [optimizer] is the name of a module.
 void has_plain_options(const Subject& subject) {
   for (const OptionSpec& option : subject.entry().options) {
     require(option.type != OptionType::table,

@@ -21,7 +21,7 @@ constexpr int kFailed = 1;
 constexpr int kSkipped = 2;
 constexpr int kNotTested = 3;
 
-/// A new folder that goes with this object: a test's place for files, also of one that crashes.
+/// A new folder for a test's files, removed with this object even if the test crashes.
 class ScratchFolder {
  public:
   ScratchFolder() {
@@ -42,7 +42,7 @@ class ScratchFolder {
   std::string path_;
 };
 
-/// In its own process: the one test.
+/// Runs the one test in its own process.
 int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
              const RunOptions& options, std::string& message) {
   try {

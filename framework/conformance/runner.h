@@ -13,7 +13,7 @@ struct RunOptions {
   std::uint64_t seed = 0;
   double timeout = 60;  ///< seconds a test may take
   bool is_strict = false;
-  std::string device = "cpu";  ///< of `test_device`; another than the CPU: its tests too
+  std::string device = "cpu";  ///< for `test_device`; if it is not the CPU, the device's tests run too
 };
 
 struct Result {
@@ -21,15 +21,15 @@ struct Result {
   std::string kind;
   std::string test;
   std::string outcome;  ///< "passed", "failed", "skipped", "not tested", "crashed", "timed out"
-  std::string message;  ///< why, and what the plugin printed when it died
+  std::string message;  ///< why, and what the plugin printed before it died
   double seconds = 0;
 
   bool is_good() const { return outcome == "passed" || outcome == "skipped"; }
 };
 
-/// Runs every test that applies to every component of a library, each in its own process, so
-/// that a crash or a hang ends that test alone. Nothing of the plugin is loaded into this process.
-/// Throws PluginError when the library cannot be examined at all (no note, another stamp).
+/// Runs every test that applies to every component of a library, each in its own process, so that a crash or a hang
+/// ends only that test. Nothing of the plugin is loaded into this process. Throws PluginError if the library cannot be
+/// tested at all (no note, a different stamp).
 std::vector<Result> run(const RunOptions& options, void (*on_result)(const Result&) = nullptr);
 
 }  // namespace casdm::conformance

@@ -20,7 +20,7 @@ std::shared_ptr<Sampler> sampler_of(const Subject& subject, const Path& path) {
   return subject.make<Sampler>({path, kImage});
 }
 
-/// The test on each path that the sampler takes.
+/// Runs the test on each path that the sampler accepts.
 template <void (*kTest)(const Subject&, const Path&)>
 void on_paths(const Subject& subject) {
   on_each_path([&](const Path& path) { sampler_of(subject, path); }, [&](const Path& path) { kTest(subject, path); });
@@ -36,7 +36,7 @@ void plans_a_way_to_the_image(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const std::vector<SampleStep>& plan = sampler->plan();
   const TimeRange times = path->range();
-  // Both stand-ins have times that rise with the noise.
+  // On both stand-ins, time increases with the noise.
   const double least = times.is_whole ? times.first : std::nextafter(times.clean, times.last);
   require(!plan.empty(), "the plan is empty");
   require(plan.back().t_next == times.clean,
@@ -52,7 +52,7 @@ void plans_a_way_to_the_image(const Subject& subject, const Path& path) {
   require(same(plan, sampler_of(subject, path)->plan()), "two instances have different plans");
 }
 
-/// What a model knows that knows the one clean image.
+/// The estimate of a model that knows the one clean image.
 Estimate known(const NoiseScheduler& path, const Tensor& input, const Tensor& t, const Tensor& clean) {
   Estimate estimate;
   estimate.eps = path.predict_eps_from_x0(input, t, clean);
@@ -60,7 +60,7 @@ Estimate known(const NoiseScheduler& path, const Tensor& input, const Tensor& t,
   return estimate;
 }
 
-/// The same by its second opinion: a gate of 1 chooses it, and the first is wrong.
+/// The same in the second estimate: the gate of 1 selects it, and the first is wrong.
 Estimate known_to_the_gate(const NoiseScheduler& path, const Tensor& input, const Tensor& t, const Tensor& clean) {
   Estimate estimate = known(path, input, t, -clean);
   estimate.x0 = clean;
@@ -68,7 +68,7 @@ Estimate known_to_the_gate(const NoiseScheduler& path, const Tensor& input, cons
   return estimate;
 }
 
-/// A trajectory under such a model: x after each step.
+/// A trajectory with such a model: x after each step.
 std::vector<Tensor> trajectory(Sampler& sampler, const NoiseScheduler& path, const Tensor& clean, std::uint64_t seed,
                                decltype(&known) model = known) {
   const at::NoGradGuard no_grad;
@@ -118,7 +118,7 @@ bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
                     [](const Tensor& x, const Tensor& y) { return at::equal(x, y); });
 }
 
-/// At every step: at the end, where the image is known, what was wrong before may be gone.
+/// Compares every step: at the end, where the image is known, earlier errors may have vanished.
 void repeats_a_trajectory(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3) * 0.9;
@@ -130,7 +130,7 @@ void repeats_a_trajectory(const Subject& subject, const Path& path) {
           "a second instance gives another image for the same noise");
 }
 
-/// Twice the steps must come nearer to the exact flow of Gaussian data, and much nearer if the sampler keeps a history.
+/// Twice the steps must come closer to the exact flow of Gaussian data, and much closer if the sampler keeps a history.
 void converges_to_the_exact_flow(const Subject& subject, const Path& path) {
   constexpr std::int64_t kSteps = 200;
   const Path used = path->range().is_whole ? nullptr : path;
@@ -139,8 +139,8 @@ void converges_to_the_exact_flow(const Subject& subject, const Path& path) {
   if (coarse.steps() < 3) throw Skip("it has too few steps to converge");
   const double error = coarse.error();
   const double half = fine.error();
-  // First order halves the error; a history is kept for the sake of second order, which quarters it. At these step
-  // counts, right methods are above 1.8 and 3.1, one with a wrong coefficient below 2.4.
+  // First order halves the error; a history is kept for second order, which quarters it. At these step counts, correct
+  // methods reach more than 1.8 and 3.1, and one with a wrong coefficient less than 2.4.
   const bool is_second_order = coarse.keeps_history() && !coarse.draws_noise();
   const double least = is_second_order ? 2.7 : 1.5;
   require(half < 1e-6 || error / half >= least,

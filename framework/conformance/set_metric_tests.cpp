@@ -18,7 +18,7 @@ namespace casdm::conformance {
 namespace {
 
 constexpr std::int64_t kDimension = 8;
-constexpr double kRounding = 1e-6;  ///< of sums in double, taken in another order
+constexpr double kRounding = 1e-6;  ///< of sums in double, taken in a different order
 
 using Indices = std::vector<std::int64_t>;
 
@@ -32,10 +32,10 @@ Indices numbers(std::int64_t first, std::int64_t count) {
   return result;
 }
 
-/// A set of images that can be asked for in any order.
+/// A set of images, accessible in any order.
 class Features {
  public:
-  /// @param shift  moves the features, so that another set is worse
+  /// @param shift  moves the features, so that the set scores worse
   Features(std::uint64_t seed, std::int64_t count, double shift = 0) {
     at::Generator generator = make_generator(derive_seed(seed, "conformance features"));
     values_ = at::empty({count, kDimension}, at::kFloat).normal_(0, 1, generator);
@@ -45,7 +45,7 @@ class Features {
   std::int64_t size() const { return values_.size(0); }
   FeatureBatch batch(const Indices& images) const { return {values_.index_select(0, at::tensor(images)), images}; }
 
-  /// The state of the images `images`, added `batch_size` at a time.
+  /// The state after adding the images `images`, `batch_size` at a time.
   NamedTensors state(const SetMetric& metric, const Indices& images, std::size_t batch_size = 64) const {
     NamedTensors state = metric.start();
     for (std::size_t i = 0; i < images.size(); i += batch_size) {
@@ -61,7 +61,7 @@ class Features {
   Tensor values_;
 };
 
-/// As many images as every set metric of the tests can do with.
+/// An image count large enough for the metric under test.
 std::int64_t enough(const SetMetric& metric) { return std::max<std::int64_t>(150, metric.info().minimum_images); }
 
 NamedTensors reference_of(const SetMetric& metric, std::int64_t count) {
@@ -143,7 +143,7 @@ void merges_to_one_pass(const Subject& subject) {
   }
 }
 
-/// More images add nothing to the size of a state, once it keeps as many as it may.
+/// Once a state keeps as many images as it may, further images do not make it larger.
 void keeps_its_memory_bounded(const Subject& subject) {
   const auto metric = metric_of(subject);
   const std::int64_t kept = std::max(enough(*metric), metric->info().images_kept);
@@ -182,7 +182,7 @@ void survives_saving(const Subject& subject) {
   require_same(metric->compare(state, reference), metric->compare(again, reference), "saved, loaded and continued,");
 }
 
-/// A set against itself, and against one that is moved and stretched.
+/// Compares a set with itself, and with one that is moved and stretched.
 void finds_itself_best(const Subject& subject) {
   const auto metric = metric_of(subject);
   const SetMetricInfo info = metric->info();
@@ -219,7 +219,7 @@ void repeats_itself(const Subject& subject) {
   require_same(first, other->compare(set.state(*other), reference_of(*other, count)), "in another instance,");
 }
 
-/// Either it takes spatial features, or it says so before anything is computed.
+/// The metric either takes spatial features or refuses them before anything is computed.
 void takes_or_refuses_spatial_features(const Subject& subject) {
   const SetMetric::Spec spec{{"spatial", 4, true}, subject.seed()};
   std::shared_ptr<SetMetric> metric;
@@ -238,7 +238,7 @@ void takes_or_refuses_spatial_features(const Subject& subject) {
   }
 }
 
-/// A metric of moments knows no more of a set than they say.
+/// A metric of moments depends only on the moments of a set.
 void is_made_of_its_moments(const Subject& subject) {
   const auto metric = metric_of(subject);
   const auto* of_moments = dynamic_cast<const MomentsMetric*>(metric.get());

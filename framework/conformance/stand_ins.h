@@ -12,10 +12,10 @@
 #include "casdm/parameter_maker.h"
 #include "framework/loading/plugin_host.h"
 
-/// The small components and inputs that a component under test is given.
+/// The small components and inputs that a component under test gets.
 namespace casdm::conformance {
 
-/// Image and batch sizes the tests use.
+/// Image and batch sizes that the tests use.
 inline constexpr std::int64_t kImageSize = 32;
 inline constexpr std::int64_t kBatch = 2;
 inline constexpr std::int64_t kChannels = 3;
@@ -34,13 +34,14 @@ std::shared_ptr<const NoiseScheduler> stand_in_schedule();
 /// A path without whole times: the rectified flow x_t = (1 - t) x0 + t eps, t from 0.001 to 1.
 std::shared_ptr<const NoiseScheduler> stand_in_flow();
 
-/// Calls `work` with the schedule above and with the flow, without one that `make` refuses with ConfigError, as a
-/// component may that has no meaning there; where it refuses both, that is thrown. Failures on the flow say so.
+/// Calls `work` with the schedule above and with the flow, except for a path that `make` refuses with ConfigError,
+/// since a component may have no meaning on one of them; if it refuses both, the error is thrown. Failures on the flow
+/// mention it.
 void on_each_path(const std::function<void(const std::shared_ptr<const NoiseScheduler>&)>& make,
                   const std::function<void(const std::shared_ptr<const NoiseScheduler>&)>& work);
 
-/// The smallest network that keeps a backbone's contract: two convolutions, conditioned on everything it is given.
-/// It remembers what it was made with and called with.
+/// The smallest network that fulfils a backbone's contract: two convolutions, conditioned on everything it is given. It
+/// records what it was created and called with.
 class StandInBackbone final : public Backbone {
  public:
   explicit StandInBackbone(const Spec& spec);
@@ -59,7 +60,7 @@ class StandInBackbone final : public Backbone {
   std::vector<Condition> conditions_;
 };
 
-/// The host's factory, with stand-ins for the components that others are made of.
+/// The host's factory, with stand-ins for the components inside others.
 class StandInFactory final : public ComponentFactory {
  public:
   explicit StandInFactory(const PluginHost& host) : host_(host) {}
@@ -67,7 +68,7 @@ class StandInFactory final : public ComponentFactory {
   /// The components of the plugin under test.
   const PluginCatalog& catalog() const { return host_.catalog(); }
 
-  /// The backbones made so far.
+  /// The backbones created so far.
   const std::vector<std::shared_ptr<StandInBackbone>>& backbones() const { return backbones_; }
 
  protected:
@@ -88,10 +89,10 @@ class OneMetric final : public MetricTerms {
                                  const std::string& module) const override;
 };
 
-/// A batch for heads, with seeds, from which each module's dropout follows.
+/// A batch for heads, with seeds from which each module's dropout follows.
 TrainingBatch training_batch(std::uint64_t seed, c10::Device device = c10::Device(c10::kCPU));
 
-/// Fills every parameter with small noise, so that zero-initialised layers pass gradients on.
+/// Fills every parameter with small noise, so that gradients pass through zero-initialised layers.
 void perturb(const Module& module, std::uint64_t seed);
 
 }  // namespace casdm::conformance

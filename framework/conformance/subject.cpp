@@ -9,8 +9,8 @@ namespace casdm::conformance {
 
 namespace {
 
-/// Defaults of `options`, examples where there is none, stand-ins in the slots of components. Tables that may be left
-/// out are.
+/// The defaults of `options`, examples for options without one, and stand-ins in the slots of components. Optional
+/// tables are left out.
 Value defaults(const OptionSchema& options) {
   Value table{Value::Table{}};
   for (const OptionSpec& option : options) {
@@ -37,7 +37,7 @@ void require_complete(const ComponentEntry& entry, const Value& table) {
   }
 }
 
-/// Paths of files in `folder`, whatever the working directory is when they are used.
+/// Resolves the paths of files against `folder`, whatever the working directory is when they are used.
 void make_absolute(const OptionSchema& options, const std::filesystem::path& folder, Value& table) {
   for (const OptionSpec& option : options) {
     Value* value = table.find(option.name);

@@ -9,18 +9,18 @@
 
 namespace casdm::conformance {
 
-/// The conformance tests of one kind, and what the tests of all kinds need of it.
+/// The conformance tests of one kind, and what the tests for all kinds need to know about it.
 struct Suite {
   std::string_view kind;
   std::vector<Test> tests;
   std::shared_ptr<void> (*make)(const Subject&, const Value& table) = nullptr;  ///< with the Spec of the suite
   std::shared_ptr<Module> (*make_module)(const Subject&) = nullptr;             ///< null: this kind holds no tensors
-  void (*call)(Caller&) = nullptr;  ///< makes every call the host makes, constructor first, destructor last
-  /// What `type = "conformance/stand_in"` makes for components that contain one of this kind; null: there is none.
+  void (*call)(Caller&) = nullptr;  ///< makes every call that the host makes, constructor first, destructor last
+  /// Creates the component that `type = "conformance/stand_in"` means inside other components; null: there is none.
   std::shared_ptr<void> (*stand_in)(const void* spec) = nullptr;
 };
 
-/// The suite of kind K, whose components `kSpec` makes a Spec for.
+/// The suite of kind K; `kSpec` makes the Spec for its components.
 template <class K, typename K::Spec (*kSpec)(const Subject&)>
 Suite suite(std::vector<Test> tests, void (*call)(Caller&),
             std::shared_ptr<void> (*stand_in)(const void* spec) = nullptr) {
@@ -37,7 +37,7 @@ Suite suite(std::vector<Test> tests, void (*call)(Caller&),
   return suite;
 }
 
-/// Each in its own file.
+/// Each is defined in its own file.
 Suite augmentation_suite();
 Suite backbone_suite();
 Suite dataset_suite();

@@ -12,7 +12,7 @@ namespace casdm::conformance {
 
 namespace {
 
-/// Enough observations to end a warm-up of any usual length.
+/// Enough observations to end any common warm-up.
 constexpr std::int64_t kObservations = 40;
 
 using Path = std::shared_ptr<const NoiseScheduler>;
@@ -21,7 +21,7 @@ std::shared_ptr<TimestepSampler> sampler_of(const Subject& subject, const Path& 
   return subject.make<TimestepSampler>({path});
 }
 
-/// The test on each path that the sampler takes.
+/// Runs the test on each path that the sampler accepts.
 template <void (*kTest)(const Subject&, const Path&)>
 void on_paths(const Subject& subject) {
   on_each_path([&](const Path& path) { sampler_of(subject, path); }, [&](const Path& path) { kTest(subject, path); });
@@ -33,8 +33,8 @@ std::vector<double> uniform_numbers(std::uint64_t seed, std::int64_t count) {
   return u;
 }
 
-/// Tells the sampler of every timestep once, or of as many times from first to last, with losses that depend on it and
-/// on `round`.
+/// Reports losses that depend on the timestep and on `round` to the sampler: at every timestep once, or at as many
+/// times from first to last.
 /// @param recorded  the value of a term that is only recorded; 0: there is none
 void observe(TimestepSampler& sampler, const Path& path, std::int64_t round, double recorded = 0) {
   const at::NoGradGuard no_grad;
@@ -87,7 +87,7 @@ void is_a_function_of_numbers_and_buffers(const Subject& subject, const Path& pa
   }
 }
 
-/// A term of weight 0 trains nothing, so it says nothing of where to train.
+/// A term of weight 0 trains nothing, so it must not affect where to train.
 void ignores_what_is_only_recorded(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const auto other = sampler_of(subject, path);
@@ -99,7 +99,7 @@ void ignores_what_is_only_recorded(const Subject& subject, const Path& path) {
   }
 }
 
-/// What is learned is in the buffers: copied into a fresh instance, they make it the same.
+/// Everything learned is in the buffers: a fresh instance with a copy of them behaves the same.
 void resumes_from_its_buffers(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const std::vector<double> u = uniform_numbers(subject.seed(), 64);
@@ -121,14 +121,14 @@ void resumes_from_its_buffers(const Subject& subject, const Path& path) {
   }
 }
 
-/// Importance weights leave the mean of any function of t where it is under uniform timesteps.
+/// Importance weights keep the mean of any function of t as under uniform timesteps.
 void weights_keep_the_objective(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   for (std::int64_t round = 0; round < kObservations; ++round) observe(*sampler, path, round);
   const TimeRange times = path->range();
   const double length = times.last - times.first;
   const auto f = [&](double t) { return 1 + std::sin(6 * (t - times.first) / length); };
-  // The mean under uniform t: over all whole ones, or over the middles of as many equal parts.
+  // The mean under uniform t: over all timesteps, or over the midpoints of equally many parts.
   constexpr int kParts = 10000;
   const int count = times.is_whole ? static_cast<int>(length) + 1 : kParts;
   double expected = 0;

@@ -12,9 +12,9 @@ namespace casdm::conformance {
 
 namespace {
 
-constexpr std::size_t kMostTried = 8;  ///< tensors of a network that are left out and reshaped, one at a time
+constexpr std::size_t kMostTried = 8;  ///< tensors of a network that are removed and reshaped, one at a time
 
-/// A layout and a small network that it can express.
+/// A layout and a small network that it supports.
 struct LayoutUnderTest {
   explicit LayoutUnderTest(const Subject& subject)
       : layout(subject.make<WeightLayout>({kImageSize})), info(layout->info()) {
@@ -80,7 +80,7 @@ void gives_back_what_it_wrote(const Subject& subject) {
   require_equal(theirs.tensors, written, "after read, what it was given");
 }
 
-/// The options that it tells of weights make the network that has them.
+/// The options that the layout infers from weights must create the network that has them.
 void tells_the_network(const Subject& subject) {
   const LayoutUnderTest test(subject);
   const ForeignWeights theirs = test.layout->write(test.network);

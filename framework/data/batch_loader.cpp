@@ -106,7 +106,7 @@ class BatchLoader::Stream {
     }
   }
 
-  /// In the stream of images, of the `index`th that is delivered.
+  /// The position in the stream of images of the `index`th image delivered here.
   std::int64_t position_of(std::int64_t index) const {
     return first_position_ + index / slice_.count * slice_.batch_size + slice_.first + index % slice_.count;
   }
@@ -153,7 +153,7 @@ class BatchLoader::Stream {
   ImageContent content_;
   ImageReader reader_;
   BatchSlice slice_;
-  BatchRing ring_;  ///< of what is delivered, from 0 on
+  BatchRing ring_;  ///< its positions count delivered images, from 0
   std::int64_t first_position_;
   std::vector<std::thread> threads_;
 };

@@ -11,7 +11,7 @@
 
 namespace casdm {
 
-/// The part of each batch that is loaded: `count` images from its image `first` on.
+/// The part of each batch that is loaded: `count` images, starting with image `first` of the batch.
 struct BatchSlice {
   /// The whole batch.
   BatchSlice(std::int64_t batch_size) : batch_size(batch_size), first(0), count(batch_size) {}  // NOLINT
@@ -27,30 +27,30 @@ struct BatchSlice {
 ///
 /// Position p of the stream is image permutation[p mod N] of epoch p / N; each epoch has its own random order, and
 /// batches run on across the end of an epoch. Order, flips and dropped labels are functions of (seed, position) alone,
-/// so the stream does not depend on the number of threads, on the batch size, nor on the position it starts at.
+/// so the stream does not depend on the number of threads, the batch size or the position it starts at.
 class BatchLoader {
  public:
   /// @param seed            of the run; the loader derives its own
-  /// @param slice           what `next` delivers of each batch
-  /// @param first_position  of the first image of the first batch: how many images the run has seen
-  /// @param warn            is given a line for each image that is left out and, after each epoch, a summary if
-  ///                        it is news, by the thread that calls `next`; may be empty
-  /// Throws ConfigError when the data set is empty, labels are wanted and it has none, or data.cache = "always" cannot
-  /// be; Error when `first_position` is negative.
+  /// @param slice           the part of each batch that `next` delivers
+  /// @param first_position  of the first image of the first batch: the number of images the run has seen
+  /// @param warn            called by the thread that calls `next`, with a line for each image that is left out and,
+  ///                        after each epoch, with a summary if it has changed; may be empty
+  /// Throws ConfigError if the data set is empty, if it has no labels and they are required, or if data.cache =
+  /// "always" is impossible; Error if `first_position` is negative.
   BatchLoader(std::shared_ptr<const Dataset> dataset, const DataOptions& options, BatchSlice slice, std::uint64_t seed,
               std::int64_t first_position, std::function<void(const std::string&)> warn);
 
-  /// Ends the threads after the images they are decoding.
+  /// Ends the threads after the images they are decoding now.
   ~BatchLoader();
 
-  /// Waits until the next batch is decoded; false when `is_cancelled` says so first, before or while it waits.
+  /// Waits until the next batch is decoded; false if `is_cancelled` returns true before or during the wait.
   bool wait(const std::function<bool()>& is_cancelled);
 
-  /// The next batch; waits until it is decoded. Throws what reading threw (image_reader.h) when an image of the batch
-  /// cannot be read, and the same again when called again.
+  /// The next batch; waits until it is decoded. If an image of the batch cannot be read, throws the reader's error
+  /// (image_reader.h), and throws it again when called again.
   ImageBatch next();
 
-  /// Gives `warn` the summary of what was left out so far, unless it was given before: for the end of a training.
+  /// Passes the summary of what was left out to `warn`, unless it has had it; for the end of a training.
   void summarise();
 
  private:

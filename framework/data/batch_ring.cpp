@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPatience(100);
 
-/// Where image `row` of a batch lies in `tensor`.
+/// The address of image `row` of a batch in `tensor`.
 std::uint8_t* bytes_at(const at::Tensor& tensor, std::int64_t row) {
   return static_cast<std::uint8_t*>(tensor.data_ptr()) + row * tensor.stride(0) * tensor.element_size();
 }
@@ -27,7 +27,7 @@ BatchRing::BatchRing(const DataOptions& options, std::int64_t batch_size, std::i
       origin_(first_position),
       first_(first_position),
       next_(first_position) {
-  // Enough for every thread to have an image in hand while a whole batch waits.
+  // Enough for every thread to work on an image while a whole batch waits.
   const std::int64_t ahead = 1 + (options.workers + batch_size - 1) / batch_size;
   slots_.resize(static_cast<std::size_t>(std::max<std::int64_t>(ahead, 2)));
   for (Slot& slot : slots_) reset(slot);

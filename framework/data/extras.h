@@ -11,12 +11,12 @@
 
 namespace casdm {
 
-/// The numbers of an extra, as the bytes of float32 or int64. Throws Error when they are missing, or not as many as its
-/// shape has.
+/// The numbers of an extra, as the bytes of float32 or int64. Throws Error if they are missing or their number does not
+/// match the shape.
 std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& example);
 
-/// The extras of `count` images of the data set from image `first` on, starting again after the last:
-/// each [count, ...], float32 or int64.
+/// The extras of `count` images of the data set, starting with image `first` and wrapping around at the end: each
+/// [count, ...], float32 or int64.
 std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t first, std::int64_t count);
 
 }  // namespace casdm

@@ -15,13 +15,13 @@ namespace casdm {
 
 namespace {
 
-/// Images that are read where labels are used, and else: each may be a large photo.
+/// The number of images read if labels are used, and if not: each may be a large photo.
 constexpr std::int64_t kMostLabels = 64;
 constexpr std::int64_t kMostContents = 16;
 constexpr std::int64_t kUnreadable = -2;
 constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
 
-/// How many characters of every name are the place that all images come from.
+/// The length of the prefix that all names share: the folder or archive of the images.
 std::size_t shared_place(const Dataset& dataset, std::int64_t names, std::int64_t count) {
   std::string shared = dataset.describe(0);
   for (std::int64_t i = 1; i < names; ++i) {
@@ -51,7 +51,7 @@ std::string content_of(const Image& image) {
   return hexadecimal(derive_seed(derive_seed(0, bytes(image.pixels)), bytes(image.values)));
 }
 
-/// Reads some images, spread evenly, for their content, and for their labels where these are used.
+/// Reads some images, spread evenly, for their content and, if labels are used, for their labels.
 void look_at(const Dataset& dataset, bool uses_labels, DataFingerprint& result) {
   const std::int64_t looks = std::min(result.count, uses_labels ? kMostLabels : kMostContents);
   for (std::int64_t i = 0; i < looks; ++i) {
@@ -61,15 +61,15 @@ void look_at(const Dataset& dataset, bool uses_labels, DataFingerprint& result) 
       const Example example = dataset.get(i * result.count / looks);
       label = example.label;
       content = content_of(example.image);
-    } catch (const std::exception&) {  // the training says what is wrong with it
+    } catch (const std::exception&) {  // training reports what is wrong with it
     }
     if (uses_labels) result.labels.push_back(label);
     result.content.push_back(std::move(content));
   }
 }
 
-/// "5 of the 64 labels that were looked at are others"; empty when none is, or they cannot be compared.
-/// @param unknown  the entry of an image that could not be read
+/// "5 of the 64 labels that were looked at are others"; empty if none is, or they cannot be compared.
+/// @param unknown  the entry for an image that could not be read
 template <class T>
 std::string difference_of(const char* what, const std::vector<T>& then, const std::vector<T>& now, const T& unknown) {
   if (then.size() != now.size()) return "";

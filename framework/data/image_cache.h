@@ -7,7 +7,7 @@
 
 namespace casdm {
 
-/// data.cache = "auto" keeps images that take less.
+/// data.cache = "auto" caches images that need less.
 inline constexpr double kMostCachedBytes = std::int64_t{1} << 30;
 
 /// An image as the networks see it, with its label.
@@ -22,19 +22,19 @@ class ImageCache {
  public:
   /// @param count        of images
   /// @param image_bytes  of each of them
-  /// Throws std::bad_alloc when there is no room for them.
+  /// Throws std::bad_alloc if there is no room for them.
   ImageCache(std::int64_t count, std::size_t image_bytes);
 
-  /// False when the image was not written yet.
+  /// False if the image has not been written yet.
   bool read(std::int64_t index, PreparedImage& image) const;
 
-  /// Does nothing when another thread is writing or has written the image.
+  /// Does nothing if another thread is writing or has written the image.
   void write(std::int64_t index, const PreparedImage& image);
 
  private:
   enum class State : std::uint8_t { absent, writing, ready };
   std::size_t image_bytes_;
-  std::unique_ptr<std::uint8_t[]> pixels_;  ///< uninitialised, so that memory is taken only as images arrive
+  std::unique_ptr<std::uint8_t[]> pixels_;  ///< uninitialised, so memory is used only as images arrive
   std::vector<std::int64_t> labels_;
   std::vector<std::atomic<State>> states_;
 };

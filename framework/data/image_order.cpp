@@ -28,7 +28,7 @@ ImageOrder::Permutation ImageOrder::shuffled(std::int64_t epoch) const {
   try {
     return std::make_shared<std::vector<std::int64_t>>(permutation(size_, seed));
   } catch (const std::bad_alloc&) {
-  } catch (const std::length_error&) {  // more than any memory could hold
+  } catch (const std::length_error&) {  // larger than any memory
   }
   throw Error(text("there is not enough memory for the order of ", size_, " images, which takes 8 bytes for each"));
 }

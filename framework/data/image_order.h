@@ -8,15 +8,15 @@
 
 namespace casdm {
 
-/// Which image stands at a position of the endless stream: image permutation[p mod N] of epoch p / N, each epoch in a
-/// random order of its own. A function of (size, seed, position) alone. Thread-safe.
+/// Which image is at a position of the endless stream: image permutation[p mod N] of epoch p / N, each epoch in its own
+/// random order. A function of (size, seed, position) alone. Thread-safe.
 class ImageOrder {
  public:
   /// @param size  of the data set, at least 1
   ImageOrder(std::int64_t size, std::uint64_t seed) : size_(size), seed_(seed) {}
 
   /// @param position  at least 0
-  /// Throws Error when there is no memory for the order of an epoch.
+  /// Throws Error if there is no memory for the order of an epoch.
   std::int64_t index_at(std::int64_t position);
 
  private:

@@ -16,12 +16,12 @@ namespace casdm {
 
 namespace {
 
-/// Of an image in floating point: 1, and what rounding may add.
+/// In a floating-point image: 1 plus what rounding may add.
 constexpr float kLargestValue = 1.0001F;
 
 std::int64_t gigabytes(double bytes) { return static_cast<std::int64_t>(std::ceil(bytes / 1e9)); }
 
-/// Only plain images are kept.
+/// Only plain images are cached.
 std::unique_ptr<ImageCache> make_cache(const DataOptions& options, std::int64_t size, bool is_plain) {
   if (!is_plain) {
     if (options.cache != CacheMode::always) return nullptr;
@@ -55,7 +55,7 @@ std::vector<T> to_planes(const std::vector<T>& pixels, std::int64_t num_channels
   return planes;
 }
 
-/// An image in floating point, which must have the shape wanted already.
+/// Converts a floating-point image, which must already have the right shape.
 std::vector<std::uint8_t> prepared_values(const Image& image, const ImageShape& shape) {
   const auto expected = static_cast<std::size_t>(shape.channels * shape.height * shape.width);
   if (image.channels != shape.channels || image.height != shape.height || image.width != shape.width ||

@@ -12,18 +12,18 @@
 
 namespace casdm {
 
-/// Reads images by index and prepares them; remembers them, where data.cache says so, and those that cannot be read.
+/// Reads images by index and prepares them; remembers unreadable images and, as data.cache says, the prepared ones.
 /// Thread-safe.
 class ImageReader {
  public:
-  /// Throws ConfigError when data.cache is "always" and the images do not fit into the machine's memory.
+  /// Throws ConfigError if data.cache is "always" and the images do not fit into the machine's memory.
   ImageReader(std::shared_ptr<const Dataset> dataset, const DataOptions& options);
 
-  /// Image `index`, or with data.skip_unreadable the next one that can be read.
+  /// Image `index` or, with data.skip_unreadable, the next one that can be read.
   ///
-  /// Throws Error, which names the image, when it cannot be read, or when none can; PluginError when the data set
-  /// breaks its contract, whether unreadable images are skipped or not. An image that needs more memory than there is
-  /// is unreadable.
+  /// Throws Error with the image's name if it cannot be read, or if none can; PluginError if the data set violates its
+  /// contract, even if unreadable images are skipped. An image that needs more memory than there is counts as
+  /// unreadable.
   PreparedImage read(std::int64_t index);
 
   ReadingRecord& record() { return record_; }

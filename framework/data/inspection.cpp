@@ -16,11 +16,11 @@ namespace casdm {
 namespace {
 
 constexpr std::size_t kMostNamed = 10;
-/// Images that are longer than wide by more lose most of themselves to the crop.
+/// Images with a larger aspect ratio lose most of their area to the crop.
 constexpr std::int64_t kLongest = 4;
 
-/// The data set whose images come whole, so that their sizes are seen; as the networks see them where its plugin makes
-/// no others.
+/// Opens the data set without cropping, so that the stored sizes are visible; if its plugin cannot do that, as the
+/// networks see it.
 std::shared_ptr<Dataset> open_whole(const LoadedExperiment& experiment) {
   std::shared_ptr<Dataset> prepared = make_dataset(experiment);
   if (prepared->is_floating_point()) return prepared;

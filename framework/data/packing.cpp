@@ -25,16 +25,16 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kMostRecord = 1 << 20;
-constexpr std::int64_t kLeftOut = -2;  // in the place of a label
+constexpr std::int64_t kLeftOut = -2;  // instead of a label
 
-/// "00012/img00012345.png", as EDM's tools name them.
+/// "00012/img00012345.png", as EDM's tools name files.
 std::string name_of(std::int64_t index) {
   std::string number = std::to_string(index);
   if (number.size() < 8) number.insert(0, 8 - number.size(), '0');
   return text(number.substr(0, number.size() - 3), "/img", number, ".png");
 }
 
-/// The images that are packed already, and their labels: lines of an index and a label, in order.
+/// The images packed so far and their labels, one line with index and label each, in order.
 class PackedParts {
  public:
   PackedParts(fs::path folder, const DataFingerprint& data) : folder_(std::move(folder)) {
@@ -53,7 +53,7 @@ class PackedParts {
   const fs::path& folder() const { return folder_; }
   fs::path path_of(std::int64_t index) const { return folder_ / name_of(index); }
 
-  /// @param image  nothing: it is left out
+  /// @param image  nothing: the image is left out
   void add(const std::optional<Image>& image, std::int64_t label) {
     const std::int64_t index = std::ssize(labels_);
     if (image) {
@@ -66,7 +66,7 @@ class PackedParts {
   }
 
  private:
-  /// An image that could not be read then, and can now, is no difference.
+  /// An image that could not be read then but can be read now does not count as a difference.
   void require_parts_of(const fs::path& about, const DataFingerprint& data) const {
     std::string why = "it holds no data.json";
     if (fs::exists(about)) why = difference(fingerprint_from(from_json(read_regular_file(about, kMostRecord))), data);
@@ -75,7 +75,7 @@ class PackedParts {
                            "); remove it, or choose another --out"));
   }
 
-  /// A last line without its end was being written, and is made again.
+  /// A last line without a line break was not finished, so its image is packed again.
   void read_list() {
     const fs::path path = folder_ / "list.txt";
     std::ifstream file(path);
@@ -107,7 +107,7 @@ std::string labels_json(const std::vector<std::int64_t>& labels, bool has_labels
   return to_json(value);
 }
 
-/// The archive of the parts. It gets its name when it is whole.
+/// Makes the archive from the parts. It gets its name when it is complete.
 void write_archive(const PackedParts& parts, const fs::path& out, bool has_labels) {
   int code = 0;
   zip_t* archive = zip_open(out.c_str(), ZIP_CREATE | ZIP_EXCL, &code);
@@ -124,8 +124,8 @@ void write_archive(const PackedParts& parts, const fs::path& out, bool has_label
     const zip_int64_t entry = source != nullptr ? zip_file_add(archive, name.c_str(), source, ZIP_FL_ENC_UTF_8) : -1;
     if (entry < 0) fail(zip_strerror(archive));
     const auto place = static_cast<zip_uint64_t>(entry);
-    zip_set_file_compression(archive, place, ZIP_CM_STORE, 0);  // PNGs are compressed
-    zip_file_set_dostime(archive, place, 0, 0x21, 0);           // the same images make the same bytes
+    zip_set_file_compression(archive, place, ZIP_CM_STORE, 0);  // PNGs are compressed already
+    zip_file_set_dostime(archive, place, 0, 0x21, 0);           // the same images give the same bytes
   };
   const std::string json = labels_json(parts.labels(), has_labels);
   add("dataset.json", zip_source_buffer(archive, json.data(), json.size(), 0));
@@ -137,7 +137,7 @@ void write_archive(const PackedParts& parts, const fs::path& out, bool has_label
   opened.release();
 }
 
-/// What libzip has written and renamed survives a power cut.
+/// Makes the file that libzip wrote and renamed survive a power failure.
 void make_durable(const fs::path& file) {
   const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   const bool is_durable = descriptor >= 0 && ::fsync(descriptor) == 0;

@@ -15,14 +15,14 @@ struct Packed {
 };
 
 /// Writes an experiment's images, as the networks see them, as PNGs into a zip archive with their labels in
-/// `dataset.json`, as EDM's tools lay it out.
+/// `dataset.json`, in the layout of EDM's tools.
 ///
-/// Until all are there they are in the folder OUT.part, beside a list of them, so that a packing which was interrupted
-/// goes on after the last one. The archive then appears at once.
-/// @param progress  is told how many images are done; false: stop here
-/// Throws ConfigError when there is something at `out`, or the parts are of other data; Error when an image cannot be
-/// read (with data.skip_unreadable it is left out), or writing fails.
-/// @return nothing when it was stopped
+/// Until all of them are done, they are kept in the folder OUT.part with a list, so that an interrupted packing can
+/// continue after the last one. The archive then appears in one step.
+/// @param progress  called with the number of images done; returns false to stop
+/// Throws ConfigError if `out` exists or the parts are from other data; Error if an image cannot be read (with
+/// data.skip_unreadable it is left out) or writing fails.
+/// @return nothing if it was stopped
 std::optional<Packed> pack_data(const LoadedExperiment& experiment, const std::filesystem::path& out,
                                 const std::function<bool(std::int64_t done, std::int64_t total)>& progress);
 

@@ -9,7 +9,7 @@ namespace casdm {
 
 namespace {
 
-/// What a plugin says is a part of a line of the host's, and begins none of its own.
+/// A plugin's message is part of one of the host's lines, so it must not contain line breaks.
 std::string one_line(std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
   return message;
@@ -26,7 +26,7 @@ void ReadingRecord::leave_out(std::int64_t index, const std::string& name, const
   const std::lock_guard lock(mutex_);
   if (!unreadable_.insert(index).second) return;
   warnings_.push_back(text("skipped an image: ", one_line(message)));
-  // What is left of the message without the image's name is the same for all images of one fault.
+  // Without the image's name, the message is the same for all images with the same fault.
   const std::size_t found = message.find(name);
   const std::size_t reason = found == std::string::npos ? 0 : message.find_first_not_of(": ", found + name.size());
   ++reasons_[one_line(reason == std::string::npos ? message : message.substr(reason))];

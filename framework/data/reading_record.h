@@ -9,8 +9,8 @@
 
 namespace casdm {
 
-/// What was noticed about images while they were read: which cannot be read and why, and remarks about others. Each
-/// image counts once, however often it is read. Thread-safe.
+/// What was noticed while images were read: which ones cannot be read and why, and remarks about others. Each image
+/// counts once, however often it is read. Thread-safe.
 class ReadingRecord {
  public:
   /// @param size  of the data set
@@ -18,17 +18,18 @@ class ReadingRecord {
 
   bool is_unreadable(std::int64_t index) const;
 
-  /// Image `index`, called `name`, is left out because of `message`, which may begin with the name.
+  /// Image `index`, named `name`, is left out because of `message`, which may begin with the name.
   void leave_out(std::int64_t index, const std::string& name, const std::string& message);
 
-  /// @param message  the same for the same reason, after "N of M images": "have an orientation that is not applied"
+  /// @param message  follows "N of M images" and is the same for the same reason: "have an orientation that is not
+  ///                 applied"
   void remark(std::int64_t index, const std::string& message);
 
   /// A line for each image that was left out since the last call.
   std::vector<std::string> take_warnings();
 
-  /// Lines for the whole: "left out 3 of 100 images: 2 cannot be decoded: the file ends too early; 1 ...".
-  /// Only those that differ from what the last call said.
+  /// Summary lines: "left out 3 of 100 images: 2 cannot be decoded: the file ends too early; 1 ...". Only those that
+  /// the last call did not return.
   std::vector<std::string> take_summary();
 
  private:

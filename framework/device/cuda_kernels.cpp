@@ -14,8 +14,8 @@ namespace casdm {
 
 namespace {
 
-/// The functions of NVRTC, which LibTorch's libcaffe2_nvrtc.so brings along. Their header is in no wheel that has to be
-/// there.
+/// The functions of NVRTC, which comes with LibTorch as libcaffe2_nvrtc.so. No wheel that we require contains their
+/// header.
 struct Nvrtc {
   using Program = void*;
   int (*create)(Program*, const char*, const char*, int, const char* const*, const char* const*);
@@ -87,7 +87,7 @@ cudaKernel_t compiled(const BlockKernel& kernel, int device) {
   std::string code(size, '\0');
   nvrtc.code(program, code.data());
   nvrtc.destroy(&program);
-  cudaLibrary_t library = nullptr;  // stays loaded as long as the process lives
+  cudaLibrary_t library = nullptr;  // stays loaded until the process ends
   C10_CUDA_CHECK(cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0));
   cudaKernel_t result = nullptr;
   C10_CUDA_CHECK(cudaLibraryGetKernel(&result, library, "casdm_kernel"));

@@ -24,11 +24,11 @@ namespace {
 
 namespace dll = boost::dll;
 
-/// What use_cuda_backend was given.
+/// The argument of use_cuda_backend.
 const casdm_cuda_backend* g_backend = nullptr;
 
-/// That of use_cuda_backend, else from libcasdm_cuda.so beside this library; null, with the reason, when it cannot be
-/// loaded.
+/// The backend given to use_cuda_backend, or else that of libcasdm_cuda.so beside this library; null, with the reason,
+/// if it cannot be loaded.
 const casdm_cuda_backend* load_backend(std::string& reason) {
   if (g_backend != nullptr) return g_backend;
   const std::filesystem::path path = dll::this_line_location().parent_path() / "libcasdm_cuda.so";
@@ -37,7 +37,7 @@ const casdm_cuda_backend* load_backend(std::string& reason) {
     return nullptr;
   }
   try {
-    // Global, as Python loads it: the kernels of libtorch_cuda register with the libtorch already here.
+    // Global, as Python loads it: the kernels of libtorch_cuda register with the libtorch that is already loaded.
     static const auto* library = new dll::shared_library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
     return library->get<const casdm_cuda_backend*()>("casdm_cuda_backend_entry")();
   } catch (const std::exception& error) {
@@ -47,13 +47,13 @@ const casdm_cuda_backend* load_backend(std::string& reason) {
   }
 }
 
-/// A driver of NVIDIA's, on Linux or below Windows.
+/// Whether there is an NVIDIA driver, on Linux or under WSL.
 bool has_driver() {
   const auto exists = [](const char* path) { return std::filesystem::exists(path); };
   return exists("/proc/driver/nvidia/version") || exists("/dev/nvidiactl") || exists("/dev/dxg");
 }
 
-/// Why there is no CUDA device; empty: `backend` offers one.
+/// Why there is no CUDA device; empty: `backend` has one.
 std::string why_none(const casdm_cuda_backend* backend, const std::string& failure) {
   if (backend == nullptr) return failure;
   if (backend->size != sizeof(casdm_cuda_backend)) return "libcasdm_cuda.so belongs to another build of casdm";
@@ -67,7 +67,7 @@ std::string why_none(const casdm_cuda_backend* backend, const std::string& failu
 
 constexpr const char* kCuda = "cuda";
 
-/// The index of the device that `name` ("auto", "cuda", "cuda:1") means among `count`.
+/// The index of the device called `name` ("auto", "cuda", "cuda:1") among `count`.
 c10::DeviceIndex index_of(const std::string& name, int count) {
   const bool is_named = name.find(':') != std::string::npos;
   const std::string digits = is_named ? name.substr(name.find(':') + 1) : std::to_string(process_place().local_rank);
@@ -87,11 +87,11 @@ void set_float_precision(at::Float32Precision precision) {
   }
 }
 
-/// With the same results each time, or as fast as LibTorch can.
+/// Either repeatable results or the fastest ones.
 void set_determinism(bool is_deterministic) {
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(is_deterministic, /*warn_only=*/false);
-  context.setDeterministicFillUninitializedMemory(false);  // nothing reads what was not written
+  context.setDeterministicFillUninitializedMemory(false);  // no code reads uninitialised memory
   context.setDeterministicCuDNN(is_deterministic);
   context.setBenchmarkCuDNN(!is_deterministic);
 }
@@ -120,7 +120,7 @@ SelectedDevice select_device(const RunOptions& run) {
   if (!is_auto && !run.device.starts_with(kCuda)) {
     throw ConfigError(text("run.device: expected \"auto\", \"cpu\", \"cuda\" or \"cuda:1\", got ", quoted(run.device)));
   }
-  // cuBLAS reads it when it is loaded: without workspaces of its own, sums of one kernel may be taken in any order.
+  // cuBLAS reads it when it is loaded. With its default workspaces, the order of summation in a kernel may vary.
   if (run.deterministic) ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   std::string failure;
   const casdm_cuda_backend* backend = load_backend(failure);
@@ -137,7 +137,7 @@ SelectedDevice select_device(const RunOptions& run) {
   const c10::Device device(c10::kCUDA, index);
   at::globalContext().lazyInitDevice(c10::kCUDA);
   c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(device);
-  // Beside networks in half precision, TF32 is no loss: it is left to the gradients of metrics.
+  // If networks run in half precision, TF32 loses nothing; it then applies only to the gradients of metrics.
   set_float_precision(run.precision == Precision::fp32 ? at::Float32Precision::IEEE : at::Float32Precision::TF32);
   set_determinism(run.deterministic);
   set_element_launcher(c10::kCUDA, backend->launcher);

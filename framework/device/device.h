@@ -9,26 +9,27 @@
 
 namespace casdm {
 
-/// A device, set up for what a run asks of it.
+/// A device, configured as a run asks.
 struct SelectedDevice {
   c10::Device device;
-  std::string description;  ///< "cpu", "cuda:0, NVIDIA H100 ...", or why `auto` is the CPU although a driver is there
+  std::string
+      description;  ///< "cpu", "cuda:0, NVIDIA H100 ...", or why `auto` chose the CPU although there is a driver
 };
 
-/// The device that `run.device` ("cpu", "auto", "cuda", "cuda:1") means on this machine, with the arithmetic of
-/// `run.precision` and `run.deterministic`. "cuda" is the device of the environment's LOCAL_RANK, else the first; it
-/// loads the CUDA libraries and throws Error saying what is missing when they or a device are absent. "auto" takes CUDA
-/// where a driver and a device are present and the CPU otherwise.
+/// The device that `run.device` ("cpu", "auto", "cuda", "cuda:1") means on this machine, configured for `run.precision`
+/// and `run.deterministic`. "cuda" is the device of the environment's LOCAL_RANK, or the first; the CUDA libraries are
+/// loaded, and if they or the device are missing, an Error says so. "auto" uses CUDA if there are a driver and a
+/// device, and the CPU otherwise.
 SelectedDevice select_device(const RunOptions& run);
 
-/// Throws ConfigError when the networks cannot run in `precision` on `device`: fp16 is for CUDA.
+/// Throws ConfigError if the networks cannot run in `precision` on `device`: fp16 needs CUDA.
 void require_precision(c10::Device device, Precision precision);
 
-/// The most memory that tensors took on `device` at a time, in bytes; 0 on the CPU.
+/// The maximum number of bytes that tensors used on `device` at any time; 0 on the CPU.
 std::int64_t peak_memory(c10::Device device);
 
-/// While it lives, float32 is IEEE's whatever `run.precision` has allowed: for sums whose terms cancel. In what is
-/// computed meanwhile, not in its backward pass.
+/// While this object lives, float32 is IEEE's, whatever `run.precision` allows: for sums whose terms cancel. Applies to
+/// computations during this time, not to their backward pass.
 class ExactFloats {
  public:
   ExactFloats();
@@ -40,9 +41,9 @@ class ExactFloats {
   bool had_tf32_;
 };
 
-/// Runs the networks in lower precision while it lives: autocast to bf16 or fp16, or nothing for fp32 and tf32.
-/// Casts of weights are not cached: a cached cast could outlive an update of its weight, or lack the gradient
-/// when the weight was first used without. Throws ConfigError for fp16 on the CPU.
+/// While this object lives, networks run in lower precision: autocast to bf16 or fp16, no change for fp32 and tf32.
+/// Casts of weights are not cached, since a cached cast could outlive an update of its weight, or lack the gradient if
+/// the weight was first used without one. Throws ConfigError for fp16 on the CPU.
 class Autocast {
  public:
   Autocast(c10::Device device, Precision precision);

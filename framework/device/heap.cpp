@@ -8,7 +8,7 @@ namespace casdm {
 
 namespace {
 
-constexpr int kLargestFromHeap = 32 << 20;  ///< bytes; glibc takes no more
+constexpr int kLargestFromHeap = 32 << 20;  ///< bytes; glibc does not allow more
 constexpr int kFreeAtTheTop = 1 << 30;
 
 void set(int option, int value, const char* variable) {

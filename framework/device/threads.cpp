@@ -26,10 +26,10 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr double kSecondsBetweenLooks = 0.5;
-constexpr double kCrowded = 0.1;     ///< waiting for a CPU from which on other processes are felt
+constexpr double kCrowded = 0.1;     ///< waiting for a CPU above which other processes count as busy
 constexpr int kLooksToShrink = 2;    ///< one second
-constexpr int kLooksToGrow = 20;     ///< ten seconds at first, doubled at each change
-constexpr double kPartOfACpu = 0.3;  ///< what other processes may take of a CPU that still counts as free
+constexpr int kLooksToGrow = 20;     ///< ten seconds at first, doubled at every change
+constexpr double kPartOfACpu = 0.3;  ///< share of a CPU that other processes may use while it still counts as free
 
 double online_cpus() { return static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN)); }
 
@@ -39,7 +39,7 @@ std::int64_t cpus_of_affinity() {
   return CPU_COUNT(&set);
 }
 
-/// The quota that one control group's folder states, in CPUs; version 2 first, then version 1.
+/// The quota in a control group's folder, in CPUs; tries version 2 first, then version 1.
 std::optional<double> quota_in(const fs::path& folder) {
   double quota = 0;
   double period = 0;
@@ -51,7 +51,7 @@ std::optional<double> quota_in(const fs::path& folder) {
   return std::nullopt;
 }
 
-/// The least quota from this process's control group up to the root.
+/// The smallest quota from this process's control group up to the root.
 std::optional<double> cpus_of_quota() {
   std::optional<double> least;
   std::ifstream groups("/proc/self/cgroup");
@@ -100,10 +100,10 @@ std::int64_t threads_beside(const CpuLoad& load, double cpus, std::int64_t limit
   return std::clamp<std::int64_t>(left, 1, limit);
 }
 
-/// The load between two looks.
+/// Measures the load between two looks.
 class CpuThreads::LoadMeter {
  public:
-  /// Empty when the last look was a moment ago, or where the kernel does not tell.
+  /// Empty if the last look was only a moment ago, or if the kernel has no counters.
   std::optional<CpuLoad> look() {
     const double seconds = std::chrono::duration<double>(Clock::now() - looked_).count();
     if (seconds < kSecondsBetweenLooks) return std::nullopt;
@@ -117,7 +117,7 @@ class CpuThreads::LoadMeter {
   }
 
  private:
-  /// In seconds since some start.
+  /// In seconds, from an arbitrary start.
   struct Counters {
     bool are_known = false;
     double all = 0;      ///< CPU time of every process
@@ -151,8 +151,8 @@ class CpuThreads::LoadMeter {
   Clock::time_point looked_ = Clock::now();
 };
 
-/// While this lives, libgomp counts more threads than there are CPUs. It then lets a waiting thread sleep after some
-/// hundred looks instead of some milliseconds (its "throttled" spin count).
+/// While this object lives, libgomp sees more threads than CPUs. It then lets a waiting thread sleep after a few
+/// hundred spins instead of a few milliseconds (its "throttled" spin count).
 class CpuThreads::SleepingWaits {
  public:
   SleepingWaits() : thread_([this] { hold(); }) {}
@@ -166,13 +166,13 @@ class CpuThreads::SleepingWaits {
   }
 
  private:
-  /// The threads of a parallel region stay with the thread that opened it, asleep, and count until it ends.
+  /// The threads of a parallel region stay asleep with the thread that opened it, and count until it ends.
   void hold() {
     const auto set_threads = reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
     if (set_threads != nullptr) {
       const auto enough = static_cast<int>(cpus_of_affinity() + 1);
-      at::get_num_threads();  // LibTorch's start of this thread; the next line must come after it
-      set_threads(enough);    // of this thread alone
+      at::get_num_threads();  // initialises LibTorch for this thread; must precede the next line
+      set_threads(enough);    // affects only this thread
       at::parallel_for(0, enough, 1, [](std::int64_t, std::int64_t) {});
     }
     std::unique_lock lock(mutex_);

@@ -7,15 +7,16 @@
 
 namespace casdm {
 
-/// The images of each batch that fall to one process: `count` from the batch's image `first` on, computed in `parts`.
+/// The part of each batch that one process computes: `count` images, starting with the batch's image `first`, in
+/// `parts` parts.
 struct BatchShare {
   std::int64_t first;
   std::int64_t count;
   std::int64_t parts;
 };
 
-/// Each process has as many. A batch of `train.accumulate` parts is computed in parts that are not larger. Throws
-/// WorldConfigError when `train.batch_size` cannot be divided so.
+/// Every process gets the same number. Its parts are not larger than those of `train.accumulate`. Throws
+/// WorldConfigError if `train.batch_size` cannot be divided in this way.
 BatchShare share_of_batch(const TrainOptions& train, const World& world);
 
 }  // namespace casdm

@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 constexpr const char* kClaims = "claims";
 constexpr const char* kFailure = "failure";
 constexpr const char* kDone = "done";
-/// In which a process that lives has counted, whatever else it does.
+/// A live process updates its counter within this time, whatever else it does.
 constexpr auto kSilence = 4s;
 
 std::chrono::seconds seconds_of(const char* name, std::int64_t otherwise) {
@@ -57,8 +57,8 @@ std::string message_of(const std::exception& error) {
   return printable(begin == std::string::npos ? message : message.substr(begin + 2));
 }
 
-/// While it lives, LibTorch writes errors alone: it warns, connection by connection, of machines whose addresses have
-/// no name.
+/// While this object lives, LibTorch logs only errors; otherwise it warns, for every connection, about machines whose
+/// addresses have no name.
 class WithoutWarnings {
  public:
   WithoutWarnings() : before_(FLAGS_caffe2_log_level) {
@@ -74,7 +74,7 @@ class WithoutWarnings {
 
 std::vector<std::uint8_t> bytes(const std::string& content) { return {content.begin(), content.end()}; }
 
-/// A tensor of the CPU with the elements of `tensor` as bytes.
+/// The elements of `tensor` as a tensor of bytes on the CPU.
 at::Tensor as_bytes(const at::Tensor& tensor) {
   return tensor.detach().to(at::kCPU).contiguous().view({-1}).view(at::kByte);
 }
@@ -142,7 +142,7 @@ std::string JoinedWorld::name(int rank) const {
 
 std::string JoinedWorld::whose(int rank) const { return text(", of ", name(rank)); }
 
-/// Each says that it is here, and how many it expects.
+/// Each process registers, with the number of processes it expects.
 void JoinedWorld::meet() {
   const std::string size = std::to_string(place_.size);
   in_store([&] {
@@ -184,7 +184,7 @@ auto JoinedWorld::in_store(Work work) -> decltype(work()) {
   }
 }
 
-/// What all are asked to do with tensors, connected to one another when it is the first time.
+/// Runs a collective operation on tensors; connects the processes first if they are not connected yet.
 template <class Work>
 auto JoinedWorld::in_group(Work work) -> decltype(work()) {
   if (!group_) gather("connect");
@@ -201,7 +201,7 @@ auto JoinedWorld::in_group(Work work) -> decltype(work()) {
   }
 }
 
-/// Waits until all keys are there.
+/// Waits until all the keys exist.
 void JoinedWorld::await(const std::vector<std::string>& keys, std::optional<std::chrono::seconds> limit) {
   const auto begin = Clock::now();
   auto pause = 1ms;
@@ -231,9 +231,9 @@ std::vector<std::int64_t> JoinedWorld::pulses() {
   return result;
 }
 
-/// Says who is gone, after something has gone wrong between the processes.
+/// Finds out and reports which processes are gone, after communication has failed.
 void JoinedWorld::lose(const std::string& reason, bool is_late) {
-  group_.reset();  // which the others notice
+  group_.reset();  // the others notice that
   std::vector<std::string> silent;
   std::vector<std::string> late;
   in_store([&] {
@@ -293,7 +293,7 @@ void JoinedWorld::sum(const at::Tensor& tensor) {
   tensor.unsafeGetTensorImpl()->bump_version();
 }
 
-/// The rows of all processes; backward, the sum of their gradients with respect to the own ones.
+/// Concatenates the rows of all processes; backward, sums their gradients with respect to this process's rows.
 class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& own, JoinedWorld* world) {

@@ -19,23 +19,23 @@
 
 namespace casdm {
 
-/// How long processes wait for one another. `CASDM_JOIN_SECONDS` (300) is for all to come at the start,
-/// `CASDM_WAIT_SECONDS` (1800) for each to do its part of a step.
+/// How long processes wait for one another: `CASDM_JOIN_SECONDS` (300) until all have started, `CASDM_WAIT_SECONDS`
+/// (1800) for each to do its part of a step.
 struct Patience {
   std::chrono::seconds joining;
   std::chrono::seconds working;
 
-  /// Throws ConfigError.
+  /// Throws ConfigError if a variable is not a valid number.
   static Patience of_environment();
 };
 
-/// One of several processes. They meet at a store of keys that rank 0 (or the launcher) keeps, where words go; tensors
-/// go from process to process (process_group.h), from the first time on that there is one. Each process counts in the
-/// store, once a second, so that the others know whether it lives.
+/// One of several processes. They exchange strings through a key-value store kept by rank 0 (or by the launcher), and
+/// tensors directly (process_group.h), connecting when the first tensor is exchanged. Each process updates a counter in
+/// the store once a second, so that the others know whether it is alive.
 class JoinedWorld final : public World {
  public:
-  /// Waits until all have come. Throws ProcessLost when they do not, or do not fit together.
-  /// @param is_cancelled  asked now and then
+  /// Waits until all have started. Throws ProcessLost if they do not, or do not fit together.
+  /// @param is_cancelled  called now and then
   JoinedWorld(ProcessPlace place, Patience patience, std::function<bool()> is_cancelled);
   ~JoinedWorld() override;
 
@@ -55,10 +55,11 @@ class JoinedWorld final : public World {
   /// "rank 1 on node7 (process 123)".
   std::string name(int rank) const;
 
-  /// Tells the others that this process has failed. Whether it is the one to tell the user.
+  /// Tells the others that this process has failed. Returns whether this process is the one to tell the user.
   bool claims(const std::string& problem);
 
-  /// The others may go on without it. The keeper of the store waits for them, a while.
+  /// Tells the others that they need not wait for this process. The process that keeps the store waits for them a
+  /// while.
   void leave(bool has_failed);
 
  private:
@@ -83,12 +84,12 @@ class JoinedWorld final : public World {
   std::unique_ptr<ProcessGroup> group_;
   std::unique_ptr<Pulse> pulse_;
   std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank
-  bool is_stranger_ = false;        ///< the others do not expect a process of its rank: it has come to another run
-  std::set<int> gone_;              ///< the ranks that were found silent
-  std::int64_t exchanges_ = 0;      ///< of words, so far
+  bool is_stranger_ = false;        ///< the others do not expect a process of its rank: it has joined a different run
+  std::set<int> gone_;              ///< the ranks found silent
+  std::int64_t exchanges_ = 0;      ///< of strings, so far
 };
 
-/// Whether a process that can tell the others nothing is the one of its machine to tell the user.
+/// Whether, on its machine, this process is the one to tell the user when it cannot reach the others.
 bool speaks_alone(const ProcessPlace& place);
 
 }  // namespace casdm

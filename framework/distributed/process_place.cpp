@@ -25,7 +25,7 @@ std::optional<int> number_at(const std::string& digits) {
   return error == std::errc() && end == digits.data() + digits.size() ? std::optional(number) : std::nullopt;
 }
 
-/// The whole number in low..high that the variable holds.
+/// The whole number in low..high that the variable contains.
 int number_in(const std::string& name, int low, int high) {
   const std::string digits = variable(name);
   const std::optional<int> number = number_at(digits);
@@ -38,7 +38,7 @@ int number_in(const std::string& name, int low, int high, int otherwise) {
   return variable(name).empty() ? otherwise : number_in(name, low, high);
 }
 
-/// The variables of one launcher.
+/// The variables that a launcher sets.
 struct Names {
   std::string rank, size, local_rank, local_size;
 };
@@ -52,12 +52,12 @@ ProcessPlace place_by(const Names& names) {
   return place;
 }
 
-/// Whether this is a task that srun has started: a batch script itself has most of the variables too.
+/// Whether srun has started this task: a batch script itself has most of the variables, too.
 bool is_task_of_slurm() {
   return !variable("SLURM_PROCID").empty() && (variable("SLURM_JOB_ID").empty() || !variable("SLURM_STEP_ID").empty());
 }
 
-/// "4(x2),1" says how many tasks the machines have: on this one 4, as far as is known.
+/// "4(x2),1" is the number of tasks per machine: on this one 4, as far as is known.
 int tasks_beside(int size) {
   const std::string tasks = variable("SLURM_STEP_TASKS_PER_NODE");
   const int first = number_at(tasks.substr(0, tasks.find_first_of("(,"))).value_or(1);

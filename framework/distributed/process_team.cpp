@@ -17,7 +17,7 @@ namespace casdm {
 
 namespace {
 
-/// Ports that were chosen for teams, whose first process may not listen there yet.
+/// Ports chosen for teams whose first process may not listen yet.
 std::set<int> taken;
 
 int unused_port() {

@@ -10,14 +10,15 @@
 
 namespace casdm {
 
-/// A port of this machine where nobody listens now, and no team of this process will. Throws Error when there is none.
+/// A port of this machine on which nobody listens and which no other team of this process uses. Throws Error if there
+/// is none.
 int free_port();
 
-/// The processes of one command on this machine that share its work, told who they are as by a launcher
-/// (process_place.h); or a single one.
+/// The processes on this machine that share the work of one command, with the environment that a launcher would give
+/// them (process_place.h); or a single process.
 class ProcessTeam {
  public:
-  /// Starts them; see ChildProgram. Throws Error when one cannot be started.
+  /// Starts the processes; see ChildProgram. Throws Error if one cannot be started.
   /// @param size  at least 1
   ProcessTeam(std::int64_t size, const std::vector<std::string>& command, const std::filesystem::path& log,
               std::map<std::string, std::string> environment);
@@ -26,21 +27,21 @@ class ProcessTeam {
   ProcessTeam(const ProcessTeam&) = delete;
   ProcessTeam& operator=(const ProcessTeam&) = delete;
 
-  /// Whether all have ended. Never waits.
+  /// Whether all have ended. Does not wait.
   bool has_ended();
 
-  /// Asks all for an orderly end.
+  /// Asks all of them to end in an orderly way.
   void ask_to_end() const;
 
-  /// Ends all at once.
+  /// Kills all of them.
   void kill() const;
 
-  /// Why they failed: what one of them says for all, else how one was ended; empty when they have succeeded.
+  /// Why they failed: the problem that one of them reports for all, else how one of them ended; empty if all succeeded.
   std::string problem() const;
 
  private:
   std::vector<std::unique_ptr<ChildProgram>> programs_;
-  int port_ = 0;  ///< where several meet
+  int port_ = 0;  ///< on which several processes meet
 };
 
 }  // namespace casdm

@@ -27,7 +27,7 @@ Pulse::~Pulse() {
   watching_.join();
 }
 
-/// Waits for the time of the next beat; false: there is none.
+/// Waits until the next beat is due; false: there will be none.
 bool Pulse::waits() {
   std::unique_lock lock(mutex_);
   return !over_.wait_for(lock, std::chrono::seconds(1), [this] { return is_over_; });
@@ -40,7 +40,7 @@ void Pulse::beat() {
       store_->add(key_, 1);
       begin_.store(Clock::time_point::max());
     }
-  } catch (const std::exception&) {  // the store is gone: who needs it next says so
+  } catch (const std::exception&) {  // the store is gone; whoever needs it next reports that
     begin_.store(Clock::time_point::max());
   }
 }

@@ -13,11 +13,11 @@
 
 namespace casdm {
 
-/// Counts in a store of keys, once a second, as long as the process lives. A store that does not answer for too long
-/// ends the process: calls of it may wait for as long as the network does.
+/// Increments a counter in a key-value store once a second while the process lives. If the store does not answer for
+/// too long, it ends the process, since calls to the store could block as long as the network does.
 class Pulse {
  public:
-  /// @param lament  what to say when it ends the process; may be empty
+  /// @param lament  printed when it ends the process; may be empty
   Pulse(c10::intrusive_ptr<c10d::Store> store, std::string key, std::chrono::seconds patience, std::string lament);
   ~Pulse();
   Pulse(const Pulse&) = delete;
@@ -37,7 +37,7 @@ class Pulse {
   std::mutex mutex_;
   std::condition_variable over_;
   bool is_over_ = false;
-  std::atomic<Clock::time_point> begin_ = Clock::time_point::max();  ///< of the beat that is under way
+  std::atomic<Clock::time_point> begin_ = Clock::time_point::max();  ///< of the beat in progress
   std::thread beating_;
   std::thread watching_;
 };

@@ -23,7 +23,7 @@ namespace {
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
-/// The addresses of a machine; null, with the reason, when there are none.
+/// The addresses of a machine; null, with the reason, if there are none.
 Addresses addresses_of(const std::string& host, std::uint16_t port, int type, std::string& reason) {
   addrinfo wanted{};
   wanted.ai_socktype = type;
@@ -48,7 +48,7 @@ class Socket {
   int descriptor_;
 };
 
-/// Whether it can be connected to, and else why not.
+/// Whether a connection succeeds, and if not, why.
 bool is_reached(const addrinfo& address, std::string& reason) {
   constexpr int kPatience = 2000;  // milliseconds
   const Socket socket(address);

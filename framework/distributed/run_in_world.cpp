@@ -14,7 +14,7 @@ namespace casdm {
 
 namespace {
 
-/// While it lives, what is written to std::cerr and to components' logs goes nowhere.
+/// While this object lives, output to std::cerr and to components' logs is discarded.
 class Silence {
  public:
   Silence() : before_(std::cerr.rdbuf(&nowhere_)), log_before_(set_log_sink([](const LogLine&) {})) {}
@@ -34,7 +34,7 @@ class Silence {
   LogSink log_before_;
 };
 
-/// Ends what `error` has ended: throws it, said of this process, if this is the one to tell the user.
+/// Ends the process after `error`: throws it, with the name of this process, if this is the one to tell the user.
 int end_with(JoinedWorld& world, const std::exception& error, bool is_config) {
   const auto* lost = dynamic_cast<const ProcessLost*>(&error);
   const std::string own = is_out_of_memory(error) ? exception_message(error) : error.what();

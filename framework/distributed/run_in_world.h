@@ -6,10 +6,10 @@
 
 namespace casdm {
 
-/// `work` as one of the processes that the environment says there are, and its exit status. Where it fails, the others
-/// learn of it and end too, and one of all processes throws; the others return 1 in silence. Those but the first are
-/// silent on std::cerr meanwhile.
-/// @param is_cancelled  asked while the processes meet
+/// Runs `work` as one of the processes described by the environment and returns its exit status. If it fails, the
+/// others are told and end too; one of them all throws, the others return 1 silently. All but the first print nothing
+/// to std::cerr meanwhile.
+/// @param is_cancelled  called while the processes meet
 int run_in_world(const std::function<int(World&)>& work, const std::function<bool()>& is_cancelled);
 
 }  // namespace casdm

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kMostNamed = 5;
 
-/// The plugins that the experiment uses, with their builds.
+/// The plugins that the experiment uses, with their build ids.
 Value plugins_of(const Value& experiment) {
   const Value* plugins = experiment.find("plugins");
   const Value* used = plugins != nullptr ? plugins->find("used") : nullptr;
@@ -30,7 +30,7 @@ Value plugins_of(const Value& experiment) {
 
 using Difference = std::function<std::vector<std::string>(const Value& before, const Value& after)>;
 
-/// How the experiment of a process differs.
+/// How a process's experiment differs.
 std::vector<std::string> other_experiment(const Value& before, const Value& after) {
   std::vector<std::string> found;
   for (const char* key : {"casdm", "libtorch"}) {
@@ -45,7 +45,7 @@ std::vector<std::string> other_experiment(const Value& before, const Value& afte
   return found;
 }
 
-/// How what a process has found differs: its data, and the networks of metrics.
+/// How a process's inputs differ: its data and the networks of its metrics.
 std::vector<std::string> other_inputs(const Value& before, const Value& after) {
   std::vector<std::string> found;
   const std::string data = difference(fingerprint_from(*before.find("data")), fingerprint_from(*after.find("data")));
@@ -55,7 +55,7 @@ std::vector<std::string> other_inputs(const Value& before, const Value& after) {
   return found;
 }
 
-/// Throws WorldConfigError that names the processes whose `own` differs from that of the most.
+/// Throws WorldConfigError with the names of the processes whose `own` differs from that of the majority.
 void require_same(World& world, const char* what, const Value& own, const Difference& differences) {
   const std::vector<std::string> gathered = world.gather(to_json(own));
   const auto between = [&](const std::string& a, const std::string& b) {

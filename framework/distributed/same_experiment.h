@@ -8,15 +8,15 @@
 
 namespace casdm {
 
-/// Throws WorldConfigError that names the processes whose resolved experiment, plugins among it, or version of casdm or
-/// LibTorch are not those of the most, and says how they differ.
+/// Throws WorldConfigError if the resolved experiment, including its plugins, or the version of casdm or LibTorch is
+/// not the same in all processes; it names those that differ from the majority, and says how.
 void require_same(World& world, const Value& experiment);
 
-/// The same for the data and the networks of metrics that each process has found.
+/// The same for the data and the metrics' networks that each process has found.
 /// @param networks  see fixed_networks
 void require_same(World& world, const DataFingerprint& data, const Value& networks);
 
-/// Throws WorldConfigError when two processes of one machine compute on the same device, the CPU apart.
+/// Throws WorldConfigError if two processes of one machine compute on the same device, unless it is the CPU.
 void require_own_device(World& world, c10::Device device);
 
 }  // namespace casdm

@@ -62,7 +62,7 @@ at::Tensor DrawnImages::read(std::int64_t first, std::int64_t n) {
   return at::cat(parts);
 }
 
-/// Image `first` and those after it that are there at once.
+/// Image `first` and those after it that are available together.
 at::Tensor DrawnImages::images_from(std::int64_t first) {
   if (!held_.defined() || first < first_ || first >= first_ + held_.size(0)) {
     first_ = first / request_.batch_size() * request_.batch_size();
@@ -75,7 +75,7 @@ at::Tensor DrawnImages::images_from(std::int64_t first) {
     } else if (folder_ && folder_->images() > first) {
       held_ = folder_->read(first_, std::min(request_.batch_size(), folder_->images() - first_));
     } else {
-      // A folder may lack images that were judged already, when it was not there then.
+      // The folder may lack images that were judged before it was used.
       if (folder_) first_ = folder_->images();
       for (held_ = draw(first_); first >= first_ + held_.size(0); held_ = draw(first_)) first_ += held_.size(0);
     }

@@ -12,31 +12,32 @@
 
 namespace casdm {
 
-/// The images of a run as a stream: drawn when they are read, batch by batch, and forgotten when they are judged. Each
-/// is a function of the settings and its index, so a stream that begins in the middle gives the same images.
+/// The images of a run as a stream: drawn batch by batch as they are read, and dropped once they are judged. Each is a
+/// function of the settings and its index, so a stream that starts in the middle gives the same images.
 class DrawnImages {
  public:
-  /// Loads the networks. Throws as sampling does.
+  /// Loads the networks. Throws like sampling.
   DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::int64_t count, World& world);
 
-  /// All that decides what the images are; a table, the same on every machine.
+  /// Everything that determines the images; a table, the same on every machine.
   const Value& settings() const { return settings_; }
   const LoadedExperiment& experiment() const { return experiment_; }
   c10::Device device() const { return options_.device; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const SamplingRequest& request() const { return request_; }
 
-  /// Keeps the images in a folder, as `casdm sample` does, or takes those that it has drawn there before. Returns a
-  /// remark for the user, or nothing.
+  /// Keeps the images in a folder, as `casdm sample` does, or reuses those drawn there earlier. Returns a remark for
+  /// the user, or an empty string.
   std::string keep_in(const std::filesystem::path& folder, bool overwrite);
 
-  /// Completes the folder; nothing where there is none.
+  /// Completes the folder, if there is one.
   void finish();
 
-  /// Whether this process was interrupted, or another one while images were drawn.
+  /// Whether this process was interrupted, or another one while drawing images.
   bool is_cancelled() const { return drawing_.is_cancelled(); }
 
-  /// Has the other processes load the networks. Keeps a reference to this. `threads` follows the load between steps.
+  /// Makes the other processes load the networks. Keeps a reference to this object. `threads` follows the load between
+  /// steps.
   ImageStream stream(std::string name, CpuThreads& threads);
 
  private:
@@ -54,10 +55,10 @@ class DrawnImages {
   Value settings_;
   SharedSampling drawing_;
   std::unique_ptr<SampleFolder> folder_;
-  std::shared_ptr<StoredImages> kept_;  ///< of a folder that is complete
+  std::shared_ptr<StoredImages> kept_;  ///< from a folder that is complete
   CpuThreads* threads_ = nullptr;
   std::shared_ptr<std::function<void(std::int64_t)>> on_drawn_;
-  std::int64_t first_ = 0;  ///< of the images that are held
+  std::int64_t first_ = 0;  ///< index of the first image held
   at::Tensor held_;
 };
 

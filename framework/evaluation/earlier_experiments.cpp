@@ -17,9 +17,9 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
-constexpr int kMostRuns = 8;  // that took weights from one another
+constexpr int kMostRuns = 8;  // in a chain of runs that took weights from one another
 
-/// The lines of a resume in the log of `run`, before `images` images, oldest first.
+/// The resumes recorded in the log of `run` before `images` images, oldest first.
 std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
   std::vector<Value> result;
   const std::string log = read_regular_file(run / "metrics.jsonl", kLargestLog);
@@ -35,7 +35,7 @@ std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
   return result;
 }
 
-/// Gives what stands at a key path of `root` its value of before.
+/// Sets the value at a key path of `root` back to `before`.
 void set_back(Value& root, const std::string& path, const Value& before) {
   Value* at = &root;
   for (const KeyPart& part : split_key_path(path)) {
@@ -64,7 +64,7 @@ void add_resumes(std::vector<EarlierExperiment>& result, const fs::path& run, Va
   }
 }
 
-/// The run folder that `file` lies in; empty: it lies in none.
+/// The run folder that contains `file`; empty: none does.
 fs::path run_of(const fs::path& file) {
   std::error_code ignored;
   fs::path folder = file.parent_path();
@@ -78,7 +78,7 @@ fs::path run_of(const fs::path& file) {
 void add_run(std::vector<EarlierExperiment>& result, const fs::path& run, const Value& experiment, std::int64_t images,
              int depth);
 
-/// Those of the runs that the run took weights from.
+/// Adds the experiments of the runs from which `run` took weights.
 void add_sources(std::vector<EarlierExperiment>& result, const fs::path& run, int depth) {
   std::error_code ignored;
   if (depth == kMostRuns || !fs::exists(run / "init.json", ignored)) return;
@@ -88,7 +88,7 @@ void add_sources(std::vector<EarlierExperiment>& result, const fs::path& run, in
     const Value* file = taken.find("file");
     const fs::path source = file != nullptr && file->is_string() ? run_of(file->as_string()) : fs::path();
     if (source.empty() || !known.insert(source).second) continue;
-    const fs::path beside = fs::path(file->as_string()).parent_path() / "config.toml";  // of the checkpoint
+    const fs::path beside = fs::path(file->as_string()).parent_path() / "config.toml";  // the checkpoint's own
     const Value experiment = load_document(fs::exists(beside, ignored) ? beside : source / "config.toml");
     const Value* images = taken.find("images");
     std::vector<EarlierExperiment> there = {{"", experiment}};

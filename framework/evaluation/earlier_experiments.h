@@ -9,14 +9,14 @@
 
 namespace casdm {
 
-/// An experiment that weights have come through before the one of their run.
+/// An experiment that trained a run's weights before the run's current one.
 struct EarlierExperiment {
   std::string when;  ///< "until 50000 images", "of runs/teacher"
   Value experiment;  ///< resolved
 };
 
-/// Those of the run in `folder` that a resume has changed, by its log, and those of the runs that [[init]] took weights
-/// from, by init.json, where these are still there. What cannot be read says nothing.
+/// The earlier experiments of the run in `folder`: those that a resume changed, according to its log, and those of the
+/// runs from which [[init]] took weights, according to init.json, if they still exist. What cannot be read is left out.
 /// @param experiment  of the run, after `images` images
 std::vector<EarlierExperiment> earlier_experiments(const std::filesystem::path& folder, const Value& experiment,
                                                    std::int64_t images = std::numeric_limits<std::int64_t>::max());

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::size_t kKeyDigits = 16;
 
-/// A name of weights, which may be the path of a file, as a part of a file's name.
+/// A name of weights, possibly the path of a file, as part of a file name.
 std::string as_file_name(const std::string& weights) {
   std::string name = fs::path(weights).stem().string();
   std::replace_if(
@@ -76,7 +76,7 @@ fs::path EvaluationFile::state() const {
 std::optional<Value> EvaluationFile::read() const {
   try {
     std::optional<Value> record = read_record(path_);
-    if (record) table_of({*record});  // throws where it lacks anything that is shown
+    if (record) table_of({*record});  // throws if anything to be shown is missing
     return record;
   } catch (const Error& error) {
     std::cerr << "warning: evaluating again, since " << path_.string() << " cannot be used: " << error.what() << '\n';

@@ -10,26 +10,26 @@
 namespace casdm {
 
 /// The file of one evaluation in a run's folder: RUN/evaluation/<images>-<weights>-<key>.json, where the key is a
-/// function of all that decides the scores. So the same evaluation has the same file, and another one another.
+/// function of everything that decides the scores: equal evaluations have the same file, and different ones do not.
 class EvaluationFile {
  public:
-  /// @param run  the folder; empty: nothing is kept
+  /// @param run  the folder; empty: nothing is stored
   EvaluationFile(const std::filesystem::path& run, const DrawnImages& images, std::int64_t num,
                  const Reference& reference, const Judges& judges);
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// The state of an interrupted evaluation, beside the record; empty where path() is.
+  /// The state of an interrupted evaluation, beside the record; empty if path() is.
   std::filesystem::path state() const;
 
-  /// The record, where there is one that can be read.
+  /// The record, if it exists and can be read.
   std::optional<Value> read() const;
 
-  /// The file of what `--nearest` finds for these images with `settings`: RUN/evaluation/nearest-<key>.json; empty
-  /// where path() is.
+  /// The file for what `--nearest` finds for these images with `settings`: RUN/evaluation/nearest-<key>.json; empty if
+  /// path() is.
   std::filesystem::path nearest(const Value& settings) const;
 
-  /// The number of threads that an earlier evaluation took, complete or not; 0: there is none.
+  /// The number of threads that an earlier evaluation used, complete or not; 0: there is none.
   std::int64_t earlier_threads() const;
 
   /// Throws Error.
@@ -43,12 +43,12 @@ class EvaluationFile {
   std::filesystem::path path_;
 };
 
-/// A sealed record in a file, and back: nothing is written, and none is there, where `path` is empty. Throws Error.
+/// Writes or reads a sealed record; if `path` is empty, nothing is written and there is nothing to read. Throws Error.
 void write_record(const std::filesystem::path& path, const Value& record);
 std::optional<Value> read_record(const std::filesystem::path& path);
 
-/// Keeps what real images scored against others in RUN/evaluation/floor-<key>.json, for reports. Throws Error.
-/// @param run  the folder; empty: nothing is kept
+/// Stores what real images score against others in RUN/evaluation/floor-<key>.json, for reports. Throws Error.
+/// @param run  the folder; empty: nothing is stored
 void keep_floor(const std::filesystem::path& run, const Value& record);
 
 }  // namespace casdm

@@ -30,7 +30,7 @@ Value with_plugins(Value document, const LoadedExperiment& base) {
   return document;
 }
 
-/// The tables of an experiment that are named, and [plugins], with the host's keys alone in [data].
+/// Resolves the listed tables of an experiment, and [plugins]; in [data] only the host's keys.
 LoadedExperiment part_of(Value document, std::vector<std::string> tables, std::shared_ptr<PluginHost> host) {
   tables.emplace_back("plugins");
   const auto is_other = [&](const std::string& name) {

@@ -14,7 +14,7 @@
 
 namespace casdm {
 
-/// What the command line says of an evaluation, as far as it decides where images and judges come from.
+/// The parts of an evaluation's command line that decide where images and judges come from.
 struct SetupRequest {
   std::string what;                                 ///< a run, its checkpoint, or images; empty: none
   std::string config;                               ///< of `--config`
@@ -23,27 +23,27 @@ struct SetupRequest {
   std::optional<std::int64_t> size;                 ///< of `--size`
 };
 
-/// Where an evaluation finds its run, judges and images.
+/// Finds the run, the judges and the images of an evaluation.
 class EvaluationSetup {
  public:
-  /// Throws ConfigError when there is nothing at `what`, and for keys of [evaluate] that do not resolve; Error when a
-  /// checkpoint cannot be read.
+  /// Throws ConfigError if `what` does not exist or keys of [evaluate] do not resolve; Error if a checkpoint cannot be
+  /// read.
   explicit EvaluationSetup(SetupRequest request);
 
   const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }  ///< of a run; none: images are judged
-  std::filesystem::path run_folder() const;  ///< empty: there is none, or the checkpoint lies elsewhere
+  std::filesystem::path run_folder() const;  ///< empty: there is no run, or the checkpoint is outside of it
   const EvaluateOptions& options() const { return options_; }
   const PluginHost& host() const { return *base_.host; }
   const std::vector<std::string>& sampling_overrides() const { return sampling_overrides_; }
-  std::int64_t threads() const;  ///< that the run's experiment asks for; 0: it does not
+  std::int64_t threads() const;  ///< as the run's experiment asks; 0: it does not say
 
-  /// Of the images, once something has said it: the run, an NPZ, an experiment file, or --size.
+  /// Of the images, once it is known from the run, an NPZ, an experiment file, or --size.
   const std::optional<ImageShape>& shape() const { return shape_; }
 
-  /// See images_at. What they are decides `shape` where nothing has yet.
+  /// See images_at. Sets `shape` if it is not known yet.
   std::shared_ptr<StoredImages> open(const std::filesystem::path& path);
 
-  /// The images of the run's [data], and what people call them.
+  /// The images of the run's [data], with a name for people.
   std::shared_ptr<StoredImages> own_data();
   std::string own_data_name() const;
 

@@ -1,4 +1,4 @@
 #pragma once
 
-// LibTorch's wheel has the header of ProcessGroupGloo, and not those of gloo that it includes. It holds gloo's objects
-// by pointers alone, so that names are enough to compile it; framework/distributed/process_group.cpp does.
+// LibTorch's wheel contains the header of ProcessGroupGloo, but not the gloo headers that it includes. It holds gloo's
+// objects only by pointer, so declarations are enough to compile framework/distributed/process_group.cpp.
