@@ -47,7 +47,7 @@ class EvaluationSetup {
   std::shared_ptr<StoredImages> own_data();
   std::string own_data_name() const;
 
-  /// What of the run shares a network with a judge.
+  /// What the run shares with each judge: networks that both use.
   TrainedWith trained_with(const Judges& judges, std::vector<std::string>& remarks) const;
 
  private:

@@ -21,17 +21,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kBlock = 64;  // images that an extractor sees at once
+constexpr std::int64_t kBlock = 64;  // images per call of an extractor
 constexpr std::chrono::seconds kBetweenSaves(60);
 constexpr const char* kRecord = "casdm_evaluation";
 constexpr const char* kFirstImage = "first_image";
 
-/// The state of an evaluation that continues.
+/// The file that keeps the state of an interrupted evaluation.
 class StateFile {
  public:
   StateFile(fs::path path, Value settings) : path_(std::move(path)), settings_(std::move(settings)) {}
 
-  /// Takes over what was kept; false when there is nothing.
+  /// Loads the stored state; false if there is none.
   bool restore(const Judges& judges, JudgedSet& set, at::Tensor& first_image) const {
     std::error_code ignored;
     if (path_.empty() || !fs::exists(path_, ignored)) return false;
@@ -84,7 +84,7 @@ void look_at(JudgedSet& set, const at::Tensor& images, const at::Tensor& first_i
   if (set.are_all_equal) set.are_all_equal = images.eq(first_image).all().item<bool>();
 }
 
-/// As it comes back from a file.
+/// In the form in which it comes back from a file.
 Value settings_of(const ImageStream& stream, const Judges& judges) {
   const Value settings(
       Value::Table{{"images", stream.identity}, {"count", stream.count}, {"judges", judges.identity()}});

@@ -17,12 +17,12 @@ namespace casdm {
 
 namespace {
 
-/// Images that an extractor sees at once on a CPU. Layers at 224 px then fit what malloc keeps between batches
-/// (keep_freed_memory); larger ones are mapped and cleared by the system each time, which costs half as much as the
-/// network itself.
+/// Images per call of an extractor on a CPU. With this many, layers at 224 px fit into the memory that malloc keeps
+/// between batches (keep_freed_memory); the system maps and clears larger ones anew each time, which costs half as much
+/// as the network itself.
 constexpr std::int64_t kAtOnceOnCpu = 4;
 
-/// The options of a component without the host's keys beside them.
+/// The options of a component, without the host's keys in the same table.
 Value own_options(const ComponentConfig& config, std::string_view kind, const PluginHost& host) {
   Value result{Value::Table{}};
   for (const OptionSpec& option : host.catalog().component(kind, config.type).options) {

@@ -16,10 +16,10 @@
 
 namespace casdm {
 
-/// A feature extractor with one of its features: who judges images.
+/// A feature extractor with one of its features, by which images are judged.
 struct Judge {
   std::string name;
-  std::size_t network = 0;  ///< judges of one extractor share it
+  std::size_t network = 0;  ///< shared by judges with the same extractor
   FeatureInfo feature;
   ExtractorInfo info;
   Value extractor;  ///< a table that identifies it: component, options, feature, resize, SHA-256 of its weights
@@ -33,17 +33,17 @@ struct JudgeMetric {
   Value identity;                        ///< a table: component and options
   std::vector<std::string> score_names;  ///< "<judge>.<score>", in the order of `info.scores`
 
-  /// The metric as one that needs nothing but moments; null: it needs more.
+  /// The metric, if it needs only moments; null: it needs more.
   const MomentsMetric* of_moments() const { return dynamic_cast<const MomentsMetric*>(metric.object().get()); }
 };
 
-/// A set of images as it was judged: a state for each metric.
+/// The state of a set of images: one entry for each metric.
 struct SetState {
   std::int64_t images = 0;
-  std::vector<NamedTensors> metrics;  ///< in the order of Judges::metrics; empty: the reference has none for it
+  std::vector<NamedTensors> metrics;  ///< in the order of Judges::metrics; empty where the reference has none
 };
 
-/// A score with what it is of.
+/// A score and what it belongs to.
 struct JudgedScore {
   std::string name;
   std::size_t metric = 0;
@@ -55,14 +55,14 @@ struct JudgedScore {
 /// The [[evaluate.judges]] of an experiment.
 class Judges {
  public:
-  /// Makes the extractors, on `device`, and the metrics. `options` is resolved; without judges, or without metrics of a
-  /// judge, the recommended components are taken. Throws ConfigError when one cannot be used or names come twice;
-  /// Error when weights are missing.
-  /// @param image  of the images that will be judged
+  /// Creates the extractors, on `device`, and the metrics. `options` is resolved; if there are no judges, or a judge
+  /// has no metrics, the recommended components are used. Throws ConfigError if one cannot be used or a name occurs
+  /// twice; Error if weights are missing.
+  /// @param image  the shape of the images that will be judged
   Judges(const EvaluateOptions& options, const PluginHost& host, const ImageShape& image, c10::Device device);
 
-  /// One extractor of the type `type`, with its defaults and its first feature, and without metrics. `where` has chosen
-  /// it, for messages: "--nearest-by".
+  /// A single extractor of type `type`, with its defaults and its first feature, and without metrics. For messages,
+  /// `where` says what chose it: "--nearest-by".
   Judges(const std::string& type, const std::string& where, const PluginHost& host, const ImageShape& image,
          c10::Device device);
 
@@ -70,41 +70,42 @@ class Judges {
   const std::vector<JudgeMetric>& metrics() const { return metrics_; }
   const ImageShape& image() const { return image_; }
 
-  /// The networks of the judges, for comparison with others.
+  /// The network of a judge, for comparison with others.
   const FeatureExtractor& network(const Judge& judge) const { return *networks_[judge.network].extractor.object(); }
 
-  /// All that decides what states hold, for fingerprints.
+  /// Everything that decides the contents of states, for fingerprints.
   Value identity() const;
 
   SetState start() const;
 
-  /// The feature of a judge of images as `update` takes them: [B, D], or [B, D, h, w] of a spatial one. Throws
-  /// PluginError when it is not what the extractor declares, or not finite.
-  /// @param first  number of the first image, for messages
+  /// The features of images in one judge, as `update` takes them: [B, D], or [B, D, h, w] for a spatial feature. Throws
+  /// PluginError if they are not as the extractor declares, or not finite.
+  /// @param first  index of the first image, for messages
   Tensor features_of(std::size_t judge, const Tensor& images, std::int64_t first) const;
 
-  /// Adds images to a set. A call sees one batch of the extractor, so equal batches make equal bits.
+  /// Adds images to a set. Each call processes one batch, so equal batches give equal bits.
   /// @param images  uint8 [B, C, H, W], or floating point in [-1, 1]; on the CPU
-  /// @param first   number of the first one in the set
+  /// @param first   index of the first image in the set
   /// @param wanted  which metrics; empty: all
   void update(SetState& set, const Tensor& images, std::int64_t first, const std::vector<bool>& wanted = {}) const;
 
-  /// Throws ConfigError when a set has fewer images than a metric needs.
-  /// @param reference_num  0: not known
+  /// Throws ConfigError if a set has fewer images than a metric needs.
+  /// @param reference_num  0: unknown
   void require_enough(std::int64_t num, std::int64_t reference_num) const;
 
-  /// The scores of all metrics for which the reference has a state. Throws PluginError when they are not those that the
-  /// metric declares.
+  /// The scores of all metrics for which the reference has a state. Throws PluginError if they are not the ones that
+  /// the metric declares.
   std::vector<JudgedScore> compare(const SetState& generated, const SetState& reference) const;
 
-  /// Whether lower values of the score `name` are better. Throws ConfigError with the names that there are.
+  /// Whether lower values of the score `name` are better. If there is no such score, throws ConfigError with the names
+  /// that exist.
   bool is_lower_better(const std::string& name) const;
 
  private:
   struct Network {
     Component<FeatureExtractor> extractor;
     Value table;                        ///< its own options
-    std::vector<std::string> features;  ///< that judges look at
+    std::vector<std::string> features;  ///< used by judges
   };
 
   void add_judge(const JudgeOptions& options, const PluginHost& host, c10::Device device);

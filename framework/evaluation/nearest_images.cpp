@@ -21,22 +21,22 @@ namespace {
 
 constexpr std::int64_t kSeenAtOnce = 64;
 constexpr std::int64_t kShownPixels = 128;
-constexpr std::int64_t kExactly = 2;  // cdist's mode without matrix products, which lose digits where images are alike
+constexpr std::int64_t kExactly = 2;  // mode of cdist without matrix products, which lose digits for similar images
 
 struct Neighbour {
-  std::int64_t place;  ///< in the stream
+  std::int64_t place;  ///< index in the stream
   double distance;
   at::Tensor image = {};
 };
 
-/// The nearest images to each of some, while the others go by.
+/// Finds the nearest images to each of a few, while the others pass by.
 class Nearest {
  public:
   Nearest(at::Tensor features, std::size_t each)
       : features_(std::move(features)), found_(static_cast<std::size_t>(features_.size(0))), each_(each) {}
 
-  /// @param own  the place of each image in the stream, where it does not count as its own neighbour; empty: they are
-  /// not there
+  /// @param own  the index in the stream of each of the few images, so that it is not its own neighbour; empty: they
+  ///             are not in it
   void look_at(const at::Tensor& images, const at::Tensor& features, std::int64_t first,
                const std::vector<std::int64_t>& own = {}) {
     const at::Tensor all = at::cdist(features_, features, 2, kExactly);
@@ -57,7 +57,7 @@ class Nearest {
         std::upper_bound(nearest.begin(), nearest.end(), other.distance,
                          [](double distance, const Neighbour& neighbour) { return distance < neighbour.distance; });
     if (at == nearest.end() && nearest.size() == each_) return;
-    other.image = image.clone();  // an archive is read from its start again for one image of it
+    other.image = image.clone();  // reading it again later could mean reading an archive from its start
     nearest.insert(at, std::move(other));
     if (nearest.size() > each_) nearest.pop_back();
   }
@@ -67,7 +67,7 @@ class Nearest {
   std::size_t each_;
 };
 
-/// double [B, D], on the CPU.
+/// The features as double [B, D], on the CPU.
 at::Tensor flat_features(const Judges& judges, std::size_t judge, const at::Tensor& images, std::int64_t first) {
   return judges.features_of(judge, images, first).cpu().to(at::kDouble).flatten(1).contiguous();
 }
@@ -85,7 +85,7 @@ std::string png_of(const at::Tensor& chw) {
   return base64(encode_png(to_image(image)));
 }
 
-/// The middle one; of an even number the lower of the two in the middle.
+/// The middle value; for an even count, the lower of the two in the middle.
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[(values.size() - 1) / 2];

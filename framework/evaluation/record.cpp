@@ -22,7 +22,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kPublished = 50000;  // images of a published score of this form
+constexpr std::int64_t kPublished = 50000;  // number of images in published scores of this form
 
 Value null_or(std::int64_t count) { return count == 0 ? Value() : Value(count); }
 
@@ -38,7 +38,7 @@ std::string direction(const Value& score) {
   return json_member(score, "lower_is_better").as_boolean() ? "lower is better" : "higher is better";
 }
 
-/// Extractor, feature and resize of a score, and whether the run was trained with it.
+/// Extractor, feature and resize of a score, and whether the run was trained with that extractor.
 std::string judge_of(const Value& score) {
   const Value& extractor = json_member(score, "extractor");
   const std::string& type = json_member(extractor, "type").as_string();

@@ -17,16 +17,16 @@ struct Evaluation {
   std::optional<Value> run;  ///< a table of how the images were drawn
 };
 
-/// The scores of a set with all that a reader must know of them: the record that evaluation.md describes, sealed.
+/// The record that evaluation.md describes, sealed: the scores of a set and everything a reader must know about them.
 Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Reference& reference, const Judges& judges,
                 const TrainedWith& trained_with, const std::vector<std::string>& remarks, const PluginHost& host);
 
 /// The warnings of a record.
-/// @param scores  what came out
+/// @param scores  the results
 std::vector<std::string> warnings_of(const JudgedSet& set, const Reference& reference, const Judges& judges,
                                      const TrainedWith& trained_with, const std::vector<JudgedScore>& scores);
 
-/// Records as a table for people: of one, a line for each score; of several, a line for each of them. Ends with the
+/// Records as a table for people: for one record a line per score, for several a line per record. Ends with the
 /// warnings.
 std::string table_of(const std::vector<Value>& records);
 

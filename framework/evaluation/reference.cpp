@@ -27,13 +27,13 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kFormat = 1;
-constexpr std::int64_t kMostWritten = 10000;  // images of arr_0
+constexpr std::int64_t kMostWritten = 10000;  // images in arr_0
 constexpr std::int64_t kPiece = 64;
 constexpr const char* kNoteKey = "casdm_reference";
-constexpr const char* kNamed = "statistics";  // of the record in an NPZ: the extractor of each mean
+constexpr const char* kNamed = "statistics";  // key of the record in an NPZ that names the extractor of each mean
 
-/// What must agree of two extractors for their features to be comparable, whoever built them and wherever their
-/// weights lie. Without weights the options say what they compute.
+/// What must agree between two extractors for their features to be comparable, whatever built them and wherever their
+/// weights are. For an extractor without weights, the options say what it computes.
 Value essence(const Value& extractor) {
   Value result{Value::Table{}};
   result.set("extractor", component_name(json_member(extractor, "type").as_string()));
@@ -83,7 +83,7 @@ NamedTensors state_in(const TensorFile& file, std::size_t index, const JudgeMetr
   return state;
 }
 
-/// The state of `metric` in a file of ours. Throws ConfigError when there is none.
+/// The state of `metric` in a file that this program wrote. Throws ConfigError if there is none.
 NamedTensors find_state(const TensorFile& file, const Value& record, const Judges& judges, const JudgeMetric& metric,
                         const fs::path& path) {
   const Judge& judge = judges.judges()[metric.judge];
@@ -144,8 +144,8 @@ Reference read_states(const fs::path& path, const Judges& judges) {
   }
 }
 
-/// Which metrics the moments of a file serve, and by which; index of `statistics.moments`, or -1. A file of ours says
-/// whose they are; of others the number of features must leave no doubt.
+/// Which metrics can use the moments in a file, and which of them: an index into `statistics.moments`, or -1. A file of
+/// this program names the extractor; in others the number of features must leave no doubt.
 std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges& judges, const fs::path& path) {
   std::vector<std::ptrdiff_t> result;
   const Value* named = statistics.record.find(kNamed);
@@ -337,7 +337,7 @@ Reference reference_of_file(const fs::path& path, const Judges& judges, const Re
 
 namespace {
 
-/// Whether write_reference has written the file `path`.
+/// Whether the file `path` was written by write_reference.
 bool is_own(const fs::path& path) {
   try {
     if (path.extension() == ".npz") return NpzReader(path).text_of(kReferenceRecord).has_value();

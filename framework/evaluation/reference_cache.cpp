@@ -40,13 +40,13 @@ std::uintmax_t size_of_cache() {
   try {
     const Count count = read_count(Value(given));
     if (count.value >= 0) return static_cast<std::uintmax_t>(count.value);
-  } catch (const ConfigError&) {  // said below
+  } catch (const ConfigError&) {  // reported below
   }
   throw ConfigError(
       text(kSize, " = ", quoted(given), ": expected a number of bytes, such as 500M or 20G; 0 keeps nothing"));
 }
 
-/// Whether this program gives its files such a name.
+/// Whether the name has the form of this program's files.
 bool is_ours(const fs::path& file) {
   const std::string key = file.stem().string(), ending = file.extension().string();
   return key.size() == kKeyLength && key.find_first_not_of("0123456789abcdef") == std::string::npos &&
@@ -59,7 +59,7 @@ struct Kept {
   std::uintmax_t bytes = 0;
 };
 
-/// What is in the folder, the last used first.
+/// The files in the folder, most recently used first.
 std::vector<Kept> kept_in(const fs::path& folder) {
   std::vector<Kept> files;
   std::error_code failure;

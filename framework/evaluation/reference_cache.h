@@ -6,22 +6,22 @@
 
 namespace casdm {
 
-/// Where the states of references are kept from one evaluation to the next: casdm/references in $CASDM_CACHE,
-/// $XDG_CACHE_HOME or ~/.cache. It holds at most $CASDM_CACHE_SIZE bytes ("20G"; 10 GB where that is not set): what was
-/// not used for the longest goes first. Any number of processes may use it at once: a file that one removes is computed
-/// again by another. A cache that cannot be read or written is only less fast.
+/// Keeps the states of references from one evaluation to the next: casdm/references in $CASDM_CACHE, $XDG_CACHE_HOME or
+/// ~/.cache. It holds at most $CASDM_CACHE_SIZE bytes ("20G"; 10 GB by default) and drops the least recently used files
+/// first. Any number of processes may use it at once: a file removed by one is computed again by another. If the cache
+/// cannot be read or written, evaluations only take longer.
 class ReferenceCache {
  public:
-  /// Throws ConfigError when CASDM_CACHE_SIZE is not a number of bytes.
+  /// Throws ConfigError if CASDM_CACHE_SIZE is not a number of bytes.
   ReferenceCache();
 
-  /// The file of this key, a SHA-256. Empty without a folder, or when the cache may not hold anything.
+  /// The file for this key, a SHA-256. Empty if there is no folder, or if the cache may not hold anything.
   std::filesystem::path file(const std::string& key) const;
 
-  /// Notes that a file was used now.
+  /// Marks a file as used just now.
   void touch(const std::filesystem::path& file) const;
 
-  /// Removes what is beyond the size, and says so on stderr.
+  /// Removes files beyond the size limit and reports that on stderr.
   void prune() const;
 
  private:

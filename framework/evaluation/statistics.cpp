@@ -24,7 +24,7 @@ bool is_pickle(const fs::path& path) {
   return ending == ".pkl" || ending == ".pickle";
 }
 
-/// "fid.mu_s" to "fid.sigma_s"; empty: it is not the name of a mean.
+/// "fid.sigma_s" for "fid.mu_s"; empty if `name` is not the name of a mean.
 std::string covariance_of(const std::string& name) {
   const std::size_t start = name.rfind('.') + 1;  // npos + 1 is 0
   if (!std::string_view(name).substr(start).starts_with(kMean)) return "";

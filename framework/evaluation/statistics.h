@@ -10,23 +10,23 @@
 
 namespace casdm {
 
-/// Mean and covariance of features, as programs keep them. Others than ours do not say whose features.
+/// Mean and covariance of features, as various programs store them. Other programs do not record which features.
 struct Statistics {
   std::vector<std::pair<std::string, Moments>> moments;  ///< by the name of the mean: "mu", "mu_s", "fid.mu"
-  bool has_images = false;                               ///< an NPZ with arr_0 beside them
-  Value record;                                          ///< what `write_reference` says of them; null: another program
+  bool has_images = false;                               ///< it is an NPZ that also contains arr_0
+  Value record;  ///< the record of `write_reference`; null: another program's file
 };
 
-/// The member of an NPZ with that record.
+/// The member of an NPZ that contains that record.
 inline constexpr const char* kReferenceRecord = "reference.json";
 
-/// Whether `path` is called like a file of statistics, or is an NPZ that holds some.
+/// Whether `path` has the extension of a statistics file, or is an NPZ that contains statistics.
 bool is_statistics_file(const std::filesystem::path& path);
 
-/// Reads mean and covariance of guided-diffusion's reference batches (NPZ: mu, sigma, mu_s, sigma_s, arr_0), of EDM's
-/// (NPZ: mu, sigma; or a pickled dict of them, or of dicts of them). Executes nothing.
-/// Throws Error that names the file when it is truncated, damaged, holds anything but numbers, or its numbers are not
-/// mean and covariance: not finite, of shapes that do not fit, not symmetric, a negative variance.
+/// Reads mean and covariance from the reference batches of guided-diffusion (NPZ: mu, sigma, mu_s, sigma_s, arr_0) and
+/// of EDM (NPZ: mu, sigma; or a pickled dict of them, or of dicts of them). Never executes code from the file. Throws
+/// Error with the file's name if it is truncated or damaged, contains anything but numbers, or if the numbers cannot be
+/// a mean and a covariance: not finite, of shapes that do not match, not symmetric, with a negative variance.
 Statistics read_statistics(const std::filesystem::path& path);
 
 }  // namespace casdm

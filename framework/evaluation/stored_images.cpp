@@ -27,9 +27,9 @@ namespace {
 
 constexpr const char* kSampling = "sampling.json";
 constexpr const char* kSamples = "samples.npz";
-constexpr std::int64_t kProbed = 64;  // images whose bytes go into an identity
+constexpr std::int64_t kProbed = 64;  // images whose bytes contribute to an identity
 
-/// SHA-256 of some images, spread over all.
+/// SHA-256 of some images, evenly spread.
 std::string probe(StoredImages& images) {
   Sha256 hash;
   const std::int64_t count = std::min(kProbed, images.size());
@@ -40,12 +40,12 @@ std::string probe(StoredImages& images) {
   return hash.hexadecimal();
 }
 
-/// Pixels in [-1, 1] as 8 bits, each to the nearest. Samples are 8 bits, too.
+/// Pixels in [-1, 1] rounded to 8 bits, which samples have, too.
 at::Tensor rounded(const at::Tensor& image) { return image.add(1).mul_(127.5).round_().clamp_(0, 255).to(at::kByte); }
 
-/// The options of a data set with names in place of paths: where images lie says nothing of what they are.
+/// The options of a data set with names in place of paths, since the location of images does not affect them.
 Value without_places(Value table) {
-  if (!table.is_table()) return table;  // of a data set that no experiment names
+  if (!table.is_table()) return table;  // for a data set that no experiment names
   for (auto& [key, value] : table.as_table()) {
     if (!value.is_string() || !fs::path(value.as_string()).is_absolute()) continue;
     const fs::path path = fs::path(value.as_string()).lexically_normal();
@@ -105,7 +105,7 @@ class ArchiveImages final : public StoredImages {
   Value identity_;
 };
 
-/// Whether the component needs a `path` and nothing else.
+/// The component's `path` option if it is the only required one, else null.
 const OptionSpec* only_path(const ComponentEntry& component) {
   const OptionSpec* path = nullptr;
   for (const OptionSpec& option : component.options) {

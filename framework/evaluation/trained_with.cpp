@@ -16,10 +16,10 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kLeastNumbers = 256;  // of a tensor that identifies a network
+constexpr std::int64_t kLeastNumbers = 256;  // in a tensor that is large enough to identify a network
 
-/// SHA-256 of the larger tensors of a network that were learned. One number, or one filter for every channel, was not,
-/// and is in networks that share nothing else.
+/// SHA-256 of the larger learned tensors of a network. A constant, or one filter repeated for every channel, is not
+/// learned and also occurs in unrelated networks.
 std::set<std::string> digests(const Module& module) {
   std::set<std::string> result;
   for (const auto& [name, tensor] : state(module)) {
@@ -32,7 +32,7 @@ std::set<std::string> digests(const Module& module) {
   return result;
 }
 
-/// Makes what a run was trained with and compares it with the judges.
+/// Creates the components that a run was trained with and compares their networks with the judges'.
 class Comparison {
  public:
   Comparison(const Judges& judges, const LoadedExperiment& metrics, std::vector<std::string>& remarks)
@@ -52,7 +52,7 @@ class Comparison {
     }
   }
 
-  /// Those of an experiment outside [[metrics]] and [evaluate].
+  /// Adds the extractors in an experiment outside [[metrics]] and [evaluate].
   void add_extractors_of(const Value& experiment, const std::string& when) {
     const auto found =
         components_of(FeatureExtractor::kind, experiment, {"metrics", "evaluate"}, metrics_.host->catalog());
@@ -69,7 +69,7 @@ class Comparison {
 
   TrainedWith take() { return std::move(result_); }
 
-  /// Does `work`; what fails of it is a remark.
+  /// Runs `work`; a failure becomes a remark.
   template <class F>
   void attempt(const std::string& what, const F& work) {
     try {

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kMagic("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 13);  // LONG1, 10 bytes, STOP
-constexpr std::size_t kMagicWithin = 32;  // protocol and frame come before it
+constexpr std::size_t kMagicWithin = 32;  // protocol and frame precede it
 constexpr std::uint64_t kMaxPickle = std::uint64_t{1} << 26;
 constexpr std::int64_t kProtocol = 1001;
 
@@ -26,7 +26,7 @@ constexpr std::int64_t kProtocol = 1001;
   throw Error("was written on a big-endian machine; save it again on a little-endian one");
 }
 
-/// An empty tensor for the storage. Throws Error when the file, of `available` bytes, cannot hold it.
+/// An empty tensor for the storage. Throws Error if the file, of `available` bytes, is too small for it.
 at::Tensor room_for(const PickledStorage& storage, std::uint64_t available) {
   const auto width = static_cast<std::uint64_t>(at::elementSize(storage.type));
   if (static_cast<std::uint64_t>(storage.size) > available / width) {
@@ -106,7 +106,7 @@ class ZipArchive final : public TorchArchive {
     return content;
   }
 
-  /// Reads to the end, where libzip compares the checksum.
+  /// Reads to the end, which makes libzip check the checksum.
   void fill(const std::string& name, char* to, std::uint64_t size) const {
     const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen(archive_.get(), (root_ + name).c_str(), 0),
                                                                  zip_fclose);
@@ -181,7 +181,7 @@ class LegacyArchive final : public TorchArchive {
     throw Error("is damaged: it does not record its byte order");
   }
 
-  /// Where each storage's elements begin.
+  /// Records where each storage's elements begin.
   void index_storages(const Pickle& keys, const PickleSource& source) {
     std::uint64_t at = size_ - source.left();
     for (const PickledNode* node : items_of(keys.root(), "the keys of storages")) {

@@ -18,16 +18,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int kMaxDepth = 8;                    // of dicts in dicts, when looking for states
-constexpr std::size_t kMaxVisited = 1'000'000;  // dicts may refer to each other in circles
-constexpr std::size_t kMaxSharing = 16;         // tensors in the same place of a storage
+constexpr int kMaxDepth = 8;                    // of nested dicts in which states are searched
+constexpr std::size_t kMaxVisited = 1'000'000;  // dicts may contain each other in a cycle
+constexpr std::size_t kMaxSharing = 16;         // tensors that may share a part of a storage
 
 struct Candidate {
   std::string key;
   const PickledDict* dict;
 };
 
-/// Whether it is a dict of tensors alone.
+/// Whether it is a dict that contains only tensors.
 bool is_state(const PickledDict& dict) {
   if (dict.items.empty()) return false;
   for (const auto& [key, value] : dict.items) {
@@ -36,7 +36,7 @@ bool is_state(const PickledDict& dict) {
   return true;
 }
 
-/// The states in `node`, with the way to each.
+/// Finds the states in `node` with their key paths.
 class StateFinder {
  public:
   std::vector<Candidate> find(const PickledNode& root) {
@@ -74,7 +74,7 @@ Candidate choose(const PickledNode& root, const std::string& key) {
                    "; choose with --key: ", join(names, ", ")));
 }
 
-/// The tensor's view of `storage`. Throws Error when it leaves the storage or is larger than it.
+/// A view of `storage` for the tensor. Throws Error if it reaches beyond the storage or is larger than it.
 Tensor view_of(const PickledTensor& tensor, const Tensor& storage, const std::string& name) {
   const auto fail = [&](const char* why) { throw Error(text("is damaged: tensor ", quoted(name), " ", why)); };
   if (tensor.sizes.size() != tensor.strides.size()) fail("does not have as many strides as sizes");

@@ -26,7 +26,7 @@ void check(const FoundLayout& found) {
   }
 }
 
-/// Makes the layout and asks it what it is of.
+/// Creates the layout and asks it which backbone it is for.
 FoundLayout made(const PluginHost& host, const std::string& type, std::int64_t image_size) {
   FoundLayout found{type, "", {}, configured_layout(host, type, {}, image_size)};
   found.info = found.layout.call(&WeightLayout::info);
@@ -41,8 +41,8 @@ void warn_of(const std::string& name, const std::string& problem) {
   std::cerr << "warning: the weight layout " << name << " is left out: " << problem << '\n';
 }
 
-/// Whether a layout that another plugin brings is of `backbone`. It is asked in its own process: a plugin that
-/// only might have had such a layout does not count as used by a run.
+/// Whether a layout in another plugin is for `backbone`. The question runs in a child process: a plugin that only might
+/// have had such a layout must not count as used by a run.
 bool is_of(const std::string& backbone, const PluginHost& host, const std::string& type, std::int64_t image_size) {
   constexpr double kSeconds = 60;
   const ChildResult child = run_in_child_process(

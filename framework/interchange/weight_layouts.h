@@ -8,7 +8,7 @@
 
 namespace casdm {
 
-/// A weight layout of the plugins found.
+/// A weight layout found in the plugins.
 struct FoundLayout {
   std::string type;      ///< "plugin/component"
   std::string backbone;  ///< "plugin/component"
@@ -16,8 +16,8 @@ struct FoundLayout {
   Component<WeightLayout> layout;  ///< with its options at their defaults
 };
 
-/// All layouts, or those of one backbone, by name. One that cannot be made, or whose files have no plain names, is left
-/// out with a warning on stderr.
+/// All layouts, or those of one backbone, by name. Layouts that cannot be created, or whose files do not have plain
+/// names, are left out with a warning on stderr.
 /// @param backbone    "plugin/component"; empty: any
 /// @param image_size  of the networks in pixels; 0: unknown
 std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::string& backbone, std::int64_t image_size);
@@ -25,15 +25,15 @@ std::vector<FoundLayout> weight_layouts(const PluginHost& host, const std::strin
 /// The native layout of `backbone`, or null.
 const FoundLayout* native_layout(const std::vector<FoundLayout>& layouts, const std::string& backbone);
 
-/// Throws ConfigError when weights that were trained with the options `recorded` are of another network than the table
-/// `options`, at `where`, makes of the same tensors. The backbone's native layout says which options that takes, and
-/// which of them mean the same; of a backbone without one what both have is compared.
-/// @param recorded  all options of the network that `source` is of, or those that are known
+/// Throws ConfigError if weights trained with the options `recorded` belong to a network other than the one that the
+/// table `options`, at `where`, makes of the same tensors. The backbone's native layout says which options matter and
+/// which of them mean the same; for a backbone without one, the options that both have are compared.
+/// @param recorded  all options of the network that `source` belongs to, or those that are known
 void check_unseen_options(const FoundLayout* native, const NamedTensors& tensors, const Value& recorded,
                           const Value& options, std::int64_t image_size, const std::string& source,
                           const std::string& where);
 
-/// The layout `type` with the options that `overrides` ("attention=new") set. Throws ConfigError when it has no such
+/// The layout `type` with the options set by `overrides` ("attention=new"). Throws ConfigError if it has no such
 /// option.
 Component<WeightLayout> configured_layout(const PluginHost& host, const std::string& type,
                                           const std::vector<std::string>& overrides, std::int64_t image_size);

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The header of a safetensors file is JSON behind eight bytes of length.
+/// The header of a safetensors file is JSON after eight bytes of length.
 bool is_safetensors_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   file.seekg(8);

@@ -9,7 +9,7 @@
 
 namespace casdm {
 
-/// Weights as they were found somewhere.
+/// Weights read from some file.
 struct Weights {
   NamedTensors tensors;  ///< on the CPU
   Metadata metadata;     ///< of a safetensors file; else empty
@@ -17,14 +17,14 @@ struct Weights {
 };
 
 /// Reads a safetensors file or one of `torch.save` (see torch_file.h).
-/// @param key  the state to take of several in a file of torch.save
-/// Throws Error naming the file when it is neither, truncated or damaged.
+/// @param key  which of several states in a file of torch.save to read
+/// Throws Error with the file's name if it is neither of these, truncated or damaged.
 Weights read_weights(const std::filesystem::path& path, const std::string& key = "");
 
-/// Those of `tensors` whose names begin with `prefix`, without it. Throws ConfigError when there is none.
+/// The tensors whose names begin with `prefix`, without the prefix. Throws ConfigError if there are none.
 NamedTensors without_prefix(const NamedTensors& tensors, const std::string& prefix);
 
-/// One line a dtype: its name, the number of tensors and of elements.
+/// One line per dtype: its name and the numbers of tensors and elements.
 std::string summary_of(const NamedTensors& tensors);
 
 }  // namespace casdm

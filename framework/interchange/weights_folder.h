@@ -8,20 +8,21 @@
 
 namespace casdm {
 
-/// Whether `path` is a folder that holds the files of this layout.
+/// Whether `path` is a folder with the files of this layout.
 bool is_weights_folder(const std::filesystem::path& path, const WeightLayoutInfo& layout);
 
-/// The weights and the JSON beside them. Throws Error naming the file that is missing or damaged.
+/// The weights and the JSON beside them. Throws Error with the name of a missing or damaged file.
 ForeignWeights read_weights_folder(const std::filesystem::path& folder, const WeightLayoutInfo& layout);
 
-/// Whether the JSON in `folder`, if there is any, is the one that `write_weights_folder` wrote with its weights.
-/// @param metadata  of the file of weights
+/// Whether the JSON in `folder`, if there is any, is the one that `write_weights_folder` wrote with the weights.
+/// @param metadata  of the weights file
 bool has_written_config(const std::filesystem::path& folder, const std::string& config_file,
                         const std::map<std::string, std::string>& metadata);
 
-/// Writes a new folder, whole or not at all; or replaces both files of an existing one. That is stopped at any moment
-/// with both as they were, or without the JSON, so that new weights are never read by an old description.
-/// @param metadata  of the file of weights, beside its format and the SHA-256 of the JSON
+/// Writes a new folder completely or not at all, or replaces both files of an existing one. If it is stopped at any
+/// point, an existing folder has both old files, or lacks the JSON, so new weights are never read with an old
+/// description.
+/// @param metadata  of the weights file; its format and the JSON's SHA-256 are added
 void write_weights_folder(const std::filesystem::path& folder, const WeightLayoutInfo& layout,
                           const ForeignWeights& weights, std::map<std::string, std::string> metadata = {});
 

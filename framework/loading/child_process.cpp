@@ -23,10 +23,10 @@ namespace {
 
 constexpr std::size_t kMostOutput = 2000;
 
-/// The first byte of the message says that the work returned; the second is its status.
+/// The first byte of the message says that the work returned; the second is its return value.
 constexpr char kReturned = 'r';
 
-/// A file in memory that parent and child share.
+/// A file in memory, shared by parent and child.
 class Capture {
  public:
   explicit Capture(const char* name) : descriptor_(memfd_create(name, 0)) {
@@ -54,11 +54,11 @@ class Capture {
 [[noreturn]] void run_here(const std::function<int(std::string&)>& work, const Capture& message, const Capture& out,
                            const Capture& err, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(1);  // it died before
+  if (::getppid() != parent) ::_exit(1);  // the parent died before prctl
   ::setpgid(0, 0);
   ::dup2(out.descriptor(), STDOUT_FILENO);
   ::dup2(err.descriptor(), STDERR_FILENO);
-  // Handlers of this process would act on its files and folders; a crash must end the child as the system ends it.
+  // Handlers of this process would act on its files and folders; a crash must end the child with the default action.
   for (const int number : {SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) ::signal(number, SIG_DFL);
   std::string reply;
   const int status = work(reply);
@@ -70,7 +70,7 @@ class Capture {
   ::_exit(is_written ? 0 : 1);
 }
 
-/// Waits for the child; kills its process group when time is up. Returns whether it ended by itself.
+/// Waits for the child; kills its process group when the time is up. Returns whether it ended by itself.
 bool wait_for(pid_t child, double timeout, int& status) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout);
   while (::waitpid(child, &status, WNOHANG) == 0) {
@@ -113,7 +113,7 @@ ChildResult run_in_child_process(const std::function<int(std::string& message)>&
   const Capture err("stderr");
   const auto start = std::chrono::steady_clock::now();
   std::cout.flush();
-  std::fflush(nullptr);  // else the child would write what this process has buffered
+  std::fflush(nullptr);  // otherwise the child would also write what this process has buffered
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) throw Error(text("cannot start a child process: ", std::strerror(errno)));

@@ -5,29 +5,29 @@
 
 namespace casdm {
 
-/// How a piece of work ended that ran in its own process.
+/// How a piece of work in its own process ended.
 struct ChildResult {
   enum class End {
     returned,   ///< by itself, with `status`
-    died,       ///< by `signal`, or by ending the process itself
-    timed_out,  ///< it was killed when its time was up
+    died,       ///< through `signal`, or by calling an exit function
+    timed_out,  ///< it was killed because its time was up
   };
   End end = End::returned;
-  int status = 0;       ///< what the work returned
-  int signal = 0;       ///< that killed it; 0 when it ended the process itself
-  std::string message;  ///< what the work left in its argument
-  std::string out;      ///< the end of what it wrote to stdout, and to stderr
+  int status = 0;       ///< the return value of the work
+  int signal = 0;       ///< the signal that ended it; 0 if it called an exit function
+  std::string message;  ///< set by the work
+  std::string out;      ///< the end of its output to stdout and to stderr
   std::string err;
   double seconds = 0;
 
-  /// "killed by signal 11 (Segmentation fault)", "did not end within 60 s"; empty when it returned.
+  /// "killed by signal 11 (Segmentation fault)", "did not end within 60 s"; empty if it returned.
   std::string description;
 };
 
-/// Runs `work` in a forked process, whose memory, standard output and fate are its own, and waits at most `timeout`
-/// seconds. The work's return value and its message come back; exceptions must not leave it. Of the threads of this
-/// process only the calling one exists there; it is killed when this one dies: set LibTorch's number of threads to 1
-/// before computing. Throws Error when no process can be made.
+/// Runs `work` in a forked process, with its own memory and standard output, and waits at most `timeout` seconds. The
+/// work's return value and message come back; it must not throw. In the child only the calling thread exists, so set
+/// LibTorch's number of threads to 1 before computing. The child is killed if this process dies. Throws Error if no
+/// process can be created.
 ChildResult run_in_child_process(const std::function<int(std::string& message)>& work, double timeout);
 
 }  // namespace casdm

@@ -12,22 +12,23 @@
 
 namespace casdm {
 
-/// A component of the experiment: the plugin's object, and where it stands in the experiment file. `call` is the only
-/// way from the host into a plugin:
+/// A component of the experiment: the plugin's object, and its location in the experiment file. `call` is the only way
+/// from the host into a plugin:
 ///
 ///     sampler.call(&Sampler::start);
 ///     const Tensor x = sampler.call(&Sampler::step, input);
 ///     const auto plan = sampler.call([](Sampler& s) { return s.plan(); });
 ///
-/// Whatever the plugin throws leaves `call` with file, line, key, plugin and component in front, and with the CallTime
-/// of the thread. A crash in the call, or when the object is destroyed, names the component. Copies share the object.
+/// Whatever the plugin throws leaves `call` prefixed with file, line, key, plugin and component, and with the thread's
+/// CallTime. If the call, or the destruction of the object, crashes, the crash message names the component. Copies
+/// share the object.
 template <class K>
 class Component {
  public:
-  /// None; false.
+  /// No component; converts to false.
   Component() = default;
 
-  /// @param config  where it stands; a component of a test has none
+  /// @param config  its location; empty for a component made in a test
   template <std::derived_from<K> T>
   Component(std::shared_ptr<T> object, ComponentConfig config = {})
       : config_(std::make_shared<const ComponentConfig>(std::move(config))), label_(immortal(config_->type)) {
@@ -41,7 +42,7 @@ class Component {
   explicit operator bool() const { return object_ != nullptr; }
   const ComponentConfig& config() const { return *config_; }
 
-  /// `function(object, arguments...)`: a member function of K, or anything that takes a K&.
+  /// Calls `function(object, arguments...)`: a member function of K, or anything that takes a K&.
   template <class Function, class... Arguments>
   decltype(auto) call(Function&& function, Arguments&&... arguments) const {
     const RunningComponent running(label_);
@@ -52,7 +53,7 @@ class Component {
     }
   }
 
-  /// Throws PluginError: what the component returned breaks its contract in the way `message` says.
+  /// Throws PluginError: the component returned something that violates its contract, as `message` says.
   [[noreturn]] void fail(const std::string& message) const {
     try {
       throw PluginError(message);
@@ -61,7 +62,7 @@ class Component {
     }
   }
 
-  /// The object, for the Spec of another component.
+  /// The object, to be passed in the Spec of another component.
   const std::shared_ptr<K>& object() const { return object_; }
 
  private:

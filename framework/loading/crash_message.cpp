@@ -17,7 +17,7 @@ namespace casdm {
 
 namespace {
 
-/// The memory of one plugin.
+/// The memory that a plugin's code occupies.
 struct Code {
   const char* plugin;
   std::uintptr_t begin;
@@ -56,7 +56,7 @@ const char* plugin_on_stack() {
 /// "Test it ...", the end of every message.
 constexpr const char* kAdvice = " with `casdm plugins check`; --safe-mode runs with the installed plugins alone\n";
 
-/// What may be to blame when nothing on the stack is: the last component, and the plugins that are not casdm's own.
+/// Possible causes if no plugin is on the stack: the last component called, and the plugins that are not casdm's own.
 void say_suspects() {
   const char* last = g_last_running.load();
   if (last == nullptr) return say({") outside of any plugin's call\n"});
@@ -70,7 +70,7 @@ void say_suspects() {
   say({"\n"});
 }
 
-/// Async-signal-safe: no allocation, no lock, no stream. (explain_crashes has loaded what `backtrace` needs.)
+/// Async-signal-safe: no allocation, lock or stream. (explain_crashes has loaded what `backtrace` needs.)
 void on_crash(int number) {
   const char* name = ::sigabbrev_np(number);
   say({"casdm: crashed (SIG", name != nullptr ? name : "?"});
@@ -81,10 +81,10 @@ void on_crash(int number) {
   } else {
     say_suspects();
   }
-  ::raise(number);  // SA_RESETHAND: now as the system does it
+  ::raise(number);  // SA_RESETHAND: this time with the default action
 }
 
-/// The first and the last address of the loaded library.
+/// The first and last address of the loaded library.
 struct Extent {
   std::uintptr_t base;
   std::uintptr_t begin = UINTPTR_MAX;
@@ -106,13 +106,13 @@ int measure(dl_phdr_info* info, std::size_t, void* data) {
 }  // namespace
 
 void explain_crashes() {
-  static char stack[1 << 16];  // the thread's own may be what overflowed
+  static char stack[1 << 16];  // the thread's own stack may have overflowed
   stack_t alternative{};
   alternative.ss_sp = stack;
   alternative.ss_size = sizeof(stack);
   ::sigaltstack(&alternative, nullptr);
   void* frame = nullptr;
-  ::backtrace(&frame, 1);  // loads the unwinder, which a signal handler must not do
+  ::backtrace(&frame, 1);  // loads the unwinder, which is not allowed in a signal handler
   g_process = ::getpid();
   struct sigaction action {};
   action.sa_handler = on_crash;
@@ -121,7 +121,7 @@ void explain_crashes() {
 }
 
 bool is_exit_of_plugin(const char* function, int status) {
-  if (::getpid() != g_process) return false;  // a trial, or a child of the plugin's own
+  if (::getpid() != g_process) return false;  // a trial, or a child process that the plugin created
   const char* plugin = plugin_on_stack();
   if (t_running == nullptr && plugin == nullptr) return false;
   const char digits[] = {static_cast<char>('0' + (status & 0xff) / 100),

@@ -20,8 +20,8 @@ namespace {
 
 constexpr std::string_view kCannotOpen = ": cannot open shared object file";
 
-/// The folders in which a library may lie that others are linked to: LD_LIBRARY_PATH, those of the libraries loaded
-/// already, the system's.
+/// The folders that are searched for linked libraries: LD_LIBRARY_PATH, the folders of libraries that are already
+/// loaded, and the system's.
 std::vector<fs::path> library_folders() {
   std::vector<fs::path> folders;
   const char* given = std::getenv("LD_LIBRARY_PATH");
@@ -50,7 +50,7 @@ fs::path located(const std::string& name, const std::vector<fs::path>& folders) 
   return {};
 }
 
-/// Who of `library` and the libraries it is linked to needs `missing`; empty when nobody is found to.
+/// Which of `library` and the libraries it is linked to needs `missing`; empty if none is found.
 fs::path who_needs(const std::string& missing, const fs::path& library) {
   std::vector<fs::path> folders = library_folders();
   folders.insert(folders.begin(), library.parent_path());

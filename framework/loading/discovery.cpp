@@ -26,22 +26,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kMostShown = 20;  // files that cannot be used, in a message
+constexpr std::size_t kMostShown = 20;  // unusable files listed in a message
 
 bool is_chosen(const std::string& origin) { return origin == kCommandOrigin || origin == kConfigOrigin; }
 
-// A folder may be anybody's: looking through it takes less than 2 s and 500 MB.
-constexpr std::size_t kMostLibraries = 1000;                       // of a place; of an experiment's places together
+// Anybody may have filled a folder, so searching it is limited to less than 2 s and 500 MB.
+constexpr std::size_t kMostLibraries = 1000;  // in one place; for an experiment, in all its places together
 constexpr std::size_t kMostNoteBytes = std::size_t{16} << 20;      // of their notes
-constexpr std::uintmax_t kLargestGuest = std::uintmax_t{1} << 28;  // bytes; a lock has them hashed
+constexpr std::uintmax_t kLargestGuest = std::uintmax_t{1} << 28;  // bytes; a lock requires hashing it
 
-/// What has been looked at in a place.
+/// What has been read so far in one place.
 struct Looked {
   std::size_t libraries = 0;
   std::size_t note_bytes = 0;
 };
 
-/// Ids and names stand in messages, experiments and names of files.
+/// Ids and names are used in messages, experiments and file names.
 bool is_name(const std::string& name) {
   constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
   return !name.empty() && name.size() <= 100 && name.find_first_not_of(allowed) == std::string::npos;
@@ -70,7 +70,7 @@ std::string unusable_component(const PluginDescription& description) {
   return "";
 }
 
-/// Why a plugin that crashed before is left alone; empty when it did not.
+/// The recorded crash of a plugin, which is then not used; empty if there was none.
 std::string remembered_crash(const std::string& build_id) {
   const std::string crash = LoadRecord(build_id).crash();
   if (crash.empty()) return "";
@@ -79,7 +79,7 @@ std::string remembered_crash(const std::string& build_id) {
               "--safe-mode runs with the installed plugins alone");
 }
 
-/// What is known of the library at the canonical `path` without loading it.
+/// What can be known about the library at the canonical `path` without loading it.
 FoundPlugin examine(const fs::path& path, const std::string& origin, Looked& looked,
                     NoteDetail detail = NoteDetail::options) {
   FoundPlugin plugin;
@@ -119,7 +119,7 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, Looked& loo
     if (plugin.problem.starts_with(name)) plugin.problem.erase(0, name.size());
     return plugin;
   }
-  // The interfaces first: the stamp of a plugin for others differs as well, and says less.
+  // The interfaces are compared first: if they differ, the stamp differs too, but says less.
   plugin.problem = unusable_component(plugin.description);
   if (plugin.problem.empty()) {
     const std::string difference = compare_stamps(plugin.description.stamp, host_stamp());
@@ -129,8 +129,8 @@ FoundPlugin examine(const fs::path& path, const std::string& origin, Looked& loo
   return plugin;
 }
 
-/// The libraries of a place, in the order of their names; those of a folder as entries of its canonical path. Of a
-/// folder with very many, some.
+/// The libraries of a place in the order of their names; those of a folder as entries of its canonical path. If the
+/// folder has very many, only some.
 std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
   std::error_code error;
   if (!fs::is_directory(place.path, error)) return {fs::directory_entry(place.path, error)};
@@ -144,7 +144,7 @@ std::vector<fs::directory_entry> libraries_in(const SearchPlace& place) {
   return result;
 }
 
-/// Whether the experiment brings it, and the user has not allowed it: it must not stand in the way of another.
+/// Whether the experiment brings the plugin and the user has not allowed it: it must not displace another one.
 bool is_guest(const FoundPlugin& plugin) {
   if (plugin.origin != kConfigOrigin || std::getenv(kTrustPlugins) != nullptr) return false;
   try {
@@ -154,7 +154,7 @@ bool is_guest(const FoundPlugin& plugin) {
   }
 }
 
-/// An id in two files: neither wins silently.
+/// If two files have the same id, both are refused.
 void refuse_duplicates(std::vector<FoundPlugin>& plugins) {
   std::map<std::string, std::vector<std::size_t>> of_id;
   for (std::size_t i = 0; i < plugins.size(); ++i) {
@@ -184,7 +184,7 @@ std::optional<fs::path> installed_folder() {
   return (program.parent_path().parent_path() / CASDM_LIBDIR / "casdm" / "plugins").lexically_normal();
 }
 
-/// Does `type` ("plugin/component" or "component") name `component` of `plugin`?
+/// Does `type` ("plugin/component" or "component") mean `component` of `plugin`?
 bool is_named(const std::string& type, const FoundPlugin& plugin, const ComponentEntry& component) {
   return type == component.name || type == plugin.description.info.id + "/" + component.name;
 }
@@ -261,7 +261,7 @@ PluginCatalog PluginCatalog::discover(const SearchPaths& search, NoteDetail deta
     }
     const bool is_folder = fs::is_directory(place.path, error);
     for (const fs::directory_entry& library : libraries_in(place)) {
-      // An entry of a canonical folder that is not a link is canonical itself.
+      // An entry of a canonical folder that is not a link is itself canonical.
       const bool is_canonical = is_folder && !library.is_symlink(error);
       error.clear();
       const fs::path canonical = is_canonical ? library.path() : fs::canonical(library.path(), error);

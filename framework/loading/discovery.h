@@ -10,70 +10,70 @@
 
 namespace casdm {
 
-/// One plugin library that was found, usable or not.
+/// A plugin library that was found, usable or not.
 struct FoundPlugin {
-  std::filesystem::path path;     ///< canonical, where the file exists
-  std::string origin;             ///< the place it was found in: "--plugin", "[plugins] paths", ...
-  PluginDescription description;  ///< from its note; empty when that could not be read
+  std::filesystem::path path;     ///< canonical if the file exists
+  std::string origin;             ///< where it was found: "--plugin", "[plugins] paths", ...
+  PluginDescription description;  ///< from its note; empty if that could not be read
   std::string build_id;
   std::string problem;                   ///< why it cannot be used; empty: usable
-  std::vector<std::string> needed = {};  ///< libraries it is linked to
+  std::vector<std::string> needed = {};  ///< libraries that it is linked to
   bool is_named = false;                 ///< the file itself was given by `--plugin`
 
-  /// What the user should know of a plugin that can be used; empty: nothing.
+  /// A warning about a usable plugin, or empty.
   std::string remark() const;
 };
 
-/// One place of the search path: a library, or a folder whose `*.so` are taken by name.
+/// One place of the search path: a library, or a folder whose `*.so` are used in the order of their names.
 struct SearchPlace {
   std::filesystem::path path;
   std::string origin;
 };
 
-/// The environment variable that `--safe-mode` sets: not empty, only the installed folder is searched.
+/// The environment variable that `--safe-mode` sets: unless it is empty, only the installed folder is searched.
 inline constexpr const char* kSafeMode = "CASDM_SAFE_MODE";
 bool is_safe_mode();
 
-/// Where to look beyond the environment.
+/// Where to search, in addition to the environment.
 struct SearchPaths {
   std::vector<std::filesystem::path> files;   ///< `--plugin`
   std::vector<std::filesystem::path> config;  ///< `[plugins] paths`: libraries or folders
 
-  /// All places in their order: `files`, `config`, the entries of CASDM_PLUGIN_PATH (separated by
-  /// colons, absolute), the user's folder ($XDG_DATA_HOME/casdm/plugins or
-  /// ~/.local/share/casdm/plugins), the installed folder (../lib/casdm/plugins of the running
-  /// program). The current directory is never among them by itself. In safe mode: the last alone.
+  /// All places in order: `files`, `config`, the entries of CASDM_PLUGIN_PATH (separated by colons, absolute), the
+  /// user's folder ($XDG_DATA_HOME/casdm/plugins or ~/.local/share/casdm/plugins), and the installed folder
+  /// (../lib/casdm/plugins of the running program). The current directory is never added implicitly. In safe mode, only
+  /// the last place.
   std::vector<SearchPlace> places() const;
 };
 
-/// `[plugins] paths` of a document that has not been validated yet, absolute. What is wrong in it
-/// is skipped here and reported by resolve().
+/// `[plugins] paths` of a document that has not been validated yet, as absolute paths. Invalid entries are skipped here
+/// and reported by resolve().
 std::vector<std::filesystem::path> plugin_paths(const Value& document);
 
-/// How much of a note is read: a listing needs no options.
+/// How much of a note is read: a listing does not need the options.
 enum class NoteDetail { summary, options };
 
-/// The plugins known to the host, from their notes alone: nothing is loaded.
+/// The plugins known to the host, from their notes alone; nothing is loaded.
 class PluginCatalog final : public ComponentCatalog {
  public:
-  /// Reads the notes of everything in the search places. A bad file is kept with its problem and
-  /// never stops the others: one that is not a regular file, that someone else than root and the user
-  /// could change, whose note is missing or damaged, whose stamp is another host's. Two libraries
-  /// with one id are both refused; one library that is found twice counts once.
+  /// Reads the notes of everything in the search places. A bad file is kept, with its problem, and does not affect the
+  /// others: a file that is not regular, that somebody other than root and the user could change, whose note is missing
+  /// or damaged, or whose stamp is for another host. Two libraries with the same id are both refused; a library found
+  /// twice counts once.
   static PluginCatalog discover(const SearchPaths& search, NoteDetail detail = NoteDetail::options);
 
-  /// The one library `path`, wherever it lies.
+  /// Only the library `path`, wherever it is.
   static PluginCatalog of_library(const std::filesystem::path& path);
 
   const std::vector<FoundPlugin>& plugins() const { return plugins_; }
 
-  /// Throws PluginError that lists the files of `--plugin` that cannot be used: the user meant exactly these.
+  /// Throws PluginError that lists the unusable files given by `--plugin`: the user wanted exactly these.
   void require_files() const;
 
-  /// What is wrong with libraries that `--plugin` or `[plugins] paths` name: the user meant those.
+  /// What is wrong with libraries that `--plugin` or `[plugins] paths` name, since the user wanted those.
   std::vector<std::string> warnings() const;
 
-  /// The plugin that owns the component; throws ConfigError as `component` does.
+  /// The plugin that owns the component; throws ConfigError like `component`.
   const FoundPlugin& owner(std::string_view kind, const std::string& type) const;
 
   const ComponentEntry& component(std::string_view kind, const std::string& type) const override;

@@ -15,7 +15,7 @@ namespace {
 
 namespace dll = boost::dll;
 
-/// Global, as a program linked to it would have it; never closed.
+/// Global, as if the program were linked to it; never closed.
 const dll::shared_library& open_framework() {
   const std::filesystem::path library = dll::this_line_location().parent_path() / "libcasdm_framework.so";
   try {

@@ -28,8 +28,7 @@ namespace {
 constexpr std::array kSignals = {SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIGBUS,  SIGFPE,
                                  SIGSEGV, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD};
 
-/// Rounding, and on x86 the treatment of denormals and the exceptions that trap; the flags of what happened are left
-/// out.
+/// Rounding and, on x86, the treatment of denormals and the exceptions that trap, without the status flags.
 unsigned int floating_point_control() {
   auto control = static_cast<unsigned int>(std::fegetround());
 #ifdef __SSE2__
@@ -82,7 +81,7 @@ thread_local std::vector<Watch> t_watches;
 thread_local int t_calls = 0;
 
 std::mutex g_mutex;
-std::string g_change;  ///< the first change that the host was not informed of
+std::string g_change;  ///< the first change that has not been reported to the host
 
 bool is_same(const at::mt19937& a, const at::mt19937& b) {
   const at::mt19937_data_pod x = a.data();
@@ -90,7 +89,7 @@ bool is_same(const at::mt19937& a, const at::mt19937& b) {
   return x.seed_ == y.seed_ && x.left_ == y.left_ && x.next_ == y.next_ && x.state_ == y.state_;
 }
 
-/// Each returns what was changed, after it put it back; empty when nothing was.
+/// Each restores the previous state and returns what was changed; empty if nothing was.
 std::string restored(const ThreadState& before) {
   const ThreadState now;
   if (now.has_gradients != before.has_gradients) {
@@ -134,8 +133,8 @@ std::string restored(const ProcessState& before) {
     const bool is_same_handler = now.handlers[i].sa_handler == old.sa_handler;
     if (is_same_handler && now.handlers[i].sa_flags == old.sa_flags) continue;
     ::sigaction(kSignals[i], &old, nullptr);
-    // CUDA's compiler, which LibTorch runs at the first use of some kernels, puts handlers back with signal(), which
-    // knows no flags.
+    // CUDA's compiler, which LibTorch runs at the first use of some kernels, restores handlers with signal(), which
+    // loses the flags.
     if (is_same_handler) continue;
     return text("the handler of SIG", ::sigabbrev_np(kSignals[i]));
   }

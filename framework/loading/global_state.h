@@ -4,20 +4,19 @@
 
 namespace casdm {
 
-/// What belongs to the whole process or thread and what a component must leave as it found it: LibTorch's default
-/// dtype, grad mode, number of threads and global generator; signal handlers and mask, working folder, locale, rounding
-/// and denormals.
+/// State of the whole process or thread that a component must leave as it was: LibTorch's default dtype, grad mode,
+/// number of threads and global generator; signal handlers and mask, working folder, locale, rounding and denormals.
 ///
 /// RunningComponent calls `begin_watch` before and `end_watch` after each call into a plugin. On the main thread all of
-/// it is compared; on others the thread's own state, and the rest for the thread's first calls. What was changed is put
-/// back, and the first change is remembered until the host asks.
+/// it is compared; on other threads the thread's own state, and the rest for the thread's first calls. Changes are
+/// undone, and the first one is remembered until the host asks.
 void begin_watch();
 
-/// @param component  whose call ends
+/// @param component  whose call has ended
 void end_watch(const char* component);
 
-/// Throws PluginError that names the component and what it changed, once, when one did since the last call. The host
-/// asks once a step, before weights change.
+/// If a component changed any of this since the last call, throws PluginError that names the component and the change.
+/// The host calls it once per step, before weights change.
 void require_unchanged_state();
 
 }  // namespace casdm

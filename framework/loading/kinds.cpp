@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-// Their constants alone are used: this file is part of the library that needs no LibTorch.
+// Only constants of these headers are used: this file belongs to the library that does not need LibTorch.
 #include "casdm/augmentation.h"
 #include "casdm/backbone.h"
 #include "casdm/cascade_head.h"

@@ -5,19 +5,19 @@
 
 namespace casdm {
 
-/// A kind of component, as the host knows it: one row of the table in kinds.cpp. Stamps, `casdm plugins new`, the
-/// conformance tests, the reference pages and the tests of the documentation walk these rows.
+/// A kind of component as the host knows it: a row of the table in kinds.cpp. Stamps, `casdm plugins new`, the
+/// conformance tests, the reference pages and the tests of the documentation iterate over these rows.
 struct Kind {
-  std::string_view name;        ///< K::kind: "metric_loss"; also of its template, and of its pages
-  int version = 0;              ///< K::interface_version: what this host calls
-  std::string_view short_name;  ///< what `--kind` of `casdm plugins new` takes too: "metric"
-  std::string_view suffix;      ///< of a class of this kind, in the template: "Loss"
+  std::string_view name;        ///< K::kind: "metric_loss"; also the name of its template and its pages
+  int version = 0;              ///< K::interface_version: the version that this host calls
+  std::string_view short_name;  ///< accepted by `--kind` of `casdm plugins new`: "metric"
+  std::string_view suffix;      ///< of the class names in the template: "Loss"
 };
 
-/// All kinds, in the order of their names.
+/// All kinds, sorted by name.
 const std::vector<Kind>& kinds();
 
-/// The row of `name`, or null: this host knows no such kind.
+/// The row of `name`, or null if this host does not know the kind.
 const Kind* find_kind(std::string_view name);
 
 }  // namespace casdm

@@ -7,8 +7,8 @@
 
 #include "casdm/text.h"
 
-/// Declared in torch/csrc/inductor/aoti_torch/c/shim.h among much that is not needed here: 0xMMmmpp followed by five
-/// zero bytes.
+/// Declared in torch/csrc/inductor/aoti_torch/c/shim.h, which contains much that is not needed here. Returns 0xMMmmpp
+/// followed by five zero bytes.
 extern "C" std::uint64_t aoti_torch_abi_version();
 
 namespace casdm {

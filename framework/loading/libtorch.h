@@ -5,7 +5,7 @@
 
 namespace casdm {
 
-/// The LibTorch that this process really loaded, whatever it was built with.
+/// The LibTorch that this process has actually loaded, whatever it was built with.
 struct LoadedLibTorch {
   std::string version;         ///< "2.11.0"
   std::filesystem::path path;  ///< of libtorch_cpu.so
@@ -15,6 +15,6 @@ LoadedLibTorch loaded_libtorch();
 
 }  // namespace casdm
 
-/// Called by the program before any command of libcasdm_framework.so: what is wrong with the LibTorch that was loaded
-/// with it, in a string that stays valid; null when its major.minor is the one this casdm was built with.
+/// Called by the program before any command of libcasdm_framework.so. Returns what is wrong with the LibTorch that was
+/// loaded with it, as a string that stays valid; null if its major.minor is the one this casdm was built with.
 extern "C" const char* casdm_libtorch_difference();

@@ -49,7 +49,7 @@ void LoadRecord::write(const Value& record) const {
   try {
     fs::create_directories(file_.parent_path());
     write_file(file_, to_json(record, 1) + "\n");
-  } catch (const std::exception&) {  // what cannot be remembered is tried again the next time
+  } catch (const std::exception&) {  // without a record, the next run tries again
   }
 }
 

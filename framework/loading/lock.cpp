@@ -11,7 +11,7 @@ namespace casdm {
 
 namespace {
 
-/// The plugins in the `type = "plugin/component"` of every table.
+/// Collects the plugins in the `type = "plugin/component"` of every table.
 void collect_ids(const Value& value, std::set<std::string>& ids) {
   if (value.is_array()) {
     for (const Value& element : value.as_array()) collect_ids(element, ids);

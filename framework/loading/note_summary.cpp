@@ -4,11 +4,11 @@ namespace casdm {
 
 namespace {
 
-/// Ends a key. Within a JSON string a quote has a backslash, so this is never part of one.
+/// The end of a key. Inside a JSON string a quote is preceded by a backslash, so this never occurs there.
 constexpr std::string_view kKey = "\"options\":";
 
-/// Where the array or object that starts at `at` ends; `at` itself when another value is there, the end of the text
-/// when it does not end.
+/// The end of the array or object that starts at `at`; `at` itself if another value is there, the end of the text if it
+/// is not closed.
 std::size_t end_of_container(std::string_view json, std::size_t at) {
   int depth = 0;
   bool is_string = false;

@@ -6,9 +6,9 @@
 
 namespace casdm {
 
-/// description_from_json with `options` of every component empty. They are most of a note and are
-/// passed over without being read, so that a listing of many plugins is done at once; whether they
-/// are sound is found where they are needed. Throws PluginError when the rest is not such a description.
+/// Like description_from_json, with the `options` of every component empty. They are most of a note and are skipped
+/// without being parsed, so that many plugins can be listed quickly; errors in them are found where they are needed.
+/// Throws PluginError if the rest is not a valid description.
 PluginDescription summary_from_json(std::string_view json);
 
 }  // namespace casdm

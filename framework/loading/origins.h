@@ -2,7 +2,7 @@
 
 namespace casdm {
 
-/// FoundPlugin::origin: which place of the search path a library was found in.
+/// Values of FoundPlugin::origin: the place of the search path where a library was found.
 inline constexpr const char* kCommandOrigin = "--plugin";
 inline constexpr const char* kConfigOrigin = "[plugins] paths";
 inline constexpr const char* kEnvironmentOrigin = "CASDM_PLUGIN_PATH";

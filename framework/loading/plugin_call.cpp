@@ -21,7 +21,7 @@ namespace {
 
 thread_local std::string t_time;
 
-/// What already says whose it is.
+/// An exception whose message already names the component.
 struct Attributed {
   virtual ~Attributed() = default;
 };
@@ -48,7 +48,7 @@ bool has_word(std::string_view text, std::string_view word) {
   return false;
 }
 
-/// Of the keys of `table` that `message` names, the first whose value comes from elsewhere than the table; null: none.
+/// The location of the first key of `table` that `message` names and that was set elsewhere than the table; null: none.
 const Location* place_of_named(const Value& table, const Location& of_table, std::string_view message) {
   if (!table.is_table()) return nullptr;
   for (const auto& [key, value] : table.as_table()) {
@@ -60,14 +60,14 @@ const Location* place_of_named(const Value& table, const Location& of_table, std
   return nullptr;
 }
 
-/// What a component says of its options stands where they were set: by --set, or in the file of its table.
+/// A component's error about its options is reported where they were set: by --set, or in the file of its table.
 std::string prefix_of(const ComponentConfig& component, std::string_view message) {
   const Location& table = component.table.location();
   const Location* named = place_of_named(component.table, table, message);
   return prefix_at(named != nullptr ? *named : table, component.type);
 }
 
-/// @param component  whose code ran; null when `failure` says it
+/// @param component  whose code ran; null if `failure` names it
 /// @param failure    "failed"
 [[noreturn]] void throw_with(const ComponentConfig* component, const std::string& failure) {
   const std::string at = t_time.empty() ? "" : "at " + t_time;

@@ -11,10 +11,10 @@ namespace casdm {
 /// "file:line:column: key: plugin/component: ", as much of it as is known.
 std::string error_prefix(const ComponentConfig& component);
 
-/// In a `catch (...)`: the type of what was thrown, "an int" or "a 'their::Oops'", which is not a std::exception.
+/// To be called in `catch (...)`: the type of an exception that is not a std::exception: "an int" or "a 'their::Oops'".
 std::string current_exception_type();
 
-/// While it lives, errors of the plugins that this thread calls say when it happened: "step 12, t 3 to 977".
+/// While this object lives, errors of plugins that this thread calls say when they occurred: "step 12, t 3 to 977".
 class CallTime {
  public:
   explicit CallTime(std::string time);
@@ -26,22 +26,22 @@ class CallTime {
   std::string previous_;
 };
 
-/// In a `catch (...)` around code of the plugin that owns `component`: throws what was caught again, with the place of
-/// the component in the experiment and the CallTime in front. ConfigError and Error stay what they are; everything
-/// else becomes a PluginError. What was thrown by this function before, for a component inside, passes as it is, and so
-/// does memory that ran out.
+/// To be called in `catch (...)` around code of the plugin that owns `component`: rethrows what was caught, prefixed
+/// with the component's location in the experiment and the CallTime. ConfigError and Error keep their type; everything
+/// else becomes a PluginError. Exceptions that this function has already thrown, for a component inside, pass
+/// unchanged, and so do those about exhausted memory.
 /// @param failure  "failed", "could not be made"
 [[noreturn]] void throw_attributed(const ComponentConfig& component, const char* failure);
 
-/// The same around code of several plugins, such as a backward pass, when nobody knows whose failed.
+/// The same around code of several plugins, such as a backward pass, if it is unknown which of them failed.
 /// @param what  "the backward pass"
 [[noreturn]] void throw_attributed(const std::string& what, const std::vector<ComponentConfig>& components);
 
-/// Names the component whose code this thread runs while it lives, for the message of a crash (crash_message.h), and
-/// watches global state (global_state.h) from the outermost call of a component to its end.
+/// While this object lives, the given component counts as running on this thread, for the message of a crash
+/// (crash_message.h); the outermost one also watches global state (global_state.h).
 class RunningComponent {
  public:
-  /// @param label  `immortal`
+  /// @param label  a string from `immortal`
   explicit RunningComponent(const char* label);
   ~RunningComponent();
   RunningComponent(const RunningComponent&) = delete;
@@ -51,10 +51,11 @@ class RunningComponent {
   const char* previous_;
 };
 
-/// `text`, kept until the process ends.
+/// A copy of `text` that is kept until the process ends.
 const char* immortal(const std::string& text);
 
-/// `call()`, code of the plugin that owns `component`, for an object that came without its Component (component.h).
+/// Runs `call()`, code of the plugin that owns `component`, for an object that is not held by a Component
+/// (component.h).
 template <class Call>
 decltype(auto) call_plugin(const ComponentConfig& component, Call&& call) {
   const RunningComponent running(immortal(component.type));

@@ -35,7 +35,7 @@ namespace {
 namespace dll = boost::dll;
 
 constexpr const char* kLoading = "load";
-constexpr double kLongestTrial = 60;  // seconds; a network of many parameters takes some to initialise
+constexpr double kLongestTrial = 60;  // seconds; a network with many parameters needs some to initialise
 
 double longest_trial() {
   const char* given = std::getenv("CASDM_PROBE_TIMEOUT");
@@ -45,10 +45,10 @@ double longest_trial() {
 
 std::string trimmed(const std::string& text) { return text.substr(0, text.find_last_not_of(" \n") + 1); }
 
-/// Loads bound now and local, and leaks the handle: a plugin is never closed.
+/// Loads with immediate binding and local symbols, and leaks the handle: a plugin is never closed.
 const dll::shared_library& open_forever(const std::filesystem::path& path) {
-  // dlopen is declared not to throw, so where an exception of a library's static initialisers goes would depend on how
-  // its caller was compiled. A pointer says nothing of the kind: the exception comes here.
+  // dlopen is declared not to throw, so where an exception of a library's static initialisers ends up would depend on
+  // how the calling code was compiled. A function pointer has no such declaration, so the exception arrives here.
   void* (*const volatile load)(const char*, int) = ::dlopen;
   try {
     load(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -69,7 +69,7 @@ const casdm_plugin& entry_of(const dll::shared_library& library, const std::file
   return *entry;
 }
 
-/// The file behind a path, held while it is checked and loaded.
+/// An open file, to detect whether it is replaced while it is checked and loaded.
 class HeldFile {
  public:
   explicit HeldFile(const std::filesystem::path& path)
@@ -80,7 +80,7 @@ class HeldFile {
   HeldFile(const HeldFile&) = delete;
   HeldFile& operator=(const HeldFile&) = delete;
 
-  /// Whether the path still leads to it.
+  /// Whether the path still leads to this file.
   bool is_there() const {
     struct stat held {};
     struct stat there {};
@@ -94,7 +94,7 @@ class HeldFile {
   int descriptor_;
 };
 
-/// A plugin that the experiment brings is code from wherever the experiment is from.
+/// A plugin that the experiment brings may come from anywhere, like the experiment.
 void require_consent(const FoundPlugin& plugin) {
   const bool is_brought = plugin.origin == kConfigOrigin;
   if (is_brought && std::getenv(kTrustPlugins) == nullptr) {
@@ -109,8 +109,8 @@ void require_consent(const FoundPlugin& plugin) {
   if (is_named) allow(plugin.path);
 }
 
-/// Loads what the catalog found, the lock allows and the user wants, and nothing else. When this has looked at the path
-/// again, only root and the user can change where it leads; a file that the user replaces meanwhile is noticed.
+/// Loads exactly the library that the catalog found, the lock allows and the user wants. After the last check of the
+/// path, only root and the user can change where it leads; if the user replaces the file meanwhile, that is noticed.
 const dll::shared_library& open_checked(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   const HeldFile file(plugin.path);
   if (const std::string problem = lock_problem(plugin, lock); !problem.empty()) fail_locked({problem});
@@ -126,7 +126,7 @@ const dll::shared_library& open_checked(const FoundPlugin& plugin, const std::ve
   throw PluginError(text(plugin.path.string(), " was replaced while it was loaded; run the command again"));
 }
 
-/// Loads the library into this process and compares its code with its note.
+/// Loads the library into this process and compares what its code declares with its note.
 PluginDescription load_here(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock) {
   PluginDescription description;
   try {
@@ -149,8 +149,8 @@ PluginDescription load_here(const FoundPlugin& plugin, const std::vector<LockedP
   return description;
 }
 
-/// Runs `work`, code of the plugin, in a child process; returns the message of what it threw, if it did. Throws
-/// PluginError, and remembers it, when the process crashed or hung.
+/// Runs `work`, code of the plugin, in a child process; returns the message of the exception it threw, if any. If the
+/// process crashed or hung, throws PluginError and records the crash.
 std::string try_in_child_process(const FoundPlugin& plugin, const std::string& what,
                                  const std::function<void()>& work) {
   const ChildResult result = run_in_child_process(
@@ -168,7 +168,8 @@ std::string try_in_child_process(const FoundPlugin& plugin, const std::string& w
       longest_trial());
   if (result.end == ChildResult::End::returned) return result.message;
   const std::string crash = text("it ", result.description, " while ", what);
-  // Whoever sends these meant the process, not the plugin; and a machine that is busy makes anything late.
+  // These signals were meant for the process, not caused by the plugin; and on a busy machine anything may take too
+  // long.
   const bool is_of_plugin = result.end == ChildResult::End::died && result.signal != SIGKILL &&
                             result.signal != SIGTERM && result.signal != SIGINT;
   if (is_of_plugin) LoadRecord(plugin.build_id).set_crash(crash);
@@ -217,7 +218,7 @@ void PluginHost::try_making(const FoundPlugin& plugin, std::string_view kind, co
                             const void* spec) const {
   const std::string component = text(kind, "/", component_name(config.type));
   if (LoadRecord(plugin.build_id).is_good(component)) return;
-  // What it throws is thrown again, to whom it concerns, when it is made here.
+  // An exception is ignored here: it is thrown again when the component is created in this process.
   try_in_child_process(plugin, text("the ", kind, " '", config.type, "' was being created"), [&] {
     is_probing_ = false;
     make_any(kind, config, spec);

@@ -13,31 +13,31 @@
 
 namespace casdm {
 
-/// Loads the plugins that an experiment names and makes their components.
+/// Loads the plugins that an experiment names and creates their components.
 ///
-/// A library is loaded when its first component is made, after its stamp was compared, and stays
-/// loaded until the process ends: autograd nodes owned by tensors outlive the plugin's objects.
+/// A library is loaded when its first component is created, after its stamp has been compared, and stays loaded until
+/// the process ends: autograd nodes owned by tensors outlive the plugin's objects.
 ///
 /// The first time a build of a plugin is loaded or one of its components is created, this happens in a child process,
-/// so that a crash or hang becomes an error message; what went well is remembered (LoadRecord).
+/// so that a crash or hang becomes an error message; successes are remembered (LoadRecord).
 class PluginHost final : public ComponentFactory {
  public:
   enum class Probing { on, off };
 
-  /// @param lock     of the experiment: only these files are loaded; empty: any
-  /// @param probing  off where this process is itself a trial (conformance tests)
+  /// @param lock     of the experiment: only these files may be loaded; empty: any
+  /// @param probing  off if this process is itself a trial (conformance tests)
   explicit PluginHost(PluginCatalog catalog, std::vector<LockedPlugin> lock = {}, Probing probing = Probing::on);
   ~PluginHost() override;
 
   const PluginCatalog& catalog() const { return catalog_; }
 
-  /// A new component of interface K for the host itself: the way in is `Component::call`.
+  /// Creates a component of interface K for the host; it is used through `Component::call`.
   template <class K>
   Component<K> create(const ComponentConfig& config, const typename K::Spec& spec) const {
     return {make<K>(config, spec), config};
   }
 
-  /// `make` for a kind known at run time only.
+  /// Like `make`, for a kind known only at run time.
   std::shared_ptr<void> make_erased(std::string_view kind, const ComponentConfig& config, const void* spec) const {
     return make_any(kind, config, spec);
   }
@@ -45,8 +45,8 @@ class PluginHost final : public ComponentFactory {
   /// The plugins loaded so far.
   std::vector<UsedPlugin> used() const;
 
-  /// Loads the library in its own process. Throws PluginError when `lock` does not allow it, when it cannot be
-  /// loaded, crashes or hangs.
+  /// Loads the library in a child process. Throws PluginError if `lock` does not allow it, or if it cannot be loaded,
+  /// crashes or hangs.
   static void try_loading(const FoundPlugin& plugin, const std::vector<LockedPlugin>& lock);
 
  protected:

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A group of the user alone, as many distributions give every user, is not "others".
+/// A group that contains only the user, as many distributions create for every user, does not count as "others".
 bool is_private_group(gid_t group) {
   const passwd* user = ::getpwuid(::geteuid());
   if (user == nullptr || user->pw_gid != group) return false;
@@ -32,7 +32,7 @@ bool is_private_group(gid_t group) {
   return entry != nullptr && name == entry->gr_name && (entry->gr_mem == nullptr || *entry->gr_mem == nullptr);
 }
 
-/// The group's bits are then the most that any entry of the list allows.
+/// With an access list, the group's bits are an upper bound of what its entries allow.
 bool has_access_list(const fs::path& path) {
   return ::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
 }
@@ -69,7 +69,7 @@ Value::Array allowed() {
   return {};
 }
 
-/// Whether an entry of the list is of this path. Version 0.1 wrote the path alone.
+/// Whether an entry of the list is for this path. Version 0.1 stored only the path.
 bool is_of(const Value& entry, const fs::path& library) {
   const Value* path = entry.is_table() ? entry.find("path") : &entry;
   return path != nullptr && *path == Value(library.string());
@@ -108,7 +108,7 @@ void allow(const fs::path& library) {
   try {
     fs::create_directories(file->parent_path());
     write_file(*file, to_json(list, 1) + "\n");
-  } catch (const std::exception&) {  // what cannot be remembered is asked for again
+  } catch (const std::exception&) {  // if it cannot be remembered, the user is asked again
   }
 }
 

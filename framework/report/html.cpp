@@ -9,9 +9,9 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kLongestNumber = 12;  // letters of a cell
+constexpr std::size_t kLongestNumber = 12;  // characters in a table cell
 
-/// SHA-256 in base64, by which the policy of a page knows its script.
+/// SHA-256 in base64, by which the page's policy allows its script.
 std::string script_hash(std::string_view script) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
@@ -19,7 +19,7 @@ std::string script_hash(std::string_view script) {
   return base64({reinterpret_cast<const char*>(digest), size});
 }
 
-/// Numbers and intervals.
+/// Numbers and intervals are not wrapped.
 bool stays_on_a_line(const std::string& cell) { return cell.size() <= kLongestNumber || cell.starts_with('['); }
 
 }  // namespace
@@ -48,7 +48,7 @@ std::string html(std::string_view content) {
 }
 
 std::string base64(std::string_view bytes) {
-  std::string result((bytes.size() + 2) / 3 * 4 + 1, '\0');  // EVP_EncodeBlock ends it with a NUL
+  std::string result((bytes.size() + 2) / 3 * 4 + 1, '\0');  // EVP_EncodeBlock appends a NUL
   const int size =
       EVP_EncodeBlock(reinterpret_cast<unsigned char*>(result.data()),
                       reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));

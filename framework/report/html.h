@@ -6,26 +6,27 @@
 
 namespace casdm {
 
-/// `content` as HTML shows them, in text and in attributes in double quotes; what could steer a terminal or turn the
-/// direction of writing is escaped as `printable` does. Whatever comes from a file or a name goes through this.
+/// `content` escaped for HTML, in text and in double-quoted attributes; characters that could control a terminal or
+/// change the writing direction are escaped as `printable` does. Everything that comes from a file or a name must go
+/// through this.
 std::string html(std::string_view content);
 
-/// `bytes` in base64, as data URIs have it.
+/// `bytes` in base64, as in data URIs.
 std::string base64(std::string_view bytes);
 
-/// A table whose first column heads its rows; cells are HTML already. Numbers and intervals, "[1, 2]", stay on one
-/// line.
+/// A table whose first column contains row headers; cells are HTML already. Numbers and intervals, "[1, 2]", are not
+/// wrapped.
 struct HtmlTable {
   std::string caption;
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
 };
 
-/// Within its own box that scrolls to the side where it is wider than the page.
+/// The table in a box that scrolls sideways if it is wider than the page.
 std::string to_html(const HtmlTable& table);
 
-/// A whole page that needs nothing but itself: its style, its script, and a policy that lets a browser load and run
-/// nothing else.
+/// A complete, self-contained page with its style, its script, and a policy that keeps a browser from loading or
+/// running anything else.
 std::string html_page(const std::string& title, const std::string& body);
 
 }  // namespace casdm

@@ -26,12 +26,12 @@ void add(RunLog& log, const std::string& name, double images, const Value& value
   if (!value.is_number() || !std::isfinite(value.as_number())) return;
   const auto [column, is_new] = log.columns.try_emplace(name);
   if (is_new) log.names.push_back(name);
-  // A line that a resume has written again counts once, as it was written last.
+  // If a resume has repeated a line, only the last version counts.
   while (!column->second.empty() && column->second.back().x >= images) column->second.pop_back();
   column->second.push_back({images, value.as_number()});
 }
 
-/// One that is not of four quarters and some bins is none.
+/// Ignores a value that does not have four quarters with the same number of bins.
 void add_histogram(RunLog& log, const std::string& name, const Value& value) {
   std::vector<std::vector<double>> quarters;
   if (!value.is_array() || value.as_array().size() != kQuarters.size()) return;
@@ -71,8 +71,8 @@ std::string values_of(const Value& evaluation, std::initializer_list<const char*
   return result;
 }
 
-/// What `[evaluate]` has written while training. Where a resume measures otherwise, other columns begin.
-/// @param measures  so far
+/// Adds the scores that `[evaluate]` logged during training. If a resume measures differently, new columns begin.
+/// @param measures  the measures seen so far
 void add_scores(RunLog& log, double images, const Value& evaluation, std::vector<std::string>& measures) {
   const Value* scores = evaluation.find("scores");
   if (scores == nullptr || !scores->is_table()) return;
@@ -91,7 +91,7 @@ void add_scores(RunLog& log, double images, const Value& evaluation, std::vector
 
 bool is_part(const std::string& name) { return name.find(kByQuarter) != std::string::npos; }
 
-/// Names of all logs but those by quarter of t, in the order of the first one that has them.
+/// The names in all logs, except those by quarter of t, in the order of the first log that has them.
 std::vector<std::string> names_of(const std::vector<std::vector<RunLog>>& logs) {
   std::vector<std::string> names;
   for (const std::vector<RunLog>& arm : logs) {
@@ -104,7 +104,7 @@ std::vector<std::string> names_of(const std::vector<std::vector<RunLog>>& logs) 
   return names;
 }
 
-/// Means and ranges of several runs, wherever one has a value.
+/// Mean and range over several runs, at every point where at least one has a value.
 Curve merged(const std::string& name, std::size_t colour,
              const std::vector<const std::vector<Curve::Point>*>& columns) {
   Curve curve{name, colour, {}};
@@ -144,7 +144,7 @@ bool are_judged_alike(const std::vector<std::vector<RunLog>>& logs, const std::s
   return ways.size() < 2;
 }
 
-/// The last values of a number by quarter of t, over t; no curves where it has none.
+/// The last values of a number by quarter of t, plotted over t; no curves if there are none.
 Plot by_quarter(const std::string& name, const std::vector<std::string>& arms,
                 const std::vector<std::vector<RunLog>>& logs) {
   Plot plot{name + " by t", "quarter of t, from the least noise", "at the end of training", {}};
@@ -165,7 +165,7 @@ Plot by_quarter(const std::string& name, const std::vector<std::string>& arms,
   return plot;
 }
 
-/// The part of all images that each bin has, over the middles of the bins; nothing without images.
+/// Adds the fraction of all images in each bin, at the bins' midpoints; nothing if there are no images.
 void add_bins(Plot& plot, const std::string& name, std::size_t colour, const std::vector<double>& counts) {
   const double all = std::accumulate(counts.begin(), counts.end(), 0.0);
   if (all == 0) return;
@@ -184,7 +184,7 @@ Plot histogram_plot(const std::string& name) {
           1.0 / kHistogramBins};
 }
 
-/// Over all t and the runs of an arm; no curves where no run has one.
+/// Over all t and all runs of an arm; no curves if no run has a histogram.
 Plot histograms_of_arms(const std::string& name, const std::vector<std::string>& arms,
                         const std::vector<std::vector<RunLog>>& logs) {
   Plot plot = histogram_plot(name);

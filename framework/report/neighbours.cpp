@@ -11,8 +11,8 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kMostBytes = 8 << 20;       // of an arm's pictures
-constexpr std::string_view kPng = "iVBORw0KGgo";  // how a PNG begins in base64
+constexpr std::size_t kMostBytes = 8 << 20;       // per arm, for its images
+constexpr std::string_view kPng = "iVBORw0KGgo";  // the first characters of a PNG in base64
 
 std::string word(const Value& table, const char* key) {
   const Value* value = table.find(key);
@@ -28,7 +28,7 @@ const Value::Array& list(const Value& table, const char* key) {
   return value != nullptr && value->is_array() ? value->as_array() : none;
 }
 
-/// A picture of a record with a caption; nothing where it is not a PNG in base64.
+/// An image from a record with a caption; nothing if it is not a PNG in base64.
 std::string picture(const Value& entry, const std::string& alternative, const std::string& below) {
   const std::string content = word(entry, "image");
   const bool is_base64 = std::all_of(content.begin(), content.end(), [](unsigned char c) {
@@ -69,7 +69,7 @@ std::string neighbours(const Comparison& comparison) {
     for (const ComparedRun& run : arm.runs) {
       std::string of_run;
       for (const Value& record : kept_records(run.path, "nearest")) {
-        // Of another checkpoint than the scores.
+        // It belongs to another checkpoint than the scores.
         if (word(record, "checkpoint_images") != std::to_string(run.record.images)) continue;
         std::string rows;
         for (const Value& sample : list(record, "images")) rows += row_of(sample, arm.name);

@@ -6,8 +6,8 @@
 
 namespace casdm {
 
-/// Samples beside the images of the data that are nearest to them, as `casdm evaluate RUN --nearest` has found them,
-/// as HTML with everything in it: of one run of each arm. Empty where no run has any.
+/// Samples beside the images of the data that are nearest to them, as found by `casdm evaluate RUN --nearest`, as
+/// self-contained HTML, for one run of each arm. Empty if no run has any.
 std::string neighbours(const Comparison& comparison);
 
 }  // namespace casdm

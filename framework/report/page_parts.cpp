@@ -2,8 +2,8 @@
 
 namespace casdm {
 
-/// Colours of curves after Okabe & Ito 2008, which people with any kind of colour vision can tell apart; lighter ones
-/// on a dark ground. From the ninth curve on lines are dashed.
+/// The colours of curves follow Okabe & Ito 2008 and can be told apart with any kind of colour vision; they are lighter
+/// on a dark background. From the ninth curve on, lines are dashed.
 const std::string_view kPageStyle = R"css(
 :root {
   color-scheme: light dark;

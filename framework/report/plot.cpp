@@ -13,12 +13,12 @@ namespace casdm {
 
 namespace {
 
-// Of the drawing, in its own units; a screen of 360 px shows it at about this size.
+// Size of the drawing in its own units, about its size in pixels on a 360 px screen.
 constexpr double kWidth = 360, kHeight = 220;
 constexpr double kLeft = 46, kRight = 12, kTop = 8, kBottom = 34;
 constexpr std::size_t kColours = 8;
 constexpr std::size_t kParts = 150;
-constexpr std::size_t kMostRows = 24;  // of the table behind a plot
+constexpr std::size_t kMostRows = 24;  // in the table behind a plot
 constexpr double kLogFactor = 30;
 
 struct Range {
@@ -46,7 +46,7 @@ std::string axis_number(double value) {
   return significant(value / unit, 4) + suffix;
 }
 
-/// From values to places in the drawing.
+/// Converts values to coordinates in the drawing.
 class Axes {
  public:
   explicit Axes(const Plot& plot) {
@@ -153,7 +153,7 @@ std::string drawn(const Curve& curve, const Axes& axes, std::size_t index, doubl
                             "\" data-curve=\"", index, "\">");
   if (!above.empty()) result += text("<polygon points=\"", above, below, "\"/>");
   result += text("<polyline points=\"", path, "\"/>");
-  // A line of few points is hard to see without them.
+  // A line with few points is hard to see, so they get markers.
   for (const Curve::Point& point : points.size() <= 12 ? points : std::vector<Curve::Point>()) {
     result +=
         text("<circle cx=\"", coordinate(axes.x(point.x)), "\" cy=\"", coordinate(axes.y(point.y)), "\" r=\"2.2\"/>");
@@ -190,7 +190,7 @@ std::string legend(const Plot& plot) {
   return result + "</ul>";
 }
 
-/// Some of the points, evenly by index of the longest curve.
+/// A selection of the points, evenly spaced by index in the longest curve.
 HtmlTable table_of(const Plot& plot) {
   HtmlTable table{html(plot.title), {html(plot.x_label)}, {}};
   const Curve* longest = nullptr;
@@ -227,7 +227,7 @@ std::vector<double> ticks(double low, double high, std::size_t most) {
   }
   std::vector<double> result;
   for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
-    result.push_back(i * step + 0.0);  // without the sign that 0 may have
+    result.push_back(i * step + 0.0);  // adding 0.0 turns -0 into 0
   }
   return result;
 }

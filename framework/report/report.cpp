@@ -31,7 +31,7 @@ constexpr const char* kDigest = "<!-- sha256 of all before this: ";
 constexpr const char* kEnd = " -->\n";
 constexpr std::size_t kLargestState = 64 << 20;
 
-/// What the page is about: arms of runs, of which there may be one with one run.
+/// What the page shows: arms of runs, possibly one arm with one run.
 struct Subject {
   Comparison comparison;
   bool is_sweep = false;
@@ -46,7 +46,7 @@ Subject subject_of(const fs::path& folder) {
   subject.comparison.title = fs::absolute(run.path).lexically_normal().filename().string();
   if (const Value* name = find_path(run.record.config, "run.name")) subject.comparison.title = name->as_string();
   subject.comparison.arms.front().name = subject.comparison.title;
-  run.problem.clear();  // the numbers of a run that continues are shown, too
+  run.problem.clear();  // the numbers of an unfinished run are shown, too
   return subject;
 }
 
@@ -76,7 +76,7 @@ std::string value_of(const Measure& measure) {
   return significant(measure.value) + error;
 }
 
-/// The numbers at the end: of several arms with their differences, of one run as they are.
+/// The final numbers: with differences if there are several arms, alone for one run.
 std::string results(const Subject& subject, const std::vector<MeasureSummary>& measures) {
   HtmlTable table;
   if (subject.is_single()) {
@@ -102,7 +102,7 @@ std::string results(const Subject& subject, const std::vector<MeasureSummary>& m
          "at equal seeds. Of 20 intervals without any effect one excludes 0 by chance.</p>\n";
 }
 
-/// The scores of checkpoints that are not the last one of their runs, which take no part in the comparison.
+/// The scores of checkpoints other than the last one of each run, which are not part of the comparison.
 std::string other_checkpoints(const Subject& subject) {
   HtmlTable table{
       "Evaluations of other checkpoints", {"run", "images", "score", "value", "better", "how it was measured"}, {}};
@@ -119,10 +119,10 @@ std::string other_checkpoints(const Subject& subject) {
   return table.rows.empty() ? "" : to_html(table);
 }
 
-/// What the scores would be of a perfect model; nothing where no evaluation has asked.
+/// The scores that a perfect model would get; nothing if they were never measured.
 std::string floors(const Subject& subject) {
   HtmlTable table{"Real images against real ones: the floor", {"score", "value", "N", "reference", "which images"}, {}};
-  std::set<std::vector<std::string>> rows;  // the runs of a sweep share their floor
+  std::set<std::vector<std::string>> rows;  // the runs of a sweep have the same floor
   for (const ComparedArm& arm : subject.comparison.arms) {
     for (const ComparedRun& run : arm.runs) {
       for (const Value& record : kept_records(run.path, "floor")) {
@@ -173,13 +173,13 @@ std::string cell_of(const Value& value) {
   return value.is_null() ? "not set" : text("<code>", html(in_few_words(value)), "</code>");
 }
 
-/// Whether `key` is of a component that is another one: "head.theta.channels" of "head".
+/// Whether `key` belongs to a component whose type changed: "head.theta.channels" if "head" did.
 bool is_of_other(const std::string& key, const std::vector<ExperimentChange>& found) {
   return std::any_of(found.begin(), found.end(),
                      [&](const ExperimentChange& change) { return key.starts_with(change.key + "."); });
 }
 
-/// The keys in which arms differ from the first baseline, a column for each arm.
+/// The keys in which arms differ from the first baseline, with a column for each arm.
 std::string difference_table(const Comparison& comparison) {
   const Value& base = comparison.arms[comparison.arms.front().baseline].experiment;
   HtmlTable table{"Keys in which the arms differ", {"key"}, {}};
@@ -224,7 +224,7 @@ std::string experiment(const Subject& subject) {
   return result;
 }
 
-/// The newest checkpoint's state.json; null without one.
+/// The newest checkpoint's state.json; null if there is none.
 Value newest_state(const fs::path& run) {
   std::vector<fs::path> states;
   std::error_code failure;
@@ -341,7 +341,7 @@ bool is_report(const fs::path& file) {
   if (!fs::is_regular_file(file, ignored)) return false;
   const std::string page = read_file(file);
   if (page.find(kMark) == std::string::npos) return false;
-  const std::size_t end = page.rfind(kDigest);  // pages of before have none
+  const std::size_t end = page.rfind(kDigest);  // pages of earlier versions have none
   return end == std::string::npos || page.substr(end) == text(kDigest, sha256(page.substr(0, end)), kEnd);
 }
 

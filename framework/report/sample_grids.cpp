@@ -16,11 +16,11 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kMostGridBytes = 24 << 20;  // of all grids together, before base64
-constexpr std::size_t kMostMoments = 24;          // that the slider has
+constexpr std::size_t kMostMoments = 24;          // positions of the slider
 constexpr std::size_t kLargestGrid = 16 << 20;    // bytes of one file
 constexpr std::string_view kSignature = "\x89PNG\r\n\x1a\n";
 
-/// RUN/samples/IMAGES.png by images.
+/// RUN/samples/IMAGES.png by number of images.
 std::map<std::int64_t, fs::path> grids_of(const fs::path& run) {
   std::map<std::int64_t, fs::path> grids;
   std::error_code failure;
@@ -34,7 +34,7 @@ std::map<std::int64_t, fs::path> grids_of(const fs::path& run) {
   return grids;
 }
 
-/// `most` of `all`, evenly, the last one among them.
+/// `most` of `all`, evenly spaced, including the last one.
 std::vector<std::int64_t> evenly(const std::set<std::int64_t>& all, std::size_t most) {
   const std::vector<std::int64_t> list(all.begin(), all.end());
   if (list.size() <= most) return list;
@@ -45,7 +45,7 @@ std::vector<std::int64_t> evenly(const std::set<std::int64_t>& all, std::size_t 
 
 std::string image(const fs::path& file, const std::string& arm, std::int64_t seed, std::int64_t images, bool is_shown) {
   try {
-    // The page is shown to others: what only has the name of a grid, or leads out of the run, stays out of it.
+    // The page will be shown to others, so files that are not really grids, or that are outside the run, are left out.
     std::error_code ignored;
     if (!fs::is_regular_file(fs::symlink_status(file, ignored))) return "";
     const std::string content = read_regular_file(file, kLargestGrid);
@@ -121,7 +121,7 @@ std::string sample_grids(const Comparison& comparison) {
       for (const std::int64_t moment : moments) {
         const auto file = grids.files.find(moment);
         if (file == grids.files.end()) continue;
-        // Without a script the last grid of the first seed is seen.
+        // Without scripts, the last grid of the first seed is visible.
         const bool is_last = grids.seed == *seeds.begin() && moment == moments.back();
         images += image(file->second, arm.name, grids.seed, moment, is_last && !has_shown);
         has_shown = has_shown || is_last;

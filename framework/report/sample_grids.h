@@ -6,9 +6,9 @@
 
 namespace casdm {
 
-/// The grids of samples that were drawn while training, as HTML with everything in it: a slider for the moment, a
-/// choice of the seed, the arms side by side. Of many grids some are taken, evenly, the last one always. Empty without
-/// any.
+/// The grids of samples drawn during training, as self-contained HTML: a slider for the moment, a choice of the seed,
+/// the arms side by side. If there are many grids, an evenly spaced selection that includes the last one. Empty if
+/// there are none.
 std::string sample_grids(const Comparison& comparison);
 
 }  // namespace casdm

@@ -24,9 +24,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kPngSize = 16;  // where a PNG's width and height stand, four bytes each
+constexpr std::size_t kPngSize = 16;  // offset of a PNG's width and height, four bytes each
 
-/// Of the fields of tensorflow/core/util/event.proto, framework/summary.proto and framework/tensor.proto.
+/// The numbers of fields in tensorflow/core/util/event.proto, framework/summary.proto and framework/tensor.proto.
 namespace field {
 constexpr int kEventTime = 1, kEventStep = 2, kEventVersion = 3, kEventSummary = 5, kEventSession = 7;
 constexpr int kSessionStatus = 1, kSessionStart = 1;
@@ -43,7 +43,7 @@ constexpr int kTensorType = 1, kTensorString = 8, kTypeString = 7;
 template <class T>
 std::string little_endian(T value) {
   std::string bytes(sizeof(T), '\0');
-  std::memcpy(bytes.data(), &value, sizeof(T));  // x86-64
+  std::memcpy(bytes.data(), &value, sizeof(T));  // little-endian, as on x86-64
   return bytes;
 }
 
@@ -78,7 +78,7 @@ std::string text_value(const std::string& tag, const std::string& content) {
                                                bytes_field(field::kValueMetadata, metadata));
 }
 
-/// Counts of equal bins of [0, 1]; nothing where all are 0. Sums are those of the bins' middles.
+/// The counts of equal bins of [0, 1]; empty if all are 0. The sums assume values at the bins' midpoints.
 std::string histogram(const std::string& tag, const std::vector<double>& counts) {
   const auto width = 1 / static_cast<double>(counts.size());
   std::string limits, buckets;
@@ -104,7 +104,7 @@ std::string histogram(const std::string& tag, const std::vector<double>& counts)
                      bytes_field(field::kValueTag, tag) + bytes_field(field::kValueHistogram, content));
 }
 
-/// Those of each quarter of t, and of all t.
+/// The histograms of each quarter of t, and of all t.
 std::string histograms(const std::string& tag, const Value& quarters) {
   std::string result;
   std::vector<double> all(kHistogramBins);
@@ -117,7 +117,7 @@ std::string histograms(const std::string& tag, const Value& quarters) {
   return histogram(tag, all) + result;
 }
 
-/// The finite numbers in `value`, and its histograms, at any depth.
+/// The finite numbers in `value` and its histograms, at any depth.
 std::string scalars(const Value& value, const std::string& tag) {
   if (value.is_number()) return std::isfinite(value.as_number()) ? scalar(tag, value.as_number()) : "";
   std::string result;
@@ -138,7 +138,7 @@ std::string scalars(const Value& value, const std::string& tag) {
 }
 
 constexpr const char* kVersion = "brain.Event:2";
-constexpr const char* kExperiment = "experiment";  // of the text in each file
+constexpr const char* kExperiment = "experiment";  // tag of the text in each file
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
@@ -155,7 +155,7 @@ std::uint32_t big_endian(std::string_view bytes) {
   return value;
 }
 
-/// As Markdown shows it literally.
+/// Indented, so that Markdown shows it literally.
 std::string as_code(const std::string& content) {
   std::string result = "    ";
   for (const char c : content) result += c == '\n' ? std::string("\n    ") : std::string(1, c);
@@ -206,7 +206,7 @@ void EventFile::write(std::int64_t images, const std::string& content) {
   const ssize_t written = ::write(descriptor_, record.data(), record.size());
   if (written == static_cast<ssize_t>(record.size())) return;
   const int reason = written < 0 ? errno : ENOSPC;
-  // Where this fails as well, TensorBoard stops reading at the part.
+  // If this fails as well, TensorBoard stops reading at the incomplete record.
   [[maybe_unused]] const int cut = ::ftruncate(descriptor_, before);
   throw Error(text(path_.string(), " cannot be written: ", std::strerror(reason)));
 }

@@ -10,14 +10,13 @@
 namespace casdm {
 
 /// TensorBoard's event file of one process, beside a run's metrics.jsonl: events.out.tfevents.<seconds>.<host>.<pid>.
-/// Steps are images seen. A run that is resumed gets one more file, which says that what earlier ones hold of later
-/// steps is void.
+/// Its steps are images seen. A resumed run gets another file, which marks later steps in earlier files as void.
 ///
-/// The file is made by the first call that writes. Of an event that cannot be written in full nothing stays. Every
-/// function throws Error that names the file.
+/// The file is created by the first call that writes. An event that cannot be written completely is removed again.
+/// Every function throws Error with the file's name.
 class EventFile {
  public:
-  /// @param resumed_at  images at which an earlier process has left off; 0: a new run
+  /// @param resumed_at  images at which an earlier process left off; 0: a new run
   /// @param config      the experiment, shown as text
   EventFile(std::filesystem::path folder, std::int64_t resumed_at, std::string config);
   ~EventFile();

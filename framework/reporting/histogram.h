@@ -4,8 +4,8 @@
 
 namespace casdm {
 
-/// metrics.jsonl says under this key how a statistic that lies in [0, 1] is spread: for each quarter of t, least noise
-/// first, how many images had it in each of kHistogramBins bins of equal width.
+/// The key in metrics.jsonl for the distribution of a statistic in [0, 1]: for each quarter of t, least noise first,
+/// the number of images in each of kHistogramBins bins of equal width.
 inline constexpr const char* kHistogram = "histogram";
 inline constexpr std::size_t kHistogramBins = 20;
 

@@ -17,14 +17,14 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kLeastWidth = 64;  // of an image in a grid, for people
+constexpr std::int64_t kLeastWidth = 64;  // of an image in a grid, so that people can see it
 
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kPadding = 2;
 constexpr std::size_t kAfterHeader = 8 + 25;  // a PNG's signature and its first chunk
 
-/// A PNG's chunk: length, type, content and CRC-32 of type and content; numbers have the highest byte first.
+/// A chunk of a PNG: length, type, content and CRC-32 of type and content; numbers are big-endian.
 std::string chunk(const std::string& type, const std::string& content) {
   const auto number = [](std::uint64_t value) {
     std::string bytes;
@@ -36,7 +36,7 @@ std::string chunk(const std::string& type, const std::string& content) {
          number(::crc32_z(0, reinterpret_cast<const Bytef*>(checked.data()), checked.size()));
 }
 
-/// Text as tEXt, which every reader knows; as iTXt where it is not plain ASCII.
+/// Text as tEXt, which every reader knows, or as iTXt if it is not plain ASCII.
 std::string text_chunk(const std::string& keyword, const std::string& content) {
   const bool is_plain = std::all_of(content.begin(), content.end(), [](char c) { return c > 0; });
   if (is_plain) return chunk("tEXt", keyword + '\0' + content);

@@ -36,20 +36,20 @@ std::string npy_header(const std::string& type, const std::vector<std::int64_t>&
          header;
 }
 
-/// Numbers in a zip's records: `bytes` bytes, the lowest first.
+/// Appends a number to a zip record in `bytes` bytes, little-endian.
 void put(std::string& record, std::uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) record += static_cast<char>(value >> (8 * i) & 0xFF);
 }
 
 constexpr std::uint64_t kZip64 = 45;              // version of the format that a reader must know
-constexpr std::uint64_t kUnix = 3 << 8 | kZip64;  // and who wrote it
+constexpr std::uint64_t kUnix = 3 << 8 | kZip64;  // and the system that wrote it
 constexpr std::uint64_t kNoDate = 0x21;           // 1 January 1980, the earliest that the format has
 constexpr std::uint64_t kInExtra = 0xFFFFFFFF;    // "see the zip64 field"
 constexpr std::uint64_t kMode = 0100644ULL << 16;
 
 }  // namespace
 
-/// What the records of an archive say of one member.
+/// What the records of an archive contain for one member.
 struct NpzFile::Member {
   std::string name;
   std::uint32_t checksum = 0;
@@ -169,7 +169,7 @@ bool NpzFile::reopen(const std::optional<Sum>& sum) {
   return found == expected;
 }
 
-/// CRC-32 of what is there from `offset` on.
+/// CRC-32 of the `size` bytes from `offset` on.
 std::uint32_t NpzFile::checksum_at(std::int64_t offset, std::int64_t size) const {
   std::vector<unsigned char> piece(kPiece);
   std::uint32_t found = 0;
@@ -182,7 +182,7 @@ std::uint32_t NpzFile::checksum_at(std::int64_t offset, std::int64_t size) const
   return found;
 }
 
-/// Of the whole file of `size` bytes, without reading the images again.
+/// The CRC-32 of the whole file of `size` bytes, without reading the images again.
 NpzFile::Sum NpzFile::sum_of(std::int64_t size) const {
   const std::int64_t images = bytes_of(images_), rest = size - first_byte_ - images;
   const auto start = ::crc32_combine(checksum_at(0, first_byte_), checksum_, images);
@@ -280,7 +280,7 @@ void NpzFile::write_directory(const std::vector<Member>& members) {
   for (const Member& member : members) record += member.directory_entry();
   const std::uint64_t size = record.size();
   const auto offset = static_cast<std::uint64_t>(end_);
-  put(record, 0x06064b50, 4);  // the end of the directory in zip64, 44 bytes after this and its size
+  put(record, 0x06064b50, 4);  // the zip64 end of the central directory: 44 more bytes after this and the size
   put(record, 44, 8);
   put(record, kUnix, 2);
   put(record, kZip64, 2);
@@ -289,11 +289,11 @@ void NpzFile::write_directory(const std::vector<Member>& members) {
   put(record, members.size(), 8);
   put(record, size, 8);
   put(record, offset, 8);
-  put(record, 0x07064b50, 4);  // where that is
+  put(record, 0x07064b50, 4);  // the zip64 locator
   put(record, 0, 4);
   put(record, offset + size, 8);
   put(record, 1, 4);
-  put(record, 0x06054b50, 4);  // the end of the directory
+  put(record, 0x06054b50, 4);  // the end of the central directory
   put(record, 0, 2 + 2);
   put(record, members.size(), 2);
   put(record, members.size(), 2);

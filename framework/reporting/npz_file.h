@@ -13,23 +13,23 @@
 
 namespace casdm {
 
-/// Samples as guided-diffusion's scripts save them, for evaluators to read: a NumPy .npz (stored, not compressed) with
-/// `arr_0` uint8 [N, H, W, C] and, where there are labels, `arr_1` int64 [N].
+/// Samples in the format of guided-diffusion's scripts, for evaluators: a NumPy .npz (stored, not compressed) with
+/// `arr_0` uint8 [N, H, W, C] and, if there are labels, `arr_1` int64 [N].
 ///
-/// It is written piece by piece, so any number of images takes the memory of one piece. PATH.part holds the images
-/// until `finish` makes the file of it; another process can go on with it. Like NumPy's, the members have zip64 sizes,
-/// so there is no limit; they hold no time of writing, so the same samples make the same bytes.
+/// It is written piece by piece, so any number of images needs only the memory of one piece. PATH.part holds the images
+/// until `finish` makes the file from it; another process can continue it. Like NumPy's, the members have zip64 sizes,
+/// so there is no size limit; they contain no timestamps, so the same samples give the same bytes.
 ///
-/// Every function throws Error that names the file when reading or writing fails.
+/// Every function throws Error with the file's name if reading or writing fails.
 class NpzFile {
  public:
-  /// Of a finished file.
+  /// The checksum of a finished file.
   struct Sum {
     std::int64_t bytes = 0;
     std::uint32_t crc32 = 0;
   };
 
-  /// Opens nothing yet.
+  /// Does not open a file yet.
   NpzFile(std::filesystem::path path, std::int64_t count, std::int64_t channels, std::int64_t image_size);
   ~NpzFile();
   NpzFile(const NpzFile&) = delete;
@@ -37,30 +37,31 @@ class NpzFile {
 
   const std::filesystem::path& part() const { return part_; }
 
-  /// Begins a new PATH.part, with room for all images where the file system can reserve it.
+  /// Begins a new PATH.part and reserves the space for all images if the file system can.
   void start();
 
-  /// Goes on after the first `images` of PATH.part. False when it does not hold them, by their `checksum`.
+  /// Continues after the first `images` images of PATH.part. False if it does not contain them, according to their
+  /// `checksum`.
   bool resume(std::int64_t images, std::uint32_t checksum);
 
-  /// Opens the finished PATH, to `read` it. False when it is not as `finish` made it: by `sum`, and where that was not
-  /// kept by the archive's own checksum of the images.
+  /// Opens the finished PATH for `read`. False if it is not as `finish` made it, according to `sum` or, without one, to
+  /// the archive's own checksum of the images.
   bool reopen(const std::optional<Sum>& sum);
 
   /// Adds images, uint8 [n, C, H, W] on any device, and syncs them.
   void append(const at::Tensor& images);
 
-  /// How many there are, and their CRC-32.
+  /// The number of images written, and their CRC-32.
   std::int64_t images() const { return images_; }
   std::uint32_t checksum() const { return checksum_; }
 
-  /// Images first..first+count-1 of those there are, uint8 [count, C, H, W] on the CPU.
+  /// Images first..first+count-1 of those written, uint8 [count, C, H, W] on the CPU.
   at::Tensor read(std::int64_t first, std::int64_t count) const;
 
-  /// Completes the file, syncs it and gives it its name.
-  /// @param label     of the image of an index; empty: no `arr_1`
-  /// @param metadata  goes into the archive as a member of the name `metadata_name`
-  /// @param arrays    more arrays, float64, by name
+  /// Completes the file, syncs it and renames it to its final name.
+  /// @param label     the label of the image at an index; empty: no `arr_1`
+  /// @param metadata  stored in the archive as the member `metadata_name`
+  /// @param arrays    additional float64 arrays by name
   void finish(const std::function<std::int64_t(std::int64_t)>& label, const std::string& metadata_name,
               const std::string& metadata, const std::vector<std::pair<std::string, at::Tensor>>& arrays = {});
 
@@ -94,7 +95,7 @@ class NpzFile {
   int descriptor_ = -1;
   std::int64_t images_ = 0;
   std::uint32_t checksum_ = 0;
-  std::int64_t end_ = 0;  ///< of what was written of the archive, in `finish`
+  std::int64_t end_ = 0;  ///< of the part of the archive written so far, in `finish`
   Sum sum_;
 };
 

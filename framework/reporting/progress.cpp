@@ -16,7 +16,7 @@ namespace {
 
 constexpr double kRedrawSeconds = 0.1;
 constexpr double kPlainLineSeconds = 15;
-constexpr double kShortestSeconds = 0.05;  // which make a rate
+constexpr double kShortestSeconds = 0.05;  // below this, no rate is shown
 constexpr int kBarWidth = 24;
 
 }  // namespace

@@ -10,13 +10,13 @@
 
 namespace casdm {
 
-/// Progress of long work on stderr: one redrawn line with a bar, rate and time left on a terminal,
-/// a plain line now and then elsewhere. While it lives, what components log (casdm/log.h) appears above the bar. Any
-/// thread may call it.
+/// Progress of long work on stderr: on a terminal one line, redrawn, with a bar, the rate and the time left; elsewhere
+/// a plain line now and then. While this object lives, messages that components log (casdm/log.h) appear above the bar.
+/// Thread-safe.
 class Progress {
  public:
   /// @param unit   what is counted: "images"
-  /// @param first  how much was done before this process (a resumed run); not part of the rate
+  /// @param first  how much was done before this process (in a resumed run); does not count for the rate
   Progress(std::string title, std::int64_t total, std::string unit, std::int64_t first = 0);
   ~Progress();
   Progress(const Progress&) = delete;
@@ -25,7 +25,7 @@ class Progress {
   /// `note` follows the rate: a loss, a name.
   void update(std::int64_t done, const std::string& note = "");
 
-  /// A line above the bar.
+  /// Prints a line above the bar.
   void say(const std::string& line);
 
   /// Units per second so far.

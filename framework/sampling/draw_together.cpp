@@ -27,7 +27,7 @@ Tensor draw_together(const Model& model, const std::string& request, GenerateOpt
   const Value said = from_json(request);
   const auto number = [&](const char* key) { return json_member(said, key).as_integer(); };
   const std::int64_t count = number("count"), own = number("own");
-  // A process with nothing left to draw draws the last image too, since all take the same steps.
+  // A process with nothing left to draw repeats the last image, since all must take the same steps.
   const std::int64_t begin = std::min(world.rank() * own, count - 1), n = std::min(own, count - begin);
   options.seed = static_cast<std::uint64_t>(number("seed"));
   options.first = number("first") + begin;

@@ -12,7 +12,7 @@ namespace casdm {
 
 namespace {
 
-/// The part of the experiment's schema that sampling uses, with the host's keys alone in [data] unless it is needed.
+/// The part of the experiment's schema that sampling uses; unless `keeps_data`, [data] has only the host's keys.
 OptionSchema sampling_schema(bool keeps_data) {
   OptionSchema schema = schema_of<Experiment>();
   std::erase_if(schema, [](const OptionSpec& option) {
@@ -35,8 +35,7 @@ void keep_known(Value& table, const OptionSchema& schema) {
   std::erase_if(table.as_table(), [&](const Value::Member& member) { return find(schema, member.first) == nullptr; });
 }
 
-/// Refuses keys of an experiment that sampling does not look at; what is not a key at all is left to the schema's
-/// check.
+/// Refuses keys of an experiment that sampling ignores; unknown keys are left to the schema's check.
 void check_override(const std::string& written, const OptionSchema& used, bool keeps_data) {
   const std::vector<KeyPart> path = split_key_path(written.substr(0, written.find('=')));
   if (path.empty() || find(schema_of<Experiment>(), path.front().name) == nullptr) return;

@@ -21,7 +21,7 @@ namespace casdm {
 
 namespace {
 
-/// The noise of a sampling: of an image a function of (seed, its index, how many draws came before) alone.
+/// The noise of a sampling: for each image a function of (seed, its index, the number of earlier draws) alone.
 class ImageNoise {
  public:
   explicit ImageNoise(const GenerateOptions& options) : options_(options) {}
@@ -43,7 +43,7 @@ class ImageNoise {
   std::uint64_t draws_ = 0;
 };
 
-/// The names of the estimate's tensors that are not finite.
+/// The names of the estimate's tensors that contain values that are not finite.
 std::vector<std::string> broken_parts(const Estimate& estimate) {
   std::vector<std::string> names;
   const auto look = [&](const char* name, const Tensor& tensor) {
@@ -57,13 +57,13 @@ std::vector<std::string> broken_parts(const Estimate& estimate) {
   return names;
 }
 
-/// Looks whether images are finite after each step. On a GPU it looks once, when it fetches them, so that no step
-/// waits.
+/// Checks after each step whether images are finite. On a GPU it looks at the results only once, when it fetches the
+/// images, so that no step waits.
 class FiniteImages {
  public:
   FiniteImages(const Model& model, const GenerateOptions& options) : model_(model), first_(options.first) {}
 
-  /// On the CPU throws Error that names the step and the first image.
+  /// On the CPU, throws Error with the step and the first image.
   void look(const Tensor& x, const Estimate& estimate) {
     const Tensor is_finite = x.isfinite().flatten(1).all(1);
     if (!x.is_cpu()) {
@@ -74,7 +74,8 @@ class FiniteImages {
     }
   }
 
-  /// The images after the last step, float32 on the CPU, in one copy. Throws Error that names the first step and image.
+  /// The images after the last step, float32 on the CPU, in one copy. Throws Error with the first step and image that
+  /// are not finite.
   Tensor fetched(const Tensor& x, const Estimate& estimate) const {
     if (finite_.empty()) return x.to(at::kCPU, at::kFloat);
     const Tensor are_finite = at::stack(finite_);
@@ -84,8 +85,8 @@ class FiniteImages {
   }
 
  private:
-  /// @param are_finite  bool [steps, count], of the steps from looked_at_ on
-  /// @param estimate    of the last of them
+  /// @param are_finite  bool [steps, count], for the steps from looked_at_ on
+  /// @param estimate    of the last of these steps
   void require(const Tensor& are_finite, const Estimate& estimate) const {
     const Tensor broken = are_finite.logical_not().nonzero();
     if (broken.size(0) == 0) return;
@@ -102,8 +103,8 @@ class FiniteImages {
 
   const Model& model_;
   std::int64_t first_;
-  std::vector<Tensor> finite_;  ///< bool [count] on a GPU, of each step
-  std::size_t looked_at_ = 0;   ///< steps on the CPU
+  std::vector<Tensor> finite_;  ///< bool [count] on a GPU, for each step
+  std::size_t looked_at_ = 0;   ///< steps checked on the CPU
 };
 
 }  // namespace
