@@ -13,13 +13,14 @@ namespace {
 
 constexpr std::int64_t kImageDimensions = 4;
 
-/// The first B of a batch of 2B; what has no batch dimension, or one that is broadcast, belongs to both halves.
+/// The first half of a batch of 2B; a tensor without a batch dimension, or with one that is broadcast, belongs to both
+/// halves.
 Tensor at_labels(const Tensor& both, std::int64_t count) {
   const bool has_batch = both.defined() && both.dim() == kImageDimensions && both.size(0) == 2 * count;
   return has_batch ? both.narrow(0, 0, count) : both;
 }
 
-/// In the type of x_t: what the sampler computes is of that type whatever the networks return.
+/// In the dtype of x_t: the sampler computes in that dtype whatever the networks return.
 Estimate in_type_of(Estimate estimate, const Tensor& x_t) {
   for (Tensor* part : {&estimate.eps, &estimate.x0_from_eps, &estimate.x0, &estimate.gate, &estimate.variance}) {
     if (part->defined()) *part = part->to(x_t.scalar_type());

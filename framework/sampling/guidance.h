@@ -4,8 +4,8 @@
 
 namespace casdm {
 
-/// The scale at a fraction of the path (NoiseScheduler::fraction): `options.scale` where it is within
-/// `options.interval`, else 1 (Kynkäänniemi et al. 2024).
+/// The scale at a fraction of the path (NoiseScheduler::fraction): `options.scale` inside `options.interval`, else 1
+/// (Kynkäänniemi et al. 2024).
 double guidance_scale(const GuidanceOptions& options, double fraction);
 
 /// The head's estimate at `labels` with the model's classifier-free guidance (Ho & Salimans 2022):
@@ -13,14 +13,14 @@ double guidance_scale(const GuidanceOptions& options, double fraction);
 ///     eps = eps(none) + scale (eps(label) - eps(none)),    x0* and x0' likewise.
 ///
 /// All three are affine in each other at a given x_t, so they stay consistent. The gate and the learned variance are
-/// those of the label: they are bounded, and a step beyond the label would leave their range.
-/// Scale 1 is the head's estimate at `labels`, scale 0 its estimate at "no label", each from one evaluation and to the
-/// last bit; other scales evaluate the head once on a batch of both.
+/// those of the label: they are bounded, and extrapolation would leave their range. Scale 1 is the head's estimate at
+/// `labels`, scale 0 its estimate at "no label", each from one evaluation and bit for bit; other scales evaluate the
+/// head once on a batch of both.
 ///
-/// Throws PluginError when a tensor of the head's estimate has another shape than it must, or is not floating point.
-/// @param x_t     [B, C, H, W]
-/// @param step    of all images
-/// @param condition  of the images, on the device of x_t; labels are undefined for unconditional networks
+/// Throws PluginError if a tensor of the head's estimate has a wrong shape or is not floating point.
+/// @param x_t        [B, C, H, W]
+/// @param step       the same for all images
+/// @param condition  of the images, on the device of x_t; no labels for unconditional networks
 Estimate guided_estimate(const Model& model, const Tensor& x_t, const SampleStep& step, const Condition& condition);
 
 }  // namespace casdm

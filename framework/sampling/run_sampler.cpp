@@ -37,8 +37,8 @@ std::string digest_of(const std::vector<NamedModule>& modules) {
   return sha256(all);
 }
 
-/// Checkpoint::load_weights. Where they do not fit the networks of `experiment`, the keys of [head] that differ are
-/// named.
+/// Like Checkpoint::load_weights; if the weights do not fit the networks of `experiment`, the error names the keys of
+/// [head] that differ.
 void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& modules, const std::string& weights,
                   const Value& experiment) {
   try {
@@ -100,7 +100,7 @@ GenerateOptions generate_options(const Experiment& experiment, c10::Device devic
 
 Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SamplingRequest& request,
                       c10::Device device) {
-  // What images are conditioned on comes from the data set.
+  // The extras that images are conditioned on come from the data set.
   const std::shared_ptr<Dataset> conditions = has_extras(checkpoint) ? make_dataset(experiment) : nullptr;
   Model model = make_model(experiment, checkpoint.num_classes(), conditions);
   if (request.allow_rebuilt) checkpoint.accept_plugins();

@@ -11,11 +11,11 @@
 
 namespace casdm {
 
-/// What a command asks of the images that it draws from a run. Where it asks nothing, the run's experiment holds.
+/// What a command asks for when it draws images from a run. Anything not given is taken from the run's experiment.
 struct SamplingRequest {
   std::string command;                ///< "sample", for messages
   std::string weights = "ema";        ///< see Checkpoint::load_weights
-  std::optional<std::string> device;  ///< the arguments of options that are short for a key
+  std::optional<std::string> device;  ///< the values of options that are short for a key
   std::optional<std::string> sampler;
   std::optional<std::string> steps;
   std::optional<std::string> eta;
@@ -35,25 +35,26 @@ struct SamplingRequest {
 /// Whether the networks of a checkpoint are conditioned on more than labels.
 bool has_extras(const Checkpoint& checkpoint);
 
-/// The experiment to sample with. Throws ConfigError when an option and `--set` set one key, or a key means nothing in
-/// sampling.
+/// The experiment to sample with. Throws ConfigError if an option and `--set` set the same key, or if a key has no
+/// effect on sampling.
 LoadedExperiment experiment_to_sample(const Checkpoint& checkpoint, const SamplingRequest& request);
 
-/// How the images are drawn, as far as it is the same for all batches.
+/// How the images are drawn, as far as that is the same for all batches.
 GenerateOptions generate_options(const Experiment& experiment, c10::Device device, const SamplingRequest& request);
 
-/// The networks with the weights asked for, on the device.
+/// The networks with the requested weights, on the device.
 Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SamplingRequest& request,
                       c10::Device device);
 
-/// The label of the image of an index; empty: the run has none. Throws ConfigError when `request.label` is not a class.
+/// The label of the image at an index; empty: the run has no labels. Throws ConfigError if `request.label` is not a
+/// class.
 std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const SamplingRequest& request);
 
-/// All that decides what the images are, but how many.
+/// Everything that decides the images, apart from their number.
 Value sampling_settings(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
                         const GenerateOptions& options, const SamplingRequest& request);
 
-/// The labels of `count` images from `first` on, int64 [count]; undefined without `label`.
+/// The labels of `count` images, starting with image `first`, int64 [count]; undefined without `label`.
 Tensor labels_for(const std::function<std::int64_t(std::int64_t)>& label, std::int64_t first, std::int64_t count);
 
 }  // namespace casdm

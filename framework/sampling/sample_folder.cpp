@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kGridImages = 64;
-constexpr std::int64_t kPieceOfSamples = 64;  // images read back at once
+constexpr std::int64_t kPieceOfSamples = 64;  // images read at once when they are read back
 constexpr const char* kRecord = "sampling.json";
 constexpr const char* kGrid = "grid.png";
 constexpr const char* kNpz = "samples.npz";
@@ -42,27 +42,27 @@ std::string png_name(std::int64_t index) {
   return name.data();
 }
 
-/// The index of the image that a file of this name is.
+/// The index of the image whose file has this name.
 std::optional<std::int64_t> png_index(const std::string& name) {
   const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
   if (digits < kDigits || digits > 18 || name.substr(digits) != ".png") return std::nullopt;
   return std::stoll(name.substr(0, digits));
 }
 
-/// Whether a sampling of `count` images has a file of this name, sampling.json apart.
+/// Whether a sampling of `count` images has a file of this name, other than sampling.json.
 bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs) {
   if (name == kGrid || name == kNpz || name == kPart) return true;
   const std::optional<std::int64_t> index = png_index(name);
   return with_pngs && index && *index < count && png_name(*index) == name;
 }
 
-/// Whether the file says that this program has made it, whatever sampling.json says.
+/// Whether the file itself says that this program made it, whatever sampling.json says.
 bool is_signed(const fs::path& path) {
   if (path.filename() != kNpz) return is_png_of_ours(path);
   constexpr std::streamoff kEnds = 1024;
   std::ifstream file(path, std::ios::binary);
   std::string end(static_cast<std::size_t>(kEnds), '\0');
-  if (fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);  // the directory is there
+  if (fs::file_size(path) > kEnds) file.seekg(-kEnds, std::ios::end);  // the zip directory is at the end
   file.read(end.data(), kEnds);
   return end.find(kRecord) != std::string::npos;
 }
@@ -94,7 +94,7 @@ void collect_differences(const Value& there, const Value& now, const std::string
   }
 }
 
-/// The first of some names, for messages.
+/// The first few names, for messages.
 std::string shortened(std::vector<std::string> names) {
   constexpr std::size_t kShown = 3;
   const std::size_t rest = names.size() - std::min(names.size(), kShown);
@@ -102,7 +102,7 @@ std::string shortened(std::vector<std::string> names) {
   return text(join(names, ", "), rest > 0 ? text(" and ", rest, " more") : "");
 }
 
-/// What the record of a complete sampling says of its NPZ; nothing in one of an earlier version.
+/// The checksum of the NPZ in the record of a complete sampling; nothing if an earlier version wrote the record.
 std::optional<NpzFile::Sum> kept_sum(const Value& record) {
   const Value* npz = member(record, "drawn").find("npz");
   if (npz == nullptr) return std::nullopt;
@@ -110,7 +110,7 @@ std::optional<NpzFile::Sum> kept_sum(const Value& record) {
                       static_cast<std::uint32_t>(member(*npz, "crc32").as_integer())};
 }
 
-/// What an image carries of its sampling.
+/// The text that an image stores about its sampling.
 PngText png_text(const Sampling& sampling, std::optional<std::int64_t> index) {
   Value about = sampling.origin;
   for (const char* key : {"weights", "sampler", "guidance", "seed", "precision"}) {
@@ -138,7 +138,7 @@ SampleFolder::SampleFolder(fs::path path) : path_(std::move(path)) {
   }
   try {
     earlier_ = read_record();
-  } catch (const Error&) {  // reported by `begin`, unless it is to be replaced
+  } catch (const Error&) {  // reported by `begin`, unless the folder is to be replaced
   }
 }
 
@@ -194,14 +194,14 @@ void SampleFolder::hold() {
 
 std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
   sampling_ = std::move(sampling);
-  sampling_.settings = from_json(to_json(sampling_.settings));  // as it will be read back
+  sampling_.settings = from_json(to_json(sampling_.settings));  // in the form in which it is read back
   npz_.emplace(path_ / kNpz, sampling_.count, sampling_.channels, sampling_.image_size);
   hold();
   try {
     earlier_ = read_record();
   } catch (const Error& error) {
     earlier_ = std::nullopt;
-    // A damaged one still says enough.
+    // Even a damaged record shows whether it is ours.
     const std::string content = read_regular_file(path_ / kRecord, kLargestRecord);
     is_record_ours_ = content.empty() || content.find("\"format\"") != std::string::npos;
     if (!overwrite || !is_record_ours_) {
@@ -218,17 +218,18 @@ std::string SampleFolder::begin(Sampling sampling, bool overwrite) {
                            join(differences, "\n"), "\nChoose another folder, or pass --overwrite"));
   }
   refuse_strangers(overwrite);
-  // An unfinished sampling of the same settings becomes what drawing it again would make.
+  // An unfinished sampling with the same settings is continued, even with --overwrite: the result is the same.
   const bool is_same = earlier_ && differences.empty();
   const std::string remark = is_same && (!overwrite || is_unfinished()) ? go_on() : "";
-  // Before hours of drawing, not after them.
+  // Checked before hours of drawing rather than after.
   if (!is_complete_ && ::faccessat(AT_FDCWD, path_.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
     throw Error(text("folder ", quoted(path_.string()), " cannot be written: ", std::strerror(errno)));
   }
   return remark;
 }
 
-/// Files of a sampling's names that are not of the earlier one. Without a sampling.json nobody knows what made them.
+/// Refuses files with names of a sampling that the earlier one does not account for. Without a sampling.json, nothing
+/// is known about their origin.
 void SampleFolder::refuse_strangers(bool overwrite) const {
   std::vector<std::string> strangers;
   for (const auto& entry : fs::directory_iterator(path_)) {
@@ -249,13 +250,13 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
                          overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
 }
 
-/// Takes over what the earlier sampling of the same settings has drawn.
+/// Continues with the images that the earlier sampling with the same settings has drawn.
 std::string SampleFolder::go_on() {
   remove_leftovers(path_);
   const Value& drawn = member(*earlier_, "drawn");
   const bool is_complete = member(drawn, "complete").as_boolean();
   const std::int64_t images = is_complete ? sampling_.count : member(drawn, "images").as_integer();
-  // The NPZ has its name once everything else is written.
+  // The NPZ gets its name only after everything else is written.
   const bool is_named = images == sampling_.count && fs::exists(path_ / kNpz) && !fs::exists(npz_->part());
   if (is_complete || is_named) {
     check_complete();
@@ -305,7 +306,7 @@ void SampleFolder::check_complete() {
                          ". Restore the files, choose another folder, or pass --overwrite to draw it again"));
 }
 
-/// Makes the folder that of this sampling.
+/// Prepares the folder for this sampling.
 void SampleFolder::start() {
   remove_leftovers(path_);
   std::vector<fs::path> obsolete;
@@ -348,7 +349,7 @@ void SampleFolder::add(const at::Tensor& images) {
   write_pngs(first, images);
 }
 
-/// What is there already, byte for byte, stays.
+/// Files that already have the right content, byte for byte, are left alone.
 void SampleFolder::write_pngs(std::int64_t first, const at::Tensor& images) const {
   if (!sampling_.with_pngs) return;
   for (std::int64_t i = 0; i < images.size(0); ++i) {

@@ -25,7 +25,7 @@ namespace {
 
 constexpr const char* kOpen = "open";
 
-/// Calls `use(key, field)` with each field of a request that may be absent.
+/// Calls `use(key, field)` for each optional field of a request.
 template <class Request, class Use>
 void each_optional(Request& request, const Use& use) {
   use("device", request.device);
@@ -66,14 +66,14 @@ SamplingRequest read_request(const Value& said) {
   return request;
 }
 
-/// Settings as they must be in all processes: each has a device and threads of its own.
+/// The settings that must be equal in all processes; each has its own device and threads.
 Value without_place(Value settings) {
   std::erase_if(settings.as_table(),
                 [](const Value::Member& member) { return member.first == "device" || member.first == "threads"; });
   return from_json(to_json(settings));
 }
 
-/// The networks of a sampling in a process that helps.
+/// The networks of a sampling, in a process that helps with it.
 class Helper {
  public:
   Helper(const Value& said, World& world)
@@ -99,7 +99,7 @@ class Helper {
     options.on_step = [&](std::size_t, std::size_t) { threads_.update(); };
     try {
       draw_together(model_, words, std::move(options), world_);
-    } catch (const SamplingCancelled&) {  // in all processes; the first one says so
+    } catch (const SamplingCancelled&) {  // thrown in all processes; the first one reports it
     }
   }
 

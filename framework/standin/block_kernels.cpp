@@ -15,7 +15,7 @@ namespace {
 
 using Run = void (*)(int blocks, int threads, float* shared, void* const* tensors, const int* numbers);
 
-/// Every other block has its threads in the opposite order: none may wait for another within a phase.
+/// In every other block the threads run in opposite order, since none may depend on another within a phase.
 Run compiled_kernel(const BlockKernel& kernel) {
   std::string source = text(kBlockPrelude, kernel.source,
                             "\nextern \"C\" void run(int blocks, int threads, float* shared, void* const* tensors, "
@@ -43,7 +43,7 @@ void run_block_kernel(const BlockKernel& kernel, const BlockLaunch& launch) {
     data.push_back(tensor.defined() ? const_cast<void*>(on_host.argument(tensor).const_data_ptr()) : nullptr);
   }
   const std::vector<int> numbers(launch.numbers.begin(), launch.numbers.end());
-  // As memory that nobody has written: what is read before it is written spoils the result.
+  // Like uninitialised memory: reading a value before it is written spoils the result.
   std::vector<float> shared(static_cast<std::size_t>(launch.shared), std::numeric_limits<float>::quiet_NaN());
   run(static_cast<int>(launch.blocks), static_cast<int>(launch.threads), shared.data(), data.data(), numbers.data());
 }

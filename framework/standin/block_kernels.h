@@ -4,7 +4,7 @@
 
 namespace casdm::standin {
 
-/// A BlockLauncher: the source compiled for the CPU, phase after phase as a loop over the threads of a block.
+/// A BlockLauncher: compiles the source for the CPU and runs each phase as a loop over the threads of a block.
 void run_block_kernel(const BlockKernel& kernel, const BlockLaunch& launch);
 
 }  // namespace casdm::standin

@@ -16,7 +16,7 @@ namespace casdm::standin {
 
 namespace {
 
-/// What CUDA offers without an include, as far as casdm's kernels use it.
+/// The declarations that CUDA provides without an include, as far as casdm's kernels use them.
 constexpr const char* kBefore = R"(
 #include <bit>
 #include <cmath>
@@ -30,7 +30,7 @@ inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsqrt_rn(float x) { return std::sqrt(x); }
 )";
 
-/// As NVRTC leaves them: the handlers are the same, their flags are those of signal().
+/// Changes signal handlers as NVRTC does: the handlers stay the same but get the flags of signal().
 void put_back_handlers() {
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, std::signal(signal, SIG_DFL));
 }

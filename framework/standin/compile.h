@@ -4,8 +4,8 @@
 
 namespace casdm::standin {
 
-/// The function `run` of the C++ text `source`, compiled for the CPU; what CUDA offers without an include comes before
-/// it. Sums and products are not contracted.
+/// The function `run` of the C++ code `source`, compiled for the CPU; the declarations that CUDA provides without an
+/// include precede it. Sums and products are not contracted.
 /// @param name  for messages
 void* compiled(const std::string& name, const std::string& source);
 

@@ -10,7 +10,8 @@ namespace casdm::standin {
 
 namespace {
 
-/// What was used so far. Never destroyed: tensors of static variables come and go before and after everything else.
+/// What was used so far. Never destroyed, since tensors in static variables live longer than any order of destruction
+/// allows for.
 struct Record {
   std::mutex mutex;
   DeviceUse use;
@@ -27,7 +28,7 @@ void change(const Change& change_use) {
   change_use(record().use);
 }
 
-/// " in 'NAME'", or "" in code of the host.
+/// " in 'NAME'", or "" in host code.
 std::string in_component() {
   const char* component = set_running(nullptr);
   set_running(component);

@@ -10,7 +10,7 @@ void count_allocation();
 void count_item();
 void count_free_copy();
 
-/// @param reason  "copy to the device"; the component whose code the thread runs is added
+/// @param reason  "copy to the device"; the component whose code this thread runs is added
 void count_wait(const std::string& reason, std::int64_t bytes = 0);
 
 }  // namespace casdm::standin

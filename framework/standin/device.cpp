@@ -12,7 +12,7 @@ namespace casdm::standin {
 
 namespace {
 
-/// One device with a few streams, on all of which everything has happened by the time that a call returns.
+/// One device with a few streams; all work on them is complete when a call returns.
 class Guard final : public c10::impl::DeviceGuardImplInterface {
  public:
   c10::DeviceType type() const override { return c10::kCUDA; }
@@ -62,7 +62,7 @@ DeviceGenerator::DeviceGenerator(at::Generator on_cpu)
 
 }  // namespace casdm::standin
 
-/// The name is that under which LibTorch looks for them.
+/// LibTorch looks for the hooks under this name.
 class CUDAHooks final : public at::CUDAHooksInterface {
  public:
   explicit CUDAHooks(at::CUDAHooksArgs) {}

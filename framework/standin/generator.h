@@ -7,7 +7,7 @@
 
 namespace casdm::standin {
 
-/// A generator of the device, which draws as the CPU's does.
+/// A generator of the device that draws the same numbers as the CPU's.
 class DeviceGenerator final : public c10::GeneratorImpl {
  public:
   explicit DeviceGenerator(at::Generator on_cpu);

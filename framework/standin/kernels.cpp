@@ -14,7 +14,7 @@
 
 namespace at::native {
 
-// What LibTorch registers for the CPU and CUDA alike.
+// Operators that LibTorch registers for both the CPU and CUDA.
 Tensor as_strided_tensorimpl(const Tensor& self, IntArrayRef size, IntArrayRef stride, std::optional<int64_t> offset);
 Tensor view(const Tensor& self, IntArrayRef size);
 Tensor _reshape_alias(const Tensor& self, IntArrayRef size, IntArrayRef stride);
@@ -30,17 +30,17 @@ namespace {
 using at::IntArrayRef;
 using at::Tensor;
 
-/// Names of functions that have CUDA kernels.
+/// Names of functions with CUDA kernels.
 const std::set<std::string_view> kWithCudaKernel = {
 #include "cuda_operators.inc"
 };
 
-/// Whose sizes or results the host reads from the device.
+/// Functions whose sizes or results the host reads from the device.
 const std::set<std::string_view> kWaiting = {"nonzero",  "masked_select",      "equal",     "_unique2", "unique_dim",
                                              "bincount", "unique_consecutive", "is_set_to", "histc"};
 
-/// What has no deterministic form on CUDA: the operators that the documentation of torch.use_deterministic_algorithms
-/// names, without reflection_pad2d, for which LibTorch 2.11 has such a kernel.
+/// Operators without a deterministic form on CUDA: those listed in the documentation of
+/// torch.use_deterministic_algorithms, except reflection_pad2d, for which LibTorch 2.11 has a deterministic kernel.
 const std::set<std::string_view> kNotDeterministic = {"_adaptive_avg_pool2d_backward",
                                                       "_adaptive_avg_pool3d_backward",
                                                       "_ctc_loss_backward",
@@ -65,7 +65,7 @@ const std::set<std::string_view> kNotDeterministic = {"_adaptive_avg_pool2d_back
                                                       "upsample_linear1d_backward",
                                                       "upsample_trilinear3d_backward"};
 
-/// Pointwise, though LibTorch does not tag them so: they take a number on the CPU beside tensors of the device.
+/// Pointwise, though LibTorch does not tag them so: they accept a number on the CPU beside tensors on the device.
 const std::set<std::string_view> kTakesNumber = {"fill_", "index_put_",  "_index_put_impl_", "lerp",
                                                  "lerp_", "masked_fill", "masked_fill_",     "where"};
 
@@ -73,7 +73,7 @@ bool is_index(std::string_view name) {
   return name == "index" || name == "index_put" || name == "index_put_" || name == "_index_put_impl_";
 }
 
-/// Keeps what is called meanwhile to the kernels themselves.
+/// While this object lives, calls go directly to the kernels.
 struct KernelsOnly {
   c10::impl::ExcludeDispatchKeyGuard guard{c10::autograd_dispatch_keyset_with_ADInplaceOrView |
                                            c10::autocast_dispatch_keyset};
@@ -88,7 +88,7 @@ std::string_view base_name(const c10::OperatorName& name) {
   return std::string_view(name.name).substr(std::string_view("aten::").size());
 }
 
-/// Masks among the indices are turned to numbers, which the host waits for.
+/// Masks among the indices are converted to indices, for whose number the host waits.
 void count_masks(const c10::IValue& indices) {
   if (!indices.isOptionalTensorList()) return;
   for (const std::optional<Tensor>& index : indices.toOptionalTensorVector()) {
@@ -98,8 +98,8 @@ void count_masks(const c10::IValue& indices) {
   }
 }
 
-/// How often CUDA launches `op` for its arguments: an operator on lists is one only where their tensors are of one type
-/// and lie in memory in the same way.
+/// How many launches CUDA needs for `op`: an operator on lists needs one per tensor unless all tensors have the same
+/// type and memory layout.
 std::int64_t launches_of(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
   if (!base_name(op.operator_name()).starts_with("_foreach_")) return 1;
   const std::size_t count = op.schema().arguments().size();
@@ -114,7 +114,7 @@ std::int64_t launches_of(const c10::OperatorHandle& op, const torch::jit::Stack&
   return 1;
 }
 
-/// Counts the change of the tensors that an operator on lists writes to, as CUDA's kernels for lists do themselves.
+/// Increments the version counters of the tensors that an operator on lists writes to, as CUDA's kernels for lists do.
 void bump_versions(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
   if (!base_name(op.operator_name()).starts_with("_foreach_")) return;
   const auto& arguments = op.schema().arguments();
@@ -210,7 +210,7 @@ Tensor& set_storage(Tensor& self, at::Storage source, std::int64_t offset, IntAr
 
 Tensor& set_tensor(Tensor& self, const Tensor& source) { return at::native::set_tensor_(self, source); }
 
-/// Between the devices, and on one of them.
+/// Copies between the devices, or on one of them.
 Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
   OnHost on_host("aten::copy_");
   const auto host = [&](const Tensor& x) { return x.is_cpu() ? x : on_host.argument(x); };
@@ -237,13 +237,13 @@ at::Scalar number(const Tensor& self) {
   return at::_local_scalar_dense(OnHost("aten::_local_scalar_dense").argument(self));
 }
 
-/// Whether the operator has a kernel on CUDA that `compute` can stand for. Convolution has none of its own, since it
-/// asks for cuDNN's and others by their names.
+/// Whether the operator has a kernel on CUDA that `compute` can replace. Convolution has none of its own: it calls the
+/// kernels of cuDNN and others by name.
 bool is_computed(const c10::OperatorHandle& op) {
   const std::string_view base = base_name(op.operator_name());
   if (base == "convolution" || base == "convolution_backward") return op.operator_name().overload_name.empty();
   const bool has_kernel = kWithCudaKernel.contains(base) || kWithCudaKernel.contains(std::string(base) + "_outf");
-  // The CPU computes the operators on lists one tensor after another.
+  // The CPU processes operators on lists one tensor at a time.
   const bool is_list =
       base.starts_with("_foreach_") && op.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutograd);
   return has_kernel && (is_list || op.hasKernelForDispatchKey(c10::DispatchKey::CPU));

@@ -18,10 +18,10 @@ namespace casdm::standin {
 namespace {
 
 constexpr std::size_t kReserved = std::size_t{1} << 38;  // addresses, not memory
-constexpr std::size_t kAlignment = 64;                   // what the CPU's kernels may expect
+constexpr std::size_t kAlignment = 64;                   // the alignment that the CPU's kernels may expect
 constexpr std::size_t kPage = 4096;
 
-/// The device's memory: one range of addresses, blocks of which are kept by size once they are free.
+/// The device's memory: one range of addresses; free blocks are kept by size.
 class Arena {
  public:
   void* allocate(std::size_t bytes) {
@@ -98,7 +98,7 @@ class Arena {
   std::map<char*, std::size_t> sizes_;
 };
 
-/// Never destroyed: tensors of static variables outlive everything.
+/// Never destroyed: tensors in static variables outlive everything.
 Arena& arena() {
   static auto& only = *new Arena;
   return only;
@@ -124,7 +124,7 @@ class DeviceAllocator final : public c10::Allocator {
   }
 };
 
-/// The CPU's allocator, except that what a kernel of the device allocates lies in the device's memory.
+/// The CPU's allocator, except that a kernel of the device allocates in the device's memory.
 class HostAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
@@ -142,7 +142,7 @@ class HostAllocator final : public c10::Allocator {
 class PinnedAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
-    auto* data = new char[bytes + 1];  // its own block even where there is nothing in it
+    auto* data = new char[bytes + 1];  // a distinct block even if it is empty
     const std::lock_guard lock(mutex_);
     ends_[data] = data + bytes + 1;
     return {data, data, raw_deleter(), c10::Device(c10::kCPU)};

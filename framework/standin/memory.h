@@ -12,12 +12,12 @@ inline const c10::Device kStandIn(c10::kCUDA, 0);
 /// Allocates the device's memory.
 c10::Allocator* device_allocator();
 
-/// Allocates memory of the host that copies to the device need not wait for.
+/// Allocates host memory from which copies to the device need not wait.
 c10::Allocator* pinned_allocator();
 bool is_pinned(const void* data);
 
-/// While it lives, this thread computes on the device: its memory may be touched, and what is allocated for the CPU on
-/// this thread becomes the device's.
+/// While this object lives, this thread computes on the device: it may access the device's memory, and its CPU
+/// allocations become the device's.
 class DeviceCode {
  public:
   DeviceCode();
@@ -26,10 +26,11 @@ class DeviceCode {
   DeviceCode& operator=(const DeviceCode&) = delete;
 };
 
-/// The memory of `storage`, which keeps it, as that of `device`; it can be resized by that device's allocator.
+/// A storage on `device` that shares and keeps alive the memory of `storage`; it can be resized by that device's
+/// allocator.
 c10::Storage same_memory(const c10::Storage& storage, c10::Device device);
 
-/// The most bytes that were allocated at a time.
+/// The maximum number of bytes allocated at any time.
 std::int64_t peak_device_memory();
 
 }  // namespace casdm::standin

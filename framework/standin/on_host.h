@@ -12,26 +12,26 @@
 
 namespace casdm::standin {
 
-/// The arguments and results of one operator, as the CPU's kernels take and give them: tensors of the device appear as
-/// tensors of the CPU on the same memory, and what those kernels make becomes the device's.
+/// Converts the arguments and results of one operator for the CPU's kernels: tensors on the device appear as CPU
+/// tensors with the same memory, and tensors that the kernels create become the device's.
 class OnHost {
  public:
   /// @param op  for messages: "aten::add.Tensor"
   explicit OnHost(std::string op) : op_(std::move(op)) {}
 
-  /// Throws as LibTorch does where `x` is not on the device.
+  /// Throws the same error as LibTorch if `x` is not on the device.
   at::Tensor argument(const at::Tensor& x);
 
-  /// Tensors, lists of tensors and generators in place; other values stay as they are.
-  /// @param takes  whether a tensor of the CPU is taken as it is
+  /// Converts tensors, lists of tensors and generators in place; other values stay as they are.
+  /// @param takes  whether a CPU tensor is accepted as it is
   template <class Takes>
   void argument(c10::IValue& value, const Takes& takes);
 
-  /// What the kernel made of arguments that it may resize or set.
+  /// Applies the kernel's changes to arguments that it may resize or set.
   void update_arguments() const;
 
-  /// `result` on the device: the tensor of the argument that it is, or another one on the memory of an argument, or a
-  /// new one.
+  /// `result` on the device: the argument's tensor if it is one of the arguments, a view of an argument's memory, or a
+  /// new tensor.
   at::Tensor result(const at::Tensor& result);
   void result(c10::IValue& value);
 

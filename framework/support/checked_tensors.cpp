@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kSum = "sha256";
 
-/// Every part with its length before it, so that no two contents have one text.
+/// Each part is preceded by its length, so that different contents never give the same text.
 std::string sum_of(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
   Sha256 hash;
   const auto add = [&](std::string_view part) {
@@ -24,7 +24,7 @@ std::string sum_of(const NamedTensors& tensors, const std::map<std::string, std:
     add(key);
     add(value);
   }
-  // By name: tensors without a value have one place in a file, and no order.
+  // Sorted by name: tensors without elements share a position in a file, so the file does not order them.
   const std::map<std::string, Tensor> sorted(tensors.begin(), tensors.end());
   for (const auto& [name, tensor] : sorted) {
     const Tensor flat = tensor.detach().to(at::kCPU).contiguous();

@@ -4,12 +4,12 @@
 
 namespace casdm {
 
-/// write_safetensors, with the SHA-256 of names, types, shapes, values and metadata as one more entry of the metadata,
-/// "sha256".
+/// Like write_safetensors, with one more metadata entry, "sha256": the SHA-256 of names, types, shapes, values and
+/// metadata.
 void write_checked_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                            std::map<std::string, std::string> metadata = {});
 
-/// read_safetensors. Throws Error when the file says its SHA-256 and holds anything else.
+/// Like read_safetensors. Throws Error if the file has a SHA-256 that does not match its contents.
 TensorFile read_checked_tensors(const std::filesystem::path& path);
 
 }  // namespace casdm

@@ -25,10 +25,10 @@ constexpr std::size_t kKeptOutput = 16 << 10;
 constexpr std::size_t kLongestProblem = 2000;
 constexpr const char* kMessage = "casdm: ";
 
-/// Becomes the program. Only calls that are safe between fork and exec.
+/// Replaces this process by the program. Uses only calls that are safe between fork and exec.
 [[noreturn]] void become(char* const* command, char* const* environment, int output, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (::getppid() != parent) ::_exit(1);  // it died before
+  if (::getppid() != parent) ::_exit(1);  // the parent died before prctl
   ::setpgid(0, 0);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);

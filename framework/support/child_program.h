@@ -9,40 +9,40 @@
 
 namespace casdm {
 
-/// This program.
+/// The path of this program.
 std::filesystem::path own_program();
 
-/// Another process of a program, whose memory and fate are its own. It is asked to end (SIGTERM) when this process dies
-/// and when the object is destroyed, which waits for it. Signals of the terminal reach this process alone.
+/// A program in a child process. It is asked to end (SIGTERM) if this process dies and when the object is destroyed,
+/// which waits for it. Signals of the terminal reach only this process.
 class ChildProgram {
  public:
-  /// Starts it. What it writes, to stdout and stderr, goes to the end of `log` and, in its last part, into `output()`:
-  /// a full disk costs the log alone.
-  /// @param command  the program and its arguments
-  /// @param environment  variables set beside those of this process
-  /// Throws Error when it cannot be started.
+  /// Starts the program. Its output, to stdout and stderr, is appended to `log`, and the last part is available as
+  /// `output()`: if the disk is full, only the log suffers.
+  /// @param command      the program and its arguments
+  /// @param environment  variables set in addition to those of this process
+  /// Throws Error if it cannot be started.
   ChildProgram(const std::vector<std::string>& command, const std::filesystem::path& log,
                const std::map<std::string, std::string>& environment = {});
   ~ChildProgram();
   ChildProgram(const ChildProgram&) = delete;
   ChildProgram& operator=(const ChildProgram&) = delete;
 
-  /// Takes over what it has written; whether it has ended. Never waits.
+  /// Reads its new output; returns whether it has ended. Does not wait.
   bool has_ended();
 
-  /// Asks for an orderly end. Does nothing once it has ended.
+  /// Asks the program to end in an orderly way. Does nothing once it has ended.
   void ask_to_end() const;
 
-  /// Ends it at once.
+  /// Kills it.
   void kill() const;
 
-  /// Its exit status, once it has ended; -1 when a signal ended it.
+  /// Its exit status, once it has ended; -1 if a signal ended it.
   int status() const { return status_; }
 
-  /// Why it failed: its last message ("casdm: ..."), or how it was ended; empty when its status is 0.
+  /// Why it failed: its last message ("casdm: ..."), or how it ended; empty if its status is 0.
   std::string problem() const;
 
-  /// Its last message, "casdm: ..." without these words; empty: there was none.
+  /// Its last message, without the prefix "casdm: "; empty: there was none.
   std::string message() const;
 
   const std::string& output() const { return output_; }

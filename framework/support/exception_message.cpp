@@ -14,14 +14,14 @@ namespace casdm {
 
 namespace {
 
-/// What LibTorch's CPU allocator writes before "N bytes".
+/// The words of LibTorch's CPU allocator before "N bytes".
 constexpr std::string_view kCpuAllocator = "you tried to allocate ";
 
-/// What LibTorch writes of an operation that it has in no deterministic form, after the operation's name.
+/// LibTorch's message about an operation without a deterministic form, after the operation's name.
 constexpr std::string_view kNotDeterministic = " does not have a deterministic implementation";
 
-/// Of "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB of which 1 GiB is free.
-/// ..." what the user can act on.
+/// The useful part of "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB of which
+/// 1 GiB is free. ...".
 std::string accelerator_memory(const std::string& message) {
   constexpr std::string_view kEnd = " is free";
   const std::size_t found = message.find(kEnd);

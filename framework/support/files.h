@@ -9,22 +9,22 @@ namespace casdm {
 /// SHA-256 of `content`, hexadecimal.
 std::string sha256(std::string_view content);
 
-/// The same of a file's content. Throws Error when it cannot be read.
+/// The SHA-256 of a file's content. Throws Error if it cannot be read.
 std::string sha256_of_file(const std::filesystem::path& path);
 
-/// Writes `content` as an AtomicFile. Throws Error when writing fails.
+/// Writes `content` through an AtomicFile. Throws Error if writing fails.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
-/// read_regular_file without a bound, for files that this program has written.
+/// Like read_regular_file without a limit, for files that this program wrote.
 std::string read_file(const std::filesystem::path& path);
 
-/// What lies beside the missing `path` under the most similar name; empty when no name is near enough. In a very
-/// large folder only some are looked at.
-/// @param extension  ".toml": only such files; empty: any name
+/// The entry with the most similar name beside the missing `path`; empty if none is similar enough. In a very large
+/// folder only some are considered.
+/// @param extension  ".toml": only files with it; empty: any name
 std::string near_path(const std::filesystem::path& path, std::string_view extension = "");
 
-/// The content of the regular file `path`. Never waits for a pipe or a device. Throws Error when it is
-/// not a regular file, cannot be read, or holds more than `most` bytes.
+/// The content of the regular file `path`. Never blocks on a pipe or a device. Throws Error if it is not a regular
+/// file, cannot be read, or has more than `most` bytes.
 std::string read_regular_file(const std::filesystem::path& path, std::size_t most);
 
 }  // namespace casdm

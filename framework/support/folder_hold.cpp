@@ -27,7 +27,7 @@ int open_folder(const fs::path& folder) {
   return descriptor;
 }
 
-/// Whether `folder` is still the name of what was opened.
+/// Whether `folder` still refers to the opened folder.
 bool is_same(int descriptor, const fs::path& folder) {
   struct stat opened {
   }, named{};
@@ -35,7 +35,7 @@ bool is_same(int descriptor, const fs::path& folder) {
          opened.st_dev == named.st_dev;
 }
 
-/// Throws Error when files cannot be removed from `folder` or one below.
+/// Throws Error if files cannot be removed from `folder` or one of its subfolders.
 void require_writable(const fs::path& folder) {
   if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
     throw Error(text(std::strerror(errno), " in ", quoted(folder.string())));
@@ -49,7 +49,7 @@ void require_writable(const fs::path& folder) {
 }  // namespace
 
 FolderHold::FolderHold(const fs::path& folder) : descriptor_(open_folder(folder)) {
-  // Who saves or removes a folder locks it for moments only.
+  // Processes that save or remove a folder lock it only briefly.
   for (int tries = 0; tries < 500 && ::flock(descriptor_, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
@@ -70,7 +70,8 @@ void remove_folder(const fs::path& folder) {
     require_writable(folder);
     fs::rename(folder, gone);
     is_renamed = true;
-    // The name at first: a power cut must not leave a part of the folder under it.
+    // The renaming must reach the disk first: after a power failure, only part of the folder could be left under the
+    // name.
     sync_folder(gone.parent_path());
   } catch (const std::exception& error) {
     std::error_code ignored;

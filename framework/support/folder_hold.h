@@ -5,11 +5,11 @@
 
 namespace casdm {
 
-/// As long as it lives, `remove_unless_held` of another process leaves the folder alone. A lock (flock) on the folder:
-/// where the file system has none, nothing is held and nothing fails.
+/// While this object lives, `remove_unless_held` in other processes leaves the folder alone. Uses a lock (flock) on the
+/// folder: on a file system without locks, nothing is held and nothing fails.
 class FolderHold {
  public:
-  /// Throws Error when `folder` cannot be opened, or when it was removed in the meantime.
+  /// Throws Error if `folder` cannot be opened, or if it was removed in the meantime.
   explicit FolderHold(const std::filesystem::path& folder);
   ~FolderHold();
   FolderHold(const FolderHold&) = delete;
@@ -19,11 +19,11 @@ class FolderHold {
   int descriptor_;
 };
 
-/// Removes a folder with all it holds. It is renamed at first, so that it is there whole or not at all. Throws Error
-/// when that cannot be done; then it is as it was, unless the file system fails while files are removed.
+/// Removes a folder with everything in it. It is renamed first, so that under its name it is either complete or absent.
+/// Throws Error if that fails; the folder is then unchanged, unless the file system fails while files are removed.
 void remove_folder(const std::filesystem::path& folder);
 
-/// The same, unless somebody holds it: false.
+/// Removes the folder like remove_folder, unless somebody holds it; then returns false.
 bool remove_unless_held(const std::filesystem::path& folder);
 
 }  // namespace casdm

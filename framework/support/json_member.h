@@ -8,7 +8,7 @@
 
 namespace casdm {
 
-/// The member `key` of a table that came from a file. Throws Error when there is none.
+/// The member `key` of a table read from a file. Throws Error if there is none.
 inline const Value& json_member(const Value& table, std::string_view key) {
   const Value* value = table.find(key);
   if (value == nullptr) throw Error(text("its record has no ", quoted(key)));

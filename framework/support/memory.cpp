@@ -9,7 +9,7 @@ namespace casdm {
 
 std::uint64_t memory_of_machine() {
   auto bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  // Of control groups, versions 2 and 1; "max" is not a number: the machine's memory counts.
+  // The limit of the control group, in versions 2 and 1; "max" is not a number, so the machine's memory counts.
   for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     std::uint64_t limit = 0;
     if (std::ifstream(file) >> limit) bytes = std::min(bytes, limit);

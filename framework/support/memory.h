@@ -4,7 +4,7 @@
 
 namespace casdm {
 
-/// Bytes of memory that this process can ever have: those of the machine or, in a container, its limit.
+/// The memory available to this process in bytes: the machine's or, in a container, its limit.
 std::uint64_t memory_of_machine();
 
 }  // namespace casdm

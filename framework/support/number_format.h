@@ -2,19 +2,19 @@
 
 #include <string>
 
-/// Numbers as people read them; `number` of casdm/text.h writes one so that it reads back the same.
+/// Numbers in readable form; `number` of casdm/text.h writes one so that it reads back unchanged.
 namespace casdm {
 
 /// "45s", "12m03s", "3h07m".
 std::string duration(double seconds);
 
-/// So many significant digits: 0.0213, 1.25e-05.
+/// With this many significant digits: 0.0213, 1.25e-05.
 std::string significant(double value, int digits = 3);
 
 /// A large count: 950, 12.3k, 4.56M.
 std::string short_count(double value);
 
-/// 1 as "1", 0.5 as "0.5": a limit as it reads best.
+/// A limit in its most readable form: 1 as "1", 0.5 as "0.5".
 std::string limit(double value);
 
 }  // namespace casdm

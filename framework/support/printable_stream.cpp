@@ -9,7 +9,7 @@ namespace casdm {
 
 namespace {
 
-/// How many bytes at the end of `text` begin a character of UTF-8 that continues after it.
+/// The number of bytes at the end of `text` that form an incomplete UTF-8 character.
 std::size_t begun_at_end(std::string_view text) {
   for (std::size_t length = 1; length <= std::min<std::size_t>(3, text.size()); ++length) {
     const auto byte = static_cast<unsigned char>(text[text.size() - length]);

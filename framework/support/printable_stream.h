@@ -7,8 +7,8 @@
 
 namespace casdm {
 
-/// While it lives, what is written to `stream` is escaped as `printable` of casdm/text.h does: text that came
-/// from a file cannot steer the terminal, whoever prints it.
+/// While this object lives, everything written to `stream` is escaped like `printable` of casdm/text.h: text from a
+/// file cannot control the terminal, whoever prints it.
 class PrintableStream final : private std::streambuf {
  public:
   explicit PrintableStream(std::ostream& stream);
@@ -24,7 +24,7 @@ class PrintableStream final : private std::streambuf {
 
   std::ostream& stream_;
   std::streambuf* target_;
-  std::string cut_;  ///< a character of UTF-8 that has begun
+  std::string cut_;  ///< an incomplete UTF-8 character
 };
 
 }  // namespace casdm

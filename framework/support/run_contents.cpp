@@ -28,7 +28,7 @@ bool is_run(const fs::path& folder) {
          (has(folder, "checkpoints") || has(folder, ".lock") || has(folder, "metrics.jsonl"));
 }
 
-/// What a training has made and `path` is, or lies in; empty: there is none.
+/// The part of a run that is `path` or contains it; empty: there is none.
 std::string owner_of(const fs::path& path) {
   fs::path below = path;
   for (fs::path folder = path;; below = folder, folder = folder.parent_path()) {
@@ -100,7 +100,7 @@ void refuse_inside_run(const std::string& command, const fs::path& out) {
   std::error_code failure;
   fs::path whole = fs::absolute(out, failure).lexically_normal();
   if (!whole.has_filename()) whole = whole.parent_path();
-  // The name itself, which may be a link in a run, and what it leads to.
+  // Both the path itself, which may be a link in a run, and its target.
   for (const fs::path& path :
        {fs::weakly_canonical(whole.parent_path(), failure) / whole.filename(), fs::weakly_canonical(whole, failure)}) {
     const std::string owner = owner_of(path);

@@ -4,16 +4,16 @@
 
 #include "casdm/value.h"
 
-/// JSON records that hold the SHA-256 of the rest of themselves, as their last key "sha256".
+/// JSON records whose last key, "sha256", is the SHA-256 of the rest.
 namespace casdm {
 
-inline constexpr std::size_t kLargestRecord = 16 << 20;  // bytes that are read of one
+inline constexpr std::size_t kLargestRecord = 16 << 20;  // bytes read at most
 
 /// `table` with its checksum.
 Value sealed(Value table);
 
-/// Throws Error (without a file's name) when `table`, which came from a file, is not what its checksum says. One
-/// without a checksum is somebody's own.
+/// Throws Error (without a file's name) if `table`, read from a file, does not match its checksum. A table without a
+/// checksum was not written by this program.
 void check_seal(const Value& table);
 
 }  // namespace casdm

@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// SHA-256 of bytes that come in parts.
+/// SHA-256 of data that arrives in pieces.
 class Sha256 {
  public:
   Sha256();
@@ -16,7 +16,7 @@ class Sha256 {
 
   void update(std::string_view bytes);
 
-  /// Of all bytes so far; ends it.
+  /// The digest of all data so far. May be called once, at the end.
   std::string hexadecimal();
 
  private:

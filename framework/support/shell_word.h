@@ -4,7 +4,7 @@
 
 namespace casdm {
 
-/// `word` as one word of a command line for a POSIX shell, quoted where it must be: commands in messages can be copied.
+/// `word` as one word of a POSIX shell's command line, quoted if necessary, so that commands in messages can be copied.
 std::string shell_word(const std::string& word);
 
 }  // namespace casdm

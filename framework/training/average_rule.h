@@ -9,23 +9,24 @@
 
 namespace casdm {
 
-/// Where a training stands when its averages take in the weights.
+/// The position in the training at which the averages are updated.
 struct AverageTime {
   std::int64_t step = 1;        ///< optimiser steps done, this one included
   std::int64_t images = 1;      ///< images seen, this step's included
   std::int64_t batch_size = 1;  ///< images of this step
 };
 
-/// How one average of the weights forgets: average <- keep average + (1 - keep) weights after each step.
+/// The update rule of one average of the weights: average <- keep average + (1 - keep) weights after each step.
 class AverageRule {
  public:
   AverageRule(const EmaOptions& main);
-  /// `options` as checked_experiment (cross_checks.h) passes them: with exactly one of decay, half_life and sigma_rel.
+  /// `options` must have passed checked_experiment (cross_checks.h): exactly one of decay, half_life and sigma_rel is
+  /// set.
   AverageRule(const AverageOptions& options, bool warmup);
 
   const std::string& name() const { return name_; }
 
-  /// Of a power function; absent for the others.
+  /// The width of a power function; absent for the other rules.
   std::optional<double> sigma_rel() const { return sigma_rel_; }
 
   /// decay:      min(decay, (1 + step) / (10 + step)), or decay without warm-up.
@@ -37,13 +38,13 @@ class AverageRule {
   std::string name_;
   double decay_ = 0;
   bool warmup_ = false;
-  std::int64_t half_life_ = 0;  ///< 0: not this form
+  std::int64_t half_life_ = 0;  ///< 0: another rule
   double rampup_ratio_ = 0;
   std::optional<double> sigma_rel_;
   double gamma_ = 0;
 };
 
-/// The main average, named "ema", then those of [[ema.also]].
+/// The main average, named "ema", followed by those of [[ema.also]].
 std::vector<AverageRule> average_rules(const EmaOptions& options);
 
 }  // namespace casdm

@@ -6,7 +6,7 @@
 
 namespace casdm {
 
-/// Puts the main average in the place of the weights while it lives.
+/// While this object lives, the main average takes the place of the weights.
 class AveragedWeights {
  public:
   explicit AveragedWeights(std::vector<ModuleState>& modules) : modules_(modules) { swap(); }

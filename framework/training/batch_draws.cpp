@@ -19,7 +19,7 @@ namespace casdm {
 
 namespace {
 
-/// One number in [0, 1) an image, from (seed, the image's position in the run): the same whatever the batch size.
+/// One number in [0, 1) per image, from (seed, the image's position in the run): the same whatever the batch size.
 std::vector<double> uniform_numbers(std::uint64_t seed, std::int64_t first_position, std::int64_t count) {
   const std::uint64_t stream = derive_seed(seed, "t");
   std::vector<double> u;
@@ -28,7 +28,7 @@ std::vector<double> uniform_numbers(std::uint64_t seed, std::int64_t first_posit
   return u;
 }
 
-/// Every time of the path equally likely.
+/// Every time of the path is equally likely.
 std::vector<double> plain_times(const std::vector<double>& u, const TimeRange& times) {
   const double length = times.last - times.first + (times.is_whole ? 1 : 0);
   std::vector<double> t;
@@ -58,7 +58,7 @@ void check(const TimestepDraw& draw, std::size_t count, const TimeRange& times,
   }
 }
 
-/// One seed an image, from (seed, purpose, the image's position in the run).
+/// One seed per image, from (seed, purpose, the image's position in the run).
 std::vector<std::uint64_t> image_seeds(std::uint64_t seed, const char* purpose, std::int64_t first_position,
                                        std::int64_t count) {
   std::vector<std::uint64_t> seeds;

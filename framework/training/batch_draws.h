@@ -14,37 +14,37 @@
 
 namespace casdm {
 
-/// A training batch, and what each of its images counts in the objective.
+/// A training batch, and the weight of each image in the objective.
 struct DrawnBatch {
   TrainingBatch batch;  ///< without labels
   Tensor t;             ///< float64 [B] on the CPU
-  Tensor t_of_all;      ///< the same of the batch of all processes, by position
-  Tensor weight;        ///< [B] float32, from the timestep sampler; undefined: 1 each
+  Tensor t_of_all;      ///< the times of all processes' batch, by position
+  Tensor weight;        ///< [B] float32, from the timestep sampler; undefined: all 1
 };
 
-/// How draws follow from the seed, for checkpoints. 1, of version 0.1: noise by the step and dropout by the part of a
+/// How draws follow from the seed, for checkpoints. 1, used by version 0.1: noise by step and dropout by part of a
 /// step; 2: by the image's position.
 constexpr std::int64_t kDrawVersion = 2;
 
-/// What the host draws for a step: augmentation, timesteps, noise. Each draw is a function of the run's seed, the
+/// The host's random draws for a step: augmentation, timesteps, noise. Each is a function of the run's seed, the
 /// image's position in the run, and a purpose; timesteps also depend on what their sampler has learned.
 class BatchDraws {
  public:
-  /// Makes the experiment's timestep sampler, if it names one.
-  /// @param rank, size  of this process among those that draw each their part of a batch (world.h)
+  /// Creates the experiment's timestep sampler, if there is one.
+  /// @param rank,  size of this process, if several each draw their part of a batch (world.h)
   BatchDraws(const LoadedExperiment& experiment, const Model& model, c10::Device device, int rank = 0, int size = 1);
 
-  /// The images, this process's part of a batch, augmented and noised. Throws PluginError when a component breaks its
+  /// Augments and noises the images of this process's part of a batch. Throws PluginError if a component violates its
   /// contract.
   DrawnBatch draw(const ImageBatch& images) const;
 
-  /// Which component made what a network is given not finite, as the end of a message; empty: none did.
+  /// Which component caused a network's input not to be finite, as the end of a message; empty: none did.
   std::string source_of_nan(const DrawnBatch& drawn) const;
 
-  /// Tells the timestep sampler the losses of the step that was just drawn.
+  /// Reports the losses of the last drawn step to the timestep sampler.
   void observe(const StepRecord& record);
 
-  /// The timestep sampler's buffers; handles to them.
+  /// Handles to the timestep sampler's buffers.
   NamedTensors state() const;
 
  private:
@@ -56,8 +56,8 @@ class BatchDraws {
   c10::Device device_;
   int rank_, size_;
   std::shared_ptr<const NoiseScheduler> schedule_;
-  Component<Augmentation> augmentation_;  ///< false: none
-  Component<TimestepSampler> timesteps_;  ///< false: every timestep equally likely
+  Component<Augmentation> augmentation_;  ///< none: converts to false
+  Component<TimestepSampler> timesteps_;  ///< none: every timestep is equally likely
   KeptBuffers<TimestepSampler> learned_;
 };
 

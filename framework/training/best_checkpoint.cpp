@@ -12,7 +12,7 @@ namespace {
 
 fs::path link_of(const RunFolder& run) { return run.checkpoints() / "best"; }
 
-/// The checkpoint's name that the link holds; empty: there is none, or what is there is not this program's.
+/// The name of the checkpoint in the link; empty: there is no link, or it was not made by this program.
 std::string target_of(const RunFolder& run) {
   std::error_code failure;
   const std::string target = fs::read_symlink(link_of(run), failure).string();
@@ -41,7 +41,7 @@ void keep_as_best(const RunFolder& run, const fs::path& checkpoint) {
         text("the best checkpoint cannot be marked: ", problem, ". To train without: --set evaluate.keep_best=\"\""));
   };
   try {
-    const AtomicFolder scratch(link);  // a link alone, left by a kill, would not be known as a leftover
+    const AtomicFolder scratch(link);  // a plain link left after a kill would not be recognised as a leftover
     const fs::path made = scratch.temporary() / link.filename();
     fs::create_directory_symlink(checkpoint.filename(), made, failure);
     if (!failure) fs::rename(made, link, failure);

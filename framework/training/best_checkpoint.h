@@ -6,11 +6,12 @@
 
 namespace casdm {
 
-/// The checkpoint that checkpoints/best, a symbolic link, leads to; empty: there is none.
+/// The target of the symbolic link checkpoints/best; empty: there is none.
 std::filesystem::path best_checkpoint(const RunFolder& run);
 
-/// Makes checkpoints/best lead to `checkpoint`, one of the run, which `Checkpoint::remove_old` then keeps. The link is
-/// replaced at once. Throws Error where the file system has no symbolic links, and when something else has the name.
+/// Makes checkpoints/best point to `checkpoint`, which must belong to the run; `Checkpoint::remove_old` then keeps it.
+/// The link is replaced atomically. Throws Error if the file system has no symbolic links, or if something else has
+/// that name.
 void keep_as_best(const RunFolder& run, const std::filesystem::path& checkpoint);
 
 /// Removes the link.

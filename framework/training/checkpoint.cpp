@@ -43,14 +43,14 @@ bool is_name(const std::string& name) {
   return name.size() == kDigits && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// Of tensors: it becomes a file name.
+/// Whether the name of tensors can be used as a file name.
 bool is_word(const std::string& name) {
   return !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
   });
 }
 
-/// The checkpoints in a run's folder of them, oldest first.
+/// The checkpoints in a run's checkpoint folder, oldest first.
 std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   std::vector<fs::path> result;
   std::error_code failure;
@@ -64,7 +64,7 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   return result;
 }
 
-/// A member of state.json. Throws Error unless it is there and `is` of it is true.
+/// A member of state.json. Throws Error if it is missing or `is` returns false for it.
 const Value& member(const Value& table, const std::string& key, bool (Value::*is)() const, const char* expected) {
   const Value* value = table.find(key);
   if (value == nullptr) throw Error(text("state.json has no '", key, "'"));
@@ -86,7 +86,7 @@ void check_file(const fs::path& path, const Value& expected) {
   }
 }
 
-/// Renames what has the name of a new checkpoint: it was not saved by the line of training that continues.
+/// Moves an entry with the name of a new checkpoint out of the way: it does not belong to the training that continues.
 void make_way(const fs::path& path) {
   if (!fs::exists(fs::symlink_status(path))) return;
   for (int i = 1;; ++i) {
@@ -97,7 +97,8 @@ void make_way(const fs::path& path) {
 
 std::string state_sum(std::string_view state) { return text(sha256(state), "  ", kState, "\n"); }
 
-/// A file of the state, which may come from anywhere: a pipe must not make us wait, nor a huge file take all memory.
+/// Reads a file of the state, which may come from anywhere: a pipe must not block, and a huge file must not exhaust
+/// memory.
 std::string read_bounded(const fs::path& path) {
   if (!fs::is_regular_file(path)) throw Error(text(path.string(), " is not a regular file"));
   if (fs::file_size(path) > kLargestState)
@@ -105,7 +106,7 @@ std::string read_bounded(const fs::path& path) {
   return read_file(path);
 }
 
-/// What to do about a damaged checkpoint: the others that the run has.
+/// Advice for a damaged checkpoint: the run's other checkpoints.
 std::string others(const fs::path& checkpoint) {
   std::vector<std::string> names;
   for (const fs::path& other : checkpoints_in(checkpoint.parent_path())) {
@@ -208,7 +209,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     try {
       checkpoint.hold_ = std::make_shared<const FolderHold>(checkpoint.path_);
     } catch (const Error&) {
-      if (is_checkpoint || fs::exists(checkpoint.path_)) throw;  // else it was the newest of a moment ago
+      if (is_checkpoint || fs::exists(checkpoint.path_))
+        throw;  // otherwise it was the newest one and has just been removed
     }
   }
   try {
@@ -347,13 +349,13 @@ Pretrained pretrained(const Checkpoint& from, const std::string& module) {
   return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module), meaning_of(from.config())};
 }
 
-/// The experiment of the checkpoint that `file` is one of the files of; null: it is of none.
+/// The experiment of the checkpoint that contains `file`; null: none does.
 Value config_beside(const fs::path& file) {
   std::error_code ignored;
   if (!fs::is_regular_file(file.parent_path() / kState, ignored)) return {};
   try {
     return Checkpoint::open(fs::absolute(file).parent_path()).config();
-  } catch (const Error&) {  // of what is beside a file that can be read, nothing is asked
+  } catch (const Error&) {  // the file itself can be read, so the files beside it need not be intact
     return {};
   }
 }

@@ -17,19 +17,19 @@
 
 namespace casdm {
 
-/// What a checkpoint keeps. It does not know what the training makes of it.
+/// The content of a checkpoint. This class does not know what the training uses it for.
 struct CheckpointContent {
-  /// A table: where the training stands. `images` (seen so far) names the checkpoint; readers ask for `num_classes`
-  /// (of the data set, 0: unconditional). Infinite and undefined numbers are kept.
+  /// A table with the training's position. `images` (seen so far) names the checkpoint; readers also use `num_classes`
+  /// (of the data set, 0: unconditional). Infinity and NaN are preserved.
   Value numbers;
-  /// By the name of their file: "weights", "ema", "ema-NAME" for the averages, as "<module>.<name>"; and whatever
-  /// else the training needs to continue. A name is letters, digits, '-', '_' and '.'.
+  /// By file name: "weights", "ema", and "ema-NAME" for the averages, with names "<module>.<name>"; and whatever else
+  /// the training needs to continue. A file name consists of letters, digits, '-', '_' and '.'.
   std::map<std::string, NamedTensors> tensors;
   Value config;  ///< the resolved experiment
   std::vector<UsedPlugin> plugins;
 };
 
-/// A run without any checkpoint.
+/// The run has no checkpoint.
 class NoCheckpoint : public Error {
  public:
   using Error::Error;
@@ -42,16 +42,16 @@ class NoCheckpoint : public Error {
 ///                            SHA-256 of each file
 ///     state.json.sha256      of state.json, in sha256sum's form
 ///
-/// <images> has twelve digits; folders of other names are nothing to us. A checkpoint is written under a temporary
-/// name, synced and renamed, so it is whole or absent.
+/// <images> has twelve digits; folders with other names are ignored. A checkpoint is written under a temporary name,
+/// synced and renamed, so it is either complete or absent.
 class Checkpoint {
  public:
-  /// Saves a checkpoint of `run`, after its log has reached the disk. What has its name already is renamed to
-  /// <images>.set-aside-<n>. Returns its folder. Throws Error; earlier ones are never touched.
+  /// Saves a checkpoint of `run`, after its log has reached the disk. An existing entry of that name is renamed to
+  /// <images>.set-aside-<n>. Returns the checkpoint's folder. Throws Error; earlier checkpoints are never touched.
   static std::filesystem::path save(const RunFolder& run, const CheckpointContent& content);
 
-  /// Removes all but the newest `keep_last` of the run; never `saved`, the best one, nor one that somebody reads. What
-  /// could not be removed, in whole or in part, is removed by a later call.
+  /// Removes all but the newest `keep_last` checkpoints of the run; never `saved`, the best one, or one that is being
+  /// read. If one cannot be removed completely, a later call tries again.
   /// @param warn  called for each that cannot be removed
   static void remove_old(const RunFolder& run, const std::filesystem::path& saved, std::int64_t keep_last,
                          const std::function<void(const std::string&)>& warn);
@@ -59,13 +59,13 @@ class Checkpoint {
   /// The checkpoints of a run by images, oldest first.
   static std::vector<std::pair<std::int64_t, std::filesystem::path>> all(const RunFolder& run);
 
-  /// The newest of a run, or the one in `path` when that is a checkpoint folder itself. Nobody removes it as long as
-  /// the object or a copy of it lives. Throws Error when there is none, when a file is missing, truncated or altered,
-  /// or a number cannot be.
+  /// Opens the newest checkpoint of a run, or the one at `path` if that is a checkpoint folder itself. Nobody removes
+  /// it while the object or a copy of it lives. Throws Error if there is none, if a file is missing, truncated or
+  /// altered, or if a number is impossible.
   static Checkpoint open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  /// Of one of CheckpointContent::tensors that it `has`, as a file.
+  /// The digest of the file with one of CheckpointContent::tensors, which must exist.
   const std::string& sha256_of(const std::string& tensors) const { return files_.at(tensors); }
   const Value& numbers() const { return numbers_; }
   std::int64_t images() const { return count("images"); }
@@ -73,16 +73,16 @@ class Checkpoint {
   const Value& config() const { return config_; }
   const std::vector<UsedPlugin>& plugins() const { return plugins_; }
 
-  /// An integer of `numbers`. Throws Error, naming it, unless it is there and in 0..most.
+  /// An integer of `numbers`. Throws Error with its name if it is missing or not in 0..most.
   std::int64_t count(const std::string& key, std::int64_t most = kMostImages) const;
 
   bool has(const std::string& tensors) const { return files_.contains(tensors); }
   std::filesystem::path file(const std::string& tensors) const;
 
-  /// One of CheckpointContent::tensors. Throws Error when there is none of the name.
+  /// One of CheckpointContent::tensors. Throws Error if there is none of that name.
   NamedTensors tensors(const std::string& name) const;
 
-  /// Whether `which` names weights of the checkpoint: "ema", "raw" or an average of [[ema.also]].
+  /// Whether `which` is the name of weights in the checkpoint: "ema", "raw" or an average of [[ema.also]].
   bool has_average(const std::string& which) const;
 
   /// Loads the weights of a head's modules.
@@ -90,13 +90,13 @@ class Checkpoint {
   ///               ema.safetensors. Throws ConfigError that lists what there is when it is none of these.
   void load_weights(const std::vector<NamedModule>& modules, const std::string& which) const;
 
-  /// The weights of one module, `which` as above. Throws ConfigError when there is none of the name.
+  /// The weights of one module, `which` as above. Throws ConfigError if there is no such module.
   NamedTensors weights(const std::string& module, const std::string& which) const;
 
-  /// Throws PluginError when a plugin of `now` differs from the one that made the checkpoint.
+  /// Throws PluginError if a plugin of `now` differs from the one that made the checkpoint.
   void check_plugins(const std::vector<UsedPlugin>& now) const;
 
-  /// From now on any build of the plugins will do.
+  /// From now on, any build of the plugins is accepted.
   void accept_plugins() { plugins_.clear(); }
 
   static constexpr std::int64_t kMostImages = 1'000'000'000'000'000;
@@ -107,7 +107,7 @@ class Checkpoint {
 
   std::filesystem::path path_;
   std::shared_ptr<const FolderHold> hold_;
-  std::map<std::string, std::string> files_;  ///< name of the tensors: SHA-256
+  std::map<std::string, std::string> files_;  ///< name of the tensors, and SHA-256 of their file
   Value numbers_;
   Value config_;
   std::vector<UsedPlugin> plugins_;
@@ -116,21 +116,21 @@ class Checkpoint {
 /// Weights of one module.
 struct Pretrained {
   TensorFile file;
-  Value network;  ///< its table under [head] in the experiment that trained it; null: not known
-  Value meaning;  ///< `meaning_of` that experiment; null: not known
+  Value network;  ///< its table under [head] in the experiment that trained it; null: unknown
+  Value meaning;  ///< `meaning_of` that experiment; null: unknown
 };
 
-/// The key in the metadata of a file with the layout of ema.safetensors: [head] of its run, as JSON.
+/// The metadata key of a file in the layout of ema.safetensors: [head] of its run, as JSON.
 constexpr const char* kHeadOfRun = "head";
 
 /// [noise] of an experiment, and [head] without its networks: what the networks' outputs mean.
 Value meaning_of(const Value& experiment);
 
-/// The key in the metadata of a file of weights: `meaning_of` the experiment that trained them, as JSON.
+/// The metadata key of a file of weights: `meaning_of` the experiment that trained them, as JSON.
 constexpr const char* kMeaning = "meaning";
 
-/// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with the module's own names
-/// or in the layout of ema.safetensors, whose metadata are kept.
+/// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with either the module's own
+/// names or the layout of ema.safetensors; its metadata are kept.
 Pretrained pretrained(const std::filesystem::path& from, const std::string& module);
 Pretrained pretrained(const Checkpoint& from, const std::string& module);
 

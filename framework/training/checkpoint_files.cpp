@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view kDecimal = "0123456789";
 constexpr std::string_view kHexadecimal = "0123456789abcdef";
 
-/// The files that state.json lists; nullopt: it cannot be read.
+/// The files listed in state.json; nullopt: it cannot be read.
 std::optional<std::set<std::string>> listed(const fs::path& state) {
   try {
     if (!fs::is_regular_file(state)) return std::nullopt;

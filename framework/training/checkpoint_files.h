@@ -6,11 +6,11 @@
 
 namespace casdm {
 
-/// The names in the folder of a checkpoint that no training has written, sorted; where its state.json cannot be read,
-/// every safetensors file counts as written by one.
+/// The names in a checkpoint's folder that no training has written, sorted. If its state.json cannot be read, every
+/// safetensors file counts as written by a training.
 std::vector<std::string> strangers_in_checkpoint(const std::filesystem::path& folder);
 
-/// Whether a name is one that the program gives what it has not finished writing or removing.
+/// Whether the program uses such a name for files that it has not finished writing or removing.
 bool is_leftover(const std::string& name);
 
 }  // namespace casdm

@@ -13,11 +13,11 @@ namespace casdm {
 
 namespace {
 
-/// Below this a step is lost in the rounding of nearly every float32 weight.
+/// A smaller rate is lost in the rounding of nearly every float32 weight.
 constexpr double kLeastLearningRate = 1e-10;
 
-/// How much of the initial weights an average still holds after the training, in 0..1. Only rules that keep the same
-/// share at every step hold any: the others forget nearly all at the first one.
+/// The share of the initial weights, in 0..1, that an average still has after the training. Only rules that keep the
+/// same share at every step keep any: the others forget nearly all of them in the first step.
 double share_of_start(const AverageRule& rule, const TrainOptions& train) {
   const double kept = rule.keep({1, train.batch_size, train.batch_size});
   return std::pow(kept, std::ceil(static_cast<double>(train.total_images) / static_cast<double>(train.batch_size)));
@@ -27,14 +27,14 @@ double part_of(std::int64_t total, std::int64_t warmup) {
   return static_cast<double>(total) / static_cast<double>(warmup);
 }
 
-/// The key that makes the average of this index slow.
+/// The key that makes the average at this index slow.
 std::string key_of_average(const EmaOptions& ema, std::size_t index) {
   const std::string table = index == 0 ? "ema" : text("ema.also.", index - 1);
   const bool is_half_life = index == 0 ? ema.half_life > 0 : ema.also[index - 1].half_life.has_value();
   return table + (is_half_life ? ".half_life" : ".decay");
 }
 
-/// Numbers that were given and are 0 in float32, of the host and of any component.
+/// Finds given numbers, of the host or any component, that become 0 in float32.
 void find_vanishing(const Value& value, const std::string& path, Problems& problems) {
   if (value.is_table()) {
     for (const auto& [key, member] : value.as_table()) find_vanishing(member, key_path(path, key), problems);
@@ -51,7 +51,7 @@ void find_vanishing(const Value& value, const std::string& path, Problems& probl
   }
 }
 
-/// The learning rate of [optimizer], or of one of its tables with its own law.
+/// Checks the learning rate of [optimizer], or of one of its tables with its own schedule.
 void find_weak_rate(const OptimizerOptions& optimizer, const std::string& table, std::int64_t total,
                     std::vector<std::string>& found) {
   if (optimizer.warmup_images > total) {

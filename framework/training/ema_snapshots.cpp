@@ -30,7 +30,7 @@ bool read_number(std::string_view digits, T& value) {
   return failure == std::errc() && end == digits.data() + digits.size();
 }
 
-/// Whether the name is one of `snapshot_name`.
+/// Whether the name has the form of `snapshot_name`.
 bool read_name(const std::string& name, EmaSnapshot& snapshot) {
   const std::size_t dash = name.find('-');
   if (dash == std::string::npos || !name.ends_with(kSnapshotSuffix)) return false;
@@ -45,7 +45,8 @@ std::map<std::string, std::string> metadata_of(std::int64_t images, double sigma
   return {{"images", std::to_string(images)}, {"sigma_rel", number(sigma_rel)}};
 }
 
-/// Throws Error unless the file is what was written under its name. Snapshots of version 0.1 have no metadata.
+/// Throws Error unless the file still has the content written under its name. Snapshots of version 0.1 have no
+/// metadata.
 NamedTensors read_snapshot(const EmaSnapshot& snapshot) {
   TensorFile file = read_checked_tensors(snapshot.path);
   if (file.metadata.empty()) return std::move(file.tensors);

@@ -10,31 +10,30 @@
 
 namespace casdm {
 
-/// A power-function average as it stood during training: RUN/ema/<images>-<sigma_rel>.safetensors, in the layout of a
-/// checkpoint's ema.safetensors, with its images, its width and a SHA-256 in the metadata. Snapshots are kept for good:
-/// any other average is made of them after training.
+/// A power-function average at one point of the training: RUN/ema/<images>-<sigma_rel>.safetensors, in the layout of a
+/// checkpoint's ema.safetensors, with its images, its width and a SHA-256 in the metadata. Snapshots are never removed:
+/// any other average can be made from them after training.
 struct EmaSnapshot {
   std::filesystem::path path;
   std::int64_t images = 0;
   double sigma_rel = 0;
 };
 
-/// Writes a snapshot of each power-function average. What a run repeats after it was resumed from an earlier
-/// checkpoint, it writes again.
+/// Writes a snapshot of each power-function average. Steps repeated after a resume write their snapshots again.
 void save_ema_snapshots(const RunFolder& run, const std::vector<ModuleState>& modules, std::int64_t images);
 
-/// The snapshots of a run, by images and width; empty when it has none.
+/// The snapshots of a run, sorted by images and width; empty if there are none.
 std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run);
 
 /// The average of width `sigma_rel` at `images`, in the layout of its snapshots.
 struct Reconstruction {
   NamedTensors tensors;
-  double error = 0;  ///< of the profile, relative: see Combination
+  double error = 0;  ///< of the profile, relative; see Combination
 };
 
-/// Combines `snapshots` (appendix C of Karras et al. 2024), reading one after another; sums are in double precision,
-/// and tensors that are not floating point are those of the last. Throws Error when a snapshot cannot be read, is not
-/// what was written, or has other tensors than the first, ConfigError when sigma_rel is out of range.
+/// Combines `snapshots` (appendix C of Karras et al. 2024), reading one at a time; sums are in double precision, and
+/// tensors that are not floating point are taken from the last. Throws Error if a snapshot cannot be read, is not as it
+/// was written, or has other tensors than the first; ConfigError if sigma_rel is out of range.
 Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double sigma_rel, std::int64_t images);
 
 }  // namespace casdm

@@ -42,7 +42,7 @@ void compare(const Value& before, const Value& after, const std::string& key, st
   if (!is_same_number && !(before == after)) found.push_back({key, before, after});
 }
 
-/// Whether a table of an experiment chooses a component, or one of its tables does.
+/// Whether a table of an experiment, or one inside it, chooses a component.
 bool has_component(const Value& value) {
   if (!value.is_table()) return false;
   return value.find("type") != nullptr ||
@@ -59,7 +59,7 @@ std::vector<ExperimentChange> changes(const Value& before, const Value& after) {
 }
 
 std::vector<ExperimentChange> by_component(const std::vector<ExperimentChange>& changes) {
-  std::vector<std::string> others;  // "head." of a head that is another one
+  std::vector<std::string> others;  // "head." if the head's type changed
   for (const ExperimentChange& change : changes) {
     const bool is_type = change.key.ends_with(kType) && change.before.is_string() && change.after.is_string();
     if (is_type) others.push_back(change.key.substr(0, change.key.size() - kType.size() + 1));
@@ -94,7 +94,7 @@ std::string in_few_words(const Value& value) {
 
 std::string to_string(const ExperimentChange& change) {
   std::string before = in_few_words(change.before), after = in_few_words(change.after);
-  if (before == after) {  // the short form hides what differs: the plugin, or an option of one of several
+  if (before == after) {  // the short form hides the difference: in the plugin, or in an option of one array element
     before = to_toml_value(change.before);
     after = to_toml_value(change.after);
   }

@@ -7,29 +7,29 @@
 
 namespace casdm {
 
-/// A key that two experiments give another value.
+/// A key whose value differs between two experiments.
 struct ExperimentChange {
   std::string key;  ///< "metrics[0].weight"
-  Value before;     ///< null: not there
+  Value before;     ///< null: absent
   Value after;
 };
 
-/// How the resolved experiment `after` differs from `before`, in the order of keys. What the host writes itself,
-/// `plugins.used`, does not count.
+/// How the resolved experiment `after` differs from `before`, in the order of keys. Ignores what the host itself
+/// writes, `plugins.used`.
 std::vector<ExperimentChange> changes(const Value& before, const Value& after);
 
-/// The same for people: where the type of a component changes, that alone, under the component's own key ("sampler",
-/// tables of the type alone), and nothing of its options, which mean something else to the other one.
+/// The same for people: if the type of a component changes, only that is listed, under the component's own key
+/// ("sampler", with tables that contain only the type), since its options mean something else in the other component.
 std::vector<ExperimentChange> by_component(const std::vector<ExperimentChange>& changes);
 
-/// A value in few words: of a table with a type its type without the plugin, of another one its keys, of an array of
-/// tables each of them.
+/// A short form of a value: for a table with a type, the type without the plugin; for another table, its keys; for an
+/// array of tables, each of them.
 std::string in_few_words(const Value& value);
 
-/// "optimizer.learning_rate: 0.0001 -> 0.0005", in few words.
+/// "optimizer.learning_rate: 0.0001 -> 0.0005", using in_few_words.
 std::string to_string(const ExperimentChange& change);
 
-/// Whether the key was not there because a later version has added it: it has its default, and chooses no component.
+/// Whether the key is new in a later version: it has its default, and does not choose a component.
 bool is_new_default(const ExperimentChange& change);
 
 /// {key: {"from", "to"}}.

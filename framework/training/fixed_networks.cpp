@@ -12,9 +12,10 @@ namespace casdm {
 
 namespace {
 
-constexpr double kRounding = 1e-4;  // of what a component computes when it is made, on machines of two kinds
+constexpr double kRounding =
+    1e-4;  // tolerance for values that a component computes at creation, between different machines
 
-/// The tensor's direction, seen from a fixed one.
+/// A number that identifies the direction of the tensor: its component along a fixed direction.
 double print_of(const Tensor& tensor) {
   const Tensor values = tensor.detach().to(at::kCPU, at::kDouble).flatten();
   const Tensor direction = at::arange(1, values.numel() + 1, at::kDouble).square().mul(0.37).sin();

@@ -6,13 +6,13 @@
 
 namespace casdm {
 
-/// What a training is measured by and does not train: of the buffers of each metric ("metric.NAME") one number each,
-/// which is another for other weights; of each other feature extractor, by its key, the SHA-256 of its weights. A
-/// table; without what has none.
+/// Identifies the networks that measure a training and are not trained: for each metric ("metric.NAME") one number per
+/// buffer, which differs for different weights; for every other feature extractor, by its key, the SHA-256 of its
+/// weights. A table; components without weights are left out.
 Value fixed_networks(const LoadedExperiment& experiment, const ExperimentMetrics& metrics);
 
-/// What of `now` differs from `then`, of what both name, by name; empty: nothing. Numbers that another machine would
-/// compute are the same.
+/// How `now` differs from `then` in the entries that both have, by name; empty: not at all. Differences that may come
+/// from another machine's rounding do not count.
 std::string difference_of_networks(const Value& then, const Value& now);
 
 }  // namespace casdm

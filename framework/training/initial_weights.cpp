@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A file of weights, and the checkpoint that it is of.
+/// A file of weights, and the checkpoint it belongs to.
 struct Source {
   fs::path file;
   std::string sha256;
@@ -51,7 +51,7 @@ Value record_of(const InitOptions& init, const Source& source) {
 
 std::string string_in(const Value& taken, const char* key) { return taken.find(key)->as_string(); }
 
-/// What the run took at an earlier start, if that is still where it was.
+/// The file that the run used at an earlier start, if it is still there.
 std::optional<Source> taken_before(const Value& taken) {
   const fs::path file = string_in(taken, "file");
   const bool is_of_checkpoint = taken.find("images") != nullptr;
@@ -63,8 +63,8 @@ std::optional<Source> taken_before(const Value& taken) {
   return std::nullopt;
 }
 
-/// What `init` names; what the run took at first, if it began before from the same place.
-/// @param taken  of the module, in init.json; null: nothing
+/// The file that `init` names; if the run was started before with the same `from`, the file used then.
+/// @param taken  the module's entry in init.json; null: none
 Source source_of(const InitOptions& init, const Value* taken) {
   if (taken == nullptr || string_in(*taken, "from") != init.from.string()) return source_of(init);
   if (std::optional<Source> before = taken_before(*taken)) return *before;
@@ -77,7 +77,7 @@ Source source_of(const InitOptions& init, const Value* taken) {
            "new run (`casdm train CONFIG --overwrite`)"));
 }
 
-/// What the run took at an earlier start, by module; an empty table: there was none.
+/// The weights that the run used at an earlier start, by module; an empty table if there was none.
 Value earlier_record(const fs::path& record) {
   if (record.empty() || !fs::exists(record)) return Value(Value::Table{});
   try {

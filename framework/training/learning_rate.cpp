@@ -10,10 +10,10 @@ namespace casdm {
 
 namespace {
 
-/// From 1 down to `end` while `part` goes from 0 to 1.
+/// A line from 1 down to `end` as `part` goes from 0 to 1.
 double line(double part, double end) { return end + (1 - end) * (1 - std::clamp(part, 0.0, 1.0)); }
 
-/// The part of what follows the warm-up.
+/// How much of the time after the warm-up has passed, as a fraction.
 double part_after(double warmup, double seen, double total) { return (seen - warmup) / std::max(1.0, total - warmup); }
 
 double constant(const OptimizerOptions&, double, double) { return 1; }

@@ -7,8 +7,8 @@
 namespace casdm {
 
 /// The learning rate of the step that ends at `images` = n of `total` = N images: options.learning_rate times the
-/// warm-up min(1, n / W) and a factor by options.schedule, with W = warmup_images, F = final_fraction and u the part of
-/// the training after warm-up, (n - W) / (N - W) within [0, 1]:
+/// warm-up min(1, n / W) and a factor by options.schedule, with W = warmup_images, F = final_fraction and u the elapsed
+/// fraction of the training after warm-up, (n - W) / (N - W) within [0, 1]:
 ///
 ///     constant       1
 ///     linear         F + (1 - F) (1 - u)

@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kResumed = "resumed";
 
-/// Closes it; throws Error with the system's reason.
+/// Throws Error with the system's reason if closing fails.
 class OpenFile {
  public:
   OpenFile(const fs::path& path, int flags) : path_(path) {
@@ -43,7 +43,7 @@ class OpenFile {
   int descriptor_;
 };
 
-/// Where the last whole line ends.
+/// The end of the last complete line.
 off_t end_of_whole_lines(const OpenFile& file, off_t size) {
   char block[4096];
   while (size > 0) {
@@ -95,7 +95,7 @@ void append_line(const fs::path& path, const std::string& line) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const int reason = errno;
-      // Where this fails as well, the next line removes the part.
+      // If this fails as well, the next call removes the incomplete line.
       [[maybe_unused]] const int cut = ::ftruncate(file.descriptor(), end);
       errno = reason;
       file.check(false);
@@ -115,7 +115,7 @@ std::uintmax_t end_of_lines(const fs::path& path, std::int64_t images) {
   if (!fs::exists(status)) return 0;
   if (!fs::is_regular_file(status)) throw Error(text(path.string(), " is not a regular file"));
   const std::string content = read_file(path);
-  // From the end: the lines before were looked at by those who wrote after them.
+  // Only the end is checked: earlier lines were checked by whoever wrote after them.
   std::size_t end = content.rfind('\n') + 1;
   std::size_t keep = content.size();
   for (std::size_t at = content.size(); at > 0;) {

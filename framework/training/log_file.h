@@ -8,21 +8,20 @@
 
 namespace casdm {
 
-/// A file of whole lines: one JSON object each.
+/// A file of complete lines, one JSON object each.
 ///
-/// Appends `line` and a newline. A last line without its newline, which a process that was killed has left, is removed
-/// before; when the line cannot be written in full, nothing of it stays. Throws Error. A symbolic link is refused.
+/// Appends `line` and a newline. First removes a last line without a newline, left by a process that was killed; if the
+/// line cannot be written completely, none of it stays. Throws Error. Symbolic links are refused.
 void append_line(const std::filesystem::path& file, const std::string& line);
 
-/// Returns when the file's content is on the disk; there need not be one. Throws Error.
+/// Returns once the file's content is on disk; the file need not exist. Throws Error.
 void sync_lines(const std::filesystem::path& file);
 
-/// Where the lines end that were written until `images` images were seen: up to the first one whose "images" is
-/// larger. Lines that cannot be read belong to the one before them. Throws Error unless the file is a regular one, or
-/// there is none.
+/// The end of the lines written until `images` images were seen: of everything before the first line whose "images" is
+/// larger. Unreadable lines belong to the one before them. Throws Error if the file exists and is not a regular file.
 std::uintmax_t end_of_lines(const std::filesystem::path& file, std::int64_t images);
 
-/// The last line of a resume, whose "resumed" is true; an empty table where there is none. Throws Error when the file
+/// The last line that records a resume, with "resumed" true; an empty table if there is none. Throws Error if the file
 /// cannot be read.
 Value last_resume(const std::filesystem::path& file);
 

@@ -14,7 +14,7 @@ constexpr double kFirstScale = 65536;
 constexpr double kSmallestScale = 1.0 / 65536;
 constexpr std::int64_t kGrowthInterval = 2000;
 
-/// The name of one scale for all modules.
+/// The name of a scale shared by all modules.
 constexpr const char* kAll = "*";
 
 }  // namespace

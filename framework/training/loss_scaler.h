@@ -12,9 +12,9 @@
 
 namespace casdm {
 
-/// Dynamic loss scaling for fp16 (Micikevicius et al. 2018), one scale a module, so that an overflow in
-/// one module's gradients never touches another's; one scale for all where the head's gradients are not separate, or
-/// one norm is taken over all. In other precisions every scale is 1.
+/// Dynamic loss scaling for fp16 (Micikevicius et al. 2018) with one scale per module, so that an overflow in one
+/// module's gradients never affects another's; with a shared scale if the head's gradients are not separate or the norm
+/// is taken over all modules. In other precisions every scale is 1.
 class LossScaler {
  public:
   LossScaler(const std::vector<NamedModule>& modules, Precision precision, bool separate);
@@ -22,20 +22,20 @@ class LossScaler {
   bool is_active() const { return is_active_; }
   double scale(const std::string& module) const;
 
-  /// Takes note of the modules whose gradient norms are not finite: they must not step. Throws
-  /// NotFinite when one is not at the smallest scale either.
+  /// Records the modules whose gradient norms are not finite: they must not take the step. Throws NotFinite if this
+  /// happens at the smallest scale.
   void observe(const StepRecord& record);
   bool has_overflowed(const std::string& module) const;
 
-  /// Halves the scales that overflowed, doubles those that have not for 2000 steps.
+  /// Halves the scales that overflowed and doubles those that have not for 2000 steps.
   void update();
 
-  /// {name: {"scale", "good_steps"}}, empty in other precisions than fp16; one entry "*" where one scale is for all.
+  /// {name: {"scale", "good_steps"}}; empty in precisions other than fp16; a single entry "*" for a shared scale.
   Value state() const;
 
-  /// Takes over such a state. One for all becomes one of each module, and the smallest of all one for all, since
-  /// optimizer.grouping may change at a resume; so may the precision, and scales then start again. Throws Error when a
-  /// module's is missing or no scale.
+  /// Restores such a state. A shared scale is copied to each module, and the smallest of several becomes the shared
+  /// one, since optimizer.grouping may change at a resume; so may the precision, in which case the scales start again.
+  /// Throws Error if a module's scale is missing or invalid.
   void restore(const Value& state);
 
  private:

@@ -21,7 +21,7 @@ Tensor within(const Tensor& value, const std::array<double, 2>& range) {
   return value.ge(range[0]).logical_and(value.le(range[1]));
 }
 
-/// All whole times of a path; of a continuous one many, equally far apart in t and in log SNR.
+/// All times of a discrete path; for a continuous one many, evenly spaced in t and in log SNR.
 Tensor times_of(const NoiseScheduler& schedule) {
   const TimeRange range = schedule.range();
   if (range.is_whole) return at::arange(range.first, range.last + 1, at::kDouble);

@@ -22,7 +22,7 @@ namespace casdm {
 
 namespace {
 
-/// Metrics are computed in the precision of what they are given, never lower.
+/// Metrics compute in the precision of their inputs, never lower.
 class WithoutAutocast {
  public:
   explicit WithoutAutocast(c10::DeviceType type) : type_(type), was_(at::autocast::is_autocast_enabled(type)) {
@@ -37,7 +37,7 @@ class WithoutAutocast {
 
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
 
-/// One distance for each image; of a metric that compares the batch as a whole, its number for each of them.
+/// One distance per image; if a metric compares the batch as a whole, its one number repeated.
 Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
                    const Tensor& target, const MetricContext& context) {
   const Untouched images({prediction, target});
@@ -75,7 +75,7 @@ MetricContext context_of(const TrainingBatch& batch) {
   return context;
 }
 
-/// The context of the images `chosen`, int64 on the device and on the CPU.
+/// The context of the images at the indices `chosen`, int64 on the device and on the CPU.
 MetricContext part_of(MetricContext context, const Tensor& chosen, const Tensor& chosen_on_cpu) {
   for (Tensor* tensor : {&context.t, &context.log_snr, &context.labels}) {
     if (tensor->defined()) *tensor = tensor->index_select(0, chosen);
@@ -212,7 +212,7 @@ Tensor ExperimentMetrics::distances(const Term& term, const Tensor& prediction, 
   return at::zeros({prediction.size(0)}, found.options().requires_grad(false)).index_put({rows}, found);
 }
 
-/// `distances` of the images of this process among those of all.
+/// The distances of this process's images, computed with those of all processes.
 Tensor ExperimentMetrics::distances_among_all(const Term& term, const Tensor& prediction,
                                               const TrainingBatch& batch) const {
   TrainingBatch all = batch;

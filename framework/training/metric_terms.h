@@ -15,33 +15,32 @@
 
 namespace casdm {
 
-/// A part of this process's batch: its t as the batch that heads are given has it, and what the host knows of all of
-/// it.
+/// A part of this process's batch: its t as in the batch that heads get, and what the host knows about all of it.
 struct MetricPart {
   Tensor t;
-  std::int64_t first = 0;                     ///< image of it
+  std::int64_t first = 0;                     ///< index of the part's first image in the batch
   Tensor t_of_batch;                          ///< float64, on the CPU
   std::vector<std::uint64_t> seeds_of_batch;  ///< of the images
 };
 
-/// The `[[metrics]]` of an experiment, applied to whatever prediction the head hands over.
+/// The `[[metrics]]` of an experiment, applied to whatever prediction the head passes.
 class ExperimentMetrics final : public MetricTerms {
  public:
-  /// Makes the metrics and moves them to `device`. Throws ConfigError when a metric needs larger images or other
-  /// channels than it would be given, or no timestep falls into its ranges; warns on stderr when its pixels have not
-  /// the range it is made for. Keeps a reference to `schedule`.
-  /// @param world  the processes that have each their part of a batch: a metric that compares the batch as a whole, or
-  ///               remembers, is given all of it in each of them
+  /// Creates the metrics and moves them to `device`. Throws ConfigError if a metric needs larger images or other
+  /// channels than it would get, or if no timestep is within its ranges; warns on stderr if pixels are not in the
+  /// metric's range. Keeps a reference to `schedule`.
+  /// @param world  processes that each have a part of a batch: a metric that compares the batch as a whole, or that has
+  ///               state, gets the whole batch in each of them
   ExperimentMetrics(const LoadedExperiment& experiment, const NoiseScheduler& schedule, c10::Device device,
                     World& world = World::alone());
 
-  /// Before the losses of a part of a batch, so that images are chosen without waiting for the device.
+  /// To be called before the losses of each part of a batch, so that images are chosen without waiting for the device.
   void set_part(MetricPart part) { part_ = std::move(part); }
 
-  /// What the metrics remember, its names as "<metric>.<buffer>"; handles to it.
+  /// Handles to the state of the metrics, with names "<metric>.<buffer>".
   NamedTensors state() const;
 
-  /// The buffers of each metric that remembers nothing, by its name.
+  /// The buffers of each metric without state, by the metric's name.
   std::vector<std::pair<std::string, NamedTensors>> constants() const;
 
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
@@ -50,13 +49,13 @@ class ExperimentMetrics final : public MetricTerms {
   /// Whether the term "metric.<name>" has a weight, now or after its warm-up.
   bool has_weight(const std::string& term) const;
 
-  /// The largest |prediction| since the last call, on the device; undefined once a remark on it was made. The caller
-  /// tells `observe_extreme` its value when it is known.
+  /// The largest |prediction| since the last call, on the device; undefined once a remark about it was made. The caller
+  /// passes its value to `observe_extreme` when it is known.
   Tensor take_extreme();
   void observe_extreme(double extreme);
 
-  /// Lines to report, each once: that predictions have left [-1, 1], and metrics whose distances carry no gradient to
-  /// the prediction, found at the first batch. Empty: nothing new.
+  /// Lines to report, each once: that predictions have left [-1, 1], and metrics whose distances have no gradient with
+  /// respect to the prediction, as found in the first batch. Empty: nothing new.
   std::string remark();
 
  private:
@@ -66,12 +65,12 @@ class ExperimentMetrics final : public MetricTerms {
     std::string name;
     MetricInfo info;
     MetricSelection selection;
-    KeptBuffers<MetricLoss> memory;      ///< of one that has state
-    std::optional<Untouched> constants;  ///< the buffers of one that has none
-    mutable bool is_checked = false;     ///< whether its gradient was looked at
+    KeptBuffers<MetricLoss> memory;      ///< of a metric with state
+    std::optional<Untouched> constants;  ///< the buffers of a metric without state
+    mutable bool is_checked = false;     ///< whether its gradient has been checked
   };
 
-  /// Which images of `batch` a metric is applied to, and what their gradients are multiplied by.
+  /// The images of `batch` to which a metric is applied, and the factor for their gradients.
   struct Chosen {
     Tensor on_cpu;  ///< bool [B]
     double gradient_factor = 1;
@@ -88,7 +87,7 @@ class ExperimentMetrics final : public MetricTerms {
   MetricPart part_;
   mutable Tensor extreme_;  ///< see `take_extreme`
   bool has_remarked_ = false;
-  mutable std::vector<std::string> remarks_;  ///< to be reported
+  mutable std::vector<std::string> remarks_;  ///< not reported yet
 };
 
 }  // namespace casdm

@@ -13,8 +13,8 @@ namespace casdm {
 
 namespace {
 
-constexpr std::int64_t kAlignment = 16;     // elements of a cache line
-constexpr std::int64_t kStandInLength = 4;  // longest dimension
+constexpr std::int64_t kAlignment = 16;     // elements per cache line
+constexpr std::int64_t kStandInLength = 4;  // longest dimension of a stand-in
 constexpr std::size_t kMostNamed = 5;
 
 std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }

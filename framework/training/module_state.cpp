@@ -16,7 +16,7 @@ namespace casdm {
 
 namespace {
 
-/// Named tensors as a module, for load_state's checks.
+/// Named tensors as a module, so that load_state can check them.
 class Handles final : public Module {
  public:
   explicit Handles(const NamedTensors& tensors) : tensors_(tensors) {}
@@ -74,7 +74,7 @@ void ModuleState::gather_gradients() {
     Tensor gradient = std::exchange(apart_[i].mutable_grad(), Tensor());
     if (!gradient.defined()) continue;
     const Tensor& sum = sums.emplace_back(flat_.parameters[i].gradient);
-    // One kernel adds lists whose strides are the same, even those of dimensions of length 1.
+    // A single kernel adds lists of tensors only if all strides agree, even those of dimensions of length 1.
     gradient = gradient.contiguous();
     found.push_back(gradient.strides() == sum.strides() ? gradient : gradient.as_strided(sum.sizes(), sum.strides()));
   }
@@ -93,7 +93,7 @@ bool ModuleState::has_finite_weights() const { return flat_.weights.norm().isfin
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
-  at::autocast::clear_cache();  // casts of the weights as they were
+  at::autocast::clear_cache();  // it holds casts of the old weights
   flat_.gradients.mul_(scale);
   optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
 }

@@ -15,14 +15,14 @@
 
 namespace casdm {
 
-/// Makes the optimizer of a module over its flat tensors.
+/// Creates the optimizer of a module over its flat tensors.
 using MakeOptimizer = std::function<Component<Optimizer>(const Optimizer::Spec&)>;
 
 /// Everything the training keeps for one module of the head: weights, gradients, the optimizer with its state, and the
 /// moving averages.
 ///
-/// The parameters are views into one flat tensor (so are the gradients and averages), so that norm, clip and average
-/// are one operation each, whatever the number of layers. Nothing here depends on any other module.
+/// The parameters are views into one flat tensor, and so are the gradients and averages, so that norm, clipping and
+/// averaging are one operation each, whatever the number of layers. Nothing here depends on any other module.
 class ModuleState {
  public:
   /// Moves the module to `device` and flattens it.
@@ -32,39 +32,39 @@ class ModuleState {
   const std::string& name() const { return module_.name; }
   const Module& module() const { return *module_.module; }
   bool is_trainable() const { return module_.is_trainable; }
-  /// "plugin/component"; empty: it has none.
+  /// "plugin/component"; empty: the module is frozen.
   std::string optimizer_type() const { return optimizer_ ? optimizer_.config().type : ""; }
 
-  /// The module that this one is the running average of; empty: none.
+  /// The module of which this one is the running average; empty: none.
   const std::string& average_of() const { return module_.average_of; }
   double average_decay() const { return module_.average_decay; }
-  /// Keeps the part `decay` of the weights and takes the rest from `source`, which has the same parameters.
+  /// Keeps the fraction `decay` of the weights and takes the rest from `source`, which has the same parameters.
   void follow(const ModuleState& source, double decay);
 
-  /// Whether the optimiser steps in the run's step `step`.
+  /// Whether the optimizer acts in the run's step `step`.
   bool is_due(std::int64_t step) const { return step % module_.update_every == 0; }
 
   void zero_grad();
-  /// After a backward pass: adds the gradients of the parameters up in the flat tensor, where that pass has not. A GPU
-  /// adds them all at once.
+  /// After a backward pass: adds the gradients of the parameters to the flat tensor, unless the pass has done so
+  /// itself. A GPU adds them all at once.
   void gather_gradients();
-  /// Whether a backward pass has given it a gradient, of zeros or not, since `zero_grad` and before `optimizer_step`.
+  /// Whether a backward pass has computed a gradient, even of zeros, since `zero_grad` and before `optimizer_step`.
   bool has_gradient() const;
-  Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined when frozen
+  Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined if frozen
   Tensor grad_norm() const;                             ///< L2 norm of all gradients, scalar, before clipping
   bool has_finite_weights() const;                      ///< waits for the device
-  /// One step of the optimizer with the gradients times `scale` (scalar tensor).
+  /// One step of the optimizer with the gradients multiplied by `scale` (a scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
   /// average += (1 - keep) (weights - average), for each average.
   void update_averages(const AverageTime& now);
 
-  /// Exchanges weights and their main average; twice is nothing.
+  /// Exchanges the weights and their main average; calling it twice changes nothing.
   void swap_ema();
 
-  /// The averages there are, the main one first.
+  /// The averages, main one first.
   const std::vector<AverageRule>& rules() const { return rules_; }
 
-  /// The state by name; handles to it: copying into them restores it.
+  /// Handles to the state by name: copying into them restores it.
   NamedTensors weights() const;
   NamedTensors average(std::size_t index = 0) const;  ///< of rules()[index]; parameters and buffers
   NamedTensors optimizer_state() const;
@@ -73,24 +73,24 @@ class ModuleState {
   NamedModule module_;
   std::vector<AverageRule> rules_;
   Optimizer::Spec flat_;
-  std::vector<Tensor> apart_;       ///< parameters whose gradients are gathered; none on the CPU
-  Component<Optimizer> optimizer_;  ///< none: frozen
+  std::vector<Tensor> apart_;       ///< parameters whose gradients must be gathered; none on the CPU
+  Component<Optimizer> optimizer_;  ///< none if frozen
   KeptBuffers<Optimizer> optimizer_state_;
   std::vector<Tensor> averages_;
-  std::int64_t zeroed_version_ = 0;  ///< of the gradients' tensor, which counts what has changed it
+  std::int64_t zeroed_version_ = 0;  ///< version counter of the gradients' tensor when it was set to zero
 };
 
-/// What `part` gives of each module, its names as "<module>.<name>".
+/// The tensors that `part` returns for each module, with names "<module>.<name>".
 NamedTensors prefixed(const std::vector<ModuleState>& modules,
                       const std::function<NamedTensors(const ModuleState&)>& part);
 
-/// The tensors of `all` whose names begin with "<module>.", without it.
+/// The tensors of `all` whose names begin with "<module>.", without that prefix.
 NamedTensors part_of(const NamedTensors& all, const std::string& module);
 
-/// Copies `values` into the tensors that `handles` are; throws as load_state does.
+/// Copies `values` into the tensors behind `handles`; throws like load_state.
 void copy_into(const NamedTensors& handles, const NamedTensors& values, std::string_view source);
 
-/// One average of all modules, likewise.
+/// One average of all modules, with names "<module>.<name>".
 NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index);
 
 }  // namespace casdm

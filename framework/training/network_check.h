@@ -9,22 +9,24 @@
 
 namespace casdm {
 
-/// Throws ConfigError when `weights`, of the file or run `source`, were trained in another network than head.MODULE of
-/// the resolved experiment makes, as far as their run tells and no shape shows. Of a backbone without a native layout
-/// nobody knows which options that takes: then those that differ are named on stderr.
+/// Throws ConfigError if `weights`, from the file or run `source`, were trained in a network that differs from
+/// head.MODULE of the resolved experiment in a way that shapes do not show, as far as their run records it. For a
+/// backbone without a native layout it is unknown which options matter: then those that differ are printed to stderr.
 void check_network(const Pretrained& weights, const std::string& source, const Value& experiment,
                    const std::string& module, const PluginHost& host);
 
-/// Names on stderr, after `what`, in which settings that give the networks' outputs their meaning the resolved
-/// experiment `ours` differs from those that trained them. They may be meant so: theta of a DDPM serves in a cascade.
-/// @param theirs  `meaning_of` an experiment; null: not known
+/// Prints to stderr, after `what`, the settings that define the meaning of the networks' outputs and in which the
+/// resolved experiment `ours` differs from the one that trained them. This may be intended: theta of a DDPM can serve
+/// in a cascade.
+/// @param theirs  `meaning_of` an experiment; null: unknown
 void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours);
 
-/// Both of the weights of `modules` in a file that takes the place of a run's own. Throws Error when they hold NaN.
+/// Makes both checks for the weights of `modules` in a file that replaces a run's own weights. Throws Error if they
+/// contain NaN.
 void check_weights_file(const std::string& file, const std::vector<std::string>& modules, const Value& experiment,
                         const PluginHost& host);
 
-/// check_network of every network whose table under [head] is another than in the experiment of `checkpoint`.
+/// check_network for every network whose table under [head] differs from the one in the experiment of `checkpoint`.
 void check_networks(const Checkpoint& checkpoint, const Value& experiment, const std::vector<std::string>& modules,
                     const PluginHost& host);
 

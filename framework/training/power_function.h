@@ -1,6 +1,6 @@
 #pragma once
 
-/// Width and exponent of a power-function average, see power_profile.h.
+/// Width and exponent of a power-function average; see power_profile.h.
 namespace casdm {
 
 /// The largest width, that of the uniform average (gamma = 0): 12^(-1/2).

@@ -20,7 +20,7 @@ double inner_product(const PowerProfile& a, const PowerProfile& b) {
 Combination combine(const std::vector<PowerProfile>& from, const PowerProfile& to) {
   if (from.empty()) throw Error("there is no average to combine");
   const auto count = static_cast<std::int64_t>(from.size());
-  // The equations of least squares, A x = b, with every profile scaled to norm 1: A then has a unit diagonal.
+  // The normal equations of least squares, A x = b, with every profile scaled to norm 1, so that A has a unit diagonal.
   std::vector<double> products, wanted;
   for (const PowerProfile& a : from) {
     for (const PowerProfile& b : from) products.push_back(inner_product(a, b));

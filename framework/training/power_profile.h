@@ -7,7 +7,7 @@
 namespace casdm {
 
 /// The weighting of a power-function average (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
-/// Diffusion Models", section 3.1): at training length `end` it holds the weights of each moment s <= end by
+/// Diffusion Models", section 3.1): at training length `end` it weights each moment s <= end by
 ///
 ///     p(s) = (gamma + 1) s^gamma / end^(gamma + 1).
 ///
@@ -20,7 +20,7 @@ struct PowerProfile {
 /// Integral of p_a p_b over all moments.
 double inner_product(const PowerProfile& a, const PowerProfile& b);
 
-/// Post-hoc reconstruction (appendix C): the combination of averages with the profiles `from` that comes nearest to one
+/// Post-hoc reconstruction (appendix C): the combination of averages with the profiles `from` that is closest to one
 /// with the profile `to`, in the integral of squares.
 struct Combination {
   std::vector<double> coefficients;  ///< one per profile; they add up to 1

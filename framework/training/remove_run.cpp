@@ -27,7 +27,7 @@ bool is_number(const std::string& name) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
 }
 
-/// Whether init.json is one of the program's: for each module where its weights came from.
+/// Whether init.json was written by the program: it says for each module where its weights came from.
 bool is_init_record(const fs::path& file) {
   try {
     const Value record = from_json(read_file(file));
@@ -40,7 +40,7 @@ bool is_init_record(const fs::path& file) {
   }
 }
 
-/// Whether what has a name of the program's is not another's of that name.
+/// Whether a file with one of the program's names was really made by it.
 bool is_made_by_us(const fs::path& file) {
   const std::string name = file.filename().string();
   if (name == "report.html") return is_report(file);
@@ -48,7 +48,7 @@ bool is_made_by_us(const fs::path& file) {
   return !name.starts_with("events.out.") || is_event_file_of_ours(file);
 }
 
-/// Whether the program writes such an entry into the folder `place` of a run.
+/// Whether the program writes such an entry into the subfolder `place` of a run.
 bool is_ours(const std::string& place, const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string();
   if (entry.is_symlink()) return place == "checkpoints" && name == "best";
@@ -89,7 +89,7 @@ void check_snapshots(const RunFolder& run) {
   }
 }
 
-/// All of a run, also of those set aside within it.
+/// Checks all of a run, including the runs set aside within it.
 void check_run(const fs::path& path) {
   check(path, "");
   for (const char* place : {"checkpoints", "samples", "evaluation"}) check(path / place, place);

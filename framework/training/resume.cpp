@@ -22,11 +22,11 @@ namespace casdm {
 
 namespace {
 
-// Keys of the line of a resume.
+// Keys of the log line of a resume.
 constexpr const char* kOtherData = "other_data";
 constexpr const char* kOtherNetworks = "other_networks";
 
-/// How the data differ from the checkpoint's; empty: they do not. Throws Error when that is not allowed.
+/// How the data differ from the checkpoint's; empty: they do not. Throws Error if a difference is not allowed.
 std::string checked_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
                          bool allow_other_data) {
   const std::optional<DataFingerprint> before = data_of(checkpoint);
@@ -51,13 +51,14 @@ std::string name_of(const MetricOptions& metric) {
   return "metric." + (metric.name.empty() ? component_name(metric.metric.type) : metric.name);
 }
 
-/// Whether two metrics are one component with equal options of its own: weight, range of t and the like are the host's.
+/// Whether two metrics are the same component with the same options of its own; weight, range of t and the like are the
+/// host's.
 bool are_alike(const MetricOptions& before, const MetricOptions& now) {
   static const OptionSchema host = schema_of<MetricOptions>();
   const auto is_host = [](const std::string& key) {
     return key == "type" || std::any_of(host.begin(), host.end(), [&](const OptionSpec& o) { return o.name == key; });
   };
-  // What an experiment of an earlier version leaves out has its default.
+  // An option that an experiment of an earlier version leaves out has its default.
   return component_name(before.metric.type) == component_name(now.metric.type) &&
          std::all_of(before.metric.table.as_table().begin(), before.metric.table.as_table().end(),
                      [&](const Value::Member& member) {
@@ -66,7 +67,7 @@ bool are_alike(const MetricOptions& before, const MetricOptions& now) {
                      });
 }
 
-/// What the checkpoint's networks that measure were like, without those that the experiment has changed.
+/// The record of the checkpoint's metric networks, without those whose configuration has changed.
 Value unchanged_networks(const Checkpoint& checkpoint, const Experiment& now,
                          const std::vector<ExperimentChange>& changed) {
   const Value* before = checkpoint.numbers().find(kNetworks);
@@ -89,7 +90,7 @@ Value unchanged_networks(const Checkpoint& checkpoint, const Experiment& now,
   return result;
 }
 
-/// Which networks that measure are others than the checkpoint's; empty: none. Throws Error when that is not allowed.
+/// Which metric networks differ from the checkpoint's; empty: none. Throws Error if that is not allowed.
 std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& state, const Experiment& now,
                              const std::vector<ExperimentChange>& changed, bool allow_other_data) {
   const std::string difference = difference_of_networks(unchanged_networks(checkpoint, now, changed), state.networks());
@@ -104,7 +105,7 @@ std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& 
   return message;
 }
 
-/// The learning rate that a resolved experiment has for `module` after `images`.
+/// The learning rate for `module` after `images` in a resolved experiment.
 double rate_of(const Value& config, const std::string& module, std::int64_t images) {
   const auto optimizer = config.find("optimizer");
   const auto training = config.find("train");
@@ -119,7 +120,7 @@ struct Rates {
   bool operator==(const Rates&) const = default;
 };
 
-/// @param module  empty: of [optimizer] itself
+/// @param module  empty: for [optimizer] itself
 Rates rates_of(const std::string& module, const Value& before, const Value& now, std::int64_t images) {
   return {rate_of(before, module, images), rate_of(now, module, images)};
 }
@@ -155,7 +156,7 @@ std::map<std::string, Value> widths_of(const Value& experiment) {
   return result;
 }
 
-/// Throws ConfigError when an average is given another width: its sums are those of the earlier one.
+/// Throws ConfigError if the width of an average changes: its sums were computed with the earlier one.
 void check_widths(const Value& before, const Value& after) {
   const std::map<std::string, Value> earlier = widths_of(before);
   for (const auto& [name, width] : widths_of(after)) {
@@ -179,8 +180,8 @@ bool is_lasting(const RunFolder& run, const ExperimentChange& change) {
   return !why_lasting(change.key, run.path().string(), /*has_checkpoint=*/true).empty();
 }
 
-/// Whether config.toml holds the experiment with which this run continued from `newest`. That of another run does not:
-/// it differs in what a run keeps for its life.
+/// Whether config.toml contains the experiment with which this run continued from `newest`. Another run's file does
+/// not: it differs in keys that never change during a run.
 bool went_on_with_config(const RunFolder& run, const Checkpoint& newest) {
   if (!is_run_config_intact(run.config())) return false;
   const std::vector<ExperimentChange> changed = changes(newest.config(), load_document(run.config()));
@@ -200,12 +201,12 @@ std::map<std::string, std::string> builds_of(const Value& config) {
   return result;
 }
 
-/// Whether a training by `config` does what one by `before` did.
+/// Whether training with `config` does the same as training with `before`.
 bool is_same(const Value& before, const Value& config) {
   return changes(before, config).empty() && builds_of(before) == builds_of(config);
 }
 
-/// What the line of the resume says under `key` of the training that continued after the checkpoint.
+/// The value of `key` in the log line of the resume from this checkpoint.
 std::string said_before(const RunFolder& run, const Checkpoint& checkpoint, const char* key) {
   const Value line = last_resume(run.log());
   const Value* images = line.find("images");
@@ -215,8 +216,7 @@ std::string said_before(const RunFolder& run, const Checkpoint& checkpoint, cons
   return is_of_checkpoint && said != nullptr && said->is_string() ? said->as_string() : "";
 }
 
-/// Whether this is the experiment, on the data and with the networks, of the training that continued after the
-/// checkpoint.
+/// Whether experiment, data and networks are the same as in the training that continued after the checkpoint before.
 bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& config, const std::string& other_data,
              const std::string& other_networks) {
   const bool is_known = went_on_with_config(run, checkpoint);
@@ -225,7 +225,7 @@ bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& co
          other_networks == said_before(run, checkpoint, kOtherNetworks);
 }
 
-/// An error of a checkpoint that does not fit, with what --set or config.toml have changed since.
+/// The error about a checkpoint that does not fit, extended by what --set or config.toml have changed since.
 std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed) {
   std::vector<std::string> lines;
   for (const ExperimentChange& change : changed) {
@@ -244,7 +244,7 @@ void restore(TrainingState& state, const Checkpoint& checkpoint, const std::vect
   }
 }
 
-/// Reports what has changed, and begins the line for metrics.jsonl.
+/// Reports what has changed, and starts the line for metrics.jsonl.
 Value resume_line(std::int64_t images, std::int64_t step, double seconds,
                   const std::vector<ExperimentChange>& changed) {
   for (const ExperimentChange& change : changed) {
@@ -293,7 +293,7 @@ Value experiment_to_resume(const RunFolder& run, const Checkpoint& checkpoint, b
 
 void check_lasting_keys(const RunFolder& run, const Value& before, const Value& after, bool has_checkpoint) {
   for (const ExperimentChange& change : changes(before, after)) {
-    // What an experiment of an earlier version leaves out has its default.
+    // A key that an experiment of an earlier version leaves out has its default.
     const bool is_missing_default =
         change.before.is_null() && !(change.after.is_array() && !change.after.as_array().empty());
     const std::string why = why_lasting(change.key, run.path().string(), has_checkpoint);
@@ -305,7 +305,7 @@ void check_lasting_keys(const RunFolder& run, const Value& before, const Value& 
 
 void start_over(const RunFolder& run, const LoadedExperiment& experiment, const Value& config) {
   const Value before = load_document(run.config());
-  // What continued past the first checkpoint had one, which somebody has moved: it is kept.
+  // If the log goes beyond the first checkpoint, there was one that somebody has moved, so the log is kept.
   const Experiment& options = experiment.options;
   const std::int64_t first = options.checkpoint.every_images + options.train.batch_size;
   const bool has_lost_checkpoint = end_of_lines(run.log(), first) != end_of_lines(run.log(), Checkpoint::kMostImages);

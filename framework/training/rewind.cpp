@@ -37,8 +37,8 @@ std::vector<std::pair<std::int64_t, fs::path>> grids_in(const RunFolder& run) {
   return result;
 }
 
-/// Of how many images the checkpoint was whose samples a record of nearest images shows, which its name does not say;
-/// none where it cannot be read.
+/// The images of the checkpoint whose samples are shown in a record of nearest images, which its name does not contain;
+/// nothing if it cannot be read.
 std::optional<std::int64_t> images_of_nearest(const fs::path& file) {
   const std::string name = file.filename().string();
   if (!name.starts_with("nearest-") || !is_of_evaluations(name)) return std::nullopt;
@@ -46,7 +46,7 @@ std::optional<std::int64_t> images_of_nearest(const fs::path& file) {
     const Value record = from_json(read_regular_file(file, kLargestRecord));
     const Value* images = record.is_table() ? record.find("checkpoint_images") : nullptr;
     if (images != nullptr && images->is_integer()) return images->as_integer();
-  } catch (const Error&) {  // no record of ours
+  } catch (const Error&) {  // not written by this program
   }
   return std::nullopt;
 }
@@ -64,7 +64,7 @@ std::vector<std::pair<std::int64_t, fs::path>> evaluations_in(const RunFolder& r
   return result;
 }
 
-/// The file in another folder as well; a copy where the file system has no links.
+/// Links the file into another folder, or copies it if the file system has no links.
 void link_into(const fs::path& folder, const fs::path& file) {
   fs::create_directories(folder);
   std::error_code failure;
@@ -79,7 +79,8 @@ fs::path free_name(const RunFolder& run) {
   }
 }
 
-/// Files at first, then checkpoints from the oldest: until the last one is moved, the newest is what it was.
+/// Moves files first, then checkpoints from the oldest on: the newest checkpoint stays the same until the last one is
+/// moved.
 void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, const std::vector<fs::path>& files) {
   const fs::path path = free_name(run);
   AtomicFolder folder(path);
@@ -102,7 +103,8 @@ void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
   }
   const auto add = [&](std::int64_t seen, const fs::path& path) {
     files.push_back(path);
-    // A folder that is a link leads to what may be anybody's: there files are only replaced by those of their name.
+    // A folder that is a link may point to somebody else's files, so nothing is removed there; files are only replaced
+    // by new ones of the same name.
     if (seen > images && fs::is_directory(fs::symlink_status(path.parent_path()))) later.push_back(path);
   };
   for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path);

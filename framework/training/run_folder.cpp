@@ -40,7 +40,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// Whether a folder holds nothing but checkpoints/ and samples/, both empty, and files of these names.
+/// Whether a folder contains nothing but checkpoints/ and samples/, both empty, and files with these names.
 bool is_unused(const fs::path& folder, const std::set<std::string>& files) {
   const std::vector<std::string> names = names_in(folder);
   return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
@@ -50,7 +50,7 @@ bool is_unused(const fs::path& folder, const std::set<std::string>& files) {
   });
 }
 
-/// Makes the folder and those above; returns the ones that did not exist, outermost first.
+/// Creates the folder and its parents; returns the ones that did not exist, outermost first.
 std::vector<fs::path> make_folders(const fs::path& folder) {
   std::vector<fs::path> made;
   for (fs::path at = folder; !at.empty() && !fs::exists(at); at = at.parent_path()) made.insert(made.begin(), at);
@@ -67,14 +67,14 @@ std::string now_in_utc() {
   return {buffer, std::strftime(buffer, sizeof(buffer), "%Y-%m-%d %H:%M:%S UTC", &parts)};
 }
 
-/// Who holds a lock, for the next one who wants it.
+/// Who holds a lock, for the next process that wants it.
 std::string holder() {
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
   return text("process ", ::getpid(), " on ", host, " since ", now_in_utc());
 }
 
-/// What the holder wrote, cut and without anything that is not printable: the file may be anybody's.
+/// What the holder wrote, shortened and printable: anybody may have written the file.
 std::string holder_in(int descriptor) {
   char buffer[200];
   const ssize_t size = ::pread(descriptor, buffer, sizeof(buffer), 0);
@@ -151,7 +151,7 @@ std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
     ::close(*held);
     delete held;
   });
-  // A file system without locks: nothing can be known.
+  // A file system without locks: other processes cannot be detected.
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     throw Error(text("another process is training in ", folder.string(), holder_in(descriptor),
                      ". Wait until it ends, or end it"));

@@ -13,21 +13,21 @@ namespace casdm {
 ///
 ///     config.toml      the resolved experiment
 ///     init.json        the weights that [[init]] gave, see initial_weights.h
-///     metrics.jsonl    one JSON object a line
+/// metrics.jsonl one JSON object per line
 ///     samples/         grids drawn while training, <images>.png
 ///     checkpoints/     one folder each, see checkpoint.h
 ///     ema/             snapshots of averages, see ema_snapshots.h
 ///     evaluation/      records of `casdm evaluate`, see evaluation_file.h
-///     set-aside-<n>/   what was left when the training went back, see rewind.h
-///     .lock            held while a process trains, and who it is
+/// set-aside-<n>/ what was set aside when the training went back, see rewind.h
+/// .lock held while a process trains, with its name
 class RunFolder {
  public:
-  /// A new folder, locked. It is made under a temporary name and renamed: of two processes one makes it. An empty
-  /// folder, or one whose checkpoints/ and samples/ are empty, is taken over. Throws ConfigError when there is anything
-  /// else under the name: nothing is ever overwritten.
+  /// Creates a new folder and locks it. It is created under a temporary name and renamed, so of two processes only one
+  /// succeeds. An empty folder, or one whose checkpoints/ and samples/ are empty, is reused. Throws ConfigError if
+  /// there is anything else of that name: nothing is ever overwritten.
   static RunFolder create(const std::filesystem::path& path, const Value& resolved);
 
-  /// An existing one. Throws ConfigError when it is not a run folder.
+  /// Opens an existing folder. Throws ConfigError if it is not a run folder.
   static RunFolder open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -38,19 +38,19 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path ema() const { return path_ / "ema"; }
 
-  /// Removes the folder that `create` made, and the folders above that it made, when nothing was recorded, saved or
-  /// added since, so that its name is free again.
+  /// Removes the folder that `create` made, with the parents that it made, if nothing was recorded, saved or added
+  /// since, so that the name is free again.
   void remove_if_unused() const;
 
-  /// Held while this object or a copy of it lives. Removes what processes that ended left half-written. Throws Error
-  /// that says who holds it (process, machine, since when) when another process trains in the folder.
+  /// Held while this object or a copy of it lives. Removes files that ended processes left half-written. If another
+  /// process trains in the folder, throws Error that names it (process, machine, since when).
   void lock();
 
-  /// Appends one line to metrics.jsonl. What a process that was killed has left of a line is removed before, and of a
-  /// line that cannot be written in full nothing stays. Throws Error.
+  /// Appends one line to metrics.jsonl. First removes the incomplete line of a process that was killed; if the new line
+  /// cannot be written completely, none of it stays. Throws Error.
   void append(const Value& record) const;
 
-  /// Returns when the lines, and the names of grids and other files, are on the disk. Throws Error.
+  /// Returns once the lines, and the names of grids and other files, are on disk. Throws Error.
   void sync() const;
 
  private:
@@ -58,8 +58,8 @@ class RunFolder {
   std::shared_ptr<const int> locked(const std::filesystem::path& folder) const;
 
   std::filesystem::path path_;
-  std::shared_ptr<const int> lock_;          ///< descriptor
-  std::vector<std::filesystem::path> made_;  ///< folders above that `create` made, outermost first
+  std::shared_ptr<const int> lock_;          ///< file descriptor
+  std::vector<std::filesystem::path> made_;  ///< parent folders that `create` made, outermost first
 };
 
 }  // namespace casdm

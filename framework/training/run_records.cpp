@@ -25,13 +25,13 @@ std::string means(const StepStatistics& statistics) {
   return join(parts, " ");
 }
 
-/// The images after the batch that completes the training.
+/// The number of images after the batch that completes the training.
 std::int64_t end_of_last_batch(const TrainingState& state, std::int64_t batch_size) {
   const std::int64_t left = std::max<std::int64_t>(state.total_images() - state.images(), 0);
   return state.images() + (left + batch_size - 1) / batch_size * batch_size;
 }
 
-/// What to try after `steps` steps when a loss, a gradient or a weight is not finite.
+/// What to try if a loss, a gradient or a weight is not finite after `steps` steps.
 std::string advice(const Experiment& options, std::int64_t steps) {
   std::vector<std::string> ideas;
   if (steps == 0) {
@@ -78,8 +78,8 @@ void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
   });
 }
 
-/// Takes over what the checkpoint kept and frees it, or clears the way for a run that begins; writes the run's
-/// config.toml. Returns the checkpoint's path; empty: none.
+/// Restores the checkpoint and frees it, or prepares a new run; writes the run's config.toml. Returns the checkpoint's
+/// path; empty: none.
 std::string RunRecords::restore(std::optional<Checkpoint>& start, bool allow_other_data) {
   const std::string from = start ? start->path().string() : "";
   if (start) {
@@ -92,7 +92,7 @@ std::string RunRecords::restore(std::optional<Checkpoint>& start, bool allow_oth
   return from;
 }
 
-/// What the user should know before the first step.
+/// Prints what the user should know before the first step.
 void RunRecords::introduce(bool is_new) {
   const Experiment& options = parts_.options;
   const int processes = parts_.world.size();
@@ -139,10 +139,11 @@ void RunRecords::say(const std::string& line) {
 }
 
 void RunRecords::fail(const NotFinite& failure) const {
-  if (!upkeep_) throw ProcessLost(failure.what(), /*is_reported=*/true);  // the first has found the same
+  if (!upkeep_) throw ProcessLost(failure.what(), /*is_reported=*/true);  // the first process has found the same
   const std::string message =
       text(failure.what(), "; ", upkeep_->last_good(), ". ", advice(parts_.options, parts_.state.step()));
-  if (parts_.world.size() > 1) throw ProcessLost(message, /*is_reported=*/false);  // which says whose image it was
+  if (parts_.world.size() > 1)
+    throw ProcessLost(message, /*is_reported=*/false);  // the message says whose image it was
   throw NotFinite(message);
 }
 

@@ -14,36 +14,37 @@
 
 namespace casdm {
 
-/// What a training leaves behind: the log, grids, evaluations and checkpoints of its run, and what the user sees. The
-/// first process keeps them; the others call the same functions, wait, and help to draw samples.
+/// What a training produces: the log, grids, evaluations and checkpoints of its run, and the output for the user. The
+/// first process writes them; the others call the same functions, wait, and help to draw samples.
 class RunRecords {
  public:
-  /// Keeps references.
+  /// Keeps references to its arguments.
   /// @param config  the run's config.toml
   /// @param run     null in all processes but the first
   RunRecords(TrainingParts& parts, const Value& config, RunFolder* run);
 
-  /// Restores the checkpoint, or clears the way for a run that begins, and says what is going to be trained.
-  /// @param start             null in all processes but the first, and for a run that begins
-  /// @param allow_other_data  continue even if the data, or the weights of a metric, are not the checkpoint's
+  /// Restores the checkpoint, or prepares a new run, and prints what is going to be trained.
+  /// @param start             null in all processes but the first, and for a new run
+  /// @param allow_other_data  continue even if the data, or the weights of a metric, differ from the checkpoint's
   void begin(std::optional<Checkpoint> start, bool allow_other_data);
 
-  /// Does what was due where the run stopped.
+  /// Does what was due when the run stopped.
   void catch_up();
 
-  /// After a step: the progress, remarks, and what is due.
+  /// After a step: updates the progress, reports remarks, and does what is due.
   void update(const StepRecord& record);
 
-  /// Saves what was not saved.
+  /// Saves what has not been saved.
   TrainingEnd finish();
 
-  /// A line for the user, of this process.
+  /// Prints a line about this process for the user.
   void say(const std::string& line);
 
-  /// Ends the training by the error, with the last good checkpoint and what to try, where this process reports it.
+  /// Ends the training with the error, the last good checkpoint and what to try, if this process is the one to report
+  /// it.
   [[noreturn]] void fail(const NotFinite& failure) const;
 
-  /// Saves the state between two steps, if it can be, after `failure` has ended the training.
+  /// After `failure` has ended the training: saves the state after the last step if possible.
   void save_after(const std::exception& failure);
 
  private:
@@ -55,7 +56,7 @@ class RunRecords {
   const Value& config_;
   RunFolder* run_;
   SharedDrawing drawing_;
-  std::optional<Progress> progress_;  ///< this and the rest in the first process alone
+  std::optional<Progress> progress_;  ///< this and the members below only exist in the first process
   std::optional<TrainingEvaluation> evaluation_;
   std::optional<Upkeep> upkeep_;
 };

@@ -29,7 +29,7 @@ void SharedDrawing::help(const std::string& request) {
   try {
     const AveragedWeights averaged(state_.modules);
     drawn(request, {});
-  } catch (const SamplingCancelled&) {  // in all processes; the first one knows what it means
+  } catch (const SamplingCancelled&) {  // thrown in all processes; the first one handles it
   }
 }
 

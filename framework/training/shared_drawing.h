@@ -11,22 +11,22 @@
 
 namespace casdm {
 
-/// Draws samples of the main average between two steps, each process its part of them.
+/// Draws samples of the main average between two steps; each process draws its part of them.
 class SharedDrawing {
  public:
-  /// Keeps references.
+  /// Keeps references to its arguments.
   SharedDrawing(const Model& model, const Experiment& options, TrainingState& state, c10::Device device, World& world)
       : model_(model), options_(options), state_(state), device_(device), world_(world) {}
 
-  /// The images of `generate`, in the first process, within `World::on_first`: the others are asked to `help`. The
-  /// average is in the place of the weights already (averaged_weights.h). Channels, size, device, precision and
-  /// cancellation are the training's own. Throws as `generate` does; SamplingCancelled once any process is interrupted.
+  /// The images of `generate`, in the first process, inside `World::on_first`: the others are asked to `help`. The
+  /// average must already be in the place of the weights (averaged_weights.h). Channels, size, device, precision and
+  /// cancellation are the training's own. Throws like `generate`; SamplingCancelled once any process is interrupted.
   Tensor draw(GenerateOptions options);
 
-  /// In the others.
+  /// Helps to draw, in the other processes.
   void help(const std::string& request);
 
-  /// Whether this process or, in the midst of a drawing, another one was interrupted.
+  /// Whether this process was interrupted, or another one while drawing.
   bool is_cancelled() const;
 
  private:

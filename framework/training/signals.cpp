@@ -11,8 +11,8 @@ volatile std::sig_atomic_t g_asked_once = 0;
 
 void ask_for_end(int /*signal*/) { g_interrupted = 1; }
 
-/// The second time, as the system does it. The handler stays while there is one to come: a change of handlers in the
-/// midst of a component's call would count as the component's.
+/// The second signal has its default action. The handler stays installed until then: changing handlers during a
+/// component's call would look like a change by the component.
 void ask_once(int signal) {
   if (g_asked_once != 0) {
     std::signal(signal, SIG_DFL);
@@ -29,7 +29,7 @@ void catch_signals() {
   g_asked_once = 0;
   std::signal(SIGINT, ask_once);
   std::signal(SIGTERM, ask_once);
-  // A terminal that closes sends SIGHUP more than once, and a batch system may repeat SIGUSR1.
+  // A closing terminal sends SIGHUP more than once, and a batch system may repeat SIGUSR1.
   if (std::signal(SIGHUP, ask_for_end) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   std::signal(SIGUSR1, ask_for_end);
   std::signal(SIGPIPE, SIG_IGN);

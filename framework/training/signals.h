@@ -2,12 +2,12 @@
 
 namespace casdm {
 
-/// From now on SIGINT, SIGTERM, SIGHUP (unless it is ignored already, as by nohup) and SIGUSR1 ask for an orderly end;
-/// a second SIGINT or SIGTERM ends the process at once. SIGPIPE and SIGXFSZ are ignored: what cannot be written is
-/// reported where it is written.
+/// From now on SIGINT, SIGTERM, SIGHUP (unless it is already ignored, as by nohup) and SIGUSR1 ask for an orderly end;
+/// a second SIGINT or SIGTERM ends the process at once. SIGPIPE and SIGXFSZ are ignored: failures to write are reported
+/// where they occur.
 void catch_signals();
 
-/// Whether one came.
+/// Whether one of these signals was received.
 bool interrupted();
 
 }  // namespace casdm

@@ -13,7 +13,7 @@ namespace casdm {
 
 namespace {
 
-/// The statistic under which heads record the mean of Estimate::gate over an image.
+/// The statistic in which heads record the mean of Estimate::gate over an image.
 constexpr const char* kGate = "gate";
 constexpr const char* kGateState = "gate_histogram";
 
@@ -21,7 +21,7 @@ std::size_t row_of(const std::vector<std::string>& names, const std::string& nam
   return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
-/// Appends `values`, terms or statistics of one part of the batch, to the rows of their names.
+/// Appends `values`, terms or statistics of one part of the batch, to the rows with their names.
 /// @param what  "loss term"
 template <class Named>
 void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>& rows, const std::vector<Named>& values,
@@ -91,7 +91,7 @@ void StepRecord::fetch() {
 void StepRecord::share(World& world) {
   const std::int64_t size = world.size();
   const std::vector<double> has_gradient(term_has_gradient.begin(), term_has_gradient.end());
-  // In float64, which holds all of it as it is.
+  // In float64, which can represent all of it exactly.
   const Tensor own = at::cat(
       {values.flatten().to(at::kDouble), statistic_values.flatten().to(at::kDouble),
        extreme_prediction.defined() ? extreme_prediction.view({1}).to(at::kDouble) : at::empty({0}, at::kDouble),
@@ -177,7 +177,7 @@ void StepStatistics::add_gates(const StepRecord& record) {
   constexpr float kLast = kHistogramBins - 1;
   for (std::int64_t i = 0; i < t.size(0); ++i) {
     if (!std::isfinite(gate[i])) continue;
-    // A gate without bounds may leave [0, 1]; it counts at the end that it left by.
+    // An unbounded gate may leave [0, 1]; it counts in the nearest bin.
     ++gates_[quarter_of(t[i])][static_cast<std::size_t>(std::clamp(gate[i] * kHistogramBins, 0.0F, kLast))];
   }
 }

@@ -15,46 +15,46 @@
 
 namespace casdm {
 
-/// A loss, a gradient or a weight is not finite: going on, or saving what there is, would make it worse.
+/// A loss, a gradient or a weight is not finite: continuing, or saving the state, would make it worse.
 class NotFinite : public Error {
  public:
   using Error::Error;
 };
 
-/// The L2 norm of the gradient that each loss term alone gives each trainable module: with its weight, over the whole
-/// batch, before clipping. 0 where a term does not reach a module.
+/// The L2 norm of the gradient of each loss term alone with respect to each trainable module: with its weight, over the
+/// whole batch, before clipping. 0 if a term does not reach a module.
 struct TermNorms {
   std::vector<std::string> terms;
   std::vector<std::string> modules;
-  Tensor values;  ///< [terms, modules]; undefined where there are none
+  Tensor values;  ///< [terms, modules]; undefined if there are none
 };
 
 /// The numbers of one step, on the device until `fetch`.
 struct StepRecord {
   std::int64_t step = 0;               ///< counts from 1
   double learning_rate = 0;            ///< of [optimizer]
-  std::vector<double> learning_rates;  ///< of each of `modules`
-  Tensor t;                            ///< float64 [B], CPU: of the batch of all processes
+  std::vector<double> learning_rates;  ///< for each of `modules`
+  Tensor t;                            ///< float64 [B], CPU: for the batch of all processes
   std::vector<std::string> terms;
   std::vector<double> term_weights;       ///< factors in the objective; 0: only recorded
   std::vector<std::string> term_modules;  ///< what each term trains
-  std::vector<bool> term_has_gradient;    ///< whether it was made by anything that is trained
+  std::vector<bool> term_has_gradient;    ///< whether anything trainable was involved in it
   Tensor values;                          ///< [terms, B]
   std::vector<std::string> statistics;
   Tensor statistic_values;  ///< [statistics, B]
   std::vector<std::string> modules;
   Tensor grad_norms;          ///< [modules]
-  TermNorms term_norms;       ///< empty in steps that do not measure them
-  Tensor extreme_prediction;  ///< [], the largest magnitude that metrics were given; undefined: nobody asks
+  TermNorms term_norms;       ///< empty in steps that do not measure it
+  Tensor extreme_prediction;  ///< [], the largest magnitude passed to metrics; undefined: not measured
 
-  /// Appends the terms and statistics of one part of the batch, by name. Throws PluginError when another part has other
+  /// Appends the terms and statistics of one part of the batch, by name. Throws PluginError if another part has other
   /// names.
   void add_part(const Losses& losses);
 
-  /// Brings everything to the CPU, in one copy: the only time that a step waits for the device.
+  /// Copies everything to the CPU at once: the only time that a step waits for the device.
   void fetch();
 
-  /// After `fetch`: from the terms and statistics of each process's part of a batch, those of the batch of all.
+  /// After `fetch`: combines the terms and statistics of each process's part of a batch to those of the whole batch.
   void share(World& world);
 
   /// The terms of the whole batch, on the CPU; after `fetch`.
@@ -63,7 +63,7 @@ struct StepRecord {
   /// Whether every term is finite.
   bool has_finite_terms() const;
 
-  /// Throws NotFinite with the first term that is not finite, its t and the step, and what `cause` says of it then.
+  /// Throws NotFinite with the first term that is not finite, its t and the step, and with what `cause` says about it.
   using Cause = std::function<std::string(std::int64_t image)>;
   void check_terms(const Cause& cause = [](std::int64_t) { return std::string(); }) const;
 
@@ -71,7 +71,7 @@ struct StepRecord {
   std::vector<std::string> modules_without_finite_gradient() const;
 
  private:
-  /// The values of the terms, or of the statistics, part by part; rows as in the list of names.
+  /// The values of the terms or statistics, part by part; rows in the order of the names.
   using Parts = std::vector<std::vector<Tensor>>;
   Parts term_parts_;
   Parts statistic_parts_;
@@ -85,12 +85,12 @@ class StepStatistics {
  public:
   explicit StepStatistics(const TimeRange& times) : times_(times) {}
 
-  /// Values of terms that are not finite, which only fp16 goes on with, are left out.
+  /// Values of terms that are not finite, which can only occur in fp16, are left out.
   void add(const StepRecord& record);
 
-  /// {"loss": {name: {"mean", "by_t": [4]}}, "statistic": likewise, "grad_norm": {module: mean}}; null where an
-  /// interval had no image in a quarter of t. A term whose gradients were measured has {"grad_norm": {module: mean}},
-  /// the statistic "gate" its "histogram" (framework/reporting/histogram.h).
+  /// {"loss": {name: {"mean", "by_t": [4]}}, "statistic": likewise, "grad_norm": {module: mean}}; null for a quarter of
+  /// t without images in the interval. A term whose gradients were measured has {"grad_norm": {module: mean}}, the
+  /// statistic "gate" its "histogram" (framework/reporting/histogram.h).
   Value json() const;
 
   /// Mean of one term, for the progress line; 0 before any step.
@@ -99,7 +99,7 @@ class StepStatistics {
 
   void clear();
 
-  /// The sums, and back. Throws Error when `state` is not what `state()` makes.
+  /// Saves and restores the sums. Throws Error if `state` was not made by `state()`.
   Value state() const;
   void restore(const Value& state);
 
@@ -110,7 +110,7 @@ class StepStatistics {
     double mean() const;
   };
   using Histogram = std::array<std::array<std::int64_t, kHistogramBins>, 4>;
-  /// By name, in the order of their first appearance.
+  /// By name, in order of first appearance.
   using Sums = std::vector<std::pair<std::string, Sum>>;
 
   static Sum& sum_of(Sums& sums, const std::string& name);
@@ -130,8 +130,8 @@ class StepStatistics {
   Sums losses_;
   Sums statistics_;
   Histogram gates_{};
-  Sums grad_norms_;                                       ///< without t: all in the first quarter
-  std::vector<std::pair<std::string, Sums>> term_norms_;  ///< by term, likewise
+  Sums grad_norms_;                                       ///< not by t: everything is in the first quarter
+  std::vector<std::pair<std::string, Sums>> term_norms_;  ///< by term; likewise not by t
 };
 
 }  // namespace casdm

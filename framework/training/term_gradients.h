@@ -13,25 +13,26 @@
 
 namespace casdm {
 
-/// Measures TermNorms. Keeps one more set of gradients; of a batch that is computed in parts, one for each term.
+/// Measures TermNorms. Needs memory for another set of gradients; if a batch is computed in parts, for one set per
+/// term.
 class TermGradients {
  public:
   /// @param parts  of this process's part of the batch
-  /// @param world  the processes, whose gradients are added
+  /// @param world  processes whose gradients are summed
   TermGradients(std::vector<ModuleState>& modules, std::int64_t parts, World& world)
       : modules_(modules), parts_(parts), world_(world) {}
 
-  /// For each part of the batch in turn and each of its terms: `backward` adds the gradient of `term` to the modules',
-  /// which have afterwards what they had before.
+  /// To be called for each part of the batch in turn and each of its terms: `backward` adds the gradient of `term` to
+  /// the modules' gradients, which are restored afterwards.
   void add(const LossTerm& term, const std::function<void()>& backward);
 
-  /// After all parts.
+  /// To be called after all parts.
   TermNorms norms(const LossScaler& scaler) const;
 
  private:
   struct OfTerm {
     std::string name;
-    std::string module;             ///< whose scale it has
+    std::string module;             ///< whose loss scale applies
     std::int64_t parts = 0;         ///< added so far
     std::vector<Tensor> gradients;  ///< their sum by module; undefined where it is frozen
     Tensor norms;                   ///< [trainable modules], once all parts are added

@@ -21,7 +21,7 @@ constexpr std::size_t kMeasureDigits = 16;
 
 using Visitor = std::function<void(std::int64_t images, const Value& evaluation)>;
 
-/// Calls `visit` for each line of the log that is an evaluation.
+/// Calls `visit` for each line of the log that contains an evaluation.
 void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
   std::error_code ignored;
   if (!std::filesystem::exists(run.log(), ignored)) return;
@@ -36,12 +36,12 @@ void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
       const Value* images = record.find("images");
       const Value* evaluation = record.find("evaluation");
       if (images != nullptr && evaluation != nullptr) visit(images->as_integer(), *evaluation);
-    } catch (const Error&) {  // not a line of ours
+    } catch (const Error&) {  // not one of our lines
     }
   }
 }
 
-/// The reference that `evaluate.reference` names: a file of statistics, or images.
+/// The reference named by `evaluate.reference`: a file of statistics, or images.
 Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExperiment& experiment, const Judges& judges,
                               const ReferenceOptions& options) {
   const std::string path = evaluate.reference.string();
@@ -154,7 +154,7 @@ bool TrainingEvaluation::evaluate() {
     set = gather(stream(), *judges_, gathering);
     scores = judges_->compare(set.state, reference_.state);
   } catch (const EvaluationStopped&) {
-    return false;  // the resume does it
+    return false;  // repeated at the resume
   } catch (const Error& error) {
     throw Error(text("the samples at ", state_.images(), " images could not be judged: ", error.what(),
                      ". To train without: --set evaluate.every_images=0"));

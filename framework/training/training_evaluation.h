@@ -16,13 +16,14 @@
 
 namespace casdm {
 
-/// [evaluate] in a training: now and then, samples of the main average are judged, and a line of metrics.jsonl says
-/// what came out. Noise and labels of the samples are functions of evaluate.seed and their indices, so the training is
-/// the same with it and without.
+/// [evaluate] in a training: at intervals, samples of the main average are judged, and a line of metrics.jsonl records
+/// the scores. Noise and labels of the samples are functions of evaluate.seed and their indices, so the training is the
+/// same with or without it.
 class TrainingEvaluation {
  public:
-  /// Makes the judges, and the reference where it is not in the cache, so that what is wrong shows before the first
-  /// step; nothing when evaluate.every_images is 0. Keeps references. Throws ConfigError and Error as those do.
+  /// Creates the judges and, unless it is in the cache, the reference, so that errors appear before the first step;
+  /// does nothing if evaluate.every_images is 0. Keeps references to its arguments. Throws ConfigError and Error like
+  /// those.
   TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
                      std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
                      SharedDrawing& drawing);
@@ -30,19 +31,19 @@ class TrainingEvaluation {
   bool is_wanted() const { return judges_.has_value(); }
   const EvaluateOptions& options() const { return options_; }
 
-  /// Whether the log holds the evaluation of the state, or none is wanted.
+  /// Whether the log contains the evaluation of the state, or none is wanted.
   bool is_done() const;
 
-  /// Evaluates the state; stops without a line when interrupted. Returns whether it is the best so far by
+  /// Evaluates the state; returns without a line if interrupted. Returns whether it is the best so far according to
   /// evaluate.keep_best. Throws Error.
   bool evaluate();
 
-  /// The values of the last evaluation by the names of the scores, a table.
+  /// The values of the last evaluation by score name, as a table.
   const Value& scores() const { return scores_; }
 
-  /// The images of the best state so far, by the log; -1: there is none. Scores that were measured otherwise (other
-  /// judges, number, seed or reference, or samples drawn otherwise) do not compare: the best starts again, and the one
-  /// before stays until then.
+  /// The images of the best state so far, according to the log; -1: there is none. Scores measured differently (other
+  /// judges, number, seed or reference, or samples drawn differently) cannot be compared: the search for the best
+  /// starts again, and until then the earlier one counts.
   std::int64_t best_images() const { return best_images_; }
 
  private:
@@ -63,14 +64,14 @@ class TrainingEvaluation {
   std::vector<std::string> remarks_;
   bool is_lower_better_ = true;
   std::int64_t last_images_ = -1;  ///< of the last evaluation in the log
-  std::string measure_;            ///< stands for all but the weights that decides a score
-  std::int64_t best_images_ = -1;  ///< of the best so far, or, without one of this measure, of the one before
+  std::string measure_;            ///< identifies everything but the weights that decides a score
+  std::int64_t best_images_ = -1;  ///< of the best so far or, if none was measured this way, of the earlier best
   double best_ = 0;
-  bool has_best_ = false;  ///< whether best_ was measured as now
+  bool has_best_ = false;  ///< whether best_ was measured as it is now
   Value scores_;
 };
 
-/// Whether the log of a run holds an evaluation after `images` images.
+/// Whether the log of a run contains an evaluation after `images` images.
 bool is_evaluated(const RunFolder& run, std::int64_t images);
 
 }  // namespace casdm

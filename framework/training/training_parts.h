@@ -15,11 +15,12 @@
 
 namespace casdm {
 
-/// What each process of a training works with, in the order in which it is created.
+/// The objects that each process of a training uses, in order of creation.
 struct TrainingParts {
-  /// Keeps references. Throws ConfigError when the experiment cannot be trained, or not by these processes.
-  /// @param new_run  the folder of a run that begins, whose modules get their initial weights; null: they are restored
-  ///                 later, or come from the first process
+  /// Keeps references to its arguments. Throws ConfigError if the experiment cannot be trained, or not by these
+  /// processes.
+  /// @param new_run  the folder of a new run, whose modules get their initial weights; null: they are restored later,
+  ///                 or come from the first process
   TrainingParts(const LoadedExperiment& experiment, World& world, const RunFolder* new_run);
   TrainingParts(const TrainingParts&) = delete;
   TrainingParts& operator=(const TrainingParts&) = delete;

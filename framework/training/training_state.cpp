@@ -34,8 +34,8 @@ std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const L
   return result;
 }
 
-/// Throws ConfigError when other modules are frozen than at the checkpoint: a frozen one has no optimizer state; or
-/// when an optimizer keeps one in only one of the two.
+/// Throws ConfigError if other modules are frozen than in the checkpoint, since a frozen one has no optimizer state; or
+/// if an optimizer keeps state in only one of the two.
 void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, const std::vector<ModuleState>& modules,
                   const std::string& path) {
   for (const ModuleState& module : modules) {
@@ -52,12 +52,12 @@ void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, cons
   }
 }
 
-/// The first tensor that holds NaN; empty: none does.
+/// The first tensor that contains NaN; empty: none does.
 std::string first_with_nan(const NamedTensors& tensors) {
   const auto has_nan = [](const Tensor& tensor) { return tensor.detach().isnan().any(); };
   NamedTensors floating = tensors;
   std::erase_if(floating, [](const auto& named) { return !named.second.is_floating_point(); });
-  // One wait for those of a device, and a look at each only when there is one to name.
+  // Waits once for all tensors of a device, and looks at each only if there is one to report.
   for (const c10::DeviceType device : {c10::DeviceType::CPU, c10::DeviceType::CUDA}) {
     std::vector<Tensor> found;
     for (const auto& [name, tensor] : floating) {
@@ -71,7 +71,7 @@ std::string first_with_nan(const NamedTensors& tensors) {
   return "";
 }
 
-/// The seconds of a checkpoint; one of version 0.1 has none.
+/// The training time in a checkpoint; one of version 0.1 has none.
 double seconds_of(const Checkpoint& checkpoint) {
   const Value* seconds = checkpoint.numbers().find("seconds");
   if (seconds == nullptr) return 0;
@@ -172,7 +172,7 @@ void TrainingState::check_optimizers(const Checkpoint& checkpoint) const {
   const auto before = read_options<OptimizerOptions>(*table);
   for (const ModuleState& module : modules) {
     const std::string was = before.of(module.name()).component.type, is = module.optimizer_type();
-    // Version 0.1 had one optimizer, and did not name it.
+    // Version 0.1 had only one optimizer and did not name it.
     if (was == is || was.empty() || is.empty()) continue;
     throw Error(text("checkpoint ", checkpoint.path().string(), ": module ", module.name(), " was trained with ", was,
                      ", and ", is, " cannot go on with its state; resume with ", was,
@@ -203,7 +203,7 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
     const Value& numbers = checkpoint.numbers();
     images_ = checkpoint.images();
     step_ = checkpoint.count("step", images_);
-    // Version 0.1 kept neither the last batch nor the sums.
+    // Version 0.1 stored neither the last batch nor the sums.
     if (numbers.find("last_batch") != nullptr) last_batch_ = checkpoint.count("last_batch", images_);
     if (const Value* scales = numbers.find("loss_scales")) scaler.restore(*scales);
     if (const Value* sums = numbers.find("statistics")) statistics.restore(*sums);

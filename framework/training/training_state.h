@@ -21,13 +21,13 @@
 
 namespace casdm {
 
-/// The entry of a checkpoint's numbers that keeps TrainingState::networks.
+/// The entry of a checkpoint's numbers that stores TrainingState::networks.
 constexpr const char* kNetworks = "networks";
 
-/// Everything that a training carries from one step to the next: what a checkpoint keeps.
+/// Everything that a training carries from one step to the next, which is what a checkpoint stores.
 class TrainingState {
  public:
-  /// @param is_new  whether the modules start from the weights that they have; else `restore` follows
+  /// @param is_new  whether the modules start with their present weights; else `restore` follows
   /// @param world   the processes that share each batch
   TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset, c10::Device device,
                 bool is_new, const World& world = World::alone());
@@ -37,40 +37,41 @@ class TrainingState {
   BatchDraws draws;
   StepStatistics statistics;  ///< since the last line of metrics.jsonl
 
-  std::int64_t step() const { return step_; }                           ///< optimiser steps done
-  std::int64_t images() const { return images_; }                       ///< seen so far: the next one's position
+  std::int64_t step() const { return step_; }      ///< optimizer steps done
+  std::int64_t images() const { return images_; }  ///< seen so far, so the position of the next one
   std::int64_t images_before() const { return images_ - last_batch_; }  ///< before the last step
   std::int64_t total_images() const { return total_images_; }
   bool is_complete() const { return images_ >= total_images_; }
   double seconds() const;  ///< of training, in all processes of the run
   const DataFingerprint& data() const { return data_; }
 
-  /// The module of a name that is known to exist.
+  /// The module with this name, which must exist.
   const ModuleState& module_named(const std::string& name) const;
 
-  /// What metrics remember, handles to it, asked for each time: kept in checkpoints beside the rest.
+  /// `state` returns handles to the metrics' state and is called each time; checkpoints store it with the rest.
   void keep_metrics(std::function<NamedTensors()> state) { metrics_ = std::move(state); }
 
-  /// What metrics and other networks that are not trained were like, see `fixed_networks`.
+  /// Stores the record of metrics and other networks that are not trained, see `fixed_networks`.
   void keep_networks(Value networks) { networks_ = std::move(networks); }
   const Value& networks() const { return networks_; }
 
-  /// A step begins to change the state; until it ends, the state cannot be saved.
+  /// A step begins to change the state; the state cannot be saved until it ends.
   void begin_update() { is_whole_ = false; }
   void end_update(std::int64_t batch_size);
   bool is_whole() const { return is_whole_; }
 
-  /// Throws NotFinite, naming the module, when weights are not finite, or naming what is remembered when that is NaN:
-  /// of what a checkpoint keeps, infinity alone may be meant. Waits for the device.
+  /// Throws NotFinite with the module's name if weights are not finite, or with the name of other stored state if it
+  /// contains NaN: there, infinity may be intended. Waits for the device.
   void check_numbers() const;
 
-  /// What a checkpoint keeps, without config and plugins.
+  /// The content of a checkpoint, without config and plugins.
   CheckpointContent content() const;
 
-  /// Takes over what a checkpoint kept. Throws Error when a part is missing or does not fit, or a number cannot be.
+  /// Restores the content of a checkpoint. Throws Error if a part is missing or does not fit, or if a number is
+  /// impossible.
   void restore(const Checkpoint& checkpoint);
 
-  /// Takes over the state of the first process.
+  /// Takes over the first process's state.
   void follow_first(World& world);
 
  private:
@@ -92,7 +93,7 @@ class TrainingState {
   bool is_whole_ = true;
 };
 
-/// The data that a checkpoint was trained on; nullopt: it does not say.
+/// The data that a checkpoint was trained on; nullopt: not recorded.
 std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint);
 
 }  // namespace casdm

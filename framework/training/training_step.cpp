@@ -20,9 +20,9 @@ namespace casdm {
 
 namespace {
 
-/// Sum of weight * mean(image_weight * value), each term scaled for the module it trains; undefined when no term
-/// has a gradient.
-/// @param image_weight  [B] of the part; undefined: 1 each
+/// Sum of weight * mean(image_weight * value), each term scaled for the module it trains; undefined if no term has a
+/// gradient.
+/// @param image_weight  [B] of the part; undefined: all 1
 Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight, std::int64_t batch_size,
                  const LossScaler& scaler) {
   Tensor total;
@@ -45,7 +45,7 @@ void run_backward(const Tensor& loss, const Experiment& options, bool keeps_grap
   }
 }
 
-/// Puts what the metrics remember back to what it was, unless it is to be kept.
+/// Restores the metrics' state when it is destroyed, unless the new state is to be kept.
 class MetricMemory {
  public:
   explicit MetricMemory(const ExperimentMetrics& metrics) : metrics_(metrics) {
@@ -57,7 +57,7 @@ class MetricMemory {
       if (before_.empty()) return;
       const NamedTensors memory = metrics_.state();
       for (std::size_t i = 0; i < before_.size(); ++i) Tensor(memory[i].second).copy_(before_[i]);
-    } catch (const std::exception&) {  // the device has failed, and nothing can be saved from it
+    } catch (const std::exception&) {  // the device has failed, so nothing can be saved from it
     }
   }
   MetricMemory(const MetricMemory&) = delete;
@@ -206,13 +206,13 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
     record.modules.push_back(module.name());
   }
   record.grad_norms = at::stack(norms_);
-  // They decide about clipping, and machines may round sums in different ways.
+  // The norms decide about clipping, and machines may round sums differently.
   world_.take_from_first(record.grad_norms);
   for (std::size_t i = 0; i < norms_.size(); ++i) norms_[i] = record.grad_norms[static_cast<std::int64_t>(i)];
   return true;
 }
 
-/// A module has a gradient where it has one in any process.
+/// A module has a gradient if it has one in any process.
 void TrainingStep::sum_gradients() {
   std::vector<float> has_gradient;
   for (const ModuleState& module : state_.modules) has_gradient.push_back(module.has_gradient() ? 1 : 0);
@@ -288,7 +288,8 @@ void TrainingStep::update(const StepRecord& record) {
   const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     ModuleState& module = state_.modules[i];
-    // What got no gradient stays as it is, as a parameter without one does in PyTorch: weight decay would shrink it.
+    // A module without a gradient stays unchanged, like a parameter without one in PyTorch; weight decay would shrink
+    // it.
     if (module.has_gradient() && module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
       module.optimizer_step(record.learning_rates[i], factors[i] / state_.scaler.scale(module.name()));
     }

@@ -16,23 +16,24 @@
 
 namespace casdm {
 
-/// One optimiser step: noised images, the head's losses and their gradients, clipping, update.
+/// One optimizer step: noised images, the head's losses and their gradients, clipping, update.
 class TrainingStep {
  public:
-  /// Keeps references to all of them. Throws ConfigError when the device lacks the precision.
-  /// @param is_interrupted  asked before each part of a batch but the first; the same in all processes
-  /// @param world  the processes that take the step together, each with its part of the batch: their gradients are
-  ///               added, and what the step records and decides is of the whole batch
+  /// Keeps references to its arguments. Throws ConfigError if the device does not support the precision.
+  /// @param is_interrupted  called before each part of a batch but the first; must return the same in all processes
+  /// @param world           the processes that take the step together, each with its part of the batch: their gradients
+  ///                        are summed, and the step's records and decisions are for the whole batch
   TrainingStep(const LoadedExperiment& experiment, const Model& model, ExperimentMetrics& metrics, TrainingState& state,
                c10::Device device, std::function<bool()> is_interrupted, World& world = World::alone());
 
-  /// Takes the step with this process's part of the batch; a module that gets no gradient in it stays as it is. Once
-  /// interrupted between two parts of the batch it returns nothing, and the state is what it was; so it is after what
-  /// is thrown before the update: NotFinite when a loss or gradient is not finite (fp16 skips the module's step
-  /// instead), PluginError when a component breaks its contract.
+  /// Takes the step with this process's part of the batch; a module that gets no gradient stays unchanged. If
+  /// interrupted between two parts of the batch, returns nothing and leaves the state as it was. The same holds for
+  /// exceptions before the update: NotFinite if a loss or gradient is not finite (in fp16 the module's step is skipped
+  /// instead), PluginError if a component violates its contract.
   std::optional<StepRecord> run(const ImageBatch& images);
 
-  /// Lines to report, each once: modules that no term with a weight trains at the first step. Empty: nothing new.
+  /// Lines to report, each once: modules that no term with a weight trains, as found in the first step. Empty: nothing
+  /// new.
   std::string remark() { return std::exchange(untrained_, ""); }
 
  private:
@@ -61,10 +62,10 @@ class TrainingStep {
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;
-  std::string untrained_;  ///< to be reported
+  std::string untrained_;  ///< not reported yet
 };
 
-/// What each module's gradients are multiplied by to have at most the norm clip_norm, each or jointly.
+/// The factors for each module's gradients that limit their norm to clip_norm, per module or jointly.
 /// @param modules  one for each norm
 std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std::vector<OptimizerOptions>& modules);
 

@@ -31,12 +31,12 @@ void SampleGrids::draw() {
   const std::int64_t classes = experiment_.options.data.use_labels ? state_.data().classes : 0;
   try {
     std::error_code ignored;
-    std::filesystem::create_directories(run_.samples(), ignored);  // somebody may have removed it
+    std::filesystem::create_directories(run_.samples(), ignored);  // it may have been removed
     const AveragedWeights averaged(state_.modules);
     draw_training_grid(experiment_, classes, state_.images(), path(),
                        [&](const GenerateOptions& options) { return drawing_.draw(options); });
   } catch (const SamplingCancelled&) {
-    // The resume draws it.
+    // The resume draws the grid.
   } catch (const Error& error) {
     throw Error(text("the samples at ", state_.images(), " images could not be drawn: ", error.what(),
                      ". To train without: --set log.sample_count=0"));
@@ -177,7 +177,7 @@ void Upkeep::run(const StepRecord& record) {
 
 bool Upkeep::finish() {
   checkpoints_.save();
-  checkpoints_.remove_old();  // once more: nobody else comes back to what could not be removed
+  checkpoints_.remove_old();  // another attempt, since nothing else will try again to remove what could not be removed
   return state_.is_complete() && grids_.is_drawn() && evaluation_.is_done();
 }
 

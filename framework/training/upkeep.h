@@ -17,8 +17,8 @@
 #include "framework/training/training_evaluation.h"
 #include "framework/training/training_state.h"
 
-/// What a training does between steps: lines of metrics.jsonl, snapshots of averages, checkpoints, grids of samples,
-/// evaluations.
+/// The regular tasks of a training between steps: lines of metrics.jsonl, snapshots of averages, checkpoints, grids of
+/// samples, evaluations.
 namespace casdm {
 
 /// Grids of samples, drawn with the main average: RUN/samples/<images>.png.
@@ -27,7 +27,7 @@ class SampleGrids {
   SampleGrids(const RunFolder& run, const LoadedExperiment& experiment, TrainingState& state, SharedDrawing& drawing)
       : run_(run), experiment_(experiment), state_(state), drawing_(drawing) {}
 
-  /// Draws the grid of the state; stops without one when interrupted. Throws Error.
+  /// Draws the grid of the state; returns without one if interrupted. Throws Error.
   void draw();
 
   /// Whether the grid of the state has been drawn, or none is wanted.
@@ -43,34 +43,33 @@ class SampleGrids {
   SharedDrawing& drawing_;
 };
 
-/// Whether anything is due after the last step, by the intervals of the experiment.
+/// Whether anything is due after the last step, according to the experiment's intervals.
 bool is_upkeep_due(const LoadedExperiment& experiment, const TrainingState& state);
 
 /// The checkpoints of a training.
 class Checkpoints {
  public:
-  /// @param config  of the run, as a checkpoint keeps it
-  /// @param last    the checkpoint that the state was restored from; empty: none
+  /// @param config  of the run, as stored in a checkpoint
+  /// @param last    the checkpoint from which the state was restored; empty: none
   Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
               std::string last, Progress& progress);
 
-  /// Saves the state, unless that was done. Throws NotFinite when weights are not finite; Error when it cannot be
-  /// written.
+  /// Saves the state, unless it is saved already. Throws NotFinite if weights are not finite; Error if writing fails.
   void save();
 
-  /// Removes the checkpoints that `keep_last` does not keep; one that cannot be removed is a warning.
+  /// Removes the checkpoints beyond `keep_last`; prints a warning for one that cannot be removed.
   void remove_old();
 
-  /// Saves the state and marks it as the best one. Throws as `save` and `keep_as_best` do.
+  /// Saves the state and marks it as the best one. Throws like `save` and `keep_as_best`.
   void save_as_best();
 
-  /// Marks the checkpoint of so many images as the best one, where there is one and it is not marked.
+  /// Marks the checkpoint of this many images as the best one, if it exists and is not marked yet.
   void restore_best(std::int64_t images);
 
   /// "the last good checkpoint is RUN/checkpoints/...", or that there is none.
   std::string last_good() const;
 
-  /// After `failure` has ended the training: saves the state between two steps, if it can be, and reports it.
+  /// After `failure` has ended the training: saves the state after the last step if possible, and reports it.
   void save_after(const std::exception& failure);
 
  private:
@@ -84,30 +83,28 @@ class Checkpoints {
   Progress& progress_;
 };
 
-/// All of it, each in its time. A checkpoint is saved before a grid is drawn or samples are judged, which may take long
-/// or fail.
+/// All of these tasks, each when it is due. A checkpoint is saved before a grid is drawn or samples are judged, which
+/// may take long or fail.
 class Upkeep {
  public:
-  /// Keeps references; `last` as above.
+  /// Keeps references to its arguments; `last` as above.
   Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
          c10::Device device, std::string last, SharedDrawing& drawing, TrainingEvaluation& evaluation,
          Progress& progress);
 
-  /// Does what was due where the run stopped and is not done: draws the grid, judges samples, removes old
-  /// checkpoints.
+  /// Does what was due when the run stopped and is missing: draws the grid, judges samples, removes old checkpoints.
   void catch_up();
 
-  /// What is due after a step; nothing unless `is_upkeep_due`.
+  /// Does what is due after a step; nothing unless `is_upkeep_due`.
   void run(const StepRecord& record);
 
-  /// Saves what was not saved. Returns whether the training is complete, the last grid and evaluation
-  /// included.
+  /// Saves what has not been saved. Returns whether the training is complete, including the last grid and evaluation.
   bool finish();
 
   std::string last_good() const { return checkpoints_.last_good(); }
 
-  /// What a step is due to leave, its record and snapshots, is written before its checkpoint; where that failed, the
-  /// resume repeats the steps from the checkpoint before.
+  /// The record and snapshots that are due after a step are written before its checkpoint; if that failed, the resume
+  /// repeats the steps from the previous checkpoint.
   void save_after(const std::exception& failure) {
     if (is_recorded_) checkpoints_.save_after(failure);
   }
