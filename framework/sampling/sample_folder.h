@@ -26,7 +26,7 @@ struct Sampling {
 
 /// The folder of one sampling:
 ///
-/// sampling.json how it was made, and how many images are drawn so far
+///     sampling.json      how it was made, and how many images are drawn so far
 ///     000000.png ...     one for each image, unless they are left out
 ///     grid.png           the first 64
 ///     samples.npz        see NpzFile; samples.npz.part until all images are drawn

@@ -13,13 +13,13 @@ namespace casdm {
 ///
 ///     config.toml      the resolved experiment
 ///     init.json        the weights that [[init]] gave, see initial_weights.h
-/// metrics.jsonl one JSON object per line
+///     metrics.jsonl    one JSON object per line
 ///     samples/         grids drawn while training, <images>.png
 ///     checkpoints/     one folder each, see checkpoint.h
 ///     ema/             snapshots of averages, see ema_snapshots.h
 ///     evaluation/      records of `casdm evaluate`, see evaluation_file.h
-/// set-aside-<n>/ what was set aside when the training went back, see rewind.h
-/// .lock held while a process trains, with its name
+///     set-aside-<n>/   what was set aside when the training went back, see rewind.h
+///     .lock            held while a process trains; says which one
 class RunFolder {
  public:
   /// Creates a new folder and locks it. It is created under a temporary name and renamed, so of two processes only one

@@ -22,7 +22,8 @@ Tensor shifted(const Tensor& image, const std::array<std::int64_t, 2>& shift) {
   return image.index_select(2, indices(image.size(2), -shift[0])).index_select(1, indices(image.size(1), shift[1]));
 }
 
-/// `image` [C, H, W] with each pixel's colour mapped; grey images by what the map does to grey, averaged.
+/// `image` [C, H, W] with each pixel's colour mapped; for a grey image, the average of the colour that the map gives
+/// for its grey.
 Tensor recoloured(const Tensor& image, const Matrix4& map) {
   std::vector<double> linear;
   std::vector<double> offset;

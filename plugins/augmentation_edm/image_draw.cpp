@@ -12,7 +12,7 @@ namespace {
 
 using std::numbers::pi;
 
-/// The random numbers of one transformation of one image.
+/// The random numbers for one transformation of one image.
 class Stream {
  public:
   Stream(std::uint64_t seed, std::string_view name) : seed_(seed), name_(name) {}
@@ -84,8 +84,8 @@ Matrix3 rotation(double angle) {
   return {{{c, -s, 0}, {s, c, 0}, {0, 0, 1}}};
 }
 
-/// A linear map of colours that treats the channels alike: `grey` times the part along (1, 1, 1), `chroma` times the
-/// part across it, and `twist` times that part turned by 90 degrees.
+/// A linear map of colours that treats all channels alike: `grey` times the component along (1, 1, 1), `chroma` times
+/// the component perpendicular to it, and `twist` times that component rotated by 90 degrees.
 Matrix4 about_grey_axis(double grey, double chroma, double twist) {
   Matrix4 result{};
   for (std::size_t i = 0; i < 3; ++i) {

@@ -12,7 +12,7 @@ namespace casdm::augmentation_edm {
 using Matrix3 = std::array<std::array<double, 3>, 3>;
 using Matrix4 = std::array<std::array<double, 4>, 4>;
 
-/// What happens to one image; as constructed, nothing.
+/// What is done to one image; by default nothing.
 struct ImageDraw {
   bool is_x_flipped = false;
   bool is_y_flipped = false;
@@ -35,20 +35,20 @@ struct ImageDraw {
   }
 };
 
-/// The draw of an image: a function of its seed and the options, each transformation with its own stream.
+/// The random draw for an image: a function of its seed and the options; each transformation has its own stream.
 ImageDraw draw_image(const EdmAugmentationOptions& options, std::uint64_t seed, std::int64_t image_size);
 
-/// What the networks get of `draw`: for each transformation that the options allow, in their order, one number, or
-/// two for those of a plane (x and y; cos - 1 and sin of an angle). 0 where nothing was done.
+/// The labels that the networks get for `draw`: for each enabled transformation, in order, one number, or two for those
+/// in a plane (x and y; cos - 1 and sin of an angle). 0 if nothing was done.
 std::vector<double> labels_of(const EdmAugmentationOptions& options, const ImageDraw& draw, std::int64_t image_size);
 
-/// From a place in the augmented image to the place in the image it shows, in pixels from the centre, x to the right
-/// and y down, homogeneous:
+/// Maps a position in the augmented image to the corresponding position in the original, in homogeneous pixel
+/// coordinates from the centre, x to the right and y down:
 ///
 ///     S(1/s) R(angle) R(-r) diag(1/a, a) R(r) T(-shift)
 Matrix3 geometry_of(const EdmAugmentationOptions& options, const ImageDraw& draw, std::int64_t image_size);
 
-/// From a colour (r, g, b, 1) to the colour it becomes.
+/// Maps a colour (r, g, b, 1) to the new colour.
 Matrix4 colour_of(const EdmAugmentationOptions& options, const ImageDraw& draw);
 
 }  // namespace casdm::augmentation_edm

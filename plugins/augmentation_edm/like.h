@@ -4,7 +4,7 @@
 
 namespace casdm::augmentation_edm {
 
-/// `numbers`, on the CPU, in the type and on the device of `image`; nobody waits for the copy.
+/// `numbers`, which are on the CPU, with the dtype and device of `image`; the copy does not block.
 inline at::Tensor like(const at::Tensor& numbers, const at::Tensor& image) {
   return to_device(numbers.to(image.scalar_type()), image.device());
 }

@@ -6,7 +6,7 @@
 
 namespace casdm::augmentation_edm {
 
-/// The pixel of an axis of `size` pixels that is seen at `index`, any integer, when the image continues in mirror
+/// The pixel of an axis with `size` pixels that appears at `index`, any integer, if the image is continued by mirror
 /// images that share their border pixels.
 inline std::int64_t mirrored(std::int64_t index, std::int64_t size) {
   const std::int64_t period = std::max<std::int64_t>(1, 2 * size - 2);

@@ -4,8 +4,8 @@
 
 namespace casdm::augmentation_edm {
 
-/// A multiplier of `p` for each transformation, 0: never; the strengths are those of Karras et al. 2022. The defaults
-/// are the options of EDM's CIFAR-10, FFHQ and AFHQ trainings.
+/// For each transformation a multiplier of `p`, with 0 for never; the strengths follow Karras et al. 2022. The defaults
+/// are those of EDM's CIFAR-10, FFHQ and AFHQ trainings.
 struct EdmAugmentationOptions {
   double p = 0.12;
 

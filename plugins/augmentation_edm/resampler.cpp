@@ -14,10 +14,10 @@ constexpr double kSym6[] = {0.015404109327027373,  0.0034907120842174702, -0.117
                             0.4910559419267466,    0.787641141030194,     0.3379294217276218,    -0.07263752278646252,
                             -0.021060292512300564, 0.04472490177066578,   0.0017677118642428036, -0.007800708325034148};
 constexpr std::int64_t kTaps = std::size(kSym6);
-/// Pixels around the image that the second filter reaches.
+/// Pixels around the image that the second filter touches.
 constexpr std::int64_t kReach = kTaps / 4;
 
-/// Row m: what sample m at twice the resolution takes from each pixel.
+/// Row m: the weight of each pixel in sample m at twice the resolution.
 at::Tensor doubling_matrix(std::int64_t size, std::int64_t padded_size) {
   const at::Tensor matrix = at::zeros({2 * padded_size, size}, at::kDouble);
   auto entry = matrix.accessor<double, 2>();
@@ -48,7 +48,8 @@ Resampler::Resampler(std::int64_t image_size)
 
 at::Tensor Resampler::grid(const Matrix3& geometry) const {
   const std::int64_t count = down_.size(1);
-  // Places in pixels from the centre; a pixel is the first of its two doubled samples, a quarter to the left of it.
+  // Positions in pixels from the centre; a pixel corresponds to the first of its two doubled samples, which lies a
+  // quarter of a pixel to its left.
   const at::Tensor place = (at::arange(count, at::kDouble) - static_cast<double>(count - 1) / 2) / 2 + 0.25;
   const at::Tensor x = place.unsqueeze(0);
   const at::Tensor y = place.unsqueeze(1);

@@ -13,7 +13,7 @@ namespace casdm::augmentation_edm {
 /// Mirroring, doubling and filtering along one axis are one matrix U; filtering, halving and cropping another, D:
 ///
 ///     image -> D sample(U image U^T) D^T
-/// One thread uses it at a time.
+/// Not thread-safe.
 class Resampler {
  public:
   explicit Resampler(std::int64_t image_size);
@@ -26,11 +26,11 @@ class Resampler {
  private:
   at::Tensor grid(const Matrix3& geometry) const;
 
-  std::int64_t padded_size_;  ///< with the mirrored borders
+  std::int64_t padded_size_;  ///< including the mirrored borders
   at::Tensor up_;             ///< U, [2 padded_size, image size], float64 on the CPU
   at::Tensor down_;           ///< D, [image size, 2 (image size + 6)]
 
-  /// U and D in the type and on the device of the last image.
+  /// U and D with the dtype and device of the last image.
   struct Near {
     at::Tensor up;
     at::Tensor down;

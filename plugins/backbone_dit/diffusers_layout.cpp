@@ -11,11 +11,11 @@ namespace casdm::dit {
 
 namespace {
 
-/// The keys of config.json that these transformers fix, with diffusers' defaults.
+/// The keys of config.json that are fixed for these transformers, with diffusers' defaults.
 struct FixedKey {
   const char* name;
   Value needed;
-  Value otherwise;  ///< what it is when absent
+  Value otherwise;  ///< the value if the key is absent
 };
 
 const std::vector<FixedKey>& fixed_keys() {
@@ -27,7 +27,7 @@ const std::vector<FixedKey>& fixed_keys() {
   return keys;
 }
 
-/// A tensor here, and its names there: several where diffusers repeats it.
+/// The name of a tensor here and its names there: several if diffusers repeats it.
 struct NamePair {
   std::string ours;
   std::vector<std::string> theirs;
@@ -41,7 +41,7 @@ void add_layer(std::vector<NamePair>& to, const std::string& ours, const std::ve
   }
 }
 
-/// All tensors but those of attention's q, k and v and the table of classes.
+/// All tensors except attention's q, k and v and the class table.
 std::vector<NamePair> names_of(const DitShape& shape) {
   std::vector<NamePair> pairs;
   std::vector<std::string> first, second;
@@ -71,7 +71,7 @@ std::string table_name(std::int64_t block) {
   return text("transformer_blocks.", block, ".norm1.emb.class_embedder.embedding_table.weight");
 }
 
-/// Reads config.json's keys, collecting what these transformers cannot express.
+/// Reads the keys of config.json and collects what these transformers do not support.
 class ConfigReader {
  public:
   explicit ConfigReader(const Value& config) : config_(config) {}
@@ -136,7 +136,7 @@ class ConfigReader {
   std::vector<std::string> reasons_;
 };
 
-/// Throws ConfigError with every reason why DiTTransformer2DModel is not such a network.
+/// Throws ConfigError with every reason why DiTTransformer2DModel cannot represent this network.
 void check_expressible(const DitShape& shape, const DitOptions& options) {
   std::vector<std::string> reasons;
   if (options.time_frequencies != Frequencies::diffusers) {
@@ -174,8 +174,7 @@ DiffusersModel to_diffusers(const DitShape& shape, const NamedTensors& state, co
   model.config.set("num_layers", shape.depth);
   model.config.set("sample_size", square_side(shape));
   model.config.set("patch_size", shape.patch);
-  // diffusers adds a row for "no class", which is our last class. Where there are no classes, the only row adds
-  // nothing.
+  // diffusers adds a row for "no class", which is our last class. If there are no classes, its single row is zero.
   model.config.set("num_embeds_ada_norm", std::max<std::int64_t>(shape.num_classes, 1) - 1);
   model.config.set("norm_eps", options.mlp_norm_eps);
 

@@ -5,7 +5,7 @@
 #include "options.h"
 #include "shape.h"
 
-/// DitBackbone's weights as those of diffusers' DiTTransformer2DModel.
+/// Converts DitBackbone's weights to and from those of diffusers' DiTTransformer2DModel.
 namespace casdm::dit {
 
 /// A model in diffusers' terms.
@@ -14,20 +14,20 @@ struct DiffusersModel {
   NamedTensors tensors;
 };
 
-/// Throws ConfigError with every reason when DiTTransformer2DModel cannot express the network.
-/// @param options  those of the backbone that are known
+/// Throws ConfigError with every reason if DiTTransformer2DModel cannot represent the network.
+/// @param options  the known options of the backbone
 DiffusersModel to_diffusers(const DitShape& shape, const NamedTensors& state, const Value& options);
 
-/// The other way.
+/// The reverse conversion.
 struct DitModel {
   DitShape shape;
   NamedTensors tensors;
-  Value options{Value::Table{}};  ///< those that no shape shows
+  Value options{Value::Table{}};  ///< those that do not affect shapes
   std::int64_t image_size = 0;
 };
 
-/// Throws Error with every reason when DitBackbone cannot express the model, or its tensors are not exactly those that
-/// its config asks for.
+/// Throws Error with every reason if DitBackbone cannot represent the model, or if its tensors are not exactly those
+/// that its config requires.
 DitModel from_diffusers(const Value& config, const NamedTensors& tensors);
 
 }  // namespace casdm::dit

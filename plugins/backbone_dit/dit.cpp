@@ -12,7 +12,7 @@ namespace casdm::dit {
 namespace {
 
 constexpr double kNormEps = 1e-6;
-constexpr std::int64_t kHalf = 128;  ///< sines, and as many cosines, of the time
+constexpr std::int64_t kHalf = 128;  ///< number of sines, and of cosines, in the embedding of time
 
 Tensor drawn(const DitTensor& tensor, std::uint64_t seed) {
   if (tensor.start == Start::small) return seeded_normal(seed, tensor.name, tensor.shape, 0.02);

@@ -13,11 +13,11 @@
 namespace casdm::dit {
 
 /// The transformer of Peebles & Xie 2023 on patches of pixels, with the state names of their implementation
-/// (`blocks.0.attn.qkv.weight`, ...): tokens are patches, time and class modulate every norm, and at the start each
-/// block is the identity and the output zero. With `skips` it has U-ViT's long connections (Bao et al. 2023), with
+/// (`blocks.0.attn.qkv.weight`, ...): tokens are patches, time and class modulate every norm, and initially each block
+/// is the identity and the output is zero. With `skips` it has U-ViT's long connections (Bao et al. 2023), with
 /// `bottleneck` the reduced patches of Li & He 2025.
 ///
-/// Images have the Spec's size. Taps are "block.0", "block.1", ..., the tokens [patches, width] that leave a block.
+/// Images must have the Spec's size. Taps are "block.0", "block.1", ..., the output tokens [patches, width] of a block.
 /// Gradients cannot be differentiated again.
 class DitBackbone final : public NetworkOf<Backbone> {
  public:
@@ -43,7 +43,7 @@ class DitBackbone final : public NetworkOf<Backbone> {
   Tensor embed(const Tensor& t, const Condition& condition);
   Tensor image_of(const Tensor& tokens, const Tensor& condition) const;
 
-  /// @param seen  is given what leaves each block
+  /// @param seen  called with the output of each block
   Tensor evaluate(const Tensor& x, const Tensor& t, const Condition& condition,
                   const std::function<void(std::int64_t, const Tensor&)>& seen);
 

@@ -21,8 +21,8 @@ struct Linear : LayerParameters {
 };
 
 /// norm(x) (1 + scale) + shift without weights of its own.
-/// @param x             [B, N, D]
-/// @param shift, scale  [B, D]
+/// @param x       [B, N, D]
+/// @param shift,  scale [B, D]
 Tensor modulated(const Tensor& x, const Tensor& shift, const Tensor& scale, double eps);
 
 struct BlockOptions {
@@ -40,14 +40,14 @@ class Block {
 
   /// @param x          [B, N, D]
   /// @param condition  [B, D], after its silu
-  /// @param skip       what entered the counterpart in the first half; undefined where there is none
+  /// @param skip       the input of the corresponding block in the first half; undefined if there is none
   Tensor operator()(const Tensor& x, const Tensor& condition, const Tensor& skip, const Dropout& dropout) const;
 
  private:
   Tensor attention(const Tensor& x) const;
 
   BlockOptions options_;
-  std::uint64_t dropout_layer_;  ///< from the name, so that no block's mask depends on which others exist
+  std::uint64_t dropout_layer_;  ///< derived from the name, so that no block's mask depends on which other blocks exist
   std::optional<Linear> skip_;
   Linear qkv_, proj_, fc1_, fc2_, modulation_;
 };

@@ -8,7 +8,7 @@
 
 namespace casdm::dit {
 
-/// The frequencies of the 128 sines and cosines of the time: 10000^(-i/128), or 10000^(-i/127) as diffusers' model has.
+/// The frequencies of the 128 sines and cosines of the time: 10000^(-i/128), or 10000^(-i/127) as in diffusers' model.
 enum class Frequencies { dit, diffusers };
 
 constexpr auto choices_of(Frequencies) {
@@ -35,7 +35,7 @@ struct DitOptions {
 /// Throws ConfigError when the options contradict each other or `spec`; makes no tensor.
 void check(const DitOptions& options, const Backbone::Spec& spec);
 
-/// Numbers in the hidden layer of a block's MLP.
+/// The number of hidden units in a block's MLP.
 std::int64_t hidden_width(const DitOptions& options);
 
 }  // namespace casdm::dit

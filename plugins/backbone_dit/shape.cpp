@@ -22,13 +22,13 @@ void add_layer(std::vector<DitTensor>& to, const std::string& name, std::vector<
 
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
-/// Size `axis` of a tensor; 0 where it is not there.
+/// The size of a tensor along `axis`; 0 if it does not exist.
 std::int64_t size_of(const Shapes& shapes, const std::string& name, std::size_t axis) {
   const auto found = shapes.find(name);
   return found != shapes.end() && axis < found->second.size() ? found->second[axis] : 0;
 }
 
-/// What the shapes say if they are a network's.
+/// The network that the shapes describe, if they belong to one.
 DitShape guessed(const Shapes& shapes) {
   DitShape shape;
   shape.bottleneck = size_of(shapes, "x_embedder.proj1.weight", 0);

@@ -10,7 +10,7 @@
 
 namespace casdm::dit {
 
-/// All that the shapes of a network's tensors tell.
+/// Everything that the shapes of a network's tensors show.
 struct DitShape {
   std::int64_t in_channels = 3;
   std::int64_t out_channels = 3;
@@ -27,15 +27,15 @@ struct DitShape {
 
 DitShape shape_of(const DitOptions& options, const Backbone::Spec& spec);
 
-/// Height and width of the square images with so many patches; 0 where no square has.
+/// Height and width of the square images with this many patches; 0 if there is no such square.
 std::int64_t square_side(const DitShape& shape);
 
-/// How a parameter is drawn at the start.
+/// How a parameter is initialised.
 enum class Start {
   glorot,  ///< uniform, variance 2 / (in + out) (Glorot & Bengio 2010)
   small,   ///< N(0, 0.02^2)
   zero,
-  positions,  ///< no parameter: the fixed embedding of positions
+  positions,  ///< not a parameter: the fixed embedding of positions
 };
 
 struct DitTensor {
@@ -44,18 +44,19 @@ struct DitTensor {
   Start start = Start::zero;
 };
 
-/// All tensors of the network, in a stable order. Names are those of the paper's implementation; "a_embedder.weight",
-/// "blocks.i.skip_linear.*" and "x_embedder.proj1.weight", "proj2.*" are there where an option asks for them.
+/// All tensors of the network, in a stable order. The names are those of the paper's implementation;
+/// "a_embedder.weight", "blocks.i.skip_linear.*" and "x_embedder.proj1.weight", "proj2.*" exist if an option asks for
+/// them.
 std::vector<DitTensor> tensors_of(const DitShape& shape);
 
-/// The network that has exactly these tensors; else nothing, and `why` says what differs where it is nearly one.
+/// The network with exactly these tensors, or nothing; `why` then says what differs if it is nearly one.
 std::optional<DitShape> recognise(const NamedTensors& tensors, std::string& why);
 
-/// Whether block `i` of `depth` gets what entered another one, and which.
+/// The block whose input block `i` of `depth` also gets, if there is one.
 std::optional<std::int64_t> skip_source(std::int64_t i, std::int64_t depth);
 
-/// The fixed embedding of the places of rows x columns patches, float32 [1, rows * columns, width]: half of the numbers
-/// tell the column, half the row, each as sines, then cosines (Peebles & Xie 2023; MAE's).
+/// The fixed embedding of the positions of rows x columns patches, float32 [1, rows * columns, width]: half of the
+/// numbers encode the column and half the row, each as sines followed by cosines (Peebles & Xie 2023; MAE's).
 Tensor position_embedding(std::int64_t rows, std::int64_t columns, std::int64_t width);
 
 }  // namespace casdm::dit

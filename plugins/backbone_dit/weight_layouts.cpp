@@ -9,7 +9,7 @@ namespace casdm::dit {
 
 namespace {
 
-/// Options that no shape shows.
+/// Options that do not affect shapes.
 constexpr const char* kUnseen[] = {"num_heads", "time_frequencies", "mlp_norm_eps"};
 
 Value unseen_options(const Value& options) {
@@ -20,8 +20,8 @@ Value unseen_options(const Value& options) {
   return result;
 }
 
-/// @param unseen      options that no shape shows
-/// @param image_size  0: not known
+/// @param unseen      options that do not affect shapes
+/// @param image_size  0: unknown
 BackboneWeights described(const DitShape& shape, NamedTensors tensors, const Value& unseen, std::int64_t image_size) {
   BackboneWeights result;
   result.tensors = std::move(tensors);
@@ -50,7 +50,7 @@ BackboneWeights described(const DitShape& shape, NamedTensors tensors, const Val
   return result;
 }
 
-/// Throws Error when the tensors are not exactly a DiT's.
+/// Throws Error if the tensors are not exactly those of a DiT.
 DitShape known_shape(const NamedTensors& tensors) {
   std::string why;
   const std::optional<DitShape> shape = recognise(tensors, why);

@@ -3,7 +3,7 @@
 #include "casdm/plugin_registrar.h"
 #include "casdm/weight_layout.h"
 
-/// DitBackbone's weights in files of others.
+/// DitBackbone's weights in other programs' files.
 namespace casdm::dit {
 
 /// The names of Peebles & Xie's implementation, which are DitBackbone's own: a file of tensors.

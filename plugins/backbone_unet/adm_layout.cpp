@@ -15,7 +15,7 @@ namespace {
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 using Kind = AdmBlock::Kind;
 
-/// Lists the stages, "input_blocks.<i>", each one's blocks counted from 0.
+/// Lists the stages, "input_blocks.<i>", with the blocks of each counted from 0.
 class StageLister {
  public:
   explicit StageLister(const AdmLayout& layout) : layout_(layout) {}
@@ -89,7 +89,7 @@ class StageLister {
   std::vector<std::int64_t> skips_;
 };
 
-/// Reads shapes as if they were such a network's; what it finds is checked afterwards, parameter by parameter.
+/// Reads the shapes as if they belonged to such a network; the result is checked afterwards, parameter by parameter.
 class LayoutReader {
  public:
   explicit LayoutReader(const Shapes& shapes) : shapes_(shapes) {}
@@ -117,26 +117,26 @@ class LayoutReader {
   }
 
  private:
-  /// Beyond, sums and products of widths could overflow.
+  /// For larger widths, sums and products could overflow.
   static bool is_width(std::int64_t channels) { return channels >= 1 && channels <= std::int64_t{1} << 24; }
 
   bool has(const std::string& name) const { return shapes_.contains(name); }
 
-  /// One extent of a shape; 0 when there is no such parameter.
+  /// One dimension of a shape; 0 if there is no such parameter.
   std::int64_t extent(const std::string& name, std::size_t dimension) const {
     const auto found = shapes_.find(name);
     return found != shapes_.end() && dimension < found->second.size() ? found->second[dimension] : 0;
   }
 
-  /// Encoder and decoder have equally many stages; the encoder may have some without parameters.
+  /// Encoder and decoder have the same number of stages; in the encoder some may have no parameters.
   std::int64_t count_stages() const {
     std::int64_t count = 0;
     while (has(text("output_blocks.", count, ".0.in_layers.0.weight"))) ++count;
     return count;
   }
 
-  /// A level's residual blocks and the resampling after them, found by the first level's end: in the encoder a
-  /// convolution or nothing, in the decoder a residual block that is not its stage's first.
+  /// The number of residual blocks per level plus the resampling after them, found from the end of the first level: in
+  /// the encoder a convolution or nothing, in the decoder a residual block that is not its stage's first.
   std::int64_t stages_per_level(std::int64_t stages, AdmLayout& result) const {
     for (std::int64_t at = 1; at < stages; ++at) {
       const std::string name = text("input_blocks.", at, ".0.");
@@ -188,7 +188,7 @@ void add_block(std::vector<AdmParameter>& to, const AdmBlock& block, const AdmLa
   }
 }
 
-/// What keeps `shapes` from being exactly the layout's parameters; empty: nothing.
+/// How `shapes` differ from the layout's parameters; empty: not at all.
 std::string difference(Shapes shapes, const AdmLayout& layout) {
   for (const AdmParameter& parameter : parameters_of(layout)) {
     const auto found = shapes.find(parameter.name);

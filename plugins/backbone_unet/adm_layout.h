@@ -8,11 +8,11 @@
 #include "casdm/module.h"
 #include "casdm/value.h"
 
-/// States of the U-Nets of improved-diffusion and guided-diffusion ("ADM": Dhariwal & Nichol 2021), which are those of
-/// UNetBackbone, read from names and shapes alone.
+/// States of the U-Nets of improved-diffusion and guided-diffusion ("ADM": Dhariwal & Nichol 2021), which UNetBackbone
+/// shares, recognised by names and shapes alone.
 namespace casdm::unet {
 
-/// What the shapes tell of such a network.
+/// The properties of such a network that its shapes show.
 struct AdmLayout {
   std::int64_t channels = 0;  ///< of the time embedding's input
   std::int64_t in_channels = 0;
@@ -36,21 +36,21 @@ struct AdmBlock {
   enum class Kind { convolution, residual, attention, resampling };
   Kind kind;
   std::string name;  ///< "input_blocks.1.0"
-  std::string peer;  ///< the same block of diffusers' UNet2DModel: "down_blocks.0.resnets.0"
+  std::string peer;  ///< name of the same block in diffusers' UNet2DModel: "down_blocks.0.resnets.0"
   std::int64_t in = 0;
   std::int64_t out = 0;
-  Resample resample = Resample::none;  ///< of a residual block or a resampling
+  Resample resample = Resample::none;  ///< for a residual block or a resampling
   bool has_weights = true;             ///< false: a resampling without a convolution
 };
 
-/// Blocks in sequence.
+/// Consecutive blocks.
 struct AdmStage {
   std::string name;  ///< "input_blocks.1", "middle_block"
   std::vector<AdmBlock> blocks;
 };
 
-/// The network's stages in the order of evaluation. Each output stage is given the last stage's output and, beside it,
-/// that of the last input stage that no other was given.
+/// The network's stages in the order of evaluation. The input of each output stage is the last stage's output,
+/// concatenated with the output of the last input stage that has not been used yet.
 std::vector<AdmStage> stages_of(const AdmLayout& layout);
 
 /// The blocks of all stages.
@@ -65,16 +65,16 @@ struct AdmParameter {
 /// All parameters of a network of this layout.
 std::vector<AdmParameter> parameters_of(const AdmLayout& layout);
 
-/// The layout of `state`, or nothing when it does not belong to such a network. A state that has the layout's first
-/// names but not exactly all of its parameters gets nothing too, and `why` says what differs.
+/// The layout of `state`, or nothing if it does not belong to such a network. A state with the layout's first names but
+/// not exactly all of its parameters also gives nothing, and `why` says what differs.
 std::optional<AdmLayout> recognise_adm(const NamedTensors& state, std::string& why);
 
 /// The layout as options of UNetBackbone.
 /// @param image_size  in pixels; 0: unknown, `attention_resolutions` is left out
 Value options_of(const AdmLayout& layout, std::int64_t image_size);
 
-/// Options of `options` that change what weights mean and no shape shows, without those that have no effect: where
-/// num_head_channels is given, num_heads has none.
+/// The options among `options` that change the meaning of weights without affecting shapes, except those without
+/// effect: if num_head_channels is given, num_heads has none.
 Value unseen_options(const Value& options);
 
 }  // namespace casdm::unet

@@ -5,7 +5,7 @@
 namespace casdm::unet {
 namespace {
 
-/// The network that `options` describe, as its state shows it.
+/// The layout of the network that `options` describe.
 AdmLayout layout_of(const UNetOptions& options, const Backbone::Spec& spec, const std::vector<Level>& levels) {
   AdmLayout layout;
   layout.channels = options.channels;

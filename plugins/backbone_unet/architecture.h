@@ -10,13 +10,13 @@
 
 namespace casdm::unet {
 
-/// A block and the parameters it alone uses.
+/// A block and the parameters that only it uses.
 struct Node {
   std::shared_ptr<const Block> block;
   std::vector<Tensor> parameters;
 };
 
-/// Blocks in sequence: one `input_blocks.i`.
+/// Consecutive blocks: one `input_blocks.i`.
 using Stage = std::vector<Node>;
 
 /// The stages of a U-Net in the order of evaluation.
@@ -24,7 +24,7 @@ struct Stages {
   std::vector<Stage> input_blocks;
   Stage middle_block;
   std::vector<Stage>
-      output_blocks;  ///< each fed the last stage's output and, beside it, an input block's, from the end
+      output_blocks;  ///< the input of each is the last stage's output and, beside it, an input block's, from the end
   std::int64_t middle_channels = 0;  ///< of the middle block's output
 };
 
@@ -32,8 +32,8 @@ struct Stages {
 struct Architecture {
   Linear time_embed_0;
   Linear time_embed_2;
-  Tensor label_emb;    ///< [num_classes, 4 channels]; undefined when unconditional
-  Tensor augment_emb;  ///< [4 channels, augment_size]; undefined without an augmentation
+  Tensor label_emb;    ///< [num_classes, 4 channels]; undefined if unconditional
+  Tensor augment_emb;  ///< [4 channels, augment_size]; undefined without augmentation
   Stages stages;
   GroupNorm out_0;
   Conv2d out_2;

@@ -14,13 +14,13 @@ namespace {
 Tensor resampled(const Tensor& x, Resample resample) {
   if (resample == Resample::down) return at::avg_pool2d(x, {2, 2});
   if (resample == Resample::none) return x;
-  // CUDA's autocast would have it in float32, and with it all that follows.
+  // CUDA's autocast would compute it, and everything after it, in float32.
   std::optional<c10::impl::ExcludeDispatchKeyGuard> as_it_is;
   if (x.is_cuda()) as_it_is.emplace(c10::autocast_dispatch_keyset);
   return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
 }
 
-/// `update`, which nothing else holds, plus x: in its own memory where the dtypes allow.
+/// update + x, in place if the dtypes match. Nothing else may hold `update`.
 Tensor residual(Tensor update, const Tensor& x) {
   return update.scalar_type() == x.scalar_type() ? update.add_(x) : update + x;
 }
@@ -63,7 +63,7 @@ AttentionBlock::AttentionBlock(ParameterMaker& make, const std::string& name, st
 
 Tensor AttentionBlock::forward(const Tensor& x, const BlockInput& /*input*/) const {
   const std::int64_t batch = x.size(0), channels = x.size(1), positions = x.size(2) * x.size(3);
-  // [B, L, C] is a view of a channels-last image, and its heads are views again: nothing is copied.
+  // [B, L, C] is a view of a channels-last image, and so are its heads: nothing is copied.
   const Tensor sequence = norm_(x).flatten(2).transpose(1, 2);
   const Tensor qkv = qkv_(sequence);
   const bool legacy = order_ == AttentionOrder::legacy;

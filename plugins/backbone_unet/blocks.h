@@ -14,7 +14,7 @@
 
 namespace casdm::unet {
 
-/// What blocks are given besides the image.
+/// The inputs of blocks besides the image.
 struct BlockInput {
   Tensor embedding;  ///< silu of the embedded time (and class), [B, 4 channels]
   Dropout dropout;
@@ -25,7 +25,7 @@ class Block {
  public:
   virtual ~Block();
   virtual Tensor forward(const Tensor& x, const BlockInput& input) const = 0;
-  /// Whether it has enough inside to be worth evaluating twice under gradient checkpointing.
+  /// Whether the block is large enough to be worth evaluating twice under gradient checkpointing.
   virtual bool is_checkpointable() const { return false; }
 };
 
@@ -39,8 +39,8 @@ struct ResBlockOptions {
   Resample resample = Resample::none;
 };
 
-/// norm, silu, (resample), conv, time, norm, silu, dropout, conv (zero at the start), plus the
-/// (resampled) input through a 1x1 convolution where the width changes.
+/// norm, silu, (resample), conv, time, norm, silu, dropout, conv (initially zero), plus the (resampled) input, passed
+/// through a 1x1 convolution if the width changes.
 class ResBlock : public Block {
  public:
   ResBlock(ParameterMaker& make, const std::string& name, const ResBlockOptions& options);
@@ -49,7 +49,7 @@ class ResBlock : public Block {
 
  private:
   ResBlockOptions options_;
-  std::uint64_t dropout_layer_;  ///< from the name, so that no block's mask depends on which others exist
+  std::uint64_t dropout_layer_;  ///< derived from the name, so that no block's mask depends on which other blocks exist
   GroupNorm in_norm_;
   Conv2d in_conv_;
   Linear emb_linear_;
@@ -58,7 +58,7 @@ class ResBlock : public Block {
   std::optional<Conv2d> skip_;
 };
 
-/// Self-attention over all positions, added to its input; the projection is zero at the start.
+/// Self-attention over all positions, added to its input; the projection is initially zero.
 class AttentionBlock : public Block {
  public:
   AttentionBlock(ParameterMaker& make, const std::string& name, std::int64_t channels, std::int64_t heads,

@@ -27,7 +27,7 @@ AutocastState autocast_state(at::DeviceType device) {
           at::autocast::is_autocast_cache_enabled()};
 }
 
-/// Sets an autocast state for its own lifetime.
+/// Sets an autocast state while this object lives.
 class AutocastGuard {
  public:
   explicit AutocastGuard(const AutocastState& state) : before_(autocast_state(state.device)) { apply(state); }
@@ -44,11 +44,11 @@ class AutocastGuard {
   AutocastState before_;
 };
 
-/// What the second evaluation needs besides tensors.
+/// What the second evaluation needs in addition to tensors.
 struct Recipe : torch::CustomClassHolder {
   BlockFunction block;
-  /// Of the first evaluation, but without its cache: the casts of a backward pass belong to no autocast region
-  /// that would clear them, and would outlive the weights.
+  /// The state of the first evaluation, but without its cache: casts made in a backward pass do not belong to an
+  /// autocast region that would clear them, so they would outlive the weights.
   AutocastState autocast;
   std::vector<Tensor> parameters;
 };
@@ -80,7 +80,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
   }
 
  private:
-  /// One gradient per argument of `forward`, undefined for those that need none.
+  /// One gradient per argument of `forward`; undefined for arguments that need none.
   static variable_list gradients(const Tensor& output, const Tensor& grad_output, variable_list inputs,
                                  const std::vector<Tensor>& parameters) {
     inputs.insert(inputs.end(), parameters.begin(), parameters.end());

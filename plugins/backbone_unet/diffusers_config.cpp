@@ -13,11 +13,11 @@ void require(std::vector<std::string>& reasons, bool holds, const std::string& r
   if (!holds) reasons.push_back(reason);
 }
 
-/// The keys of config.json that these U-Nets fix, with diffusers' defaults.
+/// The keys of config.json that are fixed for these U-Nets, with diffusers' defaults.
 struct FixedKey {
   const char* name;
   Value needed;
-  Value otherwise;  ///< what it is when absent
+  Value otherwise;  ///< the value if the key is absent
 };
 
 const std::vector<FixedKey>& fixed_keys() {
@@ -42,7 +42,7 @@ bool is_same(const Value& a, const Value& b) {
   return a.is_number() && b.is_number() ? a.as_number() == b.as_number() : a == b;
 }
 
-/// Reads config.json's keys, collecting what these U-Nets cannot express.
+/// Reads the keys of config.json and collects what these U-Nets do not support.
 class ConfigReader {
  public:
   explicit ConfigReader(const Value& config) : config_(config) {}
@@ -76,7 +76,7 @@ class ConfigReader {
   const std::vector<std::string>& reasons() const { return reasons_; }
 
  private:
-  /// Beyond, sums and products could overflow.
+  /// For larger values, sums and products could overflow.
   static bool is_sane(const AdmLayout& layout) {
     const auto within = [](std::int64_t value, std::int64_t least) {
       return value >= least && value <= std::int64_t{1} << 24;
@@ -174,7 +174,7 @@ Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, std::int6
   config.set("upsample_type", layout.resblock_updown ? "resnet" : "conv");
   config.set("attention_head_dim", per_head == -1 ? Value() : Value(per_head));
   config.set("norm_num_groups", groups);
-  // Without it the middle's attention has no norm when the time scales and shifts.
+  // Without it, the attention in the middle would have no norm if the time scales and shifts.
   config.set("attn_norm_num_groups", groups);
   config.set("resnet_time_scale_shift", layout.use_scale_shift_norm ? "scale_shift" : "default");
   config.set("num_class_embeds", layout.num_classes > 0 ? Value(layout.num_classes) : Value());

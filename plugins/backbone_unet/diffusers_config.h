@@ -8,17 +8,17 @@
 namespace casdm::unet {
 
 /// config.json of a UNet2DModel with this layout.
-/// @param per_head  channels of a head of attention; -1: one head everywhere
+/// @param per_head  channels per attention head; -1: a single head everywhere
 Value diffusers_config(const AdmLayout& layout, std::int64_t per_head, std::int64_t groups, std::int64_t image_size);
 
-/// What a config.json tells.
+/// The contents of a config.json.
 struct DiffusersConfig {
   AdmLayout layout;
-  Value options;  ///< those that no shape shows, without the attention's order
+  Value options;  ///< those that do not affect shapes, without the attention's order
   std::int64_t image_size = 0;
 };
 
-/// Throws Error with every reason when UNetBackbone cannot express the model.
+/// Throws Error with every reason if UNetBackbone cannot represent the model.
 DiffusersConfig read_diffusers_config(const Value& config);
 
 }  // namespace casdm::unet

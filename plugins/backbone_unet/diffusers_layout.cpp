@@ -25,7 +25,7 @@ void add_layer(std::vector<NamePair>& to, const std::string& adm, const std::str
   to.push_back({adm + ".bias", peer + ".bias"});
 }
 
-/// All parameters but those of attention's q, k and v.
+/// All parameters except attention's q, k and v.
 std::vector<NamePair> names_of(const AdmLayout& layout) {
   std::vector<NamePair> pairs;
   add_layer(pairs, "time_embed.0", "time_embedding.linear_1");
@@ -75,7 +75,7 @@ Tensor joined(const std::vector<Tensor>& parts, std::int64_t heads, bool is_lega
 
 std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
 
-/// Channels of attention's inputs, in the encoder and middle and in the decoder.
+/// Channels of the attention inputs, first in the encoder and middle, then in the decoder.
 std::vector<std::pair<std::int64_t, bool>> attention_widths(const AdmLayout& layout) {
   std::vector<std::pair<std::int64_t, bool>> result;
   for (const AdmBlock& block : blocks_of(layout)) {
@@ -84,7 +84,7 @@ std::vector<std::pair<std::int64_t, bool>> attention_widths(const AdmLayout& lay
   return result;
 }
 
-/// Channels of a head, the same everywhere; -1: one head everywhere, whatever its channels; 0: neither.
+/// Channels per head, if the same everywhere; -1: a single head everywhere, whatever its channels; 0: neither.
 std::int64_t head_channels(const AdmLayout& layout, const UNetOptions& options) {
   std::int64_t result = 0;
   bool is_same = true, is_single = options.num_head_channels == -1;
@@ -98,7 +98,7 @@ std::int64_t head_channels(const AdmLayout& layout, const UNetOptions& options) 
   return is_single ? -1 : is_same ? result : 0;
 }
 
-/// Throws ConfigError with every reason why UNet2DModel is not such a network.
+/// Throws ConfigError with every reason why UNet2DModel cannot represent this network.
 void check_expressible(const AdmLayout& layout, std::int64_t per_head, const UNetOptions& options) {
   std::vector<std::string> reasons;
   if (layout.widths.front() != layout.channels) {
@@ -121,7 +121,7 @@ void check_expressible(const AdmLayout& layout, std::int64_t per_head, const UNe
   throw ConfigError("diffusers' UNet2DModel cannot express this network:\n  " + join(reasons, "\n  "));
 }
 
-/// `tensor` with the shape [...] that `parameter` has here; Error when their elements do not fit.
+/// `tensor` in the shape that `parameter` has here; Error if the number of elements differs.
 Tensor shaped(const Tensor& tensor, const AdmParameter& parameter) {
   if (tensor.numel() != c10::multiply_integers(parameter.shape) || tensor.size(0) != parameter.shape.front()) {
     throw Error(

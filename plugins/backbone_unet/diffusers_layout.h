@@ -6,8 +6,8 @@
 #include "casdm/module.h"
 #include "options.h"
 
-/// UNetBackbone's weights as those of diffusers' UNet2DModel, whose attention keeps q, k and v apart, so that the order
-/// of their channels in `qkv` is settled on the way.
+/// Converts UNetBackbone's weights to and from those of diffusers' UNet2DModel, whose attention has separate q, k and
+/// v, so the conversion resolves the order of their channels in `qkv`.
 namespace casdm::unet {
 
 /// A model in diffusers' terms.
@@ -16,21 +16,21 @@ struct DiffusersModel {
   NamedTensors tensors;
 };
 
-/// Throws ConfigError with every reason when UNet2DModel cannot express the network.
+/// Throws ConfigError with every reason if UNet2DModel cannot represent the network.
 DiffusersModel to_diffusers(const AdmLayout& layout, const NamedTensors& state, const UNetOptions& options,
                             std::int64_t image_size);
 
-/// The other way.
+/// The reverse conversion.
 struct AdmModel {
   AdmLayout layout;
   NamedTensors tensors;
-  Value options;  ///< those that no shape shows; the attention's order is `attention_order`
+  Value options;  ///< those that do not affect shapes; the attention's order is `attention_order`
   std::int64_t image_size = 0;
 };
 
-/// @param attention_order  what to write
-/// Throws Error with every reason when the model is none that these U-Nets can express, or its tensors are not exactly
-/// those that its config asks for.
+/// @param attention_order  the order to write
+/// Throws Error with every reason if these U-Nets cannot represent the model, or if its tensors are not exactly those
+/// that its config requires.
 AdmModel from_diffusers(const Value& config, const NamedTensors& tensors, AttentionOrder attention_order);
 
 }  // namespace casdm::unet

@@ -15,7 +15,7 @@ namespace casdm::unet {
 namespace {
 
 constexpr double kLargestActivation = 256;  // keeps half precision finite
-constexpr std::size_t kMiddleBlocks = 2;    // the decoder's first
+constexpr std::size_t kMiddleBlocks = 2;    // the first blocks of the decoder
 constexpr double kTimeScale = 1e-3;         // EDM's path gives networks 250 ln(sigma), EDM2 ln(sigma) / 4
 
 Tensor resampled(const Tensor& x, int resample) {
@@ -105,7 +105,7 @@ Edm2Backbone::Edm2Backbone(const Edm2Options& options, const Spec& spec) : optio
   if (spec.condition.augment_size > 0) {
     emb_augment_ = make.constant("emb_augment.weight", {embedding, spec.condition.augment_size}, 0);
   }
-  // One channel more, of ones: it takes the place of biases.
+  // An additional channel of ones takes the place of biases.
   in_conv_ = MagnitudeLayer(make, layout.part("enc", 0, "conv"), {first, spec.image.channels + 1, 3, 3});
   for (const Edm2Part& part : parts_of(layout)) {
     const std::int64_t heads = part.attends ? part.out / options.num_head_channels : 0;

@@ -26,8 +26,8 @@ struct Edm2Options {
   static void describe(Schema<Edm2Options>& s);
 };
 
-/// A residual block that preserves magnitudes. In the encoder its input is normalised per pixel, which the decoder
-/// leaves out (Karras et al. 2024, figure 21).
+/// A residual block that preserves magnitudes. In the encoder its input is normalised per pixel, in the decoder it is
+/// not (Karras et al. 2024, figure 21).
 class Edm2Block {
  public:
   enum class Kind { encoder, decoder };
@@ -47,14 +47,14 @@ class Edm2Block {
 
   Shape shape_;
   double dropout_, res_balance_, attn_balance_;
-  std::uint64_t dropout_layer_;  ///< from the name, so that no block's mask depends on which others exist
+  std::uint64_t dropout_layer_;  ///< derived from the name, so that no block's mask depends on which other blocks exist
   Tensor emb_gain_;              ///< []
   MagnitudeLayer conv_res0_, emb_linear_, conv_res1_, conv_skip_, attn_qkv_, attn_proj_;
 };
 
-/// The magnitude-preserving U-Net (Karras et al. 2024): no biases and no norms with weights; every layer's weight is
-/// normalised where it is used, and every operation keeps the variance of what it is given, so that activations have
-/// magnitude 1 at the start and however long the weights grow in training. The output's gain starts at 0.
+/// The magnitude-preserving U-Net (Karras et al. 2024): it has neither biases nor norms with weights; every layer's
+/// weight is normalised where it is used, and every operation preserves the variance of its input, so activations have
+/// magnitude 1 initially, and however large the weights grow in training. The output's gain starts at 0.
 ///
 /// Height and width may differ from the Spec's, as long as they can be halved as often as the network does. Tap
 /// "middle": the features at the lowest resolution. Gradients cannot be differentiated again.
@@ -84,8 +84,8 @@ class Edm2Backbone final : public NetworkOf<Backbone> {
   Tensor frequencies_, phases_;  ///< buffers
   MagnitudeLayer emb_noise_, in_conv_, out_conv_;
   Tensor emb_label_, emb_augment_, out_gain_;
-  std::vector<Edm2Block> encoder_, decoder_;  ///< the decoder's first two are the middle
-  std::vector<bool> takes_skip_;              ///< of the decoder
+  std::vector<Edm2Block> encoder_, decoder_;  ///< the first two blocks of the decoder are the middle
+  std::vector<bool> takes_skip_;              ///< for each block of the decoder
   NamedTensors parameters_;
 };
 

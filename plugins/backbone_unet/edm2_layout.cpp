@@ -61,7 +61,7 @@ Shapes shapes_of(const Edm2Layout& layout) {
   return result;
 }
 
-/// Size `axis` of a tensor; 0 where it is not there, or cannot be that of a network.
+/// The size of a tensor along `axis`; 0 if it does not exist, or cannot belong to a network.
 std::int64_t size_of(const Shapes& shapes, const std::string& name, std::size_t axis) {
   const auto found = shapes.find(name);
   if (found == shapes.end() || axis >= found->second.size()) return 0;
@@ -82,7 +82,7 @@ ImageShape image_in(const Shapes& shapes) {
   return image;
 }
 
-/// What the names and shapes say if they are a network's; checked afterwards, tensor by tensor.
+/// The layout that names and shapes describe if they belong to a network; checked afterwards, tensor by tensor.
 Edm2Layout guessed(const Shapes& shapes) {
   Edm2Layout layout;
   layout.image = image_in(shapes);
@@ -102,7 +102,7 @@ Edm2Layout guessed(const Shapes& shapes) {
   return layout;
 }
 
-/// What keeps `shapes` from being exactly those of the layout; empty: nothing.
+/// How `shapes` differ from those of the layout; empty: not at all.
 std::string difference(Shapes shapes, const Edm2Layout& layout) {
   for (const auto& [name, shape] : shapes_of(layout)) {
     const auto found = shapes.find(name);

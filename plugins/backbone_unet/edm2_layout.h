@@ -8,10 +8,10 @@
 #include "casdm/backbone.h"
 #include "edm2.h"
 
-/// The parts of Edm2Backbone by name, and states of such networks, read from names and shapes alone.
+/// The parts of Edm2Backbone by name, and the states of such networks, recognised by names and shapes alone.
 namespace casdm::unet {
 
-/// What the shapes tell of such a network.
+/// The properties of such a network that its shapes show.
 struct Edm2Layout {
   ImageShape image;  ///< of the input
   std::int64_t out_channels = 0;
@@ -32,8 +32,9 @@ struct Edm2Part {
   Edm2Block::Kind kind = Edm2Block::Kind::encoder;
   std::int64_t in = 0, out = 0;
   bool attends = false;
-  int resample = 0;         ///< -1: halves the image, 1: doubles it
-  bool takes_skip = false;  ///< its input is the last block's output beside the last unused one of the encoder
+  int resample = 0;  ///< -1: halves the image, 1: doubles it
+  bool takes_skip =
+      false;  ///< its input is the last block's output, concatenated with that of the encoder's last unused block
 };
 
 /// Throws ConfigError when `options` contradict each other or `spec`.
@@ -42,8 +43,8 @@ Edm2Layout layout_of(const Edm2Options& options, const Backbone::Spec& spec);
 /// In the order of evaluation: the encoder's, two of the middle, the decoder's.
 std::vector<Edm2Part> parts_of(const Edm2Layout& layout);
 
-/// The layout of `state`, or nothing when it is of no such network. A state that has the layout's first names but not
-/// exactly all of its tensors gets nothing too, and `why` says what differs.
+/// The layout of `state`, or nothing if it does not belong to such a network. A state with the layout's first names but
+/// not exactly all of its tensors also gives nothing, and `why` says what differs.
 std::optional<Edm2Layout> recognise_edm2(const NamedTensors& state, std::string& why);
 
 /// The layout as options of Edm2Backbone.

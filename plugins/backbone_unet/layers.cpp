@@ -13,8 +13,8 @@ LayerParameters layer(ParameterMaker& make, const std::string& name, at::IntArra
   return start == Start::zero ? make.zero_layer(name, weight) : make.layer(name, weight);
 }
 
-/// The kernel of a convolution of x. On CUDA in the type and format in which cuDNN takes it, by one copy: autocast and
-/// cuDNN would make one each.
+/// The kernel for a convolution of x. On CUDA it gets the dtype and memory format that cuDNN needs in one copy;
+/// autocast and cuDNN would each make their own.
 Tensor kernel_for(const Tensor& x, const Tensor& weight) {
   if (!x.is_cuda() || !at::autocast::is_autocast_enabled(x.device().type())) return weight;
   const at::ScalarType dtype = at::autocast::get_autocast_dtype(x.device().type());

@@ -9,7 +9,7 @@
 
 namespace casdm::unet {
 
-/// Whether a layer starts as zero, so that its block starts as the identity.
+/// Whether a layer is initially zero, so that its block starts as the identity.
 enum class Start { random, zero };
 
 struct Linear : LayerParameters {

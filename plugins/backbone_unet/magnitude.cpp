@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kEps = 1e-4;
 
-/// The norm of x over `dim`, which stays; of half precision in float32.
+/// The norm of x over `dim`, which is kept; computed in float32 for half precision.
 Tensor norm_over(const Tensor& x, std::int64_t dim) {
   if (x.scalar_type() != at::kHalf && x.scalar_type() != at::kBFloat16) return x.norm(2, {dim}, /*keepdim=*/true);
   return x.norm(2, {dim}, /*keepdim=*/true, at::kFloat);

@@ -13,20 +13,19 @@ namespace casdm::unet {
 
 using at::Tensor;
 
-/// x with a mean square of 1 over `dim`, in the type of x whatever autocast makes of norms.
+/// x scaled to a mean square of 1 over `dim`, in the dtype of x whatever autocast does with norms.
 Tensor normalised_over(const Tensor& x, std::int64_t dim);
 
 /// silu(x) / 0.596, of mean square 1 for normal x (equation 81).
 Tensor magnitude_silu(const Tensor& x);
 
-/// ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2) (equation 88), in the type of a, of which autocast may make another than
-/// of b.
+/// ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2) (equation 88), in the dtype of a; under autocast that of b may differ.
 Tensor magnitude_sum(const Tensor& a, const Tensor& b, double t);
 
-/// Both along the channels, each scaled so that it has the part 1 - t or t of the sum's magnitude (equation 103).
+/// Both concatenated along the channels, each scaled so that it contributes 1 - t or t to the magnitude (equation 103).
 Tensor magnitude_cat(const Tensor& a, const Tensor& b, double t);
 
-/// Rows of mean square 1: what a weight [out, in, ...] is before it is divided by the root of its fan-in (equation 47).
+/// `weight` with rows of mean square 1; a layer then divides by the root of the fan-in (equation 47).
 Tensor normalised_weight(const Tensor& weight);
 
 /// A linear or convolutional layer without bias, its weight normalised where it is used; square kernels keep the size.

@@ -20,8 +20,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// The parts into which an operation on x falls: whole images where there are enough of them for
-/// the threads, else some groups of channels of each.
+/// How an operation on x is split into parts: whole images if there are enough of them for the threads, else groups of
+/// channels of each.
 struct Parts {
   std::int64_t batch, channels, pixels, groups, splits;
 
@@ -33,7 +33,7 @@ struct Parts {
   std::int64_t count() const { return batch * splits; }
 };
 
-/// Part `index` as a slice. Tensors must be as `is_fusable` demands.
+/// Part `index` as a slice. Tensors must satisfy `is_fusable`.
 template <class T>
 struct Part {
   std::int64_t image, channel;
@@ -78,7 +78,7 @@ Normalised fused_forward(const Tensor& x, const NormArguments& a) {
   return result;
 }
 
-/// Gradients of x, weight, bias and scale_shift (undefined where there is none).
+/// Gradients of x, weight, bias and scale_shift (undefined if there is none).
 template <class T>
 variable_list fused_backward(const Tensor& x, const NormArguments& a, const Normalised& norm, const Tensor& grad_y) {
   const Parts parts(x, a.groups);

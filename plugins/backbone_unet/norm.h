@@ -10,7 +10,7 @@ using at::Tensor;
 
 enum class Activation { none, silu };
 
-/// What follows the normalisation of a group norm.
+/// The operations after the normalisation in a group norm.
 struct NormArguments {
   Tensor weight;       ///< [C]
   Tensor bias;         ///< [C]
@@ -22,10 +22,10 @@ struct NormArguments {
 /// act((GN(x) weight + bias) (1 + scale) + shift), eps 1e-5, computed in float32 (in float64 for
 /// float64 x) whatever the dtype of x, and returned in the dtype of x.
 ///
-/// LibTorch's own GroupNorm on the CPU is slow for channels-last images, the format in which its
-/// convolutions are fastest: there this is one fused pass of our own, and needs no memory for the
-/// values between normalisation and activation; its gradient cannot be differentiated again, like that of
-/// LibTorch's attention there. Elsewhere it is composed of LibTorch's operators.
+/// LibTorch's own GroupNorm on the CPU is slow for channels-last images, the format in which its convolutions are
+/// fastest. For these, this is one fused pass of our own that needs no memory for the values between normalisation and
+/// activation; its gradient cannot be differentiated again, like that of LibTorch's attention there. Elsewhere it is
+/// composed of LibTorch's operators.
 /// @param x  [B, C, H, W]
 Tensor group_norm(const Tensor& x, const NormArguments& arguments);
 

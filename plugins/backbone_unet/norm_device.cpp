@@ -12,13 +12,13 @@ namespace casdm::unet {
 namespace {
 
 constexpr std::int64_t kMostThreads = 512;
-constexpr std::int64_t kSlab = 64;  // channels that a block reads side by side, where the groups are no wider
+constexpr std::int64_t kSlab = 64;  // channels that a block reads side by side, unless a group is wider
 
 constexpr const char* kSource =
 #include "norm_device.inc"
     ;
 
-/// How the image falls into blocks.
+/// How an image is divided into blocks.
 struct Division {
   std::int64_t batch, channels, pixels, width, slab, rows;
 

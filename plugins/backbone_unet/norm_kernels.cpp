@@ -7,8 +7,8 @@
 #include <cmath>
 #include <vector>
 
-// The loops run over neighbouring channels, so that the compiler can vectorise them: no two arrays of
-// a loop overlap. They are compiled for AVX2 beside the baseline, and the processor decides.
+// The loops run over neighbouring channels, so that the compiler can vectorise them: no two arrays of a loop overlap.
+// They are compiled for AVX2 and for the baseline; which is used is decided at run time.
 #define CASDM_INLINE inline __attribute__((always_inline))
 #if defined(__GNUC__) && !defined(__clang__)
 #define CASDM_INDEPENDENT _Pragma("GCC ivdep")
@@ -22,12 +22,12 @@
 namespace casdm::unet {
 namespace {
 
-/// Pixels summed in float32 before they go to float64.
+/// Pixels summed in float32 before the sum is added in float64.
 constexpr std::int64_t kBlock = 64;
 
-/// e^x to about 1e-7 relative for |x| <= 87, and as at 87 beyond: a polynomial on [-ln 2 / 2, ln 2 / 2]
-/// (the coefficients of Cephes' expf) times a power of two. The bound is taken on integers, because
-/// the compiler turns comparisons of floats into branches, and loops with branches stay scalar.
+/// e^x to about 1e-7 relative for |x| <= 87, and clamped to that range: a polynomial on [-ln 2 / 2, ln 2 / 2] (the
+/// coefficients of Cephes' expf) times a power of two. The clamping is done on integers, since the compiler turns
+/// comparisons of floats into branches, and loops with branches stay scalar.
 CASDM_INLINE float exponential(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
   constexpr std::int32_t kMagnitude = 0x7FFFFFFF;
@@ -49,7 +49,7 @@ CASDM_INLINE float exponential(float x) {
 
 CASDM_INLINE float sigmoid(float z) { return 1.0f / (1.0f + exponential(-z)); }
 
-/// Per-channel arrays of one slice.
+/// Arrays with one value per channel of a slice.
 class Scratch {
  public:
   explicit Scratch(std::int64_t channels) : channels_(channels), floats_(6 * channels), doubles_(2 * channels) {}
@@ -70,8 +70,8 @@ class Scratch {
   std::vector<double> doubles_;
 };
 
-/// Mean and rstd of each group. Channel sums are taken about the channel's first value, which
-/// keeps the difference of squares free of cancellation when the mean is far from zero.
+/// Mean and rstd of each group. Channel sums are relative to the channel's first value, which avoids cancellation in
+/// the difference of squares if the mean is far from zero.
 template <class T>
 CASDM_INLINE void moments(const NormSlice<T>& s, Scratch& scratch) {
   float* __restrict sum = scratch.floats(0);

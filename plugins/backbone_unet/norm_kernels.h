@@ -4,7 +4,7 @@
 
 namespace casdm::unet {
 
-/// Added to variances.
+/// Added to variances before the root.
 inline constexpr double kNormEpsilon = 1e-5;
 
 /// Consecutive whole groups of channels of one channels-last image: loops only, no tensors and no
@@ -19,19 +19,19 @@ struct NormSlice {
   const T* x = nullptr;           ///< first channel of the first pixel
   const float* weight = nullptr;  ///< [channels]
   const float* bias = nullptr;    ///< [channels]
-  const float* scale = nullptr;   ///< [channels], or null as `shift`
+  const float* scale = nullptr;   ///< [channels], or null, like `shift`
   const float* shift = nullptr;   ///< [channels]
   float* mean = nullptr;          ///< [groups]
   float* rstd = nullptr;          ///< [groups], 1 / sqrt(variance + eps)
 };
 
-/// Where the gradients of a slice go; laid out like what they are gradients of.
+/// Destinations for the gradients of a slice, each laid out like the value it belongs to.
 template <class T>
 struct NormGradients {
   T* x = nullptr;
-  float* weight = nullptr;  ///< this image's share
-  float* bias = nullptr;    ///< this image's share
-  float* scale = nullptr;   ///< null as `shift` where the slice has none
+  float* weight = nullptr;  ///< this image's contribution
+  float* bias = nullptr;    ///< this image's contribution
+  float* scale = nullptr;   ///< null, like `shift`, if the slice has none
   float* shift = nullptr;
 };
 
@@ -39,7 +39,7 @@ struct NormGradients {
 template <class T>
 void norm_forward(const NormSlice<T>& slice, T* y);
 
-/// All gradients from that of y; reads mean and rstd.
+/// Computes all gradients from that of y; reads mean and rstd.
 template <class T>
 void norm_backward(const NormSlice<T>& slice, const T* grad_y, const NormGradients<T>& gradients);
 

@@ -47,11 +47,11 @@ struct Level {
   bool has_attention = false;
 };
 
-/// The resolutions of the network that `options` describe, first the image's.
-/// Throws ConfigError when the options contradict each other or `spec`; makes no tensor.
+/// The resolutions of the network that `options` describe, starting with the image's.
+/// Throws ConfigError if the options contradict each other or `spec`; does not create tensors.
 std::vector<Level> plan_levels(const UNetOptions& options, const Backbone::Spec& spec);
 
-/// Attention heads for `channels`, in the encoder and middle or, with `upsampling`, the decoder.
+/// The number of attention heads for `channels`, in the encoder and middle or, if `upsampling`, in the decoder.
 std::int64_t attention_heads(const UNetOptions& options, std::int64_t channels, bool upsampling);
 
 }  // namespace casdm::unet

@@ -14,8 +14,8 @@
 namespace casdm::unet {
 namespace {
 
-/// 10000^(-i / half) for i in 0..half-1, in the reference's float32 arithmetic: at t of some
-/// hundreds, the last bits of a frequency show in the embedding.
+/// 10000^(-i / half) for i in 0..half-1, in the reference's float32 arithmetic: for t of several hundred, the last bits
+/// of a frequency affect the embedding.
 Tensor make_frequencies(std::int64_t channels) {
   const std::int64_t half = channels / 2;
   return at::exp(at::arange(half, at::kFloat) * -std::log(10000.0) / static_cast<double>(half));
@@ -28,7 +28,7 @@ Tensor timestep_embedding(const Tensor& t, const Tensor& frequencies, std::int64
   return channels % 2 == 0 ? embedding : at::constant_pad_nd(embedding, {0, 1});
 }
 
-/// On the CPU, and where cuDNN computes in bf16: there it would turn each image around and back.
+/// True on the CPU, and where cuDNN computes in bf16: there it would otherwise convert each image forth and back.
 bool is_faster_channels_last(c10::Device device) {
   if (device.is_cpu()) return true;
   return at::autocast::is_autocast_enabled(device.type()) &&
@@ -114,8 +114,8 @@ Tensor UNetBackbone::run(const Stage& stage, Tensor x, const BlockInput& input) 
       };
       x = checkpoint(evaluate, x, input.embedding, node.parameters);
     } else {
-      // The alias adds up a block's gradients before they join those of other uses of x: the order
-      // in which gradient checkpointing adds them, so that both give the same bits.
+      // The alias sums a block's gradients before they are added to those of other uses of x. This is the order in
+      // which gradient checkpointing adds them, so both give the same bits.
       x = block->forward(block->is_checkpointable() ? at::alias(x) : x, input);
     }
   }

@@ -10,14 +10,14 @@
 
 namespace casdm::unet {
 
-/// The U-Net of Dhariwal & Nichol 2021 with all its options; state names are theirs
-/// (`time_embed.0.weight`, `input_blocks.1.0.in_layers.0.weight`, ...). Beside them there is `augment_emb.weight` where
-/// the Spec has an augment_size: a linear map of Condition::augment without bias, from zero, added to the embedding of
-/// the time (as in Karras et al. 2022, appendix F.2).
+/// The U-Net of Dhariwal & Nichol 2021 with all its options; state names are theirs (`time_embed.0.weight`,
+/// `input_blocks.1.0.in_layers.0.weight`, ...). In addition there is `augment_emb.weight` if the Spec has an
+/// augment_size: a linear map of Condition::augment without bias, initially zero, added to the embedding of the time
+/// (as in Karras et al. 2022, appendix F.2).
 ///
-/// Height and width may differ from the Spec's image size, as long as they can be halved as often
-/// as the network does. On the CPU, images are channels-last inside, where its convolutions are
-/// fastest; elsewhere they keep the format of x. Gradients cannot be differentiated again.
+/// Height and width may differ from the Spec's image size, as long as they can be halved as often as the network does.
+/// On the CPU, images are channels-last internally, since its convolutions are fastest in that format; elsewhere they
+/// keep the format of x. Gradients cannot be differentiated again.
 class UNetBackbone : public Backbone {
  public:
   using Options = UNetOptions;

@@ -14,8 +14,8 @@ namespace casdm::unet {
 
 namespace {
 
-/// The order of q, k and v that the file records or the user says. Throws ConfigError when they differ or nobody says
-/// it.
+/// The order of q, k and v, recorded in the file or given by the user. Throws ConfigError if the two differ or neither
+/// exists.
 AttentionOrder attention_order(const ForeignWeights& weights, const UNetLayoutOptions& options) {
   const auto recorded = read_options<UNetLayoutOptions>(weights.recorded).attention_order;
   if (!recorded && !options.attention_order) {
@@ -31,7 +31,7 @@ AttentionOrder attention_order(const ForeignWeights& weights, const UNetLayoutOp
   return options.attention_order ? *options.attention_order : *recorded;
 }
 
-/// @param unseen  options that no shape shows
+/// @param unseen  options that do not affect shapes
 BackboneWeights described(const AdmLayout& layout, NamedTensors tensors, const Value& unseen, std::int64_t image_size) {
   BackboneWeights result;
   result.tensors = std::move(tensors);
@@ -52,7 +52,7 @@ BackboneWeights described(const AdmLayout& layout, NamedTensors tensors, const V
   return result;
 }
 
-/// Throws Error when the tensors are not exactly a U-Net's.
+/// Throws Error if the tensors are not exactly those of a U-Net.
 AdmLayout layout_of(const NamedTensors& tensors) {
   std::string why;
   const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
@@ -60,7 +60,7 @@ AdmLayout layout_of(const NamedTensors& tensors) {
   return *layout;
 }
 
-/// `options` with the heads of attention as one number where every attention has as many, however they were given.
+/// `options` with attention heads given as one number if every attention has the same number, however they were given.
 Value with_plain_heads(Value options, const NamedTensors& tensors) {
   std::string ignored;
   const std::optional<AdmLayout> layout = recognise_adm(tensors, ignored);

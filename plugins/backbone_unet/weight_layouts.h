@@ -7,7 +7,7 @@
 #include "casdm/weight_layout.h"
 #include "options.h"
 
-/// UNetBackbone's weights in files of others.
+/// UNetBackbone's weights in other programs' files.
 namespace casdm::unet {
 
 struct UNetLayoutOptions {
@@ -16,7 +16,7 @@ struct UNetLayoutOptions {
   static void describe(Schema<UNetLayoutOptions>& s);
 };
 
-/// The names of improved-diffusion and guided-diffusion, which are UNetBackbone's own: a file of tensors. Told apart
+/// The names of improved-diffusion and guided-diffusion, which are UNetBackbone's own: a file of tensors. Distinguished
 /// from other networks by all names and shapes.
 class AdmWeights final : public WeightLayout {
  public:
@@ -50,8 +50,8 @@ class DiffusersWeights final : public WeightLayout {
   UNetLayoutOptions options_;
 };
 
-/// The names of EDM2's implementation, which are Edm2Backbone's own: a file of tensors. No shape shows the width of the
-/// heads and the balances, which are recorded.
+/// The names of EDM2's implementation, which are Edm2Backbone's own: a file of tensors. Shapes do not show the width of
+/// the heads and the balances, so these are recorded.
 class Edm2Weights final : public WeightLayout {
  public:
   using Options = NoOptions;

@@ -15,12 +15,12 @@ namespace casdm::dataset_images {
 
 namespace {
 
-/// Bytes of a compressed array in memory.
+/// Limit for a compressed array, which is held in memory, in bytes.
 constexpr std::uint64_t kMaxUnpacked = std::uint64_t{1} << 32;
-/// A .npy file's header is within so many bytes.
+/// The header of a .npy file is within this many bytes.
 constexpr std::size_t kHeaderBytes = (1 << 16) + 16;
 
-/// Fewer than `size` bytes at the end of the file only.
+/// Reads fewer than `size` bytes only at the end of the file.
 std::size_t read_from(int file, void* data, std::size_t size, std::uint64_t offset, const std::string& name) {
   std::size_t filled = 0;
   while (filled < size) {

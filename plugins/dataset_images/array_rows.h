@@ -12,14 +12,15 @@
 
 namespace casdm::dataset_images {
 
-/// An array of numbers in a .npy or .npz file, of which single rows are read: all that shares a first index. What an
-/// .npz holds compressed is held in memory. Thread-safe.
+/// An array of numbers in a .npy or .npz file from which single rows are read: everything with the same first index. A
+/// compressed array of an .npz is held in memory. Thread-safe.
 class ArrayRows {
  public:
-  /// A .npy file. Every constructor throws Error that names the file: not there, truncated, damaged, in columns first.
+  /// Opens a .npy file. Every constructor throws Error with the file's name if it does not exist, is truncated or
+  /// damaged, or is in Fortran order.
   explicit ArrayRows(const std::filesystem::path& npy);
 
-  /// The array `key` of an .npz.
+  /// Opens the array `key` of an .npz.
   ArrayRows(const std::filesystem::path& npz, const std::string& key);
   ~ArrayRows();
   ArrayRows(ArrayRows&&) noexcept;
@@ -31,7 +32,7 @@ class ArrayRows {
   /// @param data  takes row_bytes() bytes
   void read(std::int64_t row, void* data) const;
 
-  /// Of an array of whole numbers, [N] or [N, 1]. Throws Error for others.
+  /// The values of an array of whole numbers, [N] or [N, 1]. Throws Error for other arrays.
   std::vector<std::int64_t> integers() const;
 
   /// "set.npz:labels", for messages.
@@ -51,7 +52,7 @@ class ArrayRows {
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();  ///< of the archive
 };
 
-/// How an image lies in a row of bytes.
+/// The layout of an image in a row of bytes.
 struct ImageLayout {
   std::int64_t height = 0;
   std::int64_t width = 0;
@@ -59,7 +60,7 @@ struct ImageLayout {
   bool is_planar = false;     ///< [C, H, W], not [H, W, C]
 };
 
-/// The image of a row.
+/// Converts a row to an image.
 Image image_of(std::vector<std::uint8_t> row, const ImageLayout& layout);
 
 }  // namespace casdm::dataset_images

@@ -14,7 +14,7 @@ namespace {
 
 bool is_npz(const std::filesystem::path& path) { return path.extension() == ".npz"; }
 
-/// What the arrays of an archive are: "images \"|u1\" [10, 32, 32, 3]".
+/// The arrays in an archive: "images \"|u1\" [10, 32, 32, 3]".
 std::string arrays_of(const NpzReader& archive) {
   std::vector<std::string> arrays;
   for (const std::string& name : archive.names()) arrays.push_back(text(name, " ", shown(archive.header(name))));

@@ -43,14 +43,14 @@ struct ArraysOptions : PartOptions {
   }
 };
 
-/// The images of an array of bytes: [N, H, W, C], [N, C, H, W], or grey as [N, H, W]. They are read as they are needed,
-/// but those of a compressed .npz, which are held in memory.
+/// The images in an array of bytes: [N, H, W, C], [N, C, H, W], or grey as [N, H, W]. They are read when needed, except
+/// those of a compressed .npz, which are held in memory.
 class ArraysDataset : public Dataset {
  public:
   using Options = ArraysOptions;
 
-  /// Throws ConfigError for an option that does not fit the file, Error when the file is damaged, or its arrays have
-  /// another type or shape.
+  /// Throws ConfigError for an option that does not fit the file, Error if the file is damaged or its arrays have a
+  /// different type or shape.
   ArraysDataset(const ArraysOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return rows_.size(); }

@@ -36,8 +36,8 @@ struct Cifar100Options : FractionOptions {
   }
 };
 
-/// CIFAR-100 (Krizhevsky 2009): 32x32 images of 100 classes in 20 groups, labelled in the order of the original. The
-/// split is held in memory.
+/// CIFAR-100 (Krizhevsky 2009): 32x32 images of 100 classes in 20 groups, with the original order of labels. The split
+/// is held in memory.
 class Cifar100Dataset : public Dataset {
  public:
   using Options = Cifar100Options;

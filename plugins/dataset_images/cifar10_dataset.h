@@ -31,17 +31,17 @@ struct Cifar10Options : FractionOptions {
   }
 };
 
-/// CIFAR-10 (Krizhevsky 2009): 32x32 images of ten classes, labelled in the order of the original, which is
-/// alphabetical: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
+/// CIFAR-10 (Krizhevsky 2009): 32x32 images of ten classes, with the original, alphabetical order of labels: airplane,
+/// automobile, bird, cat, deer, dog, frog, horse, ship, truck.
 ///
-/// The split is held in memory, as records or encoded (image files of an archive); image files of a folder stay there.
-/// Records come in the order of their files' names, image files in the bytewise order of their names.
+/// The split is held in memory, as records or encoded (image files from an archive); image files in a folder are read
+/// when needed. Records come in the order of their files' names, image files in the bytewise order of their names.
 class Cifar10Dataset : public Dataset {
  public:
   using Options = Cifar10Options;
 
-  /// Throws ConfigError when there is nothing at the path, Error when it holds none of the versions, is damaged, lacks
-  /// one of the five training batches, holds a file twice, has a class that CIFAR-10 has not, or is larger than
+  /// Throws ConfigError if the path does not exist, Error if it contains none of the versions, is damaged, lacks one of
+  /// the five training batches, contains a file twice, has a class that CIFAR-10 does not have, or is larger than
   /// CIFAR-10 can be.
   Cifar10Dataset(const Cifar10Options& options, const Spec& spec);
 

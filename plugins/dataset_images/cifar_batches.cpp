@@ -20,7 +20,7 @@ constexpr std::size_t kPlane = kSide * kSide;
 constexpr std::size_t kPixels = 3 * kPlane;
 constexpr std::string_view kBinary = ".bin";
 
-/// Bytes in memory, for reading as a stream.
+/// Bytes in memory that can be read as a stream.
 class MemoryBuffer : public std::streambuf {
  public:
   explicit MemoryBuffer(const std::vector<std::uint8_t>& bytes) {

@@ -17,34 +17,34 @@ constexpr auto choices_of(Split) {
   return choices<Split>({{train, "train"}, {test, "test"}});
 }
 
-/// Bytes of a split in memory; the largest has 154 MB.
+/// Limit for a split in memory, in bytes; the largest has 154 MB.
 inline constexpr std::uint64_t kMaxHeld = std::uint64_t{1} << 29;
 
-/// How the files of a split of CIFAR-10 or CIFAR-100 look.
+/// The files of a split of CIFAR-10 or CIFAR-100.
 struct CifarForm {
   std::string name;                  ///< "CIFAR-10"
   std::vector<std::string> batches;  ///< the files, without ".bin"
-  std::int64_t label_bytes = 1;      ///< before each image of the binary version
-  std::int64_t label_at = 0;         ///< which of them
-  std::string label_key;             ///< in the Python version
+  std::int64_t label_bytes = 1;      ///< number of label bytes before each image of the binary version
+  std::int64_t label_at = 0;         ///< which of these bytes is used
+  std::string label_key;             ///< its key in the Python version
   std::int64_t classes = 10;
 };
 
-/// The images of a split: 32x32, in the binary version (records of labels and three planes), or in the Python version
-/// (a pickle of an array and a list of labels, of which nothing is executed). Where both are there, the binary one
-/// counts.
+/// The images of a split: 32x32, from the binary version (records of labels and three planes) or the Python version (a
+/// pickle of an array and a list of labels; nothing in it is executed). If both exist, the binary one is used.
 class CifarBatches {
  public:
   explicit CifarBatches(CifarForm form) : form_(std::move(form)) {}
 
-  /// Whether the last part of `name` is that of a batch.
+  /// Whether the last part of `name` is the name of a batch.
   bool is_batch(std::string_view name) const;
 
-  /// Throws Error, which begins with `source`, when the bytes are no batch or have a label that there is not.
+  /// Throws Error, which begins with `source`, if the bytes are not a batch or contain an invalid label.
   /// @param source  the folder or archive
   void add(const std::string& source, std::string name, std::vector<std::uint8_t> bytes);
 
-  /// After the last: sorts them. Throws Error when a batch is there twice, or, of some, another is missing.
+  /// Sorts the batches; to be called after the last one. Throws Error if a batch occurs twice, or if some but not all
+  /// exist.
   void finish(const std::string& source);
 
   bool empty() const { return batches_.empty(); }

@@ -23,7 +23,7 @@ void check_working_bytes(std::uint64_t bytes, std::int64_t width, std::int64_t h
 
 namespace {
 
-/// Numbers of a TIFF block, in its byte order; 0 outside of it.
+/// Reads numbers of a TIFF block in its byte order; 0 beyond its end.
 class Tiff {
  public:
   Tiff(Bytes bytes, bool is_little) : bytes_(bytes), is_little_(is_little) {}
@@ -76,7 +76,7 @@ Image turned(const Image& square, int orientation) {
   result.pixels.reserve(square.pixels.size());
   for (std::int64_t y = 0; y <= last; ++y) {
     for (std::int64_t x = 0; x <= last; ++x) {
-      // From 5 on rows and columns change places.
+      // Orientations from 5 on swap rows and columns.
       const std::int64_t u = orientation >= 5 ? y : x, v = orientation >= 5 ? x : y;
       const bool flips_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
       const bool flips_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;

@@ -8,19 +8,19 @@
 
 #include "casdm/dataset.h"
 
-/// What the decoders share. They take an image row by row and prepare it on the way (prepare_image.h),
-/// so beside the file and the result they need a few rows, whatever the size of the image; files whose rows do not
-/// come one after another need all of it at once, and have their own limit.
+/// What the decoders share. They read an image row by row and prepare it on the way (prepare_image.h), so besides the
+/// file and the result they need only a few rows, whatever the size of the image. Files whose rows are not stored one
+/// after another need the whole image at once and have their own limit.
 namespace casdm::dataset_images {
 
 using Bytes = std::span<const std::uint8_t>;
 
-/// An image has no more pixels, nor a longer side; a damaged header may claim anything.
+/// Limits for the pixels and sides of an image; a damaged header may claim anything.
 inline constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;
 inline constexpr std::int64_t kMaxSide = 1'000'000;
-/// Bytes of an image file.
+/// Limit for an image file, in bytes.
 inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 28;
-/// Bytes that an image may take at once while it is decoded.
+/// Limit for the memory that an image may need while it is decoded, in bytes.
 inline constexpr std::uint64_t kMaxWorkingBytes = std::uint64_t{1} << 28;
 
 /// An image prepared for the networks, before its EXIF orientation is applied.
@@ -29,27 +29,27 @@ struct DecodedImage {
   int orientation = 1;  ///< EXIF's number, 1 to 8; 1: upright
 };
 
-/// Throws Error when an image of these sides is not decoded, with the limit.
+/// Throws Error, with the limit, if an image of this size is too large to be decoded.
 void check_sides(std::int64_t width, std::int64_t height);
 
-/// Throws Error when `bytes` are more than an image may take at once.
+/// Throws Error if `bytes` exceeds the limit for decoding one image.
 /// @param cause  "progressive"
 void check_working_bytes(std::uint64_t bytes, std::int64_t width, std::int64_t height, const char* cause);
 
-/// EXIF's orientation from the bytes of an EXIF block, with or without "Exif\0\0" before it; 1 when it has none.
+/// The orientation in an EXIF block, with or without "Exif\0\0" before it; 1 if it has none.
 int orientation_of(Bytes exif);
 
-/// A row of RGBA over white.
+/// Blends a row of RGBA over white.
 /// @param rgb  as many pixels as `rgba` has
 void flatten(const std::uint8_t* rgba, std::vector<std::uint8_t>& rgb);
 
-/// The square image as its orientation wants it to be seen.
+/// The square image turned according to its orientation.
 Image turned(const Image& square, int orientation);
 
-/// Calls of a library that leaves by longjmp when it fails, as libjpeg and libpng do.
+/// Calls functions of a library that reports failures by longjmp, like libjpeg and libpng.
 class Jump {
  public:
-  /// `call()`, which must hold nothing that has a destructor. False when it called `leave`.
+  /// Runs `call()`, in which no object with a destructor may live. Returns false if it called `leave`.
   template <class Call>
   bool returns(Call&& call) {
     if (setjmp(buffer_) != 0) return false;

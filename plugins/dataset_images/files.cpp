@@ -18,10 +18,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// What lies below a folder.
+/// The contents of a folder, at any depth.
 struct Found {
   std::vector<FoundFile> files;
-  std::vector<std::pair<std::string, std::string>> unusable;  ///< names, and what is wrong with them
+  std::vector<std::pair<std::string, std::string>> unusable;  ///< names and reasons
 };
 
 std::string problem_of(const fs::directory_entry& entry) {

@@ -25,7 +25,7 @@ Labels read_labels(const FolderOptions& options, const std::vector<FoundFile>& i
   return labels;
 }
 
-/// A class whose images are all of a kind that is not read would vanish.
+/// Otherwise a class whose images all have an unsupported format would disappear.
 void require_images_in_folders(const fs::path& path, const std::vector<FoundFile>& images) {
   std::set<std::string> full;
   for (const FoundFile& image : images) full.insert(image.name.substr(0, image.name.find('/')));

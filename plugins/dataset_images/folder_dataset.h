@@ -41,8 +41,8 @@ class FolderDataset : public Dataset {
  public:
   using Options = FolderOptions;
 
-  /// Throws ConfigError when there is no such folder, Error when it cannot be read, holds no
-  /// image, its labels do not fit its images, or, with labels = "folders", a class has no image.
+  /// Throws ConfigError if there is no such folder, Error if it cannot be read or contains no image, if its labels do
+  /// not match its images, or if, with labels = "folders", a class has no image.
   FolderDataset(const FolderOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }

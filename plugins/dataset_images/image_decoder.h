@@ -10,13 +10,13 @@
 
 namespace casdm::dataset_images {
 
-/// Whether `name` ends like an image we decode: .png, .jpg, .jpeg, .webp, in any case.
+/// Whether `name` has the extension of an image we decode: .png, .jpg, .jpeg or .webp, in any case.
 bool is_image_name(std::string_view name);
 
-/// The endings above, for messages.
+/// These extensions, for messages.
 inline constexpr std::string_view kImageEndings = ".png, .jpg, .jpeg or .webp";
 
-/// What becomes of an orientation that a photo's EXIF data give.
+/// What to do with an orientation given in a photo's EXIF data.
 enum class ExifOrientation { ignore, apply };
 
 constexpr auto choices_of(ExifOrientation) {
@@ -24,27 +24,27 @@ constexpr auto choices_of(ExifOrientation) {
   return choices<ExifOrientation>({{ignore, "ignore"}, {apply, "apply"}});
 }
 
-/// What is made of the images of a data set.
+/// How the images of a data set are prepared.
 struct ImageForm {
   Dataset::Spec spec;
-  ExifOrientation orientation = ExifOrientation::ignore;  ///< ignored ones are remarked
+  ExifOrientation orientation = ExifOrientation::ignore;  ///< ignored orientations are reported as remarks
 };
 
-/// Of the option `exif_orientation`, which data sets of photos have.
+/// Help text of the option `exif_orientation`, which data sets of photos have.
 inline constexpr const char* kOrientationHelp =
     "EXIF orientation of photos: `ignore` uses the pixels as they are stored; `apply` rotates and "
     "mirrors them as viewers do.";
 
-/// Decodes a PNG, JPEG or WebP, told apart by its first bytes, and prepares it (prepare_image.h).
+/// Decodes a PNG, JPEG or WebP, distinguished by its first bytes, and prepares it (prepare_image.h).
 ///
-/// Transparent pixels are laid on white; 16-bit samples are rounded to 8; grey is the luma of
-/// ITU-R BT.601; colour profiles and gamma are not applied. An orientation is applied to the prepared image.
-/// Throws Error, whose text begins with `name`, when the bytes are not such an image, are damaged, end too early, or
-/// are beyond the limits of decoding.h.
+/// Transparent pixels are blended over white; 16-bit samples are rounded to 8 bits; grey is the luma of ITU-R BT.601;
+/// colour profiles and gamma are not applied. The orientation is applied to the prepared image. Throws Error, whose
+/// message begins with `name`, if the bytes are not such an image, are damaged, end too early, or exceed the limits of
+/// decoding.h.
 /// @return without a label
 Example decode_image(std::span<const std::uint8_t> bytes, const ImageForm& form, const std::string& name);
 
-/// Whether the bytes begin as an image we decode does.
+/// Whether the bytes begin like an image we decode.
 bool looks_like_image(std::span<const std::uint8_t> bytes);
 
 /// The luma of an RGB image: one channel.

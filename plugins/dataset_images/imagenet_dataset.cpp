@@ -24,7 +24,7 @@ std::vector<std::string> files_of(Split split) {
   return files;
 }
 
-/// The side of the images whose three planes stand in a row; 0: they do not.
+/// The side of images stored as three consecutive planes; 0 if they are not.
 std::int64_t side_of(const NpyHeader& header) {
   if (header.type != "|u1" || header.shape.size() != 2 || header.shape[1] % 3 != 0) return 0;
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(header.shape[1] / 3))));

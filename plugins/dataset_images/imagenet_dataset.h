@@ -30,15 +30,15 @@ struct ImageNetOptions : FractionOptions {
   }
 };
 
-/// Downsampled ImageNet (Chrabaszcz et al. 2017) of 8, 16, 32 or 64 pixels: batches of `data`, planes of each image in
-/// a row, and `labels`, 1 to 1000, which become 0 to 999. Images are read as they are needed, but those of compressed
-/// batches, which are held in memory.
+/// Downsampled ImageNet (Chrabaszcz et al. 2017) of 8, 16, 32 or 64 pixels: batches with `data`, each image as three
+/// consecutive planes, and `labels`, 1 to 1000, which become 0 to 999. Images are read when needed, except those of
+/// compressed batches, which are held in memory.
 class ImageNetDataset : public Dataset {
  public:
   using Options = ImageNetOptions;
 
-  /// Throws ConfigError when there is no such folder, Error when a batch is missing, there twice, damaged, of another
-  /// form than the rest, or has labels out of range.
+  /// Throws ConfigError if there is no such folder, Error if a batch is missing, exists twice, is damaged, has a
+  /// different format from the rest, or has labels out of range.
   ImageNetDataset(const ImageNetOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return std::ssize(labels_); }
@@ -51,7 +51,7 @@ class ImageNetDataset : public Dataset {
   struct Batch {
     std::filesystem::path path;
     ArrayRows rows;
-    std::int64_t first;  ///< of its images, in the whole
+    std::int64_t first;  ///< index of its first image in the data set
   };
 
   void add(const std::filesystem::path& path);

@@ -16,17 +16,17 @@ namespace casdm::dataset_images {
 
 namespace {
 
-/// Each scan of a file is a pass over all of its pixels; files of this many are made to take time.
+/// Each scan of a file is a pass over all of its pixels; a file with this many is meant to waste time.
 constexpr int kMaxScans = 200;
 
 /// Every other warning says that pixels are lost or invented:
 /// HIT_MARKER, JPEG_EOF       the data end before the image does
 /// HUFF_BAD_CODE, ARITH_BAD_CODE, MUST_RESYNC  the data are damaged
-/// BOGUS_PROGRESSION          a scan is missing or stands twice
+/// BOGUS_PROGRESSION          a scan is missing or occurs twice
 bool is_harmless(int warning) {
-  return warning == JWRN_EXTRANEOUS_DATA ||  // bytes between segments, which are passed over
-         warning == JWRN_NOT_SEQUENTIAL ||   // scan parameters that a sequential file has no use for
-         warning == JWRN_ADOBE_XFORM ||      // an unknown colour transform is taken for the usual one
+  return warning == JWRN_EXTRANEOUS_DATA ||  // bytes between segments, which are skipped
+         warning == JWRN_NOT_SEQUENTIAL ||   // scan parameters that are meaningless in a sequential file
+         warning == JWRN_ADOBE_XFORM ||      // an unknown colour transform is treated as the usual one
          warning == JWRN_JFIF_MAJOR;         // a newer JFIF
 }
 
@@ -52,7 +52,7 @@ class JpegReader {
 
   jpeg_decompress_struct* operator->() { return &jpeg_; }
 
-  /// `call(jpeg)`, which must hold nothing that has a destructor. Throws Error with libjpeg's reason.
+  /// Runs `call(jpeg)`, in which no object with a destructor may live. Throws Error with libjpeg's reason.
   template <class Call>
   void run(Call&& call) {
     if (!jump_.returns(call)) throw Error(reason_.data());
@@ -65,7 +65,7 @@ class JpegReader {
     });
   }
 
-  /// Files of several scans are decoded from all of their coefficients.
+  /// Files with several scans are decoded from all of their coefficients at once.
   void check_limits() {
     check_sides(jpeg_.image_width, jpeg_.image_height);
     if (jpeg_has_multiple_scans(&jpeg_) == FALSE) return;
@@ -96,7 +96,7 @@ class JpegReader {
   std::array<char, JMSG_LENGTH_MAX> reason_{};
 };
 
-/// Adobe's CMYK is stored inverted: every channel is the amount of light that its ink lets through.
+/// Adobe's CMYK is stored inverted: every channel is the amount of light that its ink transmits.
 void cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, std::vector<std::uint8_t>& rgb) {
   for (std::size_t pixel = 0; pixel < cmyk.size() / 4; ++pixel) {
     const int key = cmyk[pixel * 4 + 3];
@@ -106,12 +106,12 @@ void cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, std::vector<std::uint8_t
   }
 }
 
-/// The orientation of the EXIF segments before the image.
+/// The orientation in the EXIF segments before the image.
 int orientation_in(Bytes jpeg) {
   constexpr std::uint8_t exif = 0xE1, scan = 0xDA;
   std::size_t at = 2;
   while (at + 4 <= jpeg.size() && jpeg[at] == 0xFF && jpeg[at + 1] != scan) {
-    const std::size_t length = static_cast<std::size_t>(jpeg[at + 2]) << 8 | jpeg[at + 3];  // with its own two bytes
+    const std::size_t length = static_cast<std::size_t>(jpeg[at + 2]) << 8 | jpeg[at + 3];  // including itself
     if (length < 2 || at + 2 + length > jpeg.size()) break;
     const int orientation = jpeg[at + 1] == exif ? orientation_of(jpeg.subspan(at + 4, length - 2)) : 1;
     if (orientation != 1) return orientation;

@@ -18,14 +18,14 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kFile = "data.mdb";
-/// Entries whose values are looked at when the data set is opened.
+/// The number of entries whose values are checked when the data set is opened.
 constexpr std::int64_t kLooks = 16;
 
 std::string_view view(const MDB_val& value) { return {static_cast<const char*>(value.mv_data), value.mv_size}; }
 
 Bytes bytes_of(std::string_view value) { return {reinterpret_cast<const std::uint8_t*>(value.data()), value.size()}; }
 
-/// A key for people: as it is where it is text, else in hexadecimal digits.
+/// A readable form of a key: itself if it is text, else hexadecimal digits.
 std::string shown(std::string_view key) {
   constexpr std::size_t most = 80;
   const auto is_plain = [](char c) { return std::isprint(static_cast<unsigned char>(c)) != 0; };
@@ -37,7 +37,7 @@ std::string shown(std::string_view key) {
   return digits;
 }
 
-/// Folders below that hold a database.
+/// Subfolders that contain a database.
 std::vector<std::string> databases_in(const fs::path& folder) {
   std::vector<std::string> names;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -70,8 +70,8 @@ LmdbDataset::LmdbDataset(const LmdbOptions& options, const Spec& spec)
   require_images();
 }
 
-/// Without locks, which need a folder that can be written to; and mapping no more than the file, whatever size the
-/// writer has asked for.
+/// Opens without locks, which would need a writable folder, and maps no more than the file, whatever size its writer
+/// asked for.
 void LmdbDataset::open_environment() {
   const auto check = [&](int code) {
     if (code == MDB_SUCCESS) return;
@@ -93,7 +93,7 @@ void LmdbDataset::open_environment() {
   check(mdb_env_stat(environment, &status));
   last_change_ = info.me_last_txnid;
   const std::uint64_t needed = (info.me_last_pgno + 1) * std::uint64_t{status.ms_psize};
-  if (needed > size) {  // reading what the map has beyond the file would end the process
+  if (needed > size) {  // reading the map beyond the end of the file would kill the process
     throw Error(text((path_ / kFile).string(), " is truncated: it has ", size, " of ", needed, " bytes"));
   }
 }
@@ -119,7 +119,7 @@ void LmdbDataset::read_entries() {
   int code = 0;
   while ((code = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
     entries_.push_back({view(key), view(value)});
-    // All values lie in one mapped file.
+    // All values are in one mapped file.
     if (first == nullptr) first = view(value).data();
     const std::ptrdiff_t distance = view(value).data() - first;
     if (distance > size || -distance > size || value.mv_size > static_cast<std::size_t>(size)) check(MDB_CORRUPTED);
@@ -139,7 +139,7 @@ void LmdbDataset::require_images() const {
   }
 }
 
-/// The reader holds no lock, so a program that writes may use its pages again.
+/// The reader holds no lock, so a program that writes to the database may reuse its pages.
 void LmdbDataset::require_unchanged() const {
   MDB_envinfo info{};
   if (mdb_env_info(environment_.get(), &info) == MDB_SUCCESS && info.me_last_txnid == last_change_) return;

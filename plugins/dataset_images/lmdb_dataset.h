@@ -32,14 +32,14 @@ struct LmdbOptions : PartOptions {
 };
 
 /// The images of an LMDB whose values are image files, in the order of their keys, as LSUN (Yu et al. 2015) is
-/// distributed. Nothing is written, so the folder may be read-only; a database that another program changes meanwhile
-/// is noticed at the next image.
+/// distributed. Nothing is written, so the folder may be read-only; if another program changes the database, that is
+/// noticed at the next image.
 class LmdbDataset : public Dataset {
  public:
   using Options = LmdbOptions;
 
-  /// Throws ConfigError when there is no such folder, Error when it holds no LMDB, the database is damaged or
-  /// truncated, or its values are no images.
+  /// Throws ConfigError if there is no such folder, Error if it does not contain an LMDB, if the database is damaged or
+  /// truncated, or if its values are not images.
   LmdbDataset(const LmdbOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return std::ssize(entries_); }
@@ -48,7 +48,7 @@ class LmdbDataset : public Dataset {
   std::string name(std::int64_t index) const;
 
  private:
-  /// In the mapped file.
+  /// An entry in the mapped file.
   struct Entry {
     std::string_view key;
     std::string_view value;

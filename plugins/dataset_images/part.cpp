@@ -10,7 +10,7 @@ namespace casdm::dataset_images {
 
 namespace {
 
-/// All images, by a hash of their names.
+/// All images, sorted by a hash of their names.
 std::vector<std::int64_t> shuffled(const std::vector<std::string>& names) {
   std::vector<std::pair<std::uint64_t, std::int64_t>> keys;
   for (const std::string& name : names) keys.emplace_back(derive_seed(0, name), std::ssize(keys));

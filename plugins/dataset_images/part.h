@@ -11,8 +11,8 @@
 #include "casdm/options.h"
 #include "casdm/text.h"
 
-/// Parts of a data set, chosen by the names of the images: the same wherever the data set lies and however its files
-/// are ordered.
+/// Parts of a data set, chosen by the names of the images, so they are the same wherever the data set is and however
+/// its files are ordered.
 namespace casdm::dataset_images {
 
 enum class Part { all, train, test };
@@ -22,7 +22,7 @@ constexpr auto choices_of(Part) {
   return choices<Part>({{all, "all"}, {train, "train"}, {test, "test"}});
 }
 
-/// Of a data set whose makers have split it.
+/// For a data set that its authors have split.
 struct FractionOptions {
   double fraction = 1.0;
 
@@ -35,7 +35,7 @@ struct FractionOptions {
   }
 };
 
-/// Of a data set that nobody has split.
+/// For a data set without an official split.
 struct PartOptions : FractionOptions {
   Part split = Part::all;
   double test_fraction = 0.1;
@@ -51,21 +51,21 @@ struct PartOptions : FractionOptions {
   }
 };
 
-/// The images that are used, in their order: of those of the split the share `fraction`, and at least one.
+/// The images to use, in their order: the share `fraction` of those in the split, and at least one.
 /// @param names  of all images
-/// Throws ConfigError when the split is empty.
+/// Throws ConfigError if the split is empty.
 std::vector<std::int64_t> chosen(const std::vector<std::string>& names, const FractionOptions& options);
 std::vector<std::int64_t> chosen(const std::vector<std::string>& names, const PartOptions& options);
 
 bool is_part(const FractionOptions& options);
 bool is_part(const PartOptions& options);
 
-/// What was chosen, for people: `split = "train", fraction = 0.5`.
+/// A readable form of the choice: `split = "train", fraction = 0.5`.
 std::string words_for(const FractionOptions& options);
 std::string words_for(const PartOptions& options);
 
-/// A data set of which only the images that its options choose are seen. `Whole` has a `name(index)` that does not
-/// depend on where it lies.
+/// A data set reduced to the images that its options choose. `Whole` must have a `name(index)` that does not depend on
+/// where the data set is.
 template <class Whole>
 class Parted : public Dataset {
  public:
@@ -96,7 +96,7 @@ class Parted : public Dataset {
 
   Whole whole_;
   std::vector<std::int64_t> chosen_;
-  std::string others_;  ///< empty: all images are seen
+  std::string others_;  ///< empty: all images are used
 };
 
 }  // namespace casdm::dataset_images

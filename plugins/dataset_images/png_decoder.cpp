@@ -32,8 +32,9 @@ class PngReader {
   void read_header() {
     run([&] {
       png_set_read_fn(png_, this, read_bytes);
-      png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // ours are checked next, with a better message
-      // Texts and profiles may be packed a thousandfold; none is of use but the orientation.
+      png_set_user_limits(png_, PNG_UINT_31_MAX,
+                          PNG_UINT_31_MAX);  // our own limits are checked next, with a better message
+      // Texts and profiles may be compressed a thousandfold; only the orientation is needed.
       png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
       png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_AS_DEFAULT, reinterpret_cast<png_const_bytep>("eXIf"), 1);
       png_read_info(png_, info_);
@@ -100,7 +101,7 @@ DecodedImage decode_png(Bytes bytes, const Dataset::Spec& spec) {
   const auto width = static_cast<std::size_t>(png.width()), height = static_cast<std::size_t>(png.height());
   const std::size_t stride = width * 4;
   std::vector<std::uint8_t> rgba(stride);
-  if (png.is_interlaced()) {  // its rows come in seven passes over the whole
+  if (png.is_interlaced()) {  // its rows come in seven passes over the whole image
     check_working_bytes(stride * height, png.width(), png.height(), "interlaced");
     rgba.resize(stride * height);
     std::vector<png_bytep> rows(height);

@@ -4,8 +4,8 @@
 
 namespace casdm::dataset_images {
 
-/// A PNG, prepared as `spec` wants it. Transparent pixels are laid on white, 16-bit samples are rounded to 8.
-/// Throws Error when the file is damaged, ends too early or is beyond the limits.
+/// A PNG, prepared as `spec` asks. Transparent pixels are blended over white, 16-bit samples are rounded to 8 bits.
+/// Throws Error if the file is damaged, ends too early or exceeds the limits.
 DecodedImage decode_png(Bytes bytes, const Dataset::Spec& spec);
 
 }  // namespace casdm::dataset_images

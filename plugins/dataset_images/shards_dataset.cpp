@@ -24,7 +24,7 @@ constexpr std::string_view kLabel = ".cls";
 constexpr std::uint64_t kLabelBytes = 32;
 constexpr std::int64_t kMostInRow = 1'000'000;
 
-/// What the files of a sample share: the name up to the first point of its last part.
+/// What the files of a sample share: the name up to the first dot after the last slash.
 std::string_view stem_of(std::string_view name) {
   const std::size_t point = name.find('.', name.size() - file_name(name).size());
   return name.substr(0, point);
@@ -56,7 +56,7 @@ std::string name_of(const std::string& before, std::int64_t number, std::size_t 
   return text(before, shown, kEnding);
 }
 
-/// Of names that differ in a number only, each between the first and the last must be there.
+/// Among names that differ only in a number, none may be missing between the first and the last.
 void require_no_gaps(const fs::path& folder, const std::vector<std::string>& names) {
   std::map<std::string, std::map<std::int64_t, std::size_t>> rows;
   for (const std::string& name : names) {

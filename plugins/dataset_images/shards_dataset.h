@@ -38,15 +38,15 @@ struct ShardsOptions : PartOptions {
   }
 };
 
-/// The images of tar archives as WebDataset writes them: the files of a sample follow one another and differ only in
-/// what comes after the first point of their names. Archives in the order of their names, samples in that of their
-/// archive. Their places are found when the data set is opened; images are read as they are needed.
+/// The images of tar archives in WebDataset's format: the files of a sample follow one another and differ only in the
+/// part of their names after the first dot. Archives are in the order of their names, samples in the order within their
+/// archive. Their positions are determined when the data set is opened; images are read when needed.
 class ShardsDataset : public Dataset {
  public:
   using Options = ShardsOptions;
 
-  /// Throws ConfigError when there is nothing at the path, Error when an archive is damaged, compressed, or missing
-  /// from a numbered row, or a sample lacks its image or label, has two images, or is in pieces.
+  /// Throws ConfigError if the path does not exist, Error if an archive is damaged, compressed, or missing from a
+  /// numbered sequence, or if a sample lacks its image or label, has two images, or is split.
   ShardsDataset(const ShardsOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return std::ssize(samples_); }

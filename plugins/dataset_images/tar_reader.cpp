@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kBlock = 512;
 constexpr std::size_t kReadBytes = 1 << 16;
 
-/// Bytes of a gzip file, or of a plain one: zlib tells them apart.
+/// The bytes of a gzip file or of a plain one; zlib distinguishes them.
 class GzipStream {
  public:
   explicit GzipStream(const std::filesystem::path& path)
@@ -31,7 +31,7 @@ class GzipStream {
     gzbuffer(file_.get(), 1 << 18);
   }
 
-  /// The next bytes, none at the end. False when they cannot be read; `check` says why.
+  /// The next bytes, none at the end. False if they cannot be read; `check` then says why.
   bool read_block(const void** block) {
     const int got = gzread(file_.get(), block_.data(), static_cast<unsigned>(block_.size()));
     block_size_ = static_cast<std::size_t>(std::max(got, 0));
@@ -44,7 +44,7 @@ class GzipStream {
   std::size_t block_size() const { return block_size_; }
   std::uint64_t total() const { return total_; }
 
-  /// Throws Error when the last reading has failed.
+  /// Throws Error if the last read failed.
   void check() const {
     int code = Z_OK;
     const char* reason = gzerror(file_.get(), &code);
@@ -75,7 +75,7 @@ Archive make_archive() {
   return reader;
 }
 
-/// What libarchive says is wrong.
+/// libarchive's description of what is wrong.
 std::string reason_of(archive* reader, bool is_first) {
   const char* said = archive_error_string(reader);
   const std::string reason = said != nullptr ? said : "it is damaged";
@@ -101,7 +101,7 @@ archive_entry* next_member(archive* reader, bool& is_first, const std::function<
   }
 }
 
-/// Why a member has no content of its own; empty: it has.
+/// Why a member has no content of its own; empty: it has content.
 std::string problem_of(archive_entry* entry) {
   const bool is_link = archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK;
   if (is_link) return "is a link, which has no content";
@@ -144,7 +144,7 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     receive(std::move(name), std::move(content));
   }
   for (const void* rest = nullptr; stream.read_block(&rest) && stream.block_size() > 0;) {
-  }  // to the end, where gzip's checksum stands
+  }  // reads to the end, where gzip's checksum is
   stream.check();
 }
 

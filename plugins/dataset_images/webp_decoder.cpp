@@ -22,7 +22,7 @@ std::size_t number_at(Bytes bytes, std::size_t at) {
          std::size_t{bytes[at + 3]} << 24;
 }
 
-/// The orientation of the chunk EXIF.
+/// The orientation in the EXIF chunk.
 int orientation_in(Bytes webp) {
   constexpr std::string_view exif = "EXIF";
   for (std::size_t at = kRiffHeader; at + kChunkHeader <= webp.size();) {

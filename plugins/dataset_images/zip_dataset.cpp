@@ -36,7 +36,7 @@ std::shared_ptr<zip> open_archive(const fs::path& path) {
   return {archive, zip_discard};
 }
 
-/// What people do not want to see as an image: folders of archivers, and hidden files.
+/// Entries that are not meant as images: folders created by archivers, and hidden files.
 bool is_hidden(std::string_view name) {
   if (name.starts_with("__MACOSX/")) return true;
   while (!name.empty()) {
@@ -47,7 +47,7 @@ bool is_hidden(std::string_view name) {
   return false;
 }
 
-/// The name of an entry, without the "./" that some archivers write before it.
+/// The name of an entry, without the leading "./" that some archivers write.
 std::string name_of(zip* archive, std::uint64_t entry) {
   const char* raw_name = zip_get_name(archive, entry, ZIP_FL_ENC_GUESS);
   std::string name = raw_name != nullptr ? raw_name : "";
@@ -101,7 +101,8 @@ std::vector<std::uint8_t> ZipDataset::read_entry(std::uint64_t entry, const std:
   if (status.size > limit) fail(text("it has ", status.size, " bytes; the limit is ", limit));
   const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen_index(archive_.get(), entry, 0), zip_fclose);
   if (!file) fail(zip_strerror(archive_.get()));
-  std::vector<std::uint8_t> bytes(status.size + 1);  // one more, so that the read meets the end and checks the CRC
+  std::vector<std::uint8_t> bytes(status.size +
+                                  1);  // one byte more, so that the read reaches the end and checks the CRC
   std::size_t filled = 0;
   while (filled < bytes.size()) {
     const zip_int64_t got = zip_fread(file.get(), bytes.data() + filled, bytes.size() - filled);

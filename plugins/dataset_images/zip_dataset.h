@@ -31,14 +31,14 @@ struct ZipOptions : PartOptions {
   }
 };
 
-/// The images of a zip archive in the bytewise order of their names, as the data set tools of StyleGAN and EDM
-/// write it: images in any folders, and in `dataset.json`, where there is one, class labels or null.
+/// The images of a zip archive in the bytewise order of their names, in the format of StyleGAN's and EDM's data set
+/// tools: images in any folders, and in `dataset.json`, if there is one, class labels or null.
 class ZipDataset : public Dataset {
  public:
   using Options = ZipOptions;
 
-  /// Throws ConfigError when there is no such file, Error when it is not a zip archive, holds no image or two of one
-  /// name, or its labels do not fit its images.
+  /// Throws ConfigError if there is no such file, Error if it is not a zip archive, contains no image or two with the
+  /// same name, or if its labels do not match its images.
   ZipDataset(const ZipOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(names_.size()); }
@@ -56,7 +56,7 @@ class ZipDataset : public Dataset {
   mutable std::mutex mutex_;  ///< libzip's handles serve one thread at a time; decoding is outside
   std::shared_ptr<zip> archive_;
   std::vector<std::string> names_;
-  std::vector<std::uint64_t> entries_;  ///< of the names, in the archive
+  std::vector<std::uint64_t> entries_;  ///< index in the archive of each name
   Labels labels_;
   std::string left_out_;
 };

@@ -28,8 +28,8 @@ double box_distance(Point p, double half_width, double half_height) {
   return std::hypot(std::max(dx, 0.0), std::max(dy, 0.0)) + std::min(std::max(dx, dy), 0.0);
 }
 
-/// Signed distances to the forms at the origin that fit in a circle of radius r: negative inside, exact or, inside
-/// the cross, a lower bound.
+/// Signed distances to forms at the origin that fit in a circle of radius r: negative inside; exact, or a lower bound
+/// inside the cross.
 double circle_distance(Point p, double r) { return std::hypot(p.x, p.y) - r; }
 double square_distance(Point p, double r) { return box_distance(p, r / std::numbers::sqrt2, r / std::numbers::sqrt2); }
 double ring_distance(Point p, double r) { return std::abs(std::hypot(p.x, p.y) - 0.75 * r) - 0.25 * r; }
@@ -37,7 +37,7 @@ double cross_distance(Point p, double r) {
   return std::min(box_distance(p, 0.94 * r, 0.3 * r), box_distance(p, 0.3 * r, 0.94 * r));
 }
 double triangle_distance(Point p, double r) {
-  // Equilateral: folded into one of six equal sectors, there the distance to one edge.
+  // Equilateral triangle: folded into one of six equal sectors, the distance is that to a single edge.
   const double half_edge = r * std::numbers::sqrt3 / 2;
   double x = std::abs(p.x) - half_edge;
   double y = p.y + r / 2;
@@ -76,7 +76,7 @@ Colour from_hsv(double hue, double saturation, double value) {
   return colour;
 }
 
-/// The random numbers of one image, each with its own name.
+/// The random numbers for one image, each with its own name.
 class Draws {
  public:
   Draws(std::uint64_t seed, std::int64_t index)
@@ -96,7 +96,7 @@ Colour background_colour(Background choice, const Draws& draws) {
                   draws.between(0.85, 1, "background value"));
 }
 
-/// Where an image's form lies, in units of the image.
+/// The position and size of an image's form, in units of the image.
 struct Pose {
   Point centre;
   double radius;
@@ -158,7 +158,7 @@ Example ShapesDataset::get(std::int64_t index) const {
     for (std::int64_t x = 0; x < side; ++x, target += spec_.image.channels) {
       const Point p = pose.local((static_cast<double>(x) + 0.5) / static_cast<double>(side),
                                  (static_cast<double>(y) + 0.5) / static_cast<double>(side));
-      // The part of the pixel that a straight edge at this distance covers.
+      // The fraction of the pixel covered by a shape with a straight edge at this distance.
       const double cover = std::clamp(0.5 - form.distance(p, pose.radius) * static_cast<double>(side), 0.0, 1.0);
       Colour colour;
       for (std::size_t c = 0; c < 3; ++c) colour[c] = ground[c] + cover * (fill[c] - ground[c]);

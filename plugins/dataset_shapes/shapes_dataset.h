@@ -32,16 +32,15 @@ struct ShapesOptions {
   }
 };
 
-/// One form in each image, with random place, size, rotation and colour, anti-aliased.
+/// One form per image, with random position, size, rotation and colour, anti-aliased.
 ///
-/// Image `index` is a pure function of (seed, index) and of the options; it is drawn at the experiment's
-/// image_size, and its geometry is in fractions of that, so that two sizes show the same picture.
-/// The label is the form.
+/// Image `index` is a pure function of (seed, index) and of the options. It is drawn at the experiment's image_size,
+/// with its geometry in fractions of that, so two sizes show the same picture. The label is the form.
 class ShapesDataset : public Dataset {
  public:
   using Options = ShapesOptions;
 
-  /// Throws ConfigError when `forms` is empty or has an unknown or repeated form.
+  /// Throws ConfigError if `forms` is empty or contains an unknown or repeated form.
   ShapesDataset(const ShapesOptions& options, const Spec& spec);
 
   std::int64_t size() const override { return options_.num_images; }

@@ -8,8 +8,8 @@
 
 namespace casdm::feature_extractors {
 
-/// A convolution of a trained network and the batch normalisation behind it, in one: g (w * x - mean) / sqrt(variance +
-/// eps) + b is a convolution with weights of its own.
+/// A convolution of a trained network combined with the batch normalisation after it: g (w * x - mean) / sqrt(variance
+/// + eps) + b is a convolution with other weights.
 class Convolution {
  public:
   struct Form {
@@ -20,15 +20,15 @@ class Convolution {
 
   Convolution() = default;
 
-  /// Takes `convolution`.weight and `norm`.{weight, bias, running_mean, running_var} of the file; `norm`.weight is 1
-  /// where there is none. Adds what it computes with to `buffers`, as `convolution`.{weight, bias}.
-  /// Throws Error when the file has no such tensors, or they do not take `channels` channels.
+  /// Reads `convolution`.weight and `norm`.{weight, bias, running_mean, running_var} from the file; `norm`.weight is 1
+  /// if it is missing. Adds the combined tensors to `buffers`, as `convolution`.{weight, bias}. Throws Error if the
+  /// file has no such tensors, or they do not take `channels` channels.
   Convolution(const TensorFile& file, const std::string& convolution, const std::string& norm, double eps,
               std::int64_t channels, const Form& form, NamedTensors& buffers);
 
   Tensor operator()(const Tensor& x) const;
 
-  std::int64_t channels() const { return weight_.size(0); }  ///< of what comes out
+  std::int64_t channels() const { return weight_.size(0); }  ///< number of output channels
   std::int64_t kernel() const { return weight_.size(2); }
 
  private:

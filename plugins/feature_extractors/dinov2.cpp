@@ -16,11 +16,11 @@ namespace casdm::feature_extractors {
 namespace {
 
 constexpr std::int64_t kPatch = 14;
-constexpr std::int64_t kHead = 64;  // numbers of an attention head
-constexpr double kNormEps = 1e-6;   // of the normalisations
+constexpr std::int64_t kHead = 64;  // width of an attention head
+constexpr double kNormEps = 1e-6;   // of the layer norms
 constexpr double kOffset = 0.1;     // the authors add it to the size that positions are interpolated to
 
-/// Scaling of [0, 1] by the mean and deviation of ImageNet.
+/// Normalises [0, 1] with ImageNet's mean and standard deviation.
 Tensor standardised(const Tensor& x) {
   const auto per_channel = [&](at::ArrayRef<double> values) {
     return to_device(at::tensor(values, at::kDouble).view({1, 3, 1, 1}).to(x.scalar_type()), x.device());

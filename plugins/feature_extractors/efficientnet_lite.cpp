@@ -17,9 +17,9 @@ namespace {
 
 constexpr double kBatchNormEps = 1e-3;  // of the batch normalisations
 constexpr double kDepths[] = {1.0, 1.1, 1.2};
-constexpr std::int64_t kLastChannels[] = {320, 320, 352};  // of the last block
+constexpr std::int64_t kLastChannels[] = {320, 320, 352};  // of the last block, by variant
 
-/// A row of the paper's table 1: blocks in a row, of which the first has the stride.
+/// A row of table 1 of the paper: consecutive blocks, of which the first has the stride.
 struct Stage {
   int repeats;
   std::int64_t stride;
@@ -37,7 +37,7 @@ std::vector<std::int64_t> strides_of(int variant) {
   return strides;
 }
 
-/// TensorFlow's "same" padding: what is odd goes to the right and below.
+/// TensorFlow's "same" padding: an odd pixel goes to the right and to the bottom.
 Tensor with_padding(const Tensor& x, std::int64_t kernel, std::int64_t stride) {
   const auto missing = [&](std::int64_t size) {
     return std::max<std::int64_t>(0, ((size + stride - 1) / stride - 1) * stride + kernel - size);
@@ -47,7 +47,7 @@ Tensor with_padding(const Tensor& x, std::int64_t kernel, std::int64_t stride) {
   return at::constant_pad_nd(x, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2});
 }
 
-/// Zeros that a convolution with stride 1 can add itself; else `with_padding` adds them.
+/// The padding that a convolution with stride 1 can add itself; otherwise `with_padding` adds it.
 Convolution::Form form_of(std::int64_t kernel, std::int64_t stride, std::int64_t groups) {
   const std::int64_t padding = stride == 1 ? kernel / 2 : 0;
   return {.stride = stride, .groups = groups, .padding = {padding, padding}};
@@ -121,7 +121,7 @@ ExtractorInfo EfficientNetLite::info() const {
 
 NamedTensors EfficientNetLite::extract(const Tensor& images, const std::vector<std::string>& names) {
   Tensor x = resized(as_rgb(images), setup_.size, setup_.resize);
-  // Trained on (v - 127) / 128 of bytes v.
+  // The network was trained on (v - 127) / 128 for bytes v.
   x = (x * (127.5 / 128) + 0.5 / 128).contiguous(at::MemoryFormat::ChannelsLast);
   x = capped(stem_(with_padding(x, stem_.kernel(), 2)));
   for (const Block& block : blocks_) x = block(x);

@@ -10,7 +10,7 @@
 
 namespace casdm::feature_extractors {
 
-/// EfficientNet-Lite (Tan & Le 2019, arXiv 1905.11946; the Lite form has no squeeze-and-excitation, and ReLU6), trained
+/// EfficientNet-Lite (Tan & Le 2019, arXiv 1905.11946; the Lite form has ReLU6 and no squeeze-and-excitation), trained
 /// to classify ImageNet. Its batch normalisations are folded into the convolutions.
 class EfficientNetLite : public NetworkOf<FeatureExtractor> {
  public:
@@ -25,12 +25,12 @@ class EfficientNetLite : public NetworkOf<FeatureExtractor> {
     ExtractorResize resize = ExtractorResize::bicubic_antialias;
   };
 
-  /// Throws ConfigError for images that are neither RGB nor grey, Error when the weights are missing or another
-  /// network's.
+  /// Throws ConfigError for images that are neither RGB nor grey, Error if the weights are missing or belong to another
+  /// network.
   EfficientNetLite(const Setup& setup, const Spec& spec);
 
  private:
-  /// An inverted bottleneck: 1x1 to more channels, k x k of each channel, 1x1 to fewer.
+  /// An inverted bottleneck: 1x1 to more channels, k x k per channel, 1x1 to fewer.
   struct Block {
     std::optional<Convolution> expand;
     Convolution depthwise, project;

@@ -28,7 +28,7 @@ struct BranchForm {
   std::vector<std::string> row = {};
   Pool pool = Pool::none;
   std::vector<std::string> fork = {};
-  bool has_stride = false;  ///< the last of the row takes every second place, and adds no zeros
+  bool has_stride = false;  ///< the last convolution has stride 2 and no padding
 };
 using BlockForm = std::vector<BranchForm>;
 
@@ -178,9 +178,9 @@ Tensor Inception::Branch::operator()(const Tensor& x) const {
 Tensor Inception::prepared(const Tensor& images) const {
   Tensor x = resized(as_rgb(images), kSize, resize_of(preparation_));
   if (preparation_ == "pytorch-fid") return x;
-  // clean-fid cuts off what the bicubic filter adds beyond black and white.
+  // clean-fid clips what the bicubic filter adds beyond black and white.
   if (preparation_ == "clean-fid") x = x.clamp(-1, 1);
-  return x * (127.5 / 128) - 0.5 / 128;  // (v - 128) / 128 of bytes v
+  return x * (127.5 / 128) - 0.5 / 128;  // (v - 128) / 128 for bytes v
 }
 
 NamedTensors Inception::extract(const Tensor& images, const std::vector<std::string>& names) {
@@ -198,7 +198,7 @@ NamedTensors Inception::extract(const Tensor& images, const std::vector<std::str
       if (!is_pooled && i == kSpatialBlock && !sides.empty()) break;
       sides.push_back(branch(x));
     }
-    // Channels last, as TensorFlow stores them: reference files hold covariances in this order.
+    // Channels last, as in TensorFlow: the covariances in reference files are in this order.
     if (i == kSpatialBlock) spatial = sides[0].narrow(1, 0, kSpatialChannels).permute({0, 2, 3, 1}).flatten(1);
     x = at::cat(sides, 1);
   }

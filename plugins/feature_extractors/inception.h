@@ -17,15 +17,15 @@ struct InceptionOptions {
   static void describe(Schema<InceptionOptions>& s);
 };
 
-/// Inception v3 as TensorFlow's model of 2015-12-05, the network behind published FID, sFID and inception scores, in
-/// the state that pytorch-fid ported. It is not torchvision's Inception: average pools leave the zeros around the image
-/// out, the last block has a max pool, and there are 1008 classes.
+/// Inception v3 in TensorFlow's version of 2015-12-05, the network behind published FID, sFID and inception scores,
+/// with the weights that pytorch-fid ported. It is not torchvision's Inception: average pools exclude the padding, the
+/// last block has a max pool, and there are 1008 classes.
 class Inception : public NetworkOf<FeatureExtractor> {
  public:
   using Options = InceptionOptions;
 
-  /// Throws ConfigError for images that are neither RGB nor grey, Error when the weights are missing or another
-  /// network's.
+  /// Throws ConfigError for images that are neither RGB nor grey, Error if the weights are missing or belong to another
+  /// network.
   Inception(const Options& options, const Spec& spec);
   ExtractorInfo info() const override;
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override;
@@ -33,14 +33,14 @@ class Inception : public NetworkOf<FeatureExtractor> {
   enum class Pool { none, average, maximum, halving };
 
  private:
-  /// A pool, convolutions in a row, then some side by side.
+  /// A pool, then convolutions in sequence, then several in parallel.
   struct Branch {
     Pool pool = Pool::none;
     std::vector<Convolution> row, fork;
 
     Tensor operator()(const Tensor& x) const;
   };
-  /// Branches side by side.
+  /// Parallel branches.
   using Block = std::vector<Branch>;
 
   Tensor prepared(const Tensor& images) const;

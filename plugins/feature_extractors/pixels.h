@@ -12,7 +12,7 @@ struct PixelsOptions {
   static void describe(Schema<PixelsOptions>& s);
 };
 
-/// The pixels themselves, in [-1, 1]: what no network has an opinion on.
+/// The pixels themselves, in [-1, 1]: features without a network.
 class Pixels : public FeatureExtractor {
  public:
   using Options = PixelsOptions;
@@ -21,7 +21,7 @@ class Pixels : public FeatureExtractor {
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override;
 
  private:
-  ImageShape image_;  ///< after the resizing
+  ImageShape image_;  ///< after resizing
   std::int64_t size_;
   ExtractorResize resize_;
 };

@@ -18,14 +18,14 @@ struct RandomPatchesOptions {
 ///
 ///     f_k(p) = sqrt(2) cos(w_k . p / (bandwidth sqrt(n)) + b_k),    w_k ~ N(0, 1)^n,  b_k ~ U(0, 2 pi)
 ///
-/// so that the mean of f(p) f(q) over k is about exp(-d^2 / (2 bandwidth^2)), d the root mean square difference of two
-/// patches. Averaged over an image, it describes which patches occur in it. The same of the image at half the size, and
-/// so on, sees larger ones. No weights are read: all draws are functions of the seed.
+/// so the mean of f(p) f(q) over k is about exp(-d^2 / (2 bandwidth^2)), with d the root mean square difference of the
+/// patches. Its average over an image describes which patches occur in it. The same features of the image at half the
+/// size, and so on, describe larger patches. No weights are read: all random numbers are functions of the seed.
 class RandomPatches : public NetworkOf<FeatureExtractor> {
  public:
   using Options = RandomPatchesOptions;
 
-  /// Throws ConfigError when an image is smaller than a patch.
+  /// Throws ConfigError if an image is smaller than a patch.
   RandomPatches(const Options& options, const Spec& spec);
   ExtractorInfo info() const override;
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override;

@@ -13,7 +13,7 @@ namespace casdm::feature_extractors {
 
 namespace {
 
-/// Linear between the two pixels around `position`, in pixels from the centre of the first.
+/// Linear weights of the two pixels around `position`, which is in pixels from the centre of the first.
 void add_linear(at::TensorAccessor<double, 1> row, double position) {
   const auto last = row.size(0) - 1;
   const double inside = std::max(position, 0.0);
@@ -32,7 +32,8 @@ double cubic(double x) {
   return 0;
 }
 
-/// Around `centre`, in pixels from the left edge of the first; `width` is that of a step, at least a pixel.
+/// Cubic weights around `centre`, in pixels from the left edge of the first; the filter is `width` pixels wide, at
+/// least one.
 void add_cubic(at::TensorAccessor<double, 1> row, double centre, double width) {
   const double support = 2 * width;
   const auto begin = std::max<std::int64_t>(0, static_cast<std::int64_t>(centre - support + 0.5));

@@ -13,8 +13,8 @@ namespace casdm::feature_extractors {
 /// | bicubic_antialias | Pillow's `resize(BICUBIC)` of floating-point images: a = -0.5, the filter as wide as a step |
 Tensor resampling_weights(std::int64_t from, std::int64_t to, ExtractorResize method);
 
-/// Images [B, C, h, w] resampled to [B, C, size, size], along the rows and then the columns. Images of this size stay
-/// as they are, whatever the method. Differentiable.
+/// Images [B, C, h, w] resampled to [B, C, size, size], first along rows, then along columns. Images that already have
+/// this size stay as they are, whatever the method. Differentiable.
 Tensor resized(const Tensor& images, std::int64_t size, ExtractorResize method);
 
 /// The method with this name: "none", "bilinear", "tf1_bilinear", "bicubic_antialias".

@@ -53,7 +53,7 @@ TrunkExtractor::TrunkExtractor(const std::string& net, std::vector<std::string> 
                                             : "st-lpips --download --out DIR");
   sha256_ = file.sha256;
   licence_ = options.trunk == "lpips" ? "BSD-3-Clause" : "BSD-2-Clause";
-  // The metric's heads are in the same file.
+  // The file also contains the metric's heads.
   std::erase_if(file.content.tensors, [](const auto& entry) { return entry.first.starts_with("lin"); });
   load_state(*this, file.content.tensors, file.path.string());
 }

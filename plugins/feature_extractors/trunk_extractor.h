@@ -24,7 +24,7 @@ struct AlexNetOptions : TrunkOptions {
 };
 
 /// The convolutional trunk of a perceptual metric, with the metric's taps as spatial features and the means of the last
-/// as `pooled`.
+/// tap as `pooled`.
 class TrunkExtractor : public FeatureExtractor {
  public:
   NamedTensors buffers() const override { return buffers_; }
@@ -33,8 +33,8 @@ class TrunkExtractor : public FeatureExtractor {
 
  protected:
   /// @param taps  their names
-  /// Throws ConfigError for images that are too small or neither RGB nor grey, Error when the weights are missing or
-  /// another network's.
+  /// Throws ConfigError for images that are too small or neither RGB nor grey, Error if the weights are missing or
+  /// belong to another network.
   TrunkExtractor(const std::string& net, std::vector<std::string> taps, const TrunkOptions& options, const Spec& spec);
 
  private:

@@ -14,8 +14,8 @@ struct WeightFile {
   std::string sha256;  ///< of the file
 };
 
-/// Reads the file `name`, which find_weights looks up. Throws Error that says how to make it with
-/// `tools/convert_weights.py COMMAND` when there is none.
+/// Reads the file `name`, which find_weights looks up. If there is none, throws Error that says how to make it with
+/// `tools/convert_weights.py COMMAND`.
 WeightFile read_weights(const std::string& name, const std::string& command);
 
 }  // namespace casdm::feature_extractors

@@ -43,7 +43,7 @@ const AlignmentOptions& checked(const AlignmentOptions& options) {
   throw ConfigError("alignment.extractor is missing: name one, as extractor = { type = \"...\" }");
 }
 
-/// Width of the vectors of a tap.
+/// The length of the vectors of a tap.
 std::int64_t width_of(const TapInfo& tap) { return tap.shape.size() == 3 ? tap.shape[0] : tap.shape[1]; }
 
 }  // namespace
@@ -94,7 +94,7 @@ FeatureAlignment::FeatureAlignment(const AlignmentOptions& options, const Cascad
 
 Tensor FeatureAlignment::map_of(const Tensor& tap) const {
   if (tap.dim() == 4) return tap;
-  // Tokens are patches, row by row, as many as the image's shape makes.
+  // Tokens are patches, row by row; the image's shape determines how many there are.
   const double patches = static_cast<double>(tap.size(1)), height = static_cast<double>(image_.height);
   const std::int64_t rows = std::llround(std::sqrt(patches * height / static_cast<double>(image_.width)));
   if (rows * (tap.size(1) / rows) != tap.size(1)) {

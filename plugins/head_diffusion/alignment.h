@@ -20,7 +20,7 @@ struct AlignmentOptions {
   static void describe(Schema<AlignmentOptions>& s);
 };
 
-/// Three linear layers with silu between them, place by place.
+/// Three linear layers with silu in between, applied at each position.
 class Projector final : public Network {
  public:
   Projector(std::int64_t in, std::int64_t hidden, std::int64_t out, std::uint64_t seed);
@@ -33,20 +33,20 @@ class Projector final : public Network {
 };
 
 /// Alignment of a network's inner features with those of a fixed extractor (REPA, Yu et al. 2025): a projector h is
-/// trained with the network so that, at each place p of the extractor's map of the clean image,
+/// trained with the network so that, over the positions p of the extractor's map of the clean image,
 ///
 ///     L = mean over p of 1 - cos(h(tap(x_t, t))_p, f(x0)_p)
 ///
-/// is small. The tap is resized to the extractor's map; a feature without places is met by the tap's mean.
+/// is small. The tap is resized to the extractor's map; a feature without positions is compared with the tap's mean.
 class FeatureAlignment {
  public:
-  /// Throws ConfigError when network or extractor has not the tap or the feature.
+  /// Throws ConfigError if the network does not have the tap or the extractor does not have the feature.
   FeatureAlignment(const AlignmentOptions& options, const CascadeHead::Spec& spec, const HeadNetwork& network);
 
   NamedModule module() const { return {"projector", projector_}; }
   const std::string& tap() const { return tap_.name; }
 
-  /// Whether the alignment still continues.
+  /// Whether the alignment still has an effect.
   bool is_active(std::int64_t images_seen) const {
     return options_.until_images == 0 || images_seen < options_.until_images;
   }

@@ -59,7 +59,7 @@ Estimate CasDmHead::predict(const Tensor& x_t, const Tensor& t, const Condition&
   Estimate estimate;
   estimate.eps = predict_eps(x_t, t, for_theta);
 
-  // The gradient block: nothing that phi is trained with gets past this line.
+  // The gradient block: no gradient of phi's losses gets past this line.
   const Tensor eps = options_.detach_input ? estimate.eps.detach() : estimate.eps;
   estimate.x0_from_eps = schedule_->predict_x0_from_eps(x_t, t, eps);
 

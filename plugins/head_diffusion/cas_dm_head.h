@@ -19,7 +19,7 @@ constexpr auto choices_of(InputClip) {
   return choices<InputClip>({{unit, "unit"}, {none, "none"}});
 }
 
-/// What phi's output is: x0', or what is added to its input to give x0'.
+/// The meaning of phi's output: x0', or what is added to its input to give x0'.
 enum class PhiOutput { direct, residual };
 
 constexpr auto choices_of(PhiOutput) {
@@ -67,10 +67,10 @@ class CasDmHead : public CascadeHead {
 
   CasDmHead(const CasDmOptions& options, const Spec& spec);
 
-  /// theta, then phi. With gate_detach_trunk, phi's state has the gate's network under "gate_network.".
+  /// theta, then phi. With gate_detach_trunk, phi's state contains the gate's network under "gate_network.".
   std::vector<NamedModule> modules() const override;
   Estimate estimate(const EstimateInput& input) override;
-  /// Terms eps, x0, mu, metric.*; with train_mode = "frozen_theta", eps has no graph and is only recorded.
+  /// Terms eps, x0, mu, metric.*; with train_mode = "frozen_theta", eps has no gradient and is only recorded.
   Losses losses(const TrainingBatch& batch, const MetricTerms& metrics) override;
   bool gradients_are_separate() const override { return options_.detach_input || is_theta_frozen(); }
 
@@ -86,7 +86,7 @@ class CasDmHead : public CascadeHead {
   HeadNetwork theta_;
   HeadNetwork phi_;
   std::shared_ptr<GateNetwork> gate_network_;  ///< null unless gate_detach_trunk
-  std::shared_ptr<Module> phi_module_;         ///< phi and the gate's network, where there is one
+  std::shared_ptr<Module> phi_module_;         ///< phi and the gate's network, if there is one
 };
 
 }  // namespace casdm::head_diffusion

@@ -81,7 +81,7 @@ Estimate ConsistencyHead::estimate(const EstimateInput& input) {
 }
 
 std::int64_t ConsistencyHead::steps(std::int64_t images_seen, std::int64_t total_images) const {
-  // Each number of steps has an equal part of the training.
+  // Each number of steps is used for an equal part of the training.
   const double doublings =
       std::log2(static_cast<double>(options_.last_steps) / static_cast<double>(options_.first_steps));
   const double part = total_images > 0 ? static_cast<double>(images_seen) / static_cast<double>(total_images) : 1;
@@ -110,14 +110,14 @@ LossTerm ConsistencyHead::compared(const Tensor& student, const Tensor& teacher,
 }
 
 Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& metrics) {
-  // Both draw the same dropout.
+  // Student and teacher use the same dropout masks.
   const Condition condition = batch.condition_for(student_.name());
   const std::int64_t steps_now = steps(batch.images_seen, batch.total_images);
   log_.info_once(steps_now, " steps from the image to noise, by the part of train.total_images that is done");
   const Tensor s = time_below(batch.t, steps_now);
   TrainingBatch towards = batch;
   {
-    // Without noise there is nothing to be evaluated: the network would be told the logarithm of 0.
+    // At the clean image the network is not evaluated: it would get the logarithm of 0.
     const at::NoGradGuard no_grad;
     const Tensor is_clean = s.eq(schedule_->range().clean);
     const Tensor noisy = at::where(is_clean, at::full_like(s, schedule_->range().first), s);

@@ -11,7 +11,7 @@
 
 namespace casdm::head_diffusion {
 
-/// How the student's and the teacher's images are compared, beside the metrics.
+/// How the student's and the teacher's images are compared, in addition to the metrics.
 enum class ConsistencyLoss { pseudo_huber, l2 };
 
 constexpr auto choices_of(ConsistencyLoss) {
@@ -19,7 +19,7 @@ constexpr auto choices_of(ConsistencyLoss) {
   return choices<ConsistencyLoss>({{pseudo_huber, "pseudo_huber"}, {l2, "l2"}});
 }
 
-/// What a pair of times counts: 1, or the reciprocal of its distance in noise-to-signal ratio.
+/// The weight of a pair of times: 1, or the reciprocal of their distance in noise-to-signal ratio.
 enum class PairWeight { uniform, inverse_step };
 
 constexpr auto choices_of(PairWeight) {
@@ -41,19 +41,19 @@ struct ConsistencyOptions {
 };
 
 /// Consistency training (Song et al. 2023; Song & Dhariwal 2023): a network f that maps every point of a path to the
-/// clean image in one step. The student theta at t meets its own running average, "teacher", at a time s with less
-/// noise, with the same image, noise and dropout:
+/// clean image in one step. The student theta at t is compared with its own running average, "teacher", at a time s
+/// with less noise, for the same image, noise and dropout:
 ///
 ///     L = w(t) d(f_theta(x_t, t), sg(f_teacher(x_s, s)))          metrics compare the same two images
 ///
-/// f is preconditioned as EDM's, so that f(x, clean) = x. s is one step below t on a scale of N steps that are equally
-/// long in (sigma/alpha)^(1/7) from the least noise to the most (Karras et al. 2022), clean below its end; N doubles
-/// from first_steps to last_steps in the course of the training.
+/// f is preconditioned like EDM's network, so f(x, clean) = x. s is one step below t on a scale of N steps that are
+/// equally long in (sigma/alpha)^(1/7), from the least noise to the most (Karras et al. 2022), and the clean image
+/// below its end; N doubles from first_steps to last_steps during the training.
 class ConsistencyHead : public CascadeHead {
  public:
   using Options = ConsistencyOptions;
 
-  /// Throws ConfigError when the path keeps no signal at its end, where the scale would be infinite.
+  /// Throws ConfigError if the path has no signal left at its end, where the scale would be infinite.
   ConsistencyHead(const ConsistencyOptions& options, const Spec& spec);
 
   /// theta, and "teacher", its average.
@@ -66,7 +66,7 @@ class ConsistencyHead : public CascadeHead {
   std::int64_t steps(std::int64_t images_seen, std::int64_t total_images) const;
 
  private:
-  /// s of each t, float64.
+  /// s for each t, float64.
   Tensor time_below(const Tensor& t, std::int64_t steps) const;
   LossTerm compared(const Tensor& student, const Tensor& teacher, const Tensor& step) const;
 

@@ -16,8 +16,8 @@ struct DualOptions : MixtureOptions {
 };
 
 /// The dual diffusion model (Benny & Wolf 2022, "Dynamic Dual-Output Diffusion Models"): one network theta with the
-/// outputs eps', x0' and a gate, mixed and trained as in Mixture. A metric acts on x0', and so it trains the same
-/// parameters that predict the noise: the contrast to Cas-DM.
+/// outputs eps', x0' and a gate, mixed and trained as in Mixture. A metric acts on x0', so unlike in Cas-DM it trains
+/// the same parameters that predict the noise.
 class DualHead : public CascadeHead {
  public:
   using Options = DualOptions;

@@ -12,7 +12,7 @@ namespace casdm::head_diffusion {
 namespace {
 
 constexpr std::int64_t kCosines = 128;
-constexpr double kLargestLevel = 10;  // of ln(sigma) / 4: where there is no signal, sigma is infinite
+constexpr double kLargestLevel = 10;  // bound of ln(sigma) / 4: without signal, sigma is infinite
 
 }  // namespace
 

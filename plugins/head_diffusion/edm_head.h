@@ -27,7 +27,7 @@ class LossUncertainty : public Module {
   NamedTensors parameters() const override { return {{"weight", weight_}}; }
   NamedTensors buffers() const override { return {{"frequency", frequency_}, {"phase", phase_}}; }
 
-  /// @param log_snr  [B]; infinite where there is no signal
+  /// @param log_snr  [B]; infinite if there is no signal
   /// @return         float32 [B]
   Tensor operator()(const Tensor& log_snr) const;
 
@@ -41,15 +41,15 @@ class LossUncertainty : public Module {
 ///     c_skip = d^2 alpha / n     c_out = sigma d / sqrt(n)     c_in = 1 / sqrt(n)
 ///     L = |x0 - x0'|^2 / c_out^2 / exp(u) + u,   u(log SNR) learned (Karras et al. 2024, equation 21), or 0
 ///
-/// so that F is given and asked for values of variance 1, and each noise level has the same part in the loss. A metric
-/// acts on x0' and trains theta.
+/// so that F has inputs and targets of variance 1, and each noise level contributes equally to the loss. A metric acts
+/// on x0' and trains theta.
 class EdmHead : public CascadeHead {
  public:
   using Options = EdmOptions;
 
   EdmHead(const EdmOptions& options, const Spec& spec);
 
-  /// theta, and "uncertainty" where the weight is learned.
+  /// theta, and "uncertainty" if the weight is learned.
   std::vector<NamedModule> modules() const override;
   Estimate estimate(const EstimateInput& input) override;
   /// Terms edm, metric.*.

@@ -13,9 +13,9 @@ namespace casdm::head_diffusion {
 
 /// A small network for a gate that must not train the network beside it.
 ///
-/// A backbone gives its output as a whole: a gradient into the gate's channels always reaches the trunk. Where that is
-/// unwanted the gate gets two convolutions of its own, which see the two clean images to choose between and the noise
-/// level. The last one starts at zero, so the gate starts where a zero-initialised backbone's does.
+/// A backbone produces its output as a whole: a gradient into the gate's channels always reaches the trunk. If that is
+/// unwanted, the gate gets two convolutions of its own, whose inputs are the two clean images to choose between and the
+/// noise level. The last one starts at zero, so the gate starts like that of a zero-initialised backbone.
 class GateNetwork : public Module {
  public:
   GateNetwork(std::int64_t image_channels, std::int64_t gate_channels, std::uint64_t seed);
@@ -23,8 +23,8 @@ class GateNetwork : public Module {
   NamedTensors parameters() const override { return make_.made(); }
   ParameterRole role(std::string_view parameter) const override;
 
-  /// @param x0, x0_from_eps  [B, C, H, W]; no gradient flows to them
-  /// @param log_snr          [B]
+  /// @param x0,      x0_from_eps [B, C, H, W]; no gradient flows to them
+  /// @param log_snr  [B]
   /// @return                 [B, gate_channels, H, W] in the dtype of x0
   Tensor forward(const Tensor& x0, const Tensor& x0_from_eps, const Tensor& log_snr) const;
 
@@ -34,7 +34,7 @@ class GateNetwork : public Module {
   LayerParameters out_;
 };
 
-/// A module and another one whose names get `prefix`, as one.
+/// A module combined with another one, whose names get `prefix`.
 class ExtendedModule : public Module {
  public:
   ExtendedModule(std::shared_ptr<Module> module, std::string prefix, std::shared_ptr<Module> extension);

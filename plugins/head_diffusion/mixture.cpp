@@ -42,7 +42,7 @@ Tensor Mixture::gate(const Tensor& output) const {
 
 Tensor Mixture::mu_loss(const Estimate& estimate, const TrainingBatch& batch) const {
   // Every mu is linear in the clean image with the same x_t part, so mu(x0) - mixed mu = c (x0 - mixed x0). This form
-  // has no difference of nearly equal numbers: c falls to 1e-4 while the x_t part stays near 1. The clean images are
+  // avoids a difference of nearly equal numbers: c falls to 1e-4 while the x_t part stays near 1. The clean images are
   // not clipped.
   const Tensor& r = estimate.gate;
   const Tensor mixed = r * estimate.x0.detach() + (1 - r) * estimate.x0_from_eps.detach();

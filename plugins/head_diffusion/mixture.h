@@ -8,7 +8,7 @@
 
 namespace casdm::head_diffusion {
 
-/// Factors of the terms that are not metrics.
+/// Weights of the terms that are not metrics.
 struct LossWeights {
   double eps = 1.0;
   double x0 = 1.0;
@@ -17,7 +17,7 @@ struct LossWeights {
   static void describe(Schema<LossWeights>& s);
 };
 
-/// What the gate varies over within an image.
+/// The dimensions over which the gate varies within an image.
 enum class GateShape { spatial, scalar, channel };
 
 constexpr auto choices_of(GateShape) {
@@ -73,8 +73,8 @@ struct MixtureOptions {
   }
 };
 
-/// The mixture of two beliefs about the clean image, mu = r mu(x0') + (1-r) mu(x0*), and its objective
-/// (Benny & Wolf 2022; An et al. 2024):
+/// The mixture of two predictions of the clean image, mu = r mu(x0') + (1-r) mu(x0*), and its objective (Benny & Wolf
+/// 2022; An et al. 2024):
 ///
 ///     L_eps = |eps - eps'|^2      L_x0 = |x0 - x0'|^2
 ///     L_mu  = |mu(x0) - (r sg(mu(x0')) + (1-r) sg(mu(x0*)))|^2,  sg = detach
@@ -82,14 +82,14 @@ class Mixture {
  public:
   Mixture(const MixtureOptions& options, std::int64_t channels, std::shared_ptr<const NoiseScheduler> schedule);
 
-  /// Channels the network must give for the gate.
+  /// The number of channels that the network must provide for the gate.
   std::int64_t gate_channels() const;
 
   /// r from the network's output [B, gate_channels, H, W], broadcastable to an image.
   Tensor gate(const Tensor& output) const;
 
-  /// The terms eps, x0, mu and those of the metrics (on x0'), and what is worth recording.
-  /// @param eps_module, x0_module  the modules that eps' and (x0', gate) come from
+  /// The terms eps, x0, mu and those of the metrics (on x0'), and statistics to record.
+  /// @param eps_module,  x0_module the modules that predict eps' and (x0', gate)
   Losses losses(const Estimate& estimate, const TrainingBatch& batch, const MetricTerms& metrics,
                 const std::string& eps_module, const std::string& x0_module) const;
 

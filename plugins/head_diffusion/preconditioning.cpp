@@ -12,7 +12,7 @@ namespace casdm::head_diffusion {
 
 Preconditioned::Preconditioned(std::shared_ptr<const NoiseScheduler> schedule, double sigma_data)
     : schedule_(std::move(schedule)), sigma_data_(sigma_data) {
-  // A path that scales what networks are given, as EDM's does, must do it for the same images.
+  // A path that scales the networks' input, as EDM's does, must do so for the same images.
   const Tensor t = at::full({1}, schedule_->range().last, at::kDouble), one = at::ones({1, 1, 1, 1}, at::kDouble);
   const double theirs = schedule_->network_input(one, t).item<double>();
   const double ours = 1 / variance_at(t).sqrt().item<double>();
@@ -31,7 +31,7 @@ Tensor Preconditioned::clean_image(const HeadNetwork& network, const Tensor& x_t
                                    const Condition& condition) const {
   const TimeRange range = schedule_->range();
   const Tensor variance = variance_at(t);
-  // What the path tells a network of the clean image's time may be infinite, and 0 times what it makes of that is NaN.
+  // The path's network time for the clean image may be infinite, and 0 times the network's output would then be NaN.
   const Tensor trained_t = at::where(t.eq(range.clean), range.first, t);
   const Tensor output = network(x_t / per_image(variance.sqrt(), x_t), trained_t, condition);
   const Tensor skip = sigma_data_ * sigma_data_ * schedule_->alpha(t) / variance;

@@ -11,16 +11,17 @@ namespace casdm::head_diffusion {
 ///
 ///     x0' = d^2 alpha / n x_t + sigma d / sqrt(n) F(x_t / sqrt(n), t)
 ///
-/// so that x0' = x_t at the clean image, where the network is told the time of the least noise and does not count.
+/// so that x0' = x_t at the clean image, where the network gets the time of the least noise and its output has no
+/// effect.
 class Preconditioned {
  public:
-  /// Throws ConfigError when the path scales what networks are given for images of another standard deviation.
+  /// Throws ConfigError if the path scales the networks' input for images with another standard deviation.
   Preconditioned(std::shared_ptr<const NoiseScheduler> schedule, double sigma_data);
 
   /// n, shaped like t.
   Tensor variance_at(const Tensor& t) const;
 
-  /// x0' by the network F.
+  /// x0' computed from the network F.
   Tensor clean_image(const HeadNetwork& network, const Tensor& x_t, const Tensor& t, const Condition& condition) const;
 
  private:

@@ -8,7 +8,7 @@ using at::Tensor;
 
 namespace {
 
-/// The factor of |x0 - x0'|^2.
+/// The weight of |x0 - x0'|^2.
 Tensor x0_weight(const TimeWeightOptions& options, const Tensor& snr) {
   switch (options.t_weight) {
     case TimeWeight::uniform:

@@ -28,7 +28,7 @@ constexpr auto choices_of(Prediction) {
   return choices<Prediction>({{epsilon, "epsilon"}, {sample, "sample"}, {v, "v_prediction"}, {flow, "flow"}});
 }
 
-/// The weight and its numbers, S = A/(1-A).
+/// The weight and its parameters; S = A/(1-A).
 struct TimeWeightOptions {
   TimeWeight t_weight = TimeWeight::uniform;
   double snr_gamma = 5.0;
@@ -57,8 +57,8 @@ struct TimeWeightOptions {
 /// alpha.
 at::Tensor error_factor(Prediction compared, const at::Tensor& alpha, const at::Tensor& sigma);
 
-/// The factor of the loss in what is predicted at x_t = alpha x0 + sigma eps, shaped like alpha; not for t_weight =
-/// "uniform". It is the weight of |x0 - x0'|^2 over error_factor, so one weight serves every prediction.
+/// The factor of the loss in the predicted quantity at x_t = alpha x0 + sigma eps, shaped like alpha; not for t_weight
+/// = "uniform". It is the weight of |x0 - x0'|^2 over error_factor, so one weight serves every prediction.
 ///   snr, snr_plus_one, truncated_snr   Salimans & Ho 2022, section 4
 ///   min_snr                            Hang et al. 2023, section 3.4
 ///   p2                                 Choi et al. 2022: 1/(k + S)^gamma on |eps - eps'|^2

@@ -11,14 +11,14 @@ namespace casdm::head_diffusion {
 
 namespace {
 
-/// The cubic tanh form of the normal distribution function (error below 2e-4), which the reference numbers
-/// of learned-variance models were made with.
+/// The cubic tanh form of the normal distribution function (error below 2e-4), with which the reference numbers of
+/// learned-variance models were computed.
 Tensor normal_cdf(const Tensor& x) {
   return 0.5 * (1 + (std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x.pow(3))).tanh());
 }
 
-/// log P of the 8-bit levels `x` (in [-1, 1], 1/127.5 apart) under N(mean, exp(log_variance)); the outermost
-/// levels take all that lies beyond them.
+/// log P of the 8-bit levels `x` (in [-1, 1], 1/127.5 apart) under N(mean, exp(log_variance)); the outermost levels
+/// include everything beyond them.
 Tensor discretised_log_likelihood(const Tensor& x, const Tensor& mean, const Tensor& log_variance) {
   constexpr double kSmallest = 1e-12;
   const Tensor inverse_deviation = (-0.5 * log_variance).exp();
@@ -33,7 +33,7 @@ Tensor discretised_log_likelihood(const Tensor& x, const Tensor& mean, const Ten
 
 namespace {
 
-/// log of the posterior's variance at the step from t; at the last step, where it is 0, that of the step before.
+/// log of the posterior's variance for the step from t; for the last step, where it is 0, that of the step before.
 Tensor clipped_log_variance(const NoiseScheduler& schedule, const Tensor& t) {
   const TimeRange times = schedule.range();
   const Tensor is_last = schedule.previous(t) == times.clean;

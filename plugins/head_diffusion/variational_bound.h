@@ -11,7 +11,7 @@ Tensor learned_log_variance(const NoiseScheduler& schedule, const Tensor& v, con
 /// One timestep's term of the variational bound, bits per dimension [B]:
 /// KL(q(x_{t-1} | x_t, x0) || p(x_{t-1} | x_t)) for t > 0; at t = 0 the negative log-likelihood of 8-bit images
 /// under p, integrated over each level's interval.
-/// @param x0  the model's clean image, unclipped; detach it where the bound must train the variance alone
+/// @param x0  the model's clean image, unclipped; detach it if the bound must train only the variance
 /// @param v   the network's variance output
 Tensor variational_bound(const NoiseScheduler& schedule, const TrainingBatch& batch, const Tensor& x0, const Tensor& v);
 

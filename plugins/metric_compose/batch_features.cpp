@@ -24,7 +24,7 @@ void describe_batch(Schema<Options>& s) {
       .at_least(0);
 }
 
-/// The feature of this name, or the first.
+/// The feature with this name, or the first one.
 FeatureInfo chosen(const std::string& name, const ExtractorInfo& info, const std::string& type) {
   std::vector<std::string> known;
   for (const FeatureInfo& feature : info.features) {
@@ -36,12 +36,12 @@ FeatureInfo chosen(const std::string& name, const ExtractorInfo& info, const std
 
 Tensor mean_of(const FeatureSample& sample) { return at::mv(sample.features.t(), sample.weights); }
 
-/// Each row less the mean, times the root of its weight: X^T X is the covariance.
+/// Each row minus the mean, times the square root of its weight: X^T X is the covariance.
 Tensor centred(const FeatureSample& sample) {
   return (sample.features - mean_of(sample)) * sample.weights.sqrt().unsqueeze(1);
 }
 
-/// |a - b|^2 of all rows.
+/// a - b|^2 for all pairs of rows.
 Tensor squared_distances(const Tensor& a, const Tensor& b) {
   const Tensor products = at::mm(a, b.t());
   return (a.square().sum(1).unsqueeze(1) + b.square().sum(1) - 2 * products).clamp_min(0);
@@ -120,7 +120,7 @@ void FeatureMmdOptions::describe(Schema<FeatureMmdOptions>& s) {
 
 MetricInfo FeatureMmd::info() const {
   MetricInfo info = BatchFeatureLoss::info();
-  info.is_symmetric = kernel_ == Kernel::polynomial;  // the unit of rbf is the targets'
+  info.is_symmetric = kernel_ == Kernel::polynomial;  // the scale of rbf is that of the targets
   return info;
 }
 

@@ -25,9 +25,9 @@ struct FeatureSample {
   Tensor weights;
 };
 
-/// A batch is too small to show a distribution. So the features of the last `queue` images, of predictions and of
-/// targets, are remembered and belong to the samples; gradients flow through the batch alone, which is the newest part.
-/// Spatial features are averaged over places.
+/// A batch is too small to represent a distribution, so the features of the last `queue` images, of predictions and of
+/// targets, are remembered and belong to the samples. Gradients flow only through the batch, which is the newest part.
+/// Spatial features are averaged over positions.
 class BatchFeatureLoss : public NetworkOf<MetricLoss> {
  public:
   void train(bool on) override { extractor_->train(on); }
@@ -39,7 +39,7 @@ class BatchFeatureLoss : public NetworkOf<MetricLoss> {
                      const MetricContext& context) override;
 
  protected:
-  /// Throws ConfigError when the extractor has no gradient or not this feature.
+  /// Throws ConfigError if the extractor is not differentiable or does not have this feature.
   BatchFeatureLoss(const BatchFeatureOptions& options, const Spec& spec);
 
  private:
@@ -55,7 +55,7 @@ class BatchFeatureLoss : public NetworkOf<MetricLoss> {
   Tensor is_filled_;              ///< [queue], 1 where there is an image
 };
 
-/// Of the maximum mean discrepancy.
+/// The kernel of the maximum mean discrepancy.
 enum class Kernel { polynomial, rbf };
 
 constexpr auto choices_of(Kernel) {
@@ -71,8 +71,8 @@ struct FeatureMmdOptions : BatchFeatureOptions {
 };
 
 /// The squared maximum mean discrepancy (Gretton et al. 2012), with all pairs: E k(x, x') + E k(y, y') - 2 E k(x, y),
-/// k(a, b) = (a.b / D + 1)^3 (Binkowski et al. 2018), or exp(-|a - b|^2 / (2 h^2 m)), m the mean squared distance of
-/// two targets and h the bandwidth.
+/// k(a, b) = (a.b / D + 1)^3 (Binkowski et al. 2018), or exp(-|a - b|^2 / (2 h^2 m)), with m the mean squared distance
+/// between two targets and h the bandwidth.
 class FeatureMmd final : public BatchFeatureLoss {
  public:
   using Options = FeatureMmdOptions;
@@ -91,9 +91,9 @@ struct FeatureFrechetOptions : BatchFeatureOptions {
   static void describe(Schema<FeatureFrechetOptions>& s);
 };
 
-/// The Frechet distance between normal distributions of the samples' moments (Dowson & Landau 1982):
-/// |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)). With X and Y the centred samples, the last trace is the sum of
-/// the singular values of X Y^T, whose gradient is finite everywhere.
+/// The Frechet distance between normal distributions with the samples' moments (Dowson & Landau 1982): |m_x - m_y|^2 +
+/// tr(C_x + C_y - 2 (C_x C_y)^(1/2)). With X and Y the centred samples, the last trace is the sum of the singular
+/// values of X Y^T, whose gradient is finite everywhere.
 class FeatureFrechet final : public BatchFeatureLoss {
  public:
   using Options = FeatureFrechetOptions;

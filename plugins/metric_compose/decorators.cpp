@@ -29,7 +29,7 @@ std::shared_ptr<MetricLoss> make_metric(const ComponentConfig& config, const Met
 
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
 
-/// What holds of each image for each of its patches, whose draws are their own.
+/// The context of each image, repeated for its patches, each of which gets its own seed.
 MetricContext of_patches(MetricContext context, std::int64_t patches) {
   for (Tensor* tensor : {&context.t, &context.log_snr, &context.labels}) {
     if (tensor->defined()) *tensor = tensor->repeat_interleave(patches);

@@ -24,7 +24,7 @@ struct SumOptions {
   static void describe(Schema<SumOptions>& s);
 };
 
-/// A metric whose parts get the noise level, the labels and the step as if they stood alone.
+/// A metric whose parts get the noise level, the labels and the step as if each were used alone.
 class ContextMetric : public MetricLoss {
  public:
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) final {
@@ -32,9 +32,9 @@ class ContextMetric : public MetricLoss {
   }
 };
 
-/// sum_i weight_i d_i(x, y). For terms that only make sense together; metrics whose curves should be recorded
-/// one by one are better listed one by one in the experiment. With a term that compares the batch as a whole the sum
-/// does so too, and takes the means of the others.
+/// sum_i weight_i d_i(x, y), for terms that only make sense together; metrics whose curves should be recorded
+/// separately are better listed separately in the experiment. If a term compares the batch as a whole, so does the sum,
+/// and it uses the means of the other terms.
 class SumLoss : public ContextMetric {
  public:
   using Options = SumOptions;
@@ -57,7 +57,7 @@ class SumLoss : public ContextMetric {
   MetricInfo info_;
 };
 
-/// A metric that hands changed images to one other metric.
+/// A metric that passes modified images to another metric.
 class Decorator : public ContextMetric {
  public:
   NamedTensors parameters() const override;
@@ -65,7 +65,7 @@ class Decorator : public ContextMetric {
   void train(bool on) override { metric_->train(on); }
 
  protected:
-  /// Makes the metric that `config` chooses, for images of `image_size`. Throws ConfigError when its minimum size is
+  /// Creates the metric that `config` chooses, for images of `image_size`. Throws ConfigError if its minimum size is
   /// larger.
   Decorator(const ComponentConfig& config, Spec spec, std::int64_t image_size);
 
@@ -87,7 +87,7 @@ struct ResizedOptions {
   static void describe(Schema<ResizedOptions>& s);
 };
 
-/// The metric of both images resized to size x size, with antialiasing where they shrink.
+/// The metric of both images resized to size x size, with antialiasing when they shrink.
 class ResizedLoss : public Decorator {
  public:
   using Options = ResizedOptions;
@@ -112,8 +112,8 @@ struct PatchOptions {
   static void describe(Schema<PatchOptions>& s);
 };
 
-/// The mean of the metric over square patches on a grid, the last of each row and column flush with the edge, so that
-/// every pixel counts. A metric that compares the batch as a whole compares all patches of all images.
+/// The mean of the metric over square patches on a grid; the last patch of each row and column is flush with the edge,
+/// so every pixel counts. A metric that compares the batch as a whole compares all patches of all images.
 class PatchLoss : public Decorator {
  public:
   using Options = PatchOptions;
@@ -124,7 +124,7 @@ class PatchLoss : public Decorator {
                      const MetricContext& context) override;
 
  private:
-  /// [B, C, H, W] -> [B * patches, C, size, size], an image's patches one after another
+  /// [B, C, H, W] -> [B * patches, C, size, size], with the patches of each image in sequence
   Tensor patches(const Tensor& images) const;
 
   std::int64_t size_;

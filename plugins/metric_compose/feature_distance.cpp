@@ -13,7 +13,7 @@ namespace casdm::metric_compose {
 
 namespace {
 
-constexpr double kEpsilon = 1e-10;  // keeps the gradient finite where all features are 0
+constexpr double kEpsilon = 1e-10;  // keeps the gradient finite if all features are 0
 
 Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
@@ -27,7 +27,7 @@ std::vector<std::string> names_of(const ExtractorInfo& info) {
   return names;
 }
 
-/// `layers` of the extractor; all of its features where none are named.
+/// `layers` of the extractor, or all of its features if none are named.
 std::vector<std::string> chosen(const std::vector<std::string>& layers, const ExtractorInfo& info,
                                 const std::string& type) {
   const std::vector<std::string> names = names_of(info);
@@ -83,7 +83,7 @@ FeatureDistance::FeatureDistance(const Options& options, const Spec& spec)
 MetricInfo FeatureDistance::info() const {
   MetricInfo info;
   const double weight = std::accumulate(weights_.begin(), weights_.end(), 0.0);
-  // Vectors of length 1 are at a squared distance of at most 4.
+  // The squared distance between vectors of length 1 is at most 4.
   info.highest = !unit_length_ || distance_ == "l1" ? std::numeric_limits<double>::infinity()
                                                     : (distance_ == "cosine" ? 2 : 4) * weight;
   info.channels = extractor_->info().channels;

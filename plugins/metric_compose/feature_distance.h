@@ -22,16 +22,16 @@ struct FeatureDistanceOptions {
 };
 
 /// The distance between features f_k of two images in an extractor, at the layers k. With n(f) = f / sqrt(|f|^2 +
-/// 1e-10) at each place, as LPIPS scales them, or f itself:
+/// 1e-10) at each position, as in LPIPS, or f itself:
 ///
 ///     l2      sum_k w_k mean_places sum_channels (n(f_k(x)) - n(f_k(y)))^2     (mean over channels where n(f) = f)
-///     l1      the same of absolute differences
+///     l1      the same with absolute differences
 ///     cosine  sum_k w_k mean_places (1 - cos(f_k(x), f_k(y))) = 1/2 of l2 with unit length
 class FeatureDistance : public MetricLoss {
  public:
   using Options = FeatureDistanceOptions;
 
-  /// Throws ConfigError when the extractor has no gradient or not these layers.
+  /// Throws ConfigError if the extractor is not differentiable or does not have these layers.
   FeatureDistance(const Options& options, const Spec& spec);
   NamedTensors buffers() const override { return extractor_->buffers(); }
   void train(bool on) override { extractor_->train(on); }

@@ -51,7 +51,7 @@ MetricInfo DistsLoss::info() const {
   return info;
 }
 
-/// Of each map: its means, and what is left without them.
+/// For each map: its means, and the map minus its means.
 std::vector<Tensor> DistsLoss::prepare(const Tensor& target) {
   std::vector<Tensor> result;
   for (const Tensor& map : maps(target)) {

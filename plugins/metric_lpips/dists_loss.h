@@ -24,12 +24,12 @@ struct DistsOptions {
 ///             = sum alpha (m_x - m_y)^2 / (m_x^2 + m_y^2 + 1e-6) + beta mean(((x - m_x) - (y - m_y))^2) / (v_x + v_y +
 ///             1e-6)
 ///
-/// The second form is the one computed: it is exactly 0 at identity, and takes no difference of large numbers.
+/// The second form is the one computed: it is exactly 0 for equal images and avoids differences of large numbers.
 class DistsLoss : public MetricLoss {
  public:
   using Options = DistsOptions;
 
-  /// Throws ConfigError for images that are neither RGB nor grey, Error when the weights do not fit.
+  /// Throws ConfigError for images that are neither RGB nor grey, Error if the weights do not fit.
   DistsLoss(const Options& options, const Spec& spec);
 
   NamedTensors buffers() const override { return buffers_; }

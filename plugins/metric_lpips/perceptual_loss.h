@@ -11,7 +11,7 @@
 
 namespace casdm::metric_lpips {
 
-/// The form of n below.
+/// Which of the two forms of n below is used.
 enum class Normalisation { safe, upstream };
 
 constexpr auto choices_of(Normalisation) {
@@ -42,10 +42,10 @@ class PerceptualLoss : public MetricLoss {
     std::string weights;    ///< file name or path of the safetensors file
     bool has_heads = true;  ///< false: every w_k,c is 1
     Normalisation normalisation = Normalisation::safe;
-    std::int64_t resize_to = 0;  ///< images whose width is smaller are resized to this; 0: never
+    std::int64_t resize_to = 0;  ///< smaller images are resized to this width; 0: never
   };
 
-  /// Throws ConfigError for images that are neither RGB nor grey, Error when the weights do not fit.
+  /// Throws ConfigError for images that are neither RGB nor grey, Error if the weights do not fit.
   PerceptualLoss(const Setup& setup, const Spec& spec);
 
  private:

@@ -6,7 +6,7 @@
 #include "casdm/options.h"
 #include "casdm/plugin_registrar.h"
 
-/// Distances made of single pixels' differences d = prediction - target.
+/// Distances computed from the differences of single pixels, d = prediction - target.
 namespace casdm::metric_pixel {
 
 /// mean |d|
@@ -70,7 +70,7 @@ struct CharbonnierOptions {
   static void describe(Schema<CharbonnierOptions>& s);
 };
 
-/// mean of sqrt(d^2 + epsilon^2) - epsilon (Charbonnier et al. 1994), less epsilon so that d(x, x) = 0
+/// mean of sqrt(d^2 + epsilon^2) - epsilon (Charbonnier et al. 1994), where epsilon is subtracted so that d(x, x) = 0
 class CharbonnierLoss : public MetricLoss {
  public:
   using Options = CharbonnierOptions;

@@ -8,13 +8,13 @@ namespace casdm::metric_pixel {
 
 namespace {
 
-/// Every place along `axis` that has neighbours on both sides: half the difference of the two.
+/// Half the difference of the two neighbours along `axis`, at every position that has both.
 Tensor slope(const Tensor& x, std::int64_t axis) {
   const std::int64_t places = x.size(axis) - 2;
   return (x.narrow(axis, 2, places) - x.narrow(axis, 0, places)) * 0.5;
 }
 
-/// Likewise, (1, 2, 1) / 4 of the neighbours and the place between them.
+/// At the same positions, the neighbours and the position itself weighted (1, 2, 1) / 4.
 Tensor smooth(const Tensor& x, std::int64_t axis) {
   const std::int64_t places = x.size(axis) - 2;
   return x.narrow(axis, 1, places) * 0.5 + (x.narrow(axis, 2, places) + x.narrow(axis, 0, places)) * 0.25;
@@ -23,7 +23,7 @@ Tensor smooth(const Tensor& x, std::int64_t axis) {
 }  // namespace
 
 Tensor GradientLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
-  // The operators are linear: one pass over the difference serves both images.
+  // The operators are linear, so one pass over the difference is enough for both images.
   const Tensor difference = prediction - target.at(0);
   const Tensor slopes = slope(smooth(difference, 2), 3).abs() + slope(smooth(difference, 3), 2).abs();
   return slopes.flatten(1).mean(1);
@@ -71,7 +71,7 @@ std::vector<Tensor> SpectralLoss::prepare(const Tensor& target) { return {magnit
 
 Tensor SpectralLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
   const Tensor difference = (magnitudes(prediction) - target.at(0)).abs();
-  // A real image's transform is symmetric: each stored column stands for two, but the first and, at even width, the
+  // A real image's transform is symmetric: each stored column stands for two, except the first and, for even width, the
   // last.
   const std::int64_t width = prediction.size(3), stored = width / 2 + 1;
   Tensor weight = at::full({stored}, 2.0 / static_cast<double>(width), difference.options());

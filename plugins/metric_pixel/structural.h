@@ -4,11 +4,11 @@
 #include "casdm/options.h"
 #include "casdm/plugin_registrar.h"
 
-/// Distances made of the images' local or global structure.
+/// Distances computed from the images' local or global structure.
 namespace casdm::metric_pixel {
 
-/// mean over elements of |Sx(x) - Sx(y)| + |Sy(x) - Sy(y)| with the Sobel operators Sx, Sy (divided by 8: the
-/// slope per pixel), without padding. Blind to a constant added to a channel.
+/// mean over elements of |Sx(x) - Sx(y)| + |Sy(x) - Sy(y)| with the Sobel operators Sx, Sy (divided by 8: the slope per
+/// pixel), without padding. Insensitive to a constant added to a channel.
 class GradientLoss : public MetricLoss {
  public:
   using Options = NoOptions;
@@ -23,9 +23,9 @@ struct EdgeOptions {
   static void describe(Schema<EdgeOptions>& s);
 };
 
-/// mean over places of | m(x) - m(y) |, m = sqrt(sum over channels of (Sx(g))^2 + (Sy(g))^2 + 1e-6) the strength of
-/// edges of the image g = x blurred by a Gaussian, Sx and Sy as for GradientLoss; no padding. Blind to a constant added
-/// to a channel and to the sign of edges.
+/// mean over positions of | m(x) - m(y) |, m = sqrt(sum over channels of (Sx(g))^2 + (Sy(g))^2 + 1e-6) the edge
+/// strength of g, the image x blurred by a Gaussian, Sx and Sy as for GradientLoss; no padding. Insensitive to a
+/// constant added to a channel and to the sign of edges.
 class EdgeLoss : public MetricLoss {
  public:
   using Options = EdgeOptions;
@@ -49,7 +49,7 @@ struct SpectralOptions {
 };
 
 /// mean over frequencies of | |F(x)| - |F(y)| |, F the orthonormal 2-D Fourier transform of each channel; or of the
-/// difference of log(1 + |F|). Blind to phase, and so to cyclic shifts.
+/// difference of log(1 + |F|). Insensitive to phase, and so to cyclic shifts.
 class SpectralLoss : public MetricLoss {
  public:
   using Options = SpectralOptions;

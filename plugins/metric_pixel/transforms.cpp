@@ -28,8 +28,8 @@ constexpr std::array<std::int64_t, 64> kChrominance = {
     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,  //
     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99};
 
-/// 1 / q at this quality, scaled to a mean of 1, [64]. The quality scales the table as the Independent JPEG Group's
-/// library does.
+/// 1 / q at this quality, scaled to a mean of 1, [64]. Quality scales the table as in the Independent JPEG Group's
+/// library.
 Tensor weights_at(const std::array<std::int64_t, 64>& table, std::int64_t quality) {
   const std::int64_t scale = quality < 50 ? 5000 / quality : 200 - 2 * quality;
   std::vector<double> weights;
@@ -40,7 +40,7 @@ Tensor weights_at(const std::array<std::int64_t, 64>& table, std::int64_t qualit
   return (weight / weight.mean()).to(at::kFloat);
 }
 
-/// The orthonormal DCT-II of a block as 64 filters, rows of frequencies first.
+/// The orthonormal DCT-II of a block as 64 filters, in row-major order of frequencies.
 Tensor dct_basis() {
   const Tensor k = at::arange(kBlock, at::kDouble), x = at::arange(kBlock, at::kDouble);
   Tensor rows = at::cos(at::outer(k, 2 * x + 1) * (std::numbers::pi / (2 * kBlock))) * std::sqrt(2.0 / kBlock);
@@ -54,7 +54,7 @@ Tensor to_ycbcr() {
       .view({3, 3});
 }
 
-/// Each channel as its own image, continued by its last pixels to multiples of `factor`: [B C, 1, H, W].
+/// Each channel as a separate image, extended to multiples of `factor` by repeating its last pixels: [B C, 1, H, W].
 Tensor planes_of(const Tensor& images, std::int64_t factor) {
   const std::int64_t height = images.size(2), width = images.size(3);
   const Tensor planes = images.reshape({images.size(0) * images.size(1), 1, height, width});

@@ -7,10 +7,10 @@
 #include "casdm/options.h"
 #include "casdm/plugin_registrar.h"
 
-/// Distances of coefficients: linear transforms of the difference between the images, weighted.
+/// Distances between transform coefficients: weighted linear transforms of the difference between the images.
 namespace casdm::metric_pixel {
 
-/// What is averaged of coefficients: squares or magnitudes.
+/// What is averaged over coefficients: squares or magnitudes.
 enum class CoefficientNorm { l2, l1 };
 
 constexpr auto choices_of(CoefficientNorm) {
@@ -27,9 +27,9 @@ struct DctOptions {
 };
 
 /// mean over coefficients of w c^2 (or w |c|), c the orthonormal DCT-II of 8x8 blocks of x - y, and w = 1 / q scaled to
-/// a mean of 1, q JPEG's table for this quality: what JPEG would round away hardly counts. Three channels are first
-/// turned to Y, Cb, Cr (ITU-T T.871), with the tables of luminance and chrominance (ITU-T T.81, annex K). Blocks that
-/// the images do not fill are continued by their last pixels.
+/// a mean of 1, q JPEG's table for this quality: what JPEG would round away has little weight. Three channels are first
+/// converted to Y, Cb, Cr (ITU-T T.871), with the tables of luminance and chrominance (ITU-T T.81, annex K). Incomplete
+/// blocks are filled by repeating the last pixels.
 class DctLoss : public MetricLoss {
  public:
   using Options = DctOptions;
@@ -53,9 +53,9 @@ struct WaveletOptions {
   static void describe(Schema<WaveletOptions>& s);
 };
 
-/// sum over levels k of w_k / (C H W) times the sum of |c| (or c^2) of the details of level k, of the orthonormal Haar
-/// transform of x - y, and of what is left after the last, with the last weight. Images are continued by their last
-/// pixels where a level needs an even size.
+/// sum over levels k of w_k / (C H W) times the sum of |c| (or c^2) of the details at level k of the orthonormal Haar
+/// transform of x - y, and of the remaining means, with the last weight. If a level needs an even size, images are
+/// extended by repeating their last pixels.
 class WaveletLoss : public MetricLoss {
  public:
   using Options = WaveletOptions;
@@ -66,7 +66,7 @@ class WaveletLoss : public MetricLoss {
 
  private:
   std::int64_t levels_;
-  std::vector<double> weights_;  ///< details from fine to coarse, then what is left
+  std::vector<double> weights_;  ///< details from fine to coarse, then the remaining means
   CoefficientNorm norm_;
   Tensor haar_;  ///< [4, 1, 2, 2]: mean first
 };

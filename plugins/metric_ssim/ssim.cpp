@@ -45,18 +45,18 @@ Moments moments_at(const std::vector<Tensor>& list, std::size_t scale) {
   return {list.at(first), list.at(first + 1), list.at(first + 2), list.at(first + 3)};
 }
 
-/// Half the size: means of 2x2 pixels; where a side is odd, the first row and column are repeated (as piq does).
+/// Half the size: means of 2x2 pixels; if a side is odd, the first row or column is repeated (as in piq).
 Tensor halved(const Tensor& images) {
   const std::int64_t padding = std::max(images.size(2) % 2, images.size(3) % 2);
   return at::avg_pool2d(padding ? at::replication_pad2d(images, {padding, 0, padding, 0}) : images, 2);
 }
 
-/// max(x, 0)^exponent with a finite gradient; exact but for x in (0, 1e-8).
+/// max(x, 0)^exponent with a finite gradient; exact except for x in (0, 1e-8).
 Tensor power(const Tensor& x, double exponent) {
   return at::where(x > 0, x.clamp_min(1e-8).pow(exponent), at::zeros({}, x.options()));
 }
 
-/// How many scales still have room for the window; at least one.
+/// The number of scales at which the window still fits; at least one.
 std::size_t number_of_scales(std::int64_t image_size, std::int64_t kernel_size, std::size_t most) {
   std::size_t count = 1;
   for (std::int64_t size = (image_size + 1) / 2; count < most && size >= kernel_size; size = (size + 1) / 2) ++count;

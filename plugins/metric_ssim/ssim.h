@@ -9,7 +9,7 @@
 
 namespace casdm::metric_ssim {
 
-/// Of both metrics. Images in [-1, 1] are shifted so that -1 is intensity 0, as SSIM's luminance term needs.
+/// Options of both metrics. Images in [-1, 1] are shifted so that -1 is intensity 0, as SSIM's luminance term requires.
 struct SsimOptions {
   double data_range = 2.0;
   std::int64_t kernel_size = 11;
@@ -45,9 +45,9 @@ struct MsSsimOptions : SsimOptions {
 /// 1 - MS-SSIM (Wang et al. 2003): the product over scales of contrast-structure, the coarsest scale with luminance,
 /// each to the power of its weight; negative factors count as 0. In [0, 1].
 ///
-/// Small images: a scale is used while the image there has at least kernel_size pixels (161 px for all five at 11);
-/// the first always is, with the window reduced to the largest odd size that fits and sigma in proportion. The
-/// weights of the scales used are scaled to the sum of all weights.
+/// Small images: a scale is used while the image there has at least kernel_size pixels (161 px for all five at 11); the
+/// first always is, with the window reduced to the largest odd size that fits and sigma reduced in proportion. The
+/// weights of the scales used are rescaled to the sum of all weights.
 class MsSsimLoss : public MetricLoss {
  public:
   using Options = MsSsimOptions;

@@ -5,11 +5,11 @@
 namespace casdm::metric_ssim {
 namespace {
 
-/// [size - k + 1, size]: row i holds the window from column i on. A product with it filters along an axis, an order of
-/// magnitude faster than a convolution of one channel, backward too.
+/// [size - k + 1, size]: row i contains the window starting at column i. A matrix product with it filters along an
+/// axis, an order of magnitude faster than a single-channel convolution, backward too.
 Tensor sliding(const Tensor& window, std::int64_t size) {
   const std::int64_t rows = size - window.size(0) + 1;
-  // One more column than there is: each row then starts one place later than the row before.
+  // One column more than needed, so that each row starts one position later than the row before.
   return at::constant_pad_nd(window, {0, rows}).repeat({rows}).narrow(0, 0, rows * size).view({rows, size});
 }
 
@@ -29,7 +29,7 @@ Tensor gaussian(std::int64_t size, double sigma) {
 
 Moments moments(const Tensor& images, const Tensor& window) {
   Moments result;
-  // Detached: variances do not depend on the centre, and means have it added back.
+  // Detached: variances do not depend on the centre, and it is added back to means.
   result.centre = images.detach().mean({2, 3}, /*keepdim=*/true);
   result.centred = images - result.centre;
   const Tensor both = filter(at::cat({result.centred, result.centred.square()}), window);

@@ -13,14 +13,14 @@ Tensor gaussian(std::int64_t size, double sigma);
 
 /// Local statistics of an image in a Gaussian window, at every place where the window fits (no padding).
 struct Moments {
-  Tensor centred;   ///< the image less its mean, [B, C, H, W]
+  Tensor centred;   ///< the image minus its mean, [B, C, H, W]
   Tensor centre;    ///< that mean, [B, C, 1, 1]
   Tensor mean;      ///< of the centred image in the window, [B, C, H-k+1, W-k+1]
   Tensor variance;  ///< in the window, population form, never negative
 };
 
-/// Variances are of the centred image: E[x^2] - E[x]^2 loses all digits where the mean is large, and predictions at
-/// high noise levels are.
+/// Variances are computed from the centred image: E[x^2] - E[x]^2 loses all digits if the mean is large, as it is for
+/// predictions at high noise levels.
 Moments moments(const Tensor& images, const Tensor& window);
 
 /// Covariance in the window.

@@ -13,7 +13,7 @@ namespace {
 
 using Betas = std::vector<double>;
 
-/// `count` points from first to last, both exact; only `first` when count is 1.
+/// `count` points from first to last, both exact; only `first` if count is 1.
 Betas linspace(double first, double last, std::int64_t count) {
   Betas points;
   const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0.0;
@@ -42,7 +42,7 @@ Betas from_cumulative(std::int64_t count, double max_beta, const std::function<d
   return betas;
 }
 
-/// sqrt(A) shifted so that it ends at 0 and scaled so that it begins where it did.
+/// sqrt(A) shifted so that it ends at 0 and scaled so that its first value stays the same.
 Betas with_zero_terminal_snr(Betas betas) {
   if (betas.size() < 2) throw ConfigError("rescale_zero_terminal_snr needs num_train_timesteps of at least 2, got 1");
   Betas root;
@@ -63,7 +63,7 @@ Betas finished(Betas betas, const CommonOptions& options) {
   return options.rescale_zero_terminal_snr ? with_zero_terminal_snr(std::move(betas)) : betas;
 }
 
-/// @param more  says what else holds for either
+/// @param more  declares the checks that apply to both forms
 template <class T, class More>
 void describe_ends(Schema<T>& s, const std::string& when, const More& more) {
   more(s.option("beta_start", &T::beta_start, "Beta of the first timestep" + when + ".").greater_than(0).range(0, 1));

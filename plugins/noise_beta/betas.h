@@ -8,7 +8,7 @@
 
 namespace casdm::noise_beta {
 
-/// What every schedule of this plugin has. `T` is num_train_timesteps throughout.
+/// The options that every schedule of this plugin has. `T` is num_train_timesteps throughout.
 struct CommonOptions {
   std::int64_t num_train_timesteps = 1000;
   bool rescale_zero_terminal_snr = false;
@@ -25,8 +25,8 @@ void describe_common(Schema<T>& s) {
                           "algorithm 1). Meant for v- or x0-prediction: there eps does not determine the image.");
 }
 
-/// beta rises linearly (Ho et al. 2020), between the ends times 1000/T so that A_T hardly depends on T
-/// (Nichol & Dhariwal 2021).
+/// beta rises linearly (Ho et al. 2020), between the two ends, scaled by 1000/T so that A_T hardly depends on T (Nichol
+/// & Dhariwal 2021).
 struct LinearOptions : CommonOptions {
   double beta_start = 1e-4;
   double beta_end = 0.02;
@@ -51,7 +51,7 @@ struct CosineOptions : CommonOptions {
   static void describe(Schema<CosineOptions>& s);
 };
 
-/// Of two schedules that go by this name:
+/// Two schedules go by this name:
 /// "cumulative": A(u) = (S(end/tau) - S(v/tau)) / (S(end/tau) - S(start/tau)), v = start + u (end - start),
 ///   u = t/T, S the logistic function (Jabri et al. 2022, algorithm 2);
 /// "betas": beta = S(-6..6) between beta_start and beta_end (Xu et al. 2022; diffusers' "sigmoid").
@@ -62,7 +62,7 @@ constexpr auto choices_of(SigmoidForm) {
   return choices<SigmoidForm>({{cumulative, "cumulative"}, {betas, "betas"}});
 }
 
-/// Options of one form have no effect on the other.
+/// The options of one form have no effect on the other.
 struct SigmoidOptions : CommonOptions {
   SigmoidForm form = SigmoidForm::cumulative;
   double start = -3;
@@ -75,8 +75,8 @@ struct SigmoidOptions : CommonOptions {
   static void describe(Schema<SigmoidOptions>& s);
 };
 
-/// The betas of each schedule, index 0 the least noise. Throw ConfigError when the options lead to a
-/// beta outside (0, 1] or contradict each other.
+/// The betas of each schedule, index 0 the least noise. They throw ConfigError if the options lead to a beta outside
+/// (0, 1] or contradict each other.
 std::vector<double> betas_of(const LinearOptions& options);
 std::vector<double> betas_of(const ScaledLinearOptions& options);
 std::vector<double> betas_of(const CosineOptions& options);

@@ -6,7 +6,7 @@
 namespace casdm::noise_beta {
 namespace {
 
-/// A noise scheduler that is its options' betas and nothing else.
+/// A noise scheduler fully described by the betas of its options.
 template <class BetaOptions>
 class ScheduleOf : public BetaSchedule {
  public:

@@ -14,10 +14,10 @@ struct EdmPathOptions {
   static void describe(Schema<EdmPathOptions>& s);
 };
 
-/// EDM's path (Karras et al. 2022): x_t = x0 + t eps, where t = sigma is the noise's standard deviation.
+/// EDM's path (Karras et al. 2022): x_t = x0 + t eps, where t = sigma is the standard deviation of the noise.
 ///
 ///     network_input   x_t / sqrt(sigma^2 + sigma_data^2), of variance 1   (table 1, c_in)
-///     network_time    250 ln sigma, which is 1000 c_noise; below sigma_min as there   (table 1)
+///     network_time    250 ln sigma, which is 1000 c_noise; below sigma_min as at sigma_min   (table 1)
 ///     previous        one of 1000 steps that are equal in sigma^(1/rho)    (equation 5)
 class EdmPath : public NoiseScheduler {
  public:

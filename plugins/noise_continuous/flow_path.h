@@ -15,9 +15,9 @@ struct FlowPathOptions {
 
 /// Rectified flow (Liu et al. 2023): x_t = (1 - s) x0 + s eps with s = shift t / (1 + (shift - 1) t), t in [0, 1].
 ///
-/// A shift of sqrt(m / n) gives images of m pixels, in training and in sampling alike, the signal-to-noise ratios at
-/// which images of n pixels are as hard to make out (Esser et al. 2024, section 5.3.2, equation 23). Networks get
-/// 1000 s. At t_max = 1 no signal is left: heads that predict the noise need a smaller one.
+/// A shift of sqrt(m / n) gives images of m pixels, in training and in sampling, the signal-to-noise ratios at which
+/// images of n pixels are equally hard to recognise (Esser et al. 2024, section 5.3.2, equation 23). Networks get the
+/// time 1000 s. At t_max = 1 no signal is left: heads that predict the noise need a smaller t_max.
 class FlowPath : public NoiseScheduler {
  public:
   using Options = FlowPathOptions;

@@ -20,7 +20,7 @@ struct AdamOptions : AdamWOptions {
   static void describe(Schema<AdamOptions>& s);
 };
 
-/// The moments of Adam for some tensors, and its step. The count of steps is one tensor on the weights' device.
+/// The moments of Adam for a list of tensors, and its step. The step count is one tensor on the weights' device.
 class AdamMoments {
  public:
   enum class Decay { decoupled, in_gradient };
@@ -38,7 +38,7 @@ class AdamMoments {
   std::vector<Tensor> gradients_;
   std::vector<Tensor> exp_avg_;
   std::vector<Tensor> exp_avg_sq_;
-  std::vector<Tensor> counts_;  ///< one and the same tensor for each
+  std::vector<Tensor> counts_;  ///< the same tensor for each
   Decay decay_;
 };
 
@@ -57,14 +57,14 @@ class FlatAdam : public Optimizer {
   AdamMoments moments_;
 };
 
-/// Loshchilov & Hutter 2019: the weights decay by learning rate times weight_decay, apart from the gradient.
+/// Loshchilov & Hutter 2019: the weights decay by learning rate times weight_decay, separately from the gradient.
 class AdamW : public FlatAdam {
  public:
   using Options = AdamWOptions;
   AdamW(const Options& options, const Spec& spec) : FlatAdam(options, spec, AdamMoments::Decay::decoupled) {}
 };
 
-/// Kingma & Ba 2015; weight_decay times the weights is added to the gradient, as PyTorch's Adam does.
+/// Kingma & Ba 2015; weight_decay times the weights is added to the gradient, as in PyTorch's Adam.
 class Adam : public FlatAdam {
  public:
   using Options = AdamOptions;

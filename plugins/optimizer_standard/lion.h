@@ -14,13 +14,13 @@ struct LionOptions {
   static void describe(Schema<LionOptions>& s);
 };
 
-/// Chen et al. 2023, algorithm 2: every weight moves by the learning rate, in the direction of a sign.
+/// Chen et al. 2023, algorithm 2: every weight moves by the learning rate in the direction of a sign.
 ///
 ///     w <- w - learning_rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay w)
 ///     m <- beta_2 m + (1 - beta_2) g
 ///
-/// Its state is `exp_avg.*`. The authors take a learning rate 3 to 10 times smaller than AdamW's, and a weight decay as
-/// many times larger.
+/// Its state is `exp_avg.*`. The authors recommend a learning rate 3 to 10 times smaller than AdamW's, and a weight
+/// decay larger by the same factor.
 class Lion : public Optimizer {
  public:
   using Options = LionOptions;

@@ -12,11 +12,11 @@ namespace casdm::optimizer_standard {
 
 namespace {
 
-// The coefficients of x -> a x + b x^3 + c x^5 on the singular values: the slope at 0 is as large as it can be.
+// The coefficients of x -> a x + b x^3 + c x^5, applied to the singular values, maximise the slope at 0.
 constexpr double kA = 3.4445;
 constexpr double kB = -4.7750;
 constexpr double kC = 2.0315;
-constexpr double kEps = 1e-7;  // least norm a matrix is divided by
+constexpr double kEps = 1e-7;  // smallest norm by which a matrix is divided
 
 bool is_matrix(const OptimizedParameter& parameter) {
   const bool is_inner = parameter.role == ParameterRole::matrix || parameter.role == ParameterRole::convolution;
@@ -67,7 +67,7 @@ Tensor orthogonalised(const Tensor& matrix, std::int64_t iterations, at::ScalarT
   const bool is_tall = matrix.size(0) > matrix.size(1);
   Tensor x = matrix.to(precision);
   if (is_tall) x = x.t();
-  x = x / x.norm().clamp_min(kEps);  // the Frobenius norm: no singular value above 1
+  x = x / x.norm().clamp_min(kEps);  // after dividing by the Frobenius norm, no singular value exceeds 1
   for (std::int64_t i = 0; i < iterations; ++i) {
     const Tensor gram = x.mm(x.t());
     const Tensor polynomial = at::addmm(gram, gram, gram, kB, kC);

@@ -41,25 +41,27 @@ struct MuonOptions {
   static void describe(Schema<MuonOptions>& s);
 };
 
-/// The matrix U S' V^T nearest in spirit to U V^T of `matrix` = U S V^T: `iterations` steps of Newton and Schulz's
-/// iteration in the quintic form of Jordan et al. 2024, whose singular values S' come to lie between 0.7 and 1.2.
+/// An approximation U S' V^T of the orthogonal factor U V^T of `matrix` = U S V^T: `iterations` steps of the
+/// Newton-Schulz iteration in the quintic form of Jordan et al. 2024, after which the singular values S' are between
+/// 0.7 and 1.2.
 /// @param matrix  [m, n]
 Tensor orthogonalised(const Tensor& matrix, std::int64_t iterations, at::ScalarType precision);
 
-/// Jordan et al. 2024: momentum, orthogonalised, for weights that are a matrix or a convolution within the network; a
-/// convolution is the matrix [out, in height width]. Embeddings, norms, biases and the output layer are AdamW's.
+/// Jordan et al. 2024: orthogonalised momentum for weights that are a matrix or a convolution inside the network; a
+/// convolution is treated as the matrix [out, in height width]. Embeddings, norms, biases and the output layer are
+/// trained with AdamW.
 ///
 ///     m <- momentum m + (1 - momentum) g
 ///     o <- orthogonalised((1 - momentum) g + momentum m if nesterov, else m)
 ///     w <- (1 - learning_rate weight_decay) w - learning_rate scale o
 ///
 /// scale for a matrix [m, n]:
-///     match_rms_adamw  0.2 sqrt(max(m, n)): steps as large as AdamW's, whose learning rate and decay serve unchanged
-///                      (Liu et al. 2025, "Muon is scalable for LLM training", equation 4)
+///     match_rms_adamw  0.2 sqrt(max(m, n)): steps as large as AdamW's, so its learning rate and decay can be used
+///                      unchanged (Liu et al. 2025, "Muon is scalable for LLM training", equation 4)
 ///     original         sqrt(max(1, m / n)) (Jordan et al. 2024), for learning rates about 0.02
 ///
-/// Forms and names are those of PyTorch's torch.optim.Muon. State: `momentum.*` of the former, `exp_avg.*`,
-/// `exp_avg_sq.*` and `step` of the latter.
+/// Forms and names are those of PyTorch's torch.optim.Muon. State: `momentum.*` for the orthogonalised weights,
+/// `exp_avg.*`, `exp_avg_sq.*` and `step` for the others.
 class Muon : public Optimizer {
  public:
   using Options = MuonOptions;

@@ -14,7 +14,7 @@ struct SgdOptions {
   static void describe(Schema<SgdOptions>& s);
 };
 
-/// Gradient descent with momentum, as PyTorch's SGD does it:
+/// Gradient descent with momentum, as in PyTorch's SGD:
 ///
 ///     g <- g + weight_decay w
 ///     m <- momentum m + (1 - dampening) g     (m = g at the first step)
@@ -25,7 +25,7 @@ class Sgd : public Optimizer {
  public:
   using Options = SgdOptions;
 
-  /// Throws ConfigError when Nesterov's form is asked for without momentum, or with dampening.
+  /// Throws ConfigError if Nesterov's form is requested without momentum or with dampening.
   Sgd(const SgdOptions& options, const Spec& spec);
   void step(const OptimizerStep& step) override;
   NamedTensors buffers() const override;
@@ -37,7 +37,7 @@ class Sgd : public Optimizer {
   SgdOptions options_;
   Spec spec_;
   Tensor momentum_;
-  Tensor steps_;  ///< on the CPU, which can be read without waiting
+  Tensor steps_;  ///< on the CPU, so that it can be read without waiting
 };
 
 }  // namespace casdm::optimizer_standard

@@ -7,7 +7,7 @@
 namespace casdm::sampler_diffusion {
 namespace {
 
-/// Half precision cannot carry x0* near T, where eps' is amplified a hundredfold and more.
+/// Half precision cannot represent x0* accurately near T, where eps' is amplified a hundredfold and more.
 Tensor widened(const Tensor& x) { return x.defined() && x.scalar_type() != at::kDouble ? x.to(at::kFloat) : x; }
 
 }  // namespace

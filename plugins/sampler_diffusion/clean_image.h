@@ -7,7 +7,7 @@
 
 namespace casdm::sampler_diffusion {
 
-/// How every sampler of this plugin reads the clean image from an estimate.
+/// How every sampler of this plugin gets the clean image from an estimate.
 struct CleanImageOptions {
   std::string clip = "each";
   double dynamic_threshold = 0;
@@ -27,17 +27,17 @@ void describe_clean_image(Schema<T>& s) {
       .not_with("clip", {"none"});
 }
 
-/// The clean image h that stands for an estimate: the mixture r x0' + (1-r) x0*, clipped as asked.
+/// The clean image h of an estimate: the mixture r x0' + (1-r) x0*, clipped according to the options.
 class CleanImage {
  public:
-  /// Throws ConfigError when a dynamic threshold is asked for with nothing to clip.
+  /// Throws ConfigError if a dynamic threshold is requested without clipping.
   explicit CleanImage(const CleanImageOptions& options);
 
-  /// Of an estimate at a timestep of the schedule. float32, or float64 where the estimate is.
+  /// For an estimate at a timestep of the schedule. Returns float32, or float64 if the estimate is float64.
   Tensor operator()(const Estimate& estimate) const;
 
-  /// Of an estimate at x = x0 + sigma eps between two timesteps: x0* is taken from eps by this sigma, so
-  /// that clean image and noise agree however the head interpolates its tables.
+  /// For an estimate at x = x0 + sigma eps between two timesteps: x0* is computed from eps with this sigma, so that
+  /// clean image and noise are consistent however the head interpolates its tables.
   Tensor between_timesteps(Estimate estimate, const Tensor& x, double sigma) const;
 
  private:

@@ -12,7 +12,7 @@
 
 namespace casdm::sampler_diffusion {
 
-/// Where a step leads.
+/// The time at which a step ends.
 enum class Previous { kept, stride };
 
 constexpr auto choices_of(Previous) {
@@ -30,8 +30,8 @@ struct DdimOptions : CleanImageOptions {
   static void describe(Schema<DdimOptions>& s);
 };
 
-/// Denoising diffusion implicit models (Song et al. 2021, equation 12), from t to the next kept
-/// time p, the clean image after the last:
+/// Denoising diffusion implicit models (Song et al. 2021, equation 12), from t to the next kept time p; after the last
+/// one, to the clean image:
 ///
 ///     x_p = alpha_p h + sqrt(sigma_p^2 - s^2) e(h) + s z,     e(h) = (x_t - alpha_t h) / sigma_t
 ///     s   = eta sqrt(posterior variance), for a table of betas eta sqrt((1-A_p) / (1-A_t)) sqrt(1 - A_t/A_p)
@@ -43,7 +43,7 @@ class DdimSampler : public Sampler {
  public:
   using Options = DdimOptions;
 
-  /// Throws ConfigError when the steps asked for cannot be taken of the schedule.
+  /// Throws ConfigError if the schedule does not support the requested steps.
   DdimSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }

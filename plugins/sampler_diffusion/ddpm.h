@@ -34,7 +34,7 @@ struct DdpmOptions : CleanImageOptions {
 
 /// Ancestral sampling (Ho et al. 2020, algorithm 2):
 ///
-///     x_{t-1} = c1 h + c2 x_t + sqrt(variance) z,    z = 0 at the last step
+///     x_{t-1} = c1 h + c2 x_t + sqrt(variance) z,    z = 0 in the last step
 ///
 /// h is the mixed clean image, so the mean is r mu_x0 + (1-r) mu_eps. c1, c2 and the variances are those of the path
 /// between the two times of the step; with fewer steps than the schedule has this is the respaced process
@@ -42,18 +42,18 @@ struct DdpmOptions : CleanImageOptions {
 ///     fixed_small    beta~_t = beta_t (1-A_{t-1}) / (1-A_t)
 ///     fixed_large    beta_t
 ///     learned_range  exp(f log beta_t + (1-f) log beta~_t), f = (v+1)/2, v from the head (eq. 15 there)
-///     auto           learned_range where the head learns one, else fixed_large
+///     auto           learned_range if the head learns one, else fixed_large
 class DdpmSampler : public Sampler {
  public:
   using Options = DdpmOptions;
 
-  /// Throws ConfigError when the steps asked for cannot be taken of the schedule.
+  /// Throws ConfigError if the schedule does not support the requested steps.
   DdpmSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
   double initial_scale() const override { return initial_scale_; }
 
-  /// Throws Error when the variance is to be learned and the estimate has none.
+  /// Throws Error if the variance should be learned but the estimate has none.
   Tensor step(const StepInput& input) override;
 
  private:

@@ -29,7 +29,7 @@ Tensor Dpmpp2mSolver::step(const StepInput& input) {
   const SampledLevel& s = levels_[input.index];
   const SampledLevel& t = levels_[input.index + 1];
   const double h = t.log_ratio() - s.log_ratio();
-  const double damping = eta_ > 0 ? eta_ * h : 0.0;  // h is infinite where A_T = 0 and at the end
+  const double damping = eta_ > 0 ? eta_ * h : 0.0;  // h is infinite if A_T = 0, and at the end
 
   const Tensor x0 = clean_image_at(s, clean_image_, input, s.alpha);
   Tensor direction = x0;

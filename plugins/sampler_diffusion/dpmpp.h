@@ -24,7 +24,7 @@ struct Dpmpp2mSdeOptions : NoiseLevelOptions {
 ///     D   = x0_s + h / (2 h') (x0_s - x0_before)         first and last step: D = x0_s
 ///     x_t = sigma_t/sigma_s e^{-eta h} x_s + alpha_t (1 - e^{-(1+eta) h}) D + sigma_t sqrt(1 - e^{-2 eta h}) z
 ///
-/// x is alpha x0 + sigma eps as in the forward process. Also defined where A_T = 0 (lambda = -infinity).
+/// x is alpha x0 + sigma eps as in the forward process. Also defined for A_T = 0 (lambda = -infinity).
 class Dpmpp2mSolver : public Sampler {
  public:
   Dpmpp2mSolver(const NoiseLevelOptions& options, double eta, const Spec& spec);

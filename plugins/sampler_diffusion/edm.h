@@ -10,15 +10,16 @@ struct EdmOptions : NoiseLevelOptions {
   static void describe(Schema<EdmOptions>& s);
 };
 
-/// What Euler and Heun share: images in a form x = p x0 + q eps that is straight in q, so that dx/dq = eps - m x0.
-///   p = 1, q = sigma/alpha, m = 0       where the path keeps some signal; the first image has standard deviation q,
+/// What Euler and Heun share: images in the form x = p x0 + q eps, whose trajectories are straight in q, so
+/// that dx/dq = eps - m x0.
+///   p = 1, q = sigma/alpha, m = 0       if the path keeps some signal; the first image has standard deviation q,
 ///       or sqrt(1 + q^2) with leading spacing, whose first level is far from pure noise (diffusers does the same)
-///   p = 1 - q, q = sigma/(alpha + sigma), m = 1     where it ends in pure noise, as a rectified flow, which it then is
+///   p = 1 - q, q = sigma/(alpha + sigma), m = 1     if it ends in pure noise; it is then a rectified flow
 class EdmSampler : public Sampler {
  public:
   using Options = EdmOptions;
 
-  /// Throws ConfigError when the schedule cannot give the levels.
+  /// Throws ConfigError if the schedule does not support the levels.
   EdmSampler(const Options& options, const Spec& spec);
 
   const std::vector<SampleStep>& plan() const override { return plan_; }
@@ -30,7 +31,7 @@ class EdmSampler : public Sampler {
   virtual const SampledLevel& level(std::size_t index) const { return levels_[index]; }
   double p(const SampledLevel& level) const { return is_flow_ ? 1 - q(level) : 1; }
   double q(const SampledLevel& level) const;
-  /// x at the level `to`, by the straight line from `from` that x0 gives.
+  /// x at the level `to`, along the straight line from `from` that x0 determines.
   Tensor moved(const Tensor& x, const Tensor& x0, const SampledLevel& from, const SampledLevel& to) const;
   /// dx/dq.
   Tensor slope(const Tensor& x, const Tensor& x0, const SampledLevel& level) const;
@@ -53,8 +54,8 @@ class EulerSampler final : public EdmSampler {
   Tensor step(const StepInput& input) override;
 };
 
-/// Heun's method, second order (Karras et al. 2022, algorithm 1): two evaluations a step, one for
-/// the last. Plan entries 2i and 2i+1 are Euler's proposal and its correction at the next level.
+/// Heun's method, second order (Karras et al. 2022, algorithm 1): two evaluations per step, one for the last step. Plan
+/// entries 2i and 2i+1 are Euler's proposal and its correction at the next level.
 class HeunSampler final : public EdmSampler {
  public:
   HeunSampler(const Options& options, const Spec& spec);

@@ -12,7 +12,7 @@
 namespace casdm::sampler_diffusion {
 namespace {
 
-/// The noise-to-signal ratios that levels are chosen by.
+/// The noise-to-signal ratios by which levels are chosen.
 class Ratios {
  public:
   explicit Ratios(const NoiseScheduler& schedule) : schedule_(schedule), times_(schedule.range()) {}
@@ -30,14 +30,15 @@ class Ratios {
     return of_ratio(t, part == 0 ? low : (1 - part) * low + part * schedule_.level(below + 1).ratio());
   }
 
-  /// The level of `ratio`, at the time that has it.
+  /// The level with noise-to-signal ratio `ratio`, at the corresponding time.
   SampledLevel at_ratio(double ratio) const {
     const double t = schedule_.time_at(at::full({}, -2 * std::log(ratio), at::kDouble)).item<double>();
     return times_.is_whole ? of_ratio(t, ratio) : SampledLevel{schedule_.level(t)};
   }
 
  private:
-  /// Of a path that preserves the variance the ratio says both; of any other the path says the signal at t.
+  /// On a variance-preserving path, the ratio determines both signal and noise; on any other, the path gives the signal
+  /// at t.
   SampledLevel of_ratio(double t, double ratio) const {
     const bool is_between = t != std::floor(t);
     if (!preserves_variance(std::floor(t)) || !preserves_variance(std::ceil(t))) {
@@ -87,7 +88,7 @@ std::vector<SampledLevel> karras_levels(const Ratios& ratios, const NoiseLevelOp
   return levels;
 }
 
-/// Throws ConfigError when an option of karras is set beside another spacing.
+/// Throws ConfigError if an option of karras is set together with another spacing.
 void refuse_options_of_karras(const NoiseLevelOptions& options) {
   const bool has_rho = options.rho != NoiseLevelOptions().rho;
   if (!has_rho && options.sigma_min == 0 && options.sigma_max == 0) return;
@@ -98,7 +99,7 @@ void refuse_options_of_karras(const NoiseLevelOptions& options) {
                          "\"; leave one of them out"));
 }
 
-/// Of a spacing that is not karras.
+/// The timestep spacing for a level spacing other than karras.
 Spacing over_timesteps(LevelSpacing spacing) {
   if (spacing == LevelSpacing::leading) return Spacing::leading;
   return spacing == LevelSpacing::linspace ? Spacing::linspace : Spacing::trailing;

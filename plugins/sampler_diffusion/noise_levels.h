@@ -14,11 +14,11 @@ namespace casdm::sampler_diffusion {
 
 /// A level that a sampler visits.
 struct SampledLevel : NoiseLevel {
-  /// Lies between timesteps of the schedule, at a ratio that the head's tables do not have exactly.
+  /// Whether it is between timesteps of the schedule, at a ratio that the head's tables do not contain exactly.
   bool is_between_timesteps = false;
 };
 
-/// How levels are spread: evenly in sigma^(1/rho), or over timesteps as `Spacing` has it.
+/// How levels are spaced: evenly in sigma^(1/rho), or over timesteps according to `Spacing`.
 enum class LevelSpacing { karras, leading, linspace, trailing };
 
 constexpr auto choices_of(LevelSpacing) {
@@ -27,7 +27,7 @@ constexpr auto choices_of(LevelSpacing) {
       {{karras, "karras"}, {leading, "leading"}, {linspace, "linspace"}, {trailing, "trailing"}});
 }
 
-/// Which levels a sampler in terms of noise levels visits.
+/// The levels that a sampler visits if it works in terms of noise levels.
 struct NoiseLevelOptions : CleanImageOptions {
   std::int64_t num_inference_steps = 20;
   LevelSpacing spacing = LevelSpacing::karras;
@@ -55,24 +55,24 @@ void describe_noise_levels(Schema<T>& s, const std::string& steps_doc) {
       .only_with("spacing", {"karras"});
 }
 
-/// How the spacings over timesteps are meant.
+/// How spacings over timesteps are interpreted.
 enum class LevelGrid {
-  /// Whole timesteps; leading and linspace spread one level more and leave out the one at t = 0, as
-  /// the final level without noise follows directly.
+  /// Whole timesteps; leading and linspace distribute one level more and leave out the one at t = 0, since the final
+  /// level without noise follows directly.
   whole,
-  /// linspace is not rounded: from T-1 to 0 in equal, fractional steps.
+  /// linspace is not rounded: equal, fractional steps from T-1 to 0.
   fractional,
 };
 
-/// The levels from the noisiest to the clean image: num_inference_steps + 1 of them.
-/// Between timesteps sigma/alpha is linear in t (linspace) or its logarithm is (karras). On a path without whole
-/// timesteps every t is exact, trailing goes from its last t to the clean image in equal steps and linspace from last
-/// to first. Throws ConfigError when the schedule cannot give them.
+/// The num_inference_steps + 1 levels from the noisiest to the clean image. Between timesteps, sigma/alpha (linspace)
+/// or its logarithm (karras) is linear in t. On a path without whole timesteps every t is exact, trailing goes from its
+/// last t to the clean image in equal steps and linspace from last to first. Throws ConfigError if the schedule does
+/// not support them.
 std::vector<SampledLevel> noise_levels(const NoiseScheduler& schedule, const NoiseLevelOptions& options,
                                        LevelGrid grid);
 
-/// The standard deviation of the noise that a sampler in the path's own units begins with: the path's, or that of the
-/// first level where sigma_max puts it below.
+/// The standard deviation of the initial noise for a sampler in the path's own units: the path's, or that of the first
+/// level if sigma_max makes it smaller.
 double initial_noise(const NoiseScheduler& schedule, const NoiseLevelOptions& options, const NoiseLevel& first);
 
 /// The clean image of an estimate made at `level`, where input.x_t is `scale` times x0 + sigma/alpha eps.

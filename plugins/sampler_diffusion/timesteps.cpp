@@ -14,7 +14,7 @@ namespace {
 
 using Timesteps = std::vector<std::int64_t>;
 
-/// Halves to even, as NumPy and Python round.
+/// Rounds halves to even, like NumPy and Python.
 std::int64_t rounded(double value) { return static_cast<std::int64_t>(std::nearbyint(value)); }
 
 std::optional<std::int64_t> whole_number(const std::string& word) {
@@ -26,7 +26,7 @@ std::optional<std::int64_t> whole_number(const std::string& word) {
   throw ConfigError(text("timestep_respacing = \"", respacing, "\": ", why));
 }
 
-/// The stride is added up, not multiplied, as the reference does: the two can round differently.
+/// The stride is added repeatedly, not multiplied, as in the reference: the two can round differently.
 void append_section(Timesteps& timesteps, std::int64_t start, std::int64_t size, std::int64_t count) {
   const double stride = count > 1 ? static_cast<double>(size - 1) / static_cast<double>(count - 1) : 1.0;
   double position = 0;
@@ -108,7 +108,7 @@ std::vector<double> continuous_times(const TimeRange& times, std::int64_t count,
   for (std::int64_t i = 0; i < count; ++i) {
     result.push_back(times.last + static_cast<double>(i) * ((end - times.last) / intervals));
   }
-  // The last one is the path's own end where it is meant to be, whatever rounding makes of it.
+  // The last time is exactly the path's end if it should be, whatever the rounding.
   const double length = times.last - times.first;
   const double beyond = (times.first - result.back()) / length;
   constexpr double kRounding = 1e-9;

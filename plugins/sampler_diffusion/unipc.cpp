@@ -8,8 +8,8 @@
 namespace casdm::sampler_diffusion {
 namespace {
 
-/// The weights of the differences at the points `r` (in units of the step) that make the update
-/// exact for polynomials (equation 5 there): sum_m weight_m r_m^(n-1) = n! phi_n / B(h).
+/// The weights of the differences at the points `r` (in units of the step) that make the update exact for polynomials
+/// (equation 5 of the paper): sum_m weight_m r_m^(n-1) = n! phi_n / B(h).
 std::vector<double> weights(const std::vector<double>& r, double minus_h, double b_h) {
   const auto count = static_cast<std::int64_t>(r.size());
   std::vector<double> powers;
@@ -52,7 +52,7 @@ void UniPcSampler::start() {
 }
 
 std::size_t UniPcSampler::order_of(std::size_t index) const {
-  // A level of pure noise (A_T = 0) lies infinitely far back and is not a point to interpolate from.
+  // A level of pure noise (A_T = 0) is infinitely far away and cannot be used for interpolation.
   const std::size_t usable = levels_.front().alpha > 0 || index == 0 ? index + 1 : index;
   return std::min({static_cast<std::size_t>(options_.order), usable, plan_.size() - index});
 }
@@ -77,7 +77,7 @@ Tensor UniPcSampler::update(const Tensor& x, std::size_t index, std::size_t orde
 
   Tensor result = t.sigma / s.sigma * x - t.alpha * std::expm1(-h) * x0;
   if (points.empty()) return result;
-  // A single difference has the weight 1/2 whatever B(h), as in the authors' code.
+  // A single difference has weight 1/2 whatever B(h), as in the authors' code.
   const std::vector<double> weight = points.size() == 1 ? std::vector{0.5} : weights(points, -h, b_h);
   for (std::size_t i = 0; i < points.size(); ++i) result = result - t.alpha * b_h * weight[i] * differences[i];
   return result;

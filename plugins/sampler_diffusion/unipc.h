@@ -26,10 +26,9 @@ struct UniPcOptions : NoiseLevelOptions {
   static void describe(Schema<UniPcOptions>& s);
 };
 
-/// UniPC (Zhao et al. 2023, algorithms 1 and 2) predicting clean images: each new evaluation first
-/// corrects the step that led to it (UniC), then proposes the next (UniP), at no extra evaluation.
-/// x is alpha x0 + sigma eps as in the forward process; orders rise from 1 at the start and fall
-/// to 1 at the end. What `step` returns is the proposal.
+/// UniPC (Zhao et al. 2023, algorithms 1 and 2) predicting clean images: each new evaluation first corrects the step
+/// before it (UniC), then proposes the next one (UniP), without additional evaluations. x is alpha x0 + sigma eps as in
+/// the forward process; orders rise from 1 at the start and fall to 1 at the end. What `step` returns is the proposal.
 class UniPcSampler final : public Sampler {
  public:
   using Options = UniPcOptions;
@@ -41,8 +40,8 @@ class UniPcSampler final : public Sampler {
   Tensor step(const StepInput& input) override;
 
  private:
-  /// x at level `index + 1` from x at level `index`, by the clean images up to `index` in history_
-  /// and, for the corrector, the one evaluated at the end of the step.
+  /// x at level `index + 1`, computed from x at level `index` with the clean images up to `index` in history_ and, for
+  /// the corrector, the one evaluated at the end of the step.
   Tensor update(const Tensor& x, std::size_t index, std::size_t order, const Tensor& x0_at_end) const;
   std::size_t order_of(std::size_t index) const;
 
@@ -52,7 +51,7 @@ class UniPcSampler final : public Sampler {
   double initial_scale_;
   std::vector<SampleStep> plan_;
   std::vector<Tensor> history_;  ///< clean images, one for each evaluation so far
-  Tensor x_before_;              ///< corrected x that the last step started from
+  Tensor x_before_;              ///< corrected x at the start of the last step
 };
 
 }  // namespace casdm::sampler_diffusion

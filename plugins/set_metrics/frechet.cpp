@@ -51,7 +51,7 @@ std::vector<Score> Frechet::compare(const NamedTensors& generated, const NamedTe
 }
 
 NamedTensors Frechet::from_moments(const casdm::Moments& moments) const {
-  // A number that is not known changes nothing: any two images can have these moments.
+  // If the number is unknown, it must not matter: two images can have any moments.
   const double count = moments.images > 0 ? static_cast<double>(moments.images) : 2;
   return {{"count", at::full({}, count, at::kDouble)},
           {"mean", moments.mean.clone()},

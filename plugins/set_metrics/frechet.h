@@ -12,8 +12,8 @@ struct FrechetOptions {
 };
 
 /// The squared Frechet distance between Gaussians with the two sets' means and covariances (over N - 1). On the pooled
-/// features of `inception` it is the FID (Heusel et al. 2017, arXiv 1706.08500), on its spatial ones the sFID (Nash et
-/// al. 2021, arXiv 2103.03841).
+/// features of `inception` it is the FID (Heusel et al. 2017, arXiv 1706.08500), on its spatial features the sFID (Nash
+/// et al. 2021, arXiv 2103.03841).
 class Frechet : public MomentsMetric {
  public:
   using Options = FrechetOptions;
@@ -39,8 +39,8 @@ struct FrechetInfinityOptions {
 };
 
 /// The Frechet distance for infinitely many generated images (Chong & Forsyth 2020, arXiv 1911.07023): the estimate
-/// from N images exceeds it by about c / N, so a line in 1 / N through several N has its value at 0. The reference
-/// enters with the moments of all its images.
+/// from N images exceeds it by about c / N, so a line fitted in 1 / N over several N is evaluated at 0. For the
+/// reference, the moments of all its images are used.
 class FrechetInfinity : public SetMetric {
  public:
   using Options = FrechetInfinityOptions;

@@ -14,10 +14,10 @@ struct InceptionScoreOptions {
 };
 
 /// exp of the mean divergence KL(p(class | image) || p(class)) (Salimans et al. 2016, arXiv 1606.03498), as the mean
-/// over splits of consecutive images. Image i is in split i / split_size, from the first again after the last. It needs
-/// no reference.
+/// over splits of consecutive images. Image i is in split i / split_size, wrapping around after the last split. No
+/// reference is needed.
 ///
-/// The published numbers take `inception`'s logits without the bias of the last layer.
+/// The published numbers use `inception`'s logits without the bias of the last layer.
 class InceptionScore : public SetMetric {
  public:
   using Options = InceptionScoreOptions;

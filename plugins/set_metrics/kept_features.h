@@ -4,8 +4,8 @@
 
 namespace casdm::set_metrics {
 
-/// The features of at most `limit` images of a set, in float32: those with the smallest hashes of seed and number, so
-/// that neither order nor batches nor processes matter.
+/// The features of at most `limit` images of a set, in float32: those with the smallest hashes of seed and index, so
+/// that order, batches and processes do not matter.
 class KeptFeatures {
  public:
   KeptFeatures(std::int64_t limit, std::int64_t dimension, std::uint64_t seed)
@@ -13,14 +13,14 @@ class KeptFeatures {
 
   std::int64_t limit() const { return limit_; }
 
-  /// Of no images, as tensors of a state.
+  /// The features of no images, as tensors of a state.
   NamedTensors none() const;
 
   /// @param rows  [B, D], of the images `images`
   void add(NamedTensors& state, const Tensor& rows, const std::vector<std::int64_t>& images) const;
   void merge(NamedTensors& state, const NamedTensors& other) const;
 
-  /// [n, D], n <= limit, in the order of the hashes: any part of them is a random sample.
+  /// [n, D], n <= limit, in the order of the hashes, so any part of them is a random sample.
   static Tensor of(const NamedTensors& state);
 
  private:
@@ -30,7 +30,7 @@ class KeptFeatures {
   std::uint64_t seed_;
 };
 
-/// A set metric whose state is the features of some of the images.
+/// A set metric whose state consists of the features of some of the images.
 class KeepsFeatures : public SetMetric {
  public:
   NamedTensors start() const override { return kept_.none(); }

@@ -23,12 +23,14 @@ Tensor drawn(const Tensor& rows, std::int64_t size, std::uint64_t seed) {
 
 constexpr double kNoScore = std::numeric_limits<double>::quiet_NaN();
 
-/// Whether to float64 the kernel sees all images alike, or no two alike: then it says nothing of either set.
+/// Whether, in float64, the kernel is the same for all pairs of images, or zero for all of them: then it says nothing
+/// about either set.
 bool is_void(double bandwidth, const Tensor& x, const Tensor& y, const Discrepancy& found) {
-  constexpr double kLeastPart = 1e-9;  // of a similarity; what is less drowns in the rounding of the sums
+  constexpr double kLeastPart = 1e-9;  // of a similarity; smaller values are lost in the rounding of the sums
   const Tensor all = at::cat({x, y}).to(at::kDouble);
-  const double mean_square = 2 * (all - all.mean(0)).square().sum(1).mean().item<double>();  // of a distance
-  if (mean_square == 0) return false;                                                        // the images are alike
+  const double mean_square =
+      2 * (all - all.mean(0)).square().sum(1).mean().item<double>();  // of the distance between two images
+  if (mean_square == 0) return false;                                 // all images are the same
   return mean_square / (2 * bandwidth * bandwidth) < kLeastPart || !(found.similarity > 0);
 }
 

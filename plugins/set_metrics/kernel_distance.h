@@ -14,11 +14,12 @@ struct KernelDistanceOptions {
 };
 
 /// The kernel distance (Binkowski et al. 2018, arXiv 1801.01401; on `inception` the KID): the unbiased squared maximum
-/// mean discrepancy with the kernel (x.y / D + 1)^3, as the mean over random subsets of both sets. Unbiased, it lies
-/// around 0 for two samples of one distribution, and below 0 half of the time.
+/// mean discrepancy with the kernel (x.y / D + 1)^3, as the mean over random subsets of both sets. As it is unbiased,
+/// it is about 0 for two samples of the same distribution, and negative half of the time.
 ///
-/// The standard error is that of a new draw of all images: what each image adds varies, over the images seen. It is not
-/// the deviation of the subsets, which have images in common and so say less the more of them there are.
+/// The standard error is for a new draw of all images, estimated from the variation of the images' contributions. It is
+/// not the deviation between the subsets: these share images, so the more of them there are, the less that deviation
+/// says.
 class KernelDistance : public KeepsFeatures {
  public:
   using Options = KernelDistanceOptions;
@@ -42,8 +43,8 @@ struct MmdOptions {
 };
 
 /// The squared maximum mean discrepancy with a Gaussian kernel, times `scale`. The defaults are those of CMMD
-/// (Jayasumana et al. 2024, arXiv 2401.09603): features of length 1, bandwidth 10, the mean over all pairs. NaN where
-/// the bandwidth is so large that all images are alike in float64, or so small that no two are.
+/// (Jayasumana et al. 2024, arXiv 2401.09603): features of length 1, bandwidth 10, the mean over all pairs. NaN if the
+/// bandwidth is so large that all images look alike in float64, or so small that no two do.
 class Mmd : public KeepsFeatures {
  public:
   using Options = MmdOptions;

@@ -8,9 +8,9 @@ namespace casdm::set_metrics {
 
 namespace {
 
-constexpr std::int64_t kBlock = 512;  // rows of the kernel's matrix at a time
+constexpr std::int64_t kBlock = 512;  // rows of the kernel matrix at a time
 
-/// Sums over the rows and the columns of a kernel's matrix, and its diagonal where it is square.
+/// Sums over the rows and columns of a kernel matrix, and its diagonal if it is square.
 struct Sums {
   Tensor rows, columns, diagonal;
 };
@@ -28,7 +28,7 @@ Sums sums_of(const Kernel& kernel, const Tensor& x, const Tensor& y) {
   return sums;
 }
 
-/// What an image of one set adds: [n].
+/// The contribution of each image of one set: [n].
 Tensor influence(const Sums& own, const Tensor& across, double others, bool is_unbiased) {
   const double count = static_cast<double>(own.rows.size(0));
   const Tensor within = is_unbiased ? (own.rows - own.diagonal) / (count - 1) : own.rows / count;
@@ -46,7 +46,7 @@ Kernel polynomial_kernel() {
 
 Kernel gaussian_kernel(double bandwidth) {
   return [bandwidth](const Tensor& x, const Tensor& y) {
-    // In float64: close points are a small difference of large squares.
+    // In float64: the squared distance of close points is a small difference of large numbers.
     const Tensor a = x.to(at::kDouble), b = y.to(at::kDouble);
     const Tensor squares = at::addmm(b.square().sum(1), a, b.t(), 1, -2) + a.square().sum(1, /*keepdim=*/true);
     return squares.clamp_min_(0).mul_(-1 / (2 * bandwidth * bandwidth)).exp_();

@@ -27,7 +27,7 @@ void Moments::add(const Tensor& rows) {
   const double before = count.item<double>(), added = static_cast<double>(x.size(0));
   const Tensor centre = x.mean(0);
   const Tensor shift = centre - mean;
-  // The shift of the mean as one more row: the scatter is read and written once.
+  // The shift of the mean is added as one more row, so that the scatter is read and written only once.
   const double weight = std::sqrt(before * added / (before + added));
   const Tensor centred = at::cat({x - centre, weight * shift.unsqueeze(0)});
   scatter.addmm_(centred.t(), centred);

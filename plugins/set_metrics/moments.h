@@ -4,15 +4,15 @@
 
 namespace casdm::set_metrics {
 
-/// Number, mean and scatter of vectors, in float64: handles to the tensors of a state, which change in place. The
-/// scatter is the sum of (x - mean)(x - mean)^T, so that nothing cancels however far the mean lies from 0; two sets are
-/// added by Chan et al. 1979.
+/// Number, mean and scatter of vectors, in float64: handles to the tensors of a state, which are changed in place. The
+/// scatter is the sum of (x - mean)(x - mean)^T, which avoids cancellation however far the mean is from 0; two sets are
+/// combined as in Chan et al. 1979.
 struct Moments {
   Tensor count;    ///< []
   Tensor mean;     ///< [D]
   Tensor scatter;  ///< [D, D]
 
-  /// Of no vectors, as tensors of a state.
+  /// The moments of no vectors, as tensors of a state.
   static NamedTensors none(std::int64_t dimension);
   explicit Moments(const NamedTensors& state);
   explicit Moments(const Tensor& rows);
@@ -25,7 +25,7 @@ struct Moments {
   Tensor covariance() const;
 };
 
-/// What the Frechet distance needs of a Gaussian.
+/// The parameters of a Gaussian that the Frechet distance needs.
 struct Gaussian {
   Tensor mean;     ///< [D]
   Tensor factor;   ///< V, [D, r], with V V^T the covariance; directions without variance beyond rounding are left out
@@ -37,7 +37,7 @@ struct Gaussian {
 /// |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the squared Frechet distance of two Gaussians (Dowson & Landau 1982).
 /// With S = V V^T by the symmetric eigenvalues of S, the trace of the root is the sum of the singular values of
 /// V1^T V2: no product is squared and no root is taken of what should be 0, so covariances without full rank are exact
-/// to rounding.
+/// V, [D, r], with V V^T the covariance; directions whose variance is only rounding are left out
 double frechet_distance(const Gaussian& a, const Gaussian& b);
 
 }  // namespace casdm::set_metrics

@@ -8,10 +8,10 @@ namespace casdm::set_metrics {
 
 namespace {
 
-constexpr std::int64_t kRowsAtOnce = 512;  // rows of the matrix of distances at a time
+constexpr std::int64_t kRowsAtOnce = 512;  // rows of the distance matrix at a time
 
-/// Distances below this part of the vectors' squares are what rounding leaves of 0: so equal images are at distance 0,
-/// and lie in each other's balls however small these are.
+/// Distances below this fraction of the vectors' squares count as 0, up to rounding: so equal images are at distance 0
+/// and lie in each other's balls, however small these are.
 constexpr double kSquareRounding = 1e-13;
 
 struct Points {
@@ -22,7 +22,7 @@ struct Points {
   std::int64_t size() const { return rows.size(0); }
 };
 
-/// Squared distances of `count` points of `a` from index `first` to all of `b`: [count, b.size()].
+/// Squared distances from `count` points of `a`, starting at index `first`, to all points of `b`: [count, b.size()].
 Tensor distances(const Points& a, std::int64_t first, std::int64_t count, const Points& b) {
   Tensor scale = a.squares.narrow(0, first, count).unsqueeze(1) + b.squares;
   Tensor result = at::addmm(scale, a.rows.narrow(0, first, count), b.rows.t(), 1, -2);
@@ -41,7 +41,7 @@ void for_blocks(const Points& a, const Points& b, const Task& task) {
 Tensor radii(const Points& points, std::int64_t k) {
   Tensor result = at::empty({points.size()}, at::kDouble);
   for_blocks(points, points, [&](std::int64_t first, const Tensor& squared) {
-    // k + 1, since every point is its own nearest.
+    // k + 1, since the nearest neighbour of every point is the point itself.
     const Tensor nearest = std::get<0>(squared.topk(k + 1, 1, /*largest=*/false, /*sorted=*/true));
     result.narrow(0, first, squared.size(0)).copy_(nearest.select(1, k));
   });
@@ -71,10 +71,11 @@ SetMetricInfo PrecisionRecall::info() const {
 
 std::vector<Score> PrecisionRecall::compare(const NamedTensors& generated, const NamedTensors& reference) const {
   Tensor y = KeptFeatures::of(reference).to(at::kDouble);
-  const Tensor centre = y.mean(0);  // shorter vectors round less
+  const Tensor centre = y.mean(0);  // subtracting it makes vectors shorter, which reduces rounding errors
   const Points real(y.sub_(centre)), fake(KeptFeatures::of(generated).to(at::kDouble).sub_(centre));
   const Tensor real_radii = radii(real, options_.neighbours), fake_radii = radii(fake, options_.neighbours);
-  Tensor balls = at::zeros({fake.size()}, at::kDouble);  // of the reference that each generated image lies in
+  Tensor balls =
+      at::zeros({fake.size()}, at::kDouble);  // number of the reference's balls that contain each generated image
   Tensor is_recalled = at::empty({real.size()}, at::kBool), is_covered = at::zeros({real.size()}, at::kBool);
   for_blocks(real, fake, [&](std::int64_t first, const Tensor& squared) {
     const Tensor within = squared <= real_radii.narrow(0, first, squared.size(0)).unsqueeze(1);

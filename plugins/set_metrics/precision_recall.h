@@ -12,12 +12,13 @@ struct PrecisionRecallOptions {
   static void describe(Schema<PrecisionRecallOptions>& s);
 };
 
-/// Fidelity and diversity apart. Each image of a set has a ball that reaches to its k-th nearest neighbour in that set.
+/// Fidelity and diversity, measured separately. Each image of a set has a ball that reaches to its k-th nearest
+/// neighbour in that set.
 ///
-///     precision  part of the generated images that lie in a ball of the reference
-///     recall     part of the reference images that lie in a ball of the generated set
-///     density    number of balls of the reference that a generated image lies in, over k: may exceed 1
-///     coverage   part of the reference's balls that hold a generated image
+///     precision  fraction of the generated images that are in a ball of the reference
+///     recall     fraction of the reference images that are in a ball of the generated set
+///     density    number of the reference's balls that contain a generated image, divided by k: may exceed 1
+///     coverage   fraction of the reference's balls that contain a generated image
 ///
 /// Precision and recall: Kynkäänniemi et al. 2019 (arXiv 1904.06991); density and coverage: Naeem et al. 2020 (arXiv
 /// 2002.09797). Balls are closed, as in the first paper. Distances are Euclidean, in float64, computed in blocks.

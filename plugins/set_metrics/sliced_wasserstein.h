@@ -12,9 +12,9 @@ struct SlicedWassersteinOptions {
   static void describe(Schema<SlicedWassersteinOptions>& s);
 };
 
-/// The sliced Wasserstein distance (Rabin et al. 2012): features are projected on random directions of length 1, and
-/// the distance is the root of the mean over directions of the squared 2-Wasserstein distance of the projections,
-/// which is the integral of the squared difference of their quantiles. Sets may differ in size.
+/// The sliced Wasserstein distance (Rabin et al. 2012): features are projected onto random directions of length 1. The
+/// distance is the root of the mean over directions of the projections' squared 2-Wasserstein distance, which is the
+/// integral of the squared difference of their quantiles. The sets may differ in size.
 class SlicedWasserstein : public SetMetric {
  public:
   using Options = SlicedWassersteinOptions;

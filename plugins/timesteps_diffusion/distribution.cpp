@@ -20,7 +20,7 @@ Distribution::Distribution(std::vector<double> probabilities) : probabilities_(s
 }
 
 std::int64_t Distribution::at(double u) const {
-  // The last sum may miss 1 by rounding; scaling u by it keeps every draw inside.
+  // Because of rounding, the last sum may not be exactly 1; scaling u by it keeps every draw in range.
   const auto found = std::upper_bound(sums_.begin(), sums_.end(), u * sums_.back());
   auto t = static_cast<std::size_t>(std::min<std::ptrdiff_t>(found - sums_.begin(), std::ssize(sums_) - 1));
   while (probabilities_[t] == 0) --t;

@@ -18,7 +18,7 @@ LogNormalTimesteps::LogNormalTimesteps(const LogNormalOptions& options, const Sp
 TimestepDraw LogNormalTimesteps::draw(const std::vector<double>& u) const {
   const TimeRange times = schedule_->range();
   const auto [low, high] = std::minmax(times.first, times.last);
-  // u = 0 would be the normal quantile of minus infinity.
+  // For u = 0, the normal quantile would be minus infinity.
   const Tensor z = at::special_ndtri(at::tensor(u, at::kDouble).clamp_min(0x1p-54));
   Tensor t = schedule_->time_at(-2 * (options_.mean + options_.std * z)).clamp(low, high);
   if (times.is_whole) t = t.round();

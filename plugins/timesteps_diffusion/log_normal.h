@@ -12,8 +12,8 @@ struct LogNormalOptions {
 };
 
 /// Times at which ln(sigma / alpha) ~ N(mean, std^2), clamped to the path (Karras et al. 2022, table 1: P_mean and
-/// P_std), on every path: a time is found by its log signal-to-noise ratio, -2 ln(sigma / alpha), and rounded where
-/// the path's times are whole. Each weighs 1.
+/// P_std), for every path: a time is found from its log signal-to-noise ratio, -2 ln(sigma / alpha), and rounded if the
+/// path's times are whole numbers. Each has weight 1.
 class LogNormalTimesteps : public TimestepSampler {
  public:
   using Options = LogNormalOptions;

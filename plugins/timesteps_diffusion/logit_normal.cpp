@@ -9,7 +9,7 @@ namespace casdm::timesteps_diffusion {
 
 namespace {
 
-/// P(a < z < b) of a standard normal z, accurate in both tails.
+/// P(a < z < b) for a standard normal z, accurate in both tails.
 double normal_between(double a, double b) {
   if (a > 0) return normal_between(-b, -a);
   return 0.5 * (std::erfc(-b / std::numbers::sqrt2) - std::erfc(-a / std::numbers::sqrt2));
@@ -44,7 +44,7 @@ LogitNormalTimesteps::LogitNormalTimesteps(const LogitNormalOptions& options, co
 
 TimestepDraw LogitNormalTimesteps::draw(const std::vector<double>& u) const {
   if (times_.is_whole) return distribution_.draw(u, options_.importance);
-  // u = 0 would be the normal quantile of minus infinity.
+  // For u = 0, the normal quantile would be minus infinity.
   const at::Tensor z = at::special_ndtri(at::tensor(u, at::kDouble).clamp_min(0x1p-54)) * options_.std + options_.mean;
   const at::Tensor s = z.sigmoid();
   const at::Tensor deviation = (z - options_.mean) / options_.std;

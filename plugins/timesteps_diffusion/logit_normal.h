@@ -18,9 +18,9 @@ struct LogitNormalOptions {
 ///
 ///     p(t) = F((t+1) / T) - F(t / T),   F(s) = Phi((logit(s) - mean) / std)
 ///
-/// and where times are not whole, t = first + (last - first) s with s of that distribution.
-/// The middle of the diffusion is drawn most; mean > 0 moves it to more noise. Without importance weights this changes
-/// the objective, as the paper means it to.
+/// and, if times are not whole numbers, t = first + (last - first) s with s from that distribution. The middle of the
+/// diffusion is drawn most often; mean > 0 shifts it to more noise. Without importance weights this changes the
+/// objective, as the paper intends.
 class LogitNormalTimesteps : public TimestepSampler {
  public:
   using Options = LogitNormalOptions;
@@ -32,7 +32,7 @@ class LogitNormalTimesteps : public TimestepSampler {
  private:
   LogitNormalOptions options_;
   TimeRange times_;
-  Distribution distribution_;  ///< of whole timesteps
+  Distribution distribution_;  ///< of the whole timesteps
 };
 
 }  // namespace casdm::timesteps_diffusion

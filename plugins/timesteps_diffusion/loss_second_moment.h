@@ -16,16 +16,16 @@ struct LossSecondMomentOptions {
   static void describe(Schema<LossSecondMomentOptions>& s);
 };
 
-/// Timesteps in proportion to how large the loss was there (Nichol & Dhariwal 2021, section 3.3, equation 19):
+/// Timesteps in proportion to the size of the loss there (Nichol & Dhariwal 2021, section 3.3, equation 19):
 ///
 ///     p(t) = (1 - uniform_prob) sqrt(E[L_t^2]) / sum_t' sqrt(E[L_t'^2]) + uniform_prob / T
 ///
-/// with E over the last `history_per_term` losses at t. Until every t has as many, all are equally likely. An image
-/// weighs 1 / (T p(t)), so the expectation of the objective stays that of uniform timesteps, with less variance when
-/// the loss depends much on t, as the variational bound does.
+/// with E over the last `history_per_term` losses at t. Until every t has that many, all are equally likely. An image
+/// has weight 1 / (T p(t)), so the expectation of the objective stays that of uniform timesteps, with less variance if
+/// the loss depends strongly on t, as the variational bound does.
 ///
-/// L_t is the sum of weight * value over the terms named by `terms`, or over all. A term that is part of it
-/// influences the timesteps of every module: with metrics, name those of the diffusion alone.
+/// L_t is the sum of weight * value over the terms named in `terms`, or over all terms. Each of them influences the
+/// timesteps of every module: if there are metrics, name only the terms of the diffusion.
 ///
 /// Buffers: `history` float64 [T, history_per_term], oldest first, and `counts` int64 [T].
 class LossSecondMomentTimesteps : public NetworkOf<TimestepSampler> {
@@ -36,7 +36,7 @@ class LossSecondMomentTimesteps : public NetworkOf<TimestepSampler> {
 
   TimestepDraw draw(const std::vector<double>& u) const override;
 
-  /// Throws ConfigError when a term of `terms` is not in the objective.
+  /// Throws ConfigError if a term of `terms` is not in the objective.
   void observe(const Tensor& t, const std::vector<LossTerm>& terms) override;
 
  private:

@@ -20,15 +20,15 @@ struct UniformOptions {
   static void describe(Schema<UniformOptions>& s);
 };
 
-/// Every time of the path equally likely, t = floor(T v), or linear in v where times are not whole, with v_i for
-/// image i of a batch of B:
+/// Every time of the path is equally likely: t = floor(T v), or linear in v if times are not whole numbers, with v_i
+/// for image i of a batch of B:
 ///
 ///     independent       v_i = u_i
 ///     stratified        v_i = (i + u_i) / B
 ///     low_discrepancy   v_i = (i / B + u_0) mod 1   (Kingma et al. 2021, appendix I.1)
 ///
-/// The last two spread each batch evenly over the diffusion, which lowers the variance of its loss; the mean over a
-/// batch keeps its expectation.
+/// The last two spread each batch evenly over the diffusion, which reduces the variance of the loss; the expectation of
+/// its mean over a batch stays the same.
 class UniformTimesteps : public TimestepSampler {
  public:
   using Options = UniformOptions;

@@ -9,7 +9,7 @@
 namespace casdm::trunks {
 namespace {
 
-/// The positions -padding..size-1+padding mirrored into 0..size-1 without repeating the edge, as often as needed.
+/// The positions -padding..size-1+padding, reflected into 0..size-1 without repeating the edge, as often as needed.
 Tensor mirrored_positions(std::int64_t size, std::int64_t padding, const at::Device& device) {
   const std::int64_t period = std::max<std::int64_t>(2 * (size - 1), 1);
   const at::TensorOptions options = at::TensorOptions(at::kLong).device(device);
@@ -17,16 +17,16 @@ Tensor mirrored_positions(std::int64_t size, std::int64_t padding, const at::Dev
   return at::minimum(position, (period - position).remainder(period));
 }
 
-/// Reflection padding. at::reflection_pad2d refuses maps of `padding` pixels or fewer, which small images shrink to;
-/// those are mirrored repeatedly.
+/// Reflection padding. at::reflection_pad2d refuses maps of at most `padding` pixels, to which small images shrink;
+/// here they are reflected repeatedly.
 Tensor reflect(const Tensor& x, std::int64_t padding) {
   if (std::min(x.size(2), x.size(3)) > padding) return at::reflection_pad2d(x, {padding, padding, padding, padding});
   return x.index_select(2, mirrored_positions(x.size(2), padding, x.device()))
       .index_select(3, mirrored_positions(x.size(3), padding, x.device()));
 }
 
-/// Max pooling with stride 1, by axes: at::max_pool2d, which also records where each maximum was, takes 25 times as
-/// long.
+/// Max pooling with stride 1, one axis at a time: at::max_pool2d, which also records the position of each maximum,
+/// takes 25 times as long.
 Tensor dense_max_pool(const Tensor& x, std::int64_t kernel) {
   Tensor result = x;
   for (const std::int64_t axis : {2, 3}) {
@@ -38,7 +38,7 @@ Tensor dense_max_pool(const Tensor& x, std::int64_t kernel) {
   return result;
 }
 
-/// Every second average of three neighbours with weights 1/4, 1/2, 1/4 and zeros around.
+/// Averages of three neighbours with weights 1/4, 1/2, 1/4, at every second position, with zero padding.
 Tensor halved(const Tensor& x, std::int64_t axis) {
   const Tensor even = x.slice(axis, 0, {}, 2), odd = x.slice(axis, 1, {}, 2);
   const std::int64_t missing = even.size(axis) - odd.size(axis);
@@ -48,7 +48,7 @@ Tensor halved(const Tensor& x, std::int64_t axis) {
   return 0.5 * even + 0.25 * (shifted(1, missing - 1) + shifted(0, missing));
 }
 
-/// In float32 at least, where 1e-12 is not lost: it keeps the gradient of the root finite at 0.
+/// At least in float32, in which 1e-12 is not lost: it keeps the gradient of the root finite at 0.
 Tensor l2_pool(const Tensor& x) {
   const Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
   return (halved(halved(wide.square(), 2), 3) + 1e-12).sqrt().to(x.scalar_type());
@@ -119,7 +119,7 @@ Tensor TrunkNetwork::apply(const Step& step, const Tensor& x) const {
     case Layer::Kind::relu:
       break;
   }
-  // In place: what comes before a ReLU is a convolution or a blur, and their gradients need no output of theirs.
+  // In place: before a ReLU there is always a convolution or a blur, whose gradients do not need their outputs.
   return Tensor(x).relu_();
 }
 

@@ -7,7 +7,7 @@
 
 namespace casdm::trunks {
 
-/// A trunk with its weights, which are fixed: gradients flow to the images alone.
+/// A trunk with its weights, which are fixed: gradients only flow to the images.
 class TrunkNetwork {
  public:
   /// Weights are left uninitialised for load_state.
@@ -17,13 +17,13 @@ class TrunkNetwork {
   const NamedTensors& weights() const { return weights_; }
 
   /// @param x     [B, 3, H, W], normalised as the network was trained; any floating dtype
-  /// @param taps  how many are wanted, from the first
+  /// @param taps  number of taps to compute, counted from the first
   /// @return      the taps, [B, channels, h, w] each
   std::vector<Tensor> operator()(const Tensor& x, std::size_t taps) const;
   std::vector<Tensor> operator()(const Tensor& x) const { return (*this)(x, slices_.size()); }
 
  private:
-  /// A layer with the positions of its weights in weights_.
+  /// A layer with the indices of its weights in weights_.
   struct Step {
     Layer layer;
     std::size_t first_weight = 0;

@@ -31,8 +31,8 @@ Layer fire(int index, std::int64_t in, std::int64_t squeeze, std::int64_t out) {
   return {.kind = Kind::fire, .index = index, .in = in, .out = out, .squeeze = squeeze};
 }
 
-/// VGG16's five blocks. `pools(block, index)` gives the layers before block 1..4; the block's first
-/// convolution stands at `index` of the published network, which it may raise.
+/// VGG16's five blocks. `pools(block, index)` returns the layers before blocks 1..4; the block's first convolution has
+/// position `index` in the published network, which `pools` may increase.
 template <class Pools>
 Trunk vgg16(const Pools& pools) {
   constexpr std::int64_t kChannels[] = {64, 128, 256, 512, 512};
