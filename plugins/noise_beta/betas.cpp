@@ -63,7 +63,7 @@ Betas finished(Betas betas, const CommonOptions& options) {
   return options.rescale_zero_terminal_snr ? with_zero_terminal_snr(std::move(betas)) : betas;
 }
 
-/// @param more  declares the checks that apply to both forms
+/// @param more  called for each of the two options, to add conditions
 template <class T, class More>
 void describe_ends(Schema<T>& s, const std::string& when, const More& more) {
   more(s.option("beta_start", &T::beta_start, "Beta of the first timestep" + when + ".").greater_than(0).range(0, 1));

@@ -28,16 +28,15 @@ struct Moments {
 /// The parameters of a Gaussian that the Frechet distance needs.
 struct Gaussian {
   Tensor mean;     ///< [D]
-  Tensor factor;   ///< V, [D, r], with V V^T the covariance; directions without variance beyond rounding are left out
+  Tensor factor;   ///< V, [D, r], with V V^T the covariance; directions with no variance beyond rounding are left out
   double trace{};  ///< of the covariance
 
   explicit Gaussian(const Moments& moments);
 };
 
 /// |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the squared Frechet distance of two Gaussians (Dowson & Landau 1982).
-/// With S = V V^T by the symmetric eigenvalues of S, the trace of the root is the sum of the singular values of
-/// V1^T V2: no product is squared and no root is taken of what should be 0, so covariances without full rank are exact
-/// V, [D, r], with V V^T the covariance; directions whose variance is only rounding are left out
+/// With S = V V^T from the eigenvalues of S, the trace of the root is the sum of the singular values of V1^T V2. This
+/// takes no root of values that should be 0, so covariances without full rank are exact up to rounding.
 double frechet_distance(const Gaussian& a, const Gaussian& b);
 
 }  // namespace casdm::set_metrics

@@ -17,12 +17,12 @@ namespace {
 constexpr const char* kImageArray = "arr_0";
 constexpr std::string_view kEnding = ".npy";
 constexpr std::size_t kMagic = 6;
-constexpr std::uint64_t kMostDeflated = 1032;  // bytes that one of a deflated file stands for at most
+constexpr std::uint64_t kMostDeflated = 1032;  // maximum number of bytes that one byte of a deflated file can stand for
 constexpr std::uint64_t kLongestText = 16 << 20;
 constexpr std::size_t kLongestHeader = 1 << 16;
-constexpr std::int64_t kLargestArray = std::int64_t{1} << 31;  // bytes of one that is read whole
+constexpr std::int64_t kLargestArray = std::int64_t{1} << 31;  // bytes; limit for an array that is read at once
 
-/// What follows `key` and a colon in the header's dict.
+/// The text after `key` and a colon in the header's dict.
 std::string_view after(std::string_view dict, std::string_view key) {
   const std::size_t found = dict.find(text('\'', key, "':"));
   if (found == std::string_view::npos) throw Error(text("has an array without '", key, "'"));
@@ -172,7 +172,7 @@ void NpzReader::require_room(const NpyHeader& header, const std::string& name) c
   zip_stat_t entry;
   zip_stat_init(&entry);
   if (zip_stat(archive_.get(), text(name, kEnding).c_str(), 0, &entry) != 0) fail(zip_strerror(archive_.get()));
-  // Both sizes are claims, but the file itself is as long as it is.
+  // Both sizes are only claims, but the size of the file itself is known.
   const std::uint64_t room = std::min(entry.size, std::min<std::uint64_t>(entry.comp_size, 1ULL << 50) * kMostDeflated);
   if (static_cast<std::uint64_t>(elements(header)) > room / static_cast<std::uint64_t>(bytes)) {
     fail(text("is damaged or truncated: it has ", room, " bytes for ", quoted(name), ", which is to hold ",

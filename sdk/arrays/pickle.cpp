@@ -48,7 +48,7 @@ std::string PickleSource::line() {
   return result;
 }
 
-/// Python's unpickling machine, cut down: a stack, marks on it, and a memo.
+/// A reduced version of Python's unpickling machine: a stack, marks on it, and a memo.
 class PickleMachine {
  public:
   PickleMachine(PickleSource& source, PickleNames names, Pickle& result)
@@ -61,7 +61,7 @@ class PickleMachine {
   }
 
  private:
-  /// One opcode (names as in Python's pickletools); false at the end.
+  /// Executes one opcode (names as in Python's pickletools); false at the end.
   bool step(std::uint8_t code) {
     if (step_scalar(code) || step_container(code)) return true;
     switch (code) {
@@ -270,7 +270,7 @@ class PickleMachine {
   }
   bool push_float() {
     std::uint64_t bits = 0;
-    for (int i = 0; i < 8; ++i) bits = bits << 8 | in_.byte();  // the one number written big-endian
+    for (int i = 0; i < 8; ++i) bits = bits << 8 | in_.byte();  // the only number written in big-endian order
     return push(std::bit_cast<double>(bits));
   }
   bool push_tuple(int count) {
@@ -311,7 +311,7 @@ class PickleMachine {
     return result;
   }
 
-  /// Attributes of an OrderedDict (a state_dict's versions) are left out; nothing else has any.
+  /// The attributes of an OrderedDict (a state_dict's versions) are ignored; nothing else has any.
   bool build() {
     const PickledNode* attributes = pop();
     if (top()->as<PickledDict>() != nullptr && attributes->as<PickledDict>() != nullptr) return true;

@@ -35,7 +35,7 @@ std::int64_t integer_of(const PickledNode& node, const char* what) {
   throw Error(text("is damaged: expected an integer as ", what, ", got ", describe(node)));
 }
 
-/// The items of a tuple that has one entry a dimension.
+/// The items of a tuple with one entry per dimension.
 const std::vector<PickledNode*>& dimensions_of(const PickledNode& node, const char* what) {
   const std::vector<PickledNode*>& items = items_of(node, what);
   if (items.size() > kMaxDimensions) throw Error(text("is damaged: a tensor has ", items.size(), " dimensions"));
@@ -53,8 +53,8 @@ const PickledTensor& tensor_of(const PickledNode& node) {
   throw Error(text("is damaged: expected a tensor as a parameter's value, got ", describe(node)));
 }
 
-/// (storage, offset, sizes, strides, requires_grad, hooks, metadata): what comes after the strides means nothing
-/// for the values, but for the metadata, which may say "conjugated" or "negated".
+/// (storage, offset, sizes, strides, requires_grad, hooks, metadata): what comes after the strides does not affect the
+/// values, except the metadata, which may say "conjugated" or "negated".
 PickledTensor rebuilt(const std::vector<PickledNode*>& arguments) {
   const auto* storage = arguments[0]->as<PickledStorage>();
   if (storage == nullptr) throw Error(text("is damaged: expected a storage, got ", describe(*arguments[0])));

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kLargestPickledArray = std::uint64_t{1} << 31;  // bytes
 
-/// The last part of the name of one of NumPy's modules, which were renamed in version 2: "multiarray._reconstruct".
+/// The last part of a name in one of NumPy's modules, which were renamed in version 2: "multiarray._reconstruct".
 std::string_view numpy_function(std::string_view name) {
   for (const std::string_view module : {"numpy.core.", "numpy._core."}) {
     if (name.starts_with(module)) return name.substr(module.size());
@@ -41,7 +41,7 @@ const std::string& type_of(const PickledNode& node) {
   throw Error(text("is damaged: expected the type of an array, got ", describe(node)));
 }
 
-/// Bytes that protocol 2 has written as text: each of them is a character.
+/// Converts bytes that protocol 2 wrote as text, with one character for each.
 std::string from_latin1(const std::string& utf8) {
   std::string bytes;
   for (std::size_t i = 0; i < utf8.size(); ++i) {
@@ -57,7 +57,7 @@ std::string from_latin1(const std::string& utf8) {
   return bytes;
 }
 
-/// As float64 in C order.
+/// The array as float64 in C order.
 at::Tensor tensor_of(const PickledArray& array, const std::string& key) {
   const bool is_double = array.type == "<f8";
   if (!is_double && array.type != "<f4") {

@@ -25,7 +25,7 @@ namespace {
 constexpr std::string_view kPrefix = ".tmp-";
 constexpr std::size_t kRandomDigits = 16;
 
-/// Whether a name is one of `temporary_beside`.
+/// Whether the name has the form of `temporary_beside`.
 bool is_temporary(std::string_view name) {
   if (!name.starts_with(kPrefix)) return false;
   name.remove_prefix(kPrefix.size());
@@ -38,8 +38,8 @@ bool is_temporary(std::string_view name) {
          std::all_of(random.begin(), random.end(), is_hexadecimal);
 }
 
-/// Locks what was just made. False when another process has taken it for a leftover in the meantime and removes it. A
-/// file system without locks is fine: there nothing is taken for a leftover.
+/// Locks a file that was just created. False if another process has taken it for a leftover in the meantime and removes
+/// it. On a file system without locks this succeeds: there, nothing is taken for a leftover.
 bool hold(int descriptor) {
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
   struct stat now {};
@@ -158,7 +158,7 @@ void remove_leftovers(const fs::path& folder) {
     if (is_temporary(entry->path().filename().string())) found.push_back(entry->path());
   }
   for (const fs::path& path : found) {
-    // O_NONBLOCK: a pipe of such a name must not make us wait.
+    // O_NONBLOCK: a pipe with such a name must not block.
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (descriptor < 0) continue;
     struct stat what {};

@@ -54,7 +54,7 @@ BetaSchedule::Levels BetaSchedule::levels_of(const std::vector<double>& betas) {
   if (betas.empty()) throw ConfigError("a noise schedule needs at least one timestep");
   Levels levels;
   double product = 1.0;
-  double noise = 0.0;  // 1 - product, added up: the difference would cancel where betas are small
+  double noise = 0.0;  // 1 - product, accumulated as a sum: the difference would cancel if betas are small
   for (std::size_t i = 0; i < betas.size(); ++i) {
     const double beta = betas[i];
     if (!(beta > 0 && beta <= 1)) throw ConfigError(text("beta of timestep ", i, " is ", beta, ", not in (0, 1]"));
@@ -98,14 +98,15 @@ TimeRange BetaSchedule::range() const {
 }
 
 Tensor BetaSchedule::time_at(const Tensor& log_snr) const {
-  const Tensor noise = -log_snr.to(at::kDouble);  // rises with t
+  const Tensor noise = -log_snr.to(at::kDouble);  // increases with t
   const Tensor table = -NoiseScheduler::log_snr(at::arange(num_train_timesteps(), noise.options()));
   const Tensor above =
       at::searchsorted(table, noise.contiguous()).clamp(1, std::max<std::int64_t>(table.size(0) - 1, 1));
   if (table.size(0) == 1) return at::zeros_like(noise);
   const Tensor high = table.take(above);
   const Tensor low = table.take(above - 1);
-  // From a level without signal the one before is infinitely far: whatever lies between is nearest to it.
+  // If a level has no signal, the one before it is infinitely far away, and everything in between is closest to that
+  // one.
   const Tensor part = at::where(high.isinf(), 0.0, (noise - low) / (high - low)).clamp(0, 1);
   return (above - 1).to(at::kDouble) + at::where(noise >= high, 1.0, part);
 }

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kMostArguments = 12;
 constexpr std::int64_t kMostThreads = 1024, kMostShared = 8192;
 
-/// The accelerator's, of which a process has at most one type.
+/// Of the accelerator; a process has at most one type.
 std::atomic<BlockLauncher> block_launcher = nullptr;
 std::atomic<c10::DeviceType> type_with_blocks = c10::kCPU;
 

@@ -18,7 +18,7 @@ namespace casdm {
 
 namespace {
 
-/// More than any honest plugin has; what is read of a file stays small whatever the file says.
+/// More than any honest plugin has, so that only little of a file is read, whatever its header says.
 constexpr std::uint64_t kMostNoteBytes = std::uint64_t{1} << 20;  ///< in all note segments together
 constexpr std::size_t kMostNeeded = 1000;
 constexpr std::uint64_t kMostDynamicEntries = 10000;
@@ -61,7 +61,7 @@ constexpr Elf64_Half native_machine() {
 #endif
 }
 
-/// Visits the notes of one PT_NOTE segment.
+/// Reads the notes of one PT_NOTE segment.
 void read_segment(const Bytes& bytes, const Elf64_Phdr& segment, ElfNote& note, bool& found) {
   const std::uint64_t alignment = segment.p_align == 8 ? 8 : 4;
   bytes.span(segment.p_offset, segment.p_filesz);
@@ -94,7 +94,7 @@ void read_segment(const Bytes& bytes, const Elf64_Phdr& segment, ElfNote& note, 
   }
 }
 
-/// The offset in the file of the address `address` of the loaded library.
+/// The file offset of the address `address` in the loaded library.
 std::uint64_t offset_of(const Bytes& bytes, const std::vector<Elf64_Phdr>& segments, std::uint64_t address) {
   for (const Elf64_Phdr& segment : segments) {
     if (segment.p_type != PT_LOAD || address < segment.p_vaddr || address - segment.p_vaddr >= segment.p_filesz)
@@ -143,7 +143,7 @@ std::vector<std::string> needed_libraries(const Bytes& bytes, const std::vector<
   return result;
 }
 
-/// The program headers, after the checks that this is a shared library of this machine.
+/// The program headers, after checking that this is a shared library for this machine.
 std::vector<Elf64_Phdr> program_headers(const Bytes& bytes, const unsigned char* data, std::size_t size) {
   if (size < SELFMAG || std::memcmp(data, ELFMAG, SELFMAG) != 0) bytes.fail("is not a shared library (no ELF header)");
   const auto header = bytes.read<Elf64_Ehdr>(0);
@@ -159,7 +159,7 @@ std::vector<Elf64_Phdr> program_headers(const Bytes& bytes, const unsigned char*
   return segments;
 }
 
-/// A file mapped into memory for as long as this lives.
+/// A file mapped into memory while this object lives.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path) {

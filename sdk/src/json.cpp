@@ -26,7 +26,7 @@ Json number_tree(double value) {
   return Json::object({{kNumberKey, name}});
 }
 
-/// The number that `table`, read from JSON, stands for; null when it is a table like others.
+/// The number that `table`, read from JSON, stands for; null if it is an ordinary table.
 const double* number_in(const Value& table) {
   const Value::Table& members = table.as_table();
   if (members.size() != 1 || members.front().first != kNumberKey || !members.front().second.is_string()) return nullptr;
@@ -47,7 +47,7 @@ Json to_tree(const Value& value) {
     return array;
   }
   if (value.is_table()) {
-    // The list behind an ordered object: its own way to add a member compares all keys before.
+    // Uses the list behind an ordered object, whose own method for adding a member compares all keys before it.
     Json object = Json::object();
     auto& members = static_cast<std::vector<Json::object_t::value_type>&>(object.get_ref<Json::object_t&>());
     for (const auto& [key, member] : value.as_table()) members.emplace_back(key, to_tree(member));
@@ -59,8 +59,8 @@ Json to_tree(const Value& value) {
 constexpr std::size_t kDeepest = 64;
 constexpr std::size_t kMostCompared = 32;
 
-/// Builds a Value while the text is read, without a tree of the parser's own between them: the notes
-/// of many plugins are read at each start. Throws Error on what a Value cannot hold.
+/// Builds a Value while the text is parsed, without the parser's own tree in between: the notes of many plugins are
+/// read at every start. Throws Error for anything that a Value cannot represent.
 class ValueBuilder final : public nlohmann::json_sax<Json> {
  public:
   explicit ValueBuilder(Value& root) : root_(root) {}
@@ -96,11 +96,11 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
  private:
   struct Open {
     Value* container;
-    std::string key = {};                                      ///< of a table: the one that is read
-    std::unordered_map<std::string, std::size_t> places = {};  ///< of a large table: where each key is
+    std::string key = {};                                      ///< for a table: the key of the current member
+    std::unordered_map<std::string, std::size_t> places = {};  ///< for a large table: the index of each key
   };
 
-  /// Puts `value` where the text is; the reference stays valid until its parent gets another member.
+  /// Adds `value` at the current position; the reference stays valid until its parent gets another member.
   Value& place(Value value) {
     if (open_.empty()) return root_ = std::move(value);
     Open& parent = open_.back();
@@ -109,7 +109,7 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
     return parent.container->as_table().emplace_back(std::move(parent.key), std::move(value)).second;
   }
 
-  /// What `table` holds already at the key that is read: few keys are compared, many are looked up.
+  /// The existing member of `table` with the current key: a few keys are compared, many are looked up.
   static Value* member(Open& table) {
     Value::Table& members = table.container->as_table();
     if (members.size() < kMostCompared) return table.container->find(table.key);

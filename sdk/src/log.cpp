@@ -14,7 +14,7 @@ struct Output {
   LogSink sink;
 };
 
-/// Never destroyed: a thread may still write while the process ends.
+/// Never destroyed: a thread may still log while the process ends.
 Output& output() {
   static auto& instance = *new Output;
   return instance;

@@ -12,17 +12,17 @@ namespace casdm {
 
 namespace {
 
-/// Bisections of a range: below the last bit of a double.
+/// Number of bisections of a range, enough to reach the last bit of a double.
 constexpr int kHalvings = 60;
 
-/// A part of the range that counts as one training step where every time is trained at.
+/// The number of training steps that a continuous path counts as.
 constexpr std::int64_t kStepsOfContinuousPath = 1000;
 
 Tensor as_double(const Tensor& t) { return t.to(at::kDouble); }
 
 double value_at(const Tensor& scalar) { return scalar.item<double>(); }
 
-/// sigma_ts^2 / sigma_t^2, from the log signal-to-noise ratios: no difference of nearly equal numbers.
+/// 1 - SNR_t / SNR_s, from the logarithms, so that no nearly equal numbers are subtracted.
 double share_of_step(double log_snr_t, double log_snr_s) { return -std::expm1(log_snr_t - log_snr_s); }
 
 }  // namespace
@@ -135,7 +135,7 @@ Tensor per_image(const Tensor& values, const Tensor& like) {
 std::shared_ptr<const NoiseScheduler> require_final_signal(std::shared_ptr<const NoiseScheduler> schedule,
                                                            std::string_view what) {
   const double last = schedule->range().last;
-  // An error of the noise is amplified by 1/alpha, and its square must stay within float32.
+  // An error in the noise is amplified by 1/alpha, and its square must not exceed float32.
   if (schedule->level(last).alpha >= 1e-15) return schedule;
   throw ConfigError(text("the noise schedule ends in pure noise (no signal is left at t = ", number(last), "), where ",
                          what,

@@ -1,5 +1,5 @@
-// Writes the note of a plugin from what its code declares, and checks a linked plugin's note
-// against its code. Called by casdm_add_plugin while a plugin is built.
+// Writes the note of a plugin from what its code declares, and compares a linked plugin's note with its code.
+// casdm_add_plugin calls it while a plugin is built.
 
 #include <dlfcn.h>
 

@@ -12,7 +12,7 @@ namespace casdm {
 
 namespace {
 
-/// The accelerator's, of which a process has at most one type.
+/// Of the accelerator; a process has at most one type.
 std::atomic<ElementLauncher> launcher_of_accelerator = nullptr;
 std::atomic<c10::DeviceType> accelerator = c10::kCPU;
 

@@ -19,14 +19,14 @@ namespace {
 
 constexpr double kMiB = 1 << 20;
 
-/// Bytes of memory that can still be had, as far as the system tells.
+/// Bytes of available memory, as far as the system says.
 double free_memory() {
   double result = std::numeric_limits<double>::infinity();
   std::ifstream machine("/proc/meminfo");
   for (std::string line; std::getline(machine, line);) {
     if (line.starts_with("MemAvailable:")) result = 1024 * std::strtod(line.c_str() + 13, nullptr);
   }
-  // Of a container; "max" is not a number.
+  // The limit of a container; "max" is not a number.
   double most = 0, used = 0;
   if (std::ifstream("/sys/fs/cgroup/memory.max") >> most && std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
     result = std::min(result, std::max(most - used, 0.0));
@@ -36,7 +36,7 @@ double free_memory() {
 
 std::string in_gib(double bytes) { return number(std::round(bytes / kMiB / 1024 * 10) / 10) + " GiB"; }
 
-/// The system promises more memory than there is, and ends the process that takes it.
+/// Checks the available memory first: the system promises more than it has, and kills a process that uses it.
 Tensor empty_parameter(std::string_view name, at::IntArrayRef shape) {
   double bytes = sizeof(float);
   for (const std::int64_t size : shape) bytes *= static_cast<double>(size);

@@ -20,11 +20,12 @@
 namespace casdm {
 namespace {
 
-constexpr std::int64_t kMostElements = std::int64_t{1} << 34;  // of an image: the counter's first word counts them by 4
-constexpr std::size_t kKeptSeeds = 8;                          // batches: of the noise, and of each network's dropout
-constexpr std::int64_t kPiece = 64 * philox::kBlock;           // elements that are worth a thread's while
+constexpr std::int64_t kMostElements = std::int64_t{1}
+                                       << 34;         // per image: the first word of the counter counts groups of 4
+constexpr std::size_t kKeptSeeds = 8;                 // batches: for the noise, and for each network's dropout
+constexpr std::int64_t kPiece = 64 * philox::kBlock;  // elements for which another thread pays off
 
-/// Elements of an image of `x`; throws Error where seeds and images do not fit each other.
+/// The number of elements per image of `x`; throws Error if the number of seeds does not match the images.
 std::int64_t elements_of_image(const char* what, const Tensor& x, const std::vector<std::uint64_t>& seeds) {
   if (!x.is_floating_point() || x.dim() == 0 || static_cast<std::size_t>(x.size(0)) != seeds.size()) {
     throw Error(text(what, " takes a floating-point tensor with one seed for each of its images, got ", x.scalar_type(),
@@ -35,7 +36,7 @@ std::int64_t elements_of_image(const char* what, const Tensor& x, const std::vec
   return elements;
 }
 
-/// work(image, first, count) for pieces of at most `piece` of the `count` parts of each image.
+/// Calls work(image, first, count) for pieces of at most `piece` of the `count` parts of each image.
 template <class Work>
 void for_pieces(std::int64_t images, std::int64_t count, std::int64_t piece, const Work& work) {
   const std::int64_t pieces = (count + piece - 1) / piece;
@@ -49,7 +50,7 @@ Tensor low_half(const Tensor& x) { return x.bitwise_and(0xFFFFFFFFLL); }
 Tensor high_half(const Tensor& x) { return low_half(x.bitwise_right_shift(32)); }
 
 /// The seeds of a batch on its device, int64 [B]. The layers of a network ask for the same ones, so the last few are
-/// kept.
+/// cached.
 Tensor seeds_on(c10::Device device, const std::vector<std::uint64_t>& seeds) {
   struct Copy {
     std::vector<std::uint64_t> seeds;
@@ -101,8 +102,8 @@ ElementFunction element_function(const char* name, const char* source) {
   return {name, text(kBefore, constants, kArithmetic, kAfter, source)};
 }
 
-/// What `function`, of (element, seed's halves, numbers...), gives for `elements` elements of each image: int32
-/// [seeds.size(), elements]; undefined where there are no kernels.
+/// Evaluates `function`, of (element, seed's halves, numbers...), for `elements` elements of each image: int32
+/// [seeds.size(), elements]; undefined if there are no kernels.
 Tensor for_elements(const ElementFunction& function, const std::vector<std::uint64_t>& seeds, std::int64_t elements,
                     const std::vector<std::int64_t>& numbers, c10::Device device) {
   if (elements > std::numeric_limits<std::int32_t>::max()) return {};
@@ -111,10 +112,10 @@ Tensor for_elements(const ElementFunction& function, const std::vector<std::uint
   return for_each_element(function, {element, halves.narrow(1, 0, 1), halves.narrow(1, 1, 1)}, numbers);
 }
 
-/// The bits of a word as the int32 that for_each_element passes on.
+/// The bits of a word as the int32 that for_each_element passes to the function.
 std::int64_t as_int(std::uint64_t word) { return std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(word)); }
 
-/// N(0, 1), float32 [seeds.size(), elements], on a device that is not the CPU.
+/// N(0, 1), float32 [seeds.size(), elements], on a device other than the CPU.
 Tensor normal_on(c10::Device device, const std::vector<std::uint64_t>& seeds, std::int64_t elements) {
   static const ElementFunction function = element_function("casdm_normal", R"(
 template <typename T> T casdm_normal(T element, T seed0, T seed1) {
@@ -128,7 +129,7 @@ template <typename T> T casdm_normal(T element, T seed0, T seed1) {
   return normal_from_words(philox_words(seeds, 0, elements + elements % 2, device)).narrow(1, 0, elements);
 }
 
-/// Which elements dropout keeps, bool [seeds.size(), elements], on a device that is not the CPU.
+/// Which elements dropout keeps, bool [seeds.size(), elements], on a device other than the CPU.
 Tensor kept_on(c10::Device device, const Dropout& dropout, std::uint64_t layer, std::int64_t elements,
                std::uint32_t threshold) {
   static const ElementFunction function = element_function("casdm_kept", R"(
@@ -142,7 +143,7 @@ template <typename T> T casdm_kept(T element, T seed0, T seed1, T layer0, T laye
   return philox_words(dropout.seeds, layer, elements, device) >= static_cast<std::int64_t>(threshold);
 }
 
-/// What an element that is kept is multiplied by, and the words that drop theirs: those below the second.
+/// The factor for elements that are kept, and the limit: words below it drop their element.
 struct Odds {
   double scale;
   std::uint32_t threshold;
@@ -179,7 +180,7 @@ void drop_channels_last(const Tensor& x, const Tensor& y, const std::vector<phil
   });
 }
 
-/// On the CPU; y has the memory format of x.
+/// Dropout on the CPU; y has the memory format of x.
 Tensor dropped_on_cpu(const Tensor& x, const std::vector<philox::DropoutRule>& rules) {
   const bool is_channels_last = x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast);
   const bool has_fours = is_channels_last && x.size(2) * x.size(3) % 4 == 0;
@@ -194,7 +195,7 @@ Tensor dropped_on_cpu(const Tensor& x, const std::vector<philox::DropoutRule>& r
   return y;
 }
 
-/// A thread of its kernel has the four elements of one counter.
+/// Each thread of the kernel processes the four elements of one counter.
 constexpr const char* kDropout = R"(
 template <int kPhase> void casdm_dropout(const Block& b) {
   const int quads = b.numbers[0], images = b.numbers[1], elements = b.numbers[2];
@@ -225,7 +226,7 @@ BlockKernel dropout_kernel(const char* type) {
   return {name, element_function(name.c_str(), source.c_str()).source};
 }
 
-/// Whether there is a kernel for the dropout of x, which is not on the CPU.
+/// Whether there is a dropout kernel for x, which is not on the CPU.
 bool has_dropout_kernel(const Tensor& x) {
   return takes_block_kernels(x.device()) && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
          x.numel() <= std::numeric_limits<std::int32_t>::max();
@@ -257,7 +258,7 @@ Tensor dropped_on_device(const Tensor& x, const std::vector<std::uint64_t>& seed
   return y;
 }
 
-/// Dropout on the CPU and where there is a kernel for it; its gradient is the dropout of the gradient.
+/// Dropout on the CPU and on devices with a kernel for it; its gradient is the dropout of the gradient.
 class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const std::vector<std::int64_t>& seeds,
@@ -298,7 +299,7 @@ Tensor philox_words(const std::vector<std::uint64_t>& seeds, std::uint64_t strea
   Tensor c2 = at::full({1, 1}, static_cast<std::int64_t>(stream & 0xFFFFFFFF), options);
   Tensor c3 = at::full({1, 1}, static_cast<std::int64_t>(stream >> 32), options);
   for (int round = 0; round < philox::kRounds; ++round) {
-    // Products of 64 bits: as signed numbers they wrap around to the same bits.
+    // 64-bit products: signed numbers wrap around to the same bits.
     const Tensor p0 = c0 * static_cast<std::int64_t>(philox::kFactor0);
     const Tensor p1 = c2 * static_cast<std::int64_t>(philox::kFactor1);
     const Tensor k0 = low_half(key0 + static_cast<std::int64_t>(philox::kStep0) * round);

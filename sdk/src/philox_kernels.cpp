@@ -11,9 +11,9 @@
 
 #include "casdm/philox.h"
 
-// The loops run over neighbouring lanes, so that the compiler can vectorise them. They are compiled for AVX2 and
-// AVX-512 beside the baseline, and the processor decides. No multiplication and addition may be contracted: this file
-// is compiled with -ffp-contract=off.
+// The loops run over neighbouring lanes, so that the compiler can vectorise them. They are compiled for AVX2, AVX-512
+// and the baseline; which is used is decided at run time. Multiplications and additions must not be contracted: this
+// file is compiled with -ffp-contract=off.
 #define CASDM_INLINE inline __attribute__((always_inline))
 #if defined(__x86_64__)
 #define CASDM_AVX2 __attribute__((target("avx2")))
@@ -23,7 +23,7 @@
 namespace casdm::philox {
 namespace {
 
-/// Counters that are worked on side by side.
+/// Counters that are processed side by side.
 constexpr int kLanes = 64;
 static_assert(kBlock == 4 * kLanes);
 
@@ -77,7 +77,7 @@ CASDM_INLINE void normal_of(const Stream& stream, std::int64_t first, std::int64
   }
 }
 
-/// `count` elements, whose words are side by side.
+/// Writes `count` elements whose words are adjacent.
 template <class T>
 CASDM_INLINE void drop(const DropoutRule& rule, const std::uint32_t* __restrict w, std::int64_t count,
                        const T* __restrict x, T* __restrict y) {

@@ -31,32 +31,32 @@ double bicubic_weight(double x) {
 constexpr Filter kBox{0.5, box_weight};
 constexpr Filter kBicubic{2.0, bicubic_weight};
 
-/// Weights are integers of 22 fractional bits: 8 bits of pixel and 2 of sign and overshoot fill an int32.
+/// Weights are integers with 22 fractional bits: with 8 bits of pixel and 2 for sign and overshoot they fill an int32.
 constexpr int kFraction = 22;
 constexpr std::int32_t kHalf = 1 << (kFraction - 1);
 
 std::uint8_t to_pixel(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kFraction, 0, 255)); }
 
-/// Positions of a line, from the first to one past the last.
+/// Positions in a line, from the first to one past the last.
 struct Range {
   std::int64_t first;
   std::int64_t end;
   std::int64_t size() const { return end - first; }
 };
 
-/// What one output position takes from the input.
+/// The input pixels and weights of one output position.
 struct Tap {
   std::int64_t first;
   std::vector<std::int32_t> weights;
   std::int64_t end() const { return first + static_cast<std::int64_t>(weights.size()); }
 };
 
-/// The taps of the positions `kept` of a line that is resized from `from` to `to` pixels. When shrinking, the filter
-/// is widened to cover the pixels that fall together (antialiasing).
+/// The taps for the positions `kept` of a line that is resized from `from` to `to` pixels. When shrinking, the filter
+/// is widened to cover all pixels that are merged (antialiasing).
 std::vector<Tap> make_taps(std::int64_t from, std::int64_t to, Range kept, const Filter& filter) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double stretch = std::max(scale, 1.0);
-  const double shrink = 1 / stretch;  // multiplied by, as the reference does: it decides ties at the box's edge
+  const double shrink = 1 / stretch;  // used as a factor, as in the reference: this decides ties at the edge of the box
   const double reach = filter.support * stretch;
   std::vector<Tap> taps(static_cast<std::size_t>(kept.size()));
   std::vector<double> weights;
@@ -79,7 +79,7 @@ std::vector<Tap> make_taps(std::int64_t from, std::int64_t to, Range kept, const
   return taps;
 }
 
-/// What the taps take of the input together.
+/// The input range that all taps together need.
 Range reach_of(const std::vector<Tap>& taps) { return {taps.front().first, taps.back().end()}; }
 
 struct Size {
@@ -89,7 +89,7 @@ struct Size {
 
 using Row = std::vector<std::uint8_t>;
 
-/// One resizing, of the rows and columns that the next one needs.
+/// One resizing step, of the rows and columns that the next step needs.
 class Resizing {
  public:
   Resizing(Size from, Size to, const Filter& filter, Range columns, Range rows, std::int64_t channels)
@@ -98,11 +98,11 @@ class Resizing {
         down_(make_taps(from.height, to.height, rows, filter)),
         received_(reach_of(down_).first) {}
 
-  /// What it needs of its input.
+  /// The range that it needs from its input.
   Range columns() const { return reach_of(across_); }
   Range rows() const { return reach_of(down_); }
 
-  /// Takes the next of the rows() of the input, its columns() alone, and hands on what is complete.
+  /// Takes the next of the rows() of the input, only in its columns(), and passes on completed rows.
   template <class Receiver>
   void add(const Row& row, const Receiver& receive) {
     window_.push_back(narrowed(row));
@@ -150,13 +150,13 @@ class Resizing {
   std::int64_t channels_;
   std::vector<Tap> across_;
   std::vector<Tap> down_;
-  std::deque<Row> window_;  ///< the newest rows, resized across
+  std::deque<Row> window_;  ///< the newest rows, resized horizontally
   std::int64_t received_;   ///< one past the newest row
-  std::size_t done_ = 0;    ///< rows handed on
+  std::size_t done_ = 0;    ///< rows passed on
   std::vector<std::int32_t> sums_;
 };
 
-/// The sizes that an image passes through; the last is cropped to the target.
+/// The sizes that an image goes through; the last is cropped to the target.
 std::vector<Size> sizes_of(Size size, std::int64_t target) {
   std::vector<Size> sizes = {size};
   if (target == 0) return sizes;
@@ -165,7 +165,7 @@ std::vector<Size> sizes_of(Size size, std::int64_t target) {
     sizes.push_back(size);
   }
   const double scale = static_cast<double>(target) / static_cast<double>(std::min(size.width, size.height));
-  // nearbyint rounds halves to even, as the reference's rounding does.
+  // nearbyint rounds halves to even, as the reference does.
   const auto scaled = [scale](std::int64_t side) {
     return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(side) * scale));
   };
@@ -201,7 +201,8 @@ class ImagePreparer::Chain {
     const std::vector<Size> sizes = sizes_of(size, spec.image.height);
     columns_ = centre_of(sizes.back().width, result_.width);
     rows_ = centre_of(sizes.back().height, result_.height);
-    for (std::size_t i = sizes.size() - 1; i > 0; --i) {  // backwards: each needs what the next one takes
+    for (std::size_t i = sizes.size() - 1; i > 0;
+         --i) {  // backwards, since each step needs to know what the next one takes
       const bool is_half = std::min(sizes[i - 1].width, sizes[i - 1].height) >= 2 * spec.image.height;
       steps_.emplace_front(sizes[i - 1], sizes[i], is_half ? kBox : kBicubic, columns_, rows_, spec.image.channels);
       columns_ = steps_.front().columns();
@@ -224,7 +225,7 @@ class ImagePreparer::Chain {
   }
 
  private:
-  /// The columns of a row that are needed, with the channels of the result.
+  /// The required columns of a row, with the channels of the result.
   Row kept(std::span<const std::uint8_t> row) const {
     row = row.subspan(static_cast<std::size_t>(columns_.first * channels_),
                       static_cast<std::size_t>(columns_.size() * channels_));
@@ -251,7 +252,7 @@ class ImagePreparer::Chain {
   std::int64_t height_;
   std::int64_t channels_;
   Image result_;
-  Range columns_{};  ///< of the image as it comes, that are needed
+  Range columns_{};  ///< required columns of the original image
   Range rows_{};
   std::deque<Resizing> steps_;
   std::int64_t next_ = 0;

@@ -36,7 +36,7 @@ std::vector<std::int64_t> permutation(std::int64_t size, std::uint64_t seed) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(size));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   for (std::int64_t i = size - 1; i > 0; --i) {
-    // Multiply-shift maps 64 random bits to 0..i; the bias is below 2^-32 for any real data set.
+    // Multiply-shift maps 64 random bits to 0..i; the bias is below 2^-32 for any realistic data set.
     const auto draw = static_cast<Wide>(splitmix64(seed + static_cast<std::uint64_t>(i)));
     std::swap(order[i], order[static_cast<std::size_t>((draw * static_cast<std::uint64_t>(i + 1)) >> 64)]);
   }

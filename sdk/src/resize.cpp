@@ -26,8 +26,8 @@ Tensor by_libtorch(const Tensor& images, at::IntArrayRef size, Interpolation int
   return at::_upsample_bilinear2d_aa(images, size, /*align_corners=*/false);
 }
 
-/// What each of `to` pixels along an axis takes of `from`: [to, from], like `images`. Made once, and never destroyed:
-/// the device may be gone by then.
+/// The weights of `from` input pixels for each of `to` output pixels along an axis: [to, from], like `images`. Computed
+/// once and never destroyed, since the device may no longer exist then.
 Tensor matrix(std::int64_t from, std::int64_t to, Interpolation interpolation, const Tensor& images) {
   using Key = std::tuple<std::int64_t, std::int64_t, Interpolation, at::ScalarType, std::string>;
   static std::mutex mutex;

@@ -25,7 +25,7 @@ namespace {
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 constexpr std::size_t kMostShown = 12;             // differences in a message
 
-/// A regular file that is read at places. Never waits for a pipe or device. Throws Error without its name.
+/// A regular file with random access. Never blocks on a pipe or device. Throws Error without the file's name.
 class InputFile {
  public:
   explicit InputFile(const std::filesystem::path& path)
@@ -139,7 +139,7 @@ void load_state(const Module& module, const NamedTensors& tensors, std::string_v
     } else if (found->second->sizes() != tensor.sizes()) {
       problems.push_back(text(name, " has shape ", found->second->sizes(), ", expected ", tensor.sizes()));
     } else if (found->second->is_floating_point() != tensor.is_floating_point()) {
-      // Numbers of a quantised file mean nothing without its scales.
+      // The numbers in a quantised file are meaningless without its scales.
       problems.push_back(text(name, " is ", at::toString(found->second->scalar_type()), ", expected ",
                               at::toString(tensor.scalar_type())));
     }

@@ -20,10 +20,10 @@ constexpr std::pair<const char*, at::ScalarType> kTypes[] = {
     {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
 
 constexpr std::string_view kMetadata = "__metadata__";
-constexpr std::size_t kMostEntries = std::size_t{1} << 18;  // tensors and metadata; each costs some hundred bytes
+constexpr std::size_t kMostEntries = std::size_t{1} << 18;  // tensors and metadata; each needs a few hundred bytes
 constexpr std::size_t kMostDimensions = 64;
 constexpr std::uint64_t kMostTensorBytes = std::uint64_t{1} << 46;
-constexpr std::size_t kLongestReason = 160;  // of the parser's message, which repeats what it read
+constexpr std::size_t kLongestReason = 160;  // of the parser's message, which repeats its input
 
 at::ScalarType type_named(const std::string& name) {
   for (const auto& [known, type] : kTypes) {
@@ -39,7 +39,7 @@ std::string name_of(at::ScalarType type) {
   throw Error(text("cannot hold dtype ", at::toString(type)));
 }
 
-/// Takes the header as it is parsed: {name: {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}, ...}.
+/// Processes the header while it is parsed: {name: {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}, ...}.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
   TensorHeader header;
@@ -123,7 +123,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
       throw Error(text("is damaged: tensor ", quoted(name_), " has no dtype, shape or data_offsets"));
     }
     TensorEntry entry{std::move(name_), type_, {}, offsets_[0], offsets_[1]};
-    std::uint64_t volume = at::elementSize(entry.type);  // as if no extent were 0
+    std::uint64_t volume = at::elementSize(entry.type);  // as if no dimension were 0
     bool is_empty = false;
     for (const std::uint64_t extent : shape_) {
       is_empty |= extent == 0;
@@ -144,15 +144,15 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   int depth_ = 0;
   std::size_t count_ = 0;
   std::unordered_set<std::string> names_;
-  std::string name_;   ///< the key at the root that is read
-  std::string field_;  ///< the key below it
+  std::string name_;   ///< the current key at the root
+  std::string field_;  ///< the current key below it
   bool is_metadata_ = false;
   bool has_type_ = false;
   bool has_shape_ = false;
   at::ScalarType type_ = at::kFloat;
   std::vector<std::uint64_t> shape_;
   std::vector<std::uint64_t> offsets_;
-  std::vector<std::uint64_t>* numbers_ = nullptr;  ///< the array that is open
+  std::vector<std::uint64_t>* numbers_ = nullptr;  ///< the current array
 };
 
 std::string to_json_string(const std::string& value, std::string_view what) {

@@ -12,7 +12,7 @@
 
 namespace casdm {
 
-/// Where a tensor's numbers are, in bytes after the header.
+/// The position of a tensor's numbers, in bytes after the header.
 struct TensorEntry {
   std::string name;
   at::ScalarType type = at::kFloat;
@@ -21,19 +21,19 @@ struct TensorEntry {
   std::uint64_t end = 0;
 };
 
-/// The JSON at the front of a safetensors file.
+/// The JSON at the beginning of a safetensors file.
 struct TensorHeader {
-  std::vector<TensorEntry> entries;  ///< in the order of their offsets, which leave no gap and do not overlap
+  std::vector<TensorEntry> entries;  ///< in the order of their offsets, without gaps or overlaps
   std::map<std::string, std::string> metadata;
 };
 
-/// Takes time and memory in proportion to `json`, whatever it holds.
-/// @param size  bytes that follow the header
-/// Throws Error (without the file's name) when it is not such a header, or does not fit `size`.
+/// Needs time and memory in proportion to `json`, whatever it contains.
+/// @param size  number of bytes after the header
+/// Throws Error (without the file's name) if it is not a valid header or does not match `size`.
 TensorHeader read_tensor_header(std::string_view json, std::uint64_t size);
 
-/// The header of a file that holds `tensors` one after another. Throws Error (without the file's name) when a name
-/// comes twice, is reserved or is not UTF-8, and when a dtype cannot be written.
+/// The header of a file that contains `tensors` one after another. Throws Error (without the file's name) if a name
+/// occurs twice, is reserved or is not UTF-8, or if a dtype is not supported.
 std::string write_tensor_header(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata);
 
 }  // namespace casdm

@@ -36,7 +36,7 @@ struct CodePoint {
   std::size_t length = 1;
 };
 
-/// The first of `text`, which is not empty.
+/// The first code point of `text`, which must not be empty.
 CodePoint first_code_point(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const char32_t lead = byte(0);
@@ -54,13 +54,13 @@ CodePoint first_code_point(std::string_view text) {
   return {value, length};
 }
 
-/// Neither a control character, nor a separator of lines, nor a mark that changes the direction of writing.
+/// Neither a control character, nor a line separator, nor a mark that changes the writing direction.
 bool is_harmless(char32_t c) {
   if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return false;
   return c != 0x61c && !(c >= 0x200e && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
 }
 
-/// `first`, which stands at the front of `text`, as it may be shown.
+/// A printable form of `first`, the first code point of `text`.
 std::string shown(const CodePoint& first, std::string_view text) {
   if (first.value && is_harmless(*first.value)) return std::string(text.substr(0, first.length));
   char buffer[16];

@@ -22,7 +22,7 @@ struct TemplateNameOptions {
   }
 };
 
-/// Paints a square at a random place black (DeVries & Taylor 2017, "Cutout"), and tells the networks whether, and
+/// Paints a square at a random position black (DeVries & Taylor 2017, "Cutout"), and tells the networks whether and
 /// where.
 class TemplateNameAugmentation : public casdm::Augmentation {
  public:
@@ -35,7 +35,7 @@ class TemplateNameAugmentation : public casdm::Augmentation {
 
   std::int64_t label_size() const override { return 3; }
 
-  /// Everything random about an image is a function of its seed.
+  /// All random choices for an image are functions of its seed.
   casdm::Augmented apply(const Tensor& images, const std::vector<std::uint64_t>& seeds) const override {
     casdm::Augmented result{images.clone(), at::zeros({images.size(0), label_size()}, images.options())};
     for (std::size_t i = 0; i < seeds.size(); ++i) {

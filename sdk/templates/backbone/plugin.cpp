@@ -25,7 +25,7 @@ struct Block {
 };
 
 /// A residual network at one resolution: `depth` blocks of two 3x3 convolutions, each conditioned on the time, the
-/// label and what an augmentation did.
+/// label and the augmentation.
 class TemplateNameBackbone : public casdm::Backbone {
  public:
   using Options = TemplateNameOptions;

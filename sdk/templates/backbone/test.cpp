@@ -31,7 +31,7 @@ int main() {
   check(fresh.equal(make<casdm::Backbone>("template_name", options, spec)->forward(x, t, {})),
         "one seed makes one network");
 
-  // Layers that start at zero (a last convolution, adaLN-zero) pass nothing on until they are trained a little.
+  // Layers that start at zero (a last convolution, adaLN-zero) pass nothing on until they have been trained a little.
   perturb(*network);
   const at::Tensor y = network->forward(x, t, {});
   check(!y.equal(network->forward(x, t + 1, {})), "the time matters");

@@ -38,7 +38,7 @@ class TemplateNameHead : public casdm::CascadeHead {
   }
 
  private:
-  /// A gate is not needed: both clean images are the same.
+  /// No gate is needed, since both clean images are the same.
   casdm::Estimate predict(const Tensor& x_t, const Tensor& t, const casdm::Condition& condition) {
     casdm::Estimate estimate;
     estimate.x0 = theta_(schedule_->network_input(x_t, t), t, condition);

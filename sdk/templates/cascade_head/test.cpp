@@ -9,7 +9,7 @@ using casdm::testing::make;
 
 namespace {
 
-/// A network of one parameter: y = a x.
+/// A network with one parameter: y = a x.
 class OneFactor : public casdm::Backbone {
  public:
   at::Tensor factor = at::full({1}, 0.5).requires_grad_(true);

@@ -21,7 +21,7 @@ struct TemplateNameOptions {
   }
 };
 
-/// Images of a NumPy file. `get` is called by several threads at once, so each call opens the file for itself.
+/// Images in a NumPy file. `get` is called by several threads at once, so each call opens the file itself.
 class TemplateNameDataset : public casdm::Dataset {
  public:
   using Options = TemplateNameOptions;
@@ -49,7 +49,7 @@ class TemplateNameDataset : public casdm::Dataset {
  private:
   std::int64_t image_bytes() const { return shape_[1] * shape_[2] * shape_[3]; }
 
-  /// The file begins with "\x93NUMPY", two bytes of version, the length of the header, and the header, a Python
+  /// The file begins with "\x93NUMPY", two version bytes, the length of the header, and the header, a Python
   /// dictionary: {'descr': '|u1', 'fortran_order': False, 'shape': (1000, 32, 32, 3), }
   void read_header() {
     std::ifstream file(path_, std::ios::binary);
@@ -78,7 +78,8 @@ class TemplateNameDataset : public casdm::Dataset {
     throw casdm::Error(casdm::text(path_.string(), ": ", reason));
   }
 
-  /// The channels that the host asked for: grey becomes RGB by repetition, RGB grey by its luma (ITU-R BT.601).
+  /// The pixels in the number of channels that the host requested: grey becomes RGB by repetition, RGB becomes grey as
+  /// its luma (ITU-R BT.601).
   std::vector<std::uint8_t> in_channels(const std::vector<std::uint8_t>& pixels) const {
     if (shape_[3] == spec_.image.channels) return pixels;
     std::vector<std::uint8_t> result;

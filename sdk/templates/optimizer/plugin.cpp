@@ -18,7 +18,8 @@ struct TemplateNameOptions {
   }
 };
 
-/// m <- momentum m + (1 - momentum) g, and each parameter steps along m / rms(m), so that all move at one speed.
+/// m <- momentum m + (1 - momentum) g; each parameter moves along m / rms(m), so that all parameters move at the same
+/// speed.
 class TemplateNameOptimizer : public casdm::Optimizer {
  public:
   using Options = TemplateNameOptions;
@@ -27,7 +28,7 @@ class TemplateNameOptimizer : public casdm::Optimizer {
       : options_(options), spec_(spec), momentum_(at::zeros_like(spec.weights)) {}
 
   void step(const casdm::OptimizerStep& step) override {
-    // Element by element: one operation for the whole module.
+    // Element-wise, so one operation is enough for the whole module.
     momentum_.lerp_(spec_.gradients, 1 - options_.momentum);
     for (const casdm::OptimizedParameter& parameter : spec_.parameters) {
       const casdm::Tensor& weight = parameter.weight;
@@ -38,7 +39,7 @@ class TemplateNameOptimizer : public casdm::Optimizer {
     }
   }
 
-  /// What the steps leave behind; the host saves it in checkpoints.
+  /// The state between steps; the host saves it in checkpoints.
   casdm::NamedTensors buffers() const override { return casdm::named_views(spec_, momentum_, "momentum"); }
 
  private:

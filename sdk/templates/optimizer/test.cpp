@@ -10,7 +10,7 @@ using casdm::testing::make;
 
 namespace {
 
-/// A matrix of two elements, and a bias of one, in flat tensors.
+/// A matrix with two elements and a bias with one, in flat tensors.
 casdm::Optimizer::Spec parameters() {
   casdm::Optimizer::Spec spec{{}, at::tensor({1.0F, 2.0F, 3.0F}), at::tensor({3.0F, 4.0F, -5.0F})};
   const auto add = [&](const char* name, casdm::ParameterRole role, std::int64_t offset, at::IntArrayRef shape) {

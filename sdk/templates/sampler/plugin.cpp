@@ -22,7 +22,7 @@ struct TemplateNameOptions {
   }
 };
 
-/// Follows the model's noise without adding any: DDIM with eta = 0 (Song et al. 2021, equation 12).
+/// Follows the predicted noise without adding any: DDIM with eta = 0 (Song et al. 2021, equation 12).
 ///
 ///     x_next = alpha_next x0 + sigma_next e,     e = (x_t - alpha_t x0) / sigma_t
 class TemplateNameSampler : public casdm::Sampler {
@@ -38,7 +38,7 @@ class TemplateNameSampler : public casdm::Sampler {
       throw casdm::ConfigError(
           casdm::text("num_inference_steps = ", count, ", but there are only ", total, " timesteps"));
     }
-    // From the last time to the clean image in equal steps, which may have to be whole.
+    // Equal steps from the last time to the clean image; the times may have to be whole numbers.
     const auto time = [&](std::int64_t steps_left) {
       const double part = static_cast<double>(steps_left) / static_cast<double>(count);
       const double t = times.clean + part * (times.last - times.clean);

@@ -14,7 +14,7 @@ int main() {
   check(sampler->plan().size() == 10, "there are as many steps as asked for");
   check(sampler->plan().front().t == 99 && sampler->plan().back().t_next == -1, "it goes from noise to the image");
 
-  // A model that knows the clean image must lead there.
+  // With a model that knows the clean image, sampling must end there.
   const at::Tensor x0 = at::linspace(-1, 1, 2 * 3 * 4 * 4, at::kDouble).reshape({2, 3, 4, 4});
   at::Tensor x = at::ones_like(x0);
   sampler->start();

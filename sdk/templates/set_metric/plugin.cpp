@@ -18,7 +18,7 @@ struct TemplateNameOptions {
   }
 };
 
-/// Distance between the mean features of two sets.
+/// The distance between the mean features of two sets.
 class TemplateNameMetric : public casdm::SetMetric {
  public:
   using Options = TemplateNameOptions;

@@ -10,7 +10,7 @@ using casdm::testing::make;
 
 namespace {
 
-/// The state of images with the features `rows`, numbered from `first`.
+/// The state of images with the features `rows`, numbered starting with `first`.
 casdm::NamedTensors set_of(const casdm::SetMetric& metric, const at::Tensor& rows, std::int64_t first = 0) {
   casdm::NamedTensors state = metric.start();
   casdm::FeatureBatch batch{rows};

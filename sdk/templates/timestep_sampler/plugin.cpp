@@ -18,8 +18,8 @@ struct TemplateNameOptions {
   }
 };
 
-/// t = floor(T u^power), so that a timestep's share is p(t) = ((t+1) / T)^(1/power) - (t / T)^(1/power). On a path
-/// without whole timesteps, the t of the middle of each of T equal parts.
+/// t = floor(T u^power), so a timestep's share is p(t) = ((t+1) / T)^(1/power) - (t / T)^(1/power). A path without
+/// whole timesteps is divided into T equal parts, and t is the middle of one.
 class TemplateNameTimesteps : public casdm::TimestepSampler {
  public:
   using Options = TemplateNameOptions;
@@ -27,7 +27,7 @@ class TemplateNameTimesteps : public casdm::TimestepSampler {
   TemplateNameTimesteps(const Options& options, const Spec& spec)
       : options_(options), times_(spec.schedule->range()), count_(spec.schedule->num_train_timesteps()) {}
 
-  /// A function of `u` alone: the host draws the random numbers.
+  /// A function of `u` alone, since the host draws the random numbers.
   casdm::TimestepDraw draw(const std::vector<double>& u) const override {
     casdm::TimestepDraw draw;
     for (const double number : u) {

@@ -20,7 +20,7 @@ struct NetworkOptions {
   }
 };
 
-/// The network whose weights are exchanged: put yours in its place. Two convolutions with a shift between them.
+/// The network whose weights are exchanged; replace it by yours. Two convolutions with a shift in between.
 class TemplateNameNetwork : public casdm::Backbone {
  public:
   using Options = NetworkOptions;
@@ -52,7 +52,7 @@ class TemplateNameNetwork : public casdm::Backbone {
 constexpr std::string_view kPrefix = "model.";
 
 /// Another program's name of each tensor: "model." before ours. Yours may rename, transpose, split and join tensors,
-/// and read a config file beside them.
+/// and read a config file stored with them.
 class TemplateNameLayout : public casdm::WeightLayout {
  public:
   using Options = casdm::NoOptions;
@@ -88,7 +88,8 @@ class TemplateNameLayout : public casdm::WeightLayout {
   }
 
  private:
-  /// What the shapes of the tensors that begin with "model." tell; no tensors when one begins otherwise.
+  /// The network that the shapes of the tensors show; all names must begin with "model.", otherwise the result has no
+  /// tensors.
   casdm::BackboneWeights renamed(const casdm::ForeignWeights& weights) const {
     casdm::BackboneWeights network;
     network.summary = "A network of mine";
@@ -107,7 +108,7 @@ class TemplateNameLayout : public casdm::WeightLayout {
     return network;
   }
 
-  /// What keeps the tensors from being those of the network with its options and spec; empty: nothing.
+  /// How the tensors differ from those of the network with its options and spec; empty: not at all.
   static std::string difference_of(const casdm::BackboneWeights& network) {
     std::map<std::string, std::vector<std::int64_t>> left;
     for (const auto& [name, tensor] : network.tensors) left[name] = tensor.sizes().vec();
