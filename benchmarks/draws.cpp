@@ -1,9 +1,9 @@
-// How long draws by position take, beside LibTorch's own draws in the same run:
+// The speed of draws by position, compared with LibTorch's own draws in the same run:
 //
 //     normal_like      beside  at::normal_    of a contiguous float32 batch
 //     Dropout::apply   beside  at::dropout    forward, and forward with backward; float32 and bfloat16, channels-last
 //
-// Prints nanoseconds an element, the fastest of many turns taken in alternation, and the ratio to LibTorch. One thread:
+// Prints nanoseconds per element, the fastest of many alternating turns, and the ratio to LibTorch. One thread:
 //
 //     OMP_NUM_THREADS=1 chrt -f 10 draws_benchmark
 #include <ATen/ATen.h>

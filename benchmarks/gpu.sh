@@ -61,7 +61,7 @@ built() {
   done
 }
 
-# The folder `torch` of the wheel: the one that is named, that of tools/setup.sh, or python3's.
+# The folder `torch` of a wheel: the one that was named, the one of tools/setup.sh, or python3's.
 torch_folder() {
   local folder=${CASDM_TORCH_DIR:-}
   if [[ -z $folder ]]; then
@@ -75,7 +75,7 @@ torch_folder() {
   echo "$folder"
 }
 
-# What a distribution may lack of the shared libraries that are linked.
+# Shared libraries that are linked but missing in some distributions.
 foreign_libraries() {
   local file
   for file in "$build/bin/casdm" "$build"/lib/*.so "$build"/lib/casdm/plugins/*.so "$build/tests/cuda_test"; do
@@ -152,7 +152,7 @@ trace() {
 }
 
 peers() {
-  # Without casdm's libraries: those of python3's own wheel count.
+  # Without casdm's libraries, so that python3's own wheel is used.
   local -x LD_LIBRARY_PATH=
   local options
   python3 -c 'import torch' 2>/dev/null || { say "5: python3 has no torch" && return; }
@@ -203,7 +203,7 @@ if [[ -n $holds ]]; then
   holds=$(cd "$holds" && pwd)
   root=$holds/source
   build=$(cat "$holds/built_in")
-  # The tests look for plugins where they were built.
+  # The tests look for plugins in the folder where they were built.
   if [[ ! -e $build ]]; then mkdir -p "$(dirname "$build")" && ln -s "$holds/build" "$build"; fi
   export CASDM_WEIGHTS_PATH=$holds/weights
 else

@@ -1,4 +1,4 @@
-// How long it takes to judge images, as CPU time of this process:
+// The CPU time that this process needs to judge images:
 //
 //     efficientnet_lite0    images of 32 px to pooled features, in batches of 32
 //     frechet               adding a batch of 64 images with 2048 features, in ms an image; two states to a distance
@@ -29,7 +29,7 @@ using namespace casdm::testing;
 
 double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
-/// The most memory this process has had so far, in MiB.
+/// The maximum memory of this process so far, in MiB.
 double peak_memory() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -80,7 +80,7 @@ void measure_neighbours() {
   std::printf("precision_recall     %8.2f s, %.0f MiB, of which %.0f before\n", cpu_seconds() - start, peak_memory(),
               before);
   const double kernel_start = cpu_seconds();
-  metric("kernel_distance")->compare(a, b);  // its state is the same: features of as many images
+  metric("kernel_distance")->compare(a, b);  // its state is the same: features of the same number of images
   std::printf("kernel_distance      %8.2f s\n", cpu_seconds() - kernel_start);
 }
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""How long a listing of many plugins takes, beside processes that do less and more.
+"""How long a listing of many plugins takes, compared with processes that do less and more.
 
-Copies the plugins that lie beside the program under other ids until there are enough (their notes are as long as real
+Copies the plugins beside the program under other ids until there are enough (their notes are as long as real
 ones), and times in turn, in one run:
 
     casdm --help                                 the least that the program does
     casdm plugins list                           without and with the copies
     casdm plugins list --json                    with the copies: more to print
-    python3 -S -c pass                           a peer that starts and ends
+    python3 -S -c pass                           a peer that only starts and ends
     casdm train --help                           a process that starts LibTorch, as loading plugins would
 
-Prints the median and the fastest of each in milliseconds, and the median's ratio to the peer's. Fails when the listing
-started LibTorch. The aim: at most 30 ms for 100 plugins.
+Prints the median and the fastest of each in milliseconds, and the median's ratio to the peer's. Fails if the listing
+started LibTorch. The goal: at most 30 ms for 100 plugins.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from pathlib import Path
 
 
 def other_id(plugin_id, number):
-    """An id of the same length, so that it can be put in place of the other within a note."""
+    """An id of the same length, so that it can replace the other in a note."""
     tail = f"{number:03d}"
     return plugin_id[: -len(tail)] + tail
 
 
 def make_plugins(source, folder, count):
-    """`count` libraries in `folder`: copies of those in `source`, each with an id of its own."""
+    """`count` libraries in `folder`: copies of those in `source`, each with its own id."""
     originals = sorted(source.glob("*.so"))
     if not originals:
         sys.exit(f"{source} holds no plugin; build casdm first")
@@ -50,7 +50,7 @@ def milliseconds(command, environment):
 
 
 def libraries_mapped(command, environment):
-    """Names of the libraries that a command loaded, as the dynamic linker tells them."""
+    """Names of the libraries that a command loaded, as reported by the dynamic linker."""
     traced = dict(environment, LD_DEBUG="files")
     result = subprocess.run(command, env=traced, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
     lines = (line for line in result.stderr.splitlines() if "calling init:" in line)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# casdm beside its peers on the CPU, with one command. See --help.
+# Compares casdm with its peers on the CPU, with one command. See --help.
 set -euo pipefail
 
 usage() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a Frechet distance depends on besides the images: the table of docs/published-scores.md.
+"""What a Frechet distance depends on in addition to the images: the table in docs/published-scores.md.
 
     score_settings.py CASDM [ARCHIVE]
 
@@ -26,7 +26,7 @@ metrics = [{{ type = "frechet" }}, {{ type = "kernel_distance" }}]
 
 
 def write(path, images, change=lambda image: image, **form):
-    """A zip of the images, each changed, in a lossless format or that of `form`."""
+    """A zip of the images, each changed, in a lossless format or in the format of `form`."""
     with zipfile.ZipFile(path, "w") as archive:
         for i, image in enumerate(images):
             content = io.BytesIO()

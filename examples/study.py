@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The study of docs/study.md from its images to its tables, in the folder runs/ of this tree.
+"""The study in docs/study.md from its images to its tables, in the folder runs/ of this tree.
 
-Stopped and started again, it goes on. What it measured for the predictions is in runs/study/predictions.md.
+If stopped, it continues when started again. Its measurements for the predictions are in runs/study/predictions.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365
 
 
 def split_images():
-    """Every tenth image, in the order of names, is held out."""
+    """Holds out every tenth image, in the order of names."""
     DATA.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(ROOT / "examples" / "data" / "emoji32.zip") as images:
         names = sorted(name for name in images.namelist() if name.endswith(".png"))
@@ -38,7 +38,7 @@ def split_images():
 
 
 def last_line(run):
-    """The last line of a run's log that holds losses."""
+    """The last line of a run's log that has losses."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if "loss" in line][-1]
 
@@ -78,7 +78,7 @@ def tensors(file, module):
 
 
 def interval(values):
-    """Mean and half the 95 % interval over seeds."""
+    """Mean over seeds and half-width of the 95 % interval."""
     if len(values) < 2:
         return statistics.mean(values), math.inf
     return statistics.mean(values), STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))

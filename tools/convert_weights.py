@@ -8,9 +8,9 @@
     convert_weights.py inception --file pt_inception-2015-12-05-6726825d.pth --out DIR
     convert_weights.py dinov2 --file dinov2_vits14_pretrain.pth --out DIR
 
-Needs the Python standard library alone. The authors' files are pickles; they are read by a
-restricted unpickler that makes tensors and plain containers and refuses everything else by name,
-so no code of theirs runs. docs/weights.md says where the files come from and under which licence.
+Needs only the Python standard library. The authors' files are pickles; they are read by a
+restricted unpickler that creates tensors and plain containers and refuses everything else by name,
+so none of their code runs. docs/weights.md says where the files come from and under which licence.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
-CONVERTER = "casdm convert_weights 1"  # raised when the content of the files made changes
+CONVERTER = "casdm convert_weights 1"  # to be increased when the content of the files changes
 
 ST_LPIPS = {
     "package": "stlpips-pytorch",
@@ -66,26 +66,26 @@ EFFICIENTNET_LITE = {
     )
 }
 
-# The classifier of TensorFlow's Inception of 2015-12-05, and what the SHA-256 of the ported state file begins with.
+# The classifier of TensorFlow's Inception of 2015-12-05, and the beginning of the SHA-256 of the ported state file.
 INCEPTION = {"classes": 1008, "features": 2048, "sha256": "6726825d"}
 
-# Width of a vision transformer -> its letter.
+# The width of a vision transformer and its letter.
 DINOV2 = {384: "s", 768: "b", 1024: "l"}
 
-# Which modules of torchvision's `features` belong to which slice, a slice ending at an LPIPS tap.
+# The modules of torchvision's `features` in each slice; a slice ends at an LPIPS tap.
 LPIPS_SLICES = {
     "vgg16": [[0, 2], [5, 7], [10, 12, 14], [17, 19, 21], [24, 26, 28]],
     "alexnet": [[0], [3], [6], [8], [10]],
     "squeezenet": [[0], [3, 4], [6, 7], [9], [10], [11], [12]],
 }
 
-# LPIPS's mapping of [-1, 1] to what the trunks were trained on: (x - shift) / scale.
+# LPIPS maps [-1, 1] to the range that the trunks were trained on: (x - shift) / scale.
 LPIPS_SCALING = {"scaling_layer.shift": (-0.030, -0.088, -0.188), "scaling_layer.scale": (0.458, 0.448, 0.450)}
 
-# DISTS's mapping of [0, 1] to the same: (x - mean) / std.
+# DISTS maps [0, 1] to the same range: (x - mean) / std.
 DISTS_SCALING = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
-# Storage class of PyTorch -> (dtype of safetensors, bytes an element).
+# The storage class of PyTorch -> (dtype of safetensors, bytes per element).
 STORAGES = {
     "DoubleStorage": ("F64", 8),
     "FloatStorage": ("F32", 4),
@@ -101,11 +101,11 @@ STORAGES = {
 
 
 class ConversionError(Exception):
-    """What the user must know; printed without a traceback."""
+    """An error for the user, printed without a traceback."""
 
 
 class Storage:
-    """A flat run of elements. `data` is filled after the pickle that names it has been read."""
+    """A flat sequence of elements. `data` is filled in after the pickle that refers to it has been read."""
 
     def __init__(self, dtype, width, data=None):
         self.dtype, self.width, self.data = dtype, width, data
@@ -118,7 +118,7 @@ class Tensor:
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
 
     def content(self):
-        """(dtype, shape, little-endian bytes, row by row whatever the order in the file)"""
+        """(dtype, shape, little-endian bytes, in row-major order whatever the order in the file)"""
         width, axes = self.storage.width, [axis for axis in zip(self.shape, self.strides) if axis[0] != 1]
         end = self.offset + sum((size - 1) * stride for size, stride in axes) + 1
         if self.offset < 0 or min((stride for _, stride in axes), default=1) < 1 or end * width > len(self.storage.data):
@@ -198,7 +198,7 @@ def read_zip_pickle(archive):
 
 
 def read_legacy_pickle(data):
-    """The form before PyTorch 1.6: magic, protocol, system, the object, storage keys, then each storage."""
+    """The format before PyTorch 1.6: magic, protocol, system, the object, storage keys, then each storage."""
     file = io.BytesIO(data)
     storages = {}
 
@@ -224,7 +224,7 @@ def read_legacy_pickle(data):
 
 
 def read_torch_file(data, name):
-    """{key: (dtype, shape, bytes)} of a state dict that torch.save wrote, in either of its forms."""
+    """{key: (dtype, shape, bytes)} of a state dict written by torch.save, in either of its formats."""
     try:
         if zipfile.is_zipfile(io.BytesIO(data)):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -320,7 +320,7 @@ def metadata_of(source, data, **more):
 
 
 def is_made(path, source):
-    """Whether `path` is a complete file that this program made of this version of `source`."""
+    """Whether `path` is a complete file that this program made from this version of `source`."""
     found = read_metadata(path)
     return found.get("converter") == CONVERTER and found.get("version") == source["version"]
 

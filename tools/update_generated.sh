@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes what is generated from the schemas: docs/reference/ and configs/casdm.schema.json. See --help.
+# Writes the files that are generated from the schemas: docs/reference/ and configs/casdm.schema.json. See --help.
 set -euo pipefail
 
 if [[ ${1:-} == --help || ${1:-} == -h ]]; then
@@ -22,7 +22,7 @@ build=${1:-$root/build/release}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 unset CASDM_PLUGIN_PATH
-export XDG_DATA_HOME=$scratch/none # no plugins but the program's own
+export XDG_DATA_HOME=$scratch/none # only the program's own plugins
 
 "$build/bin/casdm" config reference --out "$scratch/reference" 2>/dev/null
 "$build/bin/casdm" config schema >"$scratch/casdm.schema.json"

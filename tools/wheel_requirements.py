@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a LibTorch made of PyPI wheels still lacks, as requirements for pip, one a line.
+"""What a LibTorch made of PyPI wheels still lacks, as requirements for pip, one per line.
 
     wheel_requirements.py slim|full TORCH_VERSION
 
 Run it with the python of the virtual environment in question. It follows the installed wheels' own
-metadata (torch -> cuda-toolkit[extras] -> nvidia-*), so no version is written down here. Metadata of
+metadata (torch -> cuda-toolkit[extras] -> nvidia-*), so no versions are written here. Metadata of
 a wheel that is not installed cannot be read: install what is printed (with `pip install --no-deps`)
 and ask again, until nothing is printed.
 
@@ -38,7 +38,7 @@ def applies(requirement, extras):
 
 
 def missing(root, wanted, distributions):
-    """Requirements reachable from `root` through names that begin as in `wanted`, not installed."""
+    """Requirements, not installed, that are reachable from `root` through names with a prefix in `wanted`."""
     lacking, seen, waiting = [], set(), [root]
     while waiting:
         requirement = waiting.pop()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures casdm beside its peers on the CPU, in turn and in one run; writes results.json.
+"""Measures casdm and its peers on the CPU, alternating within one run; writes results.json.
 
     compare.py --casdm PROGRAM --peers PYTHON --out DIR [--cases PART,...] [--rounds 3] [--seconds 10] [--threads 2]
 
-Each contender of a case runs `rounds` times, all in turn, so that a machine that becomes slower does so for all. A rate
-is the median of a process's intervals after a warm-up: starting, importing and compiling are not counted. The ratio is
-taken within a round against the peer whose median is the best. Real-time priority is used where it is allowed.
+Each contender of a case runs `rounds` times, in turn, so that a machine that becomes slower does so for all. A rate is
+the median over a process's intervals after a warm-up: starting, importing and compiling are not counted. The ratio is
+taken within a round, to the peer with the best median. Real-time priority is used if it is allowed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SIZES = {  # image size, channels, multipliers, blocks, attention, batch, images of an interval
+SIZES = {  # image size, channels, multipliers, blocks, attention, batch, images per interval
     "small": (16, 32, [1, 2, 2], 1, [4], 16, 320),
     "middle": (32, 64, [1, 2, 2, 2], 2, [16], 16, 32),
     "large": (32, 128, [1, 2, 2, 2], 3, [16, 8], 8, 8),
@@ -137,7 +137,7 @@ class Runner:
 
     @functools.cache
     def trained(self, size, head):
-        """A run of one step, for its networks."""
+        """A run of one step, to get its networks."""
         config = experiment(size, head, self.folder)
         batch = SIZES[size][5]
         self.casdm("train", config, "--overwrite", "--set", f"train.total_images={batch}", "--set",
@@ -152,7 +152,7 @@ class Runner:
         return to
 
     def sample(self, run, steps=50, images=64):
-        """Images per second, by two lengths: what starting takes cancels."""
+        """Images per second, from two lengths, so that the time for starting cancels."""
         seconds = {}
         for count in (steps, 2 * steps):
             start = time.monotonic()
@@ -242,7 +242,7 @@ def measured(name, unit, contenders, rounds):
 
 
 def machine(o):
-    """What all rates depend on: products of matrices and memory bandwidth, in this run."""
+    """What all rates depend on: the speed of matrix products and the memory bandwidth, in this run."""
     code = """
 import json, time, torch
 torch.set_num_threads(THREADS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/performance.md and its plot from results.json of compare.py.
+"""Writes docs/performance.md and its plot from compare.py's results.json.
 
     page.py RESULTS.json DOCS
 """
@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-# What is aimed at: the least ratio of rates to the best peer, and the most of its memory, on two cores.
+# The goals: the smallest ratio of rates to the best peer, and the largest ratio of memory, on two cores.
 GOALS = {"training, DDPM, 16": 1.8, "training, DDPM, 32 px, 64": 1.5, "training, DDPM, 32 px, 128": 1.3,
          "training, Cas-DM + ST-LPIPS": 1.4, "DDIM": 1.3, "st_lpips": 1.2, "ssim": 1.2, "lpips": 1.2}
 LONGEST = {"casdm --help": 10, "casdm plugins list": 15, "casdm config check": 50}

@@ -7,8 +7,8 @@
     peer.py load FOLDER
 
 FOLDER holds theta/ and phi/ as `casdm export --layout diffusers` writes them: the same weights as casdm's run. Training
-is what people write: diffusers' UNet2DModel, AdamW(fused=True), clip_grad_norm_, averages by _foreach_lerp_. Prints one
-line of JSON with the rates of some intervals, in images per second.
+is as people usually write it: diffusers' UNet2DModel, AdamW(fused=True), clip_grad_norm_, averages by _foreach_lerp_.
+Prints one line of JSON with the rates of some intervals, in images per second.
 
 From PyPI: benchmarks/requirements.txt.
 """

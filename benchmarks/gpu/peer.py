@@ -5,8 +5,8 @@
 
 The network (35.7 million parameters), loss, AdamW, gradient norm and averages are those of
 configs/cifar10_ddpm_eps.toml; with --heads 2 a second network refines the clean image, as in
-configs/cifar10_casdm.toml. It is written as people write such a training loop, with torch.nn modules and autocast.
-Images are random numbers that are on the GPU already.
+configs/cifar10_casdm.toml. It is written as such a training loop usually is, with torch.nn modules and autocast.
+Images are random numbers that are already on the GPU.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Images per second, milliseconds a step and peak memory of a run, from its metrics.jsonl after the first lines.
+"""Images per second, milliseconds per step and peak memory of a run, from its metrics.jsonl after the first lines.
 
     rate.py RUN [LINES_LEFT_OUT]
 """

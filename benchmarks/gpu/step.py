@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one training step has the GPU do, from traces (trace.cpp) of two runs of different length.
+"""What the GPU does in one training step, from traces (trace.cpp) of two runs of different lengths.
 
     step.py TRACE OTHER_TRACE STEPS_BETWEEN [ROWS]
 """

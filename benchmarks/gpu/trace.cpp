@@ -1,8 +1,8 @@
-// Counts what a process has a GPU do: kernels by name, copies by the kinds of memory, waits. The driver loads it:
+// Counts what the GPU does for a process: kernels by name, copies by memory type, waits. The driver loads it:
 //
 //     CUDA_INJECTION64_PATH=libgpu_trace.so GPU_TRACE=FILE program ...
 //
-// FILE gets a line each: count, milliseconds, bytes, name, separated by tabs. benchmarks/gpu.sh builds it.
+// FILE gets one line for each: count, milliseconds, bytes, name, separated by tabs. benchmarks/gpu.sh builds it.
 #include <cupti.h>
 #include <cxxabi.h>
 

@@ -28,8 +28,8 @@ Tensor modulated(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1);
 }
 
-/// A transformer block conditioned by adaLN-zero: its last layers start at zero, so that it starts as the identity
-/// (Peebles & Xie 2023, section 3.2).
+/// A transformer block conditioned by adaLN-zero: its last layers start at zero, so it starts as the identity (Peebles
+/// & Xie 2023, section 3.2).
 struct BlockImpl : nn::Module {
   BlockImpl(std::int64_t width, std::int64_t heads) : heads(heads) {
     const auto plain = nn::LayerNormOptions({width}).elementwise_affine(false);
@@ -44,7 +44,7 @@ struct BlockImpl : nn::Module {
     nn::init::zeros_(modulation->bias);
   }
 
-  /// Drops a `share` of the numbers in layers `layer` and `layer` + 1; nn::Dropout would draw from the global
+  /// Applies dropout with probability `share` in layers `layer` and `layer` + 1; nn::Dropout would draw from the global
   /// generator.
   Tensor forward(const Tensor& x, const Tensor& conditioning, const casdm::Dropout& dropout, double share,
                  std::uint64_t layer) {

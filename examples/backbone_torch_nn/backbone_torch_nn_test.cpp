@@ -31,7 +31,7 @@ int main() {
   check(fresh.equal(make<casdm::Backbone>("transformer", options, spec)->forward(x, t, {})),
         "one seed makes one network");
 
-  // Layers that start at zero (a last convolution, adaLN-zero) pass nothing on until they are trained a little.
+  // Layers that start at zero (a last convolution, adaLN-zero) pass nothing on until they have been trained a little.
   perturb(*network);
   const at::Tensor y = network->forward(x, t, {});
   check(!y.equal(network->forward(x, t + 1, {})), "the time matters");
@@ -41,7 +41,7 @@ int main() {
     check(parameter.grad().defined() && parameter.grad().abs().max().item<double>() > 0, name + " gets a gradient");
   }
 
-  // Dropout is a function of the seeds it is given; nothing draws from the global generator.
+  // Dropout is a function of the given seeds; nothing draws from the global generator.
   const at::Tensor state = at::globalContext().defaultGenerator(at::kCPU).get_state().clone();
   const auto dropping =
       make<casdm::Backbone>("transformer", casdm::Value::Table{{"width", 16}, {"dropout", 0.5}}, spec);

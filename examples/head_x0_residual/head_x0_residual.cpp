@@ -22,7 +22,7 @@ struct X0ResidualOptions {
 };
 
 /// A cascade without a gate. Stage 1 predicts v (Salimans & Ho 2022), stage 2 corrects the clean image that v implies,
-/// by an amount that fades with the noise, as x_t itself becomes the answer:
+/// by an amount that decreases with the noise, since x_t itself approaches the clean image:
 ///
 ///     v'  = theta(x_t, t)                  x0* = alpha_t x_t - sigma_t v'
 ///     x0' = x0* + sigma_t phi([sg(x0*), x_t], t)
@@ -65,13 +65,13 @@ class X0ResidualHead : public casdm::CascadeHead {
                      const casdm::Condition& for_phi) {
     const Tensor seen = schedule_->network_input(x_t, t);
     const Tensor v = theta_(seen, t, for_theta);
-    // Nothing that phi is trained with gets past this line.
+    // No gradient of phi's losses gets past this line.
     const Tensor x0 = schedule_->predict_x0_from_v(x_t, t, v.detach());
     const Tensor residual = phi_(at::cat({x0.clamp(-1, 1), seen}, 1), t, for_phi);
 
     casdm::Estimate estimate;
     estimate.x0_from_eps = x0;
-    estimate.x0 = x0 + casdm::per_image(schedule_->sigma(t), x_t) * residual;  // without a gate, x0' alone counts
+    estimate.x0 = x0 + casdm::per_image(schedule_->sigma(t), x_t) * residual;  // without a gate, only x0' is used
     estimate.eps = schedule_->predict_eps_from_x0(x_t, t, x0);
     return {v, estimate};
   }

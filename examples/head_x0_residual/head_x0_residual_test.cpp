@@ -10,7 +10,7 @@ namespace {
 
 using at::Tensor;
 
-/// A network of one parameter: `factor` times the first channels of its input.
+/// A network with one parameter: `factor` times the first channels of its input.
 class OneFactor : public casdm::Backbone {
  public:
   explicit OneFactor(const Spec& spec) : out_channels_(spec.out_channels) {}
@@ -24,7 +24,7 @@ class OneFactor : public casdm::Backbone {
   std::int64_t out_channels_;
 };
 
-/// One metric, |prediction - x0|.
+/// A single metric, |prediction - x0|.
 class OneMetric : public casdm::MetricTerms {
   std::vector<casdm::LossTerm> evaluate(const Tensor& prediction, const casdm::TrainingBatch& batch,
                                         const std::string& module) const override {
@@ -53,7 +53,7 @@ struct Fixture {
   }
 };
 
-/// Each term must train the module it names and no other.
+/// Each term must train the module it names, and no other.
 void test_routing() {
   Fixture all;
   const std::size_t terms = all.head->losses(all.batch, OneMetric()).terms.size();
@@ -68,7 +68,7 @@ void test_routing() {
   }
 }
 
-/// float64 through some square roots: 1e-12 leaves two digits.
+/// float64 through a few square roots: 1e-12 leaves two digits.
 void test_estimate() {
   Fixture f;
   const casdm::Estimate estimate = f.head->estimate({f.batch.x_t, f.batch.t});

@@ -68,7 +68,7 @@ class RandomFeaturesLoss : public casdm::MetricLoss {
     return {.highest = 2.0, .minimum_size = std::int64_t{1} << (layers_.size() - 1), .channels = channels_};
   }
 
-  // The target's features need no gradient, so they are computed here, once a batch.
+  // The target's features need no gradient, so they are computed here, once per batch.
   std::vector<Tensor> prepare(const Tensor& target) override { return unit_features(target); }
 
   Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {

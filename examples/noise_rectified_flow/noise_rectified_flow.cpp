@@ -22,7 +22,7 @@ struct RectifiedFlowOptions {
   }
 };
 
-/// The straight path x_t = (1 - t) x0 + t eps of a rectified flow (Liu et al. 2023), t anywhere in 0..1.
+/// The straight path x_t = (1 - t) x0 + t eps of a rectified flow (Liu et al. 2023), t anywhere in [0, 1].
 class RectifiedFlow : public casdm::NoiseScheduler {
  public:
   using Options = RectifiedFlowOptions;

@@ -29,7 +29,7 @@ int main() {
   const Tensor later = t - 0.1;
   check(is_near(schedule->q_sample(x0, later, eps), x_t - 0.1 * (eps - x0)), "a DDIM step is Euler's step of the flow");
 
-  // The flow's loss |u - u'|^2 with u = eps - x0 is |x0 - x0'|^2 / t^2, when x0' and eps' imply each other.
+  // The flow's loss |u - u'|^2 with u = eps - x0 equals |x0 - x0'|^2 / t^2 if x0' and eps' imply each other.
   const Tensor x0_predicted = 0.8 * x0 + 0.05;
   const Tensor eps_predicted = schedule->predict_eps_from_x0(x_t, t, x0_predicted);
   const Tensor error = (eps - x0) - (eps_predicted - x0_predicted);
