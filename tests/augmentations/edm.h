@@ -11,7 +11,7 @@
 
 namespace casdm::testing {
 
-/// Every transformation off and everything that is on certain.
+/// With every transformation off, and each that is switched on certain to be applied.
 inline constexpr const char* kNothing =
     "p = 1.0\nxflip = 0\nyflip = 0\nscale = 0\nrotate_frac = 0\naniso = 0\ntranslate_frac = 0\n";
 

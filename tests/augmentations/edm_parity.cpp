@@ -10,11 +10,11 @@ namespace {
 
 using namespace testing;
 
-// Both resample in fp32, at places that differ by rounding in the transformation's matrix; borders of [-1, 1] steps
-// amplify that by the slope of the image, at most 2 a pixel.
+// Both resample in fp32, at positions that differ by rounding in the transformation matrix. Steps of [-1, 1] at edges
+// amplify this by the slope of the image, at most 2 per pixel.
 constexpr double kBound = 1e-5;
 
-/// EDM's pipeline does nothing that it is not told to; our defaults do.
+/// EDM's pipeline does nothing by default; our defaults do.
 std::string toml(const Value& options) {
   std::string lines;
   for (const char* key : {"p", "xflip", "yflip", "scale", "rotate_frac", "aniso", "translate_frac"}) {

@@ -33,7 +33,7 @@ std::string certain(const std::string& key, const std::string& more = "") {
   return options + key + " = 1\n" + more;
 }
 
-/// A smooth image: a few waves that the resampling filters pass unharmed.
+/// A smooth image: a few waves that pass the resampling filters unchanged.
 Tensor waves(const Tensor& x, const Tensor& y) {
   return at::cos(0.3 * x + 0.2 * y + 0.4) + 0.5 * at::sin(0.25 * x - 0.35 * y);
 }
@@ -79,7 +79,7 @@ TEST_CASE("with EDM's options there are nine labels, and images with none set ar
   CHECK(untouched < 72 + 29);
 }
 
-TEST_CASE("a flip alone mirrors half of the images, and its label says which") {
+TEST_CASE("a flip mirrors half of the images, and its label says which") {
   for (const auto& [key, dimension] : {std::pair{"xflip", 3}, {"yflip", 2}}) {
     const Augmented result = augmented(certain(key), noise());
     REQUIRE(result.labels.size(1) == 1);
@@ -89,7 +89,7 @@ TEST_CASE("a flip alone mirrors half of the images, and its label says which") {
   }
 }
 
-TEST_CASE("whole turns are exact, each as likely, and told by two flags") {
+TEST_CASE("whole turns are exact and equally likely, and two labels describe them") {
   const Augmented result = augmented(certain("rotate_int"), noise());
   std::array<int, 4> seen{};
   for (std::int64_t i = 0; i < kCount; ++i) {
@@ -113,7 +113,7 @@ TEST_CASE("a shift by whole pixels is exact, with mirrored borders") {
   }
 }
 
-TEST_CASE("resampling that moves nothing returns the pixels: the filters are orthogonal") {
+TEST_CASE("resampling without a change returns the pixels: the filters are orthogonal") {
   const Augmented result = augmented(certain("scale", "scale_std = 0.0\n"), noise());
   CHECK((result.images - noise()).abs().max().item<double>() < 1e-5);
 }
@@ -150,13 +150,13 @@ TEST_CASE("geometry moves a smooth image as its labels say") {
         x = x / std::exp2(0.1 * a);
         y = y * std::exp2(0.1 * a);
       }
-      // What bilinear sampling at twice the resolution misses of these waves.
+      // The error of bilinear sampling at twice the resolution for these waves.
       CHECK_MESSAGE(inner_difference(result.images[i][0].to(at::kDouble), waves(x, y), 20) < 0.02, c.key);
     }
   }
 }
 
-TEST_CASE("an oblique stretch is the turn, the stretch and the turn back") {
+TEST_CASE("an oblique stretch is a turn, a stretch and the turn back") {
   constexpr std::int64_t kSize = 64;
   const Places here(kSize);
   const Tensor image = waves(here.x, here.y).to(at::kFloat).expand({8, 1, kSize, kSize});
@@ -165,7 +165,7 @@ TEST_CASE("an oblique stretch is the turn, the stretch and the turn back") {
     const double a = result.labels[i][0].item<double>();
     const double b = result.labels[i][1].item<double>();
     double smallest = 1;
-    // The labels w cos r, w sin r leave the sign of w open: (w, r) and (-w, r + pi) are told alike.
+    // The labels w cos r, w sin r do not determine the sign of w: (w, r) and (-w, r + pi) have the same labels.
     for (const double w : {std::hypot(a, b), -std::hypot(a, b)}) {
       const double c = a / w;
       const double s = b / w;
@@ -200,7 +200,7 @@ TEST_CASE("colours change as their labels say") {
   CHECK(max_relative_difference(hue.images, grey + c * (x - grey) + s * across) < 1e-5);
 }
 
-TEST_CASE("an image depends on its own seed alone, in any batch") {
+TEST_CASE("the result for an image depends only on its own seed, whatever the batch") {
   const Tensor x = noise();
   const std::vector<std::uint64_t> seeds = image_seeds(kCount);
   const auto augmentation = edm("p = 0.7\nrotate_int = 1\ntranslate_int = 1\nhue = 1\n");
@@ -212,19 +212,19 @@ TEST_CASE("an image depends on its own seed alone, in any batch") {
   }
 }
 
-TEST_CASE("each transformation draws for itself: adding one leaves the others' draws") {
+TEST_CASE("each transformation has its own draws, so adding one does not change the others") {
   const Augmented few = augmented(certain("scale"), noise());
   const Augmented more = augmented("p = 1.0\nxflip = 0\nyflip = 1\n", noise());
   CHECK(at::equal(few.labels.select(1, 0), more.labels.select(1, 1)));
 }
 
-TEST_CASE("images of another size or number than seeds are refused") {
+TEST_CASE("the number of seeds and the size of the images must match") {
   CHECK_THROWS_WITH_AS(edm("", 16)->apply(noise(2, 8), image_seeds(2)), doctest::Contains("got [2, 3, 8, 8]"), Error);
   CHECK_THROWS_WITH_AS(edm("", 16)->apply(noise(2), image_seeds(3)), doctest::Contains("one per seed"), Error);
   CHECK_THROWS_WITH_AS(edm("hue = 1", 16, 2), doctest::Contains("3 channels (RGB) or 1"), ConfigError);
 }
 
-TEST_CASE("images of one pixel and of two survive every transformation") {
+TEST_CASE("images of one or two pixels survive every transformation") {
   for (const std::int64_t size : {1, 2}) {
     const Augmented result = augmented("p = 1.0\nrotate_int = 1\ntranslate_int = 1\n", noise(8, size));
     CHECK(result.images.isfinite().all().item<bool>());

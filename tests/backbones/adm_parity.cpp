@@ -47,7 +47,7 @@ std::string list(const std::vector<double>& values) {
   return "[" + join(parts, ", ") + "]";
 }
 
-/// The peer gives rates of down-sampling, and ignores those that never occur; ours are pixels, and must occur.
+/// The peer specifies downsampling rates and ignores those that never occur; ours are in pixels and must occur.
 std::string attention_pixels(const std::vector<double>& rates, std::int64_t image_size, std::size_t levels) {
   std::vector<std::string> pixels;
   for (const double value : rates) {
@@ -64,8 +64,8 @@ void expect(const std::string& key, bool holds) {
   if (!holds) throw Error("the golden's config has a " + key + " that the U-Net does not have");
 }
 
-/// Of UNetModel's arguments, and of those of guided-diffusion's create_model that differ from them.
-/// Throws Error on a key it does not know: a case must not pass because an option was left out.
+/// Translates UNetModel's arguments, and those of guided-diffusion's create_model that differ from them. Throws Error
+/// for an unknown key: a case must not pass because an option was left out.
 Configuration translate(const Value& config) {
   Configuration result;
   std::vector<double> rates;
@@ -117,7 +117,7 @@ Configuration translate(const Value& config) {
   return result;
 }
 
-/// Names that one of the two lacks, or 1 when the number of parameters differs.
+/// The number of names that only one of the two has, or 1 if the numbers of parameters differ.
 double state_difference(const Backbone& network, const GoldenFile& golden) {
   std::set<std::string> missing;
   const Value keys = from_json(golden.metadata("state_keys"));
@@ -136,7 +136,7 @@ double state_difference(const Backbone& network, const GoldenFile& golden) {
 }
 
 /// Gradient norms by the parameters' names. Some gradients are 0 but for rounding (a bias before a norm of single
-/// channels): there the scale is what float32 rounds in sums of the largest ones.
+/// channels): for these the scale is the float32 rounding in sums of the largest gradients.
 void compare_gradient_norms(const Backbone& network, const Evaluation& result, const GoldenFile& golden) {
   const Value norms = from_json(golden.metadata("grad_norms"));
   const NamedTensors parameters = network.parameters();
@@ -180,7 +180,7 @@ TEST_CASE("the U-Net agrees with guided-diffusion's") {
   for (const auto& path : golden_files("adm_", ".safetensors")) {
     INFO(path.filename().string());
     GoldenFile golden(path);
-    // An exception is that file's failure, not the end of the others.
+    // An exception fails only this file's check; the others still run.
     try {
       compare(golden);
     } catch (const Error& error) {
@@ -202,7 +202,7 @@ TEST_CASE("guided-diffusion's command-line arguments mean the same networks") {
   CHECK(a.spec.out_channels == b.spec.out_channels);
 }
 
-TEST_CASE("a golden with an unknown key in its config is not skipped") {
+TEST_CASE("a golden with an unknown key in its config is an error, not skipped") {
   Value config = from_json(R"({"image_size": 16, "model_channels": 32, "num_res_blocks": 1})");
   CHECK_NOTHROW(translate(config));
   config.set("use_flash", true);

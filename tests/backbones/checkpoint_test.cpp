@@ -11,7 +11,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// bfloat16 autocast on the CPU for its own lifetime, as the host's mixed precision sets it.
+/// bfloat16 autocast on the CPU while this object lives, as in the host's mixed precision.
 class Autocast {
  public:
   Autocast() {
@@ -25,7 +25,7 @@ class Autocast {
   }
 };
 
-/// Forward under autocast, backward outside it or within.
+/// Forward under autocast, backward outside or inside of it.
 Evaluation evaluate_lowered(Backbone& network, bool backward_within, const Condition& condition) {
   const Input input;
   const Tensor x = input.x.clone().requires_grad_(true);
@@ -59,7 +59,7 @@ const std::string kVariants[] = {"", "use_scale_shift_norm = false\nresblock_upd
 
 }  // namespace
 
-TEST_CASE("gradient checkpointing changes no bit of output and gradients") {
+TEST_CASE("gradient checkpointing does not change a bit of output and gradients") {
   for (const std::string& variant : kVariants) {
     CAPTURE(variant);
     const auto plain = small_unet(variant);
@@ -77,7 +77,7 @@ TEST_CASE("gradient checkpointing repeats dropout") {
   }
 }
 
-TEST_CASE("gradient checkpointing repeats autocast, wherever backward runs") {
+TEST_CASE("gradient checkpointing repeats autocast, whether or not backward runs under it") {
   const auto plain = small_unet("dropout = 0.3");
   const auto checkpointed = small_unet("dropout = 0.3\ncheckpoint = true");
   const Evaluation expected = evaluate_lowered(*plain, false, with_dropout(5));
@@ -87,7 +87,7 @@ TEST_CASE("gradient checkpointing repeats autocast, wherever backward runs") {
   CHECK_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
 }
 
-TEST_CASE("gradient checkpointing keeps no cast of a weight that a step then changes") {
+TEST_CASE("gradient checkpointing does not reuse the cast of a weight that a step has changed") {
   const auto plain = small_unet("dropout = 0.3");
   const auto checkpointed = small_unet("dropout = 0.3\ncheckpoint = true");
   const std::vector<Tensor> expected = descend(*plain, 4);
@@ -100,7 +100,7 @@ TEST_CASE("gradient checkpointing keeps no cast of a weight that a step then cha
   CHECK(at::autocast::is_autocast_cache_enabled());
 }
 
-TEST_CASE("gradient checkpointing costs nothing without gradients") {
+TEST_CASE("gradient checkpointing has no cost without gradients") {
   const auto plain = small_unet();
   const auto checkpointed = small_unet("checkpoint = true");
   const Input input;

@@ -26,7 +26,7 @@ Backbone::Spec spec_of(std::int64_t classes = 0, ImageShape image = {3, 8, 12}) 
   return spec;
 }
 
-/// Its parameters are filled, so that none is zero.
+/// Fills the parameters, so that none is zero.
 std::shared_ptr<Backbone> small_dit(const std::string& options = "", const Backbone::Spec& spec = spec_of()) {
   auto network = make<Backbone>("dit", kSmall + options, spec);
   fill_state(network->parameters());
@@ -69,8 +69,8 @@ TEST_CASE("without attention and MLPs a DiT is a linear map of each patch, whate
     }
     const Tensor x = image();
     const Tensor found = other->forward(x, kTime, {});
-    // Patch (r, c), in the order rows, columns: its pixels to a token, the token's norm, the token to pixels (row,
-    // column, channel).
+    // Patch (r, c), in the order rows, columns: from its pixels to a token, the token's norm, and from the token to
+    // pixels (row, column, channel).
     for (const auto& [r, c] : {std::pair<std::int64_t, std::int64_t>{0, 0}, {1, 2}}) {
       const Tensor pixels = x.slice(2, r * patch, (r + 1) * patch).slice(3, c * patch, (c + 1) * patch).flatten(1);
       const Tensor place = weights.at("pos_embed")[0][r * (12 / patch) + c];
@@ -87,7 +87,7 @@ TEST_CASE("without attention and MLPs a DiT is a linear map of each patch, whate
   }
 }
 
-TEST_CASE("places are told by sines and cosines, of the column first") {
+TEST_CASE("positions are encoded by sines and cosines, the column's first") {
   const auto network = small_dit();
   const Tensor place = by_name(network->buffers()).at("pos_embed")[0][1 * 6 + 4];  // row 1, column 4
   for (int i = 0; i < 4; ++i) {
@@ -105,7 +105,7 @@ TEST_CASE("diffusers' frequencies of the time differ by their number of steps") 
     CAPTURE(choice);
     const auto network = small_dit("time_frequencies = \"" + std::string(choice) + "\"\n");
     std::map<std::string, Tensor> weights = by_name(network->parameters());
-    // The first number of the time's embedding is the last layer's shift of all pixels.
+    // The first element of the time embedding is the last layer's shift of all pixels.
     for (auto& [name, tensor] : weights) tensor.zero_();
     by_name(network->buffers()).at("pos_embed").zero_();
     weights.at("t_embedder.mlp.0.weight")[0][50].fill_(1);  // cos of frequency 50
@@ -131,7 +131,7 @@ TEST_CASE("without positions a DiT does not see how patches are arranged") {
                                 network->forward(x, kTime, {}).roll({2, 4}, {2, 3})) < 1e-5);
 }
 
-TEST_CASE("skips join what entered the counterpart in the first half, and a network without them is a special case") {
+TEST_CASE("skips add the input of the counterpart in the first half, and a network without them is a special case") {
   const at::NoGradGuard no_grad;
   for (const std::int64_t depth : {2, 3, 4}) {
     CAPTURE(depth);
@@ -151,7 +151,7 @@ TEST_CASE("skips join what entered the counterpart in the first half, and a netw
     CHECK(joins == depth / 2);
     const Tensor alone = plain->forward(image(), kTime, {});
     CHECK(max_relative_difference(skipping->forward(image(), kTime, {}), alone) < 1e-6);
-    // The last block joins what entered the first: the embedded patches, which depend on no block.
+    // The last block adds the first one's input: the embedded patches, which do not depend on any block.
     weights.at("blocks." + std::to_string(depth - 1) + ".skip_linear.weight")
         .copy_(at::cat({at::zeros({16, 16}), at::eye(16)}, 1));
     const Tensor bypassed = skipping->forward(image(), kTime, {});
@@ -160,7 +160,7 @@ TEST_CASE("skips join what entered the counterpart in the first half, and a netw
   }
 }
 
-TEST_CASE("a bottleneck of all numbers of a patch changes nothing but the number of weights") {
+TEST_CASE("a bottleneck as wide as a patch changes nothing but the number of weights") {
   const at::NoGradGuard no_grad;
   const auto plain = small_dit();
   const auto reduced = small_dit("bottleneck = 12\n");
@@ -175,7 +175,7 @@ TEST_CASE("a bottleneck of all numbers of a patch changes nothing but the number
   CHECK(max_relative_difference(reduced->forward(image(), kTime, {}), plain->forward(image(), kTime, {})) < 1e-5);
 }
 
-TEST_CASE("a DiT's dropout repeats with its seeds, is each image's own, and off in evaluation") {
+TEST_CASE("a DiT's dropout repeats with its seeds, is separate for each image, and is off in evaluation") {
   const at::NoGradGuard no_grad;
   const auto network = small_dit("dropout = 0.3\n");
   const auto output = [&](std::vector<std::uint64_t> seeds) {
@@ -191,7 +191,7 @@ TEST_CASE("a DiT's dropout repeats with its seeds, is each image's own, and off 
   CHECK_FALSE(at::equal(output({1, 2})[0], output({3, 2})[0]));
 }
 
-TEST_CASE("a DiT's options that fit neither each other nor the images are refused with what would") {
+TEST_CASE("DiT options that contradict each other or the images are refused with values that would fit") {
   const auto refused = [](const std::string& options, const char* why, const Backbone::Spec& spec = spec_of()) {
     CAPTURE(options);
     CHECK_THROWS_WITH_AS(make<Backbone>("dit", options, spec), doctest::Contains(why), ConfigError);
@@ -205,7 +205,7 @@ TEST_CASE("a DiT's options that fit neither each other nor the images are refuse
   refused("dropout = 1.0\n", "dropout");
 }
 
-TEST_CASE("a DiT refuses images, times and conditions that it was not made for") {
+TEST_CASE("a DiT refuses images, times and conditions that do not match its spec") {
   const auto network = small_dit();
   const auto labelled = small_dit("", spec_of(4));
   Condition labels;

@@ -40,7 +40,7 @@ TEST_CASE("dropout leaves the global generator alone") {
   }
 }
 
-TEST_CASE("an image's dropout is its own: the rest of the batch and its size change nothing") {
+TEST_CASE("an image's dropout does not depend on the rest of the batch or its size") {
   for (const char* options : {"dropout = 0.3", "dropout = 0.3\ncheckpoint = true"}) {
     const auto network = small_unet(options);
     const at::NoGradGuard no_grad;
@@ -51,14 +51,14 @@ TEST_CASE("an image's dropout is its own: the rest of the batch and its size cha
       Condition own;
       own.dropout.seeds = {all.dropout.seeds[static_cast<std::size_t>(i)]};
       const Tensor alone = network->forward(input.x.narrow(0, i, 1), input.t.narrow(0, i, 1), own);
-      // Rounding of sums that a batch of another size orders otherwise.
+      // Sums are rounded in a different order for another batch size.
       CHECK(at::allclose(alone, whole.narrow(0, i, 1), 1e-4, 1e-5));
     }
   }
 }
 
 TEST_CASE("dropout keeps expectations") {
-  // One convolution after a drop is left, so small that the output is linear in what it adds.
+  // Only one convolution follows a dropout, so small that the output is linear in its contribution.
   const auto network = small_unet("dropout = 0.5");
   const auto scale_last = [&](double factor) {
     for (auto& [name, value] : network->parameters()) {
@@ -80,6 +80,6 @@ TEST_CASE("dropout keeps expectations") {
   const Tensor without = output({});
   const Tensor added = whole - without;
   const double kept = ((mean - without) * added).sum().item<double>() / added.square().sum().item<double>();
-  // Standard error near 0.01: 100 draws of some 10^4 masked values. Unscaled, this would be 0.5.
+  // The standard error is about 0.01: 100 draws of some 10^4 masked values. Without scaling, this would be 0.5.
   CHECK(kept == doctest::Approx(1.0).epsilon(0.05));
 }

@@ -38,7 +38,7 @@ std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {ten
 const Tensor kImages = seeded_normal(3, "images", {8, 3, 16, 16}, 1);
 const Tensor kTimes = at::linspace(-1500, 1000, 8, at::kFloat);  // 250 ln(sigma) of EDM's path
 
-/// Every gain that starts at 0 as it is after a while: the embedding modulates, and the output is there.
+/// Gives every gain that starts at 0 a value, as after some training: the embedding modulates, and there is an output.
 void open_gains(const Backbone& network, double gain) {
   const at::NoGradGuard no_grad;
   for (auto& [name, tensor] : by_name(network.parameters())) {
@@ -57,13 +57,13 @@ TEST_CASE("EDM2's network starts as zero, and its inner activations have magnitu
   const BackboneOutput output = network->forward_with_taps(kImages, kTimes, {}, {"middle"});
   CHECK(output.sample.count_nonzero().item<std::int64_t>() == 0);
   CHECK(output.taps.front().second.sizes() == at::IntArrayRef({8, 64, 8, 8}));
-  // Sums of branches that are not quite independent, of 32 and 64 channels.
+  // The sums are of 32 and 64 channels that are not quite independent.
   CHECK(magnitude(output.taps.front().second) == doctest::Approx(1).epsilon(0.15));
   open_gains(*network, 0);
   CHECK(magnitude(network->forward(kImages, kTimes, {})) == doctest::Approx(1).epsilon(0.2));
 }
 
-TEST_CASE("EDM2's network computes the same however long its weights have grown") {
+TEST_CASE("EDM2's network computes the same however large its weights have grown") {
   const at::NoGradGuard no_grad;
   const auto network = edm2("", 5);
   open_gains(*network, 0.3);
@@ -76,11 +76,11 @@ TEST_CASE("EDM2's network computes the same however long its weights have grown"
   }
   // Up to the 1e-4 that keeps a weight of zeros finite.
   CHECK(max_relative_difference(network->forward(kImages, kTimes, condition), before) < 1e-2);
-  // Longer ones are felt less and less; their direction is all.
+  // Larger ones have ever less influence; only their direction matters.
   CHECK(magnitude(network->forward(kImages, kTimes, condition)) == doctest::Approx(magnitude(before)).epsilon(0.01));
 }
 
-TEST_CASE("magnitudes stay near 1 after steps of training that make every weight longer") {
+TEST_CASE("magnitudes stay near 1 after training steps that enlarge every weight") {
   const auto network = edm2();
   open_gains(*network, 0);
   for (int step = 0; step < 5; ++step) {
@@ -89,7 +89,7 @@ TEST_CASE("magnitudes stay near 1 after steps of training that make every weight
     (network->forward(x, kTimes, {}) - x).square().mean().backward();
     const at::NoGradGuard no_grad;
     for (auto& [name, tensor] : network->parameters()) {
-      // A weight and its gradient are at right angles, because its length does not matter.
+      // A weight is orthogonal to its gradient, since its length does not matter.
       if (!name.ends_with("weight") || tensor.grad().count_nonzero().item<std::int64_t>() == 0) continue;
       const double along = (tensor * tensor.grad()).sum().item<double>();
       CHECK_MESSAGE(std::abs(along) <= 2e-3 * (tensor.norm() * tensor.grad().norm()).item<double>() + 1e-9, name);
@@ -103,7 +103,7 @@ TEST_CASE("magnitudes stay near 1 after steps of training that make every weight
   CHECK(magnitude(middle) == doctest::Approx(1).epsilon(0.3));
 }
 
-TEST_CASE("EDM2's network takes other sizes, and sees time, class and position") {
+TEST_CASE("EDM2's network accepts other sizes, and depends on time, class and position") {
   const at::NoGradGuard no_grad;
   const auto network = edm2("", 5);
   open_gains(*network, 0.5);
@@ -119,7 +119,7 @@ TEST_CASE("EDM2's network takes other sizes, and sees time, class and position")
   CHECK_THROWS_WITH_AS(network->forward(kImages, kTimes, {}), doctest::Contains("was given no labels"), Error);
 }
 
-TEST_CASE("EDM2's layout finds the network by names and shapes, and records what they do not show") {
+TEST_CASE("EDM2's layout recognises the network by names and shapes, and records what they do not show") {
   const auto layout = make<WeightLayout>("edm2", "", {});
   for (const char* options :
        {"channels = 16\nchannel_mult = [1, 2]\nattention_resolutions = [16]\nnum_head_channels = 16\n",
@@ -157,7 +157,7 @@ TEST_CASE("EDM2's layout finds the network by names and shapes, and records what
   }
 }
 
-TEST_CASE("EDM2's options that fit neither each other nor the images are refused with what would") {
+TEST_CASE("EDM2 options that contradict each other or the images are refused with values that would fit") {
   const auto refused = [](const std::string& options, const char* why) {
     CAPTURE(options);
     CHECK_THROWS_WITH_AS(make<Backbone>("edm2_unet", options, spec_of()), doctest::Contains(why), ConfigError);

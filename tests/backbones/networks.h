@@ -16,7 +16,7 @@ namespace casdm::testing {
 inline constexpr const char* kSmall =
     "channels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [4]\n";
 
-/// A U-Net for 8 pixel images; its parameters are filled, so that none is zero.
+/// A U-Net for images of 8 pixels with filled parameters, so that none is zero.
 inline std::shared_ptr<Backbone> small_unet(const std::string& options = "", Backbone::Spec spec = {}) {
   spec.image.height = spec.image.width = 8;
   auto network = make<Backbone>("unet", kSmall + options, spec);

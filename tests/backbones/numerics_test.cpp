@@ -8,7 +8,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// The network in float64, which takes other code: LibTorch's operators in place of our fused norms.
+/// The network in float64, which uses different code: LibTorch's operators instead of our fused norms.
 std::shared_ptr<Backbone> in_double(const std::shared_ptr<Backbone>& network) {
   for (auto& [name, parameter] : network->parameters()) parameter.set_data(parameter.detach().to(at::kDouble));
   return network;
@@ -30,7 +30,7 @@ TEST_CASE("float32 agrees with float64, in outputs and gradients") {
     const Evaluation single = evaluate(*small_unet(options));
     const Evaluation exact = evaluate(*in_double(small_unet(options)), double_input());
     REQUIRE((exact.out.scalar_type() == at::kDouble));
-    // 1e-5: float32 rounding through some twenty layers; largest gradient as scale, because some vanish.
+    // 1e-5: float32 rounding through some twenty layers; relative to the largest gradient, because some vanish.
     CHECK(max_relative_difference(single.out, exact.out) < 1e-5);
     double scale = 0;
     for (const Tensor& gradient : exact.gradients) scale = std::max(scale, gradient.abs().max().item<double>());
@@ -78,7 +78,7 @@ TEST_CASE("a large common offset of x does not spoil the norms") {
   CHECK(max_relative_difference(single, expected) < 2e-3);
 }
 
-TEST_CASE("bfloat16 autocast stays near float32, and gives float32 gradients") {
+TEST_CASE("bfloat16 autocast stays close to float32, and gives float32 gradients") {
   const auto network = small_unet();
   const Evaluation expected = evaluate(*network);
   at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
@@ -87,7 +87,7 @@ TEST_CASE("bfloat16 autocast stays near float32, and gives float32 gradients") {
   at::autocast::set_autocast_enabled(at::kCPU, false);
   at::autocast::clear_cache();
   CHECK((lowered.out.scalar_type() == at::kBFloat16));
-  // 2^-8 a rounding, adding up like noise over some thirty operations.
+  // 2^-8 per rounding, accumulating like noise over about thirty operations.
   CHECK(max_relative_difference(lowered.out, expected.out) < 0.05);
   for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
     REQUIRE((lowered.gradients[i].scalar_type() == at::kFloat));

@@ -8,7 +8,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// The message of the ConfigError that these options cause; "" when they cause none.
+/// The message of the ConfigError for these options; "" if there is none.
 std::string error_of(const std::string& options, Backbone::Spec spec = {}) {
   try {
     make<Backbone>("unet", options, spec);
@@ -29,12 +29,12 @@ void check_error(const std::string& options, std::initializer_list<const char*> 
 
 }  // namespace
 
-TEST_CASE("the defaults make a network") {
+TEST_CASE("the defaults make a valid network") {
   CHECK(error_of("") == "");
   CHECK(error_of("channels = 32\nattention_resolutions = []", {.image = {3, 8, 8}}) == "");
 }
 
-TEST_CASE("an attention resolution that never occurs is refused, with those that do") {
+TEST_CASE("an attention resolution that never occurs is refused, listing those that do") {
   check_error("channels = 32\nchannel_mult = [1, 2, 2]\nattention_resolutions = [8, 12]", {"12", "32, 16, 8"});
   check_error("channels = 32\nchannel_mult = [1]", {"attention_resolutions", "16", "32 pixel"});
 }
@@ -44,7 +44,7 @@ TEST_CASE("an image that cannot be halved often enough is refused") {
               {.image = {3, 36, 36}});
 }
 
-TEST_CASE("widths that do not split into groups are refused") {
+TEST_CASE("widths that cannot be divided into groups are refused") {
   check_error("channels = 48", {"48", "32 groups", "`groups`"});
   check_error("channels = 32\nchannel_mult = [1, 1.5]", {"48", "channel_mult[1]", "32 groups"});
   check_error("channels = 33\nchannel_mult = [0.5]\ngroups = 1", {"16.5", "whole number"});
@@ -56,7 +56,7 @@ TEST_CASE("heads that do not divide the channels are refused") {
   check_error("channels = 32\nnum_heads = 3", {"num_heads = 3", "64 channels", "16 pixels"});
   check_error("channels = 32\nnum_heads_upsample = 5", {"num_heads_upsample = 5", "divisor"});
   check_error("channels = 32\nnum_head_channels = 24", {"num_head_channels = 24", "64 channels"});
-  // Only the middle has attention: its width counts, that of the others does not.
+  // Only the middle has attention, so only its width matters.
   CHECK(error_of("channels = 32\nchannel_mult = [1, 3]\nattention_resolutions = []\nnum_heads = 3") == "");
 }
 

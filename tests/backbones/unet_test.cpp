@@ -27,7 +27,7 @@ Tensor output_of(Backbone& network, const Input& input = {}, const Condition& co
 
 }  // namespace
 
-TEST_CASE("the last layer and the table of labels are no matrices within the network") {
+TEST_CASE("the last layer and the class table do not count as matrices inside the network") {
   Backbone::Spec spec;
   spec.image.height = spec.image.width = 8;
   spec.condition.num_classes = 3;
@@ -39,7 +39,7 @@ TEST_CASE("the last layer and the table of labels are no matrices within the net
   CHECK(declared.size() == 3);
 }
 
-TEST_CASE("weights depend on the seed and their own name alone") {
+TEST_CASE("weights depend only on the seed and their own names") {
   const State first = fresh_state("");
   const State again = fresh_state("");
   const State other = fresh_state("", {.seed = 1});
@@ -58,7 +58,7 @@ TEST_CASE("weights depend on the seed and their own name alone") {
   CHECK(shared > 40);
 }
 
-TEST_CASE("weights start as PyTorch and the reference start them") {
+TEST_CASE("weights are initialised as in PyTorch and the reference") {
   const State state = fresh_state("", {.condition = {.num_classes = 50}});
   const auto largest = [&](const char* name) { return state.at(name).abs().max().item<double>(); };
   // U(-b, b) of n values comes within 1 % of b unless (.99)^n happens: impossible for these sizes.
@@ -102,7 +102,7 @@ TEST_CASE("every parameter receives a gradient, whatever the options") {
                                   "checkpoint = true"};
   for (const std::string& options : variants) {
     CAPTURE(options);
-    // 16 groups: with one channel a group, biases before a norm have no effect and no gradient.
+    // 16 groups: with one channel per group, biases before a norm have no effect and no gradient.
     const std::string groups = options.find("groups") == std::string::npos ? "\ngroups = 16" : "";
     const auto network = small_unet(options + groups, {.condition = {.num_classes = 3}});
     Condition condition;
@@ -120,7 +120,7 @@ TEST_CASE("every parameter receives a gradient, whatever the options") {
   }
 }
 
-TEST_CASE("images of a batch do not see each other") {
+TEST_CASE("the images of a batch do not affect each other") {
   const auto network = small_unet();
   const Input all;
   const Tensor together = output_of(*network, all);
@@ -128,12 +128,12 @@ TEST_CASE("images of a batch do not see each other") {
     Input one;
     one.x = all.x.narrow(0, i, 1);
     one.t = all.t.narrow(0, i, 1);
-    // 1e-5: the convolutions may add up in another order for another batch size.
+    // 1e-5: the convolutions may sum in a different order for another batch size.
     CHECK(max_relative_difference(output_of(*network, one), together.narrow(0, i, 1)) < 1e-5);
   }
 }
 
-TEST_CASE("the memory format of x changes nothing, and comes back") {
+TEST_CASE("the memory format of x changes nothing, and the output has it") {
   const auto network = small_unet();
   const Tensor expected = output_of(*network);
   CHECK(expected.is_contiguous());
@@ -144,7 +144,7 @@ TEST_CASE("the memory format of x changes nothing, and comes back") {
   CHECK(at::equal(out, expected));
 }
 
-TEST_CASE("images may have another size than the network was planned for") {
+TEST_CASE("images may have a size other than the one in the spec") {
   const auto network = small_unet();
   Input input;
   input.x = fill(7, {3, 3, 12, 6});
@@ -168,7 +168,7 @@ TEST_CASE("timestep_scale multiplies the time") {
   CHECK(max_relative_difference(output_of(*scaled), output_of(*plain)) > 1e-3);
 }
 
-TEST_CASE("classes change the output, and are asked for") {
+TEST_CASE("classes change the output and are required") {
   const auto network = small_unet("", {.condition = {.num_classes = 4}});
   Condition condition;
   condition.labels = at::zeros({3}, at::kLong);
@@ -194,7 +194,7 @@ TEST_CASE("the attention orders differ by a permutation of the projection") {
   CHECK(max_relative_difference(output_of(*reordered), output_of(*legacy)) < 1e-5);
 }
 
-TEST_CASE("num_heads_upsample is for the decoder alone") {
+TEST_CASE("num_heads_upsample applies only to the decoder") {
   const Tensor one = output_of(*small_unet("num_heads = 1"));
   const Tensor four = output_of(*small_unet("num_heads = 4"));
   const Tensor mixed = output_of(*small_unet("num_heads = 1\nnum_heads_upsample = 4"));
@@ -203,7 +203,7 @@ TEST_CASE("num_heads_upsample is for the decoder alone") {
   CHECK(max_relative_difference(mixed, four) > 1e-3);
 }
 
-TEST_CASE("augmentation labels move the embedding by a linear map, and zeros are as none") {
+TEST_CASE("augmentation labels shift the embedding linearly, and zeros are the same as none") {
   const auto network = small_unet("", {.condition = {.augment_size = 9}});
   const Tensor told = fill(5, {3, 9});
   Condition condition;
@@ -213,7 +213,7 @@ TEST_CASE("augmentation labels move the embedding by a linear map, and zeros are
   condition.augment = at::zeros({3, 9});
   CHECK(at::equal(output_of(*network, {}, condition), plain));
 
-  // W a added to the embedding is W a added to the bias of its last layer, one image at a time.
+  // Adding W a to the embedding is adding W a to the bias of its last layer, for each image separately.
   Tensor map;
   Tensor bias;
   for (auto& [name, parameter] : network->parameters()) {
@@ -230,7 +230,7 @@ TEST_CASE("augmentation labels move the embedding by a linear map, and zeros are
   CHECK(max_relative_difference(output_of(*network), expected) < 1e-5);
 }
 
-TEST_CASE("a network that may be told of augmentations starts as one that may not") {
+TEST_CASE("a network with augmentation labels starts the same as one without") {
   const State plain = fresh_state("");
   const State told = fresh_state("", {.condition = {.augment_size = 9}});
   CHECK(told.size() == plain.size() + 1);

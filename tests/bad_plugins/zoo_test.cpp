@@ -17,8 +17,8 @@ using namespace casdm;
 using namespace casdm::testing;
 namespace fs = std::filesystem;
 
-/// Plugins that do what they must not, and the whole text that the user is told. The texts are in golden/<case>.txt;
-/// CASDM_UPDATE_GOLDEN=1 writes them anew, to be read before they are committed.
+/// Plugins that break the rules, and the complete text that the user gets. The texts are in golden/<case>.txt;
+/// CASDM_UPDATE_GOLDEN=1 rewrites them, to be read before they are committed.
 namespace {
 
 void replace_all(std::string& text, const std::string& from, const std::string& to) {
@@ -34,14 +34,14 @@ std::string stamp_value(std::string_view stamp, const std::string& field) {
   return "";
 }
 
-/// The host's LibTorch with another minor version of the same length.
+/// The host's LibTorch version with another minor number of the same length.
 std::string other_libtorch() {
   std::string version = stamp_value(host_stamp(), "libtorch");
   version[2] = version[2] == '9' ? '8' : '9';
   return version;
 }
 
-/// Without what a training says of its data and threads.
+/// Without the lines about data and threads at the start of a training.
 std::string without_start(const std::string& text) {
   static const std::regex start("(data|device): .*|changed at .*|[0-9]+ threads?( .*|,.*)?");
   std::istringstream lines(text);
@@ -66,7 +66,7 @@ class Cage {
   const fs::path& path() const { return folder_.path(); }
   fs::path plugin() const { return path() / "plugins" / "zoo.so"; }
 
-  /// Puts the plugin there, with `from` in its bytes replaced by `to` of the same length.
+  /// Copies the plugin there, with `from` in its bytes replaced by `to` of the same length.
   void admit(const std::string& from = "", const std::string& to = "") const {
     std::string bytes = read_file(CASDM_ZOO_PLUGIN);
     REQUIRE(from.size() == to.size());
@@ -85,13 +85,14 @@ class Cage {
                  path());
   }
 
-  /// `text` with what differs between machines and runs replaced.
+  /// `text` with everything replaced that differs between machines and runs.
   std::string settled(std::string text) const {
     text = without_start(text);
     replace_all(text, path().string(), "FOLDER");
     replace_all(text, fs::path(CASDM_PROGRAM).parent_path().parent_path().string(), "PREFIX");
     replace_all(text, stamp_value(host_stamp(), "sdk_headers"), "HEADERS");
-    replace_all(text, stamp_value(host_stamp(), "libtorch"), "X.YY.Z");  // as long, for the columns of tables
+    replace_all(text, stamp_value(host_stamp(), "libtorch"),
+                "X.YY.Z");  // of the same length, for the columns of tables
     replace_all(text, other_libtorch(), "X.99.Z");
     text = std::regex_replace(text, std::regex("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ"), "TIME");
     text = std::regex_replace(text, std::regex("available: [^\n]*"), "available: ...");
@@ -103,7 +104,7 @@ class Cage {
   TemporaryFolder folder_;
 };
 
-/// The command must fail with this status and exactly the words of golden/<name>.txt on stderr.
+/// The command must fail with this status and print exactly golden/<name>.txt to stderr.
 void says(const Cage& cage, const std::string& name, int status, const std::string& command,
           const std::string& wish = "") {
   CAPTURE(name);
@@ -120,7 +121,7 @@ const std::string kTrain = "casdm train small.toml --set train.total_images=4";
 
 }  // namespace
 
-TEST_CASE("the zoo's plugin is a good one as long as nobody asks for more") {
+TEST_CASE("without a fault, the zoo's plugin is a good one") {
   const Cage cage;
   cage.admit();
   const Outcome outcome = cage.run(kTrain);
@@ -143,7 +144,7 @@ TEST_CASE("a plugin of another build is refused before its code runs") {
   refused("other_interface", "\"interface_version\":2", "\"interface_version\":7");
 }
 
-TEST_CASE("a library that nobody should load is refused with its reason") {
+TEST_CASE("a library that nobody should load is refused with the reason") {
   const auto refused = [](const std::string& name, const std::function<void(const Cage&)>& spoil) {
     const Cage cage;
     cage.admit();
@@ -163,7 +164,7 @@ TEST_CASE("a library that nobody should load is refused with its reason") {
   refused("duplicate_id", [](const Cage& cage) { fs::copy_file(cage.plugin(), cage.path() / "plugins" / "twin.so"); });
 }
 
-TEST_CASE("a plugin that crashes, ends the process, hangs or throws while it is loaded harms nothing") {
+TEST_CASE("a plugin that crashes, exits, hangs or throws while it is loaded does no harm") {
   const auto refused = [](const std::string& wish) {
     const Cage cage;
     cage.admit();
@@ -175,7 +176,7 @@ TEST_CASE("a plugin that crashes, ends the process, hangs or throws while it is 
   }
 }
 
-TEST_CASE("a component that crashes, ends the process, hangs or throws while it is made harms nothing") {
+TEST_CASE("a component that crashes, exits, hangs or throws while it is created does no harm") {
   for (const char* wish : {"factory_crash", "factory_exit", "factory_hang", "factory_throw", "factory_foreign"}) {
     const Cage cage;
     cage.admit();
@@ -183,7 +184,7 @@ TEST_CASE("a component that crashes, ends the process, hangs or throws while it 
   }
 }
 
-TEST_CASE("a component that throws in training is named with its place in the experiment") {
+TEST_CASE("a component that throws in training is named with its location in the experiment") {
   for (const char* wish : {"distance_throw", "distance_foreign", "distance_own", "backward_own", "buffers_throw",
                            "info_foreign", "backward_throw"}) {
     const Cage cage;
@@ -219,7 +220,7 @@ TEST_CASE("a change of global state in training is named with its component") {
   CHECK(cage.run(resume).status == 0);
 }
 
-TEST_CASE("a crash in training names the component, and the run goes on from its checkpoint") {
+TEST_CASE("a crash in training names the component, and the run continues from its checkpoint") {
   const Cage cage;
   cage.admit();
   REQUIRE(cage.run(kTrain).status == 0);
@@ -246,14 +247,14 @@ TEST_CASE("a crash in training names the component, and the run goes on from its
   CHECK(cage.run(resume + " --set train.total_images=16").status == 0);
 }
 
-TEST_CASE("a plugin that did not load in time is tried again") {
+TEST_CASE("a plugin that did not load in time is tried again the next time") {
   const Cage cage;
   cage.admit();
   CHECK(cage.run(kTrain, "static_hang").status == 1);
   CHECK(cage.run(kTrain).status == 0);
 }
 
-TEST_CASE("a trial ends when the program that waits for it dies") {
+TEST_CASE("a trial ends when the program waiting for it dies") {
   const Cage cage;
   cage.admit();
   const Outcome outcome =
@@ -265,7 +266,7 @@ TEST_CASE("a trial ends when the program that waits for it dies") {
   CHECK(outcome.out.find("ended") != std::string::npos);
 }
 
-TEST_CASE("a crash is remembered until the plugin is rebuilt or forgiven, and safe mode does without it") {
+TEST_CASE("a crash is remembered until the plugin is rebuilt or forgiven, and safe mode works without it") {
   const Cage cage;
   cage.admit();
   CHECK(cage.run(kTrain, "static_crash").status == 1);
@@ -289,7 +290,7 @@ TEST_CASE("a library that an experiment brings runs only when the user has allow
   const std::string sample = "casdm sample runs/small --num 1 --out out";
   CHECK(cage.run(plain + sample).status == 0);
 
-  // The run on a machine where nobody has allowed its plugin.
+  // The same run on a machine where nobody has allowed its plugin.
   const std::string stranger = plain + "export XDG_STATE_HOME=$PWD/stranger; ";
   for (const char* command :
        {"casdm train --resume runs/small --set train.total_images=8", "casdm train small.toml --set run.name=b"}) {
@@ -305,31 +306,32 @@ TEST_CASE("a library that an experiment brings runs only when the user has allow
   CHECK(cage.run(stranger + "casdm train --resume runs/small --set train.total_images=8").status == 0);
 }
 
-TEST_CASE("what was allowed to run is a file with its content: another one at its path is asked for again") {
+TEST_CASE("permission is for a file with its content: another file at the same path is asked for again") {
   const Cage cage;
   cage.admit();
   const std::string plain = "unset CASDM_TRUST_PLUGINS; ";
   const std::string sample = "casdm train small.toml --overwrite";
   REQUIRE(cage.run(plain + sample + " --trust-plugins").status == 0);
   CHECK(cage.run(plain + sample).status == 0);
-  cage.admit("the zoo is closed", "the zoo is opened");  // the build id, which whoever makes a library chooses, stays
+  cage.admit("the zoo is closed",
+             "the zoo is opened");  // the build id stays the same, since it can be chosen by whoever builds a library
   says(cage, "allowed_file_changed", 1, plain + sample, "static_crash");
   CHECK(cage.run(plain + "casdm plugins check plugins/zoo.so --filter constructs").status == 0);
   CHECK(cage.run(plain + sample).status == 0);
 
-  // As versions before remembered it: by the path alone.
+  // As earlier versions remembered it: only by path.
   write_file(cage.path() / "state/casdm/trusted_plugins.json", text("[\"", cage.plugin().string(), "\"]"));
   says(cage, "allowed_by_path", 1, plain + sample, "static_crash");
   CHECK(cage.run(plain + sample + " --trust-plugins").status == 0);
   CHECK(cage.run(plain + sample).status == 0);
 }
 
-TEST_CASE("a missing library is named with the library that needs it") {
+TEST_CASE("a missing library is named together with the library that needs it") {
   const Cage cage;
   cage.admit("libcasdm_sdk.so", "libcasdm_off.so");
   says(cage, "missing_library", 1, kTrain);
 
-  // One step away: a copy of a library that the plugin needs, which itself needs one that is not there.
+  // Indirectly: a copy of a library that the plugin needs, which itself needs a missing one.
   std::string bytes = read_file(CASDM_SDK_LIBRARY);
   REQUIRE(bytes.find("libstdc++.so.6") != std::string::npos);
   replace_all(bytes, "libstdc++.so.6", "libstdc--.so.6");
@@ -373,7 +375,7 @@ TEST_CASE("no command loads a plugin that the lock does not allow") {
   const std::string import_theta = more + "casdm import theta.safetensors --overwrite --out in.safetensors ";
   CHECK(cage.run(export_theta).err.find("unex") == std::string::npos);
 
-  // Layouts of plugins that the experiment does not name.
+  // Weight layouts of plugins that the experiment does not name.
   admit_network("backbone_unez");
   for (const std::string& command : {export_theta, import_theta + "--config small.toml --module theta"}) {
     CAPTURE(command);
@@ -409,7 +411,7 @@ TEST_CASE("a file that --plugin names is used or the command fails") {
   CHECK(cage.run("casdm plugins list --plugin plugins/zoo.so").status == 0);
 }
 
-TEST_CASE("a LibTorch of another version is told apart from a plugin's") {
+TEST_CASE("a LibTorch of another version is distinguished from a plugin built for another") {
   const Cage cage;
   cage.admit();
   const std::string library =
@@ -422,7 +424,7 @@ TEST_CASE("a LibTorch of another version is told apart from a plugin's") {
   says(cage, "other_libtorch_loaded", 1, "LD_PRELOAD=\"$PWD/other.so\" " + kTrain);
 }
 
-TEST_CASE("the doctor finds what is wrong, and only that") {
+TEST_CASE("the doctor finds what is wrong, and nothing else") {
   const Cage cage;
   cage.admit();
   const std::string doctor = "casdm plugins doctor --config small.toml";

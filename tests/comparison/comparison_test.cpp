@@ -29,7 +29,7 @@ std::string line(std::int64_t images, double x0, double gate) {
               "}},\"grad_norm\":{\"phi\":0.25}}\n");
 }
 
-/// A run that is complete, with an earlier line, that of a resume, and one that was cut off.
+/// A complete run with an earlier line, the line of a resume, and one that was cut off.
 void make_run(const TemporaryFolder& folder, const std::string& name, std::int64_t seed, const std::string& metric,
               double x0) {
   folder.write(text("runs/", name, "/config.toml"), config(name, seed, metric));
@@ -37,7 +37,7 @@ void make_run(const TemporaryFolder& folder, const std::string& name, std::int64
                text(line(500, 9, 9), "{\"resumed\":true,\"images\":500}\n", line(1000, x0, 0.5), "{\"images\":15"));
 }
 
-/// Two arms over three seeds whose x0 differs by 0.1, 0.2 and 0.3, while the seeds differ by far more.
+/// Two arms over three seeds whose x0 differs by 0.1, 0.2 and 0.3, while the seeds differ by much more.
 void make_runs(const TemporaryFolder& folder) {
   for (const int seed : {0, 1, 2}) {
     make_run(folder, text("plain-s", seed), seed, "l1", 1.0 + 10 * seed);
@@ -60,7 +60,7 @@ std::vector<std::string> all_remarks(const Comparison& comparison) {
 
 }  // namespace
 
-TEST_CASE("the numbers of a run are those of its last whole line of means") {
+TEST_CASE("the numbers of a run are those of its last complete line of means") {
   const TemporaryFolder folder;
   make_run(folder, "a", 7, "l1", 0.25);
   const RunRecord run = read_run_record("runs/a");
@@ -71,7 +71,7 @@ TEST_CASE("the numbers of a run are those of its last whole line of means") {
   CHECK(run.find("loss.x0")->value == 0.25);
   CHECK(run.find("loss.x0")->better == Better::lower);
   CHECK(run.find("loss.x0.by_t.1")->value == 0.125);
-  CHECK(run.find("loss.x0.by_t.2") == nullptr);  // null: no image
+  CHECK(run.find("loss.x0.by_t.2") == nullptr);  // null: no images
   CHECK(run.find("statistic.gate")->better == Better::unknown);
   CHECK(run.find("grad_norm.phi")->value == 0.25);
   std::vector<double> seen;
@@ -101,10 +101,10 @@ TEST_CASE("the difference of two arms is the mean of the differences at equal se
   // -0.1, -0.2, -0.3: s = 0.1; t(0.975, 2) s / sqrt(3) = 0.2484
   CHECK(*difference.half_width == doctest::Approx(0.24841).epsilon(1e-4));
   CHECK_FALSE(difference.excludes_zero());
-  CHECK_FALSE(x0.of(1)->is_best);  // it is not sure
+  CHECK_FALSE(x0.of(1)->is_best);  // not certain
 }
 
-TEST_CASE("a number that a run lacks and others have is named with the run and the reason") {
+TEST_CASE("a number that a run lacks but others have is reported with the run and the reason") {
   const TemporaryFolder folder;
   make_runs(folder);
   const auto edited = [&](const std::string& run, const std::string& before, const std::string& after) {
@@ -118,7 +118,7 @@ TEST_CASE("a number that a run lacks and others have is named with the run and t
     const std::vector<std::string> lines = all_remarks(compare_runs(kRuns, ""));
     return std::count_if(lines.begin(), lines.end(), [&](const auto& line) { return line.find(part) == 0; });
   };
-  CHECK(said("better, seed") + said("plain, seed") == 0);  // what no run has is missing from none
+  CHECK(said("better, seed") + said("plain, seed") == 0);  // what no run has is not reported as missing
   edited("better-s1", "{\"gate\":{\"mean\":0.5}}", "{\"gate\":{\"mean\":{\"$numberDouble\":\"NaN\"}}}");
   edited("plain-s2", "{\"phi\":0.25}", "{\"phi\":null}");
   edited("plain-s0", ",\"grad_norm\":{\"phi\":0.25}", "");
@@ -128,18 +128,18 @@ TEST_CASE("a number that a run lacks and others have is named with the run and t
   CHECK(said("better, seed") + said("plain, seed") == 3);
 }
 
-TEST_CASE("the best is marked where the interval of its difference excludes 0, and nowhere else") {
+TEST_CASE("the best is marked only if the interval of its difference excludes 0") {
   const TemporaryFolder folder;
   for (const int seed : {0, 1, 2}) {
     make_run(folder, text("plain-s", seed), seed, "l1", 1.0 + seed);
     make_run(folder, text("better-s", seed), seed, "l2", 0.9 + seed + 0.001 * seed);
   }
-  SUBCASE("an arm against its baseline") {
+  SUBCASE("an arm compared with its baseline") {
     const MeasureSummary x0 = named(summarise(compare_runs(kRuns, "plain")), "loss.x0");
     CHECK(x0.of(1)->is_best);
     CHECK_FALSE(x0.of(0)->is_best);
   }
-  SUBCASE("the baseline itself, which another run's folder may name") {
+  SUBCASE("the baseline itself, which may be named by the folder of another run") {
     const MeasureSummary x0 = named(summarise(compare_runs(kRuns, "runs/better-s1")), "loss.x0");
     CHECK(x0.of(1)->is_best);
     CHECK_FALSE(x0.of(0)->is_best);
@@ -152,7 +152,7 @@ TEST_CASE("the best is marked where the interval of its difference excludes 0, a
   }
 }
 
-TEST_CASE("the table says in words what is better, by how much and how sure") {
+TEST_CASE("the table says in words what is better, by how much and how certain") {
   const TemporaryFolder folder;
   make_runs(folder);
   const auto found = [](const std::vector<std::filesystem::path>& runs, const std::string& baseline) {
@@ -171,7 +171,7 @@ TEST_CASE("the table says in words what is better, by how much and how sure") {
       std::string::npos);
 }
 
-TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, with their direction and their judge") {
+TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, with direction and judge") {
   const TemporaryFolder folder;
   make_run(folder, "a", 0, "l1", 1);
   const auto evaluation = [](int images, const std::string& weights, double value, const std::string& trained_with) {
@@ -202,9 +202,9 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   const Comparison comparison = compare_runs({"runs/a"}, "");
   CHECK(all_remarks(comparison).front() == "eye.distance is judged by a network it was trained with (metric.l1)");
   CHECK(chosen_measures(summarise(comparison), {}).front().name == "eye.distance");
-  CHECK(chosen_measures(summarise(comparison), {}).size() == 2);  // the losses are left to the files
+  CHECK(chosen_measures(summarise(comparison), {}).size() == 2);  // the losses are only in the files
 
-  // A second average: the names say which.
+  // A second average, so the names say which.
   folder.write("runs/a/evaluation/000000001000-raw-2.json", evaluation(1000, "raw", 15, ""));
   folder.write("runs/a/evaluation/000000001000-raw-3.json", "{");
   run = read_run_record("runs/a");
@@ -213,7 +213,7 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(run.find("eye.distance weights=raw")->value == 15);
   CHECK(run.warnings.front().starts_with("not taken: runs/a/evaluation/000000001000-raw-3.json: "));
 
-  // One digit of a score has changed since it was written.
+  // One digit of a score was changed after it was written.
   std::string record = to_json(sealed(from_json(evaluation(1000, "raw", 15, ""))));
   folder.write("runs/a/evaluation/000000001000-raw-2.json", record);
   CHECK(read_run_record("runs/a").find("eye.distance weights=raw")->value == 15);
@@ -226,7 +226,7 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
 
 namespace {
 
-/// How an evaluation was asked for.
+/// The settings of an evaluation.
 struct Asked {
   std::string sampler = R"({"type":"s/ddim","eta":0.0})";
   int num = 24;
@@ -250,7 +250,7 @@ void judge(const TemporaryFolder& folder, const std::string& run, const std::str
           R"("trained_with":[]}],"warnings":[]})")))));
 }
 
-/// A run with the sampler that `Asked` has, unless it is said.
+/// A run with the sampler of `Asked`, unless another is given.
 void make_judged(const TemporaryFolder& folder, const std::string& name, std::int64_t seed, const std::string& metric,
                  const std::string& sampler = "type = \"s/ddim\"\neta = 0") {
   make_run(folder, name, seed, metric, 1);
@@ -278,12 +278,12 @@ bool says(const Comparison& comparison, const std::string& words) {
 
 }  // namespace
 
-TEST_CASE("evaluations of a run that differ in an option of the sampler keep their names apart in every seed") {
+TEST_CASE("evaluations of a run that differ in a sampler option keep distinct names in every seed") {
   const TemporaryFolder folder;
   for (const int seed : {0, 1}) {
     const std::string run = text("p-s", seed);
     make_judged(folder, run, seed, "l1");
-    // The order of files says nothing.
+    // The order of files does not matter.
     judge(folder, run, seed == 0 ? "a" : "b", 300 + seed, {});
     judge(folder, run, seed == 0 ? "b" : "a", 200 + seed, {R"({"type":"s/ddim","eta":1.0})"});
   }
@@ -292,7 +292,7 @@ TEST_CASE("evaluations of a run that differ in an option of the sampler keep the
   for (const std::string& line : all_remarks(comparison)) CHECK_FALSE(line.starts_with("measured differently"));
 }
 
-TEST_CASE("arms are compared in a score only where it was measured alike, and a line says why not") {
+TEST_CASE("arms are compared only in scores measured the same way, and a line says why others are not") {
   const TemporaryFolder folder;
   const std::vector<std::filesystem::path> runs = {"runs/p-s0", "runs/p-s1", "runs/q-s0", "runs/q-s1"};
   Asked other;
@@ -310,7 +310,7 @@ TEST_CASE("arms are compared in a score only where it was measured alike, and a 
   SUBCASE("option of the metric") {
     other.metric_options = R"({"subsets":100})", setting = "", reading = " metric.subsets=100";
   }
-  SUBCASE("option of the sampler that no experiment says") {
+  SUBCASE("option of the sampler that the experiment does not set") {
     other.sampler = R"({"type":"s/ddim","eta":0.5})", setting = " sampler.eta=0", reading = " sampler.eta=0.5";
   }
   for (const int seed : {0, 1}) {
@@ -325,13 +325,13 @@ TEST_CASE("arms are compared in a score only where it was measured alike, and a 
   const std::vector<std::string> names = {text("eye.distance", setting, " (p)"), text("eye.distance", reading, " (q)")};
   CHECK(says(comparison, text("measured differently, so not compared with each other: ",
                               join(setting < reading ? names : std::vector{names[1], names[0]}, "; "))));
-  // A seed of the other arm that was measured alike is compared.
+  // A seed of the other arm that was measured the same way is compared.
   judge(folder, "q-s1", "b", 290, {});
   CHECK(scores_in(compare_runs(runs, "p")).find(text("eye.distance", setting, ": p 300.5 q 290.0 -\n")) !=
         std::string::npos);
 }
 
-TEST_CASE("arms whose experiments have other samplers are compared, each sampled as its experiment says") {
+TEST_CASE("arms whose experiments have different samplers are compared, each sampled as its experiment says") {
   const TemporaryFolder folder;
   const std::vector<std::filesystem::path> runs = {"runs/p-s0", "runs/p-s1", "runs/q-s0", "runs/q-s1"};
   const Asked own{R"({"type":"s/heun","spacing":"karras"})"};
@@ -342,14 +342,14 @@ TEST_CASE("arms whose experiments have other samplers are compared, each sampled
     judge(folder, text("q-s", seed), "a", 200 + seed, own);
   }
   CHECK(scores_in(compare_runs(runs, "p")) == "eye.distance: p 300.5 q 200.5 - *\n");
-  // Also by the sampler of p: that is another measure, and there p is sampled alike.
+  // Also with the sampler of p: this is another measure, in which p is sampled in the same way.
   for (const int seed : {0, 1}) judge(folder, text("q-s", seed), "b", 400 + seed, {});
   const Comparison comparison = compare_runs(runs, "p");
   CHECK(scores_in(comparison) ==
         "eye.distance sampler=s/ddim: p 300.5 * q 400.5 -\neye.distance sampler=s/heun: q 200.5\n");
 }
 
-TEST_CASE("of evaluations that measured alike the newest counts, and it is said") {
+TEST_CASE("of evaluations measured the same way the newest counts, and that is reported") {
   const TemporaryFolder folder;
   make_judged(folder, "p", 0, "l1");
   judge(folder, "p", "a", 300, {});
@@ -371,7 +371,7 @@ TEST_CASE("of evaluations that measured alike the newest counts, and it is said"
                                  "versions or files, the newest counts"});
 }
 
-TEST_CASE("what [evaluate] wrote at the end of a training counts where no evaluation says it again") {
+TEST_CASE("what [evaluate] logged at the end of a training counts unless an evaluation repeats it") {
   const TemporaryFolder folder;
   make_run(folder, "a", 0, "l1", 1);
   const auto scores = [](int images, double value) {
@@ -384,7 +384,7 @@ TEST_CASE("what [evaluate] wrote at the end of a training counts where no evalua
   CHECK(run.images == 1000);
   CHECK(run.find("eye.distance")->value == 20);
   CHECK(run.find("eye.distance")->about == "while training, 64 images, weights ema");
-  // Another run has an evaluation, which may be of another reference and judge.
+  // Another run has an evaluation, possibly with another reference and judge.
   make_judged(folder, "b", 0, "l2");
   judge(folder, "b", "a", 10, {});
   CHECK(scores_in(compare_runs({"runs/a", "runs/b"}, "")) ==
@@ -393,7 +393,7 @@ TEST_CASE("what [evaluate] wrote at the end of a training counts where no evalua
   CHECK(read_run_record("runs/a").find("eye.distance") == nullptr);
 }
 
-TEST_CASE("a run that was trained with other settings before a resume is named with them") {
+TEST_CASE("a run trained with other settings before a resume is reported with them") {
   const TemporaryFolder folder;
   make_runs(folder);
   const auto resumed = [&](const std::string& changed) {
@@ -409,7 +409,7 @@ TEST_CASE("a run that was trained with other settings before a resume is named w
   CHECK(std::find(found.begin(), found.end(),
                   "better: seed 1 was trained with other settings until 500 images: metrics[0].type: \"l1\" -> "
                   "\"l2\"") != found.end());
-  // What a later version has added, how samples are drawn and where data lie is no other training; other data are.
+  // Keys added by a later version, sampling options and the location of data do not change the training; other data do.
   const std::vector<std::string> beside =
       resumed(R"("metrics[0].every":{"from":null,"to":1},"sampler.steps":{"from":10,"to":50},)"
               R"("data.path":{"from":"/a/x.zip","to":"/b/y.zip"})");
@@ -420,7 +420,7 @@ TEST_CASE("a run that was trained with other settings before a resume is named w
         others.end());
 }
 
-TEST_CASE("a run that is not complete is named and takes no part") {
+TEST_CASE("an incomplete run is named and left out") {
   const TemporaryFolder folder;
   make_runs(folder);
   folder.write("runs/better-s2/metrics.jsonl", line(500, 0.01, 0.5));
@@ -435,7 +435,7 @@ TEST_CASE("a run that is not complete is named and takes no part") {
   CHECK(table.find("a third seed") != std::string::npos);
 }
 
-TEST_CASE("what cannot be compared is said in one message") {
+TEST_CASE("what cannot be compared is reported in one message") {
   const TemporaryFolder folder;
   make_runs(folder);
   make_run(folder, "copy", 1, "l1", 3);
@@ -450,7 +450,7 @@ TEST_CASE("what cannot be compared is said in one message") {
   CHECK(message_of([&] { chosen_measures(summaries, {"loss.x1"}); }).find("did you mean loss.x0") != std::string::npos);
 }
 
-TEST_CASE("a table holds the directed measures of all, or those that a pattern asks for") {
+TEST_CASE("a table has the measures with a direction, or those that match a pattern") {
   const TemporaryFolder folder;
   make_runs(folder);
   const std::vector<MeasureSummary> all = summarise(compare_runs(kRuns, ""));
@@ -463,7 +463,7 @@ TEST_CASE("a table holds the directed measures of all, or those that a pattern a
   CHECK(names(chosen_measures(all, {"stat*", "loss.x0*"})) == "statistic.gate loss.x0 loss.x0.by_t.1 ");
 }
 
-TEST_CASE("a loss that the last line of a log has not, though others have, is named") {
+TEST_CASE("a loss that is missing from the last line of a log but not from others is named") {
   const TemporaryFolder folder;
   make_runs(folder);
   const std::string with_metric = R"({"images":250,"step":1,"seconds":1,"loss":{"metric.l1":{"mean":1}}})";
@@ -474,7 +474,7 @@ TEST_CASE("a loss that the last line of a log has not, though others have, is na
                      [](const std::string& remark) { return remark.find("loss.metric.l2") != std::string::npos; }));
 }
 
-TEST_CASE("the four files say the same, and names cannot break them") {
+TEST_CASE("the four files say the same, and names cannot break their format") {
   const TemporaryFolder folder;
   make_runs(folder);
   Comparison comparison = compare_runs(kRuns, "");

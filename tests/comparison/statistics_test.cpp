@@ -15,7 +15,7 @@ Approx close(double value) { return Approx(value).epsilon(1e-12); }  // both are
 
 }  // namespace
 
-TEST_CASE("the quantiles of Student's t are those of its closed forms and of SciPy") {
+TEST_CASE("the quantiles of Student's t agree with closed forms and SciPy") {
   for (const double p : {0.6, 0.9, 0.975, 0.999}) {
     CAPTURE(p);
     CHECK(student_t_quantile(p, 1) == close(std::tan(std::numbers::pi * (p - 0.5))));
@@ -30,7 +30,7 @@ TEST_CASE("the quantiles of Student's t are those of its closed forms and of Sci
   CHECK(student_t_quantile(0.95, 99) == close(1.6603911560169906));
 }
 
-TEST_CASE("a mean has the interval that SciPy gives it") {
+TEST_CASE("a mean has the same interval as in SciPy") {
   // scipy.stats.t.interval(0.95, n - 1, loc=mean, scale=scipy.stats.sem(x)) of SciPy 1.17.1
   const MeanEstimate of_five = estimate_mean({12.5, 11.25, 13.75, 12.0, 40.0});
   CHECK(of_five.mean == close(17.9));
@@ -46,7 +46,7 @@ TEST_CASE("a mean has the interval that SciPy gives it") {
   CHECK_FALSE(paired.excludes_zero());
 }
 
-TEST_CASE("an interval needs two values, and equal values have none but their own") {
+TEST_CASE("an interval needs two values, and for equal values it has zero width") {
   CHECK(estimate_mean({}).count == 0);
   CHECK_FALSE(estimate_mean({3.0}).half_width);
   CHECK_FALSE(estimate_mean({3.0}).excludes_zero());

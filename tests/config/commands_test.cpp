@@ -19,7 +19,7 @@ using casdm::testing::TemporaryFolder;
 
 namespace {
 
-/// What a command writes to stdout; stderr is dropped.
+/// The command's output to stdout; stderr is discarded.
 template <class Command>
 std::string output_of(Command command, const std::vector<std::string>& arguments) {
   std::ostringstream out, err;
@@ -112,7 +112,7 @@ TEST_CASE("plugins list, inspect and paths show what is found") {
         std::string::npos);
 }
 
-TEST_CASE("an experiment that lacks plugins is refused as a whole, with every place") {
+TEST_CASE("an experiment that lacks plugins is refused as a whole, with every location") {
   const Place place;
   place.write("x.toml", "[data]\ntype = 'fixture'\nnum_images = 0\n[noise]\ntype = 'cosine'\n");
   const std::string message = message_of([] { config({"check", "x.toml"}); });
@@ -127,7 +127,7 @@ TEST_CASE("an experiment that lacks plugins is refused as a whole, with every pl
   CHECK(message.find("\n    looked in: ") != std::string::npos);
 }
 
-TEST_CASE("a word is quoted for the shell where it must be") {
+TEST_CASE("a word is quoted for the shell where necessary") {
   for (const char* plain : {"runs/small", "a-b_c.d=e:f,g+h%i@j", "/tmp/\u00fc"}) CHECK(shell_word(plain) == plain);
   CHECK(shell_word("my runs") == "'my runs'");
   CHECK(shell_word("it's") == "'it'\\''s'");
@@ -136,7 +136,7 @@ TEST_CASE("a word is quoted for the shell where it must be") {
     CHECK(shell_word(word) == text("'", word, "'"));
 }
 
-TEST_CASE("init and schema write what was found, and no file over another") {
+TEST_CASE("init and schema write what was found, and never over another file") {
   const Place place;
   const std::string starter = config({"init"});
   CHECK(starter.find("\n[data]\ntype = \"fixture\"\n") != std::string::npos);

@@ -26,7 +26,7 @@ std::string problem(const std::string& more) {
 
 }  // namespace
 
-TEST_CASE("keys that do not fit each other are found together, each at its place") {
+TEST_CASE("keys that contradict each other are all reported, each with its location") {
   CHECK(problem("") == "nothing thrown");
   CHECK(problem("[train]\nbatch_size = 10\naccumulate = 3") ==
         "x:13:14: train.accumulate: expected a divisor of train.batch_size = 10, got 3");
@@ -37,7 +37,7 @@ TEST_CASE("keys that do not fit each other are found together, each at its place
         "  2. x:15:11: metrics.0.t_range: expected a lower and a higher number, got [0.5, 0.5], which does not rise");
 }
 
-TEST_CASE("metrics have different names and ranges that rise") {
+TEST_CASE("metrics must have different names and increasing ranges") {
   CHECK(problem("[[metrics]]\ntype = 'l1'\n[[metrics]]\ntype = 'lpips'\nname = 'l1'") ==
         "x:15:8: metrics.1.name: metrics.0 is named \"l1\", too; set name = \"...\" in one of them");
   CHECK(problem("[[metrics]]\ntype = 'l1'\n[[metrics]]\ntype = 'metric_loss_fake/l1'").find("metrics.1.name") !=
@@ -46,7 +46,7 @@ TEST_CASE("metrics have different names and ranges that rise") {
         "x:13:15: metrics.0.input_range: expected a lower and a higher number, got [1.0, 0.0], which does not rise");
 }
 
-TEST_CASE("a range of noise has its unit, rises and lies within it, and a crop fits into the images") {
+TEST_CASE("a range of noise must match its unit and increase, and a crop must fit into the images") {
   const auto metric = [](const std::string& keys) { return problem("[[metrics]]\ntype = 'l1'\n" + keys); };
   CHECK(metric("noise_range = [0.0, 0.7]\nnoise_unit = 'flow_time'") == "nothing thrown");
   CHECK(metric("noise_range = [-1.7, inf]\nnoise_unit = 'log_snr'") == "nothing thrown");
@@ -69,7 +69,7 @@ TEST_CASE("a range of noise has its unit, rises and lies within it, and a crop f
   }
 }
 
-TEST_CASE("a metric's name can be a key of the log, and a training has a length that checkpoints can name") {
+TEST_CASE("a metric's name must be a possible key of the log, and a training short enough for checkpoint names") {
   CHECK(problem("[[metrics]]\ntype = 'l1'\nname = \"a\\nb\"") ==
         "x:13:8: metrics.0.name: it names the metric in logs: expected 1 to 100 characters without blanks, got "
         "\"a\\nb\"");
@@ -79,7 +79,7 @@ TEST_CASE("a metric's name can be a key of the log, and a training has a length 
   CHECK(problem("[train]\ntotal_images = '999G'") == "nothing thrown");
 }
 
-TEST_CASE("a module's clip and learning-rate law fit what holds for all") {
+TEST_CASE("a module's clipping and learning-rate schedule must agree with the common settings") {
   CHECK(problem("[optimizer]\ngrouping = 'joint'\n[optimizer.phi]\nclip_norm = 2") ==
         "x:14:13: optimizer.phi.clip_norm: with optimizer.grouping = \"joint\" all modules have one norm; set "
         "optimizer.clip_norm");
@@ -94,7 +94,7 @@ TEST_CASE("a module's clip and learning-rate law fit what holds for all") {
         "x:14:16: optimizer.decay_images: expected at most train.total_images = 100, got 200 (an integer)");
 }
 
-TEST_CASE("averages have one form, and names that the command line can tell apart") {
+TEST_CASE("averages have exactly one form, and names that the command line can distinguish") {
   CHECK(problem("[[ema.also]]\nname = 'a'\ndecay = 0.9\nsigma_rel = 0.1") ==
         "x:11:1: ema.also.0: expected exactly one of decay, half_life and sigma_rel, got 2");
   CHECK(problem("[[ema.also]]\nname = 'raw'\ndecay = 0.9").find("neither \"ema\" nor \"raw\"") != std::string::npos);
@@ -110,7 +110,7 @@ TEST_CASE("averages have one form, and names that the command line can tell apar
   CHECK(problem("[ema]\nsnapshot_every_images = 8").starts_with("x:12:25: ema.snapshot_every_images: snapshots are"));
 }
 
-TEST_CASE("an experiment adds a bounded number of places to the search for plugins") {
+TEST_CASE("an experiment can add only a limited number of places to the search for plugins") {
   std::string paths = "[plugins]\npaths = [";
   for (int i = 0; i < 70; ++i) paths += "'p" + std::to_string(i) + "', ";
   CHECK(problem(paths + "]") == "x:12:9: plugins.paths: expected at most 64 paths, got 70");
@@ -118,7 +118,7 @@ TEST_CASE("an experiment adds a bounded number of places to the search for plugi
   CHECK(plugin_paths(document).size() == 64);
 }
 
-TEST_CASE("guidance needs labels and their absence") {
+TEST_CASE("guidance needs labels and label dropout") {
   CHECK(
       problem("[guidance]\nscale = 2") ==
       "x:12:9: guidance.scale: the networks are trained without labels, so there is nothing to guide away from; train "
@@ -126,7 +126,7 @@ TEST_CASE("guidance needs labels and their absence") {
 }
 
 TEST_CASE("a number is compared with the key that its schema names") {
-  // Of the fake catalog: ddim's num_inference_steps, at most noise.num_train_timesteps; its respacing too.
+  // In the fake catalog: ddim's num_inference_steps, at most noise.num_train_timesteps; its respacing likewise.
   const auto with = [](const std::string& steps, const std::string& total) {
     Value document =
         parse_document(kSmallExperiment + ("num_inference_steps = " + steps), "x", std::filesystem::current_path());
@@ -145,12 +145,12 @@ TEST_CASE("a number is compared with the key that its schema names") {
         std::string::npos);
 }
 
-TEST_CASE("an option that another one makes void is refused before a training, wherever its table stands") {
+TEST_CASE("an option made void by another is refused before training, wherever its table is") {
   const auto before = [](const std::string& more) {
     return message_of([&] { check_before_training(checked(more), fake_catalog()); });
   };
   CHECK(before("num_inference_steps = 10") == "nothing thrown");
-  CHECK(before("num_inference_steps = 50\nrespacing = '10,15'") == "nothing thrown");  // as a run's config has it
+  CHECK(before("num_inference_steps = 50\nrespacing = '10,15'") == "nothing thrown");  // as in a run's config
   CHECK(before("num_inference_steps = 10\nrespacing = '10,15'") ==
         "x:11:23: sampler.num_inference_steps: it has no effect with respacing = \"10,15\"; leave it out, or change "
         "respacing");
@@ -162,11 +162,11 @@ TEST_CASE("an option that another one makes void is refused before a training, w
             .find("metrics.0.parts.0." + net) != std::string::npos);
   CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1").find("with scale = 0.0; leave") != std::string::npos);
   CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1\nscale = 2") == "nothing thrown");
-  // A run that has such an option is read as before.
+  // A run that has such an option can still be read.
   CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));
 }
 
-TEST_CASE("a training needs what its paths lead to, and a device for its precision") {
+TEST_CASE("training needs existing files at its paths, and a device for its precision") {
   const TemporaryFolder folder;
   folder.write("data.zip", "");
   const auto before = [](const std::string& toml) {

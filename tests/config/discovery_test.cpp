@@ -29,7 +29,7 @@ std::string content_of(const fs::path& file) {
   return content.str();
 }
 
-/// A folder with an environment in which nothing else is found.
+/// A folder with an environment in which nothing else can be found.
 class Place : public TemporaryFolder {
  public:
   Place() {
@@ -56,7 +56,7 @@ class Place : public TemporaryFolder {
     return PluginCatalog::discover(search);
   }
 
-  /// Why the only library of the folder cannot be used.
+  /// Why the only library in the folder cannot be used.
   std::string problem() const {
     const PluginCatalog catalog = discover();
     REQUIRE(catalog.plugins().size() == 1);
@@ -112,7 +112,7 @@ TEST_CASE("a listing reads a note without its options") {
   REQUIRE(to_json(description_from_json(json)) == json);
   for (ComponentEntry& component : description.components) component.options.clear();
   CHECK(to_json(summary_from_json(json)) == to_json(description));
-  // What is cut off anywhere is refused, not listed.
+  // A note that is cut off anywhere is refused, not listed.
   for (std::size_t length = 0; length < json.size(); ++length) {
     CAPTURE(json.substr(0, length));
     CHECK_THROWS_AS(summary_from_json(json.substr(0, length)), PluginError);
@@ -126,7 +126,7 @@ TEST_CASE("the note survives strip --strip-all") {
   CHECK(place.problem() == "");
 }
 
-TEST_CASE("places are searched in their order, the working directory only when named") {
+TEST_CASE("places are searched in order, the working directory only if it is named") {
   const Place place;
   place.plugin("here.so");
   fs::create_directory("empty");
@@ -144,7 +144,7 @@ TEST_CASE("places are searched in their order, the working directory only when n
   CHECK(search.places()[4].path == place.path() / "data/casdm/plugins");
 }
 
-TEST_CASE("one file found twice counts once, also through a link") {
+TEST_CASE("a file found twice counts once, also through a link") {
   const Place place;
   place.plugin("lib/a.so");
   fs::create_directory_symlink("lib", "link");
@@ -155,7 +155,7 @@ TEST_CASE("one file found twice counts once, also through a link") {
   CHECK(catalog.plugins()[0].problem == "");
 }
 
-TEST_CASE("two libraries with one id are both refused, each naming the other") {
+TEST_CASE("two libraries with the same id are both refused, each naming the other") {
   const Place place;
   const fs::path a = place.plugin("a/x.so");
   const fs::path b = place.plugin("b/y.so");
@@ -168,7 +168,7 @@ TEST_CASE("two libraries with one id are both refused, each naming the other") {
   CHECK(message_of([&] { catalog.owner("dataset", "fixture"); }).find(b.string()) != std::string::npos);
 }
 
-TEST_CASE("a plugin that an experiment brings does not push out one with the same id") {
+TEST_CASE("a plugin that an experiment brings does not displace one with the same id") {
   const Place place;
   const fs::path brought = place.plugin("brought/x.so");
   const fs::path own = place.plugin("data/casdm/plugins/x.so");
@@ -192,7 +192,7 @@ TEST_CASE("a component of two plugins must be named in full") {
   CHECK(catalog.names("dataset") == std::vector<std::string>{"dataset_another/fixture", "dataset_fixture/fixture"});
 }
 
-TEST_CASE("an unknown component is met with near names, all names, and where was looked") {
+TEST_CASE("an unknown component is answered with similar names, all names, and the places searched") {
   const Place place;
   const fs::path good = place.plugin("a.so");
   const fs::path bad = place.write("b.so", "no library");
@@ -207,7 +207,7 @@ TEST_CASE("an unknown component is met with near names, all names, and where was
         }).starts_with("no usable plugin has the sampler \"fixture\"; it is a dataset; available: none\n"));
 }
 
-TEST_CASE("a bad file is kept with its reason, and does not stop the others") {
+TEST_CASE("a bad file is listed with the reason and does not affect the others") {
   const Place place;
   place.plugin("good.so");
   place.write("empty.so", "");
@@ -237,7 +237,7 @@ TEST_CASE("a bad file is kept with its reason, and does not stop the others") {
                                  " ([plugins] paths) cannot be used: does not exist"});
 }
 
-TEST_CASE("what others could have changed is refused") {
+TEST_CASE("a library that others could have changed is refused") {
   const Place place;
   const fs::path file = place.plugin("a.so");
   ::chmod(file.c_str(), 0666);
@@ -276,7 +276,7 @@ TEST_CASE("a plugin of another build is refused with a table of the differences"
   CHECK(place.discover().plugins().front().description.info.id == "dataset_fixture");
 }
 
-TEST_CASE("stamps: what must agree, and what need not") {
+TEST_CASE("stamps: what must agree and what need not") {
   const std::string host =
       "sdk_version=0.1.0\nsdk_headers=abcd\nlibtorch=2.11.0\ncxx11_abi=1\ncompiler=gcc 12.2\nstdlib=libstdc++ 12\n"
       "cxx_standard=202002L\ncuda=13.0\ncuda_architectures=none\nbuild_type=Release\nmachine=x86_64\n";
@@ -311,14 +311,14 @@ TEST_CASE("stamps: what must agree, and what need not") {
   CHECK(compare_stamps(host_stamp(), host_stamp()) == "");
 }
 
-TEST_CASE("an interface this host does not call is refused, an older one with the page that says what changed") {
+TEST_CASE("an interface this host does not support is refused, an older one with the page about the changes") {
   const Place place;
   const std::string version = std::to_string(find_kind("dataset")->version);
   const std::string field = "\"interface_version\":";
   place.plugin("a.so", {{field + version, field + "7"}});
   CHECK(place.problem() == "holds the dataset 'fixture' of interface version 7; this host calls version " + version +
                                ": rebuild the plugin with this host's SDK");
-  // It was built with other headers too, but the version says more.
+  // It was built with other headers, too, but the version says more.
   place.plugin("a.so", {{field + version, field + "0"},
                         {"sdk_headers=" + stamp_value("sdk_headers"), "sdk_headers=0123456789abcdef"}});
   CHECK(place.problem() == "holds the dataset 'fixture' of interface version 0; this host calls version " + version +
@@ -337,7 +337,7 @@ TEST_CASE("a damaged description is refused") {
   CHECK(place.problem() == "the note's description is damaged: key 'components' is missing");
 }
 
-TEST_CASE("plugin paths are read from a document that is not valid yet") {
+TEST_CASE("plugin paths are read from a document that has not been validated yet") {
   const Value document = parse_document("[plugins]\npaths = ['a', 3, '', '/b']\nother = 1", "x", fs::current_path());
   CHECK(plugin_paths(document) == std::vector<fs::path>{fs::current_path() / "a", "/b"});
   CHECK(plugin_paths(parse_document("plugins = 3", "x", fs::current_path())).empty());

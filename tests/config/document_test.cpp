@@ -46,7 +46,7 @@ TEST_CASE("values carry file, line, column and key path, and keys keep their ord
   CHECK(at(root, "b.list.0") == Value(1.5));
 }
 
-TEST_CASE("the place of a key is found beside that of its value") {
+TEST_CASE("the location of a key is found in addition to that of its value") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[head.theta]\n  chanels = 3\nlist = [ { k = 1 } ]\n");
   const Value root = load_document("x.toml");
@@ -61,7 +61,7 @@ TEST_CASE("the place of a key is found beside that of its value") {
   CHECK(to_string(KeyFinder().location(at(root, "head.theta.chanels").location())) == "x.toml:2:13");
 }
 
-TEST_CASE("included pieces are merged in order, the file last") {
+TEST_CASE("included files are merged in order, the file itself last") {
   const TemporaryFolder folder;
   folder.write("base/a.toml",
                "[train]\nbatch_size = 1\nkept = 1\n[[metrics]]\ntype = 'l1'\n[[metrics]]\ntype = 'l2'\n");
@@ -92,7 +92,7 @@ TEST_CASE("a table whose type changes loses the old component's keys and keeps t
   CHECK(at(root, "head.theta.channels") == Value(8));  // one component, named in two ways
 }
 
-TEST_CASE("include errors name the files and who includes them") {
+TEST_CASE("include errors name the files and what includes them") {
   const TemporaryFolder folder;
   folder.write("a.toml", "include = 'b.toml'\n");
   folder.write("b.toml", "\ninclude = ['c.toml']\n");
@@ -112,7 +112,7 @@ TEST_CASE("include errors name the files and who includes them") {
   CHECK(message_of([] { load_document("base"); }) == "base is a folder, not an experiment file");
 }
 
-TEST_CASE("a piece may be included twice when it does not include itself") {
+TEST_CASE("a file may be included twice if it does not include itself") {
   const TemporaryFolder folder;
   folder.write("a.toml", "[train]\nx = 1\n");
   folder.write("b.toml", "include = 'a.toml'\n");
@@ -120,7 +120,7 @@ TEST_CASE("a piece may be included twice when it does not include itself") {
   CHECK(at(load_document("c.toml"), "train.x") == Value(1));
 }
 
-TEST_CASE("syntax errors and dates have their place") {
+TEST_CASE("syntax errors and dates are reported with their location") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = = 3\n");
   CHECK(message_of([] { load_document("x.toml"); }).starts_with("x.toml:2:14: not valid TOML: "));
@@ -129,7 +129,7 @@ TEST_CASE("syntax errors and dates have their place") {
         "y.toml:2:8: run.name: dates and times are not supported; for a string, use quotes");
 }
 
-TEST_CASE("overrides are parsed as TOML, else taken as bare strings") {
+TEST_CASE("overrides are parsed as TOML, or else taken as bare strings") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = 64\n[[metrics]]\ntype = 'l1'\nweight = 0.5\n");
   const Value root = load_document(
@@ -158,7 +158,7 @@ TEST_CASE("overriding a type drops the old component's keys, in whatever order")
   CHECK(at(root, "metrics.1.type") == Value("ssim"));
 }
 
-TEST_CASE("a type given after a whole component or array holds, and keeps the host's keys") {
+TEST_CASE("a type given after a whole component or array is kept, and so are the host's keys") {
   const TemporaryFolder folder;
   folder.write("x.toml",
                "[optimizer]\ntype = 'adamw'\n[optimizer.phi]\ntype = 'sgd'\nmomentum = 0.5\n"
@@ -179,7 +179,7 @@ TEST_CASE("a type given after a whole component or array holds, and keeps the ho
   CHECK(at(root, "optimizer.phi").find("momentum") == nullptr);
 }
 
-TEST_CASE("of two overrides of a key the last one holds, and the other is named") {
+TEST_CASE("of two overrides of the same key the last one wins, and the other is named") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = 64\n");
   std::string said;
@@ -199,7 +199,7 @@ TEST_CASE("of two overrides of a key the last one holds, and the other is named"
   CHECK(said.empty());
 }
 
-TEST_CASE("malformed overrides are refused with the words they came in") {
+TEST_CASE("malformed overrides are refused and quoted") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = 64\n[[metrics]]\ntype = 'l1'\n");
   const auto message = [](const std::string& override) {
@@ -221,7 +221,7 @@ TEST_CASE("malformed overrides are refused with the words they came in") {
   CHECK(message("include=y.toml") == "--set include=y.toml: `include` is only allowed in files");
 }
 
-TEST_CASE("an index in brackets makes the array that is not there") {
+TEST_CASE("an index in brackets creates a missing array") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[head]\ntype = 'cascade'\n[train]\nbatch_size = 1\n");
   const Value root = load_document(
@@ -254,7 +254,7 @@ TEST_CASE("an index in brackets makes the array that is not there") {
   CHECK(message("metrics[18446744073709551616].type=a").find("begin with metrics[0]") != std::string::npos);
 }
 
-TEST_CASE("paths are resolved against the file they stand in, or the working directory") {
+TEST_CASE("paths are resolved against the file that contains them, or the working directory") {
   const TemporaryFolder folder;
   folder.write("configs/x.toml", "a = '../data/x.zip'\nb = '/abs/./y'\nc = ''\n");
   const Value root = load_document("configs/x.toml", {"d=here/z"});
@@ -304,7 +304,7 @@ TEST_CASE("random documents survive writing and reading") {
         return array;
       }
       default: {
-        // Plain keys first, as to_toml writes them: comparison minds the order.
+        // Plain keys first, as to_toml writes them, since comparison depends on the order.
         Value table{Value::Table{}};
         for (int pass = 0; pass < 2; ++pass) {
           for (unsigned i = random() % 3; i > 0; --i) {

@@ -1,9 +1,9 @@
-"""The JSON Schema of experiments against a validator from PyPI: what editors say of our files and of wrong ones.
+"""The JSON Schema of experiments against a validator from PyPI: what editors report for our files and for wrong ones.
 
 usage: json_schema_test.py CASDM SITE_PACKAGES
 
 SITE_PACKAGES is where tools/setup.sh --tests installs jsonschema; the python that runs this may have its own. Exit status 77
-says that there is none.
+means that it is not installed.
 """
 
 import copy
@@ -22,7 +22,7 @@ SWEEP_SCHEMA_FILE = ROOT / "configs" / "sweep.schema.json"
 
 
 def schema_named_in(file):
-    """The schema that the first line of an experiment or a sweep names."""
+    """The schema named in the first line of an experiment or a sweep."""
     directive, _, path = file.read_text(encoding="utf-8").partition("\n")[0].partition(" ")
     assert directive == "#:schema", f"{file} names no schema"
     return (file.parent / path).resolve()
@@ -33,7 +33,7 @@ SHIPPED = [file for file in sorted((ROOT / "configs").rglob("*.toml")) if file n
 FOREIGN = sorted([*(ROOT / "examples").glob("*/experiment.toml"), *(ROOT / "sdk/templates").glob("*/experiment.toml")])
 PROGRAM = ""
 
-# One thing is wrong in each; most are pieces, laid over the quick start for the program.
+# Each has one error; most are pieces, laid over the quick start for the program.
 WRONG = {
     "an unknown table": "[trian]\nbatch_size = 4",
     "an unknown key of the host": "[train]\nbatchsize = 4",
@@ -84,7 +84,7 @@ RIGHT = {
 
 
 def casdm(*arguments, folder=None):
-    """Status, stdout and stderr of the command, which finds the plugins beside it alone."""
+    """Status, stdout and stderr of the command, which finds only the plugins beside it."""
     alone = {name: value for name, value in os.environ.items() if name != "CASDM_PLUGIN_PATH"}
     alone["XDG_DATA_HOME"] = "/nowhere"
     done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, env=alone, cwd=folder)
@@ -98,7 +98,7 @@ def printed(*arguments):
 
 
 def problems(schema, document):
-    """What the validator says of it, one line each."""
+    """The validator's messages, one line each."""
     errors = jsonschema.Draft4Validator(schema).iter_errors(document)
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in errors]
 
@@ -163,7 +163,7 @@ class JsonSchema(unittest.TestCase):
 
     def test_every_shipped_experiment_is_whole_once_merged(self):
         for file in SHIPPED:
-            if file.parent != ROOT / "configs":  # the folders hold pieces and sweeps
+            if file.parent != ROOT / "configs":  # the subfolders contain pieces and sweeps
                 continue
             with self.subTest(file.relative_to(ROOT)):
                 merged = printed("config", "show", str(file), "--json")

@@ -31,7 +31,7 @@ Value component(std::string_view kind, const std::string& toml) {
   return resolve_component(parse_document(toml, "x", std::filesystem::current_path()), kind, fake_catalog());
 }
 
-/// What is said of a `unet` with one more line.
+/// The problem with a `unet` that has one more line.
 std::string unet_problem(const std::string& line) {
   return message_of([&] { component("backbone", "type = 'unet'\n" + line); });
 }
@@ -57,7 +57,7 @@ TEST_CASE("a table's own default applies to what is left out of it") {
   CHECK(head.find("phi") == nullptr);
 }
 
-TEST_CASE("each wrong value is described by place, key, what is expected and what was found") {
+TEST_CASE("each wrong value is described by location, key, what is expected and what was found") {
   CHECK(unet_problem("channels = '64'") ==
         "x:2:12: channels: expected an integer in 1..4096, got \"64\" (a string); it is an option of unet (plugin "
         "backbone_fake)");
@@ -104,7 +104,7 @@ TEST_CASE("each wrong value is described by place, key, what is expected and wha
         "x:11:1: metrics: expected an array of tables, got a table");
 }
 
-TEST_CASE("numbers that are not finite, and those at an open end, are refused") {
+TEST_CASE("numbers that are not finite, and those at an open end of a range, are refused") {
   const auto optimizer = [](const std::string& line) {
     return message_of([&] { experiment("[optimizer]\n" + line); });
   };
@@ -127,7 +127,7 @@ TEST_CASE("numbers that are not finite, and those at an open end, are refused") 
         Value(std::numeric_limits<std::int64_t>::max()));
 }
 
-TEST_CASE("what comes from JSON is refused with its key") {
+TEST_CASE("a value from JSON is refused with its key") {
   Value document = from_json(to_json(parse_document(kSmallExperiment, "x", std::filesystem::current_path())));
   document.set("optimizer", from_json(R"({"clip_norm":null})"));
   CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
@@ -162,7 +162,7 @@ TEST_CASE("a run's name is one component of a path") {
   for (const char* good : {"'a'", "'...'", "'a.b c'", "'\u00e9'"}) CHECK(named(good) == "nothing thrown");
 }
 
-TEST_CASE("unknown keys are met with the nearest name and the owner") {
+TEST_CASE("unknown keys are reported with the nearest name and the owner") {
   CHECK(unet_problem("chanels = 3") ==
         "x:2:11: chanels: unknown key of unet (plugin backbone_fake); did you mean "
         "'channels'?");
@@ -178,7 +178,7 @@ TEST_CASE("unknown keys are met with the nearest name and the owner") {
         "x:11:1: trian: unknown key of an experiment; did you mean 'train'?");
 }
 
-TEST_CASE("in the tables of a component, keys and values name the component too") {
+TEST_CASE("in the tables of a component, errors in keys and values also name the component") {
   const auto problem = [](const std::string& weights) {
     return message_of(
         [&] { component("cascade_head", "type = 'cascade'\ntheta = { type = 'unet' }\nweights = " + weights); });
@@ -190,14 +190,14 @@ TEST_CASE("in the tables of a component, keys and values name the component too"
         "cascade_head_fake)");
   CHECK(problem("3") ==
         "x:3:11: weights: expected a table, got 3 (an integer); it is an option of cascade (plugin cascade_head_fake)");
-  // The host's keys beside those of a component are the host's.
+  // The host's keys in the table of a component belong to the host.
   CHECK(message_of([] { experiment("[[metrics]]\ntype = 'lpips'\nweight = -1"); }) ==
         "x:13:10: metrics.0.weight: expected a number of at least 0, got -1 (an integer)");
   CHECK(message_of([] { experiment("[[metrics]]\ntype = 'l1'\nt_range = [0, 2]"); }) ==
         "x:13:15: metrics.0.t_range.1: expected a number in 0..1, got 2 (an integer)");
 }
 
-TEST_CASE("in a file, an unknown key is pointed at itself") {
+TEST_CASE("in a file, the location of an unknown key is that of the key itself") {
   const TemporaryFolder folder;
   folder.write("configs/x.toml", "type = \"unet\"\n  chanels = 3\n");
   const Value document = load_document("configs/x.toml");
@@ -205,7 +205,7 @@ TEST_CASE("in a file, an unknown key is pointed at itself") {
         "configs/x.toml:2:3: chanels: unknown key of unet (plugin backbone_fake); did you mean 'channels'?");
 }
 
-TEST_CASE("missing keys and types say what is needed") {
+TEST_CASE("messages about missing keys and types say what is needed") {
   CHECK(message_of([] { component("dataset", "type = 'zip'"); }) ==
         "x:1:1: path: missing; zip (plugin dataset_fake) needs it: a path (a string)");
   CHECK(message_of([] { component("cascade_head", "type = 'cascade'"); }) ==
@@ -234,7 +234,7 @@ TEST_CASE("all problems are listed in one pass, in the order of the file") {
         "    looked nowhere");
 }
 
-TEST_CASE("an override is pointed at by its words") {
+TEST_CASE("the location of an override is its own text") {
   const TemporaryFolder folder;
   folder.write("x.toml", kSmallExperiment);
   const Value document = load_document("x.toml", {"train.batch_size=x"});
@@ -301,7 +301,7 @@ TEST_CASE("a starter experiment is complete and valid, whatever is chosen") {
   // Of several metrics the recommended one, which is neither the first nor the simplest.
   CHECK(*plain.find("metrics")->as_array()[0].find("type") == Value("metric_loss_fake/lpips"));
   CHECK(*resolved({{"data", "zip"}}).find("data")->find("type") == Value("dataset_fake/zip"));
-  // What may be left out is shown as a comment until it is asked for.
+  // Optional components are shown as comments unless chosen.
   CHECK(plain.find("head")->find("phi") == nullptr);
   CHECK(*resolved({{"head.phi", "unet"}}).find("head")->find("phi")->find("type") == Value("backbone_fake/unet"));
   CHECK(*resolved({{"metrics", "sum"}}).find("metrics")->as_array()[0].find("parts")->as_array()[0].find("type") ==
@@ -326,14 +326,14 @@ TEST_CASE("the JSON Schema of pieces has a branch per component, and one without
   CHECK(*schema.find("properties")->find("train")->find("properties")->find("batch_size")->find("minimum") == Value(1));
 }
 
-TEST_CASE("the JSON Schema of whole experiments requires what they need, as elements of arrays do in any piece") {
+TEST_CASE("the JSON Schema of whole experiments has required keys; elements of arrays have them in any piece") {
   const Value whole = json_schema(schema_of<Experiment>(), fake_catalog(), SchemaOf::whole);
   CHECK(*whole.find("required") == Value(Value::Array{"data", "noise", "head", "sampler"}));
   const Value::Array& heads = whole.find("definitions")->find("whole.cascade_head")->find("oneOf")->as_array();
   REQUIRE(heads.size() == 1);
   CHECK(*heads[0].find("required") == Value(Value::Array{"type", "theta"}));
   const Value pieces = json_schema(schema_of<Experiment>(), fake_catalog());
-  // Metrics within metrics: a definition that refers to itself.
+  // Metrics inside metrics: a definition that refers to itself.
   const Value& parts = *pieces.find("definitions")->find("whole.metric_loss.factor");
   CHECK(to_json(parts).find("#/definitions/whole.metric_loss.factor") != std::string::npos);
   const Value& limited = *parts.find("oneOf")->as_array().at(0).find("properties")->find("factor");
@@ -387,7 +387,7 @@ TEST_CASE("reference pages describe every option and show an example that resolv
   CHECK(count == 11);
 }
 
-TEST_CASE("an optimizer without a type is adamw, as files of version 0.1 have it") {
+TEST_CASE("an optimizer without a type is adamw, as in files of version 0.1") {
   const Value none = *experiment("").find("optimizer");
   CHECK(*none.find("type") == Value("optimizer_fake/adamw"));
   CHECK(*none.find("eps") == Value(1e-8));
@@ -401,7 +401,7 @@ TEST_CASE("an optimizer without a type is adamw, as files of version 0.1 have it
   CHECK(other.find("eps") == nullptr);
 }
 
-TEST_CASE("a module's table in [optimizer] keeps what it says, and the rest follows the table above it") {
+TEST_CASE("a module's table in [optimizer] keeps what it sets, and the rest follows the table above it") {
   const Value resolved = experiment(
       "[optimizer]\nlearning_rate = 0.5\nbetas = [0.8, 0.9]\nschedule = 'linear'\n"
       "[optimizer.phi]\nlearning_rate = 1\neps = 0.1\n"
@@ -409,7 +409,7 @@ TEST_CASE("a module's table in [optimizer] keeps what it says, and the rest foll
   const Value& optimizer = *resolved.find("optimizer");
   CHECK(to_json(*optimizer.find("phi")) == R"({"learning_rate":1.0,"eps":0.1})");
   CHECK(to_json(*optimizer.find("psi")) == R"({"type":"optimizer_fake/sgd","clip_norm":0.0,"momentum":0.9})");
-  // As a run's folder has it.
+  // As in a run's folder.
   CHECK(resolve(resolved, schema_of<Experiment>(), fake_catalog()) == resolved);
 
   const auto options = read_options<Experiment>(resolved).optimizer;
@@ -429,7 +429,7 @@ TEST_CASE("a module's table in [optimizer] keeps what it says, and the rest foll
   CHECK(psi.modules().empty());
 }
 
-TEST_CASE("a module's table in [optimizer] is checked by the component it has") {
+TEST_CASE("a module's table in [optimizer] is checked against its own component") {
   const auto problem = [](const std::string& toml) { return message_of([&] { experiment("[optimizer]\n" + toml); }); };
   CHECK(problem("[optimizer.phi]\nep = 1") ==
         "x:13:6: optimizer.phi.ep: unknown key of adamw (plugin optimizer_fake) and of [optimizer.phi]; did you mean "
@@ -449,7 +449,7 @@ TEST_CASE("a module's table in [optimizer] is checked by the component it has") 
   CHECK(problem("phi = 3").find("optimizer.phi: unknown key of adamw") != std::string::npos);
 }
 
-TEST_CASE("modules' tables survive another type of the table above them") {
+TEST_CASE("modules' tables survive a change of the type in the table above them") {
   const TemporaryFolder folder;
   folder.write("base.toml", std::string(kSmallExperiment) +
                                 "[optimizer]\ntype = 'adamw'\nbetas = [0.5, 0.5]\nlearning_rate = 0.5\n"

@@ -1,4 +1,4 @@
-// Damaged input never crashes and never gives anything but a clear refusal.
+// Damaged input must never crash, or give anything but a clear refusal.
 #include <doctest/doctest.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ std::string fixture() {
 
 enum class Outcome { description, no_note, refused };
 
-/// Reads from memory of exactly the size, so that a sanitizer sees any read beyond.
+/// Reads from memory of exactly this size, so that a sanitizer detects any read beyond it.
 Outcome read(const std::string& bytes) {
   const std::vector<unsigned char> exact(bytes.begin(), bytes.end());
   try {
@@ -98,7 +98,7 @@ std::string repeated(const std::string& text, std::size_t count) {
   return result;
 }
 
-/// Runs `work` in a process of its own. Returns whether it succeeded within 2 s of processor time and 500 MB of memory.
+/// Runs `work` in its own process. Returns whether it succeeded within 2 s of processor time and 500 MB of memory.
 template <class Work>
 bool is_cheap(const std::string& what, Work work) {
   const pid_t child = ::fork();
@@ -129,7 +129,7 @@ bool is_cheap(const std::string& what, Work work) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0 && total < 2 && kilobytes < 500000;
 }
 
-/// A file that claims `size` bytes and holds `content` alone.
+/// A file that claims `size` bytes but only contains `content`.
 void write_sparse(const std::filesystem::path& path, const std::string& content, std::uintmax_t size) {
   std::ofstream(path, std::ios::binary) << content;
   std::filesystem::resize_file(path, size);
@@ -168,13 +168,13 @@ from = "some/run"
 
 }  // namespace
 
-TEST_CASE("a library cut at any length is refused") {
+TEST_CASE("a library truncated at any length is refused") {
   const std::string whole = fixture();
   REQUIRE(read(whole) == Outcome::description);
   for (std::size_t length = 0; length < whole.size(); length += length < 6000 ? 1 : 997) {
     const Outcome outcome = read(whole.substr(0, length));
     CAPTURE(length);
-    // The note stands near the front; once all of it is there, the rest is not looked at.
+    // The note is near the beginning; once it is complete, the rest is not read.
     if (outcome == Outcome::description) break;
     REQUIRE(outcome == Outcome::refused);
   }
@@ -210,7 +210,7 @@ TEST_CASE("program headers and notes of extreme sizes are refused") {
   }
 }
 
-TEST_CASE("a library that claims too much is refused at once") {
+TEST_CASE("a library that claims too much is refused immediately") {
   const auto is_refused_at_once = [](const std::string& bytes) {
     const std::clock_t start = std::clock();
     try {
@@ -230,7 +230,7 @@ TEST_CASE("a library that claims too much is refused at once") {
     const std::string bytes = note(json);
     CHECK(is_refused_at_once(library({segment(PT_NOTE, bytes.size())}, bytes)));
   }
-  // Each of a million libraries that it needs has a name of a megabyte.
+  // Each of a million needed libraries has a name of a megabyte.
   std::string dynamic;
   for (int i = 0; i < 1000000; ++i) append(dynamic, Elf64_Dyn{DT_NEEDED, {0}});
   const std::string good = note("{}");
@@ -241,7 +241,7 @@ TEST_CASE("a library that claims too much is refused at once") {
   CHECK(is_refused_at_once(library({segment(PT_NOTE, good.size()), strings, table}, bytes)));
 }
 
-TEST_CASE("a listing of anybody's libraries takes at most 2 s and 500 MB") {
+TEST_CASE("listing libraries from anybody takes at most 2 s and 500 MB") {
   const casdm::testing::TemporaryFolder folder;
   namespace fs = std::filesystem;
   ::setenv("XDG_DATA_HOME", (folder.path() / "data").c_str(), 1);
@@ -258,7 +258,7 @@ TEST_CASE("a listing of anybody's libraries takes at most 2 s and 500 MB") {
   write_sparse(in("huge") / "notes.so", library({segment(PT_NOTE, kTerabyte / 2)}, note("{}")), kTerabyte);
   write_sparse(in("huge") / "empty.so", "", kTerabyte);
   const fs::path one = folder.write("one.so", whole);
-  // Many names of one file, all with one id; and beside them more than are ever read.
+  // Many names of one file, all with the same id; and beside them more files than are ever read.
   for (int i = 0; i < 3000; ++i) fs::create_hard_link(one, in("many") / text(i, ".so"));
   // Notes cut anywhere, and notes of a megabyte that nearly end.
   for (int i = 0; i < 300; ++i) {
@@ -273,7 +273,7 @@ TEST_CASE("a listing of anybody's libraries takes at most 2 s and 500 MB") {
     for (int i = 0; i < 1500; ++i) fs::create_hard_link(file, in("large") / text(json.size(), "-", i, ".so"));
     fs::remove(file);
   }
-  // What is not a file.
+  // Entries that are not files.
   ::mkfifo((in("others") / "pipe.so").c_str(), 0600);
   fs::create_symlink("/dev/zero", in("others") / "zero.so");
   fs::create_symlink("loop.so", in("others") / "loop.so");
@@ -295,7 +295,7 @@ TEST_CASE("a listing of anybody's libraries takes at most 2 s and 500 MB") {
   }));
 }
 
-TEST_CASE("a damaged experiment is read or refused with ConfigError, never worse") {
+TEST_CASE("a damaged experiment is read or refused with ConfigError, nothing worse") {
   const std::filesystem::path here = std::filesystem::current_path();
   const std::string whole = kExperiment;
   const OptionSchema schema = schema_of<Experiment>();
@@ -332,7 +332,7 @@ TEST_CASE("a damaged experiment is read or refused with ConfigError, never worse
   CHECK(valid > 50);
 }
 
-TEST_CASE("nesting without end is refused") {
+TEST_CASE("unlimited nesting is refused") {
   const auto refuses = [](const std::string& toml) { CHECK_THROWS_AS(parse_toml(toml, "x"), ConfigError); };
   const auto repeated = [](const std::string& part, int times) {
     std::string result;
@@ -345,7 +345,7 @@ TEST_CASE("nesting without end is refused") {
   refuses(repeated("a.", 1000000) + "a = 1");
   refuses("[" + repeated("a.", 1000000) + "a]");
   refuses(repeated("a = {", 1000000));
-  // Dotted keys, headers and brackets together: a line may have many levels.
+  // Dotted keys, headers and brackets together: one line may have many levels.
   std::string levels = "[" + repeated("a.", 120) + "a]\n";
   for (int i = 0; i < 120; ++i) levels += repeated("b.", 120) + "b = [{ ";
   refuses(levels);
@@ -411,7 +411,7 @@ TEST_CASE("what is not a regular file is refused, and not waited for") {
         "x.toml:1:11: include: pipe.toml is not a regular file");
 }
 
-TEST_CASE("paths that no file can have are refused with the key") {
+TEST_CASE("impossible paths are refused with the key") {
   const casdm::testing::TemporaryFolder folder;
   const auto included = [&](const std::string& name) {
     folder.write("x.toml", "include = \"" + name + "\"\n");
@@ -433,7 +433,7 @@ TEST_CASE("paths that no file can have are refused with the key") {
   CHECK(option("a\\u0000b").find("holds a character NUL") != std::string::npos);
 }
 
-TEST_CASE("what a file holds reaches no message as it is") {
+TEST_CASE("the content of a file is always escaped in messages") {
   const casdm::testing::TemporaryFolder folder;
   folder.write("x.toml", "[\"\\u001b[2J\"]\n\"\\u009b\" = 1\n");
   const std::string unknown =

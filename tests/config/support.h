@@ -7,7 +7,7 @@
 #include "casdm/error.h"
 #include "framework/config/resolve.h"
 
-/// What the tests of the configuration share; without LibTorch.
+/// Shared by the tests of the configuration; does not need LibTorch.
 namespace casdm::testing {
 
 /// A folder that is the working directory while the object lives, and is removed with it.
@@ -20,7 +20,7 @@ class TemporaryFolder {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Writes a file (and the folders it needs); returns its absolute path.
+  /// Writes a file, creating its folders if necessary; returns its absolute path.
   std::filesystem::path write(const std::string& name, const std::string& content) const;
 
  private:
@@ -28,7 +28,7 @@ class TemporaryFolder {
   std::filesystem::path previous_;
 };
 
-/// What `action` throws as an E; "nothing thrown" when it does not throw.
+/// The message of the E that `action` throws; "nothing thrown" if it does not throw.
 template <class E = ConfigError, class Action>
 std::string message_of(Action&& action) {
   try {

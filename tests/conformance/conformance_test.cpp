@@ -11,7 +11,7 @@ using namespace casdm::conformance;
 
 namespace {
 
-/// @param set  "option=value" of the component
+/// @param set  "option=value" for the component
 Result check(const std::string& component, const std::string& test, const char* library = CASDM_BROKEN_METRICS,
              const std::vector<std::string>& set = {}) {
   RunOptions options;
@@ -33,7 +33,7 @@ void fails(const std::string& component, const std::string& test, const std::str
   CHECK_MESSAGE(result.message.find(message) != std::string::npos, result.message);
 }
 
-/// The component with the option `fault` must fail the test, and without it pass.
+/// The component must fail the test with the option `fault`, and pass it without.
 void fault_fails(const char* library, const std::string& component, const std::string& fault, const std::string& test,
                  const std::string& message) {
   const Result good = check(component, test, library);
@@ -54,7 +54,7 @@ void change_fails(const char* library, const std::string& component, const std::
 
 }  // namespace
 
-TEST_CASE("a metric that breaks its contract fails the test of that clause, with figures") {
+TEST_CASE("a metric that violates its contract fails the test of that clause, with figures") {
   fails("wrong_gradient", "gradient_is_the_derivative", "failed", "ratio 2.0");
   fails("nan_at_identity", "is_finite_everywhere", "failed", "for identical images the gradient is not finite");
   fails("global_random", "leaves_global_state_alone", "failed", "distance changes the global random generator");
@@ -73,14 +73,14 @@ TEST_CASE("a metric that breaks its contract fails the test of that clause, with
   fails("hosts_key", "declares_sound_options", "failed", "option 'weight' would never be given");
 }
 
-TEST_CASE("a component that breaks what holds for all kinds fails the test of that clause") {
+TEST_CASE("a component that violates rules for all kinds fails the test of that clause") {
   fails("per_thread", "serves_any_thread", "failed", "called from another thread");
   fails("keeps_its_spec", "copies_its_spec", "crashed", "read its Spec after the constructor");
   fails("writes_a_file", "writes_no_files", "failed", "it left cache.bin behind");
   fails("trains_a_buffer", "hands_out_what_can_be_trained", "failed", "buffer scale requires gradients");
 }
 
-TEST_CASE("a component that changes what the whole process relies on is found out, and told which call did it") {
+TEST_CASE("a component that changes state of the whole process is found, and the report says which call did it") {
   const std::pair<const char*, const char*> changes[] = {{"threads", "the number of threads from"},
                                                          {"grad_mode", "the grad mode from"},
                                                          {"dtype", "the default dtype from float to double"},
@@ -113,7 +113,7 @@ TEST_CASE("a component that changes what the whole process relies on is found ou
   }
 }
 
-TEST_CASE("every kind of component is watched for such changes") {
+TEST_CASE("every kind of component is checked for such changes") {
   change_fails(CASDM_BROKEN_NETWORKS, "faulty_network", "umask", "forward changes the umask");
   change_fails(CASDM_BROKEN_NETWORKS, "faulty_head", "umask", "losses changes the umask");
   change_fails(CASDM_BROKEN_PARTS, "faulty_sampler", "umask", "step changes the umask");
@@ -123,13 +123,13 @@ TEST_CASE("every kind of component is watched for such changes") {
   change_fails(CASDM_BROKEN_OPTIMIZERS, "meddling_optimizer", "umask", "step changes the umask");
 }
 
-TEST_CASE("a metric that crashes, hangs or throws oddly ends its own test alone") {
+TEST_CASE("a metric that crashes, hangs or throws something odd only ends its own test") {
   fails("crashes", "trains_nothing", "crashed", "signal 6");
   fails("hangs", "trains_nothing", "timed out", "did not end within 3 s");
   fails("throws_an_int", "trains_nothing", "failed", "not a std::exception");
 }
 
-TEST_CASE("what a test writes goes with it, whether the component keeps its contract, breaks it or crashes") {
+TEST_CASE("files that a test writes are removed, whether the component passes, fails or crashes") {
   const casdm::testing::TemporaryFolder folder;
   ::setenv("TMPDIR", folder.path().c_str(), 1);
   fails("hands_out_copies", "survives_save_and_load", "failed", "tensor scale is a copy");
@@ -139,26 +139,26 @@ TEST_CASE("what a test writes goes with it, whether the component keeps its cont
   CHECK(std::filesystem::is_empty(folder.path()));
 }
 
-TEST_CASE("an error of LibTorch's is one message, without the stack of calls") {
+TEST_CASE("an error of LibTorch's is one message, without the call stack") {
   const Result result = check("wrong_shapes", "trains_nothing");
   CHECK(result.outcome == "failed");
   CHECK(result.message.find("mat1 and mat2") != std::string::npos);
   CHECK_MESSAGE(result.message.find("frame #") == std::string::npos, result.message);
 }
 
-TEST_CASE("a metric that works on the CPU alone, or makes the host wait, is found without a GPU") {
+TEST_CASE("a metric that only works on the CPU, or makes the host wait, is found without a GPU") {
   fails("cpu_only", "computes_alike_on_the_device", "failed", "distance fails on the device");
   fails("waits", "never_waits_for_the_device", "failed", "the host waits for the device in distance (1 waits");
   CHECK(check("waits", "computes_alike_on_the_device").outcome == "passed");
   CHECK(check("cpu_only", "trains_nothing").outcome == "passed");
 }
 
-TEST_CASE("what is not broken passes") {
+TEST_CASE("components without faults pass") {
   CHECK(check("wrong_gradient", "treats_images_alone").outcome == "passed");
   CHECK(check("asymmetric", "gradient_is_the_derivative").outcome == "passed");
 }
 
-TEST_CASE("what the interfaces have grown for keeps the contracts") {
+TEST_CASE("components that use the newer parts of the interfaces fulfil the contracts") {
   for (const char* component : {"gated_l1/", "relative_l1/", "pairs/"}) {
     RunOptions options;
     options.library = CASDM_RESEARCH;
@@ -210,7 +210,7 @@ TEST_CASE("a head that breaks its contract fails the test of that clause") {
 }
 
 TEST_CASE(
-    "a sampler that breaks its contract fails the test of that clause, and a right one converges with its order") {
+    "a sampler that violates its contract fails the test of that clause, and a correct one converges with its order") {
   const auto faulty = [](const char* fault, const char* test, const char* message) {
     fault_fails(CASDM_BROKEN_PARTS, "faulty_sampler", fault, test, message);
   };
@@ -224,7 +224,7 @@ TEST_CASE(
   faulty("timesteps_alone", "plans_a_way_to_the_image", "on a rectified flow, t from 0.001 to 1: step 0 is at t = ");
   faulty("preserved_variance", "converges_to_the_exact_flow", "on a rectified flow, t from 0.001 to 1: with data of");
   CHECK(check("faulty_sampler", "converges_to_the_exact_flow", CASDM_BROKEN_PARTS, {"order=1"}).outcome == "passed");
-  // Known to pass otherwise: the image is constant, so no history matters.
+  // This fault is known to go undetected here: the image is constant, so the history does not matter.
   CHECK(check("faulty_sampler", "recovers_a_known_image", CASDM_BROKEN_PARTS, {"fault=\"coefficients\""}).outcome ==
         "passed");
 }
@@ -311,7 +311,8 @@ TEST_CASE("a set metric that breaks its contract fails the test of that clause, 
   CHECK_MESSAGE(broken.message.find("distance of spatial features is") != std::string::npos, broken.message);
 }
 
-TEST_CASE("a feature extractor and a set metric that keep their contracts pass every test, the strict ones too") {
+TEST_CASE(
+    "a feature extractor and a set metric that fulfil their contracts pass every test, including the strict ones") {
   RunOptions options;
   options.library = CASDM_BROKEN_SETS;
   options.is_strict = true;
@@ -341,7 +342,7 @@ TEST_CASE("an optimizer that breaks its contract fails the test of that clause")
   }
 }
 
-TEST_CASE("a component whose required option is missing is not tested, which is not a success") {
+TEST_CASE("a component whose required option is missing is not tested, which does not count as success") {
   const Result result = check("files", "holds_whole_images", CASDM_BROKEN_PARTS);
   CHECK(result.outcome == "not tested");
   CHECK_FALSE(result.is_good());

@@ -18,7 +18,7 @@ std::vector<std::string> component_names(std::string_view kind) {
 }
 
 std::vector<std::string> settings_with(const std::string& table, const std::string& name) {
-  // Paths whose times are not whole numbers; the cascade's theta predicts noise, so some signal must be left.
+  // Paths whose times are not whole numbers; theta of the cascade predicts noise, so some signal must be left.
   const std::string flow = "noise={type=\"flow\", t_max=0.999}", edm = "noise={type=\"edm\"}";
   const std::string trailing = "sampler={type=\"ddim\", spacing=\"trailing\", num_inference_steps=2}";
   const std::string karras = "sampler={type=\"heun\", spacing=\"karras\", num_inference_steps=2}";

@@ -21,7 +21,7 @@ namespace {
 
 const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
 
-/// Two steps of the same run on both devices.
+/// Makes two steps of the same run on both devices.
 void trains_alike(const std::string& what, const std::string& toml, const std::vector<std::string>& overrides) {
   const TemporaryFolder folder;
   std::vector<std::string> settings = {"train.total_images=8", "log.every_images=4"};
@@ -32,7 +32,8 @@ void trains_alike(const std::string& what, const std::string& toml, const std::v
   const std::vector<Value> gpu = records(folder.path() / "cuda");
   REQUIRE(cpu.size() == gpu.size());
   const LineDifference first = difference(cpu.front(), gpu.front());
-  // Float32 sums of some thousand numbers in another order; the gradient goes through two networks and the metric's.
+  // Float32 sums of a few thousand numbers in a different order; the gradient goes through two networks and the
+  // metric's.
   CHECK_MESSAGE(first.loss < 2e-5, what << ": losses of the first step differ by " << first.loss);
   CHECK_MESSAGE(first.gradient < 1e-3, what << ": gradient norms of the first step differ by " << first.gradient);
   const LineDifference last = difference(cpu.back(), gpu.back());
@@ -87,7 +88,7 @@ TEST_CASE("every head trains on CUDA as on the CPU") {
                {"head.theta.resblock_updown=true", "head.phi.use_scale_shift_norm=true"});
 }
 
-TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with everything that adds a branch to it") {
+TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with every option that adds a branch") {
   const std::pair<std::string, std::string> networks[] = {
       {"unet", "channels=8, channel_mult=[1,2], groups=4, attention_resolutions=[8], checkpoint=true"},
       {"unet", "channels=8, channel_mult=[1,2], groups=4, resblock_updown=true, use_scale_shift_norm=false"},
@@ -116,9 +117,9 @@ TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with e
         const std::vector<Value> whole = losses("cpu", {});
         const std::vector<Value> half = losses("cuda", on_cuda({"run.precision=" + precision}));
         REQUIRE(whole.size() == half.size());
-        // 2^-8 a rounding of bf16, adding up like noise over some tens of operations.
+        // 2^-8 per rounding in bf16, accumulating like noise over tens of operations.
         CHECK_MESSAGE(difference(whole.front(), half.front()).loss < 0.03, what);
-        // The scale of fp16 is found by steps that are left out.
+        // The scale of fp16 is found by skipping steps.
         if (precision == "bf16") CHECK_MESSAGE(difference(whole.back(), half.back()).loss < 0.03, what);
       }
     }
@@ -141,7 +142,7 @@ TEST_CASE("every sampler draws the same images on CUDA as on the CPU") {
   for (const std::string& name : component_names(Sampler::kind)) {
     const Tensor cpu = drawn(name, c10::Device(c10::kCPU));
     const double difference = (cpu - drawn(name, cuda())).abs().max().item<double>();
-    // Networks that are not trained give images far beyond [-1, 1], whose rounding grows with them.
+    // Untrained networks give images far beyond [-1, 1], and rounding grows with them.
     const double scale = std::max(1.0, cpu.abs().max().item<double>());
     CHECK_MESSAGE(difference < 1e-4 * scale, name << ": images differ by " << difference);
   }
@@ -178,7 +179,7 @@ TEST_CASE("every feature extractor gives the same features on CUDA as on the CPU
   }
 }
 
-TEST_CASE("every set metric scores features that lie on CUDA as those on the CPU") {
+TEST_CASE("every set metric gives the same scores for features on CUDA as for those on the CPU") {
   for (const std::string& name : component_names(SetMetric::kind)) {
     const auto metric = make_set_metric(name, 6);
     const Tensor rows = normal(1, {60, 6}), others = normal(2, {60, 6}) + 0.3;

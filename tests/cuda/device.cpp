@@ -9,7 +9,7 @@ namespace casdm::testing {
 
 namespace {
 
-/// Before anything else computes: LibTorch's CUDA must be loaded before its first convolution on the CPU.
+/// Must run before anything else computes: LibTorch's CUDA must be loaded before its first convolution on the CPU.
 const c10::Device selected = [] {
   constexpr int kSkipped = 77;
   RunOptions run;

@@ -8,7 +8,7 @@
 
 namespace casdm::testing {
 
-/// The CUDA device. Without one the program has ended with status 77, "skipped", before its first test.
+/// The CUDA device. If there is none, the program has ended with status 77, "skipped", before its first test.
 c10::Device cuda();
 
 /// The overrides that put a run on the CUDA device.
@@ -17,7 +17,7 @@ std::vector<std::string> on_cuda(std::vector<std::string> overrides = {});
 /// |a - b| / max(|a|, |b|, 1e-9).
 double relative_difference(double a, double b);
 
-/// One line of metrics.jsonl against another: the largest relative difference between the means of their loss terms and
+/// Compares two lines of metrics.jsonl: the largest relative difference between the means of their loss terms and
 /// between their gradient norms.
 struct LineDifference {
   double loss = 0;

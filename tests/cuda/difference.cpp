@@ -20,7 +20,7 @@ LineDifference difference(const Value& line, const Value& other) {
     result.loss = std::max(result.loss, relative_difference(term.find("mean")->as_number(), theirs));
   }
   for (const auto& [name, norm] : line.find("grad_norm")->as_table()) {
-    // fp16 has none of a step that it leaves out.
+    // In fp16 a skipped step has none.
     const Value* theirs = other.find("grad_norm")->find(name);
     const bool has_both = norm.is_number() && theirs != nullptr && theirs->is_number();
     result.gradient = std::max(result.gradient, has_both ? relative_difference(norm.as_number(), theirs->as_number())

@@ -22,7 +22,7 @@ std::vector<std::uint64_t> seeds(std::int64_t count) {
 
 }  // namespace
 
-TEST_CASE("noise has the same bits on CUDA as on the CPU, whatever its type and format") {
+TEST_CASE("noise has the same bits on CUDA as on the CPU, whatever its dtype and format") {
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
     const Tensor like = at::empty({5, 3, 17, 9}, type);
     CHECK(at::equal(normal_like(like, seeds(5)), normal_like(like.to(cuda()), seeds(5)).cpu()));
@@ -31,7 +31,7 @@ TEST_CASE("noise has the same bits on CUDA as on the CPU, whatever its type and 
   CHECK(at::equal(normal_like(last, seeds(2)), normal_like(last.to(cuda()), seeds(2)).cpu()));
 }
 
-TEST_CASE("dropout keeps the same elements on CUDA as on the CPU, and passes their gradients") {
+TEST_CASE("dropout keeps the same elements on CUDA as on the CPU, in its gradient, too") {
   const Dropout dropout{seeds(4)};
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const double p : {0.1, 0.9}) {
@@ -66,7 +66,7 @@ TEST_CASE("resized images and their gradients are LibTorch's on CUDA, and repeat
   }
 }
 
-TEST_CASE("an operation without a deterministic form is refused in words that say what to set") {
+TEST_CASE("an operation without a deterministic form is refused, and the message says what to set") {
   const Tensor x = fill(1, {2, 3, 8, 8}).to(cuda()).requires_grad_();
   try {
     torch::autograd::grad({at::adaptive_avg_pool2d(x, {3, 3}).sum()}, {x});

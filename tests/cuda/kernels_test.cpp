@@ -14,7 +14,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// How often LibTorch finds that the host waits for the device, while this lives.
+/// Counts how often LibTorch finds that the host waits for the device, while this object lives.
 class Waits : public c10::WarningHandler {
  public:
   Waits() : handler_(this), mode_(state_of_libtorch()) { mode_.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_WARN); }
@@ -25,7 +25,7 @@ class Waits : public c10::WarningHandler {
   int count() const { return count_; }
 
  private:
-  /// The static variable of c10::cuda::warning_state(), in the libraries that are loaded on demand.
+  /// The static variable in c10::cuda::warning_state(), in the libraries that are loaded on demand.
   static c10::cuda::WarningState& state_of_libtorch() {
     void* state = ::dlsym(RTLD_DEFAULT, "_ZZN3c104cuda13warning_stateEvE14warning_state_");
     REQUIRE(state != nullptr);
@@ -43,7 +43,7 @@ TEST_CASE("SSIM of nearly flat images is exact on CUDA although the networks com
   run.device = "cuda";
   run.precision = Precision::tf32;
   select_device(run);
-  // An edge, and a texture a thousandth of it: variances are small differences of large sums there.
+  // An edge, and a texture a thousandth of it: there, variances are small differences of large sums.
   Tensor clean = at::ones({1, 3, 32, 32}) * at::linspace(-1, 1, 32).sign();
   clean = 0.9 * clean + 0.003 * fill(5, {1, 3, 32, 32});
   const Tensor other = clean + 0.003 * fill(6, {1, 3, 32, 32});
@@ -59,7 +59,7 @@ TEST_CASE("SSIM of nearly flat images is exact on CUDA although the networks com
   select_device(run);
 }
 
-TEST_CASE("a training step of any head waits for the device once") {
+TEST_CASE("a training step of any head waits for the device only once") {
   const TemporaryFolder folder;
   const std::string metrics = R"(
 [[metrics]]
@@ -85,7 +85,7 @@ net = "alexnet"
   }
 }
 
-TEST_CASE("memory that the card does not have is named with what there is") {
+TEST_CASE("when the GPU runs out of memory, the message says how much it has") {
   try {
     at::empty({std::int64_t{1} << 44}, at::TensorOptions(at::kByte).device(cuda()));
     FAIL("nothing was thrown");

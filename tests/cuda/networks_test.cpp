@@ -39,7 +39,7 @@ Evaluation on_device(const std::string& options, at::MemoryFormat format, Precis
   return evaluate(*network, input, with_dropout(5));
 }
 
-/// The largest difference between gradients, of the largest gradient there is: some vanish.
+/// The largest difference between gradients, relative to the largest gradient, since some vanish.
 double gradient_difference(const Evaluation& a, const Evaluation& exact) {
   double scale = 0, worst = 0;
   for (std::size_t i = 0; i < exact.gradients.size(); ++i) {

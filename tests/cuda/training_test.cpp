@@ -28,7 +28,7 @@ std::vector<std::string> with(std::vector<std::string> settings) {
   return on_cuda(settings);
 }
 
-/// Names of the tensors that differ; of those of `prefix` alone.
+/// Names of the tensors that differ; if `prefix` is given, only those that begin with it.
 std::vector<std::string> different(const Checkpoint& a, const Checkpoint& b, const std::string& prefix = "") {
   std::vector<std::string> result;
   for (const std::string& file : kFiles) {
@@ -88,7 +88,7 @@ TEST_CASE("on CUDA gradient checkpointing changes no bit") {
   }
 }
 
-TEST_CASE("20 steps of each head on CUDA stay with those on the CPU and lower the loss") {
+TEST_CASE("20 steps of each head on CUDA stay close to those on the CPU and lower the loss") {
   const TemporaryFolder folder;
   const std::vector<std::string> settings = {"train.total_images=160", "train.batch_size=8", "log.every_images=8"};
   const std::pair<std::string, std::string> heads[] = {{"cascade", kHead}, {"single", single_head()}};
@@ -102,7 +102,7 @@ TEST_CASE("20 steps of each head on CUDA stay with those on the CPU and lower th
     double largest = 0;
     for (std::size_t i = 0; i < cpu.size(); ++i) largest = std::max(largest, difference(cpu[i], gpu[i]).loss);
     CHECK_MESSAGE(difference(cpu.front(), gpu.front()).loss < 2e-5, name);
-    // Rounding grows with the steps; two runs that drew other noise would differ by tens of per cent.
+    // Rounding errors grow with the steps; two runs with different noise would differ by tens of per cent.
     CHECK_MESSAGE(largest < 0.03, name << ": up to " << largest);
     MESSAGE(name << ": losses of 20 steps differ by up to " << largest);
     const auto eps = [](const Value& line) { return line.find("loss")->find("eps")->find("mean")->as_number(); };
@@ -110,9 +110,9 @@ TEST_CASE("20 steps of each head on CUDA stay with those on the CPU and lower th
   }
 }
 
-TEST_CASE("an fp16 overflow of phi halves phi's loss scale alone, and the run goes on") {
+TEST_CASE("an fp16 overflow of phi halves only phi's loss scale, and the run continues") {
   const TemporaryFolder folder;
-  // Of the order of 10^9 times what fp16 can hold.
+  // About 10^9 times the largest fp16 number.
   const std::vector<std::string> settings = with({"run.precision=fp16", "metrics=[{type=\"l1\", weight=1e9}]"});
   const Checkpoint checkpoint = run(small_experiment(folder.path(), "overflow", cascade_head(), settings));
   const Value& scales = *checkpoint.numbers().find("loss_scales");

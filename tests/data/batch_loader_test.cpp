@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t kSide = 4;
 
-/// Image i has the value i in all pixels but the first column, which is 255; some indices cannot be read.
+/// Image i has the value i in all pixels but the first column, which is 255; for some indices reading fails.
 class Numbered : public Dataset {
  public:
   explicit Numbered(std::int64_t size, std::set<std::int64_t> broken = {}) : size_(size), broken_(std::move(broken)) {}
@@ -27,7 +27,7 @@ class Numbered : public Dataset {
   std::string describe(std::int64_t index) const override { return "number " + std::to_string(index); }
   Example get(std::int64_t index) const override {
     ++reads;
-    // Later images overtake earlier ones unless the loader keeps them in order.
+    // Without the loader's ordering, later images would overtake earlier ones.
     std::this_thread::sleep_for(std::chrono::microseconds(splitmix64(static_cast<std::uint64_t>(index)) % 300));
     if (broken_.contains(index)) throw Error(describe(index) + " cannot be decoded");
     Image image{kSide, kSide, 3, std::vector<std::uint8_t>(kSide * kSide * 3, static_cast<std::uint8_t>(index))};
@@ -55,7 +55,7 @@ DataOptions options_with(std::int64_t workers, CacheMode cache = CacheMode::auto
   return options;
 }
 
-/// The labels of `steps` batches, which are the indices of the images; checks the pixels against them.
+/// The labels of `steps` batches, which are the indices of the images; checks that the pixels match.
 std::vector<std::int64_t> read(BatchLoader& loader, std::int64_t steps) {
   std::vector<std::int64_t> indices;
   for (std::int64_t step = 0; step < steps; ++step) {
@@ -79,7 +79,7 @@ at::Tensor pixels_of(std::int64_t workers, CacheMode cache, std::int64_t first_p
 
 }  // namespace
 
-TEST_CASE("the stream is each epoch's own permutation, one after another") {
+TEST_CASE("the stream consists of one random permutation per epoch, one after another") {
   BatchLoader loader(std::make_shared<Numbered>(10), options_with(3), 4, 42, 0, nullptr);
   const std::vector<std::int64_t> indices = read(loader, 10);
   for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
@@ -97,7 +97,7 @@ TEST_CASE("a batch may be larger than the data set") {
   }
 }
 
-TEST_CASE("threads, cache, batch size and the position it starts at do not change the stream") {
+TEST_CASE("threads, cache, batch size and starting position do not change the stream") {
   const at::Tensor expected = pixels_of(1, CacheMode::never, 0, 20);
   for (const std::int64_t workers : {1, 2, 7}) {
     for (const CacheMode cache : {CacheMode::automatic, CacheMode::always, CacheMode::never}) {
@@ -109,7 +109,7 @@ TEST_CASE("threads, cache, batch size and the position it starts at do not chang
   }
 }
 
-TEST_CASE("batches of another size go on at the same image") {
+TEST_CASE("batches of another size continue with the same image") {
   const at::Tensor expected = pixels_of(2, CacheMode::automatic, 0, 10);
   BatchLoader loader(std::make_shared<Numbered>(11), options_with(2), 6, 5, 10, nullptr);
   for (std::int64_t first = 10; first < 34; first += 6) {
@@ -119,18 +119,18 @@ TEST_CASE("batches of another size go on at the same image") {
   }
 }
 
-TEST_CASE("a flip depends on seed and position and happens to half the images") {
+TEST_CASE("flips depend on seed and position and happen to half of the images") {
   const at::Tensor images = pixels_of(2, CacheMode::automatic, 0, 250);
   const at::Tensor flipped = images.select(3, kSide - 1).select(2, 0).select(1, 0).eq(255);
   for (std::int64_t position = 0; position < 1000; ++position) {
     REQUIRE(flipped[position].item<bool>() ==
             (uniform(derive_seed(5, "flip", static_cast<std::uint64_t>(position))) < 0.5));
   }
-  // 1000 fair coins: 500 with a standard deviation of 16; four of them.
+  // 1000 fair coins: mean 500, standard deviation 16; four of them.
   CHECK(std::abs(flipped.sum().item<std::int64_t>() - 500) < 64);
 }
 
-TEST_CASE("a batch says where it stands") {
+TEST_CASE("a batch knows its position") {
   BatchLoader loader(std::make_shared<Numbered>(10), options_with(2), 4, 1, 25, nullptr);
   CHECK(loader.next().first_position == 25);
   const ImageBatch batch = loader.next();
@@ -165,7 +165,7 @@ TEST_CASE("decoding runs ahead of training, but not far") {
   CHECK(dataset->reads <= 40);
 }
 
-TEST_CASE("an unreadable image stops the batch it belongs to, again and again") {
+TEST_CASE("an unreadable image stops its batch, every time") {
   const std::vector<std::int64_t> order = permutation(20, derive_seed(3, "order", 0));
   const auto dataset = std::make_shared<Numbered>(20, std::set<std::int64_t>{order[9], order[10]});
   BatchLoader loader(dataset, options_with(4), 4, 3, 0, nullptr);
@@ -195,7 +195,7 @@ TEST_CASE("skip_unreadable takes the next readable image, names the skipped one 
                                              "skipped an image: numbered: number 5 cannot be decoded"});
 }
 
-TEST_CASE("a training that ends within an epoch hears what was left out when it asks") {
+TEST_CASE("a training that ends within an epoch gets the summary of what was left out on request") {
   DataOptions options = options_with(1, CacheMode::never);
   options.skip_unreadable = true;
   const std::int64_t first = permutation(100, derive_seed(9, "order", 0))[0];
@@ -253,7 +253,7 @@ TEST_CASE("a stream cannot start before its first image") {
       doctest::Contains("cannot start at position -4"), Error);
 }
 
-TEST_CASE("who waits for a batch may be called off, before and while it waits") {
+TEST_CASE("waiting for a batch can be cancelled, before and while waiting") {
   class Stuck : public Numbered {
    public:
     Stuck() : Numbered(10) {}

@@ -22,7 +22,7 @@ DataOptions options() {
   return options;
 }
 
-/// Fills `count` places with their positions, the later ones first.
+/// Fills `count` places with their positions, later ones first.
 void fill(BatchRing& ring, std::int64_t count) {
   std::vector<BatchRing::Place> places;
   for (std::int64_t i = 0; i < count; ++i) places.push_back(ring.claim().value());
@@ -35,7 +35,7 @@ void fill(BatchRing& ring, std::int64_t count) {
 
 }  // namespace
 
-TEST_CASE("batches come in the order of the stream from any position, however they are filled") {
+TEST_CASE("batches come in the order of the stream from any position, in whatever order they are filled") {
   BatchRing ring(options(), 3, 7);
   for (std::int64_t first = 7; first < 40; first += 3) {
     fill(ring, 3);
@@ -47,7 +47,7 @@ TEST_CASE("batches come in the order of the stream from any position, however th
   }
 }
 
-TEST_CASE("a place waits until there is room, and stopping ends the waiting") {
+TEST_CASE("claiming waits until there is room, and stop() ends the wait") {
   BatchRing ring(options(), 2, 0);
   fill(ring, 4);
   std::promise<std::int64_t> second;
@@ -66,7 +66,7 @@ TEST_CASE("a place waits until there is room, and stopping ends the waiting") {
   CHECK_FALSE(ring.claim().has_value());
 }
 
-TEST_CASE("of several failures in a batch the one of the lowest position is thrown, again and again") {
+TEST_CASE("of several failures in a batch the one with the lowest position is thrown, every time") {
   BatchRing ring(options(), 4, 0);
   for (int i = 0; i < 4; ++i) ring.claim();
   for (const std::int64_t position : {3, 1, 2, 0}) {

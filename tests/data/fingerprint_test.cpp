@@ -8,7 +8,7 @@ using namespace casdm;
 
 namespace {
 
-/// Images of these names, none of which can be read.
+/// Images with these names, none of which can be read.
 class Named : public Dataset {
  public:
   Named(std::string place, std::vector<std::string> names, std::int64_t classes = 0)
@@ -52,7 +52,7 @@ class Labelled : public Dataset {
   std::vector<std::int64_t> labels_;
 };
 
-/// Images of one grey each.
+/// Images of a single grey value each.
 class Painted : public Dataset {
  public:
   static constexpr std::uint8_t kDamaged = 255;
@@ -96,8 +96,7 @@ TEST_CASE("a data set that is moved or packed keeps its fingerprint") {
   CHECK(difference(here, here).empty());
 }
 
-TEST_CASE(
-    "an image more, less, renamed or elsewhere in the order changes the fingerprint, and the difference says how") {
+TEST_CASE("a missing, added, renamed or reordered image changes the fingerprint, and the difference says how") {
   const DataFingerprint before = of(Named("images/", kNames, 2));
   CHECK(difference(before, of(Named("images/", {"cat/1.png", "cat/2.png"}, 2))) ==
         "the data are not those of the checkpoint: 2 images instead of 3");
@@ -109,7 +108,7 @@ TEST_CASE(
         "32 x 32 pixels in 3 channels");
 }
 
-TEST_CASE("labels that were exchanged change the fingerprint where labels are used") {
+TEST_CASE("exchanged labels change the fingerprint if labels are used") {
   const std::vector<std::int64_t> labels = {0, 0, 1};
   const DataFingerprint before = of(Labelled(labels), 32, true);
   CHECK(before.labels == labels);
@@ -117,7 +116,7 @@ TEST_CASE("labels that were exchanged change the fingerprint where labels are us
         "the data are not those of the checkpoint: 2 of the 3 labels that were looked at are others");
   CHECK(difference(before, of(Labelled(labels), 32, true)).empty());
   CHECK(of(Labelled({0, 1, 0})) == of(Labelled(labels)));  // not used
-  // What one of the two does not tell is not compared.
+  // What only one of the two has is not compared.
   CHECK(of(Labelled({0, Labelled::kDamaged, 1}), 32, true).labels == std::vector<std::int64_t>{0, -2, 1});
   CHECK(difference(before, of(Labelled({0, Labelled::kDamaged, 1}), 32, true)).empty());
   Value older = to_value(before);
@@ -136,7 +135,7 @@ TEST_CASE("labels that were exchanged change the fingerprint where labels are us
   CHECK(dataset.reads == 16);
 }
 
-TEST_CASE("images that were replaced by others of the same names change the fingerprint") {
+TEST_CASE("replacing images under the same names changes the fingerprint") {
   const Painted before({1, 2, 3}), after({1, 9, 9});
   CHECK(difference(of(before), of(after)) ==
         "the data are not those of the checkpoint: 2 of the 3 images that were looked at are others");
@@ -151,7 +150,7 @@ TEST_CASE("images that were replaced by others of the same names change the fing
   CHECK_THROWS_AS(fingerprint_from(older), Error);
 }
 
-TEST_CASE("a fingerprint survives its Value, and a damaged one is refused") {
+TEST_CASE("a fingerprint survives conversion to a Value, and a damaged one is refused") {
   const DataFingerprint data = of(Labelled({0, 1, 1}), 32, true);
   const Value value = to_value(data);
   CHECK(fingerprint_from(value) == data);

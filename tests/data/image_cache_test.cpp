@@ -7,7 +7,7 @@
 
 using namespace casdm;
 
-TEST_CASE("an image is there once it was written, and stays as it was written first") {
+TEST_CASE("an image is available once it is written, and stays as it was first written") {
   ImageCache cache(3, 2);
   PreparedImage image;
   CHECK_FALSE(cache.read(1, image));
@@ -20,7 +20,7 @@ TEST_CASE("an image is there once it was written, and stays as it was written fi
   CHECK_FALSE(cache.read(2, image));
 }
 
-TEST_CASE("threads that write and read one image see it whole or not at all") {
+TEST_CASE("threads that write and read the same image see it complete or not at all") {
   constexpr std::size_t bytes = 4096;
   ImageCache cache(64, bytes);
   std::vector<int> torn(4);
@@ -39,6 +39,6 @@ TEST_CASE("threads that write and read one image see it whole or not at all") {
   CHECK(torn == std::vector<int>(4, 0));
 }
 
-TEST_CASE("a cache without room says so at once") {
+TEST_CASE("a cache without enough memory fails immediately") {
   CHECK_THROWS_AS(ImageCache(std::int64_t{1} << 40, std::size_t{1} << 20), std::bad_alloc);
 }

@@ -29,7 +29,7 @@ Image read_png(const fs::path& path, std::int64_t channels) {
   return image;
 }
 
-/// What a PNG carries as text: keyword and content.
+/// The text in a PNG: keyword and content.
 std::map<std::string, std::string> text_of(const fs::path& path) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
   REQUIRE(file != nullptr);
@@ -47,7 +47,7 @@ std::map<std::string, std::string> text_of(const fs::path& path) {
   return result;
 }
 
-/// Makes writes beyond `bytes` fail, as a full disk does.
+/// Makes writes beyond `bytes` fail, as on a full disk.
 class FullDisk {
  public:
   explicit FullDisk(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
@@ -92,7 +92,7 @@ TEST_CASE("a PNG comes back as it was written") {
   CHECK(files_in(folder.path()) == 1);
 }
 
-TEST_CASE("a PNG carries text, in any language, and its pixels stay as they are") {
+TEST_CASE("a PNG can contain text in any language without changing its pixels") {
   const TemporaryFolder folder;
   const Image image = to_image(some_images(1, 3, 5, 7)[0]);
   const std::map<std::string, std::string> about = {{"casdm", R"({"seed":1,"run":"runs/a"})"},
@@ -127,7 +127,7 @@ TEST_CASE("a grid lays images out row by row with white between them") {
   CHECK(pixel(10, 8) == 255);  // no fourth image
 }
 
-TEST_CASE("a full disk leaves nothing behind, and an older file as it was") {
+TEST_CASE("a full disk leaves nothing behind, and an older file unchanged") {
   const TemporaryFolder folder;
   const at::Tensor small = some_images(1, 3, 2, 2), large = at::randint(256, {4, 3, 64, 64}, at::kByte);
   write_png(folder.path() / "x.png", to_image(small[0]));
@@ -139,12 +139,12 @@ TEST_CASE("a full disk leaves nothing behind, and an older file as it was") {
   CHECK(files_in(folder.path()) == 1);
 }
 
-TEST_CASE("a PNG in a folder that is not there fails by name") {
+TEST_CASE("writing a PNG into a missing folder fails with its name") {
   const Image image{1, 1, 1, {0}};
   CHECK_THROWS_WITH_AS(write_png("/nonexistent/x.png", image), doctest::Contains("/nonexistent/x.png"), Error);
 }
 
-TEST_CASE("tensors that are no images are refused") {
+TEST_CASE("tensors that are not images are refused") {
   CHECK_THROWS_AS(image_grid(at::zeros({1, 3, 2, 2})), Error);
   CHECK_THROWS_AS(image_grid(at::zeros({0, 3, 2, 2}, at::kByte)), Error);
 }

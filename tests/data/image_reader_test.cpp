@@ -13,7 +13,7 @@ using namespace casdm;
 
 namespace {
 
-/// Images of one pixel that `get` makes.
+/// Images of one pixel, created by `get`.
 class Made : public Dataset {
  public:
   explicit Made(std::function<Example(std::int64_t)> get, std::int64_t size = 3) : get_(std::move(get)), size_(size) {}
@@ -57,7 +57,7 @@ TEST_CASE("an image is read as planes with its label") {
   CHECK(image.label == 1);
 }
 
-TEST_CASE("an image that needs more memory than there is is named, and left out where unreadable ones are") {
+TEST_CASE("an image that needs too much memory is named, and skipped if unreadable images are") {
   const auto get = [](std::int64_t index) -> Example {
     if (index == 1) throw std::bad_alloc();
     return pixel(static_cast<std::uint8_t>(index));
@@ -70,7 +70,7 @@ TEST_CASE("an image that needs more memory than there is is named, and left out 
         std::vector<std::string>{"left out 1 of 3 images: 1 cannot be read: there is not enough memory"});
 }
 
-TEST_CASE("a plugin's invalid image is the plugin's error, also when unreadable images are skipped") {
+TEST_CASE("a plugin's invalid image is the plugin's error, even if unreadable images are skipped") {
   for (const bool skip : {false, true}) {
     ImageReader reader = reader_of(
         [](std::int64_t) {
@@ -81,13 +81,13 @@ TEST_CASE("a plugin's invalid image is the plugin's error, also when unreadable 
   }
 }
 
-TEST_CASE("a plugin's exception of another kind becomes an error that says whose it is and at which image") {
+TEST_CASE("another kind of exception becomes an error that names the plugin and the image") {
   ImageReader reader =
       reader_of([](std::int64_t) -> Example { throw std::out_of_range("vector::at"); }, options_with(true));
   CHECK_THROWS_WITH_AS(reader.read(2), "made: failed: vector::at (reading number 2)", PluginError);
 }
 
-TEST_CASE("a label outside the promised classes is the plugin's error where labels are used") {
+TEST_CASE("a label outside the declared classes is the plugin's error if labels are used") {
   const auto get = [](std::int64_t) { return Example{Image{1, 1, 3, {1, 2, 3}}, 7}; };
   DataOptions options = options_with(true);
   CHECK(reader_of(get, options).read(0).label == 7);
@@ -96,7 +96,7 @@ TEST_CASE("a label outside the promised classes is the plugin's error where labe
                        PluginError);
 }
 
-TEST_CASE("an image in floating point is one of finite values in [-1, 1], and of no other kind") {
+TEST_CASE("a floating-point image must have finite values in [-1, 1]") {
   class Floating final : public Dataset {
    public:
     explicit Floating(Image image) : image_(std::move(image)) {}
@@ -139,7 +139,7 @@ TEST_CASE("an extra that is not finite is the plugin's error") {
   CHECK_THROWS_WITH_AS(prepared_extra(context, example), "the extra \"context\" has values that are not finite", Error);
 }
 
-TEST_CASE("what a data set remarks of images is counted over the images that were read") {
+TEST_CASE("a data set's remarks are counted over the images that were read") {
   ImageReader reader =
       reader_of([](std::int64_t index) { return pixel(1, index == 1 ? "" : "are upside down"); }, options_with(false));
   for (const std::int64_t index : {0, 1, 2, 0}) reader.read(index);
@@ -163,7 +163,7 @@ TEST_CASE("a cache that cannot fit is refused with what to change") {
   }
 }
 
-TEST_CASE("an extra of an image that is missing, of another size or not finite is named") {
+TEST_CASE("a missing, badly sized or non-finite extra of an image is named") {
   const ExtraInfo info{"depth", {2}, false, false};
   Example example;
   const auto refused = [&](const char* expected) {

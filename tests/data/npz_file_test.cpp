@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// An uncompressed member of a zip without faults; empty when there is none of the name.
+/// A valid uncompressed member of a zip; empty if there is none of that name.
 std::string read_member(const fs::path& path, const char* name) {
   int problem = 0;
   zip_t* archive = zip_open(path.c_str(), ZIP_RDONLY | ZIP_CHECKCONS, &problem);
@@ -46,7 +46,7 @@ std::string bytes_of(const at::Tensor& images) {
 
 const auto kNoLabel = std::function<std::int64_t(std::int64_t)>();
 
-/// Makes writes beyond `bytes` fail, as a full disk does.
+/// Makes writes beyond `bytes` fail, as on a full disk.
 class FullDisk {
  public:
   explicit FullDisk(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
@@ -73,7 +73,7 @@ long peak_kilobytes() {
 
 }  // namespace
 
-TEST_CASE("an npz has guided-diffusion's arrays, and a member about them") {
+TEST_CASE("an npz has guided-diffusion's arrays and a member that describes them") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "samples.npz";
   NpzFile file(path, 5, 3, 4);
@@ -100,7 +100,7 @@ TEST_CASE("an npz has guided-diffusion's arrays, and a member about them") {
   CHECK(read_member(path, "about.json") == "{}");
 }
 
-TEST_CASE("an npz without labels has one array, and the same samples make the same bytes in any pieces") {
+TEST_CASE("an npz without labels has one array, and the same samples give the same bytes however they are split") {
   const TemporaryFolder folder;
   for (const std::int64_t piece : {1, 2, 3, 6}) {
     NpzFile file(folder.path() / std::to_string(piece), 6, 3, 4);
@@ -112,7 +112,7 @@ TEST_CASE("an npz without labels has one array, and the same samples make the sa
   for (const char* other : {"2", "3", "6"}) CHECK(read_file(folder.path() / other) == read_file(folder.path() / "1"));
 }
 
-TEST_CASE("an npz that another process began goes on, unless its images are not those that were counted") {
+TEST_CASE("an npz begun by another process is continued, unless its images are not those that were counted") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "samples.npz";
   std::uint32_t checksum = 0;
@@ -139,7 +139,7 @@ TEST_CASE("an npz that another process began goes on, unless its images are not 
   CHECK(read_file(path) == read_file(folder.path() / "whole.npz"));
 }
 
-TEST_CASE("images of any number take the memory of one piece") {
+TEST_CASE("any number of images needs only the memory of one piece") {
   const TemporaryFolder folder;
   constexpr std::int64_t kPieces = 48, kImages = 80, kSize = 128;  // 3.9 MB a piece, 189 MB in all
   NpzFile file(folder.path() / "samples.npz", kPieces * kImages, 3, kSize);
@@ -155,7 +155,7 @@ TEST_CASE("images of any number take the memory of one piece") {
   CHECK(fs::file_size(folder.path() / "samples.npz") > 188000000);
 }
 
-TEST_CASE("a full disk is found before the first image, and nothing stays") {
+TEST_CASE("a full disk is detected before the first image, and nothing is left behind") {
   const TemporaryFolder folder;
   NpzFile file(folder.path() / "samples.npz", 1000, 3, 64);
   {
@@ -166,7 +166,7 @@ TEST_CASE("a full disk is found before the first image, and nothing stays") {
   CHECK_THROWS_WITH_AS(NpzFile("/nonexistent/x.npz", 1, 3, 4).start(), doctest::Contains("/nonexistent/x.npz"), Error);
 }
 
-TEST_CASE("images of another shape do not enter an npz") {
+TEST_CASE("images of another shape are not added to an npz") {
   const TemporaryFolder folder;
   NpzFile file(folder.path() / "samples.npz", 2, 3, 4);
   file.start();

@@ -11,10 +11,10 @@ using namespace casdm;
 using namespace casdm::testing;
 namespace fs = std::filesystem;
 
-TEST_CASE("an npz of more than 4 GiB is one that readers of zip64 know") {
+TEST_CASE("readers of zip64 accept an npz of more than 4 GiB") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "samples.npz";
-  constexpr std::int64_t kImages = 350, kSize = 2048;  // 4.4 GB of zeros, which the file system has not to write
+  constexpr std::int64_t kImages = 350, kSize = 2048;  // 4.4 GB of zeros, which the file system does not have to store
   if (fs::space(folder.path()).available < 5000000000) {
     MESSAGE("skipped: the disk has no room for it");
     return;
@@ -40,7 +40,7 @@ TEST_CASE("an npz of more than 4 GiB is one that readers of zip64 know") {
   };
   CHECK(size_of("arr_0.npy") == 128 + zeros.size() * kImages);
   CHECK(size_of("arr_1.npy") == 128 + 8 * kImages);
-  // The last member begins beyond 4 GiB.
+  // The last member starts beyond 4 GiB.
   char content[3] = {};
   zip_file_t* last = zip_fopen(archive, "about.json", 0);
   CHECK(zip_fread(last, content, sizeof(content)) == 2);

@@ -32,7 +32,7 @@ TEST_CASE("an image of the right size comes back unchanged") {
   CHECK(prepare_image(image, {ImageShape::square(3, 16)}).pixels == image.pixels);
 }
 
-TEST_CASE("for a size of 0 an image comes back whole, with the channels asked for") {
+TEST_CASE("for a size of 0 the whole image comes back, with the requested channels") {
   const Image image = noise(21, 16, 3), whole = prepare_image(image, {ImageShape::square(3, 0)});
   CHECK(whole.width == 21);
   CHECK(whole.height == 16);
@@ -47,7 +47,7 @@ TEST_CASE("an image of the right height is only cropped") {
   }
 }
 
-TEST_CASE("one colour stays that colour at any size") {
+TEST_CASE("a single colour stays the same at any size") {
   for (const auto& [width, height] : {std::pair{100, 37}, {37, 100}, {33, 33}, {5, 9}, {1, 1}, {64, 64}, {1000, 3}}) {
     const std::vector<std::uint8_t> colour = {255, 131, 0};
     Image image{width, height, 3, {}};
@@ -59,7 +59,7 @@ TEST_CASE("one colour stays that colour at any size") {
   }
 }
 
-TEST_CASE("half the size is the mean of each two by two pixels") {
+TEST_CASE("at half the size, each pixel is the mean of two by two pixels") {
   const Image image = noise(32, 32, 3), result = prepare_image(image, {ImageShape::square(3, 16)});
   for (std::int64_t y = 0; y < 16; ++y) {
     for (std::int64_t x = 0; x < 16; ++x) {
@@ -75,7 +75,7 @@ TEST_CASE("the bicubic filter keeps a ramp a ramp") {
   Image image{48, 48, 1, {}};
   for (int i = 0; i < 48 * 48; ++i) image.pixels.push_back(static_cast<std::uint8_t>(5 * (i % 48)));
   const Image result = prepare_image(image, {ImageShape::square(1, 32)});
-  // Output centre x + 1/2 is input centre 1.5 (x + 1/2); the borders, where taps are cut off, are left out.
+  // Output centre x + 1/2 is input centre 1.5 (x + 1/2); excluding the borders, where taps are cut off.
   for (std::int64_t x = 2; x < 30; ++x) {
     REQUIRE(std::abs(pixel(result, x, 7) - 5 * (1.5 * (static_cast<double>(x) + 0.5) - 0.5)) <= 1);
   }
@@ -123,7 +123,7 @@ TEST_CASE("rows that are missing, too many or of another length are refused") {
   CHECK_THROWS_AS(full.add_row(row), Error);
 }
 
-TEST_CASE("an image costs the memory of what is kept of it, however thin, tall or large it is") {
+TEST_CASE("preparing an image needs memory only for what is kept, however thin, tall or large the image") {
   const auto peak = [] {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);

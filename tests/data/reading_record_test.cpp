@@ -10,7 +10,7 @@ using casdm::testing::stderr_of;
 
 using Lines = std::vector<std::string>;
 
-TEST_CASE("images that are left out are named once and counted by reason, whatever they are called") {
+TEST_CASE("images that are left out are named once and counted by reason, whatever their names") {
   ReadingRecord record(100);
   CHECK(record.take_summary().empty());
   record.leave_out(3, "a/3.jpg", "a/3.jpg cannot be decoded: the file ends too early");
@@ -31,7 +31,7 @@ TEST_CASE("images that are left out are named once and counted by reason, whatev
   CHECK(record.take_summary().empty());
 }
 
-TEST_CASE("remarks count images, not readings, and are said when they change") {
+TEST_CASE("remarks count images, not reads, and are reported when they change") {
   ReadingRecord record(9);
   for (const std::int64_t index : {4, 2, 4}) record.remark(index, "are upside down");
   CHECK(record.take_summary() == Lines{"2 of 9 images are upside down"});
@@ -41,7 +41,7 @@ TEST_CASE("remarks count images, not readings, and are said when they change") {
   CHECK(record.take_summary() == Lines{"3 of 9 images are upside down"});
 }
 
-TEST_CASE("what a plugin says of its images cannot move the cursor, colour the terminal or forge a line") {
+TEST_CASE("a plugin's messages about images cannot move the cursor, change colours or forge a line") {
   ReadingRecord record(2);
   record.remark(0, "are \x1b[31mred\nevaluated before: nothing");
   const std::string said = stderr_of([&] {

@@ -40,7 +40,7 @@ Bytes planar(const Bytes& rows, std::size_t image) {
   return bytes;
 }
 
-/// A batch of ImageNet: images of 2x2 pixels, `first`, `first` + 1, ...
+/// A batch of ImageNet: images of 2x2 pixels with the values `first`, `first` + 1, ...
 void write_batch(const fs::path& path, const std::vector<std::int64_t>& labels, bool is_compressed = false,
                  std::size_t row = 12) {
   fs::create_directories(path.parent_path());
@@ -61,7 +61,7 @@ void write_train(const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("images of an array come in any order of channels, from a .npy and from an .npz, stored or compressed") {
+TEST_CASE("arrays are read in any order of channels, from a .npy and from an .npz, stored or compressed") {
   const TemporaryFolder folder;
   const Bytes rows = counting(2 * 4 * 4 * 3);
   const fs::path npy = folder.path() / "a.npy", stored = folder.path() / "a.npz", packed = folder.path() / "b.npz";
@@ -89,7 +89,7 @@ TEST_CASE("images of an array come in any order of channels, from a .npy and fro
   check(open("arrays", packed, "labels = \"y\""), true);
 }
 
-TEST_CASE("grey arrays become RGB and RGB arrays grey, of the size asked for") {
+TEST_CASE("grey arrays become RGB and RGB arrays grey, at the requested size") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "grey.npy", npy_of("|u1", "1, 8, 8", Bytes(64, 9)));
   CHECK(open("arrays", folder.path() / "grey.npy")->get(0).image.pixels == Bytes(48, 9));
@@ -184,7 +184,7 @@ TEST_CASE("ImageNet's batches are read in the order of their numbers, labels fro
   CHECK(test->get(1).label == 999);
 }
 
-TEST_CASE("a batch of ImageNet that is missing or of another form is named") {
+TEST_CASE("a batch of ImageNet that is missing or has another format is named") {
   const TemporaryFolder folder;
   write_train(folder.path());
   const fs::path third = folder.path() / "train_data_batch_3.npz";

@@ -21,7 +21,7 @@ std::shared_ptr<Dataset> open_cifar10(const fs::path& path, const std::string& s
                        {ImageShape::square(channels, 32)});
 }
 
-/// Gives a tar's header this type and the right checksum.
+/// Sets the type in a tar header, with the right checksum.
 void sign(std::uint8_t* header, char type) {
   header[156] = static_cast<std::uint8_t>(type);
   std::memset(header + 148, ' ', 8);
@@ -30,7 +30,7 @@ void sign(std::uint8_t* header, char type) {
   std::snprintf(reinterpret_cast<char*>(header) + 148, 8, "%06o", sum);
 }
 
-/// A batch of one record per label: planes filled with 10, 20, 30 plus the label.
+/// A batch of one record per label: with planes filled with 10, 20, 30 plus the label.
 Bytes batch_of(const std::vector<std::uint8_t>& labels) {
   Bytes bytes;
   for (const std::uint8_t label : labels) {
@@ -60,7 +60,7 @@ NamedBytes tree_members() {
           {"test/ship/0000.png", image(80)}};
 }
 
-/// `tar` with another type of the member `name`.
+/// `tar` with a different type for the member `name`.
 Bytes with_type(Bytes tar, std::string_view name, char type) {
   std::uint8_t* header = &*std::search(tar.begin(), tar.end(), name.begin(), name.end());
   sign(header, type);
@@ -126,7 +126,7 @@ TEST_CASE("CIFAR-10 as a tree of image files is read from a folder, a tar and a 
   check_tree(folder.path() / "set.tgz");
 }
 
-TEST_CASE("members with long names are found under them") {
+TEST_CASE("members with long names are found by these names") {
   const TemporaryFolder folder;
   const std::string name = std::string(120, 'x') + "/train/dog/0000.png";
   write_bytes(folder.path() / "set.tar", tar_of({{name, png_of(plain(32, 32, {1, 2, 3}))}}));
@@ -202,7 +202,7 @@ TEST_CASE("damaged CIFAR-10 is refused by name") {
                 message);
 }
 
-TEST_CASE("a training batch of CIFAR-10 that is missing is named") {
+TEST_CASE("a missing training batch of CIFAR-10 is named") {
   const TemporaryFolder folder;
   NamedBytes members = binary_members();
   std::erase_if(members, [](const auto& member) {
@@ -216,7 +216,7 @@ TEST_CASE("a training batch of CIFAR-10 that is missing is named") {
   CHECK(open_cifar10(folder.path(), "test")->size() == 1);
 }
 
-TEST_CASE("CIFAR-10 that holds a file twice, or as a link, is refused by name") {
+TEST_CASE("CIFAR-10 with a duplicate file or a link is refused by name") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set.tar";
   const auto complaint = [&](const Bytes& tar) {
@@ -261,7 +261,7 @@ TEST_CASE("an archive or folder that claims more than CIFAR-10 can be is refused
   std::string message = message_of<Error>([&] { open_cifar10(folder.path() / "set.tar.gz"); });
   CHECK_MESSAGE(message.find("a member claims 2147483647 bytes; the limit is 268435456") != std::string::npos, message);
 
-  // Sparse files of 130 MB each, whose records are all of the class 0.
+  // Sparse files of 130 MB each, in which all records are of class 0.
   for (int number = 1; number <= 5; ++number) {
     const fs::path batch = folder.path() / "all" / ("data_batch_" + std::to_string(number) + ".bin");
     write_bytes(batch, {});
@@ -271,7 +271,7 @@ TEST_CASE("an archive or folder that claims more than CIFAR-10 can be is refused
   CHECK_MESSAGE(message.ends_with("is not CIFAR-10: its train images take more than 512 MiB"), message);
 }
 
-TEST_CASE("CIFAR-10 that is not there says what was looked for") {
+TEST_CASE("if CIFAR-10 is missing, the message says what was looked for") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "cifar-10" / "data_batch_1.txt", bytes_of("text"));
   std::string message = message_of<Error>([&] { open_cifar10(folder.path()); });
@@ -283,7 +283,7 @@ TEST_CASE("CIFAR-10 that is not there says what was looked for") {
   CHECK_MESSAGE(message.find("expected CIFAR-10, as a folder or a tar archive") != std::string::npos, message);
 }
 
-TEST_CASE("a pipe or a device in place of a data set is refused, not waited for") {
+TEST_CASE("a pipe or a device in place of a data set is refused without blocking") {
   const TemporaryFolder folder;
   REQUIRE(::mkfifo((folder.path() / "pipe").c_str(), 0600) == 0);
   for (const fs::path& path : {folder.path() / "pipe", fs::path("/dev/zero")}) {

@@ -20,7 +20,7 @@ std::string complaint(const std::string& type, const fs::path& path, const std::
   return message_of<Error>([&] { open(type, path, more); });
 }
 
-/// Three planes of each image, filled with 10, 20, 30 plus its number.
+/// Three planes per image, filled with 10, 20, 30 plus its index.
 Bytes planes_of(const std::vector<int>& numbers) {
   Bytes bytes;
   for (const int number : numbers) {
@@ -39,7 +39,7 @@ NamedBytes python_members() {
   return members;
 }
 
-/// Of CIFAR-100: a coarse label, a fine one, planes.
+/// CIFAR-100's format: a coarse label, a fine one, planes.
 Bytes binary_of(const std::vector<std::pair<int, int>>& labels) {
   Bytes bytes;
   for (const auto& [coarse, fine] : labels) {
@@ -69,7 +69,7 @@ void check_cifar100(const fs::path& path) {
 
 }  // namespace
 
-TEST_CASE("CIFAR-10's Python version is the binary version's images and labels, from a folder and a tar.gz") {
+TEST_CASE("CIFAR-10's Python version has the binary version's images and labels, from a folder and a tar.gz") {
   const TemporaryFolder folder;
   for (const auto& [name, bytes] : python_members()) write_bytes(folder.path() / "all" / name, bytes);
   write_bytes(folder.path() / "set.tar.gz", gzip_of(tar_of(python_members())));
@@ -87,7 +87,7 @@ TEST_CASE("CIFAR-10's Python version is the binary version's images and labels, 
   }
 }
 
-TEST_CASE("where both versions of CIFAR-10 are there, each image counts once") {
+TEST_CASE("if both versions of CIFAR-10 exist, each image counts once") {
   const TemporaryFolder folder;
   for (const auto& [name, bytes] : python_members()) write_bytes(folder.path() / name, bytes);
   for (int number = 1; number <= 5; ++number) {
@@ -123,7 +123,7 @@ TEST_CASE("CIFAR-100 is read in both versions, by fine and by coarse labels") {
                        "cifar-100-binary/test.bin"));
 }
 
-TEST_CASE("a batch of CIFAR's Python version that is missing, damaged or of another form is named") {
+TEST_CASE("a batch of CIFAR's Python version that is missing, damaged or has another format is named") {
   const TemporaryFolder folder;
   for (const auto& [name, bytes] : python_members()) write_bytes(folder.path() / name, bytes);
   const fs::path batch = folder.path() / "cifar-10-batches-py" / "data_batch_3";
@@ -156,7 +156,7 @@ TEST_CASE("a batch of CIFAR's Python version that is missing, damaged or of anot
         std::string::npos);
 }
 
-TEST_CASE("a pickle that would run something in Python is refused by the name it gives, and nothing is run") {
+TEST_CASE("a pickle that would run something in Python is refused with its name, and nothing is run") {
   const TemporaryFolder folder;
   const fs::path mark = folder.path() / "executed";
   const std::string touch = "touch " + mark.string();

@@ -28,7 +28,7 @@ std::string complaint(const Bytes& bytes, std::int64_t size = 16) {
   return message_of<Error>([&] { pixels(bytes, size); });
 }
 
-/// Where `marker` (its second byte) begins in a JPEG, looking from `from` on.
+/// The position of `marker` (its second byte) in a JPEG, from `from` on.
 std::ptrdiff_t find_marker(const Bytes& jpeg, std::uint8_t marker, std::ptrdiff_t from = 0) {
   const Bytes wanted = {0xFF, marker};
   const auto found = std::search(jpeg.begin() + from, jpeg.end(), wanted.begin(), wanted.end());
@@ -38,7 +38,7 @@ std::ptrdiff_t find_marker(const Bytes& jpeg, std::uint8_t marker, std::ptrdiff_
 
 constexpr std::uint8_t kScan = 0xDA, kEnd = 0xD9, kApp0 = 0xE0, kAdobe = 0xEE, kBaseline = 0xC0, kProgressive = 0xC2;
 
-/// Where the scan that begins at `begin` ends: at the next marker that is no part of its data.
+/// The end of the scan that begins at `begin`: the next marker that is not part of its data.
 std::ptrdiff_t end_of_scan(const Bytes& jpeg, std::ptrdiff_t begin) {
   auto at = static_cast<std::size_t>(begin) + 2;
   while (jpeg[at] != 0xFF || jpeg[at + 1] == 0) ++at;
@@ -63,11 +63,11 @@ Bytes deflated(const Bytes& bytes) {
 
 }  // namespace
 
-TEST_CASE("a JPEG of which libjpeg warns without losing a pixel is read like any other") {
+TEST_CASE("a JPEG with a libjpeg warning but without lost pixels is read like any other") {
   const Bytes whole = jpeg_of(noise(16));
   const Bytes expected = pixels(whole);
 
-  Bytes sequential = whole;  // as some phones write it: the last coefficient of the scan is 0
+  Bytes sequential = whole;  // as written by some phones: the last coefficient of the scan is 0
   sequential[static_cast<std::size_t>(find_marker(whole, kScan)) + 4 + 2 * 3 + 2] = 0;
   CHECK(pixels(sequential) == expected);
 
@@ -86,11 +86,11 @@ TEST_CASE("a JPEG of which libjpeg warns without losing a pixel is read like any
   CHECK(pixels(transform) == pixels(cmyk));
 }
 
-TEST_CASE("a JPEG of which libjpeg warns because something is lost is refused") {
+TEST_CASE("a JPEG with a libjpeg warning about lost pixels is refused") {
   const Bytes whole = jpeg_of(noise(16));
   CHECK(complaint(Bytes(whole.begin(), whole.end() - 2)).ends_with("cannot be decoded: Premature end of JPEG file"));
 
-  Bytes short_scan = whole;  // the data end in the middle, the file does not
+  Bytes short_scan = whole;  // the data end early, the file does not
   short_scan.erase(short_scan.end() - 60, short_scan.end() - 2);
   CHECK(complaint(short_scan).ends_with("cannot be decoded: Corrupt JPEG data: premature end of data segment"));
 
@@ -101,7 +101,7 @@ TEST_CASE("a JPEG of which libjpeg warns because something is lost is refused") 
   CHECK_MESSAGE(message.find("cannot be decoded: Inconsistent progression sequence") != std::string::npos, message);
 }
 
-TEST_CASE("progressive, channel by channel and interlaced, an image has the same pixels") {
+TEST_CASE("progressive, channel by channel or interlaced, an image has the same pixels") {
   const Image image = noise(24);
   const Bytes expected = pixels(jpeg_of(image), 24);
   CHECK(pixels(jpeg_of(image, JpegScans::progressive), 24) == expected);
@@ -109,8 +109,8 @@ TEST_CASE("progressive, channel by channel and interlaced, an image has the same
   CHECK(pixels(png_of(image, true), 24) == image.pixels);
 }
 
-TEST_CASE("an orientation is applied when the data set says so, else remarked") {
-  // Four pixels in the corners, as EXIF's numbers want them to be seen.
+TEST_CASE("an orientation is applied if the data set says so, else reported") {
+  // Four pixels in the corners, in the order in which each EXIF orientation displays them.
   const std::string upright[] = {"ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"};
   const auto coloured = [](const std::string& letters) {
     Image image{2, 2, 3, {}};
@@ -138,7 +138,7 @@ TEST_CASE("an orientation is applied when the data set says so, else remarked") 
   CHECK(reversed == expected);
 }
 
-TEST_CASE("an EXIF block that is cut or damaged anywhere is no orientation and no crash") {
+TEST_CASE("an EXIF block that is truncated or damaged anywhere is ignored without a crash") {
   const Bytes block = exif_of(6);
   for (std::size_t length = 0; length < block.size(); ++length) {
     const Bytes cut(block.begin(), block.begin() + static_cast<std::ptrdiff_t>(length));
@@ -152,8 +152,8 @@ TEST_CASE("an EXIF block that is cut or damaged anywhere is no orientation and n
   }
 }
 
-TEST_CASE("a small file of an enormous image takes the memory of what is kept of it") {
-  // 67 million pixels; a thin image that is resized to 256 x 256,000,000; texts that are 320 MB when unpacked.
+TEST_CASE("a small file of an enormous image needs memory only for what is kept") {
+  // 67 million pixels; a thin image that is resized to 256 x 256,000,000; texts of 320 MB when decompressed.
   const Bytes large = png_of(8192, 8192, 1, PNG_COLOR_TYPE_GRAY, Bytes(8192 * 8192 / 8, 0xFF));
   const Bytes thin = png_of(1, 1'000'000, 8, PNG_COLOR_TYPE_GRAY, Bytes(1'000'000, 0xFF));
   Bytes text = {'x', 0, 0};
@@ -168,7 +168,7 @@ TEST_CASE("a small file of an enormous image takes the memory of what is kept of
   CHECK(peak_memory() - before < 64);
 }
 
-TEST_CASE("what is beyond the limits is refused by its sides and the limit, before memory is taken") {
+TEST_CASE("an image beyond the limits is refused with its size and the limit, before memory is used") {
   const long before = peak_memory();
   const Bytes png = png_of(plain(8, 8, {9, 9, 9}));
   CHECK(complaint(with_sides(png, 100'000, 100'000))
@@ -199,7 +199,7 @@ TEST_CASE("what is beyond the limits is refused by its sides and the limit, befo
   CHECK(peak_memory() - before < 64);
 }
 
-TEST_CASE("an image file that is too large is refused unread") {
+TEST_CASE("an image file that is too large is refused without being read") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "x.png", png_of(plain(8, 8, {9, 9, 9})));
   fs::resize_file(folder.path() / "x.png", 300'000'000);

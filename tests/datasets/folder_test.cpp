@@ -41,7 +41,7 @@ int largest_difference(const Image& a, const Image& b) {
   return largest;
 }
 
-/// What reading the only image of a folder says.
+/// The error when the only image of a folder is read.
 std::string complaint(const std::string& name, const Bytes& bytes) {
   return message_of<Error>([&] { decoded(name, bytes); });
 }
@@ -63,14 +63,14 @@ TEST_CASE("a folder's images come from all depths, in the order of their names")
   CHECK(dataset->describe(0) == (folder.path() / "a/deep/z.png").string());
 }
 
-TEST_CASE("a link that leads back into its own folder is followed once") {
+TEST_CASE("a link that leads back into its own folder is followed only once") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "a" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
   fs::create_directory_symlink(folder.path(), folder.path() / "a" / "loop");
   CHECK(open_folder(folder.path())->size() == 1);
 }
 
-TEST_CASE("a link that leads nowhere and a pipe are refused by name, not left out") {
+TEST_CASE("a broken link and a pipe are refused by name, not left out") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "cat" / "1.png", png_of(plain(2, 2, {1, 1, 1})));
   fs::create_symlink("1.png", folder.path() / "cat" / "2.png");
@@ -124,7 +124,7 @@ TEST_CASE("a class folder without an image is refused, not left out of the class
   CHECK(open_folder(folder.path())->size() == 1);
 }
 
-TEST_CASE("files that are not read are counted, with their endings, the most frequent first") {
+TEST_CASE("files that are not read are counted by extension, most frequent first") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "x.png", png_of(plain(2, 2, {1, 1, 1})));
   write_bytes(folder.path() / "dataset.json", bytes_of("{}"));
@@ -138,7 +138,7 @@ TEST_CASE("files that are not read are counted, with their endings, the most fre
   CHECK(open_folder(folder.path())->left_out() == "44 other files left out (.gif, .a, .b, .c, .d, ...)");
 }
 
-TEST_CASE("labels = json reads dataset.json beside the images") {
+TEST_CASE("labels = json reads the dataset.json beside the images") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "0" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
   write_bytes(folder.path() / "dataset.json", bytes_of(R"({"labels": [["0/x.png", 4]]})"));
@@ -186,7 +186,7 @@ TEST_CASE("grey, palette, 16-bit and transparent PNGs become RGB on white") {
 }
 
 TEST_CASE("CMYK JPEGs become RGB") {
-  const Bytes red = {255, 0, 0, 255};  // as Adobe stores it: the light that each ink lets through
+  const Bytes red = {255, 0, 0, 255};  // as stored by Adobe: the light that each ink transmits
   CHECK(largest_difference(decoded("x.jpg", cmyk_jpeg_of(8, 8, square(red, 64))), plain(8, 8, {255, 0, 0})) <= 2);
 }
 
@@ -223,7 +223,7 @@ TEST_CASE("a damaged image is named with the reason") {
   CHECK_MESSAGE(message.find("it is neither PNG nor JPEG") != std::string::npos, message);
 }
 
-TEST_CASE("however an image is cut, it is refused and the next one decodes as ever") {
+TEST_CASE("wherever an image is truncated, it is refused and the next one decodes as usual") {
   const TemporaryFolder folder;
   const Image image = pattern(8, 8, 1);
   for (const Bytes& whole : {jpeg_of(image), png_of(image)}) {
@@ -239,14 +239,14 @@ TEST_CASE("however an image is cut, it is refused and the next one decodes as ev
   }
 }
 
-TEST_CASE("a header that claims an enormous image is refused before memory is taken") {
+TEST_CASE("a header that claims an enormous image is refused before memory is used") {
   Bytes png = png_of(plain(2, 2, {1, 1, 1}));
   for (const std::size_t at : {16U, 20U}) png[at + 1] = 0x0E;  // a width and a height of 917,506
   const std::string message = complaint("bomb.png", png);
   CHECK_MESSAGE(message.find("bomb.png cannot be decoded: ") != std::string::npos, message);
 }
 
-TEST_CASE("an unusable path says what was looked for and what is there") {
+TEST_CASE("for an unusable path the message says what was looked for and what is there") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "images" / "readme.txt", bytes_of("x"));
   std::string message = message_of<ConfigError>([&] { open_folder(folder.path() / "image"); });

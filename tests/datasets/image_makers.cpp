@@ -31,7 +31,7 @@ Bytes compress(const Bytes& pixels, std::int64_t width, std::int64_t height, J_C
                const Bytes& exif) {
   jpeg_compress_struct jpeg{};
   jpeg_error_mgr errors{};
-  jpeg.err = jpeg_std_error(&errors);  // which ends the program
+  jpeg.err = jpeg_std_error(&errors);  // its error handler ends the program
   jpeg_create_compress(&jpeg);
   unsigned char* data = nullptr;
   unsigned long size = 0;
@@ -69,12 +69,13 @@ void put_number(std::uint8_t* target, std::uint32_t number) {
   for (int i = 0; i < 4; ++i) target[i] = static_cast<std::uint8_t>(number >> (24 - 8 * i));
 }
 
-/// Behind the `size` bytes of a PNG's chunk, which begins with length and name.
+/// Writes the checksum after the `size` bytes of a PNG chunk, which begins with length and name.
 void put_checksum(std::uint8_t* chunk, std::size_t size) {
   put_number(chunk + 8 + size, static_cast<std::uint32_t>(crc32(0, chunk + 4, static_cast<uInt>(size + 4))));
 }
 
-constexpr std::ptrdiff_t kHeaderBegin = 8;  ///< of a PNG's IHDR, which has 13 bytes beside length, name and checksum
+constexpr std::ptrdiff_t kHeaderBegin =
+    8;  ///< position of a PNG's IHDR, which has 13 bytes plus length, name and checksum
 constexpr std::ptrdiff_t kHeaderEnd = 33;
 
 /// The header block of a member.
@@ -184,7 +185,7 @@ Bytes cmyk_jpeg_of(std::int64_t width, std::int64_t height, const Bytes& cmyk) {
 }
 
 Bytes exif_of(int orientation) {
-  // A big-endian TIFF whose only entry is tag 0x0112, one short number.
+  // A big-endian TIFF with a single entry: tag 0x0112, one short number.
   return {'E', 'x', 'i', 'f', 0,    0, 'M', 'M', 0, 42, 0, 0, 0,
           8,   0,   1,   1,   0x12, 0, 3,   0,   0, 0,  1, 0, static_cast<std::uint8_t>(orientation),
           0,   0,   0,   0,   0,    0};
@@ -212,7 +213,7 @@ Bytes read_bytes(const std::filesystem::path& path) {
 
 namespace {
 
-/// Takes over what libwebp has made.
+/// Copies and frees what libwebp has allocated.
 Bytes taken(std::uint8_t* data, std::size_t size) {
   require(data != nullptr && size > 0, "no WebP");
   const Bytes bytes(data, data + size);

@@ -21,21 +21,21 @@ Image pattern(std::int64_t width, std::int64_t height, int seed);
 /// An image of one colour.
 Image plain(std::int64_t width, std::int64_t height, std::vector<std::uint8_t> colour);
 
-/// A PNG of any depth and colour type (libpng's number); `samples` as the file holds them.
+/// A PNG of any depth and colour type (libpng's number); `samples` as stored in the file.
 Bytes png_of(std::int64_t width, std::int64_t height, int depth, int colour_type, Bytes samples,
              bool is_interlaced = false);
 Bytes png_of(const Image& image, bool is_interlaced = false);
 
-/// `png` with another chunk behind its header.
+/// `png` with an additional chunk after its header.
 Bytes with_chunk(const Bytes& png, std::string_view name, const Bytes& content);
 
-/// `png` with a header that claims these sides, and the right checksum.
+/// `png` with a header that claims this size, and the right checksum.
 Bytes with_sides(Bytes png, std::uint32_t width, std::uint32_t height);
 
 enum class JpegScans { one, progressive, one_per_channel };
 
-/// Of quality 95, without subsampling.
-/// @param exif  goes in front of the image; empty: none
+/// Quality 95, without subsampling.
+/// @param exif  inserted before the image; empty: none
 Bytes jpeg_of(const Image& rgb, JpegScans scans = JpegScans::one, const Bytes& exif = {});
 Bytes cmyk_jpeg_of(std::int64_t width, std::int64_t height, const Bytes& cmyk);
 
@@ -45,36 +45,36 @@ Bytes webp_of(std::int64_t width, std::int64_t height, const Bytes& rgba);
 Bytes lossy_webp_of(const Image& rgb);
 Bytes animated_webp_of(const std::vector<Image>& frames);
 
-/// An EXIF block that holds an orientation, as a JPEG holds it.
+/// An EXIF block with an orientation, as in a JPEG.
 Bytes exif_of(int orientation);
 
-/// The most memory that this process has had, in MiB.
+/// The maximum memory that this process has used, in MiB.
 long peak_memory();
 
 Bytes bytes_of(std::string_view text);
 void write_bytes(const std::filesystem::path& path, const Bytes& bytes);
 Bytes read_bytes(const std::filesystem::path& path);
 
-/// An LMDB in the folder, as LSUN's: the file images by their keys.
+/// Writes an LMDB into the folder, in LSUN's format: files of images by key.
 void write_lmdb(const std::filesystem::path& folder, const NamedBytes& entries,
                 std::size_t map_size = std::size_t{1} << 24);
 
 void write_zip(const std::filesystem::path& path, const NamedBytes& members, bool is_compressed = false);
 
-/// A .npy file, as NumPy writes it: "|u1", "2, 32, 32, 3".
+/// A .npy file in NumPy's format: "|u1", "2, 32, 32, 3".
 Bytes npy_of(const std::string& type, const std::string& shape, const Bytes& content, bool is_fortran = false);
 
 /// int64 [N].
 Bytes npy_of(const std::vector<std::int64_t>& numbers);
 
-/// A pickled dict of `data`, uint8 [N, 3072], and lists of whole numbers, as Python 2 has written CIFAR's.
+/// A pickled dict of `data`, uint8 [N, 3072], and lists of whole numbers, as Python 2 wrote CIFAR's.
 Bytes cifar_pickle_of(const Bytes& data, const std::vector<std::pair<std::string, std::vector<int>>>& lists);
 
-/// A ustar archive; long names as GNU tar writes them.
+/// A ustar archive; long names as in GNU tar.
 Bytes tar_of(const NamedBytes& members);
 Bytes gzip_of(const Bytes& bytes);
 
-/// What `call` throws of type E; empty when it throws nothing.
+/// The message of the E that `call` throws; empty if it throws nothing.
 template <class E, class Call>
 std::string message_of(Call&& call) {
   try {

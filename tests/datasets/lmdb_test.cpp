@@ -20,14 +20,14 @@ std::string complaint(const fs::path& path) {
   return message_of<Error>([&] { open(path); });
 }
 
-/// Images by keys that are not in their order.
+/// Images whose keys are not in sorted order.
 NamedBytes entries() {
   return {{"cc3c6a", jpeg_of(plain(16, 16, {90, 90, 90}))},
           {"aa36f1", webp_of(pattern(8, 8, 1))},
           {"bb0017", png_of(pattern(8, 8, 2))}};
 }
 
-/// Larger than a page, so that values have pages of their own.
+/// Larger than a page, so that values get their own pages.
 NamedBytes large_entries() {
   NamedBytes entries;
   for (int i = 0; i < 50; ++i) entries.emplace_back("key" + std::to_string(100 + i), png_of(pattern(64, 64, i)));
@@ -51,7 +51,7 @@ TEST_CASE("an LMDB of WebP, JPEG and PNG files is read in the order of its keys"
   }
 }
 
-TEST_CASE("an LMDB is read whatever map its writer has asked for, from a read-only folder, and twice at once") {
+TEST_CASE("an LMDB is read whatever map size its writer used, from a read-only folder, and twice at once") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set_lmdb";
   write_lmdb(path, large_entries(), std::size_t{1} << 40);
@@ -74,7 +74,7 @@ TEST_CASE("an LMDB is read whatever map its writer has asked for, from a read-on
   CHECK(!fs::exists(path / "lock.mdb"));
 }
 
-TEST_CASE("a folder without an LMDB says what it holds, and which LMDBs lie below") {
+TEST_CASE("for a folder without an LMDB the message says what it contains, and which LMDBs are below it") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "some" / "image.webp", {});
   std::string message = complaint(folder.path() / "some");
@@ -85,7 +85,7 @@ TEST_CASE("a folder without an LMDB says what it holds, and which LMDBs lie belo
   CHECK_MESSAGE(message.ends_with("give one of the LMDBs below: church_train_lmdb"), message);
 }
 
-TEST_CASE("an LMDB that is truncated, none, empty, or holds other things than images is refused by name") {
+TEST_CASE("a truncated or empty LMDB, another file, or one without images is refused by name") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set_lmdb", file = path / "data.mdb";
   write_lmdb(path, large_entries());
@@ -114,7 +114,7 @@ TEST_CASE("an LMDB that is truncated, none, empty, or holds other things than im
       message);
 }
 
-TEST_CASE("an LMDB that another program writes to while it is read is noticed") {
+TEST_CASE("if another program writes to an LMDB while it is read, that is noticed") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set_lmdb";
   write_lmdb(path, entries());

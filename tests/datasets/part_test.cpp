@@ -28,7 +28,7 @@ NamedBytes images() {
   return members;
 }
 
-/// What distinguishes the images of a data set.
+/// Identifies the images of a data set.
 std::set<int> colours(const Dataset& data) {
   std::set<int> found;
   for (std::int64_t i = 0; i < data.size(); ++i) found.insert(data.get(i).image.pixels.front());
@@ -41,7 +41,7 @@ bool is_within(const std::set<int>& small, const std::set<int>& large) {
 
 }  // namespace
 
-TEST_CASE("the parts for training and testing share no image and are the whole together, wherever the data lie") {
+TEST_CASE("the training and test parts share no image and together are the whole, wherever the data are") {
   const TemporaryFolder folder;
   for (const auto& [name, bytes] : images()) write_bytes(folder.path() / "all" / name, bytes);
   write_zip(folder.path() / "all.zip", images());
@@ -53,7 +53,7 @@ TEST_CASE("the parts for training and testing share no image and are the whole t
   both.merge(colours(*test));
   CHECK(both.size() == kImages);
   CHECK(train->left_out() == "50 of 200 images are not used (split = \"train\")");
-  // Neither the first nor the last ones.
+  // Neither only the first nor only the last ones.
   CHECK(*colours(*test).begin() < 50);
   CHECK(*colours(*test).rbegin() >= 150);
   const auto moved = open("folder", folder.path() / "all", "split = \"test\"\ntest_fraction = 0.25");
@@ -62,7 +62,7 @@ TEST_CASE("the parts for training and testing share no image and are the whole t
         (folder.path() / "all" / test->describe(0).substr(test->describe(0).rfind(':') + 1)).string());
 }
 
-TEST_CASE("a smaller fraction is within a larger one, and within its part") {
+TEST_CASE("a smaller fraction is contained in a larger one, and in its part") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "all.zip", images());
   const auto open_part = [&](const std::string& more) {
@@ -76,7 +76,7 @@ TEST_CASE("a smaller fraction is within a larger one, and within its part") {
         "182 of 200 images are not used (split = \"train\", fraction = 0.1)");
 }
 
-TEST_CASE("a part that is empty is refused") {
+TEST_CASE("an empty part is refused") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "all.zip", {{"a.png", png_of(plain(2, 2, {1, 2, 3}))}});
   CHECK(open("zip", folder.path() / "all.zip", "split = \"train\"")->size() == 1);

@@ -16,7 +16,7 @@ std::shared_ptr<Dataset> shapes(const std::string& options, std::int64_t size = 
   return make<Dataset>("shapes", options, {ImageShape::square(channels, size)});
 }
 
-/// Sum of the coverage of a form on white, as a fraction of the image, from the channel it changes most.
+/// The coverage of a form on white as a fraction of the image, summed over the channel it changes most.
 double covered(const Image& image) {
   double best = 0;
   for (std::int64_t c = 0; c < 3; ++c) {
@@ -49,7 +49,7 @@ TEST_CASE("every form occurs, and the label is its place in the list") {
   CHECK(labels == std::set<std::int64_t>{0, 1, 2});
 }
 
-TEST_CASE("an image shows the same at two sizes, and covers what its form's formula says") {
+TEST_CASE("an image shows the same at two sizes, and covers the area given by its form's formula") {
   // Areas over r^2, of forms in a circle of radius r.
   const double r_square[] = {M_PI, 2.0, 3 * std::sqrt(3.0) / 4, M_PI * 0.75, 4 * (2 * 0.94 * 0.3) - 4 * 0.09};
   const char* const forms[] = {"circle", "square", "triangle", "ring", "cross"};
@@ -58,7 +58,7 @@ TEST_CASE("an image shows the same at two sizes, and covers what its form's form
     const auto small = shapes(options, 64), large = shapes(options, 256), circle = shapes("forms = [\"circle\"]", 256);
     for (std::int64_t i = 0; i < 10; ++i) {
       const double area = covered(large->get(i).image);
-      // One pixel of 1/64 along an edge of length about 2 carries an error of at most a tenth of itself.
+      // One pixel of 1/64 along an edge of length about 2 has an error of at most a tenth of its value.
       CHECK(covered(small->get(i).image) == doctest::Approx(area).epsilon(0.02));
       // The same index has the same radius whatever the form.
       CHECK(area / covered(circle->get(i).image) == doctest::Approx(r_square[form] / M_PI).epsilon(0.02));

@@ -35,7 +35,7 @@ NamedBytes together(std::vector<NamedBytes> samples) {
 
 }  // namespace
 
-TEST_CASE("the samples of tar archives come in the order of the archives, with the labels of their .cls") {
+TEST_CASE("the samples of tar archives are in the order of the archives, with the labels from their .cls files") {
   const TemporaryFolder folder;
   const std::string name = "deep/" + std::string(150, 'n');
   write_bytes(folder.path() / "set-000001.tar", tar_of(together({sample("00000", 30, "2\n")})));
@@ -57,7 +57,7 @@ TEST_CASE("the samples of tar archives come in the order of the archives, with t
   CHECK(one->get(0).label == -1);
 }
 
-TEST_CASE("the archive that is missing from a numbered row is named") {
+TEST_CASE("an archive missing from a numbered sequence is named") {
   const TemporaryFolder folder;
   for (const char* number : {"08", "09", "11", "14"}) {
     write_bytes(folder.path() / (std::string("train-") + number + ".tar"), tar_of(sample("a", 1, "0")));
@@ -69,7 +69,7 @@ TEST_CASE("the archive that is missing from a numbered row is named") {
                      "or name the archives without a gap"));
 }
 
-TEST_CASE("a sample that lacks a file, has one twice or is in pieces is named") {
+TEST_CASE("a sample that lacks a file, has one twice or is split is named") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set.tar";
   const auto check = [&](const NamedBytes& members, const std::string& words) {
@@ -89,7 +89,7 @@ TEST_CASE("a sample that lacks a file, has one twice or is in pieces is named") 
   check({{"a/", {}}}, " holds archives without any file");
 }
 
-TEST_CASE("an archive that is compressed, cut, none, or holds links is refused by name") {
+TEST_CASE("an archive that is compressed, truncated, not a tar, or contains links is refused by name") {
   const TemporaryFolder folder;
   const Bytes tar = tar_of(together({sample("a", 1, "0"), sample("b", 2, "1")}));
   const auto check = [&](const std::string& name, const Bytes& bytes, const std::string& words) {

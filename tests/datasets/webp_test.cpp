@@ -26,7 +26,7 @@ std::string complaint(const TemporaryFolder& folder, const Bytes& bytes) {
 
 }  // namespace
 
-TEST_CASE("a lossless WebP is the pixels it was made of, and a lossy one is near them") {
+TEST_CASE("a lossless WebP has exactly the pixels it was made from, and a lossy one similar ones") {
   const TemporaryFolder folder;
   const Image image = pattern(16, 16, 3);
   CHECK(decoded(folder, webp_of(image)).image.pixels == image.pixels);
@@ -34,7 +34,7 @@ TEST_CASE("a lossless WebP is the pixels it was made of, and a lossy one is near
   for (std::size_t c = 0; c < 3; ++c) CHECK(std::abs(lossy.pixels[c] - (c == 0 ? 200 : c == 1 ? 100 : 50)) <= 4);
 }
 
-TEST_CASE("a WebP and a PNG of the same pixels are prepared alike") {
+TEST_CASE("a WebP and a PNG with the same pixels are prepared identically") {
   const TemporaryFolder folder;
   const Image image = pattern(70, 45, 5);
   const Image prepared = decoded(folder, webp_of(image)).image;
@@ -42,7 +42,7 @@ TEST_CASE("a WebP and a PNG of the same pixels are prepared alike") {
   CHECK(decoded(folder, png_of(image)).image.pixels == prepared.pixels);
 }
 
-TEST_CASE("transparent pixels of a WebP are laid on white") {
+TEST_CASE("transparent pixels of a WebP are blended over white") {
   const TemporaryFolder folder;
   Bytes rgba;
   for (int i = 0; i < 256; ++i) rgba.insert(rgba.end(), {100, 0, 0, static_cast<std::uint8_t>(i < 128 ? 0 : 255)});
@@ -51,7 +51,7 @@ TEST_CASE("transparent pixels of a WebP are laid on white") {
   CHECK(Bytes(image.pixels.end() - 3, image.pixels.end()) == Bytes{100, 0, 0});
 }
 
-TEST_CASE("the orientation of a WebP is applied when asked for, else remarked") {
+TEST_CASE("the orientation of a WebP is applied if requested, else reported") {
   const TemporaryFolder folder;
   const Image image = pattern(16, 16, 4);
   const Bytes turned = webp_of(image, exif_of(3));  // upside down
@@ -63,7 +63,7 @@ TEST_CASE("the orientation of a WebP is applied when asked for, else remarked") 
   CHECK(decoded(folder, turned, 16, "exif_orientation = \"apply\"").image.pixels == reversed);
 }
 
-TEST_CASE("however a WebP is cut, it is refused by name") {
+TEST_CASE("wherever a WebP is truncated, it is refused by name") {
   const TemporaryFolder folder;
   const Bytes bytes = webp_of(pattern(16, 16, 6));
   for (std::size_t size = 12; size + 2 < bytes.size(); size += 7) {
@@ -81,7 +81,7 @@ TEST_CASE("an animated WebP is refused") {
 
 TEST_CASE("a WebP that claims to be enormous is refused before it is decoded") {
   const TemporaryFolder folder;
-  // A lossless one of 16383 x 16383 pixels: a signature and twice 14 bits.
+  // A lossless image of 16383 x 16383 pixels: a signature and twice 14 bits.
   Bytes bytes = webp_of(pattern(16, 16, 1));
   const std::size_t at = 21;
   REQUIRE(bytes[20] == 0x2F);

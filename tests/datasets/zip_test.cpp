@@ -51,7 +51,7 @@ TEST_CASE("labels null, or no labels at all, is an unlabelled set") {
   }
 }
 
-TEST_CASE("labels that do not fit the images are refused") {
+TEST_CASE("labels that do not match the images are refused") {
   std::string message = complaint(R"({"labels": [["00000/b.png", 0], ["00000/a.jpg", 6], ["00000/c.png", 1]]})");
   CHECK_MESSAGE(
       message.find("dataset.json: labels files that are not images of the data set: 00000/c.png") != std::string::npos,
@@ -70,7 +70,7 @@ TEST_CASE("labels that do not fit the images are refused") {
   CHECK_MESSAGE(message.find("dataset.json: not JSON") != std::string::npos, message);
 }
 
-TEST_CASE("a zip that is none, is cut, or holds no image is refused by name") {
+TEST_CASE("a zip that is not one, is truncated, or contains no image is refused by name") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set.zip";
   std::string message = message_of<ConfigError>([&] { open_zip(path); });
@@ -112,7 +112,7 @@ TEST_CASE("an image damaged inside a zip is named") {
                 message);
 }
 
-TEST_CASE("what a zip holds beside images is counted") {
+TEST_CASE("other files in a zip are counted") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "set.zip", {{"a/", {}},
                                         {"a/b.png", png_of(plain(2, 2, {2, 2, 2}))},
@@ -122,7 +122,7 @@ TEST_CASE("what a zip holds beside images is counted") {
   CHECK(open_zip(folder.path() / "set.zip")->left_out() == "1 other file left out (.gif)");
 }
 
-TEST_CASE("a zip that holds a name twice is refused, as readers differ in which of the two they take") {
+TEST_CASE("a zip with a duplicate name is refused, since readers differ in which of the two they use") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set.zip";
   const auto complaint_of = [&](const NamedBytes& members, std::string_view from, std::string_view to) {
@@ -147,7 +147,7 @@ TEST_CASE("a zip that holds a name twice is refused, as readers differ in which 
   CHECK_MESSAGE(message.find("holds dataset.json twice") != std::string::npos, message);
 }
 
-TEST_CASE("a name in a zip may begin with a step to the same or the upper folder") {
+TEST_CASE("a name in a zip may begin with ./ or ../") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "set.zip",
             {{"./a.png", png_of(plain(2, 2, {1, 1, 1}))},
@@ -163,7 +163,7 @@ TEST_CASE("a name in a zip may begin with a step to the same or the upper folder
   CHECK(dataset->left_out().empty());
 }
 
-TEST_CASE("a dataset.json that is larger than labels of the images can be is refused unread") {
+TEST_CASE("a dataset.json larger than the labels can be is refused without being read") {
   const std::string message = complaint(std::string(3 << 20, ' '));
   CHECK_MESSAGE(message.find("dataset.json cannot be read: it has 3145728 bytes; the limit is ") != std::string::npos,
                 message);

@@ -10,7 +10,7 @@ using namespace casdm;
 
 namespace {
 
-/// What `work` throws, as the program prints it.
+/// What `work` throws, as the program would print it.
 template <class Work>
 std::string thrown(Work&& work) {
   try {
@@ -23,7 +23,7 @@ std::string thrown(Work&& work) {
 
 }  // namespace
 
-TEST_CASE("memory that cannot be had is one message with its size") {
+TEST_CASE("a failed allocation is one message with its size") {
   // 2^60 bytes, more than any machine's address space.
   const std::string message = thrown([] { at::empty({std::int64_t{1} << 58}, at::kFloat); });
   CHECK(message == "out of memory: another 1073741824 GiB could not be had");
@@ -42,7 +42,7 @@ TEST_CASE("LibTorch's errors are printed without a stack trace") {
   }
 }
 
-TEST_CASE("an experiment that runs out of memory names what needs less") {
+TEST_CASE("an experiment that runs out of memory names keys that reduce it") {
   Experiment options;
   options.train.batch_size = 512;
   options.data.cache = CacheMode::always;
@@ -55,7 +55,7 @@ TEST_CASE("an experiment that runs out of memory names what needs less") {
   CHECK(with_memory_advice(options, [] { return 5; }) == 5);
 }
 
-TEST_CASE("memory that a GPU lacks is named with what it has, and with keys that need less") {
+TEST_CASE("when a GPU runs out of memory, the message says what it has and which keys reduce it") {
   const std::string of_libtorch =
       "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.20 GiB is "
       "free. Including non-PyTorch memory, this process has 77.00 GiB memory in use.";
@@ -68,7 +68,7 @@ TEST_CASE("memory that a GPU lacks is named with what it has, and with keys that
   CHECK(message.find("run.precision = \"bf16\" (\"fp32\")") != std::string::npos);
 }
 
-TEST_CASE("what LibTorch says of a GPU's errors is turned into what to do") {
+TEST_CASE("LibTorch's messages about a GPU are turned into advice") {
   const c10::Error refused(
       {"", "", 0},
       "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set "

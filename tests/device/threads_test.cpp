@@ -10,7 +10,7 @@ using namespace casdm;
 
 namespace {
 
-/// An environment variable with another value, or none, until the end of the scope.
+/// Gives an environment variable another value, or removes it, until the end of the scope.
 class WithVariable {
  public:
   WithVariable(const char* name, const char* value) : name_(name) {
@@ -26,22 +26,22 @@ class WithVariable {
 
 }  // namespace
 
-TEST_CASE("there are as many threads as other processes leave CPUs") {
+TEST_CASE("there are as many threads as CPUs that other processes leave free") {
   CHECK(threads_beside({.others = 0}, 2, 2) == 2);
   CHECK(threads_beside({.others = 1}, 2, 2) == 1);
-  CHECK(threads_beside({.others = 0.66}, 2, 2) == 1);  // three equals on two CPUs have two thirds each
-  CHECK(threads_beside({.others = 0.2}, 2, 2) == 2);   // now and then something small
+  CHECK(threads_beside({.others = 0.66}, 2, 2) == 1);  // three equal threads on two CPUs get two thirds each
+  CHECK(threads_beside({.others = 0.2}, 2, 2) == 2);   // something small now and then
   CHECK(threads_beside({.others = 9}, 2, 2) == 1);
   CHECK(threads_beside({.others = 3}, 64, 16) == 16);
   CHECK(threads_beside({.others = 60}, 64, 16) == 4);
 }
 
-TEST_CASE("the usable CPUs are some of the machine's") {
+TEST_CASE("the usable CPUs are among the machine's") {
   CHECK(usable_cpus() >= 1);
   CHECK(usable_cpus() <= ::sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-TEST_CASE("a number of threads that was asked for is taken as it is") {
+TEST_CASE("a requested number of threads is used unchanged") {
   const int before = at::get_num_threads();
   {
     CpuThreads threads(3);
@@ -57,7 +57,7 @@ TEST_CASE("a number of threads that was asked for is taken as it is") {
   at::set_num_threads(before);
 }
 
-TEST_CASE("OMP_NUM_THREADS decides where the experiment does not") {
+TEST_CASE("OMP_NUM_THREADS decides if the experiment does not") {
   const int before = at::get_num_threads();
   const WithVariable variable("OMP_NUM_THREADS", "7");
   at::set_num_threads(7);  // the runtime read the variable when the program started
@@ -66,7 +66,7 @@ TEST_CASE("OMP_NUM_THREADS decides where the experiment does not") {
   at::set_num_threads(before);
 }
 
-TEST_CASE("without a number the machine's load decides") {
+TEST_CASE("without a given number the machine's load decides") {
   const int before = at::get_num_threads();
   const WithVariable variable("OMP_NUM_THREADS", nullptr);
   const CpuThreads threads(0);

@@ -13,7 +13,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// These variables alone, of all that launchers set, until the end of the scope.
+/// Only these of the variables that launchers set, until the end of the scope.
 class Launched {
  public:
   explicit Launched(const Environment& variables) {
@@ -44,7 +44,7 @@ TEST_CASE("without a launcher there is one process") {
   CHECK(process_place().size == 1);
 }
 
-TEST_CASE("torchrun says which process this is, and listens itself") {
+TEST_CASE("torchrun sets the process's place, and listens itself") {
   const Launched launched({{"RANK", "3"},
                            {"WORLD_SIZE", "4"},
                            {"LOCAL_RANK", "1"},
@@ -58,7 +58,7 @@ TEST_CASE("torchrun says which process this is, and listens itself") {
   CHECK((place.address == "node1" && place.port == 1234 && place.has_server && place.attempt == "2"));
 }
 
-TEST_CASE("so do mpirun and srun, and a batch script of Slurm alone is one process") {
+TEST_CASE("so do mpirun and srun, and a batch script of Slurm by itself is one process") {
   {
     const Launched launched({{"OMPI_COMM_WORLD_RANK", "1"},
                              {"OMPI_COMM_WORLD_SIZE", "2"},
@@ -84,7 +84,7 @@ TEST_CASE("so do mpirun and srun, and a batch script of Slurm alone is one proce
   CHECK((place.rank == 5 && place.size == 8 && place.local_rank == 1 && place.local_size == 4));
 }
 
-TEST_CASE("an environment that makes no sense is refused with the variable") {
+TEST_CASE("an inconsistent environment is refused with the name of the variable") {
   const auto refused = [](const Environment& variables, const std::string& words) {
     const Launched launched(variables);
     CHECK_THROWS_WITH_AS(process_place(), doctest::Contains(words.c_str()), ConfigError);

@@ -19,7 +19,7 @@ const std::string kEndless = "small.toml --set train.total_images=1M --set check
 
 bool contains(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
 
-/// All have ended with a status other than 0, and one has said why.
+/// All processes must have ended with a status other than 0, and one must have said why.
 void check_failed(const Processes& run, int size, const std::vector<std::string>& words) {
   for (int rank = 0; rank < size; ++rank) CHECK_MESSAGE(run.status(rank) != 0, run.output());
   const std::vector<std::string> messages = run.messages();
@@ -27,7 +27,7 @@ void check_failed(const Processes& run, int size, const std::vector<std::string>
   for (const std::string& word : words) CHECK_MESSAGE(contains(messages[0], word), messages[0]);
 }
 
-/// The number of checkpoints that a run has.
+/// The number of checkpoints of a run.
 std::ptrdiff_t checkpoints(const fs::path& run) {
   return std::distance(fs::directory_iterator(run / "checkpoints"), fs::directory_iterator());
 }
@@ -40,7 +40,7 @@ std::vector<Environment> with(std::vector<Environment> environments, const std::
 
 }  // namespace
 
-TEST_CASE("when one process is killed the others save the state, say who is gone, and end") {
+TEST_CASE("when one process is killed, the others save the state, say which one is gone, and end") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   Processes run(folder.path(), {kEndless}, environments(4));
@@ -53,7 +53,7 @@ TEST_CASE("when one process is killed the others save the state, say who is gone
   CHECK(checkpoints(folder.path() / "runs/run") == 1);
 }
 
-TEST_CASE("when the first process is killed the others say so and end") {
+TEST_CASE("when the first process is killed, the others say so and end") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   Processes run(folder.path(), {kEndless}, environments(2));
@@ -75,7 +75,7 @@ TEST_CASE("a process that hangs is named when the time for a step is over") {
   check_failed(run, 2, {"rank 1 on "});
 }
 
-TEST_CASE("SIGTERM to one process stops all after the step, with a checkpoint") {
+TEST_CASE("SIGTERM to one process stops all of them after the step, with a checkpoint") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   for (const int rank : {1, 0}) {
@@ -91,7 +91,7 @@ TEST_CASE("SIGTERM to one process stops all after the step, with a checkpoint") 
   }
 }
 
-TEST_CASE("a loss that is not finite in one process ends all, and the message says in which") {
+TEST_CASE("a loss that is not finite in one process ends all of them, and the message says in which") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nposition = 13\n");  // of the second step, rank 1
   Processes run(folder.path(), {"small.toml" + kFaulty}, environments(2));
@@ -99,7 +99,7 @@ TEST_CASE("a loss that is not finite in one process ends all, and the message sa
   check_failed(run, 2, {"step 2: loss term 'metric.faulty' is nan", "(image 4 of the batch), of rank 1 on "});
 }
 
-TEST_CASE("an exception in one process ends all, and the message says in which") {
+TEST_CASE("an exception in one process ends all of them, and the message says in which") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nfault = \"throw\"\nposition = 13\n");
   Processes run(folder.path(), {"small.toml" + kFaulty}, environments(2));
@@ -108,7 +108,7 @@ TEST_CASE("an exception in one process ends all, and the message says in which")
   CHECK(contains(run.output(), "the state at 8 images is saved"));
 }
 
-TEST_CASE("processes that do not do the same are told apart before anything is written") {
+TEST_CASE("processes that do not do the same are detected before anything is written") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   SUBCASE("another experiment") {
@@ -135,21 +135,21 @@ TEST_CASE("processes that do not do the same are told apart before anything is w
     CHECK_MESSAGE(contains(run.output(), " images instead of "), run.output());
     CHECK_FALSE(fs::exists(folder.path() / "one/runs/run"));
   }
-  SUBCASE("an experiment that one cannot read") {
+  SUBCASE("an experiment that one process cannot read") {
     Processes run(folder.path(), {"small.toml", "none.toml"}, environments(2));
     run.wait();
     check_failed(run, 2, {"rank 1 on ", "none.toml"});
   }
-  SUBCASE("a batch that has no equal parts") {
+  SUBCASE("a batch that cannot be divided equally") {
     Processes run(folder.path(), {"small.toml --set train.batch_size=9"}, environments(2));
     run.wait();
     check_failed(run, 2, {"train.batch_size = 9 images cannot be shared evenly by the 2 processes"});
-    CHECK(run.status(0) + run.status(1) == 3);  // of an experiment that cannot be: 2, in the one that says so
+    CHECK(run.status(0) + run.status(1) == 3);  // 2, for an invalid experiment, in the process that reports it
   }
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
 }
 
-TEST_CASE("what the first process alone finds wrong ends all of them") {
+TEST_CASE("an error found only by the first process ends all of them") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   fs::create_directories(folder.path() / "runs/run/mine");
@@ -158,7 +158,7 @@ TEST_CASE("what the first process alone finds wrong ends all of them") {
   check_failed(run, 2, {"rank 0 on ", "runs/run exists and is not a run folder"});
 }
 
-TEST_CASE("a second process of a rank ends with the reason, and the run goes on without it") {
+TEST_CASE("a second process of the same rank ends with the reason, and the run continues without it") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   auto started = environments(2);
@@ -171,7 +171,7 @@ TEST_CASE("a second process of a rank ends with the reason, and the run goes on 
   CHECK_MESSAGE(contains(run.messages()[0], "there are two processes of rank 1"), run.output());
 }
 
-TEST_CASE("a process that comes to another run ends with the reason, and the run goes on") {
+TEST_CASE("a process that joins another run ends with the reason, and the run continues") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   auto started = environments(2);
@@ -186,7 +186,7 @@ TEST_CASE("a process that comes to another run ends with the reason, and the run
   CHECK_MESSAGE(contains(run.messages()[0], "rank 3 was started as one of 4 processes"), run.output());
 }
 
-TEST_CASE("a sweep, which starts its processes itself, refuses to be several, once") {
+TEST_CASE("a sweep, which starts its own processes, refuses to run in several, and says so once") {
   const TemporaryFolder folder;
   const std::string launched = "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 ";
   const Outcome first = shell(launched + "RANK=0 casdm sweep sweep.toml", folder.path());
@@ -198,7 +198,7 @@ TEST_CASE("a sweep, which starts its processes itself, refuses to be several, on
   CHECK_MESSAGE(second.err.empty(), second.err);
 }
 
-TEST_CASE("processes that do not meet say who is missing, or what was tried") {
+TEST_CASE("processes that do not meet say which one is missing, or what was tried") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   SUBCASE("one is not started") {
@@ -208,7 +208,7 @@ TEST_CASE("processes that do not meet say who is missing, or what was tried") {
     run.wait();
     check_failed(run, 2, {"of the 3 processes of the run, rank 2 has not come within 2 s"});
   }
-  SUBCASE("they expect another number") {
+  SUBCASE("they expect different numbers") {
     auto started = environments(2);
     started[1].insert_or_assign("WORLD_SIZE", std::string("3"));
     Processes run(folder.path(), {"small.toml"}, started);

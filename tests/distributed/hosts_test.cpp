@@ -17,7 +17,7 @@ namespace {
 
 bool runs(const std::string& line) { return std::system(("{ " + line + "; } >/dev/null 2>&1").c_str()) == 0; }
 
-/// Two network namespaces with a cable between them: hosts, as far as the network knows.
+/// Two network namespaces connected by a cable, which act as two hosts.
 class Hosts {
  public:
   Hosts() {
@@ -61,7 +61,7 @@ std::vector<Environment> apart(const std::string& patience) {
 
 }  // namespace
 
-TEST_CASE("processes on two hosts train one run, and know a lost link by its silence") {
+TEST_CASE("processes on two hosts train one run, and detect a lost link by its silence") {
   const Hosts hosts;
   if (!hosts.is_there()) {
     MESSAGE("skipped: network namespaces need root and iproute2");
@@ -82,7 +82,7 @@ TEST_CASE("processes on two hosts train one run, and know a lost link by its sil
   run.wait();
   CHECK(run.status(0) == 1);
   CHECK(run.status(1) == 1);
-  REQUIRE_MESSAGE(run.messages().size() == 2, run.output());  // neither can know that the other has said it
+  REQUIRE_MESSAGE(run.messages().size() == 2, run.output());  // neither can know that the other has reported it
   CHECK_MESSAGE(run.messages()[0].starts_with("casdm: rank 1 on "), run.output());
   CHECK_MESSAGE(run.output().find("images is saved") != std::string::npos, run.output());
   CHECK_MESSAGE(run.messages()[1].find("rank 0 at \"10.213.77.1\" has not answered for 4 s") != std::string::npos,

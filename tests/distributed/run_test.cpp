@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// All that processes have to agree on: losses that choose the timesteps, a metric with a memory of the whole batch,
-/// a metric over a range of t, gradients of single terms, averages.
+/// Everything about which processes have to agree: losses that choose timesteps, a metric that remembers the whole
+/// batch, a metric for a range of t, gradients of single terms, averages.
 const char* const kEverything = R"([timesteps]
 type = "loss_second_moment"
 [[metrics]]
@@ -39,7 +39,7 @@ void train(const fs::path& folder, int processes, const std::string& arguments) 
   for (int rank = 0; rank < processes; ++rank) REQUIRE_MESSAGE(run.status(rank) == 0, run.output());
 }
 
-/// The largest relative difference of numbers at the same place; infinite when there is another thing.
+/// The largest relative difference between numbers at the same position; infinite if anything else differs.
 double difference(const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
     const double x = a.as_number(), y = b.as_number();
@@ -62,7 +62,7 @@ double difference(const Value& a, const Value& b) {
   return a == b ? 0 : INFINITY;
 }
 
-/// What the log says of losses and gradients, by images.
+/// The losses and gradients in the log, by images.
 std::map<std::int64_t, Value> log_of(const fs::path& run) {
   std::map<std::int64_t, Value> result;
   std::istringstream lines(read_file(run / "metrics.jsonl"));
@@ -89,14 +89,15 @@ void check_same(const fs::path& run, const fs::path& other, double tolerance) {
 
 }  // namespace
 
-TEST_CASE("the losses of a run are the same with 1, 2 and 4 processes, and the same bits with the same number") {
+TEST_CASE("losses are the same with 1, 2 and 4 processes, and the same bits with the same number of processes") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), kEverything);
   const std::string common = "small.toml --set log.grad_norms_every_images=24" + kPlugins + " --set run.name=";
   const fs::path runs = folder.path() / "runs";
   for (const int size : {1, 2, 4}) train(folder.path(), size, common + text("of", size));
   train(folder.path(), 2, common + "again");
-  // Sums of float32 are taken in another order, and Adam's first steps are as large where a gradient is near zero.
+  // Float32 sums are taken in a different order, and Adam's first steps are full-sized even where a gradient is near
+  // zero.
   for (const char* run : {"of2", "of4"}) check_same(runs / "of1", runs / run, 1e-4);
   for (const char* file : {"weights", "ema", "optimizer", "timesteps", "metrics"}) {
     const fs::path end = fs::path("checkpoints") / "000000000048" / text(file, ".safetensors");
@@ -104,7 +105,7 @@ TEST_CASE("the losses of a run are the same with 1, 2 and 4 processes, and the s
   }
 }
 
-TEST_CASE("a run that stopped with two processes goes on with four, or one") {
+TEST_CASE("a run stopped with two processes can continue with four, or one") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), kEverything);
   const fs::path runs = folder.path() / "runs";
@@ -117,7 +118,7 @@ TEST_CASE("a run that stopped with two processes goes on with four, or one") {
   check_same(runs / "whole", runs / "other", 1e-4);
 }
 
-TEST_CASE("the samples that several processes draw together have the scores of one process's") {
+TEST_CASE("samples drawn by several processes together have the same scores as those of one") {
   const TemporaryFolder folder;
   write_experiment(folder.path(),
                    "[evaluate]\nevery_images = 24\nnum = 7\nreference_num = 40\n[[evaluate.judges]]\ntype = "
@@ -138,12 +139,12 @@ TEST_CASE("the samples that several processes draw together have the scores of o
   const std::vector<Value> one = scores_of("of1"), two = scores_of("of2");
   REQUIRE(one.size() == 2);
   REQUIRE(two.size() == 2);
-  // A pixel may be rounded to another of 256 values.
+  // A pixel may be rounded to a different one of 256 values.
   for (std::size_t i = 0; i < one.size(); ++i) CHECK(difference(one[i], two[i]) < 1e-3);
   CHECK(fs::exists(runs / "of2/samples/48.png"));
 }
 
-TEST_CASE("a batch in parts is shared too, and one process writes") {
+TEST_CASE("a batch in parts is shared, too, and only one process writes") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
   const fs::path runs = folder.path() / "runs";

@@ -17,7 +17,7 @@ namespace {
 
 const std::string kJudging = " --plugin '" CASDM_TEST_PLUGIN_DIR "/judging.so'";
 
-/// runs/run.
+/// Trains runs/run.
 void train(const fs::path& folder) {
   write_experiment(folder,
                    "[evaluate]\n[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n");
@@ -32,7 +32,7 @@ void sample(const fs::path& folder, int processes, const std::string& words) {
   for (int rank = 0; rank < processes; ++rank) REQUIRE_MESSAGE(run.status(rank) == 0, run.output());
 }
 
-/// What `casdm evaluate --json` prints, with 12 images of batches of 2 and this many processes.
+/// The output of `casdm evaluate --json`, with 12 images in batches of 2 and this many processes.
 Value evaluated(const fs::path& folder, int processes) {
   std::vector<Environment> environment = environments(processes);
   for (Environment& one : environment) one["CASDM_CACHE"] = (folder / "cache").string();
@@ -49,10 +49,10 @@ Value evaluated(const fs::path& folder, int processes) {
 
 }  // namespace
 
-TEST_CASE("several processes draw the images of one, to the bit, and one of them writes") {
+TEST_CASE("several processes draw the same images as one, bit for bit, and one of them writes") {
   const TemporaryFolder folder;
   train(folder.path());
-  // 11 images in batches of 2: the last round has one image less, or lacks whole batches.
+  // 11 images in batches of 2: the last round has one image less, or whole batches are missing.
   const std::string words = " --num 11 --batch 2 --out of";
   for (const int size : {1, 2, 4}) sample(folder.path(), size, words + std::to_string(size));
   const std::string whole = sha256_of_file(folder.path() / "of1/samples.npz");
@@ -60,7 +60,7 @@ TEST_CASE("several processes draw the images of one, to the bit, and one of them
   CHECK(fs::exists(folder.path() / "of4/000000010.png") == fs::exists(folder.path() / "of1/000000010.png"));
 }
 
-TEST_CASE("a sampling that one of two processes was told to stop is gone on with by one") {
+TEST_CASE("a sampling that was stopped in one of two processes is continued by one") {
   const TemporaryFolder folder;
   train(folder.path());
   const std::string words = " --num 60 --batch 2 --steps 50 --out ";
@@ -77,7 +77,7 @@ TEST_CASE("a sampling that one of two processes was told to stop is gone on with
   CHECK(sha256_of_file(folder.path() / "parts/samples.npz") == sha256_of_file(folder.path() / "whole/samples.npz"));
 }
 
-TEST_CASE("a killed process ends a sampling, and the first says who is gone") {
+TEST_CASE("a killed process ends a sampling, and the first says which one is gone") {
   const TemporaryFolder folder;
   train(folder.path());
   Processes run(folder.path(), {"runs/run --num 100000 --batch 2 --steps 50 --out endless" + kJudging}, environments(3),
@@ -92,7 +92,7 @@ TEST_CASE("a killed process ends a sampling, and the first says who is gone") {
   CHECK_MESSAGE(run.messages()[0].find("rank 2 on ") != std::string::npos, run.messages()[0]);
 }
 
-TEST_CASE("scores of images that several processes draw are those of one, to the bit") {
+TEST_CASE("scores of images drawn by several processes are those of one, bit for bit") {
   const TemporaryFolder folder;
   train(folder.path());
   const Value one = evaluated(folder.path(), 1);

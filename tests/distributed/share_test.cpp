@@ -31,7 +31,7 @@ TrainOptions batch(std::int64_t size, std::int64_t parts) {
 
 }  // namespace
 
-TEST_CASE("each process has as many images of a batch, in parts that are not larger than the experiment's") {
+TEST_CASE("each process has the same share of a batch, in parts no larger than the experiment's") {
   const BatchShare whole = share_of_batch(batch(12, 4), World::alone());
   CHECK((whole.first == 0 && whole.count == 12 && whole.parts == 4));
   const BatchShare third = share_of_batch(batch(12, 4), Place(2, 3));
@@ -39,7 +39,7 @@ TEST_CASE("each process has as many images of a batch, in parts that are not lar
   CHECK(share_of_batch(batch(12, 4), Place(0, 4)).parts == 1);
   CHECK(share_of_batch(batch(12, 1), Place(0, 4)).parts == 1);
   CHECK(share_of_batch(batch(30, 5), Place(1, 2)).parts == 3);
-  CHECK(share_of_batch(batch(10, 5), Place(1, 2)).parts == 5);  // five images have no three equal parts
+  CHECK(share_of_batch(batch(10, 5), Place(1, 2)).parts == 5);  // five images cannot be divided into three equal parts
 }
 
 TEST_CASE("a batch that cannot be shared evenly is refused with sizes that can") {
@@ -50,7 +50,7 @@ TEST_CASE("a batch that cannot be shared evenly is refused with sizes that can")
   CHECK_THROWS_WITH_AS(share_of_batch(batch(2, 1), Place(1, 4)), doctest::Contains("such as 4"), ConfigError);
 }
 
-TEST_CASE("the slices of a batch are together the batch") {
+TEST_CASE("the slices of a batch together are the batch") {
   DataOptions options;
   options.dataset = component("dataset", "type = \"shapes\"");
   options.image_size = 8;

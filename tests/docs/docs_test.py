@@ -21,7 +21,7 @@ REQUIRED = object()
 
 
 def casdm(*arguments):
-    """Status and words of the command, which finds the plugins beside it alone."""
+    """Status and output of the command, which finds only the plugins beside it."""
     alone = {name: value for name, value in os.environ.items() if name != "CASDM_PLUGIN_PATH"}
     alone["XDG_DATA_HOME"] = "/nowhere"
     done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, env=alone)
@@ -173,7 +173,7 @@ class Documentation(unittest.TestCase):
         self.expect_none(f"docs/experiments.md does not list {name_of(file)}" for file in there - listed)
 
     def test_every_piece_of_an_experiment_is_valid(self):
-        """Pieces that include nothing are laid over the quick start."""
+        """Files that include nothing are merged over the quick start."""
         problems = []
         for page in pages(ROOT):
             for block in split(read(page))[1]:
@@ -190,7 +190,7 @@ class Documentation(unittest.TestCase):
                 with tempfile.TemporaryDirectory() as folder:
                     file = Path(folder) / "piece.toml"
                     file.write_text(f'include = ["{ROOT}/configs/quickstart.toml"]\n{block}\n', encoding="utf-8")
-                    status, said = casdm("config", "show", str(file))  # `check` looks for the data
+                    status, said = casdm("config", "show", str(file))  # `check` would need the data
                 if status != 0:
                     problems.append(f"{name_of(page)}: {said}\nin\n{block}")
         self.expect_none(problems)
@@ -235,7 +235,7 @@ class Documentation(unittest.TestCase):
         self.expect_none(problems)
 
     def test_every_kind_has_its_pages(self):
-        """A row among the interfaces, contracts under a heading, a page of its own and one of the reference."""
+        """Each kind has a row among the interfaces, contracts under a heading, its own page and one in the reference."""
         problems = []
         contracts = read(ROOT / "docs" / "plugins" / "contracts.md")
         for kind, (name, header) in sorted(kinds().items()):

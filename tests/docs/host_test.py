@@ -1,4 +1,4 @@
-"""The host names no component: no source of framework/ holds the name of a component or of its options.
+"""The host names no component: no source file in framework/ contains the name of a component or of its options.
 
 usage: host_test.py CASDM
 """
@@ -13,16 +13,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ""
 
-# Names that are also words of the language: they count only where they are quoted alone.
+# Names that are also ordinary words: they count only if quoted alone.
 WORDS = set("""
 arrays cascade cosine diffusers dual flow folder gradient linear patch pixels resized shapes shards sigmoid single spectral
 sum uniform zip
 """.split())
 
-# Options whose names are so common that the host says them too, of other things.
+# Options with such common names that the host also uses them for other things.
 COMMON = {"directions", "mean", "metric", "order"}
 
-# (file, name): what the host means by the word itself.
+# (file, name): words that the host uses with its own meaning.
 OWN = {
     ("framework/config/experiment.h", "uniform"): "a choice of the host's key metrics.t_weight",
     ("framework/config/experiment.h", "cosine"): "a choice of the host's key optimizer.schedule",
@@ -68,7 +68,7 @@ def words_of(text):
 
 
 def words_of_interfaces():
-    """Every word in the code of the SDK's headers: an interface may give a name that a component's option has too."""
+    """Every word in the code of the SDK's headers, since an interface may use the name of a component's option."""
     found = set()
     for header in (ROOT / "sdk" / "include" / "casdm").glob("*.h"):
         found |= words_of(re.sub(r"//.*", "", header.read_text(encoding="utf-8")))

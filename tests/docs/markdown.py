@@ -1,4 +1,4 @@
-"""The little of Markdown that the checks of the documentation need."""
+"""The parts of Markdown that the checks of the documentation need."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ SKIPPED_FOLDERS = {"build", "runs", "samples", "templates"}
 
 
 def pages(root):
-    """All Markdown files of the source tree, but those of build folders and of the templates of new plugins."""
+    """All Markdown files of the source tree, except in build folders and in the templates of new plugins."""
     found = []
     for path in sorted(root.rglob("*.md")):
         folders = path.relative_to(root).parts[:-1]
@@ -18,7 +18,7 @@ def pages(root):
 
 def split(text):
     """Prose and code blocks: (text without blocks, [block, ...]). Blocks are fenced, or indented by four spaces after
-    an empty line; in the prose they are empty lines, so that line numbers stay."""
+    an empty line; in the prose they are empty lines, so that line numbers stay the same."""
     prose, blocks, block = [], [], None
     fence, before_is_empty = None, True
     for line in text.splitlines():

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Folders that look like checkpoints as far as names go.
+/// Folders that have only the names of checkpoints.
 RunFolder run_with_checkpoints(const fs::path& path) {
   const RunFolder run = RunFolder::create(path, Value(Value::Table{}));
   for (const char* name : {"000000000008", "000000000016", "000000000024"}) {
@@ -43,7 +43,7 @@ TEST_CASE("the best checkpoint outlives newer ones until another is better") {
   CHECK(best_checkpoint(run).empty());
 }
 
-TEST_CASE("something else of the name best is never replaced") {
+TEST_CASE("anything else named best is never replaced") {
   const TemporaryFolder folder;
   const RunFolder run = run_with_checkpoints(folder.path() / "run");
   fs::create_directory(run.checkpoints() / "best");

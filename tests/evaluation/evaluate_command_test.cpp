@@ -16,11 +16,11 @@ namespace {
 
 const std::string kPlugin = " --plugin " CASDM_TEST_PLUGIN_DIR "/judging.so";
 
-/// The piece of an experiment that chooses the judges of the tests.
+/// The part of an experiment that chooses the tests' judges.
 const std::string kJudges =
     "[evaluate]\nnum = 80\n[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n";
 
-/// A run of seconds with the judges; its cache is its own.
+/// A short run with these judges and its own cache.
 void train_small(const fs::path& folder, const std::string& more = "", const std::string& words = "") {
   write_small_config(folder, kJudges + more);
   const Outcome train = shell(
@@ -66,7 +66,7 @@ std::vector<fs::path> records_in(const fs::path& run) {
 
 }  // namespace
 
-TEST_CASE("runs of other networks, noise and samplers are compared, each sampled as its experiment says") {
+TEST_CASE("runs with other networks, noise and samplers are compared, each sampled as its experiment says") {
   const TemporaryFolder folder;
   train_small(folder.path());
   train_small(folder.path(), "",
@@ -79,7 +79,7 @@ TEST_CASE("runs of other networks, noise and samplers are compared, each sampled
   CHECK_MESSAGE(contains(compared(), ",cells.gap steps=own,"), compared());
 }
 
-TEST_CASE("a run is judged against its own data, and the record says what the scores are of") {
+TEST_CASE("a run is judged against its own data, and the record says what the scores belong to") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const Value json = json_of(evaluate("runs/small --json --set evaluate.reference_num=200", folder.path()));
@@ -101,7 +101,7 @@ TEST_CASE("a run is judged against its own data, and the record says what the sc
   CHECK(entry_of(entry_of(gap, "extractor"), "resize") == Value("none"));
   CHECK(entry_of(entry_of(record, "scores").as_array().at(1), "standard_error") == Value(0.25));
   CHECK(contains(to_json(entry_of(record, "warnings")), "published scores are of 50,000"));
-  // Kept beside the run; a .state would be of one that is not complete.
+  // They are kept beside the run; a .state file would belong to an incomplete evaluation.
   const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
   REQUIRE(kept.size() == 1);
   CHECK(kept[0].filename().string().starts_with("000000000008-ema-"));
@@ -109,8 +109,7 @@ TEST_CASE("a run is judged against its own data, and the record says what the sc
   CHECK(from_json(read_file(kept[0])) == record);
 }
 
-TEST_CASE(
-    "a run that is evaluated twice gives the same bytes, and the samples it is judged by are those of casdm sample") {
+TEST_CASE("a run evaluated twice gives the same bytes, for the samples of casdm sample") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string words = "runs/small --set evaluate.reference_num=100";
@@ -121,7 +120,7 @@ TEST_CASE(
   CHECK_MESSAGE(contains(again.err, "already evaluated"), again.err);
   REQUIRE(evaluate(words + " --overwrite --no-cache", folder.path()).status == 0);
   CHECK(read_file(file) == first);
-  // One digit of the score has changed.
+  // One digit of the score was changed.
   std::string altered = first;
   char& digit = altered[altered.find("\"value\":") + 10];
   digit = digit == '1' ? '2' : '1';
@@ -133,12 +132,12 @@ TEST_CASE(
   const Value json = json_of(
       evaluate("s --reference small.toml --config small.toml --set evaluate.reference_num=100 --json", folder.path()));
   CHECK(score(evaluation(json), "cells.gap") == score(from_json(first), "cells.gap"));
-  // --out keeps the same samples.
+  // --out stores the same samples.
   REQUIRE(evaluate(words + " --out kept", folder.path()).status == 0);
   CHECK(sha256_of_file(folder.path() / "kept/000079.png").size() == 64);
 }
 
-TEST_CASE("the number of samples drawn at once does not change what a run scores") {
+TEST_CASE("the number of samples drawn at once does not change a run's scores") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string words = "runs/small --num 40 --set evaluate.reference_num=50 --json --batch ";
@@ -181,7 +180,7 @@ TEST_CASE("memory does not grow with the number of images") {
   CHECK(many - few < 24);
 }
 
-TEST_CASE("weights, guidance and steps make one table with a line each") {
+TEST_CASE("weights, guidance and steps give one table with a line each") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string words = "runs/small --num 8 --weights ema,raw --steps 2,4 --set evaluate.reference_num=50";
@@ -191,7 +190,7 @@ TEST_CASE("weights, guidance and steps make one table with a line each") {
                            "runs/small: raw, 4 steps", "real images (the floor)", "cells.gap", "lower is better"}) {
     CHECK_MESSAGE(contains(table.out, part), part << "\n" << table.out);
   }
-  // The floor is kept for reports.
+  // The floor is stored for reports.
   const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
   REQUIRE(kept.size() == 5);
   CHECK(kept[4].filename().string().starts_with("floor-"));
@@ -203,7 +202,7 @@ TEST_CASE("weights, guidance and steps make one table with a line each") {
   CHECK(contains(read_file(folder.path() / "runs/small/report.html"), "Real images against real ones: the floor"));
 }
 
-TEST_CASE("an evaluation that was interrupted goes on and ends with the same bytes") {
+TEST_CASE("an interrupted evaluation is continued and ends with the same bytes") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string words = "runs/small --num 2000 --batch 16 --set evaluate.reference_num=50 --steps 10";
@@ -223,7 +222,7 @@ TEST_CASE("an evaluation that was interrupted goes on and ends with the same byt
   CHECK(read_file(kept[0]) == bytes);
 }
 
-TEST_CASE("folders are judged against folders, and the size of their images must be said") {
+TEST_CASE("folders are judged against folders, and the size of their images must be given") {
   const TemporaryFolder folder;
   train_small(folder.path());
   REQUIRE(
@@ -235,7 +234,7 @@ TEST_CASE("folders are judged against folders, and the size of their images must
   const Value json = json_of(evaluate("images --reference images --size 16 --config small.toml --json", folder.path()));
   CHECK(score(evaluation(json), "cells.gap") == 0);
   CHECK(entry_of(evaluation(json), "what") == Value("images"));
-  // The zip and the NPZ of the same images.
+  // A zip and an NPZ of the same images.
   REQUIRE(shell("python3 -m zipfile -c images.zip images/", folder.path()).status == 0);
   const Value zip = json_of(evaluate("images.zip --reference s/samples.npz --config small.toml --json", folder.path()));
   CHECK(score(evaluation(zip), "cells.gap") == 0);
@@ -269,7 +268,7 @@ TEST_CASE("the nearest images of the data are found once, by a judge or any extr
   CHECK(again.out == table.out);
   REQUIRE(evaluate(words + "--overwrite", folder.path()).status == 0);
   CHECK(read_file(kept[1]) == bytes);
-  // Looking does not change what is judged.
+  // Finding them does not change what is judged.
   REQUIRE(evaluate("runs/small --num 8 --set evaluate.reference_num=50 --overwrite", folder.path()).status == 0);
   CHECK(records_in(folder.path() / "runs/small") == kept);
   REQUIRE(shell("casdm report runs/small", folder.path()).status == 0);
@@ -277,7 +276,7 @@ TEST_CASE("the nearest images of the data are found once, by a judge or any extr
   CHECK(contains(page, "<h2>Nearest images of the data</h2>"));
   CHECK(contains(page, "by the Euclidean distance of the feature quarters of cells"));
 
-  // Images that are in the reference: at the distance 0, by their numbers there.
+  // Images that are in the reference: at distance 0, with their index there.
   REQUIRE(shell("casdm sample runs/small --num 12 --out s", folder.path()).status == 0);
   const Value found = json_of(
       evaluate("s --reference s --config small.toml --num 3 --nearest 3 --nearest-by pixels --json", folder.path()));
@@ -302,7 +301,7 @@ TEST_CASE("the nearest images of the data are found once, by a judge or any extr
   refused("--nearest 2 --reference r.npz", "a file of statistics");
 }
 
-TEST_CASE("a reference is written once and used often, and never over a file that is there") {
+TEST_CASE("a reference is written once and used often, and never replaces an existing file") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string judges = " --config small.toml --set evaluate.reference_num=60";
@@ -314,12 +313,12 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
   CHECK_MESSAGE(contains(again.err, "exists"), again.err);
   REQUIRE(evaluate("--reference small.toml --write-reference r.npz" + judges, folder.path()).status == 0);
   for (const char* file : {"again.safetensors", "again.npz"}) {
-    // A file of statistics does not say enough to be written as another's.
+    // A file of statistics does not contain enough to be written as another file.
     const Outcome twice = evaluate(text("s --reference r.npz --write-reference ", file, judges), folder.path());
     CHECK(twice.status == 2);
     CHECK_FALSE(fs::exists(folder.path() / file));
   }
-  // --overwrite replaces what it has written itself, and nothing else.
+  // --overwrite replaces files that it has written itself, and no others.
   const std::string over = "--overwrite --reference small.toml" + judges + " --write-reference ";
   for (const char* file : {"mine.safetensors", "mine.npz"}) {
     write_file(folder.path() / file, "my thesis");
@@ -342,7 +341,7 @@ TEST_CASE("a reference is written once and used often, and never over a file tha
   CHECK(entry_of(entry_of(evaluation(theirs), "reference"), "num") == Value(60));
 }
 
-TEST_CASE("a reference that is a file keeps its number of images, and that reference_num is left aside is said") {
+TEST_CASE("a reference file keeps its number of images, and a message says that reference_num has no effect") {
   const TemporaryFolder folder;
   train_small(folder.path());
   REQUIRE(evaluate("--reference small.toml --config small.toml --set evaluate.reference_num=50 --write-reference "
@@ -358,7 +357,7 @@ TEST_CASE("a reference that is a file keeps its number of images, and that refer
   CHECK(entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "reference_num") == Value(50));
 }
 
-TEST_CASE("a floor that cannot be had is refused before the hours in which a run is judged") {
+TEST_CASE("an impossible floor is refused before the hours of judging the run") {
   const TemporaryFolder folder;
   train_small(folder.path());
   REQUIRE(evaluate("--reference small.toml --config small.toml --set evaluate.reference_num=50 --write-reference "
@@ -377,7 +376,7 @@ TEST_CASE("a floor that cannot be had is refused before the hours in which a run
   }
 }
 
-TEST_CASE("bad input is refused with one message, and nothing is left") {
+TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const auto refused = [&](const std::string& words, int status, const std::string& part) {
@@ -417,7 +416,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left") {
   CHECK_FALSE(fs::exists(folder.path() / "runs/small/evaluation"));
 }
 
-TEST_CASE("the measures of every data set are taken from their piece, and name the weights that are missing") {
+TEST_CASE("the measures of every data set are read from their file, and missing weights are named") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   int count = 0;
@@ -432,7 +431,7 @@ TEST_CASE("the measures of every data set are taken from their piece, and name t
   CHECK(count == 4);
 }
 
-TEST_CASE("a score that is not a number is said to be none") {
+TEST_CASE("a score that is not a number is reported as such") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string run = "runs/small --num 8 --set evaluate.reference_num=20 ";
@@ -447,11 +446,11 @@ TEST_CASE("a score that is not a number is said to be none") {
   CHECK_MESSAGE(contains(none.err, "the feature holds none"), none.err);
 }
 
-TEST_CASE("a disk that is full while the record is written costs no score and leaves no half file") {
+TEST_CASE("a full disk while the record is written loses no score and leaves no partial file") {
   const TemporaryFolder folder;
   train_small(folder.path());
   fs::create_directories(folder.path() / "runs/small/evaluation");
-  // The record has some kilobytes; what is written before it (nothing here) would fit.
+  // The record has a few kilobytes; anything written before it (nothing here) would fit.
   const Outcome full = shell(
       "export CASDM_CACHE=/proc/none; ulimit -f 1; casdm evaluate runs/small --num 8 "
       "--set evaluate.reference_num=20" +
@@ -463,7 +462,7 @@ TEST_CASE("a disk that is full while the record is written costs no score and le
   CHECK(fs::is_empty(folder.path() / "runs/small/evaluation"));
 }
 
-TEST_CASE("a judge that is a network the run was trained with is named in table and JSON") {
+TEST_CASE("a judge whose network the run was trained with is named in the table and in JSON") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), "[[metrics]]\ntype = \"cells_loss\"\n" + kJudges + "is_trained = true\n");
   const Outcome train =
@@ -477,8 +476,7 @@ TEST_CASE("a judge that is a network the run was trained with is named in table 
         Value(Value::Array{"metric.cells_loss"}));
 }
 
-TEST_CASE(
-    "a network that weights were trained with before is named, after a resume and in a run that starts from them") {
+TEST_CASE("a network used in earlier training is named, after a resume and in a run that starts from those weights") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), "[[metrics]]\ntype = \"cells_loss\"\n" + kJudges + "is_trained = true\n");
   const auto train = [&](const std::string& words) {
@@ -490,8 +488,8 @@ TEST_CASE(
     return entry_of(entry_of(evaluation(json), "scores").as_array().at(0), "trained_with");
   };
   train("small.toml --set train.total_images=8");
-  SUBCASE("taken out") { train("--resume runs/small --set train.total_images=16 --set 'metrics=[]'"); }
-  SUBCASE("given the weight 0") { train("--resume runs/small --set train.total_images=16 --set metrics[1].weight=0"); }
+  SUBCASE("removed") { train("--resume runs/small --set train.total_images=16 --set 'metrics=[]'"); }
+  SUBCASE("given weight 0") { train("--resume runs/small --set train.total_images=16 --set metrics[1].weight=0"); }
   CHECK(trained_with("runs/small") == Value(Value::Array{"metric.cells_loss until 8 images"}));
   CHECK(trained_with("runs/small/checkpoints/000000000008") == Value(Value::Array{"metric.cells_loss"}));
   train(
@@ -501,7 +499,7 @@ TEST_CASE(
   CHECK(trained_with("runs/student") == Value(Value::Array{text("metric.cells_loss until 8 images of ", source)}));
 }
 
-TEST_CASE("a judge is named, too, whose features the run's own were aligned with, now or before") {
+TEST_CASE("a judge is also named if the run's own features were aligned with its features, now or before") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges + "is_trained = true\n");
   const std::string network = "type=\"unet\",channels=8,channel_mult=[1,2],groups=4";
@@ -533,8 +531,7 @@ TEST_CASE("a judge is named, too, whose features the run's own were aligned with
   CHECK(trained_with("runs/student") == Value(Value::Array{text(aligned, " of ", source)}));
 }
 
-TEST_CASE(
-    "without [evaluate] the recommended judge and metrics are taken, or it is said where its weights are to be had") {
+TEST_CASE("without [evaluate] the recommended judge and metrics are used, or a message says how to get the weights") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   REQUIRE(shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0", folder.path()).status ==

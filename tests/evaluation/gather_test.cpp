@@ -40,7 +40,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-TEST_CASE("a set that was interrupted ends with the bits of one that was not") {
+TEST_CASE("a set that was interrupted ends with the same bits as one that was not") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kCells);
   const ImageStream stream = stream_of_tensor(some_images(200));
@@ -64,7 +64,7 @@ TEST_CASE("a set that was interrupted ends with the bits of one that was not") {
   CHECK(whole.of_one_colour == resumed.of_one_colour);
 }
 
-TEST_CASE("a set whose state cannot be kept is judged all the same, and says so when it is interrupted") {
+TEST_CASE("a set whose state cannot be stored is judged all the same, and an interruption says so") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kCells);
   const ImageStream stream = stream_of_tensor(some_images(200));
@@ -106,7 +106,7 @@ TEST_CASE("the state of other images or judges, and an altered one, are refused"
   CHECK_MESSAGE(contains(message, "Remove " + options.state_file.string()), message);
 }
 
-TEST_CASE("images of one colour, and a set of one image only, are noticed and said") {
+TEST_CASE("images of a single colour, and a set of identical images, are noticed and reported") {
   const Judges judges = make_judges(kCells);
   at::Tensor images = some_images(70);
   images[3].fill_(7);
@@ -127,7 +127,7 @@ TEST_CASE("a feature that is not finite is refused with the image") {
   CHECK_MESSAGE(contains(message, "feature \"quarters\" of image 0 is not finite"), message);
 }
 
-TEST_CASE("scores are named by their judge, and a name that comes twice is refused") {
+TEST_CASE("scores are named after their judge, and duplicate names are refused") {
   const std::string metric = "metrics = [{ type = \"moments_gap\" }]";
   const Judges named = make_judges("judges = [{ type = \"cells\", name = \"mine\", " + metric + " }]");
   CHECK(named.metrics()[0].score_names == std::vector<std::string>{"mine.gap", "mine.overlap"});
@@ -146,7 +146,7 @@ TEST_CASE("scores are named by their judge, and a name that comes twice is refus
   CHECK_MESSAGE(contains(message, "no feature \"pool\"; it has quarters, map"), message);
 }
 
-TEST_CASE("judges with one extractor share its network") {
+TEST_CASE("judges with the same extractor share its network") {
   const std::string metric = "metrics = [{ type = \"moments_gap\" }]";
   const Judges judges =
       make_judges("judges = [{ type = \"cells\", " + metric + " }, { type = \"cells\", name = \"b\", " + metric +
@@ -155,14 +155,14 @@ TEST_CASE("judges with one extractor share its network") {
   CHECK(judges.judges()[2].network != judges.judges()[0].network);
 }
 
-TEST_CASE("too few images for a metric are refused with what there is") {
+TEST_CASE("too few images for a metric are refused with the number there is") {
   const Judges judges = make_judges(kCells);
   CHECK_NOTHROW(judges.require_enough(2, 0));
   CHECK_THROWS_AS(judges.require_enough(1, 10), ConfigError);
   CHECK_THROWS_AS(judges.require_enough(10, 1), ConfigError);
 }
 
-TEST_CASE("few images for a metric of moments are said to be, by the features and by what is published") {
+TEST_CASE("few images for a metric of moments are reported, by the features and by published numbers") {
   const Judges judges = make_judges(kCells);
   const auto said = [&](std::int64_t count, std::int64_t reference_count) {
     JudgedSet set;
@@ -179,7 +179,7 @@ TEST_CASE("few images for a metric of moments are said to be, by the features an
   CHECK(said(50000, 60000).empty());
 }
 
-TEST_CASE("halves share no image, have one size, and follow the seed alone") {
+TEST_CASE("halves share no image, have equal sizes, and depend only on the seed") {
   const auto [one, other] = halves(11, 3);
   CHECK(one.size() == 5);
   CHECK(other.size() == 5);
@@ -190,13 +190,13 @@ TEST_CASE("halves share no image, have one size, and follow the seed alone") {
   CHECK(halves(11, 4) != std::array{one, other});
 }
 
-TEST_CASE("indices are spread evenly, and more than there are are refused") {
+TEST_CASE("indices are spread evenly, and a request for more than there are is refused") {
   CHECK(spread(3, 9, "--num", "x") == std::vector<std::int64_t>{0, 3, 6});
   CHECK(spread(0, 3, "--num", "x") == std::vector<std::int64_t>{0, 1, 2});
   CHECK_THROWS_AS(spread(4, 3, "--num", "x"), ConfigError);
 }
 
-TEST_CASE("real images in floating point are judged as the 8-bit pixels nearest to them, as samples are") {
+TEST_CASE("floating-point images are judged as the nearest 8-bit pixels, like samples") {
   class Floats final : public Dataset {
    public:
     explicit Floats(float shift) : shift_(shift) {}

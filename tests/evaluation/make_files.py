@@ -1,4 +1,4 @@
-"""Writes the files of statistics that the tests read: pickles of NumPy 1 and 2, and NPZ files.
+"""Writes the statistics files that the tests read: pickles of NumPy 1 and 2, and NPZ files.
 
 usage: make_statistics.py FOLDER
 """

@@ -28,10 +28,10 @@ const Value::Array& neighbours_of(const Value& result, std::size_t image) {
 
 }  // namespace
 
-TEST_CASE("the nearest images are those of the smallest distances among all pairs, and of equals the first ones") {
+TEST_CASE("the nearest images have the smallest distances among all pairs, and among equal ones come first") {
   const Judges judges = make_judges(kCells);
   const Tensor images = some_images(5), others = some_images(150, 2);
-  // Two equal images: whichever is near, the first one comes first.
+  // Two equal images: if they are near, the first one comes first.
   const Tensor reference = at::cat({others.slice(0, 0, 80), others.slice(0, 3, 4), others.slice(0, 80)});
   const Value result = nearest_images(stream_of_tensor(images), stream_of_tensor(reference, "<data>"), judges,
                                       request_for(5, reference.size(0)));
@@ -52,7 +52,7 @@ TEST_CASE("the nearest images are those of the smallest distances among all pair
   CHECK(result.find("reference_num")->as_integer() == 151);
 }
 
-TEST_CASE("a copy is at the distance 0, far below that of real images from one another") {
+TEST_CASE("a copy is at distance 0, far below the distance between real images") {
   const Judges judges = make_judges(kCells);
   const Tensor reference = some_images(40, 2);
   const Tensor images = at::cat({reference.slice(0, 17, 18), some_images(1, 3)});
@@ -62,14 +62,14 @@ TEST_CASE("a copy is at the distance 0, far below that of real images from one a
   CHECK(first.find("index")->as_integer() == 117);
   CHECK(first.find("distance")->as_number() == 0);
   CHECK(first.find("image")->as_string() == result.find("images")->as_array()[0].find("image")->as_string());
-  // An image of the reference is no neighbour of itself.
+  // An image of the reference is not its own neighbour.
   CHECK(result.find("between_reference")->as_number() > 0);
   const std::string table = nearest_table(result);
   CHECK(table.find("117") != std::string::npos);
   CHECK(table.find("by the Euclidean distance of the feature \"quarters\" of cells") != std::string::npos);
 }
 
-TEST_CASE("few and large images are enough, and looking stops when asked to") {
+TEST_CASE("few and large images work, and the search stops on request") {
   const Judges judges = make_judges(kCells);
   const Tensor one = some_images(1);
   const Value result = nearest_images(stream_of_tensor(one), stream_of_tensor(one), judges, request_for(32, 1));

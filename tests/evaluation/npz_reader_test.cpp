@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Image `index` of adm.npz, as make_files.py fills it: row by row, the channels of a pixel together.
+/// Image `index` of adm.npz, as filled by make_files.py: row by row, with the channels of a pixel together.
 at::Tensor counted_image(std::int64_t index) {
   return at::arange(index * 48, index * 48 + 48, at::kInt)
       .remainder(251)
@@ -39,7 +39,7 @@ std::string little_endian(std::size_t value, int bytes) {
 
 std::string zeros(int bytes) { return little_endian(0, bytes); }
 
-/// A ZIP of one member that is not compressed, without a checksum.
+/// A zip of one uncompressed member, without a checksum.
 std::string stored_zip(const std::string& name, const std::string& content) {
   const std::string sizes = text(little_endian(content.size(), 4), little_endian(content.size(), 4));
   const std::string sized = text(sizes, little_endian(name.size(), 2));
@@ -52,7 +52,7 @@ std::string stored_zip(const std::string& name, const std::string& content) {
 
 }  // namespace
 
-TEST_CASE("images of a compressed NPZ of NumPy's are read in any order") {
+TEST_CASE("the images of NumPy's compressed NPZ files are read in any order") {
   NpzImages images(evaluation_file("adm.npz"));
   CHECK(images.size() == 12);
   CHECK(images.image_size() == 4);
@@ -60,7 +60,7 @@ TEST_CASE("images of a compressed NPZ of NumPy's are read in any order") {
   for (const std::int64_t index : {0, 5, 11, 2}) CHECK(images.read(index).equal(counted_image(index)));
 }
 
-TEST_CASE("samples that casdm has written are read back") {
+TEST_CASE("samples written by casdm are read back") {
   const TemporaryFolder folder;
   const at::Tensor written = some_images(5);
   NpzFile file(folder.path() / "samples.npz", 5, 3, 16);
@@ -72,7 +72,7 @@ TEST_CASE("samples that casdm has written are read back") {
   CHECK(NpzReader(folder.path() / "samples.npz").numbers("mu").equal(at::arange(3, at::kDouble)));
 }
 
-TEST_CASE("arrays are float64 in C order, whatever their type and order in the file") {
+TEST_CASE("arrays are float64 in C order, whatever their dtype and order in the file") {
   const NpzReader archive(evaluation_file("adm.npz"));
   CHECK((archive.numbers("mu").scalar_type() == at::kDouble));
   const at::Tensor fortran = archive.numbers("sigma_s");
@@ -81,12 +81,12 @@ TEST_CASE("arrays are float64 in C order, whatever their type and order in the f
   CHECK(archive.header("sigma").type == "<f4");
 }
 
-TEST_CASE("an NPZ that is truncated, altered, of objects or of other numbers is refused by its name") {
+TEST_CASE("an NPZ that is truncated, altered, or contains objects or other numbers is refused by name") {
   const TemporaryFolder folder;
   const std::string bytes = read_file(evaluation_file("adm.npz"));
   const fs::path cut = with_bytes(folder, bytes.substr(0, bytes.size() / 2));
   CHECK_THROWS_WITH_AS(NpzReader{cut}, doctest::Contains("made.npz"), Error);
-  // One bit of the compressed images, which come last.
+  // One bit of the compressed images, which are at the end.
   std::string altered = bytes;
   const std::size_t images = altered.find("arr_0.npy");
   altered[images + 100] = static_cast<char>(altered[images + 100] ^ 1);
@@ -101,7 +101,7 @@ TEST_CASE("an NPZ that is truncated, altered, of objects or of other numbers is 
   CHECK_THROWS_WITH_AS(NpzImages{objects}, doctest::Contains("arr_0"), Error);
 }
 
-TEST_CASE("an NPZ whose header promises more than the file can hold is refused at once") {
+TEST_CASE("an NPZ whose header promises more than the file can contain is refused immediately") {
   const TemporaryFolder folder;
   const std::string dict = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 8, 8, 3), }\n";
   const std::string array = text("\x93NUMPY\x01", zeros(1), little_endian(dict.size(), 2), dict, "1");
@@ -109,7 +109,7 @@ TEST_CASE("an NPZ whose header promises more than the file can hold is refused a
                        doctest::Contains("is damaged or truncated"), Error);
 }
 
-TEST_CASE("a damaged header of an array is refused") {
+TEST_CASE("a damaged array header is refused") {
   std::size_t size = 0;
   const std::string magic("\x93NUMPY\x01\x00", 8);
   const auto header = [&](const std::string& dict) { return magic + static_cast<char>(dict.size()) + '\0' + dict; };

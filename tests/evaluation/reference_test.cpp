@@ -25,7 +25,7 @@ namespace {
 
 const ReferenceOptions kNoCache{{}, false};
 
-/// CASDM_CACHE while it lives.
+/// Sets CASDM_CACHE while this object lives.
 class CacheFolder {
  public:
   CacheFolder() { ::setenv("CASDM_CACHE", folder_.path().c_str(), 1); }
@@ -55,7 +55,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-TEST_CASE("a set has no gap to itself, and a shifted one has that of its shift") {
+TEST_CASE("a set has distance 0 to itself, and a shifted one has the distance of its shift") {
   const Judges judges = make_judges(kCells);
   const at::Tensor images = some_images(150).clamp(0, 200);
   const Reference reference = reference_of_images(stream_of_tensor(images), judges, kNoCache);
@@ -66,7 +66,7 @@ TEST_CASE("a set has no gap to itself, and a shifted one has that of its shift")
   CHECK(values(judges, shifted.state, reference)[0] == doctest::Approx(12 * 0.4 * 0.4).epsilon(1e-6));
 }
 
-TEST_CASE("a reference that cannot be kept is judged all the same, with a word") {
+TEST_CASE("a reference that cannot be cached is judged all the same, with a message") {
   const TemporaryFolder folder;
   write_file(folder.path() / "file", "not a folder");
   ::setenv("CASDM_CACHE", (folder.path() / "file").c_str(), 1);
@@ -94,7 +94,7 @@ TEST_CASE("a written reference gives the same scores bit for bit") {
   CHECK(read.name == "tensor");
 }
 
-TEST_CASE("a reference of another judge, resize or shape is refused with what differs") {
+TEST_CASE("a reference for another judge, resize or shape is refused with the differences") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kCells);
   const ImageStream real = stream_of_tensor(some_images(20));
@@ -109,7 +109,7 @@ TEST_CASE("a reference of another judge, resize or shape is refused with what di
   CHECK_NOTHROW(reference_of_file(file, renamed, kNoCache));
 }
 
-TEST_CASE("a reference file that is truncated, altered or something else is refused by its name") {
+TEST_CASE("a reference file that is truncated, altered or something else is refused by name") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kCells);
   const ImageStream real = stream_of_tensor(some_images(20));
@@ -128,7 +128,7 @@ TEST_CASE("a reference file that is truncated, altered or something else is refu
                  "does not exist"));
 }
 
-TEST_CASE("guided-diffusion's form holds mean, covariance over N - 1 and images, and serves metrics of moments") {
+TEST_CASE("guided-diffusion's format has mean, covariance over N - 1 and images, and serves metrics of moments") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kCells);
   const at::Tensor images = some_images(90);
@@ -155,12 +155,12 @@ TEST_CASE("guided-diffusion's form holds mean, covariance over N - 1 and images,
 
 namespace {
 
-/// Two judges of 12 features, one of which needs more than mean and covariance too.
+/// Two judges of 12 features, one of which needs more than mean and covariance.
 const std::string kTwo =
     "judges = [{ type = \"cells\", metrics = [{ type = \"moments_gap\" }, { type = \"sliced_wasserstein\" }] }, "
     "{ type = \"pixels\", size = 2, metrics = [{ type = \"moments_gap\" }] }]";
 
-/// `file` as another program would write it: without a word on whose statistics they are.
+/// `file` as another program would write it: without saying whose statistics it contains.
 void write_nameless(const fs::path& file, const fs::path& named, const at::Tensor& images,
                     const std::vector<std::string>& means) {
   std::vector<std::pair<std::string, at::Tensor>> arrays;
@@ -177,7 +177,7 @@ void write_nameless(const fs::path& file, const fs::path& named, const at::Tenso
 
 }  // namespace
 
-TEST_CASE("statistics of judges with equally many features are each taken for the judge they are of") {
+TEST_CASE("statistics of judges with the same number of features are each used for the right judge") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kTwo);
   const at::Tensor images = some_images(90);
@@ -190,7 +190,7 @@ TEST_CASE("statistics of judges with equally many features are each taken for th
   const std::vector<double> read = values(judges, set.state, reference_of_file(file, judges, kNoCache));
   REQUIRE(read.size() == expected.size());
   for (std::size_t i = 0; i < read.size(); ++i) CHECK(read[i] == doctest::Approx(expected[i]).epsilon(1e-9));
-  // A judge that the file does not know is compared with the images.
+  // A judge that the file does not contain is compared with the images.
   const Judges other =
       make_judges("judges = [{ type = \"pixels\", size = 4, metrics = [{ type = \"moments_gap\" }] }]");
   CHECK(reference_of_file(file, other, kNoCache).images == 90);
@@ -206,14 +206,14 @@ TEST_CASE("statistics of judges with equally many features are each taken for th
   CHECK(contains(taken.remarks.at(0), "does not say which network"));
 }
 
-TEST_CASE("the number of reference images is that of each score, and not known where no file says it") {
+TEST_CASE("each score has its number of reference images, which is unknown if no file says it") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(
       "judges = [{ type = \"cells\", metrics = [{ type = \"moments_gap\" }, { type = \"sliced_wasserstein\" }] }]");
   const at::Tensor images = some_images(90);
   const ImageStream real = stream_of_tensor(images);
   Reference reference = reference_of_images(real, judges, kNoCache);
-  reference.images = 12000;  // of which arr_0 holds some
+  reference.images = 12000;  // of which arr_0 contains some
   const fs::path file = folder.path() / "reference.npz";
   write_reference(file, reference, judges, real);
   CHECK(reference_of_file(file, judges, kNoCache).images_by_metric == std::vector<std::int64_t>{12000, 90});
@@ -224,13 +224,13 @@ TEST_CASE("the number of reference images is that of each score, and not known w
   CHECK(read.images == 0);
 }
 
-TEST_CASE("statistics of other features serve no judge, and that is said with both numbers") {
+TEST_CASE("statistics of other features serve no judge, and the message gives both numbers") {
   const Judges judges = make_judges(kCells);
   const std::string message =
       message_of([&] { reference_of_file(evaluation_file("numpy1_protocol4.pkl"), judges, kNoCache); });
   CHECK_MESSAGE(contains(message, "fid.mu of 3 features"), message);
   CHECK_MESSAGE(contains(message, "cells 12"), message);
-  // With images beside them, which have another shape than those to judge.
+  // With images in the file whose shape differs from those to be judged.
   const std::string shape = message_of([&] { reference_of_file(evaluation_file("adm.npz"), judges, kNoCache); });
   CHECK_MESSAGE(contains(shape, "4 px"), shape);
 }
@@ -258,7 +258,7 @@ TEST_CASE("a reference is computed once, and a damaged cache is computed again")
   CHECK(reads == 3 * needed);
 }
 
-TEST_CASE("the cache of references holds what it may, and forgets what was not used for the longest") {
+TEST_CASE("the cache of references keeps to its size and drops the least recently used first") {
   const CacheFolder cache;
   const fs::path folder = cache.path() / "references";
   const Judges judges = make_judges(kCells);
@@ -267,7 +267,7 @@ TEST_CASE("the cache of references holds what it may, and forgets what was not u
   };
   const auto count = [&] { return std::distance(fs::directory_iterator(folder), fs::directory_iterator()); };
   const auto now = fs::file_time_type::clock::now();
-  /// The files that are there, as they were used hours ago.
+  /// The existing files, as if they had been used hours ago.
   const auto age = [&](int hours) {
     for (const auto& entry : fs::directory_iterator(folder)) {
       if (entry.last_write_time() > now - std::chrono::minutes(30))
@@ -281,7 +281,7 @@ TEST_CASE("the cache of references holds what it may, and forgets what was not u
   age(3);
   use("b");
   age(2);
-  use("a");  // now the last that was used
+  use("a");  // now the most recently used
   write_file(folder / "notes.safetensors", std::string(3 * bytes, 'x'));
   fs::last_write_time(folder / "notes.safetensors", now - std::chrono::hours(9));
   CHECK(count() == 3);
@@ -290,7 +290,7 @@ TEST_CASE("the cache of references holds what it may, and forgets what was not u
   CHECK_MESSAGE(contains(said, "1 file that was not used for the longest is removed"), said);
   CHECK(count() == 3);
   CHECK(fs::exists(a));
-  CHECK(fs::exists(folder / "notes.safetensors"));  // not of the cache
+  CHECK(fs::exists(folder / "notes.safetensors"));  // not part of the cache
   ::setenv("CASDM_CACHE_SIZE", "0", 1);
   use("d");
   CHECK(count() == 3);

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What NumPy made of the random numbers of make_files.py.
+// NumPy's results for the random numbers of make_files.py.
 const at::Tensor kMean = at::tensor({1.0774206042481347, 0.2702367151099802, -0.1842418433956338}, at::kDouble);
 const at::Tensor kCovariance =
     at::tensor({0.640594674675881, -0.028310770226800827, 0.1138785634312149, -0.028310770226800827, 1.1091614161082457,
@@ -46,7 +46,7 @@ TEST_CASE("pickled statistics of NumPy 1 and 2 are read exactly, in every protoc
   }
 }
 
-TEST_CASE("guided-diffusion's reference holds two means and covariances, and images") {
+TEST_CASE("guided-diffusion's reference has two means and covariances, and images") {
   const Statistics statistics = read_statistics(evaluation_file("adm.npz"));
   REQUIRE(statistics.moments.size() == 2);
   CHECK(statistics.has_images);
@@ -57,14 +57,14 @@ TEST_CASE("guided-diffusion's reference holds two means and covariances, and ima
   CHECK(statistics.moments[1].second.mean.size(0) == 2);
 }
 
-TEST_CASE("a pickle that names anything but arrays is refused, and nothing of it is executed") {
+TEST_CASE("a pickle that names anything but arrays is refused, and nothing in it is executed") {
   const std::string evil = evaluation_file("evil.pkl");
   CHECK_THROWS_WITH_AS(read_statistics(evil), doctest::Contains("posix.system"), Error);
   CHECK_FALSE(fs::exists("executed"));
   CHECK_THROWS_WITH_AS(read_statistics(evaluation_file("object.pkl")), doctest::Contains("object.pkl"), Error);
 }
 
-TEST_CASE("every pickle that is cut short is refused by its name") {
+TEST_CASE("every truncated pickle is refused by name") {
   const TemporaryFolder folder;
   const std::string bytes = read_file(evaluation_file("numpy1_protocol4.pkl"));
   const fs::path path = folder.path() / "cut.pkl";
@@ -74,7 +74,7 @@ TEST_CASE("every pickle that is cut short is refused by its name") {
   }
 }
 
-TEST_CASE("numbers that are no mean and covariance are refused with what is wrong") {
+TEST_CASE("numbers that cannot be a mean and a covariance are refused with what is wrong") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "made.npz";
   const auto message = [&](const at::Tensor& mean, const at::Tensor& covariance) {

@@ -43,7 +43,7 @@ std::string weights_of(const fs::path& run, const std::string& checkpoint) {
 
 }  // namespace
 
-TEST_CASE("samples are judged during training, into the log, and the training is the same bit for bit") {
+TEST_CASE("samples are judged and logged during training, which stays the same bit for bit") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);
   const Outcome judged = run_casdm("train small.toml --set log.sample_count=0", folder.path());
@@ -85,12 +85,12 @@ TEST_CASE("the best checkpoint is kept beyond keep_last, and can be sampled") {
   CHECK(run_casdm("sample runs/small/checkpoints/best --num 1 --out s", folder.path()).status == 0);
   const Outcome evaluated = run_casdm("evaluate runs/small/checkpoints/best --num 4", folder.path());
   CHECK_MESSAGE(evaluated.status == 0, evaluated.err);
-  // The folder is one of a run, and nothing in it stops a new run of the name.
+  // It is the folder of a run, and nothing in it prevents a new run of that name.
   CHECK(run_casdm("train small.toml --overwrite --set train.total_images=4 --set log.sample_count=0", folder.path())
             .status == 0);
 }
 
-TEST_CASE("scores that are measured otherwise after a resume do not compete with the earlier ones") {
+TEST_CASE("scores measured differently after a resume do not compete with earlier ones") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
@@ -107,7 +107,7 @@ TEST_CASE("scores that are measured otherwise after a resume do not compete with
   CHECK(*from_json(lines[1].second).find("measure") == *from_json(lines[2].second).find("measure"));
   CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000028");
   CHECK(before != "000000000028");
-  // The score of 28 images, of 9 samples, is lowered beyond all others; those of 8 samples begin anew.
+  // The score at 28 images, for 9 samples, is made lower than all others; those for 8 samples start anew.
   std::string log = read_file(run / "metrics.jsonl");
   const std::size_t value = log.find("\"value\":", log.rfind("\"images\":28")) + 8;
   log.replace(value, log.find(',', value) - value, "-1000");
@@ -119,7 +119,7 @@ TEST_CASE("scores that are measured otherwise after a resume do not compete with
   CHECK(fs::read_symlink(run / "checkpoints/best") == "000000000032");
 }
 
-TEST_CASE("the best begins anew when a resume has samples drawn otherwise") {
+TEST_CASE("the search for the best starts anew when a resume draws samples differently") {
   for (const std::string change :
        {"sampler.clip=none", "guidance.interval=[0.0,0.5]", "sampler.num_inference_steps=3"}) {
     INFO(change);
@@ -128,7 +128,7 @@ TEST_CASE("the best begins anew when a resume has samples drawn otherwise") {
     REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set train.total_images=8", folder.path()).status ==
             0);
     const fs::path log = folder.path() / "runs/small/metrics.jsonl";
-    // No later score is as good as this one.
+    // No later score is as good as this.
     std::string written = read_file(log);
     const std::size_t value = written.find("\"value\":", written.find("\"evaluation\"")) + 8;
     written.replace(value, written.find(',', value) - value, "-1000");
@@ -141,7 +141,7 @@ TEST_CASE("the best begins anew when a resume has samples drawn otherwise") {
   }
 }
 
-TEST_CASE("a training that was stopped between evaluations goes on with the same ones") {
+TEST_CASE("a training stopped between evaluations continues with the same ones") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set run.name=whole", folder.path()).status == 0);
