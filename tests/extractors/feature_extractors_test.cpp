@@ -10,7 +10,7 @@ namespace {
 using namespace testing;
 using doctest::Approx;
 
-TEST_CASE("pixels are the pixels, bytes or numbers") {
+TEST_CASE("pixels are the pixels, whether bytes or floats") {
   const auto extractor = make_extractor("pixels", 4);
   const Tensor bytes = at::arange(96, at::kByte).view({2, 3, 4, 4});
   const Tensor expected = bytes.to(at::kFloat) / 127.5 - 1;
@@ -19,18 +19,18 @@ TEST_CASE("pixels are the pixels, bytes or numbers") {
   CHECK(extractor->info().features[0].dimension == 48);
 }
 
-TEST_CASE("pixels of resized images: a picture of one colour keeps it, a ramp stays a ramp") {
+TEST_CASE("resizing keeps an image of a single colour, and a ramp stays a ramp") {
   const auto extractor = make_extractor("pixels", 32, "size = 8", 1);
   CHECK(extractor->info().features[0].dimension == 64);
   const Tensor grey = at::full({1, 1, 32, 32}, 0.25F);
   CHECK(largest_difference(feature(*extractor, grey, "flat"), at::full({1, 64}, 0.25F)) < 1e-6);
   const Tensor ramp = at::arange(32, at::kFloat).expand({1, 1, 32, 32});
-  // Four pixels become one, with the mean of theirs; at the edges the filter is cut off.
+  // Four pixels become one with their mean; at the edges the filter is cut off.
   const Tensor inside = feature(*extractor, ramp, "spatial")[0][0][0].narrow(0, 2, 4);
   CHECK(largest_difference(inside, 4 * at::arange(2, 6, at::kFloat) + 1.5) < 1e-5);
 }
 
-TEST_CASE("features of random patches approximate a Gaussian kernel of patches") {
+TEST_CASE("features of random patches approximate a Gaussian kernel on patches") {
   const auto extractor = make_extractor("random_patches", 5, "features = 16384\nscales = 1\nbandwidth = 0.7");
   const Tensor a = fill(1, {1, 3, 5, 5}), b = (a + 0.6 * fill(2, {1, 3, 5, 5})).to(at::kFloat);
   const auto similarity = [&](const Tensor& x, const Tensor& y) {
@@ -42,7 +42,7 @@ TEST_CASE("features of random patches approximate a Gaussian kernel of patches")
   CHECK(std::abs(similarity(a, a) - 1) < 0.03);
 }
 
-TEST_CASE("random patches see which patches there are, not where, and are drawn by the seed") {
+TEST_CASE("random patches describe which patches there are, not where, and are drawn from the seed") {
   const auto extractor = make_extractor("random_patches", 16, "scales = 1");
   Tensor image = at::zeros({1, 3, 16, 16}), moved = at::zeros({1, 3, 16, 16});
   image.narrow(2, 5, 2).narrow(3, 5, 2).fill_(1);
@@ -55,7 +55,7 @@ TEST_CASE("random patches see which patches there are, not where, and are drawn 
                        ConfigError);
 }
 
-TEST_CASE("a network says what it cannot take, and where its weights come from") {
+TEST_CASE("a network reports inputs it does not support, and where its weights come from") {
   CHECK_THROWS_WITH_AS(make_extractor("efficientnet_lite0", 32, "", 4), doctest::Contains("RGB (3) or grey (1)"),
                        ConfigError);
   CHECK_THROWS_WITH_AS(make_extractor("efficientnet_lite0", 32, "weights = \"absent.safetensors\""),
@@ -72,7 +72,7 @@ TEST_CASE("each EfficientNet-Lite resizes images to the size that it was trained
   CHECK(make_extractor("efficientnet_lite2", 32)->info().input_size == 260);
 }
 
-TEST_CASE("a judge shows its weights by their hash") {
+TEST_CASE("a judge identifies its weights by their hash") {
   const ExtractorInfo info = make_extractor("efficientnet_lite0", 32)->info();
   CHECK(info.weights.size() == 64);
   CHECK(info.licence == "Apache-2.0");
@@ -80,7 +80,7 @@ TEST_CASE("a judge shows its weights by their hash") {
   CHECK(info.input_size == 224);
 }
 
-TEST_CASE("a grey image is seen as the same image in three channels") {
+TEST_CASE("a grey image gives the same features as with three equal channels") {
   const Tensor grey = fill(1, {1, 1, 32, 32});
   for (const char* type : {"efficientnet_lite0", "alexnet"}) {
     const Tensor seen = feature(*make_extractor(type, 32, "", 1), grey, "pooled");
@@ -99,7 +99,7 @@ TEST_CASE("the trunks' last tap is pooled, and the trunks are those of the metri
   CHECK_THROWS_WITH_AS(make_extractor("vgg16", 8), doctest::Contains("at least 16 px, these have 8 x 8"), ConfigError);
 }
 
-TEST_CASE("a size that cuts patches apart is refused with the next ones") {
+TEST_CASE("a size that is not a multiple of the patch is refused with the nearest ones that are") {
   CHECK_THROWS_WITH_AS(make_extractor("dinov2", 32, "size = 100"), doctest::Contains("the next ones are 98 and 112"),
                        ConfigError);
 }

@@ -7,7 +7,7 @@
 #include "casdm/value.h"
 #include "support/components.h"
 
-/// The states that the golden networks were run with (tests/parity/feature_extractors.py).
+/// The states with which the golden networks were run (tests/parity/feature_extractors.py).
 namespace casdm::testing {
 
 /// Uninitialised tensors of the shapes {name: [..]} of a golden's metadata.
@@ -39,7 +39,7 @@ inline NamedTensors dinov2_state(NamedTensors state) {
   return state;
 }
 
-/// Weights in a file that lives as long as this.
+/// Weights in a file that exists as long as this object.
 class FilledWeights {
  public:
   explicit FilledWeights(const NamedTensors& state) { write_safetensors(path(), state); }

@@ -23,7 +23,8 @@ attention_resolutions = []
 groups = 4
 """
 
-# 8 steps of about 10 ms. The log's interval is not a multiple of the checkpoint's, so that means cross a resume.
+# 8 steps of about 10 ms. The log's interval is not a multiple of the checkpoint's, so that some means extend across a
+# resume.
 EXPERIMENT = f"""[run]
 name = "t"
 device = "cpu"
@@ -68,7 +69,7 @@ keep_last = 2
 
 RUN = "runs/t"
 
-# What judges it, in milliseconds.
+# The table of judges, which take milliseconds.
 JUDGES = """[evaluate]
 num = 6
 reference_num = 12
@@ -79,7 +80,7 @@ scales = 1
 metrics = [{ type = "frechet" }, { type = "kernel_distance" }]
 """
 
-# Two arms of one seed, trained and judged by processes of their own.
+# Two arms with one seed, trained and judged in their own processes.
 SWEEP = """name = "s"
 base = "tiny.toml"
 set = ["train.total_images=8", "log.every_images=4", "log.sample_count=0", "checkpoint.every_images=4"]
@@ -104,8 +105,8 @@ class Case:
     start: str = "run"
     repeated: bool = False
     aside: str = ""
-    warns: bool = False  # and goes on, where what cannot be written only saves time: a cache, a log, a record
-    starts_others: bool = False  # processes, which go on for a moment when this one is killed
+    warns: bool = False  # and continues, where a failed write only costs time: a cache, a log, a record
+    starts_others: bool = False  # processes, which run on for a moment when this one is killed
 
     @property
     def is_training(self):
@@ -115,7 +116,7 @@ class Case:
 CACHE = "cache/"
 REFERENCE = ["evaluate", "--reference", "tiny.toml", "--config", "judges.toml"]
 
-# One line is all that a new command needs.
+# A new command needs only one line.
 CASES = [
     Case("train", ["train", "tiny.toml"], "experiment"),
     Case("resume", ["train", "--resume", RUN], "part"),
@@ -145,7 +146,7 @@ CASES = [
 
 
 class Loss(Exception):
-    """Something was lost, accepted in silence, or said without its name. The kind groups what has one cause."""
+    """Something was lost, silently accepted, or reported without its name. The kind groups losses with one cause."""
 
     def __init__(self, kind, details=""):
         super().__init__(f"{kind}: {details}" if details else kind)
@@ -160,7 +161,7 @@ class Trial:
     notes: list = field(default_factory=list)
 
     def note(self, text):
-        """Said when the trial is lost."""
+        """Reported when a trial is lost."""
         self.notes.append(str(text))
 
 
@@ -170,11 +171,11 @@ class Bench:
         self.options = options
         self.program = Program(options.build, options.library, scratch, is_warm=not options.cold)
         self.losses = collections.Counter()
-        self.drivers = {}  # that run, in this order, and the seconds that their short form takes
+        self.drivers = {}  # in order of execution, with the seconds that their short form takes
         self.end = time.monotonic() + options.seconds
         self.templates = scratch / "templates"
         self.templates.mkdir(parents=True)
-        # Everything happens under one path, which a run may record; what is compared later is moved away.
+        # Everything happens under one path, which a run may record; anything to be compared later is moved away.
         self.work = scratch / "trial/work"
         self.work.parent.mkdir()
 
@@ -183,7 +184,7 @@ class Bench:
     def made(self, target, start, *steps):
         """A copy of the folder `start` in which commands ran, kept at `target`."""
         aside = self.scratch / "aside"
-        if self.work.exists():  # of a trial that turns out to need this
+        if self.work.exists():  # of a trial that turns out to need this one
             shutil.move(self.work, aside)
         copy(start, self.work)
         outcomes = []
@@ -229,7 +230,7 @@ class Bench:
 
     @functools.cache
     def calls(self, name):
-        """(number, (call, path in the folder)) of a case that is let alone."""
+        """(number, (call, path in the folder)) of an undisturbed case."""
         case = self.case(name)
         report = self.scratch / f"{name}.calls"
         start = self.template(case.start)
@@ -240,7 +241,7 @@ class Bench:
 
     @functools.cache
     def whole(self, name):
-        """The folder and the seconds of a case that is let alone."""
+        """The folder and the seconds of an undisturbed case."""
         case = self.case(name)
         start = self.template(case.start)
         first = self.made(self.scratch / "warm-up" / name, start, (case.arguments, "", {0}))[0]
@@ -257,10 +258,10 @@ class Bench:
     def remove(self, folder):
         shutil.rmtree(folder, ignore_errors=True)
 
-    # Going on after a stop.
+    # Continuing after a stop.
 
     def again(self, case, folder):
-        """What a user types next."""
+        """The command that a user would type next."""
         if case.is_training and not case.repeated and (folder / RUN / "config.toml").exists():
             return ["train", "--resume", RUN]
         return self.case("train").arguments if case.name == "resume" else case.arguments
@@ -296,7 +297,7 @@ class Bench:
         return time.monotonic() > self.end
 
     def end_of(self, driver):
-        """When a driver that begins now has had its share of the time that is left."""
+        """When a driver that starts now will have used its share of the remaining time."""
         now = time.monotonic()
         to_come = list(self.drivers.values())[list(self.drivers).index(driver):]
         return now + (self.end - now) * to_come[0] / sum(to_come)
@@ -309,7 +310,7 @@ class Bench:
         lost = collections.Counter()
         numbers = list(numbers) if self.options.trial is None else [self.options.trial]
         begun, end = time.monotonic(), self.end_of(driver)
-        if end < math.inf:  # what is left out is a part of everything
+        if end < math.inf:  # so that the skipped trials are a random sample
             random.Random(self.options.seed).shuffle(numbers)
         done = 0
         for number in numbers:
@@ -348,19 +349,19 @@ class Bench:
 
 
 def wait_for_locks(folder):
-    """Until no process works in a run any more."""
+    """Waits until no process works in a run any more."""
     for lock in folder.glob("runs/*/*/.lock"):
         with open(lock, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def kind_of(found):
-    """A difference without what varies from trial to trial."""
+    """A difference without the parts that vary from trial to trial."""
     return " ".join(word for word in found.replace(",", " ").split(" ")[:2] if word)
 
 
 def check_end(outcome, allowed, what):
-    """Raises Loss unless the process ended by itself, in time, with an exit status that is allowed."""
+    """Raises Loss unless the process ended by itself, in time, with an allowed exit status."""
     if outcome.timed_out:
         raise Loss(f"{what} does not end", outcome.last_words)
     if outcome.status < 0:

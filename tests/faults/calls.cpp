@@ -1,5 +1,5 @@
 // Preloaded by the drivers of this folder. Counts the calls that change a folder, and makes one of them fail, kill the
-// process, or lose what was not synced, as a power cut does. A plan is a list of words:
+// process, or lose what was not synced, like a power failure. A plan is a list of words:
 //
 //   under=PATH           only calls on this folder and what is in it count, from 1; without it nothing happens
 //   report=FILE          a line for each of them: number, call, path
@@ -41,7 +41,7 @@ struct Plan {
   long at = 0, last = 0, delay = 0, signal = SIGKILL;
 };
 
-/// A name that changed since its folder was synced.
+/// A name that changed after its folder was last synced.
 struct NameChange {
   enum Kind { kMade, kMoved, kRemoved, kFolderMade, kFolderRemoved } kind;
   std::string path, from, shadow;  ///< shadow: a link to what `path` held before
@@ -141,7 +141,7 @@ void note_sync(const std::string& path) {
     if (!is_ordered && parent(change.path) != path) {
       open.push_back(change);
     } else if (change.kind == NameChange::kMoved) {
-      // It is there for good: what changed in it before is to be undone where it is now.
+      // It now exists permanently: earlier changes in it must be undone at its current path.
       for (NameChange& before : open) {
         before.path = moved(before.path, change.from, change.path);
         before.from = moved(before.from, change.from, change.path);
@@ -151,7 +151,7 @@ void note_sync(const std::string& path) {
   name_changes = std::move(open);
 }
 
-/// A path moved: what is known of it and of what it holds moves with it.
+/// A path was moved: the information about it and its contents moves with it.
 void note_move(const std::string& from, const std::string& to) {
   std::map<std::string, off_t> sizes;
   for (const auto& [path, size] : synced_sizes) {
@@ -169,7 +169,7 @@ void kill_if(const char* when) {
   die();
 }
 
-/// Counts the call. False: it is to fail, and errno is set.
+/// Counts the call. False: it must fail, and errno is set.
 bool may_go_on(const char* call, const std::string& path) {
   ++calls;
   if (report_file >= 0) {
@@ -186,7 +186,7 @@ bool may_go_on(const char* call, const std::string& path) {
   return false;
 }
 
-/// Runs a call on a path that counts; `after` notes what it did.
+/// Runs a call on a path that counts; `after` records what it did.
 template <class Call, class After>
 auto counted(const char* name, const std::string& path, Call call, After after) -> decltype(call()) {
   if (!is_under(path)) return call();
@@ -248,7 +248,7 @@ int counted_remove(const std::string& path, bool is_folder, auto call) {
       [&] { note_name(is_folder ? NameChange::kFolderRemoved : NameChange::kRemoved, path, "", shadow); });
 }
 
-/// Writes half of it and dies, if that is the plan for the next call.
+/// Writes half of the data and dies, if that is the plan for the next call.
 template <class Half>
 void kill_within(const std::string& path, Half half) {
   if (plan.kill != "within" || calls + 1 != plan.at || !is_under(path)) return;
@@ -295,7 +295,7 @@ const bool is_planned = [] {
   const char* given = getenv("CASDM_FAULTS");
   if (given == nullptr) return false;
   set_fault_plan(given);
-  unsetenv("CASDM_FAULTS");  // programs that this one starts are let alone
+  unsetenv("CASDM_FAULTS");  // programs that this one starts are not affected
   return true;
 }();
 }  // namespace

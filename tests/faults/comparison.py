@@ -5,10 +5,10 @@ import hashlib
 import json
 import re
 
-# What a clock, not the experiment, decides: keys, or columns and entries of their names.
+# Determined by a clock, not by the experiment: keys, or columns and entries with these names.
 VARYING_KEYS = {"images_per_second", "seconds", "time", "wall_time", "started", "hostname", "pid"}
 UNCOMPARED = {".lock"}
-# What processes said, in which a stop is heard.
+# The output of processes, in which a stop is visible.
 UNCOMPARED_ENDINGS = {".log"}
 # The checksum of a file with such keys.
 UNCOMPARED_CONTENT = {"state.json.sha256"}
@@ -48,10 +48,10 @@ def sha256(path):
 def content(path):
     if path.name == "metrics.jsonl":
         return json.dumps(log_lines(path))
-    if path.suffix == ".sha256":  # of a file that may hold times: it must be right, not the same
+    if path.suffix == ".sha256":  # of a file that may contain times: it must be correct, not equal
         file = path.with_suffix("")
         return "right" if path.read_text().split()[0] == sha256(file) else "wrong"
-    if path.name == ".results.json":  # likewise, of the tables beside it
+    if path.name == ".results.json":  # likewise, for the tables beside it
         sums = json.loads(path.read_text())
         return {name: sha256(path.parent / name) == digest for name, digest in sums.items()}
     if path.suffix == ".csv":
@@ -76,7 +76,7 @@ def first_line_that_differs(a, b):
 
 
 def difference(expected, actual, ignored=()):
-    """What of `expected` another folder does not repeat, in words; empty: nothing."""
+    """How another folder differs from `expected`, in words; empty: not at all."""
     skipped = {str(path) for path in ignored}
     wanted = [path for path in listing(expected) if path not in skipped]
     found = [path for path in listing(actual) if path not in skipped]

@@ -5,7 +5,7 @@ import itertools
 from bench import CACHE, CASES, Loss, check_end
 from program import control_characters
 
-# How a call goes wrong, and which calls can; one line is all that a new way needs.
+# How a call can go wrong, and which calls can; a new way needs only one line.
 NAMES = {"open", "mkdir", "rename", "link", "unlink", "rmdir"}
 GROWING = {"open", "mkdir", "rename", "link", "write", "fsync", "ftruncate"}
 ALL = NAMES | GROWING
@@ -25,14 +25,14 @@ WAYS = {
 def run(bench, is_long):
     points = [(case, number, call, way) for case in CASES for number, call in telling(bench.calls(case.name))
               for way, calls in WAYS.items() if call[0] in calls]
-    # The short form spreads over all of them; numbers stay those of the long one.
+    # The short form is spread over all of them, with the numbers of the long one.
     step = 1 if is_long else max(1, len(points) // 70)
     bench.each("failures", range(bench.options.seed % step, len(points), step),
                lambda trial: fail(bench, trial, *points[trial.number]))
 
 
 def telling(calls):
-    """Of the writes in a row to one file the first, one amid and the last; all other calls."""
+    """Of consecutive writes to one file the first, one in the middle and the last; all other calls."""
     rows = [list(row) for _, row in itertools.groupby(calls, key=lambda entry: entry[1])]
     return [row[index] for row in rows for index in sorted({0, len(row) // 2, len(row) - 1})]
 
@@ -54,6 +54,6 @@ def fail(bench, trial, case, number, call, way):
         found = bench.difference(case, trial.folder) if outcome.status == 0 and not is_said else ""
         if found:
             raise Loss(f"{case.name} takes a failing {call[0]} for success", found)
-    elif outcome.status != -9 and not case.starts_others:  # what these say comes in pieces of any size
+    elif outcome.status != -9 and not case.starts_others:  # their output arrives in pieces of any size
         raise Loss(f"{case.name} is not deterministic", f"it makes other calls than before: call {number} is missing")
     return bench.recover(trial, case, spared=CACHE if is_said else "")

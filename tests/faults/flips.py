@@ -19,14 +19,14 @@ class Use:
     files: str
     arguments: list
     weight: int = 1
-    goes_on: bool = False  # without a file that it names, where it reads several
+    goes_on: bool = False  # works without a file that it names, if it reads several
 
 
 LONGER = ["train", "--resume", RUN, "--set", "train.total_images=40"]
 EVALUATE = ["evaluate", RUN, "--config", "judges.toml"]
 SAMPLE = ["sample", RUN, "--num", "2", "--out", "o"]
 
-# One line is all that a new reader of files needs.
+# A new reader of files needs only one line.
 USES = [
     Use("resume", "run", f"{RUN}/checkpoints/000000000032/*", LONGER, 4),
     Use("resume of any file", "run", f"{RUN}/**/*", LONGER, 2),
@@ -59,7 +59,7 @@ def run(bench, is_long):
 
 @functools.cache
 def prepared(bench, name):
-    """The folder of a template, made once."""
+    """The folder of a template, created once."""
     if name == "run":
         return bench.template("run")
     folder = bench.templates / f"flips-{name}"
@@ -91,7 +91,7 @@ def prepared(bench, name):
 
 @functools.cache
 def unflipped(bench, use_name):
-    """The folder after the use, nothing damaged."""
+    """The folder after the use, without damage."""
     use = next(use for use in USES if use.name == use_name)
     folder = bench.scratch / "whole" / f"flips-{use.name.replace(' ', '-')}"
     bench.made(folder, prepared(bench, use.template), (use.arguments, "", {0}))
@@ -121,7 +121,7 @@ def damage(trial, file):
         size = trial.random.randrange(len(content))
         file.write_bytes(content[:size])
         return f"cut to {size} of {len(content)} bytes"
-    # Half of the flips in the first bytes, where the numbers that mean most are.
+    # Half of the flips are in the first bytes, where the most important numbers are.
     position = trial.random.randrange(min(len(content), trial.random.choice([200, len(content)])))
     bit = trial.random.randrange(8)
     content[position] ^= 1 << bit
@@ -141,7 +141,7 @@ def judged(use, trial, file, outcome, expected, before):
     if file.name not in outcome.err and file.parent.name not in outcome.err:
         raise Loss(f"{use.name} refuses a damaged {generic(file)} without its name", outcome.last_words)
     found = difference(before, trial.folder)
-    if found and use.template not in PICTURES:  # a training that meets a damaged image saves what it has
+    if found and use.template not in PICTURES:  # a training that meets a damaged image saves its state
         raise Loss(f"{use.name} refuses a damaged {generic(file)}, but changes the folder", found)
     return "refused"
 

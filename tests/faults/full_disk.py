@@ -11,7 +11,7 @@ CLONE_NEWNS = 0x20000
 
 
 def run(bench, is_long):
-    bench.program.close()  # what is warm would not see the mount
+    bench.program.close()  # a process that is already running would not see the mount
     disk = bench.scratch / "trial"
     disk.mkdir(exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -36,7 +36,7 @@ def each(bench, disk, is_long):
 
 
 def mounted(disk):
-    """Mounts a tmpfs that this process and its children alone see."""
+    """Mounts a tmpfs that only this process and its children see."""
     private = subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, check=False)
     own = subprocess.run(["mount", "-t", "tmpfs", "casdm-faults", str(disk)], capture_output=True, check=False)
     return private.returncode == 0 and own.returncode == 0

@@ -8,7 +8,7 @@ import media
 from bench import EXPERIMENT, ROOT, SWEEP, Loss, check_end
 from program import control_characters, copy
 
-SECONDS = 5  # of processor time; what a sane file needs is below 1
+SECONDS = 5  # of processor time; a valid file needs less than 1
 MEMORY = 600  # MiB; LibTorch alone takes 150
 STDERR = 20000  # bytes
 INTERCHANGE = ROOT / "tests/interchange/files"
@@ -20,7 +20,7 @@ TOKENS = ["[", "]", "{", "}", '"', "'", "=", ".", ",", "#", "\n", "\0", "\x1b[31
 
 
 def mutated_text(source, text):
-    """A text with one to four pieces deleted, doubled, moved, or replaced by a token that means something."""
+    """A text with one to four pieces deleted, doubled, moved, or replaced by a meaningful token."""
     for _ in range(source.randint(1, 4)):
         start = source.randrange(len(text) + 1)
         end = min(len(text), start + source.choice([1, 1, 3, 20]))
@@ -98,7 +98,7 @@ def archive(bench, trial):
 KINDS = [config, config, config, override, override, weights, weights, image, image, archive, judged_file, sweep]
 
 
-# Files with a purpose; name of the file, its content, the command. One line is all that a new one needs.
+# Files with a purpose: the file's name, its content, the command. A new one needs only one line.
 def safetensors(header):
     return struct.pack("<Q", len(header)) + header
 

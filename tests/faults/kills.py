@@ -1,4 +1,4 @@
-"""SIGKILL at random moments over every command that writes; then the command again, or --resume."""
+"""SIGKILL at random moments during every command that writes; then the command again, or --resume."""
 
 from bench import CASES
 
@@ -10,7 +10,7 @@ def run(bench, is_long):
 
 
 def kill(bench, trial, case):
-    """One to three kills, each at a moment of the clock or, more often amid a write, a while after some call."""
+    """One to three kills, each at a random time or, to hit a write more often, shortly after some call."""
     bench.begin(trial, case)
     _, seconds = bench.whole(case.name)
     calls = bench.calls(case.name)

@@ -50,7 +50,7 @@ def tar_of(files, mode="w:gz"):
 
 
 def cifar10():
-    """A tar of CIFAR-10's binary files with a few records each, which is fewer than the data set has."""
+    """A tar of CIFAR-10's binary files with a few records each, fewer than the data set has."""
     source = random.Random(0)
     names = [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)]
     return tar_of({name: source.randbytes(3073 * 4) for name in [*names, "cifar-10-batches-bin/test_batch.bin"]})

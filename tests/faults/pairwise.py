@@ -25,7 +25,7 @@ BASE = {
     "checkpoint.every_images": "8", "checkpoint.keep_last": "2",
 }
 
-# Keys of the experiment by factor and level. A new level is one line.
+# Keys of the experiment by factor and level. A new level needs only one line.
 FACTORS = {
     "head": {
         "epsilon": {"head.type": '"single"', "head.prediction_type": '"epsilon"', "head.theta": UNET},
@@ -178,7 +178,7 @@ def resumed_is_uninterrupted(it):
 
 
 def changes_at_resume_hold(it):
-    """What --set says at one resume holds at the next, which is bitwise the one that was not stopped again."""
+    """What --set changes at one resume is kept at the next, which is bitwise the same as without a second stop."""
     if it.row["resume"] == "plain":
         return
     once = it.folder("once")
@@ -211,7 +211,7 @@ def numbers(value):
 
 
 def parts_change_rounding_alone(it):
-    """Rounding of bf16 is coarse; later records add it up."""
+    """Rounding in bf16 is coarse, and accumulates in later records."""
     if it.row["precision"] != "fp32":
         return
     other = dict(it.row, accumulate="1" if it.row["accumulate"] == "2" else "2")
@@ -223,7 +223,7 @@ def parts_change_rounding_alone(it):
 
 
 def tensors(path, prefix):
-    """{name: bytes} of the tensors of a safetensors file whose names begin so."""
+    """{name: bytes} of the tensors in a safetensors file whose names begin with the prefix."""
     content = path.read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8:8 + size])
@@ -232,7 +232,7 @@ def tensors(path, prefix):
 
 
 def frozen_stays(it):
-    """theta of a frozen start is the average that it was taken from; of any other it has moved."""
+    """theta of a frozen start equals the average it was taken from; any other has changed."""
     if it.row["init"] == "none":
         return
     start = tensors(sorted((it.base() / "checkpoints").iterdir())[-1] / "ema.safetensors", "theta.")

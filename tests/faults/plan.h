@@ -2,5 +2,5 @@
 
 #include <string>
 
-/// What is to go wrong in this process; see calls.cpp for the words of a plan.
+/// The faults planned for this process; see calls.cpp for the words of a plan.
 void set_fault_plan(const std::string& plan);

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 WARM_COMMANDS = {"train", "evaluate", "sample", "ema", "import", "export"}
-PATIENCE = 600  # seconds for a process to end: the machine may be busy with other things
+PATIENCE = 600  # seconds for a process to end, since the machine may be busy
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Outcome:
 
 
 class Running:
-    """A process that was started and whose end is awaited by `wait`."""
+    """A running process; `wait` waits for its end."""
 
     def __init__(self, wait, process, is_running):
         self.wait = wait
@@ -100,7 +100,7 @@ class Program:
             "LD_PRELOAD": str(library),
             "XDG_STATE_HOME": str(scratch / "state"),
             "XDG_DATA_HOME": str(scratch / "data"),
-            # In the folder of a trial, so that what is kept there goes wrong, too.
+            # In the folder of a trial, so that files stored there can go wrong, too.
             "XDG_CACHE_HOME": str(scratch / "trial" / "work" / "cache"),
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "passive",
@@ -129,7 +129,7 @@ class Program:
             answer = server.line(limit if kill_after is None else kill_after)
             is_late = answer is None
             if is_late:
-                with contextlib.suppress(ProcessLookupError):  # it may have ended since the last look
+                with contextlib.suppress(ProcessLookupError):  # it may have ended since the last check
                     os.kill(process, signal.SIGKILL)
                 answer = server.line(PATIENCE)
             status, memory, processor = answer.split()
@@ -167,7 +167,7 @@ class Program:
     def outcome(self, status, memory, processor, begun, out, err, timed_out):
         texts = []
         for path in (out, err):
-            is_ours = isinstance(path, pathlib.Path) and path.exists()  # a device is read by nobody
+            is_ours = isinstance(path, pathlib.Path) and path.exists()  # nobody reads a device
             texts.append(path.read_bytes().decode(errors="surrogateescape") if is_ours else "")
             if is_ours:
                 path.unlink()
@@ -188,5 +188,5 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
 
 
 def control_characters(text):
-    """Those that a terminal would obey, apart from the progress line's own \\r and erase."""
+    """Characters that a terminal would interpret, apart from the progress line's own \\r and erase."""
     return CONTROL.findall(text.replace("\r", "").replace("\x1b[K", ""))

@@ -11,7 +11,7 @@ import tempfile
 
 from bench import ROOT, Bench
 
-# Modules of this folder, the trials that each makes, and the seconds that these take in the short form.
+# The modules of this folder, the trials that each makes, and the seconds that these take in the short form.
 DRIVERS = {
     "kills": {"kills": 16},
     "failures": {"failures": 16},

@@ -45,7 +45,7 @@ def two_resumes(bench, trial):
 
 
 def sampling_beside(bench, trial):
-    """While checkpoints come and go with keep_last = 1, every sampling takes one that was whole."""
+    """While checkpoints come and go with keep_last = 1, every sampling uses a complete one."""
     bench.begin(trial, bench.case("train"))
     training = bench.program.start(
         [*bench.case("train").arguments, "--set", "checkpoint.keep_last=1", "--set", "checkpoint.every_images=4",
@@ -67,7 +67,7 @@ def sampling_beside(bench, trial):
 
 
 def full_stdout(bench, trial, case):
-    """What belongs on stdout did not arrive, and the exit status says so; what belongs in files is there."""
+    """Output to stdout was lost, and the exit status says so; the files are there."""
     bench.begin(trial, case)
     outcome = bench.program.run(case.arguments, trial.folder, stdout="/dev/full")
     trial.note(f"status {outcome.status}: {outcome.last_words}")

@@ -1,9 +1,10 @@
-// Starting LibTorch takes half a second, a trial a tenth. With CASDM_WARM=DESCRIPTOR the program stops where it would
-// call its command, LibTorch loaded, and forks a process for each request on that socket, which goes on as the program
-// itself, but for LibTorch's destructors. A request is a 4-byte length and strings that end in NUL:
+// Starting LibTorch takes half a second, a trial a tenth. With CASDM_WARM=DESCRIPTOR the program stops before it would
+// call its command, with LibTorch loaded, and forks a process for each request on that socket. That process continues
+// as the program itself would, but without LibTorch's destructors. A request is a 4-byte length and strings that end in
+// NUL:
 //   working folder, stdout, stderr, fault plan, environment (NAME=VALUE lines), command, argument...
-// Answers are lines: the process's id when it starts, its wait status, peak memory in KiB and seconds of processor
-// time when it has ended.
+// Answers are lines: the process's id when it starts; its wait status, peak memory in KiB and seconds of processor time
+// when it has ended.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -68,14 +69,14 @@ void redirect(const std::string& path, int to) {
   close(file);
 }
 
-/// LibTorch takes as long to forget its operators as a trial takes.
+/// LibTorch's clean-up of its operators takes as long as a trial.
 void end_at_once(int status, void*) {
   std::cout.flush();
   fflush(nullptr);
   _exit(status);
 }
 
-/// In the new process: becomes the program that was asked for.
+/// In the new process: becomes the program that was requested.
 int go_on(const std::vector<std::string>& request) {
   close(connection());
   unsetenv("CASDM_WARM");

@@ -43,7 +43,7 @@ bool has(const Losses& losses, const std::string& name) {
   return std::any_of(losses.terms.begin(), losses.terms.end(), [&](const LossTerm& t) { return t.name == name; });
 }
 
-TEST_CASE("the alignment is 1 - cos between the projected tap and the extractor's features, place by place") {
+TEST_CASE("the alignment is 1 - cos between the projected tap and the extractor's features, averaged over positions") {
   const Aligned aligned("tap = \"block.1\"\nweight = 0.25\n");
   const TrainingBatch batch = aligned.batch();
   const LossTerm found = term(aligned.head->losses(batch, NoMetric()), "alignment");
@@ -61,7 +61,7 @@ TEST_CASE("the alignment is 1 - cos between the projected tap and the extractor'
   CHECK(max_relative_difference(found.value, (1 - cosine).mean(1)) < 1e-5);
 }
 
-TEST_CASE("the alignment trains the projector and what lies before the tap, until it ends") {
+TEST_CASE("the alignment trains the projector and everything before the tap, until it ends") {
   const Aligned aligned("tap = \"block.0\"\nuntil_images = 100\n");
   CHECK_FALSE(aligned.head->gradients_are_separate());
   TrainingBatch batch = aligned.batch();
@@ -82,20 +82,20 @@ TEST_CASE("the alignment trains the projector and what lies before the tap, unti
   CHECK(has(aligned.head->losses(batch, NoMetric()), "eps"));
 }
 
-TEST_CASE("an alignment takes maps of U-Nets and of other sizes, and features without places") {
+TEST_CASE("an alignment accepts maps of U-Nets and of other sizes, and features without positions") {
   const std::string unet =
       "[theta]\ntype = \"unet\"\nchannels = 8\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = "
       "[]\ngroups = 4\n";
   for (const std::string& network : {std::string(kDit), unet}) {
-    const Aligned aligned("", network);  // 4 x 4 places; the U-Net's middle has as many
+    const Aligned aligned("", network);  // 4 x 4 positions; the U-Net's middle has the same
     CHECK(term(aligned.head->losses(aligned.batch(), NoMetric()), "alignment").value.sizes() == at::IntArrayRef({2}));
   }
   const std::string patch_of_4 = "[theta]\ntype = \"dit\"\npatch = 4\nwidth = 16\ndepth = 1\nnum_heads = 2\n";
-  const Aligned coarse("", patch_of_4);  // 2 x 2 places
+  const Aligned coarse("", patch_of_4);  // 2 x 2 positions
   CHECK(term(coarse.head->losses(coarse.batch(), NoMetric()), "alignment").value.isfinite().all().item<bool>());
 }
 
-TEST_CASE("a tap or feature that is not there is refused with those that are") {
+TEST_CASE("a missing tap or feature is refused with those that exist") {
   CHECK_THROWS_WITH_AS(Aligned("tap = \"block.9\"\n"), doctest::Contains("block.2"), ConfigError);
   const auto schedule = make<NoiseScheduler>("flow", "t_max = 0.999", {});
   CascadeHead::Spec spec;

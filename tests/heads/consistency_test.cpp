@@ -24,7 +24,7 @@ Bench bench_on(const std::shared_ptr<NoiseScheduler>& path, const std::string& o
   return {"consistency", options, path, {{"theta", network}, {"teacher", network}}};
 }
 
-/// Three images, with much noise, some and hardly any.
+/// Three images: with much noise, some, and hardly any.
 TrainingBatch batch_on(const NoiseScheduler& path) {
   const Tensor t = path.time_at(at::tensor({-6.0, 0.0, 11.0}, at::kDouble));
   const std::vector<std::int64_t> shape = {3, kChannels, kSize, kSize};
@@ -34,7 +34,7 @@ TrainingBatch batch_on(const NoiseScheduler& path) {
   return batch;
 }
 
-/// Remembers what it was given.
+/// Records what it was given.
 class KeptMetric : public MetricTerms {
  public:
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
@@ -58,25 +58,26 @@ TEST_CASE("a consistency model is the identity at the clean image, on every path
   }
 }
 
-TEST_CASE("the teacher sees the same image and noise a step nearer to the image, and the metrics compare with it") {
+TEST_CASE(
+    "the teacher gets the same image and noise one step closer to the image, and metrics compare with its result") {
   for (const auto& [name, path] : paths()) {
     CAPTURE(name);
     const Bench bench = bench_on(path, "first_steps = 10\n", tiny());
     const TrainingBatch batch = batch_on(*path);
     const KeptMetric metric;
     const Losses losses = bench.head->losses(batch, metric);
-    CHECK(bench.backbone("teacher").last_t.isfinite().all().item<bool>());  // not the logarithm of no noise
+    CHECK(bench.backbone("teacher").last_t.isfinite().all().item<bool>());  // not the logarithm of zero noise
     // Equal steps of (sigma/alpha)^(1/7) from the least noise to the most.
     const auto seventh = [](const Tensor& r) { return r.pow(1.0 / 7); };
     const auto end = [&](double t) { return std::pow(path->level(t).ratio(), 1.0 / 7); };
     const TimeRange range = path->range();
     const Tensor wanted = seventh(ratio(*path, batch.t)) - (end(range.last) - end(range.first)) / 10;
     CHECK(wanted[0].item<double>() > end(range.first));
-    CHECK(wanted[2].item<double>() < end(range.first));  // below the least noise there is the clean image
+    CHECK(wanted[2].item<double>() < end(range.first));  // below the least noise, the time is that of the clean image
     Tensor s = path->time_at(-2 * 7 * wanted.clamp_min(1e-9).log());
     s[2].fill_(range.clean);
     const Tensor x_s = path->q_sample(batch.x0, s, batch.eps);
-    // Teacher and student are made alike here, so that the estimate is the teacher's.
+    // Teacher and student are made equal here, so the estimate is the teacher's.
     for (const auto& [parameter, tensor] : bench.network("teacher").parameters()) {
       for (const auto& [other, value] : bench.network("theta").parameters()) {
         if (parameter == other) tensor.detach().copy_(value.detach());
@@ -90,7 +91,7 @@ TEST_CASE("the teacher sees the same image and noise a step nearer to the image,
   }
 }
 
-TEST_CASE("the consistency loss is the norm of the difference by the step, or its mean square") {
+TEST_CASE("the consistency loss is the norm of the difference divided by the step, or its mean square") {
   const auto path = paths().at("edm");
   const TrainingBatch batch = batch_on(*path);
   const auto value = [&](const std::string& options) {
@@ -124,7 +125,7 @@ TEST_CASE("the consistency loss trains theta and not the teacher, which is its a
   for (const auto& [name, parameter] : bench.network("teacher").parameters()) CHECK_FALSE(parameter.grad().defined());
 }
 
-TEST_CASE("student and teacher drop the same, and the steps double in the course of the training") {
+TEST_CASE("student and teacher have the same dropout, and the steps double during the training") {
   const auto path = paths().at("edm");
   const Bench bench = bench_on(path, "first_steps = 4\nlast_steps = 32\n", tiny());
   TrainingBatch batch = batch_on(*path);
@@ -132,7 +133,7 @@ TEST_CASE("student and teacher drop the same, and the steps double in the course
   bench.head->losses(batch, NoMetric());
   CHECK(bench.backbone("theta").last_dropout.seeds == bench.backbone("teacher").last_dropout.seeds);
   CHECK(bench.backbone("theta").last_dropout.seeds.size() == 3);
-  // A step of the last of N from 80 down, in the ratio that the weight shows.
+  // One step down from 80 of the last number N, in the ratio that the weight shows.
   const double least = std::pow(0.002, 1.0 / 7), most = std::pow(80.0, 1.0 / 7), at_t = std::exp(3.0 / 7);
   const KeptMetric metric;
   for (const auto& [seen, steps] :
@@ -141,7 +142,7 @@ TEST_CASE("student and teacher drop the same, and the steps double in the course
     batch.images_seen = seen;
     Losses losses;
     const std::string said = stderr_of([&] { losses = bench.head->losses(batch, metric); });
-    // Once each, so that a resume with more images, which falls back, says it.
+    // Reported once each; a resume with more images, where N falls back, reports it again.
     CHECK(said.empty() == (seen == 249 || seen == 1000 || seen == 0));
     CHECK((said.empty() || said.find(text(steps, " steps from the image to noise")) != std::string::npos));
     CHECK(losses.statistics.back().name == "steps");
@@ -155,7 +156,7 @@ TEST_CASE("student and teacher drop the same, and the steps double in the course
   }
 }
 
-TEST_CASE("a consistency model refuses steps that fall, and paths that end in pure noise") {
+TEST_CASE("a consistency model refuses decreasing steps, and paths that end in pure noise") {
   CHECK_THROWS_WITH_AS(bench_on(paths().at("edm"), "first_steps = 20\nlast_steps = 10\n", tiny()),
                        doctest::Contains("expected at least first_steps = 20"), ConfigError);
   CHECK_THROWS_WITH_AS(bench_on(make<NoiseScheduler>("flow", "", {}), "", tiny()),

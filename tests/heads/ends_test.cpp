@@ -53,7 +53,7 @@ const std::vector<Head> kHeads = {{"single", "prediction_type = \"epsilon\""},
                                   {"consistency", "first_steps = 2\nlast_steps = 2"},
                                   {"consistency", "first_steps = 1000\nlast_steps = 1000"}};
 
-/// The head over real networks whose every part takes part; null where the path is refused.
+/// The head with real networks in which every part has an effect; null if the path is refused.
 std::shared_ptr<CascadeHead> head_on(const std::shared_ptr<const NoiseScheduler>& path, const Head& head,
                                      const std::string& network) {
   CascadeHead::Spec spec;
@@ -130,7 +130,7 @@ TEST_CASE("every sampler ends in finite images on every path, with every network
           std::shared_ptr<Sampler> sampler;
           try {
             sampler = make<Sampler>(type, text("num_inference_steps = 3\nspacing = \"", spacing, "\""), {path, {}});
-          } catch (const ConfigError&) {  // the spacing is not for this path or sampler
+          } catch (const ConfigError&) {  // the spacing does not suit this path or sampler
             continue;
           }
           ++drawn;

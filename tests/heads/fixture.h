@@ -17,7 +17,7 @@
 #include "casdm/random.h"
 #include "support/components.h"
 
-/// Heads with networks small enough to differentiate numerically, or with functions in their place.
+/// Heads with networks small enough to differentiate numerically, or with functions instead of networks.
 namespace casdm::testing {
 
 constexpr std::int64_t kChannels = 2;
@@ -37,7 +37,7 @@ inline std::shared_ptr<const BetaSchedule> linear_schedule(std::int64_t steps) {
   return std::make_shared<BetaSchedule>(betas);
 }
 
-/// Remembers what it was asked for and given.
+/// Records what it was asked for and given.
 class TestBackbone : public Backbone {
  public:
   explicit TestBackbone(const Spec& spec) : spec(spec) {}
@@ -88,7 +88,7 @@ class TinyBackbone : public TestBackbone {
   }
 };
 
-/// A function of (x, t) in a network's place.
+/// A function of (x, t) instead of a network.
 class FunctionBackbone : public TestBackbone {
  public:
   using Function = std::function<Tensor(const Tensor& x, const Tensor& t)>;
@@ -101,7 +101,7 @@ class FunctionBackbone : public TestBackbone {
   Function function_;
 };
 
-/// Makes the test's own backbones for a head's "theta" and "phi", which it tells apart by their seeds.
+/// Creates the test's own backbones for a head's "theta" and "phi", which it distinguishes by their seeds.
 class FakeFactory : public ComponentFactory {
  public:
   using Maker = std::function<std::shared_ptr<TestBackbone>(const Backbone::Spec&)>;
@@ -135,7 +135,7 @@ inline FakeFactory::Maker function(FunctionBackbone::Function function) {
   return [function](const Backbone::Spec& spec) { return std::make_shared<FunctionBackbone>(spec, function); };
 }
 
-/// mean sqrt((p - x0)^2 + .01): smooth, and zero nowhere.
+/// mean sqrt((p - x0)^2 + .01): smooth, and nowhere zero.
 class FakeMetric : public MetricTerms {
  public:
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
@@ -185,7 +185,7 @@ struct Bench {
   }
 
   std::shared_ptr<const NoiseScheduler> path;
-  std::shared_ptr<const BetaSchedule> schedule;  ///< the same; null where it is no table of betas
+  std::shared_ptr<const BetaSchedule> schedule;  ///< the same; null if it is not a table of betas
   std::unique_ptr<FakeFactory> factory;
   std::shared_ptr<CascadeHead> head;
 };
@@ -207,7 +207,7 @@ inline Tensor at_t(const std::vector<double>& table, const Tensor& t) {
 
 inline Tensor mean_per_image(const Tensor& x) { return x.flatten(1).mean(1); }
 
-/// sum over terms of weight * mean, what the host differentiates.
+/// The sum over terms of weight * mean, which the host differentiates.
 inline Tensor objective(const Losses& losses) {
   Tensor sum;
   for (const LossTerm& term : losses.terms) {

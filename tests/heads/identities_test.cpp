@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kSteps = 1000;
 const std::vector<std::int64_t> kTimes = {0, 1, kSteps / 2 - 1, kSteps - 1};
 
-/// The tables of the paper's formulas at the timesteps of a batch.
+/// The coefficients of the paper's formulas at the timesteps of a batch.
 struct Coefficients {
   Coefficients(const BetaSchedule& schedule, const Tensor& t)
       : beta(at_t(schedule.betas(), t)),
@@ -33,7 +33,7 @@ struct Coefficients {
 }  // namespace
 
 TEST_CASE("mixing means equals mixing clean images, at every noise level") {
-  // Rounding in x0* is amplified by up to 157, and so is the bound.
+  // Rounding in x0* is amplified by up to 157, which the bounds allow for.
   for (const auto& [dtype, bound] : {std::pair{at::kDouble, 1e-11}, std::pair{at::kFloat, 1e-5}}) {
     const FakeFactory::Maker maker = tiny(dtype);
     const Bench bench("cascade", "input_clip = \"none\"", linear_schedule(kSteps), {{"theta", maker}, {"phi", maker}});
@@ -71,7 +71,7 @@ TEST_CASE("mixing means equals mixing clean images, at every noise level") {
 }
 
 TEST_CASE("the mu loss is the distance between the true and the mixed mean") {
-  // Written out as the paper does, with two means; the head computes c1^2 |x0 - mixture|^2 (I5).
+  // Written out with two means, as in the paper; the head computes c1^2 |x0 - mixture|^2 (I5).
   for (const std::string gate : {"spatial", "scalar", "channel"}) {
     const Bench bench("cascade", "mu_space = \"ddpm\"\ngate_shape = \"" + gate + "\"", linear_schedule(kSteps));
     const TrainingBatch batch = bench.batch(kTimes);

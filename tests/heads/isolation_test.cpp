@@ -12,7 +12,7 @@ struct Trained {
   std::map<std::string, std::vector<std::uint64_t>> seeds;  ///< of the last dropout
 };
 
-/// Five steps of gradient descent on everything the head can train, dropout on, in float32.
+/// Five steps of gradient descent on everything that the head can train, with dropout, in float32.
 Trained train(const std::string& type, const std::string& options, const MetricTerms& metrics) {
   const Bench bench(type, options, linear_schedule(50), {{"theta", tiny(at::kFloat)}, {"phi", tiny(at::kFloat)}});
   Trained result;
@@ -42,7 +42,7 @@ bool bitwise_equal(const NamedTensors& a, const NamedTensors& b) {
 
 }  // namespace
 
-TEST_CASE("theta of Cas-DM with a metric trains bitwise as DDPM's, dropout on") {
+TEST_CASE("theta of Cas-DM with a metric trains bitwise as DDPM's, with dropout") {
   const Trained ddpm = train("single", "", NoMetric());
   const Trained cascade = train("cascade", "", FakeMetric());
   CHECK(bitwise_equal(ddpm.theta, cascade.theta));

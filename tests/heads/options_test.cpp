@@ -24,7 +24,7 @@ FakeFactory::Maker copying_phi(double raw) {
 
 }  // namespace
 
-TEST_CASE("cascade: phi sees the clipped x0* and t, and x_t only when asked") {
+TEST_CASE("cascade: phi gets the clipped x0* and t, and x_t only if requested") {
   const auto schedule = linear_schedule(50);
   const Bench standard("cascade", "", schedule), raw("cascade", "input_clip = \"none\"", schedule),
       both("cascade", "sees_x_t = true", schedule);
@@ -41,7 +41,7 @@ TEST_CASE("cascade: phi sees the clipped x0* and t, and x_t only when asked") {
   CHECK(at::equal(standard.backbone("phi").last_t, batch.t.to(at::kDouble)));
 }
 
-TEST_CASE("labels reach every network, dropout none in sampling, and fractional timesteps pass as they are") {
+TEST_CASE("labels reach every network, dropout none in sampling, and fractional timesteps are passed unchanged") {
   const Bench bench("cascade", "", linear_schedule(50));
   TrainingBatch batch = bench.batch(kTimes);
   batch.condition.labels = at::tensor({2, 0, 1}, at::kLong);
@@ -125,7 +125,7 @@ TEST_CASE("what follows the networks keeps the images' precision, even when auto
   CHECK(at::equal(estimate.x0_from_eps, bench.schedule->predict_x0_from_eps(batch.x_t, batch.t, eps)));
 }
 
-TEST_CASE("a module's weights depend on the head's seed and its name, not on the head it is in") {
+TEST_CASE("a module's weights depend on the head's seed and its name, not on the kind of head") {
   const auto schedule = linear_schedule(50);
   const Bench cascade("cascade", "", schedule), dual("dual", "", schedule), single("single", "", schedule);
   const std::uint64_t seed = derive_seed(Bench::kSeed, "theta");
@@ -143,12 +143,12 @@ TEST_CASE("a backbone that returns another shape is named") {
                        "backbone of 'phi' returned a tensor of shape [1, 2, 4, 4], expected [1, 3, 4, 4]", Error);
 }
 
-TEST_CASE("a schedule that ends in pure noise is refused where the noise must imply an image") {
+TEST_CASE("a schedule that ends in pure noise is refused if the noise must imply an image") {
   const auto zero_signal = std::make_shared<BetaSchedule>(std::vector<double>{0.1, 0.5, 1.0});
   CHECK_THROWS_AS(Bench("cascade", "", zero_signal), ConfigError);
   CHECK_THROWS_AS(Bench("dual", "", zero_signal), ConfigError);
   CHECK_THROWS_AS(Bench("single", "", zero_signal), ConfigError);
-  // A signal that is above 0 in float64 alone.
+  // A signal that is above 0 only in float64.
   const auto lost = std::make_shared<BetaSchedule>(std::vector<double>(1000, 0.5));
   REQUIRE(lost->alphas_cumprod().back() > 0);
   for (const char* type : {"cascade", "dual", "single"}) CHECK_THROWS_AS(Bench(type, "", lost), ConfigError);

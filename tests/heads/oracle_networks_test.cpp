@@ -8,7 +8,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// The exact noise when all data is the one image `x0`.
+/// The exact noise if the only image in the data is `x0`.
 FakeFactory::Maker exact_noise(std::shared_ptr<const BetaSchedule> schedule, const Tensor& x0) {
   return function([schedule, x0](const Tensor& x_t, const Tensor& t) {
     return schedule->predict_eps_from_x0(x_t, t, x0.expand_as(x_t));
@@ -26,7 +26,7 @@ FakeFactory::Maker constant(const Tensor& output) {
   return function([output](const Tensor& x, const Tensor&) { return output.expand({x.size(0), -1, -1, -1}); });
 }
 
-/// DDIM with eta = 0 (Song et al. 2021, equation 12) through `timesteps`, which fall.
+/// DDIM with eta = 0 (Song et al. 2021, equation 12) through decreasing `timesteps`.
 Tensor ddim(const Bench& bench, Tensor x, const std::vector<std::int64_t>& timesteps) {
   for (std::size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor t = at::full({x.size(0)}, timesteps[i], at::kLong);

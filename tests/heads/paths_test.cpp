@@ -42,7 +42,7 @@ Tensor mean_by_noise(const NoiseScheduler& schedule, const Tensor& t, const Tens
   return (x_t - per_image(step_variance / schedule.sigma(t), x_t) * eps) / per_image(ratio, x_t);
 }
 
-/// The posterior mean by Bayes: the precisions of x_s given x0 and given x_t add up.
+/// The posterior mean by Bayes' rule: the precisions of x_s given x0 and given x_t are added.
 Tensor mean_by_image(const NoiseScheduler& schedule, const Tensor& t, const Tensor& s, const Tensor& x_t,
                      const Tensor& x0) {
   const Tensor ratio = schedule.alpha(t) / schedule.alpha(s);
@@ -81,7 +81,7 @@ TEST_CASE("Cas-DM keeps its identities on every path") {
   }
 }
 
-TEST_CASE("networks are told a path's own time and given x_t at the scale of images") {
+TEST_CASE("networks get a path's own time, and x_t at the scale of images") {
   for (const Path& path : paths()) {
     INFO(path.name);
     const Bench bench("single", "", path.schedule);
@@ -93,7 +93,7 @@ TEST_CASE("networks are told a path's own time and given x_t at the scale of ima
   }
 }
 
-TEST_CASE("every prediction type implies the same noise and clean image when it is right, on every path") {
+TEST_CASE("every prediction type implies the same noise and clean image if it is exact, on every path") {
   for (const Path& path : paths()) {
     const TrainingBatch batch = batch_on(path);
     const NoiseScheduler& schedule = *path.schedule;
@@ -113,7 +113,7 @@ TEST_CASE("every prediction type implies the same noise and clean image when it 
   }
 }
 
-TEST_CASE("the simple loss may compare another of the four than is predicted, on every path") {
+TEST_CASE("the simple loss may compare a different one of the four than is predicted, on every path") {
   const std::map<std::string, std::string> names = {
       {"epsilon", "eps"}, {"sample", "x0"}, {"v_prediction", "v"}, {"flow", "flow"}};
   for (const Path& path : paths()) {
@@ -141,7 +141,7 @@ TEST_CASE("the simple loss may compare another of the four than is predicted, on
   }
 }
 
-TEST_CASE("a weight of the clean image's error makes every prediction one loss, on every path") {
+TEST_CASE("a weight on the clean image's error makes every prediction the same loss, on every path") {
   for (const Path& path : paths()) {
     const TrainingBatch batch = batch_on(path);
     const NoiseScheduler& schedule = *path.schedule;
@@ -161,7 +161,7 @@ TEST_CASE("a weight of the clean image's error makes every prediction one loss, 
   }
 }
 
-TEST_CASE("EDM's network is given and asked for values of variance 1 on every path, as the images have sigma_data") {
+TEST_CASE("EDM's network has inputs and targets of variance 1 on every path if the images have sigma_data") {
   const std::vector<std::int64_t> shape = {3, kChannels, 32, 32};
   for (const Path& path : paths()) {
     INFO(path.name);
@@ -180,7 +180,7 @@ TEST_CASE("EDM's network is given and asked for values of variance 1 on every pa
       CHECK(given[i].std().item<double>() == doctest::Approx(1).epsilon(0.1));
       CHECK(asked[i].std().item<double>() == doctest::Approx(1).epsilon(0.1));
     }
-    // The weight makes the loss the error of what the network is asked for; u starts at 0.
+    // The weight makes the loss the error in the network's target; u starts at 0.
     const Tensor loss = term(bench.head->losses(batch, NoMetric()), "edm").value;
     CHECK(max_relative_difference(loss, mean_per_image(asked.square())) < 1e-5);
   }
@@ -193,7 +193,7 @@ TEST_CASE("EDM's head and a path that scales by sigma_data must agree") {
   CHECK_NOTHROW(Bench("edm", "sigma_data = 0.3", make<NoiseScheduler>("flow", "", {})));
 }
 
-TEST_CASE("EDM's head trains where no signal is left") {
+TEST_CASE("EDM's head can be trained where no signal is left") {
   const auto path = make<NoiseScheduler>("flow", "", {});
   const Bench bench("edm", "", path);
   const std::vector<std::int64_t> shape = {2, kChannels, kSize, kSize};
@@ -223,7 +223,7 @@ TEST_CASE("EDM's table 1 on EDM's path") {
   CHECK(max_relative_difference(term(bench.head->losses(batch, NoMetric()), "edm").value, expected) < 1e-6);
 }
 
-TEST_CASE("EDM's learned weight divides the loss where it is uncertain, and is found by training it alone") {
+TEST_CASE("EDM's learned weight divides the loss where it is uncertain, and is found by training only the weight") {
   const auto path = make<NoiseScheduler>("edm", "", {});
   const Bench bench("edm", "", path, {{"theta", function([](const Tensor& x, const Tensor&) { return 3 * x; })}});
   const std::vector<NamedModule> modules = bench.head->modules();

@@ -9,7 +9,7 @@ namespace {
 
 const std::vector<std::int64_t> kTimes = {0, 3, 20, 49};
 
-/// A row of the gradient matrix: some parameters, or some rows (outputs) of one.
+/// A row of the gradient matrix: some parameters, or some rows (outputs) of a parameter.
 struct Cell {
   Tensor parameter;
   std::int64_t from = 0;
@@ -41,7 +41,7 @@ bool every(const Row& row) {
   return std::all_of(row.begin(), row.end(), [](const Cell& cell) { return cell.has_gradient(); });
 }
 
-/// Runs backward from the mean of one term alone.
+/// Runs backward from the mean of a single term.
 void differentiate(const Bench& bench, const TrainingBatch& batch, const std::string& name) {
   for (const NamedModule& module : bench.head->modules()) zero_gradients(*module.module);
   term(bench.head->losses(batch, FakeMetric()), name).value.mean().backward();
@@ -71,7 +71,7 @@ double gradient_error(const NamedTensors& parameters, const std::function<Tensor
 /// The truncation of central differences is h^2 = 1e-10, their rounding 1e-16 / h = 1e-11, times losses below 100.
 constexpr double kDifferenceBound = 1e-8;
 
-/// The four losses as functions of the networks, with what the method stops gradients at held fixed.
+/// The four losses as functions of the networks, with everything fixed where the method stops gradients.
 struct Reference {
   Reference(const Bench& bench, const TrainingBatch& batch)
       : bench(bench), batch(batch), fixed(bench.estimate(batch)) {}
@@ -137,7 +137,7 @@ TEST_CASE("cascade: each loss trains what the paper says and nothing else") {
   }
 }
 
-TEST_CASE("cascade: without the block the metric does reach theta") {
+TEST_CASE("cascade: without the stop-gradient the metric does reach theta") {
   const Bench bench("cascade", "detach_input = false\ninput_clip = \"none\"", linear_schedule(50));
   const TrainingBatch batch = bench.batch(kTimes);
   const Reference reference(bench, batch);
@@ -152,7 +152,7 @@ TEST_CASE("cascade: without the block the metric does reach theta") {
   CHECK(gradient_error(theta.parameters(), [&] { return reference.metric(); }) < kDifferenceBound);
 }
 
-TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which the mu loss alone trains") {
+TEST_CASE("cascade: a gate with a detached trunk has its own network, which only the mu loss trains") {
   const Bench bench("cascade", "gate_detach_trunk = true", linear_schedule(50));
   const Module& phi_module = *bench.head->modules().at(1).module;
   const TinyBackbone& phi = bench.network("phi");
@@ -166,7 +166,7 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
   REQUIRE(gate.size() == 4);
   CHECK(phi_module.role("gate_network.out.weight") == ParameterRole::output);
   REQUIRE(phi_module.parameters().size() == gate.size() + phi.parameters().size());
-  // Its first weights are uniform in +-1/sqrt(fan in): the numbers of its generator on [-1, 1], scaled.
+  // Its first weights are uniform in +-1/sqrt(fan in): its generator's numbers in [-1, 1], scaled.
   REQUIRE(gate.front().first == "gate_network.in.weight");
   const Tensor weight = gate.front().second;
   const std::uint64_t seed = derive_seed(derive_seed(Bench::kSeed, "gate_network"), "in.weight");
@@ -179,7 +179,7 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
     const at::NoGradGuard no_grad;
     for (auto& [name, tensor] : gate) tensor.copy_(randn(derive_seed(3, name), tensor.sizes()) * 0.3);
 
-    // What it sees: both clean images and a tenth of the log signal-to-noise ratio.
+    // Its inputs: both clean images and a tenth of the log signal-to-noise ratio.
     const Estimate estimate = bench.estimate(batch);
     const Tensor a = at_t(bench.schedule->alphas_cumprod(), batch.t);
     const Tensor level = ((a / (1 - a)).log() / 10).expand({-1, 1, kSize, kSize});
@@ -204,7 +204,7 @@ TEST_CASE("cascade: a gate with a detached trunk has a network of its own, which
   }
 }
 
-TEST_CASE("cascade: a frozen theta has no graph, no dropout, and a loss that is only recorded") {
+TEST_CASE("cascade: a frozen theta has no gradient and no dropout, and its loss is only recorded") {
   const Bench bench("cascade", "train_mode = \"frozen_theta\"\ndetach_input = false", linear_schedule(50));
   TrainingBatch batch = bench.batch(kTimes);
   batch.seeds.assign(kTimes.size(), 1);

@@ -12,7 +12,7 @@ namespace {
 const std::vector<std::int64_t> kTimes = {0, 5, 20, 49};
 const std::vector<std::string> kPredictionTypes = {"epsilon", "sample", "v_prediction"};
 
-/// A single head whose network always believes in the clean image `x0`, in the terms of `type`.
+/// A single head whose network always predicts the clean image `x0`, in the terms of `type`.
 Bench believer(const std::string& type, const std::string& options, const Tensor& x0) {
   const auto schedule = linear_schedule(50);
   return Bench("single", "prediction_type = \"" + type + "\"\n" + options, schedule,
@@ -31,12 +31,12 @@ FakeFactory::Maker outputs(const Tensor& mean, const Tensor& v) {
   return function([=](const Tensor& x, const Tensor&) { return at::cat({mean.expand_as(x), v.expand_as(x)}, 1); });
 }
 
-/// Distribution function of the normal distribution.
+/// The distribution function of the normal distribution.
 double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::numbers::sqrt2); }
 
 }  // namespace
 
-TEST_CASE("single: one belief about the clean image is the same estimate in every prediction type") {
+TEST_CASE("single: the same predicted clean image gives the same estimate in every prediction type") {
   const Tensor x0 = randn(3, {1, kChannels, kSize, kSize}).tanh();
   for (const std::string& type : kPredictionTypes) {
     CAPTURE(type);
@@ -91,7 +91,7 @@ TEST_CASE("single: the losses of the prediction types differ by the signal-to-no
   CHECK(at::equal(loss("epsilon", "t_weight = \"uniform\""), loss("epsilon", "")));
 }
 
-TEST_CASE("single: the bound of a learned variance has its closed form") {
+TEST_CASE("single: the bound for a learned variance has its closed form") {
   // N(c1 x0 + .., beta~) against N(c1 x0' + .., exp((1+v)/2 log beta + (1-v)/2 log beta~)).
   const Tensor mean = randn(3, {1, kChannels, kSize, kSize}), v = randn(4, {1, kChannels, kSize, kSize});
   const Bench bench("single", "variance = \"learned_range\"", linear_schedule(50), {{"theta", outputs(mean, v)}});
@@ -128,7 +128,7 @@ TEST_CASE("single: at the first timestep the bound is the likelihood of 8-bit le
     const double below = level == 0 ? 0 : normal_cdf((value - 1.0 / 255 - 0.1) / deviation);
     const double actual = term(bench.head->losses(batch, NoMetric()), "vlb").value.item<double>();
     if (above - below > 1e-3) {
-      // The tanh form of the distribution function is within 2e-4 of it, so log2 within 2 * 2e-4 / 1e-3 / ln 2.
+      // The tanh form of the distribution function is accurate to 2e-4, so log2 is accurate to 2 * 2e-4 / 1e-3 / ln 2.
       CHECK(actual == doctest::Approx(-std::log2(above - below)).epsilon(0.02));
     } else {
       CHECK(actual > 9);

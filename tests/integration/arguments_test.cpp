@@ -9,7 +9,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// `casdm` with these arguments is refused as wrong use, with all of `expected` in the message.
+/// `casdm` with these arguments is refused as wrong use, and the message contains all of `expected`.
 void refuses(const std::string& arguments, const std::vector<std::string>& expected) {
   const TemporaryFolder folder;
   const Outcome outcome = shell("casdm " + arguments, folder.path());
@@ -20,7 +20,7 @@ void refuses(const std::string& arguments, const std::vector<std::string>& expec
 
 }  // namespace
 
-TEST_CASE("every option that takes a number refuses what it cannot mean, and says what it takes") {
+TEST_CASE("every option that takes a number refuses invalid ones and says what it accepts") {
   const std::string sample = "sample runs/x --out o --num 1 ";
   refuses("sample runs/x --out o --num 0", {"--num", "a whole number from 1 to", "\"0\"", "casdm sample --help"});
   refuses("sample runs/x --out o --num -5", {"--num", "\"-5\""});
@@ -42,7 +42,7 @@ TEST_CASE("every option that takes a number refuses what it cannot mean, and say
   refuses("plugins check x.so --timeout 0", {"--timeout", "a number above 0"});
   refuses("plugins check x.so --timeout inf", {"--timeout", "\"inf\""});
 
-  // What is too large for any integer is met with the largest.
+  // For a number too large for any integer, the message gives the largest.
   const std::string beyond = "9223372036854775808";
   const std::string largest = "9223372036854775807";
   refuses(sample + "--seed " + beyond, {"--seed", largest, beyond});
@@ -51,7 +51,7 @@ TEST_CASE("every option that takes a number refuses what it cannot mean, and say
   refuses("plugins check x.so --seed " + beyond, {"--seed", largest});
 }
 
-TEST_CASE("a key with a number too large for any integer is met with the largest") {
+TEST_CASE("for a key with a number too large for any integer, the message gives the largest") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   for (const std::string set : {"run.seed=9223372036854775808", "run.threads=-99999999999999999999",
@@ -62,12 +62,12 @@ TEST_CASE("a key with a number too large for any integer is met with the largest
   }
 }
 
-TEST_CASE("an unknown command is met with a hint") {
+TEST_CASE("an unknown command is answered with a hint") {
   refuses("foo", {"there is no command \"foo\"; `casdm --help` lists them"});
   refuses("trian", {"there is no command \"trian\"; did you mean 'train'? `casdm --help` lists them"});
 }
 
-TEST_CASE("a result that does not arrive at stdout is a failure") {
+TEST_CASE("output lost on stdout is a failure") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   for (const std::string command :

@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Trains the small experiment with these words and expects a refusal before anything is written.
+/// Trains the small experiment with these arguments and expects a refusal before anything is written.
 void refuses(const std::string& words, int status, const std::vector<std::string>& expected) {
   const TemporaryFolder folder;
   write_small_config(folder.path());
@@ -25,7 +25,7 @@ void refuses(const std::string& words, int status, const std::vector<std::string
 
 }  // namespace
 
-TEST_CASE("wrong options are refused with key, expectation and what was given") {
+TEST_CASE("wrong options are refused with key, expectation and the given value") {
   refuses("--set train.batchsize=8", 2, {"train.batchsize", "batch_size"});
   refuses("--set train.batch_size='\"many\"'", 2, {"train.batch_size", "many"});
   refuses("--set train.batch_size=0", 2, {"train.batch_size", "0"});
@@ -42,7 +42,7 @@ TEST_CASE("wrong options are refused with key, expectation and what was given") 
   refuses("--set train.accumulate=3", 2, {"accumulate"});
 }
 
-TEST_CASE("gigantic numbers are refused at once, and a network that memory does not hold before it is made") {
+TEST_CASE("gigantic numbers are refused immediately, and a network that exceeds memory before it is created") {
   refuses("--set head.theta.num_res_blocks=1000000000000", 2, {"num_res_blocks", "in 1..1000"});
   refuses("--set head.theta.channels=1000000000000", 2, {"channels", "in 1..65536"});
   refuses("--set head.theta.channels=65536", 2, {"head.theta", "GiB of memory are free; make the network smaller"});
@@ -51,7 +51,7 @@ TEST_CASE("gigantic numbers are refused at once, and a network that memory does 
   refuses("--set 'metrics=[{type=\"resized\",size=1000000000,metric={type=\"l1\"}}]'", 2, {"size", "in 1..4096"});
 }
 
-TEST_CASE("numbers that an augmentation breaks are said to be the augmentation's, with its place and the step") {
+TEST_CASE("if an augmentation breaks numbers, the message names it with its location and the step") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome outcome =
@@ -62,10 +62,10 @@ TEST_CASE("numbers that an augmentation breaks are said to be the augmentation's
     CHECK_MESSAGE(outcome.err.find(part) != std::string::npos, outcome.err);
 }
 
-TEST_CASE("a training says once that predictions leave the range of images") {
+TEST_CASE("a training reports once that predictions leave the range of images") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
-  // At high noise x0* of a network that has learned nothing lies far outside.
+  // At high noise, x0* of an untrained network is far out of range.
   const Outcome outcome = shell(
       "casdm train small.toml --set 'head={type=\"single\", theta={type=\"unet\", channels=8, channel_mult=[1, 2], "
       "num_res_blocks=1, attention_resolutions=[8], groups=4}}'",
@@ -77,12 +77,12 @@ TEST_CASE("a training says once that predictions leave the range of images") {
   CHECK_MESSAGE(outcome.err.find(words, first + 1) == std::string::npos, outcome.err);
 }
 
-TEST_CASE("data that cannot be read is named") {
+TEST_CASE("data that cannot be read are named") {
   refuses("--set 'data={type=\"folder\", path=\"nowhere\", image_size=16}'", 2, {"nowhere"});
   refuses("--set 'data={type=\"zip\", path=\"small.toml\", image_size=16}'", 1, {"small.toml", "zip"});
 }
 
-TEST_CASE("an unreadable image stops the run by name, or is skipped when that was asked for") {
+TEST_CASE("an unreadable image stops the run by name, or is skipped if requested") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   fs::create_directories(folder.path() / "images");
@@ -103,7 +103,7 @@ TEST_CASE("an unreadable image stops the run by name, or is skipped when that wa
   CHECK_MESSAGE(skipped.err.find("1 cannot be decoded: the file ends too early") != std::string::npos, skipped.err);
 }
 
-TEST_CASE("a run folder that exists is refused and left as it was") {
+TEST_CASE("an existing run folder is refused and left unchanged") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   REQUIRE(shell("casdm train small.toml --set train.total_images=4", folder.path()).status == 0);
@@ -114,11 +114,11 @@ TEST_CASE("a run folder that exists is refused and left as it was") {
   CHECK(read_file(folder.path() / "runs/small/metrics.jsonl") == before);
 }
 
-TEST_CASE("a full disk ends the run with a clear word and keeps what was saved") {
+TEST_CASE("a full disk ends the run with a clear message and keeps what was saved") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   REQUIRE(shell("casdm train small.toml --set train.total_images=8", folder.path()).status == 0);
-  // The limit on file sizes stands for the full disk.
+  // A limit on file sizes stands in for the full disk.
   const Outcome full =
       shell("trap '' XFSZ; ulimit -f 20; casdm train --resume runs/small --set train.total_images=16", folder.path());
   CHECK(full.status == 1);
@@ -130,7 +130,7 @@ TEST_CASE("a full disk ends the run with a clear word and keeps what was saved")
   CHECK(shell("casdm train --resume runs/small --set train.total_images=16", folder.path()).status == 0);
 }
 
-TEST_CASE("cuda is refused with a clear word where there is no device") {
+TEST_CASE("cuda is refused with a clear message if there is no device") {
   if (fs::exists("/dev/nvidiactl")) {
     MESSAGE("skipped: this machine has an NVIDIA driver");
     return;
@@ -138,7 +138,7 @@ TEST_CASE("cuda is refused with a clear word where there is no device") {
   refuses("--set run.device=cuda", 1, {"no CUDA device can be used", "cpu"});
 }
 
-TEST_CASE("a command that writes a file removes what a killed one left beside it") {
+TEST_CASE("a command that writes a file removes the leftovers of one that was killed") {
   const TemporaryFolder folder;
   write_file(folder.path() / ".tmp-1-0123456789abcdef", "half");
   write_file(folder.path() / ".tmp-notes", "the user's");
@@ -147,7 +147,7 @@ TEST_CASE("a command that writes a file removes what a killed one left beside it
   CHECK(std::filesystem::exists(folder.path() / ".tmp-notes"));
 }
 
-TEST_CASE("a library that is not a plugin is named and stops nothing else") {
+TEST_CASE("a library that is not a plugin is named and does not affect others") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), "[plugins]\npaths = [\"bad\"]\n");
   fs::create_directories(folder.path() / "bad");

@@ -9,7 +9,7 @@ using namespace casdm;
 using namespace casdm::testing;
 namespace fs = std::filesystem;
 
-TEST_CASE("Cas-DM with a perceptual metric learns real CIFAR-10: every term finite and falling") {
+TEST_CASE("Cas-DM with a perceptual metric learns real CIFAR-10: every term is finite and falls") {
   const auto shared = shared_dir();
   if (!shared) {
     MESSAGE("skipped: there is no ../shared/data/cifar10-jpeg.tar.gz beside this checkout");

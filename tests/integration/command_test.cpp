@@ -8,7 +8,7 @@ using namespace casdm;
 using namespace casdm::testing;
 namespace fs = std::filesystem;
 
-TEST_CASE("train and sample leave a run that explains itself") {
+TEST_CASE("train and sample leave a self-explanatory run") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome train = shell("casdm train small.toml", folder.path());
@@ -20,7 +20,7 @@ TEST_CASE("train and sample leave a run that explains itself") {
   CHECK(fs::exists(run / "samples" / "24.png"));
   CHECK(fs::exists(run / "checkpoints" / "000000000024" / "state.json"));
 
-  // The resolved config is a valid experiment of its own.
+  // The resolved config is itself a valid experiment.
   CHECK(shell("casdm config check runs/small/config.toml", folder.path()).status == 0);
 
   const Outcome sample = shell("casdm sample runs/small --num 6 --batch 6 --out a", folder.path());
@@ -52,7 +52,7 @@ TEST_CASE("train and sample leave a run that explains itself") {
   refuses("--sampler ''", "sampler.type");
   refuses("--label 0", "--label 0: the run has 0 classes");
 
-  // A finished run has nothing to resume, and can be made longer.
+  // A complete run has nothing to resume, and can be extended.
   const Outcome again = shell("casdm train --resume runs/small", folder.path());
   CHECK(again.status == 0);
   CHECK(again.err.find("complete") != std::string::npos);
@@ -61,7 +61,7 @@ TEST_CASE("train and sample leave a run that explains itself") {
   CHECK(fs::exists(run / "checkpoints" / "000000000032" / "state.json"));
 }
 
-TEST_CASE("an interrupted run saves, says how to go on, and ends with 0") {
+TEST_CASE("an interrupted run saves, says how to continue, and ends with status 0") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome stopped = shell(
@@ -72,7 +72,7 @@ TEST_CASE("an interrupted run saves, says how to go on, and ends with 0") {
   CHECK(stopped.err.find("casdm train --resume runs/small") != std::string::npos);
 }
 
-TEST_CASE("a dry run builds everything and writes nothing") {
+TEST_CASE("a dry run creates everything and writes nothing") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome outcome = shell("casdm train small.toml --dry-run", folder.path());
@@ -95,7 +95,7 @@ TEST_CASE("a dry run opens the data and says what it leaves out") {
   CHECK_MESSAGE(there.out.find("data: 1 image; 1 other file left out (.gif)\n") != std::string::npos, there.out);
 }
 
-TEST_CASE("every command explains itself") {
+TEST_CASE("every command has a help text") {
   const TemporaryFolder folder;
   for (const char* command : {"--help", "train --help", "sample --help", "data --help", "ema --help", "import --help",
                               "export --help", "config --help", "config check --help", "config show --help",

@@ -2,7 +2,7 @@
 
 usage: completion_test.py CASDM
 
-bash is asked itself; zsh and fish, where they are installed, read their scripts without running them.
+bash itself is asked; zsh and fish, if installed, only parse their scripts.
 """
 
 import os

@@ -9,9 +9,9 @@ using namespace casdm;
 using namespace casdm::testing;
 namespace fs = std::filesystem;
 
-TEST_CASE("every shipped config is valid and builds its networks") {
+TEST_CASE("every shipped config is valid and its networks can be created") {
   const TemporaryFolder folder;
-  // LPIPS's and DISTS's own weights can be neither shipped nor fetched: made-up ones stand in.
+  // The weights of LPIPS and DISTS can be neither shipped nor fetched, so made-up ones are used.
   write_safetensors(folder.path() / "lpips_vgg16.safetensors", lpips_state("vgg16"));
   write_safetensors(folder.path() / "dists_vgg16.safetensors", dists_state());
   int count = 0;
@@ -19,7 +19,7 @@ TEST_CASE("every shipped config is valid and builds its networks") {
     if (entry.path().extension() != ".toml") continue;
     ++count;
     const std::string path = entry.path().string();
-    // Without `check`, which looks for the data.
+    // Not `check`, which would need the data.
     const Outcome valid = shell("casdm config show '" + path + "'", folder.path());
     CHECK_MESSAGE(valid.status == 0, path << "\n" << valid.err);
     // Shapes of the same size stand in for data that are not shipped.

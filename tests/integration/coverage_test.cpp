@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// "metric_ssim/ms_ssim" of each component of this build's plugins, found in no other place.
+/// "metric_ssim/ms_ssim" for each component of this build's plugins, without plugins from anywhere else.
 std::set<std::string> our_components() {
   const TemporaryFolder folder;
   const Outcome list =
@@ -33,7 +33,7 @@ std::set<std::string> our_components() {
   return names;
 }
 
-/// What the resolved experiment `config` is made of, nested components included.
+/// The components used in the resolved experiment `config`, including nested ones.
 std::set<std::string> components_of(const fs::path& config) {
   const TemporaryFolder folder;
   const Outcome shown = shell("casdm config show '" + config.string() + "'", folder.path());
@@ -47,7 +47,7 @@ std::set<std::string> components_of(const fs::path& config) {
   return names;
 }
 
-/// The sources of all tests, together.
+/// The sources of all tests, concatenated.
 std::string test_sources() {
   std::string sources;
   for (const auto& entry : fs::recursive_directory_iterator(source_dir() / "tests")) {
@@ -68,11 +68,11 @@ TEST_CASE("every component of ours appears in a shipped config") {
   for (const std::string& name : missing) FAIL_CHECK(name, " is in no experiment under configs/");
 }
 
-TEST_CASE("every component of ours is made by name in a test") {
+TEST_CASE("every component of ours is used by name in a test") {
   const std::string sources = test_sources();
   for (const std::string& full_name : our_components()) {
     const std::string name = full_name.substr(full_name.find('/') + 1);
-    // As a C++ string of its own, or within one that holds TOML.
+    // As a separate C++ string, or inside one that contains TOML.
     const bool is_named = sources.find("\"" + name + "\"") != std::string::npos ||
                           sources.find("\\\"" + name + "\\\"") != std::string::npos;
     CHECK_MESSAGE(is_named, full_name << " is named in no test");

@@ -13,14 +13,14 @@ namespace {
 
 bool contains(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
 
-/// `--set data=...` of 20 shapes of five classes.
+/// `--set data=...` for 20 shapes of five classes.
 const std::string kShapes = "--set 'data={type=\"shapes\", num_images=20, image_size=16}'";
 
 std::string of_folder(const std::string& more = "") {
   return "--set 'data={type=\"folder\", path=\"images\", labels=\"json\", image_size=16" + more + "}'";
 }
 
-/// A folder `images` of the packed shapes, with the archive `shapes.zip`.
+/// Makes a folder `images` of the packed shapes, with the archive `shapes.zip`.
 void make_images(const fs::path& folder) {
   write_small_config(folder);
   const Outcome packed = shell(
@@ -70,10 +70,10 @@ TEST_CASE("casdm data inspect names the images that cannot be used") {
   CHECK_MESSAGE(contains(seen.out, "img00000003.png cannot be decoded: "), seen.out);
 }
 
-TEST_CASE("what casdm data pack writes is read as the same images and labels") {
+TEST_CASE("what casdm data pack writes is read back as the same images and labels") {
   const TemporaryFolder folder;
   make_images(folder.path());
-  // The same images make the same bytes: packed from the formula, from the archive, and from its files.
+  // The same images give the same bytes: packed from the formula, from the archive, and from its files.
   const Outcome same = shell(
       "casdm data pack small.toml --out a.zip --set 'data={type=\"zip\", path=\"shapes.zip\", image_size=16}' && "
       "casdm data pack small.toml --out b.zip " +
@@ -86,7 +86,7 @@ TEST_CASE("what casdm data pack writes is read as the same images and labels") {
   CHECK_MESSAGE(contains(over.err, "a.zip is there already, and nothing is overwritten"), over.err);
 }
 
-TEST_CASE("a packing that stopped goes on where it was, and other images are not mixed into it") {
+TEST_CASE("an interrupted packing continues where it was, and other images are not mixed in") {
   const TemporaryFolder folder;
   make_images(folder.path());
   const fs::path damaged = folder.path() / "images" / "00000" / "img00000012.png", part = folder.path() / "a.zip.part";
@@ -102,7 +102,7 @@ TEST_CASE("a packing that stopped goes on where it was, and other images are not
   CHECK(other.status == 2);
   CHECK_MESSAGE(contains(other.err, "a.zip.part does not hold parts of these images at this size"), other.err);
 
-  // Other images of the same names and number.
+  // Other images with the same names and number.
   const Outcome alike = shell(
       "cp -r images others && cp images/00000/img00000001.png others/00000/img00000000.png && cp "
       "images/00000/img00000000.png others/00000/img00000012.png && " +
@@ -110,7 +110,7 @@ TEST_CASE("a packing that stopped goes on where it was, and other images are not
       folder.path());
   CHECK(alike.status == 2);
   CHECK_MESSAGE(contains(alike.err, "a.zip.part does not hold parts of these images"), alike.err);
-  // What cannot be written is no image that cannot be read.
+  // A failed write must not count as an unreadable image.
   fs::create_directory(part / "00000" / "img00000012.png");
   write_file(part / "00000" / "img00000012.png" / "mine", "mine");
   write_file(damaged, whole);
@@ -119,7 +119,7 @@ TEST_CASE("a packing that stopped goes on where it was, and other images are not
   CHECK_MESSAGE(contains(unwritten.err, "img00000012.png"), unwritten.err);
   fs::remove_all(part / "00000" / "img00000012.png");
 
-  // As if the list was cut while it was written.
+  // As if the list was truncated while it was written.
   fs::resize_file(part / "list.txt", fs::file_size(part / "list.txt") - 2);
   write_file(damaged, whole);
   const Outcome done = shell(pack + of_folder() + " && cmp a.zip shapes.zip", folder.path());

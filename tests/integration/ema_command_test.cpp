@@ -21,7 +21,7 @@ void refuses(const fs::path& folder, const std::string& words, const std::vector
 
 }  // namespace
 
-TEST_CASE("an average of another width is made after training and sampled from") {
+TEST_CASE("an average with another width is made after training and sampled from") {
   const TemporaryFolder folder;
   write_small_config(folder.path(), R"([ema]
 snapshot_every_images = 8
@@ -48,7 +48,7 @@ sigma_rel = 0.1
   }
   refuses(folder.path(), "sample runs/small --num 2 --out t --weights p07", {"\"p07\"", "raw, ema, p05, p10"});
 
-  // As of an earlier moment, and in a network that starts from it.
+  // At an earlier point, and for a network that starts from it.
   const Outcome earlier = shell("casdm ema runs/small --sigma-rel 0.1 --at 16 --out early.safetensors", folder.path());
   CHECK_MESSAGE(earlier.err.find("at 16 images from 4 snapshots") != std::string::npos, earlier.err);
   const Outcome started = shell(
@@ -57,7 +57,7 @@ sigma_rel = 0.1
       folder.path());
   CHECK_MESSAGE(started.status == 0, started.err);
 
-  // A snapshot in which a bit has flipped, or that has another's name, is refused.
+  // A snapshot with a flipped bit, or with another one's name, is refused.
   const fs::path snapshot = snapshots / "000000000016-0.05.safetensors";
   const std::string whole = read_file(snapshot);
   std::string flipped = whole;
@@ -70,11 +70,11 @@ sigma_rel = 0.1
     CHECK_FALSE(fs::exists(folder.path() / "altered.safetensors"));
   }
   write_file(snapshot, whole);
-  // A name that no snapshot can have is none's.
+  // A file with an impossible name is not a snapshot.
   fs::copy_file(snapshot, snapshots / "000000000016-0.3.safetensors");
   const Outcome beside = shell("casdm ema runs/small --sigma-rel 0.08 --out beside.safetensors", folder.path());
   CHECK_MESSAGE(beside.err.find("at 24 images from 6 snapshots") != std::string::npos, beside.err);
-  // A flipped bit of an average that was made of them is refused, too.
+  // A flipped bit in an average made from them is refused, too.
   std::string average = read_file(folder.path() / "p08.safetensors");
   average[average.size() - 2] = static_cast<char>(average[average.size() - 2] ^ 16);
   write_file(folder.path() / "bad.safetensors", average);

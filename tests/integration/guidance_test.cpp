@@ -10,12 +10,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The pixels, compressed, of the grid that `casdm sample` draws with these words.
+/// The compressed pixels of the grid that `casdm sample` draws with these options.
 std::string grid(const fs::path& folder, const std::string& words) {
   const Outcome sample = shell("casdm sample runs/small --num 4 --overwrite --out s " + words, folder);
   REQUIRE_MESSAGE(sample.status == 0, sample.err);
   const std::string png = read_file(folder / "s" / "grid.png");
-  return png.substr(png.find("IDAT"));  // after the text, which tells the guidance
+  return png.substr(png.find("IDAT"));  // after the text, which contains the guidance
 }
 
 }  // namespace
@@ -32,7 +32,7 @@ TEST_CASE("a conditional run samples with guidance of any scale") {
   CHECK(own == grid(folder.path(), "--guidance 2"));
   CHECK(own != grid(folder.path(), "--guidance 1"));
   CHECK(grid(folder.path(), "--guidance 1") == grid(folder.path(), "--guidance 8 --set guidance.interval=[0.99,1.0]"));
-  // Without a label, no label matters.
+  // Without a label, labels have no effect.
   CHECK(grid(folder.path(), "--guidance 0 --label 1") == grid(folder.path(), "--guidance 0 --label 3"));
   CHECK(grid(folder.path(), "--guidance 1 --label 1") != grid(folder.path(), "--guidance 1 --label 3"));
 
@@ -60,7 +60,7 @@ TEST_CASE("guidance without labels or without label dropout says what is missing
   CHECK_MESSAGE(undropped.err.find("data.label_dropout = 0.1") != std::string::npos, undropped.err);
   CHECK(shell("casdm sample runs/labels --num 1 --out s --guidance 1", folder.path()).status == 0);
 
-  // Training refuses it too.
+  // Training refuses it, too.
   CHECK(shell(labels + "--set run.name=no --set guidance.scale=2", folder.path()).status == 2);
   const Outcome dropped = shell("casdm train small.toml --set data.label_dropout=0.1 --dry-run", folder.path());
   CHECK(dropped.status == 2);

@@ -26,7 +26,7 @@ TEST_CASE("a run killed at any moment and resumed is bitwise the uninterrupted r
   shell("set -- 000000000160\ncasdm train --resume runs/parts & p=$!\n" + kill_after, folder.path());
   const Outcome last = shell("casdm train --resume runs/parts", folder.path());
   REQUIRE_MESSAGE(last.status == 0, last.err);
-  // What came again was not set aside, and nothing half-written is left.
+  // What was repeated was not set aside, and nothing half-written is left.
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder.path() / "runs/parts")) {
     names.push_back(entry.path().filename().string());

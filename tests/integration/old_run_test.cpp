@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A copy of a run that version 0.1 trained for 24 images (tests/integration/run_of_0.1/old.toml).
+/// A copy of a run that was trained by version 0.1 for 24 images (tests/integration/run_of_0.1/old.toml).
 fs::path old_run(const TemporaryFolder& folder) {
   fs::create_directories(folder.path() / "runs");
   const fs::path run = folder.path() / "runs" / "old";
@@ -24,7 +24,7 @@ fs::path old_run(const TemporaryFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("a run of version 0.1 is trained on, sampled and exported") {
+TEST_CASE("a run of version 0.1 can be trained further, sampled and exported") {
   const TemporaryFolder folder;
   const fs::path run = old_run(folder);
   const Outcome sampled = shell("casdm sample runs/old --num 2 --out before --allow-rebuilt", folder.path());
@@ -42,14 +42,14 @@ TEST_CASE("a run of version 0.1 is trained on, sampled and exported") {
   CHECK_MESSAGE(resumed.err.find("from here on both are drawn by an image's position") != std::string::npos,
                 resumed.err);
   CHECK(log.find(R"("draws":{"from":1,"to":2})") != std::string::npos);
-  // The cosine and the moments go on where they were: the rate at the end of a run of 32 images is 0.
+  // The cosine and the moments continue where they were: the rate at the end of a run of 32 images is 0.
   const Outcome again =
       shell("casdm train --resume runs/old --allow-rebuilt --set train.total_images=40", folder.path());
   CHECK_MESSAGE(again.status == 0, again.err);
   CHECK_MESSAGE(again.err.find("drawn by an image's position") == std::string::npos, again.err);
 }
 
-TEST_CASE("an experiment file of version 0.1 trains as it is") {
+TEST_CASE("an experiment file of version 0.1 trains unchanged") {
   const TemporaryFolder folder;
   old_run(folder);
   const Outcome outcome = shell("casdm train old.toml --set run.name=new", folder.path());

@@ -23,7 +23,7 @@ std::map<std::string, std::string> contents(const fs::path& folder) {
   return result;
 }
 
-/// A folder with the run runs/small and what makes it small.
+/// A folder with the run runs/small and the experiment for it.
 class Trained : public TemporaryFolder {
  public:
   Trained() {
@@ -57,7 +57,7 @@ sigma_rel = 0.1
 
 }  // namespace
 
-TEST_CASE("no command writes among what a training has made, whatever --overwrite says") {
+TEST_CASE("no command writes among the files of a training, whatever --overwrite says") {
   const Trained trained;
   const fs::path run = trained.path() / "runs/small";
   fs::create_directory_symlink(run / "checkpoints/000000000008", trained.path() / "link");
@@ -89,19 +89,19 @@ TEST_CASE("no command writes among what a training has made, whatever --overwrit
                                              "config reference --out ",
                                              "plugins new --kind metric mine --out "};
   for (const std::string& command : commands) {
-    // All places for one command, and the telling ones for the others.
+    // All places for one command, and a few of them for the others.
     for (std::size_t i = 0; i < places.size(); i += command == commands.front() ? 1 : 5)
       trained.refuses(command + places[i], {"belongs to the ", "which only training writes to"});
   }
   trained.refuses("sample runs/small --num 1 --out runs/small/checkpoints/000000000008", {"belongs to the checkpoint"});
   trained.refuses("train small.toml --set run.directory=runs/small/samples", {"belongs to the run"});
   CHECK(contents(run) == before);
-  // Beside them there is room.
+  // Other names beside them are free.
   trained.succeeds("export runs/small --module theta --out runs/small/theta.safetensors");
   trained.succeeds("sample runs/small --num 1 --out runs/small/drawn");
 }
 
-TEST_CASE("--overwrite replaces what the same command has made, and nothing else") {
+TEST_CASE("--overwrite replaces files made by the same command, and no others") {
   const Trained trained;
   const std::string exports = "export runs/small --module theta --out ";
   const std::string averages = "ema runs/small --sigma-rel 0.07 --out ";
@@ -111,14 +111,14 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
   trained.succeeds(averages + "a.safetensors");
   trained.succeeds(imports + "i.safetensors --set attention_order=legacy");
   trained.succeeds("export runs/small --module theta --layout diffusers --out d");
-  // Its own, again.
+  // Its own file, again.
   trained.succeeds(exports + "e.safetensors --weights raw --overwrite");
   trained.succeeds(averages + "a.safetensors --overwrite");
   trained.succeeds(imports + "i.safetensors --overwrite");
   trained.succeeds(as_folder("d") + " --overwrite");
   write_file(trained.path() / "empty", "");
   trained.succeeds(exports + "empty --overwrite");
-  // The header says who made a file, also of one that was cut off.
+  // The header says who made a file, even if it was truncated.
   const std::string whole = read_file(trained.path() / "e.safetensors");
   write_file(trained.path() / "cut.safetensors", whole.substr(0, whole.size() - 1));
   trained.succeeds(exports + "cut.safetensors --overwrite");
@@ -143,7 +143,7 @@ TEST_CASE("--overwrite replaces what the same command has made, and nothing else
   CHECK(contents(trained.path() / "mine") == before);
 }
 
-TEST_CASE("a folder of weights is replaced with the description that came with it, and not with another one") {
+TEST_CASE("a folder of weights is replaced if its description came with the weights, and not otherwise") {
   const Trained trained;
   const std::string command = "export runs/small --module theta --layout diffusers --out d";
   const fs::path config = trained.path() / "d/config.json";
@@ -157,7 +157,7 @@ TEST_CASE("a folder of weights is replaced with the description that came with i
     trained.refuses(command + " --overwrite --weights raw", {"d/config.json", "--overwrite does not replace it"});
     CHECK(contents(trained.path() / "d") == before);
   }
-  // A replacement that was killed has left no description.
+  // A replacement that was killed leaves no description.
   fs::remove(config);
   fs::create_directory(trained.path() / "d/.tmp-1-0123456789abcdef");
   trained.succeeds(command + " --overwrite --weights raw");
@@ -169,7 +169,7 @@ TEST_CASE("a folder of weights is replaced with the description that came with i
   CHECK(contents(trained.path() / "d") == exported);
 }
 
-TEST_CASE("a folder that cannot be written is named by every command that writes, and stays as it is") {
+TEST_CASE("a folder that cannot be written is named by every command that writes, and stays unchanged") {
   const Trained trained;
   trained.succeeds("export runs/small --module theta --out e.safetensors");
   trained.succeeds("sample runs/small --num 1 --out drawn");
@@ -194,7 +194,7 @@ TEST_CASE("a folder that cannot be written is named by every command that writes
     CHECK_MESSAGE(outcome.err.find("ro/") != std::string::npos, command << "\n" << outcome.err);
     CHECK_MESSAGE(contents(trained.path() / "ro") == before, command);
   }
-  // What only reads works there.
+  // Reading works there.
   for (const std::string command : {"sample ro/small --num 1 --out s", "export ro/small --module theta --out x",
                                     "ema ro/small --sigma-rel 0.07 --out y"}) {
     const Outcome outcome = shell(unprivileged + "casdm " + command, trained.path());
@@ -203,7 +203,7 @@ TEST_CASE("a folder that cannot be written is named by every command that writes
   shell("chmod -R u+w ro", trained.path());
 }
 
-TEST_CASE("config reference replaces its own pages alone") {
+TEST_CASE("config reference replaces only its own pages") {
   const Trained trained;
   trained.succeeds("config reference --out pages");
   write_file(trained.path() / "pages/sampler.md", "# sampler\n\n<!-- Generated by `casdm config reference` -->\nold\n");
@@ -216,7 +216,7 @@ TEST_CASE("config reference replaces its own pages alone") {
   CHECK(contents(trained.path() / "pages") == before);
 }
 
-TEST_CASE("an option and --set of its key are refused together, with both named") {
+TEST_CASE("an option and --set of the same key are refused together, naming both") {
   const Trained trained;
   const auto refuses = [&](const std::string& option, const std::string& set, const std::string& key) {
     trained.refuses("sample runs/small --num 1 --out s " + option + " --set '" + set + "'",
@@ -238,7 +238,7 @@ TEST_CASE("an option and --set of its key are refused together, with both named"
   trained.succeeds("sample runs/small --num 1 --out s --sampler ddim --steps 2 --set sampler.spacing=trailing");
 }
 
-TEST_CASE("an average of another run's snapshots is taken for the network that it was trained in alone") {
+TEST_CASE("an average of another run's snapshots is accepted only for the network it was trained in") {
   const Trained trained;
   trained.succeeds("ema runs/small --sigma-rel 0.07 --out a.safetensors");
   trained.succeeds(
@@ -255,7 +255,7 @@ TEST_CASE("an average of another run's snapshots is taken for the network that i
       {"a.safetensors", reason});
 }
 
-TEST_CASE("a number of steps that another option of the sampler overrules is refused") {
+TEST_CASE("a number of steps overruled by another option of the sampler is refused") {
   const Trained trained;
   const std::string sample =
       "sample runs/small --num 1 --out s --set 'sampler={type=\"ddim\",timestep_respacing=\"4\"}' ";
@@ -266,7 +266,7 @@ TEST_CASE("a number of steps that another option of the sampler overrules is ref
   trained.succeeds(sample);
 }
 
-TEST_CASE("what a component refuses is attributed to the --set that gave it") {
+TEST_CASE("what a component refuses is attributed to the --set that set it") {
   const Trained trained;
   trained.refuses(
       "train small.toml --dry-run --set sampler.num_inference_steps=50 --set sampler.timestep_respacing=90,4",
@@ -276,7 +276,7 @@ TEST_CASE("what a component refuses is attributed to the --set that gave it") {
   trained.refuses("train small.toml --dry-run --set head.theta.groups=7", {"--set head.theta.groups=7: "});
 }
 
-TEST_CASE("what is wrong with a path is said of that path") {
+TEST_CASE("errors about a path name that path") {
   const Trained trained;
   trained.refuses("sample runs/small --num 1 --out s --weights /dev/null", {"\"/dev/null\"", "is not a regular file"});
   trained.refuses("sample runs/small --num 1 --out s --weights runs", {"\"runs\"", "is not a regular file"});
@@ -288,7 +288,7 @@ TEST_CASE("what is wrong with a path is said of that path") {
   }
 }
 
-TEST_CASE("commands to copy are quoted for the shell") {
+TEST_CASE("commands in messages are quoted for the shell") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const std::string train =
@@ -305,7 +305,7 @@ TEST_CASE("commands to copy are quoted for the shell") {
   CHECK(shell("casdm train --resume " + name, folder.path()).status == 0);
 }
 
-TEST_CASE("an average that the snapshots cannot make is a warning") {
+TEST_CASE("an average that the snapshots cannot represent gives a warning") {
   const Trained trained;
   const Outcome near = trained.run("ema runs/small --sigma-rel 0.07 --out near.safetensors");
   CHECK_MESSAGE(near.err.find("its profile is off by ") != std::string::npos, near.err);
@@ -317,7 +317,7 @@ TEST_CASE("an average that the snapshots cannot make is a warning") {
       far.err);
 }
 
-TEST_CASE("memory that runs out while networks are made is one message") {
+TEST_CASE("running out of memory while networks are created gives one message") {
   const Trained trained;
   const std::string large = " --set head.theta.channels=8192";
   const auto runs_out = [&](const std::string& command, const std::string& advice) {

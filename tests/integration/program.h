@@ -5,7 +5,7 @@
 
 namespace casdm::testing {
 
-/// What a command left behind.
+/// The result of a command.
 struct Outcome {
   int status = -1;
   std::string out;
@@ -15,7 +15,7 @@ struct Outcome {
 /// Runs a shell command line in `folder`, with `casdm` standing for the program of this build.
 Outcome shell(const std::string& command_line, const std::filesystem::path& folder);
 
-/// An experiment of seconds (shapes at 16 px, Cas-DM with l1), written to folder/small.toml.
+/// Writes an experiment that takes seconds (shapes at 16 px, Cas-DM with l1) to folder/small.toml.
 std::filesystem::path write_small_config(const std::filesystem::path& folder, const std::string& more = "");
 
 }  // namespace casdm::testing

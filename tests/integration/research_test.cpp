@@ -49,7 +49,7 @@ const std::string kFlow = "[noise]\ntype = \"flow\"\n[timesteps]\ntype = \"logit
 const std::string kFlowWithSignal = "[noise]\ntype = \"flow\"\nt_max = 0.999\n[timesteps]\ntype = \"logit_normal\"\n";
 const std::string kEdm = "[noise]\ntype = \"edm\"\n[timesteps]\ntype = \"log_normal\"\n";
 
-/// What interfaces of this version make possible, each from an experiment file alone.
+/// What the interfaces of this version make possible, each from an experiment file alone.
 std::map<std::string, std::string> experiments() {
   const std::string vit = "type = \"dit\"\npatch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n";
   return {
@@ -97,7 +97,7 @@ void refused(const std::string& experiment, const std::string& message, const st
 
 }  // namespace
 
-TEST_CASE("what research may bring is a plugin and an experiment file, and resumes to the last bit") {
+TEST_CASE("new research needs a plugin and an experiment file, and resumes bit for bit") {
   for (const auto& [what, experiment] : experiments()) {
     INFO(what);
     const TemporaryFolder folder;
@@ -120,7 +120,7 @@ TEST_CASE("what research may bring is a plugin and an experiment file, and resum
   }
 }
 
-TEST_CASE("what samples are conditioned on is of the sampling: other conditions are another one") {
+TEST_CASE("the conditions of samples belong to the sampling: other conditions make another one") {
   const TemporaryFolder folder;
   const Outcome trained = check(folder, experiments().at("a data set with a conditioning image"));
   REQUIRE_MESSAGE(trained.status == 0, trained.err);
@@ -138,12 +138,12 @@ TEST_CASE("what samples are conditioned on is of the sampling: other conditions 
     CHECK_MESSAGE(fresh.status == 0, fresh.err);
     CHECK(read_file(folder.path() / "s/000000.png") != read_file(folder.path() / "t/000000.png"));
   }
-  // What the data set gives may change where its table does not.
+  // The data set's extras may change even if its table does not.
   const std::string record = read_file(folder.path() / "t/sampling.json");
   CHECK(record.find("\"data_content\"") != std::string::npos);
 }
 
-TEST_CASE("an export of a network without a layout says which of its options are others where it is taken") {
+TEST_CASE("an export of a network without a layout lists its options that differ where it is imported") {
   const TemporaryFolder folder;
   const Outcome trained = check(folder, experiments().at("a data set with a conditioning image"));
   REQUIRE_MESSAGE(trained.status == 0, trained.err);
@@ -160,7 +160,7 @@ TEST_CASE("an export of a network without a layout says which of its options are
   CHECK_MESSAGE(same.err.find("differs from") == std::string::npos, same.err);
 }
 
-TEST_CASE("a network whose output is cut off from its weights is said to be trained by nothing") {
+TEST_CASE("a network whose output is cut off from its weights is reported as trained by nothing") {
   const TemporaryFolder folder;
   const Outcome outcome =
       check(folder, kShapes + std::string(kCosine) + head("single", "", "type = \"detached\"\n") + kDdim);
@@ -169,9 +169,9 @@ TEST_CASE("a network whose output is cut off from its weights is said to be trai
   CHECK_MESSAGE(outcome.err.find(warning) != std::string::npos, outcome.err);
 }
 
-TEST_CASE("a metric within another is told what it would be told alone, and remembers as it would alone") {
+TEST_CASE("a metric inside another gets the context and keeps the memory that it would have alone") {
   const std::string start = kShapes + std::string(kCosine) + head("single") + kDdim;
-  // Of whole images each of the three changes nothing.
+  // For whole images, none of the three changes anything.
   const std::vector<std::string> around = {
       "type = \"METRIC\"\n", "type = \"resized\"\nsize = 16\nmetric = {type = \"METRIC\"}\n",
       "type = \"patch\"\nsize = 16\nmetric = {type = \"METRIC\"}\n", "type = \"sum\"\nterms = [{type = \"METRIC\"}]\n"};
@@ -190,7 +190,7 @@ TEST_CASE("a metric within another is told what it would be told alone, and reme
   }
 }
 
-TEST_CASE("weights are imported for a network that sees more than images") {
+TEST_CASE("weights are imported for a network that gets more than images") {
   const TemporaryFolder folder;
   const Outcome trained = check(folder, experiments().at("a data set with a conditioning image"));
   REQUIRE_MESSAGE(trained.status == 0, trained.err);
@@ -203,7 +203,7 @@ TEST_CASE("weights are imported for a network that sees more than images") {
   CHECK_MESSAGE(imported.status == 0, imported.err);
 }
 
-TEST_CASE("a path that is no path is refused before training, with its component") {
+TEST_CASE("an invalid path is refused before training, with its component") {
   const std::string rest = head("single") + std::string(kDdim);
   const auto path = [](const char* fault) {
     return std::string("[noise]\ntype = \"faulty_path\"\nfault = \"") + fault + "\"\n";

@@ -16,7 +16,7 @@ namespace {
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-/// The marks that resumes have left in the log.
+/// The marks that resumes left in the log.
 std::vector<Value> marks(const Trained& trained) {
   std::vector<Value> result;
   for (const Value& record : trained.records()) {
@@ -27,7 +27,7 @@ std::vector<Value> marks(const Trained& trained) {
 
 }  // namespace
 
-TEST_CASE("what --set changes at a resume holds at the next one, in config.toml and in the log") {
+TEST_CASE("what --set changes at a resume is kept at the next one, in config.toml and in the log") {
   const Trained trained;
   const Outcome first =
       trained.run(std::string(kResume) + " --set train.total_images=32 --set optimizer.learning_rate=5e-4");
@@ -52,7 +52,7 @@ TEST_CASE("what --set changes at a resume holds at the next one, in config.toml 
   CHECK(contains(shown.out, "total_images = 40"));
 }
 
-TEST_CASE("what --set changes holds although the resumed run is killed before its first checkpoint") {
+TEST_CASE("what --set changes is kept even if the resumed run is killed before its first checkpoint") {
   const Trained trained;
   trained.run(std::string(kResume) +
               " --set train.total_images=100k --set checkpoint.every_images=100k --set optimizer.learning_rate=5e-4 & "
@@ -64,7 +64,7 @@ TEST_CASE("what --set changes holds although the resumed run is killed before it
   CHECK(trained.records().back().find("learning_rate")->as_number() == 5e-4);
 }
 
-TEST_CASE("a resumed run that is killed before its first checkpoint leaves nothing behind, whatever --set changed") {
+TEST_CASE("a resumed run killed before its first checkpoint leaves nothing behind, whatever --set changed") {
   const Trained trained;
   const auto until = [&](const std::string& words, const std::string& is_there, const std::string& signal) {
     return trained.run(kResume + words + " & for i in $(seq 600); do test " + is_there +
@@ -110,14 +110,14 @@ TEST_CASE("a config.toml of another run is reported and does not change the run"
   CHECK(contains(shown.out, "seed = 0"));
 }
 
-TEST_CASE("a longer training that moves the schedule says what the learning rate becomes") {
+TEST_CASE("a longer training that stretches the schedule reports the new learning rate") {
   const Trained trained("--set optimizer.schedule=linear");
   const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=48");
   REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(contains(outcome.err, "the learning rate goes from 0.0 to 5e-05"));
 }
 
-TEST_CASE("a checkpoint that is a link is resumed in the run that it stands in") {
+TEST_CASE("a checkpoint that is a link is resumed in the run that contains it") {
   const Trained trained;
   const fs::path runs = trained.folder.path() / "runs";
   fs::create_directories(runs / "linked/checkpoints");
@@ -131,12 +131,12 @@ TEST_CASE("a checkpoint that is a link is resumed in the run that it stands in")
   CHECK(contains(outcome.out, "runs/linked"));
   CHECK(fs::exists(runs / "linked/checkpoints/000000000032"));
   CHECK(read_file(runs / "small/metrics.jsonl") == log);
-  // A link outside of any run leads to a checkpoint, whose run is meant.
+  // A link outside any run points to a checkpoint, whose run is used.
   CHECK(trained.run("casdm train --resume latest --set train.total_images=40").status == 0);
   CHECK(fs::exists(runs / "small/checkpoints/000000000040"));
 }
 
-TEST_CASE("a grid that a run still owes is drawn at the resume") {
+TEST_CASE("a grid that a run is still missing is drawn at the resume") {
   const Trained trained;
   const fs::path grid = trained.folder.path() / "runs/small/samples/24.png";
   const std::string drawn = read_file(grid);
@@ -167,7 +167,7 @@ TEST_CASE("SIGHUP, SIGUSR1 and SIGTERM end a training with a checkpoint, and a c
   CHECK(fs::exists(folder.path() / "runs/small/checkpoints/000000000024/state.json"));
 }
 
-TEST_CASE("a signal between the parts of a batch leaves the step, and the run ends at the one before") {
+TEST_CASE("a signal between the parts of a batch abandons the step, and the run ends at the one before") {
   const Trained trained;
   // A step of many minutes.
   const Outcome outcome = trained.run(
@@ -244,7 +244,7 @@ TEST_CASE("a run's config.toml says which builds of the plugins made it") {
   CHECK(contains(toml, "build_id = \""));
 }
 
-TEST_CASE("a run or a checkpoint that is not there is said to be missing, with those that are") {
+TEST_CASE("a missing run or checkpoint is reported with those that exist") {
   const Trained trained;
   const std::string other = "does not exist; did you mean \"runs/small\"?";
   for (const char* command :
@@ -261,7 +261,7 @@ TEST_CASE("a run or a checkpoint that is not there is said to be missing, with t
   }
 }
 
-TEST_CASE("options of train that mean nothing together are refused") {
+TEST_CASE("options of train that contradict each other are refused") {
   const Trained trained;
   for (const char* options : {"--resume runs/small --dry-run", "--resume runs/small --overwrite",
                               "small.toml --allow-rebuilt", "small.toml --allow-other-data"}) {
@@ -269,7 +269,7 @@ TEST_CASE("options of train that mean nothing together are refused") {
   }
 }
 
-TEST_CASE("what a run keeps for its life is refused at a resume, with what to do") {
+TEST_CASE("what must not change during a run is refused at a resume, with what to do") {
   const Trained trained;
   const fs::path folder = trained.folder.path() / "runs/small";
   const std::string log = read_file(folder / "metrics.jsonl"), config = read_file(folder / "config.toml");
@@ -292,7 +292,7 @@ TEST_CASE("what a run keeps for its life is refused at a resume, with what to do
   const Outcome wider = trained.run("casdm train --resume runs/averaged --set 'ema.also[0].sigma_rel=0.2'");
   CHECK(wider.status == 2);
   CHECK_MESSAGE(contains(wider.err, "the average \"p\" has sigma_rel = 0.2, and had 0.1"), wider.err);
-  // The same values are no change; a run that was moved or copied is resumed where it lies.
+  // Equal values are not a change; a run that was moved or copied is resumed where it is now.
   CHECK(trained.run(std::string(kResume) + " --set run.name=small --set train.total_images=28").status == 0);
   fs::copy(folder, trained.folder.path() / "copy", fs::copy_options::recursive);
   CHECK(trained.run("casdm train --resume copy --set train.total_images=32").status == 0);
@@ -300,7 +300,7 @@ TEST_CASE("what a run keeps for its life is refused at a resume, with what to do
   CHECK_FALSE(fs::exists(folder / "checkpoints/000000000032"));
 }
 
-TEST_CASE("config check and --dry-run find what would train nothing, and warn of what trains less than it says") {
+TEST_CASE("config check and --dry-run find what would train nothing, and warn of what trains less than it seems") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   for (const std::string command : {"casdm config check small.toml", "casdm train small.toml --dry-run"}) {

@@ -18,7 +18,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-TEST_CASE("a key that gives the head other parameters is named where a checkpoint does not fit any more") {
+TEST_CASE("a key that gives the head other parameters is named if a checkpoint no longer fits") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const std::string network =
@@ -43,7 +43,7 @@ TEST_CASE("a key that gives the head other parameters is named where a checkpoin
     REQUIRE_MESSAGE(begun.status == 0, begun.err);
     for (const std::string& command : {std::string("casdm train --resume runs/small --set train.total_images=16"),
                                        std::string("casdm sample runs/small --num 1 --out s")}) {
-      // Sampling needs no module that only weighs losses.
+      // Sampling does not need a module that only weights losses.
       if (command.starts_with("casdm sample") && c.set == "head.learned_weight=false") continue;
       const Outcome outcome = shell(command + " --set " + c.set, folder.path());
       CHECK_MESSAGE(outcome.status != 0, command);
@@ -52,7 +52,7 @@ TEST_CASE("a key that gives the head other parameters is named where a checkpoin
   }
 }
 
-TEST_CASE("networks of other options than were trained are refused where no shape shows it") {
+TEST_CASE("networks with options other than those trained are refused even if no shape shows it") {
   const Trained trained;
   const std::string log = read_file(trained.folder.path() / "runs/small/metrics.jsonl");
   for (const std::string& command : {std::string(kResume) + " --set train.total_images=32",
@@ -69,7 +69,7 @@ TEST_CASE("networks of other options than were trained are refused where no shap
 }
 
 TEST_CASE(
-    "no network of the program's own takes weights that were trained with other options, seen by their shapes or not") {
+    "no network of the program's own accepts weights trained with other options, whether shapes show them or not") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const auto run = [&](const std::string& command) { return shell("casdm " + command, folder.path()); };
@@ -99,7 +99,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("weights of a run whose outputs meant something else are taken with a word") {
+TEST_CASE("weights of a run whose outputs had another meaning are accepted with a message") {
   const Trained trained;
   const std::string from = " --set 'init=[{module=\"theta\",from=\"runs/small\",freeze=true}]' --set ";
   const std::string same =
@@ -128,7 +128,7 @@ TEST_CASE("weights of a run whose outputs meant something else are taken with a 
   CHECK_MESSAGE(contains(head, "[head] was {\"type\":\"head_diffusion/cascade\""), head);
 }
 
-TEST_CASE("weights of another run take its meaning with them, whoever reads them") {
+TEST_CASE("weights of another run keep their meaning, whichever command reads them") {
   const Trained trained;
   const std::string averages = " --set 'ema.also=[{name=\"p05\",sigma_rel=0.05},{name=\"p10\",sigma_rel=0.1}]' ";
   REQUIRE(trained
@@ -148,7 +148,7 @@ TEST_CASE("weights of another run take its meaning with them, whoever reads them
     CHECK_MESSAGE(exported.status == 0, exported.err);
     for (const std::string& err : {sample.err, exported.err})
       CHECK_MESSAGE(contains(err, weights + " was trained for other settings:\n  " + said), err);
-    // What was exported says so again, where it is taken for the path of the run it was exported from.
+    // An export says so again when it is used on the path of the run it was exported from.
     const std::string init =
         "casdm train small.toml --overwrite --set run.name=init --set train.total_images=4 --set "
         "'init=[{module=\"theta\",from=\"theta.safetensors\"}]'";
@@ -160,7 +160,7 @@ TEST_CASE("weights of another run take its meaning with them, whoever reads them
   CHECK_MESSAGE(!contains(own.err, "other settings"), own.err);
 }
 
-TEST_CASE("a run killed before its first checkpoint begins again with the weights of [[init]] that it took") {
+TEST_CASE("a run killed before its first checkpoint starts again with the [[init]] weights it took") {
   const Trained trained;
   const fs::path runs = trained.folder.path() / "runs";
   trained.run(

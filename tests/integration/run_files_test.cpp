@@ -18,7 +18,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-TEST_CASE("a file of the user's with the name of a grid is left alone, with a word, and the training goes on") {
+TEST_CASE("a user's file with the name of a grid is left alone, with a message, and the training continues") {
   const Trained trained;
   const fs::path mine = trained.folder.path() / "runs/small/samples/32.png";
   write_file(mine, "mine");
@@ -41,13 +41,13 @@ TEST_CASE("--overwrite removes a run and nothing else") {
   fs::remove(folder / "notes.txt");
   CHECK(trained.run("casdm train small.toml --overwrite --set head.theta.channels=7").status == 2);
   CHECK(fs::exists(folder / "checkpoints/000000000024/state.json"));
-  // A copy that the user keeps has a name that the program never gives.
+  // A user's copy has a name that the program never uses.
   const fs::path copy = folder / "checkpoints/000000000024.best";
   fs::copy(folder / "checkpoints/000000000024", copy);
   CHECK(contains(trained.run("casdm train small.toml --overwrite").err, "000000000024.best\" was not made"));
   CHECK(fs::exists(copy / "state.json"));
   fs::remove_all(copy);
-  // Nor is anything in a folder of the run that only looks like what a training writes.
+  // Files in a run's folder that only look like those of a training are not removed either.
   for (const char* name : {"checkpoints/000000000024/best.safetensors", "checkpoints/000000000024/notes.txt",
                            "ema/my_average.safetensors", ".tmp-notes/a", "samples/20261126.png", "report.html",
                            "init.json", "events.out.tfevents.1764000000.myhost.4242.0"}) {
@@ -63,7 +63,7 @@ TEST_CASE("--overwrite removes a run and nothing else") {
   CHECK(contains(trained.run("casdm train small.toml --set run.name=link --overwrite").err, "is a link to \"small\""));
   CHECK(fs::is_symlink(folder.parent_path() / "link"));
   fs::remove(folder.parent_path() / "link");
-  // Nor is a run removed that the new one is to start from.
+  // Nor is a run removed from which the new one is to start.
   const Outcome start = trained.run(
       "casdm train small.toml --overwrite --set "
       "'init=[{module=\"theta\",from=\"runs/small/checkpoints/000000000024\"}]'");
@@ -85,7 +85,7 @@ TEST_CASE("--overwrite removes a run and nothing else") {
   CHECK(read_file(trained.folder.path() / "runs/other/notes.txt") == "mine");
 }
 
-TEST_CASE("files of the user's in a run are left alone whatever their names begin with") {
+TEST_CASE("a user's files in a run are left alone whatever their names begin with") {
   const Trained trained;
   const fs::path run = trained.folder.path() / "runs/small";
   fs::create_directories(run / "evaluation");
@@ -120,7 +120,7 @@ TEST_CASE("files of the user's in a run are left alone whatever their names begi
 }
 
 TEST_CASE(
-    "a run of which a folder is a link is not trained on: what is there may be another's, and cannot be set aside") {
+    "a run with a linked folder is not trained further: what is there may be someone else's, and cannot be set aside") {
   const Trained trained;
   const fs::path runs = trained.folder.path() / "runs";
   const std::string on = std::string(kResume) + " --set train.total_images=32";
@@ -142,7 +142,7 @@ TEST_CASE(
   CHECK(trained.run(on).status == 0);
 }
 
-TEST_CASE("a log that is a pipe is not waited for") {
+TEST_CASE("a log that is a pipe does not block") {
   const Trained trained;
   const Outcome outcome = trained.run(
       "rm runs/small/metrics.jsonl && mkfifo runs/small/metrics.jsonl && timeout 20 casdm report runs/small");

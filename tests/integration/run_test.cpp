@@ -16,7 +16,7 @@ bool holds(const std::string& content, const std::string& part) { return content
 
 }  // namespace
 
-TEST_CASE("a run's name never leads out of its folder, and nothing of the user's is removed") {
+TEST_CASE("a run's name never leads out of its folder, and no user's file is removed") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   fs::create_directory(folder.path() / "exp1");
@@ -31,7 +31,7 @@ TEST_CASE("a run's name never leads out of its folder, and nothing of the user's
   CHECK(read_file(folder.path() / "exp1" / "notes.txt") == "mine");
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
 
-  // A name that is taken by something else, and a failure after the folder was made.
+  // A name taken by something else, and a failure after the folder was created.
   fs::create_directories(folder.path() / "runs" / "taken");
   std::ofstream(folder.path() / "runs" / "taken" / "notes.txt") << "mine";
   const Outcome taken = shell("casdm train small.toml --set run.name=taken", folder.path());
@@ -43,7 +43,7 @@ TEST_CASE("a run's name never leads out of its folder, and nothing of the user's
   CHECK(read_file(folder.path() / "runs" / "taken" / "notes.txt") == "mine");
 }
 
-TEST_CASE("going back to an older checkpoint starts a branch that resume, sample and export follow") {
+TEST_CASE("going back to an older checkpoint starts a branch, which resume, sample and export follow") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const fs::path run = folder.path() / "runs" / "small";
@@ -66,7 +66,7 @@ TEST_CASE("going back to an older checkpoint starts a branch that resume, sample
   const Outcome resumed = shell("casdm train --resume runs/small --set train.total_images=32", folder.path());
   CHECK_MESSAGE(holds(resumed.err, "continuing from runs/small/checkpoints/000000000032"), resumed.err);
 
-  // What was left is a run of its own.
+  // What was set aside is itself a run.
   CHECK(sha256_of_file(run / "set-aside-1/checkpoints/000000000032/weights.safetensors") == old);
   const Outcome left = shell("casdm export runs/small/set-aside-1 --module theta --out b.safetensors", folder.path());
   CHECK_MESSAGE(holds(left.out, "set-aside-1/checkpoints/000000000040, theta"), left.err);
@@ -74,7 +74,7 @@ TEST_CASE("going back to an older checkpoint starts a branch that resume, sample
   CHECK_MESSAGE(sample.status == 0, sample.err);
 }
 
-TEST_CASE("a second training of a run is refused and says who holds it, and sampling holds what it reads") {
+TEST_CASE("a second training of a run is refused and names the first, and sampling holds what it reads") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome outcome = shell(
@@ -94,7 +94,7 @@ TEST_CASE("a second training of a run is refused and says who holds it, and samp
   CHECK_MESSAGE(holds(outcome.out, "ended with 0"), outcome.out);
 }
 
-TEST_CASE("weights in which a bit has flipped are refused by every command that reads them") {
+TEST_CASE("weights with a flipped bit are refused by every command that reads them") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome train =
@@ -132,7 +132,7 @@ TEST_CASE("a run whose checkpoints were moved away starts anew and keeps its log
   CHECK(fs::exists(run / "checkpoints" / "000000000024"));
 }
 
-TEST_CASE("what a component logs appears on stderr with its name, escaped, and once where it asks for that") {
+TEST_CASE("a component's messages appear on stderr with its name, escaped, and only once if requested") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome train = shell(

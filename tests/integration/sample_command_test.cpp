@@ -39,7 +39,7 @@ void train_small(const fs::path& folder, const std::string& words = "") {
   REQUIRE_MESSAGE(train.status == 0, train.err);
 }
 
-/// Starts `command`, sends it `signal` once its first batch is counted, and waits for its end.
+/// Starts `command`, sends it `signal` once its first batch is recorded, and waits for its end.
 Outcome interrupted(const std::string& command, const std::string& out, const std::string& signal,
                     const fs::path& folder) {
   return shell(command + " & p=$!\nwhile ! grep -q '\"crc32\": [1-9]' " + out +
@@ -49,7 +49,7 @@ Outcome interrupted(const std::string& command, const std::string& out, const st
 
 }  // namespace
 
-TEST_CASE("a folder of samples says what made it") {
+TEST_CASE("a folder of samples says how it was made") {
   const TemporaryFolder folder;
   train_small(folder.path(), "--set data.use_labels=true");
   const Outcome sample =
@@ -72,7 +72,7 @@ TEST_CASE("a folder of samples says what made it") {
   CHECK(entry_of(record, {"settings", "plugins"}).find("sampler_diffusion") != nullptr);
   CHECK(entry_of(record, {"drawn", "complete"}) == Value(true));
   CHECK(read_file(folder.path() / "s/000001.png").find("\"label\":2") != std::string::npos);
-  // The grid of a training, too.
+  // So does the grid of a training.
   REQUIRE(shell("casdm train --resume runs/small --set train.total_images=12 --set log.sample_count=2", folder.path())
               .status == 0);
   const std::string grid = read_file(folder.path() / "runs/small/samples/12.png");
@@ -80,7 +80,7 @@ TEST_CASE("a folder of samples says what made it") {
     CHECK_MESSAGE(grid.find(part) != std::string::npos, part);
 }
 
-TEST_CASE("a sampling that was stopped or killed goes on by the same command and ends bit for bit as it would have") {
+TEST_CASE("a stopped or killed sampling is continued by the same command and ends with the same bits") {
   const TemporaryFolder folder;
   train_small(folder.path());
   for (const std::string words : {"", " --no-png"}) {
@@ -104,7 +104,7 @@ TEST_CASE("a sampling that was stopped or killed goes on by the same command and
   }
 }
 
-TEST_CASE("an unfinished sampling keeps to its checkpoint while the run has it") {
+TEST_CASE("an unfinished sampling keeps using its checkpoint as long as the run has it") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string sampling = "casdm sample runs/small --num 42 --batch 4 --steps 20 --no-png --out ";
@@ -115,13 +115,13 @@ TEST_CASE("an unfinished sampling keeps to its checkpoint while the run has it")
   const Outcome rest = shell(command, folder.path());
   CHECK_MESSAGE(rest.status == 0, rest.err);
   CHECK(files(folder.path() / "s") == files(folder.path() / "whole"));
-  // Once it is complete, another checkpoint is another sampling.
+  // Once it is complete, another checkpoint makes another sampling.
   const Outcome newer = shell(command, folder.path());
   CHECK(newer.status == 2);
   CHECK_MESSAGE(newer.err.find("weights.sha256") != std::string::npos, newer.err);
 }
 
-TEST_CASE("an unfinished sampling whose checkpoint is gone is never mixed with another checkpoint's") {
+TEST_CASE("an unfinished sampling whose checkpoint is gone is never mixed with another checkpoint's images") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const std::string command = "casdm sample runs/small --num 42 --batch 4 --steps 20 --out s";
@@ -182,7 +182,7 @@ TEST_CASE("sampling needs no metric, no data set and no timestep sampler") {
   }
 }
 
-TEST_CASE("a run of fp16 is sampled in fp32 on a CPU, with a word") {
+TEST_CASE("a run of fp16 is sampled in fp32 on a CPU, with a message") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const Outcome sample =
@@ -204,7 +204,7 @@ TEST_CASE("sampling obeys run.threads") {
         shell("casdm sample runs/small --num 1 --out s" + count + " --set run.threads=" + count, folder.path());
     CHECK_MESSAGE(sample.status == 0, sample.err);
     CHECK(entry_of(folder.path() / ("s" + count) / "sampling.json", {"settings", "threads"}) == Value(threads));
-    // The last bits of images depend on the number, so the same command takes it again.
+    // The last bits of images depend on the number, so the same command uses it again.
     const Outcome again = shell("OMP_NUM_THREADS=3 casdm sample runs/small --num 1 --out s" + count, folder.path());
     CHECK_MESSAGE(again.status == 0, again.err);
   }
@@ -230,7 +230,7 @@ TEST_CASE("--overwrite replaces a damaged sampling.json of ours, and no other") 
   }
 }
 
-TEST_CASE("a sampling.json that is a pipe is not waited for") {
+TEST_CASE("a sampling.json that is a pipe does not block") {
   const TemporaryFolder folder;
   train_small(folder.path());
   const Outcome outcome =

@@ -17,9 +17,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The tables of a new experiment that choose a component, by its kind.
+/// The tables of a new experiment that choose a component, by kind.
 std::map<std::string, std::string> tables() {
-  std::map<std::string, std::string> result = {{"backbone", "head.theta"}};  // of the head that it chooses itself
+  std::map<std::string, std::string> result = {{"backbone", "head.theta"}};  // in the head that it chooses itself
   for (const OptionSpec& option : schema_of<Experiment>()) {
     const OptionSpec& table = option.element.empty() ? option : option.element.front();
     if (!table.component_kind.empty()) result[table.component_kind] = option.name;
@@ -44,7 +44,7 @@ std::vector<std::pair<std::string, std::string>> our_components(const fs::path& 
   return result;
 }
 
-/// Makes what the example of a data set's path leads to.
+/// Creates what the example path of a data set points to.
 void make_data(const fs::path& folder, const std::string& experiment) {
   const std::string key = "\npath = \"";
   const std::size_t begin = experiment.find(key);
@@ -57,7 +57,7 @@ void make_data(const fs::path& folder, const std::string& experiment) {
 
 }  // namespace
 
-TEST_CASE("a new experiment with any component is valid, and explains each of its keys") {
+TEST_CASE("a new experiment with any component is valid, and documents each of its keys") {
   const TemporaryFolder folder;
   int count = 0;
   const std::map<std::string, std::string> table_of = tables();
@@ -110,7 +110,7 @@ TEST_CASE("the commands that read notes do not start LibTorch") {
   CHECK(libraries("train --help").find("libtorch_cpu.so") != std::string::npos);
 }
 
-TEST_CASE("what the commands of plugins find is told as JSON too") {
+TEST_CASE("what the plugins commands find is also available as JSON") {
   const TemporaryFolder folder;
   const auto json = [&](const std::string& arguments) {
     const Outcome outcome = shell("casdm plugins " + arguments + " --json", folder.path());

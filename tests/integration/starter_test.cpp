@@ -7,7 +7,7 @@
 using namespace casdm;
 using namespace casdm::testing;
 
-TEST_CASE("a new experiment trains as it is written, made smaller") {
+TEST_CASE("a new experiment trains as written, only smaller") {
   const TemporaryFolder folder;
   for (const std::string head : {"cascade", "dual", "single"}) {
     const std::string small = head == "cascade" ? "theta phi" : "theta";

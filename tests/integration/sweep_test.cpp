@@ -31,7 +31,7 @@ set = ["metrics=[]"]
 name = "l1"
 )";
 
-/// A folder with the experiment of seconds and a sweep over it.
+/// A folder with an experiment that takes seconds and a sweep over it.
 struct Study {
   explicit Study(const std::string& sweep = kTwoArms) {
     write_small_config(folder.path());
@@ -47,7 +47,7 @@ struct Study {
   TemporaryFolder folder;
 };
 
-/// The weights of every run, by which two sweeps are compared bit for bit.
+/// The weights of every run, for comparing two sweeps bit for bit.
 std::string weights(const Study& study) {
   std::string all;
   for (const char* cell : {"plain-s0", "plain-s1", "l1-s0", "l1-s1"}) {
@@ -78,7 +78,7 @@ TEST_CASE("a sweep trains every arm with every seed and compares them; the same 
   CHECK(contains(outcome.out, "loss.x0 (lower is better)"));
   CHECK(contains(outcome.out, "l1 differs from plain in metrics: [] -> [l1]\n"));
 
-  // A cell is an ordinary run, and the arms of a seed saw the same noise: theta is one network in both.
+  // A cell is an ordinary run, and the arms of a seed saw the same noise, so theta is the same network in both.
   CHECK(study.content("runs/two/plain-s1/config.toml").find("seed = 1") != std::string::npos);
   const Value results = from_json(study.content("runs/two/results.json"));
   for (const Value& measure : results.find("measures")->as_array()) {
@@ -111,7 +111,7 @@ TEST_CASE("a sweep trains every arm with every seed and compares them; the same 
   CHECK(from_json(as_json.out).find("arms")->as_array().size() == 2);
 }
 
-TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with its data, and resumes them there") {
+TEST_CASE("a sweep recognises its runs in a tree that was moved or copied with its data, and resumes them there") {
   const TemporaryFolder folder;
   const fs::path old = folder.path() / "old", now = folder.path() / "now";
   fs::create_directories(old / "configs");
@@ -133,7 +133,7 @@ TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with 
   const Outcome moved = shell(command, now);
   REQUIRE_MESSAGE(moved.status == 0, moved.err);
   CHECK_MESSAGE(contains(moved.err, "every run is complete"), moved.err);
-  // One is to be trained on, the other to be judged again: the images are read where they are now.
+  // One must be trained further, the other judged again: the images are read from their new place.
   fs::remove_all(now / "runs/two/l1-s0/checkpoints/000000000024");
   fs::remove_all(now / "runs/two/plain-s0/evaluation");
   const Outcome resumed = shell(command, now);
@@ -142,7 +142,7 @@ TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with 
   CHECK_FALSE(fs::is_empty(now / "runs/two/plain-s0/evaluation"));
   CHECK(resumed.out == first.out);
 
-  // Other data are another experiment.
+  // Other data make another experiment.
   std::string sweep = read_file(now / "configs/sweep.toml");
   write_file(now / "configs/sweep.toml", sweep.replace(sweep.find("images.zip"), 10, "others.zip"));
   fs::copy(now / "data/images.zip", now / "data/others.zip");
@@ -151,7 +151,8 @@ TEST_CASE("a sweep knows its runs again in a tree that was moved or copied with 
   CHECK_MESSAGE(contains(other.err, "is a run of another experiment: data.path"), other.err);
 }
 
-TEST_CASE("the runs of another project's sweep of the same name are not taken for its own, though all looks alike") {
+TEST_CASE(
+    "the runs of another project's sweep of the same name are not mistaken for its own, even if all looks the same") {
   const TemporaryFolder folder;
   for (const char* project : {"one", "two"}) {
     const fs::path at = folder.path() / project;
@@ -170,7 +171,7 @@ TEST_CASE("the runs of another project's sweep of the same name are not taken fo
   CHECK(read_file(folder.path() / "runs/same/sweep.json") == plan);
 }
 
-TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
+TEST_CASE("the shipped sweep trains its three arms and makes a page about them") {
   const TemporaryFolder folder;
   const std::string file = (source_dir() / "configs/study/quick.toml").string();
   const Outcome outcome = shell("casdm sweep '" + file +
@@ -183,7 +184,7 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(contains(outcome.err, "sweep quick: 3 arms, 6 runs in runs/quick"));
   CHECK(contains(outcome.out, "casdm_st_lpips differs from casdm in metrics: [] -> [st_lpips]\n"));
-  // Two seeds: means, differences and their intervals, in the table and in the page.
+  // Two seeds: means, differences and their intervals, in the table and on the page.
   const std::string page = read_file(folder.path() / "runs/quick/report.html");
   const Value results = from_json(read_file(folder.path() / "runs/quick/results.json"));
   std::size_t intervals = 0;
@@ -220,7 +221,7 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page of them") {
   CHECK(read_file(folder.path() / "mine.html") == "mine");
 }
 
-TEST_CASE("the sweep of the study composes: ten arms, three seeds, theta alone or with phi") {
+TEST_CASE("the sweep of the study can be composed: ten arms, three seeds, theta alone or with phi") {
   const TemporaryFolder folder;
   const std::string tree = source_dir().string();
   const Outcome outcome =
@@ -232,7 +233,7 @@ TEST_CASE("the sweep of the study composes: ten arms, three seeds, theta alone o
   CHECK(contains(outcome.out, "casdm (baseline)"));
 }
 
-TEST_CASE("a sweep judges each run when it is trained, and compares the scores") {
+TEST_CASE("a sweep judges each run once it is trained, and compares the scores") {
   const Study study("evaluate = [\"--num\", \"8\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
                     std::string(kTwoArms));
   const Outcome outcome = study.run("--no-pilot");
@@ -242,7 +243,7 @@ TEST_CASE("a sweep judges each run when it is trained, and compares the scores")
   CHECK(contains(study.content("runs/two/results.csv"), ",pixels.frechet,"));
   CHECK(contains(study.content("runs/two/report.html"), "pixels.frechet"));
 
-  // Judged otherwise: nothing is trained again.
+  // With other judges, nothing is trained again.
   study.write("evaluate = [\"--num\", \"9\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" + std::string(kTwoArms));
   const auto written = fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl"));
   const Outcome again = study.run("--no-pilot");
@@ -250,7 +251,7 @@ TEST_CASE("a sweep judges each run when it is trained, and compares the scores")
   CHECK(contains(again.out, "pixels.frechet num=9 (lower is better)"));
   CHECK(fs::last_write_time(study.path("runs/two/l1-s1/metrics.jsonl")) == written);
 
-  // What only the evaluation sees: more images than the data set has.
+  // An error that only the evaluation would notice: more images than the data set has.
   study.write(
       "evaluate = [\"--set\", \"evaluate.reference_num=90000000\"]\nset = [\"evaluate.judges=[{type='pixels'}]\"]\n" +
       std::string(kTwoArms));
@@ -259,7 +260,7 @@ TEST_CASE("a sweep judges each run when it is trained, and compares the scores")
   CHECK(contains(failed.out, "plain, seed 0: failed: its evaluation: evaluate.reference_num"));
 }
 
-TEST_CASE("a sweep that is stopped goes on bit for bit, whichever way its runs are started") {
+TEST_CASE("a stopped sweep continues bit for bit, however its runs are started") {
   const Study whole;
   REQUIRE(whole.run("--no-pilot --jobs 2", "OMP_NUM_THREADS=1 ").status == 0);
   const Study stopped;
@@ -279,7 +280,7 @@ TEST_CASE("a sweep that is stopped goes on bit for bit, whichever way its runs a
   CHECK(stopped.run("").out == whole.run("").out);
 }
 
-TEST_CASE("processes can share the runs of a sweep, and the table has one's numbers") {
+TEST_CASE("processes can share the runs of a sweep, and the table has the same numbers as with one") {
   const Study alone, shared;
   REQUIRE(alone.run("--no-pilot", "OMP_NUM_THREADS=1 ").status == 0);
   const Outcome outcome = shared.run("--processes 2", "OMP_NUM_THREADS=1 ");
@@ -287,7 +288,7 @@ TEST_CASE("processes can share the runs of a sweep, and the table has one's numb
   CHECK_FALSE(contains(outcome.err, "FAILED"));
   for (const char* cell : {"plain-s0", "plain-s1", "l1-s0", "l1-s1"}) {
     const double one = last_loss(alone, cell), two = last_loss(shared, cell);
-    CHECK_MESSAGE(two == doctest::Approx(one).epsilon(1e-3), cell);  // sums of float32 in another order
+    CHECK_MESSAGE(two == doctest::Approx(one).epsilon(1e-3), cell);  // sums of float32 in a different order
     CHECK(contains(shared.content(text("runs/two/logs/", cell, ".log")), "2 processes"));
   }
   CHECK(contains(Study().run("--print --processes 2").out, " --processes 2"));
@@ -300,7 +301,7 @@ TEST_CASE("what every training would refuse is refused before the first run") {
   CHECK_MESSAGE(contains(outcome.err, "arm \"void\": "), outcome.err);
   CHECK_MESSAGE(contains(outcome.err, "optimizer.learning_rate"), outcome.err);
   CHECK_FALSE(fs::exists(study.path("runs")));
-  // A cell that is named, and commands for other machines, do not depend on the other arms.
+  // A cell chosen by name, and commands for other machines, do not depend on the other arms.
   CHECK(study.run("--print").status == 0);
   CHECK(study.run("--cell plain-s0").status == 0);
   study.write(std::string(kTwoArms) + "[[arms]]\nname = \"more\"\nset = [\"train.batch_size=6\"]\n");
@@ -309,7 +310,7 @@ TEST_CASE("what every training would refuse is refused before the first run") {
   CHECK_MESSAGE(contains(shared.err, "arm \"more\": train.batch_size: --processes 4 cannot share 6"), shared.err);
 }
 
-TEST_CASE("a cell that fails is a row with its message, the others go on, and the next call tries it again") {
+TEST_CASE("a failed cell is a row with its message, the others go on, and the next call tries it again") {
   const Study study(std::string(kTwoArms) + R"(
 [[arms]]
 name = "wild"
@@ -332,7 +333,7 @@ set = ["optimizer.learning_rate=1e30", "optimizer.clip_norm=0"]
   CHECK_FALSE(contains(tamed.out, "wild"));
 }
 
-TEST_CASE("a process of a cell that is killed is a failed cell") {
+TEST_CASE("if a process of a cell is killed, the cell has failed") {
   const Study study;
   const Outcome outcome = study.run(
       "--no-pilot --set train.total_images=100k & sweep=$!; until grep -qs images runs/two/plain-s0/metrics.jsonl; do "
@@ -343,9 +344,9 @@ TEST_CASE("a process of a cell that is killed is a failed cell") {
   CHECK(contains(outcome.out, "plain, seed 0: failed: was killed by signal 9"));
 }
 
-TEST_CASE("files that cannot be written in the middle of a sweep fail their cells and lose nothing") {
+TEST_CASE("failing writes in the middle of a sweep fail their cells and lose nothing") {
   const Study study;
-  // Larger files than 32 KiB: those of a checkpoint, neither logs nor tables.
+  // Files larger than 32 KiB: those of a checkpoint, but not logs or tables.
   const Outcome outcome = study.run("--no-pilot", "ulimit -f 64; ");
   CHECK(outcome.status == 1);
   CHECK(contains(outcome.out, "plain, seed 0: failed: "));
@@ -363,7 +364,7 @@ TEST_CASE("the plan of a sweep names arms, sizes and times, and changes nothing"
   CHECK_FALSE(fs::exists(study.path("runs")));
 }
 
-TEST_CASE("what a sweep leaves that was killed in its pilot is removed by the next one") {
+TEST_CASE("the leftovers of a sweep that was killed during its pilot are removed by the next one") {
   const Study study;
   const Outcome killed = study.run(
       "& sweep=$!; until ls -d runs/.tmp-*/log; do sleep 0.05; done >/dev/null 2>&1; kill -9 $sweep; wait $sweep");
@@ -372,7 +373,7 @@ TEST_CASE("what a sweep leaves that was killed in its pilot is removed by the ne
   CHECK_FALSE(contains(shell("ls -A runs", study.folder.path()).out, ".tmp-"));
 }
 
-TEST_CASE("the plan says which arm does not train") {
+TEST_CASE("the plan says which arm cannot be trained") {
   const Study study(std::string(kTwoArms) +
                     "[[arms]]\nname = \"lost\"\nset = [\"data={type='zip', path='none.zip'}\"]\n");
   const Outcome missing = study.run("--dry-run");
@@ -383,7 +384,7 @@ TEST_CASE("the plan says which arm does not train") {
   CHECK(contains(outcome.out, "lost cannot be trained: "));
 }
 
-TEST_CASE("a job array for Slurm trains one cell a task") {
+TEST_CASE("a job array for Slurm trains one cell per task") {
   const Study study;
   const Outcome outcome = study.run("--slurm --jobs 3 > job.sh && bash -n job.sh && SLURM_ARRAY_TASK_ID=1 bash job.sh");
   CHECK_MESSAGE(outcome.status == 0, outcome.err);
@@ -407,7 +408,7 @@ TEST_CASE("a grid trains every arm at every point, and compares arms at equal po
   CHECK(contains(plan.out, "l1 optimizer.learning_rate=2e-04 (baseline)"));
 }
 
-TEST_CASE("what is wrong with a sweep is said in one message with its place, before anything runs") {
+TEST_CASE("errors in a sweep are reported in one message with their location, before anything runs") {
   const Study study;
   const auto said = [&](const std::string& sweep, const std::string& options = "") {
     study.write(sweep);
@@ -440,7 +441,7 @@ TEST_CASE("what is wrong with a sweep is said in one message with its place, bef
   CHECK(contains(said(two, "--print --slurm"), "exclude each other"));
 }
 
-TEST_CASE("a run of another experiment under a cell's name is left alone and named") {
+TEST_CASE("a run of another experiment with a cell's name is left alone and named") {
   const Study study;
   REQUIRE(shell("casdm train small.toml --set metrics=[] --set run.directory=runs/two --set run.name=plain-s1 "
                 "--set run.seed=1 --set train.batch_size=2",
@@ -459,7 +460,7 @@ TEST_CASE("a run of another experiment under a cell's name is left alone and nam
   CHECK_FALSE(fs::exists(study.path("runs/two/plain-s0")));
 }
 
-TEST_CASE("files in the folder of a sweep that are somebody else's are refused before anything is trained") {
+TEST_CASE("somebody else's files in the folder of a sweep are refused before anything is trained") {
   for (const char* name : {"sweep.json", "report.html", "results.csv"}) {
     CAPTURE(name);
     const Study study;
@@ -488,7 +489,7 @@ TEST_CASE("a run that was removed is trained and judged again") {
   CHECK(again.out == first.out);
 }
 
-TEST_CASE("a sweep beside another one is refused and changes nothing that the other works with") {
+TEST_CASE("a second sweep in the same folder is refused and does not change what the first one uses") {
   const Study study;
   const Outcome outcome = study.run(
       "--no-pilot --set train.total_images=100k & sweep=$!; "
@@ -503,7 +504,7 @@ TEST_CASE("a sweep beside another one is refused and changes nothing that the ot
   CHECK(contains(outcome.out, "as it was"));
 }
 
-TEST_CASE("a sweep file chooses how its runs are judged, and no file to write, to replace or to load code from") {
+TEST_CASE("a sweep file chooses how its runs are judged, but no files to write, to replace or to load code from") {
   const Study study;
   const auto said = [&](const std::string& words, const std::string& options = "--dry-run --no-pilot") {
     study.write(text("evaluate = [", words, "]\n", kTwoArms));
@@ -523,7 +524,7 @@ TEST_CASE("a sweep file chooses how its runs are judged, and no file to write, t
   CHECK(contains(said("\"runs/other\""), "expected an option of `casdm evaluate`, got \"runs/other\""));
   CHECK(contains(said("\"--num\""), "\"--num\" needs a value after it"));
   CHECK(contains(said("\"--config\", \"none.toml\""), "--config: \"none.toml\" does not exist"));
-  // Values too are looked at before anything is trained, for each arm.
+  // Values, too, are checked before anything is trained, for each arm.
   CHECK(
       contains(said("\"--num\", \"x\""), "sweep.toml:1:13: evaluate.0: --num: expected a whole number of at least 1"));
   CHECK(contains(said("\"--batch=0\""), "--batch: expected a whole number of at least 1, got \"0\""));
@@ -541,7 +542,7 @@ TEST_CASE("a sweep file chooses how its runs are judged, and no file to write, t
     CHECK_MESSAGE(contains(message, cannot), message);
     CHECK_MESSAGE(contains(message, why), message);
   }
-  // From the folder of the sweep file.
+  // Relative to the folder of the sweep file.
   write_file(study.path("judge.toml"), "[evaluate]\nnum = 0\n");
   CHECK(contains(said("\"--config\", \"judge.toml\""), "judge.toml:2:7: evaluate.num"));
   write_file(study.path("judge.toml"), "[evaluate]\nnum = 8\n[[evaluate.judges]]\ntype = \"pixels\"\n");

@@ -15,7 +15,7 @@ namespace casdm::testing {
 
 inline constexpr const char* kResume = "casdm train --resume runs/small";
 
-/// A folder in which the small experiment has been trained.
+/// A folder in which the small experiment was trained.
 struct Trained {
   explicit Trained(const std::string& set = "") {
     write_small_config(folder.path());

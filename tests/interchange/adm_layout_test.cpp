@@ -36,7 +36,7 @@ std::shared_ptr<WeightLayout> adm_layout(std::int64_t image_size) {
   return make<WeightLayout>("adm", "attention_order = \"legacy\"\n", {image_size});
 }
 
-/// What the names and shapes of a U-Net with these options tell; a network of that has the same state.
+/// The options that names and shapes of a U-Net with these options show; a network with them must have the same state.
 Value round_trip(const std::string& options, const Backbone::Spec& spec) {
   CAPTURE(options);
   const ForeignWeights weights{state(*make<Backbone>("unet", options, spec)), {}};
@@ -90,7 +90,7 @@ TEST_CASE("the options of a U-Net are read from its names and shapes") {
                 "num_res_blocks") == "1");
 }
 
-TEST_CASE("a U-Net that is told how its images were augmented is recognised as well") {
+TEST_CASE("a U-Net with augmentation labels is recognised, too") {
   Backbone::Spec spec = spec_of(16, 3, 3, 4);
   spec.condition.augment_size = 9;
   round_trip("groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
@@ -149,7 +149,7 @@ TEST_CASE("the options of guided-diffusion's golden networks are read exactly") 
   CHECK(count >= 3);
 }
 
-TEST_CASE("a state that is almost such a network is not taken for one") {
+TEST_CASE("a state that is almost such a network is not mistaken for one") {
   const NamedTensors whole = state(*make<Backbone>(
       "unet", "groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
       spec_of(16)));

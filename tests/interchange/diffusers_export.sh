@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# diffusers_export.sh TEST_PROGRAM: lets diffusers load our exports and compares what both compute. Ends with 77 where
-# diffusers is absent from the Python named by CASDM_PEERS_PYTHON (default: python3).
+# diffusers_export.sh TEST_PROGRAM: lets diffusers load our exports and compares what both compute. Ends with status 77
+# if diffusers is missing from the Python named by CASDM_PEERS_PYTHON (default: python3).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)

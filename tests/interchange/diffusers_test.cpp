@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// U-Nets that UNet2DModel can express.
+/// U-Nets that UNet2DModel can represent.
 std::vector<NetworkCase> networks() {
   const std::string base = "groups = 8\nchannels = 16\nnum_res_blocks = 1\n";
   return {
@@ -42,7 +42,7 @@ std::vector<NetworkCase> networks() {
   };
 }
 
-/// @param order  of q, k and v, where the layout is to read; empty: not given
+/// @param order  of q, k and v, for the layout to read; empty: not given
 std::shared_ptr<WeightLayout> diffusers_layout(const std::string& order = "") {
   return make<WeightLayout>("diffusers", order.empty() ? "" : "attention_order = \"" + order + "\"\n", {});
 }
@@ -51,7 +51,7 @@ ForeignWeights exported(const NetworkCase& network) { return diffusers_layout()-
 
 }  // namespace
 
-TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers computes") {
+TEST_CASE("an imported UNet2DModel of diffusers computes what diffusers computes") {
   const fs::path file = parity_dir() / "diffusers_unet.safetensors";
   if (!fs::exists(file)) {
     MESSAGE("no ", file.string(), ": diffusers' U-Nets are not compared");
@@ -73,7 +73,7 @@ TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers compute
       const double difference = max_relative_difference(out, golden.at(key + ".out"));
       MESSAGE(key, ", attention ", order, ": largest relative difference ", difference);
       CHECK(difference < 1e-5);
-      // Back again: the same tensors, and a config that asks for the same network.
+      // And back: the same tensors, and a config that describes the same network.
       const ForeignWeights back = diffusers_layout()->write(model);
       check_equal(back.tensors, peer.tensors);
       CHECK(to_toml(diffusers_layout(order)->read(back).options) == to_toml(model.options));
@@ -88,7 +88,7 @@ TEST_CASE("a UNet2DModel of diffusers, imported, computes what diffusers compute
   }
 }
 
-TEST_CASE("export to diffusers and import are each other's inverse, bitwise") {
+TEST_CASE("export to diffusers and import are inverses of each other, bitwise") {
   for (const NetworkCase& network : networks()) {
     CAPTURE(network.name);
     const BackboneWeights own = weights_of("unet", network);
@@ -99,7 +99,7 @@ TEST_CASE("export to diffusers and import are each other's inverse, bitwise") {
   }
 }
 
-TEST_CASE("the order of q, k and v matters to the exported weights when there are several heads") {
+TEST_CASE("the order of q, k and v affects the exported weights if there are several heads") {
   NetworkCase network = networks().front();
   const ForeignWeights legacy = exported(network);
   network.options += "attention_order = \"new\"\n";
@@ -112,7 +112,7 @@ TEST_CASE("the order of q, k and v matters to the exported weights when there ar
   CHECK(different > 0);
 }
 
-TEST_CASE("what UNet2DModel cannot express is refused with every reason") {
+TEST_CASE("what UNet2DModel cannot represent is refused with every reason") {
   const auto refused = [](const std::string& options, const char* why) {
     CAPTURE(options);
     CHECK_THROWS_WITH_AS(exported({"", "groups = 8\nchannels = 16\nnum_res_blocks = 1\n" + options, spec_of(3, 3, 0)}),
@@ -126,7 +126,7 @@ TEST_CASE("what UNet2DModel cannot express is refused with every reason") {
   refused(two + "conv_resample = false\ntimestep_scale = 0.25\n", "timestep_scale");
 }
 
-TEST_CASE("a model of diffusers that is no such U-Net is refused with every reason") {
+TEST_CASE("a model of diffusers that is not such a U-Net is refused with every reason") {
   const ForeignWeights good = exported(networks().front());
   const auto refused = [&](const char* key, const Value& value, const char* why) {
     ForeignWeights bad = good;
@@ -160,7 +160,7 @@ TEST_CASE("a model of diffusers that is no such U-Net is refused with every reas
   }
 }
 
-TEST_CASE("export and import of a run give its weights back, bitwise, in both layouts") {
+TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in both layouts") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const auto run = [&](const std::string& line) {
@@ -181,7 +181,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
     for (const char* number : {"", "2", "3"}) {
       const TensorFile file = read_safetensors(folder.path() / (weights + number + ".safetensors"));
       CHECK(file.metadata.at("option.attention_order") == "\"legacy\"");
-      CHECK(file.metadata.at("option.num_heads") == "4");  // of every attention, which has 16 channels
+      CHECK(file.metadata.at("option.num_heads") == "4");  // in every attention, which has 16 channels
       std::size_t count = 0;
       for (const auto& [name, tensor] : saved.tensors) {
         if (!name.starts_with("theta.")) continue;
@@ -191,7 +191,7 @@ TEST_CASE("export and import of a run give its weights back, bitwise, in both la
       CHECK(count == file.tensors.size());
     }
   }
-  // The network of the file has other heads: the export recorded its own.
+  // The network in the file has other heads: the export recorded its own.
   const Outcome other = shell("casdm import ema.safetensors --out x --config small.toml --module theta", folder.path());
   CHECK(other.status == 2);
   CHECK_MESSAGE(other.err.find("num_heads = 4, head.theta has 1") != std::string::npos, other.err);
@@ -214,7 +214,7 @@ TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for
   export_for_diffusers("unet", *diffusers_layout(), networks(), false);
 }
 
-TEST_CASE("a number of heads and a width of heads that mean one network are taken for one") {
+TEST_CASE("a number and a width of heads that mean the same network are accepted as equal") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const auto run = [&](const std::string& line) { return shell("casdm " + line, folder.path()); };

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// DiTs that DiTTransformer2DModel can express.
+/// DiTs that DiTTransformer2DModel can represent.
 std::vector<NetworkCase> networks() {
   const std::string base = "time_frequencies = \"diffusers\"\n";
   return {
@@ -33,7 +33,7 @@ std::vector<NetworkCase> networks() {
 
 std::shared_ptr<WeightLayout> layout(const char* name = "diffusers_dit") { return make<WeightLayout>(name, "", {}); }
 
-/// As `golden_model`, with the embeddings of all blocks as the first's.
+/// Like `golden_model`, with the embeddings of all blocks equal to the first's.
 ForeignWeights golden_dit(const Value& golden) {
   ForeignWeights model = golden_model(golden);
   const std::map<std::string, Tensor> tensors(model.tensors.begin(), model.tensors.end());
@@ -47,7 +47,7 @@ ForeignWeights golden_dit(const Value& golden) {
 
 }  // namespace
 
-TEST_CASE("a DiTTransformer2DModel of diffusers, imported, computes what diffusers computes") {
+TEST_CASE("an imported DiTTransformer2DModel of diffusers computes what diffusers computes") {
   const fs::path file = parity_dir() / "diffusers_dit.safetensors";
   if (!fs::exists(file)) {
     MESSAGE("no ", file.string(), ": diffusers' DiT is not compared");
@@ -68,14 +68,14 @@ TEST_CASE("a DiTTransformer2DModel of diffusers, imported, computes what diffuse
     const double difference = max_relative_difference(out, golden.at(key + ".out"));
     MESSAGE(key, ": largest relative difference ", difference);
     CHECK(difference < 1e-5);
-    // Back again: the same tensors, and a config that asks for the same network.
+    // And back: the same tensors, and a config that describes the same network.
     const ForeignWeights back = layout()->write(model);
     check_equal(back.tensors, peer.tensors);
     CHECK(to_toml(layout()->read(back).options) == to_toml(model.options));
   }
 }
 
-TEST_CASE("a DiT goes to diffusers and back, bitwise, and computes the same") {
+TEST_CASE("a DiT is exported to diffusers and imported again, bitwise, and computes the same") {
   const at::NoGradGuard no_grad;
   for (const NetworkCase& network : networks()) {
     CAPTURE(network.name);
@@ -91,7 +91,7 @@ TEST_CASE("a DiT goes to diffusers and back, bitwise, and computes the same") {
   }
 }
 
-TEST_CASE("a file of DiT's own names tells all but what leaves no trace, and is taken for no other") {
+TEST_CASE("a file with DiT's own names shows all but what leaves no trace, and is not mistaken for another network") {
   const NetworkCase network = networks().front();
   const BackboneWeights own = weights_of("dit", network);
   ForeignWeights file = layout("dit")->write(own);
@@ -112,7 +112,7 @@ TEST_CASE("a file of DiT's own names tells all but what leaves no trace, and is 
   CHECK(almost.difference.find("a tensor too many: blocks.7.more") != std::string::npos);
 }
 
-TEST_CASE("what DiTTransformer2DModel cannot express is refused with every reason") {
+TEST_CASE("what DiTTransformer2DModel cannot represent is refused with every reason") {
   const auto refused = [](const std::string& options, std::vector<const char*> reasons,
                           ImageShape image = {3, 16, 16}) {
     NetworkCase network{"", "patch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n" + options, spec_of(3, 3, 0)};
@@ -125,7 +125,7 @@ TEST_CASE("what DiTTransformer2DModel cannot express is refused with every reaso
   refused("", {"its 8 patches do not make a square"}, {3, 8, 16});
 }
 
-TEST_CASE("a model of diffusers that is no such DiT is refused with every reason") {
+TEST_CASE("a model of diffusers that is not such a DiT is refused with every reason") {
   const ForeignWeights good = layout()->write(weights_of("dit", networks().front()));
   const auto refused = [&](const char* key, const Value& value, const char* why) {
     ForeignWeights bad = good;

@@ -29,7 +29,7 @@ NamedTensors small_state() {
   return result;
 }
 
-/// A legacy .pt file of float32 tensors, as PyTorch would write it.
+/// Writes a legacy .pt file of float32 tensors, as PyTorch would.
 void write_torch(const fs::path& path, const NamedTensors& tensors) {
   using namespace pickled;
   std::vector<std::pair<std::string, std::string>> items;
@@ -76,7 +76,7 @@ TEST_CASE("weights saved by PyTorch are imported bitwise, described, and trained
       read_safetensors(folder.path() / "runs/small/checkpoints/000000000024/weights.safetensors");
   for (const auto& [name, tensor] : tensors) CHECK_MESSAGE(at::equal(trained.at("theta." + name), tensor), name);
 
-  // An imported file is a source too, and keeps what was said of it.
+  // An imported file is also a source, and keeps what was recorded about it.
   const Outcome again = shell("casdm import theta.safetensors --out copy.safetensors", folder.path());
   REQUIRE_MESSAGE(again.status == 0, again.err);
   CHECK(read_file(folder.path() / "copy.safetensors") == read_file(folder.path() / "theta.safetensors"));
@@ -85,7 +85,7 @@ TEST_CASE("weights saved by PyTorch are imported bitwise, described, and trained
       2);
 }
 
-TEST_CASE("the order of q, k and v is asked for, recorded, and compared with the network's") {
+TEST_CASE("the order of q, k and v must be given, is recorded, and is compared with the network's") {
   const TemporaryFolder folder;
   write_torch(folder.path() / "openai.pt", small_state());
   write_small_config(folder.path(), "[[init]]\nmodule = \"theta\"\nfrom = \"theta.safetensors\"\n");
@@ -126,13 +126,13 @@ TEST_CASE("weights that do not fit the network are listed and not written") {
   CHECK(has(outcome.err, reshaped + " has shape [2, 2]"));
   CHECK(has(outcome.err, "unexpected \"surplus.weight\""));
   CHECK_FALSE(fs::exists(folder.path() / "theta.safetensors"));
-  // A network of nobody's names is imported as it is, and why it is no known one is said.
+  // A network with unknown names is imported as it is, with the reason why it is not a known one.
   const Outcome alone = shell("casdm import other.pt --out theta.safetensors", folder.path());
   CHECK_MESSAGE(alone.status == 0, alone.err);
   CHECK(has(alone.err, "although it resembles one"));
 }
 
-TEST_CASE("a prefix is taken off, and wrong use of import is told") {
+TEST_CASE("a prefix is removed, and wrong use of import is reported") {
   const TemporaryFolder folder;
   NamedTensors tensors;
   for (const auto& [name, tensor] : small_state()) tensors.emplace_back("module." + name, tensor);
@@ -168,7 +168,7 @@ TEST_CASE("a prefix is taken off, and wrong use of import is told") {
   CHECK_FALSE(fs::exists(folder.path() / "b.safetensors"));
 }
 
-TEST_CASE("weights that hold NaN are refused with the tensor, wherever they come from") {
+TEST_CASE("weights that contain NaN are refused with the tensor, wherever they come from") {
   const TemporaryFolder folder;
   NamedTensors tensors = small_state();
   write_small_config(folder.path());

@@ -9,7 +9,7 @@
 #include "casdm/value.h"
 #include "casdm/weight_layout.h"
 
-/// Networks in diffusers' layouts and back.
+/// Converts networks to diffusers' layouts and back.
 namespace casdm::testing {
 
 struct NetworkCase {
@@ -18,10 +18,10 @@ struct NetworkCase {
   Backbone::Spec spec;
 };
 
-/// For square images of 16 px.
+/// A spec for square images of 16 px.
 Backbone::Spec spec_of(std::int64_t in, std::int64_t out, std::int64_t classes);
 
-/// The tensors of its state, without gradients.
+/// The tensors of its state, detached.
 NamedTensors detached(const Module& module);
 
 /// A backbone of type `backbone` with repeatable parameters, in evaluation mode.
@@ -38,9 +38,9 @@ ForeignWeights golden_model(const Value& golden);
 
 void check_equal(const NamedTensors& a, const NamedTensors& b);
 
-/// Writes each network as the layout does, with an evaluation of it, into the folder of the environment's
-/// CASDM_EXPORT_DIR, for diffusers itself to load.
-/// @param needs_labels  diffusers' model takes labels even where there are no classes
+/// Writes each network with the layout, together with an evaluation of it, into the folder that the environment
+/// variable CASDM_EXPORT_DIR names, for diffusers itself to load.
+/// @param needs_labels  diffusers' model takes labels even if there are no classes
 void export_for_diffusers(const std::string& backbone, const WeightLayout& layout,
                           const std::vector<NetworkCase>& networks, bool needs_labels);
 

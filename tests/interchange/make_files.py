@@ -1,4 +1,4 @@
-"""Makes the files of torch.save beside this script, by the PyTorch that runs it: python make_files.py
+"""Makes the torch.save files beside this script, with the PyTorch that runs it: python make_files.py
 
 zip.pt and legacy.pt hold one state in both formats; nested.pt a training state with two of them.
 """

@@ -59,8 +59,8 @@ fs::path altered_zip(const fs::path& folder, const std::string& entry, const std
   return path;
 }
 
-/// Every cut of a file must be refused, naming it; every altered byte be read or refused. Returns how many were
-/// refused.
+/// Every truncation of a file must be refused with its name; a file with any byte altered must be read or refused.
+/// Returns how many were refused.
 int attack(const std::string& whole, int step) {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "x.pt";
@@ -87,7 +87,7 @@ int attack(const std::string& whole, int step) {
 
 }  // namespace
 
-TEST_CASE("both formats of torch.save give the tensors that PyTorch saved, strided and shared ones too") {
+TEST_CASE("both formats of torch.save give the tensors that PyTorch saved, including strided and shared ones") {
   for (const auto& [file, format] :
        {std::pair("zip.pt", "PyTorch zip"), std::pair("legacy.pt", "PyTorch legacy (before 1.6)")}) {
     CAPTURE(file);
@@ -104,7 +104,7 @@ TEST_CASE("both formats of torch.save give the tensors that PyTorch saved, strid
   }
 }
 
-TEST_CASE("of several states in a file one is chosen by its way through the dicts") {
+TEST_CASE("of several states in a file one is chosen by its key path") {
   CHECK_THROWS_WITH_AS(
       read_torch_state(fixture("nested.pt")),
       doctest::Contains("several states; choose with --key: \"model\" (7 tensors), \"ema.net\" (7 tensors)"), Error);
@@ -121,19 +121,19 @@ TEST_CASE("a pickle written by hand gives its tensors") {
   CHECK(at::equal(read_object(dict({{"a", good()}})).tensors[0].second, numbers));
   CHECK(at::equal(read_object(dict({{"a", tensor(six(), 1, {2, 2}, {1, 2})}})).tensors[0].second,
                   at::as_strided(numbers, {2, 2}, {1, 2}, 1)));
-  // A view of a storage, as files before PyTorch 0.4 have them: two elements on.
+  // A view of a storage, as in files before PyTorch 0.4: an offset of two elements.
   const std::string view = storage("0", 6, "FloatStorage", {tuple({word("0"), integer(2), integer(4)})});
   CHECK(at::equal(read_object(dict({{"a", tensor(view, 0, {4}, {1})}})).tensors[0].second, numbers.slice(0, 2)));
   // Python 2's OrderedDict: a call with the list of its items.
   const std::string items = "](](" + word("a") + good() + "ee";
   CHECK(read_object(call(name("collections", "OrderedDict"), {items})).tensors.size() == 1);
-  // The versions that a state_dict carries as an attribute.
+  // The versions that a state_dict has as an attribute.
   const std::string versions = dict({{"_metadata", dict({{"", dict({{"version", integer(1)}})}})}});
   CHECK(read_object(name("collections", "OrderedDict") + ")R(" + word("a") + good() + "u" + versions + "b")
             .tensors.size() == 1);
 }
 
-TEST_CASE("anything but tensors and plain containers is refused by name, wherever it stands") {
+TEST_CASE("anything but tensors and plain containers is refused by name, wherever it is") {
   const std::pair<std::string, std::string> names[] = {{"builtins", "eval"},
                                                        {"__builtin__", "eval"},
                                                        {"os", "system"},
@@ -155,9 +155,9 @@ TEST_CASE("anything but tensors and plain containers is refused by name, whereve
     CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}, {"b", evil}})),
                          doctest::Contains((full + "\", which is refused").c_str()), Error);
     CHECK_THROWS_WITH_AS(read_object(evil), doctest::Contains(full.c_str()), Error);
-    // By the opcode of newer protocols.
+    // With the opcode of newer protocols.
     CHECK_THROWS_WITH_AS(read_object(word(module) + word(word_of) + "\x93"), doctest::Contains(full.c_str()), Error);
-    // Named only, never called.
+    // Only named, never called.
     CHECK_THROWS_WITH_AS(read_object(name(module, word_of) + "0" + dict({{"a", good()}})),
                          doctest::Contains(full.c_str()), Error);
   }
@@ -169,7 +169,7 @@ TEST_CASE("anything but tensors and plain containers is refused by name, whereve
                        doctest::Contains("calls torch.FloatStorage, which is refused"), Error);
 }
 
-TEST_CASE("a tensor that leaves its storage is refused, not read") {
+TEST_CASE("a tensor that reaches beyond its storage is refused, not read") {
   const auto refused = [](const std::string& object, const char* why) {
     CHECK_THROWS_WITH_AS(read_object(dict({{"a", object}})), doctest::Contains(why), Error);
   };
@@ -188,12 +188,12 @@ TEST_CASE("a tensor that leaves its storage is refused, not read") {
   refused(tensor(storage("0", -1), 0, {0}, {1}), "negative size");
   refused(tensor(six(), 0, std::vector<std::int32_t>(65, 1), std::vector<std::int32_t>(65, 1)), "65 dimensions");
   refused(tensor(storage("0", 6, "ComplexFloatStorage"), 0, {1}, {1}), "torch.ComplexFloatStorage");
-  // Two views of one storage that disagree on what it is.
+  // Two views of one storage that disagree on its type.
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}, {"b", tensor(storage("0", 6, "IntStorage"), 0, {6}, {1})}})),
                        doctest::Contains("two sizes or types"), Error);
 }
 
-TEST_CASE("a pickle that is no program of values is refused") {
+TEST_CASE("a pickle that is not a program for values is refused") {
   for (const char* object : {"",
                              "0",
                              "t",
@@ -227,7 +227,7 @@ TEST_CASE("a pickle that is no program of values is refused") {
     CAPTURE(object);
     CHECK_THROWS_AS(read_object(object), Error);
   }
-  // A dict within itself, and tuples that double at every step: neither loops nor grows.
+  // A dict inside itself, and tuples that double at every step: reading must neither loop nor grow.
   CHECK_THROWS_WITH_AS(read_object("}q\x01(" + word("a") + "h\x01u", {}),
                        doctest::Contains("does not hold a dict of tensors"), Error);
   std::string doubled = "}q\x01";
@@ -241,7 +241,7 @@ TEST_CASE("a pickle that is no program of values is refused") {
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", integer(1)}}), {}), doctest::Contains("does not hold a dict of tensors"),
                        Error);
   CHECK_THROWS_WITH_AS(read_object(dict({{"a", good()}}), {}), doctest::Contains("no storage \"0\""), Error);
-  // Without elements, and of a shape whose sizes have no product.
+  // Without elements, and with a shape whose product overflows.
   const std::string huge("\x8a\x08\0\0\0\0\0\0\0\x40", 10);
   const std::string shape = tuple({integer(0), huge, integer(8)});
   const std::string empty = call(name("torch._utils", "_rebuild_tensor"), {six(), integer(0), shape, shape});
@@ -273,7 +273,7 @@ TEST_CASE("zip archives that torch.save would not write are refused") {
   refused(source_dir() / "README.md", "was not written by torch.save");
 }
 
-TEST_CASE("a file cut anywhere is refused by name, one with any byte changed is read or refused") {
+TEST_CASE("a file truncated anywhere is refused by name, one with any byte changed is read or refused") {
   const std::string legacy = content_of(fixture("legacy.pt"));
   const std::string zip = content_of(fixture("zip.pt"));
   CHECK(attack(legacy, 1) > 1000);

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-/// Files of torch.save made by hand, byte by byte, also such as torch.save would never write.
+/// Files of torch.save made by hand, byte by byte, including some that torch.save would never write.
 namespace casdm::testing {
 
 /// Parts of a pickle, protocol 2.
@@ -20,7 +20,7 @@ std::string tuple(const std::vector<std::string>& items);
 std::string integers(const std::vector<std::int32_t>& values);
 std::string dict(const std::vector<std::pair<std::string, std::string>>& items);
 std::string call(const std::string& callee, const std::vector<std::string>& arguments);
-/// @param view  what files before PyTorch 0.4 have as a sixth part
+/// @param view  the sixth part in files before PyTorch 0.4
 std::string storage(const std::string& key, std::int32_t size, const std::string& type = "FloatStorage",
                     const std::vector<std::string>& view = {});
 std::string tensor(const std::string& storage, std::int32_t offset, const std::vector<std::int32_t>& sizes,

@@ -14,7 +14,7 @@ using namespace casdm;
 
 namespace {
 
-/// Throws what it is told to in every method.
+/// Throws what the test asks for, in every method.
 class ThrowingDataset final : public Dataset {
  public:
   explicit ThrowingDataset(std::function<void()> act) : act_(std::move(act)) {}
@@ -47,7 +47,7 @@ std::string message_of(const std::function<void()>& work) {
 
 }  // namespace
 
-TEST_CASE("whatever a component throws says file, key and component, and keeps its kind") {
+TEST_CASE("any exception of a component gets file, key and component, and keeps its kind") {
   const std::string place = "a.toml:3:1: data: mine/pictures: ";
   const auto size_of = [](const Component<Dataset>& dataset) { return [&] { dataset.call(&Dataset::size); }; };
   const auto own = throwing([] { throw Error("no disk"); });
@@ -63,11 +63,11 @@ TEST_CASE("whatever a component throws says file, key and component, and keeps i
   CHECK(message_of<PluginError>(size_of(torch)).find("frame #") == std::string::npos);
 }
 
-TEST_CASE("memory that runs out in a component stays what it is, for whoever says what to lower") {
+TEST_CASE("an out-of-memory error in a component keeps its type, so that it can be answered with advice") {
   CHECK_THROWS_AS(throwing([] { throw std::bad_alloc(); }).call(&Dataset::size), std::bad_alloc);
 }
 
-TEST_CASE("an error in a step says when it was, and is attributed once, to the innermost component") {
+TEST_CASE("an error in a step says when it occurred, and is attributed once, to the innermost component") {
   const auto inner = throwing([] { throw std::runtime_error("oops"); });
   const Component<Dataset> outer(std::make_shared<ThrowingDataset>([&] { inner.call(&Dataset::size); }),
                                  ComponentConfig{"mine/outer", {}});
@@ -86,7 +86,7 @@ TEST_CASE("every method of a data set and of a module is attributed") {
   CHECK(message_of<Error>([&] { dataset.left_out(); }) == expected);
 }
 
-TEST_CASE("a change of global state is put back and reported once") {
+TEST_CASE("a change of global state is undone and reported once") {
   const Component<Dataset> careless(std::make_shared<ThrowingDataset>([] { c10::GradMode::set_enabled(false); }),
                                     ComponentConfig{"mine/careless", {}});
   CHECK_NOTHROW(require_unchanged_state());
@@ -96,8 +96,7 @@ TEST_CASE("a change of global state is put back and reported once") {
   CHECK_NOTHROW(require_unchanged_state());
 }
 
-TEST_CASE(
-    "flags of a signal's handler are put back without blame: CUDA's compiler sets the handler it found by signal()") {
+TEST_CASE("flags of a signal handler are restored without blame, since CUDA's compiler sets them with signal()") {
   struct sigaction before {};
   before.sa_handler = SIG_IGN;
   before.sa_flags = SA_ONSTACK;

@@ -46,7 +46,7 @@ class Tensors final : public Module {
 
 const Tensor x_t = at::zeros({2, 3, 4, 4});
 
-/// The message about an estimate whose `member` is `value`; empty when it is taken.
+/// The message about an estimate whose `member` is `value`; empty if it is accepted.
 std::string refusal(Tensor Estimate::*member, const Tensor& value) {
   Estimate estimate{x_t, x_t, x_t, at::ones({2, 1, 1, 1}), {}};
   estimate.*member = value;
@@ -107,7 +107,7 @@ TEST_CASE("an estimate of another shape, type or device is refused, not broadcas
   CHECK_FALSE(refusal(&Estimate::gate, at::ones({2})).empty());
 }
 
-TEST_CASE("a loss term without one number for each image, a known module and a name of its own is refused") {
+TEST_CASE("a loss term must have one number per image, a known module and a unique name") {
   CHECK(refusal({"eps", at::zeros({2}), 1, "theta"}).empty());
   CHECK(refusal({"eps", at::zeros({}), 1, "theta"}).find("expected one floating-point number for each image, [2]") !=
         std::string::npos);
@@ -120,7 +120,7 @@ TEST_CASE("a loss term without one number for each image, a known module and a n
   CHECK(refusal({"other", at::zeros({2}), 1, "theta"}) == "mine/head: two loss terms are named 'other'");
 }
 
-TEST_CASE("modules need names of their own that can stand in a file's name, and defined tensors") {
+TEST_CASE("modules need unique names that can be part of a file name, and defined tensors") {
   const auto module = std::make_shared<Tensors>(NamedTensors{{"weight", at::ones({2})}});
   CHECK_FALSE(is_refused({{"theta", module, true}, {"phi_2", module, true}}));
   CHECK(is_refused(std::vector<NamedModule>()));
@@ -134,7 +134,7 @@ TEST_CASE("modules need names of their own that can stand in a file's name, and 
 }
 
 TEST_CASE("tensors that training or loading would not reach are refused") {
-  /// Makes its tensor anew whenever it is asked.
+  /// Creates its tensor anew whenever it is asked for it.
   class Fleeting final : public Module {
    public:
     NamedTensors parameters() const override { return {{"weight", at::ones({2})}}; }
@@ -150,7 +150,7 @@ TEST_CASE("tensors that training or loading would not reach are refused") {
   CHECK(is_refused(with(at::ones({2}, at::kComplexFloat))));
 }
 
-TEST_CASE("a data set whose extras or classes cannot be is refused by name") {
+TEST_CASE("a data set with impossible extras or classes is refused by name") {
   class WithExtras final : public Dataset {
    public:
     explicit WithExtras(std::vector<ExtraInfo> extras, std::int64_t classes = 0)
@@ -185,7 +185,7 @@ TEST_CASE("a data set whose extras or classes cannot be is refused by name") {
   CHECK(refusal({}, -4) == "mine/images: num_classes() is -4");
 }
 
-TEST_CASE("a path of whole times that fall is refused by name") {
+TEST_CASE("a path whose whole times decrease is refused by name") {
   class Falling final : public NoiseScheduler {
    public:
     TimeRange range() const override { return {.first = 99, .last = 0, .clean = 100, .is_whole = true}; }

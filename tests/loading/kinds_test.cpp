@@ -21,7 +21,7 @@ namespace {
 
 const fs::path kSdk = source_dir() / "sdk";
 
-/// The kinds that the SDK's headers declare, and the versions of their interfaces.
+/// The kinds declared in the SDK's headers, and the versions of their interfaces.
 std::map<std::string, int> declared_kinds() {
   const std::regex declaration(
       R"re(std::string_view kind = "(\w+)";\s*static constexpr int interface_version = (\d+);)re");
@@ -36,7 +36,7 @@ std::map<std::string, int> declared_kinds() {
   return result;
 }
 
-/// The kinds that tables of an experiment choose a component of.
+/// The kinds of the components that tables of an experiment choose.
 std::set<std::string> chosen_kinds(const OptionSchema& options) {
   std::set<std::string> result;
   for (const OptionSpec& option : options) {
@@ -49,7 +49,7 @@ std::set<std::string> chosen_kinds(const OptionSchema& options) {
 
 }  // namespace
 
-TEST_CASE("the host has a row for every kind that a header of the SDK declares, with its version") {
+TEST_CASE("the host has a row for every kind that an SDK header declares, with its version") {
   std::map<std::string, int> rows;
   for (const Kind& kind : kinds()) rows[std::string(kind.name)] = kind.version;
   CHECK(rows.size() == kinds().size());
@@ -57,7 +57,7 @@ TEST_CASE("the host has a row for every kind that a header of the SDK declares, 
   CHECK(rows.size() >= 8);
 }
 
-TEST_CASE("a kind of component is found by its name and by its short name, and no two kinds share one") {
+TEST_CASE("a kind is found by its name and by its short name, and no two kinds share one") {
   std::set<std::string_view> names;
   for (const Kind& kind : kinds()) {
     CHECK(find_kind(kind.name) == &kind);
@@ -80,7 +80,7 @@ TEST_CASE("every kind has a suite of conformance tests, and every suite belongs 
   }
 }
 
-TEST_CASE("every kind has a template of a plugin, whose names and class are filled in") {
+TEST_CASE("every kind has a plugin template, whose names and class are filled in") {
   const TemporaryFolder folder;
   const std::set<std::string> chosen = chosen_kinds(schema_of<Experiment>());
   std::set<std::string> templates = {"common", "standalone"};
@@ -110,7 +110,7 @@ TEST_CASE("the tables of an experiment choose components of kinds that have a ro
   for (const std::string& kind : chosen_kinds(schema_of<Experiment>())) CHECK_MESSAGE(find_kind(kind) != nullptr, kind);
 }
 
-TEST_CASE("the page that a plugin of an older version is referred to has a section for every kind of that version") {
+TEST_CASE("the page to which plugins of an older version are referred has a section for every kind of that version") {
   for (const Kind& kind : kinds()) {
     if (kind.version == 1) continue;
     const std::string page = read_file(source_dir() / "docs/plugins" / text("version-", kind.version, ".md"));

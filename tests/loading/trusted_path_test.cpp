@@ -12,7 +12,7 @@ using namespace casdm;
 using namespace casdm::testing;
 namespace fs = std::filesystem;
 
-TEST_CASE("every folder above a library is looked at") {
+TEST_CASE("every folder above a library is checked") {
   const TemporaryFolder place;
   const fs::path folder = fs::canonical(place.path());
   fs::create_directories(folder / "a/b/c");
@@ -23,7 +23,7 @@ TEST_CASE("every folder above a library is looked at") {
     ::chmod((folder / above).c_str(), 0777);
     CHECK(distrust(library) ==
           "is in the folder " + (folder / above).string() + ", which can be changed by every user; chmod o-w it");
-    ::chmod((folder / above).c_str(), 01777);  // as /tmp: what is ours stays ours
+    ::chmod((folder / above).c_str(), 01777);  // like /tmp: our own files stay ours
     CHECK(distrust(library).empty());
     ::chmod((folder / above).c_str(), 0755);
   }
@@ -41,7 +41,7 @@ TEST_CASE("a folder of another user above a library is refused") {
   CHECK(distrust(folder / "a/b/x.so").find("belongs to another user (uid 1234)") != std::string::npos);
 }
 
-TEST_CASE("what was allowed is remembered by its path and its content") {
+TEST_CASE("permission is remembered by path and content") {
   const TemporaryFolder place;
   ::setenv("XDG_STATE_HOME", place.path().c_str(), 1);
   const fs::path x = place.path() / "x.so", y = place.path() / "y.so";
@@ -57,11 +57,11 @@ TEST_CASE("what was allowed is remembered by its path and its content") {
   allow(x);
   CHECK(objection_to(x).empty());
   CHECK(objection_to(y).empty());
-  write_file(x, "one");  // the last that was allowed is the one
+  write_file(x, "one");  // the last one that was allowed
   CHECK_FALSE(objection_to(x).empty());
 }
 
-TEST_CASE("a list of allowed paths that is older or damaged allows nothing, and what it held can be allowed again") {
+TEST_CASE("an older or damaged list of allowed paths allows nothing, and its entries can be allowed again") {
   const TemporaryFolder place;
   ::setenv("XDG_STATE_HOME", place.path().c_str(), 1);
   const fs::path x = place.path() / "x.so", y = place.path() / "y.so",

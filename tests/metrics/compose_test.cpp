@@ -25,14 +25,14 @@ TEST_CASE("sum adds its terms by weight") {
   CHECK(max_relative_difference(sum, expected) < 1e-6);
 }
 
-TEST_CASE("sum declares what its terms imply") {
+TEST_CASE("sum declares what follows from its terms") {
   const MetricInfo info = make_metric("sum", "terms = [{type = \"ssim\", weight = 0.5}, {type = \"ms_ssim\"}]")->info();
   CHECK(info.minimum_size == 11);
   CHECK(info.lowest == 0);
   CHECK(info.highest == doctest::Approx(2));
 }
 
-TEST_CASE("a metric of metrics is made for the range of pixels that they are made for") {
+TEST_CASE("a metric of metrics has the pixel range of the metrics inside it") {
   const std::array<double, 2> whole = {-1, 1};
   CHECK(make_metric("sum", "terms = [{type = \"l1\"}, {type = \"ssim\"}]")->info().input_range == whole);
   CHECK(make_metric("resized", "size = 16\nmetric = {type = \"ssim\"}")->info().input_range == whole);
@@ -48,7 +48,7 @@ TEST_CASE("patch is the mean of its metric over the patches, the last flush with
   CHECK(max_relative_difference(value("patch", "size = 12\nmetric = {type = \"ssim\"}"), expected) < 1e-6);
 }
 
-/// Remembers what it was told; compares images one by one, or the batch as a whole.
+/// Records its context; compares images one by one, or the batch as a whole.
 class Listener final : public MetricLoss {
  public:
   explicit Listener(bool is_per_image) : is_per_image_(is_per_image) {}
@@ -69,7 +69,7 @@ class Listener final : public MetricLoss {
   bool is_per_image_;
 };
 
-/// Makes the one metric, whatever is asked for.
+/// Creates this one metric, whatever is asked for.
 class Only final : public ComponentFactory {
  public:
   explicit Only(std::shared_ptr<MetricLoss> metric) : metric_(std::move(metric)) {}
@@ -83,7 +83,7 @@ class Only final : public ComponentFactory {
   std::shared_ptr<MetricLoss> metric_;
 };
 
-TEST_CASE("the metrics within a metric are told the noise level, and have a patch's own draws") {
+TEST_CASE("the metrics inside a metric get the noise level, and separate random draws for each patch") {
   const auto told = [](const std::string& type, const std::string& options, bool is_per_image = true) {
     const auto listener = std::make_shared<Listener>(is_per_image);
     const Only factory(listener);
@@ -113,7 +113,7 @@ TEST_CASE("the metrics within a metric are told the noise level, and have a patc
   told("sum", "terms = [{type = \"l1\"}]", false);
 }
 
-TEST_CASE("patches that tile the image leave an elementwise mean as it is") {
+TEST_CASE("patches that tile the image do not change an elementwise mean") {
   CHECK(max_relative_difference(value("patch", "size = 4\nmetric = {type = \"l1\"}"), value("l1")) < 1e-6);
 }
 
@@ -151,13 +151,13 @@ TEST_CASE("decorators keep the contract of a metric") {
                   {"feature_distance", "extractor = {type = \"alexnet\"}\ndistance = \"l1\""}});
 }
 
-TEST_CASE("a nested metric that the images are too small for is refused") {
+TEST_CASE("a nested metric that needs larger images is refused") {
   CHECK_THROWS_AS(value("patch", "size = 8\nmetric = {type = \"ssim\"}"), ConfigError);
   CHECK_THROWS_AS(value("sum", "terms = [{type = \"ssim\"}]", 8), ConfigError);
   CHECK_THROWS_AS(value("sum", "terms = []"), ConfigError);
 }
 
-TEST_CASE("a distance of pixels as features is the mean square of their differences") {
+TEST_CASE("a distance with pixels as features is the mean square of their differences") {
   const std::string pixels = "extractor = {type = \"pixels\"}\nlayers = [\"flat\"]\nunit_length = false\n";
   CHECK(max_relative_difference(value("feature_distance", pixels), value("l2")) < 1e-6);
   CHECK(max_relative_difference(value("feature_distance", pixels + "distance = \"l1\""), value("l1")) < 1e-6);
@@ -192,7 +192,7 @@ TEST_CASE("a distance of features at ST-LPIPS's taps is ST-LPIPS without its hea
   CHECK(max_relative_difference(measure(*metric, prediction, target), expected) < 1e-4);
 }
 
-TEST_CASE("a distance of features says which layers there are, and how many weights it needs") {
+TEST_CASE("a distance of features lists the layers there are, and how many weights it needs") {
   const auto refused = [](const std::string& options, const char* message) {
     CHECK_THROWS_WITH_AS(make_metric("feature_distance", "extractor = {type = \"pixels\"}\n" + options),
                          doctest::Contains(message), ConfigError);
@@ -203,14 +203,14 @@ TEST_CASE("a distance of features says which layers there are, and how many weig
   refused("layer_weights = [1.0, -1.0]", "no negative number");
 }
 
-TEST_CASE("a distance of features that are drawn depends on its seed") {
+TEST_CASE("a distance of random features depends on its seed") {
   const std::string patches = "extractor = {type = \"random_patches\"}\nlayers = [\"pooled\"]\n";
   CHECK(max_relative_difference(value("feature_distance", patches), value("feature_distance", patches)) == 0);
   CHECK(max_relative_difference(value("feature_distance", patches + "seed = 1"), value("feature_distance", patches)) >
         1e-3);
 }
 
-/// Batches of images of 2x2 pixels, whose four numbers are the features.
+/// Batches of images of 2x2 pixels, whose four values are the features.
 const std::string kFourPixels = "extractor = {type = \"pixels\"}\nfeature = \"flat\"\n";
 
 Tensor four_pixels(std::uint64_t seed, std::int64_t batch) { return fill(seed, {batch, 1, 2, 2}).to(at::kDouble); }
@@ -219,7 +219,7 @@ std::shared_ptr<MetricLoss> of_four_pixels(const std::string& type, const std::s
   return make_metric(type, kFourPixels + options, 2, 1);
 }
 
-TEST_CASE("the maximum mean discrepancy of features is that of all pairs") {
+TEST_CASE("the maximum mean discrepancy of features is taken over all pairs") {
   const Tensor x = four_pixels(5, 7) * 0.5 + 0.2, y = four_pixels(6, 7);
   const Tensor a = x.flatten(1), b = y.flatten(1);
   const auto mean_kernel = [&](const auto& kernel) {
@@ -257,7 +257,8 @@ TEST_CASE("the Frechet distance of features is that of their means and covarianc
   const auto metric = of_four_pixels("feature_frechet", "");
   CHECK(measure(*metric, x, y).item<double>() == doctest::Approx(expected).epsilon(1e-9));
   CHECK(measure(*metric, y, y).item<double>() < 1e-12);
-  // A shift is its squared length, whatever the covariance, and pulls every image alike.
+  // The distance of a shift is its squared length, whatever the covariance, and its gradient is the same for all
+  // images.
   CHECK(measure(*metric, y + 0.25, y).item<double>() == doctest::Approx(4 * 0.0625).epsilon(1e-9));
   CHECK(at::allclose(gradient_of(*metric, y + 0.25, y), at::full_like(y, 2 * 0.25 / 9)));
 }
@@ -271,7 +272,7 @@ TEST_CASE("a batch of few images in many dimensions has a Frechet distance with 
   CHECK((gradient * direction).sum().item<double>() == doctest::Approx(slope / (2 * h)).epsilon(1e-6));
 }
 
-TEST_CASE("the memory of a distance between distributions makes batches one after another a larger one") {
+TEST_CASE("with memory, a distance between distributions treats consecutive batches as a larger one") {
   MetricContext training;
   training.is_training = true;
   for (const std::string type : {"feature_mmd", "feature_frechet"}) {
@@ -282,14 +283,14 @@ TEST_CASE("the memory of a distance between distributions makes batches one afte
     std::vector<Tensor> x, y;
     const at::NoGradGuard no_grad;
     for (std::uint64_t batch = 0; batch < 4; ++batch) {
-      // The queue keeps float32: so are these images.
+      // The queue stores float32, so these images are float32, too.
       x.push_back(four_pixels(20 + batch, 3) * 0.5);
       y.push_back(four_pixels(30 + batch, 3));
       const std::size_t first = batch < 2 ? 0 : batch - 2;
       const std::vector<Tensor> all_x(x.begin() + static_cast<std::ptrdiff_t>(first), x.end());
       const std::vector<Tensor> all_y(y.begin() + static_cast<std::ptrdiff_t>(first), y.end());
       const double expected = measure(*alone, at::cat(all_x), at::cat(all_y)).item<double>();
-      // Looking does not count: it is remembered in training alone.
+      // Evaluation does not count: only training is remembered.
       for (const MetricContext& context : {MetricContext(), training}) {
         CHECK((*metric)(x.back(), y.back(), context).item<double>() == doctest::Approx(expected).epsilon(1e-7));
       }
@@ -297,7 +298,7 @@ TEST_CASE("the memory of a distance between distributions makes batches one afte
   }
 }
 
-TEST_CASE("a distance between distributions says which features there are") {
+TEST_CASE("a distance between distributions lists the features there are") {
   CHECK_THROWS_WITH_AS(make_metric("feature_mmd", "extractor = {type = \"pixels\"}\nfeature = \"flt\""),
                        doctest::Contains("pixels has no feature \"flt\"; it has "), ConfigError);
 }

@@ -7,7 +7,7 @@
 namespace casdm::testing {
 namespace {
 
-/// Runs `check(metric, case)` for each metric, naming it in failures.
+/// Runs `check(metric, case)` for each metric, with its name in failures.
 template <class Check>
 void for_each_metric(const std::vector<MetricCase>& cases, const Check& check) {
   for (const MetricCase& c : cases) {
@@ -40,7 +40,7 @@ void check_contract(const std::vector<MetricCase>& cases) {
     for_each_metric(cases, [](MetricLoss& metric, const MetricCase& c) {
       REQUIRE(metric.info().is_zero_at_identity);
       const Tensor x = image(1, c);
-      // 1 - SSIM of float32 rounds to a few units in the last place of 1.
+      // 1 - SSIM in float32 has rounding errors of a few units in the last place of 1.
       CHECK(measure(metric, x, x).abs().max().item<double>() <= metric.info().lowest + 1e-6);
       CHECK(is_finite(gradient_of(metric, x, x)));
     });
@@ -64,7 +64,7 @@ void check_contract(const std::vector<MetricCase>& cases) {
       }
     });
   }
-  SUBCASE("images of a batch do not influence one another") {
+  SUBCASE("the images of a batch do not influence one another") {
     for_each_metric(cases, [](MetricLoss& metric, const MetricCase& c) {
       const Tensor x = image(1, c, 3), y = image(2, c, 3);
       const Tensor together = measure(metric, x, y);
@@ -81,12 +81,12 @@ void check_contract(const std::vector<MetricCase>& cases) {
       CHECK(max_relative_difference(measure(metric, x, y), measure(metric, y, x)) < 1e-5);
     });
   }
-  SUBCASE("gradients are those of central differences in double precision") {
+  SUBCASE("gradients agree with central differences in double precision") {
     for_each_metric(cases, [](MetricLoss& metric, const MetricCase& c) {
       const Tensor x = image(1, c).to(at::kDouble) * 0.9, y = image(2, c).to(at::kDouble) * 0.9;
       const Tensor gradient = gradient_of(metric, x, y);
       CHECK((gradient.scalar_type() == at::kDouble));
-      // Random directions; away from kinks the error of central differences is of the order step^2.
+      // Random directions; away from kinks, the error of central differences is of order step^2.
       const double step = c.is_smooth ? 1e-5 : 1e-7;
       for (std::uint64_t direction = 10; direction < 13; ++direction) {
         const Tensor v = image(direction, c).to(at::kDouble);

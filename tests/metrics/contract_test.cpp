@@ -7,7 +7,7 @@ namespace {
 
 using namespace testing;
 
-TEST_CASE("the metrics of pixels keep the contract") {
+TEST_CASE("the pixel metrics fulfil the contract") {
   check_contract({{"l1"},
                   {"l2"},
                   {"huber", "delta = 0.5"},
@@ -24,11 +24,11 @@ TEST_CASE("the metrics of pixels keep the contract") {
                   {"spectral", "logarithmic = true"}});
 }
 
-TEST_CASE("the structural similarities keep the contract") {
+TEST_CASE("the structural similarities fulfil the contract") {
   check_contract({{"ssim"}, {"ms_ssim"}, {"ms_ssim", "", 32}});
 }
 
-TEST_CASE("ST-LPIPS keeps the contract") {
+TEST_CASE("ST-LPIPS fulfils the contract") {
   std::vector<MetricCase> cases;
   for (const std::string net : {"vgg16", "alexnet"}) {
     try {

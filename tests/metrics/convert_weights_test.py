@@ -1,4 +1,4 @@
-"""tools/convert_weights.py on files made here in the two forms of torch.save, sound and unsound."""
+"""tools/convert_weights.py on files made here in the two formats of torch.save, valid and invalid."""
 
 import io
 import json

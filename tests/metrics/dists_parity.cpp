@@ -23,7 +23,7 @@ std::shared_ptr<MetricLoss> golden_dists(GoldenFile& file, std::int64_t size) {
   return make_metric("dists", "weights = \"" + path.string() + "\"", size);
 }
 
-/// The pairs of images, which are those of metrics.safetensors.
+/// The pairs of images, which are the same as in metrics.safetensors.
 TensorFile images() {
   const std::filesystem::path chosen = parity_dir() / "metrics.safetensors";
   const std::filesystem::path committed = source_dir() / "tests" / "parity" / "references" / "metrics.safetensors";

@@ -8,7 +8,7 @@ namespace {
 
 using namespace testing;
 
-/// DISTS with made-up weights, `alter`ed first.
+/// DISTS with made-up weights, after `alter` has changed them.
 class Dists {
  public:
   explicit Dists(
@@ -29,7 +29,7 @@ class Dists {
   TemporaryFolder folder_;
 };
 
-/// Leaves one weight of alpha or beta, so that the distance is one channel's texture or structure alone.
+/// Keeps only one weight of alpha or beta, so that the distance is the texture or structure of a single channel.
 Tensor& weight(NamedTensors& state, const std::string& name) {
   for (auto& [known, tensor] : state) {
     if (known == "alpha" || known == "beta") tensor.zero_();
@@ -40,12 +40,12 @@ Tensor& weight(NamedTensors& state, const std::string& name) {
   throw Error("no " + name);
 }
 
-TEST_CASE("DISTS keeps the contract") {
+TEST_CASE("DISTS fulfils the contract") {
   const Dists dists;
   check_contract({{"dists", dists.option(), 16, false}});
 }
 
-TEST_CASE("the texture of a channel of the image is the closed form of its means") {
+TEST_CASE("the texture of an image channel is the closed form of its means") {
   const Dists dists([](NamedTensors& state) { weight(state, "alpha")[0][1] = 3.0F; });
   const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
   const Tensor mx = ((x.select(1, 1) + 1) / 2).mean({1, 2}), my = ((y.select(1, 1) + 1) / 2).mean({1, 2});
@@ -53,7 +53,7 @@ TEST_CASE("the texture of a channel of the image is the closed form of its means
   CHECK((measure(*dists.metric, x, y) - expected).abs().max().item<double>() < 1e-6);
 }
 
-TEST_CASE("the structure of a channel of the image is the closed form of its covariance") {
+TEST_CASE("the structure of an image channel is the closed form of its covariance") {
   const Dists dists([](NamedTensors& state) { weight(state, "beta")[0][2] = 0.1F; });
   const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
   const Tensor a = ((x.select(1, 2) + 1) / 2).flatten(1).to(at::kDouble),
@@ -61,7 +61,7 @@ TEST_CASE("the structure of a channel of the image is the closed form of its cov
   const Tensor covariance = (a * b).mean(1) - a.mean(1) * b.mean(1);
   const Tensor expected = 1 - (2 * covariance + 1e-6) / (a.var(1, false) + b.var(1, false) + 1e-6);
   CHECK(max_relative_difference(measure(*dists.metric, x, y), expected) < 1e-5);
-  // Another brightness is no other structure.
+  // Brightness does not change the structure.
   CHECK(measure(*dists.metric, x * 0.5 + 0.3, x * 0.5).abs().max().item<double>() < 1e-6);
 }
 
@@ -90,7 +90,7 @@ TEST_CASE("constant images and dead features have finite gradients") {
   }
 }
 
-TEST_CASE("odd sizes and images that are not square pool to half, rounded up") {
+TEST_CASE("odd sizes and non-square images are pooled to half, rounded up") {
   const Dists dists;
   for (const std::vector<std::int64_t>& sizes : {std::vector<std::int64_t>{1, 3, 17, 23}, {1, 3, 16, 31}}) {
     const Tensor x = fill(1, sizes), y = fill(2, sizes);

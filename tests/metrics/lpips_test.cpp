@@ -9,7 +9,7 @@ namespace {
 
 using namespace testing;
 
-/// LPIPS with SqueezeNet, the smallest trunk, filled with made-up weights; `alter` changes its state first.
+/// LPIPS with SqueezeNet, the smallest trunk, filled with made-up weights after `alter` has changed them.
 std::shared_ptr<MetricLoss> small_lpips(
     const std::string& options = "", void (*alter)(NamedTensors&) = [](NamedTensors&) {}, std::int64_t channels = 3) {
   NamedTensors state = lpips_state("squeezenet");
@@ -20,8 +20,8 @@ std::shared_ptr<MetricLoss> small_lpips(
   return make_metric("lpips", "net = \"squeezenet\"\nweights = \"" + path.string() + "\"\n" + options, 32, channels);
 }
 
-/// Features of the first tap around 1e-30: above 0, so the ReLU lets gradients pass, but with squares that are 0 in
-/// float32. (Features of exactly 0 do no harm: the gradient of ReLU is 0 there, whatever comes back.)
+/// Makes features of the first tap about 1e-30: above 0, so the ReLU passes gradients, but with squares that are 0 in
+/// float32. (Features of exactly 0 do no harm: there the gradient of ReLU is 0, whatever the incoming gradient.)
 void whisper(NamedTensors& state) {
   for (auto& [name, tensor] : state) {
     if (name == "net.slice1.0.weight") tensor.mul_(1e-30);
@@ -29,7 +29,7 @@ void whisper(NamedTensors& state) {
   }
 }
 
-TEST_CASE("where features are too small to be squared the published form has no finite gradient, the safe one has") {
+TEST_CASE("if features are too small to be squared, the published form has no finite gradient, the safe one has") {
   const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
   const Tensor published = gradient_of(*small_lpips("normalisation = \"upstream\"", whisper), x, y);
   CHECK_FALSE(is_finite(published));
@@ -37,8 +37,8 @@ TEST_CASE("where features are too small to be squared the published form has no 
   CHECK(is_finite(gradient_of(*small_lpips("normalisation = \"safe\"", whisper), x, y)));
 }
 
-/// A constant image's first tap is one feature of about `level` in channel 0 at every place, and 0 in the others.
-/// What LPIPS makes of it against a black image whose tap is 0, in double precision.
+/// The distance in double precision between a constant image, whose first tap is one feature of about `level` in
+/// channel 0 everywhere and 0 in the others, and a black image whose tap is 0.
 double distance_of_feature(double level, const std::string& normalisation) {
   NamedTensors state = lpips_state("squeezenet");
   for (auto& [name, tensor] : state) {
@@ -52,21 +52,21 @@ double distance_of_feature(double level, const std::string& normalisation) {
   const auto metric = make_metric(
       "lpips", "net = \"squeezenet\"\nweights = \"" + path.string() + "\"\nnormalisation = \"" + normalisation + "\"",
       32);
-  // Red of 0.428 is 1 after the input's scaling, of -0.030 is 0.
+  // Red of 0.428 becomes 1 after the input scaling, red of -0.030 becomes 0.
   Tensor lit = at::zeros({1, 3, 32, 32}, at::kDouble), dark = lit.clone();
   lit.select(1, 0).fill_(0.428);
   dark.select(1, 0).fill_(-0.030);
   return measure(*metric, lit, dark).item<double>();
 }
 
-TEST_CASE("the two forms add 1e-10 to the squares and to the root") {
+TEST_CASE("one form adds 1e-10 to the squares, the other to the root") {
   const double level = 1e-5;
   CHECK(distance_of_feature(level, "safe") == doctest::Approx(level * level / (level * level + 1e-10)).epsilon(1e-5));
   const double faint = 1e-10;
   CHECK(distance_of_feature(faint, "upstream") == doctest::Approx(0.25).epsilon(1e-5));
 }
 
-TEST_CASE("both forms of the normalisation have one value where channels speak") {
+TEST_CASE("both forms of the normalisation give the same value for channels with a signal") {
   const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
   CHECK(max_relative_difference(measure(*small_lpips("normalisation = \"safe\""), x, y),
                                 measure(*small_lpips("normalisation = \"upstream\""), x, y)) < 1e-5);
@@ -75,7 +75,7 @@ TEST_CASE("both forms of the normalisation have one value where channels speak")
 TEST_CASE("without heads every channel counts once") {
   const Tensor x = fill(1, {2, 3, 32, 32}), y = fill(2, {2, 3, 32, 32});
   const Tensor unweighted = measure(*small_lpips("lin = false"), x, y);
-  CHECK(max_relative_difference(measure(*small_lpips(), x, y), unweighted) < 1e-5);  // the heads here are 1
+  CHECK(max_relative_difference(measure(*small_lpips(), x, y), unweighted) < 1e-5);  // the heads here are all 1
   const auto doubled = small_lpips("", [](NamedTensors& state) {
     for (auto& [name, tensor] : state) {
       if (name.starts_with("lin")) tensor.fill_(2);
@@ -84,7 +84,7 @@ TEST_CASE("without heads every channel counts once") {
   CHECK(max_relative_difference(measure(*doubled, x, y), 2 * unweighted) < 1e-5);
 }
 
-TEST_CASE("a grey image counts as an RGB image of equal channels") {
+TEST_CASE("a grey image counts as an RGB image with equal channels") {
   const Tensor x = fill(1, {2, 1, 32, 32}), y = fill(2, {2, 1, 32, 32});
   const auto grey = small_lpips(
       "", [](NamedTensors&) {}, 1);
@@ -106,7 +106,7 @@ TEST_CASE("weights are buffers that gradients do not reach") {
   }
 }
 
-TEST_CASE("the smallest image a trunk says it takes is the smallest it takes") {
+TEST_CASE("the declared smallest image of a trunk really is the smallest it takes") {
   const auto metric = small_lpips();
   const std::int64_t size = metric->info().minimum_size;
   const Tensor x = fill(1, {1, 3, size, size});
@@ -133,12 +133,12 @@ TEST_CASE("a weights file that does not fit is refused with what is missing, une
   CHECK(text.find("scaling_layer.scale has shape [1, 4, 1, 1], expected [1, 3, 1, 1]") != std::string::npos);
 }
 
-TEST_CASE("a weights file that is not there is named together with the places that were searched") {
+TEST_CASE("a missing weights file is named together with the places that were searched") {
   CHECK_THROWS_WITH_AS(make_metric("lpips", "weights = \"nowhere.safetensors\"", 32),
                        doctest::Contains("no weights file \"nowhere.safetensors\"; looked in"), Error);
 }
 
-/// LPIPS of consistency models written out: the images resized to 224, VGG16 with average pools, heads of 1.
+/// consistency_models' LPIPS written out: the images resized to 224, VGG16 with average pools, heads of 1.
 double consistency_models_lpips(const NamedTensors& state, const Tensor& x, const Tensor& y) {
   const at::NoGradGuard no_grad;
   std::map<std::string, Tensor> weights(state.begin(), state.end());
@@ -166,7 +166,7 @@ double consistency_models_lpips(const NamedTensors& state, const Tensor& x, cons
   return sum;
 }
 
-TEST_CASE("the profile of consistency models resizes to 224 and pools by averages") {
+TEST_CASE("the profile of consistency models resizes to 224 and uses average pools") {
   const NamedTensors state = lpips_state("vgg16");
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "weights.safetensors";
@@ -177,7 +177,7 @@ TEST_CASE("the profile of consistency models resizes to 224 and pools by average
   CHECK(measure(*metric, x, y).item<double>() == doctest::Approx(consistency_models_lpips(state, x, y)).epsilon(1e-5));
 }
 
-TEST_CASE("the profile of consistency models is VGG16's alone") {
+TEST_CASE("the profile of consistency models is only for VGG16") {
   CHECK_THROWS_AS(make_metric("lpips", "net = \"alexnet\"\nprofile = \"consistency-models\"", 32), ConfigError);
 }
 

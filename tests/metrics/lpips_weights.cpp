@@ -67,7 +67,7 @@ const std::map<std::string, std::vector<std::int64_t>> kTaps = {
 
 namespace {
 
-/// The trunk as the goldens' was filled, under "net.".
+/// The trunk filled like the goldens', under "net.".
 NamedTensors filled_trunk(const std::string& net) {
   NamedTensors trunk;
   for (const Convolution& c : kTrunks.at(net)) {

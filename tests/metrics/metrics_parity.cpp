@@ -16,7 +16,7 @@ using namespace testing;
 
 constexpr double kBound = 1e-5;  // two fp32 implementations that sum in different orders
 
-/// A golden's name in its parts: "lpips.vgg.32.layer0" -> lpips, vgg, 32, layer0.
+/// Splits a golden's name: "lpips.vgg.32.layer0" -> lpips, vgg, 32, layer0.
 std::vector<std::string> parts_of(const std::string& name) {
   std::vector<std::string> parts = {""};
   for (const char c : name) {
@@ -37,7 +37,7 @@ std::string network(const std::string& name) {
   return found->second;
 }
 
-/// "[\"a\", \"b\"]" of the metadata.
+/// Parses "[\"a\", \"b\"]" in the metadata.
 std::vector<std::string> strings(const std::string& json) {
   std::vector<std::string> result;
   const Value list = from_json(json);
@@ -65,7 +65,7 @@ std::shared_ptr<MetricLoss> golden_lpips(GoldenFile& file, const std::string& ne
       size);
 }
 
-/// The term of one tap: the metric with all other heads 0.
+/// The term of a single tap: the metric with all other heads 0.
 Tensor one_layer(MetricLoss& metric, std::int64_t layer, const Tensor& prediction, const Tensor& target) {
   const at::NoGradGuard no_grad;
   std::vector<std::pair<Tensor, Tensor>> kept;
@@ -119,7 +119,7 @@ void check_st_lpips(GoldenFile& file) {
   }
 }
 
-/// The only or, of several, the 32 px pair's size.
+/// The size of the only pair or, if there are several, of the 32 px pair.
 std::string size_to_enlarge(GoldenFile& file) {
   if (file.contains("a32")) return "32";
   std::vector<std::string> sizes;
@@ -130,8 +130,8 @@ std::string size_to_enlarge(GoldenFile& file) {
   return sizes.front();
 }
 
-/// The pair of `size` as piq was given it, in [-1, 1]: b clamped; where the file has no pair of that size, the 32 px
-/// pair in [0, 1], resized (bicubic) and clamped.
+/// The pair of `size` as passed to piq, in [-1, 1] with b clamped; if the file has no pair of that size, the 32 px pair
+/// in [0, 1], resized (bicubic) and clamped.
 std::pair<Tensor, Tensor> pair_for_piq(GoldenFile& file, const std::string& size) {
   const auto unit = [](const Tensor& x) { return ((x + 1) / 2).clamp(0, 1); };
   if (file.contains("a" + size)) return {file["b" + size].clamp(-1, 1), file["a" + size]};
@@ -143,10 +143,10 @@ std::pair<Tensor, Tensor> pair_for_piq(GoldenFile& file, const std::string& size
   return {resized(file["b" + small]), resized(file["a" + small])};
 }
 
-/// SSIM and its contrast-structure factor as piq takes them: variances as E[x^2] - E[x]^2, in the images' precision.
+/// SSIM and its contrast-structure factor as piq computes them: variances as E[x^2] - E[x]^2, in the images' precision.
 /// [B, C] each, of images in [0, 1].
 std::pair<Tensor, Tensor> similarity_of_piq(const Tensor& x, const Tensor& y) {
-  // Made in the images' precision too: that its sum is not quite 1 is most of the rounding.
+  // Also computed in the images' precision: most of the rounding is that its sum is not exactly 1.
   const Tensor squares = (at::arange(11, x.options()) - 5).square();
   const Tensor window = ((squares.unsqueeze(0) + squares.unsqueeze(1)) / -(2 * 1.5 * 1.5)).exp();
   const Tensor kernel = (window / window.sum()).repeat({x.size(1), 1, 1, 1});
@@ -163,7 +163,7 @@ std::pair<Tensor, Tensor> similarity_of_piq(const Tensor& x, const Tensor& y) {
   return {(luminance * structure).mean({2, 3}), structure.mean({2, 3})};
 }
 
-/// SSIM, or MS-SSIM at the sizes that have room for all five scales.
+/// SSIM, or MS-SSIM at sizes that are large enough for all five scales.
 Tensor formula_of_piq(const std::string& name, Tensor x, Tensor y) {
   if (name == "ssim") return similarity_of_piq(x, y).first.mean(1);
   const std::vector<double> weights = {.0448, .2856, .3001, .2363, .1333};
@@ -177,15 +177,15 @@ Tensor formula_of_piq(const std::string& name, Tensor x, Tensor y) {
   return product.mean(1);
 }
 
-/// piq's SSIM is of images shrunk to about 256 px where they are larger.
+/// piq's SSIM shrinks images to about 256 px if they are larger.
 Tensor shrunk(const std::string& name, const Tensor& x) {
   const auto factor = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(x.size(2)) / 256));
   return name == "ssim" && factor > 1 ? at::avg_pool2d(x, factor) : x;
 }
 
-/// Our similarity in float32 against the golden, whose own rounding (E[x^2] - E[x]^2 cancels where images are smooth;
-/// ours centres them first) is added to the bound, as measured by its formula in both precisions; and in double
-/// precision against that formula.
+/// Compares our similarity in float32 with the golden. The golden's own rounding (E[x^2] - E[x]^2 cancels for smooth
+/// images; ours centres them first) is added to the bound, measured with its formula in both precisions. Also compares
+/// with that formula in double precision.
 void check_ssim(GoldenFile& file) {
   for (const auto& [name, tensor] : file.tensors()) {
     const auto parts = parts_of(name);
@@ -217,7 +217,7 @@ TEST_CASE("metrics agree with lpips, stlpips-pytorch and piq") {
   }
 }
 
-TEST_CASE("LPIPS in the form safe to train with agrees with lpips too") {
+TEST_CASE("LPIPS in the form that is safe for training agrees with lpips, too") {
   for (const auto& path : golden_files("metrics", ".safetensors")) {
     GoldenFile file(path);
     check_lpips(file, "safe");

@@ -7,9 +7,9 @@ namespace {
 
 using namespace testing;
 
-constexpr double kFloatBound = 1e-6;  // a few roundings of float32
+constexpr double kFloatBound = 1e-6;  // a few float32 roundings
 
-/// One pair of 3x8x8 images whose difference is d everywhere but in the first pixel of each channel, where it is e.
+/// One pair of 3x8x8 images whose difference is d everywhere except in the first pixel of each channel, where it is e.
 std::pair<Tensor, Tensor> pair_with(double d, double e) {
   const Tensor target = fill(1, {1, 3, 8, 8}) * 0.5;
   Tensor prediction = target + d;
@@ -37,7 +37,7 @@ TEST_CASE("elementwise metrics equal their definitions") {
         doctest::Approx(mean(std::hypot(0.25, epsilon), std::hypot(1.5, epsilon)) - epsilon).epsilon(kFloatBound));
 }
 
-TEST_CASE("charbonnier turns linear at a thousandth by default") {
+TEST_CASE("charbonnier becomes linear at a thousandth by default") {
   const Tensor target = at::zeros({1, 3, 8, 8}, at::kDouble);
   const double d = 1e-3;
   CHECK(value("charbonnier", "", {target + d, target}) == doctest::Approx((std::sqrt(2) - 1) * d).epsilon(1e-9));
@@ -49,7 +49,7 @@ TEST_CASE("huber and at::huber_loss agree") {
   CHECK(max_relative_difference(measure(*make_metric("huber", "delta = 0.7", 8), x, y), expected) < kFloatBound);
 }
 
-TEST_CASE("gradient measures the slope of a ramp, and nothing of a constant") {
+TEST_CASE("gradient measures the slope of a ramp, and is 0 for a constant") {
   const Tensor ramp = (at::arange(8, at::kFloat) * 0.125).expand({1, 3, 8, 8});
   const Tensor flat = at::zeros({1, 3, 8, 8});
   CHECK(value("gradient", "", {ramp, flat}) == doctest::Approx(0.125).epsilon(kFloatBound));
@@ -57,10 +57,10 @@ TEST_CASE("gradient measures the slope of a ramp, and nothing of a constant") {
   CHECK(value("gradient", "", {ramp + 0.5, ramp}) == doctest::Approx(0.0).epsilon(kFloatBound));
 }
 
-TEST_CASE("spectral is blind to cyclic shifts and sees a wave's amplitude") {
+TEST_CASE("spectral ignores cyclic shifts and measures a wave's amplitude") {
   const Tensor image = fill(4, {1, 3, 8, 8});
   CHECK(value("spectral", "", {image.roll({3, 2}, {2, 3}), image}) < 1e-6);
-  // A cosine of amplitude a has two coefficients of a sqrt(H W) / 2 in the orthonormal transform; of H W = 64.
+  // A cosine of amplitude a has two coefficients of a sqrt(H W) / 2 in the orthonormal transform; with H W = 64.
   for (const std::int64_t width : {8, 9}) {
     const Tensor wave = (at::arange(width, at::kDouble) * (2 * M_PI * 2 / static_cast<double>(width))).cos() * 0.5;
     const Tensor image = wave.expand({1, 1, width, width});
@@ -69,7 +69,7 @@ TEST_CASE("spectral is blind to cyclic shifts and sees a wave's amplitude") {
   }
 }
 
-TEST_CASE("spectral weighs each frequency of the full transform once, at odd and even width") {
+TEST_CASE("spectral weights each frequency of the full transform once, at odd and even width") {
   const auto magnitude = [](const Tensor& image) { return at::fft_fft2(image, {}, {-2, -1}, "ortho").abs(); };
   for (const std::int64_t width : {8, 9}) {
     const Tensor x = fill(5, {2, 3, 8, width}), y = fill(6, {2, 3, 8, width});
@@ -81,18 +81,18 @@ TEST_CASE("spectral weighs each frequency of the full transform once, at odd and
   }
 }
 
-TEST_CASE("dct without weights is the mean square, whatever fits into blocks") {
+TEST_CASE("dct without weights is the mean square if blocks are complete") {
   const Tensor x = fill(7, {2, 3, 16, 24}), y = fill(8, {2, 3, 16, 24});
   const Tensor plain = (x - y).square().flatten(1).mean(1);
   const std::string even = "quality = 100\nluminance = false\n";
   CHECK(max_relative_difference(measure(*make_metric("dct", even), x, y), plain) < 1e-5);
-  // The table is not even at 99, and no coefficient is lost.
+  // The table is not flat at 99, and no coefficient is lost.
   CHECK(max_relative_difference(measure(*make_metric("dct", "quality = 50\nluminance = false\n"), x, y), plain) > 1e-2);
   const Tensor l1 = measure(*make_metric("dct", even + "norm = \"l1\"\n"), x * 3, y * 3);
   CHECK(max_relative_difference(l1, 3 * measure(*make_metric("dct", even + "norm = \"l1\"\n"), x, y)) < 1e-5);
 }
 
-TEST_CASE("dct weighs a wave by the reciprocal of JPEG's table") {
+TEST_CASE("dct weights a wave by the reciprocal of JPEG's table") {
   // Columns k and rows l of one block: (K.1 of T.81)[l][k], at quality 50 the table itself.
   const auto wave = [](int k, int l) {
     const Tensor x = at::arange(8, at::kDouble);
@@ -124,7 +124,7 @@ TEST_CASE("dct weighs a wave by the reciprocal of JPEG's table") {
   CHECK(ratio("quality = 10") == doctest::Approx(80.0 / 255).epsilon(1e-6));
 }
 
-TEST_CASE("dct sees grey in luminance alone, and continues images that do not fill a block") {
+TEST_CASE("dct sees grey only in luminance, and extends images that do not fill a block") {
   const Tensor grey = at::full({1, 3, 8, 8}, 0.5, at::kDouble), zero = at::zeros({1, 3, 8, 8}, at::kDouble);
   const double in_y = value("dct", "quality = 50", {grey, zero});
   const double plain = value("dct", "quality = 50", {grey.narrow(1, 0, 1), zero.narrow(1, 0, 1)});
@@ -133,11 +133,11 @@ TEST_CASE("dct sees grey in luminance alone, and continues images that do not fi
         doctest::Approx(in_y).epsilon(1e-5));
 }
 
-TEST_CASE("squares of wavelets add up to those of pixels, and each band answers to its scale") {
+TEST_CASE("squares of wavelets add up to those of pixels, and each band responds to its scale") {
   const Tensor x = fill(7, {2, 3, 16, 24}), y = fill(8, {2, 3, 16, 24});
   CHECK(max_relative_difference(measure(*make_metric("wavelet", "norm = \"l2\""), x, y),
                                 (x - y).square().flatten(1).mean(1)) < 1e-5);
-  // A board of squares of 2^k pixels lies in the details of level k alone; with a period of 16 it is what is left.
+  // A board of squares of 2^k pixels is only in the details of level k; with a period of 16 it is in the remainder.
   for (int k = 0; k < 4; ++k) {
     const Tensor place = at::div(at::arange(16, at::kLong), std::int64_t{1} << k, "floor").remainder(2);
     const Tensor board = (1 - 2 * (place.view({16, 1}) + place.view({1, 16})).remainder(2)).to(at::kFloat) * 0.5;
@@ -159,10 +159,10 @@ TEST_CASE("the mean magnitude of wavelets of a constant is that of its coarsest 
                        ConfigError);
 }
 
-TEST_CASE("edge measures how steep an edge is, whichever way it goes") {
+TEST_CASE("edge measures how steep an edge is, whatever its direction") {
   const Tensor ramp = (at::arange(12, at::kDouble) * 0.125).expand({1, 3, 12, 12}).contiguous();
   const Tensor flat = at::zeros_like(ramp);
-  // A blur leaves a ramp as it is; three channels add up to sqrt(3) of one.
+  // A blur does not change a ramp; three channels add up to sqrt(3) times one.
   const double expected = std::sqrt(3 * 0.125 * 0.125 + 1e-6) - 1e-3;
   for (const char* sigma : {"sigma = 0.0", "sigma = 1.0"}) {
     CHECK(value("edge", sigma, {ramp, flat}) == doctest::Approx(expected).epsilon(1e-5));

@@ -7,7 +7,7 @@ namespace {
 
 using namespace testing;
 
-/// SSIM as its paper writes it, for one plane in [0, range], place by place in double precision.
+/// SSIM as in its paper, for one plane in [0, range], position by position in double precision.
 double ssim_by_hand(const Tensor& x, const Tensor& y, std::int64_t k, double sigma, double range) {
   const auto a = x.to(at::kDouble).contiguous(), b = y.to(at::kDouble).contiguous();
   const auto* p = a.data_ptr<double>();
@@ -38,7 +38,7 @@ double ssim_by_hand(const Tensor& x, const Tensor& y, std::int64_t k, double sig
   return sum / static_cast<double>((height - k + 1) * (width - k + 1));
 }
 
-TEST_CASE("ssim equals the paper's sums place by place") {
+TEST_CASE("ssim equals the paper's sums at every position") {
   const Tensor x = fill(1, {1, 1, 13, 15}), y = x * 0.6 + fill(2, {1, 1, 13, 15}) * 0.3;
   const Tensor p = (x + 1)[0][0], q = (y + 1)[0][0];
   CHECK(measure(*make_metric("ssim", "", 13, 1), y, x).item<double>() ==
@@ -48,7 +48,7 @@ TEST_CASE("ssim equals the paper's sums place by place") {
 }
 
 TEST_CASE("ssim of two constants is its luminance term") {
-  // Intensities 0.03 and 0.01, dark enough for k1 to show.
+  // Intensities 0.03 and 0.01, dark enough for k1 to matter.
   const Tensor x = at::full({1, 3, 16, 16}, -0.97, at::kDouble), y = at::full({1, 3, 16, 16}, -0.99, at::kDouble);
   const double c1 = 0.02 * 0.02, luminance = (2 * 0.03 * 0.01 + c1) / (0.03 * 0.03 + 0.01 * 0.01 + c1);
   for (const std::string metric : {"ssim", "ms_ssim"}) {
@@ -57,7 +57,7 @@ TEST_CASE("ssim of two constants is its luminance term") {
   }
 }
 
-TEST_CASE("ssim keeps its digits where predictions are far out of range") {
+TEST_CASE("ssim is accurate even if predictions are far out of range") {
   const Tensor target = fill(3, {1, 3, 16, 16});
   const Tensor prediction = target.to(at::kDouble) * 0.1 + 300;
   const auto metric = make_metric("ssim");
@@ -65,13 +65,13 @@ TEST_CASE("ssim keeps its digits where predictions are far out of range") {
   CHECK(measure(*metric, prediction.to(at::kFloat), target).item<double>() == doctest::Approx(exact).epsilon(1e-4));
 }
 
-TEST_CASE("ssim needs an image as large as its window") {
+TEST_CASE("ssim needs an image at least as large as its window") {
   CHECK(make_metric("ssim")->info().minimum_size == 11);
   CHECK(make_metric("ssim", "kernel_size = 7")->info().minimum_size == 7);
 }
 
 TEST_CASE("ms_ssim uses all five scales from 161 px, fewer below, and one with a smaller window below its window") {
-  // Of two constants only the coarsest scale's luminance differs from 1, so the exponent of that scale shows.
+  // Of two constants only the coarsest scale's luminance differs from 1, which shows the exponent of that scale.
   const double c1 = 0.02 * 0.02, luminance = (2 * 0.75 + c1) / (2.25 + 0.25 + c1);
   const std::vector<double> w = {.0448, .2856, .3001, .2363, .1333};
   const double all = 1.0001;
@@ -88,22 +88,22 @@ TEST_CASE("ms_ssim uses all five scales from 161 px, fewer below, and one with a
   CHECK(exponent(3) == doctest::Approx(all).epsilon(1e-4));
 }
 
-TEST_CASE("ms_ssim of one scale is ssim with the window that fits") {
+TEST_CASE("ms_ssim with one scale is ssim with the window that fits") {
   const Tensor x = fill(4, {2, 3, 8, 8}), y = x * 0.8 + 0.1;
   const Tensor expected = measure(*make_metric("ssim", "kernel_size = 7\nkernel_sigma = 0.954545454545", 8), x, y);
   CHECK(max_relative_difference(measure(*make_metric("ms_ssim", "scale_weights = [1.0]", 8), x, y), expected) < 1e-5);
 }
 
-TEST_CASE("ms_ssim has a finite gradient where images are anticorrelated") {
+TEST_CASE("ms_ssim has a finite gradient if images are anticorrelated") {
   const Tensor x = fill(5, {2, 3, 32, 32});
   const auto metric = make_metric("ms_ssim", "", 32);
   CHECK(is_finite(gradient_of(*metric, -x, x)));
   CHECK(measure(*metric, -x, x).max().item<double>() <= 1);
 }
 
-TEST_CASE("ms_ssim refuses weights that leave nothing, and negative ones") {
+TEST_CASE("ms_ssim refuses weights that sum to zero or are negative") {
   CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = []", 32), ConfigError);
-  // A negative exponent would reward what differs.
+  // A negative exponent would reward differences.
   CHECK_THROWS_WITH_AS(make_metric("ms_ssim", "scale_weights = [1.0, -0.999999]", 32),
                        doctest::Contains("scale_weights.1: expected a number of at least 0"), ConfigError);
   CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = [0.0, 0.0, 1.0]", 32), ConfigError);

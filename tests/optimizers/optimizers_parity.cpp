@@ -20,7 +20,7 @@ constexpr double kBound = 1e-5;  // two fp32 implementations that round in diffe
 const std::vector<Shape> kShapes = {
     {"wide", {6, 10}}, {"tall", {9, 4}}, {"conv", {5, 3, 3, 3}}, {"gain", {7}}, {"bias", {7}}};
 
-/// The peer's class by our name, and its arguments by ours where they differ.
+/// The peer's class by our name, and its argument names by ours if they differ.
 const std::map<std::string, std::string> kTypes = {
     {"AdamW", "adamw"}, {"Adam", "adam"}, {"SGD", "sgd"}, {"Muon", "muon"}};
 const std::map<std::string, std::string> kOptions = {{"adjust_lr_fn", "scale"}, {"ns_steps", "iterations"}};

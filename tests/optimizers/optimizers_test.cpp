@@ -26,7 +26,7 @@ Tensor state(const Optimizer& optimizer, const std::string& name) {
   throw Error("no state " + name);
 }
 
-/// The weight after a step with this gradient.
+/// The weight after one step with this gradient.
 double lion_step(Optimizer& optimizer, const Optimizer::Spec& spec, double gradient, double learning_rate) {
   spec.gradients.zero_();
   spec.parameters[0].gradient.fill_(gradient);
@@ -39,7 +39,7 @@ Tensor singular_values(const Tensor& matrix) {
   return std::get<1>(at::linalg_svd(matrix.to(at::kDouble), /*full_matrices=*/false));
 }
 
-/// What one step of Muon without momentum adds to a weight of 0 whose gradient is `gradient`, at learning rate 1.
+/// What one step of Muon without momentum, at learning rate 1, adds to a weight of 0 whose gradient is `gradient`.
 Tensor muon_update(const Tensor& gradient, const std::string& options) {
   const at::NoGradGuard no_grad;
   const Optimizer::Spec spec = filled_parameters({{"weight", gradient.sizes().vec()}});
@@ -51,7 +51,7 @@ Tensor muon_update(const Tensor& gradient, const std::string& options) {
 
 }  // namespace
 
-TEST_CASE("roles are told by shape and name where nobody declares them") {
+TEST_CASE("roles follow from shape and name unless they are declared") {
   CHECK(role_by_shape("out.weight", {8, 4}) == ParameterRole::matrix);
   CHECK(role_by_shape("out.weight", {8, 4, 3, 3}) == ParameterRole::convolution);
   CHECK(role_by_shape("attention.weight", {8, 4, 1}) == ParameterRole::convolution);
@@ -60,7 +60,7 @@ TEST_CASE("roles are told by shape and name where nobody declares them") {
   CHECK(role_by_shape("temperature", {}) == ParameterRole::norm);
 }
 
-TEST_CASE("the state of adamw has the names that checkpoints of version 0.1 know") {
+TEST_CASE("the state of adamw has the same names as in checkpoints of version 0.1") {
   const Optimizer::Spec spec = filled_parameters({{"conv.weight", {2, 1, 3, 3}}, {"conv.bias", {2}}});
   const auto optimizer = make<Optimizer>("adamw", "", spec);
   CHECK(names(optimizer->buffers()) == std::vector<std::string>{"exp_avg.conv.weight", "exp_avg.conv.bias",
@@ -71,7 +71,7 @@ TEST_CASE("the state of adamw has the names that checkpoints of version 0.1 know
   CHECK(state(*optimizer, "step").item<double>() == 2);
 }
 
-TEST_CASE("lion moves by the learning rate, in the direction that the momentum and the gradient have together") {
+TEST_CASE("lion moves by the learning rate, in the direction of momentum and gradient combined") {
   const at::NoGradGuard no_grad;
   const Optimizer::Spec spec = filled_parameters({{"bias", {1}}});
   spec.weights.zero_();
@@ -91,7 +91,7 @@ TEST_CASE("lion moves by the learning rate, in the direction that the momentum a
   CHECK(next == doctest::Approx(value - 0.1 * (-1 + 0.2 * value)));
 }
 
-TEST_CASE("sgd refuses Nesterov's form where there is no momentum") {
+TEST_CASE("sgd refuses Nesterov's form without momentum") {
   const Optimizer::Spec spec = filled_parameters({{"bias", {1}}});
   for (const char* options : {"momentum = 0.0\nnesterov = true", "dampening = 0.5\nnesterov = true"}) {
     CHECK_THROWS_WITH_AS(make<Optimizer>("sgd", options, spec), doctest::Contains("momentum above 0 and dampening 0"),
@@ -100,7 +100,7 @@ TEST_CASE("sgd refuses Nesterov's form where there is no momentum") {
   CHECK(make<Optimizer>("sgd", "momentum = 0.0", spec)->buffers().empty());
 }
 
-TEST_CASE("muon's step is the orthogonal factor of the gradient, its singular values near 1") {
+TEST_CASE("muon's step is the orthogonal factor of the gradient, with singular values near 1") {
   for (const std::vector<std::int64_t>& shape :
        std::vector<std::vector<std::int64_t>>{{12, 20}, {20, 12}, {12, 5, 2, 2}}) {
     CAPTURE(shape.size());
@@ -111,7 +111,7 @@ TEST_CASE("muon's step is the orthogonal factor of the gradient, its singular va
     const Tensor values = singular_values(update);
     CHECK(values.max().item<double>() < 1.25);
     CHECK(values.min().item<double>() > 0.5);
-    // U^T update V is diagonal: the directions are the gradient's own.
+    // U^T update V is diagonal: the directions are the gradient's.
     const auto [u, s, vt] = at::linalg_svd(gradient.flatten(1).to(at::kDouble), false);
     const Tensor core = u.t().mm(update.to(at::kDouble)).mm(vt.t());
     CHECK(max_relative_difference(core, core.diagonal().diag()) < 1e-4);
@@ -119,10 +119,10 @@ TEST_CASE("muon's step is the orthogonal factor of the gradient, its singular va
   }
 }
 
-TEST_CASE("muon's steps are as large as AdamW's where they are scaled to be, and in bfloat16 about the same") {
+TEST_CASE("muon's steps can be scaled to the size of AdamW's, and are about the same in bfloat16") {
   const Tensor gradient = fill(8, {30, 40});
   const Tensor update = muon_update(gradient, "");
-  // AdamW's first step has root mean square 1; 0.2 is what it is in training (Liu et al. 2025, section 2.2).
+  // AdamW's first step has root mean square 1; in training it is 0.2 (Liu et al. 2025, section 2.2).
   const double size = update.square().mean().sqrt().item<double>();
   CHECK(size > 0.15);
   CHECK(size < 0.24);
@@ -130,7 +130,7 @@ TEST_CASE("muon's steps are as large as AdamW's where they are scaled to be, and
   CHECK(max_relative_difference(muon_update(gradient * 1e-5, ""), update) < 1e-3);
 }
 
-TEST_CASE("muon leaves to AdamW what is no matrix within the network, at a rate of its own") {
+TEST_CASE("muon leaves parameters that are not inner matrices to AdamW, with a separate rate") {
   const std::vector<Shape> shapes = {{"table.weight", {4, 6}},
                                      {"conv.weight", {4, 2, 3, 3}},
                                      {"norm.weight", {5}},

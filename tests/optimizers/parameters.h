@@ -7,7 +7,7 @@
 #include "casdm/optimizer.h"
 #include "support/components.h"
 
-/// What the tests of optimizers share.
+/// Shared by the tests of optimizers.
 namespace casdm::testing {
 
 struct Shape {
@@ -23,7 +23,7 @@ void fill_gradients(const Optimizer::Spec& spec, int step);
 
 const Tensor& weight(const Optimizer::Spec& spec, const std::string& name);
 
-/// `steps` steps at one learning rate, with those gradients.
+/// Takes `steps` steps at one learning rate, with those gradients.
 void take_steps(Optimizer& optimizer, const Optimizer::Spec& spec, int steps, double learning_rate);
 
 }  // namespace casdm::testing

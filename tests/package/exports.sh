@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The libraries of casdm export casdm's own names alone: no library inside them (JSON, TOML, options of the command line)
-# meets another copy of itself in a program or plugin.
+# The libraries of casdm export only casdm's own names, so no library inside them (JSON, TOML, command-line options) can
+# collide with another copy of itself in a program or plugin.
 #
 #   tests/package/exports.sh FOLDER      of libcasdm_*.so
 set -euo pipefail

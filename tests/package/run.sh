@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# casdm as a stranger has it: installed, moved, and nothing else. From another folder, builds, tests and trains with a
-# plugin of every kind that `casdm plugins new` makes, and with the plugins of examples/.
+# casdm as a user gets it: installed, moved, and nothing else. From another folder, this builds, tests and trains with a
+# plugin of every kind that `casdm plugins new` creates, and with the plugins of examples/.
 #
 #   tests/package/run.sh BUILD     BUILD is a build folder of casdm in which everything is built
 set -euo pipefail
 
-# Nothing of the caller's environment.
+# Uses nothing from the caller's environment.
 if [[ -z ${IS_ALONE:-} ]]; then exec env -i HOME="$HOME" PATH="$PATH" IS_ALONE=1 bash "$0" "$@"; fi
 
 build=$(cd "${1:?"usage: tests/package/run.sh BUILD"}" && pwd)
@@ -34,14 +34,14 @@ quietly() {
   }
 }
 
-# refused TEXT... -- COMMAND...: the command must fail, and say each of the texts.
+# refused TEXT... -- COMMAND...: the command must fail and print each of the texts.
 refused() {
   local texts=()
   while [[ $1 != -- ]]; do texts+=("$1") && shift; done
   shift
   if "$@" >"$scratch/log" 2>&1; then fail "not refused: $*"; fi
   local text
-  # CMake breaks lines where it likes.
+  # CMake breaks lines anywhere.
   for text in "${texts[@]}"; do
     tr -s '[:space:]' ' ' <"$scratch/log" | grep -qF -- "$text" || {
       cat "$scratch/log" >&2
@@ -84,7 +84,7 @@ use_plugin() {
   quietly ctest --test-dir build --output-on-failure
   "$casdm" plugins inspect --json "build/$2.so" >"$scratch/inspect.json"
   grep -q '"usable": true' "$scratch/inspect.json" || fail "$2 cannot be used: $(cat "$scratch/inspect.json")"
-  if [[ -f experiment.toml ]]; then train_with "$2"; fi # else no experiment chooses a component of this kind
+  if [[ -f experiment.toml ]]; then train_with "$2"; fi # else no experiment can choose a component of this kind
   cd "$scratch"
   echo "ok: $2 ($((SECONDS - started)) s)"
 }
@@ -124,7 +124,7 @@ examples() {
   done
 }
 
-# block TEXT: the indented block of docs/plugins/tutorial.md that has the text.
+# block TEXT: the indented block of docs/plugins/tutorial.md that contains the text.
 block() {
   awk -v text="$1" '
     /^    / || /^$/ { lines = lines $0 "\n"; next }
@@ -132,7 +132,7 @@ block() {
     END { exit !found }' "$source/docs/plugins/tutorial.md" | sed 's/^    //'
 }
 
-# The tutorial's files and commands, word for word but for the length of the training.
+# The tutorial's files and commands, word for word except for the length of the training.
 tutorial() {
   local tree=$scratch/charbonnier_fft
   quietly "$casdm" plugins new --kind metric charbonnier_fft
@@ -176,7 +176,7 @@ another_libtorch() {
     cmake -S "$scratch/new/my_sampler" -B "$scratch/other" -DCMAKE_PREFIX_PATH="$prefix" -DCASDM_TORCH_DIR="$scratch/torch"
 }
 
-# What the check after linking must refuse, as the smallest libraries that show it.
+# What the check after linking must refuse, shown with the smallest possible libraries.
 bad_links() {
   local entry='extern "C" int casdm_plugin_entry() { return 0; }'
   local check=(cmake -D NM=nm -D OBJDUMP=objdump -D "PLUGIN=$scratch/bad.so"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# No library is looked for in the current directory: the RUNPATH of every program and library below the folders has no
-# empty and no relative entry, and a library there that has the name of one the program needs is not loaded.
+# No library is loaded from the current directory: the RUNPATH of every program and library below the folders has no
+# empty or relative entries, and a library there with the name of one that the program needs is not loaded.
 #
 #   tests/package/runpath.sh CASDM FOLDER...
 set -euo pipefail

@@ -3,7 +3,7 @@
     python diffusers_models.py check FOLDER  # FOLDER/<case>/ as `interchange_test` writes it (CASDM_EXPORT_DIR=FOLDER)
     python diffusers_models.py write         # references/diffusers_{unet,dit}.safetensors, from the cases below
 
-Needs torch, diffusers and safetensors; says so and ends with 77 where they are absent.
+Needs torch, diffusers and safetensors; if they are missing, says so and ends with status 77.
 """
 
 import json
@@ -73,7 +73,7 @@ def fill(model):
 
 
 def share_embeddings(model):
-    """The embedding of time and class of every block of a DiT as the first's: diffusers repeats it."""
+    """Sets the embedding of time and class of every block of a DiT to the first's: diffusers repeats it."""
     state = model.state_dict()
     for name, tensor in state.items():
         if ".norm1.emb." in name:

@@ -7,7 +7,7 @@ The data are N(0.3, 0.25) in each pixel, so that the network is a closed form: t
 F, which the scheduler scales itself. EDM's chains begin at 80 x_T, the path's own noise, instead of init_noise_sigma.
 `-sde` is given the noise fill(1000 + step).
 
-Needs numpy, torch, diffusers and safetensors; says so and ends with 77 where they are absent.
+Needs numpy, torch, diffusers and safetensors; if they are missing, says so and ends with status 77.
 """
 
 import pathlib
@@ -37,7 +37,7 @@ CASES = {
 
 
 def clean_image(x, alpha, sigma):
-    """E[x0 | x_t] of the data."""
+    """E[x0 | x_t] for these data."""
     return (MEAN * sigma**2 + VARIANCE * alpha * x) / (VARIANCE * alpha**2 + sigma**2)
 
 
@@ -70,7 +70,7 @@ def chain(name, options, steps, x_T):
 
 
 def sde_step(scheduler, output, t, x, noise):
-    """The scheduler draws its noise itself; here it is given."""
+    """Replaces the noise that the scheduler draws itself."""
     from unittest import mock
 
     module = sys.modules[type(scheduler).__module__]

@@ -3,7 +3,7 @@
     python dists.py write          # the golden file
     python dists.py check          # compares the golden file with the installed package
 
-Needs torch, torchvision, safetensors and DISTS-pytorch; says so and ends with 77 where they are absent. The images are
+Needs torch, torchvision, safetensors and DISTS-pytorch; if missing, says so and ends with status 77. The images are
 those of references/metrics.safetensors.
 """
 

@@ -51,7 +51,7 @@ def normal(seed, name, index):
 
 
 class Numbers:
-    """Stands for torch in the pipeline: random calls take the next of the prepared numbers."""
+    """Replaces torch in the pipeline: random calls take the next of the prepared numbers."""
 
     def __init__(self, seeds, options):
         self.queue = []
@@ -62,7 +62,7 @@ class Numbers:
                 continue
             sides = 4 if name == "rotate_int" else 2
             if name in ["xflip", "yflip", "lumaflip"]:
-                # A coin shows 1 below 1/2.
+                # A coin is 1 below 1/2.
                 self.queue.append([1 if u < 0.5 else 0 for u in each(number, name, 1)])
             elif name == "rotate_int":
                 self.queue.append([int(sides * u) for u in each(number, name, 1)])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Features of images by the field's networks, and images resized by its tools.
+"""Features of images from common networks, and images resized by common tools.
 
     feature_extractors.py write [NAME]...    makes references/{resampling,efficientnet_lite,inception,dinov2}.safetensors
     feature_extractors.py check [NAME]...    computes them again and compares
@@ -15,8 +15,8 @@ tf1_bilinear by torch-fidelity, bilinear by torch's interpolate, bicubic_antiali
 and brought to (v - 127) / 128. Metadata `sha256.{variant}`: of the authors' file.
 
 `inception.safetensors`: `images` [2, 3, 40, 40] uint8; `{feature}.{tool}`, where torch-fidelity has pool3, logits,
-logits_without_bias and mixed_6, pytorch-fid and clean-fid pool3, each with its own resizing and scaling. mixed_6 is what
-comes out of Mixed_6d.branch1x1, of which the first 7 channels, [2, 17 * 17 * 7], channels last. The state is filled
+logits_without_bias and mixed_6, pytorch-fid and clean-fid pool3, each with its own resizing and scaling. mixed_6 is the
+output of Mixed_6d.branch1x1, of which the first 7 channels, [2, 17 * 17 * 7], channels last. The state is filled
 (README.md), then 1 added to each running_var, and each convolution multiplied by sqrt(2). Metadata `shapes`: of the state.
 
 `dinov2.safetensors`: a network of width 128 with 3 blocks and positions of 4 x 4 patches, by timm; the state is filled,
