@@ -401,7 +401,7 @@ TEST_CASE("an experiment that costs too much is refused with the limit, in littl
   CHECK(key.size() < 200);
 }
 
-TEST_CASE("what is not a regular file is refused, and not waited for") {
+TEST_CASE("a file that is not regular is refused without blocking") {
   const casdm::testing::TemporaryFolder folder;
   REQUIRE(::mkfifo("pipe.toml", 0600) == 0);
   CHECK(casdm::testing::message_of([] { load_document("pipe.toml"); }) == "pipe.toml is not a regular file");

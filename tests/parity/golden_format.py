@@ -24,7 +24,7 @@ def fill(seed, shape):
 
 
 def filled_state(shapes):
-    """A network's state from {name: shape}: what every golden network is run with."""
+    """A network's state from {name: shape}, with which every golden network is run."""
     state = {}
     for k, name in enumerate(sorted(shapes, key=lambda key: key.encode())):
         shape = tuple(shapes[name])

@@ -1,4 +1,4 @@
-"""What each kind of golden file holds, computed by the peers. A function per kind takes what the file says of itself
+"""The contents of each kind of golden file, computed by the peers. A function per kind takes the file's description
 and the inputs stored in it ({} to make them) and returns (tensors, metadata), or a dictionary for JSON."""
 
 import json
@@ -109,7 +109,7 @@ def tables(case, _inputs):
 
 
 def _stand_in(torch, inputs, channels):
-    """The network of README.md; `channels` twice the image's where the variance is learned."""
+    """The network of README.md; `channels` is twice the image's if the variance is learned."""
     field = torch.from_numpy(inputs[f"input.field{channels}"].copy())
 
     def network(x, t):
@@ -185,7 +185,7 @@ def _lpips(net):
 
 
 def _st_lpips(net):
-    # The package imports these two and never calls them.
+    # The package imports these two but never calls them.
     sys.modules.setdefault("IPython", types.SimpleNamespace(embed=None))
     sys.modules.setdefault("torchsummary", types.SimpleNamespace(summary=None))
     from stlpips_pytorch import stlpips
@@ -286,8 +286,8 @@ OPTIMIZED = {"wide": (6, 10), "tall": (9, 4), "conv": (5, 3, 3, 3), "gain": (7,)
 
 
 def optimizers(cases, inputs):
-    """The weights OPTIMIZED after some steps. Muon has matrices alone: of a convolution it gets the matrix [out, rest],
-    the others are AdamW's; its bfloat16 is left out, so that what is compared is the formula."""
+    """The weights OPTIMIZED after some steps. Muon only gets matrices: a convolution becomes the matrix [out, rest],
+    and the others are AdamW's; its bfloat16 is left out, so that the formulas are compared."""
     torch = _torch()
     from unittest import mock
 

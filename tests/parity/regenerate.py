@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Golden outputs of public peers, computed by the peers that are installed.
+"""Golden outputs of public peers, computed by the installed peers.
 
-    regenerate.py compare [DIR]                computes every golden file of DIR again, from the inputs it holds, and
+    regenerate.py compare [DIR]                computes every golden file of DIR again, from its stored inputs, and
                                                compares (default: tests/parity/references)
     regenerate.py make --out DIR [--cases F]   writes golden files: those of the cases in the JSON file F
     regenerate.py cases                        prints the default cases, to vary
 
 A file whose peer is not installed is named and left out; with --strict that is a failure (exit 1), as is a difference
 above --bound. Peers: guided_diffusion (a checkout of openai/guided-diffusion on PYTHONPATH), and from PyPI torch, lpips
-(which needs torchvision), stlpips-pytorch, piq, diffusers. README.md beside this file says what the files hold.
+(which needs torchvision), stlpips-pytorch, piq, diffusers. README.md beside this file describes the files' contents.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# Prefix of a file's name -> what computes it, and the modules that needs; a metric's modules are those of its names.
+# The prefix of a file's name -> the function that computes it and the modules it needs; a metric's modules depend on
+# the names.
 KINDS = {
     "adm_": ("adm", ["numpy", "torch", "guided_diffusion"]),
     "diffusion_tables": ("tables", ["numpy", "guided_diffusion"]),
@@ -149,7 +150,7 @@ def compute(stem, case, inputs):
 
 
 def case_of(path):
-    """What a golden file says it was computed of, and the inputs it holds."""
+    """What a golden file says about its computation, and the inputs stored in it."""
     if path.suffix == ".json":
         tables = json.loads(path.read_text())
         schedules = [key for key in tables if key not in ("spacing", "peers")]
@@ -197,8 +198,8 @@ def content_of(path):
 
 
 def differences(fresh, golden):
-    """Of the entries that both have. Some gradients are 0 but for rounding: there the scale is what float32 rounds in
-    sums of the largest ones."""
+    """For the entries that both have. Some gradients are 0 up to rounding: for these, the scale is the float32 rounding
+    in sums of the largest ones."""
     from golden_format import difference
 
     norms = [value[0] for name, value in golden.items() if name.startswith("grad_norms.")]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""regenerate.py where no peer is installed: it says so for every file and ends well; with --strict it fails."""
+"""regenerate.py without installed peers: it says so for every file and succeeds; with --strict it fails."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def run(*arguments):
-    # -I -S: no site packages, so no peer, whatever this machine has.
+    # -I -S: without site packages, so without peers, whatever is installed.
     code = f"import sys, runpy; sys.path.insert(0, {str(HERE)!r}); sys.argv[0] = {str(HERE / 'regenerate.py')!r}; " \
            "runpy.run_path(sys.argv[0], run_name='__main__')"
     return subprocess.run(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Scores of sets of features by the field's tools.
+"""Scores of sets of features by common tools.
 
     set_metrics.py write      makes references/set_metrics.safetensors
     set_metrics.py check      computes them again and compares
@@ -43,7 +43,7 @@ def fill(seed, shape):
 
 
 def inputs():
-    """Features whose columns are correlated, and of different distributions."""
+    """Features with correlated columns of different distributions."""
     mix = fill(3, (12, 12))
     x = fill(1, (220, 12)) @ mix + 0.2 * fill(4, (1, 12))
     y = np.tanh(1.3 * fill(2, (220, 12))) @ (mix + 0.2 * fill(5, (12, 12)))

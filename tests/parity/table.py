@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes docs/parity.md of what the parity suites measured, or checks that the committed one has the same rows.
+"""Makes docs/parity.md from what the parity suites measured, or checks that the committed one has the same rows.
 
     table.py REPORTS --out docs/parity.md     REPORTS: the folder of the suites' *.jsonl (build/release/parity)
     table.py REPORTS --check docs/parity.md   rows are compared without their digits: component, quantity, peer and
@@ -64,7 +64,7 @@ def table(rows):
 
 
 def without_digits(lines):
-    """The table's rows less the measured column."""
+    """The table's rows without the measured column."""
     rows = [line.split(" | ") for line in lines if line.startswith("| `")]
     return {tuple(row[:4] + row[5:]) for row in rows}
 

@@ -19,7 +19,7 @@
 #include <string>
 #include <thread>
 
-/// Changes of what the whole process relies on, for components that should not make them.
+/// Changes to the state of the whole process, for components that should not make them.
 namespace casdm::testing {
 
 inline std::vector<std::string> all_changes() {

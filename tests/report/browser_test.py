@@ -1,8 +1,8 @@
-"""Reports in headless Chromium: they open, draw and answer, on a phone and on a desk, in light and dark, on paper.
+"""Reports in headless Chromium: they open, draw and respond, on phone and desktop, in light and dark mode, and in print.
 
 usage: browser_test.py CASDM [FOLDER]
 
-Screenshots are written into FOLDER. Exit status 77 says that there is no Chromium (Debian: chromium).
+Screenshots are written into FOLDER. Exit status 77 means that there is no Chromium (Debian: chromium).
 """
 
 import base64
@@ -22,7 +22,7 @@ PROGRAM = ""
 PICTURES = None
 HOSTILE = '"><script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">'
 
-# What is wider than the page, and not in a box that scrolls by itself.
+# Elements wider than the page, unless in a box that scrolls.
 OVERFLOW = """(() => {
   const width = document.documentElement.clientWidth;
   const found = document.documentElement.scrollWidth > width ? ["the page"] : [];
@@ -35,7 +35,7 @@ OVERFLOW = """(() => {
 
 
 class Browser:
-    """Chromium, spoken to over two pipes in its DevTools protocol."""
+    """Chromium, controlled over two pipes with its DevTools protocol."""
 
     def __init__(self, program, profile):
         here_in, there_out = os.pipe()
@@ -103,7 +103,7 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def complaints(self):
-        """Errors of the console, of scripts and of the policy, and whatever was asked of a network."""
+        """Errors of the console, of scripts and of the policy, and any network requests."""
         self.value("0")
         found = []
         for event in self.events:
@@ -131,7 +131,7 @@ class Browser:
 
 
 def png(size, seed):
-    """A picture of noise, so that grids can be told apart."""
+    """A noise image, so that grids can be distinguished."""
     noise = random.Random(seed)
     rows = b"".join(b"\0" + noise.randbytes(3 * size) for _ in range(size))
 

@@ -28,7 +28,7 @@ std::vector<std::filesystem::path> files() {
 
 }  // namespace
 
-TEST_CASE("a record has its length and data under TensorFlow's masked CRC-32C") {
+TEST_CASE("a record has its length and data with TensorFlow's masked CRC-32C") {
   // CRC-32C of "123456789" is e3069283 (RFC 3720, appendix B.4, gives its relatives); masked: rotated right by 15 bits,
   // plus a282ead8.
   const std::string record = event_record("123456789");

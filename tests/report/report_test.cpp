@@ -44,7 +44,7 @@ std::size_t count(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("text becomes HTML that shows it and does nothing else") {
+TEST_CASE("text becomes HTML that shows it and has no other effect") {
   CHECK(html("<script>alert(\"1\")</script> & more") == "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; more");
   CHECK(html("\x1b[31m\u202e") == "\\x1b[31m\\u202e");
   CHECK(base64("") == "");
@@ -52,7 +52,7 @@ TEST_CASE("text becomes HTML that shows it and does nothing else") {
   CHECK(base64("foobar") == "Zm9vYmFy");
 }
 
-TEST_CASE("the ticks of an axis are round and lie on it") {
+TEST_CASE("the ticks of an axis are round numbers and lie on it") {
   CHECK(ticks(0, 1, 5) == std::vector<double>{0, 0.2, 0.4, 0.6000000000000001, 0.8, 1});
   CHECK(ticks(0, 8000, 4) == std::vector<double>{0, 2000, 4000, 6000, 8000});
   CHECK_FALSE(std::signbit(ticks(-1e-12, 1, 5)[0]));  // "0", not "-0"
@@ -73,7 +73,7 @@ TEST_CASE("a long curve is drawn with its spikes and its ends") {
   CHECK(thinned(points).size() == 200);
 }
 
-TEST_CASE("a plot has a drawing, words for it, a box for each curve and a table") {
+TEST_CASE("a plot has a drawing, a description, a box for each curve and a table") {
   Plot plot{"loss & <more>", "images", "", {{"a", 0, {{0, 1}, {10, 0.5}}}, {"b", 9, {{0, 2}, {10, 0.001}}}}};
   const std::string page = to_html(plot, "p");
   CHECK(page.find(
@@ -92,7 +92,7 @@ TEST_CASE("a plot has a drawing, words for it, a box for each curve and a table"
   }
 }
 
-TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one page that needs nothing else") {
+TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one self-contained page") {
   const TemporaryFolder folder;
   folder.write("run/config.toml", kConfig);
   std::string log;
@@ -106,12 +106,12 @@ TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one pa
   std::filesystem::create_symlink("../../elsewhere.png", "run/samples/8000.png");
   const std::clock_t start = std::clock();
   const std::string page = report_of("run");
-  // Processor time: what else runs on the machine does not count.
+  // Processor time, so that other processes do not matter.
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   MESSAGE(seconds << " s, " << page.size() << " bytes");
   CHECK(seconds < 2);
   CHECK(page.size() < 2 << 20);
-  CHECK_NOTHROW(refuse_other_page("report", "report.html"));  // none is there
+  CHECK_NOTHROW(refuse_other_page("report", "report.html"));  // there is none
   CHECK(page == report_of("run"));
 
   CHECK(page.find("<b>&'") == std::string::npos);
@@ -129,7 +129,7 @@ TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one pa
         std::string::npos);
 }
 
-TEST_CASE("the report of a sweep has its arms side by side") {
+TEST_CASE("the report of a sweep shows its arms side by side") {
   const TemporaryFolder folder;
   for (const char* run : {"a-s3", "b-s3"}) {
     folder.write(text("s/", run, "/config.toml"), text(kConfig, "weight = ", run[0] == 'a' ? "1.0" : "2.0", "\n"));
@@ -151,7 +151,7 @@ TEST_CASE("the report of a sweep has its arms side by side") {
   CHECK(count(page, "<figure><figcaption>") == 2);
 }
 
-TEST_CASE("scores of a training that were measured otherwise are no one curve") {
+TEST_CASE("scores measured differently during training are not one curve") {
   const auto judged = [](int images, int num, double value) {
     return text(R"({"images":)", images, R"(,"evaluation":{"num":)", num, R"(,"measure":"m)", num,
                 R"(","scores":{"eye.gap":{"value":)", number(value), R"(,"lower_is_better":true}}}})", "\n");
@@ -170,7 +170,7 @@ TEST_CASE("scores of a training that were measured otherwise are no one curve") 
   CHECK(note("b", "c") == "Judged with different numbers of images, seeds or references: not comparable");
 }
 
-TEST_CASE("a report shows the evaluations of all checkpoints, also of one that the log does not reach") {
+TEST_CASE("a report shows the evaluations of all checkpoints, even of one beyond the end of the log") {
   const TemporaryFolder folder;
   folder.write("r/config.toml", kConfig);
   folder.write("r/metrics.jsonl", line(3000));
@@ -189,7 +189,7 @@ TEST_CASE("a report shows the evaluations of all checkpoints, also of one that t
   }
 }
 
-TEST_CASE("a report shows what real images scored, once for all runs, and lets no file of it do more") {
+TEST_CASE("a report shows what real images scored, once for all runs, and no file can inject anything") {
   const TemporaryFolder folder;
   const std::string floor =
       R"({"what":"floor","name":"<i>held.zip</i>","num":256,"scores":[{"name":"a.kernel","value":0.0125,)"
@@ -214,7 +214,7 @@ TEST_CASE("a report shows what real images scored, once for all runs, and lets n
   }
 }
 
-TEST_CASE("a report shows samples beside the nearest images, of the last checkpoint and pictures alone") {
+TEST_CASE("a report shows samples beside the nearest images, only of the last checkpoint and only images") {
   const TemporaryFolder folder;
   folder.write("run/config.toml", kConfig);
   folder.write("run/metrics.jsonl", line(10000));
@@ -248,7 +248,7 @@ TEST_CASE("a page that somebody has changed is not replaced") {
         std::string::npos);
 }
 
-TEST_CASE("something that is not a run, or a damaged plan, is refused a report, with the reason") {
+TEST_CASE("for something that is not a run, or a damaged plan, a report is refused with the reason") {
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
   CHECK(message_of<Error>([] { report_of("s"); }) == "s/sweep.json cannot be used: it has no 'name'");

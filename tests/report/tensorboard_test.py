@@ -1,9 +1,9 @@
-"""TensorBoard itself reads the event files of a training that was resumed.
+"""TensorBoard itself reads the event files of a resumed training.
 
 usage: tensorboard_test.py CASDM SITE_PACKAGES
 
 SITE_PACKAGES is where tools/setup.sh --tests installs TensorBoard; the python that runs this may have its own. Exit status
-77 says that neither has.
+77 means that neither does.
 """
 
 import json

@@ -36,18 +36,19 @@ inline std::vector<std::int64_t> integers(const Value& array) {
   return result;
 }
 
-/// `word`, one of `choices`; throws Error otherwise, so that no case passes for another.
+/// Returns `word`, which must be one of `choices`; throws Error otherwise, so that an unknown case cannot pass as
+/// another.
 inline std::string one_of(const std::string& word, const std::set<std::string>& choices, const std::string& what) {
   if (!choices.contains(word)) throw Error("a golden case has the " + what + " " + word + ", which ours cannot have");
   return word;
 }
 
-/// guided-diffusion's respacing; there the empty one keeps every timestep.
+/// guided-diffusion's respacing; an empty one keeps every timestep.
 inline std::string full_respacing(const std::string& respacing, std::int64_t num_train_timesteps) {
   return respacing.empty() ? std::to_string(num_train_timesteps) : respacing;
 }
 
-/// Throws Error on a key or a word that it does not know.
+/// Throws Error for an unknown key or word.
 inline GuidedCase guided_case(const Value& value) {
   static const std::set<std::string> known = {"key",       "mean", "variance", "loss",  "schedule",
                                               "respacing", "T",    "t_mean",   "t_loss"};
@@ -65,7 +66,7 @@ inline GuidedCase guided_case(const Value& value) {
           integers(*value.find("t_loss"))};
 }
 
-/// The cases of a file; one that ours cannot have is a failure of the test, and left out.
+/// The cases in a file; one that we cannot represent fails the test and is left out.
 inline std::vector<GuidedCase> guided_cases(const GoldenFile& file) {
   std::vector<GuidedCase> cases;
   const Value all = from_json(file.metadata("cases"));
@@ -95,7 +96,7 @@ inline Tensor guided_network(const GuidedCase& c, GoldenFile& file, const Tensor
   return x.tanh().repeat({1, channels / x.size(1), 1, 1}) * wave * 0.5 + 0.3 * field.to(x.scalar_type());
 }
 
-/// What a head makes of that network.
+/// The estimate of a head with that network.
 inline EstimateFn guided_model(const GuidedCase& c, GoldenFile& file) {
   return [&](const Tensor& x_t, const Tensor& t) {
     const Tensor output = guided_network(c, file, x_t, t);

@@ -26,7 +26,7 @@ class StandInBackbone : public Backbone {
   std::vector<double> timesteps_;
 };
 
-/// Makes that backbone whatever is asked for.
+/// Creates that backbone, whatever is asked for.
 class StandInFactory : public ComponentFactory {
  public:
   explicit StandInFactory(std::shared_ptr<Backbone> backbone) : backbone_(std::move(backbone)) {}
@@ -50,8 +50,8 @@ class NoMetrics : public MetricTerms {
   }
 };
 
-/// Options of the head that computes the case's loss. The reference's hybrid loss weights the bound by T/1000, as the
-/// head does of itself; unscaled, by 1.
+/// Options of the head that computes the case's loss. The reference's hybrid loss weights the bound by T/1000, like the
+/// head by default; the unscaled one by 1.
 std::string head_options(const GuidedCase& c, std::size_t num_timesteps) {
   std::string options =
       text("theta = { type = \"unet\" }\nprediction_type = \"", c.mean == "EPSILON" ? "epsilon" : "sample",
@@ -61,8 +61,8 @@ std::string head_options(const GuidedCase& c, std::size_t num_timesteps) {
   return options;
 }
 
-/// The term's factor in the peer's loss. KL is the bound of one timestep, where RESCALED_KL and the head have it T
-/// times.
+/// The term's factor in the peer's loss. KL is the bound of one timestep, while RESCALED_KL and the head multiply it by
+/// T.
 double factor(const GuidedCase& c, const LossTerm& term, std::size_t num_timesteps) {
   return c.loss == "KL" ? term.weight / static_cast<double>(num_timesteps) : term.weight;
 }
@@ -113,7 +113,7 @@ TEST_CASE("guided-diffusion: training losses with fixed and learned variance") {
   }
 }
 
-TEST_CASE("a case that ours cannot compute is not skipped") {
+TEST_CASE("a case that we cannot compute is an error, not skipped") {
   const auto read = [](const std::string& change) {
     return guided_case(from_json(R"({"key": "k", "mean": "EPSILON", "variance": "FIXED_SMALL", "schedule": "linear",
                                      "respacing": "5", "T": 100, "t_mean": [1], "t_loss": [0])" +

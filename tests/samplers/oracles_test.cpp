@@ -22,7 +22,7 @@ struct Expected {
 TEST_CASE("oracle 6: 1e5 samples of Gaussian data have the known mean and variance") {
   const std::string small = "variance = \"fixed_small\"\n";
   const std::string large = "variance = \"fixed_large\"\n";
-  // The means of the schedules for which none is given are .3 within .0007.
+  // For schedules without a given mean, it is .3 to within .0007.
   const std::vector<Expected> expected = {
       {"linear", 100, "ddpm", small, .30000, .21923}, {"linear", 100, "ddpm", large, .30000, .25778},
       {"linear", 100, "ddim", "", .29934, .23605},    {"linear", 1000, "ddpm", small, .3, .24613},

@@ -22,7 +22,7 @@ constexpr double kSingle = 1e-5;
 constexpr double kChain = 1e-4;
 constexpr double kTable = 1e-7;  // timesteps that the peer keeps in float32
 
-/// Runs `check(case)` for each case of the files; what it throws is a failure of that case alone.
+/// Runs `check(case)` for each case in the files; an exception fails only that case.
 template <class Check>
 void for_each_case(GoldenFile& file, const Check& check) {
   for (const GuidedCase& c : guided_cases(file)) {
@@ -46,8 +46,8 @@ TEST_CASE("guided-diffusion: DDIM chains") {
   }
 }
 
-/// Means, variances and clean images of the DDPM steps t_mean[b] from x_T[b], read off the sampler by
-/// the noise 0 and 1. In double precision, as the variance is a small difference of the two.
+/// Means, variances and clean images of the DDPM steps t_mean[b] from x_T[b], obtained from the sampler with noise 0
+/// and 1. In double precision, since the variance is a small difference of the two.
 class PMeanVariance {
  public:
   PMeanVariance(const GuidedCase& c, GoldenFile& file)
@@ -76,7 +76,7 @@ class PMeanVariance {
     log_variance = at::cat(log_variances);
     variance = log_variance.exp();
     for (std::size_t b = 0; b < c.t_mean.size(); ++b) {
-      // The peer's variance is exactly 0 there, and only its logarithm is clipped.
+      // There the peer's variance is exactly 0, and only its logarithm is clipped.
       if (c.t_mean[b] == 0 && c.variance == "FIXED_SMALL") variance[static_cast<std::int64_t>(b)].zero_();
     }
     x0 = at::cat(images);
@@ -91,7 +91,7 @@ class PMeanVariance {
     return all;
   }
 
-  /// Of the last step, where the sampler draws no noise: what the schedule's tables make of it.
+  /// For the last step, where the sampler draws no noise: computed from the schedule's tables.
   Tensor last_log_variance(const Estimate& estimate, std::size_t row) const {
     const double small = schedule_.posterior_log_variance_clipped()[row];
     if (!case_.learns_variance()) return at::full({1, 1, 1, 1}, small, at::kDouble);
@@ -140,7 +140,7 @@ std::pair<std::string, std::string> ours(const std::string& scheduler) {
 /// The noise of step i in goldens of stochastic samplers.
 Tensor golden_noise(std::size_t step, at::IntArrayRef shape) { return fill(1000 + step, shape); }
 
-/// A golden of the name {class}.{spacing}.{n}, such as "DDIMScheduler.trailing.25".
+/// Compares a golden named {class}.{spacing}.{n}, such as "DDIMScheduler.trailing.25".
 void compare_sampler(const std::string& key, GoldenFile& file) {
   const std::size_t first = key.find('.');
   const std::size_t last = key.rfind('.');
@@ -161,7 +161,7 @@ void compare_sampler(const std::string& key, GoldenFile& file) {
   file.compare(x, key, {type, "last sample of a chain", "diffusers", kChain});
 }
 
-/// A scheduler of diffusers on a path without timesteps: our sampler and path of the same steps.
+/// For a scheduler of diffusers on a path without timesteps: our sampler and path with the same steps.
 struct PathSampler {
   std::string type, options, path, path_options;
 };
@@ -170,7 +170,7 @@ const std::map<std::string, PathSampler>& path_samplers() {
   static const std::string linspace = "spacing = \"linspace\"\n", karras = "spacing = \"karras\"\n";
   static const std::map<std::string, PathSampler> all = {
       {"FlowMatchEulerDiscreteScheduler", {"euler", linspace, "flow", ""}},
-      // The peer shifts its least noise, too, and once more with all other times: 0.003 / 1.002.
+      // The peer also shifts its least noise, and once more with all other times: 0.003 / 1.002.
       {"FlowMatchEulerDiscreteScheduler-shift3",
        {"euler", linspace, "flow", "shift = 3.0\nt_min = 0.002994011976047904\n"}},
       {"FlowMatchHeunDiscreteScheduler", {"heun", linspace, "flow", ""}},
@@ -209,7 +209,7 @@ TEST_CASE("diffusers: samplers on a rectified flow and on EDM's path") {
   }
 }
 
-TEST_CASE("every golden file of the folder is one that a suite reads") {
+TEST_CASE("every golden file in the folder is read by a suite") {
   const std::vector<std::string> read_by_suites = {
       "adm_",       "diffusion_tables", "diffusion_steps", "diffusers_samplers", "metrics",
       "optimizers", "edm_augmentation", "diffusers_dit",   "diffusers_paths",    "diffusers_unet",
@@ -224,7 +224,7 @@ TEST_CASE("every golden file of the folder is one that a suite reads") {
   }
 }
 
-TEST_CASE("diffusers: chains and timesteps of its samplers") {
+TEST_CASE("diffusers: the chains and timesteps of its samplers") {
   for (const auto& path : golden_files("diffusers_samplers", ".safetensors")) {
     GoldenFile file(path);
     for (const auto& [key, tensor] : file.tensors()) {

@@ -18,7 +18,7 @@ std::string steps(int count, const std::string& spacing = "trailing") {
   return "clip = \"none\"\nspacing = \"" + spacing + "\"\nnum_inference_steps = " + std::to_string(count);
 }
 
-TEST_CASE("every sampler finds the only image there is, on every path") {
+TEST_CASE("every sampler finds the only image in the data, on every path") {
   const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
   const Tensor x_T = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
   for (const std::shared_ptr<NoiseScheduler>& path :
@@ -34,20 +34,20 @@ TEST_CASE("every sampler finds the only image there is, on every path") {
   }
 }
 
-/// The exact flow keeps where x lies in its own distribution: (x - mean alpha) / sqrt(variance alpha^2 + sigma^2).
+/// The exact flow keeps the position of x in its own distribution: (x - mean alpha) / sqrt(variance alpha^2 + sigma^2).
 double error_of(const std::string& type, const std::string& options,
                 const std::shared_ptr<const NoiseScheduler>& path) {
   const auto sampler = make_sampler(type, options, path);
   const Tensor z = at::linspace(-2, 2, 5, at::kDouble).reshape({5, 1, 1, 1});
   const NoiseLevel start = path->level(path->range().last);
   const double spread = std::sqrt(0.25 * start.alpha * start.alpha + start.sigma * start.sigma);
-  // x_T in the sampler's units: its first image has the standard deviation initial_scale times that of x_T.
+  // x_T in the sampler's units: the standard deviation of its first image is initial_scale times that of x_T.
   const Tensor x_T = (0.3 * start.alpha + spread * z) / path->prior_std();
   const Tensor x = run_sampler(*sampler, gaussian_model(path), x_T);
   return ((x - 0.3) / 0.5 - z).abs().max().item<double>();
 }
 
-TEST_CASE("the samplers follow a flow of continuous time, each with its order") {
+TEST_CASE("the samplers follow a flow in continuous time, each with its order") {
   const auto flow = make<NoiseScheduler>("flow", "", {});
   for (const std::string type : {"ddim", "euler"}) {
     INFO(type);
@@ -71,7 +71,7 @@ TEST_CASE("on a rectified flow Euler's step moves x along the velocity") {
   CHECK(max_relative_difference(sampled, x) < 1e-12);
 }
 
-TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
+TEST_CASE("EDM's grid and Heun's method on EDM's path") {
   const auto edm = make<NoiseScheduler>("edm", "", {});
   const auto sampler = make_sampler("heun", steps(18, "karras"), edm);
   // Karras et al. 2022, equation 5 with rho 7, sigma from 80 to 0.002.
@@ -84,7 +84,7 @@ TEST_CASE("EDM's grid and Heun's method on the path of EDM") {
   CHECK(ratio == doctest::Approx(4).epsilon(0.3));
 }
 
-TEST_CASE("every number of steps over continuous time ends within the path, or is refused with the number that does") {
+TEST_CASE("any number of steps in continuous time ends within the path, or is refused with the largest that does") {
   const std::vector<std::shared_ptr<NoiseScheduler>> paths = {
       make<NoiseScheduler>("edm", "", {}), make<NoiseScheduler>("flow", "", {}),
       make<NoiseScheduler>("flow", "t_max = 0.999", {}), make<NoiseScheduler>("flow", "t_min = 0.05", {})};
@@ -108,7 +108,7 @@ TEST_CASE("every number of steps over continuous time ends within the path, or i
                        ConfigError);
 }
 
-/// Whole timesteps without a table of betas: alpha(t) = 1 - falling s and sigma(t) = scale s, s = (t + 1) / 101.
+/// Whole timesteps without betas: alpha(t) = 1 - falling s and sigma(t) = scale s, with s = (t + 1) / 101.
 class WholePath final : public NoiseScheduler {
  public:
   WholePath(double falling, double scale) : falling_(falling), scale_(scale) {}
@@ -121,7 +121,7 @@ class WholePath final : public NoiseScheduler {
   double falling_, scale_;
 };
 
-TEST_CASE("samplers give the networks what the path has at their times, also where the variance is not kept") {
+TEST_CASE("samplers give the networks the path's inputs at their times, even if variance is not preserved") {
   const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
   const Tensor x_T = fill(2, {2, 3, 4, 4}).to(at::kDouble) * 2;
   const auto exploding = std::make_shared<WholePath>(0, 20), straight = std::make_shared<WholePath>(1, 1);
@@ -132,7 +132,7 @@ TEST_CASE("samplers give the networks what the path has at their times, also whe
       for (const std::string& spacing : spacings) {
         INFO(type, " ", spacing);
         const EstimateFn model = single_image_model(path, x0);
-        // The only image there is implies one eps, which the whole trajectory keeps.
+        // The only image in the data implies one eps, which is the same along the whole trajectory.
         std::vector<Tensor> noises;
         const auto watched = [&](const Tensor& x_t, const Tensor& t) {
           Estimate estimate = model(x_t, t);
@@ -147,7 +147,7 @@ TEST_CASE("samplers give the networks what the path has at their times, also whe
   }
 }
 
-TEST_CASE("a sampler that begins below the path's most noise begins with the noise of its first level") {
+TEST_CASE("a sampler that begins below the path's highest noise begins with the noise of its first level") {
   const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
   const std::string options = steps(40, "karras") + "\nsigma_max = 1.0";
   for (const std::string path : {"edm", "linear"}) {
@@ -161,7 +161,7 @@ TEST_CASE("a sampler that begins below the path's most noise begins with the noi
   }
 }
 
-TEST_CASE("an option that another one makes meaningless is refused, and a number of steps is said to be one") {
+TEST_CASE("an option made meaningless by another is refused, and a meaningless number of steps gives a warning") {
   const auto betas = make_beta_schedule("linear", "num_train_timesteps = 100");
   const std::string respaced = "timestep_respacing = \"10\"\n";
   for (const std::string type : {"ddim", "ddpm"}) {
@@ -184,7 +184,7 @@ TEST_CASE("an option that another one makes meaningless is refused, and a number
   }
 }
 
-TEST_CASE("what counts whole timesteps is refused where there are none") {
+TEST_CASE("options that count whole timesteps are refused if there are none") {
   const auto flow = make<NoiseScheduler>("flow", "", {});
   CHECK_THROWS_WITH_AS(make_sampler("ddim", "spacing = \"leading\"", flow),
                        doctest::Contains("use \"trailing\" or \"linspace\""), ConfigError);

@@ -11,7 +11,7 @@
 #include "casdm/sampler.h"
 #include "support/components.h"
 
-/// What the tests of samplers share: schedules, closed-form models, and the host's sampling loop.
+/// Shared by the tests of samplers: schedules, closed-form models, and the host's sampling loop.
 namespace casdm::testing {
 
 /// A head's estimate at (x_t, t), t float64 [B].
@@ -27,7 +27,7 @@ inline std::shared_ptr<Sampler> make_sampler(const std::string& type, const std:
   return make<Sampler>(type, options, {std::move(schedule), {}});
 }
 
-/// One step of `sampler` from x_t, with the estimate made where the sampler asks for it.
+/// One step of `sampler` from x_t, with the estimate evaluated where the sampler asks for it.
 inline Tensor run_step(Sampler& sampler, std::size_t index, const EstimateFn& estimate, const Tensor& x_t,
                        const Tensor& noise = {}) {
   const Tensor t = at::full({x_t.size(0)}, sampler.plan()[index].t, at::kDouble);
@@ -62,7 +62,7 @@ inline Estimate estimate_from_eps(const NoiseScheduler& schedule, const Tensor& 
   return estimate;
 }
 
-/// The exact model of pixels N(mean, variance): E[eps | x_t], by method.md's oracle 6.
+/// The exact model for pixels N(mean, variance): E[eps | x_t], by method.md's oracle 6.
 inline EstimateFn gaussian_model(std::shared_ptr<const NoiseScheduler> schedule, double mean = 0.3,
                                  double variance = 0.25) {
   return [=](const Tensor& x_t, const Tensor& t) {
@@ -76,7 +76,7 @@ inline EstimateFn gaussian_model(std::shared_ptr<const NoiseScheduler> schedule,
   };
 }
 
-/// The exact model of data that is the one image `x0`.
+/// The exact model for data that consist of the single image `x0`.
 inline EstimateFn single_image_model(std::shared_ptr<const NoiseScheduler> schedule, const Tensor& x0) {
   return [=](const Tensor& x_t, const Tensor& t) {
     return estimate_from_eps(*schedule, x_t, t, schedule->predict_eps_from_x0(x_t, t, x0));

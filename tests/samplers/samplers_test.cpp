@@ -63,7 +63,7 @@ TEST_CASE("a plan goes down in time, ends at the clean image, and draws no noise
   }
 }
 
-TEST_CASE("samples keep shape and type, repeat with their seed, and carry nothing over from the last trajectory") {
+TEST_CASE("samples keep shape and dtype, repeat with their seed, and do not depend on the last trajectory") {
   const auto schedule = make_schedule("cosine", 100);
   for (const Named& named : all_samplers(7)) {
     INFO(named.type, " ", named.options);
@@ -82,7 +82,7 @@ TEST_CASE("samples keep shape and type, repeat with their seed, and carry nothin
   }
 }
 
-TEST_CASE("images of a batch do not influence each other") {
+TEST_CASE("the images of a batch do not influence each other") {
   const auto schedule = make_schedule("linear", 100);
   for (const Named& named : all_samplers(5)) {
     INFO(named.type, " ", named.options);
@@ -143,7 +143,8 @@ TEST_CASE("oracle 3: gate 0 is bitwise the eps sampler, gate 1 the x0 sampler, o
       INFO(named.type, " ", named.options);
       const auto sampler = make_sampler(named.type, named.options, schedule);
       CHECK(run_sampler(*sampler, gated(0), x_T).equal(run_sampler(*sampler, eps_model, x_T)));
-      if (std::floor(sampler->plan()[1].t) == sampler->plan()[1].t) {  // else x0* is re-derived, eps is not x0's
+      if (std::floor(sampler->plan()[1].t) ==
+          sampler->plan()[1].t) {  // else x0* is re-derived, and eps does not belong to x0
         CHECK(run_sampler(*sampler, gated(1), x_T).equal(run_sampler(*sampler, x0_model, x_T)));
       }
       if (clip == "mixed") continue;  // clipping the mixture is not linear
@@ -176,8 +177,8 @@ TEST_CASE("oracle 4: with one timestep a step returns the mixture") {
   }
 }
 
-/// Output mean and variance of a sampler on Gaussian pixels from N(0, 1). The output is linear in x_T and
-/// in every step's noise, so one trajectory for each of them gives the moments exactly.
+/// Output mean and variance of a sampler on Gaussian pixels from N(0, 1). The output is linear in x_T and in every
+/// step's noise, so one trajectory for each of these gives the moments exactly.
 std::pair<double, double> exact_moments(Sampler& sampler, const EstimateFn& model) {
   const auto steps = static_cast<std::int64_t>(sampler.plan().size());
   const Tensor unit = at::eye(steps + 2, at::kDouble);
@@ -186,7 +187,7 @@ std::pair<double, double> exact_moments(Sampler& sampler, const EstimateFn& mode
   for (std::int64_t i = 0; i < steps; ++i) {
     x = run_step(sampler, static_cast<std::size_t>(i), model, x, unit[i + 1].reshape({-1, 1, 1, 1}));
   }
-  const double mean = x[steps + 1].item<double>();  // nothing but zeros went in
+  const double mean = x[steps + 1].item<double>();  // all inputs were zero
   return {mean, (x - mean).square().sum().item<double>()};
 }
 
@@ -213,14 +214,14 @@ TEST_CASE("oracle 6: on Gaussian data the output has the known mean and variance
     const auto sampler = make_sampler(
         e.sampler, e.options + "clip = \"none\"\nnum_inference_steps = " + std::to_string(e.count), schedule);
     const auto [mean, variance] = exact_moments(*sampler, gaussian_model(schedule));
-    CHECK(std::abs(variance - e.variance) < 6e-6);  // half a unit of the digits given, and rounding
+    CHECK(std::abs(variance - e.variance) < 6e-6);  // half a unit of the given digits, and rounding
     if (e.schedule == "linear" && e.count == 100) {
       CHECK(std::abs(mean - (e.sampler == "ddim" ? .29934 : .30000)) < 6e-6);
     }
   }
 }
 
-TEST_CASE("more steps come nearer to the data, and higher orders sooner") {
+TEST_CASE("more steps come closer to the data, and higher orders faster") {
   const auto schedule = make_schedule("linear", 1000);
   const EstimateFn model = gaussian_model(schedule);
   // The exact flow takes x_T at noise-to-signal sigma to mean + (x - mean) sqrt(v / (v + sigma^2)) in x0 + sigma eps.
@@ -234,7 +235,7 @@ TEST_CASE("more steps come nearer to the data, and higher orders sooner") {
     const Tensor exact = 0.3 + (start - 0.3) * std::sqrt(0.25 / (0.25 + sigma_squared));
     return (run_sampler(*sampler, model, x_T) - exact).abs().max().item<double>();
   };
-  // Order p divides the error by 2^p when the steps double; asked for is a little less, as 20 steps are few.
+  // When the number of steps doubles, order p divides the error by 2^p; a little less is required, as 20 steps are few.
   CHECK(error("euler", 20) / error("euler", 40) > 1.8);
   CHECK(error("heun", 20) / error("heun", 40) > 3.4);
   CHECK(error("dpmpp_2m", 20) / error("dpmpp_2m", 40) > 3.0);
@@ -264,7 +265,7 @@ TEST_CASE("stochastic DPM-Solver++ tends to the data's mean and variance, and wi
   CHECK(run_sampler(*quiet, model, x).equal(run_sampler(*plain, model, x)));
 }
 
-TEST_CASE("a schedule that ends in pure noise is sampled, but not at levels spread over sigma") {
+TEST_CASE("a schedule that ends in pure noise can be sampled, but not at levels spread over sigma") {
   const auto schedule = make_schedule("linear", 100, "rescale_zero_terminal_snr = true");
   const Tensor x0 = fill(11, {2, 3, 4, 4}).to(at::kDouble);
   const EstimateFn x0_model = [&](const Tensor& x_t, const Tensor& t) {

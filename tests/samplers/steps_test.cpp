@@ -50,7 +50,7 @@ TEST_CASE("the three spacings keep the timesteps they promise") {
   CHECK(visited("ddpm", "", 5) == std::vector<double>{4, 3, 2, 1, 0});
 }
 
-TEST_CASE("any number of steps from one to all gives so many falling timesteps") {
+TEST_CASE("any number of steps from one to all gives that many decreasing timesteps") {
   const auto schedule = make_schedule("cosine", 60);
   for (const std::string spacing : {"leading", "linspace", "trailing"}) {
     for (int count = 1; count <= 60; ++count) {
@@ -90,14 +90,14 @@ TEST_CASE("too many and too few steps are refused with the numbers") {
   }
 }
 
-TEST_CASE("the Karras grid is even in sigma^(1/rho), between the ends asked for") {
+TEST_CASE("the Karras grid is even in sigma^(1/rho), between the given ends") {
   const auto schedule = make_schedule("linear", 1000);
   const auto sampler = make_sampler("euler", "num_inference_steps = 5\nsigma_min = 0.02\nsigma_max = 80.0", schedule);
   CHECK(sampler->initial_scale() == doctest::Approx(80).epsilon(1e-12));
   for (std::size_t i = 0; i < 5; ++i) {
     const double expected = std::pow(
         std::pow(80, 1 / 7.) + static_cast<double>(i) / 4 * (std::pow(0.02, 1 / 7.) - std::pow(80, 1 / 7.)), 7);
-    // The model is fed x / sqrt(1 + sigma^2).
+    // The model's input is x / sqrt(1 + sigma^2).
     const Tensor fed = sampler->model_input(at::ones({1, 1, 1, 1}, at::kDouble), i);
     CHECK(fed.item<double>() == doctest::Approx(1 / std::hypot(1, expected)).epsilon(1e-12));
     // log sigma is linear between timesteps.
@@ -119,7 +119,7 @@ TEST_CASE("the Karras grid is even in sigma^(1/rho), between the ends asked for"
 }
 
 TEST_CASE(
-    "between timesteps linspace levels have sigma linear in t, and the Karras grid starts at the schedule's most") {
+    "between timesteps, linspace levels have sigma linear in t, and the Karras grid starts at the highest sigma") {
   const auto schedule = make_schedule("linear", 1000);
   const auto sigma = [&](double t) {
     const double a = schedule->alphas_cumprod()[static_cast<std::size_t>(t)];
@@ -134,7 +134,7 @@ TEST_CASE(
   CHECK(make_sampler("heun", "", schedule)->initial_scale() == doctest::Approx(sigma(999)).epsilon(1e-12));
 }
 
-TEST_CASE("I4: DDIM with eta 1 is DDPM with the posterior variance, also respaced") {
+TEST_CASE("I4: DDIM with eta 1 is DDPM with the posterior variance, even when respaced") {
   const Middle m;
   for (const std::string steps : {"100", "10", "7"}) {
     const std::string common = "clip = \"none\"\nspacing = \"linspace\"\nnum_inference_steps = " + steps + "\n";
@@ -171,7 +171,7 @@ TEST_CASE("a DDIM step is equation 12") {
   CHECK(max_relative_difference(m.step("ddim", "num_inference_steps = 10\neta = 0.7", 4), expected) < 1e-13);
 }
 
-TEST_CASE("where a DDIM step leads: the next kept timestep, or diffusers' stride") {
+TEST_CASE("a DDIM step ends at the next kept timestep, or at diffusers' stride") {
   const auto schedule = make_schedule("linear", 100);
   const Tensor x0 = fill(3, {1, 3, 4, 4}).to(at::kDouble);
   const Tensor eps = fill(4, {1, 3, 4, 4}).to(at::kDouble);
@@ -225,7 +225,7 @@ TEST_CASE("DDPM variances: posterior, beta, learned between the two, none at the
   CHECK_THROWS_AS(m.step("ddpm", "variance = \"learned_range\"", 50), Error);
 }
 
-TEST_CASE("clean images are clipped each, mixed, or not at all") {
+TEST_CASE("clean images are clipped separately, after mixing, or not at all") {
   const Middle m;
   const auto image = [&](const std::string& options) {
     return m.step("ddim", "num_inference_steps = 10\n" + options, 9);
@@ -287,8 +287,8 @@ TEST_CASE("a DPM-Solver++ step is algorithm 2 of the paper") {
   CHECK(max_relative_difference(x, expected) < 1e-12);
 }
 
-/// A clean image that is quadratic in lambda, and what it adds to x over a step: x at the level `to`
-/// is sigma'/sigma x + sigma' (integral of e^lambda x0) exactly.
+/// A clean image that is quadratic in lambda, and its contribution to x over a step: x at the level `to` is
+/// sigma'/sigma x + sigma' (integral of e^lambda x0) exactly.
 struct QuadraticImage {
   double a = 1;
   double b = 0.3;
@@ -313,7 +313,7 @@ TEST_CASE("UniPC's third-order proposal and second-order correction are exact fo
       const Levels level(*schedule, *sampler);
       double x = 0.7;
       double corrected_before = 0;
-      for (std::size_t i = 0; i < 8; ++i) {  // after that the order falls
+      for (std::size_t i = 0; i < 8; ++i) {  // after that the order decreases
         Estimate estimate;
         estimate.x0_from_eps = at::full({1, 1, 1, 1}, image.at(level.lambda[i]), at::kDouble);
         const double proposal = sampler->step({i, at::full({1, 1, 1, 1}, x, at::kDouble), estimate, {}}).item<double>();
@@ -324,7 +324,7 @@ TEST_CASE("UniPC's third-order proposal and second-order correction are exact fo
           CHECK(proposal == doctest::Approx(exact).epsilon(1e-11));
         }
         if (corrects) {
-          // What the proposal started from, by the second-order formula (the first step is of order one).
+          // The start of the proposal, by the second-order formula (the first step has order one).
           const double r = i > 0 ? (level.lambda[i - 1] - level.lambda[i]) / h : 1;
           const double difference = i > 0 ? (image.at(level.lambda[i - 1]) - image.at(level.lambda[i])) / r : 0;
           const double b = variant == "bh1" ? -h : std::expm1(-h);

@@ -45,7 +45,7 @@ double table_entry(const BetaSchedule& s, const std::string& name, std::size_t i
   return found->second;
 }
 
-/// Kept timesteps, rising, of "T|respacing".
+/// The kept timesteps, rising, for "T|respacing".
 std::vector<std::int64_t> kept_timesteps(const std::string& spacing) {
   const std::size_t bar = spacing.find('|');
   if (bar == std::string::npos) throw Error("the name is not T|respacing");

@@ -12,7 +12,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// A head whose estimate is what a test says.
+/// A head that returns the estimate a test asks for.
 class SaidHead final : public CascadeHead {
  public:
   explicit SaidHead(std::function<Estimate(const Tensor& x_t)> estimate) : estimate_(std::move(estimate)) {}
@@ -24,7 +24,7 @@ class SaidHead final : public CascadeHead {
   std::function<Estimate(const Tensor&)> estimate_;
 };
 
-/// Four steps to the clean image of the estimate; `change` alters what a step returns.
+/// Four steps to the estimate's clean image; `change` alters what a step returns.
 class FourSteps final : public Sampler {
  public:
   const std::vector<SampleStep>& plan() const override { return plan_; }
@@ -73,7 +73,7 @@ struct Setting {
 
 }  // namespace
 
-TEST_CASE("the noise of an image and a step has the same bits in any batch") {
+TEST_CASE("the noise for an image and a step has the same bits in any batch") {
   const auto drawn = [](std::int64_t first, std::int64_t count) {
     Setting setting;
     setting.options.seed = 7;
@@ -89,7 +89,7 @@ TEST_CASE("the noise of an image and a step has the same bits in any batch") {
   CHECK_FALSE(at::equal(whole[0], whole[1]));
 }
 
-TEST_CASE("an image that is not finite is an error that names sampler, step, t and image") {
+TEST_CASE("an image that is not finite is an error with sampler, step, t and image") {
   Setting setting;
   setting.options.first = 10;
   REQUIRE(setting.draw().isfinite().all().item<bool>());
@@ -132,14 +132,14 @@ TEST_CASE("an estimate of a wrong shape is refused by name, not broadcast to ima
     e.gate = at::full({5, 3, 4, 4}, 0.5);
   }).fails({"gate of Float [5, 3, 4, 4]", "broadcasts"});
   with([](Estimate& e, const Tensor&) { e.x0_from_eps = Tensor(); }).fails({"mine/head", "no clean image"});
-  // A gate for each image, or one for all, is as the interface says.
+  // A gate per image, or one for all, is allowed by the interface.
   with([](Estimate& e, const Tensor& x) {
     e.x0 = x;
     e.gate = at::full({3, 1, 1, 1}, 0.5);
   }).draw();
 }
 
-TEST_CASE("what a sampler returns is looked at") {
+TEST_CASE("the result of a sampler is checked") {
   Setting setting;
   setting.sampler->change = [](std::size_t, const Tensor& x) { return x.narrow(0, 0, 1); };
   setting.fails({"mine/steps", "step() returned Float [1, 3, 4, 4]", "[3, 3, 4, 4]"});
@@ -153,7 +153,7 @@ TEST_CASE("what a sampler returns is looked at") {
   setting.fails({"plan() is empty"});
 }
 
-TEST_CASE("sampling stops within a step once it is cancelled") {
+TEST_CASE("sampling stops within one step once it is cancelled") {
   Setting setting;
   std::size_t steps = 0;
   setting.options.on_step = [&](std::size_t step, std::size_t) { steps = step; };

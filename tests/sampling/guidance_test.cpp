@@ -66,7 +66,7 @@ Tensor draw(std::uint64_t seed, at::IntArrayRef shape, at::ScalarType dtype = at
   return at::empty(shape, at::kDouble).normal_(0, 1, make_generator(seed)).to(dtype);
 }
 
-/// Cas-DM over real networks for 16-pixel images and three classes, the last of which is "none".
+/// Cas-DM with real networks for 16-pixel images and three classes, the last of which is "none".
 std::shared_ptr<CascadeHead> cascade() {
   const std::string unet =
       "type = \"unet\"\nchannels = 8\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = []\ngroups = "
@@ -112,16 +112,17 @@ TEST_CASE("guided noise is the score of p(x | label)^s p(x)^(1-s)") {
       const Tensor score = (log_density(x + h) - log_density(x - h)) / (2 * h);
       const Model model = model_of(std::make_shared<TwoClasses>(schedule), 2, scale);
       const Estimate guided = guided_estimate(model, x, {static_cast<double>(t)}, {.labels = labels});
-      // Central differences: h^2 of truncation and 1e-16 / h of rounding, times the density's curvature.
+      // Central differences have errors of h^2 from truncation and 1e-16 / h from rounding, times the density's
+      // curvature.
       CHECK(max_relative_difference(guided.eps, -std::sqrt(1 - a) * score) < 1e-7);
       const Tensor implied = schedule->predict_x0_from_eps(x, at::full({2}, t, at::kLong), guided.eps);
-      // At t = 99 the noise is divided by sqrt(A) = 5e-4 or less: rounding of 1e-16 becomes 1e-12.
+      // At t = 99 the noise is divided by sqrt(A) = 5e-4 or less: a rounding error of 1e-16 becomes 1e-12.
       CHECK(max_relative_difference(guided.x0_from_eps, implied) < 1e-11);
     }
   }
 }
 
-TEST_CASE("scale 1 is the estimate at the label and scale 0 the one without, to the last bit and in one evaluation") {
+TEST_CASE("scale 1 is the estimate at the label and scale 0 the one without, bit for bit and in one evaluation") {
   const auto head = cascade();
   const Tensor x = draw(2, {2, 3, 16, 16});
   const Tensor labels = at::tensor({0, 1}, at::kLong);
@@ -144,14 +145,14 @@ TEST_CASE("both clean images are guided, and the gate is that of the label") {
   const Estimate without = head->estimate({x, t, {}, {.labels = at::full_like(labels, 2)}});
   REQUIRE(max_relative_difference(with.x0, without.x0) > 1e-2);
   const Estimate guided = guided_estimate(model_of(head, 2, 3), x, {40}, {.labels = labels});
-  // A batch of four instead of two images rounds differently in the networks.
+  // Networks round differently for a batch of four instead of two.
   CHECK(max_relative_difference(guided.eps, 3 * with.eps - 2 * without.eps) < 1e-5);
   CHECK(max_relative_difference(guided.x0_from_eps, 3 * with.x0_from_eps - 2 * without.x0_from_eps) < 1e-5);
   CHECK(max_relative_difference(guided.x0, 3 * with.x0 - 2 * without.x0) < 1e-5);
   CHECK(max_relative_difference(guided.gate, with.gate) < 1e-5);
 }
 
-TEST_CASE("outside of the interval nothing is guided") {
+TEST_CASE("outside the interval nothing is guided") {
   const auto head = cascade();
   const Tensor x = draw(4, {1, 3, 16, 16});
   const Tensor labels = at::tensor({1}, at::kLong);
@@ -164,8 +165,8 @@ TEST_CASE("outside of the interval nothing is guided") {
              head->estimate({x, at::full({1}, 80.0, at::kFloat), {}, {.labels = labels}}));
 }
 
-TEST_CASE("a gate of fewer dimensions than images is the same for both halves of a guided batch") {
-  /// Two clean images and a gate that chooses half of each.
+TEST_CASE("a gate with fewer dimensions than images is the same for both halves of a guided batch") {
+  /// Two clean images and a gate that mixes them equally.
   class Gated final : public CascadeHead {
    public:
     explicit Gated(Tensor gate) : gate_(std::move(gate)) {}
@@ -190,7 +191,7 @@ TEST_CASE("a gate of fewer dimensions than images is the same for both halves of
   }
 }
 
-TEST_CASE("a head that changes the images it is given is refused") {
+TEST_CASE("a head that changes its input images is refused") {
   class Spoiling final : public CascadeHead {
    public:
     std::vector<NamedModule> modules() const override { return {}; }

@@ -36,7 +36,7 @@ Sampling sampling(std::int64_t count = 10, std::int64_t seed = 0, bool with_pngs
   return result;
 }
 
-/// The images of a seed from `first` on, as a model would draw them.
+/// The images for a seed from `first` on, as a model would draw them.
 at::Tensor drawn(std::int64_t first, std::int64_t count, std::int64_t seed = 0) {
   return (at::arange(first * 192, (first + count) * 192, at::kLong) * (seed + 1))
       .remainder(253)
@@ -44,7 +44,7 @@ at::Tensor drawn(std::int64_t first, std::int64_t count, std::int64_t seed = 0) 
       .reshape({count, 3, 8, 8});
 }
 
-/// Draws at most `batches` batches of what the folder lacks. Returns the remark.
+/// Draws at most `batches` batches of the images that the folder lacks. Returns the remark.
 std::string draw(const fs::path& path, const Sampling& said, bool overwrite = false, int batches = 100) {
   const std::int64_t seed = said.settings.find("seed")->as_integer();
   SampleFolder folder(path);
@@ -78,7 +78,7 @@ void refuses(const fs::path& path, const Sampling& said, bool overwrite, const s
 
 }  // namespace
 
-TEST_CASE("a sampling interrupted after any batch ends as the uninterrupted one, file by file and bit by bit") {
+TEST_CASE("a sampling interrupted after any batch ends like an uninterrupted one, file by file and bit by bit") {
   const TemporaryFolder folder;
   draw(folder.path() / "whole", sampling());
   const auto whole = files(folder.path() / "whole");
@@ -93,7 +93,7 @@ TEST_CASE("a sampling interrupted after any batch ends as the uninterrupted one,
   }
 }
 
-TEST_CASE("what a crash leaves of a batch that was not counted, or lost of one that was, is mended") {
+TEST_CASE("leftovers of an unrecorded batch, and losses in a recorded one, are repaired after a crash") {
   const TemporaryFolder folder;
   draw(folder.path() / "whole", sampling());
   const auto whole = files(folder.path() / "whole");
@@ -104,7 +104,7 @@ TEST_CASE("what a crash leaves of a batch that was not counted, or lost of one t
   write_file(path / "000009.png", "of the batch that was not counted");
   draw(path, sampling());
   CHECK(files(path) == whole);
-  // Counted images that are not there are drawn again.
+  // Recorded images that are missing are drawn again.
   for (const bool is_removed : {true, false}) {
     const fs::path damaged = folder.path() / (is_removed ? "removed" : "altered");
     draw(damaged, sampling(), false, 2);
@@ -120,7 +120,7 @@ TEST_CASE("what a crash leaves of a batch that was not counted, or lost of one t
   }
 }
 
-TEST_CASE("a sampling that ended before it was called complete is complete, and stays as it is") {
+TEST_CASE("a sampling that ended before it was marked complete is complete, and stays unchanged") {
   const TemporaryFolder folder;
   draw(folder.path(), sampling());
   const auto whole = files(folder.path());
@@ -137,7 +137,7 @@ TEST_CASE("a sampling that ended before it was called complete is complete, and 
   refuses(folder.path(), sampling(), false, {"000004.png", "missing", "--overwrite"});
 }
 
-TEST_CASE("a complete sampling whose files were altered since is not called complete, and the files are named") {
+TEST_CASE("a complete sampling whose files were altered is not called complete, and the files are named") {
   const TemporaryFolder folder;
   draw(folder.path() / "whole", sampling());
   const auto whole = files(folder.path() / "whole");
@@ -153,7 +153,7 @@ TEST_CASE("a complete sampling whose files were altered since is not called comp
     fs::remove_all(path);
   };
   std::string record = whole.at("sampling.json");
-  // As version 0.1 wrote it, which kept no sum.
+  // As version 0.1 wrote it, without a checksum.
   const std::string old = record.substr(0, record.find("\"drawn\"")) + R"("drawn": {"complete": true}})";
   for (const std::string& said : {record, old}) {
     for (const char* name : {"samples.npz", "000003.png", "grid.png"}) {
@@ -168,9 +168,9 @@ TEST_CASE("a complete sampling whose files were altered since is not called comp
     damaged("samples.npz", npz, said);
   }
   std::string npz = whole.at("samples.npz");
-  npz.at(npz.size() - 300) ^= 1;  // what says how the images were made
+  npz.at(npz.size() - 300) ^= 1;  // the metadata about how the images were made
   damaged("samples.npz", npz, record);
-  // A program that packs PNGs anew keeps their pixels.
+  // A program that recompresses PNGs keeps their pixels.
   const fs::path packed = folder.path() / "packed";
   fs::copy(folder.path() / "whole", packed);
   write_file(packed / "000003.png", encode_png(to_image(drawn(3, 1)[0])));
@@ -191,7 +191,7 @@ TEST_CASE("another sampling in the folder is refused with the differences") {
   refuses(folder.path(), other, false, {"sampler.eta: 0.5 there, 0.25 now"});
 }
 
-TEST_CASE("--overwrite removes what the earlier sampling made, and nothing else") {
+TEST_CASE("--overwrite removes the earlier sampling's files, and no others") {
   const TemporaryFolder folder;
   write_file(folder.path() / "notes.txt", "mine");
   draw(folder.path(), sampling(10, 0));
@@ -200,7 +200,7 @@ TEST_CASE("--overwrite removes what the earlier sampling made, and nothing else"
   for (const auto& [name, content] : files(folder.path())) names.insert(name);
   CHECK(names == std::set<std::string>{"000000.png", "000001.png", "000002.png", "000003.png", "000004.png",
                                        "000005.png", "grid.png", "notes.txt", "samples.npz", "sampling.json"});
-  // An image of a number beyond the earlier sampling is not of it.
+  // An image whose number is beyond the earlier sampling does not belong to it.
   write_file(folder.path() / "000006.png", "mine");
   refuses(folder.path(), sampling(4, 2), true, {"000006.png", "sampling.json does not account for", "move them away"});
   fs::remove(folder.path() / "000006.png");
@@ -208,7 +208,7 @@ TEST_CASE("--overwrite removes what the earlier sampling made, and nothing else"
   CHECK(files(folder.path()).size() == 4);
 }
 
-TEST_CASE("--overwrite goes on with an unfinished sampling of the same settings, and draws a complete one again") {
+TEST_CASE("--overwrite continues an unfinished sampling of the same settings, and draws a complete one again") {
   const TemporaryFolder folder;
   draw(folder.path() / "whole", sampling());
   const fs::path path = folder.path() / "cut";
@@ -221,7 +221,7 @@ TEST_CASE("--overwrite goes on with an unfinished sampling of the same settings,
   CHECK(files(folder.path() / "other") == files(folder.path() / "whole"));
 }
 
-TEST_CASE("the earlier sampling stays until there is something to put in its place") {
+TEST_CASE("the earlier sampling stays until its replacement begins") {
   const TemporaryFolder folder;
   draw(folder.path(), sampling(6, 0));
   const auto before = files(folder.path());
@@ -229,12 +229,12 @@ TEST_CASE("the earlier sampling stays until there is something to put in its pla
   CHECK(files(folder.path()) == before);
 }
 
-TEST_CASE("images that no sampling.json accounts for are never mixed in or written over by themselves") {
+TEST_CASE("images that no sampling.json accounts for are never mixed in or silently overwritten") {
   const TemporaryFolder folder;
   write_file(folder.path() / "000002.png", "mine");
   refuses(folder.path(), sampling(2), false, {"000002.png", "no sampling.json accounts for", "--overwrite"});
   refuses(folder.path(), sampling(2), true, {"000002.png", "move them away"});
-  // Nor does --overwrite take what is not of a sampling.
+  // Nor does --overwrite replace what does not belong to a sampling.
   refuses(folder.path(), sampling(3), true, {"000002.png", "move them away"});
   fs::remove(folder.path() / "000002.png");
   for (const char* name : {"grid.png", "samples.npz"}) {
@@ -242,7 +242,7 @@ TEST_CASE("images that no sampling.json accounts for are never mixed in or writt
     refuses(folder.path(), sampling(3), true, {name, "move them away"});
     fs::remove(folder.path() / name);
   }
-  // Samples whose sampling.json is gone can be replaced by as many.
+  // Samples whose sampling.json is gone can be replaced by the same number.
   draw(folder.path(), sampling(3));
   fs::remove(folder.path() / "sampling.json");
   refuses(folder.path(), sampling(3), false, {"000000.png", "pass --overwrite to replace those"});
@@ -268,7 +268,7 @@ TEST_CASE("two processes cannot draw into one folder") {
   CHECK(SampleFolder(folder.path() / "s").unfinished_checkpoint() == "000000000008");
 }
 
-TEST_CASE("each image says what made it, and the NPZ too") {
+TEST_CASE("each image says how it was made, and so does the NPZ") {
   const TemporaryFolder folder;
   draw(folder.path(), sampling());
   const std::string image = read_file(folder.path() / "000004.png");

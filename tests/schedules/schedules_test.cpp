@@ -41,7 +41,7 @@ struct Images {
   Tensor x_t = testing::fill(3, {4, 3, 8, 8}).to(at::kDouble) * 2;
 };
 
-/// Largest |a - b| in units of what rounding x0* costs at each timestep: 1e-12 times amp_t.
+/// The largest |a - b| in units of the rounding error of x0* at each timestep: 1e-12 times amp_t.
 double in_rounding(const BetaSchedule& s, const Tensor& t, const Tensor& a, const Tensor& b) {
   std::vector<double> amplification;
   for (const double cumprod : s.alphas_cumprod()) amplification.push_back(1 + std::sqrt((1 - cumprod) / cumprod));
@@ -85,7 +85,7 @@ TEST_CASE("the posterior is the product of its two Gaussians (Bayes)") {
       const double beta = s->betas()[i];
       const double before = s->alphas_cumprod_prev()[i];
       const double precision = (1 - beta) / beta + 1 / (1 - before);
-      // The betas of the longest schedules leave 1-A about 1e-11 of relative precision.
+      // For the longest schedules, the betas leave 1-A about 1e-11 of relative precision.
       CHECK(s->posterior_variance()[i] == doctest::Approx(1 / precision).epsilon(1e-9));
       CHECK(s->posterior_mean_coef1()[i] ==
             doctest::Approx(std::sqrt(before) / (1 - before) / precision).epsilon(1e-9));
@@ -96,15 +96,15 @@ TEST_CASE("the posterior is the product of its two Gaussians (Bayes)") {
 }
 
 TEST_CASE("the schedules end where their papers' do") {
-  // method.md's values, to the digits given there.
+  // The values in method.md, to the digits given there.
   CHECK(schedule("linear", 1000)->alphas_cumprod().back() == doctest::Approx(4.04e-5).epsilon(2e-3));
   CHECK(schedule("cosine", 1000)->alphas_cumprod().back() == doctest::Approx(2.43e-9).epsilon(2e-3));
-  // 1000/T keeps the end of the linear schedule where it was.
+  // 1000/T keeps the end of the linear schedule unchanged.
   CHECK(schedule("linear", 4000)->alphas_cumprod().back() == doctest::Approx(4.04e-5).epsilon(0.05));
   CHECK(schedule("linear", 4000, "scale_with_timesteps = false")->betas().back() == 0.02);
 }
 
-TEST_CASE("the noise in x0* is amplified as the method says") {
+TEST_CASE("the noise in x0* is amplified as method.md says") {
   const std::vector<std::int64_t> t = {1, 250, 500, 1000};
   const std::vector<std::pair<std::string, std::vector<double>>> expected = {{"linear", {.01, .953, 3.42, 157}},
                                                                              {"cosine", {.0064, .425, 1.01, 2.0e4}}};
@@ -112,12 +112,12 @@ TEST_CASE("the noise in x0* is amplified as the method says") {
     const Schedule s = schedule(type, 1000);
     for (std::size_t i = 0; i < t.size(); ++i) {
       const double a = s->alphas_cumprod()[static_cast<std::size_t>(t[i] - 1)];
-      CHECK(std::sqrt((1 - a) / a) == doctest::Approx(amplifications[i]).epsilon(0.02));  // as many digits as are given
+      CHECK(std::sqrt((1 - a) / a) == doctest::Approx(amplifications[i]).epsilon(0.02));  // to the given digits
     }
   }
 }
 
-TEST_CASE("linear, scaled linear and sigmoid betas start and end where they are told") {
+TEST_CASE("linear, scaled linear and sigmoid betas start and end at the given values") {
   const Schedule linear = schedule("linear", 100, "beta_start = 0.01\nbeta_end = 0.05\nscale_with_timesteps = false");
   CHECK(linear->betas().front() == 0.01);
   CHECK(linear->betas().back() == 0.05);
@@ -148,17 +148,17 @@ TEST_CASE("the cumulative sigmoid and the cosine follow their curves") {
   CHECK(schedule("cosine", 1000, "max_beta = 0.5")->betas().back() == 0.5);
 }
 
-TEST_CASE("noise and clean image determine each other, also by velocity") {
+TEST_CASE("noise and clean image determine each other, also through the velocity") {
   for (const std::string type : {"linear", "cosine"}) {
     const Schedule s = schedule(type, 1000);
     const Images im(*s);
     const Tensor x_t = s->q_sample(im.x0, im.t, im.eps);
     CHECK(in_rounding(*s, im.t, s->predict_x0_from_eps(x_t, im.t, im.eps), im.x0) < 1);
-    // The other way the division is by sqrt(1-A_t), at least 1/amp at t = 1.
+    // In the other direction the division is by sqrt(1-A_t), at least 1/amp at t = 1.
     CHECK(testing::max_relative_difference(s->predict_eps_from_x0(x_t, im.t, im.x0), im.eps) < 1e-12);
     const Tensor v = s->velocity(im.x0, im.t, im.eps);
     CHECK(testing::max_relative_difference(s->predict_x0_from_v(x_t, im.t, v), im.x0) < 1e-13);
-    // v is x_t a quarter turn on.
+    // v is x_t rotated by a quarter turn.
     CHECK(testing::max_relative_difference(v.square() + x_t.square(), im.x0.square() + im.eps.square()) < 1e-13);
   }
 }
@@ -195,7 +195,7 @@ TEST_CASE("I2: mixing posterior means is mixing clean images") {
   CHECK(testing::max_relative_difference(means, images) < 1e-13);
 }
 
-TEST_CASE("tables are gathered in the shape and type of the images, linearly between timesteps") {
+TEST_CASE("tables are gathered in the shape and dtype of the images, linearly between timesteps") {
   const std::vector<double> table = {0, 10, 40};
   const Tensor like = at::zeros({2, 3, 4, 4}, at::kFloat);
   const Tensor whole = testing::gather(table, at::tensor({std::int64_t{2}, std::int64_t{0}}), like);
@@ -208,7 +208,7 @@ TEST_CASE("tables are gathered in the shape and type of the images, linearly bet
   CHECK(exact.flatten().equal(at::tensor({10.0F, 40.0F})));
 }
 
-TEST_CASE("a respaced schedule has the kept timesteps' signal") {
+TEST_CASE("a respaced schedule has the signal of the kept timesteps") {
   const Schedule s = schedule("cosine", 1000);
   const std::vector<std::int64_t> kept = {0, 7, 500, 998, 999};
   const BetaSchedule few = respaced(*s, kept);
@@ -223,7 +223,7 @@ TEST_CASE("a respaced schedule has the kept timesteps' signal") {
   for (std::size_t i = 0; i < all.size(); ++i) CHECK(same.betas()[i] == doctest::Approx(s->betas()[i]).epsilon(1e-9));
 }
 
-TEST_CASE("respacing refuses timesteps that do not rise within the schedule") {
+TEST_CASE("respacing refuses timesteps that do not increase within the schedule") {
   const Schedule s = schedule("linear", 100);
   CHECK_THROWS_AS(respaced(*s, {}), ConfigError);
   CHECK_THROWS_WITH_AS(respaced(*s, {3, 100}), "timesteps must rise within 0..99, got 100 after 3", ConfigError);
@@ -231,7 +231,7 @@ TEST_CASE("respacing refuses timesteps that do not rise within the schedule") {
   CHECK_THROWS_AS(respaced(*s, {-1, 3}), ConfigError);
 }
 
-TEST_CASE("betas that fall are refused, whatever the form") {
+TEST_CASE("decreasing betas are refused, whatever the form") {
   for (const auto& [type, more] : std::vector<std::pair<std::string, std::string>>{
            {"linear", ""}, {"scaled_linear", ""}, {"sigmoid", "form = \"betas\"\n"}}) {
     CHECK_THROWS_WITH_AS(schedule(type, 100, more + "beta_start = 0.05\nbeta_end = 0.01"),
@@ -240,7 +240,7 @@ TEST_CASE("betas that fall are refused, whatever the form") {
   }
 }
 
-TEST_CASE("a number of timesteps that would take gigabytes is refused by its key, whatever the schedule") {
+TEST_CASE("a number of timesteps that would need gigabytes is refused by its key, whatever the schedule") {
   for (const std::string type : {"linear", "scaled_linear", "cosine", "sigmoid"}) {
     CHECK_THROWS_WITH_AS(schedule(type, 1'000'001),
                          doctest::Contains("num_train_timesteps: expected an integer in 1..1000000, got 1000001"),
@@ -257,7 +257,7 @@ TEST_CASE("one timestep: the posterior mean is the clean image") {
   CHECK(std::isfinite(s->posterior_log_variance_clipped()[0]));
 }
 
-TEST_CASE("zero terminal SNR: pure noise at the end, the first timestep as before, everything finite") {
+TEST_CASE("zero terminal SNR: pure noise at the end, the first timestep unchanged, everything finite") {
   for (const std::string type : {"linear", "cosine", "sigmoid", "scaled_linear"}) {
     const Schedule plain = schedule(type, 1000);
     const Schedule s = schedule(type, 1000, "rescale_zero_terminal_snr = true");
@@ -278,7 +278,7 @@ TEST_CASE("zero terminal SNR: pure noise at the end, the first timestep as befor
   }
 }
 
-TEST_CASE("zero terminal SNR: what pure noise says of the image") {
+TEST_CASE("zero terminal SNR: what pure noise says about the image") {
   const Schedule s = schedule("linear", 100, "rescale_zero_terminal_snr = true");
   const Tensor t = at::full({2}, 99, at::kLong);
   const Tensor x0 = testing::fill(1, {2, 3, 4, 4});
@@ -295,7 +295,7 @@ TEST_CASE("zero terminal SNR: what pure noise says of the image") {
   CHECK_THROWS_AS(respaced(BetaSchedule({0.1, 1.0, 0.1}), {1, 2}), ConfigError);
 }
 
-TEST_CASE("a part of the diffusion is linear in the path's own t: t / T, flow time, sigma") {
+TEST_CASE("a fraction of the diffusion is linear in the path's own t: t / T, flow time, sigma") {
   const Schedule betas = schedule("linear", 100);
   CHECK(betas->fraction(-1) == 0);
   CHECK(betas->fraction(49) == 0.5);
@@ -306,7 +306,7 @@ TEST_CASE("a part of the diffusion is linear in the path's own t: t / T, flow ti
     CHECK(flow->fraction(part) == part);
     CHECK(edm->fraction(80 * part) == doctest::Approx(part).epsilon(1e-15));
   }
-  // As the docs convert it: log SNR = 2 ln((1 - u) / u) on the flow, -2 ln(80 u) on EDM's path.
+  // Converted as in the docs: log SNR = 2 ln((1 - u) / u) on the flow, -2 ln(80 u) on EDM's path.
   const auto log_snr = [](const NoiseScheduler& path, double t) {
     return path.log_snr(at::full({}, t, at::kDouble)).item<double>();
   };
@@ -314,7 +314,7 @@ TEST_CASE("a part of the diffusion is linear in the path's own t: t / T, flow ti
   CHECK(log_snr(*edm, 80 * 0.7) == doctest::Approx(-2 * std::log(80 * 0.7)).epsilon(1e-12));
 }
 
-TEST_CASE("a rectified flow is a straight line, and its shift that of the signal-to-noise ratio") {
+TEST_CASE("a rectified flow is a straight line, and its shift shifts the signal-to-noise ratio") {
   const Tensor t = at::tensor({0.001, 0.25, 0.5, 0.9, 1.0}, at::kDouble);
   const auto flow = testing::make<NoiseScheduler>("flow", "", {});
   CHECK(testing::max_relative_difference(flow->sigma(t), t) < 1e-15);
@@ -331,7 +331,7 @@ TEST_CASE("a rectified flow is a straight line, and its shift that of the signal
                        doctest::Contains("t_min = 0.5 is not below t_max = 0.5"), ConfigError);
 }
 
-TEST_CASE("EDM's path adds noise, and a step of it is one of a thousand of its grid") {
+TEST_CASE("EDM's path adds noise, and a step on it is one of the thousand in its grid") {
   const auto edm = testing::make<NoiseScheduler>("edm", "", {});
   // Karras et al. 2022, equation 5 with rho = 7 and 1001 levels.
   const double low = std::pow(0.002, 1 / 7.0), high = std::pow(80, 1 / 7.0);
@@ -346,7 +346,7 @@ TEST_CASE("EDM's path adds noise, and a step of it is one of a thousand of its g
                        doctest::Contains("is not below sigma_max"), ConfigError);
 }
 
-TEST_CASE("betas that make no process are refused with their values") {
+TEST_CASE("betas that do not define a process are refused with their values") {
   CHECK_THROWS_AS(BetaSchedule({}), ConfigError);
   CHECK_THROWS_WITH_AS(BetaSchedule({0.1, 1.5}), "beta of timestep 1 is 1.5, not in (0, 1]", ConfigError);
   CHECK_THROWS_AS(BetaSchedule({0.0}), ConfigError);

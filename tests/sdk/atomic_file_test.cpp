@@ -49,7 +49,7 @@ void in_killed_process(const Action& action) {
 
 }  // namespace
 
-TEST_CASE("a file is replaced at commit and not before, and without commit nothing stays") {
+TEST_CASE("a file is replaced at commit and not before, and without commit nothing is left") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
   put(path, "old");
@@ -69,7 +69,7 @@ TEST_CASE("a file is replaced at commit and not before, and without commit nothi
   CHECK(names_in(folder.path()) == std::vector<std::string>{"a"});
 }
 
-TEST_CASE("a file that cannot be written is an error with path and reason and leaves the old one") {
+TEST_CASE("a file that cannot be written is an error with path and reason, and leaves the old one") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
   put(path, "old");
@@ -94,7 +94,7 @@ TEST_CASE("a file that cannot be written is an error with path and reason and le
   CHECK(names_in(folder.path()) == std::vector<std::string>{"a"});
 }
 
-TEST_CASE("a link at the target is replaced, and what it leads to is left alone") {
+TEST_CASE("a link at the target is replaced, and its target is left alone") {
   const TemporaryFolder folder;
   put(folder.path() / "other", "theirs");
   fs::create_symlink("other", folder.path() / "link");
@@ -108,14 +108,14 @@ TEST_CASE("a link at the target is replaced, and what it leads to is left alone"
   CHECK_THROWS_AS(AtomicFile(folder.path() / "device"), Error);
 }
 
-TEST_CASE("no two temporary names are equal, and each holds the process") {
+TEST_CASE("temporary names are unique, and contain the process id") {
   const fs::path one = temporary_beside("x/a"), two = temporary_beside("x/a");
   CHECK(one != two);
   CHECK(one.parent_path() == "x");
   CHECK(one.filename().string().starts_with(".tmp-" + std::to_string(::getpid()) + "-"));
 }
 
-TEST_CASE("a folder appears with all it holds, replaces an empty one and nothing else") {
+TEST_CASE("a folder appears complete, and replaces an empty one but nothing else") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
   {
@@ -142,7 +142,7 @@ TEST_CASE("a folder appears with all it holds, replaces an empty one and nothing
   CHECK(names_in(folder.path()) == std::vector<std::string>{"a", "file"});
 }
 
-TEST_CASE("what a killed process left is removed, what a living one writes is not") {
+TEST_CASE("leftovers of a killed process are removed, files that a living one is writing are not") {
   const TemporaryFolder folder;
   in_killed_process([&] {
     static AtomicFile file(folder.path() / "a");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Each public header of the SDK compiles alone, without a warning, and includes of LibTorch what ATen/core/Tensor.h,
-# ATen/core/Generator.h and the version macros bring, at most: authors pay for every header in every file. torch_nn.h is
-# for those who use torch::nn anyway.
+# Each public header of the SDK must compile alone, without a warning, and include no more of LibTorch than
+# ATen/core/Tensor.h, ATen/core/Generator.h and the version macros: authors pay for every header in every file.
+# torch_nn.h is for those who use torch::nn anyway.
 #
 #   tests/sdk/headers_alone.sh COMPILER SDK_INCLUDE BUILD_INCLUDE TORCH_INCLUDE
 set -euo pipefail
@@ -21,7 +21,7 @@ compile() {
   tr -s ' \\\n' '\n' <"$scratch/$name.d" | sort -u >"$scratch/$name.includes"
 }
 
-# check HEADER: the header alone; prints nothing when all is well.
+# check HEADER: the header alone; prints nothing if all is well.
 check() {
   local name more
   name=$(basename "$1" .h)

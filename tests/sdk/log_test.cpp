@@ -11,7 +11,7 @@ using namespace casdm;
 
 namespace {
 
-/// Collects lines while it lives.
+/// Collects lines while this object lives.
 class Collected {
  public:
   Collected() : before_(set_log_sink([this](const LogLine& line) { lines.push_back(to_string(line)); })) {}
@@ -25,7 +25,7 @@ class Collected {
   LogSink before_;
 };
 
-/// What `work` writes to the file descriptor of stderr.
+/// The output of `work` to the file descriptor of stderr.
 template <class Work>
 std::string written_to_stderr(const Work& work) {
   std::FILE* file = std::tmpfile();
@@ -46,7 +46,7 @@ std::string written_to_stderr(const Work& work) {
 
 }  // namespace
 
-TEST_CASE("a line names its component, and warnings say that they are") {
+TEST_CASE("a line names its component, and warnings are marked as such") {
   const Collected collected;
   const Log log("mine");
   log.info("3 taps, ", 0.5, " each");
@@ -54,7 +54,7 @@ TEST_CASE("a line names its component, and warnings say that they are") {
   CHECK(collected.lines == std::vector<std::string>{"mine: 3 taps, 0.5 each", "warning: mine: too small"});
 }
 
-TEST_CASE("what is written once is written once per message and log") {
+TEST_CASE("a message written once is written once per message and log") {
   const Collected collected;
   const Log log("mine");
   const Log copy = log;
@@ -67,12 +67,12 @@ TEST_CASE("what is written once is written once per message and log") {
   CHECK(collected.lines.back() == "mine: size 0");
 }
 
-TEST_CASE("a message can neither steer the terminal nor pass for another's line") {
+TEST_CASE("a message can neither control the terminal nor imitate another's line") {
   CHECK(to_string(LogLine{LogLevel::info, "mine\x1b[2J", "a\x1b[31mb\rc\nwarning: other: d\n\n"}) ==
         "mine\\x1b[2J: a\\x1b[31mb\\x0dc\n  warning: other: d");
 }
 
-TEST_CASE("lines of several threads stay whole") {
+TEST_CASE("lines of several threads stay intact") {
   const Collected collected;
   const Log log("mine");
   std::vector<std::thread> threads;

@@ -71,7 +71,7 @@ struct Outer {
 
 }  // namespace
 
-TEST_CASE("options read what is given and keep defaults elsewhere") {
+TEST_CASE("options read given values and otherwise keep their defaults") {
   const Value table = from_json(R"({"channels":8,"weights":{"eps":2},"images":"1.5k","child":{"type":"unet","x":1}})");
   const Outer options = read_options<Outer>(table);
   CHECK(options.channels == 8);
@@ -83,7 +83,7 @@ TEST_CASE("options read what is given and keep defaults elsewhere") {
   CHECK(options.child.table.find("x")->as_integer() == 1);
 }
 
-TEST_CASE("an enum is an option by the words it gives its values") {
+TEST_CASE("an enum is an option through the words for its values") {
   const OptionSchema schema = schema_of<Painted>();
   CHECK(schema[0].type == OptionType::string);
   CHECK((schema[0].allowed == std::vector<Value>{"red", "sky-blue", "green"}));
@@ -103,7 +103,7 @@ TEST_CASE("an enum is an option by the words it gives its values") {
   CHECK_THROWS_AS(read_options<Painted>(from_json(R"({"colour":1})")), ConfigError);
 }
 
-TEST_CASE("a schema survives its way through JSON") {
+TEST_CASE("a schema survives conversion to JSON and back") {
   const Value written = to_value(schema_of<Outer>());
   CHECK(to_json(to_value(schema_from_value(from_json(to_json(written))))) == to_json(written));
   CHECK(written.as_array()[0].find("default")->as_integer() == 128);
@@ -126,7 +126,7 @@ TEST_CASE("a schema survives its way through JSON") {
   CHECK(read[10].conditions[1].values.empty());
 }
 
-TEST_CASE("a plugin's description survives its way through JSON, recommendations too") {
+TEST_CASE("a plugin's description survives conversion to JSON and back, including recommendations") {
   PluginDescription description;
   description.info.id = "mine";
   for (const char* name : {"plain", "good"}) {
@@ -143,7 +143,7 @@ TEST_CASE("a plugin's description survives its way through JSON, recommendations
   CHECK(read.find("sampler", "good")->is_recommended);
 }
 
-TEST_CASE("counts take suffixes and refuse fractions and other units") {
+TEST_CASE("counts accept suffixes and refuse fractions and other units") {
   CHECK(read_count("200k") == 200000);
   CHECK(read_count("1.5M") == 1500000);
   CHECK(read_count(7) == 7);

@@ -27,7 +27,7 @@ std::vector<std::uint64_t> seeds_from(std::uint64_t first, std::int64_t count) {
   return seeds;
 }
 
-/// The words that the header's formula gives.
+/// The words according to the header's formula.
 Tensor expected_words(const std::vector<std::uint64_t>& seeds, std::uint64_t stream, std::int64_t count) {
   const Tensor words = at::empty({static_cast<std::int64_t>(seeds.size()), count}, at::kLong);
   for (std::size_t image = 0; image < seeds.size(); ++image) {
@@ -48,7 +48,7 @@ double largest_correlation(const Tensor& rows) {
   return correlations.fill_diagonal_(0).max().item<double>();
 }
 
-/// How far the samples' distribution function is from N(0, 1)'s.
+/// The distance between the samples' distribution function and that of N(0, 1).
 double kolmogorov_distance(const Tensor& samples) {
   const Tensor sorted = std::get<0>(samples.flatten().to(at::kDouble).sort());
   const std::int64_t n = sorted.size(0);
@@ -78,7 +78,7 @@ TEST_CASE("philox gives the known answers of Random123") {
         Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
-TEST_CASE("the words of tensor operations are philox's, for any seed, stream and count") {
+TEST_CASE("the words computed with tensor operations are philox's, for any seed, stream and count") {
   const std::vector<std::uint64_t> seeds = {0, 1, 0xFFFFFFFFFFFFFFFF, derive_seed(1, "words")};
   for (const std::uint64_t stream : {0ULL, 3ULL, 0xFEDCBA9876543210ULL}) {
     for (const std::int64_t count : {1, 4, 4099}) {
@@ -87,14 +87,14 @@ TEST_CASE("the words of tensor operations are philox's, for any seed, stream and
   }
 }
 
-TEST_CASE("normals follow from the words by Box and Muller's formula") {
+TEST_CASE("normals follow from the words by the Box-Muller formula") {
   const std::vector<std::uint64_t> seeds = seeds_from(0, 2);
   const Tensor words = philox_words(seeds, 0, 100002, at::kCPU).to(at::kDouble).unflatten(1, {-1, 2});
   const Tensor radius = (((words.select(2, 0) + 0.5) * 0x1p-32).log() * -2).sqrt();
   const Tensor angle = words.select(2, 1) * (2 * M_PI * 0x1p-32);
   const Tensor expected = at::stack({radius * angle.cos(), radius * angle.sin()}, 2).flatten(1);
   const Tensor normal = normal_like(at::empty({2, 100002}), seeds);
-  // A word has 32 bits and a float 24: near u = 1 the radius, sqrt(2 (1 - u)), is uncertain by sqrt(2^-24).
+  // A word has 32 bits, a float only 24: near u = 1 the radius, sqrt(2 (1 - u)), is uncertain by sqrt(2^-24).
   const Tensor is_far = (radius > 0.05).unsqueeze(2).expand({2, 50001, 2}).flatten(1);
   CHECK(((normal - expected) * is_far).abs().max().item<double>() < 2e-6);
   CHECK((normal - expected).abs().max().item<double>() < 2.5e-4);
@@ -117,7 +117,7 @@ TEST_CASE("normals have the moments, the distribution and the tails of N(0, 1)")
   CHECK(std::abs(moment(2) - 1) < 4 * std::sqrt(2.0) / root);
   CHECK(std::abs(moment(3)) < 4 * std::sqrt(15.0) / root);
   CHECK(std::abs(moment(4) - 3) < 4 * std::sqrt(96.0) / root);
-  // Beyond 1.95 / sqrt(n) with probability 0.001.
+  // Exceeds 1.95 / sqrt(n) with probability 0.001.
   CHECK(kolmogorov_distance(z) < 1.95 / root);
   for (const double bound : {3.0, 4.0, 4.5}) {
     const double expected = static_cast<double>(n) * std::erfc(bound / std::sqrt(2.0));
@@ -226,7 +226,7 @@ TEST_CASE("an image's dropout does not depend on batch, threads, memory format o
   }
 }
 
-TEST_CASE("the gradient of dropout has its mask, and so has the gradient's") {
+TEST_CASE("the gradient of dropout has its mask, and so does the gradient's gradient") {
   const Dropout dropout{seeds_from(0, 2)};
   const Tensor mask = dropout.apply(at::ones({2, 4, 4, 4}), 0.3, 5);
   const Tensor noise = normal_like(mask, seeds_from(9, 2));
@@ -246,7 +246,7 @@ TEST_CASE("dropout without seeds or with probability 0 returns its argument") {
   CHECK(Dropout{{1, 2}}.apply(x, 0, 1).is_same(x));
 }
 
-TEST_CASE("draws refuse what has not one seed for each image, and probabilities of 1 and more") {
+TEST_CASE("draws refuse anything but one seed per image, and probabilities of 1 and more") {
   const Tensor x = at::ones({2, 8});
   CHECK_THROWS_WITH_AS(
       normal_like(x, {1}),

@@ -8,7 +8,7 @@
 using namespace casdm;
 
 TEST_CASE("splitmix64 gives the published values") {
-  // The first outputs of the reference generator with state 1234567: state advances by the increment.
+  // The first outputs of the reference generator with state 1234567, which advances by the increment.
   CHECK(splitmix64(1234567) == 6457827717110365317ULL);
   CHECK(splitmix64(1234567 + 0x9E3779B97F4A7C15ULL) == 3203168211198807973ULL);
 }
@@ -24,7 +24,7 @@ TEST_CASE("derived seeds differ in seed, purpose and index") {
   CHECK(derive_seed(1, "t", 2) == derive_seed(1, "t", 2));
 }
 
-TEST_CASE("a permutation holds each index once and depends on the seed") {
+TEST_CASE("a permutation contains each index once and depends on the seed") {
   const auto order = permutation(1000, 5);
   CHECK(std::set<std::int64_t>(order.begin(), order.end()).size() == 1000);
   CHECK(order == permutation(1000, 5));
@@ -32,7 +32,7 @@ TEST_CASE("a permutation holds each index once and depends on the seed") {
   CHECK(permutation(1, 0) == std::vector<std::int64_t>{0});
 }
 
-TEST_CASE("draws leave the global generator alone") {
+TEST_CASE("draws do not touch the global generator") {
   at::manual_seed(3);
   const at::Tensor expected = at::rand({4});
   at::manual_seed(3);

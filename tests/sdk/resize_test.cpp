@@ -13,7 +13,7 @@
 using namespace casdm;
 using namespace casdm::testing;
 
-TEST_CASE("images resized by products of matrices are LibTorch's, larger and smaller, and so are their gradients") {
+TEST_CASE("images resized by matrix products are LibTorch's, larger and smaller, and so are their gradients") {
   constexpr std::array<std::array<std::int64_t, 2>, 4> kSizes = {{{7, 12}, {31, 9}, {16, 16}, {1, 40}}};
   for (const Interpolation interpolation : {Interpolation::bilinear, Interpolation::bicubic, Interpolation::area}) {
     for (const auto& [height, width] : kSizes) {
@@ -29,7 +29,7 @@ TEST_CASE("images resized by products of matrices are LibTorch's, larger and sma
   }
 }
 
-TEST_CASE("a matrix is made for each type of image") {
+TEST_CASE("a matrix is created for each dtype of image") {
   const Tensor images = fill(2, {1, 1, 8, 8});
   const Tensor exact = resized_by_products(images.to(at::kDouble), 5, 5, Interpolation::bilinear);
   const Tensor found = resized_by_products(images, 5, 5, Interpolation::bilinear);
@@ -37,7 +37,7 @@ TEST_CASE("a matrix is made for each type of image") {
   CHECK(max_relative_difference(found, exact) < 1e-6);
 }
 
-TEST_CASE("an element's function is applied where the host has set a launcher, and to int32 alone") {
+TEST_CASE("an element function runs where the host has set a launcher, and only on int32") {
   const ElementFunction twice{"twice", "template <typename T> T twice(T x) { return x + x; }"};
   const std::vector<Tensor> inputs = {at::arange(3, at::kInt)};
   CHECK_FALSE(for_each_element(twice, inputs, {}).defined());
@@ -50,7 +50,7 @@ TEST_CASE("an element's function is applied where the host has set a launcher, a
   CHECK_FALSE(for_each_element(twice, inputs, {}).defined());
 }
 
-TEST_CASE("what is on the device already is not copied") {
+TEST_CASE("what is already on the device is not copied") {
   const Tensor x = fill(3, {4});
   CHECK(to_device(x, c10::Device(c10::kCPU)).is_same(x));
 }

@@ -34,7 +34,7 @@ std::string content(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("tensors of every dtype come back as they were") {
+TEST_CASE("tensors of every dtype come back unchanged") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   NamedTensors tensors;
@@ -52,7 +52,7 @@ TEST_CASE("tensors of every dtype come back as they were") {
   CHECK_THROWS_WITH_AS(file.at("tFlaot"), doctest::Contains("tFloat"), Error);
 }
 
-TEST_CASE("a file cut at any length is refused by name and never read past its end") {
+TEST_CASE("a file truncated at any length is refused by name and never read past its end") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   write_safetensors(path, {{"a", at::arange(4)}, {"b", at::ones({3})}});
@@ -63,7 +63,7 @@ TEST_CASE("a file cut at any length is refused by name and never read past its e
   }
 }
 
-TEST_CASE("a file with any byte changed is read or refused, never worse") {
+TEST_CASE("a file with any byte changed is read or refused, nothing worse") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   write_safetensors(path, {{"a", at::arange(4)}, {"b", at::ones({3})}});
@@ -118,7 +118,7 @@ TEST_CASE("headers that do not follow the format are refused by name") {
   CHECK(refusal("\"" + std::string(1000000, 'a'), "").size() < 400);
 }
 
-TEST_CASE("a header of very many keys takes linear time") {
+TEST_CASE("a header with very many keys takes linear time") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   std::map<std::string, std::string> metadata;
@@ -136,7 +136,7 @@ TEST_CASE("a header of very many keys takes linear time") {
   CHECK_THROWS_WITH_AS(read_safetensors(path), doctest::Contains("more than 262144"), Error);
 }
 
-TEST_CASE("names that the format cannot hold are refused before anything is written") {
+TEST_CASE("names that the format cannot represent are refused before anything is written") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   const Tensor one = at::ones({1});
@@ -148,7 +148,7 @@ TEST_CASE("names that the format cannot hold are refused before anything is writ
   CHECK_FALSE(std::filesystem::exists(path));
 }
 
-TEST_CASE("what is not a regular file is refused, and not waited for") {
+TEST_CASE("weights in a file that is not regular are refused without blocking") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
@@ -162,7 +162,7 @@ TEST_CASE("when the disk is full the old file stays and no partial one remains")
   const auto path = folder.path() / "x.safetensors";
   write_safetensors(path, {{"a", at::zeros({4})}});
   const std::string before = content(path);
-  // A limit on the size of files stands for the full disk: write(2) fails half-way.
+  // A limit on file sizes stands in for the full disk: write(2) fails half-way.
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit old{};
   getrlimit(RLIMIT_FSIZE, &old);
@@ -193,6 +193,6 @@ TEST_CASE("a state that does not fit is refused as a whole with every difference
   CHECK(at::equal(pair.b, at::zeros({3})));
 }
 
-TEST_CASE("weights that cannot be found say where was looked") {
+TEST_CASE("for missing weights the message says where it searched") {
   CHECK_THROWS_WITH_AS(find_weights("no_such.safetensors"), doctest::Contains("weights"), Error);
 }

@@ -11,7 +11,7 @@ using namespace casdm;
 
 namespace {
 
-/// Sets an environment variable while it lives; null: unsets it.
+/// Sets an environment variable while this object lives; null: unsets it.
 class Variable {
  public:
   Variable(const char* name, const char* value) : name_(name) {
@@ -37,7 +37,7 @@ class Variable {
 
 }  // namespace
 
-TEST_CASE("a user's folders are where the variables of XDG say, or below the home folder") {
+TEST_CASE("a user's folders are where the XDG variables say, or below the home folder") {
   const Variable home("HOME", "/home/ada");
   const std::pair<UserFolder, std::pair<const char*, const char*>> cases[] = {
       {UserFolder::data, {"XDG_DATA_HOME", "/home/ada/.local/share/casdm"}},
@@ -56,7 +56,7 @@ TEST_CASE("a user's folders are where the variables of XDG say, or below the hom
   }
 }
 
-TEST_CASE("the user folder is absent when HOME is not set or is useless") {
+TEST_CASE("there is no user folder if HOME is not set or is useless") {
   for (const char* useless : {static_cast<const char*>(nullptr), "", "relative"}) {
     const Variable home("HOME", useless);
     const Variable given("XDG_STATE_HOME", nullptr);
@@ -64,7 +64,7 @@ TEST_CASE("the user folder is absent when HOME is not set or is useless") {
   }
 }
 
-TEST_CASE("hexadecimal digits are lower-case, and a number has all of them") {
+TEST_CASE("hexadecimal digits are lower-case, and a number has all its digits") {
   const unsigned char bytes[] = {0x00, 0x1f, 0xa0};
   CHECK(hexadecimal(bytes, 3) == "001fa0");
   CHECK(hexadecimal(0x1234abcdU) == "000000001234abcd");

@@ -11,7 +11,7 @@
 
 using namespace casdm;
 
-TEST_CASE("a value keeps its type and refuses others with the place it came from") {
+TEST_CASE("a value keeps its type and refuses others with its location") {
   Value value(3);
   value.set_location({"a.toml", 4, 7, "train.batch_size"});
   CHECK(value.as_integer() == 3);
@@ -37,7 +37,7 @@ TEST_CASE("JSON reads back to the same value") {
   CHECK(from_json(R"({"a":1,"b":{"a":2},"a":3})") == from_json(R"({"a":3,"b":{"a":2}})"));
 }
 
-TEST_CASE("JSON that a value cannot hold is refused") {
+TEST_CASE("JSON that a value cannot represent is refused") {
   const auto nested = [](std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   CHECK(to_json(from_json(nested(64))) == nested(64));
   CHECK_THROWS_AS(from_json(nested(65)), Error);
@@ -60,7 +60,7 @@ TEST_CASE("JSON keeps infinite and extreme numbers") {
   CHECK(from_json(R"({"$numberDouble":"NaN","more":1})").is_table());
 }
 
-TEST_CASE("JSON of very many keys takes linear time") {
+TEST_CASE("JSON with very many keys takes linear time") {
   std::string json = "{\"k0\":0";
   for (int i = 1; i < 300000; ++i) json += text(",\"k", i, "\":", i);
   json += "}";
@@ -71,7 +71,7 @@ TEST_CASE("JSON of very many keys takes linear time") {
   CHECK(*from_json(json + "\"k299999\":7}").find("k299999") == Value(7));
 }
 
-TEST_CASE("text from elsewhere is quoted, escaped and cut") {
+TEST_CASE("text from elsewhere is quoted, escaped and shortened") {
   CHECK(quoted("plain") == "\"plain\"");
   CHECK(quoted("a\"b\\c\n\t\r") == R"("a\"b\\c\n\t\r")");
   CHECK(quoted("\x1b[31m\x7f") == R"("\x1b[31m\x7f")");
@@ -96,7 +96,7 @@ TEST_CASE("numbers are written in the shortest form that reads back") {
   CHECK(std::stod(number(1.0 / 3.0)) == 1.0 / 3.0);
 }
 
-TEST_CASE("the nearest names come first and far ones not at all") {
+TEST_CASE("the nearest names come first, and distant ones are left out") {
   const std::vector<std::string> names = {"channels", "channel_mult", "dropout", "lpips", "st_lpips"};
   CHECK(nearest("chanels", names).front() == "channels");
   CHECK(nearest("lpips", names) == std::vector<std::string>{"lpips", "st_lpips"});

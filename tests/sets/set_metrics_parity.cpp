@@ -30,7 +30,7 @@ std::vector<std::string> parts_of(const std::string& name) {
   return parts;
 }
 
-/// The score that the file calls `parts`, by its sets of features.
+/// The score that the file calls `parts`, computed from its sets of features.
 Tensor computed(const std::vector<std::string>& parts, GoldenFile& file) {
   const Tensor x = file["x"], y = file["y"];
   const std::string& metric = parts[0];
@@ -61,7 +61,7 @@ Tensor computed(const std::vector<std::string>& parts, GoldenFile& file) {
   return score(compare(*make_set_metric(metric, 1), a, b), metric);
 }
 
-TEST_CASE("scores of sets of features agree with those of the field's tools") {
+TEST_CASE("scores of sets of features agree with those of common tools") {
   for (const auto& path : golden_files("set_metrics", ".safetensors")) {
     GoldenFile file(path);
     for (const auto& [name, tensor] : file.tensors()) {
@@ -70,7 +70,7 @@ TEST_CASE("scores of sets of features agree with those of the field's tools") {
       const bool has_numbers = parts[0] == "precision_recall";
       const std::string& peer = parts[has_numbers ? 3 : 1];
       const bool is_exact = parts[0].starts_with("frechet") || parts[0] == "inception_score";
-      // torchmetrics takes the root of the eigenvalues of a product, and torch-fidelity counts in float32.
+      // torchmetrics takes the roots of a product's eigenvalues, and torch-fidelity computes in float32.
       const bool is_rounded = peer == "torchmetrics" || has_numbers;
       const bool is_spatial = parts[0] == "frechet_spatial";
       file.compare(computed(parts, file), name,

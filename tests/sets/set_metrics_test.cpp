@@ -35,9 +35,9 @@ TEST_CASE("the Frechet distance of two Gaussians with known moments is the close
     const Tensor b = with_moments(2, 80, mean + at::tensor({1.0, 0.0, 2.0}), diagonal({2, 2, 1}));
     CHECK(value(*metric, a, b) == Approx(10).epsilon(1e-12));
   }
-  SUBCASE("in directions that do not commute: the trace of the root by the eigenvalues of the product") {
-    // S1 = diag(4, 1), S2 = R diag(9, 1) R^T with R by 45 degrees = [[5, 4], [4, 5]]: det(S1 S2) = 36,
-    // tr(S1 S2) = 25, so tr (S1 S2)^(1/2) = sqrt(25 + 2 sqrt(36)) = sqrt(37), and 4 + 1 + 9 + 1 - 2 sqrt(37)
+  SUBCASE("for covariances that do not commute: the trace of the root from the eigenvalues of the product") {
+    // S1 = diag(4, 1), S2 = R diag(9, 1) R^T with R a rotation by 45 degrees = [[5, 4], [4, 5]]: det(S1 S2) = 36, tr(S1
+    // S2) = 25, so tr (S1 S2)^(1/2) = sqrt(25 + 2 sqrt(36)) = sqrt(37), and 4 + 1 + 9 + 1 - 2 sqrt(37)
     const auto flat = make_set_metric("frechet", 2);
     const double half = std::sqrt(0.5);
     const Tensor turn = at::tensor({half, -half, half, half}, at::kDouble).view({2, 2});
@@ -47,7 +47,7 @@ TEST_CASE("the Frechet distance of two Gaussians with known moments is the close
   }
 }
 
-TEST_CASE("a shifted copy of a set is at the squared length of the shift, also with fewer images than features") {
+TEST_CASE("a shifted copy of a set is at the squared length of the shift, even with fewer images than features") {
   for (const std::int64_t count : {200, 10}) {
     const Tensor rows = normal(1, {count, 24}), shift = normal(2, {24});
     const auto metric = make_set_metric("frechet", 24);
@@ -56,7 +56,7 @@ TEST_CASE("a shifted copy of a set is at the squared length of the shift, also w
   }
 }
 
-TEST_CASE("covariances without full rank are exact: sets in subspaces at right angles") {
+TEST_CASE("covariances without full rank are exact: sets in orthogonal subspaces") {
   // Nothing is shared, so the distance is the sum of all variances.
   Tensor a = at::zeros({60, 16}, at::kDouble), b = at::zeros({60, 16}, at::kDouble);
   a.narrow(1, 0, 8).copy_(normal(1, {60, 8}));
@@ -68,9 +68,9 @@ TEST_CASE("covariances without full rank are exact: sets in subspaces at right a
   CHECK(value(*make_set_metric("frechet", 16), a.mm(turn), b.mm(turn)) == Approx(expected).epsilon(1e-12));
 }
 
-TEST_CASE("with fewer images than features the Frechet distance is that by the products of images") {
-  // With X and Y the centred rows: tr (S_x S_y)^(1/2) is the sum of the singular values of X Y^T, over the roots of
-  // N - 1 and M - 1, and the traces are sums of squares: no covariance is needed.
+TEST_CASE("with fewer images than features the Frechet distance is that from products of images") {
+  // With X and Y the centred rows: tr (S_x S_y)^(1/2) is the sum of the singular values of X Y^T, divided by the roots
+  // of N - 1 and M - 1, and the traces are sums of squares: no covariance is needed.
   const Tensor rows = normal(1, {30, 200}), reference = 1.3 * normal(2, {40, 200}) + 0.1;
   const Tensor x = rows - rows.mean(0), y = reference - reference.mean(0);
   const double root = at::linalg_svdvals(x.mm(y.t())).sum().item<double>() / std::sqrt(29.0 * 39.0);
@@ -79,7 +79,7 @@ TEST_CASE("with fewer images than features the Frechet distance is that by the p
   CHECK(value(*make_set_metric("frechet", 200), rows, reference) == Approx(expected).epsilon(1e-11));
 }
 
-TEST_CASE("images of one feature have no covariance: their distance is that of the means and the other's variance") {
+TEST_CASE("a single image has no covariance: the distance is that of the means plus the other's variance") {
   const auto metric = make_set_metric("frechet", 5);
   const Tensor constant = at::full({30, 5}, 2.0, at::kDouble);
   CHECK(value(*metric, constant, constant) == 0);
@@ -93,13 +93,13 @@ TEST_CASE("images of one feature have no covariance: their distance is that of t
   }
 }
 
-TEST_CASE("far from 0 the Frechet distance loses nothing") {
+TEST_CASE("far from 0 the Frechet distance loses no accuracy") {
   const Tensor a = normal(1, {300, 8}), b = 1.5 * normal(2, {300, 8});
   const auto metric = make_set_metric("frechet", 8);
   CHECK(value(*metric, a + 1e6, b + 1e6) == Approx(value(*metric, a, b)).epsilon(1e-8));
 }
 
-TEST_CASE("order, batches and processes change the Frechet distance by rounding alone") {
+TEST_CASE("order, batches and processes change the Frechet distance only by rounding") {
   const Tensor rows = normal(1, {1000, 32}), reference = normal(2, {500, 32}) * 1.2;
   const auto metric = make_set_metric("frechet", 32);
   const NamedTensors real = set_of(*metric, reference);
@@ -115,7 +115,7 @@ TEST_CASE("order, batches and processes change the Frechet distance by rounding 
 }
 
 TEST_CASE("extrapolated to infinitely many images, the Frechet distance loses its bias") {
-  // Both sets are N(0, I): the distance is 0, and that of N images about D (D + 3) / (4 N) per set.
+  // Both sets are N(0, I): the distance is 0, and for N images it is about D (D + 3) / (4 N) per set.
   constexpr std::int64_t kDimension = 24;
   const Tensor reference = normal(1, {60000, kDimension});
   double finite = 0, infinite = 0;
@@ -128,7 +128,7 @@ TEST_CASE("extrapolated to infinitely many images, the Frechet distance loses it
   CHECK(std::abs(infinite) < 0.25 * finite);
 }
 
-TEST_CASE("an infinity of features is refused with what to do") {
+TEST_CASE("too many features, or spatial ones, are refused with what to do") {
   CHECK_THROWS_WITH_AS(make_set_metric("frechet", 200000), doctest::Contains("choose a pooled feature"), ConfigError);
   CHECK_THROWS_WITH_AS(make<SetMetric>("kernel_distance", "", {.feature = {"spatial", 8, true}}),
                        doctest::Contains("choose a feature without places"), ConfigError);
@@ -157,13 +157,13 @@ TEST_CASE("the kernel distance of small sets is the sum over all pairs") {
   const auto metric = make_set_metric("kernel_distance", 6, "subsets = 0");
   const double expected = kernel_distance_by_pairs(x.to(at::kDouble), y.to(at::kDouble));
   CHECK(value(*metric, x, y) == Approx(expected).epsilon(1e-6));
-  // Subsets as large as the sets are the sets.
+  // Subsets as large as the sets are the sets themselves.
   const auto subsets = make_set_metric("kernel_distance", 6, "subsets = 3\nsubset_size = 20");
   const Tensor z = y.narrow(0, 0, 20);
   CHECK(value(*subsets, x, z) == Approx(kernel_distance_by_pairs(x.to(at::kDouble), z.to(at::kDouble))).epsilon(1e-6));
 }
 
-/// Mean and deviation of the scores of many draws of two sets, and the mean of the standard errors they state.
+/// Mean and standard deviation of the scores of many draws of two sets, and the mean of their standard errors.
 struct Draws {
   double mean = 0, deviation = 0, stated = 0;
 };
@@ -187,11 +187,12 @@ Draws draws(const SetMetric& metric, const Draw& draw) {
 TEST_CASE("the kernel distance of two samples of one distribution is 0 on average") {
   const auto metric = make_set_metric("kernel_distance", 6, "subsets = 0");
   const Draws found = draws(*metric, [](std::uint64_t seed) { return normal(seed, {60, 6}); });
-  // 200 draws: the mean deviates by deviation / 14, and by more than four times that once in 16,000 seeds
+  // 200 draws: the mean has a standard error of deviation / 14, and is off by more than four times that for one in
+  // 16,000 seeds
   CHECK(std::abs(found.mean) < 4 * found.deviation / std::sqrt(200.0));
 }
 
-TEST_CASE("the standard error of the kernel distance is how much it varies over draws of all images") {
+TEST_CASE("the standard error of the kernel distance is its variation over draws of all images") {
   for (const char* options : {"subsets = 0", "subsets = 40\nsubset_size = 30"}) {
     const auto metric = make_set_metric("kernel_distance", 6, options);
     const Draws found = draws(*metric, [](std::uint64_t seed) { return normal(seed, {60, 6}) + 0.5; });
@@ -210,10 +211,10 @@ TEST_CASE("the Gaussian discrepancy has its closed form, and CMMD's defaults") {
   const double expected = 2 * std::pow(1 + 2 / 4.0, -kDimension / 2.0) * (1 - std::exp(-1.0 / (2 * 6)));
   CHECK(std::abs(found.value - expected) < 4 * *found.standard_error);
   CHECK(*found.standard_error < 0.1 * expected);
-  SUBCASE("two images at right angles, of length 1, are 2 (1 - exp(-1/100)) / 2 x 1000 from two others") {
+  SUBCASE("two orthogonal images of length 1 are at 2 (1 - exp(-1/100)) / 2 x 1000 from two others") {
     const Tensor x = at::eye(4, at::kDouble);
     const auto cmmd = make_set_metric("mmd", 4);
-    // k(x, x) = 1, k of two different ones exp(-2 / 200): mean over pairs within (1 + e) / 2, across e
+    // k(x, x) = 1, k of two different images exp(-2 / 200): mean over pairs within (1 + e) / 2, across e
     const double e = std::exp(-0.01);
     CHECK(value(*cmmd, 7 * x.narrow(0, 0, 2), x.narrow(0, 2, 2)) == Approx(1000 * (1 + e - 2 * e)).epsilon(1e-6));
   }
@@ -257,7 +258,7 @@ TEST_CASE("a bandwidth at which all images look alike, or no two, gives no score
       const auto metric = make_set_metric("mmd", 8, std::string("bandwidth = ") + bandwidth + more);
       for (const Tensor& reference : {x, y}) {
         const Score score = compare(*metric, x, reference).front();
-        // A set and itself hold pairs that are alike at any bandwidth.
+        // A set compared with itself contains pairs that are equal at any bandwidth.
         if (std::string(bandwidth).find('-') == std::string::npos || reference.is_same(y))
           CHECK(std::isnan(score.value));
       }
@@ -265,12 +266,12 @@ TEST_CASE("a bandwidth at which all images look alike, or no two, gives no score
     const Score far = compare(*make_set_metric("mmd", 8, "bandwidth = 1e3" + more), x, y).front();
     CHECK(far.value > 0);
   }
-  // Images that are all the same are alike indeed.
+  // Images that are all the same really are equal.
   const Tensor same = at::ones({20, 8}, at::kDouble);
   CHECK(value(*make_set_metric("mmd", 8, "bandwidth = 1e300"), same, same) == 0);
 }
 
-TEST_CASE("precision, recall, density and coverage of small sets are those of the definitions") {
+TEST_CASE("precision, recall, density and coverage of small sets follow the definitions") {
   const Tensor real = normal(1, {30, 3}).to(at::kFloat), fake = (0.8 * normal(2, {25, 3}) + 0.7).to(at::kFloat);
   for (const std::int64_t k : {1, 3}) {
     const auto metric = make_set_metric("precision_recall", 3, text("neighbours = ", k));
@@ -281,7 +282,7 @@ TEST_CASE("precision, recall, density and coverage of small sets are those of th
   }
 }
 
-TEST_CASE("copies of the reference have precision, recall and coverage 1, also where many of its images are equal") {
+TEST_CASE("copies of the reference have precision, recall and coverage 1, even if many of its images are equal") {
   Tensor rows = normal(1, {40, 512}) + 100;
   rows.narrow(0, 0, 20).copy_(rows[0].expand({20, 512}));
   const auto metric = make_set_metric("precision_recall", 512);
@@ -293,7 +294,7 @@ TEST_CASE("copies of the reference have precision, recall and coverage 1, also w
   for (const Score& score : far) CHECK_MESSAGE(score.value == 0, score.name);
 }
 
-TEST_CASE("the inception score of sure and even guesses is the number of classes, of equal ones 1") {
+TEST_CASE("the inception score of certain and even guesses is the number of classes, of equal ones 1") {
   const auto metric = make_set_metric("inception_score", 8);
   const Tensor classes = at::arange(64, at::kLong).remainder(8);
   const Tensor sure = 100 * at::one_hot(classes, 8).to(at::kDouble);
@@ -301,13 +302,13 @@ TEST_CASE("the inception score of sure and even guesses is the number of classes
   CHECK(metric->compare(set_of(*metric, sure), nothing).front().value == Approx(8).epsilon(1e-12));
   const Tensor equal = normal(1, {1, 8}).expand({64, 8});
   CHECK(metric->compare(set_of(*metric, equal), nothing).front().value == Approx(1).epsilon(1e-12));
-  SUBCASE("probabilities say the same as their logits") {
+  SUBCASE("probabilities give the same as their logits") {
     const auto other = make_set_metric("inception_score", 8, "input = \"probabilities\"");
     const Tensor logits = normal(2, {64, 8});
     CHECK(other->compare(set_of(*other, logits.softmax(1)), nothing).front().value ==
           Approx(metric->compare(set_of(*metric, logits), nothing).front().value).epsilon(1e-12));
   }
-  SUBCASE("splits are of consecutive images, whatever the batches: one class each is a score of 1") {
+  SUBCASE("splits contain consecutive images, whatever the batches: one class each gives a score of 1") {
     const auto split = make_set_metric("inception_score", 8, "split_size = 8");
     const Tensor sorted = sure.index_select(0, std::get<1>(classes.sort(0, false)));
     CHECK(split->compare(set_of(*split, sorted, 0, 5), nothing).front().value == Approx(1).epsilon(1e-12));
@@ -329,7 +330,7 @@ TEST_CASE("the sliced Wasserstein distance of a shifted copy is the root mean sq
   }
 }
 
-TEST_CASE("of more images than are kept, which ones depends on their numbers alone") {
+TEST_CASE("if there are more images than are kept, which are kept depends only on their indices") {
   const Tensor rows = normal(1, {3000, 4});
   const auto metric = make_set_metric("kernel_distance", 4, "images = 500\nsubsets = 0");
   const NamedTensors reference = set_of(*metric, normal(2, {500, 4}) * 1.3);

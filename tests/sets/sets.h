@@ -18,7 +18,7 @@ inline std::shared_ptr<SetMetric> make_set_metric(const std::string& type, std::
   return make<SetMetric>(type, options, {.feature = {"features", dimension, false}, .seed = seed});
 }
 
-/// The state of the images with features `rows`, numbered from `first`, in batches.
+/// The state after adding images with the features `rows`, numbered from `first`, in batches.
 inline NamedTensors set_of(const SetMetric& metric, const Tensor& rows, std::int64_t first = 0,
                            std::int64_t batch = 64) {
   NamedTensors state = metric.start();

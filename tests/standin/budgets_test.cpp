@@ -18,8 +18,8 @@ namespace {
 
 constexpr int kFewSteps = 2, kMoreSteps = 6;
 
-/// What a training asks of the device for `kMoreSteps - kFewSteps` steps that neither log nor save anything.
-/// @param experiment  of (folder, name, settings)
+/// The use of the device in `kMoreSteps - kFewSteps` training steps that neither log nor save anything.
+/// @param experiment  takes (folder, name, settings)
 template <class MakeExperiment>
 DeviceUse use_of_steps(const MakeExperiment& experiment) {
   const TemporaryFolder folder;
@@ -58,7 +58,7 @@ std::string metrics_of(const std::vector<std::string>& tables) {
   return text("metrics=[", result, "]");
 }
 
-/// "2104 x aten::copy_, 600 x ...", in each step.
+/// "2104 x aten::copy_, 600 x ...", per step.
 std::string most_frequent(const DeviceUse& use) {
   std::vector<std::pair<std::int64_t, std::string>> sorted;
   for (const auto& [name, count] : use.operators) sorted.emplace_back(count / (kMoreSteps - kFewSteps), name);
@@ -138,7 +138,7 @@ TEST_CASE("a training step of Cas-DM with ST-LPIPS on CIFAR-10 launches a bounde
   constexpr std::int64_t kMost = 3110;
   const DeviceUse use = use_of_steps([](const std::filesystem::path& folder, const std::string& name,
                                         std::vector<std::string> settings) {
-    // Fewer channels make no fewer operators.
+    // Fewer channels do not mean fewer operators.
     settings.insert(settings.end(), {"data={type=\"shapes\", image_size=32, random_flip=true}", "run.name=" + name,
                                      "run.directory=" + folder.string(), "run.precision=bf16", "run.threads=1",
                                      "head.theta.channels=32", "head.phi.channels=32", "log.sample_count=0"});

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Networks of a few channels, and few steps of sampling, wherever they are in `value`.
+/// Reduces networks to a few channels, and sampling to few steps, anywhere in `value`.
 void make_small(Value& value) {
   if (value.is_array()) {
     for (Value& element : value.as_array()) make_small(element);
@@ -41,10 +41,10 @@ void make_small(Value& value) {
   for (auto& [key, entry] : value.as_table()) make_small(entry);
 }
 
-/// Of the images, for networks of six levels and of fewer.
+/// The size of the images, for networks with six levels and with fewer.
 std::int64_t small_size(std::int64_t size) { return size > 64 ? 32 : 16; }
 
-/// The experiment of `file` on small images of shapes, `images` of which are trained with in steps of two.
+/// The experiment in `file` on small images of shapes; trains with `images` of them in steps of two.
 LoadedExperiment small(const fs::path& file, const fs::path& folder, const std::string& name, std::int64_t images,
                        const std::vector<std::string>& overrides) {
   const LoadedExperiment whole = load_experiment(file, {}, {CASDM_TEST_PLUGIN_DIR});

@@ -25,7 +25,7 @@ std::string refusal(const std::function<void()>& use) {
   }
 }
 
-/// The signal that ends a child process in which `use` runs; 0: none does.
+/// The signal that ends a child process in which `use` runs; 0: none.
 template <class Use>
 int signal_of(const Use& use) {
   const pid_t child = ::fork();
@@ -55,7 +55,7 @@ TEST_CASE("the stand-in computes what the CPU does, also backwards and on views"
   for (std::size_t i = 0; i < cpu.size(); ++i) CHECK(at::equal(cpu[i], device[i]));
 }
 
-TEST_CASE("the stand-in writes into tensors as they are: in place, through views and into others' memory") {
+TEST_CASE("the stand-in writes into existing tensors: in place, through views and into others' memory") {
   Tensor x = at::zeros({4, 4}, at::TensorOptions(cuda()));
   x.narrow(0, 1, 2).add_(1).select(1, 3).mul_(5);
   CHECK(at::equal(x.sum(0).cpu(), at::tensor({2.0f, 2.0f, 2.0f, 10.0f})));
@@ -66,7 +66,7 @@ TEST_CASE("the stand-in writes into tensors as they are: in place, through views
   CHECK(x.data_ptr() == out.data_ptr());
 }
 
-TEST_CASE("the stand-in refuses tensors of two devices, except numbers beside elements") {
+TEST_CASE("the stand-in refuses tensors on two devices, except numbers beside elements") {
   const Tensor host = at::ones({3}), device = at::ones({3}, at::TensorOptions(cuda()));
   CHECK(refusal([&] { device + host; }).find("found at least two devices, cuda:0 and cpu") != std::string::npos);
   CHECK(refusal([&] { at::cat({device, host}); }).find("aten::cat") != std::string::npos);
@@ -82,13 +82,13 @@ TEST_CASE("the stand-in refuses another device's generator, a second device, and
         }).find("Expected a 'cuda' device type for generator but found 'cpu'") != std::string::npos);
   CHECK(refusal([&] { at::randn({3}, make_generator(1, cuda()), device); }).empty());
   CHECK(!refusal([&] { at::empty({3}, at::TensorOptions(c10::Device(c10::kCUDA, 1))); }).empty());
-  // The CPU's half of scaled dot product attention.
+  // The CPU's part of scaled dot product attention.
   const Tensor q = at::ones({1, 1, 4, 8}, device);
   CHECK(refusal([&] { at::_scaled_dot_product_flash_attention_for_cpu(q, q, q); }).find("'CUDA' backend") !=
         std::string::npos);
 }
 
-TEST_CASE("the stand-in refuses what CUDA cannot repeat to the bit, while run.deterministic asks for that") {
+TEST_CASE("the stand-in refuses what CUDA cannot repeat bit for bit, if run.deterministic asks for that") {
   const Tensor x = fill(1, {1, 1, 8, 8}).to(cuda()).detach().requires_grad_();
   const auto backward = [](const Tensor& y, const Tensor& input) { torch::autograd::grad({y.sum()}, {input}); };
   CHECK(refusal([&] { backward(at::adaptive_avg_pool2d(x, {3, 3}), x); }).find("deterministic") != std::string::npos);
@@ -124,7 +124,7 @@ TEST_CASE("the stand-in counts launches, waits and their bytes") {
   CHECK(describe_waits(pageable) == "1 waits: 1 x a copy to the device");
 }
 
-TEST_CASE("the host cannot touch the stand-in's memory while that is guarded, and kernels can") {
+TEST_CASE("the host cannot access the stand-in's memory while it is guarded, and kernels can") {
   const Tensor x = at::ones({100}, at::TensorOptions(cuda()));
   const auto read = [&] { (void)*static_cast<volatile const float*>(x.const_data_ptr()); };
   CHECK(signal_of(read) == 0);

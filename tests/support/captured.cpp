@@ -12,7 +12,7 @@ namespace casdm::testing {
 
 namespace {
 
-/// Sends stderr into `file` while it lives.
+/// Redirects stderr into `file` while this object lives.
 class Redirected {
  public:
   explicit Redirected(const std::string& file) : kept_(::dup(STDERR_FILENO)) {

@@ -5,7 +5,7 @@
 
 namespace casdm::testing {
 
-/// What is written to stderr while `work` runs, by this process and those that it starts.
+/// The output to stderr while `work` runs, by this process and those that it starts.
 std::string stderr_of(const std::function<void()>& work);
 
 }  // namespace casdm::testing

@@ -12,26 +12,26 @@
 #include "casdm/component.h"
 #include "casdm/module.h"
 
-/// What tests of components share: real plugins, made as the host makes them, and the reference data.
+/// Shared by tests of components: real plugins, created as the host does, and the reference data.
 namespace casdm::testing {
 
-/// The host's factory over the plugins of this build.
+/// The host's factory with the plugins of this build.
 const ComponentFactory& factory();
 
 /// The component that `toml` ("type = \"unet\"\nchannels = 32") chooses, validated and with defaults filled in.
 ComponentConfig component(std::string_view kind, const std::string& toml);
 
-/// A component of the plugins of this build.
+/// Creates a component from the plugins of this build.
 template <class K>
 std::shared_ptr<K> make(const std::string& type, const std::string& toml_options, const typename K::Spec& spec) {
   return factory().make<K>(component(K::kind, "type = \"" + type + "\"\n" + toml_options), spec);
 }
 
-/// A schedule of this build that is a table of betas.
+/// A schedule of this build that is defined by betas.
 std::shared_ptr<BetaSchedule> make_beta_schedule(const std::string& type, const std::string& toml_options,
                                                  const NoiseScheduler::Spec& spec = {});
 
-/// `table` at `t` [B], as a factor of `like`.
+/// `table` at `t` [B], shaped to multiply `like`.
 Tensor gather(const std::vector<double>& table, const Tensor& t, const Tensor& like);
 
 /// The root of the source tree.
@@ -40,10 +40,10 @@ std::filesystem::path source_dir();
 /// Golden outputs of public peers: CASDM_PARITY_DIR, or tests/parity/references.
 std::filesystem::path parity_dir();
 
-/// The developers' folder of data sets, where there is one.
+/// The developers' folder of data sets, if there is one.
 std::optional<std::filesystem::path> shared_dir();
 
-/// max|a - b| / max|b| in double precision; infinite when a holds anything not finite that b does not.
+/// max|a - b| / max|b| in double precision; infinite if a contains anything not finite that b does not.
 double max_relative_difference(const Tensor& a, const Tensor& b);
 
 /// Deterministic values in [-1, 1) from splitmix64 of (s * 2^32 + i), row-major, float32.
@@ -54,7 +54,7 @@ Tensor fill(std::uint64_t s, at::IntArrayRef shape);
 /// named "...weight" and .1u otherwise. In place.
 void fill_state(const NamedTensors& state);
 
-/// A folder removed when the object goes.
+/// A folder that is removed with the object.
 class TemporaryFolder {
  public:
   TemporaryFolder();

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A row of the table: what became of one quantity.
+/// A row of the table: the result for one quantity.
 struct Row {
   Quantity quantity;
   std::string version;

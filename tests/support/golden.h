@@ -9,7 +9,7 @@
 #include "casdm/safetensors.h"
 #include "support/components.h"
 
-/// Golden outputs of public peers (tests/parity/README.md), and the record of how far ours are from them.
+/// Golden outputs of public peers (tests/parity/README.md), and the record of how far ours differ from them.
 namespace casdm::testing {
 
 /// What is compared: a row of docs/parity.md.
@@ -21,23 +21,23 @@ struct Quantity {
 };
 
 /// Prints a measured difference, checks it against the bound, and keeps the largest of each quantity. At the end of the
-/// program the rows are written, one JSON object a line, to <program>.jsonl in the folder CASDM_PARITY_REPORT, or else,
-/// when the references are the committed ones, in the build's.
+/// program the rows are written, one JSON object per line, to <program>.jsonl in the folder CASDM_PARITY_REPORT, or
+/// else, when the references are the committed ones, in the build's.
 /// @param version   of the peer
 /// @param place     what was compared: "metrics.safetensors: ssim.piq.32"
 /// @param rounding  the peer's own distance from its formula, added to the bound
 void measured(const Quantity& quantity, const std::string& version, const std::string& place, double difference,
               double rounding = 0);
 
-/// The files of the parity folder whose names begin and end so. In the committed folder there must be
-/// one; in a folder chosen by CASDM_PARITY_DIR there may be none, which is said.
+/// The files of the parity folder whose names begin and end like this. In the committed folder there must be exactly
+/// one; in a folder chosen by CASDM_PARITY_DIR there may be none, which is reported.
 std::vector<std::filesystem::path> golden_files(const std::string& prefix, const std::string& extension);
 
-/// `peer`'s version by a golden's metadata ("peers": {"piq": "0.8.0"}); where it says none, that of the committed
-/// files.
+/// `peer`'s version according to a golden's metadata ("peers": {"piq": "0.8.0"}) or, if it has none, that of the
+/// committed files.
 std::string peer_version(const std::map<std::string, std::string>& metadata, const std::string& peer);
 
-/// A golden file that knows which of its tensors were asked for.
+/// A golden file that records which of its tensors were used.
 class GoldenFile {
  public:
   explicit GoldenFile(const std::filesystem::path& path)
@@ -51,14 +51,14 @@ class GoldenFile {
   const std::string& name() const { return name_; }
   const NamedTensors& tensors() const { return file_.tensors; }
 
-  /// Fails the test where there is no such entry.
+  /// Fails the test if there is no such entry.
   const std::string& metadata(const std::string& key) const;
   std::string version(const std::string& peer) const { return peer_version(file_.metadata, peer); }
 
   /// Compares `ours` with the tensor `name`; `rounding` as in `measured`.
   void compare(const Tensor& ours, const std::string& name, const Quantity& quantity, double rounding = 0);
 
-  /// Fails for each tensor named `...suffix` (of `suffixes`) that was not asked for.
+  /// Fails for each tensor named `...suffix` (for any of `suffixes`) that was not used.
   void finish(const std::vector<std::string>& suffixes) const;
 
  private:

@@ -27,7 +27,7 @@ std::vector<double> uniform_numbers(std::int64_t count, std::uint64_t seed) {
   return u;
 }
 
-/// An even grid over [0, 1): what is drawn from it has the frequencies of the distribution to within 1 / count.
+/// An even grid over [0, 1): draws from it have the frequencies of the distribution to within 1 / count.
 std::vector<double> grid(std::int64_t count) {
   std::vector<double> u;
   for (std::int64_t i = 0; i < count; ++i) u.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(count));
@@ -81,7 +81,7 @@ void observe(TimestepSampler& sampler, std::int64_t t, double loss) {
   sampler.observe(at::tensor({t}, at::kLong).to(at::kDouble), {term("eps", {loss})});
 }
 
-/// Probabilities of a warm sampler as guided-diffusion computes them from a history [T, history].
+/// Probabilities of a warmed-up sampler as guided-diffusion computes them from a history [T, history].
 std::vector<double> resampler_formula(const std::vector<std::vector<double>>& history, double uniform_prob) {
   std::vector<double> p;
   for (const std::vector<double>& losses : history) {
@@ -96,7 +96,7 @@ std::vector<double> resampler_formula(const std::vector<std::vector<double>>& hi
 
 }  // namespace
 
-TEST_CASE("uniform timesteps are those a run draws without a sampler, at weight 1") {
+TEST_CASE("uniform timesteps are those that a run draws without a sampler, with weight 1") {
   const std::vector<double> u = uniform_numbers(500, 1);
   const TimestepDraw draw = sampler("uniform", 100)->draw(u);
   for (std::size_t i = 0; i < u.size(); ++i) {
@@ -105,11 +105,11 @@ TEST_CASE("uniform timesteps are those a run draws without a sampler, at weight 
   }
   const double count = 40000;
   const TimestepDraw many = sampler("uniform", 20)->draw(uniform_numbers(40000, 2));
-  // Beyond 4 standard deviations with fixed seeds, a distribution is wrong.
+  // With fixed seeds, more than 4 standard deviations mean that the distribution is wrong.
   CHECK(std::abs(chi_square_deviation(frequencies(many, 20), std::vector<double>(20, 0.05), count)) < 4);
 }
 
-TEST_CASE("spread timesteps visit every part of the diffusion once a batch") {
+TEST_CASE("spread timesteps visit every part of the diffusion once per batch") {
   for (const std::string spread : {"stratified", "low_discrepancy"}) {
     const Sampler spread_out = sampler("uniform", 1000, "spread = \"" + spread + "\"");
     for (std::uint64_t seed = 0; seed < 50; ++seed) {
@@ -125,7 +125,7 @@ TEST_CASE("spread timesteps visit every part of the diffusion once a batch") {
   CHECK(even.t == std::vector<double>{600, 850, 100, 350});
 }
 
-TEST_CASE("spread timesteps leave the mean of a function of t where it is, and lower its variance") {
+TEST_CASE("spread timesteps keep the mean of a function of t, and lower its variance") {
   const double expected = mean_of_f(200);
   std::map<std::string, double> variances;
   for (const std::string spread : {"independent", "stratified", "low_discrepancy"}) {
@@ -159,7 +159,7 @@ TEST_CASE("logit-normal timesteps have the closed-form frequencies") {
                        logit_normal_cdf(static_cast<double>(t) / T, mean, std);
       difference = std::max(difference, std::abs(seen[static_cast<std::size_t>(t)] - p));
     }
-    // A grid of n points misses a part's length by at most 1 / n at each of its ends.
+    // A grid of n points has an error of at most 1 / n at each end of a part.
     CHECK(difference <= 2.0 / kCount);
   }
 }
@@ -175,7 +175,7 @@ TEST_CASE("random logit-normal timesteps pass a chi-square test against that for
   CHECK(std::abs(chi_square_deviation(seen, expected, 40000)) < 4);
 }
 
-TEST_CASE("logit-normal timesteps weigh 1, or keep the objective when asked to") {
+TEST_CASE("logit-normal timesteps have weight 1, or keep the objective on request") {
   const TimestepDraw plain = sampler("logit_normal", 50)->draw(grid(1000));
   CHECK(plain.weight == std::vector<double>(1000, 1.0));
   const TimestepDraw weighted = sampler("logit_normal", 50, "importance = true\nstd = 1.5")->draw(grid(1000000));
@@ -205,7 +205,7 @@ TEST_CASE("loss-second-moment timesteps are uniform until every timestep has its
   CHECK(lsm->draw(u).t != plain.t);
 }
 
-TEST_CASE("loss-second-moment timesteps agree with a history worked out by hand") {
+TEST_CASE("loss-second-moment timesteps agree with a history computed by hand") {
   const Sampler lsm = sampler("loss_second_moment", 2, "history_per_term = 2\nuniform_prob = 0.1");
   // t = 0 sees 5, 3, 4 and keeps 3, 4: sqrt(12.5). t = 1 sees 0, 1: sqrt(0.5), a fifth of it.
   for (const auto& [t, loss] : {std::pair<std::int64_t, double>{0, 5}, {0, 3}, {1, 0}, {0, 4}, {1, 1}}) {
@@ -242,7 +242,7 @@ TEST_CASE("loss-second-moment timesteps follow guided-diffusion's formula over a
   CHECK(weighted_mean_of_f(draw) == doctest::Approx(mean_of_f(T)).epsilon(1e-3));
 }
 
-TEST_CASE("the history sums the weighted terms it is told to, and refuses a name that is none") {
+TEST_CASE("the history sums the weighted terms that are listed, and refuses an unknown name") {
   const at::Tensor t = at::tensor({1.0, 0.0}, at::kDouble);
   const std::vector<LossTerm> terms = {term("eps", {1, 2}, 2), term("x0", {10, 20}),
                                        term("metric.l1", {100, 200}, 0.5)};
@@ -256,7 +256,7 @@ TEST_CASE("the history sums the weighted terms it is told to, and refuses a name
   CHECK_THROWS_WITH_AS(wrong->observe(t, terms), doctest::Contains("'esp'"), ConfigError);
 }
 
-TEST_CASE("losses of zero everywhere leave the timesteps uniform") {
+TEST_CASE("losses of zero everywhere keep the timesteps uniform") {
   const Sampler lsm = sampler("loss_second_moment", 4, "history_per_term = 1");
   for (std::int64_t t = 0; t < 4; ++t) observe(*lsm, t, 0);
   const TimestepDraw draw = lsm->draw(grid(4));

@@ -33,7 +33,7 @@ TEST_CASE("an augmented run, stopped and resumed, is bitwise the uninterrupted r
   CHECK(same_files(Checkpoint::open(folder.path() / "parts"), whole));
 }
 
-TEST_CASE("an augmentation teaches every network its labels") {
+TEST_CASE("with an augmentation every network learns its labels") {
   const TemporaryFolder folder;
   const auto weights =
       tensors(run(small_experiment(folder.path(), "run", cascade_head() + kAugmentation)), "weights.safetensors");
@@ -44,7 +44,7 @@ TEST_CASE("an augmentation teaches every network its labels") {
   }
 }
 
-TEST_CASE("an augmentation that changes nothing and says nothing leaves the run as it is") {
+TEST_CASE("an augmentation that changes nothing and has no labels leaves the run unchanged") {
   const TemporaryFolder folder;
   const std::string nothing =
       "[augmentation]\ntype = \"edm\"\nxflip = 0\nyflip = 0\nscale = 0\nrotate_frac = 0\naniso = 0\ntranslate_frac = "
@@ -56,7 +56,7 @@ TEST_CASE("an augmentation that changes nothing and says nothing leaves the run 
   CHECK_FALSE(same_files(none, flipped));
 }
 
-TEST_CASE("sampling from an augmented run asks for images that nothing was done to") {
+TEST_CASE("sampling from an augmented run asks for images without augmentation") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", single_head() + kAugmentation);
   const Checkpoint trained = run(experiment);
@@ -68,7 +68,7 @@ TEST_CASE("sampling from an augmented run asks for images that nothing was done 
   const Tensor images = generate(model, options);
   CHECK(images.isfinite().all().item<bool>());
 
-  // Without the map of the labels, nothing changes: it was not used.
+  // Without the linear map of the labels nothing changes: it was not used.
   at::NoGradGuard no_grad;
   for (auto& [name, parameter] : model.modules[0].module->parameters()) {
     if (name == "augment_emb.weight") Tensor(parameter).fill_(100);

@@ -40,7 +40,7 @@ AverageOptions power(const std::string& name, double sigma_rel) {
   return options;
 }
 
-/// What a power-function average of the trajectory holds after `steps`: the recursion's weights telescope to
+/// The value of a power-function average of the trajectory after `steps`: the recursion's weights telescope to
 /// (k^(gamma+1) - (k-1)^(gamma+1)) / steps^(gamma+1).
 double closed_form(double sigma_rel, std::int64_t steps) {
   const double power = gamma_of(sigma_rel) + 1;
@@ -86,7 +86,7 @@ sigma_rel = 0.1
 
 }  // namespace
 
-TEST_CASE("gamma and sigma_rel are each other's inverse, and agree with EDM2's numbers") {
+TEST_CASE("gamma and sigma_rel are inverses of each other, and agree with EDM2's numbers") {
   for (const double sigma : {0.005, 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.28, kLargestSigmaRel}) {
     CHECK(sigma_rel_of(gamma_of(sigma)) == doctest::Approx(sigma).epsilon(1e-12));
   }
@@ -121,7 +121,7 @@ TEST_CASE("a profile has its width, and inner products are integrals") {
   CHECK(inner_product(b, a) == inner_product(a, b));
 }
 
-TEST_CASE("each rule keeps what its formula says") {
+TEST_CASE("each rule keeps the share that its formula says") {
   AverageOptions half_life;
   half_life.name = "edm";
   half_life.half_life = 500;
@@ -145,18 +145,18 @@ TEST_CASE("each rule keeps what its formula says") {
   CHECK(AverageRule(main).keep({400, 40000, 100}) == doctest::Approx(std::pow(0.5, 100.0 / 500.0)));
 }
 
-TEST_CASE("an average of a power function weights every step by its profile") {
+TEST_CASE("a power-function average weights every step by its profile") {
   EmaOptions ema;
   ema.also = {power("p05", 0.05), power("p20", 0.2)};
   follow(ema, [](std::int64_t step, const std::vector<ModuleState>& modules) {
     if (step % 500 != 0 && step > 3) return;
-    // float32: a rounding of 6e-8 a step, damped by the average.
+    // float32: a rounding of 6e-8 per step, damped by the average.
     CHECK(modules[0].average(1)[0].second.item<double>() == doctest::Approx(closed_form(0.05, step)).epsilon(1e-5));
     CHECK(modules[0].average(2)[0].second.item<double>() == doctest::Approx(closed_form(0.2, step)).epsilon(1e-5));
   });
 }
 
-TEST_CASE("an average made after training from snapshots is the one made during training") {
+TEST_CASE("an average made after training from snapshots equals the one made during training") {
   const TemporaryFolder folder;
   const RunFolder run = RunFolder::create(folder.path() / "run", Value{Value::Table{}});
   EmaOptions ema;
@@ -165,13 +165,13 @@ TEST_CASE("an average made after training from snapshots is the one made during 
   follow(ema, [&](std::int64_t step, const std::vector<ModuleState>& modules) {
     if (step * 32 % kSteps < 32) save_ema_snapshots(run, modules, step * kBatch);
   });
-  // Files of other names are not snapshots.
+  // Files with other names are not snapshots.
   for (const char* name : {"5-0.05.safetensors", "000000000005-0.050.safetensors", "000000000005-nan.safetensors",
                            "000000000000-0.05.safetensors", "000000000005-7.0.safetensors", "notes.safetensors"}) {
     write_file(run.ema() / name, "mine");
   }
   const std::vector<EmaSnapshot> snapshots = ema_snapshots(run);
-  // One of version 0.1, which records nothing, is read; one that records a part is not.
+  // A snapshot of version 0.1, which records nothing, is read; one with an incomplete record is not.
   const NamedTensors content = read_safetensors(snapshots[0].path).tensors;
   write_safetensors(snapshots[0].path, content, {{"images", std::to_string(snapshots[0].images)}});
   CHECK_THROWS_WITH_AS(reconstruct_ema(snapshots, 0.05, snapshots.back().images), doctest::Contains("is altered"),
@@ -185,15 +185,15 @@ TEST_CASE("an average made after training from snapshots is the one made during 
     MESSAGE("sigma_rel ", sigma, ": difference ", difference, ", error of the profile ", average.error);
     CHECK(average.tensors.at(0).first == "theta.value");
     CHECK((average.tensors.at(0).second.scalar_type() == at::kFloat));
-    // By Cauchy-Schwarz at most the profile's error times the norms of profile and trajectory, about 3; float32 sums.
+    // By Cauchy-Schwarz, at most the profile's error times the norms of profile and trajectory, about 3; float32 sums.
     CHECK(difference < 3 * average.error + 1e-5);
     CHECK(average.error < (sigma < 0.05 || sigma > 0.1 ? 0.02 : 0.002));
   }
-  // A plain average of the two tracked ones is far off: the combination does something.
+  // A plain average of the two is far off, so the combination has an effect.
   CHECK(std::abs(closed_form(0.05, kSteps) - closed_form(0.07, kSteps)) > 1e-2);
 }
 
-TEST_CASE("coefficients are those of numpy's solution, add up to 1, and pick out an average that is there") {
+TEST_CASE("coefficients agree with numpy's solution, add up to 1, and select an existing average exactly") {
   std::vector<PowerProfile> from;
   for (int i = 1; i <= 4; ++i) {
     for (const double sigma : {0.05, 0.1}) from.push_back({gamma_of(sigma), static_cast<double>(i)});
@@ -245,7 +245,7 @@ TEST_CASE("a stopped and resumed run has bitwise the averages and snapshots of t
   for (const auto& [name, tensor] : average) CHECK_MESSAGE(at::equal(last.at(name), tensor), name);
 }
 
-TEST_CASE("more averages change nothing else, and one that is not as old as the run is refused") {
+TEST_CASE("further averages change nothing else, and one younger than the run is refused") {
   const TemporaryFolder folder;
   const Checkpoint plain = run(small_experiment(folder.path(), "plain", single_head()));
   const Checkpoint more = run(small_experiment(folder.path(), "more", single_head() + kAverages));
@@ -258,7 +258,7 @@ TEST_CASE("more averages change nothing else, and one that is not as old as the 
   CHECK_THROWS_WITH_AS(train(longer, run_folder, plain), doctest::Contains("has no ema-edm.safetensors"), Error);
 }
 
-TEST_CASE("weights are chosen by name or file, and others are refused by listing what there is") {
+TEST_CASE("weights are chosen by name or file, and for others the message lists what there is") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", single_head() + kAverages);
   const Checkpoint checkpoint = run(experiment);

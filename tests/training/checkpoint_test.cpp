@@ -43,7 +43,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 const auto ignore = [](const std::string&) {};
 
-/// Without syncing: thousands of times.
+/// Without syncing, since it is called thousands of times.
 void put(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
 
 std::int64_t read_step(const RunFolder& run) {
@@ -51,7 +51,7 @@ std::int64_t read_step(const RunFolder& run) {
   return checkpoint.count("step", checkpoint.images());
 }
 
-/// Writes state.json with a sum that fits.
+/// Writes state.json with a matching checksum.
 void put_state(const fs::path& checkpoint, const std::string& json) {
   write_file(checkpoint / "state.json", json);
   write_file(checkpoint / "state.json.sha256", sha256(json) + "  state.json\n");
@@ -65,7 +65,7 @@ std::string replaced(std::string content, const std::string& old, const std::str
 
 }  // namespace
 
-TEST_CASE("a checkpoint gives back what it was given, infinite and undefined numbers too") {
+TEST_CASE("a checkpoint gives back what was saved, including infinite and undefined numbers") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   CheckpointContent given = content(16);
@@ -88,20 +88,20 @@ TEST_CASE("a checkpoint gives back what it was given, infinite and undefined num
   CHECK(at::equal(read.tensors("ema-slow")[1].second, at::ones({2, 2})));
   CHECK_FALSE(read.has("optimizer"));
   CHECK_THROWS_WITH_AS(read.tensors("optimizer"), doctest::Contains("has no optimizer.safetensors"), Error);
-  // Nothing else lies in the folder, and sha256sum can check the state.
+  // There is nothing else in the folder, and sha256sum can check the state.
   CHECK(names_in(path) == std::vector<std::string>{"ema-slow.safetensors", "ema.safetensors", "state.json",
                                                    "state.json.sha256", "weights.safetensors"});
   CHECK(std::system(("cd '" + path.string() + "' && sha256sum --quiet -c state.json.sha256").c_str()) == 0);
 }
 
-TEST_CASE("each flipped bit and each cut of a checkpoint's files is refused by name") {
+TEST_CASE("every flipped bit and every truncation in a checkpoint's files is refused by name") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   const fs::path path = Checkpoint::save(run, content(16));
   int flips = 0;
   for (const std::string& name : names_in(path)) {
     const std::string whole = read_file(path / name);
-    // Every bit of the state, which everything hangs on; every 11th of the others.
+    // Every bit of the state, on which everything depends; every 11th of the others.
     for (std::size_t bit = 0; bit < 8 * whole.size(); bit += name == "state.json" ? 1 : 11, ++flips) {
       std::string flipped = whole;
       flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << bit % 8));
@@ -120,7 +120,7 @@ TEST_CASE("each flipped bit and each cut of a checkpoint's files is refused by n
   CHECK(flips > 5000);
 }
 
-TEST_CASE("numbers that cannot be are refused by name") {
+TEST_CASE("impossible numbers are refused by name") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   const fs::path path = Checkpoint::save(run, content(16));
@@ -148,7 +148,7 @@ TEST_CASE("numbers that cannot be are refused by name") {
   CHECK(read_step(run) == 4);
 }
 
-TEST_CASE("a checkpoint of version 0.1 is read") {
+TEST_CASE("a checkpoint of version 0.1 can be read") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   const fs::path path = Checkpoint::save(run, content(16));
@@ -173,7 +173,7 @@ TEST_CASE("a checkpoint of version 0.1 is read") {
   CHECK_THROWS_WITH_AS(read_step(run), doctest::Contains("'step' is -1"), Error);
 }
 
-TEST_CASE("only folders of twelve digits are checkpoints of a run") {
+TEST_CASE("only folders with twelve digits are checkpoints of a run") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   CHECK_THROWS_AS(Checkpoint::open(run.path()), NoCheckpoint);
@@ -186,7 +186,7 @@ TEST_CASE("only folders of twelve digits are checkpoints of a run") {
   CHECK(Checkpoint::open(run.checkpoints() / "best").images() == 16);
   Checkpoint::remove_old(run, path, 1, ignore);
   CHECK(names_in(run.checkpoints()).size() == 8);
-  // A copy under another number is not what its name says.
+  // A copy under another number does not match its name.
   fs::copy(path, run.checkpoints() / "000000000099");
   CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains("was it renamed?"), Error);
 }
@@ -206,7 +206,7 @@ TEST_CASE("old checkpoints are removed, but never the one just saved, nor one th
   CHECK(names_in(run.checkpoints()) == std::vector<std::string>{"000000000032"});
 }
 
-TEST_CASE("what is left of an old checkpoint that was removed in part goes with the next one") {
+TEST_CASE("the rest of a partly removed old checkpoint is removed with the next one") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   for (const std::int64_t images : {8, 16}) Checkpoint::save(run, content(images));
@@ -234,7 +234,7 @@ TEST_CASE("an old checkpoint that cannot be removed is a warning") {
   CHECK(names_in(run.checkpoints()).size() == 2);
 }
 
-TEST_CASE("a checkpoint that the user has protected stays under its name") {
+TEST_CASE("a checkpoint that the user has protected keeps its name") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   for (const std::int64_t images : {8, 16}) Checkpoint::save(run, content(images));
@@ -253,7 +253,7 @@ TEST_CASE("a checkpoint that the user has protected stays under its name") {
   ::chmod(kept.c_str(), 0755);
 }
 
-TEST_CASE("an old checkpoint with a file of the user's in it stays") {
+TEST_CASE("an old checkpoint with a user's file in it is kept") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   for (const std::int64_t images : {8, 16}) Checkpoint::save(run, content(images));
@@ -264,7 +264,7 @@ TEST_CASE("an old checkpoint with a file of the user's in it stays") {
   CHECK(read_file(run.checkpoints() / "000000000008" / "notes.txt") == "mine");
 }
 
-TEST_CASE("what has the name of a new checkpoint is kept beside it") {
+TEST_CASE("an existing entry with the name of a new checkpoint is kept beside it") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   const fs::path path = run.checkpoints() / "000000000016";
@@ -278,7 +278,7 @@ TEST_CASE("what has the name of a new checkpoint is kept beside it") {
   CHECK(read_file(run.checkpoints() / "000000000016.set-aside-2" / "notes.txt") == "two");
 }
 
-TEST_CASE("a state that is a pipe, a folder or huge is refused at once") {
+TEST_CASE("a state that is a pipe, a folder or huge is refused immediately") {
   const TemporaryFolder folder;
   const RunFolder run = new_run(folder);
   const fs::path path = Checkpoint::save(run, content(16));

@@ -14,7 +14,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// Everything that draws: flips, dropped labels, augmentation, dropout (in the networks), noise, timesteps.
+/// Everything that uses random draws: flips, dropped labels, augmentation, dropout (in the networks), noise, timesteps.
 const std::vector<std::string> kAll = {"data.use_labels=true", "data.label_dropout=0.3"};
 const std::string kAugmentation = "[augmentation]\ntype = \"edm\"\np = 0.5\n";
 
@@ -23,7 +23,7 @@ struct Draws {
   std::vector<std::uint64_t> seeds;
 };
 
-/// What the first `count` positions draw, in batches of `batch_size`.
+/// The draws at the first `count` positions, in batches of `batch_size`.
 Draws drawn(const LoadedExperiment& experiment, std::int64_t batch_size, std::int64_t count) {
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, dataset->num_classes());
@@ -67,7 +67,7 @@ Tensor sampled(const Model& model, std::int64_t first, std::int64_t count) {
 
 }  // namespace
 
-TEST_CASE("what an image draws depends on its position alone, whatever the batch size") {
+TEST_CASE("an image's draws depend only on its position, whatever the batch size") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", cascade_head() + kAugmentation, kAll);
   const Draws whole = drawn(experiment, 12, 12);
@@ -87,10 +87,11 @@ TEST_CASE("what an image draws depends on its position alone, whatever the batch
   CHECK_FALSE(at::equal(whole.eps[0], whole.eps[1]));
 }
 
-TEST_CASE("a batch of 16 in one part, in 2 of 8 or in 4 of 4 trains alike up to rounding, with everything that draws") {
+TEST_CASE(
+    "a batch of 16 in one part, in 2 of 8 or in 4 of 4 trains the same up to rounding, with everything that draws") {
   const TemporaryFolder folder;
   const std::string networks = cascade_head() + kAugmentation;
-  // A new network is zero behind its dropout.
+  // A new network outputs zero after its dropout.
   std::vector<std::string> quickly = kAll;
   quickly.insert(quickly.end(), {"train.total_images=96", "optimizer.learning_rate=0.02", "ema.decay=0.5"});
   run(small_experiment(folder.path(), "start", networks, quickly));
@@ -125,13 +126,13 @@ TEST_CASE("a batch of 16 in one part, in 2 of 8 or in 4 of 4 trains alike up to 
     }
     CHECK(largest < 2e-4);
   }
-  // Another mask moves a loss by far more than rounding.
+  // Another mask changes a loss by far more than rounding.
   train("dry", {"head.theta.dropout=0.0"});
   CHECK(number_at(line("dry"), numbers.front()) !=
         doctest::Approx(number_at(line("whole"), numbers.front())).epsilon(1e-3));
 }
 
-TEST_CASE("a sampling in batches of 1, of 3 and of 8 has the same images up to rounding") {
+TEST_CASE("a sampling in batches of 1, 3 or 8 has the same images up to rounding") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment =
       small_experiment(folder.path(), "run", cascade_head(), {"sampler.type=ddpm", "sampler.num_inference_steps=4"});

@@ -17,7 +17,7 @@ namespace {
 
 const std::string kMetric = "[[metrics]]\ntype = \"l1\"\n";
 
-/// What is refused of the experiment; empty: nothing.
+/// The problem for which the experiment is refused; empty: none.
 std::string refusal(const std::vector<std::string>& overrides, const std::string& toml = kMetric) {
   const TemporaryFolder folder;
   try {
@@ -28,7 +28,7 @@ std::string refusal(const std::vector<std::string>& overrides, const std::string
   return "";
 }
 
-/// What the experiment is warned of.
+/// The warnings about the experiment.
 std::vector<std::string> warnings(const std::vector<std::string>& overrides, const std::string& toml = kMetric) {
   const TemporaryFolder folder;
   return weak_settings(small_experiment(folder.path(), "run", cascade_head() + toml, overrides).options);
@@ -60,14 +60,14 @@ TEST_CASE("a setting that would train nothing is refused with its key") {
                "init.1.module: init.0 is of the module \"theta\", too"));
 }
 
-TEST_CASE("all that would train nothing is refused together, before a run is trained") {
+TEST_CASE("all settings that would train nothing are refused together, before a run is trained") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(
       folder.path(), "run", single_head(), {"optimizer.learning_rate=1e-46", "ema.decay=1", "ema.warmup=false"});
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("2 problems:"), ConfigError);
 }
 
-TEST_CASE("a setting that trains less than it says is a warning") {
+TEST_CASE("a setting that trains less than it seems gives a warning") {
   const auto one = [](const std::vector<std::string>& overrides, const char* expected) {
     const std::vector<std::string> found = warnings(overrides);
     REQUIRE_MESSAGE(found.size() == 1, expected);
@@ -89,7 +89,7 @@ TEST_CASE("a setting that trains less than it says is a warning") {
   CHECK(warnings({"ema.warmup=false", "ema.decay=0.5"}).empty());
 }
 
-TEST_CASE("a training says before it starts what trains less than it says") {
+TEST_CASE("a training reports before it starts what trains less than it seems") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment =
       small_experiment(folder.path(), "run", single_head(), {"ema.warmup=false", "train.total_images=8"});
@@ -103,7 +103,7 @@ TEST_CASE("modules that no loss term with a weight trains are named at the first
                  "warning: none of the loss terms (eps, x0, mu) has a weight and trains module theta, phi"));
   CHECK_FALSE(
       contains(stderr_of([&] { run(small_experiment(folder.path(), "all", cascade_head())); }), "warning: none"));
-  // A metric that warms up will train phi.
+  // A metric that is still warming up will train phi.
   const std::string metric = kMetric + "warmup_images = 8\n";
   const std::string said =
       stderr_of([&] { run(small_experiment(folder.path(), "metric", cascade_head() + metric, none)); });
@@ -134,8 +134,7 @@ TEST_CASE("a module that no loss term trains keeps its weights, weight decay or 
   }
 }
 
-TEST_CASE(
-    "a module that the head leaves alone, and that no [[init]] gives weights, is a warning before the first step") {
+TEST_CASE("an untrained module without weights from [[init]] gives a warning before the first step") {
   const TemporaryFolder folder;
   const std::vector<std::string> frozen = {"head.train_mode=frozen_theta"};
   const std::string warning = "warning: the head does not train module theta, and no [[init]] gives it weights";
@@ -146,7 +145,7 @@ TEST_CASE(
   CHECK_FALSE(contains(stderr_of([&] { run(small_experiment(folder.path(), "joint", cascade_head())); }), warning));
 }
 
-TEST_CASE("a run whose modules are all frozen measures, and says that it trains nothing") {
+TEST_CASE("a run whose modules are all frozen only measures, and says so") {
   const TemporaryFolder folder;
   const Checkpoint theta = run(small_experiment(folder.path(), "theta", single_head()));
   const std::string init =

@@ -17,7 +17,7 @@ std::string faulty(const std::string& fault, int after) {
 
 }  // namespace
 
-TEST_CASE("a loss that turns NaN names term, t and step and keeps the last checkpoint") {
+TEST_CASE("when a loss becomes NaN, the message names term, t and step, and the last checkpoint is kept") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment =
       small_experiment(folder.path(), "run", faulty("nan", 6), {"checkpoint.every_images=8"});
@@ -25,7 +25,7 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   const Checkpoint kept = Checkpoint::open(folder.path() / "run");
   CHECK(kept.images() == 24);
 
-  // The message tells what there is to go back to.
+  // The message says to what the user can go back.
   const auto ends_with = [](const LoadedExperiment& failing, const std::string& words) {
     CHECK_THROWS_WITH_AS(run(failing), doctest::Contains(words.c_str()), NotFinite);
   };
@@ -35,7 +35,7 @@ TEST_CASE("a loss that turns NaN names term, t and step and keeps the last check
   ends_with(small_experiment(folder.path(), "gradient", faulty("nan_gradient", 0)), "the run has no checkpoint yet");
 }
 
-TEST_CASE("a message of a value that is not finite says what is kept, and advises what can help") {
+TEST_CASE("a message about a value that is not finite says what was saved, and what can help") {
   const TemporaryFolder folder;
   const auto message = [&](const std::string& name, int after, const std::vector<std::string>& overrides) {
     try {
@@ -57,7 +57,7 @@ TEST_CASE("a message of a value that is not finite says what is kept, and advise
   CHECK(message("half", 6, {"run.precision=bf16"}).find("run.precision = \"fp32\"") != std::string::npos);
 }
 
-TEST_CASE("a gradient that turns NaN under finite losses names the module and the term") {
+TEST_CASE("when a gradient becomes NaN despite finite losses, the message names the module and the term") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty("nan_gradient", 1));
   CHECK_THROWS_WITH_AS(run(experiment),
@@ -92,7 +92,7 @@ TEST_CASE("a metric that throws is named") {
                        doctest::Contains("metric_faulty/faulty"), PluginError);
 }
 
-TEST_CASE("a metric larger than the images is refused before training") {
+TEST_CASE("a metric that needs larger images is refused before training") {
   const TemporaryFolder folder;
   const std::string toml = single_head() + "[[metrics]]\ntype = \"ssim\"\nresize = 8\n";
   CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "run", toml)), doctest::Contains("needs images of at least"),
@@ -106,7 +106,7 @@ TEST_CASE("a run folder is never overwritten") {
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("--resume"), ConfigError);
 }
 
-TEST_CASE("every line of the record holds each term by quarters of t, norms and the gate") {
+TEST_CASE("every line of the record has each term by quarters of t, norms and the gate") {
   const TemporaryFolder folder;
   run(small_experiment(folder.path(), "run", cascade_head() + "[[metrics]]\ntype = \"l1\"\n"));
   std::istringstream lines(read_file(folder.path() / "run" / "metrics.jsonl"));

@@ -36,7 +36,7 @@ bool are_equal(const NamedTensors& a, const NamedTensors& b) {
 
 }  // namespace
 
-TEST_CASE("a run that begins again starts from the weights it took at first, though their run has trained on") {
+TEST_CASE("a run that begins again starts from the weights it used first, even if their run was trained further") {
   const TemporaryFolder folder;
   const fs::path record = folder.path() / "init.json";
   const std::string source = (folder.path() / "source").string();
@@ -52,18 +52,18 @@ TEST_CASE("a run that begins again starts from the weights it took at first, tho
   CHECK(are_equal(loaded(experiment, record), first));
   CHECK_FALSE(are_equal(loaded(experiment, ""), first));
 
-  SUBCASE("and refuses when they are gone") {
+  SUBCASE("and refuses if they are gone") {
     const std::string before = read_file(record);
     fs::remove_all(at_32.path());
     CHECK_THROWS_WITH_AS(loaded(experiment, record), doctest::Contains("holds other weights now"), Error);
     CHECK(read_file(record) == before);
   }
-  SUBCASE("and takes others when it is told to") {
+  SUBCASE("and uses others on request") {
     const std::string newest = source + "/checkpoints/000000000048";
     CHECK_FALSE(are_equal(loaded(experiment_from(folder.path(), newest), record), first));
     CHECK(from_json(read_file(record)).find("theta")->find("images")->as_integer() == 48);
   }
-  SUBCASE("and says what is wrong with a record that cannot be read") {
+  SUBCASE("and reports what is wrong with an unreadable record") {
     for (const char* damaged : {"{", "[]", "{\"theta\": 1}", "{\"theta\": {\"from\": \"x\"}}"}) {
       write_file(record, damaged);
       CHECK_THROWS_WITH_AS(loaded(experiment, record), doctest::Contains("init.json"), Error);
@@ -71,7 +71,7 @@ TEST_CASE("a run that begins again starts from the weights it took at first, tho
   }
 }
 
-TEST_CASE("a run that begins again refuses a file of weights that is another one now") {
+TEST_CASE("a run that begins again refuses a file of weights that has changed") {
   const TemporaryFolder folder;
   const fs::path record = folder.path() / "init.json", file = folder.path() / "theta.safetensors";
   const Checkpoint source = run(small_experiment(folder.path(), "source", single_head()));
@@ -87,7 +87,7 @@ TEST_CASE("a run that begins again refuses a file of weights that is another one
   CHECK(are_equal(loaded(experiment, record), first));
 }
 
-TEST_CASE("weights for a running average are refused, which follows its module from the module's own") {
+TEST_CASE("weights for a running average are refused, since it starts with its module's own") {
   const TemporaryFolder folder;
   const Checkpoint source = run(small_experiment(folder.path(), "source", single_head()));
   const std::string network = single_head().substr(single_head().find("[head.theta]"));

@@ -55,7 +55,7 @@ TEST_CASE("a joint gradient norm couples theta to the metric, so the leak test c
   CHECK_FALSE(different(cascade, single, "weights.safetensors").empty());
 }
 
-TEST_CASE("without the gradient block the metric reaches theta") {
+TEST_CASE("without the stop-gradient the metric reaches theta") {
   const TemporaryFolder folder;
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head()));
   const Checkpoint open =

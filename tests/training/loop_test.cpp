@@ -62,11 +62,11 @@ TEST_CASE("the learning rate rises to its value, stays, or falls to zero at the 
     CHECK(learning_rate(with_schedule(schedule), 1100, 1100) == doctest::Approx(0));
     CHECK(learning_rate(with_schedule(schedule), 1200, 1100) == doctest::Approx(0));
   }
-  // Longer than the training: warm-up only.
+  // Longer than the training: only warm-up.
   CHECK(learning_rate(with_schedule(RateSchedule::cosine), 50, 60) == doctest::Approx(0.25));
 }
 
-TEST_CASE("the learning rate falls as one over the root of the images from the reference on") {
+TEST_CASE("the learning rate falls as one over the root of the images, starting at the reference") {
   OptimizerOptions options = with_schedule(RateSchedule::inverse_sqrt);
   options.reference_images = 400;
   CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25));
@@ -75,7 +75,7 @@ TEST_CASE("the learning rate falls as one over the root of the images from the r
   CHECK(learning_rate(options, 40000, 1100) == doctest::Approx(0.05));
   options.reference_images = 0;
   CHECK(learning_rate(options, 400, 1100) == doctest::Approx(0.25));
-  // Within warm-up both count.
+  // During warm-up both factors apply.
   options.reference_images = 25;
   CHECK(learning_rate(options, 50, 1100) == doctest::Approx(0.25 / std::sqrt(2)));
 }
@@ -87,14 +87,14 @@ TEST_CASE("the learning rate warms up, is stable, and decays at the end") {
   CHECK(learning_rate(options, 800, 1100) == 0.5);
   CHECK(learning_rate(options, 950, 1100) == doctest::Approx(0.25));
   CHECK(learning_rate(options, 1100, 1100) == 0);
-  // A fifth of the training unless it is said, which a longer training moves.
+  // A fifth of the training by default, so a longer training moves it.
   options.decay_images = 0;
   CHECK(learning_rate(options, 880, 1100) == 0.5);
   CHECK(learning_rate(options, 990, 1100) == doctest::Approx(0.25));
   CHECK(learning_rate(options, 990, 2200) == 0.5);
 }
 
-TEST_CASE("what falls to the end falls to the final fraction") {
+TEST_CASE("schedules that decay to the end decay to the final fraction") {
   for (const RateSchedule schedule : {RateSchedule::linear, RateSchedule::cosine, RateSchedule::wsd}) {
     CAPTURE(to_string(schedule));
     OptimizerOptions options = with_schedule(schedule);
@@ -108,14 +108,14 @@ TEST_CASE("what falls to the end falls to the final fraction") {
   CHECK(learning_rate(halfway, 600, 1100) == doctest::Approx(0.5 * 0.55));
 }
 
-TEST_CASE("every schedule that an experiment may choose has a law") {
+TEST_CASE("every schedule that an experiment can choose has a formula") {
   for (const auto& [schedule, word] : choices_of(RateSchedule{})) {
     CAPTURE(word);
     CHECK(learning_rate(with_schedule(schedule), 100, 1100) == 0.5);
   }
 }
 
-TEST_CASE("periodic work is due when a multiple was reached or passed, and at the end if it wants") {
+TEST_CASE("periodic work is due when a multiple was reached or passed, and at the end if requested") {
   const Periodic task{10, true, {}};
   CHECK_FALSE(task.is_due(0, 4, 100));
   CHECK_FALSE(task.is_due(4, 8, 100));
@@ -129,7 +129,7 @@ TEST_CASE("periodic work is due when a multiple was reached or passed, and at th
   CHECK(Periodic{0, true, {}}.is_due(96, 100, 100));
 }
 
-TEST_CASE("clipping is of each module's norm, or of the norm of all") {
+TEST_CASE("clipping uses each module's norm, or the norm of all") {
   OptimizerOptions options;
   options.clip_norm = 2;
   const std::vector<Tensor> norms = {at::full({}, 3.0), at::full({}, 4.0), at::full({}, 0.5)};
@@ -144,7 +144,7 @@ TEST_CASE("clipping is of each module's norm, or of the norm of all") {
   }
 }
 
-TEST_CASE("modules with norms of their own are clipped to them") {
+TEST_CASE("modules with their own clip_norm are clipped to it") {
   std::vector<OptimizerOptions> modules(3);
   modules[0].clip_norm = 6;
   modules[1].clip_norm = 1;
@@ -200,12 +200,12 @@ TEST_CASE("terms that come and go between steps are each averaged over the steps
   REQUIRE(histogram.as_array().size() == 4);
   const Value::Array& least_noise = histogram.as_array()[0].as_array();
   REQUIRE(least_noise.size() == 20);
-  CHECK(least_noise[5] == Value(2));  // 0.25 of both steps, in [0.25, 0.3)
+  CHECK(least_noise[5] == Value(2));  // 0.25 in both steps, in [0.25, 0.3)
   CHECK(std::count(least_noise.begin(), least_noise.end(), Value(0)) == 19);
   CHECK(json.find("grad_norm")->find("theta")->as_number() == 3);
 }
 
-TEST_CASE("sums go through a checkpoint's JSON without loss") {
+TEST_CASE("sums survive a checkpoint's JSON without loss") {
   StepStatistics whole(kTimes), parts(kTimes);
   whole.add(step_with(0.1F));
   whole.add(step_with(0.7F));
@@ -224,7 +224,7 @@ TEST_CASE("sums go through a checkpoint's JSON without loss") {
   }
 }
 
-TEST_CASE("loss scales are restored by module, one for all by the smallest, and never half") {
+TEST_CASE("loss scales are restored by module, a shared one from the smallest, and never in part") {
   const std::vector<NamedModule> modules = {{"theta", nullptr, true}, {"phi", nullptr, true}};
   LossScaler trained(modules, Precision::fp16, true);
   StepRecord record;
@@ -246,7 +246,7 @@ TEST_CASE("loss scales are restored by module, one for all by the smallest, and 
   separate.restore(joint.state());
   CHECK(separate.scale("theta") == 32768);
 
-  // As version 0.1 wrote it: scale and good steps, in the order of names.
+  // As written by version 0.1: scale and good steps, in the order of names.
   LossScaler old(modules, Precision::fp16, true);
   old.restore(from_json("[32768, 0, 65536, 7]"));
   CHECK(old.scale("phi") == 32768);
@@ -263,7 +263,7 @@ TEST_CASE("loss scales are restored by module, one for all by the smallest, and 
   }
 }
 
-TEST_CASE("an overflow in fp16 leaves losses that are not finite out of the means") {
+TEST_CASE("after an overflow in fp16, losses that are not finite are left out of the means") {
   StepStatistics statistics(kTimes);
   statistics.add(step_with(1));
   statistics.add(step_with(INFINITY));

@@ -10,7 +10,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// The experiment of a metric that remembers, well or badly.
+/// An experiment with a metric that remembers, correctly or not.
 LoadedExperiment remembering(const std::filesystem::path& folder, const std::string& name, const std::string& fault,
                              const std::vector<std::string>& overrides = {}) {
   return small_experiment(
@@ -30,7 +30,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-TEST_CASE("what a metric remembers is saved as it is, also if it makes its buffer anew at each step") {
+TEST_CASE("a metric's memory is saved in its current state, even if it replaces its buffer at each step") {
   const TemporaryFolder folder;
   for (const std::string how : {"none", "anew"}) {
     const Checkpoint whole = run(remembering(folder.path(), how + "_whole", how, {"train.total_images=16"}));
@@ -46,7 +46,7 @@ TEST_CASE("what a metric remembers is saved as it is, also if it makes its buffe
   }
 }
 
-TEST_CASE("NaN in what a metric remembers is in no checkpoint, and the last good one is named") {
+TEST_CASE("NaN in a metric's memory gets into no checkpoint, and the last good one is named") {
   const TemporaryFolder folder;
   const std::string message =
       failure(remembering(folder.path(), "run", "nan", {"checkpoint.every_images=4", "train.total_images=16"}));
@@ -57,7 +57,7 @@ TEST_CASE("NaN in what a metric remembers is in no checkpoint, and the last good
   CHECK(Checkpoint::open(folder.path() / "run").images() == 4);
 }
 
-TEST_CASE("buffers that a checkpoint could not be restored to are refused by name, before the first step or at it") {
+TEST_CASE("buffers to which a checkpoint could not be restored are refused by name, before or at the first step") {
   const TemporaryFolder folder;
   const std::string where = "metrics.0: metric_faulty/remembering: ";
   const std::vector<std::pair<std::string, std::string>> faults = {
@@ -82,7 +82,7 @@ TEST_CASE("buffers that a checkpoint could not be restored to are refused by nam
   }
 }
 
-TEST_CASE("a metric may answer in float64, with a range of t, too") {
+TEST_CASE("a metric may return float64, with a range of t, too") {
   const TemporaryFolder folder;
   for (const std::string range : {"[0, 1]", "[0, 0.5]"}) {
     CHECK(failure(remembering(folder.path(), "of" + std::to_string(range.size()), "double",

@@ -37,7 +37,7 @@ struct Metrics {
     return result;
   }
 
-  /// The only term, and its gradient at the prediction in an objective of the mean over the batch.
+  /// The only term, and its gradient at the prediction if the objective is its mean over the batch.
   struct Found {
     Tensor value, gradient;
     double weight = 0;
@@ -67,7 +67,7 @@ std::vector<std::shared_ptr<NoiseScheduler>> paths() {
   return result;
 }
 
-/// Many times of a path, in any order.
+/// Many times of a path, in arbitrary order.
 Tensor times_of(const NoiseScheduler& path) {
   const TimeRange range = path.range();
   if (range.is_whole) return at::arange(range.first, range.last + 1, at::kDouble);
@@ -83,10 +83,10 @@ Tensor distance(const Tensor& prediction, const TrainingBatch& batch) {
 
 }  // namespace
 
-TEST_CASE("a range of noise holds the same noise on every path, whatever its unit") {
+TEST_CASE("a range of noise means the same noise on every path, whatever its unit") {
   for (const auto& path : paths()) {
     const Tensor t = times_of(*path);
-    // Of x = alpha x0 + sigma eps a rectified flow has x / (alpha + sigma), at the time sigma / (alpha + sigma).
+    // For x = alpha x0 + sigma eps, a rectified flow has x / (alpha + sigma), at the time sigma / (alpha + sigma).
     const Tensor ratio = path->sigma(t) / path->alpha(t);
     const Tensor expected = ratio.le(0.7 / 0.3).logical_and(ratio.ge(0.2 / 0.8));
     CHECK(expected.any().item<bool>());
@@ -112,7 +112,7 @@ TEST_CASE("a range of noise holds the same noise on every path, whatever its uni
   }
 }
 
-TEST_CASE("the page on noise schedulers tells which part of T ends at which flow time") {
+TEST_CASE("the page on noise schedulers says which fraction of T corresponds to which flow time") {
   const std::string page = read_file(source_dir() / "docs/interfaces/noise_scheduler.md");
   const auto schedules = paths();
   for (const double flow_time : {0.1, 0.3, 0.5, 0.7, 0.9}) {
@@ -144,7 +144,7 @@ TEST_CASE("a range of noise that no time of the path has is refused, with those 
   CHECK_NOTHROW(Metrics("noise_range = [0.9985, 1.0]\nnoise_unit = \"flow_time\"\n"));
 }
 
-TEST_CASE("the mean over active images has the gradient of those alone, the records what they had") {
+TEST_CASE("the mean over active images has their gradient alone, and records stay the same") {
   const std::string range = "weight = 0.5\nnoise_range = [0.0, 0.4]\nnoise_unit = \"flow_time\"\n";
   const Metrics over_batch(range), over_active(range + "mean = \"active\"\n");
   const TrainingBatch batch = over_batch.batch({0.1, 0.9, 0.35, 0.8, 0.7});
@@ -152,7 +152,7 @@ TEST_CASE("the mean over active images has the gradient of those alone, the reco
   const Metrics::Found plain = over_batch.evaluate(batch, prediction), active = over_active.evaluate(batch, prediction);
   CHECK(at::equal(active.value, plain.value));
   CHECK(at::allclose(plain.value, distance(prediction, batch) * at::tensor({1.f, 0.f, 1.f, 0.f, 0.f})));
-  // Two of five images: the mean over two.
+  // Two of five images, so the mean is over two.
   CHECK(at::allclose(active.gradient, plain.gradient * 2.5));
   const Tensor sign = (prediction - batch.x0).sign() / 768;
   CHECK(at::allclose(active.gradient[2], sign[2] * (0.5 / 2)));
@@ -161,7 +161,7 @@ TEST_CASE("the mean over active images has the gradient of those alone, the reco
   CHECK(none.value.count_nonzero().item<std::int64_t>() == 0);
 }
 
-TEST_CASE("the mean over active images is of the whole batch, however it is cut into parts") {
+TEST_CASE("the mean over active images is over the whole batch, however it is divided into parts") {
   const std::string mean = "noise_range = [0.0, 0.4]\nnoise_unit = \"flow_time\"\nmean = \"active\"\n";
   Metrics m(mean);
   const std::vector<double> t = {0.1, 0.9, 0.35, 0.3};
@@ -197,7 +197,7 @@ TEST_CASE("a metric ends after until_images, and every nth step has n times its 
   CHECK(m.metrics.evaluate(prediction, batch, "theta").empty());
 }
 
-TEST_CASE("a share of the images counts for all, and which belong to it depends on their seeds alone") {
+TEST_CASE("a share of the images stands for all, and which belong to it depends only on their seeds") {
   const Metrics all(""), some("share = 0.25\n");
   std::vector<double> t(400, 0.5);
   const TrainingBatch batch = all.batch(t);
@@ -233,7 +233,7 @@ TEST_CASE("a share, a mean and every nth step keep the expectation of the gradie
   CHECK((mean.norm() / expected.norm()).item<double>() == doctest::Approx(1).epsilon(0.2));
 }
 
-TEST_CASE("a metric normalised by itself keeps its value and has the gradient of its power") {
+TEST_CASE("a metric normalised by itself keeps its value, and its gradient is scaled by a power of it") {
   const Tensor prediction = fill(3, {3, 3, 16, 16}) * at::tensor({0.01f, 1.f, 30.f}).view({3, 1, 1, 1});
   for (const double power : {0.5, 1.0}) {
     const Metrics plain(""), normalised("normalise = \"self\"\nnormalise_power = " + std::to_string(power) + "\n");
@@ -245,7 +245,7 @@ TEST_CASE("a metric normalised by itself keeps its value and has the gradient of
   }
 }
 
-TEST_CASE("a balanced metric pulls each image as hard as the squared error, times its weight") {
+TEST_CASE("a balanced metric has the gradient length of the squared error for each image, times its weight") {
   const Metrics m("weight = 0.3\nbalance = \"squared_error\"\n");
   const TrainingBatch batch = m.batch({0.1, 0.5, 0.9});
   const Tensor prediction = fill(3, {3, 3, 16, 16}) * at::tensor({1.f, 5.f, 0.1f}).view({3, 1, 1, 1});
@@ -253,14 +253,14 @@ TEST_CASE("a balanced metric pulls each image as hard as the squared error, time
   CHECK(at::allclose(found.value, distance(prediction, batch)));
   const Tensor of_squared_error = 2 * (prediction - batch.x0) / 768 / 3;
   CHECK(at::allclose(length(found.gradient), 0.3 * length(of_squared_error)));
-  // And in its own direction.
+  // But in its own direction.
   const Tensor sign = (prediction - batch.x0).sign().flatten(1);
   CHECK(at::allclose(at::cosine_similarity(found.gradient.flatten(1), sign, 1), at::ones({3})));
   const at::NoGradGuard no_grad;
   CHECK(m.metrics.evaluate(prediction, batch, "theta").front().value.isfinite().all().item<bool>());
 }
 
-TEST_CASE("a crop is one place of both images, by the image's seed, and all places occur") {
+TEST_CASE("a crop is at the same position in both images, given by the image's seed, and all positions occur") {
   const Metrics m("crop = 14\n");
   const TrainingBatch batch = m.batch(std::vector<double>(300, 0.5));
   const Tensor prediction = fill(3, {300, 3, 16, 16});
@@ -294,7 +294,7 @@ TEST_CASE("a crop is cut before images are resized") {
   CHECK(seen.any(1).sum().item<std::int64_t>() == 8);
 }
 
-TEST_CASE("a run with a metric that ends and is seldom computed resumes to the last bit, and records where it was") {
+TEST_CASE("a run with a metric that ends and is rarely computed resumes bit for bit, and records where it was") {
   const TemporaryFolder folder;
   const std::string toml = cascade_head() +
                            "[[metrics]]\ntype = \"l1\"\nuntil_images = 16\n[[metrics]]\ntype = \"l2\"\nevery = "

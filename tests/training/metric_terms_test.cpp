@@ -13,7 +13,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// The metric of a small experiment, given predictions of one image.
+/// The metric of a small experiment, applied to predictions of one image.
 struct Metrics {
   explicit Metrics(const std::string& metric = "type = \"l1\"\nweight = 0.5\n")
       : experiment(small_experiment(folder.path(), "metrics", single_head() + "[[metrics]]\n" + metric)) {}
@@ -32,7 +32,7 @@ struct Metrics {
 
 }  // namespace
 
-TEST_CASE("predictions outside [-1, 1] reach the metrics as they are, and that is said once") {
+TEST_CASE("predictions outside [-1, 1] reach the metrics unchanged, and that is reported once") {
   Metrics m;
   const auto remark = [&] {
     const Tensor extreme = m.metrics.take_extreme();
@@ -58,14 +58,14 @@ TEST_CASE("predictions outside [-1, 1] reach the metrics as they are, and that i
   CHECK(remark().empty());
 }
 
-TEST_CASE("images are mapped to a metric's input range before it sees them") {
+TEST_CASE("images are mapped to a metric's input range before it gets them") {
   Metrics m("type = \"l1\"\ninput_range = [0, 1]\n");
   const std::vector<LossTerm> terms = m.evaluate(at::ones({1, 3, 16, 16}));
   REQUIRE(terms.size() == 1);
-  CHECK(terms[0].value[0].item<double>() == doctest::Approx(0.5));  // 1 against 0, of a range half as wide
+  CHECK(terms[0].value[0].item<double>() == doctest::Approx(0.5));  // 1 compared with 0, in a range half as wide
 }
 
-TEST_CASE("a range of t that no timestep falls into is refused") {
+TEST_CASE("a range of t without any timestep is refused") {
   for (const std::string range : {"[0.001, 0.002]", "[0.501, 0.519]", "[0, 0.0199]"}) {
     CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\nt_range = " + range),
                          doctest::Contains("no timestep falls into t_range = "), ConfigError);
@@ -73,7 +73,7 @@ TEST_CASE("a range of t that no timestep falls into is refused") {
   CHECK_NOTHROW(Metrics("type = \"l1\"\nt_range = [0, 0.02]"));
 }
 
-TEST_CASE("a range of t that no time of a continuous path falls into is refused") {
+TEST_CASE("a range of t without any time of a continuous path is refused") {
   const TemporaryFolder folder;
   const auto made = [&](const std::string& range) {
     const LoadedExperiment experiment = small_experiment(
@@ -85,7 +85,7 @@ TEST_CASE("a range of t that no time of a continuous path falls into is refused"
   CHECK_NOTHROW(made("[0, 0.02]"));
 }
 
-TEST_CASE("an input range that does not rise is refused, and another than the metric is made for is reported") {
+TEST_CASE("an input range that does not increase is refused, and one other than the metric's own is reported") {
   for (const std::string range : {"[0, 0]", "[1, -1]"}) {
     CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\ninput_range = " + range), doctest::Contains("which does not rise"),
                          ConfigError);
@@ -115,6 +115,6 @@ TEST_CASE("a metric that gives the prediction no gradient is reported at its fir
   }
   CHECK(said("type = \"l1\"\n").empty());
   CHECK(said("type = \"faulty\"\nfault = \"detach\"\nweight = 0.0\n").empty());
-  // A range of t without an image of the batch says nothing of the metric.
+  // A range of t without an image in the batch says nothing about the metric.
   CHECK(said("type = \"l1\"\nt_range = [0.9, 1.0]\n").empty());
 }

@@ -12,7 +12,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// Steps against the gradient, but for what is named so.
+/// Steps against the gradient, except for parameters whose name contains `passed_over`.
 class Careless final : public Optimizer {
  public:
   Careless(Spec spec, std::string passed_over) : spec_(std::move(spec)), passed_over_(std::move(passed_over)) {}
@@ -57,7 +57,7 @@ bool contains(const std::string& whole, const std::string& part) { return whole.
 
 }  // namespace
 
-TEST_CASE("parameters lie one after another in flat tensors, each at the begin of a cache line, views of both") {
+TEST_CASE("parameters are consecutive in flat tensors, each at the start of a cache line, as views") {
   const Optimizer::Spec spec = large_parameters();
   REQUIRE(spec.parameters.size() == 4);
   CHECK(spec.parameters[1].offset == 64 * 32 * 9);
@@ -70,7 +70,7 @@ TEST_CASE("parameters lie one after another in flat tensors, each at the begin o
   CHECK(spec.gradients.sum().item<double>() == 128);
 }
 
-TEST_CASE("an optimizer that leaves a parameter as it was is refused before training, which names the parameter") {
+TEST_CASE("an optimizer that leaves a parameter unchanged is refused before training, with the parameter's name") {
   const Optimizer::Spec small = small_stand_ins(large_parameters());
   REQUIRE(small.parameters.size() == 4);
   CHECK(small.parameters[0].weight.sizes() == at::IntArrayRef({4, 4, 3, 3}));
@@ -97,7 +97,7 @@ TEST_CASE("Muon for theta, AdamW for phi: each has its own state and rate, and t
   CHECK_FALSE(state.contains("theta.exp_avg.input_blocks.0.0.weight"));
   CHECK(state.contains("theta.exp_avg.input_blocks.0.0.bias"));
 
-  // theta's network does not see phi, so theta is what it is with any phi.
+  // theta's network does not depend on phi, so theta is the same with any phi.
   const Checkpoint other = run(experiment(folder.path(), "other",
                                           "[optimizer.theta]\ntype = \"muon\"\nlearning_rate = 1e-2\n"
                                           "[optimizer.phi]\ntype = \"lion\"\n"));
@@ -105,7 +105,7 @@ TEST_CASE("Muon for theta, AdamW for phi: each has its own state and rate, and t
   CHECK(at::equal(a.at("theta.input_blocks.0.0.weight"), b.at("theta.input_blocks.0.0.weight")));
   CHECK_FALSE(at::equal(a.at("phi.input_blocks.0.0.weight"), b.at("phi.input_blocks.0.0.weight")));
 
-  // Warm-up of 8 images, then each module's own rate.
+  // A warm-up of 8 images, then each module's own rate.
   const Value line = records(folder.path() / "both").back();
   CHECK(line.find("learning_rate")->as_number() == 1e-3);
   CHECK(line.find("learning_rates")->find("theta")->as_number() == 1e-2);
@@ -143,7 +143,7 @@ TEST_CASE("a run cannot be resumed with another optimizer") {
   CHECK_MESSAGE(contains(message, "optimizer_standard/lion"), message);
 }
 
-TEST_CASE("a table in [optimizer] for a module that the head lacks is refused with what it has") {
+TEST_CASE("a table in [optimizer] for a module that the head lacks is refused with those it has") {
   const TemporaryFolder folder;
   const std::string message = failure(experiment(folder.path(), "run", "[optimizer.fi]\nlearning_rate = 1\n"));
   CHECK_MESSAGE(contains(message, "optimizer.fi: the head has no module \"fi\"; it has theta, phi"), message);

@@ -24,7 +24,7 @@ class TwoTensors final : public Network {
   Tensor bias;
 };
 
-/// Textbook AdamW (Loshchilov & Hutter 2019) in double precision.
+/// AdamW as published (Loshchilov & Hutter 2019), in double precision.
 struct Adam {
   double m = 0;
   double v = 0;
@@ -67,7 +67,7 @@ TEST_CASE("the flat optimiser and average agree with their formulas") {
   CHECK(network->weight[1][2].item<double>() == doctest::Approx(value).epsilon(1e-6));
 }
 
-TEST_CASE("the gradient norm is that of all parameters together") {
+TEST_CASE("the gradient norm is taken over all parameters together") {
   auto network = std::make_shared<TwoTensors>();
   ModuleState module({"theta", network, true}, testing::optimizer(), {}, c10::Device(c10::kCPU));
   module.zero_grad();
@@ -75,7 +75,7 @@ TEST_CASE("the gradient norm is that of all parameters together") {
   CHECK(module.grad_norm().item<double>() == doctest::Approx(std::sqrt(15 * 4.0 + 7 * 9.0)));
 }
 
-TEST_CASE("a module has a gradient once a backward pass has reached it, with zeros or not") {
+TEST_CASE("a module has a gradient once a backward pass has reached it, even with zeros") {
   auto network = std::make_shared<TwoTensors>();
   ModuleState module({"theta", network, true}, testing::optimizer(), {}, c10::Device(c10::kCPU));
   module.zero_grad();
@@ -90,7 +90,7 @@ TEST_CASE("a module has a gradient once a backward pass has reached it, with zer
   CHECK_FALSE(frozen.has_gradient());
 }
 
-TEST_CASE("an fp16 overflow in one module halves its scale alone and skips its step alone") {
+TEST_CASE("an fp16 overflow in one module halves only its scale and skips only its step") {
   const std::vector<NamedModule> modules = {{"theta", nullptr, true}, {"phi", nullptr, true}};
   LossScaler scaler(modules, Precision::fp16, true);
   StepRecord record;
@@ -108,7 +108,7 @@ TEST_CASE("an fp16 overflow in one module halves its scale alone and skips its s
   CHECK(shared.has_overflowed("theta"));
 }
 
-TEST_CASE("a term for a module the head lacks is an error") {
+TEST_CASE("a term for a module that the head lacks is an error") {
   const LossScaler scaler({{"theta", nullptr, true}}, Precision::fp32, true);
   CHECK(scaler.scale("theta") == 1);
   CHECK_THROWS_WITH_AS(scaler.scale("psi"), doctest::Contains("'psi'"), PluginError);

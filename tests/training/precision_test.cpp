@@ -19,7 +19,7 @@ std::vector<std::string> lowered(bool is_checkpointed, const std::string& total_
           "log.sample_every_images=16",   "log.sample_count=2"};
 }
 
-/// All of one name, since a grid's text says which run drew it.
+/// All with the same name, since a grid's text says which run drew it.
 LoadedExperiment in(const std::filesystem::path& folder, const std::vector<std::string>& overrides) {
   return small_experiment(folder, "run", kHead, overrides);
 }
@@ -55,7 +55,7 @@ TEST_CASE("on the CPU tf32 is fp32, bit for bit") {
   for (const auto& [name, tensor] : expected) CHECK_MESSAGE(at::equal(found.at(name), tensor), name);
 }
 
-TEST_CASE("a device is named by its type, and with its number where there are several") {
+TEST_CASE("a device is named by its type, with its number if there are several") {
   const TemporaryFolder folder;
   const auto named = [&](const std::string& device) {
     return small_experiment(folder.path(), "run", kHead, {"run.device=" + device}).options.run.device;

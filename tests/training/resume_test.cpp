@@ -18,7 +18,7 @@ namespace {
 
 const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"ssim\"\nwarmup_images = 20\nt_range = [0.0, 0.7]\n";
 
-/// The numbers without what a clock decides.
+/// The numbers without those that a clock determines.
 std::string numbers(const Checkpoint& checkpoint) {
   Value result = checkpoint.numbers();
   result.set("seconds", 0);
@@ -85,7 +85,7 @@ TEST_CASE("a module can start from another run and stay frozen") {
   }
 }
 
-TEST_CASE("a module starts from a run with the options that its weights were trained with, and no others") {
+TEST_CASE("a module starts only with the options with which its weights were trained") {
   const TemporaryFolder folder;
   run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=4"}));
   const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\n";
@@ -99,7 +99,7 @@ TEST_CASE("a module starts from a run with the options that its weights were tra
   CHECK_NOTHROW(start("dropout", "head.theta.dropout=0.0"));
 }
 
-TEST_CASE("a metric whose file of weights was replaced is refused at a resume, unless that is allowed") {
+TEST_CASE("a metric whose weights file was replaced is refused at a resume, unless that is allowed") {
   const TemporaryFolder folder;
   const std::filesystem::path file = folder.path() / "lpips_alexnet.safetensors";
   NamedTensors weights = lpips_state("alexnet");
@@ -124,13 +124,14 @@ TEST_CASE("a metric whose file of weights was replaced is refused at a resume, u
   RunFolder again = RunFolder::open(folder.path() / "run");
   train(experiment(12), again, newest(), /*allow_other_data=*/true);
   CHECK(read_file(folder.path() / "run/metrics.jsonl").find("\"other_networks\"") != std::string::npos);
-  // Back to the first weights from before a checkpoint that was lost: what the others led to is set aside, not removed.
+  // Back to the first weights from before a checkpoint that was lost: the results of the others are set aside, not
+  // removed.
   write_safetensors(file, weights);
   std::filesystem::remove_all(folder.path() / "run/checkpoints/000000000012");
   resume(experiment(12), newest());
   CHECK(read_file(folder.path() / "run/set-aside-1/metrics.jsonl").find("\"other_networks\"") != std::string::npos);
   resume(experiment(16), newest());
-  // What the host does with a metric is no other metric; another file by name is.
+  // Changing the host's options for a metric does not make it another; naming another file does.
   write_safetensors(file, others);
   CHECK_THROWS_WITH_AS(resume(experiment(20, {"metrics.0.resize=72", "metrics.0.weight=0.2"}), newest()),
                        doctest::Contains("the weights of metric.lpips are not those"), Error);
@@ -139,7 +140,7 @@ TEST_CASE("a metric whose file of weights was replaced is refused at a resume, u
   CHECK_NOTHROW(resume(experiment(20, {"metrics.0.weights=\"" + other.string() + "\""}), newest()));
 }
 
-TEST_CASE("what was not there when a checkpoint was made is named when it keeps the checkpoint from fitting") {
+TEST_CASE("keys absent when a checkpoint was made are named when they keep it from fitting") {
   const TemporaryFolder folder;
   const Checkpoint half = run(small_experiment(folder.path(), "run", single_head(), {"train.total_images=4"}));
   const LoadedExperiment more = small_experiment(folder.path(), "run", single_head(),
@@ -154,12 +155,12 @@ TEST_CASE("a run with a frozen module, stopped and resumed, is bitwise the unint
       kHead + "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\nfreeze = true\n";
   const Checkpoint whole = run(small_experiment(folder.path(), "whole", toml));
   const Checkpoint half = run(small_experiment(folder.path(), "parts", toml, {"train.total_images=12"}));
-  // What a module started from is needed at the start alone.
+  // The weights that a module starts from are only needed at the start.
   std::filesystem::remove_all(folder.path() / "theta");
   check_equal(resume(small_experiment(folder.path(), "parts", toml), half), whole);
 }
 
-TEST_CASE("a frozen module is without dropout, as in sampling") {
+TEST_CASE("a frozen module has no dropout, as in sampling") {
   const TemporaryFolder folder;
   run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=8"}));
   const std::string toml =
@@ -169,7 +170,7 @@ TEST_CASE("a frozen module is without dropout, as in sampling") {
   CHECK(sha256_of_file(with.path() / "weights.safetensors") == sha256_of_file(without.path() / "weights.safetensors"));
 }
 
-TEST_CASE("a module that was frozen cannot be trained on at a resume, nor the other way round") {
+TEST_CASE("a module that was frozen cannot be trained after a resume, nor the other way round") {
   const TemporaryFolder folder;
   run(small_experiment(folder.path(), "theta", single_head(), {"train.total_images=8"}));
   const std::string init = "[[init]]\nmodule = \"theta\"\nfrom = \"" + (folder.path() / "theta").string() + "\"\n";
@@ -184,7 +185,7 @@ TEST_CASE("a module that was frozen cannot be trained on at a resume, nor the ot
       doctest::Contains("module theta is frozen in this experiment, and was trained when"), ConfigError);
 }
 
-TEST_CASE("an optimizer that keeps a state in only one of two experiments is refused with the option that changed") {
+TEST_CASE("if an optimizer keeps state in only one of two experiments, the option that changed is named") {
   const TemporaryFolder folder;
   const auto sgd = [&](const std::string& name, const std::string& momentum) {
     return small_experiment(folder.path(), name, single_head(),
@@ -200,7 +201,7 @@ TEST_CASE("an optimizer that keeps a state in only one of two experiments is ref
                        ConfigError);
 }
 
-TEST_CASE("a network that a changed key makes another is refused with that key") {
+TEST_CASE("a changed key that makes another network is refused and named") {
   const TemporaryFolder folder;
   const std::vector<std::string> labels = {"data.use_labels=true"};
   const Checkpoint plain = run(small_experiment(folder.path(), "plain", single_head(), labels));
@@ -235,7 +236,7 @@ TEST_CASE("modules started and frozen in every combination resume bitwise, with 
   }
 }
 
-TEST_CASE("a resumed run with another batch size goes on at the image where it stopped") {
+TEST_CASE("a resumed run with another batch size continues at the image where it stopped") {
   const TemporaryFolder folder;
   const std::vector<std::string> still = {"optimizer.learning_rate=1e-30", "log.every_images=4",
                                           "train.total_images=12"};
@@ -249,12 +250,12 @@ TEST_CASE("a resumed run with another batch size goes on at the image where it s
   const Value other = records(folder.path() / "eights").back();
   CHECK(fourth.find("step")->as_integer() == 4);
   CHECK(other.find("step")->as_integer() == 4);
-  // Images 13 to 20 in one, 25 to 32 in the other, under the same noise.
+  // Images 13 to 20 in one, 25 to 32 in the other, with the same noise.
   const auto loss = [](const Value& record) { return record.find("loss")->find("x0")->find("mean")->as_number(); };
   CHECK(loss(fourth) != loss(other));
 }
 
-TEST_CASE("a run that starts over with another experiment keeps what the earlier one recorded") {
+TEST_CASE("a run that starts over with another experiment keeps the records of the earlier one") {
   const TemporaryFolder folder;
   const auto experiment = [&](const std::string& rate) {
     return small_experiment(folder.path(), "run", single_head(),
@@ -269,7 +270,7 @@ TEST_CASE("a run that starts over with another experiment keeps what the earlier
     train(experiment(rate), again, std::nullopt);
     return records(path);
   };
-  // As it was: the same lines again, and nothing else.
+  // With the original settings: the same lines again, and nothing else.
   CHECK(start_over("1e-3").size() == 2);
   CHECK_FALSE(std::filesystem::exists(path / "set-aside-1"));
   const std::vector<Value> other = start_over("5e-4");
@@ -282,7 +283,7 @@ TEST_CASE("a run that starts over with another experiment keeps what the earlier
   CHECK_FALSE(std::filesystem::exists(path / "set-aside-2"));
 }
 
-TEST_CASE("what a training on other data recorded is kept when the run goes on with its own") {
+TEST_CASE("the records of a training on other data are kept when the run continues with its own") {
   const TemporaryFolder folder;
   const std::filesystem::path images = folder.path() / "images", path = folder.path() / "run";
   std::filesystem::create_directory(images);
@@ -315,7 +316,7 @@ TEST_CASE("what a training on other data recorded is kept when the run goes on w
   CHECK(std::filesystem::exists(path / "set-aside-2/metrics.jsonl"));
 }
 
-TEST_CASE("another build of a plugin is refused unless allowed") {
+TEST_CASE("another build of a plugin is refused unless it is allowed") {
   const TemporaryFolder folder;
   Checkpoint checkpoint = run(small_experiment(folder.path(), "run", single_head()));
   std::vector<UsedPlugin> now = checkpoint.plugins();

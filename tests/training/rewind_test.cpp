@@ -37,7 +37,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// A run that was logged every 8 images, with a grid and a snapshot every 16, and these checkpoints.
+/// A run that logged every 8 images, with a grid and a snapshot every 16, and these checkpoints.
 RunFolder run_of(const fs::path& path, std::int64_t total, const std::vector<std::int64_t>& checkpoints) {
   RunFolder run = RunFolder::create(path, Value::Table{});
   for (std::int64_t images = 8; images <= total; images += 8) {
@@ -60,7 +60,7 @@ constexpr const char* kTwoLines = "{\"images\":8}\n{\"images\":16}\n";
 
 }  // namespace
 
-TEST_CASE("a run that goes on where it ended stays as it is") {
+TEST_CASE("a run that continues where it ended stays unchanged") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 32, {16, 32});
   const std::string log = read_file(run.log());
@@ -72,7 +72,7 @@ TEST_CASE("a run that goes on where it ended stays as it is") {
   CHECK(names_in(run.samples()) == std::vector<std::string>{"16.png", "32.png", "mine.png"});
 }
 
-TEST_CASE("a last line that was cut off is nothing to set aside, however the run goes on") {
+TEST_CASE("an incomplete last line is never set aside, however the run continues") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 32, {32});
   put(run.log(), kTwoLines + std::string("{\"images\":2"));
@@ -82,7 +82,7 @@ TEST_CASE("a last line that was cut off is nothing to set aside, however the run
   CHECK(read_file(run.log()) == kTwoLines + std::string("{\"images\":32}\n"));
 }
 
-TEST_CASE("what a killed run will write again is removed") {
+TEST_CASE("files that a killed run will write again are removed") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 40, {16});
   put(run.path() / "metrics.jsonl", read_file(run.log()) + "{\"images\":4");
@@ -94,7 +94,7 @@ TEST_CASE("what a killed run will write again is removed") {
   CHECK(names_in(run.ema()) == std::vector<std::string>{"000000000016-0.05.safetensors", "notes.txt"});
 }
 
-TEST_CASE("lines that cannot be read and marks stay with the line before them") {
+TEST_CASE("unreadable lines and marks stay with the line before them") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 8, {8});
   const std::string kept = "{\"images\":8}\nnot json\n{\"resumed\":{},\"images\":8}\n[1]\n";
@@ -105,7 +105,7 @@ TEST_CASE("lines that cannot be read and marks stay with the line before them") 
   CHECK(read_file(run.log()).empty());
 }
 
-TEST_CASE("going back to an older checkpoint keeps the later ones as a run of its own") {
+TEST_CASE("going back to an older checkpoint keeps the later ones as a separate run") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 48, {16, 32, 48});
   const std::string log = read_file(run.log());
@@ -123,7 +123,7 @@ TEST_CASE("going back to an older checkpoint keeps the later ones as a run of it
   CHECK(names_in(aside.samples()) == std::vector<std::string>{"16.png", "32.png", "48.png"});
   CHECK(names_in(aside.ema()).size() == 3);
 
-  // A second time, and from the branch.
+  // A second time, starting from the branch.
   run.append(Value::Table{{"images", 24}});
   rewind(run, 16, false);
   CHECK(read_file(run.path() / "set-aside-2" / "metrics.jsonl") == kTwoLines + std::string("{\"images\":24}\n"));
@@ -131,7 +131,7 @@ TEST_CASE("going back to an older checkpoint keeps the later ones as a run of it
   CHECK(read_file(run.log()) == kTwoLines);
 }
 
-TEST_CASE("nearest images of samples that a branch has left go with it, and those of the checkpoint stay") {
+TEST_CASE("nearest images for samples of an abandoned branch go with it, and those of the checkpoint stay") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 32, {16, 32});
   const fs::path records = run.path() / "evaluation";
@@ -145,8 +145,7 @@ TEST_CASE("nearest images of samples that a branch has left go with it, and thos
   CHECK(names_in(run.path() / "set-aside-1/evaluation") == std::vector<std::string>{kept, later});
 }
 
-TEST_CASE(
-    "a process that is killed while it goes back loses nothing, and the newest checkpoint is the old or the new") {
+TEST_CASE("a process killed while going back loses nothing, and the newest checkpoint is the old or the new one") {
   const TemporaryFolder folder;
   constexpr int kKills = 30;
   std::chrono::microseconds whole{};
@@ -159,7 +158,7 @@ TEST_CASE(
       rewind(run, 16, true);
       ::_exit(0);
     }
-    // The first one ends by itself, and says how long it takes; the last one is killed at once.
+    // The first process ends by itself, which shows how long it takes; the last one is killed at once.
     const auto start = std::chrono::steady_clock::now();
     if (kill < kKills) std::this_thread::sleep_for(whole * kill / kKills);
     if (kill < kKills) ::kill(child, SIGKILL);
@@ -183,7 +182,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("going back never reaches through a link") {
+TEST_CASE("going back never follows a link") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 32, {16});
   put(folder.path() / "theirs" / "32.png", kOurGrid);

@@ -34,7 +34,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 Value line(int images) { return Value::Table{{"images", images}}; }
 
-/// The exit status of a process that does `action`: 0, or 1 when it throws.
+/// The exit status of a process that runs `action`: 0, or 1 if it throws.
 template <class Action>
 pid_t started(const Action& action) {
   const pid_t child = ::fork();
@@ -55,7 +55,7 @@ int status_of(pid_t child) {
 
 }  // namespace
 
-TEST_CASE("a run folder that holds anything is refused and stays as it is") {
+TEST_CASE("a run folder that contains anything is refused and stays unchanged") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "runs" / "a";
   RunFolder::create(path, resolved("runs", "first"));
@@ -77,7 +77,7 @@ TEST_CASE("a run folder that holds anything is refused and stays as it is") {
   CHECK(names_in(folder.path() / "runs") == std::vector<std::string>{"a"});
 }
 
-TEST_CASE("an empty folder, and one that a killed start of version 0.1 left, are taken over") {
+TEST_CASE("an empty folder, and one left by a killed start of version 0.1, are reused") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
   fs::create_directory(path);
@@ -91,7 +91,7 @@ TEST_CASE("an empty folder, and one that a killed start of version 0.1 left, are
   CHECK(names_in(folder.path()) == std::vector<std::string>{"a"});
 }
 
-TEST_CASE("of many processes that make one run, one does, and the folder is all its") {
+TEST_CASE("if many processes create one run, only one succeeds, and the folder is entirely its own") {
   const TemporaryFolder folder;
   for (int round = 0; round < 10; ++round) {
     const fs::path path = folder.path() / text("runs-", round) / "a";
@@ -135,7 +135,7 @@ TEST_CASE("a run that fails before it records anything leaves nothing, and remov
   }
 }
 
-TEST_CASE("a second process in a run is refused and learns who holds it") {
+TEST_CASE("a second process in a run is refused and told which one holds it") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a";
   {
@@ -144,7 +144,7 @@ TEST_CASE("a second process in a run is refused and learns who holds it") {
     const std::string who = text("another process is training in ", path.string(), ": process ", ::getpid(), " on ");
     CHECK_THROWS_WITH_AS(second.lock(), doctest::Contains(who.c_str()), Error);
     CHECK_THROWS_WITH_AS(second.lock(), doctest::Contains(" UTC. Wait until it ends"), Error);
-    // What the file says is anybody's.
+    // Anybody may have written the file.
     std::ofstream(path / ".lock") << "\x1b[2J" << std::string(5000, 'x');
     try {
       second.lock();
@@ -176,12 +176,12 @@ TEST_CASE("what killed processes left half-written in a run is removed when it i
   }
 }
 
-TEST_CASE("a line of the log is whole or absent") {
+TEST_CASE("a line of the log is complete or absent") {
   const TemporaryFolder folder;
   const RunFolder run = RunFolder::create(folder.path() / "a", Value::Table{});
   CHECK_NOTHROW(run.sync());
   run.append(line(8));
-  // A process that was killed while it wrote; the part may be longer than a block of reading.
+  // A process was killed while writing; the incomplete line may be longer than a block that is read at once.
   for (const std::size_t size : {std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{10000}}) {
     std::ofstream(run.log(), std::ios::app) << std::string(size, '{');
     run.append(line(16));
@@ -201,7 +201,7 @@ TEST_CASE("a line of the log is whole or absent") {
   setrlimit(RLIMIT_FSIZE, &old);
   CHECK(read_file(run.log()) == before);
 
-  // A link does not lead elsewhere.
+  // A link is not followed.
   fs::rename(run.log(), folder.path() / "elsewhere");
   fs::create_symlink(folder.path() / "elsewhere", run.log());
   CHECK_THROWS_AS(run.append(line(24)), Error);

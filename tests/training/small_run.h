@@ -11,16 +11,17 @@
 
 namespace casdm::testing {
 
-/// A training of seconds: shapes at 16 px, U-Nets of 8 channels with dropout, batches of 4.
-/// `toml` is the head and whatever else differs.
+/// A training of a few seconds: shapes at 16 px, U-Nets with 8 channels and dropout, batches of 4. `toml` has the head
+/// and whatever else differs.
 LoadedExperiment small_experiment(const std::filesystem::path& folder, const std::string& name, const std::string& toml,
                                   const std::vector<std::string>& overrides = {});
 
-/// [head] of Cas-DM and of DDPM predicting eps, over the same small networks.
+/// [head] of Cas-DM and of DDPM predicting eps, with the same small networks.
 std::string cascade_head();
 std::string single_head();
 
-/// Makes the optimizer `type` with the options of `toml`, for a ModuleState without an experiment.
+/// Returns a function that creates the optimizer `type` with the options in `toml`, for a ModuleState without an
+/// experiment.
 MakeOptimizer optimizer(const std::string& type = "adamw", const std::string& toml = "");
 
 /// Trains it in a new folder `folder/name` and returns the final checkpoint.

@@ -18,7 +18,7 @@ std::vector<std::string> keys(const std::vector<ExperimentChange>& changes) {
   return result;
 }
 
-/// The lines with means, without what a clock decides.
+/// The lines with means, without values that a clock determines.
 std::vector<std::string> means(const std::filesystem::path& run) {
   std::vector<std::string> result;
   for (const Value& record : records(run)) {
@@ -50,9 +50,9 @@ TEST_CASE("with one norm over all modules, an fp16 overflow in one keeps all fro
   }
 }
 
-TEST_CASE("the lines of a resumed run are those of the uninterrupted one") {
+TEST_CASE("a resumed run has the same log lines as the uninterrupted one") {
   const TemporaryFolder folder;
-  // A line every 12 images and a checkpoint every 8: sums are open when the run is stopped.
+  // A line every 12 images and a checkpoint every 8, so the sums are unfinished when the run is stopped.
   const std::vector<std::string> all = {"log.every_images=12", "checkpoint.every_images=8"};
   std::vector<std::string> part = all;
   part.emplace_back("train.total_images=20");
@@ -68,7 +68,7 @@ TEST_CASE("the lines of a resumed run are those of the uninterrupted one") {
   CHECK(means(folder.path() / "parts") == expected);
 }
 
-TEST_CASE("numbers of a checkpoint that only the training reads are refused with the other checkpoints of the run") {
+TEST_CASE("numbers in a checkpoint that only training reads are refused with the other checkpoints of the run") {
   const TemporaryFolder folder;
   const Checkpoint last = run(small_experiment(folder.path(), "run", single_head()));
   const std::string state = read_file(last.path() / "state.json");
@@ -89,7 +89,7 @@ TEST_CASE("numbers of a checkpoint that only the training reads are refused with
   }
 }
 
-TEST_CASE("a resume on other data is refused, or says so when they are allowed") {
+TEST_CASE("a resume on other data is refused, or reported if they are allowed") {
   const TemporaryFolder folder;
   const Checkpoint half = run(small_experiment(folder.path(), "run", single_head(), {"train.total_images=12"}));
   const LoadedExperiment other = small_experiment(folder.path(), "run", single_head(), {"data.num_images=7"});
@@ -98,7 +98,7 @@ TEST_CASE("a resume on other data is refused, or says so when they are allowed")
   CHECK(train(other, run_folder, half, /*allow_other_data=*/true).images == 32);
 }
 
-TEST_CASE("changes name each key that differs, whatever its depth, but for what the host writes") {
+TEST_CASE("changes name each key that differs, at any depth, except what the host writes") {
   const auto value = [](const char* json) { return from_json(json); };
   CHECK(changes(value("{}"), value("{}")).empty());
   const std::vector<ExperimentChange> found =
@@ -112,7 +112,7 @@ TEST_CASE("changes name each key that differs, whatever its depth, but for what 
   CHECK(to_json(*to_value(found).find("m[0].w")) == R"({"from":0.1,"to":0.5})");
 }
 
-TEST_CASE("a component that is another one is one change, in few words") {
+TEST_CASE("a component of another type is one change, in a few words") {
   const auto value = [](const char* json) { return from_json(json); };
   const std::vector<ExperimentChange> all = changes(
       value(R"({"head": {"type": "p/single", "theta": {"type": "p/unet", "channels": 8}, "loss": "mse"},

@@ -31,7 +31,7 @@ struct Training {
     return result;
   }
 
-  int parts_left = -1;  ///< until the interruption; below 0: there is none
+  int parts_left = -1;  ///< until the interruption; below 0: never
   std::shared_ptr<Dataset> dataset;
   Model model;
   ExperimentMetrics metrics;
@@ -47,7 +47,7 @@ void check_equal(const std::map<std::string, Tensor>& got, const std::map<std::s
 
 }  // namespace
 
-TEST_CASE("a step interrupted between two parts of its batch leaves the state as it was, metrics' memory included") {
+TEST_CASE("a step interrupted between two parts of its batch leaves the state unchanged, including metrics' memory") {
   const TemporaryFolder folder;
   const LoadedExperiment experiment = small_experiment(
       folder.path(), "run",
@@ -60,7 +60,7 @@ TEST_CASE("a step interrupted between two parts of its batch leaves the state as
   const auto before = stopped.tensors();
   check_equal(before, whole.tensors());
 
-  stopped.parts_left = 1;  // the first part may go on to the second, and that one no further
+  stopped.parts_left = 1;  // the first part may continue to the second, but not further
   CHECK_FALSE(stopped.step.run(second));
   check_equal(stopped.tensors(), before);
   CHECK(stopped.state.images() == 4);

@@ -19,7 +19,7 @@ std::vector<std::string> joined(std::vector<std::string> overrides, const std::v
   return overrides;
 }
 
-/// loss.TERM.grad_norm.MODULE of a line of the log; -1: not there.
+/// loss.TERM.grad_norm.MODULE in a line of the log; -1: missing.
 double norm(const Value& line, const std::string& term, const std::string& module) {
   const Value* losses = line.find("loss");
   const Value* entry = losses != nullptr ? losses->find(term) : nullptr;
@@ -69,7 +69,7 @@ TEST_CASE("a metric's gradient does not reach theta in Cas-DM, and does in a sin
   for (const Value& line : records(folder.path() / "single")) CHECK(norm(line, "metric.l1", "theta") > 0);
 }
 
-TEST_CASE("a term's gradient norm is that of a training in which all other terms have the weight 0") {
+TEST_CASE("a term's gradient norm is that of a training in which all other terms have weight 0") {
   const std::vector<std::pair<std::string, std::string>> weights = {{"eps", "head.weights.eps"},
                                                                     {"x0", "head.weights.x0"},
                                                                     {"mu", "head.weights.mu"},
@@ -96,7 +96,7 @@ TEST_CASE("a term's gradient norm is that of a training in which all other terms
   }
 }
 
-TEST_CASE("gradient norms of terms stand in the lines whose steps are due, after a resume as without one") {
+TEST_CASE("gradient norms of terms are in the lines whose steps are due, after a resume as without one") {
   const TemporaryFolder folder;
   const std::vector<std::string> all = {"log.every_images=8", "log.grad_norms_every_images=12",
                                         "checkpoint.every_images=4", "checkpoint.keep_last=8"};
@@ -120,7 +120,7 @@ TEST_CASE("gradient norms of terms stand in the lines whose steps are due, after
   CHECK(whole[2].second > 0);
   CHECK(whole[3].second > 0);
   run(experiment("resumed"));
-  // The norms of the step to 12 images wait in the checkpoint for the line of 16.
+  // The norms of the step to 12 images are stored in the checkpoint for the line at 16.
   resume(experiment("resumed"), Checkpoint::open(folder.path() / "resumed/checkpoints/000000000012"));
   CHECK(lines("resumed") == whole);
 }

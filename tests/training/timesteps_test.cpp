@@ -13,7 +13,7 @@ using namespace casdm::testing;
 
 namespace {
 
-/// Few timesteps and a short history, so that the sampler leaves its warm-up within the run.
+/// Few timesteps and a short history, so that the sampler finishes its warm-up within the run.
 const std::vector<std::string> kShort = {"noise.num_train_timesteps=4", "noise.scale_with_timesteps=false",
                                          "train.total_images=48"};
 
@@ -77,7 +77,7 @@ TEST_CASE("a run with learning timesteps, stopped and resumed, is bitwise the un
   CHECK_FALSE(same_theta(whole, none));
 }
 
-TEST_CASE("what a sampler has learned is never started anew in silence") {
+TEST_CASE("what a sampler has learned is never silently started anew") {
   const TemporaryFolder folder;
   const std::vector<std::string> first_part = extended(kShort, "train.total_images=8");
   const Checkpoint without = run(small_experiment(folder.path(), "without", single_head(), first_part));
@@ -95,7 +95,7 @@ TEST_CASE("what a sampler has learned is never started anew in silence") {
   CHECK_THROWS_WITH_AS(Checkpoint::open(with.path()), doctest::Contains("timesteps.safetensors is missing"), Error);
 }
 
-TEST_CASE("a metric leaves theta's timesteps alone when they learn from eps, and not when from all") {
+TEST_CASE("a metric does not affect theta's timesteps if they are learned from eps, but does if from all terms") {
   const TemporaryFolder folder;
   const std::string eps_alone = loss_aware("terms = [\"eps\"]\n");
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head() + eps_alone, kShort));
@@ -106,9 +106,9 @@ TEST_CASE("a metric leaves theta's timesteps alone when they learn from eps, and
       same_theta(single, run(small_experiment(folder.path(), "all", cascade_head() + kMetric + loss_aware(), kShort))));
 }
 
-TEST_CASE("an image's weight scales its gradient and leaves the record as it is") {
+TEST_CASE("an image's weight scales its gradient and does not change the record") {
   const TemporaryFolder folder;
-  // All of this distribution is at t = 25 of 50, where an importance weight is 1 / 50.
+  // This distribution is entirely at t = 25 of 50, where an importance weight is 1 / 50.
   const std::string narrow = "[timesteps]\ntype = \"logit_normal\"\nmean = 0.04\nstd = 0.001\n";
   const std::vector<std::string> one_step = {"train.total_images=4", "log.every_images=4"};
   run(small_experiment(folder.path(), "plain", single_head() + narrow, one_step));

@@ -8,7 +8,7 @@
 #include "casdm/timestep_sampler.h"
 #include "plugins/meddle.h"
 
-/// Timestep samplers and augmentations that each break one clause of their contract.
+/// Timestep samplers and augmentations that each violate one clause of their contract.
 namespace {
 
 using namespace casdm;
@@ -34,7 +34,7 @@ class Timesteps : public TimestepSampler {
  protected:
   virtual std::int64_t timestep(double u) const { return static_cast<std::int64_t>(u * static_cast<double>(count)); }
   virtual double weight(std::int64_t) const { return 1; }
-  /// Where times are not whole, as many between the ends.
+  /// On a path without whole times, a time between the ends for each t.
   virtual double time(std::int64_t t) const {
     if (times_.is_whole) return static_cast<double>(t);
     return times_.first + static_cast<double>(t) / static_cast<double>(count) * (times_.last - times_.first);
@@ -44,14 +44,14 @@ class Timesteps : public TimestepSampler {
   TimeRange times_;
 };
 
-/// Takes every path for one of whole timesteps.
+/// Treats every path as one of whole timesteps.
 class WholeTimes : public Timesteps {
  public:
   using Timesteps::Timesteps;
   double time(std::int64_t t) const override { return static_cast<double>(t); }
 };
 
-/// Draws one timestep too far.
+/// Draws a timestep out of range.
 class OutOfRange : public Timesteps {
  public:
   using Timesteps::Timesteps;
@@ -60,14 +60,14 @@ class OutOfRange : public Timesteps {
   }
 };
 
-/// Weights that are no inverse of the probabilities.
+/// Its weights are not the inverse of the probabilities.
 class WrongWeights : public Timesteps {
  public:
   using Timesteps::Timesteps;
   double weight(std::int64_t t) const override { return t < count / 2 ? 0.5 : 1.6; }
 };
 
-/// Remembers what it saw outside its buffers.
+/// Remembers what it observed outside its buffers.
 class HiddenState : public Timesteps {
  public:
   using Timesteps::Timesteps;
@@ -78,7 +78,7 @@ class HiddenState : public Timesteps {
   std::int64_t seen_ = 0;
 };
 
-/// Draws for itself.
+/// Draws its own random numbers.
 class OwnNumbers : public Timesteps {
  public:
   using Timesteps::Timesteps;
@@ -101,7 +101,7 @@ class Flip : public Augmentation {
   }
 };
 
-/// Says nothing of what it did.
+/// Does not say what it did.
 class Untold : public Flip {
  public:
   using Flip::Flip;
@@ -110,7 +110,7 @@ class Untold : public Flip {
   }
 };
 
-/// Changes the images it was given.
+/// Changes the images that it gets.
 class InPlace : public Flip {
  public:
   using Flip::Flip;
@@ -138,7 +138,7 @@ class WrongLabels : public Flip {
   std::int64_t label_size() const override { return 2; }
 };
 
-/// Learns from what is only recorded.
+/// Learns from terms that are only recorded.
 class LearnsFromRecords : public Timesteps {
  public:
   using Timesteps::Timesteps;

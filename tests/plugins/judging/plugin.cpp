@@ -9,15 +9,15 @@
 #include "casdm/plugin.h"
 #include "casdm/safetensors.h"
 
-/// Judges whose scores are easy to know, and a metric that is computed by the network of one of them.
+/// Judges whose scores are easy to predict, and a metric computed by the network of one of them.
 namespace {
 
 using namespace casdm;
 
-/// The "network" of both: what a weight file would hold.
+/// The "network" of both, as a weights file would contain it.
 Tensor network() { return at::arange(512, at::kFloat).sin(); }
 
-/// A filter that is the same for each channel, as in many networks that share nothing else.
+/// A filter that is the same for each channel, as in many otherwise unrelated networks.
 Tensor blur() { return at::tensor({1.0F, 2.0F, 1.0F}).expand({100, 1, 3}).clone(); }
 
 struct CellsOptions {
@@ -32,7 +32,7 @@ struct CellsOptions {
   }
 };
 
-/// Means of the channels in the four quarters of an image; and the same with places.
+/// Means of the channels in the four quarters of an image; also as a spatial feature.
 class CellsExtractor : public FeatureExtractor {
  public:
   using Options = CellsOptions;
@@ -124,7 +124,7 @@ class MomentsGap : public MomentsMetric {
   std::int64_t dimension_;
 };
 
-/// A training metric by the same network.
+/// A training metric with the same network.
 class CellsLoss : public MetricLoss {
  public:
   using Options = NoOptions;

@@ -6,7 +6,7 @@
 #include "casdm/random.h"
 #include "casdm/weight_layout.h"
 
-/// A weight layout that breaks the clause of its contract that the option `fault` names, and its network.
+/// A weight layout that violates the clause of its contract named by the option `fault`, and its network.
 namespace casdm {
 
 namespace {
@@ -37,7 +37,7 @@ struct FaultyLayoutOptions {
   }
 };
 
-/// "their." before each name.
+/// Adds "their." before each name.
 class FaultyLayout final : public WeightLayout {
  public:
   using Options = FaultyLayoutOptions;

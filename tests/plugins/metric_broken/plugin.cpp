@@ -9,7 +9,7 @@
 #include "casdm/plugin.h"
 #include "plugins/meddle.h"
 
-/// Metrics that break one clause of the contract each, for the tests of the conformance kit.
+/// Metrics that each violate one clause of the contract, to test the conformance tests.
 namespace casdm {
 
 namespace {
@@ -181,7 +181,7 @@ class KeepsItsSpec final : public MetricLoss {
   const Spec& spec_;
 };
 
-/// Scales by what the thread that made it was told.
+/// Scales by what the thread that created it was told.
 class PerThread final : public MetricLoss {
  public:
   using Options = NoOptions;
@@ -236,7 +236,7 @@ class HostsKey final : public MetricLoss {
   }
 };
 
-/// Throws an exception of LibTorch's, which carries a stack of calls.
+/// Throws an exception of LibTorch's, which contains a call stack.
 class WrongShapes final : public MetricLoss {
  public:
   using Options = NoOptions;

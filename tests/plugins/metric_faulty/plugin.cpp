@@ -75,7 +75,7 @@ struct RememberingOptions {
   }
 };
 
-/// L2 times one more than a mean of all distances so far.
+/// L2 times one plus a mean of all distances so far.
 class RememberingLoss final : public MetricLoss {
  public:
   using Options = RememberingOptions;

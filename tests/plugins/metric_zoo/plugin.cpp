@@ -17,8 +17,8 @@
 #include "casdm/metric_loss.h"
 #include "casdm/plugin.h"
 
-/// A plugin that misbehaves where and how the environment variable CASDM_ZOO says ("factory_crash"), and well without
-/// it, so that it can be built like any other.
+/// A plugin that misbehaves where and how the environment variable CASDM_ZOO says ("factory_crash"); without the
+/// variable it behaves well, so that it can be built like any other.
 namespace casdm {
 
 namespace {

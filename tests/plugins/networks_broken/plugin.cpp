@@ -7,7 +7,7 @@
 #include "casdm/random.h"
 #include "plugins/meddle.h"
 
-/// A backbone and a head that break the clause of their contract that the option `fault` names.
+/// A backbone and a head that violate the clause of their contract named by the option `fault`.
 namespace casdm {
 
 namespace {

@@ -4,7 +4,7 @@
 #include "casdm/plugin.h"
 #include "plugins/meddle.h"
 
-/// Optimizers that each break one clause of their contract.
+/// Optimizers that each violate one clause of their contract.
 namespace {
 
 using namespace casdm;

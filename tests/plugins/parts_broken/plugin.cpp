@@ -12,7 +12,7 @@
 #include "casdm/sampler.h"
 #include "plugins/meddle.h"
 
-/// A sampler, a schedule and data sets that break the clause of their contract that the option `fault` names.
+/// A sampler, a schedule and data sets that violate the clause of their contract named by the option `fault`.
 namespace casdm {
 
 namespace {
@@ -72,14 +72,14 @@ class FaultySampler final : public Sampler {
     before_ = x0;
     lambda_before_ = lambda;
     Tensor next = sigma_next / sigma * input.x_t + (alpha_next - sigma_next / sigma * alpha) * D;
-    // Takes the noise of the level it comes from.
+    // Uses the noise of the level where the step begins.
     if (is("stays_behind")) next = alpha_next * D + sigma_next * (input.x_t - alpha * D);
     return is("single") ? next.to(at::kFloat) : next;
   }
 
  private:
   bool is(std::string_view fault) const { return options_.fault == fault; }
-  /// alpha and sigma, or the sigma that betas would have beside such an alpha.
+  /// alpha and sigma, or the sigma that betas would give for this alpha.
   std::pair<double, double> level(const NoiseLevel& level) const {
     return {level.alpha, is("preserved_variance") ? std::sqrt(1 - level.alpha * level.alpha) : level.sigma};
   }
@@ -143,7 +143,7 @@ struct FilesOptions {
   static void describe(Schema<FilesOptions>& s) { s.option("path", &FilesOptions::path, "The folder.").required(); }
 };
 
-/// Cannot be made without being told where its files are.
+/// Cannot be created without being told where its files are.
 class FilesDataset final : public Dataset {
  public:
   using Options = FilesOptions;

@@ -22,8 +22,8 @@ struct TeacherOptions : NetworkOptions {
   }
 };
 
-/// Consistency training (Song et al. 2023): the student at t meets its running average at the time before, with the
-/// same noise and the same dropout, by the metrics.
+/// Consistency training (Song et al. 2023): the student at t is compared with its running average at the previous time,
+/// with the same noise and the same dropout, by the metrics.
 class TeacherHead final : public CascadeHead {
  public:
   using Options = TeacherOptions;

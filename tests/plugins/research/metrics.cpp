@@ -3,7 +3,7 @@
 namespace casdm::research {
 namespace {
 
-/// |prediction - target|, felt less where there is much noise: it needs the noise level.
+/// prediction - target| with less weight at high noise: it needs the noise level.
 class GatedL1 final : public MetricLoss {
  public:
   using Options = NoOptions;
@@ -19,7 +19,7 @@ class GatedL1 final : public MetricLoss {
   }
 };
 
-/// |prediction - target| in units of its mean over the images seen: each image's own, with a memory.
+/// prediction - target| in units of its mean over the images seen: per image, with a memory.
 class RelativeL1 final : public NetworkOf<MetricLoss> {
  public:
   using Options = NoOptions;

@@ -36,7 +36,7 @@ struct ConditionedOptions : WidthOptions {
   }
 };
 
-/// Sees a conditioning image beside x.
+/// Gets a conditioning image in addition to x.
 class Conditioned final : public Layers {
  public:
   using Options = ConditionedOptions;
@@ -57,7 +57,7 @@ class Conditioned final : public Layers {
   Tensor in_, out_;
 };
 
-/// Cut off from its weights by mistake.
+/// Detached from its weights by mistake.
 class Detached final : public Layers {
  public:
   using Options = NoOptions;
@@ -79,7 +79,7 @@ struct PairsOptions {
   }
 };
 
-/// Images in floating point, each with a fainter one to condition on.
+/// Floating-point images, each with a fainter one as a condition.
 class Pairs final : public Dataset {
  public:
   using Options = PairsOptions;

@@ -10,8 +10,8 @@
 #include "casdm/noise_scheduler.h"
 #include "casdm/plugin.h"
 
-/// Small forms of what research with this framework may bring: each is a component and a TOML file, and the host knows
-/// nothing of it.
+/// Small examples of what research with this framework may need: each is a component and a TOML file, unknown to the
+/// host.
 namespace casdm::research {
 
 void add_paths(PluginRegistrar& plugin);

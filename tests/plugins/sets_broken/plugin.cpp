@@ -7,7 +7,7 @@
 #include "casdm/moments_metric.h"
 #include "casdm/plugin.h"
 
-/// A feature extractor and a metric of sets that each break the clause of their contract that `fault` names.
+/// A feature extractor and a set metric that each violate the clause of their contract named by `fault`.
 namespace {
 
 using namespace casdm;
