@@ -9,8 +9,9 @@
 
 namespace casdm {
 
-/// Components that the host hands around by their interface: each call goes through the Component. They override every
-/// method; one that is added to an interface and not here would be the interface's default for every plugin.
+/// Components that the host passes around through their interface: each call goes through the Component. They override
+/// every method; a method added to an interface but not here would fall back to the interface's default for every
+/// plugin.
 
 class AttributedModule final : public Module {
  public:

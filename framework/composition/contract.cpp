@@ -14,13 +14,13 @@ namespace casdm {
 
 namespace {
 
-/// A name that stands in names of files, tensors and keys.
+/// A name that can be part of file names, tensor names and keys.
 bool is_plain(const std::string& name) {
   constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
   return !name.empty() && name.size() <= 64 && name.find_first_not_of(allowed) == std::string::npos;
 }
 
-/// Printable, so that it can be a key of the log.
+/// Printable, so it can be a key of the log.
 bool is_printable(const std::string& name) {
   const auto is_bad = [](unsigned char c) { return c <= ' ' || c == 0x7f; };
   return !name.empty() && name.size() <= 200 && std::none_of(name.begin(), name.end(), is_bad);
@@ -30,7 +30,7 @@ NamedTensors state_of(const Component<Module>& component) {
   return component.call([](const Module& module) { return state(module); });
 }
 
-/// Tensors that a checkpoint could not be restored to are refused, and parameters that no backward pass reaches.
+/// Refuses tensors to which a checkpoint could not be restored, and parameters that a backward pass would not reach.
 void check_tensors(const Component<Module>& component, const std::string& module) {
   const NamedTensors tensors = state_of(component);
   const std::string fault = fault_of_handles(tensors, state_of(component));
@@ -43,7 +43,7 @@ void check_tensors(const Component<Module>& component, const std::string& module
   }
 }
 
-/// Whether `shape` is that of an image, with any of its sides 1: broadcasting makes an image of it and nothing larger.
+/// Whether `shape` is an image's, possibly with sides of length 1: broadcasting gives an image, nothing larger.
 bool is_broadcastable(at::IntArrayRef shape, at::IntArrayRef image) {
   if (shape.size() > image.size()) return false;
   const at::IntArrayRef sides = image.slice(image.size() - shape.size());
@@ -57,7 +57,7 @@ std::string described(const Tensor& tensor) {
   return text(tensor.scalar_type(), ' ', tensor.sizes(), " on ", tensor.device());
 }
 
-/// One number for each image.
+/// Checks that there is one number per image.
 void check_per_image(const Component<CascadeHead>& head, const std::string& what, const Tensor& value,
                      const TrainingBatch& batch) {
   const std::int64_t count = batch.x0.size(0);
@@ -80,7 +80,7 @@ std::string difference(const Tensor& images, const Tensor& like) {
 
 namespace {
 
-/// `module` averages, if any, another module that has the same tensors and is not an average itself.
+/// If `module` averages another module, that one must have the same tensors and not be an average itself.
 void check_average(const Component<CascadeHead>& head, const NamedModule& module,
                    const std::vector<NamedModule>& modules) {
   if (module.average_of.empty()) return;
@@ -206,7 +206,7 @@ std::shared_ptr<const NoiseScheduler> checked_schedule(const Component<NoiseSche
 }
 
 std::shared_ptr<Dataset> checked_dataset(const Component<Dataset>& component) {
-  constexpr std::int64_t kMostNumbers = std::int64_t{1} << 31;  // of one image
+  constexpr std::int64_t kMostNumbers = std::int64_t{1} << 31;  // in one image
   auto dataset = std::make_shared<AttributedDataset>(component);
   if (dataset->num_classes() < 0) component.fail(text("num_classes() is ", dataset->num_classes()));
   std::set<std::string> names;

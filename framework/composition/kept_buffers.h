@@ -10,25 +10,25 @@
 
 namespace casdm {
 
-/// What is wrong with `tensors`, handles that a checkpoint is to keep; empty when nothing is. Each must have a name of
-/// its own, be defined and dense, hold elements of its own of a type that files hold, and be the tensor that the
-/// component computes with: `again`, from a second call, shares its storage.
+/// What is wrong with `tensors`, handles that a checkpoint will store; empty: nothing. Each must have a unique name, be
+/// defined and dense, have its own elements of a dtype that files support, and be the tensor with which the component
+/// computes: `again`, from a second call, must share its storage.
 std::string fault_of_handles(const NamedTensors& tensors, const NamedTensors& again);
 
 /// The name and shape of a tensor.
 using TensorForm = std::pair<std::string, std::vector<std::int64_t>>;
 
-/// How the names or shapes of `tensors` differ from `forms`, those that they began with; empty when they do not.
+/// How the names or shapes of `tensors` differ from `forms`, the original ones; empty: not at all.
 std::string fault_of_forms(const NamedTensors& tensors, const std::vector<TensorForm>& forms);
 
-/// The buffers of a component that remembers: looked at when it is made, and then kept in every checkpoint.
+/// The buffers of a component with state: checked when it is created, and then stored in every checkpoint.
 template <class K>
 class KeptBuffers {
  public:
-  /// None.
+  /// No buffers.
   KeptBuffers() = default;
 
-  /// Throws PluginError when a checkpoint cannot keep the buffers.
+  /// Throws PluginError if a checkpoint cannot store the buffers.
   explicit KeptBuffers(Component<K> component) : component_(std::move(component)) {
     const NamedTensors buffers = component_.call(&K::buffers);
     const std::string fault = fault_of_handles(buffers, component_.call(&K::buffers));
@@ -36,8 +36,8 @@ class KeptBuffers {
     for (const auto& [name, tensor] : buffers) forms_.emplace_back(name, tensor.sizes().vec());
   }
 
-  /// The buffers as they are now. Throws PluginError when they have not the names and shapes of the beginning: those
-  /// that a checkpoint is restored to.
+  /// The current buffers. Throws PluginError if their names or shapes have changed, since a checkpoint is restored to
+  /// these.
   NamedTensors tensors() const {
     if (!component_) return {};
     NamedTensors buffers = component_.call(&K::buffers);

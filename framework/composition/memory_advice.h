@@ -9,10 +9,11 @@
 
 namespace casdm {
 
-/// The options of an experiment that decide how much memory it takes, with their values.
+/// The options of an experiment that determine how much memory it needs, with their values.
 std::string memory_advice(const Experiment& options);
 
-/// `work()` of an experiment. Memory that runs out becomes an OutOfMemory with memory_advice; other exceptions pass.
+/// Runs `work()` of an experiment. A failed allocation becomes an OutOfMemory with memory_advice; other exceptions
+/// pass.
 template <class Work>
 auto with_memory_advice(const Experiment& options, Work&& work) {
   try {

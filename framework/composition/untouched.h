@@ -11,16 +11,16 @@
 
 namespace casdm {
 
-/// Tensors that a component is given and must not change. LibTorch counts what changes a tensor, so looking costs
-/// nothing and waits for no device.
+/// Tensors that a component gets and must not change. LibTorch counts changes to a tensor, so checking costs nothing
+/// and does not wait for a device.
 class Untouched {
  public:
   explicit Untouched(std::vector<at::Tensor> given) : given_(std::move(given)) {
     for (const at::Tensor& tensor : given_) versions_.push_back(version(tensor));
   }
 
-  /// Throws PluginError when one has changed.
-  /// @param what  that it was given: "the images"
+  /// Throws PluginError if one has changed.
+  /// @param what  what the tensors are: "the images"
   template <class K>
   void check(const Component<K>& component, const std::string& what) const {
     if (is_untouched()) return;

@@ -9,9 +9,9 @@
 
 namespace casdm {
 
-/// The tables of a resolved experiment that choose a component of `kind`, at any depth, with their keys as
-/// ExperimentChange has them. Throws ConfigError when the catalog lacks a component that is chosen.
-/// @param without  tables of the experiment that are not looked into
+/// The tables of a resolved experiment that choose a component of `kind`, at any depth, with their keys in the form of
+/// ExperimentChange. Throws ConfigError if the catalog lacks a chosen component.
+/// @param without  tables of the experiment to skip
 std::vector<std::pair<std::string, const Value*>> components_of(std::string_view kind, const Value& experiment,
                                                                 const std::vector<std::string>& without,
                                                                 const ComponentCatalog& catalog);

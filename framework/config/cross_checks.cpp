@@ -34,8 +34,8 @@ constexpr std::size_t kLongestMetricName = 100;
 using Visitor = std::function<void(const Value&, const OptionSpec&, const Location&)>;
 using TableVisitor = std::function<void(const Value&, const OptionSchema&, const Location&)>;
 
-/// Calls `visit` for each value below `table` that is neither a table nor an array, with how it is declared; and
-/// `visit_table` for each table, with some of the options that it has.
+/// Calls `visit` for each value below `table` that is neither a table nor an array, with its declaration; and
+/// `visit_table` for each table, with the options declared for it.
 class Walk {
  public:
   Walk(const ComponentCatalog& catalog, Visitor visit, TableVisitor visit_table = {})
@@ -52,7 +52,7 @@ class Walk {
     }
   }
 
-  /// Where `value` stands; a default stands where its table does.
+  /// The location of `value`; a default has the location of its table.
   static Location inside(Location table, const Value& value, const std::string& key) {
     if (!value.location().file.empty()) return value.location();
     table.key = key_path(table.key, key);
@@ -96,7 +96,7 @@ const OptionSpec* find_option(const OptionSchema& schema, const std::string& nam
   return found == schema.end() ? nullptr : &*found;
 }
 
-/// Whether an option has no effect beside `other`, which `table` gives for the condition's option.
+/// Whether an option has no effect given `other`, the value in `table` of the option in its condition.
 bool is_void(const OptionCondition& condition, const Value& other, const OptionSchema& schema) {
   if (condition.is_excluded && condition.values.empty()) {
     const OptionSpec* spec = find_option(schema, condition.option);
@@ -168,7 +168,7 @@ class CrossChecks {
   void no_more_than_another_key(const Value& value, const OptionSpec& spec, const Location& location) const {
     const Value* limit = spec.at_most_key.empty() ? nullptr : find_path(experiment_, spec.at_most_key);
     if (limit == nullptr || !limit->is_number() || !(value.is_number() || value.is_string())) return;
-    if (value.location().file.empty()) return;  // a default may give way to another key
+    if (value.location().file.empty()) return;  // if it is a default, another key may override it
     const double given = value.is_string() ? sum_of_numbers(value.as_string()) : value.as_number();
     if (given <= limit->as_number()) return;
     problems_.add(location, text("expected ", value.is_string() ? "numbers that sum up to at most " : "at most ",
@@ -345,7 +345,7 @@ std::vector<std::pair<Location, std::string>> void_options(const Value& experime
       const Value* value = spec.conditions.empty() ? nullptr : table.find(spec.name);
       if (value == nullptr || is_equal(*value, spec.default_value)) continue;
       for (const OptionCondition& condition : spec.conditions) {
-        // Of a table that gives only what is different in it, the other option stands in the outer one.
+        // If a table contains only what differs from the outer one, the other option may be in the outer table.
         const Value* other = table.find(condition.option);
         if (other == nullptr || !is_void(condition, *other, options)) continue;
         result.emplace_back(Walk::inside(location, *value, spec.name), says_void(condition, *other));

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Reads files and what they include; knows the chain of files being read.
+/// Reads files and their includes; knows the chain of files being read.
 class Loader {
  public:
   Value load(const fs::path& file, const Location& includer) {
@@ -39,7 +39,7 @@ class Loader {
 
   Value parse(const std::string& toml, const std::string& file) { return parse_toml(toml, file, budget_); }
 
-  /// `document` merged over what it includes.
+  /// `document` merged over the files that it includes.
   Value compose(Value document, const fs::path& folder) {
     const Value* include = document.find("include");
     if (include == nullptr) return document;

@@ -8,8 +8,8 @@
 
 namespace casdm {
 
-/// The experiment in `file`: the pieces it `include`s (a string or an array of them, relative to
-/// the including file) merged in order, the file itself over them, `overrides` on top. Every value
+/// The experiment in `file`: the files it `include`s (a string or an array of them, relative to the including file)
+/// merged in order, the file itself over them, `overrides` on top. Every value
 /// carries file, line, column and key path.
 ///
 /// Merging: later wins; tables merge key by key; everything else, arrays of tables too, is
@@ -25,26 +25,26 @@ namespace casdm {
 /// malformed overrides, and beyond the limits of limits.h.
 Value load_document(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
-/// The same from text; `name` stands for the file in messages (after `folder`, when that is not
-/// the working directory), relative paths are relative to `folder`.
+/// The same for text; messages call it `name` (after `folder`, unless that is the working directory), and relative
+/// paths are relative to `folder`.
 Value parse_document(const std::string& toml, const std::string& name, const std::filesystem::path& folder);
 
-/// Why no file can have the path `path`, as the end of a sentence ("is not a path: ..."); empty: one can.
+/// Why `path` cannot be the path of a file, as the end of a sentence ("is not a path: ..."); empty: it can.
 std::string path_problem(const std::string& path);
 
-/// The path that the string `value` is: relative ones from the folder of the file they stand in,
-/// or from the working directory when they come from an override. An empty one, and one without a
-/// place (a default), stays as it is.
+/// The string `value` as an absolute path: a relative path is resolved against the folder of the file that contains it
+/// or, if it comes from an override, against the working directory. An empty path, and one without a location (a
+/// default), is returned unchanged.
 std::string absolute_path(const Value& value);
 
 /// `value` (a table) as a TOML document that load_document reads back to an equal value, up to the
 /// order of keys: in each table the plain ones come before tables. Nulls are left out.
 std::string to_toml(const Value& value);
 
-/// One value as it stands right of `=`, on one line: `[1, 2]`, `{ a = "b" }`.
+/// One value in the form used to the right of `=`, on one line: `[1, 2]`, `{ a = "b" }`.
 std::string to_toml_value(const Value& value);
 
-/// `key` as it stands left of `=`.
+/// `key` in the form used to the left of `=`.
 std::string to_toml_key(const std::string& key);
 
 }  // namespace casdm

@@ -9,7 +9,7 @@
 
 namespace casdm {
 
-/// One of [[ema.also]]: an average beside the main one. Exactly one of decay, half_life and sigma_rel.
+/// One of [[ema.also]]: an additional average. Exactly one of decay, half_life and sigma_rel must be set.
 struct AverageOptions {
   std::string name;
   std::optional<double> decay;

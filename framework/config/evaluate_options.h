@@ -40,10 +40,10 @@ struct EvaluateOptions {
   static void describe(Schema<EvaluateOptions>& s);
 };
 
-/// Adds the table [evaluate] to the keys of an experiment. Experiment does not hold it: who evaluates reads it.
+/// Adds the table [evaluate] to the keys of an experiment. Experiment does not contain it: evaluation reads it itself.
 void declare_evaluate(OptionSchema& experiment);
 
-/// [evaluate] of a resolved experiment; the defaults where there is none.
+/// [evaluate] of a resolved experiment; the defaults if there is none.
 EvaluateOptions evaluate_options(const Value& experiment);
 
 }  // namespace casdm

@@ -9,7 +9,7 @@ namespace casdm {
 
 namespace {
 
-/// With its last batch a training stays within the twelve digits of a checkpoint's name.
+/// With its last batch, a training must stay within the twelve digits of a checkpoint's name.
 constexpr std::int64_t kMostTrainingImages = 999'000'000'000;
 
 }  // namespace

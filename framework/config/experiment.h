@@ -10,8 +10,8 @@
 #include "framework/config/ema_options.h"
 #include "framework/config/run_choices.h"
 
-/// The experiment file as the host understands it. Everything scientific is a component: a table
-/// with `type` whose other keys belong to the plugin, beside the host's keys declared here.
+/// The experiment file as the host understands it. Everything scientific is a component: a table with `type` whose
+/// other keys belong to the plugin, except for the host's keys declared here.
 namespace casdm {
 
 /// [run]
@@ -58,7 +58,7 @@ constexpr auto choices_of(MetricWeight) {
   return choices<MetricWeight>({{uniform, "uniform"}, {alpha_bar, "alpha_bar"}});
 }
 
-/// What a metric's noise_range counts: framework/training/metric_selection.h.
+/// The unit of a metric's noise_range; see framework/training/metric_selection.h.
 enum class NoiseUnit { log_snr, flow_time, t_fraction };
 
 constexpr auto choices_of(NoiseUnit) {
@@ -66,7 +66,7 @@ constexpr auto choices_of(NoiseUnit) {
   return choices<NoiseUnit>({{log_snr, "log_snr"}, {flow_time, "flow_time"}, {t_fraction, "t_fraction"}});
 }
 
-/// What a metric is averaged over: all images of a batch, or those that it is applied to.
+/// The images over which a metric is averaged: all of a batch, or those to which it is applied.
 enum class MetricMean { batch, active };
 
 constexpr auto choices_of(MetricMean) {
@@ -74,7 +74,7 @@ constexpr auto choices_of(MetricMean) {
   return choices<MetricMean>({{batch, "batch"}, {active, "active"}});
 }
 
-/// What a metric's gradient is divided by: nothing, or a power of its value.
+/// The divisor of a metric's gradient: none, or a power of its value.
 enum class MetricNormalisation { none, self };
 
 constexpr auto choices_of(MetricNormalisation) {
@@ -82,7 +82,7 @@ constexpr auto choices_of(MetricNormalisation) {
   return choices<MetricNormalisation>({{none, "none"}, {self, "self"}});
 }
 
-/// What a metric's gradient is made as long as: nothing, or that of the squared error.
+/// The length to which a metric's gradient is scaled: unchanged, or that of the squared error.
 enum class MetricBalance { none, squared_error };
 
 constexpr auto choices_of(MetricBalance) {
@@ -132,7 +132,7 @@ constexpr auto choices_of(RateSchedule) {
       {{constant, "constant"}, {linear, "linear"}, {cosine, "cosine"}, {inverse_sqrt, "inverse_sqrt"}, {wsd, "wsd"}});
 }
 
-/// What one gradient norm is taken over: a module, or all of them.
+/// The parameters over which a gradient norm is taken: one module's, or all.
 enum class Grouping { module, joint };
 
 constexpr auto choices_of(Grouping) {
@@ -140,8 +140,8 @@ constexpr auto choices_of(Grouping) {
   return choices<Grouping>({{module, "module"}, {joint, "joint"}});
 }
 
-/// [optimizer]: an optimizer component, of which each module of the head has its own, and its learning rate. A
-/// table [optimizer.MODULE] changes some of the keys for one module.
+/// [optimizer]: an optimizer component, which each module of the head gets its own instance of, and its learning rate.
+/// A table [optimizer.MODULE] changes some of the keys for one module.
 struct OptimizerOptions {
   ComponentConfig component;
   double learning_rate = 1e-4;
@@ -158,7 +158,7 @@ struct OptimizerOptions {
   /// The names of the tables [optimizer.MODULE].
   std::vector<std::string> modules() const;
 
-  /// What holds for a module: its table merged over this one.
+  /// The options for a module: its table merged over this one.
   OptimizerOptions of(const std::string& module) const;
 };
 
@@ -188,7 +188,7 @@ struct CheckpointOptions {
   static void describe(Schema<CheckpointOptions>& s);
 };
 
-/// One of [[init]]: weights a module starts from.
+/// One of [[init]]: the weights with which a module starts.
 struct InitOptions {
   std::string module;
   std::filesystem::path from;
@@ -197,7 +197,7 @@ struct InitOptions {
   static void describe(Schema<InitOptions>& s);
 };
 
-/// One of [[plugins.used]]: which build of a plugin made a run. Written by the host.
+/// One of [[plugins.used]]: the build of a plugin with which a run was made. Written by the host.
 struct UsedPlugin {
   std::string id;
   std::string version;
@@ -206,7 +206,7 @@ struct UsedPlugin {
   static void describe(Schema<UsedPlugin>& s);
 };
 
-/// One of [[plugins.lock]]: the only file of a plugin that the experiment may use.
+/// One of [[plugins.lock]]: the only file that the experiment may use for a plugin.
 struct LockedPlugin {
   std::string id;
   std::string sha256;

@@ -18,7 +18,7 @@ constexpr const char* kFileNamePattern = "^(?!\\.{1,2}$)[^/]+$";
 
 Value object(Value::Table members) { return Value(std::move(members)); }
 
-/// The type-less branch of a component: keys of any of them.
+/// The branch for a component without `type`: the keys of any component.
 class AnyOf {
  public:
   void add(const std::string& key, Value value) {
@@ -67,9 +67,9 @@ class SchemaWriter {
  private:
   Value described(const OptionSpec& option) {
     Value result = plain(option);
-    // What stands beside a $ref is ignored.
+    // Keys beside a $ref would be ignored.
     if (result.find("$ref") != nullptr) result = object({{"allOf", Value::Array{std::move(result)}}});
-    // The elements of an array have no documentation of their own.
+    // The elements of an array have no separate documentation.
     if (!option.doc.empty()) result.set("description", text(option.doc, " (", join(option_facts(option), "; "), ")"));
     if (!option.default_value.is_null() && option.type != OptionType::table)
       result.set("default", option.default_value);
@@ -86,7 +86,7 @@ class SchemaWriter {
       case OptionType::number:
         return limited(object({{"type", "number"}}), option);
       case OptionType::count:
-        // 1e5 is a float in TOML, and no integer to draft-04.
+        // 1e5 is a float in TOML, and not an integer in draft-04.
         return object({{"anyOf", Value::Array{limited(object({{"type", "number"}, {"multipleOf", 1}}), option),
                                               object({{"type", "string"}, {"pattern", kCountPattern}})}}});
       case OptionType::path:
@@ -105,7 +105,7 @@ class SchemaWriter {
     return option.component_kind.empty() ? table(option.fields) : component(option);
   }
 
-  /// Of which any key may be left out.
+  /// A piece, which may omit any key.
   Value piece(const OptionSpec& option) {
     const bool was_whole = std::exchange(is_whole_, false);
     Value result = described(option);
@@ -113,7 +113,7 @@ class SchemaWriter {
     return result;
   }
 
-  /// Arrays are replaced as a whole when pieces are merged, so that their elements are complete in any piece.
+  /// Arrays are replaced as a whole when pieces are merged, so their elements are complete in every piece.
   Value array(const OptionSpec& option) {
     const bool was_whole = std::exchange(is_whole_, true);
     Value result = object({{"type", "array"}});
@@ -138,7 +138,7 @@ class SchemaWriter {
     return result;
   }
 
-  /// A reference: components contain components, also of their own kind.
+  /// A reference, since components may contain components, even of their own kind.
   Value component(const OptionSpec& option) {
     std::string name = (is_whole_ ? "whole." : "piece.") + option.component_kind;
     for (const OptionSpec& field : option.fields) name += "." + field.name;
@@ -159,7 +159,7 @@ class SchemaWriter {
         branches.push_back(branch(entry, type, catalog_.full_name(option.component_kind, type), option.fields));
         for (const OptionSpec& key : entry.options) any.add(key.name, described(key));
       }
-      // A piece may leave `type` to another file, and where there is a default one, anybody may.
+      // A piece may leave `type` to another file; if there is a default, `type` is always optional.
       const bool is_optional = option.default_value.find("type") != nullptr;
       if (!is_whole_ || is_optional) {
         branches.push_back(without_type(any.properties(), std::move(others),

@@ -21,7 +21,7 @@ std::string key_path(const std::string& path, const std::string& key) {
 std::vector<KeyPart> split_key_path(const std::string& path) {
   std::vector<KeyPart> parts(1);
   bool is_quoted = false;
-  bool is_closed = false;  // after ] or a closing quote: only . or [ may follow
+  bool is_closed = false;  // after ] or a closing quote, only . or [ may follow
   for (std::size_t i = 0; i < path.size(); ++i) {
     const char c = path[i];
     std::string& name = parts.back().name;

@@ -9,7 +9,7 @@ namespace casdm {
 
 namespace {
 
-/// "NAME" and "PLUGIN/NAME" may be one component; which, only the catalog knows.
+/// "NAME" and "PLUGIN/NAME" may be the same component; only the catalog knows.
 bool is_other_type(const Value& a, const Value& b) {
   if (!a.is_string() || !b.is_string()) return !(a == b);
   const auto bare = [](const std::string& type) { return type.substr(type.find('/') + 1); };

@@ -15,14 +15,14 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kLongestOverride = 200;  // of an override in messages; each of its values holds it
+constexpr std::size_t kLongestOverride = 200;  // of an override in messages; each of its values stores it
 
 struct Override {
   std::vector<KeyPart> path;
   Value value;
 };
 
-/// As TOML, else as a bare string. What begins like a string, array or table but is not one is a mistake.
+/// Parsed as TOML, or else taken as a bare string. A malformed string, array or table is an error.
 Value parse_value(const std::string& written, const Location& location) {
   try {
     return parse_toml_value(written);
@@ -38,12 +38,12 @@ std::string trimmed(std::string value) {
   return value;
 }
 
-/// An override as messages show it.
+/// The form of an override in messages.
 std::string shown(const std::string& written) {
   return text("--set ", printable(written.substr(0, kLongestOverride)), written.size() > kLongestOverride ? "..." : "");
 }
 
-/// @param place  where it stands, without a key; a file name alone stands for the command line
+/// @param place  its location, without a key; if there is only a file name, it is from the command line
 Override parse_override(const std::string& written, const Location& place) {
   Location location = place;
   const std::size_t equals = written.find('=');
@@ -64,7 +64,7 @@ Override parse_override(const std::string& written, const Location& place) {
 
 std::string a_type(const Value& value) { return with_article(value.type_name()); }
 
-/// The element or member `part` of `parent`, made when there is none.
+/// The element or member `part` of `parent`, created if it does not exist.
 Value& child(Value& parent, const KeyPart& part, const Location& location) {
   const std::string& parent_key = parent.location().key;
   if (parent.is_array()) {
@@ -87,8 +87,8 @@ Value& child(Value& parent, const KeyPart& part, const Location& location) {
   return *parent.find(part.name);
 }
 
-/// What holds `part` where there is nothing yet: for an index the host's default array, else a table.
-/// @param spec  how the host declares it; null: it does not
+/// The container for `part` if there is none yet: for an index the host's default array, else a table.
+/// @param spec  the host's declaration; null: there is none
 Value container_for(const KeyPart& part, bool is_last, const OptionSpec* spec, const Location& location) {
   const bool is_host_array = spec != nullptr && spec->type == OptionType::array;
   if (is_host_array && (part.in_brackets || index_of(part.name))) {
@@ -111,7 +111,7 @@ const OptionSpec* member_spec(const OptionSchema* fields, const std::string& key
 void apply(Value& document, const Override& override) {
   const Location& location = override.value.location();
   const OptionSchema* fields =
-      &host_schema();                ///< that the host declares in the table, or the array's tables, `target`
+      &host_schema();  ///< the host's declarations for the table `target`, or for the tables in the array `target`
   const OptionSpec* spec = nullptr;  ///< of `target`
   Value* target = &document;
   std::string path;
@@ -142,7 +142,7 @@ bool begins_with(const std::vector<KeyPart>& path, const std::vector<KeyPart>& s
   return start.size() <= path.size() && std::equal(start.begin(), start.end(), path.begin(), is_same);
 }
 
-/// In the order in which they apply: as given, but the type of a component before the options given for it.
+/// In the order of application: as given, except that the type of a component comes before the options given for it.
 std::vector<Override> ordered(std::vector<Override> overrides) {
   std::vector<Override> result;
   for (Override& override : overrides) {
@@ -158,13 +158,13 @@ std::vector<Override> ordered(std::vector<Override> overrides) {
   return result;
 }
 
-/// Whether `later` sets the key of `earlier`, or a table or array around it.
+/// Whether `later` sets the key of `earlier`, or a table or array that contains it.
 bool replaces(const Override& later, const Override& earlier) {
   const bool is_repeated = later.path.size() == earlier.path.size() && later.value == earlier.value;
   return !is_repeated && begins_with(earlier.path, later.path);
 }
 
-/// The last one holds, as with the options of most programs, but a slip should be seen.
+/// The last one wins, as in most programs, but a mistake should be visible.
 void say_what_is_replaced(const std::vector<Override>& overrides) {
   for (auto earlier = overrides.begin(); earlier != overrides.end(); ++earlier) {
     const auto later =

@@ -20,7 +20,7 @@ Location locate(const toml::source_region& source, const std::string& file, cons
   return {file, static_cast<int>(source.begin.line), static_cast<int>(source.begin.column), key};
 }
 
-/// Makes a Value of what toml++ read.
+/// Converts the result of toml++ to a Value.
 class Converter {
  public:
   Converter(const std::string& file, ReadingBudget& budget) : file_(file), budget_(budget) {}
@@ -54,7 +54,7 @@ class Converter {
   }
 
  private:
-  /// toml++ sorts keys by name; what is shown and saved keeps the order in which they were written.
+  /// toml++ sorts keys by name; output and saved files should keep the order in which they were written.
   Value convert_table(const toml::table& table, const std::string& key, std::size_t depth) {
     std::vector<std::pair<const toml::key*, const toml::node*>> members;
     for (const auto& [name, node] : table) members.emplace_back(&name, &node);
@@ -75,7 +75,7 @@ class Converter {
   ReadingBudget& budget_;
 };
 
-/// "Error while parsing key: ..." of toml++ shows the character it met as it is.
+/// toml++'s "Error while parsing key: ..." shows the character it met without escaping it.
 [[noreturn]] void fail_to_parse(const toml::parse_error& error, const std::string& file) {
   fail_at(locate(error.source(), file, ""), text("not valid TOML: ", printable(error.description())));
 }

@@ -8,11 +8,11 @@
 
 namespace casdm {
 
-/// The TOML document `toml`, keys in the order they were written, every value with its place in
-/// `file`. Throws ConfigError on syntax errors, dates, and beyond the limits of limits.h.
+/// Parses the TOML document `toml`, keeping the order of keys; every value has its location in `file`. Throws
+/// ConfigError for syntax errors, dates, and beyond the limits of limits.h.
 Value parse_toml(const std::string& toml, const std::string& file);
 
-/// The same as one of the files of an experiment, which share a budget.
+/// The same for one of the files of an experiment, which share a budget.
 Value parse_toml(const std::string& toml, const std::string& file, ReadingBudget& budget);
 
 /// What stands to the right of `=` in TOML, without locations. Throws ConfigError with the parser's message if it is

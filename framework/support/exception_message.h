@@ -8,7 +8,7 @@
 
 namespace casdm {
 
-/// The machine or the GPU has not enough memory.
+/// The machine or the GPU does not have enough memory.
 class OutOfMemory : public Error {
  public:
   using Error::Error;

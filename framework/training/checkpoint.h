@@ -87,7 +87,7 @@ class Checkpoint {
 
   /// Loads the weights of a head's modules.
   /// @param which  "ema", "raw", the name of an average of [[ema.also]], or a safetensors file in the layout of
-  ///               ema.safetensors. Throws ConfigError that lists what there is when it is none of these.
+  ///               ema.safetensors. If it is none of these, throws ConfigError that lists what there is.
   void load_weights(const std::vector<NamedModule>& modules, const std::string& which) const;
 
   /// The weights of one module, `which` as above. Throws ConfigError if there is no such module.

@@ -1,12 +1,12 @@
-# The build of a plugin, for the author of one and for the plugins of casdm itself.
+# Builds plugins, for plugin authors and for casdm itself.
 #
 # casdm_add_plugin(<name> SOURCES <file>... [VERSION <x.y.z>] [LIBRARIES <target>...]
 #                  [CHECK_SET <component>/<key>=<value>...])
 #
 #   A plugin library <name>.so: module, hidden visibility, one exported symbol, no LibTorch in its
-#   RPATH, and an ELF note with its stamp and option schemas. The note is made of what the compiled
-#   code declares: the objects are linked once without it, asked, linked again with it, and the
-#   result is compared with the code after linking. Then the library itself is checked; see
+#   RPATH, and an ELF note with its stamp and option schemas. The note contains what the compiled
+#   code declares: the objects are linked without it and queried, then linked again with it, and
+#   the result is compared with the code. Then the library itself is checked; see
 #   CasdmCheckPlugin.cmake. It is written to CASDM_PLUGIN_OUTPUT_DIRECTORY (default: the current
 #   binary folder) and installed to CASDM_PLUGIN_INSTALL_DIR (default: lib/casdm/plugins;
 #   empty: not at all). Outside of casdm's own tree, ctest runs `casdm plugins check` on it, with
@@ -14,8 +14,8 @@
 #
 # casdm_add_plugin_test(<plugin> SOURCES <file>...)
 #
-#   A test program <plugin>_test of the plugin's own code, run by ctest. It reaches the components
-#   through `casdm_plugin_entry`, as the host does; a failed test exits with another status than 0.
+#   A test program <plugin>_test for the plugin's own code, run by ctest. It gets the components
+#   through `casdm_plugin_entry`, as the host does; a failed test exits with a status other than 0.
 
 include(GNUInstallDirs)
 

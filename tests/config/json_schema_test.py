@@ -104,7 +104,7 @@ def problems(schema, document):
 
 
 def with_foreign(schema, document, shipped):
-    """`schema` with the components of `document` that are none of ours, taking any option."""
+    """`schema` extended by the components of `document` that are not ours, which accept any option."""
     schema = copy.deepcopy(schema)
     foreign = sorted(types_of(document) - shipped)
     for definition in schema["definitions"].values():

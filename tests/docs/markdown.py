@@ -82,7 +82,7 @@ def table_cells(line):
 
 
 def tables(prose):
-    """(heading the table stands under, header cells, rows of cells) of each table of a page."""
+    """(heading above the table, header cells, rows of cells) for each table on a page."""
     found, heading, lines = [], "", prose.splitlines()
     i = 0
     while i < len(lines):

@@ -96,9 +96,9 @@ set = ["metrics=[]"]
 
 @dataclass
 class Case:
-    """A command that writes. `start` is the template its folder begins as. What goes on after a stop is `--resume RUN`
-    for a training, but the same command for one that is `repeated`. Of folders named like `aside`, a path in the folder,
-    a command that was repeated may leave more than one; all else must be the same."""
+    """A command that writes. `start` is the template for its folder. After a stop, a training is continued with `--resume
+    RUN`, a `repeated` command by running it again. A repeated command may leave more than one of the folders named like
+    `aside`, a path in the folder; everything else must be the same."""
 
     name: str
     arguments: list
@@ -200,8 +200,8 @@ class Bench:
 
     @functools.cache
     def template(self, name):
-        """A folder with the experiment alone, a finished run ("run"), one that was killed on its way ("part"), or a finished
-        run and samples of it ("sampled")."""
+        """A folder with only the experiment, with a finished run ("run"), with a run that was killed ("part"), or with a
+        finished run and its samples ("sampled")."""
         folder = self.templates / name
         if name == "experiment":
             folder.mkdir()

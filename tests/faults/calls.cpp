@@ -5,12 +5,12 @@
 //   report=FILE          a line for each of them: number, call, path
 //   at=N                 the call that goes wrong
 //   fail=ERRNO [last=M]  calls N to M (N alone) return this error
-//   kill=before|after|within   SIGKILL before or after call N, or after half of what it writes; delay=MICROSECONDS
-//   more;
-//                        signal=NUMBER: another signal, after which the process may go on
-//   cut=ordered|strict shadow=DIR   a power cut before call N. Files shrink to what was synced. Names go back to their
-//                        last synced state: in `ordered` any fsync keeps every earlier name, as ext4 and XFS do, in
-//                        `strict` only that of their own folder does. DIR, on the same disk, keeps what names held.
+//   kill=before|after|within   SIGKILL before or after call N, or after half of the data it writes;
+//                        delay=MICROSECONDS: later; signal=NUMBER: another signal, after which the process may continue
+//   cut=ordered|strict shadow=DIR   a power failure before call N. Files shrink to what was synced. Names go back to
+//                        their last synced state: with `ordered`, any fsync keeps every earlier name, as on ext4 and
+//                        XFS; with `strict`, only an fsync of their own folder does. DIR, on the same disk, keeps earlier
+//                        files.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
