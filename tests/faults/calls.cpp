@@ -9,8 +9,8 @@
 //                        delay=MICROSECONDS: later; signal=NUMBER: another signal, after which the process may continue
 //   cut=ordered|strict shadow=DIR   a power failure before call N. Files shrink to what was synced. Names go back to
 //                        their last synced state: with `ordered`, any fsync keeps every earlier name, as on ext4 and
-//                        XFS; with `strict`, only an fsync of their own folder does. DIR, on the same disk, keeps earlier
-//                        files.
+//                        XFS; with `strict`, only an fsync of their own folder does. DIR, on the same disk, keeps
+//                        earlier files.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
