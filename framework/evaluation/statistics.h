@@ -20,7 +20,7 @@ struct Statistics {
 /// The member of an NPZ that contains that record.
 inline constexpr const char* kReferenceRecord = "reference.json";
 
-/// Whether `path` has the extension of a statistics file, or is an NPZ that contains statistics.
+/// Whether `path` has the extension of a pickle, or is an NPZ with statistics or without images.
 bool is_statistics_file(const std::filesystem::path& path);
 
 /// Reads mean and covariance from the reference batches of guided-diffusion (NPZ: mu, sigma, mu_s, sigma_s, arr_0) and

@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kMaxDepth = 8;                    // of nested dicts in which states are searched
 constexpr std::size_t kMaxVisited = 1'000'000;  // dicts may contain each other in a cycle
-constexpr std::size_t kMaxSharing = 16;         // tensors that may share a part of a storage
+constexpr std::size_t kMaxSharing = 16;         // how many tensors may share a storage, on average
 
 struct Candidate {
   std::string key;

@@ -10,8 +10,7 @@ namespace casdm::standin {
 
 namespace {
 
-/// What was used so far. Never destroyed, since tensors in static variables live longer than any order of destruction
-/// allows for.
+/// What was used so far. Never destroyed, since tensors in static variables may outlive everything else.
 struct Record {
   std::mutex mutex;
   DeviceUse use;

@@ -117,7 +117,7 @@ Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& me
   const Tensor s = time_below(batch.t, steps_now);
   TrainingBatch towards = batch;
   {
-    // At the clean image the network is not evaluated: it would get the logarithm of 0.
+    // For the clean image the network would get the logarithm of 0; it gets the first time, and the result is not used.
     const at::NoGradGuard no_grad;
     const Tensor is_clean = s.eq(schedule_->range().clean);
     const Tensor noisy = at::where(is_clean, at::full_like(s, schedule_->range().first), s);

@@ -22,7 +22,7 @@ Tensor as_double(const Tensor& t) { return t.to(at::kDouble); }
 
 double value_at(const Tensor& scalar) { return scalar.item<double>(); }
 
-/// 1 - SNR_t / SNR_s, from the logarithms, so that no nearly equal numbers are subtracted.
+/// sigma_ts^2 / sigma_t^2 = 1 - SNR_t / SNR_s, from the logarithms to avoid subtracting nearly equal numbers.
 double share_of_step(double log_snr_t, double log_snr_s) { return -std::expm1(log_snr_t - log_snr_s); }
 
 }  // namespace

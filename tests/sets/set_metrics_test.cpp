@@ -79,7 +79,7 @@ TEST_CASE("with fewer images than features the Frechet distance is that from pro
   CHECK(value(*make_set_metric("frechet", 200), rows, reference) == Approx(expected).epsilon(1e-11));
 }
 
-TEST_CASE("a single image has no covariance: the distance is that of the means plus the other's variance") {
+TEST_CASE("equal images have no covariance: the distance is that of the means plus the other's variance") {
   const auto metric = make_set_metric("frechet", 5);
   const Tensor constant = at::full({30, 5}, 2.0, at::kDouble);
   CHECK(value(*metric, constant, constant) == 0);
