@@ -101,7 +101,6 @@ class Catalogs {
   std::map<std::vector<fs::path>, PluginCatalog> catalogs_;
 };
 
-/// The arguments that repeat this sweep.
 std::vector<std::string> repeated(const SweepArguments& a) {
   std::vector<std::string> command{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
   for (const std::string& setting : a.overrides) command.insert(command.end(), {"--set", setting});

@@ -46,7 +46,6 @@ MeanEstimate difference_of(const BySeed& values, const BySeed& baseline) {
   return estimate_mean(differences);
 }
 
-/// Marks the best of the arms compared with `baseline`.
 void mark_best(MeasureSummary& measure, const Comparison& comparison, std::size_t baseline) {
   if (measure.better == Better::unknown) return;
   std::vector<ArmSummary*> group;

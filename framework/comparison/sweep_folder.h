@@ -17,7 +17,6 @@
 ///     results.*         see result_files.h
 namespace casdm {
 
-/// Whether `folder` is the folder of a sweep.
 bool is_sweep_folder(const std::filesystem::path& folder);
 
 /// Throws ConfigError if the name is taken by anything but a sweep, or if a run of another experiment has a cell's

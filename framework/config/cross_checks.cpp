@@ -131,7 +131,6 @@ bool is_name_of_metric(const std::string& name) {
          std::none_of(name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
 }
 
-/// The sum of the whole numbers in `list`.
 double sum_of_numbers(const std::string& list) {
   double sum = 0;
   for (std::size_t i = 0; i < list.size();) {

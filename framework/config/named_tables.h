@@ -13,7 +13,6 @@ namespace casdm {
 /// @param name  a placeholder for the user's name, for texts: "MODULE"
 OptionSpec named_tables(const OptionSpec& table, std::string name, std::string doc);
 
-/// Is it the spec of tables with arbitrary names?
 bool is_named_tables(const OptionSpec& spec);
 
 /// The spec of tables with arbitrary names in `fields`; null if there is none.

@@ -36,7 +36,6 @@ class ComponentCatalog {
 /// nearest name, and the plugin that owns the key.
 Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog);
 
-/// Resolves a table as a component of `kind`.
 Value resolve_component(const Value& table, std::string_view kind, const ComponentCatalog& catalog);
 
 }  // namespace casdm

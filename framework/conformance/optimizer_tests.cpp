@@ -50,7 +50,6 @@ Optimizer::Spec spec_of(const Shapes& shapes, std::uint64_t seed, c10::Device de
 
 Optimizer::Spec spec_for(const Subject& subject) { return spec_of(kShapes, subject.seed()); }
 
-/// The gradients of step number `step`.
 void set_gradients(const Optimizer::Spec& spec, std::uint64_t seed, int step, double scale = 1) {
   for (const OptimizedParameter& parameter : spec.parameters) {
     const auto number = static_cast<std::uint64_t>(step);

@@ -35,7 +35,6 @@ std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
   return result;
 }
 
-/// Sets the value at a key path of `root` back to `before`.
 void set_back(Value& root, const std::string& path, const Value& before) {
   Value* at = &root;
   for (const KeyPart& part : split_key_path(path)) {

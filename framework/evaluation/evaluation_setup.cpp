@@ -24,7 +24,6 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-/// `document` with the table [plugins] of `base`.
 Value with_plugins(Value document, const LoadedExperiment& base) {
   if (const Value* plugins = base.resolved.find("plugins")) document.set("plugins", *plugins);
   return document;

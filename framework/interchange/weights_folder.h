@@ -8,7 +8,6 @@
 
 namespace casdm {
 
-/// Whether `path` is a folder with the files of this layout.
 bool is_weights_folder(const std::filesystem::path& path, const WeightLayoutInfo& layout);
 
 /// The weights and the JSON beside them. Throws Error with the name of a missing or damaged file.

@@ -27,7 +27,6 @@ class EventFile {
   /// "statistic/gate/histogram".
   void add_line(const Value& line);
 
-  /// A PNG as an image.
   void add_image(const std::string& tag, std::int64_t images, std::string_view png);
 
  private:

@@ -9,7 +9,6 @@
 
 namespace casdm {
 
-/// The path of this program.
 std::filesystem::path own_program();
 
 /// A program in a child process. It is asked to end (SIGTERM) if this process dies and when the object is destroyed,
@@ -33,7 +32,6 @@ class ChildProgram {
   /// Asks the program to end in an orderly way. Does nothing once it has ended.
   void ask_to_end() const;
 
-  /// Kills it.
   void kill() const;
 
   /// Its exit status, once it has ended; -1 if a signal ended it.

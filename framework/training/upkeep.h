@@ -33,7 +33,6 @@ class SampleGrids {
   /// Whether the grid of the state has been drawn, or none is wanted.
   bool is_drawn() const;
 
-  /// Its file.
   std::filesystem::path path() const;
 
  private:

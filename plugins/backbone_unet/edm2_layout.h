@@ -47,7 +47,6 @@ std::vector<Edm2Part> parts_of(const Edm2Layout& layout);
 /// not exactly all of its tensors also gives nothing, and `why` says what differs.
 std::optional<Edm2Layout> recognise_edm2(const NamedTensors& state, std::string& why);
 
-/// The layout as options of Edm2Backbone.
 Value options_of(const Edm2Layout& layout);
 
 }  // namespace casdm::unet

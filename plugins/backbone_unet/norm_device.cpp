@@ -40,7 +40,6 @@ struct Division {
   }
 };
 
-/// The kernel `name` for images of type `type`.
 BlockKernel kernel(const char* name, at::ScalarType type) {
   constexpr int kPhases = 4;
   const bool is_float = type == at::kFloat;

@@ -20,7 +20,6 @@ class ArrayRows {
   /// damaged, or is in Fortran order.
   explicit ArrayRows(const std::filesystem::path& npy);
 
-  /// Opens the array `key` of an .npz.
   ArrayRows(const std::filesystem::path& npz, const std::string& key);
   ~ArrayRows();
   ArrayRows(ArrayRows&&) noexcept;

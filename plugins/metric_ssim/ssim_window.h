@@ -23,7 +23,6 @@ struct Moments {
 /// predictions at high noise levels.
 Moments moments(const Tensor& images, const Tensor& window);
 
-/// Covariance in the window.
 Tensor covariance(const Moments& x, const Moments& y, const Tensor& window);
 
 /// The constants (k1 L)^2 and (k2 L)^2 of SSIM, L the data range.

@@ -61,7 +61,6 @@ constexpr Elf64_Half native_machine() {
 #endif
 }
 
-/// Reads the notes of one PT_NOTE segment.
 void read_segment(const Bytes& bytes, const Elf64_Phdr& segment, ElfNote& note, bool& found) {
   const std::uint64_t alignment = segment.p_align == 8 ? 8 : 4;
   bytes.span(segment.p_offset, segment.p_filesz);

@@ -64,7 +64,6 @@ class Place : public TemporaryFolder {
   }
 };
 
-/// The value of a field of this host's stamp.
 std::string stamp_value(const std::string& field) {
   for (const auto& [name, value] : parse_stamp(host_stamp())) {
     if (name == field) return value;

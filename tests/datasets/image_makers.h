@@ -18,7 +18,6 @@ using NamedBytes = std::vector<std::pair<std::string, Bytes>>;
 /// An RGB image with a smooth pattern that depends on `seed`.
 Image pattern(std::int64_t width, std::int64_t height, int seed);
 
-/// An image of one colour.
 Image plain(std::int64_t width, std::int64_t height, std::vector<std::uint8_t> colour);
 
 /// A PNG of any depth and colour type (libpng's number); `samples` as stored in the file.

@@ -21,7 +21,6 @@ std::map<std::string, std::string> files(const fs::path& folder) {
   return result;
 }
 
-/// The value at `path` of a JSON file.
 Value entry_of(const fs::path& file, const std::vector<std::string>& path) {
   Value value = from_json(read_file(file));
   for (const std::string& key : path) {

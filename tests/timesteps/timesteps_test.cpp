@@ -76,7 +76,6 @@ LossTerm term(const std::string& name, const std::vector<double>& values, double
   return {name, at::tensor(values, at::kDouble).to(at::kFloat), weight, "theta"};
 }
 
-/// One observation of `loss` at `t`.
 void observe(TimestepSampler& sampler, std::int64_t t, double loss) {
   sampler.observe(at::tensor({t}, at::kLong).to(at::kDouble), {term("eps", {loss})});
 }

@@ -23,7 +23,6 @@ struct Draws {
   std::vector<std::uint64_t> seeds;
 };
 
-/// The draws at the first `count` positions, in batches of `batch_size`.
 Draws drawn(const LoadedExperiment& experiment, std::int64_t batch_size, std::int64_t count) {
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   const Model model = make_model(experiment, dataset->num_classes());

@@ -33,7 +33,6 @@ Checkpoint resume(const LoadedExperiment& experiment, const Checkpoint& from);
 /// The lines of a run's metrics.jsonl.
 std::vector<Value> records(const std::filesystem::path& run);
 
-/// The tensors of one file of a checkpoint, by name.
 std::map<std::string, Tensor> tensors(const Checkpoint& checkpoint, const std::string& file);
 
 }  // namespace casdm::testing

@@ -51,7 +51,6 @@ class WholeTimes : public Timesteps {
   double time(std::int64_t t) const override { return static_cast<double>(t); }
 };
 
-/// Draws a timestep out of range.
 class OutOfRange : public Timesteps {
  public:
   using Timesteps::Timesteps;
