@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "casdm/error.h"
@@ -70,19 +71,21 @@ void flatten(const std::uint8_t* rgba, std::vector<std::uint8_t>& rgb) {
   }
 }
 
-Image turned(const Image& square, int orientation) {
-  const std::int64_t last = square.width - 1;
-  Image result{square.width, square.height, square.channels, {}};
-  result.pixels.reserve(square.pixels.size());
-  for (std::int64_t y = 0; y <= last; ++y) {
-    for (std::int64_t x = 0; x <= last; ++x) {
-      // Orientations from 5 on swap rows and columns.
-      const std::int64_t u = orientation >= 5 ? y : x, v = orientation >= 5 ? x : y;
-      const bool flips_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-      const bool flips_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-      const std::int64_t source = (flips_v ? last - v : v) * square.width + (flips_u ? last - u : u);
-      const auto pixel = square.pixels.begin() + source * square.channels;
-      result.pixels.insert(result.pixels.end(), pixel, pixel + square.channels);
+Image turned(const Image& stored, int orientation) {
+  // Orientations from 5 on swap rows and columns.
+  const bool is_transposed = orientation >= 5;
+  const bool flips_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool flips_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  Image result{stored.width, stored.height, stored.channels, {}};
+  if (is_transposed) std::swap(result.width, result.height);
+  result.pixels.reserve(stored.pixels.size());
+  for (std::int64_t y = 0; y < result.height; ++y) {
+    for (std::int64_t x = 0; x < result.width; ++x) {
+      const std::int64_t u = is_transposed ? y : x, v = is_transposed ? x : y;
+      const std::int64_t source =
+          (flips_v ? stored.height - 1 - v : v) * stored.width + (flips_u ? stored.width - 1 - u : u);
+      const auto pixel = stored.pixels.begin() + source * stored.channels;
+      result.pixels.insert(result.pixels.end(), pixel, pixel + stored.channels);
     }
   }
   return result;

@@ -43,8 +43,8 @@ int orientation_of(Bytes exif);
 /// @param rgb  as many pixels as `rgba` has
 void flatten(const std::uint8_t* rgba, std::vector<std::uint8_t>& rgb);
 
-/// The square image turned according to its orientation.
-Image turned(const Image& square, int orientation);
+/// The image turned according to its orientation; orientations from 5 on swap width and height.
+Image turned(const Image& stored, int orientation);
 
 /// Calls functions of a library that reports failures by longjmp, like libjpeg and libpng.
 class Jump {

@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 #include <png.h>
 #include <zlib.h>
@@ -136,6 +137,29 @@ TEST_CASE("an orientation is applied if the data set says so, else reported") {
   Bytes expected = pixels(jpeg);
   for (std::size_t i = 0; i < expected.size(); i += 3) std::swap(expected[i], expected[i + 2]);
   CHECK(reversed == expected);
+}
+
+TEST_CASE("an image that is not resized is turned according to its orientation, with its sides swapped from 5 on") {
+  const at::Tensor stored = at::arange(32, at::kByte).view({4, 8});
+  const at::Tensor upright[] = {stored,     stored.flip(1),     stored.flip({0, 1}),     stored.flip(0),
+                                stored.t(), stored.t().flip(1), stored.t().flip({0, 1}), stored.t().flip(0)};
+  const auto image_of = [](const at::Tensor& grey) {
+    Image image{grey.size(1), grey.size(0), 3, {}};
+    const at::Tensor flat = grey.contiguous().view(-1);
+    for (std::int64_t i = 0; i < flat.numel(); ++i)
+      image.pixels.insert(image.pixels.end(), 3, flat[i].item<std::uint8_t>());
+    return image;
+  };
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    CAPTURE(orientation);
+    const Bytes block = exif_of(orientation);
+    const Bytes png = with_chunk(png_of(image_of(stored)), "eXIf", Bytes(block.begin() + 6, block.end()));
+    const Image applied = example(png, 0, "exif_orientation = \"apply\"").image;
+    const Image expected = image_of(upright[orientation - 1]);
+    CHECK(applied.width == expected.width);
+    CHECK(applied.height == expected.height);
+    CHECK(applied.pixels == expected.pixels);
+  }
 }
 
 TEST_CASE("an EXIF block that is truncated or damaged anywhere is ignored without a crash") {
