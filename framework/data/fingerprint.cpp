@@ -10,6 +10,7 @@
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/loading/plugin_call.h"
+#include "sdk/arrays/shared_place.h"
 
 namespace casdm {
 
@@ -21,26 +22,12 @@ constexpr std::int64_t kMostContents = 16;
 constexpr std::int64_t kUnreadable = -2;
 constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
 
-/// The length of the prefix that all names share: the folder or archive of the images.
-std::size_t shared_place(const Dataset& dataset, std::int64_t names, std::int64_t count) {
-  std::string shared = dataset.describe(0);
-  for (std::int64_t i = 1; i < names; ++i) {
-    const std::string name = dataset.describe(i * count / names);
-    const auto end = std::mismatch(shared.begin(), shared.end(), name.begin(), name.end()).first;
-    shared.erase(end, shared.end());
-  }
-  const std::size_t separator = shared.find_last_of("/:");
-  return separator == std::string::npos ? 0 : separator + 1;
-}
-
 std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
   const std::int64_t names = std::min(count, kMostNames);
-  const std::size_t place = shared_place(dataset, names, count);
+  const auto name_of = [&](std::int64_t i) { return dataset.describe(i * count / names); };
+  const std::size_t place = shared_place(names, name_of);
   std::uint64_t hash = 0;
-  for (std::int64_t i = 0; i < names; ++i) {
-    const std::string name = dataset.describe(i * count / names);
-    hash = derive_seed(hash, std::string_view(name).substr(place));
-  }
+  for (std::int64_t i = 0; i < names; ++i) hash = derive_seed(hash, std::string_view(name_of(i)).substr(place));
   return hexadecimal(hash);
 }
 

@@ -102,8 +102,8 @@ Example ArraysDataset::get(std::int64_t index) const {
   return {prepare_image(image_of(std::move(row), layout_), spec_), labels_.at(index)};
 }
 
-std::string ArraysDataset::name(std::int64_t index) const { return text("image ", index); }
+std::string ArraysDataset::key(std::int64_t index) const { return text("image ", index); }
 
-std::string ArraysDataset::describe(std::int64_t index) const { return text(rows_.name(), " ", name(index)); }
+std::string ArraysDataset::describe(std::int64_t index) const { return text(rows_.name(), " ", key(index)); }
 
 }  // namespace casdm::dataset_images

@@ -57,7 +57,7 @@ class ArraysDataset : public Dataset {
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
   std::string describe(std::int64_t index) const override;
-  std::string name(std::int64_t index) const;
+  std::string key(std::int64_t index) const;
 
  private:
   Spec spec_;

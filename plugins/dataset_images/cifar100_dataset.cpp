@@ -13,8 +13,9 @@ namespace {
 /// A record of the binary version begins with the coarse label, then the fine one.
 CifarForm form_of(const Cifar100Options& options) {
   const std::string file(to_string(options.split));
-  return options.labels == Cifar100Labels::fine ? CifarForm{"CIFAR-100", {file}, 2, 1, "fine_labels", 100}
-                                                : CifarForm{"CIFAR-100", {file}, 2, 0, "coarse_labels", 20};
+  return options.labels == Cifar100Labels::fine
+             ? CifarForm{"CIFAR-100", options.split, {file}, 2, 1, "fine_labels", 100}
+             : CifarForm{"CIFAR-100", options.split, {file}, 2, 0, "coarse_labels", 20};
 }
 
 }  // namespace
@@ -42,6 +43,8 @@ Example Cifar100Dataset::get(std::int64_t index) const {
   return example;
 }
 
-std::string Cifar100Dataset::describe(std::int64_t index) const { return text(path_.string(), ":", name(index)); }
+std::string Cifar100Dataset::describe(std::int64_t index) const {
+  return text(path_.string(), ":", batches_.name(index));
+}
 
 }  // namespace casdm::dataset_images

@@ -42,15 +42,15 @@ class Cifar100Dataset : public Dataset {
  public:
   using Options = Cifar100Options;
 
-  /// Throws ConfigError when there is nothing at the path, Error when it holds neither version, is damaged, or holds
-  /// a file twice.
+  /// Throws ConfigError when there is nothing at the path, Error when it holds neither version, is damaged, holds a
+  /// file twice, or is larger than CIFAR-100 can be.
   Cifar100Dataset(const Cifar100Options& options, const Spec& spec);
 
   std::int64_t size() const override { return batches_.size(); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return classes_; }
   std::string describe(std::int64_t index) const override;
-  std::string name(std::int64_t index) const { return batches_.name(index); }
+  std::string key(std::int64_t index) const { return batches_.key(index); }
 
  private:
   std::filesystem::path path_;

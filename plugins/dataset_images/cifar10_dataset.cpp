@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 10> kClasses = {"airplane", "automobile",
                                                        "dog",      "frog",       "horse", "ship", "truck"};
 
 CifarForm form_of(Split split) {
-  CifarForm form{"CIFAR-10", {"test_batch"}, 1, 0, "labels", 10};
+  CifarForm form{"CIFAR-10", split, {"test_batch"}, 1, 0, "labels", 10};
   if (split == Split::train) {
     form.batches.clear();
     for (int number = 1; number <= 5; ++number) form.batches.push_back(text("data_batch_", number));
@@ -59,17 +59,10 @@ Cifar10Dataset::Cifar10Dataset(const Cifar10Options& options, const Spec& spec)
 }
 
 void Cifar10Dataset::take(Member member) {
-  const bool is_batch = batches_.is_batch(member.name);
-  std::vector<std::uint8_t> batch;
-  if (is_batch) batch = content_of(member);
-  held_ += is_batch ? batch.size() : member.bytes.size();
-  if (held_ > kMaxHeld) {
-    throw Error(text(path_.string(), " is not CIFAR-10: its ", to_string(split_), " images take more than ",
-                     kMaxHeld >> 20, " MiB"));
-  }
-  if (is_batch) {
-    batches_.add(path_.string(), std::move(member.name), std::move(batch));
+  if (batches_.is_batch(member.name)) {
+    batches_.add(path_.string(), member.name, content_of(member));
   } else {
+    batches_.hold(path_.string(), member.bytes.size());
     const std::string source = text(path_.string(), ":", member.name);
     const std::int64_t label = class_number(class_folder("/" + member.name, split_), source);
     files_.push_back({std::move(member), label});
@@ -102,13 +95,14 @@ Example Cifar10Dataset::get(std::int64_t index) const {
   return example;
 }
 
-std::string Cifar10Dataset::name(std::int64_t index) const {
-  return batches_.empty() ? file(index).member.name : batches_.name(index);
+std::string Cifar10Dataset::key(std::int64_t index) const {
+  return batches_.empty() ? file(index).member.name : batches_.key(index);
 }
 
 std::string Cifar10Dataset::describe(std::int64_t index) const {
-  if (batches_.empty() && !file(index).member.path.empty()) return file(index).member.path.string();
-  return text(path_.string(), ":", name(index));
+  if (!batches_.empty()) return text(path_.string(), ":", batches_.name(index));
+  const Member& member = file(index).member;
+  return member.path.empty() ? text(path_.string(), ":", member.name) : member.path.string();
 }
 
 }  // namespace casdm::dataset_images

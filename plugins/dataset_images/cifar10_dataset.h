@@ -49,7 +49,7 @@ class Cifar10Dataset : public Dataset {
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return 10; }
   std::string describe(std::int64_t index) const override;
-  std::string name(std::int64_t index) const;
+  std::string key(std::int64_t index) const;
 
  private:
   struct File {
@@ -65,7 +65,6 @@ class Cifar10Dataset : public Dataset {
   std::filesystem::path path_;
   Split split_;
   ImageForm form_;
-  std::uint64_t held_ = 0;  ///< bytes in memory
   CifarBatches batches_;
   std::vector<File> files_;
 };

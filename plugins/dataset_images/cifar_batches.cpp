@@ -40,16 +40,29 @@ const PickledNode& entry_of(const PickledNode& root, const std::string& key) {
   throw Error(text("holds no '", key, "'; it holds ", some_of(keys)));
 }
 
+/// "data_batch_1" of "cifar-10-batches-bin/data_batch_1.bin".
+std::string_view batch_name(std::string_view name) {
+  name = file_name(name);
+  if (name.ends_with(kBinary)) name.remove_suffix(kBinary.size());
+  return name;
+}
+
 }  // namespace
 
 bool CifarBatches::is_batch(std::string_view name) const {
-  name = file_name(name);
-  if (name.ends_with(kBinary)) name.remove_suffix(kBinary.size());
-  return std::find(form_.batches.begin(), form_.batches.end(), name) != form_.batches.end();
+  return std::find(form_.batches.begin(), form_.batches.end(), batch_name(name)) != form_.batches.end();
+}
+
+void CifarBatches::hold(const std::string& source, std::size_t bytes) {
+  held_ += bytes;
+  if (held_ <= kMaxHeld) return;
+  throw Error(text(source, " is not ", form_.name, ": its ", to_string(form_.split), " images take more than ",
+                   kMaxHeld >> 20, " MiB"));
 }
 
 void CifarBatches::add(const std::string& source, std::string name, std::vector<std::uint8_t> bytes) {
   const bool is_binary = name.ends_with(kBinary);
+  hold(source, bytes.size());
   try {
     Batch batch = is_binary ? binary_batch(std::move(bytes)) : python_batch(bytes);
     batch.name = name;
@@ -160,6 +173,11 @@ Example CifarBatches::get(std::int64_t index) const {
 std::string CifarBatches::name(std::int64_t index) const {
   const auto [batch, number] = record(index);
   return text(batch->name, " record ", number);
+}
+
+std::string CifarBatches::key(std::int64_t index) const {
+  const auto [batch, number] = record(index);
+  return text(batch_name(batch->name), " record ", number);
 }
 
 }  // namespace casdm::dataset_images

@@ -22,7 +22,8 @@ inline constexpr std::uint64_t kMaxHeld = std::uint64_t{1} << 29;
 
 /// The files of a split of CIFAR-10 or CIFAR-100.
 struct CifarForm {
-  std::string name;                  ///< "CIFAR-10"
+  std::string name;  ///< "CIFAR-10"
+  Split split;
   std::vector<std::string> batches;  ///< the files, without ".bin"
   std::int64_t label_bytes = 1;      ///< number of label bytes before each image of the binary version
   std::int64_t label_at = 0;         ///< which of these bytes is used
@@ -39,9 +40,13 @@ class CifarBatches {
   /// Whether the last part of `name` is the name of a batch.
   bool is_batch(std::string_view name) const;
 
-  /// Throws Error, which begins with `source`, if the bytes are not a batch or contain an invalid label.
+  /// Throws Error, which begins with `source`, if the bytes are not a batch or contain an invalid label, or as `hold`
+  /// does.
   /// @param source  the folder or archive
   void add(const std::string& source, std::string name, std::vector<std::uint8_t> bytes);
+
+  /// Counts bytes of the split in memory. Throws Error if there are more than kMaxHeld.
+  void hold(const std::string& source, std::size_t bytes);
 
   /// Sorts the batches; to be called after the last one. Throws Error if a batch occurs twice, or if some but not all
   /// exist.
@@ -53,8 +58,11 @@ class CifarBatches {
   /// RGB, with its label.
   Example get(std::int64_t index) const;
 
-  /// "data_batch_1.bin record 7".
+  /// "cifar-10-batches-bin/data_batch_1.bin record 7".
   std::string name(std::int64_t index) const;
+
+  /// "data_batch_1 record 7", in either version and wherever it lies.
+  std::string key(std::int64_t index) const;
 
  private:
   struct Batch {
@@ -77,6 +85,7 @@ class CifarBatches {
   Record record(std::int64_t index) const;
 
   CifarForm form_;
+  std::uint64_t held_ = 0;
   std::vector<Batch> batches_;
 };
 

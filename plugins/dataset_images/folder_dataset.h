@@ -51,7 +51,7 @@ class FolderDataset : public Dataset {
   std::string describe(std::int64_t index) const override {
     return images_.at(static_cast<std::size_t>(index)).path.string();
   }
-  const std::string& name(std::int64_t index) const { return images_.at(static_cast<std::size_t>(index)).name; }
+  const std::string& key(std::int64_t index) const { return images_.at(static_cast<std::size_t>(index)).name; }
   std::string left_out() const override { return left_out_; }
 
  private:

@@ -95,7 +95,7 @@ Example ImageNetDataset::get(std::int64_t index) const {
           labels_[static_cast<std::size_t>(index)]};
 }
 
-std::string ImageNetDataset::name(std::int64_t index) const {
+std::string ImageNetDataset::key(std::int64_t index) const {
   const Batch& batch = batch_of(index);
   return text(batch.path.filename().string(), " image ", index - batch.first);
 }

@@ -45,7 +45,7 @@ class ImageNetDataset : public Dataset {
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return 1000; }
   std::string describe(std::int64_t index) const override;
-  std::string name(std::int64_t index) const;
+  std::string key(std::int64_t index) const;
 
  private:
   struct Batch {

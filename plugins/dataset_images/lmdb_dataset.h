@@ -45,7 +45,7 @@ class LmdbDataset : public Dataset {
   std::int64_t size() const override { return std::ssize(entries_); }
   Example get(std::int64_t index) const override;
   std::string describe(std::int64_t index) const override;
-  std::string name(std::int64_t index) const;
+  std::string key(std::int64_t index) const;
 
  private:
   /// An entry in the mapped file.
@@ -56,8 +56,12 @@ class LmdbDataset : public Dataset {
 
   void open_environment();
   void read_entries();
+  void require_within_file(std::uint64_t before) const;
   void require_images() const;
   void require_unchanged() const;
+
+  /// The key for people.
+  std::string name(std::int64_t index) const;
 
   std::filesystem::path path_;
   ImageForm form_;

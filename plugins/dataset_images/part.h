@@ -11,8 +11,8 @@
 #include "casdm/options.h"
 #include "casdm/text.h"
 
-/// Parts of a data set, chosen by the names of the images, so they are the same wherever the data set is and however
-/// its files are ordered.
+/// Parts of a data set, chosen by the names of the images below the folder that all share, so they are the same wherever
+/// the data set is, in a folder or an archive, and however its files are ordered.
 namespace casdm::dataset_images {
 
 enum class Part { all, train, test };
@@ -43,7 +43,7 @@ struct PartOptions : FractionOptions {
   template <class T>
   static void describe_part(Schema<T>& s) {
     s.option("split", static_cast<Part T::*>(&T::split),
-             "All images, or those for training or for testing, parted by their names.");
+             "All images, or those for training or for testing, split by name.");
     s.option("test_fraction", static_cast<double T::*>(&T::test_fraction), "The share of the images for testing.")
         .range(0, 1)
         .only_with("split", {"train", "test"});
@@ -51,11 +51,12 @@ struct PartOptions : FractionOptions {
   }
 };
 
-/// The images to use, in their order: the share `fraction` of those in the split, and at least one.
-/// @param names  of all images
+/// The images to use, in their order: the share `fraction` of those in the split, and at least one. A fraction of all
+/// images and the split for testing are disjoint if `fraction` + `test_fraction` <= 1.
+/// @param keys  of all images
 /// Throws ConfigError if the split is empty.
-std::vector<std::int64_t> chosen(const std::vector<std::string>& names, const FractionOptions& options);
-std::vector<std::int64_t> chosen(const std::vector<std::string>& names, const PartOptions& options);
+std::vector<std::int64_t> chosen(const std::vector<std::string>& keys, const FractionOptions& options);
+std::vector<std::int64_t> chosen(const std::vector<std::string>& keys, const PartOptions& options);
 
 bool is_part(const FractionOptions& options);
 bool is_part(const PartOptions& options);
@@ -64,8 +65,8 @@ bool is_part(const PartOptions& options);
 std::string words_for(const FractionOptions& options);
 std::string words_for(const PartOptions& options);
 
-/// A data set reduced to the images that its options choose. `Whole` must have a `name(index)` that does not depend on
-/// where the data set is.
+/// A data set reduced to the images that its options choose. `Whole` must have a `key(index)` that identifies an image
+/// by its name or number, whatever the path of the data set.
 template <class Whole>
 class Parted : public Dataset {
  public:
@@ -73,11 +74,11 @@ class Parted : public Dataset {
 
   Parted(const Options& options, const Spec& spec) : whole_(options, spec) {
     if (!is_part(options)) return;
-    std::vector<std::string> names;
-    for (std::int64_t i = 0; i < whole_.size(); ++i) names.push_back(whole_.name(i));
-    chosen_ = chosen(names, options);
+    std::vector<std::string> keys;
+    for (std::int64_t i = 0; i < whole_.size(); ++i) keys.push_back(whole_.key(i));
+    chosen_ = chosen(keys, options);
     others_ =
-        text(names.size() - chosen_.size(), " of ", names.size(), " images are not used (", words_for(options), ")");
+        text(keys.size() - chosen_.size(), " of ", keys.size(), " images are not used (", words_for(options), ")");
   }
 
   std::int64_t size() const override { return others_.empty() ? whole_.size() : std::ssize(chosen_); }

@@ -182,7 +182,7 @@ Example ShardsDataset::get(std::int64_t index) const {
   return example;
 }
 
-std::string ShardsDataset::name(std::int64_t index) const {
+std::string ShardsDataset::key(std::int64_t index) const {
   const Sample& sample = samples_.at(static_cast<std::size_t>(index));
   return text(shards_[sample.shard].name, ":", sample.image);
 }

@@ -53,7 +53,7 @@ class ShardsDataset : public Dataset {
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
   std::string describe(std::int64_t index) const override;
-  std::string name(std::int64_t index) const;
+  std::string key(std::int64_t index) const;
   std::string left_out() const override { return left_out_; }
 
  private:

@@ -271,6 +271,18 @@ TEST_CASE("an archive or folder that claims more than CIFAR-10 can be is refused
   CHECK_MESSAGE(message.ends_with("is not CIFAR-10: its train images take more than 512 MiB"), message);
 }
 
+TEST_CASE("a folder that claims more than CIFAR-100 can be is refused") {
+  const TemporaryFolder folder;
+  for (const char* copy : {"a", "b", "c", "d", "e"}) {
+    const fs::path batch = folder.path() / copy / "train.bin";
+    write_bytes(batch, {});
+    fs::resize_file(batch, std::uintmax_t{3074} * 42'400);
+  }
+  const std::string message = message_of<Error>(
+      [&] { make<Dataset>("cifar100", "path = \"" + folder.path().string() + "\"", {ImageShape::square(3, 32)}); });
+  CHECK_MESSAGE(message.ends_with("is not CIFAR-100: its train images take more than 512 MiB"), message);
+}
+
 TEST_CASE("if CIFAR-10 is missing, the message says what was looked for") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "cifar-10" / "data_batch_1.txt", bytes_of("text"));

@@ -101,6 +101,40 @@ TEST_CASE("if both versions of CIFAR-10 exist, each image counts once") {
   CHECK(train->describe(0).ends_with("data_batch_1.bin record 0"));
 }
 
+TEST_CASE("a fraction of CIFAR has the same images in every version and wherever it lies") {
+  const TemporaryFolder folder;
+  NamedBytes binary, python;
+  for (int batch = 1; batch <= 5; ++batch) {
+    std::vector<int> numbers(10), labels(10, batch);
+    for (int i = 0; i < 10; ++i) numbers[static_cast<std::size_t>(i)] = 10 * batch + i;
+    Bytes records;
+    for (const int number : numbers) {
+      records.push_back(static_cast<std::uint8_t>(batch));
+      const Bytes planes = planes_of({number});
+      records.insert(records.end(), planes.begin(), planes.end());
+    }
+    binary.emplace_back(text("cifar-10-batches-bin/data_batch_", batch, ".bin"), records);
+    python.emplace_back(text("cifar-10-batches-py/data_batch_", batch),
+                        cifar_pickle_of(planes_of(numbers), {{"labels", labels}}));
+  }
+  for (const NamedBytes& members : {binary, python}) {
+    for (const auto& [name, bytes] : members) write_bytes(folder.path() / name, bytes);
+  }
+  write_bytes(folder.path() / "set.tar.gz", gzip_of(tar_of(binary)));
+  const auto taken = [&](const std::string& path) {
+    const auto data = open("cifar10", folder.path() / path, "fraction = 0.3");
+    Bytes firsts;
+    for (std::int64_t i = 0; i < data->size(); ++i) firsts.push_back(data->get(i).image.pixels.front());
+    return firsts;
+  };
+  const Bytes expected = taken("cifar-10-batches-bin");
+  CHECK(expected.size() == 15);
+  for (const char* path : {"", "set.tar.gz", "cifar-10-batches-py"}) {
+    CAPTURE(path);
+    CHECK(taken(path) == expected);
+  }
+}
+
 TEST_CASE("CIFAR-100 is read in both versions, by fine and by coarse labels") {
   const TemporaryFolder folder;
   const NamedBytes binary = {{"cifar-100-binary/train.bin", binary_of({{19, 99}, {0, 7}})},

@@ -1,8 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <thread>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "image_makers.h"
 #include "support/components.h"
 
@@ -112,6 +115,39 @@ TEST_CASE("a truncated or empty LMDB, another file, or one without images is ref
       message.ends_with("is not laid out as LSUN's: the value of the key 0x6201, 4 bytes, is not a WebP, JPEG or "
                         "PNG file"),
       message);
+}
+
+TEST_CASE("an LMDB with a value that ends beyond the file or with a wrong number of entries is refused as damaged") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set_lmdb", file = path / "data.mdb";
+  write_lmdb(path, large_entries());
+  const Bytes whole = read_bytes(file);
+  CHECK(open(path, 64)->size() == 50);
+  const auto complain = [&](const Bytes& bytes) {
+    write_bytes(file, bytes);
+    return complaint(path);
+  };
+
+  Bytes beyond = whole;  // the last value lies near the end: its size stands in the eight bytes before its key
+  const std::string key = "key149";
+  auto at = std::search(beyond.begin(), beyond.end(), key.begin(), key.end());
+  REQUIRE(at != beyond.end());
+  const auto low = static_cast<std::uint16_t>(whole.size() - 8192),
+             high = static_cast<std::uint16_t>(whole.size() >> 16);
+  std::memcpy(&*at - 8, &low, 2);
+  std::memcpy(&*at - 6, &high, 2);
+  std::string message = complain(beyond);
+  CHECK_MESSAGE(
+      message.find("data.mdb is damaged: the value of the key key149 ends beyond the file") != std::string::npos,
+      message);
+
+  for (const std::uint64_t promised : {std::uint64_t{1} << 60, std::uint64_t{49}, std::uint64_t{51}}) {
+    Bytes other = whole;
+    for (const std::size_t page : {0, 4096}) std::memcpy(other.data() + page + 120, &promised, 8);
+    message = complain(other);
+    CHECK_MESSAGE(message.find(text("data.mdb is damaged: it promises ", promised, " entries")) != std::string::npos,
+                  message);
+  }
 }
 
 TEST_CASE("if another program writes to an LMDB while it is read, that is noticed") {

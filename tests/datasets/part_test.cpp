@@ -62,6 +62,53 @@ TEST_CASE("the training and test parts share no image and together are the whole
         (folder.path() / "all" / test->describe(0).substr(test->describe(0).rfind(':') + 1)).string());
 }
 
+TEST_CASE("an image is in the same part in a folder, in a zip and in a zip with a folder around everything") {
+  const TemporaryFolder folder;
+  NamedBytes below;
+  for (const auto& [name, bytes] : images()) {
+    const std::string inner = (below.size() % 2 == 0 ? "a/" : "b/") + name;
+    write_bytes(folder.path() / "all" / inner, bytes);
+    below.emplace_back(inner, bytes);
+  }
+  write_zip(folder.path() / "all.zip", below);
+  for (auto& [name, bytes] : below) name.insert(0, "set/v1/");
+  write_zip(folder.path() / "around.zip", below);
+  for (const std::string part : {"split = \"test\"", "fraction = 0.3"}) {
+    const std::set<int> expected = colours(*open("folder", folder.path() / "all", part));
+    CHECK(colours(*open("zip", folder.path() / "all.zip", part)) == expected);
+    CHECK(colours(*open("zip", folder.path() / "around.zip", part)) == expected);
+    CHECK(colours(*open("folder", folder.path(), part)) == expected);
+  }
+}
+
+TEST_CASE("the parts of an LMDB follow from whole keys, however long their common prefix is") {
+  const TemporaryFolder folder;
+  NamedBytes entries = images();
+  for (auto& [key, bytes] : entries) key.insert(0, std::string(200, 'k'));
+  write_lmdb(folder.path() / "set_lmdb", entries);
+  const std::set<int> test = colours(*open("lmdb", folder.path() / "set_lmdb", "split = \"test\""));
+  CHECK(test.size() == 20);
+  CHECK(*test.rbegin() >= 100);
+  CHECK(*test.begin() < 100);
+}
+
+TEST_CASE("a fraction of all images shares none with the test part") {
+  const TemporaryFolder folder;
+  const NamedBytes all = images();
+  write_zip(folder.path() / "all.zip", all);
+  const auto open_part = [&](const std::string& more) {
+    return colours(*open("zip", folder.path() / "all.zip", more));
+  };
+  const std::set<int> train = open_part("split = \"train\"\ntest_fraction = 0.25");
+  for (const char* fraction : {"0.1", "0.5", "0.75"}) {
+    CHECK(is_within(open_part(std::string("fraction = ") + fraction), train));
+  }
+  write_zip(folder.path() / "odd.zip", NamedBytes(all.begin(), all.begin() + 5));
+  const auto half = open("zip", folder.path() / "odd.zip", "fraction = 0.5");
+  const auto test = open("zip", folder.path() / "odd.zip", "split = \"test\"\ntest_fraction = 0.5");
+  CHECK(half->size() + test->size() == 5);
+}
+
 TEST_CASE("a smaller fraction is contained in a larger one, and in its part") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "all.zip", images());
@@ -71,7 +118,10 @@ TEST_CASE("a smaller fraction is contained in a larger one, and in its part") {
   CHECK(open_part("fraction = 0.1").size() == 20);
   CHECK(open_part("fraction = 1e-9").size() == 1);
   CHECK(is_within(open_part("fraction = 0.1"), open_part("fraction = 0.5")));
-  CHECK(is_within(open_part("fraction = 0.1\nsplit = \"train\""), open_part("split = \"train\"")));
+  for (const std::string split : {"split = \"train\"", "split = \"test\""}) {
+    CHECK(is_within(open_part("fraction = 0.1\n" + split), open_part("fraction = 0.5\n" + split)));
+    CHECK(is_within(open_part("fraction = 0.5\n" + split), open_part(split)));
+  }
   CHECK(open("zip", folder.path() / "all.zip", "fraction = 0.1\nsplit = \"train\"")->left_out() ==
         "182 of 200 images are not used (split = \"train\", fraction = 0.1)");
 }

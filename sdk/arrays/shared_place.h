@@ -1,0 +1,23 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace casdm {
+
+/// The length of the prefix that all names share, up to its last '/' or ':': the folder or archive of what they name.
+/// @param count    at least 1
+/// @param name_of  gives the name of 0 to count - 1
+template <class NameOf>
+std::size_t shared_place(std::int64_t count, NameOf&& name_of) {
+  std::string shared(name_of(std::int64_t{0}));
+  for (std::int64_t i = 1; i < count; ++i) {
+    const auto& name = name_of(i);
+    shared.erase(std::mismatch(shared.begin(), shared.end(), name.begin(), name.end()).first, shared.end());
+  }
+  return shared.find_last_of("/:") + 1;  // 0 where there is none
+}
+
+}  // namespace casdm
