@@ -76,11 +76,12 @@ Archive make_archive() {
 }
 
 /// libarchive's description of what is wrong.
-std::string reason_of(archive* reader, bool is_first) {
+/// @param unlike  what to say about a file that does not begin like an archive; null after the first member
+std::string reason_of(archive* reader, const char* unlike) {
   const char* said = archive_error_string(reader);
   const std::string reason = said != nullptr ? said : "it is damaged";
   if (reason.find("runcated") != std::string::npos) return "it ends too early";
-  return is_first ? "it is not one, plain or gzipped" : text("it is damaged: ", reason);
+  return unlike != nullptr ? unlike : text("it is damaged: ", reason);
 }
 
 std::string name_of(archive_entry* entry) {
@@ -90,13 +91,13 @@ std::string name_of(archive_entry* entry) {
 }
 
 /// The next member that is not a folder; null after the last.
-archive_entry* next_member(archive* reader, bool& is_first, const std::function<void(std::string)>& fail) {
+archive_entry* next_member(archive* reader, const char*& unlike, const std::function<void(std::string)>& fail) {
   archive_entry* entry = nullptr;
   while (true) {
     const int code = archive_read_next_header(reader, &entry);
     if (code == ARCHIVE_EOF) return nullptr;
-    if (code != ARCHIVE_OK && code != ARCHIVE_WARN) fail(reason_of(reader, is_first));
-    is_first = false;
+    if (code != ARCHIVE_OK && code != ARCHIVE_WARN) fail(reason_of(reader, unlike));
+    unlike = nullptr;
     if (archive_entry_filetype(entry) != AE_IFDIR || archive_entry_hardlink(entry) != nullptr) return entry;
   }
 }
@@ -123,11 +124,11 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     return stream.read_block(block) ? static_cast<la_ssize_t>(stream.block_size())
                                     : (archive_set_error(reader, EIO, "unreadable"), la_ssize_t{-1});
   };
-  bool is_first = true;
+  const char* unlike = "it is not one, plain or gzipped";
   if (archive_read_open(reader.get(), &stream, nullptr, read_block, nullptr) != ARCHIVE_OK) {
-    fail(reason_of(reader.get(), is_first));
+    fail(reason_of(reader.get(), unlike));
   }
-  while (archive_entry* entry = next_member(reader.get(), is_first, fail)) {
+  while (archive_entry* entry = next_member(reader.get(), unlike, fail)) {
     std::string name = name_of(entry);
     if (!wanted(name)) continue;
     const std::string problem = problem_of(entry);
@@ -139,7 +140,7 @@ void read_tar(const std::filesystem::path& path, const std::function<bool(const 
     std::vector<std::uint8_t> content(size);
     const la_ssize_t got = archive_read_data(reader.get(), content.data(), content.size());
     if (got != static_cast<la_ssize_t>(size)) {
-      fail(got < 0 ? reason_of(reader.get(), false) : "it ends too early");
+      fail(got < 0 ? reason_of(reader.get(), nullptr) : "it ends too early");
     }
     receive(std::move(name), std::move(content));
   }
@@ -153,13 +154,21 @@ std::vector<TarMember> index_tar(const std::filesystem::path& path) {
     throw Error(text(path.string(), " cannot be read as a tar archive: ", reason));
   };
   const Archive reader = make_archive();
-  bool is_first = true;
+  for (const auto recognise : {archive_read_support_filter_gzip, archive_read_support_filter_bzip2,
+                               archive_read_support_filter_xz, archive_read_support_filter_zstd}) {
+    recognise(reader.get());
+  }
+  const char* unlike = "it is not one";
   if (archive_read_open_filename(reader.get(), path.c_str(), kReadBytes) != ARCHIVE_OK) {
-    fail(reason_of(reader.get(), is_first));
+    fail(reason_of(reader.get(), unlike));
+  }
+  if (archive_filter_count(reader.get()) > 1) {
+    fail(text("it is compressed (", archive_filter_name(reader.get(), 0),
+              "), so single images cannot be reached; unpack it to plain .tar, by gunzip or the like"));
   }
   const std::uintmax_t size = std::filesystem::file_size(path);
   std::vector<TarMember> members;
-  while (archive_entry* entry = next_member(reader.get(), is_first, fail)) {
+  while (archive_entry* entry = next_member(reader.get(), unlike, fail)) {
     TarMember member{name_of(entry), static_cast<std::uint64_t>(archive_filter_bytes(reader.get(), 0)),
                      static_cast<std::uint64_t>(archive_entry_size(entry))};
     const std::string problem = archive_entry_sparse_count(entry) > 0 ? "is sparse" : problem_of(entry);

@@ -69,6 +69,14 @@ TEST_CASE("an archive missing from a numbered sequence is named") {
                      "or name the archives without a gap"));
 }
 
+TEST_CASE("archives whose numbers are not a sequence, like those of ImageNet's classes, are read") {
+  const TemporaryFolder folder;
+  for (const char* name : {"n01440764", "n01443537", "n01484850", "n15075141"}) {
+    write_bytes(folder.path() / (std::string(name) + ".tar"), tar_of({{std::string(name) + "_1.png", image(1)}}));
+  }
+  CHECK(open(folder.path())->size() == 4);
+}
+
 TEST_CASE("a sample that lacks a file, has one twice or is split is named") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set.tar";
@@ -101,9 +109,14 @@ TEST_CASE("an archive that is compressed, truncated, not a tar, or contains link
   };
   check("set.tar.gz", gzip_of(tar),
         "set.tar.gz is compressed, so single images cannot be reached; unpack to plain .tar");
-  check("gzip.tar", gzip_of(tar), "gzip.tar cannot be read as a tar archive: it is not one");
+  check("gzip.tar", gzip_of(tar),
+        "gzip.tar cannot be read as a tar archive: it is compressed (gzip), so single images cannot be reached; unpack "
+        "it "
+        "to plain .tar, by gunzip or the like");
   check("cut.tar", {tar.begin(), tar.begin() + 600}, "cut.tar cannot be read as a tar archive: it ends too early");
+  const fs::path text = folder.path() / "text.tar";
   check("text.tar", bytes_of(std::string(2000, 'x')), "text.tar cannot be read as a tar archive: it is not one");
+  CHECK(complaint(text).ends_with(": it is not one"));
   write_bytes(folder.path() / "none" / "a.txt", {});
   CHECK(complaint(folder.path() / "none").ends_with("none holds no tar archive; it holds a.txt"));
 }
