@@ -28,7 +28,7 @@ Tensor timestep_embedding(const Tensor& t, const Tensor& frequencies, std::int64
   return channels % 2 == 0 ? embedding : at::constant_pad_nd(embedding, {0, 1});
 }
 
-/// True on the CPU, and where cuDNN computes in bf16: there it would otherwise convert each image forth and back.
+/// True on the CPU, and where cuDNN computes in bf16: there it would otherwise convert each image back and forth.
 bool is_faster_channels_last(c10::Device device) {
   if (device.is_cpu()) return true;
   return at::autocast::is_autocast_enabled(device.type()) &&

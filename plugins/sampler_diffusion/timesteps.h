@@ -33,7 +33,7 @@ std::vector<std::int64_t> spaced_timesteps(std::int64_t total, std::int64_t coun
 
 /// The timesteps that guided-diffusion's `timestep_respacing` keeps, rising:
 ///   "250"        round(i (total-1) / 249)
-///   "10,15,20"   the schedule cut into three equal sections, so many spread over each, ends included
+///   "10,15,20"   the schedule cut into three equal sections, with that many spread over each, ends included
 ///   "ddim50"     0, k, 2k, ... for the whole stride k that gives exactly 50
 /// Throws ConfigError if it is none of these, if a section is shorter than its count, or if no whole stride gives the
 /// number.

@@ -135,7 +135,7 @@ double state_difference(const Backbone& network, const GoldenFile& golden) {
   return static_cast<double>(missing.size() + unexpected.size()) + (counts_agree ? 0 : 1);
 }
 
-/// Gradient norms by the parameters' names. Some gradients are 0 but for rounding (a bias before a norm of single
+/// Gradient norms by the parameters' names. Some gradients are 0 up to rounding (a bias before a norm of single
 /// channels): for these the scale is the float32 rounding in sums of the largest gradients.
 void compare_gradient_norms(const Backbone& network, const Evaluation& result, const GoldenFile& golden) {
   const Value norms = from_json(golden.metadata("grad_norms"));
