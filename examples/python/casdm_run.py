@@ -18,7 +18,7 @@ SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "sq
 
 
 def call(*command):
-    """Runs a command and returns what it printed; ends the script when it fails, with what it said."""
+    """Runs a command and returns its standard output; ends the script if the command fails."""
     result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
     if result.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} ended with {result.returncode}")

@@ -40,8 +40,8 @@ class CifarBatches {
   /// Whether the last part of `name` is the name of a batch.
   bool is_batch(std::string_view name) const;
 
-  /// Throws Error, which begins with `source`, if the bytes are not a batch or contain an invalid label, or as `hold`
-  /// does.
+  /// Throws Error, which begins with `source`, if the bytes are not a batch or contain an invalid label, or if `hold`
+  /// throws.
   /// @param source  the folder or archive
   void add(const std::string& source, std::string name, std::vector<std::uint8_t> bytes);
 
@@ -61,7 +61,7 @@ class CifarBatches {
   /// "cifar-10-batches-bin/data_batch_1.bin record 7".
   std::string name(std::int64_t index) const;
 
-  /// "data_batch_1 record 7", in either version and wherever it lies.
+  /// "data_batch_1 record 7", whichever version it is and wherever the data set is.
   std::string key(std::int64_t index) const;
 
  private:

@@ -127,7 +127,7 @@ void LmdbDataset::read_entries() {
 }
 
 /// LMDB checks where an entry begins, but not how long it claims to be.
-/// @param before  number of bytes of the file before all entries
+/// @param before  number of bytes at the start of the file that hold no entries
 void LmdbDataset::require_within_file(std::uint64_t before) const {
   const char* first = entries_.front().key.data();
   for (const Entry& entry : entries_) first = std::min({first, entry.key.data(), entry.value.data()});

@@ -60,7 +60,7 @@ class LmdbDataset : public Dataset {
   void require_images() const;
   void require_unchanged() const;
 
-  /// The key for people.
+  /// The key, made readable.
   std::string name(std::int64_t index) const;
 
   std::filesystem::path path_;

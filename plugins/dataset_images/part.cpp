@@ -26,7 +26,7 @@ std::vector<std::int64_t> shuffled(const std::vector<std::string>& keys) {
   return order;
 }
 
-/// The first ones of `order`. Rounds halves down and test_fraction rounds them up, so that both fit into the whole.
+/// The first `fraction` of `order`. Rounds halves down, and test_fraction rounds them up, so that both fit.
 std::vector<std::int64_t> some(std::vector<std::int64_t> order, double fraction) {
   const auto count = static_cast<std::size_t>(std::ceil(fraction * static_cast<double>(order.size()) - 0.5));
   order.resize(std::clamp<std::size_t>(count, 1, order.size()));

@@ -101,7 +101,7 @@ TEST_CASE("if both versions of CIFAR-10 exist, each image counts once") {
   CHECK(train->describe(0).ends_with("data_batch_1.bin record 0"));
 }
 
-TEST_CASE("a fraction of CIFAR has the same images in every version and wherever it lies") {
+TEST_CASE("a fraction of CIFAR has the same images in every version and wherever it is") {
   const TemporaryFolder folder;
   NamedBytes binary, python;
   for (int batch = 1; batch <= 5; ++batch) {

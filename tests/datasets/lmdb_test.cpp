@@ -128,7 +128,7 @@ TEST_CASE("an LMDB with a value that ends beyond the file or with a wrong number
     return complaint(path);
   };
 
-  Bytes beyond = whole;  // the last value lies near the end: its size stands in the eight bytes before its key
+  Bytes beyond = whole;  // the last value is near the end; the eight bytes before its key begin with its size
   const std::string key = "key149";
   auto at = std::search(beyond.begin(), beyond.end(), key.begin(), key.end());
   REQUIRE(at != beyond.end());

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# python_examples.sh CASDM: runs examples/python on small runs. Ends with 77 where diffusers is absent from the Python
-# named by CASDM_PEERS_PYTHON (default: python3).
+# python_examples.sh CASDM: runs examples/python on small runs. Exits with 77 if the Python named by
+# CASDM_PEERS_PYTHON (default: python3) has no diffusers.
 set -euo pipefail
 casdm=$1
 root=$(cd "$(dirname "$0")/../.." && pwd)
