@@ -4,7 +4,6 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 #include <map>
 #include <set>
@@ -15,8 +14,8 @@
 #include "framework/config/key_path.h"
 #include "framework/config/limits.h"
 #include "framework/config/merge.h"
-#include "framework/config/named_tables.h"
 #include "framework/config/problems.h"
+#include "framework/config/walk.h"
 #include "framework/config/wording.h"
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
@@ -30,62 +29,6 @@ namespace {
 
 constexpr std::size_t kLongestPathShown = 200;
 constexpr std::size_t kLongestMetricName = 100;
-
-using Visitor = std::function<void(const Value&, const OptionSpec&, const Location&)>;
-using TableVisitor = std::function<void(const Value&, const OptionSchema&, const Location&)>;
-
-/// Calls `visit` for each value below `table` that is neither a table nor an array, with its declaration; and
-/// `visit_table` for each table, with the options declared for it.
-class Walk {
- public:
-  Walk(const ComponentCatalog& catalog, Visitor visit, TableVisitor visit_table = {})
-      : catalog_(catalog), visit_(std::move(visit)), visit_table_(std::move(visit_table)) {}
-
-  void members(const Value& table, const OptionSchema& schema, const Location& location) const {
-    if (visit_table_) visit_table_(table, schema, location);
-    for (const OptionSpec& spec : schema) {
-      if (is_named_tables(spec)) {
-        named(table, schema, spec, location);
-      } else if (const Value* value = table.find(spec.name)) {
-        one(*value, spec, inside(location, *value, spec.name));
-      }
-    }
-  }
-
-  /// The location of `value`; a default has the location of its table.
-  static Location inside(Location table, const Value& value, const std::string& key) {
-    if (!value.location().file.empty()) return value.location();
-    table.key = key_path(table.key, key);
-    return table;
-  }
-
- private:
-  void named(const Value& table, const OptionSchema& schema, const OptionSpec& spec, const Location& location) const {
-    for (const auto& [key, value] : table.as_table()) {
-      if (is_named_table(schema, key, value)) one(value, spec, inside(location, value, key));
-    }
-  }
-
-  void one(const Value& value, const OptionSpec& spec, const Location& location) const {
-    if (value.is_array()) {
-      const OptionSpec element = element_of(spec);
-      for (std::size_t i = 0; i < value.as_array().size(); ++i) {
-        one(value.as_array()[i], element, inside(location, value.as_array()[i], std::to_string(i)));
-      }
-    } else if (value.is_table()) {
-      members(value, spec.fields, location);
-      const Value* type = value.find("type");
-      if (spec.component_kind.empty() || type == nullptr) return;
-      members(value, catalog_.component(spec.component_kind, type->as_string()).options, location);
-    } else if (visit_) {
-      visit_(value, spec, location);
-    }
-  }
-
-  const ComponentCatalog& catalog_;
-  Visitor visit_;
-  TableVisitor visit_table_;
-};
 
 bool is_equal(const Value& a, const Value& b) {
   return a.is_number() && b.is_number() ? a.as_number() == b.as_number() : a == b;
@@ -105,6 +48,21 @@ bool is_void(const OptionCondition& condition, const Value& other, const OptionS
   const bool is_listed = std::any_of(condition.values.begin(), condition.values.end(),
                                      [&](const Value& value) { return is_equal(value, other); });
   return is_listed == condition.is_excluded;
+}
+
+/// The first condition of an option that `table` does not meet; null: it has an effect there.
+const OptionCondition* unmet_condition(const OptionSpec& spec, const Value& table, const OptionSchema& schema) {
+  const auto found = std::find_if(spec.conditions.begin(), spec.conditions.end(), [&](const OptionCondition& c) {
+    const Value* other = table.find(c.option);
+    return other != nullptr && is_void(c, *other, schema);
+  });
+  return found == spec.conditions.end() ? nullptr : &*found;
+}
+
+/// `outer` with the keys of a table in it that takes from it what it does not give.
+Value with(Value outer, const Value& inner) {
+  for (const auto& [key, value] : inner.as_table()) outer.set(key, value);
+  return outer;
 }
 
 std::string says_void(const OptionCondition& condition, const Value& other) {
@@ -312,10 +270,11 @@ Value checked_experiment(const Value& document, const OptionSchema& schema, cons
   Problems problems;
   const CrossChecks checks(experiment, problems);
   checks.run();
-  const Walk walk(catalog, [&](const Value& value, const OptionSpec& spec, const Location& location) {
+  Visitors visitors;
+  visitors.value = [&](const Value& value, const OptionSpec& spec, const Location& location) {
     checks.no_more_than_another_key(value, spec, location);
-  });
-  walk.members(experiment, schema, experiment.location());
+  };
+  walk(experiment, schema, catalog, visitors);
   problems.finish();
   return experiment;
 }
@@ -325,10 +284,11 @@ std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog
   const auto add = [&](const std::string& path, const Location& location) {
     if (!path.empty()) result.push_back({path, location});
   };
-  const Walk walk(catalog, [&](const Value& value, const OptionSpec& spec, const Location& location) {
+  Visitors visitors;
+  visitors.value = [&](const Value& value, const OptionSpec& spec, const Location& location) {
     if (spec.must_exist && value.is_string()) add(value.as_string(), location);
-  });
-  walk.members(experiment, host_schema(), experiment.location());
+  };
+  walk(experiment, host_schema(), catalog, visitors);
   if (const Value* starts = experiment.find("init")) {
     for (const Value& start : starts->as_array()) {
       add(start.find("from")->as_string(), start.find("from")->location());
@@ -337,36 +297,38 @@ std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog
   return result;
 }
 
-std::vector<std::pair<Location, std::string>> void_options(const Value& experiment, const ComponentCatalog& catalog) {
-  std::vector<std::pair<Location, std::string>> result;
-  const auto look_at = [&](const Value& table, const OptionSchema& options, const Location& location) {
+std::vector<VoidOption> void_options(const Value& experiment, const ComponentCatalog& catalog) {
+  std::vector<VoidOption> result;
+  Visitors visitors;
+  visitors.table = [&](const VisitedTable& visited) {
+    const auto& [table, options, location, key, outer, inheriting] = visited;
+    const Value whole = outer != nullptr ? with(*outer, table) : table;
     for (const OptionSpec& spec : options) {
       const Value* value = spec.conditions.empty() ? nullptr : table.find(spec.name);
       if (value == nullptr || is_equal(*value, spec.default_value)) continue;
-      for (const OptionCondition& condition : spec.conditions) {
-        // If a table contains only what differs from the outer one, the other option may be in the outer table.
-        const Value* other = table.find(condition.option);
-        if (other == nullptr || !is_void(condition, *other, options)) continue;
-        result.emplace_back(Walk::inside(location, *value, spec.name), says_void(condition, *other));
-        break;
-      }
+      const OptionCondition* unmet = unmet_condition(spec, whole, options);
+      const bool has_effect = std::any_of(inheriting.begin(), inheriting.end(), [&](const Value* inner) {
+        return inner->find(spec.name) == nullptr && unmet_condition(spec, with(table, *inner), options) == nullptr;
+      });
+      if (unmet == nullptr || has_effect) continue;
+      result.push_back({place_in(location, *value, spec.name), key_path(key, spec.name),
+                        says_void(*unmet, *whole.find(unmet->option))});
     }
   };
-  Walk(catalog, {}, look_at).members(experiment, host_schema(), experiment.location());
+  // What a run that is sampled was trained with may be gone.
+  walk(experiment, host_schema(), catalog, visitors, Missing::kept);
   return result;
 }
 
 void report_void_options(const Value& experiment, const ComponentCatalog& catalog) {
-  for (const auto& [location, message] : void_options(experiment, catalog)) {
-    std::cerr << "warning: " << location.key << ": " << message << '\n';
+  for (const VoidOption& option : void_options(experiment, catalog)) {
+    std::cerr << "warning: " << option.location.key << ": " << option.message << '\n';
   }
 }
 
 void check_before_training(const Value& experiment, const ComponentCatalog& catalog) {
   Problems problems;
-  for (const auto& [location, message] : void_options(experiment, catalog)) {
-    problems.add(location, message);
-  }
+  for (const VoidOption& option : void_options(experiment, catalog)) problems.add(option.location, option.message);
   for (const auto& [path, location] : paths_read(experiment, catalog)) {
     std::error_code error;
     if (fs::exists(path, error)) continue;

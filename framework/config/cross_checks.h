@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "framework/config/resolve.h"
@@ -24,9 +23,17 @@ struct ReadPath {
 /// [[init]].
 std::vector<ReadPath> paths_read(const Value& experiment, const ComponentCatalog& catalog);
 
-/// A sentence for each option of a resolved experiment that has no effect because of another one (`only_with` and
-/// `not_with` of casdm/options.h), with its location.
-std::vector<std::pair<Location, std::string>> void_options(const Value& experiment, const ComponentCatalog& catalog);
+/// An option without effect because of another one.
+struct VoidOption {
+  Location location;
+  std::string key;      ///< as ExperimentChange has it
+  std::string message;  ///< a sentence
+};
+
+/// The options of a resolved experiment that have no effect because of another one (`only_with` and `not_with` of
+/// casdm/options.h). One that tables such as [optimizer.MODULE] inherit is listed only if it has no effect there
+/// either.
+std::vector<VoidOption> void_options(const Value& experiment, const ComponentCatalog& catalog);
 
 /// Prints these to stderr, for an experiment that is not refused because of them: a run that is sampled or resumed.
 void report_void_options(const Value& experiment, const ComponentCatalog& catalog);

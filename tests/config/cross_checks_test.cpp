@@ -166,6 +166,31 @@ TEST_CASE("an option made void by another is refused before training, wherever i
   CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));
 }
 
+TEST_CASE("an option of [optimizer] is void only if it has no effect in any module's table that inherits it") {
+  const auto before = [](const std::string& more) {
+    return message_of([&] { check_before_training(checked("[optimizer]\n" + more), fake_catalog()); });
+  };
+  const std::string lookahead = "nesterov: it has no effect with momentum = 0.0; leave it out, or change momentum";
+  const std::string still = "type = 'sgd'\nmomentum = 0.0\nnesterov = true\n";
+  CHECK(before(still).find("optimizer." + lookahead) != std::string::npos);
+  CHECK(before(still + "theta = {momentum = 0.9}") == "nothing thrown");
+  CHECK(before(still + "theta = {clip_norm = 2.0}").find("optimizer." + lookahead) != std::string::npos);
+  CHECK(before(still + "theta = {type = 'adamw'}").find("optimizer." + lookahead) != std::string::npos);
+  CHECK(before(still + "theta = {momentum = 0.9, nesterov = false}").find("optimizer." + lookahead) !=
+        std::string::npos);
+  // What a module's own table gives counts with what it inherits.
+  CHECK(before("type = 'sgd'\nmomentum = 0.0\ntheta = {nesterov = true}").find("optimizer.theta." + lookahead) !=
+        std::string::npos);
+  CHECK(before("type = 'sgd'\nmomentum = 0.5\ntheta = {nesterov = true}") == "nothing thrown");
+  CHECK(before("type = 'adamw'\ntheta = {type = 'sgd', momentum = 0.0, nesterov = true}")
+            .find("optimizer.theta." + lookahead) != std::string::npos);
+  const std::string falling = "final_fraction: it has no effect with schedule = \"constant\"";
+  CHECK(before("final_fraction = 0.1").find("optimizer." + falling) != std::string::npos);
+  CHECK(before("final_fraction = 0.1\ntheta = {schedule = 'cosine'}") == "nothing thrown");
+  CHECK(before("schedule = 'cosine'\nfinal_fraction = 0.1\ntheta = {schedule = 'constant'}") == "nothing thrown");
+  CHECK(before("theta = {final_fraction = 0.1}").find("optimizer.theta." + falling) != std::string::npos);
+}
+
 TEST_CASE("training needs existing files at its paths, and a device for its precision") {
   const TemporaryFolder folder;
   folder.write("data.zip", "");

@@ -408,7 +408,8 @@ TEST_CASE("a module's table in [optimizer] keeps what it sets, and the rest foll
       "[optimizer.psi]\ntype = 'sgd'\nclip_norm = 0\n");
   const Value& optimizer = *resolved.find("optimizer");
   CHECK(to_json(*optimizer.find("phi")) == R"({"learning_rate":1.0,"eps":0.1})");
-  CHECK(to_json(*optimizer.find("psi")) == R"({"type":"optimizer_fake/sgd","clip_norm":0.0,"momentum":0.9})");
+  CHECK(to_json(*optimizer.find("psi")) ==
+        R"({"type":"optimizer_fake/sgd","clip_norm":0.0,"momentum":0.9,"nesterov":false})");
   // As in a run's folder.
   CHECK(resolve(resolved, schema_of<Experiment>(), fake_catalog()) == resolved);
 

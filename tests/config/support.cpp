@@ -176,9 +176,11 @@ struct AdamOptions {
 
 struct MomentumOptions {
   double momentum = 0.9;
+  bool nesterov = false;
 
   static void describe(Schema<MomentumOptions>& s) {
     s.option("momentum", &MomentumOptions::momentum, "What is kept.").range(0, 1);
+    s.option("nesterov", &MomentumOptions::nesterov, "Looks ahead.").not_with("momentum", {0});
   }
 };
 
