@@ -89,7 +89,9 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
   s.option("normalise", &MetricOptions::normalise,
            "`self`: each image's gradient is divided by (distance + 0.001)^normalise_power, so that large distances do "
            "not outweigh small ones. Records keep the distance.");
-  s.option("normalise_power", &MetricOptions::normalise_power, "Power of normalise = \"self\".").range(0, 2);
+  s.option("normalise_power", &MetricOptions::normalise_power, "Power of normalise = \"self\".")
+      .range(0, 2)
+      .only_with("normalise", {"self"});
   s.option(
       "balance", &MetricOptions::balance,
       "`squared_error`: each image's gradient at the prediction is made as long as that of the mean squared error, "
@@ -131,14 +133,17 @@ void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {
            "The learning rate of `wsd` falls over this many images; 0: a fifth of the training.")
       .at_least(0)
       .at_most("train.total_images")
-      .in_unit("images");
+      .in_unit("images")
+      .only_with("schedule", {"wsd"});
   s.option("reference_images", &OptimizerOptions::reference_images,
            "The learning rate of `inverse_sqrt` falls from here on; 0: from the end of warm-up.")
       .at_least(0)
-      .in_unit("images");
+      .in_unit("images")
+      .only_with("schedule", {"inverse_sqrt"});
   s.option("final_fraction", &OptimizerOptions::final_fraction,
            "What `linear`, `cosine` and `wsd` fall to, as a fraction of the learning rate.")
-      .range(0, 1);
+      .range(0, 1)
+      .not_with("schedule", {"constant", "inverse_sqrt"});
   s.option("clip_norm", &OptimizerOptions::clip_norm, "Gradients are scaled down to this L2 norm; 0: never.")
       .at_least(0);
   s.option("grouping", &OptimizerOptions::grouping,
@@ -169,7 +174,8 @@ void GuidanceOptions::describe(Schema<GuidanceOptions>& s) {
            "Classifier-free guidance in sampling: 1 the estimate at the label, 0 the one without, above 1 beyond it.")
       .at_least(0);
   s.option("interval", &GuidanceOptions::interval,
-           "Part of the diffusion that is guided, as fractions of T; elsewhere the estimate at the label is used.");
+           "Part of the diffusion that is guided, as fractions of T; elsewhere the estimate at the label is used.")
+      .not_with("scale", {1});
 }
 
 void LogOptions::describe(Schema<LogOptions>& s) {

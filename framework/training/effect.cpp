@@ -117,6 +117,12 @@ std::vector<std::string> weak_settings(const Experiment& options) {
                            number(metric.weight * part_of(metric.until_images, metric.warmup_images)), " of ",
                            number(metric.weight)));
     }
+    const std::int64_t seen = metric.until_images > 0 ? std::min<std::int64_t>(metric.until_images, total) : total;
+    const double part = static_cast<double>(seen) / static_cast<double>(metric.every) * metric.share;
+    if (part < 1) {
+      found.push_back(text("metrics.", i, ".share = ", number(metric.share), ": hardly any of the ", seen,
+                           " images is drawn for the metric, ", number(part), " on average"));
+    }
     if (metric.weight == 0 || metric.warmup_images <= total) continue;
     found.push_back(text("metrics.", i, ".warmup_images is longer than train.total_images = ", total,
                          ": the weight of the metric rises to ",

@@ -48,12 +48,14 @@ void ConsistencyOptions::describe(Schema<ConsistencyOptions>& s) {
       .in_unit("steps");
   s.option("distance", &ConsistencyOptions::distance,
            "How the two images are compared, beside [[metrics]]: `pseudo_huber`, the norm of the difference, smooth at "
-           "0; `l2`, its mean square.");
+           "0; `l2`, its mean square.")
+      .not_with("loss_weight", {0});
   s.option("loss_weight", &ConsistencyOptions::loss_weight, "Factor of that loss; 0: only [[metrics]] train.")
       .at_least(0);
   s.option("pair_weight", &ConsistencyOptions::pair_weight,
            "Weight of a pair of times in that loss: `inverse_step`, 1 / the difference of their sigma/alpha; "
-           "`uniform`, 1.");
+           "`uniform`, 1.")
+      .not_with("loss_weight", {0});
 }
 
 ConsistencyHead::ConsistencyHead(const ConsistencyOptions& options, const Spec& spec)

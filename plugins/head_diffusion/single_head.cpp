@@ -71,7 +71,9 @@ void SingleOptions::describe(Schema<SingleOptions>& s) {
       .only_with("variance", {"learned_range"});
   s.option("vlb_weight", &SingleOptions::vlb_weight,
            "Factor of the whole bound in the hybrid loss; a sampled timestep's term is weighted by T times this.")
-      .at_least(0);
+      .at_least(0)
+      .only_with("variance", {"learned_range"})
+      .not_with("objective", {"vlb"});
   s.option("alignment", &SingleOptions::alignment,
            "Aligns an inner feature of theta with those of a feature extractor, by a projector that is trained with it "
            "(REPA).");

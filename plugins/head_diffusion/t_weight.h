@@ -45,10 +45,15 @@ struct TimeWeightOptions {
         .not_with("prediction_type", {"flow"})
         .not_with("loss_space")
         .not_with("objective", {"vlb"});
-    s.template option<double>("snr_gamma", &T::snr_gamma, "Cap of t_weight = \"min_snr\".").greater_than(0);
+    s.template option<double>("snr_gamma", &T::snr_gamma, "Cap of t_weight = \"min_snr\".")
+        .greater_than(0)
+        .only_with("t_weight", {"min_snr"});
     s.template option<double>("p2_k", &T::p2_k, "Of t_weight = \"p2\": where its weight begins to fall, in S.")
-        .greater_than(0);
-    s.template option<double>("p2_gamma", &T::p2_gamma, "Of t_weight = \"p2\": how much it falls; 0: not.").at_least(0);
+        .greater_than(0)
+        .only_with("t_weight", {"p2"});
+    s.template option<double>("p2_gamma", &T::p2_gamma, "Of t_weight = \"p2\": how much it falls; 0: not.")
+        .at_least(0)
+        .only_with("t_weight", {"p2"});
   }
 };
 

@@ -117,6 +117,9 @@ WaveletLoss::WaveletLoss(const Options& options, const Spec& /*spec*/)
                            "got ",
                            weights_.size()));
   }
+  if (std::all_of(weights_.begin(), weights_.end(), [](double weight) { return weight == 0; })) {
+    throw ConfigError("level_weights: all are 0, so the metric compares nothing; expected one above 0");
+  }
   haar_ =
       0.5 *
       at::tensor({1., 1., 1., 1., 1., -1., 1., -1., 1., 1., -1., -1., 1., -1., -1., 1.}, at::kFloat).view({4, 1, 2, 2});

@@ -155,6 +155,8 @@ TEST_CASE("the mean magnitude of wavelets of a constant is that of its coarsest 
   // 16 x 16 pixels of c become 2 x 2 coefficients of 8 c.
   CHECK(value("wavelet", "", {at::full({1, 1, 16, 16}, 0.5), at::zeros({1, 1, 16, 16})}) ==
         doctest::Approx(4 * 8 * 0.5 / 256).epsilon(1e-6));
+  CHECK_THROWS_WITH_AS(make_metric("wavelet", "level_weights = [0, 0, 0, 0]"), doctest::Contains("all are 0"),
+                       ConfigError);
   CHECK_THROWS_WITH_AS(make_metric("wavelet", "level_weights = [1, 1]"), doctest::Contains("levels + 1 = 4 numbers"),
                        ConfigError);
 }

@@ -78,6 +78,11 @@ TEST_CASE("a setting that trains less than it seems gives a warning") {
       "optimizer.warmup_images is longer than train.total_images = 16: the learning rate rises to 0.00025 of 0.001");
   one({"metrics.0.warmup_images=64", "metrics.0.weight=0.5"}, "the weight of the metric rises to 0.25 of 0.5");
   CHECK(warnings({"metrics.0.warmup_images=64", "metrics.0.weight=0"}).empty());
+  one({"metrics.0.share=1e-9"},
+      "metrics.0.share = 1e-09: hardly any of the 32 images is drawn for the metric, 3.2e-08");
+  one({"metrics.0.share=0.1", "metrics.0.until_images=8"}, "hardly any of the 8 images");
+  one({"metrics.0.share=0.1", "metrics.0.every=4"}, "0.8 on average");
+  CHECK(warnings({"metrics.0.share=0.1"}).empty());
   one({"train.batch_size=64", "optimizer.warmup_images=0"}, "the training is a single step");
   one({"optimizer.learning_rate=1e-30"}, "hardly any weight will change");
   one({"optimizer.phi.warmup_images=64"}, "optimizer.phi.warmup_images is longer than train.total_images = 32");
