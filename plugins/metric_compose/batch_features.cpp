@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <tuple>
+
 #include "casdm/error.h"
 #include "casdm/text.h"
 
@@ -17,7 +20,8 @@ void describe_batch(Schema<Options>& s) {
       .required();
   s.template option<std::string>("feature", &Options::feature, "Name of the feature; empty: the extractor's first.");
   s.template option<std::int64_t>("queue", &Options::queue,
-                                  "Images of previous batches that also count; their features are remembered.")
+                                  "Images of previous batches that also count; their features are remembered, in "
+                                  "memory for 2 x queue x dimension numbers.")
       .range(0, 1 << 16)
       .in_unit("images");
   s.template option<std::int64_t>("seed", &Options::seed, "Of the extractor's weights, where these are drawn.")
@@ -45,6 +49,27 @@ Tensor centred(const FeatureSample& sample) {
 Tensor squared_distances(const Tensor& a, const Tensor& b) {
   const Tensor products = at::mm(a, b.t());
   return (a.square().sum(1).unsqueeze(1) + b.square().sum(1) - 2 * products).clamp_min(0);
+}
+
+/// E |y - y'|^2 of two rows.
+Tensor mean_squared_distance(const FeatureSample& sample) { return 2 * centred(sample).square().sum(); }
+
+constexpr std::int64_t kNumbersAtOnce = 1 << 20;  // of a kernel without gradient
+
+/// sum_ij w_i w_j k(a_i, b_j). The kernel is held in blocks of some rows of `a`, unless gradients need it.
+template <class Kernel>
+Tensor sum_of(const Kernel& kernel, const FeatureSample& a, const FeatureSample& b) {
+  const auto block = [&](const FeatureSample& rows) {
+    return at::dot(rows.weights, at::mv(kernel(rows.features, b.features), b.weights));
+  };
+  if (a.features.requires_grad() || b.features.requires_grad()) return block(a);
+  const std::int64_t count = a.weights.size(0);
+  const std::int64_t step = std::max<std::int64_t>(1, kNumbersAtOnce / std::max<std::int64_t>(1, b.weights.size(0)));
+  Tensor sum = at::zeros({}, a.features.options());
+  for (std::int64_t first = 0; first < count; first += step) {
+    sum = sum + block(a.part(first, std::min(step, count - first)));
+  }
+  return sum;
 }
 
 }  // namespace
@@ -86,7 +111,7 @@ std::vector<Tensor> BatchFeatureLoss::prepare(const Tensor& target) { return {fe
 
 FeatureSample BatchFeatureLoss::sample(const Tensor& batch, const Tensor& remembered) const {
   const Tensor count = at::cat({at::ones({batch.size(0)}, is_filled_.options()), is_filled_}).to(at::kDouble);
-  return {at::cat({batch.to(at::kDouble), remembered.to(at::kDouble)}), count / count.sum()};
+  return {at::cat({batch.to(at::kDouble), remembered.to(at::kDouble)}), count / count.sum(), batch.size(0)};
 }
 
 Tensor BatchFeatureLoss::distance(const Tensor& prediction, const std::vector<Tensor>& target) {
@@ -115,7 +140,8 @@ void FeatureMmdOptions::describe(Schema<FeatureMmdOptions>& s) {
            "`polynomial`: (a.b / D + 1)^3, as KID has it; `rbf`: a Gaussian of the distance.");
   s.option("bandwidth", &FeatureMmdOptions::bandwidth,
            "Of rbf, in units of the root mean squared distance between two targets.")
-      .greater_than(0);
+      .greater_than(0)
+      .only_with("kernel", {"rbf"});
 }
 
 MetricInfo FeatureMmd::info() const {
@@ -125,22 +151,21 @@ MetricInfo FeatureMmd::info() const {
 }
 
 Tensor FeatureMmd::between(const FeatureSample& predictions, const FeatureSample& targets) const {
-  double scale = 0;
-  Tensor unit;
+  Tensor scale;
   if (kernel_ == Kernel::rbf) {
-    const Tensor distances = squared_distances(targets.features, targets.features);
-    unit = at::dot(targets.weights, at::mv(distances, targets.weights)).detach() + 1e-12;
-    scale = -0.5 / (bandwidth_ * bandwidth_);
+    scale = -0.5 / (bandwidth_ * bandwidth_) / (mean_squared_distance(targets).detach() + 1e-12);
   }
-  const auto mean_kernel = [&](const FeatureSample& a, const FeatureSample& b) {
-    const double dimension = static_cast<double>(a.features.size(1));
-    const Tensor kernel = kernel_ == Kernel::rbf ? (squared_distances(a.features, b.features) * (scale / unit)).exp()
-                                                 : (at::mm(a.features, b.features.t()) / dimension + 1).pow(3);
-    return at::dot(a.weights, at::mv(kernel, b.weights));
+  const auto kernel = [&](const Tensor& a, const Tensor& b) {
+    if (kernel_ == Kernel::rbf) return (squared_distances(a, b) * scale).exp();
+    return (at::mm(a, b.t()) / static_cast<double>(a.size(1)) + 1).pow(3);
   };
-  const Tensor value =
-      mean_kernel(predictions, predictions) + mean_kernel(targets, targets) - 2 * mean_kernel(predictions, targets);
-  return value.clamp_min(0);
+  // What is remembered has no gradient, so its kernel need not be kept.
+  const FeatureSample batch = predictions.current();
+  const FeatureSample earlier = {predictions.remembered().features.detach(), predictions.remembered().weights, 0};
+  const Tensor among_predictions =
+      sum_of(kernel, batch, batch) + 2 * sum_of(kernel, batch, earlier) + sum_of(kernel, earlier, earlier);
+  const Tensor between_both = sum_of(kernel, batch, targets) + sum_of(kernel, earlier, targets);
+  return (among_predictions + sum_of(kernel, targets, targets) - 2 * between_both).clamp_min(0);
 }
 
 void FeatureFrechetOptions::describe(Schema<FeatureFrechetOptions>& s) { describe_batch(s); }
@@ -148,7 +173,16 @@ void FeatureFrechetOptions::describe(Schema<FeatureFrechetOptions>& s) { describ
 Tensor FeatureFrechet::between(const FeatureSample& predictions, const FeatureSample& targets) const {
   const Tensor x = centred(predictions), y = centred(targets);
   const Tensor means = (mean_of(predictions) - mean_of(targets)).square().sum();
-  const Tensor common = at::linalg_svdvals(at::mm(x, y.t())).sum();
+  // X Y^T = U S V^T has the sum of its singular values <X, U V^T Y>, and U V^T Y for its gradient.
+  Tensor gradient;
+  {
+    const at::NoGradGuard no_grad;
+    const auto [q, r] = at::linalg_qr(x);
+    const Tensor r_of_targets = std::get<1>(at::linalg_qr(y));
+    const auto [u, s, v] = at::linalg_svd(at::mm(r, r_of_targets.t()), /*full_matrices=*/false);
+    gradient = at::mm(q, at::mm(u, at::mm(v, r_of_targets)));
+  }
+  const Tensor common = (x * gradient).sum();
   return (means + x.square().sum() + y.square().sum() - 2 * common).clamp_min(0);
 }
 

@@ -19,10 +19,18 @@ struct BatchFeatureOptions {
   std::int64_t seed = 0;
 };
 
-/// Weighted features: rows [N, D], and weights [N] that add up to 1.
+/// Weighted features: rows [N, D], first those of the batch, then the remembered ones, and weights [N] that add up
+/// to 1.
 struct FeatureSample {
   Tensor features;
   Tensor weights;
+  std::int64_t batch = 0;  ///< rows of it
+
+  FeatureSample part(std::int64_t first, std::int64_t count) const {
+    return {features.narrow(0, first, count), weights.narrow(0, first, count), 0};
+  }
+  FeatureSample current() const { return part(0, batch); }
+  FeatureSample remembered() const { return part(batch, weights.size(0) - batch); }
 };
 
 /// A batch is too small to represent a distribution, so the features of the last `queue` images, of predictions and of
@@ -72,7 +80,7 @@ struct FeatureMmdOptions : BatchFeatureOptions {
 
 /// The squared maximum mean discrepancy (Gretton et al. 2012), with all pairs: E k(x, x') + E k(y, y') - 2 E k(x, y),
 /// k(a, b) = (a.b / D + 1)^3 (Binkowski et al. 2018), or exp(-|a - b|^2 / (2 h^2 m)), with m the mean squared distance
-/// between two targets and h the bandwidth.
+/// between two targets and h the bandwidth. Memory grows in proportion to the queue, time with its square.
 class FeatureMmd final : public BatchFeatureLoss {
  public:
   using Options = FeatureMmdOptions;
@@ -93,7 +101,8 @@ struct FeatureFrechetOptions : BatchFeatureOptions {
 
 /// The Frechet distance between normal distributions with the samples' moments (Dowson & Landau 1982): |m_x - m_y|^2 +
 /// tr(C_x + C_y - 2 (C_x C_y)^(1/2)). With X and Y the centred samples, the last trace is the sum of the singular
-/// values of X Y^T, whose gradient is finite everywhere.
+/// values of X Y^T, whose gradient is finite everywhere. With X = Q R and Y = Q' R' they are those of R R'^T, which has
+/// at most as many rows as there are features.
 class FeatureFrechet final : public BatchFeatureLoss {
  public:
   using Options = FeatureFrechetOptions;
