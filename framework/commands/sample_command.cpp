@@ -91,25 +91,6 @@ Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder)
   return Checkpoint::open(!name.empty() && fs::exists(before, ignored) ? before : fs::path(a.run));
 }
 
-/// Throws ConfigError if the number of steps given on the command line has no effect because another option of the
-/// sampler decides it.
-void require_effect_of_steps(const LoadedExperiment& experiment, const Model& model) {
-  ComponentConfig other = experiment.options.sampler;
-  const Value* asked = experiment.options.sampler.table.find(Sampler::steps_option);
-  if (asked == nullptr || !asked->is_integer() || !asked->location().file.starts_with("--set")) return;
-  const std::int64_t steps = asked->as_integer();
-  other.table.set(Sampler::steps_option, steps > 1 ? steps - 1 : steps + 1);
-  const std::size_t taken = model.sampler.call(&Sampler::plan).size();
-  try {
-    const Component<Sampler> sampler = experiment.host->create<Sampler>(other, {model.schedule, model.image});
-    if (sampler.call(&Sampler::plan).size() != taken) return;
-  } catch (const Error&) {  // it does have an effect
-    return;
-  }
-  fail_at(asked->location(), text("another option of the sampler sets the number of steps to ", taken,
-                                  "; change that one: ", to_json(experiment.options.sampler.table)));
-}
-
 /// Everything that determines the images.
 Value settings_of(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
                   const GenerateOptions& options, const SampleArguments& a) {
@@ -158,7 +139,6 @@ void sample(const SampleArguments& a, World& world) {
   // The same for all images, since their last bits depend on it.
   CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
   const Model model = model_to_sample(experiment, checkpoint, a, options.device);
-  require_effect_of_steps(experiment, model);
   const Value settings = settings_of(experiment, model, checkpoint, options, a);
   const Sampling sampling = sampling_of(checkpoint, options, a, settings);
   const std::string remark = folder.begin(sampling, a.overwrite);

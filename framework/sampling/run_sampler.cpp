@@ -11,6 +11,7 @@
 #include "casdm/text.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
 #include "framework/data/fingerprint.h"
 #include "framework/sampling/experiment.h"
@@ -52,6 +53,25 @@ void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& 
     }
     throw Error(lines.empty() ? error.what() : text(error.what(), "\nThe networks are not the checkpoint's:", lines));
   }
+}
+
+/// Throws ConfigError if the number of steps given on the command line has no effect because another option of the
+/// sampler decides it.
+void require_effect_of_steps(const LoadedExperiment& experiment, const Model& model) {
+  ComponentConfig other = experiment.options.sampler;
+  const Value* asked = experiment.options.sampler.table.find(Sampler::steps_option);
+  if (asked == nullptr || !asked->is_integer() || !asked->location().file.starts_with("--set")) return;
+  const std::int64_t steps = asked->as_integer();
+  other.table.set(Sampler::steps_option, steps > 1 ? steps - 1 : steps + 1);
+  const std::size_t taken = model.sampler.call(&Sampler::plan).size();
+  try {
+    const Component<Sampler> sampler = experiment.host->create<Sampler>(other, {model.schedule, model.image});
+    if (sampler.call(&Sampler::plan).size() != taken) return;
+  } catch (const Error&) {  // it does have an effect
+    return;
+  }
+  fail_at(asked->location(), text("another option of the sampler sets the number of steps to ", taken,
+                                  "; change that one: ", to_json(experiment.options.sampler.table)));
 }
 
 }  // namespace
@@ -103,6 +123,7 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   // The extras that images are conditioned on come from the data set.
   const std::shared_ptr<Dataset> conditions = has_extras(checkpoint) ? make_dataset(experiment) : nullptr;
   Model model = make_model(experiment, checkpoint.num_classes(), conditions);
+  require_effect_of_steps(experiment, model);
   if (request.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
   std::vector<std::string> modules;
