@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kCommand = "compare";
-constexpr const char* kUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]... [--out DIR]
+constexpr const char* kUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]...
+       [--out DIR [--overwrite]]
 
 Says which of several runs did better, by how much, and how certain that is. Runs that differ in nothing but
 the seed are one arm: the table has each arm's mean over its seeds, and the difference to the
@@ -46,7 +47,7 @@ std::string formatted(const std::string& format, const Comparison& comparison, c
 int compare_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> runs, patterns;
   std::string baseline, format, out;
-  bool is_json = false;
+  bool is_json = false, overwrite = false;
   po::options_description options("options");
   options.add_options()("run", po::value(&runs)->composing(), "the run folders (also without --run)")(
       "baseline", po::value(&baseline)->value_name("NAME"),
@@ -55,14 +56,19 @@ int compare_command(const std::vector<std::string>& arguments) {
       "numbers to show, such as 'loss.*'; repeatable; default: the scores of evaluations, else the losses")(
       "format", po::value(&format)->default_value("text")->value_name("NAME"), "text, markdown, latex, csv or json")(
       "json", po::bool_switch(&is_json), "short for --format json")(
-      "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder");
+      "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder")(
+      "overwrite", po::bool_switch(&overwrite), "replace results in it that are of other runs, or edited");
   if (!fill_arguments({kCommand, kUsage, options, {"run"}, /*takes_many=*/true}, arguments)) return 0;
   if (is_json) format = "json";
   if (runs.empty()) throw ConfigError("compare: give the folders of at least two runs; see `casdm compare --help`");
+  if (overwrite && out.empty()) throw ConfigError("compare: --overwrite is for --out DIR");
   Comparison comparison = compare_runs({runs.begin(), runs.end()}, baseline);
   const std::vector<MeasureSummary> all = summarise(comparison);
   const std::string table = formatted(format, comparison, all, patterns);
-  if (!out.empty()) write_results(out, comparison, all, chosen_measures(all, patterns), kCommand);
+  if (!out.empty()) {
+    write_results(out, comparison, all, chosen_measures(all, patterns), kCommand,
+                  overwrite ? Replaced::any : Replaced::same_runs);
+  }
   std::cout << table;
   return 0;
 }

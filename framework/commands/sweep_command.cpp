@@ -209,14 +209,21 @@ void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std:
       throw ConfigError(text("train.batch_size: --processes ", processes, " cannot share ", batch,
                              " images equally; choose a number that divides it"));
     } catch (const ConfigError& error) {
-      throw ConfigError(text("arm ", quoted(sweep.points[cell.point].name), ": ", error.what()));
+      const bool has_runs = std::any_of(sweep.cells.begin(), sweep.cells.end(), [&](const SweepCell& other) {
+        return other.point == cell.point && state_of(sweep, other) != CellState::waiting;
+      });
+      const bool is_idle = has_runs && !void_options(cell.experiment, catalog_of(cell.experiment)).empty();
+      throw ConfigError(text("arm ", quoted(sweep.points[cell.point].name), ": ", error.what(),
+                             is_idle ? "\nTake options without effect out of the sweep's file: the runs that the arm "
+                                       "has with them are kept"
+                                     : ""));
     }
   }
 }
 
 /// Throws now what would otherwise be found after hours of training.
 void check_results(const Sweep& sweep) {
-  refuse_other_results(sweep.folder, kCommand);
+  refuse_other_results(sweep.folder, {}, kCommand, Replaced::unedited);
   refuse_other_page(kCommand, page_of(sweep));
 }
 
@@ -225,7 +232,7 @@ int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
   const std::vector<MeasureSummary> all = summarise(comparison);
   const std::vector<MeasureSummary> chosen = measures_of(all, a.patterns);
   check_results(sweep);
-  write_results(sweep.folder, comparison, all, chosen, kCommand);
+  write_results(sweep.folder, comparison, all, chosen, kCommand, Replaced::unedited);
   std::cout << (a.json ? json_of(comparison, all) : text_of(comparison, chosen));
   write_file(page_of(sweep), report_of(sweep.folder));
   std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "

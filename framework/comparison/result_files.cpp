@@ -1,5 +1,6 @@
 #include "framework/comparison/result_files.h"
 
+#include <algorithm>
 #include <map>
 
 #include "casdm/atomic_file.h"
@@ -21,9 +22,11 @@ const std::map<std::string, std::string> kBeginnings = {{"results.csv", "arm,bas
                                                         {"results.md", "| measure | arm |"},
                                                         {"results.tex", "% Means over seeds"}};
 
-/// The file beside them with the SHA-256 of each as it was written.
+/// The file beside them with the SHA-256 of each as it was written, and the runs that were compared.
 constexpr const char* kSums = ".results.json";
-constexpr std::size_t kLargestSums = 1 << 16;
+constexpr const char* kRuns = "runs";
+constexpr std::size_t kLargestSums = 1 << 20;
+constexpr std::size_t kMostShownRuns = 5;
 
 /// Empty if there is no record, as beside the files of an earlier version.
 Value sums_in(const fs::path& folder) {
@@ -44,34 +47,70 @@ bool is_comparison(const std::string& content) {
   }
 }
 
+/// The runs of a comparison relative to its folder, so that both may be moved together.
+std::vector<std::string> runs_of(const Comparison& comparison, const fs::path& folder) {
+  std::vector<std::string> result;
+  const fs::path home = fs::weakly_canonical(folder);
+  for (const ComparedArm& arm : comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      result.push_back(fs::weakly_canonical(run.path).lexically_relative(home).string());
+    }
+  }
+  return result;
+}
+
+/// Why the results that `sums` belongs to are not replaced by those of `runs`: they cover others, too. Empty: they do
+/// not, or an earlier version did not record it.
+std::string of_other_runs(const Value& sums, const std::vector<std::string>& runs) {
+  const Value* before = sums.is_table() ? sums.find(kRuns) : nullptr;
+  if (before == nullptr || !before->is_array()) return "";
+  std::vector<std::string> others;
+  for (const Value& run : before->as_array()) {
+    const bool is_other = run.is_string() && std::find(runs.begin(), runs.end(), run.as_string()) == runs.end();
+    if (is_other) others.push_back(quoted(run.as_string()));
+  }
+  if (others.empty()) return "";
+  const std::size_t more = others.size() - std::min(others.size(), kMostShownRuns);
+  others.resize(others.size() - more);
+  return text("is of other runs, too (", join(others, ", "), more > 0 ? text(" and ", more, " more") : "",
+              ", seen from there)");
+}
+
 /// Empty if the program wrote this content under this name; else why the file stays.
-std::string why_kept(const std::string& name, const std::string& content, const Value& sums) {
+std::string why_kept(const std::string& name, const std::string& content, const Value& sums, Replaced replaced) {
   const bool is_ours = content.starts_with(kBeginnings.at(name)) && (name != "results.json" || is_comparison(content));
   if (!is_ours) return "was not written by this program";
-  const Value* sum = sums.is_table() ? sums.find(name) : nullptr;
+  const Value* sum = sums.is_table() && replaced != Replaced::any ? sums.find(name) : nullptr;
   if (sum == nullptr || *sum == Value(sha256(content))) return "";
   return "was changed since this program wrote it";
 }
 
 }  // namespace
 
-void refuse_other_results(const fs::path& folder, const std::string& command) {
+void refuse_other_results(const fs::path& folder, const Comparison& comparison, const std::string& command,
+                          Replaced replaced) {
   const Value sums = sums_in(folder);
+  const std::string other =
+      replaced == Replaced::same_runs ? of_other_runs(sums, runs_of(comparison, folder)) : std::string();
   for (const auto& [name, beginning] : kBeginnings) {
     const fs::path file = folder / name;
     std::error_code ignored;
     if (!fs::exists(fs::symlink_status(file, ignored))) continue;
-    const std::string why = why_kept(name, fs::is_regular_file(file, ignored) ? read_file(file) : "", sums);
-    if (why.empty()) continue;
-    throw ConfigError(text(command, ": ", file.string(), " ", why, " and is not replaced; ",
-                           "choose another folder, or move it away"));
+    const std::string content = fs::is_regular_file(file, ignored) ? read_file(file) : "";
+    const std::string strange = why_kept(name, content, sums, Replaced::any);
+    const std::string why = strange.empty() ? why_kept(name, content, sums, replaced) : strange;
+    if (why.empty() && other.empty()) continue;
+    const bool may_be_told = strange.empty() && replaced == Replaced::same_runs;
+    throw ConfigError(text(command, ": ", file.string(), " ", why.empty() ? other : why,
+                           " and is not replaced; choose another folder, ",
+                           may_be_told ? "move it away, or pass --overwrite" : "or move it away"));
   }
 }
 
 void write_results(const fs::path& folder, const Comparison& comparison, const std::vector<MeasureSummary>& all,
-                   const std::vector<MeasureSummary>& chosen, const std::string& command) {
+                   const std::vector<MeasureSummary>& chosen, const std::string& command, Replaced replaced) {
   refuse_inside_run(command, folder);
-  refuse_other_results(folder, command);
+  refuse_other_results(folder, comparison, command, replaced);
   fs::create_directories(folder);
   remove_leftovers(folder);
   const std::map<std::string, std::string> contents = {{"results.csv", csv_of(comparison, all)},
@@ -80,6 +119,8 @@ void write_results(const fs::path& folder, const Comparison& comparison, const s
                                                        {"results.tex", latex_of(comparison, chosen)}};
   Value sums{Value::Table{}};
   for (const auto& [name, content] : contents) sums.set(name, sha256(content));
+  const std::vector<std::string> runs = runs_of(comparison, folder);
+  sums.set(kRuns, Value::Array(runs.begin(), runs.end()));
   // The record is removed first: if the program is killed here, its own files must not look as if somebody changed
   // them.
   std::error_code ignored;

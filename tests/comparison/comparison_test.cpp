@@ -327,8 +327,9 @@ TEST_CASE("arms are compared only in scores measured the same way, and a line sa
                               join(setting < reading ? names : std::vector{names[1], names[0]}, "; "))));
   // A seed of the other arm that was measured the same way is compared.
   judge(folder, "q-s1", "b", 290, {});
-  CHECK(scores_in(compare_runs(runs, "p")).find(text("eye.distance", setting, ": p 300.5 q 290.0 -\n")) !=
-        std::string::npos);
+  const Comparison again = compare_runs(runs, "p");
+  CHECK(scores_in(again).find(text("eye.distance", setting, ": p 300.5 q 290.0 -\n")) != std::string::npos);
+  for (const std::string& line : all_remarks(again)) CHECK_MESSAGE(line.find("it has none") == std::string::npos, line);
 }
 
 TEST_CASE("arms whose experiments have different samplers are compared, each sampled as its experiment says") {
@@ -481,8 +482,9 @@ TEST_CASE("the four files say the same, and names cannot break their format") {
   comparison.arms[0].name = "a_b|c,\"d\" & 5%\x1b[31m";
   comparison.arms[1].runs[0].problem = "failed: line 1\nline 2";
   const std::vector<MeasureSummary> all = summarise(comparison);
-  write_results("out", comparison, all, chosen_measures(all, {}), "compare");
-  write_results("out", comparison, all, chosen_measures(all, {}), "compare");  // its own files are replaced
+  write_results("out", comparison, all, chosen_measures(all, {}), "compare", Replaced::same_runs);
+  write_results("out", comparison, all, chosen_measures(all, {}), "compare",
+                Replaced::same_runs);  // its own files are replaced
 
   const std::string csv = read_file("out/results.csv");
   CHECK(std::count(csv.begin(), csv.end(), '\r') == 7);
@@ -514,17 +516,19 @@ TEST_CASE("the four files say the same, and names cannot break their format") {
 
   folder.write("out/results.tex", read_file("out/results.tex") + "% my note\n");
   CHECK(message_of([&] {
-          write_results("out", comparison, all, all, "compare");
+          write_results("out", comparison, all, all, "compare", Replaced::same_runs);
         }).find("results.tex was changed since this program wrote it and is not replaced") != std::string::npos);
   CHECK(read_file("out/results.tex").ends_with("% my note\n"));
   std::filesystem::remove("out/results.tex");
-  CHECK_NOTHROW(write_results("out", comparison, all, all, "compare"));
+  CHECK_NOTHROW(write_results("out", comparison, all, all, "compare", Replaced::same_runs));
   folder.write("coco/results.json", "{\n  \"format\": \"coco\"\n}\n");
-  CHECK(message_of([&] { write_results("coco", comparison, all, all, "compare"); }).find("was not written by this") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          write_results("coco", comparison, all, all, "compare", Replaced::same_runs);
+        }).find("was not written by this") != std::string::npos);
 
   folder.write("out/results.md", "# mine\n");
-  CHECK(message_of([&] { write_results("out", comparison, all, all, "compare"); }).find("was not written by this") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          write_results("out", comparison, all, all, "compare", Replaced::same_runs);
+        }).find("was not written by this") != std::string::npos);
   CHECK(read_file("out/results.md") == "# mine\n");
 }
