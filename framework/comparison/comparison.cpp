@@ -180,6 +180,20 @@ std::set<std::string> measures_of(const ComparedArm& arm) {
   return names;
 }
 
+/// Whether the run has the score of `measure` under another name, measured differently: `unlike` says so.
+bool has_otherwise(const ComparedArm& arm, const RunRecord& run, const std::string& measure) {
+  const auto score_in = [&](const ComparedRun& other) {
+    const Measure* found = other.record.find(measure);
+    return found != nullptr ? found->score : std::string();
+  };
+  for (const ComparedRun& other : arm.runs) {
+    const std::string score = score_in(other);
+    if (score.empty()) continue;
+    return std::any_of(run.measures.begin(), run.measures.end(), [&](const Measure& m) { return m.score == score; });
+  }
+  return false;
+}
+
 /// "ARM, seed 1: no loss.eps: it is nan": adds, for each run, which of the `measures` it lacks and why.
 void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>& measures,
                  std::vector<std::string>& lines) {
@@ -194,7 +208,7 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
         if (run.record.find(name) != nullptr) continue;
         const auto known = run.record.lacking.find(name);
         if (known != run.record.lacking.end()) by_reason[known->second].push_back(name);
-        if (known == run.record.lacking.end() && of_arm.contains(name))
+        if (known == run.record.lacking.end() && of_arm.contains(name) && !has_otherwise(arm, run.record, name))
           by_reason["it has none, although other runs of the arm do"].push_back(name);
       }
       for (auto& [reason, names] : by_reason) {
