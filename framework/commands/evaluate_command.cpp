@@ -208,8 +208,16 @@ class Command {
       std::cerr << "warning: looking again, since " << kept_in.string() << " cannot be used: " << error.what() << '\n';
     }
     Value found = nearest_images(stream, reference_stream_, who_finds(), nearest_);
+    const std::string& weights = images.request().weights;
     found.set("checkpoint_images", images.checkpoint().images());
-    found.set("weights", images.request().weights);
+    found.set("weights", weights);
+    for (const std::string& name : {weights == "raw" ? std::string("weights") : weights, "ema-" + weights}) {
+      if (!images.checkpoint().has_average(weights) || !images.checkpoint().has(name)) continue;
+      found.set("weights_file", images.checkpoint().file(name).filename().string());
+      found.set("weights_sha256", images.checkpoint().sha256_of(name));
+      break;
+    }
+    for (const char* key : {"steps", "guidance", "labels", "seed"}) found.set(key, *images.settings().find(key));
     nearest_found_.push_back(sealed(std::move(found)));
     try {
       write_record(kept_in, nearest_found_.back());

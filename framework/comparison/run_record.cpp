@@ -15,7 +15,6 @@
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
-#include "framework/training/experiment_change.h"
 
 namespace casdm {
 
@@ -108,39 +107,63 @@ bool is_of_training(const ExperimentChange& change) {
   });
 }
 
-/// Warns of the settings that the run was trained with before a resume changed them.
-void add_changes(const std::string& log, RunRecord& run) {
-  for (std::size_t begin = 0, end; (end = log.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    const std::string_view line = std::string_view(log).substr(begin, end - begin);
-    if (!line.starts_with("{\"resumed\"")) continue;
-    Value resume;
-    try {
-      resume = from_json(line);
-    } catch (const Error&) {  // written by a process that was killed
-      continue;
-    }
-    const Value* images = resume.find("images");
-    if (images == nullptr || !images->is_integer()) continue;
-    std::vector<std::string> parts;
-    if (const Value* changed = resume.find("changed"); changed != nullptr && changed->is_table()) {
+/// The resume that a line of the log records, if it changed something; none if the line is another one, or cut off.
+std::optional<ResumeRecord> resume_of(std::string_view line) {
+  if (!line.starts_with("{\"resumed\"")) return std::nullopt;
+  try {
+    const Value record = from_json(line);
+    const Value* images = record.find("images");
+    if (images == nullptr || !images->is_integer()) return std::nullopt;
+    ResumeRecord resume{images->as_integer(), {}, {}};
+    if (const Value* changed = record.find("changed"); changed != nullptr && changed->is_table()) {
       for (const auto& [key, values] : changed->as_table()) {
         const Value* from = values.find("from");
         const Value* to = values.find("to");
-        if (from == nullptr || to == nullptr) continue;
-        const ExperimentChange change{key, *from, *to};
-        if (is_of_training(change)) parts.push_back(to_string(change));
+        if (from != nullptr && to != nullptr) resume.changed.push_back({key, *from, *to});
       }
     }
     for (const char* others : {"other_data", "other_networks"}) {
-      if (const Value* said = resume.find(others); said != nullptr && said->is_string())
-        parts.push_back(said->as_string());
+      const Value* said = record.find(others);
+      if (said != nullptr && said->is_string()) resume.replaced.push_back(said->as_string());
     }
+    if (resume.changed.empty() && resume.replaced.empty()) return std::nullopt;
+    return resume;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+/// Adds what resumes changed, and warns of the settings that the run was trained with until then.
+void add_changes(const std::string& log, RunRecord& run) {
+  for (std::size_t begin = 0, end; (end = log.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    std::optional<ResumeRecord> resume = resume_of(std::string_view(log).substr(begin, end - begin));
+    if (!resume) continue;
+    std::vector<std::string> parts;
+    for (const ExperimentChange& change : resume->changed) {
+      if (is_of_training(change)) parts.push_back(to_string(change));
+    }
+    parts.insert(parts.end(), resume->replaced.begin(), resume->replaced.end());
+    run.resumes.push_back(std::move(*resume));
     if (parts.empty()) continue;
     const std::size_t more = parts.size() - std::min(parts.size(), kMostShownChanges);
     parts.resize(parts.size() - more);
-    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings until ", images->as_integer(),
+    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings until ", run.resumes.back().images,
                                 " images: ", join(parts, "; "), more > 0 ? text("; and ", more, " more keys") : ""));
   }
+}
+
+/// See `last_line`.
+Value last_line_in(const std::string& log, std::string_view key, std::int64_t images) {
+  Value found;
+  from_the_end(log, [&](std::string_view line) {
+    Value record = record_of(line);
+    if (record.is_null()) return false;
+    if (record.find("images")->as_integer() < images) return true;
+    if (record.find(key) == nullptr) return false;
+    found = std::move(record);
+    return true;
+  });
+  return found;
 }
 
 }  // namespace
@@ -162,10 +185,10 @@ RunRecord read_run_record(const fs::path& folder) {
   run.config = load_document(folder / "config.toml");
   run.seed = whole_number(run.config, "run.seed", 0);
   run.total_images = whole_number(run.config, "train.total_images", 0);
-  const Value last = last_line(folder, "loss");
+  const std::string log = log_of(folder);
+  const Value last = last_line_in(log, "loss", 0);
   if (last.is_null()) return run;
   run.images = last.find("images")->as_integer();
-  const std::string log = log_of(folder);
   add_absent_terms(last, log, run);
   add_changes(log, run);
   if (const Value* seconds = last.find("seconds")) run.seconds = seconds->as_number();
@@ -190,16 +213,7 @@ void read_log(const fs::path& folder, const std::function<void(const Value& line
 }
 
 Value last_line(const fs::path& folder, std::string_view key, std::int64_t images) {
-  Value found;
-  from_the_end(log_of(folder), [&](std::string_view line) {
-    Value record = record_of(line);
-    if (record.is_null()) return false;
-    if (record.find("images")->as_integer() < images) return true;
-    if (record.find(key) == nullptr) return false;
-    found = std::move(record);
-    return true;
-  });
-  return found;
+  return last_line_in(log_of(folder), key, images);
 }
 
 std::int64_t images_in_log(const fs::path& folder) {

@@ -209,8 +209,28 @@ std::string difference_table(const Comparison& comparison) {
   return table.rows.empty() ? "" : to_html(table);
 }
 
+/// What runs were trained with before a resume has changed it.
+std::string changes_at_resumes(const Subject& subject) {
+  HtmlTable table{"What changed when runs were resumed", {"run", "at images", "key", "before", "from then on"}, {}};
+  for (const ComparedArm& arm : subject.comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      const std::string name = html(fs::absolute(run.path).lexically_normal().filename().string());
+      for (const ResumeRecord& resume : run.record.resumes) {
+        const std::string images = std::to_string(resume.images);
+        for (const ExperimentChange& change : by_component(resume.changed)) {
+          table.rows.push_back({name, images, text("<code>", html(change.key), "</code>"), cell_of(change.before),
+                                cell_of(change.after)});
+        }
+        for (const std::string& said : resume.replaced) table.rows.push_back({name, images, "", "", html(said)});
+      }
+    }
+  }
+  return table.rows.empty() ? "" : to_html(table);
+}
+
 std::string experiment(const Subject& subject) {
   std::string result = subject.is_single() ? "" : difference_table(subject.comparison);
+  result += changes_at_resumes(subject);
   for (std::size_t i = 0; i < subject.comparison.arms.size(); ++i) {
     const ComparedArm& arm = subject.comparison.arms[i];
     if (arm.experiment.is_null()) continue;

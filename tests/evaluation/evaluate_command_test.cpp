@@ -263,6 +263,9 @@ TEST_CASE("the nearest images of the data are found once, by a judge or any extr
   const Value record = from_json(bytes);
   CHECK(entry_of(record, "images").as_array().size() == 2);
   CHECK(entry_of(record, "checkpoint_images") == Value(8));
+  CHECK(entry_of(record, "weights_file") == Value("ema.safetensors"));
+  CHECK(entry_of(record, "weights_sha256") ==
+        Value(sha256_of_file(folder.path() / "runs/small/checkpoints/000000000008/ema.safetensors")));
   const Outcome again = evaluate(words, folder.path());
   CHECK_FALSE(contains(again.err, "nearest images"));  // no progress: it was there
   CHECK(again.out == table.out);

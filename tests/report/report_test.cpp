@@ -235,6 +235,10 @@ TEST_CASE("a report shows samples beside the nearest images, only of the last ch
   CHECK(page.find("of the feature f of &lt;i&gt;.") != std::string::npos);
   CHECK(page.find("onerror") == std::string::npos);
   std::filesystem::remove("run/evaluation/nearest-1.json");
+  const std::string without = report_of("run");
+  CHECK(count(without, "src=\"data:image/png;base64,") == 0);
+  CHECK(without.find("Not shown: those of the checkpoint at 5000 images.") != std::string::npos);
+  std::filesystem::remove("run/evaluation/nearest-2.json");
   CHECK(report_of("run").find("Nearest images") == std::string::npos);
 }
 
