@@ -134,12 +134,18 @@ void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, c
   if (!is_there(run)) return;
   if (!is_there(run / "config.toml")) taken("exists and is not a run folder");
   Value before = load_document(run / "config.toml");
+  std::vector<VoidOption> idle;
   try {
     before = checked_experiment(before, schema_of<Experiment>(), catalog_of(before));
+    idle = void_options(before, catalog_of(before));
   } catch (const ConfigError&) {
     // If it can no longer be resolved, it is compared as it is.
   }
   std::vector<ExperimentChange> others = changes(experiment_of(before), experiment_of(cell.experiment));
+  // What had no effect can be taken out: an earlier version has trained with it, and this one refuses it.
+  std::erase_if(others, [&](const ExperimentChange& change) {
+    return std::any_of(idle.begin(), idle.end(), [&](const VoidOption& option) { return option.key == change.key; });
+  });
   std::erase_if(others, [&](const ExperimentChange& change) { return homes.is_moved(change); });
   std::vector<std::string> changed;
   for (const ExperimentChange& change : by_component(others)) changed.push_back(to_string(change));

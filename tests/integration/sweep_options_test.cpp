@@ -1,0 +1,42 @@
+#include <doctest/doctest.h>
+
+#include "casdm/text.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+TEST_CASE("a sweep keeps the runs of an option that has no effect when it is taken out, and says so where it is not") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto sweep = [&](const std::string& seeds, const std::string& set) {
+    write_file(folder.path() / "sweep.toml", text("name = \"one\"\nbase = \"small.toml\"\nseeds = [", seeds,
+                                                  "]\n[[arms]]\nname = \"plain\"\nset = [", set, "]\n"));
+    return shell("casdm sweep sweep.toml --no-pilot", folder.path());
+  };
+  const Outcome first = sweep("0", "\"log.sample_count=0\"");
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  // As an earlier version, which did not refuse the option, has left the run.
+  const std::filesystem::path config = folder.path() / "runs/one/plain-s0/config.toml";
+  std::string experiment = read_file(config);
+  const std::string whole = "interval = [0.0, 1.0]", part = "interval = [0.0, 0.5]";
+  const std::size_t at = experiment.find(whole);
+  REQUIRE(at != std::string::npos);
+  write_file(config, experiment.replace(at, whole.size(), part));
+
+  const std::string idle = "\"log.sample_count=0\", \"guidance.interval=[0.0, 0.5]\"";
+  const Outcome refused = sweep("0, 1", idle);
+  CHECK(refused.status == 2);
+  CHECK_MESSAGE(refused.err.find("guidance.interval: it has no effect with scale = 1.0") != std::string::npos,
+                refused.err);
+  CHECK_MESSAGE(refused.err.find("the runs that the arm has with them are kept") != std::string::npos, refused.err);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "runs/one/plain-s1"));
+  const Outcome taken_out = sweep("0, 1", "\"log.sample_count=0\"");
+  REQUIRE_MESSAGE(taken_out.status == 0, taken_out.err);
+  CHECK(read_file(config).find(part) != std::string::npos);
+  // What had an effect is another experiment.
+  const Outcome other = sweep("0, 1", "\"log.sample_count=0\", \"guidance.scale=1.5\"");
+  CHECK(other.status == 2);
+}
