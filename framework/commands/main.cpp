@@ -21,6 +21,7 @@
 #include "framework/loading/discovery.h"
 #include "framework/loading/framework_library.h"
 #include "framework/loading/trusted_path.h"
+#include "framework/reporting/progress.h"
 #include "framework/support/printable_stream.h"
 
 namespace {
@@ -51,6 +52,7 @@ usage: casdm COMMAND [ARGUMENT]...
   --safe-mode             with any command: use only the plugins installed with casdm
   --trust-plugins         with any command: allow the plugins in [plugins] paths of the experiment or run;
                           remembered for these files until they change
+  --progress STYLE        with any command: auto, bar, lines, json (an object a line, on stderr) or none
   --version               print the version
 
 `casdm COMMAND --help` describes each command. Results go to stdout, everything else to stderr.
@@ -135,6 +137,23 @@ void finish_output() {
       casdm::text("the output cannot be written to stdout: ", errno != 0 ? std::strerror(errno) : "is the disk full?"));
 }
 
+/// Takes `--progress STYLE` and `--progress=STYLE` out of the arguments.
+void take_progress(std::vector<std::string>& arguments) {
+  constexpr std::string_view kOption = "--progress";
+  for (auto at = arguments.begin(); at != arguments.end() && *at != "--";) {
+    const bool is_joined = at->starts_with(casdm::text(kOption, "="));
+    if (!is_joined && *at != kOption) {
+      ++at;
+      continue;
+    }
+    if (!is_joined && at + 1 == arguments.end()) throw casdm::ConfigError("--progress needs a style: `casdm --help`");
+    const std::string style = is_joined ? at->substr(kOption.size() + 1) : *(at + 1);
+    casdm::progress_style(style);
+    ::setenv(casdm::kProgress, style.c_str(), 1);
+    at = arguments.erase(at, at + (is_joined ? 1 : 2));
+  }
+}
+
 int report(const std::exception& error, int status) {
   const std::string message = error.what();
   std::cerr << "casdm: " << message.substr(0, message.find_last_not_of(" \n") + 1) << '\n';
@@ -150,6 +169,7 @@ int main(int argc, char** argv) {
   casdm::explain_crashes();
   const casdm::PrintableStream printable_errors(std::cerr);
   try {
+    take_progress(arguments);
     const int status = run(arguments);
     finish_output();
     return status;

@@ -1,6 +1,5 @@
 #include "framework/commands/option_list.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/wording.h"
+#include "framework/support/machine.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {
@@ -51,10 +51,6 @@ std::string option_list(const OptionSchema& options, std::size_t width) {
   return text_table(rows, kIndent);
 }
 
-std::size_t terminal_width() {
-  winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kPlainWidth;
-  return std::min<std::size_t>(size.ws_col, kWidest);
-}
+std::size_t terminal_width() { return std::min(terminal_columns(STDOUT_FILENO, kPlainWidth), kWidest); }
 
 }  // namespace casdm

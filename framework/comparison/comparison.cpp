@@ -9,7 +9,7 @@
 #include "framework/config/cross_checks.h"
 #include "framework/config/experiment.h"
 #include "framework/loading/discovery.h"
-#include "framework/reporting/progress.h"
+#include "framework/support/number_format.h"
 #include "framework/training/experiment_change.h"
 
 namespace casdm {

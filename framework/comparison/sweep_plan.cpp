@@ -6,7 +6,7 @@
 #include "casdm/text.h"
 #include "framework/comparison/run_record.h"
 #include "framework/config/key_path.h"
-#include "framework/reporting/progress.h"
+#include "framework/support/number_format.h"
 #include "framework/support/text_table.h"
 
 namespace casdm {

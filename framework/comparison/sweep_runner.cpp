@@ -9,6 +9,7 @@
 #include "casdm/text.h"
 #include "framework/comparison/run_record.h"
 #include "framework/config/key_path.h"
+#include "framework/support/number_format.h"
 #include "framework/training/signals.h"
 
 namespace casdm {

@@ -9,11 +9,11 @@
 
 #include "casdm/build_info.h"
 #include "casdm/text.h"
-#include "framework/reporting/progress.h"
 #include "framework/support/component_name.h"
 #include "framework/support/exception_message.h"
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
+#include "framework/support/number_format.h"
 #include "framework/support/sealed_json.h"
 #include "framework/support/text_table.h"
 #include "framework/support/value_table.h"

@@ -15,8 +15,8 @@
 #include "framework/report/log_curves.h"
 #include "framework/report/neighbours.h"
 #include "framework/report/sample_grids.h"
-#include "framework/reporting/progress.h"
 #include "framework/support/files.h"
+#include "framework/support/number_format.h"
 #include "framework/support/sha256.h"
 #include "framework/training/experiment_change.h"
 

@@ -4,19 +4,52 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
 
+#include "casdm/choice.h"
 #include "casdm/log.h"
-#include "framework/support/number_format.h"
 
 namespace casdm {
 
-/// Progress of long work on stderr: on a terminal one line, redrawn, with a bar, the rate and the time left; elsewhere
-/// a plain line now and then. While this object lives, messages that components log (casdm/log.h) appear above the bar.
-/// Thread-safe.
+/// The environment variable that `--progress` sets: one of ProgressStyle's names.
+inline constexpr const char* kProgress = "CASDM_PROGRESS";
+
+enum class ProgressStyle {
+  automatic,  ///< bar on a terminal, else lines
+  bar,        ///< one line, redrawn
+  lines,      ///< a line of text now and then
+  json,       ///< a JSON object a line, at most one a second
+  none,
+};
+
+constexpr auto choices_of(ProgressStyle) {
+  using enum ProgressStyle;
+  return choices<ProgressStyle>({{automatic, "auto"}, {bar, "bar"}, {lines, "lines"}, {json, "json"}, {none, "none"}});
+}
+
+/// The style that `word` names. Throws ConfigError, with all of them, when none is named so.
+ProgressStyle progress_style(std::string_view word);
+
+/// How far some work is.
+struct ProgressState {
+  std::string title;  ///< "training"
+  std::string unit;   ///< what is counted: "images"
+  std::int64_t done = 0;
+  std::int64_t total = 0;
+  double rate = 0;   ///< units per second; 0: not known yet
+  std::string note;  ///< a loss, a name
+};
+
+/// The line, without its end. A bar is cut to `columns`, so that it can be redrawn in place.
+std::string progress_line(const ProgressState& state, ProgressStyle style, std::size_t columns);
+
+/// Progress of long work on stderr, in the style that the user has chosen: with the rate and the time left. While this
+/// object lives, messages that components log (casdm/log.h) appear above a bar. Thread-safe.
 class Progress {
  public:
   /// @param unit   what is counted: "images"
   /// @param first  how much was done before this process (in a resumed run); does not count for the rate
+  /// Throws ConfigError when kProgress is none of the styles.
   Progress(std::string title, std::int64_t total, std::string unit, std::int64_t first = 0);
   ~Progress();
   Progress(const Progress&) = delete;
@@ -37,13 +70,9 @@ class Progress {
 
   mutable std::mutex mutex_;
   using Clock = std::chrono::steady_clock;
-  std::string title_;
-  std::string unit_;
-  std::string note_;
-  std::int64_t total_;
+  ProgressState state_;
   std::int64_t first_;
-  std::int64_t done_;
-  bool is_terminal_;
+  ProgressStyle style_;
   bool is_drawn_ = false;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_draw_;

@@ -1,5 +1,7 @@
 #include "framework/support/machine.h"
 
+#include <sys/ioctl.h>
+
 #include <fstream>
 #include <thread>
 
@@ -25,6 +27,11 @@ std::string machine_description() {
   const unsigned count = std::thread::hardware_concurrency();
   return text(processor(), ", ", count, count == 1 ? " CPU, " : " CPUs, ", (memory_of_machine() + (1U << 29)) >> 30,
               " GiB");
+}
+
+std::size_t terminal_columns(int descriptor, std::size_t otherwise) {
+  winsize size{};
+  return ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : otherwise;
 }
 
 }  // namespace casdm
