@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--lint] [--check]
+Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--lint] [--stages] [--check]
 
 Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
@@ -22,6 +22,7 @@ It can be interrupted and run again at any time; when all is there it takes less
                    (90 MB), and Debian's chromium, fish and zsh, without which the tests of reports in a browser and of
                    completion in these shells are skipped
   --lint           also the Debian packages that tools/lint.sh needs
+  --stages         also those that the longer stages of .ci/run need
   --check          only say what is missing; exit status 1 when something is
   --help           this text
 TEXT
@@ -36,6 +37,7 @@ debian_packages=(
   libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
+stage_packages=(clang-16 libclang-rt-16-dev lcov doxygen)
 test_packages=(chromium fish zsh)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
@@ -54,6 +56,7 @@ while (($# > 0)); do
     --torch) torch_version=${2:-} && shift ;;
     --tests) for_tests=true ;;
     --lint) debian_packages+=("${lint_packages[@]}") ;;
+    --stages) debian_packages+=("${stage_packages[@]}") ;;
     --check) check_only=true ;;
     --help | -h) usage && exit 0 ;;
     *) echo "setup: unknown argument '$1'; see tools/setup.sh --help" >&2 && exit 2 ;;
