@@ -3,6 +3,7 @@
 #include <png.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -13,11 +14,16 @@ namespace casdm::dataset_images {
 
 namespace {
 
+/// libpng asks for no more at once for rows within our limits. It takes the length of an eXIf chunk on trust.
+constexpr png_alloc_size_t kMaxAllocation = png_alloc_size_t{1} << 26;
+
 class PngReader {
  public:
   explicit PngReader(Bytes bytes) : rest_(bytes) {
     run([&] {
-      png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, keep_error, [](png_structp, png_const_charp) {});
+      png_ = png_create_read_struct_2(
+          PNG_LIBPNG_VER_STRING, this, keep_error, [](png_structp, png_const_charp) {}, nullptr, allocate,
+          [](png_structp, png_voidp memory) { std::free(memory); });
       info_ = png_ != nullptr ? png_create_info_struct(png_) : nullptr;
     });
     if (info_ == nullptr) {
@@ -74,6 +80,9 @@ class PngReader {
     if (size > self.rest_.size()) png_error(png, "the file ends too early");
     std::memcpy(target, self.rest_.data(), size);
     self.rest_ = self.rest_.subspan(size);
+  }
+  static png_voidp allocate(png_structp, png_alloc_size_t size) {
+    return size <= kMaxAllocation ? std::malloc(size) : nullptr;
   }
   [[noreturn]] static void keep_error(png_structp png, png_const_charp message) {
     auto& self = *static_cast<PngReader*>(png_get_error_ptr(png));
