@@ -85,10 +85,16 @@ std::string prefix_of(const ComponentConfig& component, std::string_view message
     throw AttributedError<ConfigError>(own(error.what()));
   } catch (const PluginError& error) {
     throw AttributedError<PluginError>(own(error.what()));
+  } catch (const OutOfMemory&) {
+    throw;
   } catch (const Error& error) {
     throw AttributedError<Error>(own(error.what()));
   } catch (const std::exception& error) {
-    if (is_out_of_memory(error)) throw;
+    const std::string place = component != nullptr ? error_prefix(*component) : "";
+    if (is_out_of_memory(error)) {
+      if (place.empty()) throw;
+      throw OutOfMemory(text(exception_message(error), ", in ", place.substr(0, place.find_last_not_of(": ") + 1)));
+    }
     throw AttributedError<PluginError>(foreign + exception_message(error));
   } catch (...) {
     throw AttributedError<PluginError>(foreign + "it threw " + current_exception_type());

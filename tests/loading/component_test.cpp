@@ -9,6 +9,7 @@
 #include "casdm/dataset.h"
 #include "framework/composition/attributed.h"
 #include "framework/loading/global_state.h"
+#include "framework/support/exception_message.h"
 
 using namespace casdm;
 
@@ -63,8 +64,13 @@ TEST_CASE("any exception of a component gets file, key and component, and keeps 
   CHECK(message_of<PluginError>(size_of(torch)).find("frame #") == std::string::npos);
 }
 
-TEST_CASE("an out-of-memory error in a component keeps its type, so that it can be answered with advice") {
-  CHECK_THROWS_AS(throwing([] { throw std::bad_alloc(); }).call(&Dataset::size), std::bad_alloc);
+TEST_CASE("an out-of-memory error in a component keeps its type and names the component") {
+  const auto inner = throwing([] { throw std::bad_alloc(); });
+  const auto outer = throwing([&] { inner.call(&Dataset::size); });
+  for (const auto* component : {&inner, &outer}) {
+    CHECK(message_of<OutOfMemory>([&] { component->call(&Dataset::size); }) ==
+          "out of memory, in a.toml:3:1: data: mine/pictures");
+  }
 }
 
 TEST_CASE("an error in a step says when it occurred, and is attributed once, to the innermost component") {
