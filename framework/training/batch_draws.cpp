@@ -148,10 +148,15 @@ std::string BatchDraws::source_of_nan(const DrawnBatch& drawn) const {
   return is_input_broken ? said(options_.noise, "the images that networks are given") : "";
 }
 
-void BatchDraws::observe(const StepRecord& record) {
+void BatchDraws::observe(const StepRecord& record, const std::vector<std::string>& metrics) {
   if (!timesteps_) return;
   const at::NoGradGuard no_grad;
-  timesteps_.call(&TimestepSampler::observe, record.t, record.loss_terms());
+  std::vector<LossTerm> terms = record.loss_terms();
+  for (const std::string& name : metrics) {
+    const bool is_there = std::find(record.terms.begin(), record.terms.end(), name) != record.terms.end();
+    if (!is_there) terms.push_back({name, at::zeros({record.t.size(0)}), 0, ""});
+  }
+  timesteps_.call(&TimestepSampler::observe, record.t, terms);
 }
 
 NamedTensors BatchDraws::state() const { return learned_.tensors(); }

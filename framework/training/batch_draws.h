@@ -42,7 +42,8 @@ class BatchDraws {
   std::string source_of_nan(const DrawnBatch& drawn) const;
 
   /// Reports the losses of the last drawn step to the timestep sampler.
-  void observe(const StepRecord& record);
+  /// @param metrics  the terms of all metrics; those that were not computed in this step count as 0
+  void observe(const StepRecord& record, const std::vector<std::string>& metrics = {});
 
   /// Handles to the timestep sampler's buffers.
   NamedTensors state() const;

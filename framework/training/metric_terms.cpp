@@ -137,6 +137,12 @@ ExperimentMetrics::ExperimentMetrics(const LoadedExperiment& experiment, const N
   }
 }
 
+std::vector<std::string> ExperimentMetrics::terms() const {
+  std::vector<std::string> result;
+  for (const Term& term : terms_) result.push_back("metric." + term.name);
+  return result;
+}
+
 bool ExperimentMetrics::has_weight(const std::string& term) const {
   return std::any_of(terms_.begin(), terms_.end(),
                      [&](const Term& t) { return term == "metric." + t.name && t.options.weight > 0; });

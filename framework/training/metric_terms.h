@@ -46,6 +46,9 @@ class ExperimentMetrics final : public MetricTerms {
   std::vector<LossTerm> evaluate(const Tensor& prediction, const TrainingBatch& batch,
                                  const std::string& module) const override;
 
+  /// "metric.<name>" of each.
+  std::vector<std::string> terms() const;
+
   /// Whether the term "metric.<name>" has a weight, now or after its warm-up.
   bool has_weight(const std::string& term) const;
 

@@ -282,7 +282,7 @@ std::vector<std::string> TrainingStep::terms_without_finite_gradient(const Drawn
 
 void TrainingStep::update(const StepRecord& record) {
   state_.statistics.add(record);
-  if (record.has_finite_terms()) state_.draws.observe(record);
+  if (record.has_finite_terms()) state_.draws.observe(record, metrics_.terms());
   state_.scaler.observe(record);
   const std::vector<Tensor> factors = clipping_factors(norms_, optimizers_);
   const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};

@@ -19,7 +19,8 @@ void LossSecondMomentOptions::describe(Schema<LossSecondMomentOptions>& s) {
       .range(0, 1);
   s.option("terms", &LossSecondMomentOptions::terms,
            "Loss terms that count, by their names in the records; empty: all. Name the diffusion's own (eps, vlb) "
-           "beside metrics, else a metric influences the timesteps of every network.")
+           "beside metrics, else a metric influences the timesteps of every network. A term counts as 0 in a step "
+           "without it.")
       .example(Value::Array{"eps"});
 }
 
@@ -70,6 +71,12 @@ std::vector<double> LossSecondMomentTimesteps::losses(const std::vector<LossTerm
     if (is_known) continue;
     std::vector<std::string> known;
     for (const LossTerm& term : terms) known.push_back(term.name);
+    // A term may have ended. What is remembered was of steps that had it.
+    if (counts_.any().item<bool>()) {
+      log_.warning_once("no step has the term '", name, "' that timesteps.terms names, so it counts as 0; there are ",
+                        join(known, ", "));
+      continue;
+    }
     throw ConfigError(
         text("timesteps.terms names '", name, "', which is not a term of the objective; it has ", join(known, ", ")));
   }

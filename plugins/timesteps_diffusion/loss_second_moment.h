@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "casdm/log.h"
 #include "casdm/timestep_sampler.h"
 #include "distribution.h"
 
@@ -36,7 +37,7 @@ class LossSecondMomentTimesteps : public NetworkOf<TimestepSampler> {
 
   TimestepDraw draw(const std::vector<double>& u) const override;
 
-  /// Throws ConfigError if a term of `terms` is not in the objective.
+  /// Throws ConfigError if a term of `terms` is not in the objective and nothing is remembered yet.
   void observe(const Tensor& t, const std::vector<LossTerm>& terms) override;
 
  private:
@@ -49,6 +50,7 @@ class LossSecondMomentTimesteps : public NetworkOf<TimestepSampler> {
   std::int64_t num_train_timesteps_;
   Tensor history_;
   Tensor counts_;
+  Log log_{"loss_second_moment"};
 };
 
 }  // namespace casdm::timesteps_diffusion

@@ -255,6 +255,16 @@ TEST_CASE("the history sums the weighted terms that are listed, and refuses an u
   CHECK_THROWS_WITH_AS(wrong->observe(t, terms), doctest::Contains("'esp'"), ConfigError);
 }
 
+TEST_CASE("a term that ends counts as 0 from then on") {
+  const at::Tensor t = at::tensor({0.0, 1.0}, at::kDouble);
+  const std::vector<LossTerm> both = {term("eps", {1, 2}), term("alignment", {10, 20})};
+  const Sampler some = sampler("loss_second_moment", 2, "history_per_term = 1\nterms = [\"alignment\"]");
+  some->observe(t, both);
+  CHECK(at::equal(some->buffers()[0].second, at::tensor({10.0, 20.0}, at::kDouble).view({2, 1})));
+  some->observe(t, {both.front()});
+  CHECK(at::equal(some->buffers()[0].second, at::zeros({2, 1}, at::kDouble)));
+}
+
 TEST_CASE("losses of zero everywhere keep the timesteps uniform") {
   const Sampler lsm = sampler("loss_second_moment", 4, "history_per_term = 1");
   for (std::int64_t t = 0; t < 4; ++t) observe(*lsm, t, 0);

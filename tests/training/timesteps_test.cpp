@@ -131,3 +131,17 @@ TEST_CASE("a term that the objective lacks stops the run with its name") {
       run(small_experiment(folder.path(), "run", single_head() + loss_aware("terms = [\"x0\"]\n"), kShort)),
       doctest::Contains("timesteps.terms names 'x0'"), ConfigError);
 }
+
+TEST_CASE("timesteps that are told to learn from a metric go on in steps without it, where it counts as 0") {
+  const TemporaryFolder folder;
+  const std::string every = "[[metrics]]\ntype = \"l1\"\nweight = 50.0\nevery = 2\nuntil_images = 24\n";
+  const Checkpoint end = run(
+      small_experiment(folder.path(), "run", single_head() + every + loss_aware("terms = [\"metric.l1\"]\n"), kShort));
+  CHECK(end.images() == 48);
+  const auto state = tensors(end, "timesteps.safetensors");
+  CHECK(state.at("history").eq(0).any().item<bool>());
+  // The first step has the metric, so a name that is none is found in it.
+  CHECK_THROWS_WITH_AS(run(small_experiment(folder.path(), "wrong",
+                                            single_head() + every + loss_aware("terms = [\"metric.l2\"]\n"), kShort)),
+                       doctest::Contains("metric.l2"), ConfigError);
+}

@@ -42,7 +42,8 @@ class TimestepSampler : public Module {
 
   /// Called after each batch, before the next `draw`.
   /// @param t      float64 [B] on the CPU, what `draw` returned
-  /// @param terms  of the objective, with values [B] on the CPU without the draw's weights
+  /// @param terms  of the objective, with values [B] on the CPU without the draw's weights; a metric that has no part
+  ///               in this batch (`every`, `until_images`) has the weight 0 and values of 0
   virtual void observe(const Tensor& /*t*/, const std::vector<LossTerm>& /*terms*/) {}
 };
 
