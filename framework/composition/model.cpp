@@ -18,9 +18,9 @@
 namespace casdm {
 
 LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files,
-                                    const OptionSchema& schema) {
+                                    const OptionSchema& schema, Missing missing) {
   std::shared_ptr<PluginHost> host = find_plugins(document, plugin_files);
-  Value resolved = checked_experiment(document, schema, host->catalog());
+  Value resolved = checked_experiment(document, schema, host->catalog(), missing);
   check_lock(resolved, lock_in(resolved), host->catalog());
   Experiment options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};
@@ -53,7 +53,8 @@ const Module& Model::module(const std::string& name) const {
   throw ConfigError(text("the head has no module '", name, "'; it has ", join(names, ", ")));
 }
 
-Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, std::shared_ptr<const Dataset> dataset) {
+Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, std::shared_ptr<const Dataset> dataset,
+                 bool is_training) {
   const Experiment& options = experiment.options;
   const PluginHost& host = *experiment.host;
   Model model;
@@ -72,6 +73,7 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, s
   spec.schedule = model.schedule;
   spec.factory = &host;
   spec.seed = static_cast<std::uint64_t>(options.run.seed);
+  spec.is_training = is_training;
   spec.condition.augment_size = model.augmentation ? model.augmentation.call(&Augmentation::label_size) : 0;
   if (spec.condition.augment_size < 0) model.augmentation.fail(text("label_size is ", spec.condition.augment_size));
   model.head = host.create<CascadeHead>(options.head, spec);

@@ -10,6 +10,7 @@
 #include "casdm/noise_scheduler.h"
 #include "casdm/sampler.h"
 #include "framework/config/experiment.h"
+#include "framework/config/resolve.h"
 #include "framework/loading/plugin_host.h"
 
 namespace casdm {
@@ -29,7 +30,8 @@ LoadedExperiment load_experiment(const std::filesystem::path& file, const std::v
 /// The same for a document that has already been read.
 /// @param schema  the allowed keys; by default those of an experiment
 LoadedExperiment resolve_experiment(const Value& document, const std::vector<std::filesystem::path>& plugin_files,
-                                    const OptionSchema& schema = schema_of<Experiment>());
+                                    const OptionSchema& schema = schema_of<Experiment>(),
+                                    Missing missing = Missing::refused);
 
 /// The data set of an experiment; errors name its component. Throws ConfigError if it contains no image.
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment);
@@ -53,9 +55,10 @@ struct Model {
 /// @param dataset      for its extras; null: there are none
 /// @param num_classes  of the data set; used if the experiment conditions on labels, else 0. With
 ///                     data.label_dropout, the networks have one more class.
+/// @param is_training  false: for `estimate` alone; see CascadeHead::Spec
 /// Throws ConfigError if label dropout or guidance lacks what it needs.
 Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes,
-                 std::shared_ptr<const Dataset> dataset = nullptr);
+                 std::shared_ptr<const Dataset> dataset = nullptr, bool is_training = true);
 
 /// Moves every parameter and buffer of `module` in place.
 void move_to(const Module& module, c10::Device device);

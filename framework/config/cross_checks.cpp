@@ -265,8 +265,9 @@ class CrossChecks {
 
 }  // namespace
 
-Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog) {
-  Value experiment = resolve(document, schema, catalog);
+Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
+                         Missing missing) {
+  Value experiment = resolve(document, schema, catalog, missing);
   Problems problems;
   const CrossChecks checks(experiment, problems);
   checks.run();
@@ -274,7 +275,7 @@ Value checked_experiment(const Value& document, const OptionSchema& schema, cons
   visitors.value = [&](const Value& value, const OptionSpec& spec, const Location& location) {
     checks.no_more_than_another_key(value, spec, location);
   };
-  walk(experiment, schema, catalog, visitors);
+  walk(experiment, schema, catalog, visitors, missing);
   problems.finish();
   return experiment;
 }

@@ -11,7 +11,8 @@ namespace casdm {
 /// on other keys in a schema (`at_most` of casdm/options.h), the ranges of metrics and guidance, duplicate names, and
 /// the like. Needs neither plugin code nor LibTorch. Throws one ConfigError that lists every problem.
 /// @param schema  the allowed keys: those of an experiment, or some of them
-Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog);
+Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
+                         Missing missing = Missing::refused);
 
 /// A file or folder that an experiment reads.
 struct ReadPath {

@@ -39,7 +39,8 @@ bool is_file_name(const std::string& name) {
 /// One walk over a document; collects problems instead of stopping at the first.
 class Resolver {
  public:
-  Resolver(const ComponentCatalog& catalog, const std::string& whole) : catalog_(catalog), whole_(whole) {}
+  Resolver(const ComponentCatalog& catalog, const std::string& whole, Missing missing)
+      : catalog_(catalog), whole_(whole), missing_(missing) {}
 
   /// @param owner  for messages: who declares the keys that do not belong to a component
   Value table(const Value& value, const OptionSpec& spec, const Value& defaults, const std::string& owner) {
@@ -48,6 +49,7 @@ class Resolver {
       return value;
     }
     const Component chosen = component(value, spec);
+    if (chosen.is_kept) return value;
     Value result{Value::Table{}};
     result.set_location(value.location());
     if (chosen.entry != nullptr) {
@@ -73,7 +75,8 @@ class Resolver {
   struct Component {
     const ComponentEntry* entry = nullptr;
     std::string full_name;
-    std::string owner;  ///< "NAME (plugin ID)"
+    std::string owner;     ///< "NAME (plugin ID)"
+    bool is_kept = false;  ///< although it is missing
   };
 
   /// The end of a message: who declares the current option, unless it is the host.
@@ -122,6 +125,7 @@ class Resolver {
       collisions(*result.entry, spec, plugin, location);
       return result;
     } catch (const Error& error) {
+      if (missing_ == Missing::kept && !plugin_.empty()) return {nullptr, "", "", true};
       problems_.add(location, error.what());
       return {};
     }
@@ -336,6 +340,7 @@ class Resolver {
 
   const ComponentCatalog& catalog_;
   const std::string& whole_;  ///< what the document is called in messages
+  Missing missing_;
   Problems problems_;
   KeyFinder keys_;
   std::string plugin_;  ///< "NAME (plugin ID)" while its options are visited; empty: the host's
@@ -353,10 +358,17 @@ void name_keys(Value& value, const std::string& key) {
   }
 }
 
-Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog& catalog,
-                    const std::string& whole = "an experiment") {
+OptionSpec table_of(const OptionSchema& schema) {
+  OptionSpec spec;
+  spec.type = OptionType::table;
+  spec.fields = schema;
+  return spec;
+}
+
+Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog& catalog, const std::string& whole,
+                    Missing missing = Missing::refused) {
   if (value.location().file.empty()) name_keys(value, "");
-  Resolver resolver(catalog, whole);
+  Resolver resolver(catalog, whole, missing);
   Value result = resolver.table(value, spec, Value(), "");
   resolver.finish();
   return result;
@@ -366,21 +378,18 @@ Value resolve_table(Value value, const OptionSpec& spec, const ComponentCatalog&
 
 Value resolve_named(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
                     const std::string& whole) {
-  OptionSpec root;
-  root.type = OptionType::table;
-  root.fields = schema;
-  return resolve_table(document, root, catalog, whole);
+  return resolve_table(document, table_of(schema), catalog, whole);
 }
 
-Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog) {
-  return resolve_named(document, schema, catalog, "an experiment");
+Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog, Missing missing) {
+  return resolve_table(document, table_of(schema), catalog, "an experiment", missing);
 }
 
 Value resolve_component(const Value& table, std::string_view kind, const ComponentCatalog& catalog) {
   OptionSpec spec;
   spec.type = OptionType::table;
   spec.component_kind = kind;
-  return resolve_table(table, spec, catalog);
+  return resolve_table(table, spec, catalog, "an experiment");
 }
 
 }  // namespace casdm

@@ -6,6 +6,7 @@
 
 #include "casdm/plugin_registrar.h"
 #include "casdm/value.h"
+#include "framework/config/missing.h"
 
 namespace casdm {
 
@@ -34,7 +35,8 @@ class ComponentCatalog {
 ///
 /// Throws one ConfigError that lists every problem: file:line:column, key path, expected, got,
 /// nearest name, and the plugin that owns the key.
-Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog);
+Value resolve(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
+              Missing missing = Missing::refused);
 
 Value resolve_component(const Value& table, std::string_view kind, const ComponentCatalog& catalog);
 

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "framework/config/missing.h"
 #include "framework/config/resolve.h"
 
 namespace casdm {

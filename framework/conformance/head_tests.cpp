@@ -6,6 +6,7 @@
 
 #include "casdm/cascade_head.h"
 #include "casdm/random.h"
+#include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
@@ -283,6 +284,29 @@ void repeats_itself(const Subject& subject) {
   }
 }
 
+void samples_without_what_only_trains(const Subject& subject) {
+  const auto model = perturbed_head(subject);
+  CascadeHead::Spec spec{kImage, {}, stand_in_schedule(), &subject.factory(), subject.seed()};
+  spec.is_training = false;
+  const auto sampled = subject.make<CascadeHead>(spec);
+  const std::vector<NamedModule> modules = model->modules();
+  for (const NamedModule& own : sampled->modules()) {
+    const auto trained =
+        std::find_if(modules.begin(), modules.end(), [&](const NamedModule& m) { return m.name == own.name; });
+    require(trained != modules.end(), text("made for sampling it has a module that training lacks: ", own.name));
+    load_state(*own.module, state(*trained->module), "the trained head");
+  }
+  const at::NoGradGuard no_grad;
+  const TrainingBatch batch = training_batch(subject.seed());
+  const auto a = parts_of(model->estimate({batch.x_t, batch.t, {}, {}}));
+  const auto b = parts_of(sampled->estimate({batch.x_t, batch.t, {}, {}}));
+  require(a.size() == b.size(), "made for sampling its estimate has other parts");
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    require(at::equal(a[i].second, b[i].second),
+            text("made for sampling (spec.is_training = false) ", a[i].first, " of the same x_t and weights differs"));
+  }
+}
+
 CascadeHead::Spec spec_for(const Subject& subject) {
   return {kImage, {}, stand_in_schedule(), &subject.factory(), subject.seed()};
 }
@@ -299,6 +323,7 @@ Suite head_suite() {
        {kind, "trains_every_module", false, trains_every_module},
        {kind, "makes_its_networks_by_its_spec", false, makes_its_networks_by_its_spec},
        {kind, "gives_its_networks_their_conditions", false, gives_its_networks_their_conditions},
+       {kind, "samples_without_what_only_trains", false, samples_without_what_only_trains},
        {kind, "names_its_modules_alike", false, names_its_modules_alike},
        {kind, "repeats_itself", false, repeats_itself}},
       call_head);

@@ -65,7 +65,7 @@ LoadedExperiment sampling_experiment(const Value& config, bool keeps_data, const
   Value* data = document.find("data");
   if (data != nullptr && !keeps_data) keep_known(*data, find(schema, "data")->fields);
   apply_overrides(document, overrides);
-  return resolve_experiment(document, plugin_files, schema);
+  return resolve_experiment(document, plugin_files, schema, Missing::kept);
 }
 
 }  // namespace casdm

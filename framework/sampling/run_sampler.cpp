@@ -122,7 +122,7 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
                       c10::Device device) {
   // The extras that images are conditioned on come from the data set.
   const std::shared_ptr<Dataset> conditions = has_extras(checkpoint) ? make_dataset(experiment) : nullptr;
-  Model model = make_model(experiment, checkpoint.num_classes(), conditions);
+  Model model = make_model(experiment, checkpoint.num_classes(), conditions, /*is_training=*/false);
   require_effect_of_steps(experiment, model);
   if (request.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());

@@ -42,7 +42,8 @@ LoadedExperiment experiment_to_sample(const Checkpoint& checkpoint, const Sampli
 /// How the images are drawn, as far as that is the same for all batches.
 GenerateOptions generate_options(const Experiment& experiment, c10::Device device, const SamplingRequest& request);
 
-/// The networks with the requested weights, on the device.
+/// The networks with the requested weights, on the device. Throws ConfigError if the requested number of steps has no
+/// effect.
 Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SamplingRequest& request,
                       c10::Device device);
 

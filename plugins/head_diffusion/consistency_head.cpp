@@ -63,12 +63,16 @@ ConsistencyHead::ConsistencyHead(const ConsistencyOptions& options, const Spec& 
       schedule_(require_final_signal(spec.schedule, "the scale of consistency training")),
       scaled_(schedule_, options.sigma_data),
       student_("theta", options.theta, spec, spec.image.channels, spec.image.channels),
-      teacher_("teacher", options.theta, spec, spec.image.channels, spec.image.channels),
       least_(position(*schedule_, schedule_->range().first)),
-      most_(position(*schedule_, schedule_->range().last)) {}
+      most_(position(*schedule_, schedule_->range().last)) {
+  if (spec.is_training) {
+    teacher_.emplace("teacher", options.theta, spec, spec.image.channels, spec.image.channels);
+  }
+}
 
 std::vector<NamedModule> ConsistencyHead::modules() const {
-  NamedModule teacher = teacher_.module(/*is_trainable=*/false);
+  if (!teacher_) return {student_.module()};
+  NamedModule teacher = teacher_->module(/*is_trainable=*/false);
   teacher.average_of = student_.name();
   teacher.average_decay = options_.teacher_decay;
   return {student_.module(), teacher};
@@ -124,7 +128,7 @@ Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& me
     const Tensor is_clean = s.eq(schedule_->range().clean);
     const Tensor noisy = at::where(is_clean, at::full_like(s, schedule_->range().first), s);
     const Tensor denoised =
-        scaled_.clean_image(teacher_, schedule_->q_sample(batch.x0, noisy, batch.eps), noisy, condition);
+        scaled_.clean_image(*teacher_, schedule_->q_sample(batch.x0, noisy, batch.eps), noisy, condition);
     towards.target = at::where(is_clean.view({-1, 1, 1, 1}), batch.x0, denoised);
   }
   const Tensor student = scaled_.clean_image(student_, batch.x_t, batch.t, condition);

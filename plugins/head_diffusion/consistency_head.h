@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "casdm/cascade_head.h"
@@ -56,7 +57,7 @@ class ConsistencyHead : public CascadeHead {
   /// Throws ConfigError if the path has no signal left at its end, where the scale would be infinite.
   ConsistencyHead(const ConsistencyOptions& options, const Spec& spec);
 
-  /// theta, and "teacher", its average.
+  /// theta, and in training "teacher", its average.
   std::vector<NamedModule> modules() const override;
   Estimate estimate(const EstimateInput& input) override;
   /// Terms consistency, metric.*.
@@ -73,7 +74,8 @@ class ConsistencyHead : public CascadeHead {
   ConsistencyOptions options_;
   std::shared_ptr<const NoiseScheduler> schedule_;
   Preconditioned scaled_;
-  HeadNetwork student_, teacher_;
+  HeadNetwork student_;
+  std::optional<HeadNetwork> teacher_;  ///< in training
   Log log_{"consistency"};
   double least_, most_;  ///< the ends of the scale, (sigma/alpha)^(1/7)
 };

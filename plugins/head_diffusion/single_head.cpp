@@ -87,7 +87,7 @@ SingleHead::SingleHead(const SingleOptions& options, const Spec& spec)
                     : spec.schedule),
       theta_("theta", options.theta, spec, spec.image.channels,
              options.variance == LearnedVariance::learned_range ? 2 * spec.image.channels : spec.image.channels) {
-  if (options.alignment) alignment_.emplace(*options.alignment, spec, theta_);
+  if (options.alignment && spec.is_training) alignment_.emplace(*options.alignment, spec, theta_);
 }
 
 std::vector<NamedModule> SingleHead::modules() const {

@@ -191,6 +191,21 @@ TEST_CASE("an option of [optimizer] is void only if it has no effect in any modu
   CHECK(before("theta = {final_fraction = 0.1}").find("optimizer.theta." + falling) != std::string::npos);
 }
 
+TEST_CASE(
+    "a missing component among a component's options can be kept as it is, but not one of the experiment itself") {
+  const auto kept = [](const std::string& more) {
+    const Value document = parse_document(kSmallExperiment + more, "x", std::filesystem::current_path());
+    return checked_experiment(document, schema_of<Experiment>(), fake_catalog(), Missing::kept);
+  };
+  const std::string inside = "[[metrics]]\ntype = 'sum'\nparts = [{type = 'gone/net', depth = 3}]\n";
+  CHECK(problem(inside).find("metrics.0.parts.0.type: no metric_loss 'gone/net'") != std::string::npos);
+  const Value experiment = kept(inside);
+  CHECK(to_json(*experiment.find("metrics")->as_array()[0].find("parts")) == R"([{"type":"gone/net","depth":3}])");
+  CHECK(void_options(experiment, fake_catalog()).empty());
+  CHECK(message_of([&] { kept("[[metrics]]\ntype = 'gone/net'\n"); }).find("metrics.0.type: no metric_loss") !=
+        std::string::npos);
+}
+
 TEST_CASE("training needs existing files at its paths, and a device for its precision") {
   const TemporaryFolder folder;
   folder.write("data.zip", "");

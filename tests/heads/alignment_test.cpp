@@ -4,6 +4,7 @@
 #include <map>
 
 #include "casdm/feature_extractor.h"
+#include "casdm/text.h"
 #include "fixture.h"
 
 namespace casdm {
@@ -93,6 +94,39 @@ TEST_CASE("an alignment accepts maps of U-Nets and of other sizes, and features 
   const std::string patch_of_4 = "[theta]\ntype = \"dit\"\npatch = 4\nwidth = 16\ndepth = 1\nnum_heads = 2\n";
   const Aligned coarse("", patch_of_4);  // 2 x 2 positions
   CHECK(term(coarse.head->losses(coarse.batch(), NoMetric()), "alignment").value.isfinite().all().item<bool>());
+}
+
+/// Makes networks, and nothing else.
+class NetworksAlone final : public ComponentFactory {
+ protected:
+  std::shared_ptr<void> make_any(std::string_view kind, const ComponentConfig& config,
+                                 const void* spec) const override {
+    if (kind != Backbone::kind) throw Error(text("asked for a ", kind));
+    return factory().make<Backbone>(config, *static_cast<const Backbone::Spec*>(spec));
+  }
+};
+
+TEST_CASE("a head created for sampling asks for networks alone and gives the same estimates") {
+  const Aligned trained("");
+  const NetworksAlone networks;
+  CascadeHead::Spec spec;
+  spec.image = ImageShape::square(3, 8);
+  spec.schedule = trained.schedule;
+  spec.factory = &networks;
+  spec.seed = 5;
+  const std::string options = "[alignment]\n" + std::string(kPixels) + kDit;
+  CHECK_THROWS_WITH_AS(make<CascadeHead>("single", options, spec), doctest::Contains("asked for a feature_extractor"),
+                       Error);
+  spec.is_training = false;
+  const auto sampled = make<CascadeHead>("single", options, spec);
+  REQUIRE(sampled->modules().size() == 1);
+  fill_state(sampled->modules().front().module->parameters());
+  const TrainingBatch batch = trained.batch();
+  const EstimateInput input{batch.x_t, batch.t, {}, {}};
+  CHECK(sampled->estimate(input).eps.equal(trained.head->estimate(input).eps));
+  const auto student = make<CascadeHead>("consistency", kDit, spec);
+  REQUIRE(student->modules().size() == 1);
+  CHECK(student->modules().front().name == "theta");
 }
 
 TEST_CASE("a missing tap or feature is refused with those that exist") {

@@ -84,6 +84,9 @@ class CascadeHead {
     std::shared_ptr<const NoiseScheduler> schedule = nullptr;  ///< never null
     const ComponentFactory* factory = nullptr;                 ///< makes the backbones the head asked for; never null
     std::uint64_t seed = 0;                                    ///< of the initialisation
+    /// False: `losses` is never called, and the modules and components that it alone needs are left out, so that a run
+    /// can be sampled where they are not.
+    bool is_training = true;
 
     /// The backbone of the table `config`, for images of the head's size. Its weights are seeded by (seed, name), so
     /// that a module starts the same whatever other modules a head has.

@@ -83,7 +83,8 @@ struct FaultyHeadOptions {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
         .choices({"none", "other_eps", "two_names", "half", "own_seed", "forgets_classes", "forgets_labels",
-                  "forgets_dropout", "own_weight", "statistic", "gate_alone", "remembers", "in_place"});
+                  "forgets_dropout", "own_weight", "statistic", "gate_alone", "remembers", "in_place",
+                  "other_sampling"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -94,7 +95,7 @@ class FaultyHead final : public CascadeHead {
  public:
   using Options = FaultyHeadOptions;
   FaultyHead(const Options& options, const Spec& spec)
-      : fault_(options.fault), change_(options.change), schedule_(spec.schedule) {
+      : fault_(options.fault), change_(options.change), schedule_(spec.schedule), is_training_(spec.is_training) {
     Backbone::Spec network{spec.image, spec.image.channels, spec.condition, derive_seed(spec.seed, "theta")};
     if (is("own_seed")) network.seed = spec.seed;
     if (is("forgets_classes")) network.condition.num_classes = 0;
@@ -134,6 +135,7 @@ class FaultyHead final : public CascadeHead {
     Estimate estimate;
     estimate.eps = is("half") ? answer : answer.to(x_t.scalar_type());
     if (is("remembers")) estimate.eps = estimate.eps + 0.1 * static_cast<double>(calls_);
+    if (is("other_sampling") && !is_training_) estimate.eps = 0.9 * estimate.eps;
     estimate.x0_from_eps = schedule_->predict_x0_from_eps(x_t, t, estimate.eps);
     if (is("other_eps")) estimate.eps = 0.9 * estimate.eps;
     if (is("gate_alone")) estimate.gate = at::full_like(x_t, 0.5);
@@ -143,6 +145,7 @@ class FaultyHead final : public CascadeHead {
   std::string fault_;
   std::string change_;
   std::shared_ptr<const NoiseScheduler> schedule_;
+  bool is_training_;
   std::shared_ptr<Backbone> theta_;
   std::int64_t calls_ = 0;
 };
