@@ -14,9 +14,10 @@ namespace casdm::unet {
 
 namespace {
 
-constexpr double kLargestActivation = 256;  // keeps half precision finite
-constexpr std::size_t kMiddleBlocks = 2;    // the first blocks of the decoder
-constexpr double kTimeScale = 1e-3;         // EDM's path gives networks 250 ln(sigma), EDM2 ln(sigma) / 4
+constexpr double kLargestActivation = 256;                    // keeps half precision finite
+constexpr const char* kAugmentWeight = "emb_augment.weight";  // starts at 0, as the reference has none
+constexpr std::size_t kMiddleBlocks = 2;                      // the first blocks of the decoder
+constexpr double kTimeScale = 1e-3;  // EDM's path gives networks 250 ln(sigma), EDM2 ln(sigma) / 4
 
 Tensor resampled(const Tensor& x, int resample) {
   if (resample < 0) return at::avg_pool2d(x, {2, 2});
@@ -103,7 +104,7 @@ Edm2Backbone::Edm2Backbone(const Edm2Options& options, const Spec& spec) : optio
     emb_label_ = make.normal("emb_label.weight", {embedding, spec.condition.num_classes});
   }
   if (spec.condition.augment_size > 0) {
-    emb_augment_ = make.constant("emb_augment.weight", {embedding, spec.condition.augment_size}, 0);
+    emb_augment_ = make.constant(kAugmentWeight, {embedding, spec.condition.augment_size}, 0);
   }
   // An additional channel of ones takes the place of biases.
   in_conv_ = MagnitudeLayer(make, layout.part("enc", 0, "conv"), {first, spec.image.channels + 1, 3, 3});
@@ -117,6 +118,9 @@ Edm2Backbone::Edm2Backbone(const Edm2Options& options, const Spec& spec) : optio
   out_conv_ = MagnitudeLayer(make, "out_conv", {spec.out_channels, first, 3, 3});
   out_gain_ = make.constant("out_gain", {}, 0);
   parameters_ = make.made();
+  for (const auto& [name, parameter] : parameters_) {
+    if (parameter.dim() > 0 && name != kAugmentWeight) normalised_.push_back(parameter);
+  }
 }
 
 ParameterRole Edm2Backbone::role(std::string_view parameter) const {
@@ -157,6 +161,9 @@ Tensor Edm2Backbone::embed(const Tensor& t, const Condition& condition) const {
 
 std::pair<Tensor, Tensor> Edm2Backbone::evaluate(const Tensor& x, const Tensor& t, const Condition& condition) const {
   check_input(x, t, condition, spec_, factor_);
+  for (const Tensor& weight : normalised_) {
+    if (is_training() && weight.requires_grad()) reset_rows(weight);
+  }
   const Tensor embedding = embed(t, condition);
   const Dropout dropout = is_training() ? condition.dropout : Dropout();
   Tensor h = in_conv_(at::cat({x, at::ones_like(x.narrow(1, 0, 1))}, 1));

@@ -54,7 +54,9 @@ class Edm2Block {
 
 /// The magnitude-preserving U-Net (Karras et al. 2024): it has neither biases nor norms with weights; every layer's
 /// weight is normalised where it is used, and every operation preserves the variance of its input, so activations have
-/// magnitude 1 initially, and however large the weights grow in training. The output's gain starts at 0.
+/// magnitude 1 initially, and whatever the length of the weights. An evaluation in training mode first resets the
+/// weights that are trained to magnitude 1, which does not change what the network computes. The output's gain starts
+/// at 0.
 ///
 /// Height and width may differ from the Spec's, as long as they can be halved as often as the network does. Tap
 /// "middle": the features at the lowest resolution. Gradients cannot be differentiated again.
@@ -86,6 +88,7 @@ class Edm2Backbone final : public NetworkOf<Backbone> {
   Tensor emb_label_, emb_augment_, out_gain_;
   std::vector<Edm2Block> encoder_, decoder_;  ///< the first two blocks of the decoder are the middle
   std::vector<bool> takes_skip_;              ///< for each block of the decoder
+  std::vector<Tensor> normalised_;            ///< the weights whose length does not matter
   NamedTensors parameters_;
 };
 

@@ -9,6 +9,7 @@ namespace casdm::unet {
 namespace {
 
 constexpr double kEps = 1e-4;
+constexpr double kRounding = 1e-5;  // of a row's magnitude
 
 /// The norm of x over `dim`, which is kept; computed in float32 for half precision.
 Tensor norm_over(const Tensor& x, std::int64_t dim) {
@@ -36,6 +37,14 @@ Tensor magnitude_cat(const Tensor& a, const Tensor& b, double t) {
 }
 
 Tensor normalised_weight(const Tensor& weight) { return normalised_over(weight.flatten(1), 1).view_as(weight); }
+
+void reset_rows(const Tensor& weight) {
+  const Tensor stored = weight.variable_data();  // no new version: what an earlier evaluation kept has the same bits
+  const Tensor rows = stored.view({stored.size(0), -1});
+  const Tensor magnitude = norm_over(rows, 1) / std::sqrt(static_cast<double>(rows.size(1)));
+  const Tensor is_off = magnitude.sub(1).abs().gt(kRounding).logical_and(magnitude.gt(0));
+  rows.div_(at::where(is_off, magnitude, at::ones({}, magnitude.options())));
+}
 
 MagnitudeLayer::MagnitudeLayer(ParameterMaker& make, const std::string& name, at::IntArrayRef shape)
     : weight(make.normal(name + ".weight", shape)) {}

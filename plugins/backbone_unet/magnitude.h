@@ -28,6 +28,11 @@ Tensor magnitude_cat(const Tensor& a, const Tensor& b, double t);
 /// `weight` with rows of mean square 1; a layer then divides by the root of the fan-in (equation 47).
 Tensor normalised_weight(const Tensor& weight);
 
+/// Puts the rows of a stored weight back to mean square 1, in place and unseen by autograd, where steps of training
+/// have made them longer: then a step turns them as much as the learning rate says (Karras et al. 2024, config E). A
+/// row that has it already keeps its bits, and one of zeros stays.
+void reset_rows(const Tensor& weight);
+
 /// A linear or convolutional layer without bias, its weight normalised where it is used; square kernels keep the size.
 struct MagnitudeLayer {
   Tensor weight;  ///< [out, in] or [out, in, k, k]; undefined: the identity

@@ -103,6 +103,98 @@ TEST_CASE("magnitudes stay near 1 after training steps that enlarge every weight
   CHECK(magnitude(middle) == doctest::Approx(1).epsilon(0.3));
 }
 
+TEST_CASE("training puts EDM2's weights back to magnitude 1, and the network computes what it did") {
+  const auto network = edm2("", 5);
+  open_gains(*network, 0.3);
+  std::map<std::string, Tensor> weights = by_name(network->parameters());
+  std::erase_if(weights, [](const auto& item) { return item.second.dim() == 0; });
+  const Tensor frozen = weights.at("out_conv.weight");
+  double factor = 1;
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, weight] : weights) weight.mul_(factor = factor < 30 ? 1.7 * factor : 0.5);
+    Tensor(frozen).requires_grad_(false);
+  }
+  Condition condition;
+  condition.labels = at::arange(8, at::kLong).remainder(5);
+  const std::map<std::string, double> grown = [&] {
+    std::map<std::string, double> result;
+    for (const auto& [name, weight] : weights) result[name] = weight.norm().item<double>();
+    return result;
+  }();
+  network->train(false);
+  const Tensor before = network->forward(kImages, kTimes, condition).detach();
+  for (const auto& [name, weight] : weights) CHECK(weight.norm().item<double>() == grown.at(name));
+
+  network->train(true);
+  const Tensor first = network->forward(kImages, kTimes, condition);
+  CHECK(max_relative_difference(first.detach(), before) <
+        1e-2);  // the 1e-4 of a norm, of some weights of magnitude 0.5
+  std::map<std::string, Tensor> reset;
+  for (const auto& [name, weight] : weights) {
+    CAPTURE(name);
+    reset[name] = weight.detach().clone();
+    if (weight.is_same(frozen)) {
+      CHECK(weight.norm().item<double>() == grown.at(name));
+    } else {
+      CHECK((weight.detach().flatten(1).square().mean(1).sqrt() - 1).abs().max().item<double>() < 2e-5);
+    }
+  }
+  // The second evaluation finds them as they have to be, and one backward pass goes through both.
+  const Tensor second = network->forward(kImages, kTimes, condition);
+  CHECK(at::equal(first, second));
+  for (const auto& [name, weight] : weights) CHECK_MESSAGE(at::equal(weight, reset.at(name)), name);
+  (first + second).sum().backward();
+}
+
+TEST_CASE("each step turns EDM2's weights by the same angle, however many came before") {
+  const auto network = edm2();
+  open_gains(*network, 0.3);
+  const double length = 0.2;  // of a step, as a part of the row's
+  for (int step = 0; step < 12; ++step) {
+    for (auto& [name, weight] : network->parameters()) Tensor(weight).mutable_grad().reset();
+    (network->forward(kImages, kTimes, {}) - kImages).square().mean().backward();
+    const at::NoGradGuard no_grad;
+    for (auto& [name, weight] : network->parameters()) {
+      if (weight.dim() == 0) continue;
+      const Tensor rows = weight.flatten(1).to(at::kDouble), root = rows.norm(2, {1}, true);
+      // At right angles to the row, but for the 1e-4 that keeps a norm of zero finite.
+      Tensor tangent = weight.grad().flatten(1).to(at::kDouble);
+      tangent = tangent - rows * ((rows * tangent).sum(1, true) / root.square());
+      const Tensor norms = tangent.norm(2, {1}, true);
+      const double unit = std::sqrt(static_cast<double>(rows.size(1)));
+      const Tensor next = rows - tangent * (length * unit / norms.clamp_min(1e-300));
+      // A step of `length` turns a row of length 1 by arctan(length).
+      const Tensor cosine = (rows * next).sum(1) / (root.squeeze(1) * next.norm(2, {1}));
+      const Tensor error = (cosine - 1 / std::sqrt(1 + length * length)).abs();
+      CHECK_MESSAGE(error.masked_fill(norms.squeeze(1) == 0, 0).max().item<double>() < 1e-4, name, ", step ", step);
+      Tensor(weight).copy_(next.view_as(weight));
+    }
+  }
+}
+
+TEST_CASE("without residual branches EDM2's features have mean square 1 in every pixel, before and after training") {
+  const auto network = edm2("res_balance = 0.0\nattn_balance = 0.0\n");
+  const auto largest_error = [&] {
+    const at::NoGradGuard no_grad;
+    const Tensor middle = network->forward_with_taps(kImages, kTimes, {}, {"middle"}).taps.front().second;
+    return (middle.square().mean(1).sqrt() - 1).abs().max().item<double>();
+  };
+  const double eps = 1e-4;  // what keeps a norm of zero finite
+  CHECK(largest_error() < 2 * eps);
+  open_gains(*network, 0);
+  for (int step = 0; step < 5; ++step) {
+    (network->forward(kImages, kTimes, {}) - kImages).square().mean().backward();
+    const at::NoGradGuard no_grad;
+    for (auto& [name, weight] : network->parameters()) {
+      const Tensor gradient = weight.grad();
+      if (gradient.defined()) Tensor(weight).sub_(gradient, 0.1 / (gradient.abs().max().item<double>() + 1e-12));
+      Tensor(weight).mutable_grad().reset();
+    }
+  }
+  CHECK(largest_error() < 2 * eps);
+}
+
 TEST_CASE("EDM2's network accepts other sizes, and depends on time, class and position") {
   const at::NoGradGuard no_grad;
   const auto network = edm2("", 5);
