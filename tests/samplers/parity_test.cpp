@@ -214,7 +214,7 @@ TEST_CASE("every golden file in the folder is read by a suite") {
       "adm_",       "diffusion_tables", "diffusion_steps", "diffusers_samplers", "metrics",
       "optimizers", "edm_augmentation", "diffusers_dit",   "diffusers_paths",    "diffusers_unet",
       "dists",      "set_metrics",      "resampling",      "efficientnet_lite",  "inception",
-      "dinov2"};
+      "dinov2",     "k_diffusion"};
   for (const auto& entry : std::filesystem::directory_iterator(parity_dir())) {
     const std::string name = entry.path().filename().string();
     if (entry.path().extension() != ".safetensors" && entry.path().extension() != ".json") continue;
