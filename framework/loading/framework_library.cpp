@@ -2,25 +2,54 @@
 
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "casdm/error.h"
 #include "casdm/stamp.h"
 #include "casdm/text.h"
 #include "framework/loading/dependencies.h"
+#include "framework/support/shell_word.h"
 
 namespace casdm {
 
 namespace {
 
 namespace dll = boost::dll;
+namespace fs = std::filesystem;
+
+constexpr std::string_view kVersionLine = "__version__ = '";  // of torch/version.py
+
+/// In a Python environment, where LibTorch is the package torch beside this one: what is wrong with that; else empty.
+std::string wrong_torch(const fs::path& library) {
+  const fs::path package = library.lexically_normal().parent_path().parent_path();
+  std::error_code ignored;
+  if (!fs::exists(package / "__init__.py", ignored)) return "";
+  const fs::path torch = package.parent_path() / "torch";
+  const std::string ours = text(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR);
+  std::ifstream lines(torch / "version.py");
+  std::string version;
+  for (std::string line; version.empty() && std::getline(lines, line);) {
+    if (line.starts_with(kVersionLine))
+      version = line.substr(kVersionLine.size(), line.rfind('\'') - kVersionLine.size());
+  }
+  if (version.starts_with(ours + ".")) return "";
+  const char* python = std::getenv("CASDM_PYTHON");
+  return text("this casdm was built with LibTorch " TORCH_VERSION ", which the Python package torch ", ours,
+              " brings; there is ", version.empty() ? "no torch" : "torch " + quoted(version), " in ",
+              package.parent_path().string(), ". Install it:\n  ", shell_word(python != nullptr ? python : "python3"),
+              " -m pip install 'torch==", ours, ".*'",
+              version.empty() ? "" : "\nor, to keep that torch, use casdm in a virtual environment of its own");
+}
 
 /// Global, as if the program were linked to it; never closed.
 const dll::shared_library& open_framework() {
-  const std::filesystem::path library = dll::this_line_location().parent_path() / "libcasdm_framework.so";
+  const fs::path library = dll::this_line_location().parent_path() / "libcasdm_framework.so";
   try {
     return *new dll::shared_library(library, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
   } catch (const std::exception& error) {
+    if (const std::string wrong = wrong_torch(library); !wrong.empty()) throw Error(wrong);
     const std::string explanation = explain_load_failure(library, error.what());
     const bool is_other = explanation.find("undefined symbol") != std::string::npos;
     throw Error(text(library.string(), " cannot be loaded: ", explanation,
@@ -35,7 +64,10 @@ const dll::shared_library& open_framework() {
 int run_in_framework(const char* symbol, const std::vector<std::string>& arguments) {
   static const dll::shared_library& framework = open_framework();
   const char* difference = framework.get<const char*()>("casdm_libtorch_difference")();
-  if (difference != nullptr) throw Error(difference);
+  if (difference != nullptr) {
+    const std::string wrong = wrong_torch(framework.location().string());
+    throw Error(wrong.empty() ? difference : wrong);
+  }
   framework.get<void()>("casdm_hide_stack_traces")();
   using Command = int(const std::vector<std::string>&);
   return framework.get<int(Command*, const std::vector<std::string>&)>("casdm_run_command")(

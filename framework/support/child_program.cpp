@@ -10,10 +10,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <iostream>
 #include <thread>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/training/signals.h"
 
 namespace casdm {
 
@@ -25,15 +28,11 @@ constexpr std::size_t kKeptOutput = 16 << 10;
 constexpr std::size_t kLongestProblem = 2000;
 constexpr const char* kMessage = "casdm: ";
 
-/// Replaces this process by the program. Uses only calls that are safe between fork and exec.
-[[noreturn]] void become(char* const* command, char* const* environment, int output, pid_t parent) {
+/// Replaces this process by the program, which ends with its parent. Uses only calls that are safe between fork and
+/// exec.
+[[noreturn]] void become(char* const* command, char* const* environment, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);  // the parent died before prctl
-  ::setpgid(0, 0);
-  const int nothing = ::open("/dev/null", O_RDONLY);
-  ::dup2(nothing, STDIN_FILENO);
-  ::dup2(output, STDOUT_FILENO);
-  ::dup2(output, STDERR_FILENO);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE}) ::signal(number, SIG_DFL);
   ::execve(command[0], command, environment);
   constexpr std::string_view message = "casdm: the program cannot be started\n";
@@ -62,6 +61,25 @@ std::vector<std::string> environment_with(const std::map<std::string, std::strin
 
 fs::path own_program() { return fs::read_symlink("/proc/self/exe"); }
 
+int run_in_foreground(const std::vector<std::string>& command, bool has_results) {
+  std::vector<std::string> arguments = command;
+  const std::vector<char*> pointers_to_them = pointers(arguments);
+  std::cout.flush();
+  const pid_t parent = ::getpid(), process = ::fork();
+  if (process < 0) throw Error(text("no process can be made: ", std::strerror(errno)));
+  if (process == 0) {
+    if (!has_results) ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
+    become(pointers_to_them.data(), environ, parent);
+  }
+  int status = 0;
+  for (bool has_asked = false; ::waitpid(process, &status, WNOHANG) != process;) {
+    // Not SIGINT, which the terminal has sent to both, and which ends a program at once the second time.
+    if (interrupted() && !std::exchange(has_asked, true)) ::kill(process, SIGUSR1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 ChildProgram::ChildProgram(const std::vector<std::string>& command, const fs::path& log,
                            const std::map<std::string, std::string>& environment) {
   std::vector<std::string> arguments = command;
@@ -75,7 +93,13 @@ ChildProgram::ChildProgram(const std::vector<std::string>& command, const fs::pa
   log_ = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
   const pid_t parent = ::getpid();
   process_ = ::fork();
-  if (process_ == 0) become(argument_pointers.data(), variable_pointers.data(), ends[1], parent);
+  if (process_ == 0) {
+    ::setpgid(0, 0);
+    ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
+    ::dup2(ends[1], STDOUT_FILENO);
+    ::dup2(ends[1], STDERR_FILENO);
+    become(argument_pointers.data(), variable_pointers.data(), parent);
+  }
   const int reason = errno;
   ::close(ends[1]);
   if (process_ > 0) return;

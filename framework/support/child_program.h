@@ -11,6 +11,13 @@ namespace casdm {
 
 std::filesystem::path own_program();
 
+/// Runs a program with this process's terminal, stdin, stdout and stderr, and waits for it. If only this process is
+/// asked to end (`interrupted`), the request is passed on.
+/// @param command      the path of the program, and its arguments
+/// @param has_results  whether stdout holds results for the user; if not, it is discarded
+/// Returns the exit status, or 128 plus the number of the signal that ended it. Throws Error if it cannot be started.
+int run_in_foreground(const std::vector<std::string>& command, bool has_results);
+
 /// A program in a child process. It is asked to end (SIGTERM) if this process dies and when the object is destroyed,
 /// which waits for it. Signals of the terminal reach only this process.
 class ChildProgram {
