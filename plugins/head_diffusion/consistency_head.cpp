@@ -119,7 +119,7 @@ Losses ConsistencyHead::losses(const TrainingBatch& batch, const MetricTerms& me
   // Student and teacher use the same dropout masks.
   const Condition condition = batch.condition_for(student_.name());
   const std::int64_t steps_now = steps(batch.images_seen, batch.total_images);
-  log_.info_once(steps_now, " steps from the image to noise, by the part of train.total_images that is done");
+  log_.info_once(steps_now, " discretisation steps at this point of train.total_images");
   const Tensor s = time_below(batch.t, steps_now);
   TrainingBatch towards = batch;
   {

@@ -144,7 +144,8 @@ TEST_CASE("student and teacher have the same dropout, and the steps double durin
     const std::string said = stderr_of([&] { losses = bench.head->losses(batch, metric); });
     // Reported once each; a resume with more images, where N falls back, reports it again.
     CHECK(said.empty() == (seen == 249 || seen == 1000 || seen == 0));
-    CHECK((said.empty() || said.find(text(steps, " steps from the image to noise")) != std::string::npos));
+    CHECK((said.empty() ||
+           said.find(text(steps, " discretisation steps at this point of train.total_images")) != std::string::npos));
     CHECK(losses.statistics.back().name == "steps");
     CHECK(losses.statistics.back().value.mean().item<double>() == steps);
     const Tensor value = term(losses, "consistency").value;
