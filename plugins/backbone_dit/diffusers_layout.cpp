@@ -240,7 +240,7 @@ DitModel from_diffusers(const Value& config, const NamedTensors& tensors) {
   made["y_embedder.embedding_table.weight"] = table;
   const std::int64_t side = model.image_size / model.shape.patch;
   made["pos_embed"] = position_embedding(side, side, model.shape.width);
-  if (!given.empty()) throw Error("has a tensor too many: " + given.begin()->first);
+  if (!given.empty()) throw Error("has a tensor too many: " + quoted(given.begin()->first));
   for (const DitTensor& tensor : tensors_of(model.shape)) {
     const Tensor& found = made.at(tensor.name);
     if (found.sizes() != at::IntArrayRef(tensor.shape)) {

@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <map>
 
 #include "casdm/text.h"
+#include "state_shapes/state_shapes.h"
 
 namespace casdm::dit {
 
@@ -18,14 +18,6 @@ void add_layer(std::vector<DitTensor>& to, const std::string& name, std::vector<
   const std::int64_t out = weight.front();
   to.push_back({name + ".weight", std::move(weight), start});
   to.push_back({name + ".bias", {out}, Start::zero});
-}
-
-using Shapes = std::map<std::string, std::vector<std::int64_t>>;
-
-/// The size of a tensor along `axis`; 0 if it does not exist.
-std::int64_t size_of(const Shapes& shapes, const std::string& name, std::size_t axis) {
-  const auto found = shapes.find(name);
-  return found != shapes.end() && axis < found->second.size() ? found->second[axis] : 0;
 }
 
 /// The network that the shapes describe, if they belong to one.
@@ -117,8 +109,7 @@ std::vector<DitTensor> tensors_of(const DitShape& s) {
 }
 
 std::optional<DitShape> recognise(const NamedTensors& tensors, std::string& why) {
-  Shapes shapes;
-  for (const auto& [name, tensor] : tensors) shapes[name] = tensor.sizes().vec();
+  const Shapes shapes = shapes_of(tensors);
   why.clear();
   if (!shapes.contains("final_layer.adaLN_modulation.1.weight") || !shapes.contains("t_embedder.mlp.0.weight")) {
     return std::nullopt;
@@ -128,22 +119,8 @@ std::optional<DitShape> recognise(const NamedTensors& tensors, std::string& why)
     why = "the shapes of its patches, blocks and last layer do not make a network";
     return std::nullopt;
   }
-  for (const DitTensor& tensor : tensors_of(shape)) {
-    const auto found = shapes.find(tensor.name);
-    if (found == shapes.end()) {
-      why = "has no tensor " + tensor.name;
-    } else if (found->second != tensor.shape) {
-      why = text(tensor.name, " has shape ", at::IntArrayRef(found->second), ", expected ",
-                 at::IntArrayRef(tensor.shape));
-    }
-    if (!why.empty()) return std::nullopt;
-    shapes.erase(found);
-  }
-  if (!shapes.empty()) {
-    why = "has a tensor too many: " + shapes.begin()->first;
-    return std::nullopt;
-  }
-  return shape;
+  why = difference(shapes, tensors_of(shape));
+  return why.empty() ? std::optional(shape) : std::nullopt;
 }
 
 std::optional<std::int64_t> skip_source(std::int64_t i, std::int64_t depth) {

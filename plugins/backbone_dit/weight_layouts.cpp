@@ -4,6 +4,7 @@
 #include "casdm/text.h"
 #include "diffusers_layout.h"
 #include "shape.h"
+#include "state_shapes/state_shapes.h"
 
 namespace casdm::dit {
 
@@ -12,13 +13,7 @@ namespace {
 /// Options that do not affect shapes.
 constexpr const char* kUnseen[] = {"num_heads", "time_frequencies", "mlp_norm_eps"};
 
-Value unseen_options(const Value& options) {
-  Value result{Value::Table{}};
-  for (const char* name : kUnseen) {
-    if (const Value* value = options.find(name)) result.set(name, *value);
-  }
-  return result;
-}
+Value unseen_options(const Value& options) { return picked(options, kUnseen); }
 
 /// @param unseen      options that do not affect shapes
 /// @param image_size  0: unknown

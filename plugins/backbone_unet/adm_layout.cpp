@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <map>
 #include <utility>
 
 #include "casdm/error.h"
@@ -12,7 +11,6 @@ namespace casdm::unet {
 
 namespace {
 
-using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 using Kind = AdmBlock::Kind;
 
 /// Lists the stages, "input_blocks.<i>", with the blocks of each counted from 0.
@@ -124,8 +122,7 @@ class LayoutReader {
 
   /// One dimension of a shape; 0 if there is no such parameter.
   std::int64_t extent(const std::string& name, std::size_t dimension) const {
-    const auto found = shapes_.find(name);
-    return found != shapes_.end() && dimension < found->second.size() ? found->second[dimension] : 0;
+    return size_of(shapes_, name, dimension);
   }
 
   /// Encoder and decoder have the same number of stages; in the encoder some may have no parameters.
@@ -159,13 +156,13 @@ class LayoutReader {
   const Shapes& shapes_;
 };
 
-void add_layer(std::vector<AdmParameter>& to, const std::string& name, std::vector<std::int64_t> shape) {
+void add_layer(std::vector<NamedShape>& to, const std::string& name, std::vector<std::int64_t> shape) {
   const std::int64_t out = shape.front();
   to.push_back({name + ".weight", std::move(shape)});
   to.push_back({name + ".bias", {out}});
 }
 
-void add_block(std::vector<AdmParameter>& to, const AdmBlock& block, const AdmLayout& layout) {
+void add_block(std::vector<NamedShape>& to, const AdmBlock& block, const AdmLayout& layout) {
   const std::string& name = block.name;
   const std::int64_t in = block.in, out = block.out;
   switch (block.kind) {
@@ -188,20 +185,6 @@ void add_block(std::vector<AdmParameter>& to, const AdmBlock& block, const AdmLa
   }
 }
 
-/// How `shapes` differ from the layout's parameters; empty: not at all.
-std::string difference(Shapes shapes, const AdmLayout& layout) {
-  for (const AdmParameter& parameter : parameters_of(layout)) {
-    const auto found = shapes.find(parameter.name);
-    if (found == shapes.end()) return "there is no " + parameter.name;
-    if (found->second != parameter.shape) {
-      return text(parameter.name, " has shape ", at::IntArrayRef(found->second), ", expected ",
-                  at::IntArrayRef(parameter.shape));
-    }
-    shapes.erase(found);
-  }
-  return shapes.empty() ? "" : "such a network has no " + shapes.begin()->first;
-}
-
 }  // namespace
 
 std::vector<AdmStage> stages_of(const AdmLayout& layout) { return StageLister(layout).list(); }
@@ -213,8 +196,8 @@ std::vector<AdmBlock> blocks_of(const AdmLayout& layout) {
   return result;
 }
 
-std::vector<AdmParameter> parameters_of(const AdmLayout& layout) {
-  std::vector<AdmParameter> result;
+std::vector<NamedShape> parameters_of(const AdmLayout& layout) {
+  std::vector<NamedShape> result;
   const std::int64_t embedding = 4 * layout.channels;
   add_layer(result, "time_embed.0", {embedding, layout.channels});
   add_layer(result, "time_embed.2", {embedding, embedding});
@@ -227,26 +210,30 @@ std::vector<AdmParameter> parameters_of(const AdmLayout& layout) {
 }
 
 std::optional<AdmLayout> recognise_adm(const NamedTensors& state, std::string& why) {
-  Shapes shapes;
-  for (const auto& [name, tensor] : state) shapes[name] = tensor.sizes().vec();
+  const Shapes shapes = shapes_of(state);
   why.clear();
   const std::optional<AdmLayout> layout = LayoutReader(shapes).read();
   if (!layout) return std::nullopt;
-  why = difference(shapes, *layout);
+  why = difference(shapes, parameters_of(*layout));
   return why.empty() ? layout : std::nullopt;
 }
 
-Value options_of(const AdmLayout& layout, std::int64_t image_size) {
+Value UNetLayout::options(std::int64_t channels, std::int64_t image_height) const {
   Value options{Value::Table{}};
-  options.set("channels", layout.channels);
+  options.set("channels", channels);
   Value::Array mult, attention;
-  for (std::size_t level = 0; level < layout.widths.size(); ++level) {
-    mult.emplace_back(static_cast<double>(layout.widths[level]) / static_cast<double>(layout.channels));
-    if (layout.has_attention[level]) attention.emplace_back(image_size >> level);
+  for (std::size_t level = 0; level < widths.size(); ++level) {
+    mult.emplace_back(static_cast<double>(widths[level]) / static_cast<double>(channels));
+    if (has_attention[level]) attention.emplace_back(image_height >> level);
   }
   options.set("channel_mult", std::move(mult));
-  options.set("num_res_blocks", layout.num_res_blocks);
-  if (image_size > 0) options.set("attention_resolutions", std::move(attention));
+  options.set("num_res_blocks", num_res_blocks);
+  if (image_height > 0) options.set("attention_resolutions", std::move(attention));
+  return options;
+}
+
+Value options_of(const AdmLayout& layout, std::int64_t image_size) {
+  Value options = layout.options(layout.channels, image_size);
   options.set("use_scale_shift_norm", layout.use_scale_shift_norm);
   options.set("resblock_updown", layout.resblock_updown);
   options.set("conv_resample", layout.conv_resample);
@@ -259,11 +246,7 @@ Value unseen_options(const Value& options) {
   if (head_channels == nullptr || head_channels->as_integer() == -1) {
     names.insert(names.end(), {"num_heads", "num_heads_upsample"});
   }
-  Value result{Value::Table{}};
-  for (const char* name : names) {
-    if (const Value* value = options.find(name)) result.set(name, *value);
-  }
-  return result;
+  return picked(options, names);
 }
 
 }  // namespace casdm::unet

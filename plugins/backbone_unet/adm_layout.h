@@ -7,21 +7,17 @@
 
 #include "casdm/module.h"
 #include "casdm/value.h"
+#include "state_shapes/state_shapes.h"
+#include "unet_layout.h"
 
 /// States of the U-Nets of improved-diffusion and guided-diffusion ("ADM": Dhariwal & Nichol 2021), which UNetBackbone
 /// shares, recognised by names and shapes alone.
 namespace casdm::unet {
 
 /// The properties of such a network that its shapes show.
-struct AdmLayout {
+struct AdmLayout : UNetLayout {
   std::int64_t channels = 0;  ///< of the time embedding's input
   std::int64_t in_channels = 0;
-  std::int64_t out_channels = 0;
-  std::int64_t num_classes = 0;   ///< 0: unconditional
-  std::int64_t augment_size = 0;  ///< of `augment_emb`, which the reference does not have; 0: none
-  std::int64_t num_res_blocks = 0;
-  std::vector<std::int64_t> widths;  ///< channels of each resolution, from the image down
-  std::vector<bool> has_attention;   ///< of each resolution
   bool use_scale_shift_norm = false;
   bool resblock_updown = false;
   bool conv_resample = true;
@@ -56,14 +52,8 @@ std::vector<AdmStage> stages_of(const AdmLayout& layout);
 /// The blocks of all stages.
 std::vector<AdmBlock> blocks_of(const AdmLayout& layout);
 
-/// A parameter's name and shape.
-struct AdmParameter {
-  std::string name;
-  std::vector<std::int64_t> shape;
-};
-
 /// All parameters of a network of this layout.
-std::vector<AdmParameter> parameters_of(const AdmLayout& layout);
+std::vector<NamedShape> parameters_of(const AdmLayout& layout);
 
 /// The layout of `state`, or nothing if it does not belong to such a network. A state with the layout's first names but
 /// not exactly all of its parameters also gives nothing, and `why` says what differs.

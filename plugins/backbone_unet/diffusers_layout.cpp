@@ -122,7 +122,7 @@ void check_expressible(const AdmLayout& layout, std::int64_t per_head, const UNe
 }
 
 /// `tensor` in the shape that `parameter` has here; Error if the number of elements differs.
-Tensor shaped(const Tensor& tensor, const AdmParameter& parameter) {
+Tensor shaped(const Tensor& tensor, const NamedShape& parameter) {
   if (tensor.numel() != c10::multiply_integers(parameter.shape) || tensor.size(0) != parameter.shape.front()) {
     throw Error(
         text(parameter.name, " would have shape ", tensor.sizes(), ", expected ", at::IntArrayRef(parameter.shape)));
@@ -190,8 +190,8 @@ AdmModel from_diffusers(const Value& source, const NamedTensors& tensors, Attent
       made[block.name + ".qkv" + part] = joined(parts, heads, attention_order == AttentionOrder::legacy);
     }
   }
-  if (!given.empty()) throw Error("has a tensor too many: " + given.begin()->first);
-  for (const AdmParameter& parameter : parameters_of(model.layout)) {
+  if (!given.empty()) throw Error("has a tensor too many: " + quoted(given.begin()->first));
+  for (const NamedShape& parameter : parameters_of(model.layout)) {
     model.tensors.emplace_back(parameter.name, shaped(made.at(parameter.name), parameter));
   }
   return model;

@@ -1,22 +1,18 @@
 #include "edm2_layout.h"
 
-#include <ATen/core/Tensor.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <map>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "state_shapes/state_shapes.h"
 
 namespace casdm::unet {
 
 namespace {
 
 using Edm2Kind = Edm2Block::Kind;
-using Shape = std::vector<std::int64_t>;
-using Shapes = std::map<std::string, Shape>;
 
 constexpr std::int64_t kMostLevels = 32;
 constexpr std::int64_t kMostBlocks = 1000;
@@ -37,35 +33,35 @@ std::vector<std::int64_t> widths_of(const Edm2Options& o) {
 }
 
 /// All tensors of the network: its parameters, and two buffers.
-Shapes shapes_of(const Edm2Layout& layout) {
+std::vector<NamedShape> tensors_of(const Edm2Layout& layout) {
   const std::int64_t first = layout.widths.front(), embedding = layout.embedding();
-  Shapes result = {{"emb_fourier.freqs", {first}},
-                   {"emb_fourier.phases", {first}},
-                   {"emb_noise.weight", {embedding, first}},
-                   {layout.part("enc", 0, "conv.weight"), {first, layout.image.channels + 1, 3, 3}},
-                   {"out_conv.weight", {layout.out_channels, first, 3, 3}},
-                   {"out_gain", {}}};
-  if (layout.num_classes > 0) result["emb_label.weight"] = {embedding, layout.num_classes};
-  if (layout.augment_size > 0) result["emb_augment.weight"] = {embedding, layout.augment_size};
+  std::vector<NamedShape> result = {{"emb_fourier.freqs", {first}},
+                                    {"emb_fourier.phases", {first}},
+                                    {"emb_noise.weight", {embedding, first}},
+                                    {layout.part("enc", 0, "conv.weight"), {first, layout.image.channels + 1, 3, 3}},
+                                    {"out_conv.weight", {layout.out_channels, first, 3, 3}},
+                                    {"out_gain", {}}};
+  const auto add = [&](std::string name, Shape shape) { result.push_back({std::move(name), std::move(shape)}); };
+  if (layout.num_classes > 0) add("emb_label.weight", {embedding, layout.num_classes});
+  if (layout.augment_size > 0) add("emb_augment.weight", {embedding, layout.augment_size});
   for (const Edm2Part& part : parts_of(layout)) {
     const std::int64_t in = part.in, out = part.out;
-    result[part.name + ".emb_gain"] = {};
-    result[part.name + ".conv_res0.weight"] = {out, part.kind == Edm2Kind::encoder ? out : in, 3, 3};
-    result[part.name + ".emb_linear.weight"] = {out, embedding};
-    result[part.name + ".conv_res1.weight"] = {out, out, 3, 3};
-    if (in != out) result[part.name + ".conv_skip.weight"] = {out, in, 1, 1};
+    add(part.name + ".emb_gain", {});
+    add(part.name + ".conv_res0.weight", {out, part.kind == Edm2Kind::encoder ? out : in, 3, 3});
+    add(part.name + ".emb_linear.weight", {out, embedding});
+    add(part.name + ".conv_res1.weight", {out, out, 3, 3});
+    if (in != out) add(part.name + ".conv_skip.weight", {out, in, 1, 1});
     if (!part.attends) continue;
-    result[part.name + ".attn_qkv.weight"] = {3 * out, out, 1, 1};
-    result[part.name + ".attn_proj.weight"] = {out, out, 1, 1};
+    add(part.name + ".attn_qkv.weight", {3 * out, out, 1, 1});
+    add(part.name + ".attn_proj.weight", {out, out, 1, 1});
   }
   return result;
 }
 
-/// The size of a tensor along `axis`; 0 if it does not exist, or cannot belong to a network.
-std::int64_t size_of(const Shapes& shapes, const std::string& name, std::size_t axis) {
-  const auto found = shapes.find(name);
-  if (found == shapes.end() || axis >= found->second.size()) return 0;
-  return found->second[axis] <= kLargestWidth ? found->second[axis] : 0;
+/// `size_of`; 0 also if a network cannot have that size.
+std::int64_t width_of(const Shapes& shapes, const std::string& name, std::size_t axis) {
+  const std::int64_t size = size_of(shapes, name, axis);
+  return size <= kLargestWidth ? size : 0;
 }
 
 /// Height and width of the images, from the name of the first convolution.
@@ -77,7 +73,7 @@ ImageShape image_in(const Shapes& shapes) {
     if (read == 0 || static_cast<std::size_t>(read) != at->first.size()) continue;
     image.height = height;
     image.width = width;
-    image.channels = size_of(shapes, at->first, 1) - 1;
+    image.channels = width_of(shapes, at->first, 1) - 1;
   }
   return image;
 }
@@ -86,11 +82,11 @@ ImageShape image_in(const Shapes& shapes) {
 Edm2Layout guessed(const Shapes& shapes) {
   Edm2Layout layout;
   layout.image = image_in(shapes);
-  layout.out_channels = size_of(shapes, "out_conv.weight", 0);
-  layout.num_classes = size_of(shapes, "emb_label.weight", 1);
-  layout.augment_size = size_of(shapes, "emb_augment.weight", 1);
+  layout.out_channels = width_of(shapes, "out_conv.weight", 0);
+  layout.num_classes = width_of(shapes, "emb_label.weight", 1);
+  layout.augment_size = width_of(shapes, "emb_augment.weight", 1);
   for (std::size_t level = 0; level < kMostLevels; ++level) {
-    const std::int64_t width = size_of(shapes, layout.part("enc", level, "block0.conv_res0.weight"), 0);
+    const std::int64_t width = width_of(shapes, layout.part("enc", level, "block0.conv_res0.weight"), 0);
     if (width < 1) break;
     layout.widths.push_back(width);
     layout.has_attention.push_back(shapes.contains(layout.part("enc", level, "block0.attn_qkv.weight")));
@@ -100,19 +96,6 @@ Edm2Layout guessed(const Shapes& shapes) {
     ++layout.num_res_blocks;
   }
   return layout;
-}
-
-/// How `shapes` differ from those of the layout; empty: not at all.
-std::string difference(Shapes shapes, const Edm2Layout& layout) {
-  for (const auto& [name, shape] : shapes_of(layout)) {
-    const auto found = shapes.find(name);
-    if (found == shapes.end()) return "there is no " + name;
-    if (found->second != shape) {
-      return text(name, " has shape ", at::IntArrayRef(found->second), ", expected ", at::IntArrayRef(shape));
-    }
-    shapes.erase(found);
-  }
-  return shapes.empty() ? "" : "such a network has no " + quoted(shapes.begin()->first);
 }
 
 }  // namespace
@@ -197,8 +180,7 @@ std::vector<Edm2Part> parts_of(const Edm2Layout& layout) {
 }
 
 std::optional<Edm2Layout> recognise_edm2(const NamedTensors& state, std::string& why) {
-  Shapes shapes;
-  for (const auto& [name, tensor] : state) shapes[name] = tensor.sizes().vec();
+  const Shapes shapes = shapes_of(state);
   why.clear();
   if (!shapes.contains("emb_fourier.freqs") || !shapes.contains("emb_noise.weight")) return std::nullopt;
   const Edm2Layout layout = guessed(shapes);
@@ -206,22 +188,10 @@ std::optional<Edm2Layout> recognise_edm2(const NamedTensors& state, std::string&
     why = "the names and shapes of its first and last convolutions make no network";
     return std::nullopt;
   }
-  why = difference(std::move(shapes), layout);
+  why = difference(shapes, tensors_of(layout));
   return why.empty() ? std::optional(layout) : std::nullopt;
 }
 
-Value options_of(const Edm2Layout& layout) {
-  Value options{Value::Table{}};
-  options.set("channels", layout.widths.front());
-  Value::Array mult, attention;
-  for (std::size_t level = 0; level < layout.widths.size(); ++level) {
-    mult.emplace_back(static_cast<double>(layout.widths[level]) / static_cast<double>(layout.widths.front()));
-    if (layout.has_attention[level]) attention.emplace_back(layout.image.height >> level);
-  }
-  options.set("channel_mult", std::move(mult));
-  options.set("num_res_blocks", layout.num_res_blocks);
-  options.set("attention_resolutions", std::move(attention));
-  return options;
-}
+Value options_of(const Edm2Layout& layout) { return layout.options(layout.widths.front(), layout.image.height); }
 
 }  // namespace casdm::unet

@@ -7,19 +7,14 @@
 
 #include "casdm/backbone.h"
 #include "edm2.h"
+#include "unet_layout.h"
 
 /// The parts of Edm2Backbone by name, and the states of such networks, recognised by names and shapes alone.
 namespace casdm::unet {
 
 /// The properties of such a network that its shapes show.
-struct Edm2Layout {
+struct Edm2Layout : UNetLayout {
   ImageShape image;  ///< of the input
-  std::int64_t out_channels = 0;
-  std::int64_t num_classes = 0;   ///< 0: unconditional
-  std::int64_t augment_size = 0;  ///< of `emb_augment`, which the reference does not have; 0: none
-  std::int64_t num_res_blocks = 0;
-  std::vector<std::int64_t> widths;  ///< channels of each resolution, from the image down
-  std::vector<bool> has_attention;   ///< of each resolution
 
   std::int64_t embedding() const;  ///< width of the embedding
   /// "enc.16x16_block0" for ("enc", 1, "block0").

@@ -81,11 +81,7 @@ Value with_plain_heads(Value options, const NamedTensors& tensors) {
 }
 
 Value unseen_of_edm2(const Value& options) {
-  Value result{Value::Table{}};
-  for (const char* name : {"num_head_channels", "res_balance", "attn_balance", "concat_balance", "label_balance"}) {
-    if (const Value* value = options.find(name)) result.set(name, *value);
-  }
-  return result;
+  return picked(options, {"num_head_channels", "res_balance", "attn_balance", "concat_balance", "label_balance"});
 }
 
 }  // namespace

@@ -170,7 +170,7 @@ TEST_CASE("a state that is almost such a network is not mistaken for one") {
   }
   NamedTensors more = whole;
   more.emplace_back("map_augment.weight", at::zeros({1}));
-  CHECK(refuse(more, "one more") == "such a network has no map_augment.weight");
+  CHECK(refuse(more, "one more") == "such a network has no \"map_augment.weight\"");
   CHECK(refuse({}, "nothing").empty());
   refuse({{"time_embed.0.weight", at::empty({0, std::int64_t{1} << 62})}}, "a huge width");
 }
