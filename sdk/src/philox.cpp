@@ -180,17 +180,10 @@ void drop_channels_last(const Tensor& x, const Tensor& y, const std::vector<phil
   });
 }
 
-/// Dropout on the CPU; y has the memory format of x.
 Tensor dropped_on_cpu(const Tensor& x, const std::vector<philox::DropoutRule>& rules) {
-  const bool is_channels_last = x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast);
-  const bool has_fours = is_channels_last && x.size(2) * x.size(3) % 4 == 0;
-  if (is_channels_last && !has_fours) {
-    return dropped_on_cpu(x.contiguous(), rules).contiguous(at::MemoryFormat::ChannelsLast);
-  }
-  const Tensor from = has_fours ? x : x.contiguous();
-  const Tensor y = at::empty_like(from);
+  const Tensor y = at::empty_like(x);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "dropout", [&] {
-    has_fours ? drop_channels_last<scalar_t>(from, y, rules) : drop_in_order<scalar_t>(from, y, rules);
+    x.is_contiguous() ? drop_in_order<scalar_t>(x, y, rules) : drop_channels_last<scalar_t>(x, y, rules);
   });
   return y;
 }
@@ -236,13 +229,11 @@ Tensor dropped_on_device(const Tensor& x, const std::vector<std::uint64_t>& seed
   static const BlockKernel of_float = dropout_kernel("float"), of_bfloat16 = dropout_kernel("BFloat16");
   constexpr std::int64_t kThreads = 256;
   const auto [scale, threshold] = odds(p);
-  const bool is_channels_last = x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-                                x.size(2) * x.size(3) % 4 == 0;
-  const Tensor from = is_channels_last ? x : x.contiguous();
-  const Tensor y = at::empty_like(from);
+  const bool is_channels_last = !x.is_contiguous();
+  const Tensor y = at::empty_like(x);
   const std::int64_t elements = x.numel() / x.size(0), quads = (elements + 3) / 4;
   BlockLaunch run;
-  run.tensors = {from, seeds_on(x.device(), seeds).view(at::kInt), y};
+  run.tensors = {x, seeds_on(x.device(), seeds).view(at::kInt), y};
   run.numbers = {quads,
                  x.size(0),
                  elements,
@@ -258,7 +249,18 @@ Tensor dropped_on_device(const Tensor& x, const std::vector<std::uint64_t>& seed
   return y;
 }
 
-/// Dropout on the CPU and on devices with a kernel for it; its gradient is the dropout of the gradient.
+/// Dropout on the CPU, or on a device with a kernel for it.
+/// @param x  contiguous, or channels-last with a multiple of four pixels
+Tensor dropped(const Tensor& x, const std::vector<std::uint64_t>& seeds, std::uint64_t layer, double p) {
+  if (!x.is_cpu()) return dropped_on_device(x, seeds, layer, p);
+  const auto [scale, threshold] = odds(p);
+  std::vector<philox::DropoutRule> rules;
+  for (const std::uint64_t seed : seeds) rules.push_back({{seed, layer}, threshold, static_cast<float>(scale)});
+  return dropped_on_cpu(x, rules);
+}
+
+/// Dropout on the CPU and on devices with a kernel for it, in the memory format of x; its gradient is the dropout of
+/// the gradient.
 class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const std::vector<std::int64_t>& seeds,
@@ -266,17 +268,12 @@ class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
     ctx->saved_data["seeds"] = seeds;
     ctx->saved_data["layer"] = layer;
     ctx->saved_data["p"] = p;
-    if (!x.is_cpu()) {
-      return dropped_on_device(x, std::vector<std::uint64_t>(seeds.begin(), seeds.end()),
-                               static_cast<std::uint64_t>(layer), p);
-    }
-    const auto [scale, threshold] = odds(p);
-    std::vector<philox::DropoutRule> rules;
-    for (const std::int64_t seed : seeds) {
-      const philox::Stream stream{static_cast<std::uint64_t>(seed), static_cast<std::uint64_t>(layer)};
-      rules.push_back({stream, threshold, static_cast<float>(scale)});
-    }
-    return dropped_on_cpu(x, rules);
+    const bool is_channels_last = x.dim() == 4 && !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast);
+    // The four elements of a counter are then pixels of one channel.
+    const bool has_fours = is_channels_last && x.size(2) * x.size(3) % 4 == 0;
+    const Tensor y =
+        dropped(has_fours ? x : x.contiguous(), {seeds.begin(), seeds.end()}, static_cast<std::uint64_t>(layer), p);
+    return is_channels_last ? y.contiguous(at::MemoryFormat::ChannelsLast) : y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,

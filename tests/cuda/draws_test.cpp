@@ -42,6 +42,7 @@ TEST_CASE("dropout keeps the same elements on CUDA as on the CPU, in its gradien
           const Tensor y = x.to(cuda()).requires_grad_();
           const Tensor dropped = dropout.apply(y, p, 0x123456789ABCDEF0);
           CHECK(at::equal(dropout.apply(x, p, 0x123456789ABCDEF0), dropped.cpu()));
+          CHECK(dropped.is_contiguous(format));
           const Tensor gradient = torch::autograd::grad({dropped.sum()}, {y})[0];
           CHECK(at::equal(gradient.ne(0), dropped.ne(0)));
         }
