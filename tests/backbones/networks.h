@@ -53,6 +53,17 @@ inline bool is_equal(const Evaluation& a, const Evaluation& b) {
   return equal;
 }
 
+/// The largest difference between gradients, relative to the largest gradient, since some vanish. Infinite if one is
+/// not finite.
+inline double gradient_difference(const Evaluation& a, const Evaluation& exact) {
+  const auto flat = [](const std::vector<Tensor>& gradients) {
+    std::vector<Tensor> parts;
+    for (const Tensor& gradient : gradients) parts.push_back(gradient.cpu().to(at::kDouble).flatten());
+    return at::cat(parts);
+  };
+  return max_relative_difference(flat(a.gradients), flat(exact.gradients));
+}
+
 /// Dropout for the three images of an Input.
 inline Condition with_dropout(std::uint64_t seed) {
   Condition condition;

@@ -14,7 +14,7 @@ c10::Device cuda();
 /// The overrides that put a run on the CUDA device.
 std::vector<std::string> on_cuda(std::vector<std::string> overrides = {});
 
-/// |a - b| / max(|a|, |b|, 1e-9).
+/// |a - b| / max(|a|, |b|, 1e-9); infinite where that is not a number.
 double relative_difference(double a, double b);
 
 /// Compares two lines of metrics.jsonl: the largest relative difference between the means of their loss terms and

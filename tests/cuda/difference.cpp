@@ -11,7 +11,10 @@ std::vector<std::string> on_cuda(std::vector<std::string> overrides) {
   return overrides;
 }
 
-double relative_difference(double a, double b) { return std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-9}); }
+double relative_difference(double a, double b) {
+  const double difference = std::abs(a - b) / std::max({std::abs(a), std::abs(b), 1e-9});
+  return std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
+}
 
 LineDifference difference(const Value& line, const Value& other) {
   LineDifference result;

@@ -39,20 +39,10 @@ Evaluation on_device(const std::string& options, at::MemoryFormat format, Precis
   return evaluate(*network, input, with_dropout(5));
 }
 
-/// The largest difference between gradients, relative to the largest gradient, since some vanish.
-double gradient_difference(const Evaluation& a, const Evaluation& exact) {
-  double scale = 0, worst = 0;
-  for (std::size_t i = 0; i < exact.gradients.size(); ++i) {
-    const Tensor theirs = exact.gradients[i];
-    scale = std::max(scale, theirs.abs().max().item<double>());
-    worst = std::max(worst, (a.gradients[i].cpu() - theirs).abs().max().item<double>());
-  }
-  return worst / scale;
-}
-
 }  // namespace
 
 TEST_CASE("a U-Net on CUDA has the outputs and gradients of float64, whatever its format and precision") {
+  // Rounding through some twenty layers there and back: 170 roundings of float32 (2^-24), 8 of bfloat16 (2^-8).
   constexpr std::pair<Precision, double> precisions[] = {{Precision::fp32, 1e-5}, {Precision::bf16, 3e-2}};
   for (const std::string& options : kVariants) {
     const Evaluation exact = in_double(options);

@@ -77,6 +77,7 @@ void compare_tables(const std::string& key, const Value& tables, const std::stri
     for (const auto& [index, value] : entries.as_table()) {
       const double expected = value.as_number();
       const double entry = table_entry(*schedule, name, static_cast<std::size_t>(std::stoull(index)));
+      REQUIRE_MESSAGE(std::isfinite(entry), name, " ", index);
       if (entry != expected) largest = std::max(largest, std::abs(entry - expected) / std::abs(expected));
     }
     measured({type, "table " + name, "guided-diffusion", 1e-10}, peer_version({}, "guided-diffusion"),
