@@ -54,8 +54,8 @@ struct Dropout {
   std::vector<std::uint64_t> seeds;  ///< one per image; empty: nothing is dropped
 
   /// x with elements at 0 with probability `p`, the others divided by 1 - p; x itself where p is 0 or there are no
-  /// seeds. Gradients can be differentiated again. Nothing is kept for the backward pass on the CPU, where the mask is
-  /// computed twice; on other devices a byte per element.
+  /// seeds. Gradients can be differentiated again. Nothing is kept for the backward pass on the CPU, nor on devices
+  /// with block kernels for float32 and bfloat16: the mask is computed twice. Otherwise a byte per element is kept.
   /// @param x      [B, ...], floating point; channels-last images stay so
   /// @param p      0 <= p < 1
   /// @param layer  a number that no other dropout of the same network has
