@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <new>
 #include <string_view>
+#include <utility>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -102,6 +104,22 @@ archive_entry* next_member(archive* reader, const char*& unlike, const std::func
   }
 }
 
+/// The compression that the file's first bytes are the mark of; empty: none that is known.
+std::string compression_of(const std::filesystem::path& path) {
+  constexpr std::pair<std::string_view, const char*> kMarks[] = {{"\x1f\x8b", "gzip"},
+                                                                 {"BZh", "bzip2"},
+                                                                 {"\xfd"
+                                                                  "7zXZ",
+                                                                  "xz"},
+                                                                 {"\x28\xb5\x2f\xfd", "zstd"}};
+  std::string first(6, '\0');
+  std::ifstream(path, std::ios::binary).read(first.data(), static_cast<std::streamsize>(first.size()));
+  for (const auto& [mark, name] : kMarks) {
+    if (first.starts_with(mark)) return name;
+  }
+  return "";
+}
+
 /// Why a member has no content of its own; empty: it has content.
 std::string problem_of(archive_entry* entry) {
   const bool is_link = archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK;
@@ -153,18 +171,15 @@ std::vector<TarMember> index_tar(const std::filesystem::path& path) {
   const auto fail = [&](const std::string& reason) {
     throw Error(text(path.string(), " cannot be read as a tar archive: ", reason));
   };
-  const Archive reader = make_archive();
-  for (const auto recognise : {archive_read_support_filter_gzip, archive_read_support_filter_bzip2,
-                               archive_read_support_filter_xz, archive_read_support_filter_zstd}) {
-    recognise(reader.get());
+  const std::string compression = compression_of(path);
+  if (!compression.empty()) {
+    fail(text("it is compressed (", compression,
+              "), so single images cannot be reached; unpack it to plain .tar, by gunzip or the like"));
   }
+  const Archive reader = make_archive();
   const char* unlike = "it is not one";
   if (archive_read_open_filename(reader.get(), path.c_str(), kReadBytes) != ARCHIVE_OK) {
     fail(reason_of(reader.get(), unlike));
-  }
-  if (archive_filter_count(reader.get()) > 1) {
-    fail(text("it is compressed (", archive_filter_name(reader.get(), 0),
-              "), so single images cannot be reached; unpack it to plain .tar, by gunzip or the like"));
   }
   const std::uintmax_t size = std::filesystem::file_size(path);
   std::vector<TarMember> members;
