@@ -104,6 +104,10 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
       .range(0, 4096)
       .in_unit("px");
   s.option("input_range", &MetricOptions::input_range, "Range that [-1, 1] is mapped to before the metric.");
+  s.option(
+      "precision", &MetricOptions::precision,
+      "Arithmetic of the metric, whatever run.precision is: `bf16` computes its convolutions and matrix products in "
+      "half precision (autocast), for metrics that are networks.");
 }
 
 void TrainOptions::describe(Schema<TrainOptions>& s) {

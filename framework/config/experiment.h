@@ -90,6 +90,14 @@ constexpr auto choices_of(MetricBalance) {
   return choices<MetricBalance>({{none, "none"}, {squared_error, "squared_error"}});
 }
 
+/// Arithmetic of a metric's network.
+enum class MetricPrecision { fp32, bf16 };
+
+constexpr auto choices_of(MetricPrecision) {
+  using enum MetricPrecision;
+  return choices<MetricPrecision>({{fp32, "fp32"}, {bf16, "bf16"}});
+}
+
 /// One of [[metrics]]: a metric component and how the host applies it.
 struct MetricOptions {
   ComponentConfig metric;
@@ -110,6 +118,7 @@ struct MetricOptions {
   std::int64_t crop = 0;
   std::int64_t resize = 0;
   std::array<double, 2> input_range = {-1.0, 1.0};
+  MetricPrecision precision = MetricPrecision::fp32;
 
   static void describe(Schema<MetricOptions>& s);
 };

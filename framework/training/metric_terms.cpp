@@ -22,26 +22,35 @@ namespace casdm {
 
 namespace {
 
-/// Metrics compute in the precision of their inputs, never lower.
+/// Metrics compute in the precision of their inputs, whatever that of the networks.
 class WithoutAutocast {
  public:
-  explicit WithoutAutocast(c10::DeviceType type) : type_(type), was_(at::autocast::is_autocast_enabled(type)) {
+  explicit WithoutAutocast(c10::DeviceType type)
+      : type_(type), was_(at::autocast::is_autocast_enabled(type)), dtype_(at::autocast::get_autocast_dtype(type)) {
     at::autocast::set_autocast_enabled(type_, false);
   }
-  ~WithoutAutocast() { at::autocast::set_autocast_enabled(type_, was_); }
+  ~WithoutAutocast() {
+    at::autocast::set_autocast_enabled(type_, was_);
+    at::autocast::set_autocast_dtype(type_, dtype_);
+  }
 
  private:
   c10::DeviceType type_;
   bool was_;
+  at::ScalarType dtype_;
 };
 
 std::string range(const std::array<double, 2>& ends) { return text('[', number(ends[0]), ", ", number(ends[1]), ']'); }
 
 /// One distance per image; if a metric compares the batch as a whole, its one number repeated.
-Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const Tensor& prediction,
-                   const Tensor& target, const MetricContext& context) {
+Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, MetricPrecision precision,
+                   const Tensor& prediction, const Tensor& target, const MetricContext& context) {
   const Untouched images({prediction, target});
-  Tensor value = metric.call([&](MetricLoss& m) { return m(prediction, target, context); });
+  Tensor value = metric.call([&](MetricLoss& m) {
+    const Autocast autocast(prediction.device(),
+                            precision == MetricPrecision::bf16 ? Precision::bf16 : Precision::fp32);
+    return m(prediction, target, context);
+  });
   images.check(metric, "the images");
   const std::int64_t expected = is_per_image ? prediction.size(0) : 1;
   if (!value.defined() || value.dim() != 1 || value.size(0) != expected || !value.is_floating_point() ||
@@ -53,6 +62,7 @@ Tensor distance_of(const Component<MetricLoss>& metric, bool is_per_image, const
                      "; it must return one distance ", is_per_image ? "per image" : "for the batch",
                      ", floating point [", expected, "] on ", prediction.device()));
   }
+  if (precision == MetricPrecision::bf16) value = value.to(prediction.scalar_type());
   return value.expand({prediction.size(0)});
 }
 
@@ -192,8 +202,9 @@ Tensor ExperimentMetrics::distance(const Term& term, const Tensor& prediction, c
                                    const MetricContext& context, double gradient_factor) const {
   const MetricOptions& options = term.options;
   const CropPlaces places = crop_places(options, term.name, prediction, context.seeds);
-  const Tensor value = distance_of(term.metric, term.info.is_per_image, metric_input(prediction, options, places),
-                                   metric_input(target, options, places), context);
+  const Tensor value =
+      distance_of(term.metric, term.info.is_per_image, options.precision, metric_input(prediction, options, places),
+                  metric_input(target, options, places), context);
   check_gradient(term, value, prediction);
   Tensor factor;
   const auto multiply = [&](const Tensor& by) { factor = factor.defined() ? factor * by : by; };
