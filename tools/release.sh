@@ -10,7 +10,8 @@ Makes the release VERSION (such as 0.2.0) of the commit that is checked out:
   1. checks that VERSION is the project's in CMakeLists.txt and CITATION.cff, has its section with a date in
      CHANGELOG.md, is later than the last tag, and that nothing is uncommitted
   2. runs .ci/run all
-  3. writes build/release-VERSION: a source archive, the bill of materials (SPDX) and SHA256SUMS
+  3. writes build/release-VERSION: a source archive, the wheel, the Debian packages, the bill of materials (SPDX) and
+     SHA256SUMS
   4. makes the annotated tag vVERSION, whose text is the section of the changelog
 
 Nothing is published: push the tag yourself.
@@ -80,6 +81,9 @@ out=build/release-$version
 rm -rf "$out"
 mkdir -p "$out"
 git archive --format=tar.gz --prefix="casdm-$version/" --output="$out/casdm-$version.tar.gz" HEAD
+bash tools/setup.sh --packages
+bash tools/wheel.sh --build build/release --out "$out"
+bash tools/deb.sh --build build/release --out "$out"
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 cmake --install build/release --prefix "$prefix" >/dev/null

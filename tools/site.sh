@@ -47,7 +47,7 @@ rm -rf build/site
 mkdir -p build/site/source
 git ls-files -z --cached --others --exclude-standard '*.md' docs configs examples LICENSE NOTICE ':!sdk/templates' |
   xargs -0 cp --parents -t build/site/source
-version=$(sed -n 's/^ *VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt | head -1)
+version=$(sed -n 's/^project(casdm VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt)
 doxygen - >build/site/doxygen.log 2>&1 <<TEXT
 PROJECT_NAME = "casdm SDK"
 PROJECT_NUMBER = $version
