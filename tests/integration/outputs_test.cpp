@@ -265,8 +265,8 @@ TEST_CASE("a number of steps overruled by another option of the sampler is refus
                                                                    "timestep_respacing"});
   trained.succeeds(sample);
   trained.refuses(
-      "evaluate runs/small --num 4 --steps 3,5 --set 'evaluate.judges=[{type=\"pixels\"}]' --set "
-      "'sampler={type=\"ddim\",timestep_respacing=\"4\"}'",
+      "evaluate runs/small --num 4 --steps 3,5 --set 'evaluate.judges=[{type=\"pixels\"}]' --set sampler.type=ddim "
+      "--set 'sampler.timestep_respacing=\"4\"'",
       {"--set sampler.num_inference_steps=3", "sets the number of steps to 4"});
 }
 
