@@ -144,7 +144,8 @@ void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, c
   std::vector<ExperimentChange> others = changes(experiment_of(before), experiment_of(cell.experiment));
   // What had no effect can be taken out: an earlier version has trained with it, and this one refuses it.
   std::erase_if(others, [&](const ExperimentChange& change) {
-    return std::any_of(idle.begin(), idle.end(), [&](const VoidOption& option) { return option.key == change.key; });
+    return std::any_of(idle.begin(), idle.end(),
+                       [&](const VoidOption& option) { return is_at_or_below(change.key, option.key); });
   });
   std::erase_if(others, [&](const ExperimentChange& change) { return homes.is_moved(change); });
   std::vector<std::string> changed;

@@ -54,6 +54,10 @@ std::vector<KeyPart> split_key_path(const std::string& path) {
   return parts;
 }
 
+bool is_at_or_below(const std::string& key, const std::string& other) {
+  return key.starts_with(other) && (key.size() == other.size() || key[other.size()] == '.' || key[other.size()] == '[');
+}
+
 std::optional<std::size_t> index_of(const std::string& part) {
   std::size_t index = 0;
   const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);

@@ -20,6 +20,9 @@ struct KeyPart {
 /// "metrics[0].weight" and "metrics.0.weight" as {metrics, 0, weight}; empty if malformed.
 std::vector<KeyPart> split_key_path(const std::string& path);
 
+/// Whether the key path `key` is `other` or below it: "train.batch_size" and "train[0]" are below "train".
+bool is_at_or_below(const std::string& key, const std::string& other);
+
 /// A part of a key path as an index into an array, if it is a whole number.
 std::optional<std::size_t> index_of(const std::string& part);
 

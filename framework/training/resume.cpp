@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/support/component_name.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/fixed_networks.h"
@@ -67,11 +68,6 @@ bool are_alike(const MetricOptions& before, const MetricOptions& now) {
                      });
 }
 
-/// Whether the key path `key` is `table` or lies in it.
-bool is_within(const std::string& key, const std::string& table) {
-  return key.starts_with(table) && (key.size() == table.size() || key[table.size()] == '.' || key[table.size()] == '[');
-}
-
 /// The record of the checkpoint's metric networks, without those whose configuration has changed.
 Value unchanged_networks(const Checkpoint& checkpoint, const Experiment& now,
                          const std::vector<ExperimentChange>& changed) {
@@ -89,7 +85,7 @@ Value unchanged_networks(const Checkpoint& checkpoint, const Experiment& now,
     const std::string& name = member.first;
     if (name.starts_with("metric.")) return !kept.contains(name);
     return std::any_of(changed.begin(), changed.end(), [&](const ExperimentChange& change) {
-      return is_within(name, change.key) || is_within(change.key, name);
+      return is_at_or_below(name, change.key) || is_at_or_below(change.key, name);
     });
   });
   return result;

@@ -33,6 +33,13 @@ std::string place_of(const Value& root, const std::string& path) {
 
 }  // namespace
 
+TEST_CASE("a key path is at or below another by whole parts") {
+  for (const char* below : {"head.theta", "head.theta.channels", "head.theta[0]"}) {
+    CHECK(is_at_or_below(below, "head.theta"));
+  }
+  for (const char* beside : {"head", "head.theta2", "head.phi", ""}) CHECK_FALSE(is_at_or_below(beside, "head.theta"));
+}
+
 TEST_CASE("values carry file, line, column and key path, and keys keep their order") {
   const TemporaryFolder folder;
   folder.write("x.toml", "zeta = 1\nalpha = 'a'\n[b]\n  list = [1.5, true]\n[[c]]\nd = { e = 2 }\n");
