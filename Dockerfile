@@ -1,7 +1,7 @@
 # casdm as a program in a container.
 #
 #   docker build -t casdm .
-#   docker run --rm -it -v "$PWD/runs:/work/runs" casdm quickstart     # --gpus all: on NVIDIA GPUs
+#   docker run --rm -it -v "$PWD/runs:/data/runs" casdm quickstart     # --gpus all: on NVIDIA GPUs
 FROM debian:bookworm-slim AS tools
 COPY CMakeLists.txt /casdm/
 COPY tools /casdm/tools
@@ -19,7 +19,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libstdc++6 p
     rm -rf /var/lib/apt/lists/*
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     python3 -m venv /opt/casdm && /opt/casdm/bin/pip install --no-cache-dir /wheels/*.whl
-ENV PATH=/opt/casdm/bin:$PATH CASDM_CACHE=/work/cache
-WORKDIR /work
+ENV PATH=/opt/casdm/bin:$PATH CASDM_CACHE=/data/cache
+WORKDIR /data
 ENTRYPOINT ["casdm"]
 CMD ["--help"]

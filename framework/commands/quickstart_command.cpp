@@ -54,8 +54,9 @@ fs::path weights_folder() {
   const std::string searched = variable("CASDM_WEIGHTS_PATH");
   if (!searched.empty()) return searched.substr(0, searched.find(':'));
   throw ConfigError(
-      "quickstart: there is no folder to keep weights in: HOME is not set. Set it, or CASDM_CACHE to a folder that you "
-      "can write");
+      "quickstart: HOME is not set, so the weights have nowhere to go; set HOME, or set CASDM_CACHE to a folder that "
+      "you "
+      "can write to");
 }
 
 Words words(Words first, const Words& rest) {

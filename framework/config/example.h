@@ -23,7 +23,7 @@ std::string recommended_component(std::string_view kind, const ComponentCatalog&
 std::vector<std::string> recommended_components(std::string_view kind, const ComponentCatalog& catalog);
 
 /// The component of `kind` with the fewest needs: if possible, without nested components and required options. Empty if
-/// there is no component of that kind.
+/// the kind has no component.
 std::string simplest_component(std::string_view kind, const ComponentCatalog& catalog);
 
 /// Is `option` an array whose elements are tables, written as `[[name]]`?

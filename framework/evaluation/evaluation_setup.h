@@ -31,7 +31,7 @@ class EvaluationSetup {
   explicit EvaluationSetup(SetupRequest request);
 
   const std::optional<Checkpoint>& checkpoint() const { return checkpoint_; }  ///< of a run; none: images are judged
-  std::filesystem::path run_folder() const;  ///< empty: there is no run, or the checkpoint is outside of it
+  std::filesystem::path run_folder() const;  ///< empty without a run, and for a checkpoint outside of its run
   const EvaluateOptions& options() const { return options_; }
   const PluginHost& host() const { return *base_.host; }
   const std::vector<std::string>& sampling_overrides() const { return sampling_overrides_; }

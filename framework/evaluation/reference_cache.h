@@ -15,7 +15,7 @@ class ReferenceCache {
   /// Throws ConfigError if CASDM_CACHE_SIZE is not a number of bytes.
   ReferenceCache();
 
-  /// The file for this key, a SHA-256. Empty if there is no folder, or if the cache may not hold anything.
+  /// The file for this key, a SHA-256. Empty without a cache folder, and with CASDM_CACHE_SIZE = 0.
   std::filesystem::path file(const std::string& key) const;
 
   /// Marks a file as used just now.

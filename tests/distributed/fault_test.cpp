@@ -17,8 +17,6 @@ namespace {
 const std::string kFaulty = " --plugin '" CASDM_TEST_PLUGIN_DIR "/metric_faulty.so'";
 const std::string kEndless = "small.toml --set train.total_images=1M --set checkpoint.every_images=1M";
 
-bool contains(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
-
 /// All processes must have ended with a status other than 0, and one must have said why.
 void check_failed(const Processes& run, int size, const std::vector<std::string>& words) {
   for (int rank = 0; rank < size; ++rank) CHECK_MESSAGE(run.status(rank) != 0, run.output());

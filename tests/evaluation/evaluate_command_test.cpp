@@ -55,8 +55,6 @@ double score(const Value& record, const std::string& name) {
   return 0;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 std::vector<fs::path> records_in(const fs::path& run) {
   std::vector<fs::path> result;
   for (const auto& entry : fs::directory_iterator(run / "evaluation")) result.push_back(entry.path());

@@ -22,8 +22,6 @@ Outcome run_casdm(const std::string& words, const fs::path& folder) {
   return shell("export CASDM_CACHE=$PWD/cache; casdm " + words + kPlugin, folder);
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 /// The evaluations in a log, by images, without times.
 std::vector<std::pair<std::int64_t, std::string>> evaluations(const fs::path& run) {
   std::vector<std::pair<std::int64_t, std::string>> result;

@@ -11,8 +11,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
-
 /// `--set data=...` for 20 shapes of five classes.
 const std::string kShapes = "--set 'data={type=\"shapes\", num_images=20, image_size=16}'";
 

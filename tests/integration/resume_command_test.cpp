@@ -14,8 +14,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 /// The marks that resumes left in the log.
 std::vector<Value> marks(const Trained& trained) {
   std::vector<Value> result;

@@ -12,12 +12,6 @@ using namespace casdm::testing;
 
 namespace fs = std::filesystem;
 
-namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
-
 TEST_CASE("a key that gives the head other parameters is named if a checkpoint no longer fits") {
   const TemporaryFolder folder;
   write_small_config(folder.path());

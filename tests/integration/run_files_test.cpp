@@ -12,12 +12,6 @@ using namespace casdm::testing;
 
 namespace fs = std::filesystem;
 
-namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
-
 TEST_CASE("a user's file with the name of a grid is left alone, with a message, and the training continues") {
   const Trained trained;
   const fs::path mine = trained.folder.path() / "runs/small/samples/32.png";
