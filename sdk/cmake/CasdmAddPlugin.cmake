@@ -5,9 +5,8 @@
 #
 #   A plugin library <name>.so: module, hidden visibility, one exported symbol, no LibTorch in its
 #   RPATH, and an ELF note with its stamp and option schemas. The note contains what the compiled
-#   code declares: the objects are linked without it and queried, then linked again with it, and
-#   the result is compared with the code. Then the library itself is checked; see
-#   CasdmCheckPlugin.cmake. It is written to CASDM_PLUGIN_OUTPUT_DIRECTORY (default: the current
+#   code declares: the objects are linked without it and queried, then linked again with it. Then
+#   the library itself is checked; see CasdmCheckPlugin.cmake. It is written to CASDM_PLUGIN_OUTPUT_DIRECTORY (default: the current
 #   binary folder) and installed to CASDM_PLUGIN_INSTALL_DIR (default: lib/casdm/plugins;
 #   empty: not at all). Outside of casdm's own tree, ctest runs `casdm plugins check` on it, with
 #   CHECK_SET for options that have no default.
@@ -59,13 +58,12 @@ function(casdm_add_plugin name)
   set_target_properties(${name}_without_note PROPERTIES
     LIBRARY_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/${name}_without_note")
   add_custom_command(OUTPUT "${note}"
-    COMMAND casdm::note emit "$<TARGET_FILE:${name}_without_note>" "${note}"
+    COMMAND casdm::note "$<TARGET_FILE:${name}_without_note>" "${note}"
     DEPENDS ${name}_without_note casdm::note VERBATIM
     COMMENT "Describing the plugin ${name}")
   target_sources(${name} PRIVATE "${note}")
   set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CASDM_PLUGIN_OUTPUT_DIRECTORY}")
   add_custom_command(TARGET ${name} POST_BUILD
-    COMMAND casdm::note verify "$<TARGET_FILE:${name}>"
     COMMAND "${CMAKE_COMMAND}" -D "PLUGIN=$<TARGET_FILE:${name}>" -D "NM=${CMAKE_NM}" -D "OBJDUMP=${CMAKE_OBJDUMP}"
       -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/CasdmCheckPlugin.cmake"
     VERBATIM)

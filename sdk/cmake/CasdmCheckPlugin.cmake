@@ -19,8 +19,12 @@ if(exported)
     "Two plugins that export one symbol would share it. Remove linker options that undo the version script.")
 endif()
 
-execute_process(COMMAND "${OBJDUMP}" --private-headers "${PLUGIN}"
+execute_process(COMMAND "${OBJDUMP}" --private-headers --section-headers "${PLUGIN}"
   OUTPUT_VARIABLE headers COMMAND_ERROR_IS_FATAL ANY)
+if(NOT headers MATCHES "[.]note[.]casdm ")
+  message(FATAL_ERROR
+    "${name} has no casdm note, so no host would load it. Remove linker options that drop sections.")
+endif()
 if(headers MATCHES "NEEDED +(lib(gomp|omp|iomp5)[^\n]*)")
   message(FATAL_ERROR
     "${name} links the OpenMP runtime ${CMAKE_MATCH_1}. LibTorch brings one of its own, and two in a process get in each "

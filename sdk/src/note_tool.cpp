@@ -1,5 +1,5 @@
-// Writes the note of a plugin from what its code declares, and compares a linked plugin's note with its code.
-// casdm_add_plugin calls it while a plugin is built.
+// Writes the note of a plugin, as a source file, from what its code declares. casdm_add_plugin calls it while a plugin is
+// built.
 
 #include <dlfcn.h>
 
@@ -43,27 +43,15 @@ void emit(const std::string& library, const std::string& output) {
   if (!file) throw casdm::Error(casdm::text("cannot write ", output));
 }
 
-void verify(const std::string& library) {
-  const auto note = casdm::read_elf_note(library);
-  if (!note) throw casdm::PluginError(casdm::text(library, " has no casdm note"));
-  if (note->json != declared(library)) {
-    throw casdm::PluginError(casdm::text(library, ": the note differs from what the code declares"));
-  }
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    const std::string verb = argc > 2 ? argv[1] : "";
-    if (verb == "emit" && argc == 4) {
-      emit(argv[2], argv[3]);
-    } else if (verb == "verify" && argc == 3) {
-      verify(argv[2]);
-    } else {
-      std::cerr << "usage: casdm_note emit LIBRARY OUTPUT | casdm_note verify LIBRARY\n";
+    if (argc != 3) {
+      std::cerr << "usage: casdm_note LIBRARY OUTPUT\n";
       return 2;
     }
+    emit(argv[1], argv[2]);
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "casdm_note: " << error.what() << '\n';

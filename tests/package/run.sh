@@ -152,12 +152,15 @@ another_libtorch() {
 
 # What the check after linking must refuse, shown with the smallest possible libraries.
 bad_links() {
-  local entry='extern "C" int casdm_plugin_entry() { return 0; }'
+  local function='extern "C" int casdm_plugin_entry() { return 0; }'
+  local entry="$function asm(\".pushsection .note.casdm,\\\"a\\\",@note\\n.long 0\\n.popsection\");"
   local check=(cmake -D NM=nm -D OBJDUMP=objdump -D "PLUGIN=$scratch/bad.so"
     -P "$libraries/cmake/casdm/CasdmCheckPlugin.cmake")
   library() { g++ -shared -fPIC -x c++ - -o "$scratch/bad.so" "${@:2}" <<<"$1"; }
   library "$entry"
   quietly "${check[@]}"
+  library "$function"
+  refused "bad.so has no casdm note" -- "${check[@]}"
   library "$entry int leaked() { return 1; }"
   refused "exports other symbols" "leaked" -- "${check[@]}"
   library "$entry" -Wl,--no-as-needed -fopenmp
