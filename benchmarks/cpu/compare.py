@@ -9,6 +9,7 @@ taken within a round, to the peer with the best median. Real-time priority is us
 """
 
 import argparse
+import ctypes
 import functools
 import json
 import os
@@ -36,6 +37,11 @@ def real_time():
     command = ["chrt", "-f", "10"]
     works = shutil.which("chrt") and subprocess.run([*command, "true"], capture_output=True).returncode == 0
     return command if works else []
+
+
+def end_with_parent():
+    """For a new process: it is killed when this one ends, however it ends; at real-time priority it would starve all."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def experiment(size, head, folder):
@@ -86,7 +92,7 @@ class Runner:
     def start(self, command):
         log = self.folder / "log"
         return subprocess.Popen(self.prefix + [str(c) for c in command], env=self.environment, cwd=self.folder,
-                                stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+                                preexec_fn=end_with_parent, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
 
     def finish(self, process):
         out = process.stdout.read()
@@ -281,6 +287,7 @@ def main():
     if unknown:
         parser.error(f"no cases named {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     o.casdm = os.path.abspath(o.casdm)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     runner = Runner(o)
     results = {"date": time.strftime("%Y-%m-%d"), "threads": o.threads, "rounds": o.rounds, "machine": machine(o),
                "casdm": runner.casdm("--version")[0].strip(), "results": []}
