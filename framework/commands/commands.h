@@ -32,6 +32,7 @@ extern "C" {
 /// The commands that compute, in libcasdm_framework.so. They print their error messages and return the program's exit
 /// status.
 int casdm_data_command(const std::vector<std::string>& arguments);
+int casdm_cost_command(const std::vector<std::string>& arguments);
 int casdm_train_command(const std::vector<std::string>& arguments);
 int casdm_evaluate_command(const std::vector<std::string>& arguments);
 int casdm_sample_command(const std::vector<std::string>& arguments);

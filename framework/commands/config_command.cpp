@@ -14,6 +14,7 @@
 #include "framework/config/reference.h"
 #include "framework/config/starter.h"
 #include "framework/loading/discovery.h"
+#include "framework/loading/framework_library.h"
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
@@ -26,14 +27,15 @@ namespace po = boost::program_options;
 namespace {
 
 constexpr const char* kCommand = "config";
-constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]...
+constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]... [--cost [--json]]
        casdm config show FILE [--set KEY=VALUE]... [--json]
        casdm config init [--type TABLE=NAME]... [--out FILE]
        casdm config schema [--whole | --sweep] [--out FILE]
        casdm config reference [--out DIR]
 
 check      validates an experiment and looks for its data, without computing: every problem at once,
-           with its location; prints a summary
+           with its location; prints a summary. --cost: then takes some steps, for at most some 20
+           seconds, and prints what a step costs: multiply-adds, memory, time
 show       prints the experiment as a run would save it: includes merged, defaults filled in
 init       prints a new experiment with every key explained, from the plugins found
 schema     prints a JSON Schema for editors, for files that may be parts of an experiment;
@@ -42,6 +44,7 @@ reference  prints Markdown pages about every key and component; --out writes one
            replacing those that it wrote before
 
   casdm config check configs/quickstart.toml --set train.batch_size=32
+  casdm config check configs/quickstart.toml --cost
   casdm config show configs/quickstart.toml --set metrics[0].type=l1
   casdm config init --type data=zip --type metrics=lpips --out configs/mine.toml
   casdm config schema --out casdm.schema.json
@@ -80,15 +83,31 @@ void collect_types(const Value& value, const std::string& path, std::vector<std:
   for (const auto& [key, member] : value.as_table()) collect_types(member, key_path(path, key), found);
 }
 
-void check(const po::variables_map& parsed) {
+/// Of the command that takes the steps.
+std::vector<std::string> cost_arguments(const po::variables_map& parsed) {
+  std::vector<std::string> result;
+  for (const char* option : {"set", "plugin"}) {
+    for (const std::string& value : values(parsed, option)) result.push_back(text("--", option, "=", value));
+  }
+  if (parsed.count("json") > 0) result.emplace_back("--json");
+  result.push_back(values(parsed, "file").front());
+  return result;
+}
+
+/// Returns the exit status.
+int check(const po::variables_map& parsed) {
   const Value experiment = resolved(parsed, true);
   require_effect(experiment);
   for (const std::string& weak : weak_settings(read_options<Experiment>(experiment))) {
     std::cerr << "warning: " << weak << '\n';
   }
-  std::vector<std::string> types;
-  collect_types(experiment, "", types);
-  std::cout << values(parsed, "file").front() << " is valid\n" << join(types, "\n") << '\n';
+  const bool has_cost = parsed.count("cost") > 0;
+  if (!has_cost || parsed.count("json") == 0) {
+    std::vector<std::string> types;
+    collect_types(experiment, "", types);
+    std::cout << values(parsed, "file").front() << " is valid\n" << join(types, "\n") << std::endl;
+  }
+  return has_cost ? run_in_framework("casdm_cost_command", cost_arguments(parsed)) : 0;
 }
 
 void show(const po::variables_map& parsed) {
@@ -179,14 +198,15 @@ int config_command(const std::vector<std::string>& arguments) {
       ("plugin", many()->value_name("FILE"), "also use this library, or folder of libraries; repeatable")  //
       ("type", many()->value_name("TABLE=NAME"), "init: the component of a table; repeatable")             //
       ("out", po::value<std::string>()->value_name("FILE"),
-       "init, schema: write to this new file; reference: to this folder")  //
-      ("whole", "schema: for experiments after merging")                   //
-      ("sweep", "schema: for the files of `casdm sweep`")                  //
-      ("json", "show: print JSON");
+       "init, schema: write to this new file; reference: to this folder")        //
+      ("whole", "schema: for experiments after merging")                         //
+      ("sweep", "schema: for the files of `casdm sweep`")                        //
+      ("cost", "check: also run steps of the experiment, and print their cost")  //
+      ("json", "show, check --cost: print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   const std::string verb = chosen_verb(*parsed, kCommand, {"check", "show", "init", "schema", "reference"});
-  if (verb == "check") check(*parsed);
+  if (verb == "check") return check(*parsed);
   if (verb == "show") show(*parsed);
   if (verb == "init") init(*parsed);
   if (verb == "schema") schema(*parsed);

@@ -4,12 +4,14 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/cost_command.h"
 #include "framework/composition/memory_advice.h"
 #include "framework/composition/model.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
+#include "framework/cost/precision_choice.h"
 #include "framework/data/fingerprint.h"
 #include "framework/device/device.h"
 #include "framework/distributed/batch_share.h"
@@ -42,12 +44,13 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::vector<std::string> plugins;
   bool dry_run = false;
+  bool no_cost = false;
   bool overwrite = false;
   bool allow_rebuilt = false;
   bool allow_other_data = false;
 };
 
-constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]... [--dry-run]
+constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]... [--dry-run [--no-cost]]
        casdm train --resume RUN [--set KEY=VALUE]...
 
 Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
@@ -67,7 +70,8 @@ po::options_description described(TrainArguments& arguments) {
       "resume", po::value(&arguments.resume), "continue the run in this folder, or from one of its checkpoints")(
       "plugin", po::value(&arguments.plugins)->composing(), "an additional plugin library")(
       "dry-run", po::bool_switch(&arguments.dry_run),
-      "open the data, build networks and metrics, print their sizes, write nothing")(
+      "open the data, build networks and metrics, print their sizes, and measure what a step costs, write nothing")(
+      "no-cost", po::bool_switch(&arguments.no_cost), "with --dry-run: take no steps")(
       "overwrite", po::bool_switch(&arguments.overwrite),
       "remove the run folder of this name first, if it holds nothing but a run")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
@@ -87,6 +91,7 @@ void check(const TrainArguments& arguments) {
     throw ConfigError(text("train: ", arguments.dry_run ? "--dry-run" : "--overwrite",
                            " is for a new run and does not go with --resume"));
   }
+  if (arguments.no_cost && !arguments.dry_run) throw ConfigError("train: --no-cost is for --dry-run");
   if (!is_resume && (arguments.allow_rebuilt || arguments.allow_other_data)) {
     throw ConfigError(text("train: ", arguments.allow_rebuilt ? "--allow-rebuilt" : "--allow-other-data",
                            " is for --resume, not for a new run"));
@@ -115,6 +120,17 @@ std::string compose(const LoadedExperiment& experiment) {
     }
     return text("  data: ", describe(*dataset), '\n', describe(model));
   });
+}
+
+/// What a step costs, or why it cannot be measured here: an experiment may be prepared on another machine than its own.
+std::string cost_on_this_machine(const LoadedExperiment& experiment) {
+  const RunOptions& run = experiment.options.run;
+  try {
+    require_precision(select_device(run).device, run.precision);
+  } catch (const Error& error) {
+    return text("the cost of a step cannot be measured here: ", error.what(), '\n');
+  }
+  return describe(measured_cost(experiment));
 }
 
 int finish(const TrainingEnd& end, const RunFolder& run) {
@@ -163,6 +179,7 @@ int start_run(const TrainArguments& arguments, World& world) {
   check_before_training(experiment.resolved, experiment.host->catalog());
   require_same(world, experiment.resolved);
   share_of_batch(experiment.options.train, world);
+  if (!arguments.dry_run) experiment = with_chosen_precision(std::move(experiment), world);
   // Must come before a run is removed; otherwise the data are compared once they are created.
   if (arguments.overwrite && world.size() > 1) {
     require_same(world, fingerprint(*make_dataset(experiment), experiment.options.data), Value(Value::Table{}));
@@ -172,7 +189,8 @@ int start_run(const TrainArguments& arguments, World& world) {
   if (!fs::exists(folder / "config.toml")) refuse_inside_run("train", folder);
   if (arguments.dry_run) {
     const std::string components = compose(experiment);
-    std::cout << experiment.options.run.name << ": the experiment is consistent\n" << components;
+    std::cout << experiment.options.run.name << ": the experiment is consistent\n" << components << std::flush;
+    if (!arguments.no_cost) std::cout << cost_on_this_machine(experiment);
     return 0;
   }
   require_precision(select_device(experiment.options.run).device, experiment.options.run.precision);
@@ -230,7 +248,7 @@ int resume_run(const TrainArguments& arguments, World& world) {
   Value document = checkpoint ? experiment_to_resume(run, *checkpoint, !is_checkpoint) : load_document(run.config());
   const Value before = checkpoint ? checkpoint->config() : document;
   apply_overrides(document, arguments.overrides);
-  const LoadedExperiment experiment = resolve_experiment(document, paths(arguments.plugins));
+  const LoadedExperiment experiment = with_chosen_precision(resolve_experiment(document, paths(arguments.plugins)));
   check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
   report_void_options(experiment.resolved, experiment.host->catalog());
   if (checkpoint) {

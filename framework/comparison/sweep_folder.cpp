@@ -125,6 +125,11 @@ Homes homes_of(const fs::path& folder, const fs::path& file_now) {
   return homes;
 }
 
+/// Whether the run has what the cell leaves to the machine.
+bool is_chosen(const ExperimentChange& change) {
+  return change.key == "run.precision" && change.after == Value(std::string(to_string(Precision::automatic)));
+}
+
 /// Throws ConfigError unless the run with a cell's name has the cell's experiment.
 void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, const CatalogOf& catalog_of) {
   const auto taken = [&](const std::string& why) {
@@ -147,7 +152,7 @@ void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, c
     return std::any_of(idle.begin(), idle.end(),
                        [&](const VoidOption& option) { return is_at_or_below(change.key, option.key); });
   });
-  std::erase_if(others, [&](const ExperimentChange& change) { return homes.is_moved(change); });
+  std::erase_if(others, [&](const ExperimentChange& change) { return homes.is_moved(change) || is_chosen(change); });
   std::vector<std::string> changed;
   for (const ExperimentChange& change : by_component(others)) changed.push_back(to_string(change));
   const Value* seed = find_path(before, "run.seed");

@@ -23,7 +23,8 @@ void RunOptions::describe(Schema<RunOptions>& s) {
            "Where to compute: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if a device is present, else the CPU.")
       .matching("auto|cpu|cuda(:[0-9]+)?");
   s.option("precision", &RunOptions::precision,
-           "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32.");
+           "Arithmetic of the networks; weights, losses and the diffusion's own algebra stay in fp32. `auto`: fp32 or "
+           "bf16, whichever is faster on this machine, measured once and recorded in the run.");
   s.option("deterministic", &RunOptions::deterministic,
            "On CUDA, use kernels that give the same bits each time; false uses the fastest.");
   s.option("threads", &RunOptions::threads,

@@ -2,8 +2,10 @@
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/cpu/Utils.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
 #include <charconv>
@@ -23,6 +25,8 @@ namespace casdm {
 namespace {
 
 namespace dll = boost::dll;
+
+constexpr int kFirstWithBf16 = 8;  ///< compute capability; of tf32, too
 
 /// The argument of use_cuda_backend.
 const casdm_cuda_backend* g_backend = nullptr;
@@ -98,11 +102,10 @@ void set_determinism(bool is_deterministic) {
 
 std::string describe(const casdm_cuda_device& device, c10::DeviceIndex index, const RunOptions& run) {
   constexpr double kGiB = 1 << 30;
-  constexpr int kFirstWithTf32 = 8;
   std::string result = text("cuda:", static_cast<int>(index), ", ", device.name, " (", device.major, '.', device.minor,
                             ", ", std::lround(static_cast<double>(device.memory) / kGiB), " GiB), CUDA ",
                             device.driver / 1000, '.', device.driver % 1000 / 10, "; ", to_string(run.precision));
-  const bool is_old = device.major < kFirstWithTf32;
+  const bool is_old = device.major < kFirstWithBf16;
   if (run.precision == Precision::fp32 && !is_old) result += " (tf32 and bf16 are several times as fast)";
   if (run.precision == Precision::bf16 && is_old) result += ", which this card only imitates (fp16 is fast there)";
   if (run.precision == Precision::tf32 && is_old) result += ", which on this card is fp32";
@@ -143,6 +146,16 @@ SelectedDevice select_device(const RunOptions& run) {
   set_element_launcher(c10::kCUDA, backend->launcher);
   set_block_launcher(c10::kCUDA, backend->block_launcher);
   return {device, describe(backend->device(index), index, run)};
+}
+
+bool has_bf16_products(c10::Device device) {
+  std::string ignored;
+  if (!device.is_cpu()) return load_backend(ignored)->device(device.index()).major >= kFirstWithBf16;
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  return std::any_of(capabilities.begin(), capabilities.end(), [](const auto& capability) {
+    return capability.first.find("bf16") != std::string::npos && capability.second.isBool() &&
+           capability.second.toBool();
+  });
 }
 
 std::int64_t peak_memory(c10::Device device) {

@@ -25,6 +25,9 @@ SelectedDevice select_device(const RunOptions& run);
 /// Throws ConfigError if the networks cannot run in `precision` on `device`: fp16 needs CUDA.
 void require_precision(c10::Device device, Precision precision);
 
+/// Whether `device` multiplies bf16 numbers itself, instead of converting them to float32 first.
+bool has_bf16_products(c10::Device device);
+
 /// The maximum number of bytes that tensors used on `device` at any time; 0 on the CPU.
 std::int64_t peak_memory(c10::Device device);
 

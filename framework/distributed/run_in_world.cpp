@@ -2,37 +2,16 @@
 
 #include <iostream>
 #include <optional>
-#include <streambuf>
 
 #include "casdm/error.h"
-#include "casdm/log.h"
 #include "casdm/text.h"
 #include "framework/distributed/joined_world.h"
 #include "framework/support/exception_message.h"
+#include "framework/support/silence.h"
 
 namespace casdm {
 
 namespace {
-
-/// While this object lives, output to std::cerr and to components' logs is discarded.
-class Silence {
- public:
-  Silence() : before_(std::cerr.rdbuf(&nowhere_)), log_before_(set_log_sink([](const LogLine&) {})) {}
-  ~Silence() {
-    set_log_sink(std::move(log_before_));
-    std::cerr.rdbuf(before_);
-  }
-  Silence(const Silence&) = delete;
-  Silence& operator=(const Silence&) = delete;
-
- private:
-  class Nowhere final : public std::streambuf {
-    int overflow(int character) override { return traits_type::not_eof(character); }
-  };
-  Nowhere nowhere_;
-  std::streambuf* before_;
-  LogSink log_before_;
-};
 
 /// Ends the process after `error`: throws it, with the name of this process, if this is the one to tell the user.
 int end_with(JoinedWorld& world, const std::exception& error, bool is_config) {

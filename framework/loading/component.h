@@ -45,7 +45,7 @@ class Component {
   /// Calls `function(object, arguments...)`: a member function of K, or anything that takes a K&.
   template <class Function, class... Arguments>
   decltype(auto) call(Function&& function, Arguments&&... arguments) const {
-    const RunningComponent running(label_);
+    const RunningComponent running(label_, config_.get());
     try {
       return std::invoke(std::forward<Function>(function), *object_, std::forward<Arguments>(arguments)...);
     } catch (...) {

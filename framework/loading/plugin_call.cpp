@@ -20,6 +20,7 @@ namespace casdm {
 namespace {
 
 thread_local std::string t_time;
+thread_local const ComponentConfig* t_running_config = nullptr;
 
 /// An exception whose message already names the component.
 struct Attributed {
@@ -130,14 +131,18 @@ void throw_attributed(const std::string& what, const std::vector<ComponentConfig
   throw_with(nullptr, text(what, ", which runs code of ", join(names, " and of "), ", failed"));
 }
 
-RunningComponent::RunningComponent(const char* label) : previous_(set_running(label)) {
+RunningComponent::RunningComponent(const char* label, const ComponentConfig* config)
+    : previous_(set_running(label)), previous_config_(std::exchange(t_running_config, config)) {
   if (previous_ != label) begin_watch();
 }
 
 RunningComponent::~RunningComponent() {
+  t_running_config = previous_config_;
   const char* label = set_running(previous_);
   if (previous_ != label) end_watch(label);
 }
+
+const ComponentConfig* running_component() { return t_running_config; }
 
 const char* immortal(const std::string& text) {
   static std::mutex mutex;

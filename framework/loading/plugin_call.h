@@ -41,15 +41,21 @@ class CallTime {
 /// (crash_message.h); the outermost one also watches global state (global_state.h).
 class RunningComponent {
  public:
-  /// @param label  a string from `immortal`
-  explicit RunningComponent(const char* label);
+  /// @param label   a string from `immortal`
+  /// @param config  for `running_component`; null: unknown
+  explicit RunningComponent(const char* label, const ComponentConfig* config = nullptr);
   ~RunningComponent();
   RunningComponent(const RunningComponent&) = delete;
   RunningComponent& operator=(const RunningComponent&) = delete;
 
  private:
   const char* previous_;
+  const ComponentConfig* previous_config_;
 };
+
+/// The component that this thread is running, the innermost one; null: the host's own code, or a component being
+/// created or destroyed.
+const ComponentConfig* running_component();
 
 /// A copy of `text` that is kept until the process ends.
 const char* immortal(const std::string& text);
@@ -58,7 +64,7 @@ const char* immortal(const std::string& text);
 /// (component.h).
 template <class Call>
 decltype(auto) call_plugin(const ComponentConfig& component, Call&& call) {
-  const RunningComponent running(immortal(component.type));
+  const RunningComponent running(immortal(component.type), &component);
   try {
     return std::forward<Call>(call)();
   } catch (...) {

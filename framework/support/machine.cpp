@@ -10,8 +10,6 @@
 
 namespace casdm {
 
-namespace {
-
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -20,8 +18,6 @@ std::string processor() {
   }
   return "unknown processor";
 }
-
-}  // namespace
 
 std::string machine_description() {
   const unsigned count = std::thread::hardware_concurrency();

@@ -29,6 +29,10 @@ std::string significant(double value, int digits) {
   return buffer;
 }
 
+std::string three_digits(double value) {
+  return std::abs(value) < 999.5 ? significant(value) : std::to_string(std::llround(value));
+}
+
 std::string short_count(double value) {
   const char* suffix = value >= 1e9 ? "G" : value >= 1e6 ? "M" : value >= 1e4 ? "k" : "";
   const double scaled = value >= 1e9 ? value / 1e9 : value >= 1e6 ? value / 1e6 : value >= 1e4 ? value / 1e3 : value;

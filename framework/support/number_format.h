@@ -11,6 +11,9 @@ std::string duration(double seconds);
 /// With this many significant digits: 0.0213, 1.25e-05.
 std::string significant(double value, int digits = 3);
 
+/// With three digits, or all of those before the point: 0.0213, 37.6, 1234.
+std::string three_digits(double value);
+
 /// A large count: 950, 12.3k, 4.56M.
 std::string short_count(double value);
 

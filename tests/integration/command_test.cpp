@@ -82,11 +82,60 @@ TEST_CASE("a dry run creates everything and writes nothing") {
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
 }
 
+TEST_CASE("a dry run says what a step costs, unless it is told not to") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome outcome = shell("casdm train small.toml --dry-run", folder.path());
+  for (const char* words :
+       {"cost of a step of 4 images in fp32 on cpu", "multiply-adds", "  memory: ", "metric.l1", " images/s"})
+    CHECK_MESSAGE(contains(outcome.out, words), outcome.out);
+  const Outcome without = shell("casdm train small.toml --dry-run --no-cost", folder.path());
+  CHECK(without.status == 0);
+  CHECK_FALSE(contains(without.out, "cost of a step"));
+  CHECK(shell("casdm train small.toml --no-cost", folder.path()).status == 2);
+  const Outcome elsewhere = shell("casdm train small.toml --dry-run --set run.device=cuda:99", folder.path());
+  CHECK_MESSAGE(elsewhere.status == 0, elsewhere.err);
+  CHECK_MESSAGE(contains(elsewhere.out, "the cost of a step cannot be measured here: "), elsewhere.out);
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}
+
+TEST_CASE("config check says what a step costs when it is asked, for people or for programs, and writes nothing") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome plain = shell("casdm config check small.toml", folder.path());
+  CHECK_FALSE(contains(plain.out, "cost of a step"));
+  const Outcome asked = shell("casdm config check small.toml --cost --set train.batch_size=2", folder.path());
+  CHECK_MESSAGE(asked.status == 0, asked.err);
+  CHECK(contains(asked.out, "small.toml is valid\n"));
+  CHECK_MESSAGE(contains(asked.out, "cost of a step of 2 images"), asked.out);
+  const Outcome json = shell("casdm config check small.toml --cost --json", folder.path());
+  const Value cost = from_json(json.out);
+  CHECK(cost.find("batch_size")->as_integer() == 4);
+  CHECK(cost.find("parts")->find("theta")->find("multiply_adds_forward")->as_integer() > 0);
+  CHECK(cost.find("memory_bytes")->find("total")->as_integer() > (1 << 20));
+  CHECK(shell("casdm config check small.toml --cost --set train.batch_size=0", folder.path()).status == 2);
+  CHECK(shell("ls -A | grep -v '^[.]std'", folder.path()).out == "small.toml\n");
+}
+
+TEST_CASE("a run records the precision that was chosen for it, and its resume measures nothing") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string cached = "XDG_CACHE_HOME=$PWD/cache casdm train ";
+  const Outcome run = shell(cached + "small.toml --set run.precision=auto", folder.path());
+  REQUIRE_MESSAGE(run.status == 0, run.err);
+  CHECK_MESSAGE(contains(run.err, "run.precision = \"auto\": "), run.err);
+  const std::string config = read_file(folder.path() / "runs" / "small" / "config.toml");
+  CHECK_FALSE(contains(config, "precision = \"auto\""));
+  const Outcome resume = shell(cached + "--resume runs/small --set train.total_images=32", folder.path());
+  CHECK_MESSAGE(resume.status == 0, resume.err);
+  CHECK_FALSE(contains(resume.err, "run.precision = \"auto\""));
+}
+
 TEST_CASE("a dry run opens the data and says what it leaves out") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const std::string images =
-      "casdm train small.toml --dry-run --set 'data={type=\"folder\", path=\"images\", image_size=16}'";
+      "casdm train small.toml --dry-run --no-cost --set 'data={type=\"folder\", path=\"images\", image_size=16}'";
   const Outcome missing = shell(images, folder.path());
   CHECK(missing.status == 2);
   CHECK_MESSAGE(missing.err.find("/images\" does not exist") != std::string::npos, missing.err);

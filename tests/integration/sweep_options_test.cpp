@@ -40,3 +40,22 @@ TEST_CASE("a sweep keeps the runs of an option that has no effect when it is tak
   const Outcome other = sweep("0, 1", "\"log.sample_count=0\", \"guidance.scale=1.5\"");
   CHECK(other.status == 2);
 }
+
+TEST_CASE("a sweep whose arms leave the precision to the machine finds its runs again") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  write_file(folder.path() / "sweep.toml",
+             "name = \"one\"\nbase = \"small.toml\"\nseeds = [0]\nset = [\"log.sample_count=0\"]\n"
+             "[[arms]]\nname = \"plain\"\nset = [\"run.precision=auto\"]\n");
+  const std::string command = "XDG_CACHE_HOME=$PWD/cache casdm sweep sweep.toml --no-pilot";
+  const Outcome first = shell(command, folder.path());
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  const Outcome again = shell(command, folder.path());
+  CHECK_MESSAGE(again.status == 0, again.err);
+  // A precision that the arm names is another experiment.
+  const std::string named = read_file(folder.path() / "sweep.toml");
+  std::string other = named;
+  other.replace(other.find("precision=auto"), 14, "precision=tf32");
+  write_file(folder.path() / "sweep.toml", other);
+  CHECK(shell(command, folder.path()).status == 2);
+}

@@ -1,0 +1,113 @@
+#include "framework/cost/trial.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <utility>
+
+#include "casdm/error.h"
+#include "framework/data/batch_loader.h"
+#include "framework/device/heap.h"
+#include "framework/support/component_name.h"
+#include "framework/support/silence.h"
+#include "framework/training/signals.h"
+
+namespace casdm {
+
+namespace {
+
+/// The experiment in the middle of its training, where each metric has its whole weight.
+LoadedExperiment warmed_up(LoadedExperiment experiment) {
+  for (MetricOptions& metric : experiment.options.metrics) metric.warmup_images = metric.until_images = 0;
+  experiment.options.log.grad_norms_every_images = 0;
+  experiment.options.data.cache = CacheMode::never;
+  return experiment;
+}
+
+LoadedExperiment with(LoadedExperiment experiment, std::int64_t batch, Precision precision) {
+  experiment.options.train.batch_size = batch;
+  experiment.options.train.accumulate = 1;
+  experiment.options.run.precision = precision;
+  return experiment;
+}
+
+std::unique_ptr<TrainingParts> made(const LoadedExperiment& experiment) {
+  const Silence silence;
+  return std::make_unique<TrainingParts>(experiment, World::alone(), nullptr);
+}
+
+/// The part of a component by its place in the experiment file.
+std::string part_of(const ComponentConfig& component, const ComponentConfig& head,
+                    const std::vector<MetricOptions>& metrics) {
+  if (&component == &head) return "";
+  const std::string& key = component.table.location().key;
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    const std::string& own = metrics[i].metric.table.location().key;
+    if (key != own || key.empty()) continue;
+    return "metric." + (metrics[i].name.empty() ? component_name(metrics[i].metric.type) : metrics[i].name);
+  }
+  return key.empty() ? component_name(component.type) : key;
+}
+
+UsageMeter::Owners owners_of(const std::vector<ModuleState>& modules) {
+  UsageMeter::Owners owners;
+  for (const ModuleState& module : modules) {
+    for (const auto& [name, tensor] : module.weights()) owners.emplace(tensor.storage().data(), module.name());
+  }
+  return owners;
+}
+
+}  // namespace
+
+/// The step of one batch size, and its images.
+struct Trial::Steps {
+  Steps(LoadedExperiment own, TrainingParts& parts)
+      : experiment(std::move(own)),
+        step(experiment, parts.model, parts.metrics, parts.state, parts.device.device, interrupted),
+        images(BatchLoader(parts.dataset, experiment.options.data, experiment.options.train.batch_size,
+                           static_cast<std::uint64_t>(experiment.options.run.seed), 0, {})
+                   .next()) {}
+
+  void run() {
+    if (interrupted() || !step.run(images)) throw Error("interrupted while measuring the cost of a step");
+    images.first_position += images.images.size(0);  // other timesteps and noise in the next step
+  }
+
+  LoadedExperiment experiment;
+  TrainingStep step;
+  ImageBatch images;
+};
+
+Trial::Trial(const LoadedExperiment& experiment) : experiment_(warmed_up(experiment)) {
+  keep_freed_memory();
+  parts_ = made(experiment_);
+}
+
+Trial::~Trial() = default;
+
+Trial::Steps& Trial::steps_of(std::int64_t batch, Precision precision) {
+  std::unique_ptr<Steps>& steps = steps_[{batch, precision}];
+  if (!steps) steps = std::make_unique<Steps>(with(experiment_, batch, precision), *parts_);
+  return *steps;
+}
+
+double Trial::step(std::int64_t batch, Precision precision) {
+  Steps& steps = steps_of(batch, precision);
+  const auto start = std::chrono::steady_clock::now();
+  steps.run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Trial::Usage Trial::metered_step(std::int64_t batch, Precision precision) {
+  Steps& steps = steps_of(batch, precision);
+  const ComponentConfig& head = parts_->model.head.config();
+  const auto name_of = [&](const ComponentConfig& component) {
+    return part_of(component, head, experiment_.options.metrics);
+  };
+  const Silence silence;  // LibTorch logs that memory is freed which was allocated before the meter
+  const UsageMeter meter(owners_of(parts_->state.modules), name_of, kHostPart);
+  steps.run();
+  return {meter.parts(), meter.peak_bytes()};
+}
+
+}  // namespace casdm
