@@ -11,6 +11,8 @@ namespace casdm {
 
 namespace {
 
+constexpr std::int64_t kFar = 4;  ///< times the images that were measured
+
 std::string size_in_words(std::int64_t count) {
   constexpr std::array kUnits = {"B", "kB", "MB", "GB", "TB"};
   auto value = static_cast<double>(count);
@@ -76,6 +78,7 @@ std::string time_lines(const CostEstimate& cost) {
            cost.measured_images == 1 ? " image" : " images", " each (", step_time(cost.time.shortest), " to ",
            step_time(cost.time.longest), ")");
   if (cost.parts > 1) result += text(", of which a step has ", cost.parts);
+  if (cost.part_images > kFar * cost.measured_images) result += ", which is far: a rough estimate";
   return result + "; records, checkpoints, samples and evaluations come on top\n";
 }
 

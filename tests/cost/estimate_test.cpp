@@ -77,12 +77,14 @@ TEST_CASE("lasting memory is that of the parameters, once for each of its uses")
   CHECK(two.memory.averages == 2 * cost.memory.averages);
 }
 
-TEST_CASE("a metric that warms up, or acts in some steps only, costs what it costs on average") {
+TEST_CASE("a metric that warms up, ends early, or acts in some steps only, costs what it costs on average") {
   const std::string ssim = "[[metrics]]\ntype = \"ssim\"\n";
   const PartUsage always = part(cost_of(single_head() + ssim), "metric.ssim");
   const PartUsage warmed = part(cost_of(single_head() + ssim, {"metrics.0.warmup_images=16"}), "metric.ssim");
   CHECK(warmed.forward == always.forward);
   CHECK(warmed.backward == always.backward);
+  const PartUsage ending = part(cost_of(single_head() + ssim, {"metrics.0.until_images=4"}), "metric.ssim");
+  CHECK(ending.forward == always.forward);
   const PartUsage half = part(cost_of(single_head() + ssim, {"metrics.0.every=2"}), "metric.ssim");
   CHECK(half.forward == always.forward / 2);
 }
@@ -94,6 +96,8 @@ TEST_CASE("with little time a smaller batch is measured, and the rest is extrapo
   CHECK(partial.measured_images == 1);
   CHECK(part(partial, "theta").forward == part(whole, "theta").forward);
   CHECK(describe(partial).find("extrapolated from 1 step of 1 image each") != std::string::npos);
+  CHECK(describe(partial).find("a rough estimate") != std::string::npos);
+  CHECK(describe(whole).find("a rough estimate") == std::string::npos);
   const double ratio = static_cast<double>(partial.memory.activations) / static_cast<double>(whole.memory.activations);
   CHECK(ratio > 0.8);
   CHECK(ratio < 2);  // what does not depend on the batch is multiplied, too
