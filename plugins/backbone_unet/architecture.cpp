@@ -35,7 +35,8 @@ std::shared_ptr<const Block> make_block(ParameterMaker& make, const UNetOptions&
                                               options.attention_order);
     }
     case AdmBlock::Kind::resampling:
-      return std::make_shared<ResampleBlock>(make, block.name, block.out, block.resample, block.has_weights);
+      return std::make_shared<ResampleBlock>(make, block.name, block.out, block.resample, block.has_weights,
+                                             options.convolution);
     case AdmBlock::Kind::residual:
       break;
   }
@@ -46,7 +47,8 @@ std::shared_ptr<const Block> make_block(ParameterMaker& make, const UNetOptions&
                                                     .groups = options.groups,
                                                     .dropout = options.dropout,
                                                     .use_scale_shift_norm = options.use_scale_shift_norm,
-                                                    .resample = block.resample});
+                                                    .resample = block.resample,
+                                                    .convolution = options.convolution});
 }
 
 Node make_node(ParameterMaker& make, const UNetOptions& options, const AdmBlock& block) {

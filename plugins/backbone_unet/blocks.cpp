@@ -33,10 +33,10 @@ ResBlock::ResBlock(ParameterMaker& make, const std::string& name, const ResBlock
     : options_(o),
       dropout_layer_(derive_seed(0, name)),
       in_norm_(make, name + ".in_layers.0", o.in, o.groups),
-      in_conv_(make, name + ".in_layers.2", o.in, o.out, 3),
+      in_conv_(make, name + ".in_layers.2", o.in, o.out, 3, Start::random, 1, o.convolution),
       emb_linear_(make, name + ".emb_layers.1", o.embedding, o.use_scale_shift_norm ? 2 * o.out : o.out),
       out_norm_(make, name + ".out_layers.0", o.out, o.groups),
-      out_conv_(make, name + ".out_layers.3", o.out, o.out, 3, Start::zero) {
+      out_conv_(make, name + ".out_layers.3", o.out, o.out, 3, Start::zero, 1, o.convolution) {
   if (o.in != o.out) skip_.emplace(make, name + ".skip_connection", o.in, o.out, 1);
 }
 
@@ -81,11 +81,11 @@ ConvBlock::ConvBlock(ParameterMaker& make, const std::string& name, std::int64_t
 Tensor ConvBlock::forward(const Tensor& x, const BlockInput& /*input*/) const { return conv_(x); }
 
 ResampleBlock::ResampleBlock(ParameterMaker& make, const std::string& name, std::int64_t channels, Resample resample,
-                             bool use_conv)
+                             bool use_conv, Convolution convolution)
     : resample_(resample) {
   if (!use_conv) return;
   const bool down = resample == Resample::down;
-  conv_.emplace(make, name + (down ? ".op" : ".conv"), channels, channels, 3, Start::random, down ? 2 : 1);
+  conv_.emplace(make, name + (down ? ".op" : ".conv"), channels, channels, 3, Start::random, down ? 2 : 1, convolution);
 }
 
 Tensor ResampleBlock::forward(const Tensor& x, const BlockInput& /*input*/) const {

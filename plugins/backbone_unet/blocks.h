@@ -37,6 +37,7 @@ struct ResBlockOptions {
   double dropout = 0.0;
   bool use_scale_shift_norm = true;
   Resample resample = Resample::none;
+  Convolution convolution = Convolution::auto_;
 };
 
 /// norm, silu, (resample), conv, time, norm, silu, dropout, conv (initially zero), plus the (resampled) input, passed
@@ -88,7 +89,8 @@ class ConvBlock : public Block {
 /// a 3x3 convolution `conv`, or nothing) height and width.
 class ResampleBlock : public Block {
  public:
-  ResampleBlock(ParameterMaker& make, const std::string& name, std::int64_t channels, Resample resample, bool use_conv);
+  ResampleBlock(ParameterMaker& make, const std::string& name, std::int64_t channels, Resample resample, bool use_conv,
+                Convolution convolution);
   Tensor forward(const Tensor& x, const BlockInput& input) const override;
 
  private:

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 
+#include "convolution/conv2d_3x3.h"
 #include "norm.h"
 
 namespace casdm::unet {
@@ -29,10 +30,18 @@ Linear::Linear(ParameterMaker& make, const std::string& name, std::int64_t in, s
 Tensor Linear::operator()(const Tensor& x) const { return at::linear(x, weight, bias); }
 
 Conv2d::Conv2d(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel,
-               Start start, std::int64_t stride)
-    : LayerParameters(layer(make, name, {out, in, kernel, kernel}, start)), stride(stride), padding(kernel / 2) {}
+               Start start, std::int64_t stride, Convolution convolution)
+    : LayerParameters(layer(make, name, {out, in, kernel, kernel}, start)),
+      stride(stride),
+      padding(kernel / 2),
+      convolution(convolution) {}
 
-Tensor Conv2d::operator()(const Tensor& x) const { return at::conv2d(x, kernel_for(x, weight), bias, stride, padding); }
+Tensor Conv2d::operator()(const Tensor& x) const {
+  if (convolution == Convolution::auto_ && padding == 1 && stride == 1 && x.is_cpu()) {
+    return casdm::convolution::conv2d_3x3(x, weight, bias);
+  }
+  return at::conv2d(x, kernel_for(x, weight), bias, stride, padding);
+}
 
 PointwiseConv::PointwiseConv(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out,
                              Start start)

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "casdm/parameter_maker.h"
+#include "options.h"
 
 namespace casdm::unet {
 
@@ -20,8 +21,9 @@ struct Linear : LayerParameters {
 /// Square kernel, padded so that stride 1 keeps the size.
 struct Conv2d : LayerParameters {
   std::int64_t stride, padding;
+  Convolution convolution;
   Conv2d(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel,
-         Start start = Start::random, std::int64_t stride = 1);
+         Start start = Start::random, std::int64_t stride = 1, Convolution convolution = Convolution::direct);
   Tensor operator()(const Tensor& x) const;
 };
 

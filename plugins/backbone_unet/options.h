@@ -18,6 +18,14 @@ constexpr auto choices_of(AttentionOrder) {
   return choices<AttentionOrder>({{legacy, "legacy"}, {new_, "new"}});
 }
 
+/// How 3x3 convolutions are computed on the CPU.
+enum class Convolution { auto_, direct };
+
+constexpr auto choices_of(Convolution) {
+  using enum Convolution;
+  return choices<Convolution>({{auto_, "auto"}, {direct, "direct"}});
+}
+
 /// Options of the U-Net of Nichol & Dhariwal 2021 (improved-diffusion) and Dhariwal & Nichol 2021
 /// (guided-diffusion, "ADM"). The defaults are DDPM's CIFAR-10 network with scale-shift norms.
 struct UNetOptions {
@@ -36,6 +44,7 @@ struct UNetOptions {
   std::int64_t groups = 32;
   double timestep_scale = 1.0;
   bool checkpoint = false;
+  Convolution convolution = Convolution::auto_;
 
   static void describe(Schema<UNetOptions>& s);
 };

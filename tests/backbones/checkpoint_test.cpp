@@ -65,6 +65,7 @@ TEST_CASE("gradient checkpointing does not change a bit of output and gradients"
     const auto plain = small_unet(variant);
     const auto checkpointed = small_unet(variant + "\n" + "checkpoint = true");
     CHECK(is_equal(evaluate(*checkpointed), evaluate(*plain)));
+    CHECK(is_equal(evaluate(*checkpointed, larger_input()), evaluate(*plain, larger_input())));
   }
 }
 

@@ -30,6 +30,9 @@ struct Input {
   Tensor out_grad = fill(1002, {3, 3, 8, 8});
 };
 
+/// Images of 16 pixels: enough of them for Winograd's convolutions.
+inline Input larger_input() { return {fill(1003, {3, 3, 16, 16}), Input().t, fill(1004, {3, 3, 16, 16})}; }
+
 struct Evaluation {
   Tensor out;
   std::vector<Tensor> gradients;  ///< of x, then of the parameters

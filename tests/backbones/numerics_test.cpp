@@ -14,8 +14,7 @@ std::shared_ptr<Backbone> in_double(const std::shared_ptr<Backbone>& network) {
   return network;
 }
 
-Input double_input() {
-  Input input;
+Input double_input(const Input& input = {}) {
   return {input.x.to(at::kDouble), input.t, input.out_grad.to(at::kDouble)};
 }
 
@@ -34,6 +33,24 @@ TEST_CASE("float32 agrees with float64, in outputs and gradients") {
     CHECK(max_relative_difference(single.out, exact.out) < 1e-5);
     CHECK(gradient_difference(single, exact) < 1e-5);
   }
+}
+
+TEST_CASE("convolutions of LibTorch's and of our own both agree with float64, and an option chooses") {
+  const Input input = larger_input();
+  const Evaluation automatic = evaluate(*small_unet(), input);
+  const Evaluation direct = evaluate(*small_unet("convolution = \"direct\""), input);
+  const Evaluation exact = evaluate(*in_double(small_unet()), double_input(input));
+  for (const Evaluation* single : {&automatic, &direct}) {
+    // 1e-5: float32 rounding through some twenty layers.
+    CHECK(max_relative_difference(single->out, exact.out) < 1e-5);
+    CHECK(gradient_difference(*single, exact) < 1e-5);
+  }
+#if defined(__x86_64__)
+  const bool has_kernels = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  const bool has_kernels = false;
+#endif
+  CHECK(at::equal(automatic.out, direct.out) == !has_kernels);
 }
 
 TEST_CASE("gradients agree with central differences") {
