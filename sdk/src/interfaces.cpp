@@ -47,9 +47,9 @@ TrainingBatch noised_batch(const NoiseScheduler& schedule, const Tensor& x0, con
   batch.target = x0;
   batch.eps = eps;
   batch.t = t;
-  batch.x_t = schedule.q_sample(x0, t, eps);
   batch.alpha = schedule.alpha(t);
   batch.sigma = schedule.sigma(t);
+  batch.x_t = per_image(batch.alpha, x0) * x0 + per_image(batch.sigma, x0) * eps;
   batch.log_snr = schedule.log_snr(t);
   return batch;
 }

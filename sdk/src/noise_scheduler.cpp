@@ -100,11 +100,10 @@ Tensor NoiseScheduler::predict_eps_from_v(const Tensor& x_t, const Tensor& t, co
 }
 
 Posterior NoiseScheduler::posterior(const Tensor& t, const Tensor& s) const {
-  const Tensor alpha_s = alpha(s);
-  const Tensor power_t = sigma(t).square();
-  const Tensor power_s = sigma(s).square();
-  const Tensor share = -(log_snr(t) - log_snr(s)).expm1();
-  return {alpha_s * share, alpha(t) / alpha_s * power_s / power_t, power_s * share, power_t * share};
+  const Tensor both = at::stack({t, s});
+  const Tensor signal = alpha(both), power = sigma(both).square(), ratio = log_snr(both);
+  const Tensor share = -(ratio[0] - ratio[1]).expm1();
+  return {signal[1] * share, signal[0] / signal[1] * power[1] / power[0], power[1] * share, power[0] * share};
 }
 
 PosteriorLevel NoiseScheduler::posterior(double t, double s) const {
