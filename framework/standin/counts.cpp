@@ -1,5 +1,7 @@
 #include "framework/standin/counts.h"
 
+#include <torch/csrc/autograd/function.h>
+
 #include <mutex>
 
 #include "casdm/text.h"
@@ -27,11 +29,23 @@ void change(const Change& change_use) {
   change_use(record().use);
 }
 
-/// " in 'NAME'", or "" in host code.
-std::string in_component() {
+/// Whose code this thread runs; null: the host's.
+const char* running() {
   const char* component = set_running(nullptr);
   set_running(component);
+  return component;
+}
+
+/// " in 'NAME'", or "" in host code.
+std::string in_component() {
+  const char* component = running();
   return component == nullptr ? "" : text(" in '", component, "'");
+}
+
+std::string part_of_step() {
+  if (torch::autograd::get_current_node() != nullptr) return "backward pass";
+  const char* component = running();
+  return component == nullptr ? "host" : component;
 }
 
 std::map<std::string, std::int64_t> minus(std::map<std::string, std::int64_t> counts,
@@ -48,6 +62,7 @@ void count_launch(const std::string& name) {
   change([&](DeviceUse& use) {
     ++use.launches;
     ++use.operators[name];
+    ++use.parts[part_of_step()];
   });
 }
 
@@ -86,6 +101,7 @@ DeviceUse operator-(const DeviceUse& after, const DeviceUse& before) {
   result.free_copies -= before.free_copies;
   result.allocations -= before.allocations;
   result.operators = minus(after.operators, before.operators);
+  result.parts = minus(after.parts, before.parts);
   result.reasons = minus(after.reasons, before.reasons);
   return result;
 }

@@ -28,6 +28,7 @@ struct DeviceUse {
   std::int64_t free_copies = 0;   ///< to or from pinned memory, which do not wait
   std::int64_t allocations = 0;
   std::map<std::string, std::int64_t> operators;  ///< launches by name: "aten::add.Tensor"
+  std::map<std::string, std::int64_t> parts;      ///< launches by component; "host", "backward pass" beside these
   std::map<std::string, std::int64_t> reasons;    ///< waits by cause: "copy to the device in 'NAME'"
 };
 
