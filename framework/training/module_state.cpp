@@ -4,9 +4,11 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "casdm/error.h"
+#include "casdm/one_pass_optimizer.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/composition/model.h"
@@ -64,7 +66,7 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
 void ModuleState::zero_grad() {
   if (!is_trainable()) return;
   for (Tensor& parameter : apart_) parameter.mutable_grad() = Tensor();
-  flat_.gradients.zero_();
+  if (!std::exchange(is_zeroed_, false) || has_gradient()) flat_.gradients.zero_();
   zeroed_version_ = flat_.gradients._version();
 }
 
@@ -96,6 +98,26 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   at::autocast::clear_cache();  // it holds casts of the old weights
   flat_.gradients.mul_(scale);
   optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
+}
+
+void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now) {
+  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer_.object().get());
+  if (one_pass != nullptr) {
+    at::NoGradGuard no_grad;
+    at::autocast::clear_cache();
+    const std::size_t in_pass = std::min(rules_.size(), OnePassOptimizer::kMostAverages);
+    WholeStep whole{learning_rate, scale, {}};
+    for (std::size_t i = 0; i < in_pass; ++i) whole.averages.push_back({averages_[i], rules_[i].keep(now)});
+    is_zeroed_ = optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); });
+    for (std::size_t i = in_pass; is_zeroed_ && i < rules_.size(); ++i) {
+      averages_[i].lerp_(flat_.weights, 1 - rules_[i].keep(now));
+    }
+  }
+  if (!is_zeroed_) {
+    optimizer_step(learning_rate, scale);
+    return update_averages(now);
+  }
+  zeroed_version_ = flat_.gradients._version();
 }
 
 void ModuleState::update_averages(const AverageTime& now) {

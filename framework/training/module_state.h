@@ -55,6 +55,8 @@ class ModuleState {
   bool has_finite_weights() const;                      ///< waits for the device
   /// One step of the optimizer with the gradients multiplied by `scale` (a scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
+  /// The same, then `update_averages`; in one pass if the optimizer can, which leaves the gradients at 0.
+  void optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now);
   /// average += (1 - keep) (weights - average), for each average.
   void update_averages(const AverageTime& now);
 
@@ -78,6 +80,7 @@ class ModuleState {
   KeptBuffers<Optimizer> optimizer_state_;
   std::vector<Tensor> averages_;
   std::int64_t zeroed_version_ = 0;  ///< version counter of the gradients' tensor when it was set to zero
+  bool is_zeroed_ = false;           ///< by the optimizer, with that version
 };
 
 /// The tensors that `part` returns for each module, with names "<module>.<name>".

@@ -291,10 +291,10 @@ void TrainingStep::update(const StepRecord& record) {
     // A module without a gradient stays unchanged, like a parameter without one in PyTorch; weight decay would shrink
     // it.
     if (module.has_gradient() && module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
-      module.optimizer_step(record.learning_rates[i], factors[i] / state_.scaler.scale(module.name()));
+      module.optimizer_step(record.learning_rates[i], factors[i] / state_.scaler.scale(module.name()), now);
+    } else {
+      module.update_averages(now);
     }
-    if (!module.average_of().empty()) continue;
-    module.update_averages(now);
   }
   for (ModuleState& module : state_.modules) {
     if (!module.average_of().empty()) module.follow(state_.module_named(module.average_of()), module.average_decay());

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "adam_pass.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -54,6 +56,14 @@ void AdamMoments::step(const AdamWOptions& options, double learning_rate) {
   } else {
     step([](auto&&... arguments) { at::_fused_adam_(arguments...); });
   }
+}
+
+bool AdamMoments::whole_step(const AdamWOptions& options, const WholeStep& step) {
+  if (!has_adam_pass(weights_.front().device())) return false;
+  counts_.front().add_(1);
+  adam_pass({weights_.front(), gradients_.front(), exp_avg_.front(), exp_avg_sq_.front(), counts_.front()}, options,
+            decay_, step);
+  return true;
 }
 
 FlatAdam::FlatAdam(const AdamWOptions& options, const Spec& spec, AdamMoments::Decay decay)

@@ -3,7 +3,7 @@
 #include <array>
 #include <vector>
 
-#include "casdm/optimizer.h"
+#include "casdm/one_pass_optimizer.h"
 #include "casdm/options.h"
 
 namespace casdm::optimizer_standard {
@@ -28,6 +28,8 @@ class AdamMoments {
   AdamMoments(std::vector<Tensor> weights, std::vector<Tensor> gradients, Decay decay);
 
   void step(const AdamWOptions& options, double learning_rate);
+  /// The step of a single tensor with everything around it; false: not on this device.
+  bool whole_step(const AdamWOptions& options, const WholeStep& step);
 
   const std::vector<Tensor>& exp_avg() const { return exp_avg_; }
   const std::vector<Tensor>& exp_avg_sq() const { return exp_avg_sq_; }
@@ -43,9 +45,10 @@ class AdamMoments {
 };
 
 /// Adam over the flat tensors of a module. Its state is `exp_avg.*`, `exp_avg_sq.*` and `step`.
-class FlatAdam : public Optimizer {
+class FlatAdam : public OnePassOptimizer {
  public:
   void step(const OptimizerStep& step) override { moments_.step(options_, step.learning_rate); }
+  bool whole_step(const WholeStep& step) override { return moments_.whole_step(options_, step); }
   NamedTensors buffers() const override;
 
  protected:

@@ -1,5 +1,7 @@
 #include "casdm/optimizer.h"
 
+#include "casdm/one_pass_optimizer.h"
+
 #include <ATen/TensorOperators.h>
 
 #include "casdm/text.h"
@@ -34,6 +36,7 @@ ParameterRole role_by_shape(std::string_view name, at::IntArrayRef shape) {
 }
 
 Optimizer::~Optimizer() = default;
+OnePassOptimizer::~OnePassOptimizer() = default;
 
 NamedTensors named_views(const Optimizer::Spec& spec, const Tensor& flat, std::string_view prefix) {
   NamedTensors result;

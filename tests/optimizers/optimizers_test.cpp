@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
@@ -6,6 +7,8 @@
 #include <cmath>
 
 #include "casdm/error.h"
+#include "casdm/one_pass_optimizer.h"
+#include "casdm/random.h"
 #include "optimizers/parameters.h"
 
 using namespace casdm;
@@ -49,7 +52,73 @@ Tensor muon_update(const Tensor& gradient, const std::string& options) {
   return spec.parameters[0].weight.clone();
 }
 
+/// The largest relative difference, where numbers below 0.1 count as 0.1.
+double difference(const Tensor& ours, const Tensor& expected) {
+  const Tensor wide = expected.to(at::kDouble);
+  return ((ours.to(at::kDouble) - wide).abs() / wide.abs().clamp_min(0.1)).max().item<double>();
+}
+
+/// AdamW in float64, with what surrounds its step.
+struct WideAdam {
+  Tensor weights, exp_avg, exp_avg_sq, average;
+  bool is_decoupled = true;
+  int count = 0;
+
+  void step(Tensor gradient, double rate, double weight_decay, double keep) {
+    ++count;
+    if (is_decoupled) {
+      weights = weights * (1 - rate * weight_decay);
+    } else {
+      gradient = gradient + weight_decay * weights;
+    }
+    exp_avg = 0.9 * exp_avg + 0.1 * gradient;
+    exp_avg_sq = 0.999 * exp_avg_sq + 0.001 * gradient.square();
+    const Tensor mean = exp_avg / (1 - std::pow(0.9, count)), square = exp_avg_sq / (1 - std::pow(0.999, count));
+    weights = weights - rate * mean / (square.sqrt() + 1e-8);
+    average = keep * average + (1 - keep) * weights;
+  }
+};
+
 }  // namespace
+
+TEST_CASE("a whole step of adam and adamw is float64's, and that of separate operations, whatever the threads") {
+  const at::NoGradGuard no_grad;
+  constexpr double kRate = 1e-2, kDecay = 0.1;
+  const int threads = at::get_num_threads();
+  for (const std::string name : {"adamw", "adam"}) {
+    // Longer than what a thread takes at once, and not a multiple of a vector.
+    const std::vector<Shape> shapes = {{"matrix.weight", {523, 129}}, {"bias", {7}}};
+    const Optimizer::Spec spec = filled_parameters(shapes), parts = filled_parameters(shapes),
+                          threaded = filled_parameters(shapes);
+    const std::string options = "weight_decay = 0.1";
+    const auto whole = make<Optimizer>(name, options, spec), separate = make<Optimizer>(name, options, parts),
+               again = make<Optimizer>(name, options, threaded);
+    const Tensor zeros = at::zeros_like(spec.weights, at::kDouble);
+    WideAdam wide{spec.weights.to(at::kDouble), zeros, zeros, zeros, name == "adamw"};
+    const Tensor average = at::zeros_like(spec.weights), slow = average.clone(), average_again = average.clone();
+    for (const double keep : {0.0, 0.3, 0.9}) {
+      const Tensor gradient = at::randn(spec.weights.sizes(), casdm::make_generator(7)) * 3;
+      const Tensor scale = at::full({}, 0.25);
+      for (const Optimizer::Spec* of : {&spec, &parts, &threaded}) of->gradients.copy_(gradient);
+      at::set_num_threads(1);
+      REQUIRE(dynamic_cast<OnePassOptimizer&>(*whole).whole_step({kRate, scale, {{average, keep}, {slow, 0.999}}}));
+      at::set_num_threads(3);
+      REQUIRE(dynamic_cast<OnePassOptimizer&>(*again).whole_step({kRate, scale, {{average_again, keep}}}));
+      at::set_num_threads(threads);
+      parts.gradients.mul_(scale);
+      separate->step({kRate});
+      wide.step(gradient.to(at::kDouble) / 4, kRate, kDecay, keep);
+      CHECK(spec.gradients.eq(0).all().item<bool>());
+      CHECK(difference(spec.weights, wide.weights) < 2e-6);
+      CHECK(difference(average, wide.average) < 2e-6);
+      CHECK(difference(spec.weights, parts.weights) < 2e-6);
+      CHECK(difference(state(*whole, "exp_avg_sq.bias"), state(*separate, "exp_avg_sq.bias")) < 2e-6);
+      CHECK(threaded.weights.equal(spec.weights));
+      CHECK(average_again.equal(average));
+    }
+    CHECK(state(*whole, "step").item<double>() == 3);
+  }
+}
 
 TEST_CASE("roles follow from shape and name unless they are declared") {
   CHECK(role_by_shape("out.weight", {8, 4}) == ParameterRole::matrix);
