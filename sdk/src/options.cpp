@@ -46,6 +46,20 @@ std::vector<OptionCondition> conditions_from(const Value& value) {
 
 std::string_view to_string(OptionType type) { return kTypeNames[static_cast<std::size_t>(type)]; }
 
+OptionSpec::OptionSpec() = default;
+OptionSpec::OptionSpec(const OptionSpec& other) = default;
+OptionSpec::OptionSpec(OptionSpec&& other) noexcept = default;
+OptionSpec& OptionSpec::operator=(const OptionSpec& other) = default;
+OptionSpec& OptionSpec::operator=(OptionSpec&& other) noexcept = default;
+OptionSpec::~OptionSpec() = default;
+
+OptionSpec& detail::add_option(OptionSchema& schema, OptionSpec spec, const std::string& name, std::string doc) {
+  spec.name = name;
+  spec.doc = std::move(doc);
+  schema.push_back(std::move(spec));
+  return schema.back();
+}
+
 OptionSpec& OptionSpec::range(double low, double high) {
   minimum = low;
   maximum = high;

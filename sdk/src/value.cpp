@@ -12,6 +12,25 @@ std::string to_string(const Location& location) {
   return text(location.file, ":", location.line, ":", location.column);
 }
 
+Value::Value() = default;
+Value::Value(bool value) : data_(value) {}
+Value::Value(int value) : data_(std::int64_t{value}) {}
+Value::Value(std::int64_t value) : data_(value) {}
+Value::Value(double value) : data_(value) {}
+Value::Value(const char* value) : data_(std::string(value)) {}
+Value::Value(std::string value) : data_(std::move(value)) {}
+Value::Value(Array value) : data_(std::move(value)) {}
+Value::Value(Table value) : data_(std::move(value)) {}
+Value::Value(const Value& other) = default;
+Value::Value(Value&& other) noexcept = default;
+Value& Value::operator=(const Value& other) = default;
+Value& Value::operator=(Value&& other) noexcept = default;
+Value::~Value() = default;
+
+void Value::set_location(Location location) { location_ = std::move(location); }
+
+bool Value::operator==(const Value& other) const { return data_ == other.data_; }
+
 std::string_view Value::type_name() const {
   constexpr std::string_view names[] = {"nothing", "boolean", "integer", "float", "string", "array", "table"};
   return names[data_.index()];

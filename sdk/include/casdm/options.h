@@ -55,6 +55,13 @@ struct OptionCondition {
 
 /// What is known of one key. Built by Schema, carried as JSON in a plugin's note.
 struct OptionSpec {
+  OptionSpec();
+  OptionSpec(const OptionSpec& other);
+  OptionSpec(OptionSpec&& other) noexcept;
+  OptionSpec& operator=(const OptionSpec& other);
+  OptionSpec& operator=(OptionSpec&& other) noexcept;
+  ~OptionSpec();
+
   std::string name;
   OptionType type = OptionType::string;
   std::string doc;
@@ -159,6 +166,9 @@ template <class T>
 Value write_options(const T& options);
 
 namespace detail {
+
+/// Appends the spec of an option to a schema; the reference holds until the next one is added.
+OptionSpec& add_option(OptionSchema& schema, OptionSpec spec, const std::string& name, std::string doc);
 
 /// How one C++ type maps to an OptionSpec and to a Value.
 template <class M>
@@ -279,9 +289,7 @@ class Schema {
   template <class M>
   OptionSpec& option(const std::string& name, M T::*member, std::string doc) {
     using Traits = detail::OptionTraits<M>;
-    OptionSpec spec = Traits::spec();
-    spec.name = name;
-    spec.doc = std::move(doc);
+    OptionSpec& spec = detail::add_option(specs_, Traits::spec(), name, std::move(doc));
     spec.default_value = Traits::write(defaults_.*member);
     setters_.push_back([name, member](T& target, const Value& table) {
       if (const Value* value = table.find(name)) target.*member = Traits::read(*value);
@@ -290,22 +298,17 @@ class Schema {
       Value value = Traits::write(source.*member);
       if (!value.is_null()) table.set(name, std::move(value));
     });
-    specs_.push_back(std::move(spec));
-    return specs_.back();
+    return spec;
   }
 
   /// A sub-table that chooses a component of `kind` by its `type`: `[head.theta] type = "unet"`.
   OptionSpec& component(const std::string& name, ComponentConfig T::*member, std::string_view kind, std::string doc) {
-    OptionSpec spec;
-    spec.type = OptionType::table;
-    spec.name = name;
-    spec.doc = std::move(doc);
+    OptionSpec& spec = detail::add_option(specs_, detail::ScalarTraits<OptionType::table>::spec(), name, std::move(doc));
     spec.component_kind = kind;
     setters_.push_back([name, member](T& target, const Value& table) {
       if (const Value* value = table.find(name)) (target.*member) = read_component(*value);
     });
-    specs_.push_back(std::move(spec));
-    return specs_.back();
+    return spec;
   }
 
   /// The table of T itself chooses a component of `kind`: its `type` and options stand beside

@@ -30,15 +30,21 @@ class Value {
   using Member = std::pair<std::string, Value>;
   using Table = std::vector<Member>;  ///< keys in the order they were written
 
-  Value() = default;
-  Value(bool value) : data_(value) {}
-  Value(int value) : data_(std::int64_t{value}) {}
-  Value(std::int64_t value) : data_(value) {}
-  Value(double value) : data_(value) {}
-  Value(const char* value) : data_(std::string(value)) {}
-  Value(std::string value) : data_(std::move(value)) {}
-  Value(Array value) : data_(std::move(value)) {}
-  Value(Table value) : data_(std::move(value)) {}
+  // Defined in one place: every plugin would otherwise compile the copies of a variant that holds itself.
+  Value();
+  Value(bool value);
+  Value(int value);
+  Value(std::int64_t value);
+  Value(double value);
+  Value(const char* value);
+  Value(std::string value);
+  Value(Array value);
+  Value(Table value);
+  Value(const Value& other);
+  Value(Value&& other) noexcept;
+  Value& operator=(const Value& other);
+  Value& operator=(Value&& other) noexcept;
+  ~Value();
 
   bool is_null() const { return std::holds_alternative<std::monostate>(data_); }
   bool is_boolean() const { return std::holds_alternative<bool>(data_); }
@@ -71,10 +77,10 @@ class Value {
   void set(std::string_view key, Value value);
 
   const Location& location() const { return location_; }
-  void set_location(Location location) { location_ = std::move(location); }
+  void set_location(Location location);
 
   /// Equal data; locations do not count.
-  bool operator==(const Value& other) const { return data_ == other.data_; }
+  bool operator==(const Value& other) const;
 
  private:
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Table> data_;
