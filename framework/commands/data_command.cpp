@@ -56,17 +56,15 @@ void write_grid(const fs::path& path, const std::vector<Image>& images) {
 int inspect(const LoadedExperiment& experiment, std::optional<std::int64_t> most, const std::string& grid,
             bool as_json) {
   if (!grid.empty()) refuse_existing("grid", grid);
-  Inspection inspection;
-  {
-    std::optional<Progress> progress;
-    const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
-    if (!grid.empty() && dataset->is_floating_point()) {
-      throw ConfigError("data: --grid: these images are numbers in floating point, which a PNG has no place for");
-    }
-    progress.emplace("reading", std::min(dataset->size(), most.value_or(dataset->size())), "images");
-    inspection =
-        inspect_data(experiment, most, grid.empty() ? 0 : kInGrid, [&](std::int64_t done) { progress->update(done); });
+  const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
+  if (!grid.empty() && dataset->is_floating_point()) {
+    throw ConfigError("data: --grid: these images are numbers in floating point, which a PNG has no place for");
   }
+  std::optional<Progress> progress;
+  progress.emplace("reading", std::min(dataset->size(), most.value_or(dataset->size())), "images");
+  const Inspection inspection = inspect_data(experiment, dataset, most, grid.empty() ? 0 : kInGrid,
+                                             [&](std::int64_t done) { progress->update(done); });
+  progress.reset();
   if (as_json) {
     std::cout << to_json(to_value(inspection, experiment.options), 2) << '\n';
   } else {

@@ -1,5 +1,6 @@
 #include "framework/commands/evaluate_arguments.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <initializer_list>
 #include <utility>
@@ -95,8 +96,13 @@ std::vector<std::string> split(const std::string& list, const char* option) {
   std::string::size_type start = 0;
   while (true) {
     const std::string::size_type comma = list.find(',', start);
-    parts.push_back(list.substr(start, comma - start));
-    if (parts.back().empty()) throw ConfigError(text("evaluate: ", option, ' ', quoted(list), ": a value is empty"));
+    const std::string part = list.substr(start, comma - start);
+    const auto refuse = [&](const char* why) {
+      throw ConfigError(text("evaluate: ", option, ' ', quoted(list), ": ", why));
+    };
+    if (part.empty()) refuse("a value is empty");
+    if (std::find(parts.begin(), parts.end(), part) != parts.end()) refuse("a value is given twice");
+    parts.push_back(part);
     if (comma == std::string::npos) return parts;
     start = comma + 1;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "casdm/error.h"
@@ -181,18 +182,20 @@ std::set<std::string> measures_of(const ComparedArm& arm) {
 }
 
 /// Whether the run has the score of `measure` under another name, measured differently: `unlike` says so.
-bool has_otherwise(const ComparedArm& arm, const RunRecord& run, const std::string& measure) {
-  const auto score_in = [&](const ComparedRun& other) {
-    const Measure* found = other.record.find(measure);
-    return found != nullptr ? found->score : std::string();
-  };
-  for (const ComparedRun& other : arm.runs) {
-    const std::string score = score_in(other);
-    if (score.empty()) continue;
-    return std::any_of(run.measures.begin(), run.measures.end(), [&](const Measure& m) { return m.score == score; });
+bool has_otherwise(const Comparison& comparison, const RunRecord& run, const std::string& measure) {
+  for (const ComparedArm& arm : comparison.arms) {
+    for (const ComparedRun& other : arm.runs) {
+      const Measure* found = other.record.find(measure);
+      if (found == nullptr || found->score.empty()) continue;
+      return std::any_of(run.measures.begin(), run.measures.end(),
+                         [&](const Measure& m) { return m.score == found->score; });
+    }
   }
   return false;
 }
+
+/// By the name of a measure: the number of runs of each arm that have it.
+using RunsByName = std::map<std::string, std::vector<std::size_t>>;
 
 /// "ARM, seed 1: no loss.eps: it is nan": adds, for each run, which of the `measures` it lacks and why.
 void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>& measures,
@@ -208,8 +211,11 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
         if (run.record.find(name) != nullptr) continue;
         const auto known = run.record.lacking.find(name);
         if (known != run.record.lacking.end()) by_reason[known->second].push_back(name);
-        if (known == run.record.lacking.end() && of_arm.contains(name) && !has_otherwise(arm, run.record, name))
-          by_reason["it has none, although other runs of the arm do"].push_back(name);
+        if (known != run.record.lacking.end() || has_otherwise(comparison, run.record, name)) continue;
+        const bool is_in_arm = of_arm.contains(name), is_of_evaluation = !measure.about.empty();
+        if (is_in_arm || is_of_evaluation) {
+          by_reason[text("it has none, although other ", is_in_arm ? "runs of the arm do" : "arms do")].push_back(name);
+        }
       }
       for (auto& [reason, names] : by_reason) {
         const std::size_t rest = names.size() - std::min(names.size(), kShown);
@@ -221,10 +227,38 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
   }
 }
 
-/// A line for each score that was measured one way in some runs and another way in others.
+/// "loss.eps, loss.x0 and 3 more" of scores; "" of one, whose name stands in its ways.
+std::string list_of(const std::vector<std::string>& scores) {
+  constexpr std::size_t kShown = 4;
+  if (scores.size() < 2) return "";
+  const std::size_t shown = std::min(scores.size(), kShown), rest = scores.size() - shown;
+  const std::string names = join({scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(shown)}, ", ");
+  return text(names, rest > 0 ? text(" and ", rest, " more") : "", ": ");
+}
+
+/// " num=2000 (a); num=500 (b in 1 of 2 runs)": the ways in which a score was measured, each after `prefix`.
+/// @param runs  by the name that says the way: the number of runs per arm
+std::string ways_of(const Comparison& comparison, const std::string& score, const RunsByName& runs,
+                    const std::string& prefix) {
+  std::vector<std::string> parts;
+  for (const auto& [name, of_arms] : runs) {
+    std::vector<std::string> arms;
+    for (std::size_t i = 0; i < of_arms.size(); ++i) {
+      const ComparedArm& arm = comparison.arms[i];
+      if (of_arms[i] == 0) continue;
+      const bool is_in_all = of_arms[i] == arm.successes();
+      arms.push_back(is_in_all ? arm.name : text(arm.name, " in ", of_arms[i], " of ", arm.successes(), " runs"));
+    }
+    const std::string way = name.substr(score.size());
+    const std::string said = prefix.empty() && way.starts_with(' ') ? way.substr(1) : prefix + way;
+    parts.push_back(text(said, said.empty() ? "(" : " (", join(arms, ", "), ")"));
+  }
+  return join(parts, "; ");
+}
+
+/// A line for the scores that were measured one way in some runs and another way in others.
 std::vector<std::string> unlike(const Comparison& comparison) {
-  std::map<std::string, std::map<std::string, std::vector<std::size_t>>>
-      scores;  // by score and name: the number of runs per arm
+  std::map<std::string, RunsByName> scores;
   std::map<std::string, std::size_t> all;
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     for (const ComparedRun& run : comparison.arms[i].runs) {
@@ -238,25 +272,18 @@ std::vector<std::string> unlike(const Comparison& comparison) {
       for (const std::string& score : here) ++all[score];
     }
   }
+  std::map<std::string, std::vector<std::string>> by_ways;
+  for (const auto& [score, runs] : scores) {
+    const bool is_of_all = std::all_of(runs.begin(), runs.end(), [&, &score = score](const auto& name) {
+      return std::accumulate(name.second.begin(), name.second.end(), std::size_t{0}) == all[score];
+    });
+    if (!is_of_all) by_ways[ways_of(comparison, score, runs, "")].push_back(score);
+  }
   std::vector<std::string> lines;
-  for (const auto& [score, names] : scores) {
-    std::vector<std::string> parts;
-    bool is_of_all = true;
-    for (const auto& [name, runs] : names) {
-      std::size_t count = 0;
-      std::vector<std::string> arms;
-      for (std::size_t i = 0; i < runs.size(); ++i) {
-        const ComparedArm& arm = comparison.arms[i];
-        if (runs[i] > 0)
-          arms.push_back(runs[i] == arm.successes()
-                             ? arm.name
-                             : text(arm.name, " in ", runs[i], " of ", arm.successes(), " runs"));
-        count += runs[i];
-      }
-      is_of_all = is_of_all && count == all[score];
-      parts.push_back(text(name, " (", join(arms, ", "), ")"));
-    }
-    if (!is_of_all) lines.push_back(text("measured differently, so not compared with each other: ", join(parts, "; ")));
+  for (const auto& [ways, names] : by_ways) {
+    const std::string of_one = names.size() > 1 ? "" : ways_of(comparison, names[0], scores[names[0]], names[0]);
+    lines.push_back(text("measured differently, so not compared with each other: ", list_of(names),
+                         names.size() > 1 ? ways : of_one));
   }
   return lines;
 }
@@ -314,7 +341,9 @@ std::vector<std::string> differences(const Comparison& comparison, std::size_t a
 void tell_apart(Comparison& comparison) {
   std::vector<RunRecord*> runs;
   for (ComparedArm& arm : comparison.arms) {
-    for (ComparedRun& run : arm.runs) runs.push_back(&run.record);
+    for (ComparedRun& run : arm.runs) {
+      if (run.problem.empty()) runs.push_back(&run.record);
+    }
   }
   tell_apart(runs);
 }

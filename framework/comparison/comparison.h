@@ -64,7 +64,7 @@ std::vector<MeasureSummary> summarise(const Comparison& comparison);
 /// baseline.
 Comparison compare_runs(const std::vector<std::filesystem::path>& folders, const std::string& baseline);
 
-/// Renames the scores of all runs so that scores measured in different ways never share a name.
+/// Renames the numbers of all runs that take part so that scores measured in different ways never share a name.
 void tell_apart(Comparison& comparison);
 
 /// What a reader must know to understand the tables of `measures`, one line each.

@@ -166,6 +166,19 @@ Value last_line_in(const std::string& log, std::string_view key, std::int64_t im
   return found;
 }
 
+/// The images seen by the line before the last one; the last one's means are over the images since then.
+std::int64_t images_before_last(const std::string& log) {
+  int lines = 0;
+  std::int64_t images = 0;
+  from_the_end(log, [&](std::string_view line) {
+    const Value record = record_of(line);
+    if (record.is_null() || record.find("loss") == nullptr || ++lines < 2) return false;
+    images = record.find("images")->as_integer();
+    return true;
+  });
+  return images;
+}
+
 }  // namespace
 
 std::string to_string(Better better) {
@@ -195,9 +208,15 @@ RunRecord read_run_record(const fs::path& folder) {
   add_evaluations(folder, run);
   const std::array<std::pair<const char*, Better>, 3> groups = {
       {{"loss", Better::lower}, {"statistic", Better::unknown}, {"grad_norm", Better::unknown}}};
+  const auto first = static_cast<std::ptrdiff_t>(run.measures.size());
   for (const auto& [name, better] : groups) {
     if (const Value* group = last.find(name)) add_numbers(*group, name, better, run);
   }
+  const std::string window = text(images_before_last(log) + 1, "-", run.images);
+  std::for_each(run.measures.begin() + first, run.measures.end(), [&](Measure& measure) {
+    measure.score = measure.name;
+    measure.measuring.settings["images"] = window;
+  });
   for (const char* name : {"seconds", "images_per_second"}) {
     if (const Value* value = last.find(name)) add_numbers(*value, name, Better::unknown, run);
   }

@@ -27,8 +27,8 @@ struct Measure {
   Better better = Better::unknown;
   std::string about = {};                     ///< how an evaluation computed it, for people; empty: it is from the log
   std::optional<double> standard_error = {};  ///< due to the finite number of images, if an evaluation states it
-  std::string score = {};                     ///< the evaluation's name for it; empty: it is from the log
-  Measuring measuring = {};                   ///< of a score of an evaluation
+  std::string score = {};                     ///< its name without how it was measured; empty: measured in one way only
+  Measuring measuring = {};                   ///< of a score of an evaluation, or of a mean over images in the log
 };
 
 /// What a resume has changed.

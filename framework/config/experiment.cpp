@@ -272,7 +272,10 @@ void AverageOptions::describe(Schema<AverageOptions>& s) {
   s.option("sigma_rel", &AverageOptions::sigma_rel,
            "Power function of this width, as a fraction of the training so far (Karras et al. 2024).")
       .greater_than(0);
-  s.option("rampup_ratio", &AverageOptions::rampup_ratio, "See [ema]; limits half_life.").at_least(0);
+  s.option("rampup_ratio", &AverageOptions::rampup_ratio, "See [ema]; limits half_life.")
+      .at_least(0)
+      .not_with("decay")
+      .not_with("sigma_rel");
 }
 
 void EmaOptions::describe(Schema<EmaOptions>& s) {
@@ -285,7 +288,8 @@ void EmaOptions::describe(Schema<EmaOptions>& s) {
       .in_unit("images");
   s.option("rampup_ratio", &EmaOptions::rampup_ratio,
            "half_life is at most this fraction of the images seen so far (Karras et al. 2022); 0: no such limit.")
-      .at_least(0);
+      .at_least(0)
+      .not_with("half_life", {0});
   s.option("also", &EmaOptions::also, "Additional averages, one table each.");
   s.option("snapshot_every_images", &EmaOptions::snapshot_every_images,
            "Snapshots of the averages with sigma_rel this often, and at the end, for `casdm ema`; 0: never.")

@@ -19,10 +19,8 @@ constexpr std::size_t kMostNamed = 10;
 /// Images with a larger aspect ratio lose most of their area to the crop.
 constexpr std::int64_t kLongest = 4;
 
-/// Opens the data set without cropping, so that the stored sizes are visible; if its plugin cannot do that, as the
-/// networks see it.
-std::shared_ptr<Dataset> open_whole(const LoadedExperiment& experiment) {
-  std::shared_ptr<Dataset> prepared = make_dataset(experiment);
+/// Opens the data set without cropping, so that the stored sizes are visible; `prepared` if its plugin cannot do that.
+std::shared_ptr<Dataset> open_whole(const LoadedExperiment& experiment, const std::shared_ptr<Dataset>& prepared) {
   if (prepared->is_floating_point()) return prepared;
   LoadedExperiment whole = experiment;
   whole.options.data.image_size = 0;
@@ -126,10 +124,11 @@ std::string describe_memory(const Inspection& inspection, const DataOptions& dat
 
 }  // namespace
 
-Inspection inspect_data(const LoadedExperiment& experiment, std::optional<std::int64_t> most, std::int64_t in_grid,
+Inspection inspect_data(const LoadedExperiment& experiment, const std::shared_ptr<Dataset>& prepared,
+                        std::optional<std::int64_t> most, std::int64_t in_grid,
                         const std::function<void(std::int64_t)>& progress) {
   const DataOptions& data = experiment.options.data;
-  const std::shared_ptr<Dataset> dataset = open_whole(experiment);
+  const std::shared_ptr<Dataset> dataset = open_whole(experiment, prepared);
   Inspection result{describe(*dataset), dataset->size()};
   const std::int64_t looks = std::min(result.images, most.value_or(result.images));
   result.classes.resize(static_cast<std::size_t>(dataset->num_classes()));

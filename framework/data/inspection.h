@@ -26,10 +26,12 @@ struct Inspection {
 };
 
 /// Reads the images of the experiment's data set with data.workers threads: all, or `most` of them, spread evenly.
+/// @param prepared  the experiment's data set
 /// @param in_grid   number of images to keep for the grid
 /// @param progress  called with the number of images read
-/// Throws what creating the data set throws; an unreadable image is only recorded.
-Inspection inspect_data(const LoadedExperiment& experiment, std::optional<std::int64_t> most, std::int64_t in_grid,
+/// An unreadable image is only recorded.
+Inspection inspect_data(const LoadedExperiment& experiment, const std::shared_ptr<Dataset>& prepared,
+                        std::optional<std::int64_t> most, std::int64_t in_grid,
                         const std::function<void(std::int64_t)>& progress);
 
 /// For people, as lines; and for programs.

@@ -53,8 +53,8 @@ class StateFile {
     } catch (const ConfigError&) {
       throw;
     } catch (const Error& error) {
-      throw Error(text("the state of the evaluation cannot be used: ", error.what(), ". Remove ", path_.string(),
-                       " to start again"));
+      throw Error(text("the state of the evaluation cannot be used: ", error.what(), ". If ", path_.string(),
+                       " is from an earlier evaluation, remove it to start again; else choose another --state"));
     }
   }
 

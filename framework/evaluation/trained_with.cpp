@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "casdm/error.h"
@@ -36,7 +37,7 @@ std::set<std::string> digests(const Module& module) {
 class Comparison {
  public:
   Comparison(const Judges& judges, const LoadedExperiment& metrics, std::vector<std::string>& remarks)
-      : judges_(judges), metrics_(metrics), remarks_(remarks), result_(judges.judges().size()) {}
+      : judges_(judges), metrics_(metrics), remarks_(remarks), result_(judges.judges().size()), judging_(judges.judges().size()) {}
 
   void add_metrics(const std::vector<MetricOptions>& metrics, const std::string& when) {
     for (const MetricOptions& options : metrics) {
@@ -93,7 +94,7 @@ class Comparison {
       const std::shared_ptr<Module> module = make();
       const std::set<std::string> trained = digests(*module);
       for (std::size_t i = 0; i < result_.size() && !trained.empty(); ++i) {
-        const std::set<std::string> judging = digests(judges_.network(judges_.judges()[i]));
+        const std::set<std::string>& judging = digests_of_judge(i);
         const bool is_shared = std::any_of(judging.begin(), judging.end(),
                                            [&](const std::string& digest) { return trained.contains(digest); });
         if (is_shared) result_[i].push_back(term);
@@ -101,10 +102,17 @@ class Comparison {
     });
   }
 
+  const std::set<std::string>& digests_of_judge(std::size_t index) {
+    std::optional<std::set<std::string>>& known = judging_[index];
+    if (!known) known = digests(judges_.network(judges_.judges()[index]));
+    return *known;
+  }
+
   const Judges& judges_;
   const LoadedExperiment& metrics_;
   std::vector<std::string>& remarks_;
   TrainedWith result_;
+  std::vector<std::optional<std::set<std::string>>> judging_;
   std::vector<Value> known_;
 };
 

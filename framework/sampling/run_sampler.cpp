@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "casdm/build_info.h"
@@ -15,7 +16,9 @@
 #include "framework/config/overrides.h"
 #include "framework/data/fingerprint.h"
 #include "framework/sampling/experiment.h"
+#include "framework/sampling/guidance.h"
 #include "framework/support/files.h"
+#include "framework/support/number_format.h"
 #include "framework/support/value_table.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/network_check.h"
@@ -74,6 +77,23 @@ void require_effect_of_steps(const LoadedExperiment& experiment, const Model& mo
                                   "; change that one: ", to_json(experiment.options.sampler.table)));
 }
 
+/// Throws ConfigError if guidance is asked for and no step of the sampler lies in guidance.interval.
+void require_effect_of_guidance(const LoadedExperiment& experiment, const Model& model) {
+  if (model.guidance.scale == 1) return;
+  std::vector<std::string> fractions;
+  for (const SampleStep& step : model.sampler.call(&Sampler::plan)) {
+    const double fraction = model.schedule->fraction(step.t);
+    if (guidance_scale(model.guidance, fraction) != 1) return;
+    fractions.push_back(significant(fraction));
+  }
+  constexpr std::size_t kShown = 8;
+  const std::size_t rest = fractions.size() - std::min(fractions.size(), kShown);
+  fractions.resize(fractions.size() - rest);
+  fail_at(find_path(experiment.resolved, "guidance.interval")->location(),
+          text("none of the sampler's steps lies in it, so nothing would be guided; they are at ",
+               join(fractions, ", "), rest > 0 ? text(" and ", rest, " more") : "", " of the path"));
+}
+
 }  // namespace
 
 bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find("has_extras") != nullptr; }
@@ -124,6 +144,7 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   const std::shared_ptr<Dataset> conditions = has_extras(checkpoint) ? make_dataset(experiment) : nullptr;
   Model model = make_model(experiment, checkpoint.num_classes(), conditions, /*is_training=*/false);
   require_effect_of_steps(experiment, model);
+  require_effect_of_guidance(experiment, model);
   if (request.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
   std::vector<std::string> modules;

@@ -30,9 +30,9 @@ struct CheckpointContent {
 };
 
 /// The run has no checkpoint.
-class NoCheckpoint : public Error {
+class NoCheckpoint : public ConfigError {
  public:
-  using Error::Error;
+  using ConfigError::ConfigError;
 };
 
 /// A saved state: RUN/checkpoints/<images>/ with

@@ -120,7 +120,10 @@ std::vector<std::string> weak_settings(const Experiment& options) {
     const std::int64_t seen = metric.until_images > 0 ? std::min<std::int64_t>(metric.until_images, total) : total;
     const double part = static_cast<double>(seen) / static_cast<double>(metric.every) * metric.share;
     if (part < 1) {
-      found.push_back(text("metrics.", i, ".share = ", number(metric.share), ": hardly any of the ", seen,
+      std::vector<std::string> keys;
+      if (metric.share < 1) keys.push_back(text("share = ", number(metric.share)));
+      if (metric.every > 1) keys.push_back(text("every = ", metric.every));
+      found.push_back(text("metrics.", i, ".", join(keys, " and "), ": hardly any of the ", seen,
                            " images is drawn for the metric, ", number(part), " on average"));
     }
     if (metric.weight == 0 || metric.warmup_images <= total) continue;

@@ -89,7 +89,6 @@ TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& mo
                  experiment.options.optimizer.grouping == Grouping::module),
       draws(experiment, model, device, world.rank(), world.size()),
       statistics(model.schedule->range()),
-      last_batch_(experiment.options.train.batch_size),
       total_images_(experiment.options.train.total_images),
       num_classes_(experiment.options.data.use_labels ? dataset.num_classes() : 0),
       has_extras_(model.conditions != nullptr),
@@ -203,8 +202,8 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
     const Value& numbers = checkpoint.numbers();
     images_ = checkpoint.images();
     step_ = checkpoint.count("step", images_);
-    // Version 0.1 stored neither the last batch nor the sums.
-    if (numbers.find("last_batch") != nullptr) last_batch_ = checkpoint.count("last_batch", images_);
+    // Version 0.1 stored neither the last batch nor the sums, and early ones a batch before the first step, too.
+    if (numbers.find("last_batch") != nullptr && images_ > 0) last_batch_ = checkpoint.count("last_batch", images_);
     if (const Value* scales = numbers.find("loss_scales")) scaler.restore(*scales);
     if (const Value* sums = numbers.find("statistics")) statistics.restore(*sums);
     seconds_before_ = seconds_of(checkpoint);

@@ -81,7 +81,7 @@ class TrainingState {
 
   std::int64_t step_ = 0;
   std::int64_t images_ = 0;
-  std::int64_t last_batch_;
+  std::int64_t last_batch_ = 0;  ///< size; 0 before the first step
   std::int64_t total_images_;
   std::int64_t num_classes_;
   bool has_extras_;

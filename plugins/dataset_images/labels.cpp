@@ -13,9 +13,6 @@ namespace casdm::dataset_images {
 
 namespace {
 
-/// Labels are class numbers; a damaged file must not make a network of a billion classes.
-constexpr std::int64_t kMaxClasses = 1'000'000;
-
 std::unordered_map<std::string, std::int64_t> read_pairs(const Value& list) {
   if (!list.is_array()) throw Error(text("'labels' is of type ", list.type_name(), ", expected a list or null"));
   std::unordered_map<std::string, std::int64_t> labels;

@@ -7,6 +7,9 @@
 
 namespace casdm::dataset_images {
 
+/// Labels are class numbers; a damaged file must not make a network of a billion classes.
+inline constexpr std::int64_t kMaxClasses = 1'000'000;
+
 /// Class labels of a data set's images.
 struct Labels {
   std::vector<std::int64_t> values;  ///< one per image; empty if unlabelled

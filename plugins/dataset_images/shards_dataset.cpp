@@ -168,8 +168,10 @@ std::int64_t ShardsDataset::read_label(const Shard& shard, const std::string& na
     words.remove_suffix(1);
   std::int64_t label = 0;
   const auto [end, failure] = std::from_chars(words.data(), words.data() + words.size(), label);
-  if (failure == std::errc() && end == words.data() + words.size() && size <= kLabelBytes) return label;
-  throw Error(text(shard.path.string(), ":", name, " is ", quoted(words, 40), "; expected a class number"));
+  const bool is_number = failure == std::errc() && end == words.data() + words.size() && size <= kLabelBytes;
+  if (is_number && label >= 0 && label < kMaxClasses) return label;
+  throw Error(text(shard.path.string(), ":", name, " is ", quoted(words, 40), "; expected a class number from 0 to ",
+                   kMaxClasses - 1));
 }
 
 Example ShardsDataset::get(std::int64_t index) const {

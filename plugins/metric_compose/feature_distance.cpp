@@ -55,7 +55,8 @@ void FeatureDistanceOptions::describe(Schema<FeatureDistanceOptions>& s) {
            "Of the features at a place: squared or absolute differences, or 1 - their cosine.")
       .choices({"l2", "l1", "cosine"});
   s.option("unit_length", &FeatureDistanceOptions::unit_length,
-           "Scale the features of each place to length 1 first, as LPIPS does. A cosine always does.");
+           "Scale the features of each place to length 1 first, as LPIPS does. A cosine always does.")
+      .not_with("distance", {"cosine"});
   s.option("seed", &FeatureDistanceOptions::seed, "Of the extractor's weights, where these are drawn.").at_least(0);
 }
 

@@ -128,6 +128,25 @@ TEST_CASE("a number that a run lacks but others have is reported with the run an
   CHECK(said("better, seed") + said("plain, seed") == 3);
 }
 
+TEST_CASE("means of the log over different images are not compared") {
+  const TemporaryFolder folder;
+  make_runs(folder);
+  for (const int seed : {0, 1, 2}) {
+    folder.write(text("runs/better-s", seed, "/metrics.jsonl"), line(900, 9, 9) + line(1000, 0.5, 0.5));
+  }
+  const Comparison comparison = compare_runs(kRuns, "plain");
+  const std::vector<MeasureSummary> measures = summarise(comparison);
+  CHECK(named(measures, "loss.x0 images=501-1000").arms.size() == 1);
+  CHECK(named(measures, "loss.x0 images=901-1000").arms.size() == 1);
+  CHECK(findings(comparison, chosen_measures(measures, {})).empty());
+  CHECK(named(measures, "seconds").arms.size() == 2);
+  std::vector<std::string> lines = all_remarks(comparison);
+  std::erase_if(lines, [](const std::string& said) { return !said.starts_with("measured differently"); });
+  CHECK(lines == std::vector<std::string>{"measured differently, so not compared with each other: grad_norm.phi, "
+                                          "loss.x0, loss.x0.by_t.1, statistic.gate: images=501-1000 (plain); "
+                                          "images=901-1000 (better)"});
+}
+
 TEST_CASE("the best is marked only if the interval of its difference excludes 0") {
   const TemporaryFolder folder;
   for (const int seed : {0, 1, 2}) {
@@ -197,7 +216,7 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(run.warnings == std::vector<std::string>{"eye.distance is judged by a network it was trained with (metric.l1)",
                                                  "eye.recall: few images"});
   make_run(folder, "b", 0, "l2", 1);
-  CHECK(all_remarks(compare_runs({"runs/a", "runs/b"}, "")).front() ==
+  CHECK(all_remarks(compare_runs({"runs/a", "runs/b"}, "")).at(1) ==
         "a: eye.distance is judged by a network it was trained with (metric.l1)");
   const Comparison comparison = compare_runs({"runs/a"}, "");
   CHECK(all_remarks(comparison).front() == "eye.distance is judged by a network it was trained with (metric.l1)");
@@ -330,6 +349,16 @@ TEST_CASE("arms are compared only in scores measured the same way, and a line sa
   const Comparison again = compare_runs(runs, "p");
   CHECK(scores_in(again).find(text("eye.distance", setting, ": p 300.5 q 290.0 -\n")) != std::string::npos);
   for (const std::string& line : all_remarks(again)) CHECK_MESSAGE(line.find("it has none") == std::string::npos, line);
+}
+
+TEST_CASE("an arm without an evaluation that others have is named") {
+  const TemporaryFolder folder;
+  make_judged(folder, "p", 0, "l1");
+  make_judged(folder, "q", 0, "l2");
+  judge(folder, "q", "a", 300, {});
+  CHECK(says(compare_runs({"runs/p", "runs/q"}, ""), "p, seed 0: no eye.distance: it has none, although other arms do"));
+  // The losses of metrics differ by intention.
+  CHECK_FALSE(says(compare_runs({"runs/q", "runs/p"}, ""), "q, seed 0: no "));
 }
 
 TEST_CASE("arms whose experiments have different samplers are compared, each sampled as its experiment says") {

@@ -162,6 +162,13 @@ TEST_CASE("an option made void by another is refused before training, wherever i
             .find("metrics.0.parts.0." + net) != std::string::npos);
   CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1").find("with scale = 0.0; leave") != std::string::npos);
   CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1\nscale = 2") == "nothing thrown");
+  CHECK(before("[ema]\nrampup_ratio = 0.1").find("ema.rampup_ratio: it has no effect") != std::string::npos);
+  CHECK(before("[ema]\nrampup_ratio = 0.1\nhalf_life = 500") == "nothing thrown");
+  const std::string also = "[[ema.also]]\nname = 'slow'\nrampup_ratio = 0.1\n";
+  CHECK(before(also + "decay = 0.9").find("ema.also.0.rampup_ratio: it has no effect") != std::string::npos);
+  CHECK(before(also + "half_life = 500") == "nothing thrown");
+  CHECK(before("[evaluate]\nkeep_best = 'eye.distance'").find("evaluate.keep_best: it has no effect") !=
+        std::string::npos);
   // A run that has such an option can still be read.
   CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));
 }

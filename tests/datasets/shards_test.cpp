@@ -92,8 +92,9 @@ TEST_CASE("a sample that lacks a file, has one twice or is split is named") {
   check(together({first, {{"a/2.png", image(2)}, {"a/2.seg.png", image(3)}}}),
         ": the sample \"a/2\" has two images: a/2.png and a/2.seg.png");
   check(together({first, sample("a/2", 2, "1"), {{"a/1.jpg", image(3)}}}), ": the sample \"a/1\" is in two pieces");
-  check(together({sample("a", 1, "cat")}), ":a.cls is \"cat\"; expected a class number");
-  check(together({sample("a", 1, "-1")}), ": the label of image 0 is -1; expected class numbers from 0");
+  check(together({sample("a", 1, "cat")}), ":a.cls is \"cat\"; expected a class number from 0 to 999999");
+  check(together({sample("a", 1, "0"), sample("b", 1, "-1")}), ":b.cls is \"-1\"; expected a class number");
+  check(together({sample("a", 1, "1000000")}), ":a.cls is \"1000000\"; expected a class number");
   check({{"a/", {}}}, " holds archives without any file");
 }
 

@@ -395,6 +395,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   refused(run + "--reference " CASDM_EVALUATION_FILES "/adm.npz", 2, "4 px");
   refused(run + "--weights slow", 2, "there are no weights \"slow\"");
   refused(run + "--weights ema,", 2, "a value is empty");
+  refused(run + "--steps 4,2,4", 2, "--steps \"4,2,4\": a value is given twice");
   refused(run + "--set evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
   refused(run + "--set evaluate.judges[0].fault=not_a_number", 1, "is not finite");
   refused(run + "--set evaluate.judges[0].feature=pool", 2, "it has quarters, map");

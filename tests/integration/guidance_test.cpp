@@ -31,7 +31,9 @@ TEST_CASE("a conditional run samples with guidance of any scale") {
   const std::string own = grid(folder.path(), "");
   CHECK(own == grid(folder.path(), "--guidance 2"));
   CHECK(own != grid(folder.path(), "--guidance 1"));
-  CHECK(grid(folder.path(), "--guidance 1") == grid(folder.path(), "--guidance 8 --set guidance.interval=[0.99,1.0]"));
+  CHECK(own != grid(folder.path(), "--guidance 2 --set guidance.interval=[0.0,0.5]"));
+  const std::string nowhere = "casdm sample runs/small --num 1 --out n --set guidance.interval=";
+  CHECK(contains(shell(nowhere + "[0.99,1.0]", folder.path()).err, "guidance.interval: none of the sampler's steps"));
   // Without a label, labels have no effect.
   CHECK(grid(folder.path(), "--guidance 0 --label 1") == grid(folder.path(), "--guidance 0 --label 3"));
   CHECK(grid(folder.path(), "--guidance 1 --label 1") != grid(folder.path(), "--guidance 1 --label 3"));

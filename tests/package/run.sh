@@ -142,6 +142,38 @@ install_a_plugin() {
   "$casdm" plugins list | grep -q random_features || fail "an installed plugin is not found"
 }
 
+# short_run PROGRAM NAME: a training of two steps.
+short_run() {
+  "$1" train "$prefix/share/casdm/configs/quickstart.toml" --set run.directory="$scratch/runs" --set run.name="$2" \
+    --set run.threads=1 --set 'metrics=[{type="ssim"}]' --set train.total_images=32 --set log.every_images=32 \
+    --set log.sample_count=0 --set log.sample_every_images=0 >"$scratch/$2.log" 2>&1 ||
+    { cat "$scratch/$2.log" >&2 && fail "the training $2"; }
+}
+
+# Two installations on one machine: each has its own plugins, and both may be in use at once, also on one run.
+two_installs() {
+  local other=$scratch/second first
+  cp -a "$prefix" "$other"
+  rm "$other/${libraries#"$prefix/"}/casdm/plugins/metric_random_features.so"
+  if "$other/bin/casdm" plugins list | grep -q random_features; then fail "a plugin of another installation is found"; fi
+  short_run "$casdm" first &
+  first=$!
+  short_run "$other/bin/casdm" second
+  wait "$first"
+  cmp "$scratch/runs/first/checkpoints/000000000032/weights.safetensors" \
+    "$scratch/runs/second/checkpoints/000000000032/weights.safetensors" || fail "two installations train differently"
+  quietly "$other/bin/casdm" train --resume "$scratch/runs/first" --set train.total_images=64
+}
+
+# /proc is read-only, also for root.
+read_only_home() {
+  unset XDG_DATA_HOME
+  HOME=/proc quietly "$casdm" plugins list
+  HOME=/proc short_run "$casdm" homeless
+  HOME=/proc quietly "$casdm" sample "$scratch/runs/homeless" --num 1 --steps 2 --out "$scratch/drawn"
+  HOME=/proc quietly "$casdm" report "$scratch/runs/homeless"
+}
+
 another_libtorch() {
   mkdir -p "$scratch/torch/lib"
   touch "$scratch/torch/lib/libtorch_cpu.so"
@@ -176,6 +208,9 @@ new_plugins
 examples
 tutorial
 install_a_plugin
+two_installs
+echo "ok: two installations"
 another_libtorch
 bad_links
+read_only_home
 echo "package: all passed in $SECONDS s"

@@ -81,6 +81,7 @@ TEST_CASE("a setting that trains less than it seems gives a warning") {
   one({"metrics.0.share=1e-9"},
       "metrics.0.share = 1e-09: hardly any of the 32 images is drawn for the metric, 3.2e-08");
   one({"metrics.0.share=0.1", "metrics.0.until_images=8"}, "hardly any of the 8 images");
+  one({"metrics.0.every=100"}, "metrics.0.every = 100: hardly any of the 32 images");
   one({"metrics.0.share=0.1", "metrics.0.every=4"}, "0.8 on average");
   CHECK(warnings({"metrics.0.share=0.1"}).empty());
   one({"train.batch_size=64", "optimizer.warmup_images=0"}, "the training is a single step");

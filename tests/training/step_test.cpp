@@ -72,3 +72,19 @@ TEST_CASE("a step interrupted between two parts of its batch leaves the state un
   check_equal(stopped.tensors(), whole.tensors());
   CHECK_FALSE(at::equal(whole.tensors().at("metrics, relative_l1.seen"), before.at("metrics, relative_l1.seen")));
 }
+
+TEST_CASE("a run interrupted within its first step can be resumed") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment =
+      small_experiment(folder.path(), "run", single_head(), {"train.accumulate=4", "train.total_images=8"});
+  RunFolder run = RunFolder::create(folder.path() / "run", experiment.resolved);
+  Training stopped(experiment);
+  stopped.parts_left = 1;
+  CHECK_FALSE(stopped.step.run(stopped.loader.next()));
+  CheckpointContent content = stopped.state.content();
+  content.config = experiment.resolved;
+  content.plugins = experiment.host->used();
+  const Checkpoint saved = Checkpoint::open(Checkpoint::save(run, content));
+  CHECK(saved.images() == 0);
+  CHECK(resume(experiment, saved).images() == 8);
+}
