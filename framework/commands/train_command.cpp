@@ -24,7 +24,7 @@
 #include "framework/training/effect.h"
 #include "framework/training/initial_weights.h"
 #include "framework/training/metric_terms.h"
-#include "framework/training/remove_run.h"
+#include "framework/training/replaced_run.h"
 #include "framework/training/resume.h"
 #include "framework/training/run_folder.h"
 #include "framework/training/signals.h"
@@ -162,8 +162,8 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
   return !relative.empty() && *relative.begin() != "..";
 }
 
-/// Removes the run folder of this name once everything has been checked that could prevent its replacement.
-void overwrite_run(const LoadedExperiment& experiment, const fs::path& folder) {
+/// Sets the run of this name aside, once everything has been checked that can be without training, and creates another.
+RunFolder overwritten(const LoadedExperiment& experiment, const fs::path& folder) {
   for (const auto& [path, location] : paths_read(experiment.resolved, experiment.host->catalog())) {
     if (!is_inside(path, folder)) continue;
     fail_at(location,
@@ -171,7 +171,7 @@ void overwrite_run(const LoadedExperiment& experiment, const fs::path& folder) {
                  "elsewhere"));
   }
   compose(experiment);
-  remove_run(folder);
+  return replace_run(folder, experiment.resolved);
 }
 
 int start_run(const TrainArguments& arguments, World& world) {
@@ -194,11 +194,16 @@ int start_run(const TrainArguments& arguments, World& world) {
     return 0;
   }
   require_precision(select_device(experiment.options.run).device, experiment.options.run.precision);
-  if (arguments.overwrite && fs::exists(folder)) overwrite_run(experiment, folder);
-  RunFolder run = RunFolder::create(folder, experiment.resolved);
+  restore_replaced_run(folder);
+  const bool replaces = arguments.overwrite && fs::exists(folder);
+  RunFolder run = replaces ? overwritten(experiment, folder) : RunFolder::create(folder, experiment.resolved);
   run.lock();
   try {
-    return finish(trained(experiment, run, std::nullopt, false, world), run);
+    const TrainingEnd end = trained(experiment, run, std::nullopt, false, world);
+    if (replaces && end.images == 0) {
+      std::cerr << "no step was taken: the run to be replaced is kept as " << folder.string() << ".replaced\n";
+    }
+    return finish(end, run);
   } catch (...) {
     run.remove_if_unused();
     throw;

@@ -235,17 +235,21 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
   for (const auto& entry : fs::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
     const bool is_like_ours = png_index(name) || name == kGrid || name == kNpz || name == kPart;
-    if (!is_like_ours || (earlier_ && is_of_sampling(name, *earlier_))) continue;
-    const bool is_replaced = is_of_sampling(name, sampling_.count, sampling_.with_pngs);
-    if (overwrite && is_replaced && entry.is_regular_file() &&
-        (name == kPart ? is_record_ours_ : is_signed(entry.path())))
-      continue;
+    if (!is_like_ours) continue;
+    const bool is_accounted_for = earlier_ && is_of_sampling(name, *earlier_);
+    const bool is_replaced = overwrite && is_of_sampling(name, sampling_.count, sampling_.with_pngs);
+    const bool is_ours = entry.is_regular_file() && (name == kPart ? is_record_ours_ : is_signed(entry));
+    // A picture that somebody has put in the place of one; an empty file is what a power cut leaves.
+    const bool is_picture = entry.is_regular_file() && name != kPart && name != kNpz;
+    const bool is_changed = is_picture && entry.file_size() > 0 && !is_ours;
+    if (is_accounted_for ? !overwrite || !is_changed : is_replaced && is_ours) continue;
     strangers.push_back(name);
   }
   if (strangers.empty()) return;
   std::sort(strangers.begin(), strangers.end());
   throw ConfigError(text("sample: ", quoted(path_.string()), " holds ", shortened(strangers), ", which ",
-                         earlier_ ? "its sampling.json does not account for" : "no sampling.json accounts for",
+                         earlier_ ? "its sampling.json does not account for, or which was changed since"
+                                  : "no sampling.json accounts for",
                          ". Choose another folder, or move them away",
                          overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
 }

@@ -19,6 +19,7 @@
 #include "framework/support/run_contents.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/log_file.h"
+#include "framework/training/replaced_run.h"
 
 namespace casdm {
 
@@ -127,6 +128,11 @@ void RunFolder::remove_if_unused() const {
   if (ignored) return;
   fs::remove_all(gone, ignored);
   for (auto above = made_.rbegin(); above != made_.rend(); ++above) ::rmdir(above->c_str());
+}
+
+void RunFolder::settle() {
+  if (replaced_) replaced_->remove();
+  replaced_.reset();
 }
 
 void RunFolder::lock() {

@@ -3,11 +3,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "casdm/value.h"
 
 namespace casdm {
+
+class ReplacedRun;
 
 /// The folder of one run:
 ///
@@ -42,6 +45,12 @@ class RunFolder {
   /// since, so that the name is free again.
   void remove_if_unused() const;
 
+  /// Keeps the earlier run whose place this one takes until `settle`; see replaced_run.h.
+  void replace(std::shared_ptr<ReplacedRun> earlier) { replaced_ = std::move(earlier); }
+
+  /// The run has taken a step: removes the run that it replaces.
+  void settle();
+
   /// Held while this object or a copy of it lives. Removes files that ended processes left half-written. If another
   /// process trains in the folder, throws Error that names it (process, machine, since when).
   void lock();
@@ -59,6 +68,7 @@ class RunFolder {
 
   std::filesystem::path path_;
   std::shared_ptr<const int> lock_;          ///< file descriptor
+  std::shared_ptr<ReplacedRun> replaced_;
   std::vector<std::filesystem::path> made_;  ///< parent folders that `create` made, outermost first
 };
 

@@ -114,6 +114,7 @@ void RunRecords::catch_up() {
 }
 
 void RunRecords::update(const StepRecord& record) {
+  if (run_ != nullptr) run_->settle();
   const std::string remarks[] = {parts_.step.remark(), parts_.metrics.remark(), parts_.threads.update()};
   if (progress_) {
     progress_->update(parts_.state.images(), means(parts_.state.statistics));

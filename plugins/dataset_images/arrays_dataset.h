@@ -56,6 +56,7 @@ class ArraysDataset : public Dataset {
   std::int64_t size() const override { return rows_.size(); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
+  const Labels& labels() const { return labels_; }
   std::string describe(std::int64_t index) const override;
   std::string key(std::int64_t index) const;
 

@@ -48,6 +48,7 @@ class FolderDataset : public Dataset {
   std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
+  const Labels& labels() const { return labels_; }
   std::string describe(std::int64_t index) const override {
     return images_.at(static_cast<std::size_t>(index)).path.string();
   }

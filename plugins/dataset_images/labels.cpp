@@ -88,6 +88,22 @@ Labels labels_from_numbers(std::vector<std::int64_t> numbers, std::int64_t count
   return labels;
 }
 
+std::string classes_without_images(const Labels& labels, const std::vector<std::int64_t>& images) {
+  constexpr std::size_t kMostNamed = 5;
+  if (labels.values.empty()) return "";
+  std::vector<bool> is_seen(static_cast<std::size_t>(labels.num_classes));
+  for (const std::int64_t image : images) is_seen[static_cast<std::size_t>(labels.at(image))] = true;
+  std::vector<std::string> empty;
+  for (std::size_t i = 0; i < is_seen.size(); ++i) {
+    if (!is_seen[i]) empty.push_back(std::to_string(i));
+  }
+  if (empty.empty()) return "";
+  const std::size_t rest = empty.size() - std::min(empty.size(), kMostNamed);
+  const char* const classes = empty.size() == 1 ? "class " : "the classes ";
+  empty.resize(empty.size() - rest);
+  return text("no image is of ", classes, join(empty, ", "), rest > 0 ? text(" and ", rest, " more") : "");
+}
+
 Labels labels_from_folders(const std::vector<std::string>& names, const std::string& source) {
   std::map<std::string, std::int64_t> classes;
   for (const std::string& name : names) {

@@ -18,6 +18,10 @@ struct Labels {
   std::int64_t at(std::int64_t index) const { return values.empty() ? -1 : values.at(static_cast<std::size_t>(index)); }
 };
 
+/// "no image is of class 0": the classes that none of `images` has, for the line at the start of a training; empty if
+/// there is none.
+std::string classes_without_images(const Labels& labels, const std::vector<std::int64_t>& images);
+
 /// The size in bytes that a dataset.json may need to label `names`; a larger one labels files that do not exist.
 std::uint64_t json_limit(const std::vector<std::string>& names);
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "casdm/dataset.h"
 #include "casdm/options.h"
 #include "casdm/text.h"
+#include "labels.h"
 
 /// Parts of a data set, chosen by the names of the images below the folder that all share, so they are the same
 /// wherever the data set is, in a folder or an archive, and however its files are ordered.
@@ -72,32 +74,36 @@ class Parted : public Dataset {
  public:
   using Options = typename Whole::Options;
 
-  Parted(const Options& options, const Spec& spec) : whole_(options, spec) {
-    if (!is_part(options)) return;
-    std::vector<std::string> keys;
-    for (std::int64_t i = 0; i < whole_.size(); ++i) keys.push_back(whole_.key(i));
-    chosen_ = chosen(keys, options);
-    others_ =
-        text(keys.size() - chosen_.size(), " of ", keys.size(), " images are not used (", words_for(options), ")");
+  Parted(const Options& options, const Spec& spec) : whole_(options, spec), chosen_(whole_.size()) {
+    std::iota(chosen_.begin(), chosen_.end(), std::int64_t{0});
+    std::vector<std::string> remarks;
+    if (const std::string files = whole_.left_out(); !files.empty()) remarks.push_back(files);
+    if (is_part(options)) {
+      std::vector<std::string> keys;
+      for (std::int64_t i = 0; i < whole_.size(); ++i) keys.push_back(whole_.key(i));
+      chosen_ = chosen(keys, options);
+      remarks.push_back(
+          text(keys.size() - chosen_.size(), " of ", keys.size(), " images are not used (", words_for(options), ")"));
+    }
+    if constexpr (requires { whole_.labels(); }) {
+      const std::string classes = classes_without_images(whole_.labels(), chosen_);
+      if (!classes.empty()) remarks.push_back(classes);
+    }
+    left_out_ = join(remarks, "; ");
   }
 
-  std::int64_t size() const override { return others_.empty() ? whole_.size() : std::ssize(chosen_); }
+  std::int64_t size() const override { return std::ssize(chosen_); }
   Example get(std::int64_t index) const override { return whole_.get(place(index)); }
   std::int64_t num_classes() const override { return whole_.num_classes(); }
   std::string describe(std::int64_t index) const override { return whole_.describe(place(index)); }
-  std::string left_out() const override {
-    const std::string files = whole_.left_out();
-    return files.empty() || others_.empty() ? files + others_ : files + "; " + others_;
-  }
+  std::string left_out() const override { return left_out_; }
 
  private:
-  std::int64_t place(std::int64_t index) const {
-    return others_.empty() ? index : chosen_.at(static_cast<std::size_t>(index));
-  }
+  std::int64_t place(std::int64_t index) const { return chosen_.at(static_cast<std::size_t>(index)); }
 
   Whole whole_;
   std::vector<std::int64_t> chosen_;
-  std::string others_;  ///< empty: all images are used
+  std::string left_out_;
 };
 
 }  // namespace casdm::dataset_images

@@ -52,6 +52,7 @@ class ShardsDataset : public Dataset {
   std::int64_t size() const override { return std::ssize(samples_); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
+  const Labels& labels() const { return labels_; }
   std::string describe(std::int64_t index) const override;
   std::string key(std::int64_t index) const;
   std::string left_out() const override { return left_out_; }

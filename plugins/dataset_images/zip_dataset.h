@@ -44,6 +44,7 @@ class ZipDataset : public Dataset {
   std::int64_t size() const override { return static_cast<std::int64_t>(names_.size()); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return labels_.num_classes; }
+  const Labels& labels() const { return labels_; }
   std::string describe(std::int64_t index) const override;
   const std::string& key(std::int64_t index) const { return names_.at(static_cast<std::size_t>(index)); }
   std::string left_out() const override { return left_out_; }

@@ -74,6 +74,7 @@ TEST_CASE("arrays are read in any order of channels, from a .npy and from an .np
       CHECK(example.label == (has_labels ? 2 - index : -1));
     }
     CHECK(data->num_classes() == (has_labels ? 3 : 0));
+    CHECK(data->left_out() == (has_labels ? "no image is of class 0" : ""));
   };
   write_bytes(npy, npy_of("|u1", "2, 4, 4, 3", rows));
   check(open("arrays", npy), false);

@@ -204,6 +204,11 @@ TEST_CASE("--overwrite removes the earlier sampling's files, and no others") {
   write_file(folder.path() / "000006.png", "mine");
   refuses(folder.path(), sampling(4, 2), true, {"000006.png", "sampling.json does not account for", "move them away"});
   fs::remove(folder.path() / "000006.png");
+  // Nor does what somebody has put in the place of one, unless it is the empty file that a power cut leaves.
+  write_file(folder.path() / "000001.png", "mine");
+  refuses(folder.path(), sampling(4, 2), true, {"000001.png", "or which was changed since", "move them away"});
+  CHECK(read_file(folder.path() / "000001.png") == "mine");
+  write_file(folder.path() / "000001.png", "");
   draw(folder.path(), sampling(2, 2, false), true);
   CHECK(files(folder.path()).size() == 4);
 }

@@ -1,10 +1,13 @@
-#include "framework/training/remove_run.h"
+#include "framework/training/replaced_run.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/report/report.h"
@@ -15,7 +18,6 @@
 #include "framework/support/run_contents.h"
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/ema_snapshots.h"
-#include "framework/training/run_folder.h"
 
 namespace casdm {
 
@@ -106,9 +108,14 @@ void check_run(const fs::path& path) {
   }
 }
 
-}  // namespace
+fs::path aside_of(const fs::path& path) {
+  fs::path aside = path;
+  aside += ".replaced";
+  return aside;
+}
 
-void remove_run(const fs::path& path) {
+/// The run, locked, once all has been checked that could prevent its removal.
+RunFolder locked_run(const fs::path& path) {
   if (fs::is_symlink(path)) {
     throw ConfigError(text("--overwrite: ", quoted(path.string()), " is a link to ",
                            quoted(fs::read_symlink(path).string()),
@@ -117,7 +124,57 @@ void remove_run(const fs::path& path) {
   RunFolder run = RunFolder::open(path);
   check_run(path);
   run.lock();
-  remove_folder(path);
+  return run;
+}
+
+void rename_folder(const fs::path& from, const fs::path& to) {
+  std::error_code failure;
+  fs::rename(from, to, failure);
+  if (failure) throw Error(text(from.string(), " cannot be renamed to ", to.string(), ": ", failure.message()));
+  sync_folder(fs::absolute(to).parent_path());
+}
+
+}  // namespace
+
+ReplacedRun::ReplacedRun(const fs::path& path) : path_(path), aside_(aside_of(path)), run_(locked_run(path)) {
+  if (fs::exists(fs::symlink_status(aside_))) {
+    // A process that was killed had set it aside; what it put in its place is still empty.
+    run_.remove_if_unused();
+    if (fs::exists(path_)) {
+      throw ConfigError(text("--overwrite: ", quoted(aside_.string()), ", the run that ", quoted(path_.string()),
+                             " was to replace, is still there; remove it, or rename it to keep it"));
+    }
+    run_ = locked_run(aside_);
+  } else {
+    rename_folder(path_, aside_);
+  }
+}
+
+ReplacedRun::~ReplacedRun() {
+  std::error_code failure;
+  if (is_removed_ || fs::exists(path_, failure)) return;
+  fs::rename(aside_, path_, failure);
+  sync_folder(fs::absolute(path_).parent_path());
+}
+
+void ReplacedRun::remove() {
+  if (is_removed_) return;
+  remove_folder(aside_);
+  is_removed_ = true;
+}
+
+RunFolder replace_run(const fs::path& path, const Value& resolved) {
+  auto replaced = std::make_shared<ReplacedRun>(path);
+  RunFolder run = RunFolder::create(path, resolved);
+  run.replace(std::move(replaced));
+  return run;
+}
+
+void restore_replaced_run(const fs::path& path) {
+  const fs::path aside = aside_of(path);
+  if (fs::exists(path) || !fs::is_regular_file(aside / "config.toml")) return;
+  RunFolder::open(aside).lock();  // throws while the process that set it aside lives
+  rename_folder(aside, path);
 }
 
 }  // namespace casdm

@@ -1,0 +1,74 @@
+#include <doctest/doctest.h>
+
+#include "casdm/text.h"
+#include "framework/support/files.h"
+#include "integration/program.h"
+#include "support/components.h"
+
+namespace fs = std::filesystem;
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace {
+
+constexpr const char* kTrain = "casdm train small.toml --overwrite --set run.seed=5 ";
+
+/// A complete run, and what it holds.
+struct Earlier {
+  Earlier() {
+    write_small_config(folder.path());
+    REQUIRE(shell("casdm train small.toml", folder.path()).status == 0);
+    config = read_file(run / "config.toml");
+  }
+  bool is_there(const fs::path& at) const {
+    return fs::exists(at / "checkpoints") && !fs::is_empty(at / "checkpoints") && read_file(at / "config.toml") == config;
+  }
+
+  TemporaryFolder folder;
+  const fs::path run = folder.path() / "runs" / "small", aside = folder.path() / "runs" / "small.replaced";
+  std::string config;
+};
+
+}  // namespace
+
+TEST_CASE("a run is replaced only by one that has taken a step") {
+  const Earlier earlier;
+  for (const char* failing :
+       {"--set 'evaluate={every_images=8,reference=\"nowhere\"}'",
+        "--set 'timesteps={type=\"loss_second_moment\",terms=[\"none\"]}'"}) {
+    const Outcome outcome = shell(text(kTrain, failing), earlier.folder.path());
+    CHECK_MESSAGE(outcome.status == 2, outcome.err);
+    CHECK_MESSAGE(earlier.is_there(earlier.run), failing);
+    CHECK_FALSE(fs::exists(earlier.aside));
+  }
+  const Outcome replacing = shell(kTrain, earlier.folder.path());
+  REQUIRE_MESSAGE(replacing.status == 0, replacing.err);
+  CHECK_FALSE(earlier.is_there(earlier.run));
+  CHECK_FALSE(fs::exists(earlier.aside));
+}
+
+TEST_CASE("a run that a killed process had set aside comes back, or is replaced in the end") {
+  const Earlier earlier;
+  fs::rename(earlier.run, earlier.aside);
+  SUBCASE("nothing had taken its place") {
+    const Outcome again = shell("casdm train small.toml", earlier.folder.path());
+    CHECK(again.status == 2);
+    CHECK_MESSAGE(contains(again.err, "casdm train --resume"), again.err);
+    CHECK(earlier.is_there(earlier.run));
+    CHECK_FALSE(fs::exists(earlier.aside));
+  }
+  SUBCASE("the new run was still empty") {
+    fs::create_directories(earlier.run / "checkpoints");
+    write_file(earlier.run / "config.toml", earlier.config);
+    REQUIRE(shell(kTrain, earlier.folder.path()).status == 0);
+    CHECK_FALSE(fs::exists(earlier.aside));
+  }
+  SUBCASE("the new run was stopped before its first step") {
+    fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);
+    const Outcome refused = shell(kTrain, earlier.folder.path());
+    CHECK(refused.status == 2);
+    CHECK_MESSAGE(contains(refused.err, "small.replaced\", the run that "), refused.err);
+    CHECK(earlier.is_there(earlier.run));
+    CHECK(earlier.is_there(earlier.aside));
+  }
+}
