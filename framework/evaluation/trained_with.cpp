@@ -37,7 +37,11 @@ std::set<std::string> digests(const Module& module) {
 class Comparison {
  public:
   Comparison(const Judges& judges, const LoadedExperiment& metrics, std::vector<std::string>& remarks)
-      : judges_(judges), metrics_(metrics), remarks_(remarks), result_(judges.judges().size()), judging_(judges.judges().size()) {}
+      : judges_(judges),
+        metrics_(metrics),
+        remarks_(remarks),
+        result_(judges.judges().size()),
+        judging_(judges.judges().size()) {}
 
   void add_metrics(const std::vector<MetricOptions>& metrics, const std::string& when) {
     for (const MetricOptions& options : metrics) {

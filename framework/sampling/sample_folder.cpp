@@ -247,11 +247,11 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
   }
   if (strangers.empty()) return;
   std::sort(strangers.begin(), strangers.end());
-  throw ConfigError(text("sample: ", quoted(path_.string()), " holds ", shortened(strangers), ", which ",
-                         earlier_ ? "its sampling.json does not account for, or which was changed since"
-                                  : "no sampling.json accounts for",
-                         ". Choose another folder, or move them away",
-                         overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
+  throw ConfigError(text(
+      "sample: ", quoted(path_.string()), " holds ", shortened(strangers), ", which ",
+      earlier_ ? "its sampling.json does not account for, or which was changed since" : "no sampling.json accounts for",
+      ". Choose another folder, or move them away",
+      overwrite ? "" : ", or pass --overwrite to replace those that `casdm sample` has made"));
 }
 
 /// Continues with the images that the earlier sampling with the same settings has drawn.

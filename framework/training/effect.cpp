@@ -7,6 +7,7 @@
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
 #include "framework/config/problems.h"
+#include "framework/support/number_format.h"
 #include "framework/training/average_rule.h"
 
 namespace casdm {
@@ -114,7 +115,7 @@ std::vector<std::string> weak_settings(const Experiment& options) {
     const MetricOptions& metric = options.metrics[i];
     if (metric.weight > 0 && metric.until_images > 0 && metric.until_images < metric.warmup_images) {
       found.push_back(text("metrics.", i, ".until_images ends the metric before its warm-up does: its weight rises to ",
-                           number(metric.weight * part_of(metric.until_images, metric.warmup_images)), " of ",
+                           significant(metric.weight * part_of(metric.until_images, metric.warmup_images)), " of ",
                            number(metric.weight)));
     }
     const std::int64_t seen = metric.until_images > 0 ? std::min<std::int64_t>(metric.until_images, total) : total;
@@ -129,7 +130,8 @@ std::vector<std::string> weak_settings(const Experiment& options) {
     if (metric.weight == 0 || metric.warmup_images <= total) continue;
     found.push_back(text("metrics.", i, ".warmup_images is longer than train.total_images = ", total,
                          ": the weight of the metric rises to ",
-                         number(metric.weight * part_of(total, metric.warmup_images)), " of ", number(metric.weight)));
+                         significant(metric.weight * part_of(total, metric.warmup_images)), " of ",
+                         number(metric.weight)));
   }
   const std::vector<AverageRule> averages = average_rules(options.ema);
   for (std::size_t i = 0; i < averages.size(); ++i) {

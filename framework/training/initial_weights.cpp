@@ -1,6 +1,7 @@
 #include "framework/training/initial_weights.h"
 
 #include <algorithm>
+#include <iostream>
 #include <optional>
 
 #include "casdm/error.h"
@@ -136,6 +137,10 @@ void load_initial_weights(const Model& model, const LoadedExperiment& experiment
     report_other_meaning(text("[[init]]: ", init.module, " was trained for other settings in ", init.from.string()),
                          weights.meaning, experiment.resolved);
     load_state(*module->module, weights.file.tensors, init.from.string());
+    if (const std::string name = first_infinite(state(*module->module)); !name.empty()) {
+      std::cerr << "warning: [[init]]: " << init.from.string() << ": the tensor " << quoted(name)
+                << " holds numbers that are infinite, or are in float32\n";
+    }
     taken.set(init.module, record_of(init, source));
   }
   if (!record.empty() && !(taken == before)) write_file(record, to_json(taken, 1) + "\n");

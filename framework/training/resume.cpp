@@ -36,7 +36,9 @@ std::string checked_data(const Checkpoint& checkpoint, const TrainingState& stat
     return "";
   }
   if (before->labels.empty() && !state.data().labels.empty()) {
-    std::cerr << "the checkpoint, of an earlier version, does not record the labels, so they are not compared\n";
+    std::cerr
+        << "the checkpoint does not record the labels, so they are not compared: it was trained without them, or by an "
+           "earlier version\n";
   }
   const std::string difference = casdm::difference(*before, state.data());
   if (difference.empty()) return "";

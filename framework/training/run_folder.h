@@ -67,7 +67,7 @@ class RunFolder {
   std::shared_ptr<const int> locked(const std::filesystem::path& folder) const;
 
   std::filesystem::path path_;
-  std::shared_ptr<const int> lock_;          ///< file descriptor
+  std::shared_ptr<const int> lock_;  ///< file descriptor
   std::shared_ptr<ReplacedRun> replaced_;
   std::vector<std::filesystem::path> made_;  ///< parent folders that `create` made, outermost first
 };

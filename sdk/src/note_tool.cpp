@@ -1,5 +1,5 @@
-// Writes the note of a plugin, as a source file, from what its code declares. casdm_add_plugin calls it while a plugin is
-// built.
+// Writes the note of a plugin, as a source file, from what its code declares. casdm_add_plugin calls it while a plugin
+// is built.
 
 #include <dlfcn.h>
 

@@ -356,7 +356,8 @@ TEST_CASE("an arm without an evaluation that others have is named") {
   make_judged(folder, "p", 0, "l1");
   make_judged(folder, "q", 0, "l2");
   judge(folder, "q", "a", 300, {});
-  CHECK(says(compare_runs({"runs/p", "runs/q"}, ""), "p, seed 0: no eye.distance: it has none, although other arms do"));
+  CHECK(
+      says(compare_runs({"runs/p", "runs/q"}, ""), "p, seed 0: no eye.distance: it has none, although other arms do"));
   // The losses of metrics differ by intention.
   CHECK_FALSE(says(compare_runs({"runs/q", "runs/p"}, ""), "q, seed 0: no "));
 }

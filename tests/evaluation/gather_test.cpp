@@ -103,7 +103,8 @@ TEST_CASE("the state of other images or judges, and an altered one, are refused"
   write_file(options.state_file, bytes);
   const std::string message = message_of([&] { gather(stream_of_tensor(images), judges, options); });
   CHECK_MESSAGE(contains(message, "is altered"), message);
-  CHECK_MESSAGE(contains(message, "If " + options.state_file.string() + " is from an earlier evaluation, remove it"), message);
+  CHECK_MESSAGE(contains(message, "If " + options.state_file.string() + " is from an earlier evaluation, remove it"),
+                message);
 }
 
 TEST_CASE("images of a single colour, and a set of identical images, are noticed and reported") {

@@ -185,6 +185,8 @@ TEST_CASE("errors in [evaluate] are reported before the first step") {
   refused("evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
   refused("evaluate.num=1", 2, "needs at least 2 images");
   refused("evaluate.reference=nothing", 2, "does not exist");
-  const Outcome dry = run_casdm("train small.toml --dry-run --set evaluate.keep_best=gap", folder.path());
-  CHECK(dry.status == 2);
+  for (const char* setting : {"evaluate.keep_best=gap", "evaluate.reference=nothing", "evaluate.num=1"}) {
+    const Outcome dry = run_casdm(text("train small.toml --dry-run --set ", setting), folder.path());
+    CHECK_MESSAGE(dry.status == 2, setting);
+  }
 }

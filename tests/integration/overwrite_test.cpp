@@ -21,7 +21,8 @@ struct Earlier {
     config = read_file(run / "config.toml");
   }
   bool is_there(const fs::path& at) const {
-    return fs::exists(at / "checkpoints") && !fs::is_empty(at / "checkpoints") && read_file(at / "config.toml") == config;
+    return fs::exists(at / "checkpoints") && !fs::is_empty(at / "checkpoints") &&
+           read_file(at / "config.toml") == config;
   }
 
   TemporaryFolder folder;
@@ -33,9 +34,8 @@ struct Earlier {
 
 TEST_CASE("a run is replaced only by one that has taken a step") {
   const Earlier earlier;
-  for (const char* failing :
-       {"--set 'evaluate={every_images=8,reference=\"nowhere\"}'",
-        "--set 'timesteps={type=\"loss_second_moment\",terms=[\"none\"]}'"}) {
+  for (const char* failing : {"--set 'evaluate={every_images=8,reference=\"nowhere\"}'",
+                              "--set 'timesteps={type=\"loss_second_moment\",terms=[\"none\"]}'"}) {
     const Outcome outcome = shell(text(kTrain, failing), earlier.folder.path());
     CHECK_MESSAGE(outcome.status == 2, outcome.err);
     CHECK_MESSAGE(earlier.is_there(earlier.run), failing);

@@ -245,10 +245,9 @@ TEST_CASE("a run's config.toml says which builds of the plugins made it") {
 TEST_CASE("a missing run or checkpoint is reported with those that exist") {
   const Trained trained;
   const std::string other = "does not exist; did you mean \"runs/small\"?";
-  for (const char* command :
-       {"train --resume runs/smal", "compare runs/smal runs/small", "report runs/smal",
-        "ema runs/smal --sigma-rel 0.1 --out e.safetensors", "sample runs/smal --num 1 --out s",
-        "export runs/smal --module theta --out e.safetensors"}) {
+  for (const char* command : {"train --resume runs/smal", "compare runs/smal runs/small", "report runs/smal",
+                              "ema runs/smal --sigma-rel 0.1 --out e.safetensors", "sample runs/smal --num 1 --out s",
+                              "export runs/smal --module theta --out e.safetensors"}) {
     const Outcome missing = trained.run(text("casdm ", command));
     CHECK_MESSAGE(missing.status == 2, command);
     CHECK_MESSAGE(contains(missing.err, other), missing.err);

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <iostream>
+#include <sstream>
+
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "framework/support/files.h"
@@ -108,4 +111,21 @@ TEST_CASE("weights for a running average are refused, since it starts with its m
   for (const auto& [name, tensor] : given) {
     CHECK_MESSAGE(at::allclose(trained.at("teacher" + name.substr(5)), tensor, 1e-6), name);
   }
+}
+
+TEST_CASE("weights that are infinite, or only in float32, are named") {
+  const TemporaryFolder folder;
+  const Model model = make_model(small_experiment(folder.path(), "run", single_head()), 0);
+  NamedTensors weights;
+  for (const auto& [name, tensor] : state(model.module("theta"))) weights.emplace_back(name, tensor.to(at::kDouble));
+  weights[2].second = at::full_like(weights[2].second, 1e300);
+  const std::string file = (folder.path() / "large.safetensors").string();
+  write_safetensors(file, weights);
+  const std::ostringstream said;
+  std::streambuf* const before = std::cerr.rdbuf(said.rdbuf());
+  loaded(experiment_from(folder.path(), file), "");
+  std::cerr.rdbuf(before);
+  CHECK_MESSAGE(
+      said.str().find("the tensor \"" + weights[2].first + "\" holds numbers that are infinite") != std::string::npos,
+      said.str());
 }

@@ -303,7 +303,8 @@ class Schema {
 
   /// A sub-table that chooses a component of `kind` by its `type`: `[head.theta] type = "unet"`.
   OptionSpec& component(const std::string& name, ComponentConfig T::*member, std::string_view kind, std::string doc) {
-    OptionSpec& spec = detail::add_option(specs_, detail::ScalarTraits<OptionType::table>::spec(), name, std::move(doc));
+    OptionSpec& spec =
+        detail::add_option(specs_, detail::ScalarTraits<OptionType::table>::spec(), name, std::move(doc));
     spec.component_kind = kind;
     setters_.push_back([name, member](T& target, const Value& table) {
       if (const Value* value = table.find(name)) (target.*member) = read_component(*value);
