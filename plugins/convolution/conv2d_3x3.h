@@ -10,7 +10,7 @@ using at::Tensor;
 ///
 /// On the CPU, for float32 channels-last images with numbers of channels that are multiples of 32, it is computed by
 /// Winograd's method, in about half the time, where there are enough pixels for that. Its rounding errors are then two
-/// to five times those of at::conv2d, below 1e-5 of the largest output, and the output of an image has the same
+/// to ten times those of at::conv2d, below 1e-5 of the largest output, and the output of an image has the same
 /// bits in any batch that is computed in this way and with any number of threads. Everything else, like bf16 under
 /// autocast or other devices, is left to at::conv2d. Gradients can be differentiated again.
 /// @param x       [B, C, H, W]

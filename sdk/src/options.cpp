@@ -53,9 +53,9 @@ OptionSpec& OptionSpec::operator=(const OptionSpec& other) = default;
 OptionSpec& OptionSpec::operator=(OptionSpec&& other) noexcept = default;
 OptionSpec::~OptionSpec() = default;
 
-OptionSpec& detail::add_option(OptionSchema& schema, OptionSpec spec, const std::string& name, std::string doc) {
+OptionSpec& detail::add_option(OptionSchema& schema, OptionSpec spec, const std::string& name, const std::string& doc) {
   spec.name = name;
-  spec.doc = std::move(doc);
+  spec.doc = doc;
   schema.push_back(std::move(spec));
   return schema.back();
 }

@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/support/files.h"
 #include "integration/program.h"

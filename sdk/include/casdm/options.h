@@ -168,7 +168,7 @@ Value write_options(const T& options);
 namespace detail {
 
 /// Appends the spec of an option to a schema; the reference holds until the next one is added.
-OptionSpec& add_option(OptionSchema& schema, OptionSpec spec, const std::string& name, std::string doc);
+OptionSpec& add_option(OptionSchema& schema, OptionSpec spec, const std::string& name, const std::string& doc);
 
 /// How one C++ type maps to an OptionSpec and to a Value.
 template <class M>
@@ -287,9 +287,9 @@ class Schema {
   /// One key bound to one member. M: bool, int64_t, double, Count, string, path, a struct that
   /// describes itself (a table), or a vector, array or optional of these.
   template <class M>
-  OptionSpec& option(const std::string& name, M T::*member, std::string doc) {
+  OptionSpec& option(const std::string& name, M T::*member, const std::string& doc) {
     using Traits = detail::OptionTraits<M>;
-    OptionSpec& spec = detail::add_option(specs_, Traits::spec(), name, std::move(doc));
+    OptionSpec& spec = detail::add_option(specs_, Traits::spec(), name, doc);
     spec.default_value = Traits::write(defaults_.*member);
     setters_.push_back([name, member](T& target, const Value& table) {
       if (const Value* value = table.find(name)) target.*member = Traits::read(*value);
@@ -302,9 +302,9 @@ class Schema {
   }
 
   /// A sub-table that chooses a component of `kind` by its `type`: `[head.theta] type = "unet"`.
-  OptionSpec& component(const std::string& name, ComponentConfig T::*member, std::string_view kind, std::string doc) {
-    OptionSpec& spec =
-        detail::add_option(specs_, detail::ScalarTraits<OptionType::table>::spec(), name, std::move(doc));
+  OptionSpec& component(const std::string& name, ComponentConfig T::*member, std::string_view kind,
+                        const std::string& doc) {
+    OptionSpec& spec = detail::add_option(specs_, detail::ScalarTraits<OptionType::table>::spec(), name, doc);
     spec.component_kind = kind;
     setters_.push_back([name, member](T& target, const Value& table) {
       if (const Value* value = table.find(name)) (target.*member) = read_component(*value);
