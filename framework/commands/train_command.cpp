@@ -73,7 +73,7 @@ po::options_description described(TrainArguments& arguments) {
       "open the data, build networks and metrics, print their sizes, and measure what a step costs, write nothing")(
       "no-cost", po::bool_switch(&arguments.no_cost), "with --dry-run: take no steps")(
       "overwrite", po::bool_switch(&arguments.overwrite),
-      "remove the run folder of this name first, if it holds nothing but a run")(
+      "replace the run of this name, if its folder holds nothing else; it is removed after the first step")(
       "allow-rebuilt", po::bool_switch(&arguments.allow_rebuilt),
       "continue even if a plugin was rebuilt since the checkpoint was saved")(
       "allow-other-data", po::bool_switch(&arguments.allow_other_data),
