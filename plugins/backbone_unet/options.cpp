@@ -55,10 +55,9 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
   s.option("checkpoint", &UNetOptions::checkpoint,
            "Gradient checkpointing: blocks are evaluated again in the backward pass instead of keeping their "
            "activations. Less memory, about a third more time, the same numbers.");
-  s.option(
-      "convolution", &UNetOptions::convolution,
-      "3x3 convolutions on the CPU in float32: \"auto\" takes Winograd's method where it is faster, at two to ten "
-      "times the rounding error, below 1e-5 of the largest value; \"direct\" leaves all to LibTorch.");
+  s.option("convolution", &UNetOptions::convolution,
+           "3x3 convolutions on the CPU in float32: \"auto\" takes Winograd's method where it is faster, at two to ten "
+           "times the rounding error, below 1e-5 of the largest value; \"direct\" leaves all to LibTorch.");
 }
 
 namespace {
