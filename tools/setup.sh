@@ -32,7 +32,7 @@ TEXT
 
 # libzip's CMake package refers to zipcmp, zipmerge and ziptool, and fails without them.
 debian_packages=(
-  g++ cmake ninja-build lld ccache pkg-config
+  g++ cmake ninja-build ccache pkg-config
   libboost-dev libboost-program-options-dev libboost-filesystem-dev
   libtomlplusplus-dev doctest-dev nlohmann-json3-dev
   libjpeg62-turbo-dev libpng-dev libwebp-dev libarchive-dev liblmdb-dev

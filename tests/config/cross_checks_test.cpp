@@ -167,8 +167,6 @@ TEST_CASE("an option made void by another is refused before training, wherever i
   const std::string also = "[[ema.also]]\nname = 'slow'\nrampup_ratio = 0.1\n";
   CHECK(before(also + "decay = 0.9").find("ema.also.0.rampup_ratio: it has no effect") != std::string::npos);
   CHECK(before(also + "half_life = 500") == "nothing thrown");
-  CHECK(before("[evaluate]\nkeep_best = 'eye.distance'").find("evaluate.keep_best: it has no effect") !=
-        std::string::npos);
   // A run that has such an option can still be read.
   CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));
 }
