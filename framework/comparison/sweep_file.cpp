@@ -212,8 +212,39 @@ class Composer {
   Value base_;
 };
 
+/// Adds a problem at `place` if `override` sets what the sweep sets in every run, and returns whether it does.
+bool refuse_own_key(const std::string& override, const Location& place, Problems& problems) {
+  for (const auto& [key, instead] : {std::pair{"run.name", "the arm's `name`"},
+                                     {"run.seed", "`seeds` in the sweep file"},
+                                     {"run.directory", "`directory` in the sweep file"}}) {
+    if (!sets(override, key, place)) continue;
+    problems.add(place, text("it sets ", key, ", which a sweep sets in every run; give ", instead, " instead"));
+    return true;
+  }
+  return false;
+}
+
+void refuse_own_keys(const SweepOptions& options, const Value& document, const std::vector<std::string>& overrides,
+                     Problems& problems) {
+  const auto each_line = [&](const Value& table) {
+    const Value* lines = table.find("set");
+    if (lines == nullptr) return;
+    for (const Value& line : lines->as_array()) refuse_own_key(line.as_string(), line.location(), problems);
+  };
+  each_line(document);
+  for (const Value& arm : document.find(kArms)->as_array()) each_line(arm);
+  for (std::size_t i = 0; i < options.grid.size(); ++i) {
+    const auto& [key, values] = options.grid[i];
+    const Location& place = document.find("grid")->as_array()[i].find("key")->location();
+    for (const std::string& value : values) {
+      if (refuse_own_key(text(key, "=", value), place, problems)) break;
+    }
+  }
+  for (const std::string& override : overrides) refuse_own_key(override, override_location(override), problems);
+}
+
 /// Checks what the schema of a sweep file cannot express.
-void check(const SweepOptions& options, const Value& document) {
+void check(const SweepOptions& options, const Value& document, const std::vector<std::string>& overrides) {
   Problems problems;
   const auto add = [&](const std::string& key, const std::string& message) {
     problems.add(location_of(find_path(document, key), document), message);
@@ -221,6 +252,7 @@ void check(const SweepOptions& options, const Value& document) {
   if (options.base.empty()) add("base", "expected at least one experiment file");
   if (options.seeds.empty()) add("seeds", "expected at least one seed");
   if (options.arms.empty()) add(kArms, "expected at least one arm");
+  refuse_own_keys(options, document, overrides, problems);
   std::set<std::int64_t> seeds;
   for (const std::int64_t seed : options.seeds) {
     if (!seeds.insert(seed).second) add("seeds", text("the seed ", seed, " is given twice"));
@@ -300,7 +332,7 @@ Sweep load_sweep(const fs::path& file, const std::vector<std::string>& overrides
   const Value resolved =
       resolve_named(document, schema_of<SweepOptions>(), catalog_of(Value(Value::Table{})), "a sweep");
   const auto options = read_options<SweepOptions>(resolved);
-  check(options, document);
+  check(options, document, overrides);
   if (options.evaluate) check_evaluation(*options.evaluate, file, document);
 
   Sweep sweep;

@@ -71,8 +71,7 @@ struct Sweep {
 /// Reads the sweep in `file`, composes every cell and checks it without running anything. In order: the merged base
 /// files, the sweep's `set`, the arm's `include` and `set`, the point of the grid, and the run's name, seed and
 /// directory.
-/// @param overrides   "key=value" of the command line; they apply to every cell and override all but name, seed and
-///                    directory
+/// @param overrides   "key=value" of the command line; they apply to every cell, after its point of the grid
 /// @param catalog_of  returns the components available to an experiment document
 /// Throws ConfigError with the location in the file: unknown keys, arms with the same name or without a difference,
 /// arms that cannot be composed, a baseline that is not an arm.

@@ -177,9 +177,11 @@ void say_what_is_replaced(const std::vector<Override>& overrides) {
 
 }  // namespace
 
+Location override_location(const std::string& override) { return {shown(override), 0, 0, ""}; }
+
 void apply_overrides(Value& document, const std::vector<std::string>& overrides) {
   std::vector<Override> parsed;
-  for (const std::string& written : overrides) parsed.push_back(parse_override(written, {shown(written), 0, 0, ""}));
+  for (const std::string& written : overrides) parsed.push_back(parse_override(written, override_location(written)));
   parsed = ordered(std::move(parsed));
   say_what_is_replaced(parsed);
   for (const Override& override : parsed) apply(document, override);
@@ -201,6 +203,19 @@ void refuse_set_twice(const std::string& option, const std::string& key, const s
     if (other.empty() || !(begins_with(path, other) || begins_with(other, path))) continue;
     throw ConfigError(text(printable(option), " and ", shown(written), " both set ", key, "; give one of them"));
   }
+}
+
+bool sets(const std::string& override, const std::string& key, const Location& place) {
+  const Override parsed = parse_override(override, {place.file, place.line, place.column, ""});
+  const std::vector<KeyPart> path = split_key_path(key);
+  if (begins_with(parsed.path, path)) return true;
+  if (!begins_with(path, parsed.path)) return false;
+  const Value* value = &parsed.value;
+  for (auto part = path.begin() + static_cast<std::ptrdiff_t>(parsed.path.size()); value && part != path.end();
+       ++part) {
+    value = value->find(part->name);
+  }
+  return value != nullptr;
 }
 
 }  // namespace casdm

@@ -21,4 +21,11 @@ void apply_override_lines(Value& document, const std::vector<Value>& lines);
 /// @param option  as it was given: "--steps 10"
 void refuse_set_twice(const std::string& option, const std::string& key, const std::vector<std::string>& overrides);
 
+/// The location of an override of the command line.
+Location override_location(const std::string& override);
+
+/// Whether `override` ("key=value") gives `key` or a part of it a value, itself or in a table. Throws ConfigError,
+/// located at `place`, if it is malformed.
+bool sets(const std::string& override, const std::string& key, const Location& place);
+
 }  // namespace casdm

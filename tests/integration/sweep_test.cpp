@@ -174,7 +174,8 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page about them")
   const std::string file = (source_dir() / "configs/study/quick.toml").string();
   const Outcome outcome = shell("casdm sweep '" + file +
                                     "' --no-pilot --set train.total_images=16 --set log.every_images=16 "
-                                    "--set log.sample_count=0 --set optimizer.warmup_images=0 "
+                                    "--set log.sample_count=0 --set log.sample_every_images=0 "
+                                    "--set optimizer.warmup_images=0 "
                                     "--set head.theta.channels=8 --set head.theta.groups=4 "
                                     "--set head.phi.channels=8 --set head.phi.groups=4 "
                                     "--set sampler.num_inference_steps=2 --set 'evaluate.judges=[{type=\"pixels\"}]'",
@@ -437,6 +438,33 @@ TEST_CASE("errors in a sweep are reported in one message with their location, be
   CHECK(contains(said("[train]\nbatch_size = 4\n"), "is not a sweep: it has no [[arms]]"));
   CHECK(contains(said(two, "--cell l1-s7"), "the sweep has no such run"));
   CHECK(contains(said(two, "--print --slurm"), "exclude each other"));
+}
+
+TEST_CASE("a key that the sweep sets in every run is refused, with what to write instead") {
+  const Study study;
+  const auto said = [&](const std::string& sweep, const std::string& options = "") {
+    study.write(sweep);
+    const Outcome outcome = study.run("--dry-run --no-pilot " + options);
+    CHECK(outcome.status == 2);
+    return outcome.err;
+  };
+  const std::string two = kTwoArms;
+  CHECK(contains(said("set = [\"train.batch_size=4\", \"run.seed=5\"]\n" + two),
+                 "sweep.toml:1:30: set.1: it sets run.seed, which a sweep sets in every run; give `seeds` in the sweep "
+                 "file instead"));
+  CHECK(contains(said(two + "set = \"run.name=mine\"\n"),
+                 "sweep.toml:12:7: arms.1.set: it sets run.name, which a sweep sets in every run; give the arm's "
+                 "`name` instead"));
+  CHECK(contains(said(two + "set = [\"run.directory=else\"]\n"), "give `directory` in the sweep file instead"));
+  CHECK(
+      contains(said(two + "set = [\"run={threads=1, seed=5}\"]\n"), "sweep.toml:12:8: arms.1.set.0: it sets run.seed"));
+  CHECK(
+      contains(said(two + "[[grid]]\nkey = \"run.seed\"\nvalues = [0, 1]\n"),
+               "sweep.toml:13:7: grid.0.key: it sets run.seed, which a sweep sets in every run; give `seeds` in the"));
+  CHECK(contains(said(two + "[[grid]]\nkey = \"run\"\nvalues = [\"{name='a'}\"]\n"), "grid.0.key: it sets run.name"));
+  CHECK(contains(said(two, "--set run.seed=3"), "--set run.seed=3: it sets run.seed, which a sweep sets in every run"));
+  study.write(two + "set = [\"run={threads=1}\", \"run.precision=bf16\"]\n");
+  CHECK(study.run("--dry-run --no-pilot").status == 0);
 }
 
 TEST_CASE("a run of another experiment with a cell's name is left alone and named") {
