@@ -86,9 +86,14 @@ po::options_description described(SampleArguments& a) {
 /// An unfinished sampling continues with its own checkpoint as long as the run has it, even if there is a newer one.
 Checkpoint open_checkpoint(const SampleArguments& a, const SampleFolder& folder) {
   const std::string name = a.overwrite ? "" : folder.unfinished_checkpoint();
-  const fs::path before = fs::path(a.run) / "checkpoints" / name;
+  const fs::path run = a.run, before = run / "checkpoints" / name;
   std::error_code ignored;
-  return Checkpoint::open(!name.empty() && fs::exists(before, ignored) ? before : fs::path(a.run));
+  if (!name.empty() && fs::exists(before, ignored)) return Checkpoint::open(before);
+  if (!name.empty() && fs::exists(run / "config.toml", ignored)) {
+    std::cerr << text("the unfinished sampling in ", a.out, " was begun with the checkpoint ", name, ", which ",
+                      run.string(), " does not have\n");
+  }
+  return Checkpoint::open(run);
 }
 
 /// Everything that determines the images.

@@ -130,7 +130,8 @@ TEST_CASE("an unfinished sampling whose checkpoint is gone is never mixed with a
   REQUIRE(shell(on + "16", folder.path()).status == 0);
   const Outcome refused = shell(command, folder.path());
   CHECK(refused.status == 2);
-  for (const char* part : {"another sampling, unfinished", "weights.sha256", "--overwrite"})
+  for (const char* part : {"another sampling, unfinished", "weights.sha256", "--overwrite",
+                           "s was begun with the checkpoint 000000000008, which runs/small does not have"})
     CHECK_MESSAGE(refused.err.find(part) != std::string::npos, refused.err);
   CHECK(files(folder.path() / "s") == before);
   REQUIRE(shell(command + " --overwrite", folder.path()).status == 0);
