@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
 #include "framework/support/sealed_json.h"
+#include "framework/training/best_checkpoint.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
 #include "framework/training/log_file.h"
@@ -89,9 +91,13 @@ void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, c
   fs::create_directory(to / "checkpoints");
   if (fs::exists(run.log())) write_file(to / "metrics.jsonl", read_file(run.log()));
   if (!checkpoints.empty()) write_file(to / "config.toml", read_file(run.config()));
+  const fs::path best = best_checkpoint(run);
+  const bool has_best = std::find(checkpoints.begin(), checkpoints.end(), best) != checkpoints.end();
+  if (has_best) keep_as_best(RunFolder::open(to), best);
   folder.commit();
   for (const fs::path& checkpoint : checkpoints) fs::rename(checkpoint, path / "checkpoints" / checkpoint.filename());
   if (checkpoints.empty()) return;
+  if (has_best) forget_best(run);
   sync_folder(path / "checkpoints");
   sync_folder(run.checkpoints());
 }

@@ -47,6 +47,25 @@ TEST_CASE("a run is replaced only by one that has taken a step") {
   CHECK_FALSE(fs::exists(earlier.aside));
 }
 
+TEST_CASE("the run that comes back has its best checkpoint, and nothing stays of the one that failed") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(),
+                     "[evaluate]\nevery_images = 8\nnum = 8\nreference_num = 40\nkeep_best = \"pixels.frechet\"\n"
+                     "judges = [{type = \"pixels\"}]\n");
+  REQUIRE(shell("casdm train small.toml", folder.path()).status == 0);
+  fs::create_directory(folder.path() / "broken");
+  write_file(folder.path() / "broken/a.png", "no image");
+  const fs::path run = folder.path() / "runs/small", best = fs::read_symlink(run / "checkpoints/best");
+  for (const char* failing : {"'data={type=\"folder\",path=\"broken\",image_size=16}' --set evaluate.every_images=0",
+                              "'metrics=[{type=\"l1\",weight=1e38},{type=\"l2\",weight=1e38}]'"}) {
+    const Outcome outcome = shell(text(kTrain, "--set log.tensorboard=true --set ", failing), folder.path());
+    CHECK_MESSAGE(outcome.status == 1, outcome.err);
+    CHECK(fs::read_symlink(run / "checkpoints/best") == best);
+    CHECK(fs::exists(run / "metrics.jsonl"));
+    CHECK_FALSE(fs::exists(folder.path() / "runs/small.replaced"));
+  }
+}
+
 TEST_CASE("a run that a killed process had set aside comes back, or is replaced in the end") {
   const Earlier earlier;
   fs::rename(earlier.run, earlier.aside);

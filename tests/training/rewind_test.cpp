@@ -13,6 +13,7 @@
 
 #include "casdm/error.h"
 #include "framework/support/files.h"
+#include "framework/training/best_checkpoint.h"
 #include "framework/training/checkpoint.h"
 #include "support/components.h"
 
@@ -129,6 +130,24 @@ TEST_CASE("going back to an older checkpoint keeps the later ones as a separate 
   CHECK(read_file(run.path() / "set-aside-2" / "metrics.jsonl") == kTwoLines + std::string("{\"images\":24}\n"));
   CHECK_FALSE(fs::exists(run.path() / "set-aside-2" / "config.toml"));
   CHECK(read_file(run.log()) == kTwoLines);
+}
+
+TEST_CASE("the link to the best checkpoint goes with the branch that holds it") {
+  const TemporaryFolder folder;
+  const RunFolder run = run_of(folder.path() / "a", 48, {16, 32, 48});
+  keep_as_best(run, run.checkpoints() / "000000000032");
+  rewind(run, 16, true);
+  const RunFolder aside = RunFolder::open(run.path() / "set-aside-1");
+  CHECK(names_in(aside.checkpoints()) == std::vector<std::string>{"000000000032", "000000000048", "best"});
+  CHECK(fs::equivalent(best_checkpoint(aside), aside.checkpoints() / "000000000032"));
+  CHECK(names_in(run.checkpoints()) == std::vector<std::string>{"000000000016"});
+
+  // One that stays is the best of what stays.
+  const RunFolder other = run_of(folder.path() / "b", 32, {16, 32});
+  keep_as_best(other, other.checkpoints() / "000000000016");
+  rewind(other, 16, true);
+  CHECK(names_in(other.path() / "set-aside-1/checkpoints") == std::vector<std::string>{"000000000032"});
+  CHECK(best_checkpoint(other).filename() == "000000000016");
 }
 
 TEST_CASE("nearest images for samples of an abandoned branch go with it, and those of the checkpoint stay") {
