@@ -226,6 +226,18 @@ bool is_done(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExp
   return options.log.sample_count == 0 || fs::exists(run.samples() / text(checkpoint.images(), ".png"));
 }
 
+/// What is said when nothing is left to do after `checkpoint`.
+std::string done_message(const RunFolder& run, const Checkpoint& checkpoint, bool has_overrides) {
+  const std::string idle = has_overrides ? ", and --set has changed nothing" : "";
+  const std::int64_t images = checkpoint.images(), newest = Checkpoint::open(run.path()).images();
+  if (images == newest) {
+    return text("the run is complete (", images, " images)", idle, ". To train on: --set train.total_images=N\n");
+  }
+  return text(checkpoint.path().string(), " is of ", images, " images, with which its training was complete. Nothing ",
+              "is done: the run stays at ", newest, " images", idle, ". To train on from there, and set later ",
+              "checkpoints aside: --set train.total_images=N\n");
+}
+
 /// The run that a checkpoint belongs to. If a checkpoint is itself a link, it is the run that contains the link; any
 /// other link is followed.
 fs::path run_of(const fs::path& checkpoint) {
@@ -265,16 +277,14 @@ int resume_run(const TrainArguments& arguments, World& world) {
   check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
   report_void_options(experiment.resolved, experiment.host->catalog());
   if (checkpoint) {
-    std::cerr << "continuing from " << checkpoint->path().string() << '\n';
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
     if (is_done(run, *checkpoint, experiment)) {
       world.take_from_first(kComplete);
-      std::cerr << "the run is complete (" << checkpoint->images() << " images)"
-                << (arguments.overrides.empty() ? "" : ", and --set has changed nothing")
-                << ". To train on: --set train.total_images=N\n";
+      std::cerr << done_message(run, *checkpoint, !arguments.overrides.empty());
       std::cout << run.path().string() << '\n';
       return 0;
     }
+    std::cerr << "continuing from " << checkpoint->path().string() << '\n';
   }
   world.take_from_first(to_toml(experiment.resolved));
   return finish(trained(experiment, run, std::move(checkpoint), arguments.allow_other_data, world), run);

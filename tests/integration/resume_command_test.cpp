@@ -134,6 +134,30 @@ TEST_CASE("a checkpoint that is a link is resumed in the run that contains it") 
   CHECK(fs::exists(runs / "small/checkpoints/000000000040"));
 }
 
+TEST_CASE("a checkpoint at which its training was complete leaves the run as it is, and the message says so") {
+  const Trained trained;
+  REQUIRE(trained.run(std::string(kResume) + " --set train.total_images=32").status == 0);
+  const std::string checkpoint = "casdm train --resume runs/small/checkpoints/000000000024";
+  const Outcome outcome = trained.run(checkpoint);
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_MESSAGE(contains(outcome.err,
+                         "000000000024 is of 24 images, with which its training was complete. "
+                         "Nothing is done: the run stays at 32 images"),
+                outcome.err);
+  CHECK(contains(outcome.err, "To train on from there, and set later checkpoints aside: --set train.total_images=N"));
+  CHECK_FALSE(contains(outcome.err, "continuing from"));
+  CHECK(fs::exists(trained.folder.path() / "runs/small/checkpoints/000000000032"));
+  // The newest one is the run.
+  const Outcome newest = trained.run("casdm train --resume runs/small/checkpoints/000000000032");
+  CHECK_MESSAGE(contains(newest.err, "the run is complete (32 images)"), newest.err);
+  CHECK_FALSE(contains(newest.err, "continuing from"));
+  // With more to train, the run does go back.
+  const Outcome back = trained.run(checkpoint + " --set train.total_images=28");
+  REQUIRE_MESSAGE(back.status == 0, back.err);
+  CHECK(contains(back.err, "continuing from "));
+  CHECK(fs::exists(trained.folder.path() / "runs/small/set-aside-1/checkpoints/000000000032"));
+}
+
 TEST_CASE("a grid that a run is still missing is drawn at the resume") {
   const Trained trained;
   const fs::path grid = trained.folder.path() / "runs/small/samples/24.png";
