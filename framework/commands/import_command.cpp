@@ -129,10 +129,17 @@ struct Target {
       check_unseen_options(native, tensors, recorded, network.table, experiment.options.data.image_size, a.file,
                            "head." + a.module);
     }
-    const Model model = with_memory_advice(experiment.options, [&] {
-      const std::shared_ptr<Dataset> dataset = dataset_if_any();
-      return make_model(experiment, experiment.options.data.use_labels ? dataset->num_classes() : 0, dataset);
-    });
+    const std::shared_ptr<Dataset> dataset = dataset_if_any();
+    const auto made = [&](bool is_training) {
+      return with_memory_advice(experiment.options, [&] {
+        const std::int64_t classes = experiment.options.data.use_labels ? dataset->num_classes() : 0;
+        return make_model(experiment, classes, dataset, is_training);
+      });
+    };
+    Model model = made(/*is_training=*/false);
+    const bool is_there = std::any_of(model.modules.begin(), model.modules.end(),
+                                      [&](const NamedModule& module) { return module.name == a.module; });
+    if (!is_there) model = made(/*is_training=*/true);  // some modules are of a training alone
     load_state(model.module(a.module), tensors, a.file);
   }
 
@@ -227,6 +234,7 @@ int import_command(const std::vector<std::string>& arguments) {
   check_size(a, target ? image_size : 0, a.config);
   const std::vector<FoundLayout> layouts = weight_layouts(*host, target ? target->network.type : "", image_size);
   const Recognised found = recognise(a, layouts);
+  if (found.weights.tensors.empty()) throw Error(text(a.file, " holds no tensors"));
   NamedTensors tensors = found.weights.tensors;
   Metadata metadata = found.weights.metadata;
   std::optional<BackboneWeights> network;

@@ -132,6 +132,32 @@ TEST_CASE("weights that do not fit the network are listed and not written") {
   CHECK(has(alone.err, "although it resembles one"));
 }
 
+TEST_CASE("a file without tensors is refused") {
+  const TemporaryFolder folder;
+  write_safetensors(folder.path() / "empty.safetensors", {}, {});
+  const Outcome outcome = shell("casdm import empty.safetensors --out out.safetensors", folder.path());
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(has(outcome.err, "empty.safetensors holds no tensors"), outcome.err);
+  CHECK_FALSE(fs::exists(folder.path() / "out.safetensors"));
+}
+
+TEST_CASE("weights are compared without what only a training needs") {
+  const TemporaryFolder folder;
+  write_torch(folder.path() / "openai.pt", small_state());
+  write_small_config(folder.path());
+  // The weights of the extractor are not there.
+  write_file(folder.path() / "aligned.toml",
+             "include = [\"small.toml\"]\nhead = {type = \"single\", theta = {type = \"unet\", channels = 8, "
+             "channel_mult = [1, 2], num_res_blocks = 1, "
+             "attention_resolutions = [8], groups = 4}, alignment = {extractor = {type = \"inception\", weights = "
+             "\"none.safetensors\"}, tap = \"middle\"}}\n");
+  const Outcome outcome = shell(
+      "casdm import openai.pt --out theta.safetensors --set attention_order=legacy --config aligned.toml --module "
+      "theta",
+      folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+}
+
 TEST_CASE("a prefix is removed, and wrong use of import is reported") {
   const TemporaryFolder folder;
   NamedTensors tensors;
