@@ -330,7 +330,7 @@ bool Judges::is_lower_better(const std::string& name) const {
   }
   const std::vector<std::string> near = nearest(name, names, 1);
   throw ConfigError(text("evaluate.keep_best: there is no score ", quoted(name),
-                         near.empty() ? "" : text("; did you mean ", near[0], "?"), " There are ", join(names, ", ")));
+                         near.empty() ? "." : text("; did you mean ", near[0], "?"), " There are ", join(names, ", ")));
 }
 
 }  // namespace casdm

@@ -182,7 +182,8 @@ TEST_CASE("errors in [evaluate] are reported before the first step") {
     CHECK_MESSAGE(contains(outcome.err, part), outcome.err);
     CHECK_FALSE(fs::exists(folder.path() / "runs/small"));
   };
-  refused("evaluate.keep_best=cells.gat", 2, "did you mean cells.gap?");
+  refused("evaluate.keep_best=cells.gat", 2, "did you mean cells.gap? There are ");
+  refused("evaluate.keep_best=unlike", 2, "there is no score \"unlike\". There are ");
   refused("evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
   refused("evaluate.num=1", 2, "needs at least 2 images");
   refused("evaluate.reference=nothing", 2, "does not exist");
