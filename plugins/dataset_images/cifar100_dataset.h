@@ -7,6 +7,7 @@
 #include "casdm/dataset.h"
 #include "casdm/options.h"
 #include "cifar_batches.h"
+#include "labels.h"
 #include "part.h"
 
 namespace casdm::dataset_images {
@@ -49,6 +50,7 @@ class Cifar100Dataset : public Dataset {
   std::int64_t size() const override { return batches_.size(); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return classes_; }
+  Labels labels() const { return {batches_.labels(), classes_}; }
   std::string describe(std::int64_t index) const override;
   std::string key(std::int64_t index) const { return batches_.key(index); }
 

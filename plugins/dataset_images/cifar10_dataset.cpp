@@ -83,6 +83,13 @@ void Cifar10Dataset::fail_empty(const std::vector<std::string>& seen) const {
                    batch, " and ", to_string(split_), "/<class>/*.jpg; it holds ", some_of(seen)));
 }
 
+Labels Cifar10Dataset::labels() const {
+  Labels labels{batches_.labels(), num_classes()};
+  if (!batches_.empty()) return labels;
+  for (const File& file : files_) labels.values.push_back(file.label);
+  return labels;
+}
+
 Example Cifar10Dataset::get(std::int64_t index) const {
   if (batches_.empty()) {
     const auto& [member, label] = file(index);

@@ -9,6 +9,7 @@
 #include "casdm/options.h"
 #include "cifar_batches.h"
 #include "image_decoder.h"
+#include "labels.h"
 #include "members.h"
 #include "part.h"
 
@@ -48,6 +49,7 @@ class Cifar10Dataset : public Dataset {
   std::int64_t size() const override { return batches_.empty() ? std::ssize(files_) : batches_.size(); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return 10; }
+  Labels labels() const;
   std::string describe(std::int64_t index) const override;
   std::string key(std::int64_t index) const;
 

@@ -151,6 +151,12 @@ std::int64_t CifarBatches::size() const {
   return records;
 }
 
+std::vector<std::int64_t> CifarBatches::labels() const {
+  std::vector<std::int64_t> all;
+  for (const Batch& batch : batches_) all.insert(all.end(), batch.labels.begin(), batch.labels.end());
+  return all;
+}
+
 CifarBatches::Record CifarBatches::record(std::int64_t index) const {
   std::int64_t number = index;
   for (const Batch& batch : batches_) {

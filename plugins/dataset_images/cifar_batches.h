@@ -55,6 +55,8 @@ class CifarBatches {
   bool empty() const { return batches_.empty(); }
   std::int64_t size() const;
 
+  std::vector<std::int64_t> labels() const;
+
   /// RGB, with its label.
   Example get(std::int64_t index) const;
 

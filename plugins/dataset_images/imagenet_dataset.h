@@ -44,6 +44,7 @@ class ImageNetDataset : public Dataset {
   std::int64_t size() const override { return std::ssize(labels_); }
   Example get(std::int64_t index) const override;
   std::int64_t num_classes() const override { return 1000; }
+  Labels labels() const { return {{labels_.begin(), labels_.end()}, num_classes()}; }
   std::string describe(std::int64_t index) const override;
   std::string key(std::int64_t index) const;
 

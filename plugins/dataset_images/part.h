@@ -68,7 +68,7 @@ std::string words_for(const FractionOptions& options);
 std::string words_for(const PartOptions& options);
 
 /// A data set reduced to the images that its options choose. `Whole` must have a `key(index)` that identifies an image
-/// by its name or number, whatever the path of the data set.
+/// by its name or number, whatever the path of the data set; if its images have classes, `labels()` has them.
 template <class Whole>
 class Parted : public Dataset {
  public:

@@ -183,6 +183,7 @@ TEST_CASE("ImageNet's batches are read in the order of their numbers, labels fro
   const auto test = open("imagenet_npz", folder.path(), "split = \"test\"", 2);
   REQUIRE(test->size() == 3);
   CHECK(test->get(1).label == 999);
+  CHECK(test->left_out() == "no image is of the classes 1, 2, 3, 5, 6 and 992 more");
 }
 
 TEST_CASE("a batch of ImageNet that is missing or has another format is named") {

@@ -84,6 +84,7 @@ void check_binary(const fs::path& path) {
   CHECK(train->get(0).image.pixels == plain(32, 32, {13, 23, 33}).pixels);
   CHECK(train->get(2).image.pixels == plain(32, 32, {19, 29, 39}).pixels);
   CHECK(train->describe(1).ends_with("data_batch_1.bin record 1"));
+  CHECK(train->left_out() == "no image is of the classes 5, 7, 8");
   const auto test = open_cifar10(path, "test");
   REQUIRE(test->size() == 1);
   CHECK(test->get(0).label == 5);
@@ -98,6 +99,7 @@ void check_tree(const fs::path& path) {
   CHECK(train->get(1).image.pixels[0] == 31);
   CHECK(train->get(2).label == 9);
   CHECK(train->describe(2).ends_with("train/truck/0000.png"));
+  CHECK(train->left_out() == "no image is of the classes 0, 1, 2, 4, 5 and 3 more");
   const auto test = open_cifar10(path, "test");
   REQUIRE(test->size() == 1);
   CHECK(test->get(0).label == 8);

@@ -57,11 +57,13 @@ void check_cifar100(const fs::path& path) {
   CHECK(fine->num_classes() == 100);
   CHECK(fine->get(0).label == 99);
   CHECK(fine->get(1).label == 7);
+  CHECK(fine->left_out() == "no image is of the classes 0, 1, 2, 3, 4 and 93 more");
   CHECK(fine->get(1).image.pixels == plain(32, 32, {17, 27, 37}).pixels);
   const auto coarse = open("cifar100", path, "labels = \"coarse\"");
   CHECK(coarse->num_classes() == 20);
   CHECK(coarse->get(0).label == 19);
   CHECK(coarse->get(1).label == 0);
+  CHECK(coarse->left_out() == "no image is of the classes 1, 2, 3, 4, 5 and 13 more");
   const auto test = open("cifar100", path, "split = \"test\"");
   REQUIRE(test->size() == 1);
   CHECK(test->get(0).label == 3);
