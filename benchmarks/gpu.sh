@@ -125,7 +125,7 @@ train() {
   shift 2
   timeout 300 "$build/bin/casdm" train "$root/configs/$config.toml" --overwrite --set run.name="$name" \
     --set run.directory="$out/runs" --set run.device=cuda --set 'data={type="shapes",image_size=32}' \
-    --set log.sample_count=0 --set checkpoint.every_images=1M "$@"
+    --set log.sample_count=0 --set log.sample_every_images=0 --set checkpoint.every_images=1M "$@"
 }
 
 timings() {

@@ -128,7 +128,8 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& s
   command.insert(command.end(), settings.options.begin(), settings.options.end());
   for (const std::string& setting :
        {std::string("run.name=pilot"), text("run.directory=", to_toml_value(folder.string())),
-        text("log.every_images=", batch == nullptr ? 1 : batch->as_integer()), std::string("log.sample_count=0")}) {
+        text("log.every_images=", batch == nullptr ? 1 : batch->as_integer()), std::string("log.sample_count=0"),
+        std::string("log.sample_every_images=0")}) {
     command.insert(command.end(), {"--set", setting});
   }
   {

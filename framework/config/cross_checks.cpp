@@ -263,6 +263,32 @@ class CrossChecks {
   Problems& problems_;
 };
 
+/// The tables of [optimizer] for modules that [[init]] freezes.
+void add_frozen(const Value& experiment, std::vector<VoidOption>& result) {
+  const Value *starts = experiment.find("init"), *optimizer = experiment.find("optimizer");
+  if (starts == nullptr || optimizer == nullptr) return;
+  for (std::size_t i = 0; i < starts->as_array().size(); ++i) {
+    const auto start = read_options<InitOptions>(starts->as_array()[i]);
+    const Value* own = start.freeze ? optimizer->find(start.module) : nullptr;
+    if (own == nullptr || !own->is_table() || own->as_table().empty()) continue;
+    result.push_back({own->location(), key_path("optimizer", start.module),
+                      text("init.", i, " freezes the module, so nothing in this table has an effect; leave the table ",
+                           "out, or the module trainable")});
+  }
+}
+
+/// [ema] warmup where no average has a decay.
+void add_warmup(const Value& experiment, std::vector<VoidOption>& result) {
+  const Value* table = experiment.find("ema");
+  if (table == nullptr) return;
+  const auto ema = read_options<EmaOptions>(*table);
+  const bool has_decay = ema.half_life == 0 || std::any_of(ema.also.begin(), ema.also.end(),
+                                                           [](const auto& also) { return also.decay.has_value(); });
+  if (ema.warmup == EmaOptions().warmup || has_decay) return;
+  result.push_back({place_in(table->location(), *table->find("warmup"), "warmup"), "ema.warmup",
+                    "it is of averages with a decay, and there is none; leave it out"});
+}
+
 }  // namespace
 
 Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
@@ -318,6 +344,8 @@ std::vector<VoidOption> void_options(const Value& experiment, const ComponentCat
   };
   // What a run that is sampled was trained with may be gone.
   walk(experiment, host_schema(), catalog, visitors, Missing::kept);
+  add_frozen(experiment, result);
+  add_warmup(experiment, result);
   return result;
 }
 

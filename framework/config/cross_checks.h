@@ -31,9 +31,9 @@ struct VoidOption {
   std::string message;  ///< a sentence
 };
 
-/// The options of a resolved experiment that have no effect because of another one (`only_with` and `not_with` of
-/// casdm/options.h). One that tables such as [optimizer.MODULE] inherit is listed only if it has no effect there
-/// either.
+/// The options of a resolved experiment that have no effect because of another one: by `only_with` and `not_with` of
+/// casdm/options.h, a module's table in [optimizer] if it is frozen, and [ema] warmup without a decay. One that tables
+/// such as [optimizer.MODULE] inherit is listed only if it has no effect there either.
 std::vector<VoidOption> void_options(const Value& experiment, const ComponentCatalog& catalog);
 
 /// Prints these to stderr, for an experiment that is not refused because of them: a run that is sampled or resumed.

@@ -194,7 +194,8 @@ void LogOptions::describe(Schema<LogOptions>& s) {
       .in_unit("images");
   s.option("sample_every_images", &LogOptions::sample_every_images, "A grid of samples this often; 0: only at the end.")
       .at_least(0)
-      .in_unit("images");
+      .in_unit("images")
+      .not_with("sample_count", {0});
   s.option("sample_count", &LogOptions::sample_count, "Samples in a grid; 0: none.").range(0, 4096);
 }
 
@@ -279,7 +280,9 @@ void AverageOptions::describe(Schema<AverageOptions>& s) {
 }
 
 void EmaOptions::describe(Schema<EmaOptions>& s) {
-  s.option("decay", &EmaOptions::decay, "Per-step decay of the averaged weights that sampling uses.").range(0, 1);
+  s.option("decay", &EmaOptions::decay, "Per-step decay of the averaged weights that sampling uses.")
+      .range(0, 1)
+      .not_with("half_life");
   s.option("warmup", &EmaOptions::warmup,
            "Use min(decay, (1 + step) / (10 + step)), so that early averages are not the noise of the start.");
   s.option("half_life", &EmaOptions::half_life,

@@ -39,7 +39,7 @@ void SampleGrids::draw() {
     // The resume draws the grid.
   } catch (const Error& error) {
     throw Error(text("the samples at ", state_.images(), " images could not be drawn: ", error.what(),
-                     ". To train without: --set log.sample_count=0"));
+                     ". To train without: --set log.sample_count=0 --set log.sample_every_images=0"));
   }
 }
 

@@ -167,6 +167,13 @@ TEST_CASE("an option made void by another is refused before training, wherever i
   const std::string also = "[[ema.also]]\nname = 'slow'\nrampup_ratio = 0.1\n";
   CHECK(before(also + "decay = 0.9").find("ema.also.0.rampup_ratio: it has no effect") != std::string::npos);
   CHECK(before(also + "half_life = 500") == "nothing thrown");
+  CHECK(before("[ema]\ndecay = 0.9\nhalf_life = 500") ==
+        "x:12:9: ema.decay: it has no effect with half_life = 500; leave it out, or change half_life");
+  CHECK(before("[ema]\ndecay = 0.9") == "nothing thrown");
+  CHECK(before("[log]\nsample_every_images = 8\nsample_count = 0")
+            .find("log.sample_every_images: it has no effect with sample_count = 0") != std::string::npos);
+  CHECK(before("[log]\nsample_every_images = 8") == "nothing thrown");
+  CHECK(before("[log]\nsample_count = 0") == "nothing thrown");
   // A run that has such an option can still be read.
   CHECK_NOTHROW(checked("num_inference_steps = 10\nrespacing = '10,15'"));
 }
@@ -194,6 +201,37 @@ TEST_CASE("an option of [optimizer] is void only if it has no effect in any modu
   CHECK(before("final_fraction = 0.1\ntheta = {schedule = 'cosine'}") == "nothing thrown");
   CHECK(before("schedule = 'cosine'\nfinal_fraction = 0.1\ntheta = {schedule = 'constant'}") == "nothing thrown");
   CHECK(before("theta = {final_fraction = 0.1}").find("optimizer.theta." + falling) != std::string::npos);
+}
+
+TEST_CASE("the warm-up of averages is void if none of them has a decay") {
+  const auto before = [](const std::string& more) {
+    return message_of([&] { check_before_training(checked("[ema]\n" + more), fake_catalog()); });
+  };
+  const std::string idle = "ema.warmup: it is of averages with a decay, and there is none";
+  CHECK(before("warmup = false\nhalf_life = 500") == "x:12:10: " + idle + "; leave it out");
+  CHECK(before("warmup = false\nhalf_life = 500\nalso = [{name = 'a', sigma_rel = 0.1}]").find(idle) !=
+        std::string::npos);
+  CHECK(before("warmup = false\nhalf_life = 500\nalso = [{name = 'a', decay = 0.9}]") == "nothing thrown");
+  CHECK(before("warmup = false") == "nothing thrown");
+  CHECK(before("half_life = 500") == "nothing thrown");
+}
+
+TEST_CASE("a table of [optimizer] is void if [[init]] freezes its module") {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("x.safetensors", "").string();
+  const auto before = [&](const std::string& own, const std::string& freeze) {
+    return message_of([&] {
+      check_before_training(
+          checked("[optimizer]\n" + own + "\n[[init]]\nmodule = 'theta'\nfrom = '" + file + "'\nfreeze = " + freeze),
+          fake_catalog());
+    });
+  };
+  CHECK(before("theta = {clip_norm = 2.0}", "true") ==
+        "x:12:9: optimizer.theta: init.0 freezes the module, so nothing in this table has an effect; leave the table "
+        "out, or the module trainable");
+  CHECK(before("theta = {clip_norm = 2.0}", "false") == "nothing thrown");
+  CHECK(before("theta = {}", "true") == "nothing thrown");
+  CHECK(before("phi = {clip_norm = 2.0}", "true") == "nothing thrown");
 }
 
 TEST_CASE(

@@ -83,7 +83,8 @@ metrics = [{ type = "frechet" }, { type = "kernel_distance" }]
 # Two arms with one seed, trained and judged in their own processes.
 SWEEP = """name = "s"
 base = "tiny.toml"
-set = ["train.total_images=8", "log.every_images=4", "log.sample_count=0", "checkpoint.every_images=4"]
+set = ["train.total_images=8", "log.every_images=4", "log.sample_count=0",
+       "log.sample_every_images=0", "checkpoint.every_images=4"]
 seeds = [0]
 evaluate = ["--config", "judges.toml"]
 [[arms]]

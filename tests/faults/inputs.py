@@ -73,7 +73,7 @@ def sweep(bench, trial):
 
 def data_of(kind, path):
     return ["train", "tiny.toml", "--set", f'data={{type="{kind}",path="{path}",image_size=16,workers=1}}', "--set",
-            "train.total_images=4", "--set", "log.sample_count=0"]
+            "train.total_images=4", "--set", "log.sample_count=0", "--set", "log.sample_every_images=0"]
 
 
 def image(bench, trial):

@@ -21,7 +21,8 @@ TEST_CASE("Cas-DM with a perceptual metric learns real CIFAR-10: every term is f
                 (*shared / "data/cifar10-jpeg.tar.gz").string() +
                 "' --set run.name=c --set run.device=cpu --set train.batch_size=8 --set train.total_images=640 --set "
                 "log.every_images=80"
-                " --set log.sample_count=0 --set optimizer.warmup_images=0 --set optimizer.learning_rate=1e-3"
+                " --set log.sample_count=0 --set log.sample_every_images=0 --set optimizer.warmup_images=0 --set "
+                "optimizer.learning_rate=1e-3"
                 " --set head.theta.channels=32 --set head.theta.groups=8 --set head.phi.groups=8 --set "
                 "head.theta.num_res_blocks=1 --set head.theta.channel_mult=[1,2]"
                 " --set head.phi.channels=32 --set head.phi.num_res_blocks=1 --set head.phi.channel_mult=[1,2]",

@@ -124,7 +124,7 @@ compare_runs() {
   cd "$1"
   block '/configs/quickstart.toml' | sed "s|/home/me/casdm|$prefix|" >with_fft.toml
   block 'include = ["with_fft.toml"]' >without_fft.toml
-  block 'casdm train with_fft.toml' | sed 's/=2k/=160 --set log.every_images=16 --set log.sample_count=0/' >commands
+  block 'casdm train with_fft.toml' | sed 's/=2k/=160 --set log.every_images=16 --set log.sample_count=0 --set log.sample_every_images=0/' >commands
   block 'casdm sample' | sed 's/--num 36/--num 4 --steps 2/' >>commands
   block 'python3' >numbers
   PATH=$prefix/bin:$PATH quietly bash -e commands
