@@ -17,6 +17,7 @@
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/reference.h"
 #include "framework/sampling/shared_sampling.h"
+#include "framework/support/exception_message.h"
 #include "framework/support/sealed_json.h"
 #include "framework/training/signals.h"
 
@@ -112,6 +113,16 @@ class Command {
   }
 
   void judge_run() {
+    try {
+      judge_samples();
+    } catch (const std::exception& error) {
+      if (!is_out_of_memory(error)) throw;
+      throw OutOfMemory(text(exception_message(error), ". A smaller --batch than ",
+                             a_.batch.value_or(SamplingRequest::kBatch), " needs less"));
+    }
+  }
+
+  void judge_samples() {
     std::vector<std::string> remarks;
     const TrainedWith trained_with = setup_.trained_with(*judges_, remarks);
     const std::vector<SamplingRequest> all = sampling_requests(a_, setup_.options(), setup_.sampling_overrides());

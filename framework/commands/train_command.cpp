@@ -153,10 +153,21 @@ int finish(const TrainingEnd& end, const RunFolder& run) {
   return 0;
 }
 
+void require_memory(const Experiment& options, const World& world) {
+  require_memory_for_batch(options, share_of_batch(options.train, world).count, select_device(options.run).device);
+}
+
+/// with_chosen_precision, which may take steps.
+LoadedExperiment precise(const LoadedExperiment& experiment, World& world) {
+  return with_memory_advice(experiment.options, [&] { return with_chosen_precision(experiment, world); });
+}
+
 TrainingEnd trained(const LoadedExperiment& experiment, RunFolder& run, std::optional<Checkpoint> start,
                     bool allow_other_data, World& world) {
-  return with_memory_advice(experiment.options,
-                            [&] { return train(experiment, run, std::move(start), allow_other_data, world); });
+  return with_memory_advice(experiment.options, [&] {
+    require_memory(experiment.options, world);
+    return train(experiment, run, std::move(start), allow_other_data, world);
+  });
 }
 
 /// Runs in every process but the first.
@@ -187,7 +198,7 @@ int start_run(const TrainArguments& arguments, World& world) {
   check_before_training(experiment.resolved, experiment.host->catalog());
   require_same(world, experiment.resolved);
   share_of_batch(experiment.options.train, world);
-  if (!arguments.dry_run) experiment = with_chosen_precision(std::move(experiment), world);
+  if (!arguments.dry_run) experiment = precise(experiment, world);
   // Must come before a run is removed; otherwise the data are compared once they are created.
   if (arguments.overwrite && world.size() > 1) {
     require_same(world, fingerprint(*make_dataset(experiment), experiment.options.data), Value(Value::Table{}));
@@ -273,7 +284,7 @@ int resume_run(const TrainArguments& arguments, World& world) {
   Value document = checkpoint ? experiment_to_resume(run, *checkpoint, !is_checkpoint) : load_document(run.config());
   const Value before = checkpoint ? checkpoint->config() : document;
   apply_overrides(document, arguments.overrides);
-  const LoadedExperiment experiment = with_chosen_precision(resolve_experiment(document, paths(arguments.plugins)));
+  const LoadedExperiment experiment = precise(resolve_experiment(document, paths(arguments.plugins)), World::alone());
   check_lasting_keys(run, before, experiment.resolved, checkpoint.has_value());
   report_void_options(experiment.resolved, experiment.host->catalog());
   if (checkpoint) {

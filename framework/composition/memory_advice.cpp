@@ -1,6 +1,8 @@
 #include "framework/composition/memory_advice.h"
 
 #include "casdm/text.h"
+#include "framework/support/memory.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
@@ -17,6 +19,18 @@ std::string memory_advice(const Experiment& options) {
     result += text(", data.cache = \"never\" (\"", to_string(options.data.cache), "\" keeps decoded images in memory)");
   }
   return result;
+}
+
+void require_memory_for_batch(const Experiment& options, std::int64_t images, c10::Device device) {
+  // Two batches are read ahead; the images, the noise and their mixture are floats.
+  constexpr double kBytes = 2, kFloats = 3 * sizeof(float);
+  const DataOptions& data = options.data;
+  const auto elements = static_cast<double>(data.channels * data.image_size * data.image_size);
+  const double needed = static_cast<double>(images) * elements * (device.is_cpu() ? kBytes + kFloats : kBytes);
+  const auto free = static_cast<double>(free_memory());
+  if (needed <= free) return;
+  throw OutOfMemory(text("out of memory: the images of a batch need at least ", size_text(needed), "; ",
+                         size_text(free), " are free"));
 }
 
 }  // namespace casdm

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <utility>
@@ -11,6 +14,11 @@ namespace casdm {
 
 /// The options of an experiment that determine how much memory it needs, with their values.
 std::string memory_advice(const Experiment& options);
+
+/// Throws OutOfMemory if the images of a batch alone, as they are read and noised, need more memory than is free: what
+/// the networks need on top is only known once they have it.
+/// @param images  of a batch, in this process
+void require_memory_for_batch(const Experiment& options, std::int64_t images, c10::Device device);
 
 /// Runs `work()` of an experiment. A failed allocation becomes an OutOfMemory with memory_advice; other exceptions
 /// pass.

@@ -3,12 +3,13 @@
 #include <c10/util/Exception.h>
 #include <c10/util/Logging.h>
 
-#include <cmath>
 #include <cstdlib>
 #include <new>
 #include <string_view>
 
 #include "casdm/text.h"
+#include "framework/support/memory_guard.h"
+#include "framework/support/number_format.h"
 
 namespace casdm {
 
@@ -16,6 +17,9 @@ namespace {
 
 /// The words of LibTorch's CPU allocator before "N bytes".
 constexpr std::string_view kCpuAllocator = "you tried to allocate ";
+
+/// What throw_no_memory adds before the bytes that are free.
+constexpr std::string_view kFree = " bytes; free are ";
 
 /// LibTorch's message about an operation without a deterministic form, after the operation's name.
 constexpr std::string_view kNotDeterministic = " does not have a deterministic implementation";
@@ -26,14 +30,6 @@ std::string accelerator_memory(const std::string& message) {
   constexpr std::string_view kEnd = " is free";
   const std::size_t found = message.find(kEnd);
   return found == std::string::npos ? message : message.substr(0, found + kEnd.size());
-}
-
-std::string size_text(double bytes) {
-  constexpr double kMiB = 1024.0 * 1024;
-  constexpr double kGiB = 1024 * kMiB;
-  if (bytes < kGiB) return text(std::llround(bytes / kMiB), " MiB");
-  return bytes < 10 * kGiB ? text(number(std::round(bytes / kGiB * 10) / 10), " GiB")
-                           : text(std::llround(bytes / kGiB), " GiB");
 }
 
 }  // namespace
@@ -61,8 +57,16 @@ std::string exception_message(const std::exception& error) {
   }
   const std::size_t found = message.find(kCpuAllocator);
   if (found == std::string::npos) return libtorch->what_without_backtrace();
+  const std::size_t free = message.find(kFree);
   return text("out of memory: another ", size_text(std::atof(message.c_str() + found + kCpuAllocator.size())),
-              " could not be had");
+              " could not be had",
+              free == std::string::npos
+                  ? ""
+                  : text("; ", size_text(std::atof(message.c_str() + free + kFree.size())), " are free"));
+}
+
+void throw_no_memory(std::uint64_t wanted, std::uint64_t free) {
+  C10_THROW_ERROR(Error, text(kCpuAllocator, wanted, kFree, free));
 }
 
 void hide_stack_traces() {
@@ -75,6 +79,7 @@ void hide_stack_traces() {
 void casdm_hide_stack_traces() { casdm::hide_stack_traces(); }
 
 int casdm_run_command(int (*command)(const std::vector<std::string>&), const std::vector<std::string>& arguments) {
+  casdm::refuse_what_memory_lacks();
   try {
     return command(arguments);
   } catch (const std::exception& error) {

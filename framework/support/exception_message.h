@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ std::string exception_message(const std::exception& error);
 
 /// Whether `error` is about memory: OutOfMemory, std::bad_alloc, or an error of LibTorch's CPU or GPU allocator.
 bool is_out_of_memory(const std::exception& error);
+
+/// Throws what LibTorch throws when an allocation on the CPU fails.
+[[noreturn]] void throw_no_memory(std::uint64_t wanted, std::uint64_t free);
 
 /// From here on LibTorch's exceptions carry no stack trace, unless CASDM_STACK_TRACES is set in the environment.
 void hide_stack_traces();

@@ -48,4 +48,12 @@ std::string limit(double value) {
   return number(value);
 }
 
+std::string size_text(double bytes) {
+  constexpr double kMiB = 1024.0 * 1024;
+  constexpr double kGiB = 1024 * kMiB;
+  if (bytes < kGiB) return text(std::llround(bytes / kMiB), " MiB");
+  return bytes < 10 * kGiB ? text(number(std::round(bytes / kGiB * 10) / 10), " GiB")
+                           : text(std::llround(bytes / kGiB), " GiB");
+}
+
 }  // namespace casdm

@@ -20,4 +20,7 @@ std::string short_count(double value);
 /// A limit in its most readable form: 1 as "1", 0.5 as "0.5".
 std::string limit(double value);
 
+/// "700 MiB", "3.2 GiB", "16 GiB".
+std::string size_text(double bytes);
+
 }  // namespace casdm

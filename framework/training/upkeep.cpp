@@ -13,6 +13,7 @@
 #include "framework/device/device.h"
 #include "framework/sampling/generate.h"
 #include "framework/sampling/training_grid.h"
+#include "framework/support/exception_message.h"
 #include "framework/support/files.h"
 #include "framework/training/averaged_weights.h"
 #include "framework/training/best_checkpoint.h"
@@ -37,9 +38,14 @@ void SampleGrids::draw() {
                        [&](const GenerateOptions& options) { return drawing_.draw(options); });
   } catch (const SamplingCancelled&) {
     // The resume draws the grid.
-  } catch (const Error& error) {
-    throw Error(text("the samples at ", state_.images(), " images could not be drawn: ", error.what(),
-                     ". To train without: --set log.sample_count=0 --set log.sample_every_images=0"));
+  } catch (const std::exception& error) {
+    const bool is_too_large = is_out_of_memory(error);
+    if (!is_too_large && dynamic_cast<const Error*>(&error) == nullptr) throw;
+    throw Error(text(
+        "the samples at ", state_.images(), " images could not be drawn: ", exception_message(error),
+        is_too_large ? text(". A smaller log.sample_count than ", experiment_.options.log.sample_count, " needs less")
+                     : "",
+        ". To train without: --set log.sample_count=0 --set log.sample_every_images=0"));
   }
 }
 

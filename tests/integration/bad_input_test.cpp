@@ -2,7 +2,9 @@
 
 #include <csignal>
 
+#include "casdm/text.h"
 #include "framework/support/files.h"
+#include "framework/support/memory.h"
 #include "integration/program.h"
 #include "support/components.h"
 
@@ -49,6 +51,38 @@ TEST_CASE("gigantic numbers are refused immediately, and a network that exceeds 
   refuses("--set 'noise={type=\"edm\"}' --set 'sampler={type=\"heun\",num_inference_steps=1000000000000}'", 2,
           {"num_inference_steps", "in 1..1000000"});
   refuses("--set 'metrics=[{type=\"resized\",size=1000000000,metric={type=\"l1\"}}]'", 2, {"size", "in 1..4096"});
+}
+
+TEST_CASE("a batch for which there is no memory is refused with the option that reduces it, before anything is made") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string batch = text(std::min<std::uint64_t>(1 << 20, free_memory() / (128 * 128 * 3)));
+  const Outcome training =
+      shell("casdm train small.toml --set data.image_size=128 --set train.batch_size=" + batch, folder.path());
+  CHECK(training.status == 1);
+  CHECK_MESSAGE(contains(training.err, "out of memory: the images of a batch need at least "), training.err);
+  CHECK_MESSAGE(contains(training.err, text("a smaller train.batch_size (", batch, ")")), training.err);
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+
+  REQUIRE(shell("casdm train small.toml --set train.total_images=8", folder.path()).status == 0);
+  for (const std::string command : {"sample runs/small --out s", "evaluate runs/small"}) {
+    const Outcome drawing = shell("ulimit -v 3500000; casdm " + command + " --num 1048576 --batch 1048576" +
+                                      (command[0] == 'e' ? " --set 'evaluate.judges=[{type=\"pixels\"}]'" : ""),
+                                  folder.path());
+    CHECK(drawing.status == 1);
+    CHECK_MESSAGE(contains(drawing.err, "out of memory"), drawing.err);
+    CHECK_MESSAGE(contains(drawing.err, ". A smaller --batch than 1048576 needs less"), drawing.err);
+  }
+  const Outcome grid = shell(
+      "ulimit -v 3500000; casdm train small.toml --set run.name=grid --set data.image_size=64 --set "
+      "head.theta.attention_resolutions=[32] --set head.phi.attention_resolutions=[32] --set "
+      "train.total_images=4 --set log.sample_count=4096",
+      folder.path());
+  CHECK(grid.status == 1);
+  CHECK_MESSAGE(contains(grid.err, "the samples at 4 images could not be drawn: out of memory"), grid.err);
+  CHECK_MESSAGE(contains(grid.err, "A smaller log.sample_count than 4096 needs less"), grid.err);
+  CHECK_FALSE(contains(grid.err, "train.batch_size"));
+  CHECK(fs::exists(folder.path() / "runs/grid/checkpoints/000000000004"));
 }
 
 TEST_CASE("if an augmentation breaks numbers, the message names it with its location and the step") {
