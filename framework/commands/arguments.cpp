@@ -100,6 +100,10 @@ po::typed_value<std::string>* real_number(const std::string& name, std::optional
   });
 }
 
+po::typed_value<std::string>* unparsed(std::optional<std::string>& target, const char* placeholder) {
+  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
+}
+
 std::vector<std::string> values(const po::variables_map& parsed, const std::string& name) {
   return parsed.count(name) > 0 ? parsed[name].as<std::vector<std::string>>() : std::vector<std::string>();
 }

@@ -29,6 +29,9 @@ std::optional<boost::program_options::variables_map> parse_arguments(ArgumentRul
 /// Returns false after printing --help.
 bool fill_arguments(ArgumentRules rules, const std::vector<std::string>& arguments);
 
+/// The largest number of images that a command draws.
+constexpr std::int64_t kMostSamples = 1000000000;
+
 /// An option for `add_options` that takes a whole number. `target` stays empty unless the option is given; an argument
 /// that is not a whole number in [least, most] is refused with a message that says what is allowed.
 boost::program_options::typed_value<std::string>* whole_number(
@@ -38,6 +41,9 @@ boost::program_options::typed_value<std::string>* whole_number(
 /// Like whole_number, for a finite number above `above`, such as 0.08.
 boost::program_options::typed_value<std::string>* real_number(const std::string& name, std::optional<double>& target,
                                                               double above);
+
+/// An option whose value is checked later, like one of --set; `target` stays empty unless the option is given.
+boost::program_options::typed_value<std::string>* unparsed(std::optional<std::string>& target, const char* placeholder);
 
 /// The values of a positional or repeated string option; empty when absent.
 std::vector<std::string> values(const boost::program_options::variables_map& parsed, const std::string& name);

@@ -13,7 +13,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = R"(usage: casdm plugins check FILE [--strict] [--device NAME] [--filter TEXT] [--json]
+constexpr const char* kCheckUsage =
+    R"(usage: casdm plugins check FILE [--strict] [--device NAME] [--filter TEXT] [--json]
 
 Runs the conformance tests on every component of a plugin library: the contract of its interface,
 gradients against central differences, finiteness, state, randomness, threads. Each test has its
@@ -51,7 +52,7 @@ void print(const conformance::Result& result) {
 int check_command(const std::vector<std::string>& arguments) {
   std::optional<std::int64_t> seed;
   std::optional<double> timeout;
-  ArgumentRules rules{"plugins check", kUsage, po::options_description("options"), {"file"}};
+  ArgumentRules rules{"plugins check", kCheckUsage, po::options_description("options"), {"file"}};
   rules.visible.add_options()  //
       ("strict", "the strict level, which our own plugins pass")("filter", po::value<std::string>()->value_name("TEXT"),
                                                                  "only tests whose component/test contains TEXT")(

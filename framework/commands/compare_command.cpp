@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kCommand = "compare";
-constexpr const char* kUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]...
+constexpr const char* kCompareCommand = "compare";
+constexpr const char* kCompareUsage = R"(usage: casdm compare RUN RUN... [--baseline NAME] [--measure PATTERN]...
        [--out DIR [--overwrite]]
 
 Says which of several runs did better, by how much, and how certain that is. Runs that differ in nothing but
@@ -58,7 +58,7 @@ int compare_command(const std::vector<std::string>& arguments) {
       "json", po::bool_switch(&is_json), "short for --format json")(
       "out", po::value(&out)->value_name("DIR"), "also write results.csv, .json, .md and .tex into this folder")(
       "overwrite", po::bool_switch(&overwrite), "replace results in it that are of other runs, or edited");
-  if (!fill_arguments({kCommand, kUsage, options, {"run"}, /*takes_many=*/true}, arguments)) return 0;
+  if (!fill_arguments({kCompareCommand, kCompareUsage, options, {"run"}, /*takes_many=*/true}, arguments)) return 0;
   if (is_json) format = "json";
   if (runs.empty()) throw ConfigError("compare: give the folders of at least two runs; see `casdm compare --help`");
   if (overwrite && out.empty()) throw ConfigError("compare: --overwrite is for --out DIR");
@@ -66,7 +66,7 @@ int compare_command(const std::vector<std::string>& arguments) {
   const std::vector<MeasureSummary> all = summarise(comparison);
   const std::string table = formatted(format, comparison, all, patterns);
   if (!out.empty()) {
-    write_results(out, comparison, all, chosen_measures(all, patterns), kCommand,
+    write_results(out, comparison, all, chosen_measures(all, patterns), kCompareCommand,
                   overwrite ? Replaced::any : Replaced::same_runs);
   }
   std::cout << table;

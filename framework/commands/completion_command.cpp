@@ -16,7 +16,7 @@ namespace casdm {
 
 namespace {
 
-constexpr const char* kUsage = R"(usage: casdm completion bash|zsh|fish
+constexpr const char* kCompletionUsage = R"(usage: casdm completion bash|zsh|fish
 
 Prints a script that lets a shell complete commands, options, the keys of --set with their values, and the names of
 components. It covers the plugins found when it is printed: print it again when they change.
@@ -207,7 +207,7 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
                        const std::function<void(const std::string&)>& print_help) {
   ArgumentRules rules;
   rules.command = "completion";
-  rules.usage = kUsage;
+  rules.usage = kCompletionUsage;
   rules.positional = {"verb"};
   const auto parsed = parse_arguments(rules, arguments);
   if (!parsed) return 0;

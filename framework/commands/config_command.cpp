@@ -26,8 +26,8 @@ namespace po = boost::program_options;
 
 namespace {
 
-constexpr const char* kCommand = "config";
-constexpr const char* kUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]... [--cost [--json]]
+constexpr const char* kConfigCommand = "config";
+constexpr const char* kConfigUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]... [--cost [--json]]
        casdm config show FILE [--set KEY=VALUE]... [--json]
        casdm config init [--type TABLE=NAME]... [--out FILE]
        casdm config schema [--whole | --sweep] [--out FILE]
@@ -63,7 +63,7 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
 
 /// @param to_train  also check what training needs
 Value resolved(const po::variables_map& parsed, bool to_train) {
-  const Value document = load_document(word(parsed, "file", kCommand), values(parsed, "set"));
+  const Value document = load_document(word(parsed, "file", kConfigCommand), values(parsed, "set"));
   const PluginCatalog catalog = catalog_for(document, parsed);
   Value experiment = checked_experiment(document, schema_of<Experiment>(), catalog);
   if (to_train) check_before_training(experiment, catalog);
@@ -121,7 +121,7 @@ void write_result(const std::string& content, const po::variables_map& parsed) {
     return;
   }
   const std::filesystem::path file = parsed["out"].as<std::string>();
-  refuse_inside_run(kCommand, file);
+  refuse_inside_run(kConfigCommand, file);
   if (std::filesystem::exists(file))
     throw ConfigError(text(file.string(), " exists; choose another name or remove it"));
   remove_leftovers(std::filesystem::absolute(file).parent_path());
@@ -178,7 +178,7 @@ void reference(const po::variables_map& parsed) {
     return;
   }
   const std::filesystem::path folder = parsed["out"].as<std::string>();
-  refuse_inside_run(kCommand, folder);
+  refuse_inside_run(kConfigCommand, folder);
   refuse_strangers(folder, pages);
   std::filesystem::create_directories(folder);
   remove_leftovers(folder);
@@ -191,7 +191,7 @@ void reference(const po::variables_map& parsed) {
 }  // namespace
 
 int config_command(const std::vector<std::string>& arguments) {
-  ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"verb", "file"}};
+  ArgumentRules rules{kConfigCommand, kConfigUsage, po::options_description("options"), {"verb", "file"}};
   const auto many = [] { return po::value<std::vector<std::string>>(); };
   rules.visible.add_options()                                                                              //
       ("set", many()->value_name("KEY=VALUE"), "override one key of the file; repeatable")                 //
@@ -205,7 +205,7 @@ int config_command(const std::vector<std::string>& arguments) {
       ("json", "show, check --cost: print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
-  const std::string verb = chosen_verb(*parsed, kCommand, {"check", "show", "init", "schema", "reference"});
+  const std::string verb = chosen_verb(*parsed, kConfigCommand, {"check", "show", "init", "schema", "reference"});
   if (verb == "check") return check(*parsed);
   if (verb == "show") show(*parsed);
   if (verb == "init") init(*parsed);

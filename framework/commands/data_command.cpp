@@ -20,9 +20,9 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-constexpr const char* kCommand = "data";
+constexpr const char* kDataCommand = "data";
 constexpr std::int64_t kInGrid = 64;
-constexpr const char* kUsage = R"(usage: casdm data inspect CONFIG [--images N] [--grid FILE] [--json]
+constexpr const char* kDataUsage = R"(usage: casdm data inspect CONFIG [--images N] [--grid FILE] [--json]
        casdm data pack CONFIG --out FILE.zip
 
 inspect    reads the images of an experiment and says how many there are, of which sizes and classes, what
@@ -99,7 +99,7 @@ int pack(const LoadedExperiment& experiment, const fs::path& out, const std::str
 
 int data_command(const std::vector<std::string>& arguments) {
   std::optional<std::int64_t> most;
-  ArgumentRules rules{kCommand, kUsage, po::options_description("options"), {"verb", "config"}};
+  ArgumentRules rules{kDataCommand, kDataUsage, po::options_description("options"), {"verb", "config"}};
   const auto many = [](const char* name) { return po::value<std::vector<std::string>>()->value_name(name); };
   rules.visible.add_options()("set", many("KEY=VALUE"), "set one key over the file's; repeatable")(
       "plugin", many("FILE"), "also this library or folder of them; repeatable")(
@@ -109,8 +109,8 @@ int data_command(const std::vector<std::string>& arguments) {
                                                                                              "inspect: print JSON");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
-  const std::string verb = chosen_verb(*parsed, kCommand, {"inspect", "pack"});
-  const std::string config = word(*parsed, "config", kCommand);
+  const std::string verb = chosen_verb(*parsed, kDataCommand, {"inspect", "pack"});
+  const std::string config = word(*parsed, "config", kDataCommand);
   const bool is_pack = verb == "pack";
   for (const char* option : {"images", "grid", "json", "out"}) {
     if (parsed->count(option) == 0 || (std::string_view(option) == "out") == is_pack) continue;

@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = R"(usage: casdm plugins doctor [--config FILE] [--json]
+constexpr const char* kDoctorUsage = R"(usage: casdm plugins doctor [--config FILE] [--json]
        casdm plugins doctor --forget-crashes
 
 Looks for anything that keeps plugins from working: the LibTorch that is actually loaded, the
@@ -114,7 +114,7 @@ void print(const Finding& finding) {
 }
 
 int doctor_command(const std::vector<std::string>& arguments) {
-  ArgumentRules rules{"plugins doctor", kUsage, po::options_description("options"), {}};
+  ArgumentRules rules{"plugins doctor", kDoctorUsage, po::options_description("options"), {}};
   rules.visible.add_options()("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
                               "also check this library or folder; repeatable")(
       "config", po::value<std::string>()->value_name("FILE"),

@@ -28,9 +28,9 @@ struct EmaArguments {
   bool overwrite = false;
 };
 
-constexpr const char* kCommand = "ema";
+constexpr const char* kEmaCommand = "ema";
 constexpr double kLargestError = 0.2;  // of a fitted profile; beyond it, the result is a different average
-constexpr const char* kUsage = R"(usage: casdm ema RUN --sigma-rel X --out FILE [--at IMAGES]
+constexpr const char* kEmaUsage = R"(usage: casdm ema RUN --sigma-rel X --out FILE [--at IMAGES]
 
 Computes an average of the weights with any width after training (Karras et al. 2024), from the snapshots
 that a run saves with ema.snapshot_every_images, and writes it as safetensors. The width is the
@@ -56,7 +56,7 @@ void check(const EmaArguments& a) {
     throw ConfigError("ema: give a run, --sigma-rel X and --out FILE" + hint);
   }
   gamma_of(*a.sigma_rel);
-  check_output({kCommand, a.out, {}, a.overwrite});
+  check_output({kEmaCommand, a.out, {}, a.overwrite});
 }
 
 /// The snapshots up to `at` images, or all of them.
@@ -98,7 +98,7 @@ std::vector<std::string> widths_of(const std::vector<EmaSnapshot>& snapshots) {
 
 int ema_command(const std::vector<std::string>& arguments) {
   EmaArguments a;
-  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, arguments)) return 0;
+  if (!fill_arguments({kEmaCommand, kEmaUsage, described(a), {"run"}}, arguments)) return 0;
   check(a);
   const RunFolder run = RunFolder::open(a.run);
   const std::vector<EmaSnapshot> snapshots = snapshots_until(run, a.at);
@@ -112,7 +112,7 @@ int ema_command(const std::vector<std::string>& arguments) {
     metadata[kHeadOfRun] = to_json(*head);
     metadata[kMeaning] = to_json(meaning_of(experiment));
   }
-  write_checked_tensors(a.out, average.tensors, marked(std::move(metadata), kCommand));
+  write_checked_tensors(a.out, average.tensors, marked(std::move(metadata), kEmaCommand));
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";
   if (average.error > kLargestError) {

@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-constexpr const char* kUsage = R"(usage: casdm evaluate RUN [--num N] [--reference IMAGES|FILE]
+constexpr const char* kEvaluateUsage = R"(usage: casdm evaluate RUN [--num N] [--reference IMAGES|FILE]
                           [--weights A,B] [--guidance X,Y] [--steps N,M] [--floor] [--nearest N] [--json]
        casdm evaluate IMAGES --reference IMAGES|FILE [--size N]
        casdm evaluate --reference IMAGES --write-reference FILE
@@ -41,25 +41,20 @@ Ctrl-C, SIGTERM and SIGHUP stop it within a step, with exit status 1; the same c
   casdm evaluate --reference configs/cifar10_casdm.toml --write-reference cifar10.safetensors
 )";
 
-constexpr std::int64_t kMostImages = 1000000000;
-
-po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
-  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
-}
-
 po::options_description described(EvaluateArguments& a) {
   po::options_description options("options");
   options.add_options()("what", po::value(&a.what), "the run, its checkpoint, or images (also as the first argument)")(
       "reference", po::value(&a.reference), "images or a file to compare with; default: the run's [data]")(
-      "num", whole_number("num", a.num, 1, kMostImages),
+      "num", whole_number("num", a.num, 1, kMostSamples),
       "number of images to judge; default: evaluate.num for a run, all for a folder, archive or NPZ")(
       "config", po::value(&a.config), "an experiment file, or part of one, whose [evaluate] is used")(
       "weights", po::value(&a.weights_list)->value_name("NAME"),
       "which weights of the run, as for `casdm sample`; several: ema,raw; default: ema")(
       "guidance", po::value(&a.guidance_list)->value_name("X"), "guidance scale of the samples; several: 1,1.5,2")(
       "steps", po::value(&a.steps_list)->value_name("N"), "number of sampling steps; several: 10,50,100")(
-      "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
-      "eta", said(a.eta, "X"), text("noise of a step; short for --set sampler.", Sampler::eta_option, "=X").c_str())(
+      "sampler", unparsed(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
+      "eta", unparsed(a.eta, "X"),
+      text("noise of a step; short for --set sampler.", Sampler::eta_option, "=X").c_str())(
       "set", po::value(&a.overrides)->composing(),
       "set one key of the run's experiment, or of [evaluate]: evaluate.reference_num=1000")(
       "seed", whole_number("seed", a.seed, 0), "seed of the samples' noise; default: evaluate.seed")(
@@ -81,7 +76,7 @@ po::options_description described(EvaluateArguments& a) {
       "out", po::value(&a.out), "also keep the samples in this folder, as `casdm sample` does")(
       "state", po::value(&a.state)->value_name("FILE"),
       "where to keep an interrupted evaluation; default for a run: in RUN/evaluation")(
-      "device", said(a.device, "NAME"), "auto, cpu or cuda; default: auto")(
+      "device", unparsed(a.device, "NAME"), "auto, cpu or cuda; default: auto")(
       "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")("json", po::bool_switch(&a.json),
                                                                                     "print JSON instead of a table")(
       "no-cache", po::bool_switch(&a.no_cache), "compute the reference again, and do not keep it")(
@@ -141,7 +136,7 @@ void check(const EvaluateArguments& a) {
 
 bool fill_evaluate_arguments(EvaluateArguments& target, const std::vector<std::string>& arguments) {
   target.command = "evaluate";
-  if (!fill_arguments({"evaluate", kUsage, described(target), {"what"}}, arguments)) return false;
+  if (!fill_arguments({"evaluate", kEvaluateUsage, described(target), {"what"}}, arguments)) return false;
   check(target);
   return true;
 }

@@ -37,8 +37,8 @@ struct ExportArguments {
   bool overwrite = false;
 };
 
-constexpr const char* kCommand = "export";
-constexpr const char* kUsage =
+constexpr const char* kExportCommand = "export";
+constexpr const char* kExportUsage =
     R"(usage: casdm export RUN --module NAME --out OUT [--weights NAME] [--layout NAME]
 
 Writes the weights of one network of a run, or of one of its checkpoints, for other programs.
@@ -111,7 +111,7 @@ void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWe
   const ForeignWeights foreign = layout != nullptr ? layout->layout.call(&WeightLayout::write, network)
                                                    : ForeignWeights{network.tensors, Value(), Value(Value::Table{})};
   if (layout != nullptr && !layout->info.weights_file.empty()) {
-    return write_weights_folder(a.out, layout->info, foreign, marked({}, kCommand));
+    return write_weights_folder(a.out, layout->info, foreign, marked({}, kExportCommand));
   }
   Metadata metadata{{"format", "pt"}};
   if (!meaning.is_null()) metadata[kMeaning] = to_json(meaning);
@@ -120,12 +120,12 @@ void write(const ExportArguments& a, const FoundLayout* layout, const BackboneWe
   if (layout == nullptr && !network.options.as_table().empty()) {
     metadata[kNetworkOfFile] = to_json(network.options);
   }
-  write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kCommand));
+  write_checked_tensors(a.out, foreign.tensors, marked(std::move(metadata), kExportCommand));
 }
 
 int export_command(const std::vector<std::string>& arguments) {
   ExportArguments a;
-  if (!fill_arguments({kCommand, kUsage, described(a), {"run"}}, arguments)) return 0;
+  if (!fill_arguments({kExportCommand, kExportUsage, described(a), {"run"}}, arguments)) return 0;
   check(a);
 
   const Checkpoint checkpoint = Checkpoint::open(a.run);
@@ -147,7 +147,7 @@ int export_command(const std::vector<std::string>& arguments) {
   }
   const FoundLayout* layout = chosen_layout(layouts, a);
   const WeightLayoutInfo info = layout != nullptr ? layout->info : WeightLayoutInfo();
-  check_output({kCommand, a.out, {}, a.overwrite}, info.weights_file, info.config_file);
+  check_output({kExportCommand, a.out, {}, a.overwrite}, info.weights_file, info.config_file);
   remove_leftovers(fs::absolute(a.out).parent_path());
   write(a, layout, network, meaning);
   std::cout << checkpoint.path().string() << ", " << a.module << ", " << a.weights << '\n'

@@ -38,8 +38,8 @@ struct ImportArguments {
   bool overwrite = false;
 };
 
-constexpr const char* kCommand = "import";
-constexpr const char* kUsage =
+constexpr const char* kImportCommand = "import";
+constexpr const char* kImportUsage =
     R"(usage: casdm import FILE --out OUT.safetensors [--set KEY=VALUE] [--config EXPERIMENT --module NAME]
 
 Reads weights of other programs: a state_dict saved by PyTorch's torch.save (zip or legacy format), a safetensors file,
@@ -80,7 +80,7 @@ po::options_description described(ImportArguments& a) {
 bool fill(ImportArguments& a, const std::vector<std::string>& arguments) {
   const po::options_description options = described(a);
   try {
-    return fill_arguments({kCommand, kUsage, options, {"file"}}, arguments);
+    return fill_arguments({kImportCommand, kImportUsage, options, {"file"}}, arguments);
   } catch (const ConfigError& error) {
     for (const std::string& word : arguments) {
       std::string name = word.substr(0, word.find('='));
@@ -104,7 +104,7 @@ void check(const ImportArguments& a) {
   const std::string hint = "; see `casdm import --help`";
   if (a.file.empty() || a.out.empty()) throw ConfigError("import: give a file and --out OUT.safetensors" + hint);
   if (a.config.empty() != a.module.empty()) throw ConfigError("import: --config and --module go together" + hint);
-  check_output({kCommand, a.out, a.file, a.overwrite});
+  check_output({kImportCommand, a.out, a.file, a.overwrite});
 }
 
 /// The network that the weights are for, if --config and --module name one.
@@ -258,7 +258,7 @@ int import_command(const std::vector<std::string>& arguments) {
   }
   if (target) target->compare(a, tensors, metadata, native_layout(layouts, target->network.type));
   remove_leftovers(fs::absolute(a.out).parent_path());
-  write_checked_tensors(a.out, tensors, marked(std::move(metadata), kCommand));
+  write_checked_tensors(a.out, tensors, marked(std::move(metadata), kImportCommand));
 
   std::cout << a.file << ": " << found.weights.format << '\n' << summary_of(tensors);
   if (network) print_network(*network, *found.layout, host->catalog());

@@ -20,7 +20,7 @@ namespace po = boost::program_options;
 
 namespace {
 
-constexpr const char* kUsage = R"(usage: casdm plugins list [--json]
+constexpr const char* kPluginsUsage = R"(usage: casdm plugins list [--json]
        casdm plugins inspect NAME [--json]
        casdm plugins paths [--json]
        casdm plugins check FILE [--strict] [--json]
@@ -212,7 +212,7 @@ int plugins_command(const std::vector<std::string>& arguments) {
   }
   if (!arguments.empty() && arguments[0] == "new") return plugins_new_command({arguments.begin() + 1, arguments.end()});
   const std::string command = "plugins";
-  ArgumentRules rules{command, kUsage, po::options_description("options"), {"verb", "name"}};
+  ArgumentRules rules{command, kPluginsUsage, po::options_description("options"), {"verb", "name"}};
   rules.visible.add_options()  //
       ("plugin", po::value<std::vector<std::string>>()->value_name("FILE"),
        "also use this library or folder; repeatable")                                                            //

@@ -24,7 +24,7 @@ namespace po = boost::program_options;
 
 namespace {
 
-constexpr const char* kCommand = "plugins new";
+constexpr const char* kPluginsNewCommand = "plugins new";
 constexpr const char* kUsageBefore = R"(usage: casdm plugins new --kind KIND NAME [--out DIR] [--json]
 
 Writes a starting tree for a plugin with one component: source, test, CMakeLists.txt, a README with
@@ -123,12 +123,12 @@ PluginNames plugin_names(std::string_view kind, std::string_view name) {
       candidates.emplace_back(candidate.short_name);
     }
     const std::vector<std::string> near = nearest(kind, candidates, 1);
-    throw ConfigError(text(kCommand, ": there is no kind '", kind, "'",
+    throw ConfigError(text(kPluginsNewCommand, ": there is no kind '", kind, "'",
                            near.empty() ? "; expected" : text("; did you mean '", near.front(), "'? Expected"),
                            " one of ", join(known, ", ")));
   }
   if (!is_snake_case(name) || kReserved.count(name) > 0) {
-    throw ConfigError(text(kCommand, ": '", name,
+    throw ConfigError(text(kPluginsNewCommand, ": '", name,
                            "' cannot name a plugin; expected snake_case such as charbonnier_fft: "
                            "lower-case letters, digits and single underscores, a letter first",
                            kReserved.count(name) > 0 ? text(" (", name, " is reserved)") : ""));
@@ -174,7 +174,7 @@ void write_plugin_tree(const fs::path& templates, const PluginNames& names, cons
 }
 
 int plugins_new_command(const std::vector<std::string>& arguments) {
-  ArgumentRules rules{kCommand, usage(), po::options_description("options"), {"name"}};
+  ArgumentRules rules{kPluginsNewCommand, usage(), po::options_description("options"), {"name"}};
   rules.visible.add_options()                                                              //
       ("kind", po::value<std::string>()->value_name("KIND"), "the kind of the component")  //
       ("out", po::value<std::string>()->value_name("DIR"),
@@ -183,11 +183,12 @@ int plugins_new_command(const std::vector<std::string>& arguments) {
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   if (parsed->count("kind") == 0)
-    throw ConfigError(text(kCommand, ": --kind is missing; see `casdm ", kCommand, " --help`"));
-  const PluginNames names = plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kCommand));
+    throw ConfigError(text(kPluginsNewCommand, ": --kind is missing; see `casdm ", kPluginsNewCommand, " --help`"));
+  const PluginNames names =
+      plugin_names((*parsed)["kind"].as<std::string>(), word(*parsed, "name", kPluginsNewCommand));
   fs::path folder = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : names.name;
   if (!folder.has_filename()) folder = folder.parent_path();  // DIR/
-  refuse_inside_run(kCommand, folder);
+  refuse_inside_run(kPluginsNewCommand, folder);
   write_plugin_tree(prefix() / CASDM_DATADIR / "casdm" / "templates", names, folder);
   std::cout << (parsed->count("json") > 0 ? to_json(described(folder, names), 2) : folder.string()) << '\n';
   print_next_steps(folder, names);

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kUsage = R"(usage: casdm quickstart [--quick] [--runs DIR]
+constexpr const char* kQuickstartUsage = R"(usage: casdm quickstart [--quick] [--runs DIR]
 
 Trains Cas-DM with a perceptual metric on 1,419 emoji for about five minutes (configs/quickstart.toml), draws 36 images
 from it, scores its images beside real ones, and writes a page about all of it. Experiment and images come with
@@ -105,7 +105,7 @@ int quickstart_command(const std::vector<std::string>& arguments) {
   options.add_options()("quick", po::bool_switch(&is_quick),
                         "train for some seconds only: shows that everything works, not what it can do")(
       "runs", po::value(&runs)->value_name("DIR"), "folder for the run; default: runs, in the working directory");
-  if (!fill_arguments({"quickstart", kUsage, options, {}}, arguments)) return 0;
+  if (!fill_arguments({"quickstart", kQuickstartUsage, options, {}}, arguments)) return 0;
   catch_signals();
   const fs::path run = fs::absolute(runs).lexically_normal() / (is_quick ? "quickstart-quick" : "quickstart");
   const std::vector<Step> all = steps(run, is_quick);

@@ -19,8 +19,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kCommand = "report";
-constexpr const char* kUsage = R"(usage: casdm report RUN|SWEEP [--out FILE] [--open]
+constexpr const char* kReportCommand = "report";
+constexpr const char* kReportUsage = R"(usage: casdm report RUN|SWEEP [--out FILE] [--open]
 
 Writes one HTML file about a run or a sweep: what it scored, every curve of the log, the samples over
 time with the arms side by side, the experiment and how arms differ, versions and time. It needs no
@@ -50,12 +50,12 @@ int report_command(const std::vector<std::string>& arguments) {
   options.add_options()("of", po::value(&folder), "the folder of a run or a sweep (also as the first argument)")(
       "out", po::value(&out)->value_name("FILE"), "where to write it; default: report.html in the folder")(
       "open", po::bool_switch(&opens), "open it in the browser");
-  if (!fill_arguments({kCommand, kUsage, options, {"of"}}, arguments)) return 0;
+  if (!fill_arguments({kReportCommand, kReportUsage, options, {"of"}}, arguments)) return 0;
   if (folder.empty()) throw ConfigError("report: give the folder of a run or a sweep; see `casdm report --help`");
   const fs::path usual = fs::path(folder) / "report.html";
   const fs::path file = out.empty() ? usual : fs::path(out);
-  if (file.lexically_normal() != usual.lexically_normal()) refuse_inside_run(kCommand, file);
-  refuse_other_page(kCommand, file);
+  if (file.lexically_normal() != usual.lexically_normal()) refuse_inside_run(kReportCommand, file);
+  refuse_other_page(kReportCommand, file);
   const std::string page = report_of(folder);
   remove_leftovers(fs::absolute(file).parent_path());
   write_file(file, page);

@@ -34,7 +34,7 @@ struct SampleArguments : SamplingRequest {
   bool no_png = false;
 };
 
-constexpr const char* kUsage = R"(usage: casdm sample RUN --num N --out DIR [--sampler NAME] [--steps N] [--eta X]
+constexpr const char* kSampleUsage = R"(usage: casdm sample RUN --num N --out DIR [--sampler NAME] [--steps N] [--eta X]
                         [--guidance X]
 
 Draws images from a run, or from one of its checkpoints, with its averaged weights. Writes
@@ -50,23 +50,17 @@ after the last complete batch, also after a crash; the result is that of an unin
   casdm sample runs/quickstart --num 16 --out ancestral --sampler ddpm --set sampler.variance=fixed_small
 )";
 
-constexpr std::int64_t kMostImages = 1000000000;
-
-/// An option whose value is checked like one of --set; empty unless it is given.
-po::typed_value<std::string>* said(std::optional<std::string>& target, const char* placeholder) {
-  return po::value<std::string>()->value_name(placeholder)->notifier([&](const std::string& value) { target = value; });
-}
-
 po::options_description described(SampleArguments& a) {
   po::options_description options("options");
   options.add_options()("run", po::value(&a.run), "the run folder or checkpoint (also as the first argument)")(
-      "num", whole_number("num", a.num, 1, kMostImages), "number of images")("out", po::value(&a.out),
-                                                                             "folder to write to")(
-      "sampler", said(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
-      "steps", said(a.steps, "N"),
+      "num", whole_number("num", a.num, 1, kMostSamples), "number of images")("out", po::value(&a.out),
+                                                                              "folder to write to")(
+      "sampler", unparsed(a.sampler, "NAME"), "another sampler than the run's; `casdm plugins list` shows them")(
+      "steps", unparsed(a.steps, "N"),
       text("number of steps; short for --set sampler.", Sampler::steps_option, "=N").c_str())(
-      "eta", said(a.eta, "X"), text("noise of a step; short for --set sampler.", Sampler::eta_option, "=X").c_str())(
-      "guidance", said(a.guidance, "X"), "classifier-free guidance; short for --set guidance.scale=X")(
+      "eta", unparsed(a.eta, "X"),
+      text("noise of a step; short for --set sampler.", Sampler::eta_option, "=X").c_str())(
+      "guidance", unparsed(a.guidance, "X"), "classifier-free guidance; short for --set guidance.scale=X")(
       "set", po::value(&a.overrides)->composing(), "set one key of the run's experiment: guidance.scale=1.5")(
       "seed", whole_number("seed", a.seed, 0), "seed of the images' noise; default: 0")(
       "batch", whole_number("batch", a.batch, 1, SamplingRequest::kLargestBatch),
@@ -75,7 +69,8 @@ po::options_description described(SampleArguments& a) {
       "class of all images, for a conditional run; default: each class in turn")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
-      "device", said(a.device, "NAME"), "auto, cpu, cuda or cuda:1; short for --set run.device=NAME; default: auto")(
+      "device", unparsed(a.device, "NAME"),
+      "auto, cpu, cuda or cuda:1; short for --set run.device=NAME; default: auto")(
       "plugin", po::value(&a.plugins)->composing(), "an additional plugin library")(
       "no-png", po::bool_switch(&a.no_png), "write the grid and the NPZ only")(
       "overwrite", po::bool_switch(&a.overwrite), "replace the samples in DIR")(
@@ -169,7 +164,7 @@ void sample(const SampleArguments& a, World& world) {
 int sample_command(const std::vector<std::string>& arguments) {
   SampleArguments a;
   a.command = "sample";
-  if (!fill_arguments({"sample", kUsage, described(a), {"run"}}, arguments)) return 0;
+  if (!fill_arguments({"sample", kSampleUsage, described(a), {"run"}}, arguments)) return 0;
   if (a.run.empty() || a.out.empty() || !a.num) {
     throw ConfigError("sample: give a run, --num N and --out DIR; see `casdm sample --help`");
   }

@@ -30,8 +30,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kCommand = "sweep";
-constexpr const char* kUsage = R"(usage: casdm sweep SWEEP.toml [--dry-run] [--jobs N] [--set KEY=VALUE]...
+constexpr const char* kSweepCommand = "sweep";
+constexpr const char* kSweepUsage = R"(usage: casdm sweep SWEEP.toml [--dry-run] [--jobs N] [--set KEY=VALUE]...
        casdm sweep SWEEP.toml --print | --slurm
        casdm sweep SWEEP.toml --cell NAME
 
@@ -102,7 +102,8 @@ class Catalogs {
 };
 
 std::vector<std::string> repeated(const SweepArguments& a) {
-  std::vector<std::string> command{own_program().string(), kCommand, fs::absolute(a.file).lexically_normal().string()};
+  std::vector<std::string> command{own_program().string(), kSweepCommand,
+                                   fs::absolute(a.file).lexically_normal().string()};
   for (const std::string& setting : a.overrides) command.insert(command.end(), {"--set", setting});
   for (const std::string& file : a.plugins) {
     command.insert(command.end(), {"--plugin", fs::absolute(file).lexically_normal().string()});
@@ -223,8 +224,8 @@ void check_cells(const Sweep& sweep, const std::vector<std::size_t>& cells, std:
 
 /// Throws now what would otherwise be found after hours of training.
 void check_results(const Sweep& sweep) {
-  refuse_other_results(sweep.folder, {}, kCommand, Replaced::unedited);
-  refuse_other_page(kCommand, page_of(sweep));
+  refuse_other_results(sweep.folder, {}, kSweepCommand, Replaced::unedited);
+  refuse_other_page(kSweepCommand, page_of(sweep));
 }
 
 int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
@@ -232,7 +233,7 @@ int finish(const Sweep& sweep, const SweepEnd& end, const SweepArguments& a) {
   const std::vector<MeasureSummary> all = summarise(comparison);
   const std::vector<MeasureSummary> chosen = measures_of(all, a.patterns);
   check_results(sweep);
-  write_results(sweep.folder, comparison, all, chosen, kCommand, Replaced::unedited);
+  write_results(sweep.folder, comparison, all, chosen, kSweepCommand, Replaced::unedited);
   std::cout << (a.json ? json_of(comparison, all) : text_of(comparison, chosen));
   write_file(page_of(sweep), report_of(sweep.folder));
   std::cerr << "the tables are " << (sweep.folder / "results.md").string() << ", .tex, .csv and .json; the page is "
@@ -255,7 +256,7 @@ void check(const SweepArguments& a) {
 
 int sweep_command(const std::vector<std::string>& arguments) {
   SweepArguments a;
-  if (!fill_arguments({kCommand, kUsage, described(a), {"file"}}, arguments)) return 0;
+  if (!fill_arguments({kSweepCommand, kSweepUsage, described(a), {"file"}}, arguments)) return 0;
   check(a);
   Catalogs catalogs(a.plugins);
   const auto catalog_of = [&](const Value& document) -> const ComponentCatalog& { return catalogs.of(document); };

@@ -50,7 +50,7 @@ struct TrainArguments {
   bool allow_other_data = false;
 };
 
-constexpr const char* kUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]... [--dry-run [--no-cost]]
+constexpr const char* kTrainUsage = R"(usage: casdm train CONFIG [--set KEY=VALUE]... [--dry-run [--no-cost]]
        casdm train --resume RUN [--set KEY=VALUE]...
 
 Trains the experiment of a TOML file in a new run folder, or continues a run from its newest
@@ -303,7 +303,7 @@ int resume_run(const TrainArguments& arguments, World& world) {
 
 int train_command(const std::vector<std::string>& given) {
   TrainArguments arguments;
-  if (!fill_arguments({"train", kUsage, described(arguments), {"config"}}, given)) return 0;
+  if (!fill_arguments({"train", kTrainUsage, described(arguments), {"config"}}, given)) return 0;
   check(arguments);
   catch_signals();
   return run_in_world(

@@ -228,7 +228,7 @@ void add_lacking(const Comparison& comparison, const std::vector<MeasureSummary>
 }
 
 /// "loss.eps, loss.x0 and 3 more" of scores; "" of one, whose name stands in its ways.
-std::string list_of(const std::vector<std::string>& scores) {
+std::string names_of(const std::vector<std::string>& scores) {
   constexpr std::size_t kShown = 4;
   if (scores.size() < 2) return "";
   const std::size_t shown = std::min(scores.size(), kShown), rest = scores.size() - shown;
@@ -282,7 +282,7 @@ std::vector<std::string> unlike(const Comparison& comparison) {
   std::vector<std::string> lines;
   for (const auto& [ways, names] : by_ways) {
     const std::string of_one = names.size() > 1 ? "" : ways_of(comparison, names[0], scores[names[0]], names[0]);
-    lines.push_back(text("measured differently, so not compared with each other: ", list_of(names),
+    lines.push_back(text("measured differently, so not compared with each other: ", names_of(names),
                          names.size() > 1 ? ways : of_one));
   }
   return lines;

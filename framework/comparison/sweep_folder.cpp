@@ -37,7 +37,7 @@ constexpr std::size_t kLargestRecord = 1 << 20;
 
 using CatalogOf = std::function<const ComponentCatalog&(const Value&)>;
 
-bool is_there(const fs::path& path) {
+bool is_taken(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(fs::symlink_status(path, ignored));
 }
@@ -50,7 +50,7 @@ std::int64_t images_saved(const fs::path& run) {
        entry.increment(failure)) {
     const std::string name = entry->path().filename().string();
     const bool is_checkpoint = name.size() == 12 && name.find_first_not_of("0123456789") == std::string::npos;
-    if (is_checkpoint && is_there(entry->path() / "state.json")) {
+    if (is_checkpoint && is_taken(entry->path() / "state.json")) {
       images = std::max<std::int64_t>(images, std::stoll(name));
     }
   }
@@ -91,7 +91,7 @@ std::string folder_name(const fs::path& folder) { return fs::absolute(folder).le
 /// project, even if it looks the same.
 bool has_moved(const Value& plan, const std::string& file, const fs::path& folder) {
   const Value* before = plan.find(kFolder);
-  return before != nullptr && before->is_string() ? before->as_string() != folder_name(folder) : !is_there(file);
+  return before != nullptr && before->is_string() ? before->as_string() != folder_name(folder) : !is_taken(file);
 }
 
 /// The sweep files recorded in the plan of a sweep's folder, newest first; none without a plan, or if `file_now` cannot
@@ -99,7 +99,7 @@ bool has_moved(const Value& plan, const std::string& file, const fs::path& folde
 std::vector<std::string> files_in_plan(const fs::path& folder, const fs::path& file_now) {
   std::vector<std::string> files;
   try {
-    if (!is_there(folder / kPlan)) return files;
+    if (!is_taken(folder / kPlan)) return files;
     const Value plan = from_json(read_regular_file(folder / kPlan, kLargestRecord));
     if (const Value* file = plan.find(kFile); file != nullptr && file->is_string()) {
       if (file->as_string() != file_now && !has_moved(plan, file->as_string(), folder)) return files;
@@ -136,8 +136,8 @@ void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, c
     throw ConfigError(
         text(run.string(), " ", why, ". Rename the arm or the sweep, or move it away; nothing was changed"));
   };
-  if (!is_there(run)) return;
-  if (!is_there(run / "config.toml")) taken("exists and is not a run folder");
+  if (!is_taken(run)) return;
+  if (!is_taken(run / "config.toml")) taken("exists and is not a run folder");
   Value before = load_document(run / "config.toml");
   std::vector<VoidOption> idle;
   try {
@@ -197,7 +197,7 @@ Value plan_of(const Sweep& sweep) {
 }
 
 void write_if_other(const fs::path& file, const std::string& content) {
-  if (!is_there(file) || read_file(file) != content) write_file(file, content);
+  if (!is_taken(file) || read_file(file) != content) write_file(file, content);
 }
 
 const Value& member(const Value& table, const char* key) {
@@ -209,7 +209,7 @@ const Value& member(const Value& table, const char* key) {
 /// The record of how a cell ended; null if there is none.
 Value end_of(const fs::path& folder, const std::string& cell) {
   const fs::path file = folder / "cells" / (cell + ".json");
-  return is_there(file) ? from_json(read_regular_file(file, kLargestRecord)) : Value();
+  return is_taken(file) ? from_json(read_regular_file(file, kLargestRecord)) : Value();
 }
 
 std::string failure_of(const fs::path& folder, const std::string& cell) {
@@ -256,7 +256,7 @@ bool is_evaluated(const Sweep& sweep, const SweepCell& cell) {
 ComparedRun compared_run(const fs::path& folder, const std::string& cell, std::int64_t seed) {
   ComparedRun run{seed, folder / cell, failure_of(folder, cell), {}};
   if (!run.problem.empty()) run.problem = "failed: " + run.problem;
-  const bool has_run = is_there(run.path / "config.toml");
+  const bool has_run = is_taken(run.path / "config.toml");
   if (has_run) run.record = read_run_record(run.path);
   if (!run.problem.empty()) return run;
   if (!has_run) run.problem = "not started";
@@ -318,12 +318,12 @@ bool holds_others(const fs::path& folder) {
     const std::string name = entry->path().filename().string();
     if (!name.starts_with(".tmp-") && name != "cells" && name != "logs") return true;
   }
-  return is_there(folder) && !fs::is_directory(folder, failure);
+  return is_taken(folder) && !fs::is_directory(folder, failure);
 }
 
 }  // namespace
 
-bool is_sweep_folder(const fs::path& folder) { return is_there(folder / kPlan); }
+bool is_sweep_folder(const fs::path& folder) { return is_taken(folder / kPlan); }
 
 void check_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
   refuse_inside_run("sweep", sweep.folder);
@@ -351,11 +351,11 @@ void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of, const
 
 CellState state_of(const Sweep& sweep, const SweepCell& cell) {
   const fs::path run = run_of(sweep, cell);
-  if (!is_there(run)) return CellState::waiting;
+  if (!is_taken(run)) return CellState::waiting;
   const std::int64_t images = images_saved(run);
   const bool is_trained = images >= number_in(cell.experiment, "train.total_images") && images > 0;
   const bool is_drawn =
-      number_in(cell.experiment, "log.sample_count") == 0 || is_there(run / "samples" / text(images, ".png"));
+      number_in(cell.experiment, "log.sample_count") == 0 || is_taken(run / "samples" / text(images, ".png"));
   const bool is_judged =
       number_in(cell.experiment, "evaluate.every_images") == 0 || !last_line(run, "evaluation", images).is_null();
   if (!is_trained || !is_drawn || !is_judged) return CellState::started;
@@ -366,7 +366,7 @@ std::vector<std::string> moved_paths(const Sweep& sweep, const SweepCell& cell) 
   const fs::path config = run_of(sweep, cell) / "config.toml";
   std::vector<std::string> settings;
   const Homes homes = homes_of(sweep.folder, file_of(sweep));
-  if (homes.earlier.empty() || !is_there(config)) return settings;
+  if (homes.earlier.empty() || !is_taken(config)) return settings;
   for (const ExperimentChange& change : changes(experiment_of(load_document(config)), experiment_of(cell.experiment))) {
     if (homes.is_moved(change)) settings.push_back(text(change.key, "=", to_toml_value(change.after)));
   }

@@ -5,7 +5,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::augmentations {
 
 namespace {
 
@@ -104,7 +104,7 @@ Augmentation::Spec spec_for(const Subject&) { return {kImage}; }
 
 }  // namespace
 
-Suite augmentation_suite() {
+Suite requirements() {
   const auto kind = Augmentation::kind;
   return suite<Augmentation, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
                                         {kind, "is_a_function_of_the_seeds", false, is_a_function_of_the_seeds},
@@ -113,4 +113,4 @@ Suite augmentation_suite() {
                                        call_augmentation);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::augmentations

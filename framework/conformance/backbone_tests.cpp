@@ -6,7 +6,7 @@
 #include "framework/conformance/suites.h"
 #include "framework/device/device.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::backbones {
 
 namespace {
 
@@ -215,7 +215,7 @@ std::shared_ptr<void> stand_in(const void* spec) {
 
 }  // namespace
 
-Suite backbone_suite() {
+Suite requirements() {
   const auto kind = Backbone::kind;
   return suite<Backbone, spec_for>({{kind, "keeps_the_shape_contract", false, keeps_the_shape_contract},
                                     {kind, "gives_every_parameter_a_gradient", false, gives_every_parameter_a_gradient},
@@ -230,4 +230,4 @@ Suite backbone_suite() {
                                    call_backbone, stand_in);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::backbones

@@ -5,7 +5,7 @@
 #include "framework/conformance/suites.h"
 #include "framework/data/extras.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::datasets {
 
 namespace {
 
@@ -112,7 +112,7 @@ Dataset::Spec spec_for(const Subject&) { return {kImage}; }
 
 }  // namespace
 
-Suite dataset_suite() {
+Suite requirements() {
   const auto kind = Dataset::kind;
   return suite<Dataset, spec_for>({{kind, "holds_whole_images", false, holds_whole_images},
                                    {kind, "holds_its_extras", false, holds_its_extras},
@@ -122,4 +122,4 @@ Suite dataset_suite() {
                                   call_dataset);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::datasets

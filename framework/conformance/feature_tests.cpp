@@ -7,7 +7,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::feature_extractors {
 
 namespace {
 
@@ -242,7 +242,7 @@ std::shared_ptr<void> stand_in(const void* spec) {
 
 }  // namespace
 
-Suite feature_suite() {
+Suite requirements() {
   const auto kind = FeatureExtractor::kind;
   return suite<FeatureExtractor, spec_for>(
       {{kind, "declares_its_features", false, declares_its_features},
@@ -258,4 +258,4 @@ Suite feature_suite() {
       call, stand_in);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::feature_extractors

@@ -10,7 +10,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::heads {
 
 namespace {
 
@@ -313,7 +313,7 @@ CascadeHead::Spec spec_for(const Subject& subject) {
 
 }  // namespace
 
-Suite head_suite() {
+Suite requirements() {
   const auto kind = CascadeHead::kind;
   return suite<CascadeHead, spec_for>(
       {{kind, "estimates_every_image", false, estimates_every_image},
@@ -329,4 +329,4 @@ Suite head_suite() {
       call_head);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::heads

@@ -8,7 +8,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::metrics {
 
 namespace {
 
@@ -308,7 +308,7 @@ std::shared_ptr<void> stand_in(const void*) {
 
 }  // namespace
 
-Suite metric_suite() {
+Suite requirements() {
   const auto kind = MetricLoss::kind;
   return suite<MetricLoss, spec_for>({{kind, "returns_one_distance_per_image", false, returns_one_distance_per_image},
                                       {kind, "gives_every_image_a_gradient", false, gives_every_image_a_gradient},
@@ -326,4 +326,4 @@ Suite metric_suite() {
                                      call_metric, stand_in);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::metrics

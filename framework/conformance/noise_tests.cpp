@@ -9,7 +9,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::noise_schedulers {
 
 namespace {
 
@@ -125,7 +125,7 @@ std::shared_ptr<void> stand_in(const void*) { return std::const_pointer_cast<Noi
 
 }  // namespace
 
-Suite noise_suite() {
+Suite requirements() {
   const auto kind = NoiseScheduler::kind;
   return suite<NoiseScheduler, spec_for>(
       {{kind, "range_is_sound", false, range_is_sound},
@@ -138,4 +138,4 @@ Suite noise_suite() {
       call_noise, stand_in);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::noise_schedulers

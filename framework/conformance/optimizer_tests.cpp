@@ -8,7 +8,7 @@
 #include "framework/conformance/suites.h"
 #include "framework/training/module_optimizer.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::optimizers {
 
 namespace {
 
@@ -200,7 +200,7 @@ void call(Caller& caller) {
 
 }  // namespace
 
-Suite optimizer_suite() {
+Suite requirements() {
   const auto kind = Optimizer::kind;
   return suite<Optimizer, spec_for>({{kind, "changes_every_parameter", false, changes_every_parameter},
                                      {kind, "rests_at_learning_rate_zero", false, rests_at_learning_rate_zero},
@@ -214,4 +214,4 @@ Suite optimizer_suite() {
                                     call);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::optimizers

@@ -10,7 +10,7 @@
 #include "framework/conformance/suites.h"
 #include "framework/support/number_format.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::samplers {
 
 namespace {
 
@@ -155,7 +155,7 @@ Sampler::Spec spec_for(const Subject&) { return {stand_in_schedule(), kImage}; }
 
 }  // namespace
 
-Suite sampler_suite() {
+Suite requirements() {
   const auto kind = Sampler::kind;
   return suite<Sampler, spec_for>({{kind, "plans_a_way_to_the_image", false, on_paths<plans_a_way_to_the_image>},
                                    {kind, "recovers_a_known_image", false, on_paths<recovers_a_known_image>},
@@ -165,4 +165,4 @@ Suite sampler_suite() {
                                   call_sampler);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::samplers

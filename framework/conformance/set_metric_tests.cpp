@@ -13,7 +13,7 @@
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::set_metrics {
 
 namespace {
 
@@ -276,7 +276,7 @@ void call(Caller& caller) {
 
 }  // namespace
 
-Suite set_metric_suite() {
+Suite requirements() {
   const auto kind = SetMetric::kind;
   return suite<SetMetric, spec_for>(
       {{kind, "declares_its_scores", false, declares_its_scores},
@@ -291,4 +291,4 @@ Suite set_metric_suite() {
       call);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::set_metrics

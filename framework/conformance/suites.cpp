@@ -6,9 +6,18 @@ namespace casdm::conformance {
 
 const std::vector<Suite>& suites() {
   static const std::vector<Suite> rows = {
-      augmentation_suite(), backbone_suite(),   dataset_suite(),  feature_suite(),
-      head_suite(),         metric_suite(),     noise_suite(),    optimizer_suite(),
-      sampler_suite(),      set_metric_suite(), timestep_suite(), weight_layout_suite(),
+      augmentations::requirements(),
+      backbones::requirements(),
+      datasets::requirements(),
+      feature_extractors::requirements(),
+      heads::requirements(),
+      metrics::requirements(),
+      noise_schedulers::requirements(),
+      optimizers::requirements(),
+      samplers::requirements(),
+      set_metrics::requirements(),
+      timestep_samplers::requirements(),
+      weight_layouts::requirements(),
   };
   return rows;
 }

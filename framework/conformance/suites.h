@@ -38,18 +38,42 @@ Suite suite(std::vector<Test> tests, void (*call)(Caller&),
 }
 
 /// Each is defined in its own file.
-Suite augmentation_suite();
-Suite backbone_suite();
-Suite dataset_suite();
-Suite feature_suite();
-Suite head_suite();
-Suite metric_suite();
-Suite noise_suite();
-Suite optimizer_suite();
-Suite sampler_suite();
-Suite set_metric_suite();
-Suite timestep_suite();
-Suite weight_layout_suite();
+namespace augmentations {
+Suite requirements();
+}
+namespace backbones {
+Suite requirements();
+}
+namespace datasets {
+Suite requirements();
+}
+namespace feature_extractors {
+Suite requirements();
+}
+namespace heads {
+Suite requirements();
+}
+namespace metrics {
+Suite requirements();
+}
+namespace noise_schedulers {
+Suite requirements();
+}
+namespace optimizers {
+Suite requirements();
+}
+namespace samplers {
+Suite requirements();
+}
+namespace set_metrics {
+Suite requirements();
+}
+namespace timestep_samplers {
+Suite requirements();
+}
+namespace weight_layouts {
+Suite requirements();
+}
 
 /// One for each row of framework/loading/kinds.h.
 const std::vector<Suite>& suites();

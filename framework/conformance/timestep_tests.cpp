@@ -8,7 +8,7 @@
 #include "casdm/timestep_sampler.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::timestep_samplers {
 
 namespace {
 
@@ -161,7 +161,7 @@ TimestepSampler::Spec spec_for(const Subject&) { return {stand_in_schedule()}; }
 
 }  // namespace
 
-Suite timestep_suite() {
+Suite requirements() {
   const auto kind = TimestepSampler::kind;
   return suite<TimestepSampler, spec_for>(
       {{kind, "draws_timesteps_in_range", false, on_paths<draws_timesteps_in_range>},
@@ -172,4 +172,4 @@ Suite timestep_suite() {
       call_timesteps);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::timestep_samplers

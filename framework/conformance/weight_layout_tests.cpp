@@ -8,7 +8,7 @@
 #include "casdm/weight_layout.h"
 #include "framework/conformance/suites.h"
 
-namespace casdm::conformance {
+namespace casdm::conformance::weight_layouts {
 
 namespace {
 
@@ -168,7 +168,7 @@ void call(Caller& caller) {
 
 }  // namespace
 
-Suite weight_layout_suite() {
+Suite requirements() {
   const auto kind = WeightLayout::kind;
   return suite<WeightLayout, spec_for>(
       {{kind, "describes_itself", false, describes_itself},
@@ -179,4 +179,4 @@ Suite weight_layout_suite() {
       call);
 }
 
-}  // namespace casdm::conformance
+}  // namespace casdm::conformance::weight_layouts

@@ -19,7 +19,7 @@ namespace casdm {
 
 namespace {
 
-constexpr std::size_t kMostNamed = 5;
+constexpr std::size_t kMostPluginsNamed = 5;
 
 /// The plugins that the experiment uses, with their build ids.
 Value plugins_of(const Value& experiment) {
@@ -73,10 +73,10 @@ void require_same(World& world, const char* what, const Value& own, const Differ
     std::vector<std::string> found = between(most, gathered[i]);
     if (found.empty()) continue;
     const std::size_t count = found.size();
-    found.resize(std::min(count, kMostNamed));
+    found.resize(std::min(count, kMostPluginsNamed));
     differing += text(differing.empty() ? "" : "\n", what, world.whose(static_cast<int>(i)),
                       ", differs from that of the other processes:\n  ", join(found, "\n  "),
-                      count > kMostNamed ? "\n  ..." : "");
+                      count > kMostPluginsNamed ? "\n  ..." : "");
   }
   if (!differing.empty()) throw WorldConfigError(differing);
 }

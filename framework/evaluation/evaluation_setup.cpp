@@ -19,11 +19,6 @@ namespace {
 
 constexpr const char* kEvaluate = "evaluate";
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 Value with_plugins(Value document, const LoadedExperiment& base) {
   if (const Value* plugins = base.resolved.find("plugins")) document.set("plugins", *plugins);
   return document;

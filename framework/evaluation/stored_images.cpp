@@ -115,11 +115,6 @@ const OptionSpec* only_path(const ComponentEntry& component) {
   return path;
 }
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 std::string ending_of(const std::string& path) { return fs::path(path).extension().string(); }
 
 }  // namespace

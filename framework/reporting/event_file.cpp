@@ -140,7 +140,9 @@ std::string scalars(const Value& value, const std::string& tag) {
 constexpr const char* kVersion = "brain.Event:2";
 constexpr const char* kExperiment = "experiment";  // tag of the text in each file
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 std::uint32_t masked_checksum(std::string_view data) {
   boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;  // Castagnoli
@@ -188,7 +190,7 @@ EventFile::~EventFile() {
 void EventFile::open(std::int64_t images) {
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
-  path_ = folder_ / text("events.out.tfevents.", static_cast<std::int64_t>(now()), ".", host, ".", ::getpid());
+  path_ = folder_ / text("events.out.tfevents.", static_cast<std::int64_t>(unix_time()), ".", host, ".", ::getpid());
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (descriptor_ < 0) throw Error(text(path_.string(), " cannot be written: ", std::strerror(errno)));
   write(0, bytes_field(field::kEventVersion, kVersion));
@@ -201,7 +203,7 @@ void EventFile::open(std::int64_t images) {
 
 void EventFile::write(std::int64_t images, const std::string& content) {
   const std::string record =
-      event_record(double_field(field::kEventTime, now()) + integer_field(field::kEventStep, images) + content);
+      event_record(double_field(field::kEventTime, unix_time()) + integer_field(field::kEventStep, images) + content);
   const off_t before = ::lseek(descriptor_, 0, SEEK_END);
   const ssize_t written = ::write(descriptor_, record.data(), record.size());
   if (written == static_cast<ssize_t>(record.size())) return;

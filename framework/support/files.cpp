@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 #include "casdm/atomic_file.h"
@@ -50,6 +51,11 @@ void write_file(const std::filesystem::path& path, std::string_view content) {
 
 std::string read_file(const std::filesystem::path& path) {
   return read_regular_file(path, std::numeric_limits<std::size_t>::max());
+}
+
+bool is_there(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
 }
 
 std::string near_path(const std::filesystem::path& path, std::string_view extension) {

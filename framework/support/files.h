@@ -18,6 +18,9 @@ void write_file(const std::filesystem::path& path, std::string_view content);
 /// Like read_regular_file without a limit, for files that this program wrote.
 std::string read_file(const std::filesystem::path& path);
 
+/// Whether something exists at `path`, links followed; false where that cannot be found out.
+bool is_there(const std::filesystem::path& path);
+
 /// The entry with the most similar name beside the missing `path`; empty if none is similar enough. In a very large
 /// folder only some are considered.
 /// @param extension  ".toml": only files with it; empty: any name

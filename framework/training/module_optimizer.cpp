@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kAlignment = 16;     // elements per cache line
 constexpr std::int64_t kStandInLength = 4;  // longest dimension of a stand-in
-constexpr std::size_t kMostNamed = 5;
+constexpr std::size_t kMostParametersNamed = 5;
 
 std::int64_t aligned(std::int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -86,9 +86,9 @@ Component<Optimizer> make_optimizer(const PluginHost& host, const OptimizerOptio
   std::vector<std::string> names = left_as_they_are(trial, small);
   if (!names.empty()) {
     const std::size_t count = names.size();
-    names.resize(std::min(count, kMostNamed));
+    names.resize(std::min(count, kMostParametersNamed));
     trial.fail(text("a step leaves ", count, " of the ", spec.parameters.size(), " parameters of module ", module,
-                    " as they are: ", join(names, ", "), count > kMostNamed ? ", ..." : "",
+                    " as they are: ", join(names, ", "), count > kMostParametersNamed ? ", ..." : "",
                     ". An optimizer changes every parameter; what is not to be trained is frozen by [[init]]"));
   }
   return host.create<Optimizer>(options.component, spec);

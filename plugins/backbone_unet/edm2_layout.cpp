@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "options.h"
 #include "state_shapes/state_shapes.h"
 
 namespace casdm::unet {
@@ -15,7 +16,6 @@ namespace {
 using Edm2Kind = Edm2Block::Kind;
 
 constexpr std::int64_t kMostLevels = 32;
-constexpr std::int64_t kMostBlocks = 1000;
 constexpr std::int64_t kLargestWidth = 1000000;
 
 std::vector<std::int64_t> widths_of(const Edm2Options& o) {

@@ -11,7 +11,6 @@ namespace casdm::unet {
 namespace {
 
 constexpr double kMostChannels = 1 << 16;
-constexpr double kMostBlocks = 1000;
 
 }  // namespace
 

@@ -10,6 +10,9 @@
 
 namespace casdm::unet {
 
+/// The most residual blocks per resolution.
+constexpr std::int64_t kMostBlocks = 1000;
+
 /// How the channels of q, k, v are laid out in an attention's projection: heads outermost, or q, k, v outermost.
 enum class AttentionOrder { legacy, new_ };
 

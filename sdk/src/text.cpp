@@ -115,7 +115,7 @@ std::string quoted(std::string_view text, std::size_t most) {
 
 namespace {
 
-constexpr std::size_t kLongestName = 100;
+constexpr std::size_t kLongestMisspelling = 100;
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -134,7 +134,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::vector<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates, std::size_t most) {
-  if (word.size() > kLongestName) return {};
+  if (word.size() > kLongestMisspelling) return {};
   std::vector<std::pair<std::size_t, std::string>> ranked;
   for (const std::string& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
