@@ -211,8 +211,8 @@ bool sets(const std::string& override, const std::string& key, const Location& p
   if (begins_with(parsed.path, path)) return true;
   if (!begins_with(path, parsed.path)) return false;
   const Value* value = &parsed.value;
-  for (auto part = path.begin() + static_cast<std::ptrdiff_t>(parsed.path.size()); value && part != path.end();
-       ++part) {
+  for (auto part = path.begin() + static_cast<std::ptrdiff_t>(parsed.path.size());
+       value != nullptr && part != path.end(); ++part) {
     value = value->find(part->name);
   }
   return value != nullptr;

@@ -30,12 +30,12 @@ constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr int kPauses = 10;  ///< until others, which may have taken the memory for a moment, count
 
 /// Takes the pages of new memory now, so that they are not promised to somebody else before they are used.
+/// @param bytes  more than a page
 void take_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
 #ifdef MADV_POPULATE_WRITE
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE);
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = (page - reinterpret_cast<std::uintptr_t>(data) % page) % page;
+  ::madvise(static_cast<char*>(data) + before, (bytes - before) / page * page, MADV_POPULATE_WRITE);
 #endif
 }
 
