@@ -49,7 +49,7 @@ class ConfigReader {
 
   DiffusersConfig read() {
     for (const FixedKey& key : fixed_keys()) {
-      const Value& value = get(key.name, key.otherwise);
+      const Value value = get(key.name, key.otherwise);
       require(reasons_, is_same(value, key.needed),
               text(key.name, " is ", to_json(value), ", not ", to_json(key.needed)));
     }
@@ -88,12 +88,12 @@ class ConfigReader {
                        [&](std::int64_t width) { return within(width, 1); });
   }
 
-  const Value& get(const char* name, const Value& otherwise) const {
+  Value get(const char* name, const Value& otherwise) const {
     const Value* value = config_.find(name);
     return value != nullptr ? *value : otherwise;
   }
   std::int64_t integer(const char* name, const Value& otherwise) const {
-    const Value& value = get(name, otherwise);
+    const Value value = get(name, otherwise);
     return value.is_null() ? 0 : value.as_integer();
   }
   const Value::Array& array(const char* name) const {
@@ -125,18 +125,18 @@ class ConfigReader {
   }
 
   void read_time(AdmLayout& layout) {
-    const std::string& time = get("resnet_time_scale_shift", "default").as_string();
+    const std::string time = get("resnet_time_scale_shift", "default").as_string();
     layout.use_scale_shift_norm = time == "scale_shift";
     require(reasons_, time == "scale_shift" || time == "default", "resnet_time_scale_shift is " + time);
   }
 
   Value read_options(const AdmLayout& layout) {
     const std::int64_t groups = integer("norm_num_groups", 32);
-    const Value& middle = get("attn_norm_num_groups", Value());
+    const Value middle = get("attn_norm_num_groups", Value());
     require(reasons_, middle.is_null() ? !layout.use_scale_shift_norm : middle.as_integer() == groups,
             "the norm of the middle's attention is not that of the others");
     Value options{Value::Table{}};
-    const Value& per_head = get("attention_head_dim", 8);
+    const Value per_head = get("attention_head_dim", 8);
     options.set("num_head_channels", per_head.is_null() ? Value(-1) : per_head);
     if (per_head.is_null()) {
       options.set("num_heads", 1);
