@@ -73,12 +73,6 @@ bool is_index(std::string_view name) {
   return name == "index" || name == "index_put" || name == "index_put_" || name == "_index_put_impl_";
 }
 
-/// While this object lives, calls go directly to the kernels.
-struct KernelsOnly {
-  c10::impl::ExcludeDispatchKeyGuard guard{c10::autograd_dispatch_keyset_with_ADInplaceOrView |
-                                           c10::autocast_dispatch_keyset};
-};
-
 std::string full_name(const c10::OperatorName& name) {
   return name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
 }
@@ -99,16 +93,17 @@ void count_masks(const c10::IValue& indices) {
 }
 
 /// How many launches CUDA needs for `op`: an operator on lists needs one per tensor unless all tensors have the same
-/// type and memory layout.
+/// type, which does not matter for copies, and memory layout.
 std::int64_t launches_of(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
-  if (!base_name(op.operator_name()).starts_with("_foreach_")) return 1;
+  const std::string_view name = base_name(op.operator_name());
+  if (!name.starts_with("_foreach_")) return 1;
   const std::size_t count = op.schema().arguments().size();
   const auto argument = [&](std::size_t i) -> const c10::IValue& { return stack[stack.size() - count + i]; };
   if (count < 2 || !argument(0).isTensorList() || !argument(1).isTensorList()) return 1;
   const std::vector<Tensor> first = argument(0).toTensorVector(), second = argument(1).toTensorVector();
   for (std::size_t i = 0; i < std::min(first.size(), second.size()); ++i) {
-    const bool is_alike =
-        first[i].scalar_type() == second[i].scalar_type() && first[i].strides() == second[i].strides();
+    const bool is_alike = (name == "_foreach_copy_" || first[i].scalar_type() == second[i].scalar_type()) &&
+                          first[i].strides() == second[i].strides();
     if (!is_alike) return static_cast<std::int64_t>(first.size());
   }
   return 1;

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/ivalue.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <map>
 #include <string>
@@ -11,6 +12,12 @@
 #include "framework/standin/memory.h"
 
 namespace casdm::standin {
+
+/// While this object lives, calls go directly to the kernels.
+struct KernelsOnly {
+  c10::impl::ExcludeDispatchKeyGuard guard{c10::autograd_dispatch_keyset_with_ADInplaceOrView |
+                                           c10::autocast_dispatch_keyset};
+};
 
 /// Converts the arguments and results of one operator for the CPU's kernels: tensors on the device appear as CPU
 /// tensors with the same memory, and tensors that the kernels create become the device's.
