@@ -54,7 +54,12 @@ std::shared_ptr<const Block> make_block(ParameterMaker& make, const UNetOptions&
 Node make_node(ParameterMaker& make, const UNetOptions& options, const AdmBlock& block) {
   const std::size_t before = make.made().size();
   Node node{make_block(make, options, block), {}};
-  for (std::size_t i = before; i < make.made().size(); ++i) node.parameters.push_back(make.made()[i].second);
+  const Linear* outside = node.block->embedding_layer();
+  for (std::size_t i = before; i < make.made().size(); ++i) {
+    const Tensor& parameter = make.made()[i].second;
+    const bool is_outside = outside && (parameter.is_same(outside->weight) || parameter.is_same(outside->bias));
+    if (!is_outside) node.parameters.push_back(parameter);
+  }
   return node;
 }
 

@@ -10,7 +10,7 @@
 
 namespace casdm::unet {
 
-/// A block and the parameters that only it uses.
+/// A block and the parameters that its `forward` uses, and nothing else does.
 struct Node {
   std::shared_ptr<const Block> block;
   std::vector<Tensor> parameters;

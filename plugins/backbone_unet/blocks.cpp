@@ -41,13 +41,9 @@ ResBlock::ResBlock(ParameterMaker& make, const std::string& name, const ResBlock
 }
 
 Tensor ResBlock::forward(const Tensor& x, const BlockInput& input) const {
-  const Tensor embedding = emb_linear_(input.embedding);
   Tensor h = in_conv_(resampled(in_norm_.silu(x), options_.resample));
-  if (options_.use_scale_shift_norm) {
-    h = out_norm_.silu(h, embedding);
-  } else {
-    h = out_norm_.silu(residual(h, embedding.unsqueeze(-1).unsqueeze(-1)));
-  }
+  h = options_.use_scale_shift_norm ? out_norm_.scaled_silu(h, input.embedding)
+                                    : out_norm_.offset_silu(h, input.embedding);
   h = input.dropout.apply(h, options_.dropout, dropout_layer_);
   const Tensor skip = resampled(x, options_.resample);
   return residual(out_conv_(h), skip_ ? (*skip_)(skip) : skip);

@@ -14,9 +14,9 @@
 
 namespace casdm::unet {
 
-/// The inputs of blocks besides the image.
+/// The inputs of a block besides the image.
 struct BlockInput {
-  Tensor embedding;  ///< silu of the embedded time (and class), [B, 4 channels]
+  Tensor embedding;  ///< [B, width]: the embedded time (and class), through `embedding_layer`, at least in float32
   Dropout dropout;
 };
 
@@ -25,6 +25,8 @@ class Block {
  public:
   virtual ~Block();
   virtual Tensor forward(const Tensor& x, const BlockInput& input) const = 0;
+  /// The layer that makes the block's embedding; null: it has none. The network evaluates those of all blocks at once.
+  virtual const Linear* embedding_layer() const { return nullptr; }
   /// Whether the block is large enough to be worth evaluating twice under gradient checkpointing.
   virtual bool is_checkpointable() const { return false; }
 };
@@ -46,6 +48,7 @@ class ResBlock : public Block {
  public:
   ResBlock(ParameterMaker& make, const std::string& name, const ResBlockOptions& options);
   Tensor forward(const Tensor& x, const BlockInput& input) const override;
+  const Linear* embedding_layer() const override { return &emb_linear_; }
   bool is_checkpointable() const override { return true; }
 
  private:

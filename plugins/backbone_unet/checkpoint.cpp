@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
 #include <utility>
 
 #include "casdm/error.h"
@@ -56,10 +57,11 @@ struct Recipe : torch::CustomClassHolder {
 class Checkpoint : public torch::autograd::Function<Checkpoint> {
  public:
   static Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Recipe>& recipe, const Tensor& x,
-                        const Tensor& embedding, at::TensorList /*parameters: edges of the graph*/) {
+                        const std::optional<Tensor>& embedding, at::TensorList /*parameters: edges of the graph*/) {
     ctx->saved_data["recipe"] = c10::IValue::make_capsule(recipe);
-    ctx->save_for_backward({x, embedding});
-    return recipe->block(x, embedding);
+    const Tensor of_block = embedding.value_or(Tensor());
+    ctx->save_for_backward({x, of_block});
+    return recipe->block(x, of_block);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -69,7 +71,9 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
     const auto recipe = c10::static_intrusive_pointer_cast<Recipe>(ctx->saved_data["recipe"].toCapsule());
     const variable_list saved = ctx->get_saved_variables();
     variable_list inputs;
-    for (const Tensor& tensor : saved) inputs.push_back(tensor.detach().requires_grad_(tensor.requires_grad()));
+    for (const Tensor& tensor : saved) {
+      inputs.push_back(tensor.defined() ? tensor.detach().requires_grad_(tensor.requires_grad()) : tensor);
+    }
     Tensor output;
     {
       const AutocastGuard guard(recipe->autocast);
@@ -106,7 +110,8 @@ Tensor checkpoint(BlockFunction block, const Tensor& x, const Tensor& embedding,
   recipe->autocast = autocast_state(x.device().type());
   recipe->autocast.is_caching = false;
   recipe->parameters = parameters;
-  return Checkpoint::apply(recipe, x, embedding, at::TensorList(parameters));
+  const std::optional<Tensor> of_block = embedding.defined() ? std::optional(embedding) : std::nullopt;
+  return Checkpoint::apply(recipe, x, of_block, at::TensorList(parameters));
 }
 
 }  // namespace casdm::unet

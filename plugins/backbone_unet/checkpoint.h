@@ -18,7 +18,7 @@ using BlockFunction = std::function<Tensor(const Tensor& x, const Tensor& embedd
 /// The second evaluation repeats the first bitwise, under the same autocast state. Gradients reach x, the embedding and
 /// `parameters` through one node, so hooks and reducers on parameters work. Without grad mode this is a plain call. The
 /// gradient cannot be differentiated again.
-/// differentiable twice.
+/// @param embedding  may be undefined
 Tensor checkpoint(BlockFunction block, const Tensor& x, const Tensor& embedding, const std::vector<Tensor>& parameters);
 
 }  // namespace casdm::unet

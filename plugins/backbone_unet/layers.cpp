@@ -5,6 +5,7 @@
 
 #include "convolution/conv2d_3x3.h"
 #include "norm.h"
+#include "weight_casts.h"
 
 namespace casdm::unet {
 
@@ -27,7 +28,7 @@ Tensor kernel_for(const Tensor& x, const Tensor& weight) {
 Linear::Linear(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out)
     : LayerParameters(make.layer(name, {out, in})) {}
 
-Tensor Linear::operator()(const Tensor& x) const { return at::linear(x, weight, bias); }
+Tensor Linear::operator()(const Tensor& x) const { return at::linear(x, cast(weight), cast(bias)); }
 
 Conv2d::Conv2d(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel,
                Start start, std::int64_t stride, Convolution convolution)
@@ -40,14 +41,14 @@ Tensor Conv2d::operator()(const Tensor& x) const {
   if (convolution == Convolution::auto_ && padding == 1 && stride == 1 && x.is_cpu()) {
     return casdm::convolution::conv2d_3x3(x, weight, bias);
   }
-  return at::conv2d(x, kernel_for(x, weight), bias, stride, padding);
+  return at::conv2d(x, kernel_for(x, cast(weight)), cast(bias), stride, padding);
 }
 
 PointwiseConv::PointwiseConv(ParameterMaker& make, const std::string& name, std::int64_t in, std::int64_t out,
                              Start start)
     : LayerParameters(layer(make, name, {out, in, 1}, start)) {}
 
-Tensor PointwiseConv::operator()(const Tensor& x) const { return at::linear(x, weight.squeeze(-1), bias); }
+Tensor PointwiseConv::operator()(const Tensor& x) const { return at::linear(x, cast(weight).squeeze(-1), cast(bias)); }
 
 GroupNorm::GroupNorm(ParameterMaker& make, const std::string& name, std::int64_t channels, std::int64_t groups)
     : weight(make.constant(name + ".weight", {channels}, 1.0)),
@@ -55,11 +56,19 @@ GroupNorm::GroupNorm(ParameterMaker& make, const std::string& name, std::int64_t
       groups(groups) {}
 
 Tensor GroupNorm::operator()(const Tensor& x) const {
-  return group_norm(x, {weight, bias, {}, groups, Activation::none});
+  return group_norm(x, {weight, bias, {}, {}, groups, Activation::none});
 }
 
-Tensor GroupNorm::silu(const Tensor& x, const Tensor& scale_shift) const {
-  return group_norm(x, {weight, bias, scale_shift, groups, Activation::silu});
+Tensor GroupNorm::silu(const Tensor& x) const {
+  return group_norm(x, {weight, bias, {}, {}, groups, Activation::silu});
+}
+
+Tensor GroupNorm::scaled_silu(const Tensor& x, const Tensor& scale_shift) const {
+  return group_norm(x, {weight, bias, {}, scale_shift, groups, Activation::silu});
+}
+
+Tensor GroupNorm::offset_silu(const Tensor& x, const Tensor& offset) const {
+  return group_norm(x, {weight, bias, offset, {}, groups, Activation::silu});
 }
 
 }  // namespace casdm::unet

@@ -40,8 +40,11 @@ struct GroupNorm {
   GroupNorm(ParameterMaker& make, const std::string& name, std::int64_t channels, std::int64_t groups);
 
   Tensor operator()(const Tensor& x) const;
-  /// silu(norm(x) * (1 + scale) + shift), where `scale_shift` is [B, 2 C]; undefined: silu(norm(x)).
-  Tensor silu(const Tensor& x, const Tensor& scale_shift = {}) const;
+  Tensor silu(const Tensor& x) const;
+  /// silu(norm(x) * (1 + scale) + shift), where `scale_shift` is [B, 2 C].
+  Tensor scaled_silu(const Tensor& x, const Tensor& scale_shift) const;
+  /// silu(norm(x + offset)), where `offset` is [B, C].
+  Tensor offset_silu(const Tensor& x, const Tensor& offset) const;
 };
 
 }  // namespace casdm::unet

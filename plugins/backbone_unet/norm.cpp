@@ -55,6 +55,7 @@ struct Part {
     slice.x = x.const_data_ptr<T>() + offset(parts);
     slice.weight = a.weight.const_data_ptr<float>() + channel;
     slice.bias = a.bias.const_data_ptr<float>() + channel;
+    if (a.offset.defined()) slice.offset = a.offset.const_data_ptr<float>() + image * a.offset.stride(0) + channel;
     if (a.scale_shift.defined()) {
       slice.scale = a.scale_shift.const_data_ptr<float>() + image * 2 * parts.channels + channel;
       slice.shift = slice.scale + parts.channels;
@@ -78,12 +79,13 @@ Normalised fused_forward(const Tensor& x, const NormArguments& a) {
   return result;
 }
 
-/// Gradients of x, weight, bias and scale_shift (undefined if there is none).
+/// Gradients of x, weight, bias, offset and scale_shift (each of these undefined if there is none).
 template <class T>
 variable_list fused_backward(const Tensor& x, const NormArguments& a, const Normalised& norm, const Tensor& grad_y) {
   const Parts parts(x, a.groups);
   Tensor grad_x = at::empty_like(x);
   const Tensor shares = at::empty({2, parts.batch, parts.channels}, at::kFloat);
+  const Tensor grad_offset = a.offset.defined() ? at::empty(a.offset.sizes(), at::kFloat) : Tensor();
   Tensor grad_scale_shift = a.scale_shift.defined() ? at::empty_like(a.scale_shift) : Tensor();
   run_parallel(parts.count(), [&](std::int64_t index) {
     const Part<T> part(parts, index, x, a, norm.mean, norm.rstd);
@@ -91,6 +93,9 @@ variable_list fused_backward(const Tensor& x, const NormArguments& a, const Norm
     out.x = grad_x.mutable_data_ptr<T>() + part.offset(parts);
     out.weight = shares.mutable_data_ptr<float>() + part.image * parts.channels + part.channel;
     out.bias = out.weight + parts.batch * parts.channels;
+    if (grad_offset.defined()) {
+      out.offset = grad_offset.mutable_data_ptr<float>() + part.image * parts.channels + part.channel;
+    }
     if (grad_scale_shift.defined()) {
       out.scale = grad_scale_shift.mutable_data_ptr<float>() + part.image * 2 * parts.channels + part.channel;
       out.shift = out.scale + parts.channels;
@@ -98,7 +103,7 @@ variable_list fused_backward(const Tensor& x, const NormArguments& a, const Norm
     norm_backward(part.slice, grad_y.const_data_ptr<T>() + part.offset(parts), out);
   });
   const Tensor sums = shares.sum(1);
-  return {grad_x, sums[0], sums[1], grad_scale_shift};
+  return {grad_x, sums[0], sums[1], grad_offset, grad_scale_shift};
 }
 
 Normalised fused_forward(const Tensor& x, const NormArguments& a) {
@@ -115,13 +120,18 @@ variable_list fused_backward(const Tensor& x, const NormArguments& a, const Norm
 class FusedNorm : public torch::autograd::Function<FusedNorm> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                        const std::optional<Tensor>& scale_shift, std::int64_t groups, bool silu) {
-    const NormArguments arguments{weight, bias, scale_shift.value_or(Tensor()), groups,
+                        const std::optional<Tensor>& offset, const std::optional<Tensor>& scale_shift,
+                        std::int64_t groups, bool silu) {
+    const NormArguments arguments{weight,
+                                  bias,
+                                  offset.value_or(Tensor()),
+                                  scale_shift.value_or(Tensor()),
+                                  groups,
                                   silu ? Activation::silu : Activation::none};
     const Normalised norm = fused_forward(x, arguments);
     ctx->saved_data["groups"] = groups;
     ctx->saved_data["silu"] = silu;
-    ctx->save_for_backward({x, weight, bias, arguments.scale_shift, norm.mean, norm.rstd});
+    ctx->save_for_backward({x, weight, bias, arguments.offset, arguments.scale_shift, norm.mean, norm.rstd});
     return norm.y;
   }
 
@@ -129,12 +139,16 @@ class FusedNorm : public torch::autograd::Function<FusedNorm> {
     if (c10::GradMode::is_enabled()) throw Error("the U-Net's gradients cannot be differentiated again");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor& x = saved[0];
-    const NormArguments arguments{saved[1], saved[2], saved[3], ctx->saved_data["groups"].toInt(),
+    const NormArguments arguments{saved[1],
+                                  saved[2],
+                                  saved[3],
+                                  saved[4],
+                                  ctx->saved_data["groups"].toInt(),
                                   ctx->saved_data["silu"].toBool() ? Activation::silu : Activation::none};
-    const Normalised norm{{}, saved[4], saved[5]};
+    const Normalised norm{{}, saved[5], saved[6]};
     const Tensor grad_y = grads[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
     variable_list result = fused_backward(x, arguments, norm, grad_y);
-    result.resize(6);  // groups and silu have no gradient
+    result.resize(7);  // groups and silu have no gradient
     return result;
   }
 };
@@ -148,7 +162,9 @@ bool is_fusable(const Tensor& x, const NormArguments& a) {
 
 Tensor composed_group_norm(const Tensor& x, const NormArguments& a) {
   const at::ScalarType dtype = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  Tensor y = at::group_norm(x.to(dtype), a.groups, a.weight.to(dtype), a.bias.to(dtype), kNormEpsilon);
+  Tensor shifted = x.to(dtype);
+  if (a.offset.defined()) shifted = shifted + a.offset.to(dtype).unsqueeze(-1).unsqueeze(-1);
+  Tensor y = at::group_norm(shifted, a.groups, a.weight.to(dtype), a.bias.to(dtype), kNormEpsilon);
   if (a.scale_shift.defined()) {
     const std::vector<Tensor> parts = a.scale_shift.to(dtype).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
     y = at::addcmul(parts[1], y, parts[0] + 1);
@@ -161,9 +177,13 @@ Tensor composed_group_norm(const Tensor& x, const NormArguments& a) {
 
 Tensor group_norm(const Tensor& x, const NormArguments& a) {
   if (!is_fusable(x, a)) return composed_group_norm(x, a);
-  std::optional<Tensor> scale_shift;
+  std::optional<Tensor> offset, scale_shift;
+  if (a.offset.defined()) {
+    offset = a.offset.to(at::kFloat);
+    if (offset->stride(1) != 1) offset = offset->contiguous();
+  }
   if (a.scale_shift.defined()) scale_shift = a.scale_shift.to(at::kFloat).contiguous();
-  return FusedNorm::apply(x, a.weight, a.bias, scale_shift, a.groups, a.activation == Activation::silu);
+  return FusedNorm::apply(x, a.weight, a.bias, offset, scale_shift, a.groups, a.activation == Activation::silu);
 }
 
 }  // namespace casdm::unet

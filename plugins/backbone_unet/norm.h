@@ -14,12 +14,13 @@ enum class Activation { none, silu };
 struct NormArguments {
   Tensor weight;       ///< [C]
   Tensor bias;         ///< [C]
+  Tensor offset;       ///< [B, C], added to every pixel of x before the normalisation; undefined: none
   Tensor scale_shift;  ///< [B, 2 C], scale then shift; undefined: none
   std::int64_t groups = 1;
   Activation activation = Activation::none;
 };
 
-/// act((GN(x) weight + bias) (1 + scale) + shift), eps 1e-5, computed in float32 (in float64 for
+/// act((GN(x + offset) weight + bias) (1 + scale) + shift), eps 1e-5, computed in float32 (in float64 for
 /// float64 x) whatever the dtype of x, and returned in the dtype of x.
 ///
 /// LibTorch's own GroupNorm on the CPU is slow for channels-last images, the format in which its convolutions are

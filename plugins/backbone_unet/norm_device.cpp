@@ -29,10 +29,11 @@ struct Division {
     slab = groups_of_slab * width;
     rows = std::clamp<std::int64_t>(kMostThreads / slab, 1, pixels);
   }
-  BlockLaunch launch(std::vector<Tensor> tensors, bool silu) const {
+  BlockLaunch launch(std::vector<Tensor> tensors, const NormArguments& a) const {
     BlockLaunch result;
     result.tensors = std::move(tensors);
-    result.numbers = {channels, pixels, width, slab, silu ? 1 : 0, batch};
+    const std::int64_t offset_stride = a.offset.defined() ? a.offset.stride(0) : 0;
+    result.numbers = {channels, pixels, width, slab, a.activation == Activation::silu ? 1 : 0, batch, offset_stride};
     result.blocks = batch * (channels / slab);
     result.threads = rows * slab;
     result.shared = 2 * rows * slab + 2 * (slab / width);
@@ -41,7 +42,7 @@ struct Division {
 };
 
 BlockKernel kernel(const char* name, at::ScalarType type) {
-  constexpr int kPhases = 4;
+  constexpr int kPhases = 5;
   const bool is_float = type == at::kFloat;
   const std::string own_name = text(name, is_float ? "_float" : "_bfloat16");
   return {own_name,
@@ -62,10 +63,10 @@ Normalised norm_forward_on_device(const Tensor& x, const NormArguments& a) {
   static const BlockKernel of_bfloat16 = kernel("norm_forward", at::kBFloat16);
   const auto of_groups = [&] { return at::empty({x.size(0), a.groups}, x.options().dtype(at::kFloat)); };
   Normalised result{at::empty_like(x), of_groups(), of_groups()};
-  launch(x.scalar_type() == at::kFloat ? of_float : of_bfloat16,
-         Division(x, a.groups)
-             .launch({x, a.weight, a.bias, a.scale_shift, result.mean, result.rstd, result.y},
-                     a.activation == Activation::silu));
+  launch(
+      x.scalar_type() == at::kFloat ? of_float : of_bfloat16,
+      Division(x, a.groups)
+          .launch({x, a.weight, a.bias, a.scale_shift, result.mean, result.rstd, result.y, {}, {}, {}, a.offset}, a));
   return result;
 }
 
@@ -75,14 +76,15 @@ std::vector<Tensor> norm_backward_on_device(const Tensor& x, const NormArguments
   static const BlockKernel of_bfloat16 = kernel("norm_backward", at::kBFloat16);
   const Tensor grad_x = at::empty_like(x);
   const Tensor shares = at::empty({2, x.size(0), x.size(1)}, x.options().dtype(at::kFloat));
+  const Tensor grad_offset = a.offset.defined() ? at::empty(a.offset.sizes(), a.offset.options()) : Tensor();
   const Tensor grad_scale_shift = a.scale_shift.defined() ? at::empty_like(a.scale_shift) : Tensor();
-  launch(
-      x.scalar_type() == at::kFloat ? of_float : of_bfloat16,
-      Division(x, a.groups)
-          .launch({x, a.weight, a.bias, a.scale_shift, norm.mean, norm.rstd, grad_y, grad_x, shares, grad_scale_shift},
-                  a.activation == Activation::silu));
+  launch(x.scalar_type() == at::kFloat ? of_float : of_bfloat16,
+         Division(x, a.groups)
+             .launch({x, a.weight, a.bias, a.scale_shift, norm.mean, norm.rstd, grad_y, grad_x, shares,
+                      grad_scale_shift, a.offset, grad_offset},
+                     a));
   const Tensor sums = shares.sum(1);
-  return {grad_x, sums[0], sums[1], grad_scale_shift};
+  return {grad_x, sums[0], sums[1], grad_offset, grad_scale_shift};
 }
 
 }  // namespace casdm::unet

@@ -91,6 +91,9 @@ CASDM_INLINE void moments(const NormSlice<T>& s, Scratch& scratch) {
     }
     scratch.flush();
   }
+  if (s.offset) {
+    for (std::int64_t c = 0; c < s.channels; ++c) origin[c] += s.offset[c];
+  }
   const std::int64_t width = s.channels / s.groups;
   const auto pixels = static_cast<double>(s.pixels);
   for (std::int64_t g = 0; g < s.groups; ++g) {
@@ -109,15 +112,16 @@ CASDM_INLINE void moments(const NormSlice<T>& s, Scratch& scratch) {
   }
 }
 
-/// z = x factor + offset is the value before the activation.
+/// z = x factor + constant is the value before the activation; x without the slice's offset.
 template <class T>
-CASDM_INLINE void affine(const NormSlice<T>& s, float* factor, float* offset) {
+CASDM_INLINE void affine(const NormSlice<T>& s, float* factor, float* constant) {
   const std::int64_t width = s.channels / s.groups;
   for (std::int64_t c = 0; c < s.channels; ++c) {
     const float scale = s.scale ? 1.0f + s.scale[c] : 1.0f;
     const float shift = s.shift ? s.shift[c] : 0.0f;
     factor[c] = s.rstd[c / width] * s.weight[c] * scale;
-    offset[c] = s.bias[c] * scale + shift - s.mean[c / width] * factor[c];
+    const float offset = s.offset ? s.offset[c] : 0.0f;
+    constant[c] = s.bias[c] * scale + shift + (offset - s.mean[c / width]) * factor[c];
   }
 }
 
@@ -173,12 +177,29 @@ CASDM_INLINE void gradient_sums(const NormSlice<T>& s, const T* grad_y, T* grad_
   }
 }
 
+/// The sum of grad_x over all pixels.
+template <class T>
+CASDM_INLINE void offset_gradient(const NormSlice<T>& s, const T* grad_x, float* result, Scratch& scratch) {
+  float* __restrict sum = scratch.floats(0);
+  std::fill(scratch.doubles(0), scratch.doubles(0) + s.channels, 0.0);
+  for (std::int64_t begin = 0; begin < s.pixels; begin += kBlock) {
+    const std::int64_t end = std::min(begin + kBlock, s.pixels);
+    for (std::int64_t p = begin; p < end; ++p) {
+      const T* __restrict grad = grad_x + p * s.stride;
+      CASDM_INDEPENDENT
+      for (std::int64_t c = 0; c < s.channels; ++c) sum[c] += static_cast<float>(grad[c]);
+    }
+    scratch.flush();
+  }
+  for (std::int64_t c = 0; c < s.channels; ++c) result[c] = static_cast<float>(scratch.doubles(0)[c]);
+}
+
 template <bool kSilu, class T>
 CASDM_INLINE void backward(const NormSlice<T>& s, const T* grad_y, const NormGradients<T>& out) {
   Scratch scratch(s.channels);
   const std::int64_t width = s.channels / s.groups;
   float* __restrict mean = scratch.floats(2);
-  for (std::int64_t c = 0; c < s.channels; ++c) mean[c] = s.mean[c / width];
+  for (std::int64_t c = 0; c < s.channels; ++c) mean[c] = s.mean[c / width] - (s.offset ? s.offset[c] : 0.0f);
   gradient_sums<kSilu>(s, grad_y, out.x, scratch);
 
   float* __restrict slope = scratch.floats(4);     // d grad_x / d (x - mean)
@@ -215,6 +236,7 @@ CASDM_INLINE void backward(const NormSlice<T>& s, const T* grad_y, const NormGra
       grad[c] = static_cast<T>(static_cast<float>(grad[c]) * factor[c] + (x * slope[c] + constant[c]));
     }
   }
+  if (s.offset) offset_gradient(s, out.x, out.offset, scratch);
 }
 
 template <class T>

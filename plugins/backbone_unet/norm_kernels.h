@@ -19,6 +19,7 @@ struct NormSlice {
   const T* x = nullptr;           ///< first channel of the first pixel
   const float* weight = nullptr;  ///< [channels]
   const float* bias = nullptr;    ///< [channels]
+  const float* offset = nullptr;  ///< [channels], or null
   const float* scale = nullptr;   ///< [channels], or null, like `shift`
   const float* shift = nullptr;   ///< [channels]
   float* mean = nullptr;          ///< [groups]
@@ -31,6 +32,7 @@ struct NormGradients {
   T* x = nullptr;
   float* weight = nullptr;  ///< this image's contribution
   float* bias = nullptr;    ///< this image's contribution
+  float* offset = nullptr;  ///< null if the slice has none
   float* scale = nullptr;   ///< null, like `shift`, if the slice has none
   float* shift = nullptr;
 };

@@ -35,6 +35,24 @@ bool is_faster_channels_last(c10::Device device) {
          at::autocast::get_autocast_dtype(device.type()) == at::kBFloat16;
 }
 
+/// x with that format and, under autocast on a GPU, in the type of the first convolution: one copy instead of two.
+Tensor channels_last(const Tensor& x) {
+  const bool is_cast = !x.is_cpu() && x.scalar_type() == at::kFloat;
+  const at::ScalarType type = is_cast ? at::autocast::get_autocast_dtype(x.device().type()) : x.scalar_type();
+  return x.to(x.options().dtype(type), /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::ChannelsLast);
+}
+
+/// The weights of convolutions and linear layers, and the biases that follow them.
+std::vector<Tensor> weights_of_layers(const NamedTensors& parameters) {
+  std::vector<Tensor> result;
+  bool is_layer = false;
+  for (const auto& [name, parameter] : parameters) {
+    is_layer = parameter.dim() > 1 ? name != "label_emb.weight" : is_layer && name.ends_with(".bias");
+    if (is_layer) result.push_back(parameter);
+  }
+  return result;
+}
+
 }  // namespace
 
 UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec)
@@ -46,6 +64,7 @@ UNetBackbone::UNetBackbone(const UNetOptions& options, const Spec& spec, std::ve
       factor_(std::int64_t{1} << (levels.size() - 1)),
       net_(make, options, spec, levels),
       parameters_(make.made()),
+      casts_(weights_of_layers(parameters_)),
       frequencies_(make_frequencies(options.channels)) {}
 
 ParameterRole UNetBackbone::role(std::string_view parameter) const {
@@ -72,20 +91,20 @@ BackboneOutput UNetBackbone::forward_with_taps(const Tensor& x, const Tensor& t,
 
 std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& t, const Condition& condition) {
   check_input(x, t, condition, spec_, factor_);
-  BlockInput input{embed(t, condition), {}};
-  if (is_training_) input.dropout = condition.dropout;
+  const WeightCasts::Use casts(casts_, x.device());
+  Inputs inputs(net_.stages, embed(t, condition), is_training_ ? condition.dropout : Dropout());
 
   const bool is_channels_last = is_faster_channels_last(x.device()) && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
-  Tensor h = is_channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+  Tensor h = is_channels_last ? channels_last(x) : x;
   std::vector<Tensor> skips;
   for (const Stage& stage : net_.stages.input_blocks) {
-    h = run(stage, h, input);
+    h = run(stage, h, inputs);
     skips.push_back(h);
   }
-  h = run(net_.stages.middle_block, h, input);
+  h = run(net_.stages.middle_block, h, inputs);
   const Tensor middle = h;
   for (const Stage& stage : net_.stages.output_blocks) {
-    h = run(stage, at::cat({h, skips.back()}, 1), input);
+    h = run(stage, at::cat({h, skips.back()}, 1), inputs);
     skips.pop_back();
   }
   h = net_.out_2(net_.out_0.silu(h));
@@ -100,14 +119,41 @@ Tensor UNetBackbone::embed(const Tensor& t, const Condition& condition) {
       net_.time_embed_2(at::silu(net_.time_embed_0(sinusoids.to(net_.time_embed_0.weight.scalar_type()))));
   if (condition.labels.defined()) embedding = embedding + at::embedding(net_.label_emb, condition.labels);
   if (condition.augment.defined() && spec_.condition.augment_size > 0) {
-    embedding = embedding + at::linear(condition.augment.to(net_.augment_emb.scalar_type()), net_.augment_emb);
+    embedding = embedding + at::linear(condition.augment.to(net_.augment_emb.scalar_type()), cast(net_.augment_emb));
   }
   return at::silu(embedding);
 }
 
-Tensor UNetBackbone::run(const Stage& stage, Tensor x, const BlockInput& input) const {
+/// The layers of all blocks are one matrix product: dozens of small ones would cost more than they compute.
+UNetBackbone::Inputs::Inputs(const Stages& stages, const Tensor& embedding, Dropout dropout)
+    : dropout_(std::move(dropout)) {
+  std::vector<Tensor> weights, biases;
+  std::vector<std::int64_t> widths;
+  const auto add = [&](const Stage& stage) {
+    for (const Node& node : stage) {
+      const Linear* layer = node.block->embedding_layer();
+      if (layer == nullptr) continue;
+      weights.push_back(cast(layer->weight));
+      biases.push_back(cast(layer->bias));
+      widths.push_back(layer->bias.size(0));
+    }
+  };
+  for (const Stage& stage : stages.input_blocks) add(stage);
+  add(stages.middle_block);
+  for (const Stage& stage : stages.output_blocks) add(stage);
+  const Tensor all = at::linear(embedding, at::cat(weights), at::cat(biases));
+  // In the type in which norms add it.
+  embeddings_ = all.to(at::promote_types(all.scalar_type(), at::kFloat)).split_with_sizes(widths, 1);
+}
+
+BlockInput UNetBackbone::Inputs::next(const Block& block) {
+  return {block.embedding_layer() ? embeddings_[used_++] : Tensor(), dropout_};
+}
+
+Tensor UNetBackbone::run(const Stage& stage, Tensor x, Inputs& inputs) const {
   for (const Node& node : stage) {
     const std::shared_ptr<const Block>& block = node.block;
+    const BlockInput input = inputs.next(*block);
     if (options_.checkpoint && block->is_checkpointable()) {
       const auto evaluate = [block, dropout = input.dropout](const Tensor& image, const Tensor& embedding) {
         return block->forward(image, {embedding, dropout});

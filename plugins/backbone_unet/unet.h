@@ -7,6 +7,7 @@
 #include "architecture.h"
 #include "casdm/backbone.h"
 #include "options.h"
+#include "weight_casts.h"
 
 namespace casdm::unet {
 
@@ -43,14 +44,27 @@ class UNetBackbone : public Backbone {
 
   UNetBackbone(const UNetOptions& options, const Spec& spec, std::vector<Level> levels, ParameterMaker make);
 
+  /// The inputs of all blocks besides the image, in the order of evaluation.
+  class Inputs {
+   public:
+    Inputs(const Stages& stages, const Tensor& embedding, Dropout dropout);
+    BlockInput next(const Block& block);
+
+   private:
+    std::vector<Tensor> embeddings_;
+    std::size_t used_ = 0;
+    Dropout dropout_;
+  };
+
   Tensor embed(const Tensor& t, const Condition& condition);
-  Tensor run(const Stage& stage, Tensor x, const BlockInput& input) const;
+  Tensor run(const Stage& stage, Tensor x, Inputs& inputs) const;
 
   UNetOptions options_;
   Spec spec_;
   std::int64_t factor_;  ///< height and width must be multiples of it
   Architecture net_;
   NamedTensors parameters_;
+  WeightCasts casts_;
   bool is_training_ = true;
   Tensor frequencies_;  ///< of the time embedding, on the device of the last t
 };

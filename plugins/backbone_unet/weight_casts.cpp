@@ -1,0 +1,173 @@
+#include "weight_casts.h"
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "casdm/block_kernel.h"
+#include "casdm/on_device.h"
+
+namespace casdm::unet {
+
+namespace {
+
+constexpr std::int64_t kPieceLength = 4096;
+constexpr std::int64_t kPieceThreads = 256;
+constexpr std::int64_t kPieceNumbers = 8;
+
+constexpr const char* kCastSource =
+#include "weight_casts_device.inc"
+    ;
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+std::vector<std::int64_t> strides_of_cast(const Tensor& weight) {
+  return weight.dim() == 4 ? c10::get_channels_last_strides_2d(weight.sizes()) : weight.strides().vec();
+}
+
+/// Whether `grad` can be described by pieces: its elements lie side by side, and the last two of four dimensions can be
+/// counted as one.
+bool has_pieces(const Tensor& grad) {
+  const bool has_rows_in_order = grad.dim() < 4 || grad.size(2) == 1 || grad.stride(2) == grad.size(3) * grad.stride(3);
+  return grad.is_non_overlapping_and_dense() && has_rows_in_order;
+}
+
+void move_pieces(const char* name, const Tensor& pieces, const Tensor& from, const Tensor& to) {
+  BlockLaunch moving;
+  moving.tensors = {pieces, from, to};
+  moving.blocks = pieces.numel() / kPieceNumbers;
+  moving.threads = kPieceThreads;
+  launch({name, kCastSource}, moving);
+}
+
+class CastFunction : public torch::autograd::Function<CastFunction> {
+ public:
+  static variable_list forward(AutogradContext* ctx, const c10::intrusive_ptr<CastLayout>& layout,
+                               at::TensorList weights) {
+    const at::AutoDispatchBelowADInplaceOrView no_views;  // the casts share memory, but change no longer
+    ctx->saved_data["layout"] = c10::IValue::make_capsule(layout);
+    ctx->save_for_backward(weights.vec());
+    const Tensor flat = weights[0].as_strided({layout->length}, {1}, 0);
+    const Tensor casts = at::empty({layout->length}, flat.options().dtype(at::kBFloat16));
+    move_pieces("cast_weights", layout->of_casts, flat, casts);
+    variable_list result;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      result.push_back(casts.as_strided(weights[i].sizes(), strides_of_cast(weights[i]), layout->offsets[i]));
+    }
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto layout = c10::static_intrusive_pointer_cast<CastLayout>(ctx->saved_data["layout"].toCapsule());
+    const variable_list weights = ctx->get_saved_variables();
+    note_strides(*layout, weights, grads);
+    const Tensor unordered = at::empty({layout->length}, weights.front().options());
+    const Tensor ordered = at::empty_like(unordered);
+    variable_list converted, found, result(1);  // the layout has no gradient
+    for (std::size_t i = 0; i < grads.size(); ++i) {
+      Tensor& of_weight = result.emplace_back();
+      if (!grads[i].defined()) continue;
+      found.push_back(grads[i]);
+      converted.push_back(unordered.as_strided(grads[i].sizes(), grads[i].strides(), layout->offsets[i]));
+      of_weight = ordered.as_strided(weights[i].sizes(), weights[i].strides(), layout->offsets[i]);
+    }
+    at::_foreach_copy_(converted, found);  // by one kernel, since the strides agree
+    move_pieces("order_gradients", layout->of_gradients, unordered, ordered);
+    return result;
+  }
+
+ private:
+  static void note_strides(CastLayout& layout, const variable_list& weights, variable_list& grads) {
+    CastLayout::Strides strides;
+    for (Tensor& grad : grads) {
+      if (grad.defined() && !has_pieces(grad)) grad = grad.contiguous();
+      strides.push_back(grad.defined() ? grad.strides().vec() : std::vector<std::int64_t>());
+    }
+    if (strides == layout.strides_of_gradients) return;
+    layout.of_gradients = layout.pieces_of(weights, strides);
+    layout.strides_of_gradients = std::move(strides);
+  }
+};
+
+/// Of the network that this thread evaluates, by weight.
+thread_local std::unordered_map<const c10::TensorImpl*, Tensor> casts_in_use;
+
+std::vector<std::int64_t> offsets_of(const std::vector<Tensor>& weights) {
+  std::vector<std::int64_t> result;
+  for (const Tensor& weight : weights) result.push_back(weight.storage_offset());
+  return result;
+}
+
+}  // namespace
+
+CastLayout::CastLayout(const std::vector<Tensor>& weights) : offsets(offsets_of(weights)) {
+  Strides strides;
+  for (const Tensor& weight : weights) {
+    length = std::max(length, weight.storage_offset() + weight.numel());
+    strides.push_back(strides_of_cast(weight));
+  }
+  of_casts = pieces_of(weights, strides);
+}
+
+Tensor CastLayout::pieces_of(const std::vector<Tensor>& weights, const Strides& strides) const {
+  std::vector<int> rows;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const at::IntArrayRef sizes = weights[i].sizes(), along = strides[i];
+    if (along.empty()) continue;
+    const std::int64_t columns = sizes.size() > 1 ? sizes[1] : 1;
+    const std::int64_t positions = sizes.size() > 2 ? c10::multiply_integers(sizes.slice(2)) : 1;
+    for (std::int64_t first = 0; first < weights[i].numel(); first += kPieceLength) {
+      const std::int64_t count = std::min(kPieceLength, weights[i].numel() - first);
+      const std::int64_t row[kPieceNumbers] = {offsets[i],
+                                               first,
+                                               count,
+                                               columns,
+                                               positions,
+                                               along[0],
+                                               sizes.size() > 1 ? along[1] : 0,
+                                               sizes.size() > 2 ? along.back() : 0};
+      rows.insert(rows.end(), std::begin(row), std::end(row));
+    }
+  }
+  return to_device(at::tensor(rows, at::kInt), weights.front().device());
+}
+
+bool WeightCasts::can_cast(c10::Device device) const {
+  if (!takes_block_kernels(device) || !at::autocast::is_autocast_enabled(device.type()) ||
+      at::autocast::get_autocast_dtype(device.type()) != at::kBFloat16) {
+    return false;
+  }
+  const Tensor& first = weights_.front();
+  constexpr std::size_t kMostBytes = sizeof(float) * std::numeric_limits<std::int32_t>::max();
+  return first.storage().nbytes() <= kMostBytes &&
+         std::all_of(weights_.begin(), weights_.end(), [&](const Tensor& weight) {
+           return weight.device() == device && weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
+                  weight.storage().is_alias_of(first.storage());
+         });
+}
+
+WeightCasts::Use::Use(WeightCasts& casts, c10::Device device) {
+  before_.swap(casts_in_use);
+  if (!casts.can_cast(device)) return;
+  c10::intrusive_ptr<CastLayout>& layout = casts.layout_;
+  if (!layout || layout->of_casts.device() != device || layout->offsets != offsets_of(casts.weights_)) {
+    layout = c10::make_intrusive<CastLayout>(casts.weights_);
+  }
+  const variable_list made = CastFunction::apply(layout, at::TensorList(casts.weights_));
+  for (std::size_t i = 0; i < made.size(); ++i) casts_in_use[casts.weights_[i].unsafeGetTensorImpl()] = made[i];
+}
+
+WeightCasts::Use::~Use() { before_.swap(casts_in_use); }
+
+Tensor cast(const Tensor& weight) {
+  const auto found = casts_in_use.find(weight.unsafeGetTensorImpl());
+  return found == casts_in_use.end() ? weight : found->second;
+}
+
+}  // namespace casdm::unet

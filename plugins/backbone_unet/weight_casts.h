@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+namespace casdm::unet {
+
+using at::Tensor;
+
+/// Where the weights of a network lie in memory, and in which orders.
+struct CastLayout : torch::CustomClassHolder {
+  using Strides = std::vector<std::vector<std::int64_t>>;
+
+  explicit CastLayout(const std::vector<Tensor>& weights);
+  /// The pieces by which a kernel goes from one order to the other; empty strides: without that weight.
+  Tensor pieces_of(const std::vector<Tensor>& weights, const Strides& strides) const;
+
+  std::vector<std::int64_t> offsets;  ///< of each weight, from the beginning of their memory
+  std::int64_t length = 0;            ///< of that memory
+  Tensor of_casts;                    ///< pieces from weights to casts
+  Strides strides_of_gradients;       ///< of the casts' gradients, as they were last
+  Tensor of_gradients;                ///< pieces from those to the weights' gradients
+};
+
+/// The weights of a network in bf16, made by one kernel, where autocast would cast each by an operation of its own; and
+/// their gradients back in float32 by two.
+class WeightCasts {
+ public:
+  /// @param weights  of layers that compute under autocast
+  explicit WeightCasts(std::vector<Tensor> weights) : weights_(std::move(weights)) {}
+
+  /// While this object lives, `cast` knows these weights in this thread, if autocast is to bf16, the device takes
+  /// kernels of casdm/block_kernel.h, and the weights lie in one piece of memory, as in training.
+  class Use {
+   public:
+    Use(WeightCasts& casts, c10::Device device);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    std::unordered_map<const c10::TensorImpl*, Tensor> before_;
+  };
+
+ private:
+  bool can_cast(c10::Device device) const;
+
+  std::vector<Tensor> weights_;
+  c10::intrusive_ptr<CastLayout> layout_;
+};
+
+/// `weight` in bf16, a kernel of a convolution channels-last; `weight` itself outside of `Use`.
+Tensor cast(const Tensor& weight);
+
+}  // namespace casdm::unet
