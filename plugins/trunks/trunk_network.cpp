@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "casdm/text.h"
+#include "dense_pool.h"
 
 namespace casdm::trunks {
 namespace {
@@ -23,19 +24,6 @@ Tensor reflect(const Tensor& x, std::int64_t padding) {
   if (std::min(x.size(2), x.size(3)) > padding) return at::reflection_pad2d(x, {padding, padding, padding, padding});
   return x.index_select(2, mirrored_positions(x.size(2), padding, x.device()))
       .index_select(3, mirrored_positions(x.size(3), padding, x.device()));
-}
-
-/// Max pooling with stride 1, one axis at a time: at::max_pool2d, which also records the position of each maximum,
-/// takes 25 times as long.
-Tensor dense_max_pool(const Tensor& x, std::int64_t kernel) {
-  Tensor result = x;
-  for (const std::int64_t axis : {2, 3}) {
-    const Tensor input = result;
-    const std::int64_t size = input.size(axis) - kernel + 1;
-    result = input.narrow(axis, 0, size);
-    for (std::int64_t i = 1; i < kernel; ++i) result = at::maximum(result, input.narrow(axis, i, size));
-  }
-  return result;
 }
 
 /// Averages of three neighbours with weights 1/4, 1/2, 1/4, at every second position, with zero padding.
