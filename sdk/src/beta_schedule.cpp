@@ -12,6 +12,16 @@
 
 namespace casdm {
 
+namespace {
+
+/// The t whose value lies at position 0 on a device. It is 0 where `take`, which counts negative positions from the
+/// end, can look up every t as it is: a subtraction costs as much as the look-up.
+std::int64_t t_at_start(std::int64_t first, std::size_t count) {
+  return first <= 0 && first >= -static_cast<std::int64_t>(count) ? 0 : first;
+}
+
+}  // namespace
+
 struct TimeTable::Copies {
   std::mutex mutex;
   std::map<std::string, Tensor> tensors;
@@ -23,17 +33,19 @@ TimeTable::TimeTable(std::vector<double> values, std::int64_t first)
 Tensor TimeTable::on(c10::Device device) const {
   const std::lock_guard lock(copies_->mutex);
   Tensor& copy = copies_->tensors[device.str()];
-  if (!copy.defined()) copy = at::tensor(values_, at::kDouble).to(device);
+  if (!copy.defined()) {
+    copy = at::tensor(values_, at::kDouble).roll(first_ - t_at_start(first_, values_.size())).to(device);
+  }
   return copy;
 }
 
 Tensor TimeTable::operator()(const Tensor& t) const {
   const Tensor table = on(t.device());
-  const auto last = static_cast<std::int64_t>(values_.size()) - 1;
-  if (at::isIntegralType(t.scalar_type(), false)) {
-    return table.take((t.to(at::kLong) - first_).clamp(0, last));
-  }
-  const Tensor position = (t.to(at::kDouble) - static_cast<double>(first_)).clamp(0, static_cast<double>(last));
+  const std::int64_t last = first_ + static_cast<std::int64_t>(values_.size()) - 1;
+  const std::int64_t start = t_at_start(first_, values_.size());
+  const auto positions = [&](const Tensor& times) { return start == 0 ? times : times - start; };
+  if (at::isIntegralType(t.scalar_type(), false)) return table.take(positions(t.to(at::kLong).clamp(first_, last)));
+  const Tensor position = positions(t.to(at::kDouble).clamp(static_cast<double>(first_), static_cast<double>(last)));
   const Tensor below = position.floor();
   const Tensor low = table.take(below.to(at::kLong));
   const Tensor high = table.take(position.ceil().to(at::kLong));
