@@ -10,7 +10,7 @@ Installs what is missing (tools/setup.sh --tests), builds build/release, runs th
 
   --torch VERSION                   with another LibTorch than the default, in build/torch-VERSION
 
-The other arguments are ctest's:
+The other arguments are ctest's, which runs as many tests at once as there are processors (or CTEST_PARALLEL_LEVEL):
 
   tests/run.sh -L fast              only the short tests, about two minutes together
   tests/run.sh -L 'slow|parity'     only these
@@ -39,4 +39,4 @@ cmake --preset release -DCASDM_BUILD_TESTS=ON "${configure[@]}"
 SECONDS=0
 cmake --build "$build"
 echo "tests/run.sh: built in $SECONDS s"
-exec ctest --test-dir "$build" --output-on-failure --no-tests=error "$@"
+exec ctest --test-dir "$build" --parallel "${CTEST_PARALLEL_LEVEL:-$(nproc)}" --output-on-failure --no-tests=error "$@"
