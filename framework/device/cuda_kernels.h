@@ -4,8 +4,8 @@
 
 namespace casdm {
 
-/// Compiles `kernel` with NVRTC for the current device, unless this process has already done so, and queues it on the
-/// current stream.
+/// Queues `kernel` on the current stream. At the first use it is compiled by NVRTC for the current device, or read from
+/// the user's compiled kernels.
 void launch_on_cuda(const BlockKernel& kernel, const BlockLaunch& launch);
 
 }  // namespace casdm
