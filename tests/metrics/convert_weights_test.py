@@ -4,10 +4,12 @@ import io
 import json
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import types
 import unittest
 import zipfile
@@ -224,6 +226,32 @@ class StLpips(unittest.TestCase):
             damaged.write_bytes(damaged.read_bytes()[:-1])
             self.assertIn("made", subprocess.run(command, capture_output=True, text=True).stdout)
             self.assertEqual(set(read_safetensors(damaged)[0]), {"a", "b"})
+
+
+class Signals(unittest.TestCase):
+    def test_a_download_that_is_stopped_leaves_nothing_behind(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            with tempfile.TemporaryDirectory() as folder:
+                pip = Path(folder) / "pip"
+                pip.write_text('#!/bin/sh\nmktemp -d && echo $$ >"$(dirname "$0")/pid" && exec sleep 60 >/dev/null\n')
+                pip.chmod(0o700)
+                temporary = Path(folder) / "tmp"
+                temporary.mkdir()
+                process = subprocess.Popen(
+                    [sys.executable, TOOL, "st-lpips", "--download", "--pip", pip, "--out", Path(folder) / "out"],
+                    env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True)
+                pid = Path(folder) / "pid"
+                while process.poll() is None and not (pid.exists() and pid.read_text()):
+                    time.sleep(0.01)
+                process.send_signal(number)
+                process.send_signal(signal.SIGUSR1)  # as `casdm quickstart` does after a Ctrl-C that reached both
+                _, errors = process.communicate(timeout=30)
+                self.assertIn(process.returncode, (128 + number, 128 + signal.SIGUSR1))
+                self.assertEqual(errors, "")
+                self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["pid", "pip", "tmp"])
+                self.assertEqual(list(temporary.iterdir()), [])
+                with self.assertRaises(ProcessLookupError):
+                    os.kill(int(pid.read_text()), 0)
 
 
 class EfficientNetLite(unittest.TestCase):
