@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cctype>
 #include <cerrno>
@@ -156,6 +158,14 @@ void take_progress(std::vector<std::string>& arguments) {
   }
 }
 
+/// Of the standard streams, those that are closed are opened for the wrong direction: using them still fails, and no
+/// other file gets their number, and with it what is printed.
+void occupy_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
 int report(const std::exception& error, int status) {
   const std::string message = error.what();
   std::cerr << "casdm: " << message.substr(0, message.find_last_not_of(" \n") + 1) << '\n';
@@ -165,6 +175,7 @@ int report(const std::exception& error, int status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_closed_streams();
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (std::erase(arguments, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);
   if (std::erase(arguments, "--trust-plugins") > 0) ::setenv(casdm::kTrustPlugins, "1", 1);

@@ -213,7 +213,10 @@ int start_run(const TrainArguments& arguments, World& world) {
     return 0;
   }
   require_precision(select_device(experiment.options.run).device, experiment.options.run.precision);
-  restore_replaced_run(folder);
+  if (restore_replaced_run(folder)) {
+    std::cerr << folder.string() << ".replaced, which an earlier --overwrite had set aside, is " << folder.string()
+              << " again\n";
+  }
   const bool replaces = arguments.overwrite && fs::exists(folder);
   RunFolder run = replaces ? overwritten(experiment, folder) : RunFolder::create(folder, experiment.resolved);
   run.lock();

@@ -25,6 +25,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// In the folder of a run that was set aside: tells it from a folder that the user named so.
+constexpr const char* kSetAside = ".tmp-replaced";
+
 bool is_number(const std::string& name) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
 }
@@ -54,7 +57,7 @@ bool is_made_by_us(const fs::path& file) {
 bool is_ours(const std::string& place, const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string();
   if (entry.is_symlink()) return place == "checkpoints" && name == "best";
-  if (is_leftover(name)) return true;
+  if (is_leftover(name) || (place.empty() && name == kSetAside)) return true;
   if (place == "checkpoints") {
     constexpr std::string_view aside = ".set-aside-";
     const std::string images = name.substr(0, 12), rest = name.substr(images.size());
@@ -127,11 +130,26 @@ RunFolder locked_run(const fs::path& path) {
   return run;
 }
 
-void rename_folder(const fs::path& from, const fs::path& to) {
+void set_aside(const fs::path& path, const fs::path& aside) {
+  AtomicFile mark(path / kSetAside);
+  mark.commit();
   std::error_code failure;
-  fs::rename(from, to, failure);
-  if (failure) throw Error(text(from.string(), " cannot be renamed to ", to.string(), ": ", failure.message()));
-  sync_folder(fs::absolute(to).parent_path());
+  fs::rename(path, aside, failure);
+  if (failure) {
+    fs::remove(path / kSetAside);
+    throw Error(text(path.string(), " cannot be renamed to ", aside.string(), ": ", failure.message()));
+  }
+  sync_folder(fs::absolute(aside).parent_path());
+}
+
+/// Whether the run went back.
+bool bring_back(const fs::path& aside, const fs::path& path) {
+  std::error_code failure;
+  fs::rename(aside, path, failure);
+  if (failure) return false;
+  fs::remove(path / kSetAside, failure);
+  sync_folder(fs::absolute(path).parent_path());
+  return true;
 }
 
 }  // namespace
@@ -139,22 +157,22 @@ void rename_folder(const fs::path& from, const fs::path& to) {
 ReplacedRun::ReplacedRun(const fs::path& path) : path_(path), aside_(aside_of(path)), run_(locked_run(path)) {
   if (fs::exists(fs::symlink_status(aside_))) {
     // A process that was killed had set it aside; what it put in its place is still empty.
-    run_.remove_if_unused();
-    if (fs::exists(path_)) {
-      throw ConfigError(text("--overwrite: ", quoted(aside_.string()), ", the run that ", quoted(path_.string()),
-                             " was to replace, is still there; remove it, or rename it to keep it"));
+    const bool is_ours = fs::exists(aside_ / kSetAside);
+    if (is_ours) run_.remove_if_unused();
+    if (!is_ours || fs::exists(path_)) {
+      throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ", quoted(aside_.string()),
+                             is_ours ? ", where the run that it was to replace still is" : ", which exists",
+                             "; remove that, or rename it to keep it"));
     }
     run_ = locked_run(aside_);
   } else {
-    rename_folder(path_, aside_);
+    set_aside(path_, aside_);
   }
 }
 
 ReplacedRun::~ReplacedRun() {
   std::error_code failure;
-  if (is_removed_ || fs::exists(path_, failure)) return;
-  fs::rename(aside_, path_, failure);
-  sync_folder(fs::absolute(path_).parent_path());
+  if (!is_removed_ && !fs::exists(path_, failure)) bring_back(aside_, path_);
 }
 
 void ReplacedRun::remove() {
@@ -170,11 +188,12 @@ RunFolder replace_run(const fs::path& path, const Value& resolved) {
   return run;
 }
 
-void restore_replaced_run(const fs::path& path) {
+bool restore_replaced_run(const fs::path& path) {
   const fs::path aside = aside_of(path);
-  if (fs::exists(path) || !fs::is_regular_file(aside / "config.toml")) return;
+  if (fs::exists(path) || !fs::exists(aside / kSetAside)) return false;
   RunFolder::open(aside).lock();  // throws while the process that set it aside lives
-  rename_folder(aside, path);
+  if (!bring_back(aside, path)) throw Error(text(aside.string(), " cannot be renamed to ", path.string()));
+  return true;
 }
 
 }  // namespace casdm

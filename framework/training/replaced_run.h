@@ -30,7 +30,7 @@ class ReplacedRun {
 /// Creates the folder of a run in place of an earlier one; see `ReplacedRun` and `RunFolder::create`.
 RunFolder replace_run(const std::filesystem::path& path, const Value& resolved);
 
-/// Moves back the run that a killed process had set aside and put nothing in its place.
-void restore_replaced_run(const std::filesystem::path& path);
+/// Moves back the run that a killed process had set aside and put nothing in its place. Returns whether there was one.
+bool restore_replaced_run(const std::filesystem::path& path);
 
 }  // namespace casdm

@@ -82,7 +82,7 @@ TEST_CASE("each wrong value is described by location, key, what is expected and 
         "x:2:9: order: expected one of \"legacy\", \"new\", got \"legcy\" (a string); did you mean \"legacy\"? It is "
         "an option of unet (plugin backbone_fake)");
   CHECK(unet_problem("weights = 5") ==
-        "x:2:11: weights: expected a path (a string), got 5 (an integer); in quotes it is one: \"5\"; it is an option "
+        "x:2:11: weights: expected a path (a string), got 5 (an integer); in quotes it is one; it is an option "
         "of unet (plugin backbone_fake)");
   CHECK(unet_problem("channel_mult = 2") ==
         "x:2:16: channel_mult: expected an array of elements, each an integer of at least 1, got 2 (an integer); it is "

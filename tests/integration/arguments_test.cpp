@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "framework/support/files.h"
+#include "casdm/text.h"
 #include "integration/program.h"
 #include "support/components.h"
 
@@ -79,4 +80,16 @@ TEST_CASE("output lost on stdout is a failure") {
                                                                                                        << "\n"
                                                                                                        << outcome.err);
   }
+}
+
+TEST_CASE("a command whose standard streams are closed works, and blames no plugin") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  for (const char* closed : {"2>&-", "<&- 2>&-"}) {
+    const Outcome outcome = shell(text("casdm train small.toml --overwrite ", closed), folder.path());
+    CHECK_MESSAGE(outcome.status == 0, closed);
+  }
+  CHECK(shell("casdm config check small.toml >&-", folder.path()).status == 1);
+  const Outcome check = shell("casdm config check small.toml", folder.path());
+  CHECK_MESSAGE(check.status == 0, check.err);
 }

@@ -68,11 +68,14 @@ TEST_CASE("the run that comes back has its best checkpoint, and nothing stays of
 
 TEST_CASE("a run that a killed process had set aside comes back, or is replaced in the end") {
   const Earlier earlier;
+  write_file(earlier.run / ".tmp-replaced", "");
   fs::rename(earlier.run, earlier.aside);
   SUBCASE("nothing had taken its place") {
     const Outcome again = shell("casdm train small.toml", earlier.folder.path());
     CHECK(again.status == 2);
     CHECK_MESSAGE(contains(again.err, "casdm train --resume"), again.err);
+    CHECK_MESSAGE(contains(again.err, "small.replaced, which an earlier --overwrite had set aside, is"), again.err);
+    CHECK_FALSE(fs::exists(earlier.run / ".tmp-replaced"));
     CHECK(earlier.is_there(earlier.run));
     CHECK_FALSE(fs::exists(earlier.aside));
   }
@@ -86,8 +89,19 @@ TEST_CASE("a run that a killed process had set aside comes back, or is replaced 
     fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);
     const Outcome refused = shell(kTrain, earlier.folder.path());
     CHECK(refused.status == 2);
-    CHECK_MESSAGE(contains(refused.err, "small.replaced\", the run that "), refused.err);
+    CHECK_MESSAGE(contains(refused.err, "small.replaced\", where the run that "), refused.err);
     CHECK(earlier.is_there(earlier.run));
     CHECK(earlier.is_there(earlier.aside));
+  }
+}
+
+TEST_CASE("a run that the user named like one that was set aside is neither moved nor removed") {
+  const Earlier earlier;
+  fs::rename(earlier.run, earlier.aside);
+  for (int time = 0; time < 2; ++time) {  // first nothing has its old name, then the new run
+    const Outcome outcome = shell(kTrain, earlier.folder.path());
+    CHECK_MESSAGE(outcome.status == (time == 0 ? 0 : 2), outcome.err);
+    CHECK(earlier.is_there(earlier.aside));
+    CHECK(fs::exists(earlier.run / "checkpoints"));
   }
 }
