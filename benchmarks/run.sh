@@ -4,17 +4,20 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: benchmarks/run.sh [--quick] [--cases PARTS] [--only TEXT] [--page] [--out DIR]
+Usage: benchmarks/run.sh [--quick] [--cases PARTS] [--only TEXT] [--guided-diffusion CHECKOUT] [--continue] [--page]
+                         [--out DIR]
 
 Sets up casdm and, in an environment of their own, the peers (benchmarks/requirements.txt: about
 6 GB, since the wheel torch brings CUDA's libraries), measures them in turn and prints every figure;
 the results go to DIR/results.json. Takes about an hour and a half on two cores, and half an hour of
 it compiles the peers' networks (torch.compile).
 
-  --cases start,metrics,sampling,training   only these parts
+  --cases start,metrics,loading,sampling,training   only these parts
   --only TEXTS   only cases whose names contain one of these, which | separates: "ssim|16 px"
   --quick        one round of short runs: a trial, not a measurement
   --threads N    threads of every contender (default 2)
+  --guided-diffusion CHECKOUT   let guided-diffusion take part in DDPM's training
+  --continue     keep the cases that DIR/results.json holds, and measure the others
   --page         also write docs/performance.md and its plot
   --out DIR      default: build/benchmarks-cpu
 
@@ -30,6 +33,8 @@ while (($# > 0)); do
   case $1 in
     --quick) options+=(--rounds 1 --seconds 3) ;;
     --cases | --only | --threads) options+=("$1" "${2:?"$1 needs a value"}") && shift ;;
+    --guided-diffusion) options+=("$1" "$(realpath "${2:?"$1 needs a folder"}")") && shift ;;
+    --continue) options+=("$1") ;;
     --page) page=true ;;
     --out) out=${2:?"--out needs a folder"} && shift ;;
     --help | -h) usage && exit 0 ;;
@@ -40,7 +45,7 @@ done
 
 bash "$root/tools/setup.sh"
 cmake --preset release -S "$root" >/dev/null
-cmake --build "$root/build/release" --target casdm_all metric_benchmark
+cmake --build "$root/build/release" --target casdm_all loading_benchmark metric_benchmark
 
 python=${CASDM_PEERS_PYTHON:-$cache/peers/bin/python}
 if [[ ! -x $python ]]; then

@@ -2,10 +2,12 @@
 """Measures casdm and its peers on the CPU, alternating within one run; writes results.json.
 
     compare.py --casdm PROGRAM --peers PYTHON --out DIR [--cases PART,...] [--rounds 3] [--seconds 10] [--threads 2]
+               [--guided-diffusion CHECKOUT] [--continue]
 
 Each contender of a case runs `rounds` times, in turn, so that a machine that becomes slower does so for all. A rate is
 the median over a process's intervals after a warm-up: starting, importing and compiling are not counted. The ratio is
-taken within a round, to the peer with the best median. Real-time priority is used if it is allowed.
+taken within a round, to the peer with the best median. Real-time priority is used if it is allowed. With --continue,
+cases that DIR/results.json holds are not measured again.
 """
 
 import argparse
@@ -31,6 +33,11 @@ SIZES = {  # image size, channels, multipliers, blocks, attention, batch, images
 }
 HEADS = {"ddpm": "DDPM", "casdm": "Cas-DM", "casdm_st_lpips": "Cas-DM + ST-LPIPS"}
 PEER_VARIANTS = ("eager", "channels-last", "compiled")
+LOADING = {  # data set of casdm, size of the result
+    "JPEG, 256 px to 64": ("folder", 64),
+    "PNG, 64 px": ("folder", 64),
+    "CIFAR-10": ("cifar10", 32),
+}
 
 
 def real_time():
@@ -89,10 +96,13 @@ class Runner:
         self.environment = dict(os.environ, OMP_NUM_THREADS=str(o.threads), PYTHONWARNINGS="ignore")
         self.folder = Path(tempfile.mkdtemp(prefix="casdm-benchmark-"))
 
-    def start(self, command):
+    def benchmark(self, name):
+        return Path(self.o.casdm).parents[1] / "benchmarks" / name
+
+    def start(self, command, environment=None):
         log = self.folder / "log"
-        return subprocess.Popen(self.prefix + [str(c) for c in command], env=self.environment, cwd=self.folder,
-                                preexec_fn=end_with_parent, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+        return subprocess.Popen(self.prefix + [str(c) for c in command], cwd=self.folder,
+                                env=self.environment | (environment or {}), preexec_fn=end_with_parent, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
 
     def finish(self, process):
         out = process.stdout.read()
@@ -104,8 +114,8 @@ class Runner:
         end = (self.folder / "log").read_text(encoding="utf-8")[-600:]
         raise RuntimeError(f"{' '.join(str(c) for c in command)}:\n{end}")
 
-    def run(self, command):
-        process = self.start(command)
+    def run(self, command, **environment):
+        process = self.start(command, environment)
         out, memory = self.finish(process)
         if process.returncode != 0:
             self.fail(command)
@@ -157,6 +167,44 @@ class Runner:
             self.casdm("export", run, "--module", module, "--out", to / module, "--layout", "diffusers", "--overwrite")
         return to
 
+    @functools.cache
+    def random_weights(self):
+        """Weights of LPIPS and DISTS whose trunk is random, which costs as much time as the trained one."""
+        folder = self.folder / "weights"
+        folder.mkdir()
+        self.run([self.o.peers, HERE / "peer.py", "make", "vgg16", "--to", folder / "vgg16.pth"])
+        converter = HERE.parents[1] / "tools" / "convert_weights.py"
+        trunk = ["--trunk", folder / "vgg16.pth", "--download", "--out", folder]
+        self.run([self.o.peers, converter, "lpips", "--net", "vgg16", *trunk])
+        self.run([self.o.peers, converter, "dists", *trunk])
+        return folder
+
+    @functools.cache
+    def images(self, name):
+        """A data set of smooth images with some noise, about as hard to decode as photographs."""
+        folder = self.folder / name.split(",")[0]
+        self.run([self.o.peers, HERE / "peer.py", "make", name, "--to", folder])
+        return folder
+
+    def first_step(self):
+        """Milliseconds from the command until the log holds the first step."""
+        config = HERE.parents[1] / "configs" / "quickstart.toml"
+        log = self.folder / "first-step" / "metrics.jsonl"
+        times = []
+        for _ in range(3):
+            shutil.rmtree(log.parent, ignore_errors=True)
+            start = time.perf_counter()
+            process = self.start([self.o.casdm, "train", config, "--set", f"run.directory={self.folder}", "--set",
+                                  "run.name=first-step", "--set", "log.every_images=1"])
+            while process.poll() is None and not (log.exists() and log.stat().st_size > 0):
+                time.sleep(0.002)
+            times.append(1000 * (time.perf_counter() - start))
+            process.send_signal(signal.SIGTERM)
+            _, memory = self.finish(process)
+            if process.returncode not in (0, 128 + signal.SIGTERM):
+                self.fail(["casdm", "train", config])
+        return times, memory
+
     def sample(self, run, steps=50, images=64):
         """Images per second, from two lengths, so that the time for starting cancels."""
         seconds = {}
@@ -177,6 +225,9 @@ def training_cases(r):
             for variant in PEER_VARIANTS:
                 contenders[f"diffusers, {variant}"] = lambda s=size, h=head, v=variant, b=batch: r.peer(
                     "train", r.exported(s, h), "--head", h, "--variant", v, "--batch", b)
+            if head == "ddpm" and r.o.guided_diffusion:
+                contenders["guided-diffusion"] = lambda s=size, b=batch: r.peer(
+                    "train", r.exported(s, "ddpm"), "--guided-diffusion", r.o.guided_diffusion, "--batch", b)
             yield f"training, {words}, {pixels} px, {channels} channels, batch {batch}", "images/s", contenders
 
 
@@ -191,14 +242,27 @@ def sampling_cases(r):
 
 
 def metric_cases(r):
-    program = Path(r.o.casdm).parents[1] / "benchmarks" / "metric_benchmark"
-    for name, size, peer in (("st_lpips", 32, "stlpips-pytorch"), ("st_lpips", 64, "stlpips-pytorch"),
-                             ("ssim", 64, "piq")):
+    program = r.benchmark("metric_benchmark")
+    for name, size, peer in (("lpips", 64, "lpips"), ("st_lpips", 32, "stlpips-pytorch"),
+                             ("st_lpips", 64, "stlpips-pytorch"), ("dists", 64, "piq"), ("ssim", 64, "piq")):
         def ours(n=name, s=size):
-            out, memory = r.run([program, n, s, 16, r.o.seconds, r.o.threads])
+            environment = {"CASDM_WEIGHTS_PATH": str(r.random_weights())} if n in ("lpips", "dists") else {}
+            out, memory = r.run([program, n, s, 16, r.o.seconds, r.o.threads], **environment)
             return json.loads(out.splitlines()[-1])["rates"], memory
         yield f"{name}, forward and backward, {size} px, batch 16", "images/s", {
             "casdm": ours, peer: lambda n=name, s=size: r.peer("metric", n, "--size", s)}
+
+
+def loading_cases(r):
+    program = r.benchmark("loading_benchmark")
+    for name, (dataset, size) in LOADING.items():
+        def ours(d=dataset, n=name, s=size):
+            out, memory = r.run([program, d, r.images(n), s, 64, r.o.seconds, r.o.threads])
+            return json.loads(out.splitlines()[-1])["rates"], memory
+        yield f"loading {name}", "images/s", {
+            "casdm": ours,
+            "torchvision": lambda d=dataset, n=name, s=size: r.peer("load", r.images(n), "--size", s, "--batch", 64,
+                                                                    "--dataset", d)}
 
 
 def start_cases(r):
@@ -214,9 +278,10 @@ def start_cases(r):
                 times.append(1000 * (time.perf_counter() - start))
             return times, memory
         yield words, "ms", {"casdm": ours}
+    yield "first step of configs/quickstart.toml", "ms", {"casdm": r.first_step}
 
 
-CASES = {"start": start_cases, "metrics": metric_cases, "sampling": sampling_cases, "training": training_cases}
+CASES = {"start": start_cases, "metrics": metric_cases, "loading": loading_cases, "sampling": sampling_cases, "training": training_cases}
 
 
 def measured(name, unit, contenders, rounds):
@@ -282,6 +347,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--guided-diffusion", help="a checkout: it takes part in DDPM's training")
+    parser.add_argument("--continue", dest="continued", action="store_true", help="keep what results.json holds")
     o = parser.parse_args()
     unknown = set(o.cases.split(",")) - set(CASES)
     if unknown:
@@ -289,17 +356,26 @@ def main():
     o.casdm = os.path.abspath(o.casdm)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     runner = Runner(o)
-    results = {"date": time.strftime("%Y-%m-%d"), "threads": o.threads, "rounds": o.rounds, "machine": machine(o),
-               "casdm": runner.casdm("--version")[0].strip(), "results": []}
+    path = Path(o.out) / "results.json"
+    settings = {"threads": o.threads, "rounds": o.rounds, "seconds": o.seconds,
+                "casdm": runner.casdm("--version")[0].strip()}
+    results = {"date": time.strftime("%Y-%m-%d"), **settings, "machine": machine(o), "results": []}
+    if o.continued and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key, value in settings.items() if before[key] != value]
+        if changed or before["machine"]["processor"] != results["machine"]["processor"]:
+            parser.error(f"{path} is of another run: {', '.join(changed) or 'processor'}")
+        results = before
+    measured_before = {result["case"] for result in results["results"]}
     try:
         for part in o.cases.split(","):
             for name, unit, contenders in CASES[part](runner):
-                if not any(part in name for part in o.only.split("|")):
+                if name in measured_before or not any(part in name for part in o.only.split("|")):
                     continue
                 print(name, flush=True)
                 results["results"].append(measured(name, unit, contenders, o.rounds))
-                Path(o.out).mkdir(parents=True, exist_ok=True)
-                (Path(o.out) / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     finally:
         shutil.rmtree(runner.folder, ignore_errors=True)
 

@@ -3,8 +3,10 @@
 
     peer.py train FOLDER --head ddpm|casdm|casdm_st_lpips [--variant eager|channels-last|compiled] [--bf16]
     peer.py sample FOLDER [--variant ...] --images N --steps N
+    peer.py train FOLDER --guided-diffusion CHECKOUT
     peer.py metric lpips|st_lpips|ssim|dists
-    peer.py load FOLDER
+    peer.py make vgg16|"JPEG, 256 px to 64"|"PNG, 64 px"|"CIFAR-10" --to PATH
+    peer.py load FOLDER --dataset folder|cifar10
 
 FOLDER holds theta/ and phi/ as `casdm export --layout diffusers` writes them: the same weights as casdm's run. Training
 is as people usually write it: diffusers' UNet2DModel, AdamW(fused=True), clip_grad_norm_, averages by _foreach_lerp_.
@@ -15,12 +17,34 @@ From PyPI: benchmarks/requirements.txt.
 
 import argparse
 import json
+import pickle
+import sys
 import time
 from pathlib import Path
 
 import torch
 
 T = 1000
+
+
+def guided_diffusion(checkout, folder):
+    """A U-Net of guided-diffusion with the sizes of the one that casdm exported."""
+    sys.path.insert(0, checkout)
+    from guided_diffusion.unet import UNetModel
+
+    sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    channels = sizes["block_out_channels"]
+    model = UNetModel(
+        image_size=sizes["sample_size"],
+        in_channels=3,
+        model_channels=channels[0],
+        out_channels=3,
+        num_res_blocks=sizes["layers_per_block"],
+        attention_resolutions=[2**i for i, kind in enumerate(sizes["down_block_types"]) if kind.startswith("Attn")],
+        channel_mult=[c // channels[0] for c in channels],
+        use_new_attention_order=True,
+    )
+    return model, model
 
 
 def network(folder, variant):
@@ -54,12 +78,15 @@ def intervals(step, images, seconds, warm_up):
 def training_step(o):
     folder = Path(o.what)
     names = ["theta"] if o.head == "ddpm" else ["theta", "phi"]
-    loaded = [network(folder / name, o.variant) for name in names]
+    if o.guided_diffusion:
+        loaded = [guided_diffusion(o.guided_diffusion, folder / "theta")]
+    else:
+        loaded = [network(folder / name, o.variant) for name in names]
     models, calls = [m for m, _ in loaded], [c for _, c in loaded]
     averages = [[p.detach().clone() for p in m.parameters()] for m in models]
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0, fused=True) for m in models]
     kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, T, dtype=torch.float64), 0)
-    size = models[0].config.sample_size
+    size = json.loads((folder / "theta" / "config.json").read_text(encoding="utf-8"))["sample_size"]
     images = torch.rand(o.batch, 3, size, size) * 2 - 1
     metric = None
     if o.head == "casdm_st_lpips":
@@ -133,6 +160,12 @@ def metric(o):
         import lpips
 
         distance = lpips.LPIPS(net="vgg", pretrained=True, pnet_rand=True, verbose=False).eval()
+    elif o.what == "dists":
+        from torchvision.models import vgg16
+
+        piq.perceptual.vgg16 = lambda **_: vgg16()  # random, instead of a download
+        torch.hub.load_state_dict_from_url = lambda *_, **__: {k: torch.rand(1, 1475, 1, 1) for k in ("alpha", "beta")}
+        distance = piq.DISTS(reduction="none")
     elif o.what == "ssim":
         distance = lambda a, b: piq.ssim((a + 1) / 2, (b + 1) / 2, downsample=False)  # noqa: E731
     else:
@@ -149,31 +182,77 @@ def metric(o):
     return intervals(step, o.batch, o.seconds, warm_up=o.seconds / 4)
 
 
+def smooth_images(count, size):
+    """uint8 [count, size, size, 3]: large and small shapes of random colours with some noise."""
+    import numpy as np
+
+    image = torch.zeros(count, 3, size, size)
+    for cells in (4, 16, 64):
+        coarse = torch.rand(count, 3, min(cells, size), min(cells, size))
+        image += torch.nn.functional.interpolate(coarse, size=size, mode="bicubic") / 2
+    image = (image / 1.5 + 0.02 * torch.randn_like(image)).clamp(0, 1)
+    return np.ascontiguousarray((255 * image).byte().permute(0, 2, 3, 1).numpy())
+
+
+def make(o):
+    import numpy as np
+    from PIL import Image
+    from torchvision.models import vgg16
+
+    if o.what == "vgg16":
+        torch.save(vgg16().state_dict(), o.to)
+        return []
+    folder = Path(o.to)
+    if o.what == "CIFAR-10":
+        folder = folder / "cifar-10-batches-py"
+        folder.mkdir(parents=True)
+        for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+            images = smooth_images(10000, 32)
+            batch = {"data": np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(10000, -1),
+                     "labels": [i % 10 for i in range(10000)]}
+            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+        return []
+    ending, count, size = ("jpg", 1024, 256) if o.what.startswith("JPEG") else ("png", 8192, 64)
+    for i, image in enumerate(smooth_images(count, size)):
+        path = folder / str(i % 4) / f"{i:05}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, quality=90)
+    return []
+
+
 def load(o):
     from torch.utils.data import DataLoader
     from torchvision import transforms
-    from torchvision.datasets import ImageFolder
+    from torchvision.datasets import CIFAR10, ImageFolder
 
-    prepared = transforms.Compose(
-        [transforms.Resize(o.size), transforms.CenterCrop(o.size), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
-    )
-    loader = DataLoader(ImageFolder(o.what, prepared), o.batch, shuffle=True, num_workers=2, drop_last=True,
-                        persistent_workers=True)
+    scaled = [transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+    if o.dataset == "cifar10":
+        CIFAR10._check_integrity = lambda self: True  # images of our own
+        CIFAR10._load_meta = lambda self: None
+        images = CIFAR10(o.what, transform=transforms.Compose(scaled))
+    else:
+        cut = [transforms.Resize(o.size), transforms.CenterCrop(o.size)]
+        images = ImageFolder(o.what, transforms.Compose(cut + scaled))
+    loader = DataLoader(images, o.batch, shuffle=True, num_workers=o.threads, drop_last=True, persistent_workers=True)
     rates = []
-    for _ in range(3):
-        start, images = time.perf_counter(), 0
+    end = time.perf_counter() + o.seconds
+    while len(rates) < 3 or time.perf_counter() < end:
+        start, count = time.perf_counter(), 0
         for batch, _ in loader:
-            images += len(batch)
-        rates.append(images / (time.perf_counter() - start))
+            count += len(batch)
+        rates.append(count / (time.perf_counter() - start))
     return rates[1:]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=("train", "sample", "metric", "load"))
+    parser.add_argument("task", choices=("train", "sample", "metric", "make", "load"))
     parser.add_argument("what")
     parser.add_argument("--head", default="ddpm", choices=("ddpm", "casdm", "casdm_st_lpips"))
     parser.add_argument("--variant", default="eager", choices=("eager", "channels-last", "compiled"))
+    parser.add_argument("--guided-diffusion")
+    parser.add_argument("--dataset", default="folder", choices=("folder", "cifar10"))
+    parser.add_argument("--to")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=64)
@@ -184,7 +263,8 @@ def main():
     o = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(o.threads)
-    print(json.dumps({"rates": {"train": train, "sample": sample, "metric": metric, "load": load}[o.task](o)}))
+    tasks = {"train": train, "sample": sample, "metric": metric, "make": make, "load": load}
+    print(json.dumps({"rates": tasks[o.task](o)}))
 
 
 if __name__ == "__main__":
