@@ -8,7 +8,7 @@ Usage: tools/release.sh VERSION [--check]
 
 Makes the release VERSION (such as 0.2.0) of the commit that is checked out:
   1. checks that VERSION is the project's in CMakeLists.txt and CITATION.cff, has its section with a date in
-     CHANGELOG.md, is later than the last tag, and that nothing is uncommitted
+     CHANGELOG.md and its folder in tests/compat, is later than the last tag, and that nothing is uncommitted
   2. runs .ci/run all
   3. writes build/release-VERSION: a source archive, the wheel, the Debian packages, the bill of materials (SPDX) and
      SHA256SUMS
@@ -58,6 +58,10 @@ if [[ -n $(awk '/^## \[Unreleased\]/ { inside = 1; next } inside && /^## / { exi
   tr -d '[:space:]') ]]; then
   problems+=("CHANGELOG.md: changes stand below [Unreleased]; move them into the section of the version")
 fi
+
+for file in experiment.toml run plugin.so; do
+  [[ -e tests/compat/$version/$file ]] || problems+=("tests/compat/$version: there is no $file; see tests/compat/README.md")
+done
 
 last=$(git tag --list 'v*' --sort=-version:refname | head -n 1)
 if [[ -n $last && $(printf '%s\n' "${last#v}" "$version" | sort --version-sort | tail -n 1) != "$version" ]]; then

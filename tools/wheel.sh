@@ -15,7 +15,7 @@ Prints the wheel's name.
   --out DIR      where the wheel goes (default: build/wheels)
   --help         this text
 
-A build with another LibTorch (-DCASDM_TORCH_RELEASE=2.15.0) gives a wheel whose version names it: 0.1.0+torch2.15.
+A build with another LibTorch (-DCASDM_TORCH_RELEASE=2.15.0) gives a wheel whose version names it: VERSION+torch2.15.
 `tools/setup.sh --packages` installs what it needs.
 TEXT
 }

@@ -90,6 +90,7 @@ class Cage {
     text = without_start(text);
     replace_all(text, path().string(), "FOLDER");
     replace_all(text, fs::path(CASDM_PROGRAM).parent_path().parent_path().string(), "PREFIX");
+    replace_all(text, "SDK (casdm " + stamp_value(host_stamp(), "sdk_version"), "SDK (casdm VERSION");
     replace_all(text, stamp_value(host_stamp(), "sdk_headers"), "HEADERS");
     replace_all(text, stamp_value(host_stamp(), "libtorch"),
                 "X.YY.Z");  // of the same length, for the columns of tables
