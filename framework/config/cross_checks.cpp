@@ -10,6 +10,7 @@
 
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/parse_toml.h"
 #include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
 #include "framework/config/limits.h"
@@ -289,6 +290,20 @@ void add_warmup(const Value& experiment, std::vector<VoidOption>& result) {
                     "it is of averages with a decay, and there is none; leave it out"});
 }
 
+/// Adds the strings that TOML cannot hold. A folder or an override can have bytes that are not UTF-8.
+void add_unwritable(const Value& experiment, const ComponentCatalog& catalog, Problems& problems) {
+  Visitors visitors;
+  visitors.value = [&](const Value& value, const OptionSpec&, const Location& location) {
+    try {
+      if (value.is_string()) parse_toml_value(to_toml_value(value));
+    } catch (const ConfigError&) {
+      problems.add(location, text(quoted(value.as_string(), kLongestPathShown),
+                                  " is not UTF-8, and config.toml cannot hold it; rename it, or make a link to it"));
+    }
+  };
+  walk(experiment, host_schema(), catalog, visitors);
+}
+
 }  // namespace
 
 Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
@@ -357,6 +372,7 @@ void report_void_options(const Value& experiment, const ComponentCatalog& catalo
 
 void check_before_training(const Value& experiment, const ComponentCatalog& catalog) {
   Problems problems;
+  add_unwritable(experiment, catalog, problems);
   for (const VoidOption& option : void_options(experiment, catalog)) problems.add(option.location, option.message);
   for (const auto& [path, location] : paths_read(experiment, catalog)) {
     std::error_code error;

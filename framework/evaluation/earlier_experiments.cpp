@@ -35,18 +35,24 @@ std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
   return result;
 }
 
+/// Sets what is at `path` back to `before`, or removes it if there was nothing.
 void set_back(Value& root, const std::string& path, const Value& before) {
   Value* at = &root;
-  for (const KeyPart& part : split_key_path(path)) {
-    const std::optional<std::size_t> index = index_of(part.name);
+  const std::vector<KeyPart> parts = split_key_path(path);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::string& name = parts[i].name;
+    const std::optional<std::size_t> index = index_of(name);
     if (at->is_array() && index && *index < at->as_array().size()) {
       at = &at->as_array()[*index];
-    } else if (at->is_table()) {
-      if (at->find(part.name) == nullptr) at->set(part.name, Value());
-      at = at->find(part.name);
-    } else {
+      continue;
+    }
+    if (!at->is_table()) return;
+    if (i + 1 == parts.size() && before.is_null()) {
+      std::erase_if(at->as_table(), [&](const Value::Member& member) { return member.first == name; });
       return;
     }
+    if (at->find(name) == nullptr) at->set(name, Value(Value::Table{}));
+    at = at->find(name);
   }
   *at = before;
 }

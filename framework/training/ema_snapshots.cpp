@@ -81,6 +81,7 @@ void add(NamedTensors& sums, const NamedTensors& content, double coefficient, co
 }  // namespace
 
 void save_ema_snapshots(const RunFolder& run, const std::vector<ModuleState>& modules, std::int64_t images) {
+  run.require_in_place();
   const std::vector<AverageRule>& rules = modules.front().rules();
   for (std::size_t i = 0; i < rules.size(); ++i) {
     if (!rules[i].sigma_rel()) continue;

@@ -103,24 +103,27 @@ void set_aside(const RunFolder& run, const std::vector<fs::path>& checkpoints, c
 }
 
 void go_back(const RunFolder& run, std::int64_t images, bool repeats) {
-  std::vector<fs::path> checkpoints, files, later;
+  std::vector<fs::path> checkpoints, files, later, judged;
   for (const auto& [seen, path] : Checkpoint::all(run)) {
     if (seen > images) checkpoints.push_back(path);
   }
-  const auto add = [&](std::int64_t seen, const fs::path& path) {
+  const auto add = [&](std::int64_t seen, const fs::path& path, std::vector<fs::path>& to) {
     files.push_back(path);
     // A folder that is a link may point to somebody else's files, so nothing is removed there; files are only replaced
     // by new ones of the same name.
-    if (seen > images && fs::is_directory(fs::symlink_status(path.parent_path()))) later.push_back(path);
+    if (seen > images && fs::is_directory(fs::symlink_status(path.parent_path()))) to.push_back(path);
   };
-  for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path);
-  for (const auto& [seen, path] : grids_in(run)) add(seen, path);
-  for (const auto& [seen, path] : evaluations_in(run)) add(seen, path);
+  for (const EmaSnapshot& snapshot : ema_snapshots(run)) add(snapshot.images, snapshot.path, later);
+  for (const auto& [seen, path] : grids_in(run)) add(seen, path, later);
+  for (const auto& [seen, path] : evaluations_in(run)) add(seen, path, judged);
+  // A training writes the same files again, but it does not repeat `casdm evaluate`.
+  const bool is_another_branch = !checkpoints.empty() || !repeats;
+  if (is_another_branch) later.insert(later.end(), judged.begin(), judged.end());
   const std::uintmax_t end = end_of_lines(run.log(), images);
   const bool is_log_longer = end_of_lines(run.log(), std::numeric_limits<std::int64_t>::max()) > end;
   if (checkpoints.empty() && later.empty() && !is_log_longer) return;
 
-  if (!checkpoints.empty() || !repeats) set_aside(run, checkpoints, files);
+  if (is_another_branch) set_aside(run, checkpoints, files);
   if (is_log_longer) fs::resize_file(run.log(), end);
   for (const fs::path& path : later) fs::remove(path);
   run.sync();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,6 +76,19 @@ std::string holder() {
   return text("process ", ::getpid(), " on ", host, " since ", now_in_utc());
 }
 
+std::shared_ptr<const int> held(int descriptor) {
+  return {new int(descriptor), [](const int* number) {
+            ::close(*number);
+            delete number;
+          }};
+}
+
+/// Whether a file has another name, as in a copy of its folder that was made of hard links (cp -al).
+bool is_shared(const fs::path& file) {
+  std::error_code missing;
+  return fs::is_regular_file(fs::symlink_status(file)) && fs::hard_link_count(file, missing) > 1 && !missing;
+}
+
 /// What the holder wrote, shortened and printable: anybody may have written the file.
 std::string holder_in(int descriptor) {
   char buffer[200];
@@ -146,6 +160,7 @@ void RunFolder::lock() {
              "goes back. Move it here, or move the whole run to where there is room, and link to the run"));
   }
   lock_ = locked(path_);
+  if (is_shared(log())) write_file(log(), read_file(log()));  // the only file that is changed in place
   for (const fs::path& folder : {path_, checkpoints(), samples(), ema()}) remove_leftovers(folder);
 }
 
@@ -153,25 +168,49 @@ std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
   const fs::path file = folder / kLock;
   const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
   if (descriptor < 0) throw Error(text(file.string(), " cannot be written: ", reason_of(errno)));
-  std::shared_ptr<const int> lock(new int(descriptor), [](const int* held) {
-    ::close(*held);
-    delete held;
-  });
+  std::shared_ptr<const int> lock = held(descriptor);
   // A file system without locks: other processes cannot be detected.
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     throw Error(text("another process is training in ", folder.string(), holder_in(descriptor),
-                     ". Wait until it ends, or end it"));
+                     ". Wait until it ends, or end it",
+                     is_shared(file) ? "; if it trains a copy of this run made of hard links, remove this .lock" : ""));
   }
   const std::string line = holder() + "\n";
+  if (is_shared(file)) {
+    AtomicFile own(file);
+    own.write(line);
+    const int copy = ::fcntl(own.descriptor(), F_DUPFD_CLOEXEC, 0);  // with the lock that AtomicFile holds
+    if (copy < 0) throw Error(text(file.string(), " cannot be written: ", reason_of(errno)));
+    own.commit();
+    return held(copy);
+  }
   if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, line.data(), line.size(), 0) < 0) {
     throw Error(text(file.string(), " cannot be written: ", reason_of(errno)));
   }
   return lock;
 }
 
-void RunFolder::append(const Value& record) const { append_line(log(), to_json(record)); }
+void RunFolder::require_in_place() const {
+  if (!lock_) return;
+  struct stat held {}, there {};
+  const bool is_there = ::stat((path_ / kLock).c_str(), &there) == 0;
+  if (::fstat(*lock_, &held) != 0 || (!is_there && fs::exists(path_))) return;
+  if (is_there && held.st_dev == there.st_dev && held.st_ino == there.st_ino) return;
+  std::error_code unknown;
+  const fs::path now = fs::read_symlink(text("/proc/self/fd/", *lock_), unknown).parent_path();
+  const bool is_moved = held.st_nlink > 0 && !unknown;
+  throw Error(text("the run folder ", path_.string(), " was ", is_moved ? "moved to " + quoted(now.string()) : "removed",
+                   " while it was being trained; nothing more is written",
+                   is_moved ? text(". Continue it with `casdm train --resume ", shell_word(now.string()), "`") : ""));
+}
+
+void RunFolder::append(const Value& record) const {
+  require_in_place();
+  append_line(log(), to_json(record));
+}
 
 void RunFolder::sync() const {
+  require_in_place();
   sync_lines(log());
   if (fs::is_directory(samples())) sync_folder(samples());
   sync_folder(path_);

@@ -55,6 +55,10 @@ class RunFolder {
   /// process trains in the folder, throws Error that names it (process, machine, since when).
   void lock();
 
+  /// For whoever writes into the folder while it is locked. Throws Error if it was moved or removed since, so that
+  /// nothing gets into a run that has taken its name.
+  void require_in_place() const;
+
   /// Appends one line to metrics.jsonl. First removes the incomplete line of a process that was killed; if the new line
   /// cannot be written completely, none of it stays. Throws Error.
   void append(const Value& record) const;

@@ -31,6 +31,7 @@ void SampleGrids::draw() {
   if (experiment_.options.log.sample_count == 0 || drawing_.is_cancelled()) return;
   const std::int64_t classes = experiment_.options.data.use_labels ? state_.data().classes : 0;
   try {
+    run_.require_in_place();
     std::error_code ignored;
     std::filesystem::create_directories(run_.samples(), ignored);  // it may have been removed
     const AveragedWeights averaged(state_.modules);

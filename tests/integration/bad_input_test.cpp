@@ -191,3 +191,13 @@ TEST_CASE("a library that is not a plugin is named and does not affect others") 
   CHECK(list.status == 0);
   CHECK_MESSAGE((list.out + list.err).find("garbage.so") != std::string::npos, list.out << list.err);
 }
+
+TEST_CASE("a path that config.toml cannot hold is refused before there is a run") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  fs::create_directory(folder.path() / "d\xe9");
+  const Outcome outcome = shell("casdm train small.toml --set data.type=folder --set data.path=d\xe9", folder.path());
+  CHECK(outcome.status == 2);
+  CHECK_MESSAGE(contains(outcome.err, "d\\xe9\" is not UTF-8, and config.toml cannot hold it"), outcome.err);
+  CHECK_FALSE(fs::exists(folder.path() / "runs"));
+}

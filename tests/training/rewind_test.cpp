@@ -95,6 +95,19 @@ TEST_CASE("files that a killed run will write again are removed") {
   CHECK(names_in(run.ema()) == std::vector<std::string>{"000000000016-0.05.safetensors", "notes.txt"});
 }
 
+TEST_CASE("an evaluation stays if its checkpoint is lost and will be made again") {
+  const TemporaryFolder folder;
+  const RunFolder run = run_of(folder.path() / "a", 32, {16});
+  const fs::path record = run.path() / "evaluation/000000000032-ema-0123456789abcdef.json";
+  put(record, "{}");
+  rewind(run, 16, true);
+  CHECK(fs::exists(record));
+  CHECK_FALSE(fs::exists(run.samples() / "32.png"));
+  rewind(run, 16, false);
+  CHECK_FALSE(fs::exists(record));
+  CHECK(fs::exists(run.path() / "set-aside-1/evaluation" / record.filename()));
+}
+
 TEST_CASE("unreadable lines and marks stay with the line before them") {
   const TemporaryFolder folder;
   const RunFolder run = run_of(folder.path() / "a", 8, {8});

@@ -207,3 +207,40 @@ TEST_CASE("a line of the log is complete or absent") {
   CHECK_THROWS_AS(run.append(line(24)), Error);
   CHECK(read_file(folder.path() / "elsewhere") == before);
 }
+
+TEST_CASE("a training writes nothing into a run that has taken the name of its own") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a", moved = folder.path() / "b";
+  const RunFolder run = RunFolder::create(path, Value::Table{});
+  run.append(line(8));
+  fs::rename(path, moved);
+  const std::string where = text("was moved to \"", moved.string(), "\"");
+  CHECK_THROWS_WITH_AS(run.append(line(16)), doctest::Contains(where.c_str()), Error);
+  const RunFolder other = RunFolder::create(path, Value::Table{});
+  CHECK_THROWS_WITH_AS(run.append(line(16)), doctest::Contains(where.c_str()), Error);
+  CHECK_THROWS_WITH_AS(run.sync(), doctest::Contains(where.c_str()), Error);
+  CHECK_FALSE(fs::exists(other.log()));
+  CHECK(read_file(moved / "metrics.jsonl") == to_json(line(8)) + "\n");
+  fs::remove_all(moved);
+  CHECK_THROWS_WITH_AS(run.append(line(16)), doctest::Contains("was removed while it was being trained"), Error);
+  CHECK_NOTHROW(other.append(line(8)));
+}
+
+TEST_CASE("a copy of a run that is made of hard links stays as it is") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a", copy = folder.path() / "b";
+  RunFolder::create(path, Value::Table{}).append(line(8));
+  fs::create_directory(copy);
+  for (const char* name : {"config.toml", "metrics.jsonl", ".lock"}) fs::create_hard_link(path / name, copy / name);
+  const std::string before = read_file(copy / ".lock");
+  {
+    RunFolder run = RunFolder::open(path);
+    run.lock();
+    run.append(line(16));
+    CHECK(read_file(copy / "metrics.jsonl") == to_json(line(8)) + "\n");
+    CHECK(read_file(path / "metrics.jsonl") == to_json(line(8)) + "\n" + to_json(line(16)) + "\n");
+    CHECK_NOTHROW(RunFolder::open(copy).lock());
+    CHECK_THROWS_WITH_AS(RunFolder::open(path).lock(), doctest::Contains("another process is training in"), Error);
+  }
+  CHECK_NOTHROW(RunFolder::open(path).lock());
+}
