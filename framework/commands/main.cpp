@@ -183,13 +183,15 @@ int main(int argc, char** argv) {
   const casdm::PrintableStream printable_errors(std::cerr);
   try {
     take_progress(arguments);
+    static_cast<void>(std::filesystem::current_path());  // throws if it was removed; LibTorch would end the process
     const int status = run(arguments);
     finish_output();
     return status;
   } catch (const casdm::ConfigError& error) {
     return report(error, 2);
   } catch (const std::filesystem::filesystem_error& error) {
-    return report(casdm::Error(error.path1().string() + ": " + error.code().message()), 1);
+    const std::string path = error.path1().empty() ? "the working directory" : error.path1().string();
+    return report(casdm::Error(path + ": " + error.code().message()), 1);
   } catch (const std::bad_alloc&) {
     return report(casdm::Error("out of memory"), 1);
   } catch (const std::exception& error) {

@@ -19,7 +19,8 @@ namespace {
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
 constexpr int kMostRuns = 8;  // in a chain of runs that took weights from one another
 
-/// The resumes recorded in the log of `run` before `images` images, oldest first.
+/// The resumes recorded in the log of `run` before `images` images, oldest first. Of several at one checkpoint the last
+/// holds: what the others trained was set aside.
 std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
   std::vector<Value> result;
   const std::string log = read_regular_file(run / "metrics.jsonl", kLargestLog);
@@ -30,7 +31,9 @@ std::vector<Value> resumes_in(const fs::path& run, std::int64_t images) {
     if (!line.starts_with("{\"resumed\"")) continue;
     Value resume = from_json(line);
     const Value* at = resume.find("images");
-    if (at != nullptr && at->is_integer() && at->as_integer() < images) result.push_back(std::move(resume));
+    if (at == nullptr || !at->is_integer() || at->as_integer() >= images) continue;
+    if (!result.empty() && *result.back().find("images") == *at) result.pop_back();
+    result.push_back(std::move(resume));
   }
   return result;
 }

@@ -160,7 +160,8 @@ ReplacedRun::ReplacedRun(const fs::path& path) : path_(path), aside_(aside_of(pa
     const bool is_ours = fs::exists(aside_ / kSetAside);
     if (is_ours) run_.remove_if_unused();
     if (!is_ours || fs::exists(path_)) {
-      throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ", quoted(aside_.string()),
+      throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ",
+                             quoted(aside_.string()),
                              is_ours ? ", where the run that it was to replace still is" : ", which exists",
                              "; remove that, or rename it to keep it"));
     }

@@ -192,14 +192,16 @@ std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
 
 void RunFolder::require_in_place() const {
   if (!lock_) return;
-  struct stat held {}, there {};
+  struct stat held {
+  }, there{};
   const bool is_there = ::stat((path_ / kLock).c_str(), &there) == 0;
   if (::fstat(*lock_, &held) != 0 || (!is_there && fs::exists(path_))) return;
   if (is_there && held.st_dev == there.st_dev && held.st_ino == there.st_ino) return;
   std::error_code unknown;
   const fs::path now = fs::read_symlink(text("/proc/self/fd/", *lock_), unknown).parent_path();
   const bool is_moved = held.st_nlink > 0 && !unknown;
-  throw Error(text("the run folder ", path_.string(), " was ", is_moved ? "moved to " + quoted(now.string()) : "removed",
+  throw Error(text("the run folder ", path_.string(), " was ",
+                   is_moved ? "moved to " + quoted(now.string()) : "removed",
                    " while it was being trained; nothing more is written",
                    is_moved ? text(". Continue it with `casdm train --resume ", shell_word(now.string()), "`") : ""));
 }

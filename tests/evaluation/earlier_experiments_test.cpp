@@ -13,6 +13,7 @@ TEST_CASE("before a resume an option has its old value, and is absent where it w
   const TemporaryFolder folder;
   write_file(folder.path() / "metrics.jsonl",
              "{\"images\":8}\n"
+             "{\"resumed\":true,\"images\":8,\"changed\":{\"optimizer.rate\":{\"from\":5,\"to\":7}}}\n"
              "{\"resumed\":true,\"images\":8,\"changed\":{"
              "\"metrics[0].softness\":{\"from\":null,\"to\":0.5},\"metrics[0].epsilon\":{\"from\":0.1,\"to\":null},"
              "\"metrics[0].weight\":{\"from\":1,\"to\":2},\"optimizer.phi\":{\"from\":null,\"to\":{\"rate\":1}}}}\n"

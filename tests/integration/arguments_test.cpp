@@ -93,3 +93,10 @@ TEST_CASE("a command whose standard streams are closed works, and blames no plug
   const Outcome check = shell("casdm config check small.toml", folder.path());
   CHECK_MESSAGE(check.status == 0, check.err);
 }
+
+TEST_CASE("a working directory that was removed is named") {
+  const TemporaryFolder folder;
+  const Outcome outcome = shell("mkdir gone && cd gone && rmdir ../gone && casdm plugins list", folder.path());
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(outcome.err == "casdm: the working directory: No such file or directory\n", outcome.err);
+}
