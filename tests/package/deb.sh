@@ -36,6 +36,7 @@ look() {
   library=$(grep '/casdm-dev_' "$scratch/names")
   [[ $(wc -l <"$scratch/names") == 2 ]] || fail "not two packages: $(cat "$scratch/names")"
   has "$program" Package casdm
+  [[ $(dpkg-deb --field "$program" Maintainer) == "The casdm authors" ]] || fail "another maintainer than in NOTICE"
   has "$program" Depends ", libc6 (>=" ", libstdc++6 (>=" ", libzip4 " ", libjpeg62-turbo " ", libssl3 "
   if dpkg-deb --field "$program" Depends | grep -qE 'torch|cuda|libicu|casdm'; then fail "a dependency that Debian lacks"; fi
   has "$library" Depends "casdm (= $(dpkg-deb --field "$program" Version))" ", cmake (>= 3.25)" ", g++-"

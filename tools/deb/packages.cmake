@@ -3,7 +3,7 @@ set(CPACK_GENERATOR DEB)
 set(CPACK_VERBATIM_VARIABLES ON)
 set(CPACK_PACKAGE_NAME casdm)
 set(CPACK_PACKAGE_VENDOR casdm)
-set(CPACK_PACKAGE_CONTACT "The casdm authors <casdm@example.org>")
+set(CPACK_PACKAGE_CONTACT "The casdm authors") # without an address, since the project has none
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL casdm sdk)
