@@ -114,7 +114,7 @@ int quickstart_command(const std::vector<std::string>& arguments) {
     const int status = run_in_foreground(all[i].command, all[i].has_results);
     if (interrupted()) {
       std::cerr << "stopped; the same command goes on where it was\n";
-      return 1;
+      return 128 + interrupting_signal();
     }
     if (status != 0) {
       Words command;

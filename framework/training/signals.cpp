@@ -6,10 +6,12 @@ namespace casdm {
 
 namespace {
 
-volatile std::sig_atomic_t g_interrupted = 0;
+volatile std::sig_atomic_t g_first = 0;
 volatile std::sig_atomic_t g_asked_once = 0;
 
-void ask_for_end(int /*signal*/) { g_interrupted = 1; }
+void ask_for_end(int signal) {
+  if (g_first == 0) g_first = signal;
+}
 
 /// The second signal has its default action. The handler stays installed until then: changing handlers during a
 /// component's call would look like a change by the component.
@@ -19,13 +21,13 @@ void ask_once(int signal) {
     std::raise(signal);
   }
   g_asked_once = 1;
-  g_interrupted = 1;
+  ask_for_end(signal);
 }
 
 }  // namespace
 
 void catch_signals() {
-  g_interrupted = 0;
+  g_first = 0;
   g_asked_once = 0;
   std::signal(SIGINT, ask_once);
   std::signal(SIGTERM, ask_once);
@@ -36,6 +38,8 @@ void catch_signals() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-bool interrupted() { return g_interrupted != 0; }
+bool interrupted() { return g_first != 0; }
+
+int interrupting_signal() { return g_first; }
 
 }  // namespace casdm

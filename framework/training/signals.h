@@ -10,4 +10,7 @@ void catch_signals();
 /// Whether one of these signals was received.
 bool interrupted();
 
+/// The first of these signals that was received; 0: none.
+int interrupting_signal();
+
 }  // namespace casdm

@@ -89,10 +89,30 @@ author() {
   echo "ok: a plugin of its own ($((SECONDS - started)) s)"
 }
 
+# interrupted TEXT FILE: a quick start that gets a Ctrl-C as soon as the file holds the text.
+interrupted() {
+  local process status=0
+  set -m # in a process group of its own, as in a terminal
+  "$casdm" quickstart --quick --runs "$scratch/runs" >"$scratch/log" 2>&1 &
+  process=$!
+  set +m
+  until grep -qsF -- "$1" "$2"; do
+    kill -0 "$process" 2>/dev/null || fail "ended before '$1' was in $2: $(cat "$scratch/log")"
+    sleep 0.02
+  done
+  kill -INT -- "-$process"
+  wait "$process" || status=$?
+  ((status == 130)) || fail "status $status after a Ctrl-C: $(cat "$scratch/log")"
+  grep -q "the same command goes on where it was" "$scratch/log" || fail "no word of how to go on: $(cat "$scratch/log")"
+}
+
 quick_start() {
-  local started=$SECONDS
+  local started=$SECONDS run=$scratch/runs/quickstart-quick
+  interrupted "== 2/5" "$scratch/log"
+  interrupted '"images":128' "$run/metrics.jsonl"
+  [[ ! -e $run/generated ]] || fail "a quick start has gone on after a Ctrl-C"
   quietly "$casdm" quickstart --quick --runs "$scratch/runs"
-  local run=$scratch/runs/quickstart-quick
+  grep -q '"images":640' "$run/metrics.jsonl" || fail "the training that was interrupted is not complete"
   [[ -s $run/metrics.jsonl && -s $run/generated/grid.png && -s $run/report.html ]] || fail "the quick start left nothing"
   quietly "$casdm" quickstart --quick --runs "$scratch/runs"
   grep -q "the run is complete" "$scratch/log" || fail "the second quick start has trained again"
