@@ -18,6 +18,7 @@
 #include "casdm/text.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "framework/support/folder_hold.h"
 #include "framework/support/sealed_json.h"
 
 namespace casdm {
@@ -345,7 +346,16 @@ void SampleFolder::write_record(bool is_complete) const {
   write_file(path_ / kRecord, to_json(record, 1) + "\n");
 }
 
+void SampleFolder::require_in_place() const {
+  const std::optional<fs::path> now = lock_ >= 0 ? moved_to(lock_, path_) : std::nullopt;
+  if (!now) return;
+  throw Error(text("the folder ", quoted(path_.string()), " was ",
+                   now->empty() ? "removed" : text("moved to ", quoted(now->string())),
+                   " while images were drawn into it; nothing more is written"));
+}
+
 void SampleFolder::add(const at::Tensor& images) {
+  require_in_place();
   if (!is_started_) start();
   const std::int64_t first = npz_->images();
   npz_->append(images);
@@ -368,6 +378,7 @@ void SampleFolder::write_pngs(std::int64_t first, const at::Tensor& images) cons
 }
 
 void SampleFolder::finish() {
+  require_in_place();
   sync_folder(path_);
   const std::int64_t shown = std::min(sampling_.count, kGridImages);
   write_png(path_ / kGrid, image_grid(npz_->read(0, shown)), png_text(sampling_, std::nullopt));

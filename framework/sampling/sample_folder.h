@@ -80,6 +80,7 @@ class SampleFolder {
  private:
   std::optional<Value> read_record() const;
   void hold();
+  void require_in_place() const;
   void refuse_strangers(bool overwrite) const;
   std::string go_on();
   void start();

@@ -48,6 +48,14 @@ void require_writable(const fs::path& folder) {
 
 }  // namespace
 
+std::optional<fs::path> moved_to(int descriptor, const fs::path& path) {
+  struct stat opened {};
+  if (is_same(descriptor, path) || ::fstat(descriptor, &opened) != 0) return std::nullopt;
+  std::error_code unknown;
+  const fs::path now = fs::read_symlink(text("/proc/self/fd/", descriptor), unknown);
+  return opened.st_nlink > 0 && !unknown ? now : fs::path();
+}
+
 FolderHold::FolderHold(const fs::path& folder) : descriptor_(open_folder(folder)) {
   // Processes that save or remove a folder lock it only briefly.
   for (int tries = 0; tries < 500 && ::flock(descriptor_, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++tries) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 namespace casdm {
 
@@ -18,6 +19,10 @@ class FolderHold {
  private:
   int descriptor_;
 };
+
+/// Where the file or folder is that was opened as `path`, if another one, or none, has this name now; empty if it was
+/// removed; nullopt if it is still there.
+std::optional<std::filesystem::path> moved_to(int descriptor, const std::filesystem::path& path);
 
 /// Removes a folder with everything in it. It is renamed first, so that under its name it is either complete or absent.
 /// Throws Error if that fails; the folder is then unchanged, unless the file system fails while files are removed.

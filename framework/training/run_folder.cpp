@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/support/files.h"
+#include "framework/support/folder_hold.h"
 #include "framework/support/run_contents.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/log_file.h"
@@ -191,19 +191,16 @@ std::shared_ptr<const int> RunFolder::locked(const fs::path& folder) const {
 }
 
 void RunFolder::require_in_place() const {
-  if (!lock_) return;
-  struct stat held {
-  }, there{};
-  const bool is_there = ::stat((path_ / kLock).c_str(), &there) == 0;
-  if (::fstat(*lock_, &held) != 0 || (!is_there && fs::exists(path_))) return;
-  if (is_there && held.st_dev == there.st_dev && held.st_ino == there.st_ino) return;
-  std::error_code unknown;
-  const fs::path now = fs::read_symlink(text("/proc/self/fd/", *lock_), unknown).parent_path();
-  const bool is_moved = held.st_nlink > 0 && !unknown;
-  throw Error(text("the run folder ", path_.string(), " was ",
-                   is_moved ? "moved to " + quoted(now.string()) : "removed",
-                   " while it was being trained; nothing more is written",
-                   is_moved ? text(". Continue it with `casdm train --resume ", shell_word(now.string()), "`") : ""));
+  const fs::path file = path_ / kLock;
+  if (!lock_ || (!fs::exists(file) && fs::exists(path_))) return;  // somebody removed the lock alone
+  const std::optional<fs::path> now = moved_to(*lock_, file);
+  if (!now) return;
+  const fs::path folder = now->parent_path();
+  const bool is_moved = !now->empty();
+  throw Error(
+      text("the run folder ", path_.string(), " was ", is_moved ? "moved to " + quoted(folder.string()) : "removed",
+           " while it was being trained; nothing more is written",
+           is_moved ? text(". Continue it with `casdm train --resume ", shell_word(folder.string()), "`") : ""));
 }
 
 void RunFolder::append(const Value& record) const {

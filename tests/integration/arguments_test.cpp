@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "framework/support/files.h"
 #include "casdm/text.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
 

@@ -286,3 +286,19 @@ TEST_CASE("each image says how it was made, and so does the NPZ") {
   CHECK(npz.find("sampling.json") != std::string::npos);
   CHECK(npz.find("\"settings\": {") != std::string::npos);
 }
+
+TEST_CASE("a sampling whose folder was moved writes nothing into the one that took its name") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a", moved = folder.path() / "b", other = folder.path() / "c";
+  draw(other, sampling(10, 1));
+  SampleFolder first(path);
+  first.begin(sampling(), false);
+  first.add(drawn(0, kBatch));
+  fs::rename(path, moved);
+  fs::rename(other, path);
+  const auto before = files(path);
+  CHECK_THROWS_WITH_AS(first.add(drawn(kBatch, kBatch)), doctest::Contains("b\" while images were drawn into it"),
+                       Error);
+  CHECK_THROWS_AS(first.finish(), Error);
+  CHECK(files(path) == before);
+}
