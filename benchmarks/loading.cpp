@@ -2,7 +2,8 @@
 //
 //     loading_benchmark DATASET PATH SIZE BATCH SECONDS WORKERS
 //
-// Prints the rates of some epochs, in images per second, as one line of JSON. cpu/compare.py runs it beside torchvision's.
+// Prints the rates of some epochs, in images per second, as one line of JSON. cpu/compare.py runs it beside
+// torchvision's.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -36,9 +37,8 @@ int main(int argc, char** argv) {
   options.image_size = std::atol(argv[3]);
   options.cache = CacheMode::never;
   options.workers = std::atol(argv[6]);
-  const std::shared_ptr<Dataset> images =
-      testing::make<Dataset>(argv[1], "path = '" + std::string(argv[2]) + "'",
-                             {ImageShape::square(3, options.image_size)});
+  const std::shared_ptr<Dataset> images = testing::make<Dataset>(argv[1], "path = '" + std::string(argv[2]) + "'",
+                                                                 {ImageShape::square(3, options.image_size)});
   BatchLoader loader(images, options, batch, 0, 0, nullptr);
   const std::int64_t batches = images->size() / batch;
   std::vector<double> rates;

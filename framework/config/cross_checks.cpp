@@ -10,11 +10,11 @@
 
 #include "casdm/text.h"
 #include "framework/config/document.h"
-#include "framework/config/parse_toml.h"
 #include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
 #include "framework/config/limits.h"
 #include "framework/config/merge.h"
+#include "framework/config/parse_toml.h"
 #include "framework/config/problems.h"
 #include "framework/config/walk.h"
 #include "framework/config/wording.h"
