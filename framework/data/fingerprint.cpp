@@ -1,11 +1,8 @@
 #include "framework/data/fingerprint.h"
 
 #include <algorithm>
-#include <iterator>
 #include <string_view>
-#include <vector>
 
-#include "casdm/error.h"
 #include "casdm/hex.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
@@ -19,7 +16,6 @@ namespace {
 /// The number of images read if labels are used, and if not: each may be a large photo.
 constexpr std::int64_t kMostLabels = 64;
 constexpr std::int64_t kMostContents = 16;
-constexpr std::int64_t kUnreadable = -2;
 constexpr std::int64_t kMostNames = std::int64_t{1} << 20;
 
 std::string hash_of_names(const Dataset& dataset, std::int64_t count) {
@@ -42,7 +38,7 @@ std::string content_of(const Image& image) {
 void look_at(const Dataset& dataset, bool uses_labels, DataFingerprint& result) {
   const std::int64_t looks = std::min(result.count, uses_labels ? kMostLabels : kMostContents);
   for (std::int64_t i = 0; i < looks; ++i) {
-    std::int64_t label = kUnreadable;
+    std::int64_t label = DataFingerprint::kUnreadable;
     std::string content;
     try {
       const Example example = dataset.get(i * result.count / looks);
@@ -53,54 +49,6 @@ void look_at(const Dataset& dataset, bool uses_labels, DataFingerprint& result) 
     if (uses_labels) result.labels.push_back(label);
     result.content.push_back(std::move(content));
   }
-}
-
-/// "5 of the 64 labels that were looked at are others"; empty if none is, or they cannot be compared.
-/// @param unknown  the entry for an image that could not be read
-template <class T>
-std::string difference_of(const char* what, const std::vector<T>& then, const std::vector<T>& now, const T& unknown) {
-  if (then.size() != now.size()) return "";
-  std::size_t others = 0;
-  for (std::size_t i = 0; i < now.size(); ++i) {
-    others += then[i] != now[i] && then[i] != unknown && now[i] != unknown;
-  }
-  return others == 0 ? "" : text(others, " of the ", now.size(), ' ', what, " that were looked at are others");
-}
-
-std::vector<std::string> content_at(const Value& table) {
-  const Value* list = table.find("content");
-  std::vector<std::string> content;
-  if (list == nullptr) return content;
-  if (!list->is_array()) throw Error("the 'content' in the record of the data is not an array");
-  for (const Value& image : list->as_array()) {
-    if (!image.is_string()) throw Error("the 'content' in the record of the data is not all strings");
-    content.push_back(image.as_string());
-  }
-  return content;
-}
-
-std::vector<std::int64_t> labels_at(const Value& table) {
-  const Value* list = table.find("labels");
-  std::vector<std::int64_t> labels;
-  if (list == nullptr) return labels;
-  if (!list->is_array()) throw Error("the 'labels' in the record of the data are not an array");
-  for (const Value& label : list->as_array()) {
-    if (!label.is_integer()) throw Error("the 'labels' in the record of the data are not all integers");
-    labels.push_back(label.as_integer());
-  }
-  return labels;
-}
-
-std::string to_text(const std::array<std::int64_t, 3>& shape) {
-  return text(shape[2], " x ", shape[1], " pixels in ", shape[0], " channels");
-}
-
-std::int64_t count_at(const Value& table, std::string_view key) {
-  const Value* number = table.find(key);
-  if (number == nullptr || !number->is_integer() || number->as_integer() < 0) {
-    throw Error(text("the record of the data has no count '", key, "'"));
-  }
-  return number->as_integer();
 }
 
 }  // namespace
@@ -117,49 +65,6 @@ DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options) 
     look_at(dataset, options.use_labels, result);
     return result;
   });
-}
-
-Value to_value(const DataFingerprint& data) {
-  Value value{Value::Table{}};
-  value.set("count", data.count);
-  value.set("classes", data.classes);
-  value.set("shape", Value::Array(data.shape.begin(), data.shape.end()));
-  value.set("hash", data.hash);
-  if (!data.labels.empty()) value.set("labels", Value::Array(data.labels.begin(), data.labels.end()));
-  if (!data.content.empty()) value.set("content", Value::Array(data.content.begin(), data.content.end()));
-  return value;
-}
-
-DataFingerprint fingerprint_from(const Value& value) {
-  DataFingerprint data;
-  data.count = count_at(value, "count");
-  data.classes = count_at(value, "classes");
-  const Value* shape = value.find("shape");
-  if (shape == nullptr || !shape->is_array() || shape->as_array().size() != data.shape.size()) {
-    throw Error("the record of the data has no 'shape' of three numbers");
-  }
-  for (std::size_t i = 0; i < data.shape.size(); ++i) data.shape[i] = shape->as_array()[i].as_integer();
-  const Value* hash = value.find("hash");
-  if (hash == nullptr || !hash->is_string()) throw Error("the record of the data has no 'hash'");
-  data.hash = hash->as_string();
-  data.labels = labels_at(value);
-  data.content = content_at(value);
-  return data;
-}
-
-std::string difference(const DataFingerprint& then, const DataFingerprint& now) {
-  std::vector<std::string> parts;
-  if (now.count != then.count) parts.push_back(text(now.count, " images instead of ", then.count));
-  if (now.classes != then.classes) parts.push_back(text(now.classes, " classes instead of ", then.classes));
-  if (now.shape != then.shape) parts.push_back(text(to_text(now.shape), " instead of ", to_text(then.shape)));
-  if (now.count == then.count && now.hash != then.hash)
-    parts.push_back(text("the same number of images, but of other names"));
-  const bool is_renamed = now.count != then.count || now.hash != then.hash || now.shape != then.shape;
-  const std::vector<std::string> looks = {
-      difference_of("labels", then.labels, now.labels, kUnreadable),
-      is_renamed ? "" : difference_of("images", then.content, now.content, std::string())};
-  std::copy_if(looks.begin(), looks.end(), std::back_inserter(parts), [](const auto& look) { return !look.empty(); });
-  return parts.empty() ? "" : "the data are not those of the checkpoint: " + join(parts, ", ");
 }
 
 }  // namespace casdm

@@ -14,13 +14,15 @@ namespace casdm {
 /// What a checkpoint records about its training images, so that a resume can tell whether the data are the same.
 /// Replaced images under the same names, and changed labels, are noticed only among the images it samples.
 struct DataFingerprint {
+  static constexpr std::int64_t kUnreadable = -2;  ///< in place of a label
+
   std::int64_t count = 0;               ///< images
   std::int64_t classes = 0;             ///< 0: the data set has no labels
   std::array<std::int64_t, 3> shape{};  ///< channels, height and width as the networks see the images
   std::string hash;                     ///< of the names of the images, in order: 16 hexadecimal digits
 
-  /// Of some images, spread evenly, if labels are used; -2: the image could not be read. Empty in checkpoints of
-  /// earlier versions.
+  /// Of some images, spread evenly, if labels are used; kUnreadable: the image could not be read. Empty in checkpoints
+  /// of earlier versions.
   std::vector<std::int64_t> labels;
 
   /// For some images, spread evenly: 16 hexadecimal digits that describe its appearance; empty: it could not be read.
@@ -40,8 +42,10 @@ DataFingerprint fingerprint(const Dataset& dataset, const DataOptions& options);
 Value to_value(const DataFingerprint& data);
 DataFingerprint fingerprint_from(const Value& value);
 
-/// How `now` differs from `then`: "the data are not those of the checkpoint: 120 images instead of 100"; empty if they
-/// are equal in everything that both contain.
+/// How `now` differs from `then`: "120 images instead of 100"; empty if they are equal in everything that both contain.
+std::string what_differs(const DataFingerprint& then, const DataFingerprint& now);
+
+/// The same as a sentence: "the data are not those of the checkpoint: 120 images instead of 100".
 std::string difference(const DataFingerprint& then, const DataFingerprint& now);
 
 }  // namespace casdm

@@ -13,7 +13,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/training/experiment_change.h"
-#include "framework/training/fixed_networks.h"
+#include "framework/training/network_difference.h"
 
 namespace casdm {
 

@@ -2,18 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-
 #include "casdm/feature_extractor.h"
-#include "casdm/text.h"
 #include "framework/config/components_of.h"
 
 namespace casdm {
 
 namespace {
-
-constexpr double kRounding =
-    1e-4;  // tolerance for values that a component computes at creation, between different machines
 
 /// A number that identifies the direction of the tensor: its component along a fixed direction.
 double print_of(const Tensor& tensor) {
@@ -21,17 +15,6 @@ double print_of(const Tensor& tensor) {
   const Tensor direction = at::arange(1, values.numel() + 1, at::kDouble).square().mul(0.37).sin();
   const double length = values.norm().item<double>();
   return length > 0 ? values.dot(direction).item<double>() / length : 0;
-}
-
-bool is_alike(const Value& a, const Value& b) {
-  if (!a.is_array() || !b.is_array()) return a == b;
-  if (a.as_array().size() != b.as_array().size()) return false;
-  for (std::size_t i = 0; i < a.as_array().size(); ++i) {
-    const Value &one = a.as_array()[i], &other = b.as_array()[i];
-    if (!one.is_number() || !other.is_number()) return false;
-    if (!(std::abs(one.as_number() - other.as_number()) < kRounding)) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -53,15 +36,6 @@ Value fixed_networks(const LoadedExperiment& experiment, const ExperimentMetrics
     if (!weights.empty()) result.set(key, weights);
   }
   return result;
-}
-
-std::string difference_of_networks(const Value& then, const Value& now) {
-  std::vector<std::string> found;
-  for (const auto& [name, was] : then.as_table()) {
-    const Value* is = now.find(name);
-    if (is != nullptr && !is_alike(was, *is)) found.push_back(name);
-  }
-  return join(found, ", ");
 }
 
 }  // namespace casdm

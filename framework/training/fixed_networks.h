@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string>
-
 #include "framework/training/metric_terms.h"
 
 namespace casdm {
@@ -10,9 +8,5 @@ namespace casdm {
 /// buffer, which differs for different weights; for every other feature extractor, by its key, the SHA-256 of its
 /// weights. A table; components without weights are left out.
 Value fixed_networks(const LoadedExperiment& experiment, const ExperimentMetrics& metrics);
-
-/// How `now` differs from `then` in the entries that both have, by name; empty: not at all. Differences that may come
-/// from another machine's rounding do not count.
-std::string difference_of_networks(const Value& then, const Value& now);
 
 }  // namespace casdm

@@ -12,10 +12,10 @@
 #include "framework/config/key_path.h"
 #include "framework/support/component_name.h"
 #include "framework/training/experiment_change.h"
-#include "framework/training/fixed_networks.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/log_file.h"
 #include "framework/training/network_check.h"
+#include "framework/training/network_difference.h"
 #include "framework/training/rewind.h"
 #include "framework/training/run_config.h"
 
