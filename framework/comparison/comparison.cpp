@@ -7,6 +7,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/comparison/unlike_runs.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/experiment.h"
 #include "framework/loading/discovery.h"
@@ -181,7 +182,7 @@ std::set<std::string> measures_of(const ComparedArm& arm) {
   return names;
 }
 
-/// Whether the run has the score of `measure` under another name, measured differently: `unlike` says so.
+/// Whether the run has the score of `measure` under another name, measured differently: `measured_otherwise` says so.
 bool has_otherwise(const Comparison& comparison, const RunRecord& run, const std::string& measure) {
   for (const ComparedArm& arm : comparison.arms) {
     for (const ComparedRun& other : arm.runs) {
@@ -257,7 +258,7 @@ std::string ways_of(const Comparison& comparison, const std::string& score, cons
 }
 
 /// A line for the scores that were measured one way in some runs and another way in others.
-std::vector<std::string> unlike(const Comparison& comparison) {
+std::vector<std::string> measured_otherwise(const Comparison& comparison) {
   std::map<std::string, RunsByName> scores;
   std::map<std::string, std::size_t> all;
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
@@ -366,7 +367,8 @@ std::vector<std::string> remarks(const Comparison& comparison, const std::vector
     const bool is_of_all = arms.size() == comparison.arms.size();
     lines.push_back(is_of_all ? warning : text(join({arms.begin(), arms.end()}, ", "), ": ", warning));
   }
-  for (std::string& line : unlike(comparison)) lines.push_back(std::move(line));
+  for (std::string& line : unlike_runs(comparison)) lines.push_back(std::move(line));
+  for (std::string& line : measured_otherwise(comparison)) lines.push_back(std::move(line));
   if (lengths.size() > 1) {
     lines.push_back(
         text("the runs have seen different numbers of images, from ", *lengths.begin(), " to ", *lengths.rbegin()));

@@ -23,11 +23,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kLargestLog = std::size_t{1} << 31;
-constexpr std::size_t kMostShownChanges = 5;
-/// Keys and tables that do not affect what is trained. How far a run was trained is compared separately.
-constexpr std::array<std::string_view, 12> kBeside = {
-    "log.",     "checkpoint.",   "evaluate.",  "sampler.",           "guidance.",    "plugins.",
-    "run.name", "run.directory", "run.device", "train.total_images", "data.workers", "data.cache"};
 
 /// Calls `use` with each line of `content`, starting with the last, until it returns true.
 void from_the_end(std::string_view content, const std::function<bool(std::string_view)>& use) {
@@ -98,60 +93,6 @@ std::int64_t whole_number(const Value& config, const std::string& key, std::int6
   return value->is_integer() ? value->as_integer() : read_count(*value).value;
 }
 
-/// Whether a change at a resume affects the rest of the training. Whether a path leads to other data is recorded
-/// separately, as `other_data` of the resume.
-bool is_of_training(const ExperimentChange& change) {
-  if (change.key == "data.path" || is_new_default(change)) return false;
-  return std::none_of(kBeside.begin(), kBeside.end(), [&](std::string_view beside) {
-    return change.key == beside || (beside.ends_with('.') && change.key.starts_with(beside));
-  });
-}
-
-/// The resume that a line of the log records, if it changed something; none if the line is another one, or cut off.
-std::optional<ResumeRecord> resume_of(std::string_view line) {
-  if (!line.starts_with("{\"resumed\"")) return std::nullopt;
-  try {
-    const Value record = from_json(line);
-    const Value* images = record.find("images");
-    if (images == nullptr || !images->is_integer()) return std::nullopt;
-    ResumeRecord resume{images->as_integer(), {}, {}};
-    if (const Value* changed = record.find("changed"); changed != nullptr && changed->is_table()) {
-      for (const auto& [key, values] : changed->as_table()) {
-        const Value* from = values.find("from");
-        const Value* to = values.find("to");
-        if (from != nullptr && to != nullptr) resume.changed.push_back({key, *from, *to});
-      }
-    }
-    for (const char* others : {"other_data", "other_networks"}) {
-      const Value* said = record.find(others);
-      if (said != nullptr && said->is_string()) resume.replaced.push_back(said->as_string());
-    }
-    if (resume.changed.empty() && resume.replaced.empty()) return std::nullopt;
-    return resume;
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
-
-/// Adds what resumes changed, and warns of the settings that the run was trained with until then.
-void add_changes(const std::string& log, RunRecord& run) {
-  for (std::size_t begin = 0, end; (end = log.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    std::optional<ResumeRecord> resume = resume_of(std::string_view(log).substr(begin, end - begin));
-    if (!resume) continue;
-    std::vector<std::string> parts;
-    for (const ExperimentChange& change : resume->changed) {
-      if (is_of_training(change)) parts.push_back(to_string(change));
-    }
-    parts.insert(parts.end(), resume->replaced.begin(), resume->replaced.end());
-    run.resumes.push_back(std::move(*resume));
-    if (parts.empty()) continue;
-    const std::size_t more = parts.size() - std::min(parts.size(), kMostShownChanges);
-    parts.resize(parts.size() - more);
-    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings until ", run.resumes.back().images,
-                                " images: ", join(parts, "; "), more > 0 ? text("; and ", more, " more keys") : ""));
-  }
-}
-
 /// See `last_line`.
 Value last_line_in(const std::string& log, std::string_view key, std::int64_t images) {
   Value found;
@@ -203,7 +144,10 @@ RunRecord read_run_record(const fs::path& folder) {
   if (last.is_null()) return run;
   run.images = last.find("images")->as_integer();
   add_absent_terms(last, log, run);
-  add_changes(log, run);
+  run.provenance = read_provenance(folder, run.config, log);
+  for (const std::string& clause : earlier_settings(run.provenance, run.config)) {
+    run.warnings.push_back(text("seed ", run.seed, " was trained with other settings ", clause));
+  }
   if (const Value* seconds = last.find("seconds")) run.seconds = seconds->as_number();
   add_evaluations(folder, run);
   const std::array<std::pair<const char*, Better>, 3> groups = {

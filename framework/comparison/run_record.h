@@ -11,7 +11,7 @@
 
 #include "casdm/value.h"
 #include "framework/comparison/measuring.h"
-#include "framework/training/experiment_change.h"
+#include "framework/comparison/provenance.h"
 
 namespace casdm {
 
@@ -31,13 +31,6 @@ struct Measure {
   Measuring measuring = {};                   ///< of a score of an evaluation, or of a mean over images in the log
 };
 
-/// What a resume has changed.
-struct ResumeRecord {
-  std::int64_t images = 0;  ///< seen by then
-  std::vector<ExperimentChange> changed;
-  std::vector<std::string> replaced;  ///< data and networks that replaced others, one sentence each
-};
-
 /// What a run folder says about a run, read without plugins and LibTorch. Runs of version 0.1 can be read, too.
 struct RunRecord {
   std::filesystem::path path;
@@ -48,7 +41,7 @@ struct RunRecord {
   double seconds = 0;                               ///< of training
   std::vector<Measure> measures;                    ///< of evaluations, then of the last line of the log
   std::map<std::string, std::string> lacking = {};  ///< measures without a number, and why
-  std::vector<ResumeRecord> resumes = {};           ///< those that have changed something, oldest first
+  Provenance provenance = {};
   std::vector<std::string> warnings = {};
 
   bool is_complete() const { return images >= total_images; }

@@ -29,7 +29,6 @@ namespace {
 constexpr std::string_view kMark = "<p id=\"made-by\">Made by casdm report";
 constexpr const char* kDigest = "<!-- sha256 of all before this: ";
 constexpr const char* kEnd = " -->\n";
-constexpr std::size_t kLargestState = 64 << 20;
 
 /// What the page shows: arms of runs, possibly one arm with one run.
 struct Subject {
@@ -215,7 +214,7 @@ std::string changes_at_resumes(const Subject& subject) {
   for (const ComparedArm& arm : subject.comparison.arms) {
     for (const ComparedRun& run : arm.runs) {
       const std::string name = html(fs::absolute(run.path).lexically_normal().filename().string());
-      for (const ResumeRecord& resume : run.record.resumes) {
+      for (const ResumeRecord& resume : run.record.provenance.resumes) {
         const std::string images = std::to_string(resume.images);
         for (const ExperimentChange& change : by_component(resume.changed)) {
           table.rows.push_back({name, images, text("<code>", html(change.key), "</code>"), cell_of(change.before),
@@ -242,24 +241,6 @@ std::string experiment(const Subject& subject) {
                    "</pre></details>\n");
   }
   return result;
-}
-
-/// The newest checkpoint's state.json; null if there is none.
-Value newest_state(const fs::path& run) {
-  std::vector<fs::path> states;
-  std::error_code failure;
-  for (fs::directory_iterator entry(run / "checkpoints", failure), end; !failure && entry != end;
-       entry.increment(failure)) {
-    const std::string name = entry->path().filename().string();
-    const bool is_checkpoint = name.size() == 12 && name.find_first_not_of("0123456789") == std::string::npos;
-    if (is_checkpoint && fs::exists(entry->path() / "state.json")) states.push_back(entry->path() / "state.json");
-  }
-  if (states.empty()) return {};
-  try {
-    return from_json(read_regular_file(*std::max_element(states.begin(), states.end()), kLargestState));
-  } catch (const Error&) {
-    return {};
-  }
 }
 
 std::string joined_values(const std::set<std::string>& values) { return join({values.begin(), values.end()}, "; "); }

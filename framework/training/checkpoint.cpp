@@ -28,6 +28,7 @@ namespace {
 
 constexpr std::int64_t kFormat = 2;
 constexpr std::size_t kDigits = 12;
+constexpr std::size_t kShownBuild = 12;  // digits
 constexpr std::uintmax_t kLargestState = 64 << 20;
 constexpr const char* kState = "state.json";
 constexpr const char* kStateSum = "state.json.sha256";
@@ -318,19 +319,25 @@ NamedTensors Checkpoint::weights(const std::string& module, const std::string& w
                          join({modules.begin(), modules.end()}, ", ")));
 }
 
-void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
-  std::vector<std::string> differences;
+std::vector<std::string> Checkpoint::other_builds(const std::vector<UsedPlugin>& now) const {
+  const auto in_words = [](const UsedPlugin& plugin) {
+    return text(plugin.version, " build ", plugin.build_id.substr(0, kShownBuild));
+  };
+  std::vector<std::string> others;
   for (const UsedPlugin& plugin : now) {
     const auto before =
         std::find_if(plugins_.begin(), plugins_.end(), [&](const UsedPlugin& p) { return p.id == plugin.id; });
     if (before == plugins_.end() || before->build_id == plugin.build_id) continue;
-    differences.push_back(text(plugin.id, ": checkpoint ", before->version, " build ", before->build_id.substr(0, 12),
-                               ", now ", plugin.version, " build ", plugin.build_id.substr(0, 12)));
+    others.push_back(text("plugin ", plugin.id, ": ", in_words(*before), " -> ", in_words(plugin)));
   }
-  if (differences.empty()) return;
+  return others;
+}
+
+void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
+  const std::vector<std::string> others = other_builds(now);
+  if (accepts_plugins_ || others.empty()) return;
   throw PluginError(text("checkpoint ", path_.string(), " was made by other builds of its plugins:\n  ",
-                         join(differences, "\n  "),
-                         "\nPass --allow-rebuilt to continue with the plugins as they are now"));
+                         join(others, "\n  "), "\nPass --allow-rebuilt to continue with the plugins as they are now"));
 }
 
 Value meaning_of(const Value& experiment) {

@@ -93,11 +93,15 @@ class Checkpoint {
   /// The weights of one module, `which` as above. Throws ConfigError if there is no such module.
   NamedTensors weights(const std::string& module, const std::string& which) const;
 
-  /// Throws PluginError if a plugin of `now` differs from the one that made the checkpoint.
+  /// Which plugins of `now` are other builds than those that made the checkpoint, one each: "plugin ID: 0.1.0 build
+  /// 3e7f -> 0.1.0 build 9dca".
+  std::vector<std::string> other_builds(const std::vector<UsedPlugin>& now) const;
+
+  /// Throws PluginError if there are any, unless they are accepted.
   void check_plugins(const std::vector<UsedPlugin>& now) const;
 
   /// From now on, any build of the plugins is accepted.
-  void accept_plugins() { plugins_.clear(); }
+  void accept_plugins() { accepts_plugins_ = true; }
 
   static constexpr std::int64_t kMostImages = 1'000'000'000'000'000;
 
@@ -111,6 +115,7 @@ class Checkpoint {
   Value numbers_;
   Value config_;
   std::vector<UsedPlugin> plugins_;
+  bool accepts_plugins_ = false;  ///< of any build
 };
 
 /// Weights of one module.

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "casdm/text.h"
+#include "framework/config/default_at.h"
 #include "framework/config/document.h"
 #include "framework/support/component_name.h"
 
@@ -40,14 +41,6 @@ void compare(const Value& before, const Value& after, const std::string& key, st
   }
   const bool is_same_number = before.is_number() && after.is_number() && before.as_number() == after.as_number();
   if (!is_same_number && !(before == after)) found.push_back({key, before, after});
-}
-
-/// Whether a table of an experiment, or one inside it, chooses a component.
-bool has_component(const Value& value) {
-  if (!value.is_table()) return false;
-  return value.find("type") != nullptr ||
-         std::any_of(value.as_table().begin(), value.as_table().end(),
-                     [](const Value::Member& member) { return has_component(member.second); });
 }
 
 }  // namespace
@@ -101,7 +94,9 @@ std::string to_string(const ExperimentChange& change) {
   return text(change.key, ": ", before, " -> ", after);
 }
 
-bool is_new_default(const ExperimentChange& change) { return change.before.is_null() && !has_component(change.after); }
+bool is_new_default(const ExperimentChange& change, const Value& experiment, const ComponentCatalog& catalog) {
+  return change.before.is_null() && is_default_at(change.key, change.after, experiment, catalog);
+}
 
 Value to_value(const std::vector<ExperimentChange>& changes) {
   Value result{Value::Table{}};

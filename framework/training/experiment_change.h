@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "casdm/value.h"
+#include "framework/config/resolve.h"
 
 namespace casdm {
 
@@ -29,8 +30,9 @@ std::string in_few_words(const Value& value);
 /// "optimizer.learning_rate: 0.0001 -> 0.0005", using in_few_words.
 std::string to_string(const ExperimentChange& change);
 
-/// Whether the key is new in a later version: it has its default, and does not choose a component.
-bool is_new_default(const ExperimentChange& change);
+/// Whether the key is new in a later version: it was absent, and now has its default.
+/// @param experiment  the resolved one after the change
+bool is_new_default(const ExperimentChange& change, const Value& experiment, const ComponentCatalog& catalog);
 
 /// {key: {"from", "to"}}.
 Value to_value(const std::vector<ExperimentChange>& changes);

@@ -26,6 +26,7 @@ namespace {
 // Keys of the log line of a resume.
 constexpr const char* kOtherData = "other_data";
 constexpr const char* kOtherNetworks = "other_networks";
+constexpr const char* kOtherPlugins = "other_plugins";
 
 /// How the data differ from the checkpoint's; empty: they do not. Throws Error if a difference is not allowed.
 std::string checked_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
@@ -229,21 +230,24 @@ bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& co
 }
 
 /// The error about a checkpoint that does not fit, extended by what --set or config.toml have changed since.
-std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed) {
+std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed,
+                         const LoadedExperiment& now) {
   std::vector<std::string> lines;
   for (const ExperimentChange& change : changed) {
-    if (!is_new_default(change)) lines.push_back("\n  " + to_string(change));
+    const bool is_new = is_new_default(change, now.resolved, now.host->catalog());
+    if (!is_new) lines.push_back("\n  " + to_string(change));
   }
   return lines.empty() ? error : text(error, "\nThe experiment has changed since the checkpoint:", join(lines, ""));
 }
 
-void restore(TrainingState& state, const Checkpoint& checkpoint, const std::vector<ExperimentChange>& changed) {
+void restore(TrainingState& state, const Checkpoint& checkpoint, const std::vector<ExperimentChange>& changed,
+             const LoadedExperiment& now) {
   try {
     state.restore(checkpoint);
   } catch (const ConfigError& error) {
-    throw ConfigError(with_changes(error.what(), changed));
+    throw ConfigError(with_changes(error.what(), changed, now));
   } catch (const Error& error) {
-    throw Error(with_changes(error.what(), changed));
+    throw Error(with_changes(error.what(), changed, now));
   }
 }
 
@@ -260,6 +264,24 @@ Value resume_line(std::int64_t images, std::int64_t step, double seconds,
   line.set("seconds", seconds);
   line.set("changed", to_value(changed));
   return line;
+}
+
+/// Reports each learning rate that the changed experiment moves, and adds it to the line for metrics.jsonl.
+void set_rates(Value& line, const Checkpoint& checkpoint, const Value& config, const TrainingState& state) {
+  const Rates all = rates_of("", checkpoint.config(), config, state.images());
+  if (all.before != all.now) {
+    std::cerr << "the learning rate goes from " << number(all.before) << " to " << number(all.now) << '\n';
+    line.set("learning_rate", from_to(all.before, all.now));
+  }
+  Value rates{Value::Table{}};
+  for (const ModuleState& module : state.modules) {
+    const Rates own = rates_of(module.name(), checkpoint.config(), config, state.images());
+    if (own.before == own.now || own == all) continue;
+    std::cerr << "the learning rate of " << module.name() << " goes from " << number(own.before) << " to "
+              << number(own.now) << '\n';
+    rates.set(module.name(), from_to(own.before, own.now));
+  }
+  if (!rates.as_table().empty()) line.set("learning_rates", std::move(rates));
 }
 
 }  // namespace
@@ -330,32 +352,23 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   std::vector<std::string> modules;
   for (const ModuleState& module : state.modules) modules.push_back(module.name());
   check_networks(checkpoint, config, modules, *experiment.host);
-  restore(state, checkpoint, changed);
+  restore(state, checkpoint, changed, experiment);
 
   rewind(run, state.images(), repeats(run, checkpoint, config, difference, other_networks));
   Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
   if (!difference.empty()) line.set(kOtherData, difference);
   if (!other_networks.empty()) line.set(kOtherNetworks, other_networks);
+  const std::vector<std::string> builds = checkpoint.other_builds(experiment.host->used());
+  for (const std::string& build : builds)
+    std::cerr << "warning: this run goes on with another build: " << build << '\n';
+  if (!builds.empty()) line.set(kOtherPlugins, Value::Array(builds.begin(), builds.end()));
   const bool says_draws = checkpoint.numbers().find("draws") != nullptr;
   if (const std::int64_t draws = says_draws ? checkpoint.count("draws", kDrawVersion) : 1; draws != kDrawVersion) {
     std::cerr << "this run drew noise and dropout step by step, as version 0.1 did; from here on both are drawn by an "
                  "image's position in the run, so they differ from what it would have drawn\n";
     line.set("draws", from_to(draws, kDrawVersion));
   }
-  const Rates all = rates_of("", checkpoint.config(), config, state.images());
-  if (all.before != all.now) {
-    std::cerr << "the learning rate goes from " << number(all.before) << " to " << number(all.now) << '\n';
-    line.set("learning_rate", from_to(all.before, all.now));
-  }
-  Value rates{Value::Table{}};
-  for (const ModuleState& module : state.modules) {
-    const Rates own = rates_of(module.name(), checkpoint.config(), config, state.images());
-    if (own.before == own.now || own == all) continue;
-    std::cerr << "the learning rate of " << module.name() << " goes from " << number(own.before) << " to "
-              << number(own.now) << '\n';
-    rates.set(module.name(), from_to(own.before, own.now));
-  }
-  if (!rates.as_table().empty()) line.set("learning_rates", std::move(rates));
+  set_rates(line, checkpoint, config, state);
   run.append(line);
 }
 

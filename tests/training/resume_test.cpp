@@ -8,6 +8,7 @@
 #include "casdm/text.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "framework/training/log_file.h"
 #include "metrics/lpips_weights.h"
 #include "training/small_run.h"
 
@@ -326,4 +327,31 @@ TEST_CASE("another build of a plugin is refused unless it is allowed") {
   CHECK_THROWS_WITH_AS(checkpoint.check_plugins(now), doctest::Contains(now[0].id.c_str()), PluginError);
   checkpoint.accept_plugins();
   CHECK_NOTHROW(checkpoint.check_plugins(now));
+}
+
+TEST_CASE("the line of a resume with another build of a plugin names the plugin and both builds") {
+  const TemporaryFolder folder;
+  const Checkpoint whole = run(small_experiment(folder.path(), "run", single_head(), {"train.total_images=16"}));
+  const auto state_of = [](const Checkpoint& of) { return from_json(read_file(of.path() / "state.json")); };
+  // As if the checkpoint were of a plugin that has been rebuilt since.
+  Value state = state_of(whole);
+  Value& plugin = state.find("plugins")->as_array().front();
+  const std::string id = plugin.find("id")->as_string(), build = plugin.find("build_id")->as_string();
+  plugin.set("build_id", "0123456789abcdef");
+  const std::string content = to_json(state);
+  write_file(whole.path() / "state.json", content);
+  write_file(whole.path() / "state.json.sha256", sha256(content) + "  state.json\n");
+
+  Checkpoint rebuilt = Checkpoint::open(whole.path());
+  rebuilt.accept_plugins();
+  const Checkpoint last = resume(small_experiment(folder.path(), "run", single_head()), rebuilt);
+  const Value line = last_resume(folder.path() / "run/metrics.jsonl");
+  REQUIRE(line.find("other_plugins") != nullptr);
+  REQUIRE(line.find("other_plugins")->as_array().size() == 1);
+  const std::string said = line.find("other_plugins")->as_array().front().as_string();
+  CHECK(said.starts_with(text("plugin ", id, ": ")));
+  CHECK(said.find(" build 0123456789ab -> ") != std::string::npos);
+  CHECK(said.ends_with(" build " + build.substr(0, 12)));
+  // The checkpoint that follows was made by the builds of now.
+  CHECK(state_of(last).find("plugins")->as_array().front().find("build_id")->as_string() == build);
 }

@@ -1,0 +1,75 @@
+#include "framework/comparison/unlike_runs.h"
+
+#include <algorithm>
+#include <map>
+
+#include "casdm/text.h"
+
+namespace casdm {
+
+namespace {
+
+const ComparedRun* first_used(const ComparedArm& arm) {
+  const auto first =
+      std::find_if(arm.runs.begin(), arm.runs.end(), [](const auto& run) { return run.problem.empty(); });
+  return first == arm.runs.end() ? nullptr : &*first;
+}
+
+/// What the runs of an arm show beside its first one.
+std::vector<std::string> unlike_seeds(const ComparedArm& arm) {
+  std::vector<std::string> found;  // in the order in which they appear
+  std::map<std::string, std::vector<std::string>> seeds;
+  const ComparedRun* first = first_used(arm);
+  for (const ComparedRun& run : arm.runs) {
+    if (!run.problem.empty() || &run == first) continue;
+    const std::string beside = text("seed ", first->seed);
+    for (std::string& line : unlike(run.record.provenance, first->record.provenance, beside)) {
+      seeds[line].push_back(std::to_string(run.seed));
+      if (seeds[line].size() == 1) found.push_back(std::move(line));
+    }
+  }
+  for (std::string& line : found) {
+    const std::vector<std::string>& those = seeds[line];
+    line = text(those.size() > 1 ? "seeds " : "seed ", join(those, ", "), ": ", line);
+  }
+  return found;
+}
+
+/// The provenance of a run without what its experiment chooses otherwise than another one.
+Provenance comparable(const RunRecord& run, const RunRecord& other) {
+  const auto is_same = [&](const char* key) {
+    const Value *own = run.config.find(key), *its = other.config.find(key);
+    return own == nullptr || its == nullptr ? own == its : changes(*own, *its).empty();
+  };
+  Provenance result = run.provenance;
+  if (!is_same("data")) result.data.reset();
+  if (!is_same("init")) result.start.clear();
+  if (!is_same("metrics") || !is_same("head")) result.networks = Value();
+  return result;
+}
+
+/// What the first run of an arm shows beside that of its baseline.
+std::vector<std::string> unlike_baseline(const ComparedArm& arm, const ComparedArm& baseline) {
+  const ComparedRun *run = first_used(arm), *other = first_used(baseline);
+  if (&arm == &baseline || run == nullptr || other == nullptr) return {};
+  return unlike(comparable(run->record, other->record), other->record.provenance, baseline.name);
+}
+
+}  // namespace
+
+std::vector<std::string> unlike_runs(const Comparison& comparison) {
+  std::vector<std::string> found;
+  std::map<std::string, std::vector<std::string>> arms;
+  for (const ComparedArm& arm : comparison.arms) {
+    std::vector<std::string> lines = unlike_seeds(arm);
+    for (std::string& line : unlike_baseline(arm, comparison.arms[arm.baseline])) lines.push_back(std::move(line));
+    for (std::string& line : lines) {
+      arms[line].push_back(arm.name);
+      if (arms[line].size() == 1) found.push_back(std::move(line));
+    }
+  }
+  for (std::string& line : found) line = text(join(arms[line], ", "), ": ", line);
+  return found;
+}
+
+}  // namespace casdm
