@@ -13,6 +13,7 @@
 #include "framework/evaluation/drawn_images.h"
 #include "framework/evaluation/evaluation_file.h"
 #include "framework/evaluation/evaluation_setup.h"
+#include "framework/evaluation/judged_checkpoint.h"
 #include "framework/evaluation/nearest_images.h"
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/reference.h"
@@ -85,12 +86,13 @@ class Command {
   void find_reference() {
     if (!a_.reference.empty() && !stored_reference_) return take_file(a_.reference);
     const std::string name = a_.reference.empty() ? setup_.own_data_name() : a_.reference;
+    std::vector<std::string> remarks;
     if (!stored_reference_) {
       if (const std::string own = setup_.options().reference.string(); !own.empty()) {
         if (is_reference_file(own)) return take_file(own);
         stored_reference_ = setup_.open(own);
       } else {
-        stored_reference_ = setup_.own_data();
+        stored_reference_ = setup_.own_data(remarks);
       }
     }
     reference_indices_ =
@@ -98,6 +100,7 @@ class Command {
     reference_stream_ = stream_of(stored_reference_, reference_indices_, name);
     judges_->require_enough(std::numeric_limits<std::int64_t>::max(), reference_stream_.count);
     reference_ = reference_of_images(reference_stream_, *judges_, reference_options());
+    reference_.remarks = std::move(remarks);
   }
 
   void take_file(const std::string& path) {
@@ -163,8 +166,18 @@ class Command {
     }
   }
 
+  /// Whether the run still has the checkpoint that is judged; if not, says that `what` is not kept.
+  bool is_in_place(const std::string& what) const {
+    const fs::path& path = setup_.checkpoint()->path();
+    if (state_sha256(path) == setup_.checkpoint()->state_sha256()) return true;
+    std::cerr << "warning: " << what << " not kept: " << path.string()
+              << " is no longer what was judged, since the run went back to an earlier checkpoint, or was replaced\n";
+    return false;
+  }
+
   /// Writes the last record into the run's folder. If that fails, at least the scores are printed.
   void kept(const std::function<void()>& write) {
+    if (setup_.checkpoint() && !is_in_place("these scores are")) return;
     try {
       write();
     } catch (const Error& error) {
@@ -230,6 +243,7 @@ class Command {
     }
     for (const char* key : {"steps", "guidance", "labels", "seed"}) found.set(key, *images.settings().find(key));
     nearest_found_.push_back(sealed(std::move(found)));
+    if (!is_in_place("the nearest images are")) return;
     try {
       write_record(kept_in, nearest_found_.back());
     } catch (const Error& error) {
@@ -278,7 +292,8 @@ class Command {
       return reference_of_images(stream_of(stored_reference_, chosen, reference_.name), *judges_, reference_options());
     };
     const Reference judged = some(one, num_);
-    const Reference against = some(other, reference_.images);
+    Reference against = some(other, reference_.images);
+    against.remarks = reference_.remarks;
     add_floor(judged, against);
   }
 

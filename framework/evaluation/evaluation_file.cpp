@@ -12,6 +12,7 @@
 #include "casdm/text.h"
 #include "framework/config/key_path.h"
 #include "framework/evaluation/gather.h"
+#include "framework/evaluation/judged_checkpoint.h"
 #include "framework/support/files.h"
 #include "framework/support/sealed_json.h"
 
@@ -61,8 +62,12 @@ EvaluationFile::EvaluationFile(const fs::path& run, const DrawnImages& images, s
   if (run.empty()) return;
   Value settings = images.settings();
   std::erase_if(settings.as_table(), [](const Value::Member& member) { return member.first == "threads"; });
-  const Value all(Value::Table{
+  Value all(Value::Table{
       {"settings", settings}, {"num", num}, {"reference", reference.sha256}, {"judges", judges.identity()}});
+  // Whether images were asked for or taken for the run's own, the same ones give the same scores, not the same record.
+  if (reference.kind == "data" && !reference.remarks.empty()) {
+    all.set("remarks", Value::Array(reference.remarks.begin(), reference.remarks.end()));
+  }
   path_ = run / "evaluation" /
           text(twelve_digits(images.checkpoint().images()), '-', as_file_name(images.request().weights), '-',
                sha256(to_json(all)).substr(0, kKeyDigits), ".json");
@@ -77,6 +82,7 @@ std::optional<Value> EvaluationFile::read() const {
   try {
     std::optional<Value> record = read_record(path_);
     if (record) table_of({*record});  // throws if anything to be shown is missing
+    if (record && !is_of_its_checkpoint(*record, run_)) throw Error("it is of another checkpoint of that name");
     return record;
   } catch (const Error& error) {
     std::cerr << "warning: evaluating again, since " << path_.string() << " cannot be used: " << error.what() << '\n';
@@ -109,7 +115,9 @@ void EvaluationFile::write(const Value& record) const { write_record(path_, reco
 Value EvaluationFile::run_table(const std::string& name, const DrawnImages& images) const {
   const Value& settings = images.settings();
   const Checkpoint& checkpoint = images.checkpoint();
-  const Value where(Value::Table{{"path", checkpoint.path().string()}, {"images", checkpoint.images()}});
+  const Value where(Value::Table{{"path", checkpoint.path().string()},
+                                 {"images", checkpoint.images()},
+                                 {kStateDigest, checkpoint.state_sha256()}});
   Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
   for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data", "seed", "batch",
                           "precision", "device"}) {

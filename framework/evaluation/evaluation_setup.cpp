@@ -10,6 +10,7 @@
 #include "framework/loading/find_plugins.h"
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
+#include "framework/training/training_state.h"
 
 namespace casdm {
 
@@ -46,6 +47,16 @@ LoadedExperiment part_of(Value document, std::vector<std::string> tables, std::s
   check_lock(resolved, lock_in(resolved), host->catalog());
   auto options = read_options<Experiment>(resolved);
   return {std::move(resolved), std::move(options), std::move(host)};
+}
+
+/// How the images differ from those that the checkpoint was trained with; empty: they do not, or it does not say.
+std::string other_images(const Checkpoint& checkpoint, const DataSource& source) {
+  std::optional<DataFingerprint> before = data_of(checkpoint);
+  if (!before) return "";
+  const DataFingerprint now = fingerprint(*source.dataset, source.options);
+  before->labels = now.labels;  // no score depends on them
+  before->classes = now.classes;
+  return difference(*before, now);
 }
 
 }  // namespace
@@ -112,8 +123,13 @@ std::shared_ptr<StoredImages> EvaluationSetup::open(const fs::path& path) {
   return images;
 }
 
-std::shared_ptr<StoredImages> EvaluationSetup::own_data() {
-  return images_of_table(*checkpoint_->config().find("data"), base_);
+std::shared_ptr<StoredImages> EvaluationSetup::own_data(std::vector<std::string>& remarks) {
+  DataSource source = source_of_table(*checkpoint_->config().find("data"), base_);
+  const std::string other = other_images(*checkpoint_, source);
+  if (!other.empty()) {
+    remarks.push_back(text(other, ". The reference, ", own_data_name(), ", is not what the run was trained with"));
+  }
+  return images_of_data(source.options, std::move(source.dataset));
 }
 
 std::string EvaluationSetup::own_data_name() const {

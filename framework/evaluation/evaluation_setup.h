@@ -43,8 +43,9 @@ class EvaluationSetup {
   /// See images_at. Sets `shape` if it is not known yet.
   std::shared_ptr<StoredImages> open(const std::filesystem::path& path);
 
-  /// The images of the run's [data], with a name for people.
-  std::shared_ptr<StoredImages> own_data();
+  /// The images of the run's [data], with a name for people. Adds a remark if they are not those that the run was
+  /// trained with.
+  std::shared_ptr<StoredImages> own_data(std::vector<std::string>& remarks);
   std::string own_data_name() const;
 
   /// What the run shares with each judge: networks that both use.

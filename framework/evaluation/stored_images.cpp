@@ -123,7 +123,7 @@ std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::sh
   return std::make_shared<DataImages>(options, std::move(dataset));
 }
 
-std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExperiment& base) {
+DataSource source_of_table(const Value& data, const LoadedExperiment& base) {
   Value document{Value::Table{}};
   document.set_location(data.location());
   document.set("data", data);
@@ -135,8 +135,14 @@ std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExp
   experiment.resolved = resolve(document, schema, base.host->catalog());
   check_lock(experiment.resolved, lock_in(experiment.resolved), base.host->catalog());
   experiment.options = read_options<Experiment>(experiment.resolved);
+  DataOptions options = experiment.options.data;
   experiment.options.data.use_labels = false;
-  return images_of_data(experiment.options.data, make_dataset(experiment));
+  return {std::move(options), make_dataset(experiment)};
+}
+
+std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExperiment& base) {
+  DataSource source = source_of_table(data, base);
+  return images_of_data(source.options, std::move(source.dataset));
 }
 
 void require_shape(const StoredImages& images, const ImageShape& shape, const std::string& name) {

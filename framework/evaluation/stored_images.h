@@ -41,10 +41,19 @@ class StoredImages {
   virtual at::Tensor read(std::int64_t index) = 0;
 };
 
+/// A data set and the options that it is read with.
+struct DataSource {
+  DataOptions options;
+  std::shared_ptr<Dataset> dataset;
+};
+
+/// The data set of a [data] table; its labels need not exist. `base` provides the plugins and the table [plugins].
+DataSource source_of_table(const Value& data, const LoadedExperiment& base);
+
 /// The images of a data set, cropped and resized as for training, without flips or augmentation.
 std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset);
 
-/// The same for a [data] table. `base` provides the plugins and the table [plugins].
+/// The same for a [data] table; see source_of_table.
 std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExperiment& base);
 
 /// The images of an NPZ's arr_0.

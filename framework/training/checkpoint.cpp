@@ -215,7 +215,9 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     }
   }
   try {
-    checkpoint.read_state(read_bounded(checkpoint.path_ / kState));
+    const std::string state = read_bounded(checkpoint.path_ / kState);
+    checkpoint.state_sha256_ = sha256(state);
+    checkpoint.read_state(state);
   } catch (const Error& error) {
     fail_damaged(checkpoint.path_, error.what());
   }

@@ -1,0 +1,40 @@
+#include "framework/evaluation/judged_checkpoint.h"
+
+#include <iomanip>
+#include <sstream>
+
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/key_path.h"
+#include "framework/support/files.h"
+#include "framework/support/sha256.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kLargestState = 64 << 20;
+
+}  // namespace
+
+std::string state_sha256(const fs::path& checkpoint) {
+  try {
+    return sha256(read_regular_file(checkpoint / "state.json", kLargestState));
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+bool is_of_its_checkpoint(const Value& record, const fs::path& run) {
+  const Value* judged = find_path(record, text("run.checkpoint.", kStateDigest));
+  const Value* images = find_path(record, "run.checkpoint.images");
+  if (judged == nullptr || images == nullptr || !images->is_integer()) return true;
+  std::ostringstream name;
+  name << std::setw(12) << std::setfill('0') << images->as_integer();
+  const std::string present = state_sha256(run / "checkpoints" / name.str());
+  return present.empty() || *judged == Value(present);
+}
+
+}  // namespace casdm

@@ -1,0 +1,119 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "casdm/text.h"
+#include "casdm/value.h"
+#include "evaluation/evaluate_program.h"
+#include "framework/reporting/image_files.h"
+#include "framework/support/files.h"
+#include "support/components.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Writes `count` images of 16 px, each of one colour that follows from `seed` and its number.
+void write_images(const fs::path& folder, std::int64_t count, std::int64_t seed) {
+  fs::create_directories(folder);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const at::Tensor image = at::full({3, 16, 16}, (seed + 7 * i) % 256, at::kByte);
+    write_png(folder / text(i, ".png"), to_image(image));
+  }
+}
+
+/// Trains runs/small on the images in folder/images.
+void train_on_images(const fs::path& folder) {
+  write_small_config(folder, kJudges);
+  const Outcome train = shell(
+      "casdm train small.toml --set 'data={type=\"folder\",path=\"images\",image_size=16}' --set "
+      "train.total_images=8 --set log.sample_count=0" +
+          kPlugin,
+      folder);
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+}
+
+std::string warnings_of(const Value& record) { return to_json(entry_of(record, "warnings")); }
+
+}  // namespace
+
+TEST_CASE("it is said if the images of a run's data are not those that it was trained with") {
+  const TemporaryFolder folder;
+  write_images(folder.path() / "images", 100, 1);
+  train_on_images(folder.path());
+  const Value same = json_of(evaluate("runs/small --num 8 --json", folder.path()));
+  CHECK_FALSE(contains(warnings_of(evaluation(same)), "not those"));
+
+  fs::remove_all(folder.path() / "images");
+  write_images(folder.path() / "images", 80, 1);
+  const std::string fewer = "the data are not those of the checkpoint: 80 images instead of 100";
+  const Value json = json_of(evaluate("runs/small --num 8 --floor --json", folder.path()));
+  for (const std::size_t i : {0, 1}) CHECK(contains(warnings_of(evaluation(json, i)), fewer));
+  const Outcome table = evaluate("runs/small --num 8", folder.path());
+  CHECK_MESSAGE(contains(table.out, "warning: " + fewer), table.out);
+  for (const fs::path& record : records_in(folder.path() / "runs/small")) {
+    CHECK(contains(read_file(record), fewer) == (from_json(read_file(record)) != evaluation(same)));
+  }
+
+  // Images that are asked for are nobody's mistake.
+  const Value asked = json_of(evaluate("runs/small --num 8 --reference images --json", folder.path()));
+  CHECK_FALSE(contains(warnings_of(evaluation(asked)), "not those"));
+  CHECK(contains(evaluate("runs/small --num 8", folder.path()).out, fewer));
+
+  fs::remove_all(folder.path() / "images");
+  write_images(folder.path() / "images", 100, 2);
+  const Value replaced = json_of(evaluate("runs/small --num 8 --json", folder.path()));
+  CHECK_MESSAGE(contains(warnings_of(evaluation(replaced)), "16 of the 16 images that were looked at are others"),
+                warnings_of(evaluation(replaced)));
+}
+
+TEST_CASE("scores of a checkpoint that the run gave up meanwhile are printed, and not kept as the run's") {
+  const TemporaryFolder folder;
+  train_small(folder.path(), "", "--set checkpoint.every_images=4 --set checkpoint.keep_last=9");
+  const auto evaluated_while = [&](const std::string& command) {
+    return shell("export CASDM_CACHE=$PWD/cache; casdm evaluate runs/small --num 1000 --batch 16 --nearest 2 --set "
+                 "evaluate.reference_num=50" +
+                     kPlugin +
+                     " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.01; done\n"
+                     "kill -STOP $p\n" +
+                     command + "\nkill -CONT $p; wait $p",
+                 folder.path());
+  };
+  const fs::path run = folder.path() / "runs/small";
+  const Outcome went_back = evaluated_while(
+      "casdm train --resume runs/small/checkpoints/000000000004 --set optimizer.learning_rate=2e-2" + kPlugin);
+  CHECK_MESSAGE(went_back.status == 0, went_back.err);
+  CHECK_MESSAGE(contains(went_back.out, "cells.gap"), went_back.out);
+  CHECK_MESSAGE(contains(went_back.err, "warning: these scores are not kept: "), went_back.err);
+  CHECK(contains(went_back.err, "went back to an earlier checkpoint"));
+  REQUIRE(fs::exists(run / "set-aside-1"));
+  for (const fs::path& file : records_in(run)) CHECK(file.filename().string().starts_with("nearest-"));
+
+  const Outcome replaced =
+      evaluated_while("casdm train small.toml --overwrite --set train.total_images=8 --set run.seed=9" + kPlugin);
+  CHECK_MESSAGE(contains(replaced.err, "warning: these scores are not kept: "), replaced.err);
+  CHECK_FALSE(fs::exists(run / "evaluation"));
+}
+
+TEST_CASE("an evaluation belongs to the checkpoint whose digest it records") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const Value json = json_of(evaluate("runs/small --num 8 --json", folder.path()));
+  const fs::path run = folder.path() / "runs/small";
+  const Value& checkpoint = entry_of(entry_of(evaluation(json), "run"), "checkpoint");
+  CHECK(entry_of(checkpoint, "state_sha256") ==
+        Value(sha256_of_file(run / "checkpoints/000000000008/state.json")));
+  const auto compared = [&] { return shell("casdm compare runs/small", folder.path()); };
+  CHECK_MESSAGE(contains(compared().out, "cells.gap"), compared().err);
+
+  // The record is that of another run.
+  const fs::path record = records_in(run).at(0);
+  train_small(folder.path(), "", "--overwrite --set run.seed=9");
+  fs::create_directory(run / "evaluation");
+  write_file(record, to_json(evaluation(json), 1) + "\n");
+  const Outcome other = compared();
+  CHECK_MESSAGE(!contains(other.out, "cells.gap"), other.out);
+  const std::string said = other.err + other.out;
+  CHECK_MESSAGE(contains(said, "of another checkpoint"), said);
+}
