@@ -304,6 +304,20 @@ void add_unwritable(const Value& experiment, const ComponentCatalog& catalog, Pr
   walk(experiment, host_schema(), catalog, visitors);
 }
 
+/// [[metrics]] mean = "active" of metrics that act on all images.
+void add_means(const Value& experiment, std::vector<VoidOption>& result) {
+  const Value* metrics = experiment.find("metrics");
+  if (metrics == nullptr) return;
+  for (std::size_t i = 0; i < metrics->as_array().size(); ++i) {
+    const Value& table = metrics->as_array()[i];
+    const auto metric = read_options<MetricOptions>(table);
+    const bool is_of_all = metric.t_range == MetricOptions().t_range && !metric.noise_range && metric.share == 1;
+    if (metric.mean != MetricMean::active || !is_of_all) continue;
+    result.push_back({place_in(table.location(), *table.find("mean"), "mean"), text("metrics.", i, ".mean"),
+                      "the metric acts on all images; give it a t_range, a noise_range or a share, or leave this out"});
+  }
+}
+
 }  // namespace
 
 Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
@@ -361,6 +375,7 @@ std::vector<VoidOption> void_options(const Value& experiment, const ComponentCat
   walk(experiment, host_schema(), catalog, visitors, Missing::kept);
   add_frozen(experiment, result);
   add_warmup(experiment, result);
+  add_means(experiment, result);
   return result;
 }
 

@@ -38,7 +38,8 @@ void EvaluateOptions::describe(Schema<EvaluateOptions>& s) {
   s.option("seed", &EvaluateOptions::seed, "Seed of the samples' noise; the training's draws do not depend on it.")
       .at_least(0);
   s.option("keep_best", &EvaluateOptions::keep_best,
-           "Name of a score, `<judge>.<score>`: the checkpoint where it was best is kept, as checkpoints/best.");
+           "Name of a score, `<judge>.<score>`: the checkpoint where it was best is kept, as checkpoints/best.")
+      .not_with("every_images", {0});
   s.option("judges", &EvaluateOptions::judges,
            "Who judges the samples, one table each; none: the recommended feature extractor.");
 }

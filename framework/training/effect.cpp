@@ -9,6 +9,7 @@
 #include "framework/config/problems.h"
 #include "framework/support/number_format.h"
 #include "framework/training/average_rule.h"
+#include "framework/training/learning_rate.h"
 
 namespace casdm {
 
@@ -52,6 +53,17 @@ void find_vanishing(const Value& value, const std::string& path, Problems& probl
   }
 }
 
+/// The highest learning rate of a training in which `wsd` begins to fall before the warm-up has ended.
+double highest_rate(const OptimizerOptions& optimizer, std::int64_t total) {
+  constexpr std::int64_t kParts = 1000;
+  double highest = 0;
+  for (std::int64_t i = 0; i <= kParts; ++i) {
+    const auto images = static_cast<std::int64_t>(static_cast<double>(total) / kParts * static_cast<double>(i));
+    highest = std::max(highest, learning_rate(optimizer, images, total));
+  }
+  return highest;
+}
+
 /// Checks the learning rate of [optimizer], or of one of its tables with its own schedule.
 void find_weak_rate(const OptimizerOptions& optimizer, const std::string& table, std::int64_t total,
                     std::vector<std::string>& found) {
@@ -59,6 +71,13 @@ void find_weak_rate(const OptimizerOptions& optimizer, const std::string& table,
     found.push_back(text(table, ".warmup_images is longer than train.total_images = ", total,
                          ": the learning rate rises to ",
                          number(optimizer.learning_rate * part_of(total, optimizer.warmup_images)), " of ",
+                         number(optimizer.learning_rate)));
+  }
+  const std::int64_t decay = optimizer.decay_images > 0 ? optimizer.decay_images.value : total / 5;
+  if (optimizer.schedule == RateSchedule::wsd && optimizer.warmup_images <= total &&
+      optimizer.warmup_images > total - decay) {
+    found.push_back(text(table, ".warmup_images ends after \"wsd\" begins to fall, at ", total - decay,
+                         " images: the learning rate rises to ", significant(highest_rate(optimizer, total)), " of ",
                          number(optimizer.learning_rate)));
   }
   if (optimizer.learning_rate < kLeastLearningRate) {
@@ -108,7 +127,8 @@ std::vector<std::string> weak_settings(const Experiment& options) {
   find_weak_rate(optimizer, "optimizer", total, found);
   for (const std::string& module : optimizer.modules()) {
     const OptimizerOptions own = optimizer.of(module);
-    const bool is_same = own.learning_rate == optimizer.learning_rate && own.warmup_images == optimizer.warmup_images;
+    const bool is_same = own.learning_rate == optimizer.learning_rate && own.warmup_images == optimizer.warmup_images &&
+                         own.schedule == optimizer.schedule && own.decay_images == optimizer.decay_images;
     if (!is_same) find_weak_rate(own, key_path("optimizer", module), total, found);
   }
   for (std::size_t i = 0; i < options.metrics.size(); ++i) {

@@ -216,6 +216,28 @@ TEST_CASE("the warm-up of averages is void if none of them has a decay") {
   CHECK(before("half_life = 500") == "nothing thrown");
 }
 
+TEST_CASE("the mean over the images that a metric acts on is void if it acts on all") {
+  const auto before = [](const std::string& more) {
+    return message_of([&] { check_before_training(checked("[[metrics]]\ntype = 'l1'\n" + more), fake_catalog()); });
+  };
+  CHECK(before("mean = 'active'")
+            .find("metrics.0.mean: the metric acts on all images; give it a t_range, a noise_range "
+                  "or a share, or leave this out") != std::string::npos);
+  CHECK(before("mean = 'active'\nshare = 0.5") == "nothing thrown");
+  CHECK(before("mean = 'active'\nt_range = [0.0, 0.5]") == "nothing thrown");
+  CHECK(before("mean = 'active'\nnoise_range = [0.0, 0.5]\nnoise_unit = 'flow_time'") == "nothing thrown");
+  CHECK(before("mean = 'batch'") == "nothing thrown");
+}
+
+TEST_CASE("the score of the best checkpoint is void without evaluations") {
+  const auto before = [](const std::string& more) {
+    return message_of([&] { check_before_training(checked("[evaluate]\n" + more), fake_catalog()); });
+  };
+  CHECK(before("keep_best = 'a.b'").find("evaluate.keep_best: ") != std::string::npos);
+  CHECK(before("keep_best = 'a.b'\nevery_images = 8") == "nothing thrown");
+  CHECK(before("every_images = 0") == "nothing thrown");
+}
+
 TEST_CASE("a table of [optimizer] is void if [[init]] freezes its module") {
   const TemporaryFolder folder;
   const std::string file = folder.write("x.safetensors", "").string();

@@ -67,6 +67,21 @@ TEST_CASE("all settings that would train nothing are refused together, before a 
   CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains("2 problems:"), ConfigError);
 }
 
+TEST_CASE("a warm-up that the schedule cuts short gives a warning with the rate that is reached") {
+  const std::vector<std::string> found = warnings({"optimizer.schedule=wsd", "optimizer.warmup_images=30"});
+  REQUIRE(found.size() == 1);
+  CHECK_MESSAGE(contains(found.front(),
+                         "optimizer.warmup_images ends after \"wsd\" begins to fall, at 26 images: the learning rate "
+                         "rises to 0.000833 of 0.001"),
+                found.front());
+  CHECK(warnings({"optimizer.schedule=wsd", "optimizer.warmup_images=20"}).empty());
+  CHECK(warnings({"optimizer.schedule=linear", "optimizer.warmup_images=30"}).empty());
+  const auto own =
+      warnings({"optimizer.phi.schedule=wsd", "optimizer.warmup_images=20", "optimizer.phi.decay_images=16"});
+  REQUIRE(own.size() == 1);
+  CHECK_MESSAGE(contains(own.front(), "optimizer.phi.warmup_images ends after"), own.front());
+}
+
 TEST_CASE("a setting that trains less than it seems gives a warning") {
   const auto one = [](const std::vector<std::string>& overrides, const char* expected) {
     const std::vector<std::string> found = warnings(overrides);
