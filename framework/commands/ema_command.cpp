@@ -8,7 +8,9 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/weights_output.h"
+#include "framework/sampling/weights_origin.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/support/files.h"
 #include "framework/support/number_format.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
@@ -105,8 +107,11 @@ int ema_command(const std::vector<std::string>& arguments) {
   const std::int64_t images = snapshots.back().images;
   const Reconstruction average = reconstruct_ema(snapshots, *a.sigma_rel, images);
   remove_leftovers(fs::absolute(a.out).parent_path());
-  std::map<std::string, std::string> metadata = {
-      {"sigma_rel", number(*a.sigma_rel)}, {"images", std::to_string(images)}, {"run", a.run}};
+  std::map<std::string, std::string> metadata = {{"sigma_rel", number(*a.sigma_rel)},
+                                                 {kImagesOfAverage, std::to_string(images)},
+                                                 {kRunOfAverage, a.run},
+                                                 {kSnapshotOfAverage, snapshots.back().path.filename().string()},
+                                                 {kSnapshotDigest, sha256_of_file(snapshots.back().path)}};
   const Value experiment = experiment_of(run);
   if (const Value* head = experiment.find("head")) {
     metadata[kHeadOfRun] = to_json(*head);

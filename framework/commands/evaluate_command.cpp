@@ -62,7 +62,7 @@ class Command {
     return {a.what, a.config, a.overrides, {a.plugins.begin(), a.plugins.end()}, a.size};
   }
 
-  ReferenceOptions reference_options() const { return {interrupted, !a_.no_cache}; }
+  ReferenceOptions reference_options() const { return {interrupted, !a_.no_cache, a_.overwrite}; }
 
   /// Opens the images whose size is known first, so that the others can be opened at that size.
   void find_images() {
@@ -160,8 +160,10 @@ class Command {
       gathering.state_file = a_.state.empty() ? file.state() : fs::path(a_.state);
       const JudgedSet set = gather(stream, *judges_, gathering);
       images.finish();
+      std::vector<std::string> own_remarks = remarks;
+      if (const std::string warning = warning_of(images.settings()); !warning.empty()) own_remarks.push_back(warning);
       records_.push_back(record_of({"run", a_.what, file.run_table(a_.what, images)}, set, reference_, *judges_,
-                                   trained_with, remarks, setup_.host()));
+                                   trained_with, own_remarks, setup_.host()));
       keep(file, gathering.state_file);
     }
   }

@@ -140,6 +140,7 @@ void sample(const SampleArguments& a, World& world) {
   CpuThreads threads(asked > 0 ? asked : CpuThreads(0).count());
   const Model model = model_to_sample(experiment, checkpoint, a, options.device);
   const Value settings = settings_of(experiment, model, checkpoint, options, a);
+  if (const std::string warning = warning_of(settings); !warning.empty()) std::cerr << "warning: " << warning << '\n';
   const Sampling sampling = sampling_of(checkpoint, options, a, settings);
   const std::string remark = folder.begin(sampling, a.overwrite);
   if (!remark.empty()) std::cerr << remark << '\n';

@@ -1,13 +1,10 @@
 #include "framework/commands/weights_output.h"
 
-#include <cstdint>
-#include <fstream>
-
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "casdm/value.h"
 #include "framework/interchange/weights_folder.h"
 #include "framework/support/run_contents.h"
+#include "framework/support/tensor_file_header.h"
 
 namespace casdm {
 
@@ -16,35 +13,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kMadeBy = "made_by";
-constexpr std::uint64_t kLargestHeader = 16 << 20;
-
-/// The JSON header of a safetensors file; empty if there is none, or if it is larger than any we write.
-std::string header_of(const fs::path& path) {
-  std::error_code failure;
-  if (!fs::is_regular_file(path, failure)) return "";  // reading a pipe would block
-  std::ifstream file(path, std::ios::binary);
-  std::uint64_t size = 0;
-  if (!file.read(reinterpret_cast<char*>(&size), sizeof(size))) return "";
-  if (size > kLargestHeader || size > fs::file_size(path, failure)) return "";
-  std::string header(size, ' ');
-  return file.read(header.data(), static_cast<std::streamsize>(size)) ? header : "";
-}
-
-std::map<std::string, std::string> metadata_of(const fs::path& file) {
-  try {
-    const Value header = from_json(header_of(file));
-    const Value* metadata = header.find("__metadata__");
-    std::map<std::string, std::string> result;
-    if (metadata == nullptr || !metadata->is_table()) return result;
-    for (const auto& [key, value] : metadata->as_table()) {
-      if (value.is_string()) result[key] = value.as_string();
-    }
-    return result;
-  } catch (const Error&) {  // not a file of weights
-    return {};
-  }
-}
-
 }  // namespace
 
 void check_output(const WeightsOutput& output, const std::string& file, const std::string& config) {
@@ -60,7 +28,7 @@ void check_output(const WeightsOutput& output, const std::string& file, const st
   }
   if (fs::is_regular_file(output.path, failure) || fs::is_directory(output.path, failure)) {
     if (fs::is_empty(output.path, failure) && !failure) return;
-    const auto metadata = metadata_of(file.empty() ? output.path : output.path / file);
+    const auto metadata = metadata_of_file(file.empty() ? output.path : output.path / file);
     const auto maker = metadata.find(kMadeBy);
     if (maker != metadata.end() && maker->second == "casdm " + output.command) {
       if (config.empty() || has_written_config(output.path, config, metadata)) return;

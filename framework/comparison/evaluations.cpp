@@ -51,7 +51,8 @@ std::map<std::int64_t, std::vector<Value>> records_of(const fs::path& folder, st
     try {
       Value record = from_json(read_regular_file(file, kLargestRecord));
       check_seal(record);
-      if (!is_of_its_checkpoint(record, folder)) throw Error("it is of another checkpoint than the run's after as many images");
+      if (!is_of_its_checkpoint(record, folder))
+        throw Error("it is of another checkpoint than the run's after as many images");
       const Value* images = find_path(record, "run.checkpoint.images");
       if (images != nullptr && images->is_integer()) records[images->as_integer()].push_back(std::move(record));
     } catch (const Error& error) {

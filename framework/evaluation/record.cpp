@@ -185,10 +185,12 @@ Value record_of(const Evaluation& evaluation, const JudgedSet& set, const Refere
                         {"name", evaluation.name},
                         {"num", set.state.images}});
   if (evaluation.run) record.set("run", *evaluation.run);
-  record.set("reference", table({{"name", reference.name},
-                                 {"kind", reference.kind},
-                                 {"num", null_or(reference.images)},
-                                 {"sha256", reference.sha256}}));
+  Value compared_with = table({{"name", reference.name},
+                               {"kind", reference.kind},
+                               {"num", null_or(reference.images)},
+                               {"sha256", reference.sha256}});
+  if (reference.identified_by > 0) compared_with.set("identified_by", reference.identified_by);
+  record.set("reference", compared_with);
   record.set("image", table({{"channels", judges.image().channels}, {"size", judges.image().height}}));
   record.set("scores", scores);
   record.set("warnings", warnings);

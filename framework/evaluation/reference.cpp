@@ -280,6 +280,7 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
   reference.name = stream.name;
   reference.images = stream.count;
   reference.sha256 = sha256(to_json(stream.identity));
+  reference.identified_by = images_in_identity(stream.identity);
   const Value all = table({{"images", stream.identity},
                            {"count", stream.count},
                            {"program", "casdm " CASDM_SDK_VERSION},
@@ -288,7 +289,8 @@ Reference reference_of_images(const ImageStream& stream, const Judges& judges, c
   const fs::path kept = options.use_cache ? cache.file(sha256(to_json(all))) : fs::path();
   const fs::path folder = kept.parent_path();
   std::error_code ignored;
-  if (!kept.empty() && fs::exists(kept, ignored)) {
+  if (options.reads_again) fs::remove(fs::path(kept).replace_extension(".state"), ignored);
+  if (!kept.empty() && !options.reads_again && fs::exists(kept, ignored)) {
     try {
       reference.state = read_states(kept, judges).state;
       cache.touch(kept);

@@ -17,6 +17,7 @@ struct Reference {
   std::string kind = "data";         ///< or "statistics": a file without images, or without all of them
   std::int64_t images = 0;           ///< 0: unknown, or not the same for all metrics
   std::string sha256;                ///< of the file, or of everything that decides the images
+  std::int64_t identified_by = 0;    ///< of how many images the bytes are part of `sha256`; 0: of all
   SetState state;                    ///< empty for metrics that the reference has no state for
   std::vector<std::string> remarks;  ///< what a careful reviewer would remark
 
@@ -30,6 +31,7 @@ struct Reference {
 struct ReferenceOptions {
   std::function<bool()> is_cancelled;
   bool use_cache = true;
+  bool reads_again = false;  ///< even if the cache has the state, which is then replaced
 };
 
 /// The reference made of stored images. Their state is kept in the cache (reference_cache.h), under a name that is a

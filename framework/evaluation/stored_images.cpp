@@ -119,6 +119,11 @@ std::string ending_of(const std::string& path) { return fs::path(path).extension
 
 }  // namespace
 
+std::int64_t images_in_identity(const Value& identity) {
+  const Value* data = identity.find("fingerprint");
+  return data == nullptr ? 0 : std::min(kProbed, fingerprint_from(*data).count);
+}
+
 std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset) {
   return std::make_shared<DataImages>(options, std::move(dataset));
 }

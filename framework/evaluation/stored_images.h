@@ -41,6 +41,9 @@ class StoredImages {
   virtual at::Tensor read(std::int64_t index) = 0;
 };
 
+/// Of how many images the bytes are part of the identity of a data set; 0: it is not one, and all bytes are.
+std::int64_t images_in_identity(const Value& identity);
+
 /// A data set and the options that it is read with.
 struct DataSource {
   DataOptions options;

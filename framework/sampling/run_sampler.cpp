@@ -17,6 +17,7 @@
 #include "framework/data/fingerprint.h"
 #include "framework/sampling/experiment.h"
 #include "framework/sampling/guidance.h"
+#include "framework/sampling/weights_origin.h"
 #include "framework/support/files.h"
 #include "framework/support/number_format.h"
 #include "framework/support/value_table.h"
@@ -27,6 +28,8 @@
 namespace casdm {
 
 namespace {
+
+constexpr const char* kWeightsWarning = "warning";  // of the weights, in the settings
 
 /// SHA-256 over the names and values of all weights.
 std::string digest_of(const std::vector<NamedModule>& modules) {
@@ -177,11 +180,15 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
   for (const UsedPlugin& plugin : experiment.host->used()) {
     plugins.set(plugin.id, text(plugin.version, " ", plugin.build_id));
   }
+  Value weights = table({{"name", request.weights}, {"sha256", digest_of(model.modules)}});
+  const WeightsOrigin origin = origin_of(request.weights, checkpoint);
+  for (const auto& [key, value] : origin.recorded.as_table()) weights.set(key, value);
+  if (!origin.warning.empty()) weights.set(kWeightsWarning, origin.warning);
   Value settings = table({
       {"program", "casdm " CASDM_SDK_VERSION},
       {"libtorch", TORCH_VERSION},
       {"plugins", plugins},
-      {"weights", table({{"name", request.weights}, {"sha256", digest_of(model.modules)}})},
+      {"weights", weights},
       {"noise", experiment.options.noise.table},
       {"head", experiment.options.head.table},
       {"sampler", experiment.options.sampler.table},
@@ -204,6 +211,11 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
     settings.set("data_content", to_value(fingerprint(*model.conditions, experiment.options.data)));
   }
   return settings;
+}
+
+std::string warning_of(const Value& settings) {
+  const Value* warning = find_path(settings, text("weights.", kWeightsWarning));
+  return warning == nullptr ? "" : warning->as_string();
 }
 
 Tensor labels_for(const std::function<std::int64_t(std::int64_t)>& label, std::int64_t first, std::int64_t count) {

@@ -55,6 +55,9 @@ std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& check
 Value sampling_settings(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
                         const GenerateOptions& options, const SamplingRequest& request);
 
+/// What sampling_settings warns of: weights that are not the checkpoint's. Empty: nothing.
+std::string warning_of(const Value& settings);
+
 /// The labels of `count` images, starting with image `first`, int64 [count]; undefined without `label`.
 Tensor labels_for(const std::function<std::int64_t(std::int64_t)>& label, std::int64_t first, std::int64_t count);
 

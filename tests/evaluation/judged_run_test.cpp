@@ -1,6 +1,9 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "casdm/text.h"
 #include "casdm/value.h"
 #include "evaluation/evaluate_program.h"
@@ -72,13 +75,14 @@ TEST_CASE("scores of a checkpoint that the run gave up meanwhile are printed, an
   const TemporaryFolder folder;
   train_small(folder.path(), "", "--set checkpoint.every_images=4 --set checkpoint.keep_last=9");
   const auto evaluated_while = [&](const std::string& command) {
-    return shell("export CASDM_CACHE=$PWD/cache; casdm evaluate runs/small --num 1000 --batch 16 --nearest 2 --set "
-                 "evaluate.reference_num=50" +
-                     kPlugin +
-                     " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.01; done\n"
-                     "kill -STOP $p\n" +
-                     command + "\nkill -CONT $p; wait $p",
-                 folder.path());
+    return shell(
+        "export CASDM_CACHE=$PWD/cache; casdm evaluate runs/small --num 1000 --batch 16 --nearest 2 --set "
+        "evaluate.reference_num=50" +
+            kPlugin +
+            " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.01; done\n"
+            "kill -STOP $p\n" +
+            command + "\nkill -CONT $p; wait $p",
+        folder.path());
   };
   const fs::path run = folder.path() / "runs/small";
   const Outcome went_back = evaluated_while(
@@ -102,8 +106,7 @@ TEST_CASE("an evaluation belongs to the checkpoint whose digest it records") {
   const Value json = json_of(evaluate("runs/small --num 8 --json", folder.path()));
   const fs::path run = folder.path() / "runs/small";
   const Value& checkpoint = entry_of(entry_of(evaluation(json), "run"), "checkpoint");
-  CHECK(entry_of(checkpoint, "state_sha256") ==
-        Value(sha256_of_file(run / "checkpoints/000000000008/state.json")));
+  CHECK(entry_of(checkpoint, "state_sha256") == Value(sha256_of_file(run / "checkpoints/000000000008/state.json")));
   const auto compared = [&] { return shell("casdm compare runs/small", folder.path()); };
   CHECK_MESSAGE(contains(compared().out, "cells.gap"), compared().err);
 
@@ -116,4 +119,73 @@ TEST_CASE("an evaluation belongs to the checkpoint whose digest it records") {
   CHECK_MESSAGE(!contains(other.out, "cells.gap"), other.out);
   const std::string said = other.err + other.out;
   CHECK_MESSAGE(contains(said, "of another checkpoint"), said);
+}
+
+TEST_CASE("weights of another run or moment are named as such in scores and samples") {
+  const TemporaryFolder folder;
+  const std::string averages =
+      "[ema]\nsnapshot_every_images = 4\nalso = [{name = \"p05\", sigma_rel = 0.05}, "
+      "{name = \"p10\", sigma_rel = 0.1}]\n";
+  train_small(folder.path(), averages);
+  const auto make = [&](const std::string& run, const std::string& more, const std::string& out) {
+    const Outcome made =
+        shell("casdm ema " + run + " --sigma-rel 0.08 " + more + " --out " + out + ".safetensors", folder.path());
+    REQUIRE_MESSAGE(made.status == 0, made.err);
+  };
+  make("runs/small", "", "own");
+  make("runs/small", "--at 4", "early");
+  train_small(folder.path(), averages, "--set run.name=other --set run.seed=9");
+  make("runs/other", "", "other");
+  const auto warnings = [&](const std::string& run, const std::string& weights) {
+    const std::string words = run + " --num 8 --json --set evaluate.reference_num=50 --weights " + weights;
+    return warnings_of(evaluation(json_of(evaluate(words + ".safetensors", folder.path()))));
+  };
+  CHECK_FALSE(contains(warnings("runs/small", "own"), "not of this checkpoint"));
+  CHECK(contains(warnings("runs/small", "early"),
+                 "early.safetensors are not of this checkpoint: after 4 images instead of 8\""));
+  CHECK(
+      contains(warnings("runs/small", "other"), "not of this checkpoint: from snapshots of \\\"runs/other\\\" that "));
+
+  // Wherever the run is, its snapshots tell.
+  REQUIRE(shell("cp -r runs/small runs/moved", folder.path()).status == 0);
+  CHECK_FALSE(contains(warnings("runs/moved", "own"), "not of this checkpoint"));
+  fs::remove_all(folder.path() / "runs/moved/ema");
+  CHECK(contains(warnings("runs/moved", "own"), "not of this checkpoint: from snapshots of"));
+
+  const auto sampled = [&](const std::string& weights) {
+    return shell("casdm sample runs/small --num 2 --overwrite --out s --weights " + weights, folder.path());
+  };
+  const Outcome warned = sampled("early.safetensors");
+  CHECK_MESSAGE(contains(warned.err, "warning: the weights in early.safetensors are not of this"), warned.err);
+  const std::string record = read_file(folder.path() / "s/sampling.json");
+  CHECK_MESSAGE(contains(record, "not of this checkpoint: after 4 images instead of 8"), record);
+  CHECK_FALSE(contains(sampled("own.safetensors").err, "not of this checkpoint"));
+}
+
+TEST_CASE("a second evaluation that is asked for reads the images of the reference again") {
+  const TemporaryFolder folder;
+  write_images(folder.path() / "images", 100, 1);
+  train_on_images(folder.path());
+  const std::string words = "runs/small --num 8 --json";
+  const Value first = json_of(evaluate(words, folder.path()));
+  CHECK(entry_of(entry_of(evaluation(first), "reference"), "identified_by") == Value(64));
+  // Every image that neither the identity of the reference nor the fingerprint of the data looks at.
+  std::vector<std::string> names;
+  for (int i = 0; i < 100; ++i) names.push_back(text(i, ".png"));
+  std::sort(names.begin(), names.end());
+  std::set<int> seen;
+  for (int i = 0; i < 64; ++i) seen.insert(i * 100 / 64);
+  for (int i = 0; i < 16; ++i) seen.insert(i * 100 / 16);
+  for (int i = 0; i < 100; ++i) {
+    if (seen.contains(i)) continue;
+    write_png(folder.path() / "images" / names[static_cast<std::size_t>(i)],
+              to_image(at::full({3, 16, 16}, 255, at::kByte)));
+  }
+  const double before = score(evaluation(first), "cells.gap");
+  CHECK(score(evaluation(json_of(evaluate(words, folder.path()))), "cells.gap") == before);
+  const double again = score(evaluation(json_of(evaluate(words + " --overwrite", folder.path()))), "cells.gap");
+  CHECK(again != before);
+  CHECK(again == score(evaluation(json_of(evaluate(words + " --overwrite --no-cache", folder.path()))), "cells.gap"));
+  // What was read again is what the cache now has.
+  CHECK(again == score(evaluation(json_of(evaluate(words + " --batch 4", folder.path()))), "cells.gap"));
 }

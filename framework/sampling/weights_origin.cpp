@@ -1,0 +1,60 @@
+#include "framework/sampling/weights_origin.h"
+
+#include <map>
+
+#include "casdm/text.h"
+#include "framework/support/files.h"
+#include "framework/support/tensor_file_header.h"
+
+namespace casdm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Metadata = std::map<std::string, std::string>;
+
+std::string entry_in(const Metadata& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : found->second;
+}
+
+/// Whether the weights were made from `run` as it is now. Its snapshot decides where there is one, wherever the run was
+/// moved to; without it, its place or its name.
+bool is_made_from(const Metadata& metadata, const fs::path& run) {
+  const fs::path snapshot = run / "ema" / fs::path(entry_in(metadata, kSnapshotOfAverage)).filename();
+  std::error_code failure;
+  if (!entry_in(metadata, kSnapshotDigest).empty() && fs::is_regular_file(snapshot, failure)) {
+    return sha256_of_file(snapshot) == entry_in(metadata, kSnapshotDigest);
+  }
+  const fs::path made_from = entry_in(metadata, kRunOfAverage);
+  if (is_there(made_from)) return fs::equivalent(made_from, run, failure);
+  const fs::path normal = (made_from / "").lexically_normal().parent_path();
+  return normal.filename() == run.filename();
+}
+
+}  // namespace
+
+WeightsOrigin origin_of(const std::string& weights, const Checkpoint& checkpoint) {
+  WeightsOrigin origin;
+  if (checkpoint.has_average(weights)) return origin;
+  const Metadata metadata = metadata_of_file(weights);
+  for (const char* key : {kImagesOfAverage, kRunOfAverage}) {
+    if (const std::string said = entry_in(metadata, key); !said.empty()) origin.recorded.set(key, said);
+  }
+  std::vector<std::string> parts;
+  const std::string images = entry_in(metadata, kImagesOfAverage);
+  if (!images.empty() && images != std::to_string(checkpoint.images())) {
+    parts.push_back(text("after ", printable(images), " images instead of ", checkpoint.images()));
+  }
+  const fs::path run = fs::absolute(checkpoint.path()).parent_path().parent_path();
+  if (!entry_in(metadata, kRunOfAverage).empty() && !is_made_from(metadata, run)) {
+    parts.push_back(text("from snapshots of ", quoted(entry_in(metadata, kRunOfAverage)), " that ", run.string(),
+                         " does not have"));
+  }
+  if (!parts.empty())
+    origin.warning = text("the weights in ", weights, " are not of this checkpoint: ", join(parts, ", "));
+  return origin;
+}
+
+}  // namespace casdm
