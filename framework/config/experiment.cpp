@@ -204,6 +204,9 @@ void CheckpointOptions::describe(Schema<CheckpointOptions>& s) {
       .at_least(1)
       .in_unit("images");
   s.option("keep_last", &CheckpointOptions::keep_last, "Older checkpoints are removed.").range(1, 1000000);
+  s.option("in_background", &CheckpointOptions::in_background,
+           "Copy the state and write it while the training goes on, if the host has memory for the copy; `auto`: on a "
+           "GPU.");
 }
 
 void InitOptions::describe(Schema<InitOptions>& s) {

@@ -189,10 +189,19 @@ struct LogOptions {
   static void describe(Schema<LogOptions>& s);
 };
 
+/// Whether checkpoints are written while the training goes on.
+enum class BackgroundMode { automatic, always, never };
+
+constexpr auto choices_of(BackgroundMode) {
+  using enum BackgroundMode;
+  return choices<BackgroundMode>({{automatic, "auto"}, {always, "always"}, {never, "never"}});
+}
+
 /// [checkpoint]
 struct CheckpointOptions {
   Count every_images = 50000;
   std::int64_t keep_last = 3;
+  BackgroundMode in_background = BackgroundMode::automatic;
 
   static void describe(Schema<CheckpointOptions>& s);
 };

@@ -122,6 +122,7 @@ void RunRecords::update(const StepRecord& record) {
       if (!remark.empty()) progress_->say(remark);
     }
   }
+  if (upkeep_) upkeep_->settle();
   if (is_upkeep_due(parts_.experiment, parts_.state)) on_first([&] { upkeep_->run(record); });
 }
 
@@ -139,7 +140,7 @@ void RunRecords::say(const std::string& line) {
   }
 }
 
-void RunRecords::fail(const NotFinite& failure) const {
+void RunRecords::fail(const NotFinite& failure) {
   if (!upkeep_) throw ProcessLost(failure.what(), /*is_reported=*/true);  // the first process has found the same
   const std::string message =
       text(failure.what(), "; ", upkeep_->last_good(), ". ", advice(parts_.options, parts_.state.step()));

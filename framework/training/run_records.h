@@ -42,7 +42,7 @@ class RunRecords {
 
   /// Ends the training with the error, the last good checkpoint and what to try, if this process is the one to report
   /// it.
-  [[noreturn]] void fail(const NotFinite& failure) const;
+  [[noreturn]] void fail(const NotFinite& failure);
 
   /// After `failure` has ended the training: saves the state after the last step if possible.
   void save_after(const std::exception& failure);

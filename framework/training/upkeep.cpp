@@ -15,11 +15,21 @@
 #include "framework/sampling/training_grid.h"
 #include "framework/support/exception_message.h"
 #include "framework/support/files.h"
+#include "framework/support/memory.h"
+#include "framework/support/number_format.h"
 #include "framework/training/averaged_weights.h"
 #include "framework/training/best_checkpoint.h"
 #include "framework/training/ema_snapshots.h"
 
 namespace casdm {
+
+namespace {
+
+bool is_wanted(BackgroundMode mode, c10::Device device) {
+  return mode == BackgroundMode::always || (mode == BackgroundMode::automatic && !device.is_cpu());
+}
+
+}  // namespace
 
 std::filesystem::path SampleGrids::path() const { return run_.samples() / text(state_.images(), ".png"); }
 
@@ -51,30 +61,94 @@ void SampleGrids::draw() {
 }
 
 Checkpoints::Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config,
-                         TrainingState& state, std::string restored_from, Progress& progress)
+                         TrainingState& state, c10::Device device, std::string restored_from, Progress& progress)
     : run_(run),
       experiment_(experiment),
       config_(config),
       state_(state),
       last_(std::move(restored_from)),
       saved_at_(last_.empty() ? -1 : state.images()),
-      progress_(progress) {}
+      progress_(progress),
+      is_in_background_(is_wanted(experiment.options.checkpoint.in_background, device)),
+      writer_(run, experiment.options.checkpoint.keep_last) {}
 
-std::string Checkpoints::last_good() const {
+std::string Checkpoints::last_good() {
+  finish_after_failure();
   return last_.empty() ? "the run has no checkpoint yet" : "the last good checkpoint is " + last_;
 }
 
-void Checkpoints::save() {
-  if (saved_at_ == state_.images()) return;
+CheckpointContent Checkpoints::content() const {
   state_.check_numbers();
-  has_failed_ = true;
   CheckpointContent content = state_.content();
   content.config = config_;
   content.plugins = experiment_.host->used();
-  last_ = Checkpoint::save(run_, content).string();
+  return content;
+}
+
+void Checkpoints::save() {
+  finish();
+  if (saved_at_ != state_.images()) write(content());
+}
+
+void Checkpoints::begin_save() {
+  finish();
+  if (saved_at_ == state_.images()) return;
+  CheckpointContent saved = content();
+  if (!is_in_background_ || !copy(saved)) return write(saved);
+  writer_.begin(std::move(saved));
+}
+
+/// Replaces the tensors by copies, unless there is no memory for them: then some or all are still those of the
+/// training.
+bool Checkpoints::copy(CheckpointContent& content) {
+  const std::uint64_t bytes = bytes_of(content);
+  // Freed memory may stay with the process, so that where a copy has fitted once, the next ones do.
+  had_memory_ = had_memory_ || bytes <= free_memory() / 2;
+  try {
+    if (had_memory_) {
+      copy_to_host(content);
+      return true;
+    }
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+  }
+  progress_.say(text("checkpoints are written between steps from here on: there is no memory for a copy of the state (",
+                     size_text(static_cast<double>(bytes)), ")"));
+  is_in_background_ = false;
+  return false;
+}
+
+void Checkpoints::write(const CheckpointContent& content) {
+  has_failed_ = true;
+  note(writer_.write(content));
+}
+
+void Checkpoints::finish() {
+  if (!writer_.is_begun()) return;
+  has_failed_ = true;
+  note(writer_.finish());
+}
+
+void Checkpoints::note(const CheckpointWriter::Written& written) {
   has_failed_ = false;
-  saved_at_ = state_.images();
-  remove_old();
+  last_ = written.path.string();
+  saved_at_ = written.images;
+  for (const std::string& warning : written.warnings) progress_.say("warning: " + warning);
+}
+
+void Checkpoints::settle() {
+  if (writer_.is_done()) finish();
+}
+
+/// False: it could not be written, which has been reported.
+bool Checkpoints::finish_after_failure() {
+  try {
+    finish();
+    return true;
+  } catch (const Error& error) {
+    progress_.say(error.what());
+    return false;
+  }
 }
 
 void Checkpoints::save_as_best() {
@@ -97,7 +171,8 @@ void Checkpoints::remove_old() {
                          [&](const std::string& line) { progress_.say("warning: " + line); });
 }
 
-void Checkpoints::save_after(const std::exception& failure) {
+void Checkpoints::save_after(const std::exception& failure, bool may_save) {
+  if (!finish_after_failure() || !may_save) return;
   const bool is_new = state_.images() > std::max<std::int64_t>(saved_at_, 0);
   if (has_failed_ || !is_new || !state_.is_whole() || dynamic_cast<const NotFinite*>(&failure) != nullptr) return;
   try {
@@ -116,7 +191,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
       device_(device),
       progress_(progress),
       has_module_rates_(!experiment.options.optimizer.modules().empty()),
-      checkpoints_(run, experiment, config, state, std::move(last), progress),
+      checkpoints_(run, experiment, config, state, device, std::move(last), progress),
       grids_(run, experiment, state, drawing),
       evaluation_(evaluation) {
   if (writes_tensorboard(config)) {
@@ -132,7 +207,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
   };
   tasks_ = {{options.log.every_images, true, [this] { write_record(); }},
             {snapshots, snapshots > 0, save_snapshots},
-            {options.checkpoint.every_images, true, [this] { checkpoints_.save(); }}};
+            {options.checkpoint.every_images, true, [this] { checkpoints_.begin_save(); }}};
   drawing_ = {options.log.sample_every_images, true, [this] { draw_grid(); }};
   judging_ = {evaluation.options().every_images, evaluation.is_wanted(), [this] { evaluate(); }};
   tasks_.push_back(drawing_);

@@ -11,6 +11,7 @@
 
 #include "framework/reporting/event_file.h"
 #include "framework/reporting/progress.h"
+#include "framework/training/checkpoint_writer.h"
 #include "framework/training/periodic.h"
 #include "framework/training/run_folder.h"
 #include "framework/training/shared_drawing.h"
@@ -49,12 +50,21 @@ bool is_upkeep_due(const LoadedExperiment& experiment, const TrainingState& stat
 class Checkpoints {
  public:
   /// @param config  of the run, as stored in a checkpoint
+  /// @param device  on which the state is
   /// @param last    the checkpoint from which the state was restored; empty: none
   Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config, TrainingState& state,
-              std::string last, Progress& progress);
+              c10::Device device, std::string last, Progress& progress);
 
-  /// Saves the state, unless it is saved already. Throws NotFinite if weights are not finite; Error if writing fails.
+  /// Saves the state, unless it is saved already: when this returns, it is on disk. Throws NotFinite if weights are not
+  /// finite; Error if writing this checkpoint, or one that `begin_save` has begun, fails.
   void save();
+
+  /// Begins to save the state in the background, if that is wanted and there is memory for a copy of it; else as
+  /// `save`. Waits for a checkpoint that is still being written. Throws like `save`.
+  void begin_save();
+
+  /// Notes a checkpoint whose writing has ended in the meantime. Throws Error if it has failed.
+  void settle();
 
   /// Removes the checkpoints beyond `keep_last`; prints a warning for one that cannot be removed.
   void remove_old();
@@ -65,13 +75,21 @@ class Checkpoints {
   /// Marks the checkpoint of this many images as the best one, if it exists and is not marked yet.
   void restore_best(std::int64_t images);
 
-  /// "the last good checkpoint is RUN/checkpoints/...", or that there is none.
-  std::string last_good() const;
+  /// "the last good checkpoint is RUN/checkpoints/...", or that there is none. Waits for one that is being written.
+  std::string last_good();
 
-  /// After `failure` has ended the training: saves the state after the last step if possible, and reports it.
-  void save_after(const std::exception& failure);
+  /// After `failure` has ended the training: waits for a checkpoint that is being written; if `may_save`, saves the
+  /// state after the last step if possible, and reports it.
+  void save_after(const std::exception& failure, bool may_save);
 
  private:
+  CheckpointContent content() const;
+  bool copy(CheckpointContent& content);
+  void write(const CheckpointContent& content);
+  void finish();
+  bool finish_after_failure();
+  void note(const CheckpointWriter::Written& written);
+
   const RunFolder& run_;
   const LoadedExperiment& experiment_;
   const Value& config_;
@@ -80,6 +98,9 @@ class Checkpoints {
   std::int64_t saved_at_;
   bool has_failed_ = false;
   Progress& progress_;
+  bool is_in_background_;
+  bool had_memory_ = false;
+  CheckpointWriter writer_;
 };
 
 /// All of these tasks, each when it is due. A checkpoint is saved before a grid is drawn or samples are judged, which
@@ -100,13 +121,14 @@ class Upkeep {
   /// Saves what has not been saved. Returns whether the training is complete, including the last grid and evaluation.
   bool finish();
 
-  std::string last_good() const { return checkpoints_.last_good(); }
+  /// After each step, due or not: see Checkpoints.
+  void settle() { checkpoints_.settle(); }
+
+  std::string last_good() { return checkpoints_.last_good(); }
 
   /// The record and snapshots that are due after a step are written before its checkpoint; if that failed, the resume
   /// repeats the steps from the previous checkpoint.
-  void save_after(const std::exception& failure) {
-    if (is_recorded_) checkpoints_.save_after(failure);
-  }
+  void save_after(const std::exception& failure) { checkpoints_.save_after(failure, is_recorded_); }
 
  private:
   void write_record();

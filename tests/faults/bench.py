@@ -108,6 +108,7 @@ class Case:
     aside: str = ""
     warns: bool = False  # and continues, where a failed write only costs time: a cache, a log, a record
     starts_others: bool = False  # processes, which run on for a moment when this one is killed
+    orders_vary: bool = False  # of its calls, which two threads make
 
     @property
     def is_training(self):
@@ -120,6 +121,7 @@ REFERENCE = ["evaluate", "--reference", "tiny.toml", "--config", "judges.toml"]
 # A new command needs only one line.
 CASES = [
     Case("train", ["train", "tiny.toml"], "experiment"),
+    Case("behind", ["train", "tiny.toml", "--set", "checkpoint.in_background=always"], "experiment", orders_vary=True),
     Case("resume", ["train", "--resume", RUN], "part"),
     Case("longer", ["train", "--resume", RUN, "--set", "train.total_images=40"], repeated=True),
     Case("back", ["train", "--resume", f"{RUN}/checkpoints/000000000024"], repeated=True, aside=f"{RUN}/set-aside-"),

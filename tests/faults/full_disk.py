@@ -9,6 +9,8 @@ from program import control_characters
 
 CLONE_NEWNS = 0x20000
 
+TRAININGS = ("train", "behind", "resume")
+
 
 def run(bench, is_long):
     bench.program.close()  # a process that is already running would not see the mount
@@ -27,10 +29,10 @@ def run(bench, is_long):
 
 def each(bench, disk, is_long):
     points = []
-    for name in ["train", "resume", "sample", "export", "diffusers", "ema", "new", "judged", "evaluate", "write", "report", "sweep"]:
+    for name in ["train", "behind", "resume", "sample", "export", "diffusers", "ema", "new", "judged", "evaluate", "write", "report", "sweep"]:
         start = used(bench.template(bench.case(name).start))
         end = max(used(bench.whole(name)[0]), start) + 64
-        count = (60 if name in ("train", "resume") else 20) if is_long else (5 if name in ("train", "resume") else 2)
+        count = (60 if name in TRAININGS else 20) if is_long else (5 if name in TRAININGS else 2)
         points += [(name, start + (end - start) * step // count) for step in range(1, count)]
     bench.each("full_disk", range(len(points)), lambda trial: fill(bench, trial, disk, *points[trial.number]))
 

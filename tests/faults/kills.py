@@ -4,7 +4,7 @@ from bench import CASES
 
 
 def run(bench, is_long):
-    weights = {"train": 6, "resume": 4, "sample": 3}
+    weights = {"train": 6, "behind": 4, "resume": 4, "sample": 3}
     cases = [case for case in CASES for _ in range(weights.get(case.name, 1))]
     bench.each("kills", range(1200 if is_long else 40), lambda trial: kill(bench, trial, cases[trial.number % len(cases)]))
 

@@ -151,17 +151,25 @@ TEST_CASE("an existing run folder is refused and left unchanged") {
 TEST_CASE("a full disk ends the run with a clear message and keeps what was saved") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
-  REQUIRE(shell("casdm train small.toml --set train.total_images=8", folder.path()).status == 0);
-  // A limit on file sizes stands in for the full disk.
-  const Outcome full =
-      shell("trap '' XFSZ; ulimit -f 20; casdm train --resume runs/small --set train.total_images=16", folder.path());
-  CHECK(full.status == 1);
-  CHECK_MESSAGE(full.err.find("could not be saved (earlier ones are kept)") != std::string::npos, full.err);
-  CHECK(fs::exists(folder.path() / "runs/small/checkpoints/000000000008/state.json"));
-  for (const auto& entry : fs::recursive_directory_iterator(folder.path() / "runs")) {
-    CHECK_MESSAGE(entry.path().string().find(".tmp") == std::string::npos, entry.path().string());
+  for (const std::string mode : {"never", "always"}) {
+    const std::string run = "runs/" + mode, on = "casdm train --resume " + run + " --set train.total_images=32";
+    REQUIRE(shell("casdm train small.toml --set train.total_images=8 --set run.name=" + mode +
+                      " --set checkpoint.in_background=" + mode,
+                  folder.path())
+                .status == 0);
+    // A limit on file sizes stands in for the full disk.
+    const Outcome full = shell("trap '' XFSZ; ulimit -f 20; " + on, folder.path());
+    CHECK(full.status == 1);
+    const std::string message = "could not be saved (earlier ones are kept)";
+    const std::size_t first = full.err.find(message);
+    CHECK_MESSAGE(first != std::string::npos, full.err);
+    CHECK_MESSAGE(full.err.find(message, first + 1) == std::string::npos, full.err);
+    CHECK(fs::exists(folder.path() / run / "checkpoints/000000000008/state.json"));
+    for (const auto& entry : fs::recursive_directory_iterator(folder.path() / "runs")) {
+      CHECK_MESSAGE(entry.path().string().find(".tmp") == std::string::npos, entry.path().string());
+    }
+    CHECK(shell(on, folder.path()).status == 0);
   }
-  CHECK(shell("casdm train --resume runs/small --set train.total_images=16", folder.path()).status == 0);
 }
 
 TEST_CASE("cuda is refused with a clear message if there is no device") {

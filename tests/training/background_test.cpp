@@ -1,0 +1,127 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "casdm/error.h"
+#include "framework/support/files.h"
+#include "framework/training/checkpoint_writer.h"
+#include "framework/training/step_record.h"
+#include "training/small_run.h"
+
+using namespace casdm;
+using namespace casdm::testing;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"ssim\"\n";
+
+/// Of a run with a checkpoint after every step, all of which are kept.
+std::vector<std::string> every_step(const std::string& in_background) {
+  return {"checkpoint.every_images=4", "checkpoint.keep_last=99", "checkpoint.in_background=" + in_background};
+}
+
+/// A value without what a clock determines.
+std::string without_times(Value value) {
+  for (const char* key : {"seconds", "images_per_second"}) {
+    if (value.find(key) != nullptr) value.set(key, 0);
+  }
+  return to_json(value);
+}
+
+void check_equal(const fs::path& a, const fs::path& b) {
+  CHECK_MESSAGE(without_times(Checkpoint::open(a).numbers()) == without_times(Checkpoint::open(b).numbers()),
+                a.string());
+  for (const char* file : {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"}) {
+    CHECK_MESSAGE(sha256_of_file(a / file) == sha256_of_file(b / file), (a / file).string());
+  }
+}
+
+std::string faulty(int after) {
+  return cascade_head() + "[[metrics]]\ntype = \"faulty\"\nfault = \"nan\"\nafter = " + std::to_string(after) + "\n";
+}
+
+CheckpointContent large_content(const Tensor& weights, const std::string& name = "weights") {
+  Value numbers = Value::Table{{"images", 4}, {"num_classes", 0}};
+  return {
+      std::move(numbers), {{name, {{"theta.a", weights}}}, {"ema", {{"theta.a", weights}}}}, Value(Value::Table{}), {}};
+}
+
+}  // namespace
+
+TEST_CASE("checkpoints that are written while the training goes on hold the state of their step, bit for bit") {
+  const TemporaryFolder folder;
+  for (const std::string mode : {"never", "always"}) {
+    run(small_experiment(folder.path(), mode, kHead, every_step(mode)));
+  }
+  const auto all = [&](const std::string& mode) { return Checkpoint::all(RunFolder::open(folder.path() / mode)); };
+  const auto between = all("never"), background = all("always");
+  REQUIRE(between.size() == 8);
+  REQUIRE(background.size() == 8);
+  for (std::size_t i = 0; i < between.size(); ++i) check_equal(background[i].second, between[i].second);
+  const std::vector<Value> lines = records(folder.path() / "never"), others = records(folder.path() / "always");
+  REQUIRE(lines.size() == others.size());
+  for (std::size_t i = 0; i < lines.size(); ++i) CHECK(without_times(lines[i]) == without_times(others[i]));
+}
+
+TEST_CASE("a run resumed from a checkpoint of the background is bitwise the uninterrupted run") {
+  const TemporaryFolder folder;
+  const Checkpoint whole = run(small_experiment(folder.path(), "whole", kHead));
+  const std::vector<std::string> settings = every_step("always");
+  std::vector<std::string> shorter = settings;
+  shorter.emplace_back("train.total_images=16");
+  run(small_experiment(folder.path(), "parts", kHead, shorter));
+  const Checkpoint middle = Checkpoint::open(folder.path() / "parts/checkpoints/000000000012");
+  fs::remove_all(folder.path() / "parts/checkpoints/000000000016");
+  check_equal(resume(small_experiment(folder.path(), "parts", kHead, settings), middle).path(), whole.path());
+}
+
+TEST_CASE("old checkpoints are removed by the background, too") {
+  const TemporaryFolder folder;
+  std::vector<std::string> settings = every_step("always");
+  settings.emplace_back("checkpoint.keep_last=2");
+  run(small_experiment(folder.path(), "run", kHead, settings));
+  const auto kept = Checkpoint::all(RunFolder::open(folder.path() / "run"));
+  REQUIRE(kept.size() == 2);
+  CHECK(kept.front().first == 28);
+}
+
+TEST_CASE("a failure names the checkpoint that is being written at that time, once it is on disk") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment = small_experiment(folder.path(), "run", faulty(5), every_step("always"));
+  const std::string last = (folder.path() / "run/checkpoints/000000000020").string();
+  CHECK_THROWS_WITH_AS(run(experiment), doctest::Contains(("the last good checkpoint is " + last).c_str()), NotFinite);
+  CHECK(Checkpoint::open(folder.path() / "run").path() == last);
+}
+
+TEST_CASE("what is written in the background is a copy") {
+  const TemporaryFolder folder;
+  const RunFolder run = RunFolder::create(folder.path() / "run", Value::Table{});
+  const Tensor weights = at::ones({16 << 20});
+  CheckpointWriter writer(run, 3);
+  CHECK_FALSE(writer.is_begun());
+  CheckpointContent content = large_content(weights);
+  CHECK(bytes_of(content) == 2 * weights.nbytes());
+  copy_to_host(content);
+  writer.begin(std::move(content));
+  weights.zero_();
+  CHECK(writer.is_begun());
+  const CheckpointWriter::Written written = writer.finish();
+  CHECK(written.images == 4);
+  CHECK_FALSE(writer.is_begun());
+  CHECK(Checkpoint::open(written.path).tensors("weights")[0].second.eq(1).all().item<bool>());
+}
+
+TEST_CASE("a checkpoint that cannot be written in the background is reported where it is waited for") {
+  const TemporaryFolder folder;
+  const RunFolder run = RunFolder::create(folder.path() / "run", Value::Table{});
+  CheckpointWriter writer(run, 3);
+  writer.begin(large_content(at::ones({4}), "not/a/name"));
+  while (!writer.is_done()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK_THROWS_WITH_AS(writer.finish(), doctest::Contains("000000000004 could not be saved"), Error);
+  CHECK_FALSE(writer.is_begun());
+  CHECK(fs::is_empty(run.checkpoints()));
+}
