@@ -171,7 +171,7 @@ class Command {
   /// Whether the run still has the checkpoint that is judged; if not, says that `what` is not kept.
   bool is_in_place(const std::string& what) const {
     const fs::path& path = setup_.checkpoint()->path();
-    if (state_sha256(path) == setup_.checkpoint()->state_sha256()) return true;
+    if (files_sha256(path) == setup_.checkpoint()->files_sha256()) return true;
     std::cerr << "warning: " << what << " not kept: " << path.string()
               << " is no longer what was judged, since the run went back to an earlier checkpoint, or was replaced\n";
     return false;

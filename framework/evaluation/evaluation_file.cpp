@@ -117,7 +117,7 @@ Value EvaluationFile::run_table(const std::string& name, const DrawnImages& imag
   const Checkpoint& checkpoint = images.checkpoint();
   const Value where(Value::Table{{"path", checkpoint.path().string()},
                                  {"images", checkpoint.images()},
-                                 {kStateDigest, checkpoint.state_sha256()}});
+                                 {kFilesDigest, checkpoint.files_sha256()}});
   Value run(Value::Table{{"path", name}, {"name", images.experiment().options.run.name}, {"checkpoint", where}});
   for (const char* key : {"weights", "noise", "head", "sampler", "steps", "guidance", "labels", "data", "seed", "batch",
                           "precision", "device"}) {

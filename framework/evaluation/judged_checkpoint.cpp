@@ -19,21 +19,26 @@ constexpr std::size_t kLargestState = 64 << 20;
 
 }  // namespace
 
-std::string state_sha256(const fs::path& checkpoint) {
+std::string files_sha256(const fs::path& checkpoint) {
   try {
-    return sha256(read_regular_file(checkpoint / "state.json", kLargestState));
+    const std::string state = read_regular_file(checkpoint / "state.json", kLargestState);
+    const std::string sum = read_regular_file(checkpoint / "state.json.sha256", kLargestState);
+    if (!sum.starts_with(sha256(state))) return "";
+    const Value record = from_json(state);
+    const Value* files = record.find("files");
+    return files != nullptr ? sha256(to_json(*files)) : "";
   } catch (const Error&) {
     return "";
   }
 }
 
 bool is_of_its_checkpoint(const Value& record, const fs::path& run) {
-  const Value* judged = find_path(record, text("run.checkpoint.", kStateDigest));
+  const Value* judged = find_path(record, text("run.checkpoint.", kFilesDigest));
   const Value* images = find_path(record, "run.checkpoint.images");
   if (judged == nullptr || images == nullptr || !images->is_integer()) return true;
   std::ostringstream name;
   name << std::setw(12) << std::setfill('0') << images->as_integer();
-  const std::string present = state_sha256(run / "checkpoints" / name.str());
+  const std::string present = files_sha256(run / "checkpoints" / name.str());
   return present.empty() || *judged == Value(present);
 }
 

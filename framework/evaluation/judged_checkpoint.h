@@ -7,11 +7,12 @@
 
 namespace casdm {
 
-/// In the record of an evaluation: the key, at `run.checkpoint`, of the SHA-256 of its state.json.
-constexpr const char* kStateDigest = "state_sha256";
+/// In the record of an evaluation: the key, at `run.checkpoint`, of its digest.
+constexpr const char* kFilesDigest = "files_sha256";
 
-/// The SHA-256 of the checkpoint's state.json; empty: it is not there, or cannot be read.
-std::string state_sha256(const std::filesystem::path& checkpoint);
+/// The digest of a checkpoint: the SHA-256 of `files` of its state.json, as JSON on one line, with the SHA-256 of all
+/// tensors. The same steps give the same digest. Empty: it is not there, damaged, or of version 0.1.
+std::string files_sha256(const std::filesystem::path& checkpoint);
 
 /// Whether the run's checkpoint after as many images is the one that was judged. It is not if training went back, or
 /// started anew, and came to that number again. A record that does not say, and one whose checkpoint was removed, is

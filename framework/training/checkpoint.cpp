@@ -215,9 +215,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     }
   }
   try {
-    const std::string state = read_bounded(checkpoint.path_ / kState);
-    checkpoint.state_sha256_ = sha256(state);
-    checkpoint.read_state(state);
+    checkpoint.read_state(read_bounded(checkpoint.path_ / kState));
   } catch (const Error& error) {
     fail_damaged(checkpoint.path_, error.what());
   }
@@ -251,7 +249,9 @@ void Checkpoint::read_state(const std::string& json) {
   for (const Value& plugin : member(record, "plugins", &Value::is_array, "an array").as_array()) {
     plugins_.push_back(read_options<UsedPlugin>(plugin));
   }
-  for (const auto& [name, expected] : member(record, "files", &Value::is_table, "a table").as_table()) {
+  const Value& files = member(record, "files", &Value::is_table, "a table");
+  files_sha256_ = sha256(to_json(files));
+  for (const auto& [name, expected] : files.as_table()) {
     if (!is_word(name) || !name.ends_with(kSuffix)) throw Error(text("state.json names a file '", name, "'"));
     check_file(path_ / name, expected);
     const std::string& sum = member(expected, "sha256", &Value::is_string, "a string").as_string();

@@ -67,8 +67,8 @@ class Checkpoint {
   const std::filesystem::path& path() const { return path_; }
   /// The digest of the file with one of CheckpointContent::tensors, which must exist.
   const std::string& sha256_of(const std::string& tensors) const { return files_.at(tensors); }
-  /// The digest of state.json, which names those of all other files.
-  const std::string& state_sha256() const { return state_sha256_; }
+  /// The digest of all tensors; see judged_checkpoint.h.
+  const std::string& files_sha256() const { return files_sha256_; }
   const Value& numbers() const { return numbers_; }
   std::int64_t images() const { return count("images"); }
   std::int64_t num_classes() const { return count("num_classes", 1 << 24); }
@@ -113,7 +113,7 @@ class Checkpoint {
 
   std::filesystem::path path_;
   std::shared_ptr<const FolderHold> hold_;
-  std::string state_sha256_;
+  std::string files_sha256_;
   std::map<std::string, std::string> files_;  ///< name of the tensors, and SHA-256 of their file
   Value numbers_;
   Value config_;

@@ -56,7 +56,8 @@ TEST_CASE("the run that comes back has its best checkpoint, and nothing stays of
   fs::create_directory(folder.path() / "broken");
   write_file(folder.path() / "broken/a.png", "no image");
   const fs::path run = folder.path() / "runs/small", best = fs::read_symlink(run / "checkpoints/best");
-  for (const char* failing : {"'data={type=\"folder\",path=\"broken\",image_size=16}' --set evaluate.every_images=0",
+  for (const char* failing : {"'data={type=\"folder\",path=\"broken\",image_size=16}' --set evaluate.every_images=0 "
+                              "--set evaluate.keep_best=''",
                               "'metrics=[{type=\"l1\",weight=1e38},{type=\"l2\",weight=1e38}]'"}) {
     const Outcome outcome = shell(text(kTrain, "--set log.tensorboard=true --set ", failing), folder.path());
     CHECK_MESSAGE(outcome.status == 1, outcome.err);
