@@ -7,24 +7,18 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "benchmarks/rates.h"
 #include "casdm/dataset.h"
 #include "framework/data/batch_loader.h"
 #include "support/components.h"
 
-namespace {
-
 using namespace casdm;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-}  // namespace
+using namespace casdm::benchmarks;
 
 int main(int argc, char** argv) {
   if (argc != 7) {
@@ -48,7 +42,6 @@ int main(int argc, char** argv) {
     for (std::int64_t i = 0; i < batches; ++i) loader.next();
     rates.push_back(static_cast<double>(batches * batch) / seconds_since(start));
   }
-  std::printf("{\"rates\": [");
-  for (std::size_t i = 1; i < rates.size(); ++i) std::printf("%s%.6g", i == 1 ? "" : ", ", rates[i]);
-  std::puts("]}");
+  rates.erase(rates.begin());  // of the epoch in which memory and files were first touched
+  print_rates(rates);
 }

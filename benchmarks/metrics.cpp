@@ -8,23 +8,17 @@
 #include <ATen/Parallel.h>
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "benchmarks/rates.h"
 #include "casdm/metric_loss.h"
 #include "support/components.h"
 
-namespace {
-
 using namespace casdm;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-}  // namespace
+using namespace casdm::benchmarks;
 
 int main(int argc, char** argv) {
   if (argc != 6) {
@@ -49,7 +43,5 @@ int main(int argc, char** argv) {
     for (; seconds_since(start) < seconds / 6; images += batch) step();
     rates.push_back(static_cast<double>(images) / seconds_since(start));
   }
-  std::printf("{\"rates\": [");
-  for (std::size_t i = 0; i < rates.size(); ++i) std::printf("%s%.6g", i == 0 ? "" : ", ", rates[i]);
-  std::puts("]}");
+  print_rates(rates);
 }
