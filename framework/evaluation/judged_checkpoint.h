@@ -11,7 +11,7 @@ namespace casdm {
 constexpr const char* kFilesDigest = "files_sha256";
 
 /// The digest of a checkpoint: the SHA-256 of `files` of its state.json, as JSON on one line, with the SHA-256 of all
-/// tensors. The same steps give the same digest. Empty: it is not there, damaged, or of version 0.1.
+/// tensors. The same steps give the same digest. Empty: it is not there, or damaged.
 std::string files_sha256(const std::filesystem::path& checkpoint);
 
 /// Whether the run's checkpoint after as many images is the one that was judged. It is not if training went back, or

@@ -48,6 +48,12 @@ TEST_CASE("a run of any released version can be trained further, sampled and exp
     CHECK_MESSAGE(sampled.status == 0, sampled.err);
     const Outcome exported = shell("casdm export runs/old --module theta --out theta.safetensors", folder.path());
     CHECK_MESSAGE(exported.status == 0, exported.err);
+    const Outcome judged = shell(
+        "casdm evaluate runs/old --num 8 --set evaluate.reference_num=20 --set 'evaluate.judges=[{type=\"pixels\"}]' "
+        "--allow-rebuilt",
+        folder.path());
+    CHECK_MESSAGE(judged.status == 0, judged.err);
+    CHECK_MESSAGE(fs::exists(run / "evaluation"), judged.err);
     const Outcome reported = shell("casdm report runs/old", folder.path());
     CHECK_MESSAGE(reported.status == 0, reported.err);
 
