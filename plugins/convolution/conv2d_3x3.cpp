@@ -61,6 +61,8 @@ bool is_plain_float(const Tensor& tensor) {
 
 /// From this number on, the transform of the weight pays for itself.
 constexpr std::int64_t kFewestTiles = 16;
+/// Of the 16 of a tile, on average: sizes that are no multiples of 4 leave the tiles at the edges partly empty.
+constexpr std::int64_t kFewestPixels = 10;
 
 }  // namespace
 
@@ -69,7 +71,9 @@ bool is_left_to_aten(const Tensor& x, const Tensor& weight, const Tensor& bias) 
                          (!bias.defined() || (is_plain_float(bias) && bias.is_contiguous())) &&
                          x.is_contiguous(at::MemoryFormat::ChannelsLast) && has_winograd(x, weight) &&
                          !at::autocast::is_autocast_enabled(at::kCPU);
-  return !is_suited || winograd_tiles(x) < kFewestTiles;
+  if (!is_suited) return true;
+  const std::int64_t tiles = winograd_tiles(x), pixels = x.size(0) * x.size(2) * x.size(3);
+  return tiles < kFewestTiles || pixels < kFewestPixels * tiles;
 }
 
 Tensor conv2d_3x3(const Tensor& x, const Tensor& weight, const Tensor& bias) {

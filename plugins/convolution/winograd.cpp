@@ -4,6 +4,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
 
 #include "casdm/parallel.h"
 #include "winograd_kernels.h"
@@ -63,15 +67,37 @@ void gather(const float* weight, Direction direction, std::int64_t channels, std
   }
 }
 
+using Floats = std::shared_ptr<float>;
+
+constexpr std::int64_t kAlignment = 64;  // of a vector and of a line of the cache, in bytes
+
+/// Memory for a transformed weight, kept for the next one: glibc gives blocks of more than 32 MiB back at once, and
+/// clearing their pages anew takes longer than the transform.
+Floats kept_floats(std::int64_t count) {
+  static std::mutex mutex;
+  static Floats kept;
+  static std::int64_t kept_count = 0;
+  const std::lock_guard lock(mutex);
+  if (kept && kept.use_count() == 1 && kept_count >= count) return kept;
+  const auto bytes = static_cast<std::size_t>(divided_up(count * 4, kAlignment) * kAlignment);
+  Floats floats(static_cast<float*>(std::aligned_alloc(kAlignment, bytes)), std::free);
+  if (!floats) throw std::bad_alloc();
+  if (count > kept_count) {
+    kept = floats;
+    kept_count = count;
+  }
+  return floats;
+}
+
 /// [out / kColumns][place][in][kColumns].
-Tensor transformed(const Tensor& weight, Direction direction) {
+Floats transformed(const Tensor& weight, Direction direction) {
   const Kernels& kernels = *best_kernels();
   const std::int64_t channels = weight.size(1);
   const std::int64_t in = direction == Direction::forward ? channels : weight.size(0);
   const std::int64_t out = direction == Direction::forward ? weight.size(0) : channels;
-  const Tensor result = at::empty({out / kColumns, kPlaces, in, kColumns}, at::kFloat);
+  const Floats result = kept_floats(out * kPlaces * in);
   const float* from = weight.const_data_ptr<float>();
-  float* to = result.mutable_data_ptr<float>();
+  float* to = result.get();
   run_parallel(out / kColumns * (in / kColumns), [&](std::int64_t index) {
     const std::int64_t column = index / (in / kColumns), first = index % (in / kColumns) * kColumns;
     float gathered[kTaps * kPanel * kColumns];
@@ -98,7 +124,7 @@ struct Blocks {
   }
 };
 
-Tensor convolve(const Tensor& x, const Tensor& weight, std::int64_t out, const Tensor& bias) {
+Tensor convolve(const Tensor& x, const Floats& weight, std::int64_t out, const Tensor& bias) {
   const Kernels& kernels = *best_kernels();
   const Tiling tiling = tiling_of(x);
   const std::int64_t in = x.size(1), columns = out / kColumns;
@@ -108,7 +134,7 @@ Tensor convolve(const Tensor& x, const Tensor& weight, std::int64_t out, const T
   const std::int64_t block_floats = kPlaces * blocks.tiles * in;
   const Scratch scratch(at::get_num_threads(), block_floats + kPlaces * blocks.tiles * kColumns);
   const float* from = x.const_data_ptr<float>();
-  const float* weights = weight.const_data_ptr<float>();
+  const float* weights = weight.get();
   const float* start = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
   float* to = y.mutable_data_ptr<float>();
   run_parallel(blocks.count * blocks.parts, [&](std::int64_t index) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "casdm/text.h"
+#include "convolution/conv2d_3x3.h"
 #include "dense_pool.h"
 
 namespace casdm::trunks {
@@ -26,20 +27,13 @@ Tensor reflect(const Tensor& x, std::int64_t padding) {
       .index_select(3, mirrored_positions(x.size(3), padding, x.device()));
 }
 
-/// Averages of three neighbours with weights 1/4, 1/2, 1/4, at every second position, with zero padding.
-Tensor halved(const Tensor& x, std::int64_t axis) {
-  const Tensor even = x.slice(axis, 0, {}, 2), odd = x.slice(axis, 1, {}, 2);
-  const std::int64_t missing = even.size(axis) - odd.size(axis);
-  const auto shifted = [&](std::int64_t before, std::int64_t after) {
-    return axis == 3 ? at::constant_pad_nd(odd, {before, after}) : at::constant_pad_nd(odd, {0, 0, before, after});
-  };
-  return 0.5 * even + 0.25 * (shifted(1, missing - 1) + shifted(0, missing));
-}
-
 /// At least in float32, in which 1e-12 is not lost: it keeps the gradient of the root finite at 0.
 Tensor l2_pool(const Tensor& x) {
   const Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  return (halved(halved(wide.square(), 2), 3) + 1e-12).sqrt().to(x.scalar_type());
+  const Tensor weights = at::tensor({0.25, 0.5, 0.25}, wide.options());
+  const Tensor window = at::outer(weights, weights).expand({x.size(1), 1, 3, 3});
+  const Tensor means = at::conv2d(wide.square(), window, {}, /*stride=*/2, /*padding=*/1, /*dilation=*/1, x.size(1));
+  return (means + 1e-12).sqrt().to(x.scalar_type());
 }
 
 }  // namespace
@@ -80,7 +74,7 @@ void TrunkNetwork::add_weights(const std::string& slice, const Layer& layer) {
 
 std::vector<Tensor> TrunkNetwork::operator()(const Tensor& x, std::size_t taps) const {
   std::vector<Tensor> result;
-  Tensor h = x;
+  Tensor h = x.is_cpu() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
   for (std::size_t k = 0; k < taps; ++k) {
     for (const Step& step : slices_[k]) h = apply(step, h);
     result.push_back(h);
@@ -112,8 +106,13 @@ Tensor TrunkNetwork::apply(const Step& step, const Tensor& x) const {
 }
 
 Tensor TrunkNetwork::convolve(std::size_t weight, const Tensor& x, std::int64_t stride, std::int64_t padding) const {
-  return at::conv2d(x, weights_[weight].second.to(x.scalar_type()), weights_[weight + 1].second.to(x.scalar_type()),
-                    stride, padding);
+  const Tensor kernel = weights_[weight].second.to(x.scalar_type());
+  const Tensor bias = weights_[weight + 1].second.to(x.scalar_type());
+  const bool keeps_size = kernel.size(2) == 3 && stride == 1 && padding == 1;
+  if (keeps_size && !convolution::is_left_to_aten(x, kernel, bias)) return convolution::conv2d_3x3(x, kernel, bias);
+  // On the CPU, LibTorch brings the weight into the format of the images in each call.
+  const bool is_small = x.is_cpu() && x.numel() < kernel.numel();
+  return at::conv2d(is_small ? x.contiguous() : x, kernel, bias, stride, padding);
 }
 
 Tensor TrunkNetwork::blur(const Step& step, const Tensor& x) const {
