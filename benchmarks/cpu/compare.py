@@ -205,15 +205,15 @@ class Runner:
                 self.fail(["casdm", "train", config])
         return times, memory
 
-    def sample(self, run, steps=50, images=64):
-        """Images per second, from two lengths, so that the time for starting cancels."""
-        seconds = {}
-        for count in (steps, 2 * steps):
+    def sample(self, run, batches, steps=50, images=64):
+        """Images per second of `batches` batches, as the difference of two runs, so that the time for starting cancels."""
+        seconds = []
+        for count in (images, (1 + batches) * images):
             start = time.monotonic()
-            _, memory = self.casdm("sample", run, "--num", images, "--batch", images, "--steps", count, "--no-png",
+            _, memory = self.casdm("sample", run, "--num", count, "--batch", images, "--steps", steps, "--no-png",
                                    "--out", self.folder / "samples", "--overwrite")
-            seconds[count] = time.monotonic() - start
-        return [images / (seconds[2 * steps] - seconds[steps])], memory
+            seconds.append(time.monotonic() - start)
+        return [batches * images / (seconds[1] - seconds[0])], memory
 
 
 def training_cases(r):
@@ -232,8 +232,8 @@ def training_cases(r):
 
 
 def sampling_cases(r):
-    for size in ("small", "middle"):
-        contenders = {"casdm": lambda s=size: r.sample(r.trained(s, "ddpm"))}
+    for size, batches in (("small", 6), ("middle", 1)):
+        contenders = {"casdm": lambda s=size, b=batches: r.sample(r.trained(s, "ddpm"), b)}
         for variant in PEER_VARIANTS:
             contenders[f"diffusers, {variant}"] = lambda s=size, v=variant: r.peer(
                 "sample", r.exported(s, "ddpm"), "--variant", v)

@@ -134,6 +134,8 @@ class Command {
           "evaluate: --out and --state are for one evaluation; leave them out, or give only one value for "
           "--weights, --guidance and --steps");
     }
+    // A mistake in the last value of a list must not cost the hours that the others take.
+    for (std::size_t i = 1; i < all.size(); ++i) DrawnImages(*setup_.checkpoint(), all[i], num_, world_);
     for (const SamplingRequest& request : all) {
       DrawnImages images(*setup_.checkpoint(), request, num_, world_);
       if (!a_.out.empty()) {
@@ -263,7 +265,12 @@ class Command {
     gathering.is_cancelled = interrupted;
     gathering.state_file = a_.state;
     const JudgedSet set = gather(stream, *judges_, gathering);
-    records_.push_back(record_of({"images", a_.what, std::nullopt}, set, reference_, *judges_, {}, {}, setup_.host()));
+    std::vector<std::string> remarks;
+    if (stored_reference_ && images_->identity() == stored_reference_->identity()) {
+      remarks.emplace_back("these are the images of the reference, so the scores say nothing about other images");
+    }
+    records_.push_back(
+        record_of({"images", a_.what, std::nullopt}, set, reference_, *judges_, {}, remarks, setup_.host()));
     std::error_code ignored;
     if (!a_.state.empty()) fs::remove(a_.state, ignored);
   }

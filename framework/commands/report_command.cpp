@@ -54,9 +54,11 @@ int report_command(const std::vector<std::string>& arguments) {
   if (folder.empty()) throw ConfigError("report: give the folder of a run or a sweep; see `casdm report --help`");
   const fs::path usual = fs::path(folder) / "report.html";
   const fs::path file = out.empty() ? usual : fs::path(out);
-  if (file.lexically_normal() != usual.lexically_normal()) refuse_inside_run(kReportCommand, file);
+  const bool is_usual = file.lexically_normal() == usual.lexically_normal();
+  if (!is_usual) refuse_inside_run(kReportCommand, file);
   refuse_other_page(kReportCommand, file);
   const std::string page = report_of(folder);
+  if (!is_usual) refuse_page_of_another(kReportCommand, file, page);
   remove_leftovers(fs::absolute(file).parent_path());
   write_file(file, page);
   std::cout << file.string() << '\n';

@@ -42,6 +42,28 @@ void add(Settings& settings, const std::string& key, const Value* value) {
   }
 }
 
+/// The builds of the plugins that `score` was computed with, as far as the record names them.
+std::vector<UsedPlugin> plugins_of(const Value& record, const Value& score) {
+  std::vector<UsedPlugin> result;
+  std::set<std::string> ids;
+  for (const char* key : {"extractor.type", "metric"}) {
+    const Value* type = find_path(score, key);
+    if (type != nullptr && type->is_string()) ids.insert(type->as_string().substr(0, type->as_string().find('/')));
+  }
+  for (const std::string& id : ids) {
+    const Value* plugins = record.find("plugins");
+    const Value* build = plugins == nullptr ? nullptr : plugins->find(id);
+    if (build == nullptr || !build->is_string()) continue;
+    const std::string::size_type space = build->as_string().rfind(' ');
+    if (space == std::string::npos) continue;
+    UsedPlugin& plugin = result.emplace_back();
+    plugin.id = id;
+    plugin.version = build->as_string().substr(0, space);
+    plugin.build_id = build->as_string().substr(space + 1);
+  }
+  return result;
+}
+
 bool is_option(const std::string& key) { return key.find('.') != std::string::npos; }
 
 /// The options of a sampler and the number of steps, which follows from them, form one group.
@@ -148,6 +170,7 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
   if (result.of("judge.weights_sha256").empty()) add(settings, "judge", find_path(score, "extractor.options"));
   add(settings, "metric", score.find("metric"));
   add(settings, "metric", score.find("metric_options"));
+  result.plugins = plugins_of(record, score);
   return result;
 }
 

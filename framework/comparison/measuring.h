@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "casdm/value.h"
+#include "framework/config/experiment.h"
 
 /// How scores were measured. Two scores of the same name are the same measure if everything that decides them, apart
 /// from the model, is equal.
@@ -21,7 +22,8 @@ struct Measuring {
   /// follow their own experiments in such a setting, a difference there is one between the models, not between the
   /// measures.
   Settings own = {};
-  bool is_logged = false;  ///< by [evaluate], during training
+  bool is_logged = false;                ///< by [evaluate], during training
+  std::vector<UsedPlugin> plugins = {};  ///< of the judge and the metric
 
   bool is_own(const std::string& key) const;
   const std::string& of(const std::string& key) const;  ///< empty: the score has no such setting

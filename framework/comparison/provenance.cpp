@@ -149,22 +149,6 @@ std::string other_start(const Provenance& run, const Provenance& other) {
   return parts.empty() ? "" : first_of(std::move(parts), ", ");
 }
 
-/// "gap (9dca instead of 3e7f)".
-std::string other_builds(const Provenance& run, const Provenance& other) {
-  const auto build = [](const UsedPlugin& plugin, const UsedPlugin& beside) {
-    const std::string version = plugin.version == beside.version ? "" : plugin.version + " ";
-    return version + plugin.build_id.substr(0, kShownDigits);
-  };
-  std::vector<std::string> parts;
-  for (const UsedPlugin& now : run.plugins) {
-    const auto then = std::find_if(other.plugins.begin(), other.plugins.end(),
-                                   [&](const UsedPlugin& plugin) { return plugin.id == now.id; });
-    if (then == other.plugins.end() || then->build_id == now.build_id) continue;
-    parts.push_back(text(now.id, " (", build(now, *then), " instead of ", build(*then, now), ")"));
-  }
-  return parts.empty() ? "" : first_of(std::move(parts), ", ");
-}
-
 }  // namespace
 
 Provenance read_provenance(const fs::path& folder, const Value& config, const std::string& log) {
@@ -208,8 +192,23 @@ std::vector<std::string> unlike(const Provenance& run, const Provenance& other, 
   if (run.networks.is_table() && other.networks.is_table()) {
     add("trained with other weights of fixed networks", difference_of_networks(other.networks, run.networks));
   }
-  add("trained with other builds of plugins", other_builds(run, other));
+  add("trained with other builds of plugins", other_builds(run.plugins, other.plugins));
   return found;
+}
+
+std::string other_builds(const std::vector<UsedPlugin>& plugins, const std::vector<UsedPlugin>& other) {
+  const auto build = [](const UsedPlugin& plugin, const UsedPlugin& beside) {
+    const std::string version = plugin.version == beside.version ? "" : plugin.version + " ";
+    return version + plugin.build_id.substr(0, kShownDigits);
+  };
+  std::vector<std::string> parts;
+  for (const UsedPlugin& now : plugins) {
+    const auto then =
+        std::find_if(other.begin(), other.end(), [&](const UsedPlugin& plugin) { return plugin.id == now.id; });
+    if (then == other.end() || then->build_id == now.build_id) continue;
+    parts.push_back(text(now.id, " (", build(now, *then), " instead of ", build(*then, now), ")"));
+  }
+  return parts.empty() ? "" : first_of(std::move(parts), ", ");
 }
 
 Value newest_state(const fs::path& run) {

@@ -48,6 +48,9 @@ std::vector<std::string> earlier_settings(const Provenance& provenance, const Va
 /// OTHER: 80 images instead of 100".
 std::vector<std::string> unlike(const Provenance& run, const Provenance& other, const std::string& name_of_other);
 
+/// Which plugins have other builds than in `other`: "gap (9dca instead of 3e7f)"; empty if none has.
+std::string other_builds(const std::vector<UsedPlugin>& plugins, const std::vector<UsedPlugin>& other);
+
 /// state.json of the newest checkpoint of a run; null if there is none, or it is damaged.
 Value newest_state(const std::filesystem::path& run);
 

@@ -55,6 +55,35 @@ std::vector<std::string> unlike_baseline(const ComparedArm& arm, const ComparedA
   return unlike(comparable(run->record, other->record), other->record.provenance, baseline.name);
 }
 
+/// Scores of one name that were computed by other builds of the judge or the metric than in the first run with it.
+std::vector<std::string> unlike_judging(const Comparison& comparison) {
+  struct First {
+    std::string run;
+    std::vector<UsedPlugin> plugins;
+  };
+  std::map<std::string, First> firsts;
+  std::vector<std::string> found;  // in the order in which they appear
+  std::map<std::string, std::vector<std::string>> runs;
+  for (const ComparedArm& arm : comparison.arms) {
+    for (const ComparedRun& run : arm.runs) {
+      if (!run.problem.empty()) continue;
+      const std::string name = run.path.filename().string();
+      for (const Measure& measure : run.record.measures) {
+        if (measure.measuring.plugins.empty()) continue;
+        const First& first = firsts.try_emplace(measure.name, First{name, measure.measuring.plugins}).first->second;
+        const std::string builds = other_builds(measure.measuring.plugins, first.plugins);
+        if (builds.empty()) continue;
+        const std::string line = text("judged by other builds of plugins than ", first.run, ": ", builds);
+        std::vector<std::string>& those = runs[line];
+        if (those.empty()) found.push_back(line);
+        if (those.empty() || those.back() != name) those.push_back(name);
+      }
+    }
+  }
+  for (std::string& line : found) line = text(join(runs[line], ", "), ": ", line);
+  return found;
+}
+
 }  // namespace
 
 std::vector<std::string> unlike_runs(const Comparison& comparison) {
@@ -69,6 +98,7 @@ std::vector<std::string> unlike_runs(const Comparison& comparison) {
     }
   }
   for (std::string& line : found) line = text(join(arms[line], ", "), ": ", line);
+  for (std::string& line : unlike_judging(comparison)) found.push_back(std::move(line));
   return found;
 }
 

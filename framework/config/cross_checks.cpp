@@ -318,6 +318,12 @@ void add_means(const Value& experiment, std::vector<VoidOption>& result) {
   }
 }
 
+bool is_override(const Location& location) { return location.file.starts_with("--set"); }
+
+void report(const VoidOption& option) {
+  std::cerr << "warning: " << option.location.key << ": " << option.message << '\n';
+}
+
 }  // namespace
 
 Value checked_experiment(const Value& document, const OptionSchema& schema, const ComponentCatalog& catalog,
@@ -367,8 +373,10 @@ std::vector<VoidOption> void_options(const Value& experiment, const ComponentCat
         return inner->find(spec.name) == nullptr && unmet_condition(spec, with(table, *inner), options) == nullptr;
       });
       if (unmet == nullptr || has_effect) continue;
-      result.push_back({place_in(location, *value, spec.name), key_path(key, spec.name),
-                        says_void(*unmet, *whole.find(unmet->option))});
+      const Value& other = *whole.find(unmet->option);
+      const Location place = place_in(location, *value, spec.name);
+      result.push_back({place, key_path(key, spec.name), says_void(*unmet, other),
+                        is_override(other.location()) && !is_override(place)});
     }
   };
   // What a run that is sampled was trained with may be gone.
@@ -380,15 +388,19 @@ std::vector<VoidOption> void_options(const Value& experiment, const ComponentCat
 }
 
 void report_void_options(const Value& experiment, const ComponentCatalog& catalog) {
-  for (const VoidOption& option : void_options(experiment, catalog)) {
-    std::cerr << "warning: " << option.location.key << ": " << option.message << '\n';
-  }
+  for (const VoidOption& option : void_options(experiment, catalog)) report(option);
 }
 
 void check_before_training(const Value& experiment, const ComponentCatalog& catalog) {
   Problems problems;
   add_unwritable(experiment, catalog, problems);
-  for (const VoidOption& option : void_options(experiment, catalog)) problems.add(option.location, option.message);
+  for (const VoidOption& option : void_options(experiment, catalog)) {
+    if (option.is_overridden) {
+      report(option);
+    } else {
+      problems.add(option.location, option.message);
+    }
+  }
   for (const auto& [path, location] : paths_read(experiment, catalog)) {
     std::error_code error;
     if (fs::exists(path, error)) continue;

@@ -29,6 +29,8 @@ struct VoidOption {
   Location location;
   std::string key;      ///< as ExperimentChange has it
   std::string message;  ///< a sentence
+  /// Whether the other option was set on the command line and this one was not, as by `--set evaluate.every_images=0`.
+  bool is_overridden = false;
 };
 
 /// The options of a resolved experiment that have no effect because of another one: by `only_with` and `not_with` of

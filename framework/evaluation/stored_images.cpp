@@ -15,6 +15,7 @@
 #include "framework/data/fingerprint.h"
 #include "framework/data/image_reader.h"
 #include "framework/loading/lock.h"
+#include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "framework/support/sha256.h"
 #include "sdk/arrays/npz_reader.h"
@@ -188,6 +189,10 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
     }
     images = images_of_npz(path / kSamples);
   } else {
+    if (const fs::path grid = path / "grid.png"; is_png_of_ours(grid)) {
+      throw ConfigError(text("evaluate: ", grid.string(),
+                             " is a grid of samples that casdm drew, and would be judged as an image; move it away"));
+    }
     Value table = data_table_for(path, base.host->catalog());
     if (!shape) {
       throw ConfigError(text("evaluate: --size is missing for the images of ", path.string(),

@@ -307,6 +307,12 @@ std::string introduction(const Subject& subject) {
                   {"baseline", join({baselines.begin(), baselines.end()}, ", ")}});
 }
 
+/// The content of its <title>, as HTML.
+std::string title_of(const std::string& page) {
+  const std::size_t begin = page.find("<title>"), end = page.find("</title>");
+  return begin == std::string::npos || end == std::string::npos ? "" : page.substr(begin, end - begin);
+}
+
 }  // namespace
 
 std::string report_of(const fs::path& folder) {
@@ -352,6 +358,13 @@ void refuse_other_page(const std::string& command, const fs::path& file) {
   throw ConfigError(text(command, ": ", file.string(),
                          " was not written by `casdm report`, or was changed since, and is "
                          "not replaced; move it away, or choose another name"));
+}
+
+void refuse_page_of_another(const std::string& command, const fs::path& file, const std::string& page) {
+  std::error_code ignored;
+  if (!fs::exists(file, ignored) || title_of(read_file(file)) == title_of(page)) return;
+  throw ConfigError(
+      text(command, ": ", file.string(), " is the page of another run or sweep; choose another name, or remove it"));
 }
 
 }  // namespace casdm

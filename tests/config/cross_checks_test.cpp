@@ -238,6 +238,19 @@ TEST_CASE("the score of the best checkpoint is void without evaluations") {
   CHECK(before("every_images = 0") == "nothing thrown");
 }
 
+TEST_CASE("an option that an override has made void is a warning, unless it was set on the command line, too") {
+  const TemporaryFolder folder;
+  folder.write("x.toml", kSmallExperiment + std::string("[evaluate]\nkeep_best = 'a.b'\nevery_images = 8"));
+  const auto before = [](const std::vector<std::string>& overrides) {
+    const Value experiment =
+        checked_experiment(load_document("x.toml", overrides), schema_of<Experiment>(), fake_catalog());
+    return message_of([&] { check_before_training(experiment, fake_catalog()); });
+  };
+  CHECK(before({"evaluate.every_images=0"}) == "nothing thrown");
+  CHECK(before({"evaluate.every_images=0", "evaluate.keep_best=c.d"}).find("evaluate.keep_best: it has no effect") !=
+        std::string::npos);
+}
+
 TEST_CASE("a table of [optimizer] is void if [[init]] freezes its module") {
   const TemporaryFolder folder;
   const std::string file = folder.write("x.safetensors", "").string();

@@ -252,6 +252,17 @@ TEST_CASE("a page that somebody has changed is not replaced") {
         std::string::npos);
 }
 
+TEST_CASE("the page of another run is not replaced") {
+  const TemporaryFolder folder;
+  for (const char* name : {"a", "b"}) folder.write(text(name, "/config.toml"), text("[run]\nname = \"", name, "\"\n"));
+  folder.write("page.html", report_of("a"));
+  CHECK_NOTHROW(refuse_page_of_another("report", "page.html", report_of("a")));
+  CHECK_NOTHROW(refuse_page_of_another("report", "none.html", report_of("b")));
+  CHECK(message_of([] {
+          refuse_page_of_another("report", "page.html", report_of("b"));
+        }).find("page.html is the page of another run or sweep") != std::string::npos);
+}
+
 TEST_CASE("for something that is not a run, or a damaged plan, a report is refused with the reason") {
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
