@@ -37,27 +37,55 @@ CheckpointWriter::Written CheckpointWriter::write(const CheckpointContent& conte
   return written;
 }
 
-void CheckpointWriter::begin(CheckpointContent content) {
+void CheckpointWriter::begin_after(std::function<void(Written&)> write) {
   const WithoutSignals without_signals;
-  writing_ = std::async(std::launch::async, [this, content = std::move(content)] { return write(content); });
+  writing_ = std::async(std::launch::async, [earlier = std::move(writing_), write = std::move(write)]() mutable {
+    Written written = earlier.valid() ? earlier.get() : Written();
+    write(written);
+    return written;
+  });
+}
+
+void CheckpointWriter::begin(CheckpointContent content) {
+  begin_after([this, content = std::move(content)](Written& written) { written = write(content); });
+}
+
+void CheckpointWriter::begin(std::vector<SnapshotContent> snapshots) {
+  begin_after([this, snapshots = std::move(snapshots)](Written&) { save_ema_snapshots(run_, snapshots); });
 }
 
 bool CheckpointWriter::is_done() const {
   return writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
-std::uint64_t bytes_of(const CheckpointContent& content) {
+bool writes_in_background(BackgroundMode mode, c10::Device device) {
+  return mode == BackgroundMode::always || (mode == BackgroundMode::automatic && !device.is_cpu());
+}
+
+std::vector<NamedTensors*> tensors_of(CheckpointContent& content) {
+  std::vector<NamedTensors*> lists;
+  for (auto& [file, tensors] : content.tensors) lists.push_back(&tensors);
+  return lists;
+}
+
+std::vector<NamedTensors*> tensors_of(std::vector<SnapshotContent>& snapshots) {
+  std::vector<NamedTensors*> lists;
+  for (SnapshotContent& snapshot : snapshots) lists.push_back(&snapshot.tensors);
+  return lists;
+}
+
+std::uint64_t bytes_of(const std::vector<NamedTensors*>& lists) {
   std::uint64_t bytes = 0;
-  for (const auto& [file, tensors] : content.tensors) {
-    for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
+  for (const NamedTensors* tensors : lists) {
+    for (const auto& [name, tensor] : *tensors) bytes += tensor.nbytes();
   }
   return bytes;
 }
 
-void copy_to_host(CheckpointContent& content) {
+void copy_to_host(const std::vector<NamedTensors*>& lists) {
   const at::NoGradGuard no_grad;
-  for (auto& [file, tensors] : content.tensors) {
-    for (auto& [name, tensor] : tensors) {
+  for (NamedTensors* tensors : lists) {
+    for (auto& [name, tensor] : *tensors) {
       tensor = tensor.detach().to(at::TensorOptions(at::kCPU), /*non_blocking=*/false, /*copy=*/true,
                                   at::MemoryFormat::Contiguous);
     }

@@ -80,14 +80,22 @@ void add(NamedTensors& sums, const NamedTensors& content, double coefficient, co
 
 }  // namespace
 
-void save_ema_snapshots(const RunFolder& run, const std::vector<ModuleState>& modules, std::int64_t images) {
-  run.require_in_place();
+std::vector<SnapshotContent> snapshots_of(const std::vector<ModuleState>& modules, std::int64_t images) {
+  std::vector<SnapshotContent> result;
   const std::vector<AverageRule>& rules = modules.front().rules();
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    if (!rules[i].sigma_rel()) continue;
-    fs::create_directories(run.ema());
-    write_checked_tensors(run.ema() / snapshot_name(images, *rules[i].sigma_rel()), average_of(modules, i),
-                          metadata_of(images, *rules[i].sigma_rel()));
+    if (rules[i].sigma_rel()) result.push_back({images, *rules[i].sigma_rel(), average_of(modules, i)});
+  }
+  return result;
+}
+
+void save_ema_snapshots(const RunFolder& run, const std::vector<SnapshotContent>& snapshots) {
+  run.require_in_place();
+  std::error_code failure;
+  if (!snapshots.empty()) fs::create_directories(run.ema(), failure);
+  if (failure) throw Error(text(run.ema().string(), " cannot be created: ", failure.message()));
+  for (const auto& [images, sigma_rel, tensors] : snapshots) {
+    write_checked_tensors(run.ema() / snapshot_name(images, sigma_rel), tensors, metadata_of(images, sigma_rel));
   }
 }
 

@@ -19,8 +19,18 @@ struct EmaSnapshot {
   double sigma_rel = 0;
 };
 
-/// Writes a snapshot of each power-function average. Steps repeated after a resume write their snapshots again.
-void save_ema_snapshots(const RunFolder& run, const std::vector<ModuleState>& modules, std::int64_t images);
+/// A snapshot that is to be written.
+struct SnapshotContent {
+  std::int64_t images = 0;
+  double sigma_rel = 0;
+  NamedTensors tensors;
+};
+
+/// Of each power-function average; the tensors are those of the training.
+std::vector<SnapshotContent> snapshots_of(const std::vector<ModuleState>& modules, std::int64_t images);
+
+/// Writes the snapshots. Steps repeated after a resume write theirs again.
+void save_ema_snapshots(const RunFolder& run, const std::vector<SnapshotContent>& snapshots);
 
 /// The snapshots of a run, sorted by images and width; empty if there are none.
 std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run);

@@ -19,17 +19,8 @@
 #include "framework/support/number_format.h"
 #include "framework/training/averaged_weights.h"
 #include "framework/training/best_checkpoint.h"
-#include "framework/training/ema_snapshots.h"
 
 namespace casdm {
-
-namespace {
-
-bool is_wanted(BackgroundMode mode, c10::Device device) {
-  return mode == BackgroundMode::always || (mode == BackgroundMode::automatic && !device.is_cpu());
-}
-
-}  // namespace
 
 std::filesystem::path SampleGrids::path() const { return run_.samples() / text(state_.images(), ".png"); }
 
@@ -69,7 +60,7 @@ Checkpoints::Checkpoints(const RunFolder& run, const LoadedExperiment& experimen
       last_(std::move(restored_from)),
       saved_at_(last_.empty() ? -1 : state.images()),
       progress_(progress),
-      is_in_background_(is_wanted(experiment.options.checkpoint.in_background, device)),
+      is_in_background_(writes_in_background(experiment.options.checkpoint.in_background, device)),
       writer_(run, experiment.options.checkpoint.keep_last) {}
 
 std::string Checkpoints::last_good() {
@@ -91,22 +82,36 @@ void Checkpoints::save() {
 }
 
 void Checkpoints::begin_save() {
-  finish();
+  if (begun_at_ != state_.images()) finish();
   if (saved_at_ == state_.images()) return;
   CheckpointContent saved = content();
-  if (!is_in_background_ || !copy(saved)) return write(saved);
-  writer_.begin(std::move(saved));
+  if (is_in_background_ && copy(tensors_of(saved))) {
+    begun_at_ = state_.images();
+    return writer_.begin(std::move(saved));
+  }
+  finish();
+  write(saved);
+}
+
+void Checkpoints::begin_snapshots() {
+  finish();
+  state_.check_numbers();
+  std::vector<SnapshotContent> snapshots = snapshots_of(state_.modules, state_.images());
+  if (!is_in_background_ || !copy(tensors_of(snapshots))) return save_ema_snapshots(run_, snapshots);
+  begun_at_ = state_.images();
+  writer_.begin(std::move(snapshots));
 }
 
 /// Replaces the tensors by copies, unless there is no memory for them: then some or all are still those of the
 /// training.
-bool Checkpoints::copy(CheckpointContent& content) {
-  const std::uint64_t bytes = bytes_of(content);
-  // Freed memory may stay with the process, so that where a copy has fitted once, the next ones do.
-  had_memory_ = had_memory_ || bytes <= free_memory() / 2;
+bool Checkpoints::copy(const std::vector<NamedTensors*>& lists) {
+  const std::uint64_t bytes = bytes_of(lists), all = copied_bytes_ + bytes;
   try {
-    if (had_memory_) {
-      copy_to_host(content);
+    // Freed memory may stay with the process, so that where copies have fitted once, the next ones do.
+    if (all <= most_copied_bytes_ || bytes <= free_memory() / 2) {
+      copy_to_host(lists);
+      copied_bytes_ = all;
+      most_copied_bytes_ = std::max(most_copied_bytes_, all);
       return true;
     }
   } catch (const std::exception& error) {
@@ -126,11 +131,14 @@ void Checkpoints::write(const CheckpointContent& content) {
 void Checkpoints::finish() {
   if (!writer_.is_begun()) return;
   has_failed_ = true;
+  begun_at_ = -1;
+  copied_bytes_ = 0;
   note(writer_.finish());
 }
 
 void Checkpoints::note(const CheckpointWriter::Written& written) {
   has_failed_ = false;
+  if (written.path.empty()) return;
   last_ = written.path.string();
   saved_at_ = written.images;
   for (const std::string& warning : written.warnings) progress_.say("warning: " + warning);
@@ -200,9 +208,8 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
   const Experiment& options = experiment.options;
   const std::int64_t snapshots = options.ema.snapshot_every_images;
   const auto save_snapshots = [this] {
-    state_.check_numbers();
     is_recorded_ = false;
-    save_ema_snapshots(run_, state_.modules, state_.images());
+    checkpoints_.begin_snapshots();
     is_recorded_ = true;
   };
   tasks_ = {{options.log.every_images, true, [this] { write_record(); }},

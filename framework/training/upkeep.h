@@ -46,7 +46,8 @@ class SampleGrids {
 /// Whether anything is due after the last step, according to the experiment's intervals.
 bool is_upkeep_due(const LoadedExperiment& experiment, const TrainingState& state);
 
-/// The checkpoints of a training.
+/// The checkpoints of a training, and its snapshots of averages: a snapshot is on disk before a checkpoint of the same
+/// or a later step.
 class Checkpoints {
  public:
   /// @param config  of the run, as stored in a checkpoint
@@ -56,14 +57,17 @@ class Checkpoints {
               c10::Device device, std::string last, Progress& progress);
 
   /// Saves the state, unless it is saved already: when this returns, it is on disk. Throws NotFinite if weights are not
-  /// finite; Error if writing this checkpoint, or one that `begin_save` has begun, fails.
+  /// finite; Error if writing this checkpoint, or what has been begun, fails.
   void save();
 
   /// Begins to save the state in the background, if that is wanted and there is memory for a copy of it; else as
-  /// `save`. Waits for a checkpoint that is still being written. Throws like `save`.
+  /// `save`. Waits for what has been begun in earlier steps and is still being written. Throws like `save`.
   void begin_save();
 
-  /// Notes a checkpoint whose writing has ended in the meantime. Throws Error if it has failed.
+  /// The same for snapshots of the power-function averages. Called before the `begin_save` of a step.
+  void begin_snapshots();
+
+  /// Notes what has been written in the meantime. Throws Error if that has failed.
   void settle();
 
   /// Removes the checkpoints beyond `keep_last`; prints a warning for one that cannot be removed.
@@ -84,7 +88,7 @@ class Checkpoints {
 
  private:
   CheckpointContent content() const;
-  bool copy(CheckpointContent& content);
+  bool copy(const std::vector<NamedTensors*>& lists);
   void write(const CheckpointContent& content);
   void finish();
   bool finish_after_failure();
@@ -99,7 +103,9 @@ class Checkpoints {
   bool has_failed_ = false;
   Progress& progress_;
   bool is_in_background_;
-  bool had_memory_ = false;
+  std::uint64_t copied_bytes_ = 0;       ///< of what is being written
+  std::uint64_t most_copied_bytes_ = 0;  ///< at any time
+  std::int64_t begun_at_ = -1;           ///< images of what is being written
   CheckpointWriter writer_;
 };
 

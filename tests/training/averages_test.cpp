@@ -163,7 +163,7 @@ TEST_CASE("an average made after training from snapshots equals the one made dur
   ema.also = {power("p05", 0.05), power("p10", 0.1)};
   ema.snapshot_every_images = kSteps / 32 * kBatch;
   follow(ema, [&](std::int64_t step, const std::vector<ModuleState>& modules) {
-    if (step * 32 % kSteps < 32) save_ema_snapshots(run, modules, step * kBatch);
+    if (step * 32 % kSteps < 32) save_ema_snapshots(run, snapshots_of(modules, step * kBatch));
   });
   // Files with other names are not snapshots.
   for (const char* name : {"5-0.05.safetensors", "000000000005-0.050.safetensors", "000000000005-nan.safetensors",

@@ -7,6 +7,7 @@
 #include "casdm/error.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint_writer.h"
+#include "framework/training/ema_snapshots.h"
 #include "framework/training/step_record.h"
 #include "training/small_run.h"
 
@@ -67,6 +68,43 @@ TEST_CASE("checkpoints that are written while the training goes on hold the stat
   for (std::size_t i = 0; i < lines.size(); ++i) CHECK(without_times(lines[i]) == without_times(others[i]));
 }
 
+TEST_CASE("snapshots of averages that are written while the training goes on are those of their step, bit for bit") {
+  const TemporaryFolder folder;
+  const std::string head = kHead + "[[ema.also]]\nname = \"narrow\"\nsigma_rel = 0.05\n";
+  for (const std::string mode : {"never", "always"}) {
+    std::vector<std::string> settings = every_step(mode);
+    settings.insert(settings.end(), {"checkpoint.every_images=12", "ema.snapshot_every_images=8"});
+    run(small_experiment(folder.path(), mode, head, settings));
+  }
+  const std::vector<EmaSnapshot> between = ema_snapshots(RunFolder::open(folder.path() / "never"));
+  REQUIRE(between.size() == 4);
+  for (const EmaSnapshot& snapshot : between) {
+    const fs::path background = folder.path() / "always/ema" / snapshot.path.filename();
+    CHECK_MESSAGE(sha256_of_file(background) == sha256_of_file(snapshot.path), background.string());
+  }
+}
+
+TEST_CASE("a checkpoint is written after the snapshots that were begun before it, and not if one cannot be written") {
+  const TemporaryFolder folder;
+  const RunFolder run = RunFolder::create(folder.path() / "run", Value::Table{});
+  const std::vector<SnapshotContent> snapshots = {{4, 0.05, {{"theta.a", at::ones({16 << 20})}}},
+                                                  {4, 0.1, {{"theta.a", at::ones({4})}}}};
+  CheckpointWriter writer(run, 3);
+  writer.begin(snapshots);
+  writer.begin(large_content(at::ones({4})));
+  while (fs::is_empty(run.checkpoints())) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(ema_snapshots(run).size() == 2);
+  CHECK(writer.finish().images == 4);
+
+  const RunFolder blocked = RunFolder::create(folder.path() / "blocked", Value::Table{});
+  write_file(blocked.ema(), "not a folder");
+  CheckpointWriter other(blocked, 3);
+  other.begin(snapshots);
+  other.begin(large_content(at::ones({4})));
+  CHECK_THROWS_WITH_AS(other.finish(), doctest::Contains("ema cannot be created"), Error);
+  CHECK(fs::is_empty(blocked.checkpoints()));
+}
+
 TEST_CASE("a run resumed from a checkpoint of the background is bitwise the uninterrupted run") {
   const TemporaryFolder folder;
   const Checkpoint whole = run(small_experiment(folder.path(), "whole", kHead));
@@ -104,8 +142,8 @@ TEST_CASE("what is written in the background is a copy") {
   CheckpointWriter writer(run, 3);
   CHECK_FALSE(writer.is_begun());
   CheckpointContent content = large_content(weights);
-  CHECK(bytes_of(content) == 2 * weights.nbytes());
-  copy_to_host(content);
+  CHECK(bytes_of(tensors_of(content)) == 2 * weights.nbytes());
+  copy_to_host(tensors_of(content));
   writer.begin(std::move(content));
   weights.zero_();
   CHECK(writer.is_begun());
