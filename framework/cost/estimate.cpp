@@ -14,6 +14,7 @@
 #include "framework/cost/trial.h"
 #include "framework/data/image_cache.h"
 #include "framework/support/memory.h"
+#include "framework/training/checkpoint_writer.h"
 
 namespace casdm {
 
@@ -73,6 +74,18 @@ MemoryCost lasting(const TrainingParts& parts, const DataOptions& data) {
                          (data.cache == CacheMode::automatic && images < static_cast<double>(kMostCachedBytes));
   if (is_plain && is_cached) memory.images = static_cast<std::int64_t>(images);
   return memory;
+}
+
+/// Bytes of the copies of what a training writes in the background at the same time: a checkpoint and snapshots.
+std::int64_t copied_bytes(const TrainingParts& parts) {
+  if (!writes_in_background(parts.options.checkpoint.in_background, parts.device.device)) return 0;
+  CheckpointContent checkpoint = parts.state.content();
+  std::uint64_t bytes = bytes_of(tensors_of(checkpoint));
+  if (parts.options.ema.snapshot_every_images > 0) {
+    std::vector<SnapshotContent> snapshots = snapshots_of(parts.state.modules, parts.state.images());
+    bytes += bytes_of(tensors_of(snapshots));
+  }
+  return static_cast<std::int64_t>(bytes);
 }
 
 /// The measurements with one number of images.
@@ -281,6 +294,7 @@ CostEstimate estimate_cost(const LoadedExperiment& experiment, double longest,
   const std::vector<Measured> measured = measurement.run(cost.part_images, cost.memory.total());
   cost.usage = usage_at(measured, cost.part_images);
   fill_memory(cost, measured);
+  (cost.is_on_cpu() ? cost.memory.checkpoint : cost.checkpoint_on_host) = copied_bytes(parts);
   for (PartUsage& part : cost.usage) {
     part.forward *= cost.parts;
     part.backward *= cost.parts;

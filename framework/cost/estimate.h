@@ -26,10 +26,11 @@ struct MemoryCost {
   std::int64_t metrics = 0;      ///< the metrics' networks
   std::int64_t activations = 0;  ///< tensors made in a step, at the moment when they use most
   std::int64_t images = 0;       ///< decoded images that are kept, once all have been seen
+  std::int64_t checkpoint = 0;   ///< on the CPU, copies of what is written in the background
   std::int64_t program = 0;      ///< on the CPU, the rest of the process: libraries, buffers, unused parts of the heap
 
   std::int64_t total() const {
-    return weights + optimizer + averages + gradients + metrics + activations + images + program;
+    return weights + optimizer + averages + gradients + metrics + activations + images + checkpoint + program;
   }
 };
 
@@ -52,6 +53,7 @@ struct CostEstimate {
   std::vector<ModuleSize> modules;
   std::vector<PartUsage> usage;  ///< of a step; `bytes` are the activations
   MemoryCost memory;
+  std::int64_t checkpoint_on_host = 0;  ///< bytes in the host's memory that are MemoryCost::checkpoint on the CPU
   TimeCost time;
   std::int64_t steps = 0;            ///< of the training
   std::int64_t measured_steps = 0;   ///< whose time was taken

@@ -64,8 +64,14 @@ std::string memory_line(const MemoryCost& memory) {
   add("activations", memory.activations);
   add("metric networks", memory.metrics);
   add("kept images", memory.images);
+  add("copy for a checkpoint", memory.checkpoint);
   add("program", memory.program);
   return text("  memory: ", size_in_words(memory.total()), " (", join(parts, ", "), ")\n");
+}
+
+std::string host_line(const CostEstimate& cost) {
+  if (cost.checkpoint_on_host == 0) return "";
+  return text("  memory of the host: ", size_in_words(cost.checkpoint_on_host), " for the copy of a checkpoint\n");
 }
 
 std::string time_lines(const CostEstimate& cost) {
@@ -87,7 +93,7 @@ std::string time_lines(const CostEstimate& cost) {
 std::string describe(const CostEstimate& cost) {
   return text("cost of a step of ", cost.batch_size, cost.batch_size == 1 ? " image" : " images", " in ",
               to_string(cost.precision), " on ", cost.device, ", ", cost.threads, ":\n", table_of_parts(cost),
-              memory_line(cost.memory), time_lines(cost));
+              memory_line(cost.memory), host_line(cost), time_lines(cost));
 }
 
 Value to_value(const CostEstimate& cost) {
@@ -106,10 +112,17 @@ Value to_value(const CostEstimate& cost) {
     parts.set(part.part, std::move(entry));
   }
   const MemoryCost& bytes = cost.memory;
-  const std::vector<std::pair<const char*, std::int64_t>> sizes = {
-      {"weights", bytes.weights},     {"optimizer", bytes.optimizer}, {"averages", bytes.averages},
-      {"gradients", bytes.gradients}, {"metrics", bytes.metrics},     {"activations", bytes.activations},
-      {"images", bytes.images},       {"program", bytes.program},     {"total", bytes.total()}};
+  const std::vector<std::pair<const char*, std::int64_t>> sizes = {{"weights", bytes.weights},
+                                                                   {"optimizer", bytes.optimizer},
+                                                                   {"averages", bytes.averages},
+                                                                   {"gradients", bytes.gradients},
+                                                                   {"metrics", bytes.metrics},
+                                                                   {"activations", bytes.activations},
+                                                                   {"images", bytes.images},
+                                                                   {"checkpoint", bytes.checkpoint},
+                                                                   {"program", bytes.program},
+                                                                   {"total", bytes.total()},
+                                                                   {"checkpoint_on_host", cost.checkpoint_on_host}};
   for (const auto& [key, size] : sizes) memory.set(key, size);
   time.set("step", cost.time.step);
   time.set("total", cost.time.total);

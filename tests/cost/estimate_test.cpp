@@ -77,6 +77,23 @@ TEST_CASE("lasting memory is that of the parameters, once for each of its uses")
   CHECK(two.memory.averages == 2 * cost.memory.averages);
 }
 
+TEST_CASE("what is written in the background counts once more, with the averages of snapshots") {
+  const std::string average = "[[ema.also]]\nname = \"narrow\"\nsigma_rel = 0.05\n";
+  const std::vector<std::string> settings = {"checkpoint.in_background=always"};
+  const CostEstimate between = cost_of(single_head() + average),
+                     background = cost_of(single_head() + average, settings);
+  const MemoryCost& memory = background.memory;
+  CHECK(between.memory.checkpoint == 0);
+  // Copies have no padding between tensors.
+  const std::int64_t state = memory.weights + memory.optimizer + memory.averages;
+  CHECK(memory.checkpoint <= state);
+  CHECK(memory.checkpoint > state - 5 * 4096);
+  CHECK(memory.total() > memory.checkpoint + memory.weights + memory.optimizer + memory.averages + memory.gradients);
+  CHECK(background.checkpoint_on_host == 0);
+  const CostEstimate snapshots = cost_of(single_head() + average, {settings.front(), "ema.snapshot_every_images=1000"});
+  CHECK(snapshots.memory.checkpoint > memory.checkpoint + 4 * background.modules.front().parameters - 1);
+}
+
 TEST_CASE("a metric that warms up, ends early, or acts in some steps only, costs what it costs on average") {
   const std::string ssim = "[[metrics]]\ntype = \"ssim\"\n";
   const PartUsage always = part(cost_of(single_head() + ssim), "metric.ssim");
