@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <vector>
 
 #include "casdm/error.h"
-#include "casdm/on_device.h"
 #include "casdm/text.h"
 #include "images.h"
 #include "resampling.h"
@@ -23,7 +23,9 @@ constexpr double kOffset = 0.1;     // the authors add it to the size that posit
 /// Normalises [0, 1] with ImageNet's mean and standard deviation.
 Tensor standardised(const Tensor& x) {
   const auto per_channel = [&](at::ArrayRef<double> values) {
-    return to_device(at::tensor(values, at::kDouble).view({1, 3, 1, 1}).to(x.scalar_type()), x.device());
+    std::vector<Tensor> channels;  // each filled on the device, so that nothing is copied to it
+    for (const double value : values) channels.push_back(at::full({1, 1, 1, 1}, value, x.options()));
+    return at::cat(channels, 1);
   };
   return ((x + 1) / 2 - per_channel({0.485, 0.456, 0.406})) / per_channel({0.229, 0.224, 0.225});
 }

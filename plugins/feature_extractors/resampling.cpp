@@ -1,9 +1,14 @@
 #include "resampling.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <mutex>
+#include <string>
+#include <tuple>
 
 #include "casdm/error.h"
 #include "casdm/on_device.h"
@@ -71,11 +76,25 @@ Tensor resampling_weights(std::int64_t from, std::int64_t to, ExtractorResize me
   return weights;
 }
 
+namespace {
+
+/// The weights, like `images`. Computed once and never destroyed, since the device may no longer exist then.
+Tensor weights_like(const Tensor& images, std::int64_t from, std::int64_t to, ExtractorResize method) {
+  using Key = std::tuple<std::int64_t, std::int64_t, ExtractorResize, at::ScalarType, std::string>;
+  static std::mutex mutex;
+  static auto& made = *new std::map<Key, Tensor>;
+  const std::lock_guard lock(mutex);
+  Tensor& result = made[{from, to, method, images.scalar_type(), images.device().str()}];
+  if (result.defined()) return result;
+  const at::NoGradGuard no_grad;
+  return result = to_device(resampling_weights(from, to, method).to(images.scalar_type()), images.device());
+}
+
+}  // namespace
+
 Tensor resized(const Tensor& images, std::int64_t size, ExtractorResize method) {
   if (images.size(2) == size && images.size(3) == size) return images;
-  const auto weights = [&](std::int64_t from) {
-    return to_device(resampling_weights(from, size, method).to(images.scalar_type()), images.device());
-  };
+  const auto weights = [&](std::int64_t from) { return weights_like(images, from, size, method); };
   return at::matmul(weights(images.size(2)), at::matmul(images, weights(images.size(3)).t()));
 }
 
