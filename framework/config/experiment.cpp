@@ -118,6 +118,9 @@ void TrainOptions::describe(Schema<TrainOptions>& s) {
   s.option("accumulate", &TrainOptions::accumulate,
            "Number of parts a batch is computed in; their gradients add up to the batch's.")
       .range(1, 1 << 16);
+  s.option("shard_optimizer", &TrainOptions::shard_optimizer,
+           "Several processes divide the optimiser's state and the averages, where else each has all of them. Costs an "
+           "exchange of the weights after each step.");
   s.option("total_images", &TrainOptions::total_images, "Length of the training.")
       .range(1, kMostTrainingImages)
       .in_unit("images");

@@ -127,6 +127,7 @@ struct MetricOptions {
 struct TrainOptions {
   std::int64_t batch_size = 64;
   std::int64_t accumulate = 1;
+  bool shard_optimizer = false;
   Count total_images = 100000;
 
   static void describe(Schema<TrainOptions>& s);

@@ -282,6 +282,7 @@ CostEstimate estimate_cost(const LoadedExperiment& experiment, double longest,
   cost.batch_size = options.train.batch_size;
   cost.parts = parts.share.parts;
   cost.part_images = parts.share.count / parts.share.parts;
+  cost.is_sharded = options.train.shard_optimizer;
   cost.device = parts.device.description;
   cost.threads = parts.threads.describe();
   cost.precision = options.run.precision;

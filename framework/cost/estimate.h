@@ -47,6 +47,7 @@ struct CostEstimate {
   std::int64_t batch_size = 0;
   std::int64_t parts = 1;        ///< in which one process computes its share of the batch
   std::int64_t part_images = 0;  ///< images of a part
+  bool is_sharded = false;       ///< several processes would divide the optimizers' state and the averages
   std::string device;
   std::string threads;
   Precision precision = Precision::fp32;

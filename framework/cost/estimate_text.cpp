@@ -74,6 +74,12 @@ std::string host_line(const CostEstimate& cost) {
   return text("  memory of the host: ", size_in_words(cost.checkpoint_on_host), " for the copy of a checkpoint\n");
 }
 
+std::string sharding_line(const CostEstimate& cost) {
+  if (!cost.is_sharded) return "";
+  return text("  train.shard_optimizer: each of n processes keeps about 1/n of the ",
+              size_in_words(cost.memory.optimizer + cost.memory.averages), " of optimiser and averages\n");
+}
+
 std::string time_lines(const CostEstimate& cost) {
   const bool is_whole = cost.measured_images == cost.part_images;
   const double rate = static_cast<double>(cost.batch_size) / cost.time.step;
@@ -93,7 +99,7 @@ std::string time_lines(const CostEstimate& cost) {
 std::string describe(const CostEstimate& cost) {
   return text("cost of a step of ", cost.batch_size, cost.batch_size == 1 ? " image" : " images", " in ",
               to_string(cost.precision), " on ", cost.device, ", ", cost.threads, ":\n", table_of_parts(cost),
-              memory_line(cost.memory), host_line(cost), time_lines(cost));
+              memory_line(cost.memory), host_line(cost), sharding_line(cost), time_lines(cost));
 }
 
 Value to_value(const CostEstimate& cost) {
@@ -135,6 +141,7 @@ Value to_value(const CostEstimate& cost) {
   Value result{Value::Table{}};
   result.set("batch_size", cost.batch_size);
   result.set("parts_of_batch", cost.parts);
+  result.set("shard_optimizer", cost.is_sharded);
   result.set("device", cost.device);
   result.set("threads", cost.threads);
   result.set("precision", std::string(to_string(cost.precision)));

@@ -328,6 +328,26 @@ void JoinedWorld::take_from_first(const at::Tensor& tensor) {
   if (!is_first()) tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
 }
 
+void JoinedWorld::give_to_first(const at::Tensor& tensor, int from) {
+  if (from == 0 || tensor.numel() == 0) return;
+  in_group([&] {
+    if (place_.rank == from) group_->send_to_first(as_bytes(tensor));
+    if (!is_first()) return;
+    const at::Tensor elements = at::empty({static_cast<std::int64_t>(tensor.nbytes())}, at::kByte);
+    group_->receive(elements, from);
+    tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
+  });
+}
+
+void JoinedWorld::exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) {
+  in_group([&] {
+    const at::Tensor all = flat.detach().to(at::kCPU);
+    group_->exchange(all, ranges);
+    if (!flat.device().is_cpu()) flat.detach().copy_(all);
+  });
+  flat.unsafeGetTensorImpl()->bump_version();
+}
+
 std::string JoinedWorld::take_from_first(const std::string& message) {
   const std::string own = key(text("message-", ++exchanges_), 0);
   if (is_first()) {

@@ -48,6 +48,8 @@ class JoinedWorld final : public World {
   at::Tensor gather(const at::Tensor& own) override;
   at::Tensor gather_with_gradient(const at::Tensor& own) override;
   void take_from_first(const at::Tensor& tensor) override;
+  void give_to_first(const at::Tensor& tensor, int from) override;
+  void exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) override;
   std::string take_from_first(const std::string& words) override;
   std::vector<std::string> gather(const std::string& words) override;
   void on_first(const std::function<void()>& work, const Help& help = {}) override;

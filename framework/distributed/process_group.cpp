@@ -31,12 +31,35 @@ class GlooGroup final : public ProcessGroup {
     return at::stack(all[0]);
   }
 
-  void broadcast(at::Tensor tensor) override {
+  void broadcast(at::Tensor tensor) override { begin_broadcast(std::move(tensor), 0)->wait(); }
+
+  void send_to_first(at::Tensor tensor) override {
     std::vector<at::Tensor> tensors{std::move(tensor)};
-    gloo_->broadcast(tensors)->wait();
+    gloo_->send(tensors, 0, 0)->wait();
+  }
+
+  void receive(at::Tensor tensor, int from) override {
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    gloo_->recv(tensors, from, 0)->wait();
+  }
+
+  void exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) override {
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    for (std::size_t rank = 0; rank < ranges.size(); ++rank) {
+      const auto [offset, length] = ranges[rank];
+      if (length > 0) works.push_back(begin_broadcast(flat.narrow(0, offset, length), static_cast<int>(rank)));
+    }
+    for (const auto& work : works) work->wait();
   }
 
  private:
+  c10::intrusive_ptr<c10d::Work> begin_broadcast(at::Tensor tensor, int root) {
+    c10d::BroadcastOptions options;
+    options.rootRank = root;
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    return gloo_->broadcast(tensors, options);
+  }
+
   c10::intrusive_ptr<Gloo> gloo_;
 };
 

@@ -6,6 +6,9 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include "framework/distributed/world.h"
 
 namespace c10d {
 class Store;
@@ -24,6 +27,10 @@ class ProcessGroup {
   /// Stacks tensors of equal shape as rows: [size, ...].
   virtual at::Tensor gather(at::Tensor own) = 0;
   virtual void broadcast(at::Tensor tensor) = 0;  ///< from rank 0, in place
+  virtual void send_to_first(at::Tensor tensor) = 0;
+  virtual void receive(at::Tensor tensor, int from) = 0;
+  /// In place: each range from the rank that it belongs to.
+  virtual void exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) = 0;
 };
 
 /// Connects every process to every other; all must call it.

@@ -29,6 +29,12 @@ class WorldConfigError : public ConfigError {
   using ConfigError::ConfigError;
 };
 
+/// Consecutive elements of a flat tensor.
+struct FlatRange {
+  std::int64_t offset = 0;
+  std::int64_t length = 0;
+};
+
 /// The processes that train one run together: this one is `rank()` of `size()`, and the first one, rank 0, keeps the
 /// run's records. All processes must call the methods below in the same order and with tensors of the same shapes; each
 /// call returns once all have made it. If another process has failed or does not come, they throw ProcessLost.
@@ -72,6 +78,13 @@ class World {
 
   /// Replaces the tensor, of any type and device, by the first process's.
   virtual void take_from_first(const at::Tensor& /*tensor*/) {}
+
+  /// Replaces the first process's tensor, of any type and device, by that of process `from`; the others' is ignored.
+  virtual void give_to_first(const at::Tensor& /*tensor*/, int /*from*/) {}
+
+  /// Replaces each range of the flat tensor (contiguous float32) by that of the process which the range belongs to.
+  /// @param ranges  by rank; the same in all processes
+  virtual void exchange(const at::Tensor& /*flat*/, const std::vector<FlatRange>& /*ranges*/) {}
 
   /// The string of the first process.
   virtual std::string take_from_first(const std::string& words) { return words; }

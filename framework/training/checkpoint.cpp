@@ -26,8 +26,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::int64_t kFormat = 2;
-constexpr std::size_t kDigits = 12;
+constexpr std::int64_t kCheckpointFormat = 2;
+constexpr std::size_t kNameDigits = 12;
 constexpr std::size_t kShownBuild = 12;  // digits
 constexpr std::uintmax_t kLargestState = 64 << 20;
 constexpr const char* kState = "state.json";
@@ -37,11 +37,12 @@ constexpr std::string_view kSuffix = ".safetensors";
 
 std::string name_of(std::int64_t images) {
   std::string name = std::to_string(images);
-  return name.insert(0, kDigits - std::min(kDigits, name.size()), '0');
+  return name.insert(0, kNameDigits - std::min(kNameDigits, name.size()), '0');
 }
 
 bool is_name(const std::string& name) {
-  return name.size() == kDigits && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return name.size() == kNameDigits &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// Whether the name of tensors can be used as a file name.
@@ -134,7 +135,7 @@ Value state_of(const CheckpointContent& content, const fs::path& folder) {
   Value::Array used;
   for (const UsedPlugin& plugin : content.plugins) used.push_back(write_options(plugin));
   Value record{Value::Table{}};
-  record.set("format", kFormat);
+  record.set("format", kCheckpointFormat);
   record.set("libtorch", TORCH_VERSION);
   record.set("machine", machine_description());
   record.set("numbers", content.numbers);
@@ -233,10 +234,10 @@ void Checkpoint::read_state(const std::string& json) {
   }
   const Value record = from_json(json);
   const std::int64_t format = member(record, "format", &Value::is_integer, "an integer").as_integer();
-  if (format != 1 && format != kFormat) {
-    throw Error(text("format ", format, " is not one of this program, which reads 1 and ", kFormat));
+  if (format != 1 && format != kCheckpointFormat) {
+    throw Error(text("format ", format, " is not one of this program, which reads 1 and ", kCheckpointFormat));
   }
-  if (format == kFormat && !has_sum) throw Error(text((path_ / kStateSum).string(), " is missing"));
+  if (format == kCheckpointFormat && !has_sum) throw Error(text((path_ / kStateSum).string(), " is missing"));
   if (format == 1) {
     for (const char* key : {"step", "images", "num_classes"}) {
       numbers_.set(key, member(record, key, &Value::is_integer, "an integer"));

@@ -99,6 +99,13 @@ void save_ema_snapshots(const RunFolder& run, const std::vector<SnapshotContent>
   }
 }
 
+void send_ema_snapshots(const std::vector<ModuleState>& modules) {
+  const std::vector<AverageRule>& rules = modules.front().rules();
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (rules[i].sigma_rel()) average_of(modules, i);
+  }
+}
+
 std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run) {
   std::vector<EmaSnapshot> result;
   if (!fs::is_directory(run.ema())) return result;

@@ -32,6 +32,9 @@ std::vector<SnapshotContent> snapshots_of(const std::vector<ModuleState>& module
 /// Writes the snapshots. Steps repeated after a resume write theirs again.
 void save_ema_snapshots(const RunFolder& run, const std::vector<SnapshotContent>& snapshots);
 
+/// If modules are divided, the other processes call this while the first one calls `snapshots_of`.
+void send_ema_snapshots(const std::vector<ModuleState>& modules);
+
 /// The snapshots of a run, sorted by images and width; empty if there are none.
 std::vector<EmaSnapshot> ema_snapshots(const RunFolder& run);
 

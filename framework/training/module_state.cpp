@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "casdm/error.h"
@@ -30,8 +31,15 @@ class Handles final : public Module {
 
 }  // namespace
 
+struct ModuleState::Division {
+  World& world;
+  std::vector<FlatRange> ranges;  ///< by rank
+  std::vector<std::string> state_names;
+  std::optional<DividedTensors> optimizer, average;
+};
+
 ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer, const EmaOptions& ema,
-                         c10::Device device)
+                         c10::Device device, World* sharers)
     : module_(std::move(module)), rules_(average_rules(ema)) {
   at::NoGradGuard no_grad;
   move_to(*module_.module, device);
@@ -57,10 +65,27 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
       apart_.push_back(parameter);
     }
   }
-  for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(flat_.weights.clone());
-  if (!is_trainable()) return;
-  optimizer_ = make_optimizer(flat_);
+  own_ = flat_;
+  if (sharers != nullptr && is_trainable()) {
+    const auto shares = shares_of_parameters(flat_, static_cast<std::size_t>(sharers->size()));
+    division_ =
+        std::make_shared<Division>(Division{*sharers, {}, state_of_divided(make_optimizer, flat_, name()), {}, {}});
+    for (const ParameterRange& share : shares) division_->ranges.push_back(share.flat);
+    own_ = parameters_of(flat_, shares[static_cast<std::size_t>(sharers->rank())]);
+  }
+  for (std::size_t i = 0; i < rules_.size(); ++i) averages_.push_back(own_.weights.clone());
+  if (!is_trainable() || (is_divided() && own_.parameters.empty())) return;
+  optimizer_ = make_optimizer(own_);
   optimizer_state_ = KeptBuffers<Optimizer>(optimizer_);
+}
+
+void ModuleState::begin_sharing() {
+  if (!is_divided()) return;
+  std::vector<std::string> names;
+  for (const OptimizedParameter& parameter : flat_.parameters) names.push_back(parameter.name);
+  for (const auto& [name, buffer] : module_.module->buffers()) names.push_back(name);
+  division_->optimizer.emplace(division_->state_names, optimizer_state(), division_->world);
+  division_->average.emplace(names, average(), division_->world);
 }
 
 void ModuleState::zero_grad() {
@@ -96,41 +121,55 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();  // it holds casts of the old weights
-  flat_.gradients.mul_(scale);
-  optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
+  own_.gradients.mul_(scale);
+  if (optimizer_) optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
 }
 
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now) {
-  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer_.object().get());
-  if (one_pass != nullptr) {
-    at::NoGradGuard no_grad;
-    at::autocast::clear_cache();
-    const std::size_t in_pass = std::min(rules_.size(), OnePassOptimizer::kMostAverages);
-    WholeStep whole{learning_rate, scale, {}};
-    for (std::size_t i = 0; i < in_pass; ++i) whole.averages.push_back({averages_[i], rules_[i].keep(now)});
-    is_zeroed_ = optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); });
-    for (std::size_t i = in_pass; is_zeroed_ && i < rules_.size(); ++i) {
-      averages_[i].lerp_(flat_.weights, 1 - rules_[i].keep(now));
-    }
-  }
-  if (!is_zeroed_) {
+  if (!whole_step(learning_rate, scale, now)) {
     optimizer_step(learning_rate, scale);
-    return update_averages(now);
+    update_averages(now);
   }
+  share_weights();
+}
+
+/// False: the optimizer cannot do all in one pass, and nothing has changed.
+bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const AverageTime& now) {
+  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer_.object().get());
+  if (one_pass == nullptr) return false;
+  at::NoGradGuard no_grad;
+  at::autocast::clear_cache();
+  const std::size_t in_pass = std::min(rules_.size(), OnePassOptimizer::kMostAverages);
+  WholeStep whole{learning_rate, scale, {}};
+  for (std::size_t i = 0; i < in_pass; ++i) whole.averages.push_back({averages_[i], rules_[i].keep(now)});
+  if (!optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); })) return false;
+  for (std::size_t i = in_pass; i < rules_.size(); ++i) {
+    averages_[i].lerp_(own_.weights, 1 - rules_[i].keep(now));
+  }
+  is_zeroed_ = !is_divided();  // otherwise only the gradients of the share are 0
   zeroed_version_ = flat_.gradients._version();
+  return true;
+}
+
+void ModuleState::share_weights() {
+  if (is_divided()) division_->world.exchange(flat_.weights, division_->ranges);
+}
+
+void ModuleState::restart_averages() {
+  for (const Tensor& average : averages_) average.copy_(own_.weights);
 }
 
 void ModuleState::update_averages(const AverageTime& now) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(flat_.weights, 1 - rules_[i].keep(now));
+  for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(own_.weights, 1 - rules_[i].keep(now));
 }
 
 void ModuleState::follow(const ModuleState& source, double decay) {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
   flat_.weights.lerp_(source.flat_.weights, 1 - decay);
-  for (const Tensor& average : averages_) average.copy_(flat_.weights);
+  restart_averages();
   const NamedTensors buffers = module_.module->buffers();
   const NamedTensors values = source.module_.module->buffers();
   for (std::size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_(values[i].second);
@@ -139,8 +178,8 @@ void ModuleState::follow(const ModuleState& source, double decay) {
 void ModuleState::swap_ema() {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
-  const Tensor kept = flat_.weights.clone();
-  flat_.weights.copy_(averages_.front());
+  const Tensor kept = own_.weights.clone();
+  own_.weights.copy_(averages_.front());
   averages_.front().copy_(kept);
 }
 
@@ -148,7 +187,7 @@ NamedTensors ModuleState::weights() const { return state(*module_.module); }
 
 NamedTensors ModuleState::average(std::size_t index) const {
   NamedTensors result;
-  for (const OptimizedParameter& parameter : flat_.parameters) {
+  for (const OptimizedParameter& parameter : own_.parameters) {
     const Tensor& weight = parameter.weight;
     result.emplace_back(parameter.name,
                         averages_[index].narrow(0, parameter.offset, weight.numel()).view(weight.sizes()));
@@ -158,6 +197,20 @@ NamedTensors ModuleState::average(std::size_t index) const {
 }
 
 NamedTensors ModuleState::optimizer_state() const { return optimizer_state_.tensors(); }
+
+StatePart ModuleState::average_part(std::size_t index) const {
+  return {average(index), is_divided() ? &*division_->average : nullptr};
+}
+
+StatePart ModuleState::optimizer_part() const {
+  return {optimizer_state(), is_divided() ? &*division_->optimizer : nullptr};
+}
+
+void ModuleState::add_divided_bytes(std::vector<std::int64_t>& bytes) const {
+  if (!is_divided()) return;
+  division_->optimizer->add_bytes(bytes);
+  for (std::size_t i = 0; i < rules_.size(); ++i) division_->average->add_bytes(bytes);
+}
 
 NamedTensors prefixed(const std::vector<ModuleState>& modules,
                       const std::function<NamedTensors(const ModuleState&)>& part) {
@@ -181,7 +234,7 @@ void copy_into(const NamedTensors& handles, const NamedTensors& values, std::str
 }
 
 NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index) {
-  return prefixed(modules, [&](const ModuleState& module) { return module.average(index); });
+  return prefixed(modules, [&](const ModuleState& module) { return module.average_part(index).whole(); });
 }
 
 }  // namespace casdm

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,22 +13,32 @@
 #include "framework/config/ema_options.h"
 #include "framework/loading/component.h"
 #include "framework/training/average_rule.h"
+#include "framework/training/parameter_shares.h"
+#include "framework/training/state_part.h"
 
 namespace casdm {
-
-/// Creates the optimizer of a module over its flat tensors.
-using MakeOptimizer = std::function<Component<Optimizer>(const Optimizer::Spec&)>;
 
 /// Everything the training keeps for one module of the head: weights, gradients, the optimizer with its state, and the
 /// moving averages.
 ///
 /// The parameters are views into one flat tensor, and so are the gradients and averages, so that norm, clipping and
 /// averaging are one operation each, whatever the number of layers. Nothing here depends on any other module.
+///
+/// Processes can divide a module that is trained: each keeps the optimizer's state and the averages of its share of the
+/// parameters only, changes the weights of these, and gets the others' weights after the step (ZeRO-1, Rajbhandari et
+/// al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", section 5.1).
 class ModuleState {
  public:
   /// Moves the module to `device` and flattens it.
-  /// @param make_optimizer  called once, unless the module is frozen
-  ModuleState(NamedModule module, const MakeOptimizer& make_optimizer, const EmaOptions& ema, c10::Device device);
+  /// @param make_optimizer  called once for the parameters, unless the module is frozen; if the module is divided, also
+  ///                        for small stand-ins
+  /// @param sharers         the processes that divide the module; null: it is not divided. Throws WorldConfigError if
+  ///                        its optimizer does not allow that
+  ModuleState(NamedModule module, const MakeOptimizer& make_optimizer, const EmaOptions& ema, c10::Device device,
+              World* sharers = nullptr);
+
+  /// If the module is divided, to be called once, by all processes, before the methods that name it.
+  void begin_sharing();
 
   const std::string& name() const { return module_.name; }
   const Module& module() const { return *module_.module; }
@@ -60,23 +71,45 @@ class ModuleState {
   /// average += (1 - keep) (weights - average), for each average.
   void update_averages(const AverageTime& now);
 
-  /// Exchanges the weights and their main average; calling it twice changes nothing.
+  /// Exchanges the weights of this process's share and their main average; calling it twice changes nothing.
   void swap_ema();
+
+  /// If the module is divided, gets the weights of the other processes' shares; all must call it.
+  void share_weights();
+
+  /// Begins the averages at the present weights.
+  void restart_averages();
 
   /// The averages, main one first.
   const std::vector<AverageRule>& rules() const { return rules_; }
 
   /// Handles to the state by name: copying into them restores it.
   NamedTensors weights() const;
-  NamedTensors average(std::size_t index = 0) const;  ///< of rules()[index]; parameters and buffers
+  NamedTensors average(std::size_t index = 0) const;  ///< of rules()[index]; parameters of the share, and buffers
   NamedTensors optimizer_state() const;
 
+  /// The same as parts of a checkpoint. Needs `begin_sharing`.
+  StatePart average_part(std::size_t index) const;
+  StatePart optimizer_part() const;
+
+  /// Whether the processes divide it.
+  bool is_divided() const { return division_ != nullptr; }
+
+  /// Adds the bytes of averages and optimizer state in each process, by rank, if divided. Needs `begin_sharing`.
+  void add_divided_bytes(std::vector<std::int64_t>& bytes) const;
+
  private:
+  struct Division;
+
+  bool whole_step(double learning_rate, const Tensor& scale, const AverageTime& now);
+
   NamedModule module_;
   std::vector<AverageRule> rules_;
   Optimizer::Spec flat_;
-  std::vector<Tensor> apart_;       ///< parameters whose gradients must be gathered; none on the CPU
-  Component<Optimizer> optimizer_;  ///< none if frozen
+  std::shared_ptr<Division> division_;  ///< null if each process does all
+  Optimizer::Spec own_;                 ///< the share of this process
+  std::vector<Tensor> apart_;           ///< parameters whose gradients must be gathered; none on the CPU
+  Component<Optimizer> optimizer_;      ///< none if frozen, or if the share is empty
   KeptBuffers<Optimizer> optimizer_state_;
   std::vector<Tensor> averages_;
   std::int64_t zeroed_version_ = 0;  ///< version counter of the gradients' tensor when it was set to zero
@@ -93,7 +126,8 @@ NamedTensors part_of(const NamedTensors& all, const std::string& module);
 /// Copies `values` into the tensors behind `handles`; throws like load_state.
 void copy_into(const NamedTensors& handles, const NamedTensors& values, std::string_view source);
 
-/// One average of all modules, with names "<module>.<name>".
+/// One average of all modules, with names "<module>.<name>"; of divided ones, in the first process only. All processes
+/// must call it.
 NamedTensors average_of(const std::vector<ModuleState>& modules, std::size_t index);
 
 }  // namespace casdm

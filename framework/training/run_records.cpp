@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 #include <vector>
 
 #include "casdm/error.h"
@@ -62,10 +63,13 @@ RunRecords::RunRecords(TrainingParts& parts, const Value& config, RunFolder* run
       drawing_(parts.model, parts.options, parts.state, parts.device.device, parts.world) {}
 
 void RunRecords::on_first(const std::function<void()>& work) {
-  parts_.world.on_first(work, [&](const std::string& request) { drawing_.help(request); });
+  parts_.world.on_first(work, [&](const std::string& request) {
+    if (!parts_.state.help(request)) drawing_.help(request);
+  });
 }
 
 void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
+  parts_.state.begin_sharing();
   parts_.world.on_first([&] {
     const std::string from = restore(start, allow_other_data);
     const TrainingState& state = parts_.state;
@@ -102,6 +106,13 @@ void RunRecords::introduce(bool is_new) {
     progress_->say(text(processes, " processes, each with ", options.train.batch_size / processes, " of the ",
                         options.train.batch_size, " images of a batch"));
   }
+  if (parts_.state.is_divided()) {
+    const std::vector<std::int64_t> bytes = parts_.state.divided_bytes();
+    const auto most = static_cast<double>(*std::max_element(bytes.begin(), bytes.end()));
+    progress_->say(text("train.shard_optimizer: a process keeps ", size_text(most), " of the ",
+                        size_text(std::accumulate(bytes.begin(), bytes.end(), 0.0)),
+                        " of optimiser state and averages"));
+  }
   for (const std::string& warning : warnings_of(parts_.model, options, is_new)) progress_->say("warning: " + warning);
   const auto is_trainable = [](const ModuleState& module) { return module.is_trainable(); };
   if (std::none_of(parts_.state.modules.begin(), parts_.state.modules.end(), is_trainable)) {
@@ -128,7 +139,7 @@ void RunRecords::update(const StepRecord& record) {
 
 TrainingEnd RunRecords::finish() {
   TrainingEnd end{parts_.state.images(), parts_.state.is_complete()};
-  parts_.world.on_first([&] { end.is_complete = upkeep_->finish(); });
+  on_first([&] { end.is_complete = upkeep_->finish(); });
   return end;
 }
 

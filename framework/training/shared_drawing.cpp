@@ -16,7 +16,15 @@ Tensor SharedDrawing::drawn(const std::string& request, GenerateOptions options)
   options.device = device_;
   options.precision = options_.run.precision;
   options.is_cancelled = [&] { return was_cancelled_ = world_.any(interrupted()); };
-  return draw_together(model_, request, std::move(options), world_);
+  AveragedWeights averaged(state_.modules);
+  try {
+    Tensor images = draw_together(model_, request, std::move(options), world_);
+    averaged.put_back();
+    return images;
+  } catch (const SamplingCancelled&) {  // thrown in all processes
+    averaged.put_back();
+    throw;
+  }
 }
 
 Tensor SharedDrawing::draw(GenerateOptions options) {
@@ -27,7 +35,6 @@ Tensor SharedDrawing::draw(GenerateOptions options) {
 
 void SharedDrawing::help(const std::string& request) {
   try {
-    const AveragedWeights averaged(state_.modules);
     drawn(request, {});
   } catch (const SamplingCancelled&) {  // thrown in all processes; the first one handles it
   }

@@ -18,9 +18,9 @@ class SharedDrawing {
   SharedDrawing(const Model& model, const Experiment& options, TrainingState& state, c10::Device device, World& world)
       : model_(model), options_(options), state_(state), device_(device), world_(world) {}
 
-  /// The images of `generate`, in the first process, inside `World::on_first`: the others are asked to `help`. The
-  /// average must already be in the place of the weights (averaged_weights.h). Channels, size, device, precision and
-  /// cancellation are the training's own. Throws like `generate`; SamplingCancelled once any process is interrupted.
+  /// The images of `generate`, in the first process, inside `World::on_first`: the others are asked to `help`.
+  /// Channels, size, device, precision and cancellation are the training's own. Throws like `generate`;
+  /// SamplingCancelled once any process is interrupted.
   Tensor draw(GenerateOptions options);
 
   /// Helps to draw, in the other processes.

@@ -10,7 +10,6 @@
 #include "framework/evaluation/reference.h"
 #include "framework/sampling/generate.h"
 #include "framework/support/files.h"
-#include "framework/training/averaged_weights.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -147,7 +146,6 @@ bool TrainingEvaluation::evaluate() {
   JudgedSet set;
   std::vector<JudgedScore> scores;
   try {
-    const AveragedWeights averaged(state_.modules);
     GatherOptions gathering;
     gathering.title = "judging samples";
     gathering.is_cancelled = [&] { return drawing_.is_cancelled(); };

@@ -20,16 +20,21 @@ std::string file_name(const AverageRule& average) {
   return average.name() == "ema" ? average.name() : text("ema-", average.name());
 }
 
+/// What the first process asks the others for.
+constexpr const char* kWholeState = "state";
+constexpr const char* kSnapshots = "snapshots";
+
 std::vector<ModuleState> states(const std::vector<NamedModule>& modules, const LoadedExperiment& experiment,
-                                c10::Device device) {
+                                c10::Device device, World& world) {
   const auto& [resolved, options, host] = experiment;
   check_module_names(options.optimizer, modules);
+  World* const sharers = options.train.shard_optimizer && world.size() > 1 ? &world : nullptr;
   std::vector<ModuleState> result;
   for (const NamedModule& module : modules) {
     const auto make = [&, plugins = host.get(), own = options.optimizer.of(module.name)](const Optimizer::Spec& spec) {
       return make_optimizer(*plugins, own, module.name, spec);
     };
-    result.emplace_back(module, make, options.ema, device);
+    result.emplace_back(module, make, options.ema, device, sharers);
   }
   return result;
 }
@@ -82,13 +87,14 @@ double seconds_of(const Checkpoint& checkpoint) {
 }  // namespace
 
 TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset,
-                             c10::Device device, bool is_new, const World& world)
-    : modules(states(initial_modules(model, experiment.options), experiment, device)),
+                             c10::Device device, bool is_new, World& world)
+    : modules(states(initial_modules(model, experiment.options), experiment, device, world)),
       scaler(model.modules, experiment.options.run.precision,
              model.head.call(&CascadeHead::gradients_are_separate) &&
                  experiment.options.optimizer.grouping == Grouping::module),
       draws(experiment, model, device, world.rank(), world.size()),
       statistics(model.schedule->range()),
+      world_(world),
       total_images_(experiment.options.train.total_images),
       num_classes_(experiment.options.data.use_labels ? dataset.num_classes() : 0),
       has_extras_(model.conditions != nullptr),
@@ -97,6 +103,20 @@ TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& mo
   for (ModuleState& module : modules) {
     if (!module.average_of().empty()) module.follow(module_named(module.average_of()), 0);
   }
+}
+
+void TrainingState::begin_sharing() {
+  for (ModuleState& module : modules) module.begin_sharing();
+}
+
+bool TrainingState::is_divided() const {
+  return std::any_of(modules.begin(), modules.end(), [](const ModuleState& module) { return module.is_divided(); });
+}
+
+std::vector<std::int64_t> TrainingState::divided_bytes() const {
+  std::vector<std::int64_t> bytes(static_cast<std::size_t>(world_.size()));
+  for (const ModuleState& module : modules) module.add_divided_bytes(bytes);
+  return bytes;
 }
 
 const ModuleState& TrainingState::module_named(const std::string& name) const {
@@ -115,13 +135,13 @@ void TrainingState::end_update(std::int64_t batch_size) {
   is_whole_ = true;
 }
 
-void TrainingState::check_numbers() const {
+void TrainingState::check_numbers(const Parts& parts) const {
   for (const ModuleState& module : modules) {
     if (module.has_finite_weights()) continue;
     throw NotFinite(text("step ", step_, ": the weights of module ", module.name(),
                          " are not finite, and no checkpoint of them is saved. Try a smaller learning rate"));
   }
-  for (const auto& [part, tensors] : tensors()) {
+  for (const auto& [part, tensors] : parts) {
     if (const std::string name = first_with_nan(tensors); !name.empty()) {
       throw NotFinite(text("step ", step_, ": ", name, " of what a checkpoint keeps as ", part,
                            ".safetensors holds NaN, and no checkpoint of it is saved"));
@@ -130,18 +150,34 @@ void TrainingState::check_numbers() const {
 }
 
 CheckpointContent TrainingState::content() const {
+  if (is_divided()) world_.take_from_first(std::string(kWholeState));
   CheckpointContent content;
-  content.tensors = tensors();
+  content.tensors = tensors(&StatePart::whole);
   content.numbers = numbers();
   return content;
 }
 
-std::map<std::string, NamedTensors> TrainingState::tensors() const {
-  std::map<std::string, NamedTensors> result;
+std::vector<SnapshotContent> TrainingState::snapshots() const {
+  if (is_divided()) world_.take_from_first(std::string(kSnapshots));
+  return snapshots_of(modules, images_);
+}
+
+bool TrainingState::help(const std::string& request) const {
+  if (request == kWholeState) tensors(&StatePart::whole);
+  if (request == kSnapshots) send_ema_snapshots(modules);
+  return request == kWholeState || request == kSnapshots;
+}
+
+TrainingState::Parts TrainingState::tensors(NamedTensors (StatePart::*of_part)() const) const {
+  Parts result;
   result["weights"] = prefixed(modules, [](const ModuleState& module) { return module.weights(); });
-  result["optimizer"] = prefixed(modules, [](const ModuleState& module) { return module.optimizer_state(); });
+  result["optimizer"] =
+      prefixed(modules, [&](const ModuleState& module) { return (module.optimizer_part().*of_part)(); });
   const std::vector<AverageRule>& averages = modules.front().rules();
-  for (std::size_t i = 0; i < averages.size(); ++i) result[file_name(averages[i])] = average_of(modules, i);
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    result[file_name(averages[i])] =
+        prefixed(modules, [&](const ModuleState& module) { return (module.average_part(i).*of_part)(); });
+  }
   if (NamedTensors learned = draws.state(); !learned.empty()) result["timesteps"] = std::move(learned);
   if (NamedTensors remembered = metrics_ ? metrics_() : NamedTensors(); !remembered.empty()) {
     result["metrics"] = std::move(remembered);
@@ -182,7 +218,7 @@ void TrainingState::check_optimizers(const Checkpoint& checkpoint) const {
 void TrainingState::restore(const Checkpoint& checkpoint) {
   const std::string path = checkpoint.path().string();
   check_optimizers(checkpoint);
-  const std::map<std::string, NamedTensors> parts = tensors();
+  const Parts parts = tensors(&StatePart::loadable);
   for (const auto& [part, owner] : {std::pair("timesteps", "a timestep sampler"), std::pair("metrics", "metrics")}) {
     if (checkpoint.has(part) == parts.contains(part)) continue;
     throw Error(text("checkpoint ", path, checkpoint.has(part) ? " holds" : " holds no", " state of ", owner,
@@ -198,6 +234,7 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
     if (name == "optimizer") check_frozen(saved, handles, modules, path);
     copy_into(handles, saved, checkpoint.file(name).string());
   }
+  if (is_divided()) restored_ = parts;
   try {
     const Value& numbers = checkpoint.numbers();
     images_ = checkpoint.images();
@@ -213,9 +250,10 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
 }
 
 void TrainingState::follow_first(World& world) {
-  for (const auto& [part, named] : tensors()) {
+  for (const auto& [part, named] : tensors(&StatePart::undivided)) {
     for (const auto& [name, tensor] : named) world.take_from_first(tensor);
   }
+  if (is_divided()) follow_divided();
   const Value first = from_json(world.take_from_first(to_json(numbers())));
   if (world.is_first()) return;
   step_ = first.find("step")->as_integer();
@@ -223,6 +261,19 @@ void TrainingState::follow_first(World& world) {
   last_batch_ = first.find("last_batch")->as_integer();
   scaler.restore(*first.find("loss_scales"));
   statistics.restore(*first.find("statistics"));
+}
+
+void TrainingState::follow_divided() {
+  const bool is_new = world_.take_from_first(std::string(restored_.empty() ? "new" : "restored")) == "new";
+  for (ModuleState& module : modules) {
+    if (is_new && module.is_divided()) module.restart_averages();
+    if (is_new) continue;
+    module.optimizer_part().distribute(part_of(restored_["optimizer"], module.name()));
+    for (std::size_t i = 0; i < module.rules().size(); ++i) {
+      module.average_part(i).distribute(part_of(restored_[file_name(module.rules()[i])], module.name()));
+    }
+  }
+  restored_.clear();
 }
 
 std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint) {

@@ -15,6 +15,7 @@
 #include "framework/data/fingerprint.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/ema_snapshots.h"
 #include "framework/training/loss_scaler.h"
 #include "framework/training/module_state.h"
 #include "framework/training/step_record.h"
@@ -28,9 +29,12 @@ constexpr const char* kNetworks = "networks";
 class TrainingState {
  public:
   /// @param is_new  whether the modules start with their present weights; else `restore` follows
-  /// @param world   the processes that share each batch
+  /// @param world   the processes that share each batch; with train.shard_optimizer they divide the modules, too
   TrainingState(const LoadedExperiment& experiment, const Model& model, const Dataset& dataset, c10::Device device,
-                bool is_new, const World& world = World::alone());
+                bool is_new, World& world = World::alone());
+
+  /// To be called by all processes before `content`, `restore` and `follow_first`.
+  void begin_sharing();
 
   std::vector<ModuleState> modules;
   LossScaler scaler;
@@ -60,25 +64,47 @@ class TrainingState {
   void end_update(std::int64_t batch_size);
   bool is_whole() const { return is_whole_; }
 
-  /// Throws NotFinite with the module's name if weights are not finite, or with the name of other stored state if it
-  /// contains NaN: there, infinity may be intended. Waits for the device.
-  void check_numbers() const;
+  /// Tensors by the file of a checkpoint in which they are stored.
+  using Parts = std::map<std::string, NamedTensors>;
 
-  /// The content of a checkpoint, without config and plugins.
+  /// Throws NotFinite with the module's name if weights are not finite, or with the name of other state, of `parts`, if
+  /// it contains NaN: there, infinity may be intended. Waits for the device.
+  void check_numbers(const Parts& parts) const;
+
+  /// What this process keeps.
+  Parts own() const { return tensors(&StatePart::own); }
+
+  /// Whether the processes divide the optimizers' state and the averages.
+  bool is_divided() const;
+
+  /// The bytes of these in each process, by rank; all 0 if they are not divided.
+  std::vector<std::int64_t> divided_bytes() const;
+
+  /// The content of a checkpoint, without config and plugins. In the first process, inside World::on_first: if the
+  /// state is divided, the others are asked to `help`.
   CheckpointContent content() const;
 
-  /// Restores the content of a checkpoint. Throws Error if a part is missing or does not fit, or if a number is
-  /// impossible.
+  /// Of the power-function averages, see `snapshots_of`; as above.
+  std::vector<SnapshotContent> snapshots() const;
+
+  /// In the other processes: sends what was asked for. False: the request is not about the state.
+  bool help(const std::string& request) const;
+
+  /// Restores the content of a checkpoint; of divided state, in `follow_first`. Throws Error if a part is missing or
+  /// does not fit, or if a number is impossible.
   void restore(const Checkpoint& checkpoint);
 
   /// Takes over the first process's state.
   void follow_first(World& world);
 
  private:
-  std::map<std::string, NamedTensors> tensors() const;
+  Parts tensors(NamedTensors (StatePart::*of_part)() const) const;
+  void follow_divided();
   Value numbers() const;
   void check_optimizers(const Checkpoint& checkpoint) const;
 
+  World& world_;
+  Parts restored_;  ///< divided state of a checkpoint, until `follow_first`
   std::int64_t step_ = 0;
   std::int64_t images_ = 0;
   std::int64_t last_batch_ = 0;  ///< size; 0 before the first step

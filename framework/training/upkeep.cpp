@@ -17,7 +17,6 @@
 #include "framework/support/files.h"
 #include "framework/support/memory.h"
 #include "framework/support/number_format.h"
-#include "framework/training/averaged_weights.h"
 #include "framework/training/best_checkpoint.h"
 
 namespace casdm {
@@ -35,7 +34,6 @@ void SampleGrids::draw() {
     run_.require_in_place();
     std::error_code ignored;
     std::filesystem::create_directories(run_.samples(), ignored);  // it may have been removed
-    const AveragedWeights averaged(state_.modules);
     draw_training_grid(experiment_, classes, state_.images(), path(),
                        [&](const GenerateOptions& options) { return drawing_.draw(options); });
   } catch (const SamplingCancelled&) {
@@ -69,8 +67,8 @@ std::string Checkpoints::last_good() {
 }
 
 CheckpointContent Checkpoints::content() const {
-  state_.check_numbers();
   CheckpointContent content = state_.content();
+  state_.check_numbers(content.tensors);
   content.config = config_;
   content.plugins = experiment_.host->used();
   return content;
@@ -95,8 +93,8 @@ void Checkpoints::begin_save() {
 
 void Checkpoints::begin_snapshots() {
   finish();
-  state_.check_numbers();
-  std::vector<SnapshotContent> snapshots = snapshots_of(state_.modules, state_.images());
+  state_.check_numbers(state_.own());
+  std::vector<SnapshotContent> snapshots = state_.snapshots();
   if (!is_in_background_ || !copy(tensors_of(snapshots))) return save_ema_snapshots(run_, snapshots);
   begun_at_ = state_.images();
   writer_.begin(std::move(snapshots));
@@ -183,6 +181,11 @@ void Checkpoints::save_after(const std::exception& failure, bool may_save) {
   if (!finish_after_failure() || !may_save) return;
   const bool is_new = state_.images() > std::max<std::int64_t>(saved_at_, 0);
   if (has_failed_ || !is_new || !state_.is_whole() || dynamic_cast<const NotFinite*>(&failure) != nullptr) return;
+  if (state_.is_divided()) {
+    return progress_.say(text("the state at ", state_.images(),
+                              " images is lost, since with train.shard_optimizer each ", "process kept a part of it; ",
+                              last_good()));
+  }
   try {
     save();
     progress_.say(text("the state at ", state_.images(), " images is saved"));

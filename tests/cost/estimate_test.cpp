@@ -46,6 +46,15 @@ TEST_CASE("each network and each metric has its products, also if two metrics ar
   CHECK(part(cost, "metric.ssim").forward == part(cost, "metric.other").forward);
 }
 
+TEST_CASE("what several processes would divide is said, and counted whole") {
+  const CostEstimate cost = cost_of(single_head(), {"train.shard_optimizer=true"});
+  CHECK(cost.memory.optimizer > 0);
+  CHECK(cost.memory.optimizer == cost_of(single_head()).memory.optimizer);
+  const std::string words = describe(cost);
+  CHECK_MESSAGE(words.find("each of n processes keeps about 1/n of the ") != std::string::npos, words);
+  CHECK(describe(cost_of(single_head())).find("shard_optimizer") == std::string::npos);
+}
+
 TEST_CASE("products grow with the batch, and do not depend on the parts in which it is computed") {
   const std::int64_t four = part(cost_of(single_head()), "theta").forward;
   CHECK(part(cost_of(single_head(), {"train.batch_size=8"}), "theta").forward == 2 * four);
