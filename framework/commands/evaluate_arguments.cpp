@@ -9,6 +9,7 @@
 #include "casdm/sampler.h"
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
+#include "framework/config/overrides.h"
 #include "framework/evaluation/nearest_images.h"
 #include "framework/support/run_contents.h"
 
@@ -142,6 +143,8 @@ bool fill_evaluate_arguments(EvaluateArguments& target, const std::vector<std::s
 }
 
 void check_options(const EvaluateArguments& a, bool is_run) {
+  if (a.num) refuse_set_twice(text("--num ", *a.num), "evaluate.num", a.overrides);
+  if (a.seed) refuse_set_twice(text("--seed ", *a.seed), "evaluate.seed", a.overrides);
   if (is_run) return refuse_idle({{a.size.has_value(), "--size"}}, "the images have the size of the run's samples");
   refuse_idle({{!a.weights_list.empty(), "--weights"},
                {!a.guidance_list.empty(), "--guidance"},

@@ -50,10 +50,15 @@ class Command {
     nearest_.indices = reference_indices_;
     if (num_ > 0) judges_->require_enough(num_, reference_.images);
     if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
-    if (setup_.checkpoint()) judge_run();
-    if (images_) judge_images();
-    if (a_.floor) judge_halves();
-    if (!a_.held_out.empty()) judge_held_out();
+    try {
+      if (setup_.checkpoint()) judge_run();
+      if (images_) judge_images();
+      if (a_.floor) judge_halves();
+      if (!a_.held_out.empty()) judge_held_out();
+    } catch (...) {
+      if (!records_.empty()) print();  // what has been judged may have taken hours
+      throw;
+    }
     print();
   }
 
@@ -135,9 +140,14 @@ class Command {
           "--weights, --guidance and --steps");
     }
     // A mistake in the last value of a list must not cost the hours that the others take.
-    for (std::size_t i = 1; i < all.size(); ++i) DrawnImages(*setup_.checkpoint(), all[i], num_, world_);
+    for (std::size_t i = 1; i < all.size(); ++i) require_shape(DrawnImages(*setup_.checkpoint(), all[i], num_, world_));
     for (const SamplingRequest& request : all) {
       DrawnImages images(*setup_.checkpoint(), request, num_, world_);
+      require_shape(images);
+      if (!is_in_place()) {
+        throw Error(
+            text("evaluate: ", moved_away(), ", so it cannot be judged with the weights ", quoted(request.weights)));
+      }
       if (!a_.out.empty()) {
         const std::string remark = images.keep_in(a_.out, a_.overwrite);
         if (!remark.empty()) std::cerr << remark << '\n';
@@ -170,22 +180,36 @@ class Command {
     }
   }
 
-  /// Whether the run still has the checkpoint that is judged; if not, says that `what` is not kept.
-  bool is_in_place(const std::string& what) const {
-    const fs::path& path = setup_.checkpoint()->path();
-    if (files_sha256(path) == setup_.checkpoint()->files_sha256()) return true;
-    std::cerr << "warning: " << what << " not kept: " << path.string()
-              << " is no longer what was judged, since the run went back to an earlier checkpoint, or was replaced\n";
+  /// Only samples of the shape of the run's own can be compared with its reference.
+  void require_shape(const DrawnImages& images) const {
+    const ImageShape own = *setup_.shape(), drawn = images.shape();
+    if (drawn == own) return;
+    throw ConfigError(text("evaluate: samples of ", drawn.height, " px and ", drawn.channels,
+                           " channels cannot be compared with images of ", own.height, " px and ", own.channels,
+                           "; leave data.image_size and data.channels as they are in the run"));
+  }
+
+  /// Whether the run still has the checkpoint that is judged.
+  bool is_in_place() const { return files_sha256(setup_.checkpoint()->path()) == setup_.checkpoint()->files_sha256(); }
+
+  std::string moved_away() const {
+    return text(setup_.checkpoint()->path().string(),
+                " is no longer what it was, since the run went back to an earlier checkpoint, or was replaced");
+  }
+
+  /// The same; if not, says that `what` is not kept.
+  bool is_kept(const std::string& what) const {
+    if (is_in_place()) return true;
+    std::cerr << "warning: " << what << " not kept: " << moved_away() << '\n';
     return false;
   }
 
-  /// Writes the last record into the run's folder. If that fails, at least the scores are printed.
+  /// Writes the last record into the run's folder.
   void kept(const std::function<void()>& write) {
-    if (setup_.checkpoint() && !is_in_place("these scores are")) return;
+    if (setup_.checkpoint() && !is_kept("these scores are")) return;
     try {
       write();
     } catch (const Error& error) {
-      print();
       throw Error(text("the scores above could not be saved: ", error.what()));
     }
   }
@@ -247,7 +271,7 @@ class Command {
     }
     for (const char* key : {"steps", "guidance", "labels", "seed"}) found.set(key, *images.settings().find(key));
     nearest_found_.push_back(sealed(std::move(found)));
-    if (!is_in_place("the nearest images are")) return;
+    if (!is_kept("the nearest images are")) return;
     try {
       write_record(kept_in, nearest_found_.back());
     } catch (const Error& error) {
@@ -281,11 +305,25 @@ class Command {
           "evaluate: --floor takes two halves of the reference's images, and this reference is a file of "
           "statistics; give --held-out IMAGES, or images as the reference");
     }
+    if (a_.floor) {
+      const std::int64_t half = stored_reference_->size() / 2;
+      require_enough("--floor, half of the reference", half, std::min(half, reference_.images));
+    }
     if (a_.held_out.empty()) return;
     held_out_ = setup_.open(a_.held_out);
+    require_enough("--held-out " + a_.held_out, held_out_->size(), reference_.images);
     if (!stored_reference_ || held_out_->identity() != stored_reference_->identity()) return;
     throw ConfigError(text("evaluate: --held-out ", a_.held_out,
                            ": these are the images of the reference; give images that are not in it, or use --floor"));
+  }
+
+  /// Of `available` real images, as many are judged as of the model's.
+  void require_enough(const std::string& what, std::int64_t available, std::int64_t reference) const {
+    try {
+      judges_->require_enough(num_ > 0 ? std::min(num_, available) : available, reference);
+    } catch (const ConfigError& error) {
+      throw ConfigError(text(what, ": ", error.what()));
+    }
   }
 
   void judge_halves() {

@@ -4,6 +4,8 @@
 #include <map>
 
 #include "casdm/text.h"
+#include "framework/config/experiment.h"
+#include "framework/training/network_difference.h"
 
 namespace casdm {
 
@@ -35,16 +37,37 @@ std::vector<std::string> unlike_seeds(const ComparedArm& arm) {
   return found;
 }
 
+/// [data] without what does not decide its images.
+Value images_of(const Value& config) {
+  const Value* data = config.find("data");
+  Value result = data != nullptr ? *data : Value(Value::Table{});
+  std::erase_if(result.as_table(), [](const Value::Member& member) {
+    const std::string& key = member.first;
+    return key == "random_flip" || key == "workers" || key == "cache" || key == "label_dropout";
+  });
+  return result;
+}
+
+/// The file that [[init]] gives a module; empty: none.
+std::string start_of(const Value& config, const std::string& module) {
+  const Value* starts = config.find("init");
+  for (const Value& start : starts != nullptr ? starts->as_array() : Value::Array()) {
+    const auto options = read_options<InitOptions>(start);
+    if (options.module == module) return options.from.string();
+  }
+  return "";
+}
+
 /// The provenance of a run without what its experiment chooses otherwise than another one.
 Provenance comparable(const RunRecord& run, const RunRecord& other) {
-  const auto is_same = [&](const char* key) {
-    const Value *own = run.config.find(key), *its = other.config.find(key);
-    return own == nullptr || its == nullptr ? own == its : changes(*own, *its).empty();
-  };
   Provenance result = run.provenance;
-  if (!is_same("data")) result.data.reset();
-  if (!is_same("init")) result.start.clear();
-  if (!is_same("metrics") || !is_same("head")) result.networks = Value();
+  if (!changes(images_of(run.config), images_of(other.config)).empty()) result.data.reset();
+  std::erase_if(result.start, [&](const auto& start) {
+    return start_of(run.config, start.first) != start_of(other.config, start.first);
+  });
+  if (result.networks.is_table()) {
+    result.networks = unchanged_networks(result.networks, run.config, other.config);
+  }
   return result;
 }
 

@@ -44,7 +44,7 @@ ImageStream DrawnImages::stream(std::string name, CpuThreads& threads) {
   ImageStream stream;
   stream.name = std::move(name);
   stream.count = count_;
-  stream.shape = ImageShape::square(options_.channels, options_.image_size);
+  stream.shape = shape();
   stream.identity = settings_;
   std::erase_if(stream.identity.as_table(), [](const Value::Member& member) { return member.first == "threads"; });
   stream.on_drawn = on_drawn_;

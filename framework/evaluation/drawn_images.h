@@ -23,6 +23,7 @@ class DrawnImages {
   const Value& settings() const { return settings_; }
   const LoadedExperiment& experiment() const { return experiment_; }
   c10::Device device() const { return options_.device; }
+  ImageShape shape() const { return ImageShape::square(options_.channels, options_.image_size); }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const SamplingRequest& request() const { return request_; }
 

@@ -1,9 +1,15 @@
 #include "framework/training/network_difference.h"
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "casdm/text.h"
+#include "framework/config/experiment.h"
+#include "framework/config/key_path.h"
+#include "framework/support/component_name.h"
+#include "framework/training/experiment_change.h"
 
 namespace casdm {
 
@@ -23,7 +29,51 @@ bool is_alike(const Value& a, const Value& b) {
   return true;
 }
 
+std::string name_of(const MetricOptions& metric) {
+  return "metric." + (metric.name.empty() ? component_name(metric.metric.type) : metric.name);
+}
+
+/// Whether two metrics are the same component with the same options of its own; weight, range of t and the like are the
+/// host's.
+bool are_alike(const MetricOptions& before, const MetricOptions& now) {
+  static const OptionSchema host = schema_of<MetricOptions>();
+  const auto is_host = [](const std::string& key) {
+    return key == "type" || std::any_of(host.begin(), host.end(), [&](const OptionSpec& o) { return o.name == key; });
+  };
+  // An option that an experiment of an earlier version leaves out has its default.
+  return component_name(before.metric.type) == component_name(now.metric.type) &&
+         std::all_of(before.metric.table.as_table().begin(), before.metric.table.as_table().end(),
+                     [&](const Value::Member& member) {
+                       const Value* is = now.metric.table.find(member.first);
+                       return is_host(member.first) || is == nullptr || *is == member.second;
+                     });
+}
+
 }  // namespace
+
+Value unchanged_networks(const Value& networks, const Value& before, const Value& now) {
+  Value result = networks.is_table() ? networks : Value(Value::Table{});
+  std::set<std::string> kept;
+  const Value *metrics_before = before.find("metrics"), *metrics_now = now.find("metrics");
+  if (metrics_before != nullptr && metrics_now != nullptr) {
+    for (const Value& one : metrics_before->as_array()) {
+      const auto was = read_options<MetricOptions>(one);
+      for (const Value& other : metrics_now->as_array()) {
+        const auto is = read_options<MetricOptions>(other);
+        if (name_of(is) == name_of(was) && are_alike(was, is)) kept.insert(name_of(is));
+      }
+    }
+  }
+  const std::vector<ExperimentChange> changed = changes(before, now);
+  std::erase_if(result.as_table(), [&](const Value::Member& member) {
+    const std::string& name = member.first;
+    if (name.starts_with("metric.")) return !kept.contains(name);
+    return std::any_of(changed.begin(), changed.end(), [&](const ExperimentChange& change) {
+      return is_at_or_below(name, change.key) || is_at_or_below(change.key, name);
+    });
+  });
+  return result;
+}
 
 std::string difference_of_networks(const Value& then, const Value& now) {
   std::vector<std::string> found;

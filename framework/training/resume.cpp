@@ -10,7 +10,6 @@
 #include "casdm/text.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
-#include "framework/support/component_name.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/log_file.h"
@@ -51,53 +50,12 @@ std::string checked_data(const Checkpoint& checkpoint, const TrainingState& stat
   return difference;
 }
 
-std::string name_of(const MetricOptions& metric) {
-  return "metric." + (metric.name.empty() ? component_name(metric.metric.type) : metric.name);
-}
-
-/// Whether two metrics are the same component with the same options of its own; weight, range of t and the like are the
-/// host's.
-bool are_alike(const MetricOptions& before, const MetricOptions& now) {
-  static const OptionSchema host = schema_of<MetricOptions>();
-  const auto is_host = [](const std::string& key) {
-    return key == "type" || std::any_of(host.begin(), host.end(), [&](const OptionSpec& o) { return o.name == key; });
-  };
-  // An option that an experiment of an earlier version leaves out has its default.
-  return component_name(before.metric.type) == component_name(now.metric.type) &&
-         std::all_of(before.metric.table.as_table().begin(), before.metric.table.as_table().end(),
-                     [&](const Value::Member& member) {
-                       const Value* is = now.metric.table.find(member.first);
-                       return is_host(member.first) || is == nullptr || *is == member.second;
-                     });
-}
-
-/// The record of the checkpoint's metric networks, without those whose configuration has changed.
-Value unchanged_networks(const Checkpoint& checkpoint, const Experiment& now,
-                         const std::vector<ExperimentChange>& changed) {
-  const Value* before = checkpoint.numbers().find(kNetworks);
-  Value result = before != nullptr && before->is_table() ? *before : Value(Value::Table{});
-  std::set<std::string> kept;
-  const Value* metrics = checkpoint.config().find("metrics");
-  for (std::size_t i = 0; metrics != nullptr && i < metrics->as_array().size(); ++i) {
-    const auto was = read_options<MetricOptions>(metrics->as_array()[i]);
-    for (const MetricOptions& is : now.metrics) {
-      if (name_of(is) == name_of(was) && are_alike(was, is)) kept.insert(name_of(is));
-    }
-  }
-  std::erase_if(result.as_table(), [&](const Value::Member& member) {
-    const std::string& name = member.first;
-    if (name.starts_with("metric.")) return !kept.contains(name);
-    return std::any_of(changed.begin(), changed.end(), [&](const ExperimentChange& change) {
-      return is_at_or_below(name, change.key) || is_at_or_below(change.key, name);
-    });
-  });
-  return result;
-}
-
 /// Which metric networks differ from the checkpoint's; empty: none. Throws Error if that is not allowed.
-std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& state, const Experiment& now,
-                             const std::vector<ExperimentChange>& changed, bool allow_other_data) {
-  const std::string difference = difference_of_networks(unchanged_networks(checkpoint, now, changed), state.networks());
+std::string checked_networks(const Checkpoint& checkpoint, const TrainingState& state, const Value& config,
+                             bool allow_other_data) {
+  const Value* before = checkpoint.numbers().find(kNetworks);
+  const Value unchanged = unchanged_networks(before != nullptr ? *before : Value(), checkpoint.config(), config);
+  const std::string difference = difference_of_networks(unchanged, state.networks());
   if (difference.empty()) return "";
   const std::string message =
       text("the weights of ", difference, " are not those that the checkpoint was trained with");
@@ -348,7 +306,7 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
   checkpoint.check_plugins(experiment.host->used());
   const std::string difference = checked_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
-  const std::string other_networks = checked_networks(checkpoint, state, experiment.options, changed, allow_other_data);
+  const std::string other_networks = checked_networks(checkpoint, state, config, allow_other_data);
   std::vector<std::string> modules;
   for (const ModuleState& module : state.modules) modules.push_back(module.name());
   check_networks(checkpoint, config, modules, *experiment.host);

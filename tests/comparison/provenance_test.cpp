@@ -218,6 +218,28 @@ TEST_CASE("an arm that was made of something else than its baseline is named, ex
                                      "better: trained with other builds of plugins than plain: gap (2 instead of 1)"});
 }
 
+TEST_CASE("arms that differ in other keys of a table are compared in the data, weights and networks that they share") {
+  const TemporaryFolder folder;
+  const std::string fewer = R"({"count":80,"classes":0,"shape":[3,8,8],"hash":"bb","content":["1","2"]})";
+  const auto experiment = [](const char* flip, double weight, const char* net, bool freezes) {
+    return text("[data]\npath = \"d\"\nrandom_flip = ", flip, "\n[[metrics]]\ntype = \"lpips\"\nnet = \"", net,
+                "\"\nweight = ", number(weight),
+                "\n[[init]]\nmodule = \"theta\"\nfrom = \"src\"\nfreeze = ", freezes ? "true" : "false", "\n");
+  };
+  const std::string networks = R"({"metric.lpips":[0.5,0.25]})", others = R"({"metric.lpips":[0.5,0.9]})";
+  const std::string start = R"({"theta":{"sha256":"aaaa","images":32}})",
+                    later = R"({"theta":{"sha256":"b","images":96}})";
+  make_run(folder, "plain", 0, {experiment("false", 0.1, "vgg16", false), "", kData, networks, start});
+  make_run(folder, "flip", 0, {experiment("true", 0.1, "vgg16", false), "", fewer, networks, start});
+  make_run(folder, "heavy", 0, {experiment("false", 0.2, "vgg16", false), "", kData, others, start});
+  make_run(folder, "other", 0, {experiment("false", 0.1, "alexnet", false), "", kData, others, start});
+  make_run(folder, "frozen", 0, {experiment("false", 0.1, "vgg16", true), "", kData, networks, later});
+  CHECK(said({"runs/plain-s0", "runs/flip-s0", "runs/heavy-s0", "runs/other-s0", "runs/frozen-s0"}, "plain") ==
+        Lines{"flip: trained with other data than plain: 80 images instead of 100",
+              "heavy: trained with other weights of fixed networks than plain: metric.lpips",
+              "frozen: started from other weights than plain: theta of 96 images instead of 32"});
+}
+
 TEST_CASE("tables, JSON and the report of a sweep say that its runs are unlike") {
   const TemporaryFolder folder;
   make_run(folder, "a", 0, {});

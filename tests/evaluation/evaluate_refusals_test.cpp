@@ -16,9 +16,14 @@ TEST_CASE("an impossible floor is refused before the hours of judging the run") 
                    "r.safetensors",
                    folder.path())
               .status == 0);
+  REQUIRE(shell("casdm sample runs/small --num 3 --out s && mkdir few one && cp s/0*.png few && cp s/000000.png one",
+                folder.path())
+              .status == 0);
   for (const auto& [words, expected] :
        {std::pair("--floor --reference r.safetensors", "--floor takes two halves of the reference's images"),
         std::pair("--held-out nowhere.zip --set evaluate.reference_num=50", "nowhere.zip"),
+        std::pair("--floor --reference few", "--floor, half of the reference: evaluate: cells.gap needs at least 2"),
+        std::pair("--held-out one --set evaluate.reference_num=50", "--held-out one: evaluate: cells.gap needs"),
         std::pair("--held-out small.toml --set evaluate.reference_num=50", "these are the images of the reference")}) {
     const Outcome outcome = evaluate(std::string("runs/small --num 8 ") + words, folder.path());
     CHECK_MESSAGE(outcome.status == 2, outcome.err);
@@ -55,6 +60,10 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   refused(run + "--reference samples.txt", 2, "does not exist");
   refused(run + "--reference runs/small", 2, "is a run, which holds only grids");
   refused(run + "--size 16", 2, "--size does not apply here");
+  refused(run + "--set data.image_size=32", 2,
+          "samples of 32 px and 3 channels cannot be compared with images of 16 px");
+  refused(run + "--set evaluate.num=8", 2, "evaluate.num");
+  refused(run + "--seed 1 --set evaluate.seed=2", 2, "evaluate.seed");
   refused(run + "--held-out small.toml --reference small.toml", 2, "these are the images of the reference");
   const std::string images = "small.toml --config small.toml --reference small.toml ";
   for (const char* option : {"--weights raw", "--guidance 2", "--steps 3", "--sampler ddim", "--eta 0", "--seed 1",

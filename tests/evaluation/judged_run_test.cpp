@@ -100,6 +100,24 @@ TEST_CASE("scores of a checkpoint that the run gave up meanwhile are printed, an
   CHECK_FALSE(fs::exists(run / "evaluation"));
 }
 
+TEST_CASE(
+    "all weights of a list are of the checkpoint that was asked for, and what was judged is printed if it is gone") {
+  const TemporaryFolder folder;
+  train_small(folder.path());
+  const Outcome outcome = shell(
+      "export CASDM_CACHE=$PWD/cache; casdm evaluate runs/small --weights ema,raw --num 1000 --batch 16 --set "
+      "evaluate.reference_num=50" +
+          kPlugin +
+          " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.01; done\nkill -STOP $p\n"
+          "casdm train small.toml --overwrite --set train.total_images=8 --set run.seed=9" +
+          kPlugin + "\nkill -CONT $p; wait $p",
+      folder.path());
+  CHECK(outcome.status == 1);
+  CHECK_MESSAGE(contains(outcome.out, "cells.gap"), outcome.out << outcome.err);
+  CHECK_MESSAGE(!contains(outcome.out, "raw"), outcome.out);
+  CHECK_MESSAGE(contains(outcome.err, "so it cannot be judged with the weights \"raw\""), outcome.err);
+}
+
 TEST_CASE("an evaluation belongs to the checkpoint whose digest it records") {
   const TemporaryFolder folder;
   train_small(folder.path());
