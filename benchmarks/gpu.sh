@@ -128,16 +128,20 @@ train() {
     --set log.sample_count=0 --set log.sample_every_images=0 --set checkpoint.every_images=1M "$@"
 }
 
+# timed CONFIG PRECISION GRAPH
+timed() {
+  local name=$1-$2-$3
+  part "$name" train "$name" "$1" --set run.precision="$2" --set train.cuda_graph="$3" --set log.every_images=640 \
+    --set train.total_images=$((128 * steps)) || return 0
+  printf '%-22s %-5s graph %-4s ' "$1" "$2" "$3"
+  python3 "$root/benchmarks/gpu/rate.py" "$out/runs/$name" 1
+}
+
 timings() {
   local config precision
   for config in cifar10_ddpm_eps cifar10_casdm cifar10_casdm_lpips; do
-    for precision in fp32 tf32 bf16; do
-      if part "$config-$precision" train "$config-$precision" "$config" --set run.precision="$precision" \
-        --set log.every_images=640 --set train.total_images=$((128 * steps)); then
-        printf '%-22s %-5s ' "$config" "$precision"
-        python3 "$root/benchmarks/gpu/rate.py" "$out/runs/$config-$precision" 1
-      fi
-    done
+    for precision in fp32 tf32 bf16; do timed "$config" "$precision" off; done
+    timed "$config" bf16 on
   done
 }
 

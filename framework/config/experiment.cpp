@@ -124,6 +124,9 @@ void TrainOptions::describe(Schema<TrainOptions>& s) {
   s.option("total_images", &TrainOptions::total_images, "Length of the training.")
       .range(1, kMostTrainingImages)
       .in_unit("images");
+  s.option("cuda_graph", &TrainOptions::cuda_graph,
+           "Record the losses and gradients of a step on the GPU, and repeat them for the images of the next ones; "
+           "`auto`: if the experiment allows that; `on`: or end.");
 }
 
 void OptimizerOptions::describe(Schema<OptimizerOptions>& s) {

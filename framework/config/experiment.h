@@ -123,12 +123,21 @@ struct MetricOptions {
   static void describe(Schema<MetricOptions>& s);
 };
 
+/// Whether steps are repeated from a graph of the device; see framework/training/step_graph.h.
+enum class GraphMode { off, automatic, on };
+
+constexpr auto choices_of(GraphMode) {
+  using enum GraphMode;
+  return choices<GraphMode>({{off, "off"}, {automatic, "auto"}, {on, "on"}});
+}
+
 /// [train]
 struct TrainOptions {
   std::int64_t batch_size = 64;
   std::int64_t accumulate = 1;
   bool shard_optimizer = false;
   Count total_images = 100000;
+  GraphMode cuda_graph = GraphMode::off;
 
   static void describe(Schema<TrainOptions>& s);
 };

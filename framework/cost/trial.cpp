@@ -21,6 +21,7 @@ LoadedExperiment warmed_up(LoadedExperiment experiment) {
   for (MetricOptions& metric : experiment.options.metrics) metric.warmup_images = metric.until_images = 0;
   experiment.options.log.grad_norms_every_images = 0;
   experiment.options.data.cache = CacheMode::never;
+  experiment.options.train.cuda_graph = GraphMode::off;
   return experiment;
 }
 

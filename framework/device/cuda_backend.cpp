@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "framework/device/cuda_graph.h"
 #include "framework/device/cuda_kernels.h"
 
 namespace {
@@ -39,7 +40,7 @@ at::Tensor launch(const casdm::ElementFunction& function, const std::vector<at::
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const casdm_cuda_backend* casdm_cuda_backend_entry() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device, launch,
-                                             casdm::launch_on_cuda};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count,         device, launch,
+                                             casdm::launch_on_cuda,      casdm::record_on_cuda};
   return &backend;
 }

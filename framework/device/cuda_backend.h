@@ -4,6 +4,7 @@
 
 #include "casdm/block_kernel.h"
 #include "casdm/on_device.h"
+#include "framework/device/device_graph.h"
 
 extern "C" {
 
@@ -23,6 +24,7 @@ struct casdm_cuda_backend {
   casdm_cuda_device (*device)(int index);
   casdm::ElementLauncher launcher;
   casdm::BlockLauncher block_launcher;
+  casdm::GraphRecorder graph_recorder;
 };
 
 /// The only symbol of libcasdm_cuda.so.

@@ -17,6 +17,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/device/cuda_backend.h"
+#include "framework/device/device_graph.h"
 #include "framework/distributed/process_place.h"
 #include "framework/loading/dependencies.h"
 
@@ -161,6 +162,13 @@ bool has_bf16_products(c10::Device device) {
 std::int64_t peak_memory(c10::Device device) {
   std::string ignored;
   return device.is_cpu() ? 0 : load_backend(ignored)->device(device.index()).peak_memory;
+}
+
+std::unique_ptr<DeviceGraph> record_graph(c10::Device device, const std::function<void()>& work) {
+  std::string ignored;
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  guard.setDevice(device);
+  return load_backend(ignored)->graph_recorder(work);
 }
 
 ExactFloats::ExactFloats()

@@ -5,13 +5,16 @@
 
 #include <optional>
 #include <tuple>
+#include <vector>
 
 #include "framework/standin/counts.h"
 #include "framework/standin/on_host.h"
+#include "framework/standin/recorder.h"
 
 // Attention in bf16 and fp16 is one operator on CUDA in each direction, as on the CPU, but under another name. It
 // launches one kernel forward (of few blocks it may split the keys, and add a second one) and three backward: products
 // of output and gradient, gradients, and the conversion of the query's.
+// The CPU's kernels refuse some of the strides that CUDA's take, and so get contiguous tensors.
 namespace casdm::standin {
 
 namespace {
@@ -21,9 +24,6 @@ using at::Tensor;
 constexpr const char* kAttention = "aten::_scaled_dot_product_flash_attention";
 constexpr const char* kAttentionBackward = "aten::_scaled_dot_product_flash_attention_backward";
 constexpr int kBackwardKernels = 3;
-
-/// The CPU's kernels refuse some of the strides that CUDA's take.
-Tensor in_order(OnHost& on_host, const Tensor& x) { return on_host.argument(x).contiguous(); }
 
 std::int64_t attention_kernel(const Tensor& query, const Tensor&, const Tensor&, const std::optional<Tensor>& mask,
                               double, bool, std::optional<double>, bool) {
@@ -40,10 +40,13 @@ Attended attention(const Tensor& query, const Tensor& key, const Tensor& value, 
   count_launch(kAttention);
   OnHost on_host(kAttention);
   const KernelsOnly kernels;
-  const auto [output, sums] = at::_scaled_dot_product_flash_attention_for_cpu(
-      in_order(on_host, query), in_order(on_host, key), in_order(on_host, value), dropout, is_causal, std::nullopt,
-      scale);
-  return {on_host.result(output), on_host.result(sums), {}, {}, query.size(2), key.size(2), {}, {}, {}};
+  const std::vector<Tensor> results = recorded(
+      [q = on_host.argument(query), k = on_host.argument(key), v = on_host.argument(value), dropout, is_causal, scale] {
+        const auto [output, sums] = at::_scaled_dot_product_flash_attention_for_cpu(
+            q.contiguous(), k.contiguous(), v.contiguous(), dropout, is_causal, std::nullopt, scale);
+        return std::vector<Tensor>{output, sums};
+      });
+  return {on_host.result(results[0]), on_host.result(results[1]), {}, {}, query.size(2), key.size(2), {}, {}, {}};
 }
 
 std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const Tensor& query, const Tensor& key,
@@ -54,10 +57,16 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
   for (int kernel = 0; kernel < kBackwardKernels; ++kernel) count_launch(kAttentionBackward);
   OnHost on_host(kAttentionBackward);
   const KernelsOnly kernels;
-  const auto [of_query, of_key, of_value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      in_order(on_host, grad), in_order(on_host, query), in_order(on_host, key), in_order(on_host, value),
-      in_order(on_host, output), in_order(on_host, sums), dropout, is_causal, std::nullopt, scale);
-  return {on_host.result(of_query), on_host.result(of_key), on_host.result(of_value)};
+  std::vector<Tensor> given;
+  for (const Tensor& tensor : {grad, query, key, value, output, sums}) given.push_back(on_host.argument(tensor));
+  const std::vector<Tensor> results = recorded([given, dropout, is_causal, scale] {
+    const auto in_order = [&](std::size_t i) { return given[i].contiguous(); };
+    const auto [of_query, of_key, of_value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        in_order(0), in_order(1), in_order(2), in_order(3), in_order(4), in_order(5), dropout, is_causal, std::nullopt,
+        scale);
+    return std::vector<Tensor>{of_query, of_key, of_value};
+  });
+  return {on_host.result(results[0]), on_host.result(results[1]), on_host.result(results[2])};
 }
 
 const bool has_attention_kernel = [] {

@@ -3,6 +3,7 @@
 #include "framework/standin/block_kernels.h"
 #include "framework/standin/element_functions.h"
 #include "framework/standin/memory.h"
+#include "framework/standin/recorder.h"
 #include "framework/standin/standin.h"
 
 namespace casdm::standin {
@@ -31,8 +32,8 @@ casdm_cuda_device device(int) {
 }  // namespace
 
 const casdm_cuda_backend& cuda_standin() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device, run_element_function,
-                                             run_block_kernel};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count,     device,
+                                             run_element_function,       run_block_kernel, record};
   return backend;
 }
 

@@ -8,6 +8,7 @@
 #include "framework/standin/compile.h"
 #include "framework/standin/counts.h"
 #include "framework/standin/on_host.h"
+#include "framework/standin/recorder.h"
 
 namespace casdm::standin {
 
@@ -38,14 +39,27 @@ void run_block_kernel(const BlockKernel& kernel, const BlockLaunch& launch) {
 
   count_launch(kernel.name);
   OnHost on_host(kernel.name);
-  std::vector<void*> data;
-  for (const at::Tensor& tensor : launch.tensors) {
-    data.push_back(tensor.defined() ? const_cast<void*>(on_host.argument(tensor).const_data_ptr()) : nullptr);
-  }
+  std::vector<at::Tensor> hosts;
+  for (const at::Tensor& tensor : launch.tensors) hosts.push_back(on_host.argument(tensor));
   const std::vector<int> numbers(launch.numbers.begin(), launch.numbers.end());
-  // Like uninitialised memory: reading a value before it is written spoils the result.
-  std::vector<float> shared(static_cast<std::size_t>(launch.shared), std::numeric_limits<float>::quiet_NaN());
-  run(static_cast<int>(launch.blocks), static_cast<int>(launch.threads), shared.data(), data.data(), numbers.data());
+  const auto compute = [hosts, numbers, run = run, blocks = static_cast<int>(launch.blocks),
+                        threads = static_cast<int>(launch.threads), shared_count = launch.shared] {
+    std::vector<void*> data;
+    for (const at::Tensor& host : hosts) {
+      data.push_back(host.defined() ? const_cast<void*>(host.const_data_ptr()) : nullptr);
+    }
+    // Like uninitialised memory: reading a value before it is written spoils the result.
+    std::vector<float> shared(static_cast<std::size_t>(shared_count), std::numeric_limits<float>::quiet_NaN());
+    run(blocks, threads, shared.data(), data.data(), numbers.data());
+  };
+  if (Recorder* recorder = Recorder::current()) {
+    // It may write to any of them.
+    for (const at::Tensor& host : hosts) {
+      if (host.defined()) recorder->will_write(host.storage());
+    }
+    recorder->add(compute);
+  }
+  compute();
 }
 
 }  // namespace casdm::standin

@@ -6,6 +6,7 @@
 
 #include "casdm/text.h"
 #include "framework/loading/crash_message.h"
+#include "framework/standin/recorder.h"
 #include "framework/standin/standin.h"
 
 namespace casdm::standin {
@@ -59,6 +60,7 @@ std::map<std::string, std::int64_t> minus(std::map<std::string, std::int64_t> co
 }  // namespace
 
 void count_launch(const std::string& name) {
+  if (Recorder::current() != nullptr) return;
   change([&](DeviceUse& use) {
     ++use.launches;
     ++use.operators[name];
@@ -75,11 +77,14 @@ void count_item() {
 }
 
 void count_free_copy() {
+  refuse_while_recording("a copy of the host's values" + in_component());
   change([](DeviceUse& use) { ++use.free_copies; });
 }
 
 void count_wait(const std::string& reason, std::int64_t bytes) {
-  change([&, full = reason + in_component()](DeviceUse& use) {
+  const std::string full = reason + in_component();
+  refuse_while_recording(full);
+  change([&](DeviceUse& use) {
     ++use.waits;
     use.waited_bytes += bytes;
     ++use.reasons[full];

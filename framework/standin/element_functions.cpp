@@ -9,6 +9,7 @@
 #include "framework/standin/compile.h"
 #include "framework/standin/counts.h"
 #include "framework/standin/on_host.h"
+#include "framework/standin/recorder.h"
 
 namespace casdm::standin {
 
@@ -46,16 +47,19 @@ at::Tensor run_element_function(const ElementFunction& function, const std::vect
   OnHost on_host(function.name);
   std::vector<at::Tensor> hosts;
   for (const at::Tensor& input : inputs) hosts.push_back(on_host.argument(input));
-  hosts = at::broadcast_tensors(hosts);
-  std::vector<const int*> data;
-  for (at::Tensor& host : hosts) {
-    host = host.contiguous();
-    data.push_back(host.const_data_ptr<int>());
-  }
   const std::vector<int> constants(numbers.begin(), numbers.end());
-  const at::Tensor result = at::empty(hosts.front().sizes(), at::kInt);
-  loop(result.numel(), data.data(), constants.data(), result.mutable_data_ptr<int>());
-  return on_host.result(result);
+  const auto compute = [hosts, constants, loop = loop] {
+    std::vector<at::Tensor> whole = at::broadcast_tensors(hosts);
+    std::vector<const int*> data;
+    for (at::Tensor& host : whole) {
+      host = host.contiguous();
+      data.push_back(host.const_data_ptr<int>());
+    }
+    const at::Tensor result = at::empty(whole.front().sizes(), at::kInt);
+    loop(result.numel(), data.data(), constants.data(), result.mutable_data_ptr<int>());
+    return std::vector<at::Tensor>{result};
+  };
+  return on_host.result(recorded(compute)[0]);
 }
 
 }  // namespace casdm::standin

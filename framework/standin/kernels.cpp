@@ -11,6 +11,7 @@
 #include "framework/standin/counts.h"
 #include "framework/standin/generator.h"
 #include "framework/standin/on_host.h"
+#include "framework/standin/recorder.h"
 
 namespace at::native {
 
@@ -155,10 +156,7 @@ void compute(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Sta
   for (std::int64_t i = 0; i < launches && !is_view; ++i) count_launch(name);
   if (kWaiting.contains(base)) count_wait(name);
 
-  {
-    const KernelsOnly kernels;
-    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
-  }
+  call_on_host(op, *stack);
   on_host.update_arguments();
   for (std::size_t i = 0; i < returns.size(); ++i) on_host.result((*stack)[stack->size() - returns.size() + i]);
 }
@@ -221,7 +219,12 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
     count_launch("aten::copy_");
   }
   const KernelsOnly kernels;
-  host(self).copy_(host(source));
+  const Tensor to = host(self), from = host(source);
+  if (Recorder* recorder = Recorder::current()) {
+    recorder->will_write(to.storage());
+    recorder->add([to, from] { Tensor(to).copy_(from); });
+  }
+  Tensor(to).copy_(from);
   return self;
 }
 

@@ -166,6 +166,18 @@ std::vector<std::pair<std::string, NamedTensors>> ExperimentMetrics::constants()
   return result;
 }
 
+std::string ExperimentMetrics::why_not_repeatable() const {
+  for (const Term& term : terms_) {
+    const MetricOptions& options = term.options;
+    if (!term.selection.is_of_all()) return text("metric '", term.name, "' acts on some of the images of a batch");
+    if (options.crop > 0) return text("metric '", term.name, "' gets crops at places that the host draws");
+    if (options.every > 1 || options.until_images > 0) {
+      return text("metric '", term.name, "' does not act in every step");
+    }
+  }
+  return "";
+}
+
 NamedTensors ExperimentMetrics::state() const {
   NamedTensors result;
   for (const Term& term : terms_) {

@@ -40,6 +40,9 @@ class ExperimentMetrics final : public MetricTerms {
   /// Handles to the state of the metrics, with names "<metric>.<buffer>".
   NamedTensors state() const;
 
+  /// Why a step with the metrics cannot be repeated on a device as it was recorded; empty: nothing is known.
+  std::string why_not_repeatable() const;
+
   /// The buffers of each metric without state, by the metric's name.
   std::vector<std::pair<std::string, NamedTensors>> constants() const;
 

@@ -61,6 +61,8 @@ class ModuleState {
   void gather_gradients();
   /// Whether a backward pass has computed a gradient, even of zeros, since `zero_grad` and before `optimizer_step`.
   bool has_gradient() const;
+  /// Says that a gradient has been added to the flat tensor by a repetition of a backward pass, which is not counted.
+  void note_gradient() { flat_.gradients.unsafeGetTensorImpl()->bump_version(); }
   Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined if frozen
   Tensor grad_norm() const;                             ///< L2 norm of all gradients, scalar, before clipping
   bool has_finite_weights() const;                      ///< waits for the device

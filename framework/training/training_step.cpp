@@ -14,6 +14,7 @@
 #include "framework/loading/global_state.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/periodic.h"
+#include "framework/training/tensor_memory.h"
 #include "framework/training/term_gradients.h"
 
 namespace casdm {
@@ -45,31 +46,6 @@ void run_backward(const Tensor& loss, const Experiment& options, bool keeps_grap
   }
 }
 
-/// Restores the metrics' state when it is destroyed, unless the new state is to be kept.
-class MetricMemory {
- public:
-  explicit MetricMemory(const ExperimentMetrics& metrics) : metrics_(metrics) {
-    for (const auto& [name, tensor] : metrics.state()) before_.push_back(tensor.clone());
-  }
-  ~MetricMemory() {
-    const at::NoGradGuard no_grad;
-    try {
-      if (before_.empty()) return;
-      const NamedTensors memory = metrics_.state();
-      for (std::size_t i = 0; i < before_.size(); ++i) Tensor(memory[i].second).copy_(before_[i]);
-    } catch (const std::exception&) {  // the device has failed, so nothing can be saved from it
-    }
-  }
-  MetricMemory(const MetricMemory&) = delete;
-  MetricMemory& operator=(const MetricMemory&) = delete;
-
-  void keep() { before_.clear(); }
-
- private:
-  const ExperimentMetrics& metrics_;
-  std::vector<Tensor> before_;
-};
-
 }  // namespace
 
 std::vector<Tensor> clipping_factors(const std::vector<Tensor>& norms, const std::vector<OptimizerOptions>& modules) {
@@ -96,7 +72,10 @@ TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& mode
       is_interrupted_(std::move(is_interrupted)),
       world_(world),
       share_(share_of_batch(options_.train, world)),
-      part_size_(share_.count / share_.parts) {
+      part_size_(share_.count / share_.parts),
+      graph_(options_, model, metrics, state, device, world,
+             {[this] { clear_gradients(); },
+              [this](const DrawnBatch& drawn, StepRecord& record) { add_gradients(drawn, record); }}) {
   for (const ModuleState& module : state.modules) optimizers_.push_back(options_.optimizer.of(module.name()));
   const Autocast possible(device, options_.run.precision);
 }
@@ -113,10 +92,10 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t_of_all;
   const CallTime computing(text("step ", record.step, ", ", times(record.t)));
-  MetricMemory memory(metrics_);
+  TensorMemory memory([this] { return metrics_.state(); });
   if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
-  record.extreme_prediction = metrics_.take_extreme();
+  norms_ = record.grad_norms.unbind();
   record.fetch();
   record.share(world_);
   if (record.extreme_prediction.defined()) metrics_.observe_extreme(record.extreme_prediction.item<double>());
@@ -127,6 +106,12 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   update(record);
   state_.end_update(options_.train.batch_size);
   return record;
+}
+
+std::string TrainingStep::remark() {
+  std::vector<std::string> lines = {std::exchange(untrained_, ""), graph_.remark()};
+  std::erase(lines, "");
+  return join(lines, "\n");
 }
 
 DrawnBatch TrainingStep::noised(const ImageBatch& images) const {
@@ -181,11 +166,24 @@ bool TrainingStep::wants_term_norms() const {
 }
 
 bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
+  if (share_.parts == 1 && !wants_term_norms()) {
+    graph_.run(drawn, record);
+    return true;
+  }
+  clear_gradients();
+  return add_gradients(drawn, record);
+}
+
+void TrainingStep::clear_gradients() {
   for (ModuleState& module : state_.modules) module.zero_grad();
   // A frozen module computes as in sampling, without dropout.
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
     model_.modules[i].module->train(state_.modules[i].is_trainable());
   }
+}
+
+/// Also fills in the record. Returns false if interrupted between two parts of the batch.
+bool TrainingStep::add_gradients(const DrawnBatch& drawn, StepRecord& record) {
   TermGradients of_terms(state_.modules, share_.parts, world_);
   const bool wants_terms = wants_term_norms();
   for (std::int64_t part = 0; part < share_.parts; ++part) {
@@ -199,16 +197,15 @@ bool TrainingStep::gradients(const DrawnBatch& drawn, StepRecord& record) {
   }
   sum_gradients();
   record.term_norms = of_terms.norms(state_.scaler);
-  norms_.clear();
-  record.modules.clear();
+  std::vector<Tensor> norms;
   for (const ModuleState& module : state_.modules) {
-    norms_.push_back(module.grad_norm() / state_.scaler.scale(module.name()));
+    norms.push_back(module.grad_norm() / state_.scaler.scale(module.name()));
     record.modules.push_back(module.name());
   }
-  record.grad_norms = at::stack(norms_);
+  record.grad_norms = at::stack(norms);
   // The norms decide about clipping, and machines may round sums differently.
   world_.take_from_first(record.grad_norms);
-  for (std::size_t i = 0; i < norms_.size(); ++i) norms_[i] = record.grad_norms[static_cast<std::int64_t>(i)];
+  record.extreme_prediction = metrics_.take_extreme();
   return true;
 }
 

@@ -12,6 +12,7 @@
 #include "framework/distributed/batch_share.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/metric_terms.h"
+#include "framework/training/step_graph.h"
 #include "framework/training/training_state.h"
 
 namespace casdm {
@@ -19,7 +20,8 @@ namespace casdm {
 /// One optimizer step: noised images, the head's losses and their gradients, clipping, update.
 class TrainingStep {
  public:
-  /// Keeps references to its arguments. Throws ConfigError if the device does not support the precision.
+  /// Keeps references to its arguments. Throws ConfigError if the device does not support the precision, and Error if
+  /// steps are to be repeated from a graph and cannot be.
   /// @param is_interrupted  called before each part of a batch but the first; must return the same in all processes
   /// @param world           the processes that take the step together, each with its part of the batch: their gradients
   ///                        are summed, and the step's records and decisions are for the whole batch
@@ -32,9 +34,9 @@ class TrainingStep {
   /// instead), PluginError if a component violates its contract.
   std::optional<StepRecord> run(const ImageBatch& images);
 
-  /// Lines to report, each once: modules that no term with a weight trains, as found in the first step. Empty: nothing
-  /// new.
-  std::string remark() { return std::exchange(untrained_, ""); }
+  /// Lines to report, each once: modules that no term with a weight trains, as found in the first step; whether steps
+  /// are repeated from a graph. Empty: nothing new.
+  std::string remark();
 
  private:
   DrawnBatch noised(const ImageBatch& images) const;
@@ -44,6 +46,8 @@ class TrainingStep {
                 bool keeps_graph = false) const;
   bool wants_term_norms() const;
   bool gradients(const DrawnBatch& drawn, StepRecord& record);
+  void clear_gradients();
+  bool add_gradients(const DrawnBatch& drawn, StepRecord& record);
   void sum_gradients();
   void note_untrained(const StepRecord& record);
   void check(const StepRecord& record, const DrawnBatch& drawn);
@@ -59,6 +63,7 @@ class TrainingStep {
   World& world_;
   BatchShare share_;
   std::int64_t part_size_;
+  StepGraph graph_;
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;

@@ -7,6 +7,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "recording.h"
 
 namespace casdm {
 
@@ -20,6 +21,9 @@ std::atomic<c10::DeviceType> accelerator = c10::kCPU;
 
 Tensor to_device(const Tensor& x, c10::Device device) {
   if (!x.is_cpu() || device.type() != c10::kCUDA) return x.to(device);
+  if (Recording::current() != nullptr) {
+    throw Error("it copies the host's values to the device, and a recorded step would repeat them as they are");
+  }
   return x.pin_memory().to(device, /*non_blocking=*/true);
 }
 

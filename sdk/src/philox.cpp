@@ -16,6 +16,7 @@
 #include "casdm/parallel.h"
 #include "casdm/text.h"
 #include "philox_kernels.h"
+#include "recording.h"
 
 namespace casdm {
 namespace {
@@ -52,6 +53,7 @@ Tensor high_half(const Tensor& x) { return low_half(x.bitwise_right_shift(32)); 
 /// The seeds of a batch on its device, int64 [B]. The layers of a network ask for the same ones, so the last few are
 /// cached.
 Tensor seeds_on(c10::Device device, const std::vector<std::uint64_t>& seeds) {
+  if (const Recording* recording = Recording::current()) return recording->on_device(seeds);
   struct Copy {
     std::vector<std::uint64_t> seeds;
     Tensor tensor;

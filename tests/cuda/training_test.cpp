@@ -3,6 +3,7 @@
 
 #include "casdm/text.h"
 #include "cuda/device.h"
+#include "framework/cost/estimate.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -75,6 +76,27 @@ TEST_CASE("on CUDA Cas-DM with metrics trains theta bitwise as DDPM-eps does") {
     const std::vector<std::string> leaked = different(single, cascade, "theta.");
     CHECK_MESSAGE(leaked.empty(), precision << ": " << some_of(leaked));
   }
+}
+
+TEST_CASE("on CUDA steps that are repeated from a graph train the same bits") {
+  const TemporaryFolder folder;
+  for (const std::string precision : {"fp32", "bf16"}) {
+    const auto trained = [&](const std::string& graph) {
+      return run(small_experiment(
+          folder.path(), precision + graph, kHead,
+          with({"run.precision=" + precision, "train.cuda_graph=" + graph, "metrics.0.t_range=[0.0, 1.0]"})));
+    };
+    const std::vector<std::string> changed = different(trained("off"), trained("on"));
+    CHECK_MESSAGE(changed.empty(), precision << ": " << some_of(changed));
+  }
+}
+
+TEST_CASE("on CUDA the copy of a checkpoint is in the host's memory, and counted there") {
+  const TemporaryFolder folder;
+  const CostEstimate cost = estimate_cost(small_experiment(folder.path(), "cost", kHead, on_cuda({})), 1, [](auto&) {});
+  CHECK(cost.memory.checkpoint == 0);
+  CHECK(cost.checkpoint_on_host > cost.memory.weights + cost.memory.optimizer);
+  CHECK(describe(cost).find("memory of the host: ") != std::string::npos);
 }
 
 TEST_CASE("on CUDA gradient checkpointing changes no bit") {
