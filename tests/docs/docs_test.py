@@ -283,6 +283,14 @@ class Documentation(unittest.TestCase):
                     problems += [f"{name_of(page)}: there is no test \"{name}\"" for name in quoted if name not in cases]
         self.expect_none(problems)
 
+    def test_the_page_about_scaling_has_the_tables_of_its_model(self):
+        program = [sys.executable, "-B", str(ROOT / "benchmarks" / "scaling.py")]
+        computed = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True).stdout
+        rows = [line for line in computed.splitlines() if re.match(r"\| \w+ \| \d", line)]
+        page = read(ROOT / "docs" / "scaling.md")
+        self.assertTrue(rows)
+        self.expect_none([f"docs/scaling.md lacks {row}" for row in rows if row not in page])
+
     def test_the_contracts_list_the_conformance_tests(self):
         there = set()
         for source in (ROOT / "framework" / "conformance").glob("*_tests.cpp"):
