@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import FixedLocator, NullLocator  # noqa: E402
 
 # The goals: the smallest ratio of rates to the best peer, and the largest ratio of memory, on two cores.
 GOALS = {"training, DDPM, 16": 1.8, "training, DDPM, 32 px, 64": 1.5, "training, DDPM, 32 px, 128": 1.3,
@@ -45,7 +46,7 @@ def tables(results):
     for result in results:
         if result["unit"] == "ms":
             continue
-        yield f"### {result['case'][0].upper()}{result['case'][1:]}\n"
+        yield f"### {result['case']}\n"
         yield "| | images/s: median (least to most) | peak memory |\n| --- | --- | --- |"
         for name, row in result["contenders"].items():
             yield f"| {name} | {spread(row)} | {row['peak_mib']:.0f} MiB |"
@@ -71,7 +72,7 @@ def parts(times):
     """Of parts that LibTorch has, too: milliseconds of both, and how many times faster ours is."""
     yield ("### Parts\n\n`benchmarks/parts.cpp`, by Google Benchmark: medians in ms.\n\n| part | casdm | LibTorch | ratio |\n"
            "| --- | --- | --- | --- |")
-    for part, by in times.items():
+    for part, by in sorted(times.items()):
         ours, theirs = (statistics.median(by[c]) if c in by else None for c in ("casdm", "libtorch"))
         beside = f"{theirs:.3g} | {theirs / ours:.2f}" if theirs else "- | -"
         yield f"| {part} | {ours:.3g} | {beside} |"
@@ -88,6 +89,11 @@ def plot(results, path):
         if goal is not None:
             axes.plot([goal, goal], [i - 0.4, i + 0.4], color="black", linewidth=1.5)
     axes.axvline(1, color="#999999", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlim(0.5)
+    axes.xaxis.set_major_locator(FixedLocator([0.5, 1, 1.5, 2, 3, 5, 10, 20]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(range(len(rows)), [r["case"] for r in reversed(rows)], fontsize=8)
     axes.set_xlabel("rate of casdm / rate of the best peer (line: goal)")
     figure.tight_layout()
@@ -96,15 +102,17 @@ def plot(results, path):
 
 def main(results_path, docs):
     data = json.loads(Path(results_path).read_text(encoding="utf-8"))
+    kinds = ["training", "DDIM"]  # then metrics, and loading last
+    data["results"].sort(key=lambda r: next((i for i, kind in enumerate(kinds) if r["case"].startswith(kind)),
+                                            3 if r["case"].startswith("loading") else 2))
     machine = data["machine"]
     plot(data["results"], Path(docs) / "images" / "performance.png")
     page = f"""# Performance on the CPU
 
 <!-- Written by benchmarks/run.sh, as far as "What limits the speed". -->
 
-How fast casdm is beside the programs that people use, measured in one run by `bash benchmarks/run.sh`: all contenders in
-turn, {data['rounds']} rounds, {data['threads']} threads, the same weights (casdm's export as diffusers reads it).
-Training is the whole step: draws, forward, backward, clipping, AdamW (`fused=True`) and the average; the peers have their
+How fast casdm is beside the programs that people use, measured by `bash benchmarks/run.sh`: the contenders of a case in
+turn, {data['rounds']} rounds, {data['threads']} threads, the same weights (casdm's export as diffusers reads it). Training is the whole step: draws, forward, backward, clipping, AdamW (`fused=True`) and the average; the peers have their
 images in memory. The ratio is that of a round to the best peer; rates alone say little about another machine.
 
 ![Ratios to the best peer](images/performance.png)
