@@ -1,4 +1,6 @@
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
@@ -188,6 +190,22 @@ void reference(const po::variables_map& parsed) {
   }
 }
 
+/// Throws ConfigError if something was given that `verb` does not take.
+void refuse_idle(const std::string& verb, const po::variables_map& parsed) {
+  const std::map<std::string, std::set<std::string>> taken = {{"check", {"file", "set", "plugin", "cost", "json"}},
+                                                              {"show", {"file", "set", "plugin", "json"}},
+                                                              {"init", {"type", "out", "plugin"}},
+                                                              {"schema", {"whole", "sweep", "out", "plugin"}},
+                                                              {"reference", {"out", "plugin"}}};
+  for (const char* name : {"file", "set", "plugin", "type", "out", "whole", "sweep", "cost", "json"}) {
+    if (parsed.count(name) == 0 || taken.at(verb).contains(name)) continue;
+    const bool is_file = name == std::string_view("file");
+    throw ConfigError(text("config: ", verb, " takes no ",
+                           is_file ? quoted(values(parsed, name).front()) : text("--", name),
+                           is_file ? "; --out writes the result to a file" : "", "; see `casdm config --help`"));
+  }
+}
+
 }  // namespace
 
 int config_command(const std::vector<std::string>& arguments) {
@@ -206,6 +224,7 @@ int config_command(const std::vector<std::string>& arguments) {
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   const std::string verb = chosen_verb(*parsed, kConfigCommand, {"check", "show", "init", "schema", "reference"});
+  refuse_idle(verb, *parsed);
   if (verb == "check") return check(*parsed);
   if (verb == "show") show(*parsed);
   if (verb == "init") init(*parsed);

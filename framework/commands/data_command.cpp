@@ -10,6 +10,7 @@
 #include "framework/data/packing.h"
 #include "framework/reporting/image_files.h"
 #include "framework/reporting/progress.h"
+#include "framework/support/run_contents.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/signals.h"
 
@@ -38,6 +39,7 @@ pack       writes the images, at data.image_size, as PNGs into a zip archive, wi
 )";
 
 void refuse_existing(const char* option, const fs::path& path) {
+  refuse_inside_run(kDataCommand, path);
   if (!fs::exists(fs::symlink_status(path))) return;
   throw ConfigError(text("data: --", option, ": ", path.string(), " is there already, and nothing is overwritten"));
 }

@@ -362,6 +362,11 @@ std::vector<std::string> remarks(const Comparison& comparison, const std::vector
       for (const std::string& warning : run.record.warnings) warnings[warning].insert(arm.name);
     }
   }
+  for (const MeasureSummary& measure : measures) {
+    for (const ArmSummary& arm : measure.arms) {
+      if (arm.difference && arm.difference->count > 0) fewest = std::min(fewest, arm.difference->count);
+    }
+  }
   add_lacking(comparison, measures, lines);
   for (const auto& [warning, arms] : warnings) {
     const bool is_of_all = arms.size() == comparison.arms.size();
@@ -374,7 +379,7 @@ std::vector<std::string> remarks(const Comparison& comparison, const std::vector
         text("the runs have seen different numbers of images, from ", *lengths.begin(), " to ", *lengths.rbegin()));
   }
   if (fewest < 2) {
-    lines.emplace_back("an arm with fewer than two seeds has no interval: the uncertainty of its numbers is unknown");
+    lines.emplace_back("an arm or a difference with fewer than two seeds has no interval: its uncertainty is unknown");
   } else if (fewest < kFewSeeds) {
     lines.push_back(text("an interval over two seeds is ", significant(student_t_quantile(0.975, 1)),
                          " standard errors wide on each side; a third seed makes that ",

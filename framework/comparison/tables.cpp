@@ -43,6 +43,13 @@ std::string seeds_of(const ArmSummary& summary, const ComparedArm& arm) {
                                                : text(summary.mean.count, " of ", arm.runs.size());
 }
 
+/// "-0.0135 (2 seeds)": the seeds that an arm shares with its baseline, if these are not all.
+std::string difference_of(const ArmSummary& summary) {
+  const MeanEstimate& difference = *summary.difference;
+  return text(signed_number(difference.mean),
+              difference.count == summary.mean.count ? "" : text(" (", difference.count, " seeds)"));
+}
+
 bool is_number(std::string_view cell) {
   double value = 0;
   const auto [end, failure] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
@@ -191,7 +198,7 @@ TableRows table_rows(const Comparison& comparison, const std::vector<MeasureSumm
         row.is_best = summary->is_best;
         row.cells.insert(row.cells.end(),
                          {seeds_of(*summary, arm), significant(summary->mean.mean, kDigits), interval(summary->mean),
-                          difference ? signed_number(difference->mean) : "", interval(difference)});
+                          difference ? difference_of(*summary) : "", interval(difference)});
       } else {
         row.cells.insert(row.cells.end(), {text("0 of ", arm.runs.size()), "", "", "", ""});
       }

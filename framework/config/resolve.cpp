@@ -332,7 +332,7 @@ class Resolver {
       hint = "; such integers have no float of the same value, so write a float";
     }
     const bool wants_text = spec.type == OptionType::string || spec.type == OptionType::path;
-    if (wants_text && (value.is_boolean() || value.is_number())) hint = "; in quotes it is one";
+    if (wants_text && spec.allowed.empty() && (value.is_boolean() || value.is_number())) hint = "; in quotes it is one";
     problems_.add(value.location(), text("expected ", expected(spec), ", got ", got(value), declared(hint)));
     return value;
   }

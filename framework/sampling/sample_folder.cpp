@@ -57,6 +57,12 @@ bool is_of_sampling(const std::string& name, std::int64_t count, bool with_pngs)
   return with_pngs && index && *index < count && png_name(*index) == name;
 }
 
+bool is_image(const std::string& name) {
+  std::string ending = fs::path(name).extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  return ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".webp";
+}
+
 /// Whether the file itself says that this program made it, whatever sampling.json says.
 bool is_signed(const fs::path& path) {
   if (path.filename() != kNpz) return is_png_of_ours(path);
@@ -236,7 +242,11 @@ void SampleFolder::refuse_strangers(bool overwrite) const {
   for (const auto& entry : fs::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
     const bool is_like_ours = png_index(name) || name == kGrid || name == kNpz || name == kPart;
-    if (!is_like_ours) continue;
+    if (!is_like_ours) {
+      // Beside a sampling, images such as those of a data set would be taken for a part of it, and it for one of them.
+      if (!earlier_ && is_image(name)) strangers.push_back(name);
+      continue;
+    }
     const bool is_accounted_for = earlier_ && is_of_sampling(name, *earlier_);
     const bool is_replaced = overwrite && is_of_sampling(name, sampling_.count, sampling_.with_pngs);
     const bool is_ours = entry.is_regular_file() && (name == kPart ? is_record_ours_ : is_signed(entry));

@@ -56,7 +56,7 @@ class Conv2d3x3 : public torch::autograd::Function<Conv2d3x3> {
 };
 
 bool is_plain_float(const Tensor& tensor) {
-  return tensor.is_cpu() && tensor.layout() == at::kStrided && tensor.scalar_type() == at::kFloat;
+  return tensor.is_cpu() && tensor.layout() == at::kStrided && tensor.scalar_type() == at::kFloat && !tensor.is_neg();
 }
 
 /// From this number on, the transform of the weight pays for itself.

@@ -65,7 +65,9 @@ ImageLayout layout_of(const ArrayRows& rows, ArrayAxes wanted) {
   if (rows.header().type != "|u1" || (shape.size() != 3 && shape.size() != 4)) {
     const bool is_float = rows.header().type.find('f') != std::string::npos;
     throw Error(text(found, "; expected 8-bit images, uint8 [N, H, W, C], [N, C, H, W] or [N, H, W]",
-                     is_float ? ". Save them as bytes: clip((x + 1) * 127.5, 0, 255) of values in [-1, 1]" : ""));
+                     is_float ? ". Save them as bytes: values in [-1, 1] as clip((x + 1) * 127.5, 0, 255), in [0, 1] "
+                                "as clip(255 x, 0, 255)"
+                              : ""));
   }
   if (shape.size() == 3) return {shape[1], shape[2], 1, false};
   const bool can_be_hwc = are_channels(shape[3]), can_be_chw = are_channels(shape[1]);

@@ -81,6 +81,19 @@ TEST_CASE("the difference of two arms is the mean of the differences at equal se
   CHECK_FALSE(x0.of(1)->is_best);  // not certain
 }
 
+TEST_CASE("a difference over fewer seeds than its arm has says so") {
+  const TemporaryFolder folder;
+  for (const int seed : {0, 1, 2}) make_run(folder, text("plain-s", seed), seed, "l1", 1.0 + 10 * seed);
+  for (const int seed : {1, 2, 3}) make_run(folder, text("better-s", seed), seed, "l2", 0.9 + 9.9 * seed);
+  const Comparison comparison = compare_runs(
+      {"runs/plain-s0", "runs/plain-s1", "runs/plain-s2", "runs/better-s1", "runs/better-s2", "runs/better-s3"}, "");
+  const std::vector<MeasureSummary> all = summarise(comparison);
+  CHECK_MESSAGE(text_of(comparison, all).find("-0.25 (2 seeds)") != std::string::npos, text_of(comparison, all));
+  const std::vector<std::string> lines = remarks(comparison, all);
+  CHECK(std::any_of(lines.begin(), lines.end(),
+                    [](const std::string& line) { return line.starts_with("an interval over two seeds is 12.7"); }));
+}
+
 TEST_CASE("a number that a run lacks but others have is reported with the run and the reason") {
   const TemporaryFolder folder;
   make_runs(folder);

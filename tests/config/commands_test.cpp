@@ -68,6 +68,13 @@ TEST_CASE("help and wrong use") {
   CHECK(message_of([] { config({"check"}); }) == "config: file is missing; see `casdm config --help`");
   CHECK(message_of([] { config({"check", "a", "b"}); }).ends_with("; see `casdm config --help`"));
   CHECK(message_of([] {
+          config({"init", "new.toml"});
+        }) == "config: init takes no \"new.toml\"; --out writes the result to a file; see `casdm config --help`");
+  CHECK(message_of([] { config({"reference", "docs"}); }).find("reference takes no \"docs\"") != std::string::npos);
+  CHECK(message_of([] {
+          config({"check", "x", "--out", "y"});
+        }) == "config: check takes no --out; see `casdm config --help`");
+  CHECK(message_of([] {
           config({"check", "--se", "a=b"});
         }) == "config: unrecognised option '--se'; see `casdm config --help`");
   CHECK(message_of([] { plugins({"list", "unet"}); }) == "plugins: list takes no 'unet'; see `casdm plugins --help`");

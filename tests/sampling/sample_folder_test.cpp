@@ -263,6 +263,23 @@ TEST_CASE("images that no sampling.json accounts for are never mixed in or silen
   CHECK_THROWS_WITH_AS(SampleFolder(folder.path() / "grid.png"), doctest::Contains("is not a folder"), ConfigError);
 }
 
+TEST_CASE("nothing is drawn into a folder of other images") {
+  for (const char* name : {"0001.png", "cat.JPG", "dog.webp"}) {
+    const TemporaryFolder folder;
+    write_file(folder.path() / name, "mine");
+    for (const bool overwrite : {false, true}) {
+      refuses(folder.path(), sampling(2), overwrite, {name, "no sampling.json accounts for", "move them away"});
+    }
+    CHECK(files(folder.path()).size() == 1);
+  }
+  // Images that somebody puts beside samples later are nobody's mistake.
+  const TemporaryFolder folder;
+  draw(folder.path(), sampling(3), false, 1);
+  write_file(folder.path() / "mine.png", "mine");
+  draw(folder.path(), sampling(3));
+  CHECK(files(folder.path()).contains("samples.npz"));
+}
+
 TEST_CASE("two processes cannot draw into one folder") {
   const TemporaryFolder folder;
   SampleFolder first(folder.path() / "s");
