@@ -4,6 +4,7 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
 
@@ -37,10 +38,17 @@ at::Tensor launch(const casdm::ElementFunction& function, const std::vector<at::
                                           /*return_by_ref=*/false)[0];
 }
 
+void* current_stream(int index) {
+  return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(index)).stream();
+}
+
+bool is_idle(int index) { return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(index)).query(); }
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const casdm_cuda_backend* casdm_cuda_backend_entry() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count,         device, launch,
-                                             casdm::launch_on_cuda,      casdm::record_on_cuda};
+  static const casdm_cuda_backend backend = {
+      sizeof(casdm_cuda_backend), device_count,          device,         launch,
+      casdm::launch_on_cuda,      casdm::record_on_cuda, current_stream, is_idle};
   return &backend;
 }

@@ -25,6 +25,8 @@ struct casdm_cuda_backend {
   casdm::ElementLauncher launcher;
   casdm::BlockLauncher block_launcher;
   casdm::GraphRecorder graph_recorder;
+  void* (*current_stream)(int index);  ///< of a device; this and the next are null if it is not a device of NCCL
+  bool (*is_idle)(int index);          ///< whether the current stream of a device has done all that was queued
 };
 
 /// The only symbol of libcasdm_cuda.so.

@@ -159,6 +159,13 @@ bool has_bf16_products(c10::Device device) {
   });
 }
 
+DeviceStreams device_streams(c10::Device device) {
+  if (device.is_cpu()) return {nullptr, nullptr};
+  std::string ignored;
+  const casdm_cuda_backend* backend = load_backend(ignored);
+  return {backend->current_stream, backend->is_idle};
+}
+
 std::int64_t peak_memory(c10::Device device) {
   std::string ignored;
   return device.is_cpu() ? 0 : load_backend(ignored)->device(device.index()).peak_memory;

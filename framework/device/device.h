@@ -28,6 +28,13 @@ void require_precision(c10::Device device, Precision precision);
 /// Whether `device` multiplies bf16 numbers itself, instead of converting them to float32 first.
 bool has_bf16_products(c10::Device device);
 
+/// The streams on which this process computes, by the index of a device; null where they are none of CUDA.
+struct DeviceStreams {
+  void* (*current)(int index);
+  bool (*is_idle)(int index);  ///< whether the current stream has done all that was queued
+};
+DeviceStreams device_streams(c10::Device device);
+
 /// The maximum number of bytes that tensors used on `device` at any time; 0 on the CPU.
 std::int64_t peak_memory(c10::Device device);
 

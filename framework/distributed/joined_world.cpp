@@ -1,8 +1,6 @@
 #include "framework/distributed/joined_world.h"
 
-#include <ATen/ATen.h>
 #include <c10/util/Logging.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -73,11 +71,6 @@ class WithoutWarnings {
 };
 
 std::vector<std::uint8_t> bytes(const std::string& content) { return {content.begin(), content.end()}; }
-
-/// The elements of `tensor` as a tensor of bytes on the CPU.
-at::Tensor as_bytes(const at::Tensor& tensor) {
-  return tensor.detach().to(at::kCPU).contiguous().view({-1}).view(at::kByte);
-}
 
 }  // namespace
 
@@ -185,8 +178,7 @@ auto JoinedWorld::in_store(Work work) -> decltype(work()) {
 }
 
 /// Runs a collective operation on tensors; connects the processes first if they are not connected yet.
-template <class Work>
-auto JoinedWorld::in_group(Work work) -> decltype(work()) {
+void JoinedWorld::in_group(const std::function<void()>& work) {
   if (!group_) gather("connect");
   const auto begin = Clock::now();
   try {
@@ -195,7 +187,7 @@ auto JoinedWorld::in_group(Work work) -> decltype(work()) {
       group_ = connect(c10::make_intrusive<c10d::PrefixStore>("group", store_), place_.rank, place_.size,
                        own_address_towards(place_.address, place_.port), patience_.working);
     }
-    return work();
+    work();
   } catch (const std::exception& error) {
     lose(message_of(error), Clock::now() - begin >= patience_.working);
   }
@@ -231,8 +223,22 @@ std::vector<std::int64_t> JoinedWorld::pulses() {
   return result;
 }
 
+/// Throws if another process has failed, or has been silent for too long.
+void JoinedWorld::require_pulses() {
+  if (store_->check({kFailure})) throw Error("another process has failed");
+  const auto now = Clock::now();
+  const std::vector<std::int64_t> counts = pulses();
+  last_pulses_.resize(counts.size());
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    LastPulse& last = last_pulses_[i];
+    if (last.count != counts[i]) last = {counts[i], now};
+    if (now - last.seen > kSilence) throw Error(text("nothing is heard of ", name(static_cast<int>(i))));
+  }
+}
+
 /// Finds out and reports which processes are gone, after communication has failed.
 void JoinedWorld::lose(const std::string& reason, bool is_late) {
+  device_group_.reset();
   group_.reset();  // the others notice that
   std::vector<std::string> silent;
   std::vector<std::string> late;
@@ -269,83 +275,12 @@ void JoinedWorld::lose(const std::string& reason, bool is_late) {
 }
 
 void JoinedWorld::lose_store(const std::string& reason) {
+  device_group_.reset();
   group_.reset();
   if (place_.has_server) throw ProcessLost(text("the launcher's key-value store does not answer: ", reason), false);
   throw ProcessLost(text(name(0), " is gone: it does not answer at ", quoted(place_.address), " port ", place_.port,
                          " (", reason, ")"),
                     false);
-}
-
-bool JoinedWorld::any(bool own) {
-  return in_group([&] {
-    const at::Tensor count = at::full({1}, own ? 1 : 0, at::kFloat);
-    group_->sum(count);
-    return count.item<float>() > 0;
-  });
-}
-
-void JoinedWorld::sum(const at::Tensor& tensor) {
-  in_group([&] {
-    const at::Tensor total = tensor.detach().to(at::kCPU);
-    group_->sum(total);
-    if (!tensor.device().is_cpu()) tensor.detach().copy_(total);
-  });
-  tensor.unsafeGetTensorImpl()->bump_version();
-}
-
-/// Concatenates the rows of all processes; backward, sums their gradients with respect to this process's rows.
-class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& own, JoinedWorld* world) {
-    context->saved_data["world"] = reinterpret_cast<std::int64_t>(world);
-    context->saved_data["rows"] = own.size(0);
-    return world->gather(own);
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& gradients) {
-    auto* const world = reinterpret_cast<JoinedWorld*>(context->saved_data["world"].toInt());
-    const std::int64_t rows = context->saved_data["rows"].toInt();
-    const at::Tensor total = gradients[0].to(at::kFloat).contiguous().clone();
-    world->sum(total);
-    return {total.narrow(0, world->rank() * rows, rows).to(gradients[0].scalar_type()), at::Tensor()};
-  }
-};
-
-at::Tensor JoinedWorld::gather_with_gradient(const at::Tensor& own) { return GatherRows::apply(own, this); }
-
-at::Tensor JoinedWorld::gather(const at::Tensor& own) {
-  const at::Tensor all = in_group([&] { return group_->gather(as_bytes(own)); });
-  std::vector<std::int64_t> shape = own.sizes().vec();
-  shape.front() *= place_.size;
-  return all.view({-1}).view(own.scalar_type()).view(shape).to(own.device());
-}
-
-void JoinedWorld::take_from_first(const at::Tensor& tensor) {
-  if (tensor.numel() == 0) return;
-  const at::Tensor elements = as_bytes(tensor).clone();
-  in_group([&] { group_->broadcast(elements); });
-  if (!is_first()) tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
-}
-
-void JoinedWorld::give_to_first(const at::Tensor& tensor, int from) {
-  if (from == 0 || tensor.numel() == 0) return;
-  in_group([&] {
-    if (place_.rank == from) group_->send_to_first(as_bytes(tensor));
-    if (!is_first()) return;
-    const at::Tensor elements = at::empty({static_cast<std::int64_t>(tensor.nbytes())}, at::kByte);
-    group_->receive(elements, from);
-    tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
-  });
-}
-
-void JoinedWorld::exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) {
-  in_group([&] {
-    const at::Tensor all = flat.detach().to(at::kCPU);
-    group_->exchange(all, ranges);
-    if (!flat.device().is_cpu()) flat.detach().copy_(all);
-  });
-  flat.unsafeGetTensorImpl()->bump_version();
 }
 
 std::string JoinedWorld::take_from_first(const std::string& message) {
@@ -387,6 +322,7 @@ bool JoinedWorld::claims(const std::string& problem) {
 }
 
 void JoinedWorld::leave(bool has_failed) {
+  device_group_.reset();
   group_.reset();
   try {
     store_->set(key("left", place_.rank), bytes("x"));

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/distributed/nccl_group.h"
 #include "framework/distributed/process_group.h"
 #include "framework/distributed/process_place.h"
 #include "framework/distributed/pulse.h"
@@ -43,6 +44,7 @@ class JoinedWorld final : public World {
   int size() const override { return place_.size; }
   std::string whose(int rank) const override;
   std::int64_t threads(std::int64_t asked) const override;
+  std::string use_device(c10::Device device) override;
   bool any(bool own) override;
   void sum(const at::Tensor& tensor) override;
   at::Tensor gather(const at::Tensor& own) override;
@@ -72,23 +74,29 @@ class JoinedWorld final : public World {
   std::string key(const std::string& purpose, int rank) const;
   void await(const std::vector<std::string>& keys, std::optional<std::chrono::seconds> limit);
   std::vector<std::int64_t> pulses();
+  void require_pulses();
   [[noreturn]] void lose(const std::string& reason, bool is_late);
   [[noreturn]] void lose_store(const std::string& reason);
   template <class Work>
   auto in_store(Work work) -> decltype(work());
-  template <class Work>
-  auto in_group(Work work) -> decltype(work());
+  void in_group(const std::function<void()>& work);
 
   ProcessPlace place_;
   Patience patience_;
   std::function<bool()> is_cancelled_;
   c10::intrusive_ptr<c10d::Store> store_;
   std::unique_ptr<ProcessGroup> group_;
+  std::unique_ptr<NcclGroup> device_group_;  ///< for tensors on GPUs; null: they are copied to the CPU
   std::unique_ptr<Pulse> pulse_;
   std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank
   bool is_stranger_ = false;        ///< the others do not expect a process of its rank: it has joined a different run
   std::set<int> gone_;              ///< the ranks found silent
-  std::int64_t exchanges_ = 0;      ///< of strings, so far
+  struct LastPulse {
+    std::int64_t count = -1;
+    Clock::time_point seen;
+  };
+  std::vector<LastPulse> last_pulses_;  ///< by rank
+  std::int64_t exchanges_ = 0;          ///< of strings, so far
 };
 
 /// Whether, on its machine, this process is the one to tell the user when it cannot reach the others.

@@ -63,6 +63,10 @@ class World {
   /// The number of threads for this process's CPU operations, given what the experiment asks for (0: it does not say).
   virtual std::int64_t threads(std::int64_t asked) const { return asked; }
 
+  /// Prepares the exchange of tensors on `device`, which this process computes on. Returns how they are exchanged, for
+  /// the user; empty if there is nothing to say.
+  virtual std::string use_device(c10::Device /*device*/) { return ""; }
+
   /// Whether `own` is true in any process.
   virtual bool any(bool own) { return own; }
 

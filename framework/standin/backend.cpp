@@ -32,8 +32,8 @@ casdm_cuda_device device(int) {
 }  // namespace
 
 const casdm_cuda_backend& cuda_standin() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count,     device,
-                                             run_element_function,       run_block_kernel, record};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device,  run_element_function,
+                                             run_block_kernel,           record,       nullptr, nullptr};
   return backend;
 }
 

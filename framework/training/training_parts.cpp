@@ -12,6 +12,8 @@ namespace {
 SelectedDevice own_device(const RunOptions& run, World& world) {
   SelectedDevice device = select_device(run);
   require_own_device(world, device.device);
+  const std::string exchange = world.use_device(device.device);
+  if (!exchange.empty()) device.description += "; sums and weights are " + exchange;
   return device;
 }
 

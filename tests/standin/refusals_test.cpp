@@ -7,6 +7,7 @@
 #include "casdm/on_device.h"
 #include "casdm/random.h"
 #include "cuda/device.h"
+#include "framework/distributed/nccl_group.h"
 #include "framework/standin/standin.h"
 #include "support/components.h"
 
@@ -131,4 +132,11 @@ TEST_CASE("the host cannot access the stand-in's memory while it is guarded, and
   const GuardedDeviceMemory guarded;
   CHECK(signal_of(read) == SIGSEGV);
   CHECK(x.add(1).sum().item<float>() == 200);
+}
+
+TEST_CASE("processes on a device that is not NCCL's, or told to, do without NCCL") {
+  CHECK(why_no_nccl(cuda()) == "it is not a device of NCCL");
+  ::setenv("CASDM_NCCL", "0", /*overwrite=*/1);
+  CHECK(why_no_nccl(cuda()) == "CASDM_NCCL is 0");
+  ::unsetenv("CASDM_NCCL");
 }
