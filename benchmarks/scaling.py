@@ -112,7 +112,7 @@ def draw(path):
     strong.set_yscale("log", base=2)
     strong.set_yticks(powers[:8], [str(n) for n in powers[:8]])
     weak.plot([], [], "-", color="0.3", label="NCCL (computed)")
-    weak.plot([], [], "--", marker=".", color="0.3", label="Gloo, as today (computed)")
+    weak.plot([], [], "--", marker=".", color="0.3", label="Gloo (computed)")
     strong.plot([], [], "-", color="0.3", label="NCCL, 75 ms of the host")
     strong.plot([], [], ":", color="0.3", label="NCCL, no time of the host")
     strong.plot([], [], color="0.8", label="as many times as fast")

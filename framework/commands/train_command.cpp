@@ -252,13 +252,14 @@ std::string done_message(const RunFolder& run, const Checkpoint& checkpoint, boo
               "checkpoints aside: --set train.total_images=N\n");
 }
 
-/// The run that a checkpoint belongs to. If a checkpoint is itself a link, it is the run that contains the link; any
-/// other link is followed.
+/// The run that a checkpoint belongs to.
 fs::path run_of(const fs::path& checkpoint) {
-  fs::path named = fs::absolute(checkpoint).lexically_normal();
-  if (!named.has_filename()) named = named.parent_path();
-  const fs::path run = named.parent_path().parent_path();
-  return fs::exists(run / "config.toml") ? run : fs::canonical(checkpoint).parent_path().parent_path();
+  const fs::path run = run_of_checkpoint(checkpoint);
+  if (!run.empty()) return run;
+  throw ConfigError(
+      text(checkpoint.string(), " is a checkpoint, but in the folder checkpoints/ of no run. Start a new run ",
+           "from its weights: `casdm train CONFIG` with [[init]] from = ", to_toml_value(checkpoint.string()),
+           "; or put it into checkpoints/ of a copy of its run"));
 }
 
 /// Sent by the first process instead of an experiment when the run to resume is already complete.

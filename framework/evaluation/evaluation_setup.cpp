@@ -106,9 +106,7 @@ EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(requ
 }
 
 fs::path EvaluationSetup::run_folder() const {
-  if (!checkpoint_) return {};
-  const fs::path run = fs::absolute(checkpoint_->path()).parent_path().parent_path();
-  return is_there(run / "config.toml") ? run : fs::path();
+  return checkpoint_ ? run_of_checkpoint(checkpoint_->path()) : fs::path();
 }
 
 std::int64_t EvaluationSetup::threads() const {

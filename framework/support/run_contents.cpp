@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/support/files.h"
+#include "framework/support/shell_word.h"
 
 namespace casdm {
 
@@ -24,8 +25,7 @@ bool has(const fs::path& folder, const char* name) {
 }
 
 bool is_run(const fs::path& folder) {
-  return has(folder, "config.toml") &&
-         (has(folder, "checkpoints") || has(folder, ".lock") || has(folder, "metrics.jsonl"));
+  return is_run_folder(folder) || (has(folder, "config.toml") && has(folder, "metrics.jsonl"));
 }
 
 /// The part of a run that is `path` or contains it; empty: there is none.
@@ -41,6 +41,22 @@ std::string owner_of(const fs::path& path) {
 }
 
 }  // namespace
+
+bool is_run_folder(const fs::path& path) {
+  std::error_code failure;
+  return fs::is_regular_file(path / "config.toml", failure) && (has(path, "checkpoints") || has(path, ".lock"));
+}
+
+fs::path run_of_checkpoint(const fs::path& checkpoint) {
+  fs::path whole = fs::absolute(checkpoint).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();
+  std::error_code failure;
+  for (const fs::path& path : {whole, fs::weakly_canonical(whole, failure)}) {
+    const fs::path run = path.parent_path().parent_path();
+    if (path.parent_path().filename() == "checkpoints" && is_run_folder(run)) return run;
+  }
+  return {};
+}
 
 bool is_of_run(const std::string& name) {
   if (name.starts_with(".tmp-") || name.starts_with("events.out.tfevents.")) return true;
@@ -88,7 +104,11 @@ std::string why_no_run(const fs::path& path) {
   std::error_code failure;
   if (!fs::exists(path, failure)) return why_missing(path);
   const fs::path above = path.lexically_normal() / ".." / "..";
-  const bool is_checkpoint = has(path, "state.json") && fs::is_regular_file(above / "config.toml", failure);
+  const bool is_checkpoint = has(path, "state.json") && is_run_folder(above);
+  if (has(path, "config.toml")) {
+    return text(path.string(), " is not a run folder: it holds a config.toml, but no training made it. To train that: ",
+                "casdm train ", shell_word((path / "config.toml").string()));
+  }
   return text(path.string(), " is not a run folder: it holds no config.toml",
               is_checkpoint ? text(". It is a checkpoint; give its run, ", fs::canonical(above).string())
               : has(path, "sweep.json")

@@ -7,6 +7,14 @@
 
 namespace casdm {
 
+/// Whether `path` is a run folder: one with an experiment and what a training makes before its first step. A folder in
+/// which the user keeps a config.toml of his own is none.
+bool is_run_folder(const std::filesystem::path& path);
+
+/// The run that has a checkpoint, or a copy of one, in its folder checkpoints/; empty: none. If a checkpoint is itself a
+/// link, it is the run that contains the link; any other link is followed.
+std::filesystem::path run_of_checkpoint(const std::filesystem::path& checkpoint);
+
 /// Whether a training uses this name for something in a run folder: "config.toml", "checkpoints", "set-aside-2".
 bool is_of_run(const std::string& name);
 
@@ -21,7 +29,7 @@ bool is_of_evaluations(const std::string& name);
 /// Whether the program uses this name in a run folder for a directory, not a file.
 bool is_folder_of_run(const std::string& name);
 
-/// What is wrong with `path`, which should be a run folder but has no config.toml, and what the user may have meant.
+/// What is wrong with `path`, which should be a run folder and is none, and what the user may have meant.
 std::string why_no_run(const std::filesystem::path& path);
 
 /// "PATH does not exist", with a similar name or, for a checkpoint, those that exist.

@@ -98,8 +98,7 @@ void check_snapshots(const RunFolder& run) {
 void check_run(const fs::path& path) {
   check(path, "");
   for (const char* place : {"checkpoints", "samples", "evaluation"}) check(path / place, place);
-  const bool is_run = fs::is_regular_file(path / "config.toml");
-  if (is_run) check_snapshots(RunFolder::open(path));
+  if (is_run_folder(path)) check_snapshots(RunFolder::open(path));
   if (fs::is_directory(path / "checkpoints")) {
     for (const auto& entry : fs::directory_iterator(path / "checkpoints")) {
       if (is_leftover(entry.path().filename().string()) || entry.is_symlink()) continue;

@@ -115,7 +115,7 @@ RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
     run.lock_ = temporary.locked(temporary.path());
     folder.commit();
   } catch (const NameTaken&) {
-    const bool is_run = fs::exists(run.config());
+    const bool is_run = is_run_folder(path);
     throw ConfigError(
         text(is_run ? "the run folder " : "", path.string(), " exists",
              is_run ? text(". Continue it with `casdm train --resume ", shell_word(path.string()), "`, or choose")
@@ -129,8 +129,7 @@ RunFolder RunFolder::create(const fs::path& path, const Value& resolved) {
 
 RunFolder RunFolder::open(const fs::path& path) {
   RunFolder run(path);
-  std::error_code failure;
-  if (!fs::is_regular_file(run.config(), failure)) throw ConfigError(why_no_run(path));
+  if (!is_run_folder(path)) throw ConfigError(why_no_run(path));
   return run;
 }
 

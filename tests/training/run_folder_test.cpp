@@ -13,6 +13,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -156,6 +157,29 @@ TEST_CASE("a second process in a run is refused and told which one holds it") {
   RunFolder third = RunFolder::open(path);
   CHECK_NOTHROW(third.lock());
   CHECK_NOTHROW(third.lock());
+}
+
+TEST_CASE("a folder in which the user keeps an experiment is no run, and a checkpoint beside it is not one of its") {
+  const TemporaryFolder folder;
+  const fs::path mine = folder.path() / "mine", run = folder.path() / "run";
+  RunFolder::create(run, Value::Table{});
+  for (const fs::path& checkpoint : {run / "checkpoints/000000000064", mine / "keep/copy", run / "checkpoints/copy"}) {
+    fs::create_directories(checkpoint);
+    std::ofstream(checkpoint / "state.json") << "{}";
+  }
+  std::ofstream(mine / "config.toml") << "# my own\n";
+  std::ofstream(mine / "metrics.jsonl") << "a note\n";
+  CHECK_FALSE(is_run_folder(mine));
+  CHECK(is_run_folder(run));
+  CHECK_THROWS_WITH_AS(RunFolder::open(mine), doctest::Contains("but no training made it. To train that: casdm train "),
+                       ConfigError);
+  CHECK_THROWS_WITH_AS(RunFolder::create(mine, Value::Table{}), doctest::Contains("is not a run folder; choose"),
+                       ConfigError);
+  CHECK(run_of_checkpoint(mine / "keep/copy").empty());
+  CHECK(run_of_checkpoint(run / "checkpoints/copy/") == run);
+  fs::create_directory_symlink(run / "checkpoints/copy", mine / "link");
+  CHECK(run_of_checkpoint(mine / "link") == fs::canonical(run));
+  CHECK(read_file(mine / "config.toml") == "# my own\n");
 }
 
 TEST_CASE("what killed processes left half-written in a run is removed when it is trained again") {
