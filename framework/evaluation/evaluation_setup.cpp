@@ -10,6 +10,7 @@
 #include "framework/loading/find_plugins.h"
 #include "framework/loading/lock.h"
 #include "framework/support/files.h"
+#include "framework/support/run_contents.h"
 #include "framework/training/training_state.h"
 
 namespace casdm {
