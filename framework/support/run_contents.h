@@ -11,8 +11,8 @@ namespace casdm {
 /// which the user keeps a config.toml of his own is none.
 bool is_run_folder(const std::filesystem::path& path);
 
-/// The run that has a checkpoint, or a copy of one, in its folder checkpoints/; empty: none. If a checkpoint is itself a
-/// link, it is the run that contains the link; any other link is followed.
+/// The run that has a checkpoint, or a copy of one, in its folder checkpoints/; empty: none. If a checkpoint is itself
+/// a link, it is the run that contains the link; any other link is followed.
 std::filesystem::path run_of_checkpoint(const std::filesystem::path& checkpoint);
 
 /// Whether a training uses this name for something in a run folder: "config.toml", "checkpoints", "set-aside-2".
