@@ -146,7 +146,11 @@ void check_options(const EvaluateArguments& a, bool is_run) {
   if (a.num) refuse_set_twice(text("--num ", *a.num), "evaluate.num", a.overrides);
   if (a.seed) refuse_set_twice(text("--seed ", *a.seed), "evaluate.seed", a.overrides);
   if (is_run) return refuse_idle({{a.size.has_value(), "--size"}}, "the images have the size of the run's samples");
-  refuse_idle({{!a.weights_list.empty(), "--weights"},
+  const bool sets_num = std::any_of(a.overrides.begin(), a.overrides.end(), [](const std::string& override) {
+    return sets(override, "evaluate.num", override_location(override));
+  });
+  refuse_idle({{sets_num, "--set evaluate.num"},
+               {!a.weights_list.empty(), "--weights"},
                {!a.guidance_list.empty(), "--guidance"},
                {!a.steps_list.empty(), "--steps"},
                {a.sampler.has_value(), "--sampler"},

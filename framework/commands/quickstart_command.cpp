@@ -8,7 +8,10 @@
 #include "casdm/value.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/support/child_program.h"
+#include "framework/support/run_contents.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/signals.h"
 
@@ -64,6 +67,16 @@ Words words(Words first, const Words& rest) {
   return first;
 }
 
+/// Throws ConfigError if `run` exists and is not a training on the quick start's images.
+void refuse_other_run(const fs::path& run) {
+  if (!fs::exists(run)) return;
+  const Value config = is_run_folder(run) ? load_document(run / "config.toml") : Value(Value::Table{});
+  const Value* images = find_path(config, "data.path");
+  if (images != nullptr && images->is_string() && fs::path(images->as_string()).filename() == "emoji32.zip") return;
+  throw ConfigError(text("quickstart: ", run.string(), " exists and is not the run of a quick start; choose another ",
+                         "folder for it: --runs DIR"));
+}
+
 std::vector<Step> steps(const fs::path& run, bool is_quick) {
   const std::string program = own_program(), python = variable("CASDM_PYTHON"), judged = is_quick ? "64" : "256";
   Words training = {program, "train", "--resume", run};
@@ -108,6 +121,7 @@ int quickstart_command(const std::vector<std::string>& arguments) {
   if (!fill_arguments({"quickstart", kQuickstartUsage, options, {}}, arguments)) return 0;
   catch_signals();
   const fs::path run = fs::absolute(runs).lexically_normal() / (is_quick ? "quickstart-quick" : "quickstart");
+  refuse_other_run(run);
   const std::vector<Step> all = steps(run, is_quick);
   for (std::size_t i = 0; i < all.size(); ++i) {
     std::cerr << "== " << i + 1 << '/' << all.size() << ' ' << all[i].title << '\n';

@@ -307,11 +307,20 @@ std::string introduction(const Subject& subject) {
                   {"baseline", join({baselines.begin(), baselines.end()}, ", ")}});
 }
 
-/// The content of its <title>, as HTML.
-std::string title_of(const std::string& page) {
-  const std::size_t begin = page.find("<title>"), end = page.find("</title>");
-  return begin == std::string::npos || end == std::string::npos ? "" : page.substr(begin, end - begin);
+constexpr std::string_view kFrom = " from ";
+
+/// The part of a page after `before` and until `after`, as HTML; empty: there is none.
+std::string between(const std::string& page, const std::string& before, const char* after) {
+  const std::size_t begin = page.find(before);
+  if (begin == std::string::npos) return "";
+  const std::size_t first = begin + before.size(), end = page.find(after, first);
+  return end == std::string::npos ? "" : page.substr(first, end - first);
 }
+
+std::string title_of(const std::string& page) { return between(page, "<title>", "</title>"); }
+
+/// The folder that a page is about.
+std::string origin_of(const std::string& page) { return between(page, text(kMark, kFrom), "</p>"); }
 
 }  // namespace
 
@@ -337,7 +346,7 @@ std::string report_of(const fs::path& folder) {
   body += section("curves", "Curves", curves(subject));
   body += section("experiment", subject.is_single() ? "Experiment" : "Arms", experiment(subject));
   body += section("making", "Machine and versions", making(subject));
-  body += text("</main>\n<footer>", kMark, " from ", html(fs::absolute(folder).lexically_normal().string()),
+  body += text("</main>\n<footer>", kMark, kFrom, html(fs::absolute(folder).lexically_normal().string()),
                "</p></footer>\n");
   const std::string page = html_page(text(subject.comparison.title, " - casdm report"), body);
   return text(page, kDigest, sha256(page), kEnd);
@@ -362,7 +371,11 @@ void refuse_other_page(const std::string& command, const fs::path& file) {
 
 void refuse_page_of_another(const std::string& command, const fs::path& file, const std::string& page) {
   std::error_code ignored;
-  if (!fs::exists(file, ignored) || title_of(read_file(file)) == title_of(page)) return;
+  if (!fs::exists(file, ignored)) return;
+  const std::string there = read_file(file), origin = origin_of(there);
+  // A run may have been moved since.
+  const bool is_same = origin == origin_of(page) || !fs::exists(origin, ignored);
+  if (is_same && title_of(there) == title_of(page)) return;
   throw ConfigError(
       text(command, ": ", file.string(), " is the page of another run or sweep; choose another name, or remove it"));
 }

@@ -60,14 +60,16 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   refused(run + "--reference samples.txt", 2, "does not exist");
   refused(run + "--reference runs/small", 2, "is a run, which holds only grids");
   refused(run + "--size 16", 2, "--size does not apply here");
-  refused(run + "--set data.image_size=32", 2,
-          "samples of 32 px and 3 channels cannot be compared with images of 16 px");
+  refused(run +
+              "--set data.image_size=32 --set head.theta.attention_resolutions=[16] --set "
+              "head.phi.attention_resolutions=[16]",
+          2, "samples of 32 px and 3 channels cannot be compared with images of 16 px");
   refused(run + "--set evaluate.num=8", 2, "evaluate.num");
   refused(run + "--seed 1 --set evaluate.seed=2", 2, "evaluate.seed");
   refused(run + "--held-out small.toml --reference small.toml", 2, "these are the images of the reference");
   const std::string images = "small.toml --config small.toml --reference small.toml ";
   for (const char* option : {"--weights raw", "--guidance 2", "--steps 3", "--sampler ddim", "--eta 0", "--seed 1",
-                             "--batch 2", "--label 0", "--allow-rebuilt", "--out o"}) {
+                             "--batch 2", "--label 0", "--allow-rebuilt", "--out o", "--set evaluate.num=5"}) {
     refused(images + option, 2, "does not apply here: no run is sampled");
   }
   const std::string keep = "--reference small.toml --config small.toml --write-reference ";

@@ -292,6 +292,22 @@ TEST_CASE("errors about a path name that path") {
   }
 }
 
+TEST_CASE("a folder of the user's is not taken for a run, whatever lies in it") {
+  const Trained trained;
+  shell(
+      "mkdir -p mine/keep other/quickstart && cp -r runs/small/checkpoints/000000000008 mine/keep/copy && "
+      "cp small.toml mine/config.toml && cp small.toml other/quickstart/config.toml",
+      trained.path());
+  trained.refuses("train --resume mine/keep/copy", {"is a checkpoint, but in the folder checkpoints/ of no run"});
+  trained.refuses("train --resume mine", {"mine is not a run folder", "casdm train mine/config.toml"});
+  trained.refuses("train small.toml --overwrite --set run.directory=. --set run.name=mine",
+                  {"mine is not a run folder"});
+  trained.refuses("quickstart --runs other", {"other/quickstart exists and is not the run of a quick start"});
+  const Outcome same =
+      shell("cmp small.toml mine/config.toml && cmp small.toml other/quickstart/config.toml", trained.path());
+  CHECK_MESSAGE(same.status == 0, same.err);
+}
+
 TEST_CASE("commands in messages are quoted for the shell") {
   const TemporaryFolder folder;
   write_small_config(folder.path());

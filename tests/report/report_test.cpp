@@ -261,6 +261,13 @@ TEST_CASE("the page of another run is not replaced") {
   CHECK(message_of([] {
           refuse_page_of_another("report", "page.html", report_of("b"));
         }).find("page.html is the page of another run or sweep") != std::string::npos);
+  // One of the same name elsewhere is another one; one that was moved is not.
+  folder.write("other/a/config.toml", "[run]\nname = \"a\"\n");
+  CHECK(message_of([] {
+          refuse_page_of_another("report", "page.html", report_of("other/a"));
+        }).find("page of another run") != std::string::npos);
+  std::filesystem::rename("a", "moved");
+  CHECK_NOTHROW(refuse_page_of_another("report", "page.html", report_of("moved")));
 }
 
 TEST_CASE("for something that is not a run, or a damaged plan, a report is refused with the reason") {
