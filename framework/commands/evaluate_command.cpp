@@ -140,7 +140,9 @@ class Command {
           "--weights, --guidance and --steps");
     }
     // A mistake in the last value of a list must not cost the hours that the others take.
-    for (std::size_t i = 1; i < all.size(); ++i) require_shape(DrawnImages(*setup_.checkpoint(), all[i], num_, world_));
+    for (std::size_t i = 0; i < all.size() && all.size() > 1; ++i) {
+      require_shape(DrawnImages(*setup_.checkpoint(), all[i], num_, world_));
+    }
     for (const SamplingRequest& request : all) {
       DrawnImages images(*setup_.checkpoint(), request, num_, world_);
       require_shape(images);

@@ -16,6 +16,7 @@
 #include "framework/comparison/tables.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/key_path.h"
+#include "framework/config/void_options.h"
 #include "framework/loading/discovery.h"
 #include "framework/report/report.h"
 #include "framework/support/files.h"

@@ -11,6 +11,7 @@
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
+#include "framework/config/void_options.h"
 #include "framework/cost/precision_choice.h"
 #include "framework/data/fingerprint.h"
 #include "framework/device/device.h"
@@ -181,6 +182,21 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
   return !relative.empty() && *relative.begin() != "..";
 }
 
+/// Throws ConfigError if a value of the experiment comes from a file in `folder`.
+void refuse_values_from(const fs::path& folder, const Value& value) {
+  const std::string& file = value.location().file;
+  if (!file.empty() && fs::is_regular_file(file) && is_inside(file, folder)) {
+    fail_at(value.location(), text("the experiment takes this from the run that --overwrite removes; choose another ",
+                                   "run.name, or copy the file elsewhere"));
+  }
+  if (value.is_array()) {
+    for (const Value& element : value.as_array()) refuse_values_from(folder, element);
+  }
+  if (value.is_table()) {
+    for (const auto& [key, member] : value.as_table()) refuse_values_from(folder, member);
+  }
+}
+
 /// Sets the run of this name aside, once everything has been checked that can be without training, and creates another.
 RunFolder overwritten(const LoadedExperiment& experiment, const fs::path& folder) {
   for (const auto& [path, location] : paths_read(experiment.resolved, experiment.host->catalog())) {
@@ -189,6 +205,7 @@ RunFolder overwritten(const LoadedExperiment& experiment, const fs::path& folder
             text(quoted(path), " belongs to the run that --overwrite removes; choose another run.name, or copy it ",
                  "elsewhere"));
   }
+  refuse_values_from(folder, experiment.resolved);
   compose(experiment);
   return replace_run(folder, experiment.resolved);
 }

@@ -17,6 +17,7 @@
 #include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
+#include "framework/config/void_options.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"
 #include "framework/training/experiment_change.h"

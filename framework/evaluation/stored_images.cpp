@@ -118,6 +118,21 @@ const OptionSpec* only_path(const ComponentEntry& component) {
 
 std::string ending_of(const std::string& path) { return fs::path(path).extension().string(); }
 
+/// Throws ConfigError if a folder with a sampling holds other images, too: then nobody knows which are meant.
+void require_only_samples(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string(), stem = entry.path().stem().string();
+    const std::string ending = ending_of(name);
+    const bool is_sample =
+        name == "grid.png" || (ending == ".png" && stem.find_first_not_of("0123456789") == stem.npos);
+    const bool is_image = ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".webp";
+    if (is_sample || !is_image) continue;
+    throw ConfigError(text("evaluate: ", folder.string(), " holds a sampling and other images, such as ", quoted(name),
+                           "; give ", (folder / kSamples).string(), " for the samples, or move the images to a folder ",
+                           "of their own"));
+  }
+}
+
 }  // namespace
 
 std::int64_t images_in_identity(const Value& identity) {
@@ -187,6 +202,7 @@ std::shared_ptr<StoredImages> images_at(const fs::path& path, const std::optiona
     if (!is_there(path / kSamples)) {
       throw ConfigError(text("evaluate: the sampling in ", path.string(), " is not complete; go on with it first"));
     }
+    require_only_samples(path);
     images = images_of_npz(path / kSamples);
   } else {
     if (const fs::path grid = path / "grid.png"; is_png_of_ours(grid)) {

@@ -52,7 +52,8 @@ at::MemoryFormat format_of(const Tensor& x) {
   return x.is_contiguous() ? at::MemoryFormat::Contiguous : at::MemoryFormat::ChannelsLast;
 }
 
-/// One axis at a time: except for channels-last images on the CPU, at::max_pool2d takes 25 times as long.
+/// One axis at a time, for devices and types without a kernel of ours: the gradient of at::max_pool2d is not
+/// deterministic on a GPU.
 Tensor composed_max_pool(const Tensor& x, std::int64_t kernel) {
   Tensor result = x;
   for (const std::int64_t axis : {2, 3}) {
@@ -103,8 +104,11 @@ bool takes_pool_kernels(const Tensor& x, std::int64_t kernel) {
 }  // namespace
 
 Tensor dense_max_pool(const Tensor& x, std::int64_t kernel) {
-  const bool is_last = !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast);
-  if (x.is_cpu() && is_last) return at::max_pool2d(x, kernel, /*stride=*/1);
+  // In the other format it takes 25 times as long.
+  if (x.is_cpu()) {
+    const Tensor last = x.contiguous(at::MemoryFormat::ChannelsLast);
+    return at::max_pool2d(last, kernel, /*stride=*/1).contiguous(x.suggest_memory_format());
+  }
   if (!takes_pool_kernels(x, kernel)) return composed_max_pool(x, kernel);
   return DensePool::apply(x.contiguous(x.suggest_memory_format()), kernel);
 }

@@ -11,6 +11,12 @@
 namespace casdm::trunks {
 namespace {
 
+/// Of the images of a batch. With fewer, Winograd's method saves little time, and other rounding, which decides where a
+/// ReLU or a pool has a kink, makes gradients differ by 1e-3.
+constexpr std::int64_t kFewestPixels = 8192;
+
+bool is_large(const Tensor& x) { return x.size(0) * x.size(2) * x.size(3) >= kFewestPixels; }
+
 /// The positions -padding..size-1+padding, reflected into 0..size-1 without repeating the edge, as often as needed.
 Tensor mirrored_positions(std::int64_t size, std::int64_t padding, const at::Device& device) {
   const std::int64_t period = std::max<std::int64_t>(2 * (size - 1), 1);
@@ -30,9 +36,11 @@ Tensor reflect(const Tensor& x, std::int64_t padding) {
 /// At least in float32, in which 1e-12 is not lost: it keeps the gradient of the root finite at 0.
 Tensor l2_pool(const Tensor& x) {
   const Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  const Tensor weights = at::tensor({0.25, 0.5, 0.25}, wide.options());
-  const Tensor window = at::outer(weights, weights).expand({x.size(1), 1, 3, 3});
-  const Tensor means = at::conv2d(wide.square(), window, {}, /*stride=*/2, /*padding=*/1, /*dilation=*/1, x.size(1));
+  Tensor window = at::full({3, 3}, 1.0 / 16, wide.options());  // products of 1/4, 1/2, 1/4, made on the device
+  window.select(0, 1).mul_(2);
+  window.select(1, 1).mul_(2);
+  const Tensor means = at::conv2d(wide.square(), window.expand({x.size(1), 1, 3, 3}), {}, /*stride=*/2, /*padding=*/1,
+                                  /*dilation=*/1, /*groups=*/x.size(1));
   return (means + 1e-12).sqrt().to(x.scalar_type());
 }
 
@@ -74,7 +82,7 @@ void TrunkNetwork::add_weights(const std::string& slice, const Layer& layer) {
 
 std::vector<Tensor> TrunkNetwork::operator()(const Tensor& x, std::size_t taps) const {
   std::vector<Tensor> result;
-  Tensor h = x.is_cpu() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+  Tensor h = x.is_cpu() && is_large(x) ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
   for (std::size_t k = 0; k < taps; ++k) {
     for (const Step& step : slices_[k]) h = apply(step, h);
     result.push_back(h);
@@ -109,7 +117,9 @@ Tensor TrunkNetwork::convolve(std::size_t weight, const Tensor& x, std::int64_t 
   const Tensor kernel = weights_[weight].second.to(x.scalar_type());
   const Tensor bias = weights_[weight + 1].second.to(x.scalar_type());
   const bool keeps_size = kernel.size(2) == 3 && stride == 1 && padding == 1;
-  if (keeps_size && !convolution::is_left_to_aten(x, kernel, bias)) return convolution::conv2d_3x3(x, kernel, bias);
+  if (keeps_size && !convolution::is_left_to_aten(x, kernel, bias)) {
+    return convolution::conv2d_3x3(x, kernel, bias);
+  }
   // On the CPU, LibTorch brings the weight into the format of the images in each call.
   const bool is_small = x.is_cpu() && x.numel() < kernel.numel();
   return at::conv2d(is_small ? x.contiguous() : x, kernel, bias, stride, padding);

@@ -4,6 +4,7 @@
 
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
+#include "framework/config/void_options.h"
 #include "framework/loading/discovery.h"
 #include "support.h"
 

@@ -109,4 +109,8 @@ TEST_CASE("images that are the reference, and a grid among the images, are repor
   const Outcome grid = evaluate(words + "s/samples.npz", folder.path());
   CHECK(grid.status == 2);
   CHECK_MESSAGE(contains(grid.err, "images/grid.png is a grid of samples that casdm drew"), grid.err);
+  fs::copy(folder.path() / "images/000000.png", folder.path() / "s/cat.png");
+  const Outcome mixed = evaluate("s --config small.toml --reference s/samples.npz", folder.path());
+  CHECK(mixed.status == 2);
+  CHECK_MESSAGE(contains(mixed.err, "s holds a sampling and other images, such as \"cat.png\""), mixed.err);
 }

@@ -303,6 +303,7 @@ TEST_CASE("a folder of the user's is not taken for a run, whatever lies in it") 
   trained.refuses("train small.toml --overwrite --set run.directory=. --set run.name=mine",
                   {"mine is not a run folder"});
   trained.refuses("quickstart --runs other", {"other/quickstart exists and is not the run of a quick start"});
+  trained.refuses("train runs/small/config.toml --overwrite", {"from the run that --overwrite removes"});
   const Outcome same =
       shell("cmp small.toml mine/config.toml && cmp small.toml other/quickstart/config.toml", trained.path());
   CHECK_MESSAGE(same.status == 0, same.err);
