@@ -72,7 +72,7 @@ void refuse_other_run(const fs::path& run) {
   if (!fs::exists(run)) return;
   const Value config = is_run_folder(run) ? load_document(run / "config.toml") : Value(Value::Table{});
   const Value* images = find_path(config, "data.path");
-  if (images != nullptr && images->is_string() && fs::path(images->as_string()).filename() == "emoji32.zip") return;
+  if (images != nullptr && images->is_string() && fs::path(images->as_string()).stem() == "emoji32") return;
   throw ConfigError(text("quickstart: ", run.string(), " exists and is not the run of a quick start; choose another ",
                          "folder for it: --runs DIR"));
 }
