@@ -196,7 +196,7 @@ class Command {
 
   std::string moved_away() const {
     return text(setup_.checkpoint()->path().string(),
-                " is no longer what it was, since the run went back to an earlier checkpoint, or was replaced");
+                " is no longer what it was: the run went back to an earlier checkpoint, or was moved or replaced");
   }
 
   /// The same; if not, says that `what` is not kept.

@@ -159,7 +159,7 @@ TEST_CASE("a second process in a run is refused and told which one holds it") {
   CHECK_NOTHROW(third.lock());
 }
 
-TEST_CASE("a folder in which the user keeps an experiment is no run, and a checkpoint beside it is not one of its") {
+TEST_CASE("a folder with only the user's own config.toml is not a run, and owns no checkpoint") {
   const TemporaryFolder folder;
   const fs::path mine = folder.path() / "mine", run = folder.path() / "run";
   RunFolder::create(run, Value::Table{});
