@@ -1,23 +1,31 @@
-// The parts of casdm that have a counterpart in LibTorch, each beside it, by Google Benchmark: convolutions, norms,
-// draws, pooling, AdamW; and the resizing of images. The time of a convolution includes the transform of its weight.
+// The parts of casdm that have a counterpart in a library, each beside it, by Google Benchmark: convolutions, norms,
+// draws, pooling and AdamW beside LibTorch, images decoded and resized beside libjpeg-turbo and libpng, which only
+// decode. The time of a convolution includes the transform of its weight.
 //
 //     OMP_NUM_THREADS=2 chrt -f 10 parts_benchmark --benchmark_filter=norm
 //
 // cpu/compare.py runs all of it, and takes the name before the last slash for the part.
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
+#include <png.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <array>
+#include <cstdio>  // jpeglib.h needs it
 #include <functional>
 #include <string>
 #include <vector>
+
+#include <jpeglib.h>
 
 #include "backbone_unet/norm.h"
 #include "casdm/optimizer.h"
 #include "casdm/philox.h"
 #include "casdm/prepare_image.h"
 #include "convolution/winograd.h"
+#include "dataset_images/jpeg_decoder.h"
+#include "dataset_images/png_decoder.h"
+#include "datasets/image_makers.h"
 #include "support/components.h"
 #include "trunks/dense_pool.h"
 
@@ -39,7 +47,7 @@ void add(const std::string& name, const Work& work) {
 
 void compare(const std::string& part, const Work& ours, const Work& theirs) {
   add(part + "/casdm", ours);
-  add(part + "/libtorch", theirs);
+  add(part + "/library", theirs);
 }
 
 /// Forward and backward, to all of `inputs`.
@@ -124,9 +132,47 @@ void compare_optimizers() {
       });
 }
 
-void add_resizing() {
+std::vector<std::uint8_t> pixels_by_libjpeg(const testing::Bytes& file) {
+  jpeg_decompress_struct jpeg{};
+  jpeg_error_mgr errors{};
+  jpeg.err = jpeg_std_error(&errors);
+  jpeg_create_decompress(&jpeg);
+  jpeg_mem_src(&jpeg, file.data(), file.size());
+  jpeg_read_header(&jpeg, TRUE);
+  jpeg_start_decompress(&jpeg);
+  const std::size_t stride = std::size_t{3} * jpeg.output_width;
+  std::vector<std::uint8_t> pixels(stride * jpeg.output_height);
+  while (jpeg.output_scanline < jpeg.output_height) {
+    JSAMPROW row = pixels.data() + stride * jpeg.output_scanline;
+    jpeg_read_scanlines(&jpeg, &row, 1);
+  }
+  jpeg_finish_decompress(&jpeg);
+  jpeg_destroy_decompress(&jpeg);
+  return pixels;
+}
+
+std::vector<std::uint8_t> pixels_by_libpng(const testing::Bytes& file) {
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  png_image_begin_read_from_memory(&image, file.data(), file.size());
+  image.format = PNG_FORMAT_RGB;
+  std::vector<std::uint8_t> pixels(PNG_IMAGE_SIZE(image));
+  png_image_finish_read(&image, nullptr, pixels.data(), 0, nullptr);
+  return pixels;
+}
+
+void compare_images() {
+  const Dataset::Spec spec{ImageShape::square(3, 64)};
+  const testing::Bytes jpeg = testing::jpeg_of(testing::pattern(256, 256, 0));
+  const testing::Bytes png = testing::png_of(testing::pattern(64, 64, 0));
+  compare(
+      "JPEG of 256 px, to 64 px", [=] { dataset_images::decode_jpeg(jpeg, spec); },
+      [=] { benchmark::DoNotOptimize(pixels_by_libjpeg(jpeg)); });
+  compare(
+      "PNG of 64 px", [=] { dataset_images::decode_png(png, spec); },
+      [=] { benchmark::DoNotOptimize(pixels_by_libpng(png)); });
   const Image image{256, 256, 3, std::vector<std::uint8_t>(256 * 256 * 3, 100)};
-  add("image of 256 px to 64 px/casdm", [=] { prepare_image(image, {ImageShape::square(3, 64)}); });
+  add("image of 256 px to 64 px/casdm", [=] { prepare_image(image, spec); });
 }
 
 }  // namespace
@@ -151,7 +197,7 @@ int main(int argc, char** argv) {
   compare_draws();
   compare_pools();
   compare_optimizers();
-  add_resizing();
+  compare_images();
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

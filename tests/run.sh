@@ -12,7 +12,7 @@ Installs what is missing (tools/setup.sh --tests), builds build/release, runs th
 
 The other arguments are ctest's, which runs as many tests at once as there are processors (or CTEST_PARALLEL_LEVEL):
 
-  tests/run.sh -L fast              only the short tests, about two minutes together
+  tests/run.sh -L fast              only those that take a few seconds each, half a minute together
   tests/run.sh -L 'slow|parity'     only these
   tests/run.sh -R gradient -V       only tests with this in their names, with all output
 TEXT

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# How much of the sources the fast tests reach. See --help.
+# How much of the sources the short tests reach. See --help.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: tools/coverage.sh [CTEST ARGUMENT]...
 
-Builds build/coverage with gcov's counters, runs the fast tests (or those that the arguments choose, such as -L
+Builds build/coverage with gcov's counters, runs the short tests (or those that the arguments choose, such as -L
 'fast|slow') and writes build/coverage/html/index.html. The lines and functions reached are printed, by folder.
 Needs lcov (Debian: lcov).
 TEXT
@@ -23,7 +23,7 @@ done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
-if (($# == 0)); then set -- -L fast; fi
+if (($# == 0)); then set -- -L 'fast|medium'; fi
 cmake --preset coverage -DCASDM_BUILD_TESTS=ON >/dev/null
 cmake --build build/coverage
 find build/coverage -name '*.gcda' -delete

@@ -6,8 +6,8 @@
 
 validate trains each experiment for some seconds, and prints a table of both: seconds of a step (the median over the
 log's intervals after the first two) and peak memory of the process. curves measures the experiment with other batches,
-channels, resolutions, metrics and threads, and writes DIR/cost.json and DIR/cost.png. Real-time priority is used if it
-is allowed.
+channels, resolutions, metrics and threads, and samplings of 64 images with other numbers of steps, and writes
+DIR/cost.json and DIR/cost.png. Real-time priority is used if it is allowed.
 """
 
 import argparse
@@ -30,6 +30,7 @@ CURVES = {
     "threads": ("run.threads={}", [1, 2, 4, 8, 16, 32], "threads"),
     "metric": ("metrics={}", ["[]", "l1", "ssim", "st_lpips"], "metric"),
 }
+SAMPLES, SAMPLING_STEPS = 64, [10, 25, 50, 100]
 
 
 def real_time():
@@ -101,6 +102,29 @@ def varied(name, key, value):
     return key.format(value).split("\0")
 
 
+def sampling_curve(o):
+    """Seconds and peak memory of whole samplings of a run that has taken one step."""
+    folder = Path(tempfile.mkdtemp(prefix="casdm-cost-"))
+    points = []
+    try:
+        subprocess.run([o.casdm, "train", o.configs[0], *settings(o, [
+            f"run.directory={folder}", "run.name=run", "train.total_images=1", "log.sample_count=0"])],
+            check=True, capture_output=True)
+        for steps in SAMPLING_STEPS:
+            start = time.monotonic()
+            process = subprocess.Popen([*real_time(), o.casdm, "sample", folder / "run", "--num", str(SAMPLES), "--steps",
+                                        str(steps), "--no-png", "--overwrite", "--out", folder / "samples"],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status != 0:
+                raise RuntimeError(f"a sampling of {steps} steps failed")
+            points.append({"value": steps, "seconds": time.monotonic() - start, "bytes": usage.ru_maxrss * 1024})
+            print("sampling", points[-1], flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {"axis": f"sampling steps,\n{SAMPLES} images in all", "points": points}
+
+
 def curves(o):
     results = {}
     for name, (key, values, axis) in CURVES.items():
@@ -114,6 +138,7 @@ def curves(o):
                                "bytes": said["memory_bytes"]["total"], "measured": said["measured"]})
                 print(name, points[-1], flush=True)
         results[name] = {"axis": axis, "points": points}
+    results["sampling"] = sampling_curve(o)
     out = Path(o.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "cost.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -133,7 +158,7 @@ def plot(results, path):
         labels = [str(point["value"]) for point in points]
         is_number = name != "metric"
         x = [point["value"] for point in points] if is_number else range(len(points))
-        for row, (key, unit) in enumerate((("seconds", "seconds of a step"), ("bytes", "memory in GB"))):
+        for row, (key, unit) in enumerate((("seconds", "seconds of a step, or of a sampling"), ("bytes", "memory in GB"))):
             ax = axes[row][column]
             y = [point[key] / (1e9 if key == "bytes" else 1) for point in points]
             if is_number:

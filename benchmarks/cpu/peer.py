@@ -135,17 +135,22 @@ def sample(o):
     scheduler = DDIMScheduler(T, beta_schedule="linear", clip_sample=True)
     scheduler.set_timesteps(o.steps)
     size = model.config.sample_size
+
+    def drawn(timesteps):
+        x = torch.randn(o.images, 3, size, size)
+        if o.variant == "channels-last":
+            x = x.to(memory_format=torch.channels_last)
+        for t in timesteps:
+            x = scheduler.step(call(x, t), t, x).prev_sample
+
     rates = []
     with torch.inference_mode():
-        for repeat in range(3):
-            x = torch.randn(o.images, 3, size, size)
-            if o.variant == "channels-last":
-                x = x.to(memory_format=torch.channels_last)
+        drawn(scheduler.timesteps[:3])
+        end = time.perf_counter() + o.seconds
+        while not rates or time.perf_counter() < end:
             start = time.perf_counter()
-            for t in scheduler.timesteps:
-                x = scheduler.step(call(x, t), t, x).prev_sample
-            if repeat > 0:
-                rates.append(o.images / (time.perf_counter() - start))
+            drawn(scheduler.timesteps)
+            rates.append(o.images / (time.perf_counter() - start))
     return rates
 
 

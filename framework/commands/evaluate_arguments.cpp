@@ -1,8 +1,10 @@
 #include "framework/commands/evaluate_arguments.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <initializer_list>
+#include <optional>
 #include <utility>
 
 #include "casdm/error.h"
@@ -86,6 +88,16 @@ po::options_description described(EvaluateArguments& a) {
   return options;
 }
 
+/// Whether both words are one, or the same number.
+bool are_same(const std::string& a, const std::string& b) {
+  const auto number = [](const std::string& word) {
+    double value = 0;
+    const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), value);
+    return problem == std::errc() && end == word.data() + word.size() ? std::optional(value) : std::nullopt;
+  };
+  return a == b || (number(a) && number(a) == number(b));
+}
+
 std::vector<std::string> split(const std::string& list, const char* option) {
   std::vector<std::string> parts;
   if (list.empty()) return parts;
@@ -97,7 +109,9 @@ std::vector<std::string> split(const std::string& list, const char* option) {
       throw ConfigError(text("evaluate: ", option, ' ', quoted(list), ": ", why));
     };
     if (part.empty()) refuse("a value is empty");
-    if (std::find(parts.begin(), parts.end(), part) != parts.end()) refuse("a value is given twice");
+    for (const std::string& earlier : parts) {
+      if (are_same(part, earlier)) refuse("a value is given twice");
+    }
     parts.push_back(part);
     if (comma == std::string::npos) return parts;
     start = comma + 1;
@@ -145,6 +159,11 @@ bool fill_evaluate_arguments(EvaluateArguments& target, const std::vector<std::s
 void check_options(const EvaluateArguments& a, bool is_run) {
   if (a.num) refuse_set_twice(text("--num ", *a.num), "evaluate.num", a.overrides);
   if (a.seed) refuse_set_twice(text("--seed ", *a.seed), "evaluate.seed", a.overrides);
+  if (!a.reference.empty()) {
+    std::vector<std::string> overrides = a.overrides;  // an empty one takes the experiment's away
+    std::erase(overrides, "evaluate.reference=");
+    refuse_set_twice(text("--reference ", a.reference), "evaluate.reference", overrides);
+  }
   if (is_run) return refuse_idle({{a.size.has_value(), "--size"}}, "the images have the size of the run's samples");
   const bool sets_num = std::any_of(a.overrides.begin(), a.overrides.end(), [](const std::string& override) {
     return sets(override, "evaluate.num", override_location(override));

@@ -292,7 +292,7 @@ class Command {
     gathering.state_file = a_.state;
     const JudgedSet set = gather(stream, *judges_, gathering);
     std::vector<std::string> remarks;
-    if (stored_reference_ && images_->identity() == stored_reference_->identity()) {
+    if (stored_reference_ && are_same(*images_, *stored_reference_)) {
       remarks.emplace_back("these are the images of the reference, so the scores say nothing about other images");
     }
     records_.push_back(
@@ -314,7 +314,7 @@ class Command {
     if (a_.held_out.empty()) return;
     held_out_ = setup_.open(a_.held_out);
     require_enough("--held-out " + a_.held_out, held_out_->size(), reference_.images);
-    if (!stored_reference_ || held_out_->identity() != stored_reference_->identity()) return;
+    if (!stored_reference_ || !are_same(*held_out_, *stored_reference_)) return;
     throw ConfigError(text("evaluate: --held-out ", a_.held_out,
                            ": these are the images of the reference; give images that are not in it, or use --floor"));
   }

@@ -161,7 +161,10 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
   const Value* labels = find_path(record, "run.labels");
   if (labels != nullptr && labels->is_string()) result.own["labels"] = result.of("labels");
   add(settings, "weights", find_path(record, "run.weights.name"));
-  if (std::string& weights = settings["weights"]; true) weights = weights.substr(weights.rfind('/') + 1);
+  // A file, in whatever folder, is told from an average of the same name.
+  if (std::string& weights = settings["weights"]; weights.find('/') != std::string::npos) {
+    weights = "." + weights.substr(weights.rfind('/'));
+  }
   for (const char* key : {"type", "feature", "input_size", "resize", "weights_sha256"}) {
     add(settings, key == std::string_view("type") ? "judge" : text("judge.", key),
         find_path(score, text("extractor.", key)));

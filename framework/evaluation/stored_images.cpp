@@ -135,6 +135,10 @@ void require_only_samples(const fs::path& folder) {
 
 }  // namespace
 
+bool are_same(StoredImages& a, StoredImages& b) {
+  return a.size() == b.size() && a.shape() == b.shape() && probe(a) == probe(b);
+}
+
 std::int64_t images_in_identity(const Value& identity) {
   const Value* data = identity.find("fingerprint");
   return data == nullptr ? 0 : std::min(kProbed, fingerprint_from(*data).count);

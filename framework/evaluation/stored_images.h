@@ -41,6 +41,9 @@ class StoredImages {
   virtual at::Tensor read(std::int64_t index) = 0;
 };
 
+/// Whether both seem to hold the same images in one order, wherever they are: as many, and equal bytes of some of them.
+bool are_same(StoredImages& a, StoredImages& b);
+
 /// Of how many images the bytes are part of the identity of a data set; 0: it is not one, and all bytes are.
 std::int64_t images_in_identity(const Value& identity);
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <csignal>
+#include <map>
 #include <utility>
 
 namespace casdm {
@@ -24,6 +25,40 @@ class WithoutSignals {
 
  private:
   sigset_t before_;
+};
+
+Tensor host_copy(const Tensor& tensor) {
+  return tensor.detach().to(at::TensorOptions(at::kCPU), /*non_blocking=*/false, /*copy=*/true,
+                            at::MemoryFormat::Contiguous);
+}
+
+/// Copies of tensors in the host's memory. Memory of which they take most is copied at once: the parameters of a module
+/// lie in one piece, and a GPU waits for each copy.
+class HostCopies {
+ public:
+  explicit HostCopies(const std::vector<NamedTensors*>& lists) {
+    for (const NamedTensors* tensors : lists) {
+      for (const auto& [name, tensor] : *tensors) bytes_[piece_of(tensor)] += tensor.nbytes();
+    }
+  }
+
+  Tensor of(const Tensor& tensor) {
+    const std::size_t piece = tensor.storage().nbytes();
+    if (4 * bytes_.at(piece_of(tensor)) < 3 * piece) return host_copy(tensor);
+    Tensor& copy = copies_[piece_of(tensor)];
+    if (!copy.defined()) {
+      const auto count = static_cast<std::int64_t>(piece / tensor.element_size());
+      copy = host_copy(tensor.detach().as_strided({count}, {1}, 0));
+    }
+    return copy.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset()).contiguous();
+  }
+
+ private:
+  using Piece = std::pair<const void*, at::ScalarType>;
+  static Piece piece_of(const Tensor& tensor) { return {tensor.storage().data(), tensor.scalar_type()}; }
+
+  std::map<Piece, std::uint64_t> bytes_;  ///< that the tensors take of it
+  std::map<Piece, Tensor> copies_;
 };
 
 }  // namespace
@@ -84,11 +119,9 @@ std::uint64_t bytes_of(const std::vector<NamedTensors*>& lists) {
 
 void copy_to_host(const std::vector<NamedTensors*>& lists) {
   const at::NoGradGuard no_grad;
+  HostCopies copies(lists);
   for (NamedTensors* tensors : lists) {
-    for (auto& [name, tensor] : *tensors) {
-      tensor = tensor.detach().to(at::TensorOptions(at::kCPU), /*non_blocking=*/false, /*copy=*/true,
-                                  at::MemoryFormat::Contiguous);
-    }
+    for (auto& [name, tensor] : *tensors) tensor = copies.of(tensor);
   }
 }
 

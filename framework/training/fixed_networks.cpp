@@ -1,6 +1,12 @@
 #include "framework/training/fixed_networks.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "casdm/feature_extractor.h"
 #include "framework/config/components_of.h"
@@ -9,23 +15,40 @@ namespace casdm {
 
 namespace {
 
+constexpr std::int64_t kBlock = 1 << 14;  // elements, whose numbers stay in a processor's cache
+
 /// A number that identifies the direction of the tensor: its component along a fixed direction.
 double print_of(const Tensor& tensor) {
-  const Tensor values = tensor.detach().to(at::kCPU, at::kDouble).flatten();
-  const Tensor direction = at::arange(1, values.numel() + 1, at::kDouble).square().mul(0.37).sin();
-  const double length = values.norm().item<double>();
-  return length > 0 ? values.dot(direction).item<double>() / length : 0;
+  const Tensor flat = tensor.detach().to(at::kCPU).flatten();
+  const std::int64_t count = flat.numel(), blocks = (count + kBlock - 1) / kBlock;
+  std::vector<double> squares(static_cast<std::size_t>(blocks)), products(squares);
+  at::parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t first = i * kBlock, length = std::min(kBlock, count - first);
+      const Tensor values = flat.narrow(0, first, length).to(at::kDouble);
+      const Tensor direction = at::arange(first + 1, first + length + 1, at::kDouble).square_().mul_(0.37).sin_();
+      squares[static_cast<std::size_t>(i)] = values.dot(values).item<double>();
+      products[static_cast<std::size_t>(i)] = values.dot(direction).item<double>();
+    }
+  });
+  const double length = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+  return length > 0 ? std::accumulate(products.begin(), products.end(), 0.0) / length : 0;
 }
 
 }  // namespace
 
-Value fixed_networks(const LoadedExperiment& experiment, const ExperimentMetrics& metrics) {
+Value metric_networks(const ExperimentMetrics& metrics) {
   Value result{Value::Table{}};
   for (const auto& [name, buffers] : metrics.constants()) {
     Value::Array prints;
     for (const auto& [buffer, tensor] : buffers) prints.emplace_back(print_of(tensor));
     if (!prints.empty()) result.set("metric." + name, std::move(prints));
   }
+  return result;
+}
+
+Value extractor_networks(const LoadedExperiment& experiment) {
+  Value result{Value::Table{}};
   FeatureExtractor::Spec spec;
   const DataOptions& data = experiment.options.data;
   spec.image = ImageShape::square(data.channels, data.image_size);

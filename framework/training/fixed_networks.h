@@ -4,9 +4,13 @@
 
 namespace casdm {
 
-/// Identifies the networks that measure a training and are not trained: for each metric ("metric.NAME") one number per
-/// buffer, which differs for different weights; for every other feature extractor, by its key, the SHA-256 of its
-/// weights. A table; components without weights are left out.
-Value fixed_networks(const LoadedExperiment& experiment, const ExperimentMetrics& metrics);
+/// Identify the networks that measure a training and are not trained. Tables; components without weights are left out.
+
+/// For each metric ("metric.NAME") one number per buffer, which differs for different weights. Takes a tenth of a
+/// second for the 15 million weights of a VGG16.
+Value metric_networks(const ExperimentMetrics& metrics);
+
+/// For every feature extractor, by its key, the SHA-256 of its weights. Throws Error if they are missing.
+Value extractor_networks(const LoadedExperiment& experiment);
 
 }  // namespace casdm

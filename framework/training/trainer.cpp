@@ -22,7 +22,7 @@ TrainingEnd train_in(World& world, const LoadedExperiment& experiment, RunFolder
   TrainingState& state = parts.state;
   const Value config = with_used_plugins(experiment);
   require_same(world, config);
-  require_same(world, state.data(), state.networks());
+  if (world.size() > 1) require_same(world, state.data(), state.networks());
   RunRecords records(parts, config, run);
   records.begin(std::move(start), allow_other_data);
   state.follow_first(world);

@@ -39,7 +39,7 @@ TrainingParts::TrainingParts(const LoadedExperiment& loaded, World& processes, c
       step(
           experiment, model, metrics, state, device.device, [this] { return world.any(interrupted()); }, world) {
   state.keep_metrics([this] { return metrics.state(); });
-  state.keep_networks(fixed_networks(experiment, metrics));
+  state.keep_networks(extractor_networks(experiment), [this] { return metric_networks(metrics); });
 }
 
 }  // namespace casdm

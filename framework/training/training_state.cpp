@@ -185,6 +185,19 @@ TrainingState::Parts TrainingState::tensors(NamedTensors (StatePart::*of_part)()
   return result;
 }
 
+void TrainingState::keep_networks(Value of_extractors, std::function<Value()> of_metrics) {
+  networks_ = std::move(of_extractors);
+  metric_networks_ = std::move(of_metrics);
+}
+
+const Value& TrainingState::networks() const {
+  if (const auto of_metrics = std::exchange(metric_networks_, nullptr)) {
+    const Value all = of_metrics();
+    for (const auto& [name, prints] : all.as_table()) networks_.set(name, prints);
+  }
+  return networks_;
+}
+
 Value TrainingState::numbers() const {
   Value result{Value::Table{}};
   result.set("step", step_);
@@ -197,7 +210,7 @@ Value TrainingState::numbers() const {
   result.set("loss_scales", scaler.state());
   result.set("statistics", statistics.state());
   result.set("data", to_value(data_));
-  if (!networks_.as_table().empty()) result.set(kNetworks, networks_);
+  if (!networks().as_table().empty()) result.set(kNetworks, networks());
   return result;
 }
 

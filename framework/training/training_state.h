@@ -55,9 +55,10 @@ class TrainingState {
   /// `state` returns handles to the metrics' state and is called each time; checkpoints store it with the rest.
   void keep_metrics(std::function<NamedTensors()> state) { metrics_ = std::move(state); }
 
-  /// Stores the record of metrics and other networks that are not trained, see `fixed_networks`.
-  void keep_networks(Value networks) { networks_ = std::move(networks); }
-  const Value& networks() const { return networks_; }
+  /// Stores the records of networks that are not trained, see fixed_networks.h. `of_metrics` is called once, when the
+  /// record is needed: at the latest for the first checkpoint.
+  void keep_networks(Value of_extractors, std::function<Value()> of_metrics);
+  const Value& networks() const;
 
   /// A step begins to change the state; the state cannot be saved until it ends.
   void begin_update() { is_whole_ = false; }
@@ -111,7 +112,8 @@ class TrainingState {
   std::int64_t total_images_;
   std::int64_t num_classes_;
   bool has_extras_;
-  Value networks_{Value::Table{}};
+  mutable Value networks_{Value::Table{}};
+  mutable std::function<Value()> metric_networks_;  ///< null once they are among `networks_`
   DataFingerprint data_;
   std::function<NamedTensors()> metrics_;
   double seconds_before_ = 0;

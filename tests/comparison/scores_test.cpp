@@ -51,6 +51,12 @@ TEST_CASE("the scores of a run are those of its last checkpoint's evaluations, w
   CHECK(run.find("eye.distance") == nullptr);
   CHECK(run.find("eye.distance weights=ema")->value == 12);
   CHECK(run.find("eye.distance weights=raw")->value == 15);
+  folder.write("runs/a/evaluation/000000001000-raw-4.json", evaluation(1000, "averages/raw", 17, ""));
+  run = read_run_record("runs/a");
+  CHECK(run.find("eye.distance weights=raw")->value == 15);
+  CHECK(run.find("eye.distance weights=./raw")->value == 17);
+  std::filesystem::remove("runs/a/evaluation/000000001000-raw-4.json");
+  run = read_run_record("runs/a");
   CHECK(run.warnings.front().starts_with("not taken: runs/a/evaluation/000000001000-raw-3.json: "));
 
   // One digit of a score was changed after it was written.

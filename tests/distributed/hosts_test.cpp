@@ -75,8 +75,9 @@ TEST_CASE("processes on two hosts train one run, and detect a lost link by its s
     CHECK_MESSAGE(run.status(0) == 0, run.output());
     CHECK_MESSAGE(run.status(1) == 0, run.output());
   }
-  Processes run(folder.path(), {"small.toml --set run.name=lost --set train.total_images=1M"}, apart("4"),
-                {hosts.prefix(0), hosts.prefix(1)});
+  Processes run(folder.path(),
+                {"small.toml --set run.name=lost --set train.total_images=1M --set checkpoint.every_images=1M"},
+                apart("4"), {hosts.prefix(0), hosts.prefix(1)});
   REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
   hosts.cut();
   run.wait();

@@ -52,6 +52,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   refused(run + "--weights slow", 2, "there are no weights \"slow\"");
   refused(run + "--weights ema,", 2, "a value is empty");
   refused(run + "--steps 4,2,4", 2, "--steps \"4,2,4\": a value is given twice");
+  refused(run + "--guidance 1,1.0", 2, "--guidance \"1,1.0\": a value is given twice");
   refused(run + "--set evaluate.judges[0].fault=no_weights", 1, "no_such_judge.safetensors");
   refused(run + "--set evaluate.judges[0].fault=not_a_number", 1, "is not finite");
   refused(run + "--set evaluate.judges[0].feature=pool", 2, "it has quarters, map");
@@ -66,6 +67,7 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
           2, "samples of 32 px and 3 channels cannot be compared with images of 16 px");
   refused(run + "--set evaluate.num=8", 2, "evaluate.num");
   refused(run + "--seed 1 --set evaluate.seed=2", 2, "evaluate.seed");
+  refused(run + "--reference small.toml --set evaluate.reference=small.toml", 2, "evaluate.reference");
   refused(run + "--held-out small.toml --reference small.toml", 2, "these are the images of the reference");
   const std::string images = "small.toml --config small.toml --reference small.toml ";
   for (const char* option : {"--weights raw", "--guidance 2", "--steps 3", "--sampler ddim", "--eta 0", "--seed 1",
@@ -98,12 +100,20 @@ TEST_CASE("images that are the reference, and a grid among the images, are repor
   const TemporaryFolder folder;
   train_small(folder.path());
   REQUIRE(
-      shell("casdm sample runs/small --num 12 --out s && mkdir images && cp s/0*.png images", folder.path()).status ==
-      0);
+      shell("casdm sample runs/small --num 12 --out s && mkdir images && cp s/0*.png images && cp -r images copy && "
+            "casdm sample runs/small --num 12 --seed 1 --out t",
+            folder.path())
+          .status == 0);
   const std::string words = "images --size 16 --config small.toml --reference ";
-  const Outcome itself = evaluate(words + "images", folder.path());
-  CHECK_MESSAGE(contains(itself.out, "these are the images of the reference"), itself.out << itself.err);
-  const Outcome other = evaluate(words + "s/samples.npz", folder.path());
+  for (const char* same : {"images", "copy", "s/samples.npz"}) {
+    const Outcome itself = evaluate(words + same, folder.path());
+    CHECK_MESSAGE(contains(itself.out, "these are the images of the reference"), itself.out << itself.err);
+  }
+  const Outcome held_out = evaluate("t --config small.toml --reference images --held-out copy", folder.path());
+  CHECK(held_out.status == 2);
+  CHECK_MESSAGE(contains(held_out.err, "--held-out copy: these are the images of the reference"), held_out.err);
+  const Outcome other = evaluate(words + "t/samples.npz", folder.path());
+  CHECK_MESSAGE(other.status == 0, other.err);
   CHECK_MESSAGE(!contains(other.out, "these are the images"), other.out);
   fs::copy(folder.path() / "s/grid.png", folder.path() / "images");
   const Outcome grid = evaluate(words + "s/samples.npz", folder.path());

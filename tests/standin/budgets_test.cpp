@@ -134,6 +134,24 @@ TEST_CASE("sampling waits for the device once for each batch of images, whatever
   }
 }
 
+TEST_CASE("a checkpoint waits for the device a few times, however many parameters there are") {
+  const auto waits = [](const std::string& networks) {
+    const auto used = [&](const std::string& every) {
+      return use_of_steps(
+          [&](const std::filesystem::path& folder, const std::string& name, std::vector<std::string> settings) {
+            settings.push_back("checkpoint.every_images=" + every);
+            if (!networks.empty()) settings.insert(settings.end(), {"head.theta." + networks, "head.phi." + networks});
+            return small_experiment(folder, name, cascade_head(), settings);
+          });
+    };
+    return (used("4") - used("1000")).waits / (kMoreSteps - kFewSteps);
+  };
+  const std::int64_t few = waits(""), more = waits("num_res_blocks=3");
+  MESSAGE("a checkpoint waits " << few << " times");
+  CHECK(few <= 30);
+  CHECK(more == few);
+}
+
 TEST_CASE("a training step of Cas-DM with ST-LPIPS on CIFAR-10 launches a bounded number of operators") {
   // Attention in bf16 counts as CUDA's flash attention: one kernel forward, three backward.
   constexpr std::int64_t kMost = 1500;

@@ -153,6 +153,28 @@ TEST_CASE("what is written in the background is a copy") {
   CHECK(Checkpoint::open(written.path).tensors("weights")[0].second.eq(1).all().item<bool>());
 }
 
+TEST_CASE(
+    "copies for the background have the values of their tensors, and share memory only where most of it is copied") {
+  const Tensor piece = at::arange(100, at::kFloat), large = at::arange(1000, at::kFloat);
+  CheckpointContent content = large_content(at::ones({4}));
+  const NamedTensors given = {{"first", piece.narrow(0, 0, 60).view({3, 4, 5})},
+                              {"turned", piece.narrow(0, 64, 36).view({6, 6}).t()},
+                              {"part", large.narrow(0, 500, 100)},
+                              {"none", at::empty({0, 3})},
+                              {"repeated", at::ones({1}).expand({5})},
+                              {"step", at::tensor(7, at::kLong)}};
+  content.tensors = {{"weights", given}};
+  copy_to_host(tensors_of(content));
+  const NamedTensors& copies = content.tensors.at("weights");
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    CHECK_MESSAGE(at::equal(copies[i].second, given[i].second), given[i].first);
+    CHECK_MESSAGE(copies[i].second.is_contiguous(), given[i].first);
+    CHECK_FALSE(copies[i].second.is_alias_of(given[i].second));
+  }
+  CHECK(copies[0].second.storage().nbytes() == piece.nbytes());
+  CHECK(copies[2].second.storage().nbytes() == given[2].second.nbytes());
+}
+
 TEST_CASE("a checkpoint that cannot be written in the background is reported where it is waited for") {
   const TemporaryFolder folder;
   const RunFolder run = RunFolder::create(folder.path() / "run", Value::Table{});
