@@ -60,6 +60,7 @@ class Command {
       throw;
     }
     print();
+    if (!not_saved_.empty()) throw Error(text("the scores above could not be saved: ", not_saved_));
   }
 
  private:
@@ -206,13 +207,13 @@ class Command {
     return false;
   }
 
-  /// Writes the last record into the run's folder.
+  /// Writes the last record into the run's folder. If that fails, the rest is judged nevertheless.
   void kept(const std::function<void()>& write) {
     if (setup_.checkpoint() && !is_kept("these scores are")) return;
     try {
       write();
     } catch (const Error& error) {
-      throw Error(text("the scores above could not be saved: ", error.what()));
+      if (not_saved_.empty()) not_saved_ = error.what();
     }
   }
 
@@ -386,6 +387,7 @@ class Command {
   Reference reference_;
   std::vector<std::int64_t> reference_indices_;  ///< the index of each image of reference_stream_ in its data set
   std::vector<Value> records_;
+  std::string not_saved_;  ///< why records could not be written; empty: they are
   NearestRequest nearest_;
   std::optional<Judges> nearest_judge_;  ///< if no judge of the evaluation is used for this
   std::vector<Value> nearest_found_;

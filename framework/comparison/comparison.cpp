@@ -59,10 +59,14 @@ void mark_best(MeasureSummary& measure, const Comparison& comparison, std::size_
   ArmSummary* best = *std::min_element(group.begin(), group.end(), [&](const ArmSummary* a, const ArmSummary* b) {
     return is_lower ? a->mean.mean < b->mean.mean : a->mean.mean > b->mean.mean;
   });
-  const auto is_sure = [](const ArmSummary* arm) { return arm->difference && arm->difference->excludes_zero(); };
-  best->is_best = best->difference ? is_sure(best)
-                                   : std::all_of(group.begin(), group.end(),
-                                                 [&](const ArmSummary* arm) { return arm == best || is_sure(arm); });
+  // A difference is over the seeds in common, so it may contradict the means.
+  const auto is_surely = [](const ArmSummary* arm, bool is_below) {
+    return arm->difference && arm->difference->excludes_zero() && (arm->difference->mean < 0) == is_below;
+  };
+  best->is_best = best->difference ? is_surely(best, is_lower)
+                                   : std::all_of(group.begin(), group.end(), [&](const ArmSummary* arm) {
+                                       return arm == best || is_surely(arm, !is_lower);
+                                     });
 }
 
 /// How the scores were measured; several ways if the arms use different samplers.

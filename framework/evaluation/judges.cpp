@@ -98,6 +98,14 @@ Value identity_of(const ComponentConfig& config, const Value& options, const Ext
                             {"licence", info.licence}});
 }
 
+/// The build of the plugin that has the component.
+std::string build_of(const ComponentConfig& config, const PluginHost& host) {
+  for (const UsedPlugin& plugin : host.used()) {
+    if (config.type.starts_with(plugin.id + "/")) return plugin.build_id;
+  }
+  return "";
+}
+
 const FeatureInfo& feature_of(const JudgeOptions& options, const ExtractorInfo& info) {
   if (options.feature.empty()) return info.features.front();
   std::vector<std::string> names;
@@ -166,6 +174,7 @@ void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10:
   judge.feature = feature_of(options, judge.info);
   judge.extractor = identity_of(options.extractor, own_options(options.extractor, FeatureExtractor::kind, host),
                                 judge.info, judge.feature);
+  judge.build = build_of(options.extractor, host);
   const bool is_first = judge.feature.name == judge.info.features.front().name;
   judge.name = !options.name.empty() ? options.name
                : is_first            ? component_name(options.extractor.type)
@@ -184,6 +193,7 @@ void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host)
   if (metric.info.scores.empty()) metric.metric.fail("it declares no score");
   metric.identity = Value(
       Value::Table{{"type", options.metric.type}, {"options", own_options(options.metric, SetMetric::kind, host)}});
+  metric.build = build_of(options.metric, host);
   for (const ScoreInfo& score : metric.info.scores) {
     metric.score_names.push_back(text(judge.name, ".", options.name.empty() ? "" : options.name + ".", score.name));
   }
@@ -193,7 +203,11 @@ void Judges::add_metric(const SetMetricOptions& options, const PluginHost& host)
 Value Judges::identity() const {
   Value::Array result;
   for (const JudgeMetric& metric : metrics_) {
-    result.push_back(Value(Value::Table{{"extractor", judges_[metric.judge].extractor}, {"metric", metric.identity}}));
+    const Judge& judge = judges_[metric.judge];
+    result.push_back(Value(Value::Table{{"extractor", judge.extractor},
+                                        {"extractor_build", judge.build},
+                                        {"metric", metric.identity},
+                                        {"metric_build", metric.build}}));
   }
   return result;
 }

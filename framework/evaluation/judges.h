@@ -23,6 +23,7 @@ struct Judge {
   FeatureInfo feature;
   ExtractorInfo info;
   Value extractor;  ///< a table that identifies it: component, options, feature, resize, SHA-256 of its weights
+  std::string build;  ///< of the extractor's plugin
 };
 
 /// A set metric on the features of a judge.
@@ -31,6 +32,7 @@ struct JudgeMetric {
   Component<SetMetric> metric;
   SetMetricInfo info;
   Value identity;                        ///< a table: component and options
+  std::string build;                     ///< of the metric's plugin
   std::vector<std::string> score_names;  ///< "<judge>.<score>", in the order of `info.scores`
 
   /// The metric, if it needs only moments; null: it needs more.

@@ -2,8 +2,8 @@
 
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
-#include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -23,7 +23,7 @@ bool is_weights_folder(const fs::path& path, const WeightLayoutInfo& layout) {
 ForeignWeights read_weights_folder(const fs::path& folder, const WeightLayoutInfo& layout) {
   try {
     Value config = from_json(read_file(folder / layout.config_file));
-    return {read_safetensors(folder / layout.weights_file).tensors, std::move(config), Value(Value::Table{})};
+    return {read_checked_tensors(folder / layout.weights_file).tensors, std::move(config), Value(Value::Table{})};
   } catch (const Error& error) {
     throw Error(text(folder.string(), ": ", error.what()));
   }
@@ -43,7 +43,7 @@ void write_weights_folder(const fs::path& folder, const WeightLayoutInfo& layout
   metadata["format"] = "pt";
   metadata[kConfigSum] = sha256(config);
   const auto write_into = [&](const fs::path& to) {
-    write_safetensors(to / layout.weights_file, weights.tensors, metadata);
+    write_checked_tensors(to / layout.weights_file, weights.tensors, metadata);
     write_file(to / layout.config_file, config);
   };
   const auto replace = [&] {

@@ -320,7 +320,15 @@ std::string between(const std::string& page, const std::string& before, const ch
 std::string title_of(const std::string& page) { return between(page, "<title>", "</title>"); }
 
 /// The folder that a page is about.
-std::string origin_of(const std::string& page) { return between(page, text(kMark, kFrom), "</p>"); }
+std::string origin_of(const std::string& page) {
+  std::string origin = between(page, text(kMark, kFrom), "</p>");
+  for (const auto& [name, character] :
+       {std::pair("&lt;", "<"), std::pair("&gt;", ">"), std::pair("&quot;", "\""), std::pair("&amp;", "&")}) {
+    const std::size_t length = std::string_view(name).size();
+    for (std::size_t at = 0; (at = origin.find(name, at)) != std::string::npos; ++at) origin.replace(at, length, character);
+  }
+  return origin;
+}
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "casdm/text.h"
@@ -36,20 +37,24 @@ std::string key_of_average(const EmaOptions& ema, std::size_t index) {
   return table + (is_half_life ? ".half_life" : ".decay");
 }
 
-/// Finds given numbers, of the host or any component, that become 0 in float32.
-void find_vanishing(const Value& value, const std::string& path, Problems& problems) {
+/// Finds given numbers, of the host or any component, that become 0 or infinite in float32.
+void find_lost(const Value& value, const std::string& path, Problems& problems) {
   if (value.is_table()) {
-    for (const auto& [key, member] : value.as_table()) find_vanishing(member, key_path(path, key), problems);
+    for (const auto& [key, member] : value.as_table()) find_lost(member, key_path(path, key), problems);
   } else if (value.is_array()) {
     for (std::size_t i = 0; i < value.as_array().size(); ++i) {
-      find_vanishing(value.as_array()[i], text(path, '.', i), problems);
+      find_lost(value.as_array()[i], text(path, '.', i), problems);
     }
-  } else if (value.is_floating() && value.as_number() != 0 && static_cast<float>(value.as_number()) == 0) {
+  } else if (value.is_floating()) {
+    const double given = value.as_number();
+    const bool is_lost = given != 0 && static_cast<float>(given) == 0;
+    const bool is_too_large = std::isfinite(given) && std::abs(given) > std::numeric_limits<float>::max();
     Location location = value.location();
-    if (location.file.empty()) return;  // a default
+    if (!(is_lost || is_too_large) || location.file.empty()) return;  // without a file it is a default
     location.key = path;
-    problems.add(location, text(number(value.as_number()), " is 0 in float32, the training's arithmetic; expected a ",
-                                "larger number"));
+    problems.add(location, text(number(given), " is ", is_lost ? "0" : "infinite",
+                                " in float32, the training's arithmetic; expected a ", is_lost ? "larger" : "smaller",
+                                " number"));
   }
 }
 
@@ -91,7 +96,7 @@ void find_weak_rate(const OptimizerOptions& optimizer, const std::string& table,
 void require_effect(const Value& experiment) {
   const Experiment options = read_options<Experiment>(experiment);
   Problems problems;
-  find_vanishing(experiment, "", problems);
+  find_lost(experiment, "", problems);
   const std::vector<AverageRule> averages = average_rules(options.ema);
   for (std::size_t i = 0; i < averages.size(); ++i) {
     if (averages[i].keep({1, options.train.batch_size, options.train.batch_size}) < 1) continue;

@@ -17,8 +17,12 @@ namespace {
 
 constexpr std::int64_t kBlock = 1 << 14;  // elements, whose numbers stay in a processor's cache
 
-/// A number that identifies the direction of the tensor: its component along a fixed direction.
-double print_of(const Tensor& tensor) {
+struct Print {
+  double direction = 0;  ///< the component along a fixed direction, of the tensor divided by its length
+  double length = 0;
+};
+
+Print print_of(const Tensor& tensor) {
   const Tensor flat = tensor.detach().to(at::kCPU).flatten();
   const std::int64_t count = flat.numel(), blocks = (count + kBlock - 1) / kBlock;
   std::vector<double> squares(static_cast<std::size_t>(blocks)), products(squares);
@@ -32,7 +36,7 @@ double print_of(const Tensor& tensor) {
     }
   });
   const double length = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
-  return length > 0 ? std::accumulate(products.begin(), products.end(), 0.0) / length : 0;
+  return {length > 0 ? std::accumulate(products.begin(), products.end(), 0.0) / length : 0, length};
 }
 
 }  // namespace
@@ -40,9 +44,14 @@ double print_of(const Tensor& tensor) {
 Value metric_networks(const ExperimentMetrics& metrics) {
   Value result{Value::Table{}};
   for (const auto& [name, buffers] : metrics.constants()) {
-    Value::Array prints;
-    for (const auto& [buffer, tensor] : buffers) prints.emplace_back(print_of(tensor));
-    if (!prints.empty()) result.set("metric." + name, std::move(prints));
+    Value::Array directions, lengths;
+    for (const auto& [buffer, tensor] : buffers) {
+      const Print print = print_of(tensor);
+      directions.emplace_back(print.direction);
+      lengths.emplace_back(print.length);
+    }
+    directions.insert(directions.end(), lengths.begin(), lengths.end());
+    if (!directions.empty()) result.set("metric." + name, std::move(directions));
   }
   return result;
 }

@@ -15,16 +15,18 @@ namespace casdm {
 
 namespace {
 
-constexpr double kRounding =
-    1e-4;  // tolerance for values that a component computes at creation, between different machines
+/// For values that a component computes at creation, between different machines; relative to values above 1.
+constexpr double kRounding = 1e-4;
 
 bool is_alike(const Value& a, const Value& b) {
   if (!a.is_array() || !b.is_array()) return a == b;
-  if (a.as_array().size() != b.as_array().size()) return false;
-  for (std::size_t i = 0; i < a.as_array().size(); ++i) {
+  const std::size_t in_a = a.as_array().size(), in_b = b.as_array().size(), common = std::min(in_a, in_b);
+  if (in_a != in_b && std::max(in_a, in_b) != 2 * common) return false;  // the lengths may be missing
+  for (std::size_t i = 0; i < common; ++i) {
     const Value &one = a.as_array()[i], &other = b.as_array()[i];
     if (!one.is_number() || !other.is_number()) return false;
-    if (!(std::abs(one.as_number() - other.as_number()) < kRounding)) return false;
+    const double scale = std::max(1.0, std::abs(one.as_number()));
+    if (!(std::abs(one.as_number() - other.as_number()) < kRounding * scale)) return false;
   }
   return true;
 }

@@ -154,6 +154,18 @@ TEST_CASE("the best is marked only if the interval of its difference excludes 0"
     CHECK_FALSE(x0.of(0)->is_best);
     CHECK(x0.of(0)->difference->mean == doctest::Approx(0.099));
   }
+  SUBCASE("an arm whose mean is best, and whose difference over the seeds in common says the contrary") {
+    make_run(folder, "better-s3", 3, "l2", -20);
+    for (const int seed : {0, 1, 2}) make_run(folder, text("better-s", seed), seed, "l2", 1.1 + seed + 0.001 * seed);
+    auto runs = kRuns;
+    runs.emplace_back("runs/better-s3");
+    const MeasureSummary x0 = named(summarise(compare_runs(runs, "plain")), "loss.x0");
+    REQUIRE(x0.of(1)->mean.mean < x0.of(0)->mean.mean);
+    REQUIRE(x0.of(1)->difference->excludes_zero());
+    CHECK_FALSE(x0.of(1)->is_best);
+    const MeasureSummary other = named(summarise(compare_runs(runs, "better")), "loss.x0");
+    CHECK_FALSE(other.of(1)->is_best);
+  }
   SUBCASE("a number without a direction has no best") {
     for (const ArmSummary& arm : named(summarise(compare_runs(kRuns, "")), "statistic.gate").arms) {
       CHECK_FALSE(arm.is_best);

@@ -2,6 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
+#include <fstream>
+
 #include "casdm/backbone.h"
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
@@ -191,6 +193,14 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
       CHECK(count == file.tensors.size());
     }
   }
+  {
+    std::fstream file(folder.path() / "raw/diffusion_pytorch_model.safetensors");
+    file.seekp(-1, std::ios::end);
+    file.put('\x55');
+  }
+  const Outcome flipped = shell("casdm import raw --out x --set attention_order=legacy", folder.path());
+  CHECK(flipped.status == 1);
+  CHECK_MESSAGE(flipped.err.find("SHA-256") != std::string::npos, flipped.err);
   // The network in the file has other heads: the export recorded its own.
   const Outcome other = shell("casdm import ema.safetensors --out x --config small.toml --module theta", folder.path());
   CHECK(other.status == 2);

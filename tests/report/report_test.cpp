@@ -268,6 +268,11 @@ TEST_CASE("the page of another run is not replaced") {
         }).find("page of another run") != std::string::npos);
   std::filesystem::rename("a", "moved");
   CHECK_NOTHROW(refuse_page_of_another("report", "page.html", report_of("moved")));
+  folder.write("b&<\"c\">/a/config.toml", "[run]\nname = \"a\"\n");
+  folder.write("page.html", report_of("b&<\"c\">/a"));
+  CHECK(message_of([] {
+          refuse_page_of_another("report", "page.html", report_of("other/a"));
+        }).find("page of another run") != std::string::npos);
 }
 
 TEST_CASE("for something that is not a run, or a damaged plan, a report is refused with the reason") {

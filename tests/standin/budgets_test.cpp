@@ -148,7 +148,7 @@ TEST_CASE("a checkpoint waits for the device a few times, however many parameter
   };
   const std::int64_t few = waits(""), more = waits("num_res_blocks=3");
   MESSAGE("a checkpoint waits " << few << " times");
-  CHECK(few <= 30);
+  CHECK(few <= 15);
   CHECK(more == few);
 }
 

@@ -47,6 +47,7 @@ TEST_CASE("a setting that would train nothing is refused with its key") {
   CHECK(contains(refusal({"optimizer.learning_rate=1e-46"}), "optimizer.learning_rate: 1e-46 is 0 in float32"));
   CHECK(refusal({"optimizer.learning_rate=1e-30"}) == "");
   CHECK(contains(refusal({"optimizer.clip_norm=1e-50"}), "optimizer.clip_norm: 1e-50 is 0 in float32"));
+  CHECK(contains(refusal({"optimizer.clip_norm=1e39"}), "optimizer.clip_norm: 1e+39 is infinite in float32"));
   CHECK(refusal({"optimizer.clip_norm=0"}) == "");
   CHECK(contains(refusal({"metrics.0.weight=1e-46"}), "metrics.0.weight: 1e-46 is 0 in float32"));
   CHECK(refusal({"metrics.0.weight=0"}) == "");

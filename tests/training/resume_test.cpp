@@ -114,6 +114,13 @@ TEST_CASE("a metric whose weights file was replaced is refused at a resume, unle
   };
   const Checkpoint at_4 = run(experiment(4));
   resume(experiment(8), at_4);
+  NamedTensors larger = weights;
+  for (auto& [name, tensor] : larger) {
+    if (name.starts_with("lin")) tensor = 3 * tensor;
+  }
+  write_safetensors(file, larger);
+  CHECK_THROWS_WITH_AS(resume(experiment(12), Checkpoint::open(folder.path() / "run")),
+                       doctest::Contains("the weights of metric.lpips are not those"), Error);
   NamedTensors others = weights;
   for (auto& [name, tensor] : others) {
     if (tensor.dim() == 4) tensor = -tensor;
