@@ -26,7 +26,6 @@ TEXT
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${CASDM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/casdm}
 out=$root/build/benchmarks-cpu page=false
 options=()
 while (($# > 0)); do
@@ -47,12 +46,7 @@ bash "$root/tools/setup.sh" --benchmarks
 cmake --preset release -S "$root" >/dev/null
 cmake --build "$root/build/release" --target casdm_all loading_benchmark metric_benchmark parts_benchmark
 
-python=${CASDM_PEERS_PYTHON:-$cache/peers/bin/python}
-if [[ ! -x $python ]]; then
-  python3 -m venv "$cache/peers"
-  "$cache/peers/bin/pip" install --quiet -r "$root/benchmarks/requirements.txt"
-fi
-
+python=$(bash "$root/benchmarks/peers.sh")
 "$python" "$root/benchmarks/cpu/compare.py" --casdm "$root/build/release/bin/casdm" --peers "$python" --out "$out" \
   "${options[@]}"
 if $page; then "$python" "$root/benchmarks/cpu/page.py" "$out/results.json" "$root/docs"; fi

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""The peers of the CPU benchmark: the networks that casdm exported, trained or sampled by diffusers and PyTorch.
+"""The peers of the benchmarks: the networks that casdm exported, trained or sampled by diffusers and PyTorch.
 
     peer.py train FOLDER --head ddpm|casdm|casdm_st_lpips [--variant eager|channels-last|compiled] [--bf16]
     peer.py sample FOLDER [--variant ...] --images N --steps N
     peer.py train FOLDER --guided-diffusion CHECKOUT
+    peer.py train FOLDER --device cuda --bf16 ...
     peer.py metric lpips|st_lpips|ssim|dists
     peer.py make vgg16|"JPEG, 256 px to 64"|"PNG, 64 px"|"CIFAR-10" --to PATH
     peer.py load FOLDER --dataset folder|cifar10
 
 FOLDER holds theta/ and phi/ as `casdm export --layout diffusers` writes them: the same weights as casdm's run. Training
 is as people usually write it: diffusers' UNet2DModel, AdamW(fused=True), clip_grad_norm_, averages by _foreach_lerp_.
-Prints one line of JSON with the rates of some intervals, in images per second.
+Prints one line of JSON with the rates of some intervals, in images per second, the size of batches and, on CUDA, the peak
+of the memory that tensors took.
 
 From PyPI: benchmarks/requirements.txt.
 """
@@ -27,14 +29,16 @@ import torch
 T = 1000
 
 
-def guided_diffusion(checkout, folder):
+def guided_diffusion(folder, o):
     """A U-Net of guided-diffusion with the sizes of the one that casdm exported."""
-    sys.path.insert(0, checkout)
-    from guided_diffusion.unet import UNetModel
+    sys.path.insert(0, o.guided_diffusion)
+    from guided_diffusion import unet
 
+    if o.bf16:  # its attention would be computed again, in the backward pass, outside of autocast
+        unet.checkpoint = lambda function, inputs, *_: function(*inputs)
     sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     channels = sizes["block_out_channels"]
-    model = UNetModel(
+    model = unet.UNetModel(
         image_size=sizes["sample_size"],
         in_channels=3,
         model_channels=channels[0],
@@ -42,36 +46,44 @@ def guided_diffusion(checkout, folder):
         num_res_blocks=sizes["layers_per_block"],
         attention_resolutions=[2**i for i, kind in enumerate(sizes["down_block_types"]) if kind.startswith("Attn")],
         channel_mult=[c // channels[0] for c in channels],
+        dropout=o.dropout,
         use_new_attention_order=True,
-    )
+    ).to(o.device)
     return model, model
 
 
-def network(folder, variant):
+def network(folder, o):
     from diffusers import UNet2DModel
 
-    model = UNet2DModel.from_pretrained(folder)
-    if variant == "channels-last":
+    model = UNet2DModel.from_pretrained(folder, dropout=o.dropout).to(o.device)
+    if o.variant == "channels-last":
         model = model.to(memory_format=torch.channels_last)
-    call = torch.compile(model) if variant == "compiled" else model
+    call = torch.compile(model) if o.variant == "compiled" else model
     return model, lambda x, t: call(x, t, return_dict=False)[0]
 
 
-def intervals(step, images, seconds, warm_up):
+def now(device="cpu"):
+    """The time at which the device has done all that it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def intervals(step, images, seconds, warm_up, device="cpu"):
     """Images per second of intervals of about a sixth of `seconds` each."""
     end = time.perf_counter() + warm_up
     steps = 0
-    while steps < 3 or time.perf_counter() < end:
+    while steps < 3 or now(device) < end:
         step()
         steps += 1
     rates = []
     end = time.perf_counter() + seconds
     while len(rates) < 3 or time.perf_counter() < end:
-        start, steps = time.perf_counter(), 0
+        start, steps = now(device), 0
         while steps == 0 or time.perf_counter() - start < seconds / 6:
             step()
             steps += 1
-        rates.append(images * steps / (time.perf_counter() - start))
+        rates.append(images * steps / (now(device) - start))
     return rates
 
 
@@ -79,30 +91,30 @@ def training_step(o):
     folder = Path(o.what)
     names = ["theta"] if o.head == "ddpm" else ["theta", "phi"]
     if o.guided_diffusion:
-        loaded = [guided_diffusion(o.guided_diffusion, folder / "theta")]
+        loaded = [guided_diffusion(folder / "theta", o)]
     else:
-        loaded = [network(folder / name, o.variant) for name in names]
-    models, calls = [m for m, _ in loaded], [c for _, c in loaded]
+        loaded = [network(folder / name, o) for name in names]
+    models, calls = [m.train() for m, _ in loaded], [c for _, c in loaded]
     averages = [[p.detach().clone() for p in m.parameters()] for m in models]
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-4, weight_decay=0, fused=True) for m in models]
-    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, T, dtype=torch.float64), 0)
+    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, T, dtype=torch.float64, device=o.device), 0)
     size = json.loads((folder / "theta" / "config.json").read_text(encoding="utf-8"))["sample_size"]
-    images = torch.rand(o.batch, 3, size, size) * 2 - 1
+    images = torch.rand(o.batch, 3, size, size, device=o.device) * 2 - 1
     metric = None
     if o.head == "casdm_st_lpips":
         from stlpips_pytorch import stlpips
 
-        metric = stlpips.LPIPS(net="vgg", variant="shift_tolerant").eval().requires_grad_(False)
+        metric = stlpips.LPIPS(net="vgg", variant="shift_tolerant").eval().requires_grad_(False).to(o.device)
     if o.variant == "channels-last":
         images = images.to(memory_format=torch.channels_last)
 
     def step():
-        t = torch.randint(0, T, (o.batch,))
+        t = torch.randint(0, T, (o.batch,), device=o.device)
         a = kept[t].sqrt().float()[:, None, None, None]
         s = (1 - kept[t]).sqrt().float()[:, None, None, None]
         eps = torch.randn_like(images)
         noisy = a * images + s * eps
-        with torch.autocast("cpu", torch.bfloat16, enabled=o.bf16):
+        with torch.autocast(o.device, torch.bfloat16, enabled=o.bf16):
             predicted = calls[0](noisy, t).float()
             loss = (predicted - eps).square().mean()
             if len(models) == 2:
@@ -125,13 +137,13 @@ def training_step(o):
 
 def train(o):
     # Compilation takes minutes and is not counted.
-    return intervals(training_step(o), o.batch, o.seconds, warm_up=o.seconds / 4)
+    return intervals(training_step(o), o.batch, o.seconds, warm_up=o.seconds / 4, device=o.device)
 
 
 def sample(o):
     from diffusers import DDIMScheduler
 
-    model, call = network(Path(o.what) / "theta", o.variant)
+    model, call = network(Path(o.what) / "theta", o)
     scheduler = DDIMScheduler(T, beta_schedule="linear", clip_sample=True)
     scheduler.set_timesteps(o.steps)
     size = model.config.sample_size
@@ -256,6 +268,8 @@ def main():
     parser.add_argument("--head", default="ddpm", choices=("ddpm", "casdm", "casdm_st_lpips"))
     parser.add_argument("--variant", default="eager", choices=("eager", "channels-last", "compiled"))
     parser.add_argument("--guided-diffusion")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of a training")
+    parser.add_argument("--dropout", type=float, default=0, help="of the networks, which exported files do not say")
     parser.add_argument("--dataset", default="folder", choices=("folder", "cifar10"))
     parser.add_argument("--to")
     parser.add_argument("--bf16", action="store_true")
@@ -269,7 +283,10 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(o.threads)
     tasks = {"train": train, "sample": sample, "metric": metric, "make": make, "load": load}
-    print(json.dumps({"rates": tasks[o.task](o)}))
+    result = {"rates": tasks[o.task](o), "batch": o.batch}
+    if o.device == "cuda":
+        result["device_memory"] = torch.cuda.max_memory_allocated()
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

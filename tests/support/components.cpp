@@ -54,7 +54,10 @@ Tensor gather(const std::vector<double>& table, const Tensor& t, const Tensor& l
   return per_image(TimeTable(table)(t), like);
 }
 
-fs::path source_dir() { return CASDM_SOURCE_DIR; }
+fs::path source_dir() {
+  const char* chosen = std::getenv("CASDM_SOURCE_DIR");
+  return chosen != nullptr ? chosen : CASDM_SOURCE_DIR;
+}
 
 fs::path parity_dir() {
   const char* chosen = std::getenv("CASDM_PARITY_DIR");
