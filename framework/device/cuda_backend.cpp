@@ -21,6 +21,7 @@ casdm_cuda_device device(int index) {
   cudaDeviceProp properties{};
   C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
   std::copy(std::begin(properties.name), std::end(properties.name), std::begin(result.name));
+  std::copy(std::begin(properties.uuid.bytes), std::end(properties.uuid.bytes), std::begin(result.uuid));
   result.major = properties.major;
   result.minor = properties.minor;
   result.memory = static_cast<std::int64_t>(properties.totalGlobalMem);

@@ -12,6 +12,7 @@ extern "C" {
 struct casdm_cuda_device {
   char name[256];
   int major, minor;          ///< compute capability
+  unsigned char uuid[16];    ///< all zero: it has none
   std::int64_t memory;       ///< bytes
   int driver;                ///< CUDA version of the driver, 1000 major + 10 minor
   std::int64_t peak_memory;  ///< maximum number of bytes that tensors of this process used at any time

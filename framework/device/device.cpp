@@ -75,6 +75,7 @@ constexpr const char* kCuda = "cuda";
 /// The index of the device called `name` ("auto", "cuda", "cuda:1") among `count`.
 c10::DeviceIndex index_of(const std::string& name, int count) {
   const bool is_named = name.find(':') != std::string::npos;
+  if (!is_named && count == 1) return 0;
   const std::string digits = is_named ? name.substr(name.find(':') + 1) : std::to_string(process_place().local_rank);
   int index = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
@@ -147,6 +148,16 @@ SelectedDevice select_device(const RunOptions& run) {
   set_element_launcher(c10::kCUDA, backend->launcher);
   set_block_launcher(c10::kCUDA, backend->block_launcher);
   return {device, describe(backend->device(index), index, run)};
+}
+
+std::string device_identity(c10::Device device) {
+  if (device.is_cpu()) return device.str();
+  std::string ignored;
+  const casdm_cuda_device properties = load_backend(ignored)->device(device.index());
+  std::string result;
+  for (const unsigned char byte : properties.uuid) result += text(int{byte}, '.');
+  const bool has_uuid = std::any_of(std::begin(properties.uuid), std::end(properties.uuid), [](auto b) { return b; });
+  return has_uuid ? result : device.str();
 }
 
 bool has_bf16_products(c10::Device device) {

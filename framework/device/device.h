@@ -17,10 +17,15 @@ struct SelectedDevice {
 };
 
 /// The device that `run.device` ("cpu", "auto", "cuda", "cuda:1") means on this machine, configured for `run.precision`
-/// and `run.deterministic`. "cuda" is the device of the environment's LOCAL_RANK, or the first; the CUDA libraries are
-/// loaded, and if they or the device are missing, an Error says so. "auto" uses CUDA if there are a driver and a
+/// and `run.deterministic`. "cuda" is the device of the environment's LOCAL_RANK, or the first, also where a
+/// launcher shows each process only its own; the CUDA libraries are loaded, and if they or the device are missing, an
+/// Error says so. "auto" uses CUDA if there are a driver and a
 /// device, and the CPU otherwise.
 SelectedDevice select_device(const RunOptions& run);
+
+/// The same words in all processes that compute on this device, and others for each other device of the machine: a
+/// launcher may show each process a device of its own, which all of them then call cuda:0.
+std::string device_identity(c10::Device device);
 
 /// Throws ConfigError if the networks cannot run in `precision` on `device`: fp16 needs CUDA.
 void require_precision(c10::Device device, Precision precision);

@@ -12,6 +12,7 @@
 #include "casdm/build_info.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/device/device.h"
 #include "framework/training/experiment_change.h"
 #include "framework/training/network_difference.h"
 
@@ -94,17 +95,22 @@ void require_same(World& world, const DataFingerprint& data, const Value& networ
                other_inputs);
 }
 
-void require_own_device(World& world, c10::Device device) {
+void require_own_device(World& world, c10::Device device, const std::string& identity) {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
-  const std::vector<std::string> gathered = world.gather(text(host.data(), ' ', device));
-  const auto twice = std::find_if(gathered.begin(), gathered.end(), [&](const std::string& device_of) {
-    return !device_of.ends_with(" cpu") && std::count(gathered.begin(), gathered.end(), device_of) > 1;
-  });
-  if (twice == gathered.end()) return;
-  throw WorldConfigError(text("run.device: several processes of one machine compute on ",
-                              twice->substr(twice->rfind(' ') + 1),
-                              "; \"cuda\" gives each the device of its LOCAL_RANK"));
+  const std::vector<std::string> devices = world.gather(device.is_cpu() ? "" : text(host.data(), '\n', identity));
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    const auto first = std::find(devices.begin(), devices.end(), devices[i]) - devices.begin();
+    if (devices[i].empty() || static_cast<std::size_t>(first) == i) continue;
+    throw WorldConfigError(text("run.device: rank ", first, " and rank ", i, " compute on the same device of ",
+                                devices[i].substr(0, devices[i].find('\n')),
+                                "; \"cuda\" gives each process the device of its LOCAL_RANK, or the only one that "
+                                "CUDA_VISIBLE_DEVICES shows it"));
+  }
+}
+
+void require_own_device(World& world, c10::Device device) {
+  require_own_device(world, device, device_identity(device));
 }
 
 }  // namespace casdm

@@ -2,6 +2,8 @@
 
 #include <c10/core/Device.h>
 
+#include <string>
+
 #include "casdm/value.h"
 #include "framework/data/fingerprint.h"
 #include "framework/distributed/world.h"
@@ -17,6 +19,8 @@ void require_same(World& world, const Value& experiment);
 void require_same(World& world, const DataFingerprint& data, const Value& networks);
 
 /// Throws WorldConfigError if two processes of one machine compute on the same device, unless it is the CPU.
+/// @param identity  see device_identity
+void require_own_device(World& world, c10::Device device, const std::string& identity);
 void require_own_device(World& world, c10::Device device);
 
 }  // namespace casdm

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <sstream>
 #include <string>
 
 #include "casdm/text.h"
@@ -28,6 +29,26 @@ void check_failed(const Processes& run, int size, const std::vector<std::string>
 /// The number of checkpoints of a run.
 std::ptrdiff_t checkpoints(const fs::path& run) {
   return std::distance(fs::directory_iterator(run / "checkpoints"), fs::directory_iterator());
+}
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kCanPreload = false;  // a sanitizer's own library would have to come first
+#else
+constexpr bool kCanPreload = true;
+#endif
+
+/// Words before a program whose calls on `runs` are counted, or fail, by `plan` (tests/faults/calls.cpp).
+std::string with_faults(const fs::path& runs, const std::string& plan) {
+  return text("env LD_PRELOAD='" CASDM_FAULTS_LIBRARY "' CASDM_FAULTS='under=", runs.string(), ' ', plan, "' ");
+}
+
+/// The number of the first call, in a report of with_faults, on a path with these words; 0: there is none.
+long first_call_on(const fs::path& report, const std::string& words) {
+  std::istringstream lines(read_file(report));
+  for (std::string line; std::getline(lines, line);) {
+    if (contains(line, words)) return std::stol(line);
+  }
+  return 0;
 }
 
 std::vector<Environment> with(std::vector<Environment> environments, const std::string& name,
@@ -73,20 +94,49 @@ TEST_CASE("a process that hangs is named when the time for a step is over") {
   check_failed(run, 2, {"rank 1 on "});
 }
 
-TEST_CASE("SIGTERM to one process stops all of them after the step, with a checkpoint") {
+TEST_CASE("a signal to one process stops all of them after the step, with a checkpoint") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
-  for (const int rank : {1, 0}) {
-    const std::string name = text("run", rank);
-    Processes run(folder.path(), {kEndless + " --set run.name=" + name}, environments(2));
+  const std::string listening = "env --default-signal=HUP ";  // a test under nohup would ignore it
+  const std::pair<int, int> signals[] = {{SIGTERM, 1}, {SIGTERM, 0}, {SIGINT, 1},  {SIGINT, 0},
+                                         {SIGHUP, 1},  {SIGHUP, 0},  {SIGUSR1, 1}, {SIGUSR1, 0}};
+  for (const auto& [signal, rank] : signals) {
+    const std::string name = text("run", signal, '-', rank);
+    CAPTURE(name);
+    Processes run(folder.path(), {kEndless + " --set run.name=" + name}, environments(2), {listening, listening});
     REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
-    run.signal(rank, SIGTERM);
+    run.signal(rank, signal);
     run.wait();
     CHECK_MESSAGE(run.status(0) == 0, run.output());
     CHECK_MESSAGE(run.status(1) == 0, run.output());
     CHECK_MESSAGE(contains(run.output(), "the state is saved. Continue with"), run.output());
     CHECK(checkpoints(folder.path() / "runs" / name) == 1);
   }
+}
+
+TEST_CASE("when the disk of the first process is full, all end, one says so, and the run goes on from what was saved") {
+  if (!kCanPreload) return;
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  const fs::path runs = folder.path() / "runs", calls = folder.path() / "calls", last = "000000000048";
+  Processes whole(folder.path(), {"small.toml"}, environments(2), {with_faults(runs, "report=" + calls.string()), ""});
+  whole.wait();
+  REQUIRE_MESSAGE(whole.status(0) == 0, whole.output());
+  fs::rename(runs / "run", folder.path() / "whole");
+  // A checkpoint gets its name after more than a hundred writes.
+  const long call = first_call_on(calls, "checkpoints/" + last.string()) - 20;
+  REQUIRE(call > 0);
+  Processes run(folder.path(), {"small.toml"}, environments(2),
+                {with_faults(runs, text("fail=ENOSPC at=", call, " last=1000000")), ""});
+  run.wait();
+  check_failed(run, 2, {"rank 0 on ", "could not be saved", "No space left on device"});
+  CHECK(fs::exists(runs / "run/checkpoints/000000000024/state.json"));
+  CHECK_FALSE(fs::exists(runs / "run/checkpoints" / last));
+  Processes resumed(folder.path(), {"--resume runs/run"}, environments(2));
+  resumed.wait();
+  REQUIRE_MESSAGE(resumed.status(0) + resumed.status(1) == 0, resumed.output());
+  const fs::path weights = fs::path("checkpoints") / last / "weights.safetensors";
+  CHECK(read_file(runs / "run" / weights) == read_file(folder.path() / "whole" / weights));
 }
 
 TEST_CASE("a loss that is not finite in one process ends all of them, and the message says in which") {
