@@ -45,10 +45,7 @@ CropPlaces crop_places(const MetricOptions& options, const std::string& name, co
 Tensor metric_input(const Tensor& images, const MetricOptions& options, const CropPlaces& places) {
   Tensor image = places.empty() ? images : cut(images, options.crop, places);
   const std::int64_t size = options.resize;
-  if (size > 0 && image.size(-1) != size) {
-    image = size < image.size(-1) ? resized(image, size, size, Interpolation::bilinear)
-                                  : at::upsample_bilinear2d(image, {size, size}, /*align_corners=*/false);
-  }
+  if (size > 0 && image.size(-1) != size) image = resized(image, size, size, Interpolation::bilinear);
   const auto [low, high] = options.input_range;
   if (low == -1 && high == 1) return image;
   return (image + 1) * ((high - low) / 2) + low;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "casdm/error.h"
+#include "casdm/resize.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 
@@ -73,9 +74,7 @@ std::vector<Tensor> PerceptualLoss::unit_features(const Tensor& images) const {
 
 Tensor PerceptualLoss::network_input(const Tensor& images) const {
   Tensor x = images;
-  if (x.size(3) < setup_.resize_to) {
-    x = at::upsample_bilinear2d(x, {setup_.resize_to, setup_.resize_to}, /*align_corners=*/false);
-  }
+  if (x.size(3) < setup_.resize_to) x = resized(x, setup_.resize_to, setup_.resize_to, Interpolation::bilinear);
   if (x.size(1) == 1) x = x.expand({-1, 3, -1, -1});
   return (x - shift_.to(x.scalar_type())) / scale_.to(x.scalar_type());
 }

@@ -54,12 +54,20 @@ Tensor to_ycbcr() {
       .view({3, 3});
 }
 
+/// With copies of the last row (axis 2) or column (axis 3), so that its length is a multiple of `factor`. The gradient
+/// of at::replication_pad2d is not deterministic on a GPU.
+Tensor extended(const Tensor& images, std::int64_t axis, std::int64_t factor) {
+  const std::int64_t size = images.size(axis), missing = (factor - size % factor) % factor;
+  if (missing == 0) return images;
+  std::vector<std::int64_t> shape = images.sizes().vec();
+  shape[static_cast<std::size_t>(axis)] = missing;
+  return at::cat({images, images.narrow(axis, size - 1, 1).expand(shape)}, axis);
+}
+
 /// Each channel as a separate image, extended to multiples of `factor` by repeating its last pixels: [B C, 1, H, W].
 Tensor planes_of(const Tensor& images, std::int64_t factor) {
-  const std::int64_t height = images.size(2), width = images.size(3);
-  const Tensor planes = images.reshape({images.size(0) * images.size(1), 1, height, width});
-  const std::int64_t below = (factor - height % factor) % factor, right = (factor - width % factor) % factor;
-  return below == 0 && right == 0 ? planes : at::replication_pad2d(planes, {0, right, 0, below});
+  const Tensor planes = images.reshape({images.size(0) * images.size(1), 1, images.size(2), images.size(3)});
+  return extended(extended(planes, 2, factor), 3, factor);
 }
 
 Tensor sizes_of(const Tensor& coefficients, CoefficientNorm norm) {

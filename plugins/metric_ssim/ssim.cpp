@@ -45,10 +45,16 @@ Moments moments_at(const std::vector<Tensor>& list, std::size_t scale) {
   return {list.at(first), list.at(first + 1), list.at(first + 2), list.at(first + 3)};
 }
 
-/// Half the size: means of 2x2 pixels; if a side is odd, the first row or column is repeated (as in piq).
+/// The first row (axis 2) or column (axis 3) twice. The gradient of at::replication_pad2d is not deterministic on a
+/// GPU.
+Tensor with_first_repeated(const Tensor& images, std::int64_t axis) {
+  return at::cat({images.narrow(axis, 0, 1), images}, axis);
+}
+
+/// Half the size: means of 2x2 pixels; if a side is odd, the first row and column are repeated (as in piq).
 Tensor halved(const Tensor& images) {
-  const std::int64_t padding = std::max(images.size(2) % 2, images.size(3) % 2);
-  return at::avg_pool2d(padding ? at::replication_pad2d(images, {padding, 0, padding, 0}) : images, 2);
+  const bool is_odd = images.size(2) % 2 != 0 || images.size(3) % 2 != 0;
+  return at::avg_pool2d(is_odd ? with_first_repeated(with_first_repeated(images, 2), 3) : images, 2);
 }
 
 /// max(x, 0)^exponent with a finite gradient; exact except for x in (0, 1e-8).

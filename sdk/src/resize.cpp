@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <map>
 #include <mutex>
@@ -49,6 +50,8 @@ Tensor resized(const Tensor& images, std::int64_t height, std::int64_t width, In
 }
 
 Tensor resized_by_products(const Tensor& images, std::int64_t height, std::int64_t width, Interpolation interpolation) {
+  // Autocast would round the images and the weights of their pixels.
+  const c10::impl::ExcludeDispatchKeyGuard as_it_is(c10::autocast_dispatch_keyset);
   const Tensor rows = matrix(images.size(2), height, interpolation, images);
   const Tensor columns = matrix(images.size(3), width, interpolation, images);
   return rows.matmul(images).matmul(columns.t());

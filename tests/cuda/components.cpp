@@ -53,6 +53,10 @@ std::vector<std::string> MetricUses::tables() const {
   tables.emplace_back("type = \"resized\", size = 16, mode = \"area\", metric = {type = \"l2\"}");
   tables.emplace_back("type = \"resized\", size = 20, mode = \"bicubic\", metric = {type = \"l2\"}");
   tables.emplace_back("type = \"l1\", resize = 12");
+  tables.emplace_back("type = \"l1\", resize = 40");
+  // Odd sides, which are extended.
+  tables.emplace_back("type = \"dct\", resize = 19");
+  tables.emplace_back("type = \"wavelet\", resize = 19");
   tables.emplace_back("type = \"l1\", t_range = [0.2, 0.6], t_weight = \"alpha_bar\"");
   return tables;
 }

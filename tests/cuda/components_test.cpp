@@ -52,6 +52,15 @@ TEST_CASE("every metric gives the same distances and gradients on CUDA as on the
   }
 }
 
+TEST_CASE("a metric that enlarges its images gives the same distances and gradients on CUDA as on the CPU") {
+  const MetricUses uses;
+  trains_alike("consistency-models", cascade_head(),
+               {"metrics=[{type=\"lpips\", profile=\"consistency-models\"}]", "train.batch_size=1",
+                "train.total_images=2", "log.every_images=1"});
+  // Odd sides, which are halved.
+  trains_alike("ms_ssim", cascade_head(), {"metrics=[{type=\"ms_ssim\", resize=23}]"});
+}
+
 TEST_CASE("every optimizer steps on CUDA as on the CPU") {
   for (const std::string& name : component_names(Optimizer::kind)) {
     trains_alike(name, kHead, settings_with("optimizer", name));
@@ -89,6 +98,7 @@ TEST_CASE("every head trains on CUDA as on the CPU") {
 }
 
 TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with every option that adds a branch") {
+  CHECK(component_names("backbone").size() == 3);
   const std::pair<std::string, std::string> networks[] = {
       {"unet", "channels=8, channel_mult=[1,2], groups=4, attention_resolutions=[8], checkpoint=true"},
       {"unet", "channels=8, channel_mult=[1,2], groups=4, resblock_updown=true, use_scale_shift_norm=false"},

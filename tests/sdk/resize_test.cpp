@@ -1,6 +1,7 @@
 #include "casdm/resize.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <doctest/doctest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -35,6 +36,15 @@ TEST_CASE("a matrix is created for each dtype of image") {
   const Tensor found = resized_by_products(images, 5, 5, Interpolation::bilinear);
   CHECK((found.scalar_type() == at::kFloat));
   CHECK(max_relative_difference(found, exact) < 1e-6);
+}
+
+TEST_CASE("images are not rounded to half precision where they are resized") {
+  const Tensor images = fill(4, {1, 2, 8, 8});
+  const Tensor expected = resized_by_products(images, 20, 20, Interpolation::bilinear);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const Tensor found = resized_by_products(images, 20, 20, Interpolation::bilinear);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  CHECK(at::equal(found, expected));
 }
 
 TEST_CASE("an element function runs where the host has set a launcher, and only on int32") {

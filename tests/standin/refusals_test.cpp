@@ -91,10 +91,20 @@ TEST_CASE("the stand-in refuses another device's generator, a second device, and
 
 TEST_CASE("the stand-in refuses what CUDA cannot repeat bit for bit, if run.deterministic asks for that") {
   const Tensor x = fill(1, {1, 1, 8, 8}).to(cuda()).detach().requires_grad_();
-  const auto backward = [](const Tensor& y, const Tensor& input) { torch::autograd::grad({y.sum()}, {input}); };
-  CHECK(refusal([&] { backward(at::adaptive_avg_pool2d(x, {3, 3}), x); }).find("deterministic") != std::string::npos);
+  const auto refused = [&](const auto& operation) {
+    return refusal([&] { torch::autograd::grad({operation(x).sum()}, {x}); });
+  };
+  const auto pool = [](const Tensor& input) { return at::adaptive_avg_pool2d(input, {3, 3}); };
+  const auto enlarge = [](const Tensor& input) { return at::upsample_bilinear2d(input, {9, 9}, false); };
+  const auto replicate = [](const Tensor& input) { return at::replication_pad2d(input, {1, 0, 1, 0}); };
+  const auto reflect = [](const Tensor& input) { return at::reflection_pad2d(input, {1, 1, 1, 1}); };
+  CHECK(refused(pool).find("deterministic") != std::string::npos);
+  CHECK(refused(enlarge).find("deterministic") != std::string::npos);
+  CHECK(refused(replicate).find("deterministic") != std::string::npos);
+  CHECK(refused(reflect).empty());
   at::globalContext().setDeterministicAlgorithms(false, false);
-  CHECK(refusal([&] { backward(at::adaptive_avg_pool2d(x, {3, 3}), x); }).empty());
+  CHECK(refused(pool).empty());
+  CHECK(refused(replicate).empty());
   at::globalContext().setDeterministicAlgorithms(true, false);
 }
 
