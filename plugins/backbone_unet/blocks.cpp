@@ -1,7 +1,6 @@
 #include "blocks.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <optional>
 #include <vector>
@@ -13,11 +12,7 @@ namespace {
 
 Tensor resampled(const Tensor& x, Resample resample) {
   if (resample == Resample::down) return at::avg_pool2d(x, {2, 2});
-  if (resample == Resample::none) return x;
-  // CUDA's autocast would compute it, and everything after it, in float32.
-  std::optional<c10::impl::ExcludeDispatchKeyGuard> as_it_is;
-  if (x.is_cuda()) as_it_is.emplace(c10::autocast_dispatch_keyset);
-  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  return resample == Resample::up ? doubled(x) : x;
 }
 
 /// update + x, in place if the dtypes match. Nothing else may hold `update`.

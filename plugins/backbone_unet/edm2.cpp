@@ -9,6 +9,7 @@
 #include "casdm/random.h"
 #include "edm2_layout.h"
 #include "input_check.h"
+#include "layers.h"
 
 namespace casdm::unet {
 
@@ -21,7 +22,7 @@ constexpr double kTimeScale = 1e-3;  // EDM's path gives networks 250 ln(sigma),
 
 Tensor resampled(const Tensor& x, int resample) {
   if (resample < 0) return at::avg_pool2d(x, {2, 2});
-  return resample > 0 ? at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}) : x;
+  return resample > 0 ? doubled(x) : x;
 }
 
 }  // namespace

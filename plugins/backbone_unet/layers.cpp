@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <optional>
 
 #include "convolution/conv2d_3x3.h"
 #include "norm.h"
@@ -69,6 +72,13 @@ Tensor GroupNorm::scaled_silu(const Tensor& x, const Tensor& scale_shift) const 
 
 Tensor GroupNorm::offset_silu(const Tensor& x, const Tensor& offset) const {
   return group_norm(x, {weight, bias, offset, {}, groups, Activation::silu});
+}
+
+Tensor doubled(const Tensor& x) {
+  // CUDA's autocast would compute it, and everything after it, in float32.
+  std::optional<c10::impl::ExcludeDispatchKeyGuard> as_it_is;
+  if (x.is_cuda()) as_it_is.emplace(c10::autocast_dispatch_keyset);
+  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
 }
 
 }  // namespace casdm::unet

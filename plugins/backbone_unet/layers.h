@@ -47,4 +47,7 @@ struct GroupNorm {
   Tensor offset_silu(const Tensor& x, const Tensor& offset) const;
 };
 
+/// Twice as high and wide: each pixel four times.
+Tensor doubled(const Tensor& x);
+
 }  // namespace casdm::unet

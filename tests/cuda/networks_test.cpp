@@ -1,5 +1,9 @@
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <doctest/doctest.h>
+
+#include <set>
+#include <string_view>
 
 #include "backbones/networks.h"
 #include "cuda/device.h"
@@ -39,7 +43,45 @@ Evaluation on_device(const std::string& options, at::MemoryFormat format, Precis
   return evaluate(*network, input, with_dropout(5));
 }
 
+std::set<at::ScalarType> g_enlarged;
+
+/// The dtypes of the feature maps that are enlarged in `work`, by this thread.
+template <class Work>
+std::set<at::ScalarType> dtypes_enlarged(const Work& work) {
+  g_enlarged.clear();
+  const auto note = [](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
+    if (std::string_view(function.name()) == "aten::upsample_nearest2d") {
+      g_enlarged.insert(function.inputs()[0].toTensor().scalar_type());
+    }
+    return nullptr;
+  };
+  const at::CallbackHandle handle = at::addThreadLocalCallback(
+      at::RecordFunctionCallback(note).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
+  work();
+  at::removeCallback(handle);
+  return g_enlarged;
+}
+
 }  // namespace
+
+TEST_CASE("every U-Net enlarges its feature maps in the precision of the run on CUDA") {
+  Backbone::Spec spec;
+  spec.image.height = spec.image.width = 8;
+  for (const std::string type : {"unet", "edm2_unet"}) {
+    const std::string options = type == "unet" ? kSmall : "channels = 8\nchannel_mult = [1, 2]\nnum_head_channels = 8";
+    const auto network = make<Backbone>(type, options, spec);
+    move_to(*network, cuda());
+    const Input input;
+    const Tensor x = input.x.to(cuda()), t = input.t.to(cuda());
+    const auto enlarged = [&](Precision precision) {
+      const Autocast autocast(cuda(), precision);
+      return dtypes_enlarged([&] { network->forward(x, t, {}); });
+    };
+    CAPTURE(type);
+    CHECK((enlarged(Precision::fp32) == std::set{at::kFloat}));
+    CHECK((enlarged(Precision::bf16) == std::set{at::kBFloat16}));
+  }
+}
 
 TEST_CASE("a U-Net on CUDA has the outputs and gradients of float64, whatever its format and precision") {
   // Rounding through some twenty layers there and back: 170 roundings of float32 (2^-24), 8 of bfloat16 (2^-8).
