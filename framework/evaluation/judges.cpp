@@ -10,6 +10,7 @@
 #include "casdm/text.h"
 #include "framework/composition/model.h"
 #include "framework/config/example.h"
+#include "framework/device/device.h"
 #include "framework/loading/global_state.h"
 #include "framework/support/component_name.h"
 
@@ -271,12 +272,14 @@ Tensor Judges::checked_feature(const Judge& judge, const NamedTensors& found, st
 
 Tensor Judges::features_of(std::size_t judge, const Tensor& images, std::int64_t first) const {
   const at::NoGradGuard no_grad;
+  const ExactFloats exact;
   const Judge& chosen = judges_.at(judge);
   return checked_feature(chosen, features(networks_[chosen.network], images), images.size(0), first);
 }
 
 void Judges::update(SetState& set, const Tensor& images, std::int64_t first, const std::vector<bool>& wanted) const {
-  at::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
+  const ExactFloats exact;
   FeatureBatch batch;
   for (std::int64_t i = 0; i < images.size(0); ++i) batch.images.push_back(first + i);
   for (std::size_t n = 0; n < networks_.size(); ++n) {
@@ -309,7 +312,8 @@ void Judges::require_enough(std::int64_t num, std::int64_t reference_num) const 
 }
 
 std::vector<JudgedScore> Judges::compare(const SetState& generated, const SetState& reference) const {
-  at::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
+  const ExactFloats exact;
   std::vector<JudgedScore> result;
   for (std::size_t i = 0; i < metrics_.size(); ++i) {
     const JudgeMetric& metric = metrics_[i];

@@ -231,3 +231,23 @@ TEST_CASE("floating-point images are judged as the nearest 8-bit pixels, like sa
   }
   CHECK(exact->identity().find("rounded") != nullptr);
 }
+
+TEST_CASE("judges compute in IEEE float32 where the networks of a run may use TF32, which they may again afterwards") {
+  constexpr at::Float32Op kOps[] = {at::Float32Op::CONV, at::Float32Op::MATMUL};
+  at::Context& context = at::globalContext();
+  const auto allow = [&](at::Float32Precision precision) {
+    for (const at::Float32Op op : kOps) context.setFloat32Precision(at::Float32Backend::CUDA, op, precision);
+  };
+  const Judges judges =
+      make_judges("judges = [{ type = \"cells\", shows_tf32 = true, metrics = [{ type = \"moments_gap\" }] }]");
+  const auto feature = [&] { return judges.features_of(0, some_images(2), 0).max().item<float>(); };
+  allow(at::Float32Precision::TF32);
+  CHECK(feature() == 0);
+  const JudgedSet in_tf32 = gather(stream_of_tensor(some_images(40)), judges, {});
+  for (const at::Float32Op op : kOps) {
+    CHECK((context.float32Precision(at::Float32Backend::CUDA, op) == at::Float32Precision::TF32));
+  }
+  allow(at::Float32Precision::IEEE);
+  CHECK(feature() == 0);
+  CHECK(are_equal(in_tf32.state, gather(stream_of_tensor(some_images(40)), judges, {}).state));
+}

@@ -24,13 +24,21 @@ struct CellsOptions {
   std::string fault = "none";
   bool is_trained = false;
   std::string resize = "none";
+  bool shows_tf32 = false;
 
   static void describe(Schema<CellsOptions>& s) {
     s.option("fault", &CellsOptions::fault, "What is wrong.").choices({"none", "not_a_number", "no_weights"});
     s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
     s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
+    s.option("shows_tf32", &CellsOptions::shows_tf32, "Each feature is 1 where a GPU may use TF32, else 0.");
   }
 };
+
+bool may_use_tf32() {
+  const auto of = [](at::Float32Op op) { return at::globalContext().float32Precision(at::Float32Backend::CUDA, op); };
+  return of(at::Float32Op::CONV) == at::Float32Precision::TF32 ||
+         of(at::Float32Op::MATMUL) == at::Float32Precision::TF32;
+}
 
 /// Means of the channels in the four quarters of an image; also as a spatial feature.
 class CellsExtractor : public FeatureExtractor {
@@ -55,6 +63,7 @@ class CellsExtractor : public FeatureExtractor {
   NamedTensors extract(const Tensor& images, const std::vector<std::string>& names) override {
     const Tensor x = images.is_floating_point() ? images : images.to(at::kFloat) / 127.5 - 1;
     Tensor map = at::adaptive_avg_pool2d(x, {2, 2});
+    if (options_.shows_tf32) map = at::full_like(map, may_use_tf32() ? 1 : 0);
     if (options_.fault == "not_a_number") map = map * std::numeric_limits<float>::quiet_NaN();
     NamedTensors result;
     for (const std::string& name : names) result.emplace_back(name, name == "map" ? map : map.flatten(1));
