@@ -36,7 +36,9 @@ class Command {
     threads_.emplace(asked > 0 ? asked : CpuThreads(0).count());
     RunOptions run;
     run.device = a.device.value_or("auto");
-    device_ = select_device(run).device;
+    const SelectedDevice selected = select_device(run);
+    device_ = selected.device;
+    device_name_ = selected.name;
   }
 
   void run() {
@@ -45,6 +47,7 @@ class Command {
     num_ = !a_.what.empty() ? number() : 0;
     if (!a_.write_reference.empty()) require_reference_form(a_.write_reference, *judges_);
     prepare_nearest();
+    std::cerr << "device: " << device_name_ << '\n';
     find_reference();
     find_floor();
     nearest_.indices = reference_indices_;
@@ -378,6 +381,7 @@ class Command {
   EvaluationSetup setup_;
   std::optional<CpuThreads> threads_;
   c10::Device device_ = c10::Device(c10::kCPU);
+  std::string device_name_;
   std::shared_ptr<StoredImages> images_;
   std::shared_ptr<StoredImages> stored_reference_;
   std::shared_ptr<StoredImages> held_out_;

@@ -45,11 +45,18 @@ void* current_stream(int index) {
 
 bool is_idle(int index) { return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(index)).query(); }
 
+casdm_cuda_versions versions() {
+  casdm_cuda_versions result{};
+  C10_CUDA_CHECK(cudaDriverGetVersion(&result.driver));
+  C10_CUDA_CHECK(cudaRuntimeGetVersion(&result.libraries));
+  return result;
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const casdm_cuda_backend* casdm_cuda_backend_entry() {
   static const casdm_cuda_backend backend = {
-      sizeof(casdm_cuda_backend), device_count,          device,         launch,
-      casdm::launch_on_cuda,      casdm::record_on_cuda, current_stream, is_idle};
+      sizeof(casdm_cuda_backend), device_count,   device,  launch,  casdm::launch_on_cuda,
+      casdm::record_on_cuda,      current_stream, is_idle, versions};
   return &backend;
 }

@@ -18,6 +18,12 @@ struct casdm_cuda_device {
   std::int64_t peak_memory;  ///< maximum number of bytes that tensors of this process used at any time
 };
 
+/// CUDA versions, 1000 major + 10 minor.
+struct casdm_cuda_versions {
+  int driver;     ///< the newest that the driver serves; 0: there is none
+  int libraries;  ///< of the libraries that LibTorch comes with
+};
+
 /// The functions of the backend library; through them the framework uses CUDA without linking it.
 struct casdm_cuda_backend {
   std::uint32_t size;     ///< sizeof(casdm_cuda_backend)
@@ -28,6 +34,7 @@ struct casdm_cuda_backend {
   casdm::GraphRecorder graph_recorder;
   void* (*current_stream)(int index);  ///< of a device; this and the next are null if it is not a device of NCCL
   bool (*is_idle)(int index);          ///< whether the current stream of a device has done all that was queued
+  casdm_cuda_versions (*versions)();
 };
 
 /// The only symbol of libcasdm_cuda.so.

@@ -52,11 +52,15 @@ const casdm_cuda_backend* load_backend(std::string& reason) {
   }
 }
 
-/// Whether there is an NVIDIA driver, on Linux or under WSL.
+/// Whether there is an NVIDIA driver, on Linux or under WSL, or a device that imitates CUDA.
 bool has_driver() {
+  if (g_backend != nullptr) return true;
   const auto exists = [](const char* path) { return std::filesystem::exists(path); };
   return exists("/proc/driver/nvidia/version") || exists("/dev/nvidiactl") || exists("/dev/dxg");
 }
+
+/// "13.0" for 13000.
+std::string cuda_version(int number) { return text(number / 1000, '.', number % 1000 / 10); }
 
 /// Why there is no CUDA device; empty: `backend` has one.
 std::string why_none(const casdm_cuda_backend* backend, const std::string& failure) {
@@ -67,7 +71,12 @@ std::string why_none(const casdm_cuda_backend* backend, const std::string& failu
            "them";
   }
   if (backend->device_count() > 0) return "";
-  return has_driver() ? "the driver offers no device" : "there is no NVIDIA driver on this machine";
+  if (!has_driver()) return "there is no NVIDIA driver on this machine";
+  const casdm_cuda_versions versions = backend->versions();
+  if (versions.driver / 1000 >= versions.libraries / 1000) return "the driver offers no device";
+  return text("the driver serves CUDA ", cuda_version(versions.driver),
+              " at most, and LibTorch's libraries are of CUDA ", cuda_version(versions.libraries),
+              ": a newer driver is needed");
 }
 
 constexpr const char* kCuda = "cuda";
@@ -102,11 +111,15 @@ void set_determinism(bool is_deterministic) {
   context.setBenchmarkCuDNN(!is_deterministic);
 }
 
-std::string describe(const casdm_cuda_device& device, c10::DeviceIndex index, const RunOptions& run) {
+std::string name_of(const casdm_cuda_device& device, c10::DeviceIndex index) {
   constexpr double kGiB = 1 << 30;
-  std::string result = text("cuda:", static_cast<int>(index), ", ", device.name, " (", device.major, '.', device.minor,
-                            ", ", std::lround(static_cast<double>(device.memory) / kGiB), " GiB), CUDA ",
-                            device.driver / 1000, '.', device.driver % 1000 / 10, "; ", to_string(run.precision));
+  return text("cuda:", static_cast<int>(index), ", ", device.name, " (", device.major, '.', device.minor, ", ",
+              std::lround(static_cast<double>(device.memory) / kGiB), " GiB), CUDA ", cuda_version(device.driver));
+}
+
+/// How a run computes there.
+std::string describe(const casdm_cuda_device& device, const RunOptions& run) {
+  std::string result(to_string(run.precision));
   const bool is_old = device.major < kFirstWithBf16;
   if (run.precision == Precision::fp32 && !is_old) result += " (tf32 and bf16 are several times as fast)";
   if (run.precision == Precision::bf16 && is_old) result += ", which this card only imitates (fp16 is fast there)";
@@ -119,7 +132,7 @@ std::string describe(const casdm_cuda_device& device, c10::DeviceIndex index, co
 void use_cuda_backend(const casdm_cuda_backend& backend) { g_backend = &backend; }
 
 SelectedDevice select_device(const RunOptions& run) {
-  SelectedDevice cpu{c10::Device(c10::kCPU), "cpu"};
+  SelectedDevice cpu{c10::Device(c10::kCPU), "cpu", "cpu"};
   const bool is_auto = run.device == "auto";
   if (run.device == "cpu" || (is_auto && !has_driver())) return cpu;
   if (!is_auto && !run.device.starts_with(kCuda)) {
@@ -131,7 +144,7 @@ SelectedDevice select_device(const RunOptions& run) {
   const casdm_cuda_backend* backend = load_backend(failure);
   const std::string reason = why_none(backend, failure);
   if (!reason.empty() && is_auto) {
-    cpu.description = text("cpu, although there is an NVIDIA driver: ", reason);
+    cpu.name = cpu.description = text("cpu, although there is an NVIDIA driver: ", reason);
     return cpu;
   }
   if (!reason.empty()) {
@@ -147,7 +160,9 @@ SelectedDevice select_device(const RunOptions& run) {
   set_determinism(run.deterministic);
   set_element_launcher(c10::kCUDA, backend->launcher);
   set_block_launcher(c10::kCUDA, backend->block_launcher);
-  return {device, describe(backend->device(index), index, run)};
+  const casdm_cuda_device card = backend->device(index);
+  const std::string name = name_of(card, index);
+  return {device, name, text(name, "; ", describe(card, run))};
 }
 
 std::string device_identity(c10::Device device) {

@@ -12,8 +12,8 @@ namespace casdm {
 /// A device, configured as a run asks.
 struct SelectedDevice {
   c10::Device device;
-  std::string
-      description;  ///< "cpu", "cuda:0, NVIDIA H100 ...", or why `auto` chose the CPU although there is a driver
+  std::string name;  ///< "cpu", "cuda:0, NVIDIA H100 ...", or why `auto` chose the CPU although there is a driver
+  std::string description;  ///< on a GPU also how a run computes there: "cuda:0, NVIDIA H100 ...; bf16, deterministic"
 };
 
 /// The device that `run.device` ("cpu", "auto", "cuda", "cuda:1") means on this machine, configured for `run.precision`

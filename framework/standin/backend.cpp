@@ -10,6 +10,8 @@ namespace casdm::standin {
 
 namespace {
 
+constexpr int kVersion = 13000;
+
 int device_count() { return 1; }
 
 std::string waits_in(const std::function<void()>& work) {
@@ -24,16 +26,25 @@ casdm_cuda_device device(int) {
   std::strcpy(result.name, "stand-in");
   result.major = 9;
   result.memory = std::int64_t{1} << 33;
-  result.driver = 13000;
+  result.driver = kVersion;
   result.peak_memory = peak_device_memory();
   return result;
 }
 
+casdm_cuda_versions versions() { return {kVersion, kVersion}; }
+
 }  // namespace
 
 const casdm_cuda_backend& cuda_standin() {
-  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend), device_count, device,  run_element_function,
-                                             run_block_kernel,           record,       nullptr, nullptr};
+  static const casdm_cuda_backend backend = {sizeof(casdm_cuda_backend),
+                                             device_count,
+                                             device,
+                                             run_element_function,
+                                             run_block_kernel,
+                                             record,
+                                             nullptr,
+                                             nullptr,
+                                             versions};
   return backend;
 }
 

@@ -1,6 +1,8 @@
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "casdm/text.h"
@@ -90,7 +92,7 @@ TEST_CASE("every shipped config, made small, trains on the stand-in as on the CP
     const std::string name = config.stem().string();
     CAPTURE(name);
     const std::vector<std::string> judged = {"evaluate.every_images=0"};
-    run(small(config, folder.path(), "cpu", 2, judged));
+    run(small(config, folder.path(), "cpu", 2, {"run.device=cpu", judged.front()}));
     const Checkpoint half = run(small(config, folder.path(), "device", 2, on_cuda(judged)));
     const LineDifference first =
         difference(records(folder.path() / "cpu").front(), records(folder.path() / "device").front());
@@ -100,5 +102,45 @@ TEST_CASE("every shipped config, made small, trains on the stand-in as on the CP
     resume(small(config, folder.path(), "device", 4, on_cuda(judged)), half);
     CHECK(records(folder.path() / "device").back().find("images")->as_integer() == 4);
     CHECK(fs::exists(folder.path() / "device" / "samples" / "4.png"));
+  }
+}
+
+TEST_CASE("a shipped config's run is judged on the stand-in as on the CPU") {
+  const MetricUses weights;
+  const TemporaryFolder folder;
+  ::setenv("CASDM_CACHE_SIZE", "0", /*overwrite=*/1);  // each computes the reference
+  const auto score = [&](const std::string& name, const std::vector<std::string>& overrides) {
+    std::vector<std::string> settings = {
+        "evaluate={every_images=2, num=8, reference_num=16}",
+        "evaluate.judges=[{type=\"random_patches\", metrics=[{type=\"sliced_wasserstein\"}]}]"};
+    settings.insert(settings.end(), overrides.begin(), overrides.end());
+    run(small(source_dir() / "configs" / "cifar10_casdm_lpips.toml", folder.path(), name, 2, settings));
+    for (const Value& line : records(folder.path() / name)) {
+      if (const Value* evaluation = line.find("evaluation")) {
+        return evaluation->find("scores")->as_table().front().second.find("value")->as_number();
+      }
+    }
+    FAIL("no evaluation");
+    return 0.0;
+  };
+  const double cpu = score("cpu", {"run.device=cpu"}), device = score("device", on_cuda());
+  ::unsetenv("CASDM_CACHE_SIZE");
+  CHECK(cpu > 0);
+  CHECK(relative_difference(device, cpu) < 1e-3);
+}
+
+TEST_CASE("a shipped config's run that is resumed on the stand-in ends with the bits of one that was not stopped") {
+  const MetricUses weights;
+  const TemporaryFolder folder;
+  const fs::path config = source_dir() / "configs" / "cifar10_casdm_lpips.toml";
+  const auto of = [&](const std::string& name, std::int64_t images) {
+    return small(config, folder.path(), name, images, on_cuda({"run.precision=bf16", "log.sample_count=0"}));
+  };
+  const Checkpoint whole = run(of("whole", 8));
+  const Checkpoint resumed = resume(of("parts", 8), run(of("parts", 4)));
+  for (const char* file : {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"}) {
+    const auto expected = tensors(whole, file), found = tensors(resumed, file);
+    REQUIRE(found.size() == expected.size());
+    for (const auto& [name, tensor] : found) CHECK_MESSAGE(at::equal(tensor, expected.at(name)), file << ": " << name);
   }
 }
