@@ -91,6 +91,15 @@ TEST_CASE("a training step of any head with any metrics, over a range of t, wait
     single.push_back("head.prediction_type=" + prediction);
     waits_once(prediction, single_head(), single);
   }
+  std::vector<std::string> flow = settings_with("noise", "flow");
+  flow.insert(flow.end(),
+              {"head.prediction_type=flow", "metrics=[{type=\"l1\", t_range=[0.1, 0.7]}, {type=\"ssim\"}]"});
+  waits_once("flow", single_head(), flow);
+  waits_once("consistency", cascade_head(),
+             {"head={type=\"consistency\", theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}}",
+              "metrics=[{type=\"l1\", t_range=[0.1, 0.7]}]"});
+  waits_once("aligned", single_head(), {"head.alignment={extractor={type=\"random_patches\"}, projector_width=8}"});
+  CHECK(component_names("cascade_head").size() == 5);
 }
 
 TEST_CASE("accumulation, labels, precision and the parts of an experiment add no wait to a training step") {
@@ -168,4 +177,17 @@ TEST_CASE("a training step of Cas-DM with ST-LPIPS on CIFAR-10 launches a bounde
   MESSAGE("by part: " << most_frequent(use.parts));
   CHECK_MESSAGE(launches <= kMost, launches);
   CHECK_MESSAGE(use.waits <= kMoreSteps - kFewSteps, describe_waits(use));
+}
+
+TEST_CASE("patches are cut with as many operators as they have rows and columns, not one for each") {
+  const auto launches = [](const std::string& size) {
+    const DeviceUse use = use_of_steps(
+        [&](const std::filesystem::path& folder, const std::string& name, std::vector<std::string> settings) {
+          settings.push_back("metrics=[{type=\"patch\", size=" + size + ", metric={type=\"l2\"}}]");
+          return small_experiment(folder, name, single_head(), settings);
+        });
+    return use.launches / (kMoreSteps - kFewSteps);
+  };
+  // 256 patches in 16 rows and columns, and one.
+  CHECK(launches("1") - launches("16") <= 4 * 2 * 15);
 }
