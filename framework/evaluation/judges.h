@@ -22,7 +22,7 @@ struct Judge {
   std::size_t network = 0;  ///< shared by judges with the same extractor
   FeatureInfo feature;
   ExtractorInfo info;
-  Value extractor;  ///< a table that identifies it: component, options, feature, resize, SHA-256 of its weights
+  Value extractor;    ///< a table that identifies it: component, options, feature, resize, SHA-256 of its weights
   std::string build;  ///< of the extractor's plugin
 };
 

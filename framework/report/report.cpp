@@ -325,7 +325,8 @@ std::string origin_of(const std::string& page) {
   for (const auto& [name, character] :
        {std::pair("&lt;", "<"), std::pair("&gt;", ">"), std::pair("&quot;", "\""), std::pair("&amp;", "&")}) {
     const std::size_t length = std::string_view(name).size();
-    for (std::size_t at = 0; (at = origin.find(name, at)) != std::string::npos; ++at) origin.replace(at, length, character);
+    for (std::size_t at = 0; (at = origin.find(name, at)) != std::string::npos; ++at)
+      origin.replace(at, length, character);
   }
   return origin;
 }
