@@ -161,7 +161,9 @@ std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::pa
   }
   fs::path folder = out;
   folder += ".part";
-  PackedParts parts(folder, fingerprint(*dataset, data));
+  DataOptions packed_data = data;
+  packed_data.use_labels = dataset->num_classes() > 0;  // they are packed even if this experiment does not use them
+  PackedParts parts(folder, fingerprint(*dataset, packed_data));
   const std::int64_t total = dataset->size();
   for (std::int64_t i = std::ssize(parts.labels()); i < total; ++i) {
     if (!progress(i, total)) return std::nullopt;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iostream>
 #include <thread>
 
 #include "casdm/error.h"
@@ -59,18 +60,20 @@ class DataImages final : public StoredImages {
  public:
   DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset)
       : options_(once_read(options)), dataset_(std::move(dataset)), reader_(dataset_, options_) {
+    if (options.skip_unreadable) find_readable();
     identity_ = Value(Value::Table{{"data", without_places(options_.dataset.table)},
                                    {"fingerprint", to_value(fingerprint(*dataset_, options_))},
                                    {"probe", probe(*this)}});
     if (dataset_->is_floating_point()) identity_.set("rounded", "8 bit");
+    if (readable_) identity_.set("left_out", dataset_->size() - size());
   }
 
-  std::int64_t size() const override { return dataset_->size(); }
+  std::int64_t size() const override { return readable_ ? std::ssize(*readable_) : dataset_->size(); }
   ImageShape shape() const override { return ImageShape::square(options_.channels, options_.image_size); }
   Value identity() const override { return identity_; }
 
   at::Tensor read(std::int64_t index) override {
-    const PreparedImage image = reader_.read(index);
+    const PreparedImage image = reader_.read(readable_ ? readable_->at(static_cast<std::size_t>(index)) : index);
     const bool is_float = dataset_->is_floating_point();
     at::Tensor result =
         at::empty({options_.channels, options_.image_size, options_.image_size}, is_float ? at::kFloat : at::kByte);
@@ -82,12 +85,35 @@ class DataImages final : public StoredImages {
   static DataOptions once_read(DataOptions options) {
     options.cache = CacheMode::never;
     options.use_labels = false;
+    options.skip_unreadable = false;  // in training another image takes the place, which here would count twice
     return options;
+  }
+
+  /// Reads all images once, and leaves out those that cannot be read.
+  void find_readable() {
+    readable_.emplace();
+    std::string first;
+    for (std::int64_t i = 0; i < dataset_->size(); ++i) {
+      try {
+        reader_.read(i);
+        readable_->push_back(i);
+      } catch (const PluginError&) {
+        throw;
+      } catch (const Error& error) {
+        const std::string name = dataset_->describe(i), why = error.what();
+        if (first.empty()) first = why.find(name) != std::string::npos ? why : text(name, ": ", why);
+      }
+    }
+    if (readable_->empty() && !first.empty()) throw Error("none of the images can be read: " + first);
+    if (first.empty()) return readable_.reset();
+    std::cerr << "warning: left out " << dataset_->size() - size() << " of " << dataset_->size()
+              << " images that cannot be read, as data.skip_unreadable says; the first: " << printable(first) << '\n';
   }
 
   DataOptions options_;
   std::shared_ptr<Dataset> dataset_;
   ImageReader reader_;
+  std::optional<std::vector<std::int64_t>> readable_;  ///< the indices of the others; none: all can be read
   Value identity_;
 };
 

@@ -1,7 +1,9 @@
 #include "framework/loading/global_state.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <c10/core/DefaultDtype.h>
 #include <c10/core/GradMode.h>
 #include <locale.h>
@@ -38,8 +40,25 @@ unsigned int floating_point_control() {
   return control;
 }
 
+/// Whether and in what type operations of CPU and CUDA are cast.
+struct AutocastState {
+  bool is_on_cpu = at::autocast::is_autocast_enabled(at::kCPU),
+       is_on_cuda = at::autocast::is_autocast_enabled(at::kCUDA);
+  at::ScalarType on_cpu = at::autocast::get_autocast_dtype(at::kCPU),
+                 on_cuda = at::autocast::get_autocast_dtype(at::kCUDA);
+
+  bool operator==(const AutocastState&) const = default;
+  void restore() const {
+    at::autocast::set_autocast_enabled(at::kCPU, is_on_cpu);
+    at::autocast::set_autocast_enabled(at::kCUDA, is_on_cuda);
+    at::autocast::set_autocast_dtype(at::kCPU, on_cpu);
+    at::autocast::set_autocast_dtype(at::kCUDA, on_cuda);
+  }
+};
+
 struct ThreadState {
   bool has_gradients = c10::GradMode::is_enabled();
+  AutocastState autocast;
   unsigned int control = floating_point_control();
   std::fenv_t environment{};
   sigset_t mask{};
@@ -56,6 +75,7 @@ using Handler = void (*)(int, siginfo_t*, void*);
 struct ProcessState {
   caffe2::TypeMeta dtype = c10::get_default_dtype();
   int threads = at::get_num_threads();
+  bool is_deterministic = at::globalContext().deterministicAlgorithms();
   at::mt19937 engine;
   std::array<struct sigaction, kSignals.size()> handlers{};
   std::string folder;
@@ -96,6 +116,10 @@ std::string restored(const ThreadState& before) {
     c10::GradMode::set_enabled(before.has_gradients);
     return text("grad mode, now ", now.has_gradients ? "on" : "off");
   }
+  if (now.autocast != before.autocast) {
+    before.autocast.restore();
+    return "autocast";
+  }
   if (now.control != before.control) {
     std::fesetenv(&before.environment);
     return "the rounding, denormals or traps of floating-point numbers";
@@ -121,6 +145,11 @@ std::string restored(const ProcessState& before) {
   if (now.threads != before.threads) {
     at::set_num_threads(before.threads);
     return text("the number of threads, from ", before.threads, " to ", now.threads);
+  }
+  if (now.is_deterministic != before.is_deterministic) {
+    at::globalContext().setDeterministicAlgorithms(before.is_deterministic,
+                                                   at::globalContext().deterministicAlgorithmsWarnOnly());
+    return text("the use of deterministic algorithms, now ", now.is_deterministic ? "on" : "off");
   }
   if (!is_same(now.engine, before.engine)) {
     at::Generator generator = at::detail::getDefaultCPUGenerator();

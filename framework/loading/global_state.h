@@ -5,7 +5,8 @@
 namespace casdm {
 
 /// State of the whole process or thread that a component must leave as it was: LibTorch's default dtype, grad mode,
-/// number of threads and global generator; signal handlers and mask, working folder, locale, rounding and denormals.
+/// autocast, deterministic algorithms, number of threads and global generator; signal handlers and mask, working
+/// folder, locale, rounding and denormals.
 ///
 /// RunningComponent calls `begin_watch` before and `end_watch` after each call into a plugin. On the main thread all of
 /// it is compared; on other threads the thread's own state, and the rest for the thread's first calls. Changes are

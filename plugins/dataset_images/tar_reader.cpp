@@ -127,6 +127,29 @@ std::string problem_of(archive_entry* entry) {
   return archive_entry_filetype(entry) == AE_IFREG ? "" : "is a member that is not a file";
 }
 
+/// What is wrong with the end of an archive whose last member ends at `end`, where two blocks of zeros mark its end;
+/// empty: nothing.
+std::string problem_of_end(const std::filesystem::path& path, std::uint64_t end) {
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(end - std::min<std::uint64_t>(end, kBlock)));
+  std::vector<char> bytes(kReadBytes);
+  const auto is_zero = [](char byte) { return byte == 0; };
+  std::size_t before = std::min<std::uint64_t>(end, kBlock);
+  while (file) {
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    const auto got = bytes.begin() + file.gcount();
+    const auto first = std::find_if_not(bytes.begin(), got, is_zero);
+    if (first == got) {
+      before = 0;
+      continue;
+    }
+    if (first - bytes.begin() < static_cast<std::ptrdiff_t>(before))
+      return "it ends too early: it has no mark of its end";
+    return "another archive follows its end, which would not be read; join archives by tar --concatenate";
+  }
+  return "";
+}
+
 }  // namespace
 
 void read_tar(const std::filesystem::path& path, const std::function<bool(const std::string& name)>& wanted,
@@ -191,6 +214,8 @@ std::vector<TarMember> index_tar(const std::filesystem::path& path) {
     if (member.offset > size || member.size > size - member.offset) fail("it ends too early");
     members.push_back(std::move(member));
   }
+  const std::string problem = problem_of_end(path, static_cast<std::uint64_t>(archive_filter_bytes(reader.get(), 0)));
+  if (!problem.empty()) fail(problem);
   return members;
 }
 

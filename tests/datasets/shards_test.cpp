@@ -114,6 +114,11 @@ TEST_CASE("an archive that is compressed, truncated, not a tar, or contains link
         "gzip.tar cannot be read as a tar archive: it is compressed (gzip), so single images cannot be reached; unpack "
         "it "
         "to plain .tar, by gunzip or the like");
+  check("headerless.tar", {tar.begin(), tar.end() - 1024 - 1024},
+        "headerless.tar cannot be read as a tar archive: it ends too early: it has no mark of its end");
+  Bytes both = tar;
+  both.insert(both.end(), tar.begin(), tar.end());
+  check("both.tar", both, "both.tar cannot be read as a tar archive: another archive follows its end");
   check("cut.tar", {tar.begin(), tar.begin() + 600}, "cut.tar cannot be read as a tar archive: it ends too early");
   const fs::path text = folder.path() / "text.tar";
   check("text.tar", bytes_of(std::string(2000, 'x')), "text.tar cannot be read as a tar archive: it is not one");

@@ -6,10 +6,12 @@
 #include <algorithm>
 
 #include "casdm/error.h"
+#include "casdm/text.h"
 #include "evaluation/judging.h"
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/stored_images.h"
 #include "framework/support/files.h"
+#include "support/captured.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -250,4 +252,28 @@ TEST_CASE("judges compute in IEEE float32 where the networks of a run may use TF
   allow(at::Float32Precision::IEEE);
   CHECK(feature() == 0);
   CHECK(are_equal(in_tf32.state, gather(stream_of_tensor(some_images(40)), judges, {}).state));
+}
+
+TEST_CASE("images that cannot be read are left out, if the experiment skips them, and no other one counts twice") {
+  class SomeDamaged final : public Dataset {
+   public:
+    std::int64_t size() const override { return 9; }
+    std::string describe(std::int64_t index) const override { return text("image ", index); }
+    Example get(std::int64_t index) const override {
+      if (index % 3 == 1) throw Error("it ends too early");
+      return {.image = {4, 4, 3, std::vector<std::uint8_t>(48, static_cast<std::uint8_t>(index))}};
+    }
+  };
+  DataOptions options;
+  options.image_size = 4;
+  options.skip_unreadable = true;
+  std::shared_ptr<StoredImages> images;
+  const std::string said = stderr_of([&] { images = images_of_data(options, std::make_shared<SomeDamaged>()); });
+  CHECK_MESSAGE(said.find("left out 3 of 9 images") != std::string::npos, said);
+  CHECK_MESSAGE(said.find("image 1") != std::string::npos, said);
+  REQUIRE(images->size() == 6);
+  const std::vector<int> expected = {0, 2, 3, 5, 6, 8};
+  for (std::int64_t i = 0; i < 6; ++i) CHECK(images->read(i)[0][0][0].item<int>() == expected[i]);
+  options.skip_unreadable = false;
+  CHECK_THROWS_AS(images_of_data(options, std::make_shared<SomeDamaged>()), Error);
 }

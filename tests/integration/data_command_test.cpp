@@ -108,6 +108,18 @@ TEST_CASE("an interrupted packing continues where it was, and other images are n
       folder.path());
   CHECK(alike.status == 2);
   CHECK_MESSAGE(contains(alike.err, "a.zip.part does not hold parts of these images"), alike.err);
+  // Other labels of the same images, which are packed although the experiment does not use them.
+  write_file(folder.path() / "relabel.py", R"(import json
+data = json.load(open("images/dataset.json"))
+data["labels"] = [[name, (label + 1) % 5] for name, label in data["labels"]]
+json.dump(data, open("relabelled/dataset.json", "w"))
+)");
+  const Outcome relabelled =
+      shell("cp -r images relabelled && python3 relabel.py && " + pack +
+                "--set 'data={type=\"folder\", path=\"relabelled\", labels=\"json\", image_size=16}'",
+            folder.path());
+  CHECK(relabelled.status == 2);
+  CHECK_MESSAGE(contains(relabelled.err, "a.zip.part does not hold parts of these images"), relabelled.err);
   // A failed write must not count as an unreadable image.
   fs::create_directory(part / "00000" / "img00000012.png");
   write_file(part / "00000" / "img00000012.png" / "mine", "mine");

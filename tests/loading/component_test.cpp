@@ -1,6 +1,7 @@
 #include "framework/loading/component.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <doctest/doctest.h>
 
@@ -100,6 +101,12 @@ TEST_CASE("a change of global state is undone and reported once") {
   CHECK(c10::GradMode::is_enabled());
   CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/careless' changed grad mode") == 0);
   CHECK_NOTHROW(require_unchanged_state());
+  const Component<Dataset> casting(
+      std::make_shared<ThrowingDataset>([] { at::autocast::set_autocast_enabled(at::kCPU, true); }),
+      ComponentConfig{"mine/casting", {}});
+  casting.call(&Dataset::size);
+  CHECK_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
+  CHECK(message_of<PluginError>(require_unchanged_state).find("the component 'mine/casting' changed autocast") == 0);
 }
 
 TEST_CASE("flags of a signal handler are restored without blame, since CUDA's compiler sets them with signal()") {
