@@ -73,7 +73,12 @@ void gives_the_channels_asked_for(const Subject& subject) {
 
 bool same(const Example& a, const Example& b) {
   return a.label == b.label && a.image.width == b.image.width && a.image.height == b.image.height &&
-         a.image.pixels == b.image.pixels && a.image.values == b.image.values && a.remark == b.remark;
+         a.image.pixels == b.image.pixels && a.image.values == b.image.values && a.remark == b.remark &&
+         std::equal(a.extras.begin(), a.extras.end(), b.extras.begin(), b.extras.end(),
+                    [](const auto& one, const auto& other) {
+                      return one.first == other.first && one.second.values == other.second.values &&
+                             one.second.integers == other.second.integers;
+                    });
 }
 
 void is_a_function_of_the_index(const Subject& subject) {

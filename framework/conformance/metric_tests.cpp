@@ -218,6 +218,18 @@ void repeats_itself(const Subject& subject) {
   other(b * 0.5, a);
   require(at::equal(first, metric(a, b)), "the same images gave two different distances");
   require(at::equal(first, other(a, b)), "two instances give different distances: do they share state?");
+  if (metric.metric->info().has_state) return;
+  MetricContext training;
+  training.is_training = true;
+  const auto trained = [&](const Tensor& prediction, const Tensor& target) {
+    return (*metric.metric)(metric.fitted(prediction), metric.fitted(target), training);
+  };
+  const Tensor in_training = trained(a, b);
+  trained(b * 0.5, a);
+  require(
+      at::equal(in_training, trained(a, b)),
+      "in training the same images gave two different distances: what it remembers must be a buffer, and info() must "
+      "say has_state");
 }
 
 /// A metric's memory changes only in training, and all of it is in its buffers.

@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kRate = 1e-2;
 constexpr int kSteps = 3;
+constexpr int kManySteps = 101;  // for what is done in every tenth step or so
 
 using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
@@ -157,8 +158,8 @@ void resumes_from_its_buffers(const Subject& subject) {
     const NamedTensors to = other->buffers();
     for (std::size_t i = 0; i < from.size(); ++i) Tensor(to.at(i).second).copy_(from[i].second);
   }
-  take_steps(*uninterrupted, whole, subject.seed(), kSteps, 2 * kSteps);
-  take_steps(*other, resumed, subject.seed(), kSteps, 2 * kSteps);
+  take_steps(*uninterrupted, whole, subject.seed(), kSteps, kManySteps);
+  take_steps(*other, resumed, subject.seed(), kSteps, kManySteps);
   require(at::equal(whole.weights, resumed.weights),
           "with the weights and buffers of another one it steps elsewhere: what it remembers must be a buffer");
 }

@@ -1,8 +1,10 @@
 #include "casdm/prepare_image.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <deque>
+#include <iterator>
 #include <vector>
 
 #include "casdm/error.h"
@@ -79,6 +81,18 @@ std::vector<Tap> make_taps(std::int64_t from, std::int64_t to, Range kept, const
   return taps;
 }
 
+/// Whether each position is the mean of two, and the next one that of the next two.
+bool are_pairs(const std::vector<Tap>& taps) {
+  const std::vector<std::int32_t> mean = {kHalf, kHalf};
+  for (std::size_t i = 0; i < taps.size(); ++i) {
+    if (taps[i].weights != mean || taps[i].first != taps.front().first + 2 * static_cast<std::int64_t>(i)) return false;
+  }
+  return true;
+}
+
+/// What the weights of a pair give: half of the sum, rounded up.
+std::uint8_t mean_of(std::uint8_t a, std::uint8_t b) { return static_cast<std::uint8_t>((a + b + 1) >> 1); }
+
 /// The input range that all taps together need.
 Range reach_of(const std::vector<Tap>& taps) { return {taps.front().first, taps.back().end()}; }
 
@@ -96,6 +110,8 @@ class Resizing {
       : channels_(channels),
         across_(make_taps(from.width, to.width, columns, filter)),
         down_(make_taps(from.height, to.height, rows, filter)),
+        halves_across_(are_pairs(across_)),
+        halves_down_(are_pairs(down_)),
         received_(reach_of(down_).first) {}
 
   /// The range that it needs from its input.
@@ -117,26 +133,47 @@ class Resizing {
 
  private:
   Row narrowed(const Row& row) const {
-    const std::int64_t channels = channels_, origin = across_.front().first;
-    Row result(across_.size() * static_cast<std::size_t>(channels));
-    std::uint8_t* target = result.data();
-    for (const Tap& tap : across_) {
-      for (std::int64_t c = 0; c < channels; ++c) {
-        const std::uint8_t* source = row.data() + (tap.first - origin) * channels + c;
-        std::int32_t sum = kHalf;
-        for (const std::int32_t weight : tap.weights) {
-          sum += weight * *source;
-          source += channels;
-        }
-        *target++ = to_pixel(sum);
-      }
+    Row result(across_.size() * static_cast<std::size_t>(channels_));
+    if (channels_ == 3) {
+      narrow<3>(row, result.data());
+    } else {
+      narrow<1>(row, result.data());
     }
     return result;
   }
 
+  template <int kChannels>
+  void narrow(const Row& row, std::uint8_t* target) const {
+    if (halves_across_) {
+      const std::uint8_t* source = row.data();
+      for (std::size_t i = 0; i < across_.size(); ++i) {
+        for (int c = 0; c < kChannels; ++c) target[c] = mean_of(source[c], source[c + kChannels]);
+        target += kChannels;
+        source += 2 * kChannels;
+      }
+      return;
+    }
+    const std::int64_t origin = across_.front().first;
+    for (const Tap& tap : across_) {
+      const std::uint8_t* source = row.data() + (tap.first - origin) * kChannels;
+      std::array<std::int32_t, kChannels> sums;
+      sums.fill(kHalf);
+      for (const std::int32_t weight : tap.weights) {
+        for (int c = 0; c < kChannels; ++c) sums[static_cast<std::size_t>(c)] += weight * source[c];
+        source += kChannels;
+      }
+      for (const std::int32_t sum : sums) *target++ = to_pixel(sum);
+    }
+  }
+
   Row mixed(const Tap& tap) {
-    sums_.assign(across_.size() * static_cast<std::size_t>(channels_), kHalf);
     auto row = window_.begin() + (tap.first - (received_ - static_cast<std::int64_t>(window_.size())));
+    if (halves_down_) {
+      Row result(row->size());
+      std::transform(row->begin(), row->end(), std::next(row)->begin(), result.begin(), mean_of);
+      return result;
+    }
+    sums_.assign(across_.size() * static_cast<std::size_t>(channels_), kHalf);
     for (const std::int32_t weight : tap.weights) {
       const std::uint8_t* source = (row++)->data();
       std::int32_t* sums = sums_.data();
@@ -150,6 +187,7 @@ class Resizing {
   std::int64_t channels_;
   std::vector<Tap> across_;
   std::vector<Tap> down_;
+  bool halves_across_, halves_down_;
   std::deque<Row> window_;  ///< the newest rows, resized horizontally
   std::int64_t received_;   ///< one past the newest row
   std::size_t done_ = 0;    ///< rows passed on

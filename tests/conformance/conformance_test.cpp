@@ -153,6 +153,11 @@ TEST_CASE("a metric that only works on the CPU, or makes the host wait, is found
   CHECK(check("cpu_only", "trains_nothing").outcome == "passed");
 }
 
+TEST_CASE("a metric that remembers its training elsewhere than in buffers is found") {
+  fails("remembers_in_training", "repeats_itself", "failed",
+        "in training the same images gave two different distances");
+}
+
 TEST_CASE("components without faults pass") {
   CHECK(check("wrong_gradient", "treats_images_alone").outcome == "passed");
   CHECK(check("asymmetric", "gradient_is_the_derivative").outcome == "passed");
@@ -331,6 +336,7 @@ TEST_CASE("an optimizer that breaks its contract fails the test of that clause")
   };
   fails_step("careless", "changes_every_parameter", "one step does not change norm.bias");
   fails_step("forgetful", "resumes_from_its_buffers", "what it remembers must be a buffer");
+  fails_step("striding", "resumes_from_its_buffers", "what it remembers must be a buffer");
   fails_step("restless", "rests_at_learning_rate_zero", "at learning rate 0 it changes the weights");
   fails_step("drifting", "rests_without_gradient", "with gradients of 0");
   fails_step("dividing", "stays_finite", "the weights are not finite after steps with gradients of about 1e-30");

@@ -236,6 +236,26 @@ class HostsKey final : public MetricLoss {
   }
 };
 
+/// Divides by a running mean that is no buffer.
+class RemembersInTraining final : public MetricLoss {
+ public:
+  using Options = NoOptions;
+  RemembersInTraining(const Options&, const Spec&) {}
+  MetricInfo info() const override { return {}; }
+  Tensor distance(const Tensor& prediction, const std::vector<Tensor>& target) override {
+    return l2(prediction, target) / mean_;
+  }
+  Tensor distance_in(const Tensor& prediction, const std::vector<Tensor>& target,
+                     const MetricContext& context) override {
+    const Tensor value = distance(prediction, target);
+    if (context.is_training) mean_ = 0.5 * mean_ + 0.5 * value.detach().mean().item<double>();
+    return value;
+  }
+
+ private:
+  double mean_ = 1;
+};
+
 /// Throws an exception of LibTorch's, which contains a call stack.
 class WrongShapes final : public MetricLoss {
  public:
@@ -275,6 +295,7 @@ CASDM_PLUGIN(plugin) {
   plugin.add<WritesAFile>("writes_a_file", "It leaves a file behind.");
   plugin.add<TrainsABuffer>("trains_a_buffer", "Its buffer requires gradients.");
   plugin.add<HostsKey>("hosts_key", "It has an option that the host reads, and a range upside down.");
+  plugin.add<RemembersInTraining>("remembers_in_training", "What it remembers of a training is no buffer.");
   plugin.add<WrongShapes>("wrong_shapes", "Its matrices do not fit.");
   plugin.add<HandsOutCopies>("hands_out_copies", "Its handles are copies of the tensors that it computes with.");
 }

@@ -44,6 +44,18 @@ class Forgetful : public Descent {
   Tensor momentum_;
 };
 
+/// Every tenth step is a large one.
+class Striding : public Descent {
+ public:
+  using Descent::Descent;
+  void step(const OptimizerStep& step) override {
+    spec.weights.sub_(spec.gradients, step.learning_rate * (++steps_ % 10 == 0 ? 2 : 1));
+  }
+
+ private:
+  int steps_ = 0;
+};
+
 class Copying : public Forgetful {
  public:
   using Forgetful::Forgetful;
@@ -149,6 +161,7 @@ CASDM_PLUGIN(plugin) {
   plugin.add<Descent>("descent", "Keeps its contract.");
   plugin.add<Careless>("careless", "Passes over biases.");
   plugin.add<Forgetful>("forgetful", "State outside its buffers.");
+  plugin.add<Striding>("striding", "Counts its steps outside its buffers.");
   plugin.add<Copying>("copying", "Hands out copies of its state.");
   plugin.add<Doubling>("doubling", "Two tensors of one name.");
   plugin.add<Restless>("restless", "Moves at learning rate 0.");
