@@ -191,6 +191,8 @@ class Runner:
         config = HERE.parents[1] / "configs" / "quickstart.toml"
         log = self.folder / "first-step" / "metrics.jsonl"
         times = []
+        if self.prefix:  # else this process would get the processor only when a step does not need both
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
         for _ in range(3):
             shutil.rmtree(log.parent, ignore_errors=True)
             start = time.perf_counter()
@@ -203,6 +205,7 @@ class Runner:
             _, memory = self.finish(process)
             if process.returncode not in (0, 128 + signal.SIGTERM):
                 self.fail(["casdm", "train", config])
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         return times, memory
 
     def parts(self):

@@ -263,6 +263,7 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
 }
 
 void TrainingState::follow_first(World& world) {
+  if (world.size() == 1) return;
   for (const auto& [part, named] : tensors(&StatePart::undivided)) {
     for (const auto& [name, tensor] : named) world.take_from_first(tensor);
   }
