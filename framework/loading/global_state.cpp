@@ -40,25 +40,20 @@ unsigned int floating_point_control() {
   return control;
 }
 
-/// Whether and in what type operations of CPU and CUDA are cast.
-struct AutocastState {
-  bool is_on_cpu = at::autocast::is_autocast_enabled(at::kCPU),
-       is_on_cuda = at::autocast::is_autocast_enabled(at::kCUDA);
-  at::ScalarType on_cpu = at::autocast::get_autocast_dtype(at::kCPU),
-                 on_cuda = at::autocast::get_autocast_dtype(at::kCUDA);
+/// In what type operations are cast; none: they are not. The type itself stays behind where casting ends.
+std::optional<at::ScalarType> autocast_of(at::DeviceType device) {
+  if (!at::autocast::is_autocast_enabled(device)) return std::nullopt;
+  return at::autocast::get_autocast_dtype(device);
+}
 
-  bool operator==(const AutocastState&) const = default;
-  void restore() const {
-    at::autocast::set_autocast_enabled(at::kCPU, is_on_cpu);
-    at::autocast::set_autocast_enabled(at::kCUDA, is_on_cuda);
-    at::autocast::set_autocast_dtype(at::kCPU, on_cpu);
-    at::autocast::set_autocast_dtype(at::kCUDA, on_cuda);
-  }
-};
+void restore_autocast(at::DeviceType device, std::optional<at::ScalarType> type) {
+  at::autocast::set_autocast_enabled(device, type.has_value());
+  if (type) at::autocast::set_autocast_dtype(device, *type);
+}
 
 struct ThreadState {
   bool has_gradients = c10::GradMode::is_enabled();
-  AutocastState autocast;
+  std::optional<at::ScalarType> cast_on_cpu = autocast_of(at::kCPU), cast_on_cuda = autocast_of(at::kCUDA);
   unsigned int control = floating_point_control();
   std::fenv_t environment{};
   sigset_t mask{};
@@ -116,8 +111,9 @@ std::string restored(const ThreadState& before) {
     c10::GradMode::set_enabled(before.has_gradients);
     return text("grad mode, now ", now.has_gradients ? "on" : "off");
   }
-  if (now.autocast != before.autocast) {
-    before.autocast.restore();
+  if (now.cast_on_cpu != before.cast_on_cpu || now.cast_on_cuda != before.cast_on_cuda) {
+    restore_autocast(at::kCPU, before.cast_on_cpu);
+    restore_autocast(at::kCUDA, before.cast_on_cuda);
     return "autocast";
   }
   if (now.control != before.control) {
