@@ -210,18 +210,21 @@ class Command {
     return false;
   }
 
-  /// Writes the last record into the run's folder. If that fails, the rest is judged nevertheless.
-  void kept(const std::function<void()>& write) {
-    if (setup_.checkpoint() && !is_kept("these scores are")) return;
+  /// Writes the last record into the run's folder. False if that fails; the rest is judged nevertheless.
+  bool save(const std::function<void()>& write) {
+    if (setup_.checkpoint() && !is_kept("these scores are")) return true;
     try {
       write();
     } catch (const Error& error) {
       if (not_saved_.empty()) not_saved_ = error.what();
+      return false;
     }
+    return true;
   }
 
+  /// Without a record the state, if there is one, still spares the same command most of the judging.
   void keep(const EvaluationFile& file, const fs::path& state) {
-    kept([&] { file.write(records_.back()); });
+    if (!save([&] { file.write(records_.back()); })) return;
     std::error_code ignored;
     if (!state.empty()) fs::remove(state, ignored);
   }
@@ -360,7 +363,7 @@ class Command {
   void add_floor(const Reference& judged, const Reference& against) {
     const JudgedSet set{judged.state, 0, false};
     records_.push_back(record_of({"floor", judged.name, std::nullopt}, set, against, *judges_, {}, {}, setup_.host()));
-    kept([&] { keep_floor(setup_.run_folder(), records_.back()); });
+    save([&] { keep_floor(setup_.run_folder(), records_.back()); });
   }
 
   void print() const {

@@ -17,10 +17,9 @@ struct SelectedDevice {
 };
 
 /// The device that `run.device` ("cpu", "auto", "cuda", "cuda:1") means on this machine, configured for `run.precision`
-/// and `run.deterministic`. "cuda" is the device of the environment's LOCAL_RANK, or the first, also where a
-/// launcher shows each process only its own; the CUDA libraries are loaded, and if they or the device are missing, an
-/// Error says so. "auto" uses CUDA if there are a driver and a
-/// device, and the CPU otherwise.
+/// and `run.deterministic`. "cuda" is the device of the environment's LOCAL_RANK, or the only one, where a launcher
+/// shows each process its own; the CUDA libraries are loaded, and if they or the device are missing, an Error says so.
+/// "auto" uses CUDA if there are a driver and a device, and the CPU otherwise.
 SelectedDevice select_device(const RunOptions& run);
 
 /// The same words in all processes that compute on this device, and others for each other device of the machine: a

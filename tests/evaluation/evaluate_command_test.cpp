@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "casdm/text.h"
@@ -161,8 +162,19 @@ TEST_CASE("an interrupted evaluation is continued and ends with the same bytes")
   if (stopped.status == 0) return;  // faster than the signal
   CHECK(stopped.status == 1);
   CHECK_MESSAGE(contains(stopped.err, "The same command continues from there"), stopped.err);
+  const fs::path evaluation = folder.path() / "runs/small/evaluation";
+  const auto states = [&] {
+    return std::count_if(fs::directory_iterator(evaluation), fs::directory_iterator(),
+                         [](const fs::directory_entry& entry) { return entry.path().extension() == ".state"; });
+  };
+  REQUIRE(states() == 1);
+  const Outcome unsaved =
+      shell("export CASDM_CACHE=$PWD/cache; ulimit -f 1; casdm evaluate " + words + kPlugin, folder.path());
+  CHECK_MESSAGE(contains(unsaved.err, "the scores above could not be saved"), unsaved.err);
+  CHECK(states() == 1);
   const Outcome resumed = evaluate(words, folder.path());
   REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+  CHECK(states() == 0);
   const std::vector<fs::path> kept = records_in(folder.path() / "runs/small");
   REQUIRE(kept.size() == 1);
   const std::string bytes = read_file(kept[0]);
