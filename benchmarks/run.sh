@@ -12,7 +12,7 @@ Sets up casdm and, in an environment of their own, the peers (benchmarks/require
 the results go to DIR/results.json. Takes about an hour and a half on two cores, and half an hour of
 it compiles the peers' networks (torch.compile).
 
-  --cases parts,start,metrics,loading,sampling,training   only these parts
+  --cases parts,start,metrics,loading,sampling,training,gains   only these parts
   --only TEXTS   only cases whose names contain one of these, which | separates: "ssim|16 px"
   --quick        one round of short runs: a trial, not a measurement
   --threads N    threads of every contender (default 2)

@@ -6,7 +6,7 @@
 
 Each contender of a case runs `rounds` times, in turn, so that a machine that becomes slower does so for all. A rate is
 the median over a process's intervals after a warm-up: starting, importing and compiling are not counted. The ratio is
-taken within a round, to the peer with the best median. Real-time priority is used if it is allowed. With --continue,
+taken within a round, to the peer with the best median, or to casdm without what is measured. Real-time priority is used if it is allowed. With --continue,
 cases that DIR/results.json holds are not measured again.
 """
 
@@ -129,11 +129,12 @@ class Runner:
     def casdm(self, *arguments):
         return self.run([self.o.casdm, *arguments])
 
-    def train(self, size, head, precision="fp32"):
+    def train(self, size, head, *settings):
         """The rates of the intervals of a training that is stopped when its time is up."""
         config = experiment(size, head, self.folder)
-        command = [self.o.casdm, "train", config, "--overwrite", "--set", f"run.precision={precision}",
-                   "--set", f"run.threads={self.o.threads}"]
+        command = [self.o.casdm, "train", config, "--overwrite"]
+        for setting in (f"run.threads={self.o.threads}", *settings):
+            command += ["--set", setting]
         process = self.start(command)
         log = self.folder / "runs" / f"{size}-{head}" / "metrics.jsonl"
         warm, end, lines = None, None, []
@@ -220,13 +221,14 @@ class Runner:
                 times.setdefault(part, {}).setdefault(contender, []).append(entry["real_time"])
         return times
 
-    def sample(self, run, batches, steps=50, images=64):
+    def sample(self, run, batches, *settings, steps=50, images=64):
         """Images per second of `batches` batches, as the difference of two runs, so that the time for starting cancels."""
+        more = [word for setting in settings for word in ("--set", setting)]
         seconds = []
         for count in (images, (1 + batches) * images):
             start = time.monotonic()
             _, memory = self.casdm("sample", run, "--num", count, "--batch", images, "--steps", steps, "--no-png",
-                                   "--out", self.folder / "samples", "--overwrite")
+                                   "--out", self.folder / "samples", "--overwrite", *more)
             seconds.append(time.monotonic() - start)
         return [batches * images / (seconds[1] - seconds[0])], memory
 
@@ -236,7 +238,7 @@ def training_cases(r):
         for head, words in HEADS.items():
             contenders = {"casdm": lambda s=size, h=head: r.train(s, h)}
             if size == "large":
-                contenders["casdm, bf16"] = lambda s=size, h=head: r.train(s, h, "bf16")
+                contenders["casdm, bf16"] = lambda s=size, h=head: r.train(s, h, "run.precision=bf16")
             for variant in PEER_VARIANTS:
                 contenders[f"diffusers, {variant}"] = lambda s=size, h=head, v=variant, b=batch: r.peer(
                     "train", r.exported(s, h), "--head", h, "--variant", v, "--batch", b)
@@ -280,6 +282,20 @@ def loading_cases(r):
                                                                     "--dataset", d)}
 
 
+def gain_cases(r):
+    """What a change of casdm's gained that can be turned off."""
+    without = "casdm without it"
+    direct = "head.theta.convolution=direct"
+    for size, (pixels, channels, *_, batch, _interval) in SIZES.items():
+        yield f"Winograd's convolutions, training, DDPM, {pixels} px, {channels} channels, batch {batch}", "images/s", {
+            "casdm": lambda s=size: r.train(s, "ddpm"), without: lambda s=size: r.train(s, "ddpm", direct)}
+    for size, batches in (("small", 6), ("middle", 1)):
+        pixels, channels, *_ = SIZES[size]
+        yield f"Winograd's convolutions, DDIM, 50 steps, {pixels} px, {channels} channels", "images/s", {
+            "casdm": lambda s=size, b=batches: r.sample(r.trained(s, "ddpm"), b),
+            without: lambda s=size, b=batches: r.sample(r.trained(s, "ddpm"), b, direct)}
+
+
 def start_cases(r):
     """Milliseconds of whole processes; no peer starts a program like this one."""
     config = experiment("small", "casdm", r.folder)
@@ -297,7 +313,7 @@ def start_cases(r):
 
 
 CASES = {"start": start_cases, "metrics": metric_cases, "loading": loading_cases, "sampling": sampling_cases,
-         "training": training_cases}
+         "training": training_cases, "gains": gain_cases}
 PARTS = "parts"
 
 
@@ -319,10 +335,10 @@ def measured(name, unit, contenders, rounds):
             print(f"  {turn + 1}/{rounds} {contender}: {rates[contender][-1]:.4g} {unit}, {peak:.0f} MiB", flush=True)
     rows = {c: {"rates": v, "median": statistics.median(v), "peak_mib": memory[c]} for c, v in rates.items() if v}
     result = {"case": name, "unit": unit, "contenders": rows, "failed": failed}
-    peers = [c for c in rows if not c.startswith("casdm")]
+    peers = [c for c in rows if not c.startswith("casdm")] or [c for c in rows if c.startswith("casdm without")]
     if peers and "casdm" in rows:
         best = max(peers, key=lambda c: rows[c]["median"])
-        ours = max((c for c in rows if c.startswith("casdm")), key=lambda c: rows[c]["median"])
+        ours = max((c for c in rows if c.startswith("casdm") and c != best), key=lambda c: rows[c]["median"])
         ratios = [a / b for a, b in zip(rows[ours]["rates"], rows[best]["rates"])]
         result.update(best=best, ours=ours, ratio=statistics.median(ratios), ratio_range=[min(ratios), max(ratios)],
                       memory_ratio=rows[ours]["peak_mib"] / rows[best]["peak_mib"])

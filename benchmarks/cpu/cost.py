@@ -158,7 +158,7 @@ def plot(results, path):
         labels = [str(point["value"]) for point in points]
         is_number = name != "metric"
         x = [point["value"] for point in points] if is_number else range(len(points))
-        for row, (key, unit) in enumerate((("seconds", "seconds of a step, or of a sampling"), ("bytes", "memory in GB"))):
+        for row, (key, unit) in enumerate((("seconds", "seconds"), ("bytes", "memory in GB"))):
             ax = axes[row][column]
             y = [point[key] / (1e9 if key == "bytes" else 1) for point in points]
             if is_number:

@@ -22,6 +22,7 @@ GOALS = {"training, DDPM, 16": 1.8, "training, DDPM, 32 px, 64": 1.5, "training,
 LONGEST = {"casdm --help": 10, "casdm plugins list": 15, "casdm config check": 50,
            "first step of configs/quickstart.toml": 1000}
 MEMORY_GOAL = 0.5
+ORDER = ["training", "DDIM", ("lpips", "dists", "ssim", "st_lpips"), "loading", "Winograd's"]
 BY_HAND = "## What limits the speed\n"  # from here on the page is not written anew
 
 
@@ -103,9 +104,7 @@ def plot(results, path):
 
 def main(results_path, docs):
     data = json.loads(Path(results_path).read_text(encoding="utf-8"))
-    kinds = ["training", "DDIM"]  # then metrics, and loading last
-    data["results"].sort(key=lambda r: next((i for i, kind in enumerate(kinds) if r["case"].startswith(kind)),
-                                            3 if r["case"].startswith("loading") else 2))
+    data["results"].sort(key=lambda r: next((i for i, kind in enumerate(ORDER) if r["case"].startswith(kind)), len(ORDER)))
     machine = data["machine"]
     plot(data["results"], Path(docs) / "images" / "performance.png")
     page = f"""# Performance on the CPU
