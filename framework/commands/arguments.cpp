@@ -29,6 +29,14 @@ bool parse(const ArgumentRules& rules, const po::options_description& all, const
     po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), parsed);
     po::notify(parsed);
     if (parsed.count("help") == 0) return true;
+  } catch (const po::unknown_option& error) {
+    std::vector<std::string> names;
+    for (const auto& option : rules.visible.options()) names.push_back("--" + option->long_name());
+    const std::string given = error.get_option_name().substr(0, error.get_option_name().find('='));
+    const std::vector<std::string> near = nearest(given, names, 1);
+    throw ConfigError(text(rules.command, ": there is no option ", quoted(given, kLongestWord),
+                           near.empty() ? "; see" : text("; did you mean ", near[0], "? See"), " `casdm ",
+                           rules.command, " --help`"));
   } catch (const po::error& error) {
     const std::string_view message = error.what();  // contains the argument itself
     throw ConfigError(text(rules.command, ": ", message.substr(0, kLongestMessage),

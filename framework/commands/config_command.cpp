@@ -7,6 +7,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/shipped_files.h"
 #include "framework/comparison/sweep_file.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
@@ -29,15 +30,16 @@ namespace po = boost::program_options;
 namespace {
 
 constexpr const char* kConfigCommand = "config";
-constexpr const char* kConfigUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]... [--cost [--json]]
+constexpr const char* kConfigUsage = R"(usage: casdm config check FILE [--set KEY=VALUE]... [--cost] [--json]
        casdm config show FILE [--set KEY=VALUE]... [--json]
        casdm config init [--type TABLE=NAME]... [--out FILE]
        casdm config schema [--whole | --sweep] [--out FILE]
        casdm config reference [--out DIR]
 
 check      validates an experiment and looks for its data, without computing: every problem at once,
-           with its location; prints a summary. --cost: then takes some steps, for at most some 20
-           seconds, and prints what a step costs: multiply-adds, memory, time
+           with its location; prints a summary. --json: an object with "valid" and "components" or
+           "problem". --cost: then takes some steps, for at most some 20 seconds, and prints what a
+           step costs: multiply-adds, memory, time
 show       prints the experiment as a run would save it: includes merged, defaults filled in
 init       prints a new experiment with every key explained, from the plugins found
 schema     prints a JSON Schema for editors, for files that may be parts of an experiment;
@@ -73,7 +75,8 @@ Value resolved(const po::variables_map& parsed, bool to_train) {
   return experiment;
 }
 
-void collect_types(const Value& value, const std::string& path, std::vector<std::string>& found) {
+/// The components that an experiment chooses: pairs of key and type.
+void collect_types(const Value& value, const std::string& path, Value::Table& found) {
   if (value.is_array()) {
     for (std::size_t i = 0; i < value.as_array().size(); ++i) {
       collect_types(value.as_array()[i], key_path(path, std::to_string(i)), found);
@@ -81,7 +84,7 @@ void collect_types(const Value& value, const std::string& path, std::vector<std:
   }
   if (!value.is_table()) return;
   const Value* type = value.find("type");
-  if (type != nullptr && type->is_string()) found.push_back(text("  ", path, ": ", type->as_string()));
+  if (type != nullptr && type->is_string()) found.emplace_back(path, type->as_string());
   for (const auto& [key, member] : value.as_table()) collect_types(member, key_path(path, key), found);
 }
 
@@ -96,18 +99,41 @@ std::vector<std::string> cost_arguments(const po::variables_map& parsed) {
   return result;
 }
 
-/// Returns the exit status.
-int check(const po::variables_map& parsed) {
+/// Throws ConfigError if the experiment is not valid; warns on stderr.
+Value::Table checked_components(const po::variables_map& parsed) {
   const Value experiment = resolved(parsed, true);
   require_effect(experiment);
   for (const std::string& weak : weak_settings(read_options<Experiment>(experiment))) {
     std::cerr << "warning: " << weak << '\n';
   }
-  const bool has_cost = parsed.count("cost") > 0;
-  if (!has_cost || parsed.count("json") == 0) {
-    std::vector<std::string> types;
-    collect_types(experiment, "", types);
-    std::cout << values(parsed, "file").front() << " is valid\n" << join(types, "\n") << std::endl;
+  Value::Table types;
+  collect_types(experiment, "", types);
+  return types;
+}
+
+/// Returns the exit status.
+int check_as_json(const po::variables_map& parsed) {
+  Value result{Value::Table{{"file", values(parsed, "file").front()}}};
+  try {
+    result.set("components", Value(checked_components(parsed)));
+    result.set("valid", true);
+  } catch (const ConfigError& error) {
+    result.set("valid", false);
+    result.set("problem", error.what());
+  }
+  std::cout << to_json(result, 2) << '\n';
+  return result.find("valid")->as_boolean() ? 0 : 2;
+}
+
+/// Returns the exit status.
+int check(const po::variables_map& parsed) {
+  const bool has_cost = parsed.count("cost") > 0, as_json = parsed.count("json") > 0;
+  if (as_json && !has_cost) return check_as_json(parsed);
+  const Value::Table types = checked_components(parsed);
+  if (!as_json) {
+    std::cout << values(parsed, "file").front() << " is valid\n";
+    for (const auto& [key, type] : types) std::cout << "  " << key << ": " << type.as_string() << '\n';
+    std::cout.flush();
   }
   return has_cost ? run_in_framework("casdm_cost_command", cost_arguments(parsed)) : 0;
 }
@@ -220,11 +246,15 @@ int config_command(const std::vector<std::string>& arguments) {
       ("whole", "schema: for experiments after merging")                         //
       ("sweep", "schema: for the files of `casdm sweep`")                        //
       ("cost", "check: also run steps of the experiment, and print their cost")  //
-      ("json", "show, check --cost: print JSON");
-  const auto parsed = parse_arguments(std::move(rules), arguments);
+      ("json", "show, check: print JSON");
+  auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   const std::string verb = chosen_verb(*parsed, kConfigCommand, {"check", "show", "init", "schema", "reference"});
   refuse_idle(verb, *parsed);
+  if (parsed->count("file") > 0) {
+    std::string& file = parsed->at("file").as<std::vector<std::string>>().front();
+    file = or_shipped(file).string();
+  }
   if (verb == "check") return check(*parsed);
   if (verb == "show") show(*parsed);
   if (verb == "init") init(*parsed);

@@ -114,6 +114,8 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
   if (found != commands.end()) return found->second();
   std::vector<std::string> names;
   for (const auto& [name, run] : commands) names.push_back(name);
+  for (const char* option : {"--help", "--version", "--progress", "--safe-mode", "--trust-plugins"})
+    names.emplace_back(option);
   const std::vector<std::string> near = casdm::nearest(command, names, 1);
   const std::string hint = near.empty() ? ";" : "; did you mean '" + near[0] + "'?";
   throw casdm::ConfigError(

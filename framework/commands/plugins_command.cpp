@@ -221,7 +221,11 @@ int plugins_command(const std::vector<std::string>& arguments) {
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   const bool as_json = parsed->count("json") > 0;
-  const std::string verb = chosen_verb(*parsed, command, {"list", "inspect", "paths", "lock"});
+  const std::string verb =
+      chosen_verb(*parsed, command, {"list", "inspect", "paths", "check", "new", "lock", "doctor"});
+  if (verb == "check" || verb == "new" || verb == "doctor") {
+    throw ConfigError(text(command, ": write '", verb, "' before its options; see `casdm plugins ", verb, " --help`"));
+  }
   const std::vector<std::string> name = values(*parsed, "name");
   if (verb != "inspect" && !name.empty())
     throw ConfigError(text(command, ": ", verb, " takes no '", name.front(), "'; see `casdm ", command, " --help`"));

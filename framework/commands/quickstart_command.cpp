@@ -8,6 +8,7 @@
 #include "casdm/value.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/shipped_files.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
 #include "framework/support/child_program.h"
@@ -41,9 +42,6 @@ struct Step {
   Words command;
   bool has_results = false;  ///< on stdout, for the user
 };
-
-/// What is installed with the program.
-fs::path data_folder() { return own_program().parent_path().parent_path() / CASDM_DATADIR / "casdm"; }
 
 std::string variable(const char* name) {
   const char* value = std::getenv(name);

@@ -10,6 +10,7 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/commands/shipped_files.h"
 #include "framework/comparison/result_files.h"
 #include "framework/comparison/sweep_plan.h"
 #include "framework/comparison/sweep_runner.h"
@@ -259,6 +260,7 @@ int sweep_command(const std::vector<std::string>& arguments) {
   SweepArguments a;
   if (!fill_arguments({kSweepCommand, kSweepUsage, described(a), {"file"}}, arguments)) return 0;
   check(a);
+  a.file = or_shipped(a.file);
   Catalogs catalogs(a.plugins);
   const auto catalog_of = [&](const Value& document) -> const ComponentCatalog& { return catalogs.of(document); };
   const Sweep sweep = load_sweep(a.file, a.overrides, catalog_of);

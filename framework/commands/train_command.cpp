@@ -5,6 +5,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/cost_command.h"
+#include "framework/commands/shipped_files.h"
 #include "framework/composition/memory_advice.h"
 #include "framework/composition/model.h"
 #include "framework/config/cross_checks.h"
@@ -127,7 +128,7 @@ std::string compose(const LoadedExperiment& experiment) {
         judges.require_enough(judged.num, judged.reference_num > 0 ? judged.reference_num.value : dataset->size());
       }
     }
-    return text("  data: ", describe(*dataset), '\n', describe(model));
+    return text("  data: ", describe(*dataset), "\n  networks: ", describe(model), '\n');
   });
 }
 
@@ -144,8 +145,10 @@ std::string cost_on_this_machine(const LoadedExperiment& experiment) {
 
 int finish(const TrainingEnd& end, const RunFolder& run) {
   if (end.is_complete) {
-    std::cerr << "done: " << end.images << " images. Draw samples with\n  casdm sample "
-              << shell_word(run.path().string()) << " --num 64 --out samples\n";
+    const std::string folder = shell_word(run.path().string());
+    std::cerr << "done: " << end.images << " images. Draw samples, judge them, and write a page about the run with\n"
+              << "  casdm sample " << folder << " --num 64 --out samples\n  casdm evaluate " << folder
+              << "\n  casdm report " << folder << '\n';
   } else {
     std::cerr << "stopped at " << end.images << " images; the state is saved. Continue with\n  casdm train --resume "
               << shell_word(run.path().string()) << '\n';
@@ -211,7 +214,8 @@ RunFolder overwritten(const LoadedExperiment& experiment, const fs::path& folder
 }
 
 int start_run(const TrainArguments& arguments, World& world) {
-  LoadedExperiment experiment = load_experiment(arguments.config, arguments.overrides, paths(arguments.plugins));
+  LoadedExperiment experiment =
+      load_experiment(or_shipped(arguments.config), arguments.overrides, paths(arguments.plugins));
   check_before_training(experiment.resolved, experiment.host->catalog());
   require_same(world, experiment.resolved);
   share_of_batch(experiment.options.train, world);
@@ -312,6 +316,11 @@ int resume_run(const TrainArguments& arguments, World& world) {
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
     if (is_done(run, *checkpoint, experiment)) {
       world.take_from_first(kComplete);
+      // The training may have been killed before it removed them.
+      if (!is_checkpoint && arguments.overrides.empty()) {
+        Checkpoint::remove_old(run, checkpoint->path(), experiment.options.checkpoint.keep_last,
+                               [](const std::string& line) { std::cerr << "warning: " << line << '\n'; });
+      }
       std::cerr << done_message(run, *checkpoint, !arguments.overrides.empty());
       std::cout << run.path().string() << '\n';
       return 0;

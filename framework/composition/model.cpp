@@ -101,14 +101,14 @@ std::string describe(const Dataset& dataset) {
 }
 
 std::string describe(const Model& model) {
-  std::string result;
+  std::vector<std::string> modules;
   for (const NamedModule& module : model.modules) {
     std::int64_t count = 0;
     for (const auto& [name, tensor] : module.module->parameters()) count += tensor.numel();
-    result += text("  ", module.name, ": ", short_count(static_cast<double>(count)), " parameters",
-                   module.is_trainable ? "" : ", frozen", "\n");
+    modules.push_back(text(module.name, " (", short_count(static_cast<double>(count)), " parameters",
+                           module.is_trainable ? ")" : ", frozen)"));
   }
-  return result;
+  return join(modules, ", ");
 }
 
 }  // namespace casdm

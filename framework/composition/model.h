@@ -67,7 +67,7 @@ void move_to(const Module& module, c10::Device device);
 /// (.webp)".
 std::string describe(const Dataset& dataset);
 
-/// A table of the head's modules and their sizes, for people.
+/// The head's modules and their sizes, for people: "theta (1.14M parameters), phi (1.14M parameters, frozen)".
 std::string describe(const Model& model);
 
 }  // namespace casdm

@@ -93,7 +93,6 @@ struct Watch {
 };
 
 thread_local std::vector<Watch> t_watches;
-thread_local int t_calls = 0;
 
 std::mutex g_mutex;
 std::string g_change;  ///< the first change that has not been reported to the host
@@ -181,10 +180,9 @@ std::string restored(const ProcessState& before) {
 }  // namespace
 
 void begin_watch() {
-  constexpr int kFirstCalls = 2;
-  const bool is_watched = ::gettid() == ::getpid() || ++t_calls <= kFirstCalls;
   Watch& watch = t_watches.emplace_back();
-  if (is_watched) watch.process.emplace();
+  const bool is_main_thread = ::gettid() == ::getpid();
+  if (is_main_thread) watch.process.emplace();
 }
 
 void end_watch(const char* component) {

@@ -54,6 +54,15 @@ std::vector<std::string> warnings_of(const Model& model, const Experiment& optio
   return result;
 }
 
+/// "l1 (weight 0.1), st_lpips (weight 0.2)".
+std::string describe(const ExperimentMetrics& metrics, const Experiment& options) {
+  std::vector<std::string> names = metrics.terms();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    names[i] = text(names[i].substr(names[i].find('.') + 1), " (weight ", options.metrics[i].weight, ")");
+  }
+  return names.empty() ? "none" : join(names, ", ");
+}
+
 }  // namespace
 
 RunRecords::RunRecords(TrainingParts& parts, const Value& config, RunFolder* run)
@@ -102,6 +111,11 @@ void RunRecords::introduce(bool is_new) {
   const int processes = parts_.world.size();
   progress_->say("data: " + describe(*parts_.dataset));
   progress_->say(text("device: ", parts_.device.description, "; ", parts_.threads.describe()));
+  progress_->say("networks: " + describe(parts_.model));
+  progress_->say("metrics: " + describe(parts_.metrics, options));
+  const std::int64_t batch = options.train.batch_size, left = parts_.state.total_images() - parts_.state.images();
+  progress_->say(text("steps: ", (left + batch - 1) / batch, is_new ? "" : " more", " of ", batch,
+                      batch == 1 ? " image" : " images", ", in ", run_->path().string()));
   if (processes > 1) {
     progress_->say(text(processes, " processes, each with ", options.train.batch_size / processes, " of the ",
                         options.train.batch_size, " images of a batch"));

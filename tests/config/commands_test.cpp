@@ -76,7 +76,7 @@ TEST_CASE("help and wrong use") {
         }) == "config: check takes no --out; see `casdm config --help`");
   CHECK(message_of([] {
           config({"check", "--se", "a=b"});
-        }) == "config: unrecognised option '--se'; see `casdm config --help`");
+        }) == "config: there is no option \"--se\"; did you mean --set? See `casdm config --help`");
   CHECK(message_of([] { plugins({"list", "unet"}); }) == "plugins: list takes no 'unet'; see `casdm plugins --help`");
   CHECK(message_of([] { plugins({"inspect"}); }) == "plugins: name is missing; see `casdm plugins --help`");
 }

@@ -66,6 +66,16 @@ TEST_CASE("for a key with a number too large for any integer, the message gives 
 TEST_CASE("an unknown command is answered with a hint") {
   refuses("foo", {"there is no command \"foo\"; `casdm --help` lists them"});
   refuses("trian", {"there is no command \"trian\"; did you mean 'train'? `casdm --help` lists them"});
+  refuses("--versoin", {"did you mean '--version'?"});
+  refuses("plugins docter", {"did you mean 'doctor'?"});
+  refuses("plugins --json doctor", {"plugins: write 'doctor' before its options"});
+}
+
+TEST_CASE("an unknown option is answered with a hint") {
+  refuses("train small.toml --overwirte",
+          {"train: there is no option \"--overwirte\"; did you mean --overwrite? See `casdm train --help`"});
+  refuses("evaluate runs/x --wieghts=ema", {"did you mean --weights?"});
+  refuses("report runs/x --frobnicate", {"report: there is no option \"--frobnicate\"; see `casdm report --help`"});
 }
 
 TEST_CASE("output lost on stdout is a failure") {

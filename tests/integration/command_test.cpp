@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "casdm/value.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
@@ -72,12 +73,52 @@ TEST_CASE("an interrupted run saves, says how to continue, and ends with status 
   CHECK(stopped.err.find("casdm train --resume runs/small") != std::string::npos);
 }
 
+TEST_CASE("config check --json says whether an experiment is valid, with its components or the problem") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome good = shell("casdm config check small.toml --json", folder.path());
+  CHECK(good.status == 0);
+  const Value valid = from_json(good.out);
+  CHECK(valid.find("valid")->as_boolean());
+  CHECK(valid.find("components")->find("data")->as_string() == "dataset_shapes/shapes");
+  const Outcome bad = shell("casdm config check small.toml --json --set data.image_size=0", folder.path());
+  CHECK(bad.status == 2);
+  const Value refused = from_json(bad.out);
+  CHECK_FALSE(refused.find("valid")->as_boolean());
+  CHECK(refused.find("problem")->as_string().find("data.image_size: ") != std::string::npos);
+}
+
+TEST_CASE("a training begins with what it will do, and ends with what to do next") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome first = shell("casdm train small.toml --set train.total_images=8", folder.path());
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  for (const char* line : {"data: 10000 images, 5 classes\n", "device: cpu; ", "networks: theta (",
+                           "metrics: l1 (weight ", "steps: 2 of 4 images, in runs/small\n", "casdm sample runs/small ",
+                           "casdm evaluate runs/small\n", "casdm report runs/small\n"}) {
+    CHECK_MESSAGE(first.err.find(line) != std::string::npos, line << first.err);
+  }
+  const Outcome second = shell("casdm train --resume runs/small --set train.total_images=20", folder.path());
+  CHECK_MESSAGE(second.err.find("steps: 3 more of 4 images, in runs/small\n") != std::string::npos, second.err);
+}
+
+TEST_CASE("an experiment that comes with casdm is found wherever the command is typed") {
+  const TemporaryFolder folder;
+  const Outcome outcome = shell("casdm config check configs/quickstart.toml", folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_MESSAGE(
+      outcome.err.find("there is no configs/quickstart.toml here; using the one that comes with casdm: ") == 0,
+      outcome.err);
+  CHECK(shell("casdm config check configs/none.toml", folder.path()).status == 2);
+  CHECK(shell("casdm sweep configs/study/quick.toml --print", folder.path()).status == 0);
+}
+
 TEST_CASE("a dry run creates everything and writes nothing") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
   const Outcome outcome = shell("casdm train small.toml --dry-run", folder.path());
   CHECK_MESSAGE(outcome.status == 0, outcome.err);
-  CHECK(outcome.out.find("theta: ") != std::string::npos);
+  CHECK(outcome.out.find("networks: theta (") != std::string::npos);
   CHECK(outcome.out.find("data: 10000 images, 5 classes\n") != std::string::npos);
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
 }

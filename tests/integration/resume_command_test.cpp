@@ -169,6 +169,22 @@ TEST_CASE("a grid that a run is still missing is drawn at the resume") {
   CHECK(contains(trained.run(kResume).err, "the run is complete (24 images)"));
 }
 
+TEST_CASE("a complete run that was killed before it removed an old checkpoint removes it at a resume") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome train = shell("casdm train small.toml --set checkpoint.keep_last=1", folder.path());
+  REQUIRE_MESSAGE(train.status == 0, train.err);
+  const fs::path checkpoints = folder.path() / "runs/small/checkpoints";
+  const fs::path newest = checkpoints / "000000000024", old = checkpoints / "000000000020";
+  fs::copy(newest, old, fs::copy_options::recursive);
+  CHECK(shell("casdm train --resume runs/small --set checkpoint.keep_last=2", folder.path()).status == 0);
+  CHECK_MESSAGE(fs::exists(old), "--set has changed something");
+  const Outcome outcome = shell(kResume, folder.path());
+  CHECK_MESSAGE(contains(outcome.err, "the run is complete (24 images)"), outcome.err);
+  CHECK_FALSE(fs::exists(old));
+  CHECK(fs::exists(newest));
+}
+
 TEST_CASE("SIGHUP, SIGUSR1 and SIGTERM end a training with a checkpoint, and a closed pipe does not end it") {
   for (const std::string signal : {"HUP", "USR1", "TERM"}) {
     CAPTURE(signal);

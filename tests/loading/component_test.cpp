@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <latch>
+#include <thread>
 
 #include "casdm/dataset.h"
 #include "framework/composition/attributed.h"
@@ -125,4 +127,20 @@ TEST_CASE("flags of a signal handler are restored without blame, since CUDA's co
   CHECK((after.sa_handler == SIG_IGN));
   CHECK(after.sa_flags == before.sa_flags);
   std::signal(SIGUSR2, SIG_DFL);
+}
+
+TEST_CASE("a call on another thread is not blamed for what the main thread does to the process meanwhile") {
+  std::latch is_inside(1), is_changed(1);
+  const Component<Dataset> slow(std::make_shared<ThrowingDataset>([&] {
+                                  is_inside.count_down();
+                                  is_changed.wait();
+                                }),
+                                ComponentConfig{"mine/slow", {}});
+  std::thread reader([&] { slow.call(&Dataset::size); });
+  is_inside.wait();
+  std::signal(SIGUSR2, SIG_IGN);
+  is_changed.count_down();
+  reader.join();
+  CHECK_NOTHROW(require_unchanged_state());
+  CHECK((std::signal(SIGUSR2, SIG_DFL) == SIG_IGN));
 }
