@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cstring>
 
 #include "framework/standin/block_kernels.h"
@@ -25,6 +27,8 @@ casdm_cuda_device device(int) {
   casdm_cuda_device result{};
   std::strcpy(result.name, "stand-in");
   result.major = 9;
+  const pid_t process = ::getpid();  // each process has its own
+  std::memcpy(result.uuid, &process, sizeof(process));
   result.memory = std::int64_t{1} << 33;
   result.driver = kVersion;
   result.peak_memory = peak_device_memory();

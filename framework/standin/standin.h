@@ -10,7 +10,8 @@
 /// A stand-in for a CUDA device, for machines without one. It takes the place of libtorch_cuda: tensors on cuda:0 are
 /// in host memory, and operators that have CUDA kernels in LibTorch compute on the CPU, one after another. It refuses
 /// what a CUDA device refuses: tensors on several devices in one operator, generators of another device, operators
-/// without a CUDA kernel and, with `run.deterministic`, those without a deterministic one.
+/// without a CUDA kernel and, with `run.deterministic`, those without a deterministic one. Each process has a device of
+/// its own.
 ///
 /// It shows where the host waits for the device and how many operations it launches, and finds code that works only on
 /// the CPU. It shows nothing about speed, the rounding of cuBLAS and cuDNN, or races between streams.
