@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
@@ -22,6 +23,7 @@
 #include "framework/support/number_format.h"
 #include "framework/support/value_table.h"
 #include "framework/training/experiment_change.h"
+#include "framework/training/module_optimizer.h"
 #include "framework/training/network_check.h"
 #include "framework/training/signals.h"
 
@@ -59,6 +61,21 @@ void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& 
     }
     throw Error(lines.empty() ? error.what() : text(error.what(), "\nThe networks are not the checkpoint's:", lines));
   }
+}
+
+/// Moves a module to a GPU with its parameters in one piece of memory, as in training: there a network may convert them
+/// all by one kernel in each step.
+void move_in_one_piece(const Module& module, c10::Device device) {
+  const at::NoGradGuard no_grad;
+  const NamedTensors parameters = module.parameters();
+  const Optimizer::Spec flat = flat_parameters(parameters, device, /*is_trained=*/false);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    Tensor parameter = parameters[i].second;
+    const Tensor& weight = flat.parameters[i].weight;
+    weight.copy_(parameter);
+    parameter.set_data(weight);
+  }
+  move_to(module, device);
 }
 
 /// Throws ConfigError if the number of steps given on the command line has no effect because another option of the
@@ -159,7 +176,9 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   if (!checkpoint.has_average(request.weights)) {
     check_weights_file(request.weights, modules, experiment.resolved, *experiment.host);
   }
-  for (const NamedModule& module : model.modules) move_to(*module.module, device);
+  for (const NamedModule& module : model.modules) {
+    device.is_cpu() ? move_to(*module.module, device) : move_in_one_piece(*module.module, device);
+  }
   return model;
 }
 

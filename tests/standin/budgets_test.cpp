@@ -7,6 +7,7 @@
 #include "cuda/components.h"
 #include "cuda/device.h"
 #include "framework/sampling/generate.h"
+#include "framework/sampling/run_sampler.h"
 #include "framework/standin/standin.h"
 #include "training/small_run.h"
 
@@ -141,6 +142,49 @@ TEST_CASE("sampling waits for the device once for each batch of images, whatever
       CHECK_MESSAGE(use.waits <= 1, name << ": " << describe_waits(use));
     }
   }
+}
+
+TEST_CASE("a sampling step of Cas-DM on CIFAR-10 in bf16 launches a bounded number of operators") {
+  constexpr std::int64_t kMost = 440;
+  const TemporaryFolder folder;
+  const std::vector<std::string> settings = on_cuda(
+      {"data={type=\"shapes\", image_size=32, random_flip=true}", "run.name=run",
+       "run.directory=" + folder.path().string(), "run.precision=bf16", "run.threads=1", "head.theta.channels=32",
+       "head.phi.channels=32", "log.sample_count=0", "train.batch_size=1", "train.total_images=1"});
+  const std::filesystem::path config = source_dir() / "configs" / "cifar10_casdm.toml";
+  Checkpoint checkpoint = run(load_experiment(config, settings, {CASDM_TEST_PLUGIN_DIR}));
+  SamplingRequest request;
+  request.device = "cuda";
+  request.plugins = {CASDM_TEST_PLUGIN_DIR};
+  const auto model_with_steps = [&](const char* steps) {
+    request.steps = steps;
+    return model_to_sample(experiment_to_sample(checkpoint, request), checkpoint, request, cuda());
+  };
+  const Model models[] = {model_with_steps("2"), model_with_steps("4")};
+  const GenerateOptions options = generate_options(experiment_to_sample(checkpoint, request).options, cuda(), request);
+  for (const Model& model : models) generate(model, options);  // tables and the like are made once
+  Tensor images;
+  const auto launches_of_step = [&] {
+    std::int64_t launches[2];
+    for (const int i : {0, 1}) {
+      const DeviceUse before = device_use();
+      images = generate(models[i], options);
+      launches[i] = (device_use() - before).launches;
+    }
+    return (launches[1] - launches[0]) / 2;
+  };
+  const std::int64_t in_one_piece = launches_of_step();
+  const Tensor expected = images;
+  for (const Model& model : models) {
+    for (const NamedModule& module : model.modules) {
+      for (const auto& [name, weight] : module.module->parameters()) Tensor(weight).set_data(weight.detach().clone());
+    }
+  }
+  const std::int64_t apart = launches_of_step();
+  MESSAGE("a sampling step launches " << in_one_piece << " operators, " << apart << " where weights lie apart");
+  CHECK(at::equal(images, expected));
+  CHECK(in_one_piece <= kMost);
+  CHECK(in_one_piece < apart);
 }
 
 TEST_CASE("a checkpoint waits for the device a few times, however many parameters there are") {
