@@ -12,6 +12,7 @@
 #include "casdm/text.h"
 #include "cuda/components.h"
 #include "cuda/device.h"
+#include "framework/config/overrides.h"
 #include "framework/device/device_graph.h"
 #include "framework/standin/standin.h"
 #include "sdk/src/recording.h"
@@ -263,6 +264,25 @@ TEST_CASE("with auto, what cannot be repeated is computed step by step, and said
   const std::string cpu =
       stderr_of([&] { run(small_experiment(folder.path(), "cpu", kHead, steps_of("auto", {"run.device=cpu"}))); });
   CHECK(cpu.find("cuda_graph") == std::string::npos);
+}
+
+TEST_CASE("a metric that waits for the device is named, and its steps are computed one by one") {
+  const TemporaryFolder folder;
+  const auto trained = [&](const std::string& mode) {
+    Value document = small_experiment(folder.path(), mode, cascade_head(), steps_of(mode, {})).resolved;
+    apply_overrides(document, {"metrics=[{type=\"waits\"}]"});
+    return tensors(run(resolve_experiment(document, {CASDM_TEST_PLUGIN_DIR, CASDM_BROKEN_METRICS})),
+                   "weights.safetensors");
+  };
+  const auto expected = trained("off");
+  std::map<std::string, Tensor> found;
+  const std::string said = stderr_of([&] { found = trained("auto"); });
+  const std::string line = "train.cuda_graph: steps are computed one by one: ";
+  CHECK_MESSAGE(said.find(line) != std::string::npos, said);
+  CHECK_MESSAGE(said.find("metric_broken/waits", said.find(line)) != std::string::npos, said);
+  CHECK_MESSAGE(said.find("a number", said.find(line)) != std::string::npos, said);
+  for (const auto& [name, tensor] : expected) CHECK_MESSAGE(at::equal(tensor, found.at(name)), name);
+  CHECK_THROWS_WITH_AS(trained("on"), doctest::Contains("metric_broken/waits"), Error);
 }
 
 TEST_CASE("steps are repeated after the warm-up of a metric, and those that measure terms are computed") {
