@@ -22,7 +22,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   }
   c10::Device getDevice() const override { return kStandIn; }
   void setDevice(c10::Device device) const override {
-    TORCH_CHECK(device.is_cuda() && device.index() <= 0, "CUDA error: invalid device ordinal");
+    TORCH_CHECK(device.is_cuda() && device.index() <= 0, "CUDA error: invalid device ordinal: ", device);
   }
   void uncheckedSetDevice(c10::Device) const noexcept override {}
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }

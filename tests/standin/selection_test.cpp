@@ -77,6 +77,11 @@ TEST_CASE("a device that does not exist is refused with those that there are") {
   CHECK_THROWS_WITH_AS(selected("gpu"), Contains("run.device: expected \"auto\", \"cpu\""), ConfigError);
   {
     const Offered four(with_devices([] { return 4; }));
+    // Devices that are not there show by their refusal which one was taken.
+    CHECK_THROWS_WITH_AS(selected("cuda:1"), Contains("invalid device ordinal: cuda:1"), c10::Error);
+    ::setenv("LOCAL_RANK", "2", /*overwrite=*/1);
+    CHECK_THROWS_WITH_AS(selected("cuda"), Contains("invalid device ordinal: cuda:2"), c10::Error);
+    CHECK(selected("cuda:0").device == cuda());
     CHECK_THROWS_WITH_AS(selected("cuda:4"), Contains("has 4 CUDA devices, expected cuda:0 to 3"), ConfigError);
     ::setenv("LOCAL_RANK", "4", /*overwrite=*/1);
     const char* const fifth =
