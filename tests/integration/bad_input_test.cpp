@@ -178,6 +178,16 @@ TEST_CASE("cuda is refused with a clear message if there is no device") {
     return;
   }
   refuses("--set run.device=cuda", 1, {"no CUDA device can be used", "cpu"});
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const std::string said = shell("casdm train small.toml --set run.device=cuda", folder.path()).err;
+  if (contains(said, "the CUDA libraries cannot be loaded (the library lib")) {
+    CHECK_MESSAGE(contains(said, "libtorch_cuda.so needs, is not found"), said);
+    CHECK_MESSAGE(contains(said, "run `tools/setup.sh --cuda`"), said);
+  } else {
+    const bool is_explained = contains(said, "there is no NVIDIA driver") || contains(said, "was built without CUDA");
+    CHECK_MESSAGE(is_explained, said);
+  }
 }
 
 TEST_CASE("a command that writes a file removes the leftovers of one that was killed") {
