@@ -1,6 +1,7 @@
 #include "perceptual_loss.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "casdm/error.h"
 #include "casdm/resize.h"
@@ -19,6 +20,21 @@ trunks::Trunk trunk_of(const LpipsOptions& options) {
                            "\"; choose vgg16 or profile = \"lpips\""));
   }
   return trunks::lpips_trunk(options.net, average_pool);
+}
+
+/// The weights of the pixels of an axis for each of `to` places: [to, from].
+Tensor interpolation(std::int64_t from, std::int64_t to, const at::TensorOptions& options) {
+  const Tensor each = at::eye(from, options).view({1, 1, from, from});
+  return at::upsample_bilinear2d(each, {to, from}, /*align_corners=*/false).view({to, from});
+}
+
+/// What at::upsample_bilinear2d gives, which does not antialias images that shrink. Its gradient would not be
+/// deterministic on a GPU.
+Tensor interpolated(const Tensor& images, std::int64_t size) {
+  const c10::impl::ExcludeDispatchKeyGuard as_it_is(c10::autocast_dispatch_keyset);  // not rounded
+  const Tensor rows = interpolation(images.size(2), size, images.options());
+  const Tensor columns = interpolation(images.size(3), size, images.options());
+  return rows.matmul(images).matmul(columns.t());
 }
 
 Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
@@ -74,7 +90,12 @@ std::vector<Tensor> PerceptualLoss::unit_features(const Tensor& images) const {
 
 Tensor PerceptualLoss::network_input(const Tensor& images) const {
   Tensor x = images;
-  if (x.size(3) < setup_.resize_to) x = resized(x, setup_.resize_to, setup_.resize_to, Interpolation::bilinear);
+  const std::int64_t size = setup_.resize_to;
+  if (x.size(3) < size) {
+    x = resized(x, size, size, Interpolation::bilinear);
+  } else if (x.size(3) > size && x.size(3) < setup_.resize_below) {
+    x = interpolated(x, size);
+  }
   if (x.size(1) == 1) x = x.expand({-1, 3, -1, -1});
   return (x - shift_.to(x.scalar_type())) / scale_.to(x.scalar_type());
 }
@@ -90,6 +111,7 @@ LpipsLoss::LpipsLoss(const Options& options, const Spec& spec)
                       .weights = options.weights.value_or("lpips_" + options.net + ".safetensors"),
                       .has_heads = options.lin,
                       .normalisation = options.normalisation,
+                      .resize_below = options.profile == LpipsProfile::consistency_models ? 256 : 0,
                       .resize_to = options.profile == LpipsProfile::consistency_models ? 224 : 0},
                      spec) {}
 

@@ -42,7 +42,8 @@ class PerceptualLoss : public MetricLoss {
     std::string weights;    ///< file name or path of the safetensors file
     bool has_heads = true;  ///< false: every w_k,c is 1
     Normalisation normalisation = Normalisation::safe;
-    std::int64_t resize_to = 0;  ///< smaller images are resized to this width; 0: never
+    std::int64_t resize_below = 0;  ///< width; 0: images are never resized
+    std::int64_t resize_to = 0;
   };
 
   /// Throws ConfigError for images that are neither RGB nor grey, Error if the weights do not fit.

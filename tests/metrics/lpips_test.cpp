@@ -166,15 +166,19 @@ double consistency_models_lpips(const NamedTensors& state, const Tensor& x, cons
   return sum;
 }
 
-TEST_CASE("the profile of consistency models resizes to 224 and uses average pools") {
+TEST_CASE("the profile of consistency models resizes images below 256 px to 224 and uses average pools") {
   const NamedTensors state = lpips_state("vgg16");
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "weights.safetensors";
   write_safetensors(path, state);
-  const auto metric = make_metric("lpips", "profile = \"consistency-models\"\nweights = \"" + path.string() + "\"", 8);
-  CHECK(metric->info().minimum_size == 1);
-  const Tensor x = fill(1, {1, 3, 8, 8}), y = fill(2, {1, 3, 8, 8});
-  CHECK(measure(*metric, x, y).item<double>() == doctest::Approx(consistency_models_lpips(state, x, y)).epsilon(1e-5));
+  for (const std::int64_t size : {8, 255}) {
+    const auto metric =
+        make_metric("lpips", "profile = \"consistency-models\"\nweights = \"" + path.string() + "\"", size);
+    CHECK(metric->info().minimum_size == 1);
+    const Tensor x = fill(1, {1, 3, size, size}), y = fill(2, {1, 3, size, size});
+    CHECK(measure(*metric, x, y).item<double>() ==
+          doctest::Approx(consistency_models_lpips(state, x, y)).epsilon(1e-5));
+  }
 }
 
 TEST_CASE("the profile of consistency models is only for VGG16") {
