@@ -149,6 +149,7 @@ Value state_of(const CheckpointContent& content, const fs::path& folder) {
 
 fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content) {
   const fs::path final = run.checkpoints() / name_of(content.numbers.find("images")->as_integer());
+  bool has_free_name = false;
   try {
     run.sync();
     fs::create_directory(run.checkpoints());
@@ -161,9 +162,14 @@ fs::path Checkpoint::save(const RunFolder& run, const CheckpointContent& content
     write_file(folder.temporary() / kState, state);
     write_file(folder.temporary() / kStateSum, state_sum(state));
     make_way(final);
+    has_free_name = true;
     folder.commit();
   } catch (const std::exception& error) {
-    throw Error(text("checkpoint ", final.string(), " could not be saved",
+    const std::string what = text("checkpoint ", final.string());
+    if (has_free_name && is_there(final)) {
+      throw Error(text(what, " is complete, but a power failure may undo it: ", error.what()));
+    }
+    throw Error(text(what, " could not be saved",
                      checkpoints_in(run.checkpoints()).empty() ? "" : " (earlier ones are kept)", ": ", error.what()));
   }
   return final;

@@ -190,7 +190,7 @@ void Checkpoints::save_after(const std::exception& failure, bool may_save) {
     save();
     progress_.say(text("the state at ", state_.images(), " images is saved"));
   } catch (const Error& error) {
-    progress_.say(text("the state at ", state_.images(), " images could not be saved: ", error.what()));
+    progress_.say(text("saving the state at ", state_.images(), " images: ", error.what()));
   }
 }
 

@@ -139,6 +139,27 @@ TEST_CASE("when the disk of the first process is full, all end, one says so, and
   CHECK(read_file(runs / "run" / weights) == read_file(folder.path() / "whole" / weights));
 }
 
+TEST_CASE("a checkpoint that has its name, but whose folder the disk does not confirm, is not said to be lost") {
+  if (!kCanPreload) return;
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  const fs::path runs = folder.path() / "runs", calls = folder.path() / "calls", last = "checkpoints/000000000048";
+  Processes counted(folder.path(), {"small.toml"}, environments(1), {with_faults(runs, "report=" + calls.string())});
+  counted.wait();
+  fs::rename(runs, folder.path() / "counted");  // all of it, so that the second run makes the same calls
+  const long named = first_call_on(calls, "rename " + (runs / "run" / last).string());
+  REQUIRE(named > 0);
+  Processes run(folder.path(), {"small.toml"}, environments(1), {with_faults(runs, text("fail=EIO at=", named + 1))});
+  run.wait();
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "000000000048 is complete, but a power failure may undo it: "),
+                run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "checkpoints cannot be synced: Input/output error"), run.output());
+  CHECK_MESSAGE(!contains(run.output(), "could not be saved"), run.output());
+  const std::string weights = (last / "weights.safetensors").string();
+  CHECK(read_file(runs / "run" / weights) == read_file(folder.path() / "counted/run" / weights));
+}
+
 TEST_CASE("a loss that is not finite in one process ends all of them, and the message says in which") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nposition = 13\n");  // of the second step, rank 1
