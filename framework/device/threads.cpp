@@ -95,6 +95,25 @@ std::int64_t usable_cpus() {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(granted));
 }
 
+std::string affinity_mask() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return std::string(CPU_SETSIZE, '1');
+  std::string result;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) result += CPU_ISSET(cpu, &set) ? '1' : '0';
+  return result;
+}
+
+std::int64_t sharers_of_cpus(const std::string& own, const std::vector<std::string>& masks, std::int64_t usable) {
+  const bool is_limited = usable < std::count(own.begin(), own.end(), '1');
+  return std::count_if(masks.begin(), masks.end(), [&](const std::string& mask) {
+    bool overlaps = is_limited;
+    for (std::size_t cpu = 0; cpu < std::min(own.size(), mask.size()); ++cpu) {
+      overlaps = overlaps || (own[cpu] == '1' && mask[cpu] == '1');
+    }
+    return overlaps;
+  });
+}
+
 std::int64_t threads_beside(const CpuLoad& load, double cpus, std::int64_t limit) {
   const auto left = static_cast<std::int64_t>(std::floor(cpus - load.others + kPartOfACpu));
   return std::clamp<std::int64_t>(left, 1, limit);

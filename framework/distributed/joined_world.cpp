@@ -41,11 +41,13 @@ std::chrono::seconds seconds_of(const char* name, std::int64_t otherwise) {
       text("the environment has ", name, " = ", quoted(digits), "; expected whole seconds in 1..", kMost));
 }
 
-std::string own_name() {
+std::string own_host() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
-  return text(host.data(), " (process ", ::getpid(), ")");
+  return host.data();
 }
+
+std::string own_name() { return text(own_host(), " (process ", ::getpid(), ")"); }
 
 /// c10d's message without the source location.
 std::string message_of(const std::exception& error) {
@@ -140,6 +142,7 @@ void JoinedWorld::meet() {
   const std::string size = std::to_string(place_.size);
   in_store([&] {
     store_->set(key("size", place_.rank), bytes(size));
+    store_->set(key("cpus", place_.rank), bytes(text(affinity_mask(), own_host())));
     store_->set(key("name", place_.rank), bytes(own_name()));
   });
   const std::string lament =
@@ -161,11 +164,23 @@ void JoinedWorld::meet() {
   for (const std::string& of_rank : keys) {
     names_.push_back(in_store([&] { return store_->get_to_str(of_rank); }));
   }
+  find_sharers();
+}
+
+/// A launcher may have bound each process to CPUs of its own, or all to the same.
+void JoinedWorld::find_sharers() {
+  const std::string own = affinity_mask();
+  std::vector<std::string> masks;
+  for (int i = 0; i < place_.size; ++i) {
+    const std::string cpus = in_store([&] { return store_->get_to_str(key("cpus", i)); });
+    if (cpus.substr(own.size()) == own_host()) masks.push_back(cpus.substr(0, own.size()));
+  }
+  sharers_ = std::min<std::int64_t>(sharers_of_cpus(own, masks, usable_cpus()), place_.local_size);
 }
 
 std::int64_t JoinedWorld::threads(std::int64_t asked) const {
   const bool is_said = asked > 0 || std::getenv("OMP_NUM_THREADS") != nullptr;
-  return is_said ? asked : std::max<std::int64_t>(usable_cpus() / place_.local_size, 1);
+  return is_said ? asked : std::max<std::int64_t>(usable_cpus() / sharers_, 1);
 }
 
 template <class Work>

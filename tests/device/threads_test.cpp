@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <doctest/doctest.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -39,6 +40,33 @@ TEST_CASE("there are as many threads as CPUs that other processes leave free") {
 TEST_CASE("the usable CPUs are among the machine's") {
   CHECK(usable_cpus() >= 1);
   CHECK(usable_cpus() <= ::sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+TEST_CASE("processes divide CPUs that several of them may use, and leave each its own") {
+  const std::string first = "11110000", second = "00001111", all = "11111111", wide = "0011110000000000";
+  CHECK(sharers_of_cpus(first, {first, second}, 4) == 1);
+  CHECK(sharers_of_cpus(all, {all, all, all}, 8) == 3);
+  CHECK(sharers_of_cpus(first, {first, all, second}, 4) == 2);
+  CHECK(sharers_of_cpus(second, {first, second, wide}, 4) == 2);
+  // A quota of two CPUs may be one for all processes.
+  CHECK(sharers_of_cpus(first, {first, second}, 2) == 2);
+}
+
+TEST_CASE("a process that is bound to one CPU uses that one") {
+  cpu_set_t before, one;
+  REQUIRE(::sched_getaffinity(0, sizeof(before), &before) == 0);
+  int last = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) last = CPU_ISSET(cpu, &before) ? cpu : last;
+  CPU_ZERO(&one);
+  CPU_SET(last, &one);
+  REQUIRE(::sched_setaffinity(0, sizeof(one), &one) == 0);
+  const std::string mask = affinity_mask();
+  const std::int64_t usable = usable_cpus();
+  REQUIRE(::sched_setaffinity(0, sizeof(before), &before) == 0);
+  CHECK(usable == 1);
+  CHECK(mask.find('1') == static_cast<std::size_t>(last));
+  CHECK(mask.find('1', static_cast<std::size_t>(last) + 1) == std::string::npos);
+  CHECK(affinity_mask().size() == mask.size());
 }
 
 TEST_CASE("a requested number of threads is used unchanged") {
