@@ -1,11 +1,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "casdm/text.h"
 #include "distributed/processes.h"
+#include "distributed/runs.h"
 #include "integration/program.h"
 #include "support/components.h"
 
@@ -92,6 +95,24 @@ TEST_CASE("a process that hangs is named when the time for a step is over") {
   run.signal(1, SIGKILL);
   run.wait();
   check_failed(run, 2, {"rank 1 on "});
+}
+
+TEST_CASE("a process that is slow for a while is waited for, and changes no bit") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  const std::string name =
+      "small.toml --set train.total_images=1600 --set checkpoint.every_images=1600 --set run.name=";
+  train(folder.path(), 2, name + "quick");
+  Processes run(folder.path(), {name + "slow"}, environments(2));
+  REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
+  run.signal(1, SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::seconds(6));  // longer than a live process is silent
+  CHECK_FALSE(fs::exists(folder.path() / "runs/slow/checkpoints/000000001600"));
+  run.signal(1, SIGCONT);
+  run.wait();
+  CHECK_MESSAGE(run.status(0) + run.status(1) == 0, run.output());
+  const fs::path weights = "checkpoints/000000001600/weights.safetensors";
+  CHECK(read_file(folder.path() / "runs/slow" / weights) == read_file(folder.path() / "runs/quick" / weights));
 }
 
 TEST_CASE("a signal to one process stops all of them after the step, with a checkpoint") {
@@ -292,6 +313,15 @@ TEST_CASE("processes that do not meet say which one is missing, or what was trie
     check_failed(run, 2,
                  {"this is rank 1 of 3, and rank 0 cannot be reached: nothing answers at \"127.0.0.1\" port ",
                   "Connection refused", "in 2 s"});
+  }
+  SUBCASE("the first process's machine has no address") {
+    auto started = with(with(environments(2), "CASDM_JOIN_SECONDS", "2"), "MASTER_ADDR", "nosuch.invalid");
+    started.erase(started.begin());
+    Processes run(folder.path(), {"small.toml"}, started);
+    run.wait();
+    check_failed(run, 1,
+                 {"rank 0 cannot be reached: nothing answers at \"nosuch.invalid\" port ",
+                  "its name has no address: ", "MASTER_ADDR and MASTER_PORT say where it is"});
   }
   CHECK_FALSE(fs::exists(folder.path() / "runs"));
 }

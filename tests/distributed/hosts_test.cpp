@@ -6,7 +6,7 @@
 #include <string>
 
 #include "casdm/text.h"
-#include "distributed/processes.h"
+#include "distributed/runs.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -74,6 +74,8 @@ TEST_CASE("processes on two hosts train one run, and detect a lost link by its s
     run.wait();
     CHECK_MESSAGE(run.status(0) == 0, run.output());
     CHECK_MESSAGE(run.status(1) == 0, run.output());
+    train(folder.path(), 1, "small.toml --set run.name=one");
+    check_same(folder.path() / "runs/one", folder.path() / "runs/run", 1e-4);
   }
   Processes run(folder.path(),
                 {"small.toml --set run.name=lost --set train.total_images=1M --set checkpoint.every_images=1M"},
