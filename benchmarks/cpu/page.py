@@ -81,7 +81,7 @@ def parts(times):
 
 
 def plot(results, path):
-    rows = [r for r in results if "ratio" in r]
+    rows = [r for r in results if "ratio" in r and not r["best"].startswith("casdm")]
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.2))
     for i, result in enumerate(reversed(rows)):
         low, high = result["ratio_range"]
