@@ -94,16 +94,21 @@ class Command {
 
   void find_reference() {
     if (!a_.reference.empty() && !stored_reference_) return take_file(a_.reference);
-    const std::string name = a_.reference.empty() ? setup_.own_data_name() : a_.reference;
+    std::string name = a_.reference.empty() ? setup_.own_data_name() : a_.reference;
     std::vector<std::string> remarks;
+    bool is_own_data = false;
     if (!stored_reference_) {
       if (const std::string own = setup_.options().reference.string(); !own.empty()) {
         if (is_reference_file(own)) return take_file(own);
         stored_reference_ = setup_.open(own);
+        name = own;
       } else {
         stored_reference_ = setup_.own_data(remarks);
+        is_own_data = true;
       }
     }
+    const std::string seen = is_own_data ? "" : setup_.seen_remark(*stored_reference_, name);
+    if (!seen.empty()) remarks.push_back(seen);
     reference_indices_ =
         spread(setup_.options().reference_num, stored_reference_->size(), "evaluate.reference_num", name);
     reference_stream_ = stream_of(stored_reference_, reference_indices_, name);

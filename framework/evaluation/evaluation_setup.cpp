@@ -122,6 +122,10 @@ std::shared_ptr<StoredImages> EvaluationSetup::open(const fs::path& path) {
   return images;
 }
 
+std::string EvaluationSetup::seen_remark(const StoredImages& images, const std::string& name) const {
+  return checkpoint_ ? remark_on(seen_of(*checkpoint_), images.places(), name) : "";
+}
+
 std::shared_ptr<StoredImages> EvaluationSetup::own_data(std::vector<std::string>& remarks) {
   DataSource source = source_of_table(*checkpoint_->config().find("data"), base_);
   const std::string other = other_images(*checkpoint_, source);

@@ -43,6 +43,9 @@ class EvaluationSetup {
   /// See images_at. Sets `shape` if it is not known yet.
   std::shared_ptr<StoredImages> open(const std::filesystem::path& path);
 
+  /// See remark_on in seen_images.h: what of these images the run was trained with. Empty without a run.
+  std::string seen_remark(const StoredImages& images, const std::string& name) const;
+
   /// The images of the run's [data], with a name for people. Adds a remark if they are not those that the run was
   /// trained with.
   std::shared_ptr<StoredImages> own_data(std::vector<std::string>& remarks);

@@ -71,6 +71,9 @@ class DataImages final : public StoredImages {
   std::int64_t size() const override { return readable_ ? std::ssize(*readable_) : dataset_->size(); }
   ImageShape shape() const override { return ImageShape::square(options_.channels, options_.image_size); }
   Value identity() const override { return identity_; }
+  SeenImages places() const override {
+    return seen_images(dataset_->size(), [this](std::int64_t index) { return dataset_->describe(index); });
+  }
 
   at::Tensor read(std::int64_t index) override {
     const PreparedImage image = reader_.read(readable_ ? readable_->at(static_cast<std::size_t>(index)) : index);

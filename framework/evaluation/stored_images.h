@@ -13,6 +13,8 @@
 
 #include "casdm/image_shape.h"
 #include "framework/composition/model.h"
+#include "framework/data/seen_images.h"
+#include "framework/training/signals.h"
 
 namespace casdm {
 
@@ -35,7 +37,8 @@ class StoredImages {
   virtual ~StoredImages() = default;
   virtual std::int64_t size() const = 0;
   virtual ImageShape shape() const = 0;
-  virtual Value identity() const = 0;  ///< of all images: where they are, and the bytes of some of them
+  virtual Value identity() const = 0;               ///< of all images: where they are, and the bytes of some of them
+  virtual SeenImages places() const { return {}; }  ///< of its data set, unreadable ones included; none: it is an NPZ
 
   /// One image, [C, H, W] on the CPU. Only one thread calls it at a time, mostly with increasing indices.
   virtual at::Tensor read(std::int64_t index) = 0;

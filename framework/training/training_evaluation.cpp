@@ -41,14 +41,19 @@ void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
 }
 
 /// The reference named by `evaluate.reference`: a file of statistics, or images.
+/// @param seen  the images that are trained with
 Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExperiment& experiment, const Judges& judges,
-                              const ReferenceOptions& options) {
+                              const SeenImages& seen, const ReferenceOptions& options) {
   const std::string path = evaluate.reference.string();
   if (is_reference_file(path)) return reference_of_file(path, judges, options);
   const std::shared_ptr<StoredImages> images = images_at(path, judges.image(), experiment);
-  return reference_of_images(
+  Reference reference = reference_of_images(
       stream_of(images, spread(evaluate.reference_num, images->size(), "evaluate.reference_num", path), path), judges,
       options);
+  if (const std::string remark = remark_on(seen, images->places(), path); !remark.empty()) {
+    reference.remarks.push_back(remark);
+  }
+  return reference;
 }
 
 }  // namespace
@@ -75,7 +80,7 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
     judges_->require_enough(options.num, static_cast<std::int64_t>(chosen.size()));
     reference_ = reference_of_images(stream_of(images, chosen, name), *judges_, reading);
   } else {
-    reference_ = reference_elsewhere(options, experiment, *judges_, reading);
+    reference_ = reference_elsewhere(options, experiment, *judges_, state.seen(), reading);
     judges_->require_enough(options.num, reference_.images);
   }
   const Value& resolved = experiment.resolved;

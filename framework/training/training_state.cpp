@@ -20,6 +20,8 @@ std::string file_name(const AverageRule& average) {
   return average.name() == "ema" ? average.name() : text("ema-", average.name());
 }
 
+constexpr const char* kSeen = "seen_images";  // key of the images trained with
+
 /// What the first process asks the others for.
 constexpr const char* kWholeState = "state";
 constexpr const char* kSnapshots = "snapshots";
@@ -98,7 +100,8 @@ TrainingState::TrainingState(const LoadedExperiment& experiment, const Model& mo
       total_images_(experiment.options.train.total_images),
       num_classes_(experiment.options.data.use_labels ? dataset.num_classes() : 0),
       has_extras_(model.conditions != nullptr),
-      data_(fingerprint(dataset, experiment.options.data)) {
+      data_(fingerprint(dataset, experiment.options.data)),
+      seen_(seen_images(dataset, experiment.options.data)) {
   if (!is_new) return;
   for (ModuleState& module : modules) {
     if (!module.average_of().empty()) module.follow(module_named(module.average_of()), 0);
@@ -210,6 +213,7 @@ Value TrainingState::numbers() const {
   result.set("loss_scales", scaler.state());
   result.set("statistics", statistics.state());
   result.set("data", to_value(data_));
+  if (!seen_.hashes.empty()) result.set(kSeen, to_value(seen_));
   if (!networks().as_table().empty()) result.set(kNetworks, networks());
   return result;
 }
@@ -248,6 +252,8 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
     copy_into(handles, saved, checkpoint.file(name).string());
   }
   if (is_divided()) restored_ = parts;
+  const std::optional<DataFingerprint> before = data_of(checkpoint);
+  if (before && !difference(*before, data_).empty()) seen_ = merged(seen_, seen_of(checkpoint));
   try {
     const Value& numbers = checkpoint.numbers();
     images_ = checkpoint.images();
@@ -295,6 +301,16 @@ std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint) {
   if (data == nullptr) return std::nullopt;
   try {
     return fingerprint_from(*data);
+  } catch (const Error& error) {
+    fail_damaged(checkpoint.path(), error.what());
+  }
+}
+
+SeenImages seen_of(const Checkpoint& checkpoint) {
+  const Value* seen = checkpoint.numbers().find(kSeen);
+  if (seen == nullptr) return {};
+  try {
+    return seen_images_from(*seen);
   } catch (const Error& error) {
     fail_damaged(checkpoint.path(), error.what());
   }

@@ -13,6 +13,7 @@
 
 #include "framework/composition/model.h"
 #include "framework/data/fingerprint.h"
+#include "framework/data/seen_images.h"
 #include "framework/training/batch_draws.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
@@ -48,6 +49,7 @@ class TrainingState {
   bool is_complete() const { return images_ >= total_images_; }
   double seconds() const;  ///< of training, in all processes of the run
   const DataFingerprint& data() const { return data_; }
+  const SeenImages& seen() const { return seen_; }  ///< images of the data, and of others before a resume
 
   /// The module with this name, which must exist.
   const ModuleState& module_named(const std::string& name) const;
@@ -115,6 +117,7 @@ class TrainingState {
   mutable Value networks_{Value::Table{}};
   mutable std::function<Value()> metric_networks_;  ///< null once they are among `networks_`
   DataFingerprint data_;
+  SeenImages seen_;
   std::function<NamedTensors()> metrics_;
   double seconds_before_ = 0;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -123,5 +126,8 @@ class TrainingState {
 
 /// The data that a checkpoint was trained on; nullopt: not recorded.
 std::optional<DataFingerprint> data_of(const Checkpoint& checkpoint);
+
+/// The images that a checkpoint was trained with; none if it does not record them.
+SeenImages seen_of(const Checkpoint& checkpoint);
 
 }  // namespace casdm

@@ -12,15 +12,32 @@ namespace casdm::dataset_images {
 
 namespace {
 
-/// All images, sorted by a hash of their keys below the folder that all share.
-std::vector<std::int64_t> shuffled(const std::vector<std::string>& keys) {
-  const std::size_t place = shared_place(
-      std::ssize(keys), [&](std::int64_t i) -> const std::string& { return keys[static_cast<std::size_t>(i)]; });
-  std::vector<std::pair<std::uint64_t, std::int64_t>> hashes;
-  for (const std::string& key : keys) {
-    hashes.emplace_back(derive_seed(0, std::string_view(key).substr(place)), std::ssize(hashes));
-  }
+/// Hashes of the images' names, in their order, each with the index of its image.
+using Hashes = std::vector<std::pair<std::uint64_t, std::int64_t>>;
+
+/// @param name_of  the part of a key that counts
+template <class NameOf>
+Hashes hashes_of(const std::vector<std::string>& keys, const NameOf& name_of) {
+  Hashes hashes;
+  for (const std::string& key : keys) hashes.emplace_back(derive_seed(0, name_of(key)), std::ssize(hashes));
   std::sort(hashes.begin(), hashes.end());
+  return hashes;
+}
+
+bool has_equal(const Hashes& hashes) {
+  const auto is_equal = [](const auto& a, const auto& b) { return a.first == b.first; };
+  return std::adjacent_find(hashes.begin(), hashes.end(), is_equal) != hashes.end();
+}
+
+/// All images, sorted by a hash of their file names, which stay the same if images are added in another folder; if two
+/// images have one name, by a hash of their keys below the folder that all share.
+std::vector<std::int64_t> shuffled(const std::vector<std::string>& keys) {
+  Hashes hashes = hashes_of(keys, [](std::string_view key) { return key.substr(key.find_last_of(kPlaceEndings) + 1); });
+  if (has_equal(hashes)) {
+    const std::size_t place = shared_place(
+        std::ssize(keys), [&](std::int64_t i) -> const std::string& { return keys[static_cast<std::size_t>(i)]; });
+    hashes = hashes_of(keys, [place](std::string_view key) { return key.substr(place); });
+  }
   std::vector<std::int64_t> order;
   for (const auto& [hash, index] : hashes) order.push_back(index);
   return order;

@@ -13,8 +13,9 @@
 #include "casdm/text.h"
 #include "labels.h"
 
-/// Parts of a data set, chosen by the names of the images below the folder that all share, so they are the same
-/// wherever the data set is, in a folder or an archive, and however its files are ordered.
+/// Parts of a data set, chosen by the images' file names if no two are equal, else by their names below the folder that
+/// all share: so they are the same wherever the data set is, in a folder or an archive, and however its files are
+/// ordered.
 namespace casdm::dataset_images {
 
 enum class Part { all, train, test };

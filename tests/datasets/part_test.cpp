@@ -81,6 +81,37 @@ TEST_CASE("an image is in the same part in a folder, in a zip and in a zip with 
   }
 }
 
+TEST_CASE("images that are added in another folder do not move the others between the parts") {
+  const TemporaryFolder folder;
+  for (const auto& [name, bytes] : images()) write_bytes(folder.path() / "first" / name, bytes);
+  const auto test_part = [&] { return colours(*open("folder", folder.path(), "split = \"test\"")); };
+  const std::set<int> before = test_part();
+  const auto add = [&](const std::string& name) {
+    write_bytes(folder.path() / "second" / (name + ".png"), png_of(plain(2, 2, {255, 0, 0})));
+  };
+  for (const char* name : {"w", "x", "y", "z"}) add(name);
+  std::set<int> after = test_part();  // 20 of 204: those of before, except where a new image takes a place
+  after.erase(255);
+  CHECK(after.size() >= 16);
+  CHECK(is_within(after, before));
+}
+
+TEST_CASE("images of one name in two folders are told apart by their folders") {
+  const TemporaryFolder folder;
+  for (const auto& [name, bytes] : images()) write_bytes(folder.path() / "first" / name, bytes);
+  for (int i = 0; i < 50; ++i) {
+    write_bytes(folder.path() / "second" / ("img" + std::to_string(1000 + i) + ".png"),
+                png_of(plain(2, 2, {static_cast<std::uint8_t>(200 + i), 0, 0})));
+  }
+  const std::set<int> test = colours(*open("folder", folder.path(), "split = \"test\"")),
+                      train = colours(*open("folder", folder.path(), "split = \"train\""));
+  CHECK(test.size() == 25);
+  CHECK(train.size() == 225);
+  int apart = 0;  // pairs of one name of which one image is in each part
+  for (int i = 0; i < 50; ++i) apart += test.contains(i) != test.contains(200 + i) ? 1 : 0;
+  CHECK(apart > 0);
+}
+
 TEST_CASE("the parts of an LMDB follow from whole keys, however long their common prefix is") {
   const TemporaryFolder folder;
   NamedBytes entries = images();

@@ -26,14 +26,13 @@ void write_images(const fs::path& folder, std::int64_t count, std::int64_t seed)
   }
 }
 
-/// Trains runs/small on the images in folder/images.
-void train_on_images(const fs::path& folder) {
+/// Trains runs/small on the images in folder/images, or on other `data`.
+void train_on_images(const fs::path& folder, const std::string& data = "path=\"images\"",
+                     const std::string& more = "") {
   write_small_config(folder, kJudges);
-  const Outcome train = shell(
-      "casdm train small.toml --set 'data={type=\"folder\",path=\"images\",image_size=16}' --set "
-      "train.total_images=8 --set log.sample_count=0" +
-          kPlugin,
-      folder);
+  const Outcome train = shell("casdm train small.toml --set 'data={type=\"folder\",image_size=16," + data +
+                                  "}' --set train.total_images=8 --set log.sample_count=0 " + more + kPlugin,
+                              folder);
   REQUIRE_MESSAGE(train.status == 0, train.err);
 }
 
@@ -69,6 +68,41 @@ TEST_CASE("it is said if the images of a run's data are not those that it was tr
   const Value replaced = json_of(evaluate("runs/small --num 8 --json", folder.path()));
   CHECK_MESSAGE(contains(warnings_of(evaluation(replaced)), "16 of the 16 images that were looked at are others"),
                 warnings_of(evaluation(replaced)));
+}
+
+TEST_CASE("it is said if a reference holds some of the images that the run was trained with") {
+  const TemporaryFolder folder;
+  const fs::path data = folder.path() / "data";
+  write_images(data / "a", 100, 1);
+  train_on_images(folder.path(), "path=\"data\",split=\"train\"");
+  const auto write_data = [&](const std::string& name, const std::string& more) {
+    write_file(folder.path() / name, "[data]\ntype = \"folder\"\nimage_size = 16\n" + more);
+  };
+  write_data("test.toml", "path = \"data\"\nsplit = \"test\"\n");
+  write_data("half.toml", "path = \"data/a\"\nfraction = 0.5\n");
+  const std::string seen = "the run was trained with ";
+  const auto warnings = [&](const std::string& reference) {
+    return warnings_of(
+        evaluation(json_of(evaluate("runs/small --num 8 --json --reference " + reference, folder.path()))));
+  };
+  CHECK_FALSE(contains(warnings("test.toml"), seen));
+  write_images(data / "b", 100, 3);  // images of the same names, which makes other parts
+  const std::string after = warnings("test.toml");
+  CHECK_MESSAGE(contains(after, seen), after);
+  CHECK_MESSAGE(contains(after, " of the 20 images of the reference, test.toml"), after);
+  CHECK_FALSE(contains(warnings("data"), seen));  // all images of the training are in it
+
+  train_on_images(folder.path(), "path=\"data/a\"",
+                  "--overwrite --set evaluate.every_images=8 --set evaluate.reference=half.toml");
+  const std::string all = seen + "50 of the 50 images of the reference";
+  CHECK(contains(read_file(folder.path() / "runs/small/metrics.jsonl"), all));
+  const Outcome resumed = shell(
+      "casdm train --resume runs/small --allow-other-data --set data.path=data/b --set train.total_images=16 "
+      "--set evaluate.every_images=0" +
+          kPlugin,
+      folder.path());
+  REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+  CHECK(contains(warnings("half.toml"), all));
 }
 
 TEST_CASE("scores of a checkpoint that the run gave up meanwhile are printed, and not kept as the run's") {
