@@ -307,6 +307,50 @@ void samples_without_what_only_trains(const Subject& subject) {
   }
 }
 
+using State = std::vector<NamedTensors>;
+
+/// Copies of the weights and buffers of each module.
+State state_of(const CascadeHead& head) {
+  State copies;
+  for (const NamedModule& module : head.modules()) {
+    copies.emplace_back();
+    for (const auto& [name, tensor] : state(*module.module)) copies.back().emplace_back(name, tensor.detach().clone());
+  }
+  return copies;
+}
+
+void set_state(const CascadeHead& head, const State& saved) {
+  const std::vector<NamedModule> modules = head.modules();
+  require(modules.size() == saved.size(), "the number of modules differs between calls or instances");
+  for (std::size_t i = 0; i < modules.size(); ++i) load_state(*modules[i].module, saved[i], "the same head");
+}
+
+void require_same_terms(const Losses& first, const Losses& again, const std::string& when) {
+  require(first.terms.size() == again.terms.size(), text(when, " one batch has another number of loss terms"));
+  for (std::size_t i = 0; i < first.terms.size(); ++i) {
+    const LossTerm &a = first.terms[i], &b = again.terms[i];
+    require(a.name == b.name && a.weight == b.weight && at::equal(a.value, b.value),
+            text(when, " the loss term '", a.name,
+                 "' of one batch differs: what losses remembers must be a buffer of a module, or a resume forgets it"));
+  }
+}
+
+/// With the same weights and buffers, as after a resume.
+void repeats_its_losses(const Subject& subject) {
+  const auto model = perturbed_head(subject);
+  const at::NoGradGuard no_grad;
+  const TrainingBatch batch = training_batch(subject.seed());
+  const State start = state_of(*model);
+  const Losses first = model->losses(batch, OneMetric());
+  model->losses(training_batch(subject.seed() + 1), OneMetric());
+  const State learned = state_of(*model);
+  const auto other = perturbed_head(subject);
+  set_state(*other, learned);
+  require_same_terms(model->losses(batch, OneMetric()), other->losses(batch, OneMetric()), "in a second instance");
+  set_state(*model, start);
+  require_same_terms(first, model->losses(batch, OneMetric()), "after another batch");
+}
+
 CascadeHead::Spec spec_for(const Subject& subject) {
   return {kImage, {}, stand_in_schedule(), &subject.factory(), subject.seed()};
 }
@@ -325,7 +369,8 @@ Suite requirements() {
        {kind, "gives_its_networks_their_conditions", false, gives_its_networks_their_conditions},
        {kind, "samples_without_what_only_trains", false, samples_without_what_only_trains},
        {kind, "names_its_modules_alike", false, names_its_modules_alike},
-       {kind, "repeats_itself", false, repeats_itself}},
+       {kind, "repeats_itself", false, repeats_itself},
+       {kind, "repeats_its_losses", false, repeats_its_losses}},
       call_head);
 }
 

@@ -212,6 +212,8 @@ TEST_CASE("a head that breaks its contract fails the test of that clause") {
   faulty("gate_alone", "estimates_every_image", "it has a gate, but no x0");
   faulty("in_place", "estimates_every_image", "it changed the images it was given");
   faulty("remembers", "repeats_itself", "after another batch");
+  faulty("running_mean", "repeats_its_losses", "the loss term 'eps' of one batch differs");
+  faulty("counts", "repeats_its_losses", "in a second instance the loss term 'eps' of one batch differs");
   faulty("other_sampling", "samples_without_what_only_trains", "made for sampling (spec.is_training = false) eps");
 }
 

@@ -83,8 +83,8 @@ struct FaultyHeadOptions {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
         .choices({"none", "other_eps", "two_names", "half", "own_seed", "forgets_classes", "forgets_labels",
-                  "forgets_dropout", "own_weight", "statistic", "gate_alone", "remembers", "in_place",
-                  "other_sampling"});
+                  "forgets_dropout", "own_weight", "statistic", "gate_alone", "remembers", "in_place", "other_sampling",
+                  "running_mean", "counts"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -117,7 +117,12 @@ class FaultyHead final : public CascadeHead {
     Condition condition = batch.condition_for("theta");
     if (is("forgets_dropout")) condition.dropout = {};
     const Estimate estimate = predict(batch.x_t, batch.t, condition);
-    const Tensor error = (batch.eps - estimate.eps).square().flatten(1).mean(1);
+    Tensor error = (batch.eps - estimate.eps).square().flatten(1).mean(1);
+    if (is("running_mean")) {
+      mean_ = 0.9 * mean_ + 0.1 * error.detach().mean().item<double>();
+      error = error / mean_;
+    }
+    if (is("counts") && calls_ == 3) error = 2 * error;
     Losses losses;
     losses.terms = metrics.evaluate(estimate.x0_from_eps, batch, "theta");
     if (is("own_weight")) losses.terms.front().weight *= 2;
@@ -148,6 +153,7 @@ class FaultyHead final : public CascadeHead {
   bool is_training_;
   std::shared_ptr<Backbone> theta_;
   std::int64_t calls_ = 0;
+  double mean_ = 1;
 };
 
 }  // namespace
