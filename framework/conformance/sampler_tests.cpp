@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "casdm/random.h"
 #include "casdm/sampler.h"
@@ -68,22 +69,29 @@ Estimate known_to_the_gate(const NoiseScheduler& path, const Tensor& input, cons
   return estimate;
 }
 
+/// Draws the noise of a trajectory, first that of its start.
+using Draw = std::function<Tensor()>;
+
+/// Noise of the shape and type of `batch`.
+Draw noise_like(const Tensor& batch, std::uint64_t seed) {
+  return [batch, generator = make_generator(seed)]() { return at::empty_like(batch).normal_(0, 1, generator); };
+}
+
 /// A trajectory with such a model: x after each step.
-std::vector<Tensor> trajectory(Sampler& sampler, const NoiseScheduler& path, const Tensor& clean, std::uint64_t seed,
+std::vector<Tensor> trajectory(Sampler& sampler, const NoiseScheduler& path, const Tensor& clean, const Draw& draw,
                                decltype(&known) model = known) {
   const at::NoGradGuard no_grad;
-  at::Generator generator = make_generator(seed);
   const std::vector<SampleStep> plan = sampler.plan();
   sampler.start();
   std::vector<Tensor> way;
-  Tensor x = at::empty_like(clean).normal_(0, 1, generator) * sampler.initial_scale();
+  Tensor x = draw() * sampler.initial_scale();
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const Tensor before = x.clone();
     const Tensor input = sampler.model_input(x, i);
     StepInput step{i, x, model(path, input, at::full({clean.size(0)}, plan[i].t, at::kDouble), clean)};
     step.level = path.level(plan[i].t);
     step.next_level = path.level(plan[i].t_next);
-    if (plan[i].needs_noise) step.noise = at::empty_like(clean).normal_(0, 1, generator);
+    if (plan[i].needs_noise) step.noise = draw();
     const Tensor next = sampler.step(step);
     require(next.sizes() == clean.sizes(), text("step ", i, " returned shape ", next.sizes(), " for ", clean.sizes()));
     require(next.scalar_type() == clean.scalar_type(), text("step ", i, " returned ", at::toString(next.scalar_type()),
@@ -100,14 +108,15 @@ std::vector<Tensor> trajectory(Sampler& sampler, const NoiseScheduler& path, con
 void recovers_a_known_image(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3).to(at::kDouble) * 0.9;
-  const double error = (trajectory(*sampler, *path, clean, subject.seed()).back() - clean).abs().max().item<double>();
+  const Tensor end = trajectory(*sampler, *path, clean, noise_like(clean, subject.seed())).back();
+  const double error = (end - clean).abs().max().item<double>();
   require(error <= 1e-4, text("with a model that knows the clean image it ends ", number(error), " away from it"));
 }
 
 void takes_the_mixed_image(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3).to(at::kDouble) * 0.9;
-  const Tensor end = trajectory(*sampler, *path, clean, subject.seed(), known_to_the_gate).back();
+  const Tensor end = trajectory(*sampler, *path, clean, noise_like(clean, subject.seed()), known_to_the_gate).back();
   const double error = (end - clean).abs().max().item<double>();
   require(error <= 1e-4, text("where the gate chooses x0, and x0 is the clean image, it ends ", number(error),
                               " away from it; take the clean image by mixed_x0"));
@@ -122,12 +131,33 @@ bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 void repeats_a_trajectory(const Subject& subject, const Path& path) {
   const auto sampler = sampler_of(subject, path);
   const Tensor clean = images(3) * 0.9;
-  const std::vector<Tensor> first = trajectory(*sampler, *path, clean, 5);
-  trajectory(*sampler, *path, -clean, 6);
-  require(same(trajectory(*sampler, *path, clean, 5), first),
+  const auto way = [&](Sampler& of) { return trajectory(of, *path, clean, noise_like(clean, 5)); };
+  const std::vector<Tensor> first = way(*sampler);
+  trajectory(*sampler, *path, -clean, noise_like(clean, 6));
+  require(same(way(*sampler), first),
           "after another trajectory the same noise gives another image: start() must clear the history");
-  require(same(trajectory(*sampler_of(subject, path), *path, clean, 5), first),
-          "a second instance gives another image for the same noise");
+  require(same(way(*sampler_of(subject, path)), first), "a second instance gives another image for the same noise");
+}
+
+/// In double, where a batch of another size is not rounded otherwise. One of the images leaves [-1, 1], as the
+/// prediction of a network may.
+void treats_images_alone(const Subject& subject, const Path& path) {
+  constexpr std::int64_t kImages = 3;
+  const auto sampler = sampler_of(subject, path);
+  const Tensor sizes = at::tensor({0.9, 2.7, 0.3}, at::kDouble).view({kImages, 1, 1, 1});
+  const Tensor clean = images(3, kImageSize, kImages).to(at::kDouble) * sizes;
+  const std::vector<Tensor> together = trajectory(*sampler, *path, clean, noise_like(clean, subject.seed()));
+  for (std::int64_t image = 0; image < kImages; ++image) {
+    const auto own = [image](const Tensor& batch) { return batch.narrow(0, image, 1); };
+    const Draw draw = noise_like(clean, subject.seed());
+    const std::vector<Tensor> alone = trajectory(*sampler, *path, own(clean), [&] { return own(draw()); });
+    for (std::size_t step = 0; step < alone.size(); ++step) {
+      const double difference = (alone[step] - own(together[step])).abs().max().item<double>();
+      require(difference <= 1e-5 * std::max(1.0, alone[step].abs().max().item<double>()),
+              text("after step ", step, " an image alone and in a batch of ", kImages, " differs by ",
+                   number(difference), ", with the same noise"));
+    }
+  }
 }
 
 /// Twice the steps must come closer to the exact flow of Gaussian data, and much closer if the sampler keeps a history.
@@ -161,7 +191,8 @@ Suite requirements() {
                                    {kind, "recovers_a_known_image", false, on_paths<recovers_a_known_image>},
                                    {kind, "takes_the_mixed_image", false, on_paths<takes_the_mixed_image>},
                                    {kind, "converges_to_the_exact_flow", false, on_paths<converges_to_the_exact_flow>},
-                                   {kind, "repeats_a_trajectory", false, on_paths<repeats_a_trajectory>}},
+                                   {kind, "repeats_a_trajectory", false, on_paths<repeats_a_trajectory>},
+                                   {kind, "treats_images_alone", false, on_paths<treats_images_alone>}},
                                   call_sampler);
 }
 

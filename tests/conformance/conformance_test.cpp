@@ -229,6 +229,7 @@ TEST_CASE(
   faulty("single", "recovers_a_known_image", "returned Float for Double");
   faulty("new_plan", "recovers_a_known_image", "the plan changed on the way");
   faulty("remembers", "repeats_a_trajectory", "start() must clear the history");
+  faulty("batch_threshold", "treats_images_alone", "an image alone and in a batch of 3 differs by");
   faulty("timesteps_alone", "plans_a_way_to_the_image", "on a rectified flow, t from 0.001 to 1: step 0 is at t = ");
   faulty("preserved_variance", "converges_to_the_exact_flow", "on a rectified flow, t from 0.001 to 1: with data of");
   CHECK(check("faulty_sampler", "converges_to_the_exact_flow", CASDM_BROKEN_PARTS, {"order=1"}).outcome == "passed");

@@ -26,7 +26,7 @@ struct FaultySamplerOptions {
   static void describe(Schema<FaultySamplerOptions>& s) {
     s.option("fault", &FaultySamplerOptions::fault, "What goes wrong.")
         .choices({"none", "coefficients", "stays_behind", "ignores_the_gate", "in_place", "single", "new_plan",
-                  "remembers", "timesteps_alone", "preserved_variance"});
+                  "remembers", "timesteps_alone", "preserved_variance", "batch_threshold"});
     s.option("change", &FaultySamplerOptions::change, "What `step` changes of the process.")
         .choices(testing::all_changes());
     s.option("order", &FaultySamplerOptions::order, "1: DDIM; 2: two-step exponential integration.").range(1, 2);
@@ -59,7 +59,9 @@ class FaultySampler final : public Sampler {
   Tensor step(const StepInput& input) override {
     testing::meddle(options_.change);
     if (is("in_place")) Tensor(input.x_t).mul_(0.5);
-    const Tensor x0 = is("ignores_the_gate") ? input.estimate.x0_from_eps : mixed_x0(input.estimate, Clip::none);
+    Tensor x0 = is("ignores_the_gate") ? input.estimate.x0_from_eps : mixed_x0(input.estimate, Clip::none);
+    // Dynamic thresholding over the batch, not over each image.
+    if (is("batch_threshold")) x0 = x0 / x0.abs().max().clamp_min(1);
     const auto [alpha, sigma] = level(input.level);
     const auto [alpha_next, sigma_next] = level(input.next_level);
     const double lambda = std::log(alpha / sigma);
