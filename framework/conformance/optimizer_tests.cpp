@@ -1,8 +1,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
-#include "casdm/optimizer.h"
+#include "casdm/one_pass_optimizer.h"
 #include "casdm/random.h"
 #include "casdm/text.h"
 #include "framework/conformance/suites.h"
@@ -164,6 +165,50 @@ void resumes_from_its_buffers(const Subject& subject) {
           "with the weights and buffers of another one it steps elsewhere: what it remembers must be a buffer");
 }
 
+void require_near(const Tensor& whole, const Tensor& parts, const std::string& what) {
+  require(at::allclose(whole.to(at::kDouble), parts.to(at::kDouble), 1e-5, 1e-6),
+          text("after whole_step ", what, " is not what it is after the same step in its parts: gradients times the ",
+               "scale, step, averages"));
+}
+
+/// Takes the same steps by whole_step and as the host would without it.
+void does_in_one_pass_what_its_parts_do(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(subject), in_parts = spec_for(subject);
+  const auto optimizer = subject.make<Optimizer>(spec), separate = subject.make<Optimizer>(in_parts);
+  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer.get());
+  if (one_pass == nullptr) throw Skip("it is no OnePassOptimizer");
+  std::vector<WeightAverage> averages, expected;
+  for (std::size_t i = 0; i < OnePassOptimizer::kMostAverages; ++i) {
+    const double keep = 1 - std::pow(0.1, static_cast<double>(i + 1));
+    averages.push_back({spec.weights * 2, keep});
+    expected.push_back({spec.weights * 2, keep});
+  }
+  for (int step = 0; step < kSteps; ++step) {
+    set_gradients(spec, subject.seed(), step);
+    set_gradients(in_parts, subject.seed(), step);
+    const Tensor gradients = spec.gradients.clone(), weights = spec.weights.clone();
+    const WholeStep whole{kRate, at::full({}, 0.25), {averages.begin(), averages.begin() + step + 2}};
+    if (!one_pass->whole_step(whole)) {
+      require(at::equal(weights, spec.weights) && at::equal(gradients, spec.gradients),
+              "whole_step returns false and has changed the weights or the gradients");
+      throw Skip("it does no whole steps on this device");
+    }
+    in_parts.gradients.mul_(0.25);
+    separate->step({kRate});
+    for (std::size_t i = 0; i < whole.averages.size(); ++i) {
+      expected[i].values.lerp_(in_parts.weights, 1 - expected[i].keep);
+      require_near(averages[i].values, expected[i].values, text("average ", i));
+    }
+    require_near(spec.weights, in_parts.weights, "a weight");
+    require(!spec.gradients.any().item<bool>(), "whole_step does not set the gradients to 0");
+  }
+  const NamedTensors ours = optimizer->buffers(), theirs = separate->buffers();
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    require_near(ours[i].second, theirs.at(i).second, text("the buffer ", ours[i].first));
+  }
+}
+
 /// A table inside [optimizer] is the name of a module.
 void has_plain_options(const Subject& subject) {
   for (const OptionSpec& option : subject.entry().options) {
@@ -203,16 +248,18 @@ void call(Caller& caller) {
 
 Suite requirements() {
   const auto kind = Optimizer::kind;
-  return suite<Optimizer, spec_for>({{kind, "changes_every_parameter", false, changes_every_parameter},
-                                     {kind, "rests_at_learning_rate_zero", false, rests_at_learning_rate_zero},
-                                     {kind, "rests_without_gradient", false, rests_without_gradient},
-                                     {kind, "stays_finite", false, stays_finite},
-                                     {kind, "leaves_the_gaps_zero", false, leaves_the_gaps_zero},
-                                     {kind, "is_the_same_for_any_order", false, is_the_same_for_any_order},
-                                     {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
-                                     {kind, "has_plain_options", false, has_plain_options},
-                                     {kind, "descends", false, descends}},
-                                    call);
+  return suite<Optimizer, spec_for>(
+      {{kind, "changes_every_parameter", false, changes_every_parameter},
+       {kind, "rests_at_learning_rate_zero", false, rests_at_learning_rate_zero},
+       {kind, "rests_without_gradient", false, rests_without_gradient},
+       {kind, "stays_finite", false, stays_finite},
+       {kind, "leaves_the_gaps_zero", false, leaves_the_gaps_zero},
+       {kind, "is_the_same_for_any_order", false, is_the_same_for_any_order},
+       {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
+       {kind, "does_in_one_pass_what_its_parts_do", false, does_in_one_pass_what_its_parts_do},
+       {kind, "has_plain_options", false, has_plain_options},
+       {kind, "descends", false, descends}},
+      call);
 }
 
 }  // namespace casdm::conformance::optimizers

@@ -347,6 +347,14 @@ TEST_CASE("an optimizer that breaks its contract fails the test of that clause")
   fails_step("counting", "is_the_same_for_any_order", "depends on the order of the parameters");
   fails_step("climbing", "descends", "take |w|^2 from");
   fails_step("tabled", "has_plain_options", "option 'inner' is a table");
+  const auto faulty = [](const char* fault, const char* message) {
+    fault_fails(CASDM_BROKEN_OPTIMIZERS, "one_pass", fault, "does_in_one_pass_what_its_parts_do", message);
+  };
+  faulty("forgets_the_scale", "after whole_step a");
+  faulty("forgets_an_average", "after whole_step average 1 is not what it is after the same step in its parts");
+  faulty("averages_old_weights", "after whole_step average 0");
+  faulty("keeps_gradients", "whole_step does not set the gradients to 0");
+  faulty("half_done", "whole_step returns false and has changed the weights");
   for (const char* test : {"changes_every_parameter", "resumes_from_its_buffers", "stays_finite", "descends"}) {
     CHECK(check("descent", test, CASDM_BROKEN_OPTIMIZERS).outcome == "passed");
   }

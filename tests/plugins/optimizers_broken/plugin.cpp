@@ -1,6 +1,6 @@
 #include <ATen/ATen.h>
 
-#include "casdm/optimizer.h"
+#include "casdm/one_pass_optimizer.h"
 #include "casdm/plugin.h"
 #include "plugins/meddle.h"
 
@@ -118,6 +118,40 @@ class Climbing : public Descent {
   void step(const OptimizerStep& step) override { spec.weights.add_(spec.gradients, step.learning_rate); }
 };
 
+struct OnePassOptions {
+  std::string fault = "none";
+  static void describe(Schema<OnePassOptions>& s) {
+    s.option("fault", &OnePassOptions::fault, "What its whole step does wrong.")
+        .choices({"none", "forgets_the_scale", "forgets_an_average", "averages_old_weights", "keeps_gradients",
+                  "half_done"});
+  }
+};
+
+class OnePass : public OnePassOptimizer {
+ public:
+  using Options = OnePassOptions;
+  OnePass(const Options& options, const Spec& spec) : fault_(options.fault), spec_(spec) {}
+  void step(const OptimizerStep& step) override { spec_.weights.sub_(spec_.gradients, step.learning_rate); }
+  bool whole_step(const WholeStep& whole) override {
+    if (!is("forgets_the_scale")) spec_.gradients.mul_(whole.scale);
+    const Tensor before = spec_.weights.clone();
+    step({whole.learning_rate});
+    if (is("half_done")) return false;
+    for (const WeightAverage& average : whole.averages) {
+      if (is("forgets_an_average") && &average == &whole.averages.back()) continue;
+      Tensor(average.values).lerp_(is("averages_old_weights") ? before : spec_.weights, 1 - average.keep);
+    }
+    if (!is("keeps_gradients")) spec_.gradients.zero_();
+    return true;
+  }
+
+ private:
+  bool is(std::string_view fault) const { return fault_ == fault; }
+
+  std::string fault_;
+  Spec spec_;
+};
+
 struct TabledOptions {
   struct Inner {
     double momentum = 0.9;
@@ -170,6 +204,7 @@ CASDM_PLUGIN(plugin) {
   plugin.add<Spilling>("spilling", "Changes what lies between parameters.");
   plugin.add<Counting>("counting", "Later parameters move less.");
   plugin.add<Climbing>("climbing", "Goes up.");
+  plugin.add<OnePass>("one_pass", "Descent in one pass.");
   plugin.add<Tabled>("tabled", "An option that is a table.");
   plugin.add<Meddling>("meddling_optimizer", "Changes something of the process.");
 }
