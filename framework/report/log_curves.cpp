@@ -104,7 +104,8 @@ std::vector<std::string> names_of(const std::vector<std::vector<RunLog>>& logs) 
   return names;
 }
 
-/// Mean and range over several runs, at every point where at least one has a value.
+/// Mean and range over several runs, at the points where all have a value: a mean over fewer runs would jump by what
+/// distinguishes them.
 Curve merged(const std::string& name, std::size_t colour,
              const std::vector<const std::vector<Curve::Point>*>& columns) {
   Curve curve{name, colour, {}};
@@ -117,12 +118,17 @@ Curve merged(const std::string& name, std::size_t colour,
     for (const Curve::Point& point : *column) values[point.x].push_back(point.y);
   }
   for (const auto& [x, of_x] : values) {
+    if (of_x.size() < columns.size()) continue;
     double sum = 0;
     for (const double value : of_x) sum += value;
     const auto [least, largest] = std::minmax_element(of_x.begin(), of_x.end());
     curve.points.push_back({x, sum / static_cast<double>(of_x.size()), std::pair{*least, *largest}});
   }
   return curve;
+}
+
+void add_curve(Plot& plot, Curve curve) {
+  if (!curve.points.empty()) plot.curves.push_back(std::move(curve));
 }
 
 std::vector<const std::vector<Curve::Point>*> columns_of(const std::vector<RunLog>& logs, const std::string& name) {
@@ -160,7 +166,7 @@ Plot by_quarter(const std::string& name, const std::vector<std::string>& arms,
     }
     std::vector<const std::vector<Curve::Point>*> columns;
     for (const auto& points : runs) columns.push_back(&points);
-    if (!columns.empty()) plot.curves.push_back(merged(arms[arm], arm, columns));
+    if (!columns.empty()) add_curve(plot, merged(arms[arm], arm, columns));
   }
   return plot;
 }
@@ -247,13 +253,13 @@ std::vector<Plot> plots_of_arms(const std::vector<std::string>& arms, const std:
     for (std::size_t arm = 0; arm < arms.size(); ++arm) {
       const auto columns = columns_of(logs[arm], name);
       if (columns.size() > 1) plot.note = "mean and range over seeds";
-      if (!columns.empty()) plot.curves.push_back(merged(arms[arm], arm, columns));
+      if (!columns.empty()) add_curve(plot, merged(arms[arm], arm, columns));
     }
     if (!are_judged_alike(logs, name)) {
       plot.note = "Judged with different numbers of images, seeds or references: not comparable";
     }
     Plot parts = by_quarter(name, arms, logs);
-    plots.push_back(std::move(plot));
+    if (!plot.curves.empty()) plots.push_back(std::move(plot));
     if (!parts.curves.empty()) plots.push_back(std::move(parts));
     Plot bins = histograms_of_arms(name, arms, logs);
     if (!bins.curves.empty()) plots.push_back(std::move(bins));

@@ -24,8 +24,8 @@ RunLog read_run_log(const std::filesystem::path& run);
 /// The plots of a run: each number over time, with the quarters of t in one plot, and the histograms.
 std::vector<Plot> plots_of_run(const RunLog& log);
 
-/// The plots of several arms: each number over time as the mean of an arm's runs with their range, and for numbers
-/// known by quarter of t their last value over t.
+/// The plots of several arms: each number over time as the mean of an arm's runs with their range, where all of them
+/// have it, and for numbers known by quarter of t their last value over t.
 /// @param logs  of the runs of each arm
 std::vector<Plot> plots_of_arms(const std::vector<std::string>& arms, const std::vector<std::vector<RunLog>>& logs);
 

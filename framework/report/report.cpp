@@ -158,14 +158,27 @@ std::string curves(const Subject& subject) {
   if (subject.is_single()) {
     return plots_html(plots_of_run(read_run_log(subject.comparison.arms.front().runs.front().path)));
   }
-  std::vector<std::string> names;
+  std::vector<std::string> names, left_out, incomplete;
   std::vector<std::vector<RunLog>> logs;
   for (const ComparedArm& arm : subject.comparison.arms) {
     names.push_back(arm.name);
     logs.emplace_back();
-    for (const ComparedRun& run : arm.runs) logs.back().push_back(read_run_log(run.path));
+    for (const ComparedRun& run : arm.runs) {
+      if (!run.problem.empty() && arm.successes() > 0) {
+        left_out.push_back(text(arm.name, ", seed ", run.seed));
+      } else {
+        logs.back().push_back(read_run_log(run.path));
+      }
+    }
+    std::erase_if(logs.back(), [](const RunLog& log) { return log.names.empty(); });
+    if (arm.successes() == 0 && !logs.back().empty()) incomplete.push_back(arm.name);
   }
-  return plots_html(plots_of_arms(names, logs));
+  const auto note = [](const char* what, const std::vector<std::string>& which) {
+    return which.empty() ? "" : text("<p>", what, html(join(which, "; ")), ".</p>\n");
+  };
+  return note("Left out, since they are not complete: ", left_out) +
+         note("Only as far as the runs have got that have begun, of: ", incomplete) +
+         plots_html(plots_of_arms(names, logs));
 }
 
 std::string cell_of(const Value& value) {

@@ -151,6 +151,35 @@ TEST_CASE("the report of a sweep shows its arms side by side") {
   CHECK(count(page, "<figure><figcaption>") == 2);
 }
 
+TEST_CASE("the curve of an arm is a mean over the same runs from end to end") {
+  const TemporaryFolder folder;
+  const auto write_run = [&](const std::string& run, const std::string& log) {
+    folder.write(text("s/", run, "/config.toml"), text(kConfig, "weight = ", run[0] == 'a' ? "1.0" : "2.0", "\n"));
+    folder.write(text("s/", run, "/metrics.jsonl"), log);
+  };
+  const auto logged = [](int images, double rate) {
+    return text("{\"images\":", images, ",\"learning_rate\":", number(rate), ",\"loss\":{\"eps\":1.0}}\n");
+  };
+  write_run("a-s3", logged(5000, 1) + logged(10000, 1));
+  write_run("a-s4", logged(5000, 9));
+  write_run("b-s3", logged(2000, 2) + logged(5000, 4));
+  write_run("b-s4", logged(2000, 4));
+  folder.write("s/sweep.json",
+               R"({"format":1,"name":"study","arms":[{"name":"a","baseline":0},{"name":"b","baseline":0}],"cells":[)"
+               R"({"name":"a-s3","arm":0,"seed":3},{"name":"a-s4","arm":0,"seed":4},{"name":"b-s3","arm":1,"seed":3},)"
+               R"({"name":"b-s4","arm":1,"seed":4},{"name":"b-s5","arm":1,"seed":5}]})");
+  const std::string page = report_of("s");
+  const std::string plot = page.substr(page.find("<figcaption>learning_rate"));
+  // Of arm a the incomplete run is left out as in the tables, and the curve of b ends where one of its runs does.
+  CHECK_MESSAGE(plot.find("a from 1 to 1; b from 3 to 3\"") != std::string::npos, plot.substr(0, 2000));
+  CHECK(page.find("<p>Left out, since they are not complete: a, seed 4.</p>") != std::string::npos);
+  CHECK(page.find("<p>Only as far as the runs have got that have begun, of: b.</p>") != std::string::npos);
+  folder.write("s/a-s4/metrics.jsonl", logged(5000, 9) + logged(10000, 9));
+  const std::string complete = report_of("s");
+  CHECK(complete.find("a from 5 to 5; b from 3 to 3\"") != std::string::npos);
+  CHECK(complete.find("Left out") == std::string::npos);
+}
+
 TEST_CASE("scores measured differently during training are not one curve") {
   const auto judged = [](int images, int num, double value) {
     return text(R"({"images":)", images, R"(,"evaluation":{"num":)", num, R"(,"measure":"m)", num,
