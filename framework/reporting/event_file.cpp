@@ -188,13 +188,17 @@ EventFile::~EventFile() {
 }
 
 void EventFile::open(std::int64_t images) {
+  std::error_code ignored;
+  const fs::directory_iterator entries(folder_, ignored);
+  const bool has_earlier =
+      std::any_of(begin(entries), end(entries), [](const auto& entry) { return is_event_file_of_ours(entry.path()); });
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
   path_ = folder_ / text("events.out.tfevents.", static_cast<std::int64_t>(unix_time()), ".", host, ".", ::getpid());
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (descriptor_ < 0) throw Error(text(path_.string(), " cannot be written: ", std::strerror(errno)));
   write(0, bytes_field(field::kEventVersion, kVersion));
-  if (resumed_at_ > 0) {
+  if (resumed_at_ > 0 || has_earlier) {
     write(resumed_at_ + 1,
           bytes_field(field::kEventSession, integer_field(field::kSessionStatus, field::kSessionStart)));
   }

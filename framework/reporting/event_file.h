@@ -10,13 +10,14 @@
 namespace casdm {
 
 /// TensorBoard's event file of one process, beside a run's metrics.jsonl: events.out.tfevents.<seconds>.<host>.<pid>.
-/// Its steps are images seen. A resumed run gets another file, which marks later steps in earlier files as void.
+/// Its steps are images seen. A run that is resumed or starts over gets another file, which marks later steps in
+/// earlier files as void.
 ///
 /// The file is created by the first call that writes. An event that cannot be written completely is removed again.
 /// Every function throws Error with the file's name.
 class EventFile {
  public:
-  /// @param resumed_at  images at which an earlier process left off; 0: a new run
+  /// @param resumed_at  images at which an earlier process left off; 0: it starts from nothing
   /// @param config      the experiment, shown as text
   EventFile(std::filesystem::path folder, std::int64_t resumed_at, std::string config);
   ~EventFile();

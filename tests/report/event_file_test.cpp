@@ -41,6 +41,24 @@ TEST_CASE("a record has its length and data with TensorFlow's masked CRC-32C") {
   CHECK(number_at(event_record(""), 12) == 0xA282EAD8U);  // the CRC of nothing is 0
 }
 
+TEST_CASE("an event file marks the steps of earlier files as void, also if the run starts over from nothing") {
+  const TemporaryFolder folder;
+  const std::string start("\x3a\x02\x08\x01", 4);  // field 7 of an event, a session whose status is "start"
+  const auto written = [](std::int64_t resumed_at) {
+    EventFile(".", resumed_at, "[run]\n").add_line(from_json(R"({"images":8,"learning_rate":0.5})"));
+    for (const auto& file : files()) {
+      if (file.string().ends_with(".1")) continue;
+      const std::string content = read_file(file);
+      std::filesystem::rename(file, "events.out.tfevents." + std::to_string(files().size()) + ".host.1");
+      return content;
+    }
+    return std::string();
+  };
+  CHECK(written(0).find(start) == std::string::npos);
+  CHECK(written(0).find(start) != std::string::npos);
+  CHECK(written(4).find(start) != std::string::npos);
+}
+
 TEST_CASE("an event file appears with its first event and belongs to its run") {
   const TemporaryFolder folder;
   EventFile events(".", 0, "[run]\n");
