@@ -1,7 +1,6 @@
 #include "array_rows.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -43,14 +42,16 @@ std::int64_t integer_of(const std::uint8_t* bytes, std::size_t size, bool is_sig
 
 }  // namespace
 
+void ArrayRows::open(const std::filesystem::path& path) {
+  file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file_ < 0) throw Error(text(name_, " cannot be read: ", std::strerror(errno)));
+}
+
 ArrayRows::ArrayRows(const std::filesystem::path& npy) : name_(npy.string()) {
-  file_ = ::open(npy.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  struct stat status {};
-  if (file_ < 0 || ::fstat(file_, &status) != 0) {
-    throw Error(text(name_, " cannot be read: ", std::strerror(errno)));
-  }
+  open(npy);
   try {
-    if (!S_ISREG(status.st_mode)) throw Error(text(name_, " is not a file"));
+    version_ = version_of(file_, name_);
+    if (!std::filesystem::is_regular_file(npy)) throw Error(text(name_, " is not a file"));
     std::string bytes(kHeaderBytes, '\0');
     bytes.resize(read_from(file_, bytes.data(), bytes.size(), 0, name_));
     try {
@@ -59,7 +60,7 @@ ArrayRows::ArrayRows(const std::filesystem::path& npy) : name_(npy.string()) {
       throw Error(text(name_, " is not an .npy file: it ", error.what()));
     }
     check();
-    const auto room = static_cast<std::uint64_t>(status.st_size) - start_;
+    const auto room = static_cast<std::uint64_t>(version_.size) - start_;
     if (static_cast<std::uint64_t>(npy_bytes(header_)) > room) {
       throw Error(text(name_, " is truncated: it has ", room, " bytes for ", shown(header_)));
     }
@@ -70,10 +71,15 @@ ArrayRows::ArrayRows(const std::filesystem::path& npy) : name_(npy.string()) {
 }
 
 ArrayRows::ArrayRows(const std::filesystem::path& npz, const std::string& key)
-    : name_(text(npz.string(), ":", key)), key_(key), archive_(std::make_unique<NpzReader>(npz)) {
+    : name_(text(npz.string(), ":", key)), key_(key) {
+  archive_ = std::make_unique<NpzReader>(npz);
   header_ = archive_->header(key);
   check();
-  if (archive_->is_stored(key)) return;
+  if (archive_->is_stored(key)) {
+    open(npz);
+    version_ = version_of(file_, name_);
+    return;
+  }
   if (static_cast<std::uint64_t>(npy_bytes(header_)) > kMaxUnpacked) {
     throw Error(text(name_, " is compressed and takes ", npy_bytes(header_) >> 20, " MiB in memory; the limit is ",
                      kMaxUnpacked >> 20, " MiB. Write it again by numpy.savez, which does not compress"));
@@ -87,6 +93,7 @@ ArrayRows::ArrayRows(ArrayRows&& other) noexcept
       header_(std::move(other.header_)),
       row_bytes_(other.row_bytes_),
       file_(std::exchange(other.file_, -1)),
+      version_(other.version_),
       start_(other.start_),
       key_(std::move(other.key_)),
       archive_(std::move(other.archive_)),
@@ -113,17 +120,30 @@ void ArrayRows::check() {
 
 void ArrayRows::read(std::int64_t row, void* data) const {
   if (row < 0 || row >= size()) throw Error(text(name_, " has no row ", row));
-  const std::uint64_t offset = static_cast<std::uint64_t>(row) * row_bytes_;
-  if (file_ >= 0) {
-    if (read_from(file_, data, row_bytes_, start_ + offset, name_) == row_bytes_) return;
-    throw Error(text(name_, " ends within row ", row));
-  }
-  if (!archive_) {
-    std::memcpy(data, held_.data() + offset, row_bytes_);
+  if (file_ < 0) {
+    std::memcpy(data, held_.data() + static_cast<std::uint64_t>(row) * row_bytes_, row_bytes_);
     return;
   }
-  const std::lock_guard lock(*mutex_);
-  archive_->read_at(key_, offset, data, row_bytes_);
+  const auto require_unchanged = [&] {
+    if (version_of(file_, name_) != version_) fail_changed(name_);
+  };
+  try {
+    read_stored(row, data);
+  } catch (const Error&) {
+    require_unchanged();
+    throw;
+  }
+  require_unchanged();
+}
+
+void ArrayRows::read_stored(std::int64_t row, void* data) const {
+  const std::uint64_t offset = static_cast<std::uint64_t>(row) * row_bytes_;
+  if (archive_) {
+    const std::lock_guard lock(*mutex_);
+    return archive_->read_at(key_, offset, data, row_bytes_);
+  }
+  if (read_from(file_, data, row_bytes_, start_ + offset, name_) == row_bytes_) return;
+  throw Error(text(name_, " ends within row ", row));
 }
 
 std::vector<std::int64_t> ArrayRows::integers() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "casdm/dataset.h"
+#include "files.h"
 #include "sdk/arrays/npz_reader.h"
 
 namespace casdm::dataset_images {
@@ -28,6 +29,7 @@ class ArrayRows {
   std::int64_t size() const { return header_.shape.front(); }
   std::size_t row_bytes() const { return row_bytes_; }
 
+  /// Throws Error if the file was written to since it was opened.
   /// @param data  takes row_bytes() bytes
   void read(std::int64_t row, void* data) const;
 
@@ -38,13 +40,16 @@ class ArrayRows {
   const std::string& name() const { return name_; }
 
  private:
+  void open(const std::filesystem::path& path);
   void check();
+  void read_stored(std::int64_t row, void* data) const;
 
   std::string name_;
   NpyHeader header_;
   std::size_t row_bytes_ = 0;
-  int file_ = -1;          ///< of a .npy
-  std::size_t start_ = 0;  ///< of its rows
+  int file_ = -1;          ///< a .npy, or the archive of an array that is not in memory
+  FileVersion version_;    ///< of it, when it was opened
+  std::size_t start_ = 0;  ///< of the rows in a .npy
   std::string key_;        ///< of an .npz
   std::unique_ptr<NpzReader> archive_;
   std::vector<std::uint8_t> held_;

@@ -1,5 +1,7 @@
 #include "files.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -17,6 +19,10 @@ namespace casdm::dataset_images {
 namespace fs = std::filesystem;
 
 namespace {
+
+FileVersion version_in(const struct stat& status) {
+  return {status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
 
 /// The contents of a folder, at any depth.
 struct Found {
@@ -102,6 +108,16 @@ std::vector<FoundFile> list_files(const fs::path& folder) {
 
 std::string_view file_name(std::string_view name) { return name.substr(name.rfind('/') + 1); }
 
+bool is_hidden(std::string_view name) {
+  if (name.starts_with("__MACOSX/")) return true;
+  while (!name.empty()) {
+    const std::string_view part = name.substr(0, name.find('/'));
+    if (part.starts_with('.') && part != "." && part != "..") return true;
+    name.remove_prefix(std::min(part.size() + 1, name.size()));
+  }
+  return false;
+}
+
 std::string some_of(std::vector<std::string> names) {
   constexpr std::size_t most = 6, longest = 200;
   if (names.empty()) return "nothing";
@@ -153,6 +169,23 @@ std::vector<std::uint8_t> read_bytes(const fs::path& path, std::uint64_t limit) 
 void fail_twice(const fs::path& archive, const std::string& name) {
   throw Error(text(archive.string(), " holds ", name, " twice, and readers differ in which of the two they use; make ",
                    "the archive again, with different names"));
+}
+
+FileVersion version_of(int file, const std::string& name) {
+  struct stat status {};
+  if (::fstat(file, &status) != 0) throw Error(text(name, " cannot be read: ", std::strerror(errno)));
+  return version_in(status);
+}
+
+FileVersion version_of(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) throw Error(text(path.string(), " cannot be read: ", std::strerror(errno)));
+  return version_in(status);
+}
+
+void fail_changed(const std::string& name) {
+  throw Error(text(name, " was changed by another program since it was opened; let nothing write to it while it is ",
+                   "read, or read a copy"));
 }
 
 void require_channels(std::int64_t channels) {

@@ -27,6 +27,9 @@ std::vector<FoundFile> list_files(const std::filesystem::path& folder);
 /// The last part of a name: "c" of "a/b/c".
 std::string_view file_name(std::string_view name);
 
+/// Whether an entry of an archive is not meant as data: a folder that an archiver made for itself, or a hidden file.
+bool is_hidden(std::string_view name);
+
 /// The names in `folder`, for messages: "a, b, c and 12 more", or "nothing".
 std::string contents_of(const std::filesystem::path& folder);
 
@@ -39,6 +42,23 @@ std::string left_out_files(const std::vector<std::string>& names);
 
 /// Throws Error: two files of `archive` have this name.
 [[noreturn]] void fail_twice(const std::filesystem::path& archive, const std::string& name);
+
+/// Tells a file from what has taken its place and from what it was before it was changed.
+struct FileVersion {
+  std::uint64_t inode = 0;
+  std::int64_t size = 0;
+  std::int64_t seconds = 0;  ///< of the last change
+  std::int64_t nanoseconds = 0;
+
+  bool operator==(const FileVersion&) const = default;
+};
+
+/// Of an open file, or of the one at `path`. Throws Error with its name.
+FileVersion version_of(int file, const std::string& name);
+FileVersion version_of(const std::filesystem::path& path);
+
+/// Throws Error: another program has written to `name`, so that what is read no longer belongs together.
+[[noreturn]] void fail_changed(const std::string& name);
 
 /// The whole file; throws Error with its name if it cannot be read or is larger than `limit` bytes.
 std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path, std::uint64_t limit);

@@ -158,8 +158,7 @@ void LmdbDataset::require_images() const {
 void LmdbDataset::require_unchanged() const {
   MDB_envinfo info{};
   if (mdb_env_info(environment_.get(), &info) == MDB_SUCCESS && info.me_last_txnid == last_change_) return;
-  throw Error(text((path_ / kFile).string(), " was changed by another program since it was opened; let nothing write ",
-                   "to it while it is read, or read a copy"));
+  fail_changed((path_ / kFile).string());
 }
 
 Example LmdbDataset::get(std::int64_t index) const {

@@ -76,16 +76,6 @@ void require_no_gaps(const fs::path& folder, const std::vector<std::string>& nam
   }
 }
 
-std::vector<std::uint8_t> read_part(const fs::path& path, std::uint64_t offset, std::uint64_t size) {
-  std::vector<std::uint8_t> bytes(size);
-  std::ifstream file(path, std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(offset));
-  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
-    throw Error(text(path.string(), " cannot be read, or was changed"));
-  }
-  return bytes;
-}
-
 }  // namespace
 
 ShardsDataset::ShardsDataset(const ShardsOptions& options, const Spec& spec)
@@ -102,17 +92,27 @@ ShardsDataset::ShardsDataset(const ShardsOptions& options, const Spec& spec)
   left_out_ = left_out_files(others);
 }
 
+std::vector<std::uint8_t> ShardsDataset::read_part(const Shard& shard, std::uint64_t offset, std::uint64_t size) {
+  std::vector<std::uint8_t> bytes(size);
+  std::ifstream file(shard.path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(offset));
+  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
+  if (version_of(shard.path) != shard.version) fail_changed(shard.path.string());
+  if (!file) throw Error(text(shard.path.string(), " cannot be read"));
+  return bytes;
+}
+
 void ShardsDataset::find_shards() {
   std::vector<std::string> names, compressed;
   if (!fs::is_directory(path_)) {
     (is_compressed(path_.string()) ? compressed : names).push_back(path_.filename().string());
-    shards_.push_back({names.empty() ? "" : names.front(), path_});
+    shards_.push_back({names.empty() ? "" : names.front(), path_, version_of(path_)});
   } else {
     for (FoundFile& file : list_files(path_)) {
       if (is_compressed(file.name)) compressed.push_back(file.name);
       if (!file.name.ends_with(kEnding)) continue;
       names.push_back(file.name);
-      shards_.push_back({std::move(file.name), std::move(file.path)});
+      shards_.push_back({std::move(file.name), file.path, version_of(file.path)});
     }
     if (names.empty() && compressed.empty()) {
       throw Error(text(path_.string(), " holds no tar archive; it holds ", contents_of(path_)));
@@ -130,7 +130,8 @@ void ShardsDataset::add_samples(std::size_t number, bool has_labels, std::vector
   const auto fail = [&](std::string_view stem, const std::string& problem) {
     throw Error(text(shard.path.string(), ": the sample ", quoted(stem), " ", problem));
   };
-  const std::vector<TarMember> members = index_tar(shard.path);
+  std::vector<TarMember> members = index_tar(shard.path);
+  std::erase_if(members, [](const TarMember& member) { return is_hidden(member.name); });
   std::set<std::string, std::less<>> seen;
   for (std::size_t first = 0, end = 0; first < members.size(); first = end) {
     const std::string_view stem = stem_of(members[first].name);
@@ -162,7 +163,7 @@ void ShardsDataset::add_samples(std::size_t number, bool has_labels, std::vector
 
 std::int64_t ShardsDataset::read_label(const Shard& shard, const std::string& name, std::uint64_t offset,
                                        std::uint64_t size) const {
-  const std::vector<std::uint8_t> bytes = read_part(shard.path, offset, std::min(size, kLabelBytes));
+  const std::vector<std::uint8_t> bytes = read_part(shard, offset, std::min(size, kLabelBytes));
   std::string_view words(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   while (!words.empty() && (words.back() == '\n' || words.back() == '\r' || words.back() == ' '))
     words.remove_suffix(1);
@@ -179,8 +180,7 @@ Example ShardsDataset::get(std::int64_t index) const {
   if (sample.size > kMaxFileBytes) {
     throw Error(text(describe(index), " has ", sample.size, " bytes; the limit is ", kMaxFileBytes));
   }
-  Example example =
-      decode_image(read_part(shards_[sample.shard].path, sample.offset, sample.size), form_, describe(index));
+  Example example = decode_image(read_part(shards_[sample.shard], sample.offset, sample.size), form_, describe(index));
   example.label = labels_.at(index);
   return example;
 }

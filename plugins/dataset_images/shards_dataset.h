@@ -8,6 +8,7 @@
 #include "casdm/choice.h"
 #include "casdm/dataset.h"
 #include "casdm/options.h"
+#include "files.h"
 #include "image_decoder.h"
 #include "labels.h"
 #include "part.h"
@@ -67,8 +68,10 @@ class ShardsDataset : public Dataset {
   struct Shard {
     std::string name;
     std::filesystem::path path;
+    FileVersion version;  ///< when its headers were read
   };
 
+  static std::vector<std::uint8_t> read_part(const Shard& shard, std::uint64_t offset, std::uint64_t size);
   void find_shards();
   void add_samples(std::size_t shard, bool has_labels, std::vector<std::string>& others,
                    std::vector<std::int64_t>& labels);

@@ -36,17 +36,6 @@ std::shared_ptr<zip> open_archive(const fs::path& path) {
   return {archive, zip_discard};
 }
 
-/// Entries that are not meant as images: folders created by archivers, and hidden files.
-bool is_hidden(std::string_view name) {
-  if (name.starts_with("__MACOSX/")) return true;
-  while (!name.empty()) {
-    const std::string_view part = name.substr(0, name.find('/'));
-    if (part.starts_with('.') && part != "." && part != "..") return true;
-    name.remove_prefix(std::min(part.size() + 1, name.size()));
-  }
-  return false;
-}
-
 /// The name of an entry, without the leading "./" that some archivers write.
 std::string name_of(zip* archive, std::uint64_t entry) {
   const char* raw_name = zip_get_name(archive, entry, ZIP_FL_ENC_GUESS);

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <thread>
 
@@ -144,6 +145,39 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
   write_bytes(npz, bytes_of("no zip"));
   check(complaint("arrays", npz), "a.npz cannot be read as an NPZ");
   check(complaint("arrays", folder.path()), "got a folder; type = \"imagenet_npz\"");
+}
+
+TEST_CASE("an array whose file is written to while it is read is noticed, and one that is replaced stays the same") {
+  const TemporaryFolder folder;
+  const Bytes before = counting(2 * 48), after = counting(2 * 48, 100);
+  const auto check = [&](const fs::path& path, const Bytes& old_bytes, const Bytes& new_bytes) {
+    write_bytes(path, old_bytes);
+    fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
+    const auto data = open("arrays", path);
+    CHECK(data->get(1).image.pixels == Bytes(before.begin() + 48, before.end()));
+    write_bytes(folder.path() / "new", new_bytes);
+    fs::rename(folder.path() / "new", path);
+    CHECK(data->get(0).image.pixels == Bytes(before.begin(), before.begin() + 48));
+
+    write_bytes(path, old_bytes);
+    fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
+    const auto again = open("arrays", path);
+    write_bytes(path, new_bytes);
+    const std::string message = message_of<Error>([&] { again->get(1); });
+    CHECK_MESSAGE(message.starts_with(path.string()), message);
+    CHECK_MESSAGE(message.find(" was changed by another program since it was opened") != std::string::npos, message);
+    CHECK(open("arrays", path)->get(1).image.pixels == Bytes(after.begin() + 48, after.end()));
+    write_bytes(path, Bytes(new_bytes.begin(), new_bytes.begin() + 90));
+    CHECK(message_of<Error>([&] { again->get(1); }).find(" was changed by another") != std::string::npos);
+  };
+  check(folder.path() / "a.npy", npy_of("|u1", "2, 4, 4, 3", before), npy_of("|u1", "2, 4, 4, 3", after));
+  const auto archive_of = [&](const Bytes& rows) {
+    const fs::path path = folder.path() / "made.npz";
+    write_zip(path, {{"x.npy", npy_of("|u1", "2, 4, 4, 3", rows)}});
+    return read_bytes(path);
+  };
+  const Bytes old_archive = archive_of(before), new_archive = archive_of(after);
+  check(folder.path() / "a.npz", old_archive, new_archive);
 }
 
 TEST_CASE("an array is read by several threads at once") {

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <chrono>
+
 #include "casdm/error.h"
 #include "image_makers.h"
 #include "support/components.h"
@@ -55,6 +57,31 @@ TEST_CASE("the samples of tar archives are in the order of the archives, with th
   CHECK(one->size() == 1);
   CHECK(one->num_classes() == 0);
   CHECK(one->get(0).label == -1);
+}
+
+TEST_CASE("hidden files between those of a sample, as macOS leaves them, are left out") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "set.tar", tar_of(together({{{"./._a.png", bytes_of("x")}},
+                                                          sample("./a", 1, "0"),
+                                                          {{"./._b.png", bytes_of("x")}},
+                                                          sample("./b", 2, "1"),
+                                                          {{"__MACOSX/c.png", bytes_of("x")}}})));
+  const auto data = open(folder.path(), "labels = \"cls\"");
+  REQUIRE(data->size() == 2);
+  CHECK(data->get(1).label == 1);
+  CHECK(data->left_out() == "2 other files left out (.json)");
+}
+
+TEST_CASE("an archive that is written to or replaced while it is read is noticed") {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "set.tar";
+  write_bytes(path, tar_of(sample("a", 1, "0")));
+  fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
+  const auto data = open(folder.path());
+  CHECK(data->get(0).image.pixels.front() == 1);
+  write_bytes(path, tar_of(sample("a", 2, "0")));
+  CHECK(message_of<Error>([&] { data->get(0); }).starts_with(path.string() + " was changed by another program"));
+  CHECK(open(folder.path())->get(0).image.pixels.front() == 2);
 }
 
 TEST_CASE("an archive missing from a numbered sequence is named") {
