@@ -86,6 +86,7 @@ void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
     introduce(from.empty());
     evaluation_.emplace(*run_, parts_.experiment, parts_.model, parts_.dataset, parts_.state, parts_.device.device,
                         drawing_);
+    if (const std::string remark = evaluation_->remark(); !remark.empty()) progress_->say("warning: " + remark);
     upkeep_.emplace(*run_, parts_.experiment, config_, parts_.state, parts_.device.device, from, drawing_, *evaluation_,
                     *progress_);
   });

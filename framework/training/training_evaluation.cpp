@@ -126,6 +126,17 @@ bool TrainingEvaluation::is_better(double value) const {
   return !has_best_ || (is_lower_better_ ? value < best_ : value > best_);
 }
 
+std::string TrainingEvaluation::remark() const {
+  if (options_.keep_best.empty() || has_best_ || best_images_ < 0) return "";
+  return text(
+      "the ", options_.keep_best, " of earlier checkpoints was measured in another way (judges, number, seed or ",
+      "reference, or how samples are drawn), so the search for the best starts again: the next evaluation takes "
+      "the place of the best checkpoint, which is that at ",
+      best_images_,
+      " images. A copy of it under another "
+      "name is kept");
+}
+
 bool TrainingEvaluation::is_done() const { return !is_wanted() || last_images_ == state_.images(); }
 
 ImageStream TrainingEvaluation::stream() const {

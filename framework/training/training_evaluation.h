@@ -38,6 +38,9 @@ class TrainingEvaluation {
   /// evaluate.keep_best. Throws Error.
   bool evaluate();
 
+  /// What the user should know before the first step: that the search for the best starts again; empty: nothing.
+  std::string remark() const;
+
   /// The values of the last evaluation by score name, as a table.
   const Value& scores() const { return scores_; }
 
