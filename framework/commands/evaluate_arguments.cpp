@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/config/overrides.h"
 #include "framework/evaluation/nearest_images.h"
+#include "framework/support/comma_list.h"
 #include "framework/support/run_contents.h"
 
 namespace casdm {
@@ -98,13 +100,11 @@ bool are_same(const std::string& a, const std::string& b) {
   return a == b || (number(a) && number(a) == number(b));
 }
 
-std::vector<std::string> split(const std::string& list, const char* option) {
+std::vector<std::string> split(const std::string& list, const char* option,
+                               const std::function<bool(const std::string&)>& is_file = nullptr) {
   std::vector<std::string> parts;
   if (list.empty()) return parts;
-  std::string::size_type start = 0;
-  while (true) {
-    const std::string::size_type comma = list.find(',', start);
-    const std::string part = list.substr(start, comma - start);
+  for (const std::string& part : values_of_list(list, is_file)) {
     const auto refuse = [&](const char* why) {
       throw ConfigError(text("evaluate: ", option, ' ', quoted(list), ": ", why));
     };
@@ -113,9 +113,13 @@ std::vector<std::string> split(const std::string& list, const char* option) {
       if (are_same(part, earlier)) refuse("a value is given twice");
     }
     parts.push_back(part);
-    if (comma == std::string::npos) return parts;
-    start = comma + 1;
   }
+  return parts;
+}
+
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
 }
 
 /// Throws ConfigError if an option was given that has no effect here.
@@ -190,7 +194,7 @@ std::vector<SamplingRequest> sampling_requests(const EvaluateArguments& a, const
     if (values.empty()) values.emplace_back();
     return values;
   };
-  for (const std::string& weights : split(a.weights_list.empty() ? "ema" : a.weights_list, "--weights")) {
+  for (const std::string& weights : split(a.weights_list.empty() ? "ema" : a.weights_list, "--weights", is_file)) {
     for (const auto& guidance : optional(split(a.guidance_list, "--guidance"))) {
       for (const auto& steps : optional(split(a.steps_list, "--steps"))) {
         SamplingRequest request = a;

@@ -12,6 +12,7 @@
 #include "framework/config/merge.h"
 #include "framework/config/overrides.h"
 #include "framework/config/problems.h"
+#include "framework/support/comma_list.h"
 #include "framework/support/files.h"
 
 namespace casdm {
@@ -21,11 +22,12 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kConfig = "--config";
+constexpr const char* kWeights = "--weights";
 
 /// Options that take a value, and flags.
 const std::vector<std::string> kWithValue = {
-    kConfig,  "--num",   "--weights", "--guidance",  "--steps",    "--sampler", "--eta",     "--set",
-    "--seed", "--batch", "--label",   "--reference", "--held-out", "--device",  "--nearest", "--nearest-by"};
+    kConfig,  "--num",   kWeights,  "--guidance",  "--steps",    "--sampler", "--eta",     "--set",
+    "--seed", "--batch", "--label", "--reference", "--held-out", "--device",  "--nearest", "--nearest-by"};
 const std::vector<std::string> kFlags = {"--floor", "--no-cache"};
 /// Those whose value is a path.
 const std::vector<std::string> kPaths = {kConfig, "--reference", "--held-out"};
@@ -104,12 +106,44 @@ std::string why_no_value(const Option& option, const fs::path& file) {
 /// "10,50" for the key K: K=10 and K=50.
 std::vector<std::string> settings_of(const std::string& key, const std::string& list) {
   std::vector<std::string> result;
-  for (std::size_t start = 0; start <= list.size();) {
-    const std::size_t end = std::min(list.find(',', start), list.size());
-    result.push_back(text(key, '=', list.substr(start, end - start)));
-    start = end + 1;
-  }
+  for (const std::string& value : values_of_list(list)) result.push_back(text(key, '=', value));
   return result;
+}
+
+/// The weights in the checkpoints of an experiment.
+std::vector<std::string> weights_of(const Value& experiment) {
+  std::vector<std::string> names = {"ema", "raw"};
+  const Value* also = find_path(experiment, "ema.also");
+  if (also == nullptr || !also->is_array()) return names;
+  for (const Value& average : also->as_array()) {
+    const Value* name = average.find("name");
+    if (name != nullptr && name->is_string()) names.push_back(name->as_string());
+  }
+  return names;
+}
+
+/// The values of --weights, those that are not `names` of weights as paths: relative to the sweep file where it has
+/// such a file.
+std::vector<std::string> weights_in(const std::string& list, const fs::path& file,
+                                    const std::vector<std::string>& names) {
+  const auto is_file = [&](const std::string& value) {
+    std::error_code ignored;
+    return !is_in(names, value) && fs::is_regular_file(path_of(value, file), ignored);
+  };
+  std::vector<std::string> values = values_of_list(list, is_file);
+  for (std::string& value : values) {
+    if (is_file(value)) value = path_of(value, file).string();
+  }
+  return values;
+}
+
+std::vector<std::string> weights_in(const std::string& list, const Sweep& sweep) {
+  std::vector<std::string> names;
+  for (const SweepCell& cell : sweep.cells) {
+    const std::vector<std::string> of_cell = weights_of(cell.experiment);
+    names.insert(names.end(), of_cell.begin(), of_cell.end());
+  }
+  return weights_in(list, sweep.file, names);
 }
 
 /// What each cell's experiment must accept: each of `lines` in turn, set after `before`.
@@ -142,22 +176,19 @@ Asked asked_by(const std::vector<Option>& options, const fs::path& file) {
 }
 
 /// Throws if the options name something that the experiment does not have.
-void check_names(const std::vector<Option>& options, const Value& experiment) {
+void check_names(const std::vector<Option>& options, const Value& experiment, const fs::path& file) {
   const Value* uses_labels = find_path(experiment, "data.use_labels");
-  std::vector<std::string> averages = {"ema", "raw"};
-  if (const Value* also = find_path(experiment, "ema.also"); also != nullptr && also->is_array()) {
-    for (const Value& average : also->as_array()) averages.push_back(average.find("name")->as_string());
-  }
+  const std::vector<std::string> names = weights_of(experiment);
   for (const Option& option : options) {
     if (option.name == "--label" && (uses_labels == nullptr || *uses_labels == Value(false))) {
       throw ConfigError(text("--label ", option.value, ": the run has no labels (data.use_labels)"));
     }
-    if (option.name != "--weights") continue;
-    for (const std::string& asked : settings_of("", option.value)) {
-      const std::string name = asked.substr(1);
+    if (option.name != kWeights) continue;
+    for (const std::string& asked : weights_in(option.value, file, names)) {
       std::error_code ignored;
-      if (is_in(averages, name) || fs::exists(name, ignored)) continue;
-      throw ConfigError(text("--weights ", quoted(name), ": expected ", join(averages, ", "), ", or a file"));
+      if (is_in(names, asked) || (fs::path(asked).is_absolute() && fs::is_regular_file(asked, ignored))) continue;
+      throw ConfigError(text("--weights ", quoted(asked), ": expected ", join(names, ", "),
+                             ", or a file, relative to the sweep file"));
     }
   }
 }
@@ -199,7 +230,8 @@ void check_evaluated_arms(const Sweep& sweep, const Value& document,
         std::vector<std::string> lines = asked.before;
         if (!line.empty()) lines.push_back(line);
         apply_overrides(experiment, lines);
-        check_names(options, checked_experiment(experiment, schema_of<Experiment>(), catalog_of(experiment)));
+        check_names(options, checked_experiment(experiment, schema_of<Experiment>(), catalog_of(experiment)),
+                    sweep.file);
       }
     }
   } catch (const ConfigError& error) {
@@ -210,10 +242,12 @@ void check_evaluated_arms(const Sweep& sweep, const Value& document,
 std::vector<std::string> evaluation_words(const Sweep& sweep) {
   std::vector<std::string> arguments = *sweep.evaluate;
   for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
-    if (!is_in(kPaths, option.name)) continue;
-    const std::string path = path_of(option.value, sweep.file).string();
+    const bool is_weights = option.name == kWeights;
+    if (!is_weights && !is_in(kPaths, option.name)) continue;
+    const std::string value =
+        is_weights ? join(weights_in(option.value, sweep), ",") : path_of(option.value, sweep.file).string();
     const bool is_joined = arguments[option.index].find('=') != std::string::npos;
-    arguments[option.index + (is_joined ? 0 : 1)] = is_joined ? text(option.name, '=', path) : path;
+    arguments[option.index + (is_joined ? 0 : 1)] = is_joined ? text(option.name, '=', value) : value;
   }
   return arguments;
 }
@@ -222,10 +256,13 @@ Value evaluation_of(const Sweep& sweep) {
   if (!sweep.evaluate) return {};
   Value::Array result(sweep.evaluate->begin(), sweep.evaluate->end());
   for (const Option& option : options_in(*sweep.evaluate, [](std::size_t, const std::string&) {})) {
-    const fs::path config = path_of(option.value, sweep.file);
-    std::error_code ignored;
-    if (option.name != kConfig || !fs::is_regular_file(config, ignored)) continue;
-    result.emplace_back(sha256_of_file(config));
+    std::vector<std::string> named;
+    if (option.name == kConfig) named.push_back(path_of(option.value, sweep.file).string());
+    if (option.name == kWeights) named = weights_in(option.value, sweep);
+    for (const std::string& path : named) {
+      std::error_code ignored;
+      if (fs::path(path).is_absolute() && fs::is_regular_file(path, ignored)) result.emplace_back(sha256_of_file(path));
+    }
   }
   return Value(std::move(result));
 }

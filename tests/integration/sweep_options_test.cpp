@@ -41,6 +41,45 @@ TEST_CASE("a sweep keeps the runs of an option that has no effect when it is tak
   CHECK(other.status == 2);
 }
 
+TEST_CASE("weights that a sweep evaluates may be a file, relative to the sweep file and with a comma in its name") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome trained =
+      shell("casdm train small.toml --set train.total_images=8 --set log.sample_count=0", folder.path());
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  std::filesystem::create_directory(folder.path() / "study");
+  std::filesystem::copy_file(folder.path() / "runs/small/checkpoints/000000000008/ema.safetensors",
+                             folder.path() / "study/a,b.safetensors");
+  const auto sweep = [&](const std::string& weights) {
+    write_file(folder.path() / "study/sweep.toml",
+               "name = \"one\"\nbase = \"../small.toml\"\nseeds = [0]\nset = [\"log.sample_count=0\", "
+               "\"train.total_images=8\", \"evaluate.judges=[{type='pixels'}]\"]\n"
+               "evaluate = [\"--num\", \"4\", \"--set\", \"evaluate.reference_num=20\", \"--weights\", \"" +
+                   weights + "\"]\n[[arms]]\nname = \"plain\"\n");
+    return shell("export CASDM_CACHE=$PWD/cache; casdm sweep study/sweep.toml --no-pilot", folder.path());
+  };
+  const Outcome missing = sweep("ema,b.safetensors");
+  CHECK(missing.status == 2);
+  CHECK_MESSAGE(
+      missing.err.find("--weights \"b.safetensors\": expected ema, raw, or a file, relative to the sweep file") !=
+          std::string::npos,
+      missing.err);
+  const Outcome swept = sweep("ema,a,b.safetensors");
+  REQUIRE_MESSAGE(swept.status == 0, swept.err);
+  CHECK_MESSAGE(swept.out.find("a,b.safetensors") != std::string::npos, swept.out);
+  const auto count = [&] {
+    return std::distance(std::filesystem::directory_iterator(folder.path() / "runs/one/plain-s0/evaluation"), {});
+  };
+  CHECK(count() == 2);
+  // Other weights of that name are judged anew.
+  std::filesystem::copy_file(folder.path() / "runs/small/checkpoints/000000000008/weights.safetensors",
+                             folder.path() / "study/a,b.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  const Outcome again = sweep("ema,a,b.safetensors");
+  REQUIRE_MESSAGE(again.status == 0, again.err);
+  CHECK(count() == 3);
+}
+
 TEST_CASE("a sweep whose arms leave the precision to the machine finds its runs again") {
   const TemporaryFolder folder;
   write_small_config(folder.path());
