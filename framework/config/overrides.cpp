@@ -40,6 +40,7 @@ std::string trimmed(std::string value) {
 
 /// The form of an override in messages.
 std::string shown(const std::string& written) {
+  if (written.find_first_of("\n\t") != std::string::npos) return "--set " + quoted(written, kLongestOverride);
   return text("--set ", printable(written.substr(0, kLongestOverride)), written.size() > kLongestOverride ? "..." : "");
 }
 

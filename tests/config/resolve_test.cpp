@@ -237,6 +237,10 @@ TEST_CASE("the location of an override is its own text") {
   const Value document = load_document("x.toml", {"train.batch_size=x"});
   CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
         "--set train.batch_size=x: train.batch_size: expected an integer in 1..1048576, got \"x\" (a string)");
+  // On one line, whatever it holds.
+  const Value broken = load_document("x.toml", {"run.name=new\nline"});
+  const std::string message = message_of([&] { resolve(broken, schema_of<Experiment>(), fake_catalog()); });
+  CHECK_MESSAGE(message.starts_with("--set \"run.name=new\\nline\": run.name: expected a name"), message);
 }
 
 TEST_CASE("components nest, in tables and in arrays of tables") {
