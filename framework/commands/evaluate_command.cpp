@@ -262,9 +262,9 @@ class Command {
   const Judges& who_finds() const { return nearest_judge_ ? *nearest_judge_ : *judges_; }
 
   void find_nearest_of_run(const DrawnImages& images, const ImageStream& stream, const EvaluationFile& file) {
-    const fs::path kept_in = file.nearest(Value(Value::Table{{"count", nearest_.count},
-                                                             {"reference", reference_.sha256},
-                                                             {"by", who_finds().judges()[nearest_.judge].extractor}}));
+    const Judge& judge = who_finds().judges()[nearest_.judge];
+    const fs::path kept_in = file.nearest(Value(Value::Table{
+        {"count", nearest_.count}, {"reference", reference_.sha256}, {"by", judge.extractor}, {"build", judge.build}}));
     try {
       if (std::optional<Value> known = a_.overwrite ? std::nullopt : read_record(kept_in)) {
         nearest_found_.push_back(*known);

@@ -219,6 +219,41 @@ TEST_CASE("weights of another run or moment are named as such in scores and samp
   CHECK_FALSE(contains(sampled("own.safetensors").err, "not of this checkpoint"));
 }
 
+TEST_CASE("after a rebuild of a judge's plugin, nearest images and the best checkpoint are looked for again") {
+  const TemporaryFolder folder;
+  const fs::path library = folder.path() / "judging.so";
+  fs::copy_file(CASDM_TEST_PLUGIN_DIR "/judging.so", library);
+  write_small_config(folder.path(),
+                     "[evaluate]\nevery_images = 8\nnum = 8\nreference_num = 40\nkeep_best = \"cells.gap\"\n"
+                     "[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n");
+  write_file(folder.path() / "pixels.toml", "[evaluate]\nreference_num = 40\n[[evaluate.judges]]\ntype = \"pixels\"\n");
+  const auto run = [&](const std::string& words) {
+    const Outcome outcome =
+        shell("export CASDM_CACHE=$PWD/cache; casdm " + words + " --plugin judging.so", folder.path());
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+    return outcome;
+  };
+  run("train small.toml --set train.total_images=8 --set log.sample_count=0");
+  const std::string nearest = "evaluate runs/small --num 8 --config pixels.toml --json --nearest 2 --nearest-by cells";
+  const Value found = from_json(run(nearest).out);
+  CHECK_FALSE(contains(run(nearest).err, "nearest images"));
+
+  const std::string version = entry_of(entry_of(evaluation(found), "plugins"), "judging").as_string();
+  const std::string build = version.substr(version.find(' ') + 1);
+  std::string bytes;
+  for (std::size_t i = 0; i < build.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(build.substr(i, 2), nullptr, 16));
+  }
+  std::string content = read_file(library);
+  const std::size_t place = content.find(bytes);
+  REQUIRE(place != std::string::npos);
+  content[place] = static_cast<char>(content[place] ^ 1);
+  write_file(library, content);
+  CHECK(contains(run(nearest).err, "nearest images"));
+  const Outcome resumed = run("train --resume runs/small --set train.total_images=16 --allow-rebuilt");
+  CHECK_MESSAGE(contains(resumed.err, "so the search for the best starts again"), resumed.err);
+}
+
 TEST_CASE("a second evaluation that is asked for reads the images of the reference again") {
   const TemporaryFolder folder;
   write_images(folder.path() / "images", 100, 1);
