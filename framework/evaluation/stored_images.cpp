@@ -15,8 +15,10 @@
 #include "framework/config/merge.h"
 #include "framework/data/fingerprint.h"
 #include "framework/data/image_reader.h"
+#include "framework/evaluation/gather.h"
 #include "framework/loading/lock.h"
 #include "framework/reporting/image_files.h"
+#include "framework/reporting/progress.h"
 #include "framework/support/files.h"
 #include "framework/support/sha256.h"
 #include "sdk/arrays/npz_reader.h"
@@ -58,9 +60,9 @@ Value without_places(Value table) {
 
 class DataImages final : public StoredImages {
  public:
-  DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset)
+  DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset, const std::function<bool()>& is_cancelled)
       : options_(once_read(options)), dataset_(std::move(dataset)), reader_(dataset_, options_) {
-    if (options.skip_unreadable) find_readable();
+    if (options.skip_unreadable) find_readable(is_cancelled);
     identity_ = Value(Value::Table{{"data", without_places(options_.dataset.table)},
                                    {"fingerprint", to_value(fingerprint(*dataset_, options_))},
                                    {"probe", probe(*this)}});
@@ -93,10 +95,13 @@ class DataImages final : public StoredImages {
   }
 
   /// Reads all images once, and leaves out those that cannot be read.
-  void find_readable() {
+  void find_readable(const std::function<bool()>& is_cancelled) {
     readable_.emplace();
     std::string first;
+    Progress progress("looking for images that cannot be read", dataset_->size(), "images");
     for (std::int64_t i = 0; i < dataset_->size(); ++i) {
+      if (is_cancelled()) throw EvaluationStopped("interrupted while looking for images that cannot be read");
+      progress.update(i);
       try {
         reader_.read(i);
         readable_->push_back(i);
@@ -173,8 +178,9 @@ std::int64_t images_in_identity(const Value& identity) {
   return data == nullptr ? 0 : std::min(kProbed, fingerprint_from(*data).count);
 }
 
-std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset) {
-  return std::make_shared<DataImages>(options, std::move(dataset));
+std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset,
+                                             const std::function<bool()>& is_cancelled) {
+  return std::make_shared<DataImages>(options, std::move(dataset), is_cancelled);
 }
 
 DataSource source_of_table(const Value& data, const LoadedExperiment& base) {

@@ -59,8 +59,10 @@ struct DataSource {
 /// The data set of a [data] table; its labels need not exist. `base` provides the plugins and the table [plugins].
 DataSource source_of_table(const Value& data, const LoadedExperiment& base);
 
-/// The images of a data set, cropped and resized as for training, without flips or augmentation.
-std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset);
+/// The images of a data set, cropped and resized as for training, without flips or augmentation. With skip_unreadable
+/// it reads all of them, to know which ones can be read; throws EvaluationStopped if that is cancelled.
+std::shared_ptr<StoredImages> images_of_data(const DataOptions& options, std::shared_ptr<Dataset> dataset,
+                                             const std::function<bool()>& is_cancelled = interrupted);
 
 /// The same for a [data] table; see source_of_table.
 std::shared_ptr<StoredImages> images_of_table(const Value& data, const LoadedExperiment& base);

@@ -274,6 +274,10 @@ TEST_CASE("images that cannot be read are left out, if the experiment skips them
   REQUIRE(images->size() == 6);
   const std::vector<int> expected = {0, 2, 3, 5, 6, 8};
   for (std::int64_t i = 0; i < 6; ++i) CHECK(images->read(i)[0][0][0].item<int>() == expected[i]);
+  int looks = 0;
+  CHECK_THROWS_AS(images_of_data(options, std::make_shared<SomeDamaged>(), [&] { return ++looks == 4; }),
+                  EvaluationStopped);
+  CHECK(looks == 4);
   options.skip_unreadable = false;
   CHECK_THROWS_AS(images_of_data(options, std::make_shared<SomeDamaged>()), Error);
 }
