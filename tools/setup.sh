@@ -41,7 +41,7 @@ debian_packages=(
   libjpeg62-turbo-dev libpng-dev libwebp-dev libarchive-dev liblmdb-dev
   libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
-lint_packages=(clang-format clang-tidy shellcheck pyflakes3)
+lint_packages=(git clang-format clang-tidy shellcheck pyflakes3)
 stage_packages=(clang-16 libclang-rt-16-dev lcov doxygen)
 benchmark_packages=(libbenchmark-dev)
 test_packages=(chromium fish zsh)
