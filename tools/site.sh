@@ -4,14 +4,16 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/site.sh [--serve]
+Usage: tools/site.sh [--out DIR] [--serve]
 
-Builds the pages of the tree as a site: build/site/html/index.html. It opens from a disk, except for its
-search, which needs a server. The reference of the SDK's headers is made by Doxygen. A link that leads nowhere, or a page that no menu
-reaches, is an error.
+Builds the pages of the tree as a site: DIR/VERSION/index.html, where VERSION is the project's. Other versions in DIR are
+kept, a menu on each page offers them all, and DIR/index.html leads to the latest. The pages open from a disk, except for
+their search and that menu, which need a server. The reference of the SDK's headers is made by Doxygen. A link that leads
+nowhere, or a page that no menu reaches, is an error.
 
-  --serve   show it at http://localhost:8000 until interrupted
-  --help    this text
+  --out DIR   where the site is (default: build/site/html)
+  --serve     then show it at http://localhost:8000 until interrupted
+  --help      this text
 
 Needs doxygen; installs mkdocs-material in a virtual environment beside LibTorch's.
 TEXT
@@ -20,8 +22,10 @@ TEXT
 material=9.8.2
 mkdocs=1.6.1
 serve=false
+out=build/site/html
 while (($# > 0)); do
   case $1 in
+    --out) out=$(realpath -m "${2:?"--out needs a folder"}") && shift ;;
     --serve) serve=true ;;
     --help | -h) usage && exit 0 ;;
     *) echo "site: unknown argument '$1'; see tools/site.sh --help" >&2 && exit 2 ;;
@@ -43,20 +47,44 @@ if [[ ! -x $venv/bin/mkdocs ]]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check "mkdocs==$mkdocs" "mkdocs-material==$material"
 fi
 
-rm -rf build/site
-mkdir -p build/site/source
+version=$(sed -n 's/^project(casdm VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt)
+rm -rf build/site/source "${out:?}/$version"
+mkdir -p build/site/source "$out"
 git ls-files -z --cached --others --exclude-standard '*.md' docs configs examples LICENSE NOTICE ':!sdk/templates' |
   xargs -0 cp --parents -t build/site/source
-version=$(sed -n 's/^project(casdm VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt)
+cat >build/site/sdk.md <<TEXT
+# Headers of the SDK {#mainpage}
+
+What a plugin may include. Each interface is a class:
+
+$(awk '/^class / { name = $2 } / kind = "/ { print "- @ref casdm::" name }' sdk/include/casdm/*.h)
+
+[All classes](annotated.html), [all files](files.html). What casdm and a component promise each other is in
+[Contracts](../docs/plugins/contracts.html); [a tutorial](../docs/plugins/tutorial.html) writes a metric.
+[Back to the documentation](../index.html).
+TEXT
+# Doxygen's pages have no dark mode of their own, and tables that are wider than a phone.
+cat >build/site/sdk.css <<'TEXT'
+.memproto, div.fragment { overflow-x: auto; }
+@media (max-width: 768px) {
+  table.memberdecls :is(tbody, tr, td) { display: block; text-align: left; width: auto; white-space: normal; }
+  .contents, .header { overflow-wrap: anywhere; }
+  .memitem { display: block !important; }
+  table.params :is(tbody, tr, td) { display: block; }
+}
+@media (prefers-color-scheme: dark) {
+  html { background: #fff; filter: invert(0.88) hue-rotate(180deg); }
+}
+TEXT
 doxygen - >build/site/doxygen.log 2>&1 <<TEXT
 PROJECT_NAME = "casdm SDK"
 PROJECT_NUMBER = $version
-INPUT = sdk/include/casdm
+INPUT = build/site/sdk.md sdk/include/casdm
 STRIP_FROM_INC_PATH = sdk/include
 OUTPUT_DIRECTORY = build/site/source
 HTML_OUTPUT = sdk
+HTML_EXTRA_STYLESHEET = build/site/sdk.css
 GENERATE_LATEX = NO
-GENERATE_TREEVIEW = YES
 EXTRACT_ALL = YES
 JAVADOC_AUTOBRIEF = YES
 BUILTIN_STL_SUPPORT = YES
@@ -68,6 +96,18 @@ QUIET = YES
 WARN_IF_UNDOCUMENTED = NO
 HAVE_DOT = NO
 TEXT
-if $serve; then exec "$venv/bin/mkdocs" serve --strict; fi
-"$venv/bin/mkdocs" build --strict
-echo "site: build/site/html/index.html"
+"$venv/bin/mkdocs" build --strict --site-dir "$(realpath "$out")/$version"
+
+# The list of versions, the latest one first, as the theme reads it.
+cd "$out"
+mapfile -t versions < <(find . -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' -printf '%f\n' | sort --version-sort --reverse)
+for version in "${versions[@]}"; do
+  aliases=''
+  if [[ $version == "${versions[0]}" ]]; then aliases='"latest"'; fi
+  printf '{"version": "%s", "title": "%s", "aliases": [%s]}\n' "$version" "$version" "$aliases"
+done | paste -sd , | sed 's/.*/[&]/' >versions.json
+ln -sfn "${versions[0]}" latest
+cp latest/assets/images/favicon.png favicon.ico # for Doxygen's pages, which name none
+echo '<!doctype html><title>casdm</title><meta http-equiv="refresh" content="0; url=latest/index.html">' >index.html
+echo "site: $out/index.html"
+if $serve; then exec python3 -m http.server --bind 127.0.0.1 8000; fi
