@@ -49,7 +49,10 @@ look() {
     grep -qE " \./usr/share/doc/$(dpkg-deb --field "$file" Package)/copyright$" "$scratch/contents" || fail "no copyright in $file"
     quietly dpkg-deb --extract "$file" "$scratch/root"
   done
-  [[ -s $usr/share/man/man1/casdm-train.1.gz && -s $usr/share/bash-completion/completions/casdm ]] || fail "no manual"
+  for file in man/man1/casdm-train.1.gz bash-completion/completions/casdm fish/vendor_completions.d/casdm.fish \
+    zsh/vendor-completions/_casdm doc/casdm/licences/{libarchive,nlohmann-json3,tomlplusplus}; do
+    [[ -s $usr/share/$file ]] || fail "the packages hold no usr/share/$file"
+  done
   [[ -z $(find "$usr" -name 'libtorch*.so*' -o -name 'libc10*') ]] || fail "the packages hold LibTorch"
   if grep -rlIF -e "$build" -e "$source" -e "$(dirname "$torch")" "$usr"; then
     fail "the files above name folders of this machine"

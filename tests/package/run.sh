@@ -45,6 +45,10 @@ install_and_move() {
   if grep -rlF -e "$scratch/installed" -e "$build" -e "$source" "$libraries/cmake" "$prefix/share"; then
     fail "the files above name folders of the build"
   fi
+  for file in man/man1/casdm-train.1 bash-completion/completions/casdm fish/vendor_completions.d/casdm.fish \
+    zsh/site-functions/_casdm; do
+    [[ -s $prefix/share/$file ]] || fail "there is no share/$file"
+  done
   quietly bash "$source/tests/package/runpath.sh" "$casdm" "$prefix"
   quietly bash "$source/tests/package/exports.sh" "$libraries"
   quietly "$casdm" --version
@@ -235,6 +239,10 @@ for part in "${parts[@]}"; do
       another_libtorch
       bad_links
       read_only_home
+      if command -v dpkg-query >/dev/null; then
+        quietly python3 -B "$source/tests/package/sbom_test.py" "$prefix"
+        echo "ok: the bill of materials"
+      fi
       ;;
     *) fail "no part named $part" ;;
   esac

@@ -27,6 +27,7 @@ environment() {
 }
 
 make_wheel() {
+  local found
   "$source/tools/wheel.sh" --build "$build" --out "$scratch/wheels" >"$scratch/name"
   wheel=$(cat "$scratch/name")
   [[ -f $wheel && $(find "$scratch/wheels" -type f | wc -l) == 1 ]] || fail "not one wheel: $(ls "$scratch/wheels")"
@@ -35,7 +36,15 @@ make_wheel() {
   python3 -m zipfile -e "$wheel" "$scratch/unpacked"
   grep -qx "Requires-Dist: torch==$minor.\*" "$scratch"/unpacked/*.dist-info/METADATA || fail "does not ask for torch $minor"
   ls "$scratch"/unpacked/*.dist-info/sboms/*.json >/dev/null || fail "the libraries of the system are not listed"
-  local found
+  for found in man/man1/casdm-train.1 bash-completion/completions/casdm fish/vendor_completions.d/casdm.fish \
+    zsh/site-functions/_casdm; do
+    [[ -s $(echo "$scratch"/unpacked/casdm-*.data/data)/share/$found ]] || fail "the wheel holds no share/$found"
+  done
+  if command -v dpkg-query >/dev/null; then
+    for found in libarchive libzip nlohmann-json3; do
+      [[ -s $scratch/unpacked/casdm/share/doc/casdm/licences/$found ]] || fail "the wheel lacks the licence of $found"
+    done
+  fi
   found=$(find "$scratch/unpacked" \( -name 'libtorch*' -o -name 'libc10*' -o -name 'libcu*' \) -print)
   [[ -z $found ]] || fail "the wheel holds LibTorch: $found"
 }

