@@ -54,7 +54,7 @@ std::vector<std::string> warnings_of(const Model& model, const Experiment& optio
   return result;
 }
 
-/// "l1 (weight 0.1), st_lpips (weight 0.2)".
+/// Their names with their weights, for people.
 std::string describe(const ExperimentMetrics& metrics, const Experiment& options) {
   std::vector<std::string> names = metrics.terms();
   for (std::size_t i = 0; i < names.size(); ++i) {
