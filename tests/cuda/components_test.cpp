@@ -137,6 +137,7 @@ TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with e
 }
 
 TEST_CASE("every sampler draws the same images on CUDA as on the CPU") {
+  compute_in(Precision::fp32);
   const TemporaryFolder folder;
   const auto drawn = [&](const std::string& sampler, c10::Device device) {
     const LoadedExperiment experiment = small_experiment(folder.path(), "sampling", cascade_head(),
@@ -159,6 +160,7 @@ TEST_CASE("every sampler draws the same images on CUDA as on the CPU") {
 }
 
 TEST_CASE("every feature extractor gives the same features on CUDA as on the CPU") {
+  compute_in(Precision::fp32);
   const auto shapes = [](const std::string& name) {
     const auto path = source_dir() / "tests/parity/references" / (name + ".safetensors");
     return shapes_of(read_safetensors(path).metadata.at("shapes"));
@@ -190,6 +192,7 @@ TEST_CASE("every feature extractor gives the same features on CUDA as on the CPU
 }
 
 TEST_CASE("every set metric gives the same scores for features on CUDA as for those on the CPU") {
+  compute_in(Precision::fp32);
   for (const std::string& name : component_names(SetMetric::kind)) {
     const auto metric = make_set_metric(name, 6);
     const Tensor rows = normal(1, {60, 6}), others = normal(2, {60, 6}) + 0.3;

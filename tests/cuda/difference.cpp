@@ -6,6 +6,13 @@
 
 namespace casdm::testing {
 
+void compute_in(Precision precision) {
+  RunOptions run;
+  run.device = "cuda";
+  run.precision = precision;
+  select_device(run);
+}
+
 std::vector<std::string> on_cuda(std::vector<std::string> overrides) {
   overrides.emplace_back("run.device=cuda");
   return overrides;

@@ -52,6 +52,7 @@ TEST_CASE("dropout keeps the same elements on CUDA as on the CPU, in its gradien
 }
 
 TEST_CASE("resized images and their gradients are LibTorch's on CUDA, and repeat bit for bit") {
+  compute_in(Precision::fp32);
   for (const Interpolation interpolation : {Interpolation::bilinear, Interpolation::bicubic, Interpolation::area}) {
     const Tensor x = fill(4, {3, 2, 32, 32});
     const auto both = [&](const Tensor& images) {

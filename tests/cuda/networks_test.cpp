@@ -33,6 +33,7 @@ Evaluation in_double(const std::string& options) {
 }
 
 Evaluation on_device(const std::string& options, at::MemoryFormat format, Precision precision) {
+  compute_in(precision);
   const auto network = trained_unet(options);
   move_to(*network, cuda());
   Input input;

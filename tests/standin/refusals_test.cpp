@@ -43,6 +43,7 @@ int signal_of(const Use& use) {
 }  // namespace
 
 TEST_CASE("the stand-in computes what the CPU does, also backwards and on views") {
+  compute_in(Precision::fp32);
   const auto run = [](c10::Device device) {
     const Tensor x = fill(1, {4, 6, 8, 8}).to(device).detach().requires_grad_();
     const Tensor weight = fill(2, {8, 6, 3, 3}).to(device).detach().requires_grad_();
