@@ -12,6 +12,7 @@
 #include "framework/standin/counts.h"
 #include "framework/standin/memory.h"
 #include "framework/standin/on_host.h"
+#include "framework/standin/tf32.h"
 
 namespace casdm::standin {
 
@@ -112,10 +113,13 @@ std::vector<at::Tensor> recorded(const std::function<std::vector<at::Tensor>()>&
 }
 
 void call_on_host(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
-  const c10::DispatchKeySet cpu(c10::DispatchKey::CPU);
   const KernelsOnly kernels;
+  const auto call = [op, is_tf32 = computes_in_tf32(op, stack)](torch::jit::Stack& arguments) {
+    if (is_tf32) round_to_tf32(op, arguments);
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &arguments);
+  };
   Recorder* const recorder = Recorder::current();
-  if (recorder == nullptr) return op.redispatchBoxed(cpu, &stack);
+  if (recorder == nullptr) return call(stack);
   const c10::FunctionSchema& schema = op.schema();
   const auto first = stack.end() - static_cast<std::ptrdiff_t>(schema.arguments().size());
   const torch::jit::Stack arguments(first, stack.end());
@@ -124,7 +128,7 @@ void call_on_host(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
     if (alias == nullptr || !alias->isWrite()) continue;
     for (const at::Tensor& written : tensors_in(arguments[i])) recorder->will_write(written.storage());
   }
-  op.redispatchBoxed(cpu, &stack);
+  call(stack);
   const torch::jit::Stack results(stack.end() - static_cast<std::ptrdiff_t>(schema.returns().size()), stack.end());
   std::vector<const void*> given;
   for (const c10::IValue& argument : arguments) {
@@ -136,9 +140,9 @@ void call_on_host(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
       if (is_new) recorder->has_made(tensor.storage());
     }
   }
-  recorder->add([op, cpu, arguments, results] {
+  recorder->add([call, arguments, results] {
     torch::jit::Stack again = arguments;
-    op.redispatchBoxed(cpu, &again);
+    call(again);
     for (std::size_t i = 0; i < results.size(); ++i) write_result(results[i], again[i]);
   });
 }

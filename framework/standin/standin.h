@@ -14,7 +14,8 @@
 /// its own.
 ///
 /// It shows where the host waits for the device and how many operations it launches, and finds code that works only on
-/// the CPU. It shows nothing about speed, the rounding of cuBLAS and cuDNN, or races between streams.
+/// the CPU. Factors of products have 10 bits of mantissa where TF32 is allowed. It shows nothing about speed, the order
+/// of sums in cuBLAS and cuDNN, or races between streams.
 ///
 /// A program linked to this library has the device from the start; `casdm plugins check --device stand-in` loads it.
 namespace casdm::standin {
