@@ -52,6 +52,10 @@ rm -rf build/site/source "${out:?}/$version"
 mkdir -p build/site/source "$out"
 git ls-files -z --cached --others --exclude-standard '*.md' docs configs examples LICENSE NOTICE ':!sdk/templates' |
   xargs -0 cp --parents -t build/site/source
+# The theme's library for Markdown does not know the escape \<.
+find build/site/source/docs/reference -name '*.md' -exec sed -i 's/\\</\&lt;/g' {} +
+# Wide enough for the tree's lines of code beside both menus.
+echo '.md-grid { max-width: 76rem; }' >build/site/source/site.css
 cat >build/site/sdk.md <<TEXT
 # Headers of the SDK {#mainpage}
 
