@@ -57,6 +57,15 @@ install_and_move() {
   grep -q '"id": "backbone_unet"' "$scratch/plugins.json" || fail "the installed plugins are not found"
 }
 
+zsh_completes() {
+  timeout 120 zsh -f "$source/tests/package/completion.zsh" "$prefix/share/zsh/site-functions" >"$scratch/shown"
+  local line
+  for line in evaluate "config schema" "train x --set run.precision=bf16" "plugins inspect metric_ssim"; do
+    grep -qF "got $line end" "$scratch/shown" || fail "zsh does not complete '$line': $(cat -v "$scratch/shown")"
+  done
+  echo "ok: completion in zsh"
+}
+
 # use_plugin FOLDER NAME: configures, builds, tests, inspects and trains.
 use_plugin() {
   local started=$SECONDS
@@ -239,6 +248,7 @@ for part in "${parts[@]}"; do
       another_libtorch
       bad_links
       read_only_home
+      if command -v zsh >/dev/null; then zsh_completes; fi
       if command -v dpkg-query >/dev/null; then
         quietly python3 -B "$source/tests/package/sbom_test.py" "$prefix"
         echo "ok: the bill of materials"

@@ -1,0 +1,16 @@
+# What zsh, in a terminal of its own, makes of some beginnings of commands and a Tab: completion.zsh FOLDER, which holds _casdm.
+zmodload zsh/zpty
+zpty shell "TERM=dumb zsh -f -i"
+
+# typed TEXT PATTERN: types the text, and prints what the terminal shows until the pattern fits.
+typed() {
+  local shown
+  zpty -w shell "$1"
+  zpty -r -m shell shown "*$2*" && print -r -- "$shown"
+}
+
+typed "fpath=('$1' \$fpath); autoload -Uz compinit; compinit -u -D; casdm() { print \"got \$* end\" }; print ready=\$?" "ready=0"
+for line in "casdm eval" "casdm config sch" "casdm train x --set run.precision=bf" "casdm plugins inspect metric_ss"; do
+  typed "$line"$'\t' "got * end"
+done
+zpty -d shell
