@@ -23,6 +23,7 @@ components. It covers the plugins found when it is printed: print it again when 
 
   bash:  casdm completion bash > ~/.local/share/bash-completion/completions/casdm
   zsh:   casdm completion zsh > ~/.casdm-completion.zsh, and in ~/.zshrc: source ~/.casdm-completion.zsh
+         (or as the file _casdm in a folder of $fpath)
   fish:  casdm completion fish > ~/.config/fish/completions/casdm.fish
 )";
 
@@ -118,14 +119,17 @@ std::vector<std::string> names_of(const std::vector<CommandOption>& options) {
   return names;
 }
 
-std::string bash_script(const std::vector<CompletedCommand>& commands, const Keys& keys,
-                        const std::vector<std::string>& components) {
+/// Functions that fill COMPREPLY, for bash and for zsh with bashcompinit: `_casdm_words` is the one to complete with.
+std::string word_functions(const std::vector<CompletedCommand>& commands, const std::vector<CommandOption>& common,
+                           const Keys& keys, const std::vector<std::string>& components) {
   std::vector<std::string> names, assignments;
+  const std::vector<std::string> common_names = names_of(common);
   std::string options, values;
   for (const CompletedCommand& command : commands) {
     names.push_back(command.name);
-    options += text("    ", command.name, ") verbs=", list_of(command.verbs),
-                    " options=", list_of(names_of(command.options)), " ;;\n");
+    std::vector<std::string> all = names_of(command.options);
+    all.insert(all.end(), common_names.begin(), common_names.end());
+    options += text("    ", command.name, ") verbs=", list_of(command.verbs), " options=", list_of(all), " ;;\n");
   }
   for (const auto& [key, known] : keys.all()) {
     assignments.push_back(key + "=");
@@ -133,21 +137,30 @@ std::string bash_script(const std::vector<CompletedCommand>& commands, const Key
       values += text("    ", quoted_word(key), ") values=", list_of({known.begin(), known.end()}), " ;;\n");
     }
   }
-  return text(R"(# Printed by `casdm completion`.
+  return text(R"(_casdm_reply() {
+  local line
+  COMPREPLY=()
+  while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -W "$1" -- "$2")
+}
+
 _casdm_values() {
   local values=
   case $1 in
 )",
               values, R"(  esac
-  mapfile -t COMPREPLY < <(compgen -W "$values" -- "$2")
+  _casdm_reply "$values" "$2"
 }
 
-_casdm() {
+_casdm_words() {
   local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verbs= options=
   COMPREPLY=()
-  if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W )",
-              list_of(names), R"( -- "$current")
+  if ((COMP_CWORD == 1)) && [[ $current == -* ]]; then
+    _casdm_reply )",
+              list_of(common_names), R"( "$current"
+    return
+  elif ((COMP_CWORD == 1)); then
+    _casdm_reply )",
+              list_of(names), R"( "$current"
     return
   fi
   # = stands alone among the words.
@@ -155,39 +168,75 @@ _casdm() {
   if [[ $before == = ]]; then _casdm_values "${COMP_WORDS[COMP_CWORD-2]}" "$current" && return; fi
   if [[ $before == --set ]]; then
     compopt -o nospace 2>/dev/null
-    mapfile -t COMPREPLY < <(compgen -W )",
-              list_of(assignments), R"( -- "$current")
+    _casdm_reply )",
+              list_of(assignments), R"( "$current"
     return
   fi
   case ${COMP_WORDS[1]} in
 )",
               options, R"(  esac
   if [[ $current == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    _casdm_reply "$options" "$current"
   elif ((COMP_CWORD == 2)) && [[ -n $verbs ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$current")
+    _casdm_reply "$verbs" "$current"
   elif ((COMP_CWORD == 3)) && [[ "${COMP_WORDS[1]} ${COMP_WORDS[2]}" == "plugins "@(inspect|check) ]]; then
-    mapfile -t COMPREPLY < <(compgen -W )",
-              list_of(components), R"( -- "$current")
+    _casdm_reply )",
+              list_of(components), R"( "$current"
   fi
 }
-complete -o default -F _casdm casdm
 )");
 }
 
-std::string fish_script(const std::vector<CompletedCommand>& commands, const Keys& keys,
-                        const std::vector<std::string>& components) {
-  std::vector<std::string> names, assignments;
+std::string bash_script(const std::string& functions) {
+  return text("# Printed by `casdm completion`.\n", functions, "complete -o default -F _casdm_words casdm\n");
+}
+
+/// To be sourced, or to be found as _casdm in $fpath. zsh leaves KEY=VALUE one word, and bash makes three of it.
+std::string zsh_script(const std::string& functions) {
+  return text(R"(#compdef casdm
+# Printed by `casdm completion`.
+)",
+              functions, R"(
+_casdm_split() {
+  local word=${COMP_WORDS[COMP_CWORD]} key=
+  if [[ $word == *=* ]]; then
+    key=${word%%=*}=
+    COMP_WORDS=("${COMP_WORDS[@]:0:$COMP_CWORD}" "${key%=}" = "${word#*=}")
+    COMP_CWORD=$((COMP_CWORD + 2))
+  fi
+  _casdm_words
+  if ((${#COMPREPLY[@]} > 0)); then COMPREPLY=("${COMPREPLY[@]/#/$key}"); fi
+}
+
+autoload -U +X bashcompinit && bashcompinit
+if [[ ${funcstack[1]} == _casdm ]]; then
+  _bash_complete -o default -F _casdm_split
+else
+  if ! whence compdef >/dev/null; then autoload -U +X compinit && compinit; fi
+  complete -o default -F _casdm_split casdm
+fi
+)");
+}
+
+std::string fish_options(const std::string& here, const std::vector<CommandOption>& options) {
   std::string result;
+  for (const CommandOption& option : options) {
+    if (option.name == "--set") continue;
+    result += text(here, " -l ", option.name.substr(2), option.takes_value ? " -r" : "", " -d ",
+                   quoted_word(option.about), "\n");
+  }
+  return result;
+}
+
+std::string fish_script(const std::vector<CompletedCommand>& commands, const std::vector<CommandOption>& common,
+                        const Keys& keys, const std::vector<std::string>& components) {
+  std::vector<std::string> names, assignments;
+  std::string result = fish_options("complete -c casdm", common);
   for (const CompletedCommand& command : commands) {
     names.push_back(command.name);
     const std::string here = text("complete -c casdm -n '__fish_seen_subcommand_from ", command.name, "'");
     if (!command.verbs.empty()) result += text(here, " -f -a ", list_of(command.verbs), "\n");
-    for (const CommandOption& option : command.options) {
-      if (option.name == "--set") continue;
-      result += text(here, " -l ", option.name.substr(2), option.takes_value ? " -r" : "", " -d ",
-                     quoted_word(option.about), "\n");
-    }
+    result += fish_options(here, command.options);
     const bool sets = std::any_of(command.options.begin(), command.options.end(),
                                   [](const CommandOption& option) { return option.name == "--set"; });
     if (sets) result += text(here, " -l set -x -a \"$casdm_keys\" -d 'set one key of the experiment'\n");
@@ -213,18 +262,22 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
   if (!parsed) return 0;
   const std::string shell = chosen_verb(*parsed, "completion", {"bash", "zsh", "fish"});
 
-  std::vector<CompletedCommand> all;
-  for (const CommandName& command : commands) {
+  const auto help_of = [&](const std::string& name) {
     std::ostringstream help;
     std::streambuf* const before = std::cout.rdbuf(help.rdbuf());
     try {
-      print_help(command.name);
+      print_help(name);
     } catch (const std::exception& error) {
-      std::cerr << "the options of `casdm " << command.name << "` are left out: " << error.what() << '\n';
+      std::cerr << "the options of `casdm " << name << "` are left out: " << error.what() << '\n';
     }
     std::cout.rdbuf(before);
-    all.push_back({command.name, command.verbs, options_of(help.str())});
+    return help.str();
+  };
+  std::vector<CompletedCommand> all;
+  for (const CommandName& command : commands) {
+    all.push_back({command.name, command.verbs, options_of(help_of(command.name))});
   }
+  const std::vector<CommandOption> common = options_of("options:\n" + help_of(""));
   const PluginCatalog catalog = PluginCatalog::discover({});
   const Keys keys(catalog);
   std::set<std::string> components;
@@ -233,8 +286,12 @@ int completion_command(const std::vector<std::string>& arguments, const std::vec
     for (const ComponentEntry& component : plugin.description.components) components.insert(component.name);
   }
   const std::vector<std::string> names(components.begin(), components.end());
-  if (shell == "zsh") std::cout << "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n";
-  std::cout << (shell == "fish" ? fish_script(all, keys, names) : bash_script(all, keys, names));
+  if (shell == "fish") {
+    std::cout << fish_script(all, common, keys, names);
+  } else {
+    const std::string functions = word_functions(all, common, keys, names);
+    std::cout << (shell == "zsh" ? zsh_script(functions) : bash_script(functions));
+  }
   return 0;
 }
 

@@ -106,8 +106,13 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
       {"completion",
        [&] {
-         return casdm::completion_command(arguments, command_names(),
-                                          [](const std::string& name) { dispatch(name, {"--help"}); });
+         return casdm::completion_command(arguments, command_names(), [](const std::string& name) {
+           if (name.empty()) {
+             std::cout << kHelp;
+           } else {
+             dispatch(name, {"--help"});
+           }
+         });
        }},
   };
   const auto found = commands.find(command);

@@ -2,13 +2,15 @@
 
 usage: completion_test.py CASDM
 
-bash itself is asked; zsh and fish, if installed, only parse their scripts.
+bash and zsh themselves are asked; fish, if installed, only parses its script.
 """
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 PROGRAM = ""
@@ -28,7 +30,7 @@ class Completion(unittest.TestCase):
 
     def completed(self, *words):
         """What bash offers for the last of `words`, which it has split at = as it does."""
-        code = self.bash + 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _casdm; printf "%s\\n" "${COMPREPLY[@]}"'
+        code = self.bash + 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _casdm_words; printf "%s\\n" "${COMPREPLY[@]}"'
         done = subprocess.run(["bash", "-c", code, "bash", *words], capture_output=True, text=True, timeout=60)
         self.assertEqual(done.stderr, "")
         return done.stdout.split()
@@ -42,8 +44,12 @@ class Completion(unittest.TestCase):
             self.assertIn(f"\n  {command} ", helps)
 
     def test_options_are_those_of_the_help(self):
+        common = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=60).stdout
+        for option in ("--safe-mode", "--trust-plugins", "--progress", "--version"):
+            self.assertIn(option, self.completed("casdm", "--"))
+            self.assertIn(option, self.completed("casdm", "train", "--"))
         for command in self.completed("casdm", ""):
-            listed = subprocess.run([PROGRAM, command, "--help"], capture_output=True, text=True, timeout=60).stdout
+            listed = common + subprocess.run([PROGRAM, command, "--help"], capture_output=True, text=True, timeout=60).stdout
             offered = self.completed("casdm", command, "--")
             self.assertIn("--help", offered, command)
             for option in offered:
@@ -70,6 +76,18 @@ class Completion(unittest.TestCase):
                     self.skipTest(f"there is no {shell}")
                 done = subprocess.run([shell, "-n"], input=content, capture_output=True, text=True, timeout=60)
                 self.assertEqual(done.returncode, 0, done.stderr)
+
+    @unittest.skipIf(shutil.which("zsh") is None, "there is no zsh")
+    def test_zsh_completes_in_a_terminal(self):
+        typist = pathlib.Path(__file__).parents[1] / "package" / "completion.zsh"
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "_casdm").write_text(script("zsh"), encoding="utf-8")
+            for mode in ("found", "sourced"):
+                with self.subTest(mode):
+                    done = subprocess.run(["zsh", typist, folder, mode], capture_output=True, text=True, timeout=120)
+                    for words in ("got evaluate", "got config schema", "got train x --set run.precision=bf16",
+                                  "got plugins inspect metric_ssim"):
+                        self.assertIn(words, done.stdout)
 
     def test_an_unknown_shell_is_refused(self):
         done = subprocess.run([PROGRAM, "completion", "fis"], capture_output=True, text=True, timeout=60)

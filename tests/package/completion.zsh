@@ -1,4 +1,5 @@
-# What zsh, in a terminal of its own, makes of some beginnings of commands and a Tab: completion.zsh FOLDER, which holds _casdm.
+# What zsh, in a terminal of its own, makes of some beginnings of commands and a Tab: completion.zsh FOLDER [sourced]. FOLDER
+# holds _casdm, which is found in $fpath, or sourced.
 zmodload zsh/zpty
 zpty shell "TERM=dumb zsh -f -i"
 
@@ -9,7 +10,9 @@ typed() {
   zpty -r -m shell shown "*$2*" && print -r -- "$shown"
 }
 
-typed "fpath=('$1' \$fpath); autoload -Uz compinit; compinit -u -D; casdm() { print \"got \$* end\" }; print ready=\$?" "ready=0"
+begin="fpath=('$1' \$fpath); autoload -Uz compinit; compinit -u -D"
+if [[ $2 == sourced ]]; then begin="autoload -Uz compinit; compinit -u -D; source '$1/_casdm'"; fi
+typed "$begin; casdm() { print \"got \$* end\" }; print ready=\$?" "ready=0"
 for line in "casdm eval" "casdm config sch" "casdm train x --set run.precision=bf" "casdm plugins inspect metric_ss"; do
   typed "$line"$'\t' "got * end"
 done
