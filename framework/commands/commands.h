@@ -13,6 +13,7 @@ int plugins_command(const std::vector<std::string>& arguments);
 int quickstart_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int report_command(const std::vector<std::string>& arguments);
+int docs_command(const std::vector<std::string>& arguments);
 int sweep_command(const std::vector<std::string>& arguments);
 
 /// A command as `casdm --help` lists it: "config" with "check", "show", ...

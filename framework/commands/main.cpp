@@ -49,6 +49,7 @@ usage: casdm COMMAND [ARGUMENT]...
                           what plugins are found and offer; test one; start a new one;
                           pin the files an experiment uses; diagnose problems
 
+  docs                    show the documentation in a browser
   completion bash|zsh|fish
                           print a script that completes commands, options and keys
 
@@ -104,6 +105,7 @@ int dispatch(const std::string& command, const std::vector<std::string>& argumen
       {"data", [&] { return casdm::run_in_framework("casdm_data_command", arguments); }},
       {"config", [&] { return casdm::config_command(arguments); }},
       {"plugins", [&] { return casdm::plugins_command(arguments); }},
+      {"docs", [&] { return casdm::docs_command(arguments); }},
       {"completion",
        [&] {
          return casdm::completion_command(arguments, command_names(), [](const std::string& name) {

@@ -203,6 +203,28 @@ read_only_home() {
   HOME=/proc quietly "$casdm" report "$scratch/runs/homeless"
 }
 
+# The documentation is served from where it is installed; without it, the message says how to get it.
+documentation() {
+  local pages=$prefix/share/doc/casdm/html moved=$scratch/pages server
+  if [[ -e $pages ]]; then mv "$pages" "$moved"; fi
+  refused "there are no pages in" "tools/site.sh" -- "$casdm" docs
+  mkdir -p "$pages"
+  echo "a page" >"$pages/index.html"
+  [[ $("$casdm" docs --print) == "$pages" ]] || fail "casdm docs --print"
+  env -u DISPLAY -u WAYLAND_DISPLAY "$casdm" docs >"$scratch/address" &
+  server=$!
+  for _ in $(seq 100); do
+    if [[ -s $scratch/address ]]; then break; fi
+    sleep 0.1
+  done
+  python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())' \
+    "$(cat "$scratch/address")" | grep -q "a page" || fail "casdm docs does not serve its pages"
+  kill -TERM "$server"
+  wait "$server" || fail "casdm docs ended with $?"
+  rm -r "$pages"
+  if [[ -e $moved ]]; then mv "$moved" "$pages"; fi
+}
+
 another_libtorch() {
   mkdir -p "$scratch/torch/lib"
   touch "$scratch/torch/lib/libtorch_cpu.so"
@@ -248,6 +270,7 @@ for part in "${parts[@]}"; do
       another_libtorch
       bad_links
       read_only_home
+      documentation
       if command -v zsh >/dev/null; then zsh_completes; fi
       if command -v dpkg-query >/dev/null; then
         quietly python3 -B "$source/tests/package/sbom_test.py" "$prefix"
