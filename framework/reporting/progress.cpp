@@ -80,12 +80,12 @@ std::string progress_line(const ProgressState& state, ProgressStyle style, std::
   if (style == ProgressStyle::json) return json_line(state);
   const double part =
       state.total > 0 ? std::min(1.0, static_cast<double>(state.done) / static_cast<double>(state.total)) : 1.0;
-  const std::string pace = state.rate > 0 ? text("  ", short_count(state.rate), " ", state.unit, "/s  ",
-                                                 duration(seconds_left(state)), " left")
-                                          : "";
-  const std::string numbers =
-      text(short_count(static_cast<double>(state.done)), "/", short_count(static_cast<double>(state.total)), " ",
-           state.unit, pace, state.note.empty() ? "" : "  ", state.note);
+  const bool has_pace = state.rate > 0;
+  const std::string rate = has_pace ? text("  ", short_count(state.rate), " ", state.unit, "/s") : "";
+  const std::string left = has_pace ? text("  ", duration(seconds_left(state)), " left") : "";
+  const std::string count = text(short_count(static_cast<double>(state.done)), "/",
+                                 short_count(static_cast<double>(state.total)), " ", state.unit);
+  const std::string numbers = text(count, rate, left, state.note.empty() ? "" : "  ", state.note);
   const std::string percent = text(std::string(part < 0.1 ? 2
                                                : part < 1 ? 1
                                                           : 0,
@@ -96,7 +96,10 @@ std::string progress_line(const ProgressState& state, ProgressStyle style, std::
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
   const std::string whole = text(state.title, " [", bar, "] ", percent, "  ", numbers);
   if (cut(whole, columns) == whole) return whole;
-  return cut(text(state.title, " ", percent, "  ", numbers), columns);
+  const std::string begin = text(state.title, " ", percent);
+  const std::string without_note = text(begin, "  ", count, rate, left);
+  const bool has_room = !has_pace || cut(without_note, columns) == without_note;
+  return cut(has_room ? text(begin, "  ", numbers) : text(begin, left, rate), columns);
 }
 
 Progress::Progress(std::string title, std::int64_t total, std::string unit, std::int64_t first)
