@@ -16,6 +16,7 @@
 #include "framework/support/files.h"
 #include "framework/support/folder_hold.h"
 #include "framework/support/run_contents.h"
+#include "framework/training/checkpoint.h"
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/ema_snapshots.h"
 
@@ -129,6 +130,13 @@ RunFolder locked_run(const fs::path& path) {
   return run;
 }
 
+bool has_taken_a_step(const RunFolder& run) {
+  const auto checkpoints = Checkpoint::all(run);
+  std::error_code ignored;
+  const std::uintmax_t logged = fs::file_size(run.log(), ignored);
+  return (!ignored && logged > 0) || (!checkpoints.empty() && checkpoints.back().first > 0);
+}
+
 void set_aside(const fs::path& path, const fs::path& aside) {
   AtomicFile mark(path / kSetAside);
   mark.commit();
@@ -154,20 +162,25 @@ bool bring_back(const fs::path& aside, const fs::path& path) {
 }  // namespace
 
 ReplacedRun::ReplacedRun(const fs::path& path) : path_(path), aside_(aside_of(path)), run_(locked_run(path)) {
-  if (fs::exists(fs::symlink_status(aside_))) {
-    // A process that was killed had set it aside; what it put in its place is still empty.
-    const bool is_ours = fs::exists(aside_ / kSetAside);
-    if (is_ours) run_.remove_if_unused();
-    if (!is_ours || fs::exists(path_)) {
-      throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ",
-                             quoted(aside_.string()),
-                             is_ours ? ", where the run that it was to replace still is" : ", which exists",
-                             "; remove that, or rename it to keep it"));
-    }
-    run_ = locked_run(aside_);
-  } else {
-    set_aside(path_, aside_);
+  if (!fs::exists(fs::symlink_status(aside_))) return set_aside(path_, aside_);
+  if (!fs::exists(aside_ / kSetAside)) {
+    throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ", quoted(aside_.string()),
+                           ", which exists; remove that, or rename it to keep it"));
   }
+  // An earlier process had set it aside, and ended before it was removed. What is still empty in its place goes
+  // instead.
+  run_.remove_if_unused();
+  if (!fs::exists(path_)) {
+    run_ = locked_run(aside_);
+    return;
+  }
+  if (!has_taken_a_step(run_)) {
+    throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ", quoted(aside_.string()),
+                           ", where the run that it was to replace still is; remove that, or rename it to keep it"));
+  }
+  const RunFolder earlier = locked_run(aside_);
+  remove_folder(aside_);
+  set_aside(path_, aside_);
 }
 
 ReplacedRun::~ReplacedRun() {

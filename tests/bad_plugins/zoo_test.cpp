@@ -41,9 +41,9 @@ std::string other_libtorch() {
   return version;
 }
 
-/// Without the lines about data and threads at the start of a training.
+/// Without the lines at the start of a training about what it will do.
 std::string without_start(const std::string& text) {
-  static const std::regex start("(data|device): .*|changed at .*|[0-9]+ threads?( .*|,.*)?");
+  static const std::regex start("(data|device|networks|metrics|steps): .*|changed at .*|[0-9]+ threads?( .*|,.*)?");
   std::istringstream lines(text);
   std::string result;
   for (std::string line; std::getline(lines, line);) {

@@ -86,8 +86,19 @@ TEST_CASE("a run that a killed process had set aside comes back, or is replaced 
     REQUIRE(shell(kTrain, earlier.folder.path()).status == 0);
     CHECK_FALSE(fs::exists(earlier.aside));
   }
+  SUBCASE("the new run had begun, and only the removal had failed") {
+    fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);
+    fs::remove(earlier.run / ".tmp-replaced");
+    const Outcome again = shell(kTrain, earlier.folder.path());
+    CHECK_MESSAGE(again.status == 0, again.err);
+    CHECK_FALSE(earlier.is_there(earlier.run));
+    CHECK_FALSE(fs::exists(earlier.aside));
+  }
   SUBCASE("the new run was stopped before its first step") {
     fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);
+    for (const char* name : {"metrics.jsonl", ".tmp-replaced", "checkpoints"}) fs::remove_all(earlier.run / name);
+    fs::copy(earlier.aside / "checkpoints/000000000024", earlier.run / "checkpoints/000000000000",
+             fs::copy_options::recursive);
     const Outcome refused = shell(kTrain, earlier.folder.path());
     CHECK(refused.status == 2);
     CHECK_MESSAGE(contains(refused.err, "small.replaced\", where the run that "), refused.err);
