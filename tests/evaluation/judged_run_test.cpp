@@ -70,7 +70,7 @@ TEST_CASE("it is said if the images of a run's data are not those that it was tr
                 warnings_of(evaluation(replaced)));
 }
 
-TEST_CASE("it is said if a reference holds some of the images that the run was trained with") {
+TEST_CASE("an evaluation warns if its reference holds some of the images that the run was trained with") {
   const TemporaryFolder folder;
   const fs::path data = folder.path() / "data";
   write_images(data / "a", 100, 1);
