@@ -326,12 +326,12 @@ void set_state(const CascadeHead& head, const State& saved) {
 }
 
 void require_same_terms(const Losses& first, const Losses& again, const std::string& when) {
-  require(first.terms.size() == again.terms.size(), text(when, " one batch has another number of loss terms"));
+  require(first.terms.size() == again.terms.size(), text(when, " the same batch has a different number of loss terms"));
   for (std::size_t i = 0; i < first.terms.size(); ++i) {
     const LossTerm &a = first.terms[i], &b = again.terms[i];
     require(a.name == b.name && a.weight == b.weight && at::equal(a.value, b.value),
             text(when, " the loss term '", a.name,
-                 "' of one batch differs: what losses remembers must be a buffer of a module, or a resume forgets it"));
+                 "' of the same batch differs: what losses remembers must be a buffer, or a resume forgets it"));
   }
 }
 

@@ -167,7 +167,7 @@ void resumes_from_its_buffers(const Subject& subject) {
 
 void require_near(const Tensor& whole, const Tensor& parts, const std::string& what) {
   require(at::allclose(whole.to(at::kDouble), parts.to(at::kDouble), 1e-5, 1e-6),
-          text("after whole_step ", what, " is not what it is after the same step in its parts: gradients times the ",
+          text("after whole_step ", what, " differs from that after the parts of the same step: gradients times the ",
                "scale, step, averages"));
 }
 
@@ -177,7 +177,7 @@ void does_in_one_pass_what_its_parts_do(const Subject& subject) {
   const Optimizer::Spec spec = spec_for(subject), in_parts = spec_for(subject);
   const auto optimizer = subject.make<Optimizer>(spec), separate = subject.make<Optimizer>(in_parts);
   auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer.get());
-  if (one_pass == nullptr) throw Skip("it is no OnePassOptimizer");
+  if (one_pass == nullptr) throw Skip("it is not a OnePassOptimizer");
   std::vector<WeightAverage> averages, expected;
   for (std::size_t i = 0; i < OnePassOptimizer::kMostAverages; ++i) {
     const double keep = 1 - std::pow(0.1, static_cast<double>(i + 1));
@@ -191,8 +191,8 @@ void does_in_one_pass_what_its_parts_do(const Subject& subject) {
     const WholeStep whole{kRate, at::full({}, 0.25), {averages.begin(), averages.begin() + step + 2}};
     if (!one_pass->whole_step(whole)) {
       require(at::equal(weights, spec.weights) && at::equal(gradients, spec.gradients),
-              "whole_step returns false and has changed the weights or the gradients");
-      throw Skip("it does no whole steps on this device");
+              "whole_step returns false but has changed the weights or the gradients");
+      throw Skip("it takes no whole steps on this device");
     }
     in_parts.gradients.mul_(0.25);
     separate->step({kRate});

@@ -139,7 +139,7 @@ void repeats_a_trajectory(const Subject& subject, const Path& path) {
   require(same(way(*sampler_of(subject, path)), first), "a second instance gives another image for the same noise");
 }
 
-/// In double, where a batch of another size is not rounded otherwise. One of the images leaves [-1, 1], as the
+/// In double, where the rounding that depends on the batch size is negligible. One of the images leaves [-1, 1], as the
 /// prediction of a network may.
 void treats_images_alone(const Subject& subject, const Path& path) {
   constexpr std::int64_t kImages = 3;
@@ -154,8 +154,8 @@ void treats_images_alone(const Subject& subject, const Path& path) {
     for (std::size_t step = 0; step < alone.size(); ++step) {
       const double difference = (alone[step] - own(together[step])).abs().max().item<double>();
       require(difference <= 1e-5 * std::max(1.0, alone[step].abs().max().item<double>()),
-              text("after step ", step, " an image alone and in a batch of ", kImages, " differs by ",
-                   number(difference), ", with the same noise"));
+              text("after step ", step, " an image drawn alone differs from the same image in a batch of ", kImages,
+                   " by ", number(difference), ", with the same noise"));
     }
   }
 }

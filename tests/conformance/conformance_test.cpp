@@ -212,8 +212,8 @@ TEST_CASE("a head that breaks its contract fails the test of that clause") {
   faulty("gate_alone", "estimates_every_image", "it has a gate, but no x0");
   faulty("in_place", "estimates_every_image", "it changed the images it was given");
   faulty("remembers", "repeats_itself", "after another batch");
-  faulty("running_mean", "repeats_its_losses", "the loss term 'eps' of one batch differs");
-  faulty("counts", "repeats_its_losses", "in a second instance the loss term 'eps' of one batch differs");
+  faulty("running_mean", "repeats_its_losses", "the loss term 'eps' of the same batch differs");
+  faulty("counts", "repeats_its_losses", "in a second instance the loss term 'eps' of the same batch differs");
   faulty("other_sampling", "samples_without_what_only_trains", "made for sampling (spec.is_training = false) eps");
 }
 
@@ -229,7 +229,8 @@ TEST_CASE(
   faulty("single", "recovers_a_known_image", "returned Float for Double");
   faulty("new_plan", "recovers_a_known_image", "the plan changed on the way");
   faulty("remembers", "repeats_a_trajectory", "start() must clear the history");
-  faulty("batch_threshold", "treats_images_alone", "an image alone and in a batch of 3 differs by");
+  faulty("batch_threshold", "treats_images_alone",
+         "an image drawn alone differs from the same image in a batch of 3 by");
   faulty("timesteps_alone", "plans_a_way_to_the_image", "on a rectified flow, t from 0.001 to 1: step 0 is at t = ");
   faulty("preserved_variance", "converges_to_the_exact_flow", "on a rectified flow, t from 0.001 to 1: with data of");
   CHECK(check("faulty_sampler", "converges_to_the_exact_flow", CASDM_BROKEN_PARTS, {"order=1"}).outcome == "passed");
@@ -351,10 +352,10 @@ TEST_CASE("an optimizer that breaks its contract fails the test of that clause")
     fault_fails(CASDM_BROKEN_OPTIMIZERS, "one_pass", fault, "does_in_one_pass_what_its_parts_do", message);
   };
   faulty("forgets_the_scale", "after whole_step a");
-  faulty("forgets_an_average", "after whole_step average 1 is not what it is after the same step in its parts");
+  faulty("forgets_an_average", "after whole_step average 1 differs from that after the parts of the same step");
   faulty("averages_old_weights", "after whole_step average 0");
   faulty("keeps_gradients", "whole_step does not set the gradients to 0");
-  faulty("half_done", "whole_step returns false and has changed the weights");
+  faulty("half_done", "whole_step returns false but has changed the weights");
   for (const char* test : {"changes_every_parameter", "resumes_from_its_buffers", "stays_finite", "descends"}) {
     CHECK(check("descent", test, CASDM_BROKEN_OPTIMIZERS).outcome == "passed");
   }
