@@ -104,8 +104,8 @@ std::vector<std::string> names_of(const std::vector<std::vector<RunLog>>& logs) 
   return names;
 }
 
-/// Mean and range over several runs, at the points where all have a value: a mean over fewer runs would jump by what
-/// distinguishes them.
+/// Mean and range over several runs, at the points where all have a value: the mean would jump where a run begins or
+/// ends.
 Curve merged(const std::string& name, std::size_t colour,
              const std::vector<const std::vector<Curve::Point>*>& columns) {
   Curve curve{name, colour, {}};

@@ -177,7 +177,7 @@ std::string curves(const Subject& subject) {
     return which.empty() ? "" : text("<p>", what, html(join(which, "; ")), ".</p>\n");
   };
   return note("Left out, since they are not complete: ", left_out) +
-         note("Only as far as the runs have got that have begun, of: ", incomplete) +
+         note("Shown up to the point that all runs begun so far have reached: ", incomplete) +
          plots_html(plots_of_arms(names, logs));
 }
 

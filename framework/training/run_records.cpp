@@ -115,7 +115,7 @@ void RunRecords::introduce(bool is_new) {
   progress_->say("networks: " + describe(parts_.model));
   progress_->say("metrics: " + describe(parts_.metrics, options));
   const std::int64_t batch = options.train.batch_size, left = parts_.state.total_images() - parts_.state.images();
-  progress_->say(text("steps: ", (left + batch - 1) / batch, is_new ? "" : " more", " of ", batch,
+  progress_->say(text("steps: ", (left + batch - 1) / batch, is_new ? "" : " more", ", each of ", batch,
                       batch == 1 ? " image" : " images", ", in ", run_->path().string()));
   if (processes > 1) {
     progress_->say(text(processes, " processes, each with ", options.train.batch_size / processes, " of the ",

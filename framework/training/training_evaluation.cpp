@@ -41,7 +41,7 @@ void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
 }
 
 /// The reference named by `evaluate.reference`: a file of statistics, or images.
-/// @param seen  the images that are trained with
+/// @param seen  the images that the run is trained with
 Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExperiment& experiment, const Judges& judges,
                               const SeenImages& seen, const ReferenceOptions& options) {
   const std::string path = evaluate.reference.string();
@@ -130,11 +130,9 @@ std::string TrainingEvaluation::remark() const {
   if (options_.keep_best.empty() || has_best_ || best_images_ < 0) return "";
   return text(
       "the ", options_.keep_best, " of earlier checkpoints was measured in another way (judges, number, seed or ",
-      "reference, or how samples are drawn), so the search for the best starts again: the next evaluation takes "
-      "the place of the best checkpoint, which is that at ",
-      best_images_,
-      " images. A copy of it under another "
-      "name is kept");
+      "reference, or how samples are drawn), so the search for the best starts again: after the next evaluation "
+      "the best checkpoint so far, at ",
+      best_images_, " images, is no longer kept. To keep it, copy it to another name");
 }
 
 bool TrainingEvaluation::is_done() const { return !is_wanted() || last_images_ == state_.images(); }

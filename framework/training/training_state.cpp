@@ -20,7 +20,7 @@ std::string file_name(const AverageRule& average) {
   return average.name() == "ema" ? average.name() : text("ema-", average.name());
 }
 
-constexpr const char* kSeen = "seen_images";  // key of the images trained with
+constexpr const char* kSeen = "seen_images";  // key of the images that the run was trained with
 
 /// What the first process asks the others for.
 constexpr const char* kWholeState = "state";

@@ -49,7 +49,7 @@ class TrainingState {
   bool is_complete() const { return images_ >= total_images_; }
   double seconds() const;  ///< of training, in all processes of the run
   const DataFingerprint& data() const { return data_; }
-  const SeenImages& seen() const { return seen_; }  ///< images of the data, and of others before a resume
+  const SeenImages& seen() const { return seen_; }  ///< images of the data, and of other data before a resume
 
   /// The module with this name, which must exist.
   const ModuleState& module_named(const std::string& name) const;

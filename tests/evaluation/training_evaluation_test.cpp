@@ -97,14 +97,14 @@ TEST_CASE("scores measured differently after a resume do not compete with earlie
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
   const fs::path run = folder.path() / "runs/small";
   const fs::path before = fs::read_symlink(run / "checkpoints/best");
-  const std::string starts_again = "so the search for the best starts again: the next evaluation takes the place of ";
+  const std::string starts_again = "so the search for the best starts again: after the next evaluation ";
   const Outcome same = run_casdm("train --resume runs/small --set evaluate.every_images=1000", folder.path());
   REQUIRE_MESSAGE(same.status == 0, same.err);
   CHECK_FALSE(contains(same.err, starts_again));
   const Outcome other =
       run_casdm("train --resume runs/small --set train.total_images=28 --set evaluate.num=9", folder.path());
   REQUIRE_MESSAGE(other.status == 0, other.err);
-  const std::string best = text("the best checkpoint, which is that at ", std::stoll(before.string()), " images");
+  const std::string best = text("the best checkpoint so far, at ", std::stoll(before.string()), " images");
   CHECK_MESSAGE(contains(other.err, text("warning: the cells.gap of earlier checkpoints")), other.err);
   CHECK_MESSAGE(contains(other.err, starts_again + best), other.err);
   const auto lines = evaluations(run);

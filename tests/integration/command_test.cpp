@@ -94,12 +94,12 @@ TEST_CASE("a training begins with what it will do, and ends with what to do next
   const Outcome first = shell("casdm train small.toml --set train.total_images=8", folder.path());
   REQUIRE_MESSAGE(first.status == 0, first.err);
   for (const char* line : {"data: 10000 images, 5 classes\n", "device: cpu; ", "networks: theta (",
-                           "metrics: l1 (weight ", "steps: 2 of 4 images, in runs/small\n", "casdm sample runs/small ",
-                           "casdm evaluate runs/small\n", "casdm report runs/small\n"}) {
+                           "metrics: l1 (weight ", "steps: 2, each of 4 images, in runs/small\n",
+                           "casdm sample runs/small ", "casdm evaluate runs/small\n", "casdm report runs/small\n"}) {
     CHECK_MESSAGE(first.err.find(line) != std::string::npos, line << first.err);
   }
   const Outcome second = shell("casdm train --resume runs/small --set train.total_images=20", folder.path());
-  CHECK_MESSAGE(second.err.find("steps: 3 more of 4 images, in runs/small\n") != std::string::npos, second.err);
+  CHECK_MESSAGE(second.err.find("steps: 3 more, each of 4 images, in runs/small\n") != std::string::npos, second.err);
 }
 
 TEST_CASE("an experiment that comes with casdm is found wherever the command is typed") {

@@ -173,7 +173,7 @@ TEST_CASE("the curve of an arm is a mean over the same runs from end to end") {
   // Of arm a the incomplete run is left out as in the tables, and the curve of b ends where one of its runs does.
   CHECK_MESSAGE(plot.find("a from 1 to 1; b from 3 to 3\"") != std::string::npos, plot.substr(0, 2000));
   CHECK(page.find("<p>Left out, since they are not complete: a, seed 4.</p>") != std::string::npos);
-  CHECK(page.find("<p>Only as far as the runs have got that have begun, of: b.</p>") != std::string::npos);
+  CHECK(page.find("<p>Shown up to the point that all runs begun so far have reached: b.</p>") != std::string::npos);
   folder.write("s/a-s4/metrics.jsonl", logged(5000, 9) + logged(10000, 9));
   const std::string complete = report_of("s");
   CHECK(complete.find("a from 5 to 5; b from 3 to 3\"") != std::string::npos);
