@@ -23,7 +23,7 @@ components. It covers the plugins found when it is printed: print it again when 
 
   bash:  casdm completion bash > ~/.local/share/bash-completion/completions/casdm
   zsh:   casdm completion zsh > ~/.casdm-completion.zsh, and in ~/.zshrc: source ~/.casdm-completion.zsh
-         (or as the file _casdm in a folder of $fpath)
+         (or write it to a file _casdm in a folder of $fpath)
   fish:  casdm completion fish > ~/.config/fish/completions/casdm.fish
 )";
 
@@ -119,7 +119,7 @@ std::vector<std::string> names_of(const std::vector<CommandOption>& options) {
   return names;
 }
 
-/// Functions that fill COMPREPLY, for bash and for zsh with bashcompinit: `_casdm_words` is the one to complete with.
+/// Functions that fill COMPREPLY, for bash and zsh: `_casdm_words` completes a command line.
 std::string word_functions(const std::vector<CompletedCommand>& commands, const std::vector<CommandOption>& common,
                            const Keys& keys, const std::vector<std::string>& components) {
   std::vector<std::string> names, assignments;
@@ -191,7 +191,7 @@ std::string bash_script(const std::string& functions) {
   return text("# Printed by `casdm completion`.\n", functions, "complete -o default -F _casdm_words casdm\n");
 }
 
-/// To be sourced, or to be found as _casdm in $fpath. zsh leaves KEY=VALUE one word, and bash makes three of it.
+/// To be sourced, or to be found as _casdm in $fpath. zsh leaves KEY=VALUE as one word; bash splits it into three.
 std::string zsh_script(const std::string& functions) {
   return text(R"(#compdef casdm
 # Printed by `casdm completion`.

@@ -18,11 +18,11 @@ namespace {
 
 constexpr const char* kDocsUsage = R"(usage: casdm docs [--print]
 
-Shows the documentation that is installed with casdm, with its search and without a network: prints an address of this
-machine, opens it in a browser if there is a display, and serves the pages until Ctrl-C. Needs python3.
+Shows the documentation that is installed with casdm, with its search and without a network: prints a local address,
+opens it in a browser if there is a display, and serves the pages until Ctrl-C. Needs python3.
 )";
 
-// Serves the folder of its first argument on a free port; the second one says whether to open a browser.
+// Serves the folder named by its first argument on a free port; the second says whether to open a browser.
 constexpr const char* kServer = R"(
 import functools, http.server, sys, webbrowser
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -51,15 +51,14 @@ bool has_display() {
 
 int docs_command(const std::vector<std::string>& arguments) {
   ArgumentRules rules{"docs", kDocsUsage, po::options_description("options"), {}};
-  rules.visible.add_options()("print", "only print the folder of the pages");
+  rules.visible.add_options()("print", "only print the folder that holds the pages");
   const auto parsed = parse_arguments(std::move(rules), arguments);
   if (!parsed) return 0;
   const fs::path pages = data_folder().parent_path() / "doc" / "casdm" / "html";
   if (!fs::exists(pages / "index.html")) {
-    throw Error(
-        text("there are no pages in ", pages.string(),
-             ": this casdm was built without them. Build them with tools/site.sh in the source tree and install "
-             "casdm again, or read the Markdown files in its folder docs"));
+    throw Error(text("there are no pages in ", pages.string(),
+                     ": this casdm was installed without them. Build them with tools/site.sh in the source tree and "
+                     "install casdm again, or read the Markdown files in the tree's folder docs"));
   }
   if (parsed->count("print") > 0) {
     std::cout << pages.string() << '\n';

@@ -316,7 +316,7 @@ int resume_run(const TrainArguments& arguments, World& world) {
     if (arguments.allow_rebuilt) checkpoint->accept_plugins();
     if (is_done(run, *checkpoint, experiment)) {
       world.take_from_first(kComplete);
-      // The training may have been killed before it removed them.
+      // The training may have been killed before it removed old checkpoints.
       if (!is_checkpoint && arguments.overrides.empty()) {
         Checkpoint::remove_old(run, checkpoint->path(), experiment.options.checkpoint.keep_last,
                                [](const std::string& line) { std::cerr << "warning: " << line << '\n'; });

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kHashDigits = 16;  // of a hash
 constexpr std::int64_t kMostPlaces = std::int64_t{1} << 20;
 
-/// The smallest, ascending and each once.
+/// The smallest ones, ascending, without repetitions.
 template <class Hash>
 std::vector<Hash> smallest(std::vector<Hash> hashes) {
   std::sort(hashes.begin(), hashes.end());
@@ -32,7 +32,7 @@ std::vector<std::string> up_to(const std::string& limit, const SeenImages& image
   return {images.hashes.begin(), end};
 }
 
-/// The largest hash up to which both sets are known in full; empty: wholly.
+/// The largest hash up to which both sets are known in full; empty: there is no limit.
 std::string common_limit(const SeenImages& a, const SeenImages& b) {
   std::string limit;
   for (const SeenImages* images : {&a, &b}) {
@@ -45,7 +45,7 @@ std::string common_limit(const SeenImages& a, const SeenImages& b) {
 }  // namespace
 
 SeenImages seen_images(std::int64_t count, const std::function<std::string(std::int64_t)>& place_of) {
-  const std::uint64_t seed = derive_seed(0, "seen images");  // hashes that are not those by which parts are chosen
+  const std::uint64_t seed = derive_seed(0, "seen images");  // not the hashes by which parts are chosen
   const std::int64_t places = std::min(count, kMostPlaces);
   std::vector<std::uint64_t> hashes;
   for (std::int64_t i = 0; i < places; ++i) {
@@ -91,8 +91,8 @@ std::string remark_on(const SeenImages& seen, const SeenImages& reference, const
   return text("the run was trained with ",
               limit.empty() ? text(images, " images of the reference, ", name)
                             : text("images of the reference, ", name, ", ", images, " that were looked up"),
-              ": the scores do not say how near it comes to images that it has not seen. A part of a data set is "
-              "another one after images were added, removed or renamed");
+              ": the scores do not say how near it comes to images that it has not seen. Adding, removing or "
+              "renaming images can change the parts of a data set");
 }
 
 }  // namespace casdm

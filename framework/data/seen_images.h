@@ -11,8 +11,8 @@
 
 namespace casdm {
 
-/// Some of a set of images, by hashes of where they lie: those with the smallest hashes, so that of the images that two
-/// large sets share, a like portion is among them. All images if there are no more than `kMost`.
+/// Some of a set of images, by hashes of where they lie: those with the smallest hashes, so that the images that two
+/// large sets share are represented in proportion. All images if there are no more than `kMost`.
 struct SeenImages {
   static constexpr std::size_t kMost = 1024;
 
@@ -32,9 +32,9 @@ SeenImages merged(const SeenImages& a, const SeenImages& b);
 Value to_value(const SeenImages& images);
 SeenImages seen_images_from(const Value& value);
 
-/// What a reviewer would remark if a run that was trained with the images `seen` is compared with those of `reference`:
-/// that it was trained with some of them. Empty if it was not, or if the reference holds all images of the training, as
-/// it usually does: then nobody takes it for images that are new to the run.
+/// The warning for a run that was trained with the images `seen` and is judged by those of `reference`: that it was
+/// trained with some of them. Empty if it was not, or if the reference holds all images of the training, as it usually
+/// does: then nobody takes them for images that are new to the run.
 /// @param name  of the reference
 std::string remark_on(const SeenImages& seen, const SeenImages& reference, const std::string& name);
 
