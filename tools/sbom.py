@@ -8,7 +8,7 @@ plugins need, read from these files, and of the headers and the static library t
 carry a licence of their own. The time is SOURCE_DATE_EPOCH, if that is set.
 
 --licences copies the Debian packages' copyright files into FOLDER, by the names of their sources: those of what is compiled
-in, and with PREFIX those of the libraries, too, but for the ones that every Linux has.
+in, and with PREFIX also those of the libraries, except the ones that every Linux has.
 """
 
 import datetime

@@ -6,12 +6,12 @@ usage() {
   cat <<'TEXT'
 Usage: tools/site.sh [--out DIR] [--serve]
 
-Builds the pages of the tree as a site: DIR/VERSION/index.html, where VERSION is the project's. Other versions in DIR are
-kept, a menu on each page offers them all, and DIR/index.html leads to the latest. The pages open from a disk, except for
-their search and that menu, which need a server. The reference of the SDK's headers is made by Doxygen. A link that leads
+Builds the pages of the tree as a site: DIR/VERSION/index.html, where VERSION is the project's. Other versions in DIR
+are kept, a menu on each page offers them all, and DIR/index.html leads to the latest. The pages can be opened as files;
+only their search and that menu need a server. The reference of the SDK's headers is made by Doxygen. A link that leads
 nowhere, or a page that no menu reaches, is an error.
 
-  --out DIR   where the site is (default: build/site/html)
+  --out DIR   where the site goes (default: build/site/html)
   --serve     then show it at http://localhost:8000 until interrupted
   --help      this text
 
@@ -54,7 +54,7 @@ git ls-files -z --cached --others --exclude-standard '*.md' docs configs example
   xargs -0 cp --parents -t build/site/source
 # The theme's library for Markdown does not know the escape \<.
 find build/site/source/docs/reference -name '*.md' -exec sed -i 's/\\</\&lt;/g' {} +
-# Wide enough for the tree's lines of code beside both menus.
+# Wide enough for the longest lines of code beside both menus.
 echo '.md-grid { max-width: 76rem; }' >build/site/source/site.css
 cat >build/site/sdk.md <<TEXT
 # Headers of the SDK {#mainpage}
@@ -67,7 +67,7 @@ $(awk '/^class / { name = $2 } / kind = "/ { print "- @ref casdm::" name }' sdk/
 [Contracts](../docs/plugins/contracts.html); [a tutorial](../docs/plugins/tutorial.html) writes a metric.
 [Back to the documentation](../index.html).
 TEXT
-# Doxygen's pages have no dark mode of their own, and tables that are wider than a phone.
+# Doxygen's pages have no dark mode of their own, and their tables are wider than a phone.
 cat >build/site/sdk.css <<'TEXT'
 .memproto, div.fragment { overflow-x: auto; }
 @media (max-width: 768px) {

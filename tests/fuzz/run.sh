@@ -6,15 +6,15 @@ usage() {
   cat <<'TEXT'
 Usage: tests/fuzz/run.sh [--seconds N] [--jobs N] [--keep] [TARGET]...
 
-Builds build/fuzz with Clang's libFuzzer (Debian: clang-16, libclang-rt-16-dev) and feeds each target, several at the same
-time, with inputs grown from tests/fuzz/corpus. The output of each is build/fuzz/TARGET.log. A summary of all ends this
-one's; the exit status is 1 when something was found. What was found is kept as build/fuzz/found/TARGET/*, and is read
-again by
+Builds build/fuzz with Clang's libFuzzer (Debian: clang-16, libclang-rt-16-dev) and feeds the targets, several at a time,
+with inputs grown from tests/fuzz/corpus. The output of each is in build/fuzz/TARGET.log. The output of this script ends
+with a summary of all; the exit status is 1 if something was found. What was found is kept as build/fuzz/found/TARGET/*,
+and is read again by
 
   build/fuzz/bin/casdm_fuzz --target=TARGET FILE
 
   --seconds N   for each target (default: 60)
-  --jobs N      as many targets at a time, one core each (default: as many as there are cores)
+  --jobs N      targets at a time, one core each (default: as many as there are cores)
   --keep        write the inputs that reach something new into tests/fuzz/corpus/TARGET.zip, the smallest ones
   --help        this text
 TEXT
@@ -75,7 +75,7 @@ smallest_inputs() {
   rm -r "$smallest"
 }
 
-# feed TARGET: its line of the summary becomes $results/TARGET, and $results/TARGET.found is there if something was found.
+# feed TARGET: its line of the summary becomes $results/TARGET, and $results/TARGET.found marks a finding.
 feed() {
   local target=$1 work=build/fuzz/corpus/$1 found=build/fuzz/found/$1 log=build/fuzz/$1.log outcome=0 executed covered
   mkdir -p "$work" "$found"
