@@ -283,7 +283,7 @@ def loading_cases(r):
 
 
 def gain_cases(r):
-    """What a change of casdm's gained that can be turned off."""
+    """What changes of casdm that can be turned off have gained."""
     without = "casdm without it"
     direct = "head.theta.convolution=direct"
     for size, (pixels, channels, *_, batch, _interval) in SIZES.items():

@@ -11,12 +11,12 @@ namespace casdm {
 /// The CPUs that this process may use: its affinity mask, or the quota of its control group if that is smaller.
 std::int64_t usable_cpus();
 
-/// The affinity mask of this process: the character at the position of a CPU is '1' if it may use that CPU, else '0'.
+/// The affinity mask of this process: a character for each CPU, '1' if the process may use it, else '0'.
 std::string affinity_mask();
 
-/// The number of the processes with these affinity masks among which the one with `own`, which is one of them, shares
-/// its usable CPUs: those that may use one of the same CPUs; or all of them, if a quota limits it to fewer CPUs than
-/// its mask has, since that may count for all.
+/// Of the processes with these affinity masks, the number of those that share the usable CPUs of the one with the mask
+/// `own`, itself included: those that may use one of the same CPUs; or all of them, if a quota limits it to fewer CPUs
+/// than its mask has, since that quota may be one for all.
 std::int64_t sharers_of_cpus(const std::string& own, const std::vector<std::string>& masks, std::int64_t usable);
 
 /// How busy the machine is, from the kernel's counters.

@@ -90,7 +90,7 @@ class JoinedWorld final : public World {
   std::unique_ptr<NcclGroup> device_group_;  ///< for tensors on GPUs; null: they are copied to the CPU
   std::unique_ptr<Pulse> pulse_;
   std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank
-  std::int64_t sharers_ = 1;        ///< processes of this machine that use the same CPUs
+  std::int64_t sharers_ = 1;        ///< processes of this machine that share its CPUs, itself included
   bool is_stranger_ = false;        ///< the others do not expect a process of its rank: it has joined a different run
   std::set<int> gone_;              ///< the ranks found silent
   struct LastPulse {

@@ -38,7 +38,7 @@ class StoredImages {
   virtual std::int64_t size() const = 0;
   virtual ImageShape shape() const = 0;
   virtual Value identity() const = 0;               ///< of all images: where they are, and the bytes of some of them
-  virtual SeenImages places() const { return {}; }  ///< of its data set, unreadable ones included; none: it is an NPZ
+  virtual SeenImages places() const { return {}; }  ///< of its data set, unreadable ones included; none for an NPZ
 
   /// One image, [C, H, W] on the CPU. Only one thread calls it at a time, mostly with increasing indices.
   virtual at::Tensor read(std::int64_t index) = 0;

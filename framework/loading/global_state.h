@@ -9,8 +9,8 @@ namespace casdm {
 /// folder, locale, rounding and denormals.
 ///
 /// RunningComponent calls `begin_watch` before and `end_watch` after each call into a plugin. On the main thread all of
-/// it is compared. On other threads only the thread's own state is, since what they see of the rest may be the main
-/// thread's doing; the host reads some images on the main thread before it trains. Changes are undone, and the first
+/// it is compared. On other threads only the thread's own state is, since changes of the rest may be the main thread's
+/// doing; the host reads some images on the main thread before it trains. Changes are undone, and the first
 /// one is remembered until the host asks.
 void begin_watch();
 

@@ -63,7 +63,7 @@ void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& 
   }
 }
 
-/// Moves a module to a GPU with its parameters in one piece of memory, as in training: there a network may convert them
+/// Moves a module to a GPU with its parameters in one piece of memory, as in training: a network may then convert them
 /// all by one kernel in each step.
 void move_in_one_piece(const Module& module, c10::Device device) {
   const at::NoGradGuard no_grad;

@@ -11,7 +11,7 @@ namespace casdm::standin {
 
 namespace {
 
-/// The positions of the factors among an operator's arguments, and that of the number of groups; none: -1.
+/// The positions of the factors among an operator's arguments, and that of the number of groups; -1: there is none.
 struct Product {
   std::vector<std::ptrdiff_t> factors;
   std::ptrdiff_t groups = -1;

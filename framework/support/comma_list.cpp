@@ -6,7 +6,7 @@ namespace casdm {
 
 namespace {
 
-/// The end of the value that begins at `start`: of its comma, or of the list.
+/// Where the value that begins at `start` ends: at a comma, or at the end of the list.
 std::size_t end_of_value(const std::string& list, std::size_t start,
                          const std::function<bool(const std::string&)>& is_file) {
   const std::size_t first = std::min(list.find(',', start), list.size());

@@ -43,7 +43,7 @@ std::string left_out_files(const std::vector<std::string>& names);
 /// Throws Error: two files of `archive` have this name.
 [[noreturn]] void fail_twice(const std::filesystem::path& archive, const std::string& name);
 
-/// Tells a file from what has taken its place and from what it was before it was changed.
+/// Distinguishes a file from one that has replaced it, and from what it was before it was written to.
 struct FileVersion {
   std::uint64_t inode = 0;
   std::int64_t size = 0;

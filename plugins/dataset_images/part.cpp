@@ -12,7 +12,7 @@ namespace casdm::dataset_images {
 
 namespace {
 
-/// Hashes of the images' names, in their order, each with the index of its image.
+/// Hashes of the images' names, ascending, each with the index of its image.
 using Hashes = std::vector<std::pair<std::uint64_t, std::int64_t>>;
 
 /// @param name_of  the part of a key that counts

@@ -22,14 +22,14 @@ trunks::Trunk trunk_of(const LpipsOptions& options) {
   return trunks::lpips_trunk(options.net, average_pool);
 }
 
-/// The weights of the pixels of an axis for each of `to` places: [to, from].
+/// The weights of the `from` pixels along an axis for each of the `to` new ones: [to, from].
 Tensor interpolation(std::int64_t from, std::int64_t to, const at::TensorOptions& options) {
   const Tensor each = at::eye(from, options).view({1, 1, from, from});
   return at::upsample_bilinear2d(each, {to, from}, /*align_corners=*/false).view({to, from});
 }
 
-/// What at::upsample_bilinear2d gives, which does not antialias images that shrink. Its gradient would not be
-/// deterministic on a GPU.
+/// The values of at::upsample_bilinear2d, whose gradient is not deterministic on a GPU. Images that shrink are not
+/// antialiased.
 Tensor interpolated(const Tensor& images, std::int64_t size) {
   const c10::impl::ExcludeDispatchKeyGuard as_it_is(c10::autocast_dispatch_keyset);  // not rounded
   const Tensor rows = interpolation(images.size(2), size, images.options());

@@ -11,8 +11,8 @@ namespace casdm::testing {
 /// The CUDA device. If there is none, the program has ended with status 77, "skipped", before its first test.
 c10::Device cuda();
 
-/// Selects the device for a run in this precision. Whether products are in TF32 holds until another one is selected,
-/// also by a run of an earlier test.
+/// Selects the device for a run in this precision. Whether products are in TF32 stays as it is until another precision
+/// is selected, also across tests.
 void compute_in(Precision precision);
 
 /// The overrides that put a run on the CUDA device.

@@ -21,7 +21,7 @@ from browser import OVERFLOW, Browser, chromium  # noqa: E402
 
 FOLDER = Path()
 PICTURES = None
-# Boxes of the theme and of Doxygen that scroll by themselves, or that wait beside the page until they are opened.
+# Boxes of the theme and of Doxygen that scroll on their own, or that stay beside the page until they are opened.
 BOXES = ".md-typeset__scrollwrap, pre, svg, .md-sidebar, .md-search, .memproto, .fragment"
 GROUND = "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).filter"
 SEEN = {"home": "index.html", "gallery": "docs/gallery.html", "metrics": "docs/interfaces/metric_loss.html",

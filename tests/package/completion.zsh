@@ -1,5 +1,5 @@
-# What zsh, in a terminal of its own, makes of some beginnings of commands and a Tab: completion.zsh FOLDER [sourced]. FOLDER
-# holds _casdm, which is found in $fpath, or sourced.
+# Prints what zsh, in a terminal of its own, completes some beginnings of commands to: completion.zsh FOLDER [sourced].
+# FOLDER holds _casdm, which is found in $fpath, or sourced.
 zmodload zsh/zpty
 zpty shell "TERM=dumb zsh -f -i"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools/release.sh --check in a clone: takes a version that is ready, and names whatever else is not.
+# tools/release.sh --check in a clone: accepts a version that is ready, and otherwise names what is not.
 #
 #   tests/package/release.sh
 set -euo pipefail

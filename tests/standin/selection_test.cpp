@@ -77,7 +77,7 @@ TEST_CASE("a device that does not exist is refused with those that there are") {
   CHECK_THROWS_WITH_AS(selected("gpu"), Contains("run.device: expected \"auto\", \"cpu\""), ConfigError);
   {
     const Offered four(with_devices([] { return 4; }));
-    // Devices that are not there show by their refusal which one was taken.
+    // The refusal of a device that does not exist shows which one was taken.
     CHECK_THROWS_WITH_AS(selected("cuda:1"), Contains("invalid device ordinal: cuda:1"), c10::Error);
     ::setenv("LOCAL_RANK", "2", /*overwrite=*/1);
     CHECK_THROWS_WITH_AS(selected("cuda"), Contains("invalid device ordinal: cuda:2"), c10::Error);

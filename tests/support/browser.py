@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-# Elements wider than the page, unless in a box that scrolls: a call with the boxes' selector gives their beginnings.
+# Elements wider than the page, except in boxes that scroll: a call with the boxes' selector gives their beginnings.
 OVERFLOW = """((boxes) => {
   const width = document.documentElement.clientWidth;
   const found = document.documentElement.scrollWidth > width ? ["the page"] : [];
@@ -88,7 +88,7 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def complaints(self, home="file:"):
-        """Errors of the console, of scripts and of the policy, and requests of what is not at `home`."""
+        """Errors of the console, of scripts and of the policy, and requests for anything that is not at `home`."""
         self.value("0")
         found = []
         for event in self.events:
