@@ -58,8 +58,8 @@ def is_elf(path):
 
 
 def libraries_of(prefix, torch):
-    """The libraries that the files below `prefix` need, and those that these need, by name; those of the prefix and what
-    LibTorch needs left out."""
+    """The libraries that the files below `prefix` need, and those that these need, by name; without those of the prefix
+    and those that LibTorch needs."""
     found = {}
     places = f"{prefix}/lib:{torch}/lib"  # plugins find these where the program has loaded them
     files = [path for path in sorted(prefix.rglob("*")) if path.is_file() and not path.is_symlink() and is_elf(path)]

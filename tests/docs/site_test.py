@@ -1,5 +1,5 @@
-"""The documentation's site in headless Chromium: all pages fit a phone and a desk, in light and dark mode, no page asks for
-anything elsewhere, the search finds a component, the menu offers the versions.
+"""The documentation's site in headless Chromium: all pages fit the screens of a phone and a desktop, some of them also in
+dark mode, no page requests anything from elsewhere, the search finds a component, the menu offers the versions.
 
 usage: site_test.py FOLDER [PICTURES]
 

@@ -6,10 +6,10 @@ usage() {
   cat <<'TEXT'
 Usage: tests/fuzz/run.sh [--seconds N] [--jobs N] [--keep] [TARGET]...
 
-Builds build/fuzz with Clang's libFuzzer (Debian: clang-16, libclang-rt-16-dev) and feeds the targets, several at a time,
-with inputs grown from tests/fuzz/corpus. The output of each is in build/fuzz/TARGET.log. The output of this script ends
-with a summary of all; the exit status is 1 if something was found. What was found is kept as build/fuzz/found/TARGET/*,
-and is read again by
+Builds build/fuzz with Clang's libFuzzer (Debian: clang-16, libclang-rt-16-dev) and feeds the targets, several at a
+time, with inputs grown from tests/fuzz/corpus. The output of each is in build/fuzz/TARGET.log. The output of this
+script ends with a summary of all; the exit status is 1 if something was found. What was found is kept as
+build/fuzz/found/TARGET/*, and is read again by
 
   build/fuzz/bin/casdm_fuzz --target=TARGET FILE
 

@@ -32,7 +32,7 @@ def source_of(package):
 
 
 def included_sources():
-    """Of the headers in angle brackets: the source packages of those that Debian packages have put into /usr/include."""
+    """The source packages of the headers that are included in angle brackets and lie in /usr/include."""
     names = set()
     for folder in ("sdk", "framework", "plugins"):
         for file in (ROOT / folder).rglob("*"):
