@@ -162,7 +162,10 @@ bool bring_back(const fs::path& aside, const fs::path& path) {
 }  // namespace
 
 ReplacedRun::ReplacedRun(const fs::path& path) : path_(path), aside_(aside_of(path)), run_(locked_run(path)) {
-  if (!fs::exists(fs::symlink_status(aside_))) return set_aside(path_, aside_);
+  if (!fs::exists(fs::symlink_status(aside_))) {
+    set_aside(path_, aside_);
+    return;
+  }
   if (!fs::exists(aside_ / kSetAside)) {
     throw ConfigError(text("--overwrite: ", quoted(path_.string()), " is to be set aside as ", quoted(aside_.string()),
                            ", which exists; remove that, or rename it to keep it"));

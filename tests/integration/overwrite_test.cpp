@@ -97,6 +97,7 @@ TEST_CASE("a run that a killed process had set aside comes back, or is replaced 
   SUBCASE("the new run was stopped before its first step") {
     fs::copy(earlier.aside, earlier.run, fs::copy_options::recursive);
     for (const char* name : {"metrics.jsonl", ".tmp-replaced", "checkpoints"}) fs::remove_all(earlier.run / name);
+    fs::create_directory(earlier.run / "checkpoints");
     fs::copy(earlier.aside / "checkpoints/000000000024", earlier.run / "checkpoints/000000000000",
              fs::copy_options::recursive);
     const Outcome refused = shell(kTrain, earlier.folder.path());
