@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kDocsUsage = R"(usage: casdm docs [--print]
 
 Shows the documentation that is installed with casdm, with its search and without a network: prints a local address,
-opens it in a browser if there is a display, and serves the pages until Ctrl-C. Needs python3.
+opens it in a browser if there is a display, and serves the pages until Ctrl-C. Needs python3; CASDM_PYTHON names another one.
 )";
 
 // Serves the folder named by its first argument on a free port; the second says whether to open a browser.
