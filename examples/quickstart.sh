@@ -7,7 +7,7 @@ usage() {
 Usage: examples/quickstart.sh [--quick] [--runs DIR]
 
 Installs what is missing (tools/setup.sh), builds casdm, and runs `casdm quickstart`: that trains Cas-DM
-with a perceptual metric on 1,419 emoji for about five minutes, draws 36 images from it, scores its
+with a perceptual metric on 1,419 emoji for about two minutes, draws 36 images from it, scores its
 images beside real ones, and writes a page about all of it.
 Stopped (Ctrl-C) and started again, it goes on where it was.
 
