@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <initializer_list>
+#include <set>
 #include <string_view>
 
 #include "casdm/error.h"
@@ -186,13 +188,15 @@ std::int64_t images_in_log(const fs::path& folder) {
 
 Value experiment_of(const Value& config) {
   Value result = config;
-  if (Value* run = result.find("run"); run != nullptr && run->is_table()) {
-    for (const char* key : {"name", "seed", "directory", "threads"}) {
-      std::erase_if(run->as_table(), [&](const Value::Member& member) { return member.first == key; });
-    }
-  }
-  if (Value* plugins = result.find("plugins"); plugins != nullptr && plugins->is_table()) {
-    std::erase_if(plugins->as_table(), [](const Value::Member& member) { return member.first == "used"; });
+  for (const auto& [name, keys] : std::initializer_list<std::pair<const char*, std::set<std::string>>>{
+           {"run", {"name", "seed", "directory", "threads"}},
+           {"data", {"workers", "cache"}},
+           {"log", {"tensorboard"}},
+           {"checkpoint", {"in_background"}},
+           {"plugins", {"used"}}}) {
+    Value* table = result.find(name);
+    if (table == nullptr || !table->is_table()) continue;
+    std::erase_if(table->as_table(), [&](const Value::Member& member) { return keys.contains(member.first); });
   }
   return result;
 }

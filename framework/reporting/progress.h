@@ -61,11 +61,9 @@ class Progress {
   /// Prints a line above the bar.
   void say(const std::string& line);
 
-  /// Units per second so far.
-  double rate() const;
-
  private:
   double seconds() const;
+  double rate() const;  ///< units per second so far
   void draw();
 
   mutable std::mutex mutex_;

@@ -200,11 +200,12 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
     : run_(run),
       state_(state),
       device_(device),
-      progress_(progress),
       has_module_rates_(!experiment.options.optimizer.modules().empty()),
       checkpoints_(run, experiment, config, state, device, std::move(last), progress),
       grids_(run, experiment, state, drawing),
-      evaluation_(evaluation) {
+      evaluation_(evaluation),
+      recorded_images_(state.images()),
+      recorded_seconds_(state.seconds()) {
   if (writes_tensorboard(config)) {
     events_ = std::make_unique<EventFile>(run.path(), state.images(), to_toml(config));
   }
@@ -283,10 +284,13 @@ void Upkeep::write_record() {
   Value line{Value::Table{}};
   line.set("images", state_.images());
   line.set("step", state_.step());
-  line.set("seconds", state_.seconds());
+  const double now = state_.seconds(), seconds = now - recorded_seconds_;
+  line.set("seconds", now);
   line.set("learning_rate", learning_rate_);
   if (!learning_rates_.is_null()) line.set("learning_rates", learning_rates_);
-  line.set("images_per_second", progress_.rate());
+  line.set("images_per_second", seconds > 0 ? static_cast<double>(state_.images() - recorded_images_) / seconds : 0.0);
+  recorded_images_ = state_.images();
+  recorded_seconds_ = now;
   line.set("threads", std::int64_t{at::get_num_threads()});
   if (const std::int64_t bytes = peak_memory(device_)) line.set("device_memory", bytes);
   const Value means = state_.statistics.json();

@@ -145,7 +145,6 @@ class Upkeep {
   const RunFolder& run_;
   TrainingState& state_;
   c10::Device device_;
-  Progress& progress_;
   bool has_module_rates_;  ///< whether a module has a learning rate of its own
   Checkpoints checkpoints_;
   SampleGrids grids_;
@@ -153,6 +152,8 @@ class Upkeep {
   TrainingEvaluation& evaluation_;
   double learning_rate_ = 0;
   Value learning_rates_;  ///< by module; null without has_module_rates_
+  std::int64_t recorded_images_;  ///< at the last record, or at the start of this process
+  double recorded_seconds_;
   bool is_recorded_ = true;
   Periodic drawing_;
   Periodic judging_;

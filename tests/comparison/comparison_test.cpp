@@ -9,7 +9,10 @@
 #include "casdm/text.h"
 #include "comparison/compared_runs.h"
 #include "framework/comparison/result_files.h"
+#include "framework/comparison/run_record.h"
 #include "framework/comparison/tables.h"
+#include "framework/config/document.h"
+#include "framework/config/parse_toml.h"
 #include "framework/support/files.h"
 #include "framework/support/sealed_json.h"
 
@@ -79,6 +82,21 @@ TEST_CASE("the difference of two arms is the mean of the differences at equal se
   CHECK(*difference.half_width == doctest::Approx(0.24841).epsilon(1e-4));
   CHECK_FALSE(difference.excludes_zero());
   CHECK_FALSE(x0.of(1)->is_best);  // not certain
+}
+
+TEST_CASE("runs are of one experiment whatever decides only how fast, where and with what else they train") {
+  const Value plain =
+      parse_toml("[run]\nname = \"a\"\nthreads = 1\n[data]\ntype = \"shapes\"\nworkers = 2\n", "a.toml");
+  const Value other = parse_toml(
+      "[run]\nname = \"b\"\nseed = 3\ndirectory = \"d\"\nthreads = 4\n[data]\ntype = \"shapes\"\nworkers = 1\ncache = "
+      "\"never\"\n"
+      "[log]\ntensorboard = true\n[checkpoint]\nin_background = \"always\"\n",
+      "b.toml");
+  CHECK(experiment_of(plain).find("run")->as_table().empty());
+  CHECK(to_toml(*experiment_of(plain).find("data")) == to_toml(*experiment_of(other).find("data")));
+  for (const char* table : {"run", "log", "checkpoint"}) CHECK(experiment_of(other).find(table)->as_table().empty());
+  const Value flipped = parse_toml("[data]\ntype = \"shapes\"\nrandom_flip = true\n", "c.toml");
+  CHECK(experiment_of(flipped).find("data")->find("random_flip") != nullptr);
 }
 
 TEST_CASE("a difference over fewer seeds than its arm has says so") {
@@ -167,7 +185,8 @@ TEST_CASE("the best is marked only if the interval of its difference excludes 0"
     CHECK_FALSE(other.of(1)->is_best);
   }
   SUBCASE("a number without a direction has no best") {
-    for (const ArmSummary& arm : named(summarise(compare_runs(kRuns, "")), "statistic.gate").arms) {
+    const MeasureSummary gate = named(summarise(compare_runs(kRuns, "")), "statistic.gate");
+    for (const ArmSummary& arm : gate.arms) {
       CHECK_FALSE(arm.is_best);
     }
   }

@@ -50,6 +50,23 @@ TEST_CASE("with one norm over all modules, an fp16 overflow in one keeps all fro
   }
 }
 
+TEST_CASE("a log line's rate is that since the previous line") {
+  const TemporaryFolder folder;
+  run(small_experiment(folder.path(), "run", cascade_head(), {"log.every_images=8", "log.sample_every_images=8"}));
+  double images = 0, seconds = 0;
+  int lines = 0;
+  for (const Value& record : records(folder.path() / "run")) {
+    if (record.find("images_per_second") == nullptr) continue;
+    const double images_now = record.find("images")->as_number(), seconds_now = record.find("seconds")->as_number();
+    const double rate = record.find("images_per_second")->as_number();
+    // The first line counts from the process's first step, which is not recorded.
+    if (lines++ > 0) CHECK(rate == doctest::Approx((images_now - images) / (seconds_now - seconds)).epsilon(1e-9));
+    images = images_now;
+    seconds = seconds_now;
+  }
+  CHECK(lines >= 3);
+}
+
 TEST_CASE("a resumed run has the same log lines as the uninterrupted one") {
   const TemporaryFolder folder;
   // A line every 12 images and a checkpoint every 8, so the sums are unfinished when the run is stopped.
