@@ -10,6 +10,8 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/device/kernel_cache.h"
+#include "framework/support/files.h"
 #include "framework/support/shell_word.h"
 
 namespace casdm::standin {
@@ -35,22 +37,43 @@ void put_back_handlers() {
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, std::signal(signal, SIG_DFL));
 }
 
+/// A folder for the files of one compilation.
+class Folder {
+ public:
+  Folder() : path_((std::filesystem::temp_directory_path() / "casdm-function-XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr) throw Error(text("cannot make the folder ", path_));
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  std::filesystem::path operator/(const char* name) const { return std::filesystem::path(path_) / name; }
+
+ private:
+  std::string path_;
+};
+
 }  // namespace
 
 void* compiled(const std::string& name, const std::string& source) {
-  std::string folder = (std::filesystem::temp_directory_path() / "casdm-function-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) throw Error(text("cannot make the folder ", folder));
-  const std::filesystem::path file = folder + "/function.cpp", library = folder + "/function.so";
-  std::ofstream(file) << kBefore << source;
-  const char* compiler = std::getenv("CXX");
-  const std::string command =
-      text(compiler == nullptr ? "c++" : compiler, " -std=c++20 -O2 -ffp-contract=off -shared -fPIC -o ",
-           shell_word(library.string()), " ", shell_word(file.string()));
-  const int status = std::system(command.c_str());
+  static const KernelCache cache(kernel_folder());
+  const char* named = std::getenv("CXX");
+  const std::string compiler =
+      text(named == nullptr ? "c++" : named, " -std=c++20 -O2 -ffp-contract=off -shared -fPIC -o ");
+  const Folder folder;
+  const std::filesystem::path file = folder / "function.cpp", library = folder / "function.so";
+  const std::string code = cache.code(text(compiler, '\n', kBefore, source), [&] {
+    std::ofstream(file) << kBefore << source;
+    const std::string command = text(compiler, shell_word(library.string()), " ", shell_word(file.string()));
+    if (std::system(command.c_str()) != 0) throw Error(text(name, " cannot be compiled: ", command));
+    return read_file(library);
+  });
   put_back_handlers();
+  std::ofstream(library, std::ios::binary) << code;
   void* handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  std::filesystem::remove_all(folder);
-  if (status != 0) throw Error(text(name, " cannot be compiled: ", command));
   if (handle == nullptr) throw Error(::dlerror());
   return ::dlsym(handle, "run");
 }
