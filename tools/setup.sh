@@ -42,7 +42,7 @@ debian_packages=(
   libzip-dev zipcmp zipmerge ziptool libssl-dev zlib1g-dev
   python3 python3-venv)
 lint_packages=(git clang-format clang-tidy shellcheck pyflakes3)
-stage_packages=(clang-16 libclang-rt-16-dev lcov doxygen)
+stage_packages=(clang-16 libclang-rt-16-dev llvm-16 doxygen)
 benchmark_packages=(libbenchmark-dev)
 test_packages=(chromium fish zsh)
 # Only the wheels that are imported; TensorBoard requires more, for its server.

@@ -41,16 +41,21 @@ function(casdm_add_plugin name)
     CASDM_PLUGIN_ID="${name}" CASDM_PLUGIN_VERSION="${arg_VERSION}" CASDM_BUILD_TYPE="$<CONFIG>")
   set_target_properties(${name}_objects PROPERTIES
     CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
-  if(TARGET casdm_aten_pch)
-    target_precompile_headers(${name}_objects REUSE_FROM casdm_aten_pch)
+  if(COMMAND casdm_precompile_aten)
+    casdm_precompile_aten(${name}_objects)
   endif()
 
+  # Clang's sanitizers leave their own symbols to be found in the program.
+  set(all_defined LINKER:-z,defs)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL Clang AND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_DEBUG}" MATCHES "-fsanitize")
+    set(all_defined)
+  endif()
   set(note "${CMAKE_CURRENT_BINARY_DIR}/${name}_note.cpp")
   foreach(target ${name}_without_note ${name})
     add_library(${target} MODULE $<TARGET_OBJECTS:${name}_objects>)
     target_link_libraries(${target} PRIVATE casdm::sdk ${arg_LIBRARIES})
     target_link_options(${target} PRIVATE
-      "LINKER:--version-script=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map" LINKER:-z,defs LINKER:--build-id=sha1
+      "LINKER:--version-script=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map" ${all_defined} LINKER:--build-id=sha1
       LINKER:--gc-sections)
     set_target_properties(${target} PROPERTIES PREFIX "" SKIP_BUILD_RPATH ON
       INSTALL_RPATH "" INSTALL_RPATH_USE_LINK_PATH OFF)

@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "framework/support/files.h"
 #include "support/components.h"
+#include "support/sanitizers.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -139,7 +140,7 @@ TEST_CASE("an npz begun by another process is continued, unless its images are n
   CHECK(read_file(path) == read_file(folder.path() / "whole.npz"));
 }
 
-TEST_CASE("any number of images needs only the memory of one piece") {
+TEST_CASE("any number of images needs only the memory of one piece" * doctest::skip(kIsSanitized)) {
   const TemporaryFolder folder;
   constexpr std::int64_t kPieces = 48, kImages = 80, kSize = 128;  // 3.9 MB a piece, 189 MB in all
   NpzFile file(folder.path() / "samples.npz", kPieces * kImages, 3, kSize);

@@ -8,6 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/random.h"
+#include "support/sanitizers.h"
 
 using namespace casdm;
 
@@ -123,7 +124,8 @@ TEST_CASE("rows that are missing, too many or of another length are refused") {
   CHECK_THROWS_AS(full.add_row(row), Error);
 }
 
-TEST_CASE("preparing an image needs memory only for what is kept, however thin, tall or large the image") {
+TEST_CASE("preparing an image needs memory only for what is kept, however thin, tall or large the image" *
+          doctest::skip(testing::kIsSanitized)) {
   const auto peak = [] {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);

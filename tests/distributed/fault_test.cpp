@@ -11,6 +11,7 @@
 #include "distributed/runs.h"
 #include "integration/program.h"
 #include "support/components.h"
+#include "support/sanitizers.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -33,12 +34,6 @@ void check_failed(const Processes& run, int size, const std::vector<std::string>
 std::ptrdiff_t checkpoints(const fs::path& run) {
   return std::distance(fs::directory_iterator(run / "checkpoints"), fs::directory_iterator());
 }
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr bool kCanPreload = false;  // a sanitizer's own library would have to come first
-#else
-constexpr bool kCanPreload = true;
-#endif
 
 /// Words before a program whose calls on `runs` are counted, or fail, by `plan` (tests/faults/calls.cpp).
 std::string with_faults(const fs::path& runs, const std::string& plan) {
@@ -136,7 +131,7 @@ TEST_CASE("a signal to one process stops all of them after the step, with a chec
 }
 
 TEST_CASE("when the disk of the first process is full, all end, one says so, and the run goes on from what was saved") {
-  if (!kCanPreload) return;
+  if (kIsSanitized) return;
   const TemporaryFolder folder;
   write_experiment(folder.path());
   const fs::path runs = folder.path() / "runs", calls = folder.path() / "calls", last = "000000000048";
@@ -161,7 +156,7 @@ TEST_CASE("when the disk of the first process is full, all end, one says so, and
 }
 
 TEST_CASE("a checkpoint that has its name, but whose folder the disk does not confirm, is not said to be lost") {
-  if (!kCanPreload) return;
+  if (kIsSanitized) return;
   const TemporaryFolder folder;
   write_experiment(folder.path());
   const fs::path runs = folder.path() / "runs", calls = folder.path() / "calls", last = "checkpoints/000000000048";

@@ -33,7 +33,7 @@ fs::path with_bytes(const TemporaryFolder& folder, const std::string& bytes) {
 
 std::string little_endian(std::size_t value, int bytes) {
   std::string result;
-  for (int i = 0; i < bytes; ++i) result += static_cast<char>(value >> (8 * i));
+  for (int i = 0; i < bytes; ++i) result += static_cast<char>(i < 8 ? value >> (8 * i) : 0);
   return result;
 }
 

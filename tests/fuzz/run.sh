@@ -6,12 +6,12 @@ usage() {
   cat <<'TEXT'
 Usage: tests/fuzz/run.sh [--seconds N] [--jobs N] [--keep] [TARGET]...
 
-Builds build/fuzz with Clang's libFuzzer (Debian: clang-16, libclang-rt-16-dev) and feeds the targets, several at a
-time, with inputs grown from tests/fuzz/corpus. The output of each is in build/fuzz/TARGET.log. The output of this
-script ends with a summary of all; the exit status is 1 if something was found. What was found is kept as
+Builds casdm_fuzz in build/sanitizers with Clang's libFuzzer (Debian: clang-16, libclang-rt-16-dev) and feeds the targets,
+several at a time, with inputs grown from tests/fuzz/corpus. The output of each is in build/fuzz/TARGET.log. The output of
+this script ends with a summary of all; the exit status is 1 if something was found. What was found is kept as
 build/fuzz/found/TARGET/*, and is read again by
 
-  build/fuzz/bin/casdm_fuzz --target=TARGET FILE
+  build/sanitizers/bin/casdm_fuzz --target=TARGET FILE
 
   --seconds N   for each target (default: 60)
   --jobs N      targets at a time, one core each (default: as many as there are cores)
@@ -49,9 +49,9 @@ if ! command -v clang++-16 >/dev/null; then
   echo "fuzz: there is no clang++-16 (Debian: clang-16, libclang-rt-16-dev)" >&2
   exit 2
 fi
-cmake --preset fuzz >/dev/null
-cmake --build build/fuzz --target casdm_fuzz
-fuzz=$root/build/fuzz/bin/casdm_fuzz
+cmake --preset sanitizers -DCASDM_BUILD_TESTS=ON >/dev/null
+cmake --build build/sanitizers --target casdm_fuzz
+fuzz=$root/build/sanitizers/bin/casdm_fuzz
 
 if ((${#chosen[@]} == 0)); then
   for archive in tests/fuzz/corpus/*.zip; do chosen+=("$(basename "$archive" .zip)"); done
@@ -61,6 +61,7 @@ fi
 if [[ -z ${TMPDIR:-} && -w /dev/shm ]]; then export TMPDIR=/dev/shm; fi
 export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export LLVM_PROFILE_FILE=/dev/null
 limits=(-rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=10 -max_len=65536)
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
