@@ -6,6 +6,7 @@
 #include "casdm/text.h"
 #include "framework/commands/commands.h"
 #include "framework/commands/evaluate_arguments.h"
+#include "framework/commands/nearest_search.h"
 #include "framework/device/device.h"
 #include "framework/device/heap.h"
 #include "framework/device/threads.h"
@@ -19,7 +20,6 @@
 #include "framework/evaluation/reference.h"
 #include "framework/sampling/shared_sampling.h"
 #include "framework/support/exception_message.h"
-#include "framework/support/sealed_json.h"
 #include "framework/training/signals.h"
 
 namespace casdm {
@@ -50,7 +50,7 @@ class Command {
     std::cerr << "device: " << device_name_ << '\n';
     find_reference();
     find_floor();
-    nearest_.indices = reference_indices_;
+    if (nearest_) nearest_->set_reference(reference_stream_, reference_indices_, reference_.sha256);
     if (num_ > 0) judges_->require_enough(num_, reference_.images);
     if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
     try {
@@ -169,7 +169,7 @@ class Command {
         threads_.emplace(earlier);
       }
       const ImageStream stream = images.stream(a_.what, *threads_);
-      if (a_.nearest) find_nearest_of_run(images, stream, file);
+      if (nearest_) nearest_->find_of_run(images, stream, file, [&] { return is_kept("the nearest images are"); });
       if (std::optional<Value> known = a_.overwrite || !a_.out.empty() ? std::nullopt : file.read()) {
         std::cerr << "already evaluated: " << file.path().string() << '\n';
         std::error_code ignored;
@@ -234,7 +234,7 @@ class Command {
     if (!state.empty()) fs::remove(state, ignored);
   }
 
-  /// Chooses the judge whose features define "nearest".
+  /// Refuses what cannot be searched, which must not be found out after hours of judging.
   void prepare_nearest() {
     if (!a_.nearest) return;
     const std::string reference = a_.reference.empty() ? setup_.options().reference.string() : a_.reference;
@@ -243,61 +243,13 @@ class Command {
           "evaluate: --nearest looks through the images of the reference, and this reference is a file of "
           "statistics; give images as the reference");
     }
-    nearest_.count = *a_.nearest;
-    nearest_.is_cancelled = interrupted;
-    const std::vector<Judge>& judges = judges_->judges();
-    const auto is_named = [&](const Judge& judge) { return judge.name == a_.nearest_by; };
-    const auto named = a_.nearest_by.empty() ? judges.begin() : std::find_if(judges.begin(), judges.end(), is_named);
-    if (named != judges.end()) {
-      nearest_.judge = static_cast<std::size_t>(named - judges.begin());
-      return;
-    }
-    try {
-      nearest_judge_.emplace(a_.nearest_by, "--nearest-by", setup_.host(), *setup_.shape(), device_);
-    } catch (const ConfigError& error) {
-      throw ConfigError(text("evaluate: --nearest-by ", quoted(a_.nearest_by), " is not a judge here: ", error.what()));
-    }
-  }
-
-  const Judges& who_finds() const { return nearest_judge_ ? *nearest_judge_ : *judges_; }
-
-  void find_nearest_of_run(const DrawnImages& images, const ImageStream& stream, const EvaluationFile& file) {
-    const Judge& judge = who_finds().judges()[nearest_.judge];
-    const fs::path kept_in = file.nearest(Value(Value::Table{
-        {"count", nearest_.count}, {"reference", reference_.sha256}, {"by", judge.extractor}, {"build", judge.build}}));
-    try {
-      if (std::optional<Value> known = a_.overwrite ? std::nullopt : read_record(kept_in)) {
-        nearest_found_.push_back(*known);
-        return;
-      }
-    } catch (const Error& error) {
-      std::cerr << "warning: looking again, since " << kept_in.string() << " cannot be used: " << error.what() << '\n';
-    }
-    Value found = nearest_images(stream, reference_stream_, who_finds(), nearest_);
-    const std::string& weights = images.request().weights;
-    found.set("checkpoint_images", images.checkpoint().images());
-    found.set("weights", weights);
-    for (const std::string& name : {weights == "raw" ? std::string("weights") : weights, "ema-" + weights}) {
-      if (!images.checkpoint().has_average(weights) || !images.checkpoint().has(name)) continue;
-      found.set("weights_file", images.checkpoint().file(name).filename().string());
-      found.set("weights_sha256", images.checkpoint().sha256_of(name));
-      break;
-    }
-    for (const char* key : {"steps", "guidance", "labels", "seed"}) found.set(key, *images.settings().find(key));
-    nearest_found_.push_back(sealed(std::move(found)));
-    if (!is_kept("the nearest images are")) return;
-    try {
-      write_record(kept_in, nearest_found_.back());
-    } catch (const Error& error) {
-      std::cerr << "warning: the nearest images could not be saved, so a report cannot show them: " << error.what()
-                << '\n';
-    }
+    nearest_.emplace(a_, *judges_, setup_.host(), device_);
   }
 
   void judge_images() {
-    nearest_.own = spread(num_, images_->size(), "--num", a_.what);
-    const ImageStream stream = stream_of(images_, nearest_.own, a_.what);
-    if (a_.nearest) nearest_found_.push_back(nearest_images(stream, reference_stream_, who_finds(), nearest_));
+    const std::vector<std::int64_t> indices = spread(num_, images_->size(), "--num", a_.what);
+    const ImageStream stream = stream_of(images_, indices, a_.what);
+    if (nearest_) nearest_->find(stream, indices);
     GatherOptions gathering;
     gathering.title = "judging";
     gathering.is_cancelled = interrupted;
@@ -372,16 +324,17 @@ class Command {
   }
 
   void print() const {
+    const std::vector<Value> found = nearest_ ? nearest_->found() : std::vector<Value>();
     if (a_.json) {
       Value result{Value::Table{}};
       result.set("evaluations", Value::Array(records_.begin(), records_.end()));
-      if (a_.nearest) result.set("nearest", Value::Array(nearest_found_.begin(), nearest_found_.end()));
+      if (nearest_) result.set("nearest", Value::Array(found.begin(), found.end()));
       std::cout << to_json(result, 1) << '\n';
       return;
     }
     if (!records_.empty()) std::cout << table_of(records_);
-    for (const Value& found : nearest_found_) std::cout << '\n' << nearest_table(found);
-    if (records_.empty() && nearest_found_.empty()) std::cout << a_.write_reference << '\n';
+    for (const Value& result : found) std::cout << '\n' << nearest_table(result);
+    if (records_.empty() && found.empty()) std::cout << a_.write_reference << '\n';
   }
 
   EvaluateArguments& a_;
@@ -400,9 +353,7 @@ class Command {
   std::vector<std::int64_t> reference_indices_;  ///< the index of each image of reference_stream_ in its data set
   std::vector<Value> records_;
   std::string not_saved_;  ///< why records could not be written; empty: they are
-  NearestRequest nearest_;
-  std::optional<Judges> nearest_judge_;  ///< if no judge of the evaluation is used for this
-  std::vector<Value> nearest_found_;
+  std::optional<NearestSearch> nearest_;
 };
 
 int evaluate_command(const std::vector<std::string>& arguments) {
