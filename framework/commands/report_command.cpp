@@ -8,6 +8,7 @@
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
 #include "framework/report/report.h"
+#include "framework/report/written_page.h"
 #include "framework/support/child_program.h"
 #include "framework/support/files.h"
 #include "framework/support/run_contents.h"

@@ -20,6 +20,7 @@
 #include "framework/config/void_options.h"
 #include "framework/loading/discovery.h"
 #include "framework/report/report.h"
+#include "framework/report/written_page.h"
 #include "framework/support/files.h"
 #include "framework/support/shell_word.h"
 #include "framework/training/effect.h"

@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 
-#include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/comparison/evaluations.h"
 #include "framework/comparison/sweep_folder.h"
@@ -15,9 +14,8 @@
 #include "framework/report/log_curves.h"
 #include "framework/report/neighbours.h"
 #include "framework/report/sample_grids.h"
-#include "framework/support/files.h"
+#include "framework/report/written_page.h"
 #include "framework/support/number_format.h"
-#include "framework/support/sha256.h"
 #include "framework/training/experiment_change.h"
 
 namespace casdm {
@@ -25,10 +23,6 @@ namespace casdm {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr std::string_view kMark = "<p id=\"made-by\">Made by casdm report";
-constexpr const char* kDigest = "<!-- sha256 of all before this: ";
-constexpr const char* kEnd = " -->\n";
 
 /// What the page shows: arms of runs, possibly one arm with one run.
 struct Subject {
@@ -320,30 +314,6 @@ std::string introduction(const Subject& subject) {
                   {"baseline", join({baselines.begin(), baselines.end()}, ", ")}});
 }
 
-constexpr std::string_view kFrom = " from ";
-
-/// The part of a page after `before` and until `after`, as HTML; empty: there is none.
-std::string between(const std::string& page, const std::string& before, const char* after) {
-  const std::size_t begin = page.find(before);
-  if (begin == std::string::npos) return "";
-  const std::size_t first = begin + before.size(), end = page.find(after, first);
-  return end == std::string::npos ? "" : page.substr(first, end - first);
-}
-
-std::string title_of(const std::string& page) { return between(page, "<title>", "</title>"); }
-
-/// The folder that a page is about.
-std::string origin_of(const std::string& page) {
-  std::string origin = between(page, text(kMark, kFrom), "</p>");
-  for (const auto& [name, character] :
-       {std::pair("&lt;", "<"), std::pair("&gt;", ">"), std::pair("&quot;", "\""), std::pair("&amp;", "&")}) {
-    const std::size_t length = std::string_view(name).size();
-    for (std::size_t at = 0; (at = origin.find(name, at)) != std::string::npos; ++at)
-      origin.replace(at, length, character);
-  }
-  return origin;
-}
-
 }  // namespace
 
 std::string report_of(const fs::path& folder) {
@@ -368,38 +338,8 @@ std::string report_of(const fs::path& folder) {
   body += section("curves", "Curves", curves(subject));
   body += section("experiment", subject.is_single() ? "Experiment" : "Arms", experiment(subject));
   body += section("making", "Machine and versions", making(subject));
-  body += text("</main>\n<footer>", kMark, kFrom, html(fs::absolute(folder).lexically_normal().string()),
-               "</p></footer>\n");
-  const std::string page = html_page(text(subject.comparison.title, " - casdm report"), body);
-  return text(page, kDigest, sha256(page), kEnd);
-}
-
-bool is_report(const fs::path& file) {
-  std::error_code ignored;
-  if (!fs::is_regular_file(file, ignored)) return false;
-  const std::string page = read_file(file);
-  if (page.find(kMark) == std::string::npos) return false;
-  const std::size_t end = page.rfind(kDigest);  // pages of earlier versions have none
-  return end == std::string::npos || page.substr(end) == text(kDigest, sha256(page.substr(0, end)), kEnd);
-}
-
-void refuse_other_page(const std::string& command, const fs::path& file) {
-  std::error_code ignored;
-  if (!fs::exists(fs::symlink_status(file, ignored)) || is_report(file)) return;
-  throw ConfigError(text(command, ": ", file.string(),
-                         " was not written by `casdm report`, or was changed since, and is "
-                         "not replaced; move it away, or choose another name"));
-}
-
-void refuse_page_of_another(const std::string& command, const fs::path& file, const std::string& page) {
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return;
-  const std::string there = read_file(file), origin = origin_of(there);
-  // A run may have been moved since.
-  const bool is_same = origin == origin_of(page) || !fs::exists(origin, ignored);
-  if (is_same && title_of(there) == title_of(page)) return;
-  throw ConfigError(
-      text(command, ": ", file.string(), " is the page of another run or sweep; choose another name, or remove it"));
+  body += text("</main>\n<footer>", origin_line(fs::absolute(folder).lexically_normal()), "</footer>\n");
+  return with_digest(html_page(text(subject.comparison.title, " - casdm report"), body));
 }
 
 }  // namespace casdm

@@ -10,13 +10,4 @@ namespace casdm {
 /// Throws ConfigError if `folder` is neither, Error if it cannot be read.
 std::string report_of(const std::filesystem::path& folder);
 
-/// Whether `file` is a page written by this or an earlier version.
-bool is_report(const std::filesystem::path& file);
-
-/// Throws ConfigError if `file` exists and is not a page written by this or an earlier version.
-void refuse_other_page(const std::string& command, const std::filesystem::path& file);
-
-/// Throws ConfigError if `file` is a page about another run or sweep than `page` is.
-void refuse_page_of_another(const std::string& command, const std::filesystem::path& file, const std::string& page);
-
 }  // namespace casdm

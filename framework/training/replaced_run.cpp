@@ -10,7 +10,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
-#include "framework/report/report.h"
+#include "framework/report/written_page.h"
 #include "framework/reporting/event_file.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"

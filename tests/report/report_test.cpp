@@ -10,6 +10,7 @@
 #include "framework/report/html.h"
 #include "framework/report/log_curves.h"
 #include "framework/report/plot.h"
+#include "framework/report/written_page.h"
 #include "framework/support/files.h"
 
 using namespace casdm;
