@@ -18,6 +18,7 @@
 #include "framework/evaluation/nearest_images.h"
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/reference.h"
+#include "framework/evaluation/reference_writer.h"
 #include "framework/sampling/shared_sampling.h"
 #include "framework/support/exception_message.h"
 #include "framework/training/signals.h"

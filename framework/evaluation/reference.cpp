@@ -1,7 +1,5 @@
 #include "framework/evaluation/reference.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <iostream>
 #include <map>
@@ -11,26 +9,19 @@
 #include "casdm/build_info.h"
 #include "casdm/text.h"
 #include "framework/evaluation/reference_cache.h"
+#include "framework/evaluation/reference_writer.h"
 #include "framework/evaluation/statistics.h"
-#include "framework/reporting/npz_file.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
 #include "framework/support/json_member.h"
 #include "framework/support/value_table.h"
-#include "sdk/arrays/npz_reader.h"
 
 namespace casdm {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr std::int64_t kFormat = 1;
-constexpr std::int64_t kMostWritten = 10000;  // images in arr_0
-constexpr std::int64_t kPiece = 64;
-constexpr const char* kNoteKey = "casdm_reference";
-constexpr const char* kNamed = "statistics";  // key of the record in an NPZ that names the extractor of each mean
 
 /// What must agree between two extractors for their features to be comparable, whatever built them and wherever their
 /// weights are. For an extractor without weights, the options say what it computes.
@@ -57,24 +48,6 @@ std::string differences(const Value& there, const Value& here) {
     lines.push_back(text(key, " ", to_json(*other), " there, ", to_json(value), " here"));
   }
   return join(lines, "; ");
-}
-
-Value record_of(const Reference& reference, const Judges& judges) {
-  Value::Array metrics;
-  for (const JudgeMetric& metric : judges.metrics()) {
-    metrics.push_back(table({{"extractor", judges.judges()[metric.judge].extractor}, {"metric", metric.identity}}));
-  }
-  return table({{"format", kFormat},
-                {"program", "casdm " CASDM_SDK_VERSION},
-                {"name", reference.name},
-                {"images", reference.images},
-                {"sha256", reference.sha256},
-                {"image", table({{"channels", judges.image().channels}, {"size", judges.image().height}})},
-                {"metrics", metrics}});
-}
-
-void write_states(const fs::path& path, const Reference& reference, const Judges& judges) {
-  write_checked_tensors(path, flat_state(reference.state), {{kNoteKey, to_json(record_of(reference, judges))}});
 }
 
 NamedTensors state_in(const TensorFile& file, std::size_t index, const JudgeMetric& metric) {
@@ -113,13 +86,14 @@ NamedTensors find_state(const TensorFile& file, const Value& record, const Judge
 
 Reference read_states(const fs::path& path, const Judges& judges) {
   const TensorFile file = read_checked_tensors(path);
-  const auto found = file.metadata.find(kNoteKey);
+  const auto found = file.metadata.find(kReferenceNote);
   if (found == file.metadata.end() || !file.metadata.contains("sha256")) {
     throw ConfigError(text("--reference ", path.string(), ": it is not a reference that casdm has written"));
   }
   try {
     const Value record = from_json(found->second);
-    if (json_member(record, "format").as_integer() != kFormat) throw Error("its format is not one of this program");
+    if (json_member(record, "format").as_integer() != kReferenceFormat)
+      throw Error("its format is not one of this program");
     const ImageShape shape = ImageShape::square(json_member(json_member(record, "image"), "channels").as_integer(),
                                                 json_member(json_member(record, "image"), "size").as_integer());
     if (!(shape == judges.image())) {
@@ -148,7 +122,7 @@ Reference read_states(const fs::path& path, const Judges& judges) {
 /// this program names the extractor; in others the number of features must leave no doubt.
 std::vector<std::ptrdiff_t> served_by(const Statistics& statistics, const Judges& judges, const fs::path& path) {
   std::vector<std::ptrdiff_t> result;
-  const Value* named = statistics.record.find(kNamed);
+  const Value* named = statistics.record.find(kStatisticsOf);
   std::map<std::ptrdiff_t, std::pair<std::string, Value>> taken;
   for (const JudgeMetric& metric : judges.metrics()) {
     result.push_back(-1);
@@ -269,7 +243,7 @@ Reference read_foreign(const fs::path& path, const Judges& judges, const Referen
     reference.remarks.push_back(text(join(left_out, ", "), ": left out, since the reference file holds ",
                                      what_it_holds(statistics), statistics.has_images ? "" : " and no images"));
   }
-  remark_on_conventions(reference, judges, served, statistics.record.find(kNamed) != nullptr);
+  remark_on_conventions(reference, judges, served, statistics.record.find(kStatisticsOf) != nullptr);
   return reference;
 }
 
@@ -335,80 +309,6 @@ Reference reference_of_file(const fs::path& path, const Judges& judges, const Re
                            near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
   }
   return path.extension() == ".safetensors" ? read_states(path, judges) : read_foreign(path, judges, options);
-}
-
-namespace {
-
-/// Whether the file `path` was written by write_reference.
-bool is_own(const fs::path& path) {
-  try {
-    if (path.extension() == ".npz") return NpzReader(path).text_of(kReferenceRecord).has_value();
-    return path.extension() == ".safetensors" && read_safetensors(path).metadata.contains(kNoteKey);
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-}  // namespace
-
-void require_reference_form(const fs::path& path, const Judges& judges) {
-  const auto refuse = [&](const std::string& why) {
-    throw ConfigError(text("--write-reference ", path.string(), why));
-  };
-  std::error_code ignored;
-  if (fs::exists(path, ignored) && !is_own(path)) {
-    refuse(
-        " exists and was not written by `casdm evaluate --write-reference`, so it is not replaced; choose another "
-        "name, or move it away");
-  }
-  const fs::path folder = fs::absolute(path).parent_path();
-  if (!fs::is_directory(folder, ignored)) refuse(text(": the folder ", folder.string(), " does not exist"));
-  if (path.extension() == ".safetensors") return;
-  if (path.extension() != ".npz") refuse(": expected a name that ends in .safetensors or .npz");
-  const std::vector<JudgeMetric>& metrics = judges.metrics();
-  if (std::any_of(metrics.begin(), metrics.end(), [](const JudgeMetric& m) { return m.of_moments() != nullptr; }))
-    return;
-  refuse(
-      ": no metric of these judges is one of mean and covariance, which this form holds; write .safetensors, or choose "
-      "such a metric");
-}
-
-void write_reference(const fs::path& path, const Reference& reference, const Judges& judges,
-                     const ImageStream& images) {
-  remove_leftovers(fs::absolute(path).parent_path());
-  if (path.extension() == ".safetensors") return write_states(path, reference, judges);
-  std::vector<std::pair<std::string, Tensor>> arrays;
-  std::vector<std::size_t> judged;
-  Value named{Value::Table{}};
-  for (std::size_t i = 0; i < judges.metrics().size(); ++i) {
-    const JudgeMetric& metric = judges.metrics()[i];
-    const bool is_known = std::find(judged.begin(), judged.end(), metric.judge) != judged.end();
-    if (metric.of_moments() == nullptr || is_known || judged.size() == 2) continue;
-    const Moments moments =
-        metric.metric.call([&](SetMetric&) { return metric.of_moments()->moments(reference.state.metrics[i]); });
-    const std::string ending = judged.empty() ? "" : "_s";
-    arrays.emplace_back("mu" + ending, moments.mean);
-    named.set("mu" + ending, judges.judges()[metric.judge].extractor);
-    arrays.emplace_back("sigma" + ending, moments.covariance);
-    judged.push_back(metric.judge);
-  }
-  const std::vector<std::int64_t> chosen = spread(std::min(kMostWritten, images.count), images.count, "", "");
-  Value record = record_of(reference, judges);
-  record.set(kNamed, std::move(named));
-  const AtomicFolder work(path);
-  const fs::path written = work.temporary() / path.filename();
-  NpzFile file(written, static_cast<std::int64_t>(chosen.size()), images.shape.channels, images.shape.height);
-  file.start();
-  for (std::size_t i = 0; i < chosen.size(); i += kPiece) {
-    std::vector<Tensor> piece;
-    for (std::size_t j = i; j < std::min(chosen.size(), i + kPiece); ++j) {
-      piece.push_back(images.read(chosen[j], 1)[0]);
-    }
-    file.append(at::stack(piece));
-  }
-  file.finish({}, kReferenceRecord, to_json(record, 1) + "\n", arrays);
-  fs::rename(written, path);
-  sync_folder(path.parent_path());
 }
 
 }  // namespace casdm

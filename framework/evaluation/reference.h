@@ -48,15 +48,4 @@ Reference reference_of_file(const std::filesystem::path& path, const Judges& jud
 /// Whether `path` is such a file.
 bool is_reference_file(const std::filesystem::path& path);
 
-/// Throws ConfigError if write_reference could not write `path` for these judges, or would replace a file that it did
-/// not write, so that this is known before the work.
-void require_reference_form(const std::filesystem::path& path, const Judges& judges);
-
-/// Writes a reference for later use: as safetensors, the states of all judges and what they were made from; or as
-/// guided-diffusion's NPZ, if `path` has that extension: mu and sigma, mu_s and sigma_s if there is a judge with a
-/// spatial feature, and arr_0 with at most 10,000 of the images. Throws Error.
-/// @param images  for arr_0
-void write_reference(const std::filesystem::path& path, const Reference& reference, const Judges& judges,
-                     const ImageStream& images);
-
 }  // namespace casdm

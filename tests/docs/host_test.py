@@ -35,7 +35,8 @@ OWN = {
     ("framework/evaluation/judges.cpp", "extractor"): "a key of its JSON",
     ("framework/evaluation/record.cpp", "extractor"): "a key of its JSON",
     ("framework/evaluation/reference.cpp", "extractor"): "a key of its JSON",
-    ("framework/evaluation/reference.cpp", "mu"): "an array of guided-diffusion's files",
+    ("framework/evaluation/reference_writer.cpp", "extractor"): "the same",
+    ("framework/evaluation/reference_writer.cpp", "mu"): "an array of guided-diffusion's files",
     ("framework/evaluation/statistics.cpp", "mu"): "the same",
     ("framework/evaluation/statistics.h", "mu"): "the same",
 }

@@ -10,6 +10,7 @@
 #include "casdm/error.h"
 #include "casdm/safetensors.h"
 #include "evaluation/judging.h"
+#include "framework/evaluation/reference_writer.h"
 #include "framework/evaluation/statistics.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
