@@ -11,6 +11,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "framework/comparison/recorded_plan.h"
 #include "framework/comparison/sweep_evaluation.h"
 #include "framework/config/cross_checks.h"
 #include "framework/config/document.h"
@@ -28,11 +29,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kPlan = "sweep.json";
-constexpr const char* kFile = "file";
-constexpr const char* kFolder = "lies_in";
-constexpr const char* kEarlierFiles = "earlier_files";
-constexpr std::int64_t kFormat = 1;
 constexpr std::size_t kMostShownChanges = 5;
 constexpr std::size_t kLargestRecord = 1 << 20;
 
@@ -61,69 +57,6 @@ std::int64_t images_saved(const fs::path& run) {
 std::int64_t number_in(const Value& experiment, const char* key) {
   const Value* value = find_path(experiment, key);
   return value == nullptr ? 0 : value->as_integer();
-}
-
-/// Where a sweep's file is, and where it was when the runs were made, in case the folder was moved or copied.
-struct Homes {
-  fs::path now;
-  std::vector<fs::path> earlier;
-
-  /// Whether two paths are the same relative to the sweep's file, as examples/ beside configs/ in a tree that was
-  /// moved.
-  bool is_moved(const ExperimentChange& change) const {
-    if (!change.before.is_string() || !change.after.is_string()) return false;
-    const fs::path before(change.before.as_string()), after(change.after.as_string());
-    if (!before.is_absolute() || !after.is_absolute()) return false;
-    // A run resumed after the move has the new path already.
-    for (const auto& [old_path, new_path] : {std::pair(before, after), std::pair(after, before)}) {
-      for (const fs::path& home : earlier) {
-        if (old_path.lexically_relative(home) == new_path.lexically_relative(now)) return true;
-      }
-    }
-    return false;
-  }
-};
-
-fs::path file_of(const Sweep& sweep) { return fs::absolute(sweep.file).lexically_normal(); }
-
-std::string folder_name(const fs::path& folder) { return fs::absolute(folder).lexically_normal().string(); }
-
-/// Whether the folder of a plan was moved together with its file. If only the file is elsewhere, it belongs to another
-/// project, even if it looks the same.
-bool has_moved(const Value& plan, const std::string& file, const fs::path& folder) {
-  const Value* before = plan.find(kFolder);
-  return before != nullptr && before->is_string() ? before->as_string() != folder_name(folder) : !is_taken(file);
-}
-
-/// The sweep files recorded in the plan of a sweep's folder, newest first; none without a plan, or if `file_now` cannot
-/// be one of them.
-std::vector<std::string> files_in_plan(const fs::path& folder, const fs::path& file_now) {
-  std::vector<std::string> files;
-  try {
-    if (!is_taken(folder / kPlan)) return files;
-    const Value plan = from_json(read_regular_file(folder / kPlan, kLargestRecord));
-    if (const Value* file = plan.find(kFile); file != nullptr && file->is_string()) {
-      if (file->as_string() != file_now && !has_moved(plan, file->as_string(), folder)) return files;
-      files.push_back(file->as_string());
-    }
-    const Value* earlier = plan.find(kEarlierFiles);
-    if (earlier == nullptr || !earlier->is_array()) return files;
-    for (const Value& file : earlier->as_array()) {
-      if (file.is_string()) files.push_back(file.as_string());
-    }
-  } catch (const Error&) {
-    // A damaged plan is reported where it is used.
-  }
-  return files;
-}
-
-Homes homes_of(const fs::path& folder, const fs::path& file_now) {
-  Homes homes{file_now.parent_path(), {}};
-  for (const std::string& file : files_in_plan(folder, file_now)) {
-    const fs::path home = fs::path(file).parent_path();
-    if (home != homes.now) homes.earlier.push_back(home);
-  }
-  return homes;
 }
 
 /// Whether the run has what the cell leaves to the machine.
@@ -164,37 +97,6 @@ void check_run(const fs::path& run, const SweepCell& cell, const Homes& homes, c
   changed.resize(changed.size() - more);
   taken(text("is a run of another experiment: ", join(changed, "; "),
              more > 0 ? text("; and ", more, " more keys") : ""));
-}
-
-Value plan_of(const Sweep& sweep) {
-  Value::Array points, cells;
-  for (const SweepPoint& point : sweep.points) {
-    Value entry{Value::Table{}};
-    entry.set("name", point.name);
-    entry.set("baseline", static_cast<std::int64_t>(point.baseline));
-    points.push_back(std::move(entry));
-  }
-  for (const SweepCell& cell : sweep.cells) {
-    Value entry{Value::Table{}};
-    entry.set("name", cell.name);
-    entry.set("arm", static_cast<std::int64_t>(cell.point));
-    entry.set("seed", cell.seed);
-    cells.push_back(std::move(entry));
-  }
-  Value plan{Value::Table{}};
-  plan.set("format", kFormat);
-  plan.set("name", sweep.name);
-  plan.set(kFile, file_of(sweep).string());
-  plan.set(kFolder, folder_name(sweep.folder));
-  Value::Array earlier;
-  for (const std::string& file : files_in_plan(sweep.folder, file_of(sweep))) {
-    const bool is_known = std::find(earlier.begin(), earlier.end(), Value(file)) != earlier.end();
-    if (file != file_of(sweep) && !is_known) earlier.emplace_back(file);
-  }
-  if (!earlier.empty()) plan.set(kEarlierFiles, std::move(earlier));
-  plan.set("arms", std::move(points));
-  plan.set("cells", std::move(cells));
-  return plan;
 }
 
 void write_if_other(const fs::path& file, const std::string& content) {
@@ -287,9 +189,7 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
     if (arm.experiment.is_null() && !config.is_null()) arm.experiment = experiment_of(config);
   }
   tell_apart(comparison);
-  const Value* file = plan.find(kFile);
-  if (file == nullptr || !file->is_string()) return comparison;
-  const Homes homes = homes_of(folder, file->as_string());
+  const Homes homes = homes_of(folder, plan);
   for (ComparedArm& arm : comparison.arms) {
     const Value& baseline = comparison.arms[arm.baseline].experiment;
     if (homes.earlier.empty() || baseline.is_null() || arm.experiment.is_null()) continue;
@@ -299,17 +199,6 @@ Comparison comparison_of(const fs::path& folder, const Value& plan) {
     }
   }
   return comparison;
-}
-
-/// Whether this sweep.json was written by the program.
-bool is_plan(const fs::path& file) {
-  try {
-    const Value plan = from_json(read_regular_file(file, kLargestRecord));
-    return plan.is_table() && plan.find("format") != nullptr && plan.find("arms") != nullptr &&
-           plan.find("cells") != nullptr;
-  } catch (const Error&) {
-    return false;
-  }
 }
 
 /// Whether a folder without sweep.json contains more than another process may be creating there right now.
@@ -324,15 +213,15 @@ bool holds_others(const fs::path& folder) {
 
 }  // namespace
 
-bool is_sweep_folder(const fs::path& folder) { return is_taken(folder / kPlan); }
+bool is_sweep_folder(const fs::path& folder) { return is_taken(folder / kPlanFile); }
 
 void check_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of) {
   refuse_inside_run("sweep", sweep.folder);
-  if (is_sweep_folder(sweep.folder) ? !is_plan(sweep.folder / kPlan) : holds_others(sweep.folder)) {
+  if (is_sweep_folder(sweep.folder) ? !has_plan(sweep.folder) : holds_others(sweep.folder)) {
     throw ConfigError(
         text(sweep.folder.string(), " exists and is not the folder of a sweep; give the sweep another name"));
   }
-  const Homes homes = homes_of(sweep.folder, file_of(sweep));
+  const Homes homes = homes_of(sweep);
   for (const SweepCell& cell : sweep.cells) check_run(run_of(sweep, cell), cell, homes, catalog_of);
 }
 
@@ -344,7 +233,7 @@ void prepare_sweep_folder(const Sweep& sweep, const CatalogOf& catalog_of, const
     remove_leftovers(sweep.folder / name);
   }
   remove_leftovers(sweep.folder);
-  write_if_other(sweep.folder / kPlan, to_json(plan_of(sweep), 2) + "\n");
+  write_if_other(sweep.folder / kPlanFile, to_json(recorded_plan(sweep), 2) + "\n");
   for (const std::size_t cell : cells) {
     write_if_other(experiment_file_of(sweep, sweep.cells[cell]), to_toml(sweep.cells[cell].experiment));
   }
@@ -366,7 +255,7 @@ CellState state_of(const Sweep& sweep, const SweepCell& cell) {
 std::vector<std::string> moved_paths(const Sweep& sweep, const SweepCell& cell) {
   const fs::path config = run_of(sweep, cell) / "config.toml";
   std::vector<std::string> settings;
-  const Homes homes = homes_of(sweep.folder, file_of(sweep));
+  const Homes homes = homes_of(sweep);
   if (homes.earlier.empty() || !is_taken(config)) return settings;
   for (const ExperimentChange& change : changes(experiment_of(load_document(config)), experiment_of(cell.experiment))) {
     if (homes.is_moved(change)) settings.push_back(text(change.key, "=", to_toml_value(change.after)));
@@ -392,14 +281,13 @@ void note_end(const Sweep& sweep, const SweepCell& cell, const std::string& prob
 }
 
 Comparison read_sweep(const fs::path& folder) {
-  const fs::path file = folder / kPlan;
   if (!is_sweep_folder(folder)) {
-    throw ConfigError(text(folder.string(), " is not the folder of a sweep: it holds no ", kPlan));
+    throw ConfigError(text(folder.string(), " is not the folder of a sweep: it holds no ", kPlanFile));
   }
   try {
-    return comparison_of(folder, from_json(read_regular_file(file, kLargestRecord)));
+    return comparison_of(folder, read_plan(folder));
   } catch (const Error& error) {
-    throw Error(text(file.string(), " cannot be used: ", error.what()));
+    throw Error(text((folder / kPlanFile).string(), " cannot be used: ", error.what()));
   }
 }
 
