@@ -62,7 +62,7 @@ class PngReader {
     run([&] { png_read_image(png_, rows); });
   }
   void read_end() {
-    run([&] { png_read_end(png_, nullptr); });
+    run([&] { png_read_end(png_, info_); });  // the orientation may follow the pixels
   }
 
   std::int64_t width() const { return png_get_image_width(png_, info_); }

@@ -120,15 +120,17 @@ TEST_CASE("an orientation is applied if the data set says so, else reported") {
   };
   for (int orientation = 1; orientation <= 8; ++orientation) {
     const Bytes block = exif_of(orientation);
-    const Bytes png = with_chunk(png_of(coloured("ABCD")), "eXIf", Bytes(block.begin() + 6, block.end()));
-    const Example applied = example(png, 2, "exif_orientation = \"apply\"");
-    CHECK(applied.image.pixels == coloured(upright[orientation - 1]).pixels);
-    CHECK(applied.remark.empty());
-    const Example ignored = example(png, 2);
-    CHECK(ignored.image.pixels == coloured("ABCD").pixels);
-    CHECK(ignored.remark == (orientation == 1 ? ""
-                                              : "have an EXIF orientation that is not applied (exif_orientation = "
-                                                "\"apply\")"));
+    for (const bool is_at_end : {false, true}) {
+      const Bytes png = with_chunk(png_of(coloured("ABCD")), "eXIf", Bytes(block.begin() + 6, block.end()), is_at_end);
+      const Example applied = example(png, 2, "exif_orientation = \"apply\"");
+      CHECK(applied.image.pixels == coloured(upright[orientation - 1]).pixels);
+      CHECK(applied.remark.empty());
+      const Example ignored = example(png, 2);
+      CHECK(ignored.image.pixels == coloured("ABCD").pixels);
+      CHECK(ignored.remark == (orientation == 1 ? ""
+                                                : "have an EXIF orientation that is not applied (exif_orientation = "
+                                                  "\"apply\")"));
+    }
   }
   const Image image = noise(16);
   const Bytes jpeg = jpeg_of(image, JpegScans::one, exif_of(3));

@@ -157,14 +157,15 @@ Bytes png_of(const Image& image, bool is_interlaced) {
                 image.pixels, is_interlaced);
 }
 
-Bytes with_chunk(const Bytes& png, std::string_view name, const Bytes& content) {
+Bytes with_chunk(const Bytes& png, std::string_view name, const Bytes& content, bool is_at_end) {
   Bytes chunk(content.size() + 12);
   put_number(chunk.data(), static_cast<std::uint32_t>(content.size()));
   std::memcpy(chunk.data() + 4, name.data(), 4);
   std::memcpy(chunk.data() + 8, content.data(), content.size());
   put_checksum(chunk.data(), content.size());
   Bytes result = png;
-  result.insert(result.begin() + kHeaderEnd, chunk.begin(), chunk.end());
+  constexpr std::ptrdiff_t end = 12;  // bytes of IEND
+  result.insert(is_at_end ? result.end() - end : result.begin() + kHeaderEnd, chunk.begin(), chunk.end());
   return result;
 }
 

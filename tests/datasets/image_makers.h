@@ -25,8 +25,8 @@ Bytes png_of(std::int64_t width, std::int64_t height, int depth, int colour_type
              bool is_interlaced = false);
 Bytes png_of(const Image& image, bool is_interlaced = false);
 
-/// `png` with an additional chunk after its header.
-Bytes with_chunk(const Bytes& png, std::string_view name, const Bytes& content);
+/// `png` with an additional chunk after its header, or at its end.
+Bytes with_chunk(const Bytes& png, std::string_view name, const Bytes& content, bool is_at_end = false);
 
 /// `png` with a header that claims this size, and the right checksum.
 Bytes with_sides(Bytes png, std::uint32_t width, std::uint32_t height);
