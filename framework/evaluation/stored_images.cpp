@@ -13,6 +13,7 @@
 #include "framework/config/document.h"
 #include "framework/config/example.h"
 #include "framework/config/merge.h"
+#include "framework/data/data_reading.h"
 #include "framework/data/fingerprint.h"
 #include "framework/data/image_reader.h"
 #include "framework/evaluation/gather.h"
@@ -47,27 +48,16 @@ std::string probe(StoredImages& images) {
 /// Pixels in [-1, 1] rounded to 8 bits, which samples have, too.
 at::Tensor rounded(const at::Tensor& image) { return image.add(1).mul_(127.5).round_().clamp_(0, 255).to(at::kByte); }
 
-/// The options of a data set with names in place of paths, since the location of images does not affect them.
-Value without_places(Value table) {
-  if (!table.is_table()) return table;  // for a data set that no experiment names
-  for (auto& [key, value] : table.as_table()) {
-    if (!value.is_string() || !fs::path(value.as_string()).is_absolute()) continue;
-    const fs::path path = fs::path(value.as_string()).lexically_normal();
-    value = Value((path.has_filename() ? path : path.parent_path()).filename().string());
-  }
-  return table;
-}
-
 class DataImages final : public StoredImages {
  public:
   DataImages(const DataOptions& options, std::shared_ptr<Dataset> dataset, const std::function<bool()>& is_cancelled)
       : options_(once_read(options)), dataset_(std::move(dataset)), reader_(dataset_, options_) {
     if (options.skip_unreadable) find_readable(is_cancelled);
-    identity_ = Value(Value::Table{{"data", without_places(options_.dataset.table)},
+    identity_ = Value(Value::Table{{"data", reading_of(options_)},
                                    {"fingerprint", to_value(fingerprint(*dataset_, options_))},
                                    {"probe", probe(*this)}});
     if (dataset_->is_floating_point()) identity_.set("rounded", "8 bit");
-    if (readable_) identity_.set("left_out", dataset_->size() - size());
+    if (dataset_->size() > size()) identity_.set("left_out", dataset_->size() - size());
   }
 
   std::int64_t size() const override { return readable_ ? std::ssize(*readable_) : dataset_->size(); }

@@ -234,6 +234,35 @@ TEST_CASE("floating-point images are judged as the nearest 8-bit pixels, like sa
   CHECK(exact->identity().find("rounded") != nullptr);
 }
 
+TEST_CASE(
+    "the identity of images is the same whatever a training does with them, and another if they are read otherwise") {
+  struct Grey final : Dataset {
+    std::int64_t size() const override { return 2; }
+    std::string describe(std::int64_t) const override { return "made"; }
+    Example get(std::int64_t) const override {
+      return {.image = {16, 16, 3, std::vector<std::uint8_t>(16 * 16 * 3, 99)}};
+    }
+  };
+  const auto identity_with = [](const std::string& key, const Value& value) {
+    Value table = write_options(DataOptions());
+    table.set("type", "made");
+    table.set("image_size", 16);
+    table.set("turned", false);
+    table.set(key, value);
+    return images_of_data(read_options<DataOptions>(table), std::make_shared<Grey>())->identity();
+  };
+  const Value plain = identity_with("type", "made");
+  const std::pair<std::string, Value> of_training[] = {{"random_flip", true},     {"workers", 1},
+                                                       {"cache", "never"},        {"label_dropout", 0.5},
+                                                       {"skip_unreadable", true}, {"use_labels", true}};
+  for (const auto& [key, value] : of_training) {
+    CAPTURE(key);
+    CHECK(identity_with(key, value) == plain);
+  }
+  CHECK_FALSE(identity_with("turned", true) == plain);
+  CHECK_FALSE(identity_with("image_size", 8) == plain);
+}
+
 TEST_CASE("judges compute in IEEE float32 where the networks of a run may use TF32, which they may again afterwards") {
   constexpr at::Float32Op kOps[] = {at::Float32Op::CONV, at::Float32Op::MATMUL};
   at::Context& context = at::globalContext();
