@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <system_error>
+#include <vector>
 
 #include "casdm/error.h"
 #include "casdm/text.h"
@@ -143,15 +145,18 @@ void LmdbDataset::require_within_file(std::uint64_t before) const {
   }
 }
 
+/// Some damaged images are no reason to refuse the others; they are reported where they are read.
 void LmdbDataset::require_images() const {
   const std::int64_t looks = std::min(kLooks, size());
+  std::vector<std::int64_t> others;
   for (std::int64_t i = 0; i < looks; ++i) {
     const std::int64_t index = i * size() / looks;
-    const Entry& entry = entries_[static_cast<std::size_t>(index)];
-    if (looks_like_image(bytes_of(entry.value))) continue;
-    throw Error(text((path_ / kFile).string(), " is not laid out as LSUN's: the value of the key ", name(index), ", ",
-                     entry.value.size(), " bytes, is not a WebP, JPEG or PNG file"));
+    if (!looks_like_image(bytes_of(entries_[static_cast<std::size_t>(index)].value))) others.push_back(index);
   }
+  if (2 * std::ssize(others) < looks) return;
+  const Entry& entry = entries_[static_cast<std::size_t>(others.front())];
+  throw Error(text((path_ / kFile).string(), " is not laid out as LSUN's: the value of the key ", name(others.front()),
+                   ", ", entry.value.size(), " bytes, is not a WebP, JPEG or PNG file"));
 }
 
 /// The reader holds no lock, so a program that writes to the database may reuse its pages.

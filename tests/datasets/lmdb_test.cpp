@@ -117,6 +117,28 @@ TEST_CASE("a truncated or empty LMDB, another file, or one without images is ref
       message);
 }
 
+TEST_CASE("an LMDB with some entries that are no images is opened, wherever they are, and each is reported when read") {
+  const TemporaryFolder folder;
+  for (const int damaged : {0, 3, 7}) {
+    CAPTURE(damaged);
+    NamedBytes some;
+    for (int i = 0; i < 8; ++i) {
+      some.emplace_back(std::to_string(i), i == damaged ? Bytes() : png_of(pattern(8, 8, i)));
+    }
+    const fs::path path = folder.path() / std::to_string(damaged);
+    write_lmdb(path, some);
+    const auto set = open(path, 8);
+    REQUIRE(set->size() == 8);
+    for (int i = 0; i < 8; ++i) {
+      if (i == damaged) {
+        CHECK_THROWS_AS(set->get(i), Error);
+      } else {
+        CHECK(set->get(i).image.pixels == pattern(8, 8, i).pixels);
+      }
+    }
+  }
+}
+
 TEST_CASE("an LMDB with a value that ends beyond the file or with a wrong number of entries is refused as damaged") {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set_lmdb", file = path / "data.mdb";
