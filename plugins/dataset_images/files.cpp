@@ -24,10 +24,14 @@ FileVersion version_in(const struct stat& status) {
   return {status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
 }
 
+using NamedPaths = std::vector<std::pair<std::string, fs::path>>;
+
 /// The contents of a folder, at any depth.
 struct Found {
   std::vector<FoundFile> files;
   std::vector<std::pair<std::string, std::string>> unusable;  ///< names and reasons
+  std::set<fs::path> folders;                                 ///< that were read, without links in their paths
+  NamedPaths links;                                           ///< to folders, not followed yet
 };
 
 std::string problem_of(const fs::directory_entry& entry) {
@@ -36,20 +40,36 @@ std::string problem_of(const fs::directory_entry& entry) {
               ", which does not exist; mount or restore it, or remove the link");
 }
 
-void collect(const fs::path& folder, const std::string& prefix, std::set<fs::path>& open, Found& found) {
-  if (!open.insert(fs::canonical(folder)).second) return;  // a link to a folder that contains it
+/// Reads a folder and those below, unless it was read already: links between folders lead to each on many ways.
+void collect(const fs::path& folder, const std::string& prefix, Found& found) {
+  if (!found.folders.insert(fs::canonical(folder)).second) return;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with('.')) continue;
     if (entry.is_directory()) {
-      collect(entry.path(), prefix + name + "/", open, found);
+      if (entry.is_symlink()) {
+        found.links.emplace_back(prefix + name, entry.path());
+      } else {
+        collect(entry.path(), prefix + name + "/", found);
+      }
     } else if (entry.is_regular_file()) {
       found.files.push_back({prefix + name, entry.path()});
     } else {
       found.unusable.emplace_back(prefix + name, problem_of(entry));
     }
   }
-  open.erase(fs::canonical(folder));
+}
+
+/// A folder has the name of its own place rather than that of a link to it, and of several links the first.
+Found contents_at_any_depth(const fs::path& folder) {
+  Found found;
+  collect(folder, "", found);
+  while (!found.links.empty()) {
+    NamedPaths links = std::exchange(found.links, {});
+    std::sort(links.begin(), links.end());
+    for (const auto& [name, path] : links) collect(path, name + "/", found);
+  }
+  return found;
 }
 
 [[noreturn]] void fail_unusable(const fs::path& folder, std::vector<std::pair<std::string, std::string>> unusable) {
@@ -94,9 +114,8 @@ void require_exists(const fs::path& path, const std::string& what) {
 
 std::vector<FoundFile> list_files(const fs::path& folder) {
   Found found;
-  std::set<fs::path> open;
   try {
-    collect(folder, "", open, found);
+    found = contents_at_any_depth(folder);
   } catch (const fs::filesystem_error& error) {
     throw Error(text(error.path1().string(), " cannot be read: ", error.code().message()));
   }

@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "casdm/prepare_image.h"
+#include "casdm/text.h"
 #include "image_makers.h"
 #include "support/components.h"
 
@@ -68,6 +69,25 @@ TEST_CASE("a link that leads back into its own folder is followed only once") {
   write_bytes(folder.path() / "a" / "x.png", png_of(plain(2, 2, {1, 1, 1})));
   fs::create_directory_symlink(folder.path(), folder.path() / "a" / "loop");
   CHECK(open_folder(folder.path())->size() == 1);
+}
+
+TEST_CASE("a folder that several links lead to is read once, under the name of its own place or of the first link") {
+  const TemporaryFolder folder, elsewhere;
+  constexpr int kFolders = 9;  // there are a million ways through links between them
+  for (int i = 0; i < kFolders; ++i) {
+    const fs::path own = folder.path() / text("d", i);
+    write_bytes(own / "x.png", png_of(plain(2, 2, {1, 1, 1})));
+    for (int j = 0; j < kFolders; ++j) {
+      if (j != i) fs::create_directory_symlink(folder.path() / text("d", j), own / text("a", j));
+    }
+  }
+  write_bytes(elsewhere.path() / "y.png", png_of(plain(2, 2, {2, 2, 2})));
+  for (const char* name : {"z", "d3/e"}) fs::create_directory_symlink(elsewhere.path(), folder.path() / name);
+  const auto dataset = open_folder(folder.path());
+  REQUIRE(dataset->size() == kFolders + 1);
+  CHECK(dataset->describe(0) == (folder.path() / "d0/x.png").string());
+  CHECK(dataset->describe(3) == (folder.path() / "d3/e/y.png").string());
+  CHECK(dataset->describe(4) == (folder.path() / "d3/x.png").string());
 }
 
 TEST_CASE("a broken link and a pipe are refused by name, not left out") {
