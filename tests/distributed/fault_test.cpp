@@ -35,7 +35,7 @@ std::ptrdiff_t checkpoints(const fs::path& run) {
   return std::distance(fs::directory_iterator(run / "checkpoints"), fs::directory_iterator());
 }
 
-/// Words before a program whose calls on `runs` are counted, or fail, by `plan` (tests/faults/calls.cpp).
+/// Words before a program whose calls on `runs` are counted, or fail, by `plan` (tests/faults/plan.h).
 std::string with_faults(const fs::path& runs, const std::string& plan) {
   return text("env LD_PRELOAD='" CASDM_FAULTS_LIBRARY "' CASDM_FAULTS='under=", runs.string(), ' ', plan, "' ");
 }

@@ -1,16 +1,5 @@
 // Preloaded by the drivers of this folder. Counts the calls that change a folder, and makes one of them fail, kill the
-// process, or lose what was not synced, like a power failure. A plan is a list of words:
-//
-//   under=PATH           only calls on this folder and what is in it count, from 1; without it nothing happens
-//   report=FILE          a line for each of them: number, call, path
-//   at=N                 the call that goes wrong
-//   fail=ERRNO [last=M]  calls N to M (N alone) return this error
-//   kill=before|after|within   SIGKILL before or after call N, or after half of the data it writes;
-//                        delay=MICROSECONDS: later; signal=NUMBER: another signal, after which the process may continue
-//   cut=ordered|strict shadow=DIR   a power failure before call N. Files shrink to what was synced. Names go back to
-//                        their last synced state: with `ordered`, any fsync keeps every earlier name, as on ext4 and
-//                        XFS; with `strict`, only an fsync of their own folder does. DIR, on the same disk, keeps
-//                        earlier files.
+// process, or lose what was not synced, like a power failure, as the plan in CASDM_FAULTS says (plan.h).
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -27,32 +16,20 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <sstream>
-#include <vector>
+#include <string>
 
 #include "plan.h"
+#include "power_cut.h"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 namespace {
 
-struct Plan {
-  std::string under, report, fail, kill, cut, shadow;
-  long at = 0, last = 0, delay = 0, signal = SIGKILL;
-};
-
-/// A name that changed after its folder was last synced.
-struct NameChange {
-  enum Kind { kMade, kMoved, kRemoved, kFolderMade, kFolderRemoved } kind;
-  std::string path, from, shadow;  ///< shadow: a link to what `path` held before
-};
-
 Plan plan;
 long calls = 0;
 int report_file = -1;
 std::recursive_mutex mutex;
-std::map<std::string, off_t> synced_sizes;
-std::vector<NameChange> name_changes;
+PowerCut power;
 
 template <class F>
 F* next(const char* name) {
@@ -79,86 +56,7 @@ bool is_under(const std::string& path) {
          (path.size() == plan.under.size() || path[plan.under.size()] == '/');
 }
 
-std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
 void die() { syscall(SYS_kill, getpid(), plan.signal); }
-
-void undo(const NameChange& change) {
-  switch (change.kind) {
-    case NameChange::kMade:
-      syscall(SYS_unlink, change.path.c_str());
-      break;
-    case NameChange::kMoved:
-      syscall(SYS_rename, change.path.c_str(), change.from.c_str());
-      break;
-    case NameChange::kFolderMade:
-      syscall(SYS_rmdir, change.path.c_str());
-      break;
-    case NameChange::kFolderRemoved:
-      syscall(SYS_mkdir, change.path.c_str(), 0755);
-      break;
-    case NameChange::kRemoved:
-      break;
-  }
-  if (!change.shadow.empty()) syscall(SYS_link, change.shadow.c_str(), change.path.c_str());
-}
-
-void cut_power() {
-  for (const auto& [path, size] : synced_sizes) {
-    struct stat now {};
-    if (stat(path.c_str(), &now) == 0 && now.st_size > size) syscall(SYS_truncate, path.c_str(), size);
-  }
-  for (auto change = name_changes.rbegin(); change != name_changes.rend(); ++change) undo(*change);
-  die();
-}
-
-std::string shadow_of(const std::string& path) {
-  if (plan.cut.empty()) return "";
-  const std::string shadow = plan.shadow + "/" + std::to_string(getpid()) + "-" + std::to_string(calls);
-  return syscall(SYS_link, path.c_str(), shadow.c_str()) == 0 ? shadow : "";
-}
-
-void note_name(NameChange::Kind kind, const std::string& path, const std::string& from = "",
-               const std::string& shadow = "") {
-  if (!plan.cut.empty()) name_changes.push_back({kind, path, from, shadow});
-}
-
-bool is_part(const std::string& path, const std::string& folder) {
-  return path == folder || path.compare(0, folder.size() + 1, folder + "/") == 0;
-}
-
-std::string moved(const std::string& path, const std::string& from, const std::string& to) {
-  return is_part(path, from) ? to + path.substr(from.size()) : path;
-}
-
-void note_sync(const std::string& path) {
-  struct stat now {};
-  if (stat(path.c_str(), &now) != 0) return;
-  if (S_ISREG(now.st_mode)) synced_sizes[path] = now.st_size;
-  const bool is_ordered = plan.cut == "ordered";
-  std::vector<NameChange> open;
-  for (const NameChange& change : name_changes) {
-    if (!is_ordered && parent(change.path) != path) {
-      open.push_back(change);
-    } else if (change.kind == NameChange::kMoved) {
-      // It now exists permanently: earlier changes in it must be undone at its current path.
-      for (NameChange& before : open) {
-        before.path = moved(before.path, change.from, change.path);
-        before.from = moved(before.from, change.from, change.path);
-      }
-    }
-  }
-  name_changes = std::move(open);
-}
-
-/// A path was moved: the information about it and its contents moves with it.
-void note_move(const std::string& from, const std::string& to) {
-  std::map<std::string, off_t> sizes;
-  for (const auto& [path, size] : synced_sizes) {
-    if (!is_part(path, to)) sizes[moved(path, from, to)] = size;
-  }
-  synced_sizes = std::move(sizes);
-}
 
 void kill_if(const char* when) {
   if (plan.kill != when || calls != plan.at) return;
@@ -177,7 +75,10 @@ bool may_go_on(const char* call, const std::string& path) {
     syscall(SYS_write, report_file, line.data(), line.size());
   }
   kill_if("before");
-  if (!plan.cut.empty() && calls == plan.at) cut_power();
+  if (power.is_planned() && calls == plan.at) {
+    power.strike();
+    die();
+  }
   if (plan.fail.empty() || calls < plan.at || calls > plan.last) return true;
   const std::map<std::string, int> errors = {{"ENOSPC", ENOSPC}, {"EIO", EIO},     {"EACCES", EACCES},
                                              {"EDQUOT", EDQUOT}, {"EROFS", EROFS}, {"EMFILE", EMFILE}};
@@ -210,11 +111,11 @@ int counted_open(int folder, const char* path, int flags, mode_t mode, int (*cal
   return counted(
       "open", full, [&] { return call(folder, path, flags, mode); },
       [&] {
-        if (is_new) note_name(NameChange::kMade, full);
+        if (is_new) power.note_name(NameChange::kMade, full);
         if (is_new || (flags & O_TRUNC) != 0) {
-          synced_sizes[full] = 0;
+          power.note_size(full, 0);
         } else {
-          synced_sizes.emplace(full, before.st_size);
+          power.note_first_size(full, before.st_size);
         }
       });
 }
@@ -228,12 +129,12 @@ int counted_rename(const std::string& from, const std::string& to, auto call) {
   return counted(
       "rename", is_under(to) ? to : from,
       [&] {
-        if (is_under(to)) shadow = shadow_of(to);
+        if (is_under(to)) shadow = power.keep(to, calls);
         return call();
       },
       [&] {
-        note_move(from, to);
-        note_name(NameChange::kMoved, to, from, shadow);
+        power.note_move(from, to);
+        power.note_name(NameChange::kMoved, to, from, shadow);
       });
 }
 
@@ -242,10 +143,10 @@ int counted_remove(const std::string& path, bool is_folder, auto call) {
   return counted(
       is_folder ? "rmdir" : "unlink", path,
       [&] {
-        if (!is_folder) shadow = shadow_of(path);
+        if (!is_folder) shadow = power.keep(path, calls);
         return call();
       },
-      [&] { note_name(is_folder ? NameChange::kFolderRemoved : NameChange::kRemoved, path, "", shadow); });
+      [&] { power.note_name(is_folder ? NameChange::kFolderRemoved : NameChange::kRemoved, path, "", shadow); });
 }
 
 /// Writes half of the data and dies, if that is the plan for the next call.
@@ -262,26 +163,10 @@ const auto nothing = [] {};
 
 }  // namespace
 
-void set_fault_plan(const std::string& text) {
-  plan = {};
+void set_fault_plan(const std::string& words) {
+  plan = plan_of(words);
+  power = PowerCut(plan.cut, plan.shadow);
   calls = 0;
-  synced_sizes.clear();
-  name_changes.clear();
-  std::istringstream words(text);
-  for (std::string word; words >> word;) {
-    const std::size_t equals = word.find('=');
-    const std::string key = word.substr(0, equals), value = word.substr(equals + 1);
-    if (key == "under") plan.under = value;
-    if (key == "report") plan.report = value;
-    if (key == "fail") plan.fail = value;
-    if (key == "kill") plan.kill = value;
-    if (key == "cut") plan.cut = value;
-    if (key == "shadow") plan.shadow = value;
-    if (key == "at") plan.at = plan.last = std::stol(value);
-    if (key == "last") plan.last = std::stol(value);
-    if (key == "signal") plan.signal = std::stol(value);
-    if (key == "delay") plan.delay = std::stol(value);
-  }
   if (report_file >= 0) close(report_file);
   report_file = -1;
   if (!plan.report.empty()) {
@@ -342,8 +227,8 @@ EXPORTED FILE* fopen(const char* path, const char* mode) {
   const bool is_new = stat(full.c_str(), &before) != 0;
   if (!may_go_on("open", full)) return nullptr;
   FILE* file = real(path, mode);
-  if (file != nullptr && is_new) note_name(NameChange::kMade, full);
-  if (file != nullptr) synced_sizes[full] = is_new || mode[0] == 'w' ? 0 : before.st_size;
+  if (file != nullptr && is_new) power.note_name(NameChange::kMade, full);
+  if (file != nullptr) power.note_size(full, is_new || mode[0] == 'w' ? 0 : before.st_size);
   kill_if("after");
   return file;
 }
@@ -386,7 +271,7 @@ EXPORTED int fsync(int descriptor) {
   if (plan.under.empty()) return real(descriptor);
   const std::string path = path_of(descriptor);
   return counted(
-      "fsync", path, [&] { return real(descriptor); }, [&] { note_sync(path); });
+      "fsync", path, [&] { return real(descriptor); }, [&] { power.note_sync(path); });
 }
 
 EXPORTED int fdatasync(int descriptor) {
@@ -394,7 +279,7 @@ EXPORTED int fdatasync(int descriptor) {
   if (plan.under.empty()) return real(descriptor);
   const std::string path = path_of(descriptor);
   return counted(
-      "fsync", path, [&] { return real(descriptor); }, [&] { note_sync(path); });
+      "fsync", path, [&] { return real(descriptor); }, [&] { power.note_sync(path); });
 }
 
 EXPORTED int ftruncate(int descriptor, off_t size) {
@@ -418,14 +303,14 @@ EXPORTED int mkdir(const char* path, mode_t mode) {
   const auto real = next<int(const char*, mode_t)>("mkdir");
   const std::string full = absolute(AT_FDCWD, path);
   return counted(
-      "mkdir", full, [&] { return real(path, mode); }, [&] { note_name(NameChange::kFolderMade, full); });
+      "mkdir", full, [&] { return real(path, mode); }, [&] { power.note_name(NameChange::kFolderMade, full); });
 }
 
 EXPORTED int mkdirat(int folder, const char* path, mode_t mode) {
   const auto real = next<int(int, const char*, mode_t)>("mkdirat");
   const std::string full = absolute(folder, path);
   return counted(
-      "mkdir", full, [&] { return real(folder, path, mode); }, [&] { note_name(NameChange::kFolderMade, full); });
+      "mkdir", full, [&] { return real(folder, path, mode); }, [&] { power.note_name(NameChange::kFolderMade, full); });
 }
 
 EXPORTED int rename(const char* from, const char* to) {
@@ -449,7 +334,7 @@ EXPORTED int link(const char* from, const char* to) {
   const auto real = next<int(const char*, const char*)>("link");
   const std::string full = absolute(AT_FDCWD, to);
   return counted(
-      "link", full, [&] { return real(from, to); }, [&] { note_name(NameChange::kMade, full); });
+      "link", full, [&] { return real(from, to); }, [&] { power.note_name(NameChange::kMade, full); });
 }
 
 EXPORTED int linkat(int from_folder, const char* from, int to_folder, const char* to, int flags) {
@@ -457,14 +342,14 @@ EXPORTED int linkat(int from_folder, const char* from, int to_folder, const char
   const std::string full = absolute(to_folder, to);
   return counted(
       "link", full, [&] { return real(from_folder, from, to_folder, to, flags); },
-      [&] { note_name(NameChange::kMade, full); });
+      [&] { power.note_name(NameChange::kMade, full); });
 }
 
 EXPORTED int symlink(const char* target, const char* path) {
   const auto real = next<int(const char*, const char*)>("symlink");
   const std::string full = absolute(AT_FDCWD, path);
   return counted(
-      "link", full, [&] { return real(target, path); }, [&] { note_name(NameChange::kMade, full); });
+      "link", full, [&] { return real(target, path); }, [&] { power.note_name(NameChange::kMade, full); });
 }
 
 EXPORTED int unlink(const char* path) {
