@@ -80,6 +80,7 @@ int inspect(const LoadedExperiment& experiment, std::optional<std::int64_t> most
 }
 
 int pack(const LoadedExperiment& experiment, const fs::path& out, const std::string& again) {
+  remove_parts_of_finished(out);
   refuse_existing("out", out);
   catch_signals();
   std::optional<Progress> progress;

@@ -1,9 +1,11 @@
 #include "framework/data/packing.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <zip.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -14,9 +16,12 @@
 #include "casdm/error.h"
 #include "casdm/prepare_image.h"
 #include "casdm/text.h"
+#include "framework/data/data_reading.h"
 #include "framework/data/fingerprint.h"
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
+#include "framework/support/folder_hold.h"
+#include "framework/training/experiment_change.h"
 
 namespace casdm {
 
@@ -26,6 +31,12 @@ namespace {
 
 constexpr std::size_t kMostRecord = 1 << 20;
 constexpr std::int64_t kLeftOut = -2;  // instead of a label
+constexpr const char* kAbout = "data.json";
+constexpr const char* kReading = "reading";           // its key for what decides the pixels
+constexpr const char* kArchive = "packed";            // libzip puts its own temporary file beside it
+constexpr const char* kIsWhole = "archive-is-whole";  // a file: the archive needs only its name
+
+fs::path parts_folder(const fs::path& out) { return fs::path(out) += ".part"; }
 
 /// "00012/img00012345.png", as EDM's tools name files.
 std::string name_of(std::int64_t index) {
@@ -34,19 +45,48 @@ std::string name_of(std::int64_t index) {
   return text(number.substr(0, number.size() - 3), "/img", number, ".png");
 }
 
+/// Makes a folder for parts, in which no other process packs while this object lives.
+class PartsFolder {
+ public:
+  explicit PartsFolder(fs::path path) : path_(std::move(path)) {
+    if (fs::create_directory(path_)) sync_folder(fs::absolute(path_).parent_path());
+    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor_ < 0) throw Error(text(path_.string(), " cannot be opened: ", std::strerror(errno)));
+    // A file system without locks: other processes cannot be detected.
+    const bool is_taken = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!is_taken && !moved_to(descriptor_, path_)) return;
+    ::close(descriptor_);
+    throw Error(text("another process ", is_taken ? "is packing into " : "has just packed ", path_.string()));
+  }
+  ~PartsFolder() {
+    ::rmdir(path_.c_str());  // fails unless it is empty
+    ::close(descriptor_);
+  }
+  PartsFolder(const PartsFolder&) = delete;
+  PartsFolder& operator=(const PartsFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  int descriptor_;
+};
+
 /// The images packed so far and their labels, one line with index and label each, in order.
 class PackedParts {
  public:
-  PackedParts(fs::path folder, const DataFingerprint& data) : folder_(std::move(folder)) {
-    const fs::path about = folder_ / "data.json";
-    if (fs::exists(folder_)) {
-      require_parts_of(about, data);
-      read_list();
+  PackedParts(const PartsFolder& folder, const DataFingerprint& data, const Value& reading) : folder_(folder.path()) {
+    const fs::path about = folder.path() / kAbout;
+    remove_leftovers(folder.path());
+    if (fs::is_empty(folder.path())) {
+      Value record = to_value(data);
+      record.set(kReading, reading);
+      write_file(about, to_json(record));
     } else {
-      fs::create_directory(folder_);
-      write_file(about, to_json(to_value(data)));
+      require_parts_of(about, data, reading);
+      read_list();
     }
-    list_.open(folder_ / "list.txt", std::ios::app);
+    list_.open(folder.path() / "list.txt", std::ios::app);
   }
 
   const std::vector<std::int64_t>& labels() const { return labels_; }
@@ -67,15 +107,23 @@ class PackedParts {
 
  private:
   /// An image that could not be read then but can be read now does not count as a difference.
-  void require_parts_of(const fs::path& about, const DataFingerprint& data) const {
-    std::string why = "it holds no data.json";
-    if (fs::exists(about)) why = difference(fingerprint_from(from_json(read_regular_file(about, kMostRecord))), data);
-    if (why.empty()) return;
-    throw ConfigError(text(folder_.string(), " does not hold parts of these images at this size (", why,
-                           "); remove it, or choose another --out"));
+  void require_parts_of(const fs::path& about, const DataFingerprint& data, const Value& reading) const {
+    const auto refuse = [&](const std::string& what, const std::string& why) {
+      throw ConfigError(text(folder_.string(), ' ', what, " (", why, "); remove it, or choose another --out"));
+    };
+    const char* others = "does not hold parts of these images at this size";
+    if (!fs::exists(about)) refuse(others, text("it holds no ", kAbout));
+    const Value record = from_json(read_regular_file(about, kMostRecord));
+    if (const std::string why = difference(fingerprint_from(record), data); !why.empty()) refuse(others, why);
+    const Value* before = record.find(kReading);
+    if (before == nullptr) return;  // begun by an earlier version
+    std::vector<std::string> changed;
+    for (const ExperimentChange& change : changes(*before, reading)) changed.push_back(to_string(change));
+    if (!changed.empty()) refuse("holds images that were read in another way", join(changed, "; "));
   }
 
-  /// A last line without a line break was not finished, so its image is packed again.
+  /// A last line without a line break was not finished, so its image is packed again, and so are those that a power
+  /// failure may have taken.
   void read_list() {
     const fs::path path = folder_ / "list.txt";
     std::ifstream file(path);
@@ -83,6 +131,7 @@ class PackedParts {
     for (std::string line; std::getline(file, line) && !file.eof();) {
       long long index = 0, label = 0;
       if (std::sscanf(line.c_str(), "%lld %lld", &index, &label) != 2 || index != std::ssize(labels_)) break;
+      if (label != kLeftOut && !is_there(path_of(index))) break;
       labels_.push_back(label);
       whole += line.size() + 1;
     }
@@ -107,8 +156,12 @@ std::string labels_json(const std::vector<std::int64_t>& labels, bool has_labels
   return to_json(value);
 }
 
-/// Makes the archive from the parts. It gets its name when it is complete.
+/// Makes the archive from the parts, in their folder.
 void write_archive(const PackedParts& parts, const fs::path& out, bool has_labels) {
+  fs::remove(parts.folder() / kIsWhole);  // of an attempt that was killed, like these
+  for (const fs::directory_entry& entry : fs::directory_iterator(parts.folder())) {
+    if (entry.path().filename().string().starts_with(kArchive)) fs::remove(entry.path());
+  }
   int code = 0;
   zip_t* archive = zip_open(out.c_str(), ZIP_CREATE | ZIP_EXCL, &code);
   const auto fail = [&](const char* reason) { throw Error(text(out.string(), " cannot be written: ", reason)); };
@@ -144,26 +197,47 @@ void make_durable(const fs::path& file) {
   const int reason = errno;
   if (descriptor >= 0) ::close(descriptor);
   if (!is_durable) throw Error(text(file.string(), " cannot be made durable: ", std::strerror(reason)));
-  sync_folder(fs::absolute(file).parent_path());
+}
+
+void refuse_taken(const fs::path& out) {
+  if (!fs::exists(fs::symlink_status(out))) return;
+  throw ConfigError(text("data pack: ", out.string(), " is there already, and nothing is overwritten"));
+}
+
+/// Gives the archive its name and removes the parts.
+void finish(const PackedParts& parts, const fs::path& out) {
+  const fs::path archive = parts.folder() / kArchive;
+  make_durable(archive);
+  write_file(parts.folder() / kIsWhole, "");
+  refuse_taken(out);
+  fs::rename(archive, out);
+  sync_folder(fs::absolute(out).parent_path());
+  remove_folder(parts.folder());
 }
 
 }  // namespace
 
+void remove_parts_of_finished(const fs::path& out) {
+  const fs::path folder = parts_folder(out);
+  remove_leftovers(fs::absolute(out).parent_path());
+  if (!is_there(folder / kIsWhole) || is_there(folder / kArchive) || !is_there(out)) return;
+  remove_unless_held(folder);
+}
+
 std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::path& out,
                                 const std::function<bool(std::int64_t, std::int64_t)>& progress) {
   const DataOptions& data = experiment.options.data;
-  if (fs::exists(fs::symlink_status(out))) {
-    throw ConfigError(text("data pack: ", out.string(), " is there already, and nothing is overwritten"));
-  }
+  refuse_taken(out);
   const std::shared_ptr<Dataset> dataset = make_dataset(experiment);
   if (dataset->is_floating_point() || !dataset->extras().empty()) {
     throw ConfigError("data pack: these images are not 8-bit, or have extras, for which a zip of PNGs has no place");
   }
-  fs::path folder = out;
-  folder += ".part";
   DataOptions packed_data = data;
   packed_data.use_labels = dataset->num_classes() > 0;  // they are packed even if this experiment does not use them
-  PackedParts parts(folder, fingerprint(*dataset, packed_data));
+  const PartsFolder folder(parts_folder(out));
+  refuse_taken(out);  // by a process that packed it meanwhile
+  PackedParts parts(folder, fingerprint(*dataset, packed_data),
+                    from_json(to_json(Value(Value::Table{{"data", reading_of(data)}}))));
   const std::int64_t total = dataset->size();
   for (std::int64_t i = std::ssize(parts.labels()); i < total; ++i) {
     if (!progress(i, total)) return std::nullopt;
@@ -184,9 +258,8 @@ std::optional<Packed> pack_data(const LoadedExperiment& experiment, const fs::pa
   Packed packed;
   for (const std::int64_t label : parts.labels()) ++(label == kLeftOut ? packed.left_out : packed.images);
   if (packed.images == 0) throw Error("data pack: no image can be read");
-  write_archive(parts, out, dataset->num_classes() > 0);
-  make_durable(out);
-  fs::remove_all(folder);
+  write_archive(parts, parts.folder() / kArchive, dataset->num_classes() > 0);
+  finish(parts, out);
   return packed;
 }
 

@@ -17,13 +17,17 @@ struct Packed {
 /// Writes an experiment's images, as the networks see them, as PNGs into a zip archive with their labels in
 /// `dataset.json`, in the layout of EDM's tools.
 ///
-/// Until all of them are done, they are kept in the folder OUT.part with a list, so that an interrupted packing can
-/// continue after the last one. The archive then appears in one step.
+/// Until the archive is complete, everything is kept in the folder OUT.part, with a list, so that an interrupted
+/// packing can continue after the last image. The archive then appears in one step.
 /// @param progress  called with the number of images done; returns false to stop
-/// Throws ConfigError if `out` exists or the parts are from other data; Error if an image cannot be read (with
-/// data.skip_unreadable it is left out) or writing fails.
+/// Throws ConfigError if `out` exists, or if the parts are from other data or were read with other options of the data
+/// set; Error if another process is packing the same, an image cannot be read (with data.skip_unreadable it is left
+/// out) or writing fails.
 /// @return nothing if it was stopped
 std::optional<Packed> pack_data(const LoadedExperiment& experiment, const std::filesystem::path& out,
                                 const std::function<bool(std::int64_t done, std::int64_t total)>& progress);
+
+/// Removes what is left of a packing that was killed after its archive `out` had appeared.
+void remove_parts_of_finished(const std::filesystem::path& out);
 
 }  // namespace casdm

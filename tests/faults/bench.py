@@ -140,6 +140,7 @@ CASES = [
     Case("import", ["import", "zip.pt", "--out", "imported.safetensors"], "experiment"),
     Case("export", ["export", RUN, "--module", "theta", "--out", "theta.safetensors"]),
     Case("diffusers", ["export", RUN, "--module", "theta", "--out", "theta", "--layout", "diffusers"]),
+    Case("pack", ["data", "pack", "tiny.toml", "--out", "p.zip", "--set", "data.num_images=3"], "experiment"),
     Case("init", ["config", "init", "--out", "mine.toml"], "experiment"),
     Case("schema", ["config", "schema", "--out", "schema.json"], "experiment"),
     Case("reference", ["config", "reference", "--out", "pages"], "experiment"),

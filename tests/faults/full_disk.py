@@ -29,7 +29,7 @@ def run(bench, is_long):
 
 def each(bench, disk, is_long):
     points = []
-    for name in ["train", "behind", "resume", "sample", "export", "diffusers", "ema", "new", "judged", "evaluate", "write", "report", "sweep"]:
+    for name in ["train", "behind", "resume", "sample", "export", "diffusers", "ema", "pack", "new", "judged", "evaluate", "write", "report", "sweep"]:
         start = used(bench.template(bench.case(name).start))
         end = max(used(bench.whole(name)[0]), start) + 64
         count = (60 if name in TRAININGS else 20) if is_long else (5 if name in TRAININGS else 2)

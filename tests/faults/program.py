@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-WARM_COMMANDS = {"train", "evaluate", "sample", "ema", "import", "export"}
+WARM_COMMANDS = {"train", "evaluate", "sample", "ema", "import", "export", "data"}
 PATIENCE = 600  # seconds for a process to end, since the machine may be busy
 
 
