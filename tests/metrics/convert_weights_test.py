@@ -254,6 +254,19 @@ class Signals(unittest.TestCase):
                     os.kill(int(pid.read_text()), 0)
 
 
+class Download(unittest.TestCase):
+    def test_no_module_of_the_working_directory_is_imported(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("pip", "runpy"):
+                (Path(folder) / f"{name}.py").write_text(f"open('{name} has run', 'w')\n")
+            command = [sys.executable, TOOL, "st-lpips", "--download", "--out", Path(folder) / "out"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True,
+                                  env={**os.environ, "PIP_NO_INDEX": "1"})
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("pip cannot download ", done.stderr)
+            self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["pip.py", "runpy.py"])
+
+
 class EfficientNetLite(unittest.TestCase):
     def convert(self, folder, *arguments):
         command = [sys.executable, TOOL, "efficientnet-lite", "--out", folder / "out", *arguments]
