@@ -33,6 +33,18 @@ bool is_made_from(const Metadata& metadata, const fs::path& run) {
   return normal.filename() == run.filename();
 }
 
+/// Whether a file in the folder of some checkpoint is one of this checkpoint.
+bool is_of(const Checkpoint& checkpoint, const fs::path& file) {
+  const std::string name = file.stem().string();
+  return checkpoint.has(name) && sha256_of_file(file) == checkpoint.sha256_of(name);
+}
+
+/// Whether a snapshot of an average is one of the run.
+bool is_snapshot_of(const fs::path& run, const fs::path& file) {
+  const fs::path own = run / "ema" / file.filename();
+  return is_there(own) && sha256_of_file(own) == sha256_of_file(file);
+}
+
 }  // namespace
 
 WeightsOrigin origin_of(const std::string& weights, const Checkpoint& checkpoint) {
@@ -52,6 +64,13 @@ WeightsOrigin origin_of(const std::string& weights, const Checkpoint& checkpoint
     parts.push_back(text("from snapshots of ", quoted(entry_in(metadata, kRunOfAverage)), " that ", run.string(),
                          " does not have"));
   }
+  const fs::path file = fs::absolute(weights);
+  if (is_there(file.parent_path() / "state.json") && !is_of(checkpoint, file)) {
+    parts.push_back("from the folder of another one");
+  }
+  const bool is_snapshot = !images.empty() && entry_in(metadata, kRunOfAverage).empty();
+  if (is_snapshot && !is_snapshot_of(run, file))
+    parts.push_back(text("a snapshot that ", run.string(), " does not have"));
   if (!parts.empty())
     origin.warning = text("the weights in ", weights, " are not of this checkpoint: ", join(parts, ", "));
   return origin;

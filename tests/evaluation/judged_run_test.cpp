@@ -203,6 +203,14 @@ TEST_CASE("weights of another run or moment are named as such in scores and samp
   CHECK(
       contains(warnings("runs/small", "other"), "not of this checkpoint: from snapshots of \\\"runs/other\\\" that "));
 
+  // Files of a checkpoint, and snapshots, name no run.
+  CHECK_FALSE(contains(warnings("runs/small", "runs/small/checkpoints/000000000008/ema"), "not of this checkpoint"));
+  CHECK(contains(warnings("runs/small", "runs/other/checkpoints/000000000008/ema"),
+                 "ema.safetensors are not of this checkpoint: from the folder of another one"));
+  CHECK_FALSE(contains(warnings("runs/small", "runs/small/ema/000000000008-0.05"), "not of this checkpoint"));
+  CHECK(contains(warnings("runs/small", "runs/other/ema/000000000008-0.05"),
+                 "0.05.safetensors are not of this checkpoint: a snapshot that "));
+
   // Wherever the run is, its snapshots tell.
   REQUIRE(shell("cp -r runs/small runs/moved", folder.path()).status == 0);
   CHECK_FALSE(contains(warnings("runs/moved", "own"), "not of this checkpoint"));
