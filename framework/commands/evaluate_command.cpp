@@ -51,7 +51,10 @@ class Command {
     std::cerr << "device: " << device_name_ << '\n';
     find_reference();
     find_floor();
-    if (nearest_) nearest_->set_reference(reference_stream_, reference_indices_, reference_.sha256);
+    if (nearest_) {
+      nearest_->set_reference(reference_stream_, numbers_in_data(*stored_reference_, reference_indices_),
+                              reference_.sha256);
+    }
     if (num_ > 0) judges_->require_enough(num_, reference_.images);
     if (!a_.write_reference.empty()) write_reference(a_.write_reference, reference_, *judges_, reference_stream_);
     try {
@@ -250,7 +253,7 @@ class Command {
   void judge_images() {
     const std::vector<std::int64_t> indices = spread(num_, images_->size(), "--num", a_.what);
     const ImageStream stream = stream_of(images_, indices, a_.what);
-    if (nearest_) nearest_->find(stream, indices);
+    if (nearest_) nearest_->find(stream, numbers_in_data(*images_, indices));
     GatherOptions gathering;
     gathering.title = "judging";
     gathering.is_cancelled = interrupted;

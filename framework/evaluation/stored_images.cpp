@@ -67,8 +67,12 @@ class DataImages final : public StoredImages {
     return seen_images(dataset_->size(), [this](std::int64_t index) { return dataset_->describe(index); });
   }
 
+  std::int64_t number_in_data(std::int64_t index) const override {
+    return readable_ ? readable_->at(static_cast<std::size_t>(index)) : index;
+  }
+
   at::Tensor read(std::int64_t index) override {
-    const PreparedImage image = reader_.read(readable_ ? readable_->at(static_cast<std::size_t>(index)) : index);
+    const PreparedImage image = reader_.read(number_in_data(index));
     const bool is_float = dataset_->is_floating_point();
     at::Tensor result =
         at::empty({options_.channels, options_.image_size, options_.image_size}, is_float ? at::kFloat : at::kByte);
@@ -294,6 +298,11 @@ std::vector<std::int64_t> spread(std::int64_t count, std::int64_t total, const s
     const auto wide = static_cast<__int128>(i) * total / count;
     indices.push_back(static_cast<std::int64_t>(wide));
   }
+  return indices;
+}
+
+std::vector<std::int64_t> numbers_in_data(const StoredImages& images, std::vector<std::int64_t> indices) {
+  for (std::int64_t& index : indices) index = images.number_in_data(index);
   return indices;
 }
 

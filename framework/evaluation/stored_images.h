@@ -40,6 +40,9 @@ class StoredImages {
   virtual Value identity() const = 0;               ///< of all images: where they are, and the bytes of some of them
   virtual SeenImages places() const { return {}; }  ///< of its data set, unreadable ones included; none for an NPZ
 
+  /// The number of an image in its data set, which counts those that cannot be read, too.
+  virtual std::int64_t number_in_data(std::int64_t index) const { return index; }
+
   /// One image, [C, H, W] on the CPU. Only one thread calls it at a time, mostly with increasing indices.
   virtual at::Tensor read(std::int64_t index) = 0;
 };
@@ -92,6 +95,9 @@ void require_shape(const StoredImages& images, const ImageShape& shape, const st
 /// @param what  "--num", for the message
 std::vector<std::int64_t> spread(std::int64_t count, std::int64_t total, const std::string& what,
                                  const std::string& name);
+
+/// number_in_data of each.
+std::vector<std::int64_t> numbers_in_data(const StoredImages& images, std::vector<std::int64_t> indices);
 
 /// The images at some ascending indices, as a stream.
 ImageStream stream_of(std::shared_ptr<StoredImages> images, std::vector<std::int64_t> indices, std::string name);

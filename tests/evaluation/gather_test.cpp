@@ -303,6 +303,7 @@ TEST_CASE("images that cannot be read are left out, if the experiment skips them
   REQUIRE(images->size() == 6);
   const std::vector<int> expected = {0, 2, 3, 5, 6, 8};
   for (std::int64_t i = 0; i < 6; ++i) CHECK(images->read(i)[0][0][0].item<int>() == expected[i]);
+  CHECK(numbers_in_data(*images, {0, 1, 5}) == std::vector<std::int64_t>{0, 2, 8});
   int looks = 0;
   CHECK_THROWS_AS(images_of_data(options, std::make_shared<SomeDamaged>(), [&] { return ++looks == 4; }),
                   EvaluationStopped);
