@@ -240,11 +240,12 @@ NamedTensors Judges::features(const Network& network, const Tensor& images) cons
         network.extractor.fail(text("extract() returned ", shape_of(found), " as ", quoted(network.features[i]),
                                     " of some images and ", shape_of(parts[i][0]), " of others"));
       }
-      parts[i].push_back(found);
+      // An extractor may use the memory of its results again in the next call.
+      parts[i].push_back(found.defined() ? found.clone() : found);
     }
   }
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (parts[i].size() > 1) all[i].second = at::cat(parts[i]);
+    all[i].second = parts[i].size() > 1 ? at::cat(parts[i]) : parts[i].front();
   }
   return all;
 }

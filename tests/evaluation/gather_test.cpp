@@ -263,6 +263,19 @@ TEST_CASE(
   CHECK_FALSE(identity_with("image_size", 8) == plain);
 }
 
+TEST_CASE("features are right where an extractor uses the memory of its results again") {
+  const auto features = [](const std::string& fault, std::int64_t first) {
+    const Judges judges = make_judges("judges = [{ type = \"cells\", fault = \"" + fault +
+                                      "\", metrics = [{ type = \"moments_gap\" }] }]");
+    const Tensor found = judges.features_of(0, some_images(12).slice(0, first), 0);
+    judges.features_of(0, some_images(4, 2), 0);
+    return found;
+  };
+  for (const std::int64_t first : {0, 8}) {  // in several calls, and in one
+    CHECK(features("reused_memory", first).equal(features("none", first)));
+  }
+}
+
 TEST_CASE("judges compute in IEEE float32 where the networks of a run may use TF32, which they may again afterwards") {
   constexpr at::Float32Op kOps[] = {at::Float32Op::CONV, at::Float32Op::MATMUL};
   at::Context& context = at::globalContext();

@@ -27,7 +27,8 @@ struct CellsOptions {
   bool shows_tf32 = false;
 
   static void describe(Schema<CellsOptions>& s) {
-    s.option("fault", &CellsOptions::fault, "What is wrong.").choices({"none", "not_a_number", "no_weights"});
+    s.option("fault", &CellsOptions::fault, "What is wrong.")
+        .choices({"none", "not_a_number", "no_weights", "reused_memory"});
     s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
     s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
     s.option("shows_tf32", &CellsOptions::shows_tf32, "Each feature is 1 where a GPU may use TF32, else 0.");
@@ -65,6 +66,10 @@ class CellsExtractor : public FeatureExtractor {
     Tensor map = at::adaptive_avg_pool2d(x, {2, 2});
     if (options_.shows_tf32) map = at::full_like(map, may_use_tf32() ? 1 : 0);
     if (options_.fault == "not_a_number") map = map * std::numeric_limits<float>::quiet_NaN();
+    if (options_.fault == "reused_memory") {
+      if (kept_.defined() && kept_.sizes() == map.sizes()) map = kept_.copy_(map);
+      kept_ = map;
+    }
     NamedTensors result;
     for (const std::string& name : names) result.emplace_back(name, name == "map" ? map : map.flatten(1));
     return result;
@@ -75,6 +80,7 @@ class CellsExtractor : public FeatureExtractor {
   std::int64_t channels_;
   Tensor network_ = network();
   Tensor blur_ = blur();
+  Tensor kept_;  ///< the last result
 };
 
 struct NoOptions {
