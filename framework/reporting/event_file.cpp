@@ -164,6 +164,17 @@ std::string as_code(const std::string& content) {
   return result;
 }
 
+constexpr std::string_view kNameStart = "events.out.tfevents.";
+
+/// The number in the name of an event file; 0 if it is no time of this era.
+std::int64_t number_in(const fs::path& path) {
+  constexpr std::size_t digits = 10;
+  const std::string name = path.filename().string();
+  const std::size_t end = name.find('.', kNameStart.size());
+  const std::string number = name.substr(kNameStart.size(), end - kNameStart.size());
+  return number.size() <= digits ? std::stoll(number) : 0;
+}
+
 }  // namespace
 
 bool is_event_file_of_ours(const fs::path& path) {
@@ -188,13 +199,18 @@ EventFile::~EventFile() {
 }
 
 void EventFile::open(std::int64_t images) {
+  // TensorBoard reads the files in the order of their names, and the clock may have been set back.
+  auto number = static_cast<std::int64_t>(unix_time());
+  bool has_earlier = false;
   std::error_code ignored;
-  const fs::directory_iterator entries(folder_, ignored);
-  const bool has_earlier =
-      std::any_of(begin(entries), end(entries), [](const auto& entry) { return is_event_file_of_ours(entry.path()); });
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_, ignored)) {
+    if (!is_event_file_of_ours(entry.path())) continue;
+    has_earlier = true;
+    number = std::max(number, number_in(entry.path()) + 1);
+  }
   char host[256] = {};
   ::gethostname(host, sizeof(host) - 1);
-  path_ = folder_ / text("events.out.tfevents.", static_cast<std::int64_t>(unix_time()), ".", host, ".", ::getpid());
+  path_ = folder_ / text(kNameStart, number, ".", host, ".", ::getpid());
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (descriptor_ < 0) throw Error(text(path_.string(), " cannot be written: ", std::strerror(errno)));
   write(0, bytes_field(field::kEventVersion, kVersion));

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 
@@ -57,6 +58,17 @@ TEST_CASE("an event file marks the steps of earlier files as void, also if the r
   CHECK(written(0).find(start) == std::string::npos);
   CHECK(written(0).find(start) != std::string::npos);
   CHECK(written(4).find(start) != std::string::npos);
+}
+
+TEST_CASE("an event file comes after the earlier ones in the order of names, also if the clock was set back") {
+  const TemporaryFolder folder;
+  const auto write = [] { EventFile(".", 8, "[run]\n").add_line(from_json(R"({"images":8,"learning_rate":0.5})")); };
+  write();
+  std::filesystem::rename(files().front(), "events.out.tfevents.4000000000.host.1");
+  write();
+  REQUIRE(files().size() == 2);
+  const auto newest = std::max(files().front().string(), files().back().string());
+  CHECK_MESSAGE(newest.starts_with("events.out.tfevents.4000000001."), newest);
 }
 
 TEST_CASE("an event file appears with its first event and belongs to its run") {
