@@ -47,7 +47,15 @@ Moments checked(const std::string& name, const Tensor& mean, const Tensor& covar
     fail(" with a covariance that is not symmetric: the file is damaged, or holds something else");
   }
   if (covariance.diagonal().min().item<double>() < -1e-6 * scale) fail(" with a negative variance");
-  return {mean, (covariance + covariance.t()) / 2, 0};
+  const Tensor symmetric = (covariance + covariance.t()) / 2;
+  // Roundings of float32 leave eigenvalues just below 0; a matrix that is one with this much more has none.
+  const Tensor raised = symmetric.to(at::kDouble) + 1e-3 * scale * at::eye(size, at::kDouble);
+  if (scale > 0 && std::get<1>(at::linalg_cholesky_ex(raised)).item<int>() != 0) {
+    fail(
+        " with a matrix that is no covariance, since it has negative eigenvalues: the file is damaged, or its arrays "
+        "do not belong together");
+  }
+  return {mean, symmetric, 0};
 }
 
 }  // namespace

@@ -96,4 +96,7 @@ TEST_CASE("numbers that cannot be a mean and a covariance are refused with what 
   altered = kCovariance.clone();
   altered[1][1] = -1;
   CHECK(message(kMean, altered).find("negative variance") != std::string::npos);
+  CHECK(message(kMean, 2 * at::ones({3, 3}, at::kDouble) - at::eye(3, at::kDouble)).find("negative eigenvalues") !=
+        std::string::npos);
+  CHECK(message(kMean, at::ones({3, 3}, at::kDouble) - 1e-6 * at::eye(3, at::kDouble)).empty());  // rounded
 }
