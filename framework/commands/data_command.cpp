@@ -127,8 +127,9 @@ int data_command(const std::vector<std::string>& arguments) {
   }
   std::vector<std::string> words;
   for (const std::string& argument : arguments) words.push_back(shell_word(argument));
-  if (parsed->count("out") == 0) throw ConfigError("data: pack needs --out FILE.zip; see `casdm data --help`");
-  return pack(experiment, (*parsed)["out"].as<std::string>(), text("casdm data ", join(words, " ")));
+  const std::string out = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : "";
+  if (out.empty()) throw ConfigError("data: pack needs --out FILE.zip; see `casdm data --help`");
+  return pack(experiment, out, text("casdm data ", join(words, " ")));
 }
 
 }  // namespace

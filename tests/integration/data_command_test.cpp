@@ -82,6 +82,10 @@ TEST_CASE("what casdm data pack writes is read back as the same images and label
   const Outcome over = shell("casdm data pack small.toml --out a.zip " + kShapes, folder.path());
   CHECK(over.status == 2);
   CHECK_MESSAGE(contains(over.err, "a.zip is there already, and nothing is overwritten"), over.err);
+  const Outcome nowhere = shell("casdm data pack small.toml --out '' " + kShapes, folder.path());
+  CHECK(nowhere.status == 2);
+  CHECK_MESSAGE(contains(nowhere.err, "data: pack needs --out FILE.zip"), nowhere.err);
+  CHECK(!fs::exists(folder.path() / ".part"));
 }
 
 TEST_CASE("an interrupted packing continues where it was, and other images are not mixed in") {
