@@ -36,28 +36,29 @@ DdpmSampler::DdpmSampler(const Options& options, const Spec& spec)
   for (const SampleStep& step : plan_) posteriors_.push_back(schedule.posterior(step.t, step.t_next));
 }
 
-Tensor DdpmSampler::standard_deviation(const Estimate& estimate, const PosteriorLevel& posterior,
-                                       const Tensor& like) const {
+Tensor DdpmSampler::scaled_noise(const StepInput& input, const PosteriorLevel& posterior) const {
+  const Estimate& estimate = input.estimate;
   const bool is_learned =
       variance_ == Variance::learned_range || (variance_ == Variance::automatic && estimate.variance.defined());
   if (!is_learned) {
     const double variance = variance_ == Variance::fixed_small ? posterior.variance : posterior.step_variance;
-    return at::full({}, std::sqrt(variance), like.options());
+    return std::sqrt(variance) * input.noise;
   }
   if (!estimate.variance.defined()) {
     throw Error(
         "sampler ddpm: variance = \"learned_range\", but the head predicts no variance; "
         "use \"fixed_small\" or \"fixed_large\", or a head that learns it");
   }
-  const Tensor fraction = (estimate.variance.to(like.scalar_type()) + 1) / 2;
-  return at::exp(0.5 * (fraction * std::log(posterior.step_variance) + (1 - fraction) * std::log(posterior.variance)));
+  const Tensor fraction = (estimate.variance.to(input.noise.scalar_type()) + 1) / 2;
+  return at::exp(0.5 * (fraction * std::log(posterior.step_variance) + (1 - fraction) * std::log(posterior.variance))) *
+         input.noise;
 }
 
 Tensor DdpmSampler::step(const StepInput& input) {
   const PosteriorLevel& posterior = posteriors_[input.index];
   const Tensor mean = posterior.of_x0 * clean_image_(input.estimate) + posterior.of_x_t * input.x_t;
   if (!plan_[input.index].needs_noise) return mean;
-  return mean + standard_deviation(input.estimate, posterior, mean) * input.noise;
+  return mean + scaled_noise(input, posterior);
 }
 
 }  // namespace casdm::sampler_diffusion

@@ -57,8 +57,8 @@ class DdpmSampler : public Sampler {
   Tensor step(const StepInput& input) override;
 
  private:
-  /// sqrt(variance) of a step: a scalar or a tensor like x_t.
-  Tensor standard_deviation(const Estimate& estimate, const PosteriorLevel& posterior, const Tensor& like) const;
+  /// sqrt(variance) z of a step.
+  Tensor scaled_noise(const StepInput& input, const PosteriorLevel& posterior) const;
 
   Variance variance_;
   CleanImage clean_image_;
