@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -19,7 +20,7 @@ namespace {
 
 constexpr std::size_t kReserved = std::size_t{1} << 38;  // addresses, not memory
 constexpr std::size_t kAlignment = 64;                   // the alignment that the CPU's kernels may expect
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = std::size_t{1} << 21;      // large ones, since kernels change the protection of all
 
 /// The device's memory: one range of addresses; free blocks are kept by size.
 class Arena {
@@ -84,8 +85,12 @@ class Arena {
   }
 
   static char* reserve() {
-    void* base = ::mmap(nullptr, kReserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) throw std::bad_alloc();
+    void* memory =
+        ::mmap(nullptr, kReserved + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    std::size_t space = kReserved + kPage;
+    void* base = std::align(kPage, kReserved, memory, space);
+    ::madvise(base, kReserved, MADV_HUGEPAGE);
     return static_cast<char*>(base);
   }
 

@@ -27,7 +27,10 @@ void trains_alike(const std::string& what, const std::string& toml, const std::v
   std::vector<std::string> settings = {"train.total_images=8", "log.every_images=4"};
   settings.insert(settings.end(), overrides.begin(), overrides.end());
   run(small_experiment(folder.path(), "cpu", toml, settings));
-  run(small_experiment(folder.path(), "cuda", toml, on_cuda(settings)));
+  {
+    const auto guarded = guarded_memory();
+    run(small_experiment(folder.path(), "cuda", toml, on_cuda(settings)));
+  }
   const std::vector<Value> cpu = records(folder.path() / "cpu");
   const std::vector<Value> gpu = records(folder.path() / "cuda");
   REQUIRE(cpu.size() == gpu.size());
@@ -127,6 +130,7 @@ TEST_CASE("every backbone trains in half precision on CUDA as on the CPU, with e
           return records(folder.path() / name);
         };
         const std::vector<Value> whole = losses("cpu", {});
+        const auto guarded = guarded_memory();
         const std::vector<Value> half = losses("cuda", on_cuda({"run.precision=" + precision}));
         REQUIRE(whole.size() == half.size());
         // 2^-8 per rounding in bf16, accumulating like noise over tens of operations.
@@ -145,6 +149,7 @@ TEST_CASE("every sampler draws the same images on CUDA as on the CPU") {
     const LoadedExperiment experiment = small_experiment(folder.path(), "sampling", cascade_head(),
                                                          {"sampler={type=\"" + sampler + "\", num_inference_steps=6}"});
     const Model model = make_model(experiment, 0);
+    const auto guarded = guarded_memory();
     for (const NamedModule& module : model.modules) move_to(*module.module, device);
     GenerateOptions options;
     options.count = 3;
@@ -175,6 +180,7 @@ TEST_CASE("every feature extractor gives the same features on CUDA as on the CPU
     std::vector<std::string> wanted;
     for (const FeatureInfo& feature : extractor->info().features) wanted.push_back(feature.name);
     const NamedTensors cpu = extractor->extract(images, wanted);
+    const auto guarded = guarded_memory();
     move_to(*extractor, cuda());
     const NamedTensors gpu = extractor->extract(images.to(cuda()), wanted);
     for (std::size_t i = 0; i < cpu.size(); ++i) {
@@ -199,6 +205,7 @@ TEST_CASE("every set metric gives the same scores for features on CUDA as for th
     const auto metric = make_set_metric(name, 6);
     const Tensor rows = normal(1, {60, 6}), others = normal(2, {60, 6}) + 0.3;
     const std::vector<Score> cpu = compare(*metric, rows, others);
+    const auto guarded = guarded_memory();
     const std::vector<Score> gpu = compare(*metric, rows.to(cuda()), others.to(cuda()));
     REQUIRE(cpu.size() == gpu.size());
     for (std::size_t i = 0; i < cpu.size(); ++i) {

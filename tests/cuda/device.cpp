@@ -28,4 +28,6 @@ const c10::Device selected = [] {
 
 c10::Device cuda() { return selected; }
 
+std::shared_ptr<void> guarded_memory() { return nullptr; }
+
 }  // namespace casdm::testing

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ c10::Device cuda();
 /// Selects the device for a run in this precision. Whether products are in TF32 stays as it is until another precision
 /// is selected, also across tests.
 void compute_in(Precision precision);
+
+/// While what it returns lives, code of the host that accesses the device's memory crashes, as it does on a GPU.
+std::shared_ptr<void> guarded_memory();
 
 /// The overrides that put a run on the CUDA device.
 std::vector<std::string> on_cuda(std::vector<std::string> overrides = {});

@@ -18,4 +18,6 @@ const c10::Device selected = [] {
 
 c10::Device cuda() { return selected; }
 
+std::shared_ptr<void> guarded_memory() { return std::make_shared<standin::GuardedDeviceMemory>(); }
+
 }  // namespace casdm::testing
