@@ -44,6 +44,6 @@ status=0
 ctest --test-dir "$build" --parallel "${CTEST_PARALLEL_LEVEL:-$(nproc)}" --output-on-failure --no-tests=error "$@" ||
   status=$?
 # ctest shows the messages of a test only if it fails, and logs them always.
-sed -nE 's/.*MESSAGE: (a (repeated |sampling )?step (launches|queues) [0-9]+ operators).*/tests\/run.sh: \1/p' \
+sed -nE 's/.*MESSAGE: (a (repeated |sampling )?step (of two processes )?(launches|queues) [0-9]+ operators[^:]*).*/tests\/run.sh: \1/p' \
   "$build/Testing/Temporary/LastTest.log"
 exit "$status"

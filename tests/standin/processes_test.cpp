@@ -1,8 +1,12 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <fstream>
+
 #include "casdm/text.h"
 #include "distributed/runs.h"
 #include "framework/support/sha256.h"
+#include "framework/training/checkpoint.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -30,7 +34,59 @@ std::string drawn(const fs::path& folder, int processes, const std::string& run)
   return sha256_of_file(folder / out / "samples.npz");
 }
 
+/// What a process used of its device.
+struct Use {
+  std::int64_t waits = 0, bytes = 0, launches = 0;
+  std::string described;
+};
+
+/// Trains `steps` steps in two processes; the use of the device in each.
+std::vector<Use> used_by_two(const fs::path& folder, int steps) {
+  std::vector<Environment> each = environments(2);
+  for (int rank = 0; rank < 2; ++rank) {
+    each[static_cast<std::size_t>(rank)]["CASDM_STANDIN_USE"] = (folder / text("use.", rank)).string();
+  }
+  const std::string arguments = text("small.toml --set run.name=", steps, "-steps --set train.total_images=", 8 * steps,
+                                     " --set log.every_images=1000 --set checkpoint.every_images=1000");
+  Processes training(folder, {arguments + kPlugins + kCuda}, each);
+  training.wait();
+  std::vector<Use> result;
+  for (int rank = 0; rank < 2; ++rank) {
+    REQUIRE_MESSAGE(training.status(rank) == 0, training.output());
+    Use use;
+    std::ifstream file(folder / text("use.", rank));
+    file >> use.waits >> use.bytes >> use.launches;
+    file.ignore();
+    std::getline(file, use.described);
+    result.push_back(use);
+  }
+  return result;
+}
+
 }  // namespace
+
+TEST_CASE("a step of two processes without NCCL copies gradients to the CPU's memory and back once") {
+  constexpr int kFew = 2, kMore = 6;
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), "[[metrics]]\ntype = \"l1\"\n");
+  const std::vector<Use> few = used_by_two(folder.path(), kFew), more = used_by_two(folder.path(), kMore);
+  const Checkpoint end = Checkpoint::open(folder.path() / "runs" / text(kMore, "-steps"));
+  std::int64_t weights = 0;
+  for (const auto& [name, tensor] : end.tensors("weights")) weights += static_cast<std::int64_t>(tensor.nbytes());
+  const auto in_step = [&](std::size_t rank, std::int64_t Use::*count) {
+    return (more[rank].*count - few[rank].*count) / (kMore - kFew);
+  };
+  const std::int64_t waits = std::max(in_step(0, &Use::waits), in_step(1, &Use::waits));
+  const std::int64_t bytes = std::max(in_step(0, &Use::bytes), in_step(1, &Use::bytes));
+  const std::int64_t launches = std::max(in_step(0, &Use::launches), in_step(1, &Use::launches));
+  MESSAGE("a step of two processes launches " << launches << " operators, waits " << waits << " times and copies "
+                                              << bytes << " bytes (" << weights << " of weights)");
+  // For each module its gradients to the CPU and back, the norms to the CPU and back, and the record.
+  CHECK_MESSAGE(waits <= 2 * 2 + 2 + 1, more[1].described);
+  // Each parameter begins at a multiple of 16 elements, and the record has a few numbers of each image.
+  CHECK(bytes > 2 * weights);
+  CHECK(bytes < 2 * weights * 11 / 10 + 1000);
+}
 
 TEST_CASE("processes with a CUDA device each train the run of one, with a whole or divided optimizer, and draw") {
   const TemporaryFolder folder;
