@@ -8,6 +8,9 @@
 #include "casdm/text.h"
 #include "cuda/components.h"
 #include "cuda/device.h"
+#include "framework/data/image_transform.h"
+#include "framework/evaluation/judges.h"
+#include "framework/sampling/run_sampler.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -81,28 +84,138 @@ std::vector<fs::path> shipped_configs() {
   return result;
 }
 
+/// The shipped configs, in groups that take similar times.
+enum class Group { cifar10_casdm, other_cifar10, emoji_casdm, other_emoji, imagenet, other };
+
+Group group_of(const std::string& name) {
+  const bool is_casdm = name.find("_casdm") != std::string::npos;
+  if (name.starts_with("cifar10_")) return is_casdm ? Group::cifar10_casdm : Group::other_cifar10;
+  if (name.starts_with("emoji_")) return is_casdm ? Group::emoji_casdm : Group::other_emoji;
+  return name.starts_with("imagenet") ? Group::imagenet : Group::other;
+}
+
+const std::vector<std::string> kJudged = {
+    "evaluate.every_images=0", "evaluate.judges=[{type=\"random_patches\", metrics=[{type=\"sliced_wasserstein\"}]}]"};
+
+/// Images of a run, drawn on `device`, and their score against fixed ones.
+struct Drawn {
+  Tensor images;
+  double score;
+};
+
+Drawn drawn_on(const std::string& device, Checkpoint checkpoint) {
+  SamplingRequest request;
+  request.device = device;
+  request.plugins = {CASDM_TEST_PLUGIN_DIR};
+  const c10::Device chosen = device == "cpu" ? c10::Device(c10::kCPU) : cuda();
+  const LoadedExperiment experiment = experiment_to_sample(checkpoint, request);
+  const Model model = model_to_sample(experiment, checkpoint, request, chosen);
+  GenerateOptions options = generate_options(experiment.options, chosen, request);
+  options.count = 4;
+  options.labels = labels_for(label_of_image(checkpoint, request), 0, options.count);
+  Drawn drawn{generate(model, options), 0};
+  const Judges judges(evaluate_options(experiment.resolved), *experiment.host, model.image, chosen);
+  const auto state_of = [&](const Tensor& images) {
+    SetState state = judges.start();
+    judges.update(state, to_uint8(images), 0);
+    return state;
+  };
+  const SetState fixed = state_of(fill(1, drawn.images.sizes().vec()).clamp(-1, 1));
+  drawn.score = judges.compare(state_of(drawn.images), fixed).front().value;
+  return drawn;
+}
+
+void draws_alike(const std::string& name, const Checkpoint& checkpoint) {
+  compute_in(Precision::fp32);
+  const Drawn cpu = drawn_on("cpu", checkpoint), device = drawn_on("cuda", checkpoint);
+  const double scale = std::max(1.0, cpu.images.abs().max().item<double>());
+  const double apart = (cpu.images - device.images).abs().max().item<double>();
+  CHECK_MESSAGE(apart < 1e-4 * scale, name << ": images differ by " << apart << " at magnitudes of up to " << scale);
+  CHECK_MESSAGE(cpu.score > 0, name);
+  const double scores_apart = relative_difference(device.score, cpu.score);
+  CHECK_MESSAGE(scores_apart < 1e-3, name << ": scores differ by " << scores_apart);
+}
+
+/// Every tensor of a checkpoint, by file and name.
+std::map<std::string, Tensor> all_tensors(const Checkpoint& checkpoint) {
+  std::map<std::string, Tensor> result;
+  for (const auto& entry : fs::directory_iterator(checkpoint.path())) {
+    if (entry.path().extension() != ".safetensors") continue;
+    const std::string file = entry.path().filename().string();
+    for (const auto& [name, tensor] : tensors(checkpoint, file)) result[text(file, ": ", name)] = tensor.clone();
+  }
+  return result;
+}
+
+/// Two steps of the config on both devices, its images and scores, and a resume after the first step.
+void check_config(const fs::path& config) {
+  const TemporaryFolder folder;
+  const std::string name = config.stem().string();
+  CAPTURE(name);
+  std::vector<std::string> settings = kJudged;
+  settings.emplace_back("checkpoint.every_images=2");
+  std::vector<std::string> on_cpu = settings;
+  on_cpu.insert(on_cpu.end(), {"run.device=cpu", "log.sample_count=0"});
+  draws_alike(name, run(small(config, folder.path(), "cpu", 4, on_cpu)));
+  const fs::path device = folder.path() / "device";
+  const LoadedExperiment experiment = small(config, folder.path(), "device", 4, on_cuda(settings));
+  const Checkpoint whole = run(experiment);
+  const LineDifference first = difference(records(folder.path() / "cpu").front(), records(device).front());
+  CHECK_MESSAGE(first.loss < 2e-5, name << ": losses of the first step differ by " << first.loss);
+  CHECK_MESSAGE(first.gradient < 1e-3, name << ": gradient norms of the first step differ by " << first.gradient);
+  CHECK(fs::exists(device / "samples" / "4.png"));
+
+  const std::map<std::string, Tensor> expected = all_tensors(whole);
+  CHECK_MESSAGE(expected.size() > 20, name);
+  fs::remove_all(whole.path());
+  fs::remove(device / "samples" / "4.png");
+  const Checkpoint half = Checkpoint::open(device);
+  REQUIRE(half.images() == 2);
+  const std::map<std::string, Tensor> found = all_tensors(resume(experiment, half));
+  REQUIRE_MESSAGE(found.size() == expected.size(), name);
+  for (const auto& [tensor, values] : found)
+    CHECK_MESSAGE(at::equal(values, expected.at(tensor)), name << ": " << tensor);
+  CHECK(records(device).back().find("images")->as_integer() == 4);
+  CHECK(fs::exists(device / "samples" / "4.png"));
+}
+
+void check_configs(Group group) {
+  const MetricUses weights;
+  std::size_t count = 0;
+  for (const fs::path& config : shipped_configs()) {
+    if (group_of(config.stem().string()) != group) continue;
+    check_config(config);
+    ++count;
+  }
+  CHECK(count >= 6);
+}
+
 }  // namespace
 
-TEST_CASE("every shipped config, made small, trains on the stand-in as on the CPU, draws its grid, and resumes") {
-  const MetricUses weights;
-  const std::vector<fs::path> configs = shipped_configs();
-  CHECK(configs.size() > 30);
-  for (const fs::path& config : configs) {
-    const TemporaryFolder folder;
-    const std::string name = config.stem().string();
-    CAPTURE(name);
-    const std::vector<std::string> judged = {"evaluate.every_images=0"};
-    run(small(config, folder.path(), "cpu", 2, {"run.device=cpu", judged.front()}));
-    const Checkpoint half = run(small(config, folder.path(), "device", 2, on_cuda(judged)));
-    const LineDifference first =
-        difference(records(folder.path() / "cpu").front(), records(folder.path() / "device").front());
-    CHECK_MESSAGE(first.loss < 2e-5, name << ": losses of the first step differ by " << first.loss);
-    CHECK_MESSAGE(first.gradient < 1e-3, name << ": gradient norms of the first step differ by " << first.gradient);
-    CHECK(fs::exists(folder.path() / "device" / "samples" / "2.png"));
-    resume(small(config, folder.path(), "device", 4, on_cuda(judged)), half);
-    CHECK(records(folder.path() / "device").back().find("images")->as_integer() == 4);
-    CHECK(fs::exists(folder.path() / "device" / "samples" / "4.png"));
-  }
+// Each on the stand-in as on the CPU: losses and gradients of the first step, images drawn from the same weights and
+// their score; and on the stand-in a resume to the bit.
+TEST_CASE("every shipped config of Cas-DM on CIFAR-10, made small, trains, draws, is judged and resumes") {
+  check_configs(Group::cifar10_casdm);
+}
+
+TEST_CASE("every other shipped config on CIFAR-10, made small, trains, draws, is judged and resumes") {
+  check_configs(Group::other_cifar10);
+}
+
+TEST_CASE("every shipped config of Cas-DM on emoji, made small, trains, draws, is judged and resumes") {
+  check_configs(Group::emoji_casdm);
+}
+
+TEST_CASE("every other shipped config on emoji, made small, trains, draws, is judged and resumes") {
+  check_configs(Group::other_emoji);
+}
+
+TEST_CASE("every shipped config on ImageNet, made small, trains, draws, is judged and resumes") {
+  check_configs(Group::imagenet);
+}
+
+TEST_CASE("every shipped config on other images, made small, trains, draws, is judged and resumes") {
+  check_configs(Group::other);
 }
 
 TEST_CASE("a shipped config's run is judged on the stand-in as on the CPU") {
