@@ -209,6 +209,32 @@ void does_in_one_pass_what_its_parts_do(const Subject& subject) {
   }
 }
 
+/// A scale that is NaN says that the step is not to be taken.
+void leaves_out_a_whole_step(const Subject& subject) {
+  const at::NoGradGuard no_grad;
+  const Optimizer::Spec spec = spec_for(subject);
+  const auto optimizer = subject.make<Optimizer>(spec);
+  auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer.get());
+  if (one_pass == nullptr) throw Skip("it is not a OnePassOptimizer");
+  const Tensor average = spec.weights * 2;
+  const auto step = [&](double scale) {
+    set_gradients(spec, subject.seed(), 0);
+    if (scale != 1) spec.gradients.select(0, 0).fill_(scale);
+    return one_pass->whole_step({kRate, at::full({}, scale), {{average, 0.5}}});
+  };
+  if (!step(1)) throw Skip("it takes no whole steps on this device");
+  std::vector<std::pair<std::string, Tensor>> kept = {{"the weights", spec.weights}, {"an average", average}};
+  for (const auto& [name, buffer] : optimizer->buffers()) kept.emplace_back("the buffer " + name, buffer);
+  std::vector<Tensor> before;
+  for (const auto& [name, tensor] : kept) before.push_back(tensor.clone());
+  step(std::nan(""));
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    require(at::equal(kept[i].second, before[i]),
+            text("whole_step with a scale that is NaN changes ", kept[i].first, ": such a step is not to be taken"));
+  }
+  require(!spec.gradients.any().item<bool>(), "whole_step with a scale that is NaN does not set the gradients to 0");
+}
+
 /// A table inside [optimizer] is the name of a module.
 void has_plain_options(const Subject& subject) {
   for (const OptionSpec& option : subject.entry().options) {
@@ -257,6 +283,7 @@ Suite requirements() {
        {kind, "is_the_same_for_any_order", false, is_the_same_for_any_order},
        {kind, "resumes_from_its_buffers", false, resumes_from_its_buffers},
        {kind, "does_in_one_pass_what_its_parts_do", false, does_in_one_pass_what_its_parts_do},
+       {kind, "leaves_out_a_whole_step", false, leaves_out_a_whole_step},
        {kind, "has_plain_options", false, has_plain_options},
        {kind, "descends", false, descends}},
       call);

@@ -71,6 +71,7 @@ struct Trial::Steps {
 
   void run() {
     if (interrupted() || !step.run(images)) throw Error("interrupted while measuring the cost of a step");
+    step.settle();
     images.first_position += images.images.size(0);  // other timesteps and noise in the next step
   }
 

@@ -2,10 +2,12 @@
 
 #include <torch/csrc/autograd/function.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "casdm/text.h"
 #include "framework/loading/crash_message.h"
+#include "framework/standin/late_copies.h"
 #include "framework/standin/recorder.h"
 #include "framework/standin/standin.h"
 
@@ -76,19 +78,30 @@ void count_item() {
   change([](DeviceUse& use) { ++use.items; });
 }
 
-void count_free_copy() {
+void count_free_copy(bool is_aside) {
   refuse_while_recording("a copy of the host's values" + in_component());
-  change([](DeviceUse& use) { ++use.free_copies; });
+  change([&](DeviceUse& use) {
+    ++use.free_copies;
+    if (is_aside) ++use.copies_aside;
+  });
 }
 
-void count_wait(const std::string& reason, std::int64_t bytes) {
+void count_wait(const std::string& reason, std::int64_t bytes, const QueuePlace& until) {
   const std::string full = reason + in_component();
   refuse_while_recording(full);
   change([&](DeviceUse& use) {
     ++use.waits;
     use.waited_bytes += bytes;
     ++use.reasons[full];
+    use.queued += std::max<std::int64_t>(use.launches - until.launches, 0);
   });
+  make_copies(until.copies);
+}
+
+QueuePlace end_of_queue() {
+  QueuePlace end{0, queued_copies()};
+  change([&](const DeviceUse& use) { end.launches = use.launches; });
+  return end;
 }
 
 DeviceUse device_use() {
@@ -102,8 +115,10 @@ DeviceUse operator-(const DeviceUse& after, const DeviceUse& before) {
   result.launches -= before.launches;
   result.waits -= before.waits;
   result.waited_bytes -= before.waited_bytes;
+  result.queued -= before.queued;
   result.items -= before.items;
   result.free_copies -= before.free_copies;
+  result.copies_aside -= before.copies_aside;
   result.allocations -= before.allocations;
   result.operators = minus(after.operators, before.operators);
   result.parts = minus(after.parts, before.parts);

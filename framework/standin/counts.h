@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 namespace casdm::standin {
@@ -8,9 +9,17 @@ namespace casdm::standin {
 void count_launch(const std::string& name);
 void count_allocation();
 void count_item();
-void count_free_copy();
+void count_free_copy(bool is_aside);
+
+/// A place in what was queued on the device, by what was queued before it.
+struct QueuePlace {
+  std::int64_t launches = std::numeric_limits<std::int64_t>::max();
+  std::int64_t copies = std::numeric_limits<std::int64_t>::max();
+};
+QueuePlace end_of_queue();
 
 /// @param reason  "copy to the device"; the component whose code this thread runs is added
-void count_wait(const std::string& reason, std::int64_t bytes = 0);
+/// @param until   what is waited for; by default everything
+void count_wait(const std::string& reason, std::int64_t bytes = 0, const QueuePlace& until = {});
 
 }  // namespace casdm::standin

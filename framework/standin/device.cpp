@@ -6,6 +6,7 @@
 
 #include "framework/standin/counts.h"
 #include "framework/standin/generator.h"
+#include "framework/standin/late_copies.h"
 #include "framework/standin/memory.h"
 
 namespace casdm::standin {
@@ -35,14 +36,17 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   bool queryStream(const c10::Stream&) const override { return true; }
 
   void record(void** event, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {
-    static char recorded;
-    *event = &recorded;
+    if (*event == nullptr) *event = new QueuePlace;
+    *static_cast<QueuePlace*>(*event) = end_of_queue();
   }
-  void block(void*, const c10::Stream&) const override {}
+  void destroyEvent(void* event, c10::DeviceIndex) const noexcept override { delete static_cast<QueuePlace*>(event); }
+  void block(void* event, const c10::Stream&) const override {
+    make_copies(static_cast<const QueuePlace*>(event)->copies);
+  }
   bool queryEvent(void*) const override { return true; }
 
   void synchronizeStream(const c10::Stream&) const override { count_wait("a stream"); }
-  void synchronizeEvent(void*) const override { count_wait("an event"); }
+  void synchronizeEvent(void* event) const override { count_wait("an event", 0, *static_cast<QueuePlace*>(event)); }
   void synchronizeDevice(c10::DeviceIndex) const override { count_wait("the device"); }
 
  private:

@@ -2,6 +2,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/native/Resize.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/library.h>
 
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "framework/standin/counts.h"
 #include "framework/standin/generator.h"
+#include "framework/standin/late_copies.h"
 #include "framework/standin/on_host.h"
 #include "framework/standin/recorder.h"
 
@@ -208,14 +210,25 @@ Tensor& set_storage(Tensor& self, at::Storage source, std::int64_t offset, IntAr
 
 Tensor& set_tensor(Tensor& self, const Tensor& source) { return at::native::set_tensor_(self, source); }
 
+/// Whether the thread queues its work on another stream than the default one.
+bool is_aside() {
+  const c10::impl::VirtualGuardImpl streams(c10::kCUDA);
+  return streams.getStream(kStandIn) != streams.getDefaultStream(kStandIn);
+}
+
+/// A tensor's memory is free as soon as nothing refers to it, since what is queued has been computed by then.
+void record_stream(Tensor&, at::Stream) {}
+
 /// Copies between the devices, or on one of them.
 Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
   OnHost on_host("aten::copy_");
   const auto host = [&](const Tensor& x) { return x.is_cpu() ? x : on_host.argument(x); };
+  bool is_late = false;
   if (self.is_cpu() || source.is_cpu()) {
     const bool is_pinned_memory = is_pinned((self.is_cpu() ? self : source).storage().data());
     if (non_blocking && is_pinned_memory) {
-      count_free_copy();
+      count_free_copy(is_aside());
+      is_late = self.is_cpu() || is_aside();
     } else {
       count_wait(self.is_cpu() ? "a copy to the host" : "a copy to the device",
                  static_cast<std::int64_t>(source.nbytes()));
@@ -225,6 +238,10 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
   }
   const KernelsOnly kernels;
   const Tensor to = host(self), from = host(source);
+  if (is_late) {
+    queue_copy(to, from);
+    return self;
+  }
   if (Recorder* recorder = Recorder::current()) {
     recorder->will_write(to.storage());
     recorder->add([to, from] { Tensor(to).copy_(from); });
@@ -267,6 +284,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   add("set_.source_Storage_storage_offset", &set_storage);
   add("set_.source_Tensor", &set_tensor);
   add("copy_", &copy);
+  add("record_stream", &record_stream);
   add("_local_scalar_dense", &number);
   for (const c10::OperatorName& name : c10::Dispatcher::singleton().getAllOpNames()) {
     if (!name.name.starts_with("aten::") || own.contains(full_name(name)) || base_name(name) == "set_") continue;

@@ -9,6 +9,9 @@ namespace casdm::standin {
 
 inline const c10::Device kStandIn(c10::kCUDA, 0);
 
+/// What the bytes of values that are not there yet are set to: of floats that are not numbers, of impossible indices.
+inline constexpr int kNothing = 0xFF;
+
 /// Allocates the device's memory.
 c10::Allocator* device_allocator();
 

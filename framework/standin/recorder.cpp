@@ -18,8 +18,6 @@ namespace casdm::standin {
 
 namespace {
 
-constexpr int kNothing = 0xFF;  // bytes of floats that are not numbers, and of impossible indices
-
 std::atomic<Recorder*> recording = nullptr;
 
 c10::Stream stream_of_thread() { return c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(kStandIn); }

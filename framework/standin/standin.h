@@ -26,8 +26,10 @@ struct DeviceUse {
   std::int64_t launches = 0;      ///< operators and element functions
   std::int64_t waits = 0;         ///< of the host: for copies, numbers, sizes that depend on values, streams, events
   std::int64_t waited_bytes = 0;  ///< bytes in those copies
+  std::int64_t queued = 0;        ///< launches behind what was waited for: in a wait, the device is busy with them
   std::int64_t items = 0;         ///< numbers read by `item()`, which also count as waits
   std::int64_t free_copies = 0;   ///< to or from pinned memory, which do not wait
+  std::int64_t copies_aside = 0;  ///< those on another stream than the default one
   std::int64_t allocations = 0;
   std::map<std::string, std::int64_t> operators;  ///< launches by name: "aten::add.Tensor"
   std::map<std::string, std::int64_t> parts;      ///< launches by component; "host", "backward pass" beside these

@@ -74,6 +74,7 @@ BatchDraws::BatchDraws(const LoadedExperiment& experiment, const Model& model, c
     : options_(experiment.options),
       seed_(static_cast<std::uint64_t>(options_.run.seed)),
       device_(device),
+      copies_(device),
       rank_(rank),
       size_(size),
       schedule_(model.schedule),
@@ -87,9 +88,9 @@ DrawnBatch BatchDraws::draw(const ImageBatch& images) const {
   const at::NoGradGuard no_grad;
   DrawnBatch drawn;
   TrainingBatch& batch = drawn.batch;
-  const Tensor loaded = to_device(images.images, device_);
+  const Tensor loaded = copies_.to_device(images.images);
   batch.x0 = loaded.is_floating_point() ? loaded : to_float(loaded);
-  for (const auto& [name, extra] : images.extras) batch.condition.extras[name] = to_device(extra, device_);
+  for (const auto& [name, extra] : images.extras) batch.condition.extras[name] = copies_.to_device(extra);
   augment(batch, images.first_position);
   draw_t(drawn, images.first_position);
   const Tensor t = to_device(drawn.t.to(schedule_->range().is_whole ? at::kLong : at::kDouble), device_);

@@ -10,6 +10,7 @@
 #include "framework/composition/kept_buffers.h"
 #include "framework/composition/model.h"
 #include "framework/data/batch_loader.h"
+#include "framework/device/copy_stream.h"
 #include "framework/training/step_record.h"
 
 namespace casdm {
@@ -45,6 +46,9 @@ class BatchDraws {
   /// @param metrics  the terms of all metrics; those that were not computed in this step count as 0
   void observe(const StepRecord& record, const std::vector<std::string>& metrics = {});
 
+  /// Whether the losses of a step must be observed before the next draw.
+  bool follows_losses() const { return static_cast<bool>(timesteps_); }
+
   /// Handles to the timestep sampler's buffers.
   NamedTensors state() const;
 
@@ -55,6 +59,7 @@ class BatchDraws {
   const Experiment& options_;
   std::uint64_t seed_;
   c10::Device device_;
+  CopyStream copies_;
   int rank_, size_;
   std::shared_ptr<const NoiseScheduler> schedule_;
   Component<Augmentation> augmentation_;  ///< none: converts to false

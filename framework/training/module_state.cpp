@@ -19,6 +19,15 @@ namespace casdm {
 
 namespace {
 
+/// Moves `values` to `target` by `part` of the way, unless `defect` is a number on the device that is NaN.
+void move_towards(const Tensor& values, const Tensor& target, double part, const Tensor& defect) {
+  if (!defect.defined()) {
+    values.lerp_(target, part);
+  } else {
+    values.lerp_(target, at::where(defect.isnan(), 0.0, part));
+  }
+}
+
 /// Named tensors as a module, so that load_state can check them.
 class Handles final : public Module {
  public:
@@ -125,27 +134,27 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
   if (optimizer_) optimizer_.call(&Optimizer::step, OptimizerStep{learning_rate});
 }
 
-void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now) {
-  if (!whole_step(learning_rate, scale, now)) {
+void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now,
+                                 const Tensor& defect) {
+  is_one_pass_ = whole_step(learning_rate, scale, now, defect);
+  if (!is_one_pass_) {
     optimizer_step(learning_rate, scale);
-    update_averages(now);
+    update_averages(now, defect);
   }
   share_weights();
 }
 
 /// False: the optimizer cannot do all in one pass, and nothing has changed.
-bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const AverageTime& now) {
+bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const AverageTime& now, const Tensor& defect) {
   auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer_.object().get());
   if (one_pass == nullptr) return false;
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
   const std::size_t in_pass = std::min(rules_.size(), OnePassOptimizer::kMostAverages);
-  WholeStep whole{learning_rate, scale, {}};
+  WholeStep whole{learning_rate, defect.defined() ? scale + defect : scale, {}};
   for (std::size_t i = 0; i < in_pass; ++i) whole.averages.push_back({averages_[i], rules_[i].keep(now)});
   if (!optimizer_.call([&](Optimizer&) { return one_pass->whole_step(whole); })) return false;
-  for (std::size_t i = in_pass; i < rules_.size(); ++i) {
-    averages_[i].lerp_(own_.weights, 1 - rules_[i].keep(now));
-  }
+  for (std::size_t i = in_pass; i < rules_.size(); ++i) move_average(i, now, defect);
   is_zeroed_ = !is_divided();  // otherwise only the gradients of the share are 0
   zeroed_version_ = flat_.gradients._version();
   return true;
@@ -159,16 +168,20 @@ void ModuleState::restart_averages() {
   for (const Tensor& average : averages_) average.copy_(own_.weights);
 }
 
-void ModuleState::update_averages(const AverageTime& now) {
+void ModuleState::update_averages(const AverageTime& now, const Tensor& defect) {
   if (!is_trainable()) return;
   at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < rules_.size(); ++i) averages_[i].lerp_(own_.weights, 1 - rules_[i].keep(now));
+  for (std::size_t i = 0; i < rules_.size(); ++i) move_average(i, now, defect);
 }
 
-void ModuleState::follow(const ModuleState& source, double decay) {
+void ModuleState::move_average(std::size_t index, const AverageTime& now, const Tensor& defect) {
+  move_towards(averages_[index], own_.weights, 1 - rules_[index].keep(now), defect);
+}
+
+void ModuleState::follow(const ModuleState& source, double decay, const Tensor& defect) {
   at::NoGradGuard no_grad;
   at::autocast::clear_cache();
-  flat_.weights.lerp_(source.flat_.weights, 1 - decay);
+  move_towards(flat_.weights, source.flat_.weights, 1 - decay, defect);
   restart_averages();
   const NamedTensors buffers = module_.module->buffers();
   const NamedTensors values = source.module_.module->buffers();

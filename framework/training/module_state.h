@@ -50,7 +50,8 @@ class ModuleState {
   const std::string& average_of() const { return module_.average_of; }
   double average_decay() const { return module_.average_decay; }
   /// Keeps the fraction `decay` of the weights and takes the rest from `source`, which has the same parameters.
-  void follow(const ModuleState& source, double decay);
+  /// @param defect  see `update_averages`
+  void follow(const ModuleState& source, double decay, const Tensor& defect = Tensor());
 
   /// Whether the optimizer acts in the run's step `step`.
   bool is_due(std::int64_t step) const { return step % module_.update_every == 0; }
@@ -69,9 +70,14 @@ class ModuleState {
   /// One step of the optimizer with the gradients multiplied by `scale` (a scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
   /// The same, then `update_averages`; in one pass if the optimizer can, which leaves the gradients at 0.
-  void optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now);
+  /// @param defect  as there; if it is NaN and the module `can_withhold` steps, only the gradients change
+  void optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now,
+                      const Tensor& defect = Tensor());
+  /// Whether the device can decide that a step is not taken; not known before the first step.
+  bool can_withhold() const { return !is_trainable() || is_one_pass_; }
   /// average += (1 - keep) (weights - average), for each average.
-  void update_averages(const AverageTime& now);
+  /// @param defect  a number on the device; if it is NaN, the averages stay as they are. Undefined: 0
+  void update_averages(const AverageTime& now, const Tensor& defect = Tensor());
 
   /// Exchanges the weights of this process's share and their main average; calling it twice changes nothing.
   void swap_ema();
@@ -103,7 +109,8 @@ class ModuleState {
  private:
   struct Division;
 
-  bool whole_step(double learning_rate, const Tensor& scale, const AverageTime& now);
+  bool whole_step(double learning_rate, const Tensor& scale, const AverageTime& now, const Tensor& defect);
+  void move_average(std::size_t index, const AverageTime& now, const Tensor& defect);
 
   NamedModule module_;
   std::vector<AverageRule> rules_;
@@ -116,6 +123,7 @@ class ModuleState {
   std::vector<Tensor> averages_;
   std::int64_t zeroed_version_ = 0;  ///< version counter of the gradients' tensor when it was set to zero
   bool is_zeroed_ = false;           ///< by the optimizer, with that version
+  bool is_one_pass_ = false;         ///< whether the last step was taken in one pass
 };
 
 /// The tensors that `part` returns for each module, with names "<module>.<name>".

@@ -141,18 +141,24 @@ void RunRecords::catch_up() {
 
 void RunRecords::update(const StepRecord& record) {
   if (run_ != nullptr) run_->settle();
-  const std::string remarks[] = {parts_.step.remark(), parts_.metrics.remark(), parts_.threads.update()};
-  if (progress_) {
-    progress_->update(parts_.state.images(), means(parts_.state.statistics));
-    for (const std::string& remark : remarks) {
-      if (!remark.empty()) progress_->say(remark);
-    }
-  }
+  const bool is_due = is_upkeep_due(parts_.experiment, parts_.state);
+  if (is_due) parts_.step.settle();
+  if (progress_) progress_->update(parts_.state.images(), means(parts_.state.statistics));
+  say_remarks();
   if (upkeep_) upkeep_->settle();
-  if (is_upkeep_due(parts_.experiment, parts_.state)) on_first([&] { upkeep_->run(record); });
+  if (is_due) on_first([&] { upkeep_->run(record); });
+}
+
+void RunRecords::say_remarks() {
+  const std::string remarks[] = {parts_.step.remark(), parts_.metrics.remark(), parts_.threads.update()};
+  for (const std::string& remark : remarks) {
+    if (progress_ && !remark.empty()) progress_->say(remark);
+  }
 }
 
 TrainingEnd RunRecords::finish() {
+  parts_.step.settle();
+  say_remarks();
   TrainingEnd end{parts_.state.images(), parts_.state.is_complete()};
   on_first([&] { end.is_complete = upkeep_->finish(); });
   return end;
@@ -176,6 +182,11 @@ void RunRecords::fail(const NotFinite& failure) {
 }
 
 void RunRecords::save_after(const std::exception& failure) {
+  try {
+    parts_.step.settle();
+  } catch (const NotFinite& earlier) {
+    fail(earlier);
+  }
   if (upkeep_) upkeep_->save_after(failure);
 }
 

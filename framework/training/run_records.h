@@ -44,13 +44,15 @@ class RunRecords {
   /// it.
   [[noreturn]] void fail(const NotFinite& failure);
 
-  /// After `failure` has ended the training: saves the state after the last step if possible.
+  /// After `failure` has ended the training: saves the state after the last step if possible. Throws as `fail` does if
+  /// the numbers of that step were not read yet and are not finite.
   void save_after(const std::exception& failure);
 
  private:
   std::string restore(std::optional<Checkpoint>& start, bool allow_other_data);
   void introduce(bool is_new);
   void on_first(const std::function<void()>& work);
+  void say_remarks();
 
   TrainingParts& parts_;
   const Value& config_;

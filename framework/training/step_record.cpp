@@ -62,15 +62,30 @@ void StepRecord::add_part(const Losses& losses) {
 }
 
 void StepRecord::fetch() {
+  begin_fetch();
+  end_fetch();
+}
+
+void StepRecord::begin_fetch() {
   std::vector<Tensor> numbers;
-  for (const Parts* rows : {&term_parts_, &statistic_parts_}) {
-    for (const auto& parts : *rows) numbers.insert(numbers.end(), parts.begin(), parts.end());
-  }
+  const auto add_rows_of = [&](const Parts& rows) {
+    for (const auto& parts : rows) numbers.insert(numbers.end(), parts.begin(), parts.end());
+  };
+  add_rows_of(term_parts_);
   numbers.push_back(grad_norms);
+  std::int64_t deciding = 0;
+  for (const Tensor& part : numbers) deciding += part.numel();
+  add_rows_of(statistic_parts_);
   if (extreme_prediction.defined()) numbers.push_back(extreme_prediction.to(at::kFloat).view({1}));
-  Tensor& of_terms = term_norms.values;
-  if (of_terms.defined()) numbers.push_back(of_terms.flatten());
-  const Tensor all = at::cat(numbers).to(at::kCPU);
+  if (term_norms.values.defined()) numbers.push_back(term_norms.values.flatten());
+  const Tensor all = at::cat(numbers);
+  deciding_ = all.narrow(0, 0, deciding);
+  fetched_ = std::make_shared<HostCopy>(all);
+}
+
+void StepRecord::end_fetch() {
+  const Tensor all = std::exchange(fetched_, nullptr)->values();
+  deciding_ = Tensor();
   std::int64_t next = 0;
   const auto take = [&](std::int64_t count) { return all.narrow(0, std::exchange(next, next + count), count); };
   const auto rows_of = [&](Parts& rows) {
@@ -82,11 +97,14 @@ void StepRecord::fetch() {
     return take(count * images).view({count, images});
   };
   values = rows_of(term_parts_);
-  statistic_values = rows_of(statistic_parts_);
   grad_norms = take(grad_norms.size(0));
+  statistic_values = rows_of(statistic_parts_);
   if (extreme_prediction.defined()) extreme_prediction = take(1).squeeze(0);
+  Tensor& of_terms = term_norms.values;
   if (of_terms.defined()) of_terms = take(of_terms.numel()).view(of_terms.sizes());
 }
+
+Tensor StepRecord::defect() const { return (deciding_ * 0).sum(); }
 
 void StepRecord::share(World& world) {
   const std::int64_t size = world.size();

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "casdm/cascade_head.h"
 #include "casdm/error.h"
 #include "casdm/value.h"
+#include "framework/device/host_copy.h"
 #include "framework/distributed/world.h"
 #include "framework/reporting/histogram.h"
 
@@ -54,6 +56,13 @@ struct StepRecord {
   /// Copies everything to the CPU at once: the only time that a step waits for the device.
   void fetch();
 
+  /// The same in two parts: the first only queues the copy, the second waits for it.
+  void begin_fetch();
+  void end_fetch();
+
+  /// After `begin_fetch`: 0, or NaN if a loss term or the gradient of a module is not finite; a number on the device.
+  Tensor defect() const;
+
   /// After `fetch`: combines the terms and statistics of each process's part of a batch to those of the whole batch.
   void share(World& world);
 
@@ -75,6 +84,8 @@ struct StepRecord {
   using Parts = std::vector<std::vector<Tensor>>;
   Parts term_parts_;
   Parts statistic_parts_;
+  Tensor deciding_;  ///< terms and norms, on the device
+  std::shared_ptr<HostCopy> fetched_;
 };
 
 /// "t = 12..80", for messages.

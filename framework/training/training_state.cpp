@@ -138,6 +138,12 @@ void TrainingState::end_update(std::int64_t batch_size) {
   is_whole_ = true;
 }
 
+void TrainingState::take_back(std::int64_t batch_size) {
+  step_ -= 1;
+  images_ -= batch_size;
+  is_whole_ = true;
+}
+
 void TrainingState::check_numbers(const Parts& parts) const {
   for (const ModuleState& module : modules) {
     if (module.has_finite_weights()) continue;

@@ -65,6 +65,11 @@ class TrainingState {
   /// A step begins to change the state; the state cannot be saved until it ends.
   void begin_update() { is_whole_ = false; }
   void end_update(std::int64_t batch_size);
+  /// The same around the reading of a step's numbers after its update: `take_back` if it should not have been made, and
+  /// the device has not.
+  void begin_reading() { is_whole_ = false; }
+  void end_reading() { is_whole_ = true; }
+  void take_back(std::int64_t batch_size);
   bool is_whole() const { return is_whole_; }
 
   /// Tensors by the file of a checkpoint in which they are stored.

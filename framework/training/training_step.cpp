@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "casdm/error.h"
@@ -14,7 +15,6 @@
 #include "framework/loading/global_state.h"
 #include "framework/training/learning_rate.h"
 #include "framework/training/periodic.h"
-#include "framework/training/tensor_memory.h"
 #include "framework/training/term_gradients.h"
 
 namespace casdm {
@@ -35,6 +35,9 @@ Tensor objective(const std::vector<LossTerm>& terms, const Tensor& image_weight,
   }
   return total;
 }
+
+/// `value` without the loss scale, which is 1 except in fp16.
+Tensor unscaled(const Tensor& value, double scale) { return scale == 1 ? value : value / scale; }
 
 void run_backward(const Tensor& loss, const Experiment& options, bool keeps_graph) {
   try {
@@ -92,20 +95,72 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   const DrawnBatch drawn = noised(images);
   record.t = drawn.t_of_all;
   const CallTime computing(text("step ", record.step, ", ", times(record.t)));
-  TensorMemory memory([this] { return metrics_.state(); });
+  auto memory = std::make_unique<TensorMemory>([this] { return metrics_.state(); });
   if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
   norms_ = record.grad_norms.unbind();
-  record.fetch();
+  record.begin_fetch();
+  try {
+    settle();
+  } catch (...) {
+    memory->keep();  // what the step before has found is put back
+    throw;
+  }
+  if (reads_late()) {
+    state_.begin_update();
+    update(record, record.defect());
+    state_.end_update(options_.train.batch_size);
+    unread_ = Unread{record, drawn, std::move(memory)};
+    return record;
+  }
+  read(record, drawn);
+  memory->keep();
+  state_.begin_update();
+  remember(record);
+  state_.scaler.observe(record);
+  update(record);
+  state_.scaler.update();
+  state_.end_update(options_.train.batch_size);
+  return record;
+}
+
+/// The host must know the numbers first if it decides by them, if processes have to agree about them, or if an
+/// optimizer cannot leave out a step by itself.
+bool TrainingStep::reads_late() const {
+  if (device_.is_cpu() || world_.size() > 1 || state_.scaler.is_active() || state_.draws.follows_losses()) return false;
+  return std::all_of(state_.modules.begin(), state_.modules.end(),
+                     [](const ModuleState& module) { return module.can_withhold(); });
+}
+
+void TrainingStep::settle() {
+  if (!unread_) return;
+  Unread step = std::move(*unread_);
+  unread_.reset();
+  const CallTime reading(text("step ", step.record.step, ", ", times(step.record.t)));
+  state_.begin_reading();
+  try {
+    read(step.record, step.drawn);
+  } catch (const NotFinite&) {
+    state_.take_back(options_.train.batch_size);
+    throw;
+  }
+  step.memory->keep();
+  remember(step.record);
+  state_.end_reading();
+}
+
+/// Waits for the numbers of a step and checks them.
+void TrainingStep::read(StepRecord& record, const DrawnBatch& drawn) {
+  record.end_fetch();
   record.share(world_);
   if (record.extreme_prediction.defined()) metrics_.observe_extreme(record.extreme_prediction.item<double>());
   note_untrained(record);
   check(record, drawn);
-  memory.keep();
-  state_.begin_update();
-  update(record);
-  state_.end_update(options_.train.batch_size);
-  return record;
+}
+
+void TrainingStep::remember(const StepRecord& record) {
+  state_.statistics.add(record);
+  if (record.has_finite_terms()) state_.draws.observe(record, metrics_.terms());
 }
 
 std::string TrainingStep::remark() {
@@ -199,7 +254,7 @@ bool TrainingStep::add_gradients(const DrawnBatch& drawn, StepRecord& record) {
   record.term_norms = of_terms.norms(state_.scaler);
   std::vector<Tensor> norms;
   for (const ModuleState& module : state_.modules) {
-    norms.push_back(module.grad_norm() / state_.scaler.scale(module.name()));
+    norms.push_back(unscaled(module.grad_norm(), state_.scaler.scale(module.name())));
     record.modules.push_back(module.name());
   }
   record.grad_norms = at::stack(norms);
@@ -277,10 +332,8 @@ std::vector<std::string> TrainingStep::terms_without_finite_gradient(const Drawn
   return names;
 }
 
-void TrainingStep::update(const StepRecord& record) {
-  state_.statistics.add(record);
-  if (record.has_finite_terms()) state_.draws.observe(record, metrics_.terms());
-  state_.scaler.observe(record);
+/// @param defect  NaN: only the device knows that the step is not to be taken. Undefined: it is
+void TrainingStep::update(const StepRecord& record, const Tensor& defect) {
   const std::vector<Tensor> factors = clipping_factors(norms_, optimizers_);
   const AverageTime now{record.step, state_.images() + options_.train.batch_size, options_.train.batch_size};
   for (std::size_t i = 0; i < state_.modules.size(); ++i) {
@@ -288,15 +341,16 @@ void TrainingStep::update(const StepRecord& record) {
     // A module without a gradient stays unchanged, like a parameter without one in PyTorch; weight decay would shrink
     // it.
     if (module.has_gradient() && module.is_due(record.step) && !state_.scaler.has_overflowed(module.name())) {
-      module.optimizer_step(record.learning_rates[i], factors[i] / state_.scaler.scale(module.name()), now);
+      const Tensor scale = unscaled(factors[i], state_.scaler.scale(module.name()));
+      module.optimizer_step(record.learning_rates[i], scale, now, defect);
     } else {
-      module.update_averages(now);
+      module.update_averages(now, defect);
     }
   }
   for (ModuleState& module : state_.modules) {
-    if (!module.average_of().empty()) module.follow(state_.module_named(module.average_of()), module.average_decay());
+    if (module.average_of().empty()) continue;
+    module.follow(state_.module_named(module.average_of()), module.average_decay(), defect);
   }
-  state_.scaler.update();
 }
 
 }  // namespace casdm

@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "framework/training/batch_draws.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/step_graph.h"
+#include "framework/training/tensor_memory.h"
 #include "framework/training/training_state.h"
 
 namespace casdm {
@@ -32,7 +34,15 @@ class TrainingStep {
   /// interrupted between two parts of the batch, returns nothing and leaves the state as it was. The same holds for
   /// exceptions before the update: NotFinite if a loss or gradient is not finite (in fp16 the module's step is skipped
   /// instead), PluginError if a component violates its contract.
+  ///
+  /// On a GPU the host need not know the numbers of a step before it queues the update: the device itself leaves the
+  /// state as it is if they are not finite. They are then read in the next step, once its work is queued, or by
+  /// `settle`. Until then the state counts the step as taken, and the record has only what the host has decided.
   std::optional<StepRecord> run(const ImageBatch& images);
+
+  /// Reads the numbers of the last step if they are not read yet; to be called before anything else uses the state.
+  /// Throws NotFinite as `run` does; then the step is not taken.
+  void settle();
 
   /// Lines to report, each once: modules that no term with a weight trains, as found in the first step; whether steps
   /// are repeated from a graph. Empty: nothing new.
@@ -50,9 +60,19 @@ class TrainingStep {
   bool add_gradients(const DrawnBatch& drawn, StepRecord& record);
   void sum_gradients();
   void note_untrained(const StepRecord& record);
+  bool reads_late() const;
+  void read(StepRecord& record, const DrawnBatch& drawn);
+  void remember(const StepRecord& record);
   void check(const StepRecord& record, const DrawnBatch& drawn);
   std::vector<std::string> terms_without_finite_gradient(const DrawnBatch& drawn);
-  void update(const StepRecord& record);
+  void update(const StepRecord& record, const Tensor& defect = Tensor());
+
+  /// A step whose update is queued.
+  struct Unread {
+    StepRecord record;
+    DrawnBatch drawn;
+    std::unique_ptr<TensorMemory> memory;
+  };
 
   const Experiment& options_;
   const Model& model_;
@@ -68,6 +88,7 @@ class TrainingStep {
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;
   std::string untrained_;  ///< not reported yet
+  std::optional<Unread> unread_;
 };
 
 /// The factors for each module's gradients that limit their norm to clip_norm, per module or jointly.

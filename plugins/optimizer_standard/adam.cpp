@@ -60,7 +60,7 @@ void AdamMoments::step(const AdamWOptions& options, double learning_rate) {
 
 bool AdamMoments::whole_step(const AdamWOptions& options, const WholeStep& step) {
   if (!has_adam_pass(weights_.front().device())) return false;
-  counts_.front().add_(1);
+  counts_.front().add_(step.scale.eq(step.scale));  // NaN: the step is not taken
   adam_pass({weights_.front(), gradients_.front(), exp_avg_.front(), exp_avg_sq_.front(), counts_.front()}, options,
             decay_, step);
   return true;

@@ -90,6 +90,10 @@ void pass_on_cpu(const AdamTensors& tensors, const std::vector<double>& numbers,
                  const WholeStep& step) {
   const AdamRates rates = adam_rates(numbers.data(), step.scale.const_data_ptr<float>()[0],
                                      tensors.count.const_data_ptr<float>()[0], is_decoupled);
+  if (std::isnan(rates.scale)) {
+    tensors.gradients.zero_();
+    return;
+  }
   const std::int64_t length = tensors.weights.numel();
   run_parallel((length + kTaskLength - 1) / kTaskLength, [&](std::int64_t task) {
     const std::int64_t first = task * kTaskLength;

@@ -219,6 +219,9 @@ TEST_CASE("a training step of Cas-DM with ST-LPIPS on CIFAR-10 launches a bounde
   const std::int64_t launches = use.launches / (kMoreSteps - kFewSteps);
   MESSAGE("a step launches " << launches << " operators: " << most_frequent(use.operators));
   MESSAGE("by part: " << most_frequent(use.parts));
+  const std::int64_t queued = use.queued / (kMoreSteps - kFewSteps);
+  MESSAGE("the host waits while the GPU has " << queued << " operators of the next step");
+  CHECK(queued > launches * 9 / 10);
   CHECK_MESSAGE(launches <= kMost, launches);
   CHECK_MESSAGE(use.waits <= kMoreSteps - kFewSteps, describe_waits(use));
 }

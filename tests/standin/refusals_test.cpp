@@ -1,4 +1,7 @@
 #include <ATen/ATen.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -7,6 +10,8 @@
 #include "casdm/on_device.h"
 #include "casdm/random.h"
 #include "cuda/device.h"
+#include "framework/device/copy_stream.h"
+#include "framework/device/host_copy.h"
 #include "framework/distributed/nccl_group.h"
 #include "framework/standin/standin.h"
 #include "support/components.h"
@@ -134,6 +139,47 @@ TEST_CASE("the stand-in counts launches, waits and their bytes") {
   CHECK(used([&] { device.nonzero(); }).waits == 1);
   CHECK(used([&] { device.index({device > 0}); }).waits == 1);
   CHECK(describe_waits(pageable) == "1 waits: 1 x a copy to the device");
+}
+
+TEST_CASE(
+    "a copy that the host does not wait for has its values once the host has waited for what is queued after it") {
+  const Tensor device = at::full({4}, 3.0F, at::TensorOptions(cuda()));
+  const auto stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(cuda());
+  c10::Event before(c10::kCUDA), after(c10::kCUDA);
+  const Tensor host = at::empty({4}, at::TensorOptions(at::kFloat).pinned_memory(true));
+  before.record(stream);
+  host.copy_(device, /*non_blocking=*/true);
+  after.record(stream);
+  device.add(1);
+  before.synchronize();
+  CHECK(host.isnan().all().item<bool>());
+  const DeviceUse use = device_use();
+  after.synchronize();
+  CHECK(at::equal(host, at::full({4}, 3.0F)));
+  CHECK((device_use() - use).queued == 1);
+
+  const HostCopy copy(device);
+  device.fill_(5);
+  CHECK(at::equal(copy.values(), at::full({4}, 3.0F)));
+}
+
+TEST_CASE("a copy on another stream has its values for those that wait for it") {
+  const c10::impl::VirtualGuardImpl streams(c10::kCUDA);
+  const auto aside = streams.getStreamFromGlobalPool(cuda());
+  const Tensor host = at::full({4}, 3.0F);
+  c10::Event is_made(c10::kCUDA);
+  Tensor copy;
+  {
+    const c10::StreamGuard guard(aside);
+    copy = to_device(host, cuda());
+    is_made.record(aside);
+  }
+  const Tensor early = copy.sum();
+  is_made.block(streams.getStream(cuda()));
+  const Tensor late = copy.sum(), also = CopyStream(cuda()).to_device(host).sum();
+  CHECK(early.isnan().item<bool>());
+  CHECK(late.item<float>() == 12);
+  CHECK(also.item<float>() == 12);
 }
 
 TEST_CASE("the host cannot access the stand-in's memory while it is guarded, and kernels can") {

@@ -16,7 +16,7 @@ struct WeightAverage {
 /// A step with what the host otherwise does before and after it.
 struct WholeStep {
   double learning_rate = 0;
-  Tensor scale;                         ///< float32 [], by which the gradients are to be multiplied; on their device
+  Tensor scale;  ///< float32 [], by which the gradients are to be multiplied; on their device. NaN: see below
   std::vector<WeightAverage> averages;  ///< the first OnePassOptimizer::kMostAverages; the host updates any others
 };
 
@@ -31,6 +31,10 @@ class OnePassOptimizer : public Optimizer {
   /// The same, up to rounding, as multiplying the gradients by `scale`, `step`, updating the averages with the new
   /// weights, and setting the gradients to 0. False: it has changed nothing, since it cannot on this device, and the
   /// host does all that.
+  ///
+  /// If `scale` is NaN, the step is not to be taken: gradients become 0, and weights, averages and buffers stay as they
+  /// are, including any count of steps. Only the device knows the scale at that time, since the host need not wait for
+  /// the losses before it queues the update.
   virtual bool whole_step(const WholeStep& step) = 0;
 };
 

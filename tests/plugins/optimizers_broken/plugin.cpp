@@ -123,7 +123,7 @@ struct OnePassOptions {
   static void describe(Schema<OnePassOptions>& s) {
     s.option("fault", &OnePassOptions::fault, "What its whole step does wrong.")
         .choices({"none", "forgets_the_scale", "forgets_an_average", "averages_old_weights", "keeps_gradients",
-                  "half_done"});
+                  "half_done", "takes_any_step"});
   }
 };
 
@@ -133,6 +133,10 @@ class OnePass : public OnePassOptimizer {
   OnePass(const Options& options, const Spec& spec) : fault_(options.fault), spec_(spec) {}
   void step(const OptimizerStep& step) override { spec_.weights.sub_(spec_.gradients, step.learning_rate); }
   bool whole_step(const WholeStep& whole) override {
+    if (!is("takes_any_step") && whole.scale.isnan().item<bool>()) {
+      spec_.gradients.zero_();
+      return true;
+    }
     if (!is("forgets_the_scale")) spec_.gradients.mul_(whole.scale);
     const Tensor before = spec_.weights.clone();
     step({whole.learning_rate});
