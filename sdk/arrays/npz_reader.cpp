@@ -261,15 +261,26 @@ at::Tensor NpzReader::numbers(const std::string& name) const {
   return values.to(at::kDouble).contiguous();
 }
 
+namespace {
+
+/// What can be done about an array that is not as expected; empty: nothing is known.
+std::string remedy(const NpyHeader& header) {
+  if (header.is_fortran) return ". Its columns come first (fortran_order): write it again by numpy.ascontiguousarray";
+  if (!header.shape.empty() && header.shape[0] == 0) return ". It holds no image";
+  if (header.type.find('f') == std::string::npos) return "";
+  return ". Save them as bytes: values in [-1, 1] as clip((x + 1) * 127.5, 0, 255), in [0, 1] as clip(255 x, 0, 255)";
+}
+
+}  // namespace
+
 NpzImages::NpzImages(const std::filesystem::path& path) : archive_(path) {
   header_ = archive_.header(kImageArray);
   const std::vector<std::int64_t>& s = header_.shape;
   const bool fits = header_.type == "|u1" && !header_.is_fortran && s.size() == 4 && s[0] > 0 && s[1] == s[2] &&
                     s[1] > 0 && s[1] <= 4096 && (s[3] == 1 || s[3] == 3);
   if (fits) return;
-  const bool is_float = header_.type.find('f') != std::string::npos;
   archive_.fail(text("holds ", shown(header_), " as \"arr_0\"; expected 8-bit images, uint8 [N, size, size, 3 or 1]",
-                     is_float ? ". Save them as bytes: clip((x + 1) * 127.5, 0, 255)" : ""));
+                     remedy(header_)));
 }
 
 void NpzImages::rewind() {

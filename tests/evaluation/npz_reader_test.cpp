@@ -109,6 +109,27 @@ TEST_CASE("an NPZ whose header promises more than the file can contain is refuse
                        doctest::Contains("is damaged or truncated"), Error);
 }
 
+TEST_CASE("for images in another form the message says how to save them") {
+  const TemporaryFolder folder;
+  const auto complaint = [&](const std::string& type, bool is_fortran, const std::string& shape) {
+    const std::string dict =
+        text("{'descr': '", type, "', 'fortran_order': ", is_fortran ? "True" : "False", ", 'shape': ", shape, ", }\n");
+    const std::string array = text("\x93NUMPY\x01", zeros(1), little_endian(dict.size(), 2), dict, zeros(48));
+    try {
+      NpzImages{with_bytes(folder, stored_zip("arr_0.npy", array))};
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const auto has = [](const std::string& message, const std::string& part) {
+    CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  };
+  has(complaint("|u1", true, "(4, 2, 2, 3)"), "numpy.ascontiguousarray");
+  has(complaint("<f4", false, "(1, 2, 2, 3)"), "values in [-1, 1] as clip((x + 1) * 127.5, 0, 255), in [0, 1] as ");
+  has(complaint("|u1", false, "(0, 2, 2, 3)"), "It holds no image");
+}
+
 TEST_CASE("a damaged array header is refused") {
   std::size_t size = 0;
   const std::string magic("\x93NUMPY\x01\x00", 8);
