@@ -62,8 +62,8 @@ Value last_line(const std::filesystem::path& folder, std::string_view key, std::
 std::int64_t images_in_log(const std::filesystem::path& folder);
 
 /// The experiment of a run without the keys in which two runs of one experiment may differ: [run] name, seed, directory
-/// and threads, those that change how fast images are read, what else is logged and when checkpoints are written, and the
-/// builds of the plugins.
+/// and threads, those that change how fast images are read, what else is logged and when checkpoints are written, and
+/// the builds of the plugins.
 Value experiment_of(const Value& config);
 
 }  // namespace casdm

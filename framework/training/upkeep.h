@@ -151,7 +151,7 @@ class Upkeep {
   std::unique_ptr<EventFile> events_;  ///< null without log.tensorboard
   TrainingEvaluation& evaluation_;
   double learning_rate_ = 0;
-  Value learning_rates_;  ///< by module; null without has_module_rates_
+  Value learning_rates_;          ///< by module; null without has_module_rates_
   std::int64_t recorded_images_;  ///< at the last record, or at the start of this process
   double recorded_seconds_;
   bool is_recorded_ = true;
