@@ -102,6 +102,6 @@ TEST_CASE("a plugin that a released version built is described, and used or refu
     const Outcome checked = shell("casdm plugins check ./plugin.so", folder.path());
     if (checked.status == 0) continue;
     CHECK(checked.status == 1);
-    CHECK_MESSAGE(checked.err.find("rebuild the plugin with this host's SDK") != std::string::npos, checked.err);
+    CHECK_MESSAGE(checked.err.find("ebuild the plugin with this host's SDK") != std::string::npos, checked.err);
   }
 }
