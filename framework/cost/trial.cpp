@@ -69,10 +69,15 @@ struct Trial::Steps {
                            static_cast<std::uint64_t>(experiment.options.run.seed), 0, {})
                    .next()) {}
 
-  void run() {
+  /// As in a training, where a step begins while the numbers of the one before may not be read yet.
+  void take() {
     if (interrupted() || !step.run(images)) throw Error("interrupted while measuring the cost of a step");
-    step.settle();
     images.first_position += images.images.size(0);  // other timesteps and noise in the next step
+  }
+
+  void run() {
+    take();
+    step.settle();
   }
 
   LoadedExperiment experiment;
@@ -107,9 +112,12 @@ Trial::Usage Trial::metered_step(std::int64_t batch, Precision precision) {
     return part_of(component, head, experiment_.options.metrics);
   };
   const Silence silence;  // LibTorch logs that memory is freed which was allocated before the meter
+  if (!parts_->device.device.is_cpu()) steps.take();  // its images stay in memory during the next step
   const UsageMeter meter(owners_of(parts_->state.modules), name_of, kHostPart);
-  steps.run();
-  return {meter.parts(), meter.peak_bytes()};
+  steps.take();
+  const Usage usage{meter.parts(), meter.peak_bytes()};
+  steps.step.settle();
+  return usage;
 }
 
 }  // namespace casdm

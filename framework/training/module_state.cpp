@@ -137,6 +137,9 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale) {
 void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, const AverageTime& now,
                                  const Tensor& defect) {
   is_one_pass_ = whole_step(learning_rate, scale, now, defect);
+  if (!is_one_pass_ && defect.defined()) {
+    optimizer_.fail("whole_step() returned false after it had returned true on this device");
+  }
   if (!is_one_pass_) {
     optimizer_step(learning_rate, scale);
     update_averages(now, defect);

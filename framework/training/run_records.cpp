@@ -186,6 +186,7 @@ void RunRecords::save_after(const std::exception& failure) {
     parts_.step.settle();
   } catch (const NotFinite& earlier) {
     fail(earlier);
+  } catch (const std::exception&) {  // the numbers cannot be read: the state is not whole, and `failure` says why
   }
   if (upkeep_) upkeep_->save_after(failure);
 }
