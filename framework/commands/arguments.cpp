@@ -17,6 +17,14 @@ namespace {
 constexpr std::size_t kLongestMessage = 300;
 constexpr std::size_t kLongestWord = 60;
 
+/// Throws ConfigError if an option has an empty value, as in `--out "$FOLDER"` where FOLDER is not set.
+void refuse_empty(const std::string& command, const po::parsed_options& given) {
+  for (const po::option& option : given.options) {
+    if (option.position_key != -1 || option.value.empty() || !option.value.front().empty()) continue;
+    throw ConfigError(text(command, ": --", option.string_key, " is empty; give a value, or leave the option out"));
+  }
+}
+
 /// Parses `arguments` as options of `all` and sets the variables bound to them; false after --help was printed.
 bool parse(const ArgumentRules& rules, const po::options_description& all, const std::vector<std::string>& arguments,
            po::variables_map& parsed) {
@@ -26,7 +34,10 @@ bool parse(const ArgumentRules& rules, const po::options_description& all, const
   }
   try {
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-    po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), parsed);
+    const po::parsed_options given =
+        po::command_line_parser(arguments).options(all).positional(positional).style(style).run();
+    refuse_empty(rules.command, given);
+    po::store(given, parsed);
     po::notify(parsed);
     if (parsed.count("help") == 0) return true;
   } catch (const po::unknown_option& error) {

@@ -80,6 +80,7 @@ int inspect(const LoadedExperiment& experiment, std::optional<std::int64_t> most
 }
 
 int pack(const LoadedExperiment& experiment, const fs::path& out, const std::string& again) {
+  refuse_inside_run(kDataCommand, out);
   remove_parts_of_finished(out);
   refuse_existing("out", out);
   catch_signals();
@@ -127,9 +128,8 @@ int data_command(const std::vector<std::string>& arguments) {
   }
   std::vector<std::string> words;
   for (const std::string& argument : arguments) words.push_back(shell_word(argument));
-  const std::string out = parsed->count("out") > 0 ? (*parsed)["out"].as<std::string>() : "";
-  if (out.empty()) throw ConfigError("data: pack needs --out FILE.zip; see `casdm data --help`");
-  return pack(experiment, out, text("casdm data ", join(words, " ")));
+  if (parsed->count("out") == 0) throw ConfigError("data: pack needs --out FILE.zip; see `casdm data --help`");
+  return pack(experiment, (*parsed)["out"].as<std::string>(), text("casdm data ", join(words, " ")));
 }
 
 }  // namespace

@@ -200,7 +200,11 @@ int main(int argc, char** argv) {
     return report(error, 2);
   } catch (const std::filesystem::filesystem_error& error) {
     const std::string path = error.path1().empty() ? "the working directory" : error.path1().string();
-    return report(casdm::Error(path + ": " + error.code().message()), 1);
+    std::error_code without_folder;
+    static_cast<void>(std::filesystem::current_path(without_folder));
+    const bool is_gone = error.path1().empty() && without_folder == std::errc::no_such_file_or_directory;
+    return report(
+        casdm::Error(path + (is_gone ? " was removed; change to another one" : ": " + error.code().message())), 1);
   } catch (const std::bad_alloc&) {
     return report(casdm::Error("out of memory"), 1);
   } catch (const std::exception& error) {

@@ -49,6 +49,7 @@ class Loader {
       if (!name.is_string()) {
         fail_at(name.location(), text("expected a file name or an array of them, got ", name.type_name()));
       }
+      if (name.as_string().empty()) fail_at(name.location(), "expected the name of a file, got \"\"");
       merge(result, load((folder / name.as_string()).lexically_normal(), name.location()), &host_schema());
     }
     std::erase_if(document.as_table(), [](const Value::Member& member) { return member.first == "include"; });

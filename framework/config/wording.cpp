@@ -86,7 +86,7 @@ std::string expected(const OptionSpec& spec) {
     case OptionType::count:
       return text("a whole number", limits(spec), ", also as \"200k\" or \"1.5M\"");
     case OptionType::string:
-      if (spec.is_file_name) return "a name for a file or folder (no '/', not \".\" or \"..\")";
+      if (spec.is_file_name) return "a name for a file or folder (at most 200 bytes, no '/', not \".\" or \"..\")";
       return spec.pattern.empty() ? "a string" : text("a string of the form ", spec.pattern);
     case OptionType::path:
       return "a path (a string)";

@@ -56,7 +56,7 @@ class PartsFolder {
     const bool is_taken = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (!is_taken && !moved_to(descriptor_, path_)) return;
     ::close(descriptor_);
-    throw Error(text("another process ", is_taken ? "is packing into " : "has just packed ", path_.string()));
+    throw Error(text("another process ", is_taken ? "is packing into " : "has just finished with ", path_.string()));
   }
   ~PartsFolder() {
     ::rmdir(path_.c_str());  // fails unless it is empty

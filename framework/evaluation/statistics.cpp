@@ -52,7 +52,8 @@ Moments checked(const std::string& name, const Tensor& mean, const Tensor& covar
   const Tensor raised = symmetric.to(at::kDouble) + 1e-3 * scale * at::eye(size, at::kDouble);
   if (scale > 0 && std::get<1>(at::linalg_cholesky_ex(raised)).item<int>() != 0) {
     fail(
-        " with a matrix that is no covariance, since it has negative eigenvalues: the file is damaged, or its arrays "
+        " with a matrix that is not a covariance, since it has negative eigenvalues: the file is damaged, or its "
+        "arrays "
         "do not belong together");
   }
   return {mean, symmetric, 0};

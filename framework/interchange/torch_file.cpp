@@ -3,6 +3,7 @@
 #include <ATen/ops/as_strided.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <map>
 #include <new>
 #include <optional>
@@ -89,7 +90,14 @@ Tensor view_of(const PickledTensor& tensor, const Tensor& storage, const std::st
   }
   if (count == 0 && is_too_large) fail("has a shape too large for any tensor");
   for (const std::int64_t size : tensor.sizes) {
-    if (count > 0 && count > most / size) fail("is larger than its storage");
+    if (count > 0 && count > most / size) {
+      const bool is_expanded = std::find(tensor.strides.begin(), tensor.strides.end(), 0) != tensor.strides.end();
+      if (is_expanded) {
+        throw Error(
+            text("holds tensor ", quoted(name), " as an expanded view; save a copy of it: tensor.contiguous()"));
+      }
+      fail("is larger than its storage");
+    }
     count *= size;
   }
   if (tensor.offset < 0 || tensor.storage.offset < 0 || tensor.offset > most - tensor.storage.offset) {

@@ -87,6 +87,8 @@ bool is_of_sampling(const std::string& name, const Value& record) {
 
 void collect_differences(const Value& there, const Value& now, const std::string& path,
                          std::vector<std::string>& lines) {
+  // It depends on what else is on the disk; the SHA-256 beside it identifies the weights.
+  if (path == "weights.warning") return;
   if (!there.is_table() || !now.is_table()) {
     if (!(there == now)) lines.push_back(text("  ", path, ": ", to_json(there), " there, ", to_json(now), " now"));
     return;

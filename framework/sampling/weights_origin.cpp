@@ -66,7 +66,10 @@ WeightsOrigin origin_of(const std::string& weights, const Checkpoint& checkpoint
   }
   const fs::path file = fs::absolute(weights);
   if (is_there(file.parent_path() / "state.json") && !is_of(checkpoint, file)) {
-    parts.push_back("from the folder of another one");
+    std::error_code ignored;
+    parts.emplace_back(fs::equivalent(file.parent_path(), checkpoint.path(), ignored)
+                           ? "its state.json does not name the file, or with other contents"
+                           : "the file is one of another checkpoint");
   }
   const bool is_snapshot = !images.empty() && entry_in(metadata, kRunOfAverage).empty();
   if (is_snapshot && !is_snapshot_of(run, file))

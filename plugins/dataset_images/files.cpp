@@ -40,7 +40,7 @@ std::string problem_of(const fs::directory_entry& entry) {
               ", which does not exist; mount or restore it, or remove the link");
 }
 
-/// Reads a folder and those below, unless it was read already: links between folders lead to each on many ways.
+/// Reads a folder and those below, unless it was read already, since links can lead to one folder in many ways.
 void collect(const fs::path& folder, const std::string& prefix, Found& found) {
   if (!found.folders.insert(fs::canonical(folder)).second) return;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -60,7 +60,7 @@ void collect(const fs::path& folder, const std::string& prefix, Found& found) {
   }
 }
 
-/// A folder has the name of its own place rather than that of a link to it, and of several links the first.
+/// A folder is named by its own place if that is below, else by the first of the links to it.
 Found contents_at_any_depth(const fs::path& folder) {
   Found found;
   collect(folder, "", found);

@@ -265,8 +265,8 @@ namespace {
 
 /// What can be done about an array that is not as expected; empty: nothing is known.
 std::string remedy(const NpyHeader& header) {
-  if (header.is_fortran) return ". Its columns come first (fortran_order): write it again by numpy.ascontiguousarray";
-  if (!header.shape.empty() && header.shape[0] == 0) return ". It holds no image";
+  if (header.is_fortran) return ". It is in Fortran order: save numpy.ascontiguousarray(array) instead";
+  if (!header.shape.empty() && header.shape[0] == 0) return ". It holds no images";
   if (header.type.find('f') == std::string::npos) return "";
   return ". Save them as bytes: values in [-1, 1] as clip((x + 1) * 127.5, 0, 255), in [0, 1] as clip(255 x, 0, 255)";
 }

@@ -114,6 +114,8 @@ TEST_CASE("include errors name the files and what includes them") {
   folder.write("e.toml", "include = 3\n");
   CHECK(message_of([] { load_document("e.toml"); }) ==
         "e.toml:1:11: include: expected a file name or an array of them, got integer");
+  folder.write("f.toml", "include = ['']\n");
+  CHECK(message_of([] { load_document("f.toml"); }) == "f.toml:1:12: include.0: expected the name of a file, got \"\"");
   CHECK(message_of([] { load_document("quite_another.toml"); }) ==
         "quite_another.toml cannot be read: No such file or directory");
   CHECK(message_of([] { load_document("base"); }) == "base is a folder, not an experiment file");

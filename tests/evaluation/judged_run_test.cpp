@@ -206,7 +206,7 @@ TEST_CASE("weights of another run or moment are named as such in scores and samp
   // Files of a checkpoint, and snapshots, name no run.
   CHECK_FALSE(contains(warnings("runs/small", "runs/small/checkpoints/000000000008/ema"), "not of this checkpoint"));
   CHECK(contains(warnings("runs/small", "runs/other/checkpoints/000000000008/ema"),
-                 "ema.safetensors are not of this checkpoint: from the folder of another one"));
+                 "ema.safetensors are not of this checkpoint: the file is one of another checkpoint"));
   CHECK_FALSE(contains(warnings("runs/small", "runs/small/ema/000000000008-0.05"), "not of this checkpoint"));
   CHECK(contains(warnings("runs/small", "runs/other/ema/000000000008-0.05"),
                  "0.05.safetensors are not of this checkpoint: a snapshot that "));

@@ -127,7 +127,7 @@ TEST_CASE("for images in another form the message says how to save them") {
   };
   has(complaint("|u1", true, "(4, 2, 2, 3)"), "numpy.ascontiguousarray");
   has(complaint("<f4", false, "(1, 2, 2, 3)"), "values in [-1, 1] as clip((x + 1) * 127.5, 0, 255), in [0, 1] as ");
-  has(complaint("|u1", false, "(0, 2, 2, 3)"), "It holds no image");
+  has(complaint("|u1", false, "(0, 2, 2, 3)"), "It holds no images");
 }
 
 TEST_CASE("a damaged array header is refused") {

@@ -108,5 +108,5 @@ TEST_CASE("a working directory that was removed is named") {
   const TemporaryFolder folder;
   const Outcome outcome = shell("mkdir gone && cd gone && rmdir ../gone && casdm plugins list", folder.path());
   CHECK(outcome.status == 1);
-  CHECK_MESSAGE(outcome.err == "casdm: the working directory: No such file or directory\n", outcome.err);
+  CHECK_MESSAGE(outcome.err == "casdm: the working directory was removed; change to another one\n", outcome.err);
 }

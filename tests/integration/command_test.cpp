@@ -45,12 +45,12 @@ TEST_CASE("train and sample leave a self-explanatory run") {
   };
   refuses("--steps 0", "sampler.num_inference_steps: expected an integer in 1..1000000, got 0");
   refuses("--steps -5", "sampler.num_inference_steps");
-  refuses("--steps ''", "sampler.num_inference_steps");
+  refuses("--steps ''", "sample: --steps is empty; give a value, or leave the option out");
   refuses("--sampler ddpm --steps -1", "sampler.num_inference_steps");
   refuses("--eta -1", "sampler.eta");
   refuses("--eta nan", "sampler.eta");
-  refuses("--guidance ''", "guidance.scale");
-  refuses("--sampler ''", "sampler.type");
+  refuses("--guidance ''", "--guidance is empty");
+  refuses("--sampler ''", "--sampler is empty");
   refuses("--label 0", "--label 0: the run has 0 classes");
 
   // A complete run has nothing to resume, and can be extended.

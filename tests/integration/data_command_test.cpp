@@ -84,7 +84,7 @@ TEST_CASE("what casdm data pack writes is read back as the same images and label
   CHECK_MESSAGE(contains(over.err, "a.zip is there already, and nothing is overwritten"), over.err);
   const Outcome nowhere = shell("casdm data pack small.toml --out '' " + kShapes, folder.path());
   CHECK(nowhere.status == 2);
-  CHECK_MESSAGE(contains(nowhere.err, "data: pack needs --out FILE.zip"), nowhere.err);
+  CHECK_MESSAGE(contains(nowhere.err, "data: --out is empty"), nowhere.err);
   CHECK(!fs::exists(folder.path() / ".part"));
 }
 

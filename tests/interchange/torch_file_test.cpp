@@ -121,6 +121,8 @@ TEST_CASE("a pickle written by hand gives its tensors") {
   CHECK(at::equal(read_object(dict({{"a", good()}})).tensors[0].second, numbers));
   CHECK(at::equal(read_object(dict({{"a", tensor(six(), 1, {2, 2}, {1, 2})}})).tensors[0].second,
                   at::as_strided(numbers, {2, 2}, {1, 2}, 1)));
+  CHECK_THROWS_WITH_AS(read_object(dict({{"a", tensor(six(), 0, {64}, {0})}})),
+                       doctest::Contains("tensor \"a\" as an expanded view; save a copy of it"), Error);
   // A view of a storage, as in files before PyTorch 0.4: an offset of two elements.
   const std::string view = storage("0", 6, "FloatStorage", {tuple({word("0"), integer(2), integer(4)})});
   CHECK(at::equal(read_object(dict({{"a", tensor(view, 0, {4}, {1})}})).tensors[0].second, numbers.slice(0, 2)));
@@ -181,7 +183,7 @@ TEST_CASE("a tensor that reaches beyond its storage is refused, not read") {
   refused(tensor(six(), 0, {2}, {-1}), "negative stride");
   refused(tensor(six(), 0, {-1}, {1}), "negative size");
   refused(tensor(six(), 0, {2, 3}, {1}), "as many strides as sizes");
-  refused(tensor(six(), 0, {2147483647, 2147483647, 2147483647}, {0, 0, 0}), "larger than its storage");
+  refused(tensor(six(), 0, {2147483647, 2147483647, 2147483647}, {0, 0, 0}), "as an expanded view");
   refused(tensor(six(), 0, {2}, {2147483647}), "leaves its storage");
   refused(tensor(storage("0", 5), 0, {5}, {1}), "storage \"0\" has 6 elements, its pickle says 5");
   refused(tensor(storage("0", 6, "DoubleStorage"), 0, {6}, {1}), "is truncated in storage \"0\"");
