@@ -7,7 +7,7 @@ usage() {
 Usage: tools/sanitizers.sh [--tests | --report] [CTEST ARGUMENT]...
 
 Builds build/sanitizers with Clang's address and undefined-behaviour sanitizers and runs the test programs with the
-labels fast and medium (or those that the arguments choose, such as -L slow); none may end with a finding. Then prints how
+labels fast and medium (or those that the arguments choose, such as -L slow); any finding is a failure. Then prints how
 many lines and functions they reached, by folder, and writes build/sanitizers/coverage/index.html.
 Needs Debian's clang-16, libclang-rt-16-dev and llvm-16.
 
@@ -22,6 +22,10 @@ case ${1:-} in
   --help | -h) usage && exit 0 ;;
   --tests | --report) parts=("${1#--}") && shift ;;
 esac
+if [[ ${parts[*]} == report && $# -gt 0 ]]; then
+  echo "sanitizers: --report takes no other arguments" >&2
+  exit 2
+fi
 if [[ -n ${1:-} && ! $1 =~ ^-[LREI] && $1 != --label-* && $1 != --tests-* ]]; then
   echo "sanitizers: '$1' chooses no tests; see tools/sanitizers.sh --help" >&2
   exit 2
@@ -62,8 +66,8 @@ summary() {
       python3 -c '
 import json, sys
 totals = json.load(sys.stdin)["data"][0]["totals"]
-print(f"{sys.argv[1]}: " + ", ".join(f"{kind} {totals[kind]["percent"]:.1f} % of {totals[kind]["count"]}"
-                                     for kind in ("lines", "functions")))' "$folder"
+parts = ["%s %.1f %% of %d" % (kind, totals[kind]["percent"], totals[kind]["count"]) for kind in ("lines", "functions")]
+print(sys.argv[1] + ": " + ", ".join(parts))' "$folder"
   done
 }
 

@@ -2,8 +2,9 @@
 
 namespace casdm::testing {
 
-/// Whether this is compiled with the address or thread sanitizer. Its library must come before any preloaded one. Its
-/// programs are several times slower and keep freed memory, and end when they ask for more than there can be.
+/// Whether this is compiled with the address or thread sanitizer. The sanitizer's library must be loaded before any
+/// preloaded one. Such programs are several times slower, keep freed memory, and abort when they ask for more memory
+/// than there can be.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kIsSanitized = true;
 #elif defined(__has_feature)
