@@ -2,15 +2,12 @@
 
 #include <stdlib.h>
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-
 #include "casdm/text.h"
 #include "framework/conformance/conformance.h"
 #include "framework/loading/child_process.h"
 #include "framework/loading/plugin_call.h"
 #include "framework/support/exception_message.h"
+#include "framework/support/scratch_folder.h"
 
 namespace casdm::conformance {
 
@@ -20,27 +17,6 @@ constexpr int kPassed = 0;
 constexpr int kFailed = 1;
 constexpr int kSkipped = 2;
 constexpr int kNotTested = 3;
-
-/// A new folder for a test's files, removed with this object even if the test crashes.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    path_ = (std::filesystem::temp_directory_path() / "casdm-conformance-XXXXXX").string();
-    if (::mkdtemp(path_.data()) == nullptr) {
-      throw Error(text("cannot create ", path_, ": ", std::strerror(errno), "; TMPDIR names another place"));
-    }
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// Runs the one test in its own process.
 int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
@@ -65,7 +41,7 @@ int run_here(const FoundPlugin& plugin, const PluginCatalog& catalog, const Comp
 
 Result run_one(const FoundPlugin& plugin, const PluginCatalog& catalog, const ComponentEntry& entry, const Test& test,
                const RunOptions& options) {
-  const ScratchFolder scratch;
+  const ScratchFolder scratch("casdm-conformance");
   const ChildResult child = run_in_child_process(
       [&](std::string& message) {
         ::setenv("TMPDIR", scratch.path().c_str(), 1);

@@ -2,8 +2,6 @@
 
 #include <dlfcn.h>
 
-#include <stdlib.h>
-
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +10,7 @@
 #include "casdm/text.h"
 #include "framework/device/kernel_cache.h"
 #include "framework/support/files.h"
+#include "framework/support/scratch_folder.h"
 #include "framework/support/shell_word.h"
 
 namespace casdm::standin {
@@ -37,25 +36,6 @@ void put_back_handlers() {
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, std::signal(signal, SIG_DFL));
 }
 
-/// A folder for the files of one compilation.
-class Folder {
- public:
-  Folder() : path_((std::filesystem::temp_directory_path() / "casdm-function-XXXXXX").string()) {
-    if (::mkdtemp(path_.data()) == nullptr) throw Error(text("cannot make the folder ", path_));
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  std::filesystem::path operator/(const char* name) const { return std::filesystem::path(path_) / name; }
-
- private:
-  std::string path_;
-};
-
 }  // namespace
 
 void* compiled(const std::string& name, const std::string& source) {
@@ -63,8 +43,8 @@ void* compiled(const std::string& name, const std::string& source) {
   const char* named = std::getenv("CXX");
   const std::string compiler =
       text(named == nullptr ? "c++" : named, " -std=c++20 -O2 -ffp-contract=off -shared -fPIC -o ");
-  const Folder folder;
-  const std::filesystem::path file = folder / "function.cpp", library = folder / "function.so";
+  const ScratchFolder folder("casdm-function");
+  const std::filesystem::path file = folder.path() + "/function.cpp", library = folder.path() + "/function.so";
   const std::string code = cache.code(text(compiler, '\n', kBefore, source), [&] {
     std::ofstream(file) << kBefore << source;
     const std::string command = text(compiler, shell_word(library.string()), " ", shell_word(file.string()));
