@@ -1,10 +1,14 @@
 #include "framework/loading/framework_library.h"
 
+#include <unistd.h>
+
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <optional>
 
 #include "casdm/error.h"
@@ -12,6 +16,7 @@
 #include "casdm/text.h"
 #include "framework/loading/dependencies.h"
 #include "framework/support/files.h"
+#include "framework/support/sanitizers.h"
 #include "framework/support/shell_word.h"
 
 namespace casdm {
@@ -66,7 +71,9 @@ std::string wrong_torch(const fs::path& library) {
 const dll::shared_library& open_framework() {
   const fs::path library = dll::this_line_location().parent_path() / "libcasdm_framework.so";
   try {
-    return *new dll::shared_library(library, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
+    const auto* opened = new dll::shared_library(library, dll::load_mode::rtld_now | dll::load_mode::rtld_global);
+    end_without_libtorch();
+    return *opened;
   } catch (const std::exception& error) {
     if (const std::string wrong = wrong_torch(library); !wrong.empty()) throw Error(wrong);
     const std::string explanation = explain_load_failure(library, error.what());
@@ -79,6 +86,16 @@ const dll::shared_library& open_framework() {
 }
 
 }  // namespace
+
+void end_without_libtorch() {
+  if (kIsSanitized) return;
+  const auto end = [](int status, void*) {
+    std::cout.flush();
+    std::fflush(nullptr);
+    ::_exit(status);
+  };
+  ::on_exit(end, nullptr);
+}
 
 int run_in_framework(const char* symbol, const std::vector<std::string>& arguments) {
   static const dll::shared_library& framework = open_framework();

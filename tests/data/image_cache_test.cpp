@@ -5,7 +5,7 @@
 #include <new>
 #include <thread>
 
-#include "support/sanitizers.h"
+#include "framework/support/sanitizers.h"
 
 using namespace casdm;
 
@@ -41,6 +41,6 @@ TEST_CASE("threads that write and read the same image see it complete or not at 
   CHECK(torn == std::vector<int>(4, 0));
 }
 
-TEST_CASE("a cache without enough memory fails immediately" * doctest::skip(testing::kIsSanitized)) {
+TEST_CASE("a cache without enough memory fails immediately" * doctest::skip(kIsSanitized)) {
   CHECK_THROWS_AS(ImageCache(std::int64_t{1} << 40, std::size_t{1} << 20), std::bad_alloc);
 }

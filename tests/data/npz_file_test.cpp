@@ -8,8 +8,8 @@
 
 #include "casdm/error.h"
 #include "framework/support/files.h"
+#include "framework/support/sanitizers.h"
 #include "support/components.h"
-#include "support/sanitizers.h"
 
 using namespace casdm;
 using namespace casdm::testing;

@@ -8,7 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/random.h"
-#include "support/sanitizers.h"
+#include "framework/support/sanitizers.h"
 
 using namespace casdm;
 
@@ -125,7 +125,7 @@ TEST_CASE("rows that are missing, too many or of another length are refused") {
 }
 
 TEST_CASE("preparing an image needs memory only for what is kept, however thin, tall or large the image" *
-          doctest::skip(testing::kIsSanitized)) {
+          doctest::skip(kIsSanitized)) {
   const auto peak = [] {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);

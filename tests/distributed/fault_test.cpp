@@ -9,9 +9,9 @@
 #include "casdm/text.h"
 #include "distributed/processes.h"
 #include "distributed/runs.h"
+#include "framework/support/sanitizers.h"
 #include "integration/program.h"
 #include "support/components.h"
-#include "support/sanitizers.h"
 
 using namespace casdm;
 using namespace casdm::testing;

@@ -2,9 +2,9 @@
 
 #include <chrono>
 
+#include "framework/support/sanitizers.h"
 #include "metrics/contract.h"
 #include "metrics/metrics.h"
-#include "support/sanitizers.h"
 
 namespace casdm {
 namespace {

@@ -12,7 +12,7 @@
 #include "framework/report/plot.h"
 #include "framework/report/written_page.h"
 #include "framework/support/files.h"
-#include "support/sanitizers.h"
+#include "framework/support/sanitizers.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -111,7 +111,7 @@ TEST_CASE("the report of a run with 10,000 lines takes at most 2 s and is one se
   // Processor time, so that other processes do not matter.
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   MESSAGE(seconds << " s, " << page.size() << " bytes");
-  if (!testing::kIsSanitized) CHECK(seconds < 2);
+  if (!kIsSanitized) CHECK(seconds < 2);
   CHECK(page.size() < 2 << 20);
   CHECK_NOTHROW(refuse_other_page("report", "report.html"));  // there is none
   CHECK(page == report_of("run"));

@@ -15,11 +15,17 @@ void write_use() {
                       << casdm::standin::describe_waits(use) << '\n';
 }
 
+/// Objects of the first thread are destroyed before all others.
+struct UseWriter {
+  bool is_there = true;
+  ~UseWriter() { write_use(); }
+};
+thread_local UseWriter use_writer;
+
 /// Linked to the program's main(), it makes the stand-in the CUDA device of the program.
 [[maybe_unused]] const bool is_offered = [] {
   casdm::use_cuda_backend(casdm::standin::cuda_standin());
-  std::atexit(write_use);
-  return true;
+  return use_writer.is_there;
 }();
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
 
-namespace casdm::testing {
+namespace casdm {
 
 /// Whether this is compiled with the address or thread sanitizer. The sanitizer's library must be loaded before any
 /// preloaded one. Such programs are several times slower, keep freed memory, and abort when they ask for more memory
@@ -13,4 +13,4 @@ inline constexpr bool kIsSanitized = __has_feature(address_sanitizer) || __has_f
 inline constexpr bool kIsSanitized = false;
 #endif
 
-}  // namespace casdm::testing
+}  // namespace casdm
