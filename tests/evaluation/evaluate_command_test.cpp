@@ -154,10 +154,10 @@ TEST_CASE("weights, guidance and steps give one table with a line each") {
 TEST_CASE("an interrupted evaluation is continued and ends with the same bytes") {
   const TemporaryFolder folder;
   train_small(folder.path());
-  const std::string words = "runs/small --num 2000 --batch 16 --set evaluate.reference_num=50 --steps 10";
+  const std::string words = "runs/small --num 600 --batch 16 --set evaluate.reference_num=50 --steps 10";
   const Outcome stopped = shell("export CASDM_CACHE=$PWD/cache; casdm evaluate " + words + kPlugin +
                                     " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.05; "
-                                    "done\nsleep 2; kill -TERM $p; wait $p",
+                                    "done\nsleep 0.5; kill -TERM $p; wait $p",
                                 folder.path());
   if (stopped.status == 0) return;  // faster than the signal
   CHECK(stopped.status == 1);

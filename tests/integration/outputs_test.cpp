@@ -340,9 +340,9 @@ TEST_CASE("an average that the snapshots cannot represent gives a warning") {
 
 TEST_CASE("running out of memory while networks are created gives one message") {
   const Trained trained;
-  const std::string large = " --set head.theta.channels=8192";
+  const std::string large = " --set head.theta.channels=6144";
   const auto runs_out = [&](const std::string& command, const std::string& advice) {
-    const Outcome outcome = shell("ulimit -v 6000000; casdm " + command + large, trained.path());
+    const Outcome outcome = shell("ulimit -v 3000000; casdm " + command + large, trained.path());
     CHECK_MESSAGE(outcome.status == 1, command << "\n" << outcome.err);
     CHECK_MESSAGE(outcome.out.empty(), outcome.out);
     CHECK_MESSAGE(outcome.err.starts_with("casdm: out of memory"), outcome.err);

@@ -143,14 +143,15 @@ TEST_CASE(
 TEST_CASE("the shipped sweep trains its three arms and makes a page about them") {
   const TemporaryFolder folder;
   const std::string file = (source_dir() / "configs/study/quick.toml").string();
-  const Outcome outcome = shell("casdm sweep '" + file +
-                                    "' --no-pilot --set train.total_images=16 --set log.every_images=16 "
-                                    "--set log.sample_count=0 --set log.sample_every_images=0 "
-                                    "--set optimizer.warmup_images=0 "
-                                    "--set head.theta.channels=8 --set head.theta.groups=4 "
-                                    "--set head.phi.channels=8 --set head.phi.groups=4 "
-                                    "--set sampler.num_inference_steps=2 --set 'evaluate.judges=[{type=\"pixels\"}]'",
-                                folder.path());
+  const Outcome outcome =
+      shell("casdm sweep '" + file +
+                "' --no-pilot --set train.total_images=16 --set log.every_images=16 "
+                "--set log.sample_count=0 --set log.sample_every_images=0 "
+                "--set optimizer.warmup_images=0 "
+                "--set head.theta.channels=8 --set head.theta.groups=4 "
+                "--set head.phi.channels=8 --set head.phi.groups=4 "
+                "--set sampler.num_inference_steps=2 --set 'evaluate.judges=[{type=\"random_patches\"}]'",
+            folder.path());
   REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
   CHECK(contains(outcome.err, "sweep quick: 3 arms, 6 runs in runs/quick"));
   CHECK(contains(outcome.out, "casdm_st_lpips differs from casdm in metrics: [] -> [st_lpips]\n"));
@@ -159,7 +160,7 @@ TEST_CASE("the shipped sweep trains its three arms and makes a page about them")
   const Value results = from_json(read_file(folder.path() / "runs/quick/results.json"));
   std::size_t intervals = 0;
   for (const Value& measure : results.find("measures")->as_array()) {
-    if (!measure.find("name")->as_string().starts_with("pixels.")) continue;
+    if (!measure.find("name")->as_string().starts_with("random_patches.")) continue;
     CHECK(contains(outcome.out, measure.find("name")->as_string()));
     CHECK(contains(page, measure.find("name")->as_string()));
     REQUIRE(measure.find("arms")->as_array().size() == 3);
