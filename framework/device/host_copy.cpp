@@ -10,12 +10,12 @@ HostCopy::HostCopy(const at::Tensor& source) : values_(source) {
   // Only into pinned memory does a GPU copy while the host goes on.
   values_ = at::empty(source.sizes(), source.options().device(at::kCPU).pinned_memory(true));
   values_.copy_(source, /*non_blocking=*/true);
-  is_made_.emplace(source.device().type());
-  is_made_->record(c10::impl::VirtualGuardImpl(source.device().type()).getStream(source.device()));
+  made_.emplace(source.device().type());
+  made_->record(c10::impl::VirtualGuardImpl(source.device().type()).getStream(source.device()));
 }
 
 at::Tensor HostCopy::values() const {
-  if (is_made_) is_made_->synchronize();
+  if (made_) made_->synchronize();
   return values_;
 }
 

@@ -13,12 +13,15 @@ class HostCopy {
  public:
   explicit HostCopy(const at::Tensor& source);
 
+  /// Whether `values` need not wait.
+  bool is_made() const { return !made_ || made_->query(); }
+
   /// The values; waits until the copy is made.
   at::Tensor values() const;
 
  private:
   at::Tensor values_;
-  std::optional<c10::Event> is_made_;  ///< none on the CPU, where nothing is copied
+  std::optional<c10::Event> made_;  ///< none on the CPU, where nothing is copied
 };
 
 }  // namespace casdm

@@ -251,10 +251,17 @@ void JoinedWorld::require_pulses() {
   }
 }
 
+/// Ends the exchange of tensors, which the others notice. What is queued on the device gets a while, since after that
+/// its results would be anything.
+void JoinedWorld::end_groups() {
+  group_.reset();
+  if (device_group_) is_broken_off_ = !device_group_->comes_to_rest(kSilence);
+  device_group_.reset();
+}
+
 /// Finds out and reports which processes are gone, after communication has failed.
 void JoinedWorld::lose(const std::string& reason, bool is_late) {
-  device_group_.reset();
-  group_.reset();  // the others notice that
+  end_groups();
   std::vector<std::string> silent;
   std::vector<std::string> late;
   in_store([&] {
@@ -290,8 +297,7 @@ void JoinedWorld::lose(const std::string& reason, bool is_late) {
 }
 
 void JoinedWorld::lose_store(const std::string& reason) {
-  device_group_.reset();
-  group_.reset();
+  end_groups();
   if (place_.has_server) throw ProcessLost(text("the launcher's key-value store does not answer: ", reason), false);
   throw ProcessLost(text(name(0), " is gone: it does not answer at ", quoted(place_.address), " port ", place_.port,
                          " (", reason, ")"),
@@ -337,8 +343,7 @@ bool JoinedWorld::claims(const std::string& problem) {
 }
 
 void JoinedWorld::leave(bool has_failed) {
-  device_group_.reset();
-  group_.reset();
+  end_groups();
   try {
     store_->set(key("left", place_.rank), bytes("x"));
     if (place_.rank != 0 || place_.has_server) return;

@@ -45,6 +45,8 @@ class JoinedWorld final : public World {
   std::string whose(int rank) const override;
   std::int64_t threads(std::int64_t asked) const override;
   std::string use_device(c10::Device device) override;
+  bool queues_exchanges() const override { return device_group_ != nullptr; }
+  void finish(const std::function<bool()>& is_done = {}) override;
   bool any(bool own) override;
   void sum(const at::Tensor& tensor) override;
   at::Tensor gather(const at::Tensor& own) override;
@@ -81,6 +83,8 @@ class JoinedWorld final : public World {
   template <class Work>
   auto in_store(Work work) -> decltype(work());
   void in_group(const std::function<void()>& work);
+  at::Tensor as_bytes(const at::Tensor& tensor);
+  void end_groups();
 
   ProcessPlace place_;
   Patience patience_;
@@ -88,6 +92,7 @@ class JoinedWorld final : public World {
   c10::intrusive_ptr<c10d::Store> store_;
   std::unique_ptr<ProcessGroup> group_;
   std::unique_ptr<NcclGroup> device_group_;  ///< for tensors on GPUs; null: they are copied to the CPU
+  bool is_broken_off_ = false;               ///< an exchange on the device was ended before it was done
   std::unique_ptr<Pulse> pulse_;
   std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank
   std::int64_t sharers_ = 1;        ///< processes of this machine that share its CPUs, itself included

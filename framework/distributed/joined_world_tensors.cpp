@@ -11,14 +11,11 @@
 /// How a JoinedWorld exchanges tensors.
 namespace casdm {
 
-namespace {
-
 /// The elements of `tensor` as a tensor of bytes on the CPU.
-at::Tensor as_bytes(const at::Tensor& tensor) {
+at::Tensor JoinedWorld::as_bytes(const at::Tensor& tensor) {
+  if (!tensor.device().is_cpu()) finish();
   return tensor.detach().to(at::kCPU).contiguous().view({-1}).view(at::kByte);
 }
-
-}  // namespace
 
 std::string JoinedWorld::use_device(c10::Device device) {
   const std::vector<std::string> reasons = gather(why_no_nccl(device));
@@ -35,6 +32,12 @@ std::string JoinedWorld::use_device(c10::Device device) {
                                     NcclGroup::Waiting{patience_.working, [this] { require_pulses(); }});
   });
   return "exchanged by NCCL " + loaded_nccl().version();
+}
+
+void JoinedWorld::finish(const std::function<bool()>& is_done) {
+  if (is_broken_off_) throw ProcessLost("an exchange with the other processes was broken off", true);
+  if (!device_group_) return;
+  in_group([&] { device_group_->finish(is_done); });
 }
 
 bool JoinedWorld::any(bool own) {
@@ -75,8 +78,9 @@ class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
 at::Tensor JoinedWorld::gather_with_gradient(const at::Tensor& own) { return GatherRows::apply(own, this); }
 
 at::Tensor JoinedWorld::gather(const at::Tensor& own) {
+  const at::Tensor elements = as_bytes(own);
   at::Tensor all;
-  in_group([&] { all = group_->gather(as_bytes(own)); });
+  in_group([&] { all = group_->gather(elements); });
   std::vector<std::int64_t> shape = own.sizes().vec();
   shape.front() *= place_.size;
   return all.view({-1}).view(own.scalar_type()).view(shape).to(own.device());
@@ -91,13 +95,14 @@ void JoinedWorld::take_from_first(const at::Tensor& tensor) {
 
 void JoinedWorld::give_to_first(const at::Tensor& tensor, int from) {
   if (from == 0 || tensor.numel() == 0) return;
-  in_group([&] {
-    if (place_.rank == from) group_->send_to_first(as_bytes(tensor));
-    if (!is_first()) return;
-    const at::Tensor elements = at::empty({static_cast<std::int64_t>(tensor.nbytes())}, at::kByte);
-    group_->receive(elements, from);
-    tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
-  });
+  if (place_.rank == from) {
+    const at::Tensor elements = as_bytes(tensor);
+    in_group([&] { group_->send_to_first(elements); });
+  }
+  if (!is_first()) return;
+  const at::Tensor elements = at::empty({static_cast<std::int64_t>(tensor.nbytes())}, at::kByte);
+  in_group([&] { group_->receive(elements, from); });
+  tensor.detach().copy_(elements.view(tensor.scalar_type()).view(tensor.sizes()));
 }
 
 void JoinedWorld::exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) {

@@ -81,15 +81,28 @@ void NcclGroup::wait_for(const std::function<bool()>& is_done, const char* what)
   }
 }
 
-/// Waits on the host, since whoever waits on the stream cannot notice that another process is gone.
-void NcclGroup::finish() const {
-  wait_for([&] { return streams_.is_idle(device_.index()); }, "an exchange");
+/// Asks again and again, since whoever waits on the stream cannot notice that another process is gone.
+void NcclGroup::finish(const std::function<bool()>& is_done) const {
+  wait_for(
+      is_done ? is_done : [&] { return streams_.is_idle(device_.index()); }, "an exchange");
   nccl_.check(group_);
+}
+
+bool NcclGroup::comes_to_rest(std::chrono::milliseconds limit) const {
+  try {
+    for (const auto end = Clock::now() + limit; !streams_.is_idle(device_.index());) {
+      if (Clock::now() > end) return false;
+      std::this_thread::sleep_for(1ms);
+    }
+    nccl_.check(group_);
+    return true;
+  } catch (const std::exception&) {  // of the device, or of NCCL
+    return false;
+  }
 }
 
 void NcclGroup::sum(const at::Tensor& tensor) const {
   nccl_.sum(group_, elements_of(tensor), static_cast<std::size_t>(tensor.numel()), streams_.current(device_.index()));
-  finish();
 }
 
 void NcclGroup::exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) const {
@@ -102,7 +115,6 @@ void NcclGroup::exchange(const at::Tensor& flat, const std::vector<FlatRange>& r
                     stream);
   }
   nccl_.end();
-  finish();
 }
 
 const Nccl& loaded_nccl() {

@@ -14,8 +14,7 @@
 namespace casdm {
 
 /// Exchanges tensors on GPUs, without the CPU's memory: each process has one GPU. All processes must call the same
-/// functions in the same order; each returns when this process has the result. They throw std::exception if an exchange
-/// fails or `patience` is exceeded.
+/// functions in the same order. They throw std::exception if an exchange fails or `patience` is exceeded.
 class NcclGroup {
  public:
   struct Waiting {
@@ -32,13 +31,16 @@ class NcclGroup {
   NcclGroup(const NcclGroup&) = delete;
   NcclGroup& operator=(const NcclGroup&) = delete;
 
-  /// See World.
+  /// See World. The first two only queue.
   void sum(const at::Tensor& tensor) const;
   void exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) const;
+  void finish(const std::function<bool()>& is_done = {}) const;
+
+  /// Whether all that is queued is done within `limit`, whatever has become of the other processes.
+  bool comes_to_rest(std::chrono::milliseconds limit) const;
 
  private:
   void wait_for(const std::function<bool()>& is_done, const char* what) const;
-  void finish() const;
 
   const Nccl& nccl_;
   c10::Device device_;

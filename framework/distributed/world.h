@@ -37,7 +37,8 @@ struct FlatRange {
 
 /// The processes that train one run together: this one is `rank()` of `size()`, and the first one, rank 0, keeps the
 /// run's records. All processes must call the methods below in the same order and with tensors of the same shapes; each
-/// call returns once all have made it. If another process has failed or does not come, they throw ProcessLost.
+/// call returns once all have made it, unless it is queued. If another process has failed or does not come, they throw
+/// ProcessLost.
 ///
 /// This class itself is a world of one process.
 class World {
@@ -66,6 +67,16 @@ class World {
   /// Prepares the exchange of tensors on `device`, which this process computes on. Returns how they are exchanged, for
   /// the user; empty if there is nothing to say.
   virtual std::string use_device(c10::Device /*device*/) { return ""; }
+
+  /// Whether `sum` and `exchange` of tensors on that device are queued there: they return at once, and what is queued
+  /// later finds their results. Otherwise they wait for the device and use the CPU's memory. The same in all processes.
+  virtual bool queues_exchanges() const { return true; }
+
+  /// Waits for queued exchanges, and watches the other processes meanwhile: to be called before the host waits for the
+  /// device in any other way, which would never end if one of them is gone. Needs no call by the others. Throws
+  /// ProcessLost if one is gone, or if exchanges were broken off by that.
+  /// @param is_done  whether what the host needs is done; none: waits for all that is queued
+  virtual void finish(const std::function<bool()>& /*is_done*/ = {}) {}
 
   /// Whether `own` is true in any process.
   virtual bool any(bool own) { return own; }

@@ -18,6 +18,9 @@ struct QueuePlace {
 };
 QueuePlace end_of_queue();
 
+/// From now on nothing that is queued is ever done, as on a GPU that waits for a process that is gone.
+void hang();
+
 /// @param reason  "copy to the device"; the component whose code this thread runs is added
 /// @param until   what is waited for; by default everything
 void count_wait(const std::string& reason, std::int64_t bytes = 0, const QueuePlace& until = {});

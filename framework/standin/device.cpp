@@ -43,7 +43,9 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   void block(void* event, const c10::Stream&) const override {
     make_copies(static_cast<const QueuePlace*>(event)->copies);
   }
-  bool queryEvent(void*) const override { return true; }
+  bool queryEvent(void* event) const override {
+    return static_cast<const QueuePlace*>(event)->launches != QueuePlace().launches;
+  }
 
   void synchronizeStream(const c10::Stream&) const override { count_wait("a stream"); }
   void synchronizeEvent(void* event) const override { count_wait("an event", 0, *static_cast<QueuePlace*>(event)); }

@@ -144,11 +144,12 @@ void ModuleState::optimizer_step(double learning_rate, const Tensor& scale, cons
     optimizer_step(learning_rate, scale);
     update_averages(now, defect);
   }
-  share_weights();
+  if (is_divided()) division_->world.exchange(flat_.weights, division_->ranges);
 }
 
 /// False: the optimizer cannot do all in one pass, and nothing has changed.
 bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const AverageTime& now, const Tensor& defect) {
+  if (!optimizer_) return true;  // the share is empty
   auto* const one_pass = dynamic_cast<OnePassOptimizer*>(optimizer_.object().get());
   if (one_pass == nullptr) return false;
   at::NoGradGuard no_grad;
@@ -164,7 +165,9 @@ bool ModuleState::whole_step(double learning_rate, const Tensor& scale, const Av
 }
 
 void ModuleState::share_weights() {
-  if (is_divided()) division_->world.exchange(flat_.weights, division_->ranges);
+  if (!is_divided()) return;
+  division_->world.exchange(flat_.weights, division_->ranges);
+  division_->world.finish();
 }
 
 void ModuleState::restart_averages() {

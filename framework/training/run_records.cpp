@@ -183,7 +183,7 @@ void RunRecords::fail(const NotFinite& failure) {
 
 void RunRecords::save_after(const std::exception& failure) {
   try {
-    parts_.step.settle();
+    parts_.step.settle(/*with_others=*/false);
   } catch (const NotFinite& earlier) {
     fail(earlier);
   } catch (const std::exception&) {  // the numbers cannot be read: the state is not whole, and `failure` says why

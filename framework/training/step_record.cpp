@@ -43,6 +43,17 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
   }
 }
 
+/// The row [1, n] of each process, by rank: [processes, n], queued on the device.
+Tensor queued_rows(const Tensor& own, World& world) {
+  const std::int64_t length = own.size(1);
+  std::vector<FlatRange> ranges;
+  for (int rank = 0; rank < world.size(); ++rank) ranges.push_back({rank * length, length});
+  const Tensor all = at::empty({world.size(), length}, own.options());
+  all.narrow(0, world.rank(), 1).copy_(own);
+  world.exchange(all.view({-1}), ranges);
+  return all;
+}
+
 }  // namespace
 
 std::string times(const Tensor& t) { return text("t = ", t.min().item<double>(), "..", t.max().item<double>()); }
@@ -66,72 +77,57 @@ void StepRecord::fetch() {
   end_fetch();
 }
 
-void StepRecord::begin_fetch() {
+void StepRecord::begin_fetch(World& world) {
   std::vector<Tensor> numbers;
+  const auto count = [&] {
+    std::int64_t sum = 0;
+    for (const Tensor& part : numbers) sum += part.numel();
+    return sum;
+  };
   const auto add_rows_of = [&](const Parts& rows) {
     for (const auto& parts : rows) numbers.insert(numbers.end(), parts.begin(), parts.end());
   };
   add_rows_of(term_parts_);
+  const std::int64_t terms_end = count();
   numbers.push_back(grad_norms);
-  std::int64_t deciding = 0;
-  for (const Tensor& part : numbers) deciding += part.numel();
+  const std::int64_t deciding = count();
   add_rows_of(statistic_parts_);
   if (extreme_prediction.defined()) numbers.push_back(extreme_prediction.to(at::kFloat).view({1}));
   if (term_norms.values.defined()) numbers.push_back(term_norms.values.flatten());
-  const Tensor all = at::cat(numbers);
-  deciding_ = all.narrow(0, 0, deciding);
+  Tensor all = at::cat(numbers).unsqueeze(0);
+  if (world.size() > 1 && world.queues_exchanges()) {
+    all = queued_rows(all, world);
+    grad_norms = all[0].narrow(0, terms_end, deciding - terms_end);
+  }
+  deciding_ = all.narrow(1, 0, deciding);
   fetched_ = std::make_shared<HostCopy>(all);
 }
 
-void StepRecord::end_fetch() {
-  const Tensor all = std::exchange(fetched_, nullptr)->values();
+void StepRecord::end_fetch(World& world) {
+  const std::shared_ptr<HostCopy> fetched = std::exchange(fetched_, nullptr);
+  world.finish([&] { return fetched->is_made(); });
+  const Tensor all = world.queues_exchanges() ? fetched->values() : world.gather(fetched->values());
   deciding_ = Tensor();
+  const std::int64_t size = all.size(0);
   std::int64_t next = 0;
-  const auto take = [&](std::int64_t count) { return all.narrow(0, std::exchange(next, next + count), count); };
+  const auto take = [&](std::int64_t count) { return all.narrow(1, std::exchange(next, next + count), count); };
   const auto rows_of = [&](Parts& rows) {
     if (rows.empty()) return at::empty({0, 0});
     std::int64_t images = 0;
     for (const Tensor& part : rows.front()) images += part.size(0);
     const auto count = static_cast<std::int64_t>(rows.size());
     rows.clear();
-    return take(count * images).view({count, images});
+    return take(count * images).reshape({size, count, images}).transpose(0, 1).reshape({count, size * images});
   };
   values = rows_of(term_parts_);
-  grad_norms = take(grad_norms.size(0));
+  grad_norms = take(grad_norms.size(0))[0];
   statistic_values = rows_of(statistic_parts_);
-  if (extreme_prediction.defined()) extreme_prediction = take(1).squeeze(0);
+  if (extreme_prediction.defined()) extreme_prediction = take(1).amax();
   Tensor& of_terms = term_norms.values;
-  if (of_terms.defined()) of_terms = take(of_terms.numel()).view(of_terms.sizes());
+  if (of_terms.defined()) of_terms = take(of_terms.numel())[0].view(of_terms.sizes());
 }
 
 Tensor StepRecord::defect() const { return (deciding_ * 0).sum(); }
-
-void StepRecord::share(World& world) {
-  const std::int64_t size = world.size();
-  const std::vector<double> has_gradient(term_has_gradient.begin(), term_has_gradient.end());
-  // In float64, which can represent all of it exactly.
-  const Tensor own = at::cat(
-      {values.flatten().to(at::kDouble), statistic_values.flatten().to(at::kDouble),
-       extreme_prediction.defined() ? extreme_prediction.view({1}).to(at::kDouble) : at::empty({0}, at::kDouble),
-       at::tensor(term_weights, at::kDouble), at::tensor(has_gradient, at::kDouble)});
-  const Tensor all = world.gather(own.unsqueeze(0));
-  std::int64_t next = 0;
-  const auto take = [&](std::int64_t count) { return all.narrow(1, std::exchange(next, next + count), count); };
-  const auto rows_of_all = [&](const Tensor& rows) {
-    const std::int64_t count = rows.size(0), images = rows.size(1);
-    return take(count * images).reshape({size, count, images}).transpose(0, 1).reshape({count, size * images});
-  };
-  values = rows_of_all(values).to(at::kFloat);
-  statistic_values = rows_of_all(statistic_values).to(at::kFloat);
-  if (extreme_prediction.defined()) extreme_prediction = take(1).amax().to(at::kFloat);
-  const auto count = static_cast<std::int64_t>(terms.size());
-  if (count == 0) return;
-  const Tensor weights = take(count).amax(0).contiguous(), trained = take(count).amax(0).contiguous();
-  for (std::int64_t i = 0; i < count; ++i) {
-    term_weights[static_cast<std::size_t>(i)] = weights.const_data_ptr<double>()[i];
-    term_has_gradient[static_cast<std::size_t>(i)] = trained.const_data_ptr<double>()[i] > 0;
-  }
-}
 
 std::vector<LossTerm> StepRecord::loss_terms() const {
   std::vector<LossTerm> result;

@@ -56,15 +56,15 @@ struct StepRecord {
   /// Copies everything to the CPU at once: the only time that a step waits for the device.
   void fetch();
 
-  /// The same in two parts: the first only queues the copy, the second waits for it.
-  void begin_fetch();
-  void end_fetch();
+  /// The same in two parts: the first only queues the copy, the second waits for it. They combine the terms and
+  /// statistics of each process's part of a batch to those of the whole batch: the first one does, if the world queues
+  /// exchanges, and the second one then needs no other process. All take the first process's norms.
+  void begin_fetch(World& world = World::alone());
+  void end_fetch(World& world = World::alone());
 
   /// After `begin_fetch`: 0, or NaN if a loss term or the gradient of a module is not finite; a number on the device.
+  /// Where the world queues exchanges, it is the same in all processes.
   Tensor defect() const;
-
-  /// After `fetch`: combines the terms and statistics of each process's part of a batch to those of the whole batch.
-  void share(World& world);
 
   /// The terms of the whole batch, on the CPU; after `fetch`.
   std::vector<LossTerm> loss_terms() const;
@@ -84,7 +84,7 @@ struct StepRecord {
   using Parts = std::vector<std::vector<Tensor>>;
   Parts term_parts_;
   Parts statistic_parts_;
-  Tensor deciding_;  ///< terms and norms, on the device
+  Tensor deciding_;  ///< [processes, n], terms and norms, on the device
   std::shared_ptr<HostCopy> fetched_;
 };
 

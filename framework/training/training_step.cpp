@@ -98,10 +98,10 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   auto memory = std::make_unique<TensorMemory>([this] { return metrics_.state(); });
   if (!gradients(drawn, record)) return std::nullopt;
   require_unchanged_state();
+  record.begin_fetch(world_);
   norms_ = record.grad_norms.unbind();
-  record.begin_fetch();
   try {
-    settle();
+    read_last(/*with_others=*/true);
   } catch (...) {
     memory->keep();  // what the step before has found is put back
     throw;
@@ -113,7 +113,7 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
     unread_ = Unread{record, drawn, std::move(memory)};
     return record;
   }
-  read(record, drawn);
+  read(record, drawn, /*with_others=*/true);
   memory->keep();
   state_.begin_update();
   remember(record);
@@ -124,22 +124,30 @@ std::optional<StepRecord> TrainingStep::run(const ImageBatch& images) {
   return record;
 }
 
-/// The host must know the numbers first if it decides by them, if processes have to agree about them, or if an
-/// optimizer cannot leave out a step by itself.
-bool TrainingStep::reads_late() const {
-  if (device_.is_cpu() || world_.size() > 1 || state_.scaler.is_active() || state_.draws.follows_losses()) return false;
-  return std::all_of(state_.modules.begin(), state_.modules.end(),
-                     [](const ModuleState& module) { return module.can_withhold(); });
+/// The host must know the numbers first if it decides by them, if they go through its memory, or if an optimizer cannot
+/// leave out a step by itself.
+bool TrainingStep::reads_late() {
+  const bool is_possible =
+      !device_.is_cpu() && world_.queues_exchanges() && !state_.scaler.is_active() && !state_.draws.follows_losses();
+  if (!is_possible || can_withhold_) return is_possible;
+  can_withhold_ = !world_.any(!std::all_of(state_.modules.begin(), state_.modules.end(),
+                                           [](const ModuleState& module) { return module.can_withhold(); }));
+  return can_withhold_;
 }
 
-void TrainingStep::settle() {
+void TrainingStep::settle(bool with_others) {
+  read_last(with_others);
+  world_.finish();
+}
+
+void TrainingStep::read_last(bool with_others) {
   if (!unread_) return;
   Unread step = std::move(*unread_);
   unread_.reset();
   const CallTime reading(text("step ", step.record.step, ", ", times(step.record.t)));
   state_.begin_reading();
   try {
-    read(step.record, step.drawn);
+    read(step.record, step.drawn, with_others);
   } catch (const NotFinite&) {
     state_.take_back(options_.train.batch_size);
     throw;
@@ -150,12 +158,11 @@ void TrainingStep::settle() {
 }
 
 /// Waits for the numbers of a step and checks them.
-void TrainingStep::read(StepRecord& record, const DrawnBatch& drawn) {
-  record.end_fetch();
-  record.share(world_);
+void TrainingStep::read(StepRecord& record, const DrawnBatch& drawn, bool with_others) {
+  record.end_fetch(world_);
   if (record.extreme_prediction.defined()) metrics_.observe_extreme(record.extreme_prediction.item<double>());
   note_untrained(record);
-  check(record, drawn);
+  check(record, drawn, with_others);
 }
 
 void TrainingStep::remember(const StepRecord& record) {
@@ -250,7 +257,7 @@ bool TrainingStep::add_gradients(const DrawnBatch& drawn, StepRecord& record) {
     }
     backward(found.terms, drawn, part);
   }
-  sum_gradients();
+  sum_gradients(record);
   record.term_norms = of_terms.norms(state_.scaler);
   std::vector<Tensor> norms;
   for (const ModuleState& module : state_.modules) {
@@ -258,20 +265,25 @@ bool TrainingStep::add_gradients(const DrawnBatch& drawn, StepRecord& record) {
     record.modules.push_back(module.name());
   }
   record.grad_norms = at::stack(norms);
-  // The norms decide about clipping, and machines may round sums differently.
-  world_.take_from_first(record.grad_norms);
+  // The norms decide about clipping, and machines may round sums differently. If exchanges are queued, the record does
+  // this.
+  if (!world_.queues_exchanges()) world_.take_from_first(record.grad_norms);
   record.extreme_prediction = metrics_.take_extreme();
   return true;
 }
 
-/// A module has a gradient if it has one in any process.
-void TrainingStep::sum_gradients() {
-  std::vector<float> has_gradient;
-  for (const ModuleState& module : state_.modules) has_gradient.push_back(module.has_gradient() ? 1 : 0);
-  const Tensor counts = at::tensor(has_gradient);
-  world_.sum(counts);
-  for (std::size_t i = 0; i < state_.modules.size(); ++i) {
-    if (counts.const_data_ptr<float>()[i] > 0) world_.sum(state_.modules[i].gradients());
+/// A module or term has a gradient if it has one in any process; a term's weight is the largest.
+void TrainingStep::sum_gradients(StepRecord& record) {
+  const std::size_t terms = record.terms.size();
+  std::vector<double> own = record.term_weights;
+  own.insert(own.end(), record.term_has_gradient.begin(), record.term_has_gradient.end());
+  for (const ModuleState& module : state_.modules) own.push_back(module.has_gradient() ? 1 : 0);
+  const Tensor largest = world_.gather(at::tensor(own, at::kDouble).unsqueeze(0)).amax(0);
+  const double* next = largest.const_data_ptr<double>();
+  for (std::size_t i = 0; i < terms; ++i) record.term_weights[i] = *next++;
+  for (std::size_t i = 0; i < terms; ++i) record.term_has_gradient[i] = *next++ > 0;
+  for (const ModuleState& module : state_.modules) {
+    if (*next++ > 0) world_.sum(module.gradients());
   }
 }
 
@@ -295,15 +307,16 @@ void TrainingStep::note_untrained(const StepRecord& record) {
                     join(untrained, ", "), ": unless that changes later, its weights stay as they are");
 }
 
-void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn) {
+void TrainingStep::check(const StepRecord& record, const DrawnBatch& drawn, bool with_others) {
   if (state_.scaler.is_active()) return;
   record.check_terms([&](std::int64_t image) {
-    return world_.whose(static_cast<int>(image / share_.count)) +
-           join(world_.gather(state_.draws.source_of_nan(drawn)), "");
+    const std::string own = state_.draws.source_of_nan(drawn);
+    return world_.whose(static_cast<int>(image / share_.count)) + (with_others ? join(world_.gather(own), "") : own);
   });
   const std::vector<std::string> modules = record.modules_without_finite_gradient();
   if (modules.empty()) return;
-  const std::vector<std::string> terms = terms_without_finite_gradient(drawn);
+  std::vector<std::string> terms;
+  if (with_others || world_.size() == 1) terms = terms_without_finite_gradient(drawn);
   throw NotFinite(text("step ", record.step, ": all loss terms (", join(record.terms, ", "),
                        ") are finite, but the gradient of module ", join(modules, ", "), " is not",
                        terms.empty() ? "" : text("; it comes from ", join(terms, ", ")), " (", times(record.t), ")"));
@@ -322,7 +335,9 @@ std::vector<std::string> TrainingStep::terms_without_finite_gradient(const Drawn
       name = term.name;
       backward({term}, drawn, part);
     }
-    sum_gradients();
+    StepRecord of_term;
+    sum_gradients(of_term);
+    world_.finish();
     for (const ModuleState& module : state_.modules) {
       if (module.grad_norm().isfinite().item<bool>()) continue;
       names.push_back("'" + name + "'");

@@ -42,7 +42,8 @@ class TrainingStep {
 
   /// Reads the numbers of the last step if they are not read yet; to be called before anything else uses the state.
   /// Throws NotFinite as `run` does; then the step is not taken.
-  void settle();
+  /// @param with_others  whether all processes call it; otherwise, after a failure, the error says what this one knows
+  void settle(bool with_others = true);
 
   /// Lines to report, each once: modules that no term with a weight trains, as found in the first step; whether steps
   /// are repeated from a graph. Empty: nothing new.
@@ -58,12 +59,13 @@ class TrainingStep {
   bool gradients(const DrawnBatch& drawn, StepRecord& record);
   void clear_gradients();
   bool add_gradients(const DrawnBatch& drawn, StepRecord& record);
-  void sum_gradients();
+  void sum_gradients(StepRecord& record);
   void note_untrained(const StepRecord& record);
-  bool reads_late() const;
-  void read(StepRecord& record, const DrawnBatch& drawn);
+  bool reads_late();
+  void read_last(bool with_others);
+  void read(StepRecord& record, const DrawnBatch& drawn, bool with_others);
   void remember(const StepRecord& record);
-  void check(const StepRecord& record, const DrawnBatch& drawn);
+  void check(const StepRecord& record, const DrawnBatch& drawn, bool with_others);
   std::vector<std::string> terms_without_finite_gradient(const DrawnBatch& drawn);
   void update(const StepRecord& record, const Tensor& defect = Tensor());
 
@@ -87,7 +89,8 @@ class TrainingStep {
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device
   bool is_first_ = true;
-  std::string untrained_;  ///< not reported yet
+  bool can_withhold_ = false;  ///< whether the optimizers of all processes can leave out a step
+  std::string untrained_;      ///< not reported yet
   std::optional<Unread> unread_;
 };
 

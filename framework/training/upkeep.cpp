@@ -180,11 +180,11 @@ void Checkpoints::remove_old() {
 void Checkpoints::save_after(const std::exception& failure, bool may_save) {
   if (!finish_after_failure() || !may_save) return;
   const bool is_new = state_.images() > std::max<std::int64_t>(saved_at_, 0);
-  if (has_failed_ || !is_new || !state_.is_whole() || dynamic_cast<const NotFinite*>(&failure) != nullptr) return;
-  if (state_.is_divided()) {
-    return progress_.say(text("the state at ", state_.images(),
-                              " images is lost, since with train.shard_optimizer each ", "process kept a part of it; ",
-                              last_good()));
+  if (has_failed_ || !is_new || dynamic_cast<const NotFinite*>(&failure) != nullptr) return;
+  if (state_.is_divided() || !state_.is_whole()) {
+    const char* const reason = state_.is_divided() ? "with train.shard_optimizer each process kept a part of it"
+                                                   : "a step that was changing it has not ended";
+    return progress_.say(text("the state at ", state_.images(), " images is lost, since ", reason, "; ", last_good()));
   }
   try {
     save();

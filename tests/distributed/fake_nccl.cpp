@@ -1,45 +1,105 @@
-#include <algorithm>
-#include <barrier>
-#include <condition_variable>
-#include <cstddef>
-#include <cstring>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <vector>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-/// Stands in for NCCL: exchanges tensors in the memory of one process, each of whose threads is a rank.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <thread>
+
+/// Stands in for NCCL: exchanges tensors of the CPU, or of the device that stands in for CUDA, through memory that the
+/// ranks share. They are threads of a process or processes. An exchange is done when it is queued; with a rank that is
+/// gone it is never done, and nothing that is queued after it either.
 namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kMostRanks = 4;
+constexpr std::size_t kChunk = 1 << 16;  // elements
 
 struct Id {
   char bytes[128];
 };
 
 struct Meeting {
-  explicit Meeting(int size) : everyone(size), pointers(static_cast<std::size_t>(size)) {}
-  std::barrier<> everyone;
-  std::vector<float*> pointers;
-  int arrived = 0;
+  std::atomic<int> arrived, waiting, round;
+  std::array<std::atomic<pid_t>, kMostRanks> processes;
+  std::array<std::array<float, kChunk>, kMostRanks> elements;
 };
 
 struct Group {
-  std::shared_ptr<Meeting> meeting;
-  int rank;
+  Meeting* meeting;
+  std::size_t rank, size;
 };
 
-std::mutex mutex;
-// Never destroyed, since a thread that waits for others may outlive the test.
-std::condition_variable& arrival = *new std::condition_variable;
-std::map<std::string, std::shared_ptr<Meeting>> meetings;
-int failure = 0;
-int groups = 0;
+std::atomic<int> failure = 0;
+std::atomic<int> groups = 0;
+std::atomic<bool> is_stuck = false;
+void (*when_stuck)() = nullptr;
 
 constexpr int kSuccess = 0;
 constexpr int kSystemError = 2;
 constexpr int kInvalidArgument = 4;
 constexpr int kFloat32 = 7;
 constexpr int kSum = 0;
+
+/// Also of a process whose exit its parent has not noticed, or that is stopped.
+bool is_gone(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return true;
+  const char state = line.at(line.rfind(')') + 2);
+  return state == 'Z' || state == 'X' || state == 'T';
+}
+
+/// Waits until all ranks have called it; false: one is gone.
+bool meet(const Group& group) {
+  Meeting& meeting = *group.meeting;
+  const int round = meeting.round;
+  if (++meeting.waiting == static_cast<int>(group.size)) {
+    meeting.waiting = 0;
+    ++meeting.round;
+    return true;
+  }
+  for (int i = 1; meeting.round == round; ++i) {
+    if (i % 1000 == 0 && std::any_of(meeting.processes.begin(), meeting.processes.begin() + group.size, is_gone)) {
+      return false;
+    }
+    std::this_thread::sleep_for(50us);
+  }
+  return true;
+}
+
+/// With FAKE_NCCL_DIES_IN = N in the environment this process is killed in its exchange N, counted from 1.
+void die_if_asked() {
+  static const char* const asked = std::getenv("FAKE_NCCL_DIES_IN");
+  static std::atomic<int> exchanges = 0;
+  if (asked != nullptr && ++exchanges == std::atoi(asked)) ::kill(::getpid(), SIGKILL);
+}
+
+/// Calls `work(offset, length)` for one piece of a tensor after another, between meetings of all ranks.
+template <class Work>
+void exchange(const Group& group, const float* elements, std::size_t count, Work work) {
+  die_if_asked();
+  for (std::size_t offset = 0; offset < count && !is_stuck; offset += kChunk) {
+    const std::size_t length = std::min(kChunk, count - offset);
+    std::copy_n(elements + offset, length, group.meeting->elements[group.rank].begin());
+    if (meet(group)) {
+      work(offset, length);
+      if (meet(group)) continue;
+    }
+    is_stuck = true;
+    if (when_stuck != nullptr) when_stuck();
+  }
+}
 
 }  // namespace
 
@@ -51,53 +111,58 @@ void fake_nccl_fail(int result) { failure = result; }
 /// Groups that have not been ended.
 int fake_nccl_groups() { return groups; }
 
+/// Whether a stream has done all that was queued on it.
+bool fake_nccl_is_idle() { return !is_stuck; }
+
+/// `call` is called by the exchange that is never done.
+void fake_nccl_when_stuck(void (*call)()) { when_stuck = call; }
+
 int ncclGetVersion(int* version) {
   *version = 22809;
   return kSuccess;
 }
 
 int ncclGetUniqueId(Id* id) {
-  static int count = 0;
-  std::strcpy(id->bytes, ("meeting " + std::to_string(++count)).c_str());
+  const int file = ::memfd_create("fake NCCL", MFD_CLOEXEC);
+  if (file < 0 || ::ftruncate(file, sizeof(Meeting)) != 0) return kSystemError;
+  // The file lasts as long as this process.
+  std::strcpy(id->bytes, ("/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(file)).c_str());
   return kSuccess;
 }
 
 int ncclCommInitRank(Group** group, int size, Id id, int rank) {
-  std::unique_lock lock(mutex);
-  std::shared_ptr<Meeting>& meeting = meetings[id.bytes];
-  if (!meeting) meeting = std::make_shared<Meeting>(size);
-  *group = new Group{meeting, rank};
+  const int file = ::open(id.bytes, O_RDWR | O_CLOEXEC);
+  if (file < 0 || size > static_cast<int>(kMostRanks)) return kSystemError;
+  void* const memory = ::mmap(nullptr, sizeof(Meeting), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  ::close(file);
+  if (memory == MAP_FAILED) return kSystemError;
+  auto* const meeting = static_cast<Meeting*>(memory);  // a new file holds zeros
+  *group = new Group{meeting, static_cast<std::size_t>(rank), static_cast<std::size_t>(size)};
   ++groups;
-  ++meeting->arrived;
-  arrival.notify_all();
-  arrival.wait(lock, [meeting = meeting, size] { return meeting->arrived == size; });
+  meeting->processes[static_cast<std::size_t>(rank)] = ::getpid();
+  for (++meeting->arrived; meeting->arrived != size;) std::this_thread::sleep_for(1ms);
   return kSuccess;
 }
 
 int ncclAllReduce(const void*, void* elements, std::size_t count, int type, int operation, Group* group, void*) {
   if (type != kFloat32 || operation != kSum) return kInvalidArgument;
-  Meeting& meeting = *group->meeting;
   auto* const own = static_cast<float*>(elements);
-  meeting.pointers[static_cast<std::size_t>(group->rank)] = own;
-  meeting.everyone.arrive_and_wait();
-  std::vector<float> sum(count);
-  for (const float* pointer : meeting.pointers) {
-    for (std::size_t i = 0; i < count; ++i) sum[i] += pointer[i];
-  }
-  meeting.everyone.arrive_and_wait();
-  std::copy(sum.begin(), sum.end(), own);
+  exchange(*group, own, count, [&](std::size_t offset, std::size_t length) {
+    const auto& all = group->meeting->elements;
+    std::copy_n(all[0].begin(), length, own + offset);
+    for (std::size_t rank = 1; rank < group->size; ++rank) {
+      for (std::size_t i = 0; i < length; ++i) own[offset + i] += all[rank][i];
+    }
+  });
   return kSuccess;
 }
 
 int ncclBroadcast(const void*, void* elements, std::size_t count, int type, int from, Group* group, void*) {
   if (type != kFloat32) return kInvalidArgument;
-  Meeting& meeting = *group->meeting;
   auto* const own = static_cast<float*>(elements);
-  meeting.pointers[static_cast<std::size_t>(group->rank)] = own;
-  meeting.everyone.arrive_and_wait();
-  const float* source = meeting.pointers[static_cast<std::size_t>(from)];
-  if (own != source) std::copy_n(source, count, own);
-  meeting.everyone.arrive_and_wait();
+  exchange(*group, own, count, [&](std::size_t offset, std::size_t length) {
+    std::copy_n(group->meeting->elements[static_cast<std::size_t>(from)].begin(), length, own + offset);
+  });
   return kSuccess;
 }
 
@@ -110,8 +175,8 @@ int ncclCommGetAsyncError(Group*, int* result) {
 }
 
 int ncclCommAbort(Group* group) {
-  const std::lock_guard lock(mutex);
   --groups;
+  ::munmap(group->meeting, sizeof(Meeting));
   delete group;
   return kSuccess;
 }

@@ -50,6 +50,12 @@ void in_group(int size, Work work) {
   for (auto& thread : threads) thread.get();
 }
 
+/// Exchanges something and waits for it.
+void exchanged(const NcclGroup& group) {
+  group.sum(at::zeros({2}));
+  group.finish();
+}
+
 template <class Work>
 std::string message_of(Work work) {
   try {
@@ -69,6 +75,7 @@ TEST_CASE("processes add tensors, and exchange ranges of unequal lengths, by NCC
     group.sum(sum);
     at::Tensor& flat = weights[static_cast<std::size_t>(rank)] = at::full({7}, rank, at::kFloat);
     group.exchange(flat, {{0, 4}, {4, 0}, {4, 3}});
+    group.finish();
   });
   for (std::size_t rank = 0; rank < 3; ++rank) {
     CHECK(at::equal(sums[rank], at::arange(5, at::kFloat) * 6));
@@ -91,18 +98,19 @@ TEST_CASE("an exchange that fails, does not end, or for which nobody waits any l
     function<void(int)>("fake_nccl_fail")(2);
     const std::string message = message_of([&] {
       const NcclGroup group(fake(), store, 0, 1, kHost, kQuick, within(10s));
-      group.sum(at::zeros({2}));
+      exchanged(group);
     });
     function<void(int)>("fake_nccl_fail")(0);
     CHECK(message == "NCCL, an exchange has failed: unhandled system error: the cable is out");
   }
   SUBCASE("it does not end") {
     const NcclGroup group(fake(), store, 0, 1, kHost, kStuck, within(300ms));
-    CHECK(message_of([&] { group.sum(at::zeros({2})); }) == "NCCL: an exchange has not ended in time");
+    CHECK_FALSE(group.comes_to_rest(10ms));
+    CHECK(message_of([&] { exchanged(group); }) == "NCCL: an exchange has not ended in time");
   }
   SUBCASE("another process is gone") {
     const NcclGroup group(fake(), store, 0, 1, kHost, kStuck, {10s, [] { throw Error("rank 1 is gone"); }});
-    CHECK(message_of([&] { group.sum(at::zeros({2})); }) == "rank 1 is gone");
+    CHECK(message_of([&] { exchanged(group); }) == "rank 1 is gone");
   }
   CHECK(function<int()>("fake_nccl_groups")() == 0);
 }

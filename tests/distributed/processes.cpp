@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-std::vector<Environment> environments(int size) {
+std::vector<Environment> environments(int size, const Environment& more) {
   const std::string port = std::to_string(free_port());
   std::vector<Environment> result;
   for (int rank = 0; rank < size; ++rank) {
@@ -31,6 +31,7 @@ std::vector<Environment> environments(int size) {
                       {"LOCAL_WORLD_SIZE", std::to_string(size)},
                       {"MASTER_ADDR", "127.0.0.1"},
                       {"MASTER_PORT", port}});
+    result.back().insert(more.begin(), more.end());
   }
   return result;
 }

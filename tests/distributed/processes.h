@@ -14,8 +14,9 @@ namespace casdm::testing {
 
 using Environment = std::map<std::string, std::string>;
 
-/// The environment that torchrun gives each of `size` processes on this machine, with a free port to meet at.
-std::vector<Environment> environments(int size);
+/// The environment that torchrun gives each of `size` processes on this machine, with a free port to meet at, and
+/// `more`.
+std::vector<Environment> environments(int size, const Environment& more = {});
 
 /// Runs `casdm train`, or another command, in several processes, in `folder`. They end with the object.
 class Processes {

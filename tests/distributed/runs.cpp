@@ -24,8 +24,8 @@ decay = 0.9
 const std::string kPlugins =
     " --plugin '" CASDM_TEST_PLUGIN_DIR "/research.so' --plugin '" CASDM_TEST_PLUGIN_DIR "/metric_faulty.so'";
 
-std::string train(const fs::path& folder, int processes, const std::string& arguments) {
-  Processes run(folder, {arguments}, environments(processes));
+std::string train(const fs::path& folder, int processes, const std::string& arguments, const Environment& more) {
+  Processes run(folder, {arguments}, environments(processes, more));
   run.wait();
   for (int rank = 0; rank < processes; ++rank) REQUIRE_MESSAGE(run.status(rank) == 0, run.output());
   return run.output();

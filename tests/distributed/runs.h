@@ -18,7 +18,9 @@ extern const char* const kEverything;
 extern const std::string kPlugins;
 
 /// Runs `casdm train ARGUMENTS` in several processes, which must succeed. Returns their output.
-std::string train(const std::filesystem::path& folder, int processes, const std::string& arguments);
+/// @param more  variables that each gets as well
+std::string train(const std::filesystem::path& folder, int processes, const std::string& arguments,
+                  const Environment& more = {});
 
 /// The largest relative difference between numbers at the same position; infinite if anything else differs.
 double difference(const Value& a, const Value& b);

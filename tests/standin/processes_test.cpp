@@ -1,12 +1,18 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <regex>
+#include <set>
+#include <thread>
 
 #include "casdm/text.h"
 #include "distributed/runs.h"
 #include "framework/support/sha256.h"
 #include "framework/training/checkpoint.h"
+#include "integration/program.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -18,9 +24,11 @@ namespace {
 const std::string kCuda = " --set run.device=cuda";
 
 void check_same_checkpoints(const fs::path& run, const fs::path& other) {
-  for (const char* file : {"weights", "ema", "optimizer", "timesteps", "metrics"}) {
-    const fs::path end = fs::path("checkpoints") / "000000000048" / text(file, ".safetensors");
-    CHECK_MESSAGE(sha256_of_file(run / end) == sha256_of_file(other / end), other, ' ', file);
+  const fs::path last = "checkpoints/000000000048";
+  for (const auto& file : fs::directory_iterator(run / last)) {
+    if (file.path().extension() != ".safetensors") continue;
+    const fs::path end = last / file.path().filename();
+    CHECK_MESSAGE(sha256_of_file(run / end) == sha256_of_file(other / end), (other / end));
   }
 }
 
@@ -34,20 +42,21 @@ std::string drawn(const fs::path& folder, int processes, const std::string& run)
   return sha256_of_file(folder / out / "samples.npz");
 }
 
-/// What a process used of its device.
+/// A process's use of its device: waits, bytes of copies that were waited for, launches, and those of them that were
+/// queued behind what was waited for.
 struct Use {
-  std::int64_t waits = 0, bytes = 0, launches = 0;
+  double waits = 0, bytes = 0, launches = 0, queued = 0;
   std::string described;
 };
 
 /// Trains `steps` steps in two processes; the use of the device in each.
-std::vector<Use> used_by_two(const fs::path& folder, int steps) {
-  std::vector<Environment> each = environments(2);
+std::vector<Use> used_by_two(const fs::path& folder, int steps, const std::string& settings, const Environment& more) {
+  std::vector<Environment> each = environments(2, more);
   for (int rank = 0; rank < 2; ++rank) {
     each[static_cast<std::size_t>(rank)]["CASDM_STANDIN_USE"] = (folder / text("use.", rank)).string();
   }
   const std::string arguments = text("small.toml --set run.name=", steps, "-steps --set train.total_images=", 8 * steps,
-                                     " --set log.every_images=1000 --set checkpoint.every_images=1000");
+                                     " --set log.every_images=1000 --set checkpoint.every_images=1000", settings);
   Processes training(folder, {arguments + kPlugins + kCuda}, each);
   training.wait();
   std::vector<Use> result;
@@ -55,7 +64,7 @@ std::vector<Use> used_by_two(const fs::path& folder, int steps) {
     REQUIRE_MESSAGE(training.status(rank) == 0, training.output());
     Use use;
     std::ifstream file(folder / text("use.", rank));
-    file >> use.waits >> use.bytes >> use.launches;
+    file >> use.waits >> use.bytes >> use.launches >> use.queued;
     file.ignore();
     std::getline(file, use.described);
     result.push_back(use);
@@ -63,29 +72,213 @@ std::vector<Use> used_by_two(const fs::path& folder, int steps) {
   return result;
 }
 
-}  // namespace
+/// What a step of two processes uses: of both the larger number, or the smaller of those that are queued.
+struct StepUse : Use {
+  double weights = 0;  ///< bytes
+};
 
-TEST_CASE("a step of two processes without NCCL copies gradients to the CPU's memory and back once") {
+StepUse step_of_two(const std::string& settings, const Environment& more = {}) {
   constexpr int kFew = 2, kMore = 6;
   const TemporaryFolder folder;
   write_experiment(folder.path(), "[[metrics]]\ntype = \"l1\"\n");
-  const std::vector<Use> few = used_by_two(folder.path(), kFew), more = used_by_two(folder.path(), kMore);
-  const Checkpoint end = Checkpoint::open(folder.path() / "runs" / text(kMore, "-steps"));
-  std::int64_t weights = 0;
-  for (const auto& [name, tensor] : end.tensors("weights")) weights += static_cast<std::int64_t>(tensor.nbytes());
-  const auto in_step = [&](std::size_t rank, std::int64_t Use::*count) {
-    return (more[rank].*count - few[rank].*count) / (kMore - kFew);
+  const std::vector<Use> before = used_by_two(folder.path(), kFew, settings, more),
+                         after = used_by_two(folder.path(), kMore, settings, more);
+  const auto in_step = [&](std::size_t rank, double Use::*count) {
+    return (after[rank].*count - before[rank].*count) / (kMore - kFew);
   };
-  const std::int64_t waits = std::max(in_step(0, &Use::waits), in_step(1, &Use::waits));
-  const std::int64_t bytes = std::max(in_step(0, &Use::bytes), in_step(1, &Use::bytes));
-  const std::int64_t launches = std::max(in_step(0, &Use::launches), in_step(1, &Use::launches));
-  MESSAGE("a step of two processes launches " << launches << " operators, waits " << waits << " times and copies "
-                                              << bytes << " bytes (" << weights << " of weights)");
+  StepUse step;
+  for (double Use::*count : {&Use::waits, &Use::bytes, &Use::launches}) {
+    step.*count = std::max(in_step(0, count), in_step(1, count));
+  }
+  step.queued = std::min(in_step(0, &Use::queued), in_step(1, &Use::queued));
+  step.described = text(after[0].described, "; ", after[1].described);
+  const Checkpoint end = Checkpoint::open(folder.path() / "runs" / text(kMore, "-steps"));
+  for (const auto& [name, tensor] : end.tensors("weights")) step.weights += static_cast<double>(tensor.nbytes());
+  const auto bytes = static_cast<std::int64_t>(step.bytes), of_weights = static_cast<std::int64_t>(step.weights);
+  MESSAGE("a step of two processes launches " << step.launches << " operators, waits " << step.waits << " times with "
+                                              << step.queued << " of them queued, and copies " << bytes << " bytes ("
+                                              << of_weights << " of weights)" << (more.empty() ? "" : ", by NCCL")
+                                              << settings);
+  return step;
+}
+
+const std::string kShard = " --set train.shard_optimizer=true";
+
+/// For a device of NCCL, whose place a library of the tests takes.
+Environment nccl() {
+  const char* const paths = std::getenv("LD_LIBRARY_PATH");
+  return {{"CASDM_STANDIN_NCCL", "1"},
+          {"LD_LIBRARY_PATH", text(CASDM_FAKE_NCCL_DIR, paths == nullptr ? "" : ":", paths == nullptr ? "" : paths)}};
+}
+
+constexpr const char* kByNccl = "exchanged by NCCL 2.28.9";
+
+/// The message with which a training in two processes ends, without the numbers of its processes.
+std::string failure(const fs::path& folder, const std::string& arguments, const Environment& more = {}) {
+  Processes run(folder, {arguments + kPlugins + kCuda}, environments(2, more));
+  run.wait();
+  CHECK(run.status(0) > 0);
+  CHECK(run.status(1) > 0);
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  return std::regex_replace(run.messages()[0], std::regex("process [0-9]+"), "process");
+}
+
+/// The checkpoints of a run.
+std::set<std::string> checkpoints(const fs::path& run) {
+  std::set<std::string> names;
+  if (!fs::exists(run / "checkpoints")) return names;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) names.insert(entry.path().filename());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("a step of two processes without NCCL copies gradients to the CPU's memory and back once") {
+  const StepUse step = step_of_two("");
   // For each module its gradients to the CPU and back, the norms to the CPU and back, and the record.
-  CHECK_MESSAGE(waits <= 2 * 2 + 2 + 1, more[1].described);
+  CHECK_MESSAGE(step.waits <= 2 * 2 + 2 + 1, step.described);
   // Each parameter begins at a multiple of 16 elements, and the record has a few numbers of each image.
-  CHECK(bytes > 2 * weights);
-  CHECK(bytes < 2 * weights * 11 / 10 + 1000);
+  CHECK(step.bytes > 2 * step.weights);
+  CHECK(step.bytes < 2 * step.weights * 11 / 10 + 1000);
+}
+
+TEST_CASE("a sharded step of two processes without NCCL copies the weights as well, once") {
+  const StepUse step = step_of_two(kShard);
+  CHECK_MESSAGE(step.waits <= 2 * 2 + 2 + 1 + 2 * 2, step.described);
+  CHECK(step.bytes > 4 * step.weights);
+  CHECK(step.bytes < 4 * step.weights * 11 / 10 + 1000);
+}
+
+TEST_CASE("with NCCL the host waits once in a step of two processes, once the next one is queued, sharded or not") {
+  for (const std::string& settings : {std::string(), kShard}) {
+    const StepUse step = step_of_two(settings, nccl());
+    CHECK_MESSAGE(step.waits == 1, step.described);
+    CHECK(step.bytes == 0);
+    CHECK(step.queued > 0.9 * step.launches);
+  }
+  // What the host decides by the numbers of a step is decided before its update.
+  const StepUse decided = step_of_two(" --set 'timesteps={type=\"loss_second_moment\"}'", nccl());
+  CHECK_MESSAGE(decided.waits == 1, decided.described);
+  CHECK(decided.queued < 0.01 * decided.launches);
+}
+
+TEST_CASE("with NCCL processes train to the bit as without, whole or sharded, in one go or resumed") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(),
+                   "[[metrics]]\ntype = \"relative_l1\"\n[[metrics]]\ntype = \"l1\"\n[ema]\ndecay = 0.9\n");
+  const auto run = [&](const char* name) { return folder.path() / name / "run"; };
+  const std::string all =
+      "small.toml --set log.sample_count=3 --set log.grad_norms_every_images=24" + kPlugins + " --set run.directory=";
+  train(folder.path(), 1, all + "cpu");
+  train(folder.path(), 2, all + "without" + kCuda);
+  const std::string output = train(folder.path(), 2, all + "with" + kCuda, nccl());
+  CHECK_MESSAGE(contains(output, kByNccl), output);
+  train(folder.path(), 2, all + "shared" + kCuda + kShard, nccl());
+  train(folder.path(), 2, all + "resumed --set train.total_images=24" + kCuda + kShard, nccl());
+  train(folder.path(), 2, "--resume resumed/run --set train.total_images=48" + kPlugins, nccl());
+  check_same(run("cpu"), run("with"), 1e-4);
+  for (const char* name : {"with", "shared", "resumed"}) {
+    check_same(run("without"), run(name), 0);
+    check_same_checkpoints(run("without"), run(name));
+    CHECK(sha256_of_file(run("without") / "samples/48.png") == sha256_of_file(run(name) / "samples/48.png"));
+  }
+}
+
+TEST_CASE("with NCCL a run with a NaN in any process ends as without, at whichever step it is") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  // Images 4 to 7 of each batch of 8 are those of rank 1.
+  const auto metric = [](const char* fault, int position, double weight) {
+    return text(" --set 'metrics=[{type=\"faulty\",fault=\"", fault, "\",position=", position, ",weight=", weight,
+                "}]'", " --set log.every_images=16 --set run.name=");
+  };
+  int number = 0;
+  for (const auto& [faulty, settings] : {std::pair(metric("nan", 13, 1), ""),
+                                         {metric("nan", 30, 0), ""},
+                                         {metric("nan", 17, 1), " --set train.shard_optimizer=true"},
+                                         {metric("nan_gradient", 21, 1), ""},
+                                         {metric("nan", 45, 1), " --set train.shard_optimizer=true"}}) {
+    CAPTURE(faulty);
+    const std::string with = text("with", ++number), without = text("without", number);
+    const std::string expected = failure(folder.path(), "small.toml" + faulty + without + settings);
+    std::string found = failure(folder.path(), "small.toml" + faulty + with + settings, nccl());
+    for (std::size_t at; (at = found.find("runs/" + with)) != std::string::npos;) {
+      found.replace(at, 5 + with.size(), "runs/" + without);
+    }
+    CHECK(found == expected);
+    const fs::path runs = folder.path() / "runs";
+    CHECK(checkpoints(runs / with) == checkpoints(runs / without));
+    REQUIRE(fs::exists(runs / with / "metrics.jsonl") == fs::exists(runs / without / "metrics.jsonl"));
+    if (!fs::exists(runs / with / "metrics.jsonl")) continue;
+    const auto lines = log_of(runs / with), others = log_of(runs / without);
+    REQUIRE(lines.size() == others.size());
+    for (const auto& [images, said] : others) CHECK(difference(said, lines.at(images)) == 0);
+  }
+}
+
+TEST_CASE("with NCCL the state before the step in which a process fails is saved, as without") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nfault = \"throw\"\nposition = 30\n");  // rank 1
+  const std::string common = "small.toml --set checkpoint.every_images=1000 --set run.name=";
+  const std::string expected = failure(folder.path(), common + "without");
+  CHECK(contains(expected, "the metric gave up"));
+  CHECK(failure(folder.path(), common + "with", nccl()) == expected);
+  const fs::path runs = folder.path() / "runs", state = "checkpoints/000000000024/weights.safetensors";
+  CHECK(sha256_of_file(runs / "with" / state) == sha256_of_file(runs / "without" / state));
+}
+
+TEST_CASE("with NCCL a process that is killed in an exchange is noticed, and what follows from that is not saved") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  // In each step the gradients of two networks and the rows of two ranks; in the fourth step rank 1 is killed.
+  auto each = environments(2, nccl());
+  each[1]["FAKE_NCCL_DIES_IN"] = "13";
+  Processes run(folder.path(), {"small.toml --set checkpoint.every_images=16 --set log.every_images=1000" + kCuda},
+                each);
+  run.wait();
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
+  CHECK_MESSAGE(contains(run.output(), "the state at 32 images is lost"), run.output());
+  CHECK(checkpoints(folder.path() / "runs/run") == std::set<std::string>{"000000000016"});
+}
+
+TEST_CASE("with NCCL a process that hangs is named when the time for a step is over") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  Environment more = nccl();
+  more["CASDM_WAIT_SECONDS"] = "3";
+  Processes run(folder.path(), {"small.toml --set train.total_images=1M --set checkpoint.every_images=1M" + kCuda},
+                environments(2, more));
+  REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
+  run.signal(1, SIGSTOP);
+  CHECK_MESSAGE(run.wait_for(0, "casdm: "), run.output());
+  run.signal(1, SIGKILL);
+  run.wait();
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
+}
+
+TEST_CASE("with NCCL what is saved after a process was killed is the state of a step") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  const fs::path runs = folder.path() / "runs";
+  Processes run(folder.path(), {"small.toml --set train.total_images=1M --set checkpoint.every_images=40" + kCuda},
+                environments(2, nccl()));
+  for (int i = 0; i < 600 && !checkpoints(runs / "run").contains("000000000040"); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  run.signal(1, SIGKILL);
+  run.wait();
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
+  const std::set<std::string> saved = checkpoints(runs / "run");
+  REQUIRE(!saved.empty());
+  const std::string last = *saved.rbegin();
+  train(folder.path(), 2, "small.toml --set run.name=whole --set train.total_images=" + last + kCuda);
+  for (const char* file : {"weights.safetensors", "optimizer.safetensors"}) {
+    const fs::path end = fs::path("checkpoints") / last / file;
+    CHECK_MESSAGE(sha256_of_file(runs / "run" / end) == sha256_of_file(runs / "whole" / end), run.output());
+  }
 }
 
 TEST_CASE("processes with a CUDA device each train the run of one, with a whole or divided optimizer, and draw") {
@@ -95,7 +288,7 @@ TEST_CASE("processes with a CUDA device each train the run of one, with a whole 
   const std::string common = "small.toml --set log.sample_count=3" + kPlugins + kCuda + " --set run.directory=";
   train(folder.path(), 1, common + "one");
   const std::string output = train(folder.path(), 2, common + "two");
-  train(folder.path(), 2, common + "shared --set train.shard_optimizer=true");
+  train(folder.path(), 2, common + "shared" + kShard);
   CHECK_MESSAGE(output.find("; sums and weights are exchanged through the CPU's memory") != std::string::npos, output);
   check_same(run("one"), run("two"), 1e-4);
   check_same(run("two"), run("shared"), 0);

@@ -1,17 +1,20 @@
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <fstream>
 
+#include "framework/standin/counts.h"
 #include "framework/standin/standin.h"
 
 namespace {
 
 /// At the end of the program, writes its use of the device to the file CASDM_STANDIN_USE of the environment: waits, the
-/// bytes of copies that were waited for, launches; then the waits in words.
+/// bytes of copies that were waited for, launches, launches queued behind what was waited for; then the waits in words.
 void write_use() {
   const char* const path = std::getenv("CASDM_STANDIN_USE");
   if (path == nullptr) return;
   const casdm::standin::DeviceUse use = casdm::standin::device_use();
-  std::ofstream(path) << use.waits << ' ' << use.waited_bytes << ' ' << use.launches << '\n'
+  std::ofstream(path) << use.waits << ' ' << use.waited_bytes << ' ' << use.launches << ' ' << use.queued << '\n'
                       << casdm::standin::describe_waits(use) << '\n';
 }
 
@@ -22,9 +25,41 @@ struct UseWriter {
 };
 thread_local UseWriter use_writer;
 
+/// A function of the library that stands in for NCCL (tests/distributed/fake_nccl.cpp).
+template <class Function>
+Function* nccl_function(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(::dlopen("libnccl.so.2", RTLD_NOW | RTLD_NOLOAD), name));
+}
+
+/// The stream on which an exchange is going to be queued.
+void* current_stream(int) {
+  [[maybe_unused]] static const bool is_told = [] {
+    nccl_function<void(void (*)())>("fake_nccl_when_stuck")(casdm::standin::hang);
+    return true;
+  }();
+  return nullptr;
+}
+
+bool is_idle(int) {
+  casdm::standin::count_wait("all exchanges");
+  return nccl_function<bool()>("fake_nccl_is_idle")();
+}
+
+/// With CASDM_STANDIN_NCCL in the environment the device is one of NCCL's.
+const casdm_cuda_backend& backend() {
+  static const casdm_cuda_backend result = [] {
+    casdm_cuda_backend own = casdm::standin::cuda_standin();
+    if (std::getenv("CASDM_STANDIN_NCCL") == nullptr) return own;
+    own.current_stream = current_stream;
+    own.is_idle = is_idle;
+    return own;
+  }();
+  return result;
+}
+
 /// Linked to the program's main(), it makes the stand-in the CUDA device of the program.
 [[maybe_unused]] const bool is_offered = [] {
-  casdm::use_cuda_backend(casdm::standin::cuda_standin());
+  casdm::use_cuda_backend(backend());
   return use_writer.is_there;
 }();
 

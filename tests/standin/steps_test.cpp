@@ -37,12 +37,30 @@ std::vector<Value> log_of(const LoadedExperiment& experiment) {
   return std::filesystem::exists(path / "metrics.jsonl") ? records(path) : std::vector<Value>();
 }
 
+/// The first of two processes with the same images and numbers, but for NaN in the other one's.
+class Twin final : public World {
+ public:
+  int size() const override { return 2; }
+  std::string whose(int rank) const override { return text(", of rank ", rank); }
+  void sum(const Tensor& tensor) override { tensor.detach().mul_(2); }
+  Tensor gather(const Tensor& own) override { return at::cat({own, own}); }
+  std::vector<std::string> gather(const std::string& words) override { return {words, ""}; }
+  void exchange(const Tensor& flat, const std::vector<FlatRange>& ranges) override {
+    const auto part = [&](const FlatRange& range) { return flat.narrow(0, range.offset, range.length); };
+    part(ranges.at(1)).copy_(part(ranges.at(0)));
+    if (has_nan) part(ranges.at(1))[0].fill_(NAN);
+  }
+
+  bool has_nan = false;
+};
+
 /// The parts of a training on the device, step by step.
 struct Training {
-  explicit Training(const LoadedExperiment& experiment)
+  explicit Training(const LoadedExperiment& experiment, World& world = World::alone())
       : run(RunFolder::create(experiment.options.run.directory / experiment.options.run.name, experiment.resolved)),
-        parts(experiment, World::alone(), &run),
-        loader(parts.dataset, experiment.options.data, experiment.options.train.batch_size, 3, 0, {}) {}
+        parts(experiment, world, &run),
+        loader(parts.dataset, experiment.options.data,
+               {experiment.options.train.batch_size, parts.share.first, parts.share.count}, 3, 0, {}) {}
 
   /// Copies of everything that a checkpoint would keep.
   std::map<std::string, Tensor> tensors() const {
@@ -100,6 +118,24 @@ TEST_CASE("a GPU leaves out a step that is not finite, though the host learns of
       check_equal(training.tensors(), before);
     }
   }
+}
+
+TEST_CASE("a GPU leaves out a step in which only another process has a loss that is not finite") {
+  const TemporaryFolder folder;
+  const LoadedExperiment experiment = small_experiment(
+      folder.path(), "run", cascade_head() + "[[metrics]]\ntype = \"faulty\"\nafter = 100\n", on_cuda());
+  Twin world;
+  Training training(experiment, world);
+  for (int step = 0; step < 2; ++step) REQUIRE(training.parts.step.run(training.loader.next()));
+  training.parts.step.settle();
+  const auto before = training.tensors();
+  world.has_nan = true;
+  REQUIRE(training.parts.step.run(training.loader.next()));
+  world.has_nan = false;
+  CHECK_THROWS_WITH_AS(training.parts.step.run(training.loader.next()), Contains("(image 2 of the batch), of rank 1"),
+                       NotFinite);
+  CHECK(training.parts.state.step() == 2);
+  check_equal(training.tensors(), before);
 }
 
 TEST_CASE("on a GPU a run with a NaN ends with the CPU's message and the CPU's log, at whichever step it is") {
