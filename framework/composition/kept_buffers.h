@@ -36,6 +36,9 @@ class KeptBuffers {
     for (const auto& [name, tensor] : buffers) forms_.emplace_back(name, tensor.sizes().vec());
   }
 
+  /// Whether there are no buffers.
+  bool is_empty() const { return forms_.empty(); }
+
   /// The current buffers. Throws PluginError if their names or shapes have changed, since a checkpoint is restored to
   /// these.
   NamedTensors tensors() const {

@@ -47,7 +47,7 @@ class BatchDraws {
   void observe(const StepRecord& record, const std::vector<std::string>& metrics = {});
 
   /// Whether the losses of a step must be observed before the next draw.
-  bool follows_losses() const { return static_cast<bool>(timesteps_); }
+  bool follows_losses() const { return !learned_.is_empty(); }
 
   /// Handles to the timestep sampler's buffers.
   NamedTensors state() const;

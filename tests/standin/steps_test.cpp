@@ -199,6 +199,7 @@ TEST_CASE("the host reads the numbers of a step once the GPU has the work of the
   };
   CHECK(queued("adamw", {}) > 0.9);
   CHECK(queued("labels", {"data.use_labels=true"}) > 0.9);
+  CHECK(queued("fixed", {"timesteps={type=\"logit_normal\"}"}) > 0.9);
   // What the host or an optimizer decides by the numbers of a step is decided before its update.
   CHECK(queued("fp16", {"run.precision=fp16"}) < 0.01);
   CHECK(queued("lion", {"optimizer.type=lion"}) < 0.01);

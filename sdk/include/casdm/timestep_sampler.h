@@ -40,7 +40,7 @@ class TimestepSampler : public Module {
   /// @return   one entry per image, each a function of u and of the buffers alone
   virtual TimestepDraw draw(const std::vector<double>& u) const = 0;
 
-  /// Called after each batch, before the next `draw`.
+  /// Called after each batch, and before the next `draw` if there are buffers.
   /// @param t      float64 [B] on the CPU, what `draw` returned
   /// @param terms  of the objective, with values [B] on the CPU without the draw's weights; a metric that has no part
   ///               in this batch (`every`, `until_images`) has the weight 0 and values of 0
