@@ -308,3 +308,16 @@ TEST_CASE("a run on CUDA that was stopped with two processes continues with four
   train(folder.path(), 1, "--resume runs/run" + until(48));
   check_same(runs / "whole", runs / "run", 1e-4);
 }
+
+TEST_CASE("plugins doctor warns of a driver that offers no device") {
+  const TemporaryFolder folder;
+  const auto said = [&](const Environment& environment) {
+    Processes doctor(folder.path(), {""}, {environment}, {}, "plugins doctor");
+    doctor.wait();
+    return doctor.output();
+  };
+  CHECK_MESSAGE(contains(said({}), "device: cuda:0, stand-in"), said({}));
+  const std::string none = said({{"CASDM_STANDIN_DEVICES", "0"}});
+  const std::regex warning("warning +device: cpu, although there is an NVIDIA driver: the driver offers no device\\n");
+  CHECK_MESSAGE(std::regex_search(none, warning), none);
+}

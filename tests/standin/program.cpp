@@ -45,10 +45,11 @@ bool is_idle(int) {
   return nccl_function<bool()>("fake_nccl_is_idle")();
 }
 
-/// With CASDM_STANDIN_NCCL in the environment the device is one of NCCL's.
+/// With CASDM_STANDIN_NCCL in the environment the device is one of NCCL's; with CASDM_STANDIN_DEVICES there is none.
 const casdm_cuda_backend& backend() {
   static const casdm_cuda_backend result = [] {
     casdm_cuda_backend own = casdm::standin::cuda_standin();
+    if (std::getenv("CASDM_STANDIN_DEVICES") != nullptr) own.device_count = [] { return 0; };
     if (std::getenv("CASDM_STANDIN_NCCL") == nullptr) return own;
     own.current_stream = current_stream;
     own.is_idle = is_idle;
