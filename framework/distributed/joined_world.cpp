@@ -72,6 +72,15 @@ class WithoutWarnings {
   int before_;
 };
 
+std::string key(const std::string& purpose, int rank) { return text(purpose, '/', rank); }
+
+/// Of all ranks.
+std::vector<std::string> keys(const std::string& purpose, int size) {
+  std::vector<std::string> result(static_cast<std::size_t>(size));
+  for (int i = 0; i < size; ++i) result[static_cast<std::size_t>(i)] = key(purpose, i);
+  return result;
+}
+
 std::vector<std::uint8_t> bytes(const std::string& content) { return {content.begin(), content.end()}; }
 
 }  // namespace
@@ -128,8 +137,6 @@ JoinedWorld::JoinedWorld(ProcessPlace place, Patience patience, std::function<bo
 
 JoinedWorld::~JoinedWorld() = default;
 
-std::string JoinedWorld::key(const std::string& purpose, int rank) const { return text(purpose, '/', rank); }
-
 std::string JoinedWorld::name(int rank) const {
   const auto index = static_cast<std::size_t>(rank);
   return index < names_.size() ? text("rank ", rank, " on ", names_[index]) : text("rank ", rank);
@@ -158,12 +165,7 @@ void JoinedWorld::meet() {
                            expected, ": WORLD_SIZE must be the same everywhere"),
                       false);
   }
-  std::vector<std::string> keys;
-  for (int i = 0; i < place_.size; ++i) keys.push_back(key("name", i));
-  await(keys, patience_.joining);
-  for (const std::string& of_rank : keys) {
-    names_.push_back(in_store([&] { return store_->get_to_str(of_rank); }));
-  }
+  names_ = values_of(keys("name", place_.size), patience_.joining);
   find_sharers();
 }
 
@@ -232,9 +234,18 @@ void JoinedWorld::await(const std::vector<std::string>& keys, std::optional<std:
   }
 }
 
+/// Waits for the keys; their values.
+std::vector<std::string> JoinedWorld::values_of(const std::vector<std::string>& keys, std::chrono::seconds limit) {
+  await(keys, limit);
+  std::vector<std::string> values(keys.size());
+  std::transform(keys.begin(), keys.end(), values.begin(),
+                 [&](const std::string& of_rank) { return in_store([&] { return store_->get_to_str(of_rank); }); });
+  return values;
+}
+
 std::vector<std::int64_t> JoinedWorld::pulses() {
-  std::vector<std::int64_t> result;
-  for (int i = 0; i < place_.size; ++i) result.push_back(store_->add(key("pulse", i), 0));
+  std::vector<std::int64_t> result(static_cast<std::size_t>(place_.size));
+  for (std::size_t i = 0; i < result.size(); ++i) result[i] = store_->add(key("pulse", static_cast<int>(i)), 0);
   return result;
 }
 
@@ -304,27 +315,20 @@ void JoinedWorld::lose_store(const std::string& reason) {
                     false);
 }
 
-std::string JoinedWorld::take_from_first(const std::string& message) {
+std::string JoinedWorld::take_from_first(const std::string& words) {
   const std::string own = key(text("message-", ++exchanges_), 0);
   if (is_first()) {
-    in_store([&] { store_->set(own, bytes(message)); });
-    return message;
+    in_store([&] { store_->set(own, bytes(words)); });
+    return words;
   }
   await({own}, std::nullopt);
   return in_store([&] { return store_->get_to_str(own); });
 }
 
-std::vector<std::string> JoinedWorld::gather(const std::string& message) {
+std::vector<std::string> JoinedWorld::gather(const std::string& words) {
   const std::string purpose = text("message-", ++exchanges_);
-  std::vector<std::string> keys;
-  for (int i = 0; i < place_.size; ++i) keys.push_back(key(purpose, i));
-  in_store([&] { store_->set(key(purpose, place_.rank), bytes(message)); });
-  await(keys, patience_.working);
-  std::vector<std::string> all;
-  for (const std::string& of_rank : keys) {
-    all.push_back(in_store([&] { return store_->get_to_str(of_rank); }));
-  }
-  return all;
+  in_store([&] { store_->set(key(purpose, place_.rank), bytes(words)); });
+  return values_of(keys(purpose, place_.size), patience_.working);
 }
 
 void JoinedWorld::on_first(const std::function<void()>& work, const Help& help) {

@@ -74,8 +74,8 @@ class JoinedWorld final : public World {
 
   void meet();
   void find_sharers();
-  std::string key(const std::string& purpose, int rank) const;
   void await(const std::vector<std::string>& keys, std::optional<std::chrono::seconds> limit);
+  std::vector<std::string> values_of(const std::vector<std::string>& keys, std::chrono::seconds limit);
   std::vector<std::int64_t> pulses();
   void require_pulses();
   [[noreturn]] void lose(const std::string& reason, bool is_late);

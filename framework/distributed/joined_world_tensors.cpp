@@ -67,7 +67,7 @@ class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
-    auto* const world = reinterpret_cast<JoinedWorld*>(context->saved_data["world"].toInt());
+    auto* const world = reinterpret_cast<JoinedWorld*>(context->saved_data["world"].toInt());  // NOLINT: it was one
     const std::int64_t rows = context->saved_data["rows"].toInt();
     const at::Tensor total = gradients[0].to(at::kFloat).contiguous().clone();
     world->sum(total);

@@ -95,7 +95,7 @@ void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
 /// Restores the checkpoint and frees it, or prepares a new run; writes the run's config.toml. Returns the checkpoint's
 /// path; empty: none.
 std::string RunRecords::restore(std::optional<Checkpoint>& start, bool allow_other_data) {
-  const std::string from = start ? start->path().string() : "";
+  std::string from = start ? start->path().string() : "";
   if (start) {
     resume(*run_, *start, parts_.experiment, config_, allow_other_data, parts_.state);
   } else {
@@ -173,11 +173,10 @@ void RunRecords::say(const std::string& line) {
 }
 
 void RunRecords::fail(const NotFinite& failure) {
-  if (!upkeep_) throw ProcessLost(failure.what(), /*is_reported=*/true);  // the first process has found the same
+  if (!upkeep_) throw ProcessLost(failure.what(), /*is_told=*/true);  // the first process has found the same
   const std::string message =
       text(failure.what(), "; ", upkeep_->last_good(), ". ", advice(parts_.options, parts_.state.step()));
-  if (parts_.world.size() > 1)
-    throw ProcessLost(message, /*is_reported=*/false);  // the message says whose image it was
+  if (parts_.world.size() > 1) throw ProcessLost(message, /*is_told=*/false);  // the message says whose image it was
   throw NotFinite(message);
 }
 

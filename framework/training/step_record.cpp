@@ -46,9 +46,9 @@ void add_rows(std::vector<std::string>& names, std::vector<std::vector<Tensor>>&
 /// The row [1, n] of each process, by rank: [processes, n], queued on the device.
 Tensor queued_rows(const Tensor& own, World& world) {
   const std::int64_t length = own.size(1);
-  std::vector<FlatRange> ranges;
-  for (int rank = 0; rank < world.size(); ++rank) ranges.push_back({rank * length, length});
-  const Tensor all = at::empty({world.size(), length}, own.options());
+  std::vector<FlatRange> ranges(static_cast<std::size_t>(world.size()), {0, length});
+  for (std::size_t rank = 1; rank < ranges.size(); ++rank) ranges[rank].offset = ranges[rank - 1].offset + length;
+  Tensor all = at::empty({world.size(), length}, own.options());
   all.narrow(0, world.rank(), 1).copy_(own);
   world.exchange(all.view({-1}), ranges);
   return all;
@@ -143,7 +143,7 @@ void StepRecord::check_terms(const Cause& cause) const {
   if (has_finite_terms()) return;
   const Tensor bad = values.isfinite().logical_not().nonzero();
   const auto term = static_cast<std::size_t>(bad[0][0].item<std::int64_t>());
-  const std::int64_t image = bad[0][1].item<std::int64_t>();
+  const auto image = bad[0][1].item<std::int64_t>();
   throw NotFinite(text("step ", step, ": loss term '", terms[term], "' is ",
                        values[static_cast<std::int64_t>(term)][image].item<float>(),
                        " at t = ", t[image].item<double>(), " (image ", image, " of the batch)", cause(image)));
@@ -198,7 +198,7 @@ void StepStatistics::add_gates(const StepRecord& record) {
 
 void StepStatistics::add_norms(Sums& sums, const std::vector<std::string>& modules, const Tensor& norms) {
   for (std::size_t i = 0; i < modules.size(); ++i) {
-    const float norm = norms[static_cast<std::int64_t>(i)].item<float>();
+    const auto norm = norms[static_cast<std::int64_t>(i)].item<float>();
     if (!std::isfinite(norm)) continue;
     Sum& sum = sum_of(sums, modules[i]);
     sum.value[0] += norm;

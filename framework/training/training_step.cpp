@@ -279,7 +279,7 @@ void TrainingStep::sum_gradients(StepRecord& record) {
   own.insert(own.end(), record.term_has_gradient.begin(), record.term_has_gradient.end());
   for (const ModuleState& module : state_.modules) own.push_back(module.has_gradient() ? 1 : 0);
   const Tensor largest = world_.gather(at::tensor(own, at::kDouble).unsqueeze(0)).amax(0);
-  const double* next = largest.const_data_ptr<double>();
+  const auto* next = largest.const_data_ptr<double>();
   for (std::size_t i = 0; i < terms; ++i) record.term_weights[i] = *next++;
   for (std::size_t i = 0; i < terms; ++i) record.term_has_gradient[i] = *next++ > 0;
   for (const ModuleState& module : state_.modules) {

@@ -50,12 +50,12 @@ void SampleGrids::draw() {
 }
 
 Checkpoints::Checkpoints(const RunFolder& run, const LoadedExperiment& experiment, const Value& config,
-                         TrainingState& state, c10::Device device, std::string restored_from, Progress& progress)
+                         TrainingState& state, c10::Device device, std::string last, Progress& progress)
     : run_(run),
       experiment_(experiment),
       config_(config),
       state_(state),
-      last_(std::move(restored_from)),
+      last_(std::move(last)),
       saved_at_(last_.empty() ? -1 : state.images()),
       progress_(progress),
       is_in_background_(writes_in_background(experiment.options.checkpoint.in_background, device)),

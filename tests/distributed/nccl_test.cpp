@@ -40,12 +40,12 @@ NcclGroup::Waiting within(std::chrono::milliseconds patience) {
 template <class Work>
 void in_group(int size, Work work) {
   c10d::HashStore store;
-  std::vector<std::future<void>> threads;
+  std::vector<std::future<void>> threads(static_cast<std::size_t>(size));
   for (int rank = 0; rank < size; ++rank) {
-    threads.push_back(std::async(std::launch::async, [&, rank] {
+    threads[static_cast<std::size_t>(rank)] = std::async(std::launch::async, [&, rank] {
       const NcclGroup group(fake(), store, rank, size, kHost, kQuick, within(10s));
       work(group, rank);
-    }));
+    });
   }
   for (auto& thread : threads) thread.get();
 }

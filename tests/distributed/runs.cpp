@@ -70,10 +70,11 @@ void check_same(const fs::path& run, const fs::path& other, double tolerance) {
   const auto a = log_of(run), b = log_of(other);
   REQUIRE(a.size() == 6);
   REQUIRE(a.size() == b.size());
-  for (const auto& [images, said] : a) {
-    const double found = difference(said, b.at(images));
-    CHECK_MESSAGE(found <= tolerance, other.filename(), " at ", images, ": ", found, '\n', to_json(said), '\n',
-                  to_json(b.at(images)));
+  for (const auto& line : a) {
+    const Value& said = b.at(line.first);
+    const double found = difference(line.second, said);
+    CHECK_MESSAGE(found <= tolerance, other.filename(), " at ", line.first, ": ", found, '\n', to_json(line.second),
+                  '\n', to_json(said));
   }
 }
 

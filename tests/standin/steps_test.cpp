@@ -66,7 +66,7 @@ struct Training {
   std::map<std::string, Tensor> tensors() const {
     std::map<std::string, Tensor> result;
     for (const auto& [file, content] : parts.state.content().tensors) {
-      for (const auto& [name, tensor] : content) result[file + ", " + name] = tensor.cpu().clone();
+      for (const auto& [name, tensor] : content) result[text(file, ", ", name)] = tensor.cpu().clone();
     }
     return result;
   }
@@ -78,7 +78,7 @@ struct Training {
 
 void check_equal(const std::map<std::string, Tensor>& got, const std::map<std::string, Tensor>& expected) {
   REQUIRE(got.size() == expected.size());
-  for (const auto& [name, tensor] : expected) CHECK_MESSAGE(at::equal(got.at(name), tensor), name);
+  for (const auto& entry : expected) CHECK_MESSAGE(at::equal(got.at(entry.first), entry.second), entry.first);
 }
 
 /// The error of a run; empty: none.
