@@ -229,16 +229,20 @@ TEST_CASE("with NCCL the state before the step in which a process fails is saved
 TEST_CASE("with NCCL a process that is killed in an exchange is noticed, and what follows from that is not saved") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
-  // In each step the gradients of two networks and the rows of two ranks; in the fourth step rank 1 is killed.
-  auto each = environments(2, nccl());
-  each[1]["FAKE_NCCL_DIES_IN"] = "13";
-  Processes run(folder.path(), {"small.toml --set checkpoint.every_images=16 --set log.every_images=1000" + kCuda},
-                each);
-  run.wait();
-  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
-  CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
-  CHECK_MESSAGE(contains(run.output(), "the state at 32 images is lost"), run.output());
-  CHECK(checkpoints(folder.path() / "runs/run") == std::set<std::string>{"000000000016"});
+  // In each step the gradients of two networks and the rows of two ranks. Rank 1 is killed in the third step, whose
+  // numbers would be read in the fourth one, or in the fourth, whose numbers are read at once for a checkpoint.
+  for (const int step : {3, 4}) {
+    const std::string name = text("killed-", step);
+    auto each = environments(2, nccl());
+    each[1]["FAKE_NCCL_DIES_IN"] = std::to_string(4 * (step - 1) + 1);
+    const std::string settings = " --set checkpoint.every_images=16 --set log.every_images=1000 --set run.name=";
+    Processes run(folder.path(), {text("small.toml", kCuda, settings, name)}, each);
+    run.wait();
+    REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+    CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
+    CHECK_MESSAGE(contains(run.output(), text("the state at ", 8 * step, " images is lost")), run.output());
+    CHECK(checkpoints(folder.path() / "runs" / name) == std::set<std::string>{"000000000016"});
+  }
 }
 
 TEST_CASE("with NCCL a process that hangs is named when the time for a step is over") {
