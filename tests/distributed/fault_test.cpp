@@ -95,8 +95,7 @@ TEST_CASE("a process that hangs is named when the time for a step is over") {
 TEST_CASE("a process that is slow for a while is waited for, and changes no bit") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
-  const std::string name =
-      "small.toml --set train.total_images=400 --set checkpoint.every_images=400 --set run.name=";
+  const std::string name = "small.toml --set train.total_images=400 --set checkpoint.every_images=400 --set run.name=";
   train(folder.path(), 2, name + "quick");
   Processes run(folder.path(), {name + "slow"}, environments(2));
   REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
