@@ -29,7 +29,7 @@ void require_probabilities(const Tensor& p) {
 void InceptionScoreOptions::describe(Schema<InceptionScoreOptions>& s) {
   s.option("input", &InceptionScoreOptions::input, "What the feature holds.").choices({"logits", "probabilities"});
   s.option("split_size", &InceptionScoreOptions::split_size, "Consecutive images of a split.").range(1, 1e9);
-  s.option("splits", &InceptionScoreOptions::splits, "Number of splits; those without images do not count.")
+  s.option("splits", &InceptionScoreOptions::splits, "Most splits. Images beyond the last full one count in the first.")
       .range(1, 1000);
 }
 
@@ -64,14 +64,19 @@ void InceptionScore::merge(NamedTensors& state, const NamedTensors& other) const
 }
 
 std::vector<Score> InceptionScore::compare(const NamedTensors& generated, const NamedTensors&) const {
-  const Tensor count = tensor_of(generated, kCounts);
-  const Tensor used = (count > 0).nonzero().flatten();
-  const auto mean = [&](const char* name) {
-    const Tensor sum = tensor_of(generated, name).index_select(0, used);
-    return sum / (sum.dim() == 2 ? count.index_select(0, used).unsqueeze(1) : count.index_select(0, used));
+  const Tensor is_full = tensor_of(generated, kCounts) >= options_.split_size;
+  const Tensor full = is_full.nonzero().flatten(), rest = is_full.logical_not().nonzero().flatten();
+  const auto by_split = [&](const char* name) {
+    const Tensor& sums = tensor_of(generated, name);
+    const Tensor left = sums.index_select(0, rest).sum(0, /*keepdim=*/true);
+    if (full.numel() == 0) return left;
+    Tensor kept = sums.index_select(0, full);
+    kept.narrow(0, 0, 1).add_(left);
+    return kept;
   };
-  const Tensor marginal = mean(kProbabilities);
-  const Tensor divergence = mean(kNegativeEntropy) - at::xlogy(marginal, marginal).sum(1);
+  const Tensor count = by_split(kCounts);
+  const Tensor marginal = by_split(kProbabilities) / count.unsqueeze(1);
+  const Tensor divergence = by_split(kNegativeEntropy) / count - at::xlogy(marginal, marginal).sum(1);
   return {{"inception_score", divergence.exp().mean().item<double>()}};
 }
 

@@ -14,8 +14,12 @@ struct InceptionScoreOptions {
 };
 
 /// exp of the mean divergence KL(p(class | image) || p(class)) (Salimans et al. 2016, arXiv 1606.03498), as the mean
-/// over splits of consecutive images. Image i is in split i / split_size, wrapping around after the last split. No
-/// reference is needed.
+/// over splits of consecutive images. Image i is in split i / split_size; images beyond the last full split count in the
+/// first, and fewer than split_size images are one split. No reference is needed.
+///
+/// improved-gan and torch-fidelity cut N images evenly into 10 splits. Where all splits are full and equal, this is the
+/// same; else no split has fewer than split_size images here, since a smaller one scores lower. guided-diffusion's
+/// evaluator takes the last, smaller one for a split like the others.
 ///
 /// The published numbers use `inception`'s logits without the bias of the last layer.
 class InceptionScore : public SetMetric {

@@ -314,6 +314,20 @@ TEST_CASE("the inception score of certain and even guesses is the number of clas
     CHECK(split->compare(set_of(*split, sorted, 0, 5), nothing).front().value == Approx(1).epsilon(1e-12));
     CHECK(split->compare(set_of(*split, sure, 0, 5), nothing).front().value == Approx(8).epsilon(1e-12));
   }
+  SUBCASE("images beyond the last full split count in the first one") {
+    const Tensor logits = normal(3, {64, 8});
+    const auto score = [&](const std::string& options, const Tensor& rows) {
+      const auto made = make_set_metric("inception_score", 8, options);
+      return made->compare(set_of(*made, rows, 0, 5), nothing).front().value;
+    };
+    const double whole = score("", logits);
+    for (const int size : {33, 40, 63, 64, 65})
+      CHECK_MESSAGE(score(text("split_size = ", size), logits) == Approx(whole).epsilon(1e-12), size);
+    const Tensor first = at::cat({logits.narrow(0, 0, 24), logits.narrow(0, 48, 16)});
+    const double mean = (score("", first) + score("", logits.narrow(0, 24, 24))) / 2;
+    CHECK(score("split_size = 24", logits) == Approx(mean).epsilon(1e-12));
+    CHECK(score("split_size = 24\nsplits = 2", logits) == Approx(mean).epsilon(1e-12));
+  }
 }
 
 TEST_CASE("the sliced Wasserstein distance of a shifted copy is the root mean square of the projected shift") {
