@@ -43,7 +43,8 @@ void ConsistencyOptions::describe(Schema<ConsistencyOptions>& s) {
       .range(2, 1 << 20)
       .in_unit("steps");
   s.option("last_steps", &ConsistencyOptions::last_steps,
-           "Steps at its end, reached by doubling: many bring student and teacher close together.")
+           "Steps at its end, reached by doubling; the last time by less where that is too far. Many bring student and "
+           "teacher close together.")
       .range(2, 1 << 20)
       .in_unit("steps");
   s.option("distance", &ConsistencyOptions::distance,
@@ -87,11 +88,12 @@ Estimate ConsistencyHead::estimate(const EstimateInput& input) {
 }
 
 std::int64_t ConsistencyHead::steps(std::int64_t images_seen, std::int64_t total_images) const {
-  // Each number of steps is used for an equal part of the training.
+  // Song & Dhariwal 2023, section 3.4: each number of steps is used for an equal part of the training, but the last one
+  // for less where the ratio is no power of two. Theirs is rounded down, and some last_steps are never reached.
   const double doublings =
       std::log2(static_cast<double>(options_.last_steps) / static_cast<double>(options_.first_steps));
   const double part = total_images > 0 ? static_cast<double>(images_seen) / static_cast<double>(total_images) : 1;
-  const double done = std::floor(part * (std::floor(doublings) + 1));
+  const double done = std::floor(part * (doublings + 1));
   const double steps = static_cast<double>(options_.first_steps) * std::exp2(done);
   return std::min(static_cast<std::int64_t>(steps), options_.last_steps);
 }

@@ -157,6 +157,32 @@ TEST_CASE("student and teacher have the same dropout, and the steps double durin
   }
 }
 
+TEST_CASE("the steps reach last_steps before the end of the training, whatever its ratio to first_steps") {
+  const auto steps = [](const char* options, std::int64_t seen) {
+    const auto path = paths().at("edm");
+    TrainingBatch batch = batch_on(*path);
+    batch.images_seen = seen;
+    const Losses losses = bench_on(path, options, tiny()).head->losses(batch, NoMetric());
+    return losses.statistics.back().value.mean().item<double>();
+  };
+  // Doubled after each 1 / (log2(10) + 1) = 0.2314 of the training.
+  for (const auto& [seen, expected] : {std::pair{0, 10},
+                                       {231, 10},
+                                       {232, 20},
+                                       {462, 20},
+                                       {463, 40},
+                                       {694, 40},
+                                       {695, 80},
+                                       {925, 80},
+                                       {926, 100},
+                                       {999, 100}}) {
+    CHECK_MESSAGE(steps("first_steps = 10\nlast_steps = 100\n", seen) == expected, seen);
+  }
+  CHECK(steps("first_steps = 10\nlast_steps = 19\n", 518) == 10);  // log2(1.9) = 0.926
+  CHECK(steps("first_steps = 10\nlast_steps = 19\n", 520) == 19);
+  CHECK(steps("first_steps = 10\nlast_steps = 10\n", 999) == 10);
+}
+
 TEST_CASE("a consistency model refuses decreasing steps, and paths that end in pure noise") {
   CHECK_THROWS_WITH_AS(bench_on(paths().at("edm"), "first_steps = 20\nlast_steps = 10\n", tiny()),
                        doctest::Contains("expected at least first_steps = 20"), ConfigError);
