@@ -39,17 +39,13 @@ std::int64_t part_images(const TrainOptions& train) {
   return share.count / share.parts;
 }
 
-/// Weights, rates and ranges change what is computed, but hardly how much.
-Value without_real_numbers(const Value& value) {
-  if (value.is_array()) {
-    Value::Array kept;
-    for (const Value& element : value.as_array()) kept.push_back(without_real_numbers(element));
-    return kept;
-  }
-  if (!value.is_table()) return value.is_floating() ? Value() : value;
-  Value::Table kept;
-  for (const auto& [key, member] : value.as_table()) {
-    if (!member.is_floating()) kept.emplace_back(key, without_real_numbers(member));
+/// Of a metric's weight, only whether it is 0 changes what is computed. Any other number may: a factor of a network's
+/// width, the share of the images that a metric sees.
+Value without_weights(const Value& metrics) {
+  Value::Array kept;
+  for (Value metric : metrics.as_array()) {
+    metric.set("weight", metric.find("weight")->as_number() > 0);
+    kept.push_back(std::move(metric));
   }
   return kept;
 }
@@ -70,9 +66,10 @@ Value key_of(const LoadedExperiment& experiment) {
   key.set("images", part_images(experiment.options.train));
   key.set("image_size", experiment.options.data.image_size);
   key.set("channels", experiment.options.data.channels);
-  for (const char* table : {"head", "metrics", "augmentation"}) {
+  key.set("use_labels", experiment.options.data.use_labels);
+  for (const char* table : {"head", "metrics", "augmentation", "noise", "timesteps"}) {
     const Value* part = experiment.resolved.find(table);
-    if (part != nullptr) key.set(table, without_real_numbers(*part));
+    if (part != nullptr) key.set(table, part->is_array() ? without_weights(*part) : *part);
   }
   return key;
 }

@@ -40,7 +40,7 @@ struct Cache {
 
 LoadedExperiment experiment(const std::vector<std::string>& overrides) {
   const TemporaryFolder folder;
-  return small_experiment(folder.path(), "run", single_head(), overrides);
+  return small_experiment(folder.path(), "run", single_head() + "[[metrics]]\ntype = \"l1\"\n", overrides);
 }
 
 std::string precision(const LoadedExperiment& chosen) {
@@ -87,7 +87,7 @@ TEST_CASE("the precision is measured once for the same networks, and the faster 
   CHECK(precision(with_chosen_precision(asked)) == "fp32");
 }
 
-TEST_CASE("rates are known for other weights and lengths, and not for other networks, batches or threads") {
+TEST_CASE("rates are known for other weights and lengths, and not for other networks, metrics or batches") {
   if (!has_bf16_products(c10::Device(c10::kCPU))) return;
   const Cache cache;
   measured_rates(experiment(kAuto));
@@ -98,8 +98,13 @@ TEST_CASE("rates are known for other weights and lengths, and not for other netw
   };
   CHECK(is_known("optimizer.learning_rate=1e-4"));
   CHECK(is_known("train.total_images=64"));
-  CHECK(is_known("head.theta.dropout=0.1"));
+  CHECK(is_known("metrics[0].weight=0.3"));
+  CHECK_FALSE(is_known("metrics[0].weight=0"));
+  CHECK_FALSE(is_known("metrics[0].share=0.5"));
   CHECK_FALSE(is_known("head.theta.channels=16"));
+  CHECK_FALSE(is_known("head.theta.channel_mult=[1.0, 4.0]"));
+  CHECK_FALSE(is_known("head.theta.dropout=0.1"));
+  CHECK_FALSE(is_known("noise.num_train_timesteps=100"));
   CHECK_FALSE(is_known("train.batch_size=8"));
   CHECK_FALSE(is_known("data.image_size=32"));
 }
