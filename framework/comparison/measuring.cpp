@@ -8,6 +8,7 @@
 #include "framework/comparison/run_record.h"
 #include "framework/config/document.h"
 #include "framework/config/key_path.h"
+#include "framework/evaluation/telling_options.h"
 
 namespace casdm {
 
@@ -169,8 +170,10 @@ Measuring measuring_of(const Value& record, const Value& score, const Value& exp
     add(settings, key == std::string_view("type") ? "judge" : text("judge.", key),
         find_path(score, text("extractor.", key)));
   }
-  // If there are learned weights, their digest says all that the options do, and a path would differ between machines.
-  if (result.of("judge.weights_sha256").empty()) add(settings, "judge", find_path(score, "extractor.options"));
+  if (const Value* extractor = score.find("extractor")) {
+    const Value options = telling_options(*extractor);
+    add(settings, "judge", &options);
+  }
   add(settings, "metric", score.find("metric"));
   add(settings, "metric", score.find("metric_options"));
   result.plugins = plugins_of(record, score);

@@ -11,6 +11,7 @@
 #include "framework/composition/model.h"
 #include "framework/config/example.h"
 #include "framework/device/device.h"
+#include "framework/evaluation/telling_options.h"
 #include "framework/loading/global_state.h"
 #include "framework/support/component_name.h"
 
@@ -84,10 +85,26 @@ std::string_view to_string(ExtractorResize resize) {
   return "none";
 }
 
-Value identity_of(const ComponentConfig& config, const Value& options, const ExtractorInfo& info,
+/// Whether values of the option are free text, such as the name of a file.
+bool is_text(const OptionSpec& option) {
+  if (option.type == OptionType::array) return is_text(option.element.front());
+  return option.type == OptionType::path || (option.type == OptionType::string && option.allowed.empty());
+}
+
+/// The names of options that may say where the weights are: their digest says what is there.
+Value::Array locating_options(const ComponentConfig& config, const PluginHost& host) {
+  Value::Array names;
+  for (const OptionSpec& option : host.catalog().component(FeatureExtractor::kind, config.type).options) {
+    if (is_text(option)) names.emplace_back(option.name);
+  }
+  return names;
+}
+
+Value identity_of(const ComponentConfig& config, const PluginHost& host, const ExtractorInfo& info,
                   const FeatureInfo& feature) {
   return Value(Value::Table{{"type", config.type},
-                            {"options", options},
+                            {"options", own_options(config, FeatureExtractor::kind, host)},
+                            {kLocatedBy, info.weights.empty() ? Value::Array() : locating_options(config, host)},
                             {"feature", feature.name},
                             {"dimension", feature.dimension},
                             {"spatial", feature.is_spatial},
@@ -173,8 +190,7 @@ void Judges::add_judge(const JudgeOptions& options, const PluginHost& host, c10:
                            " channels; these have ", image_.channels));
   }
   judge.feature = feature_of(options, judge.info);
-  judge.extractor = identity_of(options.extractor, own_options(options.extractor, FeatureExtractor::kind, host),
-                                judge.info, judge.feature);
+  judge.extractor = identity_of(options.extractor, host, judge.info, judge.feature);
   judge.build = build_of(options.extractor, host);
   const bool is_first = judge.feature.name == judge.info.features.front().name;
   judge.name = !options.name.empty() ? options.name

@@ -11,6 +11,7 @@
 #include "framework/evaluation/reference_cache.h"
 #include "framework/evaluation/reference_writer.h"
 #include "framework/evaluation/statistics.h"
+#include "framework/evaluation/telling_options.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/component_name.h"
 #include "framework/support/files.h"
@@ -24,14 +25,14 @@ namespace fs = std::filesystem;
 namespace {
 
 /// What must agree between two extractors for their features to be comparable, whatever built them and wherever their
-/// weights are. For an extractor without weights, the options say what it computes.
+/// weights are.
 Value essence(const Value& extractor) {
   Value result{Value::Table{}};
   result.set("extractor", component_name(json_member(extractor, "type").as_string()));
   for (const char* key : {"feature", "dimension", "spatial", "input_size", "resize", "quantised", "weights_sha256"}) {
     result.set(key, json_member(extractor, key));
   }
-  if (result.find("weights_sha256")->as_string().empty()) result.set("options", json_member(extractor, "options"));
+  result.set("options", telling_options(extractor));
   return result;
 }
 

@@ -7,7 +7,7 @@
 
 namespace casdm {
 
-inline constexpr std::int64_t kReferenceFormat = 1;
+inline constexpr std::int64_t kReferenceFormat = 2;
 inline constexpr const char* kReferenceNote =
     "casdm_reference";                                      ///< of the record in the metadata of a safetensors file
 inline constexpr const char* kStatisticsOf = "statistics";  ///< in an NPZ's record: the extractor of each mean

@@ -81,6 +81,7 @@ struct Asked {
   int batch = 64;
   int reference_num = 400;
   std::string plugins = "{}";
+  std::string options = R"({"gain":1.0,"weights":"/here/eye.safetensors"})";
 };
 
 void judge(const TemporaryFolder& folder, const std::string& run, const std::string& file, double value,
@@ -93,7 +94,8 @@ void judge(const TemporaryFolder& folder, const std::string& run, const std::str
                    R"(},"reference":)", asked.reference, R"(,"scores":[{"name":"eye.distance","value":)", number(value),
                    R"(,"standard_error":null,)", R"("lower_is_better":true,"reference_num":)", asked.reference_num,
                    R"(,"judge":"eye","metric":"m/distance","metric_options":)", asked.metric_options,
-                   R"(,"extractor":{"type":"e/eye","options":{},"feature":"pool"},)",
+                   R"(,"extractor":{"type":"e/eye","options":)", asked.options,
+                   R"(,"located_by":["weights"],"weights_sha256":"ab","feature":"pool"},)",
                    R"("trained_with":[]}],"warnings":[]})")))));
 }
 
@@ -157,6 +159,10 @@ TEST_CASE("arms are compared only in scores measured the same way, and a line sa
   SUBCASE("option of the metric") {
     other.metric_options = R"({"subsets":100})", setting = "", reading = " metric.subsets=100";
   }
+  SUBCASE("option of the judge, whatever its weights") {
+    other.options = R"({"gain":10.0,"weights":"/here/eye.safetensors"})";
+    setting = " judge.gain=1", reading = " judge.gain=10";
+  }
   SUBCASE("option of the sampler that the experiment does not set") {
     other.sampler = R"({"type":"s/ddim","eta":0.5})", setting = " sampler.eta=0", reading = " sampler.eta=0.5";
   }
@@ -193,7 +199,8 @@ TEST_CASE("an arm without an evaluation that others have is named") {
 TEST_CASE("arms whose experiments have different samplers are compared, each sampled as its experiment says") {
   const TemporaryFolder folder;
   const std::vector<std::filesystem::path> runs = {"runs/p-s0", "runs/p-s1", "runs/q-s0", "runs/q-s1"};
-  const Asked own{R"({"type":"s/heun","spacing":"karras"})"};
+  Asked own{R"({"type":"s/heun","spacing":"karras"})"};
+  own.options = R"({"gain":1.0,"weights":"/there/eye.safetensors"})";  // other machines have them elsewhere
   for (const int seed : {0, 1}) {
     make_judged(folder, text("p-s", seed), seed, "l1");
     make_judged(folder, text("q-s", seed), seed, "l1", "type = \"s/heun\"\nspacing = \"karras\"");

@@ -110,6 +110,30 @@ TEST_CASE("a reference for another judge, resize or shape is refused with the di
   CHECK_NOTHROW(reference_of_file(file, renamed, kNoCache));
 }
 
+TEST_CASE("a reference of other options is refused, also with the same weights, but not for where these are") {
+  const TemporaryFolder folder;
+  const ImageStream real = stream_of_tensor(some_images(20));
+  const auto judged = [](const std::string& options) {
+    return make_judges("judges = [{ type = \"cells\", " + options + ", metrics = [{ type = \"moments_gap\" }] }]");
+  };
+  const Judges judges = judged("is_trained = true, weights = \"/here/a.safetensors\"");
+  const Reference reference = reference_of_images(real, judges, kNoCache);
+  for (const char* name : {"reference.safetensors", "reference.npz"}) {
+    const fs::path file = folder.path() / name;
+    write_reference(file, reference, judges, real);
+    const auto message = [&](const std::string& options) {
+      return message_of([&] { reference_of_file(file, judged("is_trained = true, " + options), kNoCache); });
+    };
+    CHECK(message("weights = \"/there/a.safetensors\"") == "");
+    if (file.extension() == ".npz") continue;  // its images serve a judge that its moments do not
+    CHECK_MESSAGE(contains(message("shows_tf32 = true"), "options {"), message("shows_tf32 = true"));
+  }
+  const Judges other = judged("is_trained = true, shows_tf32 = true");
+  const Reference read = reference_of_file(folder.path() / "reference.npz", other, kNoCache);
+  const JudgedSet same = gather(real, other, {});
+  CHECK(values(other, same.state, read)[0] < 1e-12);  // computed from the images, not from the moments of other options
+}
+
 TEST_CASE("a reference file that is truncated, altered or something else is refused by name") {
   const TemporaryFolder folder;
   const Judges judges = make_judges(kCells);

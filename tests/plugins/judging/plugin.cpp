@@ -23,6 +23,7 @@ Tensor blur() { return at::tensor({1.0F, 2.0F, 1.0F}).expand({100, 1, 3}).clone(
 struct CellsOptions {
   std::string fault = "none";
   bool is_trained = false;
+  std::string weights = "cells.safetensors";
   std::string resize = "none";
   bool shows_tf32 = false;
 
@@ -30,6 +31,7 @@ struct CellsOptions {
     s.option("fault", &CellsOptions::fault, "What is wrong.")
         .choices({"none", "not_a_number", "no_weights", "reused_memory"});
     s.option("is_trained", &CellsOptions::is_trained, "It has a network.");
+    s.option("weights", &CellsOptions::weights, "Where its network would be; not read.");
     s.option("resize", &CellsOptions::resize, "What it says of its resize.").choices({"none", "bilinear"});
     s.option("shows_tf32", &CellsOptions::shows_tf32, "Each feature is 1 where a GPU may use TF32, else 0.");
   }

@@ -1,0 +1,19 @@
+#include "framework/evaluation/telling_options.h"
+
+#include <algorithm>
+
+namespace casdm {
+
+Value telling_options(const Value& extractor) {
+  const Value* options = extractor.find("options");
+  Value result = options != nullptr && options->is_table() ? *options : Value(Value::Table{});
+  const Value* located_by = extractor.find(kLocatedBy);
+  if (located_by == nullptr || !located_by->is_array()) return result;
+  const Value::Array& names = located_by->as_array();
+  std::erase_if(result.as_table(), [&](const Value::Member& option) {
+    return std::find(names.begin(), names.end(), Value(option.first)) != names.end();
+  });
+  return result;
+}
+
+}  // namespace casdm
