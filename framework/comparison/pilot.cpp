@@ -126,12 +126,14 @@ Pilot pilot_of(const Sweep& sweep, const SweepCell& cell, const SweepSettings& s
   const Value* batch = find_path(cell.experiment, "train.batch_size");
   std::vector<std::string> command{own_program().string(), "train", experiment.string()};
   command.insert(command.end(), settings.options.begin(), settings.options.end());
-  for (const std::string& setting :
-       {std::string("run.name=pilot"), text("run.directory=", to_toml_value(folder.string())),
-        text("log.every_images=", batch == nullptr ? 1 : batch->as_integer()), std::string("log.sample_count=0"),
-        std::string("log.sample_every_images=0")}) {
-    command.insert(command.end(), {"--set", setting});
+  std::vector<std::string> own{"run.name=pilot", text("run.directory=", to_toml_value(folder.string())),
+                               text("log.every_images=", batch == nullptr ? 1 : batch->as_integer()),
+                               "log.sample_count=0", "log.sample_every_images=0"};
+  const Value* judged = find_path(cell.experiment, "evaluate.every_images");
+  if (judged != nullptr && judged->as_integer() > 0) {  // judges are made, which may fail, and wait for the end
+    own.push_back(text("evaluate.every_images=", find_path(cell.experiment, "train.total_images")->as_integer()));
   }
+  for (const std::string& setting : own) command.insert(command.end(), {"--set", setting});
   {
     ProcessTeam training(settings.processes, command, folder / "log", settings.environment);
     result.start = watch(training, folder / "pilot");

@@ -200,3 +200,21 @@ TEST_CASE("errors in [evaluate] are reported before the first step") {
     CHECK_MESSAGE(dry.status == 2, setting);
   }
 }
+
+TEST_CASE("the pilot of a sweep judges no samples, but makes the judges") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path(), kJudges);
+  write_file(folder.path() / "sweep.toml",
+             "name = \"s\"\nbase = \"small.toml\"\nseeds = [0]\n[[arms]]\nname = \"a\"\n");
+  const std::string plan = "sweep sweep.toml --dry-run --set train.total_images=100k";
+  const Outcome judged =
+      shell("export CASDM_CACHE=$PWD/cache; casdm " + plan + kPlugin +
+                " & while kill -0 $!; do cp runs/.tmp-*/pilot/metrics.jsonl .; sleep 0.05; done 2>/dev/null; wait $!",
+            folder.path());
+  CHECK_MESSAGE(contains(judged.out, "1 run to do: about "), judged.out << judged.err);
+  const std::string log = read_file(folder.path() / "metrics.jsonl");
+  CHECK(contains(log, "\"images\":16,"));
+  CHECK_FALSE(contains(log, "\"evaluation\""));
+  const Outcome lost = run_casdm(plan + " --set evaluate.judges[0].fault=no_weights", folder.path());
+  CHECK_MESSAGE(contains(lost.out, "cannot be trained"), lost.out << lost.err);
+}
