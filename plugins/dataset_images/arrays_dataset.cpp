@@ -69,6 +69,10 @@ ImageLayout layout_of(const ArrayRows& rows, ArrayAxes wanted) {
                                 "as clip(255 x, 0, 255)"
                               : ""));
   }
+  if (shape.size() == 3 && wanted != ArrayAxes::automatic) {
+    throw ConfigError(
+        text(found, ", grey images without an axis of channels; leave axes = \"", to_string(wanted), "\" out"));
+  }
   if (shape.size() == 3) return {shape[1], shape[2], 1, false};
   const bool can_be_hwc = are_channels(shape[3]), can_be_chw = are_channels(shape[1]);
   if (wanted == ArrayAxes::automatic && can_be_hwc && can_be_chw) {
