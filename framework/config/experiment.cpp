@@ -90,7 +90,7 @@ void MetricOptions::describe(Schema<MetricOptions>& s) {
   s.option("normalise", &MetricOptions::normalise,
            "`self`: each image's gradient is divided by (distance + 0.001)^normalise_power, so that large distances do "
            "not outweigh small ones. Records keep the distance.");
-  s.option("normalise_power", &MetricOptions::normalise_power, "Power of normalise = \"self\".")
+  s.option("normalise_power", &MetricOptions::normalise_power, "Power of normalise = \"self\"; 0: as `none`.")
       .range(0, 2)
       .only_with("normalise", {"self"});
   s.option(

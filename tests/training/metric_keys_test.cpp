@@ -235,7 +235,7 @@ TEST_CASE("a share, a mean and every nth step keep the expectation of the gradie
 
 TEST_CASE("a metric normalised by itself keeps its value, and its gradient is scaled by a power of it") {
   const Tensor prediction = fill(3, {3, 3, 16, 16}) * at::tensor({0.01f, 1.f, 30.f}).view({3, 1, 1, 1});
-  for (const double power : {0.5, 1.0}) {
+  for (const double power : {0.0, 0.5, 1.0}) {
     const Metrics plain(""), normalised("normalise = \"self\"\nnormalise_power = " + std::to_string(power) + "\n");
     TrainingBatch batch = plain.batch({0.1, 0.5, 0.9});
     batch.target = at::zeros_like(batch.x0);
