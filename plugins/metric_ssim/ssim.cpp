@@ -134,6 +134,7 @@ Tensor MsSsimLoss::distance(const Tensor& prediction, const std::vector<Tensor>&
   Tensor x = intensities(prediction), product;
   for (std::size_t scale = 0; scale < scale_weights_.size(); ++scale) {
     if (scale > 0) x = halved(x);
+    if (scale_weights_[scale] == 0) continue;
     const Similarity s = similarity(moments(x, window_), moments_at(target, scale), window_, stabilisers_);
     const bool is_coarsest = scale + 1 == scale_weights_.size();
     const Tensor factor = power(is_coarsest ? s.ssim : s.contrast_structure, scale_weights_[scale]);

@@ -101,6 +101,18 @@ TEST_CASE("ms_ssim has a finite gradient if images are anticorrelated") {
   CHECK(measure(*metric, -x, x).max().item<double>() <= 1);
 }
 
+TEST_CASE("a scale of weight 0 does not count in ms_ssim, even if images are anticorrelated there") {
+  const Tensor coarse = 0.3 * fill(6, {2, 3, 16, 16}).repeat_interleave(2, 2).repeat_interleave(2, 3);
+  const Tensor sign = at::arange(32).remainder(2) * 2 - 1;
+  const Tensor fine = 0.3 * sign.view({32, 1}) * sign.view({1, 32});  // 0 in the mean of 2x2 pixels
+  const Tensor x = coarse + fine, y = 0.5 * coarse - fine;
+  const auto metric = make_metric("ms_ssim", "kernel_size = 7\nscale_weights = [0.0, 0.4, 0.6]", 32);
+  const auto halved = make_metric("ms_ssim", "kernel_size = 7\nscale_weights = [0.4, 0.6]", 16);
+  const Tensor expected = measure(*halved, at::avg_pool2d(x, 2), at::avg_pool2d(y, 2));
+  CHECK(expected.max().item<double>() < 0.9);
+  CHECK(max_relative_difference(measure(*metric, x, y), expected) < 1e-5);
+}
+
 TEST_CASE("ms_ssim refuses weights that sum to zero or are negative") {
   CHECK_THROWS_AS(make_metric("ms_ssim", "scale_weights = []", 32), ConfigError);
   // A negative exponent would reward differences.
