@@ -97,11 +97,27 @@ Value parse_toml(const std::string& toml, const std::string& file, ReadingBudget
   }
 }
 
+namespace {
+
+/// Whether anything may follow the valid value `toml` on its last line that is not blank.
+bool ends_in_comment(const std::string& toml) {
+  if (toml.find('#') == std::string::npos) return false;
+  try {
+    static_cast<void>(toml::parse(text("value = ", toml.substr(0, toml.find_last_not_of("\r\n") + 1), "!")));
+    return true;
+  } catch (const toml::parse_error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
 Value parse_toml_value(const std::string& toml) {
   refuse_deep_nesting(toml, "");
   try {
     const toml::table table = toml::parse("value = " + toml);
     if (table.size() != 1) throw ConfigError("more than one value");
+    if (ends_in_comment(toml)) throw ConfigError("a comment follows the value");
     ReadingBudget budget;
     return Converter("", budget).convert(*table.get("value"), "");
   } catch (const toml::parse_error& error) {

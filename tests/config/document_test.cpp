@@ -143,13 +143,16 @@ TEST_CASE("overrides are parsed as TOML, or else taken as bare strings") {
   folder.write("x.toml", "[train]\nbatch_size = 64\n[[metrics]]\ntype = 'l1'\nweight = 0.5\n");
   const Value root = load_document(
       "x.toml", {"train.batch_size=8", "train.total_images = 10k", "metrics[0].weight=1e-1", "data.path=~/a b.zip",
-                 "run.name='x # y'", "head.mult=[1, 2]", "run.day=2024-01-01", "ema.warmup=true", "a.t={ b = 1 }"});
+                 "run.name='x # y'", "run.note=5#x", "head.mult=[1, 2]", "run.day=2024-01-01", "ema.warmup=true",
+                 "a.t={ b = 1 }", "a.list=[ # of numbers\n1\n]"});
   CHECK(at(root, "train.batch_size") == Value(8));
   CHECK(at(root, "train.total_images") == Value("10k"));
   CHECK(at(root, "metrics.0.weight") == Value(0.1));
   CHECK(at(root, "metrics.0.type") == Value("l1"));
   CHECK(at(root, "data.path") == Value("~/a b.zip"));
   CHECK(at(root, "run.name") == Value("x # y"));
+  CHECK(at(root, "run.note") == Value("5#x"));
+  CHECK(at(root, "a.list") == Value(Value::Array{1}));
   CHECK(at(root, "head.mult") == Value(Value::Array{1, 2}));
   CHECK(at(root, "run.day") == Value("2024-01-01"));
   CHECK(at(root, "ema.warmup") == Value(true));
@@ -227,6 +230,8 @@ TEST_CASE("malformed overrides are refused and quoted") {
   CHECK(message("train.batch_size.x=1") ==
         "--set train.batch_size.x=1: train.batch_size.x: 'train.batch_size' is an integer, and has no key 'x'");
   CHECK(message("a.b=[1").starts_with("--set a.b=[1: a.b: not a valid TOML value: "));
+  CHECK(message("a.b='c' # d") == "--set a.b='c' # d: a.b: not a valid TOML value: a comment follows the value");
+  CHECK(message("a.b=[1] #") == "--set a.b=[1] #: a.b: not a valid TOML value: a comment follows the value");
   CHECK(message("include=y.toml") == "--set include=y.toml: `include` is only allowed in files");
 }
 
