@@ -94,7 +94,7 @@ Reference read_states(const fs::path& path, const Judges& judges) {
   try {
     const Value record = from_json(found->second);
     if (json_member(record, "format").as_integer() != kReferenceFormat)
-      throw Error("its format is not one of this program");
+      throw Error("another version of casdm has written it; write it again with --write-reference");
     const ImageShape shape = ImageShape::square(json_member(json_member(record, "image"), "channels").as_integer(),
                                                 json_member(json_member(record, "image"), "size").as_integer());
     if (!(shape == judges.image())) {

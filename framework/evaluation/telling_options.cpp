@@ -8,7 +8,11 @@ Value telling_options(const Value& extractor) {
   const Value* options = extractor.find("options");
   Value result = options != nullptr && options->is_table() ? *options : Value(Value::Table{});
   const Value* located_by = extractor.find(kLocatedBy);
-  if (located_by == nullptr || !located_by->is_array()) return result;
+  if (located_by == nullptr ||
+      !located_by->is_array()) {  // of an earlier version, which told networks by their weights
+    const Value* digest = extractor.find("weights_sha256");
+    return digest == nullptr || *digest == Value("") ? result : Value(Value::Table{});
+  }
   const Value::Array& names = located_by->as_array();
   std::erase_if(result.as_table(), [&](const Value::Member& option) {
     return std::find(names.begin(), names.end(), Value(option.first)) != names.end();

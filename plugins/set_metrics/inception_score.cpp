@@ -29,7 +29,10 @@ void require_probabilities(const Tensor& p) {
 void InceptionScoreOptions::describe(Schema<InceptionScoreOptions>& s) {
   s.option("input", &InceptionScoreOptions::input, "What the feature holds.").choices({"logits", "probabilities"});
   s.option("split_size", &InceptionScoreOptions::split_size, "Consecutive images of a split.").range(1, 1e9);
-  s.option("splits", &InceptionScoreOptions::splits, "Most splits. Images beyond the last full one count in the first.")
+  s.option(
+       "splits", &InceptionScoreOptions::splits,
+       "Largest number of splits: the images after them go to the first again, and so on. Images of a split that is "
+       "not full count in the first.")
       .range(1, 1000);
 }
 

@@ -95,17 +95,17 @@ TEST_CASE("a process that hangs is named when the time for a step is over") {
 TEST_CASE("a process that is slow for a while is waited for, and changes no bit") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
-  const std::string name = "small.toml --set train.total_images=400 --set checkpoint.every_images=400 --set run.name=";
+  const std::string name = "small.toml --set train.total_images=800 --set checkpoint.every_images=800 --set run.name=";
   train(folder.path(), 2, name + "quick");
   Processes run(folder.path(), {name + "slow"}, environments(2));
   REQUIRE_MESSAGE(run.wait_for(0, "training "), run.output());
   run.signal(1, SIGSTOP);
   std::this_thread::sleep_for(std::chrono::seconds(6));  // longer than a live process is silent
-  CHECK_FALSE(fs::exists(folder.path() / "runs/slow/checkpoints/000000000400"));
+  CHECK_FALSE(fs::exists(folder.path() / "runs/slow/checkpoints/000000000800"));
   run.signal(1, SIGCONT);
   run.wait();
   CHECK_MESSAGE(run.status(0) + run.status(1) == 0, run.output());
-  const fs::path weights = "checkpoints/000000000400/weights.safetensors";
+  const fs::path weights = "checkpoints/000000000800/weights.safetensors";
   CHECK(read_file(folder.path() / "runs/slow" / weights) == read_file(folder.path() / "runs/quick" / weights));
 }
 

@@ -12,6 +12,7 @@
 #include "evaluation/judging.h"
 #include "framework/evaluation/reference_writer.h"
 #include "framework/evaluation/statistics.h"
+#include "framework/evaluation/telling_options.h"
 #include "framework/reporting/npz_file.h"
 #include "framework/support/files.h"
 #include "sdk/arrays/npz_reader.h"
@@ -108,6 +109,16 @@ TEST_CASE("a reference for another judge, resize or shape is refused with the di
   const Judges renamed =
       make_judges("judges = [{ type = \"cells\", name = \"b\", metrics = [{ type = \"moments_gap\" }] }]");
   CHECK_NOTHROW(reference_of_file(file, renamed, kNoCache));
+}
+
+TEST_CASE("evaluations of earlier versions tell networks with weights by these alone") {
+  const Value options(Value::Table{{"gain", 2}, {"weights", "/here"}});
+  Value identity(Value::Table{{"options", options}, {"weights_sha256", ""}});
+  CHECK(telling_options(identity) == options);
+  identity.set("weights_sha256", "5f");
+  CHECK(telling_options(identity).as_table().empty());
+  identity.set(kLocatedBy, Value::Array{"weights"});
+  CHECK(telling_options(identity) == Value(Value::Table{{"gain", 2}}));
 }
 
 TEST_CASE("a reference of other options is refused, also with the same weights, but not for where these are") {

@@ -30,3 +30,6 @@ refused() {
     }
   done
 }
+
+# within FOLDER: a pattern for grep -E, for the folder and what is in it, but not for another one whose name begins alike.
+within() { printf '%s([^[:alnum:]_.-]|$)' "$(sed 's/[^[:alnum:]_/-]/\\&/g' <<<"$1")"; }

@@ -54,7 +54,7 @@ look() {
     [[ -s $usr/share/$file ]] || fail "the packages hold no usr/share/$file"
   done
   [[ -z $(find "$usr" -name 'libtorch*.so*' -o -name 'libc10*') ]] || fail "the packages hold LibTorch"
-  if grep -rlIF -e "$build/" -e "$source/" -e "$(dirname "$torch")" "$usr"; then
+  if grep -rlIE -e "$(within "$build")" -e "$(within "$source")" -e "$(within "$(dirname "$torch")")" "$usr"; then
     fail "the files above name folders of this machine"
   fi
 }

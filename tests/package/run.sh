@@ -39,11 +39,13 @@ install_and_move() {
   mv "$scratch/installed" "$prefix"
   local file
   while IFS= read -r -d '' file; do
-    if objdump -p "$file" | grep -E 'R(UN)?PATH' | grep -qF -e "$scratch" -e "$build/" -e "$source/"; then
+    if objdump -p "$file" | grep -E 'R(UN)?PATH' |
+      grep -qE -e "$(within "$scratch")" -e "$(within "$build")" -e "$(within "$source")"; then
       fail "$file has a RUNPATH into the build: $(objdump -p "$file" | grep -E 'R(UN)?PATH')"
     fi
   done < <(find "$prefix/bin" "$libraries" "$prefix/libexec" -type f \( -name '*.so' -o -perm -u+x \) -print0)
-  if grep -rlF -e "$scratch/installed" -e "$build/" -e "$source/" "$libraries/cmake" "$prefix/share"; then
+  if grep -rlE -e "$(within "$scratch/installed")" -e "$(within "$build")" -e "$(within "$source")" \
+    "$libraries/cmake" "$prefix/share"; then
     fail "the files above name folders of the build"
   fi
   for file in man/man1/casdm-train.1 bash-completion/completions/casdm fish/vendor_completions.d/casdm.fish \
@@ -84,8 +86,13 @@ precompile() {
 
 # use_plugin FOLDER NAME: configures, builds, tests, inspects and trains.
 use_plugin() {
-  local started=$SECONDS
+  local started=$SECONDS file
   cd "$1"
+  for file in *.cpp; do # each for itself: the precompiled header would hide what is missing
+    if grep -q 'at::' "$file" && ! grep -qE '#include [<"](ATen/|torch/|casdm/torch_nn)' "$file"; then
+      fail "$1/$file uses LibTorch and does not include it"
+    fi
+  done
   quietly cmake -S . -B build -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
   quietly cmake --build build
   quietly ctest --test-dir build --output-on-failure

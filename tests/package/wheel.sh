@@ -64,7 +64,7 @@ links() {
     done < <(readelf -d "$file" | sed -n 's/.*R\(UN\)\?PATH.*\[\(.*\)\]$/\2/p' | tr ':' '\n')
   done < <(find "$scratch/unpacked" -type f -print0)
   ((count > 25)) || fail "only $count programs and libraries in the wheel"
-  if grep -rlIF -e "$build/" -e "$source/" -e "$(dirname "$torch")" "$scratch/unpacked"; then
+  if grep -rlIE -e "$(within "$build")" -e "$(within "$source")" -e "$(within "$(dirname "$torch")")" "$scratch/unpacked"; then
     fail "the files above name folders of this machine"
   fi
   rm -r "$scratch/unpacked"

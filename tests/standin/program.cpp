@@ -18,7 +18,7 @@ void write_use() {
                       << casdm::standin::describe_waits(use) << '\n';
 }
 
-/// Objects of the first thread are destroyed before all others.
+/// Thread-local, since the program ends before its static objects are destroyed (end_without_libtorch).
 struct UseWriter {
   bool is_there = true;
   ~UseWriter() { write_use(); }
