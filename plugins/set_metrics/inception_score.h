@@ -14,8 +14,9 @@ struct InceptionScoreOptions {
 };
 
 /// exp of the mean divergence KL(p(class | image) || p(class)) (Salimans et al. 2016, arXiv 1606.03498), as the mean
-/// over splits of consecutive images. Image i is in split (i / split_size) mod splits; images of a split with fewer than
-/// split_size of them count in the first full one, and if there is none, all are one split. No reference is needed.
+/// over splits of consecutive images. Image i is in split (i / split_size) mod splits; images of a split with fewer
+/// than split_size of them count in the first full one, and if there is none, all are one split. No reference is
+/// needed.
 ///
 /// improved-gan and torch-fidelity cut N images evenly into 10 splits. Where all splits are full and equal, this is the
 /// same; else no split has fewer than split_size images here, since a smaller one scores lower. guided-diffusion's
