@@ -32,6 +32,7 @@ OWN = {
     ("framework/conformance/optimizer_tests.cpp", "gradient"): "a tensor of its stand-in",
     ("framework/conformance/optimizer_tests.cpp", "weight_decay"): "options of this ending are set to 0, by the contract",
     ("framework/training/step_record.cpp", "sum"): "a key of its JSON",
+    ("framework/comparison/measuring.cpp", "extractor"): "a key of its JSON",
     ("framework/evaluation/judges.cpp", "extractor"): "a key of its JSON",
     ("framework/evaluation/record.cpp", "extractor"): "a key of its JSON",
     ("framework/evaluation/reference.cpp", "extractor"): "a key of its JSON",
