@@ -194,8 +194,10 @@ auto JoinedWorld::in_store(Work work) -> decltype(work()) {
   }
 }
 
-/// Runs a collective operation on tensors; connects the processes first if they are not connected yet.
+/// Runs a collective operation on tensors; connects the processes first if they are not connected yet. After
+/// `end_groups` the others do not come.
 void JoinedWorld::in_group(const std::function<void()>& work) {
+  if (has_ended_) throw ProcessLost("the exchange with the other processes has ended", false);
   if (!group_) gather("connect");
   const auto begin = Clock::now();
   try {
@@ -262,9 +264,10 @@ void JoinedWorld::require_pulses() {
   }
 }
 
-/// Ends the exchange of tensors, which the others notice. What is queued on the device gets a while, since after that
-/// its results would be anything.
+/// Ends the exchange of tensors, which the others notice. What is queued on the device is given some time, since its
+/// results are undefined once the group has ended.
 void JoinedWorld::end_groups() {
+  has_ended_ = true;
   group_.reset();
   if (device_group_) is_broken_off_ = !device_group_->comes_to_rest(kSilence);
   device_group_.reset();

@@ -92,6 +92,7 @@ class JoinedWorld final : public World {
   c10::intrusive_ptr<c10d::Store> store_;
   std::unique_ptr<ProcessGroup> group_;
   std::unique_ptr<NcclGroup> device_group_;  ///< for tensors on GPUs; null: they are copied to the CPU
+  bool has_ended_ = false;                   ///< no more tensors are exchanged
   bool is_broken_off_ = false;               ///< an exchange on the device was ended before it was done
   std::unique_ptr<Pulse> pulse_;
   std::vector<std::string> names_;  ///< "rank 1 on node7 (process 123)", by rank

@@ -69,7 +69,8 @@ class World {
   virtual std::string use_device(c10::Device /*device*/) { return ""; }
 
   /// Whether `sum` and `exchange` of tensors on that device are queued there: they return at once, and what is queued
-  /// later finds their results. Otherwise they wait for the device and use the CPU's memory. The same in all processes.
+  /// later finds their results. Otherwise they wait for the device and use the CPU's memory. The same in all processes
+  /// until ProcessLost is thrown: then false, whatever was queued before.
   virtual bool queues_exchanges() const { return true; }
 
   /// Waits for queued exchanges, and watches the other processes meanwhile: to be called before the host waits for the

@@ -95,7 +95,8 @@ void StepRecord::begin_fetch(World& world) {
   if (extreme_prediction.defined()) numbers.push_back(extreme_prediction.to(at::kFloat).view({1}));
   if (term_norms.values.defined()) numbers.push_back(term_norms.values.flatten());
   Tensor all = at::cat(numbers).unsqueeze(0);
-  if (world.size() > 1 && world.queues_exchanges()) {
+  has_whole_batch_ = world.size() == 1 || world.queues_exchanges();
+  if (world.size() > 1 && has_whole_batch_) {
     all = queued_rows(all, world);
     grad_norms = all[0].narrow(0, terms_end, deciding - terms_end);
   }
@@ -106,7 +107,7 @@ void StepRecord::begin_fetch(World& world) {
 void StepRecord::end_fetch(World& world) {
   const std::shared_ptr<HostCopy> fetched = std::exchange(fetched_, nullptr);
   world.finish([&] { return fetched->is_made(); });
-  const Tensor all = world.queues_exchanges() ? fetched->values() : world.gather(fetched->values());
+  const Tensor all = has_whole_batch_ ? fetched->values() : world.gather(fetched->values());
   deciding_ = Tensor();
   const std::int64_t size = all.size(0);
   std::int64_t next = 0;

@@ -56,9 +56,10 @@ struct StepRecord {
   /// Copies everything to the CPU at once: the only time that a step waits for the device.
   void fetch();
 
-  /// The same in two parts: the first only queues the copy, the second waits for it. They combine the terms and
-  /// statistics of each process's part of a batch to those of the whole batch: the first one does, if the world queues
-  /// exchanges, and the second one then needs no other process. All take the first process's norms.
+  /// The same in two parts: `begin_fetch` queues the copy, `end_fetch` waits for it. Together they replace the terms
+  /// and statistics of each process's part of a batch by those of the whole batch: in `begin_fetch` if the world queues
+  /// exchanges, so that `end_fetch` needs no other process, and otherwise in `end_fetch`. The norms become those of the
+  /// first process.
   void begin_fetch(World& world = World::alone());
   void end_fetch(World& world = World::alone());
 
@@ -86,6 +87,7 @@ struct StepRecord {
   Parts statistic_parts_;
   Tensor deciding_;  ///< [processes, n], terms and norms, on the device
   std::shared_ptr<HostCopy> fetched_;
+  bool has_whole_batch_ = true;  ///< `fetched_` has the numbers of all processes
 };
 
 /// "t = 12..80", for messages.

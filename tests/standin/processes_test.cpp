@@ -218,12 +218,28 @@ TEST_CASE("with NCCL a run with a NaN in any process ends as without, at whichev
 TEST_CASE("with NCCL the state before the step in which a process fails is saved, as without") {
   const TemporaryFolder folder;
   write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nfault = \"throw\"\nposition = 30\n");  // rank 1
-  const std::string common = "small.toml --set checkpoint.every_images=1000 --set run.name=";
+  const std::string common =
+      "small.toml --set checkpoint.every_images=1000 --set log.every_images=1000 --set run.name=";
   const std::string expected = failure(folder.path(), common + "without");
   CHECK(contains(expected, "the metric gave up"));
   CHECK(failure(folder.path(), common + "with", nccl()) == expected);
   const fs::path runs = folder.path() / "runs", state = "checkpoints/000000000024/weights.safetensors";
+  REQUIRE(checkpoints(runs / "with") == std::set<std::string>{"000000000024"});
   CHECK(sha256_of_file(runs / "with" / state) == sha256_of_file(runs / "without" / state));
+}
+
+TEST_CASE("with NCCL the state before the step in which a process is killed between exchanges is saved") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), "[[metrics]]\ntype = \"faulty\"\nfault = \"kill\"\nposition = 30\n");  // rank 1
+  Processes run(folder.path(),
+                {"small.toml --set checkpoint.every_images=16 --set log.every_images=1000" + kPlugins + kCuda},
+                environments(2, nccl()));
+  run.wait(30);
+  CHECK(run.status(1) == -1);
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
+  CHECK_MESSAGE(contains(run.output(), "the state at 24 images is saved"), run.output());
+  CHECK(checkpoints(folder.path() / "runs/run").contains("000000000024"));
 }
 
 TEST_CASE("with NCCL a process that is killed in an exchange is noticed, and what follows from that is not saved") {
@@ -265,8 +281,8 @@ TEST_CASE("with NCCL what is saved after a process was killed is the state of a 
   const TemporaryFolder folder;
   write_experiment(folder.path());
   const fs::path runs = folder.path() / "runs";
-  Processes run(folder.path(), {"small.toml --set train.total_images=1M --set checkpoint.every_images=40" + kCuda},
-                environments(2, nccl()));
+  const std::string settings = " --set checkpoint.every_images=40 --set log.every_images=1M";
+  Processes run(folder.path(), {"small.toml --set train.total_images=1M" + settings + kCuda}, environments(2, nccl()));
   for (int i = 0; i < 600 && !checkpoints(runs / "run").contains("000000000040"); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <stdexcept>
 
 #include "casdm/log.h"
@@ -20,7 +21,7 @@ struct FaultyOptions {
 
   static void describe(Schema<FaultyOptions>& s) {
     s.option("fault", &FaultyOptions::fault, "What goes wrong.")
-        .choices({"nan", "nan_gradient", "shape", "throw", "detach", "round", "log"});
+        .choices({"nan", "nan_gradient", "shape", "throw", "kill", "detach", "round", "log"});
     s.option("after", &FaultyOptions::after, "Number of good calls before.").at_least(0);
     s.option("position", &FaultyOptions::position,
              "Only where the image at this position of a run of seed 0 is; -1: with any.")
@@ -53,6 +54,7 @@ class FaultyLoss final : public MetricLoss {
     }
     if (options_.fault == "shape") return good.mean();
     if (options_.fault == "throw") throw std::runtime_error("the metric gave up");
+    if (options_.fault == "kill") std::raise(SIGKILL);
     if (options_.fault == "detach") return good.detach();
     if (options_.fault == "round") return good.round();
     if (options_.fault == "nan_gradient") return good + (prediction - prediction).mean({1, 2, 3}).sqrt();
