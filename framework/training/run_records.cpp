@@ -184,6 +184,7 @@ void RunRecords::save_after(const std::exception& failure) {
   try {
     parts_.step.settle(/*with_others=*/false);
   } catch (const NotFinite& earlier) {
+    if (!upkeep_) throw ProcessLost(earlier.what(), /*is_told=*/false);  // the first process may be gone
     fail(earlier);
   } catch (const std::exception&) {  // the numbers cannot be read: the state is not whole, and `failure` says why
   }

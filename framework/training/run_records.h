@@ -44,8 +44,9 @@ class RunRecords {
   /// it.
   [[noreturn]] void fail(const NotFinite& failure);
 
-  /// After `failure` has ended the training: saves the state after the last step if possible. Throws as `fail` does if
-  /// the numbers of that step were not read yet and are not finite.
+  /// After `failure` has ended the training: saves the state after the last step if possible. Throws what is to be
+  /// reported instead if the numbers of that step were not read yet and are not finite: as `fail` in the first process,
+  /// ProcessLost in the others.
   void save_after(const std::exception& failure);
 
  private:

@@ -242,6 +242,20 @@ TEST_CASE("with NCCL the state before the step in which a process is killed betw
   CHECK(checkpoints(folder.path() / "runs/run").contains("000000000024"));
 }
 
+TEST_CASE("with NCCL a step that is not finite is reported although the first process is killed in the next one") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(),
+                   "[[metrics]]\ntype = \"faulty\"\nposition = 21\n"  // third step, rank 1
+                   "[[metrics]]\nname = \"deadly\"\ntype = \"faulty\"\nfault = \"kill\"\nposition = 26\n");  // rank 0
+  Processes run(folder.path(),
+                {"small.toml --set checkpoint.every_images=1000 --set log.every_images=1000" + kPlugins + kCuda},
+                environments(2, nccl()));
+  run.wait(30);
+  CHECK(run.status(0) == -1);
+  REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+  CHECK_MESSAGE(contains(run.messages()[0], "step 3: loss term "), run.output());
+}
+
 TEST_CASE("with NCCL a process that is killed in an exchange is noticed, and what follows from that is not saved") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
