@@ -27,7 +27,7 @@ constexpr double kTolerance = 1e-2;
 std::string obstacle(const Experiment& options, const ExperimentMetrics& metrics, c10::Device device,
                      const World& world) {
   if (device.is_cpu()) return "the device is the CPU";
-  if (world.size() > 1) return "the gradients of several processes are added by the host";
+  if (world.size() > 1) return "several processes agree on the host about each step";
   if (options.train.accumulate > 1) return text("train.accumulate = ", options.train.accumulate);
   if (options.run.precision == Precision::fp16) return "run.precision = \"fp16\" has loss scales that change";
   return metrics.why_not_repeatable();
