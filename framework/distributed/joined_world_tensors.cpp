@@ -67,7 +67,8 @@ class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
-    auto* const world = reinterpret_cast<JoinedWorld*>(context->saved_data["world"].toInt());  // NOLINT: it was one
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): saved_data holds no pointers, so `forward` has saved it as an integer
+    auto* const world = reinterpret_cast<JoinedWorld*>(context->saved_data["world"].toInt());
     const std::int64_t rows = context->saved_data["rows"].toInt();
     const at::Tensor total = gradients[0].to(at::kFloat).contiguous().clone();
     world->sum(total);

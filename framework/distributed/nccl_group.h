@@ -14,7 +14,8 @@
 namespace casdm {
 
 /// Exchanges tensors on GPUs, without the CPU's memory: each process has one GPU. All processes must call the same
-/// functions in the same order. They throw std::exception if an exchange fails or `patience` is exceeded.
+/// functions in the same order. They throw std::exception if NCCL refuses; the constructor and `finish`, which
+/// wait, also if an exchange has failed, `patience` is exceeded or `look` throws.
 class NcclGroup {
  public:
   struct Waiting {

@@ -149,7 +149,8 @@ TEST_CASE("a sharded step of two processes without NCCL copies the weights as we
   CHECK(step.bytes < 4 * step.weights * 11 / 10 + 1000);
 }
 
-TEST_CASE("with NCCL the host waits once in a step of two processes, once the next one is queued, sharded or not") {
+TEST_CASE(
+    "with NCCL the host waits only once in a step of two processes, after the next one is queued, sharded or not") {
   for (const std::string& settings : {std::string(), kShard}) {
     const StepUse step = step_of_two(settings, nccl());
     CHECK_MESSAGE(step.waits == 1, step.described);
