@@ -97,8 +97,8 @@ StepUse step_of_two(const std::string& settings, const Environment& more = {}) {
   const auto bytes = static_cast<std::int64_t>(step.bytes), of_weights = static_cast<std::int64_t>(step.weights);
   MESSAGE("a step of two processes launches " << step.launches << " operators, waits " << step.waits << " times with "
                                               << step.queued << " of them queued, and copies " << bytes << " bytes ("
-                                              << of_weights << " of weights)" << (more.empty() ? "" : ", by NCCL")
-                                              << settings);
+                                              << of_weights << " of weights)"
+                                              << std::string(more.empty() ? "" : ", by NCCL") << settings);
   return step;
 }
 
