@@ -8,8 +8,8 @@ Value telling_options(const Value& extractor) {
   const Value* options = extractor.find("options");
   Value result = options != nullptr && options->is_table() ? *options : Value(Value::Table{});
   const Value* located_by = extractor.find(kLocatedBy);
-  if (located_by == nullptr ||
-      !located_by->is_array()) {  // of an earlier version, which told networks by their weights
+  if (located_by == nullptr || !located_by->is_array()) {
+    // Earlier versions told networks with weights by these alone.
     const Value* digest = extractor.find("weights_sha256");
     return digest == nullptr || *digest == Value("") ? result : Value(Value::Table{});
   }

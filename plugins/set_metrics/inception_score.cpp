@@ -71,7 +71,7 @@ std::vector<Score> InceptionScore::compare(const NamedTensors& generated, const 
   const Tensor full = is_full.nonzero().flatten(), rest = is_full.logical_not().nonzero().flatten();
   const auto by_split = [&](const char* name) {
     const Tensor& sums = tensor_of(generated, name);
-    const Tensor left = sums.index_select(0, rest).sum(0, /*keepdim=*/true);
+    Tensor left = sums.index_select(0, rest).sum(0, /*keepdim=*/true);
     if (full.numel() == 0) return left;
     Tensor kept = sums.index_select(0, full);
     kept.narrow(0, 0, 1).add_(left);
