@@ -172,8 +172,9 @@ JudgedSet gather(const ImageStream& stream, const Judges& judges, const GatherOp
       throw EvaluationStopped(text("the evaluation was stopped after ", set.state.images, " of ", stream.count,
                                    " images, and these are not kept: ", error.what()));
     }
-    throw EvaluationStopped(text("the evaluation was stopped after ", set.state.images, " of ", stream.count, " images",
-                                 options.state_file.empty() ? "" : ". The same command continues from there"));
+    throw EvaluationStopped(
+        text("the evaluation was stopped after ", set.state.images, " of ", stream.count, " images",
+             options.state_file.empty() || set.state.images == 0 ? "" : ". The same command continues from there"));
   }
   if (stream.on_drawn) *stream.on_drawn = {};
   return set;

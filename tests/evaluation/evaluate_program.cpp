@@ -19,7 +19,7 @@ void train_small(const fs::path& folder, const std::string& more, const std::str
 }
 
 Outcome evaluate(const std::string& words, const fs::path& folder) {
-  return shell("export CASDM_CACHE=$PWD/cache; casdm evaluate " + words + kPlugin, folder);
+  return shell("CASDM_CACHE=cache casdm evaluate " + words + kPlugin, folder);
 }
 
 Value json_of(const Outcome& outcome) {

@@ -110,7 +110,7 @@ TEST_CASE("scores of a checkpoint that the run gave up meanwhile are printed, an
   train_small(folder.path(), "", "--set checkpoint.every_images=4 --set checkpoint.keep_last=9");
   const auto evaluated_while = [&](const std::string& command) {
     return shell(
-        "export CASDM_CACHE=$PWD/cache; casdm evaluate runs/small --num 1000 --batch 16 --nearest 2 --set "
+        "CASDM_CACHE=cache casdm evaluate runs/small --num 1000 --batch 16 --nearest 2 --set "
         "evaluate.reference_num=50" +
             kPlugin +
             " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.01; done\n"
@@ -139,7 +139,7 @@ TEST_CASE(
   const TemporaryFolder folder;
   train_small(folder.path());
   const Outcome outcome = shell(
-      "export CASDM_CACHE=$PWD/cache; casdm evaluate runs/small --weights ema,raw --num 1000 --batch 16 --set "
+      "CASDM_CACHE=cache casdm evaluate runs/small --weights ema,raw --num 1000 --batch 16 --set "
       "evaluate.reference_num=50" +
           kPlugin +
           " & p=$!\nwhile ! grep -q 'judging ema' .stderr && kill -0 $p; do sleep 0.01; done\nkill -STOP $p\n"
@@ -236,8 +236,7 @@ TEST_CASE("after a rebuild of a judge's plugin, nearest images and the best chec
                      "[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n");
   write_file(folder.path() / "pixels.toml", "[evaluate]\nreference_num = 40\n[[evaluate.judges]]\ntype = \"pixels\"\n");
   const auto run = [&](const std::string& words) {
-    const Outcome outcome =
-        shell("export CASDM_CACHE=$PWD/cache; casdm " + words + " --plugin judging.so", folder.path());
+    const Outcome outcome = shell("CASDM_CACHE=cache casdm " + words + " --plugin judging.so", folder.path());
     REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
     return outcome;
   };

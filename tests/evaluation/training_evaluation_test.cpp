@@ -20,7 +20,7 @@ const std::string kJudges =
     "[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n";
 
 Outcome run_casdm(const std::string& words, const fs::path& folder) {
-  return shell("export CASDM_CACHE=$PWD/cache; casdm " + words + kPlugin, folder);
+  return shell("CASDM_CACHE=cache casdm " + words + kPlugin, folder);
 }
 
 /// The evaluations in a log, by images, without times.
@@ -208,7 +208,7 @@ TEST_CASE("the pilot of a sweep judges no samples, but makes the judges") {
              "name = \"s\"\nbase = \"small.toml\"\nseeds = [0]\n[[arms]]\nname = \"a\"\n");
   const std::string plan = "sweep sweep.toml --dry-run --set train.total_images=100k";
   const Outcome judged =
-      shell("export CASDM_CACHE=$PWD/cache; casdm " + plan + kPlugin +
+      shell("CASDM_CACHE=cache casdm " + plan + kPlugin +
                 " & while kill -0 $!; do cp runs/.tmp-*/pilot/metrics.jsonl .; sleep 0.05; done 2>/dev/null; wait $!",
             folder.path());
   CHECK_MESSAGE(contains(judged.out, "1 run to do: about "), judged.out << judged.err);

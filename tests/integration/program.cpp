@@ -5,18 +5,31 @@
 #include <cstdlib>
 
 #include "framework/support/files.h"
+#include "integration/warm_program.h"
 
 namespace casdm::testing {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+Outcome outcome(int status, const fs::path& out, const fs::path& err) {
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+}
+
+}  // namespace
+
 Outcome shell(const std::string& command_line, const fs::path& folder) {
   const fs::path out = folder / ".stdout";
   const fs::path err = folder / ".stderr";
+#ifdef CASDM_FAULTS_LIBRARY
+  static WarmProgram warm(CASDM_PROGRAM, CASDM_FAULTS_LIBRARY);
+  const std::optional<int> status = warm.run(plain_words(command_line), folder, out, err);
+  if (status) return outcome(*status, out, err);
+#endif
   const std::string line = "cd '" + folder.string() + "' && PATH='" + fs::path(CASDM_PROGRAM).parent_path().string() +
                            "':$PATH && { " + command_line + "\n} > '" + out.string() + "' 2> '" + err.string() + "'";
-  const int status = std::system(line.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+  return outcome(std::system(line.c_str()), out, err);
 }
 
 fs::path write_small_config(const fs::path& folder, const std::string& more) {
