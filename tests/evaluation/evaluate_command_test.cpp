@@ -154,7 +154,7 @@ TEST_CASE("weights, guidance and steps give one table with a line each") {
 TEST_CASE("an interrupted evaluation is continued and ends with the same bytes") {
   const TemporaryFolder folder;
   train_small(folder.path());
-  const std::string words = "runs/small --num 600 --batch 16 --set evaluate.reference_num=50 --steps 10";
+  const std::string words = "runs/small --num 320 --batch 16 --set evaluate.reference_num=50 --steps 8";
   const Outcome stopped = shell("CASDM_CACHE=cache casdm evaluate --progress json " + words + kPlugin +
                                     " & p=$!\nwhile ! grep -q '\"judging ema\",\"done\":[1-9][0-9][0-9]' .stderr && "
                                     "kill -0 $p; do sleep 0.05; done\nkill -TERM $p; wait $p",

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <regex>
+
 #include "casdm/safetensors.h"
 #include "integration/program.h"
 #include "metrics/lpips_weights.h"
@@ -23,15 +25,14 @@ TEST_CASE("every shipped config is valid and its networks can be created") {
     const Outcome valid = shell("casdm config show '" + path + "'", folder.path());
     CHECK_MESSAGE(valid.status == 0, path << "\n" << valid.err);
     // Shapes of the same size stand in for data that are not shipped.
-    const auto shown = [&](const std::string& pattern) {
-      return shell("casdm config show '" + path + "' | sed -n 's/^" + pattern + "$/\\1/p' | head -n 1", folder.path())
-          .out;
+    const auto first = [&](const std::string& pattern) {
+      std::smatch match;
+      return std::regex_search(valid.out, match, std::regex(pattern)) ? match[1].str() : "";
     };
-    const std::string labels = shown("\\(use_labels = true\\)").empty() ? "" : ", use_labels=true, label_dropout=0.1";
-    const std::string size = shown("image_size = \\([0-9]*\\)");
+    const std::string labels = first("use_labels = (true)").empty() ? "" : ", use_labels=true, label_dropout=0.1";
     const Outcome build =
-        shell("CASDM_WEIGHTS_PATH=\"$PWD\" casdm train '" + path +
-                  "' --dry-run --no-cost --set 'data={type=\"shapes\", image_size=" + size.substr(0, size.find('\n')) +
+        shell("CASDM_WEIGHTS_PATH='" + folder.path().string() + "' casdm train '" + path +
+                  "' --dry-run --no-cost --set 'data={type=\"shapes\", image_size=" + first("image_size = ([0-9]+)") +
                   labels + "}'",
               folder.path());
     CHECK_MESSAGE(build.status == 0, path << "\n" << build.err);
