@@ -29,30 +29,35 @@ class Arena {
     if (bytes == 0) return nullptr;
     const std::size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     const std::lock_guard lock(mutex_);
-    std::vector<char*>& free = free_[size];
-    char* block = nullptr;
-    if (!free.empty()) {
-      block = free.back();
-      free.pop_back();
+    Block block{nullptr, size, size};
+    // What is used stays small, since all of it is protected anew for each operator.
+    const auto fitting = free_.lower_bound(size);
+    if (fitting != free_.end() && fitting->first <= 2 * size) {
+      block = {fitting->second, fitting->first, size};
+      free_.erase(fitting);
     } else {
       if (size > kReserved - used_) throw std::bad_alloc();
-      block = base_ + used_;
+      block.data = base_ + used_;
       used_ += size;
     }
-    sizes_[block] = size;
+    blocks_[block.data] = block;
     live_ += size;
     peak_ = std::max(peak_, live_);
-    return block;
+    return block.data;
   }
 
   bool has(const void* data) const { return data >= base_ && data < base_ + kReserved; }
 
   void free(void* data) {
     const std::lock_guard lock(mutex_);
-    const auto block = sizes_.find(static_cast<char*>(data));
-    live_ -= block->second;
-    free_[block->second].push_back(block->first);
-    sizes_.erase(block);
+    const auto found = blocks_.find(static_cast<char*>(data));
+    const Block block = found->second;
+    live_ -= block.size;
+    free_.emplace(block.capacity, block.data);
+    blocks_.erase(found);
+    if (!blocks_.empty()) return;
+    free_.clear();
+    used_ = 0;
   }
 
   std::size_t peak() {
@@ -74,6 +79,11 @@ class Arena {
   }
 
  private:
+  struct Block {
+    char* data;
+    std::size_t capacity, size;
+  };
+
   template <class Change>
   void change(const Change& changes, int protection) {
     const std::lock_guard lock(mutex_);
@@ -99,8 +109,8 @@ class Arena {
   std::size_t used_ = 0, live_ = 0, peak_ = 0;
   int users_ = 0;
   bool is_guarded_ = false;
-  std::map<std::size_t, std::vector<char*>> free_;
-  std::map<char*, std::size_t> sizes_;
+  std::multimap<std::size_t, char*> free_;
+  std::map<const void*, Block> blocks_;
 };
 
 /// Never destroyed: tensors in static variables outlive everything.
