@@ -70,6 +70,14 @@ Tensor planes_of(const Tensor& images, std::int64_t factor) {
   return extended(extended(planes, 2, factor), 3, factor);
 }
 
+/// Bands of an image of `size` rows or columns along `dim`, each made from two of them, but the last one from one alone
+/// if their number is odd: that one, which was repeated, becomes its own coefficient, so that sums of squares stay.
+Tensor of_single_pixels(const Tensor& bands, std::int64_t dim, std::int64_t size) {
+  if (size % 2 == 0) return bands;
+  const std::int64_t last = bands.size(dim) - 1;
+  return at::cat({bands.narrow(dim, 0, last), bands.narrow(dim, last, 1) * std::sqrt(0.5)}, dim);
+}
+
 Tensor sizes_of(const Tensor& coefficients, CoefficientNorm norm) {
   return norm == CoefficientNorm::l2 ? coefficients.square() : coefficients.abs();
 }
@@ -147,7 +155,8 @@ Tensor WaveletLoss::distance(const Tensor& prediction, const std::vector<Tensor>
     sum = sum.defined() ? sum + part : part;
   };
   for (std::int64_t level = 0; level < levels_; ++level) {
-    const Tensor bands = at::conv2d(planes_of(rest, 2), haar_.to(rest.scalar_type()), {}, 2);
+    const Tensor pairs = at::conv2d(planes_of(rest, 2), haar_.to(rest.scalar_type()), {}, 2);
+    const Tensor bands = of_single_pixels(of_single_pixels(pairs, 2, rest.size(2)), 3, rest.size(3));
     add(bands.narrow(1, 1, 3), weights_[static_cast<std::size_t>(level)]);
     rest = bands.narrow(1, 0, 1);
   }

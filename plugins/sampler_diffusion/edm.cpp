@@ -17,7 +17,8 @@ EdmSampler::EdmSampler(const Options& options, const Spec& spec)
       clean_image_(options),
       is_flow_(std::isinf(levels_.front().ratio())) {
   const double first = q(levels_.front());
-  initial_scale_ = options.spacing == LevelSpacing::leading ? std::hypot(1, first) : first;
+  // As in diffusers, whose levels are never without any image.
+  initial_scale_ = options.spacing == LevelSpacing::leading && !is_flow_ ? std::hypot(1, first) : first;
 }
 
 double EdmSampler::q(const SampledLevel& level) const {

@@ -147,6 +147,24 @@ TEST_CASE("samplers give the networks the path's inputs at their times, even if 
   }
 }
 
+TEST_CASE("where a path begins with noise alone, samplers begin with noise of its prior, whatever their spacing") {
+  const auto schedule = make_schedule("cosine", 40, "rescale_zero_terminal_snr = true");
+  for (const std::string type : {"euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
+    for (const std::string spacing : {"leading", "trailing", "linspace"}) {
+      for (const int count : {39, 40}) {
+        INFO(type, " ", spacing, " ", count);
+        std::shared_ptr<Sampler> sampler;
+        try {
+          sampler = make_sampler(type, steps(count, spacing), schedule);
+        } catch (const ConfigError&) {
+          continue;  // dpmpp_2m and unipc leave t = 0 out
+        }
+        if (sampler->plan().front().t == 39) CHECK(sampler->initial_scale() == doctest::Approx(1).epsilon(1e-12));
+      }
+    }
+  }
+}
+
 TEST_CASE("a sampler that begins below the path's highest noise begins with the noise of its first level") {
   const Tensor x0 = fill(1, {2, 3, 4, 4}).to(at::kDouble);
   const std::string options = steps(40, "karras") + "\nsigma_max = 1.0";
