@@ -199,7 +199,7 @@ auto JoinedWorld::in_store(Work work) -> decltype(work()) {
 void JoinedWorld::in_group(const std::function<void()>& work) {
   if (has_ended_) throw ProcessLost("the exchange with the other processes has ended", false);
   if (!group_) gather("connect");
-  const auto begin = Clock::now();
+  const auto begin = first_sum_.value_or(Clock::now());
   try {
     if (!group_) {
       const WithoutWarnings quiet;

@@ -49,6 +49,8 @@ class JoinedWorld final : public World {
   void finish(const std::function<bool()>& is_done = {}) override;
   bool any(bool own) override;
   void sum(const at::Tensor& tensor) override;
+  void begin_sum(const at::Tensor& tensor) override;
+  void end_sums() override;
   at::Tensor gather(const at::Tensor& own) override;
   at::Tensor gather_with_gradient(const at::Tensor& own) override;
   void take_from_first(const at::Tensor& tensor) override;
@@ -83,6 +85,7 @@ class JoinedWorld final : public World {
   template <class Work>
   auto in_store(Work work) -> decltype(work());
   void in_group(const std::function<void()>& work);
+  void begin_sum_now(const at::Tensor& tensor);
   at::Tensor as_bytes(const at::Tensor& tensor);
   void end_groups();
 
@@ -103,8 +106,11 @@ class JoinedWorld final : public World {
     std::int64_t count = -1;
     Clock::time_point seen;
   };
-  std::vector<LastPulse> last_pulses_;  ///< by rank
-  std::int64_t exchanges_ = 0;          ///< of strings, so far
+  std::vector<LastPulse> last_pulses_;          ///< by rank
+  std::int64_t exchanges_ = 0;                  ///< of strings, so far
+  std::optional<Clock::time_point> first_sum_;  ///< when the first of the sums that have not ended began
+  std::vector<at::Tensor> late_sums_;           ///< that begin in `end_sums`
+  bool sums_are_late_ = false;                  ///< the backward pass exchanges something itself
 };
 
 /// Whether, on its machine, this process is the one to tell the user when it cannot reach the others.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <torch/csrc/distributed/c10d/Store.hpp>
+#include <utility>
 
 #include "casdm/text.h"
 
@@ -56,6 +57,33 @@ void JoinedWorld::sum(const at::Tensor& tensor) {
   tensor.unsafeGetTensorImpl()->bump_version();
 }
 
+void JoinedWorld::begin_sum(const at::Tensor& tensor) {
+  if (sums_are_late_) {
+    late_sums_.push_back(tensor);
+  } else {
+    begin_sum_now(tensor);
+  }
+}
+
+void JoinedWorld::begin_sum_now(const at::Tensor& tensor) {
+  const bool is_on_cpu = tensor.device().is_cpu();
+  if (!is_on_cpu && !device_group_) return sum(tensor);
+  if (!first_sum_) first_sum_ = Clock::now();
+  in_group([&] { is_on_cpu ? group_->begin_sum(tensor.detach()) : device_group_->begin_sum(tensor.detach()); });
+  tensor.unsafeGetTensorImpl()->bump_version();
+}
+
+void JoinedWorld::end_sums() {
+  sums_are_late_ = false;
+  for (const at::Tensor& tensor : std::exchange(late_sums_, {})) begin_sum_now(tensor);
+  if (!first_sum_) return;
+  in_group([&] {
+    group_->end_sums();
+    if (device_group_) device_group_->end_sums();
+  });
+  first_sum_.reset();
+}
+
 /// Concatenates the rows of all processes; backward, sums their gradients with respect to this process's rows.
 class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
  public:
@@ -76,7 +104,12 @@ class JoinedWorld::GatherRows : public torch::autograd::Function<GatherRows> {
   }
 };
 
-at::Tensor JoinedWorld::gather_with_gradient(const at::Tensor& own) { return GatherRows::apply(own, this); }
+/// Processes may differ in which gradients they have when the backward pass comes to the rows, so no sum of gradients
+/// begins before its end.
+at::Tensor JoinedWorld::gather_with_gradient(const at::Tensor& own) {
+  sums_are_late_ = true;
+  return GatherRows::apply(own, this);
+}
 
 at::Tensor JoinedWorld::gather(const at::Tensor& own) {
   const at::Tensor elements = as_bytes(own);

@@ -1,5 +1,7 @@
 #include "framework/distributed/nccl_group.h"
 
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
@@ -43,6 +45,9 @@ float* elements_of(const at::Tensor& tensor) { return static_cast<float*>(tensor
 NcclGroup::NcclGroup(const Nccl& nccl, c10d::Store& store, int rank, int size, c10::Device device,
                      DeviceStreams streams, Waiting waiting)
     : nccl_(nccl), device_(device), streams_(streams), waiting_(std::move(waiting)) {
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  // Its kernels are few, and the other processes wait for them.
+  if (!device.is_cpu()) aside_ = guard.getStreamFromGlobalPool(device, /*isHighPriority=*/true);
   const Nccl::Id id = agreed_id(nccl, store, rank);
   // NCCL waits for the other processes without a limit, so a thread does that, which may have to be left behind.
   const auto connected = std::make_shared<std::promise<Nccl::Group>>();
@@ -103,6 +108,23 @@ bool NcclGroup::comes_to_rest(std::chrono::milliseconds limit) const {
 
 void NcclGroup::sum(const at::Tensor& tensor) const {
   nccl_.sum(group_, elements_of(tensor), static_cast<std::size_t>(tensor.numel()), streams_.current(device_.index()));
+}
+
+/// After what is queued on the current stream, but on another one.
+void NcclGroup::begin_sum(const at::Tensor& tensor) const {
+  if (!aside_) return sum(tensor);
+  c10::Event is_computed(device_.type());
+  is_computed.record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
+  is_computed.block(*aside_);
+  const c10::StreamGuard guard(*aside_);
+  sum(tensor);
+}
+
+void NcclGroup::end_sums() const {
+  if (!aside_) return;
+  c10::Event are_done(device_.type());
+  are_done.record(*aside_);
+  are_done.block(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
 }
 
 void NcclGroup::exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) const {

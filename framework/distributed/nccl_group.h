@@ -1,9 +1,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Stream.h>
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,8 +34,10 @@ class NcclGroup {
   NcclGroup(const NcclGroup&) = delete;
   NcclGroup& operator=(const NcclGroup&) = delete;
 
-  /// See World. The first two only queue.
+  /// See World. All but `finish` only queue.
   void sum(const at::Tensor& tensor) const;
+  void begin_sum(const at::Tensor& tensor) const;
+  void end_sums() const;
   void exchange(const at::Tensor& flat, const std::vector<FlatRange>& ranges) const;
   void finish(const std::function<bool()>& is_done = {}) const;
 
@@ -48,6 +52,7 @@ class NcclGroup {
   DeviceStreams streams_;
   Waiting waiting_;
   Nccl::Group group_ = nullptr;
+  std::optional<c10::Stream> aside_;  ///< for what is exchanged while the device computes; none on the CPU
 };
 
 /// The NCCL that LibTorch's CUDA libraries have loaded. Throws Error if there is none.

@@ -18,9 +18,12 @@ class GlooGroup final : public ProcessGroup {
   GlooGroup(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, c10::intrusive_ptr<Gloo::Options> options)
       : gloo_(c10::make_intrusive<Gloo>(store, rank, size, std::move(options))) {}
 
-  void sum(at::Tensor tensor) override {
-    std::vector<at::Tensor> tensors{std::move(tensor)};
-    gloo_->allreduce(tensors)->wait();
+  void sum(at::Tensor tensor) override { queued_sum(std::move(tensor))->wait(); }
+
+  void begin_sum(at::Tensor tensor) override { sums_.push_back(queued_sum(std::move(tensor))); }
+
+  void end_sums() override {
+    for (const auto& sum : std::exchange(sums_, {})) sum->wait();
   }
 
   at::Tensor gather(at::Tensor own) override {
@@ -53,6 +56,11 @@ class GlooGroup final : public ProcessGroup {
   }
 
  private:
+  c10::intrusive_ptr<c10d::Work> queued_sum(at::Tensor tensor) {
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    return gloo_->allreduce(tensors);
+  }
+
   c10::intrusive_ptr<c10d::Work> begin_broadcast(at::Tensor tensor, int root) {
     c10d::BroadcastOptions options;
     options.rootRank = root;
@@ -61,6 +69,7 @@ class GlooGroup final : public ProcessGroup {
   }
 
   c10::intrusive_ptr<Gloo> gloo_;
+  std::vector<c10::intrusive_ptr<c10d::Work>> sums_;
 };
 
 }  // namespace

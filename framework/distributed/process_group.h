@@ -24,6 +24,9 @@ class ProcessGroup {
 
   /// Sums in place, with the same bits in every process.
   virtual void sum(at::Tensor tensor) = 0;
+  /// The same on a thread of the group, until `end_sums`.
+  virtual void begin_sum(at::Tensor tensor) = 0;
+  virtual void end_sums() = 0;
   /// Stacks tensors of equal shape as rows: [size, ...].
   virtual at::Tensor gather(at::Tensor own) = 0;
   virtual void broadcast(at::Tensor tensor) = 0;  ///< from rank 0, in place

@@ -85,6 +85,14 @@ class World {
   /// Replaces the tensor (contiguous float32) by its sum over the processes, with the same bits in all of them.
   virtual void sum(const at::Tensor& /*tensor*/) {}
 
+  /// Begins a `sum` beside what this process computes, and may return at once: until `end_sums`, nothing else may use
+  /// the tensor. During a backward pass any thread may call it. All processes must begin the same sums in the same
+  /// order, but each where it likes between other calls of a backward pass.
+  virtual void begin_sum(const at::Tensor& tensor) { sum(tensor); }
+
+  /// Ends the sums that have begun: what is computed, or queued on the device, after this call finds their results.
+  virtual void end_sums() {}
+
   /// Concatenates the rows [n, ...] of all processes in the order of ranks: [size() n, ...], without gradient.
   virtual at::Tensor gather(const at::Tensor& own) { return own; }
 

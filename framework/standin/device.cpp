@@ -3,6 +3,8 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 #include <atomic>
+#include <mutex>
+#include <set>
 
 #include "framework/standin/counts.h"
 #include "framework/standin/generator.h"
@@ -12,6 +14,28 @@
 namespace casdm::standin {
 
 namespace {
+
+/// Streams of which nothing is ever done. Never destroyed, like the device's memory.
+struct Hanging {
+  std::mutex mutex;
+  std::set<c10::StreamId> streams;
+
+  bool has(const c10::Stream& stream) {
+    const std::lock_guard lock(mutex);
+    return streams.contains(stream.id());
+  }
+  void add(const c10::Stream& stream) {
+    const std::lock_guard lock(mutex);
+    streams.insert(stream.id());
+  }
+};
+
+Hanging& hanging() {
+  static auto& only = *new Hanging;
+  return only;
+}
+
+bool is_never_reached(const QueuePlace& place) { return place.launches == QueuePlace().launches; }
 
 /// One device with a few streams; all work on them is complete when a call returns.
 class Guard final : public c10::impl::DeviceGuardImplInterface {
@@ -35,17 +59,16 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   c10::Stream exchangeStream(c10::Stream stream) const override { return std::exchange(stream_, stream); }
   bool queryStream(const c10::Stream&) const override { return true; }
 
-  void record(void** event, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {
+  void record(void** event, const c10::Stream& stream, c10::DeviceIndex, c10::EventFlag) const override {
     if (*event == nullptr) *event = new QueuePlace;
-    *static_cast<QueuePlace*>(*event) = end_of_queue();
+    *static_cast<QueuePlace*>(*event) = hanging().has(stream) ? QueuePlace() : end_of_queue();
   }
   void destroyEvent(void* event, c10::DeviceIndex) const noexcept override { delete static_cast<QueuePlace*>(event); }
-  void block(void* event, const c10::Stream&) const override {
-    make_copies(static_cast<const QueuePlace*>(event)->copies);
+  void block(void* event, const c10::Stream& stream) const override {
+    const auto& place = *static_cast<const QueuePlace*>(event);
+    is_never_reached(place) ? hanging().add(stream) : make_copies(place.copies);
   }
-  bool queryEvent(void* event) const override {
-    return static_cast<const QueuePlace*>(event)->launches != QueuePlace().launches;
-  }
+  bool queryEvent(void* event) const override { return !is_never_reached(*static_cast<const QueuePlace*>(event)); }
 
   void synchronizeStream(const c10::Stream&) const override { count_wait("a stream"); }
   void synchronizeEvent(void* event) const override { count_wait("an event", 0, *static_cast<QueuePlace*>(event)); }
@@ -62,6 +85,10 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)
 
 }  // namespace
+
+void hang() { hanging().add(Guard().getStream(kStandIn)); }
+
+bool is_hanging() { return hanging().has(Guard().getStream(kStandIn)); }
 
 DeviceGenerator::DeviceGenerator(at::Generator on_cpu)
     : GeneratorImpl(kStandIn, c10::DispatchKeySet(c10::DispatchKey::CUDA)), on_cpu_(std::move(on_cpu)) {}

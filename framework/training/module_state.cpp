@@ -49,7 +49,7 @@ struct ModuleState::Division {
 
 ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer, const EmaOptions& ema,
                          c10::Device device, World* sharers)
-    : module_(std::move(module)), rules_(average_rules(ema)) {
+    : module_(std::move(module)), rules_(average_rules(ema)), is_apart_(!device.is_cpu()) {
   at::NoGradGuard no_grad;
   move_to(*module_.module, device);
   const NamedTensors parameters = module_.module->parameters();
@@ -68,11 +68,8 @@ ModuleState::ModuleState(NamedModule module, const MakeOptimizer& make_optimizer
     parameter.set_data(flat.weight);
     parameter.requires_grad_(is_trainable());
     if (!is_trainable()) continue;
-    if (device.is_cpu()) {
-      parameter.mutable_grad() = flat.gradient;
-    } else {
-      apart_.push_back(parameter);
-    }
+    if (!is_apart_) parameter.mutable_grad() = flat.gradient;
+    parameters_.push_back(parameter);
   }
   own_ = flat_;
   if (sharers != nullptr && is_trainable()) {
@@ -99,16 +96,22 @@ void ModuleState::begin_sharing() {
 
 void ModuleState::zero_grad() {
   if (!is_trainable()) return;
-  for (Tensor& parameter : apart_) parameter.mutable_grad() = Tensor();
+  if (is_apart_) {
+    for (Tensor& parameter : parameters_) parameter.mutable_grad() = Tensor();
+  }
   if (!std::exchange(is_zeroed_, false) || has_gradient()) flat_.gradients.zero_();
   zeroed_version_ = flat_.gradients._version();
 }
 
 void ModuleState::gather_gradients() {
+  if (is_apart_) gather_gradients({0, parameters_.size(), {}});
+}
+
+void ModuleState::gather_gradients(const ParameterRange& range) {
   std::vector<Tensor> sums, found;
-  for (std::size_t i = 0; i < apart_.size(); ++i) {
-    Tensor gradient = std::exchange(apart_[i].mutable_grad(), Tensor());
-    if (!gradient.defined()) continue;
+  for (std::size_t i = range.first; i < range.first + range.count; ++i) {
+    Tensor gradient = std::exchange(parameters_[i].mutable_grad(), Tensor());
+    if (!is_apart_ || !gradient.defined()) continue;
     const Tensor& sum = sums.emplace_back(flat_.parameters[i].gradient);
     // A single kernel adds lists of tensors only if all strides agree, even those of dimensions of length 1.
     gradient = gradient.contiguous();
@@ -116,6 +119,19 @@ void ModuleState::gather_gradients() {
   }
   const at::NoGradGuard no_grad;
   if (!found.empty()) at::_foreach_add_(sums, found);
+}
+
+Tensor ModuleState::take_late_gradients(const ParameterRange& range) {
+  const at::NoGradGuard no_grad;
+  Tensor late;
+  for (std::size_t i = range.first; i < range.first + range.count; ++i) {
+    const OptimizedParameter& own = flat_.parameters[i];
+    const Tensor gradient = std::exchange(parameters_[i].mutable_grad(), is_apart_ ? Tensor() : own.gradient);
+    if (!gradient.defined()) continue;
+    if (!late.defined()) late = at::zeros_like(flat_.gradients);
+    late.narrow(0, own.offset, own.gradient.numel()).view(own.gradient.sizes()).copy_(gradient);
+  }
+  return late;
 }
 
 bool ModuleState::has_gradient() const { return is_trainable() && flat_.gradients._version() != zeroed_version_; }

@@ -60,13 +60,21 @@ class ModuleState {
   /// After a backward pass: adds the gradients of the parameters to the flat tensor, unless the pass has done so
   /// itself. A GPU adds them all at once.
   void gather_gradients();
+  /// The same for the parameters of `range` in the middle of a backward pass, which from then on leaves that part of
+  /// the flat tensor as it is.
+  void gather_gradients(const ParameterRange& range);
+  /// To be called after such a pass: the gradients that it has still computed for these parameters, as a flat tensor
+  /// for the whole module; undefined: none.
+  Tensor take_late_gradients(const ParameterRange& range);
   /// Whether a backward pass has computed a gradient, even of zeros, since `zero_grad` and before `optimizer_step`.
   bool has_gradient() const;
   /// Says that a gradient has been added to the flat tensor by a repetition of a backward pass, which is not counted.
   void note_gradient() { flat_.gradients.unsafeGetTensorImpl()->bump_version(); }
   Tensor gradients() const { return flat_.gradients; }  ///< all, flat; undefined if frozen
-  Tensor grad_norm() const;                             ///< L2 norm of all gradients, scalar, before clipping
-  bool has_finite_weights() const;                      ///< waits for the device
+  const Optimizer::Spec& flat() const { return flat_; }
+  const std::vector<Tensor>& parameters() const { return parameters_; }  ///< in that order; none if frozen
+  Tensor grad_norm() const;         ///< L2 norm of all gradients, scalar, before clipping
+  bool has_finite_weights() const;  ///< waits for the device
   /// One step of the optimizer with the gradients multiplied by `scale` (a scalar tensor).
   void optimizer_step(double learning_rate, const Tensor& scale);
   /// The same, then `update_averages`; in one pass if the optimizer can, which leaves the gradients at 0.
@@ -117,7 +125,8 @@ class ModuleState {
   Optimizer::Spec flat_;
   std::shared_ptr<Division> division_;  ///< null if each process does all
   Optimizer::Spec own_;                 ///< the share of this process
-  std::vector<Tensor> apart_;           ///< parameters whose gradients must be gathered; none on the CPU
+  std::vector<Tensor> parameters_;      ///< of the module itself; none if frozen
+  bool is_apart_;                       ///< whether their gradients must be gathered
   Component<Optimizer> optimizer_;      ///< none if frozen, or if the share is empty
   KeptBuffers<Optimizer> optimizer_state_;
   std::vector<Tensor> averages_;

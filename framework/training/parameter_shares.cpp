@@ -30,11 +30,11 @@ std::vector<std::int64_t> lengths_of(const Optimizer::Spec& spec) {
   return lengths;
 }
 
-/// As many ranges as needed, each as long as possible but not longer than `longest`.
+/// As many ranges as needed, each as long as possible but not longer than `longest`, unless it is a single parameter.
 std::vector<ParameterRange> filled(const std::vector<std::int64_t>& lengths, std::int64_t longest) {
   std::vector<ParameterRange> ranges(1);
   for (const std::int64_t length : lengths) {
-    if (ranges.back().flat.length + length > longest) {
+    if (ranges.back().count > 0 && ranges.back().flat.length + length > longest) {
       const ParameterRange& last = ranges.back();
       ranges.push_back({last.first + last.count, 0, {last.flat.offset + last.flat.length, 0}});
     }
@@ -92,6 +92,18 @@ std::vector<ParameterRange> shares_of_parameters(const Optimizer::Spec& spec, st
   std::vector<ParameterRange> ranges = filled(lengths, low);
   ranges.resize(count, {spec.parameters.size(), 0, {spec.weights.numel(), 0}});
   return ranges;
+}
+
+std::vector<ParameterRange> slices_of_parameters(const Optimizer::Spec& spec, std::int64_t longest) {
+  std::vector<std::int64_t> lengths = lengths_of(spec);
+  if (lengths.empty()) return {};
+  std::reverse(lengths.begin(), lengths.end());
+  std::vector<ParameterRange> slices = filled(lengths, longest);
+  for (ParameterRange& slice : slices) {
+    slice.first = spec.parameters.size() - slice.first - slice.count;
+    slice.flat.offset = spec.weights.numel() - slice.flat.offset - slice.flat.length;
+  }
+  return slices;
 }
 
 Optimizer::Spec parameters_of(const Optimizer::Spec& spec, const ParameterRange& range) {

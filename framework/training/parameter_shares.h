@@ -25,6 +25,10 @@ struct ParameterRange {
 /// may be empty.
 std::vector<ParameterRange> shares_of_parameters(const Optimizer::Spec& spec, std::size_t count);
 
+/// Divides the parameters, beginning with the last ones, into consecutive ranges, each as long as possible but not
+/// longer than `longest` elements, unless it is a single parameter.
+std::vector<ParameterRange> slices_of_parameters(const Optimizer::Spec& spec, std::int64_t longest);
+
 /// The parameters of `range` alone; the tensors are views into those of `spec`.
 Optimizer::Spec parameters_of(const Optimizer::Spec& spec, const ParameterRange& range);
 

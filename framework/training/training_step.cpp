@@ -76,6 +76,7 @@ TrainingStep::TrainingStep(const LoadedExperiment& experiment, const Model& mode
       world_(world),
       share_(share_of_batch(options_.train, world)),
       part_size_(share_.count / share_.parts),
+      exchange_(state.modules, world),
       graph_(options_, model, metrics, state, device, world,
              {[this] { clear_gradients(); },
               [this](const DrawnBatch& drawn, StepRecord& record) { add_gradients(drawn, record); }}) {
@@ -212,12 +213,13 @@ Losses TrainingStep::losses(const DrawnBatch& drawn, std::int64_t part) const {
   return losses;
 }
 
-void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part,
-                            bool keeps_graph) const {
+/// @param pass  last: of a step; the modules' gradients are then exchanged meanwhile
+void TrainingStep::backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part, Pass pass) {
   const Tensor image_weight = drawn.weight.defined() ? drawn.weight.narrow(0, part * part_size_, part_size_) : Tensor();
   const Tensor loss = objective(terms, image_weight, options_.train.batch_size, state_.scaler);
   if (!loss.defined()) return;
-  run_backward(loss, options_, keeps_graph);
+  const auto run = [&] { run_backward(loss, options_, pass == Pass::keeps_graph); };
+  pass == Pass::last ? exchange_.during(run) : run();
   for (ModuleState& module : state_.modules) module.gather_gradients();
 }
 
@@ -253,9 +255,9 @@ bool TrainingStep::add_gradients(const DrawnBatch& drawn, StepRecord& record) {
     const Losses found = losses(drawn, part);
     record.add_part(found);
     for (const LossTerm& term : found.terms) {
-      if (wants_terms) of_terms.add(term, [&] { backward({term}, drawn, part, /*keeps_graph=*/true); });
+      if (wants_terms) of_terms.add(term, [&] { backward({term}, drawn, part, Pass::keeps_graph); });
     }
-    backward(found.terms, drawn, part);
+    backward(found.terms, drawn, part, part + 1 == share_.parts ? Pass::last : Pass::plain);
   }
   sum_gradients(record);
   record.term_norms = of_terms.norms(state_.scaler);
@@ -277,13 +279,22 @@ void TrainingStep::sum_gradients(StepRecord& record) {
   const std::size_t terms = record.terms.size();
   std::vector<double> own = record.term_weights;
   own.insert(own.end(), record.term_has_gradient.begin(), record.term_has_gradient.end());
-  for (const ModuleState& module : state_.modules) own.push_back(module.has_gradient() ? 1 : 0);
+  for (std::size_t i = 0; i < state_.modules.size(); ++i) {
+    own.push_back(state_.modules[i].has_gradient() ? 1 : 0);
+    own.push_back(exchange_.has_late(i) ? 1 : 0);
+  }
+  exchange_.begin_rest();
+  // If another process is gone, this is where it is noticed: before the device waits for the sums, for ever.
   const Tensor largest = world_.gather(at::tensor(own, at::kDouble).unsqueeze(0)).amax(0);
+  exchange_.end();
   const auto* next = largest.const_data_ptr<double>();
   for (std::size_t i = 0; i < terms; ++i) record.term_weights[i] = *next++;
   for (std::size_t i = 0; i < terms; ++i) record.term_has_gradient[i] = *next++ > 0;
-  for (const ModuleState& module : state_.modules) {
-    if (*next++ > 0) world_.sum(module.gradients());
+  for (std::size_t i = 0; i < state_.modules.size(); ++i) {
+    ModuleState& module = state_.modules[i];
+    const bool has_gradient = *next++ > 0;
+    if (!has_gradient && module.has_gradient()) module.zero_grad();  // a sum of zeros is none
+    if (*next++ > 0) exchange_.add_late(i);
   }
 }
 
@@ -333,7 +344,7 @@ std::vector<std::string> TrainingStep::terms_without_finite_gradient(const Drawn
       const Losses found = losses(drawn, part);
       const LossTerm& term = found.terms.at(i);
       name = term.name;
-      backward({term}, drawn, part);
+      backward({term}, drawn, part, Pass::plain);
     }
     StepRecord of_term;
     sum_gradients(of_term);

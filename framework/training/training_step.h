@@ -12,6 +12,7 @@
 #include "framework/composition/model.h"
 #include "framework/distributed/batch_share.h"
 #include "framework/training/batch_draws.h"
+#include "framework/training/gradient_exchange.h"
 #include "framework/training/metric_terms.h"
 #include "framework/training/step_graph.h"
 #include "framework/training/tensor_memory.h"
@@ -53,8 +54,8 @@ class TrainingStep {
   DrawnBatch noised(const ImageBatch& images) const;
   TrainingBatch part_of(const DrawnBatch& drawn, std::int64_t part) const;
   Losses losses(const DrawnBatch& drawn, std::int64_t part) const;
-  void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part,
-                bool keeps_graph = false) const;
+  enum class Pass { keeps_graph, plain, last };
+  void backward(const std::vector<LossTerm>& terms, const DrawnBatch& drawn, std::int64_t part, Pass pass);
   bool wants_term_norms() const;
   bool gradients(const DrawnBatch& drawn, StepRecord& record);
   void clear_gradients();
@@ -85,6 +86,7 @@ class TrainingStep {
   World& world_;
   BatchShare share_;
   std::int64_t part_size_;
+  GradientExchange exchange_;
   StepGraph graph_;
   std::vector<OptimizerOptions> optimizers_;  ///< by module
   std::vector<Tensor> norms_;                 ///< of the gradients, by module, on the device

@@ -97,8 +97,8 @@ void exchange(const Group& group, const float* elements, std::size_t count, Work
       if (meet(group)) continue;
     }
     is_stuck = true;
-    if (when_stuck != nullptr) when_stuck();
   }
+  if (is_stuck && when_stuck != nullptr) when_stuck();
 }
 
 }  // namespace
@@ -111,10 +111,7 @@ void fake_nccl_fail(int result) { failure = result; }
 /// Groups that have not been ended.
 int fake_nccl_groups() { return groups; }
 
-/// Whether a stream has done all that was queued on it.
-bool fake_nccl_is_idle() { return !is_stuck; }
-
-/// `call` is called by the exchange that is never done.
+/// `call` is called by each exchange that is never done.
 void fake_nccl_when_stuck(void (*call)()) { when_stuck = call; }
 
 int ncclGetVersion(int* version) {

@@ -43,9 +43,9 @@ std::string drawn(const fs::path& folder, int processes, const std::string& run)
 }
 
 /// A process's use of its device: waits, bytes of copies that were waited for, launches, and those of them that were
-/// queued behind what was waited for.
+/// queued behind what was waited for; exchanges that were queued during a backward pass on a stream of their own.
 struct Use {
-  double waits = 0, bytes = 0, launches = 0, queued = 0;
+  double waits = 0, bytes = 0, launches = 0, queued = 0, beside = 0;
   std::string described;
 };
 
@@ -64,7 +64,7 @@ std::vector<Use> used_by_two(const fs::path& folder, int steps, const std::strin
     REQUIRE_MESSAGE(training.status(rank) == 0, training.output());
     Use use;
     std::ifstream file(folder / text("use.", rank));
-    file >> use.waits >> use.bytes >> use.launches >> use.queued;
+    file >> use.waits >> use.bytes >> use.launches >> use.queued >> use.beside;
     file.ignore();
     std::getline(file, use.described);
     result.push_back(use);
@@ -90,7 +90,7 @@ StepUse step_of_two(const std::string& settings, const Environment& more = {}) {
   for (double Use::*count : {&Use::waits, &Use::bytes, &Use::launches}) {
     step.*count = std::max(in_step(0, count), in_step(1, count));
   }
-  step.queued = std::min(in_step(0, &Use::queued), in_step(1, &Use::queued));
+  for (double Use::*count : {&Use::queued, &Use::beside}) step.*count = std::min(in_step(0, count), in_step(1, count));
   step.described = text(after[0].described, "; ", after[1].described);
   const Checkpoint end = Checkpoint::open(folder.path() / "runs" / text(kMore, "-steps"));
   for (const auto& [name, tensor] : end.tensors("weights")) step.weights += static_cast<double>(tensor.nbytes());
@@ -156,6 +156,7 @@ TEST_CASE(
     CHECK_MESSAGE(step.waits == 1, step.described);
     CHECK(step.bytes == 0);
     CHECK(step.queued > 0.9 * step.launches);
+    CHECK(step.beside == 2);  // the gradients of each module
   }
   // What the host decides by the numbers of a step is decided before its update.
   const StepUse decided = step_of_two(" --set 'timesteps={type=\"loss_second_moment\"}'", nccl());
@@ -265,7 +266,7 @@ TEST_CASE("with NCCL a process that is killed in an exchange is noticed, and wha
   for (const int step : {3, 4}) {
     const std::string name = text("killed-", step);
     auto each = environments(2, nccl());
-    each[1]["FAKE_NCCL_DIES_IN"] = std::to_string(4 * (step - 1) + 1);
+    each[1]["FAKE_NCCL_DIES_IN"] = std::to_string(4 * (step - 1) + 3);
     const std::string settings = " --set checkpoint.every_images=16 --set log.every_images=1000 --set run.name=";
     Processes run(folder.path(), {text("small.toml", kCuda, settings, name)}, each);
     run.wait();
@@ -273,6 +274,23 @@ TEST_CASE("with NCCL a process that is killed in an exchange is noticed, and wha
     CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
     CHECK_MESSAGE(contains(run.output(), text("the state at ", 8 * step, " images is lost")), run.output());
     CHECK(checkpoints(folder.path() / "runs" / name) == std::set<std::string>{"000000000016"});
+  }
+}
+
+TEST_CASE("with NCCL the state before the step in whose backward pass a process is killed in an exchange is saved") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path());
+  for (const int of_step : {1, 2}) {
+    const std::string name = text("killed-", of_step);
+    auto each = environments(2, nccl());
+    each[1]["FAKE_NCCL_DIES_IN"] = std::to_string(4 * 3 + of_step);  // of the fourth step
+    const std::string settings = " --set checkpoint.every_images=16 --set log.every_images=1000 --set run.name=";
+    Processes run(folder.path(), {text("small.toml", kCuda, settings, name)}, each);
+    run.wait();
+    REQUIRE_MESSAGE(run.messages().size() == 1, run.output());
+    CHECK_MESSAGE(contains(run.messages()[0], "rank 1 on "), run.output());
+    CHECK_MESSAGE(contains(run.output(), "the state at 24 images is saved"), run.output());
+    CHECK(checkpoints(folder.path() / "runs" / name) == std::set<std::string>{"000000000016", "000000000024"});
   }
 }
 
