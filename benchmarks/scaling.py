@@ -4,12 +4,14 @@
     scaling.py [IMAGE.png]
 """
 
+import math
 import sys
 from dataclasses import dataclass
 
 RATE = 72e12          # multiply-adds/s of an H200 in bf16
 HOST = 0.0755         # s in which one core queues a step of cifar10_casdm_lpips, at most
 GPUS_OF_MACHINE = 8
+SLICE = 25 * 2**20    # bytes of gradients that are exchanged at once, GradientExchange::kSliceBytes
 
 
 @dataclass
@@ -45,6 +47,14 @@ def by_nccl(recipe, gpus):
     return ring(gpus, recipe.bytes, 5e-6, 450e9 if gpus <= GPUS_OF_MACHINE else 50e9)
 
 
+def in_slices(recipe, gpus):
+    """Seconds of the sums by NCCL in slices of two equal networks, and what is left of them after the backward pass, which
+    has two thirds of the multiply-adds: at least the last slice."""
+    count = 2 * math.ceil(recipe.bytes / 2 / SLICE)
+    of_slice = ring(gpus, recipe.bytes / count, 5e-6, 450e9 if gpus <= GPUS_OF_MACHINE else 50e9)
+    return count * of_slice, max(of_slice, count * of_slice - recipe.compute(recipe.batch) * 2 / 3)
+
+
 def step(recipe, gpus, add_up, images, host=HOST):
     """Seconds, with `images` on each GPU."""
     return max(recipe.compute(images), host) + add_up(recipe, gpus)
@@ -66,6 +76,15 @@ def table(add_up, counts):
             print(f"| {recipe.name} | {gpus} | {three_digits(1e3 * max(recipe.compute(recipe.batch), HOST))} ms | "
                   f"{three_digits(1e3 * added) + ' ms' if added else '-'} | {three_digits(rate)} | "
                   f"{100 * rate / gpus / alone:.0f} % |")
+    print()
+
+
+def table_of_slices(counts):
+    print("| recipe | GPUs | one sum | in slices | after the pass |\n| --- | --- | --- | --- | --- |")
+    for recipe in RECIPES:
+        for gpus in counts:
+            times = (by_nccl(recipe, gpus), *in_slices(recipe, gpus))
+            print(f"| {recipe.name} | {gpus} | {' | '.join(three_digits(1e3 * time) + ' ms' for time in times)} |")
     print()
 
 
@@ -125,6 +144,7 @@ def draw(path):
 def main():
     table(by_gloo, (1, 2, 4, 8))
     table(by_nccl, (1, 8, 64, 1024))
+    table_of_slices((8, 64, 1024))
     for recipe in RECIPES:
         print(f"{recipe.name}, its batch on all GPUs: up to {most_useful(recipe, by_nccl, HOST)} GPUs, without time of "
               f"the host {most_useful(recipe, by_nccl, 0)}; a checkpoint {16 * recipe.weights / 1e9:.1f} GB")
