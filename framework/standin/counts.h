@@ -18,8 +18,8 @@ struct QueuePlace {
 };
 QueuePlace end_of_queue();
 
-/// From now on nothing that is queued on the calling thread's stream, or on one that waits for it, is ever done, as on a
-/// GPU that waits for a process that is gone.
+/// From now on nothing that is queued on the calling thread's stream, or on one that waits for it, is ever done, as on
+/// a GPU that waits for a process that is gone.
 void hang();
 
 /// Whether that holds for the calling thread's stream.
