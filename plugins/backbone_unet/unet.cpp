@@ -9,10 +9,13 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "checkpoint.h"
+#include "convolution/memory_format.h"
 #include "input_check.h"
 
 namespace casdm::unet {
 namespace {
+
+using convolution::in_format;
 
 /// 10000^(-i / half) for i in 0..half-1, in the reference's float32 arithmetic: for t of several hundred, the last bits
 /// of a frequency affect the embedding.
@@ -35,11 +38,11 @@ bool is_faster_channels_last(c10::Device device) {
          at::autocast::get_autocast_dtype(device.type()) == at::kBFloat16;
 }
 
-/// x with that format and, under autocast on a GPU, in the type of the first convolution: one copy instead of two.
-Tensor channels_last(const Tensor& x) {
-  const bool is_cast = !x.is_cpu() && x.scalar_type() == at::kFloat;
-  const at::ScalarType type = is_cast ? at::autocast::get_autocast_dtype(x.device().type()) : x.scalar_type();
-  return x.to(x.options().dtype(type), /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::ChannelsLast);
+/// The type of the first convolution: with it the change of format is one copy, not two.
+at::ScalarType input_type(const Tensor& x) {
+  const at::DeviceType device = x.device().type();
+  const bool is_cast = !x.is_cpu() && x.scalar_type() == at::kFloat && at::autocast::is_autocast_enabled(device);
+  return is_cast ? at::autocast::get_autocast_dtype(device) : x.scalar_type();
 }
 
 /// The weights of convolutions and linear layers, and the biases that follow them.
@@ -94,8 +97,9 @@ std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& 
   const WeightCasts::Use casts(casts_, x.device());
   Inputs inputs(net_.stages, embed(t, condition), is_training_ ? condition.dropout : Dropout());
 
-  const bool is_channels_last = is_faster_channels_last(x.device()) && !x.is_contiguous(at::MemoryFormat::ChannelsLast);
-  Tensor h = is_channels_last ? channels_last(x) : x;
+  const at::MemoryFormat given = x.suggest_memory_format();
+  const at::MemoryFormat format = is_faster_channels_last(x.device()) ? at::MemoryFormat::ChannelsLast : given;
+  Tensor h = in_format(x, format, input_type(x));
   std::vector<Tensor> skips;
   for (const Stage& stage : net_.stages.input_blocks) {
     h = run(stage, h, inputs);
@@ -108,7 +112,7 @@ std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& 
     skips.pop_back();
   }
   h = net_.out_2(net_.out_0.silu(h));
-  return {is_channels_last ? h.contiguous() : h, middle};
+  return {in_format(h, given), middle};
 }
 
 Tensor UNetBackbone::embed(const Tensor& t, const Condition& condition) {

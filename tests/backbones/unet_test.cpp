@@ -7,6 +7,7 @@
 
 #include "backbones/networks.h"
 #include "casdm/error.h"
+#include "support/observed.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -142,6 +143,16 @@ TEST_CASE("the memory format of x changes nothing, and the output has it") {
   const Tensor out = output_of(*network, input);
   CHECK(out.is_contiguous(at::MemoryFormat::ChannelsLast));
   CHECK(at::equal(out, expected));
+}
+
+TEST_CASE("images of one channel are channels-last inside, too") {
+  Backbone::Spec spec;
+  spec.image = ImageShape::square(1, 8);
+  spec.out_channels = 1;
+  const auto network = make<Backbone>("unet", kSmall, spec);
+  Input input;
+  input.x = fill(1001, {3, 1, 8, 8});
+  CHECK(formats_of_convolutions([&] { output_of(*network, input); }) == std::set{at::MemoryFormat::ChannelsLast});
 }
 
 TEST_CASE("images may have a size other than the one in the spec") {

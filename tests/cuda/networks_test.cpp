@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/record_function.h>
 #include <doctest/doctest.h>
 
 #include <set>
@@ -8,6 +7,7 @@
 #include "backbones/networks.h"
 #include "cuda/device.h"
 #include "framework/composition/model.h"
+#include "support/observed.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -44,23 +44,15 @@ Evaluation on_device(const std::string& options, at::MemoryFormat format, Precis
   return evaluate(*network, input, with_dropout(5));
 }
 
-std::set<at::ScalarType> g_enlarged;
-
-/// The dtypes of the feature maps that are enlarged in `work`, by this thread.
+/// The dtypes of the feature maps that are enlarged in `work`.
 template <class Work>
 std::set<at::ScalarType> dtypes_enlarged(const Work& work) {
-  g_enlarged.clear();
-  const auto note = [](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
-    if (std::string_view(function.name()) == "aten::upsample_nearest2d") {
-      g_enlarged.insert(function.inputs()[0].toTensor().scalar_type());
-    }
-    return nullptr;
+  std::set<at::ScalarType> dtypes;
+  const auto note = [&](std::string_view name, c10::ArrayRef<const c10::IValue> arguments) {
+    if (name == "aten::upsample_nearest2d") dtypes.insert(arguments[0].toTensor().scalar_type());
   };
-  const at::CallbackHandle handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback(note).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
-  work();
-  at::removeCallback(handle);
-  return g_enlarged;
+  observe_operators(note, work);
+  return dtypes;
 }
 
 }  // namespace
