@@ -19,9 +19,10 @@ LayerParameters layer(ParameterMaker& make, const std::string& name, at::IntArra
 }
 
 /// The kernel for a convolution of x. On CUDA it gets the dtype and memory format that cuDNN needs in one copy;
-/// autocast and cuDNN would each make their own.
+/// autocast and cuDNN, forward and backward, would each make their own.
 Tensor kernel_for(const Tensor& x, const Tensor& weight) {
-  if (!x.is_cuda() || !at::autocast::is_autocast_enabled(x.device().type())) return weight;
+  if (!x.is_cuda()) return weight;
+  if (!at::autocast::is_autocast_enabled(x.device().type())) return weight.contiguous(x.suggest_memory_format());
   const at::ScalarType dtype = at::autocast::get_autocast_dtype(x.device().type());
   return weight.to(weight.options().dtype(dtype), /*non_blocking=*/false, /*copy=*/false, x.suggest_memory_format());
 }

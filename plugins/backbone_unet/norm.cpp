@@ -170,7 +170,8 @@ Tensor composed_group_norm(const Tensor& x, const NormArguments& a) {
     y = at::addcmul(parts[1], y, parts[0] + 1);
   }
   if (a.activation == Activation::silu) y = at::silu(y);
-  return y.to(x.scalar_type());
+  // That of CUDA is contiguous.
+  return y.to(x.options(), /*non_blocking=*/false, /*copy=*/false, x.suggest_memory_format());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "casdm/backbone.h"
 #include "casdm/choice.h"
 #include "casdm/options.h"
+#include "convolution/memory_format.h"
 
 namespace casdm::unet {
 
@@ -48,6 +49,7 @@ struct UNetOptions {
   double timestep_scale = 1.0;
   bool checkpoint = false;
   Convolution convolution = Convolution::auto_;
+  convolution::MemoryFormat memory_format = convolution::MemoryFormat::auto_;
 
   static void describe(Schema<UNetOptions>& s);
 };

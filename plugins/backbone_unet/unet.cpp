@@ -94,11 +94,12 @@ BackboneOutput UNetBackbone::forward_with_taps(const Tensor& x, const Tensor& t,
 
 std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& t, const Condition& condition) {
   check_input(x, t, condition, spec_, factor_);
-  const WeightCasts::Use casts(casts_, x.device());
+  const at::MemoryFormat given = x.suggest_memory_format();
+  const at::MemoryFormat format =
+      chosen(options_.memory_format, is_faster_channels_last(x.device()) ? at::MemoryFormat::ChannelsLast : given);
+  const WeightCasts::Use casts(casts_, x.device(), format);
   Inputs inputs(net_.stages, embed(t, condition), is_training_ ? condition.dropout : Dropout());
 
-  const at::MemoryFormat given = x.suggest_memory_format();
-  const at::MemoryFormat format = is_faster_channels_last(x.device()) ? at::MemoryFormat::ChannelsLast : given;
   Tensor h = in_format(x, format, input_type(x));
   std::vector<Tensor> skips;
   for (const Stage& stage : net_.stages.input_blocks) {

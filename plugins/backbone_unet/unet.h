@@ -17,8 +17,8 @@ namespace casdm::unet {
 /// (as in Karras et al. 2022, appendix F.2).
 ///
 /// Height and width may differ from the Spec's image size, as long as they can be halved as often as the network does.
-/// On the CPU, images are channels-last internally, since its convolutions are fastest in that format; elsewhere they
-/// keep the format of x. Gradients cannot be differentiated again.
+/// The format of the images inside is an option, that of the output is that of x. Gradients cannot be differentiated
+/// again.
 class UNetBackbone : public Backbone {
  public:
   using Options = UNetOptions;

@@ -11,6 +11,7 @@
 
 #include "casdm/block_kernel.h"
 #include "casdm/on_device.h"
+#include "casdm/text.h"
 
 namespace casdm::unet {
 
@@ -27,8 +28,9 @@ constexpr const char* kCastSource =
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-std::vector<std::int64_t> strides_of_cast(const Tensor& weight) {
-  return weight.dim() == 4 ? c10::get_channels_last_strides_2d(weight.sizes()) : weight.strides().vec();
+std::vector<std::int64_t> strides_of_cast(const Tensor& weight, at::MemoryFormat format) {
+  const bool is_reordered = weight.dim() == 4 && format == at::MemoryFormat::ChannelsLast;
+  return is_reordered ? c10::get_channels_last_strides_2d(weight.sizes()) : weight.strides().vec();
 }
 
 /// Whether `grad` can be described by pieces: its elements lie side by side, and the last two of four dimensions can be
@@ -38,12 +40,20 @@ bool has_pieces(const Tensor& grad) {
   return grad.is_non_overlapping_and_dense() && has_rows_in_order;
 }
 
-void move_pieces(const char* name, const Tensor& pieces, const Tensor& from, const Tensor& to) {
+BlockKernel kernel(const char* name, at::ScalarType type) {
+  const bool is_float = type == at::kFloat;
+  const std::string own_name = text(name, is_float ? "_float" : "_bfloat16");
+  return {own_name,
+          text("using Value = ", is_float ? "float" : "BFloat16", ";\n", kCastSource, "template <int kPhase> void ",
+               own_name, "(const Block& block) { ", name, "<kPhase>(block); }\n")};
+}
+
+void move_pieces(const BlockKernel& kernel, const Tensor& pieces, const Tensor& from, const Tensor& to) {
   BlockLaunch moving;
   moving.tensors = {pieces, from, to};
   moving.blocks = pieces.numel() / kPieceNumbers;
   moving.threads = kPieceThreads;
-  launch({name, kCastSource}, moving);
+  launch(kernel, moving);
 }
 
 class CastFunction : public torch::autograd::Function<CastFunction> {
@@ -54,11 +64,14 @@ class CastFunction : public torch::autograd::Function<CastFunction> {
     ctx->saved_data["layout"] = c10::IValue::make_capsule(layout);
     ctx->save_for_backward(weights.vec());
     const Tensor flat = weights[0].as_strided({layout->length}, {1}, 0);
-    const Tensor casts = at::empty({layout->length}, flat.options().dtype(at::kBFloat16));
-    move_pieces("cast_weights", layout->of_casts, flat, casts);
+    const Tensor casts = at::empty({layout->length}, flat.options().dtype(layout->type));
+    static const BlockKernel to_float = kernel("cast_weights", at::kFloat);
+    static const BlockKernel to_bfloat16 = kernel("cast_weights", at::kBFloat16);
+    move_pieces(layout->type == at::kFloat ? to_float : to_bfloat16, layout->of_casts, flat, casts);
     variable_list result;
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      result.push_back(casts.as_strided(weights[i].sizes(), strides_of_cast(weights[i]), layout->offsets[i]));
+      result.push_back(
+          casts.as_strided(weights[i].sizes(), strides_of_cast(weights[i], layout->format), layout->offsets[i]));
     }
     return result;
   }
@@ -78,7 +91,8 @@ class CastFunction : public torch::autograd::Function<CastFunction> {
       of_weight = ordered.as_strided(weights[i].sizes(), weights[i].strides(), layout->offsets[i]);
     }
     at::_foreach_copy_(converted, found);  // by one kernel, since the strides agree
-    move_pieces("order_gradients", layout->of_gradients, unordered, ordered);
+    static const BlockKernel kernel{"order_gradients", text("using Value = float;\n", kCastSource)};
+    move_pieces(kernel, layout->of_gradients, unordered, ordered);
     return result;
   }
 
@@ -106,13 +120,20 @@ std::vector<std::int64_t> offsets_of(const std::vector<Tensor>& weights) {
 
 }  // namespace
 
-CastLayout::CastLayout(const std::vector<Tensor>& weights) : offsets(offsets_of(weights)) {
+CastLayout::CastLayout(const std::vector<Tensor>& weights, at::ScalarType type, at::MemoryFormat format)
+    : type(type), format(format), offsets(offsets_of(weights)) {
   Strides strides;
   for (const Tensor& weight : weights) {
     length = std::max(length, weight.storage_offset() + weight.numel());
-    strides.push_back(strides_of_cast(weight));
+    strides.push_back(strides_of_cast(weight, format));
   }
   of_casts = pieces_of(weights, strides);
+}
+
+bool CastLayout::is_for(const std::vector<Tensor>& weights, at::ScalarType wanted_type,
+                        at::MemoryFormat wanted_format) const {
+  return of_casts.device() == weights.front().device() && type == wanted_type && format == wanted_format &&
+         offsets == offsets_of(weights);
 }
 
 Tensor CastLayout::pieces_of(const std::vector<Tensor>& weights, const Strides& strides) const {
@@ -138,11 +159,7 @@ Tensor CastLayout::pieces_of(const std::vector<Tensor>& weights, const Strides& 
   return to_device(at::tensor(rows, at::kInt), weights.front().device());
 }
 
-bool WeightCasts::can_cast(c10::Device device) const {
-  if (!takes_block_kernels(device) || !at::autocast::is_autocast_enabled(device.type()) ||
-      at::autocast::get_autocast_dtype(device.type()) != at::kBFloat16) {
-    return false;
-  }
+bool WeightCasts::lie_in_one_piece(c10::Device device) const {
   const Tensor& first = weights_.front();
   constexpr std::size_t kMostBytes = sizeof(float) * std::numeric_limits<std::int32_t>::max();
   return first.storage().nbytes() <= kMostBytes &&
@@ -152,15 +169,29 @@ bool WeightCasts::can_cast(c10::Device device) const {
          });
 }
 
-WeightCasts::Use::Use(WeightCasts& casts, c10::Device device) {
-  before_.swap(casts_in_use);
-  if (!casts.can_cast(device)) return;
-  c10::intrusive_ptr<CastLayout>& layout = casts.layout_;
-  if (!layout || layout->of_casts.device() != device || layout->offsets != offsets_of(casts.weights_)) {
-    layout = c10::make_intrusive<CastLayout>(casts.weights_);
+/// All of them in another type; in their own the kernels whose order depends on the format.
+std::vector<Tensor> WeightCasts::cast_for(at::ScalarType type) const {
+  if (type != at::kFloat) return weights_;
+  std::vector<Tensor> result;
+  for (const Tensor& weight : weights_) {
+    if (weight.dim() == 4 && weight.size(2) * weight.size(3) > 1) result.push_back(weight);
   }
-  const variable_list made = CastFunction::apply(layout, at::TensorList(casts.weights_));
-  for (std::size_t i = 0; i < made.size(); ++i) casts_in_use[casts.weights_[i].unsafeGetTensorImpl()] = made[i];
+  return result;
+}
+
+WeightCasts::Use::Use(WeightCasts& casts, c10::Device device, at::MemoryFormat format) {
+  before_.swap(casts_in_use);
+  const bool is_autocast = at::autocast::is_autocast_enabled(device.type());
+  const at::ScalarType type = is_autocast ? at::autocast::get_autocast_dtype(device.type()) : at::kFloat;
+  const bool is_useful = type == at::kBFloat16 || (!is_autocast && format == at::MemoryFormat::ChannelsLast);
+  if (!is_useful || !takes_block_kernels(device) || !casts.lie_in_one_piece(device)) return;
+  const std::vector<Tensor> weights = casts.cast_for(type);
+  c10::intrusive_ptr<CastLayout>& layout = casts.layout_;
+  if (!layout || !layout->is_for(weights, type, format)) {
+    layout = c10::make_intrusive<CastLayout>(weights, type, format);
+  }
+  const variable_list made = CastFunction::apply(layout, at::TensorList(weights));
+  for (std::size_t i = 0; i < made.size(); ++i) casts_in_use[weights[i].unsafeGetTensorImpl()] = made[i];
 }
 
 WeightCasts::Use::~Use() { before_.swap(casts_in_use); }

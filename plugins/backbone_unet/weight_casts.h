@@ -15,10 +15,14 @@ using at::Tensor;
 struct CastLayout : torch::CustomClassHolder {
   using Strides = std::vector<std::vector<std::int64_t>>;
 
-  explicit CastLayout(const std::vector<Tensor>& weights);
+  /// @param type, format  of the casts; the format is that of kernels
+  CastLayout(const std::vector<Tensor>& weights, at::ScalarType type, at::MemoryFormat format);
+  bool is_for(const std::vector<Tensor>& weights, at::ScalarType type, at::MemoryFormat format) const;
   /// The pieces by which a kernel goes from one order to the other; empty strides: without that weight.
   Tensor pieces_of(const std::vector<Tensor>& weights, const Strides& strides) const;
 
+  at::ScalarType type;
+  at::MemoryFormat format;
   std::vector<std::int64_t> offsets;  ///< of each weight, from the beginning of their memory
   std::int64_t length = 0;            ///< of that memory
   Tensor of_casts;                    ///< pieces from weights to casts
@@ -26,18 +30,20 @@ struct CastLayout : torch::CustomClassHolder {
   Tensor of_gradients;                ///< pieces from those to the weights' gradients
 };
 
-/// The weights of a network in bf16, made by one kernel, where autocast would cast each by an operation of its own; and
-/// their gradients back in float32 by two.
+/// The weights of a network in bf16, made by one kernel, where autocast would cast each by an operation of its own, and
+/// their gradients back in float32 by two. In float32 likewise the kernels of convolutions in the format of the images.
 class WeightCasts {
  public:
   /// @param weights  of layers that compute under autocast
   explicit WeightCasts(std::vector<Tensor> weights) : weights_(std::move(weights)) {}
 
-  /// While this object lives, `cast` knows these weights in this thread, if autocast is to bf16, the device takes
-  /// kernels of casdm/block_kernel.h, and the weights lie in one piece of memory, as in training.
+  /// While this object lives, `cast` knows these weights in this thread, if the device takes kernels of
+  /// casdm/block_kernel.h, the weights lie in one piece of memory, as in training, and autocast is to bf16; without
+  /// autocast it knows kernels whose images are channels-last.
   class Use {
    public:
-    Use(WeightCasts& casts, c10::Device device);
+    /// @param format  of the images
+    Use(WeightCasts& casts, c10::Device device, at::MemoryFormat format);
     ~Use();
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
@@ -47,13 +53,15 @@ class WeightCasts {
   };
 
  private:
-  bool can_cast(c10::Device device) const;
+  bool lie_in_one_piece(c10::Device device) const;
+  std::vector<Tensor> cast_for(at::ScalarType type) const;
 
   std::vector<Tensor> weights_;
   c10::intrusive_ptr<CastLayout> layout_;
 };
 
-/// `weight` in bf16, a kernel of a convolution channels-last; `weight` itself outside of `Use`.
+/// `weight` as made for this evaluation, a kernel of a convolution in the format of the images; `weight` itself outside
+/// of `Use`.
 Tensor cast(const Tensor& weight);
 
 }  // namespace casdm::unet

@@ -76,3 +76,7 @@ TEST_CASE("values outside their range are refused") {
   check_error("", {"channels"}, {.image = {0, 32, 32}});
   check_error("", {"classes"}, {.condition = {.num_classes = -1}});
 }
+
+TEST_CASE("a memory format that does not exist is refused with the key and those that do") {
+  check_error("memory_format = \"nhwc\"", {"memory_format", "nhwc", "auto", "contiguous", "channels_last"});
+}

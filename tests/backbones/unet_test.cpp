@@ -152,7 +152,29 @@ TEST_CASE("images of one channel are channels-last inside, too") {
   const auto network = make<Backbone>("unet", kSmall, spec);
   Input input;
   input.x = fill(1001, {3, 1, 8, 8});
-  CHECK(formats_of_convolutions([&] { output_of(*network, input); }) == std::set{at::MemoryFormat::ChannelsLast});
+  CHECK(formats_of_convolutions([&] { output_of(*network, input); }).images ==
+        std::set{at::MemoryFormat::ChannelsLast});
+}
+
+TEST_CASE("on the CPU the format asked for is that of the images inside, and the numbers are those of auto") {
+  const Condition condition = with_dropout(3);
+  const std::string variants[] = {"dropout = 0.3\n", "use_scale_shift_norm = false\nresblock_updown = true\n"};
+  for (const std::string& options : variants) {
+    CAPTURE(options);
+    const Evaluation expected = evaluate(*small_unet(options), {}, condition);
+    for (const std::string checkpoint : {"", "checkpoint = true\n"}) {
+      CHECK(is_equal(evaluate(*small_unet(options + checkpoint + "memory_format = \"channels_last\""), {}, condition),
+                     expected));
+      const auto network = small_unet(options + checkpoint + "memory_format = \"contiguous\"");
+      Evaluation found;
+      const auto formats = formats_of_convolutions([&] { found = evaluate(*network, {}, condition); });
+      CHECK(formats.images == std::set{at::MemoryFormat::Contiguous});
+      CHECK(found.out.is_contiguous());
+      // LibTorch's norm in place of a fused one: as in the tests of numerics.
+      CHECK(max_relative_difference(found.out, expected.out) < 1e-5);
+      CHECK(gradient_difference(found, expected) < 1e-5);
+    }
+  }
 }
 
 TEST_CASE("images may have a size other than the one in the spec") {

@@ -30,19 +30,28 @@ void observe_operators(const std::function<void(std::string_view, c10::ArrayRef<
   at::removeCallback(handle);
 }
 
-/// The formats of the images that convolutions with more than one pixel get in `work`, forward and, of the images and
-/// their gradients, backward.
+/// What convolutions get whose images and kernels have more than one pixel: there their formats matter.
+struct ConvolutionFormats {
+  std::set<at::MemoryFormat> images, kernels;
+  std::set<at::MemoryFormat> gradients;  ///< of their results, except of images with at most three channels
+};
+
 template <class Work>
-std::set<at::MemoryFormat> formats_of_convolutions(const Work& work) {
-  std::set<at::MemoryFormat> formats;
-  const auto note = [&](std::string_view name, c10::ArrayRef<const c10::IValue> arguments) {
-    const std::size_t images = name == "aten::convolution" ? 1 : name == "aten::convolution_backward" ? 2 : 0;
-    for (std::size_t i = 0; i < images; ++i) {
-      const at::Tensor x = arguments[i].toTensor();
-      if (x.dim() == 4 && x.size(2) * x.size(3) > 1) formats.insert(x.suggest_memory_format());
-    }
+ConvolutionFormats formats_of_convolutions(const Work& work) {
+  ConvolutionFormats formats;
+  const auto add = [](const c10::IValue& argument, std::set<at::MemoryFormat>& to) {
+    const at::Tensor x = argument.toTensor();
+    if (x.dim() == 4 && x.size(2) * x.size(3) > 1) to.insert(x.suggest_memory_format());
   };
-  observe_operators(note, work);
+  observe_operators(
+      [&](std::string_view name, c10::ArrayRef<const c10::IValue> arguments) {
+        const bool is_backward = name == "aten::convolution_backward";
+        if (!is_backward && name != "aten::convolution") return;
+        if (is_backward && arguments[0].toTensor().size(1) > 3) add(arguments[0], formats.gradients);
+        add(arguments[is_backward ? 1 : 0], formats.images);
+        add(arguments[is_backward ? 2 : 1], formats.kernels);
+      },
+      work);
   return formats;
 }
 
