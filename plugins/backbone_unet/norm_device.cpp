@@ -6,6 +6,7 @@
 
 #include "casdm/block_kernel.h"
 #include "casdm/text.h"
+#include "convolution/typed_kernel.h"
 #include "norm_kernels.h"
 
 namespace casdm::unet {
@@ -43,13 +44,8 @@ struct Division {
 
 BlockKernel kernel(const char* name, at::ScalarType type) {
   constexpr int kPhases = 5;
-  const bool is_float = type == at::kFloat;
-  const std::string own_name = text(name, is_float ? "_float" : "_bfloat16");
-  return {own_name,
-          text("using Value = ", is_float ? "float" : "BFloat16", ";\nconstexpr double kNormEpsilon = ", kNormEpsilon,
-               ";\n", kSource, "template <int kPhase> void ", own_name, "(const Block& block) { ", name,
-               "<kPhase>(block); }\n"),
-          kPhases};
+  return convolution::typed_kernel(name, type, text("constexpr double kNormEpsilon = ", kNormEpsilon, ";\n", kSource),
+                                   kPhases);
 }
 
 }  // namespace

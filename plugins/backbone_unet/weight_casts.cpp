@@ -12,6 +12,7 @@
 #include "casdm/block_kernel.h"
 #include "casdm/on_device.h"
 #include "casdm/text.h"
+#include "convolution/typed_kernel.h"
 
 namespace casdm::unet {
 
@@ -40,14 +41,6 @@ bool has_pieces(const Tensor& grad) {
   return grad.is_non_overlapping_and_dense() && has_rows_in_order;
 }
 
-BlockKernel kernel(const char* name, at::ScalarType type) {
-  const bool is_float = type == at::kFloat;
-  const std::string own_name = text(name, is_float ? "_float" : "_bfloat16");
-  return {own_name,
-          text("using Value = ", is_float ? "float" : "BFloat16", ";\n", kCastSource, "template <int kPhase> void ",
-               own_name, "(const Block& block) { ", name, "<kPhase>(block); }\n")};
-}
-
 void move_pieces(const BlockKernel& kernel, const Tensor& pieces, const Tensor& from, const Tensor& to) {
   BlockLaunch moving;
   moving.tensors = {pieces, from, to};
@@ -65,8 +58,8 @@ class CastFunction : public torch::autograd::Function<CastFunction> {
     ctx->save_for_backward(weights.vec());
     const Tensor flat = weights[0].as_strided({layout->length}, {1}, 0);
     const Tensor casts = at::empty({layout->length}, flat.options().dtype(layout->type));
-    static const BlockKernel to_float = kernel("cast_weights", at::kFloat);
-    static const BlockKernel to_bfloat16 = kernel("cast_weights", at::kBFloat16);
+    static const BlockKernel to_float = convolution::typed_kernel("cast_weights", at::kFloat, kCastSource);
+    static const BlockKernel to_bfloat16 = convolution::typed_kernel("cast_weights", at::kBFloat16, kCastSource);
     move_pieces(layout->type == at::kFloat ? to_float : to_bfloat16, layout->of_casts, flat, casts);
     variable_list result;
     for (std::size_t i = 0; i < weights.size(); ++i) {

@@ -20,7 +20,7 @@ Tensor mean_of(const Tensor& map) { return map.mean({2, 3}, /*keepdim=*/true); }
 }  // namespace
 
 DistsLoss::DistsLoss(const Options& options, const Spec& spec)
-    : extract_(trunks::dists_trunk()),
+    : extract_(trunks::dists_trunk(), options.memory_format),
       map_channels_(trunks::dists_trunk().channels),
       minimum_size_(trunks::dists_trunk().minimum_size),
       channels_(spec.image.channels) {
@@ -96,6 +96,7 @@ void DistsOptions::describe(Schema<DistsOptions>& s) {
        "Safetensors file of the network with alpha and beta: a path, or a name looked up in CASDM_WEIGHTS_PATH and the "
        "cache. docs/weights.md says how to make it. Default: dists_vgg16.safetensors.")
       .example("dists_vgg16.safetensors");
+  trunks::describe_format(s, &DistsOptions::memory_format);
 }
 
 }  // namespace casdm::metric_lpips

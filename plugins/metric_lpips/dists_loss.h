@@ -12,6 +12,7 @@ namespace casdm::metric_lpips {
 
 struct DistsOptions {
   std::optional<std::string> weights;
+  trunks::MemoryFormat memory_format = trunks::MemoryFormat::auto_;
 
   static void describe(Schema<DistsOptions>& s);
 };

@@ -42,7 +42,7 @@ Tensor at_least_float(const Tensor& x) { return x.scalar_type() == at::kDouble ?
 }  // namespace
 
 PerceptualLoss::PerceptualLoss(const Setup& setup, const Spec& spec)
-    : extract_(setup.trunk), setup_(setup), channels_(spec.image.channels) {
+    : extract_(setup.trunk, setup.format), setup_(setup), channels_(spec.image.channels) {
   if (spec.image.channels != 1 && spec.image.channels != 3) {
     throw ConfigError(text("the metric's network takes RGB (3) or grey (1) images, the data have ", spec.image.channels,
                            " channels; use a metric without a network, such as ssim or l1"));
@@ -112,13 +112,15 @@ LpipsLoss::LpipsLoss(const Options& options, const Spec& spec)
                       .has_heads = options.lin,
                       .normalisation = options.normalisation,
                       .resize_below = options.profile == LpipsProfile::consistency_models ? 256 : 0,
-                      .resize_to = options.profile == LpipsProfile::consistency_models ? 224 : 0},
+                      .resize_to = options.profile == LpipsProfile::consistency_models ? 224 : 0,
+                      .format = options.memory_format},
                      spec) {}
 
 StLpipsLoss::StLpipsLoss(const Options& options, const Spec& spec)
     : PerceptualLoss({.trunk = trunks::st_lpips_trunk(options.net),
                       .weights = options.weights.value_or("st_lpips_" + options.net + ".safetensors"),
-                      .normalisation = options.normalisation},
+                      .normalisation = options.normalisation,
+                      .format = options.memory_format},
                      spec) {}
 
 namespace {
@@ -143,6 +145,7 @@ void LpipsOptions::describe(Schema<LpipsOptions>& s) {
            "(bilinear), as in Song et al. 2023; vgg16 only.")
       .only_with("net", {"vgg16"});
   s.option("normalisation", &LpipsOptions::normalisation, kNormalisationDoc);
+  trunks::describe_format(s, &LpipsOptions::memory_format);
 }
 
 void StLpipsOptions::describe(Schema<StLpipsOptions>& s) {
@@ -150,6 +153,7 @@ void StLpipsOptions::describe(Schema<StLpipsOptions>& s) {
   s.option("weights", &StLpipsOptions::weights, text(kWeightsDoc, "st_lpips_<net>.safetensors."))
       .example("st_lpips_vgg16.safetensors");
   s.option("normalisation", &StLpipsOptions::normalisation, kNormalisationDoc);
+  trunks::describe_format(s, &StLpipsOptions::memory_format);
 }
 
 }  // namespace casdm::metric_lpips

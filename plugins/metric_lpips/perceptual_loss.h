@@ -44,6 +44,7 @@ class PerceptualLoss : public MetricLoss {
     Normalisation normalisation = Normalisation::safe;
     std::int64_t resize_below = 0;  ///< width; 0: images are never resized
     std::int64_t resize_to = 0;
+    trunks::MemoryFormat format = trunks::MemoryFormat::auto_;
   };
 
   /// Throws ConfigError for images that are neither RGB nor grey, Error if the weights do not fit.
@@ -76,6 +77,7 @@ struct LpipsOptions {
   bool lin = true;
   LpipsProfile profile = LpipsProfile::lpips;
   Normalisation normalisation = Normalisation::safe;
+  trunks::MemoryFormat memory_format = trunks::MemoryFormat::auto_;
 
   static void describe(Schema<LpipsOptions>& s);
 };
@@ -91,6 +93,7 @@ struct StLpipsOptions {
   std::string net = "vgg16";
   std::optional<std::string> weights;
   Normalisation normalisation = Normalisation::safe;
+  trunks::MemoryFormat memory_format = trunks::MemoryFormat::auto_;
 
   static void describe(Schema<StLpipsOptions>& s);
 };

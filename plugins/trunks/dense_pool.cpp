@@ -5,13 +5,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <limits>
-#include <string>
-#include <utility>
 #include <vector>
 
-#include "casdm/block_kernel.h"
-#include "casdm/text.h"
+#include "element_kernels.h"
 
 namespace casdm::trunks {
 namespace {
@@ -19,34 +15,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::int64_t kThreads = 256;
-
 constexpr const char* kPoolSource =
 #include "dense_pool_device.inc"
     ;
-
-BlockKernel pool_kernel(const char* name, bool is_float) {
-  const std::string own_name = text(name, is_float ? "_float" : "_bfloat16");
-  return {own_name,
-          text("using Value = ", is_float ? "float" : "BFloat16", ";\n", kPoolSource, "template <int kPhase> void ",
-               own_name, "(const Block& block) { ", name, "<kPhase>(block); }\n")};
-}
-
-struct PoolKernels {
-  BlockKernel of_float, of_bfloat16;
-  explicit PoolKernels(const char* name) : of_float(pool_kernel(name, true)), of_bfloat16(pool_kernel(name, false)) {}
-};
-
-/// One thread for each element of the last of `tensors`, which lie in memory as x does.
-void launch_pool(const PoolKernels& kernels, const Tensor& x, std::int64_t kernel, std::vector<Tensor> tensors) {
-  const std::int64_t count = tensors.back().numel();
-  BlockLaunch pooling;
-  pooling.tensors = std::move(tensors);
-  pooling.numbers = {count, x.is_contiguous() ? 1 : x.size(1), x.size(2), x.size(3), kernel};
-  pooling.blocks = (count + kThreads - 1) / kThreads;
-  pooling.threads = kThreads;
-  launch(x.scalar_type() == at::kFloat ? kernels.of_float : kernels.of_bfloat16, pooling);
-}
 
 at::MemoryFormat format_of(const Tensor& x) {
   return x.is_contiguous() ? at::MemoryFormat::Contiguous : at::MemoryFormat::ChannelsLast;
@@ -76,8 +47,8 @@ class DensePool : public torch::autograd::Function<DensePool> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, std::int64_t kernel) {
     const std::int64_t rows = x.size(2) - kernel + 1, columns = x.size(3) - kernel + 1;
     const Tensor y = at::empty({x.size(0), x.size(1), rows, columns}, x.options(), format_of(x));
-    static const PoolKernels kernels("dense_pool");
-    launch_pool(kernels, x, kernel, {x, y});
+    static const ElementKernels kernels("dense_pool", kPoolSource);
+    kernels.launch({x, y}, numbers(x, kernel));
     ctx->save_for_backward({x});
     ctx->saved_data["kernel"] = kernel;
     return y;
@@ -89,16 +60,19 @@ class DensePool : public torch::autograd::Function<DensePool> {
     if (c10::GradMode::is_enabled()) return {composed_gradient(x, kernel, grads[0]), {}};
     const Tensor grad_y = grads[0].to(x.scalar_type()).contiguous(format_of(x));
     const Tensor grad_x = at::empty_like(x);
-    static const PoolKernels kernels("dense_pool_gradient");
-    launch_pool(kernels, x, kernel, {x, grad_y, grad_x});
+    static const ElementKernels kernels("dense_pool_gradient", kPoolSource);
+    kernels.launch({x, grad_y, grad_x}, numbers(x, kernel));
     return {grad_x, {}};
+  }
+
+ private:
+  static std::vector<std::int64_t> numbers(const Tensor& x, std::int64_t kernel) {
+    return {x.is_contiguous() ? 1 : x.size(1), x.size(2), x.size(3), kernel};
   }
 };
 
 bool takes_pool_kernels(const Tensor& x, std::int64_t kernel) {
-  return takes_block_kernels(x.device()) && x.numel() > 0 &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
-         x.numel() <= std::numeric_limits<std::int32_t>::max() - kThreads && std::min(x.size(2), x.size(3)) >= kernel;
+  return takes_element_kernels(x) && std::min(x.size(2), x.size(3)) >= kernel;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "blur.h"
 #include "casdm/text.h"
 #include "convolution/conv2d_3x3.h"
 #include "dense_pool.h"
@@ -16,22 +17,6 @@ namespace {
 constexpr std::int64_t kFewestPixels = 8192;
 
 bool is_large(const Tensor& x) { return x.size(0) * x.size(2) * x.size(3) >= kFewestPixels; }
-
-/// The positions -padding..size-1+padding, reflected into 0..size-1 without repeating the edge, as often as needed.
-Tensor mirrored_positions(std::int64_t size, std::int64_t padding, const at::Device& device) {
-  const std::int64_t period = std::max<std::int64_t>(2 * (size - 1), 1);
-  const at::TensorOptions options = at::TensorOptions(at::kLong).device(device);
-  const Tensor position = at::arange(-padding, size + padding, options).remainder(period);
-  return at::minimum(position, (period - position).remainder(period));
-}
-
-/// Reflection padding. at::reflection_pad2d refuses maps of at most `padding` pixels, to which small images shrink;
-/// here they are reflected repeatedly.
-Tensor reflect(const Tensor& x, std::int64_t padding) {
-  if (std::min(x.size(2), x.size(3)) > padding) return at::reflection_pad2d(x, {padding, padding, padding, padding});
-  return x.index_select(2, mirrored_positions(x.size(2), padding, x.device()))
-      .index_select(3, mirrored_positions(x.size(3), padding, x.device()));
-}
 
 /// At least in float32, in which 1e-12 is not lost: it keeps the gradient of the root finite at 0.
 Tensor l2_pool(const Tensor& x) {
@@ -46,7 +31,7 @@ Tensor l2_pool(const Tensor& x) {
 
 }  // namespace
 
-TrunkNetwork::TrunkNetwork(const Trunk& trunk) {
+TrunkNetwork::TrunkNetwork(const Trunk& trunk, MemoryFormat format) : format_(format) {
   for (std::size_t k = 0; k < trunk.slices.size(); ++k) {
     slices_.emplace_back();
     for (const Layer& layer : trunk.slices[k]) {
@@ -82,7 +67,9 @@ void TrunkNetwork::add_weights(const std::string& slice, const Layer& layer) {
 
 std::vector<Tensor> TrunkNetwork::operator()(const Tensor& x, std::size_t taps) const {
   std::vector<Tensor> result;
-  Tensor h = x.is_cpu() && is_large(x) ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+  const bool is_faster_last = x.is_cpu() && is_large(x);
+  const at::MemoryFormat automatic = is_faster_last ? at::MemoryFormat::ChannelsLast : x.suggest_memory_format();
+  Tensor h = convolution::in_format(x, convolution::chosen(format_, automatic));
   for (std::size_t k = 0; k < taps; ++k) {
     for (const Step& step : slices_[k]) h = apply(step, h);
     result.push_back(h);
@@ -103,7 +90,7 @@ Tensor TrunkNetwork::apply(const Step& step, const Tensor& x) const {
     case Layer::Kind::l2_pool:
       return l2_pool(x);
     case Layer::Kind::blur:
-      return blur(step, x);
+      return mirrored_blur(x, weights_[step.first_weight].second, layer.stride, layer.padding);
     case Layer::Kind::fire:
       return fire(step, x);
     case Layer::Kind::relu:
@@ -113,23 +100,27 @@ Tensor TrunkNetwork::apply(const Step& step, const Tensor& x) const {
   return Tensor(x).relu_();
 }
 
+/// On a GPU the weights stay in the format asked for, which cuDNN would otherwise give them at each use; the CPU's fast
+/// convolutions take contiguous ones.
+Tensor TrunkNetwork::kernel_for(const Tensor& x, const Tensor& weight) const {
+  const bool is_last = weight.is_contiguous(at::MemoryFormat::ChannelsLast);
+  if (format_ == MemoryFormat::channels_last && x.is_cuda() && !is_last) {
+    const at::NoGradGuard no_grad;
+    Tensor(weight).set_data(weight.contiguous(at::MemoryFormat::ChannelsLast));
+  }
+  return weight;
+}
+
 Tensor TrunkNetwork::convolve(std::size_t weight, const Tensor& x, std::int64_t stride, std::int64_t padding) const {
-  const Tensor kernel = weights_[weight].second.to(x.scalar_type());
+  const Tensor kernel = kernel_for(x, weights_[weight].second).to(x.scalar_type());
   const Tensor bias = weights_[weight + 1].second.to(x.scalar_type());
   const bool keeps_size = kernel.size(2) == 3 && stride == 1 && padding == 1;
   if (keeps_size && !convolution::is_left_to_aten(x, kernel, bias)) {
     return convolution::conv2d_3x3(x, kernel, bias);
   }
   // On the CPU, LibTorch brings the weight into the format of the images in each call.
-  const bool is_small = x.is_cpu() && x.numel() < kernel.numel();
+  const bool is_small = x.is_cpu() && format_ == MemoryFormat::auto_ && x.numel() < kernel.numel();
   return at::conv2d(is_small ? x.contiguous() : x, kernel, bias, stride, padding);
-}
-
-Tensor TrunkNetwork::blur(const Step& step, const Tensor& x) const {
-  const Tensor padded = reflect(x, step.layer.padding);
-  const std::int64_t no_padding = 0;
-  return at::conv2d(padded, weights_[step.first_weight].second.to(x.scalar_type()), {}, step.layer.stride, no_padding,
-                    /*dilation=*/1, /*groups=*/x.size(1));
 }
 
 Tensor TrunkNetwork::fire(const Step& step, const Tensor& x) const {

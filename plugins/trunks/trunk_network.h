@@ -3,15 +3,30 @@
 #include <vector>
 
 #include "casdm/module.h"
+#include "casdm/options.h"
+#include "convolution/memory_format.h"
 #include "trunks.h"
 
 namespace casdm::trunks {
+
+using convolution::MemoryFormat;
+
+/// Declares the option `memory_format` of a component whose trunk has the format that is the member `format`.
+template <class Options>
+void describe_format(Schema<Options>& s, MemoryFormat Options::*format) {
+  s.option(
+      "memory_format", format,
+      "How images inside the network lie in memory: \"contiguous\" channel by channel, \"channels_last\" pixel by "
+      "pixel; \"auto\": pixel by pixel on the CPU, unless a batch is small, on a GPU as they come. The results are "
+      "the same up to rounding; docs/cuda.md says what each format costs.");
+}
 
 /// A trunk with its weights, which are fixed: gradients only flow to the images.
 class TrunkNetwork {
  public:
   /// Weights are left uninitialised for load_state.
-  explicit TrunkNetwork(const Trunk& trunk);
+  /// @param format  of the images inside; auto: theirs, and on the CPU channels-last from 8192 pixels in a batch on
+  explicit TrunkNetwork(const Trunk& trunk, MemoryFormat format = MemoryFormat::auto_);
 
   /// The weights under their published names ("slice1.0.weight"), shared with this object.
   const NamedTensors& weights() const { return weights_; }
@@ -32,10 +47,11 @@ class TrunkNetwork {
   void add_convolution(const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel);
   void add_weights(const std::string& slice, const Layer& layer);
   Tensor apply(const Step& step, const Tensor& x) const;
+  Tensor kernel_for(const Tensor& x, const Tensor& weight) const;
   Tensor convolve(std::size_t weight, const Tensor& x, std::int64_t stride, std::int64_t padding) const;
-  Tensor blur(const Step& step, const Tensor& x) const;
   Tensor fire(const Step& step, const Tensor& x) const;
 
+  MemoryFormat format_;
   std::vector<std::vector<Step>> slices_;
   NamedTensors weights_;
 };

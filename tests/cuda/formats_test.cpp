@@ -2,10 +2,15 @@
 #include <doctest/doctest.h>
 
 #include "backbones/networks.h"
+#include "casdm/metric_loss.h"
+#include "casdm/safetensors.h"
+#include "cuda/components.h"
 #include "cuda/device.h"
 #include "framework/composition/model.h"
+#include "metrics/lpips_weights.h"
 #include "support/observed.h"
 #include "training/small_run.h"
+#include "trunks/blur.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -32,6 +37,28 @@ Found evaluated(Precision precision, const std::string& options) {
   const Autocast autocast(cuda(), precision);
   found.formats = formats_of_convolutions([&] { found.evaluation = evaluate(*network, input, with_dropout(5)); });
   return found;
+}
+
+struct Measured {
+  Tensor distances, gradient;
+  ConvolutionFormats formats;
+};
+
+Measured measured(const std::string& type, const std::string& options, Precision precision) {
+  compute_in(Precision::fp32);
+  const auto metric = make<MetricLoss>(type, options, {.image = ImageShape::square(3, 32), .factory = &factory()});
+  metric->train(false);
+  move_to(*metric, cuda());
+  const Tensor x = fill(1, {2, 3, 32, 32}).to(cuda()).requires_grad_(), target = fill(2, {2, 3, 32, 32}).to(cuda());
+  Measured result;
+  result.formats = formats_of_convolutions([&] {
+    const Autocast autocast(cuda(), precision);
+    result.distances = (*metric)(x, target);
+    result.distances.sum().backward();
+  });
+  result.distances = result.distances.detach().cpu();
+  result.gradient = x.grad();
+  return result;
 }
 
 }  // namespace
@@ -88,6 +115,67 @@ TEST_CASE("runs in either format have the same losses on CUDA, and resume to the
       const auto weights = tensors(whole, "weights.safetensors"), again = tensors(end, "weights.safetensors");
       REQUIRE(!weights.empty());
       for (const auto& [name, weight] : weights) CHECK_MESSAGE(at::equal(weight, again.at(name)), name);
+    }
+  }
+}
+
+TEST_CASE("on CUDA the convolutions of a metric's network get the format asked for, and give the same numbers") {
+  const MetricUses uses;
+  const TemporaryFolder folder;
+  const std::string small = (folder.path() / "squeezenet.safetensors").string();
+  write_safetensors(small, lpips_state("squeezenet"));
+  const std::pair<std::string, std::string> metrics[] = {
+      {"lpips", "net = \"squeezenet\"\nweights = \"" + small + "\"\n"},
+      {"st_lpips", "net = \"alexnet\"\n"},
+      {"dists", ""}};
+  for (const auto& [type, options] : metrics) {
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      CAPTURE(type);
+      CAPTURE(precision);
+      const Measured contiguous = measured(type, options + "memory_format = \"contiguous\"", precision);
+      const Measured last = measured(type, options + "memory_format = \"channels_last\"", precision);
+      for (const auto& [found, format] : {std::pair(contiguous, kFormats[0].second), {last, kFormats[1].second}}) {
+        CHECK(found.formats.images == std::set{format});
+        CHECK(found.formats.kernels == std::set{format});
+        CHECK(found.formats.gradients == std::set{format});
+        CHECK(found.gradient.is_contiguous());
+      }
+      // In half precision more activations lie where rounding decides about a ReLU.
+      const double distance = max_relative_difference(last.distances, contiguous.distances);
+      const double gradient = max_relative_difference(last.gradient.cpu(), contiguous.gradient.cpu());
+      CHECK(distance < (precision == Precision::fp32 ? 1e-5 : 3e-2));
+      CHECK(gradient < (precision == Precision::fp32 ? 1e-3 : 0.1));
+    }
+  }
+  const auto& [type, options] = metrics[1];
+  const Measured automatic = measured(type, options, Precision::fp32);
+  CHECK(automatic.formats.images == std::set{at::MemoryFormat::Contiguous});
+}
+
+TEST_CASE("a mirrored blur and its gradient are those of float64 in either format on CUDA, and keep the format") {
+  for (const std::int64_t stride : {1, 2}) {
+    for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>(2, 7), {3, 3}, {7, 4}, {8, 5}}) {
+      for (const auto& [word, format] : kFormats) {
+        for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+          CAPTURE(stride);
+          CAPTURE(rows);
+          CAPTURE(columns);
+          CAPTURE(word);
+          CAPTURE(type);
+          const Tensor filter = fill(3, {6, 1, 3, 3}).to(type);
+          const Tensor wide = fill(4, {2, 6, rows, columns}).to(type).to(at::kDouble).requires_grad_();
+          const Tensor expected = trunks::mirrored_blur(wide, filter.to(at::kFloat), stride, 2);
+          const Tensor grad_y = fill(5, expected.sizes()).to(type);
+          expected.backward(grad_y.to(at::kDouble));
+          const Tensor x = wide.detach().to(type).to(cuda()).contiguous(format).requires_grad_();
+          const Tensor y = trunks::mirrored_blur(x, filter.to(at::kFloat).to(cuda()), stride, 2);
+          CHECK(y.suggest_memory_format() == format);
+          y.backward(grad_y.to(cuda()), true, true);
+          const double tolerance = type == at::kFloat ? 1e-6 : 1e-2;  // of some ten roundings, and of one at the end
+          CHECK(max_relative_difference(y.detach().cpu(), expected.detach()) < tolerance);
+          CHECK(max_relative_difference(x.grad().detach().cpu(), wide.grad()) < tolerance);
+        }
+      }
     }
   }
 }

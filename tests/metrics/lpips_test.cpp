@@ -3,6 +3,7 @@
 #include "casdm/safetensors.h"
 #include "metrics/lpips_weights.h"
 #include "metrics/metrics.h"
+#include "support/observed.h"
 
 namespace casdm {
 namespace {
@@ -82,6 +83,23 @@ TEST_CASE("without heads every channel counts once") {
     }
   });
   CHECK(max_relative_difference(measure(*doubled, x, y), 2 * unweighted) < 1e-5);
+}
+
+TEST_CASE("the network computes in the memory format asked for, with the same numbers as in the chosen one") {
+  const Tensor x = fill(1, {8, 3, 32, 32}), y = fill(2, {8, 3, 32, 32});
+  const auto gradient_and_formats = [&](const std::string& options) {
+    Tensor gradient;
+    const auto formats = formats_of_convolutions([&] { gradient = gradient_of(*small_lpips(options), x, y); });
+    return std::pair(gradient, formats.images);
+  };
+  const Tensor automatic = gradient_and_formats("").first;
+  const auto [last, of_last] = gradient_and_formats("memory_format = \"channels_last\"");
+  const auto [contiguous, of_contiguous] = gradient_and_formats("memory_format = \"contiguous\"");
+  CHECK(of_last == std::set{at::MemoryFormat::ChannelsLast});
+  CHECK(of_contiguous == std::set{at::MemoryFormat::Contiguous});
+  CHECK(max_relative_difference(last, automatic) < 1e-5);
+  CHECK(max_relative_difference(contiguous, automatic) < 1e-3);  // rounding decides where a ReLU has its kink
+  CHECK_THROWS_WITH_AS(small_lpips("memory_format = \"nhwc\""), doctest::Contains("memory_format"), ConfigError);
 }
 
 TEST_CASE("a grey image counts as an RGB image with equal channels") {

@@ -100,7 +100,8 @@ void train() {
           folder.path(), "run", cascade_head(),
           on_cuda({"train.total_images=4", "run.precision=" + precision, "optimizer.type=" + optimizer,
                    "head.theta.memory_format=channels_last",
-                   text(R"(metrics=[{type="st_lpips", net="alexnet", precision=")", precision, "\"}]")})));
+                   text(R"(metrics=[{type="st_lpips", net="alexnet", memory_format="channels_last", precision=")",
+                        precision, "\"}]")})));
     }
   }
 }

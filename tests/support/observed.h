@@ -30,7 +30,7 @@ void observe_operators(const std::function<void(std::string_view, c10::ArrayRef<
   at::removeCallback(handle);
 }
 
-/// What convolutions get whose images and kernels have more than one pixel: there their formats matter.
+/// What convolutions get: images and kernels of more than one pixel and channel, whose formats matter.
 struct ConvolutionFormats {
   std::set<at::MemoryFormat> images, kernels;
   std::set<at::MemoryFormat> gradients;  ///< of their results, except of images with at most three channels
@@ -41,7 +41,7 @@ ConvolutionFormats formats_of_convolutions(const Work& work) {
   ConvolutionFormats formats;
   const auto add = [](const c10::IValue& argument, std::set<at::MemoryFormat>& to) {
     const at::Tensor x = argument.toTensor();
-    if (x.dim() == 4 && x.size(2) * x.size(3) > 1) to.insert(x.suggest_memory_format());
+    if (x.dim() == 4 && x.size(1) > 1 && x.size(2) * x.size(3) > 1) to.insert(x.suggest_memory_format());
   };
   observe_operators(
       [&](std::string_view name, c10::ArrayRef<const c10::IValue> arguments) {
