@@ -13,7 +13,8 @@ On a machine with an NVIDIA GPU and LibTorch's CUDA libraries (tools/setup.sh --
      against the CPU, bitwise repeats, resumes and the leak test, gradient checkpointing, fp16
      overflow, waits per step
   2. compute-sanitizer on the kernels of casdm's own; PyPI's, if none is installed
-  3. images per second and memory of CIFAR-10 configurations in fp32, tf32 and bf16
+  3. images per second and memory of CIFAR-10 configurations in fp32, tf32 and bf16, with the images
+     of the networks, and of the metric's, channels-last and contiguous
   4. the kernels, copies and waits of one training step
   5. the same networks trained by diffusers, eager, channels-last and compiled, and by
      guided-diffusion, in an environment of their own (benchmarks/peers.sh, 6 GB) unless
@@ -30,6 +31,7 @@ was one, 77 that there is no device.
 
   --parts 1,3              only these parts
   --steps N                steps of a timing (default 40)
+  --check                  only check the settings of the experiments of 3; needs no device
   --build DIR              take this build, with its tests, as it is
   --guided-diffusion DIR   a checkout, which takes part in 5
 TEXT
@@ -38,7 +40,7 @@ TEXT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/release
 cache=${CASDM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/casdm}
-carry='' holds='' out='' guided='' is_built=false parts=1,2,3,4,5,6 steps=40
+carry='' holds='' out='' guided='' is_built=false is_check=false parts=1,2,3,4,5,6 steps=40
 while (($# > 0)); do
   case $1 in
     --carry) carry=${2:?"--carry needs a folder"} && shift ;;
@@ -47,6 +49,7 @@ while (($# > 0)); do
     --parts) parts=${2:?"--parts needs numbers"} && shift ;;
     --steps) steps=${2:?"--steps needs a number"} && shift ;;
     --build) build=$(realpath "${2:?"--build needs a folder"}") && is_built=true && shift ;;
+    --check) is_check=true ;;
     --guided-diffusion) guided=$(realpath "${2:?"--guided-diffusion needs a folder"}") && shift ;;
     --help | -h) usage && exit 0 ;;
     *) echo "gpu.sh: unknown argument '$1'; see benchmarks/gpu.sh --help" >&2 && exit 2 ;;
@@ -132,31 +135,43 @@ part() {
 chosen() { [[ ,$parts, == *,$1,* ]]; }
 
 train() {
-  local name=$1 config=$2
+  local name=$1 config=$2 command=(train --overwrite)
   shift 2
-  timeout 300 "$build/bin/casdm" train "$root/configs/$config.toml" --overwrite --set run.name="$name" \
+  if $is_check; then command=(config check); fi
+  timeout 300 "$build/bin/casdm" "${command[@]}" "$root/configs/$config.toml" --set run.name="$name" \
     --set run.directory="$out/runs" --set run.device=cuda --set 'data={type="shapes",image_size=32}' \
     --set log.sample_count=0 --set log.sample_every_images=0 --set checkpoint.every_images=1M "$@"
 }
 
 # row EXPERIMENT CONTENDER RUN-OR-FILE: a row of the table.
 row() {
-  printf '%-20s %-28s %s\n' "$1" "$2" "$(python3 "$root/benchmarks/gpu/rate.py" "$3")" | tee -a "$out/table.txt"
+  printf '%-20s %-36s %s\n' "$1" "$2" "$(python3 "$root/benchmarks/gpu/rate.py" "$3")" | tee -a "$out/table.txt"
 }
 
-# timed CONFIG PRECISION GRAPH
+# timed CONFIG PRECISION LABEL OPTION...: the label names the contender, after the precision.
 timed() {
-  local name=$1-$2-$3
-  part "$name" train "$name" "$1" --set run.precision="$2" --set train.cuda_graph="$3" --set log.every_images=640 \
-    --set train.total_images=$((128 * steps)) || return 0
-  row "$1" "casdm, $2$([[ $3 == off ]] || echo ', graph')" "$out/runs/$name"
+  local name=$1-$2${3//, /-}
+  name=${name// /-}
+  part "$name" train "$name" "$1" --set run.precision="$2" --set log.every_images=640 \
+    --set train.total_images=$((128 * steps)) "${@:4}" || return 0
+  if $is_check; then return; fi
+  row "$1" "casdm, $2$3" "$out/runs/$name"
 }
 
 timings() {
-  local config precision
+  local config precision format metric=metrics.0.memory_format
   for config in cifar10_ddpm_eps cifar10_casdm cifar10_casdm_lpips; do
-    for precision in fp32 tf32 bf16; do timed "$config" "$precision" off; done
-    timed "$config" bf16 on
+    for precision in fp32 tf32 bf16; do timed "$config" "$precision" '' --set train.cuda_graph=off; done
+    timed "$config" bf16 ', graph' --set train.cuda_graph=on
+  done
+  # The formats that "auto" does not take.
+  for precision in fp32 tf32; do
+    timed cifar10_ddpm_eps "$precision" ', channels_last' --set head.theta.memory_format=channels_last
+  done
+  timed cifar10_ddpm_eps bf16 ', contiguous' --set head.theta.memory_format=contiguous
+  timed cifar10_casdm_lpips bf16 ', metric channels_last' --set $metric=channels_last
+  for format in contiguous channels_last; do
+    timed cifar10_casdm_lpips bf16 ", metric bf16 $format" --set metrics.0.precision=bf16 --set $metric=$format
   done
 }
 
@@ -237,6 +252,7 @@ measured() {
   torch=$(torch_folder)
   LD_LIBRARY_PATH=$(printf '%s:' ${holds:+"$holds/libraries"} "$torch/lib" "$torch"/../nvidia/*/lib)
   export LD_LIBRARY_PATH XDG_STATE_HOME=$out/state OMP_NUM_THREADS=1
+  if $is_check; then timings && return; fi
   "$build/bin/casdm" plugins doctor | sed -n 's/^[a-z]* *device: /device: /p'
   if chosen 1; then
     local status=0

@@ -86,6 +86,11 @@ class Script(Case):
         said = run("bash", script, "--run", carried, "--out", self.folder / "out", status=SKIPPED)
         self.assertIn("skipped: run.device = \"cuda\"", said)
 
+    def test_the_experiments_that_are_timed_have_valid_settings(self):
+        script = ["bash", ROOT / "benchmarks/gpu.sh", "--build", BUILD, "--check", "--out", self.folder]
+        run(*script)
+        self.assertGreaterEqual(len(list(self.folder.glob("cifar10_*.txt"))), 18)
+
     def test_experiments_make_steps_and_losses_that_are_not_finite_are_reported(self):
         steps = [sys.executable, GPU / "experiment_steps.py", BUILD / "bin/casdm", self.folder]
         options = ["--device", "cpu", "--batch", 2, "--steps", 4]
