@@ -6,6 +6,8 @@
 #include "casdm/text.h"
 #include "framework/commands/arguments.h"
 #include "framework/commands/commands.h"
+#include "framework/config/key_path.h"
+#include "framework/config/void_options.h"
 #include "framework/data/inspection.h"
 #include "framework/data/packing.h"
 #include "framework/reporting/image_files.h"
@@ -122,6 +124,9 @@ int data_command(const std::vector<std::string>& arguments) {
   }
   const std::vector<std::string> plugins = values(*parsed, "plugin"), overrides = values(*parsed, "set");
   const LoadedExperiment experiment = load_experiment(config, overrides, {plugins.begin(), plugins.end()});
+  for (const VoidOption& option : void_options(experiment.resolved, experiment.host->catalog())) {
+    if (option.key.starts_with("data.") && !option.is_overridden) fail_at(option.location, option.message);
+  }
   if (!is_pack) {
     const std::string grid = parsed->count("grid") > 0 ? (*parsed)["grid"].as<std::string>() : "";
     return inspect(experiment, most, grid, parsed->count("json") > 0);

@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -184,6 +185,7 @@ int report(const std::exception& error, int status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is reported like a full disk
   occupy_closed_streams();
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (std::erase(arguments, "--safe-mode") > 0) ::setenv(casdm::kSafeMode, "1", 1);

@@ -100,10 +100,10 @@ Value settings_of(const LoadedExperiment& experiment, const Model& model, const 
   return settings;
 }
 
-Sampling sampling_of(const Checkpoint& checkpoint, const GenerateOptions& options, const SampleArguments& a,
-                     Value settings) {
+Sampling sampling_of(const Checkpoint& checkpoint, const Model& model, const GenerateOptions& options,
+                     const SampleArguments& a, Value settings) {
   Sampling sampling{*a.num, options.channels, options.image_size, !a.no_png, {}, {}, std::move(settings)};
-  sampling.label = label_of_image(checkpoint, a);
+  sampling.label = label_of_image(checkpoint, model, a);
   const Value::Table source = {{"path", checkpoint.path().string()}, {"images", checkpoint.images()}};
   sampling.origin = Value(Value::Table{{"run", a.run}, {"checkpoint", Value(source)}});
   return sampling;
@@ -129,7 +129,6 @@ void sample(const SampleArguments& a, World& world) {
   refuse_inside_run("sample", a.out);
   SampleFolder folder(a.out);
   Checkpoint checkpoint = open_checkpoint(a, folder);
-  const auto label = label_of_image(checkpoint, a);
   const LoadedExperiment experiment = experiment_to_sample(checkpoint, a);
   const SelectedDevice device = select_device(experiment.options.run);
   const GenerateOptions options = generate_options(experiment.options, device.device, a);
@@ -141,13 +140,13 @@ void sample(const SampleArguments& a, World& world) {
   const Model model = model_to_sample(experiment, checkpoint, a, options.device);
   const Value settings = settings_of(experiment, model, checkpoint, options, a);
   if (const std::string warning = warning_of(settings); !warning.empty()) std::cerr << "warning: " << warning << '\n';
-  const Sampling sampling = sampling_of(checkpoint, options, a, settings);
+  const Sampling sampling = sampling_of(checkpoint, model, options, a, settings);
   const std::string remark = folder.begin(sampling, a.overwrite);
   if (!remark.empty()) std::cerr << remark << '\n';
   try {
     if (!folder.is_complete()) {
       std::cerr << "device: " << device.description << '\n';
-      SharedSampling drawing(model, options, label, a.batch_size(), world);
+      SharedSampling drawing(model, options, sampling.label, a.batch_size(), world);
       drawing.invite(checkpoint, a, sampling_settings(experiment, model, checkpoint, options, a));
       const auto steps = static_cast<std::int64_t>(model.sampler.call(&Sampler::plan).size());
       draw(drawing, sampling, steps, threads, folder);

@@ -53,6 +53,19 @@ const Module& Model::module(const std::string& name) const {
   throw ConfigError(text("the head has no module '", name, "'; it has ", join(names, ", ")));
 }
 
+namespace {
+
+/// An augmentation gets the image alone, so that a condition which belongs to its pixels does not follow.
+void warn_of_unmoved(const std::vector<ExtraInfo>& extras) {
+  for (const ExtraInfo& extra : extras) {
+    if (!extra.is_image) continue;
+    std::cerr << "warning: [augmentation] changes the image and not " << quoted(extra.name)
+              << ", the image that it is conditioned on: one that moves or colours pixels parts the two\n";
+  }
+}
+
+}  // namespace
+
 Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, std::shared_ptr<const Dataset> dataset,
                  bool is_training) {
   const Experiment& options = experiment.options;
@@ -70,6 +83,7 @@ Model make_model(const LoadedExperiment& experiment, std::int64_t num_classes, s
   spec.condition.num_classes = options.data.use_labels ? num_classes + (model.null_label >= 0 ? 1 : 0) : 0;
   if (dataset) spec.condition.extras = dataset->extras();
   if (!spec.condition.extras.empty()) model.conditions = std::move(dataset);
+  if (is_training && model.augmentation) warn_of_unmoved(spec.condition.extras);
   spec.schedule = model.schedule;
   spec.factory = &host;
   spec.seed = static_cast<std::uint64_t>(options.run.seed);

@@ -57,4 +57,15 @@ std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t
   return result;
 }
 
+std::int64_t label_of_sample(const Dataset* conditions, std::int64_t classes, std::int64_t index) {
+  const std::int64_t label = conditions == nullptr ? -1 : conditions->get(index % conditions->size()).label;
+  return label >= 0 ? label : index % classes;
+}
+
+at::Tensor labels_of_samples(const Dataset* conditions, std::int64_t classes, std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = first; i < first + count; ++i) labels.push_back(label_of_sample(conditions, classes, i));
+  return at::tensor(labels, at::kLong);
+}
+
 }  // namespace casdm

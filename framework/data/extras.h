@@ -19,4 +19,12 @@ std::vector<std::uint8_t> prepared_extra(const ExtraInfo& info, const Example& e
 /// [count, ...], float32 or int64.
 std::map<std::string, at::Tensor> extras_of(const Dataset& dataset, std::int64_t first, std::int64_t count);
 
+/// The label of a sample: that of the image whose extras it gets, so that both say the same; without extras, or if that
+/// image has no label, the classes in turn.
+/// @param conditions  the data set whose extras are conditions, or null
+std::int64_t label_of_sample(const Dataset* conditions, std::int64_t classes, std::int64_t index);
+
+/// Of `count` samples from `first` on: int64 [count].
+at::Tensor labels_of_samples(const Dataset* conditions, std::int64_t classes, std::int64_t first, std::int64_t count);
+
 }  // namespace casdm

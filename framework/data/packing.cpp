@@ -114,7 +114,7 @@ class PackedParts {
     const char* others = "does not hold parts of these images at this size";
     if (!fs::exists(about)) refuse(others, text("it holds no ", kAbout));
     const Value record = from_json(read_regular_file(about, kMostRecord));
-    if (const std::string why = difference(fingerprint_from(record), data); !why.empty()) refuse(others, why);
+    if (const std::string why = what_differs(fingerprint_from(record), data); !why.empty()) refuse(others, why);
     const Value* before = record.find(kReading);
     if (before == nullptr) return;  // begun by an earlier version
     std::vector<std::string> changed;

@@ -16,7 +16,7 @@ DrawnImages::DrawnImages(Checkpoint checkpoint, SamplingRequest request, std::in
       experiment_(experiment_to_sample(checkpoint_, request_)),
       options_(generate_options(experiment_.options, select_device(experiment_.options.run).device, request_)),
       model_(model_to_sample(experiment_, checkpoint_, request_, options_.device)),
-      label_(label_of_image(checkpoint_, request_)),
+      label_(label_of_image(checkpoint_, model_, request_)),
       settings_(sampling_settings(experiment_, model_, checkpoint_, options_, request_)),
       drawing_(model_, options_, label_, request_.batch_size(), world) {}
 

@@ -15,6 +15,7 @@
 #include "framework/config/key_path.h"
 #include "framework/config/overrides.h"
 #include "framework/config/void_options.h"
+#include "framework/data/extras.h"
 #include "framework/data/fingerprint.h"
 #include "framework/sampling/experiment.h"
 #include "framework/sampling/guidance.h"
@@ -114,11 +115,27 @@ void require_effect_of_guidance(const LoadedExperiment& experiment, const Model&
                join(fractions, ", "), rest > 0 ? text(" and ", rest, " more") : "", " of the path"));
 }
 
+/// A sampler that begins next to the clean image takes the noise for an image, and so returns it.
+void warn_if_it_begins_clean(const Model& model) {
+  const TimeRange times = model.schedule->range();
+  const double begin = model.sampler.call(&Sampler::plan).front().t;
+  if (begin != times.first || times.first == times.last) return;
+  std::cerr << "warning: the sampler's only step is at t = " << begin
+            << ", next to the clean image, so the samples are the noise that they begin with; take more steps, or let "
+               "the sampler begin at the most noise, t = "
+            << times.last << '\n';
+}
+
 }  // namespace
 
 bool has_extras(const Checkpoint& checkpoint) { return checkpoint.numbers().find("has_extras") != nullptr; }
 
 LoadedExperiment experiment_to_sample(const Checkpoint& checkpoint, const SamplingRequest& request) {
+  const std::int64_t classes = checkpoint.num_classes();
+  if (request.label && *request.label >= classes) {
+    throw ConfigError(text(request.command, ": --label ", *request.label, ": the run has ", classes, " classes",
+                           classes > 0 ? text("; expected 0 to ", classes - 1) : ""));
+  }
   Value config = checkpoint.config();
   if (Value* run = config.find("run")) run->set("device", "auto");
   std::vector<std::string> overrides;
@@ -165,6 +182,7 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   Model model = make_model(experiment, checkpoint.num_classes(), conditions, /*is_training=*/false);
   require_effect_of_steps(experiment, model);
   require_effect_of_guidance(experiment, model);
+  warn_if_it_begins_clean(model);
   if (request.allow_rebuilt) checkpoint.accept_plugins();
   checkpoint.check_plugins(experiment.host->used());
   std::vector<std::string> modules;
@@ -182,14 +200,13 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   return model;
 }
 
-std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const SamplingRequest& request) {
+std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const Model& model,
+                                                         const SamplingRequest& request) {
   const std::int64_t classes = checkpoint.num_classes();
-  if (request.label && *request.label >= classes) {
-    throw ConfigError(text(request.command, ": --label ", *request.label, ": the run has ", classes, " classes",
-                           classes > 0 ? text("; expected 0 to ", classes - 1) : ""));
-  }
   if (classes == 0) return {};
-  return [label = request.label, classes](std::int64_t index) { return label ? *label : index % classes; };
+  return [label = request.label, conditions = model.conditions, classes](std::int64_t index) {
+    return label ? *label : label_of_sample(conditions.get(), classes, index);
+  };
 }
 
 Value sampling_settings(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,
@@ -215,7 +232,7 @@ Value sampling_settings(const LoadedExperiment& experiment, const Model& model, 
       {"guidance", write_options(experiment.options.guidance)},
       {"labels", classes == 0    ? Value("none")
                  : request.label ? Value(*request.label)
-                                 : Value("all in turn")},
+                                 : Value(model.conditions ? "of the images of the data" : "all in turn")},
       {"classes", classes},
       {"seed", request.seed.value_or(0)},
       {"batch", request.batch_size()},

@@ -47,9 +47,10 @@ GenerateOptions generate_options(const Experiment& experiment, c10::Device devic
 Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint, const SamplingRequest& request,
                       c10::Device device);
 
-/// The label of the image at an index; empty: the run has no labels. Throws ConfigError if `request.label` is not a
-/// class.
-std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const SamplingRequest& request);
+/// The label of the image at an index (label_of_sample, unless `request.label` gives one); empty: the run has no
+/// labels.
+std::function<std::int64_t(std::int64_t)> label_of_image(const Checkpoint& checkpoint, const Model& model,
+                                                         const SamplingRequest& request);
 
 /// Everything that decides the images, apart from their number.
 Value sampling_settings(const LoadedExperiment& experiment, const Model& model, const Checkpoint& checkpoint,

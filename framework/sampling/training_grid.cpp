@@ -31,8 +31,8 @@ Value provenance(const Experiment& options, std::int64_t images) {
 
 }  // namespace
 
-void draw_training_grid(const LoadedExperiment& experiment, std::int64_t num_classes, std::int64_t images,
-                        const std::filesystem::path& path, const Draw& draw) {
+void draw_training_grid(const LoadedExperiment& experiment, std::int64_t images, const std::filesystem::path& path,
+                        const Draw& draw) {
   std::error_code ignored;
   if (std::filesystem::exists(std::filesystem::symlink_status(path, ignored)) && !is_png_of_ours(path)) {
     std::cerr << "warning: " << path.string() << " was not written by this program and is left as it is; the grid of "
@@ -43,7 +43,6 @@ void draw_training_grid(const LoadedExperiment& experiment, std::int64_t num_cla
   GenerateOptions options;
   options.seed = static_cast<std::uint64_t>(said.run.seed);
   options.count = said.log.sample_count;
-  if (num_classes > 0) options.labels = at::arange(options.count, at::kLong).remainder(num_classes);
 
   const auto start = std::chrono::steady_clock::now();
   std::optional<Progress> progress;

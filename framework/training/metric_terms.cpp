@@ -197,16 +197,23 @@ ExperimentMetrics::Chosen ExperimentMetrics::chosen(const Term& term, const Trai
 }
 
 void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const {
-  if (term.is_checked || term.options.weight == 0 || !prediction.requires_grad() || !at::GradMode::is_enabled()) return;
-  term.is_checked = true;
+  if (term.batches_to_check == 0 || term.options.weight == 0 || !prediction.requires_grad() ||
+      !at::GradMode::is_enabled()) {
+    return;
+  }
+  --term.batches_to_check;
   if (distance.requires_grad()) {
     const Tensor gradient = term.metric.call([&](const MetricLoss&) {
       return torch::autograd::grad({distance.sum()}, {prediction}, {}, /*retain_graph=*/true,
                                    /*create_graph=*/false, /*allow_unused=*/true)[0];
     });
-    if (gradient.defined() && gradient.ne(0).any().item<bool>()) return;
+    const bool has_gradient = gradient.defined() && gradient.ne(0).any().item<bool>();
+    if (has_gradient) term.batches_to_check = 0;
+    if (has_gradient || term.batches_to_check > 0) return;
   }
-  remarks_.push_back(text("warning: metric '", term.name, "' gives the prediction no gradient in this batch and ",
+  term.batches_to_check = 0;
+  remarks_.push_back(text("warning: metric '", term.name,
+                          "' gives the prediction no gradient in its first batches and ",
                           "so trains nothing: is its result detached, rounded, or made from numbers?"));
 }
 

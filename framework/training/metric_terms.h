@@ -73,7 +73,9 @@ class ExperimentMetrics final : public MetricTerms {
     MetricSelection selection;
     KeptBuffers<MetricLoss> memory;      ///< of a metric with state
     std::optional<Untouched> constants;  ///< the buffers of a metric without state
-    mutable bool is_checked = false;     ///< whether its gradient has been checked
+    /// In which its gradient is looked for: a fresh network may return images of one colour, where some metrics have
+    /// none.
+    mutable int batches_to_check = 4;
   };
 
   /// The images of `batch` to which a metric is applied, and the factor for their gradients.

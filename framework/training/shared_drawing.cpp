@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "framework/data/extras.h"
 #include "framework/sampling/draw_together.h"
 #include "framework/training/averaged_weights.h"
 #include "framework/training/signals.h"
@@ -28,6 +29,8 @@ Tensor SharedDrawing::drawn(const std::string& request, GenerateOptions options)
 }
 
 Tensor SharedDrawing::draw(GenerateOptions options) {
+  const std::int64_t classes = options_.data.use_labels ? state_.data().classes : 0;
+  if (classes > 0) options.labels = labels_of_samples(model_.conditions.get(), classes, options.first, options.count);
   const std::int64_t own = (options.count + world_.size() - 1) / world_.size();
   const std::string request = world_.take_from_first(drawing_request(options, own));
   return drawn(request, std::move(options));

@@ -19,7 +19,7 @@ class SharedDrawing {
       : model_(model), options_(options), state_(state), device_(device), world_(world) {}
 
   /// The images of `generate`, in the first process, inside `World::on_first`: the others are asked to `help`.
-  /// Channels, size, device, precision and cancellation are the training's own. Throws like `generate`;
+  /// Labels, channels, size, device, precision and cancellation are the training's own. Throws like `generate`;
   /// SamplingCancelled once any process is interrupted.
   Tensor draw(GenerateOptions options);
 

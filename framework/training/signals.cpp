@@ -35,7 +35,6 @@ void catch_signals() {
   if (std::signal(SIGHUP, ask_for_end) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   std::signal(SIGUSR1, ask_for_end);
   std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool interrupted() { return g_first != 0; }

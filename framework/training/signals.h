@@ -3,8 +3,8 @@
 namespace casdm {
 
 /// From now on SIGINT, SIGTERM, SIGHUP (unless it is already ignored, as by nohup) and SIGUSR1 ask for an orderly end;
-/// a second SIGINT or SIGTERM ends the process at once. SIGPIPE and SIGXFSZ are ignored: failures to write are reported
-/// where they occur.
+/// a second SIGINT or SIGTERM ends the process at once. SIGPIPE is ignored: failures to write are reported where they
+/// occur.
 void catch_signals();
 
 /// Whether one of these signals was received.

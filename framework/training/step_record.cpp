@@ -164,8 +164,8 @@ StepStatistics::Sum& StepStatistics::sum_of(Sums& sums, const std::string& name)
 }
 
 std::size_t StepStatistics::quarter_of(double t) const {
-  const double length = times_.last - times_.first + (times_.is_whole ? 1 : 0);
-  return static_cast<std::size_t>(std::clamp((t - times_.first) / length * 4, 0.0, 3.0));
+  const double fraction = (t - times_.clean) / (times_.last - times_.clean);  // NoiseScheduler::fraction
+  return static_cast<std::size_t>(std::clamp(std::ceil(fraction * 4) - 1, 0.0, 3.0));
 }
 
 void StepStatistics::add(Sums& sums, const std::vector<std::string>& names, const Tensor& values, const Tensor& t,

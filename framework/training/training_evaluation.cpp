@@ -62,7 +62,6 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
                                        std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
                                        SharedDrawing& drawing)
     : run_(run),
-      experiment_(experiment),
       options_(evaluate_options(experiment.resolved)),
       model_(model),
       state_(state),
@@ -138,18 +137,15 @@ std::string TrainingEvaluation::remark() const {
 bool TrainingEvaluation::is_done() const { return !is_wanted() || last_images_ == state_.images(); }
 
 ImageStream TrainingEvaluation::stream() const {
-  const Experiment& said = experiment_.options;
   GenerateOptions options;
   options.seed = static_cast<std::uint64_t>(options_.seed);
-  const std::int64_t classes = said.data.use_labels ? state_.data().classes : 0;
   ImageStream stream;
   stream.name = "samples";
   stream.count = options_.num;
   stream.shape = model_.image;
-  stream.read = [this, options, classes](std::int64_t first, std::int64_t n) mutable {
+  stream.read = [this, options](std::int64_t first, std::int64_t n) mutable {
     options.first = first;
     options.count = n;
-    if (classes > 0) options.labels = at::arange(first, first + n, at::kLong).remainder(classes);
     return to_uint8(drawing_.draw(options));
   };
   return stream;

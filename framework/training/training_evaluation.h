@@ -56,7 +56,6 @@ class TrainingEvaluation {
   bool is_better(double value) const;
 
   const RunFolder& run_;
-  const LoadedExperiment& experiment_;
   EvaluateOptions options_;
   const Model& model_;
   TrainingState& state_;

@@ -29,12 +29,11 @@ bool SampleGrids::is_drawn() const {
 
 void SampleGrids::draw() {
   if (experiment_.options.log.sample_count == 0 || drawing_.is_cancelled()) return;
-  const std::int64_t classes = experiment_.options.data.use_labels ? state_.data().classes : 0;
   try {
     run_.require_in_place();
     std::error_code ignored;
     std::filesystem::create_directories(run_.samples(), ignored);  // it may have been removed
-    draw_training_grid(experiment_, classes, state_.images(), path(),
+    draw_training_grid(experiment_, state_.images(), path(),
                        [&](const GenerateOptions& options) { return drawing_.draw(options); });
   } catch (const SamplingCancelled&) {
     // The resume draws the grid.

@@ -1,5 +1,6 @@
 #include "framework/data/image_reader.h"
 
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -137,6 +138,16 @@ TEST_CASE("an extra that is not finite is the plugin's error") {
   CHECK(prepared_extra(context, example).size() == 2 * sizeof(float));
   example.extras["context"] = {{1, std::nanf("")}, {}};
   CHECK_THROWS_WITH_AS(prepared_extra(context, example), "the extra \"context\" has values that are not finite", Error);
+}
+
+TEST_CASE("a sample has the label of the image whose extras it gets, or the classes in turn") {
+  const Made images([](std::int64_t index) {
+    Example example = pixel(1);
+    example.label = index == 2 ? -1 : 1 - index;
+    return example;
+  });
+  CHECK(at::equal(labels_of_samples(&images, 2, 1, 5), at::tensor({0, 0, 1, 0, 1}, at::kLong)));
+  CHECK(at::equal(labels_of_samples(nullptr, 2, 1, 5), at::tensor({1, 0, 1, 0, 1}, at::kLong)));
 }
 
 TEST_CASE("a data set's remarks are counted over the images that were read") {

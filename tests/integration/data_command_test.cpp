@@ -82,6 +82,11 @@ TEST_CASE("what casdm data pack writes is read back as the same images and label
   const Outcome over = shell("casdm data pack small.toml --out a.zip " + kShapes, folder.path());
   CHECK(over.status == 2);
   CHECK_MESSAGE(contains(over.err, "a.zip is there already, and nothing is overwritten"), over.err);
+  for (const std::string verb : {"inspect small.toml ", "pack small.toml --out v.zip "}) {
+    const Outcome idle = shell("casdm data " + verb + of_folder(", test_fraction=0.5"), folder.path());
+    CHECK(idle.status == 2);
+    CHECK_MESSAGE(contains(idle.err, "data.test_fraction: it has no effect with split = \"all\""), idle.err);
+  }
   const Outcome nowhere = shell("casdm data pack small.toml --out '' " + kShapes, folder.path());
   CHECK(nowhere.status == 2);
   CHECK_MESSAGE(contains(nowhere.err, "data: --out is empty"), nowhere.err);
@@ -102,7 +107,9 @@ TEST_CASE("an interrupted packing continues where it was, and other images are n
 
   const Outcome other = shell(pack + "--set 'data={type=\"shapes\", num_images=21, image_size=16}'", folder.path());
   CHECK(other.status == 2);
-  CHECK_MESSAGE(contains(other.err, "a.zip.part does not hold parts of these images at this size"), other.err);
+  CHECK_MESSAGE(
+      contains(other.err, "a.zip.part does not hold parts of these images at this size (21 images instead of 20)"),
+      other.err);
 
   // Other images with the same names and number.
   const Outcome alike = shell(

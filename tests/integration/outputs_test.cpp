@@ -101,6 +101,19 @@ TEST_CASE("no command writes among the files of a training, whatever --overwrite
   trained.succeeds("sample runs/small --num 1 --out runs/small/drawn");
 }
 
+TEST_CASE("a command whose file may not become so large says so and leaves nothing behind") {
+  const Trained trained;
+  const auto before = std::distance(fs::directory_iterator(trained.path()), fs::directory_iterator());
+  for (const std::string command :
+       {"ema runs/small --sigma-rel 0.07 --out a.safetensors", "export runs/small --module theta --out a.safetensors",
+        "config schema --out a.json"}) {
+    const Outcome outcome = shell("ulimit -f 4; casdm " + command, trained.path());
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(contains(outcome.err, "File too large"), outcome.err);
+    CHECK(std::distance(fs::directory_iterator(trained.path()), fs::directory_iterator()) == before);
+  }
+}
+
 TEST_CASE("--overwrite replaces files made by the same command, and no others") {
   const Trained trained;
   const std::string exports = "export runs/small --module theta --out ";

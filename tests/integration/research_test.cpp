@@ -128,6 +128,12 @@ TEST_CASE("the conditions of samples belong to the sampling: other conditions ma
     return shell("casdm sample runs/research --num 2 --out " + out + more + kPlugin, folder.path());
   };
   REQUIRE(sample("s", "").status == 0);
+  CHECK_MESSAGE(trained.err.find("[augmentation]") == std::string::npos, trained.err);
+  const Outcome augmented = train(folder.path(),
+                                  " --set run.name=augmented --set train.total_images=4 --set "
+                                  "'augmentation={type=\"edm\"}'");
+  REQUIRE_MESSAGE(augmented.status == 0, augmented.err);
+  CHECK_MESSAGE(augmented.err.find("changes the image and not \"image\"") != std::string::npos, augmented.err);
   const Outcome same = sample("s", "");
   CHECK_MESSAGE(same.err.find("the sampling is complete") != std::string::npos, same.err);
   for (const std::string more : {" --set data.scale=-1.0", " --set 'data={type=\"pairs\",image_size=16,scale=-1.0}'"}) {

@@ -71,7 +71,13 @@ TEST_CASE("a folder of samples says how it was made") {
   CHECK(entry_of(record, {"settings", "plugins"}).find("sampler_diffusion") != nullptr);
   CHECK(entry_of(record, {"drawn", "complete"}) == Value(true));
   CHECK(read_file(folder.path() / "s/000001.png").find("\"label\":2") != std::string::npos);
-  // So does the grid of a training.
+  // A sampler that begins next to the clean image returns the noise, which is said.
+  const std::string noise = "the samples are the noise that they begin with";
+  CHECK_FALSE(contains(sample.err, noise));
+  const Outcome one = shell("casdm sample runs/small --num 1 --out one --sampler ddim --steps 1", folder.path());
+  CHECK(one.status == 0);
+  CHECK_MESSAGE(contains(one.err, noise), one.err);
+  // The grid of a training says how it was made, too.
   REQUIRE(shell("casdm train --resume runs/small --set train.total_images=12 --set log.sample_count=2", folder.path())
               .status == 0);
   const std::string grid = read_file(folder.path() / "runs/small/samples/12.png");

@@ -112,7 +112,7 @@ Drawn drawn_on(const std::string& device, Checkpoint checkpoint) {
   const Model model = model_to_sample(experiment, checkpoint, request, chosen);
   GenerateOptions options = generate_options(experiment.options, chosen, request);
   options.count = 4;
-  options.labels = labels_for(label_of_image(checkpoint, request), 0, options.count);
+  options.labels = labels_for(label_of_image(checkpoint, model, request), 0, options.count);
   Drawn drawn{generate(model, options), 0};
   const Judges judges(evaluate_options(experiment.resolved), *experiment.host, model.image, chosen);
   const auto state_of = [&](const Tensor& images) {

@@ -185,6 +185,17 @@ TEST_CASE("a term without a gradient in one part keeps the weight it has in the 
   CHECK(record.term_weights == std::vector<double>{0.5});
 }
 
+TEST_CASE("quarters count from the clean image, also on a path that begins after it") {
+  StepStatistics statistics({.first = 0.5, .last = 1, .clean = 0, .is_whole = false});
+  StepRecord record = step_with(1);
+  record.t = at::tensor({0.6, 0.9}, at::kDouble);
+  statistics.add(record);
+  const Value json = statistics.json();
+  const Value::Array& gates = json.find("statistic")->find("gate")->find("by_t")->as_array();
+  CHECK((gates[0].is_null() && gates[1].is_null()));
+  CHECK((gates[2].as_number() == 0.25 && gates[3].as_number() == 0.75));
+}
+
 TEST_CASE("terms that come and go between steps are each averaged over the steps that have them") {
   StepStatistics statistics(kTimes);
   statistics.add(step_with(1));

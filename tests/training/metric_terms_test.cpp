@@ -98,16 +98,20 @@ TEST_CASE("an input range that does not increase is refused, and one other than 
   CHECK(said("type = \"l1\"\ninput_range = [0, 1]\n").find("expects pixels") == std::string::npos);
 }
 
-TEST_CASE("a metric that gives the prediction no gradient is reported at its first batch, once") {
+TEST_CASE("a metric that gives the prediction no gradient is reported after its first batches, once") {
   const auto said = [](const std::string& metric) {
     Metrics m(metric);
     const auto remark = [&] {
       m.evaluate(fill(1, {2, 3, 16, 16}).requires_grad_(true));
       return m.metrics.remark();
     };
-    const std::string first = remark();
-    CHECK(remark().empty());
-    return first;
+    std::string all;
+    for (int batch = 0; batch < 6; ++batch) {
+      const std::string next = remark();
+      CHECK((all.empty() || next.empty()));
+      all += next;
+    }
+    return all;
   };
   for (const std::string fault : {"detach", "round"}) {
     CHECK(said("type = \"faulty\"\nfault = \"" + fault + "\"\n").find("'faulty' gives the prediction no gradient") !=
@@ -117,4 +121,11 @@ TEST_CASE("a metric that gives the prediction no gradient is reported at its fir
   CHECK(said("type = \"faulty\"\nfault = \"detach\"\nweight = 0.0\n").empty());
   // A range of t without an image in the batch says nothing about the metric.
   CHECK(said("type = \"l1\"\nt_range = [0.9, 1.0]\n").empty());
+  // An image of one colour has no edges that could be steeper.
+  Metrics edge("type = \"edge\"\n");
+  for (const bool is_flat : {true, true, false, false, false}) {
+    const Tensor image = is_flat ? at::zeros({2, 3, 16, 16}) : fill(1, {2, 3, 16, 16});
+    edge.evaluate(image.requires_grad_(true));
+    CHECK(edge.metrics.remark().empty());
+  }
 }
