@@ -61,11 +61,7 @@ Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExper
 TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
                                        std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
                                        SharedDrawing& drawing)
-    : run_(run),
-      options_(evaluate_options(experiment.resolved)),
-      model_(model),
-      state_(state),
-      drawing_(drawing) {
+    : run_(run), options_(evaluate_options(experiment.resolved)), model_(model), state_(state), drawing_(drawing) {
   const EvaluateOptions& options = options_;
   if (options.every_images == 0) return;
   judges_.emplace(options, *experiment.host, model.image, device);
