@@ -15,9 +15,9 @@ using namespace casdm::testing;
 
 namespace {
 
-constexpr const char* kSmall = "patch = 2\nwidth = 16\ndepth = 3\nnum_heads = 2\n";
+constexpr const char* kSmallDit = "patch = 2\nwidth = 16\ndepth = 3\nnum_heads = 2\n";
 
-Backbone::Spec spec_of(std::int64_t classes = 0, ImageShape image = {3, 8, 12}) {
+Backbone::Spec dit_spec(std::int64_t classes = 0, ImageShape image = {3, 8, 12}) {
   Backbone::Spec spec;
   spec.image = image;
   spec.out_channels = 5;
@@ -27,8 +27,8 @@ Backbone::Spec spec_of(std::int64_t classes = 0, ImageShape image = {3, 8, 12}) 
 }
 
 /// Fills the parameters, so that none is zero.
-std::shared_ptr<Backbone> small_dit(const std::string& options = "", const Backbone::Spec& spec = spec_of()) {
-  auto network = make<Backbone>("dit", kSmall + options, spec);
+std::shared_ptr<Backbone> small_dit(const std::string& options = "", const Backbone::Spec& spec = dit_spec()) {
+  auto network = make<Backbone>("dit", kSmallDit + options, spec);
   fill_state(network->parameters());
   network->train(false);
   return network;
@@ -40,13 +40,11 @@ Tensor image(std::uint64_t seed = 1001, const ImageShape& shape = {3, 8, 12}) {
   return fill(seed, {2, shape.channels, shape.height, shape.width});
 }
 
-std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
-
 }  // namespace
 
 TEST_CASE("a DiT starts as zero, and each of its blocks as the identity") {
   const at::NoGradGuard no_grad;
-  const auto network = make<Backbone>("dit", kSmall, spec_of());
+  const auto network = make<Backbone>("dit", kSmallDit, dit_spec());
   const BackboneOutput output = network->forward_with_taps(image(), kTime, {}, {"block.0", "block.2"});
   CHECK(output.sample.sizes() == at::IntArrayRef({2, 5, 8, 12}));
   CHECK(output.sample.count_nonzero().item<std::int64_t>() == 0);
@@ -60,7 +58,7 @@ TEST_CASE("without attention and MLPs a DiT is a linear map of each patch, whate
   for (const std::int64_t patch : {1, 2, 4}) {
     CAPTURE(patch);
     const auto other =
-        make<Backbone>("dit", "width = 16\ndepth = 1\nnum_heads = 2\npatch = " + std::to_string(patch), spec_of());
+        make<Backbone>("dit", "width = 16\ndepth = 1\nnum_heads = 2\npatch = " + std::to_string(patch), dit_spec());
     fill_state(other->parameters());
     std::map<std::string, Tensor> weights = by_name(state(*other));
     for (const std::string name : {"blocks.0.adaLN_modulation.1", "final_layer.adaLN_modulation.1"}) {
@@ -136,9 +134,9 @@ TEST_CASE("skips add the input of the counterpart in the first half, and a netwo
   for (const std::int64_t depth : {2, 3, 4}) {
     CAPTURE(depth);
     const std::string options = "patch = 2\nwidth = 16\nnum_heads = 2\ndepth = " + std::to_string(depth) + "\n";
-    const auto plain = make<Backbone>("dit", options, spec_of());
+    const auto plain = make<Backbone>("dit", options, dit_spec());
     fill_state(plain->parameters());
-    const auto skipping = make<Backbone>("dit", options + "skips = true\n", spec_of());
+    const auto skipping = make<Backbone>("dit", options + "skips = true\n", dit_spec());
     std::map<std::string, Tensor> weights = by_name(skipping->parameters());
     for (const auto& [name, tensor] : plain->parameters()) weights.at(name).copy_(tensor);
     std::int64_t joins = 0;
@@ -192,7 +190,7 @@ TEST_CASE("a DiT's dropout repeats with its seeds, is separate for each image, a
 }
 
 TEST_CASE("DiT options that contradict each other or the images are refused with values that would fit") {
-  const auto refused = [](const std::string& options, const char* why, const Backbone::Spec& spec = spec_of()) {
+  const auto refused = [](const std::string& options, const char* why, const Backbone::Spec& spec = dit_spec()) {
     CAPTURE(options);
     CHECK_THROWS_WITH_AS(make<Backbone>("dit", options, spec), doctest::Contains(why), ConfigError);
   };
@@ -207,7 +205,7 @@ TEST_CASE("DiT options that contradict each other or the images are refused with
 
 TEST_CASE("a DiT refuses images, times and conditions that do not match its spec") {
   const auto network = small_dit();
-  const auto labelled = small_dit("", spec_of(4));
+  const auto labelled = small_dit("", dit_spec(4));
   Condition labels;
   labels.labels = at::ones({2}, at::kLong);
   CHECK_THROWS_WITH_AS(network->forward(image(1, {3, 8, 8}), kTime, {}), doctest::Contains("[B, 3, 8, 12]"), Error);

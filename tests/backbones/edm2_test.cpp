@@ -33,8 +33,6 @@ std::shared_ptr<Backbone> edm2(const std::string& options = "", std::int64_t cla
   return make<Backbone>("edm2_unet", kEdm2 + options, spec_of(classes));
 }
 
-std::map<std::string, Tensor> by_name(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
-
 const Tensor kImages = seeded_normal(3, "images", {8, 3, 16, 16}, 1);
 const Tensor kTimes = at::linspace(-1500, 1000, 8, at::kFloat);  // 250 ln(sigma) of EDM's path
 

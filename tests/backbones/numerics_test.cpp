@@ -18,13 +18,13 @@ Input double_input(const Input& input = {}) {
   return {input.x.to(at::kDouble), input.t, input.out_grad.to(at::kDouble)};
 }
 
-const std::string kVariants[] = {"", "use_scale_shift_norm = false\ngroups = 8",
-                                 "resblock_updown = true\nnum_heads = 2"};
+const std::string kPrecisionVariants[] = {"", "use_scale_shift_norm = false\ngroups = 8",
+                                          "resblock_updown = true\nnum_heads = 2"};
 
 }  // namespace
 
 TEST_CASE("float32 agrees with float64, in outputs and gradients") {
-  for (const std::string& options : kVariants) {
+  for (const std::string& options : kPrecisionVariants) {
     CAPTURE(options);
     const Evaluation single = evaluate(*small_unet(options));
     const Evaluation exact = evaluate(*in_double(small_unet(options)), double_input());

@@ -57,10 +57,12 @@ TEST_CASE("the numbers of a run are those of its last complete line of means") {
   std::vector<double> seen;
   read_log("runs/a", [&](const Value& line) { seen.push_back(line.find("images")->as_number()); });
   CHECK(seen == std::vector<double>{500, 1000});
-  CHECK(message_of([] { read_run_record("runs"); }) == "runs is not a run folder: it holds no config.toml");
-  CHECK(message_of([] { read_run_record("run"); }) == "\"run\" does not exist; did you mean \"runs\"?");
+  CHECK(message_of<ConfigError>([] { read_run_record("runs"); }) ==
+        "runs is not a run folder: it holds no config.toml");
+  CHECK(message_of<ConfigError>([] { read_run_record("run"); }) == "\"run\" does not exist; did you mean \"runs\"?");
   folder.write("study/sweep.json", "{}");
-  CHECK(message_of([] { read_run_record("study"); }).find("It is the folder of a sweep") != std::string::npos);
+  CHECK(message_of<ConfigError>([] { read_run_record("study"); }).find("It is the folder of a sweep") !=
+        std::string::npos);
 }
 
 TEST_CASE("the difference of two arms is the mean of the differences at equal seeds") {
@@ -257,15 +259,16 @@ TEST_CASE("what cannot be compared is reported in one message") {
   const TemporaryFolder folder;
   make_runs(folder);
   make_run(folder, "copy", 1, "l1", 3);
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           compare_runs({"runs/plain-s1", "runs/copy"}, "");
         }) ==
         "runs/plain-s1 and runs/copy are runs of one experiment with the seed 1, so they are one value; give one of "
         "them");
-  CHECK(message_of([] { compare_runs(kRuns, "bettr"); }) ==
+  CHECK(message_of<ConfigError>([] { compare_runs(kRuns, "bettr"); }) ==
         "--baseline \"bettr\": expected one of plain, better, or the folder of one of the runs");
   const std::vector<MeasureSummary> summaries = summarise(compare_runs(kRuns, ""));
-  CHECK(message_of([&] { chosen_measures(summaries, {"loss.x1"}); }).find("did you mean loss.x0") != std::string::npos);
+  CHECK(message_of<ConfigError>([&] { chosen_measures(summaries, {"loss.x1"}); }).find("did you mean loss.x0") !=
+        std::string::npos);
 }
 
 TEST_CASE("a table has the measures with a direction, or those that match a pattern") {
@@ -332,19 +335,19 @@ TEST_CASE("the four files say the same, and names cannot break their format") {
   CHECK(guarded.find(",-0.5,") != std::string::npos);
 
   folder.write("out/results.tex", read_file("out/results.tex") + "% my note\n");
-  CHECK(message_of([&] {
+  CHECK(message_of<ConfigError>([&] {
           write_results("out", comparison, all, all, "compare", Replaced::same_runs);
         }).find("results.tex was changed since this program wrote it and is not replaced") != std::string::npos);
   CHECK(read_file("out/results.tex").ends_with("% my note\n"));
   std::filesystem::remove("out/results.tex");
   CHECK_NOTHROW(write_results("out", comparison, all, all, "compare", Replaced::same_runs));
   folder.write("coco/results.json", "{\n  \"format\": \"coco\"\n}\n");
-  CHECK(message_of([&] {
+  CHECK(message_of<ConfigError>([&] {
           write_results("coco", comparison, all, all, "compare", Replaced::same_runs);
         }).find("was not written by this") != std::string::npos);
 
   folder.write("out/results.md", "# mine\n");
-  CHECK(message_of([&] {
+  CHECK(message_of<ConfigError>([&] {
           write_results("out", comparison, all, all, "compare", Replaced::same_runs);
         }).find("was not written by this") != std::string::npos);
   CHECK(read_file("out/results.md") == "# mine\n");

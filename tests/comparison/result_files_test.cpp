@@ -30,7 +30,7 @@ TEST_CASE("results of other runs are not replaced unasked, and those of more run
   write({"runs/a", "runs/b"}, "out");
   CHECK_NOTHROW(write({"runs/b", "runs/../runs/a"}, "out"));
   const std::string before = read_file("out/results.csv");
-  const std::string refused = message_of([] { write({"runs/a", "runs/c"}, "out"); });
+  const std::string refused = message_of<ConfigError>([] { write({"runs/a", "runs/c"}, "out"); });
   CHECK(refused.starts_with("compare: out/results.csv is of other runs, too (\"../runs/b\", seen from there)"));
   CHECK(refused.ends_with("move it away, or pass --overwrite"));
   CHECK(read_file("out/results.csv") == before);
@@ -45,12 +45,13 @@ TEST_CASE("results of other runs are not replaced unasked, and those of more run
 
   folder.write("moved/out/results.md", read_file("moved/out/results.md") + "my note\n");
   for (const Replaced replaced : {Replaced::same_runs, Replaced::unedited}) {
-    CHECK(message_of([&] {
+    CHECK(message_of<ConfigError>([&] {
             write({"moved/runs/a", "moved/runs/b"}, "moved/out", replaced);
           }).find("was changed since this program wrote it") != std::string::npos);
   }
   CHECK_NOTHROW(write({"moved/runs/a", "moved/runs/b"}, "moved/out", Replaced::any));
   folder.write("moved/out/results.tex", "mine\n");
-  CHECK(message_of([] { write({"moved/runs/a"}, "moved/out", Replaced::any); }).find("was not written by this") !=
-        std::string::npos);
+  CHECK(message_of<ConfigError>([] {
+          write({"moved/runs/a"}, "moved/out", Replaced::any);
+        }).find("was not written by this") != std::string::npos);
 }

@@ -58,27 +58,32 @@ TEST_CASE("help and wrong use") {
     CHECK(help.find("--set KEY=VALUE") != std::string::npos);
   }
   CHECK(plugins({"--help"}).starts_with("usage: casdm plugins list"));
-  CHECK(message_of([] { config({}); }) ==
+  CHECK(message_of<ConfigError>([] { config({}); }) ==
         "config: expected check, show, init, schema or reference; see `casdm config --help`");
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           config({"shwo", "x"});
         }) ==
         "config: expected check, show, init, schema or reference, got \"shwo\"; did you mean 'show'? See `casdm config "
         "--help`");
-  CHECK(message_of([] { config({"check"}); }) == "config: file is missing; see `casdm config --help`");
-  CHECK(message_of([] { config({"check", "a", "b"}); }).ends_with("; see `casdm config --help`"));
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] { config({"check"}); }) == "config: file is missing; see `casdm config --help`");
+  CHECK(message_of<ConfigError>([] { config({"check", "a", "b"}); }).ends_with("; see `casdm config --help`"));
+  CHECK(message_of<ConfigError>([] {
           config({"init", "new.toml"});
         }) == "config: init takes no \"new.toml\"; --out writes the result to a file; see `casdm config --help`");
-  CHECK(message_of([] { config({"reference", "docs"}); }).find("reference takes no \"docs\"") != std::string::npos);
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
+          config({"reference", "docs"});
+        }).find("reference takes no \"docs\"") != std::string::npos);
+  CHECK(message_of<ConfigError>([] {
           config({"check", "x", "--out", "y"});
         }) == "config: check takes no --out; see `casdm config --help`");
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           config({"check", "--se", "a=b"});
         }) == "config: there is no option \"--se\"; did you mean --set? See `casdm config --help`");
-  CHECK(message_of([] { plugins({"list", "unet"}); }) == "plugins: list takes no 'unet'; see `casdm plugins --help`");
-  CHECK(message_of([] { plugins({"inspect"}); }) == "plugins: name is missing; see `casdm plugins --help`");
+  CHECK(message_of<ConfigError>([] {
+          plugins({"list", "unet"});
+        }) == "plugins: list takes no 'unet'; see `casdm plugins --help`");
+  CHECK(message_of<ConfigError>([] { plugins({"inspect"}); }) ==
+        "plugins: name is missing; see `casdm plugins --help`");
 }
 
 TEST_CASE("plugins list, inspect and paths show what is found") {
@@ -110,7 +115,7 @@ TEST_CASE("plugins list, inspect and paths show what is found") {
         R"([{"name":"num_images","type":"integer","doc":"How many images there are.","unit":"images","default":4,)"
         R"("minimum":1.0,"examples":[12]},{"name":"colour","type":"string","doc":"What they look like.",)"
         R"("default":"red","choices":["red","green"]}])");
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           plugins({"inspect", "fixtrue"});
         }).starts_with("no plugin, component or library is named 'fixtrue'; did you mean 'fixture'"));
   CHECK(plugins({"paths"}).find("CASDM_PLUGIN_PATH     1\n") != std::string::npos);
@@ -122,7 +127,7 @@ TEST_CASE("plugins list, inspect and paths show what is found") {
 TEST_CASE("an experiment that lacks plugins is refused as a whole, with every location") {
   const Place place;
   place.write("x.toml", "[data]\ntype = 'fixture'\nnum_images = 0\n[noise]\ntype = 'cosine'\n");
-  const std::string message = message_of([] { config({"check", "x.toml"}); });
+  const std::string message = message_of<ConfigError>([] { config({"check", "x.toml"}); });
   CHECK(message.starts_with("5 problems:\n  1. x.toml:1:1: head: missing; an experiment needs it: "));
   CHECK(message.find("\n  4. x.toml:3:14: data.num_images: expected an integer of at least 1, got 0 (an integer); it "
                      "is an option of fixture (plugin dataset_fixture)\n") != std::string::npos);
@@ -151,10 +156,10 @@ TEST_CASE("init and schema write what was found, and never over another file") {
                      "12)\nnum_images = 4\n") != std::string::npos);
   CHECK(config({"init", "--out", "mine.toml"}) == "");
   CHECK(load_document("mine.toml") == parse_document(starter, "x", place.path()));
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           config({"init", "--out", "mine.toml"});
         }) == "mine.toml exists; choose another name or remove it");
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           config({"init", "--type", "data=fixtrue"});
         }).starts_with("no usable plugin has the dataset \"fixtrue\"; did you mean 'fixture'?"));
   CHECK(from_json(config({"schema"})).find("$schema") != nullptr);

@@ -22,7 +22,7 @@ Value checked(const std::string& more) {
 }
 
 std::string problem(const std::string& more) {
-  return message_of([&] { checked(more); });
+  return message_of<ConfigError>([&] { checked(more); });
 }
 
 }  // namespace
@@ -132,7 +132,7 @@ TEST_CASE("a number is compared with the key that its schema names") {
     Value document =
         parse_document(kSmallExperiment + ("num_inference_steps = " + steps), "x", std::filesystem::current_path());
     if (!total.empty()) document.find("noise")->set("num_train_timesteps", from_json(total));
-    return message_of([&] { checked_experiment(document, schema_of<Experiment>(), fake_catalog()); });
+    return message_of<ConfigError>([&] { checked_experiment(document, schema_of<Experiment>(), fake_catalog()); });
   };
   CHECK(with("1000", "1000") == "nothing thrown");
   CHECK(with("1001", "1000") ==
@@ -148,7 +148,7 @@ TEST_CASE("a number is compared with the key that its schema names") {
 
 TEST_CASE("an option made void by another is refused before training, wherever its table is") {
   const auto before = [](const std::string& more) {
-    return message_of([&] { check_before_training(checked(more), fake_catalog()); });
+    return message_of<ConfigError>([&] { check_before_training(checked(more), fake_catalog()); });
   };
   CHECK(before("num_inference_steps = 10") == "nothing thrown");
   CHECK(before("num_inference_steps = 50\nrespacing = '10,15'") == "nothing thrown");  // as in a run's config
@@ -181,7 +181,7 @@ TEST_CASE("an option made void by another is refused before training, wherever i
 
 TEST_CASE("an option of [optimizer] is void only if it has no effect in any module's table that inherits it") {
   const auto before = [](const std::string& more) {
-    return message_of([&] { check_before_training(checked("[optimizer]\n" + more), fake_catalog()); });
+    return message_of<ConfigError>([&] { check_before_training(checked("[optimizer]\n" + more), fake_catalog()); });
   };
   const std::string lookahead = "nesterov: it has no effect with momentum = 0.0; leave it out, or change momentum";
   const std::string still = "type = 'sgd'\nmomentum = 0.0\nnesterov = true\n";
@@ -206,7 +206,7 @@ TEST_CASE("an option of [optimizer] is void only if it has no effect in any modu
 
 TEST_CASE("the warm-up of averages is void if none of them has a decay") {
   const auto before = [](const std::string& more) {
-    return message_of([&] { check_before_training(checked("[ema]\n" + more), fake_catalog()); });
+    return message_of<ConfigError>([&] { check_before_training(checked("[ema]\n" + more), fake_catalog()); });
   };
   const std::string idle = "ema.warmup: it is of averages with a decay, and there is none";
   CHECK(before("warmup = false\nhalf_life = 500") == "x:12:10: " + idle + "; leave it out");
@@ -219,7 +219,8 @@ TEST_CASE("the warm-up of averages is void if none of them has a decay") {
 
 TEST_CASE("the mean over the images that a metric acts on is void if it acts on all") {
   const auto before = [](const std::string& more) {
-    return message_of([&] { check_before_training(checked("[[metrics]]\ntype = 'l1'\n" + more), fake_catalog()); });
+    return message_of<ConfigError>(
+        [&] { check_before_training(checked("[[metrics]]\ntype = 'l1'\n" + more), fake_catalog()); });
   };
   CHECK(before("mean = 'active'")
             .find("metrics.0.mean: the metric acts on all images; give it a t_range, a noise_range "
@@ -232,7 +233,7 @@ TEST_CASE("the mean over the images that a metric acts on is void if it acts on 
 
 TEST_CASE("the score of the best checkpoint is void without evaluations") {
   const auto before = [](const std::string& more) {
-    return message_of([&] { check_before_training(checked("[evaluate]\n" + more), fake_catalog()); });
+    return message_of<ConfigError>([&] { check_before_training(checked("[evaluate]\n" + more), fake_catalog()); });
   };
   CHECK(before("keep_best = 'a.b'").find("evaluate.keep_best: ") != std::string::npos);
   CHECK(before("keep_best = 'a.b'\nevery_images = 8") == "nothing thrown");
@@ -245,7 +246,7 @@ TEST_CASE("an option that an override has made void is a warning, unless it was 
   const auto before = [](const std::vector<std::string>& overrides) {
     const Value experiment =
         checked_experiment(load_document("x.toml", overrides), schema_of<Experiment>(), fake_catalog());
-    return message_of([&] { check_before_training(experiment, fake_catalog()); });
+    return message_of<ConfigError>([&] { check_before_training(experiment, fake_catalog()); });
   };
   CHECK(before({"evaluate.every_images=0"}) == "nothing thrown");
   CHECK(before({"evaluate.every_images=0", "evaluate.keep_best=c.d"}).find("evaluate.keep_best: it has no effect") !=
@@ -256,7 +257,7 @@ TEST_CASE("a table of [optimizer] is void if [[init]] freezes its module") {
   const TemporaryFolder folder;
   const std::string file = folder.write("x.safetensors", "").string();
   const auto before = [&](const std::string& own, const std::string& freeze) {
-    return message_of([&] {
+    return message_of<ConfigError>([&] {
       check_before_training(
           checked("[optimizer]\n" + own + "\n[[init]]\nmodule = 'theta'\nfrom = '" + file + "'\nfreeze = " + freeze),
           fake_catalog());
@@ -281,15 +282,16 @@ TEST_CASE(
   const Value experiment = kept(inside);
   CHECK(to_json(*experiment.find("metrics")->as_array()[0].find("parts")) == R"([{"type":"gone/net","depth":3}])");
   CHECK(void_options(experiment, fake_catalog()).empty());
-  CHECK(message_of([&] { kept("[[metrics]]\ntype = 'gone/net'\n"); }).find("metrics.0.type: no metric_loss") !=
-        std::string::npos);
+  CHECK(message_of<ConfigError>([&] {
+          kept("[[metrics]]\ntype = 'gone/net'\n");
+        }).find("metrics.0.type: no metric_loss") != std::string::npos);
 }
 
 TEST_CASE("training needs existing files at its paths, and a device for its precision") {
   const TemporaryFolder folder;
   folder.write("data.zip", "");
   const auto before = [](const std::string& toml) {
-    return message_of([&] {
+    return message_of<ConfigError>([&] {
       const Value document = parse_document(toml, "x", std::filesystem::current_path());
       check_before_training(checked_experiment(document, schema_of<Experiment>(), fake_catalog()), fake_catalog());
     });

@@ -116,7 +116,7 @@ TEST_CASE("an experiment that costs too much is refused with the limit, in littl
   const casdm::testing::TemporaryFolder folder;
   const auto refusal = [](const std::string& file) {
     const std::clock_t start = std::clock();
-    const std::string message = casdm::testing::message_of([&] { load_document(file); });
+    const std::string message = casdm::testing::message_of<ConfigError>([&] { load_document(file); });
     CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 2);
     return message;
   };
@@ -137,7 +137,7 @@ TEST_CASE("an experiment that costs too much is refused with the limit, in littl
   for (int i = 0; i < 4000; ++i) keys += text("key", i, " = 1\n");
   folder.write("unknown.toml", kExperiment + ("[train]\n" + keys));
   const std::clock_t start = std::clock();
-  const std::string unknown = casdm::testing::message_of(
+  const std::string unknown = casdm::testing::message_of<ConfigError>(
       [] { resolve(load_document("unknown.toml"), schema_of<Experiment>(), fake_catalog()); });
   CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 2);
   CHECK(unknown.starts_with("4000 problems, the first of them:\n  1. unknown.toml:31:1: train.key0: unknown key"));
@@ -160,10 +160,12 @@ TEST_CASE("an experiment that costs too much is refused with the limit, in littl
 TEST_CASE("a file that is not regular is refused without blocking") {
   const casdm::testing::TemporaryFolder folder;
   REQUIRE(::mkfifo("pipe.toml", 0600) == 0);
-  CHECK(casdm::testing::message_of([] { load_document("pipe.toml"); }) == "pipe.toml is not a regular file");
-  CHECK(casdm::testing::message_of([] { load_document("/dev/zero"); }) == "/dev/zero is not a regular file");
+  CHECK(casdm::testing::message_of<ConfigError>([] { load_document("pipe.toml"); }) ==
+        "pipe.toml is not a regular file");
+  CHECK(casdm::testing::message_of<ConfigError>([] { load_document("/dev/zero"); }) ==
+        "/dev/zero is not a regular file");
   folder.write("x.toml", "include = 'pipe.toml'\n");
-  CHECK(casdm::testing::message_of([] { load_document("x.toml"); }) ==
+  CHECK(casdm::testing::message_of<ConfigError>([] { load_document("x.toml"); }) ==
         "x.toml:1:11: include: pipe.toml is not a regular file");
 }
 
@@ -171,7 +173,7 @@ TEST_CASE("impossible paths are refused with the key") {
   const casdm::testing::TemporaryFolder folder;
   const auto included = [&](const std::string& name) {
     folder.write("x.toml", "include = \"" + name + "\"\n");
-    return casdm::testing::message_of([] { load_document("x.toml"); });
+    return casdm::testing::message_of<ConfigError>([] { load_document("x.toml"); });
   };
   CHECK(included(std::string(300, 'a')).ends_with("is not a path: a name in it is longer than 255 bytes"));
   CHECK(included("a\\u0000b") == "x.toml:1:11: include: \"a\\x00b\" is not a path: it holds a character NUL");
@@ -179,7 +181,7 @@ TEST_CASE("impossible paths are refused with the key") {
   while (longest.size() < 5000) longest += "/a";
   CHECK(included(longest).ends_with("is not a path: it is longer than 4095 bytes"));
   const auto option = [](const std::string& name) {
-    return casdm::testing::message_of([&] {
+    return casdm::testing::message_of<ConfigError>([&] {
       resolve_component(parse_toml("type = 'zip'\npath = \"" + name + "\"\n", "x"), "dataset", fake_catalog());
     });
   };
@@ -192,12 +194,12 @@ TEST_CASE("impossible paths are refused with the key") {
 TEST_CASE("the content of a file is always escaped in messages") {
   const casdm::testing::TemporaryFolder folder;
   folder.write("x.toml", "[\"\\u001b[2J\"]\n\"\\u009b\" = 1\n");
-  const std::string unknown =
-      casdm::testing::message_of([] { resolve(load_document("x.toml"), schema_of<Experiment>(), fake_catalog()); });
+  const std::string unknown = casdm::testing::message_of<ConfigError>(
+      [] { resolve(load_document("x.toml"), schema_of<Experiment>(), fake_catalog()); });
   CHECK(printable(unknown) == unknown);
   CHECK(unknown.find("\\u001B[2J") != std::string::npos);
   folder.write("y.toml", "a = \x1b\n");
-  const std::string bad = casdm::testing::message_of([] { load_document("y.toml"); });
+  const std::string bad = casdm::testing::message_of<ConfigError>([] { load_document("y.toml"); });
   CHECK(printable(bad) == bad);
 }
 

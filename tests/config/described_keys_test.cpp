@@ -84,7 +84,8 @@ TEST_CASE("reference pages describe every option and show an example that resolv
       Value document = parse_document(kSmallExperiment, "x", std::filesystem::current_path());
       merge(document, parse_document(page.substr(start, at - start), "example", "/"), &host_schema());
       CAPTURE(page.substr(start, at - start));
-      CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) == "nothing thrown");
+      CHECK(message_of<ConfigError>([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+            "nothing thrown");
     }
   }
   CHECK(count == 11);

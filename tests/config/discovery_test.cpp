@@ -30,9 +30,9 @@ std::string content_of(const fs::path& file) {
 }
 
 /// A folder with an environment in which nothing else can be found.
-class Place : public TemporaryFolder {
+class Folders : public TemporaryFolder {
  public:
-  Place() {
+  Folders() {
     ::setenv("XDG_DATA_HOME", (path() / "data").c_str(), 1);
     ::setenv("XDG_STATE_HOME", (path() / "state").c_str(), 1);
     ::unsetenv("CASDM_PLUGIN_PATH");
@@ -80,7 +80,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }  // namespace
 
 TEST_CASE("a plugin is known by its note, without being loaded") {
-  const Place place;
+  const Folders place;
   const fs::path file = place.plugin("a.so");
   const PluginCatalog catalog = place.discover();
   REQUIRE(catalog.plugins().size() == 1);
@@ -119,14 +119,14 @@ TEST_CASE("a listing reads a note without its options") {
 }
 
 TEST_CASE("the note survives strip --strip-all") {
-  const Place place;
+  const Folders place;
   const fs::path file = place.plugin("a.so");
   REQUIRE(std::system((std::string(CASDM_STRIP) + " --strip-all " + file.string()).c_str()) == 0);
   CHECK(place.problem() == "");
 }
 
 TEST_CASE("places are searched in order, the working directory only if it is named") {
-  const Place place;
+  const Folders place;
   place.plugin("here.so");
   fs::create_directory("empty");
   CHECK(place.discover({place.path() / "empty"}).plugins().empty());
@@ -144,7 +144,7 @@ TEST_CASE("places are searched in order, the working directory only if it is nam
 }
 
 TEST_CASE("a file found twice counts once, also through a link") {
-  const Place place;
+  const Folders place;
   place.plugin("lib/a.so");
   fs::create_directory_symlink("lib", "link");
   fs::create_symlink("a.so", "lib/b.so");
@@ -155,7 +155,7 @@ TEST_CASE("a file found twice counts once, also through a link") {
 }
 
 TEST_CASE("two libraries with the same id are both refused, each naming the other") {
-  const Place place;
+  const Folders place;
   const fs::path a = place.plugin("a/x.so");
   const fs::path b = place.plugin("b/y.so");
   const PluginCatalog catalog = place.discover({place.path() / "a", place.path() / "b"});
@@ -164,11 +164,11 @@ TEST_CASE("two libraries with the same id are both refused, each naming the othe
         "has the plugin id 'dataset_fixture', as has " + b.string() + "; remove one of them from the search path");
   CHECK(catalog.plugins()[1].problem ==
         "has the plugin id 'dataset_fixture', as has " + a.string() + "; remove one of them from the search path");
-  CHECK(message_of([&] { catalog.owner("dataset", "fixture"); }).find(b.string()) != std::string::npos);
+  CHECK(message_of<ConfigError>([&] { catalog.owner("dataset", "fixture"); }).find(b.string()) != std::string::npos);
 }
 
 TEST_CASE("a plugin that an experiment brings does not displace one with the same id") {
-  const Place place;
+  const Folders place;
   const fs::path brought = place.plugin("brought/x.so");
   const fs::path own = place.plugin("data/casdm/plugins/x.so");
   const PluginCatalog catalog = place.discover({place.path() / "brought"});
@@ -176,15 +176,15 @@ TEST_CASE("a plugin that an experiment brings does not displace one with the sam
   CHECK(catalog.plugins()[0].problem ==
         "has the plugin id 'dataset_fixture', as has " + own.string() + "; remove one of them from the search path");
   allow(brought);
-  CHECK(message_of([&] { place.discover({place.path() / "brought"}).owner("dataset", "fixture"); }) != "");
+  CHECK(message_of<ConfigError>([&] { place.discover({place.path() / "brought"}).owner("dataset", "fixture"); }) != "");
 }
 
 TEST_CASE("a component of two plugins must be named in full") {
-  const Place place;
+  const Folders place;
   const fs::path a = place.plugin("a.so");
   const fs::path b = place.plugin("b.so", {{"dataset_fixture", "dataset_another"}});
   const PluginCatalog catalog = place.discover();
-  CHECK(message_of([&] { catalog.component("dataset", "fixture"); }) ==
+  CHECK(message_of<ConfigError>([&] { catalog.component("dataset", "fixture"); }) ==
         "several plugins have the dataset 'fixture'; write \"dataset_fixture/fixture\" (" + a.string() +
             ") or \"dataset_another/fixture\" (" + b.string() + ")");
   CHECK(catalog.owner("dataset", "dataset_another/fixture").path == b);
@@ -192,22 +192,22 @@ TEST_CASE("a component of two plugins must be named in full") {
 }
 
 TEST_CASE("an unknown component is answered with similar names, all names, and the places searched") {
-  const Place place;
+  const Folders place;
   const fs::path good = place.plugin("a.so");
   const fs::path bad = place.write("b.so", "no library");
-  const std::string message = message_of([&] { place.discover().component("dataset", "fixtrue"); });
+  const std::string message = message_of<ConfigError>([&] { place.discover().component("dataset", "fixtrue"); });
   CHECK(
       message.starts_with("no usable plugin has the dataset \"fixtrue\"; did you mean 'fixture'? available: fixture\n"
                           "    looked in: " +
                           place.path().string() + " ([plugins] paths), "));
   CHECK(message.ends_with("\n    cannot be used: " + bad.string() + ": is not a shared library (no ELF header)"));
-  CHECK(message_of([&] {
+  CHECK(message_of<ConfigError>([&] {
           place.discover().component("sampler", "fixture");
         }).starts_with("no usable plugin has the sampler \"fixture\"; it is a dataset; available: none\n"));
 }
 
 TEST_CASE("a bad file is listed with the reason and does not affect the others") {
-  const Place place;
+  const Folders place;
   place.plugin("good.so");
   place.write("empty.so", "");
   place.write("text.so", std::string(1000, 'x'));
@@ -237,7 +237,7 @@ TEST_CASE("a bad file is listed with the reason and does not affect the others")
 }
 
 TEST_CASE("a library that others could have changed is refused") {
-  const Place place;
+  const Folders place;
   const fs::path file = place.plugin("a.so");
   ::chmod(file.c_str(), 0666);
   CHECK(place.problem() == "can be changed by every user; chmod o-w it");
@@ -259,7 +259,7 @@ TEST_CASE("a library that others could have changed is refused") {
 }
 
 TEST_CASE("a plugin of another build is refused with a table of the differences") {
-  const Place place;
+  const Folders place;
   const std::string libtorch = stamp_value("libtorch");
   std::string other = libtorch;
   other[2] = other[2] == '9' ? '8' : '9';
@@ -311,7 +311,7 @@ TEST_CASE("stamps: what must agree and what need not") {
 }
 
 TEST_CASE("an interface this host does not support is refused, an older one with the page about the changes") {
-  const Place place;
+  const Folders place;
   const std::string version = std::to_string(find_kind("dataset")->version);
   const std::string field = "\"interface_version\":";
   place.plugin("a.so", {{field + version, field + "7"}});
@@ -331,7 +331,7 @@ TEST_CASE("an interface this host does not support is refused, an older one with
 }
 
 TEST_CASE("a damaged description is refused") {
-  const Place place;
+  const Folders place;
   place.plugin("a.so", {{"\"components\":[", "\"componentz\":["}});
   CHECK(place.problem() == "the note's description is damaged: key 'components' is missing");
 }

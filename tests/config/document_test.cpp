@@ -104,21 +104,22 @@ TEST_CASE("include errors name the files and what includes them") {
   folder.write("a.toml", "include = 'b.toml'\n");
   folder.write("b.toml", "\ninclude = ['c.toml']\n");
   folder.write("c.toml", "include = 'a.toml'\n");
-  CHECK(message_of([] { load_document("a.toml"); }) ==
+  CHECK(message_of<ConfigError>([] { load_document("a.toml"); }) ==
         "c.toml:1:11: include: files include each other: a.toml -> b.toml -> c.toml -> a.toml");
   folder.write("d.toml", "include = ['base/emoij.toml']\n");
   folder.write("base/emoji.toml", "");
-  CHECK(message_of([] { load_document("d.toml"); }) ==
+  CHECK(message_of<ConfigError>([] { load_document("d.toml"); }) ==
         "d.toml:1:12: include.0: base/emoij.toml cannot be read: No such file or directory; did you mean "
         "'base/emoji.toml'?");
   folder.write("e.toml", "include = 3\n");
-  CHECK(message_of([] { load_document("e.toml"); }) ==
+  CHECK(message_of<ConfigError>([] { load_document("e.toml"); }) ==
         "e.toml:1:11: include: expected a file name or an array of them, got integer");
   folder.write("f.toml", "include = ['']\n");
-  CHECK(message_of([] { load_document("f.toml"); }) == "f.toml:1:12: include.0: expected the name of a file, got \"\"");
-  CHECK(message_of([] { load_document("quite_another.toml"); }) ==
+  CHECK(message_of<ConfigError>([] { load_document("f.toml"); }) ==
+        "f.toml:1:12: include.0: expected the name of a file, got \"\"");
+  CHECK(message_of<ConfigError>([] { load_document("quite_another.toml"); }) ==
         "quite_another.toml cannot be read: No such file or directory");
-  CHECK(message_of([] { load_document("base"); }) == "base is a folder, not an experiment file");
+  CHECK(message_of<ConfigError>([] { load_document("base"); }) == "base is a folder, not an experiment file");
 }
 
 TEST_CASE("a file may be included twice if it does not include itself") {
@@ -132,9 +133,9 @@ TEST_CASE("a file may be included twice if it does not include itself") {
 TEST_CASE("syntax errors and dates are reported with their location") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = = 3\n");
-  CHECK(message_of([] { load_document("x.toml"); }).starts_with("x.toml:2:14: not valid TOML: "));
+  CHECK(message_of<ConfigError>([] { load_document("x.toml"); }).starts_with("x.toml:2:14: not valid TOML: "));
   folder.write("y.toml", "[run]\nname = 2024-01-01\n");
-  CHECK(message_of([] { load_document("y.toml"); }) ==
+  CHECK(message_of<ConfigError>([] { load_document("y.toml"); }) ==
         "y.toml:2:8: run.name: dates and times are not supported; for a string, use quotes");
 }
 
@@ -215,7 +216,7 @@ TEST_CASE("malformed overrides are refused and quoted") {
   const TemporaryFolder folder;
   folder.write("x.toml", "[train]\nbatch_size = 64\n[[metrics]]\ntype = 'l1'\n");
   const auto message = [](const std::string& override) {
-    return message_of([&] { load_document("x.toml", {override}); });
+    return message_of<ConfigError>([&] { load_document("x.toml", {override}); });
   };
   CHECK(message("train.batch_size") == "--set train.batch_size: expected KEY=VALUE, as in train.batch_size=64");
   for (const char* key : {"", ".", "a..b", "a.", "a[", "a[x]", "a[]", "a[0]b", "[0]", "\"a"}) {
@@ -255,7 +256,7 @@ TEST_CASE("an index in brackets creates a missing array") {
   CHECK(at(load_document("x.toml", {"guidance.interval.0=0.5"}), "guidance.interval") == Value(Value::Array{0.5, 1.0}));
 
   const auto message = [](const std::string& override) {
-    return message_of([&] { load_document("x.toml", {override}); });
+    return message_of<ConfigError>([&] { load_document("x.toml", {override}); });
   };
   CHECK(
       message("metrics[1].type=l1") ==

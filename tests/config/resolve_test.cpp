@@ -30,7 +30,7 @@ Value component(std::string_view kind, const std::string& toml) {
 
 /// The problem with a `unet` that has one more line.
 std::string unet_problem(const std::string& line) {
-  return message_of([&] { component("backbone", "type = 'unet'\n" + line); });
+  return message_of<ConfigError>([&] { component("backbone", "type = 'unet'\n" + line); });
 }
 
 }  // namespace
@@ -87,23 +87,24 @@ TEST_CASE("each wrong value is described by location, key, what is expected and 
   CHECK(unet_problem("channel_mult = [1, 0]") ==
         "x:2:20: channel_mult.1: expected an integer of at least 1, got 0 (an integer); it is an option of unet "
         "(plugin backbone_fake)");
-  CHECK(message_of([] { component("dataset", "type = 'shapes'\nnum_images = '10q'"); }) ==
+  CHECK(message_of<ConfigError>([] { component("dataset", "type = 'shapes'\nnum_images = '10q'"); }) ==
         "x:2:14: num_images: expected a whole number of at least 1, also as \"200k\" or \"1.5M\", got \"10q\" (a "
         "string); it is an option of shapes (plugin dataset_fake)");
-  CHECK(message_of([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[optimizer]\nbetas = [0.9]"); }) ==
         "x:12:9: optimizer.betas: expected an array of 2 elements, each a number of at least 0 and less than 1, got 1 "
         "element; it is an option of adamw (plugin optimizer_fake)");
-  CHECK(message_of([] { experiment("train = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("train = 3"); }) ==
         "x:11:9: sampler.train: unknown key of ddim (plugin sampler_fake); known are type, num_inference_steps, "
         "respacing");
-  CHECK(message_of([] { experiment("[[train]]\nbatch_size = 3"); }) == "x:11:1: train: expected a table, got an array");
-  CHECK(message_of([] { experiment("[metrics]\ntype = 'l1'"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[[train]]\nbatch_size = 3"); }) ==
+        "x:11:1: train: expected a table, got an array");
+  CHECK(message_of<ConfigError>([] { experiment("[metrics]\ntype = 'l1'"); }) ==
         "x:11:1: metrics: expected an array of tables, got a table");
 }
 
 TEST_CASE("numbers that are not finite, and those at an open end of a range, are refused") {
   const auto optimizer = [](const std::string& line) {
-    return message_of([&] { experiment("[optimizer]\n" + line); });
+    return message_of<ConfigError>([&] { experiment("[optimizer]\n" + line); });
   };
   CHECK(optimizer("clip_norm = inf") ==
         "x:12:13: optimizer.clip_norm: expected a number of at least 0, got inf (a float); it must be finite");
@@ -118,8 +119,9 @@ TEST_CASE("numbers that are not finite, and those at an open end of a range, are
       "x:12:13: optimizer.clip_norm: expected a number of at least 0, got 9007199254740993 (an integer); such integers "
       "have no float of the same value, so write a float");
   CHECK(optimizer("clip_norm = 9007199254740992") == "nothing thrown");
-  CHECK(message_of([] { experiment("[guidance]\nscale = nan"); }).find("it must be finite") != std::string::npos);
-  CHECK(message_of([] { experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
+  CHECK(message_of<ConfigError>([] { experiment("[guidance]\nscale = nan"); }).find("it must be finite") !=
+        std::string::npos);
+  CHECK(message_of<ConfigError>([] { experiment("[run]\nseed = 9223372036854775808"); }) != "nothing thrown");
   CHECK(*experiment("[run]\nseed = 9223372036854775807").find("run")->find("seed") ==
         Value(std::numeric_limits<std::int64_t>::max()));
 }
@@ -127,11 +129,11 @@ TEST_CASE("numbers that are not finite, and those at an open end of a range, are
 TEST_CASE("a value from JSON is refused with its key") {
   Value document = from_json(to_json(parse_document(kSmallExperiment, "x", std::filesystem::current_path())));
   document.set("optimizer", from_json(R"({"clip_norm":null})"));
-  CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+  CHECK(message_of<ConfigError>([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
         "optimizer.clip_norm: expected a number of at least 0, got nothing");
   document.set("optimizer", Value(Value::Table{}));
   apply_overrides(document, {"run.precision=fp31", "init[0].module=theta", "init[0].from=here"});
-  CHECK(message_of([&] {
+  CHECK(message_of<ConfigError>([&] {
           resolve(document, schema_of<Experiment>(), fake_catalog());
         }).starts_with("--set run.precision=fp31: run.precision: expected one of"));
   apply_overrides(document, {"run.precision=fp32"});
@@ -141,15 +143,17 @@ TEST_CASE("a value from JSON is refused with its key") {
 }
 
 TEST_CASE("an integer may be one of a few") {
-  CHECK(message_of([] { component("dataset", "type = 'shapes'\nchannels = 2"); }) != "nothing thrown");
+  CHECK(message_of<ConfigError>([] { component("dataset", "type = 'shapes'\nchannels = 2"); }) != "nothing thrown");
   Value document = parse_document(kSmallExperiment, "x", std::filesystem::current_path());
   document.find("data")->set("channels", 2);
-  CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+  CHECK(message_of<ConfigError>([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
         "expected one of 1, 3, got 2 (an integer)");
 }
 
 TEST_CASE("a run's name is one component of a path") {
-  const auto named = [](const std::string& name) { return message_of([&] { experiment("[run]\nname = " + name); }); };
+  const auto named = [](const std::string& name) {
+    return message_of<ConfigError>([&] { experiment("[run]\nname = " + name); });
+  };
   for (const char* bad :
        {"''", "'.'", "'..'", "'../x'", "'a/b'", "'/a'", "'.tmp-1'", R"("a\u0000b")", R"("\u001b[2J")"}) {
     CAPTURE(bad);
@@ -166,18 +170,18 @@ TEST_CASE("unknown keys are reported with the nearest name and the owner") {
   CHECK(unet_problem("zzzzzzzz = 3") ==
         "x:2:12: zzzzzzzz: unknown key of unet (plugin backbone_fake); known are type, channels, channel_mult, order, "
         "dropout, weights, num_heads");
-  CHECK(message_of([] { experiment("[train]\nbatchsize = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[train]\nbatchsize = 3"); }) ==
         "x:12:13: train.batchsize: unknown key of [train]; did you mean 'batch_size'?");
-  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'l1'\nwieght = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'l1'\nwieght = 3"); }) ==
         "x:13:10: metrics.0.wieght: unknown key of l1 (plugin metric_loss_fake) and of [[metrics]]; did you mean "
         "'weight'?");
-  CHECK(message_of([] { experiment("[trian]"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[trian]"); }) ==
         "x:11:1: trian: unknown key of an experiment; did you mean 'train'?");
 }
 
 TEST_CASE("in the tables of a component, errors in keys and values also name the component") {
   const auto problem = [](const std::string& weights) {
-    return message_of(
+    return message_of<ConfigError>(
         [&] { component("cascade_head", "type = 'cascade'\ntheta = { type = 'unet' }\nweights = " + weights); });
   };
   CHECK(problem("{ esp = 1 }") ==
@@ -188,9 +192,9 @@ TEST_CASE("in the tables of a component, errors in keys and values also name the
   CHECK(problem("3") ==
         "x:3:11: weights: expected a table, got 3 (an integer); it is an option of cascade (plugin cascade_head_fake)");
   // The host's keys in the table of a component belong to the host.
-  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'lpips'\nweight = -1"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'lpips'\nweight = -1"); }) ==
         "x:13:10: metrics.0.weight: expected a number of at least 0, got -1 (an integer)");
-  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'l1'\nt_range = [0, 2]"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'l1'\nt_range = [0, 2]"); }) ==
         "x:13:15: metrics.0.t_range.1: expected a number in 0..1, got 2 (an integer)");
 }
 
@@ -198,25 +202,26 @@ TEST_CASE("in a file, the location of an unknown key is that of the key itself")
   const TemporaryFolder folder;
   folder.write("configs/x.toml", "type = \"unet\"\n  chanels = 3\n");
   const Value document = load_document("configs/x.toml");
-  CHECK(message_of([&] { resolve_component(document, "backbone", fake_catalog()); }) ==
+  CHECK(message_of<ConfigError>([&] { resolve_component(document, "backbone", fake_catalog()); }) ==
         "configs/x.toml:2:3: chanels: unknown key of unet (plugin backbone_fake); did you mean 'channels'?");
 }
 
 TEST_CASE("messages about missing keys and types say what is needed") {
-  CHECK(message_of([] { component("dataset", "type = 'zip'"); }) ==
+  CHECK(message_of<ConfigError>([] { component("dataset", "type = 'zip'"); }) ==
         "x:1:1: path: missing; zip (plugin dataset_fake) needs it: a path (a string)");
-  CHECK(message_of([] { component("cascade_head", "type = 'cascade'"); }) ==
+  CHECK(message_of<ConfigError>([] { component("cascade_head", "type = 'cascade'"); }) ==
         "x:1:1: theta: missing; cascade (plugin cascade_head_fake) needs it: a table that chooses a backbone by "
         "`type`: unet");
-  CHECK(message_of([] { component("dataset", "num_images = 3"); }) ==
+  CHECK(message_of<ConfigError>([] { component("dataset", "num_images = 3"); }) ==
         "x:1:1: `type` is missing; it chooses the dataset: zip, shapes");
-  CHECK(message_of([] { component("dataset", "type = 3"); }) == "x:1:8: type: expected a string, got 3 (an integer)");
-  CHECK(message_of([] { component("sampler", "type = 'ddmi'"); }) ==
+  CHECK(message_of<ConfigError>([] { component("dataset", "type = 3"); }) ==
+        "x:1:8: type: expected a string, got 3 (an integer)");
+  CHECK(message_of<ConfigError>([] { component("sampler", "type = 'ddmi'"); }) ==
         "x:1:8: type: no sampler 'ddmi'\n    looked nowhere");
 }
 
 TEST_CASE("all problems are listed in one pass, in the order of the file") {
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           experiment(
               "[[metrics]]\nweight = -1\n[train]\nbatch_size = '64'\n[[init]]\nfreeze = 1\n[head.phi]\ntype = 'dit'\n");
         }) ==
@@ -235,11 +240,12 @@ TEST_CASE("the location of an override is its own text") {
   const TemporaryFolder folder;
   folder.write("x.toml", kSmallExperiment);
   const Value document = load_document("x.toml", {"train.batch_size=x"});
-  CHECK(message_of([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
+  CHECK(message_of<ConfigError>([&] { resolve(document, schema_of<Experiment>(), fake_catalog()); }) ==
         "--set train.batch_size=x: train.batch_size: expected an integer in 1..1048576, got \"x\" (a string)");
   // On one line, whatever it holds.
   const Value broken = load_document("x.toml", {"run.name=new\nline"});
-  const std::string message = message_of([&] { resolve(broken, schema_of<Experiment>(), fake_catalog()); });
+  const std::string message =
+      message_of<ConfigError>([&] { resolve(broken, schema_of<Experiment>(), fake_catalog()); });
   CHECK_MESSAGE(message.starts_with("--set \"run.name=new\\nline\": run.name: expected a name"), message);
 }
 
@@ -256,7 +262,7 @@ TEST_CASE("components nest, in tables and in arrays of tables") {
   CHECK(*parts.as_array()[0].find("net") == Value("alexnet"));
   CHECK(*parts.as_array()[0].find("factor") == Value(1.0));
   CHECK(*parts.as_array()[1].find("parts")->as_array()[0].find("type") == Value("metric_loss_fake/l1"));
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           experiment("[[metrics]]\ntype = 'sum'\nparts = [{ type = 'sum', parts = [{ type = 'lpips', nett = 1 }] }]");
         }) ==
         "x:13:60: metrics.0.parts.0.parts.0.nett: unknown key of lpips (plugin metric_loss_fake) and of "
@@ -264,7 +270,7 @@ TEST_CASE("components nest, in tables and in arrays of tables") {
 }
 
 TEST_CASE("a component that takes a key of the host is reported as the plugin's fault") {
-  CHECK(message_of([] { experiment("[[metrics]]\ntype = 'colliding'"); }) ==
+  CHECK(message_of<ConfigError>([] { experiment("[[metrics]]\ntype = 'colliding'"); }) ==
         "x:12:8: metrics.0.type: plugin metric_loss_fake is at fault: colliding declares the option 'weight', which is "
         "a key of the host in this table; the plugin must rename it");
 }
@@ -307,7 +313,7 @@ TEST_CASE("a starter experiment is complete and valid, whatever is chosen") {
   CHECK(*resolved({{"head.phi", "unet"}}).find("head")->find("phi")->find("type") == Value("backbone_fake/unet"));
   CHECK(*resolved({{"metrics", "sum"}}).find("metrics")->as_array()[0].find("parts")->as_array()[0].find("type") ==
         Value("metric_loss_fake/lpips"));
-  CHECK(message_of([&] {
+  CHECK(message_of<ConfigError>([&] {
           resolved({{"haed", "cascade"}});
         }) == "haed: no table of this experiment chooses a component there");
 }
@@ -356,7 +362,9 @@ TEST_CASE("a module's table in [optimizer] keeps what it sets, and the rest foll
 }
 
 TEST_CASE("a module's table in [optimizer] is checked against its own component") {
-  const auto problem = [](const std::string& toml) { return message_of([&] { experiment("[optimizer]\n" + toml); }); };
+  const auto problem = [](const std::string& toml) {
+    return message_of<ConfigError>([&] { experiment("[optimizer]\n" + toml); });
+  };
   CHECK(problem("[optimizer.phi]\nep = 1") ==
         "x:13:6: optimizer.phi.ep: unknown key of adamw (plugin optimizer_fake) and of [optimizer.phi]; did you mean "
         "'eps'?");

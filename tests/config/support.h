@@ -6,6 +6,7 @@
 
 #include "casdm/error.h"
 #include "framework/config/resolve.h"
+#include "support/messages.h"
 
 /// Shared by the tests of the configuration; does not need LibTorch.
 namespace casdm::testing {
@@ -27,17 +28,6 @@ class TemporaryFolder {
   std::filesystem::path path_;
   std::filesystem::path previous_;
 };
-
-/// The message of the E that `action` throws; "nothing thrown" if it does not throw.
-template <class E = ConfigError, class Action>
-std::string message_of(Action&& action) {
-  try {
-    action();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "nothing thrown";
-}
 
 /// Components that exist only as schemas: backbone unet; cascade_head cascade (weights, theta);
 /// metric_loss l1, lpips, sum (parts: nested metrics), colliding (an option named like a host's);

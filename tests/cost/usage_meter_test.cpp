@@ -20,7 +20,7 @@ at::Tensor square(std::int64_t size) { return at::rand({size, size}).requires_gr
 
 /// A shared component that runs two modules, and one of its own, as a head runs networks and gives a metric their
 /// result.
-struct Experiment {
+struct MeteredExperiment {
   Component<Part> head = component("head"), metric = component("metric");
   at::Tensor first = square(4), second = square(4);
 
@@ -51,8 +51,8 @@ constexpr std::int64_t kProduct = 3 * 4 * 4;
 }  // namespace
 
 TEST_CASE("products belong to the module whose weights were used last, and to other components that run") {
-  const Experiment experiment;
-  const UsageMeter meter(experiment.owners(), &Experiment::name, "host");
+  const MeteredExperiment experiment;
+  const UsageMeter meter(experiment.owners(), &MeteredExperiment::name, "host");
   experiment.loss(at::rand({3, 4}));
   CHECK(find(meter, "one")->forward == 3 * kProduct);
   CHECK(find(meter, "two")->forward == kProduct);
@@ -61,8 +61,8 @@ TEST_CASE("products belong to the module whose weights were used last, and to ot
 }
 
 TEST_CASE("the gradient of a product belongs to the part that computed the product") {
-  const Experiment experiment;
-  const UsageMeter meter(experiment.owners(), &Experiment::name, "host");
+  const MeteredExperiment experiment;
+  const UsageMeter meter(experiment.owners(), &MeteredExperiment::name, "host");
   experiment.loss(at::rand({3, 4})).backward();
   // Of the inputs, x needs no gradient, and constants need none.
   CHECK(find(meter, "one")->backward == (1 + 1 + 2) * kProduct);
@@ -72,8 +72,8 @@ TEST_CASE("the gradient of a product belongs to the part that computed the produ
 }
 
 TEST_CASE("what no component computes is the host's, also after a module has run") {
-  const Experiment experiment;
-  const UsageMeter meter(experiment.owners(), &Experiment::name, "host");
+  const MeteredExperiment experiment;
+  const UsageMeter meter(experiment.owners(), &MeteredExperiment::name, "host");
   experiment.loss(at::rand({3, 4}));
   at::mm(at::rand({2, 2}), at::rand({2, 2}));
   CHECK(find(meter, "host")->forward == 8);

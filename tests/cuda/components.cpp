@@ -6,16 +6,12 @@
 #include "casdm/metric_loss.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
-#include "framework/loading/plugin_host.h"
+#include "framework/loading/discovery.h"
 #include "metrics/lpips_weights.h"
-#include "training/small_run.h"
 
 namespace casdm::testing {
 
-std::vector<std::string> component_names(std::string_view kind) {
-  const TemporaryFolder folder;
-  return small_experiment(folder.path(), "names", cascade_head()).host->catalog().names(kind);
-}
+std::vector<std::string> component_names(std::string_view kind) { return PluginCatalog::discover({}).names(kind); }
 
 std::vector<std::string> settings_with(const std::string& table, const std::string& name) {
   // Paths whose times are not whole numbers; theta of the cascade predicts noise, so some signal must be left.

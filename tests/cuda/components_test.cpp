@@ -19,7 +19,7 @@ using namespace casdm::testing;
 
 namespace {
 
-const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
+const std::string kHeadWithMetric = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
 
 /// Makes two steps of the same run on both devices.
 void trains_alike(const std::string& what, const std::string& toml, const std::vector<std::string>& overrides) {
@@ -68,7 +68,7 @@ TEST_CASE("a metric that resizes its images gives the same distances and gradien
 
 TEST_CASE("every optimizer steps on CUDA as on the CPU") {
   for (const std::string& name : component_names(Optimizer::kind)) {
-    trains_alike(name, kHead, settings_with("optimizer", name));
+    trains_alike(name, kHeadWithMetric, settings_with("optimizer", name));
   }
 }
 
@@ -76,7 +76,8 @@ TEST_CASE("every noise schedule, timestep sampler and augmentation draws on CUDA
   const std::pair<std::string, std::string> tables[] = {
       {"noise_scheduler", "noise"}, {"timestep_sampler", "timesteps"}, {"augmentation", "augmentation"}};
   for (const auto& [kind, table] : tables) {
-    for (const std::string& name : component_names(kind)) trains_alike(name, kHead, settings_with(table, name));
+    for (const std::string& name : component_names(kind))
+      trains_alike(name, kHeadWithMetric, settings_with(table, name));
   }
 }
 
@@ -84,21 +85,21 @@ TEST_CASE("every head trains on CUDA as on the CPU") {
   const std::vector<std::string> heads = component_names("cascade_head");
   CHECK(heads.size() == 5);
   const std::string network = "theta={type=\"unet\", channels=8, channel_mult=[1,2], groups=4}";
-  trains_alike("cascade", kHead, {});
-  trains_alike("cascade with a gate network", kHead, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
-  trains_alike("dual", kHead, {"head={type=\"dual\", " + network + "}"});
+  trains_alike("cascade", kHeadWithMetric, {});
+  trains_alike("cascade with a gate network", kHeadWithMetric, {"head.gate_detach_trunk=true", "head.sees_x_t=true"});
+  trains_alike("dual", kHeadWithMetric, {"head={type=\"dual\", " + network + "}"});
   for (const std::string prediction : {"epsilon", "sample", "v_prediction"}) {
     trains_alike(prediction, single_head(), {"head.prediction_type=" + prediction});
   }
   std::vector<std::string> edm = settings_with("noise", "edm"), flow = settings_with("noise", "flow");
   edm.push_back("head={type=\"edm\", " + network + "}");
-  trains_alike("edm", kHead, edm);
+  trains_alike("edm", kHeadWithMetric, edm);
   flow.emplace_back("head.prediction_type=flow");
   trains_alike("flow", single_head(), flow);
   trains_alike("a learned variance", single_head(), {"head.variance=learned_range", "sampler.type=ddpm"});
-  trains_alike("consistency", kHead, {"head={type=\"consistency\", " + network + "}"});
-  trains_alike("labels", kHead, {"data.use_labels=true", "data.label_dropout=0.3"});
-  trains_alike("resampling in blocks", kHead,
+  trains_alike("consistency", kHeadWithMetric, {"head={type=\"consistency\", " + network + "}"});
+  trains_alike("labels", kHeadWithMetric, {"data.use_labels=true", "data.label_dropout=0.3"});
+  trains_alike("resampling in blocks", kHeadWithMetric,
                {"head.theta.resblock_updown=true", "head.phi.use_scale_shift_norm=true"});
 }
 

@@ -38,13 +38,13 @@ struct Images {
   Tensor prediction, target;
 };
 
-struct Measured {
+struct MeasuredTf32 {
   double distance;
   Tensor gradient;
 };
 
 /// Distance and gradient, which is computed as in a training: outside of ExactFloats.
-Measured measured(MetricLoss& metric, const Tensor& prediction, const Tensor& target) {
+MeasuredTf32 measured(MetricLoss& metric, const Tensor& prediction, const Tensor& target) {
   const Tensor leaf = prediction.detach().requires_grad_();
   Tensor distance;
   {
@@ -57,9 +57,9 @@ Measured measured(MetricLoss& metric, const Tensor& prediction, const Tensor& ta
 
 std::shared_ptr<MetricLoss> ssim() { return make<MetricLoss>("ssim", "", {ImageShape::square(3, 32), &factory()}); }
 
-Measured ssim_on_cpu(const Images& images) { return measured(*ssim(), images.prediction, images.target); }
+MeasuredTf32 ssim_on_cpu(const Images& images) { return measured(*ssim(), images.prediction, images.target); }
 
-Measured ssim_in_tf32(const Images& images) {
+MeasuredTf32 ssim_in_tf32(const Images& images) {
   const auto metric = ssim();
   move_to(*metric, cuda());
   const Tf32 tf32;

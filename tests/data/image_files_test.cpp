@@ -1,8 +1,6 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 #include <png.h>
-#include <signal.h>
-#include <sys/resource.h>
 
 #include <cstdio>
 #include <iterator>
@@ -12,6 +10,7 @@
 #include "framework/reporting/image_files.h"
 #include "framework/support/files.h"
 #include "support/components.h"
+#include "support/full_disk.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -46,25 +45,6 @@ std::map<std::string, std::string> text_of(const fs::path& path) {
   std::fclose(file);
   return result;
 }
-
-/// Makes writes beyond `bytes` fail, as on a full disk.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*handler_)(int);
-};
 
 std::ptrdiff_t files_in(const fs::path& folder) {
   return std::distance(fs::directory_iterator(folder), fs::directory_iterator());

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <zip.h>
 
@@ -10,6 +9,7 @@
 #include "framework/support/files.h"
 #include "framework/support/sanitizers.h"
 #include "support/components.h"
+#include "support/full_disk.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -46,25 +46,6 @@ std::string bytes_of(const at::Tensor& images) {
 }
 
 const auto kNoLabel = std::function<std::int64_t(std::int64_t)>();
-
-/// Makes writes beyond `bytes` fail, as on a full disk.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*handler_)(int);
-};
 
 long peak_kilobytes() {
   rusage usage{};

@@ -15,13 +15,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::shared_ptr<Dataset> open(const std::string& type, const fs::path& path, const std::string& more = "",
-                              std::int64_t size = 4, std::int64_t channels = 3) {
+std::shared_ptr<Dataset> open_arrays(const std::string& type, const fs::path& path, const std::string& more = "",
+                                     std::int64_t size = 4, std::int64_t channels = 3) {
   return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(channels, size)});
 }
 
-std::string complaint(const std::string& type, const fs::path& path, const std::string& more = "") {
-  return message_of<Error>([&] { open(type, path, more); });
+std::string arrays_complaint(const std::string& type, const fs::path& path, const std::string& more = "") {
+  return message_of<Error>([&] { open_arrays(type, path, more); });
 }
 
 /// 0, 1, 2, ...
@@ -78,25 +78,25 @@ TEST_CASE("arrays are read in any order of channels, from a .npy and from an .np
     CHECK(data->left_out() == (has_labels ? "no image is of class 0" : ""));
   };
   write_bytes(npy, npy_of("|u1", "2, 4, 4, 3", rows));
-  check(open("arrays", npy), false);
-  CHECK(open("arrays", npy)->describe(1) == npy.string() + " image 1");
+  check(open_arrays("arrays", npy), false);
+  CHECK(open_arrays("arrays", npy)->describe(1) == npy.string() + " image 1");
   write_bytes(folder.path() / "labels.npy", npy_of("<u2", "2, 1", {2, 0, 1, 0}));
-  check(open("arrays", npy, "labels_path = \"" + (folder.path() / "labels.npy").string() + "\""), true);
+  check(open_arrays("arrays", npy, "labels_path = \"" + (folder.path() / "labels.npy").string() + "\""), true);
   write_bytes(npy, npy_of("|u1", "2, 3, 4, 4", planar(rows, 48)));
-  check(open("arrays", npy), false);
+  check(open_arrays("arrays", npy), false);
   write_zip(stored, {{"x.npy", npy_of("|u1", "2, 4, 4, 3", rows)}, {"y.npy", npy_of({2, 1})}});
-  check(open("arrays", stored), false);
-  check(open("arrays", stored, "labels = \"y\"\nimages = \"x\""), true);
+  check(open_arrays("arrays", stored), false);
+  check(open_arrays("arrays", stored, "labels = \"y\"\nimages = \"x\""), true);
   write_zip(packed, {{"x.npy", npy_of("|u1", "2, 3, 4, 4", planar(rows, 48))}, {"y.npy", npy_of({2, 1})}}, true);
-  check(open("arrays", packed, "labels = \"y\""), true);
+  check(open_arrays("arrays", packed, "labels = \"y\""), true);
 }
 
 TEST_CASE("grey arrays become RGB and RGB arrays grey, at the requested size") {
   const TemporaryFolder folder;
   write_bytes(folder.path() / "grey.npy", npy_of("|u1", "1, 8, 8", Bytes(64, 9)));
-  CHECK(open("arrays", folder.path() / "grey.npy")->get(0).image.pixels == Bytes(48, 9));
+  CHECK(open_arrays("arrays", folder.path() / "grey.npy")->get(0).image.pixels == Bytes(48, 9));
   write_bytes(folder.path() / "rgb.npy", npy_of("|u1", "1, 4, 4, 3", Bytes(48, 7)));
-  CHECK(open("arrays", folder.path() / "rgb.npy", "", 4, 1)->get(0).image.pixels == Bytes(16, 7));
+  CHECK(open_arrays("arrays", folder.path() / "rgb.npy", "", 4, 1)->get(0).image.pixels == Bytes(16, 7));
 }
 
 TEST_CASE("an array of another type or shape is refused with what was found and what is expected") {
@@ -104,7 +104,7 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
   const fs::path path = folder.path() / "a.npy";
   const auto complain = [&](const Bytes& bytes, const std::string& more = "") {
     write_bytes(path, bytes);
-    return complaint("arrays", path, more);
+    return arrays_complaint("arrays", path, more);
   };
   const auto check = [](const std::string& message, const std::string& words) {
     CHECK_MESSAGE(message.find(words) != std::string::npos, message);
@@ -134,7 +134,7 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
   const fs::path npz = folder.path() / "a.npz";
   const auto complain_npz = [&](const NamedBytes& members, const std::string& more = "") {
     write_zip(npz, members);
-    return complaint("arrays", npz, more);
+    return arrays_complaint("arrays", npz, more);
   };
   check(complain_npz({{"x.npy", images}}, "images = \"y\""), "holds no such array; it holds x \"|u1\" [2, 2, 2, 3]");
   check(complain_npz({{"x.npy", images}, {"z.npy", images}}), "holds several arrays of three or four dimensions: x ");
@@ -146,8 +146,8 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
   check(complain_npz({{"x.npy", images}, {"y.npy", npy_of("|u1", "2, 10", Bytes(20))}}, "labels = \"y\""),
         "Of one-hot rows, write argmax(1)");
   write_bytes(npz, bytes_of("no zip"));
-  check(complaint("arrays", npz), "a.npz cannot be read as an NPZ");
-  check(complaint("arrays", folder.path()), "got a folder; type = \"imagenet_npz\"");
+  check(arrays_complaint("arrays", npz), "a.npz cannot be read as an NPZ");
+  check(arrays_complaint("arrays", folder.path()), "got a folder; type = \"imagenet_npz\"");
 }
 
 TEST_CASE("an array whose file is written to while it is read is noticed, and one that is replaced stays the same") {
@@ -156,7 +156,7 @@ TEST_CASE("an array whose file is written to while it is read is noticed, and on
   const auto check = [&](const fs::path& path, const Bytes& old_bytes, const Bytes& new_bytes) {
     write_bytes(path, old_bytes);
     fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
-    const auto data = open("arrays", path);
+    const auto data = open_arrays("arrays", path);
     CHECK(data->get(1).image.pixels == Bytes(before.begin() + 48, before.end()));
     write_bytes(folder.path() / "new", new_bytes);
     fs::rename(folder.path() / "new", path);
@@ -164,12 +164,12 @@ TEST_CASE("an array whose file is written to while it is read is noticed, and on
 
     write_bytes(path, old_bytes);
     fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
-    const auto again = open("arrays", path);
+    const auto again = open_arrays("arrays", path);
     write_bytes(path, new_bytes);
     const std::string message = message_of<Error>([&] { again->get(1); });
     CHECK_MESSAGE(message.starts_with(path.string()), message);
     CHECK_MESSAGE(message.find(" was changed by another program since it was opened") != std::string::npos, message);
-    CHECK(open("arrays", path)->get(1).image.pixels == Bytes(after.begin() + 48, after.end()));
+    CHECK(open_arrays("arrays", path)->get(1).image.pixels == Bytes(after.begin() + 48, after.end()));
     write_bytes(path, Bytes(new_bytes.begin(), new_bytes.begin() + 90));
     CHECK(message_of<Error>([&] { again->get(1); }).find(" was changed by another") != std::string::npos);
   };
@@ -187,7 +187,7 @@ TEST_CASE("an array is read by several threads at once") {
   const TemporaryFolder folder;
   const Bytes rows = counting(40 * 48);
   write_zip(folder.path() / "a.npz", {{"x.npy", npy_of("|u1", "40, 4, 4, 3", rows)}});
-  const auto data = open("arrays", folder.path() / "a.npz");
+  const auto data = open_arrays("arrays", folder.path() / "a.npz");
   std::vector<int> wrong(4);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < wrong.size(); ++t) {
@@ -206,7 +206,7 @@ TEST_CASE("ImageNet's batches are read in the order of their numbers, labels fro
   const TemporaryFolder folder;
   write_train(folder.path() / "train");
   write_batch(folder.path() / "val_data.npz", {5, 1000, 1});
-  const auto train = open("imagenet_npz", folder.path(), "", 2);
+  const auto train = open_arrays("imagenet_npz", folder.path(), "", 2);
   REQUIRE(train->size() == 20);
   CHECK(train->num_classes() == 1000);
   for (const std::int64_t index : {19, 3, 2, 0}) {
@@ -217,7 +217,7 @@ TEST_CASE("ImageNet's batches are read in the order of their numbers, labels fro
     CHECK(planar(example.image.pixels, 12) == planes);
   }
   CHECK(train->describe(3).ends_with("train_data_batch_2.npz image 1"));
-  const auto test = open("imagenet_npz", folder.path(), "split = \"test\"", 2);
+  const auto test = open_arrays("imagenet_npz", folder.path(), "split = \"test\"", 2);
   REQUIRE(test->size() == 3);
   CHECK(test->get(1).label == 999);
   CHECK(test->left_out() == "no image is of the classes 1, 2, 3, 5, 6 and 992 more");
@@ -228,7 +228,7 @@ TEST_CASE("a batch of ImageNet that is missing or has another format is named") 
   write_train(folder.path());
   const fs::path third = folder.path() / "train_data_batch_3.npz";
   const auto check = [&](const std::string& words) {
-    const std::string message = complaint("imagenet_npz", folder.path());
+    const std::string message = arrays_complaint("imagenet_npz", folder.path());
     CHECK_MESSAGE(message.find(words) != std::string::npos, message);
   };
   write_batch(third, {4, 1001});
@@ -242,7 +242,8 @@ TEST_CASE("a batch of ImageNet that is missing or has another format is named") 
   fs::remove(third);
   fs::remove(folder.path() / "train_data_batch_10.npz");
   check("lacks train_data_batch_3.npz, train_data_batch_10.npz of ImageNet's train batches; it holds ");
-  CHECK(complaint("imagenet_npz", folder.path(), "split = \"test\"").find("lacks val_data.npz") != std::string::npos);
+  CHECK(arrays_complaint("imagenet_npz", folder.path(), "split = \"test\"").find("lacks val_data.npz") !=
+        std::string::npos);
   write_train(folder.path() / "copy");
   check("holds train_data_batch_1.npz twice");
 }

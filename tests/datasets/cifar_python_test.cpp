@@ -11,13 +11,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::shared_ptr<Dataset> open(const std::string& type, const fs::path& path, const std::string& more = "",
-                              std::int64_t channels = 3) {
+std::shared_ptr<Dataset> open_python(const std::string& type, const fs::path& path, const std::string& more = "",
+                                     std::int64_t channels = 3) {
   return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(channels, 32)});
 }
 
-std::string complaint(const std::string& type, const fs::path& path, const std::string& more = "") {
-  return message_of<Error>([&] { open(type, path, more); });
+std::string python_complaint(const std::string& type, const fs::path& path, const std::string& more = "") {
+  return message_of<Error>([&] { open_python(type, path, more); });
 }
 
 /// Three planes per image, filled with 10, 20, 30 plus its index.
@@ -52,19 +52,19 @@ Bytes binary_of(const std::vector<std::pair<int, int>>& labels) {
 }
 
 void check_cifar100(const fs::path& path) {
-  const auto fine = open("cifar100", path);
+  const auto fine = open_python("cifar100", path);
   REQUIRE(fine->size() == 2);
   CHECK(fine->num_classes() == 100);
   CHECK(fine->get(0).label == 99);
   CHECK(fine->get(1).label == 7);
   CHECK(fine->left_out() == "no image is of the classes 0, 1, 2, 3, 4 and 93 more");
   CHECK(fine->get(1).image.pixels == plain(32, 32, {17, 27, 37}).pixels);
-  const auto coarse = open("cifar100", path, "labels = \"coarse\"");
+  const auto coarse = open_python("cifar100", path, "labels = \"coarse\"");
   CHECK(coarse->num_classes() == 20);
   CHECK(coarse->get(0).label == 19);
   CHECK(coarse->get(1).label == 0);
   CHECK(coarse->left_out() == "no image is of the classes 1, 2, 3, 4, 5 and 13 more");
-  const auto test = open("cifar100", path, "split = \"test\"");
+  const auto test = open_python("cifar100", path, "split = \"test\"");
   REQUIRE(test->size() == 1);
   CHECK(test->get(0).label == 3);
 }
@@ -76,16 +76,16 @@ TEST_CASE("CIFAR-10's Python version has the binary version's images and labels,
   for (const auto& [name, bytes] : python_members()) write_bytes(folder.path() / "all" / name, bytes);
   write_bytes(folder.path() / "set.tar.gz", gzip_of(tar_of(python_members())));
   for (const fs::path& path : {folder.path() / "all", folder.path() / "set.tar.gz"}) {
-    const auto train = open("cifar10", path);
+    const auto train = open_python("cifar10", path);
     REQUIRE(train->size() == 10);
     CHECK(train->get(2).label == 2);
     CHECK(train->get(2).image.pixels == plain(32, 32, {12, 22, 32}).pixels);
     CHECK(train->get(3).label == 9);
     CHECK(train->describe(3).ends_with("data_batch_2 record 1"));
-    const auto test = open("cifar10", path, "split = \"test\"");
+    const auto test = open_python("cifar10", path, "split = \"test\"");
     REQUIRE(test->size() == 1);
     CHECK(test->get(0).label == 5);
-    CHECK(open("cifar10", path, "", 1)->get(0).image.channels == 1);
+    CHECK(open_python("cifar10", path, "", 1)->get(0).image.channels == 1);
   }
 }
 
@@ -98,7 +98,7 @@ TEST_CASE("if both versions of CIFAR-10 exist, each image counts once") {
     record.insert(record.end(), planes.begin(), planes.end());
     write_bytes(folder.path() / "bin" / text("data_batch_", number, ".bin"), record);
   }
-  const auto train = open("cifar10", folder.path());
+  const auto train = open_python("cifar10", folder.path());
   CHECK(train->size() == 5);
   CHECK(train->describe(0).ends_with("data_batch_1.bin record 0"));
 }
@@ -124,7 +124,7 @@ TEST_CASE("a fraction of CIFAR has the same images in every version and wherever
   }
   write_bytes(folder.path() / "set.tar.gz", gzip_of(tar_of(binary)));
   const auto taken = [&](const std::string& path) {
-    const auto data = open("cifar10", folder.path() / path, "fraction = 0.3");
+    const auto data = open_python("cifar10", folder.path() / path, "fraction = 0.3");
     Bytes firsts;
     for (std::int64_t i = 0; i < data->size(); ++i) firsts.push_back(data->get(i).image.pixels.front());
     return firsts;
@@ -154,7 +154,7 @@ TEST_CASE("CIFAR-100 is read in both versions, by fine and by coarse labels") {
   check_cifar100(folder.path() / "all");
 
   write_bytes(folder.path() / "set.tar", tar_of({binary[1]}));
-  CHECK(complaint("cifar100", folder.path() / "set.tar")
+  CHECK(python_complaint("cifar100", folder.path() / "set.tar")
             .ends_with("set.tar holds no train images of CIFAR-100: looked for train.bin and train; it holds "
                        "cifar-100-binary/test.bin"));
 }
@@ -165,7 +165,7 @@ TEST_CASE("a batch of CIFAR's Python version that is missing, damaged or has ano
   const fs::path batch = folder.path() / "cifar-10-batches-py" / "data_batch_3";
   const auto complain = [&](const Bytes& bytes) {
     write_bytes(batch, bytes);
-    return complaint("cifar10", folder.path());
+    return python_complaint("cifar10", folder.path());
   };
   const Bytes planes = planes_of({1, 2});
   const std::vector<std::pair<Bytes, std::string>> cases = {
@@ -187,7 +187,7 @@ TEST_CASE("a batch of CIFAR's Python version that is missing, damaged or has ano
   const Bytes whole = cifar_pickle_of(planes, {{"labels", {1, 2}}});
   CHECK(complain({whole.begin(), whole.end() - 1000}).find("data_batch_3 is truncated") != std::string::npos);
   fs::remove(batch);
-  CHECK(complaint("cifar10", folder.path())
+  CHECK(python_complaint("cifar10", folder.path())
             .find("lacks data_batch_3 of CIFAR-10's 5 training batches; it holds cifar-10-batches-py/data_batch_1, ") !=
         std::string::npos);
 }
@@ -198,7 +198,7 @@ TEST_CASE("a pickle that would run something in Python is refused with its name,
   const std::string touch = "touch " + mark.string();
   const std::string pickle = text("\x80\x02", "cposix\nsystem\nU", static_cast<char>(touch.size()), touch, "\x85R.");
   write_bytes(folder.path() / "all" / "train", bytes_of(pickle));
-  const std::string message = complaint("cifar100", folder.path() / "all");
+  const std::string message = python_complaint("cifar100", folder.path() / "all");
   CHECK_MESSAGE(message.find("all:train names \"posix.system\", which is refused: only arrays and plain containers are "
                              "read, and nothing is executed") != std::string::npos,
                 message);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "casdm/dataset.h"
+#include "support/messages.h"
 
 /// Makes the files that the data set tests read.
 namespace casdm::testing {
@@ -72,16 +73,5 @@ Bytes cifar_pickle_of(const Bytes& data, const std::vector<std::pair<std::string
 /// A ustar archive; long names as in GNU tar.
 Bytes tar_of(const NamedBytes& members);
 Bytes gzip_of(const Bytes& bytes);
-
-/// The message of the E that `call` throws; empty if it throws nothing.
-template <class E, class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return {};
-}
 
 }  // namespace casdm::testing

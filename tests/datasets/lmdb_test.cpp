@@ -15,12 +15,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::shared_ptr<Dataset> open(const fs::path& path, std::int64_t size = 8) {
+std::shared_ptr<Dataset> open_lmdb(const fs::path& path, std::int64_t size = 8) {
   return make<Dataset>("lmdb", "path = \"" + path.string() + "\"", {ImageShape::square(3, size)});
 }
 
 std::string complaint(const fs::path& path) {
-  return message_of<Error>([&] { open(path); });
+  return message_of<Error>([&] { open_lmdb(path); });
 }
 
 /// Images whose keys are not in sorted order.
@@ -44,7 +44,7 @@ TEST_CASE("an LMDB of WebP, JPEG and PNG files is read in the order of its keys"
   const fs::path path = folder.path() / "bedroom_train_lmdb";
   write_lmdb(path, entries());
   for (const fs::path& given : {path, path / "data.mdb"}) {
-    const auto data = open(given);
+    const auto data = open_lmdb(given);
     REQUIRE(data->size() == 3);
     CHECK(data->num_classes() == 0);
     CHECK(data->get(0).image.pixels == pattern(8, 8, 1).pixels);
@@ -61,7 +61,7 @@ TEST_CASE("an LMDB is read whatever map size its writer used, from a read-only f
   fs::remove(path / "lock.mdb");
   fs::permissions(path / "data.mdb", fs::perms::owner_read);
   fs::permissions(path, fs::perms::owner_read | fs::perms::owner_exec);
-  const auto first = open(path, 64), second = open(path, 64);
+  const auto first = open_lmdb(path, 64), second = open_lmdb(path, 64);
   REQUIRE(first->size() == 50);
   std::vector<int> wrong(4);
   std::vector<std::thread> threads;
@@ -127,7 +127,7 @@ TEST_CASE("an LMDB with some entries that are no images is opened, wherever they
     }
     const fs::path path = folder.path() / std::to_string(damaged);
     write_lmdb(path, some);
-    const auto set = open(path, 8);
+    const auto set = open_lmdb(path, 8);
     REQUIRE(set->size() == 8);
     for (int i = 0; i < 8; ++i) {
       if (i == damaged) {
@@ -144,7 +144,7 @@ TEST_CASE("an LMDB with a value that ends beyond the file or with a wrong number
   const fs::path path = folder.path() / "set_lmdb", file = path / "data.mdb";
   write_lmdb(path, large_entries());
   const Bytes whole = read_bytes(file);
-  CHECK(open(path, 64)->size() == 50);
+  CHECK(open_lmdb(path, 64)->size() == 50);
   const auto complain = [&](const Bytes& bytes) {
     write_bytes(file, bytes);
     return complaint(path);
@@ -176,11 +176,11 @@ TEST_CASE("if another program writes to an LMDB while it is read, that is notice
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "set_lmdb";
   write_lmdb(path, entries());
-  const auto data = open(path);
+  const auto data = open_lmdb(path);
   CHECK(data->get(0).image.width == 8);
   write_lmdb(path, {{"dd", png_of(pattern(8, 8, 3))}});
   const std::string message = message_of<Error>([&] { data->get(0); });
   CHECK_MESSAGE(message.find("data.mdb was changed by another program since it was opened") != std::string::npos,
                 message);
-  CHECK(open(path)->size() == 4);
+  CHECK(open_lmdb(path)->size() == 4);
 }

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kImages = 200;
 
-std::shared_ptr<Dataset> open(const std::string& type, const fs::path& path, const std::string& more) {
+std::shared_ptr<Dataset> open_part(const std::string& type, const fs::path& path, const std::string& more) {
   return make<Dataset>(type, "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(3, 2)});
 }
 
@@ -45,8 +45,8 @@ TEST_CASE("the training and test parts share no image and together are the whole
   const TemporaryFolder folder;
   for (const auto& [name, bytes] : images()) write_bytes(folder.path() / "all" / name, bytes);
   write_zip(folder.path() / "all.zip", images());
-  const auto train = open("zip", folder.path() / "all.zip", "split = \"train\"\ntest_fraction = 0.25");
-  const auto test = open("zip", folder.path() / "all.zip", "split = \"test\"\ntest_fraction = 0.25");
+  const auto train = open_part("zip", folder.path() / "all.zip", "split = \"train\"\ntest_fraction = 0.25");
+  const auto test = open_part("zip", folder.path() / "all.zip", "split = \"test\"\ntest_fraction = 0.25");
   CHECK(train->size() == 150);
   CHECK(test->size() == 50);
   std::set<int> both = colours(*train);
@@ -56,7 +56,7 @@ TEST_CASE("the training and test parts share no image and together are the whole
   // Neither only the first nor only the last ones.
   CHECK(*colours(*test).begin() < 50);
   CHECK(*colours(*test).rbegin() >= 150);
-  const auto moved = open("folder", folder.path() / "all", "split = \"test\"\ntest_fraction = 0.25");
+  const auto moved = open_part("folder", folder.path() / "all", "split = \"test\"\ntest_fraction = 0.25");
   CHECK(colours(*moved) == colours(*test));
   CHECK(moved->describe(0) ==
         (folder.path() / "all" / test->describe(0).substr(test->describe(0).rfind(':') + 1)).string());
@@ -74,17 +74,17 @@ TEST_CASE("an image is in the same part in a folder, in a zip and in a zip with 
   for (auto& [name, bytes] : below) name.insert(0, "set/v1/");
   write_zip(folder.path() / "around.zip", below);
   for (const std::string part : {"split = \"test\"", "fraction = 0.3"}) {
-    const std::set<int> expected = colours(*open("folder", folder.path() / "all", part));
-    CHECK(colours(*open("zip", folder.path() / "all.zip", part)) == expected);
-    CHECK(colours(*open("zip", folder.path() / "around.zip", part)) == expected);
-    CHECK(colours(*open("folder", folder.path(), part)) == expected);
+    const std::set<int> expected = colours(*open_part("folder", folder.path() / "all", part));
+    CHECK(colours(*open_part("zip", folder.path() / "all.zip", part)) == expected);
+    CHECK(colours(*open_part("zip", folder.path() / "around.zip", part)) == expected);
+    CHECK(colours(*open_part("folder", folder.path(), part)) == expected);
   }
 }
 
 TEST_CASE("images that are added in another folder do not move the others between the parts") {
   const TemporaryFolder folder;
   for (const auto& [name, bytes] : images()) write_bytes(folder.path() / "first" / name, bytes);
-  const auto test_part = [&] { return colours(*open("folder", folder.path(), "split = \"test\"")); };
+  const auto test_part = [&] { return colours(*open_part("folder", folder.path(), "split = \"test\"")); };
   const std::set<int> before = test_part();
   const auto add = [&](const std::string& name) {
     write_bytes(folder.path() / "second" / (name + ".png"), png_of(plain(2, 2, {255, 0, 0})));
@@ -103,8 +103,8 @@ TEST_CASE("images of one name in two folders are told apart by their folders") {
     write_bytes(folder.path() / "second" / ("img" + std::to_string(1000 + i) + ".png"),
                 png_of(plain(2, 2, {static_cast<std::uint8_t>(200 + i), 0, 0})));
   }
-  const std::set<int> test = colours(*open("folder", folder.path(), "split = \"test\"")),
-                      train = colours(*open("folder", folder.path(), "split = \"train\""));
+  const std::set<int> test = colours(*open_part("folder", folder.path(), "split = \"test\"")),
+                      train = colours(*open_part("folder", folder.path(), "split = \"train\""));
   CHECK(test.size() == 25);
   CHECK(train.size() == 225);
   int apart = 0;  // pairs of one name of which one image is in each part
@@ -117,7 +117,7 @@ TEST_CASE("the parts of an LMDB follow from whole keys, however long their commo
   NamedBytes entries = images();
   for (auto& [key, bytes] : entries) key.insert(0, std::string(200, 'k'));
   write_lmdb(folder.path() / "set_lmdb", entries);
-  const std::set<int> test = colours(*open("lmdb", folder.path() / "set_lmdb", "split = \"test\""));
+  const std::set<int> test = colours(*open_part("lmdb", folder.path() / "set_lmdb", "split = \"test\""));
   CHECK(test.size() == 20);
   CHECK(*test.rbegin() >= 100);
   CHECK(*test.begin() < 100);
@@ -127,42 +127,42 @@ TEST_CASE("a fraction of all images shares none with the test part") {
   const TemporaryFolder folder;
   const NamedBytes all = images();
   write_zip(folder.path() / "all.zip", all);
-  const auto open_part = [&](const std::string& more) {
-    return colours(*open("zip", folder.path() / "all.zip", more));
+  const auto opened = [&](const std::string& more) {
+    return colours(*open_part("zip", folder.path() / "all.zip", more));
   };
-  const std::set<int> train = open_part("split = \"train\"\ntest_fraction = 0.25");
+  const std::set<int> train = opened("split = \"train\"\ntest_fraction = 0.25");
   for (const char* fraction : {"0.1", "0.5", "0.75"}) {
-    CHECK(is_within(open_part(std::string("fraction = ") + fraction), train));
+    CHECK(is_within(opened(std::string("fraction = ") + fraction), train));
   }
   write_zip(folder.path() / "odd.zip", NamedBytes(all.begin(), all.begin() + 5));
-  const auto half = open("zip", folder.path() / "odd.zip", "fraction = 0.5");
-  const auto test = open("zip", folder.path() / "odd.zip", "split = \"test\"\ntest_fraction = 0.5");
+  const auto half = open_part("zip", folder.path() / "odd.zip", "fraction = 0.5");
+  const auto test = open_part("zip", folder.path() / "odd.zip", "split = \"test\"\ntest_fraction = 0.5");
   CHECK(half->size() + test->size() == 5);
 }
 
 TEST_CASE("a smaller fraction is contained in a larger one, and in its part") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "all.zip", images());
-  const auto open_part = [&](const std::string& more) {
-    return colours(*open("zip", folder.path() / "all.zip", more));
+  const auto opened = [&](const std::string& more) {
+    return colours(*open_part("zip", folder.path() / "all.zip", more));
   };
-  CHECK(open_part("fraction = 0.1").size() == 20);
-  CHECK(open_part("fraction = 1e-9").size() == 1);
-  CHECK(is_within(open_part("fraction = 0.1"), open_part("fraction = 0.5")));
+  CHECK(opened("fraction = 0.1").size() == 20);
+  CHECK(opened("fraction = 1e-9").size() == 1);
+  CHECK(is_within(opened("fraction = 0.1"), opened("fraction = 0.5")));
   for (const std::string split : {"split = \"train\"", "split = \"test\""}) {
-    CHECK(is_within(open_part("fraction = 0.1\n" + split), open_part("fraction = 0.5\n" + split)));
-    CHECK(is_within(open_part("fraction = 0.5\n" + split), open_part(split)));
+    CHECK(is_within(opened("fraction = 0.1\n" + split), opened("fraction = 0.5\n" + split)));
+    CHECK(is_within(opened("fraction = 0.5\n" + split), opened(split)));
   }
-  CHECK(open("zip", folder.path() / "all.zip", "fraction = 0.1\nsplit = \"train\"")->left_out() ==
+  CHECK(open_part("zip", folder.path() / "all.zip", "fraction = 0.1\nsplit = \"train\"")->left_out() ==
         "182 of 200 images are not used (split = \"train\", fraction = 0.1)");
 }
 
 TEST_CASE("an empty part is refused") {
   const TemporaryFolder folder;
   write_zip(folder.path() / "all.zip", {{"a.png", png_of(plain(2, 2, {1, 2, 3}))}});
-  CHECK(open("zip", folder.path() / "all.zip", "split = \"train\"")->size() == 1);
+  CHECK(open_part("zip", folder.path() / "all.zip", "split = \"train\"")->size() == 1);
   const std::string message =
-      message_of<ConfigError>([&] { open("zip", folder.path() / "all.zip", "split = \"test\""); });
+      message_of<ConfigError>([&] { open_part("zip", folder.path() / "all.zip", "split = \"test\""); });
   CHECK_MESSAGE(message.find("split = \"test\" with test_fraction = 0.1 has none of the 1 images") != std::string::npos,
                 message);
 }

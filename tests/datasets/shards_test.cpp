@@ -12,12 +12,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::shared_ptr<Dataset> open(const fs::path& path, const std::string& more = "") {
+std::shared_ptr<Dataset> open_shards(const fs::path& path, const std::string& more = "") {
   return make<Dataset>("shards", "path = \"" + path.string() + "\"\n" + more, {ImageShape::square(3, 4)});
 }
 
-std::string complaint(const fs::path& path, const std::string& more = "") {
-  return message_of<Error>([&] { open(path, more); });
+std::string shards_complaint(const fs::path& path, const std::string& more = "") {
+  return message_of<Error>([&] { open_shards(path, more); });
 }
 
 Bytes image(int grey) {
@@ -44,7 +44,7 @@ TEST_CASE("the samples of tar archives are in the order of the archives, with th
   write_bytes(folder.path() / "set-000000.tar",
               tar_of(together({sample("00001", 10, "0"), {{"deep/", {}}}, sample(name, 20, "1")})));
   write_bytes(folder.path() / "readme.txt", bytes_of("text"));
-  const auto data = open(folder.path(), "labels = \"cls\"");
+  const auto data = open_shards(folder.path(), "labels = \"cls\"");
   REQUIRE(data->size() == 3);
   CHECK(data->num_classes() == 3);
   for (const int index : {2, 0, 1}) {
@@ -53,7 +53,7 @@ TEST_CASE("the samples of tar archives are in the order of the archives, with th
   }
   CHECK(data->describe(1) == (folder.path() / "set-000000.tar").string() + ":" + name + ".png");
   CHECK(data->left_out() == "3 other files left out (.json)");
-  const auto one = open(folder.path() / "set-000001.tar");
+  const auto one = open_shards(folder.path() / "set-000001.tar");
   CHECK(one->size() == 1);
   CHECK(one->num_classes() == 0);
   CHECK(one->get(0).label == -1);
@@ -66,7 +66,7 @@ TEST_CASE("hidden files between those of a sample, as macOS leaves them, are lef
                                                           {{"./._b.png", bytes_of("x")}},
                                                           sample("./b", 2, "1"),
                                                           {{"__MACOSX/c.png", bytes_of("x")}}})));
-  const auto data = open(folder.path(), "labels = \"cls\"");
+  const auto data = open_shards(folder.path(), "labels = \"cls\"");
   REQUIRE(data->size() == 2);
   CHECK(data->get(1).label == 1);
   CHECK(data->left_out() == "2 other files left out (.json)");
@@ -77,11 +77,11 @@ TEST_CASE("an archive that is written to or replaced while it is read is noticed
   const fs::path path = folder.path() / "set.tar";
   write_bytes(path, tar_of(sample("a", 1, "0")));
   fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
-  const auto data = open(folder.path());
+  const auto data = open_shards(folder.path());
   CHECK(data->get(0).image.pixels.front() == 1);
   write_bytes(path, tar_of(sample("a", 2, "0")));
   CHECK(message_of<Error>([&] { data->get(0); }).starts_with(path.string() + " was changed by another program"));
-  CHECK(open(folder.path())->get(0).image.pixels.front() == 2);
+  CHECK(open_shards(folder.path())->get(0).image.pixels.front() == 2);
 }
 
 TEST_CASE("an archive missing from a numbered sequence is named") {
@@ -91,7 +91,7 @@ TEST_CASE("an archive missing from a numbered sequence is named") {
   }
   write_bytes(folder.path() / "val.tar", tar_of(sample("a", 1, "0")));
   CHECK(
-      complaint(folder.path())
+      shards_complaint(folder.path())
           .ends_with("lacks train-10.tar, train-12.tar, train-13.tar between train-08.tar and train-14.tar; get them, "
                      "or name the archives without a gap"));
 }
@@ -101,7 +101,7 @@ TEST_CASE("archives whose numbers are not a sequence, like those of ImageNet's c
   for (const char* name : {"n01440764", "n01443537", "n01484850", "n15075141"}) {
     write_bytes(folder.path() / (std::string(name) + ".tar"), tar_of({{std::string(name) + "_1.png", image(1)}}));
   }
-  CHECK(open(folder.path())->size() == 4);
+  CHECK(open_shards(folder.path())->size() == 4);
 }
 
 TEST_CASE("a sample that lacks a file, has one twice or is split is named") {
@@ -109,7 +109,7 @@ TEST_CASE("a sample that lacks a file, has one twice or is split is named") {
   const fs::path path = folder.path() / "set.tar";
   const auto check = [&](const NamedBytes& members, const std::string& words) {
     write_bytes(path, tar_of(members));
-    const std::string message = complaint(path, "labels = \"cls\"");
+    const std::string message = shards_complaint(path, "labels = \"cls\"");
     CHECK_MESSAGE(message.find("set.tar" + words) != std::string::npos, message);
   };
   const NamedBytes first = sample("a/1", 1, "0");
@@ -131,7 +131,7 @@ TEST_CASE("an archive that is compressed, truncated, not a tar, or contains link
   const auto check = [&](const std::string& name, const Bytes& bytes, const std::string& words) {
     write_bytes(folder.path() / name / name, bytes);
     for (const fs::path& path : {folder.path() / name, folder.path() / name / name}) {
-      const std::string message = complaint(path);
+      const std::string message = shards_complaint(path);
       CHECK_MESSAGE(message.find(words) != std::string::npos, message);
     }
   };
@@ -149,7 +149,7 @@ TEST_CASE("an archive that is compressed, truncated, not a tar, or contains link
   check("cut.tar", {tar.begin(), tar.begin() + 600}, "cut.tar cannot be read as a tar archive: it ends too early");
   const fs::path text = folder.path() / "text.tar";
   check("text.tar", bytes_of(std::string(2000, 'x')), "text.tar cannot be read as a tar archive: it is not one");
-  CHECK(complaint(text).ends_with(": it is not one"));
+  CHECK(shards_complaint(text).ends_with(": it is not one"));
   write_bytes(folder.path() / "none" / "a.txt", {});
-  CHECK(complaint(folder.path() / "none").ends_with("none holds no tar archive; it holds a.txt"));
+  CHECK(shards_complaint(folder.path() / "none").ends_with("none holds no tar archive; it holds a.txt"));
 }

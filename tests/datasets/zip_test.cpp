@@ -136,13 +136,13 @@ TEST_CASE("a zip with a duplicate name is refused, since readers differ in which
   };
   const Bytes png = png_of(plain(2, 2, {2, 2, 2}));
   const NamedBytes images = {{"a.png", png}, {"b0.png", png}, {"b1.png", png}, {"c.txt", {}}};
-  CHECK(complaint_of(images, "b1.png", "B0.PNG").empty());
+  CHECK(complaint_of(images, "b1.png", "B0.PNG") == "nothing thrown");
   std::string message = complaint_of(images, "b1.png", "b0.png");
   CHECK_MESSAGE(message.ends_with("set.zip holds b0.png twice, and readers differ in which of the two they use; make "
                                   "the archive again, with different names"),
                 message);
   message = complaint_of({{"a.png", png}, {"dataset0json", {}}, {"dataset1json", {}}}, "dataset0json", "dataset1json");
-  CHECK_MESSAGE(message.empty(), message);
+  CHECK_MESSAGE(message == "nothing thrown", message);
   message = complaint_of({{"a.png", png}, {"dataset0json", {}}, {"dataset.json", {}}}, "dataset0json", "dataset.json");
   CHECK_MESSAGE(message.find("holds dataset.json twice") != std::string::npos, message);
 }

@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/distributed/nccl_group.h"
+#include "support/messages.h"
 
 using namespace casdm;
 using namespace std::chrono_literals;
@@ -54,16 +55,6 @@ void in_group(int size, Work work) {
 void exchanged(const NcclGroup& group) {
   group.sum(at::zeros({2}));
   group.finish();
-}
-
-template <class Work>
-std::string message_of(Work work) {
-  try {
-    work();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ TEST_CASE("samples drawn by several processes together have the same scores as t
   REQUIRE(one.size() == 2);
   REQUIRE(two.size() == 2);
   // A pixel may be rounded to a different one of 256 values.
-  for (std::size_t i = 0; i < one.size(); ++i) CHECK(difference(one[i], two[i]) < 1e-3);
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(largest_difference(one[i], two[i]) < 1e-3);
   CHECK(fs::exists(runs / "of2/samples/48.png"));
 }
 

@@ -31,7 +31,7 @@ std::string train(const fs::path& folder, int processes, const std::string& argu
   return run.output();
 }
 
-double difference(const Value& a, const Value& b) {
+double largest_difference(const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
     const double x = a.as_number(), y = b.as_number();
     return x == y ? 0 : std::abs(x - y) / std::max(std::abs(x), std::abs(y));
@@ -40,13 +40,13 @@ double difference(const Value& a, const Value& b) {
   if (a.is_table() && b.is_table() && a.as_table().size() == b.as_table().size()) {
     for (const auto& [key, value] : a.as_table()) {
       const Value* other = b.find(key);
-      largest = std::max(largest, other == nullptr ? INFINITY : difference(value, *other));
+      largest = std::max(largest, other == nullptr ? INFINITY : largest_difference(value, *other));
     }
     return largest;
   }
   if (a.is_array() && b.is_array() && a.as_array().size() == b.as_array().size()) {
     for (std::size_t i = 0; i < a.as_array().size(); ++i) {
-      largest = std::max(largest, difference(a.as_array()[i], b.as_array()[i]));
+      largest = std::max(largest, largest_difference(a.as_array()[i], b.as_array()[i]));
     }
     return largest;
   }
@@ -72,7 +72,7 @@ void check_same(const fs::path& run, const fs::path& other, double tolerance) {
   REQUIRE(a.size() == b.size());
   for (const auto& line : a) {
     const Value& said = b.at(line.first);
-    const double found = difference(line.second, said);
+    const double found = largest_difference(line.second, said);
     CHECK_MESSAGE(found <= tolerance, other.filename(), " at ", line.first, ": ", found, '\n', to_json(line.second),
                   '\n', to_json(said));
   }

@@ -23,7 +23,7 @@ std::string train(const std::filesystem::path& folder, int processes, const std:
                   const Environment& more = {});
 
 /// The largest relative difference between numbers at the same position; infinite if anything else differs.
-double difference(const Value& a, const Value& b);
+double largest_difference(const Value& a, const Value& b);
 
 /// The losses and gradients in the log of a run, by images.
 std::map<std::int64_t, Value> log_of(const std::filesystem::path& run);

@@ -13,6 +13,7 @@
 #include "framework/support/files.h"
 #include "support/captured.h"
 #include "support/components.h"
+#include "support/messages.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -28,17 +29,6 @@ bool are_equal(const SetState& a, const SetState& b) {
   }
   return true;
 }
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -4,8 +4,8 @@
 
 #include "casdm/text.h"
 #include "casdm/value.h"
+#include "evaluation/evaluate_program.h"
 #include "framework/support/files.h"
-#include "integration/program.h"
 #include "support/components.h"
 
 using namespace casdm;
@@ -14,8 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kPlugin = " --plugin " CASDM_TEST_PLUGIN_DIR "/judging.so";
-const std::string kJudges =
+const std::string kTrainingJudges =
     "[evaluate]\nevery_images = 8\nnum = 8\nreference_num = 40\nkeep_best = \"cells.gap\"\n"
     "[[evaluate.judges]]\ntype = \"cells\"\nmetrics = [{ type = \"moments_gap\" }]\n";
 
@@ -44,7 +43,7 @@ std::string weights_of(const fs::path& run, const std::string& checkpoint) {
 
 TEST_CASE("samples are judged and logged during training, which stays the same bit for bit") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   const Outcome judged = run_casdm("train small.toml --set log.sample_count=0", folder.path());
   REQUIRE_MESSAGE(judged.status == 0, judged.err);
   const Outcome plain = run_casdm(
@@ -68,7 +67,7 @@ TEST_CASE("samples are judged and logged during training, which stays the same b
 
 TEST_CASE("the best checkpoint is kept beyond keep_last, and can be sampled") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   const Outcome train =
       run_casdm("train small.toml --set log.sample_count=0 --set checkpoint.keep_last=1", folder.path());
   REQUIRE_MESSAGE(train.status == 0, train.err);
@@ -93,7 +92,7 @@ TEST_CASE("the best checkpoint is kept beyond keep_last, and can be sampled") {
 
 TEST_CASE("scores measured differently after a resume do not compete with earlier ones") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
   const fs::path run = folder.path() / "runs/small";
   const fs::path before = fs::read_symlink(run / "checkpoints/best");
@@ -131,7 +130,7 @@ TEST_CASE("the search for the best starts anew when a resume draws samples diffe
        {"sampler.clip=none", "guidance.interval=[0.0,0.5]", "sampler.num_inference_steps=3"}) {
     INFO(change);
     const TemporaryFolder folder;
-    write_small_config(folder.path(), kJudges);
+    write_small_config(folder.path(), kTrainingJudges);
     REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set train.total_images=8", folder.path()).status ==
             0);
     const fs::path log = folder.path() / "runs/small/metrics.jsonl";
@@ -150,7 +149,7 @@ TEST_CASE("the search for the best starts anew when a resume draws samples diffe
 
 TEST_CASE("a training stopped between evaluations continues with the same ones") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set run.name=whole", folder.path()).status == 0);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0 --set train.total_images=12", folder.path()).status ==
           0);
@@ -168,7 +167,7 @@ TEST_CASE("a training stopped between evaluations continues with the same ones")
 
 TEST_CASE("an evaluation that is missing at the end is made up for at a resume") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   REQUIRE(run_casdm("train small.toml --set log.sample_count=0", folder.path()).status == 0);
   const fs::path log = folder.path() / "runs/small/metrics.jsonl";
   const auto before = evaluations(folder.path() / "runs/small");
@@ -183,7 +182,7 @@ TEST_CASE("an evaluation that is missing at the end is made up for at a resume")
 
 TEST_CASE("errors in [evaluate] are reported before the first step") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   const auto refused = [&](const std::string& setting, int status, const std::string& part) {
     const Outcome outcome = run_casdm("train small.toml --set " + setting, folder.path());
     CHECK_MESSAGE(outcome.status == status, outcome.err);
@@ -203,7 +202,7 @@ TEST_CASE("errors in [evaluate] are reported before the first step") {
 
 TEST_CASE("the pilot of a sweep judges no samples, but makes the judges") {
   const TemporaryFolder folder;
-  write_small_config(folder.path(), kJudges);
+  write_small_config(folder.path(), kTrainingJudges);
   write_file(folder.path() / "sweep.toml",
              "name = \"s\"\nbase = \"small.toml\"\nseeds = [0]\n[[arms]]\nname = \"a\"\n");
   const std::string plan = "sweep sweep.toml --dry-run --set train.total_images=100k";

@@ -13,7 +13,7 @@ namespace {
 
 using namespace testing;
 
-std::map<std::string, std::shared_ptr<NoiseScheduler>> paths() {
+std::map<std::string, std::shared_ptr<NoiseScheduler>> paths_of_three_kinds() {
   return {{"edm", make<NoiseScheduler>("edm", "", {})},
           {"flow", make<NoiseScheduler>("flow", "t_max = 0.999", {})},
           {"cosine", make<NoiseScheduler>("cosine", "", {})}};
@@ -49,7 +49,7 @@ class KeptMetric : public MetricTerms {
 Tensor ratio(const NoiseScheduler& path, const Tensor& t) { return path.sigma(t) / path.alpha(t); }
 
 TEST_CASE("a consistency model is the identity at the clean image, on every path and whatever the network") {
-  for (const auto& [name, path] : paths()) {
+  for (const auto& [name, path] : paths_of_three_kinds()) {
     CAPTURE(name);
     const Bench bench = bench_on(path, "", tiny());
     const Tensor x = randn(3, {2, kChannels, kSize, kSize});
@@ -60,7 +60,7 @@ TEST_CASE("a consistency model is the identity at the clean image, on every path
 
 TEST_CASE(
     "the teacher gets the same image and noise one step closer to the image, and metrics compare with its result") {
-  for (const auto& [name, path] : paths()) {
+  for (const auto& [name, path] : paths_of_three_kinds()) {
     CAPTURE(name);
     const Bench bench = bench_on(path, "first_steps = 10\n", tiny());
     const TrainingBatch batch = batch_on(*path);
@@ -92,7 +92,7 @@ TEST_CASE(
 }
 
 TEST_CASE("the consistency loss is the norm of the difference divided by the step, or its mean square") {
-  const auto path = paths().at("edm");
+  const auto path = paths_of_three_kinds().at("edm");
   const TrainingBatch batch = batch_on(*path);
   const auto value = [&](const std::string& options) {
     const Bench bench = bench_on(path, options, tiny());
@@ -114,7 +114,7 @@ TEST_CASE("the consistency loss is the norm of the difference divided by the ste
 }
 
 TEST_CASE("the consistency loss trains theta and not the teacher, which is its average") {
-  const Bench bench = bench_on(paths().at("flow"), "teacher_decay = 0.95\n", tiny());
+  const Bench bench = bench_on(paths_of_three_kinds().at("flow"), "teacher_decay = 0.95\n", tiny());
   const std::vector<NamedModule> modules = bench.head->modules();
   REQUIRE(modules.size() == 2);
   CHECK(modules[1].average_of == "theta");
@@ -126,7 +126,7 @@ TEST_CASE("the consistency loss trains theta and not the teacher, which is its a
 }
 
 TEST_CASE("student and teacher have the same dropout, and the steps double during the training") {
-  const auto path = paths().at("edm");
+  const auto path = paths_of_three_kinds().at("edm");
   const Bench bench = bench_on(path, "first_steps = 4\nlast_steps = 32\n", tiny());
   TrainingBatch batch = batch_on(*path);
   batch.seeds = {1, 2, 3};
@@ -159,7 +159,7 @@ TEST_CASE("student and teacher have the same dropout, and the steps double durin
 
 TEST_CASE("the steps reach last_steps before the end of the training, whatever its ratio to first_steps") {
   const auto steps = [](const char* options, std::int64_t seen) {
-    const auto path = paths().at("edm");
+    const auto path = paths_of_three_kinds().at("edm");
     TrainingBatch batch = batch_on(*path);
     batch.images_seen = seen;
     const Losses losses = bench_on(path, options, tiny()).head->losses(batch, NoMetric());
@@ -184,12 +184,12 @@ TEST_CASE("the steps reach last_steps before the end of the training, whatever i
 }
 
 TEST_CASE("a consistency model refuses decreasing steps, and paths that end in pure noise") {
-  CHECK_THROWS_WITH_AS(bench_on(paths().at("edm"), "first_steps = 20\nlast_steps = 10\n", tiny()),
+  CHECK_THROWS_WITH_AS(bench_on(paths_of_three_kinds().at("edm"), "first_steps = 20\nlast_steps = 10\n", tiny()),
                        doctest::Contains("expected at least first_steps = 20"), ConfigError);
   CHECK_THROWS_WITH_AS(bench_on(make<NoiseScheduler>("flow", "", {}), "", tiny()),
                        doctest::Contains("ends in pure noise"), ConfigError);
-  CHECK_THROWS_WITH_AS(bench_on(paths().at("edm"), "sigma_data = 0.3\n", tiny()), doctest::Contains("same sigma_data"),
-                       ConfigError);
+  CHECK_THROWS_WITH_AS(bench_on(paths_of_three_kinds().at("edm"), "sigma_data = 0.3\n", tiny()),
+                       doctest::Contains("same sigma_data"), ConfigError);
 }
 
 }  // namespace

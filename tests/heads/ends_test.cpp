@@ -26,7 +26,7 @@ const std::map<std::string, std::string> kNetworks = {
      "num_head_channels = 8\nattention_resolutions = []\n"},
     {"dit", "type = \"dit\"\npatch = 2\nwidth = 16\ndepth = 2\nnum_heads = 2\n"}};
 
-std::map<std::string, std::shared_ptr<const NoiseScheduler>> paths() {
+std::map<std::string, std::shared_ptr<const NoiseScheduler>> paths_to_their_ends() {
   std::map<std::string, std::shared_ptr<const NoiseScheduler>> result = {
       {"flow", make<NoiseScheduler>("flow", "", {})},
       {"flow with signal", make<NoiseScheduler>("flow", "t_max = 0.999", {})},
@@ -83,7 +83,7 @@ std::shared_ptr<CascadeHead> head_on(const std::shared_ptr<const NoiseScheduler>
 bool is_finite(const Tensor& x) { return !x.defined() || x.isfinite().all().item<bool>(); }
 
 TEST_CASE("every head trains and estimates at both ends of every path, with every network") {
-  for (const auto& [path_name, path] : paths()) {
+  for (const auto& [path_name, path] : paths_to_their_ends()) {
     const TimeRange range = path->range();
     const Tensor ends = at::tensor({range.first, range.last}, at::kDouble);
     const Tensor t = range.is_whole ? ends.to(at::kLong) : ends;
@@ -118,7 +118,7 @@ TEST_CASE("every head trains and estimates at both ends of every path, with ever
 TEST_CASE("every sampler ends in finite images on every path, with every network that predicts them") {
   const at::NoGradGuard no_grad;
   std::int64_t drawn = 0;
-  for (const auto& [path_name, path] : paths()) {
+  for (const auto& [path_name, path] : paths_to_their_ends()) {
     for (const auto& [network_name, network] : kNetworks) {
       const auto head = head_on(path, {"edm", ""}, network);
       for (const char* type : {"ddim", "ddpm", "euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {

@@ -205,7 +205,7 @@ inline Tensor at_t(const std::vector<double>& table, const Tensor& t) {
   return at::tensor(table, at::kDouble).index_select(0, t).reshape({-1, 1, 1, 1});
 }
 
-inline Tensor mean_per_image(const Tensor& x) { return x.flatten(1).mean(1); }
+inline Tensor mean_of_images(const Tensor& x) { return x.flatten(1).mean(1); }
 
 /// The sum over terms of weight * mean, which the host differentiates.
 inline Tensor objective(const Losses& losses) {

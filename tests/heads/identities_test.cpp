@@ -79,7 +79,7 @@ TEST_CASE("the mu loss is the distance between the true and the mixed mean") {
     const Coefficients c(*bench.schedule, batch.t);
     const Tensor mu_eps = (batch.x_t - c.beta / (1 - c.a).sqrt() * e.eps) / (1 - c.beta).sqrt();
     const Tensor mu = e.gate * c.posterior_mean(e.x0, batch.x_t) + (1 - e.gate) * mu_eps;
-    const Tensor expected = mean_per_image((c.posterior_mean(batch.x0, batch.x_t) - mu).square());
+    const Tensor expected = mean_of_images((c.posterior_mean(batch.x0, batch.x_t) - mu).square());
     const Tensor actual = term(bench.head->losses(batch, NoMetric()), "mu").value;
     CHECK(((actual - expected).abs() <= 1e-11 * (1 + expected)).all().item<bool>());
   }
@@ -94,11 +94,11 @@ TEST_CASE("the mu loss can compare DDIM means, and can leave out the weight of t
   const Tensor none = at::zeros_like(c.a);
   const Tensor mu =
       e.gate * c.ddim_mean(e.x0, batch.x_t, none) + (1 - e.gate) * c.ddim_mean(e.x0_from_eps, batch.x_t, none);
-  const Tensor expected = mean_per_image((c.ddim_mean(batch.x0, batch.x_t, none) - mu).square());
+  const Tensor expected = mean_of_images((c.ddim_mean(batch.x0, batch.x_t, none) - mu).square());
   const Tensor actual = term(ddim.head->losses(batch, NoMetric()), "mu").value;
   CHECK(((actual - expected).abs() <= 1e-11 * (1 + expected)).all().item<bool>());
 
-  const Tensor unweighted = mean_per_image((batch.x0 - mixed_x0(e, Clip::none)).square());
+  const Tensor unweighted = mean_of_images((batch.x0 - mixed_x0(e, Clip::none)).square());
   CHECK(max_relative_difference(term(plain.head->losses(batch, NoMetric()), "mu").value, unweighted) < 1e-11);
 }
 

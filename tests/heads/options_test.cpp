@@ -7,7 +7,7 @@ using namespace casdm::testing;
 
 namespace {
 
-const std::vector<std::int64_t> kTimes = {0, 20, 49};
+const std::vector<std::int64_t> kSomeTimes = {0, 20, 49};
 
 std::vector<std::string> names(const Losses& losses) {
   std::vector<std::string> names;
@@ -28,7 +28,7 @@ TEST_CASE("cascade: phi gets the clipped x0* and t, and x_t only if requested") 
   const auto schedule = linear_schedule(50);
   const Bench standard("cascade", "", schedule), raw("cascade", "input_clip = \"none\"", schedule),
       both("cascade", "sees_x_t = true", schedule);
-  TrainingBatch batch = standard.batch(kTimes);
+  TrainingBatch batch = standard.batch(kSomeTimes);
   const Tensor x0_from_eps = standard.estimate(batch).x0_from_eps;
   raw.estimate(batch);
   both.estimate(batch);
@@ -43,7 +43,7 @@ TEST_CASE("cascade: phi gets the clipped x0* and t, and x_t only if requested") 
 
 TEST_CASE("labels reach every network, dropout none in sampling, and fractional timesteps are passed unchanged") {
   const Bench bench("cascade", "", linear_schedule(50));
-  TrainingBatch batch = bench.batch(kTimes);
+  TrainingBatch batch = bench.batch(kSomeTimes);
   batch.condition.labels = at::tensor({2, 0, 1}, at::kLong);
   const Tensor t = at::tensor({0.25, 20.0, 48.5}, at::kDouble);
   const Estimate estimate = bench.head->estimate({batch.x_t, t, {}, batch.condition});
@@ -66,7 +66,7 @@ TEST_CASE("the gate's shapes and activations") {
       const Bench bench(type, options, schedule);
       const std::int64_t images = type == "dual" ? 2 * kChannels : kChannels;
       CHECK(bench.backbone(type == "dual" ? "theta" : "phi").spec.out_channels == images + channels);
-      CHECK(bench.estimate(bench.batch(kTimes)).gate.sizes() == at::IntArrayRef(sizes));
+      CHECK(bench.estimate(bench.batch(kSomeTimes)).gate.sizes() == at::IntArrayRef(sizes));
     }
   }
   const auto gate = [&](const std::string& activation, double raw) {
@@ -86,7 +86,7 @@ TEST_CASE("terms carry their names, weights and modules; statistics the gate and
   const std::string weights = "weights = { eps = 2.0, x0 = 3.0, mu = 4.0 }";
   for (const std::string type : {"cascade", "dual"}) {
     const Bench bench(type, weights, linear_schedule(50));
-    const TrainingBatch batch = bench.batch(kTimes);
+    const TrainingBatch batch = bench.batch(kSomeTimes);
     const Losses losses = bench.head->losses(batch, FakeMetric());
     CHECK(names(losses) == std::vector<std::string>{"eps", "x0", "mu", "metric.fake"});
     CHECK(term(losses, "eps").weight == 2);
@@ -99,7 +99,7 @@ TEST_CASE("terms carry their names, weights and modules; statistics the gate and
 
     const Tensor gate = bench.estimate(batch).gate;
     CHECK(losses.statistics.at(0).name == "gate");
-    CHECK(largest_difference(losses.statistics.at(0).value, mean_per_image(gate)) < 1e-15);
+    CHECK(largest_difference(losses.statistics.at(0).value, mean_of_images(gate)) < 1e-15);
     for (const Statistic& statistic : losses.statistics) {
       CHECK(statistic.value.sizes() == at::IntArrayRef({3}));
       CHECK_FALSE(statistic.value.requires_grad());

@@ -76,7 +76,7 @@ TEST_CASE("Cas-DM keeps its identities on every path") {
 
     INFO("the mu loss is that of the means");
     const Tensor mu = r * mu_x0 + (1 - r) * mu_eps;
-    const Tensor expected = mean_per_image((mean_by_image(schedule, batch.t, s, batch.x_t, batch.x0) - mu).square());
+    const Tensor expected = mean_of_images((mean_by_image(schedule, batch.t, s, batch.x_t, batch.x0) - mu).square());
     CHECK(max_relative_difference(term(bench.head->losses(batch, NoMetric()), "mu").value, expected) < 1e-5);
   }
 }
@@ -134,7 +134,7 @@ TEST_CASE("the simple loss may compare a different one of the four than is predi
         const auto network = function([answer = answer](const Tensor&, const Tensor&) { return answer; });
         const Bench bench("single", "prediction_type = \"" + predicted + "\"\nloss_space = \"" + compared + "\"",
                           path.schedule, {{"theta", network}});
-        const Tensor expected = mean_per_image((believed.at(compared) - right.at(compared)).square());
+        const Tensor expected = mean_of_images((believed.at(compared) - right.at(compared)).square());
         CHECK(max_relative_difference(term(bench.head->losses(batch, NoMetric()), name).value, expected) < 1e-9);
       }
     }
@@ -148,7 +148,7 @@ TEST_CASE("a weight on the clean image's error makes every prediction the same l
     const Tensor x0 = randn(3, {1, kChannels, kSize, kSize}).tanh().expand_as(batch.x0);
     const Tensor eps = schedule.predict_eps_from_x0(batch.x_t, batch.t, x0);
     const Tensor snr = (schedule.alpha(path.t) / schedule.sigma(path.t)).square();
-    const Tensor expected = (snr + 1) * mean_per_image((x0 - batch.x0).square());
+    const Tensor expected = (snr + 1) * mean_of_images((x0 - batch.x0).square());
     const std::map<std::string, Tensor> believed = {
         {"epsilon", eps}, {"sample", x0}, {"v_prediction", schedule.velocity(x0, batch.t, eps)}};
     for (const auto& [predicted, answer] : believed) {
@@ -182,7 +182,7 @@ TEST_CASE("EDM's network has inputs and targets of variance 1 on every path if t
     }
     // The weight makes the loss the error in the network's target; u starts at 0.
     const Tensor loss = term(bench.head->losses(batch, NoMetric()), "edm").value;
-    CHECK(max_relative_difference(loss, mean_per_image(asked.square())) < 1e-5);
+    CHECK(max_relative_difference(loss, mean_of_images(asked.square())) < 1e-5);
   }
 }
 
@@ -219,7 +219,7 @@ TEST_CASE("EDM's table 1 on EDM's path") {
   CHECK(max_relative_difference(estimate.x0, 0.25 / total * batch.x_t + 0.5 * sigma / total.sqrt() * answer) < 1e-12);
   CHECK(max_relative_difference(batch.x_t, estimate.x0 + sigma * estimate.eps) < 1e-12);
   const Tensor weight = (t.square() + 0.25) / (0.25 * t.square());
-  const Tensor expected = weight * mean_per_image((batch.x0 - estimate.x0).square());
+  const Tensor expected = weight * mean_of_images((batch.x0 - estimate.x0).square());
   CHECK(max_relative_difference(term(bench.head->losses(batch, NoMetric()), "edm").value, expected) < 1e-6);
 }
 

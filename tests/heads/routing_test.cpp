@@ -7,7 +7,7 @@ using namespace casdm::testing;
 
 namespace {
 
-const std::vector<std::int64_t> kTimes = {0, 3, 20, 49};
+const std::vector<std::int64_t> kRoutedTimes = {0, 3, 20, 49};
 
 /// A row of the gradient matrix: some parameters, or some rows (outputs) of a parameter.
 struct Cell {
@@ -76,8 +76,8 @@ struct Reference {
   Reference(const Bench& bench, const TrainingBatch& batch)
       : bench(bench), batch(batch), fixed(bench.estimate(batch)) {}
 
-  Tensor eps() const { return mean_per_image((batch.eps - bench.estimate(batch).eps).square()); }
-  Tensor x0() const { return mean_per_image((batch.x0 - bench.estimate(batch).x0).square()); }
+  Tensor eps() const { return mean_of_images((batch.eps - bench.estimate(batch).eps).square()); }
+  Tensor x0() const { return mean_of_images((batch.x0 - bench.estimate(batch).x0).square()); }
   Tensor metric() const { return FakeMetric().evaluate(bench.estimate(batch).x0, batch, "")[0].value; }
   Tensor mu() const {
     const BetaSchedule& s = *bench.schedule;
@@ -85,7 +85,7 @@ struct Reference {
     const Tensor mu_x0 = s.posterior_mean(fixed.x0, batch.x_t, batch.t);
     const Tensor mu_eps = s.posterior_mean(fixed.x0_from_eps, batch.x_t, batch.t);
     const Tensor mu = r * mu_x0 + (1 - r) * mu_eps;
-    return mean_per_image((s.posterior_mean(batch.x0, batch.x_t, batch.t) - mu).square());
+    return mean_of_images((s.posterior_mean(batch.x0, batch.x_t, batch.t) - mu).square());
   }
 
   const Bench& bench;
@@ -101,7 +101,7 @@ TEST_CASE("cascade: each loss trains what the paper says and nothing else") {
         std::string("gate_shape = \"channel\"\ninput_clip = \"none\""), std::string("gate_shape = \"scalar\"")}) {
     CAPTURE(options);
     const Bench bench("cascade", options, linear_schedule(50));
-    const TrainingBatch batch = bench.batch(kTimes);
+    const TrainingBatch batch = bench.batch(kRoutedTimes);
     const Reference reference(bench, batch);
     const TinyBackbone &theta = bench.network("theta"), &phi = bench.network("phi");
     const Row trunk = all(phi.trunk());
@@ -139,7 +139,7 @@ TEST_CASE("cascade: each loss trains what the paper says and nothing else") {
 
 TEST_CASE("cascade: without the stop-gradient the metric does reach theta") {
   const Bench bench("cascade", "detach_input = false\ninput_clip = \"none\"", linear_schedule(50));
-  const TrainingBatch batch = bench.batch(kTimes);
+  const TrainingBatch batch = bench.batch(kRoutedTimes);
   const Reference reference(bench, batch);
   const TinyBackbone& theta = bench.network("theta");
   CHECK_FALSE(bench.head->gradients_are_separate());
@@ -173,7 +173,7 @@ TEST_CASE("cascade: a gate with a detached trunk has its own network, which only
   const Tensor unit = at::empty(weight.sizes(), at::kFloat).uniform_(-1, 1, make_generator(seed));
   const double fan_in = static_cast<double>(weight[0].numel());
   CHECK(largest_difference(weight * std::sqrt(fan_in), unit.to(at::kDouble)) < 1e-6);  // both rounded to float32
-  const TrainingBatch batch = bench.batch(kTimes);
+  const TrainingBatch batch = bench.batch(kRoutedTimes);
   CHECK(largest_difference(bench.estimate(batch).gate, at::full({1}, 0.5, at::kDouble)) == 0);
   {
     const at::NoGradGuard no_grad;
@@ -206,8 +206,8 @@ TEST_CASE("cascade: a gate with a detached trunk has its own network, which only
 
 TEST_CASE("cascade: a frozen theta has no gradient and no dropout, and its loss is only recorded") {
   const Bench bench("cascade", "train_mode = \"frozen_theta\"\ndetach_input = false", linear_schedule(50));
-  TrainingBatch batch = bench.batch(kTimes);
-  batch.seeds.assign(kTimes.size(), 1);
+  TrainingBatch batch = bench.batch(kRoutedTimes);
+  batch.seeds.assign(kRoutedTimes.size(), 1);
   batch.condition.augment = at::ones({batch.x0.size(0), 3});
   const Losses losses = bench.head->losses(batch, FakeMetric());
   CHECK(bench.backbone("theta").last_augment.is_same(batch.condition.augment));
@@ -225,7 +225,7 @@ TEST_CASE("cascade: a frozen theta has no gradient and no dropout, and its loss 
 
 TEST_CASE("dual: the metric reaches the network that predicts the noise") {
   const Bench bench("dual", "", linear_schedule(50));
-  const TrainingBatch batch = bench.batch(kTimes);
+  const TrainingBatch batch = bench.batch(kRoutedTimes);
   const Reference reference(bench, batch);
   const TinyBackbone& theta = bench.network("theta");
   const Row trunk = all(theta.trunk());
@@ -254,7 +254,7 @@ TEST_CASE("single: the metric trains theta through the clean image that its pred
   for (const std::string type : {"epsilon", "sample", "v_prediction"}) {
     CAPTURE(type);
     const Bench bench("single", "prediction_type = \"" + type + "\"", linear_schedule(50));
-    const TrainingBatch batch = bench.batch(kTimes);
+    const TrainingBatch batch = bench.batch(kRoutedTimes);
     const TinyBackbone& theta = bench.network("theta");
     differentiate(bench, batch, "metric.fake");
     CHECK(every(all(theta.parameters())));

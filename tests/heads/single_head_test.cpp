@@ -9,7 +9,7 @@ using namespace casdm::testing;
 
 namespace {
 
-const std::vector<std::int64_t> kTimes = {0, 5, 20, 49};
+const std::vector<std::int64_t> kSingleTimes = {0, 5, 20, 49};
 const std::vector<std::string> kPredictionTypes = {"epsilon", "sample", "v_prediction"};
 
 /// A single head whose network always predicts the clean image `x0`, in the terms of `type`.
@@ -41,7 +41,7 @@ TEST_CASE("single: the same predicted clean image gives the same estimate in eve
   for (const std::string& type : kPredictionTypes) {
     CAPTURE(type);
     const Bench bench = believer(type, "", x0);
-    const TrainingBatch batch = bench.batch(kTimes);
+    const TrainingBatch batch = bench.batch(kSingleTimes);
     const Estimate estimate = bench.estimate(batch);
     CHECK(largest_difference(estimate.x0_from_eps, x0) < 1e-11);
     CHECK(largest_difference(estimate.eps, bench.schedule->predict_eps_from_x0(batch.x_t, batch.t, x0)) < 1e-11);
@@ -60,10 +60,10 @@ TEST_CASE("single: the losses of the prediction types differ by the signal-to-no
   const Tensor x0 = randn(3, {1, kChannels, kSize, kSize}).tanh();
   const auto loss = [&](const std::string& type, const std::string& options) {
     const Bench bench = believer(type, options, x0);
-    return bench.head->losses(bench.batch(kTimes), NoMetric()).terms.at(0).value;
+    return bench.head->losses(bench.batch(kSingleTimes), NoMetric()).terms.at(0).value;
   };
   const auto schedule = linear_schedule(50);
-  const Tensor a = at_t(schedule->alphas_cumprod(), at::tensor(kTimes, at::kLong)).flatten();
+  const Tensor a = at_t(schedule->alphas_cumprod(), at::tensor(kSingleTimes, at::kLong)).flatten();
   const Tensor snr = a / (1 - a);
   const Tensor error = loss("sample", "");
   CHECK(max_relative_difference(loss("epsilon", ""), snr * error) < 1e-11);
@@ -107,7 +107,7 @@ TEST_CASE("single: the bound for a learned variance has its closed form") {
                             bench.schedule->posterior_mean(estimate.x0_from_eps, batch.x_t, batch.t);
   const Tensor kl = (log_variance - low + ((low.exp() + difference.square()) / log_variance.exp()) - 1) / 2;
   const LossTerm vlb = term(bench.head->losses(batch, NoMetric()), "vlb");
-  CHECK(max_relative_difference(vlb.value, mean_per_image(kl) / std::numbers::ln2) < 1e-11);
+  CHECK(max_relative_difference(vlb.value, mean_of_images(kl) / std::numbers::ln2) < 1e-11);
   CHECK(vlb.weight == doctest::Approx(0.001 * 50));
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("single: at the first timestep the bound is the likelihood of 8-bit le
 TEST_CASE("single: the hybrid loss trains the variance by the bound and the mean by the error; vlb trains both") {
   const auto gradients = [](const std::string& options, const std::string& name) {
     const Bench bench("single", "variance = \"learned_range\"\n" + options, linear_schedule(50));
-    term(bench.head->losses(bench.batch(kTimes), FakeMetric()), name).value.mean().backward();
+    term(bench.head->losses(bench.batch(kSingleTimes), FakeMetric()), name).value.mean().backward();
     const Tensor gradient = bench.network("theta").out_weight.grad();
     const auto reached = [&](std::int64_t from) {
       return gradient.narrow(0, from, kChannels).ne(0).any().item<bool>();
@@ -153,7 +153,7 @@ TEST_CASE("single: the hybrid loss trains the variance by the bound and the mean
   CHECK(gradients("objective = \"vlb\"", "vlb") == "mean variance");
 
   const Bench full("single", "variance = \"learned_range\"\nobjective = \"vlb\"", linear_schedule(50));
-  const Losses losses = full.head->losses(full.batch(kTimes), NoMetric());
+  const Losses losses = full.head->losses(full.batch(kSingleTimes), NoMetric());
   REQUIRE(losses.terms.size() == 1);
   CHECK(losses.terms[0].weight == 50);
 }
@@ -170,7 +170,7 @@ TEST_CASE("single: min-SNR caps at 5 unless told otherwise") {
   const auto schedule = linear_schedule(50);
   const auto loss = [&](const std::string& options) {
     const Bench bench("single", "prediction_type = \"sample\"\nt_weight = \"min_snr\"\n" + options, schedule);
-    return term(bench.head->losses(bench.batch(kTimes), NoMetric()), "x0").value;
+    return term(bench.head->losses(bench.batch(kSingleTimes), NoMetric()), "x0").value;
   };
   CHECK(at::equal(loss(""), loss("snr_gamma = 5.0")));
   CHECK_FALSE(at::equal(loss(""), loss("snr_gamma = 5.005")));

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string>
 
+#include "support/messages.h"
+
 namespace casdm::testing {
 
 /// The result of a command.
@@ -18,7 +20,5 @@ Outcome shell(const std::string& command_line, const std::filesystem::path& fold
 
 /// Writes an experiment that takes seconds (shapes at 16 px, Cas-DM with l1) to folder/small.toml.
 std::filesystem::path write_small_config(const std::filesystem::path& folder, const std::string& more = "");
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace casdm::testing

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Backbone::Spec spec_of(std::int64_t size, std::int64_t in = 3, std::int64_t out = 3, std::int64_t classes = 0) {
+Backbone::Spec square_spec(std::int64_t size, std::int64_t in = 3, std::int64_t out = 3, std::int64_t classes = 0) {
   Backbone::Spec spec;
   spec.image.height = spec.image.width = size;
   spec.image.channels = in;
@@ -62,7 +62,7 @@ std::string toml_of(const Value& options, const char* key) { return to_toml_valu
 TEST_CASE("the options of a U-Net are read from its names and shapes") {
   const std::string base = "groups = 8\nchannels = 16\n";
   const Value plain =
-      round_trip(base + "channel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n", spec_of(16));
+      round_trip(base + "channel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n", square_spec(16));
   CHECK(toml_of(plain, "channels") == "16");
   CHECK(toml_of(plain, "channel_mult") == "[1.0, 2.0]");
   CHECK(toml_of(plain, "attention_resolutions") == "[8]");
@@ -73,25 +73,27 @@ TEST_CASE("the options of a U-Net are read from its names and shapes") {
   CHECK(toml_of(plain, "attention_order") == "\"legacy\"");
 
   const std::string deep = base + "channel_mult = [1, 1, 2.5]\nnum_res_blocks = 3\n";
-  const Value added = round_trip(deep + "attention_resolutions = []\nuse_scale_shift_norm = false\n", spec_of(16));
+  const Value added = round_trip(deep + "attention_resolutions = []\nuse_scale_shift_norm = false\n", square_spec(16));
   CHECK(toml_of(added, "num_res_blocks") == "3");
   CHECK(toml_of(added, "use_scale_shift_norm") == "false");
   const std::string updown = "resblock_updown = true\n";
-  CHECK(toml_of(round_trip(deep + "attention_resolutions = [16, 4]\n" + updown, spec_of(16, 1, 2, 7)),
+  CHECK(toml_of(round_trip(deep + "attention_resolutions = [16, 4]\n" + updown, square_spec(16, 1, 2, 7)),
                 "resblock_updown") == "true");
-  CHECK(toml_of(round_trip(deep + "attention_resolutions = [8]\nconv_resample = false\n", spec_of(16)),
+  CHECK(toml_of(round_trip(deep + "attention_resolutions = [8]\nconv_resample = false\n", square_spec(16)),
                 "conv_resample") == "false");
-  CHECK(toml_of(round_trip(deep + "attention_resolutions = []\n" + updown, spec_of(16)), "resblock_updown") == "true");
+  CHECK(toml_of(round_trip(deep + "attention_resolutions = []\n" + updown, square_spec(16)), "resblock_updown") ==
+        "true");
   const Value single =
-      round_trip(base + "channel_mult = [2]\nnum_res_blocks = 4\nattention_resolutions = [8]\n", spec_of(8));
+      round_trip(base + "channel_mult = [2]\nnum_res_blocks = 4\nattention_resolutions = [8]\n", square_spec(8));
   CHECK(toml_of(single, "num_res_blocks") == "4");
   CHECK(toml_of(single, "channel_mult") == "[2.0]");
-  CHECK(toml_of(round_trip(base + "channel_mult = [1]\nnum_res_blocks = 1\nattention_resolutions = []\n", spec_of(8)),
-                "num_res_blocks") == "1");
+  CHECK(
+      toml_of(round_trip(base + "channel_mult = [1]\nnum_res_blocks = 1\nattention_resolutions = []\n", square_spec(8)),
+              "num_res_blocks") == "1");
 }
 
 TEST_CASE("a U-Net with augmentation labels is recognised, too") {
-  Backbone::Spec spec = spec_of(16, 3, 3, 4);
+  Backbone::Spec spec = square_spec(16, 3, 3, 4);
   spec.condition.augment_size = 9;
   round_trip("groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
              spec);
@@ -125,8 +127,8 @@ TEST_CASE("the options of guided-diffusion's golden networks are read exactly") 
     options.set("use_scale_shift_norm", flag("use_scale_shift_norm", false));
     options.set("resblock_updown", flag("resblock_updown", false));
     const Value* classes = config.find("num_classes");
-    const Backbone::Spec spec = spec_of(size, 3, config.find("out_channels")->as_integer(),
-                                        classes != nullptr && classes->is_integer() ? classes->as_integer() : 0);
+    const Backbone::Spec spec = square_spec(size, 3, config.find("out_channels")->as_integer(),
+                                            classes != nullptr && classes->is_integer() ? classes->as_integer() : 0);
     const NamedTensors tensors = state(*make<Backbone>("unet", to_toml(options), spec));
     std::set<std::string> names, golden_names;
     for (const auto& [name, tensor] : tensors) names.insert(name);
@@ -152,7 +154,7 @@ TEST_CASE("the options of guided-diffusion's golden networks are read exactly") 
 TEST_CASE("a state that is almost such a network is not mistaken for one") {
   const NamedTensors whole = state(*make<Backbone>(
       "unet", "groups = 8\nchannels = 16\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]\n",
-      spec_of(16)));
+      square_spec(16)));
   const auto layout = adm_layout(16);
   const auto refuse = [&](const NamedTensors& tensors, const std::string& what) {
     const ForeignWeights weights{tensors, {}};

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 /// U-Nets that UNet2DModel can represent.
-std::vector<NetworkCase> networks() {
+std::vector<NetworkCase> unets() {
   const std::string base = "groups = 8\nchannels = 16\nnum_res_blocks = 1\n";
   return {
       {"legacy_heads", base + "channel_mult = [1, 2]\nattention_resolutions = [8]\nnum_head_channels = 8\n",
@@ -91,7 +91,7 @@ TEST_CASE("an imported UNet2DModel of diffusers computes what diffusers computes
 }
 
 TEST_CASE("export to diffusers and import are inverses of each other, bitwise") {
-  for (const NetworkCase& network : networks()) {
+  for (const NetworkCase& network : unets()) {
     CAPTURE(network.name);
     const BackboneWeights own = weights_of("unet", network);
     const std::string order = own.options.find("attention_order")->as_string();
@@ -102,7 +102,7 @@ TEST_CASE("export to diffusers and import are inverses of each other, bitwise") 
 }
 
 TEST_CASE("the order of q, k and v affects the exported weights if there are several heads") {
-  NetworkCase network = networks().front();
+  NetworkCase network = unets().front();
   const ForeignWeights legacy = exported(network);
   network.options += "attention_order = \"new\"\n";
   const ForeignWeights other = exported(network);
@@ -129,7 +129,7 @@ TEST_CASE("what UNet2DModel cannot represent is refused with every reason") {
 }
 
 TEST_CASE("a model of diffusers that is not such a U-Net is refused with every reason") {
-  const ForeignWeights good = exported(networks().front());
+  const ForeignWeights good = exported(unets().front());
   const auto refused = [&](const char* key, const Value& value, const char* why) {
     ForeignWeights bad = good;
     bad.config.set(key, value);
@@ -221,7 +221,7 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
 }
 
 TEST_CASE("exports for diffusers itself to load, where CASDM_EXPORT_DIR asks for them") {
-  export_for_diffusers("unet", *diffusers_layout(), networks(), false);
+  export_for_diffusers("unet", *diffusers_layout(), unets(), false);
 }
 
 TEST_CASE("a number and a width of heads that mean the same network are accepted as equal") {

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 /// DiTs that DiTTransformer2DModel can represent.
-std::vector<NetworkCase> networks() {
+std::vector<NetworkCase> dits() {
   const std::string base = "time_frequencies = \"diffusers\"\n";
   return {
       {"dit_classes", "patch = 4\nwidth = 16\ndepth = 2\nnum_heads = 2\n" + base, spec_of(3, 6, 11)},
@@ -77,7 +77,7 @@ TEST_CASE("an imported DiTTransformer2DModel of diffusers computes what diffuser
 
 TEST_CASE("a DiT is exported to diffusers and imported again, bitwise, and computes the same") {
   const at::NoGradGuard no_grad;
-  for (const NetworkCase& network : networks()) {
+  for (const NetworkCase& network : dits()) {
     CAPTURE(network.name);
     const BackboneWeights own = weights_of("dit", network);
     const BackboneWeights back = layout()->read(layout()->write(own));
@@ -92,7 +92,7 @@ TEST_CASE("a DiT is exported to diffusers and imported again, bitwise, and compu
 }
 
 TEST_CASE("a file with DiT's own names shows all but what leaves no trace, and is not mistaken for another network") {
-  const NetworkCase network = networks().front();
+  const NetworkCase network = dits().front();
   const BackboneWeights own = weights_of("dit", network);
   ForeignWeights file = layout("dit")->write(own);
   CHECK(layout("dit")->recognise(file).confidence == 1);
@@ -126,7 +126,7 @@ TEST_CASE("what DiTTransformer2DModel cannot represent is refused with every rea
 }
 
 TEST_CASE("a model of diffusers that is not such a DiT is refused with every reason") {
-  const ForeignWeights good = layout()->write(weights_of("dit", networks().front()));
+  const ForeignWeights good = layout()->write(weights_of("dit", dits().front()));
   const auto refused = [&](const char* key, const Value& value, const char* why) {
     ForeignWeights bad = good;
     bad.config.set(key, value);
@@ -175,5 +175,5 @@ TEST_CASE("a trained DiT is exported in both layouts and imported, bitwise") {
 }
 
 TEST_CASE("exports of DiTs for diffusers itself to load, where CASDM_EXPORT_DIR asks for them") {
-  export_for_diffusers("dit", *layout(), networks(), true);
+  export_for_diffusers("dit", *layout(), dits(), true);
 }

@@ -13,8 +13,10 @@
 #include "framework/composition/attributed.h"
 #include "framework/loading/global_state.h"
 #include "framework/support/exception_message.h"
+#include "support/messages.h"
 
 using namespace casdm;
+using namespace casdm::testing;
 
 namespace {
 
@@ -37,16 +39,6 @@ Component<Dataset> throwing(std::function<void()> act) {
   Location location{"a.toml", 3, 1, "data"};
   table.set_location(location);
   return {std::make_shared<ThrowingDataset>(std::move(act)), ComponentConfig{"mine/pictures", table}};
-}
-
-template <class E>
-std::string message_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "nothing of the type was thrown";
 }
 
 }  // namespace

@@ -279,7 +279,7 @@ TEST_CASE("a page that somebody has changed is not replaced") {
   folder.write("run/report.html", report_of("run"));
   CHECK_NOTHROW(refuse_other_page("report", "run/report.html"));
   folder.write("run/report.html", read_file("run/report.html") + "<p>mine</p>\n");
-  CHECK(message_of([] { refuse_other_page("report", "run/report.html"); }).find("or was changed since") !=
+  CHECK(message_of<ConfigError>([] { refuse_other_page("report", "run/report.html"); }).find("or was changed since") !=
         std::string::npos);
 }
 
@@ -289,19 +289,19 @@ TEST_CASE("the page of another run is not replaced") {
   folder.write("page.html", report_of("a"));
   CHECK_NOTHROW(refuse_page_of_another("report", "page.html", report_of("a")));
   CHECK_NOTHROW(refuse_page_of_another("report", "none.html", report_of("b")));
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           refuse_page_of_another("report", "page.html", report_of("b"));
         }).find("page.html is the page of another run or sweep") != std::string::npos);
   // One of the same name elsewhere is another one; one that was moved is not.
   folder.write("other/a/config.toml", "[run]\nname = \"a\"\n");
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           refuse_page_of_another("report", "page.html", report_of("other/a"));
         }).find("page of another run") != std::string::npos);
   std::filesystem::rename("a", "moved");
   CHECK_NOTHROW(refuse_page_of_another("report", "page.html", report_of("moved")));
   folder.write("b&<\"c\">/a/config.toml", "[run]\nname = \"a\"\n");
   folder.write("page.html", report_of("b&<\"c\">/a"));
-  CHECK(message_of([] {
+  CHECK(message_of<ConfigError>([] {
           refuse_page_of_another("report", "page.html", report_of("other/a"));
         }).find("page of another run") != std::string::npos);
 }
@@ -310,5 +310,5 @@ TEST_CASE("for something that is not a run, or a damaged plan, a report is refus
   const TemporaryFolder folder;
   folder.write("s/sweep.json", "{\"format\":1}");
   CHECK(message_of<Error>([] { report_of("s"); }) == "s/sweep.json cannot be used: it has no 'name'");
-  CHECK(message_of([] { report_of("none"); }) == "\"none\" does not exist");
+  CHECK(message_of<ConfigError>([] { report_of("none"); }) == "\"none\" does not exist");
 }

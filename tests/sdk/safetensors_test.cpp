@@ -28,7 +28,7 @@ class Pair final : public Network {
   Tensor b;
 };
 
-std::string content(const std::filesystem::path& path) {
+std::string bytes_of_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -57,7 +57,7 @@ TEST_CASE("a file truncated at any length is refused by name and never read past
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   write_safetensors(path, {{"a", at::arange(4)}, {"b", at::ones({3})}});
-  const std::string whole = content(path);
+  const std::string whole = bytes_of_file(path);
   for (std::size_t length = 0; length < whole.size(); ++length) {
     std::ofstream(path, std::ios::binary) << whole.substr(0, length);
     CHECK_THROWS_WITH_AS(read_safetensors(path), doctest::Contains(path.c_str()), Error);
@@ -68,7 +68,7 @@ TEST_CASE("a file with any byte changed is read or refused, nothing worse") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   write_safetensors(path, {{"a", at::arange(4)}, {"b", at::ones({3})}});
-  const std::string whole = content(path);
+  const std::string whole = bytes_of_file(path);
   int refused = 0;
   for (std::size_t at = 0; at < whole.size(); ++at) {
     for (const char flip : {'\x01', '\x80', '\xff'}) {
@@ -162,7 +162,7 @@ TEST_CASE("when the disk is full the old file stays and no partial one remains")
   const TemporaryFolder folder;
   const auto path = folder.path() / "x.safetensors";
   write_safetensors(path, {{"a", at::zeros({4})}});
-  const std::string before = content(path);
+  const std::string before = bytes_of_file(path);
   // A limit on file sizes stands in for the full disk: write(2) fails half-way.
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit old{};
@@ -172,7 +172,7 @@ TEST_CASE("when the disk is full the old file stays and no partial one remains")
   CHECK_THROWS_WITH_AS(write_safetensors(path, {{"a", at::zeros({4000})}}), doctest::Contains("cannot be written"),
                        Error);
   setrlimit(RLIMIT_FSIZE, &old);
-  CHECK(content(path) == before);
+  CHECK(bytes_of_file(path) == before);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()) == 1);
 }
 

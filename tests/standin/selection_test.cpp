@@ -24,7 +24,7 @@ class Offered {
   casdm_cuda_backend backend_;
 };
 
-SelectedDevice selected(const std::string& device, Precision precision = Precision::fp32) {
+SelectedDevice selected_for(const std::string& device, Precision precision = Precision::fp32) {
   RunOptions run;
   run.device = device;
   run.precision = precision;
@@ -40,17 +40,17 @@ casdm_cuda_backend with_devices(int (*count)()) {
 }  // namespace
 
 TEST_CASE("auto takes a device; where a driver offers none it takes the CPU and says why, and cuda is refused") {
-  CHECK(selected("auto").device == cuda());
-  CHECK(selected("auto").name.starts_with("cuda:0, "));
-  CHECK(selected("cpu").name == "cpu");
+  CHECK(selected_for("auto").device == cuda());
+  CHECK(selected_for("auto").name.starts_with("cuda:0, "));
+  CHECK(selected_for("cpu").name == "cpu");
   const auto falls_back = [](const std::string& reason) {
-    const SelectedDevice device = selected("auto");
+    const SelectedDevice device = selected_for("auto");
     CHECK(device.device.is_cpu());
     CHECK(device.name == "cpu, although there is an NVIDIA driver: " + reason);
     CHECK(device.description == device.name);
     const std::string refusal = "run.device = \"cuda\": no CUDA device can be used: " + reason +
                                 ". Use run.device = \"cpu\" or \"auto\" to train on the CPU";
-    CHECK_THROWS_WITH_AS(selected("cuda"), Contains(refusal.c_str()), Error);
+    CHECK_THROWS_WITH_AS(selected_for("cuda"), Contains(refusal.c_str()), Error);
   };
   {
     const Offered none(with_devices([] { return 0; }));
@@ -71,32 +71,32 @@ TEST_CASE("auto takes a device; where a driver offers none it takes the CPU and 
 
 TEST_CASE("a device that does not exist is refused with those that there are") {
   const char* const one = "this machine has 1 CUDA device, expected cuda:0";
-  CHECK_THROWS_WITH_AS(selected("cuda:7"), Contains(one), ConfigError);
-  CHECK_THROWS_WITH_AS(selected("cuda:"), Contains(one), ConfigError);
-  CHECK_THROWS_WITH_AS(selected("cuda:-1"), Contains(one), ConfigError);
-  CHECK_THROWS_WITH_AS(selected("gpu"), Contains("run.device: expected \"auto\", \"cpu\""), ConfigError);
+  CHECK_THROWS_WITH_AS(selected_for("cuda:7"), Contains(one), ConfigError);
+  CHECK_THROWS_WITH_AS(selected_for("cuda:"), Contains(one), ConfigError);
+  CHECK_THROWS_WITH_AS(selected_for("cuda:-1"), Contains(one), ConfigError);
+  CHECK_THROWS_WITH_AS(selected_for("gpu"), Contains("run.device: expected \"auto\", \"cpu\""), ConfigError);
   {
     const Offered four(with_devices([] { return 4; }));
     // The refusal of a device that does not exist shows which one was taken.
-    CHECK_THROWS_WITH_AS(selected("cuda:1"), Contains("invalid device ordinal: cuda:1"), c10::Error);
+    CHECK_THROWS_WITH_AS(selected_for("cuda:1"), Contains("invalid device ordinal: cuda:1"), c10::Error);
     ::setenv("LOCAL_RANK", "2", /*overwrite=*/1);
-    CHECK_THROWS_WITH_AS(selected("cuda"), Contains("invalid device ordinal: cuda:2"), c10::Error);
-    CHECK(selected("cuda:0").device == cuda());
-    CHECK_THROWS_WITH_AS(selected("cuda:4"), Contains("has 4 CUDA devices, expected cuda:0 to 3"), ConfigError);
+    CHECK_THROWS_WITH_AS(selected_for("cuda"), Contains("invalid device ordinal: cuda:2"), c10::Error);
+    CHECK(selected_for("cuda:0").device == cuda());
+    CHECK_THROWS_WITH_AS(selected_for("cuda:4"), Contains("has 4 CUDA devices, expected cuda:0 to 3"), ConfigError);
     ::setenv("LOCAL_RANK", "4", /*overwrite=*/1);
     const char* const fifth =
         "process 4 of this machine (LOCAL_RANK): this machine has 4 CUDA devices, expected 0 to 3";
-    CHECK_THROWS_WITH_AS(selected("cuda"), Contains(fifth), ConfigError);
+    CHECK_THROWS_WITH_AS(selected_for("cuda"), Contains(fifth), ConfigError);
   }
   // A launcher that shows each process one device.
-  CHECK(selected("cuda").device == cuda());
-  CHECK(selected("cuda:0").device == cuda());
+  CHECK(selected_for("cuda").device == cuda());
+  CHECK(selected_for("cuda:0").device == cuda());
   ::unsetenv("LOCAL_RANK");
 }
 
 TEST_CASE("a precision that the card does not compute in is named, and one that is faster recommended") {
-  CHECK(selected("cuda").description.ends_with("; fp32 (tf32 and bf16 are several times as fast), deterministic"));
-  CHECK(selected("cuda", Precision::bf16).description.ends_with("; bf16, deterministic"));
+  CHECK(selected_for("cuda").description.ends_with("; fp32 (tf32 and bf16 are several times as fast), deterministic"));
+  CHECK(selected_for("cuda", Precision::bf16).description.ends_with("; bf16, deterministic"));
   CHECK(has_bf16_products(cuda()));
   {
     casdm_cuda_backend old = standin::cuda_standin();
@@ -106,12 +106,12 @@ TEST_CASE("a precision that the card does not compute in is named, and one that 
       return device;
     };
     const Offered card(old);
-    CHECK(selected("cuda").description.ends_with("; fp32, deterministic"));
-    CHECK(selected("cuda", Precision::bf16)
+    CHECK(selected_for("cuda").description.ends_with("; fp32, deterministic"));
+    CHECK(selected_for("cuda", Precision::bf16)
               .description.find("; bf16, which this card only imitates (fp16 is fast there)") != std::string::npos);
-    CHECK(selected("cuda", Precision::tf32).description.find("; tf32, which on this card is fp32") !=
+    CHECK(selected_for("cuda", Precision::tf32).description.find("; tf32, which on this card is fp32") !=
           std::string::npos);
     CHECK_FALSE(has_bf16_products(cuda()));
   }
-  selected("cuda");
+  selected_for("cuda");
 }

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,8 @@ Tensor fill(std::uint64_t s, at::IntArrayRef shape);
 /// named "...weight" and .1u otherwise. In place.
 void fill_state(const NamedTensors& state);
 
+std::map<std::string, Tensor> by_name(const NamedTensors& tensors);
+
 /// A folder that is removed with the object.
 class TemporaryFolder {
  public:
@@ -66,5 +69,8 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// The names of what a folder holds, sorted.
+std::vector<std::string> names_in(const std::filesystem::path& folder);
 
 }  // namespace casdm::testing

@@ -18,7 +18,7 @@
 #include "support/components.h"
 
 using namespace casdm;
-using casdm::testing::TemporaryFolder;
+using namespace casdm::testing;
 namespace fs = std::filesystem;
 
 namespace {
@@ -34,17 +34,12 @@ CheckpointContent content(std::int64_t images) {
 
 RunFolder new_run(const TemporaryFolder& folder) { return RunFolder::create(folder.path() / "run", Value::Table{}); }
 
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 const auto ignore = [](const std::string&) {};
 
 /// Without syncing, since it is called thousands of times.
-void put(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
+void put_unsynced(const fs::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
 
 std::int64_t read_step(const RunFolder& run) {
   const Checkpoint checkpoint = Checkpoint::open(run.path());
@@ -105,11 +100,11 @@ TEST_CASE("every flipped bit and every truncation in a checkpoint's files is ref
     for (std::size_t bit = 0; bit < 8 * whole.size(); bit += name == "state.json" ? 1 : 11, ++flips) {
       std::string flipped = whole;
       flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << bit % 8));
-      put(path / name, flipped);
+      put_unsynced(path / name, flipped);
       CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains(name.c_str()), Error);
     }
     for (const std::size_t size : {std::size_t{0}, whole.size() / 2, whole.size() - 1}) {
-      put(path / name, whole.substr(0, size));
+      put_unsynced(path / name, whole.substr(0, size));
       CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains(path.c_str()), Error);
     }
     fs::remove(path / name);
@@ -291,10 +286,10 @@ TEST_CASE("a state that is a pipe, a folder or huge is refused immediately") {
     fs::create_directory(path / name);
     CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains("is not a regular file"), Error);
     fs::remove(path / name);
-    put(path / name, whole);
+    put_unsynced(path / name, whole);
     fs::resize_file(path / name, std::uintmax_t{1} << 40);
     CHECK_THROWS_WITH_AS(Checkpoint::open(run.path()), doctest::Contains("is larger than"), Error);
-    put(path / name, whole);
+    put_unsynced(path / name, whole);
   }
   CHECK_NOTHROW(Checkpoint::open(run.path()));
 }

@@ -16,7 +16,7 @@ namespace {
 
 /// Everything that uses random draws: flips, dropped labels, augmentation, dropout (in the networks), noise, timesteps.
 const std::vector<std::string> kAll = {"data.use_labels=true", "data.label_dropout=0.3"};
-const std::string kAugmentation = "[augmentation]\ntype = \"edm\"\np = 0.5\n";
+const std::string kPipeline = "[augmentation]\ntype = \"edm\"\np = 0.5\n";
 
 struct Draws {
   Tensor x0, eps, t, augment, labels;
@@ -68,7 +68,7 @@ Tensor sampled(const Model& model, std::int64_t first, std::int64_t count) {
 
 TEST_CASE("an image's draws depend only on its position, whatever the batch size") {
   const TemporaryFolder folder;
-  const LoadedExperiment experiment = small_experiment(folder.path(), "run", cascade_head() + kAugmentation, kAll);
+  const LoadedExperiment experiment = small_experiment(folder.path(), "run", cascade_head() + kPipeline, kAll);
   const Draws whole = drawn(experiment, 12, 12);
   for (const std::int64_t batch_size : {1, 3, 4}) {
     CAPTURE(batch_size);
@@ -89,7 +89,7 @@ TEST_CASE("an image's draws depend only on its position, whatever the batch size
 TEST_CASE(
     "a batch of 16 in one part, in 2 of 8 or in 4 of 4 trains the same up to rounding, with everything that draws") {
   const TemporaryFolder folder;
-  const std::string networks = cascade_head() + kAugmentation;
+  const std::string networks = cascade_head() + kPipeline;
   // A new network outputs zero after its dropout.
   std::vector<std::string> quickly = kAll;
   quickly.insert(quickly.end(), {"train.total_images=96", "optimizer.learning_rate=0.02", "ema.decay=0.5"});

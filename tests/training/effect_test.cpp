@@ -6,6 +6,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "support/captured.h"
+#include "support/messages.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -33,8 +34,6 @@ std::vector<std::string> warnings(const std::vector<std::string>& overrides, con
   const TemporaryFolder folder;
   return weak_settings(small_experiment(folder.path(), "run", cascade_head() + toml, overrides).options);
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

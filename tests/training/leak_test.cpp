@@ -23,14 +23,15 @@ std::vector<std::string> different(const Checkpoint& a, const Checkpoint& b, con
   return result;
 }
 
-const std::string kMetric = "[[metrics]]\ntype = \"ssim\"\nweight = 5.0\n[[metrics]]\ntype = \"l1\"\nweight = 1.0\n";
+const std::string kLeakMetrics =
+    "[[metrics]]\ntype = \"ssim\"\nweight = 5.0\n[[metrics]]\ntype = \"l1\"\nweight = 1.0\n";
 
 }  // namespace
 
 TEST_CASE("Cas-DM with metrics trains theta bitwise as DDPM-eps does") {
   const TemporaryFolder folder;
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head()));
-  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kMetric));
+  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kLeakMetrics));
   for (const char* file : {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"}) {
     CHECK_MESSAGE(different(cascade, single, file).empty(), file);
   }
@@ -40,7 +41,7 @@ TEST_CASE("with class labels, some of them dropped, the metric still does not re
   const TemporaryFolder folder;
   const std::vector<std::string> labels = {"data.use_labels=true", "data.label_dropout=0.3"};
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head(), labels));
-  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kMetric, labels));
+  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kLeakMetrics, labels));
   CHECK(different(cascade, single, "weights.safetensors").empty());
   // The five forms and "no label".
   CHECK(tensors(single, "weights.safetensors").at("theta.label_emb.weight").size(0) == 6);
@@ -51,7 +52,7 @@ TEST_CASE("a joint gradient norm couples theta to the metric, so the leak test c
   const TemporaryFolder folder;
   const std::vector<std::string> joint = {"optimizer.grouping=joint", "optimizer.clip_norm=0.01"};
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head(), joint));
-  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kMetric, joint));
+  const Checkpoint cascade = run(small_experiment(folder.path(), "cascade", cascade_head() + kLeakMetrics, joint));
   CHECK_FALSE(different(cascade, single, "weights.safetensors").empty());
 }
 
@@ -59,6 +60,6 @@ TEST_CASE("without the stop-gradient the metric reaches theta") {
   const TemporaryFolder folder;
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head()));
   const Checkpoint open =
-      run(small_experiment(folder.path(), "open", cascade_head() + kMetric, {"head.detach_input=false"}));
+      run(small_experiment(folder.path(), "open", cascade_head() + kLeakMetrics, {"head.detach_input=false"}));
   CHECK_FALSE(different(open, single, "weights.safetensors").empty());
 }

@@ -3,6 +3,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "support/messages.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -16,17 +17,6 @@ LoadedExperiment remembering(const std::filesystem::path& folder, const std::str
   return small_experiment(
       folder, name, single_head() + "[[metrics]]\ntype = \"remembering\"\nfault = \"" + fault + "\"\n", overrides);
 }
-
-std::string failure(const LoadedExperiment& experiment) {
-  try {
-    run(experiment);
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -49,7 +39,7 @@ TEST_CASE("a metric's memory is saved in its current state, even if it replaces 
 TEST_CASE("NaN in a metric's memory gets into no checkpoint, and the last good one is named") {
   const TemporaryFolder folder;
   const std::string message =
-      failure(remembering(folder.path(), "run", "nan", {"checkpoint.every_images=4", "train.total_images=16"}));
+      message_of_run(remembering(folder.path(), "run", "nan", {"checkpoint.every_images=4", "train.total_images=16"}));
   CHECK_MESSAGE(
       contains(message, "step 2: remembering.mean of what a checkpoint keeps as metrics.safetensors holds NaN"),
       message);
@@ -68,7 +58,7 @@ TEST_CASE("buffers to which a checkpoint could not be restored are refused by na
       {"in_place", "it changed the images that it was given"},
   };
   for (const auto& [fault, words] : faults) {
-    const std::string message = failure(remembering(folder.path(), fault, fault));
+    const std::string message = message_of_run(remembering(folder.path(), fault, fault));
     CHECK_MESSAGE(contains(message, where), message);
     CHECK_MESSAGE(contains(message, words), message);
     CHECK_THROWS_AS(Checkpoint::open(folder.path() / fault), Error);
@@ -76,7 +66,7 @@ TEST_CASE("buffers to which a checkpoint could not be restored are refused by na
   for (const auto& [type, words] : {std::pair("copying", "is a different one at each call"),
                                     std::pair("doubling", "two tensors are named 'momentum'")}) {
     const std::string message =
-        failure(small_experiment(folder.path(), type, single_head(), {text("optimizer.type=\"", type, "\"")}));
+        message_of_run(small_experiment(folder.path(), type, single_head(), {text("optimizer.type=\"", type, "\"")}));
     CHECK_MESSAGE(contains(message, text("optimizers_broken/", type, ": ")), message);
     CHECK_MESSAGE(contains(message, words), message);
   }
@@ -85,8 +75,8 @@ TEST_CASE("buffers to which a checkpoint could not be restored are refused by na
 TEST_CASE("a metric may return float64, with a range of t, too") {
   const TemporaryFolder folder;
   for (const std::string range : {"[0, 1]", "[0, 0.5]"}) {
-    CHECK(failure(remembering(folder.path(), "of" + std::to_string(range.size()), "double",
-                              {"metrics[0].t_range=" + range})) == "");
+    CHECK(message_of_run(remembering(folder.path(), "of" + std::to_string(range.size()), "double",
+                                     {"metrics[0].t_range=" + range})) == "nothing thrown");
   }
 }
 

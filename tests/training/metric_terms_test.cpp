@@ -14,8 +14,8 @@ using namespace casdm::testing;
 namespace {
 
 /// The metric of a small experiment, applied to predictions of one image.
-struct Metrics {
-  explicit Metrics(const std::string& metric = "type = \"l1\"\nweight = 0.5\n")
+struct TermMetrics {
+  explicit TermMetrics(const std::string& metric = "type = \"l1\"\nweight = 0.5\n")
       : experiment(small_experiment(folder.path(), "metrics", single_head() + "[[metrics]]\n" + metric)) {}
 
   TemporaryFolder folder;
@@ -33,7 +33,7 @@ struct Metrics {
 }  // namespace
 
 TEST_CASE("predictions outside [-1, 1] reach the metrics unchanged, and that is reported once") {
-  Metrics m;
+  TermMetrics m;
   const auto remark = [&] {
     const Tensor extreme = m.metrics.take_extreme();
     if (extreme.defined()) m.metrics.observe_extreme(extreme.item<double>());
@@ -59,7 +59,7 @@ TEST_CASE("predictions outside [-1, 1] reach the metrics unchanged, and that is 
 }
 
 TEST_CASE("images are mapped to a metric's input range before it gets them") {
-  Metrics m("type = \"l1\"\ninput_range = [0, 1]\n");
+  TermMetrics m("type = \"l1\"\ninput_range = [0, 1]\n");
   const std::vector<LossTerm> terms = m.evaluate(at::ones({1, 3, 16, 16}));
   REQUIRE(terms.size() == 1);
   CHECK(terms[0].value[0].item<double>() == doctest::Approx(0.5));  // 1 compared with 0, in a range half as wide
@@ -67,10 +67,10 @@ TEST_CASE("images are mapped to a metric's input range before it gets them") {
 
 TEST_CASE("a range of t without any timestep is refused") {
   for (const std::string range : {"[0.001, 0.002]", "[0.501, 0.519]", "[0, 0.0199]"}) {
-    CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\nt_range = " + range),
+    CHECK_THROWS_WITH_AS(TermMetrics("type = \"l1\"\nt_range = " + range),
                          doctest::Contains("no timestep falls into t_range = "), ConfigError);
   }
-  CHECK_NOTHROW(Metrics("type = \"l1\"\nt_range = [0, 0.02]"));
+  CHECK_NOTHROW(TermMetrics("type = \"l1\"\nt_range = [0, 0.02]"));
 }
 
 TEST_CASE("a range of t without any time of a continuous path is refused") {
@@ -87,10 +87,10 @@ TEST_CASE("a range of t without any time of a continuous path is refused") {
 
 TEST_CASE("an input range that does not increase is refused, and one other than the metric's own is reported") {
   for (const std::string range : {"[0, 0]", "[1, -1]"}) {
-    CHECK_THROWS_WITH_AS(Metrics("type = \"l1\"\ninput_range = " + range), doctest::Contains("which does not rise"),
+    CHECK_THROWS_WITH_AS(TermMetrics("type = \"l1\"\ninput_range = " + range), doctest::Contains("which does not rise"),
                          ConfigError);
   }
-  const auto said = [](const std::string& metric) { return stderr_of([&] { Metrics m(metric); }); };
+  const auto said = [](const std::string& metric) { return stderr_of([&] { TermMetrics m(metric); }); };
   CHECK(said("type = \"ssim\"\ninput_range = [0, 1]\n")
             .find("'ssim' expects pixels in [-1.0, 1.0] and gets "
                   "[0.0, 1.0]") != std::string::npos);
@@ -100,7 +100,7 @@ TEST_CASE("an input range that does not increase is refused, and one other than 
 
 TEST_CASE("a metric that gives the prediction no gradient is reported after its first batches, once") {
   const auto said = [](const std::string& metric) {
-    Metrics m(metric);
+    TermMetrics m(metric);
     const auto remark = [&] {
       m.evaluate(fill(1, {2, 3, 16, 16}).requires_grad_(true));
       return m.metrics.remark();
@@ -122,7 +122,7 @@ TEST_CASE("a metric that gives the prediction no gradient is reported after its 
   // A range of t without an image in the batch says nothing about the metric.
   CHECK(said("type = \"l1\"\nt_range = [0.9, 1.0]\n").empty());
   // An image of one colour has no edges that could be steeper.
-  Metrics edge("type = \"edge\"\n");
+  TermMetrics edge("type = \"edge\"\n");
   for (const bool is_flat : {true, true, false, false, false}) {
     const Tensor image = is_flat ? at::zeros({2, 3, 16, 16}) : fill(1, {2, 3, 16, 16});
     edge.evaluate(image.requires_grad_(true));

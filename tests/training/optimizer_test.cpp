@@ -5,6 +5,7 @@
 #include "casdm/safetensors.h"
 #include "framework/support/files.h"
 #include "framework/training/module_optimizer.h"
+#include "support/messages.h"
 #include "training/small_run.h"
 
 using namespace casdm;
@@ -44,17 +45,6 @@ LoadedExperiment experiment(const std::filesystem::path& folder, const std::stri
   return small_experiment(folder, name, cascade_head() + toml, all);
 }
 
-std::string failure(const LoadedExperiment& experiment) {
-  try {
-    run(experiment);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& whole, const std::string& part) { return whole.find(part) != std::string::npos; }
-
 }  // namespace
 
 TEST_CASE("parameters are consecutive in flat tensors, each at the start of a cache line, as views") {
@@ -80,7 +70,8 @@ TEST_CASE("an optimizer that leaves a parameter unchanged is refused before trai
         std::vector<std::string>{"conv.weight", "conv.bias"});
 
   const TemporaryFolder folder;
-  const std::string message = failure(experiment(folder.path(), "careless", "[optimizer.phi]\ntype = \"careless\"\n"));
+  const std::string message =
+      message_of_run(experiment(folder.path(), "careless", "[optimizer.phi]\ntype = \"careless\"\n"));
   CHECK_MESSAGE(contains(message, "optimizer.phi: optimizers_broken/careless: a step leaves "), message);
   CHECK_MESSAGE(contains(message, " parameters of module phi as they are: "), message);
   CHECK_FALSE(std::filesystem::exists(folder.path() / "careless" / "checkpoints" / "000000000008"));
@@ -145,6 +136,6 @@ TEST_CASE("a run cannot be resumed with another optimizer") {
 
 TEST_CASE("a table in [optimizer] for a module that the head lacks is refused with those it has") {
   const TemporaryFolder folder;
-  const std::string message = failure(experiment(folder.path(), "run", "[optimizer.fi]\nlearning_rate = 1\n"));
+  const std::string message = message_of_run(experiment(folder.path(), "run", "[optimizer.fi]\nlearning_rate = 1\n"));
   CHECK_MESSAGE(contains(message, "optimizer.fi: the head has no module \"fi\"; it has theta, phi"), message);
 }

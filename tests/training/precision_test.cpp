@@ -10,7 +10,7 @@ using namespace casdm::testing;
 
 namespace {
 
-const std::string kHead = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
+const std::string kMeasuredHead = cascade_head() + "[[metrics]]\ntype = \"l1\"\n";
 
 std::vector<std::string> lowered(bool is_checkpointed, const std::string& total_images = "32") {
   const std::string value = is_checkpointed ? "true" : "false";
@@ -21,7 +21,7 @@ std::vector<std::string> lowered(bool is_checkpointed, const std::string& total_
 
 /// All with the same name, since a grid's text says which run drew it.
 LoadedExperiment in(const std::filesystem::path& folder, const std::vector<std::string>& overrides) {
-  return small_experiment(folder, "run", kHead, overrides);
+  return small_experiment(folder, "run", kMeasuredHead, overrides);
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ TEST_CASE("on the CPU tf32 is fp32, bit for bit") {
   const TemporaryFolder folder;
   const auto weights = [&](const std::string& precision) {
     const std::vector<std::string> settings = {"run.precision=" + precision, "train.total_images=8"};
-    return tensors(run(small_experiment(folder.path(), precision, kHead, settings)), "weights.safetensors");
+    return tensors(run(small_experiment(folder.path(), precision, kMeasuredHead, settings)), "weights.safetensors");
   };
   const auto expected = weights("fp32"), found = weights("tf32");
   for (const auto& [name, tensor] : expected) CHECK_MESSAGE(at::equal(found.at(name), tensor), name);
@@ -58,7 +58,7 @@ TEST_CASE("on the CPU tf32 is fp32, bit for bit") {
 TEST_CASE("a device is named by its type, with its number if there are several") {
   const TemporaryFolder folder;
   const auto named = [&](const std::string& device) {
-    return small_experiment(folder.path(), "run", kHead, {"run.device=" + device}).options.run.device;
+    return small_experiment(folder.path(), "run", kMeasuredHead, {"run.device=" + device}).options.run.device;
   };
   CHECK(named("cuda:1") == "cuda:1");
   for (const char* wrong : {"gpu", "cuda:", "cuda:-1", "cuda1", "cpu:0"}) {

@@ -18,7 +18,7 @@
 #include "support/components.h"
 
 using namespace casdm;
-using casdm::testing::TemporaryFolder;
+using namespace casdm::testing;
 namespace fs = std::filesystem;
 
 namespace {
@@ -29,13 +29,6 @@ const std::string kOurGrid("grid Software\0casdm 0", 22);
 void put(const fs::path& path, const std::string& content) {
   fs::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary) << content;
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 /// A run that logged every 8 images, with a grid and a snapshot every 16, and these checkpoints.

@@ -17,20 +17,13 @@
 #include "support/components.h"
 
 using namespace casdm;
-using casdm::testing::TemporaryFolder;
+using namespace casdm::testing;
 namespace fs = std::filesystem;
 
 namespace {
 
 Value resolved(const std::string& directory, const std::string& name) {
   return Value::Table{{"run", Value::Table{{"name", name}, {"directory", directory}}}};
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 Value line(int images) { return Value::Table{{"images", images}}; }

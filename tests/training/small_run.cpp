@@ -7,6 +7,7 @@
 #include "framework/config/document.h"
 #include "framework/config/overrides.h"
 #include "framework/support/files.h"
+#include "support/messages.h"
 
 namespace casdm::testing {
 
@@ -81,6 +82,10 @@ Checkpoint resume(const LoadedExperiment& experiment, const Checkpoint& from) {
   RunFolder folder = RunFolder::open(experiment.options.run.directory / experiment.options.run.name);
   train(experiment, folder, from);
   return Checkpoint::open(folder.path());
+}
+
+std::string message_of_run(const LoadedExperiment& experiment) {
+  return message_of<std::exception>([&] { run(experiment); });
 }
 
 std::vector<Value> records(const std::filesystem::path& run) {

@@ -30,6 +30,9 @@ Checkpoint run(const LoadedExperiment& experiment);
 /// Continues `from` in the folder of `experiment` and returns the final checkpoint.
 Checkpoint resume(const LoadedExperiment& experiment, const Checkpoint& from);
 
+/// What the error says with which training it ends; see `message_of`.
+std::string message_of_run(const LoadedExperiment& experiment);
+
 /// The lines of a run's metrics.jsonl.
 std::vector<Value> records(const std::filesystem::path& run);
 

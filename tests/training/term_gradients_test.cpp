@@ -11,7 +11,7 @@ using namespace casdm::testing;
 
 namespace {
 
-const std::string kMetric = "[[metrics]]\ntype = \"l1\"\nweight = 0.5\n";
+const std::string kHalfMetric = "[[metrics]]\ntype = \"l1\"\nweight = 0.5\n";
 const std::vector<std::string> kMeasured = {"log.grad_norms_every_images=8"};
 
 std::vector<std::string> joined(std::vector<std::string> overrides, const std::vector<std::string>& more) {
@@ -45,9 +45,9 @@ TEST_CASE("measuring the gradient norm of each term changes no bit of the traini
   for (const auto& kind : kinds) {
     CAPTURE(kind.empty() ? "" : kind.front());
     const TemporaryFolder folder;
-    const Checkpoint plain = run(small_experiment(folder.path(), "plain", cascade_head() + kMetric, kind));
+    const Checkpoint plain = run(small_experiment(folder.path(), "plain", cascade_head() + kHalfMetric, kind));
     const Checkpoint measured =
-        run(small_experiment(folder.path(), "measured", cascade_head() + kMetric, joined(kind, kMeasured)));
+        run(small_experiment(folder.path(), "measured", cascade_head() + kHalfMetric, joined(kind, kMeasured)));
     for (const char* file : {"weights.safetensors", "ema.safetensors", "optimizer.safetensors"}) {
       CHECK_MESSAGE(sha256_of_file(plain.path() / file) == sha256_of_file(measured.path() / file), file);
     }
@@ -58,8 +58,8 @@ TEST_CASE("measuring the gradient norm of each term changes no bit of the traini
 
 TEST_CASE("a metric's gradient does not reach theta in Cas-DM, and does in a single network") {
   const TemporaryFolder folder;
-  run(small_experiment(folder.path(), "cascade", cascade_head() + kMetric, kMeasured));
-  run(small_experiment(folder.path(), "single", single_head() + kMetric, kMeasured));
+  run(small_experiment(folder.path(), "cascade", cascade_head() + kHalfMetric, kMeasured));
+  run(small_experiment(folder.path(), "single", single_head() + kHalfMetric, kMeasured));
   for (const Value& line : records(folder.path() / "cascade")) {
     CHECK(norm(line, "metric.l1", "theta") == 0);
     CHECK(norm(line, "metric.l1", "phi") > 0);
@@ -79,7 +79,7 @@ TEST_CASE("a term's gradient norm is that of a training in which all other terms
     const TemporaryFolder folder;
     // The first step, from the same weights.
     const std::vector<std::string> first = {"train.total_images=4", "train.accumulate=" + parts};
-    run(small_experiment(folder.path(), "all", cascade_head() + kMetric, joined(first, kMeasured)));
+    run(small_experiment(folder.path(), "all", cascade_head() + kHalfMetric, joined(first, kMeasured)));
     const Value together = records(folder.path() / "all").back();
     for (const auto& [term, key] : weights) {
       CAPTURE(term);
@@ -87,7 +87,7 @@ TEST_CASE("a term's gradient norm is that of a training in which all other terms
       for (const auto& [other, other_key] : weights) {
         if (other != term) alone.push_back(other_key + "=0");
       }
-      run(small_experiment(folder.path(), term, cascade_head() + kMetric, alone));
+      run(small_experiment(folder.path(), term, cascade_head() + kHalfMetric, alone));
       const Value own = records(folder.path() / term).back();
       for (const char* module : {"theta", "phi"}) {
         CHECK(norm(together, term, module) == doctest::Approx(norm(own, module)).epsilon(1e-5));

@@ -26,7 +26,7 @@ std::vector<std::string> extended(std::vector<std::string> overrides, const std:
   return overrides;
 }
 
-const std::string kMetric = "[[metrics]]\ntype = \"l1\"\nweight = 50.0\n";
+const std::string kStrongMetric = "[[metrics]]\ntype = \"l1\"\nweight = 50.0\n";
 
 void check_equal(const Checkpoint& a, const Checkpoint& b, const std::vector<std::string>& files) {
   for (const std::string& file : files) {
@@ -100,10 +100,10 @@ TEST_CASE("a metric does not affect theta's timesteps if they are learned from e
   const std::string eps_alone = loss_aware("terms = [\"eps\"]\n");
   const Checkpoint single = run(small_experiment(folder.path(), "single", single_head() + eps_alone, kShort));
   const Checkpoint cascade =
-      run(small_experiment(folder.path(), "cascade", cascade_head() + kMetric + eps_alone, kShort));
+      run(small_experiment(folder.path(), "cascade", cascade_head() + kStrongMetric + eps_alone, kShort));
   CHECK(same_theta(single, cascade));
-  CHECK_FALSE(
-      same_theta(single, run(small_experiment(folder.path(), "all", cascade_head() + kMetric + loss_aware(), kShort))));
+  CHECK_FALSE(same_theta(
+      single, run(small_experiment(folder.path(), "all", cascade_head() + kStrongMetric + loss_aware(), kShort))));
 }
 
 TEST_CASE("an image's weight scales its gradient and does not change the record") {
