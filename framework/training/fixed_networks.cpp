@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -16,13 +18,34 @@ namespace casdm {
 namespace {
 
 constexpr std::int64_t kBlock = 1 << 14;  // elements, whose numbers stay in a processor's cache
+constexpr std::int64_t kKept = 1 << 22;
+
+/// Blocks of the direction along which tensors are measured. Those of the first kKept elements are computed once.
+class Direction {
+ public:
+  Tensor block(std::int64_t first, std::int64_t length) {
+    if (first + length > kKept) return computed(first, length);
+    const std::lock_guard lock(mutex_);
+    Tensor& kept = kept_[first / kBlock];
+    if (!kept.defined()) kept = computed(first, kBlock);
+    return kept.narrow(0, 0, length);
+  }
+
+ private:
+  static Tensor computed(std::int64_t first, std::int64_t length) {
+    return at::arange(first + 1, first + length + 1, at::kDouble).square_().mul_(0.37).sin_();
+  }
+
+  std::mutex mutex_;
+  std::map<std::int64_t, Tensor> kept_;
+};
 
 struct Print {
-  double direction = 0;  ///< the component along a fixed direction, of the tensor divided by its length
+  double direction = 0;  ///< the component along the direction, of the tensor divided by its length
   double length = 0;
 };
 
-Print print_of(const Tensor& tensor) {
+Print print_of(const Tensor& tensor, Direction& direction) {
   const Tensor flat = tensor.detach().to(at::kCPU).flatten();
   const std::int64_t count = flat.numel(), blocks = (count + kBlock - 1) / kBlock;
   std::vector<double> squares(static_cast<std::size_t>(blocks)), products(squares);
@@ -30,9 +53,8 @@ Print print_of(const Tensor& tensor) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t first = i * kBlock, length = std::min(kBlock, count - first);
       const Tensor values = flat.narrow(0, first, length).to(at::kDouble);
-      const Tensor direction = at::arange(first + 1, first + length + 1, at::kDouble).square_().mul_(0.37).sin_();
       squares[static_cast<std::size_t>(i)] = values.dot(values).item<double>();
-      products[static_cast<std::size_t>(i)] = values.dot(direction).item<double>();
+      products[static_cast<std::size_t>(i)] = values.dot(direction.block(first, length)).item<double>();
     }
   });
   const double length = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
@@ -43,10 +65,11 @@ Print print_of(const Tensor& tensor) {
 
 Value metric_networks(const ExperimentMetrics& metrics) {
   Value result{Value::Table{}};
+  Direction direction;
   for (const auto& [name, buffers] : metrics.constants()) {
     Value::Array directions, lengths;
     for (const auto& [buffer, tensor] : buffers) {
-      const Print print = print_of(tensor);
+      const Print print = print_of(tensor, direction);
       directions.emplace_back(print.direction);
       lengths.emplace_back(print.length);
     }

@@ -95,7 +95,8 @@ Group group_of(const std::string& name) {
 }
 
 const std::vector<std::string> kJudged = {
-    "evaluate.every_images=0", "evaluate.judges=[{type=\"random_patches\", metrics=[{type=\"sliced_wasserstein\"}]}]"};
+    "evaluate.every_images=0",
+    "evaluate.judges=[{type=\"random_patches\", features=16, metrics=[{type=\"sliced_wasserstein\"}]}]"};
 
 /// Images of a run, drawn on `device`, and their score against fixed ones.
 struct Drawn {
@@ -103,7 +104,7 @@ struct Drawn {
   double score;
 };
 
-Drawn drawn_on(const std::string& device, Checkpoint checkpoint) {
+Drawn drawn_on(const std::string& device, Checkpoint checkpoint, const EvaluateOptions& judged) {
   SamplingRequest request;
   request.device = device;
   request.plugins = {CASDM_TEST_PLUGIN_DIR};
@@ -114,7 +115,7 @@ Drawn drawn_on(const std::string& device, Checkpoint checkpoint) {
   options.count = 4;
   options.labels = labels_for(label_of_image(checkpoint, model, request), 0, options.count);
   Drawn drawn{generate(model, options), 0};
-  const Judges judges(evaluate_options(experiment.resolved), *experiment.host, model.image, chosen);
+  const Judges judges(judged, *experiment.host, model.image, chosen);
   const auto state_of = [&](const Tensor& images) {
     SetState state = judges.start();
     judges.update(state, to_uint8(images), 0);
@@ -125,9 +126,11 @@ Drawn drawn_on(const std::string& device, Checkpoint checkpoint) {
   return drawn;
 }
 
-void draws_alike(const std::string& name, const Checkpoint& checkpoint) {
+void draws_alike(const std::string& name, const LoadedExperiment& experiment) {
+  const Checkpoint checkpoint = run(experiment);
+  const EvaluateOptions judged = evaluate_options(experiment.resolved);
   compute_in(Precision::fp32);
-  const Drawn cpu = drawn_on("cpu", checkpoint), device = drawn_on("cuda", checkpoint);
+  const Drawn cpu = drawn_on("cpu", checkpoint, judged), device = drawn_on("cuda", checkpoint, judged);
   const double scale = std::max(1.0, cpu.images.abs().max().item<double>());
   const double apart = (cpu.images - device.images).abs().max().item<double>();
   CHECK_MESSAGE(apart < 1e-4 * scale, name << ": images differ by " << apart << " at magnitudes of up to " << scale);
@@ -156,7 +159,7 @@ void check_config(const fs::path& config) {
   settings.emplace_back("checkpoint.every_images=2");
   std::vector<std::string> on_cpu = settings;
   on_cpu.insert(on_cpu.end(), {"run.device=cpu", "log.sample_count=0"});
-  draws_alike(name, run(small(config, folder.path(), "cpu", 4, on_cpu)));
+  draws_alike(name, small(config, folder.path(), "cpu", 4, on_cpu));
   const fs::path device = folder.path() / "device";
   const LoadedExperiment experiment = small(config, folder.path(), "device", 4, on_cuda(settings));
   const Checkpoint whole = run(experiment);
@@ -225,7 +228,7 @@ TEST_CASE("a shipped config's run is judged on the stand-in as on the CPU") {
   const auto score = [&](const std::string& name, const std::vector<std::string>& overrides) {
     std::vector<std::string> settings = {
         "evaluate={every_images=2, num=8, reference_num=16}",
-        "evaluate.judges=[{type=\"random_patches\", metrics=[{type=\"sliced_wasserstein\"}]}]"};
+        "evaluate.judges=[{type=\"random_patches\", features=16, metrics=[{type=\"sliced_wasserstein\"}]}]"};
     settings.insert(settings.end(), overrides.begin(), overrides.end());
     run(small(source_dir() / "configs" / "cifar10_casdm_lpips.toml", folder.path(), name, 2, settings));
     for (const Value& line : records(folder.path() / name)) {
