@@ -11,7 +11,7 @@ a budget have measured.
 
   --torch VERSION                   with another LibTorch than the default, in build/torch-VERSION
 
-The other arguments are ctest's, which runs one test more at once than there are processors, since some wait (or
+The other arguments are ctest's, which runs two tests more at once than there are processors, since some wait (or
 CTEST_PARALLEL_LEVEL):
 
   tests/run.sh -L fast              only those that take a few seconds each, half a minute together
@@ -42,7 +42,7 @@ SECONDS=0
 cmake --build "$build"
 echo "tests/run.sh: built in $SECONDS s"
 status=0
-ctest --test-dir "$build" --parallel "${CTEST_PARALLEL_LEVEL:-$(($(nproc) + 1))}" --output-on-failure --no-tests=error "$@" ||
+ctest --test-dir "$build" --parallel "${CTEST_PARALLEL_LEVEL:-$(($(nproc) + 2))}" --output-on-failure --no-tests=error "$@" ||
   status=$?
 # ctest shows the messages of a test only if it fails, and logs them always.
 sed -nE 's/.*MESSAGE: (a (repeated |sampling )?step (of two processes )?(launches|queues) [0-9]+ operators[^:]*).*/tests\/run.sh: \1/p' \
