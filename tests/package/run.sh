@@ -2,49 +2,59 @@
 # casdm as a user gets it: installed, moved, and nothing else. From another folder, this builds, tests and trains with a
 # plugin of every kind that `casdm plugins new` creates, and with the plugins of examples/.
 #
-#   tests/package/run.sh BUILD [PART]     BUILD is a build folder of casdm in which everything is built
+#   tests/package/run.sh BUILD [PART FOLDER]     BUILD is a build folder of casdm in which everything is built
 #
-# PART: kinds-1, kinds-2 (a plugin of each kind; half of them each), examples, installation. Default: all of them.
+# PART: prepare (installs into the new FOLDER, for the other parts), kinds-1, kinds-2, kinds-3 (a third of the kinds of
+# plugins each), examples, tutorial, installation. Default: all of them.
 set -euo pipefail
 
 # Uses nothing from the caller's environment.
 if [[ -z ${IS_ALONE:-} ]]; then exec env -i HOME="$HOME" PATH="$PATH" IS_ALONE=1 bash "$0" "$@"; fi
 
-build=$(cd "${1:?"usage: tests/package/run.sh BUILD [PART]"}" && pwd)
-parts=(kinds-1 kinds-2 examples installation)
-if (($# > 1)); then parts=("$2"); fi
+build=$(cd "${1:?"usage: tests/package/run.sh BUILD [PART FOLDER]"}" && pwd)
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-prefix="$scratch/moved prefix"
-casdm="$prefix/bin/casdm"
-libraries=$prefix/$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
+parts=(prepare kinds-1 kinds-2 kinds-3 examples tutorial installation)
+shared=$scratch/shared
+if (($# > 1)); then
+  parts=("$2")
+  shared=${3:?"usage: tests/package/run.sh BUILD [PART FOLDER]"}
+fi
 umask 022
 export XDG_DATA_HOME=$scratch/data
 if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$scratch CCACHE_NOHASHDIR=1
-  export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+  export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_PCH_EXTSUM=1
 fi
 
 # shellcheck source=tests/package/common.sh
 source "$source/tests/package/common.sh"
 
+use_prefix() {
+  prefix=$1
+  casdm=$prefix/bin/casdm
+  libraries=$prefix/$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
+}
+
 install_and_move() {
-  quietly cmake --install "$build" --prefix "$scratch/installed" --component casdm
-  mv "$scratch/installed" "$prefix"
+  rm -rf "$shared"
+  mkdir -p "$shared"
+  quietly cmake --install "$build" --prefix "$shared/installed" --component casdm
+  mv "$shared/installed" "$prefix"
   quietly "$casdm" plugins list
   [[ ! -e $prefix/include && ! -e $libraries/cmake ]] || fail "the component casdm holds what authors of plugins need"
-  mv "$prefix" "$scratch/installed"
-  quietly cmake --install "$build" --prefix "$scratch/installed" --component sdk
-  mv "$scratch/installed" "$prefix"
+  mv "$prefix" "$shared/installed"
+  quietly cmake --install "$build" --prefix "$shared/installed" --component sdk
+  mv "$shared/installed" "$prefix"
   local file
   while IFS= read -r -d '' file; do
     if objdump -p "$file" | grep -E 'R(UN)?PATH' |
-      grep -qE -e "$(within "$scratch")" -e "$(within "$build")" -e "$(within "$source")"; then
+      grep -qE -e "$(within "$shared")" -e "$(within "$build")" -e "$(within "$source")"; then
       fail "$file has a RUNPATH into the build: $(objdump -p "$file" | grep -E 'R(UN)?PATH')"
     fi
   done < <(find "$prefix/bin" "$libraries" "$prefix/libexec" -type f \( -name '*.so' -o -perm -u+x \) -print0)
-  if grep -rlE -e "$(within "$scratch/installed")" -e "$(within "$build")" -e "$(within "$source")" \
+  if grep -rlE -e "$(within "$shared/installed")" -e "$(within "$build")" -e "$(within "$source")" \
     "$libraries/cmake" "$prefix/share"; then
     fail "the files above name folders of the build"
   fi
@@ -69,7 +79,7 @@ zsh_completes() {
   echo "ok: completion in zsh"
 }
 
-# From here on all files of plugins begin with a precompiled <ATen/ATen.h>: they take three seconds instead of nine.
+# For `use_precompiled`.
 precompile() {
   local command
   quietly "$casdm" plugins new --kind sampler precompiled --out "$scratch/precompiled"
@@ -78,11 +88,14 @@ precompile() {
   CXXFLAGS="-fPIC -fpch-preprocess" quietly cmake -S . -B build -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
   command=$(ninja -C build -t commands CMakeFiles/precompiled_objects.dir/precompiled.cpp.o | tail -n 1 |
     sed 's/ -DCASDM_[^ ]*//g')
-  quietly eval "${command%% -MD *} -x c++-header aten.cpp -o '$scratch/aten.h.gch'"
-  : >"$scratch/aten.h" # for a compiler that refuses the precompiled one
-  export CXXFLAGS="-fPIC -fpch-preprocess -include $scratch/aten.h"
+  quietly eval "${command%% -MD *} -x c++-header aten.cpp -o '$shared/aten.h.gch'"
+  sha256sum <"$shared/aten.h.gch" >"$shared/aten.h.gch.sum"
+  : >"$shared/aten.h" # for a compiler that refuses the precompiled one
   cd "$scratch"
 }
+
+# From here on all files of plugins begin with a precompiled <ATen/ATen.h>: they take three seconds instead of nine.
+use_precompiled() { export CXXFLAGS="-fPIC -fpch-preprocess -include $shared/aten.h"; }
 
 # use_plugin FOLDER NAME: configures, builds, tests, inspects and trains.
 use_plugin() {
@@ -119,13 +132,13 @@ kinds_of_plugins() {
     fail "the kinds of plugins new ($kinds) are not those with templates"
 }
 
-# new_plugins FIRST: every second kind.
+# new_plugins FIRST: every third kind.
 new_plugins() {
   local kind kinds number=0
   kinds_of_plugins
   for kind in $kinds; do
     number=$((number + 1))
-    ((number % 2 == $1 % 2)) || continue
+    ((number % 3 == $1 % 3)) || continue
     quietly "$casdm" plugins new --kind "$kind" "my_$kind" --out "$scratch/new/my_$kind"
     use_plugin "$scratch/new/my_$kind" "my_$kind"
   done
@@ -189,8 +202,9 @@ compare_runs() {
 
 # An installed plugin is found without `[plugins] paths`.
 install_a_plugin() {
-  quietly cmake --install "$scratch/metric_random_features/build" --prefix "$prefix"
-  "$casdm" plugins list | grep -q random_features || fail "an installed plugin is not found"
+  cp -a "$prefix" "$scratch/third"
+  quietly cmake --install "$scratch/metric_random_features/build" --prefix "$scratch/third"
+  "$scratch/third/bin/casdm" plugins list | grep -q random_features || fail "an installed plugin is not found"
 }
 
 # short_run PROGRAM NAME: a training of two steps.
@@ -278,21 +292,30 @@ bad_links() {
 }
 
 cd "$scratch"
-install_and_move
-echo "ok: installed and moved"
+use_prefix "$shared/moved prefix"
 for part in "${parts[@]}"; do
   case $part in
-    kinds-[12])
+    prepare)
+      install_and_move
       precompile
+      echo "ok: installed and moved"
+      ;;
+    kinds-[123])
+      use_precompiled
       new_plugins "${part#kinds-}"
       ;;
     examples)
-      precompile
+      use_precompiled
       examples
-      tutorial
       install_a_plugin
       ;;
+    tutorial)
+      use_precompiled
+      tutorial
+      ;;
     installation)
+      cp -a "$prefix" "$scratch/changed prefix" # others use the shared one at the same time
+      use_prefix "$scratch/changed prefix"
       refused_plugins
       two_installs
       echo "ok: two installations"
