@@ -52,7 +52,12 @@ PointwiseConv::PointwiseConv(ParameterMaker& make, const std::string& name, std:
                              Start start)
     : LayerParameters(layer(make, name, {out, in, 1}, start)) {}
 
-Tensor PointwiseConv::operator()(const Tensor& x) const { return at::linear(x, cast(weight).squeeze(-1), cast(bias)); }
+Tensor PointwiseConv::operator()(const Tensor& x) const {
+  // As a matrix: sequences that are not contiguous would be multiplied by other operators where no gradient of the
+  // weight is wanted, and rounded differently.
+  const Tensor rows = at::linear(x.flatten(0, 1), cast(weight).squeeze(-1), cast(bias));
+  return rows.unflatten(0, {x.size(0), x.size(1)});
+}
 
 GroupNorm::GroupNorm(ParameterMaker& make, const std::string& name, std::int64_t channels, std::int64_t groups)
     : weight(make.constant(name + ".weight", {channels}, 1.0)),

@@ -2,9 +2,12 @@
 #include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "backbones/networks.h"
+#include "support/observed.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -99,6 +102,38 @@ TEST_CASE("gradient checkpointing does not reuse the cast of a weight that a ste
   }
   CHECK_FALSE(at::equal(expected[0], expected[3]));
   CHECK(at::autocast::is_autocast_cache_enabled());
+}
+
+TEST_CASE("gradient checkpointing changes no bit of contiguous images, either, in any precision") {
+  const auto plain = small_unet("memory_format = \"contiguous\"");
+  const auto checkpointed = small_unet("memory_format = \"contiguous\"\ncheckpoint = true");
+  CHECK(is_equal(evaluate(*checkpointed), evaluate(*plain)));
+  CHECK(is_equal(evaluate_lowered(*checkpointed, false, {}), evaluate_lowered(*plain, false, {})));
+}
+
+TEST_CASE("a U-Net multiplies by the same operators whether or not gradients are wanted") {
+  const Input input;
+  for (const std::string format : {"contiguous", "channels_last"}) {
+    for (const bool is_lowered : {false, true}) {
+      CAPTURE(format);
+      CAPTURE(is_lowered);
+      const auto network = small_unet("memory_format = \"" + format + "\"");
+      const auto products = [&] {
+        std::optional<Autocast> autocast;
+        if (is_lowered) autocast.emplace();
+        std::vector<std::string> names;
+        observe_operators(
+            [&](std::string_view name, auto) {
+              if (name.ends_with("mm") || name.ends_with("convolution")) names.emplace_back(name);
+            },
+            [&] { network->forward(input.x, input.t, {}); });
+        return names;
+      };
+      const std::vector<std::string> with = products();
+      const at::NoGradGuard no_grad;
+      CHECK(products() == with);
+    }
+  }
 }
 
 TEST_CASE("gradient checkpointing has no cost without gradients") {

@@ -85,7 +85,6 @@ TEST_CASE(
       if (format == usual) CHECK(is_equal(found.evaluation, automatic.evaluation));
       CHECK(max_relative_difference(found.evaluation.out.cpu(), automatic.evaluation.out.cpu()) < tolerance);
       CHECK(gradient_difference(found.evaluation, automatic.evaluation) < tolerance);
-      if (precision == Precision::fp16) continue;
       CHECK(is_equal(found.evaluation, evaluated(precision, option + "checkpoint = true").evaluation));
     }
   }
