@@ -15,6 +15,8 @@ namespace casdm::unet {
 
 namespace {
 
+using convolution::in_format;
+
 constexpr double kLargestActivation = 256;                    // keeps half precision finite
 constexpr const char* kAugmentWeight = "emb_augment.weight";  // starts at 0, as the reference has none
 constexpr std::size_t kMiddleBlocks = 2;                      // the first blocks of the decoder
@@ -23,6 +25,21 @@ constexpr double kTimeScale = 1e-3;  // EDM's path gives networks 250 ln(sigma),
 Tensor resampled(const Tensor& x, int resample) {
   if (resample < 0) return at::avg_pool2d(x, {2, 2});
   return resample > 0 ? doubled(x) : x;
+}
+
+/// q, k and v [B, heads, positions, d], of length sqrt(d) each, from their projection [B, heads d 3, H, W]: views in
+/// the order of its memory, so that its gradient has its format.
+std::vector<Tensor> attention_inputs(const Tensor& qkv, std::int64_t heads) {
+  const std::int64_t batch = qkv.size(0), width = qkv.size(1) / heads / 3;
+  if (qkv.suggest_memory_format() == at::MemoryFormat::ChannelsLast) {
+    const Tensor pixels = qkv.permute({0, 2, 3, 1}).reshape({batch, -1, heads, width, 3});
+    std::vector<Tensor> parts = normalised_over(pixels, 3).unbind(4);
+    for (Tensor& part : parts) part = part.transpose(1, 2);
+    return parts;
+  }
+  std::vector<Tensor> parts = normalised_over(qkv.reshape({batch, heads, width, 3, -1}), 2).unbind(3);
+  for (Tensor& part : parts) part = part.transpose(2, 3);
+  return parts;
 }
 
 }  // namespace
@@ -51,6 +68,11 @@ void Edm2Options::describe(Schema<Edm2Options>& s) {
   s.option("concat_balance", &Edm2Options::concat_balance, "Share of the skips in the input of the decoder's blocks.")
       .range(0, 1);
   s.option("label_balance", &Edm2Options::label_balance, "Share of the class in the embedding.").range(0, 1);
+  s.option(
+      "memory_format", &Edm2Options::memory_format,
+      "How images inside the network lie in memory: \"contiguous\" channel by channel, \"channels_last\" pixel by "
+      "pixel; \"auto\": pixel by pixel on the CPU, as they come on a GPU. The results are the same up to rounding; "
+      "docs/cuda.md says what each format costs.");
 }
 
 Edm2Block::Edm2Block(ParameterMaker& make, const std::string& name, const Shape& shape, const Edm2Options& options)
@@ -83,12 +105,9 @@ Tensor Edm2Block::operator()(const Tensor& input, const Tensor& embedding, const
 }
 
 Tensor Edm2Block::attention(const Tensor& x) const {
-  const std::int64_t batch = x.size(0), width = x.size(1) / shape_.heads;
-  // [B, heads, d, 3, positions], q, k and v of length sqrt(d) each.
-  const Tensor qkv = attn_qkv_(x).flatten(2).reshape({batch, shape_.heads, width, 3, -1});
-  const std::vector<Tensor> parts = normalised_over(qkv, 2).permute({3, 0, 1, 4, 2}).unbind(0);
+  const std::vector<Tensor> parts = attention_inputs(attn_qkv_(x), shape_.heads);
   const Tensor mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
-  return attn_proj_(mixed.transpose(2, 3).reshape(x.sizes()));
+  return attn_proj_(in_format(mixed.transpose(2, 3).reshape(x.sizes()), x.suggest_memory_format()));
 }
 
 Edm2Backbone::Edm2Backbone(const Edm2Options& options, const Spec& spec) : options_(options), spec_(spec) {
@@ -167,7 +186,10 @@ std::pair<Tensor, Tensor> Edm2Backbone::evaluate(const Tensor& x, const Tensor& 
   }
   const Tensor embedding = embed(t, condition);
   const Dropout dropout = is_training() ? condition.dropout : Dropout();
-  Tensor h = in_conv_(at::cat({x, at::ones_like(x.narrow(1, 0, 1))}, 1));
+  const at::MemoryFormat given = x.suggest_memory_format();
+  const at::MemoryFormat automatic = x.is_cpu() ? at::MemoryFormat::ChannelsLast : given;
+  const at::MemoryFormat format = convolution::chosen(options_.memory_format, automatic);
+  Tensor h = in_conv_(as_input(at::cat({x, at::ones_like(x.narrow(1, 0, 1))}, 1), format));
   std::vector<Tensor> skips = {h};
   for (const Edm2Block& block : encoder_) skips.push_back(h = block(h, embedding, dropout));
   Tensor middle;
@@ -179,7 +201,7 @@ std::pair<Tensor, Tensor> Edm2Backbone::evaluate(const Tensor& x, const Tensor& 
     h = decoder_[i](h, embedding, dropout);
     if (i + 1 == kMiddleBlocks) middle = h;
   }
-  return {out_conv_(h, out_gain_), middle};
+  return {in_format(out_conv_(h, out_gain_), given), middle};
 }
 
 }  // namespace casdm::unet

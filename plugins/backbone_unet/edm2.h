@@ -6,6 +6,7 @@
 
 #include "casdm/backbone.h"
 #include "casdm/options.h"
+#include "convolution/memory_format.h"
 #include "magnitude.h"
 
 namespace casdm::unet {
@@ -22,6 +23,7 @@ struct Edm2Options {
   double attn_balance = 0.3;
   double concat_balance = 0.5;
   double label_balance = 0.5;
+  convolution::MemoryFormat memory_format = convolution::MemoryFormat::auto_;
 
   static void describe(Schema<Edm2Options>& s);
 };
@@ -58,8 +60,9 @@ class Edm2Block {
 /// weights that are trained to magnitude 1, which does not change what the network computes. The output's gain starts
 /// at 0.
 ///
-/// Height and width may differ from the Spec's, as long as they can be halved as often as the network does. Tap
-/// "middle": the features at the lowest resolution. Gradients cannot be differentiated again.
+/// Height and width may differ from the Spec's, as long as they can be halved as often as the network does. The format
+/// of the images inside is an option, that of the output is that of x. Tap "middle": the features at the lowest
+/// resolution. Gradients cannot be differentiated again.
 class Edm2Backbone final : public NetworkOf<Backbone> {
  public:
   using Options = Edm2Options;

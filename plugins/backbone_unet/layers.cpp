@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "convolution/conv2d_3x3.h"
+#include "convolution/memory_format.h"
 #include "norm.h"
 #include "weight_casts.h"
 
@@ -16,15 +17,6 @@ namespace {
 
 LayerParameters layer(ParameterMaker& make, const std::string& name, at::IntArrayRef weight, Start start) {
   return start == Start::zero ? make.zero_layer(name, weight) : make.layer(name, weight);
-}
-
-/// The kernel for a convolution of x. On CUDA it gets the dtype and memory format that cuDNN needs in one copy;
-/// autocast and cuDNN, forward and backward, would each make their own.
-Tensor kernel_for(const Tensor& x, const Tensor& weight) {
-  if (!x.is_cuda()) return weight;
-  if (!at::autocast::is_autocast_enabled(x.device().type())) return weight.contiguous(x.suggest_memory_format());
-  const at::ScalarType dtype = at::autocast::get_autocast_dtype(x.device().type());
-  return weight.to(weight.options().dtype(dtype), /*non_blocking=*/false, /*copy=*/false, x.suggest_memory_format());
 }
 
 }  // namespace
@@ -78,6 +70,19 @@ Tensor GroupNorm::scaled_silu(const Tensor& x, const Tensor& scale_shift) const 
 
 Tensor GroupNorm::offset_silu(const Tensor& x, const Tensor& offset) const {
   return group_norm(x, {weight, bias, offset, {}, groups, Activation::silu});
+}
+
+Tensor as_input(const Tensor& x, at::MemoryFormat format) {
+  const at::DeviceType device = x.device().type();
+  const bool is_cast = !x.is_cpu() && x.scalar_type() == at::kFloat && at::autocast::is_autocast_enabled(device);
+  return convolution::in_format(x, format, is_cast ? at::autocast::get_autocast_dtype(device) : x.scalar_type());
+}
+
+Tensor kernel_for(const Tensor& x, const Tensor& weight) {
+  if (!x.is_cuda()) return weight;
+  if (!at::autocast::is_autocast_enabled(x.device().type())) return weight.contiguous(x.suggest_memory_format());
+  const at::ScalarType dtype = at::autocast::get_autocast_dtype(x.device().type());
+  return weight.to(weight.options().dtype(dtype), /*non_blocking=*/false, /*copy=*/false, x.suggest_memory_format());
 }
 
 Tensor doubled(const Tensor& x) {

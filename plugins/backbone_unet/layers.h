@@ -47,6 +47,13 @@ struct GroupNorm {
   Tensor offset_silu(const Tensor& x, const Tensor& offset) const;
 };
 
+/// x in `format`, and in the type of a convolution that comes first: one copy, not two.
+Tensor as_input(const Tensor& x, at::MemoryFormat format);
+
+/// The kernel for a convolution of x. On CUDA it gets the dtype and memory format that cuDNN needs in one copy;
+/// autocast and cuDNN, forward and backward, would each make their own.
+Tensor kernel_for(const Tensor& x, const Tensor& weight);
+
 /// Twice as high and wide: each pixel four times.
 Tensor doubled(const Tensor& x);
 

@@ -4,6 +4,9 @@
 
 #include <cmath>
 
+#include "convolution/conv2d_3x3.h"
+#include "layers.h"
+
 namespace casdm::unet {
 
 namespace {
@@ -54,7 +57,9 @@ Tensor MagnitudeLayer::operator()(const Tensor& x, const Tensor& gain) const {
   const double fan_in = static_cast<double>(weight.numel()) / static_cast<double>(weight.size(0));
   Tensor w = normalised_weight(weight) / std::sqrt(fan_in);
   if (gain.defined()) w = w * gain;
-  return weight.dim() == 2 ? at::linear(x, w) : at::conv2d(x, w, {}, 1, weight.size(2) / 2);
+  if (weight.dim() == 2) return at::linear(x, w);
+  if (weight.size(2) == 3 && x.is_cpu()) return convolution::conv2d_3x3(x, w, {});
+  return at::conv2d(x, kernel_for(x, w), {}, 1, weight.size(2) / 2);
 }
 
 }  // namespace casdm::unet

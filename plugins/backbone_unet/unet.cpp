@@ -38,13 +38,6 @@ bool is_faster_channels_last(c10::Device device) {
          at::autocast::get_autocast_dtype(device.type()) == at::kBFloat16;
 }
 
-/// The type of the first convolution: with it the change of format is one copy, not two.
-at::ScalarType input_type(const Tensor& x) {
-  const at::DeviceType device = x.device().type();
-  const bool is_cast = !x.is_cpu() && x.scalar_type() == at::kFloat && at::autocast::is_autocast_enabled(device);
-  return is_cast ? at::autocast::get_autocast_dtype(device) : x.scalar_type();
-}
-
 /// The weights of convolutions and linear layers, and the biases that follow them.
 std::vector<Tensor> weights_of_layers(const NamedTensors& parameters) {
   std::vector<Tensor> result;
@@ -100,7 +93,7 @@ std::pair<Tensor, Tensor> UNetBackbone::evaluate(const Tensor& x, const Tensor& 
   const WeightCasts::Use casts(casts_, x.device(), format);
   Inputs inputs(net_.stages, embed(t, condition), is_training_ ? condition.dropout : Dropout());
 
-  Tensor h = in_format(x, format, input_type(x));
+  Tensor h = as_input(x, format);
   std::vector<Tensor> skips;
   for (const Stage& stage : net_.stages.input_blocks) {
     h = run(stage, h, inputs);

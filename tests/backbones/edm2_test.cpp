@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "backbones/networks.h"
 #include "casdm/error.h"
@@ -12,6 +13,7 @@
 #include "casdm/text.h"
 #include "casdm/weight_layout.h"
 #include "framework/config/document.h"
+#include "support/observed.h"
 
 using namespace casdm;
 using namespace casdm::testing;
@@ -207,6 +209,31 @@ TEST_CASE("EDM2's network accepts other sizes, and depends on time, class and po
   CHECK_THROWS_WITH_AS(network->forward(kImages.narrow(2, 0, 7), kTimes, first), doctest::Contains("multiples of 2"),
                        Error);
   CHECK_THROWS_WITH_AS(network->forward(kImages, kTimes, {}), doctest::Contains("was given no labels"), Error);
+}
+
+TEST_CASE("on the CPU EDM2's network gives its images the format asked for, and the numbers are those of auto") {
+  for (const Input& input : {Input(), larger_input()}) {
+    const Evaluation expected = evaluate(*small_edm2("dropout = 0.3\n"), input, with_dropout(3));
+    for (const auto& [word, format] :
+         {std::pair("channels_last", at::MemoryFormat::ChannelsLast), {"contiguous", at::MemoryFormat::Contiguous}}) {
+      CAPTURE(word);
+      const auto network = small_edm2(text("dropout = 0.3\nmemory_format = \"", word, "\""));
+      Evaluation found;
+      const auto formats = formats_of_convolutions([&] { found = evaluate(*network, input, with_dropout(3)); });
+      CHECK(formats.images == std::set{format});
+      CHECK(formats.gradients == std::set{format});
+      CHECK(found.out.is_contiguous());
+      if (format == at::MemoryFormat::ChannelsLast) CHECK(is_equal(found, expected));
+      CHECK(max_relative_difference(found.out, expected.out) < 1e-5);
+      CHECK(gradient_difference(found, expected) < 1e-5);
+    }
+  }
+  Input input;
+  const Tensor out = small_edm2()->forward(input.x, input.t, {});
+  input.x = input.x.contiguous(at::MemoryFormat::ChannelsLast);
+  const Tensor last = small_edm2()->forward(input.x, input.t, {});
+  CHECK(last.is_contiguous(at::MemoryFormat::ChannelsLast));
+  CHECK(at::equal(last, out));
 }
 
 TEST_CASE("EDM2's layout recognises the network by names and shapes, and records what they do not show") {

@@ -10,7 +10,7 @@
 #include "casdm/random.h"
 #include "support/components.h"
 
-/// Small U-Nets for the tests, and one evaluation with all its gradients.
+/// Small networks for the tests, and one evaluation with all its gradients.
 namespace casdm::testing {
 
 inline constexpr const char* kSmall =
@@ -20,6 +20,15 @@ inline constexpr const char* kSmall =
 inline std::shared_ptr<Backbone> small_unet(const std::string& options = "", Backbone::Spec spec = {}) {
   spec.image.height = spec.image.width = 8;
   auto network = make<Backbone>("unet", kSmall + options, spec);
+  fill_state(network->parameters());
+  return network;
+}
+
+/// EDM2's network, likewise.
+inline std::shared_ptr<Backbone> small_edm2(const std::string& options = "") {
+  Backbone::Spec spec;
+  spec.image.height = spec.image.width = 8;
+  auto network = make<Backbone>("edm2_unet", kSmall + ("num_head_channels = 16\n" + options), spec);
   fill_state(network->parameters());
   return network;
 }

@@ -25,9 +25,10 @@ struct Found {
   ConvolutionFormats formats;
 };
 
-Found evaluated(Precision precision, const std::string& options) {
+Found evaluated(const std::string& type, Precision precision, const std::string& options) {
   compute_in(precision);
-  const auto network = small_unet("resblock_updown = true\ndropout = 0.3\n" + options);
+  const auto network = type == "unet" ? small_unet("resblock_updown = true\ndropout = 0.3\n" + options)
+                                      : small_edm2("dropout = 0.3\n" + options);
   move_to(*network, cuda());
   Input input;
   input.x = input.x.to(cuda());
@@ -68,24 +69,29 @@ TEST_CASE(
   // Rounding of every layer there and back, as where networks are compared with float64.
   constexpr std::pair<Precision, double> precisions[] = {
       {Precision::fp32, 1e-5}, {Precision::tf32, 1e-2}, {Precision::fp16, 1e-2}, {Precision::bf16, 3e-2}};
-  for (const auto& [precision, tolerance] : precisions) {
-    CAPTURE(precision);
-    const Found automatic = evaluated(precision, "");
-    const auto usual = precision == Precision::bf16 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-    CHECK(automatic.formats.images == std::set{usual});
-    for (const auto& [word, format] : kFormats) {
-      CAPTURE(word);
-      const std::string option = std::string("memory_format = \"") + word + "\"\n";
-      const Found found = evaluated(precision, option);
-      CHECK(found.formats.images == std::set{format});
-      CHECK(found.formats.kernels == std::set{format});
-      // The gradient of LibTorch's group norm, which fp16 needs, is contiguous.
-      if (precision != Precision::fp16) CHECK(found.formats.gradients == std::set{format});
-      CHECK(found.evaluation.out.is_contiguous());
-      if (format == usual) CHECK(is_equal(found.evaluation, automatic.evaluation));
-      CHECK(max_relative_difference(found.evaluation.out.cpu(), automatic.evaluation.out.cpu()) < tolerance);
-      CHECK(gradient_difference(found.evaluation, automatic.evaluation) < tolerance);
-      CHECK(is_equal(found.evaluation, evaluated(precision, option + "checkpoint = true").evaluation));
+  for (const std::string type : {"unet", "edm2_unet"}) {
+    for (const auto& [precision, tolerance] : precisions) {
+      CAPTURE(type);
+      CAPTURE(precision);
+      const Found automatic = evaluated(type, precision, "");
+      const bool is_last = type == "unet" && precision == Precision::bf16;
+      const auto usual = is_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+      CHECK(automatic.formats.images == std::set{usual});
+      for (const auto& [word, format] : kFormats) {
+        CAPTURE(word);
+        const std::string option = std::string("memory_format = \"") + word + "\"\n";
+        const Found found = evaluated(type, precision, option);
+        CHECK(found.formats.images == std::set{format});
+        CHECK(found.formats.kernels == std::set{format});
+        // The gradient of LibTorch's group norm, which fp16 needs, is contiguous.
+        if (type != "unet" || precision != Precision::fp16) CHECK(found.formats.gradients == std::set{format});
+        CHECK(found.evaluation.out.is_contiguous());
+        if (format == usual) CHECK(is_equal(found.evaluation, automatic.evaluation));
+        CHECK(max_relative_difference(found.evaluation.out.cpu(), automatic.evaluation.out.cpu()) < tolerance);
+        CHECK(gradient_difference(found.evaluation, automatic.evaluation) < tolerance);
+        if (type != "unet") continue;
+        CHECK(is_equal(found.evaluation, evaluated(type, precision, option + "checkpoint = true").evaluation));
+      }
     }
   }
 }
