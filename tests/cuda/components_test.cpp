@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "casdm/feature_extractor.h"
-#include "casdm/optimizer.h"
+#include "casdm/one_pass_optimizer.h"
 #include "casdm/safetensors.h"
 #include "casdm/sampler.h"
 #include "casdm/text.h"
@@ -11,6 +11,7 @@
 #include "cuda/device.h"
 #include "extractors/filled_weights.h"
 #include "framework/sampling/generate.h"
+#include "optimizers/parameters.h"
 #include "sets/sets.h"
 #include "training/small_run.h"
 
@@ -69,6 +70,26 @@ TEST_CASE("a metric that resizes its images gives the same distances and gradien
 TEST_CASE("every optimizer steps on CUDA as on the CPU") {
   for (const std::string& name : component_names(Optimizer::kind)) {
     trains_alike(name, kHeadWithMetric, settings_with("optimizer", name));
+  }
+}
+
+TEST_CASE("an update by adam and adamw on CUDA is float64's") {
+  const at::NoGradGuard no_grad;
+  constexpr double kRate = 1e-2, kDecay = 0.1;
+  for (const std::string name : {"adamw", "adam"}) {
+    const Optimizer::Spec spec = filled_parameters({{"matrix.weight", {131, 67}}, {"bias", {7}}}, cuda());
+    const auto optimizer = make<Optimizer>(name, "weight_decay = 0.1", spec);
+    const Tensor average = at::zeros_like(spec.weights), scale = at::full({}, 0.25, spec.weights.options());
+    WideAdam wide(spec.weights, name == "adamw");
+    for (const double keep : {0.0, 0.3, 0.9}) {
+      fill_gradients(spec, wide.count);
+      const Tensor gradient = spec.gradients.cpu().to(at::kDouble) / 4;
+      REQUIRE(dynamic_cast<OnePassOptimizer&>(*optimizer).whole_step({kRate, scale, {{average, keep}}}));
+      wide.step(gradient, kRate, kDecay, keep);
+      CHECK(difference(spec.weights.cpu(), wide.weights) < 2e-6);
+      CHECK(difference(average.cpu(), wide.average) < 2e-6);
+    }
+    CHECK(spec.gradients.eq(0).all().item<bool>());
   }
 }
 

@@ -52,33 +52,6 @@ Tensor muon_update(const Tensor& gradient, const std::string& options) {
   return spec.parameters[0].weight.clone();
 }
 
-/// The largest relative difference, where numbers below 0.1 count as 0.1.
-double difference(const Tensor& ours, const Tensor& expected) {
-  const Tensor wide = expected.to(at::kDouble);
-  return ((ours.to(at::kDouble) - wide).abs() / wide.abs().clamp_min(0.1)).max().item<double>();
-}
-
-/// AdamW in float64, with what surrounds its step.
-struct WideAdam {
-  Tensor weights, exp_avg, exp_avg_sq, average;
-  bool is_decoupled = true;
-  int count = 0;
-
-  void step(Tensor gradient, double rate, double weight_decay, double keep) {
-    ++count;
-    if (is_decoupled) {
-      weights = weights * (1 - rate * weight_decay);
-    } else {
-      gradient = gradient + weight_decay * weights;
-    }
-    exp_avg = 0.9 * exp_avg + 0.1 * gradient;
-    exp_avg_sq = 0.999 * exp_avg_sq + 0.001 * gradient.square();
-    const Tensor mean = exp_avg / (1 - std::pow(0.9, count)), square = exp_avg_sq / (1 - std::pow(0.999, count));
-    weights = weights - rate * mean / (square.sqrt() + 1e-8);
-    average = keep * average + (1 - keep) * weights;
-  }
-};
-
 }  // namespace
 
 TEST_CASE("a whole step of adam and adamw is float64's, and that of separate operations, whatever the threads") {
@@ -93,8 +66,7 @@ TEST_CASE("a whole step of adam and adamw is float64's, and that of separate ope
     const std::string options = "weight_decay = 0.1";
     const auto whole = make<Optimizer>(name, options, spec), separate = make<Optimizer>(name, options, parts),
                again = make<Optimizer>(name, options, threaded);
-    const Tensor zeros = at::zeros_like(spec.weights, at::kDouble);
-    WideAdam wide{spec.weights.to(at::kDouble), zeros, zeros, zeros, name == "adamw"};
+    WideAdam wide(spec.weights, name == "adamw");
     const Tensor average = at::zeros_like(spec.weights), slow = average.clone(), average_again = average.clone();
     for (const double keep : {0.0, 0.3, 0.9}) {
       const Tensor gradient = at::randn(spec.weights.sizes(), casdm::make_generator(7)) * 3;
