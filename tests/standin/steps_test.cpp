@@ -16,7 +16,7 @@ using doctest::Contains;
 
 namespace {
 
-/// @param fault  "nan" or "nan_gradient", after `after` good steps
+/// @param fault  of the metric "faulty", after `after` good steps
 std::string faulty(const std::string& fault, int after) {
   return cascade_head() + "[[metrics]]\ntype = \"relative_l1\"\n[[metrics]]\ntype = \"faulty\"\nfault = \"" + fault +
          "\"\nafter = " + std::to_string(after) + "\n";
@@ -180,6 +180,16 @@ TEST_CASE("on a GPU the error of a component is reported unless the step before 
   const Value* sums = saved.numbers().find("statistics")->find("loss")->find("eps");
   for (const Value& quarter : sums->find("count")->as_array()) counted += quarter.as_integer();
   CHECK(counted == 12);
+}
+
+TEST_CASE("on a GPU an error in the backward pass, in the thread of the device, has the CPU's message") {
+  const TemporaryFolder folder;
+  const auto failure = [&](const std::string& name, const std::vector<std::string>& settings) {
+    return error_of(small_experiment(folder.path(), name, faulty("throw_backward", 2), settings));
+  };
+  const std::string cpu = failure("cpu", {});
+  CHECK_MESSAGE(cpu.find("the metric gave up on its gradient") != std::string::npos, cpu);
+  CHECK(failure("gpu", on_cuda()) == cpu);
 }
 
 TEST_CASE("the host reads the numbers of a step once the GPU has the work of the next one") {

@@ -92,6 +92,22 @@ TEST_CASE("a metric that throws is named") {
                        doctest::Contains("metric_faulty/faulty"), PluginError);
 }
 
+TEST_CASE("an error in the backward pass names the components whose code runs there") {
+  const TemporaryFolder folder;
+  std::string message;
+  try {
+    run(small_experiment(folder.path(), "run", faulty("throw_backward", 2)));
+  } catch (const PluginError& error) {
+    message = error.what();
+  }
+  CHECK_MESSAGE(message.starts_with("the backward pass, which runs code of "), message);
+  for (const char* part : {"test.toml:27:1: head: head_diffusion/cascade and of ",
+                           "test.toml:45:1: metrics.0: metric_faulty/faulty, failed at step 3, ",
+                           ": the metric gave up on its gradient"}) {
+    CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  }
+}
+
 TEST_CASE("a metric that needs larger images is refused before training") {
   const TemporaryFolder folder;
   const std::string toml = single_head() + "[[metrics]]\ntype = \"ssim\"\nresize = 8\n";
