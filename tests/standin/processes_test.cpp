@@ -186,6 +186,19 @@ TEST_CASE("with NCCL processes train to the bit as without, whole or sharded, in
   }
 }
 
+TEST_CASE("with NCCL a process without a parameter of its own takes the steps of a whole optimizer, to the bit") {
+  const TemporaryFolder folder;
+  write_experiment(folder.path(), "");
+  const std::string network = "={type=\"conditioned\", width=4}'";  // of two parameters
+  const std::string all = "small.toml --set 'data={type=\"pairs\", image_size=16}' --set 'head.theta" + network +
+                          " --set 'head.phi" + network + " --set train.batch_size=6" + kPlugins + kCuda +
+                          " --set run.directory=";
+  train(folder.path(), 3, all + "whole", nccl());
+  const std::string output = train(folder.path(), 3, all + "shared" + kShard, nccl());
+  CHECK_MESSAGE(contains(output, kByNccl), output);
+  check_same_checkpoints(folder.path() / "whole/run", folder.path() / "shared/run");
+}
+
 TEST_CASE("with NCCL a run with a NaN in any process ends as without, at whichever step it is") {
   const TemporaryFolder folder;
   write_experiment(folder.path());
