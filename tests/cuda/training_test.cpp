@@ -101,7 +101,7 @@ TEST_CASE("on CUDA the copy of a checkpoint is in the host's memory, and counted
 
 TEST_CASE("on CUDA gradient checkpointing changes no bit") {
   const TemporaryFolder folder;
-  for (const std::string precision : {"fp32", "bf16"}) {
+  for (const std::string precision : {"fp32", "bf16", "fp16"}) {
     std::vector<std::string> settings = with({"run.precision=" + precision});
     const Checkpoint plain = run(small_experiment(folder.path(), precision + "-plain", kHead, settings));
     settings.insert(settings.end(), {"head.theta.checkpoint=true", "head.phi.checkpoint=true"});
