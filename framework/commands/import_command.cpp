@@ -140,7 +140,13 @@ struct Target {
     const bool is_there = std::any_of(model.modules.begin(), model.modules.end(),
                                       [&](const NamedModule& module) { return module.name == a.module; });
     if (!is_there) model = made(/*is_training=*/true);  // some modules are of a training alone
-    load_state(model.module(a.module), tensors, a.file);
+    const Module& module = model.module(a.module);
+    try {
+      load_state(module, tensors, a.file);
+    } catch (const ConfigError& error) {
+      throw ConfigError(text(error.what(), "\nGive head.", a.module, " in ", a.config, " the options of the network ",
+                             "that was trained, or leave --config and --module out: then nothing is compared"));
+    }
   }
 
  private:

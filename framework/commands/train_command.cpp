@@ -119,11 +119,7 @@ std::string compose(const LoadedExperiment& experiment) {
     if (const EvaluateOptions judged = evaluate_options(experiment.resolved); judged.every_images > 0) {
       const Judges judges(judged, *experiment.host, model.image, c10::Device(c10::kCPU));
       if (!judged.keep_best.empty()) judges.is_lower_better(judged.keep_best);
-      std::error_code ignored;
-      if (!judged.reference.empty() && !fs::exists(judged.reference, ignored)) {
-        fail_at(find_path(experiment.resolved, "evaluate.reference")->location(),
-                text(quoted(judged.reference), " does not exist"));
-      }
+      require_reference(experiment.resolved);
       if (judged.reference.empty()) {
         judges.require_enough(judged.num, judged.reference_num > 0 ? judged.reference_num.value : dataset->size());
       }

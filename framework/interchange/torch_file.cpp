@@ -71,8 +71,8 @@ Candidate choose(const PickledNode& root, const std::string& key) {
     names.push_back(text(quoted(candidate.key), " (", candidate.dict->items.size(), " tensors)"));
   }
   if (found.empty()) throw Error(text("does not hold a dict of tensors: it is ", describe(root)));
-  throw Error(text(key.empty() ? "holds several states" : text("holds no state ", quoted(key)),
-                   "; choose with --key: ", join(names, ", ")));
+  throw ConfigError(text(key.empty() ? "holds several states" : text("holds no state ", quoted(key)),
+                         "; choose with --key: ", join(names, ", ")));
 }
 
 /// A view of `storage` for the tensor. Throws Error if it reaches beyond the storage or is larger than it.
@@ -160,6 +160,8 @@ TorchState read_torch_state(const fs::path& path, const std::string& key) {
     const std::unique_ptr<TorchArchive> archive = open_archive(path);
     const Candidate chosen = choose(archive->pickle().root(), key);
     return {tensors_of(*chosen.dict, *archive), archive->format(), chosen.key};
+  } catch (const ConfigError& error) {
+    throw ConfigError(text(path.string(), " ", error.what()));
   } catch (const Error& error) {
     throw Error(text(path.string(), " ", error.what()));
   } catch (const c10::Error& error) {

@@ -20,7 +20,7 @@ bool is_torch_file(const std::filesystem::path& path);
 /// Reads the dict of tensors `key` from a file of `torch.save` without executing anything: see pickle.h. Without a key,
 /// the file must be such a dict or contain exactly one. Throws Error with the file's name if it is truncated, damaged,
 /// from a big-endian machine or a TorchScript archive, or if its pickle refers to anything but tensors and plain
-/// containers; if `key` does not lead to tensors, the error lists the keys that do.
+/// containers; ConfigError that lists the keys which lead to tensors if `key` does not.
 TorchState read_torch_state(const std::filesystem::path& path, const std::string& key = "");
 
 }  // namespace casdm

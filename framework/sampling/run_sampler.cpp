@@ -47,20 +47,23 @@ std::string digest_of(const std::vector<NamedModule>& modules) {
   return sha256(all);
 }
 
-/// Like Checkpoint::load_weights; if the weights do not fit the networks of `experiment`, the error names the keys of
-/// [head] that differ.
+/// Like Checkpoint::load_weights; if the weights do not fit the networks of `experiment`, the error names the keys that
+/// make these others.
 void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& modules, const std::string& weights,
-                  const Value& experiment) {
+                  const LoadedExperiment& experiment) {
   try {
     checkpoint.load_weights(modules, weights);
-  } catch (const ConfigError&) {
-    throw;
-  } catch (const Error& error) {
+  } catch (const ConfigError& error) {
     std::string lines;
-    for (const ExperimentChange& change : changes(checkpoint.config(), experiment)) {
-      if (change.key.starts_with("head.")) lines += "\n  " + to_string(change);
+    for (const ExperimentChange& change : changes(checkpoint.config(), experiment.resolved)) {
+      const bool is_of_networks = is_at_or_below(change.key, "head") || is_at_or_below(change.key, "augmentation") ||
+                                  change.key == "data.image_size" || change.key == "data.channels";
+      const bool is_new = is_new_default(change, experiment.resolved, experiment.host->catalog());
+      if (is_of_networks && !is_new) lines += "\n  " + to_string(change);
     }
-    throw Error(lines.empty() ? error.what() : text(error.what(), "\nThe networks are not the checkpoint's:", lines));
+    if (lines.empty()) throw;
+    throw ConfigError(
+        text(error.what(), "\nThe networks are not the checkpoint's. Leave out what makes them others:", lines));
   }
 }
 
@@ -189,8 +192,8 @@ Model model_to_sample(const LoadedExperiment& experiment, Checkpoint& checkpoint
   for (const NamedModule& module : model.modules) modules.push_back(module.name);
   check_networks(checkpoint, experiment.resolved, modules, *experiment.host);
   report_other_meaning("the networks were trained for other settings", meaning_of(checkpoint.config()),
-                       experiment.resolved);
-  load_weights(checkpoint, model.modules, request.weights, experiment.resolved);
+                       experiment.resolved, experiment.host->catalog());
+  load_weights(checkpoint, model.modules, request.weights, experiment);
   if (!checkpoint.has_average(request.weights)) {
     check_weights_file(request.weights, modules, experiment.resolved, *experiment.host);
   }

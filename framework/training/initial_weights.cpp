@@ -8,6 +8,7 @@
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/support/broken_tensors.h"
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
@@ -113,6 +114,16 @@ std::vector<NamedModule>::const_iterator find_module(const std::vector<NamedModu
   return module;
 }
 
+/// @param place  of init.from
+void load_given(const Pretrained& weights, const NamedModule& module, const InitOptions& init, const Location& place) {
+  try {
+    load_state(*module.module, weights.file.tensors, init.from.string());
+  } catch (const ConfigError& error) {
+    fail_at(place, text(error.what(), "\nGive head.", init.module, " the options of the network that was trained, or ",
+                        "name other weights"));
+  }
+}
+
 }  // namespace
 
 std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options) {
@@ -128,15 +139,16 @@ void load_initial_weights(const Model& model, const LoadedExperiment& experiment
   const Experiment& options = experiment.options;
   const Value before = earlier_record(record);
   Value taken{Value::Table{}};
-  for (const InitOptions& init : options.init) {
+  for (std::size_t i = 0; i < options.init.size(); ++i) {
+    const InitOptions& init = options.init[i];
     const auto module = find_module(model.modules, init);
     const Source source = source_of(init, before.find(init.module));
     const Pretrained weights = weights_in(source, init.module);
     refuse_nan(weights.file.tensors, init.from.string());
     check_network(weights, init.from.string(), experiment.resolved, init.module, *experiment.host);
     report_other_meaning(text("[[init]]: ", init.module, " was trained for other settings in ", init.from.string()),
-                         weights.meaning, experiment.resolved);
-    load_state(*module->module, weights.file.tensors, init.from.string());
+                         weights.meaning, experiment.resolved, experiment.host->catalog());
+    load_given(weights, *module, init, find_path(experiment.resolved, text("init.", i, ".from"))->location());
     if (const std::string name = first_infinite(state(*module->module)); !name.empty()) {
       std::cerr << "warning: [[init]]: " << init.from.string() << ": the tensor " << quoted(name)
                 << " holds numbers that are infinite, or are in float32\n";

@@ -15,7 +15,7 @@ namespace casdm {
 std::vector<NamedModule> initial_modules(const Model& model, const Experiment& options);
 
 /// Loads the weights that [[init]] names into the model's modules, for a new run. Throws ConfigError if the head lacks
-/// a module, or if the weights were trained in a different network of the same shapes; Error if they do not fit.
+/// a module, or if the weights do not fit or were trained in a different network of the same shapes.
 ///
 /// A run killed before its first checkpoint starts again with the weights that it used the first time: they are looked
 /// for where they were found then, since the run that `from` names may have been trained further. Throws Error if they

@@ -15,7 +15,8 @@
 
 namespace casdm {
 
-void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours) {
+void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours,
+                          const ComponentCatalog& catalog) {
   if (theirs.is_null()) return;
   Value before = theirs;
   const Value after = meaning_of(ours);
@@ -26,7 +27,9 @@ void report_other_meaning(std::string_view what, const Value& theirs, const Valu
     lines.push_back("\n  [head] was " + to_json(*head));
     before.set("head", *after.find("head"));
   }
-  for (const ExperimentChange& change : changes(before, after)) lines.push_back("\n  " + to_string(change));
+  for (const ExperimentChange& change : changes(before, after)) {
+    if (!is_new_default(change, ours, catalog)) lines.push_back("\n  " + to_string(change));
+  }
   if (lines.empty()) return;
   std::cerr << what << ':' << join(lines, "") << '\n';
 }
@@ -66,7 +69,7 @@ void check_weights_file(const std::string& file, const std::vector<std::string>&
     refuse_nan(weights.file.tensors, file);
     check_network(weights, file, experiment, module, host);
     if (&module == &modules.front()) {
-      report_other_meaning(text(file, " was trained for other settings"), weights.meaning, experiment);
+      report_other_meaning(text(file, " was trained for other settings"), weights.meaning, experiment, host.catalog());
     }
   }
 }

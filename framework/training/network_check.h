@@ -19,7 +19,8 @@ void check_network(const Pretrained& weights, const std::string& source, const V
 /// resolved experiment `ours` differs from the one that trained them. This may be intended: theta of a DDPM can serve
 /// in a cascade.
 /// @param theirs  `meaning_of` an experiment; null: unknown
-void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours);
+void report_other_meaning(std::string_view what, const Value& theirs, const Value& ours,
+                          const ComponentCatalog& catalog);
 
 /// Makes both checks for the weights of `modules` in a file that replaces a run's own weights. Throws Error if they
 /// contain NaN.

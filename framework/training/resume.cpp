@@ -27,9 +27,21 @@ constexpr const char* kOtherData = "other_data";
 constexpr const char* kOtherNetworks = "other_networks";
 constexpr const char* kOtherPlugins = "other_plugins";
 
-/// How the data differ from the checkpoint's; empty: they do not. Throws Error if a difference is not allowed.
-std::string checked_data(const Checkpoint& checkpoint, const TrainingState& state, const ComponentConfig& data,
-                         bool allow_other_data) {
+/// The error about a checkpoint that does not fit, extended by what --set or config.toml have changed since.
+std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed,
+                         const LoadedExperiment& now) {
+  std::vector<std::string> lines;
+  for (const ExperimentChange& change : changed) {
+    const bool is_new = is_new_default(change, now.resolved, now.host->catalog());
+    if (!is_new) lines.push_back("\n  " + to_string(change));
+  }
+  return lines.empty() ? error : text(error, "\nThe experiment has changed since the checkpoint:", join(lines, ""));
+}
+
+/// How the data differ from the checkpoint's; empty: they do not. If that is not allowed, throws ConfigError that names
+/// the keys of [data] that have changed; Error if none has, so that the files differ.
+std::string checked_data(const Checkpoint& checkpoint, const TrainingState& state, const LoadedExperiment& now,
+                         std::vector<ExperimentChange> changed, bool allow_other_data) {
   const std::optional<DataFingerprint> before = data_of(checkpoint);
   if (!before) {
     std::cerr << "the checkpoint, of an earlier version, does not record its data, so they are not compared\n";
@@ -42,9 +54,15 @@ std::string checked_data(const Checkpoint& checkpoint, const TrainingState& stat
   }
   const std::string difference = casdm::difference(*before, state.data());
   if (difference.empty()) return "";
+  const ComponentConfig& data = now.options.data.dataset;
   const std::string message = text(difference, ". They come from ", data.type, " ", to_json(data.table));
   if (!allow_other_data) {
-    throw Error(text(message, ". Resume with the same data, or pass --allow-other-data to continue with these"));
+    std::erase_if(changed, [](const ExperimentChange& change) { return !is_at_or_below(change.key, "data"); });
+    const std::string refusal =
+        text(message, ". Resume with the same data, or pass --allow-other-data to continue with these");
+    const std::string of_keys = with_changes(refusal, changed, now);
+    if (of_keys != refusal) throw ConfigError(of_keys);
+    throw Error(refusal);
   }
   std::cerr << "warning: " << message << '\n';
   return difference;
@@ -187,25 +205,12 @@ bool repeats(const RunFolder& run, const Checkpoint& checkpoint, const Value& co
          other_networks == said_before(run, checkpoint, kOtherNetworks);
 }
 
-/// The error about a checkpoint that does not fit, extended by what --set or config.toml have changed since.
-std::string with_changes(const std::string& error, const std::vector<ExperimentChange>& changed,
-                         const LoadedExperiment& now) {
-  std::vector<std::string> lines;
-  for (const ExperimentChange& change : changed) {
-    const bool is_new = is_new_default(change, now.resolved, now.host->catalog());
-    if (!is_new) lines.push_back("\n  " + to_string(change));
-  }
-  return lines.empty() ? error : text(error, "\nThe experiment has changed since the checkpoint:", join(lines, ""));
-}
-
 void restore(TrainingState& state, const Checkpoint& checkpoint, const std::vector<ExperimentChange>& changed,
              const LoadedExperiment& now) {
   try {
     state.restore(checkpoint);
   } catch (const ConfigError& error) {
     throw ConfigError(with_changes(error.what(), changed, now));
-  } catch (const Error& error) {
-    throw Error(with_changes(error.what(), changed, now));
   }
 }
 
@@ -304,8 +309,8 @@ void start_over(const RunFolder& run, const LoadedExperiment& experiment, const 
 void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
             bool allow_other_data, TrainingState& state) {
   checkpoint.check_plugins(experiment.host->used());
-  const std::string difference = checked_data(checkpoint, state, experiment.options.data.dataset, allow_other_data);
   const std::vector<ExperimentChange> changed = changes(checkpoint.config(), config);
+  const std::string difference = checked_data(checkpoint, state, experiment, changed, allow_other_data);
   const std::string other_networks = checked_networks(checkpoint, state, config, allow_other_data);
   std::vector<std::string> modules;
   for (const ModuleState& module : state.modules) modules.push_back(module.name());
@@ -314,6 +319,8 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
 
   rewind(run, state.images(), repeats(run, checkpoint, config, difference, other_networks));
   Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
+  report_other_meaning(text("the networks were trained for other settings until ", state.images(), " images"),
+                       meaning_of(checkpoint.config()), config, experiment.host->catalog());
   if (!difference.empty()) line.set(kOtherData, difference);
   if (!other_networks.empty()) line.set(kOtherNetworks, other_networks);
   const std::vector<std::string> builds = checkpoint.other_builds(experiment.host->used());

@@ -31,7 +31,9 @@ void start_over(const RunFolder& run, const LoadedExperiment& experiment, const 
 
 /// Restores `state` from `checkpoint`, and the run's folder as it was then. Reports on stderr, and in a line of
 /// metrics.jsonl, which keys of the experiment have changed, how the learning rate jumps, and whether random draws are
-/// made differently. Throws PluginError if plugins were rebuilt, Error if the data differ and that is not allowed.
+/// made differently; on stderr also whether the networks' outputs mean something else from here on. Throws, before
+/// anything is changed, PluginError if plugins were rebuilt, ConfigError if the experiment has changed so that it
+/// cannot go on from the checkpoint, Error if the data differ and that is not allowed.
 void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExperiment& experiment, const Value& config,
             bool allow_other_data, TrainingState& state);
 

@@ -80,12 +80,13 @@ void RunRecords::on_first(const std::function<void()>& work) {
 void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
   parts_.state.begin_sharing();
   parts_.world.on_first([&] {
+    evaluation_.emplace(*run_, parts_.experiment, parts_.model, parts_.dataset, parts_.state, parts_.device.device,
+                        drawing_);
     const std::string from = restore(start, allow_other_data);
+    evaluation_->begin();
     const TrainingState& state = parts_.state;
     progress_.emplace("training", end_of_last_batch(state, parts_.options.train.batch_size), "images", state.images());
     introduce(from.empty());
-    evaluation_.emplace(*run_, parts_.experiment, parts_.model, parts_.dataset, parts_.state, parts_.device.device,
-                        drawing_);
     if (const std::string remark = evaluation_->remark(); !remark.empty()) progress_->say("warning: " + remark);
     upkeep_.emplace(*run_, parts_.experiment, config_, parts_.state, parts_.device.device, from, drawing_, *evaluation_,
                     *progress_);

@@ -33,6 +33,12 @@ std::string obstacle(const Experiment& options, const ExperimentMetrics& metrics
   return metrics.why_not_repeatable();
 }
 
+/// What ends a training with train.cuda_graph = "on".
+std::string refusal(const std::string& reason) {
+  return text("train.cuda_graph = \"on\": steps cannot be repeated: ", reason,
+              ". With \"auto\" they are then computed one by one");
+}
+
 /// The images after which every metric has its whole weight.
 std::int64_t end_of_warmup(const Experiment& options) {
   std::int64_t end = 0;
@@ -104,6 +110,7 @@ StepGraph::StepGraph(const Experiment& options, const Model& model, const Experi
   is_possible_ = options.train.cuda_graph != GraphMode::off;
   if (!is_possible_) return;
   const std::string reason = obstacle(options, metrics, device, world);
+  if (!reason.empty() && options.train.cuda_graph == GraphMode::on) throw ConfigError(refusal(reason));
   if (!reason.empty()) refuse(reason);
   if (device.is_cpu()) remark_.clear();
 }
@@ -112,8 +119,7 @@ void StepGraph::refuse(const std::string& reason) {
   forget();
   is_possible_ = false;
   if (options_.train.cuda_graph == GraphMode::on) {
-    throw Error(text("train.cuda_graph = \"on\": steps cannot be repeated: ", reason,
-                     ". With \"auto\" they are then computed one by one"));
+    throw Error(refusal(reason));
   }
   remark_ = text("train.cuda_graph: steps are computed one by one: ", reason);
 }

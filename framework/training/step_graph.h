@@ -33,7 +33,8 @@ class StepGraph {
     std::function<void(const DrawnBatch& drawn, StepRecord& record)> compute;
   };
 
-  /// Keeps references to its arguments. Throws Error if `train.cuda_graph` is "on" and the experiment allows none.
+  /// Keeps references to its arguments. Throws ConfigError if `train.cuda_graph` is "on" and the experiment allows
+  /// none.
   StepGraph(const Experiment& options, const Model& model, const ExperimentMetrics& metrics, TrainingState& state,
             c10::Device device, const World& world, Work work);
 

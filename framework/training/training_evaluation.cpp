@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "casdm/text.h"
+#include "framework/config/key_path.h"
 #include "framework/data/image_transform.h"
 #include "framework/evaluation/reference.h"
 #include "framework/sampling/generate.h"
@@ -41,19 +42,13 @@ void for_each_evaluation(const RunFolder& run, const Visitor& visit) {
 }
 
 /// The reference named by `evaluate.reference`: a file of statistics, or images.
-/// @param seen  the images that the run is trained with
-Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExperiment& experiment, const Judges& judges,
-                              const SeenImages& seen, const ReferenceOptions& options) {
+/// @param images  null: the path is that of a file of statistics
+Reference reference_elsewhere(const EvaluateOptions& evaluate, const std::shared_ptr<StoredImages>& images,
+                              const Judges& judges, const ReferenceOptions& options) {
   const std::string path = evaluate.reference.string();
-  if (is_reference_file(path)) return reference_of_file(path, judges, options);
-  const std::shared_ptr<StoredImages> images = images_at(path, judges.image(), experiment);
-  Reference reference = reference_of_images(
-      stream_of(images, spread(evaluate.reference_num, images->size(), "evaluate.reference_num", path), path), judges,
-      options);
-  if (const std::string remark = remark_on(seen, images->places(), path); !remark.empty()) {
-    reference.remarks.push_back(remark);
-  }
-  return reference;
+  if (images == nullptr) return reference_of_file(path, judges, options);
+  const auto chosen = spread(evaluate.reference_num, images->size(), "evaluate.reference_num", path);
+  return reference_of_images(stream_of(images, chosen, path), judges, options);
 }
 
 }  // namespace
@@ -61,7 +56,12 @@ Reference reference_elsewhere(const EvaluateOptions& evaluate, const LoadedExper
 TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
                                        std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
                                        SharedDrawing& drawing)
-    : run_(run), options_(evaluate_options(experiment.resolved)), model_(model), state_(state), drawing_(drawing) {
+    : run_(run),
+      experiment_(experiment),
+      options_(evaluate_options(experiment.resolved)),
+      model_(model),
+      state_(state),
+      drawing_(drawing) {
   const EvaluateOptions& options = options_;
   if (options.every_images == 0) return;
   judges_.emplace(options, *experiment.host, model.image, device);
@@ -75,11 +75,12 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
     judges_->require_enough(options.num, static_cast<std::int64_t>(chosen.size()));
     reference_ = reference_of_images(stream_of(images, chosen, name), *judges_, reading);
   } else {
-    reference_ = reference_elsewhere(options, experiment, *judges_, state.seen(), reading);
+    require_reference(experiment.resolved);
+    const std::string path = options.reference.string();
+    if (!is_reference_file(path)) elsewhere_ = images_at(path, judges_->image(), experiment);
+    reference_ = reference_elsewhere(options, elsewhere_, *judges_, reading);
     judges_->require_enough(options.num, reference_.images);
   }
-  const Value& resolved = experiment.resolved;
-  trained_with_ = shared_networks(*judges_, experiment, resolved, earlier_experiments(run.path(), resolved), remarks_);
   const Experiment& said = experiment.options;
   measure_ = sha256(to_json(Value(Value::Table{{"judges", judges_->identity()},
                                                {"num", options.num.value},
@@ -90,6 +91,18 @@ TrainingEvaluation::TrainingEvaluation(const RunFolder& run, const LoadedExperim
                                                {"guidance", write_options(said.guidance)},
                                                {"precision", std::string(to_string(said.run.precision))}})))
                  .substr(0, kMeasureDigits);
+}
+
+void TrainingEvaluation::begin() {
+  if (!is_wanted()) return;
+  if (elsewhere_ != nullptr) {
+    const std::string remark = remark_on(state_.seen(), elsewhere_->places(), options_.reference.string());
+    if (!remark.empty()) reference_.remarks.push_back(remark);
+    elsewhere_.reset();
+  }
+  const Value& resolved = experiment_.resolved;
+  trained_with_ =
+      shared_networks(*judges_, experiment_, resolved, earlier_experiments(run_.path(), resolved), remarks_);
   read_log();
 }
 
@@ -160,8 +173,10 @@ bool TrainingEvaluation::evaluate() {
   } catch (const EvaluationStopped&) {
     return false;  // repeated at the resume
   } catch (const Error& error) {
-    throw Error(text("the samples at ", state_.images(), " images could not be judged: ", error.what(),
-                     ". To train without: --set evaluate.every_images=0"));
+    const std::string message = text("the samples at ", state_.images(), " images could not be judged: ", error.what(),
+                                     ". To train without: --set evaluate.every_images=0");
+    if (dynamic_cast<const ConfigError*>(&error) != nullptr) throw ConfigError(message);
+    throw Error(message);
   }
   const EvaluateOptions& options = options_;
   Value values{Value::Table{}};
@@ -196,6 +211,13 @@ bool TrainingEvaluation::evaluate() {
                                  {"evaluation", evaluation}}));
   last_images_ = state_.images();
   return is_best;
+}
+
+void require_reference(const Value& experiment) {
+  const std::filesystem::path reference = evaluate_options(experiment).reference;
+  std::error_code ignored;
+  if (reference.empty() || std::filesystem::exists(reference, ignored)) return;
+  fail_at(find_path(experiment, "evaluate.reference")->location(), text(quoted(reference), " does not exist"));
 }
 
 bool is_evaluated(const RunFolder& run, std::int64_t images) {

@@ -10,6 +10,7 @@
 
 #include "framework/config/evaluate_options.h"
 #include "framework/evaluation/record.h"
+#include "framework/evaluation/stored_images.h"
 #include "framework/training/run_folder.h"
 #include "framework/training/shared_drawing.h"
 #include "framework/training/training_state.h"
@@ -21,12 +22,15 @@ namespace casdm {
 /// same with or without it.
 class TrainingEvaluation {
  public:
-  /// Creates the judges and, unless it is in the cache, the reference, so that errors appear before the first step;
-  /// does nothing if evaluate.every_images is 0. Keeps references to its arguments. Throws ConfigError and Error like
-  /// those.
+  /// Creates the judges and, unless it is in the cache, the reference, so that errors appear before anything of the run
+  /// changes; does nothing if evaluate.every_images is 0. Keeps references to its arguments. Throws ConfigError and
+  /// Error like those.
   TrainingEvaluation(const RunFolder& run, const LoadedExperiment& experiment, const Model& model,
                      std::shared_ptr<Dataset> dataset, TrainingState& state, c10::Device device,
                      SharedDrawing& drawing);
+
+  /// Reads what the run's folder and the restored state say about earlier training. To be called before the rest.
+  void begin();
 
   bool is_wanted() const { return judges_.has_value(); }
   const EvaluateOptions& options() const { return options_; }
@@ -56,12 +60,14 @@ class TrainingEvaluation {
   bool is_better(double value) const;
 
   const RunFolder& run_;
+  const LoadedExperiment& experiment_;
   EvaluateOptions options_;
   const Model& model_;
   TrainingState& state_;
   SharedDrawing& drawing_;
   std::optional<Judges> judges_;
   Reference reference_;
+  std::shared_ptr<StoredImages> elsewhere_;  ///< of evaluate.reference, until `begin`; null: the training's, or a file
   TrainedWith trained_with_;
   std::vector<std::string> remarks_;
   bool is_lower_better_ = true;
@@ -72,6 +78,9 @@ class TrainingEvaluation {
   bool has_best_ = false;  ///< whether best_ was measured as it is now
   Value scores_;
 };
+
+/// Throws ConfigError if evaluate.reference of a resolved experiment is given and does not exist.
+void require_reference(const Value& experiment);
 
 /// Whether the log of a run contains an evaluation after `images` images.
 bool is_evaluated(const RunFolder& run, std::int64_t images);

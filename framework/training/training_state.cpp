@@ -22,6 +22,9 @@ std::string file_name(const AverageRule& average) {
 
 constexpr const char* kSeen = "seen_images";  // key of the images that the run was trained with
 
+/// What to do about an experiment that a checkpoint does not fit.
+constexpr const char* kAdvice = "Resume with it as it was, or start a new run from its weights with [[init]]";
+
 /// What the first process asks the others for.
 constexpr const char* kWholeState = "state";
 constexpr const char* kSnapshots = "snapshots";
@@ -48,14 +51,13 @@ void check_frozen(const NamedTensors& saved, const NamedTensors& optimizer, cons
   for (const ModuleState& module : modules) {
     const bool was_trained = !part_of(saved, module.name()).empty();
     if (was_trained == !part_of(optimizer, module.name()).empty()) continue;
-    const char* const hint = ". Resume with it as it was, or start a new run from its weights with [[init]]";
     if (was_trained && module.is_trainable()) {
       throw ConfigError(text("the optimizer of module ", module.name(), " keeps no state as it is set now, and kept ",
-                             "one when ", path, " was saved", hint));
+                             "one when ", path, " was saved. ", kAdvice));
     }
     throw ConfigError(text("module ", module.name(), " is ", was_trained ? "frozen" : "trained",
                            " in this experiment, and was ", was_trained ? "trained" : "frozen", " when ", path,
-                           " was saved", was_trained ? "" : ", or had an optimizer without state", hint));
+                           " was saved", was_trained ? "" : ", or had an optimizer without state", ". ", kAdvice));
   }
 }
 
@@ -232,9 +234,9 @@ void TrainingState::check_optimizers(const Checkpoint& checkpoint) const {
     const std::string was = before.of(module.name()).component.type, is = module.optimizer_type();
     // Version 0.1 had only one optimizer and did not name it.
     if (was == is || was.empty() || is.empty()) continue;
-    throw Error(text("checkpoint ", checkpoint.path().string(), ": module ", module.name(), " was trained with ", was,
-                     ", and ", is, " cannot go on with its state; resume with ", was,
-                     ", or start a new run from the weights by [[init]]"));
+    throw ConfigError(text("checkpoint ", checkpoint.path().string(), ": module ", module.name(), " was trained with ",
+                           was, ", and ", is, " cannot go on with its state; resume with ", was,
+                           ", or start a new run from the weights by [[init]]"));
   }
 }
 
@@ -244,18 +246,22 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
   const Parts parts = tensors(&StatePart::loadable);
   for (const auto& [part, owner] : {std::pair("timesteps", "a timestep sampler"), std::pair("metrics", "metrics")}) {
     if (checkpoint.has(part) == parts.contains(part)) continue;
-    throw Error(text("checkpoint ", path, checkpoint.has(part) ? " holds" : " holds no", " state of ", owner,
-                     ", and this experiment has ", parts.contains(part) ? "some" : "none", "; resume with the `", part,
-                     "` of the checkpoint"));
+    throw ConfigError(text("checkpoint ", path, checkpoint.has(part) ? " holds" : " holds no", " state of ", owner,
+                           ", and this experiment has ", parts.contains(part) ? "some" : "none", "; resume with the `",
+                           part, "` of the checkpoint"));
   }
   for (const auto& [name, handles] : parts) {
     if (!checkpoint.has(name) && name.starts_with("ema-")) {
-      throw Error(text("checkpoint ", path, " has no ", name, ".safetensors: the average is not as old as the run; ",
-                       "leave it out of [[ema.also]], or train a new run"));
+      throw ConfigError(text("checkpoint ", path, " has no ", name, ".safetensors: the average is not as old as the ",
+                             "run; leave it out of [[ema.also]], or train a new run"));
     }
     const NamedTensors saved = checkpoint.tensors(name);
     if (name == "optimizer") check_frozen(saved, handles, modules, path);
-    copy_into(handles, saved, checkpoint.file(name).string());
+    try {
+      copy_into(handles, saved, checkpoint.file(name).string());
+    } catch (const ConfigError& error) {
+      throw ConfigError(text(error.what(), "\n", kAdvice));
+    }
   }
   if (is_divided()) restored_ = parts;
   const std::optional<DataFingerprint> before = data_of(checkpoint);

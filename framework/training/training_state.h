@@ -98,8 +98,8 @@ class TrainingState {
   /// In the other processes: sends what was asked for. False: the request is not about the state.
   bool help(const std::string& request) const;
 
-  /// Restores the content of a checkpoint; of divided state, in `follow_first`. Throws Error if a part is missing or
-  /// does not fit, or if a number is impossible.
+  /// Restores the content of a checkpoint; of divided state, in `follow_first`. Throws ConfigError if it does not fit
+  /// the experiment, Error if it is damaged.
   void restore(const Checkpoint& checkpoint);
 
   /// Takes over the first process's state.

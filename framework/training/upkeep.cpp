@@ -40,11 +40,13 @@ void SampleGrids::draw() {
   } catch (const std::exception& error) {
     const bool is_too_large = is_out_of_memory(error);
     if (!is_too_large && dynamic_cast<const Error*>(&error) == nullptr) throw;
-    throw Error(text(
+    const std::string message = text(
         "the samples at ", state_.images(), " images could not be drawn: ", exception_message(error),
         is_too_large ? text(". A smaller log.sample_count than ", experiment_.options.log.sample_count, " needs less")
                      : "",
-        ". To train without: --set log.sample_count=0 --set log.sample_every_images=0"));
+        ". To train without: --set log.sample_count=0 --set log.sample_every_images=0");
+    if (dynamic_cast<const ConfigError*>(&error) != nullptr) throw ConfigError(message);
+    throw Error(message);
   }
 }
 

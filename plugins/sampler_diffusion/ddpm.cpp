@@ -45,9 +45,9 @@ Tensor DdpmSampler::scaled_noise(const StepInput& input, const PosteriorLevel& p
     return std::sqrt(variance) * input.noise;
   }
   if (!estimate.variance.defined()) {
-    throw Error(
-        "sampler ddpm: variance = \"learned_range\", but the head predicts no variance; "
-        "use \"fixed_small\" or \"fixed_large\", or a head that learns it");
+    throw ConfigError(
+        "variance = \"learned_range\", but the head predicts no variance; use \"fixed_small\" or \"fixed_large\", or "
+        "a head that learns it");
   }
   const Tensor fraction = (estimate.variance.to(input.noise.scalar_type()) + 1) / 2;
   return at::exp(0.5 * (fraction * std::log(posterior.step_variance) + (1 - fraction) * std::log(posterior.variance))) *

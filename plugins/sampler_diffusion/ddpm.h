@@ -53,7 +53,7 @@ class DdpmSampler : public Sampler {
   const std::vector<SampleStep>& plan() const override { return plan_; }
   double initial_scale() const override { return initial_scale_; }
 
-  /// Throws Error if the variance should be learned but the estimate has none.
+  /// Throws ConfigError if the variance should be learned but the estimate has none.
   Tensor step(const StepInput& input) override;
 
  private:

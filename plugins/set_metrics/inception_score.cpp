@@ -18,7 +18,7 @@ constexpr double kRounding = 1e-3;                          // of sums of probab
 void require_probabilities(const Tensor& p) {
   const double lowest = p.min().item<double>(), off = (p.sum(1) - 1).abs().max().item<double>();
   if (lowest >= 0 && off <= kRounding) return;
-  throw Error(
+  throw ConfigError(
       text("input = \"probabilities\": the feature holds none: ",
            lowest < 0 ? text("its lowest number is ", number(lowest)) : text("a sum is ", number(off), " off 1"),
            ". Choose a feature of probabilities, or input = \"logits\""));

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <map>
+
 #include "casdm/text.h"
 #include "casdm/value.h"
 #include "framework/support/files.h"
@@ -40,9 +42,81 @@ TEST_CASE("a key that gives the head other parameters is named if a checkpoint n
       // Sampling does not need a module that only weights losses.
       if (command.starts_with("casdm sample") && c.set == "head.learned_weight=false") continue;
       const Outcome outcome = shell(command + " --set " + c.set, folder.path());
-      CHECK_MESSAGE(outcome.status != 0, command);
+      CHECK_MESSAGE(outcome.status == 2, command);
       CHECK_MESSAGE(contains(outcome.err, c.key), outcome.err);
     }
+  }
+}
+
+TEST_CASE(
+    "a resume with an experiment that the checkpoint does not fit is refused as a wrong option and changes nothing") {
+  const Trained trained;
+  const fs::path folder = trained.folder.path() / "runs/small";
+  const auto content = [&] {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      const bool is_lock = entry.path().filename() == ".lock";  // it says which process had it last
+      if (entry.is_regular_file() && !is_lock) files[entry.path().string()] = read_file(entry.path());
+    }
+    return files;
+  };
+  const auto before = content();
+  const std::string network = "{type=\"unet\",channels=8,channel_mult=[1,2],num_res_blocks=1,groups=4}";
+  const std::string evaluated = "num=8,reference_num=40,judges=[{type=\"pixels\"}]";
+  struct Case {
+    std::string set, key, advice;
+  };
+  const std::string advice = "Resume with it as it was, or start a new run from its weights with [[init]]";
+  for (const auto& [set, key, what_to_do] :
+       {Case{"head.sees_x_t=true", "head.sees_x_t: false -> true", advice},
+        Case{"'head={type=\"dual\",theta=" + network + "}'", "head.type: ", advice},
+        Case{"data.use_labels=true", "data.use_labels: false -> true", advice},
+        Case{"data.use_labels=true --set data.label_dropout=0.1", "data.label_dropout: 0.0 -> 0.1", advice},
+        Case{"augmentation.type=edm", "augmentation: not set -> edm", advice},
+        Case{"timesteps.type=loss_second_moment", "timesteps: not set -> loss_second_moment",
+             "resume with the `timestep"},
+        Case{"'ema.also=[{name=\"slow\",decay=0.9}]'", "ema.also: [] -> ", "leave it out of [[ema.also]]"},
+        Case{"optimizer.type=sgd", "optimizer.type: ", "resume with optimizer_standard/adam"},
+        Case{"data.num_images=37", "data.num_images: ", "Resume with the same data, or pass --allow-other-data"},
+        Case{"'data={type=\"folder\",path=\"runs/small/samples\",image_size=16}'",
+             "data.type: ", "Resume with the same data, or pass --allow-other-data"},
+        Case{"'evaluate={every_images=8,keep_best=\"pixels.best\"," + evaluated + "}'", "pixels.best",
+             "pixels.frechet"},
+        Case{"'evaluate={every_images=8,reference=\"nowhere\"," + evaluated + "}'", "evaluate.reference", "nowhere"},
+        Case{"train.cuda_graph=on", "train.cuda_graph = \"on\"", "With \"auto\""}}) {
+    CAPTURE(set);
+    const Outcome outcome = trained.run(std::string(kResume) + " --set train.total_images=32 --set " + set);
+    CHECK_MESSAGE(outcome.status == 2, outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, key), outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, what_to_do), outcome.err);
+    CHECK(content() == before);
+  }
+  // What the experiment does not show is the data's, not the user's.
+  const std::string flags = "'data={type=\"folder\",path=\"images\",image_size=16}' --set run.name=files";
+  fs::copy(folder / "samples", trained.folder.path() / "images");
+  REQUIRE(trained.run("casdm train small.toml --set train.total_images=4 --set " + flags).status == 0);
+  fs::copy_file(folder / "samples/24.png", trained.folder.path() / "images/more.png");
+  const Outcome other = trained.run("casdm train --resume runs/files --set train.total_images=8");
+  CHECK_MESSAGE(other.status == 1, other.err);
+}
+
+TEST_CASE(
+    "weights of [[init]] that do not fit the network are refused at their key, as is a variance that nobody learned") {
+  const Trained trained;
+  const Outcome init = trained.run(
+      "casdm train small.toml --set run.name=next --set head.theta.channels=16 --set "
+      "'init=[{module=\"theta\",from=\"runs/small\"}]'");
+  CHECK(init.status == 2);
+  CHECK_MESSAGE(contains(init.err, "init.0.from: "), init.err);
+  CHECK_MESSAGE(contains(init.err, "Give head.theta the options of the network that was trained"), init.err);
+  CHECK_FALSE(fs::exists(trained.folder.path() / "runs/next"));
+  const std::string learned = " --set 'sampler={type=\"ddpm\",num_inference_steps=2,variance=\"learned_range\"}'";
+  for (const std::string& command : {"casdm sample runs/small --num 1 --out s" + learned,
+                                     std::string(kResume) + " --set train.total_images=28" + learned}) {
+    const Outcome outcome = trained.run(command);
+    CHECK_MESSAGE(outcome.status == 2, command);
+    CHECK_MESSAGE(contains(outcome.err, "variance = \"learned_range\", but the head predicts no variance"),
+                  outcome.err);
   }
 }
 
@@ -60,6 +134,15 @@ TEST_CASE("networks with options other than those trained are refused even if no
   const Outcome other = trained.run("casdm sample runs/small --num 1 --out t --set noise.offset=0.01");
   CHECK(other.status == 0);
   CHECK_MESSAGE(contains(other.err, "trained for other settings:\n  noise.offset: 0.008 -> 0.01"), other.err);
+  const Outcome resumed = trained.run(std::string(kResume) +
+                                      " --set train.total_images=28 --set noise.offset=0.01 --set "
+                                      "head.gate_activation=clamp");
+  CHECK_MESSAGE(resumed.status == 0, resumed.err);
+  const std::string said = "the networks were trained for other settings until 24 images:\n";
+  CHECK_MESSAGE(contains(resumed.err, said + "  noise.offset: 0.008 -> 0.01\n  head.gate_activation: \"sigmoid\" -> "),
+                resumed.err);
+  const Outcome again = trained.run(std::string(kResume) + " --set train.total_images=32");
+  CHECK_MESSAGE(!contains(again.err, "other settings"), again.err);
 }
 
 TEST_CASE(

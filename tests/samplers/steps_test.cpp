@@ -222,7 +222,7 @@ TEST_CASE("DDPM variances: posterior, beta, learned between the two, none at the
   }
   m.estimate.variance.reset();
   CHECK(deviation("auto", 98).equal(deviation("fixed_large", 98)));
-  CHECK_THROWS_AS(m.step("ddpm", "variance = \"learned_range\"", 50), Error);
+  CHECK_THROWS_AS(m.step("ddpm", "variance = \"learned_range\"", 50), ConfigError);
 }
 
 TEST_CASE("clean images are clipped separately, after mixing, or not at all") {
