@@ -247,15 +247,16 @@ int import_command(const std::vector<std::string>& arguments) {
   if (found.layout != nullptr) {
     network = configured_layout(*host, found.layout->type, a.overrides, image_size)
                   .call(&WeightLayout::read, found.foreign());
-    if (fs::is_directory(a.file)) check_size(a, network->spec.image.height, a.file);
+    check_size(a, network->spec.image.height, a.file);
     tensors = network->tensors;
     if (const FoundLayout* native = native_layout(layouts, found.layout->backbone)) {
       const ForeignWeights own = native->layout.call(&WeightLayout::write, *network);
       tensors = own.tensors;
       record_options(metadata, own.recorded);
     }
-  } else if (!a.overrides.empty()) {
-    throw ConfigError(text("import: --set is for the layout of the weights, and no layout found recognises ", a.file,
+  } else if (!a.overrides.empty() || (a.image_size && !target)) {
+    throw ConfigError(text("import: ", a.overrides.empty() ? "--image-size" : "--set",
+                           " is for the layout of the weights, and no layout found recognises ", a.file,
                            found.differences.empty() ? "" : "; ", join(found.differences, "; ")));
   }
   refuse_nan(tensors, a.file);

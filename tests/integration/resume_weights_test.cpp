@@ -166,6 +166,10 @@ TEST_CASE(
     REQUIRE(run("export runs/small --module theta --overwrite --out t.safetensors").status == 0);
     const std::string init = " --set 'init=[{module=\"theta\",from=\"t.safetensors\"}]'";
     CHECK(run("train small.toml --dry-run" + head + init).status == 0);
+    // All but those of the U-Net say which images they are for.
+    const Outcome larger = run("import t.safetensors --overwrite --out i.safetensors --image-size 32");
+    const bool is_known = !contains(options, "\"unet\"");
+    CHECK_MESSAGE(larger.status == (is_known ? 2 : 0), larger.err);
     for (const std::string& command :
          {"train small.toml --dry-run" + head + init + changed, "sample runs/small --num 1 --out s" + changed,
           "train --resume runs/small --set train.total_images=8" + changed}) {

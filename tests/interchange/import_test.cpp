@@ -183,6 +183,7 @@ TEST_CASE("a prefix is removed, and wrong use of import is reported") {
           "attention_order: expected one of \"legacy\", \"new\", got \"newest\"");
   refused("parallel.pt --out b.safetensors --strip module. --set attenton_order=new", 2, "attention_order");
   refused("parallel.pt --out b.safetensors --set attention_order=new", 2, "no layout found recognises parallel.pt");
+  refused("parallel.pt --out b.safetensors --image-size 64", 2, "--image-size is for the layout of the weights");
   refused("parallel.pt --out b.safetensors --attention new", 2,
           "an option of the weight layout adm: give --set attention_order=...");
   refused(". --out b.safetensors", 1, "is a folder that no weight layout found recognises");
