@@ -111,8 +111,8 @@ std::string compose(const LoadedExperiment& experiment) {
     const std::int64_t classes = experiment.options.data.use_labels ? dataset->num_classes() : 0;
     const Model model = make_model(experiment, classes, dataset);
     load_initial_weights(model, experiment);
-    for (const std::string& random : left_at_random(model, experiment.options)) {
-      std::cerr << "warning: " << random << '\n';
+    for (const auto& warnings : {idle_tables(model, experiment.options), left_at_random(model, experiment.options)}) {
+      for (const std::string& warning : warnings) std::cerr << "warning: " << warning << '\n';
     }
     const ExperimentMetrics metrics(experiment, *model.schedule, c10::Device(c10::kCPU));
     const BatchDraws draws(experiment, model, c10::Device(c10::kCPU));

@@ -34,11 +34,24 @@ bool is_void(const OptionCondition& condition, const Value& other, const OptionS
   return is_listed == condition.is_excluded;
 }
 
-/// The first condition of an option that `table` does not meet; null: it has an effect there.
-const OptionCondition* unmet_condition(const OptionSpec& spec, const Value& table, const OptionSchema& schema) {
+/// A table with a schema, in an experiment.
+struct Surroundings {
+  const Value& experiment;
+  const Value& table;
+  const OptionSchema& schema;
+
+  /// The value of the option in a condition, beside the option that has it or elsewhere; null: there is none.
+  const Value* other(const OptionCondition& condition) const {
+    const bool is_elsewhere = condition.option.find('.') != std::string::npos;
+    return is_elsewhere ? find_path(experiment, condition.option) : table.find(condition.option);
+  }
+};
+
+/// The first condition of an option that is not met; null: it has an effect there.
+const OptionCondition* unmet_condition(const OptionSpec& spec, const Surroundings& place) {
   const auto found = std::find_if(spec.conditions.begin(), spec.conditions.end(), [&](const OptionCondition& c) {
-    const Value* other = table.find(c.option);
-    return other != nullptr && is_void(c, *other, schema);
+    const Value* other = place.other(c);
+    return other != nullptr && is_void(c, *other, place.schema);
   });
   return found == spec.conditions.end() ? nullptr : &*found;
 }
@@ -110,12 +123,14 @@ std::vector<VoidOption> void_options(const Value& experiment, const ComponentCat
     for (const OptionSpec& spec : options) {
       const Value* value = spec.conditions.empty() ? nullptr : table.find(spec.name);
       if (value == nullptr || is_equal(*value, spec.default_value)) continue;
-      const OptionCondition* unmet = unmet_condition(spec, whole, options);
+      const Surroundings inside{experiment, whole, options};
+      const OptionCondition* unmet = unmet_condition(spec, inside);
       const bool has_effect = std::any_of(inheriting.begin(), inheriting.end(), [&](const Value* inner) {
-        return inner->find(spec.name) == nullptr && unmet_condition(spec, with(table, *inner), options) == nullptr;
+        const Value inherited = with(table, *inner);
+        return inner->find(spec.name) == nullptr && unmet_condition(spec, {experiment, inherited, options}) == nullptr;
       });
       if (unmet == nullptr || has_effect) continue;
-      const Value& other = *whole.find(unmet->option);
+      const Value& other = *inside.other(*unmet);
       const Location place = place_in(location, *value, spec.name);
       result.push_back({place, key_path(key, spec.name), says_void(*unmet, other),
                         is_override(other.location()) && !is_override(place)});

@@ -170,4 +170,15 @@ std::vector<std::string> weak_settings(const Experiment& options) {
   return found;
 }
 
+std::vector<std::string> idle_tables(const Model& model, const Experiment& options) {
+  std::vector<std::string> found;
+  const std::vector<std::string> tables = options.optimizer.modules();
+  for (const NamedModule& module : model.modules) {
+    if (module.is_trainable || std::find(tables.begin(), tables.end(), module.name) == tables.end()) continue;
+    found.push_back(text("nothing in [optimizer.", module.name, "] has an effect: the head does not train module ",
+                         module.name, "; leave the table out"));
+  }
+  return found;
+}
+
 }  // namespace casdm

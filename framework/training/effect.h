@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/composition/model.h"
 #include "framework/config/experiment.h"
 
 /// Finds settings with which a training would compute for days and change nothing, or hardly anything.
@@ -16,5 +17,8 @@ void require_effect(const Value& experiment);
 /// A sentence for each setting that makes the training weaker than it seems: warm-ups longer than the training, an
 /// average that consists mostly of the initial weights, and the like.
 std::vector<std::string> weak_settings(const Experiment& options);
+
+/// A sentence for each table of [optimizer] for a module that the head itself does not train.
+std::vector<std::string> idle_tables(const Model& model, const Experiment& options);
 
 }  // namespace casdm

@@ -217,14 +217,27 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
                           "so trains nothing: is its result detached, rounded, or made from numbers?"));
 }
 
+/// @param distance  of `prediction` and `target`, as the metric gets them
+void ExperimentMetrics::check_precision(const Term& term, const Tensor& distance, const Tensor& prediction,
+                                        const Tensor& target, const MetricContext& context) const {
+  const bool is_own = term.options.precision != MetricPrecision::fp32;
+  if (!is_own || term.info.has_state || std::exchange(term.is_precision_checked, true)) return;
+  const at::NoGradGuard no_grad;
+  const Tensor whole =
+      distance_of(term.metric, term.info.is_per_image, MetricPrecision::fp32, prediction, target, context);
+  if (!at::equal(distance, whole) || !whole.any().item<bool>()) return;
+  remarks_.push_back(text("warning: metric '", term.name, "': its precision has no effect, since it computes no ",
+                          "convolution or matrix product; leave it out"));
+}
+
 Tensor ExperimentMetrics::distance(const Term& term, const Tensor& prediction, const Tensor& target,
                                    const MetricContext& context, double gradient_factor) const {
   const MetricOptions& options = term.options;
   const CropPlaces places = crop_places(options, term.name, prediction, context.seeds);
-  const Tensor value =
-      distance_of(term.metric, term.info.is_per_image, options.precision, metric_input(prediction, options, places),
-                  metric_input(target, options, places), context);
+  const Tensor given = metric_input(prediction, options, places), wanted = metric_input(target, options, places);
+  const Tensor value = distance_of(term.metric, term.info.is_per_image, options.precision, given, wanted, context);
   check_gradient(term, value, prediction);
+  check_precision(term, value, given, wanted, context);
   Tensor factor;
   const auto multiply = [&](const Tensor& by) { factor = factor.defined() ? factor * by : by; };
   if (gradient_factor != 1) multiply(at::full_like(value.detach(), gradient_factor));

@@ -60,8 +60,9 @@ class ExperimentMetrics final : public MetricTerms {
   Tensor take_extreme();
   void observe_extreme(double extreme);
 
-  /// Lines to report, each once: that predictions have left [-1, 1], and metrics whose distances have no gradient with
-  /// respect to the prediction, as found in the first batch. Empty: nothing new.
+  /// Lines to report, each once: that predictions have left [-1, 1], and, as found in the first batches, metrics whose
+  /// distances have no gradient with respect to the prediction, or are the same in their own precision as in float32.
+  /// Empty: nothing new.
   std::string remark();
 
  private:
@@ -76,6 +77,7 @@ class ExperimentMetrics final : public MetricTerms {
     /// In which its gradient is looked for: a fresh network may return images of one colour, where some metrics have
     /// none.
     mutable int batches_to_check = 4;
+    mutable bool is_precision_checked = false;
   };
 
   /// The images of `batch` to which a metric is applied, and the factor for their gradients.
@@ -85,6 +87,8 @@ class ExperimentMetrics final : public MetricTerms {
   };
   Chosen chosen(const Term& term, const TrainingBatch& batch) const;
   void check_gradient(const Term& term, const Tensor& distance, const Tensor& prediction) const;
+  void check_precision(const Term& term, const Tensor& distance, const Tensor& prediction, const Tensor& target,
+                       const MetricContext& context) const;
   Tensor distance(const Term& term, const Tensor& prediction, const Tensor& target, const MetricContext& context,
                   double gradient_factor) const;
   Tensor distances(const Term& term, const Tensor& prediction, const TrainingBatch& batch) const;

@@ -49,6 +49,7 @@ std::string advice(const Experiment& options, std::int64_t steps) {
 
 std::vector<std::string> warnings_of(const Model& model, const Experiment& options, bool is_new) {
   std::vector<std::string> result = weak_settings(options);
+  for (std::string& idle : idle_tables(model, options)) result.push_back(std::move(idle));
   if (!is_new) return result;
   for (std::string& random : left_at_random(model, options)) result.push_back(std::move(random));
   return result;

@@ -15,7 +15,8 @@ void CasDmOptions::describe(Schema<CasDmOptions>& s) {
            "unit clamps phi's input x0* to [-1, 1]; none passes theta's error on, amplified by sqrt((1-A_t)/A_t).");
   s.option("sees_x_t", &CasDmOptions::sees_x_t, "phi is given x_t beside x0*.");
   s.option("detach_input", &CasDmOptions::detach_input,
-           "The gradient block between phi and theta; false lets x0, mu and the metrics train theta.");
+           "The gradient block between phi and theta; false lets x0, mu and the metrics train theta.")
+      .not_with("train_mode", {"frozen_theta"});
   s.option("output", &CasDmOptions::output,
            "direct: phi's output is x0'; residual: x0' is phi's input plus its output, which starts at zero.");
   s.option("gate_detach_trunk", &CasDmOptions::gate_detach_trunk,

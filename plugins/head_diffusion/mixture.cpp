@@ -23,7 +23,7 @@ Tensor x0_coefficient(const NoiseScheduler& schedule, const Tensor& t, MuSpace s
 }  // namespace
 
 void LossWeights::describe(Schema<LossWeights>& s) {
-  s.option("eps", &LossWeights::eps, "Of |eps - eps'|^2.").at_least(0);
+  s.option("eps", &LossWeights::eps, "Of |eps - eps'|^2.").at_least(0).not_with("head.train_mode", {"frozen_theta"});
   s.option("x0", &LossWeights::x0, "Of |x0 - x0'|^2.").at_least(0);
   s.option("mu", &LossWeights::mu, "Factor of the loss of the mixture's mean, which trains the gate.").at_least(0);
 }

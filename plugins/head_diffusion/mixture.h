@@ -65,8 +65,9 @@ struct MixtureOptions {
         "gate_activation", &T::gate_activation,
         "From the network's output g to r: sigmoid(g), g + 1/2 clamped to [0, 1], or g + 1/2. All start at 1/2.");
     s.template option<MuSpace>(
-        "mu_space", &T::mu_space,
-        "Mean that the mu loss compares: of the DDPM posterior or of the deterministic DDIM step.");
+         "mu_space", &T::mu_space,
+         "Mean that the mu loss compares: of the DDPM posterior or of the deterministic DDIM step.")
+        .not_with("mu_weight", {"inv_c1sq"});
     s.template option<MuWeight>(
         "mu_weight", &T::mu_weight,
         "inv_c1sq divides the mu loss by the square of the mean's coefficient of x0, so that all t train the gate.");

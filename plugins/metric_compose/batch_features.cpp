@@ -8,6 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "extractor.h"
 
 namespace casdm::metric_compose {
 
@@ -75,12 +76,7 @@ Tensor sum_of(const Kernel& kernel, const FeatureSample& a, const FeatureSample&
 }  // namespace
 
 BatchFeatureLoss::BatchFeatureLoss(const BatchFeatureOptions& options, const Spec& spec)
-    : extractor_(spec.factory->make<FeatureExtractor>(
-          options.extractor, {.image = spec.image, .seed = static_cast<std::uint64_t>(options.seed)})) {
-  if (!extractor_->info().is_differentiable) {
-    throw ConfigError(text("extractor: no gradient reaches the images through ", options.extractor.type,
-                           ", so it can judge them but not train"));
-  }
+    : extractor_(differentiable_extractor(options.extractor, spec, options.seed)) {
   const FeatureInfo feature = chosen(options.feature, extractor_->info(), options.extractor.type);
   feature_ = feature.name;
   predictions_ = add_buffer("predictions", at::zeros({options.queue, feature.dimension}));

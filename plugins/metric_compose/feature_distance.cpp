@@ -8,6 +8,7 @@
 
 #include "casdm/error.h"
 #include "casdm/text.h"
+#include "extractor.h"
 
 namespace casdm::metric_compose {
 
@@ -61,16 +62,11 @@ void FeatureDistanceOptions::describe(Schema<FeatureDistanceOptions>& s) {
 }
 
 FeatureDistance::FeatureDistance(const Options& options, const Spec& spec)
-    : extractor_(spec.factory->make<FeatureExtractor>(
-          options.extractor, {.image = spec.image, .seed = static_cast<std::uint64_t>(options.seed)})),
+    : extractor_(differentiable_extractor(options.extractor, spec, options.seed)),
       layers_(chosen(options.layers, extractor_->info(), options.extractor.type)),
       weights_(options.layer_weights),
       distance_(options.distance),
       unit_length_(options.unit_length || options.distance == "cosine") {
-  if (!extractor_->info().is_differentiable) {
-    throw ConfigError(text("extractor: no gradient reaches the images through ", options.extractor.type,
-                           ", so it can judge them but not train"));
-  }
   if (weights_.empty()) weights_.assign(layers_.size(), 1.0);
   if (weights_.size() != layers_.size()) {
     throw ConfigError(

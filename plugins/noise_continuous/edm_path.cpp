@@ -19,9 +19,12 @@ void EdmPathOptions::describe(Schema<EdmPathOptions>& s) {
            "Standard deviation of the images in [-1, 1], by which the networks' input is scaled.")
       .greater_than(0);
   s.option("rho", &EdmPathOptions::rho,
-           "A step of training, which the mu loss of `cascade` and `dual` compares means over, is one of 1000 that are "
-           "equal in sigma^(1/rho).")
-      .range(1, 100);
+           "A step of training, which the mu loss of `cascade` and `dual` compares means over, and the bound for a "
+           "learned variance, is one of 1000 that are equal in sigma^(1/rho).")
+      .range(1, 100)
+      .not_with("head.type", {"head_diffusion/edm", "head_diffusion/consistency"})
+      .not_with("head.variance", {"fixed"})
+      .not_with("head.mu_weight", {"inv_c1sq"});
 }
 
 EdmPath::EdmPath(const EdmPathOptions& options, const Spec& /*spec*/) : options_(options) {

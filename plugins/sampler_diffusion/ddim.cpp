@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "casdm/log.h"
+
 namespace casdm::sampler_diffusion {
 void DdimOptions::describe(Schema<DdimOptions>& s) {
   s.option("num_inference_steps", &DdimOptions::num_inference_steps, "Steps of one trajectory, at most T.")
@@ -33,6 +35,10 @@ DdimSampler::DdimSampler(const Options& options, const Spec& spec)
                                        options.timestep_respacing),
                         clean, false);
   const bool strides = options.previous == Previous::stride && schedule.range().is_whole;
+  if (options.previous == Previous::stride && !strides) {
+    Log("sampler").warning("previous = \"stride\" does nothing: this noise schedule has no whole timesteps to count; ",
+                           "leave it out");
+  }
   const double stride =
       std::floor(static_cast<double>(schedule.num_train_timesteps()) / static_cast<double>(plan_.size()));
   for (SampleStep& step : plan_) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "casdm/log.h"
+
 namespace casdm::sampler_diffusion {
 namespace {
 
@@ -44,7 +46,12 @@ UniPcSampler::UniPcSampler(const Options& options, const Spec& spec)
       options_(options),
       levels_(noise_levels(*spec.schedule, options, LevelGrid::whole)),
       initial_scale_(initial_noise(*spec.schedule, options, levels_.front())),
-      plan_(plan_of(levels_, false)) {}
+      plan_(plan_of(levels_, false)) {
+  if (options.variant != UniPcOptions().variant && options.order == 1 && !options.corrector) {
+    Log("sampler").warning("variant = \"", to_string(options.variant),
+                           "\" does nothing with order = 1 and without the ", "corrector; leave it out");
+  }
+}
 
 void UniPcSampler::start() {
   history_.clear();

@@ -162,7 +162,15 @@ TEST_CASE("an option made void by another is refused before training, wherever i
   CHECK(before("[[metrics]]\ntype = 'sum'\nparts = [{type = 'lpips', net = 'alexnet', layers = 3}]")
             .find("metrics.0.parts.0." + net) != std::string::npos);
   CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1").find("with scale = 0.0; leave") != std::string::npos);
-  CHECK(before("[[metrics]]\ntype = 'lpips'\noffset = 1\nscale = 2") == "nothing thrown");
+  const std::string scaled = "[[metrics]]\ntype = 'lpips'\noffset = 1\nscale = 2";
+  CHECK(before(scaled) == "nothing thrown");
+  // The other option may be of another table, of which the schema gives the key path.
+  Value few = parse_document(kSmallExperiment + scaled, "x", std::filesystem::current_path());
+  few.find("noise")->set("num_train_timesteps", 10);
+  const Value resolved = checked_experiment(few, schema_of<Experiment>(), fake_catalog());
+  CHECK(message_of([&] { check_before_training(resolved, fake_catalog()); }) ==
+        "x:13:10: metrics.0.offset: it has no effect with noise.num_train_timesteps = 10; leave it out, or change "
+        "noise.num_train_timesteps");
   CHECK(before("[ema]\nrampup_ratio = 0.1").find("ema.rampup_ratio: it has no effect") != std::string::npos);
   CHECK(before("[ema]\nrampup_ratio = 0.1\nhalf_life = 500") == "nothing thrown");
   const std::string also = "[[ema.also]]\nname = 'slow'\nrampup_ratio = 0.1\n";

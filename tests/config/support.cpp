@@ -113,7 +113,9 @@ struct LpipsOptions {
     s.option("net", &LpipsOptions::net, "Trunk.").choices({"vgg16", "alexnet"});
     s.option("layers", &LpipsOptions::layers, "Of the trunk.").only_with("net", {"vgg16"});
     s.option("scale", &LpipsOptions::scale, "Of the distance; 0: none.");
-    s.option("offset", &LpipsOptions::offset, "Added before it is scaled.").not_with("scale", {0});
+    s.option("offset", &LpipsOptions::offset, "Added before it is scaled.")
+        .not_with("scale", {0})
+        .not_with("noise.num_train_timesteps", {10});
   }
 };
 

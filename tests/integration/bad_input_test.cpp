@@ -44,6 +44,53 @@ TEST_CASE("wrong options are refused with key, expectation and the given value")
   refuses("--set train.accumulate=3", 2, {"accumulate"});
 }
 
+TEST_CASE(
+    "an option that a choice elsewhere leaves without effect is refused, or named where only a component knows it") {
+  const std::string network =
+      "theta={type=\"unet\",channels=8,channel_mult=[1,2],num_res_blocks=1,attention_resolutions=[8],groups=4}";
+  const std::string heun = " --set 'sampler={type=\"heun\",num_inference_steps=2}'";
+  const std::string rho = "--set 'noise={type=\"edm\",rho=5}'" + heun;
+  const auto head = [&](const std::string& options) { return " --set 'head={" + options + "," + network + "}'"; };
+  refuses(rho + head("type=\"edm\""), 2, {"noise.rho: it has no effect with head.type = \"head_diffusion/edm\""});
+  refuses(rho + head("type=\"consistency\""), 2, {"noise.rho: it has no effect with head.type = "});
+  refuses(rho + head("type=\"single\""), 2, {"noise.rho: it has no effect with head.variance = \"fixed\""});
+  refuses(rho + head("type=\"dual\",mu_weight=\"inv_c1sq\""), 2,
+          {"noise.rho: it has no effect with head.mu_weight = \"inv_c1sq\""});
+  refuses("--set head.mu_weight=inv_c1sq --set head.mu_space=ddim", 2,
+          {"head.mu_space: it has no effect with mu_weight = \"inv_c1sq\""});
+  refuses("--set head.train_mode=frozen_theta --set head.detach_input=false --set head.weights.eps=2", 2,
+          {"head.detach_input: it has no effect with train_mode = \"frozen_theta\"",
+           "head.weights.eps: it has no effect with head.train_mode = \"frozen_theta\""});
+
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const auto said = [&](const std::string& words) {
+    const Outcome outcome = shell("casdm train small.toml --dry-run --no-cost " + words, folder.path());
+    CHECK_MESSAGE(outcome.status == 0, outcome.err);
+    return outcome.err;
+  };
+  for (const std::string& used : {rho, rho + head("type=\"single\",variance=\"learned_range\"")}) {
+    CHECK_MESSAGE(!contains(said(used), "noise.rho"), used);
+  }
+  const std::string stride =
+      "--set 'sampler={type=\"ddim\",spacing=\"trailing\",previous=\"stride\",num_inference_steps=3}'";
+  const std::string nothing = "previous = \"stride\" does nothing: this noise schedule has no whole timesteps";
+  CHECK(contains(said("--set 'noise={type=\"flow\",t_max=0.999}' " + stride), nothing));
+  CHECK_FALSE(contains(said(stride), nothing));
+  const std::string first = "--set 'sampler={type=\"unipc\",order=1,variant=\"bh1\"";
+  CHECK(contains(said(first + ",corrector=false}'"), "variant = \"bh1\" does nothing with order = 1"));
+  CHECK_FALSE(contains(said(first + "}'"), "does nothing"));
+  const auto seeded = [](const std::string& extractor) {
+    return "--set 'metrics=[{type=\"feature_distance\",seed=3,extractor={type=\"" + extractor + "\"}}]'";
+  };
+  CHECK(contains(said(seeded("pixels")), "seed = 3 does nothing: feature_extractors/pixels draws no weights"));
+  CHECK_FALSE(contains(said(seeded("random_patches")), "does nothing"));
+  const std::string table = "--set optimizer.theta.learning_rate=1e-3";
+  const std::string idle = "nothing in [optimizer.theta] has an effect: the head does not train module theta";
+  CHECK(contains(said(table + " --set head.train_mode=frozen_theta"), idle));
+  CHECK_FALSE(contains(said(table), idle));
+}
+
 TEST_CASE("gigantic numbers are refused immediately, and a network that exceeds memory before it is created") {
   refuses("--set head.theta.num_res_blocks=1000000000000", 2, {"num_res_blocks", "in 1..1000"});
   refuses("--set head.theta.channels=1000000000000", 2, {"channels", "in 1..65536"});

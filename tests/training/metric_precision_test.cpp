@@ -35,6 +35,8 @@ class Metric {
     return {terms.front().value.detach(), x.grad()};
   }
 
+  std::string remark() { return metrics_.remark(); }
+
  private:
   TemporaryFolder folder_;
   LoadedExperiment experiment_;
@@ -90,6 +92,24 @@ TEST_CASE("a metric computes in float32 whatever the networks do, and in bf16 wh
   const NetworksIn autocast(at::kBFloat16);
   CHECK(at::equal(plain().distance, expected.distance));
   CHECK(at::equal(half().distance, rounded.distance));
+}
+
+TEST_CASE("a precision with which a metric computes the same as in float32 is reported, once") {
+  const auto said = [](const std::string& table) {
+    Metric metric(table);
+    std::string all;
+    for (int batch = 0; batch < 3; ++batch) {
+      metric();
+      all += metric.remark();
+    }
+    return all;
+  };
+  CHECK(
+      said("type = \"l1\"" + kInHalf) ==
+      "warning: metric 'l1': its precision has no effect, since it computes no convolution or matrix product; leave it "
+      "out");
+  CHECK(said("type = \"l1\"").empty());
+  CHECK(said(kNetwork + kInHalf).empty());
 }
 
 TEST_CASE("a metric in bf16 leaves the arithmetic of the networks as it was") {
