@@ -17,6 +17,7 @@
 #include "framework/loading/find_plugins.h"
 #include "framework/support/broken_tensors.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/training/checkpoint.h"
 
 namespace casdm {
 
@@ -163,14 +164,24 @@ struct Target {
   }
 };
 
+/// The options of the network whose tensors begin with `prefix`, if a run's own file records its [head], as one of
+/// `casdm ema` does; an empty table if it does not.
+Value options_of_run(const Metadata& metadata, const std::string& prefix) {
+  const auto head = metadata.find(kHeadOfRun);
+  const Value tables = head != metadata.end() ? from_json(head->second) : Value();
+  const Value* network = tables.is_table() ? tables.find(prefix.substr(0, prefix.find_last_not_of('.') + 1)) : nullptr;
+  return network != nullptr && network->is_table() ? *network : Value(Value::Table{});
+}
+
 /// Weights, and the layout that recognises them best.
 struct Recognised {
   Weights weights;
   Value config;
+  Value recorded{Value::Table{}};       ///< options of the network, as far as the file says them
   const FoundLayout* layout = nullptr;  ///< null: none does
   std::vector<std::string> differences;
 
-  ForeignWeights foreign() const { return {weights.tensors, config, recorded_options(weights.metadata)}; }
+  ForeignWeights foreign() const { return {weights.tensors, config, recorded}; }
 };
 
 Recognised recognise(const ImportArguments& a, const std::vector<FoundLayout>& layouts) {
@@ -181,7 +192,11 @@ Recognised recognise(const ImportArguments& a, const std::vector<FoundLayout>& l
   Recognised result;
   if (!is_folder) {
     result.weights = read_weights(a.file, a.key);
-    if (!a.strip.empty()) result.weights.tensors = without_prefix(result.weights.tensors, a.strip);
+    result.recorded = recorded_options(result.weights.metadata);
+    if (!a.strip.empty()) {
+      result.weights.tensors = without_prefix(result.weights.tensors, a.strip);
+      if (result.recorded.as_table().empty()) result.recorded = options_of_run(result.weights.metadata, a.strip);
+    }
   }
   double confidence = 0;
   for (const FoundLayout& candidate : layouts) {

@@ -38,7 +38,8 @@ Source source_of(const InitOptions& init) {
     return source_at(init.from);
   } catch (const NoCheckpoint& error) {
     throw ConfigError(text("init: from = ", quoted(init.from.string()), " of module ", quoted(init.module),
-                           " is neither a safetensors file nor a run or checkpoint: ", error.what()));
+                           " is neither a safetensors file nor a run or checkpoint: ", error.what(),
+                           ". `casdm import` makes such a file of what other programs read"));
   }
 }
 

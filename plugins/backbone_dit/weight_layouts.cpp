@@ -45,11 +45,11 @@ BackboneWeights described(const DitShape& shape, NamedTensors tensors, const Val
   return result;
 }
 
-/// Throws Error if the tensors are not exactly those of a DiT.
+/// Throws ConfigError if the tensors are not exactly those of a DiT.
 DitShape known_shape(const NamedTensors& tensors) {
   std::string why;
   const std::optional<DitShape> shape = recognise(tensors, why);
-  if (!shape) throw Error(text("not a transformer with DiT's names", why.empty() ? "" : ": ", why));
+  if (!shape) throw ConfigError(text("not a transformer with DiT's names", why.empty() ? "" : ": ", why));
   return *shape;
 }
 

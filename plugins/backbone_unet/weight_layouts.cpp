@@ -52,11 +52,11 @@ BackboneWeights described(const AdmLayout& layout, NamedTensors tensors, const V
   return result;
 }
 
-/// Throws Error if the tensors are not exactly those of a U-Net.
+/// Throws ConfigError if the tensors are not exactly those of a U-Net.
 AdmLayout layout_of(const NamedTensors& tensors) {
   std::string why;
   const std::optional<AdmLayout> layout = recognise_adm(tensors, why);
-  if (!layout) throw Error(text("not a U-Net with guided-diffusion's names", why.empty() ? "" : ": ", why));
+  if (!layout) throw ConfigError(text("not a U-Net with guided-diffusion's names", why.empty() ? "" : ": ", why));
   return *layout;
 }
 

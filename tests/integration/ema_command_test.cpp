@@ -56,6 +56,16 @@ sigma_rel = 0.1
       " --set 'init=[{module=\"theta\", from=\"early.safetensors\"}]'",
       folder.path());
   CHECK_MESSAGE(started.status == 0, started.err);
+  // Taken out of it, a network keeps the options that its weights depend on.
+  const Outcome imported = shell("casdm import p08.safetensors --strip theta. --out theta.safetensors", folder.path());
+  CHECK_MESSAGE(imported.status == 0, imported.err);
+  CHECK(imported.out.find("attention_order = \"legacy\"") != std::string::npos);
+  refuses(folder.path(), "import p08.safetensors --strip theta. --out other.safetensors --set attention_order=new",
+          {"the file records attention_order = \"legacy\", the option says \"new\""});
+  const std::string start =
+      "train small.toml --dry-run --no-cost --set 'init=[{module=\"theta\", from=\"theta.safetensors\"}]'";
+  refuses(folder.path(), start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
+  CHECK(shell("casdm " + start, folder.path()).status == 0);
 
   // A snapshot with a flipped bit, or with another one's name, is refused.
   const fs::path snapshot = snapshots / "000000000016-0.05.safetensors";

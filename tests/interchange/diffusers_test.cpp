@@ -198,6 +198,10 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
     file.seekp(-1, std::ios::end);
     file.put('\x55');
   }
+  const Outcome started =
+      shell("casdm train small.toml --set run.name=b --set 'init=[{module=\"theta\",from=\"ema\"}]'", folder.path());
+  CHECK(started.status == 2);
+  CHECK_MESSAGE(started.err.find("`casdm import` makes such a file") != std::string::npos, started.err);
   const Outcome flipped = shell("casdm import raw --out x --set attention_order=legacy", folder.path());
   CHECK(flipped.status == 1);
   CHECK_MESSAGE(flipped.err.find("SHA-256") != std::string::npos, flipped.err);
@@ -216,6 +220,8 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
   refused("runs/small --module theta --out x --layout onnx",
           "the layouts of theta are reference, adm, diffusers; got \"onnx\"");
   refused("runs/small --module theta", "--out");
+  run("casdm train small.toml --set run.name=gated --set head.gate_detach_trunk=true --set train.total_images=4");
+  refused("runs/gated --module phi --out x --layout diffusers", "such a network has no \"gate_network.");
   CHECK_FALSE(fs::exists(folder.path() / "x"));
   CHECK(run("casdm export --help").find("usage: casdm export") != std::string::npos);
 }
