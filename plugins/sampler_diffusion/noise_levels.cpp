@@ -83,6 +83,11 @@ std::vector<SampledLevel> karras_levels(const Ratios& ratios, const NoiseLevelOp
     double ratio = std::pow(from + part * (to - from), options.rho);
     if (i == 0) ratio = high;
     if (i > 0 && i == count - 1) ratio = low;
+    constexpr double kRounding = 1e-3;
+    if (!(ratio > low * (1 - kRounding) && ratio < high * (1 + kRounding))) {
+      throw ConfigError(text("rho = ", number(options.rho), " is too ", options.rho < 1 ? "small" : "large",
+                             " to spread levels between sigma = ", number(low), " and ", number(high), "; 7 is usual"));
+    }
     levels.push_back(ratios.at_ratio(ratio));
   }
   return levels;

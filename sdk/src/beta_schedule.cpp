@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <mutex>
 
@@ -73,6 +74,10 @@ BetaSchedule::Levels BetaSchedule::levels_of(const std::vector<double>& betas) {
     const double previous = product;
     const double previous_noise = noise;
     product *= 1 - beta;
+    if (product == previous && previous < std::numeric_limits<double>::min()) {
+      throw ConfigError(text("nothing is left of the image after timestep ", i - 1, " of 0..", betas.size() - 1,
+                             ": make the betas smaller, or take fewer timesteps"));
+    }
     if (product == 1) throw ConfigError(text("beta of timestep ", i, " is ", beta, ", too small to change anything"));
     noise = product > 0 ? previous_noise + previous * beta : 1.0;
     levels.alphas_cumprod.push_back(product);

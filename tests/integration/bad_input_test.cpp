@@ -42,6 +42,9 @@ TEST_CASE("wrong options are refused with key, expectation and the given value")
   refuses("--set sampler.num_inference_steps=101", 2, {"101", "100"});
   refuses("--set sampler.num_inference_steps=0", 2, {"sampler.num_inference_steps", "in 1..1000000", "0"});
   refuses("--set train.accumulate=3", 2, {"accumulate"});
+  refuses("--set 'noise={type=\"linear\",beta_end=1.0}'", 2,
+          {"noise", "nothing is left of the image after timestep 930 of 0..999: make the betas smaller"});
+  refuses("--set 'sampler={type=\"euler\",rho=1e-12}'", 2, {"sampler", "rho = 1e-12 is too small"});
 }
 
 TEST_CASE(
