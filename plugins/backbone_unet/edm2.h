@@ -42,7 +42,7 @@ class Edm2Block {
 
   Edm2Block(ParameterMaker& make, const std::string& name, const Shape& shape, const Edm2Options& options);
   /// @param embedding  [B, embedding], of magnitude 1
-  Tensor operator()(const Tensor& x, const Tensor& embedding, const Dropout& dropout) const;
+  Tensor operator()(const Tensor& input, const Tensor& embedding, const Dropout& dropout) const;
 
  private:
   Tensor attention(const Tensor& x) const;

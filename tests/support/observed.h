@@ -40,7 +40,7 @@ template <class Work>
 ConvolutionFormats formats_of_convolutions(const Work& work) {
   ConvolutionFormats formats;
   const auto add = [](const c10::IValue& argument, std::set<at::MemoryFormat>& to) {
-    const at::Tensor x = argument.toTensor();
+    const at::Tensor& x = argument.toTensor();
     if (x.dim() == 4 && x.size(1) > 1 && x.size(2) * x.size(3) > 1) to.insert(x.suggest_memory_format());
   };
   observe_operators(
