@@ -271,7 +271,7 @@ std::string done_message(const RunFolder& run, const Checkpoint& checkpoint, boo
 
 /// The run that a checkpoint belongs to.
 fs::path run_of(const fs::path& checkpoint) {
-  const fs::path run = run_of_checkpoint(checkpoint);
+  fs::path run = run_of_checkpoint(checkpoint);
   if (!run.empty()) return run;
   throw ConfigError(
       text(checkpoint.string(), " is a checkpoint, but in the folder checkpoints/ of no run. Start a new run ",

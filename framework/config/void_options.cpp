@@ -7,6 +7,7 @@
 #include "framework/config/document.h"
 #include "framework/config/experiment.h"
 #include "framework/config/key_path.h"
+#include "framework/config/merge.h"
 #include "framework/config/walk.h"
 #include "framework/config/wording.h"
 
@@ -126,8 +127,9 @@ std::vector<VoidOption> void_options(const Value& experiment, const ComponentCat
       const Surroundings inside{experiment, whole, options};
       const OptionCondition* unmet = unmet_condition(spec, inside);
       const bool has_effect = std::any_of(inheriting.begin(), inheriting.end(), [&](const Value* inner) {
-        const Value inherited = with(table, *inner);
-        return inner->find(spec.name) == nullptr && unmet_condition(spec, {experiment, inherited, options}) == nullptr;
+        const Value inherited = with(visited.table, *inner);
+        return inner->find(spec.name) == nullptr &&
+               unmet_condition(spec, {experiment, inherited, visited.options}) == nullptr;
       });
       if (unmet == nullptr || has_effect) continue;
       const Value& other = *inside.other(*unmet);
