@@ -12,6 +12,7 @@
 #include "support/messages.h"
 
 using namespace casdm;
+using namespace casdm::testing;
 using namespace std::chrono_literals;
 
 namespace {
