@@ -107,47 +107,77 @@ class FiniteImages {
   std::size_t looked_at_ = 0;   ///< steps checked on the CPU
 };
 
+/// The images of a sampling on their way from noise.
+class Trajectory {
+ public:
+  Trajectory(const Model& model, const GenerateOptions& options)
+      : model_(model), sampler_(model.sampler), options_(options), noise_(options) {
+    for (const NamedModule& module : model.modules) module.module->train(false);
+    sampler_.call(&Sampler::start);
+    plan_ = checked_plan(sampler_, model.schedule->range());
+    if (options.labels.defined()) condition_.labels = to_device(options.labels, options.device);
+    if (model.conditions) {
+      condition_.extras = extras_of(*model.conditions, options.first, options.count);
+      for (auto& [name, extra] : condition_.extras) extra = to_device(extra, options.device);
+    }
+    images_ = noise_.next() * checked_initial_scale(sampler_);
+  }
+
+  std::size_t steps() const { return plan_.size(); }
+  const Tensor& images() const { return images_; }
+  const Estimate& estimate() const { return input_.estimate; }  ///< of the last step
+
+  /// Takes the step `i` of the plan: 0, then 1, ...
+  void step(std::size_t i) {
+    const CallTime time(text("sampling step ", i + 1, " of ", plan_.size(), ", t = ", plan_[i].t));
+    input_ = StepInput();
+    input_.index = i;
+    input_.x_t = images_;
+    input_.level = model_.schedule->level(plan_[i].t);
+    input_.next_level = model_.schedule->level(plan_[i].t_next);
+    {
+      const Autocast autocast(options_.device, options_.precision);
+      const Tensor model_input =
+          checked_images(sampler_, sampler_.call(&Sampler::model_input, images_, i), images_, "model_input()");
+      input_.estimate = guided_estimate(model_, model_input, plan_[i], condition_);
+    }
+    if (plan_[i].needs_noise) input_.noise = noise_.next();
+    const Untouched given({images_});
+    Tensor next = checked_images(sampler_, sampler_.call(&Sampler::step, input_), images_, "step()");
+    given.check(sampler_, "the images x_t");
+    images_ = std::move(next);
+    require_unchanged_state();
+  }
+
+ private:
+  const Model& model_;
+  const Component<Sampler>& sampler_;
+  const GenerateOptions& options_;
+  ImageNoise noise_;
+  std::vector<SampleStep> plan_;
+  Condition condition_;
+  Tensor images_;
+  StepInput input_;
+};
+
 }  // namespace
 
+void try_first_step(const Model& model, const GenerateOptions& options) {
+  const at::NoGradGuard no_grad;
+  Trajectory(model, options).step(0);
+}
+
 Tensor generate(const Model& model, const GenerateOptions& options) {
-  at::NoGradGuard no_grad;
-  for (const NamedModule& module : model.modules) module.module->train(false);
-  ImageNoise noise(options);
+  const at::NoGradGuard no_grad;
+  Trajectory trajectory(model, options);
   FiniteImages finite(model, options);
-  const Component<Sampler>& sampler = model.sampler;
-  sampler.call(&Sampler::start);
-  const std::vector<SampleStep> plan = checked_plan(sampler, model.schedule->range());
-  Condition condition;
-  if (options.labels.defined()) condition.labels = to_device(options.labels, options.device);
-  if (model.conditions) {
-    condition.extras = extras_of(*model.conditions, options.first, options.count);
-    for (auto& [name, extra] : condition.extras) extra = to_device(extra, options.device);
-  }
-  Tensor x = noise.next() * checked_initial_scale(sampler);
-  StepInput input;
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    const CallTime time(text("sampling step ", i + 1, " of ", plan.size(), ", t = ", plan[i].t));
+  for (std::size_t i = 0; i < trajectory.steps(); ++i) {
     if (options.is_cancelled && options.is_cancelled()) throw SamplingCancelled("sampling was interrupted");
-    input = StepInput();
-    input.index = i;
-    input.x_t = x;
-    input.level = model.schedule->level(plan[i].t);
-    input.next_level = model.schedule->level(plan[i].t_next);
-    {
-      const Autocast autocast(options.device, options.precision);
-      const Tensor model_input = checked_images(sampler, sampler.call(&Sampler::model_input, x, i), x, "model_input()");
-      input.estimate = guided_estimate(model, model_input, plan[i], condition);
-    }
-    if (plan[i].needs_noise) input.noise = noise.next();
-    const Untouched given({x});
-    Tensor next = checked_images(sampler, sampler.call(&Sampler::step, input), x, "step()");
-    given.check(sampler, "the images x_t");
-    x = std::move(next);
-    require_unchanged_state();
-    finite.look(x, input.estimate);
-    if (options.on_step) options.on_step(i + 1, plan.size());
+    trajectory.step(i);
+    finite.look(trajectory.images(), trajectory.estimate());
+    if (options.on_step) options.on_step(i + 1, trajectory.steps());
   }
-  return finite.fetched(x, input.estimate);
+  return finite.fetched(trajectory.images(), trajectory.estimate());
 }
 
 }  // namespace casdm

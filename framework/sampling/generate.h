@@ -35,4 +35,8 @@ class SamplingCancelled : public Error {
 /// the sampler returns tensors of a wrong shape or type; Error with sampler, step and image if an image is not finite.
 Tensor generate(const Model& model, const GenerateOptions& options);
 
+/// Takes the first step of `generate` and forgets it, so that what cannot be drawn with this model is known before it
+/// is trained. Throws like `generate`, except that values need not be finite.
+void try_first_step(const Model& model, const GenerateOptions& options);
+
 }  // namespace casdm

@@ -83,6 +83,7 @@ void RunRecords::begin(std::optional<Checkpoint> start, bool allow_other_data) {
   parts_.world.on_first([&] {
     evaluation_.emplace(*run_, parts_.experiment, parts_.model, parts_.dataset, parts_.state, parts_.device.device,
                         drawing_);
+    if (parts_.options.log.sample_count > 0 || evaluation_->is_wanted()) drawing_.try_first_step();
     const std::string from = restore(start, allow_other_data);
     evaluation_->begin();
     const TrainingState& state = parts_.state;

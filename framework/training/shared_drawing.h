@@ -26,10 +26,15 @@ class SharedDrawing {
   /// Helps to draw, in the other processes.
   void help(const std::string& request);
 
+  /// `try_first_step` of one image with the networks as they are, in this process alone.
+  void try_first_step() const;
+
   /// Whether this process was interrupted, or another one while drawing.
   bool is_cancelled() const;
 
  private:
+  void set_up(GenerateOptions& options) const;
+  Tensor labels(std::int64_t first, std::int64_t count) const;
   Tensor drawn(const std::string& request, GenerateOptions options);
 
   const Model& model_;

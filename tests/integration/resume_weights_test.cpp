@@ -110,6 +110,7 @@ TEST_CASE(
   CHECK_MESSAGE(contains(init.err, "init.0.from: "), init.err);
   CHECK_MESSAGE(contains(init.err, "Give head.theta the options of the network that was trained"), init.err);
   CHECK_FALSE(fs::exists(trained.folder.path() / "runs/next"));
+  const std::string log = read_file(trained.folder.path() / "runs/small/metrics.jsonl");
   const std::string learned = " --set 'sampler={type=\"ddpm\",num_inference_steps=2,variance=\"learned_range\"}'";
   for (const std::string& command : {"casdm sample runs/small --num 1 --out s" + learned,
                                      std::string(kResume) + " --set train.total_images=28" + learned}) {
@@ -118,6 +119,11 @@ TEST_CASE(
     CHECK_MESSAGE(contains(outcome.err, "variance = \"learned_range\", but the head predicts no variance"),
                   outcome.err);
   }
+  CHECK(read_file(trained.folder.path() / "runs/small/metrics.jsonl") == log);
+  const Outcome fresh = trained.run("casdm train small.toml --set run.name=fresh" + learned);
+  CHECK_MESSAGE(fresh.status == 2, fresh.err);
+  CHECK_MESSAGE(contains(fresh.err, "but the head predicts no variance"), fresh.err);
+  CHECK_FALSE(fs::exists(trained.folder.path() / "runs/fresh"));
 }
 
 TEST_CASE("networks with options other than those trained are refused even if no shape shows it") {
