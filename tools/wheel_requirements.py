@@ -8,7 +8,8 @@ metadata (torch -> cuda-toolkit[extras] -> nvidia-*), so no versions are written
 a wheel that is not installed cannot be read: install what is printed (with `pip install --no-deps`)
 and ask again, until nothing is printed.
 
-slim: torch and the libraries that libtorch_cpu.so itself needs (the CUDA runtime and CUPTI).
+slim: torch, the libraries that libtorch_cpu.so itself needs (the CUDA runtime and CUPTI), and the headers that those
+of the CUDA runtime include, so that no CUDA toolkit is needed to compile.
 tests: slim, and NVRTC, which compiles CUDA kernels without a GPU.
 full: torch and all its NVIDIA libraries. Python packages that torch imports are never needed.
 """
@@ -19,7 +20,9 @@ from importlib import metadata
 from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.utils import canonicalize_name
 
-SLIM = ("cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-cupti")
+SLIM = ("cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-cupti", "nvidia-cuda-crt")
+# Not required by torch, which is compiled already.
+MORE_EXTRAS = {"cuda-toolkit": ("crt",)}
 KINDS = {"slim": SLIM, "tests": (*SLIM, "nvidia-cuda-nvrtc"), "full": ("cuda-toolkit", "nvidia-")}
 
 
@@ -55,6 +58,7 @@ def missing(root, wanted, distributions):
         for line in distribution.requires or []:
             dependency = Requirement(line)
             if canonicalize_name(dependency.name).startswith(wanted) and applies(dependency, requirement.extras):
+                dependency.extras.update(MORE_EXTRAS.get(canonicalize_name(dependency.name), ()))
                 waiting.append(dependency)
     return sorted(set(lacking))
 
