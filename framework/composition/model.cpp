@@ -55,12 +55,13 @@ const Module& Model::module(const std::string& name) const {
 
 namespace {
 
-/// An augmentation gets the image alone, so that a condition which belongs to its pixels does not follow.
+/// An augmentation gets the image alone, so a condition that belongs to its pixels does not follow.
 void warn_of_unmoved(const std::vector<ExtraInfo>& extras) {
   for (const ExtraInfo& extra : extras) {
     if (!extra.is_image) continue;
-    std::cerr << "warning: [augmentation] changes the image and not " << quoted(extra.name)
-              << ", the image that it is conditioned on: one that moves or colours pixels parts the two\n";
+    std::cerr << "warning: [augmentation] changes the image but not " << quoted(extra.name)
+              << ", which it is conditioned on: if it moves or recolours pixels, the two no longer match; leave "
+                 "[augmentation] out, or choose one that does neither\n";
   }
 }
 

@@ -48,7 +48,7 @@ std::string digest_of(const std::vector<NamedModule>& modules) {
 }
 
 /// Like Checkpoint::load_weights; if the weights do not fit the networks of `experiment`, the error names the keys that
-/// make these others.
+/// change the networks.
 void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& modules, const std::string& weights,
                   const LoadedExperiment& experiment) {
   try {
@@ -63,7 +63,7 @@ void load_weights(const Checkpoint& checkpoint, const std::vector<NamedModule>& 
     }
     if (lines.empty()) throw;
     throw ConfigError(
-        text(error.what(), "\nThe networks are not the checkpoint's. Leave out what makes them others:", lines));
+        text(error.what(), "\nThe networks are not the checkpoint's. Leave out the settings that change them:", lines));
   }
 }
 

@@ -39,7 +39,7 @@ Source source_of(const InitOptions& init) {
   } catch (const NoCheckpoint& error) {
     throw ConfigError(text("init: from = ", quoted(init.from.string()), " of module ", quoted(init.module),
                            " is neither a safetensors file nor a run or checkpoint: ", error.what(),
-                           ". `casdm import` makes such a file of what other programs read"));
+                           ". `casdm import` makes a safetensors file from the weights of other programs"));
   }
 }
 

@@ -214,7 +214,7 @@ void ExperimentMetrics::check_gradient(const Term& term, const Tensor& distance,
   term.batches_to_check = 0;
   remarks_.push_back(text("warning: metric '", term.name,
                           "' gives the prediction no gradient in its first batches and ",
-                          "so trains nothing: is its result detached, rounded, or made from numbers?"));
+                          "so trains nothing: is its result detached, rounded, or computed outside of autograd?"));
 }
 
 /// @param distance  of `prediction` and `target`, as the metric gets them
@@ -226,8 +226,9 @@ void ExperimentMetrics::check_precision(const Term& term, const Tensor& distance
   const Tensor whole =
       distance_of(term.metric, term.info.is_per_image, MetricPrecision::fp32, prediction, target, context);
   if (!at::equal(distance, whole) || !whole.any().item<bool>()) return;
-  remarks_.push_back(text("warning: metric '", term.name, "': its precision has no effect, since it computes no ",
-                          "convolution or matrix product; leave it out"));
+  remarks_.push_back(text("warning: metric '", term.name,
+                          "': its precision has no effect, since the metric computes no ",
+                          "convolution or matrix product; leave `precision` out"));
 }
 
 Tensor ExperimentMetrics::distance(const Term& term, const Tensor& prediction, const Tensor& target,

@@ -319,7 +319,7 @@ void resume(const RunFolder& run, const Checkpoint& checkpoint, const LoadedExpe
 
   rewind(run, state.images(), repeats(run, checkpoint, config, difference, other_networks));
   Value line = resume_line(state.images(), state.step(), state.seconds(), changed);
-  report_other_meaning(text("the networks were trained for other settings until ", state.images(), " images"),
+  report_other_meaning(text("the networks were trained for other settings up to ", state.images(), " images"),
                        meaning_of(checkpoint.config()), config, experiment.host->catalog());
   if (!difference.empty()) line.set(kOtherData, difference);
   if (!other_networks.empty()) line.set(kOtherNetworks, other_networks);

@@ -36,7 +36,7 @@ std::string obstacle(const Experiment& options, const ExperimentMetrics& metrics
 /// What ends a training with train.cuda_graph = "on".
 std::string refusal(const std::string& reason) {
   return text("train.cuda_graph = \"on\": steps cannot be repeated: ", reason,
-              ". With \"auto\" they are then computed one by one");
+              ". With \"auto\" they are computed one by one instead");
 }
 
 /// The images after which every metric has its whole weight.

@@ -23,7 +23,8 @@ std::string file_name(const AverageRule& average) {
 constexpr const char* kSeen = "seen_images";  // key of the images that the run was trained with
 
 /// What to do about an experiment that a checkpoint does not fit.
-constexpr const char* kAdvice = "Resume with it as it was, or start a new run from its weights with [[init]]";
+constexpr const char* kAdvice =
+    "Resume with the experiment as it was, or start a new run from the checkpoint's weights with [[init]]";
 
 /// What the first process asks the others for.
 constexpr const char* kWholeState = "state";
@@ -235,8 +236,8 @@ void TrainingState::check_optimizers(const Checkpoint& checkpoint) const {
     // Version 0.1 had only one optimizer and did not name it.
     if (was == is || was.empty() || is.empty()) continue;
     throw ConfigError(text("checkpoint ", checkpoint.path().string(), ": module ", module.name(), " was trained with ",
-                           was, ", and ", is, " cannot go on with its state; resume with ", was,
-                           ", or start a new run from the weights by [[init]]"));
+                           was, ", and ", is, " cannot continue from its state; resume with ", was,
+                           ", or start a new run from the checkpoint's weights with [[init]]"));
   }
 }
 
@@ -247,7 +248,7 @@ void TrainingState::restore(const Checkpoint& checkpoint) {
   for (const auto& [part, owner] : {std::pair("timesteps", "a timestep sampler"), std::pair("metrics", "metrics")}) {
     if (checkpoint.has(part) == parts.contains(part)) continue;
     throw ConfigError(text("checkpoint ", path, checkpoint.has(part) ? " holds" : " holds no", " state of ", owner,
-                           ", and this experiment has ", parts.contains(part) ? "some" : "none", "; resume with the `",
+                           ", but this experiment has ", parts.contains(part) ? "some" : "none", "; resume with the `",
                            part, "` of the checkpoint"));
   }
   for (const auto& [name, handles] : parts) {

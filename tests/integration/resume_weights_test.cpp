@@ -66,7 +66,8 @@ TEST_CASE(
   struct Case {
     std::string set, key, advice;
   };
-  const std::string advice = "Resume with it as it was, or start a new run from its weights with [[init]]";
+  const std::string advice =
+      "Resume with the experiment as it was, or start a new run from the checkpoint's weights with [[init]]";
   for (const auto& [set, key, what_to_do] :
        {Case{"head.sees_x_t=true", "head.sees_x_t: false -> true", advice},
         Case{"'head={type=\"dual\",theta=" + network + "}'", "head.type: ", advice},
@@ -144,7 +145,7 @@ TEST_CASE("networks with options other than those trained are refused even if no
                                       " --set train.total_images=28 --set noise.offset=0.01 --set "
                                       "head.gate_activation=clamp");
   CHECK_MESSAGE(resumed.status == 0, resumed.err);
-  const std::string said = "the networks were trained for other settings until 24 images:\n";
+  const std::string said = "the networks were trained for other settings up to 24 images:\n";
   CHECK_MESSAGE(contains(resumed.err, said + "  noise.offset: 0.008 -> 0.01\n  head.gate_activation: \"sigmoid\" -> "),
                 resumed.err);
   const Outcome again = trained.run(std::string(kResume) + " --set train.total_images=32");

@@ -201,7 +201,7 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
   const Outcome started =
       shell("casdm train small.toml --set run.name=b --set 'init=[{module=\"theta\",from=\"ema\"}]'", folder.path());
   CHECK(started.status == 2);
-  CHECK_MESSAGE(started.err.find("`casdm import` makes such a file") != std::string::npos, started.err);
+  CHECK_MESSAGE(started.err.find("`casdm import` makes a safetensors file") != std::string::npos, started.err);
   const Outcome flipped = shell("casdm import raw --out x --set attention_order=legacy", folder.path());
   CHECK(flipped.status == 1);
   CHECK_MESSAGE(flipped.err.find("SHA-256") != std::string::npos, flipped.err);

@@ -106,8 +106,8 @@ TEST_CASE("a precision with which a metric computes the same as in float32 is re
   };
   CHECK(
       said("type = \"l1\"" + kInHalf) ==
-      "warning: metric 'l1': its precision has no effect, since it computes no convolution or matrix product; leave it "
-      "out");
+      "warning: metric 'l1': its precision has no effect, since the metric computes no convolution or matrix product; "
+      "leave `precision` out");
   CHECK(said("type = \"l1\"").empty());
   CHECK(said(kNetwork + kInHalf).empty());
 }
