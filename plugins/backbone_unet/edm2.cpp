@@ -71,7 +71,7 @@ void Edm2Options::describe(Schema<Edm2Options>& s) {
   s.option(
       "memory_format", &Edm2Options::memory_format,
       "How images inside the network lie in memory: \"contiguous\" channel by channel, \"channels_last\" pixel by "
-      "pixel; \"auto\": pixel by pixel on the CPU, as they come on a GPU. The results are the same up to rounding; "
+      "pixel; \"auto\": on the CPU pixel by pixel, on a GPU as they come. The results are the same up to rounding; "
       "docs/cuda.md says what each format costs.");
 }
 

@@ -57,10 +57,11 @@ void UNetOptions::describe(Schema<UNetOptions>& s) {
   s.option("convolution", &UNetOptions::convolution,
            "3x3 convolutions on the CPU in float32: \"auto\" takes Winograd's method where it is faster, at two to ten "
            "times the rounding error, below 1e-5 of the largest value; \"direct\" leaves all to LibTorch.");
-  s.option("memory_format", &UNetOptions::memory_format,
-           "How images inside the network lie in memory: \"contiguous\" channel by channel, \"channels_last\" pixel by "
-           "pixel; \"auto\": pixel by pixel on the CPU and, in bf16, on a GPU, else as they come. The results are the "
-           "same up to rounding; docs/cuda.md says what each format costs.");
+  s.option(
+      "memory_format", &UNetOptions::memory_format,
+      "How images inside the network lie in memory: \"contiguous\" channel by channel, \"channels_last\" pixel by "
+      "pixel; \"auto\": pixel by pixel on the CPU and in bf16 on a GPU, otherwise as they come. The results are the "
+      "same up to rounding; docs/cuda.md says what each format costs.");
 }
 
 namespace {

@@ -71,12 +71,12 @@ ImageLayout layout_of(const ArrayRows& rows, ArrayAxes wanted) {
   }
   if (shape.size() == 3 && wanted != ArrayAxes::automatic) {
     throw ConfigError(
-        text(found, ", grey images without an axis of channels; leave axes = \"", to_string(wanted), "\" out"));
+        text(found, ", grey images without a channel axis; leave axes = \"", to_string(wanted), "\" out"));
   }
   if (shape.size() == 3) return {shape[1], shape[2], 1, false};
   const bool can_be_hwc = are_channels(shape[3]), can_be_chw = are_channels(shape[1]);
   if (wanted == ArrayAxes::automatic && can_be_hwc && can_be_chw) {
-    throw ConfigError(text(found, ", whose channels may come first or last; say axes = \"hwc\" or \"chw\""));
+    throw ConfigError(text(found, ", whose channels may come first or last; set axes = \"hwc\" or \"chw\""));
   }
   const bool is_planar = wanted == ArrayAxes::chw || (wanted == ArrayAxes::automatic && can_be_chw);
   if (is_planar ? !can_be_chw : !can_be_hwc) {

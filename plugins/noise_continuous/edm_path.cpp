@@ -19,8 +19,8 @@ void EdmPathOptions::describe(Schema<EdmPathOptions>& s) {
            "Standard deviation of the images in [-1, 1], by which the networks' input is scaled.")
       .greater_than(0);
   s.option("rho", &EdmPathOptions::rho,
-           "A step of training, which the mu loss of `cascade` and `dual` compares means over, and the bound for a "
-           "learned variance, is one of 1000 that are equal in sigma^(1/rho).")
+           "The path has 1000 steps, equal in sigma^(1/rho). The mu loss of `cascade` and `dual` and the variational "
+           "bound for a learned variance are computed over one of them.")
       .range(1, 100)
       .not_with("head.type", {"head_diffusion/edm", "head_diffusion/consistency"})
       .not_with("head.variance", {"fixed"})

@@ -31,8 +31,8 @@ void InceptionScoreOptions::describe(Schema<InceptionScoreOptions>& s) {
   s.option("split_size", &InceptionScoreOptions::split_size, "Consecutive images of a split.").range(1, 1e9);
   s.option(
        "splits", &InceptionScoreOptions::splits,
-       "Largest number of splits: the images after them go to the first again, and so on. Images of a split that is "
-       "not full count in the first.")
+       "Largest number of splits; further images go to the first split again, and so on. Images of a split that is not "
+       "full count in the first.")
       .range(1, 1000);
 }
 

@@ -17,7 +17,7 @@ void describe_format(Schema<Options>& s, MemoryFormat Options::*format) {
   s.option(
       "memory_format", format,
       "How images inside the network lie in memory: \"contiguous\" channel by channel, \"channels_last\" pixel by "
-      "pixel; \"auto\": pixel by pixel on the CPU, unless a batch is small, on a GPU as they come. The results are "
+      "pixel; \"auto\": on the CPU pixel by pixel unless the batch is small, on a GPU as they come. The results are "
       "the same up to rounding; docs/cuda.md says what each format costs.");
 }
 
