@@ -290,9 +290,8 @@ OWN_PIP = [sys.executable, "-c", "import sys; sys.path = [path for path in sys.p
 
 
 def run_or_kill(command, environment):
-    """The return code and the errors of a program, which a signal that ends this one kills at whatever point it comes.
-
-    subprocess.run() would leave a program running whose number it has not learned yet.
+    """Runs a program and returns its exit code and stderr. A signal that ends this process also kills the program,
+    whenever it arrives: subprocess.run() would leave a program running whose process id it does not have yet.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
 

@@ -46,10 +46,10 @@ enum class OptionType {
 
 std::string_view to_string(OptionType type);
 
-/// While what another option has an effect; see `OptionSpec::only_with` and `not_with`.
+/// A condition on another option, without which this one has no effect; see `OptionSpec::only_with` and `not_with`.
 struct OptionCondition {
   std::string option;         ///< of the same table; with a dot, a key path of the experiment
-  std::vector<Value> values;  ///< what it must be, or must not; of `not_with` empty: anything but its default
+  std::vector<Value> values;  ///< it must be one of them; if `is_excluded`, none of them, and its default if empty
   bool is_excluded = false;   ///< of `not_with`
 };
 
@@ -105,12 +105,12 @@ struct OptionSpec {
   /// The string names a file or folder: it is one component of a path, no more than 200 bytes.
   OptionSpec& file_name();
 
-  /// The option has an effect only while `option`, of the same table, or at a key path such as "head.type", is one of
-  /// `values`. Elsewhere another value than the default is refused by `config check` and by a training that begins.
+  /// The option has an effect only while `option`, of the same table or at a key path such as "head.type", is one of
+  /// `values`. Otherwise `config check`, and a training when it begins, refuse any value but the default.
   OptionSpec& only_with(std::string option, std::vector<Value> values);
 
-  /// Likewise of an option that has no effect while `option` is one of `values`; without values, while it is not its
-  /// default.
+  /// Likewise for an option that has no effect while `option` is one of `values`; without values, while `option` is not
+  /// its default.
   OptionSpec& not_with(std::string option, std::vector<Value> values = {});
 
   OptionSpec& in_unit(std::string value);
