@@ -66,7 +66,7 @@ po::options_description described(EvaluateArguments& a) {
       "batch", whole_number("batch", a.batch, 1, SamplingRequest::kLargestBatch),
       "samples drawn at once; does not change their noise; default: 64")(
       "label", whole_number("label", a.label, 0),
-      "class of all samples, for a conditional run; default: each class in turn")(
+      "class of all samples, for a conditional run; default: each in turn, or that of the image whose extras are used")(
       "size", whole_number("size", a.size, 1, 4096), "side of the images of folders and archives, in pixels")(
       "floor", po::bool_switch(&a.floor),
       "also judge real images against real ones: two random halves of the reference")(

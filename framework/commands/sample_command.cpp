@@ -66,7 +66,7 @@ po::options_description described(SampleArguments& a) {
       "batch", whole_number("batch", a.batch, 1, SamplingRequest::kLargestBatch),
       "images drawn at once; does not change their noise; default: 64")(
       "label", whole_number("label", a.label, 0),
-      "class of all images, for a conditional run; default: each class in turn")(
+      "class of all images, for a conditional run; default: each in turn, or that of the image whose extras are used")(
       "weights", po::value(&a.weights)->default_value("ema"),
       "ema, raw for the weights themselves, an average of [[ema.also]] by name, or a file of `casdm ema`")(
       "device", unparsed(a.device, "NAME"),
