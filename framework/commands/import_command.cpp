@@ -125,7 +125,7 @@ struct Target {
   /// @param native  the layout of the network's own backbone, or null
   void compare(const ImportArguments& a, const NamedTensors& tensors, const Metadata& metadata,
                const FoundLayout* native) const {
-    const Value recorded = recorded_options(metadata);
+    const Value recorded = recorded_options(metadata, a.file);
     if (network.table.is_table() && !recorded.as_table().empty()) {
       check_unseen_options(native, tensors, recorded, network.table, experiment.options.data.image_size, a.file,
                            "head." + a.module);
@@ -192,7 +192,7 @@ Recognised recognise(const ImportArguments& a, const std::vector<FoundLayout>& l
   Recognised result;
   if (!is_folder) {
     result.weights = read_weights(a.file, a.key);
-    result.recorded = recorded_options(result.weights.metadata);
+    result.recorded = recorded_options(result.weights.metadata, a.file);
     if (!a.strip.empty()) {
       result.weights.tensors = without_prefix(result.weights.tensors, a.strip);
       if (result.recorded.as_table().empty()) result.recorded = options_of_run(result.weights.metadata, a.strip);

@@ -15,14 +15,14 @@ void record_options(Metadata& metadata, const Value& options) {
   for (const auto& [name, value] : options.as_table()) metadata[std::string(kPrefix) + name] = to_json(value);
 }
 
-Value recorded_options(const Metadata& metadata) {
+Value recorded_options(const Metadata& metadata, std::string_view source) {
   Value options{Value::Table{}};
   for (const auto& [key, recorded] : metadata) {
     if (!key.starts_with(kPrefix)) continue;
     try {
       options.set(key.substr(kPrefix.size()), from_json(recorded));
     } catch (const Error& error) {
-      throw Error(text("the file's metadata ", quoted(key), " is damaged: ", error.what()));
+      throw Error(text(source, ": the metadata ", quoted(key), " is damaged: ", error.what()));
     }
   }
   return options;
@@ -31,7 +31,7 @@ Value recorded_options(const Metadata& metadata) {
 void check_recorded_options(const Metadata& metadata, const Value& options, std::string_view source,
                             std::string_view where) {
   std::vector<std::string> differences;
-  const Value recorded_table = recorded_options(metadata);
+  const Value recorded_table = recorded_options(metadata, source);
   for (const auto& [name, recorded] : recorded_table.as_table()) {
     const Value* value = options.find(name);
     if (value == nullptr || to_json(*value) == to_json(recorded)) continue;

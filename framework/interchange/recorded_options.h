@@ -17,8 +17,8 @@ constexpr const char* kNetworkOfFile = "network_options";
 
 void record_options(Metadata& metadata, const Value& options);
 
-/// A table; empty if nothing is recorded.
-Value recorded_options(const Metadata& metadata);
+/// A table; empty if nothing is recorded. Throws Error, with the name of the file `source`, if an entry is damaged.
+Value recorded_options(const Metadata& metadata, std::string_view source);
 
 /// Throws ConfigError if `options`, the table `where` of an experiment, differs in the value of an option that `source`
 /// recorded. Options that only one of them has are not compared.

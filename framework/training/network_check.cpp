@@ -48,7 +48,8 @@ void check_network(const Pretrained& weights, const std::string& source, const V
   const auto check = [&](const Value& recorded) {
     check_unseen_options(native, weights.file.tensors, recorded, *table, size, source, where);
   };
-  if (const Value recorded = recorded_options(weights.file.metadata); !recorded.as_table().empty()) check(recorded);
+  const Value recorded = recorded_options(weights.file.metadata, source);
+  if (!recorded.as_table().empty()) check(recorded);
   const Value* theirs = weights.network.find("type");
   if (theirs == nullptr) return;
   if (theirs->as_string() != ours->as_string() && full_name(*theirs) != backbone) {

@@ -94,7 +94,7 @@ class ConfigReader {
     shape.depth = integer("num_layers", 28, 1000);
     shape.patch = integer("patch_size", 2, 32);
     shape.num_classes = integer("num_embeds_ada_norm", 1000, 1 << 24, 0) + 1;
-    model.image_size = integer("sample_size", 32, 1 << 16);
+    model.image_size = integer(side_of_images(), "sample_size", 1 << 16);
     if (reasons_.empty()) check(model);
     model.options.set("num_heads", heads);
     model.options.set("time_frequencies", std::string(to_string(Frequencies::diffusers)));
@@ -120,8 +120,16 @@ class ConfigReader {
     const Value* value = config_.find(name);
     return value != nullptr ? *value : otherwise;
   }
+  /// diffusers also takes a height and a width.
+  Value side_of_images() const {
+    const Value size = get("sample_size", 32);
+    const bool is_square = size.is_array() && size.as_array().size() == 2 && size.as_array()[0] == size.as_array()[1];
+    return is_square ? size.as_array()[0] : size;
+  }
   std::int64_t integer(const char* name, std::int64_t otherwise, std::int64_t most, std::int64_t least = 1) {
-    const Value given = get(name, otherwise);
+    return integer(get(name, otherwise), name, most, least);
+  }
+  std::int64_t integer(const Value& given, const char* name, std::int64_t most, std::int64_t least = 1) {
     if (!given.is_integer()) {
       reasons_.push_back(text(name, " is ", to_json(given), ", not a whole number"));
       return least;

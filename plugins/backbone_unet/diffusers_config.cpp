@@ -59,7 +59,7 @@ class ConfigReader {
     layout.out_channels = integer("out_channels", 3);
     layout.num_res_blocks = integer("layers_per_block", 2);
     layout.num_classes = integer("num_class_embeds", Value());
-    for (const Value& width : array("block_out_channels")) layout.widths.push_back(width.as_integer());
+    for (const Value& width : array("block_out_channels")) layout.widths.push_back(whole("block_out_channels", width));
     require(reasons_, is_sane(layout), "its number of channels, blocks or classes is out of range");
     if (!reasons_.empty()) return model;
     layout.channels = layout.widths.front();
@@ -69,7 +69,7 @@ class ConfigReader {
     read_levels(layout);
     read_time(layout);
     model.options = read_options(layout);
-    model.image_size = config_.find("sample_size") != nullptr ? integer("sample_size", Value()) : 0;
+    model.image_size = side_of_images();
     return model;
   }
 
@@ -92,14 +92,33 @@ class ConfigReader {
     const Value* value = config_.find(name);
     return value != nullptr ? *value : otherwise;
   }
-  std::int64_t integer(const char* name, const Value& otherwise) const {
+  std::int64_t whole(const char* name, const Value& value) {
+    require(reasons_, value.is_integer(), text(name, " is ", to_json(value), ", not a whole number"));
+    return value.is_integer() ? value.as_integer() : 0;
+  }
+  std::int64_t integer(const char* name, const Value& otherwise) {
     const Value value = get(name, otherwise);
-    return value.is_null() ? 0 : value.as_integer();
+    return value.is_null() ? 0 : whole(name, value);
+  }
+  std::string word(const char* name, const Value& value) {
+    require(reasons_, value.is_string(), text(name, " is ", to_json(value), ", not a string"));
+    return value.is_string() ? value.as_string() : "";
   }
   const Value::Array& array(const char* name) const {
     const Value* value = config_.find(name);
     if (value == nullptr) throw Error(text("has no key '", name, "'"));
+    if (!value->is_array()) throw Error(text("has ", to_json(*value), " as ", name, ", which is not an array"));
     return value->as_array();
+  }
+
+  /// 0: not given. diffusers also takes a height and a width.
+  std::int64_t side_of_images() {
+    const Value size = get("sample_size", Value());
+    if (!size.is_array()) return integer("sample_size", Value());
+    const Value::Array& sides = size.as_array();
+    require(reasons_, sides.size() == 2 && sides[0] == sides[1],
+            text("sample_size is ", to_json(size), ", not square"));
+    return sides.empty() ? 0 : whole("sample_size", sides[0]);
   }
 
   void read_levels(AdmLayout& layout) {
@@ -109,15 +128,14 @@ class ConfigReader {
     const bool is_complete = down.size() == count && up.size() == count;
     require(reasons_, is_complete, "it does not have one block type per width");
     if (!is_complete) return;
-    const std::string resampling = get("downsample_type", "conv").as_string();
+    const std::string resampling = word("downsample_type", get("downsample_type", "conv"));
     layout.resblock_updown = resampling == "resnet";
-    require(reasons_, get("upsample_type", "conv").as_string() == resampling,
-            "it resamples down and up in different ways");
+    require(reasons_, get("upsample_type", "conv") == resampling, "it resamples down and up in different ways");
     const std::string plain_down = layout.resblock_updown ? "ResnetDownsampleBlock2D" : "DownBlock2D";
     const std::string plain_up = layout.resblock_updown ? "ResnetUpsampleBlock2D" : "UpBlock2D";
     for (std::size_t level = 0; level < count; ++level) {
-      const std::string& type = down[level].as_string();
-      const std::string& peer = up[count - 1 - level].as_string();
+      const std::string type = word("down_block_types", down[level]);
+      const std::string peer = word("up_block_types", up[count - 1 - level]);
       layout.has_attention.push_back(type == "AttnDownBlock2D");
       require(reasons_, layout.has_attention.back() ? peer == "AttnUpBlock2D" : type == plain_down && peer == plain_up,
               text("its resolution ", level, " is ", type, " and ", peer));
@@ -125,7 +143,7 @@ class ConfigReader {
   }
 
   void read_time(AdmLayout& layout) {
-    const std::string time = get("resnet_time_scale_shift", "default").as_string();
+    const std::string time = word("resnet_time_scale_shift", get("resnet_time_scale_shift", "default"));
     layout.use_scale_shift_norm = time == "scale_shift";
     require(reasons_, time == "scale_shift" || time == "default", "resnet_time_scale_shift is " + time);
   }
@@ -133,11 +151,11 @@ class ConfigReader {
   Value read_options(const AdmLayout& layout) {
     const std::int64_t groups = integer("norm_num_groups", 32);
     const Value middle = get("attn_norm_num_groups", Value());
-    require(reasons_, middle.is_null() ? !layout.use_scale_shift_norm : middle.as_integer() == groups,
+    require(reasons_, middle.is_null() ? !layout.use_scale_shift_norm : middle == groups,
             "the norm of the middle's attention is not that of the others");
     Value options{Value::Table{}};
     const Value per_head = get("attention_head_dim", 8);
-    options.set("num_head_channels", per_head.is_null() ? Value(-1) : per_head);
+    options.set("num_head_channels", per_head.is_null() ? -1 : whole("attention_head_dim", per_head));
     if (per_head.is_null()) {
       options.set("num_heads", 1);
       options.set("num_heads_upsample", -1);

@@ -10,6 +10,7 @@
 #include "casdm/text.h"
 #include "casdm/weight_layout.h"
 #include "framework/config/document.h"
+#include "framework/interchange/recorded_options.h"
 #include "integration/program.h"
 #include "interchange/layouts.h"
 #include "support/components.h"
@@ -149,7 +150,18 @@ TEST_CASE("a model of diffusers that is not such a U-Net is refused with every r
   refused("layers_per_block", std::int64_t{1} << 40, "out of range");
   refused("layers_per_block", 2, "has no tensor");
   refused("attention_head_dim", 7, "attention_head_dim 7");
-  refused("block_out_channels", "wide", "array");
+  refused("block_out_channels", "wide", "has \"wide\" as block_out_channels, which is not an array");
+  refused("block_out_channels", Value::Array{16, "wide"}, "block_out_channels is \"wide\", not a whole number");
+  refused("layers_per_block", Value::Array{1, 1}, "layers_per_block is [1,1], not a whole number");
+  refused("attention_head_dim", Value::Array{8, 8}, "attention_head_dim is [8,8], not a whole number");
+  refused("down_block_types", Value::Array{1, "AttnDownBlock2D"}, "down_block_types is 1, not a string");
+  refused("downsample_type", 1, "downsample_type is 1, not a string");
+  refused("sample_size", Value::Array{16, 8}, "sample_size is [16,8], not square");
+  refused("sample_size", Value::Array{}, "sample_size is [], not square");
+  refused("sample_size", "large", "sample_size is \"large\", not a whole number");
+  ForeignWeights square = good;
+  square.config.set("sample_size", Value::Array{16, 16});
+  CHECK(diffusers_layout("legacy")->read(square).spec.image.height == 16);
   ForeignWeights more = good;
   more.tensors.emplace_back("more", at::zeros({1}));
   CHECK_THROWS_WITH_AS(diffusers_layout("legacy")->read(more), doctest::Contains("a tensor too many: \"more\""), Error);
@@ -160,6 +172,12 @@ TEST_CASE("a model of diffusers that is not such a U-Net is refused with every r
     reshaped.tensors[i].second = at::zeros({});
     CHECK_THROWS_AS(diffusers_layout("legacy")->read(reshaped), Error);
   }
+}
+
+TEST_CASE("a damaged entry of a file's metadata is refused with the file and the entry") {
+  CHECK_THROWS_WITH_AS(
+      recorded_options({{"option.num_heads", "4"}, {"option.attention_order", "new"}}, "w.safetensors"),
+      doctest::Contains("w.safetensors: the metadata \"option.attention_order\" is damaged: not JSON"), Error);
 }
 
 TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in both layouts") {

@@ -143,6 +143,11 @@ TEST_CASE("a model of diffusers that is not such a DiT is refused with every rea
   refused("num_layers", 1, "a tensor too many");
   refused("attention_head_dim", 16, "expected [32, 3, 4, 4]");
   refused("num_attention_heads", "many", "num_attention_heads is \"many\", not a whole number");
+  refused("sample_size", Value::Array{16, 8}, "sample_size is [16,8], not a whole number");
+  ForeignWeights square = good;
+  const std::int64_t side = good.config.find("sample_size")->as_integer();
+  square.config.set("sample_size", Value::Array{side, side});
+  CHECK(layout()->read(square).spec.image.height == side);
   ForeignWeights other = good;
   for (auto& [name, tensor] : other.tensors) {
     if (name.starts_with("transformer_blocks.1.norm1.emb.")) tensor = tensor + 1;
