@@ -53,9 +53,11 @@ std::string judge_of(const Value& score) {
 
 std::string count_of(const Value& count) { return count.is_null() ? "?" : grouped(count.as_integer()); }
 
+bool is_floor(const Value& record) { return json_member(record, "what").as_string() == "floor"; }
+
 /// What distinguishes a record from others of the same run.
 std::string row_name(const Value& record) {
-  if (json_member(record, "what").as_string() == "floor") {
+  if (is_floor(record)) {
     return text("real images (the floor): ", json_member(record, "name").as_string());
   }
   const Value* run = record.find("run");
@@ -76,14 +78,25 @@ std::string one(const Value& record) {
   return text_table(rows);
 }
 
+/// How many images the records were compared with in the score at `index`; for a floor, these may be fewer.
+std::string references_of(const std::vector<Value>& records, std::size_t index) {
+  const auto reference = [&](const Value& record) {
+    return count_of(json_member(json_member(record, "scores").as_array().at(index), "reference_num"));
+  };
+  std::string result = reference(records.front());
+  for (const Value& record : records) {
+    if (is_floor(record) && reference(record) != result) return text(result, ", floor ", reference(record));
+  }
+  return result;
+}
+
 std::string several(const std::vector<Value>& records) {
   std::vector<std::vector<std::string>> rows = {{""}};
   std::vector<std::vector<std::string>> legend = {{"score", "", "reference", "judged by"}};
   const Value::Array& first = json_member(records.front(), "scores").as_array();
-  for (const Value& score : first) {
-    rows[0].push_back(json_member(score, "name").as_string());
-    legend.push_back({json_member(score, "name").as_string(), direction(score),
-                      count_of(json_member(score, "reference_num")), judge_of(score)});
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    rows[0].push_back(json_member(first[i], "name").as_string());
+    legend.push_back({rows[0].back(), direction(first[i]), references_of(records, i), judge_of(first[i])});
   }
   rows[0].emplace_back("N");
   for (const Value& record : records) {

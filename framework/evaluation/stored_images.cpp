@@ -16,6 +16,7 @@
 #include "framework/data/data_reading.h"
 #include "framework/data/fingerprint.h"
 #include "framework/data/image_reader.h"
+#include "framework/data/image_transform.h"
 #include "framework/evaluation/gather.h"
 #include "framework/loading/lock.h"
 #include "framework/reporting/image_files.h"
@@ -45,8 +46,12 @@ std::string probe(StoredImages& images) {
   return hash.hexadecimal();
 }
 
-/// Pixels in [-1, 1] rounded to 8 bits, which samples have, too.
-at::Tensor rounded(const at::Tensor& image) { return image.add(1).mul_(127.5).round_().clamp_(0, 255).to(at::kByte); }
+/// Floating-point pixels as 8 bits, truncated as samples are: scores would else contain the difference. Pixels that
+/// were 8 bits before remain what they were, although float32 may have put them just below.
+at::Tensor as_samples(const at::Tensor& image) {
+  constexpr double kFloatError = 1e-3;  // of 255
+  return to_uint8(image + kFloatError / 127.5);
+}
 
 class DataImages final : public StoredImages {
  public:
@@ -56,7 +61,7 @@ class DataImages final : public StoredImages {
     identity_ = Value(Value::Table{{"data", reading_of(options_)},
                                    {"fingerprint", to_value(fingerprint(*dataset_, options_))},
                                    {"probe", probe(*this)}});
-    if (dataset_->is_floating_point()) identity_.set("rounded", "8 bit");
+    if (dataset_->is_floating_point()) identity_.set("truncated", "8 bit");
     if (dataset_->size() > size()) identity_.set("left_out", dataset_->size() - size());
   }
 
@@ -77,7 +82,7 @@ class DataImages final : public StoredImages {
     at::Tensor result =
         at::empty({options_.channels, options_.image_size, options_.image_size}, is_float ? at::kFloat : at::kByte);
     std::memcpy(result.data_ptr(), image.pixels.data(), result.nbytes());
-    return is_float ? rounded(result) : result;
+    return is_float ? as_samples(result) : result;
   }
 
  private:

@@ -8,6 +8,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "evaluation/judging.h"
+#include "framework/data/image_transform.h"
 #include "framework/evaluation/record.h"
 #include "framework/evaluation/stored_images.h"
 #include "framework/support/files.h"
@@ -211,17 +212,18 @@ TEST_CASE("floating-point images are judged as the nearest 8-bit pixels, like sa
   DataOptions options;
   options.image_size = 16;
   const auto exact = images_of_data(options, std::make_shared<Floats>(0.0f));
-  for (const float shift : {0.0f, 0.4f, -0.4f}) {
+  for (const float shift : {0.0f, 0.4f, 0.9f, -0.4f}) {
     CAPTURE(shift);
     const auto images = images_of_data(options, std::make_shared<Floats>(shift));
     for (std::int64_t i = 0; i < 2; ++i) {
       const at::Tensor read = images->read(i);
       CHECK((read.scalar_type() == at::kByte));
-      const at::Tensor expected = (at::arange(16 * 16 * 3) + i).remainder(256).reshape({16, 16, 3}).permute({2, 0, 1});
-      CHECK(read.equal(expected.to(at::kByte)));
+      const at::Tensor pixels = (at::arange(16 * 16 * 3) + i).remainder(256).reshape({16, 16, 3}).permute({2, 0, 1});
+      CHECK(read.equal((pixels - (shift < 0 ? 1 : 0)).clamp_min(0).to(at::kByte)));
+      if (shift != 0) CHECK(read.equal(to_uint8((pixels.to(at::kFloat) + shift) / 127.5 - 1)));
     }
   }
-  CHECK(exact->identity().find("rounded") != nullptr);
+  CHECK(exact->identity().find("truncated") != nullptr);
 }
 
 TEST_CASE(
