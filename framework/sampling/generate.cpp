@@ -135,6 +135,7 @@ class Trajectory {
     input_.x_t = images_;
     input_.level = model_.schedule->level(plan_[i].t);
     input_.next_level = model_.schedule->level(plan_[i].t_next);
+    const Untouched given({images_});
     {
       const Autocast autocast(options_.device, options_.precision);
       const Tensor model_input =
@@ -142,7 +143,6 @@ class Trajectory {
       input_.estimate = guided_estimate(model_, model_input, plan_[i], condition_);
     }
     if (plan_[i].needs_noise) input_.noise = noise_.next();
-    const Untouched given({images_});
     Tensor next = checked_images(sampler_, sampler_.call(&Sampler::step, input_), images_, "step()");
     given.check(sampler_, "the images x_t");
     images_ = std::move(next);

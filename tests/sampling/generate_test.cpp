@@ -33,7 +33,10 @@ class FourSteps final : public Sampler {
     return change(input.index, adds_noise ? x + input.noise : x);
   }
 
+  Tensor model_input(const Tensor& x_t, std::size_t) const override { return input(x_t); }
+
   std::function<Tensor(std::size_t, const Tensor&)> change = [](std::size_t, const Tensor& x) { return x; };
+  std::function<Tensor(Tensor)> input = [](Tensor x) { return x; };
   bool adds_noise = false;
   std::vector<SampleStep> plan_ = {{80, 60}, {60, 40}, {40, 20}, {20, -1}};
 };
@@ -101,6 +104,25 @@ TEST_CASE("an image that is not finite is an error with sampler, step, t and ima
     };
     setting.fails({"mine/steps", "image 11 is not finite after step 3 of 4 (t = 40)"});
   }
+}
+
+TEST_CASE("a sampler that changes its images in place is refused") {
+  Setting setting;
+  setting.sampler->input = [](Tensor x) { return x.mul_(0.5); };
+  setting.fails({"mine/steps", "it changed the images x_t that it was given"});
+}
+
+TEST_CASE("a trial takes the first step alone and accepts what is not finite") {
+  Setting setting;
+  std::vector<std::size_t> steps;
+  setting.sampler->change = [&](std::size_t index, const Tensor& x) {
+    steps.push_back(index);
+    return x / 0;
+  };
+  try_first_step(setting.model, setting.options);
+  CHECK(steps == std::vector<std::size_t>{0});
+  setting.sampler->change = [](std::size_t, const Tensor& x) { return x.select(1, 0); };
+  CHECK_THROWS_WITH_AS(try_first_step(setting.model, setting.options), doctest::Contains("mine/steps"), PluginError);
 }
 
 TEST_CASE("the error says which part of the estimate was not finite") {
