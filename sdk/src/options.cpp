@@ -124,6 +124,10 @@ OptionSpec& OptionSpec::only_with(std::string option, std::vector<Value> values)
 }
 
 OptionSpec& OptionSpec::not_with(std::string option, std::vector<Value> values) {
+  if (values.empty() && option.find('.') != std::string::npos) {
+    throw Error(text("option ", quoted(name), ": not_with(", quoted(option),
+                     ") needs values, since the default at a key path is unknown here"));
+  }
   conditions.push_back({std::move(option), std::move(values), true});
   return *this;
 }

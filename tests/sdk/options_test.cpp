@@ -71,6 +71,17 @@ struct Outer {
 
 }  // namespace
 
+TEST_CASE("a condition on a key path needs values") {
+  OptionSpec option;
+  option.name = "rho";
+  CHECK_THROWS_WITH_AS(option.not_with("head.type"),
+                       "option \"rho\": not_with(\"head.type\") needs values, since the default at a key path is "
+                       "unknown here",
+                       Error);
+  CHECK(option.conditions.empty());
+  CHECK(option.not_with("head.type", {"edm"}).not_with("other").conditions.size() == 2);
+}
+
 TEST_CASE("options read given values and otherwise keep their defaults") {
   const Value table = from_json(R"({"channels":8,"weights":{"eps":2},"images":"1.5k","child":{"type":"unet","x":1}})");
   const Outer options = read_options<Outer>(table);

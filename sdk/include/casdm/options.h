@@ -109,8 +109,8 @@ struct OptionSpec {
   /// `values`. Otherwise `config check`, and a training when it begins, refuse any value but the default.
   OptionSpec& only_with(std::string option, std::vector<Value> values);
 
-  /// Likewise for an option that has no effect while `option` is one of `values`; without values, while `option` is not
-  /// its default.
+  /// Likewise for an option that has no effect while `option` is one of `values`; without values, which a key path
+  /// needs, while `option` is not its default. Throws Error for a key path without values.
   OptionSpec& not_with(std::string option, std::vector<Value> values = {});
 
   OptionSpec& in_unit(std::string value);
