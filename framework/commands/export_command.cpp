@@ -13,6 +13,7 @@
 #include "framework/interchange/weights_folder.h"
 #include "framework/loading/find_plugins.h"
 #include "framework/loading/lock.h"
+#include "framework/sampling/weights_origin.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/network_check.h"
@@ -140,6 +141,8 @@ int export_command(const std::vector<std::string>& arguments) {
   if (!checkpoint.has_average(a.weights)) {
     check_weights_file(a.weights, {a.module}, checkpoint.config(), *host);
     meaning = pretrained(a.weights, a.module).meaning;
+    const WeightsOrigin origin = origin_of(a.weights, checkpoint);
+    if (!origin.warning.empty()) std::cerr << "warning: " << origin.warning << '\n';
   }
   std::vector<FoundLayout> layouts;
   if (const Value* type = network.options.find("type")) {

@@ -85,10 +85,9 @@ std::string png_of(const at::Tensor& chw) {
   return base64(encode_png(to_image(image)));
 }
 
-/// The middle value; for an even count, the lower of the two in the middle.
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values[(values.size() - 1) / 2];
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
 }  // namespace

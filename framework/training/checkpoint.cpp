@@ -10,6 +10,7 @@
 #include "casdm/atomic_file.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
+#include "framework/config/document.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
@@ -19,6 +20,7 @@
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/damaged_checkpoint.h"
 #include "framework/training/module_state.h"
+#include "framework/training/run_folder.h"
 
 namespace casdm {
 
@@ -365,13 +367,16 @@ Pretrained pretrained(const Checkpoint& from, const std::string& module) {
   return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module), meaning_of(from.config())};
 }
 
-/// The experiment of the checkpoint that contains `file`; null: none does.
+/// The experiment of the checkpoint that contains `file`, or of the run among whose snapshots of averages it is; null:
+/// there is none.
 Value config_beside(const fs::path& file) {
+  const fs::path folder = fs::absolute(file).parent_path();
   std::error_code ignored;
-  if (!fs::is_regular_file(file.parent_path() / kState, ignored)) return {};
   try {
-    return Checkpoint::open(fs::absolute(file).parent_path()).config();
-  } catch (const Error&) {  // the file itself can be read, so the files beside it need not be intact
+    if (fs::is_regular_file(folder / kState, ignored)) return Checkpoint::open(folder).config();
+    const RunFolder run = RunFolder::open(folder.parent_path());
+    return folder == run.ema() ? load_document(run.config()) : Value();
+  } catch (const Error&) {  // no run, or the file can be read, but not what is beside it
     return {};
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "casdm/text.h"
 #include "framework/support/files.h"
 #include "integration/program.h"
 #include "support/components.h"
@@ -66,6 +67,21 @@ sigma_rel = 0.1
       "train small.toml --dry-run --no-cost --set 'init=[{module=\"theta\", from=\"theta.safetensors\"}]'";
   refuses(folder.path(), start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
   CHECK(shell("casdm " + start, folder.path()).status == 0);
+  // A snapshot has the options of the run that it lies in.
+  const std::string snapshot_start =
+      "train small.toml --dry-run --no-cost --set 'init=[{module=\"theta\", "
+      "from=\"runs/small/ema/000000000016-0.05.safetensors\"}]'";
+  refuses(folder.path(), snapshot_start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
+  CHECK(shell("casdm " + snapshot_start, folder.path()).status == 0);
+  // The weights of another moment are exported with a warning.
+  for (const auto& [weights, is_other] : {std::pair("early", true), {"p08", false}}) {
+    const Outcome exported = shell(text("casdm export runs/small --module theta --overwrite --out e.safetensors ",
+                                        "--weights ", weights, ".safetensors"),
+                                   folder.path());
+    REQUIRE_MESSAGE(exported.status == 0, exported.err);
+    CHECK_MESSAGE(contains(exported.err, "not of this checkpoint: after 16 images instead of 24") == is_other,
+                  exported.err);
+  }
 
   // A snapshot with a flipped bit, or with another one's name, is refused.
   const fs::path snapshot = snapshots / "000000000016-0.05.safetensors";
