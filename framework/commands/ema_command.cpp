@@ -14,6 +14,7 @@
 #include "framework/support/number_format.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/ema_snapshots.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 

@@ -17,6 +17,7 @@
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/network_check.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 

@@ -18,6 +18,7 @@
 #include "framework/support/broken_tensors.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/checkpoint.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 

@@ -26,6 +26,7 @@
 #include "framework/training/experiment_change.h"
 #include "framework/training/module_optimizer.h"
 #include "framework/training/network_check.h"
+#include "framework/training/pretrained.h"
 #include "framework/training/signals.h"
 
 namespace casdm {

@@ -10,8 +10,6 @@
 #include "casdm/atomic_file.h"
 #include "casdm/safetensors.h"
 #include "casdm/text.h"
-#include "framework/config/document.h"
-#include "framework/interchange/recorded_options.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/support/files.h"
 #include "framework/support/machine.h"
@@ -20,7 +18,6 @@
 #include "framework/training/checkpoint_files.h"
 #include "framework/training/damaged_checkpoint.h"
 #include "framework/training/module_state.h"
-#include "framework/training/run_folder.h"
 
 namespace casdm {
 
@@ -117,12 +114,6 @@ std::string others(const fs::path& checkpoint) {
     if (other != checkpoint) names.push_back(other.string());
   }
   return names.empty() ? "; the run has no other checkpoint" : "; other checkpoints of the run: " + join(names, ", ");
-}
-
-/// The table of a module under [head]; null: there is none.
-Value network_in(const Value* head, const std::string& module) {
-  const Value* table = head != nullptr ? head->find(module) : nullptr;
-  return table != nullptr ? *table : Value();
 }
 
 Value state_of(const CheckpointContent& content, const fs::path& folder) {
@@ -349,61 +340,6 @@ void Checkpoint::check_plugins(const std::vector<UsedPlugin>& now) const {
   if (accepts_plugins_ || others.empty()) return;
   throw PluginError(text("checkpoint ", path_.string(), " was made by other builds of its plugins:\n  ",
                          join(others, "\n  "), "\nPass --allow-rebuilt to continue with the plugins as they are now"));
-}
-
-Value meaning_of(const Value& experiment) {
-  Value result{Value::Table{}};
-  for (const char* name : {"noise", "head"}) {
-    const Value* table = experiment.find(name);
-    if (table == nullptr) continue;
-    Value own = *table;
-    std::erase_if(own.as_table(), [](const Value::Member& member) { return member.second.is_table(); });
-    result.set(name, std::move(own));
-  }
-  return result;
-}
-
-Pretrained pretrained(const Checkpoint& from, const std::string& module) {
-  return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module), meaning_of(from.config())};
-}
-
-/// The experiment of the checkpoint that contains `file`, or of the run among whose snapshots of averages it is; null:
-/// there is none.
-Value config_beside(const fs::path& file) {
-  const fs::path folder = fs::absolute(file).parent_path();
-  std::error_code ignored;
-  try {
-    if (fs::is_regular_file(folder / kState, ignored)) return Checkpoint::open(folder).config();
-    const RunFolder run = RunFolder::open(folder.parent_path());
-    return folder == run.ema() ? load_document(run.config()) : Value();
-  } catch (const Error&) {  // no run, or the file can be read, but not what is beside it
-    return {};
-  }
-}
-
-Pretrained pretrained(const fs::path& from, const std::string& module) {
-  if (!fs::is_regular_file(from)) return pretrained(Checkpoint::open(from), module);
-  Pretrained result{read_checked_tensors(from), {}, {}};
-  const auto recorded_in = [&](const char* key) {
-    const auto text_of = result.file.metadata.find(key);
-    if (text_of == result.file.metadata.end()) return Value();
-    try {
-      return from_json(text_of->second);
-    } catch (const Error& error) {
-      throw Error(text(from.string(), ": its metadata ", quoted(key), " is damaged: ", error.what()));
-    }
-  };
-  result.meaning = recorded_in(kMeaning);
-  if (const Value config = config_beside(from); !config.is_null()) {
-    result.meaning = meaning_of(config);
-    result.network = network_in(config.find("head"), module);
-  }
-  if (Value network = recorded_in(kNetworkOfFile); network.is_table()) result.network = std::move(network);
-  NamedTensors of_module = part_of(result.file.tensors, module);
-  if (of_module.empty()) return result;
-  result.file.tensors = std::move(of_module);
-  if (const Value head = recorded_in(kHeadOfRun); !head.is_null()) result.network = network_in(&head, module);
-  return result;
 }
 
 }  // namespace casdm

@@ -13,6 +13,7 @@
 #include "framework/support/files.h"
 #include "framework/training/checkpoint.h"
 #include "framework/training/network_check.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "framework/loading/plugin_host.h"
-#include "framework/training/checkpoint.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 

@@ -1,4 +1,5 @@
 #include "framework/training/resume.h"
+#include "framework/training/pretrained.h"
 
 #include <algorithm>
 #include <iostream>
