@@ -15,7 +15,7 @@ the files.
   --out DIR      where the packages go (default: build/packages)
   --help         this text
 
-Needs dpkg-dev, and patchelf, which `tools/setup.sh --packages` installs.
+Needs dpkg-dev and patchelf, which `tools/setup.sh --packages` installs.
 TEXT
 }
 
@@ -33,7 +33,7 @@ while (($# > 0)); do
   shift
 done
 
-command -v dpkg-shlibdeps >/dev/null || { echo "deb: no dpkg-shlibdeps; install it with: apt-get install dpkg-dev" >&2 && exit 1; }
+command -v dpkg-shlibdeps >/dev/null || { echo "deb: no dpkg-shlibdeps; run tools/setup.sh --packages" >&2 && exit 1; }
 [[ -f $build/CPackConfig.cmake ]] || { echo "deb: $build is no configured build of casdm" >&2 && exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

