@@ -15,7 +15,7 @@ the files.
   --out DIR      where the packages go (default: build/packages)
   --help         this text
 
-Needs dpkg-dev and patchelf, which `tools/setup.sh --packages` installs.
+Needs dpkg-dev, file and patchelf, which `tools/setup.sh --packages` installs.
 TEXT
 }
 
@@ -33,7 +33,9 @@ while (($# > 0)); do
   shift
 done
 
-command -v dpkg-shlibdeps >/dev/null || { echo "deb: no dpkg-shlibdeps; run tools/setup.sh --packages" >&2 && exit 1; }
+for program in dpkg-shlibdeps file; do
+  command -v "$program" >/dev/null || { echo "deb: there is no $program; run tools/setup.sh --packages" >&2 && exit 1; }
+done
 [[ -f $build/CPackConfig.cmake ]] || { echo "deb: $build is no configured build of casdm" >&2 && exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

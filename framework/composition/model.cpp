@@ -28,7 +28,7 @@ LoadedExperiment resolve_experiment(const Value& document, const std::vector<std
 
 LoadedExperiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                                  const std::vector<std::filesystem::path>& plugin_files) {
-  return resolve_experiment(load_document(file, overrides), plugin_files);
+  return resolve_experiment(load_experiment_document(file, overrides), plugin_files);
 }
 
 std::shared_ptr<Dataset> make_dataset(const LoadedExperiment& experiment) {

@@ -1,5 +1,8 @@
 #include "framework/config/experiment.h"
 
+#include "casdm/error.h"
+#include "casdm/text.h"
+#include "framework/config/document.h"
 #include "framework/config/evaluate_options.h"
 #include "framework/config/merge.h"
 #include "framework/config/named_tables.h"
@@ -307,6 +310,13 @@ void EmaOptions::describe(Schema<EmaOptions>& s) {
            "Snapshots of the averages with sigma_rel this often, and at the end, for `casdm ema`; 0: never.")
       .at_least(0)
       .in_unit("images");
+}
+
+Value load_experiment_document(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  Value document = load_document(file, overrides);
+  if (document.find("arms") == nullptr || document.find("head") != nullptr) return document;
+  throw ConfigError(text(
+      file.string(), " is a sweep, as it has [[arms]], and not an experiment. To run it: casdm sweep ", file.string()));
 }
 
 }  // namespace casdm

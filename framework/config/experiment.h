@@ -273,4 +273,7 @@ struct Experiment {
   static void describe(Schema<Experiment>& s);
 };
 
+/// The document of an experiment file with its overrides, not resolved. Throws ConfigError for a sweep.
+Value load_experiment_document(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+
 }  // namespace casdm

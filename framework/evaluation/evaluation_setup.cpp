@@ -60,6 +60,30 @@ std::string other_images(const Checkpoint& checkpoint, const DataSource& source)
   return difference(*before, now);
 }
 
+/// It would be taken for a folder of images.
+void refuse_checkpoints_folder(const fs::path& what) {
+  if (what.empty()) return;
+  const fs::path folder = fs::absolute(what / "").lexically_normal().parent_path(), run = folder.parent_path();
+  if (folder.filename() != "checkpoints" || !is_of_training(run)) return;
+  throw ConfigError(text("evaluate: ", quoted(what.string()), " is the folder of a run's checkpoints; give the run, ",
+                         run.string(), ", or one of them"));
+}
+
+/// Adds the [plugins] paths of an experiment file, which its [data] may need.
+void add_plugin_paths(Value& document, const fs::path& file) {
+  if (file.extension() != ".toml" || !is_there(file)) return;
+  const Value experiment = load_document(file);
+  const Value* more = find_path(experiment, "plugins.paths");
+  if (more == nullptr || !more->is_array()) return;
+  const Value* own = document.find("plugins");
+  Value plugins = own != nullptr ? *own : Value(Value::Table{});
+  const Value* paths = plugins.find("paths");
+  Value::Array all = paths != nullptr && paths->is_array() ? paths->as_array() : Value::Array{};
+  all.insert(all.end(), more->as_array().begin(), more->as_array().end());
+  plugins.set("paths", std::move(all));
+  document.set("plugins", std::move(plugins));
+}
+
 }  // namespace
 
 EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(request)) {
@@ -68,6 +92,7 @@ EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(requ
     throw ConfigError(text("evaluate: ", quoted(request_.what), " does not exist",
                            near.empty() ? "" : text("; did you mean ", quoted(near), "?")));
   }
+  refuse_checkpoints_folder(request_.what);
   Value document{Value::Table{}};
   if (!request_.what.empty() && is_of_training(request_.what)) {
     checkpoint_ = Checkpoint::open(fs::canonical(request_.what));
@@ -102,6 +127,7 @@ EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(requ
                            "have an effect here"));
   }
   apply_overrides(document, own);
+  for (const std::string& file : {request_.what, request_.reference}) add_plugin_paths(document, file);
   base_ = part_of(document, {kEvaluate}, find_plugins(document, request_.plugin_files));
   options_ = evaluate_options(base_.resolved);
 }

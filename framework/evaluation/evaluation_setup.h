@@ -17,6 +17,7 @@ namespace casdm {
 /// The parts of an evaluation's command line that decide where images and judges come from.
 struct SetupRequest {
   std::string what;                                 ///< a run, its checkpoint, or images; empty: none
+  std::string reference;                            ///< of `--reference`
   std::string config;                               ///< of `--config`
   std::vector<std::string> overrides;               ///< of `--set`
   std::vector<std::filesystem::path> plugin_files;  ///< of `--plugin`

@@ -19,6 +19,15 @@ Value network_in(const Value* head, const std::string& module) {
   return table != nullptr ? *table : Value();
 }
 
+TensorFile read_weights_file(const fs::path& file) {
+  try {
+    return read_checked_tensors(file);
+  } catch (const Error& error) {
+    if (file.extension() == ".safetensors") throw;
+    throw Error(text(error.what(), ". `casdm import` makes a safetensors file from the weights of other programs"));
+  }
+}
+
 /// The experiment of the checkpoint that contains `file`, or of the run among whose snapshots of averages it is; null:
 /// there is none.
 Value config_beside(const fs::path& file) {
@@ -53,7 +62,7 @@ Pretrained pretrained(const Checkpoint& from, const std::string& module) {
 
 Pretrained pretrained(const fs::path& from, const std::string& module) {
   if (!fs::is_regular_file(from)) return pretrained(Checkpoint::open(from), module);
-  Pretrained result{read_checked_tensors(from), {}, {}};
+  Pretrained result{read_weights_file(from), {}, {}};
   const auto recorded_in = [&](const char* key) {
     const auto text_of = result.file.metadata.find(key);
     if (text_of == result.file.metadata.end()) return Value();

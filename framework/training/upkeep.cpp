@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "casdm/error.h"
@@ -205,6 +206,7 @@ Upkeep::Upkeep(const RunFolder& run, const LoadedExperiment& experiment, const V
       checkpoints_(run, experiment, config, state, device, std::move(last), progress),
       grids_(run, experiment, state, drawing),
       evaluation_(evaluation),
+      progress_(progress),
       recorded_images_(state.images()),
       recorded_seconds_(state.seconds()) {
   if (writes_tensorboard(config)) {
@@ -281,6 +283,16 @@ void Upkeep::draw_grid() {
   events_->add_image("samples", state_.images(), read_file(grids_.path()));
 }
 
+/// Unlike a term, a statistic may be NaN: nothing is trained on it.
+void Upkeep::warn_of_nan(const Value& statistics) {
+  for (const auto& [name, entry] : statistics.as_table()) {
+    const Value* mean = entry.find("mean");
+    if (mean == nullptr || std::isfinite(mean->as_number()) || !warned_of_.insert(name).second) continue;
+    progress_.say(text("warning: the head's statistic ", quoted(name), " is not finite up to ", state_.images(),
+                       " images; comparisons leave such values out"));
+  }
+}
+
 void Upkeep::write_record() {
   Value line{Value::Table{}};
   line.set("images", state_.images());
@@ -296,6 +308,7 @@ void Upkeep::write_record() {
   if (const std::int64_t bytes = peak_memory(device_)) line.set("device_memory", bytes);
   const Value means = state_.statistics.json();
   for (const auto& [key, value] : means.as_table()) line.set(key, value);
+  warn_of_nan(*means.find("statistic"));
   is_recorded_ = false;
   run_.append(line);
   if (events_) events_->add_line(line);

@@ -6,6 +6,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -138,6 +139,7 @@ class Upkeep {
 
  private:
   void write_record();
+  void warn_of_nan(const Value& statistics);
   void draw_grid();
   void evaluate();
   bool is_due(const Periodic& task) const;
@@ -150,6 +152,8 @@ class Upkeep {
   SampleGrids grids_;
   std::unique_ptr<EventFile> events_;  ///< null without log.tensorboard
   TrainingEvaluation& evaluation_;
+  Progress& progress_;
+  std::set<std::string> warned_of_;  ///< statistics that were not finite
   double learning_rate_ = 0;
   Value learning_rates_;          ///< by module; null without has_module_rates_
   std::int64_t recorded_images_;  ///< at the last record, or at the start of this process

@@ -135,9 +135,8 @@ TEST_CASE("weights, guidance and steps give one table with a line each") {
   const std::string words = "runs/small --num 8 --weights ema,raw --steps 2,4 --set evaluate.reference_num=50";
   const Outcome table = evaluate(words + " --floor", folder.path());
   REQUIRE_MESSAGE(table.status == 0, table.err);
-  for (const char* part :
-       {"runs/small: ema, 2 steps", "runs/small: ema, 4 steps", "runs/small: raw, 2 steps", "runs/small: raw, 4 steps",
-        "real images (the floor)", "cells.gap", "lower is better"}) {
+  for (const char* part : {"runs/small: ema, 2 steps", "runs/small: ema, 4 steps", "runs/small: raw, 2 steps",
+                           "runs/small: raw, 4 steps", "real images (the floor)", "cells.gap", "lower is better"}) {
     CHECK_MESSAGE(contains(table.out, part), part << "\n" << table.out);
   }
   // The floor is stored for reports.

@@ -45,6 +45,10 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   const std::string run = "runs/small --num 4 --set evaluate.reference_num=20 ";
   refused("", 2, "give a run or images");
   refused("runs/smal", 2, "does not exist");
+  refused("runs/small/checkpoints", 2, "is the folder of a run's checkpoints; give the run, ");
+  write_file(folder.path() / "x.toml", "[plugins]\npaths = [\"mine\"]\n[data]\ntype = \"unheard_of\"\n");
+  refused("--reference x.toml --config small.toml --write-reference y.npz", 2, "/mine (");
+  refused("x.toml --reference small.toml --config small.toml", 2, "/mine (");
   refused("s.npz --reference small.toml --config small.toml", 2, "does not exist");
   refused(run + "--reference " CASDM_EVALUATION_FILES "/evil.pkl", 1, "posix.system");
   refused(run + "--reference " CASDM_EVALUATION_FILES "/numpy1_protocol4.pkl", 2, "fid.mu of 3 features");

@@ -133,7 +133,7 @@ TEST_CASE("the conditions of samples belong to the sampling: other conditions ma
                                   " --set run.name=augmented --set train.total_images=4 --set "
                                   "'augmentation={type=\"edm\"}'");
   REQUIRE_MESSAGE(augmented.status == 0, augmented.err);
-  CHECK_MESSAGE(augmented.err.find("changes the image and not \"image\"") != std::string::npos, augmented.err);
+  CHECK_MESSAGE(augmented.err.find("changes the image but not \"image\"") != std::string::npos, augmented.err);
   const Outcome same = sample("s", "");
   CHECK_MESSAGE(same.err.find("the sampling is complete") != std::string::npos, same.err);
   for (const std::string more : {" --set data.scale=-1.0", " --set 'data={type=\"pairs\",image_size=16,scale=-1.0}'"}) {

@@ -111,6 +111,10 @@ TEST_CASE(
   CHECK_MESSAGE(contains(init.err, "init.0.from: "), init.err);
   CHECK_MESSAGE(contains(init.err, "Give head.theta the options of the network that was trained"), init.err);
   CHECK_FALSE(fs::exists(trained.folder.path() / "runs/next"));
+  write_file(trained.folder.path() / "x.pt", "PK and so on");
+  const Outcome foreign =
+      trained.run("casdm train small.toml --set run.name=pt --set 'init=[{module=\"theta\",from=\"x.pt\"}]'");
+  CHECK_MESSAGE(contains(foreign.err, "`casdm import` makes a safetensors file"), foreign.err);
   const std::string log = read_file(trained.folder.path() / "runs/small/metrics.jsonl");
   const std::string learned = " --set 'sampler={type=\"ddpm\",num_inference_steps=2,variance=\"learned_range\"}'";
   for (const std::string& command : {"casdm sample runs/small --num 1 --out s" + learned,

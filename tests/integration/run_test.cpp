@@ -149,3 +149,18 @@ TEST_CASE("a component's messages appear on stderr with its name, escaped, and o
   CHECK_MESSAGE(first != std::string::npos, train.err);
   CHECK(train.err.find(warning, first + 1) == std::string::npos);
 }
+
+TEST_CASE("a statistic that is not finite is warned of once and does not end the training") {
+  const TemporaryFolder folder;
+  write_small_config(folder.path());
+  const Outcome outcome =
+      shell("casdm train small.toml --set metrics=[] --set log.every_images=4 --plugin '" CASDM_TEST_PLUGIN_DIR
+            "/networks_broken.so' --set 'head={type=\"faulty_head\",fault=\"nan_statistic\",theta={type=\"unet\","
+            "channels=8,channel_mult=[1,2],num_res_blocks=1,attention_resolutions=[],groups=4}}'",
+            folder.path());
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  const std::string warning = "warning: the head's statistic \"error\" is not finite up to 4 images";
+  const std::size_t first = outcome.err.find(warning);
+  CHECK_MESSAGE(first != std::string::npos, outcome.err);
+  CHECK(outcome.err.find("statistic \"error\"", first + warning.size()) == std::string::npos);
+}

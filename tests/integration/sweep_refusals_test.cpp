@@ -39,6 +39,13 @@ TEST_CASE("errors in a sweep are reported in one message with their location, be
   CHECK(contains(said("name = \"x\"\nbase = \"small.toml\"\nseeds = [1, 1]\n[[arms]]\nname = \"a\"\n"),
                  "the seed 1 is given twice"));
   CHECK(contains(said("[train]\nbatch_size = 4\n"), "is not a sweep: it has no [[arms]]"));
+  study.write(two);
+  for (const char* command : {"casdm train sweep.toml", "casdm config check sweep.toml"}) {
+    const Outcome outcome = shell(command, study.folder.path());
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(contains(outcome.err, "sweep.toml is a sweep, as it has [[arms]]"), outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, "casdm sweep sweep.toml"), outcome.err);
+  }
   CHECK(contains(said(two, "--cell l1-s7"), "the sweep has no such run"));
   CHECK(contains(said(two, "--print --slurm"), "exclude each other"));
 }

@@ -8,10 +8,11 @@ if [[ -z ${IS_ALONE:-} ]]; then exec env -i HOME="$HOME" PATH="$PATH" IS_ALONE=1
 
 build=$(cd "${1:?"usage: tests/package/deb.sh BUILD"}" && pwd)
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-if ! command -v dpkg-shlibdeps >/dev/null; then
-  echo "skipped: there is no dpkg-shlibdeps (Debian: dpkg-dev)"
+for program in dpkg-shlibdeps file; do
+  command -v "$program" >/dev/null && continue
+  echo "skipped: there is no $program (Debian: dpkg-dev, file)"
   exit 77
-fi
+done
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # shellcheck source=tests/package/common.sh

@@ -83,8 +83,8 @@ struct FaultyHeadOptions {
     s.component("theta", &FaultyHeadOptions::theta, Backbone::kind, "Predicts the noise.").required();
     s.option("fault", &FaultyHeadOptions::fault, "What goes wrong.")
         .choices({"none", "other_eps", "two_names", "half", "own_seed", "forgets_classes", "forgets_labels",
-                  "forgets_dropout", "own_weight", "statistic", "gate_alone", "remembers", "in_place", "other_sampling",
-                  "running_mean", "counts"});
+                  "forgets_dropout", "own_weight", "statistic", "nan_statistic", "gate_alone", "remembers", "in_place",
+                  "other_sampling", "running_mean", "counts"});
     s.option("change", &FaultyHeadOptions::change, "What `losses` and `estimate` change of the process.")
         .choices(testing::all_changes());
   }
@@ -128,6 +128,7 @@ class FaultyHead final : public CascadeHead {
     if (is("own_weight")) losses.terms.front().weight *= 2;
     losses.terms.push_back({"eps", error, 1.0, "theta"});
     if (is("two_names")) losses.terms.push_back({"eps", error * error, 1.0, "theta"});
+    if (is("nan_statistic")) losses.statistics.push_back({"error", (error / 0 - error / 0).detach()});
     if (is("statistic")) losses.statistics.push_back({"error", error});
     return losses;
   }
