@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
 #include <memory>
 #include <type_traits>
 
@@ -27,6 +28,16 @@ void find(Function*& function, void* library, const char* name) {
   if (function == nullptr) throw Error(text("NVRTC has no function ", name));
 }
 
+/// NVRTC opens its other library by name alone. Without a toolkit, the loader finds that name only if the library is
+/// loaded already; if it cannot be, NVRTC says so.
+/// @param function  one of NVRTC's
+void load_builtins(void* function, const std::string& version) {
+  Dl_info place{};
+  if (::dladdr(function, &place) == 0 || place.dli_fname == nullptr) return;
+  const std::filesystem::path folder = std::filesystem::path(place.dli_fname).parent_path();
+  ::dlopen((folder / ("libnvrtc-builtins.so." + version)).c_str(), RTLD_NOW | RTLD_LOCAL);
+}
+
 }  // namespace
 
 Nvrtc::Nvrtc(const std::vector<std::string>& libraries) {
@@ -39,6 +50,7 @@ Nvrtc::Nvrtc(const std::vector<std::string>& libraries) {
   find(log_size_, library, "nvrtcGetProgramLogSize");
   find(log_, library, "nvrtcGetProgramLog");
   find(destroy_, library, "nvrtcDestroyProgram");
+  load_builtins(reinterpret_cast<void*>(version_), version());
 }
 
 std::string Nvrtc::version() const {

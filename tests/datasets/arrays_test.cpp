@@ -115,7 +115,7 @@ TEST_CASE("an array of another type or shape is refused with what was found and 
         "as bytes");
   check(complain(npy_of("|u1", "12,", Bytes(12))), "holds \"|u1\" [12]; expected 8-bit images");
   check(complain(npy_of("|u1", "1, 2, 2, 4", Bytes(16))), "expected 1 or 3 channels, first or last");
-  check(complain(npy_of("|u1", "1, 3, 3, 3", Bytes(27))), "say axes = \"hwc\" or \"chw\"");
+  check(complain(npy_of("|u1", "1, 3, 3, 3", Bytes(27))), "set axes = \"hwc\" or \"chw\"");
   check(complain(npy_of("|u1", "1, 2, 2, 3", Bytes(12)), "axes = \"chw\""), "are not images with axes = \"chw\"");
   for (const char* axes : {"axes = \"chw\"", "axes = \"hwc\""}) {
     check(complain(npy_of("|u1", "1, 2, 2", Bytes(4)), axes), "a.npy holds \"|u1\" [1, 2, 2], grey images without");
