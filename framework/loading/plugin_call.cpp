@@ -68,6 +68,13 @@ std::string prefix_of(const ComponentConfig& component, std::string_view message
   return prefix_at(named != nullptr ? *named : table, component.type);
 }
 
+/// What a component said, or the beginning of it.
+std::string beginning_of(std::string_view message) {
+  constexpr std::size_t kMost = 10'000;
+  if (message.size() <= kMost) return std::string(message);
+  return text(message.substr(0, kMost), "... and ", message.size() - kMost, " more bytes");
+}
+
 /// @param component  whose code ran; null if `failure` names it
 /// @param failure    "failed"
 [[noreturn]] void throw_with(const ComponentConfig* component, const std::string& failure) {
@@ -75,8 +82,8 @@ std::string prefix_of(const ComponentConfig& component, std::string_view message
   const std::string foreign =
       text(component != nullptr ? error_prefix(*component) : "", failure, at.empty() ? "" : " ", at, ": ");
   const auto own = [&](std::string_view message) {
-    if (component == nullptr) return text(foreign, message);
-    return text(prefix_of(*component, message), at, at.empty() ? "" : ": ", message);
+    if (component == nullptr) return foreign + beginning_of(message);
+    return text(prefix_of(*component, message), at, at.empty() ? "" : ": ", beginning_of(message));
   };
   try {
     throw;
@@ -96,7 +103,7 @@ std::string prefix_of(const ComponentConfig& component, std::string_view message
       if (place.empty()) throw;
       throw OutOfMemory(text(exception_message(error), ", in ", place.substr(0, place.find_last_not_of(": ") + 1)));
     }
-    throw AttributedError<PluginError>(foreign + exception_message(error));
+    throw AttributedError<PluginError>(foreign + beginning_of(exception_message(error)));
   } catch (...) {
     throw AttributedError<PluginError>(foreign + "it threw " + current_exception_type());
   }

@@ -53,6 +53,9 @@ TEST_CASE("any exception of a component gets file, key and component, and keeps 
   CHECK(message_of<ConfigError>(size_of(config)) == place + "48 is odd");
   const auto other = throwing([] { throw std::runtime_error("oops"); });
   CHECK(message_of<PluginError>(size_of(other)) == place + "failed: oops");
+  const auto endless = throwing([] { throw std::runtime_error(std::string(2'000'000, 'x')); });
+  CHECK(message_of<PluginError>(size_of(endless)) ==
+        place + "failed: " + std::string(10'000, 'x') + "... and 1990000 more bytes");
   const auto foreign = throwing([] { throw 3; });
   CHECK(message_of<PluginError>(size_of(foreign)) == place + "failed: it threw a 'int', which is not a std::exception");
   const auto torch = throwing([] { at::zeros({2}).add(at::zeros({3})); });
