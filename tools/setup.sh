@@ -43,7 +43,7 @@ debian_packages=(
   python3 python3-venv)
 lint_packages=(git clang-format clang-tidy shellcheck pyflakes3)
 stage_packages=(clang-16 libclang-rt-16-dev llvm-16 doxygen)
-benchmark_packages=(libbenchmark-dev)
+benchmark_packages=(libbenchmark-dev python3-dev) # torch.compile includes Python.h
 test_packages=(chromium fish zsh iproute2)
 deb_packages=(dpkg-dev file)
 # Only the wheels that are imported; TensorBoard requires more, for its server.
