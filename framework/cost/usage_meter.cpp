@@ -20,7 +20,8 @@ namespace casdm {
 
 namespace {
 
-constexpr c10::DebugInfoKind kKind = c10::DebugInfoKind::PROFILER_STATE;
+/// Not a constant in every LibTorch.
+c10::DebugInfoKind kind() { return c10::DebugInfoKind::PROFILER_STATE; }
 
 /// What the end of an operator, or of a step of a backward pass, restores.
 struct Entered final : at::ObserverContext {
@@ -40,12 +41,12 @@ class UsageMeter::Observer final : public c10::MemoryReportingInfoBase {
   }
 
   static std::unique_ptr<at::ObserverContext> enter(const at::RecordFunction& function) {
-    auto* observer = static_cast<Observer*>(c10::ThreadLocalDebugInfo::get(kKind));
+    auto* observer = static_cast<Observer*>(c10::ThreadLocalDebugInfo::get(kind()));
     return observer != nullptr ? observer->entered(function) : nullptr;
   }
 
   static void leave(const at::RecordFunction& /*function*/, at::ObserverContext* context) {
-    auto* observer = static_cast<Observer*>(c10::ThreadLocalDebugInfo::get(kKind));
+    auto* observer = static_cast<Observer*>(c10::ThreadLocalDebugInfo::get(kind()));
     if (observer != nullptr && context != nullptr) observer->left(*static_cast<const Entered*>(context));
   }
 
@@ -176,7 +177,7 @@ class UsageMeter::Observer final : public c10::MemoryReportingInfoBase {
 
 UsageMeter::UsageMeter(Owners owners, NameOf name_of, const std::string& host)
     : observer_(std::make_shared<Observer>(std::move(owners), std::move(name_of), host)) {
-  c10::ThreadLocalDebugInfo::_push(kKind, observer_);
+  c10::ThreadLocalDebugInfo::_push(kind(), observer_);
   callback_ = at::addThreadLocalCallback(
       at::RecordFunctionCallback(&Observer::enter, &Observer::leave)
           .needsInputs(true)
@@ -185,7 +186,7 @@ UsageMeter::UsageMeter(Owners owners, NameOf name_of, const std::string& host)
 
 UsageMeter::~UsageMeter() {
   at::removeCallback(callback_);
-  c10::ThreadLocalDebugInfo::_pop(kKind);
+  c10::ThreadLocalDebugInfo::_pop(kind());
 }
 
 std::vector<PartUsage> UsageMeter::parts() const { return observer_->parts(); }
