@@ -116,7 +116,7 @@ TEST_CASE("a metric that warms up, ends early, or acts in some steps only, costs
 }
 
 TEST_CASE("with little time a smaller batch is measured, and the rest is extrapolated") {
-  const CostEstimate whole = cost_of(single_head(), {"train.batch_size=64"});
+  const CostEstimate whole = cost_of(single_head(), {"train.batch_size=64"}, 1000);
   CHECK(whole.measured_images == 64);
   const CostEstimate partial = cost_of(single_head(), {"train.batch_size=64"}, 0);
   CHECK(partial.measured_images == 1);
