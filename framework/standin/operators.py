@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 
-DECLARATION = re.compile(r"^TORCH_API .*?(\w+)\(", re.MULTILINE)
+DECLARATION = re.compile(r"^TORCH_\w*API .*?(\w+)\(", re.MULTILINE)
 
 
 def main() -> None:
@@ -19,7 +19,12 @@ def main() -> None:
     headers = sorted((include / "ATen" / "ops").glob("*_cuda_dispatch.h"))
     if not headers:
         sys.exit(f"operators.py: no *_cuda_dispatch.h under {include}/ATen/ops")
-    names = {name for header in headers for name in DECLARATION.findall(header.read_text())}
+    names = set()
+    for header in headers:
+        declared = DECLARATION.findall(header.read_text())
+        if not declared:
+            sys.exit(f"operators.py: no declaration was recognised in {header}")
+        names.update(declared)
     output.write_text("".join(f'"{name}",\n' for name in sorted(names)))
 
 
