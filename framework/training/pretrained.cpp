@@ -31,8 +31,8 @@ TensorFile read_weights_file(const fs::path& file) {
 /// The experiment of the checkpoint that contains `file`, or of the run among whose snapshots of averages it is; null:
 /// there is none.
 Value config_beside(const fs::path& file) {
-  const fs::path folder = fs::absolute(file).parent_path();
   std::error_code ignored;
+  const fs::path folder = fs::canonical(file, ignored).parent_path();
   try {
     if (fs::is_regular_file(folder / "state.json", ignored)) return Checkpoint::open(folder).config();
     const RunFolder run = RunFolder::open(folder.parent_path());

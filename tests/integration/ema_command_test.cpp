@@ -67,10 +67,11 @@ sigma_rel = 0.1
       "train small.toml --dry-run --no-cost --set 'init=[{module=\"theta\", from=\"theta.safetensors\"}]'";
   refuses(folder.path(), start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
   CHECK(shell("casdm " + start, folder.path()).status == 0);
-  // A snapshot has the options of the run that it lies in.
+  // A snapshot has the options of the run that it lies in, also by a link.
+  fs::create_symlink("runs/small/ema/000000000016-0.05.safetensors", folder.path() / "linked.safetensors");
   const std::string snapshot_start =
       "train small.toml --dry-run --no-cost --set 'init=[{module=\"theta\", "
-      "from=\"runs/small/ema/000000000016-0.05.safetensors\"}]'";
+      "from=\"linked.safetensors\"}]'";
   refuses(folder.path(), snapshot_start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
   CHECK(shell("casdm " + snapshot_start, folder.path()).status == 0);
   // The weights of another moment are exported with a warning.
