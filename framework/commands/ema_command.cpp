@@ -114,10 +114,7 @@ int ema_command(const std::vector<std::string>& arguments) {
                                                  {kSnapshotOfAverage, snapshots.back().path.filename().string()},
                                                  {kSnapshotDigest, sha256_of_file(snapshots.back().path)}};
   const Value experiment = experiment_of(run);
-  if (const Value* head = experiment.find("head")) {
-    metadata[kHeadOfRun] = to_json(*head);
-    metadata[kMeaning] = to_json(meaning_of(experiment));
-  }
+  if (!experiment.as_table().empty()) metadata.merge(description_of(experiment));
   write_checked_tensors(a.out, average.tensors, marked(std::move(metadata), kEmaCommand));
   std::cerr << "average of sigma_rel " << number(*a.sigma_rel) << " at " << images << " images from "
             << snapshots.size() << " snapshots; its profile is off by " << significant(100 * average.error) << " %\n";

@@ -72,7 +72,7 @@ class Command {
 
  private:
   static SetupRequest setup_request(const EvaluateArguments& a) {
-    return {a.what, a.reference, a.config, a.overrides, {a.plugins.begin(), a.plugins.end()}, a.size};
+    return {a.what, a.reference, a.held_out, a.config, a.overrides, {a.plugins.begin(), a.plugins.end()}, a.size};
   }
 
   ReferenceOptions reference_options() const { return {interrupted, !a_.no_cache, a_.overwrite}; }

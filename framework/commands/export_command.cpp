@@ -149,6 +149,10 @@ int export_command(const std::vector<std::string>& arguments) {
   if (const Value* type = network.options.find("type")) {
     layouts = layouts_of(*host, type->as_string(), a, image_size);
   }
+  if (network.options.as_table().empty()) {
+    std::cerr << "warning: the run's [head] has no table " << a.module
+              << ", so the options of the network are not recorded in " << a.out << '\n';
+  }
   const FoundLayout* layout = chosen_layout(layouts, a);
   const WeightLayoutInfo info = layout != nullptr ? layout->info : WeightLayoutInfo();
   check_output({kExportCommand, a.out, {}, a.overwrite}, info.weights_file, info.config_file);

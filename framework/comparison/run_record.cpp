@@ -37,16 +37,28 @@ void from_the_end(std::string_view content, const std::function<bool(std::string
   }
 }
 
-/// A line of the log; null if it records a resume or is damaged.
-Value record_of(std::string_view line) {
+/// Calls `use` with each line of `content` in turn, without an incomplete one at the end.
+void each_line(std::string_view content, const std::function<void(std::string_view)>& use) {
+  for (std::size_t begin = 0, end; (end = content.find('\n', begin)) != std::string_view::npos; begin = end + 1) {
+    use(content.substr(begin, end - begin));
+  }
+}
+
+/// A line of the log, of a resume or not; null if it is damaged.
+Value any_record(std::string_view line) {
   try {
     Value record = from_json(line);
     const Value* images = record.find("images");
-    const bool is_one = images != nullptr && images->is_integer() && record.find("resumed") == nullptr;
-    return is_one ? record : Value();
+    return images != nullptr && images->is_integer() ? record : Value();
   } catch (const Error&) {
     return {};
   }
+}
+
+/// A line of the log; null if it records a resume or is damaged.
+Value record_of(std::string_view line) {
+  Value record = any_record(line);
+  return record.find("resumed") == nullptr ? record : Value();
 }
 
 std::string log_of(const fs::path& folder) {
@@ -68,6 +80,20 @@ void add_numbers(const Value& value, const std::string& name, Better better, Run
   for (const auto& [key, member] : value.as_table()) {
     if (key != kHistogram) add_numbers(member, key == "mean" ? name : text(name, ".", key), better, run);
   }
+}
+
+/// Warns of lines that cannot be read; no others are left out.
+void add_damaged_lines(const std::string& log, RunRecord& run) {
+  std::size_t number = 0, first = 0, damaged = 0;
+  each_line(log, [&](std::string_view line) {
+    ++number;
+    if (!any_record(line).is_null()) return;
+    if (++damaged == 1) first = number;
+  });
+  if (damaged == 0) return;
+  run.warnings.push_back(text((run.path / "metrics.jsonl").string(), ":", first, ": ",
+                              damaged == 1 ? "this line" : text("this line and ", damaged - 1, " more"),
+                              " cannot be read and ", damaged == 1 ? "is" : "are", " left out"));
 }
 
 /// Warns of metric terms that are in the log but not in its last line, as with `every` or `until_images`.
@@ -109,13 +135,13 @@ Value last_line_in(const std::string& log, std::string_view key, std::int64_t im
   return found;
 }
 
-/// The images seen by the line before the last one; the last one's means are over the images since then.
-std::int64_t images_before_last(const std::string& log) {
-  int lines = 0;
+/// The images seen by the line before the last one, which is at `last` images: its means are over the images since
+/// then.
+std::int64_t images_before(std::int64_t last, const std::string& log) {
   std::int64_t images = 0;
   from_the_end(log, [&](std::string_view line) {
     const Value record = record_of(line);
-    if (record.is_null() || record.find("loss") == nullptr || ++lines < 2) return false;
+    if (record.is_null() || record.find("loss") == nullptr || record.find("images")->as_integer() >= last) return false;
     images = record.find("images")->as_integer();
     return true;
   });
@@ -145,6 +171,7 @@ RunRecord read_run_record(const fs::path& folder) {
   const Value last = last_line_in(log, "loss", 0);
   if (last.is_null()) return run;
   run.images = last.find("images")->as_integer();
+  add_damaged_lines(log, run);
   add_absent_terms(last, log, run);
   run.provenance = read_provenance(folder, run.config, log);
   for (const std::string& clause : earlier_settings(run.provenance, run.config)) {
@@ -158,7 +185,7 @@ RunRecord read_run_record(const fs::path& folder) {
   for (const auto& [name, better] : groups) {
     if (const Value* group = last.find(name)) add_numbers(*group, name, better, run);
   }
-  const std::string window = text(images_before_last(log) + 1, "-", run.images);
+  const std::string window = text(images_before(run.images, log) + 1, "-", run.images);
   std::for_each(run.measures.begin() + first, run.measures.end(), [&](Measure& measure) {
     measure.score = measure.name;
     measure.measuring.settings["images"] = window;
@@ -170,11 +197,9 @@ RunRecord read_run_record(const fs::path& folder) {
 }
 
 void read_log(const fs::path& folder, const std::function<void(const Value& line)>& use) {
-  const std::string content = log_of(folder);
-  for (std::size_t begin = 0, end; (end = content.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    const Value record = record_of(std::string_view(content).substr(begin, end - begin));
-    if (!record.is_null()) use(record);
-  }
+  each_line(log_of(folder), [&](std::string_view line) {
+    if (const Value record = record_of(line); !record.is_null()) use(record);
+  });
 }
 
 Value last_line(const fs::path& folder, std::string_view key, std::int64_t images) {

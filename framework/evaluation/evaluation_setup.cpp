@@ -127,7 +127,12 @@ EvaluationSetup::EvaluationSetup(SetupRequest request) : request_(std::move(requ
                            "have an effect here"));
   }
   apply_overrides(document, own);
-  for (const std::string& file : {request_.what, request_.reference}) add_plugin_paths(document, file);
+  const Value* reference = find_path(document, "evaluate.reference");
+  const bool is_path = reference != nullptr && reference->is_string();
+  const std::string own_reference = is_path ? reference->as_string() : "";
+  for (const std::string& file : {request_.what, request_.reference, request_.held_out, own_reference}) {
+    add_plugin_paths(document, file);
+  }
   base_ = part_of(document, {kEvaluate}, find_plugins(document, request_.plugin_files));
   options_ = evaluate_options(base_.resolved);
 }

@@ -18,6 +18,7 @@ namespace casdm {
 struct SetupRequest {
   std::string what;                                 ///< a run, its checkpoint, or images; empty: none
   std::string reference;                            ///< of `--reference`
+  std::string held_out;                             ///< of `--held-out`
   std::string config;                               ///< of `--config`
   std::vector<std::string> overrides;               ///< of `--set`
   std::vector<std::filesystem::path> plugin_files;  ///< of `--plugin`

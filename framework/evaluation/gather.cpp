@@ -38,7 +38,9 @@ class StateFile {
     try {
       const TensorFile file = read_checked_tensors(path_);
       const auto found = file.metadata.find(kRecord);
-      if (found == file.metadata.end()) throw Error(text(path_.string(), " is not the state of an evaluation"));
+      if (found == file.metadata.end()) {
+        throw ConfigError(text(path_.string(), " is not the state of an evaluation; choose another --state"));
+      }
       const Value record = from_json(found->second);
       if (!(json_member(record, "settings") == settings_)) {
         throw ConfigError(text(path_.string(),

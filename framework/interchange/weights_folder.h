@@ -10,7 +10,9 @@ namespace casdm {
 
 bool is_weights_folder(const std::filesystem::path& path, const WeightLayoutInfo& layout);
 
-/// The weights and the JSON beside them. Throws Error with the name of a missing or damaged file.
+/// The weights and the JSON beside them. Where the layout's safetensors file is missing, one of torch.save with the
+/// ending .bin is read instead, or the parts that NAME.index.json lists. Throws Error with the name of a missing or
+/// damaged file.
 ForeignWeights read_weights_folder(const std::filesystem::path& folder, const WeightLayoutInfo& layout);
 
 /// Whether the JSON in `folder`, if there is any, is the one that `write_weights_folder` wrote with the weights.

@@ -9,6 +9,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/support/checked_tensors.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 
@@ -41,18 +42,34 @@ bool read_name(const std::string& name, EmaSnapshot& snapshot) {
          name == snapshot_name(snapshot.images, snapshot.sigma_rel);
 }
 
-std::map<std::string, std::string> metadata_of(std::int64_t images, double sigma_rel) {
-  return {{"images", std::to_string(images)}, {"sigma_rel", number(sigma_rel)}};
+using Metadata = std::map<std::string, std::string>;
+
+constexpr const char* kImages = "images";
+constexpr const char* kWidth = "sigma_rel";
+
+std::string entry_in(const Metadata& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : found->second;
 }
 
 /// Throws Error unless the file still has the content written under its name. Snapshots of version 0.1 have no
 /// metadata.
-NamedTensors read_snapshot(const EmaSnapshot& snapshot) {
+TensorFile read_snapshot(const EmaSnapshot& snapshot) {
   TensorFile file = read_checked_tensors(snapshot.path);
-  if (file.metadata.empty()) return std::move(file.tensors);
-  const bool has_sum = file.metadata.erase("sha256") == 1;
-  if (has_sum && file.metadata == metadata_of(snapshot.images, snapshot.sigma_rel)) return std::move(file.tensors);
+  const bool is_as_named = entry_in(file.metadata, kImages) == std::to_string(snapshot.images) &&
+                           entry_in(file.metadata, kWidth) == number(snapshot.sigma_rel);
+  if (file.metadata.empty() || (is_as_named && file.metadata.contains("sha256"))) return file;
   throw Error(text(snapshot.path.string(), " is altered: it does not record the images and the width of its name"));
+}
+
+/// Throws Error if the snapshots are of two runs, as far as their seeds tell.
+/// @param seed  of the snapshots before; set to that of `file` if none of them records one
+void check_run(const fs::path& path, const TensorFile& file, std::string& seed) {
+  const std::string own = entry_in(file.metadata, kSeedOfRun);
+  if (seed.empty()) seed = own;
+  if (own.empty() || own == seed) return;
+  throw Error(text(path.string(), " is a snapshot of another run: its run.seed is ", printable(own),
+                   ", and that of the snapshots before it ", printable(seed), "; move those of one run elsewhere"));
 }
 
 /// Adds coefficient * content to the sums of floating-point tensors.
@@ -94,8 +111,11 @@ void save_ema_snapshots(const RunFolder& run, const std::vector<SnapshotContent>
   std::error_code failure;
   if (!snapshots.empty()) fs::create_directories(run.ema(), failure);
   if (failure) throw Error(text(run.ema().string(), " cannot be created: ", failure.message()));
-  for (const auto& [images, sigma_rel, tensors] : snapshots) {
-    write_checked_tensors(run.ema() / snapshot_name(images, sigma_rel), tensors, metadata_of(images, sigma_rel));
+  for (const auto& [images, sigma_rel, tensors, trained] : snapshots) {
+    Metadata metadata = trained;
+    metadata[kImages] = std::to_string(images);
+    metadata[kWidth] = number(sigma_rel);
+    write_checked_tensors(run.ema() / snapshot_name(images, sigma_rel), tensors, std::move(metadata));
   }
 }
 
@@ -129,11 +149,13 @@ Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double
   Reconstruction result;
   result.error = combination.error;
   std::vector<at::ScalarType> types;
+  std::string seed;
   for (std::size_t i = 0; i < snapshots.size(); ++i) {
-    const NamedTensors content = read_snapshot(snapshots[i]);
-    add(result.tensors, content, combination.coefficients[i], snapshots[i].path);
+    const TensorFile file = read_snapshot(snapshots[i]);
+    check_run(snapshots[i].path, file, seed);
+    add(result.tensors, file.tensors, combination.coefficients[i], snapshots[i].path);
     types.clear();
-    for (const auto& [name, tensor] : content) types.push_back(tensor.scalar_type());
+    for (const auto& [name, tensor] : file.tensors) types.push_back(tensor.scalar_type());
   }
   for (std::size_t i = 0; i < types.size(); ++i) result.tensors[i].second = result.tensors[i].second.to(types[i]);
   return result;

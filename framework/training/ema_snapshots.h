@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "framework/training/module_state.h"
@@ -11,8 +13,8 @@
 namespace casdm {
 
 /// A power-function average at one point of the training: RUN/ema/<images>-<sigma_rel>.safetensors, in the layout of a
-/// checkpoint's ema.safetensors, with its images, its width and a SHA-256 in the metadata. Snapshots are never removed:
-/// any other average can be made from them after training.
+/// checkpoint's ema.safetensors, with its images, its width, what was trained (`description_of`) and a SHA-256 in the
+/// metadata. Snapshots are never removed: any other average can be made from them after training.
 struct EmaSnapshot {
   std::filesystem::path path;
   std::int64_t images = 0;
@@ -24,6 +26,7 @@ struct SnapshotContent {
   std::int64_t images = 0;
   double sigma_rel = 0;
   NamedTensors tensors;
+  std::map<std::string, std::string> trained = {};  ///< `description_of` the experiment
 };
 
 /// Of each power-function average; the tensors are those of the training.
@@ -46,7 +49,7 @@ struct Reconstruction {
 
 /// Combines `snapshots` (appendix C of Karras et al. 2024), reading one at a time; sums are in double precision, and
 /// tensors that are not floating point are taken from the last. Throws Error if a snapshot cannot be read, is not as it
-/// was written, or has other tensors than the first; ConfigError if sigma_rel is out of range.
+/// was written, is of another run than the first, or has other tensors; ConfigError if sigma_rel is out of range.
 Reconstruction reconstruct_ema(const std::vector<EmaSnapshot>& snapshots, double sigma_rel, std::int64_t images);
 
 }  // namespace casdm

@@ -3,6 +3,7 @@
 #include "casdm/error.h"
 #include "casdm/text.h"
 #include "framework/config/document.h"
+#include "framework/config/key_path.h"
 #include "framework/interchange/recorded_options.h"
 #include "framework/support/checked_tensors.h"
 #include "framework/training/module_state.h"
@@ -56,6 +57,13 @@ Value meaning_of(const Value& experiment) {
   return result;
 }
 
+std::map<std::string, std::string> description_of(const Value& experiment) {
+  std::map<std::string, std::string> result = {{kMeaning, to_json(meaning_of(experiment))}};
+  if (const Value* head = experiment.find("head")) result[kHeadOfRun] = to_json(*head);
+  if (const Value* seed = find_path(experiment, "run.seed")) result[kSeedOfRun] = to_json(*seed);
+  return result;
+}
+
 Pretrained pretrained(const Checkpoint& from, const std::string& module) {
   return {{from.weights(module, "ema"), {}}, network_in(from.config().find("head"), module), meaning_of(from.config())};
 }
@@ -73,15 +81,17 @@ Pretrained pretrained(const fs::path& from, const std::string& module) {
     }
   };
   result.meaning = recorded_in(kMeaning);
-  if (const Value config = config_beside(from); !config.is_null()) {
-    result.meaning = meaning_of(config);
-    result.network = network_in(config.find("head"), module);
-  }
   if (Value network = recorded_in(kNetworkOfFile); network.is_table()) result.network = std::move(network);
   NamedTensors of_module = part_of(result.file.tensors, module);
-  if (of_module.empty()) return result;
-  result.file.tensors = std::move(of_module);
-  if (const Value head = recorded_in(kHeadOfRun); !head.is_null()) result.network = network_in(&head, module);
+  if (!of_module.empty()) {
+    result.file.tensors = std::move(of_module);
+    if (const Value head = recorded_in(kHeadOfRun); !head.is_null()) result.network = network_in(&head, module);
+  }
+  if (!result.meaning.is_null() && !result.network.is_null()) return result;
+  if (const Value config = config_beside(from); !config.is_null()) {
+    if (result.meaning.is_null()) result.meaning = meaning_of(config);
+    if (result.network.is_null()) result.network = network_in(config.find("head"), module);
+  }
   return result;
 }
 

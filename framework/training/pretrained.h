@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "framework/training/checkpoint.h"
@@ -23,8 +24,15 @@ Value meaning_of(const Value& experiment);
 /// The metadata key of a file of weights: `meaning_of` the experiment that trained them, as JSON.
 constexpr const char* kMeaning = "meaning";
 
+/// The metadata key of a file of averages: run.seed, which no resume changes.
+constexpr const char* kSeedOfRun = "seed";
+
+/// The three entries above, for weights of all networks of an experiment.
+std::map<std::string, std::string> description_of(const Value& experiment);
+
 /// The averaged weights of `module` in `from`: a run, a checkpoint, or a safetensors file with either the module's own
-/// names or the layout of ema.safetensors; its metadata are kept.
+/// names or the layout of ema.safetensors; its metadata are kept. What these do not say about a file of a checkpoint or
+/// a snapshot is taken from its run.
 Pretrained pretrained(const std::filesystem::path& from, const std::string& module);
 Pretrained pretrained(const Checkpoint& from, const std::string& module);
 

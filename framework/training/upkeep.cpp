@@ -19,6 +19,7 @@
 #include "framework/support/memory.h"
 #include "framework/support/number_format.h"
 #include "framework/training/best_checkpoint.h"
+#include "framework/training/pretrained.h"
 
 namespace casdm {
 
@@ -97,6 +98,7 @@ void Checkpoints::begin_snapshots() {
   finish();
   state_.check_numbers(state_.own());
   std::vector<SnapshotContent> snapshots = state_.snapshots();
+  for (SnapshotContent& snapshot : snapshots) snapshot.trained = description_of(config_);
   if (!is_in_background_ || !copy(tensors_of(snapshots))) return save_ema_snapshots(run_, snapshots);
   begun_at_ = state_.images();
   writer_.begin(std::move(snapshots));

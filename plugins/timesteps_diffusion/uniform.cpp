@@ -9,7 +9,8 @@ namespace casdm::timesteps_diffusion {
 void UniformOptions::describe(Schema<UniformOptions>& s) {
   s.option("spread", &UniformOptions::spread,
            "independent: each image by itself; stratified: image i of B in the i-th of B equal parts of the diffusion; "
-           "low_discrepancy: B equidistant times with one random offset (Kingma et al. 2021, appendix I.1).");
+           "low_discrepancy: B equidistant times with one random offset (Kingma et al. 2021, appendix I.1).")
+      .not_with("train.batch_size", {1});
 }
 
 UniformTimesteps::UniformTimesteps(const UniformOptions& options, const Spec& spec)

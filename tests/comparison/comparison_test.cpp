@@ -284,6 +284,22 @@ TEST_CASE("a table has the measures with a direction, or those that match a patt
   CHECK(names(chosen_measures(all, {"stat*", "loss.x0*"})) == "statistic.gate loss.x0 loss.x0.by_t.1 ");
 }
 
+TEST_CASE("lines of a log that cannot be read are left out with a warning, and a repeated one counts once") {
+  const TemporaryFolder folder;
+  make_run(folder, "a", 0, "l1", 0.25);
+  const std::string resumed = "{\"resumed\":true,\"images\":600}\n", last = line(1000, 0.5, 0.5);
+  folder.write("runs/a/metrics.jsonl", line(500, 0.5, 0.5) + resumed + last + last);
+  const RunRecord whole = read_run_record("runs/a");
+  CHECK(whole.warnings.empty());
+  CHECK(whole.find("loss.x0")->measuring.settings.at("images") == "501-1000");
+  folder.write("runs/a/metrics.jsonl",
+               line(500, 0.5, 0.5) + "{\"images\":750,\"lo\n" + resumed + last + "{}\n" + "{\"ima");
+  const RunRecord damaged = read_run_record("runs/a");
+  REQUIRE(damaged.warnings.size() == 1);
+  CHECK(damaged.warnings[0] == "runs/a/metrics.jsonl:2: this line and 1 more cannot be read and are left out");
+  CHECK(damaged.find("loss.x0")->value == 0.5);
+}
+
 TEST_CASE("a loss that is missing from the last line of a log but not from others is named") {
   const TemporaryFolder folder;
   make_runs(folder);

@@ -49,6 +49,8 @@ TEST_CASE("bad input is refused with one message, and nothing is left behind") {
   write_file(folder.path() / "x.toml", "[plugins]\npaths = [\"mine\"]\n[data]\ntype = \"unheard_of\"\n");
   refused("--reference x.toml --config small.toml --write-reference y.npz", 2, "/mine (");
   refused("x.toml --reference small.toml --config small.toml", 2, "/mine (");
+  refused(run + "--set evaluate.reference=x.toml", 2, "/mine (");
+  refused(run + "--held-out x.toml", 2, "/mine (");
   refused("s.npz --reference small.toml --config small.toml", 2, "does not exist");
   refused(run + "--reference " CASDM_EVALUATION_FILES "/evil.pkl", 1, "posix.system");
   refused(run + "--reference " CASDM_EVALUATION_FILES "/numpy1_protocol4.pkl", 2, "fid.mu of 3 features");

@@ -98,6 +98,9 @@ TEST_CASE("the state of other images or judges, and an altered one, are refused"
   CHECK_MESSAGE(contains(message, "is altered"), message);
   CHECK_MESSAGE(contains(message, "If " + options.state_file.string() + " is from an earlier evaluation, remove it"),
                 message);
+  write_safetensors(options.state_file, {{"weight", images}});
+  CHECK(message_of<ConfigError>([&] { gather(stream_of_tensor(images), judges, options); }) ==
+        options.state_file.string() + " is not the state of an evaluation; choose another --state");
 }
 
 TEST_CASE("images of a single colour, and a set of identical images, are noticed and reported") {

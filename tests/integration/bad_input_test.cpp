@@ -64,6 +64,8 @@ TEST_CASE(
   refuses("--set head.train_mode=frozen_theta --set head.detach_input=false --set head.weights.eps=2", 2,
           {"head.detach_input: it has no effect with train_mode = \"frozen_theta\"",
            "head.weights.eps: it has no effect with head.train_mode = \"frozen_theta\""});
+  refuses("--set 'timesteps={type=\"uniform\",spread=\"stratified\"}' --set train.batch_size=1", 2,
+          {"timesteps.spread: it has no effect with train.batch_size = 1"});
 
   const TemporaryFolder folder;
   write_small_config(folder.path());

@@ -74,6 +74,11 @@ sigma_rel = 0.1
       "from=\"linked.safetensors\"}]'";
   refuses(folder.path(), snapshot_start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
   CHECK(shell("casdm " + snapshot_start, folder.path()).status == 0);
+  // It also has them elsewhere.
+  fs::remove(folder.path() / "linked.safetensors");
+  fs::copy_file(snapshots / "000000000016-0.05.safetensors", folder.path() / "linked.safetensors");
+  refuses(folder.path(), snapshot_start + " --set head.theta.num_heads=2", {"num_heads = 1, head.theta has 2"});
+  CHECK(shell("casdm " + snapshot_start, folder.path()).status == 0);
   // The weights of another moment are exported with a warning.
   for (const auto& [weights, is_other] : {std::pair("early", true), {"p08", false}}) {
     const Outcome exported = shell(text("casdm export runs/small --module theta --overwrite --out e.safetensors ",
@@ -96,6 +101,16 @@ sigma_rel = 0.1
     CHECK_MESSAGE(altered.err.find("000000000016-0.05.safetensors is altered") != std::string::npos, altered.err);
     CHECK_FALSE(fs::exists(folder.path() / "altered.safetensors"));
   }
+  // So is one of another run with the same name.
+  REQUIRE(
+      shell("casdm train small.toml --set run.name=seed1 --set run.seed=1 --set train.total_images=16", folder.path())
+          .status == 0);
+  fs::copy_file(folder.path() / "runs/seed1/ema/000000000016-0.05.safetensors", snapshot,
+                fs::copy_options::overwrite_existing);
+  const Outcome foreign = shell("casdm ema runs/small --sigma-rel 0.08 --out foreign.safetensors", folder.path());
+  CHECK(foreign.status == 1);
+  CHECK_MESSAGE(contains(foreign.err, "is a snapshot of another run: its run.seed is 1"), foreign.err);
+  CHECK_FALSE(fs::exists(folder.path() / "foreign.safetensors"));
   write_file(snapshot, whole);
   // A file with an impossible name is not a snapshot.
   fs::copy_file(snapshot, snapshots / "000000000016-0.3.safetensors");

@@ -11,6 +11,7 @@
 #include "casdm/weight_layout.h"
 #include "framework/config/document.h"
 #include "framework/interchange/recorded_options.h"
+#include "framework/support/files.h"
 #include "integration/program.h"
 #include "interchange/layouts.h"
 #include "support/components.h"
@@ -211,6 +212,44 @@ TEST_CASE("exporting and importing a run's weights gives them back, bitwise, in 
       CHECK(count == file.tensors.size());
     }
   }
+  // What diffusers writes instead of the one safetensors file.
+  const fs::path whole = folder.path() / "ema/diffusion_pytorch_model.safetensors";
+  const TensorFile all = read_safetensors(whole);
+  const auto middle = all.tensors.begin() + 5;
+  const auto imported = [&](int status, const std::string& part) {
+    const Outcome outcome =
+        shell("casdm import ema --overwrite --out other.safetensors --set attention_order=legacy", folder.path());
+    CHECK_MESSAGE(outcome.status == status, outcome.err);
+    CHECK_MESSAGE(contains(outcome.err, part), outcome.err);
+    if (status != 0) return;
+    const TensorFile file = read_safetensors(folder.path() / "other.safetensors");
+    const TensorFile expected = read_safetensors(folder.path() / "ema3.safetensors");
+    CHECK(file.tensors.size() == expected.tensors.size());
+    for (const auto& [name, tensor] : expected.tensors) CHECK_MESSAGE(at::equal(file.at(name), tensor), name);
+  };
+  const fs::path half = whole.parent_path() / "diffusion_pytorch_model.fp16.safetensors";
+  fs::rename(whole, half);
+  imported(1, "found diffusion_pytorch_model.fp16.safetensors: rename it");
+  fs::rename(half, whole.parent_path() / "diffusion_pytorch_model.bin");
+  imported(0, "");
+  fs::remove(whole.parent_path() / "diffusion_pytorch_model.bin");
+  imported(1, "expected diffusion_pytorch_model.safetensors or diffusion_pytorch_model.bin, or an index of parts");
+  write_safetensors(whole.parent_path() / "part-1", {all.tensors.begin(), middle});
+  write_safetensors(whole.parent_path() / "part-2", {middle, all.tensors.end()});
+  Value parts{Value::Table{}};
+  for (std::size_t i = 0; i < all.tensors.size(); ++i) parts.set(all.tensors[i].first, text("part-", i < 5 ? 1 : 2));
+  const auto write_index = [&] {
+    write_file(whole.string() + ".index.json", to_json(Value(Value::Table{{"weight_map", parts}})));
+  };
+  write_index();
+  imported(0, "");
+  parts.set(all.tensors[7].first, "part-1");
+  write_index();
+  imported(1,
+           text("part-1 lacks \"", all.tensors[7].first, "\", which diffusion_pytorch_model.safetensors.index.json "));
+  parts.set(all.tensors[7].first, "../ema/part-2");
+  write_index();
+  imported(1, "expected the name of a file beside it; got \"../ema/part-2\"");
   {
     std::fstream file(folder.path() / "raw/diffusion_pytorch_model.safetensors");
     file.seekp(-1, std::ios::end);
