@@ -209,6 +209,20 @@ TEST_CASE("weights are imported for a network that gets more than images") {
   CHECK_MESSAGE(imported.status == 0, imported.err);
 }
 
+TEST_CASE("an export says where the experiment does not have the options of a network") {
+  const TemporaryFolder folder;
+  const Outcome trained = check(folder, experiments().at("a student and the running average of it"));
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  for (const auto& [module, is_warned] : {std::pair("theta", false), {"teacher", true}}) {
+    const Outcome exported =
+        shell(std::string("casdm export runs/research --out w.safetensors --overwrite --module ") + module + kPlugin,
+              folder.path());
+    REQUIRE_MESSAGE(exported.status == 0, exported.err);
+    const bool is_said = exported.err.find("[head] has no table teacher, so the options") != std::string::npos;
+    CHECK_MESSAGE(is_said == is_warned, exported.err);
+  }
+}
+
 TEST_CASE("an invalid path is refused before training, with its component") {
   const std::string rest = head("single") + std::string(kDdim);
   const auto path = [](const char* fault) {
